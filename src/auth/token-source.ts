@@ -1,0 +1,53 @@
+// The one interface behind which every way of getting a token stands: a grant, a session, a cache over either.
+
+import type { Token } from './token.ts';
+
+/** Something that yields access tokens. Throws GatewayError with a code of the token group. */
+export interface TokenSource {
+  token(): Promise<Token>;
+}
+
+/** Whether there is a token and how good it is: product contract, section 5. */
+export type TokenState = 'none' | 'fresh' | 'due' | 'expired';
+
+/** What the renewal is doing: product contract, section 5. */
+export type RenewalState = 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
+
+/** A snapshot for `status`, health, metrics and records. Holds no secret. */
+export interface CredentialState {
+  readonly token: TokenState;
+  readonly renewal: RenewalState;
+  /** Epoch ms, null without a token or when its life is unknown. */
+  readonly expiresAt: number | null;
+  readonly fingerprint: string | null;
+  /** Epoch ms of the next attempt, null when none is planned. */
+  readonly nextAttemptAt: number | null;
+  /** Message of the last failed attempt, safe to show; null after a success. */
+  readonly lastError: { readonly code: string; readonly message: string; readonly at: number } | null;
+  readonly renewals: number;
+  readonly failures: number;
+}
+
+/**
+ * The caching decorator's face towards the data path. One per credential or session, shared by all callers.
+ * Nothing a caller does (abort, disconnect) affects a renewal that runs.
+ */
+export interface CachedTokenSource extends TokenSource {
+  /** The valid token at hand, or null. Synchronous: the data path's fast lane. */
+  current(): Token | null;
+  /** Waits for a valid token up to `refresh_token_wait_max`; throws the attempt's error, or gateway.credential.timeout. */
+  token(): Promise<Token>;
+  /**
+   * The upstream answered 401 to `token`. True when the call should be sent again with `await token()`:
+   * the token was dropped and a renewal begun, or another caller had already replaced it. False within the
+   * 60 seconds after a drop: the 401 then passes through untouched.
+   */
+  invalidate(token: Token): boolean;
+  /** A forced renewal (status page, admin listener): ends any cool-down; resolves when it ended, throws its error. */
+  refresh(): Promise<Token>;
+  state(): CredentialState;
+  /** Begins obtaining the first token; never throws. */
+  start(): void;
+  /** Stops timers. A running attempt is left to end and its result still stored. */
+  close(): void;
+}

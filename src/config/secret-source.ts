@@ -1,0 +1,65 @@
+// Where a secret's value comes from: inline, a file that is read again when it changes, or an environment variable.
+
+import { readFileSync, statSync } from 'node:fs';
+import { GatewayError } from '../errors.ts';
+import { Secret } from './secret.ts';
+
+/** Yields a secret's present value. Files are read again when they changed; nothing is watched and nothing needs closing. */
+export interface SecretSource {
+  /** For people: `config.ini:12`, `file /run/secrets/x`, `env CRM_SECRET`. Never the value. */
+  readonly origin: string;
+  /** The value now. Throws GatewayError `gateway.credential.rejected` when the file cannot be read or is empty. */
+  read(): Secret;
+  /** Changes whenever the value may have changed; cheap (one stat at most), never throws. */
+  revision(): string;
+}
+
+/** A secret written where it is used. */
+export function inlineSecret(value: string, origin: string): SecretSource {
+  const secret = new Secret(value);
+  return { origin, read: () => secret, revision: () => 'inline' };
+}
+
+/** Upper bound of a secret file: a private key or an assertion fits, a mistaken path does not. */
+const LARGEST_SECRET_FILE_BYTES = 1024 * 1024;
+
+/** A secret in a file of its own; one trailing newline is not part of it. */
+export function fileSecret(path: string): SecretSource {
+  let cached: { revision: string; secret: Secret } | undefined;
+  const revision = () => {
+    try {
+      const { mtimeMs, ctimeMs, ino, size } = statSync(path);
+      return `${ino}:${mtimeMs}:${ctimeMs}:${size}`;
+    } catch (error) {
+      return `unreadable:${(error as NodeJS.ErrnoException).code}`;
+    }
+  };
+  return {
+    origin: `file ${path}`,
+    revision,
+    read() {
+      const seen = revision();
+      if (cached?.revision === seen) return cached.secret;
+      const secret = new Secret(readSecretFile(path));
+      cached = { revision: seen, secret };
+      return secret;
+    },
+  };
+}
+
+function readSecretFile(path: string): string {
+  let text: string;
+  try {
+    if (statSync(path).size > LARGEST_SECRET_FILE_BYTES) throw new Error('larger than 1 MiB');
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new GatewayError(
+      'gateway.credential.rejected',
+      `secret file ${path} cannot be read (${code ?? message}): mend the file or its permissions`,
+    );
+  }
+  const value = text.replace(/\r?\n$/, '');
+  if (value === '') throw new GatewayError('gateway.credential.rejected', `secret file ${path} is empty: write the secret into it`);
+  return value;
+}
