@@ -1,0 +1,100 @@
+// The record of one exchange: a plain mutable object that the data path fills in and the logger writes once, when the exchange ends.
+// It holds raw, unredacted references; redaction is the writer's job, so nothing here is ever serialised as it is.
+
+/**
+ * Header lines as Node and undici hand them out: a flat list (name, value, name, value…; buffers are latin1) or a dictionary.
+ * Only a reference is kept, and it is rendered (redacted) only at the level that shows it.
+ */
+export type RawHeaders = readonly (string | Buffer)[] | Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** What a record needs of a captured body (body-capture.ts makes them). `render` gives the redacted body, cut and marked; it never throws. */
+export interface BodyCapture {
+  /** Takes note of a chunk as it streams by. Keeps no more than the limit and never changes the chunk. */
+  write(chunk: Buffer): void;
+  render(): string | object;
+}
+
+/** One exchange between a caller and the gateway. Durations and `startedAt` in ms, sizes in bytes. */
+export interface ExchangeRecord {
+  requestId: string;
+  /** Name of the authenticated local client; null for an anonymous caller. */
+  client: string | null;
+  /** Name of the credential used; null when none was chosen. */
+  credential: string | null;
+  method: string;
+  /** The request target octet for octet, secrets and all. Logged only as the redacted `path`. */
+  target: string;
+  /** Route template, `/api/v2/users/{id}`; empty until the route is known. */
+  route: string;
+  /** Status the caller was answered with; 0 while there is none (and when the caller left before). */
+  status: number;
+  /** Monotonic. */
+  startedAt: number;
+  durationMs: number;
+  /** Time spent waiting for the upstream's answer, summed over attempts. */
+  upstreamMs: number;
+  tokenWaitMs: number;
+  queueMs: number;
+  /** Requests sent upstream; 0 when the gateway answered by itself. */
+  attempts: number;
+  requestBytes: number;
+  responseBytes: number;
+  /** The platform's `ININ-Correlation-Id`. */
+  correlationId: string | null;
+  tokenFingerprint: string | null;
+  /** A gateway code, or the platform's own code where it was read. */
+  errorCode: string | null;
+  /** The caller sent an `Authorization` of its own, and it was replaced. */
+  authorizationReplaced: boolean;
+  /** Who made the answer. */
+  source: 'upstream' | 'gateway';
+  /** Why each further attempt was made: `401`, `429`, `503`, `ECONNRESET`; null when there was one attempt or none. */
+  retryReasons: string[] | null;
+  /** The caller left before its answer was complete. */
+  aborted: boolean;
+  traceId: string | null;
+  spanId: string | null;
+  requestHeaders: RawHeaders | null;
+  responseHeaders: RawHeaders | null;
+  /** Set only when `log_request_body` is on. */
+  requestBody: BodyCapture | null;
+  /** Set only when `log_response_body` is on. */
+  responseBody: BodyCapture | null;
+}
+
+/**
+ * A record with every property in place, so that all records share one hidden class. Made once a request: a single allocation.
+ * Times are stamped by the caller's monotonic clock; `durationMs` is set where the exchange ends.
+ */
+export function createExchangeRecord(startedAt: number = performance.now()): ExchangeRecord {
+  return {
+    requestId: '',
+    client: null,
+    credential: null,
+    method: '',
+    target: '',
+    route: '',
+    status: 0,
+    startedAt,
+    durationMs: 0,
+    upstreamMs: 0,
+    tokenWaitMs: 0,
+    queueMs: 0,
+    attempts: 0,
+    requestBytes: 0,
+    responseBytes: 0,
+    correlationId: null,
+    tokenFingerprint: null,
+    errorCode: null,
+    authorizationReplaced: false,
+    source: 'gateway',
+    retryReasons: null,
+    aborted: false,
+    traceId: null,
+    spanId: null,
+    requestHeaders: null,
+    responseHeaders: null,
+    requestBody: null,
+    responseBody: null,
+  };
+}
