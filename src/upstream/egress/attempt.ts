@@ -1,0 +1,72 @@
+// One dial's deadline: runs out once, destroys what is under way, and says what was being waited for. Retries nothing.
+
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../../clock.ts';
+import { type ErrorCode, GatewayError } from '../../errors.ts';
+
+/** What a step of a dial needs to know about the dial it belongs to. */
+export interface Attempt {
+  /** Aborted when the deadline has passed or the egress is closed; every socket of the dial must go then. */
+  readonly signal: AbortSignal;
+  /** Names what is waited for from now on: `code` is the error's should time run out, `what` continues "no answer in time from …". */
+  waitFor(code: ErrorCode, what: string): void;
+  /** Milliseconds left, never negative. */
+  remainingMs(): number;
+}
+
+/**
+ * Runs `work` with `limitMs` to finish in. Rejects with a GatewayError at the deadline even when `work` never settles, and destroys
+ * a socket that `work` yields later. `closed` (also a signal) ends it early.
+ */
+export function withinDeadline<T extends Duplex>(
+  { clock, limitMs, closed }: { clock: Clock; limitMs: number; closed: AbortSignal },
+  work: (attempt: Attempt) => Promise<T>,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const controller = new AbortController();
+    const startedAt = clock.monotonic();
+    let waiting: { code: ErrorCode; what: string } = { code: 'gateway.upstream.timeout', what: 'the upstream' };
+    let isOver = false;
+    const over = (settle: () => void) => {
+      if (isOver) return;
+      isOver = true;
+      timer.cancel();
+      closed.removeEventListener('abort', shut);
+      settle();
+    };
+    const giveUp = (error: GatewayError) =>
+      over(() => {
+        reject(error);
+        controller.abort();
+      });
+    const shut = () => giveUp(new GatewayError('gateway.draining', 'the gateway is shutting down'));
+    const timer = clock.after(limitMs, () =>
+      giveUp(new GatewayError(waiting.code, `no answer within ${limitMs} ms (timeouts.connect) from ${waiting.what}`)),
+    );
+    closed.addEventListener('abort', shut);
+    if (closed.aborted) return shut();
+    const attempt: Attempt = {
+      signal: controller.signal,
+      waitFor: (code, what) => {
+        waiting = { code, what };
+      },
+      remainingMs: () => Math.max(0, limitMs - (clock.monotonic() - startedAt)),
+    };
+    work(attempt).then(
+      (socket) => {
+        if (!isOver) return over(() => resolve(socket));
+        socket.on('error', () => {});
+        socket.destroy();
+      },
+      (error) => over(() => reject(error)),
+    );
+  });
+}
+
+/** Destroys `socket` when `signal` is aborted, without an error event nobody listens for. Returns what ends this watch. */
+export function destroyOnAbort(signal: AbortSignal, socket: Duplex): () => void {
+  const destroy = () => socket.destroy();
+  if (signal.aborted) destroy();
+  signal.addEventListener('abort', destroy, { once: true });
+  return () => signal.removeEventListener('abort', destroy);
+}

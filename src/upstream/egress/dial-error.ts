@@ -1,0 +1,103 @@
+// Turns what sockets, DNS and TLS report while dialling the upstream into GatewayErrors that say what to change.
+// Third-party errors end here: the cause that is kept carries a code and nothing else.
+
+import type { X509Certificate } from 'node:crypto';
+import { type ErrorCode, GatewayError } from '../../errors.ts';
+import { authority, type Target } from './target.ts';
+
+const NAME_ERRORS = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'EAI_FAIL', 'EAI_NONAME', 'ENODATA']);
+
+/** OpenSSL's verdicts that a further authority in `tls.ca_file` would change. */
+const UNTRUSTED = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'CERT_UNTRUSTED',
+]);
+
+/** The remaining verdicts on a chain, which no setting of ours mends. */
+const BAD_CERTIFICATE = /^(CERT_|CRL_|INVALID_(CA|PURPOSE)|PATH_LENGTH|HOSTNAME_MISMATCH|UNABLE_TO_)/;
+
+/** The error of a dial that reached, or directly tried to reach, the target. `leaf` is the certificate it showed, if any. */
+export function upstreamError(error: Error, target: Target, leaf?: X509Certificate): GatewayError {
+  const code = errorCode(error);
+  const where = authority(target.host, target.port);
+  const fail = (errorCode: ErrorCode, message: string) => new GatewayError(errorCode, message, { cause: bareCause(code) });
+  if (NAME_ERRORS.has(code)) {
+    return fail(
+      'gateway.upstream.unreachable',
+      `the name ${target.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only a proxy may leave, set proxy.url`,
+    );
+  }
+  if (code === 'ETIMEDOUT') return fail('gateway.upstream.timeout', `${where} did not accept the connection (${code})`);
+  const problem = certificateProblem(code, leaf) ?? handshakeProblem(code);
+  if (problem) return fail('gateway.upstream.tls', `the TLS connection to ${where} is refused: ${problem}`);
+  return fail('gateway.upstream.unreachable', `${where} cannot be reached (${code}): ${reachHint(code)}`);
+}
+
+/** What is wrong with a certificate, with what to change; undefined when the code is not about certificates. */
+export function certificateProblem(code: string, leaf?: X509Certificate): string | undefined {
+  const issuer = leaf ? `issuer ${issuerName(leaf)}` : 'issuer unknown';
+  if (UNTRUSTED.has(code)) return `its certificate is not trusted (${code}); ${issuer}: add it to tls.ca_file`;
+  if (code === 'CERT_HAS_EXPIRED') {
+    return `a certificate of its chain has expired (its own is valid to ${leaf?.validTo ?? 'unknown'}); ${issuer}: it must be renewed there; check this machine's clock too`;
+  }
+  if (code === 'CERT_NOT_YET_VALID') {
+    return `its certificate is not valid yet (from ${leaf?.validFrom ?? 'unknown'}); ${issuer}: check this machine's clock`;
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `its certificate is for other names (${printable(leaf?.subjectAltName ?? 'none')}); ${issuer}: check the host name, and whether something answers in its place`;
+  }
+  return BAD_CERTIFICATE.test(code) ? `its certificate is not acceptable (${code}); ${issuer}` : undefined;
+}
+
+/** The same for a handshake that failed before or beside certificates. */
+export function handshakeProblem(code: string): string | undefined {
+  if (!code.startsWith('ERR_SSL_') && code !== 'EPROTO') return undefined;
+  if (/CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA/.test(code)) {
+    return `the other side refused our handshake (${code}): if it wants a client certificate, set tls.cert_file and tls.key_file`;
+  }
+  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code))
+    return `the other side does not speak TLS there (${code}): check the port and the protocol`;
+  return `the handshake failed (${code})`;
+}
+
+/** The code of a socket's error; of the first attempt where several addresses were tried. */
+export function errorCode(error: Error): string {
+  const { code, errors } = error as NodeJS.ErrnoException & { errors?: unknown[] };
+  if (typeof code === 'string') return code;
+  const first = Array.isArray(errors) ? errors[0] : undefined;
+  return first instanceof Error ? errorCode(first) : 'unknown';
+}
+
+/** An error that carries the code of another one, and none of its properties. */
+export function bareCause(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+/** What to look at when a connection fails with `code`. */
+export function reachHint(code: string): string {
+  if (code === 'ECONNREFUSED') return 'nothing listens there, or a firewall rejects it';
+  if (code === 'ECONNRESET' || code === 'EPIPE') return 'the connection was dropped; a firewall or an interception device may do this';
+  if (code === 'ENETUNREACH' || code === 'EHOSTUNREACH' || code === 'EADDRNOTAVAIL')
+    return 'this machine has no route to it; perhaps only a proxy may leave';
+  return 'check the network, and whether a proxy has to be used';
+}
+
+/** The issuer at the top of the chain the peer sent: the authority that would have to be trusted. */
+function issuerName(leaf: X509Certificate): string {
+  let top = leaf;
+  for (let depth = 0; depth < 10 && top.issuerCertificate && top.issuerCertificate.fingerprint256 !== top.fingerprint256; depth += 1) {
+    top = top.issuerCertificate;
+  }
+  const line = top.issuer.split('\n').find((part) => part.startsWith('CN='));
+  return printable(line ?? top.issuer);
+}
+
+/** Text of a peer's certificate, made fit for one line of a message. */
+function printable(text: string): string {
+  const line = text.replace(/[^\x20-\x7e\u00a0-\uffff]+/g, ' ').trim();
+  return line.length > 200 ? `${line.slice(0, 200)}…` : line;
+}
