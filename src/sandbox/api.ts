@@ -1,0 +1,127 @@
+// Everything under /api/v2: the bearer check, the switches in their order, the route, and the platform's headers and error bodies.
+// What a route answers is in routes/.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { checkBearer, createUnauthorized } from './bearer.ts';
+import type { SandboxRequest } from './events.ts';
+import { createGoneSignal, SIMULATION_HEADER, sendJson, splitTarget } from './exchange.ts';
+import { isPlatformError, PlatformError } from './faults.ts';
+import type { RouteTable } from './route-table.ts';
+import { formatRetryAfter, type Switches } from './switches.ts';
+import type { World } from './world.ts';
+
+const SERVER_ERRORS = {
+  500: ['internal.server.error', 'The server encountered an unexpected condition which prevented it from fulfilling the request.'],
+  502: ['bad.gateway', 'The server received an invalid response.'],
+  503: ['service.unavailable', 'Service Unavailable - The server is currently unavailable (because it is overloaded or down for maintenance).'],
+  504: ['request.timeout', 'The request timed out.'],
+} as const;
+
+/** Answers API calls at `origin`. The function never rejects. */
+export function createApi(world: World, routes: RouteTable, origin: () => string) {
+  return async (req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> => {
+    const gone = createGoneSignal(res);
+    res.once('close', world.stats.enter('api'));
+    setPlatformHeaders(world, req, res, record.correlationId);
+    res.once('close', () => world.stats.apiCall(res.writableFinished ? String(res.statusCode) : 'closed'));
+    try {
+      await answer(world, routes, origin(), req, res, record, gone);
+    } catch (error) {
+      await answerError(req, res, record.correlationId, error);
+    }
+  };
+}
+
+async function answer(
+  world: World,
+  routes: RouteTable,
+  origin: string,
+  req: IncomingMessage,
+  res: ServerResponse,
+  record: SandboxRequest,
+  gone: AbortSignal,
+) {
+  const { path, query } = splitTarget(req.url ?? '');
+  const method = req.method ?? '';
+  if (method === 'OPTIONS') return answerPreflight(req, res);
+  const token = checkBearer(world, req);
+  record.tokenSerial = token.serial;
+  record.clientId = token.clientId;
+  const call = { method, path };
+  const { switches, holding } = world;
+  if (switches.take('holdApi', call)) await holding.held(gone);
+  if (switches.now.latencyMs > 0) await holding.delay(switches.now.latencyMs, gone);
+  if (switches.take('closeBeforeAnswer', call)) return void res.socket?.destroy();
+  const found = routes.find(method, path);
+  limitRate(world, token.value, found?.route.template ?? `${method} ${path}`);
+  const unauthorized = switches.take('unauthorized', call);
+  if (unauthorized) throw createUnauthorized(unauthorized.code ?? 'bad.credentials');
+  const failing = switches.take('serverError', call);
+  if (failing) throw createServerError(world, failing);
+  if (!found) throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
+  const cut = switches.take('cutBody', call) !== undefined;
+  await found.route.handle({
+    world,
+    req,
+    res,
+    path,
+    query,
+    params: found.params,
+    token,
+    origin,
+    cut,
+    async reply(status, value) {
+      if (value !== undefined) return sendJson(req, res, status, value, cut);
+      res.statusCode = status;
+      res.end();
+    },
+  });
+}
+
+function limitRate(world: World, token: string, route: string): void {
+  const wanted = world.switches.now.rateLimit;
+  const hit = wanted && world.rateLimiter.take(token, route, wanted);
+  if (!hit) return;
+  world.stats.add('rateLimitedCalls');
+  const { retryAfterS, ...limit } = hit;
+  const message = `Rate limit exceeded the maximum. Retry the request in [${retryAfterS}] seconds`;
+  const retryAfter = formatRetryAfter({ retryAfterS, retryAfterAs: wanted.retryAfterAs ?? 'seconds' }, world.clock.now()) ?? '';
+  throw new PlatformError(429, 'too.many.requests.retry.after', message, { limit, headers: { 'Retry-After': retryAfter } });
+}
+
+function createServerError(world: World, wanted: NonNullable<Switches['serverError']>): PlatformError {
+  const [code, message] = SERVER_ERRORS[wanted.status];
+  const retryAfter = formatRetryAfter(wanted, world.clock.now());
+  return new PlatformError(wanted.status, code, message, retryAfter === undefined ? {} : { headers: { 'Retry-After': retryAfter } });
+}
+
+async function answerError(req: IncomingMessage, res: ServerResponse, correlationId: string, error: unknown): Promise<void> {
+  if (res.headersSent || res.socket?.destroyed !== false) return void res.socket?.destroy();
+  const refusal = isPlatformError(error) ? error : new PlatformError(500, ...SERVER_ERRORS[500]);
+  for (const [name, value] of Object.entries(refusal.extra.headers ?? {})) res.setHeader(name, value);
+  await sendJson(req, res, refusal.status, refusal.body(correlationId));
+}
+
+function setPlatformHeaders(world: World, req: IncomingMessage, res: ServerResponse, correlationId: string): void {
+  res.setHeader('ININ-Correlation-Id', correlationId);
+  res.setHeader('Strict-Transport-Security', 'max-age=600; includeSubDomains');
+  res.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate');
+  res.setHeader('Pragma', 'no-cache');
+  res.setHeader('Expires', '0');
+  res.setHeader(SIMULATION_HEADER.name, SIMULATION_HEADER.value);
+  if (world.switches.now.cookies)
+    res.setHeader('Set-Cookie', ['sandbox_route=1; Path=/; Secure; HttpOnly', `sandbox_trace=${correlationId}; Path=/`]);
+  if (req.headers.origin === undefined) return;
+  res.setHeader('Access-Control-Allow-Origin', '*');
+  res.setHeader('Access-Control-Expose-Headers', 'ININ-Correlation-Id, Retry-After');
+}
+
+/** Preflights need no token. Tokens travel in a header, never in a cookie, so any origin may ask. */
+function answerPreflight(req: IncomingMessage, res: ServerResponse): void {
+  res.setHeader('Access-Control-Allow-Methods', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
+  const asked = req.headers['access-control-request-headers'];
+  if (asked !== undefined) res.setHeader('Access-Control-Allow-Headers', asked);
+  res.setHeader('Access-Control-Max-Age', '600');
+  res.statusCode = 204;
+  res.end();
+}

@@ -1,0 +1,77 @@
+// Routes about the token itself, the organisation and its permissions, and one analytics query.
+
+import { readJson } from '../exchange.ts';
+import { PlatformError } from '../faults.ts';
+import { endLogin } from '../grants.ts';
+import type { ApiCall, Route } from '../route-table.ts';
+import { createPage } from './paging.ts';
+
+function organizationReference({ world }: ApiCall): { id: string; name: string } {
+  const { id, name } = world.directory.organization;
+  return { id, name };
+}
+
+function describeToken(call: ApiCall): Promise<void> {
+  const { token, world } = call;
+  const organization = organizationReference(call);
+  return call.reply(200, {
+    organization: token.target === undefined ? organization : { id: token.target, name: 'Authorized organization' },
+    homeOrganization: organization,
+    authorizedScope: token.scope ?? [],
+    OAuthClient: { id: token.clientId, name: world.clients.find(token.clientId)?.name ?? 'Simulated client', organization },
+    ...(token.userId !== undefined && { authenticatedUser: { id: token.userId, name: world.directory.find(token.userId)?.name } }),
+  });
+}
+
+/** Revokes the caller's own token, and with it the login it came from. */
+async function endToken(call: ApiCall): Promise<void> {
+  const { token, world } = call;
+  world.tokens.revoke((candidate) => candidate.serial === token.serial);
+  if (token.familyId !== undefined) endLogin(world, token.familyId);
+  world.channels.closeOrphans(world.tokens);
+  await call.reply(200);
+}
+
+const PERMISSIONS = ['analytics', 'authorization', 'directory', 'notifications', 'oauth', 'routing'].map((domain) => ({
+  domain,
+  permissionMap: { [domain]: [{ domain, entityType: domain, action: 'view', label: `View ${domain}`, allowsConditions: false }] },
+}));
+
+/** A query always finds the same three conversations, inside the interval that was asked for. */
+async function queryConversations(call: ApiCall): Promise<void> {
+  const { interval, paging } = await readJson(call.req);
+  const start = typeof interval === 'string' ? Date.parse(interval.split('/')[0] ?? '') : Number.NaN;
+  if (Number.isNaN(start)) throw new PlatformError(400, 'bad.request', 'interval is missing or not an ISO 8601 interval.');
+  const pageNumber = typeof paging === 'object' && paging !== null && 'pageNumber' in paging ? Number(paging.pageNumber) : 1;
+  const conversations = [1, 2, 3].map((index) => ({
+    conversationId: `c0117e55-0000-4000-8000-${String(index).padStart(12, '0')}`,
+    conversationStart: new Date(start + index * 60_000).toISOString(),
+    conversationEnd: new Date(start + index * 120_000).toISOString(),
+    originatingDirection: 'inbound',
+    participants: [],
+  }));
+  await call.reply(200, pageNumber > 1 ? { totalHits: 3 } : { conversations, totalHits: conversations.length });
+}
+
+export const organizationRoutes: readonly Route[] = [
+  { template: 'GET /api/v2/tokens/me', handle: describeToken },
+  { template: 'HEAD /api/v2/tokens/me', handle: (call) => call.reply(200) },
+  { template: 'DELETE /api/v2/tokens/me', handle: endToken },
+  {
+    template: 'GET /api/v2/organizations/me',
+    handle: (call) => {
+      const { id, name, shortName } = call.world.directory.organization;
+      return call.reply(200, {
+        id,
+        name,
+        thirdPartyOrgName: shortName,
+        domain: shortName,
+        state: 'active',
+        version: 1,
+        selfUri: `/api/v2/organizations/${id}`,
+      });
+    },
+  },
+  { template: 'GET /api/v2/authorization/permissions', handle: (call) => call.reply(200, createPage(call, PERMISSIONS)) },
+  { template: 'POST /api/v2/analytics/conversations/details/query', handle: queryConversations },
+];

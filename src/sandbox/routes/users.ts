@@ -1,0 +1,97 @@
+// /api/v2/users: list, read, create, change, delete. Deleting marks, as on the platform; expansions are ignored.
+
+import type { SandboxUser } from '../directory.ts';
+import { readJson } from '../exchange.ts';
+import { PlatformError } from '../faults.ts';
+import type { ApiCall, Route } from '../route-table.ts';
+import { createPage } from './paging.ts';
+
+/** A user in the platform's shape. */
+export function renderUser(user: SandboxUser): Record<string, unknown> {
+  return {
+    id: user.id,
+    name: user.name,
+    division: {
+      id: '0f5e2b6a-0000-4000-8000-0000000000d1',
+      name: 'Home',
+      selfUri: '/api/v2/authorization/divisions/0f5e2b6a-0000-4000-8000-0000000000d1',
+    },
+    department: user.department,
+    email: user.email,
+    primaryContactInfo: [{ address: user.email, mediaType: 'EMAIL', type: 'PRIMARY' }],
+    addresses: [],
+    state: user.state,
+    title: user.title,
+    username: user.email,
+    version: user.version,
+    acdAutoAnswer: false,
+    selfUri: `/api/v2/users/${user.id}`,
+  };
+}
+
+/** The person a token stands for. Client credentials stand for nobody, and the platform says so with 400. */
+export function requireUser({ token, world }: Pick<ApiCall, 'token' | 'world'>): SandboxUser {
+  const user = token.userId === undefined ? undefined : world.directory.find(token.userId);
+  if (user) return user;
+  const message = 'This request requires a user context. Client credentials cannot be used for requests that require a user context.';
+  throw new PlatformError(400, 'bad.request', message);
+}
+
+function findUser({ world, params }: ApiCall): SandboxUser {
+  const user = world.directory.find(params.userId ?? '');
+  if (!user) throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
+  return user;
+}
+
+function listUsers(call: ApiCall): Promise<void> {
+  const ids = call.query.getAll('id').flatMap((text) => text.split(','));
+  const state = call.query.get('state') ?? 'active';
+  const users = call.world.directory
+    .list()
+    .filter((user) => (state === 'any' || user.state === state) && (ids.length === 0 || ids.includes(user.id)));
+  return call.reply(200, createPage(call, users.map(renderUser)));
+}
+
+async function createUser(call: ApiCall): Promise<void> {
+  const { name, email, title = '', department = '' } = await readJson(call.req);
+  if (typeof name !== 'string' || name === '' || typeof email !== 'string' || !/^[^@\s]+@[^@\s]+$/.test(email)) {
+    throw new PlatformError(400, 'bad.request', 'name and email are required.', { details: [{ errorCode: 'required', fieldName: 'email' }] });
+  }
+  if (call.world.directory.findByEmail(email)) throw new PlatformError(409, 'general.conflict', 'A user with this email already exists.');
+  const user = call.world.directory.add({ name, email, title: String(title), department: String(department) });
+  if (!user) throw new PlatformError(400, 'bad.request', 'The simulation holds no more users.');
+  await call.reply(200, renderUser(user));
+}
+
+async function changeUser(call: ApiCall): Promise<void> {
+  const user = findUser(call);
+  const body = await readJson(call.req);
+  if (typeof body.version === 'number' && body.version !== user.version) {
+    throw new PlatformError(409, 'general.conflict', 'The version is not the current one.');
+  }
+  for (const field of ['name', 'email', 'title', 'department'] as const) {
+    const value = body[field];
+    if (typeof value === 'string' && value !== '') user[field] = value;
+  }
+  if (body.state === 'active' || body.state === 'inactive') user.state = body.state;
+  user.version++;
+  await call.reply(200, renderUser(user));
+}
+
+async function deleteUser(call: ApiCall): Promise<void> {
+  const user = findUser(call);
+  user.state = 'deleted';
+  user.version++;
+  await call.reply(200, {});
+}
+
+export const userRoutes: readonly Route[] = [
+  { template: 'GET /api/v2/users', handle: listUsers },
+  { template: 'HEAD /api/v2/users', handle: listUsers },
+  { template: 'POST /api/v2/users', handle: createUser },
+  { template: 'GET /api/v2/users/me', handle: (call) => call.reply(200, renderUser(requireUser(call))) },
+  { template: 'GET /api/v2/users/{userId}', handle: (call) => call.reply(200, renderUser(findUser(call))) },
+  { template: 'HEAD /api/v2/users/{userId}', handle: (call) => call.reply(200, renderUser(findUser(call))) },
+  { template: 'PATCH /api/v2/users/{userId}', handle: changeUser },
+  { template: 'DELETE /api/v2/users/{userId}', handle: deleteUser },
+];

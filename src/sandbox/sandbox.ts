@@ -1,0 +1,182 @@
+// The simulated Genesys Cloud: login, API and streaming on one loopback listener. Puts the parts together and owns the sockets.
+// A simulation and nothing more: no security of its own, no persistence, and only the routes listed in routes/.
+
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { createApi } from './api.ts';
+import { createChannelStore } from './channels.ts';
+import { createClientRegistry, DEMO_CLIENTS, type SandboxClient } from './clients.ts';
+import { createCodeStore } from './codes.ts';
+import { createDirectory, createUsers, DEFAULT_ORGANIZATION, type SandboxOrganization, type SandboxUser } from './directory.ts';
+import { createEventLog, type EventLog, type SandboxRequest } from './events.ts';
+import { splitTarget } from './exchange.ts';
+import { createHoldingPlace } from './hold.ts';
+import { createRandomSource, createUuid, type RandomSource } from './random.ts';
+import { createRateLimiter } from './rate-limiter.ts';
+import { createRefreshTokenStore } from './refresh-tokens.ts';
+import { createRouteTable } from './route-table.ts';
+import { organizationRoutes } from './routes/organization.ts';
+import { trafficRoutes } from './routes/traffic.ts';
+import { userRoutes } from './routes/users.ts';
+import { createStats, type SandboxStats } from './stats.ts';
+import { createSwitchBoard, type Switches } from './switches.ts';
+import { answerToken } from './token-route.ts';
+import { type AccessToken, createTokenStore } from './tokens.ts';
+import type { SandboxClock, World } from './world.ts';
+
+/** What a simulation starts with. Everything has a default. */
+export interface SandboxOptions {
+  /** Default: `DEMO_CLIENTS`. */
+  clients?: readonly SandboxClient[];
+  /** Default: 60 invented persons. */
+  users?: readonly SandboxUser[];
+  organization?: SandboxOrganization;
+  /** Default: the system's clock. */
+  clock?: SandboxClock;
+  /** Makes every id and token of a run repeat. */
+  seed?: string;
+  /** Instead of `seed`. */
+  random?: RandomSource;
+  switches?: Partial<Switches>;
+}
+
+/** Where to listen. Port 0 takes a free one. With `tls` (PEM) all three hosts are TLS. */
+export interface SandboxListenOptions {
+  host?: string;
+  port?: number;
+  tls?: { key: string | Buffer; cert: string | Buffer };
+}
+
+/** A listener's address; `origin` has no trailing slash. */
+export interface SandboxAddress {
+  origin: string;
+  host: string;
+  port: number;
+}
+
+/** A running, or not yet listening, simulation. */
+export interface Sandbox {
+  listen(options?: SandboxListenOptions): Promise<SandboxAddress>;
+  /** Stops listening and ends every socket; held requests are dropped. */
+  close(): Promise<void>;
+  /** Turns switches on and off; those not named stay. */
+  set(changes: Partial<Switches>): void;
+  readonly switches: Readonly<Switches>;
+  readonly stats: SandboxStats;
+  resetStats(): void;
+  readonly events: EventLog;
+  /** Lets go everything held by `tokenEndpoint` `hang` and `holdApi`; gives how many. */
+  release(): number;
+  /** Makes a token without a request. */
+  issueToken(options?: { clientId?: string; userId?: string; lifetimeS?: number; scope?: readonly string[] }): AccessToken;
+  /** All valid tokens, or those that match, read as expired from now on; gives how many. */
+  expireTokens(matches?: (token: AccessToken) => boolean): number;
+  /** Revokes one token, or all that match; gives how many. */
+  revokeTokens(which: string | ((token: AccessToken) => boolean)): number;
+}
+
+const MAX_HEADER_BYTES = 32 * 1024;
+
+export function createSandbox(options: SandboxOptions = {}): Sandbox {
+  const clock = options.clock ?? { now: Date.now };
+  const random = options.random ?? createRandomSource(options.seed);
+  const world: World = {
+    clock,
+    random,
+    directory: createDirectory(options.organization ?? DEFAULT_ORGANIZATION, options.users ?? createUsers(60), random),
+    clients: createClientRegistry(options.clients),
+    tokens: createTokenStore(clock, random),
+    refreshTokens: createRefreshTokenStore(clock, random),
+    codes: createCodeStore(clock, random),
+    channels: createChannelStore(clock, random),
+    rateLimiter: createRateLimiter(clock),
+    switches: createSwitchBoard(options.switches),
+    stats: createStats(),
+    events: createEventLog(),
+    holding: createHoldingPlace(),
+  };
+  let server: Server | undefined;
+  let address: SandboxAddress | undefined;
+  const routes = createRouteTable([...organizationRoutes, ...userRoutes, ...trafficRoutes]);
+  const answerApi = createApi(world, routes, () => address?.origin ?? '');
+
+  function dispatch(req: IncomingMessage, res: ServerResponse): void {
+    const { path } = splitTarget(req.url ?? '');
+    const record = world.events.record({
+      kind: kindOf(path),
+      method: req.method ?? '',
+      target: req.url ?? '',
+      rawHeaders: req.rawHeaders,
+      correlationId: createUuid(random),
+    });
+    res.once('close', () => {
+      record.status = res.writableFinished ? res.statusCode : 0;
+      world.events.emitter.emit('answer', record);
+    });
+    if (record.kind === 'api') void answerApi(req, res, record);
+    else if (record.kind === 'token' && req.method === 'POST') void answerToken(world, req, res, record);
+    else res.writeHead(404, { 'Content-Type': 'text/plain' }).end('The simulation has no such page.\n');
+  }
+
+  return {
+    async listen({ host = '127.0.0.1', port = 0, tls } = {}) {
+      if (server) throw new Error('the simulation is already listening');
+      const started = createListener(dispatch, tls);
+      server = started;
+      await new Promise<void>((resolve, reject) => {
+        started.once('error', reject);
+        started.listen(port, host, () => resolve());
+      });
+      const bound = started.address() as AddressInfo;
+      const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address;
+      address = { origin: `${tls ? 'https' : 'http'}://${name}:${bound.port}`, host: bound.address, port: bound.port };
+      return address;
+    },
+    async close() {
+      const ending = server;
+      server = undefined;
+      const closed = ending?.listening ? new Promise<void>((resolve) => ending.close(() => resolve())) : undefined;
+      ending?.closeAllConnections();
+      world.holding.close();
+      world.events.close();
+      await closed;
+    },
+    set: (changes) => world.switches.set(changes),
+    get switches() {
+      return world.switches.now;
+    },
+    get stats() {
+      return world.stats.snapshot({ tokensIssued: world.tokens.issued(), validTokens: world.tokens.valid(), sockets: 0 });
+    },
+    resetStats: () => world.stats.reset(),
+    events: world.events,
+    release: () => world.holding.release(),
+    issueToken({ clientId = DEMO_CLIENTS.clientCredentials.id, userId, lifetimeS = 86_400, scope } = {}) {
+      return world.tokens.issue({ clientId, grant: 'issued', userId, scope }, lifetimeS);
+    },
+    expireTokens(matches) {
+      const count = world.tokens.expire(matches);
+      world.channels.closeOrphans(world.tokens);
+      return count;
+    },
+    revokeTokens(which) {
+      const count = world.tokens.revoke(typeof which === 'string' ? (token) => token.value === which : which);
+      world.channels.closeOrphans(world.tokens);
+      return count;
+    },
+  };
+}
+
+function createListener(dispatch: RequestListener, tls: SandboxListenOptions['tls']): Server {
+  const limits = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 0, keepAliveTimeout: 75_000 };
+  return tls ? createTlsServer({ ...limits, ...tls }, dispatch) : createServer(limits, dispatch);
+}
+
+function kindOf(path: string): SandboxRequest['kind'] {
+  if (path === '/oauth/token') return 'token';
+  if (path === '/api/v2' || path.startsWith('/api/v2/')) return 'api';
+  if (path === '/oauth/authorize' || path === '/logout') return 'login';
+  if (path === '/sandbox/controls') return 'control';
+  return 'other';
+}

@@ -1,0 +1,142 @@
+// The faults and policies that can be switched on: their shapes, their defaults (all off) and when each one acts.
+// It decides only whether a switch acts on a call; what then happens is done where the call is answered.
+
+import type { RefreshPolicy } from './refresh-tokens.ts';
+
+/** When a switch acts: on the next `next` calls that match, on every `every`th, else on each. `path` is a prefix of the raw path. */
+export interface Occasion {
+  next?: number;
+  every?: number;
+  method?: string;
+  path?: string;
+}
+
+/** `Retry-After`, in seconds or as a date that many seconds ahead of the simulation's clock. */
+export interface RetryAfter {
+  retryAfterS?: number;
+  retryAfterAs?: 'seconds' | 'date';
+}
+
+/** Calls a minute per token, and further limits of single endpoints (`route` as in `GET /api/v2/users/{userId}`). */
+export interface RateLimit {
+  perMinute?: number;
+  key?: string;
+  namespace?: string;
+  retryAfterAs?: 'seconds' | 'date';
+  endpoints?: readonly { route: string; perMinute: number; key?: string; namespace?: string }[];
+}
+
+/**
+ * Ways for the token endpoint to misbehave. No grant is carried out for `down`, `hang` (until `release`), `status`, `empty`, `html`, `malformed`;
+ * for the others it is, and the answer suffers: `lost` (closed before it), `cut` (half of it), `gzip` (unasked), `huge`, `no-token`, `line-break`, `drip`.
+ */
+export type TokenFault =
+  | 'down'
+  | 'hang'
+  | 'slow'
+  | 'status'
+  | 'empty'
+  | 'html'
+  | 'malformed'
+  | 'lost'
+  | 'cut'
+  | 'gzip'
+  | 'huge'
+  | 'no-token'
+  | 'line-break'
+  | 'drip';
+
+/** Every switch. `null`, `false` and 0 are off. */
+export interface Switches extends RefreshPolicy {
+  /** Real milliseconds before every API answer. */
+  latencyMs: number;
+  rateLimit: RateLimit | null;
+  /** API calls answered with a server error. */
+  serverError: (Occasion & RetryAfter & { status: 500 | 502 | 503 | 504 }) | null;
+  /** API calls answered 401 although the token is good. */
+  unauthorized: (Occasion & { code?: 'bad.credentials' | 'credentials.expired' | 'authentication.required' }) | null;
+  /** API answers cut in the middle of their body. */
+  cutBody: Occasion | null;
+  /** Connections closed before an API answer. */
+  closeBeforeAnswer: Occasion | null;
+  /** API calls held until `release`. */
+  holdApi: Occasion | null;
+  /** `Set-Cookie` on API answers. */
+  cookies: boolean;
+  /** HTTP 400 `invalid_request` "rate limit exceeded" from the token endpoint. */
+  throttleLogin: (Occasion & RetryAfter) | null;
+  /** `status` goes with fault `status`, `delayMs` with `slow` and `drip`, `bytes` with `huge` (default 20 MiB). */
+  tokenEndpoint: (Occasion & RetryAfter & { fault: TokenFault; status?: number; delayMs?: number; bytes?: number }) | null;
+  /** Seconds that new access tokens live, whatever the client says. */
+  tokenLifetimeS: number | null;
+  /** What the reply says instead of the truth; `{}` leaves `expires_in` out. */
+  expiresIn: { value?: string | number | null } | null;
+  /** The login page decides at once: for a user (id or email), or refusing. */
+  login: { approve: string } | { deny: string } | null;
+}
+
+export const SWITCHES_OFF: Switches = {
+  latencyMs: 0,
+  rateLimit: null,
+  serverError: null,
+  unauthorized: null,
+  cutBody: null,
+  closeBeforeAnswer: null,
+  holdApi: null,
+  cookies: false,
+  throttleLogin: null,
+  tokenEndpoint: null,
+  tokenLifetimeS: null,
+  expiresIn: null,
+  rotation: 'none',
+  graceMs: 30_000,
+  replyRefreshToken: 'always',
+  login: null,
+};
+
+/** Switches that act on occasions. */
+export type OccasionalSwitch = 'serverError' | 'unauthorized' | 'cutBody' | 'closeBeforeAnswer' | 'holdApi' | 'throttleLogin' | 'tokenEndpoint';
+
+/** The switches as they stand. */
+export interface SwitchBoard {
+  readonly now: Readonly<Switches>;
+  /** Sets the named ones and starts their counts anew; leaves the others. Throws a TypeError that names a key no switch has. */
+  set(changes: Partial<Switches>): void;
+  /** The switch when it acts on this call, counting the call; else `undefined`. */
+  take<K extends OccasionalSwitch>(name: K, call: { method: string; path: string }): NonNullable<Switches[K]> | undefined;
+}
+
+export function createSwitchBoard(initial: Partial<Switches> = {}): SwitchBoard {
+  const now: Switches = { ...SWITCHES_OFF };
+  const seen = new Map<string, number>();
+  const board: SwitchBoard = {
+    now,
+    set(changes) {
+      for (const key of Object.keys(changes)) {
+        if (!Object.hasOwn(SWITCHES_OFF, key)) throw new TypeError(`no such switch: ${key}`);
+        seen.delete(key);
+      }
+      Object.assign(now, changes);
+    },
+    take(name, call) {
+      const current = now[name];
+      if (!current) return undefined;
+      if (current.method !== undefined && current.method !== call.method) return undefined;
+      if (current.path !== undefined && !call.path.startsWith(current.path)) return undefined;
+      const count = (seen.get(name) ?? 0) + 1;
+      seen.set(name, count);
+      if (current.every !== undefined && count % current.every !== 0) return undefined;
+      if (current.next !== undefined && count > current.next) return undefined;
+      return current;
+    },
+  };
+  board.set(initial);
+  return board;
+}
+
+/** The value of a `Retry-After` header, or `undefined` when none is wanted. A date has whole seconds, so it is rounded up. */
+export function formatRetryAfter(wanted: RetryAfter, nowMs: number): string | undefined {
+  if (wanted.retryAfterS === undefined) return undefined;
+  if (wanted.retryAfterAs !== 'date') return String(wanted.retryAfterS);
+  return new Date(Math.ceil(nowMs / 1000 + wanted.retryAfterS) * 1000).toUTCString();
+}

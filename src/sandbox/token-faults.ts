@@ -1,0 +1,80 @@
+// The ways the token endpoint can misbehave, one branch each. Which one acts is decided by the switch board.
+
+import type { ServerResponse } from 'node:http';
+import { gzipSync } from 'node:zlib';
+import { send } from './exchange.ts';
+import { formatRetryAfter, type Switches } from './switches.ts';
+import type { World } from './world.ts';
+
+type Fault = NonNullable<Switches['tokenEndpoint']>;
+
+const DEFAULT_DELAY_MS = 1000;
+const HUGE_BYTES = 20 * 1024 * 1024;
+const HTML = '<!doctype html><title>Maintenance</title><p>Please come back later.';
+
+/** Acts before any grant. True when the request has been answered, or its connection closed. */
+export async function answerBeforeGrant(world: World, res: ServerResponse, fault: Fault, gone: AbortSignal): Promise<boolean> {
+  const retryAfter = formatRetryAfter(fault, world.clock.now());
+  if (retryAfter !== undefined) res.setHeader('Retry-After', retryAfter);
+  switch (fault.fault) {
+    case 'down':
+      res.socket?.destroy();
+      return true;
+    case 'hang':
+      await world.holding.held(gone);
+      return false;
+    case 'slow':
+      await world.holding.delay(fault.delayMs ?? DEFAULT_DELAY_MS, gone);
+      return false;
+    case 'status':
+      await send(res, fault.status ?? 500, 'text/plain', Buffer.from('the simulation was told to fail'));
+      return true;
+    case 'empty':
+      await send(res, 200, 'application/json', Buffer.alloc(0));
+      return true;
+    case 'html':
+      await send(res, 200, 'text/html', Buffer.from(HTML));
+      return true;
+    case 'malformed':
+      await send(res, 200, 'application/json', Buffer.from('{"access_token": "'));
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Answers with the reply of a grant that was carried out, spoilt as the fault says. */
+export async function answerReply(world: World, res: ServerResponse, reply: object, fault: Fault | undefined, gone: AbortSignal): Promise<void> {
+  const json = (value: object) => Buffer.from(JSON.stringify(value));
+  switch (fault?.fault) {
+    case 'lost':
+      res.socket?.destroy();
+      return;
+    case 'cut':
+      return send(res, 200, 'application/json', json(reply), true);
+    case 'gzip':
+      res.setHeader('Content-Encoding', 'gzip');
+      return send(res, 200, 'application/json', gzipSync(json(reply)));
+    case 'huge':
+      return send(res, 200, 'application/json', json({ ...reply, padding: 'x'.repeat(fault.bytes ?? HUGE_BYTES) }));
+    case 'no-token':
+      return send(res, 200, 'application/json', json({ ...reply, access_token: undefined }));
+    case 'line-break':
+      return send(res, 200, 'application/json', json({ ...reply, access_token: 'broken\r\nX-Injected: yes' }));
+    case 'drip':
+      return drip(world, res, json(reply), fault.delayMs ?? DEFAULT_DELAY_MS, gone);
+    default:
+      return send(res, 200, 'application/json', json(reply));
+  }
+}
+
+async function drip(world: World, res: ServerResponse, body: Buffer, delayMs: number, gone: AbortSignal): Promise<void> {
+  res.setHeader('Content-Type', 'application/json');
+  res.setHeader('Content-Length', body.length);
+  res.flushHeaders();
+  for (let at = 0; at < body.length; at++) {
+    await world.holding.delay(delayMs, gone);
+    res.write(body.subarray(at, at + 1));
+  }
+  res.end();
+}
