@@ -26,6 +26,8 @@ export interface CredentialState {
   readonly lastError: { readonly code: string; readonly message: string; readonly at: number } | null;
   readonly renewals: number;
   readonly failures: number;
+  /** What is wrong with the store that should hold this token; null or absent when nothing is. */
+  readonly storeError?: string | null;
 }
 
 /**

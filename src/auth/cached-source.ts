@@ -1,0 +1,292 @@
+// The state machine of one credential or session: keeps a token, renews it ahead of its end, answers callers in every state.
+// Two things kept apart: the token (none, fresh, due, expired) and the renewal (idle, running, backoff, rejected, login_required).
+// It does not know how a token is obtained, and no caller can cancel, double or hurry a renewal. docs/tokens.md is its table.
+
+import type { Clock, Timer } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
+import type { Log } from '../logging/log.ts';
+import { backoffMs, REFUSED_WAIT_MS, SHORTEST_WAIT_MS } from './backoff.ts';
+import { withDeadline } from './deadline.ts';
+import type { Token } from './token.ts';
+import { TokenFailure, toTokenFailure } from './token-failure.ts';
+import { isValid, placeToken, type TokenLife, tokenStateOf, untilNextState } from './token-life.ts';
+import type { CachedTokenSource, CredentialState, RenewalState } from './token-source.ts';
+import { createTransitionReporter, type TokenTransition } from './transition.ts';
+import { createWaiters } from './waiters.ts';
+
+/**
+ * Why a token is asked for. `start`: the first one, a stored one will do. `due`, `expired`, `retry`: the one held is running out or has.
+ * `invalidated`: the upstream refused the one held. `changed`: a secret changed. `forced`: somebody asked; no stored one will do.
+ */
+export type ObtainReason = 'start' | 'due' | 'expired' | 'retry' | 'invalidated' | 'changed' | 'forced';
+
+/** Obtains a token, by whatever grant. `held` is the token last held, also when it was just dropped. Throws TokenFailure or GatewayError. */
+export type Obtain = (request: { reason: ObtainReason; held: Token | null }) => Promise<Token>;
+
+/** A CachedTokenSource that also takes tokens from outside: a finished login, a token posted by the callback page. */
+export interface ManagedTokenSource extends CachedTokenSource {
+  /** Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. */
+  accept(token: Token): void;
+}
+
+/** What a cached source needs. */
+export interface CachedSourceDeps {
+  readonly name: string;
+  readonly obtain: Obtain;
+  readonly clock: Clock;
+  /** 0 (inclusive) to 1 (exclusive). */
+  readonly random: () => number;
+  readonly settings: { readonly refreshAccessToken: boolean; readonly refreshTokenWaitMaxMs: number };
+  /** Changes when a secret may have changed; cheap, never throws. Looked at once a second. */
+  readonly revision?: (() => string) | undefined;
+  /** What is wrong with the store, for `state()`; null when nothing is. */
+  readonly storeError?: (() => string | null) | undefined;
+  readonly log: Log;
+  readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
+}
+
+/** After a token was dropped for a 401, another 401 passes through for this long. */
+const DROP_COOLDOWN_MS = 60_000;
+
+/** Secret files are looked at this often. */
+const REVISION_POLL_MS = 1_000;
+
+/** The wall clock is looked at this often, because timers stand still while a machine sleeps and know nothing of steps. */
+const WALL_CLOCK_POLL_MS = 60_000;
+
+/** No attempt holds up the next for longer than this: above every deadline inside one (token request, assertion command, lock). */
+const ATTEMPT_MAX_MS = 60_000;
+
+interface Attempt {
+  readonly promise: Promise<Token>;
+  /** Its outcome no longer decides: it ran into the ceiling, or a token came from elsewhere. */
+  isSuperseded: boolean;
+}
+
+/** One source for all callers. `start()` or the first `token()` sets it going; `close()` stops its timer. */
+export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
+  const { name, obtain, clock, random, settings, log } = deps;
+  const revision = deps.revision ?? (() => '');
+  const waiters = createWaiters({ name, clock, waitMaxMs: settings.refreshTokenWaitMaxMs });
+  const reporter = createTransitionReporter({ name, log, onTransition: deps.onTransition });
+
+  let life: TokenLife | null = null;
+  let lastHeld: Token | null = null;
+  let renewal: RenewalState = 'idle';
+  let attempt: Attempt | null = null;
+  let attemptEndedMono = Number.NEGATIVE_INFINITY;
+  let nextAttemptMono: number | null = null;
+  let failure: TokenFailure | null = null;
+  let lastError: CredentialState['lastError'] = null;
+  let droppedMono = Number.NEGATIVE_INFINITY;
+  let seenRevision = revision();
+  let failuresInRow = 0;
+  let renewals = 0;
+  let failures = 0;
+  let timer: Timer | null = null;
+  let isClosed = false;
+
+  function current(): Token | null {
+    return life !== null && isValid(life, clock) ? life.token : null;
+  }
+
+  /** With renewal switched off only the first token is obtained without being asked for. */
+  const mayRenewByItself = () => settings.refreshAccessToken || lastHeld === null;
+
+  function tell(error: TokenFailure | null = null): void {
+    const nextAttemptInMs = nextAttemptMono === null ? null : Math.max(0, Math.round(nextAttemptMono - clock.monotonic()));
+    const details = { fingerprint: life?.token.fingerprint ?? null, error: error?.error ?? null, nextAttemptInMs };
+    reporter.report({ token: tokenStateOf(life, clock), renewal }, details);
+  }
+
+  /** Looks at clocks and secrets, starts what is due, and sets the timer for the next look. */
+  function step(): void {
+    settleSwitchedOff();
+    tell();
+    if (attempt === null) {
+      const reason = dueReason();
+      if (reason !== null) begin(reason);
+    }
+    timer?.cancel();
+    timer = null;
+    const waitMs = untilNextStep();
+    if (!isClosed && waitMs !== Number.POSITIVE_INFINITY) timer = clock.after(Math.ceil(waitMs), step);
+  }
+
+  function dueReason(): ObtainReason | null {
+    if (!mayRenewByItself()) return null;
+    if (revision() !== seenRevision) return 'changed';
+    if (nextAttemptMono !== null) return clock.monotonic() >= nextAttemptMono ? 'retry' : null;
+    if (renewal !== 'idle') return null;
+    const state = tokenStateOf(life, clock);
+    return state === 'due' || state === 'expired' ? state : null;
+  }
+
+  function untilNextStep(): number {
+    const untilAttempt = nextAttemptMono === null || attempt !== null ? Number.POSITIVE_INFINITY : nextAttemptMono - clock.monotonic();
+    const untilState = untilNextState(life, clock);
+    const next = Math.min(untilAttempt, untilState, untilState === Number.POSITIVE_INFINITY ? untilState : WALL_CLOCK_POLL_MS);
+    return Math.max(0, Math.min(next, deps.revision === undefined ? next : REVISION_POLL_MS));
+  }
+
+  /** Renewal switched off and the token gone: from now on somebody has to ask. */
+  function settleSwitchedOff(): void {
+    if (mayRenewByItself() || attempt !== null || renewal !== 'idle' || current() !== null) return;
+    const advice = `renew it by POST /-/credentials/${name}/refresh`;
+    failure = new TokenFailure('login_required', `the token of credential ${name} has ended and refresh_access_token is off: ${advice}`);
+    renewal = 'login_required';
+    tell(failure);
+  }
+
+  /** Starts an attempt; there must be none. `forced` alone does not keep the distance to the last one. */
+  function begin(reason: ObtainReason): Attempt {
+    seenRevision = revision();
+    const sinceLastMs = clock.monotonic() - attemptEndedMono;
+    const pauseMs = reason === 'forced' ? 0 : Math.max(0, SHORTEST_WAIT_MS - sinceLastMs);
+    const held = lastHeld;
+    const work = (async () => {
+      if (pauseMs > 0) await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
+      return obtain({ reason, held });
+    })();
+    let isPastCeiling = false;
+    const tooLong = () => {
+      isPastCeiling = true;
+      return new TokenFailure('transient', `obtaining a token for credential ${name} took longer than ${ATTEMPT_MAX_MS / 1000} s`);
+    };
+    const bounded = withDeadline(clock, ATTEMPT_MAX_MS, tooLong, work);
+    const begun: Attempt = { promise: bounded.then(arrived, failed), isSuperseded: false };
+    attempt = begun;
+    renewal = 'running';
+    nextAttemptMono = null;
+    // A token that comes after the ceiling is as good as any other; a failure that comes late says nothing new.
+    work.then((token) => isPastCeiling && take(token, begun)).catch(() => undefined);
+    begun.promise.catch(() => undefined);
+    tell();
+    return begun;
+
+    function arrived(token: Token): Token {
+      return take(token, begun);
+    }
+    function failed(thrown: unknown): never {
+      throw fail(toTokenFailure(thrown), begun).error;
+    }
+  }
+
+  function take(token: Token, by: Attempt | null): Token {
+    const placed = placeToken(token, clock, random());
+    if (!isValid(placed, clock)) {
+      const arrivedDead = new TokenFailure('transient', `credential ${name} was given a token that had already expired on arrival`);
+      throw by === null ? arrivedDead.error : fail(arrivedDead, by).error;
+    }
+    const isLate = by?.isSuperseded === true;
+    const kept = current();
+    if (isLate && kept !== null && life !== null && life.expiresMono >= placed.expiresMono) return kept;
+    life = placed;
+    lastHeld = token;
+    renewals += 1;
+    failuresInRow = 0;
+    failure = null;
+    lastError = null;
+    if (isLate && attempt !== null) attempt.isSuperseded = true;
+    end('idle', null);
+    waiters.resolveAll(token);
+    step();
+    return token;
+  }
+
+  function fail(reason: TokenFailure, by: Attempt): TokenFailure {
+    if (by.isSuperseded) return reason;
+    by.isSuperseded = true;
+    failure = reason;
+    failures += 1;
+    failuresInRow += 1;
+    lastError = { code: reason.error.code, message: reason.message, at: clock.now() };
+    if (!mayRenewByItself()) end('idle', null, reason);
+    else if (reason.kind === 'login_required') end('login_required', null, reason);
+    else if (reason.kind === 'refused') end('rejected', Math.max(REFUSED_WAIT_MS, reason.retryAfterMs ?? 0), reason);
+    else end('backoff', backoffMs(failuresInRow, random(), reason.retryAfterMs), reason);
+    waiters.rejectAll(errorNow(reason));
+    step();
+    return reason;
+  }
+
+  function end(next: RenewalState, waitMs: number | null, reason: TokenFailure | null = null): void {
+    attempt = null;
+    attemptEndedMono = clock.monotonic();
+    renewal = next;
+    nextAttemptMono = waitMs === null ? null : attemptEndedMono + waitMs;
+    tell(reason);
+  }
+
+  /** The failure as it is told to a caller now. */
+  function errorNow(reason: TokenFailure): GatewayError {
+    if (reason.kind !== 'transient' || nextAttemptMono === null) return reason.error;
+    return new GatewayError(reason.error.code, reason.message, { retryAfterMs: Math.max(0, nextAttemptMono - clock.monotonic()) });
+  }
+
+  return {
+    current,
+
+    async token() {
+      const atHand = current();
+      if (atHand !== null) return atHand;
+      step();
+      if (attempt === null && renewal === 'idle') begin(lastHeld === null ? 'start' : 'expired');
+      if (attempt === null && failure !== null) throw errorNow(failure);
+      return waiters.wait();
+    },
+
+    invalidate(token) {
+      if (life === null || life.token.authorization !== token.authorization) return true;
+      if (clock.monotonic() - droppedMono < DROP_COOLDOWN_MS) return false;
+      droppedMono = clock.monotonic();
+      life = null;
+      settleSwitchedOff();
+      tell();
+      if (attempt === null && renewal === 'idle') begin('invalidated');
+      step();
+      return true;
+    },
+
+    refresh() {
+      droppedMono = Number.NEGATIVE_INFINITY;
+      return (attempt ?? begin('forced')).promise;
+    },
+
+    state() {
+      const expiresAt = life === null || life.expiresAt === Number.POSITIVE_INFINITY ? null : endsAt(life);
+      return {
+        token: tokenStateOf(life, clock),
+        renewal,
+        expiresAt,
+        fingerprint: life?.token.fingerprint ?? null,
+        nextAttemptAt: nextAttemptMono === null ? null : Math.round(clock.now() + nextAttemptMono - clock.monotonic()),
+        lastError,
+        renewals,
+        failures,
+        storeError: deps.storeError?.() ?? null,
+      };
+    },
+
+    start() {
+      if (attempt === null && renewal === 'idle' && lastHeld === null) begin('start');
+      step();
+    },
+
+    close() {
+      isClosed = true;
+      timer?.cancel();
+      timer = null;
+    },
+
+    accept(token) {
+      if (attempt !== null) attempt.isSuperseded = true;
+      take(token, null);
+    },
+  };
+
+  /** Epoch ms of the earlier of the two ends. */
+  function endsAt(held: TokenLife): number {
+    return Math.round(Math.min(held.expiresAt, clock.now() + held.expiresMono - clock.monotonic()));
+  }
+}

@@ -1,0 +1,78 @@
+// What a token store must do, and what it keeps. One process's memory and an encrypted folder do it; a Redis store can.
+// It knows nothing of grants and never decides whether a token is still good.
+
+import type { Secret } from '../../config/secret.ts';
+
+/**
+ * Whose tokens: every part is bound into the stored value, so that what was stored for one identity never opens for another.
+ * `host` is the login origin.
+ */
+export interface StoreKey {
+  readonly name: string;
+  readonly clientId: string;
+  readonly host: string;
+}
+
+/** What is kept of one credential or session. */
+export interface StoredToken {
+  /** Null when only a refresh token is known. */
+  readonly accessToken: Secret | null;
+  /** Epoch ms. */
+  readonly expiresAt: number;
+  readonly obtainedAt: number;
+  readonly refreshToken: Secret | null;
+  /** Fingerprint of the configured refresh token this chain began with, null after a login. */
+  readonly seed: string | null;
+  /** Counts the writes of this chain. */
+  readonly generation: number;
+}
+
+/** A value with the version that a later `put` must name. */
+export interface StoredEntry {
+  readonly value: StoredToken;
+  readonly version: string;
+}
+
+/** Held by one owner at a time, across processes where the store is shared. */
+export interface StoreLock {
+  /** Names this holding of the lock; a `put` with a fence that no longer holds is refused. */
+  readonly fence: string;
+  /** Never throws; does nothing when the lock was lost. */
+  release(): Promise<void>;
+}
+
+/** `conflict`: the version named is not the stored one. `lock_lost`: the fence no longer holds. `damaged`: kept aside. `locked`: waited in vain. */
+export type StoreErrorCode = 'conflict' | 'lock_lost' | 'locked' | 'damaged' | 'wrong_key' | 'unreadable' | 'unwritable';
+
+/** A store's failure. The message is safe to show: paths and reasons, no content. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+  readonly code: StoreErrorCode;
+
+  constructor(code: StoreErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** All methods throw StoreError only. */
+export interface TokenStore {
+  /** Whether it outlives the process: only then are tokens without a refresh token kept. */
+  readonly isDurable: boolean;
+  get(key: StoreKey): Promise<StoredEntry | null>;
+  /** Compare and set: `expectedVersion` null means that there must be no entry. Durable when it resolves. Answers the new version. */
+  put(key: StoreKey, value: StoredToken, condition: { expectedVersion: string | null; fence?: string | undefined }): Promise<string>;
+  /** Removes the entry, if there is one. */
+  delete(key: StoreKey): Promise<void>;
+  /** Waits up to `waitMs` for the lock, then throws `locked`. Not re-entrant. */
+  lock(key: StoreKey, waitMs: number): Promise<StoreLock>;
+  /** Names of the credentials with an entry, sorted. */
+  list(): Promise<readonly string[]>;
+  /** Changes whenever the entry may have changed, also by another process; cheap, never throws. */
+  revision(key: StoreKey): string;
+}
+
+/** Parts joined so that no two keys give one string. */
+export function storeKeyId(key: StoreKey): string {
+  return JSON.stringify([key.name, key.clientId, key.host]);
+}
