@@ -1,0 +1,162 @@
+// Masks secrets in free text: messages, header values, parameter values, bodies that are no JSON. Pure, and linear in the length of its input:
+// every look back is bounded and every look ahead is paid for by the text it consumes. What a JSON document means is redact-value.ts's job.
+
+import { hash } from 'node:crypto';
+import { REDACTED } from '../config/secret.ts';
+import { isHarmlessCode, isPasswordName, isSecretName, isSecretState, isTokenState, percentDecode } from './secret-names.ts';
+
+/** Text without any of these cannot hold what we look for. */
+const SUSPECT = /[=:%@<]|bearer|basic|negotiate|ntlm|gcg[a-z]?_|eyj|channels|streaming-/i;
+
+const SCHEME = /\b(bearer|basic|negotiate|ntlm)((?:\s|%20|\+){1,8})(?!(?:auth\w*|credentials?|tokens?|scheme|challenge|realm)\b)[\w.~+/=%-]{4,}/gi;
+const LOCAL_TOKEN = /\bgcg[a-z]?_[\w.~+/=-]+/gi;
+const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){0,4}/g;
+const CHANNEL_PATH = /(channels(?:\/|\\\/|%2f)+)([^/\\\s?#"'<>&%,;]+)/gi;
+const CHANNEL_ID = /\bstreaming-\d+-[\w-]+/gi;
+const USERINFO = /(:(?:\/|\\\/){2})[^\s/\\?#"'<>]*@/g;
+const PERCENT_ROUNDS = 8;
+
+/** What is shown of a channel id: enough to follow one channel through a log. */
+export function fingerprintOf(secret: string): string {
+  return `~${hash('sha256', secret, 'hex').slice(0, 12)}`;
+}
+
+/** Masks what is recognisably secret, by its label (`access_token=`, `"password":`) or by its shape (`Bearer …`, `gcgh_…`, JWT, channel id). */
+export function redactText(text: string): string {
+  if (!SUSPECT.test(text)) return text;
+  const plain = redactPlain(text);
+  return plain.includes('%') ? plain.replace(/[^\s"'<>]+/g, (run) => (run.includes('%') ? redactEncoded(run) : run)) : plain;
+}
+
+/** Looks below each layer of percent-encoding; the run stays as it was unless something was found. */
+function redactEncoded(run: string): string {
+  let text = run;
+  let found = false;
+  for (let round = 0; round < PERCENT_ROUNDS; round++) {
+    const decoded = percentDecode(text);
+    if (decoded === text) return found ? text.replace(/[\s"<>]/g, encodeURIComponent) : run;
+    text = redactPlain(decoded);
+    found ||= text !== decoded;
+  }
+  return percentDecode(text) === text && !found ? run : REDACTED;
+}
+
+function redactPlain(text: string): string {
+  return redactElements(redactLabelled(text))
+    .replace(SCHEME, `$1$2${REDACTED}`)
+    .replace(LOCAL_TOKEN, `gcgh_${REDACTED}`)
+    .replace(JWT, REDACTED)
+    .replace(USERINFO, `$1${REDACTED}@`)
+    .replace(CHANNEL_PATH, (_, prefix: string, id: string) => prefix + (/^~[0-9a-f]{12}$/.test(id) ? id : fingerprintOf(id)))
+    .replace(CHANNEL_ID, fingerprintOf);
+}
+
+/** `<password>…</password>`, and whole elements such as a SAML assertion. */
+function redactElements(text: string): string {
+  if (!text.includes('</')) return text;
+  let out = '';
+  let done = 0;
+  for (let at = text.indexOf('<'); at !== -1; at = text.indexOf('<', Math.max(at + 1, done))) {
+    const name = /^<([a-z][\w:.-]{0,63})/i.exec(text.slice(at, at + 66))?.[1];
+    if (name === undefined || !isSecretName(name, 'field')) continue;
+    const start = text.indexOf('>', at) + 1;
+    if (start === 0 || text[start - 2] === '/') continue;
+    const close = text.indexOf(`</${name}`, start);
+    const end = close === -1 ? text.length : close;
+    out += text.slice(done, start) + REDACTED;
+    done = end;
+  }
+  return done === 0 ? text : out + text.slice(done);
+}
+
+const NAME_LOOK_BACK = 200;
+const GAP_LOOK_BACK = 64;
+
+/** `name=value`, `name: value`, `"name":"value"`, at any depth of backslashes. */
+function redactLabelled(text: string): string {
+  let out = '';
+  let done = 0;
+  for (let at = 0; at < text.length; at++) {
+    const separator = text[at];
+    if (separator !== '=' && separator !== ':') continue;
+    const name = nameBefore(text, at, done);
+    if (name === '') continue;
+    const before = text[at - name.length - 1];
+    const kind = separator === '=' && (before === '?' || before === '&' || before === '#') ? 'param' : 'field';
+    const isState = /state$/i.test(name) && separator === '=';
+    if (!isState && !isSecretName(name, kind)) continue;
+    const [start, end] = valueAfter(text, at, name);
+    const value = text.slice(start, end);
+    if (start === end || value === REDACTED || isHarmless(name, value, separator, isState)) continue;
+    out += text.slice(done, start) + REDACTED;
+    done = end;
+    at = end - 1;
+  }
+  return done === 0 ? text : out + text.slice(done);
+}
+
+function isHarmless(name: string, value: string, separator: string, isState: boolean): boolean {
+  if (isState) return !isSecretState(name, value);
+  if (separator === '=') return false;
+  if (value === 'null' || value === 'true' || value === 'false' || isTokenState(value) || isHarmlessCode(name, value)) return true;
+  // Prose: "the token: expired", "refused the token: invalid_client". A password may look like that too.
+  return /^[a-z_]{1,24}[.,;!]?$/.test(value) && !isPasswordName(name);
+}
+
+function nameBefore(text: string, separatorAt: number, floor: number): string {
+  let end = separatorAt;
+  for (const lowest = Math.max(floor, separatorAt - GAP_LOOK_BACK); end > lowest && /[\s"'`\\]/.test(text[end - 1] as string); ) end--;
+  let start = end;
+  for (const lowest = Math.max(floor, end - NAME_LOOK_BACK); start > lowest && /[\w\-.%[\]\\]/.test(text[start - 1] as string); ) start--;
+  return text.slice(start, end);
+}
+
+/** Where the value lies: between its quotes (of whatever depth), to its closing bracket, or to what ends a bare word. */
+function valueAfter(text: string, separatorAt: number, name: string): [start: number, end: number] {
+  const isAssignment = text[separatorAt] === '=';
+  let start = separatorAt + 1;
+  while (isAssignment ? text[start] === ' ' || text[start] === '\t' : /\s/.test(text[start] ?? '')) start++;
+  let slashes = 0;
+  while (text[start + slashes] === '\\') slashes++;
+  const opening = text[start + slashes];
+  if (opening === '"' || opening === "'" || opening === '`') {
+    const first = start + slashes + 1;
+    return [first, quoteEnd(text, first, opening, slashes)];
+  }
+  if ((opening === '{' || opening === '[') && !text.startsWith(REDACTED, start)) return [start, bracketEnd(text, start)];
+  const isHeaderLine = !isAssignment && /authorization|cookie/i.test(name);
+  let end = text.startsWith(REDACTED, start) ? start + REDACTED.length : start;
+  for (; end < text.length; end++) {
+    const char = text[end] as string;
+    if (char === '\n' || char === '\r') break;
+    if (isHeaderLine) continue;
+    if (/[\s"'`<>]/.test(char) || (isAssignment && char === '&')) break;
+    if (/[,;})\]]/.test(char) && /^\s?$/.test(text[end + 1] ?? '')) break;
+  }
+  return [start, end];
+}
+
+/** The closing quote has as many backslashes as the opening one, or that many after whole escaped pairs of its own depth. */
+function quoteEnd(text: string, first: number, quote: string, slashes: number): number {
+  let run = 0;
+  for (let at = first; at < text.length; at++) {
+    const char = text[at];
+    if (char === '\\') {
+      run++;
+      continue;
+    }
+    if (char === quote && (run <= slashes || (run - slashes) % (2 * (slashes + 1)) === 0)) return at - Math.min(run, slashes);
+    run = 0;
+  }
+  return text.length;
+}
+
+function bracketEnd(text: string, start: number): number {
+  let depth = 0;
+  for (let at = start; at < text.length; at++) {
+    const char = text[at];
+    if (char === '{' || char === '[') depth++;
+    else if ((char === '}' || char === ']') && --depth === 0) return at + 1;
+  }
+  return text.length;
+}
