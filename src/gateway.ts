@@ -1,0 +1,124 @@
+// The gateway as a whole: a runtime behind an app behind listeners, and its life from start to drained. Handles no signals and never exits.
+
+import type { FastifyInstance } from 'fastify';
+import { createMemoryStore } from './auth/store/memory.ts';
+import { type Clock, systemClock } from './clock.ts';
+import type { GatewayConfig } from './config/gateway-config.ts';
+import type { ExchangeRecord } from './logging/exchange-record.ts';
+import type { Log } from './logging/log.ts';
+import { createRuntime, type Runtime } from './runtime.ts';
+import { createAccept } from './server/accept.ts';
+import { createApp } from './server/app.ts';
+import type { ListenerRole } from './server/exchange.ts';
+import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
+
+/** The log a gateway writes to. */
+export interface GatewayLog extends Log {
+  /** Writes the record of a finished exchange. */
+  exchange(record: ExchangeRecord): void;
+}
+
+/** What a gateway is given from outside; everything but the log has a default. */
+export interface GatewayOptions {
+  readonly log: GatewayLog;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+/** A gateway. Made by `createGateway`, ended by `drain`. */
+export interface Gateway {
+  /** The Fastify instance, for embedding and for `inject`-free inspection; it does not listen by itself. */
+  readonly app: FastifyInstance;
+  readonly runtime: () => Runtime;
+  /** Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had; nothing is left open then. */
+  listen(): Promise<readonly string[]>;
+  /** Not ready at once, refusing after `shutdown_delay`, gone within `drain_timeout` more. Safe to repeat. */
+  drain(): Promise<void>;
+}
+
+/** Builds a gateway from a validated configuration. */
+export async function createGateway(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
+  const { log, env = process.env, clock = systemClock, random = Math.random } = options;
+  let phase: 'running' | 'leaving' | 'draining' = 'running';
+  let listeners: Listeners | null = null;
+  let drained: Promise<void> | null = null;
+
+  const finish = (record: ExchangeRecord) => {
+    record.durationMs = performance.now() - record.startedAt;
+    log.exchange(record);
+  };
+  const store = createMemoryStore({ clock });
+  const runtime = createRuntime(config, { env, clock, random, log, store, finish });
+  const app = await createApp({
+    forward: (exchange) => runtime.forward(exchange),
+    agent: runtime.dispatcher.agent,
+    log,
+    health: {
+      isDraining: () => phase !== 'running',
+      credentials: () =>
+        runtime.credentials.list().map(({ config: { name, isRequired }, source }) => ({ name, isRequired, ...pick(source.state()) })),
+    },
+  });
+  const accept = createAccept({
+    boundary: () => runtime.boundary,
+    isDraining: () => phase === 'draining',
+    route: app.routing,
+    finish,
+  });
+
+  const close = async () => {
+    phase = 'leaving';
+    await new Promise<void>((resolve) => {
+      const { shutdownDelayMs } = config.server;
+      if (shutdownDelayMs > 0) setTimeout(resolve, shutdownDelayMs);
+      else resolve();
+    });
+    phase = 'draining';
+    await listeners?.close(config.server.drainTimeoutMs);
+    await runtime.close();
+    await app.close();
+  };
+
+  return {
+    app,
+    runtime: () => runtime,
+    async listen() {
+      listeners = await openListeners(listenerSpecs(config, accept), config.server);
+      runtime.credentials.start();
+      return listeners.addresses;
+    },
+    drain() {
+      drained ??= close();
+      return drained;
+    },
+  };
+}
+
+function pick({
+  token,
+  renewal,
+}: {
+  token: 'none' | 'fresh' | 'due' | 'expired';
+  renewal: 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
+}) {
+  return { token, renewal };
+}
+
+/** Data, admin and health addresses; one that serves several purposes is opened once. */
+function listenerSpecs(config: GatewayConfig, accept: (role: ListenerRole) => ListenerSpec['handler']): ListenerSpec[] {
+  const { listen, adminListen, healthListen } = config.server;
+  const roles = new Map<string, { address: ListenerSpec['address']; role: { data: boolean; admin: boolean; health: boolean } }>();
+  const add = (addresses: readonly ListenerSpec['address'][], purpose: 'data' | 'admin' | 'health') => {
+    for (const address of addresses) {
+      const key = JSON.stringify(address);
+      const entry = roles.get(key) ?? { address, role: { data: false, admin: false, health: false } };
+      entry.role[purpose] = true;
+      roles.set(key, entry);
+    }
+  };
+  add(listen, 'data');
+  add(adminListen, 'admin');
+  add(healthListen, 'health');
+  return [...roles.values()].map(({ address, role }) => ({ address, handler: accept(role) }));
+}

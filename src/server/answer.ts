@@ -1,0 +1,40 @@
+// How the gateway answers by itself: the platform's error shape, JSON pages, and the headers that go on each. The only place that renders a GatewayError.
+
+import type { ServerResponse } from 'node:http';
+import type { GatewayError } from '../errors.ts';
+
+/** The body of an error in the platform's own shape, with the request id as its context id. */
+export function errorBody(error: GatewayError, requestId: string): string {
+  return JSON.stringify({ message: error.message, code: error.code, status: error.statusCode, contextId: requestId, details: [], errors: [] });
+}
+
+/** Flat header list of an answer made here. */
+export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: number): string[] {
+  const headers = ['Content-Type', 'application/json', 'Content-Length', String(bodyBytes), 'Cache-Control', 'no-store'];
+  headers.push('X-Gateway-Request-Id', requestId, 'X-Gateway-Error', error.code);
+  // Not below one second: SDKs read 0 as "at once".
+  if (error.retryAfterMs !== undefined) headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
+  if (error.statusCode === 401) headers.push('WWW-Authenticate', 'Bearer realm="genesys-cloud-gateway", Basic realm="genesys-cloud-gateway"');
+  if (error.statusCode === 405) headers.push('Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
+  return headers;
+}
+
+/** Sends an error as the whole answer. Nothing happens when an answer was already begun. `close` also ends the connection. */
+export function sendError(response: ServerResponse, error: GatewayError, requestId: string, options: { close?: boolean } = {}): void {
+  if (response.headersSent || response.destroyed) return;
+  const body = errorBody(error, requestId);
+  const headers = errorHeaders(error, requestId, Buffer.byteLength(body));
+  if (options.close) headers.push('Connection', 'close');
+  response.writeHead(error.statusCode, headers);
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+/** Sends a JSON document made here; never cached. */
+export function sendJson(response: ServerResponse, statusCode: number, document: unknown, requestId: string): void {
+  const body = `${JSON.stringify(document)}\n`;
+  response.writeHead(statusCode, [
+    ...['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body)), 'Cache-Control', 'no-store'],
+    ...['X-Gateway-Request-Id', requestId],
+  ]);
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}

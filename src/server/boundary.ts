@@ -1,0 +1,82 @@
+// The browser boundary: which Host and which Origin may speak to a gateway that every web page can reach. Pure; product contract, section 8.
+
+import { isIP } from 'node:net';
+import { GatewayError } from '../errors.ts';
+
+/** What the boundary needs of a request. Values as Node hands them out, names in lower case. */
+export interface BoundaryRequest {
+  readonly host: string;
+  readonly origin: string | undefined;
+  readonly fetchSite: string | undefined;
+  readonly isEncrypted: boolean;
+}
+
+/** What is allowed beyond the obvious; built once from the configuration. */
+export interface BoundaryRules {
+  /** Lower-case names, with or without a port. */
+  readonly allowedHosts: ReadonlySet<string>;
+  /** Exact origins. */
+  readonly corsOrigins: ReadonlySet<string>;
+  /** Origin of `server.public_url`, or null. */
+  readonly publicOrigin: string | null;
+}
+
+/** Prepares the rules. */
+export function createBoundaryRules(server: {
+  allowedHosts: readonly string[];
+  corsOrigins: readonly string[];
+  publicUrl: string | null;
+}): BoundaryRules {
+  const publicUrl = server.publicUrl === null ? null : new URL(server.publicUrl);
+  return {
+    allowedHosts: new Set([...server.allowedHosts.map((host) => host.toLowerCase()), ...(publicUrl ? [publicUrl.hostname, publicUrl.host] : [])]),
+    corsOrigins: new Set(server.corsOrigins),
+    publicOrigin: publicUrl?.origin ?? null,
+  };
+}
+
+const HOST = /^(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(\d{1,5}))?$/i;
+
+/** Splits a Host value; null when it is not one. The name comes back in lower case, IPv6 in its brackets. */
+export function parseHost(host: string): { name: string; port: string | null } | null {
+  const match = HOST.exec(host);
+  if (!match) return null;
+  return { name: (match[1] as string).toLowerCase(), port: match[2] ?? null };
+}
+
+/** Whether a Host is one of a gateway: an IP literal, a loopback name, or listed. Names that merely resolve to loopback are not (DNS rebinding). */
+export function isAllowedHost(host: string, rules: BoundaryRules): boolean {
+  const parsed = parseHost(host);
+  if (!parsed) return false;
+  const { name } = parsed;
+  if (name === 'localhost' || name === 'localhost.' || name.endsWith('.localhost')) return true;
+  if (name.startsWith('[') ? isIP(name.slice(1, -1)) === 6 : isIP(name) === 4) return true;
+  return rules.allowedHosts.has(name) || rules.allowedHosts.has(host.toLowerCase());
+}
+
+/** Throws gateway.host.forbidden for a Host that is not the gateway's. */
+export function assertAllowedHost(host: string, rules: BoundaryRules): void {
+  if (isAllowedHost(host, rules)) return;
+  throw new GatewayError(
+    'gateway.host.forbidden',
+    'this Host is not served here: call the gateway by localhost or an IP address, or list the name in server.allowed_hosts',
+  );
+}
+
+/** Whether an Origin is the gateway's own, as seen by this request. */
+export function isOwnOrigin(request: BoundaryRequest, rules: BoundaryRules): boolean {
+  const { origin } = request;
+  if (origin === undefined) return false;
+  return origin === `${request.isEncrypted ? 'https' : 'http'}://${request.host.toLowerCase()}` || origin === rules.publicOrigin;
+}
+
+/** Throws gateway.origin.forbidden for a request that a page of another origin made. */
+export function assertAllowedOrigin(request: BoundaryRequest, rules: BoundaryRules): void {
+  const { origin, fetchSite } = request;
+  if (origin === undefined && fetchSite !== 'cross-site' && fetchSite !== 'same-site') return;
+  if (origin !== undefined && (rules.corsOrigins.has(origin) || isOwnOrigin(request, rules))) return;
+  throw new GatewayError(
+    'gateway.origin.forbidden',
+    'a web page of another origin may not use the gateway: list its origin in server.cors_origins if it should',
+  );
+}

@@ -1,0 +1,60 @@
+// One exchange as the server sees it: the two messages, where the request leads, who is served, and the record. Made at accept, ended once.
+
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
+import type { CallerPresence } from '../upstream/call.ts';
+import type { Route } from './request-target.ts';
+
+/** What a listener serves. The data listener may serve all three. */
+export interface ListenerRole {
+  readonly data: boolean;
+  readonly admin: boolean;
+  readonly health: boolean;
+}
+
+/** An exchange in progress. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly record: ExchangeRecord;
+  readonly caller: CallerPresence & { left: boolean };
+  readonly role: ListenerRole;
+  readonly route: Route;
+}
+
+/** Opens an exchange and its record, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
+export function openExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  role: ListenerRole,
+): { record: ExchangeRecord; caller: Exchange['caller'] } {
+  const record = createExchangeRecord();
+  record.requestId = randomUUID();
+  record.method = request.method ?? '';
+  record.target = request.url ?? '';
+  record.requestHeaders = request.rawHeaders;
+  const caller: Exchange['caller'] = { left: false, onLeave: null };
+  response.once('close', () => {
+    if (response.writableFinished) return;
+    caller.left = true;
+    record.aborted = true;
+    caller.onLeave?.();
+  });
+  void role;
+  return { record, caller };
+}
+
+const EXCHANGES = new WeakMap<IncomingMessage, Exchange>();
+
+/** Ties an exchange to its request while the framework routes it. */
+export function bindExchange(exchange: Exchange): void {
+  EXCHANGES.set(exchange.request, exchange);
+}
+
+/** The exchange of a routed request. Every request that reaches the framework has one. */
+export function exchangeOf(request: IncomingMessage): Exchange {
+  const exchange = EXCHANGES.get(request);
+  if (!exchange) throw new Error('a request reached the router without being accepted');
+  return exchange;
+}

@@ -1,0 +1,171 @@
+// The data path of one forwarded call, as one readable sequence: which credential → clean headers → body → send (token, replay, retry inside)
+// → answer → record. Each step is a module of its own; accept.ts came before, the record is written when the exchange ends.
+
+import type { ServerResponse } from 'node:http';
+import type { CachedTokenSource } from '../auth/token-source.ts';
+import type { CredentialConfig } from '../config/gateway-config.ts';
+import { GatewayError, isGatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import type { BodySink, Send, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
+import { isCallerGone } from '../upstream/dispatcher.ts';
+import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
+import { sendError } from './answer.ts';
+import type { Exchange } from './exchange.ts';
+import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
+import { rewriteLocation } from './location.ts';
+
+/** A credential as the data path sees it. */
+export interface ForwardCredential {
+  readonly config: CredentialConfig;
+  readonly source: CachedTokenSource;
+}
+
+/** What the data path needs; one object for the life of a configuration. */
+export interface ForwardOptions {
+  /** Which credential serves this exchange. Throws gateway.credential.unknown, gateway.client.forbidden, … */
+  readonly chooseCredential: (exchange: Exchange) => ForwardCredential;
+  readonly send: Send;
+  readonly ownHeaders: OwnHeaders;
+  readonly budget: ReplayBudget;
+  readonly maxBodyBytes: number;
+  readonly bodyIdleMs: number;
+  /** This gateway's mark on chained gateways, to know its own requests again; null when calls go straight to the region. */
+  readonly instanceId: string | null;
+  /** Takes the finished record. */
+  readonly finish: (record: ExchangeRecord) => void;
+}
+
+/** Makes the handler that serves one forwarded exchange. It never throws and always finishes the record. */
+export function createForward(options: ForwardOptions): (exchange: Exchange) => Promise<void> {
+  return async (exchange) => {
+    const { response, record } = exchange;
+    let body: RequestBody | null = null;
+    let answer: UpstreamResponse | null = null;
+    try {
+      const credential = options.chooseCredential(exchange);
+      record.credential = credential.config.name;
+      const { headers, hadAuthorization, instances } = cleanRequestHeaders(exchange.request.rawHeaders, options.ownHeaders);
+      record.authorizationReplaced = hadAuthorization;
+      markInstance(headers, instances, options.instanceId);
+      body = await readBody(exchange, options);
+      answer = await options.send(upstreamRequest(exchange, credential, headers, body));
+      await passAnswer(exchange, answer, credential.config);
+    } catch (error) {
+      answer?.abort(NOT_WANTED);
+      answerFailure(exchange, error);
+    } finally {
+      record.requestBytes = body?.receivedBytes ?? 0;
+      body?.release();
+      options.finish(record);
+    }
+  };
+}
+
+function upstreamRequest(exchange: Exchange, credential: ForwardCredential, headers: string[], body: RequestBody): UpstreamRequest {
+  const { route, record, caller } = exchange;
+  if (route.kind !== 'forward') throw new GatewayError('gateway.internal', 'a local route reached the forwarding path');
+  return {
+    method: record.method,
+    base: credential.config.hosts.api,
+    target: route.target,
+    headers,
+    body,
+    credential: credential.config.name,
+    source: credential.source,
+    record,
+    caller,
+  };
+}
+
+async function readBody(exchange: Exchange, options: ForwardOptions): Promise<RequestBody> {
+  const { request, record } = exchange;
+  const length = request.headers['content-length'];
+  return readRequestBody(request, length === undefined ? null : Number(length), {
+    maxBytes: options.maxBodyBytes,
+    idleMs: options.bodyIdleMs,
+    budget: options.budget,
+    observe: record.requestBody ? (chunk) => record.requestBody?.write(chunk) : null,
+  });
+}
+
+/** A request that already carries our mark has come back to us: another round would carry it for ever. */
+function markInstance(headers: string[], instances: string | null, instanceId: string | null): void {
+  if (instanceId === null) return;
+  const seen = instances === null ? [] : instances.split(',').map((id) => id.trim());
+  if (seen.includes(instanceId) || seen.length >= 8) {
+    throw new GatewayError('gateway.loop', 'this request has been here before: [gateway] host leads back to this gateway, point it elsewhere');
+  }
+  headers.splice(headers.length - 2, 0, 'X-Gateway-Instance', [...seen, instanceId].join(', '));
+}
+
+/** Why an answer is given up whose caller is gone or was answered otherwise. */
+const NOT_WANTED = new GatewayError('gateway.internal', 'the answer is not wanted any more');
+
+/** Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks off. */
+function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig): Promise<void> {
+  const { response, record, route } = exchange;
+  const prefix = route.credential === null ? '' : `/${route.credential}`;
+  const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, (location) => rewriteLocation(location, credential.hosts.api, prefix));
+  headers.push('X-Gateway-Request-Id', record.requestId);
+  record.status = answer.statusCode;
+  record.source = 'upstream';
+  record.correlationId = correlationId;
+  record.responseHeaders = headers;
+  // The upstream's Date or none: a second clock would contradict it.
+  response.sendDate = false;
+  writeHead(response, answer, headers);
+  return new Promise((resolve, reject) => {
+    exchange.caller.onLeave = () => reject(NOT_WANTED);
+    answer.pipe(createSink(response, record, answer, resolve, reject));
+  });
+}
+
+function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: string[]): void {
+  try {
+    response.writeHead(answer.statusCode, answer.statusText, headers);
+  } catch {
+    // Node is stricter than undici about a few octets in header values and reason phrases.
+    throw new GatewayError('gateway.upstream.invalid', 'the upstream answered with a header that is not valid HTTP');
+  }
+}
+
+function createSink(
+  response: ServerResponse,
+  record: ExchangeRecord,
+  answer: UpstreamResponse,
+  resolve: () => void,
+  reject: (error: Error) => void,
+): BodySink {
+  response.on('drain', () => answer.resume());
+  return {
+    write(chunk) {
+      record.responseBytes += chunk.length;
+      record.responseBody?.write(chunk);
+      return response.write(chunk);
+    },
+    end() {
+      response.end(resolve);
+    },
+    fail: reject,
+  };
+}
+
+function answerFailure(exchange: Exchange, error: unknown): void {
+  const { response, record, request } = exchange;
+  if (isCallerGone(error) || exchange.caller.left) {
+    response.destroy();
+    return;
+  }
+  const failure = isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the gateway failed: please report it with the request id');
+  record.errorCode = failure.code;
+  if (response.headersSent) {
+    // Half an answer must not look like a whole one: the connection goes with it.
+    response.destroy();
+    return;
+  }
+  record.source = 'gateway';
+  record.status = failure.statusCode;
+  // What is still being uploaded will not be read: say so by ending the connection after the answer.
+  const isUploading = !request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding'] ?? '0') !== '0';
+  sendError(response, failure, record.requestId, { close: isUploading || failure.code === 'gateway.draining' });
+}

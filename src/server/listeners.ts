@@ -1,0 +1,152 @@
+// The gateway's own listening sockets: TCP on one or both loopback families, Unix sockets, inherited descriptors. Knows no routes.
+
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ListenAddress } from '../config/gateway-config.ts';
+import { answerBrokenRequest, refuseUpgrade } from './raw-answer.ts';
+
+/** One socket to open and what answers on it. */
+export interface ListenerSpec {
+  readonly address: ListenAddress;
+  readonly handler: RequestListener;
+  /** Takes upgrade requests; without it they are refused. */
+  readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+}
+
+/** Limits of the listening side, ms. */
+export interface ListenerLimits {
+  readonly headerTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+}
+
+/** Open listeners. */
+export interface Listeners {
+  /** `http://127.0.0.1:8080`, `unix:/path`, in the order of the specs; the implied IPv6 twin is not listed. */
+  readonly addresses: readonly string[];
+  /** Stops taking connections and ends idle ones; resolves when the last connection has ended, or at the deadline, when the rest is cut. */
+  close(deadlineMs: number): Promise<void>;
+}
+
+/** Opens all or none. Rejects with the system's error, `address` in it, when one cannot be opened. */
+export async function openListeners(specs: readonly ListenerSpec[], limits: ListenerLimits): Promise<Listeners> {
+  const servers: Server[] = [];
+  const addresses: string[] = [];
+  try {
+    for (const spec of specs) {
+      const server = createHttpServer(spec, limits);
+      await listen(server, spec.address);
+      servers.push(server);
+      addresses.push(describe(server, spec.address));
+      const twin = await listenOnTwin(server, spec, limits);
+      if (twin) servers.push(twin);
+    }
+  } catch (error) {
+    for (const server of servers) server.close();
+    throw error;
+  }
+  return { addresses, close: (deadlineMs) => closeAll(servers, deadlineMs) };
+}
+
+function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
+  const options: ServerOptions = {
+    headersTimeout: limits.headerTimeoutMs,
+    // A large upload may take as long as it keeps moving: its idle time is bounded where it is read.
+    requestTimeout: 0,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // Node looks at the two timeouts above only so often, 30 s if not told.
+    connectionsCheckingInterval: Math.min(1000, limits.headerTimeoutMs),
+    maxHeaderSize: 64 * 1024,
+    // A missing Host is refused in our own words.
+    requireHostHeader: false,
+    noDelay: true,
+  };
+  const server = createServer(options, spec.handler);
+  server.on('checkContinue', (request, response) => {
+    response.writeContinue();
+    spec.handler(request, response);
+  });
+  server.on('checkExpectation', spec.handler);
+  server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuseUpgrade(socket, 405, 'CONNECT is not served here'));
+  server.on('upgrade', spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')));
+  server.on('clientError', answerBrokenRequest);
+  return server;
+}
+
+function listen(server: Server, address: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    const done = () => {
+      server.off('error', reject);
+      // Only the user may use a local socket file: it is a way to the user's token.
+      if (address.kind === 'unix') chmodSync(address.path, 0o600);
+      resolve();
+    };
+    if (address.kind === 'tcp') server.listen({ host: address.host, port: address.port, exclusive: true }, done);
+    else if (address.kind === 'fd') server.listen({ fd: address.fd }, done);
+    else {
+      removeStaleSocket(address.path);
+      const umask = process.umask(0o177);
+      server.listen({ path: address.path }, done);
+      process.umask(umask);
+    }
+  });
+}
+
+/** A socket file that a killed process left behind would make the next start fail. Anything but a socket is left alone. */
+function removeStaleSocket(path: string): void {
+  try {
+    if (lstatSync(path).isSocket()) unlinkSync(path);
+  } catch {
+    // Not there: nothing to remove. Not removable: listen says so.
+  }
+}
+
+/** `localhost` is two addresses: what listens on 127.0.0.1 listens on [::1] too, or another process could take that half of the name. */
+async function listenOnTwin(primary: Server, spec: ListenerSpec, limits: ListenerLimits): Promise<Server | null> {
+  if (spec.address.kind !== 'tcp' || spec.address.host !== '127.0.0.1') return null;
+  const { port } = primary.address() as AddressInfo;
+  const twin = createHttpServer(spec, limits);
+  try {
+    await listen(twin, { kind: 'tcp', host: '::1', port });
+    return twin;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // No IPv6 on this machine: then the name has one half only. A port chosen by the system may be taken on the other side by chance.
+    if (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT' || code === 'ENETUNREACH' || spec.address.port === 0) return null;
+    throw error;
+  }
+}
+
+function describe(server: Server, address: ListenAddress): string {
+  if (address.kind === 'unix') return `unix:${address.path}`;
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') return bound ?? 'fd';
+  return `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
+}
+
+async function closeAll(servers: readonly Server[], deadlineMs: number): Promise<void> {
+  const closed = Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<void>((resolve) => {
+          server.close(() => resolve());
+          server.closeIdleConnections();
+        }),
+    ),
+  );
+  // Connections that become idle while draining are not closed by themselves.
+  const sweep = setInterval(() => {
+    for (const server of servers) server.closeIdleConnections();
+  }, 50);
+  const deadline = setTimeout(() => {
+    for (const server of servers) server.closeAllConnections();
+  }, deadlineMs);
+  await closed;
+  clearInterval(sweep);
+  clearTimeout(deadline);
+}
+
+/** Sockets are typed as Duplex in the events above; a plain one for tests and callers that need its address. */
+export type ListenerSocket = Socket;

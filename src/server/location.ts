@@ -1,0 +1,31 @@
+// A redirect that names the upstream's own host would lead the caller past the gateway, without a token: it is turned to ours. Pure.
+
+import type { UrlBase } from '../config/gateway-config.ts';
+
+/** Rewrites a Location to the upstream's API base so that it leads back through `prefix` here; any other Location passes. */
+export function rewriteLocation(location: string, base: UrlBase, prefix: string): string {
+  const { origin, pathPrefix } = base;
+  if (location.startsWith('/') && !location.startsWith('//')) {
+    const path = withoutPrefix(location, pathPrefix);
+    return path === null ? location : prefix + path;
+  }
+  let url: URL;
+  try {
+    url = new URL(location.startsWith('//') ? new URL(origin).protocol + location : location);
+  } catch {
+    // A relative or broken Location is left to the caller, who resolves it against our address.
+    return location;
+  }
+  if (url.origin !== origin || url.username !== '' || url.password !== '') return location;
+  // Cut, not re-serialised: URL would normalise what the upstream wrote.
+  const pathAt = location.indexOf('/', location.indexOf('//') + 2);
+  const path = withoutPrefix(pathAt < 0 ? '/' : location.slice(pathAt), pathPrefix);
+  return path === null ? location : prefix + path;
+}
+
+function withoutPrefix(path: string, pathPrefix: string): string | null {
+  if (pathPrefix === '') return path;
+  if (!path.startsWith(pathPrefix)) return null;
+  const rest = path.slice(pathPrefix.length);
+  return rest === '' || /^[/?#]/.test(rest) ? rest : null;
+}

@@ -1,0 +1,43 @@
+// Answers on a socket for which there is no ServerResponse: requests the parser refused, and upgrades. Same shape as every other error.
+
+import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { GatewayError } from '../errors.ts';
+import { errorBody, errorHeaders } from './answer.ts';
+
+/** Writes an error as a whole HTTP answer and ends the socket. */
+export function endWithError(socket: Duplex, error: GatewayError, requestId: string = randomUUID()): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = errorBody(error, requestId);
+  const headers = errorHeaders(error, requestId, Buffer.byteLength(body));
+  let text = `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode] ?? 'Error'}\r\nConnection: close\r\n`;
+  for (let i = 0; i + 1 < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+  socket.end(`${text}\r\n${body}`);
+}
+
+/** Refuses an upgrade or a CONNECT. */
+export function refuseUpgrade(socket: Duplex, statusCode: number, what: string): void {
+  socket.on('error', () => {
+    // The peer may be gone already; there is nobody left to tell.
+  });
+  endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode }));
+}
+
+/** node:http's `clientError`: what its parser refused, and headers that came too slowly. */
+export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [statusCode, what] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'the request header is larger than 64 KiB']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'the request header did not come in time (server.header_timeout)']
+        : [400, 'the request is not valid HTTP/1.1'];
+  endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode }));
+}

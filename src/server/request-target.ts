@@ -1,0 +1,67 @@
+// Where a request target leads: pure, on the raw octets. The part that is forwarded is never decoded, only looked at.
+
+import { GatewayError } from '../errors.ts';
+
+/** Where a request goes. */
+export type Route =
+  /** Forwarded: `target` begins with `/api/v2`; `credential` is the path's NAME, if any. */
+  | { readonly kind: 'forward'; readonly credential: string | null; readonly target: string }
+  /** Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. */
+  | { readonly kind: 'local'; readonly credential: string | null; readonly path: string; readonly query: string };
+
+/** First segments that are never a credential's name. */
+export const RESERVED_NAMES = new Set(['api', 'login', 'logout', 'oauth', 'streaming', 'livez', 'healthz', 'readyz', 'metrics']);
+
+const NAME = /^[a-z0-9][a-z0-9-]*$/;
+/** Anything in a path that needs a closer look: dots, escapes, backslashes, path parameters. */
+const SUSPICIOUS = /[.%\\;\0]/;
+const MALFORMED = 'the request target is ambiguous: send it without dot segments, backslashes, NUL or a fragment';
+
+/** Parses an origin-form target. Throws gateway.request.invalid for what is ambiguous; what is merely unknown becomes a local route. */
+export function parseTarget(target: string): Route {
+  if (target.charCodeAt(0) !== 47 /* / */ || target.includes('#')) throw new GatewayError('gateway.request.invalid', MALFORMED);
+  const queryAt = target.indexOf('?');
+  const path = queryAt < 0 ? target : target.slice(0, queryAt);
+  if (SUSPICIOUS.test(path)) assertPlainPath(path);
+  if (isApiPath(path)) return { kind: 'forward', credential: null, target };
+
+  let rest = path;
+  let credential: string | null = null;
+  const first = firstSegment(rest);
+  if (NAME.test(first) && !RESERVED_NAMES.has(first)) {
+    const after = rest.slice(first.length + 1);
+    // A lone /NAME is no route; only what follows a name can be one.
+    if (after !== '') {
+      credential = first;
+      rest = after;
+    }
+  }
+  const prefix = firstSegment(rest);
+  // The SDKs put path_params_login and path_params_api before everything they send: /login/oauth/token, /api/api/v2/users.
+  if (prefix === 'login' || (prefix === 'api' && !isApiPath(rest))) {
+    const after = rest.slice(prefix.length + 1);
+    if (after !== '') rest = after;
+  }
+  const query = queryAt < 0 ? '' : target.slice(queryAt + 1);
+  if (isApiPath(rest)) return { kind: 'forward', credential, target: rest + (queryAt < 0 ? '' : target.slice(queryAt)) };
+  return { kind: 'local', credential, path: rest, query };
+}
+
+function isApiPath(path: string): boolean {
+  return path.startsWith('/api/v2') && (path.length === 7 || path.charCodeAt(7) === 47);
+}
+
+function firstSegment(path: string): string {
+  const end = path.indexOf('/', 1);
+  return end < 0 ? path.slice(1) : path.slice(1, end);
+}
+
+/** Refuses what some server on the way might read as another path than the one that was checked. */
+function assertPlainPath(path: string): void {
+  const decoded = path.replace(/%(2e|2f|5c|00)/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
+  if (/[\\\0]/.test(decoded)) throw new GatewayError('gateway.request.invalid', MALFORMED);
+  for (const segment of decoded.split('/')) {
+    const name = segment.split(';', 1)[0];
+    if (name === '.' || name === '..') throw new GatewayError('gateway.request.invalid', MALFORMED);
+  }
+}

@@ -1,0 +1,62 @@
+// The shape of one call to the upstream, and of the functions that carry it: each layer (retry, pacing, token, dispatch) is a `Send` round another.
+
+import type { CachedTokenSource } from '../auth/token-source.ts';
+import type { UrlBase } from '../config/gateway-config.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import type { RequestBody } from './request-body.ts';
+
+/** Tells a call that its caller has left. One listener is enough: the layer that waits at the moment. */
+export interface CallerPresence {
+  readonly left: boolean;
+  /** Called once, when the caller leaves; replaces the listener before it. */
+  onLeave: (() => void) | null;
+}
+
+/**
+ * One call to the upstream. Owned by the exchange it serves. The layers may send it more than once; they change nothing
+ * in it but the value of Authorization, which is the last pair of `headers`, kept free for them.
+ */
+export interface UpstreamRequest {
+  readonly method: string;
+  readonly base: UrlBase;
+  /** Path and query, octet for octet, as the caller sent them after any gateway prefix. */
+  readonly target: string;
+  /** Flat name, value list; ends with `Authorization` and a placeholder. */
+  readonly headers: string[];
+  readonly body: RequestBody;
+  /** Whose token it carries, and whose limits it counts against. */
+  readonly credential: string;
+  readonly source: CachedTokenSource;
+  readonly record: ExchangeRecord;
+  readonly caller: CallerPresence;
+}
+
+/** Where an answer's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */
+export interface BodySink {
+  write(chunk: Buffer): boolean;
+  end(): void;
+  /** The body broke off: what was written so far must not look complete. */
+  fail(error: Error): void;
+}
+
+/** An answer whose head has arrived. Its body waits until it is piped, peeked at or discarded; exactly one owner does so. */
+export interface UpstreamResponse {
+  readonly statusCode: number;
+  readonly statusText: string;
+  /** Flat name, value list of latin1 buffers, in the order and casing of the wire. */
+  readonly rawHeaders: readonly Buffer[];
+  pipe(sink: BodySink): void;
+  resume(): void;
+  /**
+   * Reads ahead up to `limitBytes` and resolves with a copy of what there is; the body can still be piped whole afterwards.
+   * `complete` tells whether the body ended within the limit. Rejects when the body breaks off.
+   */
+  peek(limitBytes: number): Promise<{ bytes: Buffer; complete: boolean }>;
+  /** Ends the attempt, and its connection, before the body did. */
+  abort(error: Error): void;
+  /** Gives the answer up: a short rest is read so that the connection can be used again, a long one is cut. */
+  discard(): void;
+}
+
+/** Sends a request and resolves when the final answer's head is there. Throws GatewayError. */
+export type Send = (request: UpstreamRequest) => Promise<UpstreamResponse>;

@@ -1,0 +1,107 @@
+// The innermost `Send`: connection pools and one attempt over them, with deadlines of our own. It retries nothing and knows no tokens.
+
+import { Agent, type buildConnector, type Dispatcher } from 'undici';
+import { GatewayError } from '../errors.ts';
+import type { Send, UpstreamRequest } from './call.ts';
+import { AttemptHandler } from './response.ts';
+import { toGatewayError } from './upstream-errors.ts';
+
+/** What the dispatcher is made of. Times in ms. */
+export interface DispatcherOptions {
+  /** Opens every connection: TLS, corporate proxy, dial deadline (egress). */
+  readonly connect: buildConnector.connector;
+  readonly headersMs: number;
+  readonly bodyMs: number;
+  /** Open connections per origin for calls whose request is whole; calls that still upload have as many again of their own. */
+  readonly connections?: number;
+}
+
+/** Owns the connection pools. `close` waits for running exchanges, `destroy` ends them. */
+export interface UpstreamDispatcher {
+  readonly send: Send;
+  /** For calls of the gateway's own (token endpoint): the same connections, undici's plain interface. */
+  readonly agent: Dispatcher;
+  /** Connections open at the moment, over all origins. */
+  connectionCount(): number;
+  close(): Promise<void>;
+  destroy(): Promise<void>;
+}
+
+const CALLER_LEFT = new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 });
+
+/** Makes the pools; connects to nothing yet. Throws nothing. */
+export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher {
+  const createAgent = () =>
+    new Agent({
+      connect: options.connect,
+      connections: options.connections ?? 64,
+      // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
+      allowH2: false,
+      pipelining: 1,
+      // The head's deadline is ours (response.ts): undici's does not run while a call waits for a connection.
+      headersTimeout: 0,
+      bodyTimeout: options.bodyMs,
+      maxHeaderSize: 64 * 1024,
+    });
+  const whole = createAgent();
+  // Slow uploads must not take the connections of everybody else: they have a pool of their own.
+  const uploads = createAgent();
+  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs };
+
+  const send: Send = async (request) => {
+    const { record, caller } = request;
+    if (caller.left) throw CALLER_LEFT;
+    const startedAt = performance.now();
+    const attempt = new AttemptHandler(request.base.origin, limits);
+    caller.onLeave = () => attempt.abort(CALLER_LEFT);
+    record.attempts += 1;
+    try {
+      (request.body.isStreaming ? uploads : whole).dispatch(dispatchOptions(request), attempt);
+      return await attempt.head;
+    } catch (error) {
+      throw markSent(toGatewayError(error, request.base.origin), attempt.wasSent);
+    } finally {
+      record.upstreamMs += performance.now() - startedAt;
+    }
+  };
+
+  return {
+    send,
+    agent: whole,
+    connectionCount: () =>
+      [whole, uploads]
+        .flatMap((agent) => Object.values(agent.stats))
+        .reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
+    close: async () => void (await Promise.all([whole.close(), uploads.close()])),
+    destroy: async () => void (await Promise.all([whole.destroy(), uploads.destroy()])),
+  };
+}
+
+function dispatchOptions(request: UpstreamRequest): Dispatcher.DispatchOptions {
+  const { base } = request;
+  return {
+    origin: base.origin,
+    path: base.pathPrefix + request.target,
+    method: request.method as Dispatcher.HttpMethod,
+    headers: request.headers,
+    body: request.body.attempt() as NonNullable<Dispatcher.DispatchOptions['body']> | null,
+  };
+}
+
+/** Failures of attempts of which no octet was written: these may be tried again whatever the method. */
+const unsent = new WeakSet<Error>();
+
+function markSent(error: GatewayError, wasSent: boolean): GatewayError {
+  if (!wasSent) unsent.add(error);
+  return error;
+}
+
+/** Whether a failed attempt certainly never reached the upstream. */
+export function wasNeverSent(error: Error): boolean {
+  return unsent.has(error);
+}
+
+/** Whether the exchange ended because its caller left: nobody is there to be answered. */
+export function isCallerGone(error: unknown): boolean {
+  return error === CALLER_LEFT;
+}

@@ -1,0 +1,190 @@
+// A caller's request body, ready to be sent more than once: small ones whole, large ones streamed and kept up to a limit.
+// It never takes more from the caller than the upstream takes from it, and counts what all calls keep together.
+
+import type { IncomingMessage } from 'node:http';
+import { GatewayError } from '../errors.ts';
+
+/** The platform refuses more than 512 000 bytes on its API, so what can succeed can be replayed. */
+const REPLAY_LIMIT_BYTES = 512 * 1024;
+/** Bodies up to here are read whole before an upstream connection is taken, so that a slow sender holds none. */
+const WHOLE_LIMIT_BYTES = 64 * 1024;
+
+/** What all calls together may keep for replays. */
+export interface ReplayBudget {
+  /** Takes `bytes` if they fit. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+  readonly usedBytes: number;
+}
+
+/** A budget of `limitBytes` over all calls; when it is used up, further large bodies can be sent once only. */
+export function createReplayBudget(limitBytes = 64 * 1024 * 1024): ReplayBudget {
+  let usedBytes = 0;
+  return {
+    take(bytes) {
+      if (usedBytes + bytes > limitBytes) return false;
+      usedBytes += bytes;
+      return true;
+    },
+    give(bytes) {
+      usedBytes -= bytes;
+    },
+    get usedBytes() {
+      return usedBytes;
+    },
+  };
+}
+
+/** A body that layers may send again while `canReplay` holds. `release` gives its share of the budget back and is safe to repeat. */
+export interface RequestBody {
+  readonly canReplay: boolean;
+  /** Bytes received from the caller so far. */
+  readonly receivedBytes: number;
+  /** True while octets are still expected from the caller: such a call uses a connection of its own share. */
+  readonly isStreaming: boolean;
+  /** What to hand to the dispatcher for one attempt; only the latest attempt may go on reading. */
+  attempt(): Buffer | AsyncIterable<Buffer> | null;
+  release(): void;
+}
+
+/** The body of a request that has none. */
+export const NO_BODY: RequestBody = { canReplay: true, receivedBytes: 0, isStreaming: false, attempt: () => null, release: () => {} };
+
+/** What `readRequestBody` needs to know beside the message itself. */
+export interface BodyRules {
+  /** 0: no limit. */
+  readonly maxBytes: number;
+  /** A caller that sends nothing for so long is told 408. */
+  readonly idleMs: number;
+  readonly budget: ReplayBudget;
+  /** Sees every chunk once, for the log. */
+  readonly observe: ((chunk: Buffer) => void) | null;
+}
+
+/**
+ * Resolves when the body is ready to be sent: at once without one, whole when small, after the first chunk otherwise.
+ * Throws gateway.body.too.large, gateway.request.invalid (408 when the caller stalls), or the abort of a caller that left.
+ */
+export async function readRequestBody(message: IncomingMessage, contentLength: number | null, rules: BodyRules): Promise<RequestBody> {
+  if (contentLength === 0 || (contentLength === null && message.headers['transfer-encoding'] === undefined)) return NO_BODY;
+  if (rules.maxBytes > 0 && contentLength !== null && contentLength > rules.maxBytes) throw tooLarge(rules.maxBytes);
+  const body = new StreamedBody(message, rules);
+  const isWhole = contentLength !== null && contentLength <= WHOLE_LIMIT_BYTES;
+  do await body.pull();
+  while (isWhole && body.isStreaming);
+  return body;
+}
+
+function tooLarge(maxBytes: number): GatewayError {
+  return new GatewayError(
+    'gateway.body.too.large',
+    `the request body is larger than server.max_body_bytes (${maxBytes}): send less or raise the limit`,
+  );
+}
+
+class StreamedBody implements RequestBody {
+  readonly #source: AsyncIterator<Buffer>;
+  readonly #message: IncomingMessage;
+  readonly #rules: BodyRules;
+  #chunks: Buffer[] = [];
+  /** How many chunks in front of `#chunks` are gone for good; above 0 the body cannot be replayed. */
+  #dropped = 0;
+  #keptBytes = 0;
+  #overflowed = false;
+  #ended = false;
+  #error: Error | null = null;
+  #pending: Promise<void> | null = null;
+  #attempts = 0;
+  receivedBytes = 0;
+
+  constructor(message: IncomingMessage, rules: BodyRules) {
+    this.#message = message;
+    this.#rules = rules;
+    // An attempt that is given up must not destroy the message: the caller is still owed an answer on the same socket.
+    this.#source = message.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  }
+
+  get canReplay(): boolean {
+    return this.#dropped === 0 && !this.#overflowed && this.#error === null;
+  }
+
+  get isStreaming(): boolean {
+    return !this.#ended;
+  }
+
+  attempt(): Buffer | AsyncIterable<Buffer> {
+    this.#attempts += 1;
+    if (this.#ended && this.#dropped === 0) return this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
+    return this.#read(this.#attempts);
+  }
+
+  release(): void {
+    this.#rules.budget.give(this.#keptBytes);
+    this.#keptBytes = 0;
+    this.#overflowed = true;
+    this.#chunks = [];
+  }
+
+  /** Takes the next chunk from the caller. Attempts share one pull, so that none is lost when an attempt is given up. */
+  pull(): Promise<void> {
+    this.#pending ??= this.#take().finally(() => {
+      this.#pending = null;
+    });
+    return this.#pending;
+  }
+
+  async #take(): Promise<void> {
+    const idle = setTimeout(() => {
+      const seconds = Math.round(this.#rules.idleMs / 1000);
+      this.#error = new GatewayError('gateway.request.invalid', `the request body stalled for ${seconds} s: send it again`, { statusCode: 408 });
+      this.#message.destroy(this.#error);
+    }, this.#rules.idleMs);
+    idle.unref();
+    try {
+      const { done, value } = await this.#source.next();
+      if (done) this.#ended = true;
+      else this.#keep(value);
+    } catch (error) {
+      this.#error ??= error as Error;
+      throw this.#error;
+    } finally {
+      clearTimeout(idle);
+    }
+  }
+
+  #keep(chunk: Buffer): void {
+    const { maxBytes, observe, budget } = this.#rules;
+    this.receivedBytes += chunk.length;
+    if (maxBytes > 0 && this.receivedBytes > maxBytes) throw tooLarge(maxBytes);
+    observe?.(chunk);
+    this.#chunks.push(chunk);
+    if (this.#overflowed) return;
+    if (this.receivedBytes <= REPLAY_LIMIT_BYTES && budget.take(chunk.length)) {
+      this.#keptBytes += chunk.length;
+      return;
+    }
+    this.#overflowed = true;
+    budget.give(this.#keptBytes);
+    this.#keptBytes = 0;
+  }
+
+  async *#read(attempt: number): AsyncGenerator<Buffer> {
+    let position = 0;
+    for (;;) {
+      // An attempt that was given up may wake once more: it must not take what belongs to the next.
+      if (attempt !== this.#attempts) return;
+      const chunk = this.#chunks[position - this.#dropped];
+      if (chunk !== undefined) {
+        position += 1;
+        if (this.#overflowed) {
+          // From here on nothing is kept: what this attempt took is gone for any other.
+          this.#chunks.splice(0, position - this.#dropped);
+          this.#dropped = position;
+        }
+        yield chunk;
+      } else if (this.#error !== null) throw this.#error;
+      else if (this.#ended) return;
+      else await this.pull();
+    }
+  }
+}

@@ -1,0 +1,189 @@
+// One attempt's answer: undici's dispatch handler on one side, `UpstreamResponse` on the other.
+// It holds the body back until someone wants it, and knows nothing of tokens, retries or the caller's HTTP.
+
+import type { Dispatcher } from 'undici';
+import { GatewayError } from '../errors.ts';
+import type { BodySink, UpstreamResponse } from './call.ts';
+import { toGatewayError } from './upstream-errors.ts';
+
+/** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
+const DISCARD_LIMIT_BYTES = 64 * 1024;
+/** A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause. */
+const PENDING_LIMIT_BYTES = 64 * 1024;
+
+/** Times that bound an attempt. */
+export interface AttemptLimits {
+  /** From dispatch (or the last octet sent) to the final answer's head. */
+  readonly headersMs: number;
+  /** Longest pause of the caller while it reads the answer; the upstream's own pauses are undici's bodyTimeout. */
+  readonly stalledReaderMs: number;
+}
+
+/**
+ * The handler in undici 7's first form (onConnect, onHeaders…), which hands out raw header buffers in the order and casing of the
+ * wire and is what its HTTP/1 client calls without a wrapper. `head` settles once: with the response, or with a GatewayError.
+ */
+export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamResponse {
+  readonly head: Promise<UpstreamResponse>;
+  readonly #host: string;
+  readonly #limits: AttemptLimits;
+  statusCode = 0;
+  statusText = '';
+  rawHeaders: readonly Buffer[] = [];
+  /** True once undici began to write the request: from then on it may have reached the upstream. */
+  wasSent = false;
+  #resolve!: (response: UpstreamResponse) => void;
+  #reject!: (error: Error) => void;
+  #abort: ((error?: Error) => void) | null = null;
+  #resume: (() => void) | null = null;
+  #sink: BodySink | null = null;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #isPaused = false;
+  #isComplete = false;
+  #failure: Error | null = null;
+  #peek: { limitBytes: number; resolve(): void; reject(error: Error): void } | null = null;
+  #discarding = false;
+  #timer: NodeJS.Timeout;
+  #progressAt = performance.now();
+
+  constructor(host: string, limits: AttemptLimits) {
+    this.#host = host;
+    this.#limits = limits;
+    this.head = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#timer = setTimeout(this.#onHeadersDeadline, limits.headersMs);
+  }
+
+  /** Ends the attempt, whatever it is doing: queued, connecting, sending or receiving. Safe to repeat. */
+  abort(error: Error): void {
+    if (this.#isComplete || this.#failure) return;
+    this.#fail(error);
+    this.#abort?.(error);
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    this.#abort = abort;
+    if (this.#failure) abort(this.#failure);
+    else this.wasSent = true;
+  }
+
+  onBodySent(): void {
+    this.#progressAt = performance.now();
+  }
+
+  onHeaders(statusCode: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
+    // Informational answers concern the hop; they do not move the deadline, so that a flood of them ends.
+    if (statusCode < 200) return true;
+    clearTimeout(this.#timer);
+    this.statusCode = statusCode;
+    this.statusText = statusText;
+    this.rawHeaders = rawHeaders;
+    this.#resume = resume;
+    this.#resolve(this);
+    return true;
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#sink) {
+      if (this.#sink.write(chunk)) return true;
+      this.#pause();
+      return false;
+    }
+    this.#pendingBytes += chunk.length;
+    if (this.#discarding) {
+      if (this.#pendingBytes > DISCARD_LIMIT_BYTES) this.abort(new GatewayError('gateway.internal', 'the rest of an answer was not wanted'));
+      return true;
+    }
+    this.#pending.push(chunk);
+    if (this.#pendingBytes < (this.#peek?.limitBytes ?? PENDING_LIMIT_BYTES)) return true;
+    this.#settlePeek();
+    this.#isPaused = true;
+    return false;
+  }
+
+  onComplete(): void {
+    this.#isComplete = true;
+    clearTimeout(this.#timer);
+    this.#settlePeek();
+    this.#sink?.end();
+  }
+
+  onError(error: Error): void {
+    this.#fail(error);
+  }
+
+  pipe(sink: BodySink): void {
+    this.#sink = sink;
+    const pending = this.#pending;
+    this.#pending = [];
+    let wantsMore = true;
+    for (const chunk of pending) wantsMore = sink.write(chunk) && wantsMore;
+    if (this.#isComplete) sink.end();
+    else if (this.#failure) sink.fail(this.#failure);
+    else if (!wantsMore) this.#pause();
+    else this.resume();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    clearTimeout(this.#timer);
+    this.#resume?.();
+  }
+
+  async peek(limitBytes: number): Promise<{ bytes: Buffer; complete: boolean }> {
+    if (!this.#isComplete && !this.#failure && this.#pendingBytes < limitBytes) {
+      await new Promise<void>((resolve, reject) => {
+        this.#peek = { limitBytes, resolve, reject };
+        this.resume();
+      });
+    }
+    if (this.#failure) throw this.#failure;
+    return { bytes: Buffer.concat(this.#pending).subarray(0, limitBytes), complete: this.#isComplete };
+  }
+
+  discard(): void {
+    this.#discarding = true;
+    this.#pending = [];
+    this.resume();
+  }
+
+  /** The body is held back for the sake of a reader that does not read: not for ever. */
+  #pause(): void {
+    this.#isPaused = true;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.abort(new GatewayError('gateway.upstream.timeout', 'the caller stopped reading the answer'));
+    }, this.#limits.stalledReaderMs);
+    this.#timer.unref();
+  }
+
+  #settlePeek(): void {
+    this.#peek?.resolve();
+    this.#peek = null;
+  }
+
+  #onHeadersDeadline = (): void => {
+    const leftMs = this.#progressAt + this.#limits.headersMs - performance.now();
+    if (leftMs > 1) {
+      this.#timer = setTimeout(this.#onHeadersDeadline, leftMs);
+      return;
+    }
+    const seconds = this.#limits.headersMs / 1000;
+    this.abort(new GatewayError('gateway.upstream.timeout', `${this.#host} did not answer within ${seconds} s (timeouts.headers): try again`));
+  };
+
+  #fail(error: Error): void {
+    if (this.#isComplete || this.#failure) return;
+    clearTimeout(this.#timer);
+    const failure = toGatewayError(error, this.#host);
+    this.#failure = failure;
+    if (this.statusCode === 0) this.#reject(failure);
+    this.#peek?.reject(failure);
+    this.#peek = null;
+    this.#sink?.fail(failure);
+  }
+}

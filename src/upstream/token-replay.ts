@@ -1,0 +1,88 @@
+// The layer that puts the token on a call and meets a 401 with one renewal and one replay: product contract, section 5, points 1, 5 and 6.
+
+import { promisify } from 'node:util';
+import { brotliDecompress, gunzip, inflate } from 'node:zlib';
+import type { Token } from '../auth/token.ts';
+import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
+
+/** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
+const INSPECTED_BYTES = 64 * 1024;
+
+/** 401 codes of the platform that speak of the token; any other code with a 401 is not cured by a new one. */
+const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'credentials.expired']);
+
+/** Wraps `send`: no call leaves without a valid token; a 401 about the token costs one renewal and, where the body allows, one replay. */
+export function withToken(send: Send): Send {
+  return async (request) => {
+    const token = request.source.current() ?? (await awaitToken(request));
+    const response = await sendWith(send, request, token);
+    if (response.statusCode !== 401) return response;
+    const code = await platformCode(response);
+    if (code !== null && !TOKEN_CODES.has(code)) return response;
+    if (!request.source.invalidate(token) || !request.body.canReplay) return response;
+    response.discard();
+    const renewed = await awaitToken(request);
+    (request.record.retryReasons ??= []).push('401');
+    return sendWith(send, request, renewed);
+  };
+}
+
+function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<UpstreamResponse> {
+  request.headers[request.headers.length - 1] = token.authorization;
+  request.record.tokenFingerprint = token.fingerprint;
+  return send(request);
+}
+
+/** Waits for a token as long as the caller stays; the renewal itself belongs to no caller and goes on. */
+async function awaitToken(request: UpstreamRequest): Promise<Token> {
+  const startedAt = performance.now();
+  request.caller.onLeave = null;
+  try {
+    return await request.source.token();
+  } finally {
+    request.record.tokenWaitMs += performance.now() - startedAt;
+  }
+}
+
+/** The platform's error code of an answer, or null when it has none that can be read. Leaves the body whole for whoever sends it on. */
+export async function platformCode(response: UpstreamResponse): Promise<string | null> {
+  const body = await platformErrorBody(response);
+  return typeof body?.code === 'string' ? body.code : null;
+}
+
+/** The platform's error body (message, code, limit…) of an answer of at most 64 KiB, decoded in a copy; null when it is not one. */
+export async function platformErrorBody(response: UpstreamResponse): Promise<Record<string, unknown> | null> {
+  const { bytes, complete } = await response.peek(INSPECTED_BYTES);
+  if (!complete) return null;
+  try {
+    const decoded = await decode(bytes, headerValue(response, 'content-encoding'));
+    const parsed: unknown = JSON.parse(decoded.toString('utf8'));
+    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : null;
+  } catch {
+    // Not JSON, or not the encoding it claims: then there is no code to be read, which has a meaning of its own.
+    return null;
+  }
+}
+
+const DECODERS: Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>> = {
+  gzip: promisify(gunzip),
+  br: promisify(brotliDecompress),
+  deflate: promisify(inflate),
+};
+
+async function decode(bytes: Buffer, encoding: string | null): Promise<Buffer> {
+  if (encoding === null || encoding === 'identity') return bytes;
+  const decoder = DECODERS[encoding.trim().toLowerCase()];
+  if (!decoder) throw new Error('an encoding that cannot be read here');
+  return decoder(bytes, { maxOutputLength: INSPECTED_BYTES });
+}
+
+/** The first value of a header of the answer; the name in lower case. */
+export function headerValue(response: UpstreamResponse, name: string): string | null {
+  const { rawHeaders } = response;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const field = rawHeaders[i] as Buffer;
+    if (field.length === name.length && field.toString('latin1').toLowerCase() === name) return (rawHeaders[i + 1] as Buffer).toString('latin1');
+  }
+  return null;
+}

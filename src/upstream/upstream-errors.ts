@@ -1,0 +1,48 @@
+// The one table that turns what undici and Node say about a failed exchange into the gateway's own codes.
+// The connector (egress) already speaks in GatewayErrors; those pass as they are.
+
+import { type ErrorCode, GatewayError, isGatewayError } from '../errors.ts';
+
+/** Failure codes of the connection, after it stood. */
+const CODES: Record<string, ErrorCode> = {
+  UND_ERR_SOCKET: 'gateway.upstream.unreachable',
+  UND_ERR_CONNECT_TIMEOUT: 'gateway.upstream.timeout',
+  UND_ERR_HEADERS_TIMEOUT: 'gateway.upstream.timeout',
+  UND_ERR_BODY_TIMEOUT: 'gateway.upstream.timeout',
+  UND_ERR_HEADERS_OVERFLOW: 'gateway.upstream.invalid',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'gateway.upstream.invalid',
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: 'gateway.upstream.invalid',
+  UND_ERR_DESTROYED: 'gateway.draining',
+  UND_ERR_CLOSED: 'gateway.draining',
+  UND_ERR_INVALID_ARG: 'gateway.request.invalid',
+  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: 'gateway.request.invalid',
+  GCG_RESET: 'gateway.upstream.unreachable',
+  ECONNRESET: 'gateway.upstream.unreachable',
+  ECONNREFUSED: 'gateway.upstream.unreachable',
+  ENOTFOUND: 'gateway.upstream.unreachable',
+  EAI_AGAIN: 'gateway.upstream.unreachable',
+  EHOSTUNREACH: 'gateway.upstream.unreachable',
+  ENETUNREACH: 'gateway.upstream.unreachable',
+  EPIPE: 'gateway.upstream.unreachable',
+  ETIMEDOUT: 'gateway.upstream.timeout',
+};
+
+/** What each code says to a person; `host` is the upstream's, never the caller's. */
+const MESSAGES: Partial<Record<ErrorCode, (host: string, code: string) => string>> = {
+  'gateway.upstream.unreachable': (host, code) => `the connection to ${host} broke (${code}): try again; \`gcg doctor\` tests the way there`,
+  'gateway.upstream.timeout': (host) => `${host} did not answer in time: try again, or raise timeouts.headers or timeouts.body`,
+  'gateway.upstream.invalid': (host, code) => `${host} answered with something that is not valid HTTP (${code}): is it the right host?`,
+  'gateway.draining': () => 'the gateway is shutting down: try again',
+  'gateway.request.invalid': (_host, code) => `the request cannot be sent on as it is (${code}): check its headers, target and Content-Length`,
+};
+
+/** Maps any failure of an exchange with `host` to a GatewayError; the original is not attached, as it may carry parts of an answer. */
+export function toGatewayError(error: unknown, host: string): GatewayError {
+  if (isGatewayError(error)) return error;
+  const rawCode = (error as { code?: unknown } | null)?.code;
+  const code = typeof rawCode === 'string' ? rawCode : 'unknown';
+  // undici reports the parser's own codes, HPE_INVALID_HEADER_TOKEN and the like.
+  const mapped = code.startsWith('HPE_') ? 'gateway.upstream.invalid' : CODES[code];
+  if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code);
+  return new GatewayError('gateway.internal', 'the call failed in the gateway itself: please report it with the request id');
+}
