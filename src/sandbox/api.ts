@@ -17,15 +17,15 @@ const SERVER_ERRORS = {
   504: ['request.timeout', 'The request timed out.'],
 } as const;
 
-/** Answers API calls at `origin`. The function never rejects. */
-export function createApi(world: World, routes: RouteTable, origin: () => string) {
+/** Answers API calls; `streamingBase` begins the connectUri of channels. The function never rejects. */
+export function createApi(world: World, routes: RouteTable, streamingBase: () => string) {
   return async (req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> => {
     const gone = createGoneSignal(res);
     res.once('close', world.stats.enter('api'));
     setPlatformHeaders(world, req, res, record.correlationId);
     res.once('close', () => world.stats.apiCall(res.writableFinished ? String(res.statusCode) : 'closed'));
     try {
-      await answer(world, routes, origin(), req, res, record, gone);
+      await answer(world, routes, streamingBase(), req, res, record, gone);
     } catch (error) {
       await answerError(req, res, record.correlationId, error);
     }
@@ -35,7 +35,7 @@ export function createApi(world: World, routes: RouteTable, origin: () => string
 async function answer(
   world: World,
   routes: RouteTable,
-  origin: string,
+  _origin: string,
   req: IncomingMessage,
   res: ServerResponse,
   record: SandboxRequest,
@@ -49,7 +49,7 @@ async function answer(
   record.clientId = token.clientId;
   const call = { method, path };
   const { switches, holding } = world;
-  if (switches.take('holdApi', call)) await holding.held(gone);
+  if (switches.take('holdApi', call)) await holding.held(gone, () => world.events.emitter.emit('held', record));
   if (switches.now.latencyMs > 0) await holding.delay(switches.now.latencyMs, gone);
   if (switches.take('closeBeforeAnswer', call)) return void res.socket?.destroy();
   const found = routes.find(method, path);
@@ -68,7 +68,7 @@ async function answer(
     query,
     params: found.params,
     token,
-    origin,
+    streamingBase,
     cut,
     async reply(status, value) {
       if (value !== undefined) return sendJson(req, res, status, value, cut);

@@ -19,11 +19,17 @@ export interface SandboxRequest {
   status?: number;
 }
 
-/** `request` on arrival, `answer` when the exchange has ended in any way, `message` for a text a channel's socket received. */
+/**
+ * `request` on arrival, `held` when it begins to wait for `release`, `answer` when the exchange has ended in any way;
+ * `message`, `pong` and `socketClose` for what a channel's socket received.
+ */
 export interface SandboxEventMap {
   request: [SandboxRequest];
+  held: [SandboxRequest];
   answer: [SandboxRequest];
   message: [{ channelId: string; text: string }];
+  pong: [{ channelId: string; payload: Buffer }];
+  socketClose: [{ channelId: string; code: number; reason: string }];
 }
 
 /** The recent requests, and waiting for coming ones. */
@@ -33,7 +39,7 @@ export interface EventLog {
   readonly recent: readonly SandboxRequest[];
   record(request: Omit<SandboxRequest, 'id'>): SandboxRequest;
   /** Resolves with the next event that matches; looks only forward. Rejects when the simulation closes. */
-  next(event: 'request' | 'answer', matches?: (request: SandboxRequest) => boolean): Promise<SandboxRequest>;
+  next(event: 'request' | 'held' | 'answer', matches?: (request: SandboxRequest) => boolean): Promise<SandboxRequest>;
   close(): void;
 }
 

@@ -1,10 +1,10 @@
 // Waiting on purpose: requests that are held until a test releases them, and delays that end with the simulation.
 // All timers are unref'd, and none survives `close`.
 
-/** A place where requests wait. After `close` nothing waits any more and every wait rejects. */
+/** A place where requests wait. `close` rejects every wait; later ones wait as before. */
 export interface HoldingPlace {
-  /** Waits until `release`. Rejects when `gone` fires or the simulation closes. */
-  held(gone: AbortSignal): Promise<void>;
+  /** Waits until `release`; calls `onHeld` once the wait has begun. Rejects when `gone` fires or the simulation closes. */
+  held(gone: AbortSignal, onHeld: () => void): Promise<void>;
   /** Waits for real milliseconds. Rejects as `held` does. */
   delay(ms: number, gone: AbortSignal): Promise<void>;
   /** Lets everything go on that is held; gives how many. */
@@ -14,7 +14,7 @@ export interface HoldingPlace {
 
 export function createHoldingPlace(): HoldingPlace {
   const held = new Set<() => void>();
-  const closing = new AbortController();
+  let closing = new AbortController();
 
   function wait(gone: AbortSignal, start: (resolve: () => void) => () => void): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -33,11 +33,14 @@ export function createHoldingPlace(): HoldingPlace {
   }
 
   return {
-    held: (gone) =>
-      wait(gone, (resolve) => {
+    held(gone, onHeld) {
+      const waiting = wait(gone, (resolve) => {
         held.add(resolve);
         return () => held.delete(resolve);
-      }),
+      });
+      onHeld();
+      return waiting;
+    },
     delay: (ms, gone) =>
       wait(gone, (resolve) => {
         const timer = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1));
@@ -50,6 +53,10 @@ export function createHoldingPlace(): HoldingPlace {
       held.clear();
       return count;
     },
-    close: () => closing.abort(),
+    close() {
+      closing.abort();
+      closing = new AbortController();
+      held.clear();
+    },
   };
 }

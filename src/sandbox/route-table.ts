@@ -13,7 +13,7 @@ export interface ApiCall {
   query: URLSearchParams;
   params: Readonly<Record<string, string>>;
   token: AccessToken;
-  origin: string;
+  streamingBase: string;
   cut: boolean;
   /** Answers with JSON, or with no body where the value is `undefined`. */
   reply(status: number, value?: unknown): Promise<void>;

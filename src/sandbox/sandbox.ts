@@ -4,25 +4,31 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createApi } from './api.ts';
 import { createChannelStore } from './channels.ts';
 import { createClientRegistry, DEMO_CLIENTS, type SandboxClient } from './clients.ts';
 import { createCodeStore } from './codes.ts';
+import { answerControls } from './controls.ts';
 import { createDirectory, createUsers, DEFAULT_ORGANIZATION, type SandboxOrganization, type SandboxUser } from './directory.ts';
 import { createEventLog, type EventLog, type SandboxRequest } from './events.ts';
 import { splitTarget } from './exchange.ts';
 import { createHoldingPlace } from './hold.ts';
+import { createLogin } from './login.ts';
 import { createRandomSource, createUuid, type RandomSource } from './random.ts';
 import { createRateLimiter } from './rate-limiter.ts';
 import { createRefreshTokenStore } from './refresh-tokens.ts';
 import { createRouteTable } from './route-table.ts';
+import { notificationRoutes } from './routes/notifications.ts';
 import { organizationRoutes } from './routes/organization.ts';
 import { trafficRoutes } from './routes/traffic.ts';
 import { userRoutes } from './routes/users.ts';
 import { createStats, type SandboxStats } from './stats.ts';
+import { createStreaming } from './streaming.ts';
 import { createSwitchBoard, type Switches } from './switches.ts';
 import { answerToken } from './token-route.ts';
 import { type AccessToken, createTokenStore } from './tokens.ts';
+import type { ServerSocket } from './websocket.ts';
 import type { SandboxClock, World } from './world.ts';
 
 /** What a simulation starts with. Everything has a default. */
@@ -39,6 +45,12 @@ export interface SandboxOptions {
   /** Instead of `seed`. */
   random?: RandomSource;
   switches?: Partial<Switches>;
+  /** Offers /sandbox/controls. */
+  controls?: boolean;
+  /** Real milliseconds between heartbeats on sockets. Default 30 s, as the platform. */
+  heartbeatMs?: number;
+  /** What a channel's connectUri begins with, as `wss://streaming.example`. Default: the listener's own address. */
+  streamingBase?: string;
 }
 
 /** Where to listen. Port 0 takes a free one. With `tls` (PEM) all three hosts are TLS. */
@@ -58,7 +70,7 @@ export interface SandboxAddress {
 /** A running, or not yet listening, simulation. */
 export interface Sandbox {
   listen(options?: SandboxListenOptions): Promise<SandboxAddress>;
-  /** Stops listening and ends every socket; held requests are dropped. */
+  /** Stops listening and ends every socket; held requests are dropped. What is known stays: it may listen again, on the same port too. */
   close(): Promise<void>;
   /** Turns switches on and off; those not named stay. */
   set(changes: Partial<Switches>): void;
@@ -74,6 +86,12 @@ export interface Sandbox {
   expireTokens(matches?: (token: AccessToken) => boolean): number;
   /** Revokes one token, or all that match; gives how many. */
   revokeTokens(which: string | ((token: AccessToken) => boolean)): number;
+  /** Sends a heartbeat on every socket now, and closes those whose token has ended. */
+  heartbeat(): Promise<void>;
+  /** Sends an event to the sockets subscribed to a topic; gives how many. */
+  notify(topicName: string, eventBody: unknown): Promise<number>;
+  /** The live socket of a channel. */
+  socketOf(channelId: string): ServerSocket | undefined;
 }
 
 const MAX_HEADER_BYTES = 32 * 1024;
@@ -98,36 +116,45 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
   };
   let server: Server | undefined;
   let address: SandboxAddress | undefined;
-  const routes = createRouteTable([...organizationRoutes, ...userRoutes, ...trafficRoutes]);
-  const answerApi = createApi(world, routes, () => address?.origin ?? '');
+  const routes = createRouteTable([...organizationRoutes, ...userRoutes, ...notificationRoutes, ...trafficRoutes]);
+  const answerApi = createApi(world, routes, () => options.streamingBase ?? address?.origin.replace(/^http/, 'ws') ?? '');
+  const answerLogin = createLogin(world);
+  const streaming = createStreaming(world, options.heartbeatMs ?? 30_000);
+
+  function recordRequest(req: IncomingMessage, kind: SandboxRequest['kind']): SandboxRequest {
+    const { method = '', url: target = '', rawHeaders } = req;
+    return world.events.record({ kind, method, target, rawHeaders, correlationId: createUuid(random) });
+  }
 
   function dispatch(req: IncomingMessage, res: ServerResponse): void {
-    const { path } = splitTarget(req.url ?? '');
-    const record = world.events.record({
-      kind: kindOf(path),
-      method: req.method ?? '',
-      target: req.url ?? '',
-      rawHeaders: req.rawHeaders,
-      correlationId: createUuid(random),
-    });
+    const record = recordRequest(req, kindOf(splitTarget(req.url ?? '').path));
     res.once('close', () => {
       record.status = res.writableFinished ? res.statusCode : 0;
       world.events.emitter.emit('answer', record);
     });
     if (record.kind === 'api') void answerApi(req, res, record);
     else if (record.kind === 'token' && req.method === 'POST') void answerToken(world, req, res, record);
+    else if (record.kind === 'login') void answerLogin(req, res, record);
+    else if (record.kind === 'control' && options.controls) void answerControls(sandbox, req, res);
     else res.writeHead(404, { 'Content-Type': 'text/plain' }).end('The simulation has no such page.\n');
   }
 
-  return {
+  const sandbox: Sandbox = {
     async listen({ host = '127.0.0.1', port = 0, tls } = {}) {
       if (server) throw new Error('the simulation is already listening');
       const started = createListener(dispatch, tls);
       server = started;
+      started.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) =>
+        streaming.upgrade(req, socket, head, recordRequest(req, 'socket')),
+      );
       await new Promise<void>((resolve, reject) => {
-        started.once('error', reject);
+        started.once('error', (error) => {
+          server = undefined;
+          reject(error);
+        });
         started.listen(port, host, () => resolve());
       });
+      streaming.start();
       const bound = started.address() as AddressInfo;
       const name = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address;
       address = { origin: `${tls ? 'https' : 'http'}://${name}:${bound.port}`, host: bound.address, port: bound.port };
@@ -138,6 +165,7 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
       server = undefined;
       const closed = ending?.listening ? new Promise<void>((resolve) => ending.close(() => resolve())) : undefined;
       ending?.closeAllConnections();
+      streaming.close();
       world.holding.close();
       world.events.close();
       await closed;
@@ -147,7 +175,7 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
       return world.switches.now;
     },
     get stats() {
-      return world.stats.snapshot({ tokensIssued: world.tokens.issued(), validTokens: world.tokens.valid(), sockets: 0 });
+      return world.stats.snapshot({ tokensIssued: world.tokens.issued(), validTokens: world.tokens.valid(), sockets: streaming.count() });
     },
     resetStats: () => world.stats.reset(),
     events: world.events,
@@ -165,12 +193,21 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
       world.channels.closeOrphans(world.tokens);
       return count;
     },
+    heartbeat: () => streaming.heartbeat(),
+    notify: (topicName, eventBody) => streaming.notify(topicName, eventBody),
+    socketOf: (channelId) => streaming.socketOf(channelId),
   };
+  return sandbox;
 }
 
 function createListener(dispatch: RequestListener, tls: SandboxListenOptions['tls']): Server {
-  const limits = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 0, keepAliveTimeout: 75_000 };
+  const limits = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 0, keepAliveTimeout: 75_000, shouldUpgradeCallback: isChannelUpgrade };
   return tls ? createTlsServer({ ...limits, ...tls }, dispatch) : createServer(limits, dispatch);
+}
+
+/** Any other request to upgrade is answered as if it had not asked. */
+function isChannelUpgrade(req: IncomingMessage): boolean {
+  return (req.url ?? '').startsWith('/channels/');
 }
 
 function kindOf(path: string): SandboxRequest['kind'] {

@@ -61,6 +61,8 @@ export interface Switches extends RefreshPolicy {
   closeBeforeAnswer: Occasion | null;
   /** API calls held until `release`. */
   holdApi: Occasion | null;
+  /** Upgrades of channel sockets refused. */
+  refuseSocket: (Occasion & { status: number }) | null;
   /** `Set-Cookie` on API answers. */
   cookies: boolean;
   /** HTTP 400 `invalid_request` "rate limit exceeded" from the token endpoint. */
@@ -83,6 +85,7 @@ export const SWITCHES_OFF: Switches = {
   cutBody: null,
   closeBeforeAnswer: null,
   holdApi: null,
+  refuseSocket: null,
   cookies: false,
   throttleLogin: null,
   tokenEndpoint: null,
@@ -95,7 +98,15 @@ export const SWITCHES_OFF: Switches = {
 };
 
 /** Switches that act on occasions. */
-export type OccasionalSwitch = 'serverError' | 'unauthorized' | 'cutBody' | 'closeBeforeAnswer' | 'holdApi' | 'throttleLogin' | 'tokenEndpoint';
+export type OccasionalSwitch =
+  | 'serverError'
+  | 'unauthorized'
+  | 'cutBody'
+  | 'closeBeforeAnswer'
+  | 'holdApi'
+  | 'refuseSocket'
+  | 'throttleLogin'
+  | 'tokenEndpoint';
 
 /** The switches as they stand. */
 export interface SwitchBoard {

@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
+import type { SandboxRequest } from './events.ts';
 import { send } from './exchange.ts';
 import { formatRetryAfter, type Switches } from './switches.ts';
 import type { World } from './world.ts';
@@ -13,7 +14,13 @@ const HUGE_BYTES = 20 * 1024 * 1024;
 const HTML = '<!doctype html><title>Maintenance</title><p>Please come back later.';
 
 /** Acts before any grant. True when the request has been answered, or its connection closed. */
-export async function answerBeforeGrant(world: World, res: ServerResponse, fault: Fault, gone: AbortSignal): Promise<boolean> {
+export async function answerBeforeGrant(
+  world: World,
+  res: ServerResponse,
+  record: SandboxRequest,
+  fault: Fault,
+  gone: AbortSignal,
+): Promise<boolean> {
   const retryAfter = formatRetryAfter(fault, world.clock.now());
   if (retryAfter !== undefined) res.setHeader('Retry-After', retryAfter);
   switch (fault.fault) {
@@ -21,7 +28,7 @@ export async function answerBeforeGrant(world: World, res: ServerResponse, fault
       res.socket?.destroy();
       return true;
     case 'hang':
-      await world.holding.held(gone);
+      await world.holding.held(gone, () => world.events.emitter.emit('held', record));
       return false;
     case 'slow':
       await world.holding.delay(fault.delayMs ?? DEFAULT_DELAY_MS, gone);

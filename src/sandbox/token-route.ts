@@ -34,7 +34,7 @@ export async function answerToken(world: World, req: IncomingMessage, res: Serve
     const fault = world.switches.take('tokenEndpoint', call);
     if (fault) {
       result = `fault:${fault.fault}`;
-      if (await answerBeforeGrant(world, res, fault, gone)) return;
+      if (await answerBeforeGrant(world, res, record, fault, gone)) return;
     }
     const authenticated = authenticateClient(req.headers.authorization, form.get('client_id'), world.clients);
     record.clientId = authenticated.client.id;

@@ -1,0 +1,72 @@
+// /api/v2/notifications/channels: channels and their subscriptions. The sockets are streaming.ts.
+
+import { type Channel, TOPICS_PER_CHANNEL } from '../channels.ts';
+import { readBody } from '../exchange.ts';
+import { PlatformError } from '../faults.ts';
+import type { ApiCall, Route } from '../route-table.ts';
+
+function ownerOf({ token }: ApiCall): string {
+  return `${token.userId ?? ''}:${token.clientId}`;
+}
+
+function renderChannel({ streamingBase }: ApiCall, channel: Channel): Record<string, string> {
+  return { connectUri: `${streamingBase}/channels/${channel.id}`, id: channel.id, expires: new Date(channel.expiresAt).toISOString() };
+}
+
+function findChannel(call: ApiCall): Channel {
+  const channel = call.world.channels.find(call.params.channelId ?? '');
+  if (!channel || channel.owner !== ownerOf(call)) throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
+  return channel;
+}
+
+function renderTopics(channel: Channel): Record<string, unknown> {
+  return { entities: [...channel.topics].map((id) => ({ id, selfUri: `/api/v2/notifications/channels/${channel.id}/subscriptions/${id}` })) };
+}
+
+/** Adds to the subscriptions, or puts new ones in their place. */
+async function subscribe(call: ApiCall, replace: boolean): Promise<void> {
+  const channel = findChannel(call);
+  const wanted = await readTopics(call);
+  const topics = new Set(replace ? wanted : [...channel.topics, ...wanted]);
+  if (topics.size > TOPICS_PER_CHANNEL) throw new PlatformError(400, 'bad.request', `A channel takes ${TOPICS_PER_CHANNEL} topics.`);
+  channel.topics = topics;
+  await call.reply(200, renderTopics(channel));
+}
+
+async function readTopics({ req }: ApiCall): Promise<string[]> {
+  let body: unknown;
+  try {
+    body = JSON.parse((await readBody(req)).toString('utf8'));
+  } catch (error) {
+    if (error instanceof PlatformError) throw error;
+  }
+  if (!Array.isArray(body)) throw new PlatformError(400, 'bad.request', 'The request body is not a list of topics.');
+  return body.map((entry: unknown) => {
+    const id = typeof entry === 'object' && entry !== null && 'id' in entry ? entry.id : undefined;
+    if (typeof id !== 'string' || id === '' || id.length > 1000) throw new PlatformError(400, 'bad.request', 'A topic without an id.');
+    return id;
+  });
+}
+
+const SUBSCRIPTIONS = '/api/v2/notifications/channels/{channelId}/subscriptions';
+
+export const notificationRoutes: readonly Route[] = [
+  {
+    template: 'POST /api/v2/notifications/channels',
+    handle: (call) => call.reply(200, renderChannel(call, call.world.channels.open({ owner: ownerOf(call), token: call.token }))),
+  },
+  {
+    template: 'GET /api/v2/notifications/channels',
+    handle: (call) => call.reply(200, { entities: call.world.channels.ownedBy(ownerOf(call)).map((channel) => renderChannel(call, channel)) }),
+  },
+  { template: `GET ${SUBSCRIPTIONS}`, handle: (call) => call.reply(200, renderTopics(findChannel(call))) },
+  { template: `POST ${SUBSCRIPTIONS}`, handle: (call) => subscribe(call, false) },
+  { template: `PUT ${SUBSCRIPTIONS}`, handle: (call) => subscribe(call, true) },
+  {
+    template: `DELETE ${SUBSCRIPTIONS}`,
+    handle: (call) => {
+      findChannel(call).topics.clear();
+      return call.reply(200);
+    },
+  },
+];
