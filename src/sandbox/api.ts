@@ -35,7 +35,7 @@ export function createApi(world: World, routes: RouteTable, streamingBase: () =>
 async function answer(
   world: World,
   routes: RouteTable,
-  _origin: string,
+  streamingBase: string,
   req: IncomingMessage,
   res: ServerResponse,
   record: SandboxRequest,
