@@ -98,3 +98,9 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     responseBody: null,
   };
 }
+
+/** Notes why one more attempt is made. */
+export function noteRetry(record: ExchangeRecord, reason: string): void {
+  if (record.retryReasons === null) record.retryReasons = [reason];
+  else record.retryReasons.push(reason);
+}

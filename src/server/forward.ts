@@ -38,7 +38,7 @@ export interface ForwardOptions {
 /** Makes the handler that serves one forwarded exchange. It never throws and always finishes the record. */
 export function createForward(options: ForwardOptions): (exchange: Exchange) => Promise<void> {
   return async (exchange) => {
-    const { response, record } = exchange;
+    const { record } = exchange;
     let body: RequestBody | null = null;
     let answer: UpstreamResponse | null = null;
     try {

@@ -3,6 +3,7 @@
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
 import type { Token } from '../auth/token.ts';
+import { noteRetry } from '../logging/exchange-record.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 
 /** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
@@ -22,7 +23,7 @@ export function withToken(send: Send): Send {
     if (!request.source.invalidate(token) || !request.body.canReplay) return response;
     response.discard();
     const renewed = await awaitToken(request);
-    (request.record.retryReasons ??= []).push('401');
+    noteRetry(request.record, '401');
     return sendWith(send, request, renewed);
   };
 }
