@@ -142,6 +142,8 @@ export interface GatewayConfig {
   };
   /** Headers set on every forwarded call, as written. */
   readonly upstreamHeaders: readonly (readonly [name: string, value: string])[];
+  /** Absolute paths of secret, certificate, key and CA files that settings point to: a change of theirs counts at once. */
+  readonly referencedFiles: readonly string[];
 }
 
 /** The default credential, if there is one. */

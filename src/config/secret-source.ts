@@ -14,10 +14,11 @@ export interface SecretSource {
   revision(): string;
 }
 
-/** A secret written where it is used. */
+/** A secret written where it is used. Its revision is the same for the same value, also across a reload of the configuration. */
 export function inlineSecret(value: string, origin: string): SecretSource {
   const secret = new Secret(value);
-  return { origin, read: () => secret, revision: () => 'inline' };
+  const revision = `inline:${secret.fingerprint()}`;
+  return { origin, read: () => secret, revision: () => revision };
 }
 
 /** Upper bound of a secret file: a private key or an assertion fits, a mistaken path does not. */
@@ -59,7 +60,7 @@ function readSecretFile(path: string): string {
       `secret file ${path} cannot be read (${code ?? message}): mend the file or its permissions`,
     );
   }
-  const value = text.replace(/\r?\n$/, '');
-  if (value === '') throw new GatewayError('gateway.credential.rejected', `secret file ${path} is empty: write the secret into it`);
+  const value = text.replace(/^\uFEFF/, '').replace(/\r?\n$/, '');
+  if (value.trim() === '') throw new GatewayError('gateway.credential.rejected', `secret file ${path} is empty: write the secret into it`);
   return value;
 }

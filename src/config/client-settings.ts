@@ -1,0 +1,98 @@
+// Reads [client.NAME]: how a caller proves itself and what it may do. The rules' matching is the server's; here only their spelling is checked.
+
+import type { ClientConfig, CredentialConfig } from './gateway-config.ts';
+import { didYouMean } from './nearest.ts';
+import { shown } from './problem.ts';
+import { createSectionReader, type ReaderContext, type SectionReader } from './reader.ts';
+
+/** Words that stand for a set of rules in `allow`. */
+export const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];
+
+/** Reads all clients, in the order in which they are written. */
+export function readClients(context: ReaderContext, credentials: readonly CredentialConfig[], hasClientCa: boolean): ClientConfig[] {
+  const known = credentials.map(({ name }) => name);
+  return context.settings.names('client').map(({ name, where }) => {
+    const reader = createSectionReader(context, 'client', name, where);
+    const secretSha256 = readHashes(reader);
+    const certSubject = reader.text('cert_subject');
+    if (certSubject !== null && !hasClientCa) reader.missing('cert_subject', 'needs server.tls.client_ca_file, else no caller shows a certificate');
+    const secret = reader.secret('secret');
+    if (!reader.isSet('secret') && !reader.isSet('secret_sha256') && certSubject === null) {
+      reader.missing('secret', 'is missing; a client needs secret, secret_sha256 or cert_subject to prove itself');
+    }
+    return {
+      name,
+      secret,
+      secretSha256,
+      certSubject,
+      credentials: readCredentialNames(reader, 'credential', known),
+      allow: readRules(reader, 'allow'),
+      deny: readRules(reader, 'deny'),
+      mode: reader.choice('mode', ['enforce', 'report']) ?? 'enforce',
+      isAdmin: reader.boolean('admin'),
+      requestsPerMinute: reader.maybeInteger('requests_per_minute'),
+      origin: where,
+    };
+  });
+}
+
+/** A list of names of credentials; each must exist. */
+export function readCredentialNames(reader: SectionReader, key: string, known: readonly string[]): readonly string[] {
+  const names = reader.list(key);
+  if (isEmpty(reader, key)) reader.problem(key, 'is empty; name a credential or leave the key out');
+  for (const name of names) {
+    if (!known.includes(name)) {
+      reader.missing(
+        key,
+        `there is no credential ${shown(name)}${didYouMean(name, known) || `; there ${known.length === 0 ? 'is none' : `is ${known.join(', ')}`}`}`,
+      );
+    }
+  }
+  return [...new Set(names)];
+}
+
+function isEmpty(reader: SectionReader, key: string): boolean {
+  return reader.isSet(key) && reader.setting(key)?.value.type !== 'broken' && reader.list(key).length === 0;
+}
+
+function readHashes(reader: SectionReader): readonly string[] {
+  const hashes = reader.list('secret_sha256');
+  if (isEmpty(reader, 'secret_sha256')) reader.problem('secret_sha256', 'is empty; give the SHA-256 of the secret in hex');
+  // Not shown: somebody may have put the secret itself here.
+  if (hashes.some((hash) => !/^[0-9a-f]{64}$/i.test(hash))) reader.problem('secret_sha256', 'is not 64 hex digits; give the SHA-256 of the secret');
+  const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+  if (hashes.some((hash) => hash.toLowerCase() === empty)) reader.problem('secret_sha256', 'is the SHA-256 of nothing; hash the secret itself');
+  return hashes.map((hash) => hash.toLowerCase());
+}
+
+function readRules(reader: SectionReader, key: 'allow' | 'deny'): readonly string[] {
+  const rules = reader.list(key);
+  if (isEmpty(reader, key)) reader.problem(key, 'is empty; give a rule or leave the key out');
+  for (const rule of rules) {
+    const reason = refuseRule(rule, key);
+    if (reason !== undefined) reader.problem(key, reason);
+  }
+  return rules;
+}
+
+/** Why a rule cannot be used: `METHOD[,METHOD] /path`, or a preset in `allow`. undefined when it can. */
+export function refuseRule(rule: string, key: 'allow' | 'deny'): string | undefined {
+  if (rule.startsWith('@')) {
+    if (!RULE_PRESETS.includes(rule))
+      return `${shown(rule)} is not known${didYouMean(rule, RULE_PRESETS) || `; there is ${RULE_PRESETS.join(', ')}`}`;
+    return key === 'deny' ? `${shown(rule)} says what is allowed; it belongs into allow` : undefined;
+  }
+  const [, methods, path] = /^(\S+)\s+(\S+)$/.exec(rule) ?? [];
+  if (methods === undefined || path === undefined) return `${shown(rule)} is not a rule; write it like GET /api/v2/users/**`;
+  if (!methods.split(',').every((method) => method === '*' || /^[A-Za-z]+$/.test(method))) {
+    return `${shown(rule)}: ${shown(methods)} is not a list of methods; write it like GET,POST or *`;
+  }
+  if (!path.startsWith('/') || /[?#\\]/.test(path)) return `${shown(rule)}: the path must begin with / and have no query`;
+  const segments = path.slice(1).split('/');
+  if (segments.some((segment) => segment === '.' || segment === '..')) return `${shown(rule)}: the path must not hold . or ..`;
+  if (segments.slice(0, -1).includes('**')) return `${shown(rule)}: ** stands for the rest and must be the end of the path`;
+  if (segments.some((segment) => segment.includes('*') && segment !== '*' && segment !== '**')) {
+    return `${shown(rule)}: * stands for a whole segment`;
+  }
+  return undefined;
+}

@@ -1,0 +1,104 @@
+// Finds and reads the configuration file: where it may be, how large, in which encoding, INI or JSON. It does not know the options.
+
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { posix, win32 } from 'node:path';
+import { parseIni } from './ini-source.ts';
+import { parseJson } from './json-source.ts';
+import type { RawSource } from './raw-entry.ts';
+
+/** A configuration is text written by people; what is larger is a mistaken path. */
+export const LARGEST_FILE_BYTES = 1024 * 1024;
+
+/** Content and permission bits of a file. */
+export interface FileContent {
+  readonly bytes: Uint8Array;
+  readonly mode: number;
+}
+
+/** Reads a file or throws an error with a `code`, as node:fs does. */
+export type ReadFile = (path: string) => FileContent;
+
+/** What the search for the file depends on. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** The home folder; undefined when there is none. */
+  readonly home: string | undefined;
+  readonly platform: NodeJS.Platform;
+}
+
+/** One place a configuration may be. `display` is how messages name it. */
+export interface Place {
+  readonly path: string;
+  readonly display: string;
+  /** The default file of the JavaScript SDK: its [gateway] section points at us. */
+  readonly isSdkDefault: boolean;
+}
+
+/** node:path for the platform the configuration is for. */
+export function pathsOf(platform: NodeJS.Platform): typeof posix {
+  return platform === 'win32' ? win32 : posix;
+}
+
+/** The places that are tried when neither --config nor GCG_CONFIG names one, best first. */
+export function searchPath({ env, cwd, home, platform }: Surroundings): Place[] {
+  const paths = pathsOf(platform);
+  const places: Place[] = ['gcg.ini', 'gcg.json'].map((name) => ({ path: paths.join(cwd, name), display: name, isSdkDefault: false }));
+  const add = (path: string, isSdkDefault = false) => places.push({ path, display: path, isSdkDefault });
+  const addFolder = (...folder: string[]) => {
+    for (const name of ['config.ini', 'config.json']) add(paths.join(...folder, 'genesys-cloud-gateway', name));
+  };
+  const xdg = env.XDG_CONFIG_HOME;
+  if (xdg !== undefined && paths.isAbsolute(xdg)) addFolder(xdg);
+  else if (platform === 'win32' && env.APPDATA) addFolder(env.APPDATA);
+  else if (home !== undefined) addFolder(home, '.config');
+  if (platform !== 'win32') addFolder('/etc');
+  if (home !== undefined) add(paths.join(home, '.genesyscloudjavascript', 'config'), true);
+  return places;
+}
+
+/** Reads at most one byte more than is allowed, so that an endless or huge file costs nothing. */
+export const readConfigFile: ReadFile = (path) => {
+  const fd = openSync(path, 'r');
+  try {
+    const stats = fstatSync(fd);
+    if (stats.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR' });
+    const bytes = Buffer.alloc(LARGEST_FILE_BYTES + 1);
+    let length = 0;
+    while (length < bytes.length) {
+      const count = readSync(fd, bytes, length, bytes.length - length, null);
+      if (count === 0) break;
+      length += count;
+    }
+    return { bytes: bytes.subarray(0, length), mode: stats.mode };
+  } finally {
+    closeSync(fd);
+  }
+};
+
+/** Decodes and reads a configuration; INI unless the first thing in it is `{`. Never throws. */
+export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
+  const failed = (message: string): RawSource => ({
+    entries: [],
+    sections: [],
+    problems: [{ where: display, key: '', message }],
+    isIncomplete: true,
+  });
+  if (bytes.length > LARGEST_FILE_BYTES) return failed('the file is larger than 1 MiB; this is not a configuration');
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
+    return failed('the file is UTF-16; save it as UTF-8');
+  }
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return failed('the file is not UTF-8 text; save it as UTF-8');
+  }
+  if (text.includes('\0')) return failed('the file is binary (it holds NUL bytes); a configuration is INI or JSON text');
+  return isJsonText(text) ? parseJson(text, display) : parseIni(text, display);
+}
+
+/** The SDKs try INI first and turn to JSON when there is no section line; seen from the first character that comes to the same. */
+function isJsonText(text: string): boolean {
+  return /^\s*\{/.test(text);
+}

@@ -1,0 +1,119 @@
+// GCG_* environment variables as settings, named by section and key; and the few GENESYSCLOUD_* ones that count when there is no file.
+// A variable that fits no option is a warning: containers are full of other people's variables.
+
+import { DEFAULT_NAME } from './names.ts';
+import { didYouMean } from './nearest.ts';
+import { isNamedSection, keysOf, SECTION_NAMES } from './options.ts';
+import type { Problem } from './problem.ts';
+import { type RawEntry, rawText } from './raw-entry.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Variables of ours that are no settings. */
+const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG']);
+
+/** `GCG_SERVER_TLS_CERT_FILE` to its section and key, for the sections without a NAME. */
+const FIXED_NAMES = new Map<string, { readonly section: string; readonly key: string }>();
+for (const section of SECTION_NAMES) {
+  if (isNamedSection(section)) continue;
+  for (const key of keysOf(section)) FIXED_NAMES.set(envName(section, '', key), { section, key });
+}
+
+/** Keys of the sections with a NAME, longest first: the longest known suffix wins. */
+const NAMED_KEYS = (['credential', 'client'] as const).map((section) => ({
+  section,
+  prefix: `GCG_${section.toUpperCase()}_`,
+  keys: keysOf(section).sort((a, b) => b.length - a.length),
+}));
+
+/** The variable that sets an option: `GCG_CREDENTIAL_CRM_CLIENT_ID`. */
+export function envName(section: string, name: string, key: string): string {
+  const words = name === '' || (section === 'credential' && name === DEFAULT_NAME) ? [section, key] : [section, name, key];
+  return `GCG_${words.join('_').replaceAll(/[.-]/g, '_').toUpperCase()}`;
+}
+
+/** What a GCG_ variable sets, or undefined when it is none of ours. Names come back in lower case with hyphens. */
+export function parseEnvName(variable: string): { readonly section: string; readonly key: string } | undefined {
+  const fixed = FIXED_NAMES.get(variable);
+  if (fixed !== undefined) return fixed;
+  const headers = 'GCG_UPSTREAM_HEADERS_';
+  if (variable.startsWith(headers) && variable.length > headers.length) {
+    return { section: 'upstream.headers', key: headerCase(variable.slice(headers.length)) };
+  }
+  for (const { section, prefix, keys } of NAMED_KEYS) {
+    if (!variable.startsWith(prefix)) continue;
+    const rest = variable.slice(prefix.length).toLowerCase();
+    if (/[^a-z0-9_]/.test(rest)) return undefined;
+    const key = keys.find((candidate) => rest === candidate || rest.endsWith(`_${candidate}`));
+    if (key === undefined) return undefined;
+    const name = rest.slice(0, -key.length - 1).replaceAll('_', '-');
+    if (name === '' && section === 'client') return undefined;
+    return { section: name === '' ? section : `${section}.${name}`, key };
+  }
+  return undefined;
+}
+
+/** GENESYS_APP to Genesys-App. */
+function headerCase(words: string): string {
+  return words
+    .split('_')
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1).toLowerCase())
+    .join('-');
+}
+
+/** All GCG_* settings. Values never appear in the warnings. */
+export function readEnvironment(env: Environment): { entries: RawEntry[]; warnings: Problem[] } {
+  const entries: RawEntry[] = [];
+  const warnings: Problem[] = [];
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith('GCG_') || text === undefined || NOT_SETTINGS.has(variable)) continue;
+    const setting = parseEnvName(variable);
+    if (setting !== undefined) {
+      entries.push({ ...setting, value: rawText(text), where: `env ${variable}` });
+    } else {
+      const likely = suggestions(variable);
+      const hint = likely.length === 1 ? `; did you mean "${likely[0]}"?` : didYouMean(variable, likely);
+      warnings.push({ where: `env ${variable}`, key: '', message: `no option has this name; it is ignored${hint}` });
+    }
+  }
+  return { entries, warnings };
+}
+
+/** Besides the fixed names, the same NAME with every key: a slip is mostly in the key. */
+function suggestions(variable: string): string[] {
+  const forgotten = variable.replace(/^GCG_CLIENT_/, 'GCG_CREDENTIAL_CLIENT_');
+  if (parseEnvName(forgotten) !== undefined) return [forgotten];
+  const named = NAMED_KEYS.flatMap(({ section, prefix, keys }) => {
+    const name = variable.startsWith(prefix) ? /^([A-Z0-9]+)_/.exec(variable.slice(prefix.length))?.[1] : undefined;
+    return keys.flatMap((key) => [envName(section, '', key), ...(name === undefined ? [] : [envName(section, name.toLowerCase(), key)])]);
+  });
+  return [...FIXED_NAMES.keys(), ...named.filter((candidate) => parseEnvName(candidate) !== undefined), ...NOT_SETTINGS];
+}
+
+/** How Genesys' own CLI and Terraform provider name theirs. */
+const GENESYS_NAMES: readonly (readonly [variable: string, section: string, key: string])[] = [
+  ['GENESYSCLOUD_REGION', 'general', 'host'],
+  ['GENESYSCLOUD_OAUTHCLIENT_ID', 'credential', 'client_id'],
+  ['GENESYSCLOUD_OAUTHCLIENT_SECRET', 'credential', 'client_secret'],
+  ['GENESYSCLOUD_ACCESS_TOKEN', 'credential', 'access_token'],
+];
+
+/**
+ * The GENESYSCLOUD_* settings, for use when there is no configuration file; empty ones do not count. A region on this machine is how `gc` is
+ * pointed at a gateway, so it is left out with a warning.
+ */
+export function readGenesysEnvironment(env: Environment): { entries: RawEntry[]; warnings: Problem[] } {
+  const entries: RawEntry[] = [];
+  const warnings: Problem[] = [];
+  for (const [variable, section, key] of GENESYS_NAMES) {
+    const text = env[variable];
+    if (text === undefined || text.trim() === '') continue;
+    const where = `env ${variable}`;
+    if (key === 'host' && /^(https?:\/\/)?(localhost|127\.|\[::1\])/i.test(text.trim())) {
+      warnings.push({ where, key: 'general.host', message: 'names this machine, which is how gc is pointed at a gateway; it is ignored here' });
+    } else {
+      entries.push({ section, key, value: rawText(text), where });
+    }
+  }
+  return { entries, warnings };
+}

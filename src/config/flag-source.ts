@@ -1,0 +1,53 @@
+// Settings given on the command line: `--set section.key=value` and the short forms. A secret is never taken from here: other users see argv.
+
+import { didYouMean } from './nearest.ts';
+import { findKey, keysOf } from './options.ts';
+import { shown } from './problem.ts';
+import { type RawEntry, rawText } from './raw-entry.ts';
+import { labelOf, parseSection } from './section-name.ts';
+import { accepted, type Parsed, refused } from './values.ts';
+
+/** What the command line says about the configuration. */
+export interface Overrides {
+  /** `--config FILE`. */
+  readonly configPath?: string | undefined;
+  /** From parseSetFlag and shortFlag, in the order given. */
+  readonly entries?: readonly RawEntry[] | undefined;
+}
+
+/** Reads `server.listen=127.0.0.1:9000`. The message, for a usage error, never holds the value. */
+export function parseSetFlag(text: string): Parsed<RawEntry> {
+  const equals = text.indexOf('=');
+  const path = (equals < 0 ? text : text.slice(0, equals)).trim();
+  const dot = path.lastIndexOf('.');
+  if (equals < 0 || dot < 1) return refused(`--set needs section.key=value, as in --set server.listen=127.0.0.1:8080`);
+  const section = parseSection(path.slice(0, dot));
+  if (!section.ok) return refused(`--set ${shown(path)}: ${section.message}`);
+  const key = path.slice(dot + 1);
+  if (section.value.section !== 'upstream.headers') {
+    const match = findKey(section.value.section, key);
+    const label = labelOf(section.value, key);
+    if (match === undefined) {
+      const known = keysOf(section.value.section);
+      return refused(`--set ${shown(path)}: there is no such key${didYouMean(key, known)}`);
+    }
+    if (match.option.isSecret && match.form === 'value') {
+      return refused(`--set ${label}: a secret is not taken from the command line, where others see it; use ${label}_file or ${label}_env`);
+    }
+  }
+  return accepted({ section: path.slice(0, dot), key, value: rawText(text.slice(equals + 1)), where: `flag --set ${path}` });
+}
+
+/** The short forms and what they set. */
+export const SHORT_FLAGS = {
+  listen: ['server', 'listen'],
+  host: ['general', 'host'],
+  'log-level': ['logging', 'log_level'],
+  'log-format': ['logging', 'log_format'],
+} as const satisfies Record<string, readonly [section: string, key: string]>;
+
+/** `--listen VALUE` and its like, as a setting. */
+export function shortFlag(flag: keyof typeof SHORT_FLAGS, value: string): RawEntry {
+  const [section, key] = SHORT_FLAGS[flag];
+  return { section, key, value: rawText(value), where: `flag --${flag}` };
+}

@@ -1,0 +1,71 @@
+// Addresses to listen on: how they are written, and whether other machines can reach them. It opens nothing.
+
+import { isIP } from 'node:net';
+import type { ListenAddress } from './gateway-config.ts';
+import { shown } from './problem.ts';
+import { accepted, type Parsed, refused } from './values.ts';
+
+/** Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path` or `fd:3`. Port 0 is any free port. */
+export function parseListenAddress(text: string): Parsed<ListenAddress> {
+  if (text.startsWith('unix:')) {
+    const path = text.slice('unix:'.length);
+    return /^[/\\]|^[A-Za-z]:\\/.test(path)
+      ? accepted({ kind: 'unix', path })
+      : refused(`${shown(text)} needs an absolute path, as in unix:/run/gcg.sock`);
+  }
+  if (text.startsWith('fd:')) {
+    const fd = /^\d{1,4}$/.test(text.slice(3)) ? Number(text.slice(3)) : -1;
+    return fd >= 3 ? accepted({ kind: 'fd', fd }) : refused(`${shown(text)} needs a number from 3 up, as in fd:3`);
+  }
+  if (text.includes('/')) return refused(`${shown(text)} is not an address; write host:port without http://, or unix:/path`);
+  if (/^\d+$/.test(text)) return refused(`${shown(text)} has no host; write 127.0.0.1:${text}`);
+  if (/^(\*|):\d+$/.test(text)) {
+    const port = text.slice(text.indexOf(':') + 1);
+    return refused(`${shown(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} for everybody`);
+  }
+  if (isIP(text) === 6) return refused(`${shown(text)} has no port, or needs brackets; write [${text}]:8080`);
+  const match = /^(?:\[([0-9a-fA-F:.%a-z]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (match === null || host === undefined) {
+    const sixth = /^(.*):(\d{1,5})$/.exec(text);
+    if (sixth?.[1] !== undefined && isIP(sixth[1]) === 6) return refused(`${shown(text)} needs brackets; write [${sixth[1]}]:${sixth[2]}`);
+    return refused(`${shown(text)} is not an address; write 127.0.0.1:8080, [::1]:8080, unix:/path or fd:3`);
+  }
+  if (port > 65535) return refused(`${shown(text)}: the port must be at most 65535`);
+  if (match[1] !== undefined && isIP(host) !== 6) return refused(`${shown(text)}: what stands in brackets is not an IPv6 address`);
+  if (match[1] === undefined && /^[\d.]+$/.test(host) && isIP(host) !== 4) return refused(`${shown(text)} holds no IPv4 address of four numbers`);
+  return accepted({ kind: 'tcp', host, port });
+}
+
+/** As it is written in a configuration. */
+export function formatListenAddress(address: ListenAddress): string {
+  if (address.kind === 'unix') return `unix:${address.path}`;
+  if (address.kind === 'fd') return `fd:${address.fd}`;
+  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+/** Whether other machines can reach it. A Unix socket or an inherited descriptor was opened by somebody who decided that. */
+export function isReachable(address: ListenAddress): boolean {
+  return address.kind === 'tcp' && !isLoopbackHost(address.host);
+}
+
+/** 127.0.0.0/8, ::1, their IPv4-mapped forms, localhost and names below it. */
+export function isLoopbackHost(host: string): boolean {
+  const name = host
+    .replace(/^\[|\]$/g, '')
+    .replace(/\.$/, '')
+    .toLowerCase();
+  if (name === 'localhost' || name.endsWith('.localhost')) return true;
+  if (isIP(name) === 4) return name.startsWith('127.');
+  if (isIP(name) !== 6) return false;
+  const canonical = new URL(`http://[${name.replace(/%.*$/, '')}]`).hostname;
+  return canonical === '[::1]' || /^\[::ffff:7f[0-9a-f]{2}:/.test(canonical);
+}
+
+/** 0.0.0.0 and ::, which listen everywhere and, as a destination, mean this machine. */
+export function isWildcardHost(host: string): boolean {
+  const name = host.replace(/^\[|\]$/g, '');
+  if (isIP(name) === 4) return name === '0.0.0.0';
+  return isIP(name) === 6 && ['[::]', '[::ffff:0:0]'].includes(new URL(`http://[${name.replace(/%.*$/, '')}]`).hostname);
+}

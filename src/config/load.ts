@@ -1,0 +1,184 @@
+// The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check everything, report all
+// problems at once. May be called again at any time (reload); it keeps nothing.
+
+import { checkAccess, checkFileMode } from './access-rules.ts';
+import { readClients, readCredentialNames } from './client-settings.ts';
+import { type Place, parseConfigText, pathsOf, type ReadFile, readConfigFile, type Surroundings, searchPath } from './config-file.ts';
+import { readCredentials } from './credential-settings.ts';
+import { readEnvironment, readGenesysEnvironment } from './env-source.ts';
+import type { Overrides } from './flag-source.ts';
+import type { GatewayConfig } from './gateway-config.ts';
+import type { SectionName } from './option.ts';
+import { listOrigins, type OriginEntry } from './origins.ts';
+import { onOneLine, type Problem } from './problem.ts';
+import type { RawEntry, RawSource } from './raw-entry.ts';
+import { createSectionReader, type ReaderContext } from './reader.ts';
+import { readServer } from './server-settings.ts';
+import { type Layer, mergeLayers } from './settings.ts';
+import { readStore } from './store-settings.ts';
+import { readLogging, readProxy, readRateLimit, readRetry, readTimeouts, readTls, readUpstreamHeaders } from './traffic-settings.ts';
+import { readUpstream } from './upstream-settings.ts';
+
+export type { OriginEntry, Overrides, Problem };
+
+/** Everything the outcome depends on, besides the files. */
+export interface LoadInput extends Surroundings {
+  readonly overrides?: Overrides;
+  /** Whether standard output is a terminal: decides the default of `log_format`. */
+  readonly isTTY?: boolean;
+  /** Without a credential the configuration is refused (true), unless the caller can do without. */
+  readonly requireCredential?: boolean;
+  readonly readFile?: ReadFile;
+}
+
+/** A whole configuration, or all that is wrong with it. `origins` says where each value came from, secrets masked. */
+export type LoadResult =
+  | { readonly ok: true; readonly config: GatewayConfig; readonly warnings: readonly Problem[]; readonly origins: readonly OriginEntry[] }
+  | { readonly ok: false; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] };
+
+/** Loads the configuration. Never throws for what people wrote; synchronous, since nothing can go on without it. */
+export function loadConfig(input: LoadInput): LoadResult {
+  const problems: Problem[] = [];
+  const warnings: Problem[] = [];
+  const file = findFile(input, problems);
+  // A file that was asked for and cannot be had makes all the rest look wrong.
+  if (problems.length > 0) return { ok: false, problems, warnings };
+  const fromFile = file === undefined ? undefined : readSource(file, problems, warnings);
+  const fromEnv = readEnvironment(input.env);
+  warnings.push(...fromEnv.warnings);
+  const fromGenesys = file === undefined ? readGenesysEnvironment(input.env) : { entries: [], warnings: [] };
+  warnings.push(...fromGenesys.warnings);
+
+  const layers: Layer[] = [
+    { entries: input.overrides?.entries ?? [], baseFolder: input.cwd, laterWins: true },
+    { entries: fromEnv.entries, baseFolder: input.cwd },
+    { entries: fromGenesys.entries, baseFolder: input.cwd },
+  ];
+  if (file !== undefined && fromFile !== undefined) {
+    layers.push({ ...fromFile, baseFolder: pathsOf(input.platform).dirname(file.place.path), isFile: true });
+  }
+  const settings = mergeLayers(layers, problems, warnings);
+  if (file !== undefined && input.platform !== 'win32') {
+    checkFileMode(settings, { display: file.place.display, mode: file.mode }, problems, warnings);
+  }
+  const context: ReaderContext = {
+    ...input,
+    settings,
+    problems,
+    warnings,
+    referencedFiles: new Set(),
+    isIncomplete: fromFile?.isIncomplete ?? false,
+  };
+  const config = buildConfig(context, input, file === undefined ? [] : [file.place.path]);
+  if (problems.length > 0) return { ok: false, problems: inOrder(once(problems)), warnings: once(warnings) };
+  return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config) };
+}
+
+interface FoundFile {
+  readonly place: Place;
+  readonly bytes: Uint8Array;
+  readonly mode: number;
+}
+
+/** The file in use. One that was asked for must be there; the others are taken when they are. */
+function findFile(input: LoadInput, problems: Problem[]): FoundFile | undefined {
+  const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
+  const origin = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
+  if (named !== undefined && named.trim() === '') {
+    problems.push({ where: origin, key: '', message: 'is empty; name a file' });
+    return undefined;
+  }
+  const places = named === undefined ? searchPath(input) : [namedPlace(named, input)];
+  for (const place of places) {
+    try {
+      return { place, ...(input.readFile ?? readConfigFile)(place.path) };
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? 'error';
+      if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
+      const reason = code === 'EISDIR' ? 'is a folder, not a file' : code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
+      problems.push({ where: named === undefined ? place.display : origin, key: '', message: onOneLine(`${place.display} ${reason}`) });
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** The places a configuration is looked for with these flags and environment, best first; for messages and for watching. */
+export function configPlaces(input: Surroundings & { readonly overrides?: Overrides }): string[] {
+  const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
+  return named === undefined ? searchPath(input).map(({ path }) => path) : [namedPlace(named, input).path];
+}
+
+function namedPlace(named: string, input: Surroundings): Place {
+  const paths = pathsOf(input.platform);
+  const path = paths.resolve(input.cwd, named);
+  const sdkDefault = input.home === undefined ? undefined : paths.join(input.home, '.genesyscloudjavascript', 'config');
+  return { path, display: named, isSdkDefault: path === sdkDefault };
+}
+
+/** In the file that the SDK reads by default, [gateway] tells the SDK to come to us: for ourselves it is left out. */
+function readSource({ place, bytes }: FoundFile, problems: Problem[], warnings: Problem[]): RawSource {
+  const source = parseConfigText(bytes, place.display);
+  problems.push(...source.problems);
+  if (!place.isSdkDefault) return source;
+  const isGateway = ({ section }: { section: string }) => section === 'gateway' || section.startsWith('gateway.');
+  const first: RawEntry | undefined = source.entries.find(isGateway);
+  if (first === undefined) return source;
+  const message = "the [gateway] section is ignored, because this is the SDK's own file, where it points at us; use a file of our own to set it";
+  warnings.push({ where: first.where, key: 'gateway', message });
+  return { ...source, entries: source.entries.filter((e) => !isGateway(e)), sections: source.sections.filter((s) => !isGateway(s)) };
+}
+
+function buildConfig(context: ReaderContext, input: LoadInput, files: readonly string[]): GatewayConfig {
+  const read = (section: SectionName) => createSectionReader(context, section);
+  const serverReader = read('server');
+  const server = readServer(serverReader, read('server.tls'), context);
+  const general = read('general');
+  const upstream = readUpstream(general, read('gateway'), [...server.listen, ...server.adminListen, ...server.healthListen]);
+  const credentials = readCredentials(context, upstream);
+  const clients = readClients(context, credentials, server.tls !== null && server.tls.clientCaFile !== null);
+  const names = credentials.map(({ name }) => name);
+  if (server.anonymousCredentials !== null && !server.anonymousCredentials.includes('*'))
+    readCredentialNames(serverReader, 'anonymous_credentials', names);
+  checkAccess({ server, clients }, serverReader);
+  const reauthentication = read('reauthentication');
+  const config: GatewayConfig = {
+    files,
+    general: { hosts: upstream.general, liveReloadConfig: general.boolean('live_reload_config') },
+    server,
+    credentials,
+    reauthentication: {
+      refreshAccessToken: reauthentication.boolean('refresh_access_token'),
+      refreshTokenWaitMaxMs: reauthentication.durationMs('refresh_token_wait_max'),
+    },
+    logging: readLogging(read('logging'), input.isTTY ?? false),
+    proxy: readProxy(read('proxy')),
+    tls: readTls(read('tls'), context),
+    timeouts: readTimeouts(read('timeouts')),
+    retry: readRetry(read('retry')),
+    rateLimit: readRateLimit(read('rate_limit')),
+    clients,
+    store: readStore(read('store'), credentials, context),
+    upstreamHeaders: readUpstreamHeaders(context),
+    referencedFiles: [...context.referencedFiles],
+  };
+  if (credentials.length === 0 && (input.requireCredential ?? true) && context.problems.length === 0) {
+    const message = `no credential is configured; set client_id and client_secret in a [credential] section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and GCG_CREDENTIAL_CLIENT_SECRET; "gcg demo" needs none`;
+    context.problems.push({ where: files[0] ?? 'configuration', key: 'credential', message });
+  }
+  return config;
+}
+
+/** A value that is read in two places is complained about once. */
+function once(problems: readonly Problem[]): Problem[] {
+  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+}
+
+/** By file and line, so that a person can go through the file from top to bottom; the others keep their order. */
+function inOrder(problems: readonly Problem[]): Problem[] {
+  const lineOf = ({ where }: Problem) => Number(/:(\d+)(?::\d+)?$/.exec(where)?.[1] ?? Number.POSITIVE_INFINITY);
+  return problems.toSorted((a, b) => {
+    const [lineA, lineB] = [lineOf(a), lineOf(b)];
+    return lineA === lineB ? 0 : lineA - lineB;
+  });
+}
