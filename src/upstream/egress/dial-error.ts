@@ -7,6 +7,11 @@ import { authority, type Target } from './target.ts';
 
 const NAME_ERRORS = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'EAI_FAIL', 'EAI_NONAME', 'ENODATA']);
 
+/** Whether DNS gave no address. */
+export function isNameError(error: Error): boolean {
+  return NAME_ERRORS.has(errorCode(error));
+}
+
 /** OpenSSL's verdicts that a further authority in `tls.ca_file` would change. */
 const UNTRUSTED = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',

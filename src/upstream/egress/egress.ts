@@ -8,14 +8,16 @@ import type { Clock } from '../../clock.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import { withinDeadline } from './attempt.ts';
+import { type Attempt, withinDeadline } from './attempt.ts';
 import { createDialAgent } from './dial-agent.ts';
 import { hostsLookup } from './hosts.ts';
+import { createPac, type Pac } from './pac.ts';
 import { markResets } from './reset.ts';
-import { DIRECT, routeName } from './route.ts';
-import { openRoute } from './route-opener.ts';
-import { stripBrackets, type Target } from './target.ts';
-import { createTlsLayer } from './tls-layer.ts';
+import { DIRECT, type Route, routeName } from './route.ts';
+import { createRouteOpener } from './route-opener.ts';
+import { createRouting } from './routing.ts';
+import { stripBrackets, type Target, targetOf } from './target.ts';
+import { createTlsLayer, type TlsLayer } from './tls-layer.ts';
 import { createTrust } from './trust.ts';
 
 export interface EgressOptions {
@@ -45,8 +47,10 @@ export interface Egress {
   readonly connect: buildConnector.connector;
   /** The same for other protocols, WebSockets above all. The socket is the caller's; the errors are those of `connect`. */
   dial(target: Target): Promise<Socket>;
-  /** Which way the URL takes, without dialling. */
+  /** Which setting decides about the URL, and for what; asks no PAC file. Throws GatewayError when that setting is not usable. */
   describe(url: URL | string): RouteDescription;
+  /** The routes that would be tried, in order (`http://proxy:3128`, `direct`); a PAC file is asked, for which the caller has the deadline. */
+  routes(url: URL | string): Promise<readonly string[]>;
   /** A node:http agent that dials here and keeps no connections; `secure` for wss and https. */
   agent(options: { secure: boolean }): Agent;
   /** Ends dials under way; connections already handed out are their owners'. */
@@ -55,35 +59,66 @@ export interface Egress {
 
 /** Opens nothing and reads no file until the first dial. */
 export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: EgressOptions): Egress {
-  void proxy;
-  void env;
   const closing = new AbortController();
   const lookup = hosts && hostsLookup(hosts);
   const trust = createTrust({ tls, log });
-  const tlsLayer = createTlsLayer();
+  const upstreamTls = createTlsLayer((material) => material.upstream);
+  const plainTls = createTlsLayer((material) => material.plain);
+  const opener = createRouteOpener(clock);
+  const routing = createRouting({ proxy, env, log });
+  const pacs = new Map<string, Pac>();
 
-  const dial = async (target: Target): Promise<Socket> => {
+  const dialOver = async (target: Target, routesTo: (attempt: Attempt) => Promise<readonly Route[]>, tlsLayer: TlsLayer): Promise<Socket> => {
     const socket = await withinDeadline({ clock, limitMs: timeouts.connectMs, closed: closing.signal }, async (attempt) => {
       const material = target.secure ? trust.current() : null;
-      const raw = await openRoute(DIRECT, target, { attempt, lookup });
+      const routes = await routesTo(attempt);
+      const raw = await opener.open(routes, target, { attempt, lookup, proxyContext: () => trust.current().plain });
       return material ? await tlsLayer.secure(raw, target, material, attempt) : raw;
     });
     return markResets(socket.setNoDelay(true).setKeepAlive(true, 60_000));
   };
-
-  return {
-    connect({ hostname, port, protocol, servername }, callback) {
+  const connector =
+    (dial: (target: Target) => Promise<Socket>): buildConnector.connector =>
+    ({ hostname, port, protocol, servername }, callback) => {
       const secure = protocol === 'https:';
       const target = { host: stripBrackets(hostname), port: Number(port) || (secure ? 443 : 80), secure, ...(servername && { servername }) };
       dial(target).then(
         (socket) => callback(null, socket),
         (error) => callback(isGatewayError(error) ? error : unexpected(error, log), null),
       );
-    },
+    };
+
+  const pacFor = (url: URL): Pac => {
+    let pac = pacs.get(url.href);
+    if (!pac) {
+      const connect = connector((target) => dialOver(target, async () => [DIRECT], plainTls));
+      pac = createPac({ url, connect, credentials: routing.credentials, limitMs: timeouts.connectMs, clock, log });
+      pacs.set(url.href, pac);
+    }
+    return pac;
+  };
+  const routesTo = async (target: Target, attempt?: Attempt): Promise<readonly Route[]> => {
+    const choice = routing.choose(target);
+    if (choice.kind === 'route') return [choice.route];
+    const pac = pacFor(choice.url);
+    attempt?.waitFor('gateway.proxy.timeout', `the PAC file ${pac.name}`);
+    return pac.routesTo(target);
+  };
+  const dial = (target: Target) => dialOver(target, (attempt) => routesTo(target, attempt), upstreamTls);
+
+  return {
+    connect: connector(dial),
     dial,
-    describe: () => ({ via: routeName(DIRECT), reason: 'no proxy is configured' }),
+    describe(url) {
+      const choice = routing.choose(targetOf(new URL(url)));
+      return { via: choice.kind === 'route' ? routeName(choice.route) : `PAC file ${pacFor(choice.url).name}`, reason: choice.reason };
+    },
+    routes: async (url) => (await routesTo(targetOf(new URL(url)))).map(routeName),
     agent: ({ secure }) => createDialAgent(dial, secure),
-    close: () => closing.abort(),
+    close() {
+      closing.abort();
+      for (const pac of pacs.values()) pac.close();
+    },
   };
 }
 

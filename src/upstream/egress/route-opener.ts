@@ -1,24 +1,100 @@
-// Opens the raw connection of one route to the target. TLS to the target comes on top of it, elsewhere.
+// Opens the raw connection to the target over the first route of a list that works. TLS to the target comes on top of it, elsewhere.
 
 import type { LookupFunction, Socket } from 'node:net';
-import type { Attempt } from './attempt.ts';
+import type { SecureContext } from 'node:tls';
+import type { Clock } from '../../clock.ts';
+import { GatewayError, isGatewayError } from '../../errors.ts';
+import { type Attempt, withinDeadline } from './attempt.ts';
 import { upstreamError } from './dial-error.ts';
-import type { Route } from './route.ts';
+import { openHttpTunnel } from './http-tunnel.ts';
+import { mayFallThrough } from './proxy-error.ts';
+import { type Route, routeName } from './route.ts';
+import { openSocksTunnel } from './socks-tunnel.ts';
 import { authority, type Target } from './target.ts';
 import { openTcp } from './tcp.ts';
 
 export interface RouteContext {
   readonly attempt: Attempt;
   readonly lookup: LookupFunction | undefined;
+  /** The roots for a proxy spoken to over TLS. */
+  readonly proxyContext: () => SecureContext;
 }
 
-/** Resolves with a connection whose other end is the target. Rejects with GatewayErrors only. */
-export async function openRoute(route: Route, target: Target, { attempt, lookup }: RouteContext): Promise<Socket> {
-  if (route.kind !== 'direct') throw new Error('not yet');
+export interface RouteOpener {
+  /**
+   * Tries `routes` in order, each with a fair share of the time left, and passes over those that failed a short while ago as long as
+   * there are others. A proxy that refuses is obeyed; one that is not there is passed over. Rejects with GatewayErrors only.
+   */
+  open(routes: readonly Route[], target: Target, context: RouteContext): Promise<Socket>;
+}
+
+/** How long a proxy that was not there is tried last. */
+const AVOID_MS = 60_000;
+
+export function createRouteOpener(clock: Clock): RouteOpener {
+  const avoidUntil = new Map<string, number>();
+  const isAvoided = (route: Route) => (avoidUntil.get(routeName(route)) ?? 0) > clock.monotonic();
+  return {
+    async open(routes, target, context) {
+      const [only] = routes;
+      if (only && routes.length === 1) return openRoute(only, target, context);
+      const ordered = [...routes.filter((route) => !isAvoided(route)), ...routes.filter(isAvoided)];
+      const failures: string[] = [];
+      for (const [index, route] of ordered.entries()) {
+        const isLast = index === ordered.length - 1;
+        try {
+          const socket = await withShare(context.attempt, { clock, parts: ordered.length - index }, (attempt) =>
+            openRoute(route, target, { ...context, attempt }),
+          );
+          avoidUntil.delete(routeName(route));
+          return socket;
+        } catch (error) {
+          if (!isGatewayError(error)) throw error;
+          if (isLast || !mayFallThrough(error) || context.attempt.signal.aborted) throw withHistory(error, failures);
+          if (route.kind === 'proxy') avoidUntil.set(routeName(route), clock.monotonic() + AVOID_MS);
+          failures.push(`${routeName(route)} (${error.code})`);
+        }
+      }
+      throw new GatewayError('gateway.proxy.refused', 'the PAC file names no route');
+    },
+  };
+}
+
+async function openRoute(route: Route, target: Target, { attempt, lookup, proxyContext }: RouteContext): Promise<Socket> {
+  if (route.kind === 'proxy') {
+    if (route.protocol === 'http' || route.protocol === 'https') return openHttpTunnel(route, target, { attempt, context: proxyContext });
+    return openSocksTunnel(route, target, { attempt, lookup });
+  }
   attempt.waitFor('gateway.upstream.timeout', authority(target.host, target.port));
   try {
     return await openTcp({ host: target.host, port: target.port, signal: attempt.signal, lookup });
   } catch (error) {
     throw upstreamError(error as Error, target);
   }
+}
+
+/** One of `parts` equal shares of what is left of the dial. */
+function withShare<T extends Socket>(
+  whole: Attempt,
+  { clock, parts }: { clock: Clock; parts: number },
+  work: (attempt: Attempt) => Promise<T>,
+): Promise<T> {
+  return withinDeadline({ clock, limitMs: Math.ceil(whole.remainingMs() / parts), closed: whole.signal }, (part) =>
+    work({
+      ...part,
+      waitFor(code, what) {
+        part.waitFor(code, what);
+        whole.waitFor(code, what);
+      },
+    }),
+  );
+}
+
+function withHistory(error: GatewayError, failures: readonly string[]): GatewayError {
+  if (failures.length === 0) return error;
+  return new GatewayError(
+    error.code,
+    `${error.message} (tried before: ${failures.join(', ')})`,
+    error.cause instanceof Error ? { cause: error.cause } : {},
+  );
 }

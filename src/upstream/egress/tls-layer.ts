@@ -3,7 +3,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 import { type Attempt, destroyOnAbort } from './attempt.ts';
 import { upstreamError } from './dial-error.ts';
@@ -22,13 +22,13 @@ export interface TlsLayer {
 type Connector = (options: buildConnector.Options, callback: buildConnector.Callback) => TLSSocket;
 
 /** Sessions are cached per reading of the trust files: a session of withdrawn trust is not resumed. */
-export function createTlsLayer(): TlsLayer {
+export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureContext): TlsLayer {
   const connectors = new WeakMap<TlsMaterial, Connector>();
   const connectorFor = (material: TlsMaterial) => {
     let connector = connectors.get(material);
     if (!connector) {
       // Said explicitly, because Node lets NODE_TLS_REJECT_UNAUTHORIZED=0 decide where this is left out.
-      connector = buildConnector({ secureContext: material.upstream, rejectUnauthorized: true, allowH2: false, timeout: 0 }) as Connector;
+      connector = buildConnector({ secureContext: contextOf(material), rejectUnauthorized: true, allowH2: false, timeout: 0 }) as Connector;
       connectors.set(material, connector);
     }
     return connector;

@@ -1,0 +1,116 @@
+// Turns what goes wrong between us and a corporate proxy into GatewayErrors that name the proxy and the setting to change.
+// Nothing here shows credentials, and nothing a proxy says is passed on as Genesys' answer.
+
+import { type ErrorCode, GatewayError } from '../../errors.ts';
+import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from './dial-error.ts';
+import { type ProxyRoute, routeName } from './route.ts';
+import { authority, type Target } from './target.ts';
+
+/** The code of a connection that was ended because a proxy's answer to CONNECT had no end. */
+export const ANSWER_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
+
+/** A proxy that could not be reached, or dropped the connection before it answered. */
+export function proxyConnectError(error: Error, route: ProxyRoute): GatewayError {
+  const code = errorCode(error);
+  const name = routeName(route);
+  const fail = (errorCode: ErrorCode, message: string) => new GatewayError(errorCode, message, { cause: bareCause(code) });
+  if ((error as NodeJS.ErrnoException).syscall === 'getaddrinfo') {
+    return fail('gateway.proxy.refused', `the name of the proxy ${name} cannot be resolved (${code}): check proxy.url and DNS`);
+  }
+  if (code === 'ETIMEDOUT') return fail('gateway.proxy.timeout', `the proxy ${name} did not accept the connection (${code}): check proxy.url`);
+  const problem = certificateProblem(code) ?? handshakeProblem(code);
+  if (problem) return fail('gateway.proxy.refused', `the TLS connection to the proxy ${name} itself is refused: ${problem}`);
+  if (code === ANSWER_TOO_LONG) return fail('gateway.proxy.refused', `the answer of the proxy ${name} to CONNECT is too long: check proxy.url`);
+  if (code === 'unknown')
+    return fail(
+      'gateway.proxy.refused',
+      `the proxy ${name} dropped the connection without an answer, or answered with something that is not HTTP: check proxy.url`,
+    );
+  return fail('gateway.proxy.refused', `the proxy ${name} cannot be reached (${code}): ${reachHint(code)}; check proxy.url`);
+}
+
+/** What an HTTP proxy answered to CONNECT, when it was not 200. `retryable` says whether another proxy may do better. */
+export function connectRefusal(
+  { statusCode, headers }: { statusCode: number; headers: Record<string, string | string[] | undefined> },
+  { route, target, hadCredentials }: { route: ProxyRoute; target: Target; hadCredentials: boolean },
+): GatewayError {
+  const name = routeName(route);
+  const where = authority(target.host, target.port);
+  if (statusCode === 407)
+    return new GatewayError('gateway.proxy.auth', `the proxy ${name} ${authenticationHint(headers['proxy-authenticate'], hadCredentials)}`);
+  if (!Number.isInteger(statusCode))
+    return new GatewayError('gateway.proxy.refused', `the proxy ${name} answered with something that is not HTTP: check proxy.url`);
+  if (statusCode === 504) return new GatewayError('gateway.proxy.timeout', `the proxy ${name} says that ${where} did not answer it in time (504)`);
+  const hint =
+    statusCode === 403 || statusCode === 451
+      ? 'its rules do not allow that; ask its administrators to allow CONNECT to that host and port'
+      : statusCode >= 500
+        ? 'it could not reach that host itself; ask its administrators, or check general.host'
+        : statusCode === 405 || statusCode === 501
+          ? 'it does not tunnel; check that proxy.url names a forward proxy'
+          : 'check proxy.url, and ask its administrators';
+  return new GatewayError('gateway.proxy.refused', `the proxy ${name} refused a tunnel to ${where} with status ${statusCode}: ${hint}`, {
+    cause: bareCause(statusCode >= 500 ? 'PROXY_FAILED' : 'PROXY_DENIED'),
+  });
+}
+
+/** What a SOCKS proxy, or its client library, reported. The library's error is dropped: it carries the credentials. */
+export function socksError(
+  error: Error,
+  { route, target, hadCredentials }: { route: ProxyRoute; target: Target; hadCredentials: boolean },
+): GatewayError {
+  const name = routeName(route);
+  const where = authority(target.host, target.port);
+  const { message } = error;
+  if (/authentication failed|authentication type|no accepted authentication/i.test(message)) {
+    return new GatewayError('gateway.proxy.auth', `the proxy ${name} ${socksAuthenticationHint(hadCredentials)}`);
+  }
+  if (/timed out/i.test(message)) return new GatewayError('gateway.proxy.timeout', `the proxy ${name} did not open a tunnel to ${where} in time`);
+  const verdict = /rejected connection - \(?([A-Za-z]+)\)?/i.exec(message)?.[1];
+  if (verdict) {
+    const isDenied = verdict === 'NotAllowed';
+    const hint = isDenied ? 'its rules do not allow that; ask its administrators' : 'it could not reach that host itself, or does not want to';
+    return new GatewayError('gateway.proxy.refused', `the proxy ${name} refused a tunnel to ${where} (${verdict}): ${hint}`, {
+      cause: bareCause(isDenied ? 'PROXY_DENIED' : 'PROXY_FAILED'),
+    });
+  }
+  if (/socket closed|invalid/i.test(message) && errorCode(error) === 'unknown') {
+    return new GatewayError(
+      'gateway.proxy.refused',
+      `the proxy ${name} ended the SOCKS handshake: check that proxy.url has the right scheme and port`,
+    );
+  }
+  return proxyConnectError(error, route);
+}
+
+/** Whether the next entry of a PAC list is worth trying: a proxy that is not there is passed over, one that says no is obeyed. */
+export function mayFallThrough(error: GatewayError): boolean {
+  if (error.code === 'gateway.proxy.timeout' || error.code === 'gateway.upstream.unreachable' || error.code === 'gateway.upstream.timeout')
+    return true;
+  return error.code === 'gateway.proxy.refused' && (error.cause as NodeJS.ErrnoException | undefined)?.code !== 'PROXY_DENIED';
+}
+
+function authenticationHint(challenge: string | string[] | undefined, hadCredentials: boolean): string {
+  const schemes = [challenge ?? []].flat().map((line) => line.trim().split(/[\s,]/)[0]?.toLowerCase() ?? '');
+  if (schemes.length > 0 && !schemes.includes('basic')) {
+    const known = schemes.map((scheme) => KNOWN_SCHEMES[scheme] ?? 'another scheme');
+    return `offers only ${[...new Set(known)].join(' and ')} authentication (407), which is not supported; NTLM and Kerberos need a local relay: set proxy.url to it, or ask for an account with Basic`;
+  }
+  return hadCredentials
+    ? 'does not accept the credentials (407): correct proxy.username and proxy.password'
+    : 'asks for credentials (407): set proxy.username and proxy.password';
+}
+
+const KNOWN_SCHEMES: Record<string, string> = {
+  ntlm: 'NTLM',
+  negotiate: 'Negotiate (Kerberos or NTLM)',
+  kerberos: 'Kerberos',
+  digest: 'Digest',
+  bearer: 'Bearer',
+};
+
+function socksAuthenticationHint(hadCredentials: boolean): string {
+  return hadCredentials
+    ? 'does not accept the credentials: correct proxy.username and proxy.password'
+    : 'asks for credentials, or for a kind of authentication that is not supported: set proxy.username and proxy.password';
+}
