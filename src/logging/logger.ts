@@ -77,6 +77,8 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
       base: null,
       timestamp: () => `,"time":"${isoTime()}"`,
       formatters: { level: (level) => ({ level }) },
+      // Errors arrive as redacted plain objects.
+      serializers: { err: (value: unknown) => value },
     },
     { write: (line) => put(liveSecrets ? liveSecrets.mask(line) : line) },
   );

@@ -34,7 +34,7 @@ export function exchangeText(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.credential !== null) parts.push(`as ${record.credential}`);
   if (record.errorCode !== null) parts.push(record.errorCode);
   if (record.aborted) parts.push('(the caller left)');
-  if (record.retryReasons !== null) parts.push(`(tried ${record.attempts} times: ${record.retryReasons.join(', ')})`);
+  if (record.retryReasons !== null) parts.push(`(sent again: ${record.retryReasons.join(', ')})`);
   if (record.tokenWaitMs >= NOTABLE_WAIT_MS) parts.push(`(waited ${Math.round(record.tokenWaitMs)}ms for a token)`);
   if (record.queueMs >= NOTABLE_WAIT_MS) parts.push(`(queued ${Math.round(record.queueMs)}ms)`);
   if (level === 'error') {
