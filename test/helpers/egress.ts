@@ -80,11 +80,7 @@ export async function listenFor(t: TearsDown, server: Server, host = '127.0.0.1'
 }
 
 /** `GET /`, `POST /echo`, `GET /bytes/N` and `POST /oauth/token`; over TLS when `tls` is given. */
-export async function startUpstream(
-  t: TearsDown,
-  tls?: { key: string; cert: string; [option: string]: unknown },
-  host?: string,
-): Promise<TestUpstream> {
+export async function startUpstream(t: TearsDown, tls?: https.ServerOptions, host?: string): Promise<TestUpstream> {
   const requests: TestUpstream['requests'] = [];
   let connections = 0;
   const serve: RequestListener = (request, response) => {

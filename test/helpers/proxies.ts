@@ -215,7 +215,7 @@ socksmethod: username
 user.privileged: root
 user.unprivileged: nobody
 client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }
-socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 protocol: tcp command: connect socksmethod: username }
+socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 socksmethod: username }
 `,
   );
   const dropUser = () => void execFileSync('userdel', [username]);
@@ -252,16 +252,23 @@ async function startProgram(
   };
 }
 
-/** Ends the program and the helpers it started, which are of its process group. */
+/** Asks the program to end, which ends the helpers it started; what is left of its process group after 5 s is killed. */
 async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.pid === undefined) return;
+  const { pid } = child;
+  if (child.exitCode !== null || pid === undefined) return;
   const exited = once(child, 'exit');
-  try {
-    process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    child.kill('SIGKILL');
-  }
+  const killGroup = () => {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // The whole group has ended.
+    }
+  };
+  child.kill('SIGTERM');
+  const impatient = setTimeout(killGroup, 5000);
   await exited;
+  clearTimeout(impatient);
+  killGroup();
 }
 
 async function accepts(port: number): Promise<boolean> {

@@ -36,8 +36,12 @@ export function connectRefusal(
 ): GatewayError {
   const name = routeName(route);
   const where = authority(target.host, target.port);
-  if (statusCode === 407)
-    return new GatewayError('gateway.proxy.auth', `the proxy ${name} ${authenticationHint(headers['proxy-authenticate'], hadCredentials)}`);
+  // tinyproxy answers 401 to a wrong password.
+  if (statusCode === 407 || statusCode === 401)
+    return new GatewayError(
+      'gateway.proxy.auth',
+      `the proxy ${name} ${authenticationHint(statusCode, headers['proxy-authenticate'], hadCredentials)}`,
+    );
   if (!Number.isInteger(statusCode))
     return new GatewayError('gateway.proxy.refused', `the proxy ${name} answered with something that is not HTTP: check proxy.url`);
   if (statusCode === 504) return new GatewayError('gateway.proxy.timeout', `the proxy ${name} says that ${where} did not answer it in time (504)`);
@@ -90,15 +94,15 @@ export function mayFallThrough(error: GatewayError): boolean {
   return error.code === 'gateway.proxy.refused' && (error.cause as NodeJS.ErrnoException | undefined)?.code !== 'PROXY_DENIED';
 }
 
-function authenticationHint(challenge: string | string[] | undefined, hadCredentials: boolean): string {
+function authenticationHint(status: number, challenge: string | string[] | undefined, hadCredentials: boolean): string {
   const schemes = [challenge ?? []].flat().map((line) => line.trim().split(/[\s,]/)[0]?.toLowerCase() ?? '');
   if (schemes.length > 0 && !schemes.includes('basic')) {
     const known = schemes.map((scheme) => KNOWN_SCHEMES[scheme] ?? 'another scheme');
-    return `offers only ${[...new Set(known)].join(' and ')} authentication (407), which is not supported; NTLM and Kerberos need a local relay: set proxy.url to it, or ask for an account with Basic`;
+    return `offers only ${[...new Set(known)].join(' and ')} authentication (${status}), which is not supported; NTLM and Kerberos need a local relay: set proxy.url to it, or ask for an account with Basic`;
   }
   return hadCredentials
-    ? 'does not accept the credentials (407): correct proxy.username and proxy.password'
-    : 'asks for credentials (407): set proxy.username and proxy.password';
+    ? `does not accept the credentials (${status}): correct proxy.username and proxy.password`
+    : `asks for credentials (${status}): set proxy.username and proxy.password`;
 }
 
 const KNOWN_SCHEMES: Record<string, string> = {
