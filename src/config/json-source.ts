@@ -109,6 +109,8 @@ export function parseJson(text: string, file: string): RawSource {
     if (value === null && !isList) problems.push({ where, key: onOneLine(label), message: 'null is no value; leave the key out' });
     if (value === null) {
       if (path.length > 0 && isFirst) entries.push({ section: path.join('.'), key, value: { type: 'broken' }, where });
+    } else if (path.length === 0 && key === '$schema') {
+      // For editors; it sets nothing.
     } else if (path.length === 0) {
       problems.push({ where, key: '', message: `${shown(key)} stands outside of any section; write {"general": {…}}` });
     } else if (isFirst) {

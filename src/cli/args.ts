@@ -1,0 +1,104 @@
+// Reads the command line by the table of commands: node:util parseArgs splits it, this file says what is wrong with it.
+
+import { parseArgs } from 'node:util';
+import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag } from '../config/flag-source.ts';
+import { didYouMean } from '../config/nearest.ts';
+import { onOneLine } from '../config/problem.ts';
+import type { RawEntry } from '../config/raw-entry.ts';
+import { AVAILABLE, COMMANDS, COMMON_FLAGS, type CommandName, type CommandSpec, type FlagSpec, findCommand, isCommandName } from './commands.ts';
+import { commandHelp, mainHelp, settingsHelp } from './help.ts';
+
+/** A command to run. `flags` holds the command's own flags: text, or true for a switch. */
+export interface CommandLine {
+  readonly kind: 'run';
+  readonly command: CommandName;
+  readonly flags: ReadonlyMap<string, string | true>;
+  readonly positionals: readonly string[];
+  /** For loadConfig. */
+  readonly overrides: Overrides;
+}
+
+/** What a command line asks for. `usage` is a mistake: print the message to stderr and exit 2. */
+export type ParsedCommandLine =
+  | CommandLine
+  | { readonly kind: 'help'; readonly text: string }
+  | { readonly kind: 'version' }
+  | { readonly kind: 'usage'; readonly message: string };
+
+const ALL_FLAGS = new Map<string, FlagSpec>(
+  [...COMMON_FLAGS, ...COMMANDS.flatMap(({ flags }): readonly FlagSpec[] => flags)].map((f) => [f.name, f]),
+);
+
+/** Reads argv without the program's name. Never throws. No value of a flag is repeated in a message, except a command's name. */
+export function parseCommandLine(argv: readonly string[], available: ReadonlySet<CommandName> = AVAILABLE): ParsedCommandLine {
+  const options = Object.fromEntries(
+    [...ALL_FLAGS.values()].map((flag) => [flag.name, { type: flag.value === undefined ? 'boolean' : 'string' } as const]),
+  );
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: { ...options, h: { type: 'boolean' } },
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const words = tokens.flatMap((token) => (token.kind === 'positional' ? [token.value] : []));
+  const given = tokens.filter((token) => token.kind === 'option');
+  const wantsHelp = given.some(({ name }) => name === 'help' || name === 'h');
+
+  const first = words[0] ?? 'serve';
+  if (first === 'help') return helpOn(words[1], available);
+  if (!isCommandName(first)) return usage(`there is no command "${onOneLine(first)}"${didYouMean(first, available)}`);
+  const command: CommandSpec | undefined = findCommand(first);
+  if (command === undefined || !available.has(first)) return usage(`the command ${first} is not in this version yet`);
+  if (wantsHelp) return { kind: 'help', text: words.length === 0 ? mainHelp(available) : commandHelp(command) };
+  if (given.some(({ name }) => name === 'version')) return { kind: 'version' };
+
+  const known = new Map([...COMMON_FLAGS, ...command.flags].map((flag) => [flag.name, flag]));
+  const flags = new Map<string, string | true>();
+  const entries: RawEntry[] = [];
+  let configPath: string | undefined;
+  for (const { name, rawName, value, inlineValue } of given) {
+    const flag = known.get(name);
+    const spelt = onOneLine(rawName.split('=')[0] ?? rawName);
+    if (flag === undefined) return usage(`${first} has no option ${spelt}${suggestFlag(name, known.keys())}`);
+    if (flag.value === undefined) {
+      if (value !== undefined) return usage(`${spelt} is a switch and takes no value`);
+      flags.set(name, true);
+      continue;
+    }
+    if (value === undefined || (value.startsWith('-') && value.length > 1 && !inlineValue))
+      return usage(`${spelt} needs ${flag.value}; write ${spelt}=${flag.value}`);
+    if (name === 'config') configPath = value;
+    else if (name === 'set') {
+      const setting = parseSetFlag(value);
+      if (!setting.ok) return usage(setting.message);
+      entries.push(setting.value);
+    } else if (isShortFlag(name)) entries.push(shortFlag(name, value));
+    else flags.set(name, value);
+  }
+  const positionals = words.slice(1);
+  if (positionals.length > command.maxArguments)
+    return usage(`${first} takes ${command.arguments === '' ? 'no argument' : `only ${command.arguments}`}`);
+  if (positionals.length < command.minArguments) return usage(`${first} needs ${command.arguments}`);
+  return { kind: 'run', command: first, flags, positionals, overrides: { configPath, entries } };
+}
+
+function helpOn(topic: string | undefined, available: ReadonlySet<CommandName>): ParsedCommandLine {
+  if (topic === undefined) return { kind: 'help', text: mainHelp(available) };
+  if (topic === 'settings') return { kind: 'help', text: settingsHelp() };
+  const command = findCommand(topic);
+  if (command !== undefined && isCommandName(topic) && available.has(topic)) return { kind: 'help', text: commandHelp(command) };
+  return usage(`there is no help on "${onOneLine(topic)}"${didYouMean(topic, [...available, 'settings'])}`);
+}
+
+function usage(message: string): ParsedCommandLine {
+  return { kind: 'usage', message: `gcg: ${message}\nTry gcg --help.\n` };
+}
+
+function suggestFlag(name: string, known: Iterable<string>): string {
+  return didYouMean(name, known).replace('"', '"--');
+}
+
+function isShortFlag(name: string): name is keyof typeof SHORT_FLAGS {
+  return Object.hasOwn(SHORT_FLAGS, name);
+}

@@ -1,0 +1,43 @@
+// `gcg check`: reads the configuration, says all that is wrong with it, opens nothing. What --online does is handed in by the dispatcher.
+
+import type { GatewayConfig } from '../config/gateway-config.ts';
+import { formatListenAddress } from '../config/listen-address.ts';
+import { loadConfig } from '../config/load.ts';
+import type { CommandLine } from './args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+
+/** Obtains a token per credential and tries it; prints what it finds. The answer is the exit code: 0, 69 or 77. */
+export type OnlineCheck = (config: GatewayConfig, io: Io) => Promise<number>;
+
+/** Exit code 0 with a summary on stdout, or 78 with one line per problem on stderr; with --online, the code of the online check. */
+export async function check(args: CommandLine, io: Io, online?: OnlineCheck): Promise<number> {
+  const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
+  if (!result.ok) {
+    reportProblems(io, result.problems, result.warnings);
+    return EXIT.badConfig;
+  }
+  reportProblems(io, [], result.warnings);
+  io.stdout.write(summarise(result.config));
+  if (!args.flags.has('online')) return EXIT.ok;
+  if (online === undefined) {
+    io.stderr.write('gcg: check --online is not in this version yet\n');
+    return EXIT.usage;
+  }
+  return online(result.config, io);
+}
+
+function summarise({ files, general, credentials, clients, server }: GatewayConfig): string {
+  const named = credentials.map(({ name, grantType, hosts, isDefault }) => {
+    const region = hosts.domain === general.hosts.domain ? '' : `, ${hosts.domain}`;
+    return `${name} (${grantType}${region}${isDefault ? ', default' : ''})`;
+  });
+  const { origin, pathPrefix } = general.hosts.api;
+  const rows: [string, string][] = [
+    ['region', general.hosts.domain],
+    ['calls go to', origin + pathPrefix],
+    ['credentials', named.join(', ')],
+    ['clients', clients.length === 0 ? 'none: local callers need no proof' : clients.map(({ name }) => name).join(', ')],
+    ['listens on', server.listen.map(formatListenAddress).join(', ')],
+  ];
+  return `OK: ${files[0] ?? 'no file, settings from flags and environment'}\n${rows.map(([head, text]) => `  ${head.padEnd(13)}${text}\n`).join('')}`;
+}

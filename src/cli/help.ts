@@ -1,0 +1,112 @@
+// Help texts, made from the table of commands and the table of options: at most 80 columns, for people.
+
+import { OPTIONS, SECTION_DOCS, SECTION_NAMES } from '../config/options.ts';
+import { AVAILABLE, COMMANDS, COMMON_FLAGS, type CommandName, type CommandSpec, type FlagSpec } from './commands.ts';
+
+const WIDTH = 80;
+
+const EXIT_CODES: readonly (readonly [string, string])[] = [
+  ['0', 'all is well, also after SIGTERM and SIGINT'],
+  ['1', 'it failed while running'],
+  ['2', 'the command line is wrong'],
+  ['69', 'a listener or Genesys Cloud is not available'],
+  ['77', 'Genesys Cloud refuses the credentials'],
+  ['78', 'the configuration is wrong'],
+];
+
+/** `gcg --help`. */
+export function mainHelp(available: ReadonlySet<CommandName> = AVAILABLE): string {
+  const shown = COMMANDS.filter((command) => available.has(command.name));
+  return page([
+    'gcg: an authenticating gateway for the Genesys Cloud API',
+    '',
+    'Usage: gcg [command] [options]',
+    '',
+    'Commands',
+    ...columns(shown.map((command) => [usageOf(command), command.doc])),
+    '',
+    'Options of every command',
+    ...columns(COMMON_FLAGS.map(describeFlag)),
+    '',
+    'gcg COMMAND --help tells more about a command, gcg help settings lists all',
+    'that can be configured. Values come from flags, then the environment (GCG_…),',
+    'then the configuration file, then the defaults.',
+    '',
+    'To begin: gcg demo',
+    '',
+    'Exit codes',
+    ...columns(EXIT_CODES),
+  ]);
+}
+
+/** `gcg COMMAND --help`. */
+export function commandHelp(command: CommandSpec): string {
+  const flags = command.flags.length === 0 ? [] : ['Options', ...columns(command.flags.map(describeFlag)), ''];
+  return page([
+    `Usage: gcg ${usageOf(command)} [options]`,
+    '',
+    ...wrap(sentence(command.doc), ''),
+    ...(command.more === undefined ? [] : wrap(command.more, '')),
+    '',
+    ...flags,
+    'Options of every command',
+    ...columns(COMMON_FLAGS.map(describeFlag)),
+  ]);
+}
+
+/** `gcg help settings`: every option of the table. */
+export function settingsHelp(): string {
+  const sections = SECTION_NAMES.flatMap((section) => {
+    const rows = OPTIONS.filter((option) => option.section === section).map(
+      (option) => [option.key, `${option.doc}${option.default === null ? '' : ` (${option.default})`}`] as const,
+    );
+    return [`[${section}]`, ...wrap(SECTION_DOCS[section], '  '), ...columns(rows), ''];
+  });
+  return page([
+    'Settings of the configuration file. Each can also be set in the environment',
+    '(server.listen is GCG_SERVER_LISTEN, client_id of [credential.crm] is',
+    'GCG_CREDENTIAL_CRM_CLIENT_ID) and, unless it is a secret, by',
+    '--set section.key=value. A secret X can be in a file (X_file) or in another',
+    'variable (X_env). Defaults are in brackets.',
+    '',
+    ...sections,
+  ]);
+}
+
+function usageOf(command: CommandSpec): string {
+  return command.arguments === '' ? command.name : `${command.name} ${command.arguments}`;
+}
+
+function describeFlag(flag: FlagSpec): readonly [string, string] {
+  return [flag.value === undefined ? `--${flag.name}` : `--${flag.name} ${flag.value}`, flag.doc];
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+function page(lines: readonly string[]): string {
+  return `${lines.join('\n').trimEnd()}\n`;
+}
+
+/** Two columns; a left part that is too long gets a line of its own. */
+function columns(rows: readonly (readonly [string, string])[]): string[] {
+  const left = Math.min(24, Math.max(...rows.map(([head]) => head.length)));
+  return rows.flatMap(([head, text]) => {
+    const lines = wrap(text, ' '.repeat(left + 4));
+    if (head.length > left) return [`  ${head}`, ...lines];
+    return [`  ${head.padEnd(left + 2)}${lines[0]?.trimStart() ?? ''}`, ...lines.slice(1)];
+  });
+}
+
+function wrap(text: string, indent: string): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && indent.length + line.length + 1 + word.length > WIDTH) {
+      lines.push(indent + line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, indent + line];
+}
