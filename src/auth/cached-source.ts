@@ -10,24 +10,9 @@ import { withDeadline } from './deadline.ts';
 import type { Token } from './token.ts';
 import { TokenFailure, toTokenFailure } from './token-failure.ts';
 import { isValid, placeToken, type TokenLife, tokenStateOf, untilNextState } from './token-life.ts';
-import type { CachedTokenSource, CredentialState, RenewalState } from './token-source.ts';
+import type { CredentialState, ManagedTokenSource, Obtain, ObtainReason, RenewalState } from './token-source.ts';
 import { createTransitionReporter, type TokenTransition } from './transition.ts';
 import { createWaiters } from './waiters.ts';
-
-/**
- * Why a token is asked for. `start`: the first one, a stored one will do. `due`, `expired`, `retry`: the one held is running out or has.
- * `invalidated`: the upstream refused the one held. `changed`: a secret changed. `forced`: somebody asked; no stored one will do.
- */
-export type ObtainReason = 'start' | 'due' | 'expired' | 'retry' | 'invalidated' | 'changed' | 'forced';
-
-/** Obtains a token, by whatever grant. `held` is the token last held, also when it was just dropped. Throws TokenFailure or GatewayError. */
-export type Obtain = (request: { reason: ObtainReason; held: Token | null }) => Promise<Token>;
-
-/** A CachedTokenSource that also takes tokens from outside: a finished login, a token posted by the callback page. */
-export interface ManagedTokenSource extends CachedTokenSource {
-  /** Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. */
-  accept(token: Token): void;
-}
 
 /** What a cached source needs. */
 export interface CachedSourceDeps {
@@ -61,6 +46,8 @@ interface Attempt {
   readonly promise: Promise<Token>;
   /** Its outcome no longer decides: it ran into the ceiling, or a token came from elsewhere. */
   isSuperseded: boolean;
+  /** Its token is not wanted any more: somebody logged out meanwhile. */
+  isAbandoned: boolean;
 }
 
 /** One source for all callers. `start()` or the first `token()` sets it going; `close()` stops its timer. */
@@ -154,7 +141,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
       return new TokenFailure('transient', `obtaining a token for credential ${name} took longer than ${ATTEMPT_MAX_MS / 1000} s`);
     };
     const bounded = withDeadline(clock, ATTEMPT_MAX_MS, tooLong, work);
-    const begun: Attempt = { promise: bounded.then(arrived, failed), isSuperseded: false };
+    const begun: Attempt = { promise: bounded.then(arrived, failed), isSuperseded: false, isAbandoned: false };
     attempt = begun;
     renewal = 'running';
     nextAttemptMono = null;
@@ -173,6 +160,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
   }
 
   function take(token: Token, by: Attempt | null): Token {
+    if (by?.isAbandoned && failure !== null) throw failure.error;
     const placed = placeToken(token, clock, random());
     if (!isValid(placed, clock)) {
       const arrivedDead = new TokenFailure('transient', `credential ${name} was given a token that had already expired on arrival`);
@@ -282,6 +270,16 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     accept(token) {
       if (attempt !== null) attempt.isSuperseded = true;
       take(token, null);
+    },
+
+    drop(reason) {
+      if (attempt !== null) Object.assign(attempt, { isSuperseded: true, isAbandoned: true });
+      life = null;
+      failure = reason;
+      end('login_required', null, reason);
+      waiters.rejectAll(reason.error);
+      seenRevision = revision();
+      step();
     },
   };
 

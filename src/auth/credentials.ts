@@ -2,19 +2,30 @@
 
 import type { Clock } from '../clock.ts';
 import { type CredentialConfig, defaultCredential, type GatewayConfig } from '../config/gateway-config.ts';
+import type { Secret } from '../config/secret.ts';
+import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
-import { createCachedSource, type ManagedTokenSource } from './cached-source.ts';
-import { OBTAIN } from './grants/perform.ts';
-import { secretsRevision } from './secrets-revision.ts';
+import { createCachedSource } from './cached-source.ts';
+import { createCredentialParts, type LoginAnswer, loginAdvice } from './credential-parts.ts';
 import type { TokenStore } from './store/store.ts';
+import type { Token } from './token.ts';
 import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './token-endpoint.ts';
-import type { CredentialState } from './token-source.ts';
+import { TokenFailure } from './token-failure.ts';
+import type { CredentialState, ManagedTokenSource } from './token-source.ts';
 import type { TokenTransition } from './transition.ts';
 
 /** One configured credential. */
 export interface Credential {
   readonly config: CredentialConfig;
   readonly source: ManagedTokenSource;
+  /** Whether a person logs in for it. */
+  readonly hasLogin: boolean;
+  /** Takes a login's answer: exchanges, stores, uses. Throws TokenFailure or GatewayError. Called by login.ts, once a login. */
+  redeem(answer: LoginAnswer): Promise<void>;
+  /** Takes a SAML assertion into use and obtains a token with it. Throws the attempt's error; gateway.request.invalid for other grants. */
+  postAssertion(assertion: Secret): Promise<Token>;
+  /** Drops the token and forgets what is stored. The platform is not told. Throws gateway.internal when the store cannot forget. */
+  logout(): Promise<void>;
 }
 
 /** The registry. */
@@ -45,26 +56,10 @@ export interface CredentialsDeps {
 
 /** Makes the registry; asks nothing of the network before `start()`. */
 export function createCredentials(deps: CredentialsDeps): Credentials {
-  const { config, transport, clock, random, log, onTransition, onTokenRequest } = deps;
+  const { config, transport, clock, log, onTokenRequest } = deps;
   const endpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest });
-
-  const byName = new Map<string, Credential>();
-  for (const credential of config.credentials) {
-    const { name, grantType } = credential;
-    // A given token is only read again, which is no renewal that could be switched off.
-    const settings = grantType === 'access_token' ? { ...config.reauthentication, refreshAccessToken: true } : config.reauthentication;
-    const source = createCachedSource({
-      name,
-      obtain: OBTAIN[grantType]({ config: credential, endpoint, clock }),
-      clock,
-      random,
-      settings,
-      revision: secretsRevision([credential.clientSecret, credential.assertion, credential.accessToken, credential.refreshToken]),
-      log,
-      onTransition,
-    });
-    byName.set(name, { config: credential, source });
-  }
+  const made = config.credentials.map((credential) => createCredential(credential, endpoint, deps));
+  const byName = new Map(made.map((one) => [one.credential.config.name, one.credential]));
   const defaultName = defaultCredential(config)?.name;
 
   return {
@@ -76,7 +71,50 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       for (const { source } of byName.values()) source.start();
     },
     close() {
-      for (const { source } of byName.values()) source.close();
+      for (const { close } of made) close();
     },
   };
+}
+
+function createCredential(config: CredentialConfig, endpoint: ReturnType<typeof createTokenEndpoint>, deps: CredentialsDeps) {
+  const { store, clock, random, log, onTransition } = deps;
+  const { name, grantType } = config;
+  const { reauthentication } = deps.config;
+  const parts = createCredentialParts({ config, endpoint, store, clock, log });
+  const { obtain, revision, storeError } = parts;
+  // A given token is only read again, which is no renewal that could be switched off.
+  const settings = grantType === 'access_token' ? { ...reauthentication, refreshAccessToken: true } : reauthentication;
+  const source = createCachedSource({ name, obtain, clock, random, settings, revision, storeError, log, onTransition });
+
+  const credential: Credential = {
+    config,
+    source,
+    hasLogin: parts.redeem !== undefined,
+    async redeem(answer) {
+      if (parts.redeem === undefined) throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) has no login`);
+      source.accept(await parts.redeem(answer));
+    },
+    async postAssertion(assertion) {
+      if (parts.postAssertion === undefined) {
+        throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) takes no assertion`);
+      }
+      parts.postAssertion(assertion);
+      return source.refresh();
+    },
+    async logout() {
+      await parts.forget?.().catch(() => {
+        throw new GatewayError(
+          'gateway.internal',
+          `credential ${name}: its stored tokens could not be removed (${storeError?.() ?? 'store failed'})`,
+        );
+      });
+      const what = parts.redeem === undefined ? `renew it by POST /-/credentials/${name}/refresh` : loginAdvice(name);
+      source.drop(new TokenFailure('login_required', `credential ${name} was logged out: ${what}`));
+    },
+  };
+  const close = () => {
+    source.close();
+    parts.close?.();
+  };
+  return { credential, close };
 }

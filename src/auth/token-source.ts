@@ -1,6 +1,7 @@
 // The one interface behind which every way of getting a token stands: a grant, a session, a cache over either.
 
 import type { Token } from './token.ts';
+import type { TokenFailure } from './token-failure.ts';
 
 /** Something that yields access tokens. Throws GatewayError with a code of the token group. */
 export interface TokenSource {
@@ -52,4 +53,21 @@ export interface CachedTokenSource extends TokenSource {
   start(): void;
   /** Stops timers. A running attempt is left to end and its result still stored. */
   close(): void;
+}
+
+/**
+ * Why a token is asked for. `start`: the first one, a stored one will do. `due`, `expired`, `retry`: the one held is running out or has.
+ * `invalidated`: the upstream refused the one held. `changed`: a secret changed. `forced`: somebody asked; no stored one will do.
+ */
+export type ObtainReason = 'start' | 'due' | 'expired' | 'retry' | 'invalidated' | 'changed' | 'forced';
+
+/** Obtains a token, by whatever grant. `held` is the token last held, also when it was just dropped. Throws TokenFailure or GatewayError. */
+export type Obtain = (request: { reason: ObtainReason; held: Token | null }) => Promise<Token>;
+
+/** A CachedTokenSource that also takes tokens from outside: a finished login, a token posted by the callback page. */
+export interface ManagedTokenSource extends CachedTokenSource {
+  /** Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. */
+  accept(token: Token): void;
+  /** Logged out: the token is gone, and callers get `failure` until a token is accepted, forced, or obtained because a secret changed. */
+  drop(failure: TokenFailure): void;
 }

@@ -21,7 +21,7 @@ export interface StoredToken {
   readonly expiresAt: number;
   readonly obtainedAt: number;
   readonly refreshToken: Secret | null;
-  /** Fingerprint of the configured refresh token this chain began with, null after a login. */
+  /** Fingerprint of the `refresh_token` that was configured when this was stored: another one configured since is newer than this. */
   readonly seed: string | null;
   /** Counts the writes of this chain. */
   readonly generation: number;

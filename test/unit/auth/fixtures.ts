@@ -1,10 +1,11 @@
 // What the token tests share: a source under a fake clock, a scripted token endpoint, configurations, a log that is kept.
 
-import { type CachedSourceDeps, createCachedSource, type ObtainReason } from '../../../src/auth/cached-source.ts';
+import { type CachedSourceDeps, createCachedSource } from '../../../src/auth/cached-source.ts';
 import { type CredentialsDeps, createCredentials } from '../../../src/auth/credentials.ts';
 import { createMemoryStore } from '../../../src/auth/store/memory.ts';
 import { createToken, type Token } from '../../../src/auth/token.ts';
 import type { TokenTransport } from '../../../src/auth/token-endpoint.ts';
+import type { ObtainReason } from '../../../src/auth/token-source.ts';
 import type { TokenTransition } from '../../../src/auth/transition.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../../src/config/gateway-config.ts';
 import { Secret } from '../../../src/config/secret.ts';

@@ -1,0 +1,148 @@
+// Logins that are under way: begins one, and takes its answer exactly once. No HTTP, cookies or pages here: the server and the CLI bring those.
+
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
+import type { Log } from '../logging/log.ts';
+import type { Credential } from './credentials.ts';
+import { authorizeUrl } from './grants/authorize-url.ts';
+import { createCodeVerifier } from './grants/pkce.ts';
+import { toTokenFailure } from './token-failure.ts';
+
+/** A login not finished by then is void. */
+export const LOGIN_MAX_AGE_MS = 10 * 60_000;
+
+/** Logins kept at once; the oldest gives way. */
+const MOST_LOGINS = 100;
+
+/** What the login page, or the person who pasted its URL, sent back. `binding` is the value of the browser's cookie. */
+export interface LoginCallback {
+  readonly state: string;
+  readonly binding: string | null;
+  readonly code?: string | undefined;
+  readonly error?: string | undefined;
+  readonly errorDescription?: string | undefined;
+  /** The fragment's fields, for the implicit grant. */
+  readonly fragment?: Readonly<Record<string, string | undefined>> | undefined;
+}
+
+/** All logins of a process. */
+export interface Logins {
+  /**
+   * Begins a login, or answers the one that is under way for the same credential, browser and redirect URI.
+   * `binding` ties it to a browser (`createBinding()`), null to nothing but the state: only for a login that never passes a browser of others.
+   * Throws gateway.credential.rejected for a grant without a login or a contradiction in its configuration.
+   */
+  begin(credential: Credential, options: { redirectUri: string; binding: string | null }): { url: string; state: string; expiresAt: number };
+  /**
+   * Ends a login. A second load of the same callback waits for, and gets, the outcome of the first: the code is redeemed once.
+   * Throws gateway.request.invalid for an unknown, foreign or outdated state, and the error of a login that failed.
+   */
+  complete(callback: LoginCallback): Promise<{ credential: string }>;
+  /** How the last finished login of a credential failed; null after a success or without any. */
+  lastError(name: string): { message: string; at: number } | null;
+}
+
+interface Pending {
+  readonly credential: Credential;
+  readonly redirectUri: string;
+  readonly binding: string | null;
+  readonly state: string;
+  readonly verifier: string | null;
+  readonly url: string;
+  readonly expiresMono: number;
+  readonly expiresAt: number;
+  outcome: Promise<{ credential: string }> | null;
+}
+
+/** A value for the browser's cookie: 256 random bits. */
+export function createBinding(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+/** Holds at most 100 logins, each for ten minutes. Nothing to close. */
+export function createLogins(deps: { clock: Clock; log: Log }): Logins {
+  const { clock, log } = deps;
+  const pending = new Map<string, Pending>();
+  const errors = new Map<string, { message: string; at: number }>();
+
+  function forgetOutdated(): void {
+    const now = clock.monotonic();
+    for (const login of pending.values()) if (login.expiresMono <= now) pending.delete(login.state);
+  }
+
+  async function redeem(login: Pending, callback: LoginCallback): Promise<{ credential: string }> {
+    const { credential, redirectUri, verifier } = login;
+    const { name } = credential.config;
+    try {
+      if (callback.error !== undefined) throw refusedByPage(callback);
+      if (callback.fragment !== undefined) await credential.redeem({ kind: 'fragment', fields: callback.fragment });
+      else if (callback.code) await credential.redeem({ kind: 'code', code: callback.code, redirectUri, verifier });
+      else throw new GatewayError('gateway.request.invalid', 'the login page sent neither a code nor an error: start the login again');
+      errors.delete(name);
+      log.info({ credential: name }, 'login completed');
+      return { credential: name };
+    } catch (thrown) {
+      const error = thrown instanceof GatewayError ? thrown : toTokenFailure(thrown).error;
+      errors.set(name, { message: error.message, at: clock.now() });
+      log.warn({ credential: name, errorCode: error.code, error: error.message }, 'login failed');
+      throw error;
+    }
+  }
+
+  return {
+    begin(credential, { redirectUri, binding }) {
+      forgetOutdated();
+      const { config } = credential;
+      if (!credential.hasLogin) {
+        throw new GatewayError('gateway.credential.rejected', `credential ${config.name} (${config.grantType}) has no login`);
+      }
+      for (const login of pending.values()) {
+        const isSame = login.credential === credential && login.redirectUri === redirectUri && login.binding === binding && login.outcome === null;
+        if (isSame) return login;
+      }
+      const state = randomBytes(32).toString('base64url');
+      const verifier = config.grantType === 'pkce' ? createCodeVerifier() : null;
+      const url = authorizeUrl(config, { redirectUri, state, verifier });
+      const expiresMono = clock.monotonic() + LOGIN_MAX_AGE_MS;
+      const expiresAt = clock.now() + LOGIN_MAX_AGE_MS;
+      const oldest = pending.keys().next();
+      if (pending.size >= MOST_LOGINS && !oldest.done) pending.delete(oldest.value);
+      const login = { credential, redirectUri, binding, state, verifier, url, expiresMono, expiresAt, outcome: null };
+      pending.set(state, login);
+      return login;
+    },
+
+    async complete(callback) {
+      forgetOutdated();
+      const login = pending.get(callback.state);
+      if (login === undefined || !isSameBinding(login.binding, callback.binding)) {
+        throw new GatewayError(
+          'gateway.request.invalid',
+          'this login is unknown, older than 10 minutes, or was begun in another browser: start it again',
+        );
+      }
+      login.outcome ??= redeem(login, callback);
+      return login.outcome;
+    },
+
+    lastError: (name) => errors.get(name) ?? null,
+  };
+}
+
+/** The page's own words, cut and cleaned, because they come through the browser's address bar. */
+function refusedByPage({ error = '', errorDescription = '' }: LoginCallback): GatewayError {
+  const clean = (text: string) =>
+    text
+      .replaceAll(/[^\x20-\x7e\u00a1-\u024f]+/g, ' ')
+      .trim()
+      .slice(0, 200);
+  const words = [clean(error), clean(errorDescription)].filter((word) => word !== '').join(': ');
+  return new GatewayError('gateway.login.required', `the login was refused by the platform (${words || 'no reason given'})`);
+}
+
+function isSameBinding(expected: string | null, given: string | null): boolean {
+  if (expected === null) return true;
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return given !== null && timingSafeEqual(digest(expected), digest(given));
+}

@@ -1,0 +1,83 @@
+// Keeps the tokens of grants without a refresh token in a durable store, so that a restart asks for nothing.
+// The store only helps: whatever is wrong with it, a token is obtained without it.
+
+import type { Clock } from '../clock.ts';
+import type { Log } from '../logging/log.ts';
+import { type StoredToken, StoreError, type StoreKey, type TokenStore } from './store/store.ts';
+import { createToken, type Token } from './token.ts';
+import type { Obtain } from './token-source.ts';
+
+/** An obtain function over another, and what is wrong with the store. */
+export interface StoredSource {
+  readonly obtain: Obtain;
+  /** Writes a token that came by another way. Never throws. */
+  save(token: Token): Promise<void>;
+  forget(): Promise<void>;
+  storeError(): string | null;
+}
+
+/** Only the first token may come from the store; each new one is written behind the caller's back, so that a slow disk delays nobody. */
+export function createStoredSource(deps: { name: string; obtain: Obtain; store: TokenStore; key: StoreKey; clock: Clock; log: Log }): StoredSource {
+  const { name, obtain, store, key, clock, log } = deps;
+  let storeError: string | null = null;
+
+  const note = (error: unknown) => {
+    storeError = error instanceof StoreError ? error.message : 'the store failed';
+    log.error({ credential: name, error: storeError }, 'token store failed');
+  };
+
+  async function load(): Promise<Token | null> {
+    try {
+      const entry = await store.get(key);
+      storeError = null;
+      return entry === null ? null : storedAccessToken(entry.value, clock.now());
+    } catch (error) {
+      note(error);
+      return null;
+    }
+  }
+
+  async function save(token: Token): Promise<void> {
+    const { accessToken, expiresAt, obtainedAt } = token;
+    try {
+      for (let tries = 0; ; tries += 1) {
+        const present = await store.get(key);
+        if (present !== null && present.value.obtainedAt > obtainedAt) return;
+        const generation = (present?.value.generation ?? 0) + 1;
+        const value: StoredToken = { accessToken, expiresAt, obtainedAt, refreshToken: null, seed: null, generation };
+        try {
+          await store.put(key, value, { expectedVersion: present?.version ?? null });
+          storeError = null;
+          return;
+        } catch (error) {
+          if (tries > 0 || !(error instanceof StoreError) || error.code !== 'conflict') throw error;
+        }
+      }
+    } catch (error) {
+      note(error);
+    }
+  }
+
+  return {
+    async obtain(request) {
+      if (request.held === null && request.reason !== 'forced' && request.reason !== 'changed') {
+        const stored = await load();
+        if (stored !== null) return stored;
+      }
+      const token = await obtain(request);
+      void save(token);
+      return token;
+    },
+    save,
+    async forget() {
+      await store.delete(key).catch(note);
+    },
+    storeError: () => storeError,
+  };
+}
+
+/** The access token of a record, where it has one that is not past its end. */
+export function storedAccessToken(value: StoredToken, nowMs: number): Token | null {
+  const { accessToken, obtainedAt, expiresAt } = value;
+  return accessToken === null || expiresAt <= nowMs ? null : createToken({ accessToken, obtainedAt, expiresAt });
+}
