@@ -130,7 +130,8 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
     const record = recordRequest(req, kindOf(splitTarget(req.url ?? '').path));
     res.once('close', () => {
       record.status = res.writableFinished ? res.statusCode : 0;
-      world.events.emitter.emit('answer', record);
+      // One turn later, so that whoever waits for it reads counters that include it.
+      setImmediate(() => world.events.emitter.emit('answer', record));
     });
     if (record.kind === 'api') void answerApi(req, res, record);
     else if (record.kind === 'token' && req.method === 'POST') void answerToken(world, req, res, record);

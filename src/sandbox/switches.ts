@@ -2,6 +2,7 @@
 // It decides only whether a switch acts on a call; what then happens is done where the call is answered.
 
 import type { RefreshPolicy } from './refresh-tokens.ts';
+import { assertSwitchValues } from './switch-values.ts';
 
 /** When a switch acts: on the next `next` calls that match, on every `every`th, else on each. `path` is a prefix of the raw path. */
 export interface Occasion {
@@ -111,7 +112,7 @@ export type OccasionalSwitch =
 /** The switches as they stand. */
 export interface SwitchBoard {
   readonly now: Readonly<Switches>;
-  /** Sets the named ones and starts their counts anew; leaves the others. Throws a TypeError that names a key no switch has. */
+  /** Sets the named ones and starts their counts anew; leaves the others. Throws a TypeError, with nothing set, for a name or value that does not fit. */
   set(changes: Partial<Switches>): void;
   /** The switch when it acts on this call, counting the call; else `undefined`. */
   take<K extends OccasionalSwitch>(name: K, call: { method: string; path: string }): NonNullable<Switches[K]> | undefined;
@@ -123,10 +124,8 @@ export function createSwitchBoard(initial: Partial<Switches> = {}): SwitchBoard 
   const board: SwitchBoard = {
     now,
     set(changes) {
-      for (const key of Object.keys(changes)) {
-        if (!Object.hasOwn(SWITCHES_OFF, key)) throw new TypeError(`no such switch: ${key}`);
-        seen.delete(key);
-      }
+      assertSwitchValues(changes);
+      for (const key of Object.keys(changes)) seen.delete(key);
       Object.assign(now, changes);
     },
     take(name, call) {
