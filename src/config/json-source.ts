@@ -77,9 +77,9 @@ export function parseJson(text: string, file: string): RawSource {
   const readObject = (path: readonly string[], startWhere: string): void => {
     if (path.length > DEEPEST) fail('the objects are nested too deeply');
     const seen = new Map<string, string>();
-    if (path.length > 0) sections.push({ section: path.join('.'), where: startWhere });
     expect('{');
     skipBlanks();
+    let holdsSettings = source[at] === '}';
     while (source[at] !== '}') {
       if (source[at] !== '"') fail(at >= source.length ? 'the file ends inside an object' : 'a key in double quotes is missing before this');
       const where = `${file}:${lineOf(at).line}`;
@@ -90,6 +90,7 @@ export function parseJson(text: string, file: string): RawSource {
       seen.set(key, where);
       expect(':');
       skipBlanks();
+      holdsSettings ||= source[at] !== '{';
       readMember(path, key, label, where, before === undefined);
       skipBlanks();
       if (source[at] !== ',') break;
@@ -97,6 +98,8 @@ export function parseJson(text: string, file: string): RawSource {
       skipBlanks();
       if (source[at] === '}') fail('there is a comma too many before this');
     }
+    // `client` in {"client": {"crm": {…}}} is only the way to a section.
+    if (path.length > 0 && holdsSettings) sections.push({ section: path.join('.'), where: startWhere });
     expect('}');
   };
   const readMember = (path: readonly string[], key: string, label: string, where: string, isFirst: boolean): void => {
