@@ -84,7 +84,9 @@ export function socksError(
       `the proxy ${name} ended the SOCKS handshake: check that proxy.url has the right scheme and port`,
     );
   }
-  return proxyConnectError(error, route);
+  // The library keeps of a socket's error only its text: `connect ECONNREFUSED …`, `getaddrinfo ENOTFOUND …`.
+  const [, syscall, code] = /^(\w+) (E[A-Z0-9_]+)/.exec(message) ?? [];
+  return proxyConnectError(code ? Object.assign(bareCause(code), { syscall }) : error, route);
 }
 
 /** Whether the next entry of a PAC list is worth trying: a proxy that is not there is passed over, one that says no is obeyed. */
