@@ -75,7 +75,8 @@ function renderBody(raw: Buffer, totalBytes: number, maxBytes: number, type: Con
     const text = decoded.bytes.toString(type.encoding);
     return type.kind === 'unknown' && text.includes('\ufffd') ? null : redactBody(text, kind);
   }
-  const text = decoded.bytes.toString(type.encoding).replace(/\ufffd+$/, '');
+  // A character that the cut went through shows as one replacement character.
+  const text = decoded.bytes.toString(type.encoding).replace(/\ufffd$/, '');
   const of = contentEncoding === '' ? `${totalBytes}` : `${totalBytes} bytes ${contentEncoding.slice(0, 32)}`;
   return `${redactCutBody(text, kind)} [cut at ${decoded.bytes.length} bytes of ${of}]`;
 }

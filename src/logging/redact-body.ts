@@ -21,15 +21,18 @@ export function redactCutBody(text: string, kind: BodyKind): string {
   if (looksLikeJson(text)) {
     const closed = closeCutJson(text);
     const parsed = closed === null ? undefined : parseJson(closed, kind);
-    if (parsed !== undefined) return JSON.stringify(redactValue(parsed)).replace(/[\]}]+$/, '');
+    if (parsed !== undefined) return trimEnd(JSON.stringify(redactValue(parsed)), (char) => char === '}' || char === ']');
   }
-  const lastWhole = kind === 'form' ? text.lastIndexOf('&') + 1 : text.length - (/[^\s,;&<>]*$/.exec(text.slice(-MAX_TAIL))?.[0].length ?? 0);
-  const whole = lastWhole > text.length - MAX_TAIL || kind === 'form' ? text.slice(0, lastWhole) : '';
+  const whole = kind === 'form' ? text.slice(0, text.lastIndexOf('&') + 1) : trimEnd(text, (char) => !/[\s,;&<>]/.test(char));
   return redactPlainBody(whole, kind);
 }
 
-/** No secret of ours is longer; a longer run without a break at the cut hides the text. */
-const MAX_TAIL = 16 * 1024;
+/** By hand: the regular expression for it would be quadratic. */
+function trimEnd(text: string, isTrimmed: (char: string) => boolean): string {
+  let end = text.length;
+  while (end > 0 && isTrimmed(text[end - 1] as string)) end--;
+  return text.slice(0, end);
+}
 
 function redactPlainBody(text: string, kind: BodyKind): string {
   return redactText(kind === 'form' ? redactParams(text) : text);

@@ -51,6 +51,8 @@ function redactPlain(text: string): string {
     .replace(CHANNEL_ID, fingerprintOf);
 }
 
+const LONGEST_TAG = 1024;
+
 /** `<password>…</password>`, and whole elements such as a SAML assertion. */
 function redactElements(text: string): string {
   if (!text.includes('</')) return text;
@@ -59,8 +61,9 @@ function redactElements(text: string): string {
   for (let at = text.indexOf('<'); at !== -1; at = text.indexOf('<', Math.max(at + 1, done))) {
     const name = /^<([a-z][\w:.-]{0,63})/i.exec(text.slice(at, at + 66))?.[1];
     if (name === undefined || !isSecretName(name, 'field')) continue;
-    const start = text.indexOf('>', at) + 1;
-    if (start === 0 || text[start - 2] === '/') continue;
+    const tagEnd = text.slice(at, at + LONGEST_TAG).indexOf('>');
+    if (tagEnd === -1 || text[at + tagEnd - 1] === '/') continue;
+    const start = at + tagEnd + 1;
     const close = text.indexOf(`</${name}`, start);
     const end = close === -1 ? text.length : close;
     out += text.slice(done, start) + REDACTED;
