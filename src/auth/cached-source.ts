@@ -160,7 +160,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
   }
 
   function take(token: Token, by: Attempt | null): Token {
-    if (by?.isAbandoned && failure !== null) throw failure.error;
+    if (by?.isAbandoned) throw new GatewayError('gateway.login.required', `credential ${name} was logged out meanwhile`);
     const placed = placeToken(token, clock, random());
     if (!isValid(placed, clock)) {
       const arrivedDead = new TokenFailure('transient', `credential ${name} was given a token that had already expired on arrival`);

@@ -20,6 +20,7 @@ export interface StoredSource {
 export function createStoredSource(deps: { name: string; obtain: Obtain; store: TokenStore; key: StoreKey; clock: Clock; log: Log }): StoredSource {
   const { name, obtain, store, key, clock, log } = deps;
   let storeError: string | null = null;
+  let timesForgotten = 0;
 
   const note = (error: unknown) => {
     storeError = error instanceof StoreError ? error.message : 'the store failed';
@@ -64,12 +65,14 @@ export function createStoredSource(deps: { name: string; obtain: Obtain; store: 
         const stored = await load();
         if (stored !== null) return stored;
       }
+      const before = timesForgotten;
       const token = await obtain(request);
-      void save(token);
+      if (timesForgotten === before) void save(token);
       return token;
     },
     save,
     async forget() {
+      timesForgotten += 1;
       await store.delete(key).catch(note);
     },
     storeError: () => storeError,

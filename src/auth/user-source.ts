@@ -137,7 +137,8 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
         await record.read().catch(() => null);
         return write(grant, null, lock);
       }),
-    forget: () => record.forget(),
+    // Behind a renewal that runs, which would store its token again.
+    forget: () => locked(() => record.forget()),
     revision: () => `${record.revision()}|${secretsRevision()}|${seed?.revision() ?? ''}`,
     storeError: () => record.error(),
     close: () => record.close(),
