@@ -34,18 +34,15 @@ export function encodeFrame(opcode: number, payload: Buffer): Buffer {
 
 /**
  * Gives a function that takes octets as they come and yields the frames completed by them. It throws FrameError for an unmasked frame,
- * reserved bits or opcodes, a fragmented or long control frame, and a payload over `maxPayloadBytes`; nothing may be read after that.
+ * reserved bits or opcodes, a fragmented or long control frame, and a payload over `maxPayloadBytes`; the frames before it are yielded, and nothing may be read after it.
  */
-export function createFrameReader(maxPayloadBytes: number): (chunk: Buffer) => Frame[] {
+export function createFrameReader(maxPayloadBytes: number): (chunk: Buffer) => Generator<Frame> {
   let buffered: Buffer = Buffer.alloc(0);
-  return (chunk) => {
+  return function* (chunk) {
     buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
-    const frames: Frame[] = [];
-    for (;;) {
-      const read = readFrame(buffered, maxPayloadBytes);
-      if (!read) return frames;
-      frames.push(read.frame);
+    for (let read = readFrame(buffered, maxPayloadBytes); read; read = readFrame(buffered, maxPayloadBytes)) {
       buffered = buffered.subarray(read.length);
+      yield read.frame;
     }
   };
 }

@@ -39,6 +39,22 @@ t.test('tokens can be expired and revoked while they are in use', async (t) => {
   t.equal(sandbox.stats.validTokens, 0);
 });
 
+t.test('events name the token of a call by its serial number and tell the status', async (t) => {
+  const { call, sandbox } = await start(t);
+  const token = sandbox.issueToken();
+  const ended = sandbox.events.next('answer');
+  const { headers } = await call('/api/v2/tokens/me?x=1', { token: token.value });
+  t.match(await ended, {
+    kind: 'api',
+    method: 'GET',
+    target: '/api/v2/tokens/me?x=1',
+    status: 200,
+    tokenSerial: token.serial,
+    clientId: token.clientId,
+    correlationId: headers.get('inin-correlation-id') ?? '-',
+  });
+});
+
 t.test('a caller can end its own token', async (t) => {
   const { call, sandbox } = await start(t);
   const token = sandbox.issueToken().value;

@@ -144,6 +144,19 @@ t.test('ping frames are answered by the client, and its texts and close are seen
   t.match(await end, [{ channelId: id, code: 4000, reason: 'done' }]);
 });
 
+t.test("a client's ping is answered with its own octets, and an unmasked frame ends the socket with 1002", async (t) => {
+  const running = await start(t);
+  const { id } = await openChannel(running);
+  const handshake = `GET /channels/${id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+  const maskedPing = Buffer.from([0x89, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
+  const unmaskedText = Buffer.from([0x81, 0x01, 0x78]);
+  const answer = await exchangeRaw(running.origin, Buffer.concat([Buffer.from(handshake), maskedPing, unmaskedText]));
+  t.match(answer, /^HTTP\/1\.1 101 .*Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/s);
+  const frames = answer.slice(answer.indexOf('\r\n\r\n') + 4);
+  t.equal(frames.slice(0, 4), '\x8a\x02hi');
+  t.equal(frames.slice(4, 5) + frames.slice(6, 8), '\x88\x03\xea');
+});
+
 t.test('closing the simulation ends its sockets', async (t) => {
   const running = await start(t);
   const socket = await openSocket(t, (await openChannel(running)).connectUri);

@@ -5,9 +5,9 @@ import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 
 t.test('with a certificate all three hosts are TLS, and connectUri is wss', async (t) => {
-  const ca = createTestCa();
+  const ca = await createTestCa();
   t.teardown(() => ca.close());
-  const { key, cert } = ca.issue(['127.0.0.1']);
+  const { key, cert } = await ca.issue(['127.0.0.1']);
   const sandbox = createSandbox();
   const { origin, port } = await sandbox.listen({ tls: { key, cert } });
   t.teardown(() => sandbox.close());
