@@ -2,7 +2,7 @@
 // The platform says nearly everything with HTTP 400, throttling included. Texts here are ours: nothing of the body is passed on.
 
 import type { UpstreamHosts } from '../config/gateway-config.ts';
-import { parseRetryAfter } from './retry-after.ts';
+import { parseRetryAfter } from '../retry-after.ts';
 import { type OAuthErrorCode, TokenFailure } from './token-failure.ts';
 import { parseTokenError, type TokenErrorReply } from './token-reply.ts';
 

@@ -1,6 +1,6 @@
 // Reads a Retry-After header (RFC 9110 section 10.2.3). Pure; does not decide what to do with it.
 
-/** No token endpoint's wish holds a credential back for longer than this. */
+/** No wish of the platform's holds anything back for longer than this. */
 export const LONGEST_RETRY_AFTER_MS = 60 * 60 * 1000;
 
 const IMF_OR_RFC850 = /^[A-Z][a-z]{2,8}, \d{2}[ -][A-Z][a-z]{2}[ -](\d{4}|\d{2}) \d{2}:\d{2}:\d{2} GMT$/;
