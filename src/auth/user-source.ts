@@ -15,7 +15,7 @@ import type { Obtain, ObtainReason } from './token-source.ts';
 import { createUserRecord } from './user-record.ts';
 
 /** Longer than one token request, shorter than an attempt may last. */
-const LOCK_WAIT_MS = 10_000;
+const LOCK_WAIT_MS = 8_000;
 
 /** One person's tokens: for a credential with a login, or for a session. */
 export interface UserSource {

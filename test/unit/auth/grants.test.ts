@@ -88,7 +88,12 @@ t.test('a token from a fragment is validated like any other', async (t) => {
 t.test('the assertion command gets PATH, HOME and LANG and nothing else, and no shell', async (t) => {
   const environment = { PATH: process.env.PATH, HOME: '/home/x', LANG: 'C', CRM_SECRET: 'canary' };
   const output = await runAssertionCommand(
-    [process.execPath, '-e', 'console.log(JSON.stringify([Object.keys(process.env).filter((name) => !/TAPJS|NODE_OPTIONS/.test(name)).sort(), process.argv[1]]))', '$HOME;ls'],
+    [
+      process.execPath,
+      '-e',
+      'console.log(JSON.stringify([Object.keys(process.env).filter((name) => !/TAPJS|NODE_OPTIONS/.test(name)).sort(), process.argv[1]]))',
+      '$HOME;ls',
+    ],
     systemClock,
     environment,
   );
