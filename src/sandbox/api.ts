@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkBearer, createUnauthorized } from './bearer.ts';
 import type { SandboxRequest } from './events.ts';
-import { createGoneSignal, SIMULATION_HEADER, sendJson, splitTarget } from './exchange.ts';
+import { createGoneSignal, sendJson, splitTarget } from './exchange.ts';
 import { isPlatformError, PlatformError } from './faults.ts';
 import type { RouteTable } from './route-table.ts';
 import { formatRetryAfter, type Switches } from './switches.ts';
@@ -108,7 +108,6 @@ function setPlatformHeaders(world: World, req: IncomingMessage, res: ServerRespo
   res.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate');
   res.setHeader('Pragma', 'no-cache');
   res.setHeader('Expires', '0');
-  res.setHeader(SIMULATION_HEADER.name, SIMULATION_HEADER.value);
   if (world.switches.now.cookies)
     res.setHeader('Set-Cookie', ['sandbox_route=1; Path=/; Secure; HttpOnly', `sandbox_trace=${correlationId}; Path=/`]);
   if (req.headers.origin === undefined) return;

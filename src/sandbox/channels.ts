@@ -4,7 +4,7 @@ import { createOpaqueToken, type RandomSource } from './random.ts';
 import type { AccessToken, TokenStore } from './tokens.ts';
 
 /** One end of a live socket, as channels see it. */
-export interface ChannelSocket {
+interface ChannelSocket {
   /** Resolves when the text has been handed to the system. */
   send(text: string): Promise<void>;
   close(code: number, reason: string): void;
@@ -23,7 +23,7 @@ export interface Channel {
 }
 
 /** The platform's limits: channels per user and application, life of a channel, topics per channel. */
-export const CHANNELS_PER_OWNER = 20;
+const CHANNELS_PER_OWNER = 20;
 export const TOPICS_PER_CHANNEL = 1000;
 const CHANNEL_LIFE_MS = 24 * 3600_000;
 const MAX_CHANNELS = 10_000;

@@ -12,7 +12,7 @@ export interface AuthenticatedClient {
 }
 
 /** The id and secret of a Basic header, split at the first colon. `undefined` when it is not a readable Basic header. */
-export function parseBasic(header: string): { id: string; secret: string } | undefined {
+function parseBasic(header: string): { id: string; secret: string } | undefined {
   const encoded = /^Basic ([A-Za-z0-9+/]+={0,2})$/i.exec(header)?.[1];
   if (encoded === undefined) return undefined;
   const text = Buffer.from(encoded, 'base64').toString('utf8');

@@ -6,7 +6,7 @@ import { createOpaqueToken, type RandomSource } from './random.ts';
 import type { TokenSubject } from './tokens.ts';
 
 /** What a code was given for. `challenge` is PKCE's, always S256. */
-export interface CodeGrant {
+interface CodeGrant {
   subject: TokenSubject;
   redirectUri: string;
   challenge?: string | undefined;

@@ -23,7 +23,7 @@ export interface SandboxRequest {
  * `request` on arrival, `held` when it begins to wait for `release`, `answer` when the exchange has ended in any way;
  * `message`, `pong` and `socketClose` for what a channel's socket received.
  */
-export interface SandboxEventMap {
+interface SandboxEventMap {
   request: [SandboxRequest];
   held: [SandboxRequest];
   answer: [SandboxRequest];

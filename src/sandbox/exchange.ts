@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { PlatformError } from './faults.ts';
 
 /** The platform's own limit for request bodies, in bytes. */
-export const MAX_BODY_BYTES = 512_000;
+const MAX_BODY_BYTES = 512_000;
 
 /** Answers smaller than this are not worth compressing. */
 const GZIP_FROM_BYTES = 1024;
@@ -64,7 +64,7 @@ export async function readJson(req: IncomingMessage): Promise<Record<string, unk
 }
 
 /** Whether the client takes gzip. `gzip;q=0` does not. */
-export function acceptsGzip(req: IncomingMessage): boolean {
+function acceptsGzip(req: IncomingMessage): boolean {
   const offers = String(req.headers['accept-encoding'] ?? '').split(',');
   return offers.some((offer) => /^\s*gzip\s*(;\s*q=(?!0(\.0*)?\s*$)|$)/i.test(offer));
 }
@@ -95,7 +95,7 @@ export async function sendJson(req: IncomingMessage, res: ServerResponse, status
 }
 
 /** Waits until what was written has been handed to the system, or the connection is gone. */
-export async function settle(res: ServerResponse): Promise<void> {
+async function settle(res: ServerResponse): Promise<void> {
   res.flushHeaders();
   if (res.writableNeedDrain) await Promise.race([once(res, 'drain'), once(res, 'close')]);
   else await new Promise<void>((resolve) => setImmediate(resolve));

@@ -9,7 +9,7 @@ import type { AccessToken, TokenSubject } from './tokens.ts';
 import type { World } from './world.ts';
 
 /** The body of a successful answer (RFC 6749 section 5.1). */
-export interface TokenReply {
+interface TokenReply {
   access_token: string;
   token_type: 'bearer';
   expires_in: number;

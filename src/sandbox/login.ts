@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AuthorizeRequest, type ReturnAddress, readAuthorizeRequest, readReturnAddress } from './authorize-request.ts';
 import type { SandboxUser } from './directory.ts';
 import type { SandboxRequest } from './events.ts';
-import { readBody, SIMULATION_HEADER, splitTarget } from './exchange.ts';
+import { readBody, splitTarget } from './exchange.ts';
 import { isOAuthError, OAuthError } from './faults.ts';
 import { mintToken } from './grants.ts';
 import { type Page, renderLoginPage, renderMessagePage } from './login-page.ts';
@@ -125,7 +125,6 @@ export function createLogin(world: World) {
   }
 
   return async (req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> => {
-    res.setHeader(SIMULATION_HEADER.name, SIMULATION_HEADER.value);
     res.setHeader('ININ-Correlation-Id', record.correlationId);
     try {
       const { path } = splitTarget(req.url ?? '');

@@ -12,7 +12,7 @@ const WINDOW_MS = 60_000;
 const MAX_WINDOWS = 10_000;
 
 /** A refusal, in the words of the 429 body. */
-export interface LimitHit {
+interface LimitHit {
   key: string;
   namespace: string;
   value: number;

@@ -16,7 +16,7 @@ export interface RefreshPolicy {
 }
 
 /** A token and the login it descends from. */
-export interface RefreshToken {
+interface RefreshToken {
   value: string;
   familyId: string;
   subject: TokenSubject;
@@ -25,7 +25,7 @@ export interface RefreshToken {
 }
 
 /** `reused`: the family is gone. `unknown`: never issued, of another client, or revoked. */
-export type Redemption =
+type Redemption =
   | { kind: 'ok'; familyId: string; subject: TokenSubject; refreshToken: string; rotated: boolean; grace: boolean }
   | { kind: 'reused'; familyId: string }
   | { kind: 'unknown' };

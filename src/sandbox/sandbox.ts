@@ -12,7 +12,7 @@ import { createCodeStore } from './codes.ts';
 import { answerControls } from './controls.ts';
 import { createDirectory, createUsers, DEFAULT_ORGANIZATION, type SandboxOrganization, type SandboxUser } from './directory.ts';
 import { createEventLog, type EventLog, type SandboxRequest } from './events.ts';
-import { splitTarget } from './exchange.ts';
+import { SIMULATION_HEADER, splitTarget } from './exchange.ts';
 import { createHoldingPlace } from './hold.ts';
 import { createLogin } from './login.ts';
 import { createRandomSource, createUuid, type RandomSource } from './random.ts';
@@ -127,6 +127,7 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
   }
 
   function dispatch(req: IncomingMessage, res: ServerResponse): void {
+    res.setHeader(SIMULATION_HEADER.name, SIMULATION_HEADER.value);
     const record = recordRequest(req, kindOf(splitTarget(req.url ?? '').path));
     res.once('close', () => {
       record.status = res.writableFinished ? res.statusCode : 0;

@@ -5,7 +5,7 @@ import type { RefreshPolicy } from './refresh-tokens.ts';
 import { assertSwitchValues } from './switch-values.ts';
 
 /** When a switch acts: on the next `next` calls that match, on every `every`th, else on each. `path` is a prefix of the raw path. */
-export interface Occasion {
+interface Occasion {
   next?: number;
   every?: number;
   method?: string;
@@ -99,7 +99,7 @@ export const SWITCHES_OFF: Switches = {
 };
 
 /** Switches that act on occasions. */
-export type OccasionalSwitch =
+type OccasionalSwitch =
   | 'serverError'
   | 'unauthorized'
   | 'cutBody'

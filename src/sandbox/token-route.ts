@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { authenticateClient } from './client-auth.ts';
 import type { SandboxRequest } from './events.ts';
-import { createGoneSignal, readBody, SIMULATION_HEADER, send } from './exchange.ts';
+import { createGoneSignal, readBody, send } from './exchange.ts';
 import { isOAuthError, OAuthError } from './faults.ts';
 import { nameGrant, performGrant, type TokenForm } from './grants.ts';
 import { formatRetryAfter, type RetryAfter } from './switches.ts';
@@ -19,7 +19,6 @@ export async function answerToken(world: World, req: IncomingMessage, res: Serve
   const leave = world.stats.enter('token');
   const gone = createGoneSignal(res);
   res.once('close', leave);
-  res.setHeader(SIMULATION_HEADER.name, SIMULATION_HEADER.value);
   res.setHeader('ININ-Correlation-Id', record.correlationId);
   res.setHeader('Cache-Control', 'no-store');
   res.setHeader('Pragma', 'no-cache');

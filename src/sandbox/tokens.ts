@@ -22,7 +22,7 @@ export interface AccessToken extends TokenSubject {
 }
 
 /** What a Bearer value turns out to be. */
-export type TokenCheck = { kind: 'valid' | 'expired'; token: AccessToken } | { kind: 'unknown' };
+type TokenCheck = { kind: 'valid' | 'expired'; token: AccessToken } | { kind: 'unknown' };
 
 /** Past this the oldest are forgotten, and then read as unknown. */
 const MAX_TOKENS = 10_000;

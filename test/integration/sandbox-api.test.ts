@@ -105,7 +105,9 @@ t.test('what the simulation does not know is 404 not.found, also with an odd pat
   for (const path of ['/api/v2/routing/queues', '/api/v2/100%', '/api/v2/users/a%2Fb', '/api/v2/users/', '/api/v2']) {
     t.match(await call(path), { status: 404, body: { code: 'not.found', status: 404 } }, path);
   }
-  t.equal((await call('/elsewhere')).status, 404);
+  const elsewhere = await call('/elsewhere');
+  t.equal(elsewhere.status, 404);
+  t.match(elsewhere.headers.get('x-simulated-by'), /sandbox/);
 });
 
 t.test('bodies beyond 512000 bytes are refused on real routes, announced or not', async (t) => {

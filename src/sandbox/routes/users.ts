@@ -7,7 +7,7 @@ import type { ApiCall, Route } from '../route-table.ts';
 import { createPage } from './paging.ts';
 
 /** A user in the platform's shape. */
-export function renderUser(user: SandboxUser): Record<string, unknown> {
+function renderUser(user: SandboxUser): Record<string, unknown> {
   return {
     id: user.id,
     name: user.name,
@@ -30,7 +30,7 @@ export function renderUser(user: SandboxUser): Record<string, unknown> {
 }
 
 /** The person a token stands for. Client credentials stand for nobody, and the platform says so with 400. */
-export function requireUser({ token, world }: Pick<ApiCall, 'token' | 'world'>): SandboxUser {
+function requireUser({ token, world }: Pick<ApiCall, 'token' | 'world'>): SandboxUser {
   const user = token.userId === undefined ? undefined : world.directory.find(token.userId);
   if (user) return user;
   const message = 'This request requires a user context. Client credentials cannot be used for requests that require a user context.';
