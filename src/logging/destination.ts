@@ -48,6 +48,7 @@ export function createDestination(sink: Sink, options: { isImmediate?: boolean; 
   let flightLines = 0;
   let dropped = 0;
   let state: 'open' | 'closing' | 'closed' = 'open';
+  let isReleased = false;
   let timer: NodeJS.Timeout | null = null;
   let waiters: (() => void)[] = [];
 
@@ -131,10 +132,13 @@ export function createDestination(sink: Sink, options: { isImmediate?: boolean; 
     },
     flush,
     async close() {
-      if (state !== 'open') return;
-      state = 'closing';
+      if (isReleased) return;
+      isReleased = true;
       atExit.delete(onExit);
-      await flush();
+      if (state === 'open') {
+        state = 'closing';
+        await flush();
+      }
       if (timer) clearTimeout(timer);
       giveUp();
       sink.close();

@@ -14,6 +14,8 @@ const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){0,4}/g;
 const CHANNEL_PATH = /(channels(?:\/|\\\/|%2f)+)([^/\\\s?#"'<>&%,;]+)/gi;
 const CHANNEL_ID = /\bstreaming-\d+-[\w-]+/gi;
 const USERINFO = /(:(?:\/|\\\/){2})[^\s/\\?#"'<>]*@/g;
+/** A password with a raw slash, as people paste them: what stands behind the colon is no port. */
+const SLASHED_USERINFO = /(:\/\/)[^\s/?#"'<>@:]{0,128}:(?!\d{1,5}(?:[/?#\s"'<>]|$))[^\s"'<>]{0,512}@/g;
 const PERCENT_ROUNDS = 8;
 
 /** What is shown of a channel id: enough to follow one channel through a log. */
@@ -47,6 +49,7 @@ function redactPlain(text: string): string {
     .replace(LOCAL_TOKEN, `gcgh_${REDACTED}`)
     .replace(JWT, REDACTED)
     .replace(USERINFO, `$1${REDACTED}@`)
+    .replace(SLASHED_USERINFO, `$1${REDACTED}@`)
     .replace(CHANNEL_PATH, (_, prefix: string, id: string) => prefix + (/^~[0-9a-f]{12}$/.test(id) ? id : fingerprintOf(id)))
     .replace(CHANNEL_ID, fingerprintOf);
 }

@@ -1,0 +1,291 @@
+// What the logger writes, read back as parsed lines.
+
+import { Writable } from 'node:stream';
+import t from 'tap';
+import { createExchangeRecord, type ExchangeRecord } from '../../../src/logging/exchange-record.ts';
+import { createLiveSecrets } from '../../../src/logging/live-secrets.ts';
+import { createLogger, type LoggerDeps, type LoggingConfig } from '../../../src/logging/logger.ts';
+import { createCanaries } from '../../helpers/canary.ts';
+
+const CONFIG: LoggingConfig = {
+  level: 'info',
+  format: 'json',
+  toConsole: true,
+  filePath: null,
+  requestBody: false,
+  responseBody: false,
+  bodyMaxBytes: 65536,
+};
+const AT = Date.UTC(2026, 10, 24, 12, 0, 1, 123);
+
+function start(config: Partial<LoggingConfig> = {}, deps: LoggerDeps = {}) {
+  let text = '';
+  const stdout = new Writable({
+    write(chunk, _encoding, done) {
+      text += String(chunk);
+      done();
+    },
+  });
+  const log = createLogger({ ...CONFIG, ...config }, { stdout, now: () => AT, ...deps });
+  return {
+    log,
+    async text() {
+      await log.flush();
+      return text;
+    },
+    async lines(): Promise<Record<string, unknown>[]> {
+      await log.flush();
+      return text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line));
+    },
+  };
+}
+
+function exchange(fields: Partial<ExchangeRecord> = {}): ExchangeRecord {
+  return Object.assign(createExchangeRecord(5), {
+    requestId: 'r-1',
+    client: 'crm',
+    credential: 'default',
+    method: 'GET',
+    target: '/api/v2/users?pageSize=25',
+    route: '/api/v2/users',
+    status: 200,
+    durationMs: 43.21987,
+    upstreamMs: 41,
+    attempts: 1,
+    responseBytes: 512,
+    correlationId: 'c-1',
+    tokenFingerprint: '0123456789ab',
+    source: 'upstream' as const,
+    ...fields,
+  });
+}
+
+t.test('an exchange is one line with the documented fields in the documented order', async (t) => {
+  const { log, lines } = start();
+  log.exchange(exchange());
+  const [line] = await lines();
+  t.strictSame(line, {
+    level: 'info',
+    time: '2026-11-24T12:00:01.123Z',
+    msg: 'exchange',
+    requestId: 'r-1',
+    client: 'crm',
+    credential: 'default',
+    method: 'GET',
+    path: '/api/v2/users?pageSize=25',
+    route: '/api/v2/users',
+    status: 200,
+    durationMs: 43.22,
+    upstreamMs: 41,
+    tokenWaitMs: 0,
+    queueMs: 0,
+    attempts: 1,
+    requestBytes: 0,
+    responseBytes: 512,
+    correlationId: 'c-1',
+    tokenFingerprint: '0123456789ab',
+    errorCode: null,
+    authorizationReplaced: false,
+    source: 'upstream',
+  });
+  t.strictSame(Object.keys(line ?? {}).slice(3, 11), ['requestId', 'client', 'credential', 'method', 'path', 'route', 'status', 'durationMs']);
+  await log.close();
+});
+
+t.test('a failed exchange is an error from status 400 on, and also when it broke after its status was sent', async (t) => {
+  const { log, lines } = start({ level: 'error' });
+  log.exchange(exchange({ status: 399 }));
+  log.exchange(exchange({ status: 400 }));
+  log.exchange(exchange({ status: 200, errorCode: 'gateway.upstream.unreachable' }));
+  log.exchange(exchange({ status: 0, aborted: true }));
+  t.strictSame(
+    (await lines()).map(({ level, status }) => [level, status]),
+    [
+      ['error', 400],
+      ['error', 200],
+    ],
+  );
+  await log.close();
+});
+
+t.test('each level lets through itself and what is more severe', async (t) => {
+  const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+  for (const [at, level] of [...levels, 'none' as const].entries()) {
+    const { log, lines } = start({ level });
+    for (const each of levels) log[each]({ credential: 'crm' }, 'something happened');
+    const written = (await lines()).map((line) => line.level);
+    t.strictSame(written, levels.slice(at), level);
+    t.strictSame(
+      levels.filter((each) => log.isLevelEnabled(each)),
+      levels.slice(at),
+      `${level} enabled`,
+    );
+    await log.close();
+  }
+});
+
+t.test('request headers show at debug, response headers at trace, credentials in neither', async (t) => {
+  const canaries = createCanaries();
+  const record = exchange({
+    requestHeaders: ['Accept', 'application/json', 'Authorization', `Bearer ${canaries.accessToken}`, 'Cookie', canaries.cookie],
+    responseHeaders: { 'content-type': 'application/json', 'set-cookie': [canaries.cookie], 'x-many': ['1', '2'] },
+  });
+  for (const [level, hasRequest, hasResponse] of [
+    ['info', false, false],
+    ['debug', true, false],
+    ['trace', true, true],
+  ] as const) {
+    const { log, lines, text } = start({ level });
+    log.exchange(record);
+    const [line] = await lines();
+    t.equal('requestHeaders' in (line ?? {}), hasRequest, level);
+    t.equal('responseHeaders' in (line ?? {}), hasResponse, level);
+    if (hasRequest) t.match(line, { requestHeaders: { Accept: 'application/json', Authorization: '[redacted]' } });
+    if (hasResponse) t.match(line, { responseHeaders: { 'x-many': ['1', '2'], 'set-cookie': '[redacted]' } });
+    t.strictSame(canaries.scan(await text()), []);
+    await log.close();
+  }
+});
+
+t.test('bodies, retries, trace ids and a caller that left are shown when there are any', async (t) => {
+  const { log, lines } = start();
+  const body = { write() {}, render: () => ({ name: 'x' }) };
+  log.exchange(
+    exchange({
+      requestBody: body,
+      responseBody: { ...body, render: () => 'text' },
+      retryReasons: ['429', '503'],
+      traceId: 't1',
+      spanId: 's1',
+      aborted: true,
+    }),
+  );
+  t.match(await lines(), [{ requestBody: { name: 'x' }, responseBody: 'text', retries: ['429', '503'], traceId: 't1', spanId: 's1', aborted: true }]);
+  await log.close();
+});
+
+t.test('other records carry redacted fields, errors without stacks included', async (t) => {
+  const canaries = createCanaries();
+  const { log, lines, text } = start();
+  const cause = new Error(`body was {"access_token":"${canaries.accessToken}"}`);
+  log.warn(
+    {
+      err: new TypeError(`https://user:${canaries.proxyPassword}@proxy refused`, { cause }),
+      credential: 'crm',
+      token: 'expired',
+      url: `/cb?code=${canaries.code}`,
+    },
+    'renewal failed',
+  );
+  t.match(await lines(), [
+    {
+      level: 'warn',
+      msg: 'renewal failed',
+      credential: 'crm',
+      token: 'expired',
+      url: '/cb?code=[redacted]',
+      err: { type: 'TypeError', message: /proxy refused/, cause: { type: 'Error' } },
+    },
+  ]);
+  t.strictSame(canaries.scan(await text()), []);
+  t.notMatch(await text(), /\.test\.ts/);
+  await log.close();
+});
+
+t.test('a live secret is masked where no name and no shape gives it away', async (t) => {
+  const liveSecrets = createLiveSecrets();
+  const secret = 'QWxhZGRpbjpvcGVuIHNlc2FtZQ-and_more';
+  liveSecrets.add(secret);
+  const { log, text } = start({}, { liveSecrets });
+  log.exchange(exchange({ responseBody: { write() {}, render: () => ({ note: `the value\n${secret} was refused` }) } }));
+  log.info({ note: secret }, 'something');
+  t.notMatch(await text(), secret);
+  t.match(await text(), /was refused/);
+  await log.close();
+});
+
+t.test('input cannot forge a line in json', async (t) => {
+  const { log, lines } = start();
+  log.exchange(exchange({ target: '/api/v2/x"\n{"level":"info"}\u2028', correlationId: '"}\n{"forged":true', method: 'GET\r\n' }));
+  const read = await lines();
+  t.equal(read.length, 1);
+  t.equal(read[0]?.correlationId, '"}\n{"forged":true');
+  await log.close();
+});
+
+t.test('text is one readable line per exchange, with what explains a failure', async (t) => {
+  const { log, text } = start({ format: 'text' });
+  log.exchange(exchange());
+  log.exchange(exchange({ client: null, status: 429, errorCode: 'gateway.rate.limited', queueMs: 900, retryReasons: ['429'], attempts: 2 }));
+  log.warn({ credential: 'crm', reason: 'two words', attempt: 2 }, 'renewal failed');
+  t.equal(
+    await text(),
+    [
+      '2026-11-24T12:00:01.123Z INFO  GET /api/v2/users?pageSize=25 200 43ms crm as default',
+      '2026-11-24T12:00:01.123Z ERROR GET /api/v2/users?pageSize=25 429 43ms as default gateway.rate.limited (sent again: 429) (queued 900ms) request=r-1 correlation=c-1',
+      '2026-11-24T12:00:01.123Z WARN  renewal failed credential=crm reason="two words" attempt=2',
+      '',
+    ].join('\n'),
+  );
+  await log.close();
+});
+
+t.test('text neutralises control characters and terminal escapes wherever they come from', async (t) => {
+  const { log, text } = start({ format: 'text', level: 'trace' });
+  const evil = 'a\n2026 INFO forged\r\x1b[2J\u009b31m\u202e\u2028b';
+  const body = { write() {}, render: () => `line one\n${evil}` };
+  log.exchange(
+    exchange({
+      target: `/api/v2/${evil}`,
+      method: evil,
+      correlationId: evil,
+      errorCode: evil,
+      requestHeaders: ['X', evil],
+      responseHeaders: { y: evil },
+      requestBody: body,
+      responseBody: body,
+    }),
+  );
+  log.info({ [evil]: evil, nested: { evil } }, 'noted');
+  const written = await text();
+  t.notMatch(written, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u202e]/);
+  for (const line of written.split('\n').slice(0, -1)) t.match(line, /^(?:2026-11-24T| {4})/);
+  t.match(written, /\\x1b\[2J/);
+  await log.close();
+});
+
+t.test('colours are for terminals only', async (t) => {
+  const onTerminal = start({ format: 'text' }, { isTTY: true });
+  onTerminal.log.exchange(exchange());
+  t.match(await onTerminal.text(), /^\d\d:\d\d:\d\d\.123 \x1b\[32mINFO \x1b\[0m GET/);
+  await onTerminal.log.close();
+});
+
+t.test('a reload changes level and format from the next record on', async (t) => {
+  const { log, text } = start();
+  log.debug({}, 'not yet');
+  log.configure({ ...CONFIG, level: 'debug' });
+  log.debug({}, 'now');
+  log.configure({ ...CONFIG, format: 'text', level: 'none' });
+  log.error({}, 'never');
+  log.configure({ ...CONFIG, format: 'text' });
+  log.error({}, 'again');
+  t.match(await text(), /"msg":"now"}\n2026[^\n]+ERROR again\n$/);
+  t.notMatch(await text(), /not yet|never/);
+  await log.close();
+});
+
+t.test('after close nothing is written and nothing throws', async (t) => {
+  const { log, text } = start();
+  log.info({}, 'last');
+  await log.close();
+  log.info({}, 'late');
+  log.exchange(exchange());
+  log.reopen();
+  await log.close();
+  t.match(await text(), /last/);
+  t.notMatch(await text(), /late|exchange/);
+});
