@@ -12,9 +12,11 @@ import { chooseCredential } from './server/choose-credential.ts';
 import type { Exchange } from './server/exchange.ts';
 import { createForward } from './server/forward.ts';
 import { createOwnHeaders } from './server/headers.ts';
+import { withBreaker } from './upstream/breaker.ts';
 import { createDispatcher, type UpstreamDispatcher } from './upstream/dispatcher.ts';
 import { createEgress } from './upstream/egress/egress.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
+import { withRetry } from './upstream/retry.ts';
 import { withToken } from './upstream/token-replay.ts';
 import { createTokenTransport } from './upstream/token-transport.ts';
 
@@ -61,7 +63,12 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
   };
   const forward = createForward({
     chooseCredential: (exchange) => chooseCredential(exchange, choice),
-    send: withToken(dispatcher.send),
+    send: withRetry(withToken(withBreaker(dispatcher.send, { clock, random }), clock), {
+      clock,
+      random,
+      settings: config.retry,
+      totalWaitMs: config.timeouts.totalWaitMs,
+    }),
     ownHeaders: createOwnHeaders(config.upstreamHeaders),
     budget: createReplayBudget(),
     maxBodyBytes: config.server.maxBodyBytes,

@@ -29,6 +29,8 @@ export interface UpstreamRequest {
   readonly source: CachedTokenSource;
   readonly record: ExchangeRecord;
   readonly caller: CallerPresence;
+  /** When all waiting must have ended, in monotonic ms of the layers' clock. Set by the outermost layer; absent: no bound. */
+  waitUntil?: number;
 }
 
 /** Where an answer's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */

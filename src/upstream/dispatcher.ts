@@ -27,7 +27,8 @@ export interface UpstreamDispatcher {
   destroy(): Promise<void>;
 }
 
-const CALLER_LEFT = new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 });
+/** Rejects the call of a caller that left; told by `isCallerGone`. */
+export const CALLER_LEFT = new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 });
 
 /** Makes the pools; connects to nothing yet. Throws nothing. */
 export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher {
@@ -59,7 +60,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       (request.body.isStreaming ? uploads : whole).dispatch(dispatchOptions(request), attempt);
       return await attempt.head;
     } catch (error) {
-      throw markSent(toGatewayError(error, request.base.origin), attempt.wasSent);
+      throw markAttempt(toGatewayError(error, request.base.origin), attempt);
     } finally {
       record.upstreamMs += performance.now() - startedAt;
     }
@@ -91,14 +92,23 @@ function dispatchOptions(request: UpstreamRequest): Dispatcher.DispatchOptions {
 /** Failures of attempts of which no octet was written: these may be tried again whatever the method. */
 const unsent = new WeakSet<Error>();
 
-function markSent(error: GatewayError, wasSent: boolean): GatewayError {
-  if (!wasSent) unsent.add(error);
+/** Among these, failures of the connection itself: not of a deadline, nor of a caller that left while it waited for one. */
+const dialFailures = new WeakSet<Error>();
+
+function markAttempt(error: GatewayError, attempt: AttemptHandler): GatewayError {
+  if (!attempt.wasSent) unsent.add(error);
+  if (attempt.failedToConnect) dialFailures.add(error);
   return error;
 }
 
 /** Whether a failed attempt certainly never reached the upstream. */
 export function wasNeverSent(error: Error): boolean {
   return unsent.has(error);
+}
+
+/** Whether an attempt failed because no connection to the upstream (or to the corporate proxy) could be opened. */
+export function isConnectFailure(error: Error): boolean {
+  return dialFailures.has(error);
 }
 
 /** Whether the exchange ended because its caller left: nobody is there to be answered. */

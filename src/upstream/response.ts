@@ -32,6 +32,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   rawHeaders: readonly Buffer[] = [];
   /** True once undici began to write the request: from then on it may have reached the upstream. */
   wasSent = false;
+  /** True when undici gave the attempt up before it had a connection. */
+  failedToConnect = false;
   #resolve!: (response: UpstreamResponse) => void;
   #reject!: (error: Error) => void;
   #abort: ((error?: Error) => void) | null = null;
@@ -112,6 +114,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   onError(error: Error): void {
+    if (!this.wasSent && !this.#failure) this.failedToConnect = true;
     this.#fail(error);
   }
 

@@ -3,8 +3,11 @@
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
 import type { Token } from '../auth/token.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
+import { waitFor } from './waiting.ts';
 
 /** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
 const INSPECTED_BYTES = 64 * 1024;
@@ -13,16 +16,16 @@ const INSPECTED_BYTES = 64 * 1024;
 const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'credentials.expired']);
 
 /** Wraps `send`: no call leaves without a valid token; a 401 about the token costs one renewal and, where the body allows, one replay. */
-export function withToken(send: Send): Send {
+export function withToken(send: Send, clock: Clock = systemClock): Send {
   return async (request) => {
-    const token = request.source.current() ?? (await awaitToken(request));
+    const token = request.source.current() ?? (await awaitToken(request, clock));
     const response = await sendWith(send, request, token);
     if (response.statusCode !== 401) return response;
     const code = await platformCode(response);
     if (code !== null && !TOKEN_CODES.has(code)) return response;
     if (!request.source.invalidate(token) || !request.body.canReplay) return response;
     response.discard();
-    const renewed = await awaitToken(request);
+    const renewed = await awaitToken(request, clock);
     noteRetry(request.record, '401');
     return sendWith(send, request, renewed);
   };
@@ -34,12 +37,13 @@ function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<U
   return send(request);
 }
 
-/** Waits for a token as long as the caller stays; the renewal itself belongs to no caller and goes on. */
-async function awaitToken(request: UpstreamRequest): Promise<Token> {
+/** Waits for a token as long as the caller stays and `total_wait` lasts; the renewal itself belongs to no caller and goes on. */
+async function awaitToken(request: UpstreamRequest, clock: Clock): Promise<Token> {
   const startedAt = performance.now();
-  request.caller.onLeave = null;
+  const late = () =>
+    new GatewayError('gateway.credential.timeout', `no token for credential ${request.credential} came before timeouts.total_wait ended: try again`);
   try {
-    return await request.source.token();
+    return await waitFor(request, clock, request.source.token(), late);
   } finally {
     request.record.tokenWaitMs += performance.now() - startedAt;
   }

@@ -2,6 +2,7 @@
 // The connector (egress) already speaks in GatewayErrors; those pass as they are.
 
 import { type ErrorCode, GatewayError, isGatewayError } from '../errors.ts';
+import { bareCause } from './egress/dial-error.ts';
 
 /** Failure codes of the connection, after it stood. */
 const CODES: Record<string, ErrorCode> = {
@@ -36,13 +37,13 @@ const MESSAGES: Partial<Record<ErrorCode, (host: string, code: string) => string
   'gateway.request.invalid': (_host, code) => `the request cannot be sent on as it is (${code}): check its headers, target and Content-Length`,
 };
 
-/** Maps any failure of an exchange with `host` to a GatewayError; the original is not attached, as it may carry parts of an answer. */
+/** Maps any failure of an exchange with `host` to a GatewayError; of the original only its code is kept, as it may carry parts of an answer. */
 export function toGatewayError(error: unknown, host: string): GatewayError {
   if (isGatewayError(error)) return error;
   const rawCode = (error as { code?: unknown } | null)?.code;
   const code = typeof rawCode === 'string' ? rawCode : 'unknown';
   // undici reports the parser's own codes, HPE_INVALID_HEADER_TOKEN and the like.
   const mapped = code.startsWith('HPE_') ? 'gateway.upstream.invalid' : CODES[code];
-  if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code);
+  if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code, { cause: bareCause(code) });
   return new GatewayError('gateway.internal', 'the call failed in the gateway itself: please report it with the request id');
 }

@@ -1,0 +1,97 @@
+// The outermost layer: tries a call again where that cannot do anything twice. Product contract, section 10.
+// It knows nothing of 401 (token-replay.ts) and 429 (pacing), and never touches an answer that has begun to be passed on.
+
+import type { Clock } from '../clock.ts';
+import { type GatewayError, isGatewayError } from '../errors.ts';
+import { noteRetry } from '../logging/exchange-record.ts';
+import { parseRetryAfter } from '../retry-after.ts';
+import { type BackoffSettings, retryWaitMs } from './backoff.ts';
+import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
+import { isCallerGone, wasNeverSent } from './dispatcher.ts';
+import { headerValue } from './token-replay.ts';
+import type { TrafficObserver } from './traffic-observer.ts';
+import { pause, waitLeftMs } from './waiting.ts';
+
+/** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
+export interface RetryDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly settings: BackoffSettings & { readonly max: number };
+  /** `timeouts.total_wait`: no wait of any layer ends later than this after the call came in. */
+  readonly totalWaitMs: number;
+  readonly observer?: TrafficObserver | undefined;
+}
+
+/** Methods that may be executed twice without harm (RFC 9110 section 9.2.1), as far as they are worth retrying. */
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Statuses by which the platform, or what stands before it, says that it could not serve the call just now. */
+const RETRIED_STATUSES = new Set([502, 503, 504]);
+
+/** Failures that may pass by themselves. A certificate or a proxy's refusal does not, nor does an answer that is not HTTP. */
+const PASSING_CODES = new Set(['gateway.upstream.unreachable', 'gateway.upstream.timeout', 'gateway.proxy.timeout', 'gateway.proxy.refused']);
+
+/**
+ * Wraps `send`. GET, HEAD and OPTIONS are sent again after 502, 503, 504 and failures of the connection; any other method only
+ * when no octet of it was sent and its body is at hand. A Retry-After of the answer takes the place of our own wait; when it, or
+ * the attempts, exceed what is allowed, the last answer passes untouched (an error: is thrown).
+ */
+export function withRetry(send: Send, deps: RetryDeps): Send {
+  const { clock, random, settings, totalWaitMs, observer } = deps;
+
+  /** Milliseconds to wait before the next attempt, or null when there is to be none. */
+  const nextWaitMs = (request: UpstreamRequest, retries: number, wishedMs: number | undefined): number | null => {
+    if (retries >= settings.max || request.caller.left || !request.body.canReplay) return null;
+    const waitMs = wishedMs !== undefined && wishedMs > 0 ? wishedMs : retryWaitMs(retries, random(), settings);
+    return waitMs <= waitLeftMs(request, clock) ? waitMs : null;
+  };
+
+  const rest = async (request: UpstreamRequest, reason: string, waitMs: number) => {
+    await pause(request, clock, waitMs);
+    noteRetry(request.record, reason);
+    observer?.onRetry?.(request, reason);
+  };
+
+  return async (request) => {
+    request.waitUntil = clock.monotonic() + totalWaitMs;
+    const isSafe = SAFE_METHODS.has(request.method);
+    for (let retries = 0; ; retries += 1) {
+      let response: UpstreamResponse;
+      try {
+        response = await send(request);
+      } catch (error) {
+        const waitMs = mayHelp(error, isSafe) ? nextWaitMs(request, retries, undefined) : null;
+        if (waitMs === null) throw error;
+        await rest(request, failureReason(error as GatewayError), waitMs);
+        continue;
+      }
+      if (!isSafe || !RETRIED_STATUSES.has(response.statusCode)) return response;
+      const waitMs = nextWaitMs(request, retries, retryAfterMs(response, clock));
+      if (waitMs === null) return response;
+      response.discard();
+      await rest(request, String(response.statusCode), waitMs);
+    }
+  };
+}
+
+/** Whether another attempt may succeed and can do no harm. */
+function mayHelp(error: unknown, isSafe: boolean): boolean {
+  if (!isGatewayError(error) || isCallerGone(error) || !PASSING_CODES.has(error.code)) return false;
+  if (causeCode(error) === 'PROXY_DENIED') return false;
+  return isSafe || wasNeverSent(error);
+}
+
+/** The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one. */
+export function retryAfterMs(response: UpstreamResponse, clock: Clock): number | undefined {
+  const value = headerValue(response, 'retry-after');
+  return value === null ? undefined : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined);
+}
+
+/** The system's code of a failed attempt where there is one, else ours. */
+function failureReason(error: GatewayError): string {
+  return causeCode(error) ?? error.code;
+}
+
+function causeCode(error: GatewayError): string | undefined {
+  return (error.cause as NodeJS.ErrnoException | undefined)?.code;
+}
