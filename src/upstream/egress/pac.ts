@@ -47,6 +47,8 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
   const closing = new AbortController();
   let loaded: Loaded | undefined;
   let loading: Promise<Loaded> | undefined;
+  /** A script that cannot be compiled is not tried again: one that loops blocks everything while it is being stopped. */
+  let broken: { text: string; problem: string } | undefined;
   let checkedAt = Number.NEGATIVE_INFINITY;
   const refuse = (why: string) => new GatewayError('gateway.proxy.refused', `the PAC file ${name} cannot be used: ${why}; check proxy.url`);
 
@@ -59,7 +61,11 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
       if (source === null && loaded) return loaded;
       if (source === null) throw new Error('its server answered 304 to a first question');
       if (source.text === loaded?.source.text) return { ...loaded, source };
-      const evaluator = await createPacEvaluator(source.text);
+      if (source.text === broken?.text) throw new Error(broken.problem);
+      const evaluator = await createPacEvaluator(source.text).catch((error: Error) => {
+        broken = { text: source.text, problem: error.message };
+        throw error;
+      });
       return { source, evaluator, answers: new LRUCache({ max: 1000 }) };
     } catch (error) {
       throw isGatewayError(error) ? refuse(error.message) : refuse((error as Error).message);
