@@ -63,6 +63,8 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
     noDelay: true,
   };
   const server = createServer(options, spec.handler);
+  // Bounded by their size. Beyond 2,000 Node refuses the request, in older versions it leaves the rest out: a second Host among them.
+  server.maxHeadersCount = 0;
   server.on('checkContinue', (request, response) => {
     response.writeContinue();
     spec.handler(request, response);

@@ -1,6 +1,7 @@
 // One attempt's answer: undici's dispatch handler on one side, `UpstreamResponse` on the other.
 // It holds the body back until someone wants it, and knows nothing of tokens, retries or the caller's HTTP.
 
+import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BodySink, UpstreamResponse } from './call.ts';
@@ -81,7 +82,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     if (statusCode < 200) return true;
     clearTimeout(this.#timer);
     this.statusCode = statusCode;
-    this.statusText = statusText;
+    this.statusText = reasonPhrase(statusCode, statusText);
     this.rawHeaders = rawHeaders;
     this.#resume = resume;
     this.#resolve(this);
@@ -114,6 +115,12 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   onError(error: Error): void {
+    // A 304 names the length of the body that it leaves out (RFC 9110, section 8.6), which undici takes for a body that was cut.
+    const isBodiless = this.statusCode === 304 || this.statusCode === 204;
+    if (isBodiless && !this.#failure && (error as { code?: string }).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
+      this.onComplete();
+      return;
+    }
     if (!this.wasSent && !this.#failure) this.failedToConnect = true;
     this.#fail(error);
   }
@@ -189,4 +196,10 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#peek = null;
     this.#sink?.fail(failure);
   }
+}
+
+/** The octets of the reason phrase, one a character. undici has read them as UTF-8; where they were none they are lost, and the usual phrase stands in. */
+function reasonPhrase(statusCode: number, decoded: string): string {
+  if (/^[\x00-\x7f]*$/.test(decoded)) return decoded;
+  return decoded.includes('\ufffd') ? (STATUS_CODES[statusCode] ?? '') : Buffer.from(decoded, 'utf8').toString('latin1');
 }

@@ -43,7 +43,12 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
   const rawCode = (error as { code?: unknown } | null)?.code;
   const code = typeof rawCode === 'string' ? rawCode : 'unknown';
   // undici reports the parser's own codes, HPE_INVALID_HEADER_TOKEN and the like.
-  const mapped = code.startsWith('HPE_') ? 'gateway.upstream.invalid' : CODES[code];
+  const mapped = code.startsWith('HPE_') || isUnaskedAnswer(error, code) ? 'gateway.upstream.invalid' : CODES[code];
   if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code, { cause: bareCause(code) });
   return new GatewayError('gateway.internal', 'the call failed in the gateway itself: please report it with the request id');
+}
+
+/** An answer that no request asked for, a 100 or a 101 among them: undici drops the connection, and says so in words only. */
+function isUnaskedAnswer(error: unknown, code: string): boolean {
+  return code === 'UND_ERR_SOCKET' && /^bad (response|upgrade)$/.test((error as Error).message);
 }
