@@ -20,7 +20,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   ]);
 }
 
-const EXAMPLE_HEAD = `# An example configuration of genesys-cloud-gateway, with every option there is.
+const EXAMPLE_HEAD = `# An example configuration of genesys-cloud-gateway, with all its options.
 #
 # Lines that begin with # explain. Lines that begin with ; are settings that
 # are off: take the ; away to use them. What is set below is the default, so

@@ -1,0 +1,90 @@
+// GCG_* variables: which option each one sets, and what becomes of those that set none.
+
+import fc from 'fast-check';
+import t from 'tap';
+import { envName, parseEnvName, readEnvironment, readGenesysEnvironment } from '../../../src/config/env-source.ts';
+import { refuseName } from '../../../src/config/names.ts';
+import { keysOf, OPTIONS } from '../../../src/config/options.ts';
+import { formatProblem } from '../../../src/config/problem.ts';
+import { good, load } from './load-text.ts';
+
+t.test('every option has a variable that leads back to it', async (t) => {
+  for (const { section, key } of OPTIONS) {
+    const name = section === 'client' ? 'crm' : '';
+    const wanted = section === 'client' ? 'client.crm' : section;
+    t.strictSame(parseEnvName(envName(section, name, key)), { section: wanted, key }, envName(section, name, key));
+  }
+});
+
+t.test('the longest known key wins and the rest is the name', async (t) => {
+  const cases: [string, string, string][] = [
+    ['GCG_CREDENTIAL_CLIENT_ID', 'credential', 'client_id'],
+    ['GCG_CREDENTIAL_CRM_CLIENT_ID', 'credential.crm', 'client_id'],
+    ['GCG_CREDENTIAL_MY_CRM_CLIENT_SECRET_FILE', 'credential.my-crm', 'client_secret_file'],
+    ['GCG_CREDENTIAL_ORG_NAME', 'credential', 'org_name'],
+    ['GCG_CREDENTIAL_ORG_ORG', 'credential.org', 'org'],
+    ['GCG_CLIENT_CRM_SECRET_SHA256', 'client.crm', 'secret_sha256'],
+    ['GCG_CLIENT_CRM_CREDENTIAL', 'client.crm', 'credential'],
+    ['GCG_SERVER_TLS_CERT_FILE', 'server.tls', 'cert_file'],
+    ['GCG_RATE_LIMIT_REQUESTS_PER_MINUTE', 'rate_limit', 'requests_per_minute'],
+    ['GCG_UPSTREAM_HEADERS_GENESYS_APP', 'upstream.headers', 'Genesys-App'],
+  ];
+  for (const [variable, section, key] of cases) t.strictSame(parseEnvName(variable), { section, key }, variable);
+});
+
+t.test('any name with any key survives the way into a variable and back, unless a longer key claims its end', async () => {
+  const name = fc
+    .stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/)
+    .filter((text) => refuseName(text) === undefined && text !== 'default' && !/--|-$/.test(text));
+  const keys = keysOf('credential');
+  fc.assert(
+    fc.property(name, fc.constantFrom(...keys), (credential, key) => {
+      const found = parseEnvName(envName('credential', credential, key));
+      const whole = `${credential.replaceAll('-', '_')}_${key}`;
+      const longest = keys.filter((candidate) => whole === candidate || whole.endsWith(`_${candidate}`)).sort((a, b) => b.length - a.length)[0];
+      return longest !== key || (found?.section === `credential.${credential}` && found.key === key);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+t.test('a variable that fits no option is a warning that never shows the value', async (t) => {
+  const { entries, warnings } = readEnvironment({
+    GCG_SERVER_LISTN: 'hidden',
+    GCG_CLIENT_SECRET: 'hidden',
+    GCG_CONFIG: 'x',
+    PATH: '/bin',
+    GCG_X: 'hidden',
+  });
+  t.strictSame(entries, []);
+  const lines = warnings.map(formatProblem);
+  t.match(lines, [/GCG_SERVER_LISTN.*did you mean "GCG_SERVER_LISTEN"/, /GCG_CLIENT_SECRET.*did you mean "GCG_CREDENTIAL_CLIENT_SECRET"/, /GCG_X/]);
+  t.notMatch(lines.join(), 'hidden');
+});
+
+t.test('a credential can be configured by the environment alone', async (t) => {
+  const config = good(load({ requireCredential: true, env: { GCG_CREDENTIAL_CLIENT_ID: 'an-id', GCG_CREDENTIAL_CLIENT_SECRET: 'a-secret' } }));
+  t.match(config.credentials, [{ name: 'default', clientId: 'an-id', origin: 'env GCG_CREDENTIAL_CLIENT_ID' }]);
+});
+
+t.test('lists: commas where allowed, lines or JSON where an item may hold commas', async (t) => {
+  const env = { GCG_CLIENT_CRM_SECRET: 'x', GCG_SERVER_LISTEN: '127.0.0.1:1, [::1]:2' };
+  const read = (allow: string) => good(load({ env: { ...env, GCG_CLIENT_CRM_ALLOW: allow } }));
+  t.equal(read('GET /a').server.listen.length, 2);
+  t.strictSame(read('GET,POST /a\nGET /b').clients[0]?.allow, ['GET,POST /a', 'GET /b']);
+  t.strictSame(read('["GET,POST /a", "GET /b"]').clients[0]?.allow, ['GET,POST /a', 'GET /b']);
+});
+
+t.test("the variables of Genesys' own tools count without a file only, and below ours", async (t) => {
+  const env = { GENESYSCLOUD_REGION: 'eu-central-1', GENESYSCLOUD_OAUTHCLIENT_ID: 'theirs', GENESYSCLOUD_OAUTHCLIENT_SECRET: 'a-secret' };
+  t.match(good(load({ env })), { general: { hosts: { domain: 'mypurecloud.de' } }, credentials: [{ clientId: 'theirs' }] });
+  t.match(good(load({ env: { ...env, GCG_CREDENTIAL_CLIENT_ID: 'ours' } })).credentials, [{ clientId: 'ours' }]);
+  t.match(good(load({ env, file: '' })), { general: { hosts: { domain: 'mypurecloud.com' } }, credentials: [] });
+  t.match(good(load({ env: { GENESYSCLOUD_ACCESS_TOKEN: 'token' } })).credentials, [{ grantType: 'access_token' }]);
+});
+
+t.test('a region on this machine, as gc is pointed at a gateway, is left out', async (t) => {
+  const { entries, warnings } = readGenesysEnvironment({ GENESYSCLOUD_REGION: 'localhost:8080', GENESYSCLOUD_OAUTHCLIENT_ID: '' });
+  t.strictSame(entries, []);
+  t.equal(warnings.length, 1);
+});

@@ -1,0 +1,116 @@
+// [server]: addresses to listen on, who may reach them, and what is asked of those that others can reach.
+
+import t from 'tap';
+import { formatListenAddress, isLoopbackHost, parseListenAddress } from '../../../src/config/listen-address.ts';
+import { CREDENTIAL, good, problems, warnings, withCredential } from './load-text.ts';
+
+const serverOf = (text: string, more = '') => good(withCredential(`[server]\n${text}\n${more}`)).server;
+const problemsOf = (text: string, more = '') => problems(withCredential(`[server]\n${text}\n${more}`));
+const CLIENT = '[client.a]\nsecret = a-long-secret\n';
+
+t.test('addresses are host:port, unix:/path or fd:N, and are written back as they were', async (t) => {
+  for (const text of ['127.0.0.1:8080', '[::1]:0', 'localhost:65535', '0.0.0.0:80', 'unix:/run/gcg.sock', 'fd:3']) {
+    const parsed = parseListenAddress(text);
+    t.equal(parsed.ok && formatListenAddress(parsed.value), text);
+  }
+});
+
+t.test('what is not quite an address is refused with what would be right', async (t) => {
+  const cases: [string, RegExp][] = [
+    ['8080', /write 127\.0\.0\.1:8080/],
+    [':8080', /write 127\.0\.0\.1:8080 .*0\.0\.0\.0:8080/],
+    ['*:8080', /0\.0\.0\.0:8080/],
+    ['::1:8080', /write \[::1\]:8080|brackets/],
+    ['::1', /write \[::1\]:8080/],
+    ['http://127.0.0.1:8080', /without http/],
+    ['127.0.0.1', /write 127\.0\.0\.1:8080/],
+    ['127.0.0.1:99999', /at most 65535/],
+    ['127.0.0.1.5:80', /no IPv4 address/],
+    ['[1.2.3.4]:80', /not an IPv6/],
+    ['unix:gcg.sock', /absolute path/],
+    ['fd:0', /from 3 up/],
+    ['a b:80', /is not an address/],
+  ];
+  for (const [text, message] of cases) t.match(parseListenAddress(text), { ok: false, message }, text);
+});
+
+t.test('loopback is known in every spelling', async (t) => {
+  for (const host of ['127.0.0.1', '127.255.0.9', '::1', '[::1]', '0:0::1', '::ffff:127.0.0.1', 'localhost', 'LocalHost.', 'a.localhost'])
+    t.equal(isLoopbackHost(host), true, host);
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'localhost.example.com', '::2', '::ffff:10.0.0.1', '128.0.0.1'])
+    t.equal(isLoopbackHost(host), false, host);
+});
+
+t.test('the admin listener is the data listener while nobody else can reach it, and can be switched off', async (t) => {
+  t.match(serverOf('').adminListen, [{ host: '127.0.0.1', port: 8080 }]);
+  t.match(serverOf('listen = unix:/x, [::1]:1').adminListen, [{ path: '/x' }, { host: '::1' }]);
+  t.strictSame(serverOf('listen = 127.0.0.1:1, 0.0.0.0:2', CLIENT).adminListen, []);
+  t.strictSame(serverOf('admin_listen = none').adminListen, []);
+  t.strictSame(serverOf('admin_listen =').adminListen, []);
+});
+
+t.test('an address that others can reach needs clients, client certificates, or the word unsafe', async (t) => {
+  const open = 'listen = 127.0.0.1:8080, 0.0.0.0:8081';
+  t.match(problemsOf(open), [/^gcg\.ini:5: server\.listen: 0\.0\.0\.0:8081 can be reached.*unsafe_allow_anonymous/]);
+  t.strictSame(problemsOf(open, CLIENT), []);
+  const unsafe = withCredential(`[server]\n${open}\nunsafe_allow_anonymous = true`);
+  t.ok(unsafe.ok);
+  t.match(warnings(unsafe), [/0\.0\.0\.0:8081 can be reached/]);
+  t.strictSame(problemsOf('listen = fd:3, unix:/x, localhost:1'), []);
+  t.strictSame(problemsOf('health_listen = 0.0.0.0:9000'), []);
+});
+
+t.test('an admin listener that others can reach needs an admin among the clients', async (t) => {
+  t.match(problemsOf('admin_listen = 0.0.0.0:9'), [/^gcg\.ini:5: server\.admin_listen: /]);
+  t.match(problemsOf('admin_listen = 0.0.0.0:9', CLIENT), [/server\.admin_listen: .*admin = true/]);
+  t.match(problemsOf('admin_listen = 0.0.0.0:9\nunsafe_allow_anonymous = on', CLIENT), [/server\.admin_listen/]);
+  t.strictSame(problemsOf('admin_listen = 0.0.0.0:9', `${CLIENT}admin = true`), []);
+});
+
+t.test('the same address twice, and none at all, are refused', async (t) => {
+  t.match(problemsOf('listen = 127.0.0.1:1, 127.0.0.1:1'), [/is there twice/]);
+  t.match(problemsOf('listen = ,'), [/server\.listen: is empty/]);
+  t.match(problemsOf('health_listen = 127.0.0.1:8080'), [/is a data or admin listener already/]);
+  t.strictSame(problemsOf('listen = 127.0.0.1:0, 127.0.0.1:0'), []);
+});
+
+t.test('hosts, origins, proxies and the public address must be what they say', async (t) => {
+  const config = serverOf(
+    'allowed_hosts = GW.example.com, gw:8080\ncors_origins = https://a.example, http://localhost:3000\ntrusted_proxies = 10.0.0.0/8, ::1\npublic_url = https://gw.example.com/base/',
+  );
+  t.match(config, {
+    allowedHosts: ['gw.example.com', 'gw:8080'],
+    corsOrigins: ['https://a.example', 'http://localhost:3000'],
+    trustedProxies: ['10.0.0.0/8', '::1'],
+    publicUrl: 'https://gw.example.com/base',
+  });
+  for (const text of [
+    'allowed_hosts = https://x',
+    'allowed_hosts = *.x',
+    'cors_origins = *',
+    'cors_origins = https://a.example/',
+    'cors_origins = https://*.example',
+    'trusted_proxies = all',
+    'trusted_proxies = 10.0.0.0/33',
+    'public_url = gw.example.com',
+    'public_url = https://u:p@gw',
+    'anonymous_credentials = nobody',
+  ]) {
+    t.equal(problemsOf(text).length, 1, text);
+  }
+  t.strictSame(serverOf('anonymous_credentials = *').anonymousCredentials, ['*']);
+});
+
+t.test('TLS files belong together, exist and are PEM', async (t) => {
+  const dir = t.testdir({ 'a.crt': '-----BEGIN CERTIFICATE-----\n', 'a.key': '-----BEGIN PRIVATE KEY-----\n', 'a.p12': '\u0000\u0001' });
+  const tls = (text: string) => problems(withCredential(`[server.tls]\n${text.replaceAll('DIR', dir)}`));
+  t.strictSame(tls('cert_file = DIR/a.crt\nkey_file = DIR/a.key\nclient_ca_file = DIR/a.crt'), []);
+  t.match(tls('cert_file = DIR/a.crt'), [/^gcg\.ini:5: server\.tls\.cert_file: needs server\.tls\.key_file/]);
+  t.match(tls('key_file = DIR/a.key'), [/needs server\.tls\.cert_file/]);
+  t.match(tls('client_ca_file = DIR/a.crt'), [/needs server\.tls\.cert_file and key_file/]);
+  t.match(tls('cert_file = DIR/none\nkey_file = DIR/a.p12'), [/none cannot be read \(ENOENT\)/, /holds no PEM block/]);
+  t.match(tls('cert_file = DIR\nkey_file = DIR/a.key'), [/cannot be read \(EISDIR\)/]);
+  const open = `[server]\nlisten = 0.0.0.0:1\n[server.tls]\ncert_file = ${dir}/a.crt\nkey_file = ${dir}/a.key\nclient_ca_file = ${dir}/a.crt`;
+  t.strictSame(good(withCredential(open)).referencedFiles, [`${dir}/a.crt`, `${dir}/a.key`]);
+  t.ok(CREDENTIAL);
+});
