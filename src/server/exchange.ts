@@ -45,16 +45,19 @@ export function openExchange(
   return { record, caller };
 }
 
-const EXCHANGES = new WeakMap<IncomingMessage, Exchange>();
+/** The property under which a request carries its exchange. A WeakMap would say the same and cost the garbage collector dearly. */
+const EXCHANGE = Symbol('exchange');
+
+type AcceptedRequest = IncomingMessage & { [EXCHANGE]?: Exchange };
 
 /** Ties an exchange to its request while the framework routes it. */
 export function bindExchange(exchange: Exchange): void {
-  EXCHANGES.set(exchange.request, exchange);
+  (exchange.request as AcceptedRequest)[EXCHANGE] = exchange;
 }
 
 /** The exchange of a routed request. Every request that reaches the framework has one. */
 export function exchangeOf(request: IncomingMessage): Exchange {
-  const exchange = EXCHANGES.get(request);
+  const exchange = (request as AcceptedRequest)[EXCHANGE];
   if (!exchange) throw new Error('a request reached the router without being accepted');
   return exchange;
 }
