@@ -99,7 +99,7 @@ export function createLogins(deps: { clock: Clock; log: Log }): Logins {
       }
       for (const login of pending.values()) {
         const isSame = login.credential === credential && login.redirectUri === redirectUri && login.binding === binding && login.outcome === null;
-        if (isSame) return login;
+        if (isSame) return shown(login);
       }
       const state = randomBytes(32).toString('base64url');
       const verifier = config.grantType === 'pkce' ? createCodeVerifier() : null;
@@ -110,7 +110,7 @@ export function createLogins(deps: { clock: Clock; log: Log }): Logins {
       if (pending.size >= MOST_LOGINS && !oldest.done) pending.delete(oldest.value);
       const login = { credential, redirectUri, binding, state, verifier, url, expiresMono, expiresAt, outcome: null };
       pending.set(state, login);
-      return login;
+      return shown(login);
     },
 
     async complete(callback) {
@@ -128,6 +128,11 @@ export function createLogins(deps: { clock: Clock; log: Log }): Logins {
 
     lastError: (name) => errors.get(name) ?? null,
   };
+}
+
+/** What whoever begins a login may see: the verifier and the binding stay here. */
+function shown({ url, state, expiresAt }: Pending) {
+  return { url, state, expiresAt };
 }
 
 /** The page's own words, cut and cleaned, because they come through the browser's address bar. */

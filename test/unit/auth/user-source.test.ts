@@ -39,7 +39,12 @@ function rotatingServer(clock: FakeClock, first = 'rt-0') {
   return server;
 }
 
-function sourceOver(store: TokenStore, clock: FakeClock, server: ReturnType<typeof rotatingServer>, seed: SecretSource | null = inlineSecret('rt-0', 'test')) {
+function sourceOver(
+  store: TokenStore,
+  clock: FakeClock,
+  server: ReturnType<typeof rotatingServer>,
+  seed: SecretSource | null = inlineSecret('rt-0', 'test'),
+) {
   const log = createLogRecorder();
   const user = createUserSource({ name: 'crm', store, key: KEY, refresh: server.refresh, seed, advice: 'run `gcg login crm`', clock, log });
   const { obtain, revision, storeError } = user;
@@ -130,7 +135,12 @@ t.test('a lost race: invalid_grant, but somebody stored a newer token: that one 
   await source.token();
   await clock.advance(10_000);
   const version = (await store.get(KEY))?.version ?? null;
-  const theirs = { ...tokenFor(clock, HOUR_MS, 'theirs'), refreshToken: new Secret('rt-theirs'), seed: new Secret('rt-0').fingerprint(), generation: 2 };
+  const theirs = {
+    ...tokenFor(clock, HOUR_MS, 'theirs'),
+    refreshToken: new Secret('rt-theirs'),
+    seed: new Secret('rt-0').fingerprint(),
+    generation: 2,
+  };
   const original = server.refresh;
   server.refresh = async (refreshToken) => {
     await store.put(KEY, theirs, { expectedVersion: version });

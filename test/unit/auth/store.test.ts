@@ -1,0 +1,262 @@
+import { chmodSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { createFileStore } from '../../../src/auth/store/file.ts';
+import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import type { StoredToken, StoreKey, TokenStore } from '../../../src/auth/store/store.ts';
+import { systemClock } from '../../../src/clock.ts';
+import { Secret } from '../../../src/config/secret.ts';
+import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { createLogRecorder } from './fixtures.ts';
+
+const KEY: StoreKey = { name: 'crm', clientId: 'client-1', host: 'https://login.mypurecloud.de' };
+const FULL_KEY = 'a'.repeat(64);
+
+// The clock's timers do not keep a process alive; waiting for a lock must.
+const held = setInterval(() => {}, 1_000_000);
+t.teardown(() => clearInterval(held));
+
+function record(generation: number, refreshToken = `canary-rt-${generation}`): StoredToken {
+  return {
+    accessToken: new Secret(`canary-at-${generation}`),
+    refreshToken: new Secret(refreshToken),
+    expiresAt: 2_000,
+    obtainedAt: 1_000,
+    seed: null,
+    generation,
+  };
+}
+
+function fileStore(path: string, encryptionKey: string | null = FULL_KEY, prefix = 'gcg') {
+  const log = createLogRecorder();
+  const source = encryptionKey === null ? null : inlineSecret(encryptionKey, 'test');
+  return { log, store: createFileStore({ path, prefix, encryptionKey: source, clock: systemClock, log }) };
+}
+
+const revealed = async (store: TokenStore, key = KEY) => (await store.get(key))?.value.refreshToken?.reveal();
+const tokenFile = (path: string) => join(path, readdirSync(path).find((name) => name.endsWith('.token'))!);
+
+const kinds: [string, (path: string) => TokenStore][] = [
+  ['memory', () => createMemoryStore({ clock: systemClock })],
+  ['file', (path) => fileStore(path).store],
+];
+for (const [kind, make] of kinds) {
+  t.test(`${kind} store: what is put is got, by its own key only`, async (t) => {
+    const store = make(join(t.testdir(), 'state'));
+    t.equal(await store.get(KEY), null);
+    await store.put(KEY, record(1), { expectedVersion: null });
+    t.match(await store.get(KEY), { value: { generation: 1, expiresAt: 2_000, obtainedAt: 1_000, seed: null } });
+    t.equal(await revealed(store), 'canary-rt-1');
+    for (const other of [
+      { ...KEY, name: 'erp' },
+      { ...KEY, clientId: 'client-2' },
+      { ...KEY, host: 'https://login.mypurecloud.ie' },
+    ]) {
+      t.equal(await store.get(other), null);
+    }
+    t.strictSame(await store.list(), ['crm']);
+    await store.delete(KEY);
+    await store.delete(KEY);
+    t.equal(await store.get(KEY), null);
+  });
+
+  t.test(`${kind} store: a put that names an old version is refused`, async (t) => {
+    const store = make(join(t.testdir(), 'state'));
+    const first = await store.put(KEY, record(1), { expectedVersion: null });
+    await t.rejects(store.put(KEY, record(2), { expectedVersion: null }), { code: 'conflict' });
+    const second = await store.put(KEY, record(2), { expectedVersion: first });
+    t.not(second, first);
+    await t.rejects(store.put(KEY, record(3), { expectedVersion: first }), { code: 'conflict' });
+    t.equal(await revealed(store), 'canary-rt-2');
+  });
+
+  t.test(`${kind} store: the lock is held by one at a time, and its fence ends with it`, async (t) => {
+    const store = make(join(t.testdir(), 'state'));
+    const first = await store.lock(KEY, 0);
+    await t.rejects(store.lock(KEY, 60), { code: 'locked' });
+    const other = await store.lock({ ...KEY, name: 'erp' }, 0);
+    await other.release();
+    let isReleased = false;
+    const second = store.lock(KEY, 5_000).then((lock) => {
+      t.ok(isReleased);
+      return lock;
+    });
+    isReleased = true;
+    await first.release();
+    const held = await second;
+    await t.rejects(store.put(KEY, record(1), { expectedVersion: null, fence: first.fence }), { code: 'lock_lost' });
+    await store.put(KEY, record(1), { expectedVersion: null, fence: held.fence });
+    await first.release();
+    await t.rejects(store.lock(KEY, 0), { code: 'locked' }, 'a second release of the first changes nothing');
+    await held.release();
+  });
+
+  t.test(`${kind} store: the revision changes with the entry`, async (t) => {
+    const store = make(join(t.testdir(), 'state'));
+    const before = store.revision(KEY);
+    await store.put(KEY, record(1), { expectedVersion: null });
+    t.not(store.revision(KEY), before);
+    t.equal(store.revision(KEY), store.revision(KEY));
+  });
+}
+
+t.test('files are 0600 in a 0700 folder, and hold no secret in the clear', async (t) => {
+  const path = join(t.testdir(), 'deep', 'state');
+  const { store } = fileStore(path, null);
+  await store.put(KEY, record(1), { expectedVersion: null });
+  t.equal(statSync(path).mode & 0o777, 0o700);
+  const names = readdirSync(path);
+  t.equal(names.length, 2, names.join(' '));
+  for (const name of names) {
+    t.equal(statSync(join(path, name)).mode & 0o777, 0o600, name);
+    t.notMatch(readFileSync(join(path, name), 'utf8'), /canary/);
+  }
+});
+
+t.test('a generated key serves the next process; a given one may be a passphrase', async (t) => {
+  for (const key of [null, 'a passphrase of a person', 'x'.repeat(43)]) {
+    const path = join(t.testdir(), 'state');
+    await fileStore(path, key).store.put(KEY, record(1), { expectedVersion: null });
+    t.equal(await revealed(fileStore(path, key).store), 'canary-rt-1');
+  }
+});
+
+t.test('two processes that start together end with one generated key', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const stores = Array.from({ length: 8 }, (_, index) => ({ ...fileStore(path, null), key: { ...KEY, name: `c${index}` } }));
+  await Promise.all(stores.map(({ store, key }, index) => store.put(key, record(index), { expectedVersion: null })));
+  const reader = fileStore(path, null).store;
+  for (const { key } of stores) t.ok(await reader.get(key));
+});
+
+t.test('a file cut at any length is refused and kept aside, and the store goes on', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path);
+  await store.put(KEY, record(1), { expectedVersion: null });
+  const file = tokenFile(path);
+  const whole = readFileSync(file);
+  for (let length = 0; length < whole.length - 1; length += 13) {
+    writeFileSync(file, whole.subarray(0, length));
+    await t.rejects(store.get(KEY), { code: 'damaged', message: new RegExp(`^${file} is cut .*kept as ${file}\\.damaged-`) });
+    t.equal(await store.get(KEY), null);
+  }
+  await store.put(KEY, record(2), { expectedVersion: null });
+  t.equal(await revealed(store), 'canary-rt-2');
+});
+
+t.test('a file with any byte changed never yields a token that was not stored', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path);
+  await store.put(KEY, record(1), { expectedVersion: null });
+  const file = tokenFile(path);
+  const whole = readFileSync(file);
+  let refused = 0;
+  for (let at = 0; at < whole.length; at += 1) {
+    const changed = Buffer.from(whole);
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    writeFileSync(file, changed);
+    const outcome = await store.get(KEY).then(
+      (entry) => entry?.value.refreshToken?.reveal() ?? null,
+      (error: { code: string }) => error.code,
+    );
+    if (outcome === 'damaged' || outcome === 'wrong_key') refused += 1;
+    else t.equal(outcome, 'canary-rt-1', `byte ${at}: padding bits only`);
+  }
+  t.ok(refused > whole.length * 0.95, `${refused} of ${whole.length} refused`);
+});
+
+t.test('a file renamed to serve another credential is refused', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path);
+  const other = { ...KEY, clientId: 'client-2' };
+  await store.put(KEY, record(1), { expectedVersion: null });
+  const mine = tokenFile(path);
+  await store.put(other, record(2), { expectedVersion: null });
+  const theirs = readdirSync(path)
+    .map((name) => join(path, name))
+    .find((name) => name.endsWith('.token') && name !== mine)!;
+  renameSync(mine, theirs);
+  await t.rejects(store.get(other), { code: 'damaged', message: /belongs to another credential/ });
+});
+
+t.test('two prefixes in one folder never open each other', async (t) => {
+  const path = join(t.testdir(), 'state');
+  await fileStore(path, FULL_KEY, 'a').store.put(KEY, record(1), { expectedVersion: null });
+  t.equal(await fileStore(path, FULL_KEY, 'b').store.get(KEY), null);
+  t.strictSame(await fileStore(path, FULL_KEY, 'b').store.list(), []);
+});
+
+t.test('a wrong key is said to be one; nothing is moved, and a new login keeps the old file aside', async (t) => {
+  const path = join(t.testdir(), 'state');
+  await fileStore(path).store.put(KEY, record(1), { expectedVersion: null });
+  const { store: wrong } = fileStore(path, 'b'.repeat(64));
+  await t.rejects(wrong.get(KEY), { code: 'wrong_key', message: /encryption_key/ });
+  t.equal(await revealed(fileStore(path).store), 'canary-rt-1');
+  await wrong.put(KEY, record(2), { expectedVersion: null });
+  t.equal(await revealed(wrong), 'canary-rt-2');
+  t.ok(readdirSync(path).some((name) => name.includes('.damaged-')));
+});
+
+t.test('a name that is no file name stays inside the folder', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path);
+  const key = { ...KEY, name: '../../etc/passwd' };
+  await store.put(key, record(1), { expectedVersion: null });
+  t.equal(await revealed(store, key), 'canary-rt-1');
+  t.equal(readdirSync(path).length, 1);
+});
+
+t.test('the lock of a process that died is taken over, also when its number is used again', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path);
+  const lock = await store.lock(KEY, 0);
+  const file = join(path, readdirSync(path).find((name) => name.endsWith('.lock'))!);
+  const owner = JSON.parse(readFileSync(file, 'utf8'));
+  for (const stale of [
+    { ...owner, pid: 2 ** 22 + 1 },
+    { ...owner, startTime: '1' },
+  ]) {
+    writeFileSync(file, JSON.stringify(stale));
+    await (await store.lock(KEY, 5_000)).release();
+  }
+  await lock.release();
+});
+
+t.test('a lock of another machine, or one cut by a crash, is taken over only after it was silent', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path);
+  const lock = await store.lock(KEY, 0);
+  const file = join(path, readdirSync(path).find((name) => name.endsWith('.lock'))!);
+  const owner = JSON.parse(readFileSync(file, 'utf8'));
+  for (const content of [JSON.stringify({ ...owner, space: 'elsewhere' }), '{"fen', '']) {
+    writeFileSync(file, content);
+    await t.rejects(store.lock(KEY, 60), { code: 'locked' });
+    const longAgo = Date.now() / 1_000 - 60;
+    utimesSync(file, longAgo, longAgo);
+    await (await store.lock(KEY, 5_000)).release();
+  }
+  await lock.release();
+});
+
+t.test('a folder that cannot be made is said by path and reason', async (t) => {
+  const path = join(t.testdir({ file: '' }), 'file', 'state');
+  await t.rejects(fileStore(path).store.get(KEY), { code: 'unwritable', message: new RegExp(`${path}.*ENOTDIR`) });
+});
+
+t.test('a key file or folder open to others is warned of', async (t) => {
+  const path = join(t.testdir(), 'state');
+  await fileStore(path, null).store.put(KEY, record(1), { expectedVersion: null });
+  chmodSync(path, 0o755);
+  chmodSync(join(path, 'gcg.key'), 0o644);
+  const { store, log } = fileStore(path, null);
+  await store.get(KEY);
+  t.equal(log.records.filter(({ level }) => level === 'warn').length, 2);
+});
+
+t.test('temporary files of a crashed write are cleared away once they are old', async (t) => {
+  const path = t.testdir({ 'gcg-crm-1.token.1-a.tmp': 'x', 'gcg-crm-1.token.2-b.tmp': 'x', 'foreign.tmp': 'x' });
+  const longAgo = Date.now() / 1_000 - 3_600;
+  utimesSync(join(path, 'gcg-crm-1.token.1-a.tmp'), longAgo, longAgo);
+  await fileStore(path).store.get(KEY);
+  t.strictSame(readdirSync(path).sort(), ['foreign.tmp', 'gcg-crm-1.token.2-b.tmp']);
+});
