@@ -1,0 +1,296 @@
+// `gcg doctor`: walks the way to Genesys Cloud step by step and says at which one it ends and what to change. Repairs nothing, prints no secret.
+
+import { lookup } from 'node:dns/promises';
+import { isIP, type Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { Agent, type Dispatcher } from 'undici';
+import type { Token } from '../auth/token.ts';
+import type { Clock } from '../clock.ts';
+import type { CredentialConfig, GatewayConfig, UrlBase } from '../config/gateway-config.ts';
+import { GatewayError, isGatewayError } from '../errors.ts';
+import { redactText } from '../logging/redact-text.ts';
+import type { Egress } from '../upstream/egress/egress.ts';
+import { targetOf } from '../upstream/egress/target.ts';
+import { toGatewayError } from '../upstream/upstream-errors.ts';
+import type { CommandLine } from './args.ts';
+import { EXIT, type Io } from './io.ts';
+
+/** What the examination works with; the caller closes `egress`. */
+export interface DoctorDeps {
+  readonly config: GatewayConfig;
+  readonly egress: Egress;
+  /** One attempt to obtain a token. Throws GatewayError with a code of the token group. */
+  readonly obtainToken: (credential: CredentialConfig) => Promise<Token>;
+  readonly clock: Clock;
+  readonly version: string;
+  /** Addresses of a name; the system's resolver by default. */
+  readonly resolve?: (name: string) => Promise<readonly string[]>;
+}
+
+/** One step's outcome. `detail` is what was found, with what to change where it failed. */
+export interface DoctorStep {
+  readonly step: string;
+  readonly status: 'ok' | 'failed' | 'skipped';
+  readonly detail: string;
+  /** The gateway's error code, where the step failed with one. */
+  readonly code?: string;
+}
+
+/** Beyond this, logins and signed assertions begin to fail. */
+const LARGEST_SKEW_MS = 60_000;
+const DAY_MS = 86_400_000;
+const CERTIFICATE_WARNING_DAYS = 21;
+const ANSWER_LIMIT_MS = 15_000;
+
+/**
+ * Examines the default region and every credential, each host once. Exit code 0 when nothing failed, 77 when a credential is refused,
+ * 69 when the upstream or the proxy is the trouble, 1 for the clock alone. The report goes to stdout and is fit for a ticket.
+ */
+export async function doctor(args: Pick<CommandLine, 'flags'>, io: Pick<Io, 'stdout'>, deps: DoctorDeps): Promise<number> {
+  const agent = new Agent({ connect: deps.egress.connect, allowH2: false });
+  const steps: DoctorStep[] = [];
+  try {
+    await examine(steps, agent, deps);
+  } finally {
+    await agent.destroy();
+  }
+  const exitCode = exitCodeOf(steps);
+  const { version, clock } = deps;
+  const head = { version, node: process.version, platform: `${process.platform} ${process.arch}`, time: new Date(clock.now()).toISOString() };
+  if (args.flags.has('json')) io.stdout.write(`${JSON.stringify({ ok: exitCode === EXIT.ok, exitCode, ...head, steps }, null, 2)}\n`);
+  else io.stdout.write(asText(head, steps));
+  return exitCode;
+}
+
+async function examine(steps: DoctorStep[], agent: Dispatcher, deps: DoctorDeps): Promise<void> {
+  const { config, clock, egress } = deps;
+  const hosts = [config.general.hosts, ...config.credentials.map((credential) => credential.hosts)];
+  const reachable = new Map<string, boolean>();
+  for (const base of hosts.flatMap(({ api, login }) => [api, login])) {
+    if (!reachable.has(base.origin))
+      reachable.set(
+        base.origin,
+        await examineHost(base, { steps, egress, resolve: deps.resolve ?? resolveName, clock, limitMs: config.timeouts.connectMs }),
+      );
+  }
+  const examined = new Set<string>();
+  for (const { api, domain } of hosts) {
+    if (examined.has(api.origin)) continue;
+    examined.add(api.origin);
+    await examineAnswer(api, domain, { steps, agent, clock, isReachable: reachable.get(api.origin) === true });
+  }
+  if (config.credentials.length === 0) steps.push({ step: 'credential', status: 'skipped', detail: 'none is configured' });
+  for (const credential of config.credentials) await examineCredential(credential, { steps, agent, deps, reachable });
+}
+
+interface HostExamination {
+  steps: DoctorStep[];
+  egress: Egress;
+  resolve: (name: string) => Promise<readonly string[]>;
+  clock: Clock;
+  limitMs: number;
+}
+
+/** Route, DNS, connection and TLS of one host; whether all of it works. */
+async function examineHost(base: UrlBase, { steps, egress, resolve, clock, limitMs }: HostExamination): Promise<boolean> {
+  const url = new URL(base.origin);
+  const target = targetOf(url);
+  let routes: readonly string[] = [];
+  const found = await take(steps, `route to ${url.host}`, async () => {
+    const { via, reason } = egress.describe(url);
+    routes = await withLimit(egress.routes(url), { clock, limitMs, what: via });
+    return `${routes.join(', then ')} (${reason}${via.startsWith('PAC') ? `, ${via}` : ''})`;
+  });
+  if (!found) return false;
+  const names = new Set(routes.map((route) => (route === 'direct' ? target.host : new URL(route).hostname.replace(/^\[(.*)\]$/, '$1'))));
+  for (const name of names) {
+    if (isIP(name) !== 0) steps.push({ step: `dns ${name}`, status: 'skipped', detail: 'an address needs none' });
+    // Not the end yet: a later route may do, and the connection tells.
+    else await take(steps, `dns ${name}`, async () => `resolves to ${(await withLimit(resolve(name), { clock, limitMs, what: 'DNS' })).join(', ')}`);
+  }
+  const isConnected = await take(steps, `connection to ${url.host}`, async () => {
+    (await egress.dial({ ...target, secure: false })).destroy();
+    return routes[0] === 'direct' ? 'accepted' : 'the tunnel stands';
+  });
+  if (!target.secure) {
+    steps.push({ step: `tls ${url.host}`, status: 'skipped', detail: 'plain http is configured' });
+    return isConnected;
+  }
+  if (!isConnected) {
+    steps.push({ step: `tls ${url.host}`, status: 'skipped', detail: 'there is no connection' });
+    return false;
+  }
+  return take(steps, `tls ${url.host}`, async () => {
+    const socket = await egress.dial(target);
+    try {
+      return describeCertificate(socket, clock);
+    } finally {
+      socket.destroy();
+    }
+  });
+}
+
+function describeCertificate(socket: Socket, clock: Clock): string {
+  const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+  if (!certificate) return 'verified';
+  const issuer = certificate.issuer.split('\n').reverse().join(', ');
+  const days = Math.floor((Date.parse(certificate.validTo) - clock.now()) / DAY_MS);
+  const warning = days < CERTIFICATE_WARNING_DAYS ? ': soon; whoever runs that host must renew it' : '';
+  return `verified; issuer ${issuer}; valid for ${days} more days${warning}`;
+}
+
+/** What answers there: the clock by its Date, and whether it is Genesys Cloud, by a call without a token that changes nothing. */
+async function examineAnswer(
+  api: UrlBase,
+  domain: string,
+  { steps, agent, clock, isReachable }: { steps: DoctorStep[]; agent: Dispatcher; clock: Clock; isReachable: boolean },
+): Promise<void> {
+  const host = new URL(api.origin).host;
+  if (!isReachable) {
+    for (const step of [`region ${domain}`, `clock against ${host}`]) steps.push({ step, status: 'skipped', detail: `${host} is not reachable` });
+    return;
+  }
+  let date: string | undefined;
+  const sentAt = clock.now();
+  await take(steps, `region ${domain}`, async () => {
+    const answer = await call(agent, api);
+    date = answer.date;
+    if (answer.correlationId === undefined) {
+      throw new GatewayError(
+        'gateway.upstream.invalid',
+        `${host} answers (${answer.status}, ${answer.contentType}) but not as Genesys Cloud: check general.host, and whether a login page or a proxy answers in its place`,
+      );
+    }
+    return `${host} answers as Genesys Cloud, correlation id ${answer.correlationId}`;
+  });
+  const receivedAt = clock.now();
+  if (date === undefined || Number.isNaN(Date.parse(date))) {
+    steps.push({ step: `clock against ${host}`, status: 'skipped', detail: 'the answer has no date' });
+    return;
+  }
+  // The header has whole seconds: on average half a second has passed since.
+  const skewMs = (sentAt + receivedAt) / 2 - (Date.parse(date) + 500);
+  const seconds = Math.round(Math.abs(skewMs) / 1000);
+  const isWrong = Math.abs(skewMs) > LARGEST_SKEW_MS;
+  const figure = `this machine's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} ${host}`;
+  steps.push({
+    step: `clock against ${host}`,
+    status: isWrong ? 'failed' : 'ok',
+    detail: isWrong ? `${figure}: set it, by NTP for instance` : figure,
+  });
+}
+
+async function examineCredential(
+  credential: CredentialConfig,
+  { steps, agent, deps, reachable }: { steps: DoctorStep[]; agent: Dispatcher; deps: DoctorDeps; reachable: ReadonlyMap<string, boolean> },
+): Promise<void> {
+  const { name, grantType, hosts } = credential;
+  const tokenStep = `credential ${name}`;
+  const callStep = `call with ${name}`;
+  if (grantType !== 'access_token' && reachable.get(hosts.login.origin) !== true) {
+    steps.push({ step: tokenStep, status: 'skipped', detail: `${new URL(hosts.login.origin).host} is not reachable` });
+    steps.push({ step: callStep, status: 'skipped', detail: 'there is no token' });
+    return;
+  }
+  let token: Token | undefined;
+  await take(steps, tokenStep, async () => {
+    token = await deps.obtainToken(credential);
+    const life = Number.isFinite(token.expiresAt) ? `${Math.round((token.expiresAt - deps.clock.now()) / 1000)} s left` : 'of unknown life';
+    return `${grantType}: a token, ${life}, fingerprint ${token.fingerprint}`;
+  });
+  const held = token;
+  if (!held || reachable.get(hosts.api.origin) !== true) {
+    steps.push({ step: callStep, status: 'skipped', detail: held ? `${new URL(hosts.api.origin).host} is not reachable` : 'there is no token' });
+    return;
+  }
+  await take(steps, callStep, async () => {
+    const { status, correlationId } = await call(agent, hosts.api, held);
+    const found = `GET /api/v2/tokens/me answered ${status}${correlationId ? `, correlation id ${correlationId}` : ''}`;
+    if (status === 401 || status === 403) {
+      throw new GatewayError(
+        'gateway.credential.rejected',
+        `${found}: the token is not accepted there; does credential ${name} belong to this region?`,
+      );
+    }
+    if (status !== 200) throw new GatewayError('gateway.upstream.unavailable', `${found}: see the status page of Genesys Cloud, and try again`);
+    return found;
+  });
+}
+
+interface Answer {
+  status: number;
+  date: string | undefined;
+  contentType: string;
+  correlationId: string | undefined;
+}
+
+async function call(agent: Dispatcher, { origin, pathPrefix }: UrlBase, token?: Token): Promise<Answer> {
+  try {
+    const { statusCode, headers, body } = await agent.request({
+      origin,
+      path: `${pathPrefix}/api/v2/tokens/me`,
+      method: 'GET',
+      headers: { accept: 'application/json', ...(token && { authorization: token.authorization }) },
+      signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
+    });
+    await body.dump();
+    const header = (name: string) => [headers[name]].flat()[0]?.slice(0, 100);
+    return {
+      status: statusCode,
+      date: header('date'),
+      contentType: header('content-type') ?? 'no content type',
+      correlationId: header('inin-correlation-id') || undefined,
+    };
+  } catch (error) {
+    if ((error as Error).name === 'TimeoutError')
+      throw new GatewayError('gateway.upstream.timeout', `${origin} did not answer within ${ANSWER_LIMIT_MS / 1000} s`);
+    throw toGatewayError(error, new URL(origin).host);
+  }
+}
+
+/** Runs one step and records how it ended; whether it was well. */
+async function take(steps: DoctorStep[], step: string, examination: () => Promise<string>): Promise<boolean> {
+  try {
+    steps.push({ step, status: 'ok', detail: redactText(await examination()) });
+    return true;
+  } catch (error) {
+    const { code, message } = isGatewayError(error) ? error : plainFailure(error);
+    steps.push({ step, status: 'failed', detail: redactText(message), code });
+    return false;
+  }
+}
+
+function plainFailure(error: unknown): { code: string; message: string } {
+  const { code, syscall, hostname } = error as NodeJS.ErrnoException & { hostname?: string };
+  if (syscall?.startsWith('getaddrinfo')) {
+    return { code: 'gateway.upstream.unreachable', message: `the name ${hostname} cannot be resolved (${code}): check it, and this machine's DNS` };
+  }
+  return { code: 'gateway.internal', message: `the examination itself failed (${code ?? (error as Error).name}): please report it` };
+}
+
+async function resolveName(name: string): Promise<readonly string[]> {
+  return (await lookup(name, { all: true })).map(({ address }) => address);
+}
+
+/** PAC files and DNS have no deadline of their own. */
+function withLimit<T>(work: Promise<T>, { clock, limitMs, what }: { clock: Clock; limitMs: number; what: string }): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(limitMs, () => reject(new GatewayError('gateway.upstream.timeout', `no answer within ${limitMs} ms from ${what}`)));
+    work.then(resolve, reject).finally(() => timer.cancel());
+  });
+}
+
+function exitCodeOf(steps: readonly DoctorStep[]): number {
+  const failed = steps.filter(({ status }) => status === 'failed');
+  if (failed.length === 0) return EXIT.ok;
+  if (failed.some(({ code }) => code === 'gateway.credential.rejected' || code === 'gateway.login.required')) return EXIT.refused;
+  return failed.some(({ code }) => code !== undefined && code !== 'gateway.internal') ? EXIT.unavailable : EXIT.failure;
+}
+
+function asText(head: Readonly<Record<string, string>>, steps: readonly DoctorStep[]): string {
+  const width = Math.max(...steps.map(({ step }) => step.length));
+  const lines = steps.map(({ step, status, detail, code }) => `${status.padEnd(8)}${step.padEnd(width + 2)}${detail}${code ? ` [${code}]` : ''}`);
+  const failed = steps.filter(({ status }) => status === 'failed').length;
+  const sum = failed === 0 ? 'All steps that were taken are well.' : `${failed} of ${steps.length} steps failed; begin with the first.`;
+  return `gcg doctor ${head.version}, node ${head.node}, ${head.platform}, ${head.time}\n\n${lines.join('\n')}\n\n${sum}\n`;
+}
