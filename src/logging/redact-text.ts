@@ -11,7 +11,7 @@ const SUSPECT = /[=:%@<]|bearer|basic|negotiate|ntlm|gcg[a-z]?_|eyj|channels|str
 const SCHEME = /\b(bearer|basic|negotiate|ntlm)((?:\s|%20|\+){1,8})(?!(?:auth\w*|credentials?|tokens?|scheme|challenge|realm)\b)[\w.~+/=%-]{4,}/gi;
 const LOCAL_TOKEN = /\bgcg[a-z]?_[\w.~+/=-]+/gi;
 const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){0,4}/g;
-const CHANNEL_PATH = /(channels(?:\/|\\\/|%2f)+)([^/\\\s?#"'<>&%,;]+)/gi;
+const CHANNEL_PATH = /(channels(?:\/|\\\/|%2f)(?:\/|\\\/|%2f|\.\/)*)([^/\\\s?#"'<>&%,;]+)/gi;
 const CHANNEL_ID = /\bstreaming-\d+-[\w-]+/gi;
 const USERINFO = /(:(?:\/|\\\/){2})[^\s/\\?#"'<>]*@/g;
 /** A password with a raw slash, as people paste them: what stands behind the colon is no port. */

@@ -1,7 +1,7 @@
 // Log destinations when things go wrong: full disks, closed and stalled pipes, rotated files. Traffic must never notice.
 
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createDestination, type Sink } from '../../../src/logging/destination.ts';
