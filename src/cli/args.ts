@@ -45,6 +45,10 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
   const given = tokens.filter((token) => token.kind === 'option');
   const wantsHelp = given.some(({ name }) => name === 'help' || name === 'h');
 
+  // Flags before commands: what follows an unknown flag may be its value, and would only look like a wrong command.
+  const wrong = wantsHelp ? undefined : given.map(refuseFlag).find((message) => message !== undefined);
+  if (wrong !== undefined) return usage(wrong);
+
   const first = words[0] ?? 'serve';
   if (first === 'help') return helpOn(words[1], available);
   if (!isCommandName(first)) return usage(`there is no command "${onOneLine(first)}"${didYouMean(first, available)}`);
@@ -53,22 +57,14 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
   if (wantsHelp) return { kind: 'help', text: words.length === 0 ? mainHelp(available) : commandHelp(command) };
   if (given.some(({ name }) => name === 'version')) return { kind: 'version' };
 
-  const known = new Map([...COMMON_FLAGS, ...command.flags].map((flag) => [flag.name, flag]));
+  const known = new Set([...COMMON_FLAGS, ...command.flags].map(({ name }) => name));
   const flags = new Map<string, string | true>();
   const entries: RawEntry[] = [];
   let configPath: string | undefined;
-  for (const { name, rawName, value, inlineValue } of given) {
-    const flag = known.get(name);
-    const spelt = onOneLine(rawName.split('=')[0] ?? rawName);
-    if (flag === undefined) return usage(`${first} has no option ${spelt}${suggestFlag(name, known.keys())}`);
-    if (flag.value === undefined) {
-      if (value !== undefined) return usage(`${spelt} is a switch and takes no value`);
-      flags.set(name, true);
-      continue;
-    }
-    if (value === undefined || (value.startsWith('-') && value.length > 1 && !inlineValue))
-      return usage(`${spelt} needs ${flag.value}; write ${spelt}=${flag.value}`);
-    if (name === 'config') configPath = value;
+  for (const { name, value } of given) {
+    if (!known.has(name)) return usage(`${first} has no option --${name}${suggestFlag(name, known)}`);
+    if (value === undefined) flags.set(name, true);
+    else if (name === 'config') configPath = value;
     else if (name === 'set') {
       const setting = parseSetFlag(value);
       if (!setting.ok) return usage(setting.message);
@@ -81,6 +77,17 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
     return usage(`${first} takes ${command.arguments === '' ? 'no argument' : `only ${command.arguments}`}`);
   if (positionals.length < command.minArguments) return usage(`${first} needs ${command.arguments}`);
   return { kind: 'run', command: first, flags, positionals, overrides: { configPath, entries } };
+}
+
+/** What is wrong with a flag, whichever command it is for. */
+function refuseFlag(token: { name: string; rawName: string; value?: string | undefined; inlineValue?: boolean | undefined }): string | undefined {
+  const { name, rawName, value, inlineValue } = token;
+  const flag = ALL_FLAGS.get(name);
+  const spelt = onOneLine(rawName.split('=')[0] ?? rawName);
+  if (flag === undefined) return `there is no option ${spelt}${suggestFlag(name, ALL_FLAGS.keys())}`;
+  if (flag.value === undefined) return value === undefined ? undefined : `${spelt} is a switch and takes no value`;
+  const isMissing = value === undefined || (value.startsWith('-') && value.length > 1 && !inlineValue);
+  return isMissing ? `${spelt} needs ${flag.value}; write ${spelt}=${flag.value}` : undefined;
 }
 
 function helpOn(topic: string | undefined, available: ReadonlySet<CommandName>): ParsedCommandLine {

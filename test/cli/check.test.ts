@@ -1,0 +1,74 @@
+// gcg check: all problems on stderr with exit 78, or a summary on stdout with exit 0.
+
+import { chmodSync } from 'node:fs';
+import t from 'tap';
+import { parseCommandLine } from '../../src/cli/args.ts';
+import { check, type OnlineCheck } from '../../src/cli/check.ts';
+
+async function run(dir: string, argv: readonly string[], env: Record<string, string> = {}, online?: OnlineCheck) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const parsed = parseCommandLine(['check', ...argv]);
+  if (parsed.kind !== 'run') throw new Error(parsed.kind);
+  const write = (to: string[]) => ({ write: (text: string) => to.push(text) });
+  const io = { stdout: write(out), stderr: write(err), env, cwd: dir, isTTY: false, home: undefined, platform: process.platform };
+  const code = await check(parsed, io, online);
+  return { code, out: out.join(''), err: err.join('') };
+}
+
+const GOOD =
+  '[general]\nhost = eu-central-1\n[credential]\nclient_id = i\nclient_secret = hidden\n[credential.crm]\nclient_id = i\nclient_secret = s\nhost = eu-west-1\n';
+
+t.test('a good configuration is summed up on stdout', async (t) => {
+  const dir = t.testdir({ 'gcg.ini': GOOD });
+  chmodSync(`${dir}/gcg.ini`, 0o600);
+  const { code, out, err } = await run(dir, []);
+  t.equal(code, 0);
+  t.match(
+    out,
+    /^OK: .*gcg\.ini\n.*mypurecloud\.de.*default \(client_credentials, default\), crm \(client_credentials, mypurecloud\.ie\).*127\.0\.0\.1:8080/s,
+  );
+  t.equal(err, '');
+  t.notMatch(out, 'hidden');
+});
+
+t.test('all problems are on stderr, one a line, and stdout stays empty', async (t) => {
+  const dir = t.testdir({ 'gcg.ini': '[server]\nlisten = x\nlisn = y\n[credential]\nclient_id = i\n' });
+  const { code, out, err } = await run(dir, []);
+  t.equal(code, 78);
+  t.equal(out, '');
+  t.match(err.split('\n'), [
+    /^gcg\.ini:2: server\.listen: /,
+    /^gcg\.ini:3: there is no key/,
+    /^gcg\.ini:5: credential\.client_secret: is missing/,
+    /^$/,
+  ]);
+});
+
+t.test('warnings do not make it fail', async (t) => {
+  const dir = t.testdir({ 'gcg.ini': GOOD });
+  chmodSync(`${dir}/gcg.ini`, 0o644);
+  const { code, err } = await run(dir, [], { GCG_NONSENSE: 'x' });
+  t.equal(code, 0);
+  t.match(err, /^warning: env GCG_NONSENSE: .*\nwarning: gcg\.ini:5: holds a secret/);
+});
+
+t.test('no credential at all is an error that says how to begin', async (t) => {
+  const { code, err } = await run(t.testdir({}), []);
+  t.equal(code, 78);
+  t.match(err, /no credential is configured.*gcg demo/);
+});
+
+t.test('--online hands the configuration on and answers with its exit code', async (t) => {
+  const dir = t.testdir({ 'gcg.ini': GOOD });
+  const asked: string[] = [];
+  const online: OnlineCheck = async (config) => {
+    asked.push(...config.credentials.map(({ name }) => name));
+    return 77;
+  };
+  t.equal((await run(dir, ['--online'], {}, online)).code, 77);
+  t.strictSame(asked, ['default', 'crm']);
+  t.equal((await run(dir, [], {}, online)).code, 0, 'without the flag it is not asked');
+  t.equal(asked.length, 2);
+  t.match(await run(dir, ['--online']), { code: 2, err: /not in this version yet/ });
+});
