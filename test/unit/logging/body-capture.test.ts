@@ -69,10 +69,7 @@ t.test('binary bodies are named by type and size and not kept', async (t) => {
 
 t.test('a longer body is cut and says so', async (t) => {
   const json = JSON.stringify({ first: 'kept', list: Array.from({ length: 100 }, (_, n) => n) });
-  t.equal(
-    show(json, 'application/json', { maxBytes: 32 }),
-    '{"first":"kept","list":[0,1,2,3 [cut at 32 bytes of 315]',
-  );
+  t.equal(show(json, 'application/json', { maxBytes: 32 }), '{"first":"kept","list":[0,1,2,3 [cut at 32 bytes of 315]');
   t.equal(show('ä'.repeat(10), 'text/plain', { maxBytes: 5 }), ' [cut at 5 bytes of 20]', 'no half words: they could be half secrets');
   t.equal(show('some words and Bearer abcdefghijklmnop', 'text/plain', { maxBytes: 26 }), 'some words and Bearer  [cut at 26 bytes of 38]');
   t.match(show(gzipSync(json), 'application/json', { maxBytes: 32, contentEncoding: 'gzip' }), /\[cut at \d+ bytes of \d+ bytes gzip\]$/);

@@ -1,0 +1,184 @@
+// Metrics as a scrape sees them: parsed from the text format, bounded whatever the callers send.
+
+import { randomUUID } from 'node:crypto';
+import t from 'tap';
+import { createExchangeRecord, type ExchangeRecord } from '../../../src/logging/exchange-record.ts';
+import { createMetrics } from '../../../src/logging/metrics.ts';
+import { createRouteTemplates } from '../../../src/logging/route-template.ts';
+
+const NOW = 1_800_000_000_000;
+
+function start() {
+  const metrics = createMetrics({ version: '1.2.3', now: () => NOW });
+  metrics.setNames({ clients: ['crm'], credentials: ['default', 'eu'] });
+  const end = (fields: Partial<ExchangeRecord>) => {
+    metrics.started();
+    metrics.ended(
+      Object.assign(createExchangeRecord(0), {
+        client: 'crm',
+        credential: 'default',
+        method: 'GET',
+        route: '/api/v2/users',
+        status: 200,
+        durationMs: 40,
+        source: 'upstream' as const,
+        ...fields,
+      }),
+    );
+  };
+  return { metrics, end, scrape: async () => parse(await metrics.render()) };
+}
+
+/** `name{labels}` to value. */
+function parse(text: string): Map<string, number> {
+  const series = new Map<string, number>();
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('#')) continue;
+    const [, key, value] = /^([a-zA-Z_:][\w:]*(?:\{.*\})?) (\S+)$/.exec(line) ?? [];
+    if (key === undefined) throw new Error(`not in the text format: ${line}`);
+    if (series.has(key)) throw new Error(`twice: ${key}`);
+    series.set(key, Number(value));
+  }
+  return series;
+}
+
+const of = (series: Map<string, number>, name: string) =>
+  [...series].filter(([key]) => key.replace(/\{.*/, '').replace(/_(?:bucket|sum|count)$/, '') === name);
+
+t.test('exchanges are counted and timed by client, credential, method, route, status class and source', async (t) => {
+  const { end, scrape } = start();
+  end({});
+  end({ durationMs: 60 });
+  end({ status: 503, source: 'gateway', errorCode: 'gateway.upstream.unavailable' });
+  end({ client: null, credential: null, status: 404, source: 'gateway', route: '' });
+  end({ status: 0, aborted: true });
+  const series = await scrape();
+  t.equal(series.get('gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}'), 2);
+  t.equal(series.get('gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="5xx",source="gateway"}'), 1);
+  t.equal(series.get('gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}'), 1);
+  t.equal(series.get('gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="none",source="upstream"}'), 1);
+  t.equal(
+    series.get('gcg_requests_seconds_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}'),
+    0.1,
+  );
+  t.equal(series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="0.025"}'), 0);
+  t.equal(series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="0.05"}'), 1);
+  t.equal(series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="+Inf"}'), 2);
+  t.equal(series.get('gcg_request_duration_seconds_count{credential="default",status="2xx",source="upstream"}'), 2);
+  t.equal(series.get('gcg_errors_total{code="gateway.upstream.unavailable"}'), 1);
+  t.equal(series.get('gcg_requests_aborted_total{credential="default"}'), 1);
+  t.equal(series.get(`gcg_build_info{version="1.2.3",node="${process.versions.node}"}`), 1);
+});
+
+t.test('429s are counted as seen and as absorbed, further attempts by reason', async (t) => {
+  const { end, scrape } = start();
+  end({ retryReasons: ['429', '429'] });
+  end({ retryReasons: ['429'], status: 429 });
+  end({ status: 429, source: 'gateway' });
+  end({ retryReasons: ['ECONNRESET', 'something new'] });
+  const series = await scrape();
+  t.equal(series.get('gcg_upstream_429_total{credential="default"}'), 4);
+  t.equal(series.get('gcg_upstream_429_absorbed_total{credential="default"}'), 2);
+  t.equal(series.get('gcg_retries_total{credential="default",reason="429"}'), 3);
+  t.equal(series.get('gcg_retries_total{credential="default",reason="ECONNRESET"}'), 1);
+  t.equal(series.get('gcg_retries_total{credential="default",reason="other"}'), 1);
+});
+
+t.test('in flight goes up and down', async (t) => {
+  const { metrics, end, scrape } = start();
+  metrics.started();
+  metrics.started();
+  end({});
+  t.equal((await scrape()).get('gcg_requests_in_flight'), 2);
+});
+
+t.test('queue waits are a histogram of those who waited', async (t) => {
+  const { end, scrape } = start();
+  end({});
+  end({ queueMs: 300 });
+  t.equal((await scrape()).get('gcg_queue_wait_seconds_count{credential="default"}'), 1);
+});
+
+t.test('tokens, renewals, queues, connections, reloads and dropped records are there', async (t) => {
+  const { metrics, scrape } = start();
+  metrics.tokenRequest('default', 'client_credentials', 'ok');
+  metrics.tokenRequest('default', 'client_credentials', 'ok');
+  metrics.tokenRequest('surprise', 'pkce', 'rejected');
+  metrics.configReload(true);
+  metrics.configReload(false);
+  metrics.setSources({
+    credentials: () => [
+      { name: 'default', token: 'fresh', renewal: 'backoff', expiresAt: NOW + 90_000 },
+      { name: 'eu', token: 'none', renewal: 'login_required', expiresAt: null },
+    ],
+    queueLengths: () => [['default', 3]],
+    connections: () => ({ active: 2, idle: 5 }),
+    logRecordsDropped: () => 7,
+  });
+  const series = await scrape();
+  const expected = {
+    'gcg_token_requests_total{credential="default",grant="client_credentials",result="ok"}': 2,
+    'gcg_token_requests_total{credential="other",grant="pkce",result="rejected"}': 1,
+    'gcg_config_reloads_total{result="applied"}': 1,
+    'gcg_config_reloads_total{result="refused"}': 1,
+    gcg_config_last_reload_applied: 0,
+    'gcg_token_seconds_left{credential="default"}': 90,
+    'gcg_token_seconds_left{credential="eu"}': undefined,
+    'gcg_token_state{credential="default",state="fresh"}': 1,
+    'gcg_token_state{credential="default",state="due"}': 0,
+    'gcg_renewal_state{credential="eu",state="login_required"}': 1,
+    'gcg_queue_length{credential="default"}': 3,
+    'gcg_upstream_connections{state="idle"}': 5,
+    gcg_log_records_dropped_total: 7,
+  };
+  for (const [key, value] of Object.entries(expected)) t.equal(series.get(key), value, key);
+  t.ok((series.get('process_resident_memory_bytes') ?? 0) > 1_000_000, 'the process too');
+});
+
+t.test('10,000 different ids in paths make fewer than 200 series a metric', async (t) => {
+  const { end, scrape } = start();
+  const routes = createRouteTemplates();
+  for (let n = 0; n < 10_000; n++) {
+    const id = n % 2 ? randomUUID() : `u${n}`;
+    const target = [
+      `/api/v2/users/${id}`,
+      `/api/v2/${id}/users`,
+      `/api/v2/routing/queues/${id}/members/${id}`,
+      `/${id}`,
+      `/api/v2/users/${id}?x=${id}`,
+    ][n % 5] as string;
+    end({ route: routes.of(target), status: n % 7 ? 200 : 404, durationMs: n });
+  }
+  const series = await scrape();
+  const names = new Set([...series.keys()].map((key) => key.replace(/\{.*/, '').replace(/_(?:bucket|sum|count)$/, '')));
+  for (const name of names) t.ok(of(series, name).length < 200, `${name}: ${of(series, name).length}`);
+  t.equal(
+    of(series, 'gcg_requests_total').reduce((sum, [, value]) => sum + value, 0),
+    10_000,
+    'none is lost',
+  );
+});
+
+t.test('what a caller makes up becomes no label', async (t) => {
+  const { end, scrape } = start();
+  for (let n = 0; n < 3000; n++)
+    end({ client: `c${n}`, credential: `k${n}`, method: `M${n}`, status: 1000 + n, retryReasons: [`r${n}`], errorCode: `e${n}` });
+  const series = await scrape();
+  t.strictSame(of(series, 'gcg_requests_total'), [
+    ['gcg_requests_total{client="other",credential="other",method="other",route="/api/v2/users",status="none",source="upstream"}', 3000],
+  ]);
+  t.equal(of(series, 'gcg_retries_total').length, 1);
+  t.equal(of(series, 'gcg_errors_total').length, 0);
+});
+
+t.test('the number of request series is capped, and what is beyond the cap is still counted', async (t) => {
+  const { end, scrape } = start();
+  for (let n = 0; n < 3000; n++) end({ route: `/r${n}` });
+  const series = of(await scrape(), 'gcg_requests_total');
+  t.equal(series.length, 1001);
+  t.equal(series.at(-1)?.[1], 2000);
+  t.equal(
+    series.reduce((sum, [, value]) => sum + value, 0),
+    3000,
+  );
+});
