@@ -1,20 +1,31 @@
 // Everything that is made from one configuration and replaced with it as a whole: the way out, the credentials, the layers of a call.
 
 import { randomUUID } from 'node:crypto';
+import { createAccess } from './auth/clients/access.ts';
+import { createClients } from './auth/clients/clients.ts';
 import { type Credentials, createCredentials } from './auth/credentials.ts';
+import type { Handles } from './auth/handles/handles.ts';
+import { sessionCredential } from './auth/sessions/session-config.ts';
+import type { Sessions } from './auth/sessions/sessions.ts';
 import type { TokenStore } from './auth/store/store.ts';
+import { createTokenEndpoint } from './auth/token-endpoint.ts';
 import type { Clock } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
+import { createRouteTemplates } from './logging/route-template.ts';
 import { type BoundaryRules, createBoundaryRules } from './server/boundary.ts';
 import { chooseCredential } from './server/choose-credential.ts';
 import type { Exchange } from './server/exchange.ts';
+import type { FacadeOptions } from './server/facade.ts';
 import { createForward } from './server/forward.ts';
 import { createOwnHeaders } from './server/headers.ts';
+import { createIdentity, type Identity } from './server/identify.ts';
+import { createRuleCheck } from './server/identify-rules.ts';
 import { withBreaker } from './upstream/breaker.ts';
 import { createDispatcher, type UpstreamDispatcher } from './upstream/dispatcher.ts';
 import { createEgress } from './upstream/egress/egress.ts';
+import { createPacing, type Pacing } from './upstream/pacing.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
 import { withRetry } from './upstream/retry.ts';
 import { withToken } from './upstream/token-replay.ts';
@@ -28,6 +39,8 @@ export interface RuntimeDeps {
   readonly random: () => number;
   readonly log: Log;
   readonly store: TokenStore;
+  readonly handles: Handles;
+  readonly sessions: Sessions;
   /** Takes each finished exchange's record. */
   readonly finish: (record: ExchangeRecord) => void;
 }
@@ -36,8 +49,14 @@ export interface RuntimeDeps {
 export interface Runtime {
   readonly config: GatewayConfig;
   readonly boundary: BoundaryRules;
+  /** Who calls. */
+  readonly identity: Identity;
+  /** What the login endpoints for SDKs work with; sessions renew themselves by its `endpoint`. */
+  readonly facade: ReturnType<FacadeOptions['grants']>;
   readonly credentials: Credentials;
   readonly dispatcher: UpstreamDispatcher;
+  /** What the platform's limits are doing, for status and metrics. */
+  readonly limits: Pacing['states'];
   readonly forward: (exchange: Exchange) => Promise<void>;
   /** Ends timers and connections; exchanges that still run are cut. */
   close(): Promise<void>;
@@ -46,24 +65,48 @@ export interface Runtime {
 /** Recognises our own requests when they come back; one per process. */
 const INSTANCE_ID = randomUUID();
 
+/** Endpoint limits are told apart by route; beyond so many routes they share one. */
+const LIMITED_ROUTES = 2_000;
+
 /** Builds the runtime; asks nothing of the network before `credentials.start()`. */
 export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime {
-  const { clock, log, env, random, store } = deps;
+  const { clock, log, env, random, store, handles, sessions } = deps;
   const egress = createEgress({ proxy: config.proxy, tls: config.tls, timeouts: config.timeouts, env, clock, log });
   const dispatcher = createDispatcher({ connect: egress.connect, headersMs: config.timeouts.headersMs, bodyMs: config.timeouts.bodyMs });
-  const credentials = createCredentials({ config, transport: createTokenTransport(dispatcher.agent), store, clock, random, log });
-  const { anonymousCredentials } = config.server;
-  const mayUseAll = anonymousCredentials?.includes('*') ?? false;
-  const choice = {
-    get: credentials.get,
-    defaultName: () => credentials.default()?.config.name ?? null,
-    mayUse: (name: string) =>
-      mayUseAll || (anonymousCredentials === null ? name === credentials.default()?.config.name : anonymousCredentials.includes(name)),
-    names: () => config.credentials.map(({ name }) => name),
+  const transport = createTokenTransport(dispatcher.agent);
+  const credentials = createCredentials({ config, transport, store, clock, random, log });
+  const clients = createClients(config.clients, clock);
+  const access = createAccess(config);
+  const identity = createIdentity({
+    ...{ clients, handles, sessions },
+    isAnonymousServed: config.server.anonymousCredentials !== null,
+    hasClientCa: config.server.tls?.clientCaFile != null,
+  });
+  const standIn = sessionCredential(config.general.hosts);
+  const facade: Runtime['facade'] = {
+    ...{ access, clients, handles, sessions, identity, now: clock.now },
+    endpoint: createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs }),
+    credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
+    defaultName: credentials.default()?.config.name ?? null,
   };
+  const assertRules = createRuleCheck(config.clients, log);
+  const choice = { get: credentials.get, access, names: () => config.credentials.map(({ name }) => name) };
+  const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
+  const pacing = createPacing({
+    clock,
+    random,
+    log,
+    settings: config.rateLimit,
+    retry: config.retry,
+    clients: config.clients,
+    routeOf: (method, target) => `${method} ${templates.of(target)}`,
+  });
   const forward = createForward({
-    chooseCredential: (exchange) => chooseCredential(exchange, choice),
-    send: withRetry(withToken(withBreaker(dispatcher.send, { clock, random }), clock), {
+    chooseCredential(exchange) {
+      assertRules(exchange);
+      return chooseCredential(exchange, choice);
+    },
+    send: withRetry(pacing.wrap(withToken(withBreaker(dispatcher.send, { clock, random }), clock)), {
       clock,
       random,
       settings: config.retry,
@@ -79,8 +122,11 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
   return {
     config,
     boundary: createBoundaryRules(config.server),
+    identity,
+    facade,
     credentials,
     dispatcher,
+    limits: pacing.states,
     forward,
     async close() {
       credentials.close();

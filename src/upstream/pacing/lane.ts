@@ -1,0 +1,218 @@
+// One limit at work: who may go, who waits and in what order, who is told at once that waiting is of no use. Knows no HTTP.
+
+import type { Clock, Timer } from '../../clock.ts';
+import { GatewayError } from '../../errors.ts';
+import type { CallerPresence } from '../call.ts';
+import { CALLER_LEFT } from '../dispatcher.ts';
+import { createFairQueue } from './fair-queue.ts';
+import type { RateWindow } from './rate-window.ts';
+import type { Shares } from './shares.ts';
+
+/** How many callers wait, over all lanes that share it. */
+export interface WaitingRoom {
+  waiting: number;
+  readonly max: number;
+}
+
+/** What a lane is made of. */
+export interface LaneDeps {
+  /** For messages and records: `client.credentials.token.rate of credential crm`. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly window: RateWindow;
+  readonly room: WaitingRoom;
+  /** Null where only one client can come. */
+  readonly shares: Shares | null;
+}
+
+/** A call as a lane sees it. `waitUntil` in monotonic ms. */
+export interface LaneCall {
+  readonly client: string;
+  readonly waitUntil: number;
+  readonly caller: CallerPresence;
+  /** It stood in this lane before and comes back: it does not lose its place. */
+  readonly isReturning: boolean;
+}
+
+interface Waiter {
+  readonly waitUntil: number;
+  go(): void;
+  turnAway(error: Error): void;
+}
+
+/** Every successful entry is followed by one `leave` or one `refund`. */
+export interface Lane {
+  name: string;
+  readonly window: RateWindow;
+  /** Lets the call pass at once, or returns false. Allocates nothing. */
+  tryEnter(client: string): boolean;
+  /** Waits for its turn. Rejects at once with gateway.rate.limited when that comes too late or the room is full, later when it becomes too late, and when the caller leaves. */
+  enter(call: LaneCall): Promise<void>;
+  /** Passes without regard to the limit (report mode). */
+  force(client: string): void;
+  /** When a further call of this client could start, as things stand. Monotonic ms. */
+  startsAt(client: string): number;
+  /** The call has been answered, or may have arrived. */
+  leave(now: number, arrivedAt: number): void;
+  /** The call did not count. */
+  refund(): void;
+  /** Nobody passes before `until` (monotonic ms). */
+  pauseUntil(until: number): void;
+  /** Looks again at who may go: after the window's limit was changed. */
+  reconsider(): void;
+  readonly pausedUntil: number;
+  readonly waiting: number;
+}
+
+/** So long a change of the order may go unnoticed by those who are pushed back. */
+const LOOK_AGAIN_MS = 20;
+
+/** Sets a timer only while somebody waits. */
+export function createLane({ name, clock, window, room, shares }: LaneDeps): Lane {
+  const queue = createFairQueue<Waiter>();
+  let pausedUntil = Number.NEGATIVE_INFINITY;
+  let timer: Timer | null = null;
+  let timerAt = Number.POSITIVE_INFINITY;
+
+  const waits = (client: string) => queue.has(client);
+  const keptFrom = (client: string, now: number) =>
+    shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : shares.keptFrom(client, window.perMinute, now, waits);
+
+  const pass = (client: string, now: number) => {
+    window.take(now);
+    shares?.served(client, now);
+  };
+
+  const tooLate = (waitMs: number): GatewayError =>
+    new GatewayError('gateway.rate.limited', `${lane.name} is used up for the moment: try again after the time in Retry-After`, {
+      retryAfterMs: Math.max(1, waitMs),
+    });
+
+  const startsAt = (client: string, now: number): number => {
+    const next = window.openings(now);
+    let at = now;
+    for (let left = queue.positionOf(client) + keptFrom(client, now); left > 0; left -= 1) at = next();
+    return Math.max(at, pausedUntil);
+  };
+
+  /** Turns away whoever cannot be served in time any more. */
+  const sweep = (now: number) => {
+    const next = window.openings(now);
+    let at = Math.max(next(), pausedUntil);
+    for (const { client, entry } of queue.inOrder()) {
+      if (at <= entry.waitUntil) {
+        at = Math.max(next(), pausedUntil);
+        continue;
+      }
+      queue.remove(client, entry);
+      entry.turnAway(tooLate(at - now));
+    }
+  };
+
+  const serve = (now: number) => {
+    while (queue.size > 0 && now >= pausedUntil) {
+      const free = window.free(now);
+      if (free <= 0) break;
+      const next = queue.shift((client) => free > keptFrom(client, now));
+      if (next === undefined) break;
+      pass(next.client, now);
+      next.entry.go();
+    }
+  };
+
+  const wakeAt = (at: number) => {
+    if (timer !== null && timerAt <= at) return;
+    timer?.cancel();
+    timerAt = at;
+    timer = clock.after(Math.max(0, at - clock.monotonic()), () => {
+      timer = null;
+      timerAt = Number.POSITIVE_INFINITY;
+      update();
+    });
+  };
+
+  function update(): void {
+    if (queue.size === 0) return;
+    const now = clock.monotonic();
+    serve(now);
+    sweep(now);
+    if (queue.size === 0) {
+      timer?.cancel();
+      timer = null;
+      return;
+    }
+    // What is kept for others may be given up at any time, so a free slot is looked at again soon.
+    const opensAt = window.free(now) > 0 ? now + 10 * LOOK_AGAIN_MS : window.openings(now)();
+    wakeAt(Math.max(now + 1, opensAt, pausedUntil));
+  }
+
+  const makeRoom = (client: string, now: number): void => {
+    if (room.waiting < room.max) return;
+    const victim = queue.lastOfLongest(client);
+    if (victim === undefined) throw tooLate(startsAt(client, now) - now);
+    queue.remove(victim.client, victim.entry);
+    victim.entry.turnAway(tooLate(startsAt(victim.client, now) - now));
+  };
+
+  const lane: Lane = {
+    name,
+    window,
+    tryEnter(client) {
+      const now = clock.monotonic();
+      shares?.asked(client, now);
+      if (queue.size > 0 || now < pausedUntil) return false;
+      const free = window.free(now);
+      if (free <= 0 || free <= keptFrom(client, now)) return false;
+      pass(client, now);
+      return true;
+    },
+    async enter({ client, waitUntil, caller, isReturning }) {
+      const now = clock.monotonic();
+      if (caller.left) throw CALLER_LEFT;
+      const at = isReturning ? Math.max(window.openings(now)(), pausedUntil) : startsAt(client, now);
+      if (at > waitUntil) throw tooLate(at - now);
+      makeRoom(client, now);
+      room.waiting += 1;
+      try {
+        await new Promise<void>((resolve, reject) => {
+          const waiter: Waiter = { waitUntil, go: resolve, turnAway: reject };
+          queue.push(client, waiter, isReturning);
+          caller.onLeave = () => {
+            queue.remove(client, waiter);
+            reject(CALLER_LEFT);
+          };
+          if (queue.size === 1 || window.free(now) > 0) update();
+          else if (queue.clients > 1) wakeAt(now + LOOK_AGAIN_MS);
+        });
+      } finally {
+        caller.onLeave = null;
+        room.waiting -= 1;
+      }
+    },
+    force(client) {
+      pass(client, clock.monotonic());
+    },
+    startsAt: (client) => startsAt(client, clock.monotonic()),
+    leave(now, arrivedAt) {
+      window.settle(now, arrivedAt);
+      if (queue.size > 0) serve(now);
+    },
+    refund() {
+      window.refund();
+      if (queue.size > 0) serve(clock.monotonic());
+    },
+    pauseUntil(until) {
+      if (until <= pausedUntil) return;
+      pausedUntil = until;
+      update();
+    },
+    reconsider: update,
+    get pausedUntil() {
+      return pausedUntil;
+    },
+    get waiting() {
+      return queue.size;
+    },
+  };
+  return lane;
+}

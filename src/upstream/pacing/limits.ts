@@ -1,0 +1,118 @@
+// All limits that are at work or being watched: one lane per credential, per limited endpoint, per client with a limit of its own.
+// Lanes that hold nothing are forgotten when there are too many.
+
+import type { Clock } from '../../clock.ts';
+import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
+import { createLane, type Lane, type WaitingRoom } from './lane.ts';
+import type { LimitNotice } from './limit-notice.ts';
+import { createRateWindow } from './rate-window.ts';
+import { MINUTE_MS } from './rolling-count.ts';
+import { createShares } from './shares.ts';
+
+const MAX_LANES = 1_000;
+/** A limit that was learnt is forgotten after this, in case the platform has raised it. */
+const LEARNT_FOR_MS = 30 * MINUTE_MS;
+
+/** What a limit is doing, for `status`. */
+export interface LimitState {
+  readonly name: string;
+  /** Null while no limit is known. */
+  readonly perMinute: number | null;
+  /** Calls of the last minute. */
+  readonly used: number;
+  readonly waiting: number;
+  /** Milliseconds until calls go on, 0 when they are not paused. */
+  readonly pausedMs: number;
+}
+
+/** The registry. */
+export interface Limits {
+  ofCredential(credential: string): Lane;
+  /** The client's own limit, where it has one. */
+  ofClient(client: string | null): Lane | undefined;
+  /** The limit of one method and route, where one is known. `route` is asked only then. */
+  ofEndpoint(credential: string, route: () => string): Lane | undefined;
+  /** Takes note of a refusal: learns the limit and its size; the lane that is concerned. Pauses nothing. */
+  learn(credential: string, route: () => string, notice: LimitNotice): Lane;
+  states(): LimitState[];
+}
+
+/** Opens no timer until somebody waits. */
+export function createLimits({
+  clock,
+  settings,
+  clients,
+}: {
+  clock: Clock;
+  settings: GatewayConfig['rateLimit'];
+  clients: readonly ClientConfig[];
+}): Limits {
+  const room: WaitingRoom = { waiting: 0, max: settings.queueMax };
+  const names = clients.map(({ name }) => name);
+  const configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
+  const credentials = new Map<string, Lane>();
+  const endpoints = new Map<string, Lane>();
+  const own = new Map<string, Lane>();
+  const learntAt = new WeakMap<Lane, number>();
+  for (const { name, requestsPerMinute } of clients) {
+    if (requestsPerMinute === null) continue;
+    const window = createRateWindow({ perMinute: requestsPerMinute, isCautious: false });
+    own.set(name, createLane({ name: `requests_per_minute of client ${name}`, clock, window, room, shares: null }));
+  }
+
+  const make = (lanes: Map<string, Lane>, key: string, name: string, perMinute: number): Lane => {
+    if (lanes.size >= MAX_LANES) forgetIdle(lanes, clock.monotonic());
+    const window = createRateWindow({ perMinute, isCautious: lanes === credentials });
+    const lane = createLane({ name, clock, window, room, shares: names.length > 0 ? createShares(names) : null });
+    lanes.set(key, lane);
+    return lane;
+  };
+
+  const forgetOld = (lane: Lane, initial: number) => {
+    const at = learntAt.get(lane);
+    if (at === undefined || clock.monotonic() - at < LEARNT_FOR_MS) return;
+    learntAt.delete(lane);
+    lane.window.perMinute = initial;
+    lane.reconsider();
+  };
+
+  const ofCredential = (credential: string): Lane => {
+    const lane = credentials.get(credential) ?? make(credentials, credential, `the platform's limit of credential ${credential}`, configured);
+    if (lane.window.perMinute !== configured) forgetOld(lane, configured);
+    return lane;
+  };
+
+  return {
+    ofCredential,
+    ofClient: (client) => (client === null || own.size === 0 ? undefined : own.get(client)),
+    ofEndpoint: (credential, route) => (endpoints.size === 0 ? undefined : endpoints.get(`${credential} ${route()}`)),
+    learn(credential, route, { scope, key, perMinute }) {
+      let lane: Lane;
+      if (scope === 'token') lane = ofCredential(credential);
+      else {
+        const name = `${credential} ${route()}`;
+        lane =
+          endpoints.get(name) ?? make(endpoints, name, `the platform's limit of ${route()} for credential ${credential}`, Number.POSITIVE_INFINITY);
+      }
+      if (key !== null && scope === 'token') lane.name = `the platform's limit ${key} of credential ${credential}`;
+      if (perMinute === null) return lane;
+      lane.window.perMinute = scope === 'token' ? Math.min(perMinute, configured) : perMinute;
+      learntAt.set(lane, clock.monotonic());
+      return lane;
+    },
+    states() {
+      const now = clock.monotonic();
+      return [...credentials.values(), ...endpoints.values(), ...own.values()].map(({ name, window, waiting, pausedUntil }) => ({
+        name,
+        perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
+        used: window.used(now),
+        waiting,
+        pausedMs: Math.max(0, Math.round(pausedUntil - now)) || 0,
+      }));
+    },
+  };
+}
+
+function forgetIdle(lanes: Map<string, Lane>, now: number): void {
+  for (const [key, lane] of lanes) if (lane.waiting === 0 && lane.pausedUntil <= now && lane.window.used(now) === 0) lanes.delete(key);
+}

@@ -1,0 +1,109 @@
+// What one limit of so many calls a minute has left. Any minute holds at most that many calls, so it makes no difference whether the
+// platform counts in fixed windows, and when those begin, in a sliding one, or by a bucket of its own. It holds nobody back by itself.
+
+import { createRollingCount, MINUTE_MS } from './rolling-count.ts';
+
+/** Below so many calls a minute no limit of the platform is near: 300 is the least that it grants a token. */
+const CALM_PER_MINUTE = 240;
+/** So many calls may be in doubt at once while a limit is near that is not known: they are what a refusal can cost. */
+const FIRST_DOUBTS = 10;
+const WARY_DOUBTS = 4;
+/** A refusal comes at once: a call that has been under way for longer than this is not in doubt. */
+const DOUBT_MS = 500;
+const DOUBT_BUCKET_MS = 100;
+
+/** Times are monotonic ms. Every `take` is followed by one `settle` or one `refund`. */
+export interface RateWindow {
+  /** Calls a minute; Infinity while no limit is known. */
+  perMinute: number;
+  take(now: number): void;
+  /** The call has reached the platform, `arrivedAt` at the latest: from then on it counts for a minute. */
+  settle(now: number, arrivedAt: number): void;
+  /** The call never reached it, or was refused uncounted. */
+  refund(): void;
+  /** How many calls may start now; may be Infinity, or negative after a limit has come down. */
+  free(now: number): number;
+  /** When calls may start, one after the other: each call of the result gives the next time, `now` for those that may start at once. */
+  openings(now: number): () => number;
+  /** Somebody else uses up the same limit, or its size is not known: until `until` few calls are risked at once. */
+  beWary(until: number): void;
+  /** Calls of the last minute, those under way included. */
+  used(now: number): number;
+}
+
+/** `isCautious`: while `perMinute` is unknown and the rate is near the platform's usual limits, few calls are risked at once. */
+export function createRateWindow({ perMinute, isCautious }: { perMinute: number; isCautious: boolean }): RateWindow {
+  const counted = createRollingCount();
+  const started = createRollingCount({ bucketMs: DOUBT_BUCKET_MS, periodMs: DOUBT_MS });
+  let inFlight = 0;
+  let doubts = FIRST_DOUBTS;
+  let waryUntil = Number.NEGATIVE_INFINITY;
+
+  const isInDoubt = (now: number) =>
+    now < waryUntil || (isCautious && window.perMinute === Number.POSITIVE_INFINITY && counted.recent(now) + inFlight >= CALM_PER_MINUTE);
+
+  const window: RateWindow = {
+    perMinute,
+    take(now) {
+      inFlight += 1;
+      started.add(now);
+    },
+    settle(now, arrivedAt) {
+      inFlight -= 1;
+      counted.add(arrivedAt);
+      // As with congestion windows: one more for each round that went well.
+      doubts = isInDoubt(now) ? doubts + 1 / doubts : FIRST_DOUBTS;
+    },
+    refund() {
+      inFlight -= 1;
+    },
+    free(now) {
+      const left = window.perMinute - inFlight - counted.recent(now);
+      return isInDoubt(now) ? Math.min(left, Math.floor(doubts) - Math.min(inFlight, started.recent(now))) : left;
+    },
+    openings(now) {
+      const { perMinute: limit } = window;
+      if (limit === Number.POSITIVE_INFINITY) return doubtfulOpenings(now);
+      const times: number[] = [];
+      counted.each(now, (endsAt, count) => times.push(endsAt, count) > 0);
+      let atOnce = Math.max(0, limit - inFlight - counted.recent(now));
+      // A limit that came down has to be caught up with before anything starts.
+      let owed = Math.max(0, inFlight + counted.recent(now) - limit);
+      let at = 0;
+      let lent = 0;
+      const next = (): number => {
+        if (atOnce > 0) {
+          atOnce -= 1;
+          return now;
+        }
+        while (at < times.length && times[at + 1] === 0) at += 2;
+        if (at < times.length) {
+          times[at + 1] = (times[at + 1] as number) - 1;
+          return times[at] as number;
+        }
+        // What is under way, and what starts meanwhile, opens up again a minute later.
+        lent += 1;
+        return now + MINUTE_MS * Math.max(1, Math.ceil(lent / Math.max(1, limit)));
+      };
+      for (; owed > 0; owed -= 1) next();
+      return next;
+    },
+    beWary(until) {
+      waryUntil = Math.max(waryUntil, until);
+      doubts = WARY_DOUBTS;
+    },
+    used: (now) => inFlight + counted.recent(now),
+  };
+
+  /** A guess that errs on the side of waiting: each round takes as long as a doubt lasts at most. */
+  function doubtfulOpenings(now: number): () => number {
+    let nth = 0;
+    const free = window.free(now);
+    return () => {
+      nth += 1;
+      return nth <= free ? now : now + Math.ceil((nth - Math.max(0, free)) / Math.max(1, Math.floor(doubts))) * DOUBT_BUCKET_MS;
+    };
+  }
+
+  return window;
+}

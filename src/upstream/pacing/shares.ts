@@ -1,0 +1,82 @@
+// Keeps a part of a limit for clients that ask for little, so that the bursts of others do not leave them a minute of nothing.
+// A client's calls are never counted against its own part, and a part that nobody comes for is given to whoever waits.
+
+import { createRollingCount, MINUTE_MS, type RollingCount } from './rolling-count.ts';
+
+/** Of the limit, so much is kept for configured clients that have not been seen lately. */
+const NEWCOMERS_PART = 0.01;
+const NEWCOMER_CALLS = 3;
+/** What is kept in all, at most. */
+const LARGEST_PART = 0.5;
+/** A client that stays away for so many of its usual pauses is not waited for. */
+const PAUSES = 2;
+
+interface Habit {
+  readonly asked: RollingCount;
+  readonly served: RollingCount;
+  lastAskedAt: number;
+}
+
+/** The habits of the clients of one limit. Times are monotonic ms. */
+export interface Shares {
+  /** A client asks for a call, whether or not it gets it. */
+  asked(client: string, now: number): void;
+  served(client: string, now: number): void;
+  /** How many slots `client` has to leave to others. `waits` tells who stands in the queue: for them nothing is kept, they take it. */
+  keptFrom(client: string, perMinute: number, now: number, waits: (client: string) => boolean): number;
+}
+
+/** `clients` are the configured names; any others get habits too, but nothing is kept for them before they were seen. */
+export function createShares(clients: readonly string[]): Shares {
+  const habits = new Map<string, Habit>();
+
+  const habitOf = (client: string): Habit => {
+    let habit = habits.get(client);
+    if (habit === undefined) {
+      habit = { asked: createRollingCount({ keepsEarlier: true }), served: createRollingCount(), lastAskedAt: Number.NEGATIVE_INFINITY };
+      habits.set(client, habit);
+    }
+    return habit;
+  };
+
+  const isSeen = ({ asked }: Habit, now: number) => asked.recent(now) + asked.earlier(now) > 0;
+
+  /** Slots kept for a client that asks for no more than an equal share; 0 for any other. */
+  const kept = (habit: Habit, equalShare: number, now: number): number => {
+    const wanted = Math.max(habit.asked.recent(now), habit.asked.earlier(now));
+    if (wanted === 0 || wanted > equalShare || now - habit.lastAskedAt > (PAUSES * MINUTE_MS) / wanted) return 0;
+    return Math.max(0, wanted - habit.served.recent(now));
+  };
+
+  const isNewcomer = (client: string, now: number) => {
+    const habit = habits.get(client);
+    return habit === undefined || (habit.asked.earlier(now) === 0 && habit.served.recent(now) < NEWCOMER_CALLS);
+  };
+
+  return {
+    asked(client, now) {
+      const habit = habitOf(client);
+      habit.asked.add(now);
+      habit.lastAskedAt = now;
+    },
+    served: (client, now) => habitOf(client).served.add(now),
+    keptFrom(client, perMinute, now, waits) {
+      let seen = 0;
+      for (const habit of habits.values()) if (isSeen(habit, now)) seen += 1;
+      const equalShare = perMinute / Math.max(1, seen);
+      const own = habits.get(client);
+      // Whoever has a part of its own open may take what is kept: it is kept for such as it.
+      if (own !== undefined && kept(own, equalShare, now) > 0) return 0;
+      if (isNewcomer(client, now)) return 0;
+      let sum = 0;
+      for (const [name, habit] of habits) if (name !== client && !waits(name)) sum += kept(habit, equalShare, now);
+      let absent = 0;
+      for (const name of clients) {
+        const habit = habits.get(name);
+        if (name !== client && (habit === undefined || !isSeen(habit, now))) absent += 1;
+      }
+      const forNewcomers = Math.min(absent * NEWCOMER_CALLS, Math.ceil(perMinute * NEWCOMERS_PART));
+      return Math.min(sum + forNewcomers, Math.floor(perMinute * LARGEST_PART));
+    },
+  };
+}
