@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
 import type { CallerPresence } from '../upstream/call.ts';
+import { enterConnection } from './connection.ts';
 import type { Route } from './request-target.ts';
 
 /** What a listener serves. The data listener may serve all three. */
@@ -35,11 +36,15 @@ export function openExchange(
   record.target = request.url ?? '';
   record.requestHeaders = request.rawHeaders;
   const caller: Exchange['caller'] = { left: false, onLeave: null };
-  response.once('close', () => {
-    if (response.writableFinished) return;
-    caller.left = true;
-    record.aborted = true;
-    caller.onLeave?.();
+  enterConnection({
+    request,
+    response,
+    onOver() {
+      if (response.writableFinished || caller.left) return;
+      caller.left = true;
+      record.aborted = true;
+      caller.onLeave?.();
+    },
   });
   void role;
   return { record, caller };

@@ -42,6 +42,8 @@ export function createForward(options: ForwardOptions): (exchange: Exchange) => 
     let body: RequestBody | null = null;
     let answer: UpstreamResponse | null = null;
     try {
+      // The router decodes before it compares, `/%61pi/v2/…` for one; what is forwarded must begin with the prefix literally.
+      if (exchange.route.kind !== 'forward') throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
       const credential = options.chooseCredential(exchange);
       record.credential = credential.config.name;
       const { headers, hadAuthorization, instances } = cleanRequestHeaders(exchange.request.rawHeaders, options.ownHeaders);

@@ -5,6 +5,10 @@ import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { GatewayError } from '../errors.ts';
 import { errorBody, errorHeaders } from './answer.ts';
+import { answerLast } from './connection.ts';
+
+/** How long a peer may go on sending after its connection was given up. */
+const LINGER_MS = 1000;
 
 /** Writes an error as a whole HTTP answer and ends the socket. */
 export function endWithError(socket: Duplex, error: GatewayError, requestId: string = randomUUID()): void {
@@ -17,6 +21,9 @@ export function endWithError(socket: Duplex, error: GatewayError, requestId: str
   let text = `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode] ?? 'Error'}\r\nConnection: close\r\n`;
   for (let i = 0; i + 1 < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
   socket.end(`${text}\r\n${body}`);
+  // Closed at once, what the peer still sends would be answered by a reset, which may overtake the answer (RFC 9112, section 9.6).
+  const cut = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(cut));
 }
 
 /** Refuses an upgrade or a CONNECT. */
@@ -24,12 +31,12 @@ export function refuseUpgrade(socket: Duplex, statusCode: number, what: string):
   socket.on('error', () => {
     // The peer may be gone already; there is nobody left to tell.
   });
-  endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode }));
+  answerLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
 }
 
 /** node:http's `clientError`: what its parser refused, and headers that came too slowly. */
 export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  if (error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }
@@ -39,5 +46,5 @@ export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? [408, 'the request header did not come in time (server.header_timeout)']
         : [400, 'the request is not valid HTTP/1.1'];
-  endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode }));
+  answerLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
 }

@@ -58,7 +58,7 @@ function firstSegment(path: string): string {
 
 /** Refuses what some server on the way might read as another path than the one that was checked. */
 function assertPlainPath(path: string): void {
-  const decoded = path.replace(/%(2e|2f|5c|00)/gi, (octet) => String.fromCharCode(Number.parseInt(octet.slice(1), 16)));
+  const decoded = path.replace(/%(2e|2f|3b|5c|00)/gi, (octet) => String.fromCharCode(Number.parseInt(octet.slice(1), 16)));
   if (/[\\\0]/.test(decoded)) throw new GatewayError('gateway.request.invalid', MALFORMED);
   for (const segment of decoded.split('/')) {
     const name = segment.split(';', 1)[0];

@@ -1,0 +1,68 @@
+// What is remembered of a caller's connection: the exchanges on it that are not over, and whether it is beyond repair. It answers nothing itself.
+// Node tells a response that its connection is gone only when its turn has come: those that wait behind it (pipelining) are closed here.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/** An exchange as its connection sees it. */
+export interface OpenExchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Called when the exchange is over, whole or not, or given up; may be called twice. */
+  onOver(): void;
+}
+
+interface Connection {
+  readonly open: Set<OpenExchange>;
+  isBroken: boolean;
+  onIdle: (() => void) | null;
+}
+
+/** The property under which a socket carries its connection. */
+const CONNECTION = Symbol('connection');
+
+type CallerSocket = Duplex & { [CONNECTION]?: Connection };
+
+function connectionOf(socket: CallerSocket): Connection {
+  const known = socket[CONNECTION];
+  if (known) return known;
+  const connection: Connection = { open: new Set(), isBroken: false, onIdle: null };
+  socket[CONNECTION] = connection;
+  socket.once('close', () => {
+    // Node's own listeners come first: they close the response whose turn it was.
+    process.nextTick(() => {
+      for (const { response } of [...connection.open]) response.emit('close');
+    });
+  });
+  return connection;
+}
+
+/** Notes an exchange on its connection until it is over. */
+export function enterConnection(exchange: OpenExchange): void {
+  const connection = connectionOf(exchange.request.socket);
+  connection.open.add(exchange);
+  exchange.response.once('close', () => {
+    connection.open.delete(exchange);
+    exchange.onOver();
+    if (connection.open.size === 0) connection.onIdle?.();
+  });
+}
+
+/**
+ * Calls `answer` when something can be written on a connection past its exchanges: at once, or after the answers that are owed for earlier
+ * requests. A request that broke off in its body is given up for it. Where half an answer stands already, the socket is destroyed instead.
+ * Only the first call has an effect: the connection ends with it.
+ */
+export function answerLast(socket: Duplex, answer: () => void): void {
+  const connection = connectionOf(socket);
+  if (connection.isBroken) return;
+  connection.isBroken = true;
+  const open = [...connection.open];
+  const last = open.at(-1);
+  if (last === undefined) answer();
+  else if (last.request.complete) connection.onIdle = answer;
+  else if (open.length === 1 && !last.response.headersSent) {
+    answer();
+    last.onOver();
+  } else socket.destroy();
+}
