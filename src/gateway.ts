@@ -1,6 +1,11 @@
 // The gateway as a whole: a runtime behind an app behind listeners, and its life from start to drained. Handles no signals and never exits.
 
 import type { FastifyInstance } from 'fastify';
+import { createFailureDelay } from './auth/clients/failure-delay.ts';
+import { createHandles } from './auth/handles/handles.ts';
+import { sessionCredential } from './auth/sessions/session-config.ts';
+import { createSessions } from './auth/sessions/sessions.ts';
+import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
@@ -10,7 +15,10 @@ import { createRuntime, type Runtime } from './runtime.ts';
 import { createAccept } from './server/accept.ts';
 import { createApp } from './server/app.ts';
 import type { ListenerRole } from './server/exchange.ts';
+import { registerFacade } from './server/facade.ts';
+import { createPeerOf } from './server/identify-peer.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
+import { answerOwnTokenEnd, endsOwnToken } from './server/tokens-me.ts';
 
 /** The log a gateway writes to. */
 export interface GatewayLog extends Log {
@@ -48,12 +56,23 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     record.durationMs = performance.now() - record.startedAt;
     log.exchange(record);
   };
-  const store = createMemoryStore({ clock });
-  const runtime = createRuntime(config, { env, clock, random, log, store, finish });
+  const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
+  const handles = await createHandles({ store, clock, log });
+  const sessions = createSessions({
+    ...{ store, clock, random, log },
+    endpoint: () => runtime.facade.endpoint,
+    settings: () => runtime.config.reauthentication,
+    credential: (name) => runtime.facade.credential(name) ?? sessionCredential(runtime.config.general.hosts),
+  });
+  const failures = createFailureDelay(clock);
+  const peerOf = createPeerOf(config.server.trustedProxies);
+  const runtime = createRuntime(config, { env, clock, random, log, store, handles, sessions, finish });
+  await sessions.restore();
   const app = await createApp({
     forward: (exchange) => runtime.forward(exchange),
     agent: runtime.dispatcher.agent,
     log,
+    plugins: [(fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf, finish })],
     health: {
       isDraining: () => phase !== 'running',
       credentials: () =>
@@ -61,7 +80,13 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     },
   });
   const accept = createAccept({
-    boundary: () => runtime.boundary,
+    gate: () => runtime,
+    serveOwn(exchange) {
+      if (!endsOwnToken(exchange)) return false;
+      void answerOwnTokenEnd(exchange, { handles, sessions, finish });
+      return true;
+    },
+    holdBack: (request) => failures.held(peerOf(request)),
     isDraining: () => phase === 'draining',
     route: app.routing,
     finish,
@@ -76,6 +101,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     });
     phase = 'draining';
     await listeners?.close(config.server.drainTimeoutMs);
+    sessions.close();
     await runtime.close();
     await app.close();
   };
@@ -86,6 +112,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     async listen() {
       listeners = await openListeners(listenerSpecs(config, accept), config.server);
       runtime.credentials.start();
+      warnOfAnonymousUse(config, listeners.addresses, log);
       return listeners.addresses;
     },
     drain() {
@@ -103,6 +130,15 @@ function pick({
   renewal: 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
 }) {
   return { token, renewal };
+}
+
+/** Whoever has an account on this machine reaches a loopback address; a Unix socket has its owner. */
+function warnOfAnonymousUse({ clients, server }: GatewayConfig, addresses: readonly string[], log: Log): void {
+  const isOpen = server.anonymousCredentials !== null || (clients.length === 0 && server.tls?.clientCaFile == null);
+  const open = addresses.filter((address) => !address.startsWith('unix:'));
+  if (!isOpen || open.length === 0) return;
+  const advice = 'every local user can use the credentials of this gateway: make a [client.NAME] with `gcg client add`, or listen on a Unix socket';
+  log.warn({ addresses: open, advice }, 'anonymous callers are served');
 }
 
 /** Data, admin and health addresses; one that serves several purposes is opened once. */

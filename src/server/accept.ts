@@ -5,14 +5,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { sendError } from './answer.ts';
-import { assertAllowedHost, assertAllowedOrigin, type BoundaryRules } from './boundary.ts';
-import { bindExchange, type ListenerRole, openExchange } from './exchange.ts';
+import { allowOrigin } from './cors.ts';
+import { bindExchange, type Exchange, type ListenerRole, openExchange } from './exchange.ts';
 import { assertFraming } from './framing.ts';
+import { isFailedProof } from './identify.ts';
+import { admit, type Gate } from './identify-gate.ts';
+import { answerPreflight, isPreflight } from './preflight.ts';
 import { parseTarget, type Route } from './request-target.ts';
 
 /** What accept needs from the rest of the server. */
 export interface AcceptOptions {
-  readonly boundary: () => BoundaryRules;
+  readonly gate: () => Gate;
+  /** Serves what must not reach the forwarding path (tokens-me.ts); false when there is nothing of the kind. May throw GatewayError. */
+  readonly serveOwn: (exchange: Exchange) => boolean;
+  /** Slows the refusal of a wrong secret. */
+  readonly holdBack: (request: IncomingMessage) => { readonly until: Promise<void> | null; readonly isOverflow: boolean };
   readonly isDraining: () => boolean;
   /** The framework's request handler. */
   readonly route: (request: IncomingMessage, response: ServerResponse) => void;
@@ -22,9 +29,6 @@ export interface AcceptOptions {
 
 /** Where the forwarding path is mounted in the router. */
 export const MOUNT = '/api/v2/';
-
-/** The paths of health, which any Host may ask for: probes call by address or by service name. */
-const HEALTH_PATHS = new Set(['/livez', '/healthz', '/readyz']);
 
 /** Sockets on which a request was refused for its framing: whatever was read ahead on them is not looked at. */
 const refusedSockets = new WeakSet<object>();
@@ -38,43 +42,53 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       const framing = assertFraming(request);
       const route = parseTarget(framing.target);
       assertServedHere(route, role);
-      if (!isHealth(route)) assertBoundary(request, framing.host, options.boundary());
+      const gate = options.gate();
+      const { origin } = request.headers;
+      if (origin !== undefined && gate.boundary.corsOrigins.has(origin)) {
+        if (isPreflight(request)) return finishPreflight(request, response, record, origin, options);
+        allowOrigin(response, origin);
+      }
+      const identity = admit(request, framing.host, route, role, gate);
+      record.client = identity.client?.name ?? null;
       if (options.isDraining() && route.kind === 'forward') throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-      bindExchange({ request, response, record, caller, role, route });
+      const exchange: Exchange = { request, response, record, caller, role, route, identity };
+      if (options.serveOwn(exchange)) return;
+      bindExchange(exchange);
       setAside(request, route);
       options.route(request, response);
     } catch (error) {
-      refuse(request, response, record, isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the request could not be read'));
       response.once('close', () => options.finish(record));
+      const failure = isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the request could not be read');
+      if (isFailedProof(failure)) refuseLater(request, response, record, failure, options);
+      else refuse(request, response, record, failure);
     }
   };
 }
 
-function refuse(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError): void {
+function finishPreflight(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, origin: string, options: AcceptOptions): void {
+  response.once('close', () => options.finish(record));
+  record.status = 204;
+  answerPreflight(request, response, origin, record.requestId);
+}
+
+function refuseLater(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError, options: AcceptOptions): void {
+  const { until, isOverflow } = options.holdBack(request);
+  if (until === null) refuse(request, response, record, error, isOverflow);
+  else void until.then(() => refuse(request, response, record, error));
+}
+
+function refuse(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError, close = false): void {
   record.status = error.statusCode;
   record.errorCode = error.code;
   // A request that is not understood leaves a connection that is not understood.
   const isBroken = error.code === 'gateway.request.invalid' || error.code === 'gateway.internal';
   if (isBroken) refusedSockets.add(request.socket);
-  sendError(response, error, record.requestId, { close: isBroken || error.code === 'gateway.draining' });
-}
-
-function isHealth(route: Route): boolean {
-  return route.kind === 'local' && HEALTH_PATHS.has(route.path);
+  sendError(response, error, record.requestId, { close: close || isBroken || error.code === 'gateway.draining' });
 }
 
 /** A listener for health or administration forwards nothing. */
 function assertServedHere(route: Route, role: ListenerRole): void {
   if (route.kind === 'forward' && !role.data) throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
-}
-
-function assertBoundary(request: IncomingMessage, host: string, rules: BoundaryRules): void {
-  assertAllowedHost(host, rules);
-  const { origin } = request.headers;
-  const fetchSite = request.headers['sec-fetch-site'];
-  if (origin === undefined && fetchSite === undefined) return;
-  const isEncrypted = (request.socket as { encrypted?: boolean }).encrypted === true;
-  assertAllowedOrigin({ host, origin, fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined, isEncrypted }, rules);
 }
 
 /**

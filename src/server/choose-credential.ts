@@ -1,5 +1,7 @@
 // Which credential serves an exchange: the path's NAME, the X-Gateway-Credential header, or the caller's default. Who may use which is asked here.
 
+import type { Access } from '../auth/clients/access.ts';
+import type { Caller } from '../auth/clients/caller.ts';
 import { GatewayError } from '../errors.ts';
 import type { Exchange } from './exchange.ts';
 import type { ForwardCredential } from './forward.ts';
@@ -7,16 +9,20 @@ import type { ForwardCredential } from './forward.ts';
 /** The credentials there are, and those a caller may use. */
 export interface CredentialChoice {
   readonly get: (name: string) => ForwardCredential | undefined;
-  /** The caller's default, if there is one. */
-  readonly defaultName: () => string | null;
-  /** Whether the caller may use it; a name that does not exist is not asked for. */
-  readonly mayUse: (name: string) => boolean;
+  readonly access: Pick<Access, 'defaultFor' | 'mayUse'>;
   readonly names: () => readonly string[];
 }
 
 /** Throws gateway.request.invalid (path and header at odds), gateway.credential.unknown or gateway.client.forbidden. */
 export function chooseCredential(exchange: Exchange, choice: CredentialChoice): ForwardCredential {
-  const name = namedCredential(exchange) ?? choice.defaultName();
+  const { identity } = exchange;
+  const asked = boundTo(identity, namedCredential(exchange));
+  if (identity.session !== null) {
+    const { terms, config, source } = identity.session;
+    if (terms.credential !== null && !choice.access.mayUse(identity, terms.credential)) throw notListed(terms.credential);
+    return { config: config(), source };
+  }
+  const name = asked ?? choice.access.defaultFor(identity);
   if (name === null) {
     const names = choice.names().join(', ');
     throw new GatewayError(
@@ -28,11 +34,28 @@ export function chooseCredential(exchange: Exchange, choice: CredentialChoice): 
   if (!credential) {
     throw new GatewayError('gateway.credential.unknown', 'no credential of that name is configured: `gcg config` lists them');
   }
-  if (!choice.mayUse(name)) throw new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
+  if (!choice.access.mayUse(identity, name)) throw notListed(name);
   return credential;
 }
 
-function namedCredential(exchange: Exchange): string | null {
+/** The credential a handle is bound to, which a path or header may repeat but not change. */
+function boundTo({ handle, session }: Caller, named: string | null): string | null {
+  const bound = session === null ? (handle?.credential ?? null) : session.terms.credential;
+  if (named !== null && (session !== null || bound !== null) && named !== bound) {
+    throw new GatewayError(
+      'gateway.client.forbidden',
+      `this handle is not for the credential ${named}: log in by /${named}/oauth/token for one that is`,
+    );
+  }
+  return named ?? bound;
+}
+
+function notListed(name: string): GatewayError {
+  return new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
+}
+
+/** The credential that the path or X-Gateway-Credential names, or null. Throws gateway.request.invalid when they are at odds. */
+export function namedCredential(exchange: Pick<Exchange, 'route' | 'request'>): string | null {
   const fromPath = exchange.route.credential;
   const header = exchange.request.headers['x-gateway-credential'];
   if (header === undefined) return fromPath;

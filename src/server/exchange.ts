@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller } from '../auth/clients/caller.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
 import type { CallerPresence } from '../upstream/call.ts';
 import { enterConnection } from './connection.ts';
@@ -22,6 +23,8 @@ export interface Exchange {
   readonly caller: CallerPresence & { left: boolean };
   readonly role: ListenerRole;
   readonly route: Route;
+  /** Who makes the call. */
+  readonly identity: Caller;
 }
 
 /** Opens an exchange and its record, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */

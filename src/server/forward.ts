@@ -10,6 +10,7 @@ import type { BodySink, Send, UpstreamRequest, UpstreamResponse } from '../upstr
 import { isCallerGone } from '../upstream/dispatcher.ts';
 import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { sendError } from './answer.ts';
+import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
 import { rewriteLocation } from './location.ts';
@@ -109,6 +110,7 @@ function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: Cr
   const prefix = route.credential === null ? '' : `/${route.credential}`;
   const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, (location) => rewriteLocation(location, credential.hosts.api, prefix));
   headers.push('X-Gateway-Request-Id', record.requestId);
+  keepVary(response, headers);
   record.status = answer.statusCode;
   record.source = 'upstream';
   record.correlationId = correlationId;

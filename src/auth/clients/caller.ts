@@ -1,0 +1,23 @@
+// Who makes a call, once it is known: an anonymous caller, a client, or a client (or nobody) that shows a handle. Data only.
+
+import type { ClientConfig } from '../../config/gateway-config.ts';
+import type { ClientHandle } from '../handles/client-handle.ts';
+import type { Session } from '../sessions/session.ts';
+
+/** A caller as every later step sees it. Anonymous and plain client callers are shared objects; nothing is made per request for them. */
+export interface Caller {
+  /** Null for anonymous callers, and for callers known by a certificate or a handle that belongs to no `[client.NAME]`. */
+  readonly client: ClientConfig | null;
+  /** The signed handle that was shown, if one was. */
+  readonly handle: ClientHandle | null;
+  /** The session whose handle was shown, if one was. */
+  readonly session: Session | null;
+  /** Proved by secret, certificate or handle. */
+  readonly isAuthenticated: boolean;
+}
+
+/** A caller that proved nothing. */
+export const ANONYMOUS: Caller = Object.freeze({ client: null, handle: null, session: null, isAuthenticated: false });
+
+/** A caller with a certificate of the configured CA while no clients are configured. */
+export const CERTIFIED: Caller = Object.freeze({ client: null, handle: null, session: null, isAuthenticated: true });

@@ -1,0 +1,37 @@
+// Local secrets are only ever compared as SHA-256 digests, in constant time, and always all of them.
+
+import { hash, timingSafeEqual } from 'node:crypto';
+
+/** The SHA-256 of a presented secret. */
+export function digestOf(secret: string): Buffer {
+  return hash('sha256', secret, 'buffer');
+}
+
+/** An accepted digest and whose it is. `mark` is its first 12 hex digits: enough to tell an owner's secrets apart, useless for guessing one. */
+export interface AcceptedDigest<T> {
+  readonly digest: Buffer;
+  readonly mark: string;
+  readonly owner: T;
+}
+
+/** Prepares a digest for comparison. */
+export function acceptDigest<T>(digest: Buffer, owner: T): AcceptedDigest<T> {
+  return { digest, mark: digest.toString('hex', 0, 6), owner };
+}
+
+/**
+ * The match for `digest` whose owner also passes `isWanted`, or null. Every candidate is compared, so that the time taken
+ * tells nothing about which one fits.
+ */
+export function findByDigest<T>(
+  digest: Buffer,
+  accepted: readonly AcceptedDigest<T>[],
+  isWanted: (owner: T) => boolean = () => true,
+): AcceptedDigest<T> | null {
+  let found: AcceptedDigest<T> | null = null;
+  for (const candidate of accepted) {
+    const isEqual = timingSafeEqual(candidate.digest, digest);
+    if (isEqual && isWanted(candidate.owner)) found = candidate;
+  }
+  return found;
+}

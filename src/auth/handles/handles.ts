@@ -1,0 +1,103 @@
+// Signed handles at work: gives them, recognises them, ends them. Asks nobody upstream and keeps no list of those that are good.
+
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../clock.ts';
+import type { Secret } from '../../config/secret.ts';
+import type { Log } from '../../logging/log.ts';
+import { StoreError, type TokenStore } from '../store/store.ts';
+import { type ClientHandle, readHandle, signHandle } from './client-handle.ts';
+import { createHandleStore, NO_REVOCATIONS, type Revocations } from './handle-store.ts';
+
+/**
+ * What an application is told in `expires_in`, s: the platform's usual day. The handle itself goes on being good,
+ * because an SDK that asked with client credentials cannot ask again by itself.
+ */
+export const HANDLE_EXPIRES_IN_S = 86_400;
+
+/** No handle is older than this: the platform's longest token life. */
+export const HANDLE_LIFE_MS = 450 * 24 * 60 * 60 * 1000;
+
+/** So many ended handles are told apart; beyond that the oldest handles end with them, ended or not. */
+const MAX_REVOCATIONS = 2_000;
+
+/** Another process's revocations count after at most this. */
+const REVOCATION_POLL_MS = 1_000;
+
+/** Handles whose signature was checked lately. */
+const MAX_VERIFIED = 1_024;
+
+/** Gives and takes signed handles. */
+export interface Handles {
+  issue(content: Omit<ClientHandle, 'id' | 'issuedAt'>): string;
+  /** What a good handle says; null when it is forged, too old or was ended. */
+  find(token: string): ClientHandle | null;
+  /** Ends one handle for good; durable when it resolves, where the store is. Never throws: a store that fails is logged. */
+  end(handle: ClientHandle): Promise<void>;
+}
+
+/** Reads the key from the store, or makes it. The store is closed by whoever made it. */
+export async function createHandles(deps: { store: TokenStore; clock: Clock; log: Log }): Promise<Handles> {
+  const { store, clock, log } = deps;
+  const kept = createHandleStore(store, log);
+  const key: Secret = await kept.key();
+  const verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
+  let revoked: Revocations = await kept.load().catch(() => NO_REVOCATIONS);
+  let seenRevision = kept.revision();
+  let lookedMono = clock.monotonic();
+
+  function look(): void {
+    if (!store.isDurable || clock.monotonic() - lookedMono < REVOCATION_POLL_MS) return;
+    lookedMono = clock.monotonic();
+    const revision = kept.revision();
+    if (revision === seenRevision) return;
+    seenRevision = revision;
+    kept.load().then(
+      (loaded) => {
+        revoked = merge(revoked, loaded);
+      },
+      (error: unknown) => log.warn({ error: error instanceof StoreError ? error.message : 'the store failed' }, 'handle revocations cannot be read'),
+    );
+  }
+
+  const isGood = ({ id, issuedAt }: ClientHandle) =>
+    issuedAt > revoked.notBefore && !Object.hasOwn(revoked.ids, id) && clock.now() - issuedAt < HANDLE_LIFE_MS;
+
+  return {
+    issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, key),
+    find(token) {
+      look();
+      let handle = verified.get(token);
+      if (handle === undefined) {
+        const read = readHandle(token, key);
+        if (read === null) return null;
+        verified.set(token, read);
+        handle = read;
+      }
+      return isGood(handle) ? handle : null;
+    },
+    async end(handle) {
+      const add = (before: Revocations) => bounded({ ...before, ids: { ...before.ids, [handle.id]: handle.issuedAt } }, clock.now());
+      revoked = add(revoked);
+      try {
+        revoked = merge(revoked, await kept.update(add));
+        seenRevision = kept.revision();
+      } catch (error) {
+        log.error({ error: error instanceof StoreError ? error.message : 'the store failed' }, 'handle revocation cannot be kept');
+      }
+    },
+  };
+}
+
+function merge(one: Revocations, other: Revocations): Revocations {
+  return { notBefore: Math.max(one.notBefore, other.notBefore), ids: { ...one.ids, ...other.ids } };
+}
+
+/** Forgets what is too old to matter. When there are still too many, the oldest are ended by date: more handles end than were asked for, never fewer. */
+function bounded(revocations: Revocations, now: number): Revocations {
+  const entries = Object.entries(revocations.ids)
+    .filter(([, issuedAt]) => now - issuedAt < HANDLE_LIFE_MS && issuedAt > revocations.notBefore)
+    .sort(([, a], [, b]) => b - a);
+  if (entries.length <= MAX_REVOCATIONS) return { notBefore: revocations.notBefore, ids: Object.fromEntries(entries) };
+  const notBefore = (entries[MAX_REVOCATIONS] as [string, number])[1];
+  return { notBefore, ids: Object.fromEntries(entries.slice(0, MAX_REVOCATIONS).filter(([, issuedAt]) => issuedAt > notBefore)) };
+}

@@ -1,0 +1,110 @@
+// One session of an application's own user: the real tokens, kept fresh by the same state machine as a credential's, behind a face that says
+// `gateway.session.ended` where a credential would say what to mend. It knows no handle; sessions.ts does.
+
+import type { CredentialConfig } from '../../config/gateway-config.ts';
+import type { Secret } from '../../config/secret.ts';
+import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
+import { type CachedSourceDeps, createCachedSource } from '../cached-source.ts';
+import { basicAuth, type ClientAuth, publicClientAuth } from '../client-auth.ts';
+import { refreshTokenForm } from '../grants/refresh-token.ts';
+import type { Token } from '../token.ts';
+import type { TokenEndpoint, TokenGrant } from '../token-endpoint.ts';
+import { TokenFailure } from '../token-failure.ts';
+import type { CachedTokenSource } from '../token-source.ts';
+
+/** Whose session it is and with what it is renewed. */
+export interface SessionTerms {
+  /** `[client.NAME]` that opened it; null for an anonymous caller. */
+  readonly client: string | null;
+  /** The configured credential whose hosts, and perhaps secret, it uses; null: the general hosts. */
+  readonly credential: string | null;
+  /** The OAuth client id sent upstream. */
+  readonly clientId: string;
+  /** `credential`: that credential's own; a Secret: the application's; null: a public client. */
+  readonly secret: 'credential' | Secret | null;
+}
+
+/** A session. */
+export interface Session {
+  readonly terms: SessionTerms;
+  /** Hosts and name for the data path, from the present configuration. */
+  config(): CredentialConfig;
+  readonly source: CachedTokenSource;
+  readonly hasRefreshToken: boolean;
+  /** The refresh token now, for the store. */
+  refreshToken(): Secret | null;
+}
+
+/** What a session is made with. */
+export interface SessionDeps extends Pick<CachedSourceDeps, 'clock' | 'random' | 'log'> {
+  readonly endpoint: () => TokenEndpoint;
+  readonly settings: () => CachedSourceDeps['settings'];
+  /** The credential of that name, or a stand-in with the general hosts for null or a name that is gone. */
+  readonly credential: (name: string | null) => CredentialConfig;
+}
+
+/** Told of a session's life: `ended` when its renewal was refused, `renewed` before new tokens are used. `isIdle`: nobody uses it any more. */
+export interface SessionEvents {
+  readonly ended: () => void;
+  readonly renewed: (token: Token) => Promise<void>;
+  readonly isIdle: () => boolean;
+}
+
+const ENDED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['gateway.credential.rejected', 'gateway.login.required']);
+
+/** What every handle that leads nowhere is answered with: 401, never another identity. */
+export function sessionEnded(): GatewayError {
+  return new GatewayError('gateway.session.ended', 'this handle is unknown, has expired or was revoked: log in again');
+}
+
+/** Makes a session of a finished exchange, or (`token` null) of stored tokens. `source.close()` ends its timer. */
+export function createSession(
+  terms: SessionTerms,
+  granted: { token: Token | null; refreshToken: Secret | null },
+  deps: SessionDeps,
+  events: SessionEvents,
+): Session {
+  let { refreshToken } = granted;
+  const name = terms.credential ?? 'session';
+  const config = () => deps.credential(terms.credential);
+
+  const renew = async (): Promise<Token> => {
+    if (refreshToken === null || events.isIdle()) throw new TokenFailure('login_required', 'this session cannot be renewed: log in again');
+    const renewed: TokenGrant = await deps.endpoint()({
+      credential: name,
+      grant: 'refresh_token',
+      hosts: config().hosts,
+      auth: authOf(terms, config()),
+      form: refreshTokenForm(refreshToken),
+    });
+    refreshToken = renewed.refreshToken ?? refreshToken;
+    await events.renewed(renewed.token);
+    return renewed.token;
+  };
+  const inner = createCachedSource({ name, obtain: renew, clock: deps.clock, random: deps.random, log: deps.log, settings: deps.settings() });
+
+  const orEnded = (error: unknown): never => {
+    if (!isGatewayError(error) || !ENDED.has(error.code)) throw error;
+    // With renewal switched off the application may still refresh by itself.
+    if (refreshToken === null || deps.settings().refreshAccessToken) events.ended();
+    throw sessionEnded();
+  };
+  const source: CachedTokenSource = {
+    current: inner.current,
+    token: () => inner.token().catch(orEnded),
+    invalidate: inner.invalidate,
+    refresh: () => inner.refresh().catch(orEnded),
+    state: inner.state,
+    start: inner.start,
+    close: inner.close,
+  };
+  if (granted.token !== null) inner.accept(granted.token);
+  return { terms, config, source, hasRefreshToken: refreshToken !== null, refreshToken: () => refreshToken };
+}
+
+/** How the session's client proves itself upstream. Throws GatewayError when the credential's secret cannot be read. */
+export function authOf({ clientId, secret }: SessionTerms, config: CredentialConfig): ClientAuth {
+  if (secret === 'credential') return config.clientSecret === null ? publicClientAuth(clientId) : basicAuth(clientId, config.clientSecret);
+  if (secret === null) return publicClientAuth(clientId);
+  return basicAuth(clientId, { origin: 'the application', read: () => secret, revision: () => '' });
+}

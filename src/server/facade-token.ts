@@ -1,0 +1,126 @@
+// POST /oauth/token for applications: client credentials become a handle at once, grants of users are performed upstream and become a session.
+// Which id stands for which credential is decided here; the wire is facade-request.ts and facade-answer.ts.
+
+import type { Access } from '../auth/clients/access.ts';
+import type { Caller } from '../auth/clients/caller.ts';
+import type { Clients } from '../auth/clients/clients.ts';
+import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/handles/handles.ts';
+import { authOf, type Session, type SessionTerms } from '../auth/sessions/session.ts';
+import { REFRESH_PREFIX } from '../auth/sessions/session-handle.ts';
+import type { Sessions } from '../auth/sessions/sessions.ts';
+import type { TokenEndpoint } from '../auth/token-endpoint.ts';
+import type { CredentialConfig } from '../config/gateway-config.ts';
+import { Secret } from '../config/secret.ts';
+import { GatewayError } from '../errors.ts';
+import { type LocalToken, refuse } from './facade-answer.ts';
+import type { TokenRequest } from './facade-request.ts';
+import type { Identified } from './identify.ts';
+
+/** Parts of one configuration, and what outlives it. */
+export interface FacadeGrants {
+  readonly access: Access;
+  readonly clients: Clients;
+  readonly handles: Handles;
+  readonly sessions: Sessions;
+  readonly endpoint: TokenEndpoint;
+  /** The credential of that name, or for null a stand-in with the general hosts; undefined for a name there is not. */
+  readonly credential: (name: string | null) => CredentialConfig | undefined;
+  readonly now: () => number;
+}
+
+const USER_GRANTS = new Map([
+  ['authorization_code', 'authorization_code'],
+  ['refresh_token', 'refresh_token'],
+  ['urn:ietf:params:oauth:grant-type:saml2-bearer', 'saml2_bearer'],
+]);
+
+/** Carries out one request of an admitted caller. `named` is the credential of the path or header. Throws OAuthRefusal, TokenFailure or GatewayError. */
+export async function performFacadeGrant(
+  request: TokenRequest,
+  who: Identified,
+  named: string | null,
+  parts: FacadeGrants,
+): Promise<LocalToken & { readonly credential: string | null }> {
+  const { caller } = who;
+  if (named !== null) assertMayUse(caller, named, parts);
+  if (request.grantType === 'client_credentials') return giveHandle(request, who, named, parts);
+  const grant = USER_GRANTS.get(request.grantType);
+  if (grant === undefined) throw refuse('unsupported_grant_type', 'this grant is not served here');
+  const shown = request.get('refresh_token');
+  if (grant === 'refresh_token' && shown?.startsWith(REFRESH_PREFIX)) return refreshSession(shown, caller, parts);
+  return openSession(request, grant, caller, named, parts);
+}
+
+function assertMayUse(caller: Caller, name: string, { access, credential }: FacadeGrants): void {
+  if (credential(name) === undefined) {
+    throw new GatewayError('gateway.credential.unknown', 'no credential of that name is configured: `gcg config` lists them');
+  }
+  if (!access.mayUse(caller, name)) throw new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
+}
+
+function giveHandle({ clientId }: TokenRequest, { caller, proof }: Identified, named: string | null, parts: FacadeGrants) {
+  const { access, handles } = parts;
+  const isOwnName = clientId === null || clientId === caller.client?.name;
+  const credential = named ?? (isOwnName ? null : (access.byClientId(caller, clientId)?.name ?? null));
+  if (credential === null && !isOwnName && caller.client !== null) throw clientNotFound();
+  const serving = credential ?? access.defaultFor(caller);
+  if (serving === null) throw refuse('invalid_client', 'no credential is the default: put /NAME before the path, or mark one with default = true');
+  const handle = handles.issue({ client: caller.client?.name ?? null, credential, proof });
+  return { handle, expiresInS: HANDLE_EXPIRES_IN_S, refreshHandle: null, credential: serving };
+}
+
+async function refreshSession(refreshHandle: string, caller: Caller, { sessions, now }: FacadeGrants) {
+  const found = sessions.findByRefreshHandle(refreshHandle);
+  if (found === null || found.session.terms.client !== (caller.client?.name ?? null)) {
+    throw refuse('invalid_grant', 'the refresh token is unknown here, has expired or was revoked: log in again');
+  }
+  await found.session.source.refresh();
+  return { handle: found.handle, refreshHandle, ...describe(found.session, now()) };
+}
+
+async function openSession(request: TokenRequest, grant: string, caller: Caller, named: string | null, parts: FacadeGrants) {
+  const terms = termsOf(request, caller, named, parts);
+  const config = parts.credential(terms.credential) as CredentialConfig;
+  const auth = authOf(terms, config);
+  const form = request.fields
+    .filter(([name]) => name !== 'client_secret')
+    .map(([name, value]) => [name, name === 'client_id' ? terms.clientId : value] as const);
+  const isIdInForm = request.get('client_id') !== undefined;
+  const granted = await parts.endpoint({
+    credential: terms.credential ?? 'session',
+    grant: request.get('code_verifier') === undefined ? grant : 'pkce',
+    hosts: config.hosts,
+    auth: isIdInForm ? { ...auth, formFields: [] } : auth,
+    form,
+  });
+  const { session, handle, refreshHandle } = await parts.sessions.open(terms, granted);
+  return { handle, refreshHandle, ...describe(session, parts.now()) };
+}
+
+/** What an id stands for: the caller itself, a permitted credential's OAuth client, or an OAuth client that only the application knows. */
+function termsOf({ clientId, login }: TokenRequest, caller: Caller, named: string | null, parts: FacadeGrants): SessionTerms {
+  const { access, clients, credential } = parts;
+  if (clientId === null) throw refuse('invalid_client', 'client authentication is missing');
+  const client = caller.client?.name ?? null;
+  if (clientId === client) {
+    const base = named ?? access.defaultFor(caller);
+    const config = base === null ? undefined : credential(base);
+    if (config?.clientId == null) throw refuse('unauthorized_client', 'no credential with a client_id is listed for this client');
+    return { client, credential: config.name, clientId: config.clientId, secret: 'credential' };
+  }
+  if (clients.get(clientId) !== undefined) throw refuse('invalid_client', 'authentication failed: this client must show its secret');
+  const own = named === null ? access.byClientId(caller, clientId) : credential(named);
+  if (own?.clientId === clientId) return { client, credential: own.name, clientId, secret: 'credential' };
+  return { client, credential: named ?? access.defaultFor(caller), clientId, secret: login === null ? null : new Secret(login.secret) };
+}
+
+/** How long the application is told its handle is good: a session that renews itself is good for longer than anybody asks. */
+function describe({ hasRefreshToken, source, terms }: Session, now: number) {
+  const endsAt = source.current()?.expiresAt ?? now;
+  const expiresInS = hasRefreshToken ? HANDLE_EXPIRES_IN_S : Math.max(1, Math.floor((endsAt - now) / 1000));
+  return { expiresInS, credential: terms.credential };
+}
+
+function clientNotFound() {
+  return refuse('invalid_client', 'client not found: neither a client of this gateway nor the client_id of a credential that this caller may use');
+}

@@ -1,0 +1,111 @@
+// The login endpoints that an SDK looks for on its gateway: POST /oauth/token, GET /oauth/authorize, GET /logout. Prefixes are off already.
+// Mounts them and writes their records; what they do is facade-token.ts and facade-redirect.ts.
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FailureDelay } from '../auth/clients/failure-delay.ts';
+import { GatewayError, isGatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { namedCredential } from './choose-credential.ts';
+import { type Exchange, exchangeOf } from './exchange.ts';
+import { OAuthRefusal, sendLocalToken, sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
+import { type FacadeRedirects, facadeLocation } from './facade-redirect.ts';
+import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
+import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
+import { type Identity, isFailedProof, unauthenticated } from './identify.ts';
+
+/** The facade's parts; the functions give those of the configuration at work. */
+export interface FacadeOptions {
+  readonly grants: () => FacadeGrants & FacadeRedirects & { readonly identity: Identity };
+  readonly failures: FailureDelay;
+  readonly peerOf: (request: Exchange['request']) => string;
+  readonly finish: (record: ExchangeRecord) => void;
+}
+
+/** The facade's paths, where callers prove themselves in the request's own way, or need not. */
+export const TOKEN_PATH = '/oauth/token';
+const REDIRECT_PATHS = ['/oauth/authorize', '/logout'] as const;
+export const FACADE_PATHS: ReadonlySet<string> = new Set([TOKEN_PATH, ...REDIRECT_PATHS]);
+
+/** Adds the routes. */
+export function registerFacade(app: FastifyInstance, options: FacadeOptions): void {
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: LARGEST_FORM_BYTES }, (_request, body, done) => done(null, body));
+    scope.post(TOKEN_PATH, async (request, reply) => {
+      reply.hijack();
+      const exchange = open(request, options);
+      exchange.record.route = TOKEN_PATH;
+      try {
+        await answerToken(exchange, typeof request.body === 'string' ? request.body : '', options);
+      } catch (error) {
+        await answerRefusal(exchange, error, options);
+      }
+    });
+    scope.setErrorHandler(async (error, request, reply) => {
+      reply.hijack();
+      const { statusCode = 500 } = error as { statusCode?: number };
+      const refusal =
+        statusCode === 413
+          ? new GatewayError('gateway.body.too.large', 'the form is too large')
+          : new GatewayError('gateway.request.invalid', 'the form could not be read', { statusCode: 400 });
+      await answerRefusal(open(request, options), refusal, options);
+    });
+  });
+  for (const path of REDIRECT_PATHS) {
+    app.get(path, (request, reply) => {
+      const exchange = open(request, options);
+      const { route, record } = exchange;
+      record.route = path;
+      const location = facadeLocation(path, route.kind === 'local' ? route.query : '', namedCredential(exchange), options.grants());
+      record.status = 302;
+      reply.hijack();
+      reply.raw.writeHead(302, ['Location', location, 'Content-Length', '0', 'Cache-Control', 'no-store', 'X-Gateway-Request-Id', record.requestId]);
+      reply.raw.end();
+    });
+  }
+}
+
+/** The exchange of a facade request, its record written when the answer is out. */
+function open(request: FastifyRequest, { finish }: FacadeOptions): Exchange {
+  const exchange = exchangeOf(request.raw);
+  exchange.response.once('close', () => finish(exchange.record));
+  return exchange;
+}
+
+async function answerToken(exchange: Exchange, body: string, options: FacadeOptions): Promise<void> {
+  const { request, response, record } = exchange;
+  const parts = options.grants();
+  const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
+  const who = parts.identity.identifyForToken(request, asked.login);
+  record.client = who.caller.client?.name ?? null;
+  try {
+    parts.identity.assertAdmitted(who.caller);
+  } catch (error) {
+    // Said in words for somebody who sent an id and a secret, and counted as a guess when one was sent.
+    throw asked.login === null ? error : unauthenticated('client not found: that is no client of this gateway');
+  }
+  const reply = await performFacadeGrant(asked, who, namedCredential(exchange), parts);
+  record.credential = reply.credential;
+  record.status = 200;
+  sendLocalToken(response, reply, record.requestId);
+}
+
+async function answerRefusal(exchange: Exchange, thrown: unknown, { failures, peerOf }: FacadeOptions): Promise<void> {
+  const { request, response, record } = exchange;
+  const refusal = inPlatformsWay(toOAuthRefusal(thrown));
+  record.status = refusal.error.statusCode;
+  record.errorCode = refusal.error.code;
+  let close = false;
+  if (isGatewayError(thrown) && isFailedProof(thrown)) {
+    const { until, isOverflow } = failures.held(peerOf(request));
+    close = isOverflow;
+    await until;
+  }
+  sendOAuthRefusal(response, refusal, record.requestId, close);
+}
+
+/** The platform says 400 where a client is not known, and SDKs expect no 401 from a login. */
+function inPlatformsWay(refusal: OAuthRefusal): OAuthRefusal {
+  const { code, message, statusCode } = refusal.error;
+  return statusCode === 401 ? new OAuthRefusal(refusal.oauthError, new GatewayError(code, message, { statusCode: 400 })) : refusal;
+}

@@ -1,0 +1,70 @@
+// Who passes the door: Origin, then who it is, then Host (not asked of callers who proved who they are), then whether anybody may call without proof.
+// Health, the facade and the login callback have their own terms, all of them named here.
+
+import type { IncomingMessage } from 'node:http';
+import { ANONYMOUS, type Caller } from '../auth/clients/caller.ts';
+import { assertAllowedHost, assertAllowedOrigin, type BoundaryRules } from './boundary.ts';
+import type { ListenerRole } from './exchange.ts';
+import { FACADE_PATHS, TOKEN_PATH } from './facade.ts';
+import { readLogin } from './facade-request.ts';
+import type { Identity } from './identify.ts';
+import type { Route } from './request-target.ts';
+
+/** What the door asks by; both belong to one configuration. */
+export interface Gate {
+  readonly boundary: BoundaryRules;
+  readonly identity: Identity;
+}
+
+/** Which any Host may ask for: probes call by address or by service name. */
+const HEALTH_PATHS: ReadonlySet<string> = new Set(['/livez', '/healthz', '/readyz']);
+
+/** Where a browser arrives from elsewhere, with nothing to prove: these pages only send it on, or take a one-time answer. */
+const LANDING_PATHS: ReadonlySet<string> = new Set(['/-/callback', '/oauth/authorize', '/logout']);
+
+/** Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or gateway.client.*. */
+export function admit(request: IncomingMessage, host: string, route: Route, role: ListenerRole, gate: Gate): Caller {
+  const path = route.kind === 'local' ? route.path : null;
+  if (path !== null && (HEALTH_PATHS.has(path) || isProbe(path, role))) return ANONYMOUS;
+  if (!isLanding(request, path)) assertOrigin(request, host, gate.boundary);
+  const caller = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, gate.identity) : gate.identity.identify(request);
+  if (!caller.isAuthenticated) {
+    assertAllowedHost(host, gate.boundary);
+    if (path === null || !(FACADE_PATHS.has(path) || LANDING_PATHS.has(path))) gate.identity.assertAdmitted(caller);
+  }
+  return caller;
+}
+
+/** Metrics are open where nothing but health is served; elsewhere they belong to the admin pages. */
+function isProbe(path: string, role: ListenerRole): boolean {
+  return path === '/metrics' && role.health && !role.data && !role.admin;
+}
+
+/** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
+function callerAtFacade(request: IncomingMessage, path: string, identity: Identity): Caller {
+  if (path !== TOKEN_PATH) return ANONYMOUS;
+  try {
+    return identity.identifyForToken(request, readLogin(request.headers.authorization)).caller;
+  } catch {
+    return ANONYMOUS;
+  }
+}
+
+/** A navigation of the whole page, as links and redirects make it: not a frame, not a script. */
+function isLanding({ method, headers }: IncomingMessage, path: string | null): boolean {
+  return (
+    path !== null &&
+    LANDING_PATHS.has(path) &&
+    method === 'GET' &&
+    headers['sec-fetch-mode'] === 'navigate' &&
+    headers['sec-fetch-dest'] === 'document'
+  );
+}
+
+function assertOrigin(request: IncomingMessage, host: string, rules: BoundaryRules): void {
+  const { origin } = request.headers;
+  const fetchSite = request.headers['sec-fetch-site'];
+  if (origin === undefined && fetchSite === undefined) return;
+  const isEncrypted = (request.socket as { encrypted?: boolean }).encrypted === true;
+  assertAllowedOrigin({ host, origin, fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined, isEncrypted }, rules);
+}

@@ -1,0 +1,172 @@
+// Who makes a request: by X-Gateway-Key, Authorization (client secret, Basic, handle) or certificate. A handle is only ever itself:
+// one that leads nowhere is an error, never another identity. It asks nothing of what the caller may do.
+
+import type { IncomingMessage } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import { parseAuthorization } from '../auth/clients/authorization.ts';
+import { ANONYMOUS, type Caller, CERTIFIED } from '../auth/clients/caller.ts';
+import type { CertificateSubject } from '../auth/clients/cert-subject.ts';
+import type { Clients, ProvedClient } from '../auth/clients/clients.ts';
+import { type ClientHandle, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
+import type { Handles } from '../auth/handles/handles.ts';
+import { sessionEnded } from '../auth/sessions/session.ts';
+import type { Sessions } from '../auth/sessions/sessions.ts';
+import { GatewayError } from '../errors.ts';
+
+/** A caller and, for a client known by a secret or certificate, what proved it. */
+export interface Identified {
+  readonly caller: Caller;
+  readonly proof: string | null;
+}
+
+/** Recognises callers for one configuration. */
+export interface Identity {
+  /**
+   * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere, gateway.client.unauthenticated for a wrong secret,
+   * gateway.client.forbidden for proofs of two different clients. Costs nothing where there is no proof, microseconds where there is.
+   */
+  identify(request: IncomingMessage): Caller;
+  /**
+   * The same at the token endpoint, where Authorization belongs to the grant: `login` is the id and secret shown there. A client's name with its
+   * secret proves that client, with another secret it throws gateway.client.unauthenticated; any other id proves nothing.
+   */
+  identifyForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null): Identified;
+  /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
+  assertAdmitted(caller: Caller): void;
+  /** Throws unless the caller may administer: anybody admitted while no clients are configured, else a client with `admin`. */
+  assertAdmin(caller: Caller): void;
+}
+
+/** Parts of one configuration, and what outlives it. */
+export interface IdentityDeps {
+  readonly clients: Clients;
+  readonly handles: Handles;
+  readonly sessions: Sessions;
+  /** Whether callers without proof are served although clients, or a client CA, are configured. */
+  readonly isAnonymousServed: boolean;
+  readonly hasClientCa: boolean;
+}
+
+const NOBODY: Identified = { caller: ANONYMOUS, proof: null };
+
+/** Makes the recogniser. */
+export function createIdentity(deps: IdentityDeps): Identity {
+  const { clients, handles, sessions, hasClientCa } = deps;
+  const mayBeAnonymous = deps.isAnonymousServed || (clients.isEmpty && !hasClientCa);
+
+  function byKey(request: IncomingMessage): ProvedClient | null {
+    const key = clients.isEmpty ? undefined : request.headers['x-gateway-key'];
+    if (key === undefined) return null;
+    const found = typeof key === 'string' ? clients.bySecret(key) : null;
+    if (found === null) throw unauthenticated('X-Gateway-Key is not the secret of a client');
+    return found;
+  }
+
+  function byCertificate(request: IncomingMessage): Identified | null {
+    if (!hasClientCa) return null;
+    const subject = verifiedSubject(request.socket as TLSSocket);
+    if (subject === null) return null;
+    return clients.byCertificate(subject) ?? (clients.isEmpty ? { caller: CERTIFIED, proof: null } : null);
+  }
+
+  function byHandle(token: string): Caller {
+    if (!isSignedHandle(token)) {
+      const session = sessions.find(token);
+      if (session === null) throw sessionEnded();
+      return { ...ownerOf(session.terms.client), session };
+    }
+    const handle = handles.find(token);
+    if (handle === null || !isStillProved(handle)) throw sessionEnded();
+    return { ...ownerOf(handle.client), handle };
+  }
+
+  const isStillProved = ({ client, proof }: ClientHandle) => client === null || (proof !== null && clients.accepts(client, proof));
+
+  /** A handle lives no longer than its owner; one without an owner no longer than anonymous use. */
+  function ownerOf(name: string | null): Caller {
+    if (name === null && !mayBeAnonymous && !(clients.isEmpty && hasClientCa)) throw sessionEnded();
+    const owner = name === null ? CERTIFIED : clients.get(name);
+    if (owner === undefined) throw sessionEnded();
+    return owner;
+  }
+
+  /** Null when the header proves nothing: then the caller is who it is otherwise. */
+  function byAuthorization(header: string): Caller | null {
+    const authorization = parseAuthorization(header);
+    if (authorization.scheme === 'bearer') {
+      if (isHandle(authorization.token)) return byHandle(authorization.token);
+      const found = clients.isEmpty ? null : clients.bySecret(authorization.token);
+      if (found === null && !mayBeAnonymous) throw unauthenticated('the Bearer value is not the secret of a client, nor a handle');
+      return found?.caller ?? null;
+    }
+    if (authorization.scheme === 'basic' && !clients.isEmpty) {
+      const found = clients.byNameAndSecret(authorization.name, authorization.secret);
+      if (found === null) throw unauthenticated('no client has that name and secret');
+      return found.caller;
+    }
+    return null;
+  }
+
+  const identifyAside = (request: IncomingMessage): Identified => byKey(request) ?? byCertificate(request) ?? NOBODY;
+
+  return {
+    identify(request) {
+      const { authorization } = request.headers;
+      const { caller: aside } = identifyAside(request);
+      if (authorization === undefined) return aside;
+      const shown = authorization.length > 0 ? byAuthorization(authorization) : null;
+      if (shown === null) return aside;
+      if (aside.client !== null && aside.client !== shown.client) throw contradicted();
+      return shown;
+    },
+    identifyForToken(request, login) {
+      const aside = identifyAside(request);
+      if (login === null || clients.get(login.name) === undefined) return aside;
+      const found = clients.byNameAndSecret(login.name, login.secret);
+      if (found === null) throw unauthenticated('authentication failed: that is not the secret of this client');
+      if (aside.caller.client !== null && aside.caller.client !== found.caller.client) throw contradicted();
+      return found;
+    },
+    assertAdmitted(caller) {
+      if (caller.isAuthenticated || mayBeAnonymous) return;
+      throw unauthenticated('clients are configured here, so each call must prove who makes it', false);
+    },
+    assertAdmin(caller) {
+      this.assertAdmitted(caller);
+      if (clients.isEmpty || caller.client?.isAdmin === true) return;
+      if (!caller.isAuthenticated) throw unauthenticated('the admin pages need a client with admin = true', false);
+      throw new GatewayError('gateway.client.forbidden', 'the admin pages need a client with admin = true');
+    },
+  };
+}
+
+/** Refusals of a secret that was tried, which are slowed when they repeat; a call without any proof guesses nothing. */
+const tried = new WeakSet<Error>();
+
+/** Whether an error refuses a secret that somebody tried. */
+export function isFailedProof(error: Error): boolean {
+  return tried.has(error);
+}
+
+/** 401 with what to do. */
+export function unauthenticated(what: string, isGuess = true): GatewayError {
+  const advice = 'send its secret as Bearer, as Basic NAME:secret or in X-Gateway-Key (`gcg client add` makes one)';
+  const error = new GatewayError('gateway.client.unauthenticated', `${what}: ${advice}`);
+  if (isGuess) tried.add(error);
+  return error;
+}
+
+function contradicted(): GatewayError {
+  return new GatewayError('gateway.client.forbidden', 'the proofs in this request belong to different clients: send one of them');
+}
+
+const subjects = new WeakMap<TLSSocket, CertificateSubject | null>();
+
+/** The subject of a certificate that the TLS layer verified; looked up once per connection. */
+function verifiedSubject(socket: TLSSocket): CertificateSubject | null {
+  const known = subjects.get(socket);
+  if (known !== undefined) return known;
+  const subject = socket.authorized ? ((socket.getPeerCertificate()?.subject as CertificateSubject | undefined) ?? null) : null;
+  subjects.set(socket, subject);
+  return subject;
+}
