@@ -81,6 +81,7 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     clients: [],
     store: { type: 'memory', path: '', prefix: 'gcg', encryptionKey: null },
     upstreamHeaders: [],
+    referencedFiles: [],
   };
   const merged: Record<string, unknown> = { ...config };
   for (const [section, value] of Object.entries(overrides)) {
