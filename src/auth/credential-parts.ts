@@ -121,7 +121,7 @@ export function loginAdvice(name: string): string {
 }
 
 /** The identity under which a credential's tokens are stored. */
-export function storeKeyOf({ name, clientId, hosts }: CredentialConfig): StoreKey {
+function storeKeyOf({ name, clientId, hosts }: CredentialConfig): StoreKey {
   return { name, clientId: clientId ?? '', host: `${hosts.login.origin}${hosts.login.pathPrefix}` };
 }
 

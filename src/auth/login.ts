@@ -10,7 +10,7 @@ import { createCodeVerifier } from './grants/pkce.ts';
 import { toTokenFailure } from './token-failure.ts';
 
 /** A login not finished by then is void. */
-export const LOGIN_MAX_AGE_MS = 10 * 60_000;
+const LOGIN_MAX_AGE_MS = 10 * 60_000;
 
 /** Logins kept at once; the oldest gives way. */
 const MOST_LOGINS = 100;

@@ -13,7 +13,7 @@ import { systemCode, TokenFailure, toTokenFailure } from './token-failure.ts';
 import { parseTokenReply } from './token-reply.ts';
 
 /** Upper bound of a token endpoint's answer. */
-export const LARGEST_REPLY_BYTES = 64 * 1024;
+const LARGEST_REPLY_BYTES = 64 * 1024;
 
 /**
  * One POST over the network. Rejects with a GatewayError (`gateway.upstream.*`, `gateway.proxy.*`) or any Error.
@@ -125,7 +125,7 @@ const FIXED_HEADERS = [
 ];
 
 /** Where tokens of these hosts are asked for. */
-export function tokenUrl(hosts: UpstreamHosts): string {
+function tokenUrl(hosts: UpstreamHosts): string {
   return `${hosts.login.origin}${hosts.login.pathPrefix}/oauth/token`;
 }
 

@@ -4,8 +4,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { FormFields } from '../client-auth.ts';
 
 /** RFC 7636 section 4.1. */
-export const SHORTEST_VERIFIER_CHARS = 43;
-export const LONGEST_VERIFIER_CHARS = 128;
+const SHORTEST_VERIFIER_CHARS = 43;
+const LONGEST_VERIFIER_CHARS = 128;
 
 /** Random bytes from the system's CSPRNG, base64url: each character carries six whole bits, so there is no bias. 128 characters. */
 export function createCodeVerifier(random: (bytes: number) => Buffer = randomBytes): string {

@@ -90,6 +90,21 @@ t.test('SAML2: a refused configured assertion is 424 and tried again after a min
   t.equal(registry.get('crm')?.source.current()?.authorization, 'Bearer at-1');
 });
 
+t.test('SAML2: a posted assertion goes before the configured one, until it is refused', async (t) => {
+  const { registry, form, clock } = credentialsUnderTest(
+    [samlConfig({ assertion: inlineSecret('Y29uZg==', 'test') })],
+    [refusedAssertion, granted('at-1')],
+  );
+  const { source, postAssertion } = registry.get('crm')!;
+  await t.rejects(postAssertion(new Secret('cG9zdGVk')), { code: 'gateway.login.required' });
+  await clock.advance(60_000);
+  t.equal(source.current()?.authorization, 'Bearer at-1');
+  t.strictSame(
+    [form(0), form(1)].map((fields) => new Map(fields).get('assertion')),
+    ['cG9zdGVk', 'Y29uZg=='],
+  );
+});
+
 t.test('an assertion for another grant is refused', async (t) => {
   const { registry } = credentialsUnderTest([credentialConfig()], [granted('x')]);
   await t.rejects(registry.get('crm')!.postAssertion(new Secret('a')), { code: 'gateway.request.invalid' });
