@@ -289,3 +289,29 @@ t.test('after close nothing is written and nothing throws', async (t) => {
   t.match(await text(), /last/);
   t.notMatch(await text(), /late|exchange/);
 });
+
+t.test('the path of an exchange shows its query without secrets and channels only as fingerprints, in both formats', async (t) => {
+  const canaries = createCanaries();
+  for (const format of ['json', 'text'] as const) {
+    const { log, text } = start({ format });
+    log.exchange(exchange({ target: `/api/v2/users?pageSize=25&access_token=${encodeURIComponent(canaries.accessToken)}` }));
+    log.exchange(exchange({ target: `/api/v2/notifications/channels/${canaries.channelId}/subscriptions` }));
+    const written = await text();
+    t.match(written, /\/api\/v2\/users\?pageSize=25&access_token=\[redacted\]/, format);
+    t.match(written, /\/api\/v2\/notifications\/channels\/~[0-9a-f]{12}\/subscriptions/, format);
+    t.strictSame(canaries.scan(written), [], format);
+    await log.close();
+  }
+});
+
+t.test('at level none a record is not even looked at', async (t) => {
+  const { log, text } = start({ level: 'none' });
+  const untouchable = new Proxy(exchange(), {
+    get() {
+      throw new Error('read');
+    },
+  });
+  log.exchange(untouchable);
+  t.equal(await text(), '');
+  await log.close();
+});
