@@ -18,10 +18,15 @@ export function rewriteLocation(location: string, base: UrlBase, prefix: string)
   }
   if (url.origin !== origin || url.username !== '' || url.password !== '') return location;
   // Cut, not re-serialised: URL would normalise what the upstream wrote.
-  const pathAt = location.indexOf('/', location.indexOf('//') + 2);
-  const path = withoutPrefix(pathAt < 0 ? '/' : location.slice(pathAt), pathPrefix);
-  return path === null ? location : prefix + path;
+  const authority = AUTHORITY.exec(location)?.[0];
+  if (authority === undefined) return location;
+  const rest = location.slice(authority.length);
+  const path = withoutPrefix(rest.startsWith('/') ? rest : `/${rest}`, pathPrefix);
+  // Standing alone, `//host/path` names another host; so does what a browser reads as that.
+  return path === null || /^\/\t*[\\/]/.test(path) ? location : prefix + path;
 }
+
+const AUTHORITY = /^(?:https?:)?\/\/[^/?#\\]+/i;
 
 function withoutPrefix(path: string, pathPrefix: string): string | null {
   if (pathPrefix === '') return path;
