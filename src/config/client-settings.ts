@@ -72,7 +72,7 @@ function readRules(reader: SectionReader, key: 'allow' | 'deny'): readonly strin
     const reason = refuseRule(rule, key);
     if (reason !== undefined) reader.problem(key, reason);
   }
-  return rules;
+  return rules.map((rule) => rule.replace(/\s+/, ' '));
 }
 
 /** Why a rule cannot be used: `METHOD[,METHOD] /path`, or a preset in `allow`. undefined when it can. */

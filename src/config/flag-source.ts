@@ -35,6 +35,11 @@ export function parseSetFlag(text: string): Parsed<RawEntry> {
       return refused(`--set ${label}: a secret is not taken from the command line, where others see it; use ${label}_file or ${label}_env`);
     }
   }
+  if (path === 'proxy.url' && /\/\/[^/]*@/.test(text)) {
+    return refused(
+      '--set proxy.url: a password is not taken from the command line; use proxy.username and proxy.password_file or proxy.password_env',
+    );
+  }
   return accepted({ section: path.slice(0, dot), key, value: rawText(text.slice(equals + 1)), where: `flag --set ${path}` });
 }
 

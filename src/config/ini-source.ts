@@ -56,8 +56,9 @@ export function parseIni(text: string, file: string): RawSource {
   };
 
   let lineNumber = 0;
-  for (const rawLine of text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)) {
+  for (const rawLine of text.split(/\r\n|\n|\r/)) {
     lineNumber += 1;
+    // Also takes a byte order mark away.
     const line = rawLine.trim();
     if (line === '' || line.startsWith('#') || line.startsWith(';')) continue;
     if (problems.length >= MOST_PROBLEMS) {

@@ -10,7 +10,7 @@ import type { Overrides } from './flag-source.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import type { SectionName } from './option.ts';
 import { listOrigins, type OriginEntry } from './origins.ts';
-import { onOneLine, type Problem } from './problem.ts';
+import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
 import type { RawEntry, RawSource } from './raw-entry.ts';
 import { createSectionReader, type ReaderContext } from './reader.ts';
 import { readServer } from './server-settings.ts';
@@ -169,9 +169,10 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
   return config;
 }
 
-/** A value that is read in two places is complained about once. */
+/** A value that is read in two places is complained about once; and a password in a URL is masked wherever the URL was put. */
 function once(problems: readonly Problem[]): Problem[] {
-  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+  const safe = problems.map(({ where, key, message }) => ({ where, key, message: withoutUserInfo(onOneLine(message)) }));
+  return [...new Map(safe.map((problem) => [JSON.stringify(problem), problem])).values()];
 }
 
 /** By file and line, so that a person can go through the file from top to bottom; the others keep their order. */

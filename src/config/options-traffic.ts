@@ -16,7 +16,7 @@ export const REAUTHENTICATION_OPTIONS: readonly Option[] = [
   {
     section: 'reauthentication',
     key: 'refresh_token_wait_max',
-    kind: DEADLINE,
+    kind: { type: 'duration', maxMs: 3_600_000 },
     default: '10',
     reload: 'live',
     doc: 'How long a call waits for a token that is being obtained (seconds).',
@@ -155,7 +155,7 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
   {
     section: 'timeouts',
     key: 'total_wait',
-    kind: DEADLINE,
+    kind: { type: 'duration', maxMs: 3_600_000 },
     default: '15',
     reload: 'live',
     doc: 'Queue, token wait and retries of one call together.',

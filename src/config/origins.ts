@@ -5,7 +5,7 @@ import { formatListenAddress } from './listen-address.ts';
 import { DEFAULT_NAME } from './names.ts';
 import type { SectionName } from './option.ts';
 import { isNamedSection, optionsOf, SECTION_NAMES } from './options.ts';
-import { onOneLine } from './problem.ts';
+import { onOneLine, withoutUserInfo } from './problem.ts';
 import type { RawValue } from './raw-entry.ts';
 import { REDACTED } from './secret.ts';
 import { labelOf } from './section-name.ts';
@@ -36,8 +36,13 @@ export function listOrigins(settings: Settings, config: GatewayConfig): OriginEn
     if (!isNamedSection(section)) list(section, '', section);
     else for (const { name } of settings.names(section)) list(section, name, labelOf({ section, name }));
   }
+  // Somebody may give another gateway its key this way.
   for (const { name, value, where } of settings.headers) {
-    entries.push({ key: `upstream.headers.${onOneLine(name)}`, value: onOneLine(textOf(value)), origin: where });
+    entries.push({
+      key: `upstream.headers.${onOneLine(name)}`,
+      value: /auth|token|secret|key|pass/i.test(name) ? REDACTED : onOneLine(withoutUserInfo(textOf(value))),
+      origin: where,
+    });
   }
   return entries;
 }
@@ -45,8 +50,7 @@ export function listOrigins(settings: Settings, config: GatewayConfig): OriginEn
 function shownSetting({ option, form, value, where, label }: Setting): OriginEntry {
   const text = textOf(value);
   const isMasked = option.isSecret && form === 'value';
-  const safe = label === 'proxy.url' || label === 'proxy.host' ? text.replace(/\/\/[^/]*@/, `//${REDACTED}@`) : text;
-  return { key: label, value: isMasked ? REDACTED : onOneLine(safe), origin: where };
+  return { key: label, value: isMasked ? REDACTED : onOneLine(withoutUserInfo(text)), origin: where };
 }
 
 function textOf(value: RawValue): string {

@@ -1,5 +1,7 @@
 // What is wrong with a configuration, in one line a person can act on. Nothing here ever holds a secret's value.
 
+import { REDACTED } from './secret.ts';
+
 /** One fault (or warning): `where` is `config.ini:12`, `env GCG_X` or `flag --listen`; `key` is `server.listen`, or `''` when none is meant. */
 export interface Problem {
   readonly where: string;
@@ -19,8 +21,15 @@ export function onOneLine(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
 }
 
-/** A value as it may stand in a message: quoted, on one line, cut at 60 characters. Never call it with a secret. */
+/** A value as it may stand in a message: quoted, on one line, cut at 60 characters, without a password in a URL. Never call it with a secret. */
 export function shown(value: string): string {
-  const line = onOneLine(value);
+  const line = onOneLine(withoutUserInfo(value));
   return `"${line.length > 60 ? `${line.slice(0, 60)}…` : line}"`;
+}
+
+/** Masks `user:password@`, with a scheme before it or not: a proxy's URL may stand in the wrong place. */
+export function withoutUserInfo(text: string): string {
+  if (!text.includes('@')) return text;
+  if (text.length > 2000) return REDACTED;
+  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)?[^\s,]*:[^\s,]*@/gi, `$1${REDACTED}@`);
 }

@@ -66,6 +66,7 @@ export function parseRegion(text: string): Parsed<Region> {
   }
   if (!/^(?!-)[a-z0-9-]+(\.[a-z0-9-]+)+(:\d{1,5})?$/.test(bare))
     return refused(`${shown(text)} is not a host name; write a domain like mypurecloud.de`);
+  if (!URL.canParse(`https://api.${bare}`)) return refused(`${shown(text)} is not a host name; write a domain like mypurecloud.de`);
   const hint = didYouMean(bare, DOMAINS);
   return { ok: true, value: { domain: bare, warning: `${shown(bare)} is not one of the known regions; it is used as it is${hint}` } };
 }

@@ -2,7 +2,6 @@
 
 import { isGatewayError } from '../errors.ts';
 import { pathsOf } from './config-file.ts';
-import { onOneLine } from './problem.ts';
 import type { ReaderContext } from './reader.ts';
 import { fileSecret, inlineSecret, type SecretSource } from './secret-source.ts';
 import type { Setting } from './settings.ts';
@@ -33,8 +32,10 @@ export function resolveSecret(setting: Setting, context: ReaderContext): SecretS
     const variable = value.text.trim();
     const content = context.env[variable];
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable)) return fail('must be the name of an environment variable, not its value');
-    if (content === undefined) return fail(`the environment variable ${variable} is not set`);
-    if (content.trim() === '') return fail(`the environment variable ${variable} is empty`);
+    // What does not look like a variable's name may be the secret itself, in the wrong key.
+    const named = /^[A-Z_][A-Z0-9_]*$/.test(variable) ? `the environment variable ${variable}` : 'the environment variable it names';
+    if (content === undefined) return fail(`${named} is not set`);
+    if (content.trim() === '') return fail(`${named} is empty`);
     return inlineSecret(content, `env ${variable}`);
   }
   const path = resolvePath(value.text.trim(), baseFolder, context);
@@ -44,6 +45,6 @@ export function resolveSecret(setting: Setting, context: ReaderContext): SecretS
     source.read();
     return source;
   } catch (error) {
-    return fail(onOneLine(isGatewayError(error) ? error.message : `secret file ${path} cannot be read`));
+    return fail(isGatewayError(error) ? error.message : `secret file ${path} cannot be read`);
   }
 }

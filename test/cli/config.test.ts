@@ -27,6 +27,7 @@ secret = CANARY-2
 url = http://user:CANARY-3@proxy:3128
 [upstream.headers]
 Genesys-App = my-app
+X-Api-Key = CANARY-5
 `;
 const ENV = { GCG_TIMEOUTS_BODY: '2m', CRM: 'CANARY-4' };
 const ARGV = ['config', '--listen', '127.0.0.1:9999', '--set', 'retry.retry_max=1'];

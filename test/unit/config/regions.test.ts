@@ -45,7 +45,7 @@ t.test('single machines belong into [gateway]', async (t) => {
 });
 
 t.test('paths, queries, user names and odd characters are refused', async (t) => {
-  for (const text of ['mypurecloud.de/api/v2', 'mypurecloud.de?x', 'user@mypurecloud.de', 'my purecloud.de', '-x.de', 'ä.de'])
+  for (const text of ['mypurecloud.de/api/v2', 'mypurecloud.de?x', 'user@mypurecloud.de', 'my purecloud.de', '-x.de', 'ä.de', 'x.de:99999'])
     t.equal(parseRegion(text).ok, false, text);
 });
 

@@ -40,6 +40,7 @@ t.test('a file that is missing, empty or a folder, and a variable that is not se
   t.match(wrong(`client_secret_file = ${dir}/folder`), [/cannot be read \(EISDIR\)/]);
   t.match(wrong('client_secret_env = CRM'), [/^gcg\.ini:3: credential\.client_secret_env: .*CRM is not set/]);
   t.match(wrong('client_secret_env = CRM', { CRM: ' ' }), [/CRM is empty/]);
+  t.notMatch(wrong('client_secret_env = s3cretInTheWrongKey').join(), 's3cret');
   t.match(wrong('client_secret ='), [/^gcg\.ini:3: credential\.client_secret: is empty/]);
   t.match(wrong('client_secret = ""'), [/is empty/]);
 });
@@ -57,6 +58,7 @@ t.test('a secret is never taken from a flag, and the refusal does not show it', 
   t.match(result, { ok: false, message: /credential\.crm\.client_secret_file/ });
   t.notMatch(JSON.stringify(result), 'hidden');
   t.equal(parseSetFlag('credential.crm.client_secret_file=/x').ok, true);
+  t.match(parseSetFlag('proxy.url=http://u:hidden@p:1'), { ok: false, message: /^(?!.*hidden).*proxy\.password_file/ });
 });
 
 t.test('no problem, warning or origin shows a secret, however wrong the rest is', async (t) => {
