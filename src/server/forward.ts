@@ -6,10 +6,11 @@ import type { CachedTokenSource } from '../auth/token-source.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import type { BodySink, Send, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
+import type { Send, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { isCallerGone } from '../upstream/dispatcher.ts';
 import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { sendError } from './answer.ts';
+import { AnswerSink, NOT_WANTED } from './answer-sink.ts';
 import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
@@ -101,9 +102,6 @@ function markInstance(headers: string[], instances: string | null, instanceId: s
   headers.splice(headers.length - 2, 0, 'X-Gateway-Instance', [...seen, instanceId].join(', '));
 }
 
-/** Why an answer is given up whose caller is gone or was answered otherwise. */
-const NOT_WANTED = new GatewayError('gateway.internal', 'the answer is not wanted any more');
-
 /** Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks off. */
 function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig): Promise<void> {
   const { response, record, route } = exchange;
@@ -118,10 +116,10 @@ function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: Cr
   // The upstream's Date or none: a second clock would contradict it.
   response.sendDate = false;
   writeHead(response, answer, headers);
-  return new Promise((resolve, reject) => {
-    exchange.caller.onLeave = () => reject(NOT_WANTED);
-    answer.pipe(createSink(response, record, answer, resolve, reject));
-  });
+  const sink = new AnswerSink(response, record, answer);
+  exchange.caller.onLeave = sink.abandon;
+  answer.pipe(sink);
+  return sink.done;
 }
 
 function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: string[]): void {
@@ -131,27 +129,6 @@ function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: 
     // Node is stricter than undici about a few octets in header values and reason phrases.
     throw new GatewayError('gateway.upstream.invalid', 'the upstream answered with a header that is not valid HTTP');
   }
-}
-
-function createSink(
-  response: ServerResponse,
-  record: ExchangeRecord,
-  answer: UpstreamResponse,
-  resolve: () => void,
-  reject: (error: Error) => void,
-): BodySink {
-  response.on('drain', () => answer.resume());
-  return {
-    write(chunk) {
-      record.responseBytes += chunk.length;
-      record.responseBody?.write(chunk);
-      return response.write(chunk);
-    },
-    end() {
-      response.end(resolve);
-    },
-    fail: reject,
-  };
 }
 
 function answerFailure(exchange: Exchange, error: unknown): void {

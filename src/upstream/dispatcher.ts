@@ -1,9 +1,9 @@
 // The innermost `Send`: connection pools and one attempt over them, with deadlines of our own. It retries nothing and knows no tokens.
 
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
-import { GatewayError } from '../errors.ts';
+import type { GatewayError } from '../errors.ts';
 import type { Send, UpstreamRequest } from './call.ts';
-import { AttemptHandler } from './response.ts';
+import { AttemptHandler, CALLER_LEFT } from './response.ts';
 import { toGatewayError } from './upstream-errors.ts';
 
 /** What the dispatcher is made of. Times in ms. */
@@ -26,9 +26,6 @@ export interface UpstreamDispatcher {
   close(): Promise<void>;
   destroy(): Promise<void>;
 }
-
-/** Rejects the call of a caller that left; told by `isCallerGone`. */
-export const CALLER_LEFT = new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 });
 
 /** Makes the pools; connects to nothing yet. Throws nothing. */
 export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher {
@@ -54,7 +51,8 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     if (caller.left) throw CALLER_LEFT;
     const startedAt = performance.now();
     const attempt = new AttemptHandler(request.base.origin, limits);
-    caller.onLeave = () => attempt.abort(CALLER_LEFT);
+    // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full collection.
+    caller.onLeave = attempt.abandon;
     record.attempts += 1;
     try {
       (request.body.isStreaming ? uploads : whole).dispatch(dispatchOptions(request), attempt);

@@ -12,6 +12,9 @@ const DISCARD_LIMIT_BYTES = 64 * 1024;
 /** A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause. */
 const PENDING_LIMIT_BYTES = 64 * 1024;
 
+/** How an attempt ends whose caller is gone: nobody is there to be answered. */
+export const CALLER_LEFT = new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 });
+
 /** Times that bound an attempt. */
 export interface AttemptLimits {
   /** From dispatch (or the last octet sent) to the final answer's head. */
@@ -59,6 +62,9 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     });
     this.#timer = setTimeout(this.#onHeadersDeadline, limits.headersMs);
   }
+
+  /** `abort` for the caller's sake, bound, to be handed around. */
+  readonly abandon = (): void => this.abort(CALLER_LEFT);
 
   /** Ends the attempt, whatever it is doing: queued, connecting, sending or receiving. Safe to repeat. */
   abort(error: Error): void {

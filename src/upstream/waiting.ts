@@ -2,7 +2,7 @@
 
 import type { Clock } from '../clock.ts';
 import type { UpstreamRequest } from './call.ts';
-import { CALLER_LEFT } from './dispatcher.ts';
+import { CALLER_LEFT } from './response.ts';
 
 /** Resolves after `ms`; rejects at once (see `isCallerGone`) when the caller leaves. */
 export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promise<void> {

@@ -3,7 +3,7 @@
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { CallerPresence } from '../call.ts';
-import { CALLER_LEFT } from '../dispatcher.ts';
+import { CALLER_LEFT } from '../response.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';
@@ -53,7 +53,7 @@ export interface Lane {
   /** When a further call of this client could start, as things stand. Monotonic ms. */
   startsAt(client: string): number;
   /** The call has been answered, or may have arrived. */
-  leave(now: number, arrivedAt: number): void;
+  leave(arrivedAt: number): void;
   /** The call did not count. */
   refund(): void;
   /** Nobody passes before `until` (monotonic ms). */
@@ -171,6 +171,7 @@ export function createLane({ name, clock, window, room, shares }: LaneDeps): Lan
       if (caller.left) throw CALLER_LEFT;
       const at = isReturning ? Math.max(window.openings(now)(), pausedUntil) : startsAt(client, now);
       if (at > waitUntil) throw tooLate(at - now);
+      if (room.waiting >= room.max && window.perMinute === Number.POSITIVE_INFINITY && now >= pausedUntil) return pass(client, now);
       makeRoom(client, now);
       room.waiting += 1;
       try {
@@ -193,9 +194,9 @@ export function createLane({ name, clock, window, room, shares }: LaneDeps): Lan
       pass(client, clock.monotonic());
     },
     startsAt: (client) => startsAt(client, clock.monotonic()),
-    leave(now, arrivedAt) {
-      window.settle(now, arrivedAt);
-      if (queue.size > 0) serve(now);
+    leave(arrivedAt) {
+      window.settle(arrivedAt);
+      if (queue.size > 0) serve(clock.monotonic());
     },
     refund() {
       window.refund();
