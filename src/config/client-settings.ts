@@ -6,7 +6,7 @@ import { shown } from './problem.ts';
 import { createSectionReader, type ReaderContext, type SectionReader } from './reader.ts';
 
 /** Words that stand for a set of rules in `allow`. */
-export const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];
+const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];
 
 /** Reads all clients, in the order in which they are written. */
 export function readClients(context: ReaderContext, credentials: readonly CredentialConfig[], hasClientCa: boolean): ClientConfig[] {

@@ -5,7 +5,7 @@ import type { Option, SectionName } from './option.ts';
 import { isNamedSection, optionsOf, SECTION_DOCS, SECTION_NAMES } from './options.ts';
 
 /** A schema document or a part of one. */
-export type JsonSchema = { readonly [key: string]: unknown };
+type JsonSchema = { readonly [key: string]: unknown };
 
 const NAME_PATTERN = `^(?!(?:${[...RESERVED_NAMES].join('|')})$)[a-z0-9][a-z0-9-]*$`;
 const DURATION = {

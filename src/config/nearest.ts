@@ -1,7 +1,7 @@
 // Finds the word somebody probably meant, for "did you mean"; it knows nothing of options or commands.
 
 /** The candidate closest to `word`, or undefined when none is close enough to be worth suggesting. Case does not count. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase().slice(0, 64);
   const limit = Math.max(1, Math.floor(wanted.length / 3));
   let best: { candidate: string; distance: number } | undefined;

@@ -19,7 +19,7 @@ export function readStore(store: SectionReader, credentials: readonly Credential
 }
 
 /** `$XDG_STATE_HOME` or `~/.local/state`, `%LOCALAPPDATA%` on Windows; undefined without any of them. */
-export function defaultStorePath({ env, home, platform }: Pick<ReaderContext, 'env' | 'home' | 'platform'>): string | undefined {
+function defaultStorePath({ env, home, platform }: Pick<ReaderContext, 'env' | 'home' | 'platform'>): string | undefined {
   const paths = pathsOf(platform);
   const xdg = env.XDG_STATE_HOME;
   if (xdg !== undefined && paths.isAbsolute(xdg)) return paths.join(xdg, FOLDER);
