@@ -2,7 +2,9 @@
 
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:https';
 import net from 'node:net';
+import tls from 'node:tls';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { request } from 'undici';
@@ -122,18 +124,22 @@ t.test('NODE_EXTRA_CA_CERTS counts', async (t) => {
   t.equal(stdout, 'connected');
 });
 
-t.test('an IPv6 literal is reached, with and without TLS', async (t) => {
-  const plain = await startUpstream(t, undefined, '::1');
-  const secure = await startUpstream(t, ca.issue(['::1']), '::1');
-  const dispatcher = dispatcherOver(t, createTestEgress(t, { tls: trusting }));
-  for (const url of [`http://[::1]:${plain.port}/`, `https://[::1]:${secure.port}/`]) {
-    const answer = await request(url, { dispatcher });
-    t.equal(await answer.body.text(), 'hello', url);
-  }
+t.test('an IPv6 literal is reached', async (t) => {
+  const upstream = await startUpstream(t, undefined, '::1');
+  const answer = await request(`http://[::1]:${upstream.port}/`, { dispatcher: dispatcherOver(t, createTestEgress(t)) });
+  t.equal(await answer.body.text(), 'hello');
+});
+
+// Node 22.23 compares IPv6 addresses with a dot behind them.
+const asShown = { subject: {}, subjectaltname: 'IP Address:0:0:0:0:0:0:0:1' } as tls.PeerCertificate;
+const skip = tls.checkServerIdentity('::1', asShown) ? 'this version of Node refuses every certificate for an IPv6 address' : false;
+t.test('an IPv6 literal is reached over TLS', { skip }, async (t) => {
+  const upstream = await startUpstream(t, ca.issue(['::1']), '::1');
+  const answer = await request(`https://[::1]:${upstream.port}/`, { dispatcher: dispatcherOver(t, createTestEgress(t, { tls: trusting })) });
+  t.equal(await answer.body.text(), 'hello');
 });
 
 t.test('the agent carries a WebSocket of npm ws', async (t) => {
-  const { createServer } = await import('node:https');
   const server = createServer(ca.issue(['localhost']));
   const sockets = new WebSocketServer({ server });
   sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(`echo ${data}`)));

@@ -92,7 +92,7 @@ t.test('a plain http target is tunnelled too', async (t) => {
 });
 
 t.test('IPv6 literals are asked for in brackets', async (t) => {
-  const upstream = await startUpstream(t, ca.issue(['::1']), '::1');
+  const upstream = await startUpstream(t, undefined, '::1');
   const { proxy, egress } = await proxied(t, {});
   const answer = await request(`https://[::1]:${upstream.port}/`, { dispatcher: dispatcherOver(t, egress) });
   t.equal(await answer.body.text(), 'hello');

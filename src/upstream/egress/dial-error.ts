@@ -1,7 +1,7 @@
 // Turns what sockets, DNS and TLS report while dialling the upstream into GatewayErrors that say what to change.
 // Third-party errors end here: the cause that is kept carries a code and nothing else.
 
-import type { X509Certificate } from 'node:crypto';
+import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
 import { authority, type Target } from './target.ts';
 
@@ -26,7 +26,7 @@ const UNTRUSTED = new Set([
 const BAD_CERTIFICATE = /^(CERT_|CRL_|INVALID_(CA|PURPOSE)|PATH_LENGTH|HOSTNAME_MISMATCH|UNABLE_TO_)/;
 
 /** The error of a dial that reached, or directly tried to reach, the target. `leaf` is the certificate it showed, if any. */
-export function upstreamError(error: Error, target: Target, leaf?: X509Certificate): GatewayError {
+export function upstreamError(error: Error, target: Target, leaf?: DetailedPeerCertificate): GatewayError {
   const code = errorCode(error);
   const where = authority(target.host, target.port);
   const fail = (errorCode: ErrorCode, message: string) => new GatewayError(errorCode, message, { cause: bareCause(code) });
@@ -43,17 +43,17 @@ export function upstreamError(error: Error, target: Target, leaf?: X509Certifica
 }
 
 /** What is wrong with a certificate, with what to change; undefined when the code is not about certificates. */
-export function certificateProblem(code: string, leaf?: X509Certificate): string | undefined {
+export function certificateProblem(code: string, leaf?: DetailedPeerCertificate): string | undefined {
   const issuer = leaf ? `issuer ${issuerName(leaf)}` : 'issuer unknown';
   if (UNTRUSTED.has(code)) return `its certificate is not trusted (${code}); ${issuer}: add it to tls.ca_file`;
   if (code === 'CERT_HAS_EXPIRED') {
-    return `a certificate of its chain has expired (its own is valid to ${leaf?.validTo ?? 'unknown'}); ${issuer}: it must be renewed there; check this machine's clock too`;
+    return `a certificate of its chain has expired (its own is valid to ${leaf?.valid_to ?? 'unknown'}); ${issuer}: it must be renewed there; check this machine's clock too`;
   }
   if (code === 'CERT_NOT_YET_VALID') {
-    return `its certificate is not valid yet (from ${leaf?.validFrom ?? 'unknown'}); ${issuer}: check this machine's clock`;
+    return `its certificate is not valid yet (from ${leaf?.valid_from ?? 'unknown'}); ${issuer}: check this machine's clock`;
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `its certificate is for other names (${printable(leaf?.subjectAltName ?? 'none')}); ${issuer}: check the host name, and whether something answers in its place`;
+    return `its certificate is for other names (${printable(leaf?.subjectaltname ?? 'none')}); ${issuer}: check the host name, and whether something answers in its place`;
   }
   return BAD_CERTIFICATE.test(code) ? `its certificate is not acceptable (${code}); ${issuer}` : undefined;
 }
@@ -92,13 +92,14 @@ export function reachHint(code: string): string {
 }
 
 /** The issuer at the top of the chain the peer sent: the authority that would have to be trusted. */
-function issuerName(leaf: X509Certificate): string {
+function issuerName(leaf: DetailedPeerCertificate): string {
   let top = leaf;
   for (let depth = 0; depth < 10 && top.issuerCertificate && top.issuerCertificate.fingerprint256 !== top.fingerprint256; depth += 1) {
     top = top.issuerCertificate;
   }
-  const line = top.issuer.split('\n').find((part) => part.startsWith('CN='));
-  return printable(line ?? top.issuer);
+  const { CN, O } = top.issuer ?? {};
+  const name = CN ?? O;
+  return name ? `${CN ? 'CN' : 'O'}=${printable([name].flat().join(' '))}` : 'without a name';
 }
 
 /** Text of a peer's certificate, made fit for one line of a message. */

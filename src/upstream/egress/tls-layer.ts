@@ -1,9 +1,8 @@
 // The one place where TLS to the upstream is made: on top of a raw connection, by undici's connector, always verified.
 // It does not open connections and does not decide whom to trust (trust.ts).
 
-import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { SecureContext, TLSSocket } from 'node:tls';
+import type { DetailedPeerCertificate, SecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 import { type Attempt, destroyOnAbort } from './attempt.ts';
 import { upstreamError } from './dial-error.ts';
@@ -37,7 +36,7 @@ export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureConte
     secure(raw, target, material, attempt) {
       attempt.waitFor('gateway.upstream.timeout', `${authority(target.host, target.port)}, in the TLS handshake`);
       return new Promise((resolve, reject) => {
-        let leaf: X509Certificate | undefined;
+        let leaf: DetailedPeerCertificate | undefined;
         const options = {
           hostname: target.host,
           host: authority(target.host, target.port),
@@ -56,7 +55,8 @@ export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureConte
         });
         // Node drops the peer's certificate before it reports that it is not trusted: look at it one step earlier.
         socket.prependListener('secure', () => {
-          leaf = socket.getPeerX509Certificate();
+          // Not getPeerX509Certificate(): on Node 22 and 24 it leaves nothing for the check of the name that follows.
+          leaf = socket.getPeerCertificate(true);
         });
       });
     },
