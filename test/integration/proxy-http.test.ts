@@ -94,7 +94,7 @@ t.test('a plain http target is tunnelled too', async (t) => {
 t.test('IPv6 literals are asked for in brackets', async (t) => {
   const upstream = await startUpstream(t, undefined, '::1');
   const { proxy, egress } = await proxied(t, {});
-  const answer = await request(`https://[::1]:${upstream.port}/`, { dispatcher: dispatcherOver(t, egress) });
+  const answer = await request(`http://[::1]:${upstream.port}/`, { dispatcher: dispatcherOver(t, egress) });
   t.equal(await answer.body.text(), 'hello');
   t.match(proxy.heads[0], `CONNECT [::1]:${upstream.port} HTTP/1.1\r\n`);
 });
