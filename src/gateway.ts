@@ -18,6 +18,7 @@ import type { ListenerRole } from './server/exchange.ts';
 import { registerFacade } from './server/facade.ts';
 import { createPeerOf } from './server/identify-peer.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
+import { createServerTls, type ServerTls } from './server/tls.ts';
 import { answerOwnTokenEnd, endsOwnToken } from './server/tokens-me.ts';
 
 /** The log a gateway writes to. */
@@ -64,13 +65,14 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     settings: () => runtime.config.reauthentication,
     credential: (name) => runtime.facade.credential(name) ?? sessionCredential(runtime.config.general.hosts),
   });
+  const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
   const failures = createFailureDelay(clock);
   const peerOf = createPeerOf(config.server.trustedProxies);
   const runtime = createRuntime(config, { env, clock, random, log, store, handles, sessions, finish });
   await sessions.restore();
   const app = await createApp({
     forward: (exchange) => runtime.forward(exchange),
-    agent: runtime.dispatcher.agent,
+    agent: runtime.outbound.dispatcher.agent,
     log,
     plugins: [(fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf, finish })],
     health: {
@@ -102,6 +104,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     phase = 'draining';
     await listeners?.close(config.server.drainTimeoutMs);
     sessions.close();
+    tls?.close();
     await runtime.close();
     await app.close();
   };
@@ -110,7 +113,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     app,
     runtime: () => runtime,
     async listen() {
-      listeners = await openListeners(listenerSpecs(config, accept), config.server);
+      listeners = await openListeners(listenerSpecs(config, accept, tls), config.server);
       runtime.credentials.start();
       warnOfAnonymousUse(config, listeners.addresses, log);
       return listeners.addresses;
@@ -142,7 +145,7 @@ function warnOfAnonymousUse({ clients, server }: GatewayConfig, addresses: reado
 }
 
 /** Data, admin and health addresses; one that serves several purposes is opened once. */
-function listenerSpecs(config: GatewayConfig, accept: (role: ListenerRole) => ListenerSpec['handler']): ListenerSpec[] {
+function listenerSpecs(config: GatewayConfig, accept: (role: ListenerRole) => ListenerSpec['handler'], tls: ServerTls | null): ListenerSpec[] {
   const { listen, adminListen, healthListen } = config.server;
   const roles = new Map<string, { address: ListenerSpec['address']; role: { data: boolean; admin: boolean; health: boolean } }>();
   const add = (addresses: readonly ListenerSpec['address'][], purpose: 'data' | 'admin' | 'health') => {
@@ -156,5 +159,6 @@ function listenerSpecs(config: GatewayConfig, accept: (role: ListenerRole) => Li
   add(listen, 'data');
   add(adminListen, 'admin');
   add(healthListen, 'health');
-  return [...roles.values()].map(({ address, role }) => ({ address, handler: accept(role) }));
+  // Probes of health alone come without certificates and see no secret.
+  return [...roles.values()].map(({ address, role }) => ({ address, handler: accept(role), tls: role.data || role.admin ? tls : null }));
 }

@@ -9,11 +9,9 @@ import { sessionCredential } from './auth/sessions/session-config.ts';
 import type { Sessions } from './auth/sessions/sessions.ts';
 import type { TokenStore } from './auth/store/store.ts';
 import { createTokenEndpoint } from './auth/token-endpoint.ts';
-import type { Clock } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
-import type { Log } from './logging/log.ts';
-import { createRouteTemplates } from './logging/route-template.ts';
+import { createOutbound, type Outbound, type OutboundDeps } from './outbound.ts';
 import { type BoundaryRules, createBoundaryRules } from './server/boundary.ts';
 import { chooseCredential } from './server/choose-credential.ts';
 import type { Exchange } from './server/exchange.ts';
@@ -22,22 +20,10 @@ import { createForward } from './server/forward.ts';
 import { createOwnHeaders } from './server/headers.ts';
 import { createIdentity, type Identity } from './server/identify.ts';
 import { createRuleCheck } from './server/identify-rules.ts';
-import { withBreaker } from './upstream/breaker.ts';
-import { createDispatcher, type UpstreamDispatcher } from './upstream/dispatcher.ts';
-import { createEgress } from './upstream/egress/egress.ts';
-import { createPacing, type Pacing } from './upstream/pacing.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
-import { withRetry } from './upstream/retry.ts';
-import { withToken } from './upstream/token-replay.ts';
-import { createTokenTransport } from './upstream/token-transport.ts';
 
 /** What outlives a configuration. */
-export interface RuntimeDeps {
-  readonly env: NodeJS.ProcessEnv;
-  readonly clock: Clock;
-  /** 0 (inclusive) to 1 (exclusive). */
-  readonly random: () => number;
-  readonly log: Log;
+export interface RuntimeDeps extends OutboundDeps {
   readonly store: TokenStore;
   readonly handles: Handles;
   readonly sessions: Sessions;
@@ -54,9 +40,7 @@ export interface Runtime {
   /** What the login endpoints for SDKs work with; sessions renew themselves by its `endpoint`. */
   readonly facade: ReturnType<FacadeOptions['grants']>;
   readonly credentials: Credentials;
-  readonly dispatcher: UpstreamDispatcher;
-  /** What the platform's limits are doing, for status and metrics. */
-  readonly limits: Pacing['states'];
+  readonly outbound: Outbound;
   readonly forward: (exchange: Exchange) => Promise<void>;
   /** Ends timers and connections; exchanges that still run are cut. */
   close(): Promise<void>;
@@ -65,15 +49,11 @@ export interface Runtime {
 /** Recognises our own requests when they come back; one per process. */
 const INSTANCE_ID = randomUUID();
 
-/** Endpoint limits are told apart by route; beyond so many routes they share one. */
-const LIMITED_ROUTES = 2_000;
-
 /** Builds the runtime; asks nothing of the network before `credentials.start()`. */
 export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime {
-  const { clock, log, env, random, store, handles, sessions } = deps;
-  const egress = createEgress({ proxy: config.proxy, tls: config.tls, timeouts: config.timeouts, env, clock, log });
-  const dispatcher = createDispatcher({ connect: egress.connect, headersMs: config.timeouts.headersMs, bodyMs: config.timeouts.bodyMs });
-  const transport = createTokenTransport(dispatcher.agent);
+  const { clock, log, random, store, handles, sessions } = deps;
+  const outbound = createOutbound(config, deps);
+  const { transport } = outbound;
   const credentials = createCredentials({ config, transport, store, clock, random, log });
   const clients = createClients(config.clients, clock);
   const access = createAccess(config);
@@ -91,27 +71,12 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
   };
   const assertRules = createRuleCheck(config.clients, log);
   const choice = { get: credentials.get, access, names: () => config.credentials.map(({ name }) => name) };
-  const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
-  const pacing = createPacing({
-    clock,
-    random,
-    log,
-    settings: config.rateLimit,
-    retry: config.retry,
-    clients: config.clients,
-    routeOf: (method, target) => `${method} ${templates.of(target)}`,
-  });
   const forward = createForward({
     chooseCredential(exchange) {
       assertRules(exchange);
       return chooseCredential(exchange, choice);
     },
-    send: withRetry(pacing.wrap(withToken(withBreaker(dispatcher.send, { clock, random }), clock)), {
-      clock,
-      random,
-      settings: config.retry,
-      totalWaitMs: config.timeouts.totalWaitMs,
-    }),
+    send: outbound.send,
     ownHeaders: createOwnHeaders(config.upstreamHeaders),
     budget: createReplayBudget(),
     maxBodyBytes: config.server.maxBodyBytes,
@@ -125,13 +90,11 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
     identity,
     facade,
     credentials,
-    dispatcher,
-    limits: pacing.states,
+    outbound,
     forward,
     async close() {
       credentials.close();
-      egress.close();
-      await dispatcher.destroy();
+      await outbound.close();
     },
   };
 }

@@ -1,0 +1,63 @@
+// `gcg demo`: the gateway with the simulated Genesys Cloud behind it, in one process, without a file or an account.
+
+import { loadConfig } from '../config/load.ts';
+import { DEMO_CLIENTS } from '../sandbox/clients.ts';
+import { createSandbox } from '../sandbox/sandbox.ts';
+import type { CommandLine } from './args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import { serveConfig } from './serve.ts';
+
+/** Runs until a signal, as `serve` does, and prints what to try once it listens. */
+export async function demo(args: CommandLine, io: Io): Promise<number> {
+  const sandbox = createSandbox();
+  const { host, port } = await sandbox.listen();
+  try {
+    const input = loadInput({ ...io, env: demoEnvironment(host, port) }, args.overrides);
+    const result = loadConfig({ ...input, requireCredential: true, readFile: noFile });
+    if (!result.ok) {
+      reportProblems(io, result.problems, result.warnings);
+      return EXIT.badConfig;
+    }
+    return await serveConfig(result.config, io, (addresses) => io.stderr.write(invitation(addresses[0] ?? '', `${host}:${port}`)));
+  } finally {
+    await sandbox.close();
+  }
+}
+
+/** The demo is the same everywhere: neither files nor this machine's GCG_ variables take part, only flags do. */
+function demoEnvironment(host: string, port: number): Record<string, string> {
+  const { clientCredentials, pkce } = DEMO_CLIENTS;
+  return {
+    GCG_GATEWAY_HOST: host,
+    GCG_GATEWAY_PORT: String(port),
+    GCG_GATEWAY_PROTOCOL: 'http',
+    GCG_PROXY_OFF: 'true',
+    GCG_STORE_TYPE: 'memory',
+    GCG_CREDENTIAL_GRANT_TYPE: 'client_credentials',
+    GCG_CREDENTIAL_CLIENT_ID: clientCredentials.id,
+    GCG_CREDENTIAL_CLIENT_SECRET: clientCredentials.secret ?? '',
+    GCG_CREDENTIAL_PERSON_GRANT_TYPE: 'pkce',
+    GCG_CREDENTIAL_PERSON_CLIENT_ID: pkce.id,
+    GCG_SERVER_ANONYMOUS_CREDENTIALS: '*',
+  };
+}
+
+function noFile(path: string): never {
+  throw Object.assign(new Error(`no file is read in the demo: ${path}`), { code: 'ENOENT' });
+}
+
+function invitation(address: string, simulation: string): string {
+  return `
+The gateway listens on ${address}; behind it is a simulated Genesys Cloud (${simulation}).
+Nothing here is real, and nothing leaves this machine. Try, in another terminal:
+
+  curl ${address}/api/v2/users?pageSize=2
+  curl ${address}/api/v2/organizations/me
+  curl -X POST ${address}/api/v2/analytics/conversations/details/query -H 'Content-Type: application/json' -d '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}'
+  curl ${address}/readyz
+
+No token was needed: the gateway holds the secret, got one, and put it on each call.
+Each call is a line of the log. Ctrl-C ends it.
+
+`;
+}

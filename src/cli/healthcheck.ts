@@ -1,0 +1,95 @@
+// `gcg healthcheck`: asks the running gateway whether it is ready, for containers without curl. Loads the configuration and node:http, nothing of the server.
+
+import { request } from 'node:http';
+import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
+import { loadConfig } from '../config/load.ts';
+import { parseDuration } from '../config/values.ts';
+import type { CommandLine } from './args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+
+/** Longest wait for an answer, ms, if not told. */
+const DEFAULT_TIMEOUT_MS = 3000;
+
+/** What a probe saw: ready, or why not, in words. */
+export type Probe = { readonly ready: true } | { readonly ready: false; readonly why: string };
+
+/** 0 when ready, 1 when not, 69 when nothing answers, 78 bad configuration. */
+export async function healthcheck(args: CommandLine, io: Io): Promise<number> {
+  const target = probeTarget(args, io);
+  if (typeof target === 'number') return target;
+  const probe = await probeReadiness(target.address, target.timeoutMs);
+  if (probe.ready) return EXIT.ok;
+  io.stderr.write(`not ready: ${probe.why}\n`);
+  return EXIT.failure;
+}
+
+/** Where to ask and for how long, or an exit code after saying what is wrong. */
+export function probeTarget(
+  args: CommandLine,
+  io: Io,
+  defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
+): { address: ListenAddress; timeoutMs: number } | number {
+  const flag = args.flags.get('timeout');
+  const timeout = typeof flag === 'string' ? parseDuration(flag) : null;
+  if (timeout !== null && !timeout.ok) {
+    io.stderr.write(`--timeout: ${timeout.message}\n`);
+    return EXIT.usage;
+  }
+  const result = loadConfig(loadInput(io, args.overrides));
+  if (!result.ok) {
+    reportProblems(io, result.problems, []);
+    return EXIT.badConfig;
+  }
+  const address = healthAddress(result.config);
+  if (!address) {
+    io.stderr.write('the gateway listens on an inherited descriptor only: set server.health_listen to have an address to ask\n');
+    return EXIT.usage;
+  }
+  return { address, timeoutMs: timeout?.value ?? defaultTimeoutMs };
+}
+
+/** The health listener where there is one, else where calls go. */
+function healthAddress({ server }: GatewayConfig): ListenAddress | undefined {
+  return [...server.healthListen, ...server.adminListen, ...server.listen].find(({ kind }) => kind !== 'fd');
+}
+
+/** Asks /readyz once. Never rejects. */
+export function probeReadiness(address: ListenAddress, timeoutMs: number): Promise<Probe> {
+  return new Promise((resolve) => {
+    const fail = (why: string) => resolve({ ready: false, why });
+    const asking = request({ ...connection(address), path: '/readyz', timeout: timeoutMs, headers: { host: 'localhost' } }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text = (text + chunk).slice(0, 64 * 1024);
+      });
+      response.on('end', () => (response.statusCode === 200 ? resolve({ ready: true }) : fail(describe(text, response.statusCode ?? 0))));
+    });
+    asking.on('timeout', () => asking.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
+    asking.on('error', (error: NodeJS.ErrnoException) =>
+      fail(error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? 'no gateway is running there' : error.message),
+    );
+    asking.end();
+  });
+}
+
+function connection(address: ListenAddress): { socketPath: string } | { host: string; port: number } {
+  if (address.kind === 'unix') return { socketPath: address.path };
+  if (address.kind === 'fd') throw new Error('a descriptor has no address');
+  // A wildcard is no address to call.
+  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
+  return { host, port: address.port };
+}
+
+function describe(text: string, statusCode: number): string {
+  try {
+    const { status, credentials = [] } = JSON.parse(text) as {
+      status: string;
+      credentials?: { name: string; required: boolean; token: string; renewal: string }[];
+    };
+    const missing = credentials.filter(({ required, token }) => required && token !== 'fresh' && token !== 'due');
+    return [status, ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`)].join('; ');
+  } catch {
+    return `status ${statusCode}`;
+  }
+}

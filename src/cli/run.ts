@@ -1,0 +1,52 @@
+// From a command line to an exit code: each command's code is loaded only when it is called, so that the small ones stay small.
+
+import { type CommandLine, parseCommandLine } from './args.ts';
+import type { CommandName } from './commands.ts';
+import { EXIT, type Io, processIo } from './io.ts';
+
+type Command = (args: CommandLine, io: Io) => Promise<number>;
+
+const COMMANDS: Partial<Record<CommandName, () => Promise<Command>>> = {
+  serve: async () => (await import('./serve.ts')).serve,
+  demo: async () => (await import('./demo.ts')).demo,
+  check: async () => {
+    const [{ check }, { checkOnline }] = await Promise.all([import('./check.ts'), import('./check-online.ts')]);
+    return (args, io) => check(args, io, checkOnline);
+  },
+  config: async () => (await import('./show-config.ts')).showConfig,
+  healthcheck: async () => (await import('./healthcheck.ts')).healthcheck,
+};
+
+/** Runs one command; resolves with the process's exit code. */
+export async function run(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  const parsed = parseCommandLine(argv);
+  switch (parsed.kind) {
+    case 'usage':
+      io.stderr.write(parsed.message);
+      return EXIT.usage;
+    case 'help':
+      io.stdout.write(parsed.text);
+      return EXIT.ok;
+    case 'version':
+      io.stdout.write(`${(await import('../version.ts')).VERSION}\n`);
+      return EXIT.ok;
+    case 'run':
+      return runCommand(parsed, io);
+  }
+}
+
+async function runCommand(args: CommandLine, io: Io): Promise<number> {
+  const load = COMMANDS[args.command];
+  if (!load) {
+    io.stderr.write(`gcg: the command ${args.command} is not in this version yet\n`);
+    return EXIT.usage;
+  }
+  try {
+    return await (await load())(args, io);
+  } catch (error) {
+    // Only the class: a message or a stack from below may carry what must not be shown.
+    io.stderr.write(`gcg: ${args.command} failed unexpectedly (${error instanceof Error ? error.name : typeof error}): please report it\n`);
+    if (io.env.GCG_DEBUG) io.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    return EXIT.failure;
+  }
+}
