@@ -2,10 +2,12 @@
 
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
 import { answerBrokenRequest, refuseUpgrade } from './raw-answer.ts';
+import type { ServerTls } from './tls.ts';
 
 /** One socket to open and what answers on it. */
 export interface ListenerSpec {
@@ -13,6 +15,8 @@ export interface ListenerSpec {
   readonly handler: RequestListener;
   /** Takes upgrade requests; without it they are refused. */
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /** TLS, on all but Unix sockets. */
+  readonly tls?: ServerTls | null;
 }
 
 /** Limits of the listening side, ms. */
@@ -23,7 +27,7 @@ export interface ListenerLimits {
 
 /** Open listeners. */
 export interface Listeners {
-  /** `http://127.0.0.1:8080`, `unix:/path`, in the order of the specs; the implied IPv6 twin is not listed. */
+  /** `http://127.0.0.1:8080`, `https://…`, `unix:/path`, in the order of the specs; the implied IPv6 twin is not listed. */
   readonly addresses: readonly string[];
   /** Stops taking connections and ends idle ones; resolves when the last connection has ended, or at the deadline, when the rest is cut. */
   close(deadlineMs: number): Promise<void>;
@@ -38,7 +42,7 @@ export async function openListeners(specs: readonly ListenerSpec[], limits: List
       const server = createHttpServer(spec, limits);
       await listen(server, spec.address);
       servers.push(server);
-      addresses.push(describe(server, spec.address));
+      addresses.push(describe(server, spec));
       const twin = await listenOnTwin(server, spec, limits);
       if (twin) servers.push(twin);
     }
@@ -62,7 +66,8 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
     requireHostHeader: false,
     noDelay: true,
   };
-  const server = createServer(options, spec.handler);
+  const tls = spec.address.kind === 'unix' ? null : (spec.tls ?? null);
+  const server = tls === null ? createServer(options, spec.handler) : createSecureServer(spec, options, tls);
   // Bounded by their size. Beyond 2,000 Node refuses the request, in older versions it leaves the rest out: a second Host among them.
   server.maxHeadersCount = 0;
   server.on('checkContinue', (request, response) => {
@@ -73,6 +78,15 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuseUpgrade(socket, 405, 'CONNECT is not served here'));
   server.on('upgrade', spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')));
   server.on('clientError', answerBrokenRequest);
+  return server;
+}
+
+function createSecureServer({ handler }: ListenerSpec, options: ServerOptions, tls: ServerTls): Server {
+  const server = createTlsServer({ ...options, ...tls.options, handshakeTimeout: options.headersTimeout ?? 30_000 }, handler);
+  // A failed handshake leaves nobody to answer in HTTP.
+  server.removeAllListeners('tlsClientError');
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  tls.attach(server);
   return server;
 }
 
@@ -121,11 +135,11 @@ async function listenOnTwin(primary: Server, spec: ListenerSpec, limits: Listene
   }
 }
 
-function describe(server: Server, address: ListenAddress): string {
+function describe(server: Server, { address, tls }: ListenerSpec): string {
   if (address.kind === 'unix') return `unix:${address.path}`;
   const bound = server.address();
   if (bound === null || typeof bound === 'string') return bound ?? 'fd';
-  return `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
+  return `${tls ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
 }
 
 async function closeAll(servers: readonly Server[], deadlineMs: number): Promise<void> {
