@@ -8,14 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** PEM texts and the files that hold them, as `tls.createServer` and `tls.*_file` settings want them. */
-export interface IssuedCertificate {
+interface IssuedCertificate {
   readonly key: string;
   readonly cert: string;
   readonly keyFile: string;
   readonly certFile: string;
 }
 
-export interface IssueOptions {
+interface IssueOptions {
   /** Subject CN; default: the first name. */
   readonly commonName?: string;
   /** Default: an hour ago. */

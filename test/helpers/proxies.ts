@@ -56,7 +56,7 @@ export async function startConnectProxy({ login, answer, tls: secure, resolve = 
       }
       const upstream = net.connect(Number(port), resolve(host), () => {
         client.write('HTTP/1.1 200 Connection established\r\n\r\n');
-        join2(client, upstream);
+        splice(client, upstream);
       });
       upstream.on('error', () => client.end('HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n'));
     };
@@ -87,7 +87,7 @@ export async function startSocksProxy({ login, reply, resolve = loopback }: Sock
       client.pause();
       const upstream = net.connect(port, resolve(host), () => {
         client.write(granted);
-        join2(client, upstream);
+        splice(client, upstream);
       });
       upstream.on('error', () => client.end(refused(5)));
     };
@@ -228,6 +228,10 @@ async function startProgram(
   { folder, afterwards = () => {}, ...proxy }: { port: number; folder: string; username: string; password: string; afterwards?: () => void },
 ): Promise<RealProxy> {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, detached: true });
+  // A test that is ended from outside leaves nothing running.
+  const kill = () => void child.kill('SIGTERM');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   let output = '';
   child.stdout.on('data', (chunk) => (output += chunk));
   child.stderr.on('data', (chunk) => (output += chunk));
@@ -296,7 +300,7 @@ function loopback(host: string): string {
   return net.isIPv6(host) ? '::1' : '127.0.0.1';
 }
 
-function join2(client: net.Socket, upstream: net.Socket): void {
+function splice(client: net.Socket, upstream: net.Socket): void {
   client.pipe(upstream).pipe(client);
   client.on('close', () => upstream.destroy());
   upstream.on('close', () => client.destroy());

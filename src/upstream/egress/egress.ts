@@ -32,7 +32,7 @@ export interface EgressOptions {
 }
 
 /** How a URL leaves this network, for people: no credentials in it. */
-export interface RouteDescription {
+interface RouteDescription {
   /** `direct`, `http://proxy:3128`, or the PAC file's URL. */
   readonly via: string;
   /** The setting that decided: `proxy.url`, `HTTPS_PROXY`, `no proxy is configured`. */
@@ -74,6 +74,8 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
       const routes = await routesTo(attempt);
       const raw = await opener.open(routes, target, { attempt, lookup, proxyContext: () => trust.current().plain });
       return material ? await tlsLayer.secure(raw, target, material, attempt) : raw;
+    }).catch((error) => {
+      throw isGatewayError(error) ? error : unexpected(error, log);
     });
     return markResets(socket.setNoDelay(true).setKeepAlive(true, 60_000));
   };
@@ -84,7 +86,7 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
       const target = { host: stripBrackets(hostname), port: Number(port) || (secure ? 443 : 80), secure, ...(servername && { servername }) };
       dial(target).then(
         (socket) => callback(null, socket),
-        (error) => callback(isGatewayError(error) ? error : unexpected(error, log), null),
+        (error: GatewayError) => callback(error, null),
       );
     };
 

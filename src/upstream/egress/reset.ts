@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 
 /** The code a reset has on sockets of ours, instead of ECONNRESET. */
-export const RESET_CODE = 'GCG_RESET';
+const RESET_CODE = 'GCG_RESET';
 
 /** Renames ECONNRESET on `socket` before any later listener sees it: call it before the socket is handed out. */
 export function markResets<T extends Socket>(socket: T): T {

@@ -13,7 +13,7 @@ import { openSocksTunnel } from './socks-tunnel.ts';
 import { authority, type Target } from './target.ts';
 import { openTcp } from './tcp.ts';
 
-export interface RouteContext {
+interface RouteContext {
   readonly attempt: Attempt;
   readonly lookup: LookupFunction | undefined;
   /** The roots for a proxy spoken to over TLS. */

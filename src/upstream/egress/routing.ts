@@ -8,7 +8,7 @@ import { DIRECT, type ProxyCredentials, parseProxySetting, type Route } from './
 import type { Target } from './target.ts';
 
 /** The outcome, with the setting that decided. A PAC file still has to be asked. */
-export type Choice =
+type Choice =
   | { readonly kind: 'route'; readonly route: Route; readonly reason: string }
   | { readonly kind: 'pac'; readonly url: URL; readonly reason: string };
 
