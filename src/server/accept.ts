@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { sendError } from './answer.ts';
+import { inviteBody, sendError } from './answer.ts';
 import { allowOrigin } from './cors.ts';
 import { bindExchange, type Exchange, type ListenerRole, openExchange } from './exchange.ts';
 import { assertFraming } from './framing.ts';
@@ -54,6 +54,7 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       const exchange: Exchange = { request, response, record, caller, role, route, identity };
       if (options.serveOwn(exchange)) return;
       bindExchange(exchange);
+      if (route.kind === 'local') inviteBody(request, response);
       setAside(request, route);
       options.route(request, response);
     } catch (error) {

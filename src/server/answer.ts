@@ -1,6 +1,6 @@
 // How the gateway answers by itself: the platform's error shape, JSON pages, and the headers that go on each. The only place that renders a GatewayError.
 
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GatewayError } from '../errors.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */
@@ -26,7 +26,41 @@ export function sendError(response: ServerResponse, error: GatewayError, request
   const headers = errorHeaders(error, requestId, Buffer.byteLength(body));
   if (options.close) headers.push('Connection', 'close');
   response.writeHead(error.statusCode, headers);
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  if (response.req.method !== 'HEAD') response.write(body);
+  if (options.close && !response.req.complete) endWhenRead(response);
+  else response.end();
+}
+
+/** How long a caller may go on with an upload that nobody wants any more. */
+const LINGER_MS = 2000;
+
+/**
+ * Ends an answer, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be answered by a reset,
+ * which may overtake the answer (RFC 9112, section 9.6). Of the upload nothing is kept.
+ */
+function endWhenRead(response: ServerResponse): void {
+  const { req: request } = response;
+  const end = () => {
+    clearTimeout(timer);
+    response.end();
+  };
+  const timer = setTimeout(end, LINGER_MS);
+  request.once('end', end).once('close', end);
+  dropRest(request);
+}
+
+/** Tells a caller that waits for it (`Expect: 100-continue`) to send its body; called when the body is about to be read, and not before. */
+export function inviteBody(request: IncomingMessage, response: ServerResponse): void {
+  if (request.headers.expect !== undefined && request.httpVersionMinor === 1) response.writeContinue();
+}
+
+/** Reads and drops what is left of a request's body, also when somebody was reading it. */
+export function dropRest(request: IncomingMessage): void {
+  const drop = () => {
+    while (request.read() !== null);
+  };
+  request.on('readable', drop);
+  drop();
 }
 
 /** Sends a JSON document made here; never cached. */

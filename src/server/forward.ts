@@ -9,7 +9,7 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { isCallerGone } from '../upstream/dispatcher.ts';
 import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
-import { sendError } from './answer.ts';
+import { dropRest, inviteBody, sendError } from './answer.ts';
 import { AnswerSink, NOT_WANTED } from './answer-sink.ts';
 import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
@@ -54,6 +54,8 @@ export function createForward(options: ForwardOptions): (exchange: Exchange) => 
       body = await readBody(exchange, options);
       answer = await options.send(upstreamRequest(exchange, credential, headers, body));
       await passAnswer(exchange, answer, credential.config);
+      // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
+      if (!exchange.request.complete) dropRest(exchange.request);
     } catch (error) {
       answer?.abort(NOT_WANTED);
       answerFailure(exchange, error);
@@ -88,6 +90,7 @@ async function readBody(exchange: Exchange, options: ForwardOptions): Promise<Re
     maxBytes: options.maxBodyBytes,
     idleMs: options.bodyIdleMs,
     budget: options.budget,
+    invite: () => inviteBody(request, exchange.response),
     observe: record.requestBody ? (chunk) => record.requestBody?.write(chunk) : null,
   });
 }

@@ -65,15 +65,15 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
     // A missing Host is refused in our own words.
     requireHostHeader: false,
     noDelay: true,
+    // Java's client offers HTTP/2 on every plain connection. An offer may be passed over (RFC 9110, section 7.8).
+    shouldUpgradeCallback: ({ headers }) => headers.upgrade?.trim().toLowerCase() !== 'h2c',
   };
   const tls = spec.address.kind === 'unix' ? null : (spec.tls ?? null);
   const server = tls === null ? createServer(options, spec.handler) : createSecureServer(spec, options, tls);
   // Bounded by their size. Beyond 2,000 Node refuses the request, in older versions it leaves the rest out: a second Host among them.
   server.maxHeadersCount = 0;
-  server.on('checkContinue', (request, response) => {
-    response.writeContinue();
-    spec.handler(request, response);
-  });
+  // Whoever is about to read the body sends the 100: a refusal then costs the caller no upload.
+  server.on('checkContinue', spec.handler);
   server.on('checkExpectation', spec.handler);
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuseUpgrade(socket, 405, 'CONNECT is not served here'));
   server.on('upgrade', spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')));

@@ -2,7 +2,8 @@
 // It never takes more from the caller than the upstream takes from it, and counts what all calls keep together.
 
 import type { IncomingMessage } from 'node:http';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, isGatewayError } from '../errors.ts';
+import { bareCause } from './egress/dial-error.ts';
 
 /** The platform refuses more than 512 000 bytes on its API, so what can succeed can be replayed. */
 const REPLAY_LIMIT_BYTES = 512 * 1024;
@@ -57,6 +58,8 @@ export interface BodyRules {
   /** A caller that sends nothing for so long is told 408. */
   readonly idleMs: number;
   readonly budget: ReplayBudget;
+  /** Called when the body is about to be read: the time for `100 Continue`. */
+  readonly invite?: () => void;
   /** Sees every chunk once, for the log. */
   readonly observe: ((chunk: Buffer) => void) | null;
 }
@@ -68,11 +71,17 @@ export interface BodyRules {
 export async function readRequestBody(message: IncomingMessage, contentLength: number | null, rules: BodyRules): Promise<RequestBody> {
   if (contentLength === 0 || (contentLength === null && message.headers['transfer-encoding'] === undefined)) return NO_BODY;
   if (rules.maxBytes > 0 && contentLength !== null && contentLength > rules.maxBytes) throw tooLarge(rules.maxBytes);
+  rules.invite?.();
   const body = new StreamedBody(message, rules);
   const isWhole = contentLength !== null && contentLength <= WHOLE_LIMIT_BYTES;
-  do await body.pull();
-  while (isWhole && body.isStreaming);
-  return body;
+  try {
+    do await body.pull();
+    while (isWhole && body.isStreaming);
+    return body;
+  } catch (error) {
+    body.release();
+    throw error;
+  }
 }
 
 function tooLarge(maxBytes: number): GatewayError {
@@ -84,7 +93,6 @@ function tooLarge(maxBytes: number): GatewayError {
 
 class StreamedBody implements RequestBody {
   readonly #source: AsyncIterator<Buffer>;
-  readonly #message: IncomingMessage;
   readonly #rules: BodyRules;
   #chunks: Buffer[] = [];
   /** How many chunks in front of `#chunks` are gone for good; above 0 the body cannot be replayed. */
@@ -98,7 +106,6 @@ class StreamedBody implements RequestBody {
   receivedBytes = 0;
 
   constructor(message: IncomingMessage, rules: BodyRules) {
-    this.#message = message;
     this.#rules = rules;
     // An attempt that is given up must not destroy the message: the caller is still owed an answer on the same socket.
     this.#source = message.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
@@ -134,22 +141,36 @@ class StreamedBody implements RequestBody {
   }
 
   async #take(): Promise<void> {
-    const idle = setTimeout(() => {
-      const seconds = Math.round(this.#rules.idleMs / 1000);
-      this.#error = new GatewayError('gateway.request.invalid', `the request body stalled for ${seconds} s: send it again`, { statusCode: 408 });
-      this.#message.destroy(this.#error);
-    }, this.#rules.idleMs);
-    idle.unref();
     try {
-      const { done, value } = await this.#source.next();
+      const { done, value } = await this.#next();
       if (done) this.#ended = true;
       else this.#keep(value);
     } catch (error) {
-      this.#error ??= error as Error;
+      // Whatever the message fails with, it is the caller that broke off: the upstream must not be blamed for its ECONNRESET.
+      this.#error ??= isGatewayError(error)
+        ? error
+        : new GatewayError('gateway.request.invalid', 'the request broke off', { cause: bareCause('ECONNRESET') });
       throw this.#error;
-    } finally {
-      clearTimeout(idle);
     }
+  }
+
+  /** The next chunk, or 408. The message itself is left whole: it is the way to the caller, who is owed that answer. */
+  #next(): Promise<IteratorResult<Buffer>> {
+    return new Promise((resolve, reject) => {
+      const { idleMs } = this.#rules;
+      const idle = setTimeout(() => {
+        reject(
+          new GatewayError('gateway.request.invalid', `the request body stalled for ${idleMs / 1000} s (timeouts.body): send it again`, {
+            statusCode: 408,
+          }),
+        );
+      }, idleMs);
+      idle.unref();
+      this.#source
+        .next()
+        .then(resolve, reject)
+        .finally(() => clearTimeout(idle));
+    });
   }
 
   #keep(chunk: Buffer): void {
