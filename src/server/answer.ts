@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GatewayError } from '../errors.ts';
+import { BROKEN } from './connection.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */
 export function errorBody(error: GatewayError, requestId: string): string {
@@ -45,7 +46,7 @@ function endWhenRead(response: ServerResponse): void {
     response.end();
   };
   const timer = setTimeout(end, LINGER_MS);
-  request.once('end', end).once('close', end);
+  request.once('end', end).once('close', end).once(BROKEN, end);
   dropRest(request);
 }
 

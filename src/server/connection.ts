@@ -18,6 +18,9 @@ interface Connection {
   onIdle: (() => void) | null;
 }
 
+/** Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now. */
+export const BROKEN = Symbol('broken');
+
 /** The property under which a socket carries its connection. */
 const CONNECTION = Symbol('connection');
 
@@ -50,8 +53,8 @@ export function enterConnection(exchange: OpenExchange): void {
 
 /**
  * Calls `answer` when something can be written on a connection past its exchanges: at once, or after the answers that are owed for earlier
- * requests. A request that broke off in its body is given up for it. Where half an answer stands already, the socket is destroyed instead.
- * Only the first call has an effect: the connection ends with it.
+ * requests. A request that broke off in its body is given up for it. Where half an answer of the upstream's stands already, the socket is
+ * destroyed instead. Only the first call has an effect: the connection ends with it.
  */
 export function answerLast(socket: Duplex, answer: () => void): void {
   const connection = connectionOf(socket);
@@ -64,5 +67,5 @@ export function answerLast(socket: Duplex, answer: () => void): void {
   else if (open.length === 1 && !last.response.headersSent) {
     answer();
     last.onOver();
-  } else socket.destroy();
+  } else if (!last.request.emit(BROKEN)) socket.destroy();
 }
