@@ -9,11 +9,11 @@ import { retryWaitMs } from './backoff.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { wasNeverSent } from './dispatcher.ts';
 import type { Lane } from './pacing/lane.ts';
-import { readLimitNotice } from './pacing/limit-notice.ts';
+import { type LimitNotice, readLimitNotice } from './pacing/limit-notice.ts';
 import { createLimits, type LimitState } from './pacing/limits.ts';
 import { createReport } from './pacing/report.ts';
 import type { TrafficObserver } from './traffic-observer.ts';
-import { waitLeftMs } from './waiting.ts';
+import { pause, waitLeftMs } from './waiting.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface PacingDeps {
@@ -48,14 +48,13 @@ const WARY_MS = 60_000;
  */
 export function createPacing(deps: PacingDeps): Pacing {
   const { clock, settings, observer } = deps;
-  const limits = createLimits({ clock, settings, clients: deps.clients });
+  const limits = createLimits({ clock, settings, clients: deps.clients, routeOf: deps.routeOf });
   const isEnforced = settings.mode === 'enforce';
   const report = createReport(deps.log, clock);
 
-  /** Leads the call through one lane. */
-  const pass = async (lane: Lane, request: UpstreamRequest, isReturning: boolean): Promise<void> => {
+  /** Waits for a lane that did not let the call pass at once. */
+  const wait = async (lane: Lane, request: UpstreamRequest, isReturning: boolean): Promise<void> => {
     const client = request.record.client ?? '';
-    if (lane.tryEnter(client)) return;
     const held = { limit: lane.name, reportOnly: !isEnforced, waitMs: 0 };
     if (!isEnforced) {
       held.waitMs = Math.max(0, lane.startsAt(client) - clock.monotonic());
@@ -78,78 +77,97 @@ export function createPacing(deps: PacingDeps): Pacing {
   };
 
   /** A place in every lane, the narrowest first, so that a wide one is not taken by a call that cannot go yet. */
-  const passAll = async (lanes: readonly Lane[], request: UpstreamRequest, isReturning: boolean): Promise<void> => {
+  const passAll = async (lanes: readonly (Lane | undefined)[], request: UpstreamRequest, isReturning: boolean): Promise<void> => {
     for (let entered = 0; entered < lanes.length; entered += 1) {
+      const lane = lanes[entered];
+      if (lane === undefined || lane.tryEnter(request.record.client ?? '')) continue;
       try {
-        await pass(lanes[entered] as Lane, request, isReturning);
+        await wait(lane, request, isReturning);
       } catch (error) {
-        for (const lane of lanes.slice(0, entered)) lane.refund();
+        for (const taken of lanes.slice(0, entered)) taken?.refund();
         throw error;
       }
     }
   };
 
-  /** Pauses what was limited; true when the call is to be sent again. */
-  const absorb = async (request: UpstreamRequest, response: UpstreamResponse, route: () => string, rounds: number): Promise<boolean> => {
-    const notice = await readLimitNotice(response, clock);
-    const lane = limits.learn(request.credential, route, notice);
+  const leave = (own: Lane | undefined, endpoint: Lane | undefined, whole: Lane, isCounted: boolean, upstreamMs: number): void => {
+    const now = clock.monotonic();
+    const arrivedAt = Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
+    if (isCounted) {
+      own?.leave(arrivedAt);
+      endpoint?.leave(arrivedAt);
+      whole.leave(arrivedAt);
+    } else {
+      own?.refund();
+      endpoint?.refund();
+      whole.refund();
+    }
+  };
+
+  /** Learns from a refusal and pauses what was limited. Gives the lane concerned. */
+  const heed = (request: UpstreamRequest, notice: LimitNotice): Lane => {
+    const lane = limits.learn(request, notice);
     const now = clock.monotonic();
     // Our own count left room, so somebody else draws on the same limit, or its size is not known.
     if (lane.window.free(now) > 0) lane.window.beWary(now + (notice.retryAfterMs ?? 0) + WARY_MS);
-    let absorbed = isEnforced && request.body.canReplay && !request.caller.left;
-    if (notice.retryAfterMs !== undefined) {
-      lane.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, notice.retryAfterMs));
-      absorbed &&= Math.max(lane.pausedUntil, lane.window.openings(now)()) <= (request.waitUntil ?? Number.POSITIVE_INFINITY);
-    } else {
-      // Nothing is said of how long: our own patience, and nobody else is held up for it.
-      const waitMs = retryWaitMs(rounds, deps.random(), deps.retry);
-      absorbed &&= rounds < deps.retry.max && waitMs <= waitLeftMs(request, clock);
-      if (absorbed) lane.pauseUntil(now + waitMs);
-    }
-    observer?.onRateLimited?.(request, { scope: notice.scope, key: notice.key, absorbed });
-    return absorbed;
+    if (notice.retryAfterMs !== undefined) lane.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, notice.retryAfterMs));
+    return lane;
   };
 
-  const wrap =
-    (send: Send): Send =>
-    async (request) => {
-      const route = () => deps.routeOf(request.method, request.target);
-      const { record } = request;
-      for (let rounds = 0; ; rounds += 1) {
-        const whole = limits.ofCredential(request.credential);
-        const endpoint = limits.ofEndpoint(request.credential, route);
-        const own = limits.ofClient(record.client);
-        if (endpoint === undefined && own === undefined) {
-          if (!whole.tryEnter(record.client ?? '')) await passAll([whole], request, rounds > 0);
-        } else
-          await passAll(
-            [own, endpoint, whole].filter((lane) => lane !== undefined),
-            request,
-            rounds > 0,
-          );
-        const upstreamMs = record.upstreamMs;
-        const settle = (isCounted: boolean) => {
-          const now = clock.monotonic();
-          const arrivedAt = Math.min(now, now - (record.upstreamMs - upstreamMs) + LONGEST_WAY_MS);
-          for (const lane of [own, endpoint, whole]) {
-            if (isCounted) lane?.leave(now, arrivedAt);
-            else lane?.refund();
-          }
-        };
-        let response: UpstreamResponse;
-        try {
-          response = await send(request);
-        } catch (error) {
-          settle(!wasNeverSent(error as Error));
-          throw error;
-        }
-        settle(response.statusCode !== 429);
-        if (response.statusCode !== 429 || !(await absorb(request, response, route, rounds))) return response;
-        response.discard();
-        noteRetry(record, '429');
-        observer?.onRetry?.(request, '429');
-      }
-    };
+  /** How long a refused call waits by itself before it queues again; null when its caller is to have the 429. */
+  const patienceMs = (request: UpstreamRequest, notice: LimitNotice, lane: Lane, rounds: number): number | null => {
+    if (!isEnforced || !request.body.canReplay || request.caller.left) return null;
+    const leftMs = waitLeftMs(request, clock);
+    if (notice.retryAfterMs === undefined) {
+      // Nothing is said of how long: nobody else is held up for a guess of ours.
+      const waitMs = retryWaitMs(rounds, deps.random(), deps.retry);
+      return rounds < deps.retry.max && waitMs <= leftMs ? waitMs : null;
+    }
+    const now = clock.monotonic();
+    return Math.max(lane.pausedUntil, lane.window.openings(now)()) - now <= leftMs ? 0 : null;
+  };
 
-  return { wrap: (send) => (settings.mode === 'off' ? send : wrap(send)), states: limits.states };
+  const send = async (next: Send, request: UpstreamRequest): Promise<UpstreamResponse> => {
+    const { record } = request;
+    for (let rounds = 0; ; rounds += 1) {
+      const whole = limits.ofCredential(request.credential);
+      const endpoint = limits.ofEndpoint(request);
+      const own = limits.ofClient(record.client);
+      if (endpoint === undefined && own === undefined) {
+        if (!whole.tryEnter(record.client ?? '')) await wait(whole, request, rounds > 0);
+      } else await passAll([own, endpoint, whole], request, rounds > 0);
+      const upstreamMs = record.upstreamMs;
+      let notice: LimitNotice | null = null;
+      let limited = whole;
+      let response: UpstreamResponse;
+      let isCounted = true;
+      try {
+        response = await next(request);
+        isCounted = response.statusCode !== 429;
+        if (!isCounted) {
+          notice = await readLimitNotice(response, clock);
+          // Before the place is given back: else the next call would be let in and refused as well.
+          limited = heed(request, notice);
+        }
+      } catch (error) {
+        isCounted = !wasNeverSent(error as Error);
+        throw error;
+      } finally {
+        leave(own, endpoint, whole, isCounted, record.upstreamMs - upstreamMs);
+      }
+      if (notice === null) return response;
+      const waitMs = patienceMs(request, notice, limited, rounds);
+      observer?.onRateLimited?.(request, { scope: notice.scope, key: notice.key, absorbed: waitMs !== null });
+      if (waitMs === null) return response;
+      response.discard();
+      if (waitMs > 0) {
+        await pause(request, clock, waitMs);
+        record.queueMs += waitMs;
+      }
+      noteRetry(record, '429');
+      observer?.onRetry?.(request, '429');
+    }
+  };
+
+  return { wrap: (next) => (settings.mode === 'off' ? next : (request) => send(next, request)), states: limits.states };
 }

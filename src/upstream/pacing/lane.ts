@@ -74,9 +74,8 @@ export function createLane({ name, clock, window, room, shares }: LaneDeps): Lan
   let timer: Timer | null = null;
   let timerAt = Number.POSITIVE_INFINITY;
 
-  const waits = (client: string) => queue.has(client);
   const keptFrom = (client: string, now: number) =>
-    shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : shares.keptFrom(client, window.perMinute, now, waits);
+    shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : shares.keptFrom(client, window.perMinute, now);
 
   const pass = (client: string, now: number) => {
     window.take(now);
@@ -160,7 +159,9 @@ export function createLane({ name, clock, window, room, shares }: LaneDeps): Lan
     tryEnter(client) {
       const now = clock.monotonic();
       shares?.asked(client, now);
-      if (queue.size > 0 || now < pausedUntil) return false;
+      if (now < pausedUntil) return false;
+      // Who waits has had the first choice then: what is left is what they may not take.
+      if (queue.size > 0) serve(now);
       const free = window.free(now);
       if (free <= 0 || free <= keptFrom(client, now)) return false;
       pass(client, now);

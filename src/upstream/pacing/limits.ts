@@ -3,6 +3,7 @@
 
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
+import type { UpstreamRequest } from '../call.ts';
 import { createLane, type Lane, type WaitingRoom } from './lane.ts';
 import type { LimitNotice } from './limit-notice.ts';
 import { createRateWindow } from './rate-window.ts';
@@ -25,28 +26,31 @@ export interface LimitState {
   readonly pausedMs: number;
 }
 
+/** What of a call decides by which limits it is counted. */
+export type LimitedCall = Pick<UpstreamRequest, 'credential' | 'method' | 'target'>;
+
+/** `routeOf` gives method and route template: few different ones. */
+export interface LimitsDeps {
+  readonly clock: Clock;
+  readonly settings: GatewayConfig['rateLimit'];
+  readonly clients: readonly ClientConfig[];
+  readonly routeOf: (method: string, target: string) => string;
+}
+
 /** The registry. */
 export interface Limits {
   ofCredential(credential: string): Lane;
   /** The client's own limit, where it has one. */
   ofClient(client: string | null): Lane | undefined;
-  /** The limit of one method and route, where one is known. `route` is asked only then. */
-  ofEndpoint(credential: string, route: () => string): Lane | undefined;
-  /** Takes note of a refusal: learns the limit and its size; the lane that is concerned. Pauses nothing. */
-  learn(credential: string, route: () => string, notice: LimitNotice): Lane;
+  /** The limit of the call's method and route, where one is known. */
+  ofEndpoint(call: LimitedCall): Lane | undefined;
+  /** Takes note of a refusal: learns the limit and its size; gives the lane that is concerned. Pauses nothing. */
+  learn(call: LimitedCall, notice: LimitNotice): Lane;
   states(): LimitState[];
 }
 
 /** Opens no timer until somebody waits. */
-export function createLimits({
-  clock,
-  settings,
-  clients,
-}: {
-  clock: Clock;
-  settings: GatewayConfig['rateLimit'];
-  clients: readonly ClientConfig[];
-}): Limits {
+export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps): Limits {
   const room: WaitingRoom = { waiting: 0, max: settings.queueMax };
   const names = clients.map(({ name }) => name);
   const configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
@@ -85,14 +89,14 @@ export function createLimits({
   return {
     ofCredential,
     ofClient: (client) => (client === null || own.size === 0 ? undefined : own.get(client)),
-    ofEndpoint: (credential, route) => (endpoints.size === 0 ? undefined : endpoints.get(`${credential} ${route()}`)),
-    learn(credential, route, { scope, key, perMinute }) {
+    ofEndpoint: ({ credential, method, target }) => (endpoints.size === 0 ? undefined : endpoints.get(`${credential} ${routeOf(method, target)}`)),
+    learn({ credential, method, target }, { scope, key, perMinute }) {
       let lane: Lane;
       if (scope === 'token') lane = ofCredential(credential);
       else {
-        const name = `${credential} ${route()}`;
-        lane =
-          endpoints.get(name) ?? make(endpoints, name, `the platform's limit of ${route()} for credential ${credential}`, Number.POSITIVE_INFINITY);
+        const route = routeOf(method, target);
+        const key = `${credential} ${route}`;
+        lane = endpoints.get(key) ?? make(endpoints, key, `the platform's limit of ${route} for credential ${credential}`, Number.POSITIVE_INFINITY);
       }
       if (key !== null && scope === 'token') lane.name = `the platform's limit ${key} of credential ${credential}`;
       if (perMinute === null) return lane;

@@ -6,7 +6,7 @@ import { createRollingCount, MINUTE_MS } from './rolling-count.ts';
 /** Below so many calls a minute no limit of the platform is near: 300 is the least that it grants a token. */
 const CALM_PER_MINUTE = 240;
 /** So many calls may be in doubt at once while a limit is near that is not known: they are what a refusal can cost. */
-const FIRST_DOUBTS = 10;
+const FIRST_DOUBTS = 8;
 const WARY_DOUBTS = 4;
 /** A refusal comes at once: a call that has been under way for longer than this is not in doubt. */
 const DOUBT_MS = 500;
@@ -18,7 +18,7 @@ export interface RateWindow {
   perMinute: number;
   take(now: number): void;
   /** The call has reached the platform, `arrivedAt` at the latest: from then on it counts for a minute. */
-  settle(now: number, arrivedAt: number): void;
+  settle(arrivedAt: number): void;
   /** The call never reached it, or was refused uncounted. */
   refund(): void;
   /** How many calls may start now; may be Infinity, or negative after a limit has come down. */
@@ -45,14 +45,14 @@ export function createRateWindow({ perMinute, isCautious }: { perMinute: number;
   const window: RateWindow = {
     perMinute,
     take(now) {
+      // As with congestion windows: one more for each round.
+      doubts = isInDoubt(now) ? doubts + 1 / doubts : FIRST_DOUBTS;
       inFlight += 1;
       started.add(now);
     },
-    settle(now, arrivedAt) {
+    settle(arrivedAt) {
       inFlight -= 1;
       counted.add(arrivedAt);
-      // As with congestion windows: one more for each round that went well.
-      doubts = isInDoubt(now) ? doubts + 1 / doubts : FIRST_DOUBTS;
     },
     refund() {
       inFlight -= 1;
@@ -83,7 +83,7 @@ export function createRateWindow({ perMinute, isCautious }: { perMinute: number;
         }
         // What is under way, and what starts meanwhile, opens up again a minute later.
         lent += 1;
-        return now + MINUTE_MS * Math.max(1, Math.ceil(lent / Math.max(1, limit)));
+        return now + (MINUTE_MS + DOUBT_BUCKET_MS) * Math.ceil(lent / Math.max(1, limit));
       };
       for (; owed > 0; owed -= 1) next();
       return next;
@@ -95,13 +95,13 @@ export function createRateWindow({ perMinute, isCautious }: { perMinute: number;
     used: (now) => inFlight + counted.recent(now),
   };
 
-  /** A guess that errs on the side of waiting: each round takes as long as a doubt lasts at most. */
+  /** A guess. It is never late enough to refuse a call: doubt alone is no reason to. */
   function doubtfulOpenings(now: number): () => number {
     let nth = 0;
     const free = window.free(now);
     return () => {
       nth += 1;
-      return nth <= free ? now : now + Math.ceil((nth - Math.max(0, free)) / Math.max(1, Math.floor(doubts))) * DOUBT_BUCKET_MS;
+      return nth <= free ? now : now + DOUBT_BUCKET_MS;
     };
   }
 

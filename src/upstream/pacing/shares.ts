@@ -8,6 +8,8 @@ const NEWCOMERS_PART = 0.01;
 const NEWCOMER_CALLS = 3;
 /** What is kept in all, at most. */
 const LARGEST_PART = 0.5;
+/** Kept beyond a client's habit: calls that had to wait into this minute have used up a part of what is kept for its own. */
+const SPARE_CALLS = 2;
 /** A client that stays away for so many of its usual pauses is not waited for. */
 const PAUSES = 2;
 
@@ -22,8 +24,8 @@ export interface Shares {
   /** A client asks for a call, whether or not it gets it. */
   asked(client: string, now: number): void;
   served(client: string, now: number): void;
-  /** How many slots `client` has to leave to others. `waits` tells who stands in the queue: for them nothing is kept, they take it. */
-  keptFrom(client: string, perMinute: number, now: number, waits: (client: string) => boolean): number;
+  /** How many slots `client` has to leave to others. */
+  keptFrom(client: string, perMinute: number, now: number): number;
 }
 
 /** `clients` are the configured names; any others get habits too, but nothing is kept for them before they were seen. */
@@ -45,7 +47,7 @@ export function createShares(clients: readonly string[]): Shares {
   const kept = (habit: Habit, equalShare: number, now: number): number => {
     const wanted = Math.max(habit.asked.recent(now), habit.asked.earlier(now));
     if (wanted === 0 || wanted > equalShare || now - habit.lastAskedAt > (PAUSES * MINUTE_MS) / wanted) return 0;
-    return Math.max(0, wanted - habit.served.recent(now));
+    return Math.max(0, Math.min(equalShare, wanted + SPARE_CALLS) - habit.served.recent(now));
   };
 
   const isNewcomer = (client: string, now: number) => {
@@ -60,21 +62,21 @@ export function createShares(clients: readonly string[]): Shares {
       habit.lastAskedAt = now;
     },
     served: (client, now) => habitOf(client).served.add(now),
-    keptFrom(client, perMinute, now, waits) {
+    keptFrom(client, perMinute, now) {
       let seen = 0;
       for (const habit of habits.values()) if (isSeen(habit, now)) seen += 1;
-      const equalShare = perMinute / Math.max(1, seen);
-      const own = habits.get(client);
-      // Whoever has a part of its own open may take what is kept: it is kept for such as it.
-      if (own !== undefined && kept(own, equalShare, now) > 0) return 0;
-      if (isNewcomer(client, now)) return 0;
-      let sum = 0;
-      for (const [name, habit] of habits) if (name !== client && !waits(name)) sum += kept(habit, equalShare, now);
       let absent = 0;
       for (const name of clients) {
         const habit = habits.get(name);
         if (name !== client && (habit === undefined || !isSeen(habit, now))) absent += 1;
       }
+      // One more than are there, as long as one more may come.
+      const equalShare = perMinute / Math.max(1, seen + Math.min(1, absent));
+      const own = habits.get(client);
+      // Whoever has a part of its own open may take what is kept: it is kept for such as it.
+      if (isNewcomer(client, now) || (own !== undefined && kept(own, equalShare, now) > 0)) return 0;
+      let sum = 0;
+      for (const [name, habit] of habits) if (name !== client) sum += kept(habit, equalShare, now);
       const forNewcomers = Math.min(absent * NEWCOMER_CALLS, Math.ceil(perMinute * NEWCOMERS_PART));
       return Math.min(sum + forNewcomers, Math.floor(perMinute * LARGEST_PART));
     },
