@@ -51,7 +51,7 @@ function invitation(address: string, simulation: string): string {
 The gateway listens on ${address}; behind it is a simulated Genesys Cloud (${simulation}).
 Nothing here is real, and nothing leaves this machine. Try, in another terminal:
 
-  curl ${address}/api/v2/users?pageSize=2
+  curl '${address}/api/v2/users?pageSize=2'
   curl ${address}/api/v2/organizations/me
   curl -X POST ${address}/api/v2/analytics/conversations/details/query -H 'Content-Type: application/json' -d '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}'
   curl ${address}/readyz

@@ -1,0 +1,34 @@
+# syntax=docker/dockerfile:1
+
+# 1. Build with everything, then keep only what runs.
+FROM node:26-trixie-slim AS build
+WORKDIR /build
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts ./scripts
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+
+# 2. The gateway: no compiler, no tests, no shell needed.
+FROM node:26-trixie-slim
+LABEL org.opencontainers.image.title="genesys-cloud-gateway" \
+      org.opencontainers.image.description="Authenticating gateway for the Genesys Cloud Platform API" \
+      org.opencontainers.image.licenses="MIT"
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=build /build/package.json ./
+COPY --from=build /build/node_modules ./node_modules
+COPY --from=build /build/dist ./dist
+# The folder for tokens of grants with a user (store.type = file); mount a volume there to keep logins.
+RUN mkdir -p /var/lib/genesys-cloud-gateway && chown node:node /var/lib/genesys-cloud-gateway
+USER node
+# In a container, callers come from outside its loopback: clients must prove themselves, or the start is refused (see docs/operations.md).
+ENV GCG_SERVER_LISTEN=0.0.0.0:8080 \
+    GCG_STORE_PATH=/var/lib/genesys-cloud-gateway
+EXPOSE 8080
+# Nothing is written but the store: run it with --read-only.
+HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["node", "dist/main.js", "healthcheck"]
+# --disable-sigusr1: the inspector stays off whatever signal arrives.
+ENTRYPOINT ["node", "--disable-sigusr1", "dist/main.js"]
+CMD ["serve"]
