@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { createFailureDelay } from './auth/clients/failure-delay.ts';
 import { createHandles } from './auth/handles/handles.ts';
 import { sessionCredential } from './auth/sessions/session-config.ts';
-import { createSessions } from './auth/sessions/sessions.ts';
+import { createSessions, type SessionLimits } from './auth/sessions/sessions.ts';
 import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -33,6 +33,8 @@ export interface GatewayOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly clock?: Clock;
   readonly random?: () => number;
+  /** How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a week. */
+  readonly sessionLimits?: SessionLimits;
 }
 
 /** A gateway. Made by `createGateway`, ended by `drain`. */
@@ -61,6 +63,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const handles = await createHandles({ store, clock, log });
   const sessions = createSessions({
     ...{ store, clock, random, log },
+    ...(options.sessionLimits && { limits: options.sessionLimits }),
     endpoint: () => runtime.facade.endpoint,
     settings: () => runtime.config.reauthentication,
     credential: (name) => runtime.facade.credential(name) ?? sessionCredential(runtime.config.general.hosts),

@@ -65,7 +65,8 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     ttl: limits.idleMs,
     updateAgeOnGet: true,
     ttlResolution: 0,
-    perf: { now: clock.monotonic },
+    // Zero means "never" to the cache, and a clock may begin there.
+    perf: { now: () => clock.monotonic() + 1 },
     dispose({ session, hash }) {
       session.source.close();
       if (!isClosing) quiet(kept?.remove(hash));

@@ -1,0 +1,181 @@
+import t, { type Test } from 'tap';
+import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { createUsers } from '../../src/sandbox/directory.ts';
+import { allCredentials, assertionFor, basic, clientNamed, followLogin, postToken, type TokenAnswer } from '../helpers/clients.ts';
+import { type ConfigOverrides, startGateway } from '../helpers/gateway.ts';
+
+const SOMEBODY = (createUsers(1)[0] as { email: string }).email;
+const REDIRECT = 'http://localhost:7777/callback';
+const CLIENT_CREDENTIALS = { grant_type: 'client_credentials' };
+const SAML = 'urn:ietf:params:oauth:grant-type:saml2-bearer';
+
+const start = (t: Test, overrides: ConfigOverrides = {}) =>
+  startGateway(t, {
+    sandbox: { switches: { login: { approve: SOMEBODY } } },
+    config: (origin) => ({ credentials: allCredentials(origin), ...overrides }),
+  });
+
+const call = async (url: string, token: string, path = '/api/v2/tokens/me') => {
+  const answer = await fetch(url + path, { headers: { authorization: `Bearer ${token}` } });
+  const body = (await answer.json().catch(() => null)) as { code?: string; OAuthClient?: { id: string } } | null;
+  return { status: answer.status, code: answer.headers.get('x-gateway-error'), oauthClient: body?.OAuthClient?.id };
+};
+
+function assertRefused(t: Test, answer: TokenAnswer, status: number, error: string, name: string) {
+  t.equal(answer.status, status, name);
+  t.equal(answer.body.error, error, name);
+  t.equal(answer.body.description, answer.body.error_description, 'the platform says it twice');
+  t.ok(answer.headers.get('x-gateway-error'), 'our own code is beside it');
+}
+
+t.test('client credentials are answered at once, with nothing asked upstream', async (t) => {
+  const { url, sandbox } = await start(t, { clients: [clientNamed('crm')] });
+  const before = sandbox.events.recent.length;
+  const { status, body, headers } = await postToken(url, CLIENT_CREDENTIALS, { authorization: basic('crm', 'crm-secret') });
+  t.equal(status, 200);
+  t.same({ ...body, access_token: '' }, { access_token: '', token_type: 'bearer', expires_in: 86_400 });
+  t.match(body.access_token, /^gcgh_c[\w-]+\.[\w-]{43}$/);
+  t.equal(headers.get('cache-control'), 'no-store');
+  t.equal(sandbox.events.recent.length, before);
+  t.match(await call(url, body.access_token), { status: 200, oauthClient: DEMO_CLIENTS.clientCredentials.id });
+});
+
+t.test('every prefix that SDKs put there leads to the same endpoints', async (t) => {
+  const { url } = await start(t);
+  for (const prefix of ['', '/login', '/api', '/default', '/default/login', '/default/api']) {
+    const { status, body } = await postToken(`${url}${prefix}/oauth/token`, CLIENT_CREDENTIALS, { authorization: basic('anything', 'x') });
+    t.equal(status, 200, prefix);
+    t.match(await call(url, body.access_token, `${prefix}/api/v2/tokens/me`), { status: 200 }, prefix);
+    const { headers } = await fetch(`${url}${prefix}/oauth/authorize?client_id=x&a=%2F+b&a=2`, { redirect: 'manual' });
+    t.match(headers.get('location'), /\/oauth\/authorize\?client_id=x&a=%2F\+b&a=2$/, prefix);
+    const logout = await fetch(`${url}${prefix}/logout?client_id=x&redirect_uri=http%3A%2F%2Fapp`, { redirect: 'manual' });
+    t.match(logout.headers.get('location'), /\/logout\?client_id=x&redirect_uri=http%3A%2F%2Fapp$/, prefix);
+  }
+});
+
+t.test('an id of ours is mapped to the OAuth client of its credential, on the way to the login page and at the token endpoint', async (t) => {
+  const { url, sandbox } = await start(t, { clients: [clientNamed('portal', { credentials: ['web'] })] });
+  const query = `response_type=code&client_id=portal&redirect_uri=${encodeURIComponent(REDIRECT)}&state=%7E+x&login_hint=a%40b`;
+  const { firstHop, code, state } = await followLogin(`${url}/oauth/authorize?${query}`);
+  t.equal(firstHop.search, `?${query.replace('portal', DEMO_CLIENTS.code.id)}`, 'nothing but the id changed');
+  t.equal(state, '~ x');
+  const form = { grant_type: 'authorization_code', code, redirect_uri: REDIRECT };
+  const { status, body } = await postToken(url, form, { authorization: basic('portal', 'portal-secret') });
+  t.equal(status, 200);
+  t.match(body, { access_token: /^gcgh_s/, refresh_token: /^gcgr_/, token_type: 'bearer' });
+  t.type(body.expires_in, 'number');
+  t.match(await call(url, body.access_token), { status: 200, oauthClient: DEMO_CLIENTS.code.id });
+  t.match(sandbox.stats.tokenRequests.authorization_code, { ok: 1 });
+});
+
+t.test("a permitted credential's client_id gets that credential's secret, whatever secret the application shows", async (t) => {
+  const { url } = await start(t, { server: { anonymousCredentials: ['*'] } });
+  const { id } = DEMO_CLIENTS.saml2Bearer;
+  const form = { grant_type: SAML, orgName: 'Simulated Organization', assertion: assertionFor(SOMEBODY) };
+  const { status, body } = await postToken(url, form, { authorization: basic(id, 'nonsense') });
+  t.equal(status, 200);
+  t.notOk(body.refresh_token, 'SAML has none');
+  t.ok(body.expires_in > 86_000 && body.expires_in <= 86_400, 'as long as the token');
+  t.match(await call(url, body.access_token), { status: 200, oauthClient: id });
+});
+
+t.test('an id that nobody here knows goes up as given, with its own secret', async (t) => {
+  const { url } = await startGateway(t, { sandbox: { switches: { login: { approve: SOMEBODY } } } });
+  const { id, secret } = DEMO_CLIENTS.code;
+  const authorize = `${url}/oauth/authorize?response_type=code&client_id=${id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
+  const form = async () => ({ grant_type: 'authorization_code', code: (await followLogin(authorize)).code, redirect_uri: REDIRECT });
+  const good = await postToken(url, await form(), { authorization: basic(id, secret) });
+  t.equal(good.status, 200);
+  t.match(await call(url, good.body.access_token), { status: 200, oauthClient: id });
+  const again = await postToken(
+    url,
+    { grant_type: 'refresh_token', refresh_token: good.body.refresh_token as string },
+    { authorization: basic(id, secret) },
+  );
+  t.match(again, { status: 200, body: { access_token: good.body.access_token, refresh_token: good.body.refresh_token } });
+  assertRefused(t, await postToken(url, await form(), { authorization: basic(id, 'wrong') }), 400, 'invalid_client', 'its own secret is wrong');
+  assertRefused(
+    t,
+    await postToken(url, await form(), { authorization: basic('nobody', 'x') }),
+    400,
+    'invalid_client',
+    'the platform does not know it',
+  );
+});
+
+t.test('a refresh token that the platform gave the application before becomes a session, once it is shown', async (t) => {
+  const { url, sandbox } = await start(t, { server: { anonymousCredentials: ['*'] } });
+  const { id } = DEMO_CLIENTS.code;
+  const { firstHop } = await followLogin(`${url}/oauth/authorize?client_id=${id}`);
+  const login = `${firstHop.origin}/oauth/authorize?response_type=code&client_id=${id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
+  const landing = new URL((await fetch(login, { redirect: 'manual' })).headers.get('location') as string);
+  const form = { grant_type: 'authorization_code', code: landing.searchParams.get('code') as string, redirect_uri: REDIRECT };
+  const direct = await postToken(firstHop.origin, form, { authorization: basic(id, DEMO_CLIENTS.code.secret) });
+  const { body } = await postToken(
+    url,
+    { grant_type: 'refresh_token', refresh_token: direct.body.refresh_token as string },
+    { authorization: basic(id, 'x') },
+  );
+  t.match(body, { access_token: /^gcgh_s/, refresh_token: /^gcgr_/ });
+  t.match(sandbox.stats.tokenRequests.refresh_token, { ok: 1 });
+});
+
+t.test('refusals have the platform’s shape, and say what is wrong', async (t) => {
+  const { url } = await start(t, { clients: [clientNamed('crm'), clientNamed('erp')] });
+  const crm = { authorization: basic('crm', 'crm-secret') };
+  assertRefused(t, await postToken(url, CLIENT_CREDENTIALS, { authorization: basic('crm', 'wrong') }), 400, 'invalid_client', 'wrong secret');
+  assertRefused(t, await postToken(url, CLIENT_CREDENTIALS, { authorization: basic('who', 'x') }), 400, 'invalid_client', 'unknown id');
+  assertRefused(t, await postToken(url, CLIENT_CREDENTIALS), 400, 'invalid_client', 'no id');
+  assertRefused(t, await postToken(url, { grant_type: 'password' }, crm), 400, 'unsupported_grant_type', 'password');
+  assertRefused(t, await postToken(url, {}, crm), 400, 'invalid_request', 'no grant_type');
+  assertRefused(
+    t,
+    await postToken(url, { grant_type: 'refresh_token', refresh_token: 'gcgr_unknown' }, crm),
+    400,
+    'invalid_grant',
+    'unknown refresh handle',
+  );
+  assertRefused(t, await postToken(`${url}/web/oauth/token`, CLIENT_CREDENTIALS, crm), 403, 'unauthorized_client', 'a credential that is not listed');
+  assertRefused(t, await postToken(`${url}/none/oauth/token`, CLIENT_CREDENTIALS, crm), 404, 'invalid_request', 'a credential there is not');
+  assertRefused(t, await postToken(url, { ...CLIENT_CREDENTIALS, client_id: 'erp' }, crm), 400, 'invalid_request', 'two ids');
+  assertRefused(
+    t,
+    await postToken(url, { grant_type: 'authorization_code', code: 'x', redirect_uri: REDIRECT, client_id: 'crm' }),
+    400,
+    'invalid_client',
+    'a name without its secret',
+  );
+  const json = await fetch(`${url}/oauth/token`, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json', ...crm } });
+  t.match(await json.json(), { error: 'invalid_request' });
+  const huge = await fetch(`${url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ x: 'y'.repeat(300_000) }) });
+  t.equal(huge.status, 413);
+  t.equal((await fetch(`${url}/oauth/token`)).status, 404, 'GET is no login');
+});
+
+t.test('an upstream that does not answer is 503 with Retry-After, and no session', async (t) => {
+  const { url, sandbox, gateway } = await start(t, { server: { anonymousCredentials: ['*'] } });
+  void gateway;
+  sandbox.set({ throttleLogin: { retryAfterS: 7 } });
+  const form = { grant_type: SAML, orgName: 'Simulated Organization', assertion: assertionFor(SOMEBODY) };
+  const answer = await postToken(url, form, { authorization: basic(DEMO_CLIENTS.saml2Bearer.id, 'x') });
+  assertRefused(t, answer, 503, 'temporarily_unavailable', 'throttled');
+  t.equal(answer.headers.get('retry-after'), '7');
+});
+
+t.test('id and secret may come in the form, as other OAuth libraries send them', async (t) => {
+  const { url } = await start(t, { clients: [clientNamed('crm')] });
+  const { status, body } = await postToken(url, { ...CLIENT_CREDENTIALS, client_id: 'crm', client_secret: 'crm-secret' });
+  t.equal(status, 200);
+  t.match(await call(url, body.access_token), { status: 200 });
+});
+
+t.test('no secret, code, assertion or handle is in what the gateway logs', async (t) => {
+  const { url, log } = await start(t, { clients: [clientNamed('bridge-app', { credentials: ['bridge'] })] });
+  const assertion = assertionFor(SOMEBODY);
+  const form = { grant_type: SAML, orgName: 'Simulated Organization', assertion };
+  const { body } = await postToken(url, form, { authorization: basic('bridge-app', 'bridge-app-secret') });
+  await call(url, body.access_token);
+  const said = JSON.stringify(log.lines);
+  t.match(said, /token request/, 'the log is not empty');
+  for (const secret of [body.access_token, assertion, 'bridge-app-secret', DEMO_CLIENTS.saml2Bearer.secret]) t.notOk(said.includes(secret));
+});
