@@ -9,6 +9,8 @@ const PLAIN = /^[A-Za-z0-9/_.~!$&'()*+,:@=-]*$/;
 
 const DECODE_ROUNDS = 8;
 const OPTIONS = [false, true] as const;
+/** Where a server might take the path to end: nowhere, at a decoded query or fragment, at the first parameter. */
+const CUTS = [null, /[?#]/, /[?#;]/] as const;
 
 /**
  * All readings of a path (without its query), or null when it is ambiguous beyond reading: escapes that are not UTF-8 (overlong ones among them),
@@ -30,10 +32,10 @@ export function readPath(path: string): readonly Reading[] | null {
   const bases = [decodedAsSent, once.split('/').slice(1), fully.split('/').slice(1)];
   const readings = new Map<string, Reading>();
   for (const base of bases) {
-    for (const isCut of OPTIONS) {
+    for (const cut of CUTS) {
       for (const isStripped of OPTIONS) {
         for (const isCollapsed of OPTIONS) {
-          const reading = readAs(base, isCut, isStripped, isCollapsed);
+          const reading = readAs(base, cut, isStripped, isCollapsed);
           if (reading === null) return null;
           readings.set(JSON.stringify(reading), reading);
         }
@@ -43,20 +45,20 @@ export function readPath(path: string): readonly Reading[] | null {
   return [...readings.values()];
 }
 
-function readAs(base: readonly string[], isCut: boolean, isStripped: boolean, isCollapsed: boolean): Reading | null {
+function readAs(base: readonly string[], cut: RegExp | null, isStripped: boolean, isCollapsed: boolean): Reading | null {
   let segments = base.map(fold);
   if (segments.some((segment) => /[\\\0]/.test(segment))) return null;
-  if (isCut) segments = cutAtQuery(segments);
+  if (cut !== null) segments = cutAt(segments, cut);
   if (isStripped) segments = segments.map((segment) => segment.split(';', 1)[0] as string);
   if (segments.some((segment) => segment.split('/').some(isDots))) return null;
   return withoutTrailingSlash(isCollapsed ? segments.filter((segment) => segment !== '') : segments);
 }
 
-/** Everything from the first decoded `?` or `#` on is gone. */
-function cutAtQuery(segments: readonly string[]): string[] {
-  const at = segments.findIndex((segment) => /[?#]/.test(segment));
+/** Everything from the first match on is gone. */
+function cutAt(segments: readonly string[], cut: RegExp): string[] {
+  const at = segments.findIndex((segment) => cut.test(segment));
   if (at < 0) return [...segments];
-  return [...segments.slice(0, at), (segments[at] as string).split(/[?#]/, 1)[0] as string];
+  return [...segments.slice(0, at), (segments[at] as string).split(cut, 1)[0] as string];
 }
 
 /** `/users/` and `/users` are one resource to every server we know of. */
