@@ -41,14 +41,17 @@ const MESSAGES: Partial<Record<ErrorCode, (host: string, code: string) => string
 export function toGatewayError(error: unknown, host: string): GatewayError {
   if (isGatewayError(error)) return error;
   const rawCode = (error as { code?: unknown } | null)?.code;
-  const code = typeof rawCode === 'string' ? rawCode : 'unknown';
-  // undici reports the parser's own codes, HPE_INVALID_HEADER_TOKEN and the like.
-  const mapped = code.startsWith('HPE_') || isUnaskedAnswer(error, code) ? 'gateway.upstream.invalid' : CODES[code];
+  const code = typeof rawCode === 'string' ? rawCode : error instanceof Error ? error.name : 'unknown';
+  const mapped = isInvalidAnswer(error, code) ? 'gateway.upstream.invalid' : CODES[code];
   if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code, { cause: bareCause(code) });
   return new GatewayError('gateway.internal', 'the call failed in the gateway itself: please report it with the request id');
 }
 
-/** An answer that no request asked for, a 100 or a 101 among them: undici drops the connection, and says so in words only. */
-function isUnaskedAnswer(error: unknown, code: string): boolean {
-  return code === 'UND_ERR_SOCKET' && /^bad (response|upgrade)$/.test((error as Error).message);
+/**
+ * What undici's parser refuses: named by its class, as its code gets lost on the way (7.30). And an answer that no request asked for, a 100 or
+ * a 101 among them: undici drops the connection, and says why in words only.
+ */
+function isInvalidAnswer(error: unknown, code: string): boolean {
+  if (!(error instanceof Error)) return false;
+  return error.name === 'HTTPParserError' || (code === 'UND_ERR_SOCKET' && /^bad (response|upgrade)$/.test(error.message));
 }
