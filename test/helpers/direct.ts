@@ -23,7 +23,7 @@ export interface RawPair {
   readonly config: GatewayConfig;
 }
 
-/** The configuration of a gateway that holds `GIVEN_TOKEN` and calls `origin`. */
+/** The configuration of a gateway that holds `GIVEN_TOKEN`, calls `origin`, and tries once. */
 export function givenTokenConfig(origin: string, overrides: ConfigOverrides = {}): GatewayConfig {
   const credential = credentialAt(origin, {
     grantType: 'access_token',
@@ -31,7 +31,7 @@ export function givenTokenConfig(origin: string, overrides: ConfigOverrides = {}
     clientSecret: null,
     accessToken: inlineSecret(GIVEN_TOKEN, 'test'),
   });
-  return configAt(origin, { credentials: [credential], ...overrides });
+  return configAt(origin, { credentials: [credential], retry: { max: 0 }, ...overrides });
 }
 
 /** Starts both; `answer` writes whatever it likes for each whole request. */

@@ -1,9 +1,9 @@
 // What is ambiguous in a request's framing is refused in our own words, and nothing of it, nor of what follows on the connection, goes upstream.
 
 import t from 'tap';
-import { ok, startBefore, untilClose } from '../helpers/direct.ts';
+import { ok, startBefore } from '../helpers/direct.ts';
 import { exchangeRaw } from '../helpers/raw-http.ts';
-import { isRefusal } from '../helpers/refusal.ts';
+import { isRefusal, refusedBy } from '../helpers/refusal.ts';
 
 const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
 const NEXT = 'GET /api/v2/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n';
@@ -69,7 +69,7 @@ const refused: readonly (readonly [string, string, number?])[] = [
 
 for (const [name, request, status = 400] of refused) {
   t.test(`refuses ${name}`, async (t) => {
-    isRefusal(t, await exchangeRaw(pair.port, request + NEXT, untilClose), status);
+    isRefusal(t, await refusedBy(pair.port, request + NEXT), status);
     t.strictSame(pair.requests, [], 'nothing went upstream, the request behind it neither');
   });
 }

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { givenTokenConfig, ok, startBefore, untilClose } from '../helpers/direct.ts';
 import { startGatewayWith } from '../helpers/gateway.ts';
 import { exchangeRaw, startRawServer } from '../helpers/raw-http.ts';
-import { isRefusal } from '../helpers/refusal.ts';
+import { isRefusal, refusedBy } from '../helpers/refusal.ts';
 
 const post = (lines: string, body = '') => `POST /api/v2/users HTTP/1.1\r\nHost: localhost\r\n${lines}\r\n\r\n${body}`;
 const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
@@ -14,7 +14,7 @@ const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
 t.test('a counted body over server.max_body_bytes is 413, read or not', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()), { server: { maxBodyBytes: 1000 } });
   for (const size of [1001, 100_000, 5_000_000]) {
-    isRefusal(t, await exchangeRaw(pair.port, post(`Content-Length: ${size}`, 'x'.repeat(size)), untilClose), 413, 'gateway.body.too.large');
+    isRefusal(t, await refusedBy(pair.port, post(`Content-Length: ${size}`, 'x'.repeat(size))), 413, 'gateway.body.too.large');
   }
   t.strictSame(pair.requests, [], 'nothing went upstream');
   t.match(await exchangeRaw(pair.port, post('Content-Length: 1000', 'x'.repeat(1000))), /^HTTP\/1\.1 200/, 'a body of just the limit passes');
@@ -68,16 +68,16 @@ t.test('a chunked body that breaks is 400, and the upstream request is cut', asy
 
 t.test('headers of more than 64 KiB are 431', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()));
-  isRefusal(t, await exchangeRaw(pair.port, post(`X-Large: ${'x'.repeat(65 * 1024)}`), untilClose), 431);
-  isRefusal(t, await exchangeRaw(pair.port, `GET /api/v2/${'x'.repeat(65 * 1024)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, untilClose), 431);
-  isRefusal(t, await exchangeRaw(pair.port, post(`X-Large: ${'x'.repeat(2 * 1024 * 1024)}`), untilClose), 431);
+  isRefusal(t, await refusedBy(pair.port, post(`X-Large: ${'x'.repeat(65 * 1024)}`)), 431);
+  isRefusal(t, await refusedBy(pair.port, `GET /api/v2/${'x'.repeat(65 * 1024)} HTTP/1.1\r\nHost: localhost\r\n\r\n`), 431);
+  isRefusal(t, await refusedBy(pair.port, post(`X-Large: ${'x'.repeat(2 * 1024 * 1024)}`)), 431);
   t.strictSame(pair.requests, []);
 });
 
 t.test('headers that come too slowly are 408, in time', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()), { server: { headerTimeoutMs: 150 } });
   const startedAt = performance.now();
-  isRefusal(t, await exchangeRaw(pair.port, 'GET /api/v2/users HTTP/1.1\r\nHost: loc', untilClose), 408);
+  isRefusal(t, await refusedBy(pair.port, 'GET /api/v2/users HTTP/1.1\r\nHost: loc'), 408);
   t.ok(performance.now() - startedAt < 2000, 'not after Node’s own 30 s');
   t.strictSame(pair.requests, []);
 });

@@ -1,9 +1,9 @@
 // Which forms of a request target are taken, and which are refused as ambiguous.
 
 import t from 'tap';
-import { ok, startBefore, untilClose } from '../helpers/direct.ts';
+import { ok, startBefore } from '../helpers/direct.ts';
 import { exchangeRaw, headerOf, parseAnswer } from '../helpers/raw-http.ts';
-import { isRefusal } from '../helpers/refusal.ts';
+import { isRefusal, refusedBy } from '../helpers/refusal.ts';
 
 const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
 t.beforeEach(() => void pair.requests.splice(0));
@@ -40,7 +40,7 @@ const refused: readonly (readonly [string, string])[] = [
 
 for (const [name, request] of refused) {
   t.test(`refuses ${name}`, async (t) => {
-    isRefusal(t, await exchangeRaw(pair.port, request + NEXT, untilClose), 400);
+    isRefusal(t, await refusedBy(pair.port, request + NEXT), 400);
     t.strictSame(pair.requests, [], 'nothing went upstream');
   });
 }
