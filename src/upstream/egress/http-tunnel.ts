@@ -8,6 +8,7 @@ import type { SecureContext } from 'node:tls';
 import { isGatewayError } from '../../errors.ts';
 import { type Attempt, destroyOnAbort } from './attempt.ts';
 import { bareCause } from './dial-error.ts';
+import { httpTunnelAgent } from './proxy-agents.ts';
 import { ANSWER_TOO_LONG, connectRefusal, proxyConnectError } from './proxy-error.ts';
 import { type ProxyCredentials, type ProxyRoute, routeName } from './route.ts';
 import { authority, type Target } from './target.ts';
@@ -27,7 +28,7 @@ export async function openHttpTunnel(
 ): Promise<Socket> {
   attempt.waitFor('gateway.proxy.timeout', `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`);
   const credentials = route.credentials();
-  const { HttpsProxyAgent } = await import('https-proxy-agent');
+  const HttpsProxyAgent = await httpTunnelAgent(route.protocol === 'https' ? 'https' : 'http');
   let end = () => {};
   try {
     const beneath = route.protocol === 'https' ? await openTcp({ host: route.host, port: route.port, signal: attempt.signal }) : undefined;

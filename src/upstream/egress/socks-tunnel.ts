@@ -5,6 +5,7 @@ import type { ClientRequest } from 'node:http';
 import type { LookupFunction, Socket } from 'node:net';
 import type { Attempt } from './attempt.ts';
 import { isNameError, upstreamError } from './dial-error.ts';
+import { socksAgent } from './proxy-agents.ts';
 import { socksError } from './proxy-error.ts';
 import { type ProxyRoute, routeName } from './route.ts';
 import { authority, type Target } from './target.ts';
@@ -17,7 +18,7 @@ export async function openSocksTunnel(
 ): Promise<Socket> {
   attempt.waitFor('gateway.proxy.timeout', `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`);
   const credentials = route.credentials();
-  const { SocksProxyAgent } = await import('socks-proxy-agent');
+  const SocksProxyAgent = await socksAgent(route.protocol as Parameters<typeof socksAgent>[0]);
   const login = credentials ? `${encodeURIComponent(credentials.username)}:${encodeURIComponent(credentials.password)}@` : '';
   // The library ends its own connection only by its own timer, which therefore runs as long as the dial.
   const agent = new SocksProxyAgent(`${route.protocol}://${login}${authority(route.host, route.port)}`, {
