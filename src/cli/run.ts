@@ -14,6 +14,7 @@ const COMMANDS: Partial<Record<CommandName, () => Promise<Command>>> = {
     return (args, io) => check(args, io, checkOnline);
   },
   config: async () => (await import('./show-config.ts')).showConfig,
+  client: async () => (await import('./client.ts')).client,
   doctor: async () => (await import('./run-doctor.ts')).runDoctor,
   healthcheck: async () => (await import('./healthcheck.ts')).healthcheck,
 };
