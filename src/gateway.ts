@@ -9,8 +9,12 @@ import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
+import { createExchangeObserver } from './logging/exchange-observer.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
+import type { LiveSecrets } from './logging/live-secrets.ts';
 import type { Log } from './logging/log.ts';
+import { createMetrics, type Metrics } from './logging/metrics.ts';
+import { countTokenRequests, observeRuntime } from './metric-sources.ts';
 import { createRuntime, type Runtime } from './runtime.ts';
 import { createAccept } from './server/accept.ts';
 import { createApp } from './server/app.ts';
@@ -18,8 +22,10 @@ import type { ListenerRole } from './server/exchange.ts';
 import { registerFacade } from './server/facade.ts';
 import { createPeerOf } from './server/identify-peer.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
+import { registerMetrics } from './server/metrics-route.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { answerOwnTokenEnd, endsOwnToken } from './server/tokens-me.ts';
+import { VERSION } from './version.ts';
 
 /** The log a gateway writes to. */
 export interface GatewayLog extends Log {
@@ -33,6 +39,10 @@ export interface GatewayOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly clock?: Clock;
   readonly random?: () => number;
+  /** Default: metrics of its own, served as any others. */
+  readonly metrics?: Metrics;
+  /** The log's, so that it can mask the values in use. */
+  readonly liveSecrets?: LiveSecrets;
   /** How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a week. */
   readonly sessionLimits?: SessionLimits;
 }
@@ -55,10 +65,10 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   let listeners: Listeners | null = null;
   let drained: Promise<void> | null = null;
 
-  const finish = (record: ExchangeRecord) => {
-    record.durationMs = performance.now() - record.startedAt;
-    log.exchange(record);
-  };
+  const metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
+  const { begun, ended: finish } = createExchangeObserver({ log, metrics });
+  const onTokenRequest = countTokenRequests(metrics);
+  const onSecret = options.liveSecrets?.add;
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
   const handles = await createHandles({ store, clock, log });
   const sessions = createSessions({
@@ -71,13 +81,17 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
   const failures = createFailureDelay(clock);
   const peerOf = createPeerOf(config.server.trustedProxies);
-  const runtime = createRuntime(config, { env, clock, random, log, store, handles, sessions, finish });
+  const runtime = createRuntime(config, { env, clock, random, log, store, handles, sessions, finish, onTokenRequest, ...(onSecret && { onSecret }) });
+  observeRuntime(metrics, () => runtime);
   await sessions.restore();
   const app = await createApp({
     forward: (exchange) => runtime.forward(exchange),
     agent: runtime.outbound.dispatcher.agent,
     log,
-    plugins: [(fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf, finish })],
+    plugins: [
+      (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf, finish }),
+      (fastify) => registerMetrics(fastify, { metrics, identity: () => runtime.identity }),
+    ],
     health: {
       isDraining: () => phase !== 'running',
       credentials: () =>
@@ -94,6 +108,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     holdBack: (request) => failures.held(peerOf(request)),
     isDraining: () => phase === 'draining',
     route: app.routing,
+    begun,
     finish,
   });
 

@@ -8,10 +8,11 @@ import type { Handles } from './auth/handles/handles.ts';
 import { sessionCredential } from './auth/sessions/session-config.ts';
 import type { Sessions } from './auth/sessions/sessions.ts';
 import type { TokenStore } from './auth/store/store.ts';
-import { createTokenEndpoint } from './auth/token-endpoint.ts';
+import { createTokenEndpoint, type TokenRequestOutcome } from './auth/token-endpoint.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import { createOutbound, type Outbound, type OutboundDeps } from './outbound.ts';
+import { bodyLoggingOf } from './server/body-logging.ts';
 import { type BoundaryRules, createBoundaryRules } from './server/boundary.ts';
 import { chooseCredential } from './server/choose-credential.ts';
 import type { Exchange } from './server/exchange.ts';
@@ -29,6 +30,9 @@ export interface RuntimeDeps extends OutboundDeps {
   readonly sessions: Sessions;
   /** Takes each finished exchange's record. */
   readonly finish: (record: ExchangeRecord) => void;
+  readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
+  /** Told each token that is obtained, so that logs can mask it wherever it turns up. */
+  readonly onSecret?: (value: string) => void;
 }
 
 /** The parts of one configuration at work. */
@@ -51,10 +55,10 @@ const INSTANCE_ID = randomUUID();
 
 /** Builds the runtime; asks nothing of the network before `credentials.start()`. */
 export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime {
-  const { clock, log, random, store, handles, sessions } = deps;
+  const { clock, log, random, store, handles, sessions, onTokenRequest, onSecret } = deps;
   const outbound = createOutbound(config, deps);
   const { transport } = outbound;
-  const credentials = createCredentials({ config, transport, store, clock, random, log });
+  const credentials = createCredentials({ config, transport, store, clock, random, log, onTokenRequest, onSecret });
   const clients = createClients(config.clients, clock);
   const access = createAccess(config);
   const identity = createIdentity({
@@ -65,7 +69,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
   const standIn = sessionCredential(config.general.hosts);
   const facade: Runtime['facade'] = {
     ...{ access, clients, handles, sessions, identity, now: clock.now },
-    endpoint: createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs }),
+    endpoint: createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest, onSecret }),
     credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
     defaultName: credentials.default()?.config.name ?? null,
   };
@@ -82,6 +86,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
     maxBodyBytes: config.server.maxBodyBytes,
     bodyIdleMs: config.timeouts.bodyMs,
     instanceId: isChained(config) ? INSTANCE_ID : null,
+    bodies: bodyLoggingOf(config.logging),
     finish: deps.finish,
   });
   return {

@@ -11,7 +11,7 @@ import type { TokenStore } from './store/store.ts';
 import type { Token } from './token.ts';
 import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './token-endpoint.ts';
 import { TokenFailure } from './token-failure.ts';
-import type { CredentialState, ManagedTokenSource } from './token-source.ts';
+import type { CredentialState, ManagedTokenSource, Obtain } from './token-source.ts';
 import type { TokenTransition } from './transition.ts';
 
 /** One configured credential. */
@@ -52,12 +52,14 @@ export interface CredentialsDeps {
   readonly log: Log;
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
   readonly onTokenRequest?: ((outcome: TokenRequestOutcome) => void) | undefined;
+  /** Told each token that is taken into use, wherever it comes from. */
+  readonly onSecret?: ((value: string) => void) | undefined;
 }
 
 /** Makes the registry; asks nothing of the network before `start()`. */
 export function createCredentials(deps: CredentialsDeps): Credentials {
-  const { config, transport, clock, log, onTokenRequest } = deps;
-  const endpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest });
+  const { config, transport, clock, log, onTokenRequest, onSecret } = deps;
+  const endpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest, onSecret });
   const made = config.credentials.map((credential) => createCredential(credential, endpoint, deps));
   const byName = new Map(made.map((one) => [one.credential.config.name, one.credential]));
   const defaultName = defaultCredential(config)?.name;
@@ -77,11 +79,16 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
 }
 
 function createCredential(config: CredentialConfig, endpoint: ReturnType<typeof createTokenEndpoint>, deps: CredentialsDeps) {
-  const { store, clock, random, log, onTransition } = deps;
+  const { store, clock, random, log, onTransition, onSecret } = deps;
   const { name, grantType } = config;
   const { reauthentication } = deps.config;
   const parts = createCredentialParts({ config, endpoint, store, clock, log });
-  const { obtain, revision, storeError } = parts;
+  const { revision, storeError } = parts;
+  const obtain: Obtain = async (request) => {
+    const token = await parts.obtain(request);
+    onSecret?.(token.accessToken.reveal());
+    return token;
+  };
   // A given token is only read again, which is no renewal that could be switched off.
   const settings = grantType === 'access_token' ? { ...reauthentication, refreshAccessToken: true } : reauthentication;
   const source = createCachedSource({ name, obtain, clock, random, settings, revision, storeError, log, onTransition });

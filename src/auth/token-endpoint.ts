@@ -60,8 +60,10 @@ export function createTokenEndpoint(deps: {
   timeoutMs: number;
   log: Log;
   onTokenRequest?: ((outcome: TokenRequestOutcome) => void) | undefined;
+  /** Told each token of an answer. */
+  onSecret?: ((value: string) => void) | undefined;
 }): TokenEndpoint {
-  const { transport, clock, timeoutMs, log, onTokenRequest } = deps;
+  const { transport, clock, timeoutMs, log, onTokenRequest, onSecret } = deps;
   return async (call) => {
     const { credential, grant } = call;
     const url = tokenUrl(call.hosts);
@@ -111,6 +113,8 @@ export function createTokenEndpoint(deps: {
     if (body.length > LARGEST_REPLY_BYTES) throw refuse('a body that is too large');
     const parsed = parseTokenReply(body);
     if ('problem' in parsed) throw refuse(parsed.problem);
+    onSecret?.(parsed.accessToken.reveal());
+    if (parsed.refreshToken !== null) onSecret?.(parsed.refreshToken.reveal());
     // The life counts from when the request was sent: the endpoint began to count no earlier, and perhaps long before the answer came.
     const obtainedAt = clock.now();
     const token = createToken({ accessToken: parsed.accessToken, obtainedAt, expiresAt: obtainedAt - elapsedMs + parsed.lifeMs });

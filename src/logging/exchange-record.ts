@@ -60,6 +60,8 @@ export interface ExchangeRecord {
   requestBody: BodyCapture | null;
   /** Set only when `log_response_body` is on. */
   responseBody: BodyCapture | null;
+  /** Set when it was counted and written. */
+  isEnded: boolean;
 }
 
 /**
@@ -96,6 +98,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     responseHeaders: null,
     requestBody: null,
     responseBody: null,
+    isEnded: false,
   };
 }
 

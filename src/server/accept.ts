@@ -7,11 +7,13 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { inviteBody, sendError } from './answer.ts';
 import { allowOrigin } from './cors.ts';
 import { bindExchange, type Exchange, type ListenerRole, openExchange } from './exchange.ts';
+import { FACADE_PATHS } from './facade.ts';
 import { assertFraming } from './framing.ts';
 import { isFailedProof } from './identify.ts';
 import { admit, type Gate } from './identify-gate.ts';
 import { answerPreflight, isPreflight } from './preflight.ts';
 import { parseTarget, type Route } from './request-target.ts';
+import { noteTraceContext } from './trace-context.ts';
 
 /** What accept needs from the rest of the server. */
 export interface AcceptOptions {
@@ -23,7 +25,9 @@ export interface AcceptOptions {
   readonly isDraining: () => boolean;
   /** The framework's request handler. */
   readonly route: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Takes the finished record of a refused request. */
+  /** Told when a request has arrived. */
+  readonly begun: () => void;
+  /** Takes the finished record of every exchange that is not forwarded. */
   readonly finish: (record: ExchangeRecord) => void;
 }
 
@@ -38,10 +42,12 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
   return (role) => (request, response) => {
     if (refusedSockets.has(request.socket)) return;
     const { record, caller } = openExchange(request, response, role);
+    options.begun();
+    noteTraceContext(record, request.headers.traceparent);
     try {
       const framing = assertFraming(request);
       const route = parseTarget(framing.target);
-      assertServedHere(route, role);
+      assertServedHere(request, route, role);
       const gate = options.gate();
       const { origin } = request.headers;
       if (origin !== undefined && gate.boundary.corsOrigins.has(origin)) {
@@ -54,7 +60,10 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       const exchange: Exchange = { request, response, record, caller, role, route, identity };
       if (options.serveOwn(exchange)) return;
       bindExchange(exchange);
-      if (route.kind === 'local') inviteBody(request, response);
+      if (route.kind === 'local') {
+        finishLocal(response, record, options);
+        inviteBody(request, response);
+      }
       setAside(request, route);
       options.route(request, response);
     } catch (error) {
@@ -72,6 +81,14 @@ function finishPreflight(request: IncomingMessage, response: ServerResponse, rec
   answerPreflight(request, response, origin, record.requestId);
 }
 
+/** What is answered here need not think of its record. */
+function finishLocal(response: ServerResponse, record: ExchangeRecord, options: AcceptOptions): void {
+  response.once('close', () => {
+    if (record.status === 0 && response.headersSent) record.status = response.statusCode;
+    options.finish(record);
+  });
+}
+
 function refuseLater(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError, options: AcceptOptions): void {
   const { until, isOverflow } = options.holdBack(request);
   if (until === null) refuse(request, response, record, error, isOverflow);
@@ -87,9 +104,18 @@ function refuse(request: IncomingMessage, response: ServerResponse, record: Exch
   sendError(response, error, record.requestId, { close: close || isBroken || error.code === 'gateway.draining' });
 }
 
-/** A listener for health or administration forwards nothing. */
-function assertServedHere(route: Route, role: ListenerRole): void {
-  if (route.kind === 'forward' && !role.data) throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
+/** What a health listener serves, by GET. */
+const PROBE_PATHS = new Set(['/livez', '/healthz', '/readyz', '/metrics']);
+
+/** A listener for health or administration forwards nothing and logs nobody in; one for health alone only answers probes. */
+function assertServedHere({ method }: IncomingMessage, route: Route, role: ListenerRole): void {
+  if (role.data) return;
+  if (route.kind === 'forward' || FACADE_PATHS.has(route.path)) {
+    throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
+  }
+  if (role.admin) return;
+  if (!PROBE_PATHS.has(route.path)) throw new GatewayError('gateway.route.not.found', 'this address answers /livez, /readyz and /metrics');
+  if (method !== 'GET' && method !== 'HEAD') throw new GatewayError('gateway.request.invalid', 'this address answers GET only', { statusCode: 405 });
 }
 
 /**

@@ -11,6 +11,7 @@ import { isCallerGone } from '../upstream/dispatcher.ts';
 import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { dropRest, inviteBody, sendError } from './answer.ts';
 import { AnswerSink, NOT_WANTED } from './answer-sink.ts';
+import { type BodyLogging, captureRequestBody, captureResponseBody } from './body-logging.ts';
 import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
@@ -33,6 +34,8 @@ export interface ForwardOptions {
   readonly bodyIdleMs: number;
   /** This gateway's mark on chained gateways, to know its own requests again; null when calls go straight to the region. */
   readonly instanceId: string | null;
+  /** Bodies that go into the record; null: none. */
+  readonly bodies: BodyLogging | null;
   /** Takes the finished record. */
   readonly finish: (record: ExchangeRecord) => void;
 }
@@ -51,9 +54,10 @@ export function createForward(options: ForwardOptions): (exchange: Exchange) => 
       const { headers, hadAuthorization, instances } = cleanRequestHeaders(exchange.request.rawHeaders, options.ownHeaders);
       record.authorizationReplaced = hadAuthorization;
       markInstance(headers, instances, options.instanceId);
+      if (options.bodies?.request) captureRequestBody(record, exchange.request.headers, options.bodies.maxBytes);
       body = await readBody(exchange, options);
       answer = await options.send(upstreamRequest(exchange, credential, headers, body));
-      await passAnswer(exchange, answer, credential.config);
+      await passAnswer(exchange, answer, credential.config, options.bodies);
       // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
       if (!exchange.request.complete) dropRest(exchange.request);
     } catch (error) {
@@ -106,7 +110,7 @@ function markInstance(headers: string[], instances: string | null, instanceId: s
 }
 
 /** Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks off. */
-function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig): Promise<void> {
+function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig, bodies: BodyLogging | null): Promise<void> {
   const { response, record, route } = exchange;
   const prefix = route.credential === null ? '' : `/${route.credential}`;
   const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, (location) => rewriteLocation(location, credential.hosts.api, prefix));
@@ -116,6 +120,7 @@ function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: Cr
   record.source = 'upstream';
   record.correlationId = correlationId;
   record.responseHeaders = headers;
+  if (bodies?.response) captureResponseBody(record, headers, bodies.maxBytes);
   // The upstream's Date or none: a second clock would contradict it.
   response.sendDate = false;
   writeHead(response, answer, headers);

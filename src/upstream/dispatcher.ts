@@ -23,6 +23,8 @@ export interface UpstreamDispatcher {
   readonly agent: Dispatcher;
   /** Connections open at the moment, over all origins. */
   connectionCount(): number;
+  /** The same, told apart: carrying a call, and kept for the next. */
+  connections(): { readonly active: number; readonly idle: number };
   close(): Promise<void>;
   destroy(): Promise<void>;
 }
@@ -71,6 +73,19 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       [whole, uploads]
         .flatMap((agent) => Object.values(agent.stats))
         .reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
+    connections() {
+      let active = 0;
+      let idle = 0;
+      for (const agent of [whole, uploads]) {
+        for (const stats of Object.values(agent.stats) as { connected?: unknown; free?: number; running?: number }[]) {
+          const connected = Number(stats.connected ?? 0);
+          const free = stats.free ?? Math.max(0, connected - (stats.running ?? 0));
+          active += connected - free;
+          idle += free;
+        }
+      }
+      return { active, idle };
+    },
     close: async () => void (await Promise.all([whole.close(), uploads.close()])),
     destroy: async () => void (await Promise.all([whole.destroy(), uploads.destroy()])),
   };

@@ -17,6 +17,8 @@ const LEARNT_FOR_MS = 30 * MINUTE_MS;
 /** What a limit is doing, for `status`. */
 export interface LimitState {
   readonly name: string;
+  /** Null for a client's own limit. */
+  readonly credential: string | null;
   /** Null while no limit is known. */
   readonly perMinute: number | null;
   /** Calls of the last minute. */
@@ -106,8 +108,14 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps):
     },
     states() {
       const now = clock.monotonic();
-      return [...credentials.values(), ...endpoints.values(), ...own.values()].map(({ name, window, waiting, pausedUntil }) => ({
+      const lanes = [
+        ...[...credentials].map(([credential, lane]) => [credential, lane] as const),
+        ...[...endpoints].map(([key, lane]) => [key.slice(0, key.indexOf(' ')), lane] as const),
+        ...[...own.values()].map((lane) => [null, lane] as const),
+      ];
+      return lanes.map(([credential, { name, window, waiting, pausedUntil }]) => ({
         name,
+        credential,
         perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
         used: window.used(now),
         waiting,

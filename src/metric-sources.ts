@@ -1,0 +1,43 @@
+// Where the metrics look at a scrape: the parts of the runtime that is in use then. Holds nothing of a runtime itself.
+
+import type { TokenRequestOutcome } from './auth/token-endpoint.ts';
+import type { Metrics, TokenRequestResult } from './logging/metrics.ts';
+import type { Runtime } from './runtime.ts';
+
+const RESULTS: Record<TokenRequestOutcome['result'], TokenRequestResult> = {
+  success: 'ok',
+  transient: 'transient',
+  refused: 'rejected',
+  login_required: 'rejected',
+};
+
+/** Counts token requests of credentials and sessions alike. */
+export function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) => void {
+  return ({ credential, grant, result }) => metrics.tokenRequest(credential, grant, RESULTS[result]);
+}
+
+/** Points the metrics at the runtime in use. `nameRuntime` is to be called again after each change of it. */
+export function observeRuntime(metrics: Metrics, runtime: () => Runtime): void {
+  metrics.setSources({
+    *credentials() {
+      for (const { config, source } of runtime().credentials.list()) {
+        const { token, renewal, expiresAt } = source.state();
+        yield { name: config.name, token, renewal, expiresAt };
+      }
+    },
+    queueLengths() {
+      const lengths = new Map<string, number>();
+      for (const { credential, waiting } of runtime().outbound.limits()) {
+        if (credential !== null) lengths.set(credential, (lengths.get(credential) ?? 0) + waiting);
+      }
+      return lengths;
+    },
+    connections: () => runtime().outbound.dispatcher.connections(),
+  });
+  nameRuntime(metrics, runtime());
+}
+
+/** Tells the metrics which names may be labels now. */
+export function nameRuntime(metrics: Metrics, { config }: Runtime): void {
+  metrics.setNames({ clients: config.clients.map(({ name }) => name), credentials: config.credentials.map(({ name }) => name) });
+}

@@ -1,0 +1,29 @@
+// GET /metrics, for Prometheus: open on a health listener, for administrators on an admin listener, not there on one for data alone.
+
+import type { FastifyInstance } from 'fastify';
+import { GatewayError } from '../errors.ts';
+import type { Metrics } from '../logging/metrics.ts';
+import { exchangeOf } from './exchange.ts';
+import type { Identity } from './identify.ts';
+
+/** What the route needs; `identity` is that of the configuration in use. */
+export interface MetricsRoute {
+  readonly metrics: Pick<Metrics, 'render' | 'contentType'>;
+  readonly identity: () => Identity;
+}
+
+/** Registers the route. Its answer holds names of credentials, clients and routes, and no secret. */
+export function registerMetrics(app: FastifyInstance, { metrics, identity }: MetricsRoute): void {
+  app.get('/metrics', async (request, reply) => {
+    const { role, identity: caller, record } = exchangeOf(request.raw);
+    if (!role.health && !role.admin) throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
+    if (role.admin) identity().assertAdmin(caller);
+    const body = await metrics.render();
+    reply.hijack();
+    reply.raw.writeHead(200, [
+      ...['Content-Type', metrics.contentType, 'Content-Length', String(Buffer.byteLength(body)), 'Cache-Control', 'no-store'],
+      ...['X-Gateway-Request-Id', record.requestId],
+    ]);
+    reply.raw.end(request.raw.method === 'HEAD' ? undefined : body);
+  });
+}
