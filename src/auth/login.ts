@@ -41,6 +41,8 @@ export interface Logins {
   complete(callback: LoginCallback): Promise<{ credential: string }>;
   /** How the last finished login of a credential failed; null after a success or without any. */
   lastError(name: string): { message: string; at: number } | null;
+  /** Epoch ms of the last login of a credential that worked; null before any. */
+  completedAt(name: string): number | null;
 }
 
 interface Pending {
@@ -60,11 +62,15 @@ export function createBinding(): string {
   return randomBytes(32).toString('base64url');
 }
 
-/** Holds at most 100 logins, each for ten minutes. Nothing to close. */
-export function createLogins(deps: { clock: Clock; log: Log }): Logins {
-  const { clock, log } = deps;
+/**
+ * Holds at most 100 logins, each for ten minutes. Nothing to close. `present` gives the credential of that name as it is when a login ends:
+ * the configuration may have been replaced while a person was typing.
+ */
+export function createLogins(deps: { clock: Clock; log: Log; present?: (name: string) => Credential | undefined }): Logins {
+  const { clock, log, present } = deps;
   const pending = new Map<string, Pending>();
   const errors = new Map<string, { message: string; at: number }>();
+  const successes = new Map<string, number>();
 
   function forgetOutdated(): void {
     const now = clock.monotonic();
@@ -72,14 +78,16 @@ export function createLogins(deps: { clock: Clock; log: Log }): Logins {
   }
 
   async function redeem(login: Pending, callback: LoginCallback): Promise<{ credential: string }> {
-    const { credential, redirectUri, verifier } = login;
-    const { name } = credential.config;
+    const { redirectUri, verifier } = login;
+    const { name } = login.credential.config;
+    const credential = present?.(name) ?? login.credential;
     try {
       if (callback.error !== undefined) throw refusedByPage(callback);
       if (callback.fragment !== undefined) await credential.redeem({ kind: 'fragment', fields: callback.fragment });
       else if (callback.code) await credential.redeem({ kind: 'code', code: callback.code, redirectUri, verifier });
       else throw new GatewayError('gateway.request.invalid', 'the login page sent neither a code nor an error: start the login again');
       errors.delete(name);
+      successes.set(name, clock.now());
       log.info({ credential: name }, 'login completed');
       return { credential: name };
     } catch (thrown) {
@@ -127,6 +135,7 @@ export function createLogins(deps: { clock: Clock; log: Log }): Logins {
     },
 
     lastError: (name) => errors.get(name) ?? null,
+    completedAt: (name) => successes.get(name) ?? null,
   };
 }
 

@@ -1,0 +1,55 @@
+// The door of every admin route: which listener it came in by, who may administer, and that no page of another origin can change anything.
+// It answers nothing.
+
+import type { FastifyRequest } from 'fastify';
+import { GatewayError } from '../../errors.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
+import type { Identity } from '../identify.ts';
+
+/** Call one of these first in each admin route. All throw GatewayError. */
+export interface AdminGuard {
+  /** For what only looks: an admin listener, and a client with `admin` where clients are configured. */
+  read(request: FastifyRequest): Exchange;
+  /** For what changes something: as `read`, and the header that no form or link of a page can send. */
+  change(request: FastifyRequest): Exchange;
+  /** For what a browser brings back from the login page: any listener but one of health alone, and nothing to prove but the login's state. */
+  landing(request: FastifyRequest): Exchange;
+}
+
+/** Makes the guard. `identity` gives the recogniser of the configuration at work. */
+export function createAdminGuard(identity: () => Pick<Identity, 'assertAdmin'>): AdminGuard {
+  const open = (request: FastifyRequest): Exchange => {
+    const exchange = exchangeOf(request.raw);
+    exchange.record.route = request.routeOptions.url ?? '';
+    return exchange;
+  };
+  const read = (request: FastifyRequest): Exchange => {
+    const exchange = open(request);
+    if (!exchange.role.admin) throw notHere();
+    identity().assertAdmin(exchange.identity);
+    return exchange;
+  };
+  return {
+    read,
+    change(request) {
+      const exchange = read(request);
+      assertMeant(exchange);
+      return exchange;
+    },
+    landing(request) {
+      const exchange = open(request);
+      if (!exchange.role.admin && !exchange.role.data) throw notHere();
+      return exchange;
+    },
+  };
+}
+
+/** Throws gateway.origin.forbidden unless the request carries the header that makes browsers ask first. */
+export function assertMeant({ request }: Pick<Exchange, 'request'>): void {
+  if (request.headers['x-gateway-request'] === '1') return;
+  throw new GatewayError('gateway.origin.forbidden', 'changes need the header X-Gateway-Request: 1, which no link or form of a web page can send');
+}
+
+function notHere(): GatewayError {
+  return new GatewayError('gateway.route.not.found', 'the admin pages are not served at this address: see server.admin_listen');
+}

@@ -1,0 +1,120 @@
+// Login over HTTP: the start (GET for a browser, POST for `gcg`) and the landing (GET for codes, POST for what a page or `gcg` read for us).
+// What a login is, and that it counts once, is auth/login.ts.
+
+import type { FastifyInstance } from 'fastify';
+import type { Credential } from '../../auth/credentials.ts';
+import type { Logins } from '../../auth/login.ts';
+import { GatewayError, isGatewayError } from '../../errors.ts';
+import { type AdminGuard, assertMeant } from '../admin/guard.ts';
+import { sendJson } from '../answer.ts';
+import type { Exchange } from '../exchange.ts';
+import { renderFragmentPage, renderLoginDone, renderLoginElsewhere, renderLoginFailed } from '../pages/login-pages.ts';
+import { type Page, sendPage } from '../pages/page.ts';
+import { bindBrowser, readBinding } from './binding.ts';
+import { hasAnswer, readCallback } from './callback-fields.ts';
+import { CALLBACK_PATH, redirectUriFor } from './redirect-uri.ts';
+
+/** What the routes work with; the functions give what belongs to the configuration at work. */
+export interface LoginRoutesDeps {
+  readonly guard: AdminGuard;
+  readonly logins: Logins;
+  readonly credential: (name: string) => Credential;
+  readonly publicUrl: () => string | null;
+}
+
+type NamedRoute = { Params: { name: string } };
+
+/** Marks a start that was already sent to the address where the login ends: whatever Host arrives then, it is not sent again. */
+const AT_HOME = 'here';
+
+/** Adds the routes. Bodies must arrive as text. */
+export function registerLogin(app: FastifyInstance, { guard, logins, credential, publicUrl }: LoginRoutesDeps): void {
+  app.get<NamedRoute>('/-/login/:name', { exposeHeadRoute: false }, (request, reply) => {
+    const exchange = guard.read(request);
+    const { name } = request.params;
+    const found = credential(name);
+    const answer = startInBrowser(exchange, found);
+    reply.hijack();
+    answer();
+  });
+
+  app.post<NamedRoute>('/-/login/:name', (request, reply) => {
+    const exchange = guard.change(request);
+    const found = credential(request.params.name);
+    const wanted = new URLSearchParams(textOf(request.body)).get('redirect_uri');
+    const redirectUri = wanted ?? redirectUriFor(found.config, publicUrl(), arrivalOf(exchange)).uri;
+    // Begun by somebody who proved to be an admin, and finished by whoever holds the state: no browser is known yet.
+    const { url, state, expiresAt } = logins.begin(found, { redirectUri, binding: null });
+    reply.hijack();
+    exchange.record.status = 200;
+    sendJson(exchange.response, 200, { url, state, redirectUri, expiresAt: new Date(expiresAt).toISOString() }, exchange.record.requestId);
+  });
+
+  app.get(CALLBACK_PATH, { exposeHeadRoute: false }, async (request, reply) => {
+    const exchange = guard.landing(request);
+    const query = exchange.route.kind === 'local' ? exchange.route.query : '';
+    const outcome = hasAnswer(query) ? await finishInBrowser(exchange, query) : { status: 200, page: renderFragmentPage(), headers: [] };
+    reply.hijack();
+    answerPage(exchange, outcome.status, outcome.page, outcome.headers);
+  });
+
+  app.post(CALLBACK_PATH, async (request, reply) => {
+    const exchange = guard.landing(request);
+    assertMeant(exchange);
+    const done = await logins.complete(readCallback(textOf(request.body), readBinding(exchange.request.headers.cookie)));
+    reply.hijack();
+    exchange.record.status = 200;
+    sendJson(exchange.response, 200, done, exchange.record.requestId);
+  });
+
+  /** The answer, ready to be sent; throws while nothing has been. */
+  function startInBrowser(exchange: Exchange, found: Credential): () => void {
+    const { request, route } = exchange;
+    const { name } = found.config;
+    if (!found.hasLogin) logins.begin(found, { redirectUri: '', binding: null });
+    const arrival = arrivalOf(exchange);
+    const { uri, isOurs } = redirectUriFor(found.config, publicUrl(), arrival);
+    if (!isOurs) return () => answerPage(exchange, 409, renderLoginElsewhere(name, uri));
+    const isSent = route.kind === 'local' && new URLSearchParams(route.query).has(AT_HOME);
+    // The cookie must be set where the browser comes back to: localhost and 127.0.0.1 are two places.
+    if (new URL(uri).host !== new URL(`http://${arrival.host}`).host && !isSent) {
+      const home = uri.slice(0, -CALLBACK_PATH.length);
+      return () => answerRedirect(exchange, `${home}/-/login/${name}?${AT_HOME}`);
+    }
+    const { binding, setCookie } = bindBrowser(request.headers.cookie, uri);
+    const { url } = logins.begin(found, { redirectUri: uri, binding });
+    return () => answerRedirect(exchange, url, ['Set-Cookie', setCookie]);
+  }
+
+  async function finishInBrowser({ request }: Exchange, query: string): Promise<{ status: number; page: Page; headers: readonly string[] }> {
+    try {
+      const { credential: name } = await logins.complete(readCallback(query, readBinding(request.headers.cookie)));
+      return { status: 200, page: renderLoginDone(name), headers: [] };
+    } catch (error) {
+      if (!isGatewayError(error)) throw error;
+      return { status: error.statusCode, page: renderLoginFailed(error.message), headers: ['X-Gateway-Error', error.code] };
+    }
+  }
+}
+
+function answerPage({ response, record }: Exchange, status: number, page: Page, headers: readonly string[] = []): void {
+  record.status = status;
+  sendPage(response, status, page, record.requestId, headers);
+}
+
+function answerRedirect({ response, record }: Exchange, location: string, headers: readonly string[] = []): void {
+  record.status = 302;
+  const own = ['Location', location, 'Content-Length', '0', 'Cache-Control', 'no-store', 'Referrer-Policy', 'no-referrer'];
+  response.writeHead(302, [...own, 'X-Gateway-Request-Id', record.requestId, ...headers]);
+  response.end();
+}
+
+function arrivalOf({ request }: Exchange) {
+  const socket = request.socket as { encrypted?: boolean; remoteAddress?: string };
+  if (request.headers.host === undefined) throw new GatewayError('gateway.request.invalid', 'the request has no Host');
+  return { host: request.headers.host, isEncrypted: socket.encrypted === true, isUnixSocket: socket.remoteAddress === undefined };
+}
+
+function textOf(body: unknown): string {
+  return typeof body === 'string' ? body : '';
+}

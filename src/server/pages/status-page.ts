@@ -1,0 +1,101 @@
+// The status page: the status document for a person. No script; what can be done is a link where it only looks, a command where it changes something.
+
+import type { CredentialStatus, StatusDocument } from '../admin/status.ts';
+import { type Html, html, type Page, renderPage } from './page.ts';
+
+/** Renders it. All links are relative, so that the page works behind a path prefix. */
+export function renderStatusPage(status: StatusDocument): Page {
+  const body = html`<h1>${HEADINGS[status.status]}</h1>
+<p class="soft">Version ${status.version}, running for ${duration(status.uptimeSeconds)}, calls go to ${status.upstream.api}.
+This page is what was true when it was loaded; <a href="-/status">the same as JSON</a>.</p>
+${storeProblem(status)}
+<h2>Credentials</h2>
+${status.credentials.map(renderCredential)}
+<h2>Limits of the platform</h2>
+${renderLimits(status.limits)}
+<h2>Configuration</h2>
+<p>${status.configuration.files.length === 0 ? 'No file: defaults, environment and flags.' : `Read from ${status.configuration.files.join(', ')}.`}
+Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in memory'}. <code>gcg config</code> shows every value and where it came from.</p>`;
+  return renderPage({ title: 'Status', body });
+}
+
+const HEADINGS = { ready: 'Ready', waiting: 'Waiting for a token', draining: 'Shutting down' } as const;
+
+function storeProblem({ store }: StatusDocument): Html | null {
+  return store.error === null ? null : html`<p class="bad" role="alert">The token store has a problem: ${store.error}</p>`;
+}
+
+function renderCredential(credential: CredentialStatus): Html {
+  const { name, grantType, isDefault, upstream, lastError, login, fingerprint, nextAttemptAt } = credential;
+  const id = `credential-${name}`;
+  return html`<section class="card" aria-labelledby="${id}">
+<div class="head"><h3 id="${id}">${name}</h3>${isDefault && html`<span class="soft">default</span>`} <span class="soft">${grantType}</span> ${verdict(credential)}</div>
+<dl>
+<dt>Token</dt><dd>${tokenWords(credential)}${fingerprint !== null && html` <span class="soft">fingerprint ${fingerprint}</span>`}</dd>
+<dt>Renewal</dt><dd>${RENEWALS[credential.renewal]}${nextAttemptAt !== null && `, next attempt at ${shortTime(nextAttemptAt)}`}</dd>
+<dt>Region</dt><dd>${upstream.region}</dd>
+${lastError !== null && html`<dt>Last failure</dt><dd>${shortTime(lastError.at)}: ${lastError.message}</dd>`}
+${login !== null && login.lastError !== null && html`<dt>Last login</dt><dd>failed at ${shortTime(login.lastError.at)}: ${login.lastError.message}</dd>`}
+<dt>To do</dt><dd>${toDo(credential)}</dd>
+</dl>
+</section>
+`;
+}
+
+function verdict({ token, renewal }: CredentialStatus): Html {
+  if (token === 'fresh' || token === 'due') return html`<span class="good">works</span>`;
+  if (renewal === 'login_required') return html`<span class="bad">login needed</span>`;
+  if (renewal === 'rejected') return html`<span class="bad">refused</span>`;
+  return html`<span class="wait">no token yet</span>`;
+}
+
+function tokenWords({ token, secondsLeft, expiresAt }: CredentialStatus): string {
+  if (token === 'none') return 'none';
+  if (token === 'expired') return 'expired';
+  if (secondsLeft === null || expiresAt === null) return 'valid, its end is not known';
+  return `valid for ${duration(secondsLeft)} more${token === 'due' ? ', about to be renewed' : ''}`;
+}
+
+const RENEWALS: Readonly<Record<CredentialStatus['renewal'], string>> = {
+  idle: 'nothing to do',
+  running: 'under way',
+  backoff: 'failed, will be tried again',
+  rejected: 'refused by the platform',
+  login_required: 'waits for a person',
+};
+
+function toDo({ name, login }: CredentialStatus): Html {
+  const renew = html`<code>curl -X POST -H "X-Gateway-Request: 1" ADDRESS/-/credentials/${name}/refresh</code> asks for a new token now`;
+  return login === null ? renew : html`<a href="-/login/${name}">Log in as a person</a>, or <code>gcg login ${name}</code>; ${renew}`;
+}
+
+function renderLimits(limits: StatusDocument['limits']): Html {
+  if (limits.length === 0) return html`<p>None is known yet; nothing is held back.</p>`;
+  const rows = limits.map(
+    ({
+      name,
+      perMinute,
+      used,
+      waiting,
+      pausedMs,
+    }) => html`<tr><th scope="row">${name}</th><td>${perMinute ?? 'not known'}</td><td>${used}</td><td>${waiting}</td>
+<td>${pausedMs > 0 ? html`<span class="wait">paused for ${duration(Math.ceil(pausedMs / 1000))}</span>` : 'going on'}</td></tr>
+`,
+  );
+  return html`<div class="scroll"><table>
+<thead><tr><th scope="col">Limit</th><th scope="col">Calls a minute</th><th scope="col">Used in the last minute</th><th scope="col">Waiting</th><th scope="col">State</th></tr></thead>
+<tbody>
+${rows}</tbody></table></div>`;
+}
+
+/** `2 h 5 min`, as people say it. */
+export function duration(seconds: number): string {
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
+}
+
+function shortTime(iso: string): string {
+  return `${iso.slice(0, 19).replace('T', ' ')} UTC`;
+}
