@@ -24,6 +24,8 @@ export interface HostileUpstream {
   connections(): number;
   /** Connections are refused from now on. */
   stopListening(): Promise<void>;
+  /** Accepts them again, at the same address. */
+  listenAgain(): Promise<void>;
 }
 
 export interface HostileOptions {
@@ -76,6 +78,10 @@ export async function startHostileUpstream(
     async stopListening() {
       server.close();
       await once(server, 'close');
+    },
+    async listenAgain() {
+      server.listen(port, '127.0.0.1');
+      await once(server, 'listening');
     },
   };
 }

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import type { Test } from 'tap';
 import type { ErrorCode } from '../../src/errors.ts';
+import type { Switches } from '../../src/sandbox/switches.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import type { ConfigOverrides } from '../helpers/gateway.ts';
 import { flood, type HostileOptions, type Misbehaviour, startHostileUpstream } from '../helpers/hostile-upstream.ts';
@@ -418,4 +419,46 @@ export const FAULTS: readonly FaultGroup[] = [
       },
     ],
   },
+];
+
+/** A way for the token endpoint to fail while there is no token yet. Nothing is ever sent to the API then. */
+export interface TokenFaultRow {
+  readonly name: string;
+  readonly switches?: Partial<Switches>;
+  /** Overrides of the credential. */
+  readonly secret?: string;
+  readonly code: 'gateway.credential.unavailable' | 'gateway.credential.rejected';
+  readonly within: 'at once' | 'timeouts.token';
+}
+
+const fault = (name: string, tokenEndpoint: NonNullable<Switches['tokenEndpoint']>, within: TokenFaultRow['within'] = 'at once'): TokenFaultRow => ({
+  name,
+  switches: { tokenEndpoint },
+  code: 'gateway.credential.unavailable',
+  within,
+});
+
+export const TOKEN_FAULTS: readonly TokenFaultRow[] = [
+  fault('closes the connection', { fault: 'down' }),
+  fault('never answers', { fault: 'hang' }, 'timeouts.token'),
+  fault('drips its answer', { fault: 'drip', delayMs: 50 }, 'timeouts.token'),
+  fault('answers 500', { fault: 'status', status: 500 }),
+  fault('answers 503 with Retry-After', { fault: 'status', status: 503, retryAfterS: 7 }),
+  fault('answers 429 with Retry-After', { fault: 'status', status: 429, retryAfterS: 7 }),
+  {
+    name: 'throttles logins: 400 invalid_request, "rate limit exceeded"',
+    switches: { throttleLogin: {} },
+    code: 'gateway.credential.unavailable',
+    within: 'at once',
+  },
+  fault('answers 200 without a body', { fault: 'empty' }),
+  fault('answers 200 with a web page', { fault: 'html' }),
+  fault('answers 200 with half a document', { fault: 'malformed' }),
+  fault('answers 200 without a token', { fault: 'no-token' }),
+  fault('answers 200 with a line break in the token', { fault: 'line-break' }),
+  fault('answers 200 compressed, unasked', { fault: 'gzip' }),
+  fault('answers 200 with 20 MiB', { fault: 'huge' }),
+  fault('breaks off in the middle of its answer', { fault: 'cut' }),
+  fault('grants the token and loses the answer', { fault: 'lost' }),
+  { name: 'refuses the client secret', secret: 'not-the-secret', code: 'gateway.credential.rejected', within: 'at once' },
 ];
