@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { createFailureDelay } from './auth/clients/failure-delay.ts';
 import { createHandles } from './auth/handles/handles.ts';
+import { createLogins } from './auth/login.ts';
 import { sessionCredential } from './auth/sessions/session-config.ts';
 import { createSessions, type SessionLimits } from './auth/sessions/sessions.ts';
 import { createFileStore } from './auth/store/file.ts';
@@ -17,6 +18,8 @@ import { createMetrics, type Metrics } from './logging/metrics.ts';
 import { countTokenRequests, observeRuntime } from './metric-sources.ts';
 import { createRuntime, type Runtime } from './runtime.ts';
 import { createAccept } from './server/accept.ts';
+import { createAdminGuard } from './server/admin/guard.ts';
+import { registerAdmin } from './server/admin/routes.ts';
 import { createApp } from './server/app.ts';
 import type { ListenerRole } from './server/exchange.ts';
 import { registerFacade } from './server/facade.ts';
@@ -45,6 +48,8 @@ export interface GatewayOptions {
   readonly liveSecrets?: LiveSecrets;
   /** How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a week. */
   readonly sessionLimits?: SessionLimits;
+  /** Told when somebody asked the gateway to end (POST /-/quit). Default: it drains by itself. */
+  readonly onQuit?: () => void;
 }
 
 /** A gateway. Made by `createGateway`, ended by `drain`. */
@@ -84,12 +89,23 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const runtime = createRuntime(config, { env, clock, random, log, store, handles, sessions, finish, onTokenRequest, ...(onSecret && { onSecret }) });
   observeRuntime(metrics, () => runtime);
   await sessions.restore();
+  const startedAt = clock.now();
+  const quit = options.onQuit ?? (() => void drain());
+  const logins = createLogins({ clock, log, present: (name) => runtime.credentials.get(name) });
+  const admin = createAdminGuard(() => runtime.identity);
   const app = await createApp({
     forward: (exchange) => runtime.forward(exchange),
     agent: runtime.outbound.dispatcher.agent,
     log,
     plugins: [
       (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf, finish }),
+      (fastify) =>
+        registerAdmin(fastify, {
+          ...{ guard: admin, logins, now: clock.now, startedAt },
+          parts: () => runtime,
+          isDraining: () => phase !== 'running',
+          quit,
+        }),
       (fastify) => registerMetrics(fastify, { metrics, identity: () => runtime.identity }),
     ],
     health: {
@@ -127,6 +143,11 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     await app.close();
   };
 
+  const drain = () => {
+    drained ??= close();
+    return drained;
+  };
+
   return {
     app,
     runtime: () => runtime,
@@ -136,10 +157,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       warnOfAnonymousUse(config, listeners.addresses, log);
       return listeners.addresses;
     },
-    drain() {
-      drained ??= close();
-      return drained;
-    },
+    drain,
   };
 }
 
