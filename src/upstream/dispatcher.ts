@@ -12,7 +12,7 @@ export interface DispatcherOptions {
   readonly connect: buildConnector.connector;
   readonly headersMs: number;
   readonly bodyMs: number;
-  /** Open connections per origin for calls whose request is whole; calls that still upload have as many again of their own. */
+  /** Open connections per origin for calls whose request is whole; calls that still upload have others, without a limit. */
   readonly connections?: number;
 }
 
@@ -31,10 +31,10 @@ export interface UpstreamDispatcher {
 
 /** Makes the pools; connects to nothing yet. Throws nothing. */
 export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher {
-  const createAgent = () =>
+  const createAgent = (connections: number | null) =>
     new Agent({
       connect: options.connect,
-      connections: options.connections ?? 64,
+      connections,
       // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
       allowH2: false,
       pipelining: 1,
@@ -43,9 +43,9 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       bodyTimeout: options.bodyMs,
       maxHeaderSize: 64 * 1024,
     });
-  const whole = createAgent();
-  // Slow uploads must not take the connections of everybody else: they have a pool of their own.
-  const uploads = createAgent();
+  const whole = createAgent(options.connections ?? 64);
+  // Slow uploads must not take the connections of everybody else, nor of each other: each has a connection of its own, as its caller has.
+  const uploads = createAgent(null);
   const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs };
 
   const send: Send = async (request) => {
