@@ -1,0 +1,67 @@
+// The command as a process of its own, started from its source.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+/** A running or ended command. */
+export interface Command {
+  readonly child: ChildProcess;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** Resolves with the exit code once the process and its outputs have ended; a death by signal is its name. */
+  readonly ended: Promise<number | string>;
+  /** Resolves when `text` has appeared on stdout or stderr; rejects when the command ends before. */
+  until(text: string | RegExp): Promise<string>;
+}
+
+/** Starts `gcg args` with only the given environment; it is killed when the test ends. */
+export function startCommand(t: Test, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Command {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: options.cwd ?? t.testdir(),
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const output = { stdout: '', stderr: '' };
+  let wake: (() => void)[] = [];
+  let hasEnded = false;
+  const notify = () => {
+    for (const each of wake) each();
+    wake = [];
+  };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].setEncoding('utf8');
+    child[stream].on('data', (text: string) => {
+      output[stream] += text;
+      notify();
+    });
+  }
+  const ended = once(child, 'close').then(([code, signal]) => {
+    hasEnded = true;
+    notify();
+    return (code ?? signal) as number | string;
+  });
+  return {
+    child,
+    stdout: () => output.stdout,
+    stderr: () => output.stderr,
+    ended,
+    async until(text) {
+      for (;;) {
+        for (const said of [output.stdout, output.stderr]) if (typeof text === 'string' ? said.includes(text) : text.test(said)) return said;
+        if (hasEnded) throw new Error(`the command ended without saying ${text}: ${output.stderr}`);
+        await new Promise<void>((resolve) => wake.push(resolve));
+      }
+    },
+  };
+}
+
+/** The address of the first listener, from the record that says so. */
+export function addressOf(stdout: string): string {
+  const line = stdout.split('\n').find((each) => each.includes('"msg":"listening"'));
+  return (JSON.parse(line ?? '{}') as { addresses?: string[] }).addresses?.[0] ?? '';
+}
