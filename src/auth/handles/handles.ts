@@ -92,12 +92,13 @@ function merge(one: Revocations, other: Revocations): Revocations {
   return { notBefore: Math.max(one.notBefore, other.notBefore), ids: { ...one.ids, ...other.ids } };
 }
 
-/** Forgets what is too old to matter. When there are still too many, the oldest are ended by date: more handles end than were asked for, never fewer. */
+/** When there are too many, the oldest tenth is ended by date: more handles end than were asked for, never fewer. What is too old anyway is forgotten. */
 function bounded(revocations: Revocations, now: number): Revocations {
+  if (Object.keys(revocations.ids).length <= MAX_REVOCATIONS) return revocations;
   const entries = Object.entries(revocations.ids)
     .filter(([, issuedAt]) => now - issuedAt < HANDLE_LIFE_MS && issuedAt > revocations.notBefore)
     .sort(([, a], [, b]) => b - a);
-  if (entries.length <= MAX_REVOCATIONS) return { notBefore: revocations.notBefore, ids: Object.fromEntries(entries) };
-  const notBefore = (entries[MAX_REVOCATIONS] as [string, number])[1];
-  return { notBefore, ids: Object.fromEntries(entries.slice(0, MAX_REVOCATIONS).filter(([, issuedAt]) => issuedAt > notBefore)) };
+  const dropped = entries.slice(MAX_REVOCATIONS * 0.9);
+  const notBefore = Math.max(revocations.notBefore, dropped[0]?.[1] ?? 0);
+  return { notBefore, ids: Object.fromEntries(entries.filter(([, issuedAt]) => issuedAt > notBefore)) };
 }

@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import { createHandles, HANDLE_LIFE_MS } from '../../../src/auth/handles/handles.ts';
+import { createFileStore } from '../../../src/auth/store/file.ts';
+import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import { StoreError } from '../../../src/auth/store/store.ts';
+import { createFakeClock } from '../../helpers/fake-clock.ts';
+import { createTestLog } from '../../helpers/gateway.ts';
+
+const CONTENT = { client: 'crm', credential: null, proof: '0123456789ab' };
+
+function fileStoreIn(t: Test, clock = createFakeClock()) {
+  const path = mkdtempSync(join(tmpdir(), 'gcg-handles-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  const log = createTestLog();
+  return { clock, log, open: () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log }) };
+}
+
+t.test('a handle says what it was given for, and survives a restart with the store', async (t) => {
+  const { clock, log, open } = fileStoreIn(t);
+  const token = (await createHandles({ store: open(), clock, log })).issue(CONTENT);
+  t.match((await createHandles({ store: open(), clock, log })).find(token), { ...CONTENT, issuedAt: clock.now() });
+  const elsewhere = await createHandles({ store: createMemoryStore({ clock }), clock, log });
+  t.equal(elsewhere.find(token), null, 'another key does not know it');
+});
+
+t.test('two handles are never the same, and no name breaks out of one', async (t) => {
+  const clock = createFakeClock();
+  const handles = await createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog() });
+  t.not(handles.issue(CONTENT), handles.issue(CONTENT));
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', maxLength: 40 }), fc.option(fc.string()), (client, credential) => {
+      const token = handles.issue({ client, credential, proof: null });
+      const found = handles.find(token);
+      return /^gcgh_c[\w-]+\.[\w-]{43}$/.test(token) && found?.client === client && found.credential === credential;
+    }),
+  );
+});
+
+t.test('no changed character of a handle is taken', async (t) => {
+  const clock = createFakeClock();
+  const handles = await createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog() });
+  const token = handles.issue(CONTENT);
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.';
+  fc.assert(
+    fc.property(fc.nat(token.length - 1), fc.constantFrom(...alphabet), (at, char) => {
+      const changed = token.slice(0, at) + char + token.slice(at + 1);
+      return changed === token || handles.find(changed) === null;
+    }),
+    { numRuns: 1000 },
+  );
+  t.ok(handles.find(token), 'the control');
+});
+
+t.test('an ended handle stays ended across a restart, and in another process at once or a second later', async (t) => {
+  const { clock, log, open } = fileStoreIn(t);
+  const one = await createHandles({ store: open(), clock, log });
+  const other = await createHandles({ store: open(), clock, log });
+  const ended = one.issue(CONTENT);
+  const kept = one.issue(CONTENT);
+  t.ok(other.find(ended));
+  await one.end(one.find(ended) as never);
+  t.equal(one.find(ended), null);
+  await clock.advance(1000);
+  other.find(kept);
+  await new Promise<void>((resolve) => {
+    const look = () => (other.find(ended) === null ? resolve() : setImmediate(look));
+    look();
+  });
+  const restarted = await createHandles({ store: open(), clock, log });
+  t.equal(restarted.find(ended), null);
+  t.ok(restarted.find(kept));
+});
+
+t.test('a handle is good for 450 days and no longer', async (t) => {
+  const clock = createFakeClock();
+  const handles = await createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog() });
+  const token = handles.issue(CONTENT);
+  clock.stepWall(HANDLE_LIFE_MS - 1);
+  t.ok(handles.find(token));
+  clock.stepWall(1);
+  t.equal(handles.find(token), null);
+});
+
+t.test('too many ended handles end the oldest ones with them, never bring one back', async (t) => {
+  const clock = createFakeClock();
+  const handles = await createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog() });
+  const tokens: string[] = [];
+  for (let i = 0; i < 2_100; i++) {
+    clock.stepWall(1);
+    tokens.push(handles.issue(CONTENT));
+  }
+  const [bystander, ...ended] = tokens as [string, ...string[]];
+  for (const token of ended) {
+    const handle = handles.find(token);
+    if (handle) await handles.end(handle);
+  }
+  for (const token of ended) if (handles.find(token) !== null) t.fail('an ended handle is good again');
+  t.equal(handles.find(bystander), null, 'the oldest pays for it');
+  clock.stepWall(1);
+  t.ok(handles.find(handles.issue(CONTENT)), 'new ones are good');
+});
+
+t.test('a store that fails costs the restart, not the start', async (t) => {
+  const clock = createFakeClock();
+  const log = createTestLog();
+  const broken = { ...createMemoryStore({ clock }), get: () => Promise.reject(new StoreError('unreadable', 'no such disk')) };
+  const handles = await createHandles({ store: broken, clock, log });
+  const token = handles.issue(CONTENT);
+  t.ok(handles.find(token));
+  await handles.end(handles.find(token) as never);
+  t.equal(handles.find(token), null, 'ended all the same');
+  t.match(log.lines, [
+    { level: 'error', msg: 'handle key cannot be kept' },
+    { level: 'error', msg: 'handle revocation cannot be kept' },
+  ]);
+});

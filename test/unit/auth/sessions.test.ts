@@ -1,0 +1,148 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { sessionCredential } from '../../../src/auth/sessions/session-config.ts';
+import { createSessions, type SessionLimits } from '../../../src/auth/sessions/sessions.ts';
+import { createFileStore } from '../../../src/auth/store/file.ts';
+import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import type { TokenStore } from '../../../src/auth/store/store.ts';
+import { createToken } from '../../../src/auth/token.ts';
+import type { TokenCall, TokenGrant } from '../../../src/auth/token-endpoint.ts';
+import { TokenFailure } from '../../../src/auth/token-failure.ts';
+import { Secret } from '../../../src/config/secret.ts';
+import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
+import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
+
+const TERMS = { client: 'crm', credential: null, clientId: 'app', secret: new Secret('app-secret') };
+const HOUR = 60 * 60 * 1000;
+
+function setUp(options: { clock?: FakeClock; store?: TokenStore; limits?: SessionLimits; lifeMs?: number } = {}) {
+  const clock = options.clock ?? createFakeClock();
+  const store = options.store ?? createMemoryStore({ clock });
+  const calls: TokenCall[] = [];
+  let count = 0;
+  let refuse: TokenFailure | null = null;
+  const grant = (): TokenGrant => {
+    count += 1;
+    const obtainedAt = clock.now();
+    const token = createToken({ accessToken: new Secret(`token-${count}`), obtainedAt, expiresAt: obtainedAt + (options.lifeMs ?? HOUR) });
+    return { token, refreshToken: new Secret(`refresh-${count}`) };
+  };
+  const sessions = createSessions({
+    ...{ clock, store, random: () => 0, log: createTestLog() },
+    ...(options.limits && { limits: options.limits }),
+    endpoint: () => async (call) => {
+      calls.push(call);
+      if (refuse) throw refuse;
+      return grant();
+    },
+    settings: () => ({ refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 }),
+    credential: () => sessionCredential(hostsAt('http://login.invalid')),
+  });
+  t.teardown(() => sessions.close());
+  return {
+    ...{ clock, store, sessions, calls, grant },
+    refuse(failure: TokenFailure | null) {
+      refuse = failure;
+    },
+  };
+}
+
+t.test('a session renews itself ahead of its end, with the rotated refresh token and the application’s own secret', async (t) => {
+  const { clock, sessions, calls, grant } = setUp();
+  const { handle } = await sessions.open(TERMS, grant());
+  for (let renewal = 1; renewal <= 3; renewal++) {
+    await clock.advance(56 * 60_000);
+    t.equal(calls.length, renewal);
+    t.same(calls.at(-1)?.form, [
+      ['grant_type', 'refresh_token'],
+      ['refresh_token', `refresh-${renewal}`],
+    ]);
+    t.match(calls.at(-1)?.auth.headers, ['authorization', `Basic ${Buffer.from('app:app-secret').toString('base64')}`]);
+    t.equal(sessions.find(handle)?.source.current()?.accessToken.reveal(), `token-${renewal + 1}`);
+  }
+});
+
+t.test('an idle session is not renewed, and is gone', async (t) => {
+  const { clock, sessions, calls, grant } = setUp({ limits: { max: 10, idleMs: 30 * 60_000 } });
+  const { handle } = await sessions.open(TERMS, grant());
+  await clock.advance(3 * HOUR);
+  t.equal(calls.length, 0);
+  t.equal(sessions.find(handle), null);
+  t.equal(sessions.size, 0);
+});
+
+t.test('a refused renewal ends the session once its token is over, not before', async (t) => {
+  const { clock, sessions, refuse, grant } = setUp();
+  const { handle, refreshHandle } = await sessions.open(TERMS, grant());
+  refuse(new TokenFailure('refused', 'revoked', { oauthError: 'invalid_grant' }));
+  await clock.advance(57 * 60_000);
+  t.equal(sessions.find(handle)?.source.current()?.accessToken.reveal(), 'token-1', 'a valid token is used in every state');
+  await clock.advance(4 * 60_000);
+  const session = sessions.find(handle);
+  t.ok(session);
+  await t.rejects(session?.source.token(), { code: 'gateway.session.ended', statusCode: 401 });
+  t.equal(sessions.find(handle), null);
+  t.equal(sessions.findByRefreshHandle(refreshHandle ?? ''), null);
+});
+
+t.test('refreshes of one session, however many at once, are one upstream and yield one handle', async (t) => {
+  const { sessions, calls, grant, clock } = setUp();
+  const { handle, refreshHandle } = await sessions.open(TERMS, grant());
+  const found = Array.from({ length: 5 }, () => sessions.findByRefreshHandle(refreshHandle ?? ''));
+  t.ok(found.every((one) => one?.handle === handle));
+  const all = Promise.all(found.map((one) => one?.session.source.refresh()));
+  await clock.advance(1000);
+  await all;
+  t.equal(calls.length, 1);
+});
+
+t.test('a store on disk brings sessions back, sealed there, with the newest refresh token; ended and evicted ones stay away', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  const clock = createFakeClock();
+  const log = createTestLog();
+  const open = () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log });
+  const before = setUp({ clock, store: open(), limits: { max: 2, idleMs: 24 * HOUR } });
+  const evicted = await before.sessions.open(TERMS, before.grant());
+  const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant());
+  const kept = await before.sessions.open(TERMS, before.grant());
+  const refreshed = kept.session.source.refresh();
+  await clock.advance(1000);
+  await refreshed;
+  before.sessions.end(ended.session);
+  while (readdirSync(path).filter((name) => name.endsWith('.token')).length > 1) await clock.settle();
+  before.sessions.close();
+  const files = readdirSync(path).map((name) => name + readFileSync(join(path, name), 'latin1'));
+  for (const secret of ['token-', 'refresh-', 'app-secret', kept.handle, kept.refreshHandle ?? ''])
+    t.notOk(files.join('\n').includes(secret), secret);
+
+  const after = setUp({ clock, store: open() });
+  await after.sessions.restore();
+  t.equal(after.sessions.size, 1);
+  t.equal(after.sessions.find(evicted.handle), null);
+  t.equal(after.sessions.find(ended.handle), null);
+  const session = after.sessions.find(kept.handle);
+  t.match(session?.terms, { client: 'crm', clientId: 'app' });
+  const newest = kept.session.source.current()?.accessToken.reveal();
+  t.equal(session?.source.current()?.accessToken.reveal(), newest);
+  void session?.source.refresh();
+  await clock.advance(1000);
+  t.match(after.calls[0]?.form[1], ['refresh_token', newest?.replace('token', 'refresh')]);
+});
+
+t.test('a session that was idle for too long while the gateway was down is not brought back', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  const clock = createFakeClock();
+  const store = createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log: createTestLog() });
+  const limits = { max: 10, idleMs: 2 * HOUR };
+  const before = setUp({ clock, store, limits });
+  const { handle } = await before.sessions.open(TERMS, before.grant());
+  before.sessions.close();
+  clock.stepWall(3 * HOUR);
+  const after = setUp({ clock, store, limits });
+  await after.sessions.restore();
+  t.equal(after.sessions.find(handle), null);
+});
