@@ -1,26 +1,26 @@
 // The way to the upstream that one configuration describes: egress, connection pools, and the layers of a call in their order.
 
 import type { TokenTransport } from './auth/token-endpoint.ts';
-import type { Clock } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
-import type { Log } from './logging/log.ts';
+import { isSameSetting } from './config/same-setting.ts';
 import { createRouteTemplates } from './logging/route-template.ts';
-import { withBreaker } from './upstream/breaker.ts';
 import type { Send } from './upstream/call.ts';
-import { createDispatcher, type UpstreamDispatcher } from './upstream/dispatcher.ts';
-import { createEgress, type Egress } from './upstream/egress/egress.ts';
+import type { UpstreamDispatcher } from './upstream/dispatcher.ts';
+import type { Egress } from './upstream/egress/egress.ts';
+import { createLine, type Line, type LineDeps } from './upstream/line.ts';
 import { createPacing, type Pacing } from './upstream/pacing.ts';
 import { withRetry } from './upstream/retry.ts';
 import { withToken } from './upstream/token-replay.ts';
 import { createTokenTransport } from './upstream/token-transport.ts';
 
 /** What an outbound is made with. */
-export interface OutboundDeps {
-  readonly env: NodeJS.ProcessEnv;
-  readonly clock: Clock;
-  /** 0 (inclusive) to 1 (exclusive). */
-  readonly random: () => number;
-  readonly log: Log;
+export type OutboundDeps = LineDeps;
+
+/** The way out of the configuration before. `isKept` tells of which credentials the limits go on to count. */
+export interface PreviousOutbound {
+  readonly config: GatewayConfig;
+  readonly outbound: Outbound;
+  readonly isKept: (credential: string) => boolean;
 }
 
 /** One way out, shared by calls, token requests and sockets. */
@@ -32,6 +32,10 @@ export interface Outbound {
   readonly send: Send;
   /** What the platform's limits are doing, for status and metrics. */
   readonly limits: Pacing['states'];
+  /** For the next configuration's way out. */
+  readonly parts: { readonly line: Line; readonly pacing: Pacing };
+  /** Resolves when what still runs has ended and its connections are closed, save those that a later configuration shares. */
+  retire(): Promise<void>;
   /** Ends connections; exchanges that still run are cut. */
   close(): Promise<void>;
 }
@@ -39,27 +43,30 @@ export interface Outbound {
 /** Endpoint limits are told apart by route; beyond so many routes they share one. */
 const LIMITED_ROUTES = 2_000;
 
-/** Opens nothing before the first call. */
-export function createOutbound(config: GatewayConfig, { env, clock, random, log }: OutboundDeps): Outbound {
-  const egress = createEgress({ proxy: config.proxy, tls: config.tls, timeouts: config.timeouts, env, clock, log });
-  const dispatcher = createDispatcher({ connect: egress.connect, headersMs: config.timeouts.headersMs, bodyMs: config.timeouts.bodyMs });
+/** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
+export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previous?: PreviousOutbound): Outbound {
+  const { clock, random, log } = deps;
+  const line = previous !== undefined && dialAlike(previous.config, config) ? previous.outbound.parts.line.share() : createLine(config, deps);
+  const { egress, dispatcher } = line;
   const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
-  const pacing = createPacing({
-    ...{ clock, random, log },
-    settings: config.rateLimit,
-    retry: config.retry,
-    clients: config.clients,
-    routeOf: (method, target) => `${method} ${templates.of(target)}`,
-  });
-  const once = withToken(withBreaker(dispatcher.send, { clock, random }), clock);
+  const { rateLimit: settings, retry, clients } = config;
+  const routeOf = (method: string, target: string) => `${method} ${templates.of(target)}`;
+  const kept = previous && { limits: previous.outbound.parts.pacing.limits, isKept: previous.isKept };
+  const pacing = createPacing({ clock, random, log, settings, retry, clients, routeOf }, kept);
+  const once = withToken(line.send, clock);
   const send = withRetry(pacing.wrap(once), { clock, random, settings: config.retry, totalWaitMs: config.timeouts.totalWaitMs });
   return {
     ...{ egress, dispatcher, send },
     transport: createTokenTransport(dispatcher.agent),
     limits: pacing.states,
-    async close() {
-      egress.close();
-      await dispatcher.destroy();
-    },
+    parts: { line, pacing },
+    retire: line.letGo,
+    close: line.cut,
   };
+}
+
+function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
+  const { connectMs, headersMs, bodyMs } = a.timeouts;
+  const isInTime = connectMs === b.timeouts.connectMs && headersMs === b.timeouts.headersMs && bodyMs === b.timeouts.bodyMs;
+  return isInTime && isSameSetting(a.proxy, b.proxy) && isSameSetting(a.tls, b.tls);
 }

@@ -1,17 +1,18 @@
 // Everything that is made from one configuration and replaced with it as a whole: the way out, the credentials, the layers of a call.
 
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { createAccess } from './auth/clients/access.ts';
 import { createClients } from './auth/clients/clients.ts';
-import { type Credentials, createCredentials } from './auth/credentials.ts';
+import { type Credentials, createCredentials, isSameAccount } from './auth/credentials.ts';
 import type { Handles } from './auth/handles/handles.ts';
 import { sessionCredential } from './auth/sessions/session-config.ts';
 import type { Sessions } from './auth/sessions/sessions.ts';
 import type { TokenStore } from './auth/store/store.ts';
-import { createTokenEndpoint, type TokenRequestOutcome } from './auth/token-endpoint.ts';
+import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/token-endpoint.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
-import { createOutbound, type Outbound, type OutboundDeps } from './outbound.ts';
+import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './outbound.ts';
 import { bodyLoggingOf } from './server/body-logging.ts';
 import { type BoundaryRules, createBoundaryRules } from './server/boundary.ts';
 import { chooseCredential } from './server/choose-credential.ts';
@@ -20,6 +21,7 @@ import type { FacadeOptions } from './server/facade.ts';
 import { createForward } from './server/forward.ts';
 import { createOwnHeaders } from './server/headers.ts';
 import { createIdentity, type Identity } from './server/identify.ts';
+import { createPeerOf } from './server/identify-peer.ts';
 import { createRuleCheck } from './server/identify-rules.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
 
@@ -33,6 +35,8 @@ export interface RuntimeDeps extends OutboundDeps {
   readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
   /** Told each token that is obtained, so that logs can mask it wherever it turns up. */
   readonly onSecret?: (value: string) => void;
+  /** The way to the token endpoint of the runtime in use: credentials outlive the one they were made for. */
+  readonly transport?: TokenTransport;
 }
 
 /** The parts of one configuration at work. */
@@ -46,6 +50,10 @@ export interface Runtime {
   readonly credentials: Credentials;
   readonly outbound: Outbound;
   readonly forward: (exchange: Exchange) => Promise<void>;
+  /** The address a request comes from, for slowing down guesses. */
+  readonly peerOf: (request: IncomingMessage) => string;
+  /** After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not share is closed. */
+  retire(next: Runtime): Promise<void>;
   /** Ends timers and connections; exchanges that still run are cut. */
   close(): Promise<void>;
 }
@@ -53,12 +61,15 @@ export interface Runtime {
 /** Recognises our own requests when they come back; one per process. */
 const INSTANCE_ID = randomUUID();
 
-/** Builds the runtime; asks nothing of the network before `credentials.start()`. */
-export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime {
+/**
+ * Builds the runtime; asks nothing of the network before `credentials.start()`. What `previous` has and this configuration does not change
+ * is shared with it: connections, token sources, what is known of limits.
+ */
+export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous?: Runtime): Runtime {
   const { clock, log, random, store, handles, sessions, onTokenRequest, onSecret } = deps;
-  const outbound = createOutbound(config, deps);
-  const { transport } = outbound;
-  const credentials = createCredentials({ config, transport, store, clock, random, log, onTokenRequest, onSecret });
+  const outbound = createOutbound(config, deps, previous && withKept(previous, config));
+  const transport = deps.transport ?? outbound.transport;
+  const credentials = createCredentials({ config, transport, store, clock, random, log, onTokenRequest, onSecret }, previous?.credentials);
   const clients = createClients(config.clients, clock);
   const access = createAccess(config);
   const identity = createIdentity({
@@ -75,6 +86,13 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
   };
   const assertRules = createRuleCheck(config.clients, log);
   const choice = { get: credentials.get, access, names: () => config.credentials.map(({ name }) => name) };
+  let running = 0;
+  let onIdle: (() => void) | null = null;
+  const finish = (record: ExchangeRecord) => {
+    running -= 1;
+    deps.finish(record);
+    if (running === 0) onIdle?.();
+  };
   const forward = createForward({
     chooseCredential(exchange) {
       assertRules(exchange);
@@ -87,7 +105,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
     bodyIdleMs: config.timeouts.bodyMs,
     instanceId: isChained(config) ? INSTANCE_ID : null,
     bodies: bodyLoggingOf(config.logging),
-    finish: deps.finish,
+    finish,
   });
   return {
     config,
@@ -96,12 +114,35 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps): Runtime
     facade,
     credentials,
     outbound,
-    forward,
+    peerOf: createPeerOf(config.server.trustedProxies),
+    forward(exchange) {
+      running += 1;
+      return forward(exchange);
+    },
+    async retire(next) {
+      credentials.close(next.credentials);
+      if (running > 0)
+        await new Promise<void>((resolve) => {
+          onIdle = resolve;
+        });
+      await outbound.retire();
+    },
     async close() {
       credentials.close();
       await outbound.close();
     },
   };
+}
+
+/** The way out before, and which credentials go on to draw on the same limits of the platform. */
+function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousOutbound {
+  const before = new Map(config.credentials.map((credential) => [credential.name, credential]));
+  const kept = new Set<string>();
+  for (const credential of next.credentials) {
+    const old = before.get(credential.name);
+    if (old !== undefined && isSameAccount(old, credential)) kept.add(credential.name);
+  }
+  return { config, outbound, isKept: (name) => kept.has(name) };
 }
 
 /** Whether calls go to a `[gateway]` host, which may lead back here, and not straight to a region. */

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../clock.ts';
 import { type CredentialConfig, defaultCredential, type GatewayConfig } from '../config/gateway-config.ts';
+import { isSameSetting } from '../config/same-setting.ts';
 import type { Secret } from '../config/secret.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
@@ -38,13 +39,30 @@ export interface Credentials {
   states(): Readonly<Record<string, CredentialState>>;
   /** Begins obtaining first tokens; never throws, waits for nothing. */
   start(): void;
-  /** Stops all timers. Attempts that run are left to end. */
-  close(): void;
+  /** Stops all timers, save those of credentials that `next` has taken over. Attempts that run are left to end. */
+  close(next?: Credentials): void;
+  /** For the registry of the next configuration. */
+  made(name: string): MadeCredential | undefined;
+}
+
+/** A credential and what it was made of. */
+export interface MadeCredential {
+  readonly credential: Credential;
+  readonly terms: Terms;
+  readonly close: () => void;
+}
+
+/** The settings of its source. */
+interface Terms {
+  readonly config: CredentialConfig;
+  readonly reauthentication: GatewayConfig['reauthentication'];
+  readonly tokenMs: number;
 }
 
 /** `random` is 0 (inclusive) to 1 (exclusive). The store is closed by whoever made it. */
 export interface CredentialsDeps {
   readonly config: GatewayConfig;
+  /** For a registry that may be taken over: the transport in use at the time. */
   readonly transport: TokenTransport;
   readonly store: TokenStore;
   readonly clock: Clock;
@@ -56,12 +74,29 @@ export interface CredentialsDeps {
   readonly onSecret?: ((value: string) => void) | undefined;
 }
 
-/** Makes the registry; asks nothing of the network before `start()`. */
-export function createCredentials(deps: CredentialsDeps): Credentials {
+/**
+ * Makes the registry; asks nothing of the network before `start()`. `previous` is that of the configuration before: a credential that stays
+ * the same keeps its source, one that is still the same account keeps its token.
+ */
+export function createCredentials(deps: CredentialsDeps, previous?: Credentials): Credentials {
   const { config, transport, clock, log, onTokenRequest, onSecret } = deps;
   const endpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest, onSecret });
-  const made = config.credentials.map((credential) => createCredential(credential, endpoint, deps));
-  const byName = new Map(made.map((one) => [one.credential.config.name, one.credential]));
+  const made = new Map<string, MadeCredential>();
+  const inherited = new Map<ManagedTokenSource, { readonly token: Token; readonly isSecretNew: boolean }>();
+  for (const credential of config.credentials) {
+    const terms: Terms = { config: credential, reauthentication: config.reauthentication, tokenMs: config.timeouts.tokenMs };
+    const before = previous?.made(credential.name);
+    if (before !== undefined && isSameSetting(before.terms, terms, ROLE_KEYS)) {
+      made.set(credential.name, { ...before, credential: { ...before.credential, config: credential } });
+      continue;
+    }
+    const one = { ...createCredential(credential, endpoint, deps), terms };
+    made.set(credential.name, one);
+    const token = before !== undefined && isSameAccount(before.terms.config, credential) ? before.credential.source.current() : null;
+    const isSecretNew = !isSameSetting(before?.terms.config, credential, ROLE_KEYS);
+    if (token !== null) inherited.set(one.credential.source, { token, isSecretNew });
+  }
+  const byName = new Map([...made].map(([name, { credential }]) => [name, credential]));
   const defaultName = defaultCredential(config)?.name;
 
   return {
@@ -70,12 +105,33 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     list: () => [...byName.values()],
     states: () => Object.fromEntries([...byName].map(([name, { source }]) => [name, source.state()])),
     start() {
-      for (const { source } of byName.values()) source.start();
+      for (const { source } of byName.values()) {
+        const before = inherited.get(source);
+        if (before !== undefined) source.accept(before.token);
+        source.start();
+        // Whether the new secret is good is found out now, while the token that it will replace still serves.
+        if (before?.isSecretNew) source.refresh().catch(() => undefined);
+      }
+      inherited.clear();
     },
-    close() {
-      for (const { close } of made) close();
+    close(next) {
+      for (const [name, { credential, close }] of made) if (next?.get(name)?.source !== credential.source) close();
     },
+    made: (name) => made.get(name),
   };
+}
+
+/** What others see in a credential; its source knows nothing of these. */
+const ROLE_KEYS = ['isDefault', 'isRequired'];
+
+/** Whether two settings lead to tokens for the same: then the token of one serves the other, and counts against the same limits. */
+export function isSameAccount(a: CredentialConfig, b: CredentialConfig): boolean {
+  const isGiven = a.grantType === 'access_token';
+  return isSameSetting(
+    a,
+    b,
+    isGiven ? ROLE_KEYS : [...ROLE_KEYS, 'clientSecret', 'assertion', 'assertionCommand', 'redirectUri', 'prompt', 'loginHint'],
+  );
 }
 
 function createCredential(config: CredentialConfig, endpoint: ReturnType<typeof createTokenEndpoint>, deps: CredentialsDeps) {

@@ -10,7 +10,7 @@ import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { wasNeverSent } from './dispatcher.ts';
 import type { Lane } from './pacing/lane.ts';
 import { type LimitNotice, readLimitNotice } from './pacing/limit-notice.ts';
-import { createLimits, type LimitState } from './pacing/limits.ts';
+import { createLimits, type LimitState, type Limits, type PreviousLimits } from './pacing/limits.ts';
 import { createReport } from './pacing/report.ts';
 import type { TrafficObserver } from './traffic-observer.ts';
 import { pause, waitLeftMs } from './waiting.ts';
@@ -32,6 +32,7 @@ export interface PacingDeps {
 export interface Pacing {
   wrap(send: Send): Send;
   states(): LimitState[];
+  readonly limits: Limits;
 }
 
 /** A request reaches the platform within this, so an answer that takes longer says no more about when it was counted. */
@@ -45,10 +46,11 @@ const WARY_MS = 60_000;
  * In mode `enforce` calls wait for their turn, at most until `waitUntil`, and are refused with gateway.rate.limited at once when it would
  * come later. A 429 pauses what it limits; its call is sent again when that fits, else the 429 passes untouched. `report` counts,
  * and logs what it would have held; `off` does nothing.
+ * `previous`: goes on with what that pacing counted and learnt.
  */
-export function createPacing(deps: PacingDeps): Pacing {
+export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacing {
   const { clock, settings, observer } = deps;
-  const limits = createLimits({ clock, settings, clients: deps.clients, routeOf: deps.routeOf });
+  const limits = createLimits({ clock, settings, clients: deps.clients, routeOf: deps.routeOf }, previous);
   const isEnforced = settings.mode === 'enforce';
   const report = createReport(deps.log, clock);
 
@@ -169,5 +171,5 @@ export function createPacing(deps: PacingDeps): Pacing {
     }
   };
 
-  return { wrap: (next) => (settings.mode === 'off' ? next : (request) => send(next, request)), states: limits.states };
+  return { wrap: (next) => (settings.mode === 'off' ? next : (request) => send(next, request)), states: limits.states, limits };
 }

@@ -6,7 +6,7 @@ import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts
 import type { UpstreamRequest } from '../call.ts';
 import { createLane, type Lane, type WaitingRoom } from './lane.ts';
 import type { LimitNotice } from './limit-notice.ts';
-import { createRateWindow } from './rate-window.ts';
+import { createRateWindow, type RateWindow } from './rate-window.ts';
 import { MINUTE_MS } from './rolling-count.ts';
 import { createShares } from './shares.ts';
 
@@ -39,6 +39,21 @@ export interface LimitsDeps {
   readonly routeOf: (method: string, target: string) => string;
 }
 
+/** The limits of the configuration before: what they counted and learnt of the credentials that are kept goes on to count. */
+export interface PreviousLimits {
+  readonly limits: Limits;
+  readonly isKept: (credential: string) => boolean;
+}
+
+/** A lane and what it is for. `route` is null for the limit of a whole credential; `credential` is null for a client's own limit. */
+interface HeldLane {
+  readonly credential: string | null;
+  readonly route: string | null;
+  readonly client: string | null;
+  readonly lane: Lane;
+  readonly learntAt: number | undefined;
+}
+
 /** The registry. */
 export interface Limits {
   ofCredential(credential: string): Lane;
@@ -49,10 +64,12 @@ export interface Limits {
   /** Takes note of a refusal: learns the limit and its size; gives the lane that is concerned. Pauses nothing. */
   learn(call: LimitedCall, notice: LimitNotice): Lane;
   states(): LimitState[];
+  /** For the limits of the next configuration. */
+  held(): Iterable<HeldLane>;
 }
 
 /** Opens no timer until somebody waits. */
-export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps): Limits {
+export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, previous?: PreviousLimits): Limits {
   const room: WaitingRoom = { waiting: 0, max: settings.queueMax };
   const names = clients.map(({ name }) => name);
   const configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
@@ -62,7 +79,8 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps):
   const learntAt = new WeakMap<Lane, number>();
   for (const { name, requestsPerMinute } of clients) {
     if (requestsPerMinute === null) continue;
-    const window = createRateWindow({ perMinute: requestsPerMinute, isCautious: false });
+    const window = clientWindow(previous, name) ?? createRateWindow({ perMinute: requestsPerMinute, isCautious: false });
+    window.perMinute = requestsPerMinute;
     own.set(name, createLane({ name: `requests_per_minute of client ${name}`, clock, window, room, shares: null }));
   }
 
@@ -73,6 +91,28 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps):
     lanes.set(key, lane);
     return lane;
   };
+
+  // The windows are shared, not copied: calls that still run under the configuration before go on to count.
+  for (const { credential, route, lane, learntAt: at } of previous?.limits.held() ?? []) {
+    if (credential === null || !previous?.isKept(credential)) continue;
+    const { window, name, pausedUntil } = lane;
+    if (route === null) window.perMinute = at === undefined ? configured : Math.min(window.perMinute, configured);
+    const taken = createLane({ name, clock, window, room, shares: names.length > 0 ? createShares(names) : null });
+    if (pausedUntil > clock.monotonic()) taken.pauseUntil(pausedUntil);
+    if (at !== undefined) learntAt.set(taken, at);
+    if (route === null) credentials.set(credential, taken);
+    else endpoints.set(`${credential} ${route}`, taken);
+  }
+
+  function* held(): Iterable<HeldLane> {
+    const none = { route: null, client: null };
+    for (const [credential, lane] of credentials) yield { ...none, credential, lane, learntAt: learntAt.get(lane) };
+    for (const [key, lane] of endpoints) {
+      const space = key.indexOf(' ');
+      yield { ...none, credential: key.slice(0, space), route: key.slice(space + 1), lane, learntAt: learntAt.get(lane) };
+    }
+    for (const [client, lane] of own) yield { ...none, credential: null, client, lane, learntAt: undefined };
+  }
 
   const forgetOld = (lane: Lane, initial: number) => {
     const at = learntAt.get(lane);
@@ -106,14 +146,10 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps):
       learntAt.set(lane, clock.monotonic());
       return lane;
     },
+    held,
     states() {
       const now = clock.monotonic();
-      const lanes = [
-        ...[...credentials].map(([credential, lane]) => [credential, lane] as const),
-        ...[...endpoints].map(([key, lane]) => [key.slice(0, key.indexOf(' ')), lane] as const),
-        ...[...own.values()].map((lane) => [null, lane] as const),
-      ];
-      return lanes.map(([credential, { name, window, waiting, pausedUntil }]) => ({
+      return [...held()].map(({ credential, lane: { name, window, waiting, pausedUntil } }) => ({
         name,
         credential,
         perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
@@ -123,6 +159,11 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps):
       }));
     },
   };
+}
+
+function clientWindow(previous: PreviousLimits | undefined, name: string): RateWindow | undefined {
+  for (const { client, lane } of previous?.limits.held() ?? []) if (client === name) return lane.window;
+  return undefined;
 }
 
 function forgetIdle(lanes: Map<string, Lane>, now: number): void {
