@@ -5,7 +5,7 @@ import type { Access } from '../auth/clients/access.ts';
 import type { Caller } from '../auth/clients/caller.ts';
 import type { Clients } from '../auth/clients/clients.ts';
 import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/handles/handles.ts';
-import { authOf, type Session, type SessionTerms } from '../auth/sessions/session.ts';
+import { authOf, type HeldTokens, type SessionTerms } from '../auth/sessions/session.ts';
 import { REFRESH_PREFIX } from '../auth/sessions/session-handle.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
 import type { TokenEndpoint } from '../auth/token-endpoint.ts';
@@ -75,7 +75,7 @@ async function refreshSession(refreshHandle: string, caller: Caller, { sessions,
     throw refuse('invalid_grant', 'the refresh token is unknown here, has expired or was revoked: log in again');
   }
   await found.session.source.refresh();
-  return { handle: found.handle, refreshHandle, ...describe(found.session, now()) };
+  return { handle: found.handle, refreshHandle, ...describe(found.session.terms, found.session.held, now()) };
 }
 
 async function openSession(request: TokenRequest, grant: string, caller: Caller, named: string | null, parts: FacadeGrants) {
@@ -93,8 +93,8 @@ async function openSession(request: TokenRequest, grant: string, caller: Caller,
     auth: isIdInForm ? { ...auth, formFields: [] } : auth,
     form,
   });
-  const { session, handle, refreshHandle } = await parts.sessions.open(terms, granted);
-  return { handle, refreshHandle, ...describe(session, parts.now()) };
+  const { handle, refreshHandle } = await parts.sessions.open(terms, granted);
+  return { handle, refreshHandle, ...describe(terms, granted, parts.now()) };
 }
 
 /** What an id stands for: the caller itself, a permitted credential's OAuth client, or an OAuth client that only the application knows. */
@@ -115,9 +115,9 @@ function termsOf({ clientId, login }: TokenRequest, caller: Caller, named: strin
 }
 
 /** How long the application is told its handle is good: a session that renews itself is good for longer than anybody asks. */
-function describe({ hasRefreshToken, source, terms }: Session, now: number) {
-  const endsAt = source.current()?.expiresAt ?? now;
-  const expiresInS = hasRefreshToken ? HANDLE_EXPIRES_IN_S : Math.max(1, Math.floor((endsAt - now) / 1000));
+function describe(terms: SessionTerms, { token, refreshToken }: HeldTokens, now: number) {
+  const endsAt = token?.expiresAt ?? now;
+  const expiresInS = refreshToken !== null ? HANDLE_EXPIRES_IN_S : Math.max(1, Math.floor((endsAt - now) / 1000));
   return { expiresInS, credential: terms.credential };
 }
 

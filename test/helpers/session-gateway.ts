@@ -11,10 +11,10 @@ import { configAt } from './gateway.ts';
 export type ToSessionGateway =
   | { kind: 'start'; upstream: string; max: number }
   | { kind: 'open'; tokens: readonly string[]; count: number }
-  | { kind: 'measure' }
+  | { kind: 'measure'; collect: boolean }
   | { kind: 'stop' };
 
-/** What it answers. CPU in µs since the last measurement, memory in bytes after a collection. */
+/** What it answers. CPU in µs since the last measurement, memory in bytes, after a collection where one was asked for. */
 export interface FromSessionGateway {
   url?: string;
   handles?: readonly string[];
@@ -52,7 +52,7 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
     }
     case 'measure': {
       const { user, system } = process.cpuUsage(lastCpu);
-      global.gc?.();
+      if (message.collect) global.gc?.();
       const { heapUsed, rss } = process.memoryUsage();
       lastCpu = process.cpuUsage();
       return { cpuMicros: user + system, heapBytes: heapUsed, rssBytes: rss, size: gateway?.runtime().facade.sessions.size ?? 0 };

@@ -30,9 +30,13 @@ export interface Session {
   /** Hosts and name for the data path, from the present configuration. */
   config(): CredentialConfig;
   readonly source: CachedTokenSource;
-  readonly hasRefreshToken: boolean;
-  /** The refresh token now, for the store. */
-  refreshToken(): Secret | null;
+  readonly held: HeldTokens;
+}
+
+/** The real tokens, as they are now; renewals change them in place. All that is kept of a session that nobody uses at the moment. */
+export interface HeldTokens {
+  token: Token | null;
+  refreshToken: Secret | null;
 }
 
 /** What a session is made with. */
@@ -46,7 +50,7 @@ export interface SessionDeps extends Pick<CachedSourceDeps, 'clock' | 'random' |
 /** Told of a session's life: `ended` when its renewal was refused, `renewed` before new tokens are used. `isIdle`: nobody uses it any more. */
 export interface SessionEvents {
   readonly ended: () => void;
-  readonly renewed: (token: Token) => Promise<void>;
+  readonly renewed: () => Promise<void>;
   readonly isIdle: () => boolean;
 }
 
@@ -57,18 +61,13 @@ export function sessionEnded(): GatewayError {
   return new GatewayError('gateway.session.ended', 'this handle is unknown, has expired or was revoked: log in again');
 }
 
-/** Makes a session of a finished exchange, or (`token` null) of stored tokens. `source.close()` ends its timer. */
-export function createSession(
-  terms: SessionTerms,
-  granted: { token: Token | null; refreshToken: Secret | null },
-  deps: SessionDeps,
-  events: SessionEvents,
-): Session {
-  let { refreshToken } = granted;
+/** Sets a session to work over tokens at hand. `source.close()` ends its timer; another may be made over the same tokens then. */
+export function createSession(terms: SessionTerms, held: HeldTokens, deps: SessionDeps, events: SessionEvents): Session {
   const name = terms.credential ?? 'session';
   const config = () => deps.credential(terms.credential);
 
   const renew = async (): Promise<Token> => {
+    const { refreshToken } = held;
     if (refreshToken === null || events.isIdle()) throw new TokenFailure('login_required', 'this session cannot be renewed: log in again');
     const renewed: TokenGrant = await deps.endpoint()({
       credential: name,
@@ -77,8 +76,9 @@ export function createSession(
       auth: authOf(terms, config()),
       form: refreshTokenForm(refreshToken),
     });
-    refreshToken = renewed.refreshToken ?? refreshToken;
-    await events.renewed(renewed.token);
+    held.refreshToken = renewed.refreshToken ?? refreshToken;
+    held.token = renewed.token;
+    await events.renewed();
     return renewed.token;
   };
   const inner = createCachedSource({ name, obtain: renew, clock: deps.clock, random: deps.random, log: deps.log, settings: deps.settings() });
@@ -86,7 +86,7 @@ export function createSession(
   const orEnded = (error: unknown): never => {
     if (!isGatewayError(error) || !ENDED.has(error.code)) throw error;
     // With renewal switched off the application may still refresh by itself.
-    if (refreshToken === null || deps.settings().refreshAccessToken) events.ended();
+    if (held.refreshToken === null || deps.settings().refreshAccessToken) events.ended();
     throw sessionEnded();
   };
   const source: CachedTokenSource = {
@@ -98,8 +98,8 @@ export function createSession(
     start: inner.start,
     close: inner.close,
   };
-  if (granted.token !== null) inner.accept(granted.token);
-  return { terms, config, source, hasRefreshToken: refreshToken !== null, refreshToken: () => refreshToken };
+  if (held.token !== null && held.token.expiresAt > deps.clock.now()) inner.accept(held.token);
+  return { terms, config, source, held };
 }
 
 /** How the session's client proves itself upstream. Throws GatewayError when the credential's secret cannot be read. */

@@ -1,11 +1,10 @@
 // All sessions, bounded: found by the hash of their handle, the one idle for longest goes first, each ends when idle for too long.
-// A handle that is not found here is over, whatever the reason was.
+// A handle that is not found here is over, whatever the reason was. Only sessions in use have a state machine; the others are their tokens.
 
 import { LRUCache } from 'lru-cache';
-import type { Secret } from '../../config/secret.ts';
 import type { TokenStore } from '../store/store.ts';
 import type { TokenGrant } from '../token-endpoint.ts';
-import { createSession, type Session, type SessionDeps, type SessionEvents, type SessionTerms } from './session.ts';
+import { createSession, type HeldTokens, type Session, type SessionDeps, type SessionEvents, type SessionTerms } from './session.ts';
 import { createRefreshHandle, createSessionHandle, handleHash, handleOf } from './session-handle.ts';
 import { createSessionStore } from './session-store.ts';
 
@@ -15,15 +14,21 @@ export interface SessionLimits {
   readonly idleMs: number;
 }
 
-/** About 50 MB when full; a week lets a user come back after a weekend. */
+/** About 15 MB when full; a week lets a user come back after a weekend. */
 export const SESSION_LIMITS: SessionLimits = { max: 10_000, idleMs: 7 * 24 * 60 * 60 * 1000 };
 
 /** Idle sessions are cleared away, and uses written down, at least this often. */
 const HOUSEKEEPING_MS = 60 * 60 * 1000;
 
+/**
+ * A session that was not asked for in this long renews itself no more, and its next caller waits for a token if need be. Far longer than any
+ * call could still be waiting for its token or its answer's head, so that no two state machines ever work over one refresh token.
+ */
+const QUIET_MS = 5 * 60 * 1000;
+const QUIET_POLL_MS = 60 * 1000;
+
 /** A new session and what the application gets for it. */
 export interface OpenedSession {
-  readonly session: Session;
   readonly handle: string;
   /** Null when the platform gave no refresh token. */
   readonly refreshHandle: string | null;
@@ -46,8 +51,12 @@ export interface Sessions {
 }
 
 interface Entry {
-  readonly session: Session;
   readonly hash: string;
+  readonly terms: SessionTerms;
+  readonly held: HeldTokens;
+  /** Null while nobody uses it. */
+  session: Session | null;
+  usedMono: number;
   savedAt: number;
 }
 
@@ -56,7 +65,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   const { clock, log, store } = deps;
   const limits = deps.limits ?? SESSION_LIMITS;
   const kept = store.isDurable ? createSessionStore(store) : null;
-  const bySession = new WeakMap<Session, Entry>();
+  const inUse = new Set<Entry>();
   let isClosing = false;
   const quiet = (work: Promise<unknown> | undefined) => work?.catch(() => log.warn({}, 'session could not be stored'));
 
@@ -67,9 +76,9 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     ttlResolution: 0,
     // Zero means "never" to the cache, and a clock may begin there.
     perf: { now: () => clock.monotonic() + 1 },
-    dispose({ session, hash }) {
-      session.source.close();
-      if (!isClosing) quiet(kept?.remove(hash));
+    dispose(entry) {
+      rest(entry);
+      if (!isClosing) quiet(kept?.remove(entry.hash));
     },
   });
   // The sources of sessions would say two lines for each login.
@@ -80,43 +89,58 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     housekeeping = clock.after(HOUSEKEEPING_MS, tidy);
   });
 
-  /** A store that fails costs the session its restart, and nothing else. */
-  async function save(entry: Entry, token = entry.session.source.current()): Promise<void> {
-    entry.savedAt = clock.now();
-    const { session, hash } = entry;
-    await quiet(kept?.save({ hash, terms: session.terms, token, refreshToken: session.refreshToken(), usedAt: clock.now() }));
+  let resting = clock.after(QUIET_POLL_MS, function restQuiet() {
+    const quietSince = clock.monotonic() - QUIET_MS;
+    for (const entry of inUse) if (entry.usedMono < quietSince && entry.session?.source.state().renewal !== 'running') rest(entry);
+    resting = clock.after(QUIET_POLL_MS, restQuiet);
+  });
+
+  function rest(entry: Entry): void {
+    entry.session?.source.close();
+    entry.session = null;
+    inUse.delete(entry);
   }
 
-  function add(hash: string, terms: SessionTerms, granted: { token: TokenGrant['token'] | null; refreshToken: Secret | null }): Entry {
-    const events: SessionEvents = {
-      ended: () => void table.delete(hash),
-      renewed: async (token) => {
-        const entry = table.peek(hash);
-        if (entry !== undefined) await save(entry, token);
-      },
-      isIdle: () => !table.has(hash),
-    };
-    const session = createSession(terms, granted, { ...deps, log: sourceLog }, events);
-    const entry: Entry = { session, hash, savedAt: clock.now() };
-    bySession.set(session, entry);
+  /** A store that fails costs the session its restart, and nothing else. */
+  async function save(entry: Entry): Promise<void> {
+    const { hash, terms, held } = entry;
+    entry.savedAt = clock.now();
+    await quiet(kept?.save({ hash, terms, ...held, usedAt: clock.now() }));
+  }
+
+  function add(hash: string, terms: SessionTerms, held: HeldTokens): Entry {
+    const entry: Entry = { hash, terms, held, session: null, usedMono: clock.monotonic(), savedAt: clock.now() };
     table.set(hash, entry);
     return entry;
+  }
+
+  function use(entry: Entry): Session {
+    entry.usedMono = clock.monotonic();
+    if (entry.session !== null) return entry.session;
+    const { hash, terms, held } = entry;
+    const events: SessionEvents = {
+      ended: () => void table.delete(hash),
+      renewed: () => (table.peek(hash) === undefined ? Promise.resolve() : save(entry)),
+      isIdle: () => !table.has(hash),
+    };
+    entry.session = createSession(terms, held, { ...deps, log: sourceLog }, events);
+    inUse.add(entry);
+    return entry.session;
   }
 
   function find(handle: string): Session | null {
     const entry = table.get(handleHash(handle));
     if (entry === undefined) return null;
     if (kept !== null && clock.now() - entry.savedAt > HOUSEKEEPING_MS) void save(entry);
-    return entry.session;
+    return use(entry);
   }
 
   return {
     async open(terms, granted) {
       const refreshHandle = granted.refreshToken === null ? null : createRefreshHandle();
       const handle = refreshHandle === null ? createSessionHandle() : handleOf(refreshHandle);
-      const entry = add(handleHash(handle), terms, granted);
-      await save(entry);
-      return { session: entry.session, handle, refreshHandle };
+      await save(add(handleHash(handle), terms, { token: granted.token, refreshToken: granted.refreshToken }));
+      return { handle, refreshHandle };
     },
     find,
     findByRefreshHandle(refreshHandle) {
@@ -125,8 +149,11 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       return session && { session, handle };
     },
     end(session) {
-      const entry = bySession.get(session);
-      if (entry) table.delete(entry.hash);
+      for (const entry of inUse) {
+        if (entry.session !== session) continue;
+        table.delete(entry.hash);
+        break;
+      }
     },
     get size() {
       return table.size;
@@ -136,12 +163,13 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       for (const { hash, terms, token, refreshToken, usedAt } of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
         const isOver = clock.now() - usedAt > limits.idleMs || (refreshToken === null && (token === null || token.expiresAt <= clock.now()));
         if (isOver) quiet(kept?.remove(hash));
-        else add(hash, terms, { token: token !== null && token.expiresAt > clock.now() ? token : null, refreshToken });
+        else add(hash, terms, { token, refreshToken });
       }
     },
     close() {
       isClosing = true;
       housekeeping.cancel();
+      resting.cancel();
       table.clear();
     },
   };

@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import type { Session } from '../../../src/auth/sessions/session.ts';
 import { sessionCredential } from '../../../src/auth/sessions/session-config.ts';
 import { createSessions, type SessionLimits } from '../../../src/auth/sessions/sessions.ts';
 import { createFileStore } from '../../../src/auth/store/file.ts';
@@ -53,7 +54,11 @@ t.test('a session renews itself ahead of its end, with the rotated refresh token
   const { clock, sessions, calls, grant } = setUp();
   const { handle } = await sessions.open(TERMS, grant());
   for (let renewal = 1; renewal <= 3; renewal++) {
-    await clock.advance(56 * 60_000);
+    // Somebody uses it now and then.
+    for (let passed = 0; passed < 56; passed += 4) {
+      sessions.find(handle);
+      await clock.advance(4 * 60_000);
+    }
     t.equal(calls.length, renewal);
     t.same(calls.at(-1)?.form, [
       ['grant_type', 'refresh_token'],
@@ -73,16 +78,37 @@ t.test('an idle session is not renewed, and is gone', async (t) => {
   t.equal(sessions.size, 0);
 });
 
+t.test('a session that nobody uses renews nothing and keeps no timer; its next caller gets a fresh token', async (t) => {
+  const { clock, sessions, calls, grant } = setUp();
+  const timers = clock.pending;
+  const { handle } = await sessions.open(TERMS, grant());
+  t.equal(clock.pending, timers, 'none for a session that was never used');
+  t.ok(sessions.find(handle));
+  t.equal(clock.pending, timers + 1);
+  await clock.advance(3 * HOUR);
+  t.equal(clock.pending, timers);
+  t.equal(calls.length, 0);
+  const session = sessions.find(handle);
+  t.equal(session?.source.current(), null);
+  const token = session?.source.token();
+  await clock.advance(1000);
+  t.equal((await token)?.accessToken.reveal(), 'token-2');
+  t.equal(calls.length, 1);
+});
+
 t.test('a refused renewal ends the session once its token is over, not before', async (t) => {
   const { clock, sessions, refuse, grant } = setUp();
   const { handle, refreshHandle } = await sessions.open(TERMS, grant());
   refuse(new TokenFailure('refused', 'revoked', { oauthError: 'invalid_grant' }));
-  await clock.advance(57 * 60_000);
+  for (let passed = 0; passed < 57; passed += 3) {
+    t.ok(sessions.find(handle));
+    await clock.advance(3 * 60_000);
+  }
   t.equal(sessions.find(handle)?.source.current()?.accessToken.reveal(), 'token-1', 'a valid token is used in every state');
   await clock.advance(4 * 60_000);
   const session = sessions.find(handle);
   t.ok(session);
-  await t.rejects(session?.source.token(), { code: 'gateway.session.ended', statusCode: 401 });
+  await t.rejects((session as Session).source.token(), { code: 'gateway.session.ended', statusCode: 401 });
   t.equal(sessions.find(handle), null);
   t.equal(sessions.findByRefreshHandle(refreshHandle ?? ''), null);
 });
@@ -108,10 +134,11 @@ t.test('a store on disk brings sessions back, sealed there, with the newest refr
   const evicted = await before.sessions.open(TERMS, before.grant());
   const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant());
   const kept = await before.sessions.open(TERMS, before.grant());
-  const refreshed = kept.session.source.refresh();
+  const inUse = before.sessions.find(kept.handle) as Session;
+  const refreshed = inUse.source.refresh();
   await clock.advance(1000);
   await refreshed;
-  before.sessions.end(ended.session);
+  before.sessions.end(before.sessions.find(ended.handle) as Session);
   while (readdirSync(path).filter((name) => name.endsWith('.token')).length > 1) await clock.settle();
   before.sessions.close();
   const files = readdirSync(path).map((name) => name + readFileSync(join(path, name), 'latin1'));
@@ -125,7 +152,7 @@ t.test('a store on disk brings sessions back, sealed there, with the newest refr
   t.equal(after.sessions.find(ended.handle), null);
   const session = after.sessions.find(kept.handle);
   t.match(session?.terms, { client: 'crm', clientId: 'app' });
-  const newest = kept.session.source.current()?.accessToken.reveal();
+  const newest = inUse.source.current()?.accessToken.reveal();
   t.equal(session?.source.current()?.accessToken.reveal(), newest);
   void session?.source.refresh();
   await clock.advance(1000);
