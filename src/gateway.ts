@@ -1,5 +1,6 @@
 // The gateway as a whole: a runtime behind an app behind listeners, and its life from start to drained. Handles no signals and never exits.
 
+import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { createFailureDelay } from './auth/clients/failure-delay.ts';
 import { createHandles } from './auth/handles/handles.ts';
@@ -15,17 +16,17 @@ import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { LiveSecrets } from './logging/live-secrets.ts';
 import type { Log } from './logging/log.ts';
 import { createMetrics, type Metrics } from './logging/metrics.ts';
-import { countTokenRequests, observeRuntime } from './metric-sources.ts';
-import { createRuntime, type Runtime } from './runtime.ts';
+import { countTokenRequests, nameRuntime, observeRuntime } from './metric-sources.ts';
+import { createRuntime, type Runtime, type RuntimeDeps } from './runtime.ts';
 import { createAccept } from './server/accept.ts';
 import { createAdminGuard } from './server/admin/guard.ts';
 import { registerAdmin } from './server/admin/routes.ts';
 import { createApp } from './server/app.ts';
 import type { ListenerRole } from './server/exchange.ts';
 import { registerFacade } from './server/facade.ts';
-import { createPeerOf } from './server/identify-peer.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
 import { registerMetrics } from './server/metrics-route.ts';
+import { type ReloadRoute, registerReload } from './server/reload-route.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { answerOwnTokenEnd, endsOwnToken } from './server/tokens-me.ts';
 import { VERSION } from './version.ts';
@@ -50,6 +51,10 @@ export interface GatewayOptions {
   readonly sessionLimits?: SessionLimits;
   /** Told when somebody asked the gateway to end (POST /-/quit). Default: it drains by itself. */
   readonly onQuit?: () => void;
+  /** Reads the configuration again and calls `replace` (POST /-/reload). Default: there is no such route. */
+  readonly reload?: ReloadRoute['reload'];
+  /** Further members of the status document. */
+  readonly status?: () => Readonly<Record<string, unknown>>;
 }
 
 /** A gateway. Made by `createGateway`, ended by `drain`. */
@@ -61,6 +66,11 @@ export interface Gateway {
   listen(): Promise<readonly string[]>;
   /** Not ready at once, refusing after `shutdown_delay`, gone within `drain_timeout` more. Safe to repeat. */
   drain(): Promise<void>;
+  /**
+   * Serves new calls by another configuration from now on; calls that run end by the one they began with. Listeners and store stay as they are.
+   * Throws when it cannot, and has changed nothing then.
+   */
+  replace(config: GatewayConfig): void;
 }
 
 /** Builds a gateway from a validated configuration. */
@@ -85,14 +95,20 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   });
   const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
   const failures = createFailureDelay(clock);
-  const peerOf = createPeerOf(config.server.trustedProxies);
-  const runtime = createRuntime(config, { env, clock, random, log, store, handles, sessions, finish, onTokenRequest, ...(onSecret && { onSecret }) });
+  const runtimeDeps: RuntimeDeps = {
+    ...{ env, clock, random, log, store, handles, sessions, finish, onTokenRequest, ...(onSecret && { onSecret }) },
+    transport: (request) => runtime.outbound.transport(request),
+  };
+  let runtime = createRuntime(config, runtimeDeps);
+  const retiring = new Set<Runtime>();
+  const peerOf = (request: IncomingMessage) => runtime.peerOf(request);
   observeRuntime(metrics, () => runtime);
   await sessions.restore();
   const startedAt = clock.now();
   const quit = options.onQuit ?? (() => void drain());
   const logins = createLogins({ clock, log, present: (name) => runtime.credentials.get(name) });
   const admin = createAdminGuard(() => runtime.identity);
+  const live = createLiveSockets({ clock });
   const app = await createApp({
     forward: (exchange) => runtime.forward(exchange),
     agent: runtime.outbound.dispatcher.agent,
@@ -105,8 +121,10 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
           parts: () => runtime,
           isDraining: () => phase !== 'running',
           quit,
+          ...(options.status && { more: options.status }),
         }),
       (fastify) => registerMetrics(fastify, { metrics, identity: () => runtime.identity }),
+      (fastify) => options.reload && registerReload(fastify, { guard: admin, reload: options.reload }),
     ],
     health: {
       isDraining: () => phase !== 'running',
@@ -128,18 +146,23 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     finish,
   });
 
+  const upgrade = createUpgrade({
+    ...{ gate: () => runtime, holdBack: (request: IncomingMessage) => failures.held(runtime.peerOf(request)), begun, finish },
+    ...{ isDraining: () => phase === 'draining', runtime: () => runtime.sockets, register: channels, live, clock },
+  });
+
   const close = async () => {
     phase = 'leaving';
     await new Promise<void>((resolve) => {
-      const { shutdownDelayMs } = config.server;
+      const { shutdownDelayMs } = runtime.config.server;
       if (shutdownDelayMs > 0) setTimeout(resolve, shutdownDelayMs);
       else resolve();
     });
     phase = 'draining';
-    await listeners?.close(config.server.drainTimeoutMs);
+    await listeners?.close(runtime.config.server.drainTimeoutMs);
     sessions.close();
     tls?.close();
-    await runtime.close();
+    await Promise.all([runtime, ...retiring].map((each) => each.close()));
     await app.close();
   };
 
@@ -158,6 +181,18 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       return listeners.addresses;
     },
     drain,
+    replace(next) {
+      if (phase !== 'running') throw new Error('the gateway is shutting down');
+      const before = runtime;
+      runtime = createRuntime(next, runtimeDeps, before);
+      nameRuntime(metrics, runtime);
+      if (listeners !== null) runtime.credentials.start();
+      retiring.add(before);
+      before.retire(runtime).then(
+        () => retiring.delete(before),
+        () => retiring.delete(before),
+      );
+    },
   };
 }
 

@@ -18,7 +18,7 @@ export const LOGGING_OPTIONS: readonly Option[] = [
     default: null,
     defaultNote: 'text on a terminal, else json',
     example: 'json',
-    reload: 'restart',
+    reload: 'live',
     doc: 'json (one object a line) or text (for people).',
   },
   {
@@ -26,7 +26,7 @@ export const LOGGING_OPTIONS: readonly Option[] = [
     key: 'log_to_console',
     kind: { type: 'boolean' },
     default: 'true',
-    reload: 'restart',
+    reload: 'live',
     doc: 'Write records to standard output.',
   },
   {
@@ -35,7 +35,7 @@ export const LOGGING_OPTIONS: readonly Option[] = [
     kind: { type: 'path', maybeEmpty: true },
     default: null,
     example: '/var/log/genesys-cloud-gateway/gateway.log',
-    reload: 'restart',
+    reload: 'live',
     doc: 'Append records to this file too; reopened on SIGHUP and SIGUSR2, for log rotation.',
   },
   {

@@ -1,0 +1,59 @@
+// What a new configuration changes, by key and never by value, and what of it has to wait for a restart. Pure.
+
+import type { GatewayConfig } from './config/gateway-config.ts';
+import { formatListenAddress, isReachable } from './config/listen-address.ts';
+import type { SectionName } from './config/option.ts';
+import { findKey } from './config/options.ts';
+import type { OriginEntry } from './config/origins.ts';
+import { isSameSetting } from './config/same-setting.ts';
+import { secretSettings } from './config/secret-settings.ts';
+
+/** A configuration with the origin of each of its values, as `loadConfig` gives it. */
+export interface LoadedConfig {
+  readonly config: GatewayConfig;
+  readonly origins: readonly OriginEntry[];
+}
+
+/** The keys that differ, in the order of the documentation. */
+export function changedKeys(before: LoadedConfig, after: LoadedConfig): string[] {
+  const [old, now] = [before, after].map(({ origins }) => new Map(origins.map(({ key, value }) => [key, value])));
+  const keys = new Set([...(now?.keys() ?? []), ...(old?.keys() ?? [])]);
+  const changed = new Set([...keys].filter((key) => (old?.get(key) ?? null) !== (now?.get(key) ?? null)));
+  const [oldSecrets, nowSecrets] = [secretSettings(before.config), secretSettings(after.config)];
+  for (const key of new Set([...oldSecrets.keys(), ...nowSecrets.keys()])) {
+    const isShown = [...changed].some((shown) => shown === key || shown === `${key}_file` || shown === `${key}_env`);
+    if (!isShown && !isSameSetting(oldSecrets.get(key), nowSecrets.get(key))) changed.add(key);
+  }
+  return [...changed];
+}
+
+/** Those of the keys that count only after a restart. */
+export function restartKeys(keys: readonly string[]): string[] {
+  return keys.filter((key) => {
+    const at = key.lastIndexOf('.');
+    return findKey(key.slice(0, at) as SectionName, key.slice(at + 1))?.option.reload === 'restart';
+  });
+}
+
+/** The new configuration with the listeners and the store that the process was started with. */
+export function keepForRestart(started: GatewayConfig, next: GatewayConfig): GatewayConfig {
+  const { listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls } = started.server;
+  return { ...next, server: { ...next.server, listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls }, store: started.store };
+}
+
+/**
+ * What would make a configuration dangerous with the listeners that stay: it was checked with its own. Null when nothing does.
+ * The same rules as at the start.
+ */
+export function exposure({ server, clients }: GatewayConfig): string | null {
+  const canProve = clients.length > 0 || (server.tls !== null && server.tls.clientCaFile !== null);
+  const isRiskTaken = server.unsafeAllowAnonymous;
+  const open = server.listen.find(isReachable);
+  if (open !== undefined && !canProve && !isRiskTaken) {
+    return `server.listen: ${formatListenAddress(open)} stays open until a restart and can be reached by other machines, but nobody would have to prove who they are; restart, or keep a [client.NAME]`;
+  }
+  const openAdmin = server.adminListen.find(isReachable);
+  const hasAdmin = clients.some(({ isAdmin }) => isAdmin) || (canProve && clients.length === 0) || (isRiskTaken && clients.length === 0);
+  if (openAdmin === undefined || hasAdmin) return null;
+  return `server.admin_listen: ${formatListenAddress(openAdmin)} stays open until a restart and can be reached by other machines, but no client would be an admin; restart, or keep a [client.NAME] with admin = true`;
+}

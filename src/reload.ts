@@ -1,0 +1,119 @@
+// Takes a changed configuration into use while calls run: loads it, says what changes, swaps it in or refuses it, and remembers how that went.
+// One step without a pause in between, so nobody ever sees half of it. What triggers it is watch.ts's, the signals' and the route's business.
+
+import type { GatewayConfig } from './config/gateway-config.ts';
+import type { LoadResult } from './config/load.ts';
+import { formatProblem } from './config/problem.ts';
+import { secretSettings } from './config/secret-settings.ts';
+import type { LiveSecrets } from './logging/live-secrets.ts';
+import type { Logger } from './logging/logger.ts';
+import type { Metrics } from './logging/metrics.ts';
+import { changedKeys, exposure, keepForRestart, type LoadedConfig, restartKeys } from './reload-plan.ts';
+
+/** Who asked. */
+export type ReloadTrigger = 'file' | 'signal' | 'request';
+
+/** How one reload went. Keys only, no values; problems are fit to be shown. */
+export interface ReloadReport {
+  /** Epoch ms. */
+  readonly at: number;
+  readonly trigger: ReloadTrigger;
+  readonly applied: boolean;
+  readonly changed: readonly string[];
+  /** Changed keys that count only after a restart. All that differ from the start, not from the last reload. */
+  readonly restart: readonly string[];
+  /** Why it was refused; empty when it was applied. */
+  readonly problems: readonly string[];
+}
+
+/** What a reloader works on. */
+export interface ReloaderDeps {
+  /** The configuration that the process was started with. */
+  readonly started: LoadedConfig;
+  readonly load: () => LoadResult;
+  /** Takes a configuration into use, atomically; throws when it cannot, and has changed nothing then. */
+  readonly replace: (config: GatewayConfig) => void;
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error' | 'configure'>;
+  readonly metrics: Pick<Metrics, 'configReload'>;
+  readonly liveSecrets: LiveSecrets;
+  readonly now: () => number;
+  /** Told of each reload, after it. */
+  readonly onReload?: (report: ReloadReport, config: GatewayConfig) => void;
+}
+
+/** The reloader. */
+export interface Reloader {
+  /** Never throws. Synchronous: when it returns, new calls are served by the new configuration. */
+  reload(trigger: ReloadTrigger): ReloadReport;
+  /** The last one, null before any. */
+  last(): ReloadReport | null;
+}
+
+/** Makes it; loads nothing yet. */
+export function createReloader(deps: ReloaderDeps): Reloader {
+  const { started, load, replace, log, metrics, liveSecrets, now, onReload } = deps;
+  let present = started;
+  let last: ReloadReport | null = null;
+  maskSecrets(started.config, liveSecrets);
+
+  const attempt = (): { config: GatewayConfig; changed: string[]; restart: string[] } | { problems: string[] } => {
+    const result = load();
+    for (const warning of result.warnings) log.warn({ warning: formatProblem(warning) }, 'configuration warning');
+    if (!result.ok) return { problems: result.problems.map(formatProblem) };
+    const config = keepForRestart(started.config, result.config);
+    const exposed = exposure(config);
+    if (exposed !== null) return { problems: [exposed] };
+    const failure = apply(config);
+    if (failure !== null) return { problems: [failure] };
+    const changed = changedKeys(present, result);
+    const restart = restartKeys(changedKeys(started, result));
+    present = result;
+    return { config, changed, restart };
+  };
+
+  /** What is wrong, or null when it is in use. The log comes first: opening its file is what may fail. */
+  const apply = (config: GatewayConfig): string | null => {
+    maskSecrets(config, liveSecrets);
+    try {
+      log.configure(config.logging);
+    } catch (error) {
+      return `logging.log_file_path: ${config.logging.filePath} cannot be opened (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`;
+    }
+    try {
+      replace(config);
+      return null;
+    } catch (error) {
+      log.configure(present.config.logging);
+      return error instanceof Error ? `it cannot be taken into use (${error.name})` : 'it cannot be taken into use';
+    }
+  };
+
+  return {
+    last: () => last,
+    reload(trigger) {
+      const outcome = attempt();
+      const isApplied = 'config' in outcome;
+      const { changed = [], restart = [], problems = [] } = outcome as Partial<ReloadReport>;
+      last = { at: now(), trigger, applied: isApplied, changed, restart, problems };
+      metrics.configReload(isApplied);
+      if (!isApplied) log.error({ trigger, problems }, 'configuration refused, the previous one stays in use');
+      else {
+        log.info({ trigger, changed }, 'configuration reloaded');
+        if (restart.length > 0) log.warn({ keys: restart }, 'changes that need a restart');
+      }
+      onReload?.(last, present.config);
+      return last;
+    },
+  };
+}
+
+/** Tells the log the values that it must never show. Those that cannot be read at the moment cannot be shown either. */
+function maskSecrets(config: GatewayConfig, liveSecrets: LiveSecrets): void {
+  for (const source of secretSettings(config).values()) {
+    try {
+      liveSecrets.add(source.read().reveal());
+    } catch {
+      // An unreadable file is the business of whoever needs the secret.
+    }
+  }
+}
