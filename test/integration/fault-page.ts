@@ -1,0 +1,71 @@
+// Renders docs/faults.md from the rows that the fault tests run. `node test/integration/fault-page.ts` writes it anew.
+
+import { writeFileSync } from 'node:fs';
+import { type Bound, FAULTS, type FaultRow, MATRIX_TIMES, type Outcome, TOKEN_FAULTS, type TokenFaultRow } from './fault-rows.ts';
+
+const HEAD = `# Faults and what callers see of them
+
+Every row is a test (\`test/integration/fault-matrix.test.ts\`, \`fault-token-endpoint.test.ts\`, \`fault-aftermath.test.ts\`), and this page is
+generated from the rows that the tests run (\`node test/integration/fault-page.ts\`).
+
+The rules behind the rows:
+
+- GET, HEAD and OPTIONS are sent again after 502, 503, 504 and broken connections, at most \`retry_max\` times, with waits between
+  \`retry_wait_min\` and \`retry_wait_max\` that grow and are spread at random. A Retry-After of the answer takes the place of our own wait.
+- Any other method is sent again only when not one octet of it was sent (no connection could be opened) and its body is still at hand.
+  Once octets were sent, a POST reaches the upstream once. Two refusals are not executions: a 401 about the token costs one renewal and one
+  replay, a 429 that fits the budget is waited for.
+- No wait, of whatever kind, ends later than \`timeouts.total_wait\` after the call came in. What would end later is not begun: the caller has
+  the upstream's own answer, or our error, at once.
+- An answer whose head has been passed on is never tried again. When it breaks off, the caller's connection is cut, so that it cannot be
+  mistaken for a whole one.
+- After five dials in a row that failed, calls to that host are answered 503 \`gateway.upstream.unavailable\` with Retry-After, without a dial,
+  save one probe at a time, at intervals that grow from 1 to 30 seconds. When a probe gets through, a few calls may follow, then more.
+- Retry-After is only ever the platform's own, what is left of it, or what our own count of its limit says.
+
+"seen" is how often the upstream saw the call, with \`retry_max = ${MATRIX_TIMES.retryMax}\`. "at once" is within half a second on a loaded machine. Answers
+without a code in backticks are the upstream's own, passed on untouched.
+
+`;
+
+const WITHIN: Record<Bound, string> = {
+  'at once': 'at once',
+  retries: 'the waits between tries',
+  'timeouts.connect': '`timeouts.connect`',
+  'timeouts.connect, retries': '`timeouts.connect` a try, and the waits between',
+  'timeouts.headers': '`timeouts.headers`',
+  'timeouts.body': '`timeouts.body`',
+  'Retry-After': 'Retry-After',
+  'one renewal': 'one renewal',
+};
+
+/** The whole page. */
+export function faultsPage(): string {
+  const groups = FAULTS.map(
+    ({ title, rows }) => `## ${title}\n\n${table(['what goes wrong', 'GET', 'seen', 'POST', 'seen', 'within'], rows.map(cells))}`,
+  );
+  const token = table(['the token endpoint', 'every call gets', 'within'], TOKEN_FAULTS.map(tokenCells));
+  const intro = 'While no token is at hand; a token that is still valid goes on being used, and nobody notices. The API sees nothing.';
+  return `${HEAD}${groups.join('\n')}\n## The token endpoint\n\n${intro}\n\n${token}`;
+}
+
+function cells({ name, get, post, within, note }: FaultRow): string[] {
+  return [note === undefined ? name : `${name} (${note})`, outcome(get), String(get.seen), outcome(post), String(post.seen), WITHIN[within]];
+}
+
+function outcome({ status, code, torn }: Outcome): string {
+  if (torn) return `${status}, then cut`;
+  return code === undefined ? String(status) : `${status} \`${code}\``;
+}
+
+function tokenCells({ name, code, within }: TokenFaultRow): string[] {
+  const status = code === 'gateway.credential.rejected' ? '424' : '503';
+  return [name, `${status} \`${code}\`${status === '503' ? ', Retry-After' : ''}`, within === 'at once' ? within : `\`${within}\``];
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (row: readonly string[]) => `| ${row.join(' | ')} |\n`;
+  return `${line(head)}${line(head.map(() => '---'))}${rows.map(line).join('')}`;
+}
+
+if (import.meta.main) writeFileSync(new URL('../../docs/faults.md', import.meta.url), faultsPage());
