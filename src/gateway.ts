@@ -27,6 +27,9 @@ import { registerFacade } from './server/facade.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
 import { registerMetrics } from './server/metrics-route.ts';
 import { type ReloadRoute, registerReload } from './server/reload-route.ts';
+import { createChannelRegister } from './server/sockets/channel-register.ts';
+import { createLiveSockets } from './server/sockets/live-sockets.ts';
+import { createUpgrade, type UpgradeListener } from './server/sockets/upgrade.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { answerOwnTokenEnd, endsOwnToken } from './server/tokens-me.ts';
 import { VERSION } from './version.ts';
@@ -62,6 +65,8 @@ export interface Gateway {
   /** The Fastify instance, for embedding and for `inject`-free inspection; it does not listen by itself. */
   readonly app: FastifyInstance;
   readonly runtime: () => Runtime;
+  /** Notification sockets that are open, or about to be. */
+  readonly socketCount: () => number;
   /** Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had; nothing is left open then. */
   listen(): Promise<readonly string[]>;
   /** Not ready at once, refusing after `shutdown_delay`, gone within `drain_timeout` more. Safe to repeat. */
@@ -95,8 +100,9 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   });
   const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
   const failures = createFailureDelay(clock);
+  const channels = createChannelRegister({ clock });
   const runtimeDeps: RuntimeDeps = {
-    ...{ env, clock, random, log, store, handles, sessions, finish, onTokenRequest, ...(onSecret && { onSecret }) },
+    ...{ env, clock, random, log, store, handles, sessions, channels, finish, onTokenRequest, ...(onSecret && { onSecret }) },
     transport: (request) => runtime.outbound.transport(request),
   };
   let runtime = createRuntime(config, runtimeDeps);
@@ -147,7 +153,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   });
 
   const upgrade = createUpgrade({
-    ...{ gate: () => runtime, holdBack: (request: IncomingMessage) => failures.held(runtime.peerOf(request)), begun, finish },
+    ...{ gate: () => runtime, holdBack: (request: IncomingMessage) => failures.held(peerOf(request)), begun, finish },
     ...{ isDraining: () => phase === 'draining', runtime: () => runtime.sockets, register: channels, live, clock },
   });
 
@@ -159,7 +165,8 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       else resolve();
     });
     phase = 'draining';
-    await listeners?.close(runtime.config.server.drainTimeoutMs);
+    const { drainTimeoutMs } = runtime.config.server;
+    await Promise.all([listeners?.close(drainTimeoutMs), live.close(drainTimeoutMs)]);
     sessions.close();
     tls?.close();
     await Promise.all([runtime, ...retiring].map((each) => each.close()));
@@ -174,8 +181,9 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   return {
     app,
     runtime: () => runtime,
+    socketCount: () => live.count,
     async listen() {
-      listeners = await openListeners(listenerSpecs(config, accept, tls), config.server);
+      listeners = await openListeners(listenerSpecs(config, { accept, upgrade }, tls), config.server);
       runtime.credentials.start();
       warnOfAnonymousUse(config, listeners.addresses, log);
       return listeners.addresses;
@@ -216,7 +224,11 @@ function warnOfAnonymousUse({ clients, server }: GatewayConfig, addresses: reado
 }
 
 /** Data, admin and health addresses; one that serves several purposes is opened once. */
-function listenerSpecs(config: GatewayConfig, accept: (role: ListenerRole) => ListenerSpec['handler'], tls: ServerTls | null): ListenerSpec[] {
+function listenerSpecs(
+  config: GatewayConfig,
+  { accept, upgrade }: { accept: (role: ListenerRole) => ListenerSpec['handler']; upgrade: (role: ListenerRole) => UpgradeListener },
+  tls: ServerTls | null,
+): ListenerSpec[] {
   const { listen, adminListen, healthListen } = config.server;
   const roles = new Map<string, { address: ListenerSpec['address']; role: { data: boolean; admin: boolean; health: boolean } }>();
   const add = (addresses: readonly ListenerSpec['address'][], purpose: 'data' | 'admin' | 'health') => {
@@ -231,5 +243,10 @@ function listenerSpecs(config: GatewayConfig, accept: (role: ListenerRole) => Li
   add(adminListen, 'admin');
   add(healthListen, 'health');
   // Probes of health alone come without certificates and see no secret.
-  return [...roles.values()].map(({ address, role }) => ({ address, handler: accept(role), tls: role.data || role.admin ? tls : null }));
+  return [...roles.values()].map(({ address, role }) => ({
+    address,
+    handler: accept(role),
+    onUpgrade: upgrade(role),
+    tls: role.data || role.admin ? tls : null,
+  }));
 }

@@ -23,6 +23,9 @@ import { createOwnHeaders } from './server/headers.ts';
 import { createIdentity, type Identity } from './server/identify.ts';
 import { createPeerOf } from './server/identify-peer.ts';
 import { createRuleCheck } from './server/identify-rules.ts';
+import { createChannelAnswers } from './server/sockets/channel-answers.ts';
+import type { ChannelRegister } from './server/sockets/channel-register.ts';
+import type { SocketRuntime } from './server/sockets/upgrade.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
 
 /** What outlives a configuration. */
@@ -30,6 +33,8 @@ export interface RuntimeDeps extends OutboundDeps {
   readonly store: TokenStore;
   readonly handles: Handles;
   readonly sessions: Sessions;
+  /** The notification channels that were issued. */
+  readonly channels: ChannelRegister;
   /** Takes each finished exchange's record. */
   readonly finish: (record: ExchangeRecord) => void;
   readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
@@ -50,6 +55,8 @@ export interface Runtime {
   readonly credentials: Credentials;
   readonly outbound: Outbound;
   readonly forward: (exchange: Exchange) => Promise<void>;
+  /** What notification sockets are opened by. */
+  readonly sockets: SocketRuntime;
   /** The address a request comes from, for slowing down guesses. */
   readonly peerOf: (request: IncomingMessage) => string;
   /** After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not share is closed. */
@@ -101,6 +108,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     send: outbound.send,
     ownHeaders: createOwnHeaders(config.upstreamHeaders),
     budget: createReplayBudget(),
+    channelAnswers: createChannelAnswers({ register: deps.channels, access, publicUrl: config.server.publicUrl }),
     maxBodyBytes: config.server.maxBodyBytes,
     bodyIdleMs: config.timeouts.bodyMs,
     instanceId: isChained(config) ? INSTANCE_ID : null,
@@ -115,6 +123,18 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     credentials,
     outbound,
     peerOf: createPeerOf(config.server.trustedProxies),
+    sockets: {
+      egress: outbound.egress,
+      headersMs: config.timeouts.headersMs,
+      stalledMs: config.timeouts.bodyMs,
+      ownHeaders: config.upstreamHeaders,
+      credentialFor(asking) {
+        // A channel's events are for who may make channels.
+        const route = { kind: 'forward', credential: asking.route.credential, target: '/api/v2/notifications/channels' } as const;
+        assertRules({ ...asking, route, record: { requestId: asking.record.requestId, method: 'POST' } });
+        return chooseCredential(asking, choice).config.name;
+      },
+    },
     forward(exchange) {
       running += 1;
       return forward(exchange);

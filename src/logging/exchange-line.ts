@@ -28,6 +28,7 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
     record.tokenFingerprint,
   )},"errorCode":${text(record.errorCode)},"authorizationReplaced":${record.authorizationReplaced},"source":"${record.source}"`;
   if (record.retryReasons !== null) line += `,"retries":${JSON.stringify(record.retryReasons)}`;
+  if (record.closeCode !== null) line += `,"closeCode":${record.closeCode}`;
   if (record.aborted) line += ',"aborted":true';
   if (record.traceId !== null) line += `,"traceId":${text(record.traceId)}`;
   if (record.spanId !== null) line += `,"spanId":${text(record.spanId)}`;

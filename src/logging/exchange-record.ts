@@ -46,6 +46,8 @@ export interface ExchangeRecord {
   errorCode: string | null;
   /** The caller sent an `Authorization` of its own, and it was replaced. */
   authorizationReplaced: boolean;
+  /** How a WebSocket ended: the code of its close frame, 1006 where there was none. Null for anything but a socket. */
+  closeCode: number | null;
   /** Who made the answer. */
   source: 'upstream' | 'gateway';
   /** Why each further attempt was made: `401`, `429`, `503`, `ECONNRESET`; null when there was one attempt or none. */
@@ -89,6 +91,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     tokenFingerprint: null,
     errorCode: null,
     authorizationReplaced: false,
+    closeCode: null,
     source: 'gateway',
     retryReasons: null,
     aborted: false,

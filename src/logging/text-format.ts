@@ -33,6 +33,7 @@ export function exchangeText(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.client !== null) parts.push(record.client);
   if (record.credential !== null) parts.push(`as ${record.credential}`);
   if (record.errorCode !== null) parts.push(record.errorCode);
+  if (record.closeCode !== null) parts.push(`(closed with ${record.closeCode})`);
   if (record.aborted) parts.push('(the caller left)');
   if (record.retryReasons !== null) parts.push(`(sent again: ${record.retryReasons.join(', ')})`);
   if (record.tokenWaitMs >= NOTABLE_WAIT_MS) parts.push(`(waited ${Math.round(record.tokenWaitMs)}ms for a token)`);

@@ -37,6 +37,11 @@ export const MOUNT = '/api/v2/';
 /** Sockets on which a request was refused for its framing: whatever was read ahead on them is not looked at. */
 const refusedSockets = new WeakSet<object>();
 
+/** Whether a request on this connection was refused in a way that leaves nothing behind it to be looked at. */
+export function wasRefused(socket: object): boolean {
+  return refusedSockets.has(socket);
+}
+
 /** Makes the request listener of a node:http server with the given role. */
 export function createAccept(options: AcceptOptions): (role: ListenerRole) => (request: IncomingMessage, response: ServerResponse) => void {
   return (role) => (request, response) => {

@@ -14,7 +14,7 @@ export interface CredentialChoice {
 }
 
 /** Throws gateway.request.invalid (path and header at odds), gateway.credential.unknown or gateway.client.forbidden. */
-export function chooseCredential(exchange: Exchange, choice: CredentialChoice): ForwardCredential {
+export function chooseCredential(exchange: Pick<Exchange, 'identity' | 'route' | 'request'>, choice: CredentialChoice): ForwardCredential {
   const { identity } = exchange;
   const asked = boundTo(identity, namedCredential(exchange));
   if (identity.session !== null) {

@@ -18,6 +18,12 @@ interface Connection {
   onIdle: (() => void) | null;
 }
 
+/** Whether every exchange on a connection is over. */
+export function isQuiet(socket: Duplex): boolean {
+  const { open, isBroken } = connectionOf(socket);
+  return open.size === 0 && !isBroken;
+}
+
 /** Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now. */
 export const BROKEN = Symbol('broken');
 

@@ -16,6 +16,7 @@ import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
 import { rewriteLocation } from './location.ts';
+import { askForIdentity, type ChannelAnswers, isChannelCall } from './sockets/channel-answers.ts';
 
 /** A credential as the data path sees it. */
 export interface ForwardCredential {
@@ -30,6 +31,8 @@ export interface ForwardOptions {
   readonly send: Send;
   readonly ownHeaders: OwnHeaders;
   readonly budget: ReplayBudget;
+  /** What the answers of the channel API go through. */
+  readonly channelAnswers: ChannelAnswers;
   readonly maxBodyBytes: number;
   readonly bodyIdleMs: number;
   /** This gateway's mark on chained gateways, to know its own requests again; null when calls go straight to the region. */
@@ -55,8 +58,11 @@ export function createForward(options: ForwardOptions): (exchange: Exchange) => 
       record.authorizationReplaced = hadAuthorization;
       markInstance(headers, instances, options.instanceId);
       if (options.bodies?.request) captureRequestBody(record, exchange.request.headers, options.bodies.maxBytes);
+      const isForChannels = isChannelCall(record.method, exchange.route.target);
+      if (isForChannels) askForIdentity(headers);
       body = await readBody(exchange, options);
       answer = await options.send(upstreamRequest(exchange, credential, headers, body));
+      if (isForChannels) answer = await options.channelAnswers(exchange, credential.config, answer);
       await passAnswer(exchange, answer, credential.config, options.bodies);
       // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
       if (!exchange.request.complete) dropRest(exchange.request);

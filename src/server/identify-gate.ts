@@ -22,12 +22,23 @@ const HEALTH_PATHS: ReadonlySet<string> = new Set(['/livez', '/healthz', '/ready
 /** Where a browser arrives from elsewhere, with nothing to prove: these pages only send it on, or take a one-time answer. */
 const LANDING_PATHS: ReadonlySet<string> = new Set(['/-/callback', '/oauth/authorize', '/logout']);
 
-/** Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or gateway.client.*. */
-export function admit(request: IncomingMessage, host: string, route: Route, role: ListenerRole, gate: Gate): Caller {
+/**
+ * Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or gateway.client.*. `otherProof` is asked
+ * for a caller who shows none of the usual proofs.
+ */
+export function admit(
+  request: IncomingMessage,
+  host: string,
+  route: Route,
+  role: ListenerRole,
+  gate: Gate,
+  otherProof: () => Caller | null = () => null,
+): Caller {
   const path = route.kind === 'local' ? route.path : null;
   if (path !== null && (HEALTH_PATHS.has(path) || isProbe(path, role))) return ANONYMOUS;
   if (!isLanding(request, path)) assertOrigin(request, host, gate.boundary);
-  const caller = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, gate.identity) : gate.identity.identify(request);
+  const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, gate.identity) : gate.identity.identify(request);
+  const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, gate.boundary);
     if (path === null || !(FACADE_PATHS.has(path) || LANDING_PATHS.has(path))) gate.identity.assertAdmitted(caller);

@@ -6,11 +6,14 @@ import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import type { Exchange } from './exchange.ts';
 
+/** What is asked about. */
+type Asked = Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<Exchange['record'], 'requestId' | 'method'> };
+
 /** Some servers take the method from these: with rules in force a call that carries one is ambiguous. */
 const OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override'];
 
 /** Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it would have refused. */
-export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (exchange: Exchange) => void {
+export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (exchange: Asked) => void {
   const compiled = new Map<string, Rules>();
   for (const client of clients) {
     const rules = createRules(client);

@@ -31,6 +31,8 @@ export interface Identity {
    * secret proves that client, with another secret it throws gateway.client.unauthenticated; any other id proves nothing.
    */
   identifyForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null): Identified;
+  /** A caller of before as it is now: null when its client is gone, or its session or handle has ended. */
+  renew(caller: Caller): Caller | null;
   /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
   assertAdmitted(caller: Caller): void;
   /** Throws unless the caller may administer: anybody admitted while no clients are configured, else a client with `admin`. */
@@ -126,6 +128,12 @@ export function createIdentity(deps: IdentityDeps): Identity {
       if (found === null) throw unauthenticated('authentication failed: that is not the secret of this client');
       if (aside.caller.client !== null && aside.caller.client !== found.caller.client) throw contradicted();
       return found;
+    },
+    renew({ client, handle, session }) {
+      const owner = client === null ? CERTIFIED : clients.get(client.name);
+      if (owner === undefined || (handle !== null && !isStillProved(handle))) return null;
+      const present = session && sessions.findByTerms(session.terms);
+      return session !== null && present === null ? null : { ...owner, handle, session: present };
     },
     assertAdmitted(caller) {
       if (caller.isAuthenticated || mayBeAnonymous) return;

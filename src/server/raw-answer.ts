@@ -10,14 +10,14 @@ import { answerLast } from './connection.ts';
 /** How long a peer may go on sending after its connection was given up. */
 const LINGER_MS = 1000;
 
-/** Writes an error as a whole HTTP answer and ends the socket. */
-export function endWithError(socket: Duplex, error: GatewayError, requestId: string = randomUUID()): void {
+/** Writes an error as a whole HTTP answer and ends the socket. `extra` are further header lines, flat. */
+export function endWithError(socket: Duplex, error: GatewayError, requestId: string = randomUUID(), extra: readonly string[] = []): void {
   if (!socket.writable) {
     socket.destroy();
     return;
   }
   const body = errorBody(error, requestId);
-  const headers = errorHeaders(error, requestId, Buffer.byteLength(body));
+  const headers = [...errorHeaders(error, requestId, Buffer.byteLength(body)), ...extra];
   let text = `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode] ?? 'Error'}\r\nConnection: close\r\n`;
   for (let i = 0; i + 1 < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
   socket.end(`${text}\r\n${body}`);

@@ -41,6 +41,8 @@ export interface Sessions {
   find(handle: string): Session | null;
   /** The session of a refresh handle, with the access handle it always yields. */
   findByRefreshHandle(refreshHandle: string): { readonly session: Session; readonly handle: string } | null;
+  /** The session with these very terms, which is thereby in use; null when it has ended. */
+  findByTerms(terms: SessionTerms): Session | null;
   /** Ends a session; its handles are unknown from now on. */
   end(session: Session): void;
   readonly size: number;
@@ -66,6 +68,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   const limits = deps.limits ?? SESSION_LIMITS;
   const kept = store.isDurable ? createSessionStore(store) : null;
   const inUse = new Set<Entry>();
+  const byTerms = new WeakMap<SessionTerms, string>();
   let isClosing = false;
   const quiet = (work: Promise<unknown> | undefined) => work?.catch(() => log.warn({}, 'session could not be stored'));
 
@@ -111,6 +114,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   function add(hash: string, terms: SessionTerms, held: HeldTokens): Entry {
     const entry: Entry = { hash, terms, held, session: null, usedMono: clock.monotonic(), savedAt: clock.now() };
     table.set(hash, entry);
+    byTerms.set(terms, hash);
     return entry;
   }
 
@@ -147,6 +151,10 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       const handle = handleOf(refreshHandle);
       const session = find(handle);
       return session && { session, handle };
+    },
+    findByTerms(terms) {
+      const entry = table.get(byTerms.get(terms) ?? '');
+      return entry === undefined ? null : use(entry);
     },
     end(session) {
       for (const entry of inUse) {

@@ -1,0 +1,110 @@
+// The addresses of notification channels: found in an answer of the channel API, put in their place, and turned to where the upstream's socket is.
+// Pure. Only the strings change; every other octet of an answer stays as it came.
+
+import type { UpstreamHosts } from '../../config/gateway-config.ts';
+
+/** A channel as an answer of the platform describes it. */
+export interface DescribedChannel {
+  readonly connectUri: string;
+  readonly id: unknown;
+  readonly expires: unknown;
+}
+
+/**
+ * A copy of `body` with the `connectUri` of the channel, or of each of its `entities`, replaced by what `replace` gives for it; null: nothing to
+ * replace, or not JSON.
+ */
+export function replaceConnectUris(body: Buffer, replace: (channel: DescribedChannel) => string | null): Buffer | null {
+  const replacements = new Map<string, string>();
+  for (const channel of describedChannels(body)) {
+    const replacement = replace(channel);
+    if (replacement !== null) replacements.set(channel.connectUri, replacement);
+  }
+  return replacements.size === 0 ? null : replaceStrings(body, replacements);
+}
+
+function describedChannels(body: Buffer): DescribedChannel[] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body.toString('utf8'));
+  } catch {
+    // Not JSON: then there is no channel in it.
+    return [];
+  }
+  if (!isObject(parsed)) return [];
+  const all = [parsed, ...(Array.isArray(parsed.entities) ? parsed.entities : [])];
+  return all.filter((each) => isObject(each) && typeof each.connectUri === 'string') as unknown as DescribedChannel[];
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+/** `body` is valid JSON: its strings are found by their quotes, and a string before a colon is a name. One octet a character, so that all are kept. */
+function replaceStrings(body: Buffer, replacements: ReadonlyMap<string, string>): Buffer {
+  const text = body.toString('latin1');
+  const toValue = /\s*:\s*(?=")/y;
+  let out = '';
+  let copied = 0;
+  for (let at = text.indexOf('"'); at >= 0; ) {
+    const end = stringEnd(text, at);
+    let next = end;
+    toValue.lastIndex = end;
+    if (decode(text.slice(at, end)) === 'connectUri' && toValue.test(text)) {
+      const from = toValue.lastIndex;
+      next = stringEnd(text, from);
+      const replacement = replacements.get(decode(text.slice(from, next)));
+      if (replacement !== undefined) {
+        out += text.slice(copied, from) + JSON.stringify(replacement);
+        copied = next;
+      }
+    }
+    at = text.indexOf('"', next);
+  }
+  return Buffer.from(out + text.slice(copied), 'latin1');
+}
+
+/** Where the string ends that begins at `start`: behind the next quote without an odd number of backslashes before it. */
+function stringEnd(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let slashes = 0;
+    while (text[at - 1 - slashes] === '\\') slashes++;
+    if (slashes % 2 === 0) return at + 1;
+  }
+  return text.length;
+}
+
+function decode(literal: string): string {
+  return JSON.parse(Buffer.from(literal, 'latin1').toString('utf8'));
+}
+
+/**
+ * Where the socket of a channel is: at the region's own streaming hosts, or at the `[gateway]` host where that is set, whatever host its answer
+ * names. Null for what is no socket's address, or leads out of the region.
+ */
+export function upstreamSocketUrl(connectUri: string, { domain, streaming }: UpstreamHosts): URL | null {
+  if (!URL.canParse(connectUri)) return null;
+  const url = new URL(connectUri);
+  if (!/^wss?:$/.test(url.protocol) || url.username !== '' || url.password !== '' || url.hash !== '') return null;
+  if (url.origin === streaming.origin) return url;
+  const isRegion = streaming.origin === `wss://streaming.${domain}`;
+  if (isRegion) return url.protocol === 'wss:' && url.hostname.endsWith(`.${domain}`) ? url : null;
+  const path = url.pathname.startsWith(`${streaming.pathPrefix}/`) ? url.pathname : streaming.pathPrefix + url.pathname;
+  return new URL(streaming.origin + path + url.search);
+}
+
+/** What an id must be like to stand in a path of ours. */
+const ID = /^[a-z0-9][\w.~-]{0,199}$/i;
+
+/** The id by which a channel is known here; null when it has none that fits. */
+export function channelId({ id, connectUri }: DescribedChannel): string | null {
+  if (typeof id === 'string') return ID.test(id) ? id : null;
+  const last = /\/([^/?#]+)\/?(?:[?#]|$)/.exec(connectUri)?.[1] ?? '';
+  return ID.test(last) ? last : null;
+}
+
+/** The base of our own addresses, `wss://host[/path]`: `server.public_url`, or the host the caller used. */
+export function socketBase(publicUrl: string | null, host: string, isEncrypted: boolean): string {
+  const base = publicUrl === null ? `${isEncrypted ? 'https' : 'http'}://${host}` : publicUrl;
+  return base.replace(/^http/i, 'ws').replace(/\/+$/, '');
+}

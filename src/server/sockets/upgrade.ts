@@ -1,0 +1,191 @@
+// GET [/NAME]/streaming/channels/{id} as an upgrade: through the same door as every request, then to a channel of this caller's, then to the upstream,
+// and only when that has accepted is the caller told so. Any other upgrade is refused. What is said on the socket is tunnel.ts.
+
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Caller } from '../../auth/clients/caller.ts';
+import type { Clock } from '../../clock.ts';
+import { GatewayError, isGatewayError } from '../../errors.ts';
+import { createExchangeRecord, type ExchangeRecord } from '../../logging/exchange-record.ts';
+import type { Egress } from '../../upstream/egress/egress.ts';
+import { openSocket } from '../../upstream/sockets/open-socket.ts';
+import { createTunnel, type TunnelEnd } from '../../upstream/sockets/tunnel.ts';
+import { type AcceptOptions, wasRefused } from '../accept.ts';
+import { answerLast, isQuiet } from '../connection.ts';
+import type { Exchange, ListenerRole } from '../exchange.ts';
+import { assertFraming } from '../framing.ts';
+import { isFailedProof } from '../identify.ts';
+import { admit } from '../identify-gate.ts';
+import { endWithError } from '../raw-answer.ts';
+import { parseTarget } from '../request-target.ts';
+import { type ChannelRegister, type IssuedChannel, isSameCaller, showsToken } from './channel-register.ts';
+import { answerHead, channelOf, type Handshake, readHandshake } from './handshake.ts';
+import type { LiveSockets } from './live-sockets.ts';
+
+/** The part of a configuration that sockets are opened by. */
+export interface SocketRuntime {
+  readonly egress: Pick<Egress, 'agent'>;
+  readonly headersMs: number;
+  /** A receiving end that takes nothing for so long is dropped. */
+  readonly stalledMs: number;
+  /** Lines set on every handshake, `[upstream.headers]`. */
+  readonly ownHeaders: readonly (readonly [string, string])[];
+  /** Name of the credential that serves the caller. Throws what chooseCredential throws, and gateway.client.forbidden to who may not make channels. */
+  readonly credentialFor: (asking: Pick<Exchange, 'identity' | 'route' | 'request' | 'record'>) => string;
+}
+
+/** What upgrades need of the rest of the server. */
+export interface UpgradeOptions extends Pick<AcceptOptions, 'gate' | 'holdBack' | 'isDraining' | 'begun' | 'finish'> {
+  readonly runtime: () => SocketRuntime;
+  readonly register: ChannelRegister;
+  readonly live: LiveSockets;
+  readonly clock: Clock;
+}
+
+/** Listener of node:http's `upgrade`. */
+export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/** Makes the listener for a server of the given role. Each upgrade gets one record, when the socket has ended. */
+export function createUpgrade(options: UpgradeOptions): (role: ListenerRole) => UpgradeListener {
+  return (role) => (request, socket, head) => {
+    socket.on('error', () => {
+      // The caller is gone; the close that follows ends what there is to end.
+    });
+    if (wasRefused(socket)) return;
+    const record = openRecord(request);
+    options.begun();
+    accept(request, socket, head, role, record, options)
+      .catch((error: unknown) => refuse(request, socket, record, error, options))
+      .finally(() => options.finish(record));
+  };
+}
+
+function openRecord(request: IncomingMessage): ExchangeRecord {
+  const record = createExchangeRecord();
+  record.requestId = randomUUID();
+  record.method = request.method ?? '';
+  record.target = request.url ?? '';
+  record.requestHeaders = request.rawHeaders;
+  return record;
+}
+
+/** Resolves when the socket has ended. */
+async function accept(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  role: ListenerRole,
+  record: ExchangeRecord,
+  options: UpgradeOptions,
+): Promise<void> {
+  const framing = assertFraming(request);
+  const route = parseTarget(framing.target);
+  const asked = role.data ? channelOf(route) : null;
+  // Behind a request that is not answered yet the octets of a socket would mix with the answer.
+  if (asked === null || !isQuiet(socket)) throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
+  const handshake = readHandshake(request);
+  const gate = options.gate();
+  const channel = options.register.find(asked.id);
+  const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner) : null);
+  const identity = admit(request, framing.host, route, role, gate, byToken);
+  record.client = identity.client?.name ?? null;
+  if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
+  const runtime = options.runtime();
+  const credential = runtime.credentialFor({ identity, route, request, record });
+  record.credential = credential;
+  await carry({ channel: assertOwn(channel, identity, credential), handshake, socket, head, record, runtime }, options);
+}
+
+/** Whether a channel exists that is not this caller's is not told. */
+function assertOwn(channel: IssuedChannel | null, caller: Caller, credential: string): IssuedChannel {
+  if (channel !== null && channel.credential === credential && isSameCaller(channel.owner, caller)) return channel;
+  throw new GatewayError(
+    'gateway.route.not.found',
+    'no such channel was made here by this caller: make one with POST /api/v2/notifications/channels and use its connectUri',
+  );
+}
+
+interface Carried {
+  readonly channel: IssuedChannel;
+  readonly handshake: Handshake;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly record: ExchangeRecord;
+  readonly runtime: SocketRuntime;
+}
+
+async function carry({ channel, handshake, socket, head, record, runtime }: Carried, { live, clock }: UpgradeOptions): Promise<void> {
+  const place = live.take();
+  const onLeave = () => place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 }));
+  socket.once('close', onLeave);
+  try {
+    record.attempts = 1;
+    const headers = [...handshake.headers, ...runtime.ownHeaders.flat()];
+    const startedAt = performance.now();
+    const answer = await openSocket(
+      { url: channel.url, key: handshake.key, headers },
+      { egress: runtime.egress, clock, headersMs: runtime.headersMs, signal: place.signal },
+    ).finally(() => {
+      record.upstreamMs = performance.now() - startedAt;
+    });
+    record.source = 'upstream';
+    record.responseHeaders = answer.rawHeaders;
+    if (answer.kind === 'refused') {
+      const { text, correlationId } = refusalHead(answer, record.requestId);
+      record.correlationId = correlationId;
+      record.status = answer.statusCode;
+      record.responseBytes = answer.body.length;
+      socket.end(Buffer.concat([Buffer.from(text, 'latin1'), answer.body]));
+      return;
+    }
+    const own = ['Upgrade', 'websocket', 'Connection', 'Upgrade', 'X-Gateway-Request-Id', record.requestId];
+    const { text, correlationId } = answerHead('101 Switching Protocols', answer.rawHeaders, own);
+    record.correlationId = correlationId;
+    record.status = 101;
+    quicken(socket);
+    socket.write(text, 'latin1');
+    const ends = { client: socket, clientHead: head, upstream: answer.socket, upstreamHead: answer.head };
+    const tunnel = createTunnel(ends, { stalledMs: runtime.stalledMs }, clock);
+    place.hold(tunnel);
+    noteEnd(record, await tunnel.done);
+  } finally {
+    socket.off('close', onLeave);
+    place.free();
+  }
+}
+
+function refusalHead(answer: { statusCode: number; statusText: string; rawHeaders: readonly string[]; body: Buffer }, requestId: string) {
+  const own = ['Content-Length', String(answer.body.length), 'Connection', 'close', 'X-Gateway-Request-Id', requestId];
+  return answerHead(`${answer.statusCode} ${answer.statusText}`, answer.rawHeaders, own);
+}
+
+/** A caller whose machine went away is noticed, though nothing is sent to it. */
+function quicken(socket: Duplex & { setKeepAlive?: (on: boolean, ms: number) => void; setTimeout?: (ms: number) => void }): void {
+  socket.setTimeout?.(0);
+  socket.setKeepAlive?.(true, 30_000);
+}
+
+function noteEnd(record: ExchangeRecord, end: TunnelEnd): void {
+  record.requestBytes = end.fromClientBytes;
+  record.responseBytes = end.fromUpstreamBytes;
+  record.closeCode = end.closeCode;
+  record.aborted = end.by === 'client' && end.closeCode === 1006;
+  if (end.by === 'silence') record.errorCode = 'gateway.upstream.timeout';
+  else if (end.by === 'upstream' && end.closeCode === 1006) record.errorCode = 'gateway.upstream.unreachable';
+}
+
+async function refuse(request: IncomingMessage, socket: Duplex, record: ExchangeRecord, error: unknown, options: UpgradeOptions): Promise<void> {
+  const failure = isGatewayError(error)
+    ? error
+    : new GatewayError('gateway.internal', 'the socket could not be opened: please report it with the request id');
+  record.source = 'gateway';
+  record.errorCode = failure.code;
+  if (socket.destroyed) {
+    record.aborted = true;
+    return;
+  }
+  record.status = failure.statusCode;
+  if (isFailedProof(failure)) await options.holdBack(request).until;
+  answerLast(socket, () => endWithError(socket, failure, record.requestId, failure.statusCode === 426 ? ['Sec-WebSocket-Version', '13'] : []));
+}

@@ -1,0 +1,160 @@
+// A socket that is carried: two flows between a caller and the upstream, and how it ends. Whichever side ends or breaks off, the other follows.
+// Messages are not looked into: order, fragments, pings, pongs, close codes and compression are between the two ends.
+
+import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import type { Clock, Timer } from '../../clock.ts';
+import { Flow } from './flow.ts';
+import { closeFrame } from './frame-follower.ts';
+
+/** The code both ends get when the gateway leaves, or when the upstream has fallen silent (RFC 6455, section 7.4.1). */
+const GOING_AWAY = 1001;
+/** No close frame passed. */
+const ABNORMAL = 1006;
+
+/** How often open tunnels are looked after. */
+export const TICK_MS = 15_000;
+/** The platform sends something every 30 s. Three beats missed, and the upstream counts as dead. */
+export const SILENCE_MS = 90_000;
+/** How long an end may take to close its side once the other has closed and it has been sent everything. */
+const LINGER_MS = 5_000;
+
+/** The two ends, each with the octets that came behind its handshake. */
+export interface TunnelEnds {
+  readonly client: Duplex;
+  readonly clientHead: Buffer;
+  readonly upstream: Duplex;
+  readonly upstreamHead: Buffer;
+}
+
+/** How a tunnel ended. */
+export interface TunnelEnd {
+  readonly fromClientBytes: number;
+  readonly fromUpstreamBytes: number;
+  /** Of the first close frame; 1006 where there was none. */
+  readonly closeCode: number;
+  /** Who ended it: an end by its close frame or by dropping the connection, or the gateway. */
+  readonly by: 'client' | 'upstream' | 'silence' | 'stalled' | 'gateway';
+}
+
+/** A tunnel at work. `tick` is to be called every TICK_MS. */
+export interface Tunnel {
+  /** Resolves when both connections are gone. Never rejects. */
+  readonly done: Promise<TunnelEnd>;
+  /** Says 1001 to both ends, each at the end of the frame that is under way, and closes when they have answered, or after a few seconds. */
+  goAway(): void;
+  tick(): void;
+  destroy(): void;
+}
+
+/** Takes both ends over. A receiving end that takes nothing for `stalledMs` is dropped. */
+export function createTunnel({ client, clientHead, upstream, upstreamHead }: TunnelEnds, { stalledMs }: { stalledMs: number }, clock: Clock): Tunnel {
+  let endedBy: TunnelEnd['by'] | null = null;
+  let closeCode: number | null = null;
+  let silentMs = 0;
+  const timers = new Set<Timer>();
+
+  const note = (by: TunnelEnd['by'], code: number | null) => {
+    endedBy ??= by;
+    closeCode ??= code;
+  };
+  const destroy = () => {
+    client.destroy();
+    upstream.destroy();
+  };
+  /** Ends the sending to one end; what is on its way is still delivered. */
+  const end = (side: Duplex) => {
+    if (side.destroyed || side.writableEnded) return;
+    side.end(() => {
+      if (!side.destroyed) timers.add(clock.after(LINGER_MS, () => side.destroy()));
+    });
+  };
+
+  const down = new Flow(upstream, client, {
+    onEnd() {
+      note('upstream', null);
+      end(client);
+      end(upstream);
+    },
+    onCloseFrame() {
+      if (isLeaving) end(upstream);
+      else note('upstream', down.closeCode);
+    },
+  });
+  const up = new Flow(client, upstream, {
+    onEnd() {
+      note('client', null);
+      end(upstream);
+      end(client);
+    },
+    onCloseFrame() {
+      if (isLeaving) end(client);
+      else note('client', up.closeCode);
+    },
+  });
+  let isLeaving = false;
+  const leave = (by: TunnelEnd['by']) => {
+    if (isLeaving) return;
+    isLeaving = true;
+    note(by, GOING_AWAY);
+    down.endWith(closeFrame(GOING_AWAY));
+    up.endWith(closeFrame(GOING_AWAY, randomBytes(4)));
+    timers.add(clock.after(LINGER_MS, destroy));
+  };
+
+  const done = new Promise<TunnelEnd>((resolve) => {
+    let open = 2;
+    const watch = (side: Duplex, other: Duplex, by: 'client' | 'upstream') => {
+      // A reset says no more than the close that follows it.
+      side.on('error', () => note(by, null));
+      side.once('close', () => {
+        note(by, null);
+        end(other);
+        // Nobody is left to hold it back: read on, or its own end is never seen.
+        other.resume();
+        if (--open > 0) return;
+        for (const timer of timers) timer.cancel();
+        resolve({
+          fromClientBytes: up.bytes,
+          fromUpstreamBytes: down.bytes,
+          closeCode: closeCode ?? ABNORMAL,
+          by: endedBy as TunnelEnd['by'],
+        });
+      });
+    };
+    watch(client, upstream, 'client');
+    watch(upstream, client, 'upstream');
+  });
+
+  const stalls = [
+    { flow: down, to: client, stalledMs: 0, sent: 0 },
+    { flow: up, to: upstream, stalledMs: 0, sent: 0 },
+  ];
+  const isStalled = (watched: (typeof stalls)[number]): boolean => {
+    const sent = sentBytes(watched.to);
+    watched.stalledMs = watched.to.writableLength > 0 && sent === watched.sent ? watched.stalledMs + TICK_MS : 0;
+    watched.sent = sent;
+    return watched.stalledMs >= stalledMs;
+  };
+
+  down.start(upstreamHead);
+  up.start(clientHead);
+  return {
+    done,
+    goAway: () => leave('gateway'),
+    tick() {
+      silentMs = down.wasHeard || down.isHeldBack ? 0 : silentMs + TICK_MS;
+      down.wasHeard = false;
+      if (stalls.filter(isStalled).length > 0) {
+        note('stalled', null);
+        destroy();
+      } else if (silentMs >= SILENCE_MS) leave('silence');
+    },
+    destroy,
+  };
+}
+
+/** Octets that the system has taken of what was written. */
+function sentBytes(side: Duplex & { bytesWritten?: number }): number {
+  return (side.bytesWritten ?? 0) - side.writableLength;
+}
