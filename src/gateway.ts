@@ -120,7 +120,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     agent: runtime.outbound.dispatcher.agent,
     log,
     plugins: [
-      (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf, finish }),
+      (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf }),
       (fastify) =>
         registerAdmin(fastify, {
           ...{ guard: admin, logins, now: clock.now, startedAt },

@@ -1,10 +1,9 @@
 // The login endpoints that an SDK looks for on its gateway: POST /oauth/token, GET /oauth/authorize, GET /logout. Prefixes are off already.
-// Mounts them and writes their records; what they do is facade-token.ts and facade-redirect.ts.
+// Mounts them; what they do is facade-token.ts and facade-redirect.ts.
 
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { FailureDelay } from '../auth/clients/failure-delay.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { namedCredential } from './choose-credential.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
 import { OAuthRefusal, sendLocalToken, sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
@@ -18,7 +17,6 @@ export interface FacadeOptions {
   readonly grants: () => FacadeGrants & FacadeRedirects & { readonly identity: Identity };
   readonly failures: FailureDelay;
   readonly peerOf: (request: Exchange['request']) => string;
-  readonly finish: (record: ExchangeRecord) => void;
 }
 
 /** The facade's paths, where callers prove themselves in the request's own way, or need not. */
@@ -33,7 +31,7 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
     scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: LARGEST_FORM_BYTES }, (_request, body, done) => done(null, body));
     scope.post(TOKEN_PATH, async (request, reply) => {
       reply.hijack();
-      const exchange = open(request, options);
+      const exchange = exchangeOf(request.raw);
       exchange.record.route = TOKEN_PATH;
       try {
         await answerToken(exchange, typeof request.body === 'string' ? request.body : '', options);
@@ -48,12 +46,12 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
         statusCode === 413
           ? new GatewayError('gateway.body.too.large', 'the form is too large')
           : new GatewayError('gateway.request.invalid', 'the form could not be read', { statusCode: 400 });
-      await answerRefusal(open(request, options), refusal, options);
+      await answerRefusal(exchangeOf(request.raw), refusal, options);
     });
   });
   for (const path of REDIRECT_PATHS) {
     app.get(path, (request, reply) => {
-      const exchange = open(request, options);
+      const exchange = exchangeOf(request.raw);
       const { route, record } = exchange;
       record.route = path;
       const location = facadeLocation(path, route.kind === 'local' ? route.query : '', namedCredential(exchange), options.grants());
@@ -63,13 +61,6 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
       reply.raw.end();
     });
   }
-}
-
-/** The exchange of a facade request, its record written when the answer is out. */
-function open(request: FastifyRequest, { finish }: FacadeOptions): Exchange {
-  const exchange = exchangeOf(request.raw);
-  exchange.response.once('close', () => finish(exchange.record));
-  return exchange;
 }
 
 async function answerToken(exchange: Exchange, body: string, options: FacadeOptions): Promise<void> {

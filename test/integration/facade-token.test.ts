@@ -169,6 +169,24 @@ t.test('id and secret may come in the form, as other OAuth libraries send them',
   t.match(await call(url, body.access_token), { status: 200 });
 });
 
+t.test('each login is one record, with client, credential, route and what was wrong', async (t) => {
+  const { url, log } = await start(t, { clients: [clientNamed('crm')] });
+  await postToken(url, CLIENT_CREDENTIALS, { authorization: basic('crm', 'crm-secret') });
+  await postToken(url, CLIENT_CREDENTIALS, { authorization: basic('crm', 'wrong') });
+  await fetch(`${url}/oauth/authorize?client_id=crm`, { redirect: 'manual' });
+  await fetch(`${url}/api/v2/users`, { headers: { authorization: 'Bearer crm-secret' } });
+  await log.nextExchange(({ target }) => target.startsWith('/api/'));
+  t.match(
+    log.exchanges.map(({ route, status, client, credential, errorCode }) => [route, status, client, credential, errorCode]),
+    [
+      ['/oauth/token', 200, 'crm', 'default', null],
+      ['/oauth/token', 400, null, null, 'gateway.client.unauthenticated'],
+      ['/oauth/authorize', 302, null, null, null],
+      [String, 200, 'crm', 'default', null],
+    ],
+  );
+});
+
 t.test('no secret, code, assertion or handle is in what the gateway logs', async (t) => {
   const { url, log } = await start(t, { clients: [clientNamed('bridge-app', { credentials: ['bridge'] })] });
   const assertion = assertionFor(SOMEBODY);
