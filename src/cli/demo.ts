@@ -18,7 +18,9 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
       reportProblems(io, result.problems, result.warnings);
       return EXIT.badConfig;
     }
-    return await serveConfig(result.config, io, (addresses) => io.stderr.write(invitation(addresses[0] ?? '', `${host}:${port}`)));
+    return await serveConfig(result.config, io, {
+      onListening: (addresses) => io.stderr.write(invitation(addresses[0] ?? '', `${host}:${port}`)),
+    });
   } finally {
     await sandbox.close();
   }

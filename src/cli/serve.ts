@@ -1,37 +1,77 @@
 // `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is gateway.ts.
 
+import { StoreError } from '../auth/store/store.ts';
+import type { Overrides } from '../config/flag-source.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { createGateway, type Gateway } from '../gateway.ts';
+import { createLiveSecrets } from '../logging/live-secrets.ts';
 import { createLogger, type Logger } from '../logging/logger.ts';
+import { createMetrics } from '../logging/metrics.ts';
+import type { LoadedConfig } from '../reload-plan.ts';
 import { VERSION } from '../version.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import { createLiveConfig } from './live-config.ts';
+import { createNotifier } from './notify.ts';
+import { watchProcess } from './process-events.ts';
 
 /** Runs until SIGTERM or SIGINT (exit 0, a second one at once). 78 bad configuration, 69 an address that cannot be had. */
 export async function serve(args: CommandLine, io: Io): Promise<number> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
   reportProblems(io, result.ok ? [] : result.problems, result.warnings);
   if (!result.ok) return EXIT.badConfig;
-  return serveConfig(result.config, io);
+  return serveConfig(result.config, io, { live: { overrides: args.overrides, started: result } });
 }
 
-/** Serves a ready configuration; `onListening` is told the addresses once calls are taken. */
-export async function serveConfig(config: GatewayConfig, io: Io, onListening: (addresses: readonly string[]) => void = () => {}): Promise<number> {
+/** What a served configuration may come with. */
+export interface ServeOptions {
+  /** Told the addresses once calls are taken. */
+  readonly onListening?: (addresses: readonly string[]) => void;
+  /** How the configuration was loaded, to be loaded again when it changes. Without it nothing is reloaded. */
+  readonly live?: { readonly overrides: Overrides; readonly started: LoadedConfig };
+}
+
+/** Serves a ready configuration. */
+export async function serveConfig(config: GatewayConfig, io: Io, { onListening, live: loaded }: ServeOptions = {}): Promise<number> {
+  const liveSecrets = createLiveSecrets();
   let log: Logger;
   try {
-    log = createLogger(config.logging, { isTTY: io.isTTY });
+    log = createLogger(config.logging, { isTTY: io.isTTY, liveSecrets });
   } catch (error) {
     io.stderr.write(`logging.log_file_path: ${config.logging.filePath} cannot be opened (${codeOf(error)}): name a file that can be written\n`);
     return EXIT.badConfig;
   }
-  const gateway = await createGateway(config, { log, env: io.env as NodeJS.ProcessEnv });
-  const ending = endOnSignal(gateway, log);
+  const metrics = createMetrics({ version: VERSION });
+  metrics.setSources({ logRecordsDropped: () => log.dropped });
+  const notifier = createNotifier(io.env, log);
+  let quit = () => {};
+  let gateway: Gateway;
+  const live =
+    loaded &&
+    createLiveConfig({
+      ...{ ...loaded, io, log, metrics, liveSecrets, gateway: () => gateway },
+      onReload: (phase) => notifier.tell(phase === 'begins' ? 'RELOADING=1' : 'READY=1'),
+    });
+  try {
+    gateway = await createGateway(config, {
+      ...{ log, metrics, liveSecrets, env: io.env as NodeJS.ProcessEnv, onQuit: () => quit() },
+      ...(live && { reload: () => live.reload('request'), status: live.status }),
+    });
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    io.stderr.write(`store: ${error.message}: mend it, or choose another [store] path, or type = memory\n`);
+    await log.close();
+    return EXIT.badConfig;
+  }
+  const { ending, end } = watchProcess({ gateway, log, reload: () => live?.reload('signal'), onEnding: () => notifier.tell('STOPPING=1') });
+  quit = () => end('POST /-/quit');
   try {
     const addresses = await gateway.listen();
     log.info({ version: VERSION, addresses, pid: process.pid }, 'listening');
-    warnOfAnonymousUse(config, log);
-    onListening(addresses);
+    live?.start();
+    notifier.tell('READY=1');
+    onListening?.(addresses);
   } catch (error) {
     io.stderr.write(`server.listen: ${describeListenError(error)}\n`);
     await gateway.drain();
@@ -39,35 +79,9 @@ export async function serveConfig(config: GatewayConfig, io: Io, onListening: (a
     return EXIT.unavailable;
   }
   const code = await ending;
-  await log.close();
+  live?.close();
+  await Promise.all([log.close(), notifier.done()]);
   return code;
-}
-
-/** Resolves when the gateway has drained after a first signal, or at a second one. SIGHUP and SIGUSR2 reopen the log file. */
-function endOnSignal(gateway: Gateway, log: Logger): Promise<number> {
-  for (const signal of ['SIGHUP', 'SIGUSR2'] as const) process.on(signal, () => log.reopen());
-  return new Promise((resolve) => {
-    let isEnding = false;
-    const end = (signal: NodeJS.Signals) => {
-      if (isEnding) {
-        resolve(EXIT.ok);
-        return;
-      }
-      isEnding = true;
-      log.info({ signal }, 'draining');
-      gateway.drain().then(
-        () => resolve(EXIT.ok),
-        () => resolve(EXIT.failure),
-      );
-    };
-    process.on('SIGTERM', end);
-    process.on('SIGINT', end);
-  });
-}
-
-function warnOfAnonymousUse(config: GatewayConfig, log: Logger): void {
-  if (config.clients.length > 0) return;
-  log.warn({}, 'every local user can call the gateway: configure a client to change that');
 }
 
 function describeListenError(error: unknown): string {

@@ -34,7 +34,13 @@ export interface LoadInput extends Surroundings {
 /** A whole configuration, or all that is wrong with it. `origins` says where each value came from, secrets masked. */
 export type LoadResult =
   | { readonly ok: true; readonly config: GatewayConfig; readonly warnings: readonly Problem[]; readonly origins: readonly OriginEntry[] }
-  | { readonly ok: false; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] };
+  | {
+      readonly ok: false;
+      readonly problems: readonly Problem[];
+      readonly warnings: readonly Problem[];
+      /** Files that settings point to: one of them may be what is wrong. */
+      readonly referencedFiles?: readonly string[];
+    };
 
 /** Loads the configuration. Never throws for what people wrote; synchronous, since nothing can go on without it. */
 export function loadConfig(input: LoadInput): LoadResult {
@@ -70,7 +76,9 @@ export function loadConfig(input: LoadInput): LoadResult {
     isIncomplete: fromFile?.isIncomplete ?? false,
   };
   const config = buildConfig(context, input, file === undefined ? [] : [file.place.path]);
-  if (problems.length > 0) return { ok: false, problems: inOrder(once(problems)), warnings: once(warnings) };
+  if (problems.length > 0) {
+    return { ok: false, problems: inOrder(once(problems)), warnings: once(warnings), referencedFiles: [...context.referencedFiles] };
+  }
   return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config) };
 }
 

@@ -1,0 +1,173 @@
+// Notices that the content of one of a set of files changed, however it came about: written in place, renamed over, a link put elsewhere,
+// a file or folder that was not there before. It reads and compares, and says that something changed; it does not know what the files mean.
+
+import { createHash } from 'node:crypto';
+import { type FSWatcher, readFileSync, statSync, watch } from 'node:fs';
+import type { Clock, Timer } from '../clock.ts';
+import type { Log } from '../logging/log.ts';
+import { watchPoints } from './watch-points.ts';
+
+/** What a watch is told. */
+export interface WatchDeps {
+  /** Called when the content of a file changed, appeared or went; once for changes that come together. */
+  readonly onChange: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Look at the files this often in any case, ms: events do not come from other machines' disks. */
+  readonly pollMs?: number;
+}
+
+/** A watch over files. Keeps no process alive. Whoever creates it closes it. */
+export interface ConfigWatch {
+  /** Watches these files from now on, as they are now. The same ones again cost a look at the disk. */
+  watch(files: readonly string[]): void;
+  close(): void;
+}
+
+/** Programs that save a file do so in several steps. */
+const SETTLE_MS = 100;
+/** A file that is written to all the time is looked at all the same. */
+const LONGEST_SETTLE_MS = 1_000;
+const POLL_MS = 5_000;
+/** Only as much of a file decides. Secrets and configurations are smaller. */
+const LARGEST_COMPARED_BYTES = 2 * 1024 * 1024;
+
+/** Watches nothing until `watch` is called. */
+export function createConfigWatch({ onChange, clock, log, pollMs = POLL_MS }: WatchDeps): ConfigWatch {
+  let files: readonly string[] = [];
+  /** By file: a digest of its content, as it was last compared. */
+  let seen = new Map<string, string>();
+  let looks = '';
+  let settling: Timer | null = null;
+  let firstEventMono: number | null = null;
+  let poll: Timer | null = null;
+  let isClosed = false;
+  let hasComplained = false;
+  const watchers = new Map<string, { watcher: FSWatcher; names: ReadonlySet<string>; inode: number }>();
+
+  const complain = (folder: string, code: string) => {
+    if (hasComplained) return;
+    hasComplained = true;
+    log.warn({ folder, code, everyMs: pollMs }, 'folder cannot be watched, its files are looked at from time to time instead');
+  };
+
+  const open = (folder: string, names: ReadonlySet<string>, inode: number) => {
+    try {
+      const watcher = watch(folder, { persistent: false }, (_event, name) => {
+        if (name === null || watchers.get(folder)?.names.has(name)) onEvent();
+      });
+      watcher.on('error', (error: NodeJS.ErrnoException) => {
+        complain(folder, error.code ?? 'unknown');
+        drop(folder);
+      });
+      watchers.set(folder, { watcher, names, inode });
+    } catch (error) {
+      complain(folder, (error as NodeJS.ErrnoException).code ?? 'unknown');
+    }
+  };
+
+  const drop = (folder: string) => {
+    watchers.get(folder)?.watcher.close();
+    watchers.delete(folder);
+  };
+
+  /** Links and folders may have changed with what was found: the points are worked out anew, and those that stayed are kept. */
+  const placeWatchers = () => {
+    const points = watchPoints(files);
+    for (const folder of [...watchers.keys()]) if (!points.has(folder)) drop(folder);
+    for (const [folder, names] of points) {
+      const inode = inodeOf(folder);
+      const present = watchers.get(folder);
+      // A folder that was replaced by another of its name is no longer the one that is watched.
+      if (present?.inode === inode) watchers.set(folder, { ...present, names });
+      else {
+        drop(folder);
+        open(folder, names, inode);
+      }
+    }
+  };
+
+  const look = () => {
+    settling?.cancel();
+    settling = null;
+    firstEventMono = null;
+    if (isClosed) return;
+    placeWatchers();
+    looks = looksOf(files);
+    const present = digests(files);
+    const isSame = files.every((file) => present.get(file) === seen.get(file));
+    seen = present;
+    if (!isSame) onChange();
+  };
+
+  const onEvent = () => {
+    if (isClosed) return;
+    const now = clock.monotonic();
+    firstEventMono ??= now;
+    settling?.cancel();
+    settling = clock.after(Math.max(0, Math.min(SETTLE_MS, firstEventMono + LONGEST_SETTLE_MS - now)), look);
+  };
+
+  const pollOnce = () => {
+    if (isClosed) return;
+    if (settling === null && looksOf(files) !== looks) look();
+    poll = clock.after(pollMs, pollOnce);
+  };
+
+  return {
+    watch(next) {
+      if (isClosed) return;
+      files = [...new Set(next)].sort();
+      placeWatchers();
+      looks = looksOf(files);
+      // A file that was watched before is compared with what it was then: what changed since is told.
+      const before = seen;
+      seen = digests(files.filter((file) => !before.has(file)));
+      for (const file of files) seen.set(file, before.get(file) ?? (seen.get(file) as string));
+      if (files.some((file) => before.has(file) && before.get(file) !== digestOf(file))) onEvent();
+      poll ??= clock.after(pollMs, pollOnce);
+    },
+    close() {
+      isClosed = true;
+      settling?.cancel();
+      poll?.cancel();
+      for (const folder of [...watchers.keys()]) drop(folder);
+    },
+  };
+}
+
+function inodeOf(folder: string): number {
+  try {
+    return statSync(folder).ino;
+  } catch {
+    return -1;
+  }
+}
+
+function digests(files: readonly string[]): Map<string, string> {
+  return new Map(files.map((file) => [file, digestOf(file)]));
+}
+
+/** What is in a file, or why that cannot be known. The content itself is not kept. */
+function digestOf(file: string): string {
+  try {
+    if (statSync(file).size > LARGEST_COMPARED_BYTES) return looksOf([file]);
+    return createHash('sha256').update(readFileSync(file)).digest('base64');
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'unreadable';
+  }
+}
+
+/** What the disk says about the files without their being read. */
+function looksOf(files: readonly string[]): string {
+  return files
+    .map((file) => {
+      try {
+        const { ino, size, mtimeMs, ctimeMs } = statSync(file);
+        return `${ino}:${size}:${mtimeMs}:${ctimeMs}`;
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code ?? 'unreadable';
+      }
+    })
+    .join('|');
+}
