@@ -20,6 +20,7 @@ export interface FairQueue<T> {
   shift(mayServe?: (client: string) => boolean): { client: string; entry: T } | undefined;
   /** Takes an entry out wherever it stands; false when it is not there. */
   remove(client: string, entry: T): boolean;
+  has(client: string): boolean;
   /** How many entries are served no later than one more of this client would be, itself included. */
   positionOf(client: string): number;
   /** The last entry of the longest line, when that is longer by more than one than this client's would be. */
@@ -91,6 +92,7 @@ export function createFairQueue<T>(): FairQueue<T> {
       if (line.waiting.length === 0) drop(line);
       return true;
     },
+    has: (client) => lines.has(client),
     positionOf(client) {
       const own = lines.get(client);
       const ownTurn = (own?.turn ?? Math.max(turn, aheadOfTurn.get(client) ?? 0)) + (own?.waiting.length ?? 0);

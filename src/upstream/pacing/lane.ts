@@ -75,7 +75,7 @@ export function createLane({ name, clock, window, room, shares }: LaneDeps): Lan
   let timerAt = Number.POSITIVE_INFINITY;
 
   const keptFrom = (client: string, now: number) =>
-    shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : shares.keptFrom(client, window.perMinute, now);
+    shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : shares.keptFrom(client, window.perMinute, now, queue.has);
 
   const pass = (client: string, now: number) => {
     window.take(now);

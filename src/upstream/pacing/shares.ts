@@ -16,7 +16,8 @@ const PAUSES = 2;
 interface Habit {
   readonly asked: RollingCount;
   readonly served: RollingCount;
-  lastAskedAt: number;
+  /** When it last asked for, or was given, a call. */
+  lastSeenAt: number;
 }
 
 /** The habits of the clients of one limit. Times are monotonic ms. */
@@ -24,8 +25,8 @@ export interface Shares {
   /** A client asks for a call, whether or not it gets it. */
   asked(client: string, now: number): void;
   served(client: string, now: number): void;
-  /** How many slots `client` has to leave to others. */
-  keptFrom(client: string, perMinute: number, now: number): number;
+  /** How many slots `client` has to leave to others. `waits` tells who stands in the queue, and so has not gone away. */
+  keptFrom(client: string, perMinute: number, now: number, waits: (client: string) => boolean): number;
 }
 
 /** `clients` are the configured names; any others get habits too, but nothing is kept for them before they were seen. */
@@ -35,7 +36,7 @@ export function createShares(clients: readonly string[]): Shares {
   const habitOf = (client: string): Habit => {
     let habit = habits.get(client);
     if (habit === undefined) {
-      habit = { asked: createRollingCount({ keepsEarlier: true }), served: createRollingCount(), lastAskedAt: Number.NEGATIVE_INFINITY };
+      habit = { asked: createRollingCount({ keepsEarlier: true }), served: createRollingCount(), lastSeenAt: Number.NEGATIVE_INFINITY };
       habits.set(client, habit);
     }
     return habit;
@@ -44,9 +45,10 @@ export function createShares(clients: readonly string[]): Shares {
   const isSeen = ({ asked }: Habit, now: number) => asked.recent(now) + asked.earlier(now) > 0;
 
   /** Slots kept for a client that asks for no more than an equal share; 0 for any other. */
-  const kept = (habit: Habit, equalShare: number, now: number): number => {
+  const kept = (habit: Habit, equalShare: number, now: number, isWaiting: boolean): number => {
     const wanted = Math.max(habit.asked.recent(now), habit.asked.earlier(now));
-    if (wanted === 0 || wanted > equalShare || now - habit.lastAskedAt > (PAUSES * MINUTE_MS) / wanted) return 0;
+    if (wanted === 0 || wanted > equalShare) return 0;
+    if (!isWaiting && now - habit.lastSeenAt > (PAUSES * MINUTE_MS) / wanted) return 0;
     return Math.max(0, Math.min(equalShare, wanted + SPARE_CALLS) - habit.served.recent(now));
   };
 
@@ -59,10 +61,14 @@ export function createShares(clients: readonly string[]): Shares {
     asked(client, now) {
       const habit = habitOf(client);
       habit.asked.add(now);
-      habit.lastAskedAt = now;
+      habit.lastSeenAt = now;
     },
-    served: (client, now) => habitOf(client).served.add(now),
-    keptFrom(client, perMinute, now) {
+    served(client, now) {
+      const habit = habitOf(client);
+      habit.served.add(now);
+      habit.lastSeenAt = now;
+    },
+    keptFrom(client, perMinute, now, waits) {
       let seen = 0;
       for (const habit of habits.values()) if (isSeen(habit, now)) seen += 1;
       let absent = 0;
@@ -74,9 +80,9 @@ export function createShares(clients: readonly string[]): Shares {
       const equalShare = perMinute / Math.max(1, seen + Math.min(1, absent));
       const own = habits.get(client);
       // Whoever has a part of its own open may take what is kept: it is kept for such as it.
-      if (isNewcomer(client, now) || (own !== undefined && kept(own, equalShare, now) > 0)) return 0;
+      if (isNewcomer(client, now) || (own !== undefined && kept(own, equalShare, now, true) > 0)) return 0;
       let sum = 0;
-      for (const [name, habit] of habits) if (name !== client) sum += kept(habit, equalShare, now);
+      for (const [name, habit] of habits) if (name !== client) sum += kept(habit, equalShare, now, waits(name));
       const forNewcomers = Math.min(absent * NEWCOMER_CALLS, Math.ceil(perMinute * NEWCOMERS_PART));
       return Math.min(sum + forNewcomers, Math.floor(perMinute * LARGEST_PART));
     },

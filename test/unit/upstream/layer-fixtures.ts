@@ -113,9 +113,20 @@ export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOp
   const send = withRetry(pacing.wrap(sendOf(clock)), { clock, random: () => 0.5, settings: retry, totalWaitMs: options.totalWaitMs ?? 15_000 });
   const run = (request: TestCall) => {
     const startedAt = clock.monotonic();
-    const outcome: Outcome = { request, status: null, code: null, retryAfterMs: undefined, response: null, tookMs: Number.NaN };
+    const { promise, resolve } = withResolver();
+    const outcome: Outcome = {
+      request,
+      startedAt,
+      done: promise,
+      status: null,
+      code: null,
+      retryAfterMs: undefined,
+      response: null,
+      tookMs: Number.NaN,
+    };
     const ended = () => {
       outcome.tookMs = clock.monotonic() - startedAt;
+      resolve();
     };
     send(request).then(
       (response) => {
@@ -135,8 +146,18 @@ export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOp
   return { clock, run, send, pacing, warnings };
 }
 
+function withResolver(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
 export interface Outcome {
   request: TestCall;
+  startedAt: number;
+  done: Promise<void>;
   /** Null while it runs. */
   status: number | null;
   code: string | null;
