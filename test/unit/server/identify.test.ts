@@ -1,0 +1,103 @@
+import type { IncomingMessage } from 'node:http';
+import fc from 'fast-check';
+import t from 'tap';
+import { createClients } from '../../../src/auth/clients/clients.ts';
+import { createHandles } from '../../../src/auth/handles/handles.ts';
+import { sessionCredential } from '../../../src/auth/sessions/session-config.ts';
+import { createSessions } from '../../../src/auth/sessions/sessions.ts';
+import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import { systemClock } from '../../../src/clock.ts';
+import type { ClientConfig } from '../../../src/config/gateway-config.ts';
+import { createIdentity } from '../../../src/server/identify.ts';
+import { createPeerOf } from '../../../src/server/identify-peer.ts';
+import { basic, clientNamed } from '../../helpers/clients.ts';
+import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
+
+const request = (headers: Record<string, string | string[]>, remoteAddress = '127.0.0.1') =>
+  ({ headers, socket: { remoteAddress } }) as unknown as IncomingMessage;
+
+async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
+  const store = createMemoryStore({ clock: systemClock });
+  const log = createTestLog();
+  const handles = await createHandles({ store, clock: systemClock, log });
+  const sessions = createSessions({
+    ...{ store, clock: systemClock, random: Math.random, log },
+    endpoint: () => () => Promise.reject(new Error('not asked')),
+    settings: () => ({ refreshAccessToken: true, refreshTokenWaitMaxMs: 1 }),
+    credential: () => sessionCredential(hostsAt('http://login.invalid')),
+  });
+  t.teardown(() => sessions.close());
+  return {
+    handles,
+    identity: createIdentity({ clients: createClients(clients, systemClock), handles, sessions, isAnonymousServed, hasClientCa: false }),
+  };
+}
+
+t.test('a Bearer that begins as a handle is a handle or an error, whatever follows and whoever may call without proof', async (t) => {
+  const { identity } = await setUp([clientNamed('crm')], true);
+  fc.assert(
+    fc.property(
+      fc.string({ maxLength: 100 }),
+      fc.constantFrom('', 'c', 's'),
+      fc.constantFrom('Bearer ', 'bearer ', 'BEARER  '),
+      (rest, kind, scheme) => {
+        const token = `gcgh_${kind}${rest}`.trimEnd();
+        try {
+          identity.identify(request({ authorization: scheme + token }));
+          return false;
+        } catch (error) {
+          return (error as { code?: string }).code === 'gateway.session.ended';
+        }
+      },
+    ),
+    { numRuns: 2000 },
+  );
+  t.equal(identity.identify(request({ authorization: 'Bearer gcg_h' })).isAuthenticated, false, 'anything else is anonymous');
+});
+
+t.test('identifying costs nothing without clients and proof, and microseconds with them', async (t) => {
+  const many = Array.from({ length: 50 }, (_, at) => clientNamed(`client-${at}`));
+  const none = await setUp([]);
+  const all = await setUp(many);
+  const signed = request({ authorization: `Bearer ${none.handles.issue({ client: null, credential: null, proof: null })}` });
+  const cases: [name: string, run: () => unknown, limitMicros: number][] = [
+    ['no clients, no Authorization', () => none.identity.identify(ANONYMOUS_REQUEST), 2],
+    ['a signed handle', () => none.identity.identify(signed), 20],
+    ['50 clients, Bearer secret', () => all.identity.identify(BEARER_REQUEST), 60],
+    ['50 clients, Basic', () => all.identity.identify(BASIC_REQUEST), 60],
+  ];
+  for (const [name, run, limitMicros] of cases) {
+    for (let i = 0; i < 5_000; i++) run();
+    const startedAt = performance.now();
+    for (let i = 0; i < 20_000; i++) run();
+    const micros = ((performance.now() - startedAt) * 1000) / 20_000;
+    t.comment(`${name}: ${micros.toFixed(2)} µs`);
+    t.ok(micros < limitMicros, `${name}: ${micros.toFixed(2)} µs`);
+  }
+});
+const ANONYMOUS_REQUEST = request({ host: 'localhost' });
+const BEARER_REQUEST = request({ authorization: 'Bearer client-49-secret' });
+const BASIC_REQUEST = request({ authorization: basic('client-0', 'client-0-secret') });
+
+t.test('who may administer: anybody without clients, else a client with admin', async (t) => {
+  const { identity } = await setUp([clientNamed('crm'), clientNamed('ops', { isAdmin: true })], true);
+  const as = (headers: Record<string, string>) => () => identity.assertAdmin(identity.identify(request(headers)));
+  t.doesNotThrow(as({ 'x-gateway-key': 'ops-secret' }));
+  t.throws(as({ 'x-gateway-key': 'crm-secret' }), { code: 'gateway.client.forbidden' });
+  t.throws(as({}), { code: 'gateway.client.unauthenticated' });
+  const open = await setUp([]);
+  t.doesNotThrow(() => open.identity.assertAdmin(open.identity.identify(request({}))));
+});
+
+t.test('the peer is the socket’s, unless a trusted proxy says otherwise', async (t) => {
+  const peerOf = createPeerOf(['10.0.0.0/8', '2001:db8::/32', '127.0.0.1']);
+  const from = (address: string, forwarded?: string) => peerOf(request(forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }, address));
+  t.equal(from('192.0.2.1', '198.51.100.7'), '192.0.2.1', 'a stranger is not believed');
+  t.equal(from('10.1.2.3', '198.51.100.7'), '198.51.100.7');
+  t.equal(from('::ffff:10.1.2.3', '203.0.113.9, 198.51.100.7, 10.9.9.9'), '198.51.100.7', 'the last that is not ours');
+  t.equal(from('2001:db8::1', '2001:db8:ffff::2, ::ffff:198.51.100.7'), '198.51.100.7');
+  t.equal(from('10.1.2.3', 'nonsense'), '10.1.2.3');
+  t.equal(from('10.1.2.3'), '10.1.2.3');
+  t.equal(createPeerOf([])(request({ 'x-forwarded-for': '1.2.3.4' })), '127.0.0.1');
+  t.throws(() => createPeerOf(['not an address']), TypeError);
+});
