@@ -131,7 +131,7 @@ export function createIdentity(deps: IdentityDeps): Identity {
     },
     renew({ client, handle, session }) {
       const owner = client === null ? CERTIFIED : clients.get(client.name);
-      if (owner === undefined || (handle !== null && !isStillProved(handle))) return null;
+      if (owner === undefined || (handle !== null && !(handles.isGood(handle) && isStillProved(handle)))) return null;
       const present = session && sessions.findByTerms(session.terms);
       return session !== null && present === null ? null : { ...owner, handle, session: present };
     },

@@ -31,6 +31,8 @@ export interface Handles {
   issue(content: Omit<ClientHandle, 'id' | 'issuedAt'>): string;
   /** What a good handle says; null when it is forged, too old or was ended. */
   find(token: string): ClientHandle | null;
+  /** Whether a handle that was found before would be found again. */
+  isGood(handle: ClientHandle): boolean;
   /** Ends one handle for good; durable when it resolves, where the store is. Never throws: a store that fails is logged. */
   end(handle: ClientHandle): Promise<void>;
 }
@@ -74,6 +76,10 @@ export async function createHandles(deps: { store: TokenStore; clock: Clock; log
         handle = read;
       }
       return isGood(handle) ? handle : null;
+    },
+    isGood(handle) {
+      look();
+      return isGood(handle);
     },
     async end(handle) {
       const add = (before: Revocations) => bounded({ ...before, ids: { ...before.ids, [handle.id]: handle.issuedAt } }, clock.now());
