@@ -75,3 +75,8 @@ export function answerLast(socket: Duplex, answer: () => void): void {
     last.onOver();
   } else if (!last.request.emit(BROKEN)) socket.destroy();
 }
+
+/** Lets a connection end with the answers that are owed on it: those that have not begun say `Connection: close`. */
+export function endAfterAnswers(socket: Duplex): void {
+  for (const { response } of (socket as CallerSocket)[CONNECTION]?.open ?? []) if (!response.headersSent) response.shouldKeepAlive = false;
+}

@@ -3,9 +3,10 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket, Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
+import { endAfterAnswers } from './connection.ts';
 import { answerBrokenRequest, refuseUpgrade } from './raw-answer.ts';
 import type { ServerTls } from './tls.ts';
 
@@ -40,14 +41,14 @@ export async function openListeners(specs: readonly ListenerSpec[], limits: List
   try {
     for (const spec of specs) {
       const server = createHttpServer(spec, limits);
-      await listen(server, spec.address);
+      await listenAnew(server, spec.address);
       servers.push(server);
       addresses.push(describe(server, spec));
       const twin = await listenOnTwin(server, spec, limits);
       if (twin) servers.push(twin);
     }
   } catch (error) {
-    for (const server of servers) server.close();
+    await closeAll(servers, 0);
     throw error;
   }
   return { addresses, close: (deadlineMs) => closeAll(servers, deadlineMs) };
@@ -78,6 +79,8 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuseUpgrade(socket, 405, 'CONNECT is not served here'));
   server.on('upgrade', spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')));
   server.on('clientError', answerBrokenRequest);
+  server.on('connection', (socket) => noteSocket(server, socket));
+  server.on('secureConnection', (socket) => noteSocket(server, socket));
   return server;
 }
 
@@ -102,7 +105,6 @@ function listen(server: Server, address: ListenAddress): Promise<void> {
     if (address.kind === 'tcp') server.listen({ host: address.host, port: address.port, exclusive: true }, done);
     else if (address.kind === 'fd') server.listen({ fd: address.fd }, done);
     else {
-      removeStaleSocket(address.path);
       const umask = process.umask(0o177);
       server.listen({ path: address.path }, done);
       process.umask(umask);
@@ -110,13 +112,27 @@ function listen(server: Server, address: ListenAddress): Promise<void> {
   });
 }
 
-/** A socket file that a killed process left behind would make the next start fail. Anything but a socket is left alone. */
-function removeStaleSocket(path: string): void {
+/** As `listen`; a socket file that a killed process left behind is replaced. One on which somebody answers is in use, like a port. */
+async function listenAnew(server: Server, address: ListenAddress): Promise<void> {
   try {
-    if (lstatSync(path).isSocket()) unlinkSync(path);
-  } catch {
-    // Not there: nothing to remove. Not removable: listen says so.
+    await listen(server, address);
+  } catch (error) {
+    if (address.kind !== 'unix' || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isStale(address.path))) throw error;
+    unlinkSync(address.path);
+    await listen(server, address);
   }
+}
+
+async function isStale(path: string): Promise<boolean> {
+  if (!lstatSync(path).isSocket()) return false;
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(false);
+    });
+    probe.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'));
+  });
 }
 
 /** `localhost` is two addresses: what listens on 127.0.0.1 listens on [::1] too, or another process could take that half of the name. */
@@ -142,27 +158,41 @@ function describe(server: Server, { address, tls }: ListenerSpec): string {
   return `${tls ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
 }
 
-async function closeAll(servers: readonly Server[], deadlineMs: number): Promise<void> {
-  const closed = Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<void>((resolve) => {
-          server.close(() => resolve());
-          server.closeIdleConnections();
-        }),
-    ),
-  );
-  // Connections that become idle while draining are not closed by themselves.
+/** Every connection of a server, those among them that Node's own list leaves out: without a request yet, or in their TLS handshake. */
+const SOCKETS = Symbol('sockets');
+
+type NotedServer = Server & { [SOCKETS]?: Set<Socket> };
+
+function noteSocket(server: NotedServer, socket: Socket): void {
+  const sockets = server[SOCKETS] ?? new Set();
+  server[SOCKETS] = sockets;
+  sockets.add(socket);
+  socket.once('close', () => sockets.delete(socket));
+}
+
+async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Promise<void> {
+  const sockets = () => servers.flatMap((server) => [...(server[SOCKETS] ?? [])]);
+  // The plain close, which only stops listening. Node's HTTP one also cuts idle connections at once, and with them calls that are just on their
+  // way: for a moment callers that are busy get an answer that tells them to go.
+  const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => void TcpServer.prototype.close.call(server, () => resolve()))));
+  for (const socket of sockets()) endAfterAnswers(socket);
+  // Connections that become idle while draining are not closed by themselves, nor are those on which nothing was ever sent.
   const sweep = setInterval(() => {
-    for (const server of servers) server.closeIdleConnections();
-  }, 50);
+    for (const server of servers) server.close();
+    for (const socket of sockets()) if (socket.bytesRead === 0) socket.destroy();
+  }, SWEEP_MS);
   const deadline = setTimeout(() => {
-    for (const server of servers) server.closeAllConnections();
+    for (const socket of sockets()) socket.destroy();
   }, deadlineMs);
   await closed;
   clearInterval(sweep);
   clearTimeout(deadline);
+  // A server counts a connection as gone before those who work for it have heard of it.
+  await Promise.all(sockets().map((socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve()))));
+  for (const server of servers) server.close();
 }
+
+const SWEEP_MS = 50;
 
 /** Sockets are typed as Duplex in the events above; a plain one for tests and callers that need its address. */
 export type ListenerSocket = Socket;
