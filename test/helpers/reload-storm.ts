@@ -1,0 +1,71 @@
+// Reloads without end while calls run: good and bad files in turn, by SIGHUP and by the file alone, and what they left behind.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Test } from 'tap';
+import { type Holdings, holdingsOf, type Served, startLoad, startServed } from './served.ts';
+
+/** How hard it storms. */
+export interface Storm {
+  readonly signals: number;
+  /** All signals within this. */
+  readonly withinMs: number;
+  readonly swaps: number;
+}
+
+const APPLIED = 'configuration reloaded';
+const REFUSED = 'configuration refused, the previous one stays in use';
+
+/** Good ones change something each time: connections, limits, the log. */
+function goodText(served: Served, n: number): string {
+  return served.configText(`[timeouts]\nconnect = ${2 + (n % 5)}\n[retry]\nretry_max = ${1 + (n % 4)}\n[rate_limit]\nqueue_max = ${100 + n}`);
+}
+
+/** Runs it and asserts that nobody noticed. Gives what there was to hold before and after, and how many calls ran. */
+export async function storm(
+  t: Test,
+  { signals, withinMs, swaps }: Storm,
+): Promise<{ before: Holdings; after: Holdings; calls: number; tookMs: number }> {
+  const served = await startServed(t);
+  const { command } = served;
+  const load = startLoad(served.url);
+  let applied = 0;
+  let refused = 0;
+  const reloadBySignal = async (n: number) => {
+    const isGood = n % 2 === 0;
+    served.swapConfig(isGood ? goodText(served, n) : served.configText('[retry]\nretry_max = many'));
+    // Both notice: the signal at once, the watch a moment later that this content is known by now.
+    command.child.kill('SIGHUP');
+    if (isGood) await served.record(APPLIED, ++applied);
+    else await served.record(REFUSED, ++refused);
+  };
+  // The first ones warm up what is made once.
+  for (let n = 0; n < 4; n += 1) await reloadBySignal(n);
+  await load.more(200);
+  const before = await holdingsOf(served);
+  const startedAt = performance.now();
+  for (let n = 0; n < signals; n += 1) {
+    await reloadBySignal(n);
+    const dueAt = (withinMs * (n + 1)) / signals;
+    await sleep(Math.max(0, dueAt - (performance.now() - startedAt)));
+  }
+  const tookMs = performance.now() - startedAt;
+  // Now by the file alone. The watch may have had its own look at some of the files above.
+  for (let n = 0; n < swaps; n += 1) {
+    applied = count(command.stdout(), APPLIED);
+    served.swapConfig(goodText(served, 10_000 + n));
+    await served.record(APPLIED, applied + 1);
+    await load.more(50);
+  }
+  await load.more(200);
+  const after = await holdingsOf(served);
+  const { calls, failures } = await load.stop();
+  t.same(failures, [], `no call of ${calls} failed`);
+  command.child.kill('SIGTERM');
+  t.equal(await command.ended, 0);
+  t.equal(served.sandbox.stats.tokenRequestsTotal, 1, 'one token served all configurations');
+  return { before, after, calls, tookMs };
+}
+
+function count(text: string, msg: string): number {
+  return text.split(`"msg":"${msg}"`).length - 1;
+}

@@ -1,0 +1,16 @@
+// 200 reloads by SIGHUP in 20 s under load, good and bad ones in turn, then 20 by swapping the file: nobody notices and nothing is left.
+
+import t from 'tap';
+import { storm } from '../helpers/reload-storm.ts';
+
+t.test('200 reloads by SIGHUP in 20 s and 20 by file fail no call and leave nothing behind', async (t) => {
+  const { before, after, calls, tookMs } = await storm(t, { signals: 200, withinMs: 20_000, swaps: 20 });
+  t.comment(JSON.stringify({ before, after, calls, seconds: Math.round(tookMs / 100) / 10 }));
+  t.ok(tookMs < 25_000, `200 reloads took ${Math.round(tookMs)} ms`);
+  t.equal(after.watches, before.watches);
+  t.equal(after.files, before.files);
+  t.ok(after.sockets <= before.sockets + 2, `${after.sockets} sockets after ${before.sockets}`);
+  t.ok(after.timers <= before.timers + 3, `${after.timers} timers after ${before.timers}`);
+  // A runtime that is not let go of is some 200 kB: 120 of them would show.
+  t.ok(after.heapMiB <= before.heapMiB + 8, `${after.heapMiB} MiB of heap after ${before.heapMiB} MiB`);
+});
