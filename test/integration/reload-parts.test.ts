@@ -1,0 +1,108 @@
+// What a reload replaces and what it leaves as it is, part by part: tokens, limits, connections, callers, running calls.
+
+import t from 'tap';
+import { inlineSecret } from '../../src/config/secret-source.ts';
+import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { clientNamed, credentialOf } from '../helpers/clients.ts';
+import { configAt, credentialAt, startGateway } from '../helpers/gateway.ts';
+
+t.test('a credential that stays the same keeps its token, its state and its source; one that is gone is unknown', async (t) => {
+  const { gateway, sandbox, url, config } = await startGateway(t);
+  const origin = config.general.hosts.api.origin;
+  const before = gateway.runtime().credentials.default();
+  const second = credentialOf(origin, 'second', DEMO_CLIENTS.clientCredentials);
+  gateway.replace(configAt(origin, { credentials: [credentialAt(origin, { isRequired: false, origin: 'elsewhere:99' }), second] }));
+  const after = gateway.runtime().credentials.default();
+  t.equal(after?.source, before?.source);
+  t.equal(after?.config.isRequired, false, 'with what is new about it');
+  await gateway.runtime().credentials.get('second')?.source.token();
+  t.equal(sandbox.stats.tokenRequestsTotal, 2);
+  gateway.replace(configAt(origin));
+  const gone = await fetch(`${url}/second/api/v2/users?pageSize=1`);
+  t.equal(gone.headers.get('x-gateway-error'), 'gateway.credential.unknown');
+  t.equal((await fetch(`${url}/api/v2/users?pageSize=1`)).status, 200);
+  t.equal(sandbox.stats.tokenRequestsTotal, 2);
+});
+
+t.test('another secret for the same client is tried at once while the old token serves; another client gets a token of its own', async (t) => {
+  const { gateway, sandbox, url, config, log } = await startGateway(t);
+  const origin = config.general.hosts.api.origin;
+  const token = gateway.runtime().credentials.default()?.source.current();
+  gateway.replace(configAt(origin, { credentials: [credentialAt(origin, { clientSecret: inlineSecret('a-wrong-secret', 'test') })] }));
+  t.equal(gateway.runtime().credentials.default()?.source.current(), token);
+  await log.nextLine('token request', ({ result }) => result === 'refused');
+  t.equal((await fetch(`${url}/api/v2/users?pageSize=1`)).status, 200, 'the good token is used up to its end');
+  gateway.replace(configAt(origin, { credentials: [credentialAt(origin, { clientId: 'another-client' })] }));
+  t.equal(gateway.runtime().credentials.default()?.source.current(), null);
+  t.equal((await fetch(`${url}/api/v2/users?pageSize=1`)).status, 424, 'and no token of somebody else');
+  t.equal(sandbox.stats.tokenRequestsTotal, 3);
+});
+
+t.test('other reauthentication settings keep the token', async (t) => {
+  const { gateway, sandbox, config } = await startGateway(t);
+  const origin = config.general.hosts.api.origin;
+  const token = gateway.runtime().credentials.default()?.source.current();
+  gateway.replace(configAt(origin, { reauthentication: { refreshAccessToken: false } }));
+  t.equal(gateway.runtime().credentials.default()?.source.current(), token);
+  t.equal(sandbox.stats.tokenRequestsTotal, 1);
+});
+
+t.test('connections are shared where both dial alike; else running calls end on the old ones, which close behind them', async (t) => {
+  const { gateway, sandbox, url, config } = await startGateway(t);
+  const origin = config.general.hosts.api.origin;
+  const first = gateway.runtime().outbound.dispatcher;
+  gateway.replace(configAt(origin, { retry: { max: 1 } }));
+  t.equal(gateway.runtime().outbound.dispatcher, first, 'retry has nothing to do with connections');
+  sandbox.set({ holdApi: { next: 1 } });
+  const held = sandbox.events.next('held');
+  const call = fetch(`${url}/api/v2/users?pageSize=1`);
+  await held;
+  gateway.replace(configAt(origin, { retry: { max: 1 }, timeouts: { connectMs: 1234 } }));
+  const second = gateway.runtime().outbound.dispatcher;
+  t.not(second, first);
+  t.equal((await fetch(`${url}/api/v2/users?pageSize=2`)).status, 200, 'new calls go by the new ones');
+  t.equal(first.connectionCount(), 1, 'the held call keeps its connection');
+  sandbox.release();
+  t.equal((await call).status, 200);
+  await until(() => first.connectionCount() === 0);
+  t.equal(second.connectionCount(), 1);
+});
+
+t.test('what is known of a limit goes on to count, with another number too; another account starts afresh', async (t) => {
+  const limited = { rateLimit: { mode: 'enforce', requestsPerMinute: 5, queueMax: 10 }, timeouts: { totalWaitMs: 1_000 } } as const;
+  const { gateway, url, config } = await startGateway(t, { config: limited });
+  const origin = config.general.hosts.api.origin;
+  const call = async () => (await fetch(`${url}/api/v2/users?pageSize=1`)).status;
+  for (let n = 0; n < 5; n += 1) t.equal(await call(), 200);
+  gateway.replace(configAt(origin, { ...limited, retry: { max: 1 } }));
+  t.equal(await call(), 429, 'used up before, used up now');
+  gateway.replace(configAt(origin, { ...limited, rateLimit: { ...limited.rateLimit, requestsPerMinute: 7 } }));
+  t.same([await call(), await call(), await call()], [200, 200, 429]);
+  gateway.replace(configAt(origin, { ...limited, credentials: [credentialAt(origin, { orgName: 'another' })] }));
+  await gateway.runtime().credentials.default()?.source.token();
+  t.equal(await call(), 200);
+});
+
+t.test('callers are known by the new clients at once, and the names of metrics follow', async (t) => {
+  const { gateway, url, config } = await startGateway(t);
+  const origin = config.general.hosts.api.origin;
+  const call = async (headers = {}) => (await fetch(`${url}/api/v2/users?pageSize=1`, { headers })).status;
+  t.equal(await call(), 200);
+  gateway.replace(configAt(origin, { clients: [clientNamed('crm', { isAdmin: true })] }));
+  t.equal(await call(), 401);
+  const key = { 'x-gateway-key': 'crm-secret' };
+  t.equal(await call(key), 200);
+  gateway.replace(configAt(origin, { clients: [clientNamed('erp', { isAdmin: true })] }));
+  t.equal(await call(key), 401);
+});
+
+t.test('a gateway that is shutting down takes no other configuration', async (t) => {
+  const { gateway, config } = await startGateway(t);
+  const ended = gateway.drain();
+  t.throws(() => gateway.replace(configAt(config.general.hosts.api.origin)), /shutting down/);
+  await ended;
+});
+
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await new Promise<void>((resolve) => setImmediate(resolve));
+}
