@@ -7,7 +7,8 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { inviteBody, sendError } from './answer.ts';
 import { allowOrigin } from './cors.ts';
 import { bindExchange, type Exchange, type ListenerRole, openExchange } from './exchange.ts';
-import { FACADE_PATHS } from './facade.ts';
+import { asksForToken, FACADE_PATHS } from './facade.ts';
+import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import { assertFraming } from './framing.ts';
 import { isFailedProof } from './identify.ts';
 import { admit, type Gate } from './identify-gate.ts';
@@ -106,7 +107,9 @@ function refuse(request: IncomingMessage, response: ServerResponse, record: Exch
   // A request that is not understood leaves a connection that is not understood.
   const isBroken = error.code === 'gateway.request.invalid' || error.code === 'gateway.internal';
   if (isBroken) refusedSockets.add(request.socket);
-  sendError(response, error, record.requestId, { close: close || isBroken || error.code === 'gateway.draining' });
+  const isLast = close || isBroken || error.code === 'gateway.draining';
+  if (asksForToken(request)) sendOAuthRefusal(response, toOAuthRefusal(error), record.requestId, isLast);
+  else sendError(response, error, record.requestId, { close: isLast });
 }
 
 /** What a health listener serves, by GET. */

@@ -24,6 +24,11 @@ export const TOKEN_PATH = '/oauth/token';
 const REDIRECT_PATHS = ['/oauth/authorize', '/logout'] as const;
 export const FACADE_PATHS: ReadonlySet<string> = new Set([TOKEN_PATH, ...REDIRECT_PATHS]);
 
+/** Whether a request is for the token endpoint, also one that is refused at the door: it is answered in OAuth's shape then, too. */
+export function asksForToken({ url = '' }: Exchange['request']): boolean {
+  return /^[^?]*\/oauth\/token(?:\?|$)/.test(url);
+}
+
 /** Adds the routes. */
 export function registerFacade(app: FastifyInstance, options: FacadeOptions): void {
   app.register(async (scope) => {

@@ -169,6 +169,15 @@ t.test('id and secret may come in the form, as other OAuth libraries send them',
   t.match(await call(url, body.access_token), { status: 200 });
 });
 
+t.test('what is refused at the door has the shape of the token endpoint, too', async (t) => {
+  const { url } = await start(t);
+  const foreign = await postToken(url, CLIENT_CREDENTIALS, { origin: 'https://evil.example' });
+  assertRefused(t, foreign, 403, 'invalid_request', 'a page of another origin');
+  t.equal(foreign.headers.get('x-gateway-error'), 'gateway.origin.forbidden');
+  const call = await fetch(`${url}/api/v2/users?x=/oauth/token`, { headers: { origin: 'https://evil.example' } });
+  t.match(await call.json(), { code: 'gateway.origin.forbidden', status: 403 }, 'and only there');
+});
+
 t.test('each login is one record, with client, credential, route and what was wrong', async (t) => {
   const { url, log } = await start(t, { clients: [clientNamed('crm')] });
   await postToken(url, CLIENT_CREDENTIALS, { authorization: basic('crm', 'crm-secret') });
