@@ -11,6 +11,7 @@ import { type FacadeRedirects, facadeLocation } from './facade-redirect.ts';
 import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
 import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
 import { type Identity, isFailedProof, unauthenticated } from './identify.ts';
+import { parseTarget } from './request-target.ts';
 
 /** The facade's parts; the functions give those of the configuration at work. */
 export interface FacadeOptions {
@@ -24,9 +25,14 @@ export const TOKEN_PATH = '/oauth/token';
 const REDIRECT_PATHS = ['/oauth/authorize', '/logout'] as const;
 export const FACADE_PATHS: ReadonlySet<string> = new Set([TOKEN_PATH, ...REDIRECT_PATHS]);
 
-/** Whether a request is for the token endpoint, also one that is refused at the door: it is answered in OAuth's shape then, too. */
+/** Whether a request is for the token endpoint: refused at the door, it is answered in OAuth's shape, too. A target that is not understood is not. */
 export function asksForToken({ url = '' }: Exchange['request']): boolean {
-  return /^[^?]*\/oauth\/token(?:\?|$)/.test(url);
+  try {
+    const route = parseTarget(url);
+    return route.kind === 'local' && route.path === TOKEN_PATH;
+  } catch {
+    return false;
+  }
 }
 
 /** Adds the routes. */
