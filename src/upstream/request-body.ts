@@ -10,6 +10,9 @@ const REPLAY_LIMIT_BYTES = 512 * 1024;
 /** Bodies up to here are read whole before an upstream connection is taken, so that a slow sender holds none. */
 const WHOLE_LIMIT_BYTES = 64 * 1024;
 
+/** The largest piece that a socket hands out at once. */
+const LARGEST_CHUNK_BYTES = 64 * 1024;
+
 /** What all calls together may keep for replays. */
 export interface ReplayBudget {
   /** Takes `bytes` if they fit. */
@@ -45,6 +48,11 @@ export interface RequestBody {
   readonly isStreaming: boolean;
   /** What to hand to the dispatcher for one attempt; only the latest attempt may go on reading. */
   attempt(): Buffer | AsyncIterable<Buffer> | null;
+  /**
+   * For a call that has to wait: takes more from the caller meanwhile, as far as it may be kept. A caller that leaves is only noticed
+   * while it is read from. Ends by itself when an attempt begins; never throws.
+   */
+  readAhead?(): void;
   release(): void;
 }
 
@@ -103,10 +111,14 @@ class StreamedBody implements RequestBody {
   #error: Error | null = null;
   #pending: Promise<void> | null = null;
   #attempts = 0;
+  /** Taken from the budget for the piece that is being read ahead. */
+  #reservedBytes = 0;
+  readonly #mayBeKept: boolean;
   receivedBytes = 0;
 
   constructor(message: IncomingMessage, rules: BodyRules) {
     this.#rules = rules;
+    this.#mayBeKept = Number(message.headers['content-length']) <= REPLAY_LIMIT_BYTES;
     // An attempt that is given up must not destroy the message: the caller is still owed an answer on the same socket.
     this.#source = message.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
@@ -123,6 +135,28 @@ class StreamedBody implements RequestBody {
     this.#attempts += 1;
     if (this.#ended && this.#dropped === 0) return this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
     return this.#read(this.#attempts);
+  }
+
+  readAhead(): void {
+    void this.#readOn(this.#attempts);
+  }
+
+  async #readOn(attempts: number): Promise<void> {
+    const { budget } = this.#rules;
+    const isWanted = () => attempts === this.#attempts && !this.#ended && !this.#overflowed && this.#error === null;
+    // What could not be kept stays with the caller: nothing is read that would have to be thrown away, or held beside the budget.
+    const fits = () => this.#mayBeKept || this.receivedBytes + LARGEST_CHUNK_BYTES <= REPLAY_LIMIT_BYTES;
+    while (isWanted() && fits() && this.#reservedBytes === 0 && budget.take(LARGEST_CHUNK_BYTES)) {
+      this.#reservedBytes = LARGEST_CHUNK_BYTES;
+      // A failure is kept for the attempt that comes to it.
+      await this.pull().catch(() => {});
+      this.#giveReserved();
+    }
+  }
+
+  #giveReserved(): void {
+    this.#rules.budget.give(this.#reservedBytes);
+    this.#reservedBytes = 0;
   }
 
   release(): void {
@@ -179,6 +213,7 @@ class StreamedBody implements RequestBody {
     if (maxBytes > 0 && this.receivedBytes > maxBytes) throw tooLarge(maxBytes);
     observe?.(chunk);
     this.#chunks.push(chunk);
+    this.#giveReserved();
     if (this.#overflowed) return;
     if (this.receivedBytes <= REPLAY_LIMIT_BYTES && budget.take(chunk.length)) {
       this.#keptBytes += chunk.length;

@@ -9,6 +9,7 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
   const { caller } = request;
   return new Promise((resolve, reject) => {
     if (caller.left) return reject(CALLER_LEFT);
+    request.body.readAhead?.();
     const timer = clock.after(ms, () => {
       caller.onLeave = null;
       resolve();
