@@ -53,5 +53,7 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
  */
 function isInvalidAnswer(error: unknown, code: string): boolean {
   if (!(error instanceof Error)) return false;
+  // Node's own parser, which reads the handshakes of sockets, has codes.
+  if (code.startsWith('HPE_')) return true;
   return error.name === 'HTTPParserError' || (code === 'UND_ERR_SOCKET' && /^bad (response|upgrade)$/.test(error.message));
 }
