@@ -78,7 +78,7 @@ export interface Gateway {
   replace(config: GatewayConfig): void;
 }
 
-/** Builds a gateway from a validated configuration. */
+/** Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used. */
 export async function createGateway(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
   const { log, env = process.env, clock = systemClock, random = Math.random } = options;
   let phase: 'running' | 'leaving' | 'draining' = 'running';
@@ -90,6 +90,8 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const onTokenRequest = countTokenRequests(metrics);
   const onSecret = options.liveSecrets?.add;
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
+  // A folder that cannot be used is found now, and not when the first person has logged in.
+  await store.list();
   const handles = await createHandles({ store, clock, log });
   const sessions = createSessions({
     ...{ store, clock, random, log },
