@@ -89,6 +89,7 @@ for (const { title, rows } of FAULTS) {
           const record = await log.nextExchange();
           t.equal(record.status, expected.status);
           t.ok(record.attempts >= expected.seen, 'the record counts the attempts');
+          if (row.within === 'at once') t.equal(record.attempts, 1, 'nothing is tried again');
           t.equal(record.retryReasons?.length ?? 0, record.attempts - 1, `the record says why: ${record.retryReasons}`);
           t.notOk(received.body.includes('given-token'), 'no token in the answer');
         });

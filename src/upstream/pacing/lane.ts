@@ -197,7 +197,11 @@ export function createLane({ name, clock, window, room, shares }: LaneDeps): Lan
     startsAt: (client) => startsAt(client, clock.monotonic()),
     leave(arrivedAt) {
       window.settle(arrivedAt);
-      if (queue.size > 0) serve(clock.monotonic());
+      if (queue.size === 0) return;
+      const now = clock.monotonic();
+      serve(now);
+      // Now it is known when this place opens again: perhaps sooner than was to be feared.
+      if (queue.size > 0) wakeAt(Math.max(now + 1, window.openings(now)(), pausedUntil));
     },
     refund() {
       window.refund();

@@ -11,6 +11,8 @@ const WARY_DOUBTS = 4;
 /** A refusal comes at once: a call that has been under way for longer than this is not in doubt. */
 const DOUBT_MS = 500;
 const DOUBT_BUCKET_MS = 100;
+/** A place that is taken opens again after this, at the latest (rolling-count.ts). */
+const REOPENS_MS = MINUTE_MS + 100;
 
 /** Times are monotonic ms. Every `take` is followed by one `settle` or one `refund`. */
 export interface RateWindow {
@@ -64,28 +66,35 @@ export function createRateWindow({ perMinute, isCautious }: { perMinute: number;
     openings(now) {
       const { perMinute: limit } = window;
       if (limit === Number.POSITIVE_INFINITY) return doubtfulOpenings(now);
-      const times: number[] = [];
-      counted.each(now, (endsAt, count) => times.push(endsAt, count) > 0);
-      let atOnce = Math.max(0, limit - inFlight - counted.recent(now));
-      // A limit that came down has to be caught up with before anything starts.
-      let owed = Math.max(0, inFlight + counted.recent(now) - limit);
+      const known: number[] = [];
+      counted.each(now, (endsAt, count) => known.push(endsAt, count) > 0);
+      const used = inFlight + counted.recent(now);
+      let atOnce = Math.max(0, limit - used);
+      let flying = inFlight;
       let at = 0;
-      let lent = 0;
+      const places: number[] = [];
       const next = (): number => {
+        while (at < known.length && known[at + 1] === 0) at += 2;
+        let opensAt: number;
         if (atOnce > 0) {
           atOnce -= 1;
-          return now;
+          opensAt = now;
+        } else if (at < known.length) {
+          known[at + 1] = (known[at + 1] as number) - 1;
+          opensAt = known[at] as number;
+        } else if (flying > 0) {
+          flying -= 1;
+          opensAt = now + REOPENS_MS;
+        } else {
+          // Every place is given away once: the first of them opens again.
+          opensAt = (places[places.length - Math.max(1, Math.floor(limit))] ?? now) + REOPENS_MS;
         }
-        while (at < times.length && times[at + 1] === 0) at += 2;
-        if (at < times.length) {
-          times[at + 1] = (times[at + 1] as number) - 1;
-          return times[at] as number;
-        }
-        // What is under way, and what starts meanwhile, opens up again a minute later.
-        lent += 1;
-        return now + (MINUTE_MS + DOUBT_BUCKET_MS) * Math.ceil(lent / Math.max(1, limit));
+        places.push(opensAt);
+        return opensAt;
       };
-      for (; owed > 0; owed -= 1) next();
+      // A limit that came down has to be caught up with before anything starts.
+      for (let owed = used - limit; owed > 0; owed -= 1) next();
+      places.length = 0;
       return next;
     },
     beWary(until) {

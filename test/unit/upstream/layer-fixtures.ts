@@ -74,6 +74,7 @@ export function createPlatform(clock: FakeClock, { latencyMs = 50, ...limit }: R
     const hit = limiter.take(request.credential, `${request.method} ${request.target}`, limit);
     seen.push({ target: request.target, client: request.record.client, at: clock.monotonic(), status: hit ? 429 : 200 });
     await new Promise<void>((resolve) => clock.after(latencyMs, resolve));
+    request.record.upstreamMs += latencyMs;
     if (!hit) return createAnswer(200);
     const { retryAfterS, ...named } = hit;
     return refusal(formatRetryAfter({ retryAfterS, retryAfterAs: limit.retryAfterAs ?? 'seconds' }, clock.now()) ?? null, named);

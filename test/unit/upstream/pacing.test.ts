@@ -164,6 +164,20 @@ t.test('a body that cannot be sent again lets the 429 pass', async (t) => {
   t.equal(sent, 1);
 });
 
+t.test('a place opens a minute after the call reached the platform, however long its answer takes', async (t) => {
+  const clock = createFakeClock();
+  const platform = createPlatform(clock, { ...LIMITED, perMinute: 2, latencyMs: 30_000 });
+  const stack = createStack(() => platform.send, { clock, settings: { requestsPerMinute: 2 }, totalWaitMs: 100_000 });
+  stack.run(createCall());
+  stack.run(createCall());
+  await clock.advance(20_000);
+  stack.run(createCall());
+  await clock.advance(100_000);
+  const third = platform.seen[2]!.at;
+  t.ok(third >= 60_000 && third <= 61_200, `${third} ms`);
+  t.equal(platform.refused(), 0);
+});
+
 t.test('a caller that leaves gives its place up', async (t) => {
   const clock = createFakeClock();
   const platform = createPlatform(clock, LIMITED);

@@ -76,12 +76,14 @@ t.test('other methods and other statuses are sent once', async (t) => {
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'PURGE']) {
     const { clock, sentAt, outcome } = retried([() => createAnswer(503, { 'Retry-After': '1' })], { method });
     await clock.advance(15_000);
-    t.match({ sentAt, outcome }, { sentAt: [0], outcome: { status: 503 } }, method);
+    t.same(sentAt, [0], method);
+    t.match(outcome, { status: 503 });
   }
   for (const status of [400, 401, 403, 404, 408, 409, 413, 429, 500, 501, 505]) {
     const { clock, sentAt, outcome } = retried([() => createAnswer(status)]);
     await clock.advance(15_000);
-    t.match({ sentAt, outcome }, { sentAt: [0], outcome: { status } }, String(status));
+    t.same(sentAt, [0], String(status));
+    t.match(outcome, { status });
   }
 });
 
@@ -97,7 +99,8 @@ t.test('Retry-After of a 503 takes the place of our own wait, as seconds or as a
 t.test('a wait that total_wait does not allow is not begun: the answer passes at once', async (t) => {
   const asked = retried([() => createAnswer(503, { 'Retry-After': '16' })]);
   await asked.clock.advance(0);
-  t.match(asked, { sentAt: [0], outcome: { status: 503 } });
+  t.same(asked.sentAt, [0]);
+  t.match(asked.outcome, { status: 503 });
   const short = retried([() => createAnswer(503)], { totalWaitMs: 2_500, random: 0.5 });
   await short.clock.advance(15_000);
   t.same(short.sentAt, [0, 1500], 'the second wait would have ended after 4 s');
@@ -123,7 +126,8 @@ t.test('what a retry cannot mend is not retried', async (t) => {
   for (const code of ['gateway.upstream.tls', 'gateway.proxy.auth'] as const) {
     const { clock, sentAt, outcome } = retried([], { send: unreachable(code) });
     await clock.advance(15_000);
-    t.match({ sentAt, outcome }, { sentAt: [0], outcome: { error: { code } } });
+    t.same(sentAt, [0]);
+    t.match(outcome, { error: { code } });
   }
   const ours = retried([], { send: () => Promise.reject(new GatewayError('gateway.upstream.unavailable', 'shed')) });
   await ours.clock.advance(15_000);
@@ -138,7 +142,8 @@ t.test('a failure after bytes were sent repeats a GET and never a POST', async (
   t.equal(get.sentAt.length, 4);
   const post = retried([], { method: 'POST', send: broken });
   await post.clock.advance(15_000);
-  t.match(post, { sentAt: [0], outcome: { error: { code: 'gateway.upstream.unreachable' } } });
+  t.same(post.sentAt, [0]);
+  t.match(post.outcome, { error: { code: 'gateway.upstream.unreachable' } });
 });
 
 t.test('a caller that leaves ends the wait', async (t) => {
