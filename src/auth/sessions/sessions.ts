@@ -62,13 +62,23 @@ interface Entry {
   savedAt: number;
 }
 
+/** The property under which a session's terms carry their place in the table. A WeakMap would say the same and grow with every login. */
+const HASH = Symbol('hash');
+
+function nameTerms(terms: SessionTerms, hash: string): SessionTerms {
+  return Object.defineProperty({ ...terms }, HASH, { value: hash });
+}
+
+function hashOfTerms(terms: SessionTerms & { [HASH]?: string }): string {
+  return terms[HASH] ?? '';
+}
+
 /** Makes the table; `store` counts only where it is durable. */
 export function createSessions(deps: SessionDeps & { store: TokenStore; limits?: SessionLimits }): Sessions {
   const { clock, log, store } = deps;
   const limits = deps.limits ?? SESSION_LIMITS;
   const kept = store.isDurable ? createSessionStore(store) : null;
   const inUse = new Set<Entry>();
-  const byTerms = new WeakMap<SessionTerms, string>();
   let isClosing = false;
   const quiet = (work: Promise<unknown> | undefined) => work?.catch(() => log.warn({}, 'session could not be stored'));
 
@@ -112,9 +122,8 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   }
 
   function add(hash: string, terms: SessionTerms, held: HeldTokens): Entry {
-    const entry: Entry = { hash, terms, held, session: null, usedMono: clock.monotonic(), savedAt: clock.now() };
+    const entry: Entry = { hash, terms: nameTerms(terms, hash), held, session: null, usedMono: clock.monotonic(), savedAt: clock.now() };
     table.set(hash, entry);
-    byTerms.set(terms, hash);
     return entry;
   }
 
@@ -153,15 +162,11 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       return session && { session, handle };
     },
     findByTerms(terms) {
-      const entry = table.get(byTerms.get(terms) ?? '');
+      const entry = table.get(hashOfTerms(terms));
       return entry === undefined ? null : use(entry);
     },
     end(session) {
-      for (const entry of inUse) {
-        if (entry.session !== session) continue;
-        table.delete(entry.hash);
-        break;
-      }
+      table.delete(hashOfTerms(session.terms));
     },
     get size() {
       return table.size;
