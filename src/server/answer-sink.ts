@@ -14,6 +14,8 @@ export class AnswerSink implements BodySink {
   readonly #response: ServerResponse;
   readonly #record: ExchangeRecord;
   readonly #answer: UpstreamResponse;
+  /** Also while what was read ahead is written, chunk after chunk. */
+  #isFull = false;
   #resolve!: () => void;
   #reject!: (error: Error) => void;
 
@@ -34,9 +36,17 @@ export class AnswerSink implements BodySink {
     this.#record.responseBytes += chunk.length;
     this.#record.responseBody?.write(chunk);
     if (this.#response.write(chunk)) return true;
-    this.#response.once('drain', () => this.#answer.resume());
+    if (!this.#isFull) {
+      this.#isFull = true;
+      this.#response.once('drain', this.#goOn);
+    }
     return false;
   }
+
+  readonly #goOn = (): void => {
+    this.#isFull = false;
+    this.#answer.resume();
+  };
 
   end(): void {
     this.#response.end(this.#resolve);

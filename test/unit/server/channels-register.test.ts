@@ -1,0 +1,75 @@
+import t from 'tap';
+import { ANONYMOUS, type Caller, CERTIFIED } from '../../../src/auth/clients/caller.ts';
+import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/sockets/channel-register.ts';
+import { clientNamed } from '../../helpers/clients.ts';
+import { createFakeClock } from '../../helpers/fake-clock.ts';
+
+const callerOf = (name: string): Caller => ({ client: clientNamed(name), handle: null, session: null, isAuthenticated: true });
+const sessionOf = (terms: object): Caller => ({ ...ANONYMOUS, session: { terms } as never, isAuthenticated: true });
+const url = new URL('wss://streaming.mypurecloud.de/channels/a');
+const mine = { owner: callerOf('crm'), credential: 'default', url };
+
+t.test('a channel stays whose it is', (t) => {
+  const register = createChannelRegister({ clock: createFakeClock() });
+  const first = register.issue('a', mine, undefined);
+  t.ok(first?.token);
+  t.equal(register.issue('a', { ...mine, owner: callerOf('erp') }, undefined), null, 'not another client’s');
+  t.equal(register.issue('a', { ...mine, credential: 'other' }, undefined), null, 'not another credential’s');
+  t.equal(register.issue('a', mine, undefined)?.token, first?.token, 'its address stays what it was');
+  t.strictSame(register.find('a')?.owner, mine.owner);
+  t.equal(register.find('b'), null);
+  t.end();
+});
+
+t.test('a channel lives as long as the platform says, a day if it does not, and never for ever', async (t) => {
+  const clock = createFakeClock();
+  const register = createChannelRegister({ clock });
+  const in2h = new Date(clock.now() + 7_200_000).toISOString();
+  register.issue('short', mine, in2h);
+  register.issue('day', mine, 'whenever');
+  register.issue('past', mine, '2001-01-01T00:00:00Z');
+  register.issue('ages', mine, '2999-01-01T00:00:00Z');
+  clock.stepWall(7_200_000);
+  t.equal(register.find('short'), null);
+  t.ok(register.find('day') && register.find('past'));
+  clock.stepWall(80_000_000);
+  t.equal(register.find('day') ?? register.find('past'), null);
+  t.ok(register.find('ages'));
+  clock.stepWall(7 * 86_400_000);
+  t.equal(register.find('ages'), null);
+  t.ok(register.issue('short', { ...mine, owner: callerOf('erp') }, in2h), 'what has expired is nobody’s');
+});
+
+t.test('there is a bound, and those not used for longest go first', (t) => {
+  const register = createChannelRegister({ clock: createFakeClock(), max: 2 });
+  register.issue('a', mine, undefined);
+  register.issue('b', mine, undefined);
+  register.find('a');
+  register.issue('c', mine, undefined);
+  t.ok(register.find('a') && register.find('c'));
+  t.equal(register.find('b'), null);
+  t.end();
+});
+
+t.test('who is the same caller', (t) => {
+  const terms = {};
+  t.ok(isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }), 'a client by whatever proof');
+  t.ok(isSameCaller(sessionOf(terms), sessionOf(terms)), 'a session that was set to work anew');
+  t.ok(isSameCaller(ANONYMOUS, CERTIFIED), 'nobody in particular');
+  t.notOk(isSameCaller(callerOf('crm'), callerOf('erp')));
+  t.notOk(isSameCaller(callerOf('crm'), ANONYMOUS));
+  t.notOk(isSameCaller(sessionOf(terms), sessionOf({})));
+  t.notOk(isSameCaller(sessionOf(terms), ANONYMOUS), 'the user of an application is not the application');
+  t.end();
+});
+
+t.test('only the right token is one, and nobody has none', (t) => {
+  const register = createChannelRegister({ clock: createFakeClock() });
+  const issued = register.issue('a', mine, undefined)!;
+  const open = register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)!;
+  t.ok(showsToken(issued, issued.token));
+  for (const wrong of [null, '', `${issued.token}x`, issued.token!.slice(1), 'A'.repeat(22)]) t.notOk(showsToken(issued, wrong));
+  t.equal(open.token, null);
+  t.notOk(showsToken(open, '') || showsToken(open, 'null') || showsToken(open, null));
+  t.end();
+});
