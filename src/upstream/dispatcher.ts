@@ -52,7 +52,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     const { record, caller } = request;
     if (caller.left) throw CALLER_LEFT;
     const startedAt = performance.now();
-    const attempt = new AttemptHandler(request.base.origin, limits);
+    const attempt = new AttemptHandler(request.base.origin, limits, request.body);
     // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full collection.
     caller.onLeave = attempt.abandon;
     record.attempts += 1;

@@ -46,6 +46,8 @@ export interface RequestBody {
   readonly receivedBytes: number;
   /** True while octets are still expected from the caller: such a call uses a connection of its own share. */
   readonly isStreaming: boolean;
+  /** True while an attempt waits for the caller's next octets: what takes time then is not the upstream's fault. */
+  readonly isAwaitingCaller: boolean;
   /** What to hand to the dispatcher for one attempt; only the latest attempt may go on reading. */
   attempt(): Buffer | AsyncIterable<Buffer> | null;
   /**
@@ -57,7 +59,14 @@ export interface RequestBody {
 }
 
 /** The body of a request that has none. */
-export const NO_BODY: RequestBody = { canReplay: true, receivedBytes: 0, isStreaming: false, attempt: () => null, release: () => {} };
+export const NO_BODY: RequestBody = {
+  canReplay: true,
+  receivedBytes: 0,
+  isStreaming: false,
+  isAwaitingCaller: false,
+  attempt: () => null,
+  release: () => {},
+};
 
 /** What `readRequestBody` needs to know beside the message itself. */
 export interface BodyRules {
@@ -129,6 +138,10 @@ class StreamedBody implements RequestBody {
 
   get isStreaming(): boolean {
     return !this.#ended;
+  }
+
+  get isAwaitingCaller(): boolean {
+    return this.#pending !== null;
   }
 
   attempt(): Buffer | AsyncIterable<Buffer> {

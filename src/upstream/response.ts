@@ -5,6 +5,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BodySink, UpstreamResponse } from './call.ts';
+import type { RequestBody } from './request-body.ts';
 import { toGatewayError } from './upstream-errors.ts';
 
 /** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
@@ -31,6 +32,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   readonly head: Promise<UpstreamResponse>;
   readonly #host: string;
   readonly #limits: AttemptLimits;
+  readonly #body: Pick<RequestBody, 'isAwaitingCaller'>;
   statusCode = 0;
   statusText = '';
   rawHeaders: readonly Buffer[] = [];
@@ -53,9 +55,10 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   #timer: NodeJS.Timeout;
   #progressAt = performance.now();
 
-  constructor(host: string, limits: AttemptLimits) {
+  constructor(host: string, limits: AttemptLimits, body: Pick<RequestBody, 'isAwaitingCaller'>) {
     this.#host = host;
     this.#limits = limits;
+    this.#body = body;
     this.head = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -127,7 +130,9 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
       this.onComplete();
       return;
     }
-    if (!this.wasSent && !this.#failure) this.failedToConnect = true;
+    // undici refuses a request it would not write before it looks for a connection: that says nothing about the way to the upstream.
+    const isRefused = (error as { code?: string }).code === 'UND_ERR_INVALID_ARG';
+    if (!this.wasSent && !this.#failure && !isRefused) this.failedToConnect = true;
     this.#fail(error);
   }
 
@@ -183,6 +188,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   #onHeadersDeadline = (): void => {
+    // A caller that stalls has a deadline of its own (request-body.ts), and is told so in other words.
+    if (this.#body.isAwaitingCaller) this.#progressAt = performance.now();
     const leftMs = this.#progressAt + this.#limits.headersMs - performance.now();
     if (leftMs > 1) {
       this.#timer = setTimeout(this.#onHeadersDeadline, leftMs);

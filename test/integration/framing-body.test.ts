@@ -49,6 +49,11 @@ for (const [kind, request] of [
   });
 }
 
+t.test('a caller that stalls longer than timeouts.headers is not taken for an upstream that does', async (t) => {
+  const pair = await startBefore(t, () => {}, { timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 50, bodyMs: 300, totalWaitMs: 15_000 } });
+  isRefusal(t, await exchangeRaw(pair.port, post('Transfer-Encoding: chunked', chunk('half'))), 408);
+});
+
 t.test('a chunked body that breaks is 400, and the upstream request is cut', async (t) => {
   const { server, origin } = await startRawServer(t, (socket) => socket.resume());
   const { port } = await startGatewayWith(t, givenTokenConfig(origin));

@@ -157,7 +157,7 @@ t.test('a body that cannot be sent again lets the 429 pass', async (t) => {
     sent += 1;
     return refusal('1', { key: 'token.rate', value: 300 });
   });
-  const body = { canReplay: false, receivedBytes: 1, isStreaming: true, attempt: () => null, release() {} };
+  const body = { canReplay: false, receivedBytes: 1, isStreaming: true, isAwaitingCaller: false, attempt: () => null, release() {} };
   const call = stack.run(createCall({ method: 'POST', body }));
   await stack.clock.advance(10_000);
   t.match(call, { status: 429, code: null });

@@ -108,7 +108,14 @@ t.test('a wait that total_wait does not allow is not begun: the answer passes at
 });
 
 t.test('what was never sent is sent again whatever its method, when its body is at hand', async (t) => {
-  const body = (canReplay: boolean) => ({ canReplay, receivedBytes: 2, isStreaming: false, attempt: () => Buffer.from('{}'), release() {} });
+  const body = (canReplay: boolean) => ({
+    canReplay,
+    receivedBytes: 2,
+    isStreaming: false,
+    isAwaitingCaller: false,
+    attempt: () => Buffer.from('{}'),
+    release() {},
+  });
   for (const method of ['GET', 'POST', 'DELETE']) {
     const { clock, sentAt, outcome, request } = retried([], { method, body: body(true), send: unreachable() });
     await clock.advance(15_000);
