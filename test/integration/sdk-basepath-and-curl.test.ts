@@ -33,7 +33,7 @@ t.test('purecloud-platform-client-v2 reads and changes users with no token', asy
   const page = await users.getUsers({ pageSize: 3, pageNumber: 1, expand: ['presence', 'authorization'], state: 'active' });
   t.equal(page.entities.length, 3);
   t.equal(page.total > 3, true);
-  const [first] = page.entities as [{ id: string }];
+  const first = page.entities[0]!;
   t.equal((await users.getUser(first.id)).id, first.id);
   t.match(await users.patchUser(first.id, { version: 1, title: 'Tested' }), { title: 'Tested' });
   await new sdk.TokensApi().headTokensMe();
