@@ -20,7 +20,12 @@ export function endWithError(socket: Duplex, error: GatewayError, requestId: str
   const headers = [...errorHeaders(error, requestId, Buffer.byteLength(body)), ...extra];
   let text = `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode] ?? 'Error'}\r\nConnection: close\r\n`;
   for (let i = 0; i + 1 < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
-  socket.end(`${text}\r\n${body}`);
+  endWith(socket, Buffer.from(`${text}\r\n${body}`));
+}
+
+/** Ends a socket with a whole answer; a peer that does not close its side then is cut off. */
+export function endWith(socket: Duplex, answer: Buffer): void {
+  socket.end(answer);
   // Closed at once, what the peer still sends would be answered by a reset, which may overtake the answer (RFC 9112, section 9.6).
   const cut = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once('close', () => clearTimeout(cut));

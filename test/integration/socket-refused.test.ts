@@ -1,5 +1,7 @@
 // What keeps a socket from being opened: the platform's refusal, which passes as it is, and the gateway's own.
 
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import t from 'tap';
 import { startGateway } from '../helpers/gateway.ts';
 import { exchangeRaw, headerOf, isOneAnswer, parseAnswer } from '../helpers/raw-http.ts';
@@ -24,6 +26,19 @@ t.test("the platform's refusal passes with its status and body, and the next try
     t.ok(record.correlationId);
   }
   await openWebSocket(t, connectUri);
+});
+
+t.test('a caller that keeps its side open after a refusal holds nobody up', async (t) => {
+  const { url, port, sandbox, gateway } = await startGateway(t);
+  const { id } = await makeChannel(url);
+  sandbox.set({ refuseSocket: { status: 503, next: 1 } });
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  t.teardown(() => socket.destroy());
+  socket.write(`GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\n${HANDSHAKE}\r\n`);
+  await once(socket.resume(), 'end');
+  const startedAt = performance.now();
+  await gateway.drain();
+  t.ok(performance.now() - startedAt < 5_000, 'it was cut off');
 });
 
 t.test('a page of another origin opens no socket, even with the right address', async (t) => {

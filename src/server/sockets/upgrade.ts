@@ -17,7 +17,7 @@ import type { Exchange, ListenerRole } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { isFailedProof } from '../identify.ts';
 import { admit } from '../identify-gate.ts';
-import { endWithError } from '../raw-answer.ts';
+import { endWith, endWithError } from '../raw-answer.ts';
 import { parseTarget } from '../request-target.ts';
 import { type ChannelRegister, type IssuedChannel, isSameCaller, showsToken } from './channel-register.ts';
 import { answerHead, channelOf, type Handshake, readHandshake } from './handshake.ts';
@@ -136,7 +136,7 @@ async function carry({ channel, handshake, socket, head, record, runtime }: Carr
       record.correlationId = correlationId;
       record.status = answer.statusCode;
       record.responseBytes = answer.body.length;
-      socket.end(Buffer.concat([Buffer.from(text, 'latin1'), answer.body]));
+      endWith(socket, Buffer.concat([Buffer.from(text, 'latin1'), answer.body]));
       return;
     }
     const own = ['Upgrade', 'websocket', 'Connection', 'Upgrade', 'X-Gateway-Request-Id', record.requestId];
