@@ -60,9 +60,14 @@ t.test('health is for everyone who can reach it', async (t) => {
 });
 
 t.test('other local routes are not', async (t) => {
-  for (const path of ['/', '/nowhere', '/oauth/token', '/livez/', '/livezz', '/-/status']) {
+  for (const path of ['/', '/nowhere', '/livez/', '/livezz', '/-/status']) {
     isRefusal(t, await exchangeRaw(pair.port, call('evil.test', [], `GET ${path}`)), 403, 'gateway.host.forbidden');
   }
+});
+
+t.test('the token endpoint of the facade says so in the shape of OAuth', async (t) => {
+  const received = await exchangeRaw(pair.port, call('evil.test', ['Content-Length: 0'], 'POST /oauth/token'));
+  t.match(received, /^HTTP\/1\.1 403 [\s\S]*X-Gateway-Error: gateway\.host\.forbidden[\s\S]*"error":/);
 });
 
 const OWN = `http://localhost:${pair.port}`;
