@@ -1,49 +1,87 @@
 // Sockets leave the network as every call does: through the corporate proxy, with the upstream's certificate verified behind it.
 
 import { once } from 'node:events';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { inlineSecret } from '../../src/config/secret-source.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { configAt, startGatewayWith } from '../helpers/gateway.ts';
-import { startConnectProxy, startSocksProxy } from '../helpers/proxies.ts';
+import {
+  DANTED,
+  missingProgram,
+  SQUID,
+  startConnectProxy,
+  startDante,
+  startSocksProxy,
+  startSquid,
+  startTinyproxy,
+  TINYPROXY,
+} from '../helpers/proxies.ts';
 import { closeOf, makeChannel, nextMessages, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';
 
 const ca = await createTestCa();
 t.teardown(() => ca.close());
-const login = { username: 'corp', password: inlineSecret('proxy-password', 'test') };
+const password = 'proxy-password';
+const login = { username: 'corp', password: inlineSecret(password, 'test') };
 
-for (const [scheme, start] of [
-  ['http', () => startConnectProxy({ login: 'corp:proxy-password' })],
-  ['https', () => startConnectProxy({ login: 'corp:proxy-password', tls: ca.issue(['127.0.0.1']) })],
-  ['socks5h', () => startSocksProxy({ login: 'corp:proxy-password' })],
-  ['socks4a', () => startSocksProxy()],
+/** The whole flow over TLS, with the simulation behind the proxy, and nothing that goes another way. */
+async function assertCarried(t: Test, scheme: string, proxy: { port: number; username: string | null; password: string | null }, asked?: string[]) {
+  const sandbox = createSandbox();
+  const { port } = await sandbox.listen({ tls: ca.issue(['localhost']) });
+  t.teardown(() => sandbox.close());
+  const config = configAt(`https://localhost:${port}`, {
+    proxy: {
+      url: `${scheme}://127.0.0.1:${proxy.port}`,
+      off: false,
+      username: proxy.username,
+      password: proxy.password === null ? null : inlineSecret(proxy.password, 'test'),
+    },
+    tls: { caFile: ca.caFile },
+  });
+  const { url, gateway } = await startGatewayWith(t, config);
+  await gateway.runtime().credentials.default()?.source.token();
+  const { id, connectUri } = await makeChannel(url);
+  const before = asked?.length ?? 0;
+  const socket = await openWebSocket(t, connectUri);
+  if (asked) {
+    t.equal(asked.length, before + 1, 'a tunnel of its own');
+    t.strictSame([...new Set(asked)], [`localhost:${port}`], 'and nothing went another way');
+  }
+  const beat = nextMessages(socket, 1);
+  await sandbox.heartbeat();
+  t.match(await beat, [{ topicName: 'channel.metadata' }]);
+  const pong = nextMessages(socket, 1);
+  socket.send(JSON.stringify({ message: 'ping' }));
+  t.match(await pong, [{ eventBody: { message: 'pong' } }]);
+  const seen = once(sandbox.events.emitter, 'socketClose');
+  const closed = closeOf(socket);
+  socket.close(1000, 'done');
+  t.match((await seen)[0], { channelId: id, code: 1000, reason: 'done' });
+  t.equal((await closed).code, 1000);
+}
+
+for (const [scheme, start, named] of [
+  ['http', () => startConnectProxy({ login: `corp:${password}` }), 'corp'],
+  ['https', () => startConnectProxy({ login: `corp:${password}`, tls: ca.issue(['127.0.0.1']) }), 'corp'],
+  ['socks5h', () => startSocksProxy({ login: `corp:${password}` }), 'corp'],
+  ['socks4a', () => startSocksProxy(), null],
 ] as const) {
   t.test(`through a ${scheme} proxy`, async (t) => {
     const proxy = await start();
     t.teardown(() => proxy.close());
-    const sandbox = createSandbox();
-    const { origin } = await sandbox.listen({ tls: ca.issue(['127.0.0.1']) });
-    t.teardown(() => sandbox.close());
-    const config = configAt(origin, {
-      proxy: { url: `${scheme}://127.0.0.1:${proxy.port}`, off: false, ...(scheme === 'socks4a' ? {} : login) },
-      tls: { caFile: ca.caFile },
-    });
-    const { url, gateway } = await startGatewayWith(t, config);
-    await gateway.runtime().credentials.default()?.source.token();
-    const { id, connectUri } = await makeChannel(url);
-    const before = proxy.asked.length;
-    const socket = await openWebSocket(t, connectUri);
-    t.equal(proxy.asked.length, before + 1, 'a tunnel of its own');
-    t.strictSame([...new Set(proxy.asked)], [new URL(origin).host], 'and nothing went another way');
-    const beat = nextMessages(socket, 1);
-    await sandbox.heartbeat();
-    t.match(await beat, [{ topicName: 'channel.metadata' }]);
-    const seen = once(sandbox.events.emitter, 'socketClose');
-    const closed = closeOf(socket);
-    socket.close(1000, 'done');
-    t.match((await seen)[0], { channelId: id, code: 1000, reason: 'done' });
-    t.equal((await closed).code, 1000);
+    await assertCarried(t, scheme, { port: proxy.port, username: named, password: named && password }, proxy.asked);
+  });
+}
+
+for (const [name, scheme, missing, start] of [
+  ['squid', 'http', missingProgram(SQUID), startSquid],
+  ['tinyproxy', 'http', missingProgram(TINYPROXY), startTinyproxy],
+  ['dante', 'socks5h', missingProgram(DANTED, { needsRoot: true }), startDante],
+] as const) {
+  t.test(`through ${name} itself`, { skip: missing ?? false }, async (t) => {
+    const proxy = await start();
+    t.teardown(() => proxy.close());
+    await assertCarried(t, scheme, proxy);
   });
 }
 

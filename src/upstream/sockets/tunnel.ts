@@ -107,7 +107,7 @@ export function createTunnel({ client, clientHead, upstream, upstreamHead }: Tun
     const watch = (side: Duplex, other: Duplex, by: 'client' | 'upstream') => {
       // A reset says no more than the close that follows it.
       side.on('error', () => note(by, null));
-      side.once('close', () => {
+      const onClose = () => {
         note(by, null);
         end(other);
         // Nobody is left to hold it back: read on, or its own end is never seen.
@@ -120,7 +120,10 @@ export function createTunnel({ client, clientHead, upstream, upstreamHead }: Tun
           closeCode: closeCode ?? ABNORMAL,
           by: endedBy as TunnelEnd['by'],
         });
-      });
+      };
+      // It may be gone already: what happens between two turns of the loop is told to nobody again.
+      if (side.closed) process.nextTick(onClose);
+      else side.once('close', onClose);
     };
     watch(client, upstream, 'client');
     watch(upstream, client, 'upstream');

@@ -89,6 +89,20 @@ t.test('an end that never closes its side is not waited for', async (t) => {
   t.equal(clock.pending, 0, 'no timer stays');
 });
 
+t.test('an end that was gone before it began ends it', async (t) => {
+  const { socket } = createEnd();
+  const { socket: other } = createEnd();
+  socket.destroy();
+  await new Promise((resolve) => socket.once('close', resolve));
+  const nothing = Buffer.alloc(0);
+  const clock = createFakeClock();
+  const tunnel = createTunnel({ client: socket, clientHead: nothing, upstream: other, upstreamHead: nothing }, { stalledMs: 1_000 }, clock);
+  await clock.settle();
+  await clock.advance(5_000);
+  t.match(await tunnel.done, { by: 'client', closeCode: 1006 });
+  t.ok(other.destroyed);
+});
+
 t.test('a close frame that passed already is not followed by another', async (t) => {
   const { clock, client, upstream, tunnel } = createPair();
   upstream.say(Buffer.from([0x88, 0x02, 0x03, 0xe8]));
