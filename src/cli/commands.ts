@@ -125,7 +125,20 @@ export const COMMANDS = [
 export type CommandName = (typeof COMMANDS)[number]['name'];
 
 /** The commands that work. The others are not shown, and say so when they are tried. */
-export const AVAILABLE: ReadonlySet<CommandName> = new Set<CommandName>(['serve', 'demo', 'check', 'config', 'client', 'doctor', 'healthcheck']);
+export const AVAILABLE: ReadonlySet<CommandName> = new Set<CommandName>([
+  'init',
+  'serve',
+  'demo',
+  'check',
+  'config',
+  'client',
+  'doctor',
+  'healthcheck',
+  'login',
+  'logout',
+  'status',
+  'token',
+]);
 
 /** A command by its name. */
 export function findCommand(name: string): CommandSpec | undefined {

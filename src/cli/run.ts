@@ -16,6 +16,11 @@ const COMMANDS: Partial<Record<CommandName, () => Promise<Command>>> = {
   config: async () => (await import('./show-config.ts')).showConfig,
   client: async () => (await import('./client.ts')).client,
   doctor: async () => (await import('./run-doctor.ts')).runDoctor,
+  init: async () => (await import('./init.ts')).init,
+  login: async () => (await import('./login.ts')).login,
+  logout: async () => (await import('./logout.ts')).logout,
+  status: async () => (await import('./status.ts')).status,
+  token: async () => (await import('./token.ts')).token,
   healthcheck: async () => (await import('./healthcheck.ts')).healthcheck,
 };
 

@@ -10,7 +10,7 @@ import { type RawEntry, rawText } from './raw-entry.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Variables of ours that are no settings. */
-const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG']);
+const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG', 'GCG_ADMIN_KEY', 'GCG_DEBUG']);
 
 /** `GCG_SERVER_TLS_CERT_FILE` to its section and key, for the sections without a NAME. */
 const FIXED_NAMES = new Map<string, { readonly section: string; readonly key: string }>();

@@ -53,7 +53,9 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
   app.get(CALLBACK_PATH, { exposeHeadRoute: false }, async (request, reply) => {
     const exchange = guard.landing(request);
     const query = exchange.route.kind === 'local' ? exchange.route.query : '';
-    const outcome = hasAnswer(query) ? await finishInBrowser(exchange, query) : { status: 200, page: renderFragmentPage(), headers: [] };
+    const outcome = hasAnswer(query)
+      ? await finishInBrowser(exchange, query)
+      : { status: 200, page: renderFragmentPage(statusHref(exchange)), headers: [] };
     reply.hijack();
     answerPage(exchange, outcome.status, outcome.page, outcome.headers);
   });
@@ -86,15 +88,20 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
     return () => answerRedirect(exchange, url, ['Set-Cookie', setCookie]);
   }
 
-  async function finishInBrowser({ request }: Exchange, query: string): Promise<{ status: number; page: Page; headers: readonly string[] }> {
+  async function finishInBrowser(exchange: Exchange, query: string): Promise<{ status: number; page: Page; headers: readonly string[] }> {
     try {
-      const { credential: name } = await logins.complete(readCallback(query, readBinding(request.headers.cookie)));
-      return { status: 200, page: renderLoginDone(name), headers: [] };
+      const { credential: name } = await logins.complete(readCallback(query, readBinding(exchange.request.headers.cookie)));
+      return { status: 200, page: renderLoginDone(name, statusHref(exchange)), headers: [] };
     } catch (error) {
       if (!isGatewayError(error)) throw error;
-      return { status: error.statusCode, page: renderLoginFailed(error.message), headers: ['X-Gateway-Error', error.code] };
+      return { status: error.statusCode, page: renderLoginFailed(error.message, statusHref(exchange)), headers: ['X-Gateway-Error', error.code] };
     }
   }
+}
+
+/** From the callback to the status page, which only an admin listener has. */
+function statusHref({ role }: Exchange): string | null {
+  return role.admin ? '../' : null;
 }
 
 function answerPage({ response, record }: Exchange, status: number, page: Page, headers: readonly string[] = []): void {

@@ -2,19 +2,19 @@
 
 import { html, type Page, renderPage } from './page.ts';
 
-/** A login that worked. */
-export function renderLoginDone(name: string): Page {
+/** A login that worked. `statusHref` leads to the status page, where there is one. */
+export function renderLoginDone(name: string, statusHref: string | null): Page {
   const body = html`<h1 class="good">You are logged in</h1>
 <p>Credential <strong>${name}</strong> holds a token now, and keeps it fresh. Calls that waited for it go on.</p>
-<p>You can close this window. <a href="../">Status of the gateway</a></p>`;
+<p>You can close this window.${statusHref !== null && html` <a href="${statusHref}">Status of the gateway</a>`}</p>`;
   return renderPage({ title: 'Logged in', body, isNarrow: true });
 }
 
 /** A login that did not work, in the words of whoever refused it. `message` is any text. */
-export function renderLoginFailed(message: string): Page {
+export function renderLoginFailed(message: string, statusHref: string | null): Page {
   const body = html`<h1 class="bad">The login did not work</h1>
 <p role="alert">${message}.</p>
-<p>Nothing was changed. The <a href="../">status page</a> has a link to start again.</p>`;
+<p>Nothing was changed.${statusHref !== null && html` The <a href="${statusHref}">status page</a> has a link to start again.`}</p>`;
   return renderPage({ title: 'Login failed', body, isNarrow: true });
 }
 
@@ -41,10 +41,10 @@ else say('The login did not work',outcome.message+'.');
 })()`;
 
 /** For the implicit grant, whose token comes in the fragment, which browsers do not send. */
-export function renderFragmentPage(): Page {
+export function renderFragmentPage(statusHref: string | null): Page {
   const body = html`<h1>Finishing the login</h1>
 <p id="outcome" role="status">One moment.</p>
 <noscript><p class="bad">The implicit grant brings its token in a part of the address that only a script can read. Allow scripts for this page, or use the grant <code>pkce</code>, which needs none.</p></noscript>
-<p><a href="../">Status of the gateway</a></p>`;
+${statusHref !== null && html`<p><a href="${statusHref}">Status of the gateway</a></p>`}`;
   return renderPage({ title: 'Login', body, isNarrow: true, script: FRAGMENT_SCRIPT });
 }

@@ -1,6 +1,7 @@
 // The status page: the status document for a person. No script; what can be done is a link where it only looks, a command where it changes something.
 
 import type { CredentialStatus, StatusDocument } from '../admin/status.ts';
+import { duration } from './duration.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
 
 /** Renders it. All links are relative, so that the page works behind a path prefix. */
@@ -86,14 +87,6 @@ function renderLimits(limits: StatusDocument['limits']): Html {
 <thead><tr><th scope="col">Limit</th><th scope="col">Calls a minute</th><th scope="col">Used in the last minute</th><th scope="col">Waiting</th><th scope="col">State</th></tr></thead>
 <tbody>
 ${rows}</tbody></table></div>`;
-}
-
-/** `2 h 5 min`, as people say it. */
-export function duration(seconds: number): string {
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
-  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
 }
 
 function shortTime(iso: string): string {

@@ -1,0 +1,44 @@
+// Questions on a terminal, on stderr, so that stdout holds results alone. A secret is read without being shown.
+
+import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
+
+/** Somebody who can be asked. */
+export interface Ask {
+  /** The answer, or `fallback` for an empty one; null at the end of input. */
+  text(question: string, fallback: string | null): Promise<string | null>;
+  secret(question: string): Promise<string | null>;
+  say(words: string): void;
+  close(): void;
+}
+
+/** Null where stdin is no terminal. */
+export function askOnTerminal(): Ask | null {
+  const { stdin, stderr } = process;
+  if (stdin.isTTY !== true) return null;
+  let isMuted = false;
+  const output = new Writable({
+    write(chunk, _encoding, done) {
+      if (!isMuted) stderr.write(chunk as Buffer);
+      done();
+    },
+  });
+  const lines = createInterface({ input: stdin, output, terminal: true });
+  const ended = new Promise<null>((resolve) => lines.once('close', () => resolve(null)));
+  return {
+    async text(question, fallback) {
+      const answer = await Promise.race([lines.question(`${question}${fallback === null ? '' : ` [${fallback}]`}: `), ended]);
+      return answer === null ? null : answer.trim() || fallback;
+    },
+    async secret(question) {
+      stderr.write(`${question}: `);
+      isMuted = true;
+      const answer = await Promise.race([lines.question(''), ended]);
+      isMuted = false;
+      stderr.write('\n');
+      return answer?.trim() ?? null;
+    },
+    say: (words) => stderr.write(`${words}\n`),
+    close: () => lines.close(),
+  };
+}

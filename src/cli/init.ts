@@ -1,0 +1,148 @@
+// `gcg init`: writes a configuration from flags, from answers on a terminal, or from the profiles of Genesys' own CLI. Overwrites only with --force.
+
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { createFile, replaceFile } from '../auth/store/atomic-write.ts';
+import { loadConfig } from '../config/load.ts';
+import { parseRegion } from '../config/regions.ts';
+import type { CommandLine } from './args.ts';
+import { readGcProfiles } from './gc-profiles.ts';
+import { type DraftCredential, redirectUris, renderConfigFile, SECRET_VARIABLE } from './init-file.ts';
+import { type Ask, askOnTerminal } from './init-questions.ts';
+import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+
+const GRANTS: readonly string[] = ['client_credentials', 'authorization_code', 'pkce', 'saml2_bearer', 'implicit'];
+const DEFAULT_REGION = 'https://api.mypurecloud.com';
+
+/** 0 written, 2 for what is missing or wrong in flags, 1 when the file is there or cannot be written. `ask` is null where nobody can be asked. */
+export async function init(args: CommandLine, io: Io, ask: Ask | null = askOnTerminal()): Promise<number> {
+  const output = resolve(io.cwd, textOf(args, 'output') ?? 'gcg.ini');
+  const isForced = args.flags.has('force');
+  try {
+    if (!isForced && (await exists(output)))
+      throw new InitRefusal(`${output} is there already: give --force to replace it, or another --output`, EXIT.failure);
+    const { region, credentials } = args.flags.has('from-gc') ? await importProfiles(args, io) : await describe(args, ask);
+    await write(output, renderConfigFile(region, credentials), isForced);
+    io.stdout.write(`${output}\n`);
+    tellNextSteps(io, output, credentials);
+    return check(output, io);
+  } catch (error) {
+    if (!(error instanceof InitRefusal)) throw error;
+    io.stderr.write(`gcg: ${error.message}\n`);
+    return error.exitCode;
+  } finally {
+    ask?.close();
+  }
+}
+
+class InitRefusal extends Error {
+  override readonly name = 'InitRefusal';
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number = EXIT.usage) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+async function describe(args: CommandLine, ask: Ask | null): Promise<{ region: string; credentials: DraftCredential[] }> {
+  const obtain = async (
+    flag: string,
+    given: string | null,
+    question: string,
+    fallback: string | null,
+    isGood: (text: string) => string | undefined,
+  ) => {
+    for (;;) {
+      const text = given ?? (ask === null ? fallback : await ask.text(question, fallback));
+      if (text === null || text === '') throw new InitRefusal(`${flag} is missing, and there is no terminal to ask at`);
+      const wrong = isGood(text);
+      if (wrong === undefined) return text;
+      if (given !== null || ask === null) throw new InitRefusal(`${flag} ${wrong}`);
+      ask.say(wrong);
+    }
+  };
+  const anything = () => undefined;
+  const region = await obtain('--host', regionFlag(args), 'Region (as eu-central-1 or mypurecloud.de)', DEFAULT_REGION, (text) => {
+    const parsed = parseRegion(text);
+    return parsed.ok ? undefined : parsed.message;
+  });
+  const grantType = (await obtain(
+    '--grant-type',
+    textOf(args, 'grant-type'),
+    `How tokens are obtained (${GRANTS.join(', ')})`,
+    'client_credentials',
+    (text) => (GRANTS.includes(text) ? undefined : `must be one of ${GRANTS.join(', ')}`),
+  )) as DraftCredential['grantType'];
+  const clientId = await obtain('--client-id', textOf(args, 'client-id'), 'OAuth client id', null, anything);
+  const hasSecret = grantType !== 'pkce' && grantType !== 'implicit';
+  const clientSecret = hasSecret && ask !== null ? await ask.secret(`Client secret (nothing: it will be read from $${SECRET_VARIABLE})`) : null;
+  const orgName = grantType === 'saml2_bearer' ? await obtain('org_name', null, 'Short name of the organisation', null, anything) : null;
+  const redirectUri = textOf(args, 'redirect-uri');
+  if (redirectUri !== null && !URL.canParse(redirectUri)) throw new InitRefusal('--redirect-uri is not a URL');
+  return {
+    region,
+    credentials: [{ name: 'default', grantType, host: null, clientId, clientSecret: clientSecret || null, accessToken: null, redirectUri, orgName }],
+  };
+}
+
+async function importProfiles(args: CommandLine, io: Io): Promise<{ region: string; credentials: readonly DraftCredential[] }> {
+  const places = [...(io.home === undefined ? [] : [resolve(io.home, '.gc', 'config.toml')]), resolve(io.cwd, 'config.toml')];
+  for (const place of places) {
+    const text = await readFile(place, 'utf8').catch(() => null);
+    if (text === null) continue;
+    try {
+      const { credentials, skipped } = readGcProfiles(text);
+      for (const line of skipped) io.stderr.write(`${line}: not imported\n`);
+      if (credentials.length === 0) throw new Error('it holds no profile that can be used');
+      return {
+        region: regionFlag(args) ?? credentials.find(({ name }) => name === 'default')?.host ?? credentials[0]?.host ?? DEFAULT_REGION,
+        credentials,
+      };
+    } catch (error) {
+      throw new InitRefusal(`${place}: ${(error as Error).message}`, EXIT.failure);
+    }
+  }
+  throw new InitRefusal(`there is no profile of Genesys' own CLI at ${places.join(' or ')}`, EXIT.failure);
+}
+
+async function write(output: string, text: string, isForced: boolean): Promise<void> {
+  try {
+    if (isForced) await replaceFile(output, text);
+    else if (!(await createFile(output, text))) throw Object.assign(new Error('exists'), { code: 'EEXIST' });
+  } catch (error) {
+    throw new InitRefusal(`${output} cannot be written (${(error as NodeJS.ErrnoException).code})`, EXIT.failure);
+  }
+}
+
+function tellNextSteps(io: Io, output: string, credentials: readonly DraftCredential[]): void {
+  for (const uri of redirectUris(credentials)) {
+    io.stderr.write(`Register this redirect URI with the OAuth client, in Genesys Cloud under Admin > Integrations > OAuth:\n\n  ${uri}\n\n`);
+  }
+  const from = dirname(output) === io.cwd && output.endsWith('/gcg.ini') ? '' : ` --config ${output}`;
+  io.stderr.write(`Then: gcg check${from}, gcg serve${from}${redirectUris(credentials).length > 0 ? `, gcg login${from}` : ''}\n`);
+}
+
+/** What was written is read once more, so that nobody learns later what was wrong with it. */
+function check(output: string, io: Io): number {
+  const result = loadConfig({ ...loadInput(io, { configPath: output, entries: [] }), requireCredential: true });
+  if (!result.ok) reportProblems(io, result.problems, []);
+  return EXIT.ok;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return readFile(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+  );
+}
+
+function textOf({ flags }: CommandLine, name: string): string | null {
+  const flag = flags.get(name);
+  return typeof flag === 'string' ? flag : null;
+}
+
+function regionFlag({ overrides }: CommandLine): string | null {
+  const entry = overrides.entries?.find(({ section, key }) => section === 'general' && key === 'host');
+  return entry?.value.type === 'text' ? entry.value.text : null;
+}

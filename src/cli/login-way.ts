@@ -1,0 +1,88 @@
+// The two ways a login can be done: by the running gateway, which then holds the token at once, or by this process into the file store.
+// Both begin one and end one; who brings the answer from the login page is login.ts.
+
+import type { Credential } from '../auth/credentials.ts';
+import { createLogins } from '../auth/login.ts';
+import { systemClock } from '../clock.ts';
+import type { CredentialConfig } from '../config/gateway-config.ts';
+import { type ErrorCode, GatewayError } from '../errors.ts';
+import type { StatusDocument } from '../server/admin/status.ts';
+import { readCallback } from '../server/login/callback-fields.ts';
+import type { AdminAnswer, AdminRequest } from './admin-request.ts';
+import { SILENT } from './own-credentials.ts';
+
+/** A login that has begun. */
+export interface BegunLogin {
+  readonly url: string;
+  readonly state: string;
+  readonly redirectUri: string;
+  /** Epoch ms. */
+  readonly expiresAt: number;
+}
+
+/** One way. All methods throw GatewayError. */
+export interface LoginWay {
+  /** Where the platform is to send the browser; null: as the gateway thinks best. */
+  begin(redirectUri: string | null): Promise<BegunLogin>;
+  /** Ends the login with what the login page sent: the query or the fragment of the last address. */
+  complete(fields: string): Promise<void>;
+  /** Waits until the gateway itself was brought the answer. Absent where there is none to be brought it. */
+  readonly landed?: (begun: BegunLogin) => Promise<void>;
+}
+
+const POLL_MS = 300;
+
+/** Through the running gateway. */
+export function createGatewayWay(ask: AdminRequest, name: string): LoginWay {
+  const loginOf = async () => {
+    const { credentials } = succeeded(await ask('GET', '/-/status')).body as StatusDocument;
+    const login = credentials.find((one) => one.name === name)?.login;
+    return { completedAt: login?.completedAt ?? null, failedAt: login?.lastError?.at ?? null, message: login?.lastError?.message ?? '' };
+  };
+  let before = { completedAt: null as string | null, failedAt: null as string | null };
+  return {
+    async begin(redirectUri) {
+      before = await loginOf();
+      const body = redirectUri === null ? '' : new URLSearchParams({ redirect_uri: redirectUri }).toString();
+      const begun = succeeded(await ask('POST', `/-/login/${name}`, body)).body as BegunLogin & { expiresAt: string };
+      return { ...begun, expiresAt: Date.parse(begun.expiresAt) };
+    },
+    async complete(fields) {
+      succeeded(await ask('POST', '/-/callback', fields));
+    },
+    async landed({ expiresAt }) {
+      while (Date.now() < expiresAt) {
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+        const now = await loginOf();
+        if (now.completedAt !== before.completedAt) return;
+        if (now.failedAt !== null && now.failedAt !== before.failedAt) throw new GatewayError('gateway.login.required', now.message);
+      }
+      throw new GatewayError('gateway.login.required', 'nobody logged in within ten minutes: start the login again');
+    },
+  };
+}
+
+/** By this process. */
+export function createOwnWay(credential: Credential, fallbackRedirectUri: string): LoginWay {
+  const logins = createLogins({ clock: systemClock, log: SILENT });
+  return {
+    async begin(redirectUri) {
+      const uri = redirectUri ?? credential.config.redirectUri ?? fallbackRedirectUri;
+      return { ...logins.begin(credential, { redirectUri: uri, binding: null }), redirectUri: uri };
+    },
+    async complete(fields) {
+      await logins.complete(readCallback(fields, null));
+    },
+  };
+}
+
+/** Whether a code that came by another way can be redeemed at all: one with a challenge needs the verifier of whoever began it. */
+export function canRedeemForeignCode({ grantType }: Pick<CredentialConfig, 'grantType'>): boolean {
+  return grantType === 'authorization_code';
+}
+
+function succeeded(answer: AdminAnswer | null): AdminAnswer {
+  if (answer === null) throw new GatewayError('gateway.credential.unavailable', 'the gateway has stopped answering');
+  if (answer.error !== null) throw new GatewayError(answer.error.code as ErrorCode, answer.error.message, { statusCode: answer.error.status });
+  return answer;
+}

@@ -1,0 +1,148 @@
+// `gcg login [NAME]`: brings a person to the login page and its answer back. The address is always printed; a browser is opened where there is one.
+
+import { createInterface } from 'node:readline';
+import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
+import { onOneLine } from '../config/problem.ts';
+import { GatewayError, isGatewayError } from '../errors.ts';
+import { CALLBACK_PATH } from '../server/login/redirect-uri.ts';
+import { createAdminRequest, exitCodeOf } from './admin-request.ts';
+import type { CommandLine } from './args.ts';
+import { loadCredential } from './configured.ts';
+import { EXIT, type Io } from './io.ts';
+import { openLanding } from './login-landing.ts';
+import { canRedeemForeignCode, createGatewayWay, createOwnWay, type LoginWay } from './login-way.ts';
+import { openBrowser } from './open-browser.ts';
+import { withOwnCredentials } from './own-credentials.ts';
+
+/** What a login needs of the outside, besides the network. */
+export interface LoginOutside {
+  readonly open: (url: string, io: Io) => Promise<boolean>;
+  /** One line of standard input; null at its end. */
+  readonly readLine: () => Promise<string | null>;
+}
+
+/** 0 logged in, 77 refused, 69 unavailable, 78 bad configuration, 2 usage. */
+export async function login(args: CommandLine, io: Io, outside: LoginOutside = { open: openBrowser, readLine }): Promise<number> {
+  const found = loadCredential(args, io);
+  if (typeof found === 'number') return found;
+  const { config, credential } = found;
+  const misuse = refuse(args, credential);
+  if (misuse !== undefined) {
+    io.stderr.write(`gcg: ${misuse}\n`);
+    return EXIT.usage;
+  }
+  const attempt = (way: LoginWay) => perform(way, found, args, io, outside).catch((error: unknown) => tell(error, io));
+  const ask = createAdminRequest(config, io);
+  const running = await ask('GET', '/-/status').catch(() => null);
+  if (running?.error) {
+    io.stderr.write(`gcg: ${running.error.message}${running.error.status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}\n`);
+    return exitCodeOf(running.error);
+  }
+  if (running !== null) return attempt(createGatewayWay(ask, credential.name));
+  if (config.store.type === 'memory') {
+    io.stderr.write('gcg: no gateway is running, and without one a login would be lost ([store] type is memory): start gcg serve first\n');
+    return EXIT.unavailable;
+  }
+  return withOwnCredentials(config, io, async (credentials) => {
+    const own = credentials.get(credential.name);
+    if (own === undefined) throw new GatewayError('gateway.credential.unknown', 'the credential is gone');
+    return attempt(createOwnWay(own, fallbackUri(config)));
+  });
+}
+
+/** A login that does not match, is too old or is malformed was refused too, only by us. */
+function tell(error: unknown, io: Io): number {
+  if (!isGatewayError(error)) throw error;
+  io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
+  return error.code === 'gateway.request.invalid' ? EXIT.refused : exitCodeOf({ status: error.statusCode, code: error.code });
+}
+
+function refuse({ flags }: CommandLine, credential: CredentialConfig): string | undefined {
+  const { name, grantType } = credential;
+  if (!['authorization_code', 'pkce', 'implicit'].includes(grantType)) return `credential ${name} (${grantType}) has no login`;
+  if (!flags.has('code')) return flags.has('redirect-uri') && !flags.has('paste') ? '--redirect-uri goes with --code or --paste' : undefined;
+  if (flags.has('paste')) return 'give --code or --paste, not both';
+  if (!canRedeemForeignCode(credential)) return `a code for ${grantType} can only be redeemed by whoever began its login: use --paste`;
+  return flags.has('redirect-uri') ? undefined : '--code needs --redirect-uri, the one the code was issued for';
+}
+
+async function perform(
+  way: LoginWay,
+  { config, credential }: { config: GatewayConfig; credential: CredentialConfig },
+  { flags }: CommandLine,
+  io: Io,
+  outside: LoginOutside,
+): Promise<number> {
+  const redirectUri = textOf(flags.get('redirect-uri'));
+  const code = textOf(flags.get('code'));
+  if (code !== null) {
+    const { state } = await way.begin(redirectUri);
+    await way.complete(new URLSearchParams({ code, state }).toString());
+  } else if (flags.has('paste')) {
+    const { url } = await way.begin(redirectUri);
+    io.stderr.write(`Open this address and log in:\n\n  ${url}\n\nThe browser ends at an address that may show no page. Paste that address here:\n`);
+    await way.complete(fieldsOf(await outside.readLine()));
+  } else {
+    await inBrowser(way, { config, credential }, io, outside);
+  }
+  io.stderr.write(`logged in: credential ${credential.name} holds a token\n`);
+  return EXIT.ok;
+}
+
+async function inBrowser(
+  way: LoginWay,
+  { config, credential }: { config: GatewayConfig; credential: CredentialConfig },
+  io: Io,
+  { open }: LoginOutside,
+): Promise<void> {
+  const show = async (url: string) => {
+    const wasOpened = await open(url, io);
+    io.stderr.write(`${wasOpened ? 'A browser opens' : 'Open this address and log in'}:\n\n  ${url}\n\n`);
+  };
+  const { name, redirectUri } = credential;
+  const land = (uri: string, anyPort: boolean) => openLanding({ redirectUri: uri, name, anyPort }, (fields) => way.complete(fields));
+  const isGatewaysOwn = way.landed !== undefined && (redirectUri === null || new URL(redirectUri).pathname.endsWith(CALLBACK_PATH));
+  if (isGatewaysOwn) {
+    const begun = await way.begin(null);
+    await show(begun.url);
+    await way.landed?.(begun);
+    return;
+  }
+  const landing = await land(redirectUri ?? fallbackUri(config), redirectUri === null);
+  try {
+    const begun = await way.begin(redirectUri ?? landing.redirectUri);
+    await show(begun.url);
+    await landing.done;
+  } finally {
+    landing.close();
+  }
+}
+
+/** The port calls go to, which is most likely the one that was registered; any other will do. */
+function fallbackUri({ server }: GatewayConfig): string {
+  const listener = server.listen.find(({ kind }) => kind === 'tcp');
+  const port = listener?.kind === 'tcp' ? listener.port : 0;
+  return `http://127.0.0.1:${port}${CALLBACK_PATH}`;
+}
+
+/** The query or the fragment of a pasted address; an address without either is passed on and refused. */
+function fieldsOf(pasted: string | null): string {
+  const text = pasted?.trim() ?? '';
+  const [, afterHash] = text.split('#', 2);
+  if (afterHash) return afterHash;
+  const query = text.indexOf('?');
+  return query < 0 ? text : text.slice(query + 1);
+}
+
+function textOf(flag: string | true | undefined): string | null {
+  return typeof flag === 'string' ? flag : null;
+}
+
+async function readLine(): Promise<string | null> {
+  const lines = createInterface({ input: process.stdin });
+  for await (const line of lines) {
+    lines.close();
+    return line;
+  }
+  return null;
+}

@@ -1,0 +1,45 @@
+// Credentials of a command that runs without the gateway: the configured store and the configured way out, and a process that waits for both.
+
+import { type Credentials, createCredentials } from '../auth/credentials.ts';
+import { createFileStore } from '../auth/store/file.ts';
+import { createMemoryStore } from '../auth/store/memory.ts';
+import { StoreError } from '../auth/store/store.ts';
+import { systemClock } from '../clock.ts';
+import type { GatewayConfig } from '../config/gateway-config.ts';
+import { isGatewayError } from '../errors.ts';
+import type { Log } from '../logging/log.ts';
+import { createOutbound } from '../outbound.ts';
+import { exitCodeOf } from './admin-request.ts';
+import { EXIT, type Io } from './io.ts';
+
+/** What goes on behind a command is told by its outcome. */
+export const SILENT: Log = { error() {}, warn() {}, info() {}, debug() {} };
+
+/** Runs `work` with the credentials; errors of ours become a line on stderr and an exit code. */
+export async function withOwnCredentials(config: GatewayConfig, io: Io, work: (credentials: Credentials) => Promise<number>): Promise<number> {
+  const deps = { clock: systemClock, random: Math.random, log: SILENT };
+  const store = config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
+  const outbound = createOutbound(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
+  const credentials = createCredentials({ ...deps, config, store, transport: outbound.transport });
+  // Timers of ours do not keep a process alive: this one must live until the answers are there.
+  const alive = setInterval(() => {}, 60_000);
+  try {
+    return await work(credentials);
+  } catch (error) {
+    return tell(error, io);
+  } finally {
+    clearInterval(alive);
+    credentials.close();
+    await outbound.close();
+  }
+}
+
+function tell(error: unknown, io: Io): number {
+  if (isGatewayError(error)) {
+    io.stderr.write(`gcg: ${error.message}\n`);
+    return exitCodeOf({ status: error.statusCode, code: error.code });
+  }
+  if (!(error instanceof StoreError)) throw error;
+  io.stderr.write(`gcg: store: ${error.message}\n`);
+  return EXIT.failure;
+}

@@ -1,0 +1,69 @@
+// `gcg status`: what the running gateway says about itself, as a table or as its own JSON.
+
+import { onOneLine } from '../config/problem.ts';
+import type { CredentialStatus, StatusDocument } from '../server/admin/status.ts';
+import { duration } from '../server/pages/duration.ts';
+import { createAdminRequest, exitCodeOf } from './admin-request.ts';
+import type { CommandLine } from './args.ts';
+import { loadOrReport } from './configured.ts';
+import { EXIT, type Io } from './io.ts';
+
+/** 0 when the gateway answered, whatever its state; 69 when none does, 77 when it wants an admin's secret. */
+export async function status(args: CommandLine, io: Io): Promise<number> {
+  const config = loadOrReport(args, io, false);
+  if (typeof config === 'number') return config;
+  const answer = await createAdminRequest(config, io)('GET', '/-/status').catch((error: Error) => {
+    io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
+    return null;
+  });
+  if (answer === null) {
+    const where = config.server.adminListen.length === 0 ? 'has no admin listener (server.admin_listen)' : 'is running there';
+    io.stderr.write(`gcg: ${config.server.adminListen.length === 0 ? 'this configuration' : 'no gateway'} ${where}\n`);
+    return EXIT.unavailable;
+  }
+  if (answer.error !== null) {
+    io.stderr.write(`gcg: ${answer.error.message}${answer.error.status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}\n`);
+    return exitCodeOf(answer.error);
+  }
+  io.stdout.write(args.flags.has('json') ? `${JSON.stringify(answer.body, null, 2)}\n` : statusTable(answer.body as StatusDocument));
+  return EXIT.ok;
+}
+
+/** The document as lines for a person. */
+export function statusTable(document: StatusDocument): string {
+  const { version, uptimeSeconds, upstream, credentials, limits, store } = document;
+  const lines = [`${document.status}: version ${version}, running for ${duration(uptimeSeconds)}, calls go to ${upstream.api}`, ''];
+  lines.push(...columns([['CREDENTIAL', 'GRANT', 'TOKEN', 'RENEWAL', 'NEXT ATTEMPT'], ...credentials.map(credentialRow)]));
+  for (const { name, lastError, login, storeError } of credentials) {
+    if (lastError !== null) lines.push(`  ${name}: ${lastError.message} (${lastError.at})`);
+    if (login !== null && login.lastError !== null) lines.push(`  ${name}: last login failed: ${login.lastError.message} (${login.lastError.at})`);
+    if (storeError !== null) lines.push(`  ${name}: store: ${storeError}`);
+  }
+  if (limits.length > 0) {
+    const rows = limits.map(({ name, perMinute, used, waiting, pausedMs }) => [
+      name,
+      String(perMinute ?? '-'),
+      String(used),
+      String(waiting),
+      pausedMs > 0 ? `paused for ${duration(Math.ceil(pausedMs / 1000))}` : 'going on',
+    ]);
+    lines.push('', ...columns([['LIMIT', 'PER MINUTE', 'USED', 'WAITING', 'STATE'], ...rows]));
+  }
+  lines.push('', `tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
+  return `${lines.map(onOneLine).join('\n')}\n`;
+}
+
+function credentialRow({ name, isDefault, grantType, token, secondsLeft, renewal, nextAttemptAt }: CredentialStatus): string[] {
+  const life = token === 'fresh' || token === 'due' ? `, ${secondsLeft === null ? 'end not known' : `${duration(secondsLeft)} left`}` : '';
+  return [isDefault ? `${name} *` : name, grantType, `${token}${life}`, renewal, nextAttemptAt ?? '-'];
+}
+
+function columns(rows: readonly string[][]): string[] {
+  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}

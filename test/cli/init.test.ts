@@ -1,0 +1,187 @@
+// gcg init: what it writes is a configuration that loads, and nothing is overwritten unasked.
+
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { CommandLine } from '../../src/cli/args.ts';
+import { parseGcToml } from '../../src/cli/gc-toml.ts';
+import { init } from '../../src/cli/init.ts';
+import type { Ask } from '../../src/cli/init-questions.ts';
+import type { Io } from '../../src/cli/io.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { createCommandFolder } from '../helpers/commands.ts';
+
+const SECRET = { GENESYSCLOUD_OAUTHCLIENT_SECRET: 'from-the-environment' };
+
+const flagsOnly = (args: CommandLine, io: Io) => init(args, io, null);
+
+/** Answers in order; a missing one is an empty line. */
+function answering(...answers: string[]): { ask: Ask; asked: string[] } {
+  const asked: string[] = [];
+  const next = (question: string) => {
+    asked.push(question);
+    return answers.shift() ?? '';
+  };
+  const ask: Ask = {
+    text: async (question, fallback) => next(question) || fallback,
+    secret: async (question) => next(question),
+    say: (words) => asked.push(words),
+    close() {},
+  };
+  return { ask, asked };
+}
+
+function load(dir: string, env: Record<string, string> = {}, file = 'gcg.ini') {
+  const input = { env, cwd: dir, home: undefined, platform: 'linux' as const, overrides: { configPath: join(dir, file), entries: [] } };
+  return loadConfig({ ...input, requireCredential: true });
+}
+
+t.test('flags alone make a file that loads, 0600, with the redirect URI to register', async (t) => {
+  const folder = createCommandFolder(t, null);
+  const { code, out, err } = await folder.run(flagsOnly, ['init', '--host', 'eu-central-1', '--grant-type', 'pkce', '--client-id', 'abc']);
+  t.equal(code, 0, err);
+  t.equal(out, `${join(folder.dir, 'gcg.ini')}\n`);
+  t.match(err, /Register this redirect URI.*\n\n {2}http:\/\/localhost:8080\/-\/callback\n/);
+  t.equal(statSync(join(folder.dir, 'gcg.ini')).mode & 0o777, 0o600);
+  const result = load(folder.dir, { HOME: folder.dir });
+  t.ok(result.ok || result.problems.every(({ key }) => key === 'store.path'), JSON.stringify(result));
+  if (result.ok) {
+    t.match(result.config.credentials, [{ grantType: 'pkce', clientId: 'abc', redirectUri: 'http://localhost:8080/-/callback' }]);
+    t.equal(result.config.general.hosts.domain, 'mypurecloud.de');
+  }
+});
+
+t.test('a secret is no flag: without one given the file names the environment', async (t) => {
+  const folder = createCommandFolder(t, null);
+  const { code } = await folder.run(flagsOnly, ['init', '--client-id', 'abc'], { env: SECRET });
+  t.equal(code, 0);
+  const result = load(folder.dir, SECRET);
+  t.ok(result.ok, JSON.stringify(result));
+  if (result.ok) t.equal(result.config.credentials[0]?.clientSecret?.read().reveal(), 'from-the-environment');
+});
+
+t.test('a terminal is asked, wrong answers are asked again, and secrets with odd characters survive', async (t) => {
+  const odd = 'a#b;c"d\\e f';
+  const folder = createCommandFolder(t, null);
+  const { ask, asked } = answering('nowhere', 'eu-west-1', 'password', 'client_credentials', 'abc', odd);
+  const { code, out, err } = await folder.run((args, io) => init(args, io, ask), ['init']);
+  t.equal(code, 0, err);
+  t.equal(asked.filter((line) => line.startsWith('Region')).length, 2);
+  t.equal(asked.filter((line) => line.startsWith('How tokens')).length, 2);
+  const result = load(folder.dir);
+  if (result.ok) t.equal(result.config.credentials[0]?.clientSecret?.read().reveal(), odd);
+  else t.fail(JSON.stringify(result.problems));
+  t.notMatch(out + err, odd);
+});
+
+t.test('nothing is overwritten without --force, and with it the mode is 0600 again', async (t) => {
+  const folder = createCommandFolder(t, null);
+  const path = join(folder.dir, 'gcg.ini');
+  writeFileSync(path, 'mine', { mode: 0o644 });
+  const argv = ['init', '--grant-type', 'pkce', '--client-id', 'abc'];
+  t.match(await folder.run(flagsOnly, argv), { code: 1, err: /--force/ });
+  t.equal(readFileSync(path, 'utf8'), 'mine');
+  t.equal((await folder.run(flagsOnly, [...argv, '--force'])).code, 0);
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  t.match(readFileSync(path, 'utf8'), /client_id = abc/);
+});
+
+t.test('what is missing or wrong in flags is exit 2, and no file is made', async (t) => {
+  const folder = createCommandFolder(t, null);
+  t.match(await folder.run(flagsOnly, ['init']), { code: 2, err: /--client-id is missing/ });
+  t.match(await folder.run(flagsOnly, ['init', '--grant-type', 'password', '--client-id', 'a']), { code: 2, err: /one of client_credentials/ });
+  t.match(await folder.run(flagsOnly, ['init', '--host', 'nowhere', '--client-id', 'a']), { code: 2, err: /--host/ });
+  t.match(await folder.run(flagsOnly, ['init', '--client-id', 'a', '--redirect-uri', 'not a url']), { code: 2 });
+  t.throws(() => statSync(join(folder.dir, 'gcg.ini')));
+});
+
+t.test("profiles of Genesys' own CLI become credentials; what cannot be is told without its values", async (t) => {
+  const folder = createCommandFolder(t, null);
+  mkdirSync(join(folder.dir, '.gc'));
+  writeFileSync(
+    join(folder.dir, '.gc', 'config.toml'),
+    `experimental_features = "x"
+
+[DEFAULT]
+  access_token = ""
+  client_credentials = "id-1"
+  client_secret = "s#1;\\"quoted\\" \\u00e9"
+  environment = "mypurecloud.de"
+  grant_type = "1"
+  oauth_token_data = "{\\"access_token\\":\\"stored-elsewhere\\"}"
+  logging_enabled = false
+
+["Sales Team"]
+  environment = "usw2.pure.cloud" # west
+  client_credentials = 'id-2'
+  grant_type = 3
+  redirect_uri = "http://localhost:9090/cb"
+
+[token-only]
+  environment = "mypurecloud.ie"
+  access_token = "given-token"
+  grant_type = "0"
+
+[empty]
+  environment = "mypurecloud.jp"
+  client_secret = "lonely-secret"
+`,
+  );
+  const { code, out, err } = await folder.run(flagsOnly, ['init', '--from-gc']);
+  t.equal(code, 0, err);
+  t.match(err, /profile "empty": it has neither.*: not imported/);
+  t.match(err, /http:\/\/localhost:9090\/cb/);
+  t.notMatch(out + err, /lonely-secret|given-token|s#1/);
+  const result = loadConfig({
+    ...{ env: {}, cwd: folder.dir, home: folder.dir, platform: 'linux' as const },
+    overrides: { configPath: join(folder.dir, 'gcg.ini'), entries: [] },
+  });
+  if (!result.ok) return t.fail(JSON.stringify(result.problems));
+  t.match(result.config.credentials, [
+    { name: 'default', grantType: 'client_credentials', clientId: 'id-1', isDefault: true, hosts: { domain: 'mypurecloud.de' } },
+    { name: 'sales-team', grantType: 'pkce', clientId: 'id-2', redirectUri: 'http://localhost:9090/cb', hosts: { domain: 'usw2.pure.cloud' } },
+    { name: 'token-only', grantType: 'access_token', hosts: { domain: 'mypurecloud.ie' } },
+  ]);
+  t.equal(result.config.credentials[0]?.clientSecret?.read().reveal(), 's#1;"quoted" é');
+  t.equal(result.config.credentials[2]?.accessToken?.read().reveal(), 'given-token');
+  t.notMatch(readFileSync(join(folder.dir, 'gcg.ini'), 'utf8'), /stored-elsewhere/);
+});
+
+t.test('without profiles, or with a file that is something else, --from-gc says where it looked and which line', async (t) => {
+  const folder = createCommandFolder(t, null);
+  t.match(await folder.run(flagsOnly, ['init', '--from-gc']), { code: 1, err: /\.gc\/config\.toml/ });
+  writeFileSync(join(folder.dir, 'config.toml'), '[DEFAULT]\nclient_secret = [1, 2]\n');
+  t.match(await folder.run(flagsOnly, ['init', '--from-gc']), { code: 1, err: /config\.toml: line 2: the value of client_secret is not a string/ });
+});
+
+t.test('TOML that the CLI does not write is refused by its line, never guessed at', async (t) => {
+  const refused = [
+    '[a]\nk = "open',
+    '[a]\nk = """multi"""',
+    '[a]\nk = {x = 1}',
+    '[a.b]\n',
+    '[[a]]\n',
+    '[a]\nk = "x" y',
+    '[a]\nk = "\\q"',
+    '[a]\nk = "\\u12"',
+    '[a]\nk = 1979-05-27',
+    '[a]\nk = 1\nk = 2',
+    '[a]\n[a]',
+    '[a]\nk',
+    '[a]\nk = ',
+  ];
+  for (const text of refused) t.match(parseGcToml(text), { ok: false, message: /^line \d+: / }, JSON.stringify(text));
+  t.same(parseGcToml('top = 1\r\n["x"]\r\n"k" = \'v\' # c\r\nn = 1_000\r\nb = true\r\n'), {
+    ok: true,
+    tables: new Map([
+      [
+        'x',
+        new Map([
+          ['k', 'v'],
+          ['n', '1000'],
+          ['b', 'true'],
+        ]),
+      ],
+    ]),
+  });
+});

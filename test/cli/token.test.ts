@@ -1,0 +1,41 @@
+// gcg token: a token on stdout and nothing else, from a grant of its own or from the store, and not into a terminal.
+
+import t, { type Test } from 'tap';
+import { token } from '../../src/cli/token.ts';
+import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { createSandbox } from '../../src/sandbox/sandbox.ts';
+import { createCommandFolder, gatewaySection } from '../helpers/commands.ts';
+
+const { id, secret } = DEMO_CLIENTS.clientCredentials;
+
+async function folderFor(t: Test, clientSecret: string, more = '') {
+  const sandbox = createSandbox();
+  const { origin } = await sandbox.listen({ port: 0 });
+  t.teardown(() => sandbox.close());
+  const ini = `${gatewaySection(origin)}[credential]\nclient_id = ${id}\nclient_secret = ${clientSecret}\n${more}`;
+  return { sandbox, origin, folder: createCommandFolder(t, ini) };
+}
+
+t.test('prints a token that works', async (t) => {
+  const { folder, origin } = await folderFor(t, secret);
+  const { code, out, err } = await folder.run(token, ['token']);
+  t.equal(code, 0, err);
+  t.equal(err, '');
+  const answer = await fetch(`${origin}/api/v2/tokens/me`, { headers: { Authorization: `Bearer ${out.trimEnd()}` } });
+  t.equal(answer.status, 200);
+});
+
+t.test('refuses a terminal before anything is asked for, unless told', async (t) => {
+  const { folder, sandbox } = await folderFor(t, secret);
+  t.match(await folder.run(token, ['token'], { isTTY: true }), { code: 2, out: '', err: /--show/ });
+  t.equal(sandbox.stats.tokensIssued, 0);
+  t.match(await folder.run(token, ['token', '--show'], { isTTY: true }), { code: 0, out: /^\S+\n$/ });
+});
+
+t.test('refused is 77, unreachable is 69, nobody logged in is 77, and each says what to do', async (t) => {
+  const { folder, sandbox } = await folderFor(t, 'wrong', '[credential.crm]\ngrant_type = pkce\nclient_id = x\n[store]\ntype = memory\n');
+  t.match(await folder.run(token, ['token']), { code: 77, out: '' });
+  t.match(await folder.run(token, ['token', 'crm']), { code: 77, err: /gcg login crm/ });
+  await sandbox.close();
+  t.match(await folder.run(token, ['token']), { code: 69, out: '' });
+});
