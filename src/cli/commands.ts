@@ -118,7 +118,15 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'wait',
     doc: 'block until the running gateway is ready',
-    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait at most' }],
+    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait at most (60 s)' }],
+  },
+  {
+    name: 'completion',
+    arguments: 'bash|zsh|fish',
+    minArguments: 1,
+    maxArguments: 1,
+    doc: 'print a completion script for a shell',
+    flags: [],
   },
 ] as const satisfies readonly CommandSpec[];
 
@@ -138,6 +146,8 @@ export const AVAILABLE: ReadonlySet<CommandName> = new Set<CommandName>([
   'logout',
   'status',
   'token',
+  'wait',
+  'completion',
 ]);
 
 /** A command by its name. */

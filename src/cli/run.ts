@@ -22,6 +22,8 @@ const COMMANDS: Partial<Record<CommandName, () => Promise<Command>>> = {
   status: async () => (await import('./status.ts')).status,
   token: async () => (await import('./token.ts')).token,
   healthcheck: async () => (await import('./healthcheck.ts')).healthcheck,
+  wait: async () => (await import('./wait.ts')).wait,
+  completion: async () => (await import('./completion.ts')).completion,
 };
 
 /** Runs one command; resolves with the process's exit code. */
