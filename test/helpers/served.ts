@@ -24,7 +24,7 @@ export interface Served {
 }
 
 /** Starts the simulation and the gateway, and waits until it is ready. */
-export async function startServed(t: Test, more = ''): Promise<Served> {
+export async function startServed(t: Test, more = '', env: NodeJS.ProcessEnv = {}): Promise<Served> {
   const sandbox = createSandbox({ switches: { latencyMs: 5 } });
   const { host, port } = await sandbox.listen();
   t.teardown(() => sandbox.close());
@@ -45,7 +45,7 @@ export async function startServed(t: Test, more = ''): Promise<Served> {
       extra,
     ].join('\n');
   writeFileSync(configFile, configText(more), { mode: 0o600 });
-  const command = startCommand(t, ['serve', '--config', configFile], { cwd: folder });
+  const command = startCommand(t, ['serve', '--config', configFile], { cwd: folder, env });
   const url = addressOf(await command.until('"msg":"listening"'));
   await command.until('"toToken":"fresh"');
   let swaps = 0;

@@ -1,0 +1,121 @@
+// Signals and faults of the process: SIGTERM under load, SIGHUP, SIGUSR1 and SIGUSR2, and what the service manager is told.
+
+import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { Agent, request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { startServed } from '../helpers/served.ts';
+
+/** What became of one call. */
+type Outcome = 'answered' | 'refused with draining' | 'no connection' | string;
+
+t.test('SIGTERM under load: every accepted call is answered, new ones are refused as documented, exit 0 in time', async (t) => {
+  const served = await startServed(t, '[logging]\nlog_level = info');
+  served.sandbox.set({ latencyMs: 40 });
+  const agent = new Agent({ keepAlive: true, maxSockets: 200 });
+  t.teardown(() => agent.destroy());
+  const outcomes = new Map<Outcome, number>();
+  let isOver = false;
+  const one = () =>
+    new Promise<Outcome>((resolve) => {
+      let hasConnected = false;
+      const call = httpRequest(`${served.url}/api/v2/users?pageSize=25`, { agent }, (answer) => {
+        let length = 0;
+        answer.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+        });
+        answer.on('error', () => resolve('cut in the middle'));
+        answer.on('end', () => {
+          if (answer.statusCode === 200 && length === Number(answer.headers['content-length'] ?? length)) resolve('answered');
+          else if (answer.headers['x-gateway-error'] === 'gateway.draining' && answer.headers.connection === 'close')
+            resolve('refused with draining');
+          else resolve(`answered ${answer.statusCode}`);
+        });
+      });
+      call.on('socket', (socket) => {
+        if (!socket.connecting) hasConnected = true;
+        socket.once('connect', () => {
+          hasConnected = true;
+        });
+      });
+      // A connection that was idle may be closed in the moment in which it is used again (RFC 9112, section 9.3.1): it was not accepted.
+      call.on('error', (error: NodeJS.ErrnoException) => resolve(hasConnected && !call.reusedSocket ? `lost: ${error.code}` : 'no connection'));
+      call.end();
+    });
+  const callers = Array.from({ length: 100 }, async () => {
+    while (!isOver) {
+      const outcome = await one();
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      if (outcome === 'no connection') break;
+    }
+  });
+  await served.record('exchange', 400);
+  const startedAt = performance.now();
+  served.command.child.kill('SIGTERM');
+  t.equal(await served.command.ended, 0);
+  const tookMs = performance.now() - startedAt;
+  isOver = true;
+  await Promise.all(callers);
+  t.ok(tookMs < 10_000, `it took ${Math.round(tookMs)} ms`);
+  t.comment(JSON.stringify({ ...Object.fromEntries(outcomes), tookMs: Math.round(tookMs) }));
+  t.same(
+    [...outcomes.keys()].filter((key) => !['answered', 'refused with draining', 'no connection'].includes(key)),
+    [],
+  );
+  t.ok((outcomes.get('answered') ?? 0) >= 400);
+  const arrived = served.sandbox.stats.apiCallsTotal;
+  t.ok(arrived <= (outcomes.get('answered') ?? 0), 'nothing reached the upstream whose answer did not reach its caller');
+});
+
+t.test('SIGUSR2 and SIGHUP reopen the log file that logrotate moved', async (t) => {
+  const served = await startServed(t);
+  const file = join(served.folder, 'gateway.log');
+  served.swapConfig(served.configText(`[logging]\nlog_file_path = ${file}`));
+  await served.record('configuration reloaded', 1);
+  let moves = 0;
+  for (const signal of ['SIGUSR2', 'SIGHUP'] as const) {
+    moves += 1;
+    renameSync(file, `${file}.${moves}`);
+    served.command.child.kill(signal);
+    while (!existsSync(file)) await new Promise<void>((resolve) => setImmediate(resolve));
+    await (await fetch(`${served.url}/api/v2/users?pageSize=${moves}`)).text();
+    while (!readFileSync(file, 'utf8').includes(`pageSize=${moves}`)) await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  t.pass('both did');
+});
+
+t.test('SIGUSR1 starts no inspector', async (t) => {
+  const served = await startServed(t);
+  served.command.child.kill('SIGUSR1');
+  t.equal((await fetch(`${served.url}/livez`)).status, 200);
+  served.command.child.kill('SIGTERM');
+  t.equal(await served.command.ended, 0);
+  t.notMatch(served.command.stderr(), /Debugger listening/);
+});
+
+t.test('the service manager is told by its own program, which sees nothing else of the environment', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gcg-notify-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const told = join(folder, 'told');
+  const program = join(folder, 'systemd-notify');
+  writeFileSync(program, `#!/bin/sh\n{ echo "$@"; echo "socket=$NOTIFY_SOCKET secret=$GCG_CREDENTIAL_OTHER_CLIENT_SECRET"; } >> ${told}\n`);
+  chmodSync(program, 0o755);
+  const served = await startServed(t, '', {
+    PATH: `${folder}:${process.env.PATH}`,
+    NOTIFY_SOCKET: '/run/nobody/notify',
+    GCG_CREDENTIAL_OTHER_CLIENT_ID: 'other',
+    GCG_CREDENTIAL_OTHER_CLIENT_SECRET: 'a-secret-of-the-environment',
+  });
+  served.swapConfig(served.configText('[retry]\nretry_max = 1'));
+  served.command.child.kill('SIGHUP');
+  await served.record('configuration reloaded', 1);
+  served.command.child.kill('SIGTERM');
+  t.equal(await served.command.ended, 0);
+  const lines = readFileSync(told, 'utf8').trim().split('\n');
+  const notices = lines.filter((line) => !line.startsWith('socket=')).map((line) => line.replace(/USEC=\d+/, 'USEC=n'));
+  t.equal(notices[0], 'READY=1');
+  t.same(notices.slice(1, 3), ['RELOADING=1 MONOTONIC_USEC=n', 'READY=1']);
+  t.equal(notices.at(-1), 'STOPPING=1');
+  t.ok(lines.filter((line) => line.startsWith('socket=')).every((line) => line === 'socket=/run/nobody/notify secret='));
+});
