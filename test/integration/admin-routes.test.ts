@@ -168,7 +168,7 @@ t.test('the status page escapes, needs no script, and may be neither framed nor 
   const text = await response.text();
   t.match(
     response.headers.get('content-security-policy'),
-    /^default-src 'none'; style-src 'sha256-[^']+'; form-action 'none'; frame-ancestors 'none'/,
+    /^default-src 'none'; style-src 'sha256-[^']+'; img-src data:; form-action 'none'; frame-ancestors 'none'/,
   );
   t.equal(response.headers.get('x-frame-options'), 'DENY');
   t.equal(response.headers.get('cache-control'), 'no-store');

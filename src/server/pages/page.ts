@@ -33,7 +33,7 @@ body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.55 system-ui,
 main,header{max-width:64rem;margin:0 auto;padding:0 1.25rem}
 header{padding-top:1.5rem;color:var(--soft)}
 main{padding-bottom:3rem}
-main.narrow{max-width:40rem}
+body.narrow main,body.narrow header{max-width:40rem}
 h1{font-size:1.6rem;line-height:1.25;margin:.4rem 0 1rem}
 h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
 h3{font-size:1.05rem;margin:0}
@@ -48,6 +48,7 @@ code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:
 dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.25rem 1.2rem;margin:.7rem 0 0}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
+@media (max-width:34rem){dl{grid-template-columns:1fr}dd+dt{margin-top:.5rem}}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.4rem .8rem .4rem 0;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:600}
@@ -75,6 +76,8 @@ export function renderPage({ title, body, isNarrow = false, script }: PageParts)
   const policy = [
     "default-src 'none'",
     `style-src ${STYLE_SOURCE}`,
+    // The empty icon, which keeps browsers from asking for one.
+    'img-src data:',
     ...(script === undefined ? [] : [`script-src ${sourceOf(script)}`, "connect-src 'self'"]),
     "form-action 'none'",
     "frame-ancestors 'none'",
@@ -90,9 +93,9 @@ export function renderPage({ title, body, isNarrow = false, script }: PageParts)
 <link rel="icon" href="data:,">
 <style>${STYLE}</style>
 </head>
-<body>
+<body${isNarrow ? ' class="narrow"' : ''}>
 <header>Genesys Cloud gateway</header>
-<main${isNarrow ? ' class="narrow"' : ''}>
+<main>
 ${body.markup}
 </main>${scripts}
 </body>

@@ -30,14 +30,15 @@ function renderCredential(credential: CredentialStatus): Html {
   const { name, grantType, isDefault, upstream, lastError, login, fingerprint, nextAttemptAt } = credential;
   const id = `credential-${name}`;
   return html`<section class="card" aria-labelledby="${id}">
-<div class="head"><h3 id="${id}">${name}</h3>${isDefault && html`<span class="soft">default</span>`} <span class="soft">${grantType}</span> ${verdict(credential)}</div>
+<div class="head"><h3 id="${id}">${name}</h3>${isDefault && name !== 'default' && html`<span class="soft">default</span>`} <span class="soft">${grantType}</span> ${verdict(credential)}</div>
 <dl>
 <dt>Token</dt><dd>${tokenWords(credential)}${fingerprint !== null && html` <span class="soft">fingerprint ${fingerprint}</span>`}</dd>
 <dt>Renewal</dt><dd>${RENEWALS[credential.renewal]}${nextAttemptAt !== null && `, next attempt at ${shortTime(nextAttemptAt)}`}</dd>
 <dt>Region</dt><dd>${upstream.region}</dd>
 ${lastError !== null && html`<dt>Last failure</dt><dd>${shortTime(lastError.at)}: ${lastError.message}</dd>`}
 ${login !== null && login.lastError !== null && html`<dt>Last login</dt><dd>failed at ${shortTime(login.lastError.at)}: ${login.lastError.message}</dd>`}
-<dt>To do</dt><dd>${toDo(credential)}</dd>
+${login !== null && html`<dt>Log in</dt><dd><a href="-/login/${name}">Log in as a person</a>, or run <code>gcg login ${name}</code></dd>`}
+<dt>Renew now</dt><dd><code>curl -X POST -H "X-Gateway-Request: 1" ADDRESS/-/credentials/${name}/refresh</code></dd>
 </dl>
 </section>
 `;
@@ -64,11 +65,6 @@ const RENEWALS: Readonly<Record<CredentialStatus['renewal'], string>> = {
   rejected: 'refused by the platform',
   login_required: 'waits for a person',
 };
-
-function toDo({ name, login }: CredentialStatus): Html {
-  const renew = html`<code>curl -X POST -H "X-Gateway-Request: 1" ADDRESS/-/credentials/${name}/refresh</code> asks for a new token now`;
-  return login === null ? renew : html`<a href="-/login/${name}">Log in as a person</a>, or <code>gcg login ${name}</code>; ${renew}`;
-}
 
 function renderLimits(limits: StatusDocument['limits']): Html {
   if (limits.length === 0) return html`<p>None is known yet; nothing is held back.</p>`;
