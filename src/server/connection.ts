@@ -1,5 +1,5 @@
 // What is remembered of a caller's connection: the exchanges on it that are not over, and whether it is beyond repair. It answers nothing itself.
-// Node tells a response that its connection is gone only when its turn has come: those that wait behind it (pipelining) are closed here.
+// Older Nodes tell a response that its connection is gone only when its turn has come: those that wait behind it (pipelining) are closed here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';

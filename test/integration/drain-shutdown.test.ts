@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { createGateway } from '../../src/gateway.ts';
+import { createTestCa } from '../helpers/certificates.ts';
 import { givenTokenConfig, ok, startBefore } from '../helpers/direct.ts';
 import { createTestLog, startGateway, startGatewayWith } from '../helpers/gateway.ts';
 import { closed, openCaller, signal } from '../helpers/raw-caller.ts';
@@ -63,6 +64,22 @@ t.test('idle connections, used or never used, do not hold it up', async (t) => {
   await Promise.all([closed(used.socket), closed(unused.socket)]);
   for (const upstream of pair.upstreamSockets) await closed(upstream);
   t.pass('upstream connections are closed too');
+});
+
+t.test('nor do connections that never finish their TLS handshake', async (t) => {
+  const ca = await createTestCa();
+  t.teardown(() => ca.close());
+  const { certFile, keyFile } = ca.issue(['localhost']);
+  const pair = await startBefore(t, () => {}, { server: { tls: { certFile, keyFile, clientCaFile: null } } });
+  const silent = await openCaller(t, pair.port);
+  const half = await openCaller(t, pair.port);
+  half.socket.write('\x16\x03\x01');
+  const startedAt = performance.now();
+  const drained = pair.gateway.drain();
+  await closed(silent.socket);
+  t.ok(performance.now() - startedAt < 2000, 'one that sent nothing is closed at once');
+  half.socket.destroy();
+  await drained;
 });
 
 t.test('drain_timeout cuts what does not end', async (t) => {

@@ -74,7 +74,12 @@ for (const [name, request, status = 400] of refused) {
   });
 }
 
-t.test('the gateway is unharmed', async (t) => {
-  t.match(await exchangeRaw(pair.port, NEXT), /^HTTP\/1\.1 200 OK/);
+t.test('the gateway is unharmed, and has not so much as begun with what came behind', async (t) => {
+  t.match(await exchangeRaw(pair.port, NEXT.replace('smuggled', 'good')), /^HTTP\/1\.1 200 OK/);
   t.equal(pair.requests.length, 1);
+  await pair.gateway.drain();
+  t.strictSame(
+    pair.log.exchanges.filter(({ target }) => target === '/api/v2/smuggled'),
+    [],
+  );
 });

@@ -94,3 +94,11 @@ t.test('path and header that name different credentials are refused', async (t) 
   isRefusal(t, await exchangeRaw(pair.port, 'GET /default/api/v2/users HTTP/1.1\r\nHost: localhost\r\nX-Gateway-Credential: other\r\n\r\n'), 400);
   t.strictSame(pair.requests, []);
 });
+
+t.test('nothing that stood behind a refused request was so much as begun', async (t) => {
+  await pair.gateway.drain();
+  t.strictSame(
+    pair.log.exchanges.filter(({ target }) => target === '/api/v2/smuggled'),
+    [],
+  );
+});

@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
 import { fileSecret } from '../../src/config/secret-source.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { startBefore } from '../helpers/direct.ts';
 import { credentialAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
 import { exchangeRaw, headerOf, parseAnswer } from '../helpers/raw-http.ts';
 import { isRefusal } from '../helpers/refusal.ts';
@@ -206,6 +207,19 @@ t.test('a stubborn 401 passes after one renewal, and the next ones untouched', s
   pair.sandbox.set({ unauthorized: null });
   t.equal((await call(pair.port)).status, 200);
   t.equal(pair.sandbox.stats.tokenRequestsTotal, 1);
+});
+
+t.test('no status but 401 touches the token, even with a code that speaks of it, or with none', side, async (t) => {
+  for (const status of [200, 400, 403, 404, 407, 409, 419, 429, 500, 502, 503, 504]) {
+    for (const body of ['{"code":"bad.credentials"}', '']) {
+      const answer = `HTTP/1.1 ${status} x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+      const pair = await startBefore(t, (socket) => socket.write(answer), { rateLimit: { mode: 'off' } });
+      await pair.gateway.runtime().credentials.default()?.source.token();
+      const before = pair.gateway.runtime().credentials.default()?.source.state().renewals;
+      t.equal((await call(pair.port)).status, status);
+      t.match([pair.requests.length, pair.gateway.runtime().credentials.default()?.source.state().renewals], [1, before], `${status} ${body}`);
+    }
+  }
 });
 
 t.test('403, 404, 429 and 5xx never touch the token', side, async (t) => {
