@@ -16,7 +16,7 @@ const callers: readonly (readonly [string, string, boolean])[] = [
   ['in its header', 'GET /api/v2/x HT', false],
   ['before its header', '', false],
   ['while it waits for the head', GET('silent'), false],
-  ['in the midst of a small upload', POST('x', 100) + 'half', false],
+  ['in the midst of a small upload', `${POST('x', 100)}half`, false],
   ['in the midst of a large upload', POST('x', 1_000_000) + 'x'.repeat(200_000), false],
   ['in the midst of a download', GET('endless'), true],
   ['behind several requests at once', GET('silent') + GET('silent') + GET('silent'), false],
