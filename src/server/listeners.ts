@@ -193,6 +193,3 @@ async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Pr
 }
 
 const SWEEP_MS = 50;
-
-/** Sockets are typed as Duplex in the events above; a plain one for tests and callers that need its address. */
-export type ListenerSocket = Socket;
