@@ -44,20 +44,26 @@ export function change(url: string, body?: string, headers: Record<string, strin
 
 /** A browser reduced to its cookies; it follows nothing by itself. */
 export interface CookieJar {
-  readonly cookies: Map<string, string>;
+  /** The Cookie header for a host. */
+  cookieFor(hostname: string): string;
   get(url: string): Promise<Response & { location: string }>;
 }
 
-/** Keeps cookies by host, as browsers do: not by port. */
+/** Keeps cookies by host and name, as browsers do not: paths are not looked at. */
 export function createCookieJar(): CookieJar {
-  const cookies = new Map<string, string>();
+  const jars = new Map<string, Map<string, string>>();
+  const cookieFor = (hostname: string) => [...(jars.get(hostname) ?? [])].map(([name, value]) => `${name}=${value}`).join('; ');
   return {
-    cookies,
+    cookieFor,
     async get(url) {
       const { hostname } = new URL(url);
-      const cookie = cookies.get(hostname);
-      const response = await fetch(url, { redirect: 'manual', ...(cookie !== undefined && { headers: { cookie } }) });
-      for (const line of response.headers.getSetCookie()) cookies.set(hostname, line.split(';')[0] as string);
+      const jar = jars.get(hostname) ?? new Map<string, string>();
+      jars.set(hostname, jar);
+      const response = await fetch(url, { redirect: 'manual', ...(jar.size > 0 && { headers: { cookie: cookieFor(hostname) } }) });
+      for (const line of response.headers.getSetCookie()) {
+        const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+        jar.set(name, value);
+      }
       return Object.assign(response, { location: new URL(response.headers.get('location') ?? url, url).href });
     },
   };

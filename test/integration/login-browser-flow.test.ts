@@ -75,7 +75,7 @@ t.test('implicit: the landing page reads the fragment, and what it posts is the 
   const [path = '', fragment = ''] = location.split('#');
   const page = await jar.get(path);
   t.match(page.headers.get('content-security-policy'), /script-src 'sha256-[^']+'; connect-src 'self'/);
-  const cookie = jar.cookies.get('127.0.0.1') as string;
+  const cookie = jar.cookieFor('127.0.0.1');
   t.equal((await change(`${url}/-/callback`, fragment)).status, 400, 'without the browser’s cookie');
   const posted = await change(`${url}/-/callback`, fragment, { cookie });
   t.same(await posted.json(), { credential: 'crm' });
