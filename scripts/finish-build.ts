@@ -1,5 +1,21 @@
-// After tsc: makes the command executable.
+// After tsc: makes the command executable, and the declarations fit to be published: they name .js files, and only those that the package's
+// face needs are kept. Takes the folder, `dist` by default.
 
-import { chmodSync } from 'node:fs';
+import { chmodSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-chmodSync(new URL('../dist/main.js', import.meta.url), 0o755);
+const dist = resolve(process.argv[2] ?? fileURLToPath(new URL('../dist', import.meta.url)));
+chmodSync(join(dist, 'main.js'), 0o755);
+
+const SPECIFIER = /((?:from|import\()\s*')(\.[^']+)\.ts'/g;
+const needed = new Set<string>();
+const visit = (file: string) => {
+  if (needed.has(file)) return;
+  needed.add(file);
+  const text = readFileSync(file, 'utf8');
+  for (const [, , path = ''] of text.matchAll(SPECIFIER)) visit(join(dirname(file), `${path}.d.ts`));
+  writeFileSync(file, text.replace(SPECIFIER, "$1$2.js'"));
+};
+visit(join(dist, 'index.d.ts'));
+for (const name of globSync('**/*.d.ts', { cwd: dist })) if (!needed.has(join(dist, name))) rmSync(join(dist, name));

@@ -56,13 +56,15 @@ export interface GatewayOptions {
   readonly onQuit?: () => void;
   /** Reads the configuration again and calls `replace` (POST /-/reload). Default: there is no such route. */
   readonly reload?: ReloadRoute['reload'];
+  /** Further routes of the embedding program, registered last. They are behind the same door as all others: Host, Origin, clients. */
+  readonly plugins?: readonly ((app: FastifyInstance) => void)[];
   /** Further members of the status document. */
   readonly status?: () => Readonly<Record<string, unknown>>;
 }
 
 /** A gateway. Made by `createGateway`, ended by `drain`. */
 export interface Gateway {
-  /** The Fastify instance, for embedding and for `inject`-free inspection; it does not listen by itself. */
+  /** The Fastify instance, ready: it does not listen by itself, and takes no more routes (see `GatewayOptions.plugins`). */
   readonly app: FastifyInstance;
   readonly runtime: () => Runtime;
   /** Notification sockets that are open, or about to be. */
@@ -133,6 +135,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
         }),
       (fastify) => registerMetrics(fastify, { metrics, identity: () => runtime.identity }),
       (fastify) => options.reload && registerReload(fastify, { guard: admin, reload: options.reload }),
+      ...(options.plugins ?? []),
     ],
     health: {
       isDraining: () => phase !== 'running',
