@@ -1,0 +1,129 @@
+// The examples for Kubernetes, Compose and systemd: well-formed, complete, and what they configure is a configuration that this gateway takes.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+import { loadConfig } from '../../src/config/load.ts';
+import { parsePlainYaml } from '../helpers/plain-yaml.ts';
+
+const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
+const read = (path: string) => readFileSync(`${EXAMPLES}${path}`, 'utf8');
+// biome-ignore lint/suspicious/noExplicitAny: documents of foreign shapes
+type Document = any;
+
+/** What a container's environment and file come to, with every secret file there. */
+function load(env: Record<string, string>, file: string | null) {
+  const secretFiles = Object.entries(env).filter(([name]) => name.endsWith('_FILE'));
+  // The gateway reads secret files itself: here their place is taken by one that exists.
+  const here = Object.fromEntries(secretFiles.map(([name]) => [name, `${EXAMPLES}compose/compose.yaml`]));
+  return loadConfig({
+    env: { ...env, ...here, ...(file === null ? {} : { GCG_CONFIG: '/config.ini' }) },
+    cwd: '/',
+    home: undefined,
+    platform: 'linux',
+    readFile(path) {
+      if (path !== '/config.ini' || file === null) throw Object.assign(new Error('no'), { code: 'ENOENT' });
+      return { bytes: Buffer.from(file.replace(/_file = .*/g, `_file = ${EXAMPLES}compose/compose.yaml`)), mode: 0o600 };
+    },
+  });
+}
+
+const envOf = (container: Document): Record<string, string> =>
+  Object.fromEntries((container.env ?? []).map(({ name, value }: { name: string; value?: string }) => [name, value ?? 'from-a-secret']));
+
+function checkHardening(t: Test, container: Document): void {
+  const { securityContext } = container;
+  t.match(securityContext, { runAsNonRoot: 'true', readOnlyRootFilesystem: 'true', allowPrivilegeEscalation: 'false' });
+  t.same(securityContext.capabilities.drop, ['ALL']);
+  t.ok(
+    container.volumeMounts.every(({ readOnly }: { readOnly?: string }) => readOnly === 'true'),
+    'everything mounted is read-only',
+  );
+}
+
+t.test('kubernetes: the sidecar is ready before the application and ends after it, and its configuration is good', async (t) => {
+  const [configMap, deployment] = parsePlainYaml(read('kubernetes/sidecar.yaml')) as [Document, Document];
+  const { spec } = deployment.spec.template;
+  const [gateway] = spec.initContainers;
+  t.equal(gateway.restartPolicy, 'Always', 'a native sidecar');
+  t.equal(gateway.startupProbe.httpGet.path, '/readyz');
+  t.equal(gateway.livenessProbe.httpGet.path, '/livez');
+  t.ok(gateway.lifecycle.preStop);
+  checkHardening(t, gateway);
+  const result = load(envOf(gateway), configMap.data['config.ini']);
+  if (!result.ok) return t.fail(JSON.stringify(result.problems));
+  const { server } = result.config;
+  t.match(server.listen, [{ kind: 'tcp', host: '127.0.0.1', port: 8080 }]);
+  t.match(server.healthListen, [{ port: Number(gateway.ports[0].containerPort) }], 'where the probes ask');
+  t.ok(
+    Number(spec.terminationGracePeriodSeconds) * 1000 >
+      server.drainTimeoutMs + server.shutdownDelayMs + Number(gateway.lifecycle.preStop.sleep.seconds) * 1000,
+  );
+  t.notMatch(JSON.stringify(spec.containers), /secret/i, 'the application holds none');
+});
+
+t.test('kubernetes: the job waits for the gateway and ends it', async (t) => {
+  const [job] = parsePlainYaml(read('kubernetes/job.yaml')) as [Document];
+  const [gateway, main] = job.spec.template.spec.containers;
+  checkHardening(t, gateway);
+  t.match(main.args[0], '/readyz');
+  t.match(main.args[0], /-X POST -H "X-Gateway-Request: 1" http:\/\/127\.0\.0\.1:8080\/-\/quit/);
+  const result = load(envOf(gateway), null);
+  if (!result.ok) return t.fail(JSON.stringify(result.problems));
+  t.match(result.config.server.adminListen, [{ host: '127.0.0.1', port: 8080 }], 'where it is asked to quit');
+});
+
+t.test('compose: the application shares the loopback, the secret is a file, and it waits for health', async (t) => {
+  const [compose] = parsePlainYaml(
+    read('compose/compose.yaml')
+      .replace(/\$\{\w+:-([^}]*)\}/g, '$1')
+      .replace(/\$\{\w+:\?[^}]*\}/g, 'a-client'),
+  ) as [Document];
+  const { gateway, 'legacy-app': app } = compose.services;
+  t.equal(app.network_mode, 'service:gateway');
+  t.equal(app.depends_on.gateway.condition, 'service_healthy');
+  t.match(gateway, { read_only: 'true', cap_drop: ['ALL'], secrets: ['client_secret'] });
+  t.match(gateway.healthcheck.test.at(-1), 'healthcheck');
+  const result = load(gateway.environment, null);
+  if (!result.ok) return t.fail(JSON.stringify(result.problems));
+  t.ok(Number.parseInt(gateway.stop_grace_period, 10) * 1000 > result.config.server.drainTimeoutMs);
+});
+
+t.test('systemd: the units say what the gateway does', async (t) => {
+  const service = read('systemd/genesys-cloud-gateway.service');
+  for (const line of [
+    'Type=notify',
+    'NotifyAccess=all',
+    'RestartPreventExitStatus=2 77 78',
+    'DynamicUser=yes',
+    'ProtectSystem=strict',
+    'NoNewPrivileges=yes',
+  ]) {
+    t.match(service, new RegExp(`^${line}$`, 'm'), line);
+  }
+  t.match(service, /^LoadCredential=client_secret:/m);
+  t.match(service, /^ExecStart=.* --disable-sigusr1 .* serve /m);
+  t.match(service, /^ExecReload=.*-HUP/m);
+  t.match(read('systemd/genesys-cloud-gateway.socket'), /^ListenStream=127\.0\.0\.1:8080$/m);
+  const lines = '[server]\nlisten = fd:3\n[credential]\nclient_id = x\nclient_secret_file = y\n';
+  const result = load({}, lines);
+  if (!result.ok) return t.fail(JSON.stringify(result.problems));
+  t.match(result.config.server.listen, [{ kind: 'fd', fd: 3 }]);
+});
+
+t.test('systemd-analyze verifies the units', { skip: existsSync('/usr/bin/systemd-analyze') ? false : 'no systemd-analyze here' }, async (t) => {
+  const units = ['service', 'socket'].map((kind) => `${EXAMPLES}systemd/genesys-cloud-gateway.${kind}`);
+  const said = execFileSync('sh', ['-c', 'systemd-analyze verify "$@" 2>&1', 'sh', ...units], { encoding: 'utf8' });
+  t.equal(
+    said
+      .split('\n')
+      .filter((line) => line.includes('genesys-cloud-gateway'))
+      .join('\n'),
+    '',
+  );
+});
+
+t.test('the reader of these files refuses what is wrong', async (t) => {
+  for (const text of ['a: 1\na: 2', 'a:\n\tb: 1', 'a:\n  b: 1\n   c: 2', 'a: {b: 1}', 'just words']) t.throws(() => parsePlainYaml(text), text);
+});
