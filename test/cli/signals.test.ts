@@ -1,5 +1,7 @@
 // Signals and faults of the process: SIGTERM under load, SIGHUP, SIGUSR1 and SIGUSR2, and what the service manager is told.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -118,4 +120,30 @@ t.test('the service manager is told by its own program, which sees nothing else 
   t.same(notices.slice(1, 3), ['RELOADING=1 MONOTONIC_USEC=n', 'READY=1']);
   t.equal(notices.at(-1), 'STOPPING=1');
   t.ok(lines.filter((line) => line.startsWith('socket=')).every((line) => line === 'socket=/run/nobody/notify secret='));
+});
+
+t.test('a fault that nobody caught is logged without its message, and ends the process with 1', async (t) => {
+  const events = new URL('../../src/cli/process-events.ts', import.meta.url);
+  const script = `
+    const { watchProcess } = await import(${JSON.stringify(events.href)});
+    const log = { info() {}, error: (fields, msg) => console.log(JSON.stringify({ ...fields, msg })), reopen() {} };
+    const { ending } = watchProcess({ gateway: { drain: async () => {} }, log, reload() {}, onEnding() {} });
+    console.log(JSON.stringify({ excludeEnv: process.report.excludeEnv }));
+    setTimeout(() => { throw Object.assign(new RangeError('the secret is s3cret-of-somebody'), { code: 'E_CODE' }); });
+    setInterval(() => {}, 1000);
+    process.exit(await ending);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stdout.on('data', (chunk) => {
+    said += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    said += chunk;
+  });
+  const [code] = await once(child, 'close');
+  t.equal(code, 1);
+  t.match(said, /"excludeEnv":true/);
+  t.match(said, /"error":"RangeError","code":"E_CODE","at":\["at /);
+  t.match(said, /"msg":"uncaught exception"/);
+  t.notMatch(said, /s3cret/);
 });
