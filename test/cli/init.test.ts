@@ -79,7 +79,7 @@ t.test('nothing is overwritten without --force, and with it the mode is 0600 aga
   const path = join(folder.dir, 'gcg.ini');
   writeFileSync(path, 'mine', { mode: 0o644 });
   const argv = ['init', '--grant-type', 'pkce', '--client-id', 'abc'];
-  t.match(await folder.run(flagsOnly, argv), { code: 1, err: /--force/ });
+  t.match(await folder.run(flagsOnly, argv), { code: 1, err: /is there already: give --force/ });
   t.equal(readFileSync(path, 'utf8'), 'mine');
   t.equal((await folder.run(flagsOnly, [...argv, '--force'])).code, 0);
   t.equal(statSync(path).mode & 0o777, 0o600);

@@ -1,13 +1,16 @@
 // The admin listener: who may look, who may change, what status says, and the end on request.
 
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import t from 'tap';
 import { inlineSecret } from '../../src/config/secret-source.ts';
+import { createGateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
 import type { CredentialStatus } from '../../src/server/admin/status.ts';
 import { change, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { assertionFor, clientNamed } from '../helpers/clients.ts';
-import { credentialAt, startGateway } from '../helpers/gateway.ts';
+import { createTestLog, credentialAt, startGateway } from '../helpers/gateway.ts';
 
 t.test('status tells of credentials, tokens, upstream, version and store, and holds no secret', async (t) => {
   const { url, sandbox, gateway } = await startAdminGateway(t);
@@ -116,6 +119,19 @@ t.test('a listener for data alone has no admin pages', async (t) => {
   const { url } = await startGateway(t);
   for (const path of ['/', '/-/status', '/-/login/default']) t.equal((await fetch(url + path)).status, 404, path);
   t.equal((await change(`${url}/-/quit`)).status, 404);
+  t.equal((await fetch(`${url}/-/callback?code=c&state=s`)).status, 400, 'a login may come back to it');
+});
+
+t.test('a listener for health alone has no page at all', async (t) => {
+  const { config } = await startAdminGateway(t);
+  // In another order of its keys it is another listener.
+  const healthListen = [{ port: 0, host: '127.0.0.1', kind: 'tcp' as const }];
+  const gateway = await createGateway({ ...config, server: { ...config.server, healthListen } }, { log: createTestLog(), env: {} });
+  t.teardown(() => gateway.drain());
+  const [data, url] = await gateway.listen();
+  t.equal((await fetch(`${data}/-/status`)).status, 200);
+  t.equal((await fetch(`${url}/livez`)).status, 200);
+  for (const path of ['/', '/-/status', '/-/login/default', '/-/callback?code=c&state=s']) t.equal((await fetch(url + path)).status, 404, path);
 });
 
 t.test('where clients are configured, only one with admin looks and changes', async (t) => {
@@ -143,12 +159,16 @@ t.test('a page of another origin reaches neither page nor change', async (t) => 
   t.equal((await fetch(url, { headers: { 'Sec-Fetch-Site': 'cross-site' } })).status, 403);
 });
 
-t.test('quit answers, then drains', async (t) => {
-  const { url, gateway } = await startAdminGateway(t);
+t.test('quit answers, then drains by itself', async (t) => {
+  const { url, port } = await startAdminGateway(t);
+  const idle = connect(port, '127.0.0.1');
+  await once(idle, 'connect');
+  const ended = once(idle, 'close');
   const response = await change(`${url}/-/quit`);
   t.equal(response.status, 202);
   t.same(await response.json(), { status: 'draining' });
-  await gateway.drain();
+  idle.resume();
+  await ended;
   await t.rejects(fetch(`${url}/livez`));
 });
 
