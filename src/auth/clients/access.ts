@@ -31,10 +31,10 @@ export function createAccess(config: Pick<GatewayConfig, 'credentials' | 'client
   return {
     defaultFor(caller) {
       const names = allowed(caller);
-      // The first of a client's list is its default; anonymous callers keep the gateway's own where they may use it.
-      if (caller.client === null && defaultName !== null && names.has(defaultName)) return defaultName;
       const [first] = names;
-      return first ?? null;
+      // The first of a client's list is its default; anonymous callers have the gateway's own where they may use it, or the only one they may.
+      if (caller.client !== null || names.size === 1) return first ?? null;
+      return defaultName !== null && names.has(defaultName) ? defaultName : null;
     },
     mayUse: (caller, name) => allowed(caller).has(name),
     byClientId(caller, clientId) {
