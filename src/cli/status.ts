@@ -31,13 +31,17 @@ export async function status(args: CommandLine, io: Io): Promise<number> {
 
 /** The document as lines for a person. */
 export function statusTable(document: StatusDocument): string {
-  const { version, uptimeSeconds, upstream, credentials, limits, store } = document;
+  const { version, uptimeSeconds, upstream, credentials, limits, store, reload } = document;
   const lines = [`${document.status}: version ${version}, running for ${duration(uptimeSeconds)}, calls go to ${upstream.api}`, ''];
   lines.push(...columns([['CREDENTIAL', 'GRANT', 'TOKEN', 'RENEWAL', 'NEXT ATTEMPT'], ...credentials.map(credentialRow)]));
   for (const { name, lastError, login, storeError } of credentials) {
     if (lastError !== null) lines.push(`  ${name}: ${lastError.message} (${lastError.at})`);
     if (login !== null && login.lastError !== null) lines.push(`  ${name}: last login failed: ${login.lastError.message} (${login.lastError.at})`);
     if (storeError !== null) lines.push(`  ${name}: store: ${storeError}`);
+  }
+  if (reload?.last && !reload.last.applied) {
+    lines.push('', `the configuration was changed and refused (${reload.last.at}); the one before it is still in use:`);
+    for (const problem of reload.last.problems) lines.push(`  ${problem}`);
   }
   if (limits.length > 0) {
     const rows = limits.map(({ name, perMinute, used, waiting, pausedMs }) => [

@@ -35,6 +35,13 @@ export interface CredentialStatus {
   readonly upstream: { readonly region: string; readonly api: string; readonly login: string };
 }
 
+/** One attempt to take up a changed configuration. */
+export interface ReloadStatus {
+  readonly at: string;
+  readonly applied: boolean;
+  readonly problems: readonly string[];
+}
+
 /** The whole document. */
 export interface StatusDocument {
   readonly status: 'ready' | 'waiting' | 'draining';
@@ -47,6 +54,8 @@ export interface StatusDocument {
   readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
   /** Files the configuration was read from. */
   readonly configuration: { readonly files: readonly string[] };
+  /** How the last attempt to take up a changed configuration went; absent where none can be taken up. */
+  readonly reload?: { readonly last: ReloadStatus | null };
   readonly [more: string]: unknown;
 }
 

@@ -9,7 +9,7 @@ export function renderStatusPage(status: StatusDocument): Page {
   const body = html`<h1>${HEADINGS[status.status]}</h1>
 <p class="soft">Version ${status.version}, running for ${duration(status.uptimeSeconds)}, calls go to ${status.upstream.api}.
 This page is what was true when it was loaded; <a href="-/status">the same as JSON</a>.</p>
-${storeProblem(status)}
+${storeProblem(status)}${refusedConfiguration(status)}
 <h2>Credentials</h2>
 ${status.credentials.map(renderCredential)}
 <h2>Limits of the platform</h2>
@@ -24,6 +24,13 @@ const HEADINGS = { ready: 'Ready', waiting: 'Waiting for a token', draining: 'Sh
 
 function storeProblem({ store }: StatusDocument): Html | null {
   return store.error === null ? null : html`<p class="bad" role="alert">The token store has a problem: ${store.error}</p>`;
+}
+
+function refusedConfiguration({ reload }: StatusDocument): Html | null {
+  if (!reload?.last || reload.last.applied) return null;
+  const { at, problems } = reload.last;
+  return html`<div role="alert"><p class="bad">The configuration was changed at ${shortTime(at)} and refused; the one before it is still in use.</p>
+<ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div>`;
 }
 
 function renderCredential(credential: CredentialStatus): Html {

@@ -1,10 +1,12 @@
-// POST /-/quit ends the process of gcg serve with 0, for jobs whose sidecar has to end with them.
+// gcg serve as its admin pages see it: POST /-/quit ends it with 0, for jobs whose sidecar has to end with them; what it refuses is shown.
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { statusTable } from '../../src/cli/status.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
+import type { StatusDocument } from '../../src/server/admin/status.ts';
 import { change } from '../helpers/admin.ts';
 import { gatewaySection } from '../helpers/commands.ts';
 import { startServe } from '../helpers/serve-process.ts';
@@ -46,4 +48,21 @@ t.test('a store folder that cannot be used is exit 78, with its name', async (t)
     { mode: 0o600 },
   );
   await t.rejects(startServe(t, config), { message: /ended with 78: store: store folder .* cannot be used \(ENOTDIR\)/ });
+});
+
+t.test('a configuration that was changed and refused is shown in status, on the page and by gcg status, as text', async (t) => {
+  const { config } = await startRange(t);
+  const gateway = await startServe(t, config);
+  const before = readFileSync(config, 'utf8');
+  writeFileSync(config, `${before}[server]\nlistenn = <b>\n`, { mode: 0o600 });
+  t.equal((await change(`${gateway.url}/-/reload`)).status, 422);
+  const page = await (await fetch(gateway.url)).text();
+  t.match(page, /refused; the one before it is still in use/);
+  t.match(page, /listenn/);
+  t.notMatch(page, '<b>');
+  const document = (await (await fetch(`${gateway.url}/-/status`)).json()) as StatusDocument;
+  t.match(statusTable(document), /changed and refused .*still in use:\n {2}.*listenn/s);
+  writeFileSync(config, before, { mode: 0o600 });
+  t.equal((await change(`${gateway.url}/-/reload`)).status, 200);
+  t.notMatch(await (await fetch(gateway.url)).text(), /still in use/);
 });
