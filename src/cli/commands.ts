@@ -91,7 +91,13 @@ export const COMMANDS = [
     ],
   },
   { ...MAYBE_NAME, name: 'logout', doc: 'forget the tokens of a login', flags: [] },
-  { ...NO_ARGUMENTS, name: 'status', doc: 'show what the running gateway says about itself', flags: [JSON_FLAG] },
+  {
+    ...NO_ARGUMENTS,
+    name: 'status',
+    doc: 'show what the running gateway says about itself',
+    more: 'Where clients are configured, status, login and logout need a client with admin = true: its secret is taken from the configuration, else from GCG_ADMIN_KEY.',
+    flags: [JSON_FLAG],
+  },
   {
     ...MAYBE_NAME,
     name: 'token',
