@@ -2,6 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import { Agent } from 'undici';
 import { createFailureDelay } from './auth/clients/failure-delay.ts';
 import { createHandles } from './auth/handles/handles.ts';
 import { createLogins } from './auth/login.ts';
@@ -121,7 +122,8 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const live = createLiveSockets({ clock });
   const app = await createApp({
     forward: (exchange) => runtime.forward(exchange),
-    agent: runtime.outbound.dispatcher.agent,
+    // Not a runtime's: the first one would never be let go of.
+    agent: new Agent(),
     log,
     plugins: [
       (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf }),

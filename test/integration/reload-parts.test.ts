@@ -1,5 +1,7 @@
 // What a reload replaces and what it leaves as it is, part by part: tokens, limits, connections, callers, running calls.
 
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { inlineSecret } from '../../src/config/secret-source.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
@@ -106,3 +108,24 @@ t.test('a gateway that is shutting down takes no other configuration', async (t)
 async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await new Promise<void>((resolve) => setImmediate(resolve));
 }
+
+t.test('a runtime that was replaced is let go of, whatever of it was taken over', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const { gateway, url, config } = await startGateway(t);
+  const origin = config.general.hosts.api.origin;
+  const replaced: WeakRef<object>[] = [];
+  for (let n = 0; n < 6; n += 1) {
+    replaced.push(new WeakRef(gateway.runtime()), new WeakRef(gateway.runtime().outbound), new WeakRef(gateway.runtime().credentials));
+    await (await fetch(`${url}/api/v2/users?pageSize=1`)).text();
+    gateway.replace(configAt(origin, { rateLimit: { queueMax: 100 + n }, timeouts: { connectMs: 1_000 + (n >> 1) } }));
+  }
+  await (await fetch(`${url}/api/v2/users?pageSize=1`)).text();
+  const kept = () => replaced.filter((one) => one.deref() !== undefined).length;
+  for (let rounds = 0; rounds < 50 && kept() > 0; rounds += 1) {
+    // What a WeakRef was asked for stays until the turn is over.
+    await new Promise<void>((resolve) => setTimeout(resolve, 20));
+    collect();
+  }
+  t.equal(kept(), 0);
+});

@@ -11,6 +11,6 @@ t.test('200 reloads by SIGHUP in 20 s and 20 by file fail no call and leave noth
   t.equal(after.files, before.files);
   t.ok(after.sockets <= before.sockets + 2, `${after.sockets} sockets after ${before.sockets}`);
   t.ok(after.timers <= before.timers + 3, `${after.timers} timers after ${before.timers}`);
-  // A runtime that is not let go of is some 200 kB: 120 of them would show.
-  t.ok(after.heapMiB <= before.heapMiB + 8, `${after.heapMiB} MiB of heap after ${before.heapMiB} MiB`);
+  // That no runtime stays is shown one by one in test/integration/reload-parts.test.ts; this is for what else may pile up.
+  t.ok(after.heapMiB <= before.heapMiB + 4, `${after.heapMiB} MiB of heap after ${before.heapMiB} MiB`);
 });
