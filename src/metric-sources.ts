@@ -3,6 +3,7 @@
 import type { TokenRequestOutcome } from './auth/token-endpoint.ts';
 import type { Metrics, TokenRequestResult } from './logging/metrics.ts';
 import type { Runtime } from './runtime.ts';
+import { credentialOfLimit } from './upstream/call.ts';
 
 const RESULTS: Record<TokenRequestOutcome['result'], TokenRequestResult> = {
   success: 'ok',
@@ -28,7 +29,9 @@ export function observeRuntime(metrics: Metrics, runtime: () => Runtime): void {
     queueLengths() {
       const lengths = new Map<string, number>();
       for (const { credential, waiting } of runtime().outbound.limits()) {
-        if (credential !== null) lengths.set(credential, (lengths.get(credential) ?? 0) + waiting);
+        if (credential === null) continue;
+        const name = credentialOfLimit(credential);
+        lengths.set(name, (lengths.get(name) ?? 0) + waiting);
       }
       return lengths;
     },

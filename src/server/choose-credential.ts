@@ -3,6 +3,7 @@
 import type { Access } from '../auth/clients/access.ts';
 import type { Caller } from '../auth/clients/caller.ts';
 import { GatewayError } from '../errors.ts';
+import { sessionLimitKey } from '../upstream/call.ts';
 import type { Exchange } from './exchange.ts';
 import type { ForwardCredential } from './forward.ts';
 
@@ -20,7 +21,9 @@ export function chooseCredential(exchange: Pick<Exchange, 'identity' | 'route' |
   if (identity.session !== null) {
     const { terms, config, source } = identity.session;
     if (terms.credential !== null && !choice.access.mayUse(identity, terms.credential)) throw notListed(terms.credential);
-    return { config: config(), source };
+    const own = config();
+    // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with it.
+    return { config: own, source, limitKey: sessionLimitKey(own.name, identity.session.id) };
   }
   const name = asked ?? choice.access.defaultFor(identity);
   if (name === null) {

@@ -22,6 +22,8 @@ import { askForIdentity, type ChannelAnswers, isChannelCall } from './sockets/ch
 export interface ForwardCredential {
   readonly config: CredentialConfig;
   readonly source: CachedTokenSource;
+  /** Whose limits it counts against, where that is not the credential as a whole. */
+  readonly limitKey?: string;
 }
 
 /** What the data path needs; one object for the life of a configuration. */
@@ -86,7 +88,7 @@ function upstreamRequest(exchange: Exchange, credential: ForwardCredential, head
     target: route.target,
     headers,
     body,
-    credential: credential.config.name,
+    credential: credential.limitKey ?? credential.config.name,
     source: credential.source,
     record,
     caller,

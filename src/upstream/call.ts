@@ -24,7 +24,7 @@ export interface UpstreamRequest {
   /** Flat name, value list; ends with `Authorization` and a placeholder. */
   readonly headers: string[];
   readonly body: RequestBody;
-  /** Whose token it carries, and whose limits it counts against. */
+  /** Whose token it carries, and whose limits it counts against: a credential's name, or a `sessionLimitKey`. */
   readonly credential: string;
   readonly source: CachedTokenSource;
   readonly record: ExchangeRecord;
@@ -64,3 +64,14 @@ export interface UpstreamResponse {
 
 /** Sends a request and resolves when the final answer's head is there. Throws GatewayError. */
 export type Send = (request: UpstreamRequest) => Promise<UpstreamResponse>;
+
+/** What a session's calls are counted by: the credential it came from, and the session. */
+export function sessionLimitKey(credential: string, session: string): string {
+  return `${credential}/${session}`;
+}
+
+/** The credential behind a limit's key. */
+export function credentialOfLimit(key: string): string {
+  const end = key.indexOf('/');
+  return end < 0 ? key : key.slice(0, end);
+}

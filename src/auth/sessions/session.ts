@@ -26,6 +26,8 @@ export interface SessionTerms {
 
 /** A session. */
 export interface Session {
+  /** Tells sessions apart in limits and records: the beginning of its handle's hash, useless for anything else. */
+  readonly id: string;
   readonly terms: SessionTerms;
   /** Hosts and name for the data path, from the present configuration. */
   config(): CredentialConfig;
@@ -62,7 +64,7 @@ export function sessionEnded(): GatewayError {
 }
 
 /** Sets a session to work over tokens at hand. `source.close()` ends its timer; another may be made over the same tokens then. */
-export function createSession(terms: SessionTerms, held: HeldTokens, deps: SessionDeps, events: SessionEvents): Session {
+export function createSession(id: string, terms: SessionTerms, held: HeldTokens, deps: SessionDeps, events: SessionEvents): Session {
   const name = terms.credential ?? 'session';
   const config = () => deps.credential(terms.credential);
 
@@ -99,7 +101,7 @@ export function createSession(terms: SessionTerms, held: HeldTokens, deps: Sessi
     close: inner.close,
   };
   if (held.token !== null && held.token.expiresAt > deps.clock.now()) inner.accept(held.token);
-  return { terms, config, source, held };
+  return { id, terms, config, source, held };
 }
 
 /** How the session's client proves itself upstream. Throws GatewayError when the credential's secret cannot be read. */

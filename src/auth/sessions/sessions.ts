@@ -136,7 +136,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       renewed: () => (table.peek(hash) === undefined ? Promise.resolve() : save(entry)),
       isIdle: () => !table.has(hash),
     };
-    entry.session = createSession(terms, held, { ...deps, log: sourceLog }, events);
+    entry.session = createSession(hash.slice(0, 12), terms, held, { ...deps, log: sourceLog }, events);
     inUse.add(entry);
     return entry.session;
   }

@@ -3,7 +3,7 @@
 
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
-import type { UpstreamRequest } from '../call.ts';
+import { credentialOfLimit, type UpstreamRequest } from '../call.ts';
 import { createLane, type Lane, type WaitingRoom } from './lane.ts';
 import type { LimitNotice } from './limit-notice.ts';
 import { createRateWindow, type RateWindow } from './rate-window.ts';
@@ -94,7 +94,7 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, 
 
   // The windows are shared, not copied: calls that still run under the configuration before go on to count.
   for (const { credential, route, lane, learntAt: at } of previous?.limits.held() ?? []) {
-    if (credential === null || !previous?.isKept(credential)) continue;
+    if (credential === null || !previous?.isKept(credentialOfLimit(credential))) continue;
     const { window, name, pausedUntil } = lane;
     if (route === null) window.perMinute = at === undefined ? configured : Math.min(window.perMinute, configured);
     const taken = createLane({ name, clock, window, room, shares: names.length > 0 ? createShares(names) : null });
