@@ -139,7 +139,7 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
       if (endpoint === undefined && own === undefined) {
         if (!whole.tryEnter(record.client ?? '')) await wait(whole, request, rounds > 0);
       } else await passAll([own, endpoint, whole], request, rounds > 0);
-      const upstreamMs = record.upstreamMs;
+      const { upstreamMs, attempts } = record;
       let notice: LimitNotice | null = null;
       let limited = whole;
       let response: UpstreamResponse;
@@ -153,7 +153,8 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
           limited = heed(request, notice);
         }
       } catch (error) {
-        isCounted = !wasNeverSent(error as Error);
+        // A call that had no token, or no connection, used nothing up.
+        isCounted = record.attempts > attempts && !wasNeverSent(error as Error);
         throw error;
       } finally {
         leave(own, endpoint, whole, isCounted, record.upstreamMs - upstreamMs);

@@ -1,6 +1,8 @@
 // Calls are kept within the platform's limits without a caller seeing a 429 that waiting would have avoided.
 
 import t from 'tap';
+import { GatewayError } from '../../../src/errors.ts';
+import { createPacing } from '../../../src/upstream/pacing.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createAnswer, createCall, createPlatform, createStack, refusal } from './layer-fixtures.ts';
 
@@ -266,4 +268,24 @@ t.test('while nothing is limited no timer is set and nothing waits', async (t) =
     fast.every(({ status }) => status === 200),
     'a platform without limits is not slowed for long',
   );
+});
+
+t.test('a call that had no token used nothing of the limit up', async (t) => {
+  const clock = createFakeClock();
+  const pacing = createPacing({
+    ...{ clock, random: () => 0, clients: [], routeOf: (method: string) => method },
+    log: { error() {}, warn() {}, info() {}, debug() {} },
+    settings: { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 10 },
+    retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 },
+  });
+  const used = () => pacing.states().map((state) => state.used);
+  const failing = pacing.wrap(() => Promise.reject(new GatewayError('gateway.login.required', 'log in')));
+  await t.rejects(failing(createCall()), { code: 'gateway.login.required' });
+  t.same(used(), [0]);
+  const broken = pacing.wrap((request) => {
+    request.record.attempts += 1;
+    return Promise.reject(new GatewayError('gateway.upstream.unreachable', 'reset'));
+  });
+  await t.rejects(broken(createCall()), { code: 'gateway.upstream.unreachable' });
+  t.same(used(), [1], 'one that broke off on the way counts');
 });
