@@ -101,7 +101,7 @@ t.test('tokens of people are kept in a file, others in memory; and the file has 
   t.match(good(load({ file: named('') })).store, { type: 'memory' });
   t.match(good(load({ file: pkce })).store, { type: 'file', path: '/home/someone/.local/state/genesys-cloud-gateway' });
   t.match(good(load({ file: pkce, env: { XDG_STATE_HOME: '/state' } })).store, { path: '/state/genesys-cloud-gateway' });
-  t.match(good(load({ file: `${pkce}[store]\npath = tokens` })).store, { path: '/work/tokens' });
+  t.match(good(load({ file: `${pkce}[store]\npath = tokens` })).store, { path: '/srv/app/tokens' });
   t.match(problems(load({ file: pkce, home: undefined })), [/store\.path: is missing; there is no home folder/]);
   t.match(good(load({ file: named(''), home: undefined })).store, { type: 'memory' });
   t.match(problems(load({ file: `${pkce}[store]\ntype = redis` })), [/store\.type: "redis" is not known/]);

@@ -22,7 +22,7 @@ export function withCredential(extra: string, given: Given = {}): LoadResult {
 }
 
 export function load({ file, files = {}, mode = 0o600, set = [], ...input }: Given): LoadResult {
-  const all = new Map(Object.entries({ ...files, ...(file === undefined ? {} : { '/work/gcg.ini': file }) }));
+  const all = new Map(Object.entries({ ...files, ...(file === undefined ? {} : { '/srv/app/gcg.ini': file }) }));
   const entries = set.map((text) => {
     const parsed = parseSetFlag(text);
     if (!parsed.ok) throw new Error(parsed.message);
@@ -30,7 +30,7 @@ export function load({ file, files = {}, mode = 0o600, set = [], ...input }: Giv
   });
   return loadConfig({
     env: {},
-    cwd: '/work',
+    cwd: '/srv/app',
     home: '/home/someone',
     platform: 'linux',
     requireCredential: false,

@@ -46,10 +46,10 @@ t.test('--set needs a section, a key that exists, and an equals sign', async (t)
 });
 
 t.test('the first file of the search path counts', async (t) => {
-  const places = searchPath({ env: {}, cwd: '/work', home: HOME, platform: 'linux' }).map(({ path }) => path);
+  const places = searchPath({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux' }).map(({ path }) => path);
   t.strictSame(places, [
-    '/work/gcg.ini',
-    '/work/gcg.json',
+    '/srv/app/gcg.ini',
+    '/srv/app/gcg.json',
     `${HOME}/.config/genesys-cloud-gateway/config.ini`,
     `${HOME}/.config/genesys-cloud-gateway/config.json`,
     '/etc/genesys-cloud-gateway/config.ini',
@@ -65,7 +65,7 @@ t.test('the first file of the search path counts', async (t) => {
 });
 
 t.test('$XDG_CONFIG_HOME counts when it is absolute; a machine without a home folder has fewer places', async (t) => {
-  const places = (input: object) => searchPath({ env: {}, cwd: '/work', home: HOME, platform: 'linux', ...input }).map(({ path }) => path);
+  const places = (input: object) => searchPath({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', ...input }).map(({ path }) => path);
   t.match(places({ env: { XDG_CONFIG_HOME: '/xdg' } })[2], '/xdg/genesys-cloud-gateway/config.ini');
   t.match(places({ env: { XDG_CONFIG_HOME: 'relative' } })[2], HOME);
   t.equal(places({ home: undefined }).length, 4);
@@ -95,12 +95,12 @@ t.test('on Windows %APPDATA% and the profile folder are used', async (t) => {
 });
 
 t.test('--config beats GCG_CONFIG, and a file that was asked for must be there', async (t) => {
-  const files = { '/work/a.ini': '[store]\nprefix = a', '/b.ini': '[store]\nprefix = b', '/work/gcg.ini': '[store]\nprefix = no' };
+  const files = { '/srv/app/a.ini': '[store]\nprefix = a', '/b.ini': '[store]\nprefix = b', '/srv/app/gcg.ini': '[store]\nprefix = no' };
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' } })).store.prefix, 'b');
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' }, overrides: { configPath: 'a.ini' } })).store.prefix, 'a');
   t.strictSame(problems(load({ files, overrides: { configPath: 'c.ini' }, requireCredential: true })), ['flag --config: c.ini does not exist']);
   t.strictSame(problems(load({ env: { GCG_CONFIG: '' } })), ['env GCG_CONFIG: is empty; name a file']);
-  t.strictSame(configPlaces({ env: {}, cwd: '/work', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }), ['/work/c.ini']);
+  t.strictSame(configPlaces({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }), ['/srv/app/c.ini']);
 });
 
 t.test('a file in the search path that is there but cannot be read is an error, not passed over', async (t) => {
