@@ -29,6 +29,7 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   )},"errorCode":${text(record.errorCode)},"authorizationReplaced":${record.authorizationReplaced},"source":"${record.source}"`;
   if (record.retryReasons !== null) line += `,"retries":${JSON.stringify(record.retryReasons)}`;
   if (record.closeCode !== null) line += `,"closeCode":${record.closeCode}`;
+  if (record.heldBy !== null) line += `,"heldBy":${JSON.stringify(record.heldBy)}`;
   if (record.aborted) line += ',"aborted":true';
   if (record.traceId !== null) line += `,"traceId":${text(record.traceId)}`;
   if (record.spanId !== null) line += `,"spanId":${text(record.spanId)}`;

@@ -52,6 +52,8 @@ export interface ExchangeRecord {
   source: 'upstream' | 'gateway';
   /** Why each further attempt was made: `401`, `429`, `503`, `ECONNRESET`; null when there was one attempt or none. */
   retryReasons: string[] | null;
+  /** The limit that this call waited for, or was refused by, last; null when none held it. Gateway's words, no input in it. */
+  heldBy: string | null;
   /** The caller left before its answer was complete. */
   aborted: boolean;
   traceId: string | null;
@@ -94,6 +96,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     closeCode: null,
     source: 'gateway',
     retryReasons: null,
+    heldBy: null,
     aborted: false,
     traceId: null,
     spanId: null,

@@ -37,7 +37,8 @@ export function exchangeText(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.aborted) parts.push('(the caller left)');
   if (record.retryReasons !== null) parts.push(`(sent again: ${record.retryReasons.join(', ')})`);
   if (record.tokenWaitMs >= NOTABLE_WAIT_MS) parts.push(`(waited ${Math.round(record.tokenWaitMs)}ms for a token)`);
-  if (record.queueMs >= NOTABLE_WAIT_MS) parts.push(`(queued ${Math.round(record.queueMs)}ms)`);
+  if (record.queueMs >= NOTABLE_WAIT_MS)
+    parts.push(`(queued ${Math.round(record.queueMs)}ms${record.heldBy === null ? '' : ` for ${record.heldBy}`})`);
   if (level === 'error') {
     parts.push(`request=${record.requestId}`);
     if (record.correlationId !== null) parts.push(`correlation=${record.correlationId}`);

@@ -31,8 +31,6 @@ export interface UpstreamRequest {
   readonly caller: CallerPresence;
   /** When all waiting must have ended, in monotonic ms of the layers' clock. Set by the outermost layer; absent: no bound. */
   waitUntil?: number;
-  /** The limit that this call waited for, or was refused by, last. */
-  heldBy?: string;
 }
 
 /** Where an answer's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */

@@ -68,7 +68,7 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
     const startedAt = clock.monotonic();
     let outcome: 'waited' | 'refused' = 'refused';
     try {
-      request.heldBy = lane.name;
+      request.record.heldBy = lane.name;
       request.body.readAhead?.();
       await lane.enter({ client, waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY, caller: request.caller, isReturning });
       outcome = 'waited';

@@ -158,12 +158,15 @@ t.test('bodies, retries, trace ids and a caller that left are shown when there a
       requestBody: body,
       responseBody: { ...body, render: () => 'text' },
       retryReasons: ['429', '503'],
+      heldBy: 'a limit',
       traceId: 't1',
       spanId: 's1',
       aborted: true,
     }),
   );
-  t.match(await lines(), [{ requestBody: { name: 'x' }, responseBody: 'text', retries: ['429', '503'], traceId: 't1', spanId: 's1', aborted: true }]);
+  t.match(await lines(), [
+    { requestBody: { name: 'x' }, responseBody: 'text', retries: ['429', '503'], heldBy: 'a limit', traceId: 't1', spanId: 's1', aborted: true },
+  ]);
   await log.close();
 });
 

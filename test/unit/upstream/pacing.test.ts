@@ -109,7 +109,7 @@ t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds 
     t.equal(sent, 1, 'the whole credential waits');
     await stack.clock.advance(200);
     t.match(call, { status: 200, request: { record: { retryReasons: ['429'] } } });
-    t.match(follower, { status: 200, request: { record: { retryReasons: null }, heldBy: /token\.rate/ } });
+    t.match(follower, { status: 200, request: { record: { retryReasons: null, heldBy: /token\.rate/ } } });
     t.ok(follower.request.record.queueMs >= 6_900, 'queue time is told');
     t.equal(sent, 3);
   }
@@ -229,7 +229,7 @@ t.test('a limit of the client’s own is kept to, and leaves the others alone', 
     own.map(({ status }) => status),
     [200, 200, 200, 200, 200, 429],
   );
-  t.match(own[5], { code: 'gateway.rate.limited', request: { heldBy: 'requests_per_minute of client a' } });
+  t.match(own[5], { code: 'gateway.rate.limited', request: { record: { heldBy: 'requests_per_minute of client a' } } });
   t.ok(others.every(({ status }) => status === 200));
 });
 
