@@ -10,14 +10,24 @@ const KEY_ENTRY: StoreKey = { name: 'gateway-handle-key', clientId: '', host: ''
 const REVOKED_ENTRY: StoreKey = { name: 'gateway-handle-revocations', clientId: '', host: '' };
 const TRIES = 5;
 
-/** Handles ended early: id to when it was issued (epoch ms). `notBefore`: everything issued until then is ended too. */
-export interface Revocations {
+/** Handles of one owner ended early: id to when it was issued (epoch ms). `notBefore`: everything issued until then is ended too. */
+export interface OwnRevocations {
   readonly notBefore: number;
   readonly ids: Readonly<Record<string, number>>;
 }
 
+/** Kept apart by owner, under `ownerKey`: however many handles one of them ends, those of the others stay. */
+export interface Revocations {
+  readonly owners: Readonly<Record<string, OwnRevocations>>;
+}
+
 /** No handle was ended. */
-export const NO_REVOCATIONS: Revocations = { notBefore: 0, ids: {} };
+export const NO_REVOCATIONS: Revocations = { owners: {} };
+
+/** Where the revocations of a client's handles are kept; null: of those that anonymous callers were given. */
+export function ownerKey(client: string | null): string {
+  return client === null ? 'anonymous' : `client ${client}`;
+}
 
 /** The two entries. */
 export interface HandleStore {
@@ -57,7 +67,8 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
   async function read(): Promise<{ value: Revocations; version: string | null }> {
     const present = await store.get(REVOKED_ENTRY);
     const text = present?.value.accessToken?.reveal();
-    return { value: text === undefined ? NO_REVOCATIONS : (JSON.parse(text) as Revocations), version: present?.version ?? null };
+    const kept = text === undefined ? {} : (JSON.parse(text) as Partial<Revocations>);
+    return { value: { owners: kept.owners ?? NO_REVOCATIONS.owners }, version: present?.version ?? null };
   }
 
   return {

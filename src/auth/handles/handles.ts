@@ -6,7 +6,7 @@ import type { Secret } from '../../config/secret.ts';
 import type { Log } from '../../logging/log.ts';
 import { StoreError, type TokenStore } from '../store/store.ts';
 import { type ClientHandle, readHandle, signHandle } from './client-handle.ts';
-import { createHandleStore, NO_REVOCATIONS, type Revocations } from './handle-store.ts';
+import { createHandleStore, NO_REVOCATIONS, type OwnRevocations, ownerKey, type Revocations } from './handle-store.ts';
 
 /**
  * What an application is told in `expires_in`, s: the platform's usual day. The handle itself goes on being good,
@@ -17,11 +17,13 @@ export const HANDLE_EXPIRES_IN_S = 86_400;
 /** No handle is older than this: the platform's longest token life. */
 export const HANDLE_LIFE_MS = 450 * 24 * 60 * 60 * 1000;
 
-/** So many ended handles are told apart; beyond that the oldest handles end with them, ended or not. */
+/** So many ended handles of one owner are told apart; beyond that its oldest handles end with them, ended or not. */
 const MAX_REVOCATIONS = 2_000;
 
 /** Another process's revocations count after at most this. */
 const REVOCATION_POLL_MS = 1_000;
+
+const NONE_OWN: OwnRevocations = { notBefore: 0, ids: {} };
 
 /** Handles whose signature was checked lately. */
 const MAX_VERIFIED = 1_024;
@@ -61,8 +63,10 @@ export async function createHandles(deps: { store: TokenStore; clock: Clock; log
     );
   }
 
-  const isGood = ({ id, issuedAt }: ClientHandle) =>
-    issuedAt > revoked.notBefore && !Object.hasOwn(revoked.ids, id) && clock.now() - issuedAt < HANDLE_LIFE_MS;
+  const isGood = ({ id, client, issuedAt }: ClientHandle) => {
+    const { notBefore, ids } = revoked.owners[ownerKey(client)] ?? NONE_OWN;
+    return issuedAt > notBefore && !Object.hasOwn(ids, id) && clock.now() - issuedAt < HANDLE_LIFE_MS;
+  };
 
   return {
     issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, key),
@@ -82,7 +86,11 @@ export async function createHandles(deps: { store: TokenStore; clock: Clock; log
       return isGood(handle);
     },
     async end(handle) {
-      const add = (before: Revocations) => bounded({ ...before, ids: { ...before.ids, [handle.id]: handle.issuedAt } }, clock.now());
+      const key = ownerKey(handle.client);
+      const add = ({ owners }: Revocations): Revocations => {
+        const { notBefore, ids } = owners[key] ?? NONE_OWN;
+        return { owners: { ...owners, [key]: bounded({ notBefore, ids: { ...ids, [handle.id]: handle.issuedAt } }, clock.now()) } };
+      };
       revoked = add(revoked);
       try {
         revoked = merge(revoked, await kept.update(add));
@@ -95,11 +103,16 @@ export async function createHandles(deps: { store: TokenStore; clock: Clock; log
 }
 
 function merge(one: Revocations, other: Revocations): Revocations {
-  return { notBefore: Math.max(one.notBefore, other.notBefore), ids: { ...one.ids, ...other.ids } };
+  const owners: Record<string, OwnRevocations> = { ...one.owners };
+  for (const [key, { notBefore, ids }] of Object.entries(other.owners)) {
+    const own = owners[key] ?? NONE_OWN;
+    owners[key] = { notBefore: Math.max(own.notBefore, notBefore), ids: { ...own.ids, ...ids } };
+  }
+  return { owners };
 }
 
-/** When there are too many, the oldest tenth is ended by date: more handles end than were asked for, never fewer. What is too old anyway is forgotten. */
-function bounded(revocations: Revocations, now: number): Revocations {
+/** When there are too many of one owner, the oldest tenth is ended by date: more handles end than were asked for, never fewer. What is too old anyway is forgotten. */
+function bounded(revocations: OwnRevocations, now: number): OwnRevocations {
   if (Object.keys(revocations.ids).length <= MAX_REVOCATIONS) return revocations;
   const entries = Object.entries(revocations.ids)
     .filter(([, issuedAt]) => now - issuedAt < HANDLE_LIFE_MS && issuedAt > revocations.notBefore)

@@ -104,6 +104,25 @@ t.test('too many ended handles end the oldest ones with them, never bring one ba
   t.ok(handles.find(handles.issue(CONTENT)), 'new ones are good');
 });
 
+t.test("however many handles one owner ends, another's stay, also in another process", async (t) => {
+  const { clock, log, open } = fileStoreIn(t);
+  const store = createMemoryStore({ clock });
+  const handles = await createHandles({ store, clock, log });
+  const others = [handles.issue({ ...CONTENT, client: 'ops' }), handles.issue({ ...CONTENT, client: null, proof: null })];
+  for (let i = 0; i < 2_100; i++) {
+    clock.stepWall(1);
+    await handles.end(handles.find(handles.issue(CONTENT)) as never);
+  }
+  for (const token of others) t.ok(handles.find(token));
+  for (const token of others) t.ok((await createHandles({ store, clock, log })).find(token));
+  const kept = await createHandles({ store: open(), clock, log });
+  const [ended, good] = [kept.issue({ ...CONTENT, client: 'constructor' }), kept.issue(CONTENT)];
+  await kept.end(kept.find(ended) as never);
+  const restarted = await createHandles({ store: open(), clock, log });
+  t.equal(restarted.find(ended), null);
+  t.ok(restarted.find(good));
+});
+
 t.test('a store that fails costs the restart, not the start', async (t) => {
   const clock = createFakeClock();
   const log = createTestLog();
