@@ -84,10 +84,11 @@ export function createIdentity(deps: IdentityDeps): Identity {
 
   const isStillProved = ({ client, proof }: ClientHandle) => client === null || (proof !== null && clients.accepts(client, proof));
 
+  const ownerless = (): Caller | undefined => (mayBeAnonymous || (clients.isEmpty && hasClientCa) ? CERTIFIED : undefined);
+
   /** A handle lives no longer than its owner; one without an owner no longer than anonymous use. */
   function ownerOf(name: string | null): Caller {
-    if (name === null && !mayBeAnonymous && !(clients.isEmpty && hasClientCa)) throw sessionEnded();
-    const owner = name === null ? CERTIFIED : clients.get(name);
+    const owner = name === null ? ownerless() : clients.get(name);
     if (owner === undefined) throw sessionEnded();
     return owner;
   }
@@ -130,7 +131,7 @@ export function createIdentity(deps: IdentityDeps): Identity {
       return found;
     },
     renew({ client, handle, session }) {
-      const owner = client === null ? CERTIFIED : clients.get(client.name);
+      const owner = client === null ? ownerless() : clients.get(client.name);
       if (owner === undefined || (handle !== null && !(handles.isGood(handle) && isStillProved(handle)))) return null;
       const present = session && sessions.findByTerms(session.terms);
       return session !== null && present === null ? null : { ...owner, handle, session: present };

@@ -10,7 +10,7 @@ const OTHER: Authorization = { scheme: 'other' };
 
 /** Scheme names in any case. The Basic pair is split at its first colon and taken raw: SDKs do not percent-encode it. */
 export function parseAuthorization(header: string): Authorization {
-  const at = header.indexOf(' ');
+  const at = header.search(/[ \t]/);
   if (at < 0) return OTHER;
   const scheme = header.slice(0, at).toLowerCase();
   const value = header.slice(at + 1).trim();

@@ -39,7 +39,7 @@ t.test('a Bearer that begins as a handle is a handle or an error, whatever follo
     fc.property(
       fc.string({ maxLength: 100 }),
       fc.constantFrom('', 'c', 's'),
-      fc.constantFrom('Bearer ', 'bearer ', 'BEARER  '),
+      fc.constantFrom('Bearer ', 'bearer ', 'BEARER  ', 'Bearer\t', 'Bearer\t '),
       (rest, kind, scheme) => {
         const token = `gcgh_${kind}${rest}`.trimEnd();
         try {
@@ -53,6 +53,16 @@ t.test('a Bearer that begins as a handle is a handle or an error, whatever follo
     { numRuns: 2000 },
   );
   t.equal(identity.identify(request({ authorization: 'Bearer gcg_h' })).isAuthenticated, false, 'anything else is anonymous');
+});
+
+t.test('a caller known by nothing but a session ends where anonymous use ends, also at a socket that it opened', async (t) => {
+  const session = { id: 'x', terms: {} } as never;
+  const nobody = { client: null, handle: null, session: null, isAuthenticated: true };
+  const before = await setUp([]);
+  const after = await setUp([clientNamed('crm')]);
+  t.ok(before.identity.renew(nobody), 'the control');
+  t.equal(after.identity.renew(nobody), null);
+  t.equal(after.identity.renew({ ...nobody, session }), null);
 });
 
 t.test('identifying costs nothing without clients and proof, and microseconds with them', async (t) => {
