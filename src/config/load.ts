@@ -171,7 +171,7 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
     referencedFiles: [...context.referencedFiles],
   };
   if (credentials.length === 0 && (input.requireCredential ?? true) && context.problems.length === 0) {
-    const message = `no credential is configured; set client_id and client_secret in a [credential] section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and GCG_CREDENTIAL_CLIENT_SECRET; "gcg demo" needs none`;
+    const message = `no credential is configured; set client_id and client_secret in a [credential] section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none`;
     context.problems.push({ where: files[0] ?? 'configuration', key: 'credential', message });
   }
   return config;

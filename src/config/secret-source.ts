@@ -57,7 +57,9 @@ function readSecretFile(path: string): string {
     const { code, message } = error as NodeJS.ErrnoException;
     throw new GatewayError(
       'gateway.credential.rejected',
-      `secret file ${path} cannot be read (${code ?? message}): mend the file or its permissions`,
+      code === 'ENOENT'
+        ? `secret file ${path} does not exist: write the secret into it, or mend the path`
+        : `secret file ${path} cannot be read (${code ?? message}): mend the file or its permissions`,
     );
   }
   const value = text.replace(/^\uFEFF/, '').replace(/\r?\n$/, '');

@@ -35,7 +35,9 @@ t.test('two of them in one source are an error, and a higher source replaces the
 t.test('a file that is missing, empty or a folder, and a variable that is not set or empty, are errors at load', async (t) => {
   const dir = t.testdir({ empty: '\n', folder: {} });
   const wrong = (text: string, env = {}) => problems(load({ file: file(text), env }));
-  t.match(wrong(`client_secret_file = ${dir}/none`), [/^gcg\.ini:3: credential\.client_secret_file: secret file .*none cannot be read \(ENOENT\)/]);
+  t.match(wrong(`client_secret_file = ${dir}/none`), [
+    /^gcg\.ini:3: credential\.client_secret_file: secret file .*none does not exist: write the secret into it/,
+  ]);
   t.match(wrong(`client_secret_file = ${dir}/empty`), [/empty is empty/]);
   t.match(wrong(`client_secret_file = ${dir}/folder`), [/cannot be read \(EISDIR\)/]);
   t.match(wrong('client_secret_env = CRM'), [/^gcg\.ini:3: credential\.client_secret_env: .*CRM is not set/]);
