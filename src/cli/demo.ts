@@ -59,10 +59,7 @@ Nothing here is real, and nothing leaves this machine. Try, in another terminal:
   curl ${address}/readyz
 
 No token was needed: the gateway holds the secret, got one, and put it on each call.
-A person's login: open ${address}/-/login/person in a browser, then
-
-  curl ${address}/person/api/v2/users/me
-
+A person's login: open ${address}/-/login/person in a browser; ${address}/person/api/v2/users/me then answers.
 Each call is a line of the log. Ctrl-C ends it.
 
 `;
