@@ -35,6 +35,9 @@ export interface AcceptOptions {
 /** Where the forwarding path is mounted in the router. */
 export const MOUNT = '/api/v2/';
 
+/** A caller of a local route that neither sends nor is answered for so long is cut off. */
+const LOCAL_IDLE_MS = 60_000;
+
 /** Sockets on which a request was refused for its framing: whatever was read ahead on them is not looked at. */
 const refusedSockets = new WeakSet<object>();
 
@@ -67,6 +70,8 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       if (options.serveOwn(exchange)) return;
       bindExchange(exchange);
       if (route.kind === 'local') {
+        // A forwarded body has its own bound where it is read; one that is read here has this.
+        request.setTimeout(LOCAL_IDLE_MS, () => request.socket.destroy());
         finishLocal(response, record, options);
         inviteBody(request, response);
       }

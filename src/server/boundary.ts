@@ -41,7 +41,9 @@ const HOST = /^(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(\d{1,5}))?$/i;
 export function parseHost(host: string): { name: string; port: string | null } | null {
   const match = HOST.exec(host);
   if (!match) return null;
-  return { name: (match[1] as string).toLowerCase(), port: match[2] ?? null };
+  const port = match[2] ?? null;
+  if (port !== null && Number(port) > 65_535) return null;
+  return { name: (match[1] as string).toLowerCase(), port };
 }
 
 /** Whether a Host is one of a gateway: an IP literal, a loopback name, or listed. Names that merely resolve to loopback are not (DNS rebinding). */

@@ -7,7 +7,7 @@ import { parseAuthorization } from '../auth/clients/authorization.ts';
 import { ANONYMOUS, type Caller, CERTIFIED } from '../auth/clients/caller.ts';
 import type { CertificateSubject } from '../auth/clients/cert-subject.ts';
 import type { Clients, ProvedClient } from '../auth/clients/clients.ts';
-import { type ClientHandle, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
+import { type ClientHandle, HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
 import type { Handles } from '../auth/handles/handles.ts';
 import { sessionEnded } from '../auth/sessions/session.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
@@ -117,6 +117,7 @@ export function createIdentity(deps: IdentityDeps): Identity {
       const { authorization } = request.headers;
       const { caller: aside } = identifyAside(request);
       if (authorization === undefined) return aside;
+      assertNoHandleBehind(request.rawHeaders);
       const shown = authorization.length > 0 ? byAuthorization(authorization) : null;
       if (shown === null) return aside;
       if (aside.client !== null && aside.client !== shown.client) throw contradicted();
@@ -167,6 +168,17 @@ export function unauthenticated(what: string, isGuess = true): GatewayError {
 
 function contradicted(): GatewayError {
   return new GatewayError('gateway.client.forbidden', 'the proofs in this request belong to different clients: send one of them');
+}
+
+/** Node keeps the first of several Authorization lines: a handle in a later one must not be passed over and the call served as somebody else's. */
+function assertNoHandleBehind(rawHeaders: readonly string[]): void {
+  let isFirst = true;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (name.length !== 13 || name.toLowerCase() !== 'authorization') continue;
+    if (!isFirst && (rawHeaders[i + 1] as string).includes(HANDLE_PREFIX)) throw sessionEnded();
+    isFirst = false;
+  }
 }
 
 const subjects = new WeakMap<TLSSocket, CertificateSubject | null>();

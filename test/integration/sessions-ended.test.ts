@@ -7,6 +7,7 @@ import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { allCredentials, assertionFor, basic, clientNamed, followLogin, postToken } from '../helpers/clients.ts';
 import { createFakeClock, type FakeClock } from '../helpers/fake-clock.ts';
 import { type ConfigOverrides, configAt, createTestLog, startGateway, type TestGateway } from '../helpers/gateway.ts';
+import { exchangeRaw, headerOf, parseAnswer } from '../helpers/raw-http.ts';
 
 const SOMEBODY = (createUsers(1)[0] as { email: string }).email;
 const REDIRECT = 'http://localhost:7777/callback';
@@ -192,4 +193,14 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
   t.equal(identifyWith([clientNamed('crm')], false)().client?.name, 'crm');
   t.throws(identifyWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false), { code: 'gateway.session.ended' }, 'rotated away');
   t.throws(identifyWith([clientNamed('erp')], true), { code: 'gateway.session.ended' }, 'the client is gone');
+});
+
+t.test('a dead handle behind another Authorization line is 401 all the same', async (t) => {
+  const { port, sandbox } = await startGateway(t);
+  const before = sandbox.stats.apiCallsTotal;
+  const lines = ['GET /api/v2/users HTTP/1.1', 'Host: localhost', 'Authorization: Bearer anything', 'Authorization: Bearer gcgh_dead', '', ''];
+  const answer = parseAnswer(await exchangeRaw(port, lines.join('\r\n')));
+  t.equal(answer.status, 401);
+  t.equal(headerOf(answer, 'X-Gateway-Error'), 'gateway.session.ended');
+  t.equal(sandbox.stats.apiCallsTotal, before);
 });

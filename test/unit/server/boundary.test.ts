@@ -140,3 +140,8 @@ t.test('no name but those under localhost, and no junk, is ever a host of ours',
     { numRuns: 5000 },
   );
 });
+
+t.test('a port that is none makes a Host that is none', async (t) => {
+  t.equal(parseHost('localhost:65536'), null);
+  t.match(parseHost('localhost:65535'), { name: 'localhost', port: '65535' });
+});

@@ -14,7 +14,7 @@ import { basic, clientNamed } from '../../helpers/clients.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
 const request = (headers: Record<string, string | string[]>, remoteAddress = '127.0.0.1') =>
-  ({ headers, socket: { remoteAddress } }) as unknown as IncomingMessage;
+  ({ headers, rawHeaders: Object.entries(headers).flat(2), socket: { remoteAddress } }) as unknown as IncomingMessage;
 
 async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
   const store = createMemoryStore({ clock: systemClock });
