@@ -188,7 +188,7 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
       clients: createClients(clients, { now: Date.now, monotonic: () => performance.now(), after: () => ({ cancel() {} }) }),
       ...{ handles, sessions, isAnonymousServed, hasClientCa: false },
     });
-    return () => identity.identify({ headers: { authorization: `Bearer ${handle}` }, socket: {} } as never);
+    return () => identity.identify({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never);
   };
   t.equal(identifyWith([clientNamed('crm')], false)().client?.name, 'crm');
   t.throws(identifyWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false), { code: 'gateway.session.ended' }, 'rotated away');

@@ -133,7 +133,7 @@ t.test('a secret file mended on disk works within a second', async (t) => {
 t.test('an unreadable secret file is 424 that names the file, and no request is made', async (t) => {
   const path = join(t.testdir({}), 'missing');
   const { registry, requests } = credentialsUnderTest([credentialConfig({ clientSecret: fileSecret(path) })], [granted('x')]);
-  await t.rejects(registry.get('crm')!.source.token(), { code: 'gateway.credential.rejected', message: new RegExp(`${path}.*ENOENT`) });
+  await t.rejects(registry.get('crm')!.source.token(), { code: 'gateway.credential.rejected', message: new RegExp(`${path}.*does not exist`) });
   t.equal(requests.length, 0);
 });
 
