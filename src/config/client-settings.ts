@@ -1,5 +1,6 @@
 // Reads [client.NAME]: how a caller proves itself and what it may do. The rules' matching is the server's; here only their spelling is checked.
 
+import { METHODS } from 'node:http';
 import type { ClientConfig, CredentialConfig } from './gateway-config.ts';
 import { didYouMean } from './nearest.ts';
 import { shown } from './problem.ts';
@@ -87,6 +88,9 @@ export function refuseRule(rule: string, key: 'allow' | 'deny'): string | undefi
   if (!methods.split(',').every((method) => method === '*' || /^[A-Za-z]+$/.test(method))) {
     return `${shown(rule)}: ${shown(methods)} is not a list of methods; write it like GET,POST or *`;
   }
+  // One that no request can have would look like a rule and protect nothing.
+  const unknown = methods.split(',').find((method) => method !== '*' && !METHODS.includes(method.toUpperCase()));
+  if (unknown !== undefined) return `${shown(rule)}: ${shown(unknown)} is not a method${didYouMean(unknown.toUpperCase(), METHODS)}`;
   if (!path.startsWith('/') || /[?#\\]/.test(path)) return `${shown(rule)}: the path must begin with / and have no query`;
   const segments = path.slice(1).split('/');
   if (segments.some((segment) => segment === '.' || segment === '..')) return `${shown(rule)}: the path must not hold . or ..`;

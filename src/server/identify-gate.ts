@@ -35,8 +35,8 @@ export function admit(
   otherProof: () => Caller | null = () => null,
 ): Caller {
   const path = route.kind === 'local' ? route.path : null;
-  if (path !== null && (HEALTH_PATHS.has(path) || isProbe(path, role))) return ANONYMOUS;
   if (!isLanding(request, path)) assertOrigin(request, host, gate.boundary);
+  if (path !== null && (HEALTH_PATHS.has(path) || isProbe(path, role))) return ANONYMOUS;
   const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, gate.identity) : gate.identity.identify(request);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {

@@ -59,6 +59,12 @@ t.test('health is for everyone who can reach it', async (t) => {
   for (const path of ['/livez', '/healthz', '/readyz']) t.ok(await served(call('pod-1.cluster.local', [], `GET ${path}`)), path);
 });
 
+t.test('but not for pages of another origin', async (t) => {
+  for (const path of ['/livez', '/healthz', '/readyz']) {
+    isRefusal(t, await exchangeRaw(pair.port, call('localhost', ['Origin: http://evil.test'], `GET ${path}`)), 403, 'gateway.origin.forbidden');
+  }
+});
+
 t.test('other local routes are not', async (t) => {
   for (const path of ['/', '/nowhere', '/livez/', '/livezz', '/-/status']) {
     isRefusal(t, await exchangeRaw(pair.port, call('evil.test', [], `GET ${path}`)), 403, 'gateway.host.forbidden');

@@ -74,6 +74,7 @@ t.test('rules are methods and a path, or a preset in allow', async (t) => {
     ' ',
   ])
     t.type(refuseRule(rule, 'allow'), 'string', rule);
+  t.match(refuseRule('DELTE /api/v2/**', 'deny'), /"DELTE" is not a method.*"DELETE"/, 'it would match nothing and look like protection');
   t.match(refuseRule('@read-onyl', 'allow'), /did you mean "@read-only"/);
   t.match(refuseRule('@read-only', 'deny'), /belongs into allow/);
 });
