@@ -5,13 +5,21 @@ import type { ListenAddress } from './gateway-config.ts';
 import { shown } from './problem.ts';
 import { accepted, type Parsed, refused } from './values.ts';
 
+/** In bytes: what `sun_path` of unix(7) holds before its closing NUL. On Windows it is a named pipe, which the system bounds. */
+const LONGEST_SOCKET_PATH = { linux: 107, win32: 32_767 }[process.platform as string] ?? 103;
+
 /** Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path` or `fd:3`. Port 0 is any free port. */
 export function parseListenAddress(text: string): Parsed<ListenAddress> {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
-    return /^[/\\]|^[A-Za-z]:\\/.test(path)
-      ? accepted({ kind: 'unix', path })
-      : refused(`${shown(text)} needs an absolute path, as in unix:/run/gcg.sock`);
+    if (!/^[/\\]|^[A-Za-z]:\\/.test(path)) return refused(`${shown(text)} needs an absolute path, as in unix:/run/gcg.sock`);
+    const bytes = Buffer.byteLength(path);
+    if (bytes > LONGEST_SOCKET_PATH) {
+      return refused(
+        `${shown(text)} has a path of ${bytes} bytes, and a Unix socket here can have ${LONGEST_SOCKET_PATH}; write a shorter one, as in unix:/run/gcg.sock`,
+      );
+    }
+    return accepted({ kind: 'unix', path });
   }
   if (text.startsWith('fd:')) {
     const fd = /^\d{1,4}$/.test(text.slice(3)) ? Number(text.slice(3)) : -1;

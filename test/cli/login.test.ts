@@ -1,5 +1,8 @@
 // gcg login and logout: alone into the file store, and through the running gateway; with a browser, a pasted address, a code.
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { CommandLine } from '../../src/cli/args.ts';
 import type { Io } from '../../src/cli/io.ts';
@@ -26,10 +29,17 @@ async function startSimulation(t: Test, options: SandboxOptions = { switches: AP
   return { sandbox, origin };
 }
 
+/** In the system's own temporary folder: a path below the test's could be longer than a socket may have. */
+function unusedSocket(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'gcg-none-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  return join(folder, 'none.sock');
+}
+
 /** A folder of its own for each test: nothing is running at its address. */
 async function alone(t: Test, credential: string, options?: SandboxOptions) {
   const { sandbox, origin } = await startSimulation(t, options);
-  const ini = `${gatewaySection(origin)}[server]\nlisten = unix:${t.testdirName}/none.sock\n[store]\ntype = file\npath = state\n[credential]\n${credential}`;
+  const ini = `${gatewaySection(origin)}[server]\nlisten = unix:${unusedSocket(t)}\n[store]\ntype = file\npath = state\n[credential]\n${credential}`;
   return { sandbox, origin, folder: createCommandFolder(t, ini) };
 }
 

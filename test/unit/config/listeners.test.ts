@@ -28,6 +28,8 @@ t.test('what is not quite an address is refused with what would be right', async
     ['127.0.0.1.5:80', /no IPv4 address/],
     ['[1.2.3.4]:80', /not an IPv6/],
     ['unix:gcg.sock', /absolute path/],
+    [`unix:/${'s'.repeat(110)}`, /a path of 111 bytes, and a Unix socket here can have 10[37]; write a shorter one/],
+    [`unix:/${'é'.repeat(60)}`, /a path of 121 bytes/],
     ['fd:0', /from 3 up/],
     ['a b:80', /is not an address/],
   ];
