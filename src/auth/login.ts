@@ -2,6 +2,7 @@
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../clock.ts';
+import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import type { Credential } from './credentials.ts';
@@ -31,7 +32,7 @@ export interface Logins {
   /**
    * Begins a login, or answers the one that is under way for the same credential, browser and redirect URI.
    * `binding` ties it to a browser (`createBinding()`), null to nothing but the state: only for a login that never passes a browser of others.
-   * Throws gateway.credential.rejected for a grant without a login or a contradiction in its configuration.
+   * Throws gateway.request.invalid for a grant without a login, gateway.credential.rejected for a contradiction in its configuration.
    */
   begin(credential: Credential, options: { redirectUri: string; binding: string | null }): { url: string; state: string; expiresAt: number };
   /**
@@ -103,7 +104,7 @@ export function createLogins(deps: { clock: Clock; log: Log; present?: (name: st
       forgetOutdated();
       const { config } = credential;
       if (!credential.hasLogin) {
-        throw new GatewayError('gateway.credential.rejected', `credential ${config.name} (${config.grantType}) has no login`);
+        throw new GatewayError('gateway.request.invalid', withoutLogin(config));
       }
       for (const login of pending.values()) {
         const isSame = login.credential === credential && login.redirectUri === redirectUri && login.binding === binding && login.outcome === null;
@@ -137,6 +138,17 @@ export function createLogins(deps: { clock: Clock; log: Log; present?: (name: st
     lastError: (name) => errors.get(name) ?? null,
     completedAt: (name) => successes.get(name) ?? null,
   };
+}
+
+/** Why nobody can log in for a credential, and what to do in the place of it. */
+export function withoutLogin({ name, grantType }: Pick<CredentialConfig, 'name' | 'grantType'>): string {
+  const instead =
+    grantType === 'saml2_bearer'
+      ? `give it an assertion by POST /-/credentials/${name}/assertion`
+      : grantType === 'access_token'
+        ? 'put another access_token into its configuration'
+        : `the gateway gets its token by itself, and another one at POST /-/credentials/${name}/refresh`;
+  return `credential ${name} (${grantType}) has no login and needs none: ${instead}`;
 }
 
 /** What whoever begins a login may see: the verifier and the binding stay here. */

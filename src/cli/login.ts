@@ -1,6 +1,7 @@
 // `gcg login [NAME]`: brings a person to the login page and its answer back. The address is always printed; a browser is opened where there is one.
 
 import { createInterface } from 'node:readline';
+import { withoutLogin } from '../auth/login.ts';
 import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
@@ -58,8 +59,8 @@ function tell(error: unknown, io: Io): number {
 }
 
 function refuse({ flags }: CommandLine, credential: CredentialConfig): string | undefined {
-  const { name, grantType } = credential;
-  if (!['authorization_code', 'pkce', 'implicit'].includes(grantType)) return `credential ${name} (${grantType}) has no login`;
+  const { grantType } = credential;
+  if (!['authorization_code', 'pkce', 'implicit'].includes(grantType)) return withoutLogin(credential);
   if (!flags.has('code')) return flags.has('redirect-uri') && !flags.has('paste') ? '--redirect-uri goes with --code or --paste' : undefined;
   if (flags.has('paste')) return 'give --code or --paste, not both';
   if (!canRedeemForeignCode(credential)) return `a code for ${grantType} can only be redeemed by whoever began its login: use --paste`;

@@ -1,7 +1,9 @@
 // The login over HTTP, step by step: where each answer leads, what binds it to a browser, and that it counts once.
 
 import t from 'tap';
+import { inlineSecret } from '../../src/config/secret-source.ts';
 import { change, createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
+import { credentialAt } from '../helpers/gateway.ts';
 
 const APPROVED = { login: { approve: 'ada.lindqvist@simulated-org.example' } };
 
@@ -113,10 +115,23 @@ t.test('a redirect_uri that is no page of ours is said to be one', async (t) => 
   t.match(await answer.text(), /gcg login crm --paste/);
 });
 
-t.test('a grant without a login, and a credential that is not there, are said to be', async (t) => {
-  const { url } = await startAdminGateway(t);
-  t.equal((await fetch(`${url}/-/login/default`)).status, 424);
-  t.equal((await fetch(`${url}/-/login/nobody`)).status, 404);
+t.test('a grant without a login is 400 and says what to do instead; a credential that is not there is 404', async (t) => {
+  const grants = { client_credentials: /-\/credentials\/svc\/refresh/, access_token: /access_token/, saml2_bearer: /-\/credentials\/svc\/assertion/ };
+  for (const [grantType, advice] of Object.entries(grants) as [keyof typeof grants, RegExp][]) {
+    const accessToken = inlineSecret('a-given-token', 'test');
+    const { url } = await startAdminGateway(t, { credentials: (origin) => [credentialAt(origin, { name: 'svc', grantType, accessToken })] });
+    for (const answer of [await fetch(`${url}/-/login/svc`), await change(`${url}/-/login/svc`)]) {
+      t.equal(answer.status, 400, grantType);
+      const { code, message } = (await answer.json()) as { code: string; message: string };
+      t.equal(code, 'gateway.request.invalid');
+      t.match(message, /has no login and needs none/);
+      t.match(message, advice);
+    }
+    for (const answer of [await fetch(`${url}/-/login/nobody`), await change(`${url}/-/login/nobody`)]) {
+      t.equal(answer.status, 404);
+      t.equal(answer.headers.get('x-gateway-error'), 'gateway.credential.unknown');
+    }
+  }
 });
 
 t.test('begun by a command: the address is given, the browser ends it, and the state is all that is needed', async (t) => {

@@ -3,7 +3,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { Credential } from '../../auth/credentials.ts';
-import type { Logins } from '../../auth/login.ts';
+import { type Logins, withoutLogin } from '../../auth/login.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { type AdminGuard, assertMeant } from '../admin/guard.ts';
 import { sendJson } from '../answer.ts';
@@ -73,7 +73,7 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
   function startInBrowser(exchange: Exchange, found: Credential): () => void {
     const { request, route } = exchange;
     const { name } = found.config;
-    if (!found.hasLogin) logins.begin(found, { redirectUri: '', binding: null });
+    if (!found.hasLogin) throw new GatewayError('gateway.request.invalid', withoutLogin(found.config));
     const arrival = arrivalOf(exchange);
     const { uri, isOurs } = redirectUriFor(found.config, publicUrl(), arrival);
     if (!isOurs) return () => answerPage(exchange, 409, renderLoginElsewhere(name, uri));

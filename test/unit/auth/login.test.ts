@@ -134,8 +134,8 @@ t.test('a begun login gives away neither verifier nor binding', async (t) => {
 t.test('a grant without a login says so', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'client_credentials' }, [granted('at')]);
   t.throws(() => logins.begin(credential, { redirectUri: REDIRECT, binding: null }), {
-    code: 'gateway.credential.rejected',
-    message: /has no login/,
+    code: 'gateway.request.invalid',
+    message: /has no login and needs none/,
   });
 });
 
