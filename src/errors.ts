@@ -3,7 +3,12 @@
 
 /** Every code the gateway can put in `X-Gateway-Error`, with the HTTP status it is answered with and what it means. */
 export const ERROR_TABLE = {
-  'gateway.request.invalid': { status: 400, side: 'caller', meaning: 'The request is malformed or ambiguous, and is refused rather than repaired.' },
+  'gateway.request.invalid': {
+    status: 400,
+    side: 'caller',
+    meaning:
+      'The request is malformed or ambiguous, and is refused rather than repaired. 405 with `Allow`: an address of ours, asked with another method.',
+  },
   'gateway.body.too.large': { status: 413, side: 'caller', meaning: 'The body is larger than `server.max_body_bytes`.' },
   'gateway.route.not.found': { status: 404, side: 'caller', meaning: 'No such route here: only /api/v2 is forwarded.' },
   'gateway.host.forbidden': {
@@ -56,19 +61,25 @@ export type ErrorCode = keyof typeof ERROR_TABLE;
 /**
  * An error with a message that is safe to show to the caller: no secret, no token, no body of the token endpoint.
  * `statusCode` comes from the table; only `gateway.request.invalid` may be narrowed (405, 408, 431).
- * `retryAfterMs` becomes `Retry-After`, rounded up to whole seconds.
+ * `retryAfterMs` becomes `Retry-After`, rounded up to whole seconds; `allow` are the methods that a 405 names.
  */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError';
   readonly code: ErrorCode;
   readonly statusCode: number;
   readonly retryAfterMs: number | undefined;
+  readonly allow: readonly string[] | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { statusCode?: number; retryAfterMs?: number | undefined; cause?: Error } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { statusCode?: number; retryAfterMs?: number | undefined; allow?: readonly string[]; cause?: Error } = {},
+  ) {
     super(message, options.cause ? { cause: options.cause } : undefined);
     this.code = code;
     this.statusCode = options.statusCode ?? ERROR_TABLE[code].status;
     this.retryAfterMs = options.retryAfterMs;
+    this.allow = options.allow;
   }
 }
 

@@ -20,6 +20,7 @@ import { createMetrics, type Metrics } from './logging/metrics.ts';
 import { countTokenRequests, nameRuntime, observeRuntime } from './metric-sources.ts';
 import { createRuntime, type Runtime, type RuntimeDeps } from './runtime.ts';
 import { createAccept } from './server/accept.ts';
+import { createRouteDoor } from './server/admin/door.ts';
 import { createAdminGuard } from './server/admin/guard.ts';
 import { registerAdmin } from './server/admin/routes.ts';
 import { createApp } from './server/app.ts';
@@ -55,8 +56,8 @@ export interface GatewayOptions {
   readonly sessionLimits?: SessionLimits;
   /** Told when somebody asked the gateway to end (POST /-/quit). Default: it drains by itself. */
   readonly onQuit?: () => void;
-  /** Reads the configuration again and calls `replace` (POST /-/reload). Default: there is no such route. */
-  readonly reload?: ReloadRoute['reload'];
+  /** Reads the configuration again and calls `replace` (POST /-/reload). Default: the request is refused. */
+  readonly reload?: NonNullable<ReloadRoute['reload']>;
   /** Further routes of the embedding program, registered last. They are behind the same door as all others: Host, Origin, clients. */
   readonly plugins?: readonly ((app: FastifyInstance) => void)[];
   /** Further members of the status document. */
@@ -125,6 +126,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     // Not a runtime's: the first one would never be let go of.
     agent: new Agent(),
     log,
+    door: createRouteDoor(() => runtime.identity),
     plugins: [
       (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf }),
       (fastify) =>
@@ -136,7 +138,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
           ...(options.status && { more: options.status }),
         }),
       (fastify) => registerMetrics(fastify, { metrics, identity: () => runtime.identity }),
-      (fastify) => options.reload && registerReload(fastify, { guard: admin, reload: options.reload }),
+      (fastify) => registerReload(fastify, { guard: admin, reload: options.reload }),
       ...(options.plugins ?? []),
     ],
     health: {

@@ -128,7 +128,8 @@ function assertServedHere({ method }: IncomingMessage, route: Route, role: Liste
   }
   if (role.admin) return;
   if (!PROBE_PATHS.has(route.path)) throw new GatewayError('gateway.route.not.found', 'this address answers /livez, /readyz and /metrics');
-  if (method !== 'GET' && method !== 'HEAD') throw new GatewayError('gateway.request.invalid', 'this address answers GET only', { statusCode: 405 });
+  if (method === 'GET' || method === 'HEAD') return;
+  throw new GatewayError('gateway.request.invalid', 'this address answers GET only', { statusCode: 405, allow: ['GET', 'HEAD'] });
 }
 
 /**

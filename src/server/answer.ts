@@ -9,6 +9,9 @@ export function errorBody(error: GatewayError, requestId: string): string {
   return JSON.stringify({ message: error.message, code: error.code, status: error.statusCode, contextId: requestId, details: [], errors: [] });
 }
 
+/** What is forwarded. */
+const FORWARDED = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+
 /** Flat header list of an answer made here. */
 export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: number): string[] {
   const headers = ['Content-Type', 'application/json', 'Content-Length', String(bodyBytes), 'Cache-Control', 'no-store'];
@@ -16,7 +19,7 @@ export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: 
   // Not below one second: SDKs read 0 as "at once".
   if (error.retryAfterMs !== undefined) headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
   if (error.statusCode === 401) headers.push('WWW-Authenticate', 'Bearer realm="genesys-cloud-gateway", Basic realm="genesys-cloud-gateway"');
-  if (error.statusCode === 405) headers.push('Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
+  if (error.statusCode === 405) headers.push('Allow', (error.allow ?? FORWARDED).join(', '));
   return headers;
 }
 

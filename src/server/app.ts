@@ -8,12 +8,17 @@ import type { Log } from '../logging/log.ts';
 import { MOUNT } from './accept.ts';
 import { sendError } from './answer.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
+import { asksForToken } from './facade.ts';
+import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import { type HealthSource, registerHealth } from './health.ts';
+import { createMissJudge, notFound, type RouteDoor } from './wrong-method.ts';
 
 /** The parts the app is wired from. */
 export interface AppOptions {
   readonly forward: (exchange: Exchange) => Promise<void>;
   readonly health: HealthSource;
+  /** Before an address is told to know other methods only. */
+  readonly door: RouteDoor;
   /** Lent to @fastify/http-proxy, which never uses it: its own default would switch certificate checks off. */
   readonly agent: Dispatcher;
   readonly log: Log;
@@ -30,7 +35,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     frameworkErrors: (error, request, reply) => answerError(options.log, error, request, reply),
   });
   app.setErrorHandler((error, request, reply) => answerError(options.log, error, request, reply));
-  app.setNotFoundHandler((request, reply) => answerError(options.log, notFound(), request, reply));
+  const judgeMiss = createMissJudge(app, options.door);
 
   registerHealth(app, options.health);
   for (const plugin of options.plugins ?? []) plugin(app);
@@ -48,12 +53,16 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
       return reply;
     },
   });
+  app.register(async (scope) => {
+    // What nobody asked for is not read before it is refused: whatever its type, it is the address that is wrong.
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    scope.setNotFoundHandler((request) => {
+      throw judgeMiss(exchangeOf(request.raw));
+    });
+  });
   await app.ready();
   return app;
-}
-
-function notFound(): GatewayError {
-  return new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/…, health to /livez and /readyz');
 }
 
 function answerError(log: Log, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -72,5 +81,6 @@ function answerError(log: Log, error: unknown, request: FastifyRequest, reply: F
   record.status = failure.statusCode;
   record.errorCode = failure.code;
   reply.hijack();
-  sendError(reply.raw, failure, record.requestId);
+  if (asksForToken(request.raw)) sendOAuthRefusal(reply.raw, toOAuthRefusal(failure), record.requestId);
+  else sendError(reply.raw, failure, record.requestId);
 }

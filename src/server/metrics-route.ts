@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import type { Metrics } from '../logging/metrics.ts';
-import { exchangeOf } from './exchange.ts';
+import { type Exchange, exchangeOf } from './exchange.ts';
 import type { Identity } from './identify.ts';
 
 /** What the route needs; `identity` is that of the configuration in use. */
@@ -15,9 +15,9 @@ export interface MetricsRoute {
 /** Registers the route. Its answer holds names of credentials, clients and routes, and no secret. */
 export function registerMetrics(app: FastifyInstance, { metrics, identity }: MetricsRoute): void {
   app.get('/metrics', async (request, reply) => {
-    const { role, identity: caller, record } = exchangeOf(request.raw);
-    if (!role.health && !role.admin) throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
-    if (role.admin) identity().assertAdmin(caller);
+    const exchange = exchangeOf(request.raw);
+    const { record } = exchange;
+    assertMetricsServed(exchange, identity());
     const body = await metrics.render();
     reply.hijack();
     reply.raw.writeHead(200, [
@@ -26,4 +26,10 @@ export function registerMetrics(app: FastifyInstance, { metrics, identity }: Met
     ]);
     reply.raw.end(request.raw.method === 'HEAD' ? undefined : body);
   });
+}
+
+/** Throws gateway.route.not.found on a listener without metrics, gateway.client.* to who may not see them. */
+export function assertMetricsServed({ role, identity: caller }: Pick<Exchange, 'role' | 'identity'>, identity: Pick<Identity, 'assertAdmin'>): void {
+  if (!role.health && !role.admin) throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
+  if (role.admin) identity.assertAdmin(caller);
 }

@@ -149,7 +149,7 @@ t.test('refusals have the platform’s shape, and say what is wrong', async (t) 
   t.match(await json.json(), { error: 'invalid_request' });
   const huge = await fetch(`${url}/oauth/token`, { method: 'POST', body: new URLSearchParams({ x: 'y'.repeat(300_000) }) });
   t.equal(huge.status, 413);
-  t.equal((await fetch(`${url}/oauth/token`)).status, 404, 'GET is no login');
+  t.equal((await fetch(`${url}/oauth/token`)).status, 405, 'GET is no login');
 });
 
 t.test('an upstream that does not answer is 503 with Retry-After, and no session', async (t) => {

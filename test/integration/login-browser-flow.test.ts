@@ -151,6 +151,6 @@ t.test('an answer with a field twice, or without a state, is refused', async (t)
 
 t.test('HEAD begins and redeems nothing', async (t) => {
   const { url } = await startAdminGateway(t, { credentials: (origin) => [personAt(origin, 'pkce')] });
-  t.equal((await fetch(`${url}/-/login/crm`, { method: 'HEAD' })).status, 404);
-  t.equal((await fetch(`${url}/-/callback?code=a&state=b`, { method: 'HEAD' })).status, 404);
+  t.equal((await fetch(`${url}/-/login/crm`, { method: 'HEAD' })).status, 405);
+  t.equal((await fetch(`${url}/-/callback?code=a&state=b`, { method: 'HEAD' })).status, 405);
 });

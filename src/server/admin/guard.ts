@@ -28,8 +28,7 @@ export function createAdminGuard(identity: () => Pick<Identity, 'assertAdmin'>):
   };
   const read = (request: FastifyRequest): Exchange => {
     const exchange = open(request);
-    if (!exchange.role.admin) throw notHere();
-    identity().assertAdmin(exchange.identity);
+    assertAdminPage(exchange, identity());
     return exchange;
   };
   return {
@@ -41,6 +40,12 @@ export function createAdminGuard(identity: () => Pick<Identity, 'assertAdmin'>):
     },
     landing: open,
   };
+}
+
+/** Throws gateway.route.not.found on a listener without admin pages, gateway.client.* to who may not administer. */
+export function assertAdminPage({ role, identity: caller }: Pick<Exchange, 'role' | 'identity'>, identity: Pick<Identity, 'assertAdmin'>): void {
+  if (!role.admin) throw notHere();
+  identity.assertAdmin(caller);
 }
 
 /** Throws gateway.origin.forbidden unless the request carries the header that makes browsers ask first. */
