@@ -83,7 +83,7 @@ export const COMMANDS = [
     ...MAYBE_NAME,
     name: 'login',
     doc: 'log in with a browser, for grants with a user',
-    more: 'NAME is a credential; without it, the default one.',
+    more: 'NAME is a credential; without it, the default one, or the only one with a login. A running gateway is asked, also where there is no configuration; without one the login ends in the file store.',
     flags: [
       { name: 'paste', doc: 'for machines without a browser: paste the final address' },
       { name: 'code', value: 'CODE', doc: 'an authorisation code already in hand' },

@@ -1,7 +1,6 @@
 // The beginning of every command that works with one credential of the configuration: loads it, and finds the credential that is meant.
 
 import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
-import { defaultCredential } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { onOneLine } from '../config/problem.ts';
 import type { CommandLine } from './args.ts';
@@ -15,12 +14,17 @@ export function loadOrReport(args: CommandLine, io: Io, requireCredential: boole
   return EXIT.badConfig;
 }
 
-/** The configuration and the credential that the command names, or the default one; an exit code after saying what is missing. */
-export function loadCredential(args: CommandLine, io: Io): { config: GatewayConfig; credential: CredentialConfig } | number {
+/** The configuration and the credential that the command names, or the one that `choose` takes; an exit code after saying what is missing. */
+export function loadCredential(
+  args: CommandLine,
+  io: Io,
+  choose: (credentials: readonly CredentialConfig[]) => CredentialConfig | undefined = (credentials) =>
+    credentials.find(({ isDefault }) => isDefault),
+): { config: GatewayConfig; credential: CredentialConfig } | number {
   const config = loadOrReport(args, io, true);
   if (typeof config === 'number') return config;
   const [name] = args.positionals;
-  const credential = name === undefined ? defaultCredential(config) : config.credentials.find((one) => one.name === name);
+  const credential = name === undefined ? choose(config.credentials) : config.credentials.find((one) => one.name === name);
   if (credential !== undefined) return { config, credential };
   const names = config.credentials.map((one) => one.name).join(', ');
   io.stderr.write(

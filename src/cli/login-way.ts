@@ -20,20 +20,32 @@ export interface BegunLogin {
   readonly expiresAt: number;
 }
 
-/** One way. All methods throw GatewayError. */
-export interface LoginWay {
+interface SomeWay {
   /** Where the platform is to send the browser; null: as the gateway thinks best. */
   begin(redirectUri: string | null): Promise<BegunLogin>;
   /** Ends the login with what the login page sent: the query or the fragment of the last address. */
   complete(fields: string): Promise<void>;
-  /** Waits until the gateway itself was brought the answer. Absent where there is none to be brought it. */
-  readonly landed?: (begun: BegunLogin) => Promise<void>;
 }
+
+interface GatewayWay extends SomeWay {
+  /** Waits until the gateway itself was brought the answer. */
+  readonly landed: (begun: BegunLogin) => Promise<void>;
+  readonly home?: undefined;
+}
+
+interface OwnWay extends SomeWay {
+  readonly landed?: undefined;
+  /** Where the answer is to be awaited; another port will do where none was registered. */
+  readonly home: { readonly redirectUri: string; readonly isAnyPortGood: boolean };
+}
+
+/** One way. All methods throw GatewayError. */
+export type LoginWay = GatewayWay | OwnWay;
 
 const POLL_MS = 300;
 
 /** Through the running gateway. */
-export function createGatewayWay(ask: AdminRequest, name: string): LoginWay {
+export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
   const loginOf = async () => {
     const { credentials } = succeeded(await ask('GET', '/-/status')).body as StatusDocument;
     const login = credentials.find((one) => one.name === name)?.login;
@@ -44,8 +56,12 @@ export function createGatewayWay(ask: AdminRequest, name: string): LoginWay {
     async begin(redirectUri) {
       before = await loginOf();
       const body = redirectUri === null ? '' : new URLSearchParams({ redirect_uri: redirectUri }).toString();
-      const begun = succeeded(await ask('POST', `/-/login/${name}`, body)).body as BegunLogin & { expiresAt: string };
-      return { ...begun, expiresAt: Date.parse(begun.expiresAt) };
+      const begun = succeeded(await ask('POST', `/-/login/${encodeURIComponent(name)}`, body)).body as BegunLogin & { expiresAt: string };
+      // A browser and a terminal are led by what another process says: nothing but a web address may come of it.
+      const url = URL.canParse(begun.url) ? new URL(begun.url) : null;
+      if (url === null || !/^https?:$/.test(url.protocol))
+        throw new GatewayError('gateway.upstream.invalid', 'the gateway answered no login address');
+      return { ...begun, url: url.href, expiresAt: Date.parse(begun.expiresAt) };
     },
     async complete(fields) {
       succeeded(await ask('POST', '/-/callback', fields));
@@ -63,11 +79,13 @@ export function createGatewayWay(ask: AdminRequest, name: string): LoginWay {
 }
 
 /** By this process. */
-export function createOwnWay(credential: Credential, fallbackRedirectUri: string): LoginWay {
+export function createOwnWay(credential: Credential, fallbackRedirectUri: string): OwnWay {
   const logins = createLogins({ clock: systemClock, log: SILENT });
+  const home = { redirectUri: credential.config.redirectUri ?? fallbackRedirectUri, isAnyPortGood: credential.config.redirectUri === null };
   return {
+    home,
     async begin(redirectUri) {
-      const uri = redirectUri ?? credential.config.redirectUri ?? fallbackRedirectUri;
+      const uri = redirectUri ?? home.redirectUri;
       return { ...logins.begin(credential, { redirectUri: uri, binding: null }), redirectUri: uri };
     },
     async complete(fields) {

@@ -2,18 +2,19 @@
 
 import { createInterface } from 'node:readline';
 import { withoutLogin } from '../auth/login.ts';
-import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
+import { USER_GRANTS } from '../config/credential-settings.ts';
+import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { CALLBACK_PATH } from '../server/login/redirect-uri.ts';
-import { createAdminRequest, exitCodeOf } from './admin-request.ts';
+import { exitCodeOf } from './admin-request.ts';
 import type { CommandLine } from './args.ts';
-import { loadCredential } from './configured.ts';
 import { EXIT, type Io } from './io.ts';
 import { openLanding } from './login-landing.ts';
-import { canRedeemForeignCode, createGatewayWay, createOwnWay, type LoginWay } from './login-way.ts';
+import { type BegunLogin, canRedeemForeignCode, createGatewayWay, createOwnWay, type LoginWay } from './login-way.ts';
 import { openBrowser } from './open-browser.ts';
 import { withOwnCredentials } from './own-credentials.ts';
+import { findSubject, type KnownCredential } from './running-gateway.ts';
 
 /** What a login needs of the outside, besides the network. */
 export interface LoginOutside {
@@ -24,22 +25,16 @@ export interface LoginOutside {
 
 /** 0 logged in, 77 refused, 69 unavailable, 78 bad configuration, 2 usage. */
 export async function login(args: CommandLine, io: Io, outside: LoginOutside = { open: openBrowser, readLine }): Promise<number> {
-  const found = loadCredential(args, io);
+  const found = await findSubject(args, io);
   if (typeof found === 'number') return found;
   const { config, credential } = found;
   const misuse = refuse(args, credential);
   if (misuse !== undefined) {
-    io.stderr.write(`gcg: ${misuse}\n`);
+    io.stderr.write(`gcg: ${onOneLine(misuse)}\n`);
     return EXIT.usage;
   }
-  const attempt = (way: LoginWay) => perform(way, found, args, io, outside).catch((error: unknown) => tell(error, io));
-  const ask = createAdminRequest(config, io);
-  const running = await ask('GET', '/-/status').catch(() => null);
-  if (running?.error) {
-    io.stderr.write(`gcg: ${running.error.message}${running.error.status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}\n`);
-    return exitCodeOf(running.error);
-  }
-  if (running !== null) return attempt(createGatewayWay(ask, credential.name));
+  const attempt = (way: LoginWay) => perform(way, credential.name, args, io, outside).catch((error: unknown) => tell(error, io));
+  if (found.kind === 'running') return attempt(createGatewayWay(found.ask, credential.name));
   if (config.store.type === 'memory') {
     io.stderr.write('gcg: no gateway is running, and without one a login would be lost ([store] type is memory): start gcg serve first\n');
     return EXIT.unavailable;
@@ -58,22 +53,16 @@ function tell(error: unknown, io: Io): number {
   return error.code === 'gateway.request.invalid' ? EXIT.refused : exitCodeOf({ status: error.statusCode, code: error.code });
 }
 
-function refuse({ flags }: CommandLine, credential: CredentialConfig): string | undefined {
+function refuse({ flags }: CommandLine, credential: KnownCredential): string | undefined {
   const { grantType } = credential;
-  if (!['authorization_code', 'pkce', 'implicit'].includes(grantType)) return withoutLogin(credential);
+  if (!USER_GRANTS.has(grantType)) return withoutLogin(credential);
   if (!flags.has('code')) return flags.has('redirect-uri') && !flags.has('paste') ? '--redirect-uri goes with --code or --paste' : undefined;
   if (flags.has('paste')) return 'give --code or --paste, not both';
   if (!canRedeemForeignCode(credential)) return `a code for ${grantType} can only be redeemed by whoever began its login: use --paste`;
   return flags.has('redirect-uri') ? undefined : '--code needs --redirect-uri, the one the code was issued for';
 }
 
-async function perform(
-  way: LoginWay,
-  { config, credential }: { config: GatewayConfig; credential: CredentialConfig },
-  { flags }: CommandLine,
-  io: Io,
-  outside: LoginOutside,
-): Promise<number> {
+async function perform(way: LoginWay, name: string, { flags }: CommandLine, io: Io, outside: LoginOutside): Promise<number> {
   const redirectUri = textOf(flags.get('redirect-uri'));
   const code = textOf(flags.get('code'));
   if (code !== null) {
@@ -84,35 +73,30 @@ async function perform(
     io.stderr.write(`Open this address and log in:\n\n  ${url}\n\nThe browser ends at an address that may show no page. Paste that address here:\n`);
     await way.complete(fieldsOf(await outside.readLine()));
   } else {
-    await inBrowser(way, { config, credential }, io, outside);
+    await inBrowser(way, name, io, outside);
   }
-  io.stderr.write(`logged in: credential ${credential.name} holds a token\n`);
+  io.stderr.write(`logged in: credential ${name} holds a token\n`);
   return EXIT.ok;
 }
 
-async function inBrowser(
-  way: LoginWay,
-  { config, credential }: { config: GatewayConfig; credential: CredentialConfig },
-  io: Io,
-  { open }: LoginOutside,
-): Promise<void> {
+async function inBrowser(way: LoginWay, name: string, io: Io, { open }: LoginOutside): Promise<void> {
   const show = async (url: string) => {
     const wasOpened = await open(url, io);
     io.stderr.write(`${wasOpened ? 'A browser opens' : 'Open this address and log in'}:\n\n  ${url}\n\n`);
   };
-  const { name, redirectUri } = credential;
-  const land = (uri: string, anyPort: boolean) => openLanding({ redirectUri: uri, name, anyPort }, (fields) => way.complete(fields));
-  const isGatewaysOwn = way.landed !== undefined && (redirectUri === null || new URL(redirectUri).pathname.endsWith(CALLBACK_PATH));
-  if (isGatewaysOwn) {
-    const begun = await way.begin(null);
-    await show(begun.url);
-    await way.landed?.(begun);
-    return;
+  let begun: BegunLogin | null = null;
+  if (way.landed !== undefined) {
+    begun = await way.begin(null);
+    if (new URL(begun.redirectUri).pathname.endsWith(CALLBACK_PATH)) {
+      await show(begun.url);
+      return way.landed(begun);
+    }
   }
-  const landing = await land(redirectUri ?? fallbackUri(config), redirectUri === null);
+  const { redirectUri, isAnyPortGood } = way.home ?? { redirectUri: begun?.redirectUri ?? '', isAnyPortGood: false };
+  const landing = await openLanding({ redirectUri, name, anyPort: isAnyPortGood }, (fields) => way.complete(fields));
   try {
-    const begun = await way.begin(redirectUri ?? landing.redirectUri);
-    await show(begun.url);
+    // A registered address is sent as it is written, octet by octet.
+    await show((begun ?? (await way.begin(isAnyPortGood ? landing.redirectUri : null))).url);
     await landing.done;
   } finally {
     landing.close();

@@ -7,6 +7,7 @@ import { createAdminRequest, exitCodeOf } from './admin-request.ts';
 import type { CommandLine } from './args.ts';
 import { loadOrReport } from './configured.ts';
 import { EXIT, type Io } from './io.ts';
+import { nobodyAt, refusal } from './running-gateway.ts';
 
 /** 0 when the gateway answered, whatever its state; 69 when none does, 77 when it wants an admin's secret. */
 export async function status(args: CommandLine, io: Io): Promise<number> {
@@ -14,15 +15,15 @@ export async function status(args: CommandLine, io: Io): Promise<number> {
   if (typeof config === 'number') return config;
   const answer = await createAdminRequest(config, io)('GET', '/-/status').catch((error: Error) => {
     io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
-    return null;
+    return 'failed' as const;
   });
+  if (answer === 'failed') return EXIT.unavailable;
   if (answer === null) {
-    const where = config.server.adminListen.length === 0 ? 'has no admin listener (server.admin_listen)' : 'is running there';
-    io.stderr.write(`gcg: ${config.server.adminListen.length === 0 ? 'this configuration' : 'no gateway'} ${where}\n`);
+    io.stderr.write(`gcg: ${nobodyAt(config)}\n`);
     return EXIT.unavailable;
   }
   if (answer.error !== null) {
-    io.stderr.write(`gcg: ${answer.error.message}${answer.error.status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}\n`);
+    io.stderr.write(`gcg: ${refusal(answer.error)}\n`);
     return exitCodeOf(answer.error);
   }
   io.stdout.write(args.flags.has('json') ? `${JSON.stringify(answer.body, null, 2)}\n` : statusTable(answer.body as StatusDocument));
