@@ -20,7 +20,7 @@ WORKDIR /app
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
-# The folder for tokens of grants with a user (store.type = file); mount a volume there to keep logins.
+# The folder of the file store, for grants with a user and for clients' handles; mount a volume there to keep logins.
 RUN mkdir -p /var/lib/genesys-cloud-gateway && chown node:node /var/lib/genesys-cloud-gateway
 USER node
 # In a container, callers come from outside its loopback: clients must prove themselves, or the start is refused (see docs/operations.md).

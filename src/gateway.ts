@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
 import { createFailureDelay } from './auth/clients/failure-delay.ts';
+import { deriveAnonymousKey } from './auth/handles/anonymous-key.ts';
 import { createHandles } from './auth/handles/handles.ts';
 import { createLogins } from './auth/login.ts';
 import { sessionCredential } from './auth/sessions/session-config.ts';
@@ -11,7 +12,7 @@ import { createSessions, type SessionLimits } from './auth/sessions/sessions.ts'
 import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
 import { type Clock, systemClock } from './clock.ts';
-import type { GatewayConfig } from './config/gateway-config.ts';
+import { defaultCredential, type GatewayConfig } from './config/gateway-config.ts';
 import { createExchangeObserver } from './logging/exchange-observer.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { LiveSecrets } from './logging/live-secrets.ts';
@@ -96,7 +97,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
   // A folder that cannot be used is found now, and not when the first person has logged in.
   await store.list();
-  const handles = await createHandles({ store, clock, log });
+  const handles = await createHandles({ store, clock, log, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
   const sessions = createSessions({
     ...{ store, clock, random, log },
     ...(options.sessionLimits && { limits: options.sessionLimits }),

@@ -166,7 +166,7 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
     retry: readRetry(read('retry')),
     rateLimit: readRateLimit(read('rate_limit')),
     clients,
-    store: readStore(read('store'), credentials, context),
+    store: readStore(read('store'), { credentials, clients }, context),
     upstreamHeaders: readUpstreamHeaders(context),
     referencedFiles: [...context.referencedFiles],
   };

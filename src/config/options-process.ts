@@ -71,7 +71,7 @@ export const STORE_OPTIONS: readonly Option[] = [
     key: 'type',
     kind: { type: 'choice', of: ['memory', 'file'] },
     default: null,
-    defaultNote: 'file once a grant with a user is configured, else memory',
+    defaultNote: 'file once a grant with a user or a client is configured, else memory',
     example: 'file',
     reload: 'restart',
     doc: 'Where tokens, sessions and refresh tokens are kept: memory, or file (they survive a restart).',

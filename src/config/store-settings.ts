@@ -2,19 +2,25 @@
 
 import { pathsOf } from './config-file.ts';
 import { USER_GRANTS } from './credential-settings.ts';
-import type { CredentialConfig, GatewayConfig } from './gateway-config.ts';
+import type { GatewayConfig } from './gateway-config.ts';
 import type { ReaderContext, SectionReader } from './reader.ts';
 
 const FOLDER = 'genesys-cloud-gateway';
 
 /** Reads it. The path is `''` only for a memory store on a machine without a home folder. */
-export function readStore(store: SectionReader, credentials: readonly CredentialConfig[], context: ReaderContext): GatewayConfig['store'] {
-  const wantsFile = credentials.some(({ grantType }) => USER_GRANTS.has(grantType));
+export function readStore(
+  store: SectionReader,
+  { credentials, clients }: Pick<GatewayConfig, 'credentials' | 'clients'>,
+  context: ReaderContext,
+): GatewayConfig['store'] {
+  // What a person logged in for, and what applications hold and cannot ask for again, must outlive the process.
+  const wantsFile = clients.length > 0 || credentials.some(({ grantType }) => USER_GRANTS.has(grantType));
   const type = store.choice('type', ['memory', 'file']) ?? (wantsFile ? 'file' : 'memory');
   const prefix = store.text('prefix') ?? 'gcg';
   if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(prefix)) store.problem('prefix', 'may hold letters, digits, hyphens and underscores only');
   const path = store.path('path') ?? defaultStorePath(context);
-  if (path === undefined && type === 'file') store.problem('path', 'is missing; there is no home folder here, so say where tokens may be kept');
+  if (path === undefined && type === 'file')
+    store.problem('path', 'is missing; there is no home folder here, so say where tokens may be kept, or set type = memory');
   return { type, path: path ?? '', prefix, encryptionKey: store.secret('encryption_key') };
 }
 

@@ -40,7 +40,7 @@ t.test('the lines are a valid configuration', async (t) => {
   const file = join(folder, 'gcg.ini');
   writeFileSync(file, `[credential]\nclient_id = a\nclient_secret = b\n${stdout.split('\n').slice(2).join('\n')}`, { mode: 0o600 });
   const loaded = loadConfig({
-    ...{ env: {}, cwd: folder, home: undefined, platform: 'linux', isTTY: false, requireCredential: true },
+    ...{ env: {}, cwd: folder, home: folder, platform: 'linux', isTTY: false, requireCredential: true },
     overrides: { configPath: file, entries: [] },
   });
   t.ok(loaded.ok, JSON.stringify(loaded.ok ? '' : loaded.problems));

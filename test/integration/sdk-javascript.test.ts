@@ -98,6 +98,18 @@ t.test('client credentials on an anonymous listener: the real id with any secret
   assertNothingReal(t, app, upstream, 2);
 });
 
+t.test('an anonymous application outlives a restart of a gateway that keeps nothing on disk', async (t) => {
+  const { sdk, app, upstream, gateway, config } = await start(t, { store: { type: 'memory', path: '' } });
+  await sdk.loginClientCredentialsGrant(DEMO_CLIENTS.clientCredentials.id, 'not the secret');
+  await useApi(t, 'before');
+  await gateway.drain();
+  const again = await startGatewayWith(t, config);
+  app.leadTo(again.port);
+  await useApi(t, 'after');
+  t.equal(logins(app), 1);
+  assertNothingReal(t, app, upstream, 2);
+});
+
 t.test('code and refresh: the session is kept fresh here, and the refresh bug of the SDK never triggers', async (t) => {
   const { sdk, app, upstream, sandbox, gateway, config } = await start(t, { clients: [clientNamed('portal', { credentials: ['web'] })] });
   sandbox.set({ login: { approve: SOMEBODY }, rotation: 'strict' });

@@ -39,11 +39,21 @@ export interface Handles {
   end(handle: ClientHandle): Promise<void>;
 }
 
-/** Reads the key from the store, or makes it. The store is closed by whoever made it. */
-export async function createHandles(deps: { store: TokenStore; clock: Clock; log: Log }): Promise<Handles> {
+/** What handles are made of. The store is closed by whoever made it. */
+export interface HandleDeps {
+  readonly store: TokenStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** For handles of anonymous callers where the store ends with the process (anonymous-key.ts). */
+  readonly anonymousKey?: Secret | null;
+}
+
+/** Reads the key from the store, or makes it. */
+export async function createHandles(deps: HandleDeps): Promise<Handles> {
   const { store, clock, log } = deps;
   const kept = createHandleStore(store, log);
   const key: Secret = await kept.key();
+  const anonymousKey = store.isDurable ? null : (deps.anonymousKey ?? null);
   const verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
   let revoked: Revocations = await kept.load().catch(() => NO_REVOCATIONS);
   let seenRevision = kept.revision();
@@ -63,18 +73,26 @@ export async function createHandles(deps: { store: TokenStore; clock: Clock; log
     );
   }
 
+  function readSigned(token: string): ClientHandle | null {
+    const signed = readHandle(token, key);
+    if (signed !== null || anonymousKey === null) return signed;
+    const anonymous = readHandle(token, anonymousKey);
+    // The key that can be made again never makes a client.
+    return anonymous?.client === null ? anonymous : null;
+  }
+
   const isGood = ({ id, client, issuedAt }: ClientHandle) => {
     const { notBefore, ids } = revoked.owners[ownerKey(client)] ?? NONE_OWN;
     return issuedAt > notBefore && !Object.hasOwn(ids, id) && clock.now() - issuedAt < HANDLE_LIFE_MS;
   };
 
   return {
-    issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, key),
+    issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, content.client === null ? (anonymousKey ?? key) : key),
     find(token) {
       look();
       let handle = verified.get(token);
       if (handle === undefined) {
-        const read = readHandle(token, key);
+        const read = readSigned(token);
         if (read === null) return null;
         verified.set(token, read);
         handle = read;

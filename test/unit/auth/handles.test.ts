@@ -3,14 +3,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { deriveAnonymousKey } from '../../../src/auth/handles/anonymous-key.ts';
+import { signHandle } from '../../../src/auth/handles/client-handle.ts';
 import { createHandles, HANDLE_LIFE_MS } from '../../../src/auth/handles/handles.ts';
 import { createFileStore } from '../../../src/auth/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/store/memory.ts';
 import { StoreError } from '../../../src/auth/store/store.ts';
+import type { Secret } from '../../../src/config/secret.ts';
+import { inlineSecret } from '../../../src/config/secret-source.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
-import { createTestLog } from '../../helpers/gateway.ts';
+import { createTestLog, credentialAt } from '../../helpers/gateway.ts';
 
 const CONTENT = { client: 'crm', credential: null, proof: '0123456789ab' };
+
+function keyFrom(secret: string, clientId = 'an-id') {
+  return deriveAnonymousKey(credentialAt('http://login.invalid', { clientId, clientSecret: inlineSecret(secret, 'the test') }));
+}
 
 function fileStoreIn(t: Test, clock = createFakeClock()) {
   const path = mkdtempSync(join(tmpdir(), 'gcg-handles-'));
@@ -25,6 +33,31 @@ t.test('a handle says what it was given for, and survives a restart with the sto
   t.match((await createHandles({ store: open(), clock, log })).find(token), { ...CONTENT, issuedAt: clock.now() });
   const elsewhere = await createHandles({ store: createMemoryStore({ clock }), clock, log });
   t.equal(elsewhere.find(token), null, 'another key does not know it');
+});
+
+t.test('without a durable store a handle of nobody survives by the key of a secret, and that key never makes a client', async (t) => {
+  const clock = createFakeClock();
+  const start = (anonymousKey: Secret | null) => createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog(), anonymousKey });
+  const anonymousKey = keyFrom('a'.repeat(43));
+  const before = await start(anonymousKey);
+  const [ofNobody, ofClient] = [before.issue({ client: null, credential: null, proof: null }), before.issue(CONTENT)];
+  t.ok(before.find(ofClient));
+  const after = await start(keyFrom('a'.repeat(43)));
+  t.match(after.find(ofNobody), { client: null, issuedAt: clock.now() });
+  t.equal(after.find(ofClient), null);
+  t.equal(after.find(signHandle({ ...CONTENT, issuedAt: clock.now() }, anonymousKey as Secret)), null, 'signed with the key that can be made again');
+  for (const other of [keyFrom('b'.repeat(43)), keyFrom('a'.repeat(43), 'another-client'), null]) {
+    t.equal((await start(other)).find(ofNobody), null);
+  }
+  t.equal(keyFrom('short'), null);
+  t.equal(deriveAnonymousKey(undefined), null);
+});
+
+t.test('a durable store has the only key', async (t) => {
+  const { clock, log, open } = fileStoreIn(t);
+  const anonymousKey = keyFrom('a'.repeat(43)) as Secret;
+  const handles = await createHandles({ store: open(), clock, log, anonymousKey });
+  t.equal(handles.find(signHandle({ client: null, credential: null, proof: null, issuedAt: clock.now() }, anonymousKey)), null);
 });
 
 t.test('two handles are never the same, and no name breaks out of one', async (t) => {

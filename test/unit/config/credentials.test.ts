@@ -96,10 +96,13 @@ t.test('without a credential the gateway does not start, and says how to begin',
   t.match(problemsOf('[credential.crm]\n'), [/client_id: is missing/, /client_secret: is missing/]);
 });
 
-t.test('tokens of people are kept in a file, others in memory; and the file has a place', async (t) => {
+t.test('tokens of people and handles of clients are kept in a file, others in memory; and the file has a place', async (t) => {
   const pkce = '[credential]\ngrant_type = pkce\nclient_id = i\n';
   t.match(good(load({ file: named('') })).store, { type: 'memory' });
   t.match(good(load({ file: pkce })).store, { type: 'file', path: '/home/someone/.local/state/genesys-cloud-gateway' });
+  const client = '[client.crm]\nsecret = crm-secret-of-this-test\n';
+  t.match(good(load({ file: `${named('')}${client}` })).store, { type: 'file' });
+  t.match(good(load({ file: `${named('')}${client}[store]\ntype = memory` })).store, { type: 'memory' });
   t.match(good(load({ file: pkce, env: { XDG_STATE_HOME: '/state' } })).store, { path: '/state/genesys-cloud-gateway' });
   t.match(good(load({ file: `${pkce}[store]\npath = tokens` })).store, { path: '/srv/app/tokens' });
   t.match(problems(load({ file: pkce, home: undefined })), [/store\.path: is missing; there is no home folder/]);
