@@ -143,6 +143,17 @@ t.test('begun by a command: the address is given, the browser ends it, and the s
   t.equal((await fetch(`${url}/api/v2/users/me`)).status, 200);
 });
 
+t.test('begun by a command for another address: this machine, or what is configured, and no other', async (t) => {
+  const { url } = await startAdminGateway(t, { credentials: (origin) => [personAt(origin, 'pkce', { redirectUri: 'https://app.example/cb' })] });
+  for (const wanted of ['http://127.0.0.1:49152/cb', 'https://app.example/cb', `${url}/-/callback`]) {
+    const begun = await change(`${url}/-/login/crm`, new URLSearchParams({ redirect_uri: wanted }).toString());
+    t.match(await begun.json(), { redirectUri: wanted });
+  }
+  const refused = await change(`${url}/-/login/crm`, new URLSearchParams({ redirect_uri: 'https://evil.example/cb' }).toString());
+  t.equal(refused.status, 400);
+  t.match(await refused.json(), { code: 'gateway.request.invalid', message: /https:\/\/app\.example\/cb.*-\/callback.*127\.0\.0\.1:PORT/ });
+});
+
 t.test('an answer with a field twice, or without a state, is refused', async (t) => {
   const { url } = await startAdminGateway(t, { credentials: (origin) => [personAt(origin, 'pkce')] });
   t.equal((await fetch(`${url}/-/callback?code=a&code=b&state=s`)).status, 400);

@@ -26,14 +26,44 @@ export interface ArrivalAddress {
 /** Throws gateway.request.invalid when the address used is none a login may come back to. */
 export function redirectUriFor(config: Pick<CredentialConfig, 'redirectUri'>, publicUrl: string | null, arrival: ArrivalAddress): RedirectUri {
   if (config.redirectUri !== null) return { uri: config.redirectUri, isOurs: new URL(config.redirectUri).pathname.endsWith(CALLBACK_PATH) };
-  if (publicUrl !== null) return { uri: `${publicUrl.replace(/\/+$/, '')}${CALLBACK_PATH}`, isOurs: true };
-  if (!arrival.isUnixSocket && isLoopbackHost(arrival.host)) {
-    return { uri: `${arrival.isEncrypted ? 'https' : 'http'}://${arrival.host.toLowerCase()}${CALLBACK_PATH}`, isOurs: true };
-  }
+  const own = ownCallback(publicUrl, arrival);
+  if (own !== null) return { uri: own, isOurs: true };
   throw new GatewayError(
     'gateway.request.invalid',
     'a login can come back to a loopback address only: set server.public_url, or redirect_uri of the credential',
   );
+}
+
+/** Our own landing page, as the world or this machine knows it; null where it has no address that a login may come back to. */
+function ownCallback(publicUrl: string | null, { host, isEncrypted, isUnixSocket }: ArrivalAddress): string | null {
+  if (publicUrl !== null) return `${publicUrl.replace(/\/+$/, '')}${CALLBACK_PATH}`;
+  return isUnixSocket || !isLoopbackHost(host) ? null : `${isEncrypted ? 'https' : 'http'}://${host.toLowerCase()}${CALLBACK_PATH}`;
+}
+
+/**
+ * Throws gateway.request.invalid for an address that an administrator may not have a login sent to: neither configured, nor our own landing page,
+ * nor a port of this machine (RFC 8252, section 7.3), where `gcg` or whoever asked takes the answer.
+ */
+export function assertRedirectUri(
+  wanted: string,
+  config: Pick<CredentialConfig, 'redirectUri'>,
+  publicUrl: string | null,
+  arrival: ArrivalAddress,
+): void {
+  if (wanted === config.redirectUri || isLoopbackUri(wanted)) return;
+  const own = ownCallback(publicUrl, arrival);
+  if (wanted === own) return;
+  const allowed = [config.redirectUri, own, 'an http address of this machine, http://127.0.0.1:PORT/PATH'].filter((uri) => uri !== null);
+  throw new GatewayError(
+    'gateway.request.invalid',
+    `a login may not be sent to that redirect_uri, only to ${allowed.join(', or ')}: set redirect_uri of the credential for another`,
+  );
+}
+
+/** What two readers might take for two hosts is none. */
+function isLoopbackUri(text: string): boolean {
+  if (!/^http:\/\/[^\s\\@#]+$/.test(text) || !URL.canParse(text)) return false;
+  return isLoopbackHost(new URL(text).host);
 }
 
 /** Whether a Host (or a URL's `host`) is this machine and nothing else. */

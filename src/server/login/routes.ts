@@ -12,7 +12,7 @@ import { renderFragmentPage, renderLoginDone, renderLoginElsewhere, renderLoginF
 import { type Page, sendPage } from '../pages/page.ts';
 import { bindBrowser, readBinding } from './binding.ts';
 import { hasAnswer, readCallback } from './callback-fields.ts';
-import { CALLBACK_PATH, redirectUriFor } from './redirect-uri.ts';
+import { assertRedirectUri, CALLBACK_PATH, redirectUriFor } from './redirect-uri.ts';
 
 /** What the routes work with; the functions give what belongs to the configuration at work. */
 export interface LoginRoutesDeps {
@@ -42,7 +42,9 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
     const exchange = guard.change(request);
     const found = credential(request.params.name);
     const wanted = new URLSearchParams(textOf(request.body)).get('redirect_uri');
-    const redirectUri = wanted ?? redirectUriFor(found.config, publicUrl(), arrivalOf(exchange)).uri;
+    const arrival = arrivalOf(exchange);
+    if (wanted !== null) assertRedirectUri(wanted, found.config, publicUrl(), arrival);
+    const redirectUri = wanted ?? redirectUriFor(found.config, publicUrl(), arrival).uri;
     // Begun by somebody who proved to be an admin, and finished by whoever holds the state: no browser is known yet.
     const { url, state, expiresAt } = logins.begin(found, { redirectUri, binding: null });
     reply.hijack();

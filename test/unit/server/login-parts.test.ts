@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { bindBrowser, readBinding } from '../../../src/server/login/binding.ts';
 import { hasAnswer, readCallback } from '../../../src/server/login/callback-fields.ts';
-import { redirectUriFor } from '../../../src/server/login/redirect-uri.ts';
+import { assertRedirectUri, redirectUriFor } from '../../../src/server/login/redirect-uri.ts';
 import { renderLoginFailed } from '../../../src/server/pages/login-pages.ts';
 
 const arrival = (host: string, more: { isEncrypted?: boolean; isUnixSocket?: boolean } = {}) => ({
@@ -31,6 +31,42 @@ t.test('the redirect URI: configured, else public, else the loopback address tha
     t.throws(() => redirectUriFor(none, null, arrival(host)), { code: 'gateway.request.invalid' }, host);
   }
   t.throws(() => redirectUriFor(none, null, arrival('localhost', { isUnixSocket: true })), { code: 'gateway.request.invalid' });
+});
+
+t.test('a redirect URI that is asked for: the configured one, our own page, or a port of this machine', async (t) => {
+  const config = { redirectUri: 'https://a.example/cb' };
+  const public_ = 'https://gw.example/x/';
+  const allowed = ['https://a.example/cb', 'https://gw.example/x/-/callback'];
+  const loopback = [
+    'http://127.0.0.1:49152/',
+    'http://127.0.0.1/cb?x=1',
+    'http://[::1]:1/cb',
+    'http://localhost:8080/-/callback',
+    'http://localhost',
+  ];
+  for (const uri of [...allowed, ...loopback]) t.doesNotThrow(() => assertRedirectUri(uri, config, public_, arrival('10.0.0.1')), uri);
+  t.doesNotThrow(() => assertRedirectUri('https://localhost:1/-/callback', config, null, arrival('localhost:1', { isEncrypted: true })));
+  const foreign = [
+    ...['', 'https://evil.example/cb', 'https://a.example/cb/', 'https://a.example/cb?', 'https://A.example/cb', 'http://gw.example/x/-/callback'],
+    ...['http://localhost.evil.example/', 'http://127.0.0.1.evil.example/', 'http://localhost@evil.example/', 'http://evil.example#localhost'],
+    ...[
+      'http://localhost\\@evil.example/',
+      'http://loc\talhost/',
+      ' http://localhost/',
+      'http://localhost/#x',
+      'https://localhost/',
+      'http:localhost',
+    ],
+    ...['app://localhost/', 'javascript://localhost/%0aalert(1)', 'http://10.0.0.1/', 'http://[::2]/', 'http://0.0.0.0/', 'http://a.localhost/'],
+  ];
+  for (const uri of foreign) {
+    const refused = {
+      code: 'gateway.request.invalid',
+      statusCode: 400,
+      message: /https:\/\/a\.example\/cb, or https:\/\/gw\.example\/x\/-\/callback, or/,
+    };
+    t.throws(() => assertRedirectUri(uri, config, public_, arrival('10.0.0.1')), refused, uri);
+  }
 });
 
 t.test('a browser keeps its binding; what is no binding of ours is not taken for one', async (t) => {
