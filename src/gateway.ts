@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
 import { createFailureDelay } from './auth/clients/failure-delay.ts';
+import { withDeadline } from './auth/deadline.ts';
 import { deriveAnonymousKey } from './auth/handles/anonymous-key.ts';
 import { createHandles } from './auth/handles/handles.ts';
 import { createLogins } from './auth/login.ts';
@@ -176,10 +177,16 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     });
     phase = 'draining';
     const { drainTimeoutMs } = runtime.config.server;
+    const endsAt = performance.now() + drainTimeoutMs;
     await Promise.all([listeners?.close(drainTimeoutMs), live.close(drainTimeoutMs)]);
+    const runtimes = [runtime, ...retiring];
+    for (const { credentials } of runtimes) credentials.close();
+    // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.
+    const renewals = Promise.all([sessions.settled(), ...runtimes.map(({ credentials }) => credentials.settled())]);
+    await withDeadline(systemClock, endsAt - performance.now(), () => new Error('drain_timeout'), renewals).catch(() => undefined);
     sessions.close();
     tls?.close();
-    await Promise.all([runtime, ...retiring].map((each) => each.close()));
+    await Promise.all(runtimes.map((each) => each.close()));
     await app.close();
   };
 

@@ -145,6 +145,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
         await new Promise<void>((resolve) => {
           onIdle = resolve;
         });
+      await credentials.settled();
       await outbound.retire();
     },
     async close() {

@@ -39,6 +39,8 @@ export interface CredentialParts {
   readonly redeem?: (answer: LoginAnswer) => Promise<Token>;
   readonly postAssertion?: (assertion: Secret) => void;
   readonly forget?: () => Promise<void>;
+  /** Resolves when nothing is under way that would be lost for good, were the process to end. Never rejects. */
+  readonly settled?: () => Promise<void>;
   readonly close?: () => void;
 }
 

@@ -41,6 +41,8 @@ export interface Credentials {
   start(): void;
   /** Stops all timers, save those of credentials that `next` has taken over. Attempts that run are left to end. */
   close(next?: Credentials): void;
+  /** Resolves when no refresh token is being exchanged or written any more: what such a one brings cannot be had again. Never rejects. */
+  settled(): Promise<void>;
   /** For the registry of the next configuration. */
   made(name: string): MadeCredential | undefined;
 }
@@ -49,6 +51,7 @@ export interface Credentials {
 export interface MadeCredential {
   readonly credential: Credential;
   readonly terms: Terms;
+  readonly settled: () => Promise<void>;
   readonly close: () => void;
 }
 
@@ -117,6 +120,9 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
     close(next) {
       for (const [name, { credential, close }] of made) if (next?.get(name)?.source !== credential.source) close();
     },
+    async settled() {
+      await Promise.all([...made.values()].map((one) => one.settled()));
+    },
     made: (name) => made.get(name),
   };
 }
@@ -179,5 +185,5 @@ function createCredential(config: CredentialConfig, endpoint: ReturnType<typeof 
     source.close();
     parts.close?.();
   };
-  return { credential, close };
+  return { credential, close, settled: async () => parts.settled?.() };
 }

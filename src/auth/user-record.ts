@@ -24,6 +24,8 @@ export interface UserRecord {
   /** Remembers and logs what is wrong with the store. */
   note(error: unknown): void;
   error(): string | null;
+  /** Tries now to write what could not be written. Never throws. */
+  flush(): Promise<void>;
   close(): void;
 }
 
@@ -157,6 +159,9 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
     },
     note,
     error: () => storeError,
+    async flush() {
+      if (unwritten !== null) await writeAgain();
+    },
     close() {
       isClosed = true;
       retry?.cancel();

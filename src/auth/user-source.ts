@@ -27,6 +27,8 @@ export interface UserSource {
   /** Changes when another process stored something, or a secret changed. */
   revision(): string;
   storeError(): string | null;
+  /** Resolves when what is under way has ended and is stored, as far as it can be; tries once more to write what could not be written. Never rejects. */
+  settled(): Promise<void>;
   /** Stops the retries of a failed write. */
   close(): void;
 }
@@ -54,10 +56,19 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
   const secretsRevision = deps.secretsRevision ?? (() => '');
   const record = createUserRecord({ name, store, key, clock, log });
   let secretsSeen = secretsRevision();
+  const underWay = new Set<Promise<unknown>>();
 
   const loginRequired = (why: string) => new TokenFailure('login_required', `credential ${name} ${why}: ${advice}`);
 
-  async function locked<T>(work: (lock: StoreLock | null) => Promise<T>): Promise<T> {
+  function locked<T>(work: (lock: StoreLock | null) => Promise<T>): Promise<T> {
+    const done = withLock(work);
+    const forget = () => underWay.delete(done);
+    underWay.add(done);
+    done.then(forget, forget);
+    return done;
+  }
+
+  async function withLock<T>(work: (lock: StoreLock | null) => Promise<T>): Promise<T> {
     let lock: StoreLock | null = null;
     try {
       lock = await store.lock(key, LOCK_WAIT_MS);
@@ -141,6 +152,10 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
     forget: () => locked(() => record.forget()),
     revision: () => `${record.revision()}|${secretsRevision()}|${seed?.revision() ?? ''}`,
     storeError: () => record.error(),
+    async settled() {
+      await Promise.allSettled(underWay);
+      await record.flush();
+    },
     close: () => record.close(),
   };
 }

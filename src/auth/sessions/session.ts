@@ -49,8 +49,9 @@ export interface SessionDeps extends Pick<CachedSourceDeps, 'clock' | 'random' |
   readonly credential: (name: string | null) => CredentialConfig;
 }
 
-/** Told of a session's life: `ended` when its renewal was refused, `renewed` before new tokens are used. `isIdle`: nobody uses it any more. */
+/** Told of a session's life: `begun` when a renewal is, `ended` when one was refused, `renewed` before new tokens are used. `isIdle`: nobody uses it any more. */
 export interface SessionEvents {
+  readonly begun: (renewal: Promise<unknown>) => void;
   readonly ended: () => void;
   readonly renewed: () => Promise<void>;
   readonly isIdle: () => boolean;
@@ -83,7 +84,12 @@ export function createSession(id: string, terms: SessionTerms, held: HeldTokens,
     await events.renewed();
     return renewed.token;
   };
-  const inner = createCachedSource({ name, obtain: renew, clock: deps.clock, random: deps.random, log: deps.log, settings: deps.settings() });
+  const obtain = () => {
+    const renewal = renew();
+    events.begun(renewal);
+    return renewal;
+  };
+  const inner = createCachedSource({ name, obtain, clock: deps.clock, random: deps.random, log: deps.log, settings: deps.settings() });
 
   const orEnded = (error: unknown): never => {
     if (!isGatewayError(error) || !ENDED.has(error.code)) throw error;

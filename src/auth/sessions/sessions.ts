@@ -48,6 +48,8 @@ export interface Sessions {
   readonly size: number;
   /** Brings back what a durable store holds. Never throws; unreadable entries are left alone. */
   restore(): Promise<void>;
+  /** Resolves when no renewal is under way and what the last ones brought is stored. Never rejects. */
+  settled(): Promise<void>;
   /** Stops all timers; what is stored stays. */
   close(): void;
 }
@@ -79,6 +81,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   const limits = deps.limits ?? SESSION_LIMITS;
   const kept = store.isDurable ? createSessionStore(store) : null;
   const inUse = new Set<Entry>();
+  const renewals = new Set<Promise<unknown>>();
   let isClosing = false;
   const quiet = (work: Promise<unknown> | undefined) => work?.catch(() => log.warn({}, 'session could not be stored'));
 
@@ -132,6 +135,11 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     if (entry.session !== null) return entry.session;
     const { hash, terms, held } = entry;
     const events: SessionEvents = {
+      begun(renewal) {
+        const over = () => renewals.delete(renewal);
+        renewals.add(renewal);
+        renewal.then(over, over);
+      },
       ended: () => void table.delete(hash),
       renewed: () => (table.peek(hash) === undefined ? Promise.resolve() : save(entry)),
       isIdle: () => !table.has(hash),
@@ -178,6 +186,9 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
         if (isOver) quiet(kept?.remove(hash));
         else add(hash, terms, { token, refreshToken });
       }
+    },
+    async settled() {
+      await Promise.allSettled(renewals);
     },
     close() {
       isClosing = true;

@@ -96,6 +96,27 @@ t.test('a session that nobody uses renews nothing and keeps no timer; its next c
   t.equal(calls.length, 1);
 });
 
+t.test('before the end, a renewal that is under way is waited for and stored', async (t) => {
+  const clock = createFakeClock();
+  const stored: (string | undefined)[] = [];
+  const store: TokenStore = { ...createMemoryStore({ clock }), isDurable: true };
+  const { sessions, grant } = setUp({
+    clock,
+    store: {
+      ...store,
+      async put(key, value, condition) {
+        const version = await store.put(key, value, condition);
+        stored.push(value.refreshToken?.reveal());
+        return version;
+      },
+    },
+  });
+  const { handle } = await sessions.open(TERMS, grant());
+  sessions.find(handle)?.source.refresh().catch(t.error);
+  await sessions.settled();
+  t.same(stored, ['refresh-1', 'refresh-2']);
+});
+
 t.test('a refused renewal ends the session once its token is over, not before', async (t) => {
   const { clock, sessions, refuse, grant } = setUp();
   const { handle, refreshHandle } = await sessions.open(TERMS, grant());
