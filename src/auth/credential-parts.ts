@@ -39,7 +39,7 @@ export interface CredentialParts {
   readonly redeem?: (answer: LoginAnswer) => Promise<Token>;
   readonly postAssertion?: (assertion: Secret) => void;
   readonly forget?: () => Promise<void>;
-  /** Resolves when nothing is under way that would be lost for good, were the process to end. Never rejects. */
+  /** Resolves when nothing is under way that would be lost were the process to end: a refresh, or a write behind a caller's back. Never rejects. */
   readonly settled?: () => Promise<void>;
   readonly close?: () => void;
 }
@@ -157,8 +157,8 @@ function stored(deps: PartsDeps, obtain: Obtain): CredentialParts {
   return { ...storedParts(keeper), obtain: keeper.obtain, revision };
 }
 
-function storedParts({ storeError, forget }: StoredSource) {
-  return { storeError, forget };
+function storedParts({ storeError, forget, settled }: StoredSource) {
+  return { storeError, forget, settled };
 }
 
 function storing({ config, store, clock, log }: PartsDeps) {

@@ -41,7 +41,10 @@ export interface Credentials {
   start(): void;
   /** Stops all timers, save those of credentials that `next` has taken over. Attempts that run are left to end. */
   close(next?: Credentials): void;
-  /** Resolves when no refresh token is being exchanged or written any more: what such a one brings cannot be had again. Never rejects. */
+  /**
+   * Resolves when no refresh token is being exchanged or written any more (what such a one brings cannot be had again), and when the other
+   * tokens obtained so far are in the store or could not be written. Never rejects.
+   */
   settled(): Promise<void>;
   /** For the registry of the next configuration. */
   made(name: string): MadeCredential | undefined;

@@ -14,6 +14,8 @@ export interface StoredSource {
   save(token: Token): Promise<void>;
   forget(): Promise<void>;
   storeError(): string | null;
+  /** Resolves when the tokens obtained so far are written, or could not be. */
+  settled(): Promise<void>;
 }
 
 /** Only the first token may come from the store; each new one is written behind the caller's back, so that a slow disk delays nobody. */
@@ -21,6 +23,7 @@ export function createStoredSource(deps: { name: string; obtain: Obtain; store: 
   const { name, obtain, store, key, clock, log } = deps;
   let storeError: string | null = null;
   let timesForgotten = 0;
+  let writing: Promise<unknown> = Promise.resolve();
 
   const note = (error: unknown) => {
     storeError = error instanceof StoreError ? error.message : 'the store failed';
@@ -67,7 +70,7 @@ export function createStoredSource(deps: { name: string; obtain: Obtain; store: 
       }
       const before = timesForgotten;
       const token = await obtain(request);
-      if (timesForgotten === before) void save(token);
+      if (timesForgotten === before) writing = Promise.all([writing, save(token)]);
       return token;
     },
     save,
@@ -76,6 +79,9 @@ export function createStoredSource(deps: { name: string; obtain: Obtain; store: 
       await store.delete(key).catch(note);
     },
     storeError: () => storeError,
+    async settled() {
+      await writing;
+    },
   };
 }
 

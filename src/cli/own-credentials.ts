@@ -8,29 +8,42 @@ import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
-import { createOutbound } from '../outbound.ts';
+import { createOutbound, type Outbound } from '../outbound.ts';
 import { exitCodeOf } from './admin-request.ts';
 import { EXIT, type Io } from './io.ts';
 
 /** What goes on behind a command is told by its outcome. */
 export const SILENT: Log = { error() {}, warn() {}, info() {}, debug() {} };
 
-/** Runs `work` with the credentials; errors of ours become a line on stderr and an exit code. */
-export async function withOwnCredentials(config: GatewayConfig, io: Io, work: (credentials: Credentials) => Promise<number>): Promise<number> {
+/**
+ * Runs `work` with the credentials; errors of ours become a line on stderr and an exit code. With `isTrial` only what a person's login left is
+ * taken from the store, and every other token is obtained anew and kept nowhere.
+ */
+export async function withOwnCredentials(
+  config: GatewayConfig,
+  io: Io,
+  work: (credentials: Credentials, outbound: Outbound) => Promise<number>,
+  { isTrial = false }: { isTrial?: boolean } = {},
+): Promise<number> {
   const deps = { clock: systemClock, random: Math.random, log: SILENT };
-  const store = config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
+  const configured = config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
+  const store = isTrial ? { ...configured, isDurable: false } : configured;
   const outbound = createOutbound(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
   const credentials = createCredentials({ ...deps, config, store, transport: outbound.transport });
   // Timers of ours do not keep a process alive: this one must live until the answers are there.
   const alive = setInterval(() => {}, 60_000);
   try {
-    return await work(credentials);
+    return await work(credentials, outbound);
   } catch (error) {
     return tell(error, io);
   } finally {
-    clearInterval(alive);
     credentials.close();
+    await credentials.settled();
+    for (const [name, { storeError }] of Object.entries(credentials.states())) {
+      if (storeError) io.stderr.write(`warning: credential ${name}: store: ${storeError}\n`);
+    }
     await outbound.close();
+    clearInterval(alive);
   }
 }
 

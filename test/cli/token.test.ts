@@ -1,5 +1,7 @@
 // gcg token: a token on stdout and nothing else, from a grant of its own or from the store, and not into a terminal.
 
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { token } from '../../src/cli/token.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
@@ -38,4 +40,18 @@ t.test('refused is 77, unreachable is 69, nobody logged in is 77, and each says 
   t.match(await folder.run(token, ['token', 'crm']), { code: 77, err: /gcg login crm/ });
   await sandbox.close();
   t.match(await folder.run(token, ['token']), { code: 69, out: '' });
+});
+
+t.test('with a file store the token is kept when the command ends, and the next one asks for nothing', async (t) => {
+  const { folder, sandbox } = await folderFor(t, secret, '[store]\ntype = file\npath = state\n');
+  const first = await folder.run(token, ['token']);
+  t.ok(readdirSync(join(folder.dir, 'state')).some((name) => name.endsWith('.token')));
+  t.equal((await folder.run(token, ['token'])).out, first.out);
+  t.equal(sandbox.stats.tokensIssued, 1);
+});
+
+t.test('a store that cannot be used is said, and the token is printed all the same', async (t) => {
+  const { folder } = await folderFor(t, secret, '[store]\ntype = file\npath = state\n');
+  writeFileSync(join(folder.dir, 'state'), 'no folder');
+  t.match(await folder.run(token, ['token']), { code: 0, out: /^\S+\n$/, err: /^warning: credential default: store: / });
 });

@@ -208,3 +208,29 @@ t.test('a store that fails does not keep client credentials from working', async
   await clock.settle();
   t.match(registry.states().crm, { token: 'fresh', storeError: /EACCES/ });
 });
+
+t.test('settled waits for the token that is written behind the caller’s back, and for one that cannot be', async (t) => {
+  for (const outcome of ['written', 'refused']) {
+    const memory = createMemoryStore({ clock: createFakeClock() });
+    let end = () => {};
+    const store = {
+      ...memory,
+      isDurable: true,
+      put: (...args: Parameters<typeof memory.put>) =>
+        new Promise<string>((resolve, reject) => {
+          end = () => (outcome === 'written' ? memory.put(...args).then(resolve) : reject(new StoreError('unwritable', 'the disk is full')));
+        }),
+    };
+    const { registry } = credentialsUnderTest([credentialConfig()], [granted('at-1')], { store });
+    await registry.get('crm')?.source.token();
+    let isSettled = false;
+    const settled = registry.settled().then(() => {
+      isSettled = true;
+    });
+    for (let turns = 0; turns < 20; turns += 1) await null;
+    t.equal(isSettled, false);
+    end();
+    await settled;
+    t.match(registry.states().crm, { storeError: outcome === 'written' ? null : 'the disk is full' });
+  }
+});
