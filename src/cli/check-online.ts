@@ -1,40 +1,37 @@
 // `gcg check --online`: a token for each credential and one harmless call with it, without opening a listener.
 
-import { type Credential, createCredentials } from '../auth/credentials.ts';
-import { createMemoryStore } from '../auth/store/memory.ts';
-import { systemClock } from '../clock.ts';
+import type { Credential, Credentials } from '../auth/credentials.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
+import { onOneLine } from '../config/problem.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { createExchangeRecord } from '../logging/exchange-record.ts';
-import type { Log } from '../logging/log.ts';
-import { createOutbound, type Outbound } from '../outbound.ts';
+import type { Outbound } from '../outbound.ts';
 import { NO_BODY } from '../upstream/request-body.ts';
 import { platformCode } from '../upstream/token-replay.ts';
 import { EXIT, type Io } from './io.ts';
+import { withOwnCredentials } from './own-credentials.ts';
 
-const SILENT: Log = { error() {}, warn() {}, info() {}, debug() {} };
+/**
+ * One line per credential on stdout, and the verdict: on stdout when all are good, else on stderr.
+ * 0 when all are good, 77 when one is refused, 69 when the platform cannot be reached or answers something else.
+ */
+export function checkOnline(config: GatewayConfig, io: Io): Promise<number> {
+  return withOwnCredentials(config, io, (credentials, outbound) => tryAll(credentials, outbound, io), { isTrial: true });
+}
 
-/** One line per credential on stdout. 0 when all are good, 77 when one is refused, 69 when the platform cannot be reached. */
-export async function checkOnline(config: GatewayConfig, io: Io): Promise<number> {
-  const store = createMemoryStore({ clock: systemClock });
-  const deps = { clock: systemClock, random: Math.random, log: SILENT };
-  const outbound = createOutbound(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
-  const credentials = createCredentials({ ...deps, config, store, transport: outbound.transport });
-  // Timers of ours do not keep a process alive: this one must live until the answers are there.
-  const alive = setInterval(() => {}, 60_000);
-  try {
-    const codes: number[] = [];
-    for (const credential of credentials.list()) {
-      const { code, words } = await tryCredential(outbound, credential);
-      io.stdout.write(`  ${credential.config.name}: ${words}\n`);
-      codes.push(code);
-    }
-    return [EXIT.refused, EXIT.unavailable, EXIT.failure].find((code) => codes.includes(code)) ?? EXIT.ok;
-  } finally {
-    clearInterval(alive);
-    credentials.close();
-    await outbound.close();
+async function tryAll(credentials: Credentials, outbound: Outbound, io: Io): Promise<number> {
+  const codes: number[] = [];
+  const failed: string[] = [];
+  for (const credential of credentials.list()) {
+    const { name } = credential.config;
+    const { code, words } = await tryCredential(outbound, credential);
+    io.stdout.write(`  ${code === EXIT.ok ? 'ok    ' : 'FAILED'}  ${name}: ${words}\n`);
+    codes.push(code);
+    if (code !== EXIT.ok) failed.push(name);
   }
+  if (failed.length === 0) io.stdout.write('OK: the configuration is good, and so is every credential\n');
+  else io.stderr.write(`gcg: the configuration can be read, but no call succeeds with ${failed.join(', ')}\n`);
+  return [EXIT.refused, EXIT.unavailable, EXIT.failure].find((code) => codes.includes(code)) ?? EXIT.ok;
 }
 
 async function tryCredential(outbound: Outbound, credential: Credential): Promise<{ code: number; words: string }> {
@@ -54,9 +51,13 @@ async function tryCredential(outbound: Outbound, credential: Credential): Promis
     const code = answer.statusCode < 400 ? null : await platformCode(answer);
     answer.discard();
     if (answer.statusCode < 400) return { code: EXIT.ok, words: `token obtained, GET /api/v2/tokens/me answered ${answer.statusCode}` };
+    const isRefused = answer.statusCode === 401 || answer.statusCode === 403;
+    const advice = isRefused
+      ? 'the token is not accepted there; does the credential belong to this region?'
+      : 'is this the API of Genesys Cloud, and is it well? gcg doctor looks';
     return {
-      code: answer.statusCode < 500 ? EXIT.refused : EXIT.unavailable,
-      words: `GET /api/v2/tokens/me answered ${answer.statusCode} ${code ?? ''}`,
+      code: isRefused ? EXIT.refused : EXIT.unavailable,
+      words: `a token was obtained, but GET /api/v2/tokens/me answered ${answer.statusCode}${code ? ` ${onOneLine(code)}` : ''}: ${advice}`,
     };
   } catch (error) {
     return isGatewayError(error) ? { code: exitCode(error), words: error.message } : { code: EXIT.failure, words: 'failed unexpectedly' };

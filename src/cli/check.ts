@@ -10,20 +10,17 @@ import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
 export type OnlineCheck = (config: GatewayConfig, io: Io) => Promise<number>;
 
 /** Exit code 0 with a summary on stdout, or 78 with one line per problem on stderr; with --online, the code of the online check. */
-export async function check(args: CommandLine, io: Io, online?: OnlineCheck): Promise<number> {
+export async function check(args: CommandLine, io: Io, online: OnlineCheck): Promise<number> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
   if (!result.ok) {
     reportProblems(io, result.problems, result.warnings);
     return EXIT.badConfig;
   }
   reportProblems(io, [], result.warnings);
-  io.stdout.write(summarise(result.config));
-  if (!args.flags.has('online')) return EXIT.ok;
-  if (online === undefined) {
-    io.stderr.write('gcg: check --online is not in this version yet\n');
-    return EXIT.usage;
-  }
-  return online(result.config, io);
+  const isOnline = args.flags.has('online');
+  // Nothing is said to be good before all of it was looked at: the verdict comes last then.
+  io.stdout.write(`${isOnline ? 'configuration' : 'OK'}: ${summarise(result.config)}`);
+  return isOnline ? online(result.config, io) : EXIT.ok;
 }
 
 function summarise({ files, general, credentials, clients, server }: GatewayConfig): string {
@@ -39,5 +36,5 @@ function summarise({ files, general, credentials, clients, server }: GatewayConf
     ['clients', clients.length === 0 ? 'none: local callers need no proof' : clients.map(({ name }) => name).join(', ')],
     ['listens on', server.listen.map(formatListenAddress).join(', ')],
   ];
-  return `OK: ${files[0] ?? 'no file, settings from flags and environment'}\n${rows.map(([head, text]) => `  ${head.padEnd(13)}${text}\n`).join('')}`;
+  return `${files[0] ?? 'no file, settings from flags and environment'}\n${rows.map(([head, text]) => `  ${head.padEnd(13)}${text}\n`).join('')}`;
 }
