@@ -64,6 +64,30 @@ t.test('without, or with the wrong, password: gateway.proxy.auth, which shows no
   }
 });
 
+t.test('a login longer than SOCKS5 can carry is refused before the proxy is asked', async (t) => {
+  for (const login of [
+    { username: 'u'.repeat(256), password: 'short' },
+    { username: 'corp', password: '\u00e4'.repeat(128) },
+  ]) {
+    const { egress, proxy } = await proxied(t, 'socks5h', { login: 'corp:right' }, { proxy: login });
+    await t.rejects(egress.dial({ host: 'region.test', port: 443, secure: true }), { code: 'gateway.proxy.auth', message: /at most 255 octets/ });
+    t.equal(proxy.open(), 0);
+  }
+  const upstream = await startUpstream(t);
+  const longest = { username: 'u'.repeat(255), password: 'p'.repeat(255) };
+  const { egress } = await proxied(t, 'socks5h', { login: `${longest.username}:${longest.password}` }, { proxy: longest });
+  (await egress.dial({ host: 'region.test', port: upstream.port, secure: false })).destroy();
+});
+
+t.test('socks4 asks for an IPv4 address, and for nothing when there is none', async (t) => {
+  const { egress, proxy } = await proxied(t, 'socks4', {}, { hosts: { 'api.region.test': '::1' } });
+  await t.rejects(egress.dial({ host: 'api.region.test', port: 443, secure: true }), {
+    code: 'gateway.upstream.unreachable',
+    message: /the name api\.region\.test cannot be resolved/,
+  });
+  t.strictSame(proxy.asked, []);
+});
+
 t.test('a refusal says which', async (t) => {
   const denied = await proxied(t, 'socks5h', { reply: 2 });
   await t.rejects(denied.egress.dial({ host: 'region.test', port: 443, secure: true }), {
@@ -119,6 +143,16 @@ t.test('a proxy that is not there, hangs up, hangs, or is no SOCKS proxy', async
   await t.rejects(createTestEgress(t, { proxy: { url: `socks5h://127.0.0.1:${http}` } }).dial(target), {
     code: 'gateway.proxy.refused',
     message: /right scheme/,
+  });
+
+  const hasty = await listenFor(
+    t,
+    net.createServer((socket) => void socket.end(Buffer.of(5, 2, 1, 0, 5, 0, 0, 9, 9))),
+  );
+  const login = { username: 'corp', password: 'right' };
+  await t.rejects(createTestEgress(t, { proxy: { url: `socks5h://127.0.0.1:${hasty}`, ...login } }).dial(target), {
+    code: 'gateway.proxy.refused',
+    message: /ended the SOCKS handshake/,
   });
 
   const hanging = net.createServer();

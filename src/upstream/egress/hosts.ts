@@ -10,6 +10,12 @@ export function hostsLookup(hosts: Readonly<Record<string, string>>): LookupFunc
     const address = known.get(name.toLowerCase());
     if (address === undefined) return dnsLookup(name, options, callback);
     const family = isIP(address);
+    if (options.family === 4 && family !== 4) return process.nextTick(() => callback(noAddress(name), '', 0));
     process.nextTick(() => (options.all ? callback(null, [{ address, family }]) : callback(null, address, family)));
   };
+}
+
+/** As the system says it of a name that has no address of the family that was asked for. */
+function noAddress(hostname: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`getaddrinfo ENOTFOUND ${hostname}`), { code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname });
 }

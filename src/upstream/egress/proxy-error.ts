@@ -78,7 +78,7 @@ export function socksError(
       cause: bareCause(isDenied ? 'PROXY_DENIED' : 'PROXY_FAILED'),
     });
   }
-  if (/socket closed|invalid/i.test(message) && errorCode(error) === 'unknown') {
+  if (/socket closed|invalid|internal error/i.test(message) && errorCode(error) === 'unknown') {
     return new GatewayError(
       'gateway.proxy.refused',
       `the proxy ${name} ended the SOCKS handshake: check that proxy.url has the right scheme and port`,

@@ -1,14 +1,19 @@
 // A tunnel through a SOCKS proxy: 4 and 5 resolve the name here, 4a and 5h leave it to the proxy. Yields the raw connection.
 
+import { lookup as dnsLookup } from 'node:dns';
 import { EventEmitter } from 'node:events';
 import type { ClientRequest } from 'node:http';
 import type { LookupFunction, Socket } from 'node:net';
+import { GatewayError } from '../../errors.ts';
 import type { Attempt } from './attempt.ts';
 import { isNameError, upstreamError } from './dial-error.ts';
 import { socksAgent } from './proxy-agents.ts';
 import { socksError } from './proxy-error.ts';
-import { type ProxyRoute, routeName } from './route.ts';
+import { type ProxyCredentials, type ProxyRoute, routeName } from './route.ts';
 import { authority, type Target } from './target.ts';
+
+/** SOCKS5 has one octet for the length of each (RFC 1929). */
+const LONGEST_LOGIN_BYTES = 255;
 
 /** Rejects with GatewayErrors `gateway.proxy.*`, or `gateway.upstream.unreachable` when a name that is resolved here does not resolve. */
 export async function openSocksTunnel(
@@ -18,6 +23,7 @@ export async function openSocksTunnel(
 ): Promise<Socket> {
   attempt.waitFor('gateway.proxy.timeout', `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`);
   const credentials = route.credentials();
+  assertFits(credentials, route);
   const SocksProxyAgent = await socksAgent(route.protocol as Parameters<typeof socksAgent>[0]);
   const login = credentials ? `${encodeURIComponent(credentials.username)}:${encodeURIComponent(credentials.password)}@` : '';
   // The library ends its own connection only by its own timer, which therefore runs as long as the dial.
@@ -26,7 +32,10 @@ export async function openSocksTunnel(
   });
   agent.proxy.host = route.host;
   const request = Object.assign(new EventEmitter(), { destroy() {} }) as unknown as ClientRequest;
-  const options = { host: target.host, port: target.port, secureEndpoint: false, ...(lookup && { lookup }) } as Parameters<typeof agent.connect>[1];
+  const resolve = route.protocol === 'socks4' ? onlyIpv4(lookup ?? dnsLookup) : lookup;
+  const options = { host: target.host, port: target.port, secureEndpoint: false, ...(resolve && { lookup: resolve }) } as Parameters<
+    typeof agent.connect
+  >[1];
   try {
     const socket = await agent.connect(request, options);
     // That timer becomes an idle timeout that would end slow answers.
@@ -37,4 +46,20 @@ export async function openSocksTunnel(
     if (isNameError(error as Error) && hostname === target.host) throw upstreamError(error as Error, target);
     throw socksError(error as Error, { route, target, hadCredentials: credentials !== null });
   }
+}
+
+/** The library notices too late: it throws while it reads the proxy's answer, where nobody catches, and that ends the process. */
+function assertFits(credentials: ProxyCredentials | null, route: ProxyRoute): void {
+  if (credentials === null || route.protocol === 'socks4' || route.protocol === 'socks4a') return;
+  const lengths = [credentials.username, credentials.password].map((text) => Buffer.byteLength(text));
+  if (Math.max(...lengths) <= LONGEST_LOGIN_BYTES) return;
+  throw new GatewayError(
+    'gateway.proxy.auth',
+    `the proxy ${routeName(route)} cannot be shown the credentials: SOCKS5 carries at most ${LONGEST_LOGIN_BYTES} octets each; check proxy.username and proxy.password`,
+  );
+}
+
+/** SOCKS4 carries IPv4 addresses alone: another would go out as if it were a name. */
+function onlyIpv4(lookup: LookupFunction): LookupFunction {
+  return (name, options, callback) => lookup(name, { ...options, family: 4 }, callback);
 }
