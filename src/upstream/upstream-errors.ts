@@ -2,7 +2,7 @@
 // The connector (egress) already speaks in GatewayErrors; those pass as they are.
 
 import { type ErrorCode, GatewayError, isGatewayError } from '../errors.ts';
-import { bareCause } from './egress/dial-error.ts';
+import { bareCause, handshakeProblem } from './egress/dial-error.ts';
 
 /** Failure codes of the connection, after it stood. */
 const CODES: Record<string, ErrorCode> = {
@@ -43,6 +43,8 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
   const rawCode = (error as { code?: unknown } | null)?.code;
   const code = typeof rawCode === 'string' ? rawCode : error instanceof Error ? error.name : 'unknown';
   const mapped = isInvalidAnswer(error, code) ? 'gateway.upstream.invalid' : CODES[code];
+  const tlsProblem = handshakeProblem(code);
+  if (tlsProblem) return new GatewayError('gateway.upstream.tls', `the TLS connection to ${host} broke: ${tlsProblem}`, { cause: bareCause(code) });
   if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code, { cause: bareCause(code) });
   return new GatewayError('gateway.internal', 'the call failed in the gateway itself: please report it with the request id');
 }

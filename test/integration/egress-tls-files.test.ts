@@ -1,5 +1,6 @@
 // The files of [tls]: extra authorities, our own certificate, and what happens when they change.
 
+import { spawn } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
@@ -7,9 +8,13 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import t from 'tap';
 import { request } from 'undici';
+import { systemClock } from '../../src/clock.ts';
 import { inlineSecret } from '../../src/config/secret-source.ts';
+import { openSocket } from '../../src/upstream/sockets/open-socket.ts';
+import { toGatewayError } from '../../src/upstream/upstream-errors.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { createTestEgress, dispatcherOver, listenFor, startUpstream, type TearsDown } from '../helpers/egress.ts';
+import { missingProgram } from '../helpers/proxies.ts';
 
 const ca = await createTestCa('First CA');
 const other = await createTestCa('Second CA');
@@ -111,4 +116,37 @@ t.test('an upstream that wants a certificate and gets none says so', async (t) =
     code: 'gateway.upstream.tls',
     message: /set tls\.cert_file and tls\.key_file/,
   });
+});
+
+const OPENSSL = '/usr/bin/openssl';
+
+/** OpenSSL's own server: TLS 1.3, and an alert when our certificate is none or not right. Node's server just hangs up. */
+async function startStrict(t: TearsDown): Promise<number> {
+  const { certFile, keyFile } = ca.issue(['localhost']);
+  const args = ['s_server', '-accept', '127.0.0.1:0', '-cert', certFile, '-key', keyFile, '-CAfile', ca.caFile, '-tls1_3', '-www'];
+  const child = spawn(OPENSSL, [...args, '-Verify', '1', '-verify_return_error'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.teardown(() => child.kill());
+  let said = '';
+  for await (const chunk of child.stdout) {
+    said += chunk;
+    const port = /ACCEPT 127\.0\.0\.1:(\d+)/.exec(said)?.[1];
+    if (port !== undefined) return Number(port);
+  }
+  throw new Error(`openssl s_server ended: ${said}`);
+}
+
+t.test('a certificate that is refused when the handshake is over for us', { skip: missingProgram(OPENSSL) ?? false }, async (t) => {
+  const port = await startStrict(t);
+  const old = ca.issue(['gateway'], { notAfter: new Date(Date.now() - 60_000) });
+  for (const { own, message } of [
+    { own: {}, message: /if it wants a client certificate, set tls\.cert_file/ },
+    { own: { certFile: old.certFile, keyFile: old.keyFile }, message: /does not accept our client certificate .*renew tls\.cert_file/ },
+  ]) {
+    const egress = createTestEgress(t, { tls: { caFile: ca.caFile, ...own } });
+    const call = await request(`https://localhost:${port}/`, { dispatcher: dispatcherOver(t, egress) }).catch((error) => toGatewayError(error, 'it'));
+    t.match(call, { code: 'gateway.upstream.tls', message }, 'a call');
+    const socket = { url: new URL(`wss://localhost:${port}/`), key: '', headers: [] };
+    const deps = { egress, clock: systemClock, headersMs: 10_000, signal: new AbortController().signal };
+    await t.rejects(openSocket(socket, deps), { code: 'gateway.upstream.tls', message }, 'a socket');
+  }
 });

@@ -61,7 +61,10 @@ export function certificateProblem(code: string, leaf?: DetailedPeerCertificate)
 /** The same for a handshake that failed before or beside certificates. */
 export function handshakeProblem(code: string): string | undefined {
   if (!code.startsWith('ERR_SSL_') && code !== 'EPROTO') return undefined;
-  if (/CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA/.test(code)) {
+  if (/ALERT_(?:(?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_(?:EXPIRED|REVOKED|UNKNOWN)|UNKNOWN_CA)/.test(code)) {
+    return `the other side does not accept our client certificate (${code}): renew tls.cert_file and tls.key_file, or ask there which it wants`;
+  }
+  if (/CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE/.test(code)) {
     return `the other side refused our handshake (${code}): if it wants a client certificate, set tls.cert_file and tls.key_file`;
   }
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code))

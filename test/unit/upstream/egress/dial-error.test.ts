@@ -18,6 +18,8 @@ const cases: [code: string, errorCode: string, message: RegExp][] = [
   ['CERT_REVOKED', 'gateway.upstream.tls', /not acceptable \(CERT_REVOKED\)/],
   ['ERR_SSL_WRONG_VERSION_NUMBER', 'gateway.upstream.tls', /does not speak TLS/],
   ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'gateway.upstream.tls', /tls\.cert_file/],
+  ['ERR_SSL_SSL/TLS_ALERT_CERTIFICATE_EXPIRED', 'gateway.upstream.tls', /does not accept our client certificate .*renew tls\.cert_file/],
+  ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'gateway.upstream.tls', /does not accept our client certificate/],
   ['EPROTO', 'gateway.upstream.tls', /handshake failed/],
   ['ESOMETHING', 'gateway.upstream.unreachable', /check the network/],
 ];
