@@ -222,10 +222,10 @@ for (const { name, answer, message } of faults) {
   });
 }
 
-t.test('a header without end is cut off early', async (t) => {
-  let sent = 0;
-  const { egress } = await proxied(t, {
-    answer: (socket) => {
+for (const secure of [false, true]) {
+  t.test(`a header without end is cut off early${secure ? ', over TLS too' : ''}`, async (t) => {
+    let sent = 0;
+    const answer = (socket: net.Socket) => {
       socket.write('HTTP/1.1 200 OK\r\nX-Endless: ');
       const more = () => {
         while (!socket.destroyed) {
@@ -235,11 +235,13 @@ t.test('a header without end is cut off early', async (t) => {
       };
       socket.on('drain', more);
       more();
-    },
+    };
+    const { egress, proxy } = await proxied(t, { answer, ...(secure && { tls: ca.issue(['localhost']) }) });
+    await t.rejects(egress.dial(target), { code: 'gateway.proxy.refused', message: /to CONNECT is too long/ });
+    await proxy.closed();
+    t.ok(sent < 16 * 1024 * 1024, `${sent} bytes were taken`);
   });
-  await t.rejects(egress.dial(target), { code: 'gateway.proxy.refused', message: /to CONNECT is too long/ });
-  t.ok(sent < 16 * 1024 * 1024, `${sent} bytes were taken`);
-});
+}
 
 t.test('a proxy that never answers ends at timeouts.connect, and its connection is closed', async (t) => {
   for (const secure of [undefined, ca.issue(['localhost'])]) {

@@ -17,8 +17,10 @@ import { openTcp } from './tcp.ts';
 /** What the library's `proxyConnect` event carries. */
 type ConnectAnswer = Parameters<typeof connectRefusal>[0];
 
-/** A proxy's answer to CONNECT has no reason to be longer; the library itself would read on for ever. */
+/** A proxy's answer to CONNECT, its TLS handshake included, has no reason to be longer; the library itself would read on for ever. */
 const LARGEST_ANSWER_BYTES = 64 * 1024;
+/** How often the connection beneath a proxy's TLS is looked at: what reads it tells nobody. */
+const LOOK_EVERY_MS = 20;
 
 /** `context` has the roots for a proxy spoken to over TLS. Rejects with GatewayErrors `gateway.proxy.*` only. */
 export async function openHttpTunnel(
@@ -50,10 +52,8 @@ export async function openHttpTunnel(
     });
     const options = { host: target.host, port: target.port, secureEndpoint: false } as Parameters<typeof agent.connect>[1];
     const { outcome, opened } = watchOpening(() => agent.connect(request as unknown as ClientRequest, options));
-    const unbound = opened && boundAnswer(opened);
     if (opened) end = endWith(attempt.signal, opened);
-    const socket = await outcome;
-    unbound?.();
+    const socket = await (beneath ? boundBeneath(beneath, outcome) : bound(opened, outcome));
     // Without this the library hands out a socket that plays the proxy's refusal back, as if the target had said it.
     if (answer?.statusCode === 200) return socket as Socket;
     socket.destroy();
@@ -89,11 +89,30 @@ function endWith(signal: AbortSignal, socket: Socket): () => void {
   return destroyOnAbort(signal, socket);
 }
 
-/** Ends `socket` when more arrives than an answer to CONNECT may have. Returns what ends the watch. */
-function boundAnswer(socket: Socket): () => void {
+/** Gives `outcome`; ends `socket` when more arrives than an answer to CONNECT may have. */
+async function bound<T>(socket: Socket | undefined, outcome: Promise<T>): Promise<T> {
   const check = () => {
-    if (socket.bytesRead > LARGEST_ANSWER_BYTES) socket.destroy(bareCause(ANSWER_TOO_LONG));
+    if (socket && socket.bytesRead > LARGEST_ANSWER_BYTES) socket.destroy(bareCause(ANSWER_TOO_LONG));
   };
-  socket.on('readable', check);
-  return () => socket.off('readable', check);
+  socket?.on('readable', check);
+  try {
+    return await outcome;
+  } finally {
+    socket?.off('readable', check);
+  }
+}
+
+/** The same for the connection beneath a proxy's TLS, which says nothing of what is read, nor why it ended. */
+function boundBeneath<T>(socket: Socket, outcome: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const look = setInterval(() => {
+      if (socket.bytesRead > LARGEST_ANSWER_BYTES) {
+        reject(bareCause(ANSWER_TOO_LONG));
+        socket.destroy();
+      }
+      // Of a connection that was ended here the library hears nothing, and never settles.
+      if (socket.destroyed) clearInterval(look);
+    }, LOOK_EVERY_MS);
+    outcome.then(resolve, reject).finally(() => clearInterval(look));
+  });
 }
