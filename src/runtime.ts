@@ -11,6 +11,7 @@ import type { Sessions } from './auth/sessions/sessions.ts';
 import type { TokenStore } from './auth/store/store.ts';
 import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/token-endpoint.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
+import { isSameSetting } from './config/same-setting.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './outbound.ts';
 import { bodyLoggingOf } from './server/body-logging.ts';
@@ -163,6 +164,9 @@ function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousO
     const old = before.get(credential.name);
     if (old !== undefined && isSameAccount(old, credential)) kept.add(credential.name);
   }
+  // Sessions that no configured credential stands behind.
+  const standIn = sessionCredential(next.general.hosts).name;
+  if (!next.credentials.some(({ name }) => name === standIn) && isSameSetting(config.general.hosts, next.general.hosts)) kept.add(standIn);
   return { config, outbound, isKept: (name) => kept.has(name) };
 }
 

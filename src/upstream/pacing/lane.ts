@@ -8,10 +8,10 @@ import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';
 
-/** How many callers wait, over all lanes that share it. */
+/** How many callers wait, and may, over all lanes that share it. */
 export interface WaitingRoom {
   waiting: number;
-  readonly max: number;
+  max: number;
 }
 
 /** What a lane is made of. */
@@ -43,6 +43,8 @@ interface Waiter {
 /** Every successful entry is followed by one `leave` or one `refund`. */
 export interface Lane {
   name: string;
+  /** Among whom the limit is shared from now on. */
+  shares: Shares | null;
   readonly window: RateWindow;
   /** Lets the call pass at once, or returns false. Allocates nothing. */
   tryEnter(client: string): boolean;
@@ -68,18 +70,18 @@ export interface Lane {
 const LOOK_AGAIN_MS = 20;
 
 /** Sets a timer only while somebody waits. */
-export function createLane({ name, clock, window, room, shares }: LaneDeps): Lane {
+export function createLane({ name, clock, window, room, shares: firstShares }: LaneDeps): Lane {
   const queue = createFairQueue<Waiter>();
   let pausedUntil = Number.NEGATIVE_INFINITY;
   let timer: Timer | null = null;
   let timerAt = Number.POSITIVE_INFINITY;
 
   const keptFrom = (client: string, now: number) =>
-    shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : shares.keptFrom(client, window.perMinute, now, queue.has);
+    lane.shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : lane.shares.keptFrom(client, window.perMinute, now, queue.has);
 
   const pass = (client: string, now: number) => {
     window.take(now);
-    shares?.served(client, now);
+    lane.shares?.served(client, now);
   };
 
   const tooLate = (waitMs: number): GatewayError =>
@@ -155,10 +157,11 @@ export function createLane({ name, clock, window, room, shares }: LaneDeps): Lan
 
   const lane: Lane = {
     name,
+    shares: firstShares,
     window,
     tryEnter(client) {
       const now = clock.monotonic();
-      shares?.asked(client, now);
+      lane.shares?.asked(client, now);
       if (now < pausedUntil) return false;
       // Who waits has had the first choice then: what is left is what they may not take.
       if (queue.size > 0) serve(now);

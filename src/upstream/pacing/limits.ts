@@ -1,16 +1,18 @@
 // All limits that are at work or being watched: one lane per credential, per limited endpoint, per client with a limit of its own.
-// Lanes that hold nothing are forgotten when there are too many.
+// Where there are too many, those that hold nothing are forgotten, and if need be the oldest for which nobody waits.
 
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { credentialOfLimit, type UpstreamRequest } from '../call.ts';
 import { createLane, type Lane, type WaitingRoom } from './lane.ts';
 import type { LimitNotice } from './limit-notice.ts';
-import { createRateWindow, type RateWindow } from './rate-window.ts';
+import { createRateWindow } from './rate-window.ts';
 import { MINUTE_MS } from './rolling-count.ts';
 import { createShares } from './shares.ts';
 
-const MAX_LANES = 1_000;
+const MOST_ENDPOINTS = 1_000;
+/** As many as there may be sessions, each of which has a limit of its own (auth/sessions). */
+const MOST_CREDENTIALS = 10_000;
 /** A limit that was learnt is forgotten after this, in case the platform has raised it. */
 const LEARNT_FOR_MS = 30 * MINUTE_MS;
 
@@ -51,7 +53,13 @@ interface HeldLane {
   readonly route: string | null;
   readonly client: string | null;
   readonly lane: Lane;
-  readonly learntAt: number | undefined;
+  readonly learnt: Learnt | undefined;
+}
+
+/** What the platform said of a limit, and when (monotonic ms). */
+interface Learnt {
+  readonly perMinute: number;
+  readonly at: number;
 }
 
 /** The registry. */
@@ -64,66 +72,78 @@ export interface Limits {
   /** Takes note of a refusal: learns the limit and its size; gives the lane that is concerned. Pauses nothing. */
   learn(call: LimitedCall, notice: LimitNotice): Lane;
   states(): LimitState[];
-  /** For the limits of the next configuration. */
+  /** For the limits of the next configuration, which go on with the same lanes: calls that still run or wait here are counted, and served in turn, with its own. */
   held(): Iterable<HeldLane>;
+  readonly room: WaitingRoom;
+  readonly names: readonly string[];
 }
 
 /** Opens no timer until somebody waits. */
 export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, previous?: PreviousLimits): Limits {
-  const room: WaitingRoom = { waiting: 0, max: settings.queueMax };
+  const room: WaitingRoom = previous?.limits.room ?? { waiting: 0, max: 0 };
+  room.max = settings.queueMax;
   const names = clients.map(({ name }) => name);
+  const areNamesKept = names.join() === previous?.limits.names.join();
   const configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
   const credentials = new Map<string, Lane>();
   const endpoints = new Map<string, Lane>();
   const own = new Map<string, Lane>();
-  const learntAt = new WeakMap<Lane, number>();
-  for (const { name, requestsPerMinute } of clients) {
-    if (requestsPerMinute === null) continue;
-    const window = clientWindow(previous, name) ?? createRateWindow({ perMinute: requestsPerMinute, isCautious: false });
-    window.perMinute = requestsPerMinute;
-    own.set(name, createLane({ name: `requests_per_minute of client ${name}`, clock, window, room, shares: null }));
-  }
+  const learnt = new WeakMap<Lane, Learnt>();
 
-  const make = (lanes: Map<string, Lane>, key: string, name: string, perMinute: number): Lane => {
-    if (lanes.size >= MAX_LANES) forgetIdle(lanes, clock.monotonic());
+  /** A session is one client's. */
+  const sharesOf = (credential: string) => (names.length === 0 || isSession(credential) ? null : createShares(names));
+
+  const make = (lanes: Map<string, Lane>, credential: string, key: string, name: string, perMinute: number): Lane => {
+    if (lanes.size >= (lanes === credentials ? MOST_CREDENTIALS : MOST_ENDPOINTS)) thinOut(lanes, lanes === credentials, clock.monotonic());
     const window = createRateWindow({ perMinute, isCautious: lanes === credentials });
-    const lane = createLane({ name, clock, window, room, shares: names.length > 0 ? createShares(names) : null });
+    const lane = createLane({ name, clock, window, room, shares: sharesOf(credential) });
     lanes.set(key, lane);
     return lane;
   };
 
-  // The windows are shared, not copied: calls that still run under the configuration before go on to count.
-  for (const { credential, route, lane, learntAt: at } of previous?.limits.held() ?? []) {
+  for (const { credential, route, client, lane, learnt: was } of previous?.limits.held() ?? []) {
+    if (client !== null) own.set(client, lane);
     if (credential === null || !previous?.isKept(credentialOfLimit(credential))) continue;
-    const { window, name, pausedUntil } = lane;
-    if (route === null) window.perMinute = at === undefined ? configured : Math.min(window.perMinute, configured);
-    const taken = createLane({ name, clock, window, room, shares: names.length > 0 ? createShares(names) : null });
-    if (pausedUntil > clock.monotonic()) taken.pauseUntil(pausedUntil);
-    if (at !== undefined) learntAt.set(taken, at);
-    if (route === null) credentials.set(credential, taken);
-    else endpoints.set(`${credential} ${route}`, taken);
+    if (was !== undefined) learnt.set(lane, was);
+    if (!areNamesKept) lane.shares = sharesOf(credential);
+    if (route === null) {
+      lane.window.perMinute = Math.min(was?.perMinute ?? Number.POSITIVE_INFINITY, configured);
+      credentials.set(credential, lane);
+    } else endpoints.set(`${credential} ${route}`, lane);
+    lane.reconsider();
+  }
+
+  for (const name of own.keys()) if (!clients.some((client) => client.name === name && client.requestsPerMinute !== null)) own.delete(name);
+  for (const { name, requestsPerMinute } of clients) {
+    if (requestsPerMinute === null) continue;
+    const window = createRateWindow({ perMinute: requestsPerMinute, isCautious: false });
+    const lane = own.get(name) ?? createLane({ name: `requests_per_minute of client ${name}`, clock, window, room, shares: null });
+    lane.window.perMinute = requestsPerMinute;
+    own.set(name, lane);
+    lane.reconsider();
   }
 
   function* held(): Iterable<HeldLane> {
     const none = { route: null, client: null };
-    for (const [credential, lane] of credentials) yield { ...none, credential, lane, learntAt: learntAt.get(lane) };
+    for (const [credential, lane] of credentials) yield { ...none, credential, lane, learnt: learnt.get(lane) };
     for (const [key, lane] of endpoints) {
       const space = key.indexOf(' ');
-      yield { ...none, credential: key.slice(0, space), route: key.slice(space + 1), lane, learntAt: learntAt.get(lane) };
+      yield { ...none, credential: key.slice(0, space), route: key.slice(space + 1), lane, learnt: learnt.get(lane) };
     }
-    for (const [client, lane] of own) yield { ...none, credential: null, client, lane, learntAt: undefined };
+    for (const [client, lane] of own) yield { ...none, credential: null, client, lane, learnt: undefined };
   }
 
   const forgetOld = (lane: Lane, initial: number) => {
-    const at = learntAt.get(lane);
-    if (at === undefined || clock.monotonic() - at < LEARNT_FOR_MS) return;
-    learntAt.delete(lane);
+    const was = learnt.get(lane);
+    if (was === undefined || clock.monotonic() - was.at < LEARNT_FOR_MS) return;
+    learnt.delete(lane);
     lane.window.perMinute = initial;
     lane.reconsider();
   };
 
   const ofCredential = (credential: string): Lane => {
-    const lane = credentials.get(credential) ?? make(credentials, credential, `the platform's limit of credential ${credential}`, configured);
+    const lane =
+      credentials.get(credential) ?? make(credentials, credential, credential, `the platform's limit of credential ${credential}`, configured);
     if (lane.window.perMinute !== configured) forgetOld(lane, configured);
     return lane;
   };
@@ -131,22 +151,30 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, 
   return {
     ofCredential,
     ofClient: (client) => (client === null || own.size === 0 ? undefined : own.get(client)),
-    ofEndpoint: ({ credential, method, target }) => (endpoints.size === 0 ? undefined : endpoints.get(`${credential} ${routeOf(method, target)}`)),
+    ofEndpoint({ credential, method, target }) {
+      if (endpoints.size === 0) return undefined;
+      const lane = endpoints.get(`${credential} ${routeOf(method, target)}`);
+      if (lane !== undefined && lane.window.perMinute !== Number.POSITIVE_INFINITY) forgetOld(lane, Number.POSITIVE_INFINITY);
+      return lane;
+    },
     learn({ credential, method, target }, { scope, key, perMinute }) {
       let lane: Lane;
       if (scope === 'token') lane = ofCredential(credential);
       else {
         const route = routeOf(method, target);
         const key = `${credential} ${route}`;
-        lane = endpoints.get(key) ?? make(endpoints, key, `the platform's limit of ${route} for credential ${credential}`, Number.POSITIVE_INFINITY);
+        const name = `the platform's limit of ${route} for credential ${credential}`;
+        lane = endpoints.get(key) ?? make(endpoints, credential, key, name, Number.POSITIVE_INFINITY);
       }
       if (key !== null && scope === 'token') lane.name = `the platform's limit ${key} of credential ${credential}`;
       if (perMinute === null) return lane;
       lane.window.perMinute = scope === 'token' ? Math.min(perMinute, configured) : perMinute;
-      learntAt.set(lane, clock.monotonic());
+      learnt.set(lane, { perMinute, at: clock.monotonic() });
       return lane;
     },
     held,
+    room,
+    names,
     states() {
       const now = clock.monotonic();
       return [...held()].map(({ credential, lane: { name, window, waiting, pausedUntil } }) => ({
@@ -161,11 +189,21 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, 
   };
 }
 
-function clientWindow(previous: PreviousLimits | undefined, name: string): RateWindow | undefined {
-  for (const { client, lane } of previous?.limits.held() ?? []) if (client === name) return lane.window;
-  return undefined;
+function isSession(credential: string): boolean {
+  return credentialOfLimit(credential) !== credential;
 }
 
-function forgetIdle(lanes: Map<string, Lane>, now: number): void {
-  for (const [key, lane] of lanes) if (lane.waiting === 0 && lane.pausedUntil <= now && lane.window.used(now) === 0) lanes.delete(key);
+/**
+ * Makes room for a tenth more, so that it is not looked for again at once. What is forgotten of a limit costs one more refusal; the limits
+ * of configured credentials are few, and stay.
+ */
+function thinOut(lanes: Map<string, Lane>, areCredentials: boolean, now: number): void {
+  const goal = lanes.size * 0.9;
+  const isIdle = (lane: Lane) => lane.pausedUntil <= now && lane.window.used(now) === 0;
+  for (const mayGo of [isIdle, () => true]) {
+    for (const [key, lane] of lanes) {
+      if (lanes.size <= goal) return;
+      if (lane.waiting === 0 && mayGo(lane) && !(areCredentials && !isSession(key))) lanes.delete(key);
+    }
+  }
 }
