@@ -12,14 +12,14 @@ export interface DispatcherOptions {
   readonly connect: buildConnector.connector;
   readonly headersMs: number;
   readonly bodyMs: number;
-  /** Open connections per origin for calls whose request is whole; calls that still upload have others, without a limit. */
+  /** Open connections per origin for calls whose request is whole; calls that still upload, and those beside stalled readers, have others. */
   readonly connections?: number;
 }
 
 /** Owns the connection pools. `close` waits for running exchanges, `destroy` ends them. */
 export interface UpstreamDispatcher {
   readonly send: Send;
-  /** For calls of the gateway's own (token endpoint): the same connections, undici's plain interface. */
+  /** For calls of the gateway's own (token endpoint): dialled alike, undici's plain interface. */
   readonly agent: Dispatcher;
   /** Connections open at the moment, over all origins. */
   connectionCount(): number;
@@ -43,10 +43,14 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       bodyTimeout: options.bodyMs,
       maxHeaderSize: 64 * 1024,
     });
-  const whole = createAgent(options.connections ?? 64);
+  const connections = options.connections ?? 64;
+  const whole = createAgent(connections);
   // Slow uploads must not take the connections of everybody else, nor of each other: each has a connection of its own, as its caller has.
-  const uploads = createAgent(null);
-  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs };
+  // Token requests wait behind no call: the calls may be waiting for them.
+  const apart = createAgent(null);
+  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, stalled: { count: 0 } };
+  // Nor must readers that stall: where they hold half of the connections, calls go on beside them.
+  const mostStalled = connections / 2;
 
   const send: Send = async (request) => {
     const { record, caller } = request;
@@ -57,7 +61,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     caller.onLeave = attempt.abandon;
     record.attempts += 1;
     try {
-      (request.body.isStreaming ? uploads : whole).dispatch(dispatchOptions(request), attempt);
+      (request.body.isStreaming || limits.stalled.count >= mostStalled ? apart : whole).dispatch(dispatchOptions(request), attempt);
       return await attempt.head;
     } catch (error) {
       throw markAttempt(toGatewayError(error, request.base.origin), attempt);
@@ -68,15 +72,13 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
 
   return {
     send,
-    agent: whole,
+    agent: apart,
     connectionCount: () =>
-      [whole, uploads]
-        .flatMap((agent) => Object.values(agent.stats))
-        .reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
+      [whole, apart].flatMap((agent) => Object.values(agent.stats)).reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
     connections() {
       let active = 0;
       let idle = 0;
-      for (const agent of [whole, uploads]) {
+      for (const agent of [whole, apart]) {
         for (const stats of Object.values(agent.stats) as { connected?: unknown; free?: number; running?: number }[]) {
           const connected = Number(stats.connected ?? 0);
           const free = stats.free ?? Math.max(0, connected - (stats.running ?? 0));
@@ -86,8 +88,8 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       }
       return { active, idle };
     },
-    close: async () => void (await Promise.all([whole.close(), uploads.close()])),
-    destroy: async () => void (await Promise.all([whole.destroy(), uploads.destroy()])),
+    close: async () => void (await Promise.all([whole.close(), apart.close()])),
+    destroy: async () => void (await Promise.all([whole.destroy(), apart.destroy()])),
   };
 }
 

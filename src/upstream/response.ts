@@ -22,6 +22,8 @@ export interface AttemptLimits {
   readonly headersMs: number;
   /** Longest pause of the caller while it reads the answer; the upstream's own pauses are undici's bodyTimeout. */
   readonly stalledReaderMs: number;
+  /** How many attempts are held back by their readers at the moment; shared by all attempts over the same connections. */
+  readonly stalled: { count: number };
 }
 
 /**
@@ -48,6 +50,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #isPaused = false;
+  /** Paused for the sake of a reader, and counted among those. */
+  #isStalled = false;
   #isComplete = false;
   #failure: Error | null = null;
   #peek: { limitBytes: number; resolve(): void; reject(error: Error): void } | null = null;
@@ -118,6 +122,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   onComplete(): void {
     this.#isComplete = true;
+    this.#settleStall();
     clearTimeout(this.#timer);
     this.#settlePeek();
     this.#sink?.end();
@@ -151,6 +156,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
+    this.#settleStall();
     clearTimeout(this.#timer);
     this.#resume?.();
   }
@@ -175,11 +181,18 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   /** The body is held back for the sake of a reader that does not read: not for ever. */
   #pause(): void {
     this.#isPaused = true;
+    if (!this.#isStalled) this.#limits.stalled.count += 1;
+    this.#isStalled = true;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.abort(new GatewayError('gateway.upstream.timeout', 'the caller stopped reading the answer'));
     }, this.#limits.stalledReaderMs);
     this.#timer.unref();
+  }
+
+  #settleStall(): void {
+    if (this.#isStalled) this.#limits.stalled.count -= 1;
+    this.#isStalled = false;
   }
 
   #settlePeek(): void {
@@ -201,6 +214,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   #fail(error: Error): void {
     if (this.#isComplete || this.#failure) return;
+    this.#settleStall();
     clearTimeout(this.#timer);
     const failure = toGatewayError(error, this.#host);
     this.#failure = failure;

@@ -41,6 +41,36 @@ t.test('100 slow uploads beyond the first 64 KiB do not delay honest uploads', a
   t.ok(performance.now() - startedAt < 2000, 'in no time');
 });
 
+t.test('100 readers that stall do not delay honest callers', async (t) => {
+  const rest = Buffer.alloc(8 * 1024 * 1024);
+  const upstream = await startRawServer(t, (socket) =>
+    socket.on('data', (data) => {
+      if (!String(data).includes('/endless')) socket.write(ok('{}'));
+      else {
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n');
+        socket.write(rest);
+      }
+    }),
+  );
+  const { port, log } = await startGatewayWith(t, givenTokenConfig(upstream.origin));
+  const stalled: RawCaller[] = [];
+  for (let index = 0; index < 100; index += 1) {
+    const caller = await openCaller(t, port);
+    // Its head is read and then nothing more: from there on the gateway must hold the rest back.
+    const begun = new Promise<void>((resolve) => {
+      caller.socket.once('data', () => {
+        caller.socket.pause();
+        resolve();
+      });
+    });
+    caller.socket.write('GET /api/v2/endless HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await begun;
+    stalled.push(caller);
+  }
+  for (const answer of await Promise.all(Array.from({ length: 20 }, () => exchangeRaw(port, GET)))) t.match(answer, /^HTTP\/1\.1 200 OK/);
+  t.equal(log.exchanges.filter(({ target }) => target.includes('endless')).length, 0, 'the stalled ones are still at it');
+});
+
 t.test('a reader that stalls makes the upstream wait, and gets everything in the end', async (t) => {
   const TOTAL = 64 * 1024 * 1024;
   let written = 0;
