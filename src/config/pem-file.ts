@@ -1,6 +1,7 @@
 // Certificate and key files are looked at when the configuration is loaded, so that `check` finds a mistaken path. Nothing is kept of them.
 
 import { closeSync, openSync, readSync } from 'node:fs';
+import { isReadableByOthers } from './private-file.ts';
 import type { ReaderContext, SectionReader } from './reader.ts';
 
 /** Enough for whatever stands above the first PEM block. */
@@ -13,6 +14,8 @@ export function checkPemFile(reader: SectionReader, key: string, context: Reader
   context.referencedFiles.add(path);
   const reason = refusePem(path);
   if (reason !== undefined) reader.problem(key, `${path} ${reason}`);
+  else if (key === 'key_file' && isReadableByOthers(path))
+    reader.warning(key, `others can read ${path}, which holds a private key; run chmod 600 on it`);
   return path;
 }
 

@@ -2,6 +2,7 @@
 
 import { isGatewayError } from '../errors.ts';
 import { pathsOf } from './config-file.ts';
+import { isReadableByOthers } from './private-file.ts';
 import type { ReaderContext } from './reader.ts';
 import { fileSecret, inlineSecret, type SecretSource } from './secret-source.ts';
 import type { Setting } from './settings.ts';
@@ -43,6 +44,8 @@ export function resolveSecret(setting: Setting, context: ReaderContext): SecretS
   context.referencedFiles.add(path);
   try {
     source.read();
+    if (isReadableByOthers(path))
+      context.warnings.push({ where, key, message: `others can read ${path}, which holds a secret; run chmod 600 on it` });
     return source;
   } catch (error) {
     return fail(isGatewayError(error) ? error.message : `secret file ${path} cannot be read`);
