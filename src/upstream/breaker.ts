@@ -4,12 +4,13 @@
 import type { Clock } from '../clock.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { Send } from './call.ts';
-import { isCallerGone, isConnectFailure } from './dispatcher.ts';
+import { isCallerGone, isConnectFailure, wasNeverSent } from './dispatcher.ts';
 import type { TrafficObserver } from './traffic-observer.ts';
 
-/** `random` is 0 (inclusive) to 1 (exclusive). */
+/** `random` is 0 (inclusive) to 1 (exclusive). `dialMs` bounds a dial (`timeouts.connect`). */
 export interface BreakerDeps {
   readonly clock: Clock;
+  readonly dialMs: number;
   readonly random: () => number;
   readonly observer?: TrafficObserver | undefined;
 }
@@ -19,7 +20,8 @@ const THRESHOLD = 5;
 const SHORTEST_INTERVAL_MS = 1_000;
 const LONGEST_INTERVAL_MS = 30_000;
 /** A probe that is under way for longer than any dial takes is connected: the next one need not wait for its answer. */
-const PROBE_DIAL_MS = 10_000;
+const SHORTEST_PROBE_MS = 10_000;
+const BEYOND_DIAL_MS = 1_000;
 /** After the first success so many calls may run; the number doubles with each round of successes. */
 const FIRST_ROUND = 2;
 const FULL_FLOW = 64;
@@ -35,9 +37,11 @@ interface OriginState {
   nextProbeAt: number;
   /** Monotonic; null while no probe runs. */
   probeStartedAt: number | null;
-  /** While recovering: how many may run, and do. */
+  /** While recovering: how many may run, and do, of those that began since. */
   permits: number;
   running: number;
+  /** Counts the recoveries: calls of an earlier one are not among the running. */
+  round: number;
   lastFailure: string;
 }
 
@@ -45,7 +49,8 @@ interface OriginState {
  * Wraps `send`. After five failed dials in a row calls are answered 503 gateway.upstream.unavailable, without a dial, save one probe
  * at a time at growing intervals (1 to 30 s). The first that gets through opens the way for a few, these for more.
  */
-export function withBreaker(send: Send, { clock, random, observer }: BreakerDeps): Send {
+export function withBreaker(send: Send, { clock, random, dialMs, observer }: BreakerDeps): Send {
+  const probeMs = Math.max(SHORTEST_PROBE_MS, dialMs + BEYOND_DIAL_MS);
   const states = new Map<string, OriginState>();
 
   const enter = (state: OriginState, phase: OriginState['phase'], origin: string) => {
@@ -56,7 +61,17 @@ export function withBreaker(send: Send, { clock, random, observer }: BreakerDeps
   const stateOf = (origin: string): OriginState => {
     let state = states.get(origin);
     if (state === undefined) {
-      state = { phase: 'closed', failuresInRow: 0, intervalMs: 0, nextProbeAt: 0, probeStartedAt: null, permits: 0, running: 0, lastFailure: '' };
+      state = {
+        phase: 'closed',
+        failuresInRow: 0,
+        intervalMs: 0,
+        nextProbeAt: 0,
+        probeStartedAt: null,
+        permits: 0,
+        running: 0,
+        round: 0,
+        lastFailure: '',
+      };
       states.set(origin, state);
     }
     return state;
@@ -78,6 +93,8 @@ export function withBreaker(send: Send, { clock, random, observer }: BreakerDeps
     state.failuresInRow = 0;
     if (state.phase === 'open') {
       state.permits = FIRST_ROUND;
+      state.running = 0;
+      state.round += 1;
       enter(state, 'recovering', origin);
     } else if (state.phase === 'recovering') {
       state.permits += 1;
@@ -97,7 +114,7 @@ export function withBreaker(send: Send, { clock, random, observer }: BreakerDeps
       return false;
     }
     const now = clock.monotonic();
-    const isProbing = state.probeStartedAt !== null && now - state.probeStartedAt < PROBE_DIAL_MS;
+    const isProbing = state.probeStartedAt !== null && now - state.probeStartedAt < probeMs;
     if (isProbing || now < state.nextProbeAt) throw shed(state, origin, Math.max(state.nextProbeAt - now, isProbing ? SHORTEST_INTERVAL_MS : 0));
     state.probeStartedAt = now;
     return true;
@@ -107,6 +124,7 @@ export function withBreaker(send: Send, { clock, random, observer }: BreakerDeps
     const { origin } = request.base;
     const state = stateOf(origin);
     const isProbe = state.phase !== 'closed' && admit(state, origin);
+    const { round, probeStartedAt } = state;
     state.running += 1;
     try {
       const response = await send(request);
@@ -116,11 +134,16 @@ export function withBreaker(send: Send, { clock, random, observer }: BreakerDeps
       if (!isGatewayError(error) || isCallerGone(error)) throw error;
       if (isConnectFailure(error)) {
         if (COUNTED_CODES.has(error.code)) failed(state, origin, error, isProbe);
-      } else if (error.code !== 'gateway.upstream.timeout' && (state.failuresInRow > 0 || state.phase !== 'closed')) connected(state, origin);
+      } else if (!isUnheard(error) && (state.failuresInRow > 0 || state.phase !== 'closed')) connected(state, origin);
       throw error;
     } finally {
-      state.running -= 1;
-      if (isProbe) state.probeStartedAt = null;
+      if (state.round === round) state.running -= 1;
+      if (isProbe && state.probeStartedAt === probeStartedAt) state.probeStartedAt = null;
     }
   };
+}
+
+/** A deadline that passed before there was a connection: nothing is known of the host. */
+function isUnheard(error: GatewayError): boolean {
+  return error.code === 'gateway.upstream.timeout' && wasNeverSent(error);
 }

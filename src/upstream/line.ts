@@ -42,7 +42,7 @@ export function createLine({ proxy, tls, timeouts }: LineSettings, { env, clock,
   const line: Line = {
     egress,
     dispatcher,
-    send: withBreaker(dispatcher.send, { clock, random }),
+    send: withBreaker(dispatcher.send, { clock, random, dialMs: timeouts.connectMs }),
     share() {
       users += 1;
       return line;

@@ -5,12 +5,16 @@ import { type ErrorCode, GatewayError } from '../../../src/errors.ts';
 import { withBreaker } from '../../../src/upstream/breaker.ts';
 import type { Send } from '../../../src/upstream/call.ts';
 import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
+import { CALLER_LEFT } from '../../../src/upstream/response.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createAnswer, createCall } from './layer-fixtures.ts';
 
-function broken() {
+function broken({ dialMs = 5_000 } = {}) {
   const clock = createFakeClock();
-  const host = { isUp: false, code: 'gateway.upstream.unreachable' as ErrorCode, holdsAnswers: false, dials: 0, held: [] as (() => void)[] };
+  const host = {
+    ...{ isUp: false, code: 'gateway.upstream.unreachable' as ErrorCode, holdsAnswers: false, callersLeave: false, timesOut: false, dials: 0 },
+    held: [] as (() => void)[],
+  };
   const changes: string[] = [];
   const dispatcher = createDispatcher({
     connect: (_options, callback) => {
@@ -25,9 +29,11 @@ function broken() {
     if (!host.isUp) return dispatcher.send(request);
     host.dials += 1;
     if (host.holdsAnswers) await new Promise<void>((resolve) => host.held.push(resolve));
+    if (host.callersLeave) throw CALLER_LEFT;
+    if (host.timesOut) throw new GatewayError('gateway.upstream.timeout', 'too slow for the test');
     return createAnswer(200);
   };
-  const send = withBreaker(inner, { clock, random: () => 0.5, observer: { onBreaker: (_origin, state) => changes.push(state) } });
+  const send = withBreaker(inner, { clock, random: () => 0.5, dialMs, observer: { onBreaker: (_origin, state) => changes.push(state) } });
   const call = (origin?: string) =>
     send(createCall(origin === undefined ? {} : { origin })).then(
       (answer) => String(answer.statusCode),
@@ -136,4 +142,69 @@ t.test('a probe whose answer takes its time does not keep the next one waiting f
   t.equal(host.held.length, 2);
   for (const release of host.held) release();
   t.same(await Promise.all([slow, next]), ['200', '200']);
+});
+
+t.test('calls that ran before the outage are none of the few that may run after it', async (t) => {
+  const { clock, host, call, fail } = broken();
+  host.isUp = true;
+  host.holdsAnswers = true;
+  const long = Array.from({ length: 10 }, () => call());
+  await clock.settle();
+  host.isUp = false;
+  await fail(5);
+  host.isUp = true;
+  host.holdsAnswers = false;
+  await clock.advance(1_000);
+  t.equal(await call(), '200', 'the probe');
+  t.equal(await call(), '200', 'the first of the few');
+  host.holdsAnswers = true;
+  const herd = Array.from({ length: 10 }, () => call());
+  await clock.settle();
+  t.equal(host.held.length - 10, 3, 'no more than those');
+  for (const release of host.held) release();
+  await Promise.all([...long, ...herd]);
+});
+
+t.test('a probe whose caller leaves late does not end the one that took its place', async (t) => {
+  const { clock, host, call, fail } = broken();
+  await fail(5);
+  host.isUp = true;
+  host.holdsAnswers = true;
+  await clock.advance(1_000);
+  const slow = call();
+  await clock.advance(10_000);
+  const second = call();
+  await clock.settle();
+  host.callersLeave = true;
+  host.held.shift()?.();
+  await slow;
+  t.match(await call(), /unavailable/, 'the second is still under way');
+  host.callersLeave = false;
+  host.held.shift()?.();
+  t.equal(await second, '200');
+});
+
+t.test('a dial that may take longer than usual is given its time before the next probe', async (t) => {
+  const { clock, host, call, fail } = broken({ dialMs: 30_000 });
+  await fail(5);
+  host.isUp = true;
+  host.holdsAnswers = true;
+  await clock.advance(1_000);
+  void call();
+  await clock.advance(29_000);
+  t.match(await call(), /unavailable/);
+  await clock.advance(2_000);
+  void call();
+  await clock.settle();
+  t.equal(host.held.length, 2);
+});
+
+t.test('a host that takes the call and never answers can be reached', async (t) => {
+  const { clock, host, call, fail, changes } = broken();
+  await fail(5);
+  await clock.advance(1_000);
+  host.isUp = true;
+  host.timesOut = true;
+  t.equal(await call(), 'gateway.upstream.timeout');
+  t.same(changes, ['open', 'recovering']);
 });
