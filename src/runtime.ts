@@ -27,7 +27,7 @@ import { createRuleCheck } from './server/identify-rules.ts';
 import { createChannelAnswers } from './server/sockets/channel-answers.ts';
 import type { ChannelRegister } from './server/sockets/channel-register.ts';
 import type { SocketRuntime } from './server/sockets/upgrade.ts';
-import { createReplayBudget } from './upstream/request-body.ts';
+import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
 
 /** What outlives a configuration. */
 export interface RuntimeDeps extends OutboundDeps {
@@ -56,6 +56,8 @@ export interface Runtime {
   readonly credentials: Credentials;
   readonly outbound: Outbound;
   readonly forward: (exchange: Exchange) => Promise<void>;
+  /** What all calls together keep for replays, those of earlier configurations included. */
+  readonly budget: ReplayBudget;
   /** What notification sockets are opened by. */
   readonly sockets: SocketRuntime;
   /** The address a request comes from, for slowing down guesses. */
@@ -94,6 +96,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
   };
   const assertRules = createRuleCheck(config.clients, log);
   const choice = { get: credentials.get, access, names: () => config.credentials.map(({ name }) => name) };
+  const budget = previous?.budget ?? createReplayBudget();
   let running = 0;
   let onIdle: (() => void) | null = null;
   const finish = (record: ExchangeRecord) => {
@@ -108,7 +111,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     },
     send: outbound.send,
     ownHeaders: createOwnHeaders(config.upstreamHeaders),
-    budget: createReplayBudget(),
+    budget,
     channelAnswers: createChannelAnswers({ register: deps.channels, access, publicUrl: config.server.publicUrl }),
     maxBodyBytes: config.server.maxBodyBytes,
     bodyIdleMs: config.timeouts.bodyMs,
@@ -123,6 +126,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     facade,
     credentials,
     outbound,
+    budget,
     peerOf: createPeerOf(config.server.trustedProxies),
     sockets: {
       egress: outbound.egress,

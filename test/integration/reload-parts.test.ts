@@ -85,6 +85,18 @@ t.test('what is known of a limit goes on to count, with another number too; anot
   t.equal(await call(), 200);
 });
 
+t.test('bodies that are kept for calls of the configuration before count towards the bound of the present one', async (t) => {
+  const { gateway, sandbox, url, config } = await startGateway(t, { sandbox: { switches: { holdApi: { next: 1 } } } });
+  const held = sandbox.events.next('held');
+  const call = fetch(`${url}/api/v2/users/search`, { method: 'POST', body: 'x'.repeat(1000) });
+  await held;
+  gateway.replace(configAt(config.general.hosts.api.origin, { retry: { max: 1 } }));
+  t.equal(gateway.runtime().budget.usedBytes, 1000);
+  sandbox.release();
+  await (await call).text();
+  t.equal(gateway.runtime().budget.usedBytes, 0);
+});
+
 t.test('callers are known by the new clients at once, and the names of metrics follow', async (t) => {
   const { gateway, url, config } = await startGateway(t);
   const origin = config.general.hosts.api.origin;
