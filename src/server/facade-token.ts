@@ -4,6 +4,7 @@
 import type { Access } from '../auth/clients/access.ts';
 import type { Caller } from '../auth/clients/caller.ts';
 import type { Clients } from '../auth/clients/clients.ts';
+import { isHandle } from '../auth/handles/client-handle.ts';
 import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/handles/handles.ts';
 import { authOf, type HeldTokens, type SessionTerms } from '../auth/sessions/session.ts';
 import { REFRESH_PREFIX } from '../auth/sessions/session-handle.ts';
@@ -47,7 +48,10 @@ export async function performFacadeGrant(
   const grant = USER_GRANTS.get(request.grantType);
   if (grant === undefined) throw refuse('unsupported_grant_type', 'this grant is not served here');
   const shown = request.get('refresh_token');
-  if (grant === 'refresh_token' && shown?.startsWith(REFRESH_PREFIX)) return refreshSession(shown, caller, parts);
+  // An access handle refreshes nothing, and is not the platform's to see.
+  if (grant === 'refresh_token' && shown !== undefined && (shown.startsWith(REFRESH_PREFIX) || isHandle(shown))) {
+    return refreshSession(shown, caller, parts);
+  }
   return openSession(request, grant, caller, named, parts);
 }
 

@@ -106,8 +106,10 @@ async function answerRefusal(exchange: Exchange, thrown: unknown, { failures, pe
   sendOAuthRefusal(response, refusal, record.requestId, close);
 }
 
-/** The platform says 400 where a client is not known, and SDKs expect no 401 from a login. */
+/** The platform says 400 where a client is not known, and SDKs expect no 401 from a login. A handle that has ended is 401 everywhere. */
 function inPlatformsWay(refusal: OAuthRefusal): OAuthRefusal {
   const { code, message, statusCode } = refusal.error;
-  return statusCode === 401 ? new OAuthRefusal(refusal.oauthError, new GatewayError(code, message, { statusCode: 400 })) : refusal;
+  return statusCode === 401 && code !== 'gateway.session.ended'
+    ? new OAuthRefusal(refusal.oauthError, new GatewayError(code, message, { statusCode: 400 }))
+    : refusal;
 }

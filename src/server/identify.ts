@@ -1,12 +1,12 @@
-// Who makes a request: by X-Gateway-Key, Authorization (client secret, Basic, handle) or certificate. A handle is only ever itself:
-// one that leads nowhere is an error, never another identity. It asks nothing of what the caller may do.
+// Who makes a request: by X-Gateway-Key, Authorization (client secret, Basic, handle) or certificate. A handle is only ever itself, wherever it
+// is shown: one that leads nowhere is an error, never another identity. It asks nothing of what the caller may do.
 
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { parseAuthorization } from '../auth/clients/authorization.ts';
+import { type Authorization, parseAuthorization } from '../auth/clients/authorization.ts';
 import { ANONYMOUS, type Caller, CERTIFIED } from '../auth/clients/caller.ts';
 import type { CertificateSubject } from '../auth/clients/cert-subject.ts';
-import type { Clients, ProvedClient } from '../auth/clients/clients.ts';
+import type { Clients } from '../auth/clients/clients.ts';
 import { type ClientHandle, HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
 import type { Handles } from '../auth/handles/handles.ts';
 import { sessionEnded } from '../auth/sessions/session.ts';
@@ -28,7 +28,7 @@ export interface Identity {
   identify(request: IncomingMessage): Caller;
   /**
    * The same at the token endpoint, where Authorization belongs to the grant: `login` is the id and secret shown there. A client's name with its
-   * secret proves that client, with another secret it throws gateway.client.unauthenticated; any other id proves nothing.
+   * secret proves that client, with another secret it throws gateway.client.unauthenticated, and so does a handle; any other id proves nothing.
    */
   identifyForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null): Identified;
   /** A caller of before as it is now: null when its client is gone, or its session or handle has ended. */
@@ -56,12 +56,16 @@ export function createIdentity(deps: IdentityDeps): Identity {
   const { clients, handles, sessions, hasClientCa } = deps;
   const mayBeAnonymous = deps.isAnonymousServed || (clients.isEmpty && !hasClientCa);
 
-  function byKey(request: IncomingMessage): ProvedClient | null {
-    const key = clients.isEmpty ? undefined : request.headers['x-gateway-key'];
-    if (key === undefined) return null;
-    const found = typeof key === 'string' ? clients.bySecret(key) : null;
-    if (found === null) throw unauthenticated('X-Gateway-Key is not the secret of a client');
-    return found;
+  function byKey(request: IncomingMessage): Identified | null {
+    const key = request.headers['x-gateway-key'];
+    if (typeof key !== 'string') return null;
+    if (isHandle(key)) return { caller: byHandle(key), proof: null };
+    const found = clients.isEmpty ? null : clients.bySecret(key);
+    if (found !== null) return found;
+    // Several lines arrive as one.
+    assertNoHandle(key);
+    if (clients.isEmpty) return null;
+    throw unauthenticated('X-Gateway-Key is not the secret of a client');
   }
 
   function byCertificate(request: IncomingMessage): Identified | null {
@@ -94,20 +98,36 @@ export function createIdentity(deps: IdentityDeps): Identity {
   }
 
   /** Null when the header proves nothing: then the caller is who it is otherwise. */
-  function byAuthorization(header: string): Caller | null {
-    const authorization = parseAuthorization(header);
+  function byAuthorization(authorization: Authorization): Caller | null {
     if (authorization.scheme === 'bearer') {
-      if (isHandle(authorization.token)) return byHandle(authorization.token);
-      const found = clients.isEmpty ? null : clients.bySecret(authorization.token);
+      const { token } = authorization;
+      if (isHandle(token)) return byHandle(token);
+      const found = clients.isEmpty ? null : clients.bySecret(token);
+      if (found === null) assertNoHandle(token);
       if (found === null && !mayBeAnonymous) throw unauthenticated('the Bearer value is not the secret of a client, nor a handle');
       return found?.caller ?? null;
     }
-    if (authorization.scheme === 'basic' && !clients.isEmpty) {
-      const found = clients.byNameAndSecret(authorization.name, authorization.secret);
-      if (found === null) throw unauthenticated('no client has that name and secret');
-      return found.caller;
+    if (authorization.scheme === 'other') {
+      assertNoHandle(authorization.text);
+      return null;
     }
-    return null;
+    const { name, secret } = authorization;
+    const handle = [secret, name].find(isHandle);
+    if (handle !== undefined) return byHandle(handle);
+    const found = clients.isEmpty ? null : clients.byNameAndSecret(name, secret);
+    if (found !== null) return found.caller;
+    assertNoHandle(`${name}:${secret}`);
+    if (clients.isEmpty) return null;
+    throw unauthenticated('no client has that name and secret');
+  }
+
+  /** At the token endpoint a handle in Authorization is nobody's login; but a dead one is dead there, too. */
+  function assertNoDeadBearer({ headers: { authorization }, rawHeaders }: IncomingMessage): void {
+    if (authorization === undefined) return;
+    assertNoHandleBehind(rawHeaders);
+    const parsed = parseAuthorization(authorization);
+    if (parsed.scheme === 'bearer' && isHandle(parsed.token)) byHandle(parsed.token);
+    else if (parsed.scheme !== 'basic') assertNoHandle(readable(parsed));
   }
 
   const identifyAside = (request: IncomingMessage): Identified => byKey(request) ?? byCertificate(request) ?? NOBODY;
@@ -118,13 +138,18 @@ export function createIdentity(deps: IdentityDeps): Identity {
       const { caller: aside } = identifyAside(request);
       if (authorization === undefined) return aside;
       assertNoHandleBehind(request.rawHeaders);
-      const shown = authorization.length > 0 ? byAuthorization(authorization) : null;
+      const shown = authorization.length > 0 ? byAuthorization(parseAuthorization(authorization)) : null;
       if (shown === null) return aside;
       if (aside.client !== null && aside.client !== shown.client) throw contradicted();
+      if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id)) throw contradicted();
       return shown;
     },
     identifyForToken(request, login) {
       const aside = identifyAside(request);
+      assertNoDeadBearer(request);
+      // A handle may be bound to one credential: it must not buy another that is not.
+      const handle = login && [login.secret, login.name].find(isHandle);
+      if (holdsHandle(aside.caller) || (handle != null && byHandle(handle))) throw unauthenticated('a handle is no proof at a login', false);
       if (login === null || clients.get(login.name) === undefined) return aside;
       const found = clients.byNameAndSecret(login.name, login.secret);
       if (found === null) throw unauthenticated('authentication failed: that is not the secret of this client');
@@ -167,7 +192,14 @@ export function unauthenticated(what: string, isGuess = true): GatewayError {
 }
 
 function contradicted(): GatewayError {
-  return new GatewayError('gateway.client.forbidden', 'the proofs in this request belong to different clients: send one of them');
+  return new GatewayError('gateway.client.forbidden', 'the proofs in this request belong to different callers: send one of them');
+}
+
+const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;
+
+/** Where no handle can be read, one is not passed over either: whoever shows one is never served as somebody else. */
+function assertNoHandle(shown: string): void {
+  if (shown.includes(HANDLE_PREFIX)) throw sessionEnded();
 }
 
 /** Node keeps the first of several Authorization lines: a handle in a later one must not be passed over and the call served as somebody else's. */
@@ -176,9 +208,14 @@ function assertNoHandleBehind(rawHeaders: readonly string[]): void {
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string;
     if (name.length !== 13 || name.toLowerCase() !== 'authorization') continue;
-    if (!isFirst && (rawHeaders[i + 1] as string).includes(HANDLE_PREFIX)) throw sessionEnded();
+    if (!isFirst) assertNoHandle(readable(parseAuthorization(rawHeaders[i + 1] as string)));
     isFirst = false;
   }
+}
+
+function readable(authorization: Authorization): string {
+  if (authorization.scheme === 'basic') return `${authorization.name}:${authorization.secret}`;
+  return authorization.scheme === 'bearer' ? authorization.token : authorization.text;
 }
 
 const subjects = new WeakMap<TLSSocket, CertificateSubject | null>();

@@ -5,6 +5,8 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Caller } from '../../auth/clients/caller.ts';
+import { isHandle } from '../../auth/handles/client-handle.ts';
+import { sessionEnded } from '../../auth/sessions/session.ts';
 import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../../logging/exchange-record.ts';
@@ -86,6 +88,8 @@ async function accept(
   if (asked === null || !isQuiet(socket)) throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
   const handshake = readHandshake(request);
   const gate = options.gate();
+  // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
+  if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
   const channel = options.register.find(asked.id);
   const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner) : null);
   const identity = admit(request, framing.host, route, role, gate, byToken);
