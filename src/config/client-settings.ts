@@ -4,7 +4,8 @@ import { METHODS } from 'node:http';
 import type { ClientConfig, CredentialConfig } from './gateway-config.ts';
 import { didYouMean } from './nearest.ts';
 import { shown } from './problem.ts';
-import { createSectionReader, type ReaderContext, type SectionReader } from './reader.ts';
+import { createSectionReader, type SectionReader } from './reader.ts';
+import type { ReaderContext } from './reader-context.ts';
 
 /** Words that stand for a set of rules in `allow`. */
 const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];

@@ -4,7 +4,8 @@ import type { CredentialConfig, GrantType } from './gateway-config.ts';
 import { DEFAULT_NAME } from './names.ts';
 import { GRANT_TYPES } from './options-identity.ts';
 import { shown } from './problem.ts';
-import { createSectionReader, type ReaderContext, type SectionReader } from './reader.ts';
+import { createSectionReader, type SectionReader } from './reader.ts';
+import type { ReaderContext } from './reader-context.ts';
 import type { UpstreamReader } from './upstream-settings.ts';
 import { parseHttpUrl } from './values.ts';
 

@@ -2,7 +2,8 @@
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import { isReadableByOthers } from './private-file.ts';
-import type { ReaderContext, SectionReader } from './reader.ts';
+import type { SectionReader } from './reader.ts';
+import type { ReaderContext } from './reader-context.ts';
 
 /** Enough for whatever stands above the first PEM block. */
 const LOOK_AT_BYTES = 64 * 1024;

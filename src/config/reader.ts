@@ -4,25 +4,11 @@
 import { DEFAULT_NAME } from './names.ts';
 import type { Option, OptionKind, SectionName } from './option.ts';
 import { optionOf } from './options.ts';
-import type { Problem } from './problem.ts';
+import type { ReaderContext } from './reader-context.ts';
 import type { SecretSource } from './secret-source.ts';
 import { resolvePath, resolveSecret } from './setting-files.ts';
-import type { Setting, Settings } from './settings.ts';
+import type { Setting } from './settings.ts';
 import { isPrintable, type Parsed, parseBoolean, parseChoice, parseDuration, parseInteger, splitCommas } from './values.ts';
-
-/** What reading depends on besides the settings. */
-export interface ReaderContext {
-  readonly settings: Settings;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly home: string | undefined;
-  readonly platform: NodeJS.Platform;
-  readonly problems: Problem[];
-  readonly warnings: Problem[];
-  /** Files that settings refer to; grows as they are read. */
-  readonly referencedFiles: Set<string>;
-  /** Settings were lost to mistakes that are reported already: nothing is called missing then. */
-  readonly isIncomplete: boolean;
-}
 
 /** The settings of one section (and name). Every method throws TypeError when the option table says another kind: a mistake of ours. */
 export interface SectionReader {

@@ -5,7 +5,8 @@ import type { GatewayConfig, ListenAddress } from './gateway-config.ts';
 import { formatListenAddress, isReachable, parseListenAddress } from './listen-address.ts';
 import { checkPemFile } from './pem-file.ts';
 import { shown } from './problem.ts';
-import type { ReaderContext, SectionReader } from './reader.ts';
+import type { SectionReader } from './reader.ts';
+import type { ReaderContext } from './reader-context.ts';
 import { parseHttpUrl } from './values.ts';
 
 type Server = GatewayConfig['server'];

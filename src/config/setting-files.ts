@@ -3,7 +3,7 @@
 import { isGatewayError } from '../errors.ts';
 import { pathsOf } from './config-file.ts';
 import { isReadableByOthers } from './private-file.ts';
-import type { ReaderContext } from './reader.ts';
+import type { ReaderContext } from './reader-context.ts';
 import { fileSecret, inlineSecret, type SecretSource } from './secret-source.ts';
 import type { Setting } from './settings.ts';
 import { isPrintable } from './values.ts';

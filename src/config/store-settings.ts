@@ -3,7 +3,8 @@
 import { pathsOf } from './config-file.ts';
 import { USER_GRANTS } from './credential-settings.ts';
 import type { GatewayConfig } from './gateway-config.ts';
-import type { ReaderContext, SectionReader } from './reader.ts';
+import type { SectionReader } from './reader.ts';
+import type { ReaderContext } from './reader-context.ts';
 
 const FOLDER = 'genesys-cloud-gateway';
 

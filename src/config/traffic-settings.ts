@@ -4,7 +4,8 @@ import type { GatewayConfig } from './gateway-config.ts';
 import { checkPemFile } from './pem-file.ts';
 import { shown } from './problem.ts';
 import { parseProxyUrl, proxyUrlOf } from './proxy-setting.ts';
-import type { ReaderContext, SectionReader } from './reader.ts';
+import type { SectionReader } from './reader.ts';
+import type { ReaderContext } from './reader-context.ts';
 import { inlineSecret } from './secret-source.ts';
 
 /** `[logging]`; `isTTY` decides the default format. */

@@ -2,10 +2,19 @@
 
 import type { Access } from '../auth/clients/access.ts';
 import type { Caller } from '../auth/clients/caller.ts';
+import type { CachedTokenSource } from '../auth/token-source.ts';
+import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import { sessionLimitKey } from '../upstream/call.ts';
 import type { Exchange } from './exchange.ts';
-import type { ForwardCredential } from './forward.ts';
+
+/** A credential as the data path sees it. */
+export interface ForwardCredential {
+  readonly config: CredentialConfig;
+  readonly source: CachedTokenSource;
+  /** Whose limits it counts against, where that is not the credential as a whole. */
+  readonly limitKey?: string;
+}
 
 /** The credentials there are, and those a caller may use. */
 export interface CredentialChoice {

@@ -2,7 +2,6 @@
 // → answer → record. Each step is a module of its own; accept.ts came before, the record is written when the exchange ends.
 
 import type { ServerResponse } from 'node:http';
-import type { CachedTokenSource } from '../auth/token-source.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
@@ -12,19 +11,12 @@ import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstrea
 import { dropRest, inviteBody, sendError } from './answer.ts';
 import { AnswerSink, NOT_WANTED } from './answer-sink.ts';
 import { type BodyLogging, captureRequestBody, captureResponseBody } from './body-logging.ts';
+import type { ForwardCredential } from './choose-credential.ts';
 import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
 import { rewriteLocation } from './location.ts';
 import { askForIdentity, type ChannelAnswers, isChannelCall } from './sockets/channel-answers.ts';
-
-/** A credential as the data path sees it. */
-export interface ForwardCredential {
-  readonly config: CredentialConfig;
-  readonly source: CachedTokenSource;
-  /** Whose limits it counts against, where that is not the credential as a whole. */
-  readonly limitKey?: string;
-}
 
 /** What the data path needs; one object for the life of a configuration. */
 export interface ForwardOptions {
