@@ -80,7 +80,7 @@ export function loadConfig(input: LoadInput): LoadResult {
   if (problems.length > 0) {
     return { ok: false, problems: inOrder(once(problems)), warnings: once(warnings), referencedFiles: [...context.referencedFiles] };
   }
-  return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config) };
+  return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config, input.env) };
 }
 
 interface FoundFile {

@@ -47,11 +47,49 @@ t.test('each value is shown with its origin', async (t) => {
     'retry.retry_max = 1 # flag --set retry.retry_max',
     'timeouts.body = 2m # env GCG_TIMEOUTS_BODY',
     'timeouts.connect = 5 # default',
-    'server.admin_listen = 127.0.0.1:9999 # default',
+    'server.admin_listen = 127.0.0.1:9999 # flag --listen (server.listen)',
     'credential.default = true # default',
+    'credential.crm.host = mypurecloud.com # default',
     'logging.log_format = json # default',
   ]) {
     t.ok(lines.includes(line), line);
+  }
+});
+
+t.test('a value that follows from another setting is shown with that one', async (t) => {
+  const shown = async (file: string, env: Record<string, string> = {}) =>
+    (await run(t.testdir({ 'gcg.ini': file }), ['config'], env)).out.split('\n').map((line) => line.replace(/ +# /, ' # '));
+  const service = 'client_id = i\nclient_secret = s\n';
+  const all = await shown(
+    `[general]\nhost = eu-central-1\n[gateway]\nhost = http://127.0.0.1:1\n[credential]\n${service}[credential.crm]\n${service}default = true\n` +
+      '[credential.given]\naccess_token = t\n[retry]\nretry_wait_max = 500ms\n[server]\nlisten = 0.0.0.0:2\n[client.a]\nsecret = x\n',
+    { XDG_STATE_HOME: '/state' },
+  );
+  for (const line of [
+    'credential.host = mypurecloud.de # gcg.ini:2 (general.host)',
+    'credential.crm.host = mypurecloud.de # gcg.ini:2 (general.host)',
+    'gateway.protocol = http # gcg.ini:4 (gateway.host)',
+    'credential.default = false # gcg.ini:11 (credential.crm.default)',
+    'credential.required = false # gcg.ini:11 (credential.crm.default)',
+    'credential.crm.required = true # gcg.ini:11 (credential.crm.default)',
+    'credential.grant_type = client_credentials # default',
+    'credential.given.grant_type = access_token # gcg.ini:13 (credential.given.access_token)',
+    'retry.retry_wait_min = 0.5 # gcg.ini:15 (retry.retry_wait_max)',
+    'server.admin_listen = none # gcg.ini:17 (server.listen)',
+    'store.type = file # gcg.ini:18 (client.a)',
+    'store.path = /state/genesys-cloud-gateway # env XDG_STATE_HOME',
+  ]) {
+    t.ok(all.includes(line), line);
+  }
+  const person = await shown('', { GCG_CREDENTIAL_ME_GRANT_TYPE: 'pkce', GCG_CREDENTIAL_ME_CLIENT_ID: 'i', GCG_GENERAL_HOST: 'eu-west-1' });
+  for (const line of [
+    'store.type = file # env GCG_CREDENTIAL_ME_GRANT_TYPE (credential.me.grant_type)',
+    'store.path = /home/x/.local/state/genesys-cloud-gateway # default',
+    'credential.me.host = mypurecloud.ie # env GCG_GENERAL_HOST (general.host)',
+    'gateway.protocol = https # default',
+    'retry.retry_wait_min = 1 # default',
+  ]) {
+    t.ok(person.includes(line), line);
   }
 });
 
