@@ -5,12 +5,10 @@ import type { ClientConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import type { Exchange } from './exchange.ts';
+import { asksForOtherMethod } from './method-override.ts';
 
 /** What is asked about. */
 type Asked = Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<Exchange['record'], 'requestId' | 'method'> };
-
-/** Some servers take the method from these: with rules in force a call that carries one is ambiguous. */
-const OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override'];
 
 /** Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it would have refused. */
 export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (exchange: Asked) => void {
@@ -23,7 +21,7 @@ export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (ex
   return ({ identity: { client }, route, record, request }) => {
     const rules = client === null ? undefined : compiled.get(client.name);
     if (client === null || rules === undefined || route.kind !== 'forward') return;
-    const verdict: Verdict = overridesMethod(request.headers) ? { reason: 'ambiguous' } : rules.judge(record.method, route.target);
+    const verdict: Verdict = asksForOtherMethod(request.headers, route.target) ? { reason: 'ambiguous' } : rules.judge(record.method, route.target);
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
     if (client.mode === 'report') {
@@ -39,9 +37,3 @@ const MESSAGES: Record<NonNullable<Verdict>['reason'], (client: string, rule: st
   unlisted: (client) => `the rules of client ${client} do not list this call: add it to allow[] if it may be made`,
   ambiguous: (client) => `client ${client} has rules, and this path or method can be read in more than one way: send it plainly`,
 };
-
-function overridesMethod(headers: Exchange['request']['headers']): boolean {
-  if (OVERRIDES.some((name) => headers[name] !== undefined)) return true;
-  for (const name in headers) if (name.includes('_') && OVERRIDES.includes(name.replaceAll('_', '-'))) return true;
-  return false;
-}

@@ -8,24 +8,30 @@ import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { sendJson } from './answer.ts';
 import type { Exchange } from './exchange.ts';
+import { asksForOtherMethod } from './method-override.ts';
 
 const OWN_TOKEN = JSON.stringify(['api', 'v2', 'tokens', 'me']);
 
-/** Whether an exchange would end the token it is sent with. Throws gateway.request.invalid for a path that nobody can be sure about. */
+/** What every spelling of the path has in it: its word, or something to be decoded or left out. */
+const PERHAPS = /tokens|[%;\\]|\/\//i;
+
+/**
+ * Whether an exchange would end the token it is sent with. Throws gateway.request.invalid for a path that nobody can be sure about, and for a call
+ * of another method that asks to be taken for one it does not name.
+ */
 export function endsOwnToken({ record, route, request }: Exchange): boolean {
-  if (route.kind !== 'forward') return false;
-  const { method } = record;
-  if (method !== 'DELETE' && (method !== 'POST' || !isOverridden(request.headers))) return false;
+  if (route.kind !== 'forward' || !PERHAPS.test(route.target)) return false;
+  const isDelete = record.method === 'DELETE';
+  if (!isDelete && !asksForOtherMethod(request.headers, route.target)) return false;
   const queryAt = route.target.indexOf('?');
   const readings = readPath(queryAt < 0 ? route.target : route.target.slice(0, queryAt));
-  if (readings === null) throw new GatewayError('gateway.request.invalid', 'this DELETE can be read in more than one way: send its path plainly');
-  return readings.some((reading) => JSON.stringify(reading.filter((segment) => segment !== '')) === OWN_TOKEN);
-}
-
-function isOverridden(headers: Exchange['request']['headers']): boolean {
-  return [headers['x-http-method-override'], headers['x-method-override'], headers['x-http-method']].some(
-    (value) => typeof value === 'string' && value.trim().toUpperCase() === 'DELETE',
-  );
+  if (readings === null) {
+    const what = isDelete ? 'this DELETE' : 'the path of a call that overrides its method';
+    throw new GatewayError('gateway.request.invalid', `${what} can be read in more than one way: send its path plainly`);
+  }
+  const isOwnToken = readings.some((reading) => JSON.stringify(reading.filter((segment) => segment !== '')) === OWN_TOKEN);
+  if (!isOwnToken || isDelete) return isOwnToken;
+  throw new GatewayError('gateway.request.invalid', 'at /api/v2/tokens/me no method can be overridden: send DELETE itself to end your own handle');
 }
 
 /** What may end. */

@@ -128,6 +128,7 @@ t.test('with rules, what can be read in two ways is refused; without, it goes up
     ['GET /api/v2/users/%252e%252e/x', ''],
     ['POST /api/v2/users', 'X-HTTP-Method-Override: DELETE\r\n'],
     ['POST /api/v2/users', 'x_http_method_override: DELETE\r\n'],
+    ['POST /api/v2/users?_method=DELETE', ''],
     ['DELETE /api/v2/users%2Fx', ''],
     ['DELETE /api/v2/users;x/y', ''],
     ['DELETE /api/v2/%55SERS/x', ''],
