@@ -1,34 +1,95 @@
-// Certificate and key files are looked at when the configuration is loaded, so that `check` finds a mistaken path. Nothing is kept of them.
+// Certificate and key files are looked at when the configuration is loaded, so that `check` finds a mistaken path, a wrong file, or a pair that
+// does not belong together. Nothing is kept of them: who uses them reads them anew.
 
-import { closeSync, openSync, readSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import { isReadableByOthers } from './private-file.ts';
 import type { SectionReader } from './reader.ts';
 import type { ReaderContext } from './reader-context.ts';
+import type { SecretSource } from './secret-source.ts';
 
-/** Enough for whatever stands above the first PEM block. */
-const LOOK_AT_BYTES = 64 * 1024;
+/** A bundle of every public authority is a quarter of a megabyte. */
+const LARGEST_FILE_BYTES = 4 * 1024 * 1024;
 
-/** The path of a PEM file; a problem is added when it cannot be read or holds no PEM block. null when not set. */
-export function checkPemFile(reader: SectionReader, key: string, context: ReaderContext): string | null {
+/** The certificates of a PEM text, and the number of the first that cannot be read, from 1; null: all can. */
+export function findCertificates(text: string): { readonly pems: readonly string[]; readonly damaged: number | null } {
+  const pems = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
+  const damaged = pems.findIndex((pem) => !isCertificate(pem));
+  return { pems, damaged: damaged === -1 ? null : damaged + 1 };
+}
+
+/** The path of a file of PEM certificates, or of a PEM key; a problem is added when it is none. null when not set. */
+export function checkPemFile(reader: SectionReader, key: string, holds: 'certificates' | 'key', context: ReaderContext): string | null {
   const path = reader.path(key);
   if (path === null) return null;
   context.referencedFiles.add(path);
-  const reason = refusePem(path);
+  const { text, problem } = readText(path);
+  const reason = text === undefined ? problem : holds === 'key' ? refuseKey(text) : refuseCertificates(text);
   if (reason !== undefined) reader.problem(key, `${path} ${reason}`);
-  else if (key === 'key_file' && isReadableByOthers(path))
+  else if (holds === 'key' && isReadableByOthers(path))
     reader.warning(key, `others can read ${path}, which holds a private key; run chmod 600 on it`);
   return path;
 }
 
-function refusePem(path: string): string | undefined {
+/** Adds a problem when certificate and key, which are files in order each, do not belong together or the key cannot be opened. */
+export function checkPemPair(
+  reader: SectionReader,
+  certFile: string | null,
+  keyFile: string | null,
+  keyPassphrase: SecretSource | null = null,
+): void {
+  if (certFile === null || keyFile === null) return;
+  const [cert, key] = [readText(certFile).text, readText(keyFile).text];
+  if (cert === undefined || key === undefined || refuseCertificates(cert) !== undefined || refuseKey(key) !== undefined) return;
+  let passphrase: string | undefined;
+  try {
+    passphrase = keyPassphrase?.read().reveal();
+  } catch {
+    // The secret's own problem is told where secrets are read.
+    return;
+  }
+  try {
+    createSecureContext({ cert, key, ...(passphrase !== undefined && { passphrase }) });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    reader.problem(
+      'key_file',
+      `${keyFile} does not fit ${certFile} (${code ?? 'unusable'}): they must belong together, and the key must be one we can open`,
+    );
+  }
+}
+
+function refuseCertificates(text: string): string | undefined {
+  const { pems, damaged } = findCertificates(text);
+  if (pems.length === 0) return `holds no certificate; ${inPem(text)}`;
+  return damaged === null ? undefined : `holds a certificate that is damaged (${damaged} of ${pems.length})`;
+}
+
+function refuseKey(text: string): string | undefined {
+  return /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/.test(text) ? undefined : `holds no private key; ${inPem(text)}`;
+}
+
+function inPem(text: string): string {
+  return text.includes('-----BEGIN ') ? 'is it the right file?' : 'convert it to PEM (-----BEGIN …)';
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+function readText(path: string): { text?: string; problem?: string } {
   let fd: number | undefined;
   try {
     fd = openSync(path, 'r');
-    const bytes = Buffer.alloc(LOOK_AT_BYTES);
-    const text = bytes.toString('latin1', 0, readSync(fd, bytes, 0, bytes.length, 0));
-    return text.includes('-----BEGIN ') ? undefined : 'holds no PEM block (-----BEGIN …); convert it to PEM';
+    if (fstatSync(fd).size > LARGEST_FILE_BYTES) return { problem: 'is larger than 4 MiB: is it the right file?' };
+    return { text: readFileSync(fd, 'latin1') };
   } catch (error) {
-    return `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'}); mend the path or its permissions`;
+    return { problem: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'}); mend the path or its permissions` };
   } finally {
     if (fd !== undefined) closeSync(fd);
   }

@@ -29,6 +29,7 @@ export function parseProxyUrl(text: string): Parsed<ProxyUrl> {
       : refused('needs an absolute path, as in pac+file:///etc/proxy.pac');
   }
   if (url.hostname === '') return refused('names no host; write it like http://proxy.example.com:3128');
+  if (url.port === '0') return refused('has the port 0; give the one the proxy listens on');
   if (isScript) return found(`pac+${url.protocol}//${url.host}${url.pathname}${url.search}`, url);
   if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
     return refused('a proxy has no path; write it like http://proxy.example.com:3128, or pac+http:// for a script');

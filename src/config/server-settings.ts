@@ -3,7 +3,7 @@
 import { BlockList, isIP } from 'node:net';
 import type { GatewayConfig, ListenAddress } from './gateway-config.ts';
 import { formatListenAddress, isReachable, parseListenAddress } from './listen-address.ts';
-import { checkPemFile } from './pem-file.ts';
+import { checkPemFile, checkPemPair } from './pem-file.ts';
 import { shown } from './problem.ts';
 import type { SectionReader } from './reader.ts';
 import type { ReaderContext } from './reader-context.ts';
@@ -84,9 +84,10 @@ function refuseOverlap(
 }
 
 function readServerTls(tls: SectionReader, context: ReaderContext): Server['tls'] {
-  const certFile = checkPemFile(tls, 'cert_file', context);
-  const keyFile = checkPemFile(tls, 'key_file', context);
-  const clientCaFile = checkPemFile(tls, 'client_ca_file', context);
+  const certFile = checkPemFile(tls, 'cert_file', 'certificates', context);
+  const keyFile = checkPemFile(tls, 'key_file', 'key', context);
+  const clientCaFile = checkPemFile(tls, 'client_ca_file', 'certificates', context);
+  checkPemPair(tls, certFile, keyFile);
   if ((certFile === null) !== (keyFile === null)) {
     const [given, missing] = certFile === null ? ['key_file', 'cert_file'] : ['cert_file', 'key_file'];
     tls.missing(given, `needs server.tls.${missing} beside it`);

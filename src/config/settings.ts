@@ -116,7 +116,8 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
       return { ...rest, id, ...match, label, baseFolder: layer.baseFolder, layer: index, isFromFile: layer.isFile === true };
     }
     if (SDK_ONLY_KEYS.has(`${id.section}.${entry.key}`)) {
-      warnings.push({ where: entry.where, key: label, message: 'only an SDK knows this key; it has no effect here' });
+      const ours = id.section === 'proxy' ? `: write proxy.${entry.key.endsWith('username') ? 'username' : 'password'}` : '';
+      warnings.push({ where: entry.where, key: label, message: `only an SDK knows this key; it has no effect here${ours}` });
     } else {
       problems.push({ where: entry.where, key: '', message: `there is no key ${shown(label)}${didYouMean(entry.key, keysOf(id.section))}` });
     }

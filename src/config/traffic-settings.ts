@@ -1,7 +1,7 @@
 // Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers; and logging.
 
 import type { GatewayConfig } from './gateway-config.ts';
-import { checkPemFile } from './pem-file.ts';
+import { checkPemFile, checkPemPair } from './pem-file.ts';
 import { shown } from './problem.ts';
 import { parseProxyUrl, proxyUrlOf } from './proxy-setting.ts';
 import type { SectionReader } from './reader.ts';
@@ -58,10 +58,11 @@ export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
 
 /** `[tls]`. */
 export function readTls(tls: SectionReader, context: ReaderContext): GatewayConfig['tls'] {
-  const caFile = checkPemFile(tls, 'ca_file', context);
-  const certFile = checkPemFile(tls, 'cert_file', context);
-  const keyFile = checkPemFile(tls, 'key_file', context);
+  const caFile = checkPemFile(tls, 'ca_file', 'certificates', context);
+  const certFile = checkPemFile(tls, 'cert_file', 'certificates', context);
+  const keyFile = checkPemFile(tls, 'key_file', 'key', context);
   const keyPassphrase = tls.secret('key_passphrase');
+  checkPemPair(tls, certFile, keyFile, keyPassphrase);
   if (certFile !== null && keyFile === null) tls.missing('cert_file', 'needs tls.key_file beside it');
   if (keyFile !== null && certFile === null) tls.missing('key_file', 'needs tls.cert_file beside it');
   if (keyPassphrase !== null && keyFile === null) tls.missing('key_passphrase', 'needs tls.key_file beside it');

@@ -52,6 +52,7 @@ export function parseProxySetting(text: string, setting: string, outer: (() => P
     throw refuse(`the scheme ${scheme} is unknown; known are http, https, socks4, socks4a, socks5, socks5h, pac+http, pac+https and pac+file`);
   }
   if (url.hostname === '') throw refuse('it names no host');
+  if (url.port === '0') throw refuse('it has the port 0');
   let inner: ProxyCredentials | null;
   try {
     inner =

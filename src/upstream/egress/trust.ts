@@ -1,10 +1,10 @@
 // The TLS material of `[tls]`: which authorities are trusted and which certificate we show. Files are read again when they changed.
 // Builds contexts only; verification itself is in tls-layer.ts and cannot be switched off.
 
-import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { findCertificates } from '../../config/pem-file.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 
@@ -62,18 +62,12 @@ function load(tls: GatewayConfig['tls']): TlsMaterial {
   }
 }
 
-function readAuthorities(caFile: string | null): string[] {
+function readAuthorities(caFile: string | null): readonly string[] {
   if (caFile === null) return [];
-  const found = read(caFile, 'tls.ca_file').match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
-  if (found.length === 0) throw unusable(`tls.ca_file ${caFile} holds no certificate: it must be PEM, with BEGIN CERTIFICATE lines`);
-  for (const [index, pem] of found.entries()) {
-    try {
-      new X509Certificate(pem);
-    } catch {
-      throw unusable(`tls.ca_file ${caFile}: certificate ${index + 1} of ${found.length} is damaged`);
-    }
-  }
-  return found;
+  const { pems, damaged } = findCertificates(read(caFile, 'tls.ca_file'));
+  if (pems.length === 0) throw unusable(`tls.ca_file ${caFile} holds no certificate: it must be PEM, with BEGIN CERTIFICATE lines`);
+  if (damaged !== null) throw unusable(`tls.ca_file ${caFile}: certificate ${damaged} of ${pems.length} is damaged`);
+  return pems;
 }
 
 function read(path: string, setting: string): string {

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { formatListenAddress, isLoopbackHost, parseListenAddress } from '../../../src/config/listen-address.ts';
-import { CREDENTIAL, good, problems, warnings, withCredential } from './load-text.ts';
+import { good, problems, warnings, withCredential } from './load-text.ts';
 
 const serverOf = (text: string, more = '') => good(withCredential(`[server]\n${text}\n${more}`)).server;
 const problemsOf = (text: string, more = '') => problems(withCredential(`[server]\n${text}\n${more}`));
@@ -101,18 +101,4 @@ t.test('hosts, origins, proxies and the public address must be what they say', a
     t.equal(problemsOf(text).length, 1, text);
   }
   t.strictSame(serverOf('anonymous_credentials = *').anonymousCredentials, ['*']);
-});
-
-t.test('TLS files belong together, exist and are PEM', async (t) => {
-  const dir = t.testdir({ 'a.crt': '-----BEGIN CERTIFICATE-----\n', 'a.key': '-----BEGIN PRIVATE KEY-----\n', 'a.p12': '\u0000\u0001' });
-  const tls = (text: string) => problems(withCredential(`[server.tls]\n${text.replaceAll('DIR', dir)}`));
-  t.strictSame(tls('cert_file = DIR/a.crt\nkey_file = DIR/a.key\nclient_ca_file = DIR/a.crt'), []);
-  t.match(tls('cert_file = DIR/a.crt'), [/^gcg\.ini:5: server\.tls\.cert_file: needs server\.tls\.key_file/]);
-  t.match(tls('key_file = DIR/a.key'), [/needs server\.tls\.cert_file/]);
-  t.match(tls('client_ca_file = DIR/a.crt'), [/needs server\.tls\.cert_file and key_file/]);
-  t.match(tls('cert_file = DIR/none\nkey_file = DIR/a.p12'), [/none cannot be read \(ENOENT\)/, /holds no PEM block/]);
-  t.match(tls('cert_file = DIR\nkey_file = DIR/a.key'), [/cannot be read \(EISDIR\)/]);
-  const open = `[server]\nlisten = 0.0.0.0:1\n[server.tls]\ncert_file = ${dir}/a.crt\nkey_file = ${dir}/a.key\nclient_ca_file = ${dir}/a.crt`;
-  t.strictSame(good(withCredential(open)).referencedFiles, [`${dir}/a.crt`, `${dir}/a.key`]);
-  t.ok(CREDENTIAL);
 });

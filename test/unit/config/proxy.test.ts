@@ -1,7 +1,7 @@
 // [proxy]: one URL or its parts; the password never appears.
 
 import t from 'tap';
-import { good, load, problems, withCredential } from './load-text.ts';
+import { good, load, problems, warnings, withCredential } from './load-text.ts';
 
 const proxyOf = (text: string) => good(withCredential(`[proxy]\n${text}`)).proxy;
 const problemsOf = (text: string) => problems(withCredential(`[proxy]\n${text}`));
@@ -34,6 +34,7 @@ t.test('what is wrong is said without the URL, which may hold a password', async
     'url = http://u:hidden@p/path',
     'url = http://u:hidden%@p',
     'url = http://u:hidden@p:99999',
+    'url = socks5://u:hidden@p:0',
     'url = pac+file://host/x',
     'host = u:hidden@p',
   ]) {
@@ -49,6 +50,12 @@ t.test('settings that contradict each other or lack their other half are refused
   t.match(problemsOf('url = http://u:p@a:1\nusername = v'), [/proxy\.username: is given in proxy\.url/]);
   t.match(problemsOf('port = 1'), [/needs proxy\.host/]);
   t.match(problemsOf('url = http://a:1\npassword = x'), [/needs proxy\.username/]);
+});
+
+t.test("the SDKs' own names for user and password are told what they are here", async (t) => {
+  const found = warnings(withCredential('[proxy]\nhost = p\nport = 3128\nauth-username = u\nauth-password = hidden'));
+  t.match(found, [/proxy\.auth-username: only an SDK knows this key; .* write proxy\.username/, /write proxy\.password/]);
+  t.notMatch(found.join(), 'hidden');
 });
 
 t.test('no proxy is a choice, and exceptions are a list', async (t) => {

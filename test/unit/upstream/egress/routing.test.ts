@@ -56,7 +56,13 @@ for (const [told, url, proxy, env, expected] of cases) {
 }
 
 t.test('a setting that is no proxy is an error that names it and shows no credentials', async (t) => {
-  for (const value of ['ftp://corp:canary@p:1', 'http://corp:canary@', 'http://corp:canary%zz@p:1', 'http://corp:canary@p:99999']) {
+  for (const value of [
+    'ftp://corp:canary@p:1',
+    'http://corp:canary@',
+    'http://corp:canary%zz@p:1',
+    'http://corp:canary@p:99999',
+    'socks5://corp:canary@p:0',
+  ]) {
     try {
       way(api, {}, { HTTPS_PROXY: value });
       t.fail(value);
