@@ -83,7 +83,14 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   const inUse = new Set<Entry>();
   const renewals = new Set<Promise<unknown>>();
   let isClosing = false;
-  const quiet = (work: Promise<unknown> | undefined) => work?.catch(() => log.warn({}, 'session could not be stored'));
+  const writes = new Map<string, Promise<void>>();
+
+  /** One after the other for each session: what is written last is what is true last. A store that fails costs a session its restart, and nothing else. */
+  function write(hash: string, work: () => Promise<void>): Promise<void> {
+    const done = (writes.get(hash) ?? Promise.resolve()).then(work).catch(() => log.warn({}, 'session could not be stored'));
+    writes.set(hash, done);
+    return done.finally(() => writes.get(hash) === done && writes.delete(hash));
+  }
 
   const table = new LRUCache<string, Entry>({
     max: limits.max,
@@ -94,7 +101,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     perf: { now: () => clock.monotonic() + 1 },
     dispose(entry) {
       rest(entry);
-      if (!isClosing) quiet(kept?.remove(entry.hash));
+      if (!isClosing) void remove(entry.hash);
     },
   });
   // The sources of sessions would say two lines for each login.
@@ -117,11 +124,17 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     inUse.delete(entry);
   }
 
-  /** A store that fails costs the session its restart, and nothing else. */
+  async function remove(hash: string): Promise<void> {
+    if (kept !== null) await write(hash, () => kept.remove(hash));
+  }
+
   async function save(entry: Entry): Promise<void> {
+    if (kept === null) return;
     const { hash, terms, held } = entry;
     entry.savedAt = clock.now();
-    await quiet(kept?.save({ hash, terms, ...held, usedAt: clock.now() }));
+    await write(hash, async () => {
+      if (table.peek(hash) !== undefined) await kept.save({ hash, terms, ...held, usedAt: entry.savedAt });
+    });
   }
 
   function add(hash: string, terms: SessionTerms, held: HeldTokens): Entry {
@@ -141,7 +154,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
         renewal.then(over, over);
       },
       ended: () => void table.delete(hash),
-      renewed: () => (table.peek(hash) === undefined ? Promise.resolve() : save(entry)),
+      renewed: () => save(entry),
       isIdle: () => !table.has(hash),
     };
     entry.session = createSession(hash.slice(0, 12), terms, held, { ...deps, log: sourceLog }, events);
@@ -183,12 +196,13 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       const found = (await kept?.load().catch(() => null)) ?? [];
       for (const { hash, terms, token, refreshToken, usedAt } of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
         const isOver = clock.now() - usedAt > limits.idleMs || (refreshToken === null && (token === null || token.expiresAt <= clock.now()));
-        if (isOver) quiet(kept?.remove(hash));
+        if (isOver) void remove(hash);
         else add(hash, terms, { token, refreshToken });
       }
     },
     async settled() {
       await Promise.allSettled(renewals);
+      await Promise.all(writes.values());
     },
     close() {
       isClosing = true;

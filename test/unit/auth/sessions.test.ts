@@ -117,6 +117,44 @@ t.test('before the end, a renewal that is under way is waited for and stored', a
   t.same(stored, ['refresh-1', 'refresh-2']);
 });
 
+t.test('writes of one session follow each other: a slow one overtakes neither a renewal nor the end', async (t) => {
+  const clock = createFakeClock();
+  const memory: TokenStore = { ...createMemoryStore({ clock }), isDurable: true };
+  let slow: Promise<void> | null = null;
+  const store: TokenStore = {
+    ...memory,
+    async get(key) {
+      const found = slow;
+      slow = null;
+      await found;
+      return memory.get(key);
+    },
+  };
+  const { sessions, grant } = setUp({ clock, store });
+  const { handle } = await sessions.open(TERMS, grant());
+  let goOn = () => {};
+  slow = new Promise((resolve) => (goOn = resolve));
+  await clock.advance(61 * 60_000);
+  sessions.find(handle)?.source.refresh().catch(t.error);
+  await clock.settle();
+  goOn();
+  await sessions.settled();
+  await clock.settle();
+  const [name = ''] = await memory.list();
+  const key = { name, clientId: '', host: '' };
+  t.equal((await memory.get(key))?.value.refreshToken?.reveal(), 'refresh-2');
+
+  slow = new Promise((resolve) => (goOn = resolve));
+  await clock.advance(61 * 60_000);
+  const session = sessions.find(handle);
+  if (session) sessions.end(session);
+  await clock.settle();
+  goOn();
+  await sessions.settled();
+  await clock.settle();
+  t.equal(await memory.get(key), null);
+});
+
 t.test('a refused renewal ends the session once its token is over, not before', async (t) => {
   const { clock, sessions, refuse, grant } = setUp();
   const { handle, refreshHandle } = await sessions.open(TERMS, grant());
