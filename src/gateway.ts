@@ -8,7 +8,6 @@ import { withDeadline } from './auth/deadline.ts';
 import { deriveAnonymousKey } from './auth/handles/anonymous-key.ts';
 import { createHandles } from './auth/handles/handles.ts';
 import { createLogins } from './auth/login.ts';
-import { sessionCredential } from './auth/sessions/session-config.ts';
 import { createSessions, type SessionLimits } from './auth/sessions/sessions.ts';
 import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
@@ -104,7 +103,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     ...(options.sessionLimits && { limits: options.sessionLimits }),
     endpoint: () => runtime.facade.endpoint,
     settings: () => runtime.config.reauthentication,
-    credential: (name) => runtime.facade.credential(name) ?? sessionCredential(runtime.config.general.hosts),
+    credential: (name) => runtime.facade.credential(name),
   });
   const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
   const failures = createFailureDelay(clock);
@@ -211,6 +210,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       const before = runtime;
       runtime = createRuntime(next, runtimeDeps, before);
       nameRuntime(metrics, runtime);
+      sessions.reconsider();
       if (listeners !== null) runtime.credentials.start();
       retiring.add(before);
       before.retire(runtime).then(

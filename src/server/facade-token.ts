@@ -6,7 +6,7 @@ import type { Caller } from '../auth/clients/caller.ts';
 import type { Clients } from '../auth/clients/clients.ts';
 import { isHandle } from '../auth/handles/client-handle.ts';
 import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/handles/handles.ts';
-import { authOf, type HeldTokens, type SessionTerms } from '../auth/sessions/session.ts';
+import { authOf, type HeldTokens, type SessionTerms, sessionHome } from '../auth/sessions/session.ts';
 import { REFRESH_PREFIX } from '../auth/sessions/session-handle.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
 import type { TokenEndpoint } from '../auth/token-endpoint.ts';
@@ -97,7 +97,7 @@ async function openSession(request: TokenRequest, grant: string, caller: Caller,
     auth: isIdInForm ? { ...auth, formFields: [] } : auth,
     form,
   });
-  const { handle, refreshHandle } = await parts.sessions.open(terms, granted);
+  const { handle, refreshHandle } = await parts.sessions.open(terms, granted, sessionHome(config));
   return { handle, refreshHandle, ...describe(terms, granted, parts.now()) };
 }
 

@@ -39,13 +39,15 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
       return { url };
     }
     case 'open': {
-      const { sessions } = (gateway as Gateway).runtime().facade;
+      const { facade, config } = (gateway as Gateway).runtime();
+      const { sessions } = facade;
+      const home = config.general.hosts.login.origin;
       const handles: string[] = [];
       for (let i = 0; i < message.tokens.length + message.count; i++) {
         const accessToken = new Secret(message.tokens[i] ?? randomBytes(64).toString('base64url'));
         const token = createToken({ accessToken, obtainedAt: Date.now(), expiresAt: Date.now() + DAY_MS });
         const refreshToken = new Secret(randomBytes(64).toString('base64url'));
-        const opened = await sessions.open({ client: null, credential: 'default', clientId: 'app', secret: null }, { token, refreshToken });
+        const opened = await sessions.open({ client: null, credential: 'default', clientId: 'app', secret: null }, { token, refreshToken }, home);
         handles.push(opened.handle);
       }
       return { handles, size: sessions.size };

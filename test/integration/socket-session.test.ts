@@ -8,7 +8,7 @@ import { startGateway, type TestGateway } from '../helpers/gateway.ts';
 import { makeChannel, openWebSocket, refusalOf } from '../helpers/sockets.ts';
 
 /** A handle for a user of the simulation who has logged in. */
-async function logIn({ gateway, sandbox }: TestGateway, userId: string): Promise<{ authorization: string }> {
+async function logIn({ gateway, sandbox, config }: TestGateway, userId: string): Promise<{ authorization: string }> {
   const issued = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId });
   const now = Date.now();
   const token = createToken({ accessToken: new Secret(issued.value), obtainedAt: now, expiresAt: now + 3_600_000 });
@@ -16,6 +16,7 @@ async function logIn({ gateway, sandbox }: TestGateway, userId: string): Promise
   const opened = await sessions.open(
     { client: null, credential: 'default', clientId: 'app', secret: null },
     { token, refreshToken: new Secret('r') },
+    config.general.hosts.login.origin,
   );
   return { authorization: `Bearer ${opened.handle}` };
 }

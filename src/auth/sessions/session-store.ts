@@ -9,6 +9,7 @@ import type { SessionTerms } from './session.ts';
 export interface StoredSession {
   readonly hash: string;
   readonly terms: SessionTerms;
+  readonly home: string;
   readonly token: Token | null;
   readonly refreshToken: Secret | null;
   /** Epoch ms, exact to an hour. */
@@ -31,11 +32,11 @@ const nameOf = (hash: string) => PREFIX + hash.slice(0, 40);
 export function createSessionStore(store: TokenStore): SessionStore {
   return {
     async save(session) {
-      const { hash, terms, token, refreshToken, usedAt } = session;
+      const { hash, terms, home, token, refreshToken, usedAt } = session;
       const key = keyOf(nameOf(hash));
       const { secret, ...rest } = terms;
       const text = JSON.stringify({
-        ...{ hash, usedAt, ...rest },
+        ...{ hash, usedAt, home, ...rest },
         secret: secret instanceof Secret ? { own: secret.reveal() } : secret,
         accessToken: token?.accessToken.reveal() ?? null,
       });
@@ -60,11 +61,11 @@ export function createSessionStore(store: TokenStore): SessionStore {
         const entry = await store.get(keyOf(name)).catch(() => null);
         const text = entry?.value.accessToken?.reveal();
         if (entry === null || text === undefined) continue;
-        const { hash, usedAt, secret, accessToken, client, credential, clientId } = JSON.parse(text);
+        const { hash, usedAt, home, secret, accessToken, client, credential, clientId } = JSON.parse(text);
         const { expiresAt, obtainedAt, refreshToken } = entry.value;
         const terms: SessionTerms = { client, credential, clientId, secret: typeof secret?.own === 'string' ? new Secret(secret.own) : secret };
         const token = accessToken === null ? null : createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt });
-        sessions.push({ hash, terms, token, refreshToken, usedAt });
+        sessions.push({ hash, terms, home, token, refreshToken, usedAt });
       }
       return sessions;
     },

@@ -45,8 +45,8 @@ export interface HeldTokens {
 export interface SessionDeps extends Pick<CachedSourceDeps, 'clock' | 'random' | 'log'> {
   readonly endpoint: () => TokenEndpoint;
   readonly settings: () => CachedSourceDeps['settings'];
-  /** The credential of that name, or a stand-in with the general hosts for null or a name that is gone. */
-  readonly credential: (name: string | null) => CredentialConfig;
+  /** The credential of that name, or a stand-in with the general hosts for null; undefined for a name that is gone. */
+  readonly credential: (name: string | null) => CredentialConfig | undefined;
 }
 
 /** Told of a session's life: `begun` when a renewal is, `ended` when one was refused, `renewed` before new tokens are used. `isIdle`: nobody uses it any more. */
@@ -64,10 +64,27 @@ export function sessionEnded(): GatewayError {
   return new GatewayError('gateway.session.ended', 'this handle is unknown, has expired or was revoked: log in again');
 }
 
-/** Sets a session to work over tokens at hand. `source.close()` ends its timer; another may be made over the same tokens then. */
-export function createSession(id: string, terms: SessionTerms, held: HeldTokens, deps: SessionDeps, events: SessionEvents): Session {
+/** Where a configuration has its sessions' tokens renewed: tokens from elsewhere are not for it. */
+export function sessionHome({ hosts }: CredentialConfig): string {
+  return `${hosts.login.origin}${hosts.login.pathPrefix}`;
+}
+
+/**
+ * Sets a session to work over tokens at hand. `source.close()` ends its timer; another may be made over the same tokens then. `first` is the
+ * configuration of its credential now; a later one is followed as long as it has the same home, so that no token goes where it was not issued.
+ */
+export function createSession(
+  id: string,
+  { terms, held, config: first }: { terms: SessionTerms; held: HeldTokens; config: CredentialConfig },
+  deps: SessionDeps,
+  events: SessionEvents,
+): Session {
   const name = terms.credential ?? 'session';
-  const config = () => deps.credential(terms.credential);
+  const home = sessionHome(first);
+  const config = () => {
+    const present = deps.credential(terms.credential);
+    return present !== undefined && sessionHome(present) === home ? present : first;
+  };
 
   const renew = async (): Promise<Token> => {
     const { refreshToken } = held;

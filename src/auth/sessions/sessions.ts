@@ -4,7 +4,7 @@
 import { LRUCache } from 'lru-cache';
 import type { TokenStore } from '../store/store.ts';
 import type { TokenGrant } from '../token-endpoint.ts';
-import { createSession, type HeldTokens, type Session, type SessionDeps, type SessionEvents, type SessionTerms } from './session.ts';
+import { createSession, type HeldTokens, type Session, type SessionDeps, type SessionEvents, type SessionTerms, sessionHome } from './session.ts';
 import { createRefreshHandle, createSessionHandle, handleHash, handleOf } from './session-handle.ts';
 import { createSessionStore } from './session-store.ts';
 
@@ -36,7 +36,8 @@ export interface OpenedSession {
 
 /** The table. */
 export interface Sessions {
-  open(terms: SessionTerms, granted: TokenGrant): Promise<OpenedSession>;
+  /** `home` is the `sessionHome` of the configuration that the grant was performed with. */
+  open(terms: SessionTerms, granted: TokenGrant, home: string): Promise<OpenedSession>;
   /** The session of an access handle, which is thereby in use; null when there is none. One hash and one look-up. */
   find(handle: string): Session | null;
   /** The session of a refresh handle, with the access handle it always yields. */
@@ -46,6 +47,8 @@ export interface Sessions {
   /** Ends a session; its handles are unknown from now on. */
   end(session: Session): void;
   readonly size: number;
+  /** After a change of the configuration: who has lost its credential, or whose credential now leads to another login host, is not found while that is so. */
+  reconsider(): void;
   /** Brings back what a durable store holds. Never throws; unreadable entries are left alone. */
   restore(): Promise<void>;
   /** Resolves when no renewal is under way and what the last ones brought is stored. Never rejects. */
@@ -58,6 +61,9 @@ interface Entry {
   readonly hash: string;
   readonly terms: SessionTerms;
   readonly held: HeldTokens;
+  /** Where its tokens come from. */
+  readonly home: string;
+  isAway: boolean;
   /** Null while nobody uses it. */
   session: Session | null;
   usedMono: number;
@@ -130,23 +136,33 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
 
   async function save(entry: Entry): Promise<void> {
     if (kept === null) return;
-    const { hash, terms, held } = entry;
+    const { hash, terms, held, home } = entry;
     entry.savedAt = clock.now();
     await write(hash, async () => {
-      if (table.peek(hash) !== undefined) await kept.save({ hash, terms, ...held, usedAt: entry.savedAt });
+      if (table.peek(hash) !== undefined) await kept.save({ hash, terms, home, ...held, usedAt: entry.savedAt });
     });
   }
 
-  function add(hash: string, terms: SessionTerms, held: HeldTokens): Entry {
-    const entry: Entry = { hash, terms: nameTerms(terms, hash), held, session: null, usedMono: clock.monotonic(), savedAt: clock.now() };
+  function homeOf({ credential }: SessionTerms): string | null {
+    const config = deps.credential(credential);
+    return config === undefined ? null : sessionHome(config);
+  }
+
+  function add(hash: string, terms: SessionTerms, held: HeldTokens, home: string): Entry {
+    const isAway = homeOf(terms) !== home;
+    const times = { usedMono: clock.monotonic(), savedAt: clock.now() };
+    const entry: Entry = { hash, terms: nameTerms(terms, hash), held, home, isAway, session: null, ...times };
     table.set(hash, entry);
     return entry;
   }
 
-  function use(entry: Entry): Session {
+  function use(entry: Entry): Session | null {
+    if (entry.isAway) return null;
     entry.usedMono = clock.monotonic();
     if (entry.session !== null) return entry.session;
     const { hash, terms, held } = entry;
+    const config = deps.credential(terms.credential);
+    if (config === undefined) return null;
     const events: SessionEvents = {
       begun(renewal) {
         const over = () => renewals.delete(renewal);
@@ -157,7 +173,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       renewed: () => save(entry),
       isIdle: () => !table.has(hash),
     };
-    entry.session = createSession(hash.slice(0, 12), terms, held, { ...deps, log: sourceLog }, events);
+    entry.session = createSession(hash.slice(0, 12), { terms, held, config }, { ...deps, log: sourceLog }, events);
     inUse.add(entry);
     return entry.session;
   }
@@ -170,10 +186,10 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   }
 
   return {
-    async open(terms, granted) {
+    async open(terms, granted, home) {
       const refreshHandle = granted.refreshToken === null ? null : createRefreshHandle();
       const handle = refreshHandle === null ? createSessionHandle() : handleOf(refreshHandle);
-      await save(add(handleHash(handle), terms, { token: granted.token, refreshToken: granted.refreshToken }));
+      await save(add(handleHash(handle), terms, { token: granted.token, refreshToken: granted.refreshToken }, home));
       return { handle, refreshHandle };
     },
     find,
@@ -192,12 +208,18 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     get size() {
       return table.size;
     },
+    reconsider() {
+      for (const entry of table.values()) {
+        entry.isAway = homeOf(entry.terms) !== entry.home;
+        if (entry.isAway) rest(entry);
+      }
+    },
     async restore() {
       const found = (await kept?.load().catch(() => null)) ?? [];
-      for (const { hash, terms, token, refreshToken, usedAt } of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
+      for (const { hash, terms, home, token, refreshToken, usedAt } of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
         const isOver = clock.now() - usedAt > limits.idleMs || (refreshToken === null && (token === null || token.expiresAt <= clock.now()));
         if (isOver) void remove(hash);
-        else add(hash, terms, { token, refreshToken });
+        else add(hash, terms, { token, refreshToken }, home);
       }
     },
     async settled() {

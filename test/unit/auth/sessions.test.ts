@@ -17,6 +17,7 @@ import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
 const TERMS = { client: 'crm', credential: null, clientId: 'app', secret: new Secret('app-secret') };
 const HOUR = 60 * 60 * 1000;
+const HOME = 'http://login.invalid';
 
 function setUp(options: { clock?: FakeClock; store?: TokenStore; limits?: SessionLimits; lifeMs?: number } = {}) {
   const clock = options.clock ?? createFakeClock();
@@ -39,7 +40,7 @@ function setUp(options: { clock?: FakeClock; store?: TokenStore; limits?: Sessio
       return grant();
     },
     settings: () => ({ refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 }),
-    credential: () => sessionCredential(hostsAt('http://login.invalid')),
+    credential: () => sessionCredential(hostsAt(HOME)),
   });
   t.teardown(() => sessions.close());
   return {
@@ -52,7 +53,7 @@ function setUp(options: { clock?: FakeClock; store?: TokenStore; limits?: Sessio
 
 t.test('a session renews itself ahead of its end, with the rotated refresh token and the application’s own secret', async (t) => {
   const { clock, sessions, calls, grant } = setUp();
-  const { handle } = await sessions.open(TERMS, grant());
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
   for (let renewal = 1; renewal <= 3; renewal++) {
     // Somebody uses it now and then.
     for (let passed = 0; passed < 56; passed += 4) {
@@ -71,7 +72,7 @@ t.test('a session renews itself ahead of its end, with the rotated refresh token
 
 t.test('an idle session is not renewed, and is gone', async (t) => {
   const { clock, sessions, calls, grant } = setUp({ limits: { max: 10, idleMs: 30 * 60_000 } });
-  const { handle } = await sessions.open(TERMS, grant());
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
   await clock.advance(3 * HOUR);
   t.equal(calls.length, 0);
   t.equal(sessions.find(handle), null);
@@ -81,7 +82,7 @@ t.test('an idle session is not renewed, and is gone', async (t) => {
 t.test('a session that nobody uses renews nothing and keeps no timer; its next caller gets a fresh token', async (t) => {
   const { clock, sessions, calls, grant } = setUp();
   const timers = clock.pending;
-  const { handle } = await sessions.open(TERMS, grant());
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
   t.equal(clock.pending, timers, 'none for a session that was never used');
   t.ok(sessions.find(handle));
   t.equal(clock.pending, timers + 1);
@@ -111,7 +112,7 @@ t.test('before the end, a renewal that is under way is waited for and stored', a
       },
     },
   });
-  const { handle } = await sessions.open(TERMS, grant());
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
   sessions.find(handle)?.source.refresh().catch(t.error);
   await sessions.settled();
   t.same(stored, ['refresh-1', 'refresh-2']);
@@ -131,7 +132,7 @@ t.test('writes of one session follow each other: a slow one overtakes neither a 
     },
   };
   const { sessions, grant } = setUp({ clock, store });
-  const { handle } = await sessions.open(TERMS, grant());
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
   let goOn = () => {};
   slow = new Promise((resolve) => (goOn = resolve));
   await clock.advance(61 * 60_000);
@@ -157,7 +158,7 @@ t.test('writes of one session follow each other: a slow one overtakes neither a 
 
 t.test('a refused renewal ends the session once its token is over, not before', async (t) => {
   const { clock, sessions, refuse, grant } = setUp();
-  const { handle, refreshHandle } = await sessions.open(TERMS, grant());
+  const { handle, refreshHandle } = await sessions.open(TERMS, grant(), HOME);
   refuse(new TokenFailure('refused', 'revoked', { oauthError: 'invalid_grant' }));
   for (let passed = 0; passed < 57; passed += 3) {
     t.ok(sessions.find(handle));
@@ -174,7 +175,7 @@ t.test('a refused renewal ends the session once its token is over, not before', 
 
 t.test('refreshes of one session, however many at once, are one upstream and yield one handle', async (t) => {
   const { sessions, calls, grant, clock } = setUp();
-  const { handle, refreshHandle } = await sessions.open(TERMS, grant());
+  const { handle, refreshHandle } = await sessions.open(TERMS, grant(), HOME);
   const found = Array.from({ length: 5 }, () => sessions.findByRefreshHandle(refreshHandle ?? ''));
   t.ok(found.every((one) => one?.handle === handle));
   const all = Promise.all(found.map((one) => one?.session.source.refresh()));
@@ -190,9 +191,9 @@ t.test('a store on disk brings sessions back, sealed there, with the newest refr
   const log = createTestLog();
   const open = () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log });
   const before = setUp({ clock, store: open(), limits: { max: 2, idleMs: 24 * HOUR } });
-  const evicted = await before.sessions.open(TERMS, before.grant());
-  const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant());
-  const kept = await before.sessions.open(TERMS, before.grant());
+  const evicted = await before.sessions.open(TERMS, before.grant(), HOME);
+  const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant(), HOME);
+  const kept = await before.sessions.open(TERMS, before.grant(), HOME);
   const inUse = before.sessions.find(kept.handle) as Session;
   const refreshed = inUse.source.refresh();
   await clock.advance(1000);
@@ -225,7 +226,7 @@ t.test('a session that was idle for too long while the gateway was down is not b
   const store = createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log: createTestLog() });
   const limits = { max: 10, idleMs: 2 * HOUR };
   const before = setUp({ clock, store, limits });
-  const { handle } = await before.sessions.open(TERMS, before.grant());
+  const { handle } = await before.sessions.open(TERMS, before.grant(), HOME);
   before.sessions.close();
   clock.stepWall(3 * HOUR);
   const after = setUp({ clock, store, limits });
