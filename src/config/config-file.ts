@@ -1,6 +1,6 @@
 // Finds and reads the configuration file: where it may be, how large, in which encoding, INI or JSON. It does not know the options.
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
 import { posix, win32 } from 'node:path';
 import { parseIni } from './ini-source.ts';
 import { parseJson } from './json-source.ts';
@@ -57,9 +57,33 @@ export function searchPath({ env, cwd, home, platform }: Surroundings): Place[] 
   return places;
 }
 
-/** Reads at most one byte more than is allowed, so that an endless or huge file costs nothing. */
+/** A file that may or may not be there: its folder cannot be entered. */
+export class ClosedFolderError extends Error {
+  override readonly name = 'ClosedFolderError';
+  readonly code = 'EACCES';
+}
+
+/** Why a file could not be opened, behind its name, and what to do. */
+export function whyUnreadable(code: string): string {
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return 'does not exist; mend the path, or let "gcg init" write one';
+    case 'EISDIR':
+      return 'is a folder; name the file in it';
+    case 'EACCES':
+    case 'EPERM':
+      return 'may not be read by this user; change its owner or its permissions';
+    case 'ELOOP':
+      return 'is a link that leads to itself; mend the link';
+    default:
+      return `cannot be read (${code})`;
+  }
+}
+
+/** Reads at most one byte more than is allowed, so that an endless or huge file costs nothing. Throws ClosedFolderError too. */
 export const readConfigFile: ReadFile = (path) => {
-  const fd = openSync(path, 'r');
+  const fd = open(path);
   try {
     const stats = fstatSync(fd);
     if (stats.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR' });
@@ -76,6 +100,23 @@ export const readConfigFile: ReadFile = (path) => {
   }
 };
 
+function open(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'EACCES' && !canBeSeen(path) ? new ClosedFolderError(path) : error;
+  }
+}
+
+function canBeSeen(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Decodes and reads a configuration; INI unless the first thing in it is `{`. Never throws. */
 export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
   const failed = (message: string): RawSource => ({
@@ -84,7 +125,7 @@ export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
     problems: [{ where: display, key: '', message }],
     isIncomplete: true,
   });
-  if (bytes.length > LARGEST_FILE_BYTES) return failed('the file is larger than 1 MiB; this is not a configuration');
+  if (bytes.length > LARGEST_FILE_BYTES) return failed('the file is larger than 1 MiB, as no configuration is; name another file');
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
     return failed('the file is UTF-16; save it as UTF-8');
   }

@@ -3,7 +3,17 @@
 
 import { checkAccess, checkFileMode } from './access-rules.ts';
 import { readClients, readCredentialNames } from './client-settings.ts';
-import { type Place, parseConfigText, pathsOf, type ReadFile, readConfigFile, type Surroundings, searchPath } from './config-file.ts';
+import {
+  ClosedFolderError,
+  type Place,
+  parseConfigText,
+  pathsOf,
+  type ReadFile,
+  readConfigFile,
+  type Surroundings,
+  searchPath,
+  whyUnreadable,
+} from './config-file.ts';
 import { readCredentials } from './credential-settings.ts';
 import { readEnvironment, readGenesysEnvironment } from './env-source.ts';
 import type { Overrides } from './flag-source.ts';
@@ -47,7 +57,7 @@ export type LoadResult =
 export function loadConfig(input: LoadInput): LoadResult {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
-  const file = findFile(input, problems);
+  const file = findFile(input, problems, warnings);
   // A file that was asked for and cannot be had makes all the rest look wrong.
   if (problems.length > 0) return { ok: false, problems, warnings };
   const fromFile = file === undefined ? undefined : readSource(file, problems, warnings);
@@ -90,7 +100,7 @@ interface FoundFile {
 }
 
 /** The file in use. One that was asked for must be there; the others are taken when they are. */
-function findFile(input: LoadInput, problems: Problem[]): FoundFile | undefined {
+function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): FoundFile | undefined {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
   const origin = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
   if (named !== undefined && named.trim() === '') {
@@ -104,8 +114,14 @@ function findFile(input: LoadInput, problems: Problem[]): FoundFile | undefined 
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'error';
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
-      const reason = code === 'EISDIR' ? 'is a folder, not a file' : code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
-      problems.push({ where: named === undefined ? place.display : origin, key: '', message: onOneLine(`${place.display} ${reason}`) });
+      // $HOME is often another user's in a container: whether there is a file nobody here can know, and it is not the end.
+      if (named === undefined && error instanceof ClosedFolderError) {
+        const where = pathsOf(input.platform).dirname(place.path);
+        warnings.push({ where, key: '', message: 'this user may not look for a configuration there; it is left out' });
+        continue;
+      }
+      const message = named === undefined ? whyUnreadable(code) : onOneLine(`${place.display} ${whyUnreadable(code)}`);
+      problems.push({ where: named === undefined ? place.display : origin, key: '', message });
       return undefined;
     }
   }

@@ -2,7 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import t from 'tap';
-import { LARGEST_FILE_BYTES, readConfigFile } from '../../../src/config/config-file.ts';
+import { ClosedFolderError, LARGEST_FILE_BYTES, readConfigFile } from '../../../src/config/config-file.ts';
 import { load, problems } from './load-text.ts';
 
 /** Loads a real file with these bytes from a folder. */
@@ -24,10 +24,27 @@ t.test('what is too large, binary, UTF-16 or not UTF-8 is named as such', async 
   t.match(loadBytes(t.testdir({}), '[1, 2]'), [/no section/]);
 });
 
+t.test('a file that was asked for and cannot be had is refused with what to do', async (t) => {
+  const dir = t.testdir({ folder: {}, file: '', loop: t.fixture('symlink', 'loop') });
+  const asked = (configPath: string) => problems(load({ cwd: dir, readFile: readConfigFile, overrides: { configPath } }));
+  t.strictSame(asked('none.ini'), ['flag --config: none.ini does not exist; mend the path, or let "gcg init" write one']);
+  t.match(asked('file/below'), [/does not exist/]);
+  t.strictSame(asked('folder'), ['flag --config: folder is a folder; name the file in it']);
+  t.strictSame(asked('loop'), ['flag --config: loop is a link that leads to itself; mend the link']);
+  t.match(asked(`${'x'.repeat(300)}`), [/cannot be read \(ENAMETOOLONG\)/]);
+  const closed = load({
+    readFile() {
+      throw new ClosedFolderError('/closed/a.ini');
+    },
+    overrides: { configPath: '/closed/a.ini' },
+  });
+  t.strictSame(problems(closed), ['flag --config: /closed/a.ini may not be read by this user; change its owner or its permissions']);
+});
+
 t.test('a folder in place of the file, and a file in place of a folder', async (t) => {
   const dir = t.testdir({});
   mkdirSync(`${dir}/gcg.ini`);
-  t.strictSame(problems(load({ cwd: dir, readFile: readConfigFile })), ['gcg.ini: gcg.ini is a folder, not a file']);
+  t.strictSame(problems(load({ cwd: dir, readFile: readConfigFile })), ['gcg.ini: is a folder; name the file in it']);
   writeFileSync(`${dir}/file`, '');
   t.strictSame(problems(load({ cwd: `${dir}/file`, home: undefined, readFile: readConfigFile })), [], 'a place that cannot be is passed over');
 });

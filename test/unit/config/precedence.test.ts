@@ -1,7 +1,7 @@
 // Flags over environment over file over defaults; and where the file is looked for.
 
 import t from 'tap';
-import { searchPath } from '../../../src/config/config-file.ts';
+import { ClosedFolderError, searchPath } from '../../../src/config/config-file.ts';
 import { parseSetFlag, shortFlag } from '../../../src/config/flag-source.ts';
 import { configPlaces } from '../../../src/config/load.ts';
 import { good, load, problems, warnings } from './load-text.ts';
@@ -98,7 +98,9 @@ t.test('--config beats GCG_CONFIG, and a file that was asked for must be there',
   const files = { '/srv/app/a.ini': '[store]\nprefix = a', '/b.ini': '[store]\nprefix = b', '/srv/app/gcg.ini': '[store]\nprefix = no' };
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' } })).store.prefix, 'b');
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' }, overrides: { configPath: 'a.ini' } })).store.prefix, 'a');
-  t.strictSame(problems(load({ files, overrides: { configPath: 'c.ini' }, requireCredential: true })), ['flag --config: c.ini does not exist']);
+  t.strictSame(problems(load({ files, overrides: { configPath: 'c.ini' }, requireCredential: true })), [
+    'flag --config: c.ini does not exist; mend the path, or let "gcg init" write one',
+  ]);
   t.strictSame(problems(load({ env: { GCG_CONFIG: '' } })), ['env GCG_CONFIG: is empty; name a file']);
   t.strictSame(configPlaces({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }), ['/srv/app/c.ini']);
 });
@@ -109,7 +111,23 @@ t.test('a file in the search path that is there but cannot be read is an error, 
       throw Object.assign(new Error('no'), { code: 'EACCES' });
     },
   });
-  t.strictSame(problems(result), ['gcg.ini: gcg.ini cannot be read (EACCES)']);
+  t.strictSame(problems(result), ['gcg.ini: may not be read by this user; change its owner or its permissions']);
+});
+
+t.test('a folder of the search path that may not be entered is left out, with one warning', async (t) => {
+  const result = load({
+    readFile(path) {
+      throw path.startsWith(HOME) ? new ClosedFolderError(path) : Object.assign(new Error('no'), { code: 'ENOENT' });
+    },
+    env: { GCG_STORE_PREFIX: 'mine' },
+  });
+  t.equal(good(result).store.prefix, 'mine');
+  t.strictSame(
+    warnings(result),
+    [`${HOME}/.config/genesys-cloud-gateway`, `${HOME}/.genesyscloudjavascript`].map(
+      (folder) => `${folder}: this user may not look for a configuration there; it is left out`,
+    ),
+  );
 });
 
 t.test('log_format depends on the terminal', async (t) => {
