@@ -70,7 +70,7 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
       if (!setting.ok) return usage(setting.message);
       entries.push(setting.value);
     } else if (isShortFlag(name)) entries.push(shortFlag(name, value));
-    else flags.set(name, value);
+    else flags.set(name, isList(name) && flags.has(name) ? `${flags.get(name)},${value}` : value);
   }
   const positionals = words.slice(1);
   if (positionals.length > command.maxArguments)
@@ -104,6 +104,10 @@ function usage(message: string): ParsedCommandLine {
 
 function suggestFlag(name: string, known: Iterable<string>): string {
   return didYouMean(name, known).replace('"', '"--');
+}
+
+function isList(name: string): boolean {
+  return ALL_FLAGS.get(name)?.isRepeatable === true;
 }
 
 function isShortFlag(name: string): name is keyof typeof SHORT_FLAGS {

@@ -1,9 +1,12 @@
 // The table of commands: what each does and which flags it takes. args.ts reads the command line by it, help.ts prints it.
 
+import { DEMO_FAULT_ROWS } from './demo-faults.ts';
+
 /** One flag. A `value` is what stands for its argument in help; without one it is a switch. */
 export interface FlagSpec {
   readonly name: string;
   readonly value?: string;
+  /** Values given to it one after the other are one list, joined by commas; `set` has its own way. */
   readonly isRepeatable?: true;
   readonly doc: string;
 }
@@ -18,6 +21,8 @@ export interface CommandSpec {
   readonly doc: string;
   readonly more?: string;
   readonly flags: readonly FlagSpec[];
+  /** What a flag's value may be, for help. */
+  readonly values?: { readonly title: string; readonly rows: readonly (readonly [string, string])[] };
 }
 
 /** Flags that every command takes. */
@@ -49,8 +54,9 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'demo',
     doc: 'run the gateway with a simulated Genesys Cloud behind it',
-    more: 'Needs no file and no account. Prints curl lines to copy.',
-    flags: [],
+    more: 'Needs no file and no account. Prints curl lines to copy. Nothing goes wrong in the simulation unless you ask for it.',
+    flags: [{ name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' }],
+    values: { title: 'Faults', rows: DEMO_FAULT_ROWS },
   },
   {
     ...NO_ARGUMENTS,

@@ -4,12 +4,20 @@ import { loadConfig } from '../config/load.ts';
 import { DEMO_CLIENTS } from '../sandbox/clients.ts';
 import { createSandbox } from '../sandbox/sandbox.ts';
 import type { CommandLine } from './args.ts';
+import { readDemoFaults } from './demo-faults.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
 import { serveConfig } from './serve.ts';
 
 /** Runs until a signal, as `serve` does, and prints what to try once it listens. */
 export async function demo(args: CommandLine, io: Io): Promise<number> {
-  const sandbox = createSandbox();
+  const wanted = args.flags.get('simulate');
+  const faults = typeof wanted === 'string' ? readDemoFaults(wanted) : { switches: {} };
+  if ('problem' in faults) {
+    io.stderr.write(`gcg: --simulate: ${faults.problem}\nTry gcg demo --help.\n`);
+    return EXIT.usage;
+  }
+  // Whoever can reach the controls is on this machine, and there is nothing in the simulation to take.
+  const sandbox = createSandbox({ switches: faults.switches, controls: true });
   const { host, port } = await sandbox.listen();
   try {
     const input = loadInput({ ...io, env: demoEnvironment(host, port) }, args.overrides);
@@ -59,6 +67,10 @@ Nothing here is real, and nothing leaves this machine. Try, in another terminal:
   curl ${address}/readyz
 
 No token was needed: the gateway holds the secret, got one, and put it on each call.
+Faults can be turned on: gcg demo --help lists them. All tokens end at once, and the gateway gets new ones, with
+
+  curl http://${simulation}/sandbox/controls -H 'Content-Type: application/json' -d '{"do":["expireTokens"]}'
+
 A person's login: open ${address}/-/login/person in a browser; ${address}/person/api/v2/users/me then answers.
 Each call is a line of the log. Ctrl-C ends it.
 

@@ -42,6 +42,7 @@ export function mainHelp(available: ReadonlySet<CommandName> = AVAILABLE): strin
 /** `gcg COMMAND --help`. */
 export function commandHelp(command: CommandSpec): string {
   const flags = command.flags.length === 0 ? [] : ['Options', ...columns(command.flags.map(describeFlag)), ''];
+  const values = command.values === undefined ? [] : [command.values.title, ...columns(command.values.rows), ''];
   return page([
     `Usage: gcg ${usageOf(command)} [options]`,
     '',
@@ -49,6 +50,7 @@ export function commandHelp(command: CommandSpec): string {
     ...(command.more === undefined ? [] : wrap(command.more, '')),
     '',
     ...flags,
+    ...values,
     'Options of every command',
     ...columns(COMMON_FLAGS.map(describeFlag)),
   ]);

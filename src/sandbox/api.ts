@@ -17,6 +17,9 @@ const SERVER_ERRORS = {
   504: ['request.timeout', 'The request timed out.'],
 } as const;
 
+/** So much of an unknown path is repeated. */
+const SHOWN_PATH = 200;
+
 /** Answers API calls; `streamingBase` begins the connectUri of channels. The function never rejects. */
 export function createApi(world: World, routes: RouteTable, streamingBase: () => string) {
   return async (req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> => {
@@ -58,7 +61,8 @@ async function answer(
   if (unauthorized) throw createUnauthorized(unauthorized.code ?? 'bad.credentials');
   const failing = switches.take('serverError', call);
   if (failing) throw createServerError(world, failing);
-  if (!found) throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
+  if (!found)
+    throw new PlatformError(404, 'not.found', `The simulation does not have ${method} ${path.slice(0, SHOWN_PATH)}; the real platform may.`);
   const cut = switches.take('cutBody', call) !== undefined;
   await found.route.handle({
     world,

@@ -118,6 +118,7 @@ function refuse(world: World, socket: Duplex, record: SandboxRequest, error: Pla
     `Content-Length: ${Buffer.byteLength(body)}`,
     `ININ-Correlation-Id: ${record.correlationId}`,
     'Connection: close',
+    `${SIMULATION_HEADER.name}: ${SIMULATION_HEADER.value}`,
   ];
   // The client may have left already; there is nobody to tell.
   socket.on('error', () => {});

@@ -4,7 +4,9 @@ import type { Switches } from './switches.ts';
 
 type Check = (value: unknown) => boolean;
 
-const isCount: Check = (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+/** Thirty years of seconds, and whatever else is counted: beyond it dates end. */
+const LARGEST_COUNT = 1e9;
+const isCount: Check = (value) => typeof value === 'number' && value >= 0 && value <= LARGEST_COUNT;
 const isText: Check = (value) => typeof value === 'string';
 const oneOf =
   (...allowed: readonly unknown[]): Check =>

@@ -105,6 +105,10 @@ t.test('what the simulation does not know is 404 not.found, also with an odd pat
   for (const path of ['/api/v2/routing/queues', '/api/v2/100%', '/api/v2/users/a%2Fb', '/api/v2/users/', '/api/v2']) {
     t.match(await call(path), { status: 404, body: { code: 'not.found', status: 404 } }, path);
   }
+  t.match((await call('/api/v2/routing/queues?x=1')).body.message, /^The simulation does not have GET \/api\/v2\/routing\/queues;/);
+  t.match((await call('/api/v2/users/me', { method: 'PUT' })).body.message, /does not have PUT /);
+  t.match((await call(`/api/v2/${'x'.repeat(5000)}`)).body.message.length < 300, true);
+  t.match((await call('/api/v2/users/a11ce000-0000-4000-8000-999999999999')).body.message, 'The requested resource was not found.');
   const elsewhere = await call('/elsewhere');
   t.equal(elsewhere.status, 404);
   t.match(elsewhere.headers.get('x-simulated-by'), /sandbox/);

@@ -26,6 +26,7 @@ t.test('what the controls do not know is refused by name, and nothing is set', a
     [{ set: { latencyMs: 5, latncy: 5 } }, /latncy/],
     [{ set: { latencyMs: 5, rotation: 'sometimes' } }, /rotation/],
     [{ set: { latencyMs: '5' } }, /latencyMs/],
+    [{ set: { tokenLifetimeS: 1e300 } }, /tokenLifetimeS/],
     [{ set: { latencyMs: 5, serverError: { status: 999 } } }, /serverError/],
     [{ set: { latencyMs: 5 }, do: ['explode'] }, /explode/],
     [{ sett: {} }, /sett/],

@@ -1,0 +1,57 @@
+// `gcg demo`: what can go wrong in the simulation is off, and is turned on by name.
+
+import t from 'tap';
+import { parseCommandLine } from '../../src/cli/args.ts';
+import { DEMO_FAULT_ROWS, readDemoFaults } from '../../src/cli/demo-faults.ts';
+import { run } from '../../src/cli/run.ts';
+import { createSwitchBoard } from '../../src/sandbox/switches.ts';
+import { startCommand } from '../helpers/command.ts';
+
+t.test('every fault of the help is a switch of the simulation, with a usual value', async (t) => {
+  t.equal(DEMO_FAULT_ROWS.length, 7);
+  const help = parseCommandLine(['demo', '--help']);
+  for (const [written, doc] of DEMO_FAULT_ROWS) {
+    t.match(help, { kind: 'help' });
+    t.ok(help.kind === 'help' && help.text.includes(written) && help.text.replace(/\s+/g, ' ').includes(doc), written);
+    const found = readDemoFaults(written.replace(/\[.*/, ''));
+    t.ok('switches' in found && Object.keys(found.switches).length === 1, written);
+    if ('switches' in found) createSwitchBoard(found.switches);
+  }
+});
+
+t.test('values and lists are read, and several flags are one list', async (t) => {
+  t.strictSame(readDemoFaults('rate-limit=60, slow=5,rotation'), {
+    switches: { rateLimit: { perMinute: 60 }, latencyMs: 5, rotation: 'strict' },
+  });
+  const parsed = parseCommandLine(['demo', '--simulate', 'slow', '--simulate=expire=20']);
+  t.equal(parsed.kind === 'run' && parsed.flags.get('simulate'), 'slow,expire=20');
+});
+
+t.test('what is no fault, or no number for one, is a mistake in the command line', async (t) => {
+  for (const list of ['', 'slow,', 'explode', 'slow=', 'slow=-1', 'slow=0', 'slow=1e3', 'slow=10000000', 'rotation=1', '__proto__']) {
+    t.ok('problem' in readDemoFaults(list), list);
+  }
+  const said: string[] = [];
+  const io = { stdout: { write() {} }, stderr: { write: (text: string) => void said.push(text) } };
+  const code = await run(['demo', '--simulate', 'explode'], { ...io, env: {}, cwd: '/', isTTY: false, home: undefined, platform: 'linux' });
+  t.equal(code, 2);
+  t.match(said.join(''), /--simulate: there is no such fault; there are rate-limit, slow, .*gcg demo --help/s);
+});
+
+t.test('a fault that was asked for is seen through the gateway, and the controls turn it off', async (t) => {
+  const command = startCommand(t, ['demo', '--listen', '127.0.0.1:0', '--simulate', 'server-error=1']);
+  await command.until('Ctrl-C ends it');
+  const gateway = /listens on (http:\S+);/.exec(command.stderr())?.[1] ?? '';
+  const controls = /curl (http:\S+\/sandbox\/controls)/.exec(command.stderr())?.[1] ?? '';
+  const failed = await fetch(`${gateway}/api/v2/organizations/me`);
+  t.equal(failed.status, 500);
+  t.match(await failed.json(), { code: 'internal.server.error' });
+  const headers = { 'content-type': 'application/json' };
+  const off = await fetch(controls, { method: 'POST', headers, body: '{"set":{"serverError":null},"do":["expireTokens"]}' });
+  t.match(await off.json(), { switches: { serverError: null }, stats: { validTokens: 0 } });
+  const answer = await fetch(`${gateway}/api/v2/organizations/me`);
+  t.equal(answer.status, 200);
+  await answer.text();
+  command.child.kill('SIGINT');
+  t.equal(await command.ended, 0);
+});
