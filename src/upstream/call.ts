@@ -1,5 +1,6 @@
 // The shape of one call to the upstream, and of the functions that carry it: each layer (retry, pacing, token, dispatch) is a `Send` round another.
 
+import type { Token } from '../auth/token.ts';
 import type { CachedTokenSource } from '../auth/token-source.ts';
 import type { UrlBase } from '../config/gateway-config.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
@@ -14,7 +15,7 @@ export interface CallerPresence {
 
 /**
  * One call to the upstream. Owned by the exchange it serves. The layers may send it more than once; they change nothing
- * in it but the value of Authorization, which is the last pair of `headers`, kept free for them.
+ * in it but its token and the value of Authorization, which is the last pair of `headers`, kept free for them.
  */
 export interface UpstreamRequest {
   readonly method: string;
@@ -27,6 +28,8 @@ export interface UpstreamRequest {
   /** Whose token it carries, and whose limits it counts against: a credential's name, or a `sessionLimitKey`. */
   readonly credential: string;
   readonly source: CachedTokenSource;
+  /** The one it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended. */
+  token?: Token;
   readonly record: ExchangeRecord;
   readonly caller: CallerPresence;
   /** When all waiting must have ended, in monotonic ms of the layers' clock. Set by the outermost layer; absent: no bound. */

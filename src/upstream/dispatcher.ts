@@ -12,6 +12,8 @@ export interface DispatcherOptions {
   readonly connect: buildConnector.connector;
   readonly headersMs: number;
   readonly bodyMs: number;
+  /** The wall clock by which tokens end, epoch ms. */
+  readonly now: () => number;
   /** Open connections per origin for calls whose request is whole; calls that still upload, and those beside stalled readers, have others. */
   readonly connections?: number;
 }
@@ -48,7 +50,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
   // Slow uploads must not take the connections of everybody else, nor of each other: each has a connection of its own, as its caller has.
   // Token requests wait behind no call: the calls may be waiting for them.
   const apart = createAgent(null);
-  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, stalled: { count: 0 } };
+  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, now: options.now, stalled: { count: 0 } };
   // Nor must readers that stall: where they hold half of the connections, calls go on beside them.
   const mostStalled = connections / 2;
 
@@ -56,7 +58,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     const { record, caller } = request;
     if (caller.left) throw CALLER_LEFT;
     const startedAt = performance.now();
-    const attempt = new AttemptHandler(request.base.origin, limits, request.body);
+    const attempt = new AttemptHandler(request.base.origin, limits, request);
     // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full collection.
     caller.onLeave = attempt.abandon;
     record.attempts += 1;

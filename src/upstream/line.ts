@@ -37,7 +37,7 @@ export interface LineDeps {
 /** Opens nothing before the first call. */
 export function createLine({ proxy, tls, timeouts }: LineSettings, { env, clock, random, log }: LineDeps): Line {
   const egress = createEgress({ proxy, tls, timeouts, env, clock, log });
-  const dispatcher = createDispatcher({ connect: egress.connect, headersMs: timeouts.headersMs, bodyMs: timeouts.bodyMs });
+  const dispatcher = createDispatcher({ connect: egress.connect, headersMs: timeouts.headersMs, bodyMs: timeouts.bodyMs, now: clock.now });
   let users = 1;
   const line: Line = {
     egress,

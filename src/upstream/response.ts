@@ -4,7 +4,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
-import type { BodySink, UpstreamResponse } from './call.ts';
+import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
 import type { RequestBody } from './request-body.ts';
 import { toGatewayError } from './upstream-errors.ts';
 
@@ -16,8 +16,13 @@ const PENDING_LIMIT_BYTES = 64 * 1024;
 /** How an attempt ends whose caller is gone: nobody is there to be answered. */
 export const CALLER_LEFT = new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 });
 
+/** How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another. */
+export const TOKEN_ENDED = new GatewayError('gateway.credential.unavailable', 'the token ended while the call waited for a connection: try again');
+
 /** Times that bound an attempt. */
 export interface AttemptLimits {
+  /** The wall clock, epoch ms. */
+  readonly now: () => number;
   /** From dispatch (or the last octet sent) to the final answer's head. */
   readonly headersMs: number;
   /** Longest pause of the caller while it reads the answer; the upstream's own pauses are undici's bodyTimeout. */
@@ -35,6 +40,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   readonly #host: string;
   readonly #limits: AttemptLimits;
   readonly #body: Pick<RequestBody, 'isAwaitingCaller'>;
+  readonly #tokenEndsAt: number;
   statusCode = 0;
   statusText = '';
   rawHeaders: readonly Buffer[] = [];
@@ -59,10 +65,11 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   #timer: NodeJS.Timeout;
   #progressAt = performance.now();
 
-  constructor(host: string, limits: AttemptLimits, body: Pick<RequestBody, 'isAwaitingCaller'>) {
+  constructor(host: string, limits: AttemptLimits, { body, token }: Pick<UpstreamRequest, 'body' | 'token'>) {
     this.#host = host;
     this.#limits = limits;
     this.#body = body;
+    this.#tokenEndsAt = token?.expiresAt ?? Number.POSITIVE_INFINITY;
     this.head = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -82,6 +89,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   onConnect(abort: (error?: Error) => void): void {
     this.#abort = abort;
+    // It may have stood in line for long, and the machine may have slept.
+    if (this.#limits.now() >= this.#tokenEndsAt) this.#fail(TOKEN_ENDED);
     if (this.#failure) abort(this.#failure);
     else this.wasSent = true;
   }

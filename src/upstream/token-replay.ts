@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
+import { TOKEN_ENDED } from './response.ts';
 import { waitFor } from './waiting.ts';
 
 /** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
@@ -18,20 +19,33 @@ const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'cred
 /** Wraps `send`: no call leaves without a valid token; a 401 about the token costs one renewal and, where the body allows, one replay. */
 export function withToken(send: Send, clock: Clock = systemClock): Send {
   return async (request) => {
-    const token = request.source.current() ?? (await awaitToken(request, clock));
-    const response = await sendWith(send, request, token);
+    const response = await sendWithToken(send, request, clock);
     if (response.statusCode !== 401) return response;
-    const code = await platformCode(response);
+    // What breaks off has no code that could be read; where the answer is passed on the failure shows again.
+    const code = await platformCode(response).catch(() => null);
     if (code !== null && !TOKEN_CODES.has(code)) return response;
-    if (!request.source.invalidate(token) || !request.body.canReplay) return response;
+    if (!request.source.invalidate(request.token as Token) || !request.body.canReplay) return response;
     response.discard();
-    const renewed = await awaitToken(request, clock);
+    if (request.source.current() === null) await awaitToken(request, clock);
     noteRetry(request.record, '401');
-    return sendWith(send, request, renewed);
+    return sendWithToken(send, request, clock);
   };
 }
 
+/** Sends with the present token, and with the next one where that ended before there was a connection to send it on. */
+async function sendWithToken(send: Send, request: UpstreamRequest, clock: Clock): Promise<UpstreamResponse> {
+  for (;;) {
+    const token = request.source.current() ?? (await awaitToken(request, clock));
+    try {
+      return await sendWith(send, request, token);
+    } catch (error) {
+      if (error !== TOKEN_ENDED) throw error;
+    }
+  }
+}
+
 function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<UpstreamResponse> {
+  request.token = token;
   request.headers[request.headers.length - 1] = token.authorization;
   request.record.tokenFingerprint = token.fingerprint;
   return send(request);
@@ -41,7 +55,10 @@ function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<U
 async function awaitToken(request: UpstreamRequest, clock: Clock): Promise<Token> {
   const startedAt = performance.now();
   const late = () =>
-    new GatewayError('gateway.credential.timeout', `no token for credential ${request.credential} came before timeouts.total_wait ended: try again`);
+    new GatewayError(
+      'gateway.credential.timeout',
+      `no token for credential ${request.record.credential} came before timeouts.total_wait ended: try again`,
+    );
   try {
     return await waitFor(request, clock, request.source.token(), late);
   } finally {

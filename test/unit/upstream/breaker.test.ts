@@ -23,6 +23,7 @@ function broken({ dialMs = 5_000 } = {}) {
     },
     headersMs: 60_000,
     bodyMs: 60_000,
+    now: clock.now,
   });
   t.teardown(() => dispatcher.destroy());
   const inner: Send = async (request) => {

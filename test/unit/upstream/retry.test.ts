@@ -43,6 +43,7 @@ function unreachable(code: 'gateway.upstream.unreachable' | 'gateway.upstream.tl
       void callback(new GatewayError(code, 'no way', { cause: Object.assign(new Error('ECONNREFUSED'), { code: 'ECONNREFUSED' }) }), null),
     headersMs: 60_000,
     bodyMs: 60_000,
+    now: Date.now,
   });
   t.teardown(() => dispatcher.destroy());
   return dispatcher.send;

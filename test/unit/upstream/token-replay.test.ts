@@ -1,0 +1,98 @@
+// The token on a call: never one that has ended, and after a 401 that speaks of it, once another.
+
+import { connect } from 'node:net';
+import t, { type Test } from 'tap';
+import { createToken, type Token } from '../../../src/auth/token.ts';
+import type { CachedTokenSource } from '../../../src/auth/token-source.ts';
+import { Secret } from '../../../src/config/secret.ts';
+import { GatewayError } from '../../../src/errors.ts';
+import type { UpstreamResponse } from '../../../src/upstream/call.ts';
+import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
+import { withToken } from '../../../src/upstream/token-replay.ts';
+import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
+import { startRawUpstream } from '../../helpers/raw-http.ts';
+import { createAnswer, createCall } from './layer-fixtures.ts';
+
+const tokenOf = (clock: FakeClock, value: string, lifeMs: number) =>
+  createToken({ accessToken: new Secret(value), obtainedAt: clock.now(), expiresAt: clock.now() + lifeMs });
+
+/** Hands out `tokens` one after the other: the first that is not over. */
+function sourceOf(clock: FakeClock, tokens: Token[], invalidated: string[] = []): CachedTokenSource {
+  const current = () => tokens.find(({ expiresAt }) => clock.now() < expiresAt) ?? null;
+  return {
+    current,
+    token: async () => current() as Token,
+    invalidate(token: Token) {
+      invalidated.push(token.accessToken.reveal());
+      tokens.shift();
+      return true;
+    },
+  } as unknown as CachedTokenSource;
+}
+
+/** One connection to an upstream that answers when it is told to. */
+async function narrow(t: Test, clock: FakeClock) {
+  const seen: string[] = [];
+  const arrivals: (() => void)[] = [];
+  const upstream = await startRawUpstream(t, (socket, request) => {
+    seen.push(/^authorization: (.*)$/im.exec(request)?.[1] ?? 'none');
+    const answer = () => socket.write('HTTP/1.1 204 No Content\r\n\r\n');
+    if (seen.length > 1) answer();
+    else arrivals.push(answer);
+    arrived();
+  });
+  let arrived = () => {};
+  const first = new Promise<void>((resolve) => (arrived = resolve));
+  const dispatcher = createDispatcher({
+    connect: (_options, callback) => {
+      const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
+    },
+    connections: 1,
+    headersMs: 60_000,
+    bodyMs: 60_000,
+    now: clock.now,
+  });
+  t.teardown(() => dispatcher.destroy());
+  return { seen, first, answerFirst: () => arrivals[0]?.(), send: withToken(dispatcher.send, clock), origin: upstream.origin };
+}
+
+t.test('a token that ended while its call waited for a connection, or the machine slept, is not sent: the present one is', async (t) => {
+  const clock = createFakeClock();
+  const { seen, first, answerFirst, send, origin } = await narrow(t, clock);
+  const call = (tokens: Token[]) => ({ ...createCall({ origin }), source: sourceOf(clock, tokens) });
+  const holding = send(call([tokenOf(clock, 'long', 3_600_000)]));
+  await first;
+  const waits = call([tokenOf(clock, 'short', 1_000), tokenOf(clock, 'next', 3_600_000)]);
+  const waiting = send(waits);
+  clock.stepWall(60_000);
+  answerFirst();
+  t.equal((await holding).statusCode, 204);
+  t.equal((await waiting).statusCode, 204);
+  t.same(seen, ['Bearer long', 'Bearer next']);
+  t.equal(waits.record.tokenFingerprint, tokenOf(clock, 'next', 1).fingerprint, 'the record tells which');
+});
+
+t.test('a 401 whose body breaks off has no readable code, so it speaks of the token', async (t) => {
+  const clock = createFakeClock();
+  const invalidated: string[] = [];
+  const broken: UpstreamResponse = {
+    ...createAnswer(401),
+    peek: () => Promise.reject(new GatewayError('gateway.upstream.unreachable', 'broke off')),
+  };
+  const answers = [broken, createAnswer(200)];
+  const send = withToken(async () => answers.shift() as UpstreamResponse, clock);
+  const source = sourceOf(clock, [tokenOf(clock, 'one', 1_000), tokenOf(clock, 'two', 1_000)], invalidated);
+  t.equal((await send({ ...createCall(), source })).statusCode, 200);
+  t.same(invalidated, ['one']);
+});
+
+t.test('a wait that ends names the credential, not what its limits are counted by', async (t) => {
+  const clock = createFakeClock();
+  const source = { current: () => null, token: () => new Promise(() => {}) } as unknown as CachedTokenSource;
+  const call = { ...createCall({ credential: 'crm/5e551041d' }), source, waitUntil: 1_000 };
+  call.record.credential = 'crm';
+  const sent = withToken(async () => createAnswer(200), clock)(call);
+  const [error] = await Promise.all([sent.catch((thrown) => thrown), clock.advance(1_000)]);
+  t.match(error, { code: 'gateway.credential.timeout', message: /credential crm came/ });
+  t.notMatch(error.message, /5e551041d/);
+});
