@@ -1,6 +1,6 @@
 // `gcg healthcheck`: asks the running gateway whether it is ready, for containers without curl. Loads the configuration and node:http, nothing of the server.
 
-import { request } from 'node:http';
+import http from 'node:http';
 import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { parseDuration } from '../config/values.ts';
@@ -13,26 +13,28 @@ const DEFAULT_TIMEOUT_MS = 3000;
 /** What a probe saw: ready, or why not, in words. */
 export type Probe = { readonly ready: true } | { readonly ready: false; readonly why: string };
 
-/** 0 when ready, 1 when not, 69 when nothing answers, 78 bad configuration. */
+/** Where a probe asks. `isEncrypted`: the listener there has the gateway's certificate. */
+export interface ProbeTarget {
+  readonly address: ListenAddress;
+  readonly isEncrypted: boolean;
+}
+
+/** 0 when ready, 1 when not or when nothing answers, 2 for a wrong duration, 78 bad configuration. */
 export async function healthcheck(args: CommandLine, io: Io): Promise<number> {
   const target = probeTarget(args, io);
   if (typeof target === 'number') return target;
-  const probe = await probeReadiness(target.address, target.timeoutMs);
+  const probe = await probeReadiness(target, target.timeoutMs);
   if (probe.ready) return EXIT.ok;
   io.stderr.write(`not ready: ${probe.why}\n`);
   return EXIT.failure;
 }
 
 /** Where to ask and for how long, or an exit code after saying what is wrong. */
-export function probeTarget(
-  args: CommandLine,
-  io: Io,
-  defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
-): { address: ListenAddress; timeoutMs: number } | number {
+export function probeTarget(args: CommandLine, io: Io, defaultTimeoutMs = DEFAULT_TIMEOUT_MS): (ProbeTarget & { timeoutMs: number }) | number {
   const flag = args.flags.get('timeout');
   const timeout = typeof flag === 'string' ? parseDuration(flag) : null;
   if (timeout !== null && !timeout.ok) {
-    io.stderr.write(`--timeout: ${timeout.message}\n`);
+    io.stderr.write(`gcg: --timeout: ${timeout.message}\n`);
     return EXIT.usage;
   }
   // Where the gateway listens is all that is asked: the variables that make a credential may not be here.
@@ -41,31 +43,39 @@ export function probeTarget(
     reportProblems(io, result.problems, []);
     return EXIT.badConfig;
   }
-  const address = healthAddress(result.config);
-  if (!address) {
-    io.stderr.write('the gateway listens on an inherited descriptor only: set server.health_listen to have an address to ask\n');
+  const target = healthTarget(result.config);
+  if (!target) {
+    io.stderr.write('gcg: the gateway listens on an inherited descriptor only: set server.health_listen to have an address to ask\n');
     return EXIT.usage;
   }
-  return { address, timeoutMs: timeout?.value ?? defaultTimeoutMs };
+  return { ...target, timeoutMs: timeout?.value ?? defaultTimeoutMs };
 }
 
 /** The health listener where there is one, else where calls go. */
-function healthAddress({ server }: GatewayConfig): ListenAddress | undefined {
-  return [...server.healthListen, ...server.adminListen, ...server.listen].find(({ kind }) => kind !== 'fd');
+function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
+  const plain = server.healthListen.find(({ kind }) => kind !== 'fd');
+  const address = plain ?? [...server.adminListen, ...server.listen].find(({ kind }) => kind !== 'fd');
+  return address && { address, isEncrypted: plain === undefined && address.kind === 'tcp' && server.tls !== null };
 }
 
 /** Asks /readyz once. Never rejects. */
-export function probeReadiness(address: ListenAddress, timeoutMs: number): Promise<Probe> {
+export async function probeReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
+  // Nothing secret is asked or answered, and a certificate that ran out is no reason to call a gateway that serves not ready.
+  const { request } = isEncrypted ? await import('node:https') : http;
+  const unverified = isEncrypted ? { rejectUnauthorized: false } : {};
   return new Promise((resolve) => {
     const fail = (why: string) => resolve({ ready: false, why });
-    const asking = request({ ...connection(address), path: '/readyz', timeout: timeoutMs, headers: { host: 'localhost' } }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => {
-        text = (text + chunk).slice(0, 64 * 1024);
-      });
-      response.on('end', () => (response.statusCode === 200 ? resolve({ ready: true }) : fail(describe(text, response.statusCode ?? 0))));
-    });
+    const asking = request(
+      { ...connection(address), ...unverified, path: '/readyz', timeout: timeoutMs, headers: { host: 'localhost' } },
+      (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          text = (text + chunk).slice(0, 64 * 1024);
+        });
+        response.on('end', () => (response.statusCode === 200 ? resolve({ ready: true }) : fail(describe(text, response.statusCode ?? 0))));
+      },
+    );
     asking.on('timeout', () => asking.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
     asking.on('error', (error: NodeJS.ErrnoException) =>
       fail(error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? 'no gateway is running there' : error.message),

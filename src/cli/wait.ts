@@ -19,7 +19,7 @@ export async function wait(args: CommandLine, io: Io): Promise<number> {
   let told = '';
   for (;;) {
     const leftMs = deadline - performance.now();
-    const probe = await probeReadiness(target.address, Math.max(1, Math.min(LONGEST_PROBE_MS, leftMs)));
+    const probe = await probeReadiness(target, Math.max(1, Math.min(LONGEST_PROBE_MS, leftMs)));
     if (probe.ready) return EXIT.ok;
     if (deadline - performance.now() <= PAUSE_MS) {
       io.stderr.write(`not ready within ${target.timeoutMs / 1000} s: ${probe.why}\n`);
