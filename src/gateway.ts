@@ -8,6 +8,7 @@ import { withDeadline } from './auth/deadline.ts';
 import { deriveAnonymousKey } from './auth/handles/anonymous-key.ts';
 import { createHandles } from './auth/handles/handles.ts';
 import { createLogins } from './auth/login.ts';
+import { type SessionTerms, sessionEnded } from './auth/sessions/session.ts';
 import { createSessions, type SessionLimits } from './auth/sessions/sessions.ts';
 import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
@@ -97,9 +98,11 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
   // A folder that cannot be used is found now, and not when the first person has logged in.
   await store.list();
-  const handles = await createHandles({ store, clock, log, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
+  const live = createLiveSockets({ clock, whyEnded: ({ caller }) => runtime.identity.whyEnded(caller) });
+  const onEnded = (owner: SessionTerms | string) => live.end(owner, sessionEnded());
+  const handles = await createHandles({ store, clock, log, onEnded, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
   const sessions = createSessions({
-    ...{ store, clock, random, log },
+    ...{ store, clock, random, log, onEnded },
     ...(options.sessionLimits && { limits: options.sessionLimits }),
     endpoint: () => runtime.facade.endpoint,
     settings: () => runtime.config.reauthentication,
@@ -121,7 +124,6 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const quit = options.onQuit ?? (() => void drain());
   const logins = createLogins({ clock, log, present: (name) => runtime.credentials.get(name) });
   const admin = createAdminGuard(() => runtime.identity);
-  const live = createLiveSockets({ clock });
   const app = await createApp({
     forward: (exchange) => runtime.forward(exchange),
     // Not a runtime's: the first one would never be let go of.
@@ -212,6 +214,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       nameRuntime(metrics, runtime);
       sessions.reconsider();
       if (listeners !== null) runtime.credentials.start();
+      live.review(runtime.sockets.whyEnded);
       retiring.add(before);
       before.retire(runtime).then(
         () => retiring.delete(before),

@@ -12,6 +12,7 @@ import type { TokenStore } from './auth/store/store.ts';
 import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/token-endpoint.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { isSameSetting } from './config/same-setting.ts';
+import { isGatewayError } from './errors.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './outbound.ts';
 import { bodyLoggingOf } from './server/body-logging.ts';
@@ -68,6 +69,9 @@ export interface Runtime {
   close(): Promise<void>;
 }
 
+/** A socket that is looked at again, with nobody asking. */
+const UNASKED = { request: { headers: {} } as IncomingMessage, record: { requestId: '' } };
+
 /** Recognises our own requests when they come back; one per process. */
 const INSTANCE_ID = randomUUID();
 
@@ -119,6 +123,12 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     bodies: bodyLoggingOf(config.logging),
     finish,
   });
+  const credentialFor: SocketRuntime['credentialFor'] = (asking) => {
+    // A channel's events are for who may make channels.
+    const route = { kind: 'forward', credential: asking.route.credential, target: '/api/v2/notifications/channels' } as const;
+    assertRules({ ...asking, route, record: { requestId: asking.record.requestId, method: 'POST' } });
+    return chooseCredential(asking, choice).config.name;
+  };
   return {
     config,
     boundary: createBoundaryRules(config.server),
@@ -133,11 +143,19 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
       headersMs: config.timeouts.headersMs,
       stalledMs: config.timeouts.bodyMs,
       ownHeaders: config.upstreamHeaders,
-      credentialFor(asking) {
-        // A channel's events are for who may make channels.
-        const route = { kind: 'forward', credential: asking.route.credential, target: '/api/v2/notifications/channels' } as const;
-        assertRules({ ...asking, route, record: { requestId: asking.record.requestId, method: 'POST' } });
-        return chooseCredential(asking, choice).config.name;
+      credentialFor,
+      whyEnded({ caller, credential }) {
+        const gone = identity.whyEnded(caller);
+        if (gone !== null) return gone;
+        // What a session is for is in its terms.
+        const route = { kind: 'local', credential: caller.session === null ? credential : null, path: '', query: '' } as const;
+        try {
+          credentialFor({ identity: { ...caller, client: caller.client && (clients.get(caller.client.name)?.client ?? null) }, route, ...UNASKED });
+          return null;
+        } catch (error) {
+          if (isGatewayError(error)) return error;
+          throw error;
+        }
       },
     },
     forward(exchange) {

@@ -33,6 +33,8 @@ export interface Identity {
   identifyForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null): Identified;
   /** A caller of before as it is now: null when its client is gone, or its session or handle has ended. */
   renew(caller: Caller): Caller | null;
+  /** Why a caller of before may not go on; null while it may. Unlike `renew` it is no use of a session. */
+  whyEnded(caller: Caller): GatewayError | null;
   /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
   assertAdmitted(caller: Caller): void;
   /** Throws unless the caller may administer: anybody admitted while no clients are configured, else a client with `admin`. */
@@ -161,6 +163,12 @@ export function createIdentity(deps: IdentityDeps): Identity {
       if (owner === undefined || (handle !== null && !(handles.isGood(handle) && isStillProved(handle)))) return null;
       const present = session && sessions.findByTerms(session.terms);
       return session !== null && present === null ? null : { ...owner, handle, session: present };
+    },
+    whyEnded({ client, handle, session, isAuthenticated }) {
+      const isOwned = client !== null ? clients.get(client.name) !== undefined : isAuthenticated ? ownerless() !== undefined : mayBeAnonymous;
+      if (handle === null && session === null) return isOwned ? null : unauthenticated('whoever opened this is no client any more', false);
+      const isGood = (handle === null || (handles.isGood(handle) && isStillProved(handle))) && (session === null || sessions.isGood(session.terms));
+      return isOwned && isGood ? null : sessionEnded();
     },
     assertAdmitted(caller) {
       if (caller.isAuthenticated || mayBeAnonymous) return;

@@ -46,6 +46,8 @@ export interface HandleDeps {
   readonly log: Log;
   /** For handles of anonymous callers where the store ends with the process (anonymous-key.ts). */
   readonly anonymousKey?: Secret | null;
+  /** Told the id of each handle that is ended here. */
+  readonly onEnded?: (id: string) => void;
 }
 
 /** Reads the key from the store, or makes it. */
@@ -110,6 +112,7 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
         return { owners: { ...owners, [key]: bounded({ notBefore, ids: { ...ids, [handle.id]: handle.issuedAt } }, clock.now()) } };
       };
       revoked = add(revoked);
+      deps.onEnded?.(handle.id);
       try {
         revoked = merge(revoked, await kept.update(add));
         seenRevision = kept.revision();

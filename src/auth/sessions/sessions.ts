@@ -44,6 +44,8 @@ export interface Sessions {
   findByRefreshHandle(refreshHandle: string): { readonly session: Session; readonly handle: string } | null;
   /** The session with these very terms, which is thereby in use; null when it has ended. */
   findByTerms(terms: SessionTerms): Session | null;
+  /** Whether the session with these very terms has not ended, as far as can be told without asking upstream. No use of it. */
+  isGood(terms: SessionTerms): boolean;
   /** Ends a session; its handles are unknown from now on. */
   end(session: Session): void;
   readonly size: number;
@@ -81,8 +83,8 @@ function hashOfTerms(terms: SessionTerms & { [HASH]?: string }): string {
   return terms[HASH] ?? '';
 }
 
-/** Makes the table; `store` counts only where it is durable. */
-export function createSessions(deps: SessionDeps & { store: TokenStore; limits?: SessionLimits }): Sessions {
+/** Makes the table; `store` counts only where it is durable. `onEnded` is told the terms of each session that ends, whatever the reason is. */
+export function createSessions(deps: SessionDeps & { store: TokenStore; limits?: SessionLimits; onEnded?: (terms: SessionTerms) => void }): Sessions {
   const { clock, log, store } = deps;
   const limits = deps.limits ?? SESSION_LIMITS;
   const kept = store.isDurable ? createSessionStore(store) : null;
@@ -107,7 +109,9 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     perf: { now: () => clock.monotonic() + 1 },
     dispose(entry) {
       rest(entry);
-      if (!isClosing) void remove(entry.hash);
+      if (isClosing) return;
+      void remove(entry.hash);
+      deps.onEnded?.(entry.terms);
     },
   });
   // The sources of sessions would say two lines for each login.
@@ -201,6 +205,12 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     findByTerms(terms) {
       const entry = table.get(hashOfTerms(terms));
       return entry === undefined ? null : use(entry);
+    },
+    isGood(terms) {
+      const entry = table.peek(hashOfTerms(terms));
+      if (entry === undefined || entry.isAway) return false;
+      const { refreshToken, token } = entry.held;
+      return refreshToken !== null || (token !== null && token.expiresAt > clock.now());
     },
     end(session) {
       table.delete(hashOfTerms(session.terms));

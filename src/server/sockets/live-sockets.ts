@@ -1,5 +1,9 @@
-// The sockets that are open through this gateway, and those about to be: how many there may be, and how they end when the gateway does.
+// The sockets that are open through this gateway, and those about to be: how many there may be, and how they end when the gateway does, or
+// when whoever opened one may not have it any longer. Who may is asked of others.
 
+import type { Caller } from '../../auth/clients/caller.ts';
+import type { ClientHandle } from '../../auth/handles/client-handle.ts';
+import type { SessionTerms } from '../../auth/sessions/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/sockets/tunnel.ts';
@@ -9,6 +13,12 @@ const MAX_SOCKETS = 2_000;
 /** How long both ends of a socket are given to close it once they were told, at most. */
 const LEAVE_MS = 3_000;
 
+/** Who opened a socket, and with which credential. */
+export interface Listener {
+  readonly caller: Caller;
+  readonly credential: string;
+}
+
 /** A place for one socket, held from its handshake to its end. */
 export interface Place {
   /** Aborts, with a GatewayError, when the handshake is to be given up. */
@@ -16,25 +26,58 @@ export interface Place {
   /** Gives the handshake up, by `error`. */
   giveUp(error: GatewayError): void;
   hold(tunnel: Tunnel): void;
+  /** Why its caller lost it; null while nobody took it. */
+  readonly lostBy: GatewayError | null;
   free(): void;
 }
 
+/** Why a listener may not go on, or null. Asked often: quick, no use of a session, never throws. */
+export type WhyEnded = (listener: Listener) => GatewayError | null;
+
 export interface LiveSockets {
   readonly count: number;
+  /** Who listens, a line a socket. */
+  listeners(): Iterable<Listener>;
   /** Throws gateway.rate.limited when there is no place, gateway.draining after `close`. */
-  take(): Place;
+  take(listener: Listener): Place;
+  /** Ends the sockets of one session (by its terms) or handle (by its id): one look-up and those sockets. */
+  end(owner: SessionTerms | ClientHandle['id'], why: GatewayError): void;
+  /** Ends every socket for which `whyEnded` gives a reason: once for each change of the configuration. */
+  review(whyEnded: WhyEnded): void;
   /** Says 1001 to both ends of every socket and gives handshakes up; resolves when all sockets are gone, by force at the deadline. */
   close(deadlineMs: number): Promise<void>;
 }
 
-export function createLiveSockets({ clock, max = MAX_SOCKETS }: { clock: Clock; max?: number }): LiveSockets {
-  const places = new Map<Place, Tunnel | null>();
+interface Taken extends Place {
+  readonly listener: Listener;
+  tunnel: Tunnel | null;
+  lostBy: GatewayError | null;
+}
+
+/** What ends without anybody saying so (a handle that is too old, a secret file that changed) is noticed at the next tick, by `whyEnded`. */
+export function createLiveSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max?: number }): LiveSockets {
+  const { clock, whyEnded = () => null, max = MAX_SOCKETS } = deps;
+  const places = new Set<Taken>();
+  const byOwner = new Map<unknown, Set<Taken>>();
   let timer: Timer | null = null;
   let isClosing = false;
   let onEmpty: (() => void) | null = null;
 
+  const expel = (place: Taken, why: GatewayError) => {
+    if (place.lostBy !== null) return;
+    place.lostBy = why;
+    if (place.tunnel === null) place.giveUp(why);
+    else place.tunnel.expel(why.code);
+  };
+  const review = (judge: WhyEnded) => {
+    for (const place of places) {
+      const why = judge(place.listener);
+      if (why !== null) expel(place, why);
+    }
+  };
   const tick = () => {
-    for (const tunnel of places.values()) tunnel?.tick();
+    for (const { tunnel } of places) tunnel?.tick();
+    review(whyEnded);
     timer = places.size > 0 ? clock.after(TICK_MS, tick) : null;
   };
 
@@ -42,7 +85,10 @@ export function createLiveSockets({ clock, max = MAX_SOCKETS }: { clock: Clock; 
     get count() {
       return places.size;
     },
-    take() {
+    *listeners() {
+      for (const { listener } of places) yield listener;
+    },
+    take(listener) {
       if (isClosing) throw draining();
       if (places.size >= max) {
         throw new GatewayError('gateway.rate.limited', `there are ${max} sockets open through this gateway: close some of them`, {
@@ -50,23 +96,33 @@ export function createLiveSockets({ clock, max = MAX_SOCKETS }: { clock: Clock; 
         });
       }
       const abort = new AbortController();
-      const place: Place = {
-        signal: abort.signal,
+      const owner = ownerOf(listener.caller);
+      const place: Taken = {
+        ...{ listener, tunnel: null, lostBy: null, signal: abort.signal },
         giveUp: (error) => abort.abort(error),
         hold(tunnel) {
-          places.set(place, tunnel);
-          // It came to be while the gateway was leaving.
+          place.tunnel = tunnel;
+          // It came to be while the gateway was leaving, or while its caller lost it.
           if (isClosing) tunnel.goAway();
+          else if (place.lostBy !== null) tunnel.expel(place.lostBy.code);
         },
         free() {
           places.delete(place);
+          const siblings = byOwner.get(owner);
+          siblings?.delete(place);
+          if (siblings?.size === 0) byOwner.delete(owner);
           if (places.size === 0) onEmpty?.();
         },
       };
-      places.set(place, null);
+      places.add(place);
+      if (owner !== null) byOwner.set(owner, (byOwner.get(owner) ?? new Set()).add(place));
       timer ??= clock.after(TICK_MS, tick);
       return place;
     },
+    end(owner, why) {
+      for (const place of byOwner.get(owner) ?? []) expel(place, why);
+    },
+    review,
     async close(deadlineMs) {
       isClosing = true;
       if (places.size > 0) {
@@ -75,13 +131,13 @@ export function createLiveSockets({ clock, max = MAX_SOCKETS }: { clock: Clock; 
         });
         const deadline = setTimeout(
           () => {
-            for (const tunnel of places.values()) tunnel?.destroy();
+            for (const { tunnel } of places) tunnel?.destroy();
           },
           Math.min(deadlineMs, LEAVE_MS),
         );
-        for (const [place, tunnel] of places) {
-          if (tunnel === null) place.giveUp(draining());
-          else tunnel.goAway();
+        for (const place of places) {
+          if (place.tunnel === null) place.giveUp(draining());
+          else place.tunnel.goAway();
         }
         await empty;
         clearTimeout(deadline);
@@ -89,6 +145,11 @@ export function createLiveSockets({ clock, max = MAX_SOCKETS }: { clock: Clock; 
       timer?.cancel();
     },
   };
+}
+
+/** By what a socket is found when it ends with its owner; null where only the client or nobody in particular owns it. */
+function ownerOf({ session, handle }: Caller): SessionTerms | string | null {
+  return session?.terms ?? handle?.id ?? null;
 }
 
 function draining(): GatewayError {

@@ -23,7 +23,7 @@ import { endWith, endWithError } from '../raw-answer.ts';
 import { parseTarget } from '../request-target.ts';
 import { type ChannelRegister, type IssuedChannel, isSameCaller, showsToken } from './channel-register.ts';
 import { answerHead, channelOf, type Handshake, readHandshake } from './handshake.ts';
-import type { LiveSockets } from './live-sockets.ts';
+import type { Listener, LiveSockets, WhyEnded } from './live-sockets.ts';
 
 /** The part of a configuration that sockets are opened by. */
 export interface SocketRuntime {
@@ -34,7 +34,11 @@ export interface SocketRuntime {
   /** Lines set on every handshake, `[upstream.headers]`. */
   readonly ownHeaders: readonly (readonly [string, string])[];
   /** Name of the credential that serves the caller. Throws what chooseCredential throws, and gateway.client.forbidden to who may not make channels. */
-  readonly credentialFor: (asking: Pick<Exchange, 'identity' | 'route' | 'request' | 'record'>) => string;
+  readonly credentialFor: (
+    asking: Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<ExchangeRecord, 'requestId'> },
+  ) => string;
+  /** Why this configuration would not serve somebody who listens already; null where it would. */
+  readonly whyEnded: WhyEnded;
 }
 
 /** What upgrades need of the rest of the server. */
@@ -98,7 +102,10 @@ async function accept(
   const runtime = options.runtime();
   const credential = runtime.credentialFor({ identity, route, request, record });
   record.credential = credential;
-  await carry({ channel: assertOwn(channel, identity, credential), handshake, socket, head, record, runtime }, options);
+  await carry(
+    { channel: assertOwn(channel, identity, credential), listener: { caller: identity, credential }, handshake, socket, head, record, runtime },
+    options,
+  );
 }
 
 /** Whether a channel exists that is not this caller's is not told. */
@@ -112,6 +119,7 @@ function assertOwn(channel: IssuedChannel | null, caller: Caller, credential: st
 
 interface Carried {
   readonly channel: IssuedChannel;
+  readonly listener: Listener;
   readonly handshake: Handshake;
   readonly socket: Duplex;
   readonly head: Buffer;
@@ -119,8 +127,8 @@ interface Carried {
   readonly runtime: SocketRuntime;
 }
 
-async function carry({ channel, handshake, socket, head, record, runtime }: Carried, { live, clock }: UpgradeOptions): Promise<void> {
-  const place = live.take();
+async function carry({ channel, listener, handshake, socket, head, record, runtime }: Carried, { live, clock }: UpgradeOptions): Promise<void> {
+  const place = live.take(listener);
   const onLeave = () => place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 }));
   socket.once('close', onLeave);
   try {
@@ -152,7 +160,7 @@ async function carry({ channel, handshake, socket, head, record, runtime }: Carr
     const ends = { client: socket, clientHead: head, upstream: answer.socket, upstreamHead: answer.head };
     const tunnel = createTunnel(ends, { stalledMs: runtime.stalledMs }, clock);
     place.hold(tunnel);
-    noteEnd(record, await tunnel.done);
+    noteEnd(record, await tunnel.done, place.lostBy);
   } finally {
     socket.off('close', onLeave);
     place.free();
@@ -170,12 +178,13 @@ function quicken(socket: Duplex & { setKeepAlive?: (on: boolean, ms: number) => 
   socket.setKeepAlive?.(true, 30_000);
 }
 
-function noteEnd(record: ExchangeRecord, end: TunnelEnd): void {
+function noteEnd(record: ExchangeRecord, end: TunnelEnd, lostBy: GatewayError | null): void {
   record.requestBytes = end.fromClientBytes;
   record.responseBytes = end.fromUpstreamBytes;
   record.closeCode = end.closeCode;
   record.aborted = end.by === 'client' && end.closeCode === 1006;
-  if (end.by === 'silence') record.errorCode = 'gateway.upstream.timeout';
+  if (end.by === 'gateway' && lostBy !== null) record.errorCode = lostBy.code;
+  else if (end.by === 'silence') record.errorCode = 'gateway.upstream.timeout';
   else if (end.by === 'upstream' && end.closeCode === 1006) record.errorCode = 'gateway.upstream.unreachable';
 }
 

@@ -74,9 +74,9 @@ function closeCode(head: Uint8Array, end: number): number {
   return (((head[end - 2] as number) ^ (mask[0] as number)) << 8) | ((head[end - 1] as number) ^ (mask[1] as number));
 }
 
-/** A close frame with a code and no words; `mask` (4 octets) where a client speaks (RFC 6455, section 5.3). */
-export function closeFrame(code: number, mask: Uint8Array | null = null): Buffer {
-  const payload = [code >> 8, code & 0xff];
+/** A close frame with a code and perhaps words; `mask` (4 octets) where a client speaks (RFC 6455, section 5.3). The payload is below 126 octets. */
+export function closeFrame(code: number, mask: Uint8Array | null = null, words = ''): Buffer {
+  const payload = [code >> 8, code & 0xff, ...Buffer.from(words)];
   if (mask === null) return Buffer.from([0x80 | CLOSE, payload.length, ...payload]);
-  return Buffer.from([0x80 | CLOSE, 0x80 | payload.length, ...mask, ...payload.map((octet, index) => octet ^ (mask[index] as number))]);
+  return Buffer.from([0x80 | CLOSE, 0x80 | payload.length, ...mask, ...payload.map((octet, index) => octet ^ (mask[index % 4] as number))]);
 }

@@ -9,6 +9,8 @@ import { closeFrame } from './frame-follower.ts';
 
 /** The code both ends get when the gateway leaves, or when the upstream has fallen silent (RFC 6455, section 7.4.1). */
 const GOING_AWAY = 1001;
+/** The code a caller gets that may not listen any longer; to the upstream it has merely gone. */
+const NOT_ALLOWED = 1008;
 /** No close frame passed. */
 const ABNORMAL = 1006;
 
@@ -43,6 +45,8 @@ export interface Tunnel {
   readonly done: Promise<TunnelEnd>;
   /** Says 1001 to both ends, each at the end of the frame that is under way, and closes when they have answered, or after a few seconds. */
   goAway(): void;
+  /** The same with 1008 and `words`, at most 123 octets, to the client. */
+  expel(words: string): void;
   tick(): void;
   destroy(): void;
 }
@@ -93,11 +97,11 @@ export function createTunnel({ client, clientHead, upstream, upstreamHead }: Tun
     },
   });
   let isLeaving = false;
-  const leave = (by: TunnelEnd['by']) => {
+  const leave = (by: TunnelEnd['by'], code = GOING_AWAY, words = '') => {
     if (isLeaving) return;
     isLeaving = true;
-    note(by, GOING_AWAY);
-    down.endWith(closeFrame(GOING_AWAY));
+    note(by, code);
+    down.endWith(closeFrame(code, null, words));
     up.endWith(closeFrame(GOING_AWAY, randomBytes(4)));
     timers.add(clock.after(LINGER_MS, destroy));
   };
@@ -145,6 +149,7 @@ export function createTunnel({ client, clientHead, upstream, upstreamHead }: Tun
   return {
     done,
     goAway: () => leave('gateway'),
+    expel: (words) => leave('gateway', NOT_ALLOWED, words),
     tick() {
       silentMs = down.wasHeard || down.isHeldBack ? 0 : silentMs + TICK_MS;
       down.wasHeard = false;

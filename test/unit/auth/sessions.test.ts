@@ -79,6 +79,18 @@ t.test('an idle session is not renewed, and is gone', async (t) => {
   t.equal(sessions.size, 0);
 });
 
+t.test('looking whether a session is good is no use of it; one without a refresh token is good as long as its token', async (t) => {
+  const { clock, sessions, grant } = setUp({ limits: { max: 10, idleMs: 2 * HOUR } });
+  const kept = sessions.find((await sessions.open(TERMS, grant(), HOME)).handle) as Session;
+  const short = sessions.find((await sessions.open(TERMS, { ...grant(), refreshToken: null }, HOME)).handle) as Session;
+  t.ok(sessions.isGood(kept.terms) && sessions.isGood(short.terms));
+  await clock.advance(HOUR);
+  t.ok(sessions.isGood(kept.terms));
+  t.notOk(sessions.isGood(short.terms));
+  await clock.advance(HOUR + 1);
+  t.notOk(sessions.isGood(kept.terms), 'idle for two hours, though it was looked at');
+});
+
 t.test('a session that nobody uses renews nothing and keeps no timer; its next caller gets a fresh token', async (t) => {
   const { clock, sessions, calls, grant } = setUp();
   const timers = clock.pending;

@@ -1,0 +1,117 @@
+// A socket ends with whoever opened it: 1008 to the client when its client, session or handle is gone, and nobody else notices.
+
+import t, { type Test } from 'tap';
+import type WebSocket from 'ws';
+import { createToken } from '../../src/auth/token.ts';
+import { Secret } from '../../src/config/secret.ts';
+import { createGateway } from '../../src/gateway.ts';
+import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { basic, clientNamed, credentialOf, postToken } from '../helpers/clients.ts';
+import { configAt, createTestLog, credentialAt, startGateway, startGatewayWith, type TestGateway } from '../helpers/gateway.ts';
+import { closeOf, makeChannel, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';
+
+const as = (name: string) => ({ authorization: `Bearer ${name}-secret` });
+
+/** Open at both ends, with what each of them is told at its end. */
+async function listenAs(t: Test, { url }: Pick<TestGateway, 'url'>, headers: Record<string, string>): Promise<WebSocket> {
+  const { connectUri } = await makeChannel(url, headers);
+  return openWebSocket(t, connectUri);
+}
+
+const openSession = async ({ gateway, sandbox }: Pick<TestGateway, 'gateway' | 'sandbox'>) => {
+  const { value } = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId: 'a11ce000-0000-4000-8000-000000000001' });
+  const token = createToken({ accessToken: new Secret(value), obtainedAt: Date.now(), expiresAt: Date.now() + 3_600_000 });
+  const terms = { client: null, credential: 'default', clientId: 'app', secret: null };
+  const { handle } = await gateway
+    .runtime()
+    .facade.sessions.open(terms, { token, refreshToken: new Secret('r') }, gateway.runtime().config.general.hosts.login.origin);
+  return { authorization: `Bearer ${handle}` };
+};
+
+t.test('a client that a reload removes is cut with 1008; one that stays is untouched', async (t) => {
+  const started = await startGateway(t, { config: { clients: [clientNamed('crm'), clientNamed('erp')] } });
+  const { gateway, config, log, sandbox } = started;
+  const [crm, erp] = [await listenAs(t, started, as('crm')), await listenAs(t, started, as('erp'))];
+  const upstream: number[] = [];
+  sandbox.events.emitter.on('socketClose', ({ code }) => upstream.push(code));
+  const end = closeOf(crm);
+  gateway.replace({ ...config, clients: [clientNamed('erp', { requestsPerMinute: 50 })] });
+  t.same(await end, { code: 1008, reason: 'gateway.client.unauthenticated' });
+  const record = await log.nextExchange(({ closeCode }) => closeCode === 1008);
+  t.match(record, { status: 101, client: 'crm', errorCode: 'gateway.client.unauthenticated', aborted: false });
+  t.same(upstream, [1001], 'the platform is told that somebody left');
+  t.equal(gateway.socketCount(), 1);
+  const pong = new Promise((resolve) => erp.once('message', resolve));
+  erp.send(JSON.stringify({ message: 'ping' }));
+  await pong;
+});
+
+t.test('a client that a reload takes a right from is cut: its credential, or the making of channels', async (t) => {
+  const credentials = (origin: string) => [credentialAt(origin), credentialOf(origin, 'other', DEMO_CLIENTS.clientCredentials)];
+  const started = await startGateway(t, {
+    config: (origin) => ({ credentials: credentials(origin), clients: [clientNamed('crm', { credentials: ['other'] }), clientNamed('erp')] }),
+  });
+  const { gateway, config } = started;
+  const [crm, erp] = [await listenAs(t, started, as('crm')), await listenAs(t, started, as('erp'))];
+  const ends = Promise.all([closeOf(crm), closeOf(erp)]);
+  gateway.replace({ ...config, clients: [clientNamed('crm'), clientNamed('erp', { deny: ['POST /api/v2/notifications/**'] })] });
+  t.same(await ends, Array(2).fill({ code: 1008, reason: 'gateway.client.forbidden' }));
+});
+
+t.test('the end of anonymous use ends the sockets of anonymous callers', async (t) => {
+  const started = await startGateway(t);
+  const socket = await listenAs(t, started, {});
+  const end = closeOf(socket);
+  started.gateway.replace({ ...started.config, clients: [clientNamed('crm')] });
+  t.match(await end, { code: 1008 });
+});
+
+t.test('a session that is ended takes its sockets with it, and no others', async (t) => {
+  const started = await startGateway(t);
+  const [one, other] = [await openSession(started), await openSession(started)];
+  const sockets = [await listenAs(t, started, one), await listenAs(t, started, one)];
+  const stays = await listenAs(t, started, other);
+  const ends = Promise.all(sockets.map(closeOf));
+  await fetch(`${started.url}/api/v2/tokens/me`, { method: 'DELETE', headers: one });
+  t.same(await ends, Array(2).fill({ code: 1008, reason: 'gateway.session.ended' }));
+  t.match(await started.log.nextExchange(({ closeCode }) => closeCode === 1008), { errorCode: 'gateway.session.ended' });
+  t.equal(stays.readyState, stays.OPEN);
+});
+
+t.test('a session that is evicted takes its sockets with it', async (t) => {
+  const { sandbox, config } = await startGateway(t);
+  const gateway = await createGateway(config, { log: createTestLog(), env: {}, sessionLimits: { max: 1, idleMs: 3_600_000 } });
+  t.teardown(() => gateway.drain());
+  const [url = ''] = await gateway.listen();
+  await gateway.runtime().credentials.default()?.source.token();
+  const socket = await listenAs(t, { url }, await openSession({ gateway, sandbox }));
+  const end = closeOf(socket);
+  await openSession({ gateway, sandbox });
+  t.same(await end, { code: 1008, reason: 'gateway.session.ended' });
+});
+
+t.test('a handle that is ended takes the sockets it opened; those of its client go on', async (t) => {
+  const started = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
+  const login = await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
+  const headers = { authorization: `Bearer ${login.body.access_token}` };
+  const [byHandle, bySecret] = [await listenAs(t, started, headers), await listenAs(t, started, as('crm'))];
+  const end = closeOf(byHandle);
+  await fetch(`${started.url}/api/v2/tokens/me`, { method: 'DELETE', headers });
+  t.same(await end, { code: 1008, reason: 'gateway.session.ended' });
+  t.equal(bySecret.readyState, bySecret.OPEN);
+});
+
+t.test('a handshake that is under way is refused when its caller is gone', async (t) => {
+  let asked = () => {};
+  const arrived = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const upstream = await startStreamingUpstream(t, () => asked());
+  const config = configAt(upstream.origin, { clients: [clientNamed('crm'), clientNamed('erp')] });
+  const { url, gateway } = await startGatewayWith(t, config);
+  const { connectUri } = await makeChannel(url, as('crm'));
+  const refusal = refusalOf(connectUri);
+  await arrived;
+  gateway.replace({ ...config, clients: [clientNamed('erp')] });
+  t.match(await refusal, { status: 401, code: 'gateway.client.unauthenticated' });
+});
