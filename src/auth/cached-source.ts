@@ -9,7 +9,7 @@ import { backoffMs, REFUSED_WAIT_MS, SHORTEST_WAIT_MS } from './backoff.ts';
 import { withDeadline } from './deadline.ts';
 import type { Token } from './token.ts';
 import { TokenFailure, toTokenFailure } from './token-failure.ts';
-import { isValid, placeToken, type TokenLife, tokenStateOf, untilNextState } from './token-life.ts';
+import { isValid, lifeLeftMs, placeToken, type TokenLife, tokenStateOf, untilNextState } from './token-life.ts';
 import type { CredentialState, ManagedTokenSource, Obtain, ObtainReason, RenewalState } from './token-source.ts';
 import { createTransitionReporter, type TokenTransition } from './transition.ts';
 import { createWaiters } from './waiters.ts';
@@ -159,9 +159,9 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     }
   }
 
-  function take(token: Token, by: Attempt | null): Token {
+  function take(token: Token, by: Attempt | null, atMostMs?: number): Token {
     if (by?.isAbandoned) throw new GatewayError('gateway.login.required', `credential ${name} was logged out meanwhile`);
-    const placed = placeToken(token, clock, random());
+    const placed = placeToken(token, clock, random(), atMostMs);
     if (!isValid(placed, clock)) {
       const arrivedDead = new TokenFailure('transient', `credential ${name} was given a token that had already expired on arrival`);
       throw by === null ? arrivedDead.error : fail(arrivedDead, by).error;
@@ -214,6 +214,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
 
   return {
     current,
+    leftMs: () => (life === null ? 0 : lifeLeftMs(life, clock)),
 
     async token() {
       const atHand = current();
@@ -267,9 +268,9 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
       timer = null;
     },
 
-    accept(token) {
+    accept(token, atMostMs) {
       if (attempt !== null) attempt.isSuperseded = true;
-      take(token, null);
+      take(token, null, atMostMs);
     },
 
     drop(reason) {

@@ -88,7 +88,7 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
   const { config, transport, clock, log, onTokenRequest, onSecret } = deps;
   const endpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest, onSecret });
   const made = new Map<string, MadeCredential>();
-  const inherited = new Map<ManagedTokenSource, { readonly token: Token; readonly isSecretNew: boolean }>();
+  const inherited = new Map<ManagedTokenSource, { readonly from: ManagedTokenSource; readonly isSecretNew: boolean }>();
   for (const credential of config.credentials) {
     const terms: Terms = { config: credential, reauthentication: config.reauthentication, tokenMs: config.timeouts.tokenMs };
     const before = previous?.made(credential.name);
@@ -98,9 +98,9 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
     }
     const one = { ...createCredential(credential, endpoint, deps), terms };
     made.set(credential.name, one);
-    const token = before !== undefined && isSameAccount(before.terms.config, credential) ? before.credential.source.current() : null;
-    const isSecretNew = !isSameSetting(before?.terms.config, credential, ROLE_KEYS);
-    if (token !== null) inherited.set(one.credential.source, { token, isSecretNew });
+    if (before === undefined || !isSameAccount(before.terms.config, credential)) continue;
+    const isSecretNew = !isSameSetting(before.terms.config, credential, ROLE_KEYS);
+    inherited.set(one.credential.source, { from: before.credential.source, isSecretNew });
   }
   const byName = new Map([...made].map(([name, { credential }]) => [name, credential]));
   const defaultName = defaultCredential(config)?.name;
@@ -113,10 +113,10 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
     start() {
       for (const { source } of byName.values()) {
         const before = inherited.get(source);
-        if (before !== undefined) source.accept(before.token);
+        const hasToken = before !== undefined && inherit(source, before.from);
         source.start();
         // Whether the new secret is good is found out now, while the token that it will replace still serves.
-        if (before?.isSecretNew) source.refresh().catch(() => undefined);
+        if (hasToken && before.isSecretNew) source.refresh().catch(() => undefined);
       }
       inherited.clear();
     },
@@ -128,6 +128,19 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
     },
     made: (name) => made.get(name),
   };
+}
+
+/** The token of one source for another, for as long as the first would have used it: a clock may have been stepped back meanwhile. */
+function inherit(source: ManagedTokenSource, from: ManagedTokenSource): boolean {
+  const token = from.current();
+  if (token === null) return false;
+  try {
+    source.accept(token, from.leftMs());
+    return true;
+  } catch {
+    // It ended this very moment.
+    return false;
+  }
 }
 
 /** What others see in a credential; its source knows nothing of these. */

@@ -26,22 +26,27 @@ export function renewalMarginMs(lifeMs: number, jitter: number): number {
 
 /**
  * Places a token on both clocks at the moment it is taken into use. What is left of it is what the wall clock says,
- * but never more than its whole life: the wall clock may have been stepped back since the token was obtained.
+ * but never more than its whole life, nor than `atMostMs`: the wall clock may have been stepped back since the token was obtained.
  */
-export function placeToken(token: Token, clock: Clock, jitter: number): TokenLife {
+export function placeToken(token: Token, clock: Clock, jitter: number, atMostMs = Number.POSITIVE_INFINITY): TokenLife {
   const mono = clock.monotonic();
   const lifeMs = token.expiresAt - token.obtainedAt;
   if (lifeMs === Number.POSITIVE_INFINITY) {
     return { token, expiresAt: lifeMs, dueAt: lifeMs, expiresMono: lifeMs, dueMono: lifeMs };
   }
   const marginMs = renewalMarginMs(lifeMs, jitter);
-  const expiresMono = mono + Math.min(token.expiresAt - clock.now(), lifeMs);
+  const expiresMono = mono + Math.min(token.expiresAt - clock.now(), lifeMs, atMostMs);
   return { token, expiresAt: token.expiresAt, dueAt: token.expiresAt - marginMs, expiresMono, dueMono: expiresMono - marginMs };
 }
 
 /** Whether the token may still be sent. On every request's path: two clock readings, two comparisons. */
 export function isValid(life: TokenLife, clock: Clock): boolean {
   return clock.now() < life.expiresAt && clock.monotonic() < life.expiresMono;
+}
+
+/** Milliseconds for which it may still be sent; 0 when it may not. */
+export function lifeLeftMs({ expiresAt, expiresMono }: TokenLife, clock: Clock): number {
+  return Math.max(0, Math.min(expiresAt - clock.now(), expiresMono - clock.monotonic()));
 }
 
 /** The token's state now. */

@@ -38,6 +38,8 @@ export interface CredentialState {
 export interface CachedTokenSource extends TokenSource {
   /** The valid token at hand, or null. Synchronous: the data path's fast lane. */
   current(): Token | null;
+  /** Milliseconds for which that is good, by both clocks; 0 without one, `Infinity` when it is not known. */
+  leftMs(): number;
   /** Waits for a valid token up to `refresh_token_wait_max`; throws the attempt's error, or gateway.credential.timeout. */
   token(): Promise<Token>;
   /**
@@ -66,8 +68,11 @@ export type Obtain = (request: { reason: ObtainReason; held: Token | null }) => 
 
 /** A CachedTokenSource that also takes tokens from outside: a finished login, a token posted by the callback page. */
 export interface ManagedTokenSource extends CachedTokenSource {
-  /** Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. */
-  accept(token: Token): void;
+  /**
+   * Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. `atMostMs` is what another source knows
+   * to be left of it. Throws gateway.credential.unavailable when that is nothing.
+   */
+  accept(token: Token, atMostMs?: number): void;
   /** Logged out: the token is gone, and callers get `failure` until a token is accepted, forced, or obtained because a secret changed. */
   drop(failure: TokenFailure): void;
 }

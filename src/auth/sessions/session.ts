@@ -39,6 +39,8 @@ export interface Session {
 export interface HeldTokens {
   token: Token | null;
   refreshToken: Secret | null;
+  /** When the token ends by the monotonic clock, where that was known when the session was last in use. */
+  endsMono?: number;
 }
 
 /** What a session is made with. */
@@ -98,6 +100,7 @@ export function createSession(
     });
     held.refreshToken = renewed.refreshToken ?? refreshToken;
     held.token = renewed.token;
+    delete held.endsMono;
     await events.renewed();
     return renewed.token;
   };
@@ -116,6 +119,7 @@ export function createSession(
   };
   const source: CachedTokenSource = {
     current: inner.current,
+    leftMs: inner.leftMs,
     token: () => inner.token().catch(orEnded),
     invalidate: inner.invalidate,
     refresh: () => inner.refresh().catch(orEnded),
@@ -123,7 +127,13 @@ export function createSession(
     start: inner.start,
     close: inner.close,
   };
-  if (held.token !== null && held.token.expiresAt > deps.clock.now()) inner.accept(held.token);
+  if (held.token !== null) {
+    try {
+      inner.accept(held.token, (held.endsMono ?? Number.POSITIVE_INFINITY) - deps.clock.monotonic());
+    } catch {
+      // It has ended: the session's caller waits for the next one.
+    }
+  }
   return { id, terms, config, source, held };
 }
 

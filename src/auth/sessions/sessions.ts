@@ -129,7 +129,9 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   });
 
   function rest(entry: Entry): void {
-    entry.session?.source.close();
+    const source = entry.session?.source;
+    if (source !== undefined) entry.held.endsMono = clock.monotonic() + source.leftMs();
+    source?.close();
     entry.session = null;
     inUse.delete(entry);
   }

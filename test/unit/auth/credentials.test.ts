@@ -1,8 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { createCredentials } from '../../../src/auth/credentials.ts';
 import { createMemoryStore } from '../../../src/auth/store/memory.ts';
 import { StoreError } from '../../../src/auth/store/store.ts';
+import type { GatewayConfig } from '../../../src/config/gateway-config.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
@@ -233,4 +235,22 @@ t.test('settled waits for the token that is written behind the caller’s back, 
     await settled;
     t.match(registry.states().crm, { storeError: outcome === 'written' ? null : 'the disk is full' });
   }
+});
+
+t.test('a token that another configuration takes over ends when it would have, though the wall clock is put back', async (t) => {
+  const given = [granted('at-1', { expires_in: 3600 }), granted('at-2')];
+  const { registry, clock, transport, requests, log, store } = credentialsUnderTest([credentialConfig()], given);
+  registry.start();
+  await clock.settle();
+  await clock.advance(50 * 60_000);
+  clock.stepWall(-3_600_000);
+  const config = { credentials: [credentialConfig()], reauthentication: { refreshAccessToken: false, refreshTokenWaitMaxMs: 1 } };
+  const deps = { config: { ...config, timeouts: { tokenMs: 4_000 } } as unknown as GatewayConfig, transport, store, clock, random: () => 0, log };
+  const next = createCredentials(deps, registry);
+  next.start();
+  registry.close(next);
+  t.equal(next.default()?.source.current()?.authorization, 'Bearer at-1');
+  await clock.advance(10 * 60_000);
+  t.equal(next.default()?.source.current(), null);
+  t.equal(requests.length, 1);
 });
