@@ -46,12 +46,12 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
   const wantsHelp = given.some(({ name }) => name === 'help' || name === 'h');
 
   // Flags before commands: what follows an unknown flag may be its value, and would only look like a wrong command.
-  const wrong = wantsHelp ? undefined : given.map(refuseFlag).find((message) => message !== undefined);
-  if (wrong !== undefined) return usage(wrong);
-
   const first = words[0] ?? 'serve';
+  const wrong = wantsHelp ? undefined : given.map(refuseFlag).find((message) => message !== undefined);
+  if (wrong !== undefined) return usage(wrong, words[0]);
+
   if (first === 'help') return helpOn(words[1], available);
-  if (!isCommandName(first)) return usage(`there is no command "${onOneLine(first)}"${didYouMean(first, available)}`);
+  if (!isCommandName(first)) return usage(`there is no command "${onOneLine(first)}"${suggestCommand(first, available)}`);
   const command: CommandSpec | undefined = findCommand(first);
   if (command === undefined || !available.has(first)) return usage(`the command ${first} is not in this version yet`);
   if (wantsHelp) return { kind: 'help', text: words.length === 0 ? mainHelp(available) : commandHelp(command) };
@@ -62,20 +62,20 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
   const entries: RawEntry[] = [];
   let configPath: string | undefined;
   for (const { name, value } of given) {
-    if (!known.has(name)) return usage(`${first} has no option --${name}${suggestFlag(name, known)}`);
+    if (!known.has(name)) return usage(`${first} has no option --${name}${suggestFlag(name, known)}`, first);
     if (value === undefined) flags.set(name, true);
     else if (name === 'config') configPath = value;
     else if (name === 'set') {
       const setting = parseSetFlag(value);
-      if (!setting.ok) return usage(setting.message);
+      if (!setting.ok) return usage(setting.message, first);
       entries.push(setting.value);
     } else if (isShortFlag(name)) entries.push(shortFlag(name, value));
     else flags.set(name, isList(name) && flags.has(name) ? `${flags.get(name)},${value}` : value);
   }
   const positionals = words.slice(1);
   if (positionals.length > command.maxArguments)
-    return usage(`${first} takes ${command.arguments === '' ? 'no argument' : `only ${command.arguments}`}`);
-  if (positionals.length < command.minArguments) return usage(`${first} needs ${command.arguments}`);
+    return usage(`${first} takes ${command.arguments === '' ? 'no argument' : `only ${command.arguments}`}`, first);
+  if (positionals.length < command.minArguments) return usage(`${first} needs ${command.arguments}; write gcg ${first} ${command.arguments}`, first);
   return { kind: 'run', command: first, flags, positionals, overrides: { configPath, entries } };
 }
 
@@ -98,12 +98,25 @@ function helpOn(topic: string | undefined, available: ReadonlySet<CommandName>):
   return usage(`there is no help on "${onOneLine(topic)}"${didYouMean(topic, [...available, 'settings'])}`);
 }
 
-function usage(message: string): ParsedCommandLine {
-  return { kind: 'usage', message: `gcg: ${message}\nTry gcg --help.\n` };
+/** `command` is the word that stands for one, if there is one. */
+function usage(message: string, command = ''): ParsedCommandLine {
+  return { kind: 'usage', message: `gcg: ${message}\nTry gcg ${isCommandName(command) ? `${command} ` : ''}--help.\n` };
 }
 
+/** What other programs call it. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  ...{ v: 'version', V: 'version', c: 'config', f: 'config', file: 'config', p: 'listen', port: 'listen', bind: 'listen', address: 'listen' },
+  ...{ l: 'listen', region: 'host', environment: 'host', verbose: 'log-level', debug: 'log-level', o: 'output' },
+};
+
 function suggestFlag(name: string, known: Iterable<string>): string {
-  return didYouMean(name, known).replace('"', '"--');
+  const names = [...known];
+  const alias = Object.hasOwn(ELSEWHERE, name) ? (ELSEWHERE[name] ?? '') : '';
+  return names.includes(alias) ? `; did you mean "--${alias}"?` : didYouMean(name, names).replace('"', '"--');
+}
+
+function suggestCommand(word: string, available: Iterable<string>): string {
+  return word === 'version' ? '; did you mean "--version"?' : didYouMean(word, available);
 }
 
 function isList(name: string): boolean {

@@ -20,6 +20,10 @@ export interface CommandSpec {
   /** One line. */
   readonly doc: string;
   readonly more?: string;
+  /** Command lines without `gcg `, and what each does. */
+  readonly examples?: readonly (readonly [line: string, doc: string])[];
+  /** What an exit code means here, where the list for all commands does not say it. */
+  readonly exits?: readonly (readonly [code: string, doc: string])[];
   readonly flags: readonly FlagSpec[];
   /** What a flag's value may be, for help. */
   readonly values?: { readonly title: string; readonly rows: readonly (readonly [string, string])[] };
@@ -47,42 +51,78 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'serve',
     doc: 'run the gateway; what gcg does without a command',
-    more: 'Log records go to stdout. SIGTERM and SIGINT end it after the calls in progress, SIGHUP reloads the configuration.',
+    more: 'Log records go to stdout. SIGTERM and SIGINT end it after the calls in progress, a second one at once; SIGHUP reloads the configuration.',
+    examples: [
+      ['serve --config gcg.ini', 'as the file says'],
+      ['--listen 127.0.0.1:9090 --log-level debug', 'elsewhere, with more in the log'],
+    ],
+    exits: [
+      ['69', 'an address to listen on cannot be had'],
+      ['78', 'the configuration, or the store it names, cannot be used'],
+    ],
     flags: [],
   },
   {
     ...NO_ARGUMENTS,
     name: 'demo',
     doc: 'run the gateway with a simulated Genesys Cloud behind it',
-    more: 'Needs no file and no account. Prints curl lines to copy. Nothing goes wrong in the simulation unless you ask for it.',
+    more: 'Needs no file and no account: only flags count, neither files nor GCG_ variables. Prints curl lines to copy. Nothing goes wrong in the simulation unless you ask for it.',
     flags: [{ name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' }],
+    examples: [
+      ['demo --listen 127.0.0.1:9090', 'on another port'],
+      ['demo --simulate rate-limit=60', 'with a limit of 60 calls a minute'],
+    ],
     values: { title: 'Faults', rows: DEMO_FAULT_ROWS },
   },
   {
     ...NO_ARGUMENTS,
     name: 'init',
     doc: 'write a configuration, by asking or from flags',
+    more: 'Asks on a terminal for what no flag says. The client secret is never a flag: it is asked for, or the file names the variable GENESYSCLOUD_OAUTHCLIENT_SECRET in its place. Says which redirect URI to register.',
+    examples: [
+      ['init --host eu-central-1 --client-id ID', 'client credentials, without questions about these two'],
+      ['init --grant-type pkce --client-id ID', 'for a person who logs in'],
+      ['init --from-gc --output config.ini', 'from ~/.gc/config.toml'],
+    ],
+    exits: [['1', 'the file is there already, or cannot be written']],
     flags: [
-      { name: 'from-gc', doc: "import the profiles of Genesys' own CLI" },
+      { name: 'from-gc', doc: "import the profiles of Genesys' own CLI (~/.gc/config.toml, else ./config.toml)" },
       { name: 'output', value: 'FILE', doc: 'the file to write (gcg.ini)' },
       { name: 'force', doc: 'replace the file if it is there' },
-      { name: 'grant-type', value: 'GRANT', doc: 'how tokens are obtained' },
+      {
+        name: 'grant-type',
+        value: 'GRANT',
+        doc: 'how tokens are obtained: client_credentials, authorization_code, pkce, saml2_bearer or implicit',
+      },
       { name: 'client-id', value: 'ID', doc: 'the OAuth client id' },
       { name: 'redirect-uri', value: 'URL', doc: 'the redirect URI registered with the OAuth client' },
+      { name: 'org-name', value: 'NAME', doc: 'the short name of the organisation, for saml2_bearer' },
     ],
   },
   {
     ...NO_ARGUMENTS,
     name: 'check',
     doc: 'read the configuration and report all that is wrong with it',
-    more: 'Opens no listener. Each problem is one line with file and line number.',
+    more: 'Opens no listener. Each problem is one line with file and line number. With --online also obtains a token for each credential and calls GET /api/v2/tokens/me with it.',
+    examples: [
+      ['check', 'the file that gcg would use'],
+      ['check --online --config gcg.ini', 'and whether Genesys Cloud takes it'],
+    ],
+    exits: [
+      ['69', 'with --online: Genesys Cloud cannot be reached, or answers something else'],
+      ['77', 'with --online: it refuses a credential, or a person must log in'],
+    ],
     flags: [{ name: 'online', doc: 'also obtain a token for each credential and try it' }],
   },
   {
     ...NO_ARGUMENTS,
     name: 'config',
     doc: 'show the effective configuration and where each value came from',
-    more: 'Secrets are masked.',
+    more: 'Each line is a setting that has a value, and behind # its origin: default, file and line, variable or flag, or the setting it follows from. Secrets are masked.',
+    examples: [
+      ['config', 'what is in use, and why'],
+      ['config --schema > config.schema.json', 'for an editor'],
+    ],
     flags: [JSON_FLAG, { name: 'schema', doc: 'print the JSON Schema of the configuration instead' }],
   },
   {
@@ -90,24 +130,50 @@ export const COMMANDS = [
     name: 'login',
     doc: 'log in with a browser, for grants with a user',
     more: 'NAME is a credential; without it, the default one, or the only one with a login. A running gateway is asked, also where there is no configuration; without one the login ends in the file store.',
+    examples: [
+      ['login', 'opens a browser, and prints the address too'],
+      ['login crm --paste', 'over SSH: log in elsewhere, paste the last address here'],
+    ],
+    exits: [
+      ['69', 'no gateway runs, and without one the login would be lost'],
+      ['77', 'the login was refused, or the gateway wants GCG_ADMIN_KEY'],
+    ],
     flags: [
       { name: 'paste', doc: 'for machines without a browser: paste the final address' },
       { name: 'code', value: 'CODE', doc: 'an authorisation code already in hand' },
       { name: 'redirect-uri', value: 'URL', doc: 'the redirect URI that the code was issued for' },
     ],
   },
-  { ...MAYBE_NAME, name: 'logout', doc: 'forget the tokens of a login', flags: [] },
+  {
+    ...MAYBE_NAME,
+    name: 'logout',
+    doc: 'forget the tokens of a login',
+    more: 'In the running gateway, or without one in the file store. NAME as in login. Genesys Cloud is not told: the tokens stay good there until they end.',
+    flags: [],
+  },
   {
     ...NO_ARGUMENTS,
     name: 'status',
     doc: 'show what the running gateway says about itself',
-    more: 'Where clients are configured, status, login and logout need a client with admin = true: its secret is taken from the configuration, else from GCG_ADMIN_KEY.',
+    more: 'Asks the admin listener of the configuration, 127.0.0.1:8080 if nothing is said. Where clients are configured, status, login and logout need a client with admin = true: its secret is taken from the configuration, else from GCG_ADMIN_KEY.',
+    examples: [['status --listen 127.0.0.1:9090', 'of a gateway that was started there']],
+    exits: [
+      ['0', 'the gateway answered, whatever its state'],
+      ['69', 'none is running there'],
+      ['77', 'it wants the secret of a client with admin = true'],
+    ],
     flags: [JSON_FLAG],
   },
   {
     ...MAYBE_NAME,
     name: 'token',
     doc: 'print an access token, for scripts',
+    more: 'From the store, or by a grant of its own; a running gateway gives none. NAME is a credential; without it, the default one.',
+    examples: [['token crm | some-program', 'a token of the credential crm']],
+    exits: [
+      ['2', 'stdout is a terminal, and --show was not given'],
+      ['77', 'the credential was refused, or a person must log in'],
+    ],
     flags: [{ name: 'show', doc: 'print it even to a terminal' }],
   },
   {
@@ -116,20 +182,37 @@ export const COMMANDS = [
     minArguments: 2,
     maxArguments: 2,
     doc: 'make a secret for a client of the gateway',
-    more: 'Prints the secret once, and the configuration lines that hold only its hash.',
+    more: 'Prints the secret once, and the configuration lines that hold only its hash. Writes no file.',
+    examples: [['client add crm', 'a secret for an application called crm']],
     flags: [],
   },
-  { ...NO_ARGUMENTS, name: 'doctor', doc: 'look for what is wrong between here and Genesys Cloud', flags: [JSON_FLAG] },
+  {
+    ...NO_ARGUMENTS,
+    name: 'doctor',
+    doc: 'look for what is wrong between here and Genesys Cloud',
+    more: 'Corporate proxy, DNS, connection, certificates, region, clock, a token for each credential and one harmless call. The report holds no secret and is fit for a ticket.',
+    exits: [
+      ['1', "only this machine's clock is wrong"],
+      ['69', 'Genesys Cloud, or the proxy before it, is the trouble'],
+      ['77', 'a credential is refused, or a person must log in'],
+    ],
+    flags: [JSON_FLAG],
+  },
   {
     ...NO_ARGUMENTS,
     name: 'healthcheck',
     doc: 'exit 0 when the running gateway is ready',
-    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long an answer may take' }],
+    more: 'Asks GET /readyz once, at the health listener where there is one: for containers without curl.',
+    exits: [['1', 'it is not ready, or nothing answers']],
+    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long an answer may take (3 s)' }],
   },
   {
     ...NO_ARGUMENTS,
     name: 'wait',
     doc: 'block until the running gateway is ready',
+    more: 'For start scripts, and for what must come second. Says on stderr what it waits for.',
+    examples: [['wait --timeout 2m && ./app', 'an application that needs the gateway']],
+    exits: [['1', 'it was not ready in time']],
     flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait at most (60 s)' }],
   },
   {
@@ -138,6 +221,11 @@ export const COMMANDS = [
     minArguments: 1,
     maxArguments: 1,
     doc: 'print a completion script for a shell',
+    examples: [
+      ['completion bash > ~/.local/share/bash-completion/completions/gcg', ''],
+      ['completion zsh > ~/.zfunc/_gcg', 'where ~/.zfunc is in $fpath'],
+      ['completion fish > ~/.config/fish/completions/gcg.fish', ''],
+    ],
     flags: [],
   },
 ] as const satisfies readonly CommandSpec[];

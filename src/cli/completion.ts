@@ -83,7 +83,8 @@ ${cases.join('\n')}
     *) _arguments ${COMMON_FLAGS.map(flag).join(' ')} ;;
   esac
 }
-compdef _gcg ${PROGRAMS.join(' ')}
+# Loaded from $fpath this file is the function itself, and must answer the first time too; sourced, it only registers it.
+if [[ $funcstack[1] == _gcg ]]; then _gcg "$@"; else compdef _gcg ${PROGRAMS.join(' ')}; fi
 `;
 }
 

@@ -43,6 +43,8 @@ export function mainHelp(available: ReadonlySet<CommandName> = AVAILABLE): strin
 export function commandHelp(command: CommandSpec): string {
   const flags = command.flags.length === 0 ? [] : ['Options', ...columns(command.flags.map(describeFlag)), ''];
   const values = command.values === undefined ? [] : [command.values.title, ...columns(command.values.rows), ''];
+  const examples = (command.examples ?? []).flatMap(([line, doc]) => [`  gcg ${line}`, ...(doc === '' ? [] : wrap(doc, '      '))]);
+  const exits = command.exits ?? [];
   return page([
     `Usage: gcg ${usageOf(command)} [options]`,
     '',
@@ -53,6 +55,8 @@ export function commandHelp(command: CommandSpec): string {
     ...values,
     'Options of every command',
     ...columns(COMMON_FLAGS.map(describeFlag)),
+    ...(examples.length === 0 ? [] : ['', 'Examples', ...examples]),
+    ...(exits.length === 0 ? [] : ['', 'Exit codes, beside those of gcg --help', ...columns(exits)]),
   ]);
 }
 

@@ -77,7 +77,8 @@ async function describe(args: CommandLine, ask: Ask | null): Promise<{ region: s
   const clientId = await obtain('--client-id', textOf(args, 'client-id'), 'OAuth client id', null, anything);
   const hasSecret = grantType !== 'pkce' && grantType !== 'implicit';
   const clientSecret = hasSecret && ask !== null ? await ask.secret(`Client secret (nothing: it will be read from $${SECRET_VARIABLE})`) : null;
-  const orgName = grantType === 'saml2_bearer' ? await obtain('org_name', null, 'Short name of the organisation', null, anything) : null;
+  const orgName =
+    grantType === 'saml2_bearer' ? await obtain('--org-name', textOf(args, 'org-name'), 'Short name of the organisation', null, anything) : null;
   const redirectUri = textOf(args, 'redirect-uri');
   if (redirectUri !== null && !URL.canParse(redirectUri)) throw new InitRefusal('--redirect-uri is not a URL');
   return {

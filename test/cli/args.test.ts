@@ -2,7 +2,8 @@
 
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
-import { AVAILABLE, COMMANDS, type CommandName } from '../../src/cli/commands.ts';
+import { AVAILABLE, COMMANDS, type CommandName, type CommandSpec } from '../../src/cli/commands.ts';
+import { EXIT } from '../../src/cli/io.ts';
 
 const ALL = new Set<CommandName>(COMMANDS.map(({ name }) => name));
 const parse = (...argv: string[]) => parseCommandLine(argv, ALL);
@@ -74,6 +75,28 @@ t.test('what is unknown is refused with the nearest', async (t) => {
   t.match(usageOf('-x'), /no option -x/);
   t.match(usageOf('--__proto__'), /no option --__proto__/);
   t.match(usageOf('--set', 'server.listn=x'), /did you mean "listen"/);
+  t.match(usageOf('check', '--onlin'), /\nTry gcg check --help\.\n$/);
+  t.match(usageOf('--lisen', 'x'), /\nTry gcg --help\.\n$/);
+});
+
+t.test('what other programs call it leads to our name, where the command has it', async (t) => {
+  t.match(usageOf('-v'), /no option -v; did you mean "--version"/);
+  t.match(usageOf('version'), /no command "version"; did you mean "--version"/);
+  t.match(usageOf('serve', '--port', '1'), /no option --port; did you mean "--listen"/);
+  t.match(usageOf('-c', 'a.ini'), /did you mean "--config"/);
+  t.match(usageOf('--constructor'), /no option --constructor\n/);
+});
+
+t.test('every example of a help is a command line of that command, and every exit code one of ours', async (t) => {
+  const specs: readonly CommandSpec[] = COMMANDS;
+  t.ok(specs.filter(({ examples }) => examples !== undefined).length > 8);
+  for (const { name, examples = [], exits = [] } of specs) {
+    for (const [line] of examples) {
+      t.match(parse(...(line.split(/ (?:\||>|&&) /)[0] ?? '').split(' ')), { kind: 'run', command: name }, line);
+      t.match(helpOf('help', name), `\n  gcg ${line}\n`);
+    }
+    for (const [code] of exits) t.ok(Object.values(EXIT).map(String).includes(code), `${name} ${code}`);
+  }
 });
 
 t.test('a value that is missing or too many is refused', async (t) => {

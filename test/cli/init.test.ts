@@ -60,6 +60,15 @@ t.test('a secret is no flag: without one given the file names the environment', 
   if (result.ok) t.equal(result.config.credentials[0]?.clientSecret?.read().reveal(), 'from-the-environment');
 });
 
+t.test('saml2_bearer can be written by flags too', async (t) => {
+  const folder = createCommandFolder(t, null);
+  const argv = ['init', '--grant-type', 'saml2_bearer', '--client-id', 'abc'];
+  t.match(await folder.run(flagsOnly, argv, { env: SECRET }), { code: 2, err: /--org-name is missing/ });
+  t.equal((await folder.run(flagsOnly, [...argv, '--org-name', 'acme corp'], { env: SECRET })).code, 0);
+  const result = load(folder.dir, SECRET);
+  t.ok(result.ok && result.config.credentials[0]?.orgName === 'acme corp', JSON.stringify(result));
+});
+
 t.test('a terminal is asked, wrong answers are asked again, and secrets with odd characters survive', async (t) => {
   const odd = 'a#b;c"d\\e f';
   const folder = createCommandFolder(t, null);
