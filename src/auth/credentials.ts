@@ -184,6 +184,8 @@ function createCredential(config: CredentialConfig, endpoint: ReturnType<typeof 
         throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) takes no assertion`);
       }
       parts.postAssertion(assertion);
+      // An attempt that is under way may have begun with the one before: how that ends says nothing of this one.
+      if (source.state().renewal === 'running') await source.refresh().catch(() => undefined);
       return source.refresh();
     },
     async logout() {

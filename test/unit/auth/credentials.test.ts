@@ -107,6 +107,26 @@ t.test('SAML2: a posted assertion goes before the configured one, until it is re
   );
 });
 
+t.test('SAML2: one that is posted while an attempt with another is under way is not judged by how that ends', async (t) => {
+  const { registry, form, clock } = credentialsUnderTest(
+    [samlConfig({ assertion: inlineSecret('b2xk', 'test') })],
+    [
+      async () => {
+        await new Promise<void>((resolve) => clock.after(500, resolve));
+        return refusedAssertion;
+      },
+      granted('at-1'),
+    ],
+  );
+  const { source, postAssertion } = registry.get('crm')!;
+  source.start();
+  await clock.settle();
+  const posted = postAssertion(new Secret('ZnJlc2g='));
+  await clock.advance(500);
+  t.equal((await posted).authorization, 'Bearer at-1');
+  t.equal(new Map(form(1)).get('assertion'), 'ZnJlc2g=');
+});
+
 t.test('an assertion for another grant is refused', async (t) => {
   const { registry } = credentialsUnderTest([credentialConfig()], [granted('x')]);
   await t.rejects(registry.get('crm')!.postAssertion(new Secret('a')), { code: 'gateway.request.invalid' });
