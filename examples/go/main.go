@@ -16,7 +16,7 @@ func main() {
 	if err := config.AuthorizeClientCredentials(os.Getenv("GATEWAY_CLIENT"), os.Getenv("GATEWAY_SECRET")); err != nil {
 		log.Fatal(err)
 	}
-	users, _, err := platformclientv2.NewUsersApiWithConfig(config).GetUsers(5, 1, nil, nil, "", nil, "", "")
+	users, _, err := platformclientv2.NewUsersApiWithConfig(config).GetUsers(5, 1, nil, nil, "", nil, "", nil, "")
 	if err != nil {
 		log.Fatal(err)
 	}

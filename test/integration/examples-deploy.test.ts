@@ -42,6 +42,14 @@ function checkHardening(t: Test, container: Document): void {
   );
 }
 
+/** Kubernetes gives the files of a secret to root; fsGroup gives them its group, without which the mode must allow everybody. */
+function checkSecretIsReadable(t: Test, spec: Document, container: Document): void {
+  for (const { secret } of spec.volumes.filter(({ secret }: Document) => secret !== undefined)) {
+    const mode = Number.parseInt(secret.defaultMode, 8);
+    t.ok(mode & 0o004 || (mode & 0o040 && spec.securityContext?.fsGroup !== undefined), `user ${container.securityContext.runAsUser} can read it`);
+  }
+}
+
 t.test('kubernetes: the sidecar is ready before the application and ends after it, and its configuration is good', async (t) => {
   const [configMap, deployment] = parsePlainYaml(read('kubernetes/sidecar.yaml')) as [Document, Document];
   const { spec } = deployment.spec.template;
@@ -49,17 +57,17 @@ t.test('kubernetes: the sidecar is ready before the application and ends after i
   t.equal(gateway.restartPolicy, 'Always', 'a native sidecar');
   t.equal(gateway.startupProbe.httpGet.path, '/readyz');
   t.equal(gateway.livenessProbe.httpGet.path, '/livez');
-  t.ok(gateway.lifecycle.preStop);
+  // The action `sleep` of a preStop hook is refused by 1.29, and there is shutdown_delay.
+  t.notOk(gateway.lifecycle);
   checkHardening(t, gateway);
+  checkSecretIsReadable(t, spec, gateway);
   const result = load(envOf(gateway), configMap.data['config.ini']);
   if (!result.ok) return t.fail(JSON.stringify(result.problems));
   const { server } = result.config;
   t.match(server.listen, [{ kind: 'tcp', host: '127.0.0.1', port: 8080 }]);
   t.match(server.healthListen, [{ port: Number(gateway.ports[0].containerPort) }], 'where the probes ask');
-  t.ok(
-    Number(spec.terminationGracePeriodSeconds) * 1000 >
-      server.drainTimeoutMs + server.shutdownDelayMs + Number(gateway.lifecycle.preStop.sleep.seconds) * 1000,
-  );
+  t.ok(server.shutdownDelayMs > 0, 'the endpoint is taken out meanwhile');
+  t.ok(Number(spec.terminationGracePeriodSeconds) * 1000 > server.drainTimeoutMs + server.shutdownDelayMs);
   t.notMatch(JSON.stringify(spec.containers), /secret/i, 'the application holds none');
 });
 
@@ -67,6 +75,7 @@ t.test('kubernetes: the job waits for the gateway and ends it', async (t) => {
   const [job] = parsePlainYaml(read('kubernetes/job.yaml')) as [Document];
   const [gateway, main] = job.spec.template.spec.containers;
   checkHardening(t, gateway);
+  checkSecretIsReadable(t, job.spec.template.spec, gateway);
   t.match(main.args[0], '/readyz');
   t.match(main.args[0], /-X POST -H "X-Gateway-Request: 1" http:\/\/127\.0\.0\.1:8080\/-\/quit/);
   const result = load(envOf(gateway), null);

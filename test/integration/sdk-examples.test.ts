@@ -116,3 +116,11 @@ t.test('the Postman collection is a v2.1 collection whose requests the simulatio
     if (document.access_token) variables.set('handle', document.access_token);
   }
 });
+
+t.test("gc: the file for its gateway setting has the shape of the CLI's type, all texts", async (t) => {
+  const settings = JSON.parse(readFileSync(example('gc/gateway.json'), 'utf8'));
+  const { pathParams = {}, ...texts } = settings;
+  t.strictSame(texts, { protocol: 'http', host: 'localhost', port: '8080' });
+  t.notOk(Array.isArray(pathParams));
+  for (const value of Object.values(pathParams)) t.type(value, 'string');
+});
