@@ -119,6 +119,9 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const retiring = new Set<Runtime>();
   const peerOf = (request: IncomingMessage) => runtime.peerOf(request);
   observeRuntime(metrics, () => runtime);
+  metrics.setSources({
+    sockets: () => Array.from(live.listeners(), ({ caller, credential }) => ({ client: caller.client?.name ?? null, credential })),
+  });
   await sessions.restore();
   const startedAt = clock.now();
   const quit = options.onQuit ?? (() => void drain());

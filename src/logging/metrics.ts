@@ -16,6 +16,8 @@ export interface MetricSources {
   queueLengths?(): Iterable<readonly [credential: string, length: number]>;
   /** Connections to the upstream: in use, and kept for later. */
   connections?(): { readonly active: number; readonly idle: number };
+  /** Notification sockets that are open, or being opened, one by one: the name of the client, null for anonymous callers, and of the credential. */
+  sockets?(): Iterable<{ readonly client: string | null; readonly credential: string }>;
   logRecordsDropped?(): number;
 }
 
@@ -36,6 +38,7 @@ const RENEWAL_STATES = ['idle', 'running', 'backoff', 'rejected', 'login_require
 export function createMetrics({ version, now = Date.now }: { version: string; now?: () => number }): Metrics {
   const exchanges = createExchangeMetrics();
   let known = new Set<string>();
+  let clients = new Set<string>();
   const sources: MetricSources = {};
   const tokenRequests = createCounter('gcg_token_requests_total', 'Requests to the token endpoint, by grant and result.');
   const reloads = createCounter('gcg_config_reloads_total', 'Reloads of the configuration: applied or refused.');
@@ -78,6 +81,18 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
       yield { labels: { state: 'active' }, value: connections.active };
       yield { labels: { state: 'idle' }, value: connections.idle };
     }),
+    sampled('gauge', 'gcg_websockets_open', 'Notification sockets that are open, or being opened.', function* () {
+      const counts = new Map<string, number>();
+      for (const { client, credential } of sources.sockets?.() ?? []) {
+        const label = client === null ? 'anonymous' : clients.has(client) ? client : 'other';
+        const key = `${label} ${known.has(credential) ? credential : 'other'}`;
+        counts.set(key, (counts.get(key) ?? 0) + 1);
+      }
+      for (const [key, value] of counts) {
+        const [client = '', credential = ''] = key.split(' ');
+        yield { labels: { client, credential }, value };
+      }
+    }),
     reloads.family,
     sampled('gauge', 'gcg_config_last_reload_applied', '0 while the file on disk is refused and an older configuration is in use.', () => [
       { labels: {}, value: isLastReloadApplied ? 1 : 0 },
@@ -92,7 +107,8 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
     ended: exchanges.ended,
     setNames(names) {
       known = new Set(names.credentials);
-      exchanges.setNames({ clients: names.clients, credentials: known });
+      clients = new Set(names.clients);
+      exchanges.setNames({ clients, credentials: known });
     },
     tokenRequest: (credential, grant, result) => tokenRequests.inc({ credential: known.has(credential) ? credential : 'other', grant, result }),
     configReload(isApplied) {

@@ -6,6 +6,7 @@ import { createToken } from '../../src/auth/token.ts';
 import { Secret } from '../../src/config/secret.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { startAdminGateway } from '../helpers/admin.ts';
 import { basic, clientNamed, credentialOf, postToken } from '../helpers/clients.ts';
 import { configAt, createTestLog, credentialAt, startGateway, startGatewayWith, type TestGateway } from '../helpers/gateway.ts';
 import { closeOf, makeChannel, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';
@@ -16,6 +17,12 @@ const as = (name: string) => ({ authorization: `Bearer ${name}-secret` });
 async function listenAs(t: Test, { url }: Pick<TestGateway, 'url'>, headers: Record<string, string>): Promise<WebSocket> {
   const { connectUri } = await makeChannel(url, headers);
   return openWebSocket(t, connectUri);
+}
+
+/** The clients that have one, as the metrics tell. */
+async function openSockets({ url }: Pick<TestGateway, 'url'>): Promise<string[]> {
+  const text = await (await fetch(`${url}/metrics`, { headers: as('erp') })).text();
+  return [...text.matchAll(/^gcg_websockets_open\{client="(\w+)",credential="default"\} 1$/gm)].map(([, name = '']) => name);
 }
 
 const openSession = async ({ gateway, sandbox }: Pick<TestGateway, 'gateway' | 'sandbox'>) => {
@@ -29,18 +36,19 @@ const openSession = async ({ gateway, sandbox }: Pick<TestGateway, 'gateway' | '
 };
 
 t.test('a client that a reload removes is cut with 1008; one that stays is untouched', async (t) => {
-  const started = await startGateway(t, { config: { clients: [clientNamed('crm'), clientNamed('erp')] } });
+  const started = await startAdminGateway(t, { overrides: { clients: [clientNamed('crm'), clientNamed('erp', { isAdmin: true })] } });
   const { gateway, config, log, sandbox } = started;
   const [crm, erp] = [await listenAs(t, started, as('crm')), await listenAs(t, started, as('erp'))];
   const upstream: number[] = [];
   sandbox.events.emitter.on('socketClose', ({ code }) => upstream.push(code));
   const end = closeOf(crm);
-  gateway.replace({ ...config, clients: [clientNamed('erp', { requestsPerMinute: 50 })] });
+  t.same(await openSockets(started), ['crm', 'erp']);
+  gateway.replace({ ...config, clients: [clientNamed('erp', { isAdmin: true, requestsPerMinute: 50 })] });
   t.same(await end, { code: 1008, reason: 'gateway.client.unauthenticated' });
   const record = await log.nextExchange(({ closeCode }) => closeCode === 1008);
   t.match(record, { status: 101, client: 'crm', errorCode: 'gateway.client.unauthenticated', aborted: false });
   t.same(upstream, [1001], 'the platform is told that somebody left');
-  t.equal(gateway.socketCount(), 1);
+  t.same(await openSockets(started), ['erp']);
   const pong = new Promise((resolve) => erp.once('message', resolve));
   erp.send(JSON.stringify({ message: 'ping' }));
   await pong;

@@ -182,3 +182,19 @@ t.test('the number of request series is capped, and what is beyond the cap is st
     3000,
   );
 });
+
+t.test('open sockets are counted by client and credential, and unknown names as other', async (t) => {
+  const { metrics, scrape } = start();
+  t.same(of(await scrape(), 'gcg_websockets_open'), []);
+  const sockets = [
+    ...[1, 2].map(() => ({ client: 'crm', credential: 'default' })),
+    ...['a', 'b', 'c'].map((name) => ({ client: name, credential: `of ${name}` })),
+    { client: null, credential: 'eu' },
+  ];
+  metrics.setSources({ sockets: () => sockets });
+  t.same(Object.fromEntries(of(await scrape(), 'gcg_websockets_open')), {
+    'gcg_websockets_open{client="crm",credential="default"}': 2,
+    'gcg_websockets_open{client="other",credential="other"}': 3,
+    'gcg_websockets_open{client="anonymous",credential="eu"}': 1,
+  });
+});
