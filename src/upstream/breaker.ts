@@ -5,14 +5,17 @@ import type { Clock } from '../clock.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { Send } from './call.ts';
 import { isCallerGone, isConnectFailure, wasNeverSent } from './dispatcher.ts';
-import type { TrafficObserver } from './traffic-observer.ts';
+
+/** `open`: calls are shed; `recovering`: a growing number passes. */
+type BreakerState = 'closed' | 'open' | 'recovering';
 
 /** `random` is 0 (inclusive) to 1 (exclusive). `dialMs` bounds a dial (`timeouts.connect`). */
 export interface BreakerDeps {
   readonly clock: Clock;
   readonly dialMs: number;
   readonly random: () => number;
-  readonly observer?: TrafficObserver | undefined;
+  /** Told when the state of an origin changes; must not throw. */
+  readonly onChange?: (origin: string, state: BreakerState) => void;
 }
 
 /** So many dials must fail in a row. */
@@ -30,7 +33,7 @@ const FULL_FLOW = 64;
 const COUNTED_CODES = new Set(['gateway.upstream.unreachable', 'gateway.upstream.timeout', 'gateway.proxy.timeout', 'gateway.proxy.refused']);
 
 interface OriginState {
-  phase: 'closed' | 'open' | 'recovering';
+  phase: BreakerState;
   failuresInRow: number;
   intervalMs: number;
   /** Monotonic. */
@@ -49,13 +52,13 @@ interface OriginState {
  * Wraps `send`. After five failed dials in a row calls are answered 503 gateway.upstream.unavailable, without a dial, save one probe
  * at a time at growing intervals (1 to 30 s). The first that gets through opens the way for a few, these for more.
  */
-export function withBreaker(send: Send, { clock, random, dialMs, observer }: BreakerDeps): Send {
+export function withBreaker(send: Send, { clock, random, dialMs, onChange }: BreakerDeps): Send {
   const probeMs = Math.max(SHORTEST_PROBE_MS, dialMs + BEYOND_DIAL_MS);
   const states = new Map<string, OriginState>();
 
   const enter = (state: OriginState, phase: OriginState['phase'], origin: string) => {
     state.phase = phase;
-    observer?.onBreaker?.(origin, phase);
+    onChange?.(origin, phase);
   };
 
   const stateOf = (origin: string): OriginState => {

@@ -42,7 +42,10 @@ export function createLine({ proxy, tls, timeouts }: LineSettings, { env, clock,
   const line: Line = {
     egress,
     dispatcher,
-    send: withBreaker(dispatcher.send, { clock, random, dialMs: timeouts.connectMs }),
+    send: withBreaker(dispatcher.send, {
+      ...{ clock, random, dialMs: timeouts.connectMs },
+      onChange: (origin, state) => (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
+    }),
     share() {
       users += 1;
       return line;

@@ -12,7 +12,6 @@ import type { Lane } from './pacing/lane.ts';
 import { type LimitNotice, readLimitNotice } from './pacing/limit-notice.ts';
 import { createLimits, type LimitState, type Limits, type PreviousLimits } from './pacing/limits.ts';
 import { createReport } from './pacing/report.ts';
-import type { TrafficObserver } from './traffic-observer.ts';
 import { pause, waitLeftMs } from './waiting.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
@@ -25,7 +24,6 @@ export interface PacingDeps {
   readonly clients: readonly ClientConfig[];
   /** Method and route template: what an endpoint's limit is counted by. Bounded in its values. */
   readonly routeOf: (method: string, target: string) => string;
-  readonly observer?: TrafficObserver | undefined;
 }
 
 /** The layer, and what its limits are doing. */
@@ -49,7 +47,7 @@ const WARY_MS = 60_000;
  * `previous`: goes on with what that pacing counted and learnt.
  */
 export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacing {
-  const { clock, settings, observer } = deps;
+  const { clock, settings } = deps;
   const limits = createLimits({ clock, settings, clients: deps.clients, routeOf: deps.routeOf }, previous);
   const isEnforced = settings.mode === 'enforce';
   const report = createReport(deps.log, clock);
@@ -57,25 +55,18 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
   /** Waits for a lane that did not let the call pass at once. */
   const wait = async (lane: Lane, request: UpstreamRequest, isReturning: boolean): Promise<void> => {
     const client = request.record.client ?? '';
-    const held = { limit: lane.name, reportOnly: !isEnforced, waitMs: 0 };
     if (!isEnforced) {
-      held.waitMs = Math.max(0, lane.startsAt(client) - clock.monotonic());
       lane.force(client);
       report.held(lane.name);
-      observer?.onHeld?.(request, { ...held, outcome: held.waitMs <= waitLeftMs(request, clock) ? 'waited' : 'refused' });
       return;
     }
     const startedAt = clock.monotonic();
-    let outcome: 'waited' | 'refused' = 'refused';
     try {
       request.record.heldBy = lane.name;
       request.body.readAhead?.();
       await lane.enter({ client, waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY, caller: request.caller, isReturning });
-      outcome = 'waited';
     } finally {
-      held.waitMs = clock.monotonic() - startedAt;
-      request.record.queueMs += held.waitMs;
-      observer?.onHeld?.(request, { ...held, outcome });
+      request.record.queueMs += clock.monotonic() - startedAt;
     }
   };
 
@@ -161,7 +152,6 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
       }
       if (notice === null) return response;
       const waitMs = patienceMs(request, notice, limited, rounds);
-      observer?.onRateLimited?.(request, { scope: notice.scope, key: notice.key, absorbed: waitMs !== null });
       if (waitMs === null) return response;
       response.discard();
       if (waitMs > 0) {
@@ -169,7 +159,6 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
         record.queueMs += waitMs;
       }
       noteRetry(record, '429');
-      observer?.onRetry?.(request, '429');
     }
   };
 

@@ -9,7 +9,6 @@ import { type BackoffSettings, retryWaitMs } from './backoff.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { isCallerGone, wasNeverSent } from './dispatcher.ts';
 import { headerValue } from './token-replay.ts';
-import type { TrafficObserver } from './traffic-observer.ts';
 import { pause, waitLeftMs } from './waiting.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
@@ -19,7 +18,6 @@ export interface RetryDeps {
   readonly settings: BackoffSettings & { readonly max: number };
   /** `timeouts.total_wait`: no wait of any layer ends later than this after the call came in. */
   readonly totalWaitMs: number;
-  readonly observer?: TrafficObserver | undefined;
 }
 
 /** Methods that may be executed twice without harm (RFC 9110 section 9.2.1), as far as they are worth retrying. */
@@ -37,7 +35,7 @@ const PASSING_CODES = new Set(['gateway.upstream.unreachable', 'gateway.upstream
  * the attempts, exceed what is allowed, the last answer passes untouched (an error: is thrown).
  */
 export function withRetry(send: Send, deps: RetryDeps): Send {
-  const { clock, random, settings, totalWaitMs, observer } = deps;
+  const { clock, random, settings, totalWaitMs } = deps;
 
   /** Milliseconds to wait before the next attempt, or null when there is to be none. */
   const nextWaitMs = (request: UpstreamRequest, retries: number, wishedMs: number | undefined): number | null => {
@@ -49,7 +47,6 @@ export function withRetry(send: Send, deps: RetryDeps): Send {
   const rest = async (request: UpstreamRequest, reason: string, waitMs: number) => {
     await pause(request, clock, waitMs);
     noteRetry(request.record, reason);
-    observer?.onRetry?.(request, reason);
   };
 
   return async (request) => {

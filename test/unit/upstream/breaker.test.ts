@@ -34,7 +34,7 @@ function broken({ dialMs = 5_000 } = {}) {
     if (host.timesOut) throw new GatewayError('gateway.upstream.timeout', 'too slow for the test');
     return createAnswer(200);
   };
-  const send = withBreaker(inner, { clock, random: () => 0.5, dialMs, observer: { onBreaker: (_origin, state) => changes.push(state) } });
+  const send = withBreaker(inner, { clock, random: () => 0.5, dialMs, onChange: (_origin, state) => changes.push(state) });
   const call = (origin?: string) =>
     send(createCall(origin === undefined ? {} : { origin })).then(
       (answer) => String(answer.statusCode),
