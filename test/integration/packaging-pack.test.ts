@@ -3,7 +3,7 @@
 import { type ExecFileSyncOptions, execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { publint } from 'publint';
 import t from 'tap';
@@ -21,25 +21,53 @@ t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 run(bin('tsc'), ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(folder, 'dist')]);
 run(process.execPath, [join(ROOT, 'scripts', 'finish-build.ts'), join(folder, 'dist')]);
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[]; bin: Record<string, string> };
-for (const name of ['package.json', 'README.md', 'LICENSE', ...manifest.files.filter((file) => file !== 'dist')])
-  cpSync(join(ROOT, name), join(folder, name));
-for (const name of ['src', 'test', 'docs', 'examples', 'bench']) cpSync(join(ROOT, name), join(folder, name), { recursive: true });
+for (const name of [
+  'package.json',
+  'README.md',
+  'LICENSE',
+  'Dockerfile',
+  'src',
+  'test',
+  'bench',
+  ...manifest.files.filter((file) => file !== 'dist'),
+])
+  cpSync(join(ROOT, name), join(folder, name), { recursive: true });
 symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
 
-t.test('npm pack holds the built program, its declarations and a few pages, and nothing else', async (t) => {
-  const output = run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] });
-  const parsed = JSON.parse(output) as unknown;
-  const [pack] = Object.values(parsed as object) as [{ files: { path: string }[]; unpackedSize: number }];
-  const paths = pack.files.map(({ path }) => path);
-  const expected = /^(?:dist\/[\w/-]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|config\.example\.ini)$/;
+const output = run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] });
+const [pack] = Object.values(JSON.parse(output) as object) as [{ files: { path: string }[]; unpackedSize: number }];
+const paths = pack.files.map(({ path }) => path);
+
+t.test('npm pack holds the built program, its declarations, pages and examples, and nothing else', async (t) => {
+  const expected =
+    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)|package\.json|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|LICENSE|config\.example\.ini|docs\/[\w-]+\.(?:md|schema\.json)|examples\/[a-z]+\/[\w.-]+)$/;
   t.same(
     paths.filter((path) => !expected.test(path)),
     [],
   );
   for (const path of ['dist/main.js', 'dist/index.js', 'dist/index.d.ts', 'LICENSE', 'README.md', 'config.example.ini'])
     t.ok(paths.includes(path), path);
-  t.ok(pack.unpackedSize < 1_500_000, `${pack.unpackedSize} bytes`);
+  t.ok(pack.unpackedSize < 1_800_000, `${pack.unpackedSize} bytes`);
   t.comment(`${paths.length} files, ${pack.unpackedSize} bytes unpacked`);
+});
+
+t.test('what the packed pages point at is packed too', async (t) => {
+  const pages = paths.filter((path) => path.endsWith('.md'));
+  t.ok(pages.includes('docs/notifications.md'));
+  let count = 0;
+  for (const page of pages) {
+    const text = readFileSync(join(folder, page), 'utf8').replace(/^ *```[\s\S]*?^ *```/gm, '');
+    for (const [, link = ''] of text.matchAll(/\]\(([^)\s#]+)/g)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      count += 1;
+      const target = posix.join(dirname(page), link);
+      t.ok(
+        paths.some((path) => path === target || path.startsWith(`${target}/`)),
+        `${page}: ${link}`,
+      );
+    }
+  }
+  t.ok(count > 30);
 });
 
 t.test('publint finds nothing', async (t) => {
