@@ -19,7 +19,7 @@ import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { LiveSecrets } from './logging/live-secrets.ts';
 import type { Log } from './logging/log.ts';
 import { createMetrics, type Metrics } from './logging/metrics.ts';
-import { countTokenRequests, nameRuntime, observeRuntime } from './metric-sources.ts';
+import { countTokenRequests, countTransitions, nameRuntime, observeRuntime } from './metric-sources.ts';
 import { createRuntime, type Runtime, type RuntimeDeps } from './runtime.ts';
 import { createAccept } from './server/accept.ts';
 import { createRouteDoor } from './server/admin/door.ts';
@@ -94,6 +94,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
   const { begun, ended: finish } = createExchangeObserver({ log, metrics });
   const onTokenRequest = countTokenRequests(metrics);
+  const onTransition = countTransitions(metrics);
   const onSecret = options.liveSecrets?.add;
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
   // A folder that cannot be used is found now, and not when the first person has logged in.
@@ -112,7 +113,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const failures = createFailureDelay(clock);
   const channels = createChannelRegister({ clock });
   const runtimeDeps: RuntimeDeps = {
-    ...{ env, clock, random, log, store, handles, sessions, channels, finish, onTokenRequest, ...(onSecret && { onSecret }) },
+    ...{ env, clock, random, log, store, handles, sessions, channels, finish, onTokenRequest, onTransition, ...(onSecret && { onSecret }) },
     transport: (request) => runtime.outbound.transport(request),
   };
   let runtime = createRuntime(config, runtimeDeps);

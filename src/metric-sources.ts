@@ -1,6 +1,7 @@
 // Where the metrics look at a scrape: the parts of the runtime that is in use then. Holds nothing of a runtime itself.
 
 import type { TokenRequestOutcome } from './auth/token-endpoint.ts';
+import type { TokenTransition } from './auth/transition.ts';
 import type { Metrics, TokenRequestResult } from './logging/metrics.ts';
 import type { Runtime } from './runtime.ts';
 import { credentialOfLimit } from './upstream/call.ts';
@@ -15,6 +16,11 @@ const RESULTS: Record<TokenRequestOutcome['result'], TokenRequestResult> = {
 /** Counts token requests of credentials and sessions alike. */
 export function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) => void {
   return ({ credential, grant, result }) => metrics.tokenRequest(credential, grant, RESULTS[result]);
+}
+
+/** Counts the changes of state of configured credentials; of those of sessions there is no end. */
+export function countTransitions(metrics: Metrics): (transition: TokenTransition) => void {
+  return ({ credential, toToken, toRenewal }) => metrics.tokenTransition(credential, toToken, toRenewal);
 }
 
 /** Points the metrics at the runtime in use. `nameRuntime` is to be called again after each change of it. */

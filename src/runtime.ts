@@ -10,6 +10,7 @@ import { sessionCredential } from './auth/sessions/session-config.ts';
 import type { Sessions } from './auth/sessions/sessions.ts';
 import type { TokenStore } from './auth/store/store.ts';
 import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/token-endpoint.ts';
+import type { TokenTransition } from './auth/transition.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { isSameSetting } from './config/same-setting.ts';
 import { isGatewayError } from './errors.ts';
@@ -40,6 +41,7 @@ export interface RuntimeDeps extends OutboundDeps {
   /** Takes each finished exchange's record. */
   readonly finish: (record: ExchangeRecord) => void;
   readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
+  readonly onTransition?: (transition: TokenTransition) => void;
   /** Told each token that is obtained, so that logs can mask it wherever it turns up. */
   readonly onSecret?: (value: string) => void;
   /** The way to the token endpoint of the runtime in use: credentials outlive the one they were made for. */
@@ -80,10 +82,11 @@ const INSTANCE_ID = randomUUID();
  * is shared with it: connections, token sources, what is known of limits.
  */
 export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous?: Runtime): Runtime {
-  const { clock, log, random, store, handles, sessions, onTokenRequest, onSecret } = deps;
+  const { clock, log, random, store, handles, sessions, onTokenRequest, onTransition, onSecret } = deps;
   const outbound = createOutbound(config, deps, previous && withKept(previous, config));
   const transport = deps.transport ?? outbound.transport;
-  const credentials = createCredentials({ config, transport, store, clock, random, log, onTokenRequest, onSecret }, previous?.credentials);
+  const credentialsDeps = { config, transport, store, clock, random, log, onTokenRequest, onTransition, onSecret };
+  const credentials = createCredentials(credentialsDeps, previous?.credentials);
   const clients = createClients(config.clients, clock);
   const access = createAccess(config);
   const identity = createIdentity({

@@ -23,6 +23,8 @@ export interface MetricSources {
 
 export interface Metrics extends Omit<ExchangeMetrics, 'families'> {
   tokenRequest(credential: string, grant: string, result: TokenRequestResult): void;
+  /** A credential's token and renewal came into these states, from others. */
+  tokenTransition(credential: string, token: string, renewal: string): void;
   configReload(isApplied: boolean): void;
   /** Adds to, or replaces, what is looked up at a scrape. */
   setSources(sources: MetricSources): void;
@@ -41,6 +43,7 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
   let clients = new Set<string>();
   const sources: MetricSources = {};
   const tokenRequests = createCounter('gcg_token_requests_total', 'Requests to the token endpoint, by grant and result.');
+  const transitions = createCounter('gcg_token_transitions_total', 'Changes of state of a credential, by the pair of states it came into.');
   const reloads = createCounter('gcg_config_reloads_total', 'Reloads of the configuration: applied or refused.');
   let isLastReloadApplied = true;
 
@@ -55,6 +58,7 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
     sampled('gauge', 'gcg_build_info', 'Always 1; the labels say what runs.', () => [{ labels: { version, node: process.versions.node }, value: 1 }]),
     ...exchanges.families,
     tokenRequests.family,
+    transitions.family,
     sampled('gauge', 'gcg_token_seconds_left', "Life left of a credential's token; 0 when expired, absent when unknown.", function* () {
       for (const { name, expiresAt } of sources.credentials?.() ?? []) {
         if (expiresAt !== null) yield { labels: { credential: name }, value: Math.max(0, (expiresAt - now()) / 1000) };
@@ -111,6 +115,7 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
       exchanges.setNames({ clients, credentials: known });
     },
     tokenRequest: (credential, grant, result) => tokenRequests.inc({ credential: known.has(credential) ? credential : 'other', grant, result }),
+    tokenTransition: (credential, token, renewal) => transitions.inc({ credential: known.has(credential) ? credential : 'other', token, renewal }),
     configReload(isApplied) {
       isLastReloadApplied = isApplied;
       reloads.inc({ result: isApplied ? 'applied' : 'refused' });

@@ -24,6 +24,12 @@ const seriesOf = (text: string, series: string) =>
       ?.split(' ')[1] ?? Number.NaN,
   );
 
+const sumOf = (text: string, name: string) =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith(`${name}{`))
+    .reduce((sum, line) => sum + Number(line.split(' ')[1]), 0);
+
 t.test('10,000 different ids, methods, clients and paths make fewer than 200 series a metric', async (t) => {
   const { url, port } = await startGateway(t, { config: { server: { adminListen: [FREE] }, rateLimit: { mode: 'off' } } });
   let sent = 0;
@@ -92,6 +98,10 @@ t.test('what came and went is balanced, whatever way it went', async (t) => {
   t.equal(seriesOf(text, 'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}'), 1);
   t.equal(seriesOf(text, 'gcg_token_requests_total{credential="default",grant="client_credentials",result="ok"}'), 1);
   t.equal(seriesOf(text, 'gcg_token_state{credential="default",state="fresh"}'), 1);
+  const transitions = log.lines.filter(({ msg }) => msg === 'token state');
+  t.equal(seriesOf(text, 'gcg_token_transitions_total{credential="default",token="none",renewal="running"}'), 1);
+  t.equal(seriesOf(text, 'gcg_token_transitions_total{credential="default",token="fresh",renewal="idle"}'), 1);
+  t.equal(sumOf(text, 'gcg_token_transitions_total'), transitions.length, 'one for each record');
   t.ok(seriesOf(text, 'gcg_token_seconds_left{credential="default"}') > 86_000);
   t.equal(seriesOf(text, 'gcg_queue_length{credential="default"}'), 0);
   t.match(text, /^process_resident_memory_bytes \d+/m);
