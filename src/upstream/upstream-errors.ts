@@ -55,7 +55,8 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
  */
 function isInvalidAnswer(error: unknown, code: string): boolean {
   if (!(error instanceof Error)) return false;
-  // Node's own parser, which reads the handshakes of sockets, has codes.
-  if (code.startsWith('HPE_')) return true;
+  // Node's own parser, which reads the handshakes of sockets, has codes. undici's client asserts what it expects of its parser's answers:
+  // a 101 without an Upgrade header, for one.
+  if (code.startsWith('HPE_') || code === 'ERR_ASSERTION') return true;
   return error.name === 'HTTPParserError' || (code === 'UND_ERR_SOCKET' && /^bad (response|upgrade)$/.test(error.message));
 }

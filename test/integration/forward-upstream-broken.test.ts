@@ -70,6 +70,7 @@ const nonsense: readonly (readonly [string, string])[] = [
   ['a length and chunks', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n'],
   ['a length that is none', 'HTTP/1.1 200 OK\r\nContent-Length: 2,2\r\n\r\nhi'],
   ['an unasked 100', `HTTP/1.1 100 Continue\r\n\r\n${ok('late')}`],
+  ['a 101 without a word of what to', 'HTTP/1.1 101 Switching Protocols\r\nContent-Length: 2\r\n\r\n{}'],
   ['an unasked 101', 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'],
 ];
 for (const [name, answer] of nonsense) {
