@@ -18,6 +18,7 @@ async function exported(): Promise<Map<string, Set<string>>> {
     logRecordsDropped: () => 0,
   });
   metrics.tokenRequest('a', 'pkce', 'ok');
+  metrics.tokenTransition('a', 'fresh', 'idle');
   metrics.configReload(true);
   metrics.started();
   metrics.ended(Object.assign(createExchangeRecord(0), { credential: 'a', queueMs: 1, retryReasons: ['429'], errorCode: 'gateway.internal' }));
