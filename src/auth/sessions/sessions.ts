@@ -1,7 +1,9 @@
-// All sessions, bounded: found by the hash of their handle, the one idle for longest goes first, each ends when idle for too long.
+// All sessions, bounded: found by the hash of their handle; when there are too many, the one idle for longest of the client that has most goes
+// first; each ends when idle for too long.
 // A handle that is not found here is over, whatever the reason was. Only sessions in use have a state machine; the others are their tokens.
 
 import { LRUCache } from 'lru-cache';
+import { createFairOrder, type FairPlace } from '../fair-order.ts';
 import type { TokenStore } from '../store/store.ts';
 import type { TokenGrant } from '../token-endpoint.ts';
 import { createSession, type HeldTokens, type Session, type SessionDeps, type SessionEvents, type SessionTerms, sessionHome } from './session.ts';
@@ -61,6 +63,8 @@ export interface Sessions {
 
 interface Entry {
   readonly hash: string;
+  /** Among those of its client. */
+  readonly place: FairPlace<string>;
   readonly terms: SessionTerms;
   readonly held: HeldTokens;
   /** Where its tokens come from. */
@@ -100,6 +104,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     return done.finally(() => writes.get(hash) === done && writes.delete(hash));
   }
 
+  const order = createFairOrder<string>();
   const table = new LRUCache<string, Entry>({
     max: limits.max,
     ttl: limits.idleMs,
@@ -108,6 +113,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     // Zero means "never" to the cache, and a clock may begin there.
     perf: { now: () => clock.monotonic() + 1 },
     dispose(entry) {
+      order.remove(entry.place);
       rest(entry);
       if (isClosing) return;
       void remove(entry.hash);
@@ -157,12 +163,17 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   function add(hash: string, terms: SessionTerms, held: HeldTokens, home: string): Entry {
     const isAway = homeOf(terms) !== home;
     const times = { usedMono: clock.monotonic(), savedAt: clock.now() };
-    const entry: Entry = { hash, terms: nameTerms(terms, hash), held, home, isAway, session: null, ...times };
+    const place = order.add(terms.client ?? '', hash);
+    // Before the table would take the oldest of all, whosever it is: one client's logins must not end the sessions of the others.
+    const surplus = table.size < limits.max ? undefined : order.first();
+    if (surplus !== undefined) table.delete(surplus);
+    const entry: Entry = { hash, place, terms: nameTerms(terms, hash), held, home, isAway, session: null, ...times };
     table.set(hash, entry);
     return entry;
   }
 
   function use(entry: Entry): Session | null {
+    order.touch(entry.place);
     if (entry.isAway) return null;
     entry.usedMono = clock.monotonic();
     if (entry.session !== null) return entry.session;

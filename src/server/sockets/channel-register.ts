@@ -2,8 +2,8 @@
 // In memory only: after a restart a caller makes a channel again, or lists those it has, which puts them here again.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { Caller } from '../../auth/clients/caller.ts';
+import { createFairOrder, type FairPlace } from '../../auth/fair-order.ts';
 import type { Clock } from '../../clock.ts';
 
 /** A channel that was issued. */
@@ -22,7 +22,7 @@ export interface IssuedChannel {
 /** A channel's life on the platform, and the longest that is believed. */
 const LIFE_MS = 24 * 3_600_000;
 const LONGEST_LIFE_MS = 7 * LIFE_MS;
-/** The platform has 20 channels for each user and application; beyond so many in all, those not used for longest are forgotten. */
+/** The platform has 20 channels for each user and application; beyond so many in all, those not used for longest of the client that has most are forgotten. */
 const MAX_CHANNELS = 10_000;
 
 /** Remembers channels, for as long as they live. */
@@ -33,14 +33,25 @@ export interface ChannelRegister {
 }
 
 export function createChannelRegister({ clock, max = MAX_CHANNELS }: { clock: Pick<Clock, 'now'>; max?: number }): ChannelRegister {
-  const channels = new LRUCache<string, IssuedChannel>({ max });
+  const channels = new Map<string, { readonly channel: IssuedChannel; readonly place: FairPlace<string> }>();
+  const order = createFairOrder<string>();
+
+  function forget(id: string): void {
+    const known = channels.get(id);
+    if (known === undefined) return;
+    channels.delete(id);
+    order.remove(known.place);
+  }
 
   function find(id: string): IssuedChannel | null {
-    const channel = channels.get(id);
-    if (channel === undefined) return null;
-    if (channel.expiresAt > clock.now()) return channel;
-    channels.delete(id);
-    return null;
+    const known = channels.get(id);
+    if (known === undefined) return null;
+    if (known.channel.expiresAt <= clock.now()) {
+      forget(id);
+      return null;
+    }
+    order.touch(known.place);
+    return known.channel;
   }
 
   return {
@@ -51,7 +62,10 @@ export function createChannelRegister({ clock, max = MAX_CHANNELS }: { clock: Pi
       const isNobody = owner.client === null && owner.session === null;
       const token = isNobody ? null : (present?.token ?? randomBytes(16).toString('base64url'));
       const channel = { owner, credential, url, token, expiresAt: expiryOf(expires, clock.now()) };
-      channels.set(id, channel);
+      const place = channels.get(id)?.place ?? order.add(owner.client?.name ?? '', id);
+      const surplus = channels.has(id) || channels.size < max ? undefined : order.first();
+      if (surplus !== undefined) forget(surplus);
+      channels.set(id, { channel, place });
       return channel;
     },
   };

@@ -214,6 +214,21 @@ t.test('refreshes of one session, however many at once, are one upstream and yie
   t.equal(calls.length, 1);
 });
 
+t.test('a client that logs in without end ends its own sessions, the one idle for longest first, and nobody else’s', async (t) => {
+  const { sessions, grant } = setUp({ limits: { max: 10, idleMs: HOUR } });
+  const quiet = await sessions.open({ ...TERMS, client: 'quiet' }, grant(), HOME);
+  const anonymous = await sessions.open({ ...TERMS, client: null }, grant(), HOME);
+  const noisy = [];
+  for (let logins = 0; logins < 30; logins++) {
+    noisy.push(await sessions.open({ ...TERMS, client: 'noisy' }, grant(), HOME));
+    sessions.find((noisy[0] as { handle: string }).handle);
+  }
+  t.equal(sessions.size, 10);
+  t.ok(sessions.find(quiet.handle) && sessions.find(anonymous.handle));
+  const left = noisy.flatMap(({ handle }, at) => (sessions.find(handle) === null ? [] : [at]));
+  t.same(left, [0, 23, 24, 25, 26, 27, 28, 29], 'the one that was used, and the newest');
+});
+
 t.test('a store on disk brings sessions back, sealed there, with the newest refresh token; ended and evicted ones stay away', async (t) => {
   const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
   t.teardown(() => rmSync(path, { recursive: true, force: true }));

@@ -51,6 +51,19 @@ t.test('there is a bound, and those not used for longest go first', (t) => {
   t.end();
 });
 
+t.test('a client that makes channels without end makes its own be forgotten, and nobody else’s', (t) => {
+  const register = createChannelRegister({ clock: createFakeClock(), max: 4 });
+  register.issue('quiet', { ...mine, owner: callerOf('erp') }, undefined);
+  register.issue('anybody', { ...mine, owner: ANONYMOUS }, undefined);
+  for (let made = 0; made < 20; made++) register.issue(`noisy-${made}`, mine, undefined);
+  t.ok(register.find('quiet') && register.find('anybody'));
+  t.same(
+    [17, 18, 19].map((made) => register.find(`noisy-${made}`) !== null),
+    [false, true, true],
+  );
+  t.end();
+});
+
 t.test('who is the same caller', (t) => {
   const terms = {};
   t.ok(isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }), 'a client by whatever proof');

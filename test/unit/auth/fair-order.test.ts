@@ -1,0 +1,50 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { createFairOrder, type FairPlace } from '../../../src/auth/fair-order.ts';
+
+t.test('of the owner that holds most, what was not used for longest', async (t) => {
+  const order = createFairOrder<string>();
+  t.equal(order.first(), undefined);
+  const [a1, a2] = [order.add('a', 'a1'), order.add('a', 'a2')];
+  order.add('b', 'b1');
+  t.equal(order.first(), 'a1');
+  order.touch(a1);
+  t.equal(order.first(), 'a2');
+  order.remove(a2);
+  order.remove(a2);
+  order.touch(a2);
+  t.equal(order.first(), 'b1', 'of as many, the owner that has had them for longest');
+});
+
+t.test('it says at each step what counting and sorting everything would say', async () => {
+  const step = fc.record({ kind: fc.constantFrom('add', 'add', 'touch', 'remove', 'evict'), owner: fc.nat(3), at: fc.nat(20) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const order = createFairOrder<number>();
+      let places: FairPlace<number>[] = [];
+      let next = 0;
+      for (const { kind, owner, at } of steps) {
+        const place = places[at % Math.max(1, places.length)];
+        const first = order.first();
+        if (kind === 'add') places.push(order.add(`owner-${owner}`, next++));
+        else if (kind === 'touch' && place !== undefined) {
+          order.touch(place);
+          places = [...places.filter((one) => one !== place), place];
+        } else if (kind === 'remove' && place !== undefined) {
+          order.remove(place);
+          places = places.filter((one) => one !== place);
+        } else if (kind === 'evict' && first !== undefined) {
+          const going = places.find(({ item }) => item === first) as FairPlace<number>;
+          order.remove(going);
+          places = places.filter((one) => one !== going);
+        }
+        const counts = Map.groupBy(places, (one) => one.owner.name);
+        const most = Math.max(0, ...[...counts.values()].map(({ length }) => length));
+        const candidates = [...counts.values()].filter(({ length }) => length === most).map(([oldest]) => oldest?.item);
+        if (places.length === 0 ? order.first() !== undefined : !candidates.includes(order.first())) return false;
+      }
+      return true;
+    }),
+    { numRuns: 1000 },
+  );
+});
