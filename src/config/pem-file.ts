@@ -29,6 +29,9 @@ export function checkPemFile(reader: SectionReader, key: string, holds: 'certifi
   if (reason !== undefined) reader.problem(key, `${path} ${reason}`);
   else if (holds === 'key' && isReadableByOthers(path))
     reader.warning(key, `others can read ${path}, which holds a private key; run chmod 600 on it`);
+  // Of our own certificate only: bundles of authorities always hold some that are past.
+  const expiredAt = key === 'cert_file' && reason === undefined ? findExpiry(text ?? '') : null;
+  if (expiredAt !== null) reader.warning(key, `the certificate in ${path} has expired (${expiredAt}): renew it`);
   return path;
 }
 
@@ -68,6 +71,13 @@ function refuseCertificates(text: string): string | undefined {
 
 function refuseKey(text: string): string | undefined {
   return /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/.test(text) ? undefined : `holds no private key; ${inPem(text)}`;
+}
+
+/** When the first certificate, which is the owner's, expired; null when it has not. */
+function findExpiry(text: string): string | null {
+  const [own] = findCertificates(text).pems;
+  const { validTo } = own === undefined ? { validTo: '' } : new X509Certificate(own);
+  return Date.parse(validTo) <= Date.now() ? validTo : null;
 }
 
 function inPem(text: string): string {

@@ -4,12 +4,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createTestCa } from '../../helpers/certificates.ts';
-import { good, problems, withCredential } from './load-text.ts';
+import { good, problems, warnings, withCredential } from './load-text.ts';
 
 const ca = await createTestCa();
 t.teardown(() => ca.close());
 const one = ca.issue(['one']);
 const two = ca.issue(['two']);
+const past = ca.issue(['past'], { notAfter: new Date(Date.now() - 86_400_000) });
 const locked = ca.issue(['locked'], { passphrase: 'opensesame' });
 
 const DAMAGED = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
@@ -20,6 +21,8 @@ const dir = t.testdir({
   'locked.crt': locked.cert,
   'locked.key': locked.key,
   'two.key': two.key,
+  'past.crt': past.cert,
+  'past.key': past.key,
   'ca.pem': `# corporate\n${ca.caPem}\ntext between\n${one.cert}`,
   'damaged.pem': `${ca.caPem}${DAMAGED}`,
   'cut.pem': ca.caPem.slice(0, 200),
@@ -53,6 +56,15 @@ for (const section of ['server.tls', 'tls']) {
     t.match(tls('cert_file = DIR/huge.pem\nkey_file = DIR/one.key'), [/is larger than 4 MiB/]);
   });
 }
+
+t.test('a certificate of ours that has expired is warned of, and no other', async (t) => {
+  const told = (text: string) => warnings(withCredential(`[tls]\n${text.replaceAll('DIR', dir)}`)).filter((line) => line.includes('expired'));
+  t.match(told('cert_file = DIR/past.crt\nkey_file = DIR/past.key'), [
+    /^gcg\.ini:5: tls\.cert_file: the certificate in .*past\.crt has expired \(.* GMT\)/,
+  ]);
+  t.strictSame(told('cert_file = DIR/one.crt\nkey_file = DIR/one.key'), []);
+  t.strictSame(told('ca_file = DIR/past.crt'), []);
+});
 
 t.test('a key with a passphrase is opened with it', async (t) => {
   const tls = (passphrase: string) => of('tls')(`cert_file = DIR/locked.crt\nkey_file = DIR/locked.key\nkey_passphrase = ${passphrase}`);
