@@ -18,7 +18,11 @@ export function proxyConnectError(error: Error, route: ProxyRoute): GatewayError
     return fail('gateway.proxy.refused', `the name of the proxy ${name} cannot be resolved (${code}): check proxy.url and DNS`);
   }
   if (code === 'ETIMEDOUT') return fail('gateway.proxy.timeout', `the proxy ${name} did not accept the connection (${code}): check proxy.url`);
-  const problem = certificateProblem(code) ?? handshakeProblem(code);
+  // Our client certificate is for the upstream: a proxy is shown none, so the advice for the upstream would not help.
+  const wantsCertificate = /ALERT_CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE/.test(code);
+  const problem = wantsCertificate
+    ? `it refused our handshake (${code}); if it wants a client certificate, that is not supported`
+    : (certificateProblem(code) ?? handshakeProblem(code));
   if (problem) return fail('gateway.proxy.refused', `the TLS connection to the proxy ${name} itself is refused: ${problem}`);
   if (code === ANSWER_TOO_LONG) return fail('gateway.proxy.refused', `the answer of the proxy ${name} to CONNECT is too long: check proxy.url`);
   if (code === 'unknown')
