@@ -1,20 +1,19 @@
 // Questions on a terminal, on stderr, so that stdout holds results alone. A secret is read without being shown.
 
 import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
+import { type Readable, Writable } from 'node:stream';
 
 /** Somebody who can be asked. */
 export interface Ask {
-  /** The answer, or `fallback` for an empty one; null at the end of input. */
-  text(question: string, fallback: string | null): Promise<string | null>;
+  /** The answer, or `fallback` for an empty one; null when the person stopped (Ctrl-C, the end of input). */
+  text(question: string, fallback: string): Promise<string | null>;
   secret(question: string): Promise<string | null>;
   say(words: string): void;
   close(): void;
 }
 
 /** Null where stdin is no terminal. */
-export function askOnTerminal(): Ask | null {
-  const { stdin, stderr } = process;
+export function askOnTerminal({ stdin, stderr }: { stdin: Readable & { isTTY?: boolean }; stderr: Writable } = process): Ask | null {
   if (stdin.isTTY !== true) return null;
   let isMuted = false;
   const output = new Writable({
@@ -25,15 +24,18 @@ export function askOnTerminal(): Ask | null {
   });
   const lines = createInterface({ input: stdin, output, terminal: true });
   const ended = new Promise<null>((resolve) => lines.once('close', () => resolve(null)));
+  // Some versions of Node reject a question that is broken off, others leave it open.
+  const answerTo = (question: string) => Promise.race([lines.question(question).catch(() => null), ended]);
   return {
     async text(question, fallback) {
-      const answer = await Promise.race([lines.question(`${question}${fallback === null ? '' : ` [${fallback}]`}: `), ended]);
+      const answer = await answerTo(`${question}${fallback === '' ? '' : ` [${fallback}]`}: `);
+      if (answer === null) stderr.write('\n');
       return answer === null ? null : answer.trim() || fallback;
     },
     async secret(question) {
       stderr.write(`${question}: `);
       isMuted = true;
-      const answer = await Promise.race([lines.question(''), ended]);
+      const answer = await answerTo('');
       isMuted = false;
       stderr.write('\n');
       return answer?.trim() ?? null;

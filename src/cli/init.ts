@@ -14,7 +14,7 @@ import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
 const GRANTS: readonly string[] = ['client_credentials', 'authorization_code', 'pkce', 'saml2_bearer', 'implicit'];
 const DEFAULT_REGION = 'https://api.mypurecloud.com';
 
-/** 0 written, 2 for what is missing or wrong in flags, 1 when the file is there or cannot be written. `ask` is null where nobody can be asked. */
+/** 0 written, 2 for what is missing or wrong in flags, 1 when the file is there, cannot be written, or the person stopped. `ask` is null where nobody can be asked. */
 export async function init(args: CommandLine, io: Io, ask: Ask | null = askOnTerminal()): Promise<number> {
   const output = resolve(io.cwd, textOf(args, 'output') ?? 'gcg.ini');
   const isForced = args.flags.has('force');
@@ -46,17 +46,13 @@ class InitRefusal extends Error {
 }
 
 async function describe(args: CommandLine, ask: Ask | null): Promise<{ region: string; credentials: DraftCredential[] }> {
-  const obtain = async (
-    flag: string,
-    given: string | null,
-    question: string,
-    fallback: string | null,
-    isGood: (text: string) => string | undefined,
-  ) => {
+  const obtain = async (flag: string, given: string | null, question: string, fallback: string, isGood: (text: string) => string | undefined) => {
     for (;;) {
-      const text = given ?? (ask === null ? fallback : await ask.text(question, fallback));
-      if (text === null || text === '') throw new InitRefusal(`${flag} is missing, and there is no terminal to ask at`);
-      const wrong = isGood(text);
+      const text = given ?? (ask === null ? fallback : answered(await ask.text(question, fallback)));
+      if (text === '' && (given !== null || ask === null)) {
+        throw new InitRefusal(given === null ? `${flag} is missing, and there is no terminal to ask at` : `${flag} is empty`);
+      }
+      const wrong = text === '' ? 'an answer is needed here' : isGood(text);
       if (wrong === undefined) return text;
       if (given !== null || ask === null) throw new InitRefusal(`${flag} ${wrong}`);
       ask.say(wrong);
@@ -74,17 +70,23 @@ async function describe(args: CommandLine, ask: Ask | null): Promise<{ region: s
     'client_credentials',
     (text) => (GRANTS.includes(text) ? undefined : `must be one of ${GRANTS.join(', ')}`),
   )) as DraftCredential['grantType'];
-  const clientId = await obtain('--client-id', textOf(args, 'client-id'), 'OAuth client id', null, anything);
+  const clientId = await obtain('--client-id', textOf(args, 'client-id'), 'OAuth client id', '', anything);
   const hasSecret = grantType !== 'pkce' && grantType !== 'implicit';
-  const clientSecret = hasSecret && ask !== null ? await ask.secret(`Client secret (nothing: it will be read from $${SECRET_VARIABLE})`) : null;
+  const clientSecret =
+    hasSecret && ask !== null ? answered(await ask.secret(`Client secret (nothing: it will be read from $${SECRET_VARIABLE})`)) : null;
   const orgName =
-    grantType === 'saml2_bearer' ? await obtain('--org-name', textOf(args, 'org-name'), 'Short name of the organisation', null, anything) : null;
+    grantType === 'saml2_bearer' ? await obtain('--org-name', textOf(args, 'org-name'), 'Short name of the organisation', '', anything) : null;
   const redirectUri = textOf(args, 'redirect-uri');
   if (redirectUri !== null && !URL.canParse(redirectUri)) throw new InitRefusal('--redirect-uri is not a URL');
   return {
     region,
     credentials: [{ name: 'default', grantType, host: null, clientId, clientSecret: clientSecret || null, accessToken: null, redirectUri, orgName }],
   };
+}
+
+function answered(answer: string | null): string {
+  if (answer === null) throw new InitRefusal('stopped; nothing was written', EXIT.failure);
+  return answer;
 }
 
 async function importProfiles(args: CommandLine, io: Io): Promise<{ region: string; credentials: readonly DraftCredential[] }> {

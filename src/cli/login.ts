@@ -71,7 +71,9 @@ async function perform(way: LoginWay, name: string, { flags }: CommandLine, io: 
   } else if (flags.has('paste')) {
     const { url } = await way.begin(redirectUri);
     io.stderr.write(`Open this address and log in:\n\n  ${url}\n\nThe browser ends at an address that may show no page. Paste that address here:\n`);
-    await way.complete(fieldsOf(await outside.readLine()));
+    const pasted = await outside.readLine();
+    if (!pasted?.trim()) throw new GatewayError('gateway.request.invalid', 'nothing was pasted: start the login again');
+    await way.complete(fieldsOf(pasted));
   } else {
     await inBrowser(way, name, io, outside);
   }
@@ -111,8 +113,8 @@ function fallbackUri({ server }: GatewayConfig): string {
 }
 
 /** The query or the fragment of a pasted address; an address without either is passed on and refused. */
-function fieldsOf(pasted: string | null): string {
-  const text = pasted?.trim() ?? '';
+function fieldsOf(pasted: string): string {
+  const text = pasted.trim();
   const [, afterHash] = text.split('#', 2);
   if (afterHash) return afterHash;
   const query = text.indexOf('?');

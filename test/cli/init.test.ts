@@ -1,12 +1,13 @@
 // gcg init: what it writes is a configuration that loads, and nothing is overwritten unasked.
 
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PassThrough, Writable } from 'node:stream';
 import t from 'tap';
 import type { CommandLine } from '../../src/cli/args.ts';
 import { parseGcToml } from '../../src/cli/gc-toml.ts';
 import { init } from '../../src/cli/init.ts';
-import type { Ask } from '../../src/cli/init-questions.ts';
+import { type Ask, askOnTerminal } from '../../src/cli/init-questions.ts';
 import type { Io } from '../../src/cli/io.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { createCommandFolder } from '../helpers/commands.ts';
@@ -15,15 +16,19 @@ const SECRET = { GENESYSCLOUD_OAUTHCLIENT_SECRET: 'from-the-environment' };
 
 const flagsOnly = (args: CommandLine, io: Io) => init(args, io, null);
 
-/** Answers in order; a missing one is an empty line. */
-function answering(...answers: string[]): { ask: Ask; asked: string[] } {
+/** Answers in order; a missing one is an empty line, null the end. */
+function answering(...answers: (string | null)[]): { ask: Ask; asked: string[] } {
   const asked: string[] = [];
   const next = (question: string) => {
     asked.push(question);
-    return answers.shift() ?? '';
+    const answer = answers.shift();
+    return answer === undefined ? '' : answer;
   };
   const ask: Ask = {
-    text: async (question, fallback) => next(question) || fallback,
+    text: async (question, fallback) => {
+      const answer = next(question);
+      return answer === '' ? fallback : answer;
+    },
     secret: async (question) => next(question),
     say: (words) => asked.push(words),
     close() {},
@@ -58,6 +63,51 @@ t.test('a secret is no flag: without one given the file names the environment', 
   const result = load(folder.dir, SECRET);
   t.ok(result.ok, JSON.stringify(result));
   if (result.ok) t.equal(result.config.credentials[0]?.clientSecret?.read().reveal(), 'from-the-environment');
+});
+
+t.test('what must be answered is asked again', async (t) => {
+  const folder = createCommandFolder(t, null);
+  const { ask, asked } = answering('', '', '', '', 'abc', 's');
+  t.equal((await folder.run((args, io) => init(args, io, ask), ['init'])).code, 0);
+  t.equal(asked.filter((line) => line.startsWith('OAuth client id')).length, 3);
+});
+
+t.test('a person who stops, at whichever question, leaves no file behind', async (t) => {
+  for (const answers of [[null], ['', null], ['', '', null], ['', '', 'abc', null]]) {
+    const folder = createCommandFolder(t, null);
+    const { ask } = answering(...answers);
+    t.match(await folder.run((args, io) => init(args, io, ask), ['init']), { code: 1, out: '', err: 'gcg: stopped; nothing was written\n' });
+    t.strictSame(readdirSync(folder.dir), []);
+  }
+});
+
+t.test('on a terminal Ctrl-C and Ctrl-D are stops, and a secret is not shown', async (t) => {
+  const start = () => {
+    const stdin = Object.assign(new PassThrough(), { isTTY: true });
+    const shown: string[] = [];
+    const stderr = new Writable({ write: (chunk, _encoding, done) => done(void shown.push(String(chunk))) });
+    const ask = askOnTerminal({ stdin, stderr });
+    if (ask === null) throw new Error('no terminal');
+    t.teardown(() => ask.close());
+    return { stdin, shown, ask };
+  };
+  for (const key of ['\x03', '\x04']) {
+    for (const kind of ['text', 'secret'] as const) {
+      const { stdin, ask, shown } = start();
+      const answer = ask[kind]('Question', '');
+      stdin.write(key);
+      t.equal(await answer, null);
+      t.equal(shown.at(-1), '\n', 'what follows begins on a line of its own');
+    }
+  }
+  const { stdin, ask, shown } = start();
+  const first = ask.text('Name', 'nobody');
+  stdin.write('\r');
+  t.equal(await first, 'nobody');
+  const secret = ask.secret('Secret');
+  stdin.write('CANARY\r');
+  t.equal(await secret, 'CANARY');
+  t.notMatch(shown.join(''), 'CANARY');
 });
 
 t.test('saml2_bearer can be written by flags too', async (t) => {
