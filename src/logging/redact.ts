@@ -7,11 +7,11 @@ import { fingerprintOf, redactText } from './redact-text.ts';
 import { isSecretName, isSecretState, percentDecode } from './secret-names.ts';
 
 /** A path without any of these holds nothing to mask. */
-const SUSPECT_PATH = /[#%;@:=\\]|channels|streaming-|gcg[a-z]?_|eyj|bearer/i;
+const SUSPECT_PATH = /[#%;@:=\\]|channels|streaming-|gcg[a-z]_|eyj|bearer/i;
 
 /** A target with a query and without any of these holds nothing to mask: no secret name contains none of these words, and nothing is encoded. */
 const SUSPECT =
-  /[#%;@:\\]|channels|streaming-|gcg[a-z]?_|eyj|bearer|basic|negotiate|ntlm|token|secret|pass|assertion|auth|cookie|key|saml|verifier|code|pwd|pin|otp|jwt|sid|handle|sig|state/i;
+  /[#%;@:\\]|channels|streaming-|gcg[a-z]_|eyj|bearer|basic|negotiate|ntlm|token|secret|pass|assertion|auth|cookie|key|saml|verifier|code|pwd|pin|otp|jwt|sid|handle|sig|state/i;
 
 /**
  * A request target or URL fit for a log: query, form-like fragment and path parameters with secret values masked, user information gone,

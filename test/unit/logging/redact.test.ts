@@ -45,6 +45,8 @@ t.test('prose about secrets stays readable', async (t) => {
     'wrong region: check general.host',
     '{"message":"no","code":"bad.request","status":400}',
     'token_type: bearer, expires_in: 86400',
+    'set client_id in [credential], or GCG_CREDENTIAL_CLIENT_ID and GCG_CREDENTIAL_CLIENT_SECRET',
+    'see gcg_requests_total: it counts',
   ]) {
     t.equal(redactText(text), text);
   }
