@@ -92,6 +92,22 @@ t.test('a user can be created, changed with its version, read and deleted', asyn
   t.equal((await call('/api/v2/users')).body.total, 60);
 });
 
+t.test('a user with odd or endless texts is refused, and leaves nothing behind', async (t) => {
+  const { call } = await start(t);
+  const send = (method: string, path: string, value: unknown) =>
+    call(path, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) });
+  const good = { name: 'Zoë', email: 'zoe@example.org' };
+  for (const odd of [{ title: { toString: 1 } }, { department: ['a'] }, { name: 'x'.repeat(1001) }, { email: 'nobody' }, { email: 7 }]) {
+    t.equal((await send('POST', '/api/v2/users', { ...good, ...odd })).status, 400, Object.keys(odd).join());
+    t.equal((await send('PATCH', '/api/v2/users/a11ce000-0000-4000-8000-000000000001', odd)).status, 400);
+  }
+  const taken = { email: 'bruno.okafor@simulated-org.example' };
+  t.equal((await send('PATCH', '/api/v2/users/a11ce000-0000-4000-8000-000000000001', taken)).status, 409);
+  t.match((await call('/api/v2/users')).body, { total: 60, entities: [{ name: 'Ada Lindqvist', version: 1 }] });
+  const query = { interval: '+275760-09-13T00:00:00.000Z/+275760-09-13T00:00:00.000Z' };
+  t.equal((await send('POST', '/api/v2/analytics/conversations/details/query', query)).status, 400);
+});
+
 t.test('client credentials have no user, a person has', async (t) => {
   const { call, sandbox } = await start(t);
   t.match(await call('/api/v2/users/me'), { status: 400, body: { message: /requires a user context/ } });

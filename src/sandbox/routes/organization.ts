@@ -37,11 +37,14 @@ const PERMISSIONS = ['analytics', 'authorization', 'directory', 'notifications',
   permissionMap: { [domain]: [{ domain, entityType: domain, action: 'view', label: `View ${domain}`, allowsConditions: false }] },
 }));
 
+/** Conversations begin a little later than the interval, and dates end in the year 275760. */
+const LATEST_START_MS = 8.64e15 - 3_600_000;
+
 /** A query always finds the same three conversations, inside the interval that was asked for. */
 async function queryConversations(call: ApiCall): Promise<void> {
   const { interval, paging } = await readJson(call.req);
   const start = typeof interval === 'string' ? Date.parse(interval.split('/')[0] ?? '') : Number.NaN;
-  if (Number.isNaN(start)) throw new PlatformError(400, 'bad.request', 'interval is missing or not an ISO 8601 interval.');
+  if (!(Math.abs(start) <= LATEST_START_MS)) throw new PlatformError(400, 'bad.request', 'interval is missing or not an ISO 8601 interval.');
   const pageNumber = typeof paging === 'object' && paging !== null && 'pageNumber' in paging ? Number(paging.pageNumber) : 1;
   const conversations = [1, 2, 3].map((index) => ({
     conversationId: `c0117e55-0000-4000-8000-${String(index).padStart(12, '0')}`,

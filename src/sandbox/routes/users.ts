@@ -52,13 +52,34 @@ function listUsers(call: ApiCall): Promise<void> {
   return call.reply(200, createPage(call, users.map(renderUser)));
 }
 
+const FIELDS = ['name', 'email', 'title', 'department'] as const;
+const LONGEST_TEXT = 1000;
+
+/** The texts of a user among `body`; the others are left out. Throws PlatformError 400 for what is no text or too long, 409 for an email in use. */
+function readFields(call: ApiCall, body: Record<string, unknown>): Partial<Pick<SandboxUser, (typeof FIELDS)[number]>> {
+  const fields: Partial<Record<(typeof FIELDS)[number], string>> = {};
+  for (const field of FIELDS) {
+    const value = body[field];
+    if (value === undefined || value === null || value === '') continue;
+    if (typeof value !== 'string' || value.length > LONGEST_TEXT) {
+      throw new PlatformError(400, 'bad.request', `${field} is not a text of at most ${LONGEST_TEXT} characters.`);
+    }
+    fields[field] = value;
+  }
+  const { email } = fields;
+  if (email === undefined) return fields;
+  if (!/^[^@\s]+@[^@\s]+$/.test(email)) throw new PlatformError(400, 'bad.request', 'email is not an address.');
+  const owner = call.world.directory.findByEmail(email);
+  if (owner && owner.id !== call.params.userId) throw new PlatformError(409, 'general.conflict', 'A user with this email already exists.');
+  return fields;
+}
+
 async function createUser(call: ApiCall): Promise<void> {
-  const { name, email, title = '', department = '' } = await readJson(call.req);
-  if (typeof name !== 'string' || name === '' || typeof email !== 'string' || !/^[^@\s]+@[^@\s]+$/.test(email)) {
+  const { name, email, title = '', department = '' } = readFields(call, await readJson(call.req));
+  if (name === undefined || email === undefined) {
     throw new PlatformError(400, 'bad.request', 'name and email are required.', { details: [{ errorCode: 'required', fieldName: 'email' }] });
   }
-  if (call.world.directory.findByEmail(email)) throw new PlatformError(409, 'general.conflict', 'A user with this email already exists.');
-  const user = call.world.directory.add({ name, email, title: String(title), department: String(department) });
+  const user = call.world.directory.add({ name, email, title, department });
   if (!user) throw new PlatformError(400, 'bad.request', 'The simulation holds no more users.');
   await call.reply(200, renderUser(user));
 }
@@ -69,10 +90,7 @@ async function changeUser(call: ApiCall): Promise<void> {
   if (typeof body.version === 'number' && body.version !== user.version) {
     throw new PlatformError(409, 'general.conflict', 'The version is not the current one.');
   }
-  for (const field of ['name', 'email', 'title', 'department'] as const) {
-    const value = body[field];
-    if (typeof value === 'string' && value !== '') user[field] = value;
-  }
+  Object.assign(user, readFields(call, body));
   if (body.state === 'active' || body.state === 'inactive') user.state = body.state;
   user.version++;
   await call.reply(200, renderUser(user));
