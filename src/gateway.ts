@@ -14,6 +14,7 @@ import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig } from './config/gateway-config.ts';
+import { GatewayError } from './errors.ts';
 import { createExchangeObserver } from './logging/exchange-observer.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { LiveSecrets } from './logging/live-secrets.ts';
@@ -212,7 +213,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     },
     drain,
     replace(next) {
-      if (phase !== 'running') throw new Error('the gateway is shutting down');
+      if (phase !== 'running') throw new GatewayError('gateway.draining', 'the gateway is shutting down');
       const before = runtime;
       runtime = createRuntime(next, runtimeDeps, before);
       nameRuntime(metrics, runtime);

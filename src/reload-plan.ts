@@ -7,6 +7,7 @@ import { findKey } from './config/options.ts';
 import type { OriginEntry } from './config/origins.ts';
 import { isSameSetting } from './config/same-setting.ts';
 import { secretSettings } from './config/secret-settings.ts';
+import type { SecretSource } from './config/secret-source.ts';
 
 /** A configuration with the origin of each of its values, as `loadConfig` gives it. */
 export interface LoadedConfig {
@@ -25,6 +26,27 @@ export function changedKeys(before: LoadedConfig, after: LoadedConfig): string[]
     if (!isShown && !isSameSetting(oldSecrets.get(key), nowSecrets.get(key))) changed.add(key);
   }
   return [...changed];
+}
+
+/** What the secrets were when they were looked at: a file may hold another by the time somebody compares. Unreadable ones are ''. */
+export function secretPrints(config: GatewayConfig): ReadonlyMap<string, string> {
+  return new Map([...secretSettings(config)].map(([key, source]) => [isFile(source) ? `${key}_file` : key, printOf(source)]));
+}
+
+/** Keys of files that are the same ones and hold another secret. */
+export function changedContents(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
+  return [...after].filter(([key, print]) => key.endsWith('_file') && before.has(key) && before.get(key) !== print).map(([key]) => key);
+}
+
+const isFile = ({ origin }: SecretSource) => origin.startsWith('file ');
+
+function printOf(source: SecretSource): string {
+  try {
+    return source.read().fingerprint();
+  } catch {
+    // Whoever needs it says so.
+    return '';
+  }
 }
 
 /** Those of the keys that count only after a restart. */

@@ -5,10 +5,11 @@ import type { GatewayConfig } from './config/gateway-config.ts';
 import type { LoadResult } from './config/load.ts';
 import { formatProblem } from './config/problem.ts';
 import { secretSettings } from './config/secret-settings.ts';
+import { isGatewayError } from './errors.ts';
 import type { LiveSecrets } from './logging/live-secrets.ts';
 import type { Logger } from './logging/logger.ts';
 import type { Metrics } from './logging/metrics.ts';
-import { changedKeys, exposure, keepForRestart, type LoadedConfig, restartKeys } from './reload-plan.ts';
+import { changedContents, changedKeys, exposure, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './reload-plan.ts';
 
 /** Who asked. */
 export type ReloadTrigger = 'file' | 'signal' | 'request';
@@ -53,6 +54,7 @@ export interface Reloader {
 export function createReloader(deps: ReloaderDeps): Reloader {
   const { started, load, replace, log, metrics, liveSecrets, now, onReload } = deps;
   let present = started;
+  let prints = secretPrints(started.config);
   let last: ReloadReport | null = null;
   maskSecrets(started.config, liveSecrets);
 
@@ -65,7 +67,9 @@ export function createReloader(deps: ReloaderDeps): Reloader {
     if (exposed !== null) return { problems: [exposed] };
     const failure = apply(config);
     if (failure !== null) return { problems: [failure] };
-    const changed = changedKeys(present, result);
+    const printsNow = secretPrints(config);
+    const changed = [...new Set([...changedKeys(present, result), ...changedContents(prints, printsNow)])];
+    prints = printsNow;
     const restart = restartKeys(changedKeys(started, result));
     present = result;
     return { config, changed, restart };
@@ -83,8 +87,12 @@ export function createReloader(deps: ReloaderDeps): Reloader {
       replace(config);
       return null;
     } catch (error) {
-      log.configure(present.config.logging);
-      return error instanceof Error ? `it cannot be taken into use (${error.name})` : 'it cannot be taken into use';
+      try {
+        log.configure(present.config.logging);
+      } catch {
+        // The file of before cannot be opened any more: the new one serves as well.
+      }
+      return `it cannot be taken into use: ${describe(error)}`;
     }
   };
 
@@ -105,6 +113,12 @@ export function createReloader(deps: ReloaderDeps): Reloader {
       return last;
     },
   };
+}
+
+/** Our own words are fit to be shown; of anything else only the class is. */
+function describe(error: unknown): string {
+  if (isGatewayError(error)) return error.message;
+  return error instanceof Error ? error.name : typeof error;
 }
 
 /** Tells the log the values that it must never show. Those that cannot be read at the moment cannot be shown either. */

@@ -113,6 +113,23 @@ t.test('a secret in a file of its own counts when it changes, and so does one th
   writeFileSync(secretFile, `${secret}\n`, { mode: 0o600 });
   await served.record(APPLIED, 1);
   t.equal((await fetch(`${served.url}/api/v2/users?pageSize=1`)).status, 200);
+  writeFileSync(secretFile, 'another-secret\n', { mode: 0o600 });
+  t.match(await served.record(APPLIED, 2), { changed: ['credential.client_secret_file'] }, 'and is named');
+});
+
+t.test('a reload while the gateway drains is refused, and told why', async (t) => {
+  const served = await startServed(t);
+  served.sandbox.set({ holdApi: { next: 1 } });
+  const held = served.sandbox.events.next('held');
+  const call = fetch(`${served.url}/api/v2/users?pageSize=1`);
+  await held;
+  served.command.child.kill('SIGTERM');
+  await served.record('draining', 1);
+  served.command.child.kill('SIGHUP');
+  t.match(await served.record(REFUSED, 1), { problems: [/shutting down/] });
+  served.sandbox.release();
+  t.equal((await call).status, 200);
+  t.equal(await served.command.ended, 0);
 });
 
 t.test('a file that appears after the start is taken over', async (t) => {
