@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { createUsers } from '../../src/sandbox/directory.ts';
 import { allCredentials, assertionFor, basic, clientNamed, postToken } from '../helpers/clients.ts';
-import { startGateway } from '../helpers/gateway.ts';
+import { configAt, startGateway, startGatewayWith } from '../helpers/gateway.ts';
 import { exchangeRaw, headerOf, parseAnswer } from '../helpers/raw-http.ts';
 
 const SOMEBODY = (createUsers(1)[0] as { email: string }).email;
@@ -79,7 +79,9 @@ t.test('a credential that is not listed for a client is 403: by path, by header,
   t.equal((await fetch(`${before.url}/default/api/v2/users`, { headers: bearer(bound) })).status, 403, 'a bound handle too');
   await before.gateway.drain();
 
-  const { url, log } = await startGateway(t, { config: config(['default']) });
+  // In front of the same platform: a session is for no other.
+  const { origin } = before.config.general.hosts.api;
+  const { url, log } = await startGatewayWith(t, configAt(origin, config(['default'])(origin)));
   const secret = bearer('crm-secret');
   for (const [name, answer] of [
     ['path', await fetch(`${url}/bridge/api/v2/users`, { headers: secret })],
