@@ -23,6 +23,7 @@ import type { Token } from './token.ts';
 import type { TokenEndpoint } from './token-endpoint.ts';
 import { TokenFailure } from './token-failure.ts';
 import type { Obtain } from './token-source.ts';
+import type { Unwritten } from './user-record.ts';
 import { createUserSource } from './user-source.ts';
 
 /** What came back from the login page. */
@@ -41,6 +42,8 @@ export interface CredentialParts {
   readonly forget?: () => Promise<void>;
   /** Resolves when nothing is under way that would be lost were the process to end: a refresh, or a write behind a caller's back. Never rejects. */
   readonly settled?: () => Promise<void>;
+  /** Tokens that the store would not take yet, for the parts that take the place of these. */
+  readonly unwritten?: () => Unwritten | null;
   readonly close?: () => void;
 }
 
@@ -51,6 +54,8 @@ export interface PartsDeps {
   readonly store: TokenStore;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of the parts before, where those kept their tokens under the same key. */
+  readonly unwritten?: Unwritten | null | undefined;
 }
 
 /** The one table of grants. */
@@ -123,7 +128,7 @@ export function loginAdvice(name: string): string {
 }
 
 /** The identity under which a credential's tokens are stored. */
-function storeKeyOf({ name, clientId, hosts }: CredentialConfig): StoreKey {
+export function storeKeyOf({ name, clientId, hosts }: CredentialConfig): StoreKey {
   return { name, clientId: clientId ?? '', host: `${hosts.login.origin}${hosts.login.pathPrefix}` };
 }
 
@@ -138,6 +143,7 @@ function withUser(deps: PartsDeps, form: UserExchange, auth: (config: Credential
     seed: config.refreshToken,
     secretsRevision: secretsRevision([config.clientSecret]),
     advice: loginAdvice(config.name),
+    unwritten: deps.unwritten,
   });
   return {
     ...source,

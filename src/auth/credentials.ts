@@ -7,13 +7,14 @@ import type { Secret } from '../config/secret.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { createCachedSource } from './cached-source.ts';
-import { createCredentialParts, type LoginAnswer, loginAdvice } from './credential-parts.ts';
+import { createCredentialParts, type LoginAnswer, loginAdvice, storeKeyOf } from './credential-parts.ts';
 import type { TokenStore } from './store/store.ts';
 import type { Token } from './token.ts';
-import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './token-endpoint.ts';
+import { createTokenEndpoint, type TokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './token-endpoint.ts';
 import { TokenFailure } from './token-failure.ts';
 import type { CredentialState, ManagedTokenSource, Obtain } from './token-source.ts';
 import type { TokenTransition } from './transition.ts';
+import type { Unwritten } from './user-record.ts';
 
 /** One configured credential. */
 export interface Credential {
@@ -55,6 +56,7 @@ export interface MadeCredential {
   readonly credential: Credential;
   readonly terms: Terms;
   readonly settled: () => Promise<void>;
+  readonly unwritten: () => Unwritten | null;
   readonly close: () => void;
 }
 
@@ -96,7 +98,7 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
       made.set(credential.name, { ...before, credential: { ...before.credential, config: credential } });
       continue;
     }
-    const one = { ...createCredential(credential, endpoint, deps), terms };
+    const one = { ...createCredential(credential, endpoint, deps, before), terms };
     made.set(credential.name, one);
     if (before === undefined || !isSameAccount(before.terms.config, credential)) continue;
     const isSecretNew = !isSameSetting(before.terms.config, credential, ROLE_KEYS);
@@ -156,11 +158,12 @@ export function isSameAccount(a: CredentialConfig, b: CredentialConfig): boolean
   );
 }
 
-function createCredential(config: CredentialConfig, endpoint: ReturnType<typeof createTokenEndpoint>, deps: CredentialsDeps) {
+function createCredential(config: CredentialConfig, endpoint: TokenEndpoint, deps: CredentialsDeps, before: MadeCredential | undefined) {
   const { store, clock, random, log, onTransition, onSecret } = deps;
   const { name, grantType } = config;
   const { reauthentication } = deps.config;
-  const parts = createCredentialParts({ config, endpoint, store, clock, log });
+  const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.terms.config), storeKeyOf(config));
+  const parts = createCredentialParts({ config, endpoint, store, clock, log, unwritten: isSameEntry ? before.unwritten() : null });
   const { revision, storeError } = parts;
   const obtain: Obtain = async (request) => {
     const token = await parts.obtain(request);
@@ -203,5 +206,5 @@ function createCredential(config: CredentialConfig, endpoint: ReturnType<typeof 
     source.close();
     parts.close?.();
   };
-  return { credential, close, settled: async () => parts.settled?.() };
+  return { credential, close, settled: async () => parts.settled?.(), unwritten: () => parts.unwritten?.() ?? null };
 }

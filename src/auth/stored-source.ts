@@ -3,7 +3,7 @@
 
 import type { Clock } from '../clock.ts';
 import type { Log } from '../logging/log.ts';
-import { type StoredToken, StoreError, type StoreKey, type TokenStore } from './store/store.ts';
+import { isFromFuture, isNewer, type StoredToken, StoreError, type StoreKey, type TokenStore } from './store/store.ts';
 import { createToken, type Token } from './token.ts';
 import type { Obtain } from './token-source.ts';
 
@@ -46,9 +46,9 @@ export function createStoredSource(deps: { name: string; obtain: Obtain; store: 
     try {
       for (let tries = 0; ; tries += 1) {
         const present = await store.get(key);
-        if (present !== null && present.value.obtainedAt > obtainedAt) return;
         const generation = (present?.value.generation ?? 0) + 1;
         const value: StoredToken = { accessToken, expiresAt, obtainedAt, refreshToken: null, seed: null, generation };
+        if (present !== null && isNewer(present.value, value, clock.now())) return;
         try {
           await store.put(key, value, { expectedVersion: present?.version ?? null });
           storeError = null;
@@ -85,8 +85,8 @@ export function createStoredSource(deps: { name: string; obtain: Obtain; store: 
   };
 }
 
-/** The access token of a record, where it has one that is not past its end. */
+/** The access token of a record, where it has one that is not past its end, as far as clocks can tell. */
 export function storedAccessToken(value: StoredToken, nowMs: number): Token | null {
   const { accessToken, obtainedAt, expiresAt } = value;
-  return accessToken === null || expiresAt <= nowMs ? null : createToken({ accessToken, obtainedAt, expiresAt });
+  return accessToken === null || expiresAt <= nowMs || isFromFuture(value, nowMs) ? null : createToken({ accessToken, obtainedAt, expiresAt });
 }

@@ -3,7 +3,7 @@
 
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../logging/log.ts';
-import { type StoredEntry, type StoredToken, StoreError, type StoreKey, type StoreLock, type TokenStore } from './store/store.ts';
+import { isNewer, type StoredEntry, type StoredToken, StoreError, type StoreKey, type StoreLock, type TokenStore } from './store/store.ts';
 import { TokenFailure } from './token-failure.ts';
 
 /** An unwritten record is tried again after 1, 2, 4 … 60 s. */
@@ -11,6 +11,12 @@ const LONGEST_RETRY_MS = 60_000;
 
 /** How long a retry waits for the lock. */
 const RETRY_LOCK_WAIT_MS = 10_000;
+
+/** Tokens that could not be written yet, and the version of what the store had then: that is older whatever the clocks said. Null: it had nothing. */
+export interface Unwritten {
+  readonly value: StoredToken;
+  readonly over: string | null;
+}
 
 /** One record, and the state of its store. */
 export interface UserRecord {
@@ -24,16 +30,25 @@ export interface UserRecord {
   /** Remembers and logs what is wrong with the store. */
   note(error: unknown): void;
   error(): string | null;
+  /** What could not be written, for the record that takes this one's place. */
+  unwritten(): Unwritten | null;
   /** Tries now to write what could not be written. Never throws. */
   flush(): Promise<void>;
   close(): void;
 }
 
-/** `version` is what the store had when it was last seen. */
-export function createUserRecord(deps: { name: string; store: TokenStore; key: StoreKey; clock: Clock; log: Log }): UserRecord {
+/** `unwritten` is what a record before could not write. */
+export function createUserRecord(deps: {
+  name: string;
+  store: TokenStore;
+  key: StoreKey;
+  clock: Clock;
+  log: Log;
+  unwritten?: Unwritten | null | undefined;
+}): UserRecord {
   const { name, store, key, clock, log } = deps;
   let known: StoredEntry | null = null;
-  let unwritten: StoredToken | null = null;
+  let unwritten = deps.unwritten ?? null;
   let storeError: string | null = null;
   let retry: Timer | null = null;
   let retryMs = 1_000;
@@ -54,7 +69,7 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
       stored = await store.get(key);
     } catch (error) {
       note(error);
-      if (unwritten !== null) return { value: unwritten, version: known?.version ?? '' };
+      if (unwritten !== null) return { value: unwritten.value, version: known?.version ?? '' };
       const isLost = error instanceof StoreError && (error.code === 'damaged' || error.code === 'wrong_key');
       if (isLost) {
         known = null;
@@ -65,11 +80,11 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
     }
     if (unwritten === null) storeError = null;
     known = stored;
-    if (unwritten === null || (stored !== null && stored.value.obtainedAt > unwritten.obtainedAt)) {
+    if (unwritten === null || (stored !== null && stored.version !== unwritten.over && isNewer(stored.value, unwritten.value, clock.now()))) {
       unwritten = null;
       return stored;
     }
-    return { value: unwritten, version: stored?.version ?? '' };
+    return { value: unwritten.value, version: stored?.version ?? '' };
   }
 
   async function put(value: StoredToken, fence: string | undefined): Promise<void> {
@@ -92,7 +107,7 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
       log.warn({ credential: name, error: error.message }, 'token store was changed meanwhile');
     }
     known = await store.get(key);
-    if (known !== null && known.value.obtainedAt > value.obtainedAt) return;
+    if (known !== null && isNewer(known.value, value, clock.now())) return;
     await put({ ...value, generation: (known?.value.generation ?? 0) + 1 }, undefined);
   }
 
@@ -105,7 +120,7 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
       retryMs = 1_000;
     } catch (error) {
       note(error);
-      unwritten = value;
+      unwritten = { value, over: known?.version ?? null };
       scheduleRetry();
     }
   }
@@ -122,7 +137,7 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
     try {
       lock = await store.lock(key, RETRY_LOCK_WAIT_MS);
       await read();
-      if (unwritten !== null) await keep(unwritten, lock.fence);
+      if (unwritten !== null) await keep(unwritten.value, lock.fence);
     } catch (error) {
       note(error);
       scheduleRetry();
@@ -131,10 +146,12 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
     }
   }
 
+  if (unwritten !== null) scheduleRetry();
+
   return {
     read,
     async write(value, lock) {
-      const generation = Math.max(known?.value.generation ?? 0, unwritten?.generation ?? 0) + 1;
+      const generation = Math.max(known?.value.generation ?? 0, unwritten?.value.generation ?? 0) + 1;
       await keep({ ...value, generation }, lock?.fence);
     },
     async forget() {
@@ -159,6 +176,7 @@ export function createUserRecord(deps: { name: string; store: TokenStore; key: S
     },
     note,
     error: () => storeError,
+    unwritten: () => unwritten,
     async flush() {
       if (unwritten !== null) await writeAgain();
     },

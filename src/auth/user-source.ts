@@ -12,7 +12,7 @@ import type { Token } from './token.ts';
 import type { TokenGrant } from './token-endpoint.ts';
 import { TokenFailure } from './token-failure.ts';
 import type { Obtain, ObtainReason } from './token-source.ts';
-import { createUserRecord } from './user-record.ts';
+import { createUserRecord, type Unwritten } from './user-record.ts';
 
 /** Longer than one token request, shorter than an attempt may last. */
 const LOCK_WAIT_MS = 8_000;
@@ -27,6 +27,8 @@ export interface UserSource {
   /** Changes when another process stored something, or a secret changed. */
   revision(): string;
   storeError(): string | null;
+  /** Tokens that could not be written, for the source that takes this one's place. */
+  unwritten(): Unwritten | null;
   /** Resolves when what is under way has ended and is stored, as far as it can be; tries once more to write what could not be written. Never rejects. */
   settled(): Promise<void>;
   /** Stops the retries of a failed write. */
@@ -44,6 +46,8 @@ export interface UserSourceDeps {
   readonly seed: SecretSource | null;
   /** Revision of the secrets that `refresh` uses. */
   readonly secretsRevision?: (() => string) | undefined;
+  /** What the source before this one could not write. */
+  readonly unwritten?: Unwritten | null | undefined;
   /** What a person must do, for messages: `run gcg login crm`. */
   readonly advice: string;
   readonly clock: Clock;
@@ -54,7 +58,7 @@ export interface UserSourceDeps {
 export function createUserSource(deps: UserSourceDeps): UserSource {
   const { name, store, key, refresh, seed, advice, clock, log } = deps;
   const secretsRevision = deps.secretsRevision ?? (() => '');
-  const record = createUserRecord({ name, store, key, clock, log });
+  const record = createUserRecord({ name, store, key, clock, log, unwritten: deps.unwritten });
   let secretsSeen = secretsRevision();
   const underWay = new Set<Promise<unknown>>();
 
@@ -152,6 +156,7 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
     forget: () => locked(() => record.forget()),
     revision: () => `${record.revision()}|${secretsRevision()}|${seed?.revision() ?? ''}`,
     storeError: () => record.error(),
+    unwritten: () => record.unwritten(),
     async settled() {
       await Promise.allSettled(underWay);
       await record.flush();

@@ -27,6 +27,19 @@ export interface StoredToken {
   readonly generation: number;
 }
 
+/** Clocks of machines that share a store differ a little; one that differs by more was wrong. */
+const CLOCK_TOLERANCE_MS = 60_000;
+
+/** Whether a record was made in what is the future by now: the clock has been put back since, and its times say nothing. */
+export function isFromFuture({ obtainedAt }: StoredToken, nowMs: number): boolean {
+  return obtainedAt > nowMs + CLOCK_TOLERANCE_MS;
+}
+
+/** Whether `stored` was obtained after `own`, as far as clocks can tell. */
+export function isNewer(stored: StoredToken, own: StoredToken, nowMs: number): boolean {
+  return stored.obtainedAt > own.obtainedAt && !isFromFuture(stored, nowMs);
+}
+
 /** A value with the version that a later `put` must name. */
 export interface StoredEntry {
   readonly value: StoredToken;

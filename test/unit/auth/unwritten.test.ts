@@ -1,0 +1,108 @@
+// Tokens that the store would not take, and stores whose times are wrong: what is newest is what the platform gave last.
+
+import t from 'tap';
+import { createCredentials } from '../../../src/auth/credentials.ts';
+import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import { StoreError, type TokenStore } from '../../../src/auth/store/store.ts';
+import type { CredentialConfig, GatewayConfig } from '../../../src/config/gateway-config.ts';
+import { Secret } from '../../../src/config/secret.ts';
+import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
+import { createLogRecorder, credentialConfig, granted, HOSTS, scriptedTransport } from './fixtures.ts';
+
+const KEY = { name: 'crm', clientId: 'client-1', host: HOSTS.login.origin };
+
+/** A store that can be read, and written as long as `isWritable`. */
+function moody(clock: FakeClock) {
+  const store = createMemoryStore({ clock });
+  const mood = { isWritable: true };
+  const moodyStore: TokenStore = {
+    ...store,
+    isDurable: true,
+    async put(...parts) {
+      if (!mood.isWritable) throw new StoreError('unwritable', 'the disk is full');
+      return store.put(...parts);
+    },
+  };
+  return { store: moodyStore, mood, stored: async () => (await store.get(KEY))?.value };
+}
+
+/** A platform that rotates: `rt-0` is good first, then what it gave last. Each answer tells the token that was shown. */
+function range(config: CredentialConfig) {
+  const clock = createFakeClock();
+  const { store, mood, stored } = moody(clock);
+  const shown: (string | null)[] = [];
+  const { transport } = scriptedTransport([
+    ({ body }) => {
+      shown.push(new URLSearchParams(body).get('refresh_token'));
+      return granted(`at-${shown.length}`, { refresh_token: `rt-${shown.length}`, expires_in: 3_600 });
+    },
+  ]);
+  const deps = (tokenMs: number) => ({
+    config: {
+      credentials: [config],
+      reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 },
+      timeouts: { tokenMs },
+    } as unknown as GatewayConfig,
+    ...{ transport, store, clock, random: () => 0, log: createLogRecorder() },
+  });
+  return { clock, store, mood, stored, shown, deps };
+}
+
+const PERSON = credentialConfig({ grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') });
+
+t.test('a rotated refresh token that could not be written counts, though the wall clock was put back', async (t) => {
+  const { clock, mood, shown, stored, deps } = range(PERSON);
+  const source = createCredentials(deps(4_000)).default()!.source;
+  await source.token();
+  mood.isWritable = false;
+  clock.stepWall(-7_200_000);
+  await source.refresh();
+  await source.refresh();
+  t.same(shown, ['rt-0', 'rt-1', 'rt-2']);
+  mood.isWritable = true;
+  await clock.advance(61_000);
+  t.equal((await stored())?.refreshToken?.reveal(), 'rt-3');
+});
+
+t.test('it goes over to the next configuration, which writes it when that is possible', async (t) => {
+  const { clock, mood, shown, stored, deps } = range(PERSON);
+  const first = createCredentials(deps(4_000));
+  first.start();
+  await first.default()!.source.token();
+  mood.isWritable = false;
+  await first.default()!.source.refresh();
+  const second = createCredentials(deps(5_000), first);
+  second.start();
+  first.close(second);
+  await second.default()!.source.refresh();
+  t.same(shown, ['rt-0', 'rt-1', 'rt-2']);
+  const third = createCredentials(deps(6_000), second);
+  third.start();
+  second.close(third);
+  mood.isWritable = true;
+  await clock.advance(2_000);
+  t.equal((await stored())?.refreshToken?.reveal(), 'rt-3');
+});
+
+t.test('another client or region does not inherit it', async (t) => {
+  const { mood, shown, deps } = range(PERSON);
+  const first = createCredentials(deps(4_000));
+  await first.default()!.source.token();
+  mood.isWritable = false;
+  await first.default()!.source.refresh();
+  const other = { ...deps(4_000), config: { ...deps(4_000).config, credentials: [{ ...PERSON, clientId: 'client-2' }] } };
+  await createCredentials(other, first).default()!.source.token();
+  t.equal(shown[2], 'rt-0');
+});
+
+t.test('a record from the future is of a wrong clock: its access token is not used, and it gives way', async (t) => {
+  const { clock, store, stored, deps } = range(credentialConfig());
+  const obtainedAt = clock.now() + 86_400_000;
+  const record = { obtainedAt, expiresAt: obtainedAt + 1_000, refreshToken: null, seed: null, generation: 1 };
+  await store.put(KEY, { ...record, accessToken: new Secret('of-tomorrow') }, { expectedVersion: null });
+  const credentials = createCredentials(deps(4_000));
+  t.equal((await credentials.default()!.source.token()).accessToken.reveal(), 'at-1');
+  await credentials.settled();
+  t.equal((await stored())?.accessToken?.reveal(), 'at-1');
+});
