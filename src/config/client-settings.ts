@@ -1,7 +1,7 @@
 // Reads [client.NAME]: how a caller proves itself and what it may do. The rules' matching is the server's; here only their spelling is checked.
 
 import { METHODS } from 'node:http';
-import type { ClientConfig, CredentialConfig } from './gateway-config.ts';
+import type { ClientConfig, CredentialConfig, GatewayConfig } from './gateway-config.ts';
 import { didYouMean } from './nearest.ts';
 import { shown } from './problem.ts';
 import { createSectionReader, type SectionReader } from './reader.ts';
@@ -10,8 +10,15 @@ import type { ReaderContext } from './reader-context.ts';
 /** Words that stand for a set of rules in `allow`. */
 const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];
 
+/** What else of the configuration decides about clients. */
+interface Besides {
+  readonly credentials: readonly CredentialConfig[];
+  readonly hasClientCa: boolean;
+  readonly rateLimitMode: GatewayConfig['rateLimit']['mode'];
+}
+
 /** Reads all clients, in the order in which they are written. */
-export function readClients(context: ReaderContext, credentials: readonly CredentialConfig[], hasClientCa: boolean): ClientConfig[] {
+export function readClients(context: ReaderContext, { credentials, hasClientCa, rateLimitMode }: Besides): ClientConfig[] {
   const known = credentials.map(({ name }) => name);
   return context.settings.names('client').map(({ name, where }) => {
     const reader = createSectionReader(context, 'client', name, where);
@@ -21,6 +28,10 @@ export function readClients(context: ReaderContext, credentials: readonly Creden
     const secret = reader.secret('secret');
     if (!reader.isSet('secret') && !reader.isSet('secret_sha256') && certSubject === null) {
       reader.missing('secret', 'is missing; a client needs secret, secret_sha256 or cert_subject to prove itself');
+    }
+    if (reader.isSet('requests_per_minute') && rateLimitMode !== 'enforce') {
+      const effect = rateLimitMode === 'off' ? 'has no effect' : 'is only reported';
+      reader.warning('requests_per_minute', `${effect} with rate_limit.mode = ${rateLimitMode}`);
     }
     return {
       name,

@@ -161,7 +161,12 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
   const general = read('general');
   const upstream = readUpstream(general, read('gateway'), [...server.listen, ...server.adminListen, ...server.healthListen]);
   const credentials = readCredentials(context, upstream);
-  const clients = readClients(context, credentials, server.tls !== null && server.tls.clientCaFile !== null);
+  const rateLimit = readRateLimit(read('rate_limit'));
+  const clients = readClients(context, {
+    credentials,
+    hasClientCa: server.tls !== null && server.tls.clientCaFile !== null,
+    rateLimitMode: rateLimit.mode,
+  });
   const names = credentials.map(({ name }) => name);
   if (server.anonymousCredentials !== null && !server.anonymousCredentials.includes('*'))
     readCredentialNames(serverReader, 'anonymous_credentials', names);
@@ -181,7 +186,7 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
     tls: readTls(read('tls'), context),
     timeouts: readTimeouts(read('timeouts')),
     retry: readRetry(read('retry')),
-    rateLimit: readRateLimit(read('rate_limit')),
+    rateLimit,
     clients,
     store: readStore(read('store'), { credentials, clients }, context),
     upstreamHeaders: readUpstreamHeaders(context),

@@ -264,6 +264,6 @@ export const CLIENT_OPTIONS: readonly Option[] = [
     defaultNote: 'no limit of its own',
     example: '120',
     reload: 'live',
-    doc: 'Its share of the calls.',
+    doc: 'Its share of the calls. Kept to with rate_limit.mode = enforce.',
   },
 ];

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { refuseRule } from '../../../src/config/client-settings.ts';
-import { good, problems, withCredential } from './load-text.ts';
+import { good, problems, warnings, withCredential } from './load-text.ts';
 
 const HASH = 'a'.repeat(64);
 const problemsOf = (text: string) => problems(withCredential(`[client.crm]\n${text}`));
@@ -34,6 +34,14 @@ t.test('a client is read with its defaults', async (t) => {
       requestsPerMinute: 60,
     },
   );
+});
+
+t.test('a limit of its own that is not kept to is warned of', async (t) => {
+  const warningsIn = (mode: string) =>
+    warnings(withCredential(`[rate_limit]\nmode = ${mode}\n[client.crm]\nsecret = a-secret\nrequests_per_minute = 60`));
+  t.match(warningsIn('off'), [/^gcg\.ini:8: client\.crm\.requests_per_minute: has no effect with rate_limit\.mode = off/]);
+  t.match(warningsIn('report'), [/is only reported with rate_limit\.mode = report/]);
+  t.same(warningsIn('enforce'), []);
 });
 
 t.test('a client that cannot prove itself is refused', async (t) => {
