@@ -1,5 +1,6 @@
 // Where a request target leads: pure, on the raw octets. The part that is forwarded is never decoded, only looked at.
 
+import { RESERVED_NAMES } from '../config/names.ts';
 import { GatewayError } from '../errors.ts';
 
 /** Where a request goes. */
@@ -9,8 +10,8 @@ export type Route =
   /** Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. */
   | { readonly kind: 'local'; readonly credential: string | null; readonly path: string; readonly query: string };
 
-/** First segments that are never a credential's name. */
-export const RESERVED_NAMES = new Set(['api', 'login', 'logout', 'oauth', 'streaming', 'livez', 'healthz', 'readyz', 'metrics']);
+/** What may follow a credential's name: `/hello/there` begins with no such name. */
+const AFTER_NAME = new Set(['api', 'login', 'logout', 'oauth', 'streaming']);
 
 const NAME = /^[a-z0-9][a-z0-9-]*$/;
 /** Anything in a path that needs a closer look: dots, escapes, backslashes, path parameters. */
@@ -30,8 +31,7 @@ export function parseTarget(target: string): Route {
   const first = firstSegment(rest);
   if (NAME.test(first) && !RESERVED_NAMES.has(first)) {
     const after = rest.slice(first.length + 1);
-    // A lone /NAME is no route; only what follows a name can be one.
-    if (after !== '') {
+    if (AFTER_NAME.has(firstSegment(after))) {
       credential = first;
       rest = after;
     }

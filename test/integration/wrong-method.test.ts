@@ -87,12 +87,14 @@ t.test("an embedding program's routes are treated alike", async (t) => {
   const gateway = await createGateway(config, {
     log: createTestLog(),
     env: {},
-    plugins: [(app) => app.get('/hello', async () => ({}))],
+    plugins: [(app) => app.get('/hello', async () => ({})), (app) => app.get('/greetings/:name', async ({ params }) => params)],
   });
   t.teardown(() => gateway.drain());
   const [url] = await gateway.listen();
   t.match(await asked(`${url}/hello`, 'POST'), { status: 405, allow: 'GET, HEAD' });
   t.match(await asked(`${url}/hello2`, 'POST'), { status: 404 });
+  t.same(await (await fetch(`${url}/greetings/ada`)).json(), { name: 'ada' });
+  t.match(await asked(`${url}/greetings/ada`, 'PUT'), { status: 405, allow: 'GET, HEAD' });
 });
 
 t.test('a reload where there is no configuration file says so, to those who may reload', async (t) => {
