@@ -1,6 +1,7 @@
 // Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers; and logging.
 
 import type { GatewayConfig } from './gateway-config.ts';
+import { parseNoProxy } from './no-proxy.ts';
 import { checkPemFile, checkPemPair } from './pem-file.ts';
 import { shown } from './problem.ts';
 import { parseProxyUrl, proxyUrlOf } from './proxy-setting.ts';
@@ -25,6 +26,11 @@ export function readLogging(logging: SectionReader, isTTY: boolean): GatewayConf
 export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
   const off = proxy.boolean('off');
   const noProxy = proxy.list('no_proxy');
+  for (const entry of parseNoProxy(noProxy).unusable)
+    proxy.problem(
+      'no_proxy',
+      `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in 10.0.0.0/8`,
+    );
   const username = proxy.text('username');
   const password = proxy.secret('password');
   const text = proxy.text('url');

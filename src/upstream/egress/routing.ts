@@ -1,9 +1,9 @@
 // Chooses how a target is reached: the `[proxy]` section, else the environment, else directly. Runs no PAC script and dials nothing.
 
 import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { isLoopback, parseNoProxy } from '../../config/no-proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import { isLoopback, parseNoProxy } from './no-proxy.ts';
 import { DIRECT, type ProxyCredentials, parseProxySetting, type Route } from './route.ts';
 import type { Target } from './target.ts';
 
@@ -26,8 +26,8 @@ export function createRouting({ proxy, env, log }: { proxy: GatewayConfig['proxy
   const noProxy = parseNoProxy(proxy.noProxy);
   const envNoProxyEntry = fromEnv('NO_PROXY');
   const envNoProxy = parseNoProxy([envNoProxyEntry?.value ?? '']);
-  const unusable = [...noProxy.unusable, ...envNoProxy.unusable];
-  if (unusable.length > 0) log.warn({ entries: unusable }, 'no_proxy entries that match nothing');
+  const { unusable } = envNoProxy;
+  if (unusable.length > 0) log.warn({ entries: unusable }, 'NO_PROXY entries that match nothing');
 
   const direct = (reason: string): Choice => ({ kind: 'route', route: DIRECT, reason });
   const through = (text: string, setting: string): Choice => {

@@ -61,3 +61,11 @@ t.test("the SDKs' own names for user and password are told what they are here", 
 t.test('no proxy is a choice, and exceptions are a list', async (t) => {
   t.match(proxyOf('off = yes\nno_proxy = .a.example, 10.0.0.0/8'), { url: null, off: true, noProxy: ['.a.example', '10.0.0.0/8'] });
 });
+
+t.test('an entry of no_proxy that can match nothing is an error, and says which', async (t) => {
+  t.match(problemsOf('no_proxy = localhost, 10.0.0.0/99, .example.com, host:70000'), [
+    /proxy\.no_proxy: "10\.0\.0\.0\/99" can match nothing/,
+    /proxy\.no_proxy: "host:70000" can match nothing/,
+  ]);
+  t.strictSame(problemsOf('no_proxy = *, ::1, [::1]:8080, fe80::/10, *.example.com, example.com:443'), []);
+});

@@ -86,6 +86,6 @@ t.test('credentials: the configured ones win, those of a URL are decoded', async
 
 t.test('unusable NO_PROXY entries are warned about once', async (t) => {
   warnings.length = 0;
-  way(api, { noProxy: ['10.0.0.0/99'] }, { NO_PROXY: 'a.test:0' });
-  t.strictSame(warnings, [{ entries: ['10.0.0.0/99', 'a.test:0'] }]);
+  way(api, {}, { NO_PROXY: 'a.test:0, 10.0.0.0/8' });
+  t.strictSame(warnings, [{ entries: ['a.test:0'] }]);
 });

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { isLoopback, parseNoProxy } from '../../../../src/upstream/egress/no-proxy.ts';
+import { isLoopback, parseNoProxy } from '../../../src/config/no-proxy.ts';
 
 const cases: [entries: string, host: string, port: number, matches: boolean][] = [
   ['example.com', 'example.com', 443, true],

@@ -1,7 +1,6 @@
 // Which hosts a proxy is not used for: names, suffixes, ports, IPv4 and IPv6 ranges, `*`. Compares text and addresses; asks no DNS.
 
 import { BlockList, isIP } from 'node:net';
-import { stripBrackets } from './target.ts';
 
 /** Whether a host is exempt from the proxy. `host` without brackets. */
 export interface NoProxy {
@@ -75,4 +74,9 @@ function globRule(glob: string): Rule {
   const parts = glob.split(/\*+/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   const pattern = new RegExp(`^${parts.join('.*')}$`);
   return (host) => pattern.test(host);
+}
+
+/** `[::1]` to `::1`; anything else as it is. */
+function stripBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1');
 }
