@@ -125,11 +125,11 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     tell(failure);
   }
 
-  /** Starts an attempt; there must be none. `forced` alone does not keep the distance to the last one. */
-  function begin(reason: ObtainReason): Attempt {
+  /** Starts an attempt; there must be none. */
+  function begin(reason: ObtainReason, keepsDistance = true): Attempt {
     seenRevision = revision();
     const sinceLastMs = clock.monotonic() - attemptEndedMono;
-    const pauseMs = reason === 'forced' ? 0 : Math.max(0, SHORTEST_WAIT_MS - sinceLastMs);
+    const pauseMs = keepsDistance ? Math.max(0, SHORTEST_WAIT_MS - sinceLastMs) : 0;
     const held = lastHeld;
     const work = (async () => {
       if (pauseMs > 0) await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
@@ -176,7 +176,10 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     failure = null;
     lastError = null;
     if (isLate && attempt !== null) attempt.isSuperseded = true;
+    const attemptedMono = attemptEndedMono;
     end('idle', null);
+    // What comes from elsewhere is no attempt of this source.
+    if (by === null) attemptEndedMono = attemptedMono;
     waiters.resolveAll(token);
     step();
     return token;
@@ -237,9 +240,10 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
       return true;
     },
 
-    refresh() {
-      droppedMono = Number.NEGATIVE_INFINITY;
-      return (attempt ?? begin('forced')).promise;
+    async refresh({ isPatient = false } = {}) {
+      if (!isPatient) droppedMono = Number.NEGATIVE_INFINITY;
+      else if (attempt === null && nextAttemptMono !== null && failure !== null) throw errorNow(failure);
+      return (attempt ?? begin('forced', isPatient)).promise;
     },
 
     state() {

@@ -48,8 +48,12 @@ export interface CachedTokenSource extends TokenSource {
    * 60 seconds after a drop: the 401 then passes through untouched.
    */
   invalidate(token: Token): boolean;
-  /** A forced renewal (status page, admin listener): ends any cool-down; resolves when it ended, throws its error. */
-  refresh(): Promise<Token>;
+  /**
+   * A forced renewal: ends any cool-down; resolves when it ended, throws its error. `isPatient` is for whoever asks by itself and may do so in a
+   * loop (an application, unlike a person at the status page): it keeps the distance to the last attempt, and throws the error of one that is
+   * to be tried again later instead of trying now.
+   */
+  refresh(options?: { readonly isPatient?: boolean }): Promise<Token>;
   state(): CredentialState;
   /** Begins obtaining the first token; never throws. */
   start(): void;

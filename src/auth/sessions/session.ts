@@ -122,7 +122,8 @@ export function createSession(
     leftMs: inner.leftMs,
     token: () => inner.token().catch(orEnded),
     invalidate: inner.invalidate,
-    refresh: () => inner.refresh().catch(orEnded),
+    // The SDKs refresh and call again without end while a call is answered 401.
+    refresh: () => inner.refresh({ isPatient: true }).catch(orEnded),
     state: inner.state,
     start: inner.start,
     close: inner.close,

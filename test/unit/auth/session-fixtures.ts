@@ -1,0 +1,50 @@
+// What the tests of sessions share: terms, a platform, a table.
+
+import type { Test } from 'tap';
+import { sessionCredential } from '../../../src/auth/sessions/session-config.ts';
+import { createSessions, type SessionLimits } from '../../../src/auth/sessions/sessions.ts';
+import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import type { TokenStore } from '../../../src/auth/store/store.ts';
+import { createToken } from '../../../src/auth/token.ts';
+import type { TokenCall, TokenGrant } from '../../../src/auth/token-endpoint.ts';
+import type { TokenFailure } from '../../../src/auth/token-failure.ts';
+import { Secret } from '../../../src/config/secret.ts';
+import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
+import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
+
+export const TERMS = { client: 'crm', credential: null, clientId: 'app', secret: new Secret('app-secret') };
+export const HOUR = 60 * 60 * 1000;
+export const HOME = 'http://login.invalid';
+
+/** A table of sessions over a platform that rotates at each refresh; it ends with the test. */
+export function setUpSessions(t: Test, options: { clock?: FakeClock; store?: TokenStore; limits?: SessionLimits; lifeMs?: number } = {}) {
+  const clock = options.clock ?? createFakeClock();
+  const store = options.store ?? createMemoryStore({ clock });
+  const calls: TokenCall[] = [];
+  let count = 0;
+  let refuse: TokenFailure | null = null;
+  const grant = (): TokenGrant => {
+    count += 1;
+    const obtainedAt = clock.now();
+    const token = createToken({ accessToken: new Secret(`token-${count}`), obtainedAt, expiresAt: obtainedAt + (options.lifeMs ?? HOUR) });
+    return { token, refreshToken: new Secret(`refresh-${count}`) };
+  };
+  const sessions = createSessions({
+    ...{ clock, store, random: () => 0, log: createTestLog() },
+    ...(options.limits && { limits: options.limits }),
+    endpoint: () => async (call) => {
+      calls.push(call);
+      if (refuse) throw refuse;
+      return grant();
+    },
+    settings: () => ({ refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 }),
+    credential: () => sessionCredential(hostsAt(HOME)),
+  });
+  t.teardown(() => sessions.close());
+  return {
+    ...{ clock, store, sessions, calls, grant },
+    refuse(failure: TokenFailure | null) {
+      refuse = failure;
+    },
+  };
+}

@@ -1,0 +1,121 @@
+// Sessions and the store: what is written, in which order, and what a restart finds.
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import type { Session } from '../../../src/auth/sessions/session.ts';
+import { createFileStore } from '../../../src/auth/store/file.ts';
+import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import type { TokenStore } from '../../../src/auth/store/store.ts';
+import { createFakeClock } from '../../helpers/fake-clock.ts';
+import { createTestLog } from '../../helpers/gateway.ts';
+
+import { HOME, HOUR, setUpSessions, TERMS } from './session-fixtures.ts';
+
+t.test('before the end, a renewal that is under way is waited for and stored', async (t) => {
+  const clock = createFakeClock();
+  const stored: (string | undefined)[] = [];
+  const store: TokenStore = { ...createMemoryStore({ clock }), isDurable: true };
+  const { sessions, grant } = setUpSessions(t, {
+    clock,
+    store: {
+      ...store,
+      async put(key, value, condition) {
+        const version = await store.put(key, value, condition);
+        stored.push(value.refreshToken?.reveal());
+        return version;
+      },
+    },
+  });
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  sessions.find(handle)?.source.refresh().catch(t.error);
+  await sessions.settled();
+  t.same(stored, ['refresh-1', 'refresh-2']);
+});
+
+t.test('writes of one session follow each other: a slow one overtakes neither a renewal nor the end', async (t) => {
+  const clock = createFakeClock();
+  const memory: TokenStore = { ...createMemoryStore({ clock }), isDurable: true };
+  let slow: Promise<void> | null = null;
+  const store: TokenStore = {
+    ...memory,
+    async get(key) {
+      const found = slow;
+      slow = null;
+      await found;
+      return memory.get(key);
+    },
+  };
+  const { sessions, grant } = setUpSessions(t, { clock, store });
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  let goOn = () => {};
+  slow = new Promise((resolve) => (goOn = resolve));
+  await clock.advance(61 * 60_000);
+  sessions.find(handle)?.source.refresh().catch(t.error);
+  await clock.settle();
+  goOn();
+  await sessions.settled();
+  await clock.settle();
+  const [name = ''] = await memory.list();
+  const key = { name, clientId: '', host: '' };
+  t.equal((await memory.get(key))?.value.refreshToken?.reveal(), 'refresh-2');
+
+  slow = new Promise((resolve) => (goOn = resolve));
+  await clock.advance(61 * 60_000);
+  const session = sessions.find(handle);
+  if (session) sessions.end(session);
+  await clock.settle();
+  goOn();
+  await sessions.settled();
+  await clock.settle();
+  t.equal(await memory.get(key), null);
+});
+
+t.test('a store on disk brings sessions back, sealed there, with the newest refresh token; ended and evicted ones stay away', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  const clock = createFakeClock();
+  const log = createTestLog();
+  const open = () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log });
+  const before = setUpSessions(t, { clock, store: open(), limits: { max: 2, idleMs: 24 * HOUR } });
+  const evicted = await before.sessions.open(TERMS, before.grant(), HOME);
+  const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant(), HOME);
+  const kept = await before.sessions.open(TERMS, before.grant(), HOME);
+  const inUse = before.sessions.find(kept.handle) as Session;
+  await inUse.source.refresh();
+  before.sessions.end(before.sessions.find(ended.handle) as Session);
+  await before.sessions.settled();
+  before.sessions.close();
+  const files = readdirSync(path).map((name) => name + readFileSync(join(path, name), 'latin1'));
+  for (const secret of ['token-', 'refresh-', 'app-secret', kept.handle, kept.refreshHandle ?? ''])
+    t.notOk(files.join('\n').includes(secret), secret);
+
+  const after = setUpSessions(t, { clock, store: open() });
+  await after.sessions.restore();
+  t.equal(after.sessions.size, 1);
+  t.equal(after.sessions.find(evicted.handle), null);
+  t.equal(after.sessions.find(ended.handle), null);
+  const session = after.sessions.find(kept.handle);
+  t.match(session?.terms, { client: 'crm', clientId: 'app' });
+  const newest = inUse.source.current()?.accessToken.reveal();
+  t.equal(session?.source.current()?.accessToken.reveal(), newest);
+  await session?.source.refresh();
+  await after.sessions.settled();
+  t.match(after.calls[0]?.form[1], ['refresh_token', newest?.replace('token', 'refresh')]);
+});
+
+t.test('a session that was idle for too long while the gateway was down is not brought back', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  const clock = createFakeClock();
+  const store = createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log: createTestLog() });
+  const limits = { max: 10, idleMs: 2 * HOUR };
+  const before = setUpSessions(t, { clock, store, limits });
+  const { handle } = await before.sessions.open(TERMS, before.grant(), HOME);
+  before.sessions.close();
+  clock.stepWall(3 * HOUR);
+  const after = setUpSessions(t, { clock, store, limits });
+  await after.sessions.restore();
+  t.equal(after.sessions.find(handle), null);
+});
