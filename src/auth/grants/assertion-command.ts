@@ -15,7 +15,8 @@ const PASSED_VARIABLES = ['PATH', 'HOME', 'LANG'];
 
 /**
  * The command's standard output; its standard error goes nowhere, because it may hold what must not be logged.
- * Throws a transient TokenFailure when it fails, prints nothing or too much, or takes longer than 10 s: it is then killed, with its children.
+ * Throws a transient TokenFailure when it fails, prints nothing or too much, or takes longer than 10 s: it is then killed, with its children,
+ * as it is when this process ends first.
  */
 export function runAssertionCommand(argv: readonly string[], clock: Clock, environment: NodeJS.ProcessEnv = process.env): Promise<Secret> {
   const [command = '', ...args] = argv;
@@ -30,6 +31,8 @@ export function runAssertionCommand(argv: readonly string[], clock: Clock, envir
         // It has ended already.
       }
     };
+    // It has a process group of its own, which nobody would end with us.
+    process.once('exit', kill);
     const deadline = clock.after(DEADLINE_MS, () => {
       fail(`did not end within ${DEADLINE_MS / 1000} s`);
       kill();
@@ -46,12 +49,16 @@ export function runAssertionCommand(argv: readonly string[], clock: Clock, envir
         child.stdout.destroy();
       }
     });
-    child.once('error', (error) => {
+    const over = () => {
       deadline.cancel();
+      process.off('exit', kill);
+    };
+    child.once('error', (error) => {
+      over();
       fail(`cannot be run (${systemCode(error)})`);
     });
     child.once('close', (code, signal) => {
-      deadline.cancel();
+      over();
       const output = Buffer.concat(chunks).toString('utf8').trim();
       if (code !== 0) fail(`ended with ${code === null ? `signal ${signal}` : `exit code ${code}`}`);
       else if (output === '') fail('printed nothing');
