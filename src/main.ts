@@ -5,8 +5,9 @@ const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 const isSupported = major >= 26 || (major === 24 && minor >= 15) || (major === 22 && minor >= 22);
 
 if (isSupported) {
-  const { run } = await import('./cli/run.ts');
-  process.exit(await run(process.argv.slice(2)));
+  const [{ run }, { watchOutputs }] = await Promise.all([import('./cli/run.ts'), import('./cli/outputs.ts')]);
+  const outputs = watchOutputs();
+  process.exit(await outputs.settle(await run(process.argv.slice(2))));
 } else {
   process.stderr.write(`gcg needs Node 22.22.2, 24.15 or 26 and later; this is ${process.version}: install a newer Node and start it with that\n`);
   process.exit(1);
