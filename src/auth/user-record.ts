@@ -20,7 +20,7 @@ export interface Unwritten {
 
 /** One record, and the state of its store. */
 export interface UserRecord {
-  /** What counts: the store's, or ours that could not be written and is newer. Throws TokenFailure when the store cannot be read and nothing is at hand. */
+  /** What counts: the store's, or ours that could not be written and is newer, or that we know where the store cannot be read. Throws TokenFailure when the store cannot be read and nothing is at hand. */
   read(): Promise<StoredEntry | null>;
   /** Durable when it resolves, unless the store fails: then the failure is noted and the write is tried again. Never throws. */
   write(value: Omit<StoredToken, 'generation'>, lock: StoreLock | null): Promise<void>;
@@ -70,12 +70,9 @@ export function createUserRecord(deps: {
     } catch (error) {
       note(error);
       if (unwritten !== null) return { value: unwritten.value, version: known?.version ?? '' };
-      const isLost = error instanceof StoreError && (error.code === 'damaged' || error.code === 'wrong_key');
-      if (isLost) {
-        known = null;
-        return null;
-      }
-      if (known !== null) return known;
+      const code = error instanceof StoreError ? error.code : null;
+      if (known !== null) return code === 'damaged' ? restore(known) : known;
+      if (code === 'damaged' || code === 'wrong_key') return null;
       throw new TokenFailure('transient', `credential ${name}: ${storeError}`);
     }
     if (unwritten === null) storeError = null;
@@ -85,6 +82,14 @@ export function createUserRecord(deps: {
       return stored;
     }
     return { value: unwritten.value, version: stored?.version ?? '' };
+  }
+
+  /** The store has lost what we know: it is told again. */
+  function restore(lost: StoredEntry): StoredEntry {
+    unwritten = { value: lost.value, over: null };
+    known = null;
+    scheduleRetry();
+    return { value: lost.value, version: '' };
   }
 
   async function put(value: StoredToken, fence: string | undefined): Promise<void> {

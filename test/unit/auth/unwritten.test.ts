@@ -1,12 +1,15 @@
 // Tokens that the store would not take, and stores whose times are wrong: what is newest is what the platform gave last.
 
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { createCredentials } from '../../../src/auth/credentials.ts';
+import { createFileStore } from '../../../src/auth/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/store/store.ts';
 import type { CredentialConfig, GatewayConfig } from '../../../src/config/gateway-config.ts';
 import { Secret } from '../../../src/config/secret.ts';
-import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createLogRecorder, credentialConfig, granted, HOSTS, scriptedTransport } from './fixtures.ts';
 
@@ -105,4 +108,47 @@ t.test('a record from the future is of a wrong clock: its access token is not us
   t.equal((await credentials.default()!.source.token()).accessToken.reveal(), 'at-1');
   await credentials.settled();
   t.equal((await stored())?.accessToken?.reveal(), 'at-1');
+});
+
+t.test('a stored file that is tampered with, or removed from under another key, costs a gateway that runs nothing', async (t) => {
+  const path = t.testdir();
+  const key = join(path, 'key');
+  writeFileSync(key, 'one passphrase');
+  const { clock, shown, deps } = range(PERSON);
+  const store = () => createFileStore({ path, prefix: 'gcg', encryptionKey: fileSecret(key), clock, log: createLogRecorder() });
+  const files = (pattern: RegExp) => readdirSync(path).filter((name) => pattern.test(name));
+  const { source } = createCredentials({ ...deps(4_000), store: store() }).default()!;
+  await source.token();
+  const [file = ''] = files(/\.token$/);
+  writeFileSync(join(path, file), 'nonsense');
+  await source.refresh();
+  t.equal(files(/damaged/).length, 1, 'what was found is kept aside');
+  writeFileSync(key, 'another passphrase, longer');
+  await source.refresh();
+  t.same(shown, ['rt-0', 'rt-1', 'rt-2'], 'it went on with what it knows');
+  const next = createCredentials({ ...deps(4_000), store: store() }).default()!;
+  t.equal((await next.source.token()).accessToken.reveal(), 'at-3', 'and wrote that down, with the present key');
+});
+
+t.test('a damaged record is written again at once, not only when the token is due', async (t) => {
+  const { clock, store, stored, deps } = range(PERSON);
+  let isDamaged = false;
+  const odd: TokenStore = {
+    ...store,
+    async get(key) {
+      if (!isDamaged) return store.get(key);
+      isDamaged = false;
+      await store.delete(key);
+      throw new StoreError('damaged', 'was changed; it is kept aside');
+    },
+  };
+  const credentials = createCredentials({ ...deps(4_000), store: odd });
+  credentials.start();
+  await credentials.default()!.source.token();
+  isDamaged = true;
+  await store.put(KEY, { ...(await stored())!, generation: 9 }, { expectedVersion: (await store.get(KEY))!.version });
+  await clock.advance(1_000);
+  t.equal(await stored(), undefined);
+  await clock.advance(1_500);
+  t.equal((await stored())?.refreshToken?.reveal(), 'rt-1');
 });
