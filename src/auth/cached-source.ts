@@ -131,6 +131,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     const sinceLastMs = clock.monotonic() - attemptEndedMono;
     const pauseMs = keepsDistance ? Math.max(0, SHORTEST_WAIT_MS - sinceLastMs) : 0;
     const held = lastHeld;
+    const begunAt = clock.now();
     const work = (async () => {
       if (pauseMs > 0) await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
       return obtain({ reason, held });
@@ -152,6 +153,8 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     return begun;
 
     function arrived(token: Token): Token {
+      // It came from the store, where another process had left it: nothing was renewed yet for the 401.
+      if (reason === 'invalidated' && token.obtainedAt < begunAt) droppedMono = Number.NEGATIVE_INFINITY;
       return take(token, begun);
     }
     function failed(thrown: unknown): never {
