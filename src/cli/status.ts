@@ -32,7 +32,7 @@ export async function status(args: CommandLine, io: Io): Promise<number> {
 
 /** The document as lines for a person. */
 export function statusTable(document: StatusDocument): string {
-  const { version, uptimeSeconds, upstream, credentials, limits, store, reload } = document;
+  const { version, uptimeSeconds, upstream, credentials, limits, limitsInAll, store, reload } = document;
   const lines = [`${document.status}: version ${version}, running for ${duration(uptimeSeconds)}, calls go to ${upstream.api}`, ''];
   lines.push(...columns([['CREDENTIAL', 'GRANT', 'TOKEN', 'RENEWAL', 'NEXT ATTEMPT'], ...credentials.map(credentialRow)]));
   for (const { name, lastError, login, storeError } of credentials) {
@@ -53,6 +53,7 @@ export function statusTable(document: StatusDocument): string {
       pausedMs > 0 ? `paused for ${duration(Math.ceil(pausedMs / 1000))}` : 'going on',
     ]);
     lines.push('', ...columns([['LIMIT', 'PER MINUTE', 'USED', 'WAITING', 'STATE'], ...rows]));
+    if (limitsInAll > limits.length) lines.push(`(${limits.length} of ${limitsInAll})`);
   }
   lines.push('', `tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
   return `${lines.map(onOneLine).join('\n')}\n`;

@@ -4,6 +4,7 @@ import type { Credential } from '../../auth/credentials.ts';
 import type { Logins } from '../../auth/login.ts';
 import type { RenewalState, TokenState } from '../../auth/token-source.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { credentialOfLimit } from '../../upstream/call.ts';
 import type { LimitState } from '../../upstream/pacing/limits.ts';
 import { VERSION } from '../../version.ts';
 
@@ -50,7 +51,9 @@ export interface StatusDocument {
   readonly uptimeSeconds: number;
   readonly upstream: CredentialStatus['upstream'];
   readonly credentials: readonly CredentialStatus[];
+  /** At most 200: those of configured credentials and clients, then those that hold calls back, then the rest. */
   readonly limits: readonly LimitState[];
+  readonly limitsInAll: number;
   readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
   /** Files the configuration was read from. */
   readonly configuration: { readonly files: readonly string[] };
@@ -84,12 +87,24 @@ export function createStatus(deps: StatusDeps): () => StatusDocument {
       uptimeSeconds: Math.max(0, Math.floor((now() - startedAt) / 1000)),
       upstream: upstreamOf(config.general.hosts),
       credentials: list,
-      limits: outbound.limits(),
+      ...limitsOf(outbound.limits()),
       store: { type: config.store.type, error: list.find(({ storeError }) => storeError !== null)?.storeError ?? null },
       configuration: { files: config.files },
       ...deps.more?.(),
     };
   };
+}
+
+const MOST_LIMITS = 200;
+
+/** Each session has a limit of its own, and there may be thousands. */
+function limitsOf(all: readonly LimitState[]): Pick<StatusDocument, 'limits' | 'limitsInAll'> {
+  const rank = ({ credential, waiting, pausedMs }: LimitState) => {
+    if (credential === null || credentialOfLimit(credential) === credential) return 0;
+    return waiting > 0 || pausedMs > 0 ? 1 : 2;
+  };
+  const limits = all.length <= MOST_LIMITS ? all : all.toSorted((a, b) => rank(a) - rank(b)).slice(0, MOST_LIMITS);
+  return { limits, limitsInAll: all.length };
 }
 
 /** One credential, also as the answer to a change of it. */

@@ -13,7 +13,7 @@ ${storeProblem(status)}${refusedConfiguration(status)}
 <h2>Credentials</h2>
 ${status.credentials.map(renderCredential)}
 <h2>Limits of the platform</h2>
-${renderLimits(status.limits)}
+${renderLimits(status)}
 <h2>Configuration</h2>
 <p>${status.configuration.files.length === 0 ? 'No file: defaults, environment and flags.' : `Read from ${status.configuration.files.join(', ')}.`}
 Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in memory'}. <code>gcg config</code> shows every value and where it came from.</p>`;
@@ -73,7 +73,7 @@ const RENEWALS: Readonly<Record<CredentialStatus['renewal'], string>> = {
   login_required: 'waits for a person',
 };
 
-function renderLimits(limits: StatusDocument['limits']): Html {
+function renderLimits({ limits, limitsInAll }: StatusDocument): Html {
   if (limits.length === 0) return html`<p>None is known yet; nothing is held back.</p>`;
   const rows = limits.map(
     ({
@@ -89,7 +89,8 @@ function renderLimits(limits: StatusDocument['limits']): Html {
   return html`<div class="scroll"><table>
 <thead><tr><th scope="col">Limit</th><th scope="col">Calls a minute</th><th scope="col">Used in the last minute</th><th scope="col">Waiting</th><th scope="col">State</th></tr></thead>
 <tbody>
-${rows}</tbody></table></div>`;
+${rows}</tbody></table></div>
+${limitsInAll > limits.length ? html`<p>${limits.length} of ${limitsInAll} are shown.</p>` : ''}`;
 }
 
 function shortTime(iso: string): string {
