@@ -21,6 +21,7 @@ export interface CachedSourceDeps {
   readonly clock: Clock;
   /** 0 (inclusive) to 1 (exclusive). */
   readonly random: () => number;
+  /** Looked at whenever they decide: getters will do. */
   readonly settings: { readonly refreshAccessToken: boolean; readonly refreshTokenWaitMaxMs: number };
   /** Changes when a secret may have changed; cheap, never throws. Looked at once a second. */
   readonly revision?: (() => string) | undefined;
@@ -54,7 +55,7 @@ interface Attempt {
 export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
   const { name, obtain, clock, random, settings, log } = deps;
   const revision = deps.revision ?? (() => '');
-  const waiters = createWaiters({ name, clock, waitMaxMs: settings.refreshTokenWaitMaxMs });
+  const waiters = createWaiters({ name, clock, waitMaxMs: () => settings.refreshTokenWaitMaxMs });
   const reporter = createTransitionReporter({ name, log, onTransition: deps.onTransition });
 
   let life: TokenLife | null = null;

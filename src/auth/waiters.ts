@@ -17,9 +17,9 @@ interface Waiter {
   reject(error: GatewayError): void;
 }
 
-/** `waitMaxMs` is `refresh_token_wait_max`. */
-export function createWaiters(deps: { name: string; clock: Clock; waitMaxMs: number }): Waiters {
-  const { name, clock, waitMaxMs } = deps;
+/** `waitMaxMs` is `refresh_token_wait_max`, as it is when somebody begins to wait. */
+export function createWaiters(deps: { name: string; clock: Clock; waitMaxMs: () => number }): Waiters {
+  const { name, clock } = deps;
   let waiting = new Set<Waiter>();
 
   const takeAll = () => {
@@ -31,6 +31,7 @@ export function createWaiters(deps: { name: string; clock: Clock; waitMaxMs: num
   return {
     wait: () =>
       new Promise<Token>((resolve, reject) => {
+        const waitMaxMs = deps.waitMaxMs();
         const timer = clock.after(waitMaxMs, () => {
           waiting.delete(waiter);
           reject(new GatewayError('gateway.credential.timeout', `no token for credential ${name} came within ${waitMaxMs / 1000} s`));

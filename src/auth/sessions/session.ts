@@ -109,7 +109,16 @@ export function createSession(
     events.begun(renewal);
     return renewal;
   };
-  const inner = createCachedSource({ name, obtain, clock: deps.clock, random: deps.random, log: deps.log, settings: deps.settings() });
+  // A session outlives the configuration it began under.
+  const settings = {
+    get refreshAccessToken() {
+      return deps.settings().refreshAccessToken;
+    },
+    get refreshTokenWaitMaxMs() {
+      return deps.settings().refreshTokenWaitMaxMs;
+    },
+  };
+  const inner = createCachedSource({ name, obtain, clock: deps.clock, random: deps.random, log: deps.log, settings });
 
   const orEnded = (error: unknown): never => {
     if (!isGatewayError(error) || !ENDED.has(error.code)) throw error;

@@ -23,6 +23,7 @@ export function setUpSessions(t: Test, options: { clock?: FakeClock; store?: Tok
   const calls: TokenCall[] = [];
   let count = 0;
   let refuse: TokenFailure | null = null;
+  let settings = { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 };
   const grant = (): TokenGrant => {
     count += 1;
     const obtainedAt = clock.now();
@@ -37,12 +38,15 @@ export function setUpSessions(t: Test, options: { clock?: FakeClock; store?: Tok
       if (refuse) throw refuse;
       return grant();
     },
-    settings: () => ({ refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 }),
+    settings: () => settings,
     credential: () => sessionCredential(hostsAt(HOME)),
   });
   t.teardown(() => sessions.close());
   return {
     ...{ clock, store, sessions, calls, grant },
+    reconfigure(next: typeof settings) {
+      settings = next;
+    },
     refuse(failure: TokenFailure | null) {
       refuse = failure;
     },

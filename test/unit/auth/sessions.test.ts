@@ -125,6 +125,25 @@ t.test('a client that logs in without end ends its own sessions, the one idle fo
   t.same(left, [0, 23, 24, 25, 26, 27, 28, 29], 'the one that was used, and the newest');
 });
 
+t.test('a session in use follows the settings of reauthentication', async (t) => {
+  const { clock, sessions, calls, grant, reconfigure } = setUpSessions(t);
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const use = async (minutes: number) => {
+    for (let passed = 0; passed < minutes; passed += 4) {
+      sessions.find(handle);
+      await clock.advance(4 * 60_000);
+    }
+  };
+  await use(4);
+  reconfigure({ refreshAccessToken: false, refreshTokenWaitMaxMs: 10_000 });
+  await use(64);
+  t.equal(calls.length, 0, 'nothing renews itself any more');
+  const { source } = sessions.find(handle)!;
+  await t.rejects(source.token(), { code: 'gateway.session.ended' });
+  await source.refresh();
+  t.equal(calls.length, 1, 'but the application may');
+});
+
 t.test('an application that refreshes in a loop asks the platform once a second, and not at all while that is down', async (t) => {
   const { clock, sessions, calls, grant, refuse } = setUpSessions(t);
   const { refreshHandle } = await sessions.open(TERMS, grant(), HOME);
