@@ -8,6 +8,7 @@ import { Secret } from '../../../src/config/secret.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import type { UpstreamResponse } from '../../../src/upstream/call.ts';
 import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
+import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withToken } from '../../../src/upstream/token-replay.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { startRawUpstream } from '../../helpers/raw-http.ts';
@@ -33,11 +34,13 @@ function sourceOf(clock: FakeClock, tokens: Token[], invalidated: string[] = [])
 /** One connection to an upstream that answers when it is told to. */
 async function narrow(t: Test, clock: FakeClock) {
   const seen: string[] = [];
+  const bodies: string[] = [];
   const arrivals: (() => void)[] = [];
   const upstream = await startRawUpstream(t, (socket, request) => {
     seen.push(/^authorization: (.*)$/im.exec(request)?.[1] ?? 'none');
+    bodies.push(request.slice(request.indexOf('\r\n\r\n') + 4));
     const answer = () => socket.write('HTTP/1.1 204 No Content\r\n\r\n');
-    if (seen.length > 1) answer();
+    if (seen.length > 1 || request.startsWith('POST')) answer();
     else arrivals.push(answer);
     arrived();
   });
@@ -53,7 +56,7 @@ async function narrow(t: Test, clock: FakeClock) {
     now: clock.now,
   });
   t.teardown(() => dispatcher.destroy());
-  return { seen, first, answerFirst: () => arrivals[0]?.(), send: withToken(dispatcher.send, clock), origin: upstream.origin };
+  return { seen, bodies, first, answerFirst: () => arrivals[0]?.(), send: withToken(dispatcher.send, clock), origin: upstream.origin };
 }
 
 t.test('a token that ended while its call waited for a connection, or the machine slept, is not sent: the present one is', async (t) => {
@@ -70,6 +73,28 @@ t.test('a token that ended while its call waited for a connection, or the machin
   t.equal((await waiting).statusCode, 204);
   t.same(seen, ['Bearer long', 'Bearer next']);
   t.equal(waits.record.tokenFingerprint, tokenOf(clock, 'next', 1).fingerprint, 'the record tells which');
+});
+
+t.test('nothing of an upload is lost when its token ends while its connection is opened', async (t) => {
+  const clock = createFakeClock();
+  const { bodies, seen, send, origin } = await narrow(t, clock);
+  let attempts = 0;
+  const body: RequestBody = {
+    ...NO_BODY,
+    isStreaming: true,
+    async *attempt() {
+      attempts += 1;
+      yield Buffer.from('first,');
+      yield Buffer.from('second');
+    },
+  };
+  const source = sourceOf(clock, [tokenOf(clock, 'short', 1_000), tokenOf(clock, 'next', 3_600_000)]);
+  const sent = send({ ...createCall({ origin, method: 'POST', body }), source, headers: ['Content-Length', '12', 'Authorization', ''] });
+  clock.stepWall(60_000);
+  t.equal((await sent).statusCode, 204);
+  t.same(seen, ['Bearer next']);
+  t.same(bodies, ['first,second']);
+  t.equal(attempts, 1, 'the first was not begun');
 });
 
 t.test('a 401 whose body breaks off has no readable code, so it speaks of the token', async (t) => {
