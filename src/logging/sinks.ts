@@ -1,9 +1,10 @@
 // What log lines are written to: descriptors and streams, and a file that survives rotation. Gathering, retrying and counting is destination.ts's job.
 
-import { close, constants, fstatSync, mkdirSync, openSync, write, writeSync } from 'node:fs';
+import { close, constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
+import { makeFolder } from '../make-folder.ts';
 import { createDestination, type Destination, type Sink } from './destination.ts';
 
 /** A sink over a descriptor of a file, terminal or device. `owns`: closed with the sink. */
@@ -79,7 +80,7 @@ export interface FileDestination extends Destination {
 /** Appends to `path`, mode 0600, parents made with 0700. Throws what `open` throws when it cannot be opened at the start. */
 export function createFileDestination(path: string): FileDestination {
   const open = () => {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     // Non-blocking matters only for a FIFO, whose open would otherwise wait for a reader.
     return openSync(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0), 0o600);
   };

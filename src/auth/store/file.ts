@@ -2,11 +2,12 @@
 
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { SecretSource } from '../../config/secret-source.ts';
 import type { Log } from '../../logging/log.ts';
+import { makeFolder } from '../../make-folder.ts';
 import { replaceFile, syncFolder, TEMPORARY_SUFFIX } from './atomic-write.ts';
 import { isHeldBy, lockFile } from './file-lock.ts';
 import { loadOrCreateKey } from './key-file.ts';
@@ -50,7 +51,7 @@ export function createFileStore(deps: { path: string; prefix: string; encryption
 
   async function openFolder(): Promise<void> {
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
       if (((await stat(folder)).mode & 0o077) !== 0) log.warn({ path: folder }, 'store folder is open to others');
       for (const name of await readdir(folder)) {
         if (!name.startsWith(`${prefix}-`) || !name.endsWith(TEMPORARY_SUFFIX)) continue;
