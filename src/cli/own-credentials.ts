@@ -32,15 +32,18 @@ export async function withOwnCredentials(
   const credentials = createCredentials({ ...deps, config, store, transport: outbound.transport });
   // Timers of ours do not keep a process alive: this one must live until the answers are there.
   const alive = setInterval(() => {}, 60_000);
+  let code: number = EXIT.failure;
   try {
-    return await work(credentials, outbound);
+    code = await work(credentials, outbound);
+    return code;
   } catch (error) {
     return tell(error, io);
   } finally {
     credentials.close();
     await credentials.settled();
     for (const [name, { storeError }] of Object.entries(credentials.states())) {
-      if (storeError) io.stderr.write(`warning: credential ${name}: store: ${storeError}\n`);
+      // What failed has said why already.
+      if (storeError && code === EXIT.ok) io.stderr.write(`warning: credential ${name}: store: ${storeError}\n`);
     }
     await outbound.close();
     clearInterval(alive);

@@ -86,7 +86,12 @@ export async function serveConfig(config: GatewayConfig, io: Io, { onListening, 
 
 function describeListenError(error: unknown): string {
   const { code, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-  const where = path ?? (address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
+  // A Unix socket comes with its path as the address and no port, a descriptor with neither.
+  if (!address && path === undefined) return `the descriptor of fd:N cannot be listened on (${codeOf(error)}): was a socket handed over?`;
+  const isUnix = path !== undefined || port === undefined || port < 0;
+  const where = path ?? (isUnix ? `unix:${address}` : address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
+  if (isUnix && (code === 'EACCES' || code === 'ENOENT'))
+    return `${where} cannot be made: its folder must be there, and this user must be able to write to it`;
   if (code === 'EADDRINUSE') return `${where} is in use by another program: end that one, or choose another with --listen`;
   if (code === 'EACCES') return `${where} may not be opened by this user: choose a port above 1023 or another path`;
   if (code === 'EADDRNOTAVAIL') return `${where} is not an address of this machine`;

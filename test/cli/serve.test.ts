@@ -1,7 +1,8 @@
 // `gcg serve` as a process: what it says when it cannot start, its exit codes, and its end.
 
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
@@ -129,6 +130,19 @@ t.test('a listener that others can reach is refused without clients, and the ref
   const command = startCommand(t, ['serve', '--listen', '0.0.0.0:0'], { env });
   t.equal(await command.ended, 78);
   t.match(command.stderr(), /server\.listen.*unsafe_allow_anonymous/);
+});
+
+t.test('a Unix socket whose folder is missing, and a descriptor that nobody handed over, are 69 and called what they are', async (t) => {
+  const { env } = await startSimulation(t);
+  const folder = mkdtempSync(join(tmpdir(), 'gcg-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const address = `unix:${join(folder, 'missing', 'gcg.sock')}`;
+  const socket = startCommand(t, ['serve', '--listen', address], { env });
+  t.equal(await socket.ended, 69);
+  t.equal(socket.stderr(), `server.listen: ${address} cannot be made: its folder must be there, and this user must be able to write to it\n`);
+  const descriptor = startCommand(t, ['serve', '--listen', 'fd:99'], { env });
+  t.equal(await descriptor.ended, 69);
+  t.match(descriptor.stderr(), /^server\.listen: the descriptor of fd:N cannot be listened on \(E\w+\): was a socket handed over\?\n$/);
 });
 
 t.test('an unknown flag is 2 with a suggestion', async (t) => {

@@ -55,3 +55,11 @@ t.test('a store that cannot be used is said, and the token is printed all the sa
   writeFileSync(join(folder.dir, 'state'), 'no folder');
   t.match(await folder.run(token, ['token']), { code: 0, out: /^\S+\n$/, err: /^warning: credential default: store: / });
 });
+
+t.test('what made the command fail is said once', async (t) => {
+  const { folder } = await folderFor(t, secret, '[credential.crm]\ngrant_type = pkce\nclient_id = x\n[store]\ntype = file\npath = state\n');
+  writeFileSync(join(folder.dir, 'state'), 'no folder');
+  const { code, err } = await folder.run(token, ['token', 'crm']);
+  t.not(code, 0);
+  t.equal(err.split('\n').length, 2, err);
+});
