@@ -127,6 +127,8 @@ function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: Cr
   const sink = new AnswerSink(response, record, answer);
   exchange.caller.onLeave = sink.abandon;
   answer.pipe(sink);
+  // Node keeps a head back until there is something of the body, which may take its time: a stream of events opens before the first of them.
+  if (record.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
   return sink.done;
 }
 
