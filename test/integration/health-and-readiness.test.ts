@@ -1,6 +1,7 @@
 // /livez says that the process answers; /readyz that calls would be served, and changes with the token and the end.
 
 import t from 'tap';
+import { systemClock } from '../../src/clock.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { configAt, createTestLog, credentialAt, startGateway } from '../helpers/gateway.ts';
 import { exchangeRaw, headerOf, parseAnswer } from '../helpers/raw-http.ts';
@@ -47,6 +48,24 @@ t.test('a refused credential is not ready, and stays alive', async (t) => {
   t.match(await probe(port, '/readyz'), { status: 503, document: { credentials: [{ token: 'none', renewal: 'rejected' }] } });
   t.match(await probe(port, '/livez'), { status: 200 });
   t.equal(log.lines.filter(({ level }) => level === 'error').length <= 1, true);
+});
+
+t.test('ready ends with the token, and comes back with the next one, without any call', async (t) => {
+  let shiftMs = 0;
+  const clock = { ...systemClock, now: () => systemClock.now() + shiftMs, monotonic: () => systemClock.monotonic() + shiftMs };
+  const { port, sandbox, gateway } = await startGateway(t, { clock, sandbox: { clock } });
+  t.match(await probe(port, '/readyz'), { status: 200, document: { status: 'ready' } });
+  sandbox.set({ tokenEndpoint: { fault: 'down' } });
+  shiftMs = 2 * 86_400_000;
+  t.match(await probe(port, '/readyz'), { status: 503, document: { status: 'waiting', credentials: [{ token: 'expired' }] } });
+  const { source } = gateway.runtime().credentials.default()!;
+  await t.rejects(source.refresh());
+  t.match(await probe(port, '/readyz'), { status: 503, document: { credentials: [{ token: 'expired', renewal: 'backoff' }] } });
+  const renewed = sandbox.events.next('answer', ({ kind, status }) => kind === 'token' && status === 200);
+  sandbox.set({ tokenEndpoint: null });
+  await renewed;
+  await source.token();
+  t.match(await probe(port, '/readyz'), { status: 200, document: { status: 'ready', credentials: [{ token: 'fresh', renewal: 'idle' }] } });
 });
 
 t.test('HEAD has no body, nothing is cached, no secret shows, other methods are refused', async (t) => {
