@@ -119,3 +119,12 @@ t.test('an error of the gateway carries its headers, an error of the platform no
   t.equal(headerOf(ours, 'X-Gateway-Error'), 'gateway.route.not.found');
   t.equal(headerOf(ours, 'Cache-Control'), 'no-store');
 });
+
+t.test('Retry-After is written as it is looked for: the Java SDK reads that casing and no other', async (t) => {
+  const { port, sandbox } = await startGateway(t, { sandbox: { switches: { tokenEndpoint: { fault: 'down' } } }, awaitReady: false });
+  t.match(await exchangeRaw(port, GET), /^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: [1-9]\d*\r\n/, 'ours');
+  const body = 'grant_type=refresh_token&refresh_token=x&client_id=y';
+  sandbox.set({ tokenEndpoint: null, throttleLogin: { retryAfterS: 7 } });
+  const login = `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  t.match(await exchangeRaw(port, login), /^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 7\r\n/, 'and at the token endpoint');
+});
