@@ -62,7 +62,12 @@ export function createForward(options: ForwardOptions): (exchange: Exchange) => 
       if (!exchange.request.complete) dropRest(exchange.request);
     } catch (error) {
       answer?.abort(NOT_WANTED);
-      answerFailure(exchange, error);
+      try {
+        answerFailure(exchange, error);
+      } catch {
+        // Whatever is wrong with the answer: one exchange must not end the process with it.
+        exchange.response.destroy();
+      }
     } finally {
       record.requestBytes = body?.receivedBytes ?? 0;
       body?.release();
@@ -136,7 +141,8 @@ function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: 
   try {
     response.writeHead(answer.statusCode, answer.statusText, headers);
   } catch {
-    // Node is stricter than undici about a few octets in header values and reason phrases.
+    // Node is stricter than undici about a few octets in header values and reason phrases, and would keep the phrase for our own answer.
+    response.statusMessage = '';
     throw new GatewayError('gateway.upstream.invalid', 'the upstream answered with a header that is not valid HTTP');
   }
 }

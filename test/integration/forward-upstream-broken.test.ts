@@ -60,6 +60,7 @@ const nonsense: readonly (readonly [string, string])[] = [
   ['a garbage status line', 'NONSENSE\r\n\r\n'],
   ['another protocol', 'SSH-2.0-OpenSSH_9.9\r\n'],
   ['a status that is no number', 'HTTP/1.1 abc OK\r\n\r\n'],
+  ['a control character in the reason phrase', 'HTTP/1.1 200 O\x7fK\r\nContent-Length: 0\r\n\r\n'],
   ['headers over 64 KiB', `HTTP/1.1 200 OK\r\nX-Large: ${'x'.repeat(70 * 1024)}\r\n\r\n`],
   ['a bare line feed that would add a header', 'HTTP/1.1 200 OK\r\nX-A: 1\nX-Injected: 1\r\nContent-Length: 0\r\n\r\n'],
   ['a bare carriage return in a value', 'HTTP/1.1 200 OK\r\nX-A: 1\rX-Injected: 1\r\nContent-Length: 0\r\n\r\n'],
