@@ -4,7 +4,7 @@
 import type { Clock } from '../clock.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
-import { parseRetryAfter } from '../retry-after.ts';
+import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
 import { type BackoffSettings, retryWaitMs } from './backoff.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { isCallerGone, wasNeverSent } from './dispatcher.ts';
@@ -81,7 +81,7 @@ function mayHelp(error: unknown, isSafe: boolean): boolean {
 /** The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one. */
 export function retryAfterMs(response: UpstreamResponse, clock: Clock): number | undefined {
   const value = headerValue(response, 'retry-after');
-  return value === null ? undefined : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined);
+  return value === null ? undefined : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined, LONGEST_LIMIT_MS);
 }
 
 /** The system's code of a failed attempt where there is one, else ours. */

@@ -93,6 +93,26 @@ t.test('a 429 of one endpoint pauses that method and route, and delays no other'
   t.match(afterwards, { status: 200 });
 });
 
+t.test('a daily limit is told as long as it lasts, and no wish counts for more than a day', async (t) => {
+  for (const [wished, told] of [
+    ['7200', 7_200_000],
+    ['999999', 86_400_000],
+  ] as const) {
+    let sent = 0;
+    const stack = createStack(() => async () => {
+      sent += 1;
+      return refusal(wished, { key: 'daily.rate', namespace: 'client.credentials', value: 300 });
+    });
+    const first = stack.run(createCall());
+    await stack.clock.advance(0);
+    t.match(first, { status: 429, code: null }, 'the first caller sees what the platform said');
+    const later = stack.run(createCall());
+    await stack.clock.advance(0);
+    t.match(later, { status: 429, code: 'gateway.rate.limited', retryAfterMs: told });
+    t.equal(sent, 1);
+  }
+});
+
 t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds or as a date', async (t) => {
   for (const kind of ['seconds', 'date'] as const) {
     let sent = 0;
