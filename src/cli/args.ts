@@ -5,7 +5,7 @@ import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag } from '../config/
 import { didYouMean } from '../config/nearest.ts';
 import { onOneLine } from '../config/problem.ts';
 import type { RawEntry } from '../config/raw-entry.ts';
-import { AVAILABLE, COMMANDS, COMMON_FLAGS, type CommandName, type CommandSpec, type FlagSpec, findCommand, isCommandName } from './commands.ts';
+import { COMMANDS, COMMON_FLAGS, type CommandName, type FlagSpec, findCommand } from './commands.ts';
 import { commandHelp, mainHelp, settingsHelp } from './help.ts';
 
 /** A command to run. `flags` holds the command's own flags: text, or true for a switch. */
@@ -25,12 +25,14 @@ export type ParsedCommandLine =
   | { readonly kind: 'version' }
   | { readonly kind: 'usage'; readonly message: string };
 
+const NAMES = COMMANDS.map(({ name }) => name);
+
 const ALL_FLAGS = new Map<string, FlagSpec>(
   [...COMMON_FLAGS, ...COMMANDS.flatMap(({ flags }): readonly FlagSpec[] => flags)].map((f) => [f.name, f]),
 );
 
 /** Reads argv without the program's name. Never throws. No value of a flag is repeated in a message, except a command's name. */
-export function parseCommandLine(argv: readonly string[], available: ReadonlySet<CommandName> = AVAILABLE): ParsedCommandLine {
+export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   const options = Object.fromEntries(
     [...ALL_FLAGS.values()].map((flag) => [flag.name, { type: flag.value === undefined ? 'boolean' : 'string' } as const]),
   );
@@ -50,11 +52,10 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
   const wrong = wantsHelp ? undefined : given.map(refuseFlag).find((message) => message !== undefined);
   if (wrong !== undefined) return usage(wrong, words[0]);
 
-  if (first === 'help') return helpOn(words[1], available);
-  if (!isCommandName(first)) return usage(`there is no command "${onOneLine(first)}"${suggestCommand(first, available)}`);
-  const command: CommandSpec | undefined = findCommand(first);
-  if (command === undefined || !available.has(first)) return usage(`the command ${first} is not in this version yet`);
-  if (wantsHelp) return { kind: 'help', text: words.length === 0 ? mainHelp(available) : commandHelp(command) };
+  if (first === 'help') return helpOn(words[1]);
+  const command = findCommand(first);
+  if (command === undefined) return usage(`there is no command "${onOneLine(first)}"${suggestCommand(first)}`);
+  if (wantsHelp) return { kind: 'help', text: words.length === 0 ? mainHelp() : commandHelp(command) };
   if (given.some(({ name }) => name === 'version')) return { kind: 'version' };
 
   const known = new Set([...COMMON_FLAGS, ...command.flags].map(({ name }) => name));
@@ -76,7 +77,7 @@ export function parseCommandLine(argv: readonly string[], available: ReadonlySet
   if (positionals.length > command.maxArguments)
     return usage(`${first} takes ${command.arguments === '' ? 'no argument' : `only ${command.arguments}`}`, first);
   if (positionals.length < command.minArguments) return usage(`${first} needs ${command.arguments}; write gcg ${first} ${command.arguments}`, first);
-  return { kind: 'run', command: first, flags, positionals, overrides: { configPath, entries } };
+  return { kind: 'run', command: command.name, flags, positionals, overrides: { configPath, entries } };
 }
 
 /** What is wrong with a flag, whichever command it is for. */
@@ -90,17 +91,17 @@ function refuseFlag(token: { name: string; rawName: string; value?: string | und
   return isMissing ? `${spelt} needs ${flag.value}; write ${spelt}=${flag.value}` : undefined;
 }
 
-function helpOn(topic: string | undefined, available: ReadonlySet<CommandName>): ParsedCommandLine {
-  if (topic === undefined) return { kind: 'help', text: mainHelp(available) };
+function helpOn(topic: string | undefined): ParsedCommandLine {
+  if (topic === undefined) return { kind: 'help', text: mainHelp() };
   if (topic === 'settings') return { kind: 'help', text: settingsHelp() };
   const command = findCommand(topic);
-  if (command !== undefined && isCommandName(topic) && available.has(topic)) return { kind: 'help', text: commandHelp(command) };
-  return usage(`there is no help on "${onOneLine(topic)}"${didYouMean(topic, [...available, 'settings'])}`);
+  if (command !== undefined) return { kind: 'help', text: commandHelp(command) };
+  return usage(`there is no help on "${onOneLine(topic)}"${didYouMean(topic, [...NAMES, 'settings'])}`);
 }
 
 /** `command` is the word that stands for one, if there is one. */
 function usage(message: string, command = ''): ParsedCommandLine {
-  return { kind: 'usage', message: `gcg: ${message}\nTry gcg ${isCommandName(command) ? `${command} ` : ''}--help.\n` };
+  return { kind: 'usage', message: `gcg: ${message}\nTry gcg ${findCommand(command) ? `${command} ` : ''}--help.\n` };
 }
 
 /** What other programs call it. */
@@ -115,8 +116,8 @@ function suggestFlag(name: string, known: Iterable<string>): string {
   return names.includes(alias) ? `; did you mean "--${alias}"?` : didYouMean(name, names).replace('"', '"--');
 }
 
-function suggestCommand(word: string, available: Iterable<string>): string {
-  return word === 'version' ? '; did you mean "--version"?' : didYouMean(word, available);
+function suggestCommand(word: string): string {
+  return word === 'version' ? '; did you mean "--version"?' : didYouMean(word, NAMES);
 }
 
 function isList(name: string): boolean {

@@ -232,30 +232,7 @@ export const COMMANDS = [
 
 export type CommandName = (typeof COMMANDS)[number]['name'];
 
-/** The commands that work. The others are not shown, and say so when they are tried. */
-export const AVAILABLE: ReadonlySet<CommandName> = new Set<CommandName>([
-  'init',
-  'serve',
-  'demo',
-  'check',
-  'config',
-  'client',
-  'doctor',
-  'healthcheck',
-  'login',
-  'logout',
-  'status',
-  'token',
-  'wait',
-  'completion',
-]);
-
 /** A command by its name. */
-export function findCommand(name: string): CommandSpec | undefined {
+export function findCommand(name: string): (CommandSpec & { readonly name: CommandName }) | undefined {
   return COMMANDS.find((command) => command.name === name);
-}
-
-/** Whether the word names a command at all. */
-export function isCommandName(name: string): name is CommandName {
-  return findCommand(name) !== undefined;
 }

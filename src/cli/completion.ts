@@ -2,7 +2,7 @@
 
 import { isNamedSection, OPTIONS } from '../config/options.ts';
 import type { CommandLine } from './args.ts';
-import { AVAILABLE, COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './commands.ts';
+import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './commands.ts';
 import { EXIT, type Io } from './io.ts';
 
 const SCRIPTS = { bash, zsh, fish } as const;
@@ -20,10 +20,6 @@ export async function completion(args: CommandLine, io: Io): Promise<number> {
 
 const PROGRAMS = ['gcg', 'genesys-cloud-gateway'];
 
-function commands(): readonly CommandSpec[] {
-  return COMMANDS.filter(({ name }) => AVAILABLE.has(name));
-}
-
 /** What may follow `--set`: every key but secrets; those of credentials and clients need a name of the user's own. */
 function settings(): string[] {
   return OPTIONS.filter(({ section, isSecret }) => !isSecret && (section === 'credential' || !isNamedSection(section))).map(
@@ -34,7 +30,7 @@ function settings(): string[] {
 const flagsOf = (command: CommandSpec): readonly FlagSpec[] => [...command.flags, ...COMMON_FLAGS];
 
 function bash(): string {
-  const cases = commands().map(
+  const cases = COMMANDS.map(
     (command) =>
       `    ${command.name}) words="${flagsOf(command)
         .map(({ name }) => `--${name}`)
@@ -52,7 +48,7 @@ _gcg() {
   esac
   case "$command" in
 ${cases.join('\n')}
-    *) words="${[...commands().map(({ name }) => name), ...COMMON_FLAGS.map(({ name }) => `--${name}`)].join(' ')}" ;;
+    *) words="${[...COMMANDS.map(({ name }) => name), ...COMMON_FLAGS.map(({ name }) => `--${name}`)].join(' ')}" ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
@@ -68,14 +64,12 @@ function zsh(): string {
     const argument = value === undefined ? '' : name === 'config' ? ':file:_files' : name === 'set' ? ':setting:($settings)' : `:${value}:`;
     return `'${isRepeatable ? '*' : ''}--${name}${value === undefined ? '' : '='}[${quoted(doc)}]${argument}'`;
   };
-  const cases = commands().map((command) => `    ${command.name}) _arguments ${flagsOf(command).map(flag).join(' ')} ;;`);
+  const cases = COMMANDS.map((command) => `    ${command.name}) _arguments ${flagsOf(command).map(flag).join(' ')} ;;`);
   return `#compdef ${PROGRAMS.join(' ')}
 # zsh completion for gcg: put this into a file _gcg in a folder of $fpath
 _gcg() {
   local -a commands settings
-  commands=(${commands()
-    .map(({ name, doc }) => `'${name}:${quoted(doc)}'`)
-    .join(' ')})
+  commands=(${COMMANDS.map(({ name, doc }) => `'${name}:${quoted(doc)}'`).join(' ')})
   settings=(${settings().join(' ')})
   if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then _describe command commands; return; fi
   case $words[2] in
@@ -97,9 +91,9 @@ function fish(): string {
   return [
     '# fish completion for gcg: gcg completion fish > ~/.config/fish/completions/gcg.fish',
     'complete -c gcg -f',
-    ...commands().map(({ name, doc }) => `complete -c gcg -n __fish_use_subcommand -a ${name} -d ${text(doc)}`),
+    ...COMMANDS.map(({ name, doc }) => `complete -c gcg -n __fish_use_subcommand -a ${name} -d ${text(doc)}`),
     ...COMMON_FLAGS.map((flag) => line('', flag)),
-    ...commands().flatMap(({ name, flags }) => flags.map((flag) => line(`-n '__fish_seen_subcommand_from ${name}' `, flag))),
+    ...COMMANDS.flatMap(({ name, flags }) => flags.map((flag) => line(`-n '__fish_seen_subcommand_from ${name}' `, flag))),
     `complete -c genesys-cloud-gateway -w gcg`,
     '',
   ].join('\n');

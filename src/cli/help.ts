@@ -1,7 +1,7 @@
 // Help texts, made from the table of commands and the table of options: at most 80 columns, for people.
 
 import { OPTIONS, SECTION_DOCS, SECTION_NAMES } from '../config/options.ts';
-import { AVAILABLE, COMMANDS, COMMON_FLAGS, type CommandName, type CommandSpec, type FlagSpec } from './commands.ts';
+import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './commands.ts';
 
 const WIDTH = 80;
 
@@ -15,15 +15,14 @@ const EXIT_CODES: readonly (readonly [string, string])[] = [
 ];
 
 /** `gcg --help`. */
-export function mainHelp(available: ReadonlySet<CommandName> = AVAILABLE): string {
-  const shown = COMMANDS.filter((command) => available.has(command.name));
+export function mainHelp(): string {
   return page([
     'gcg: an authenticating gateway for the Genesys Cloud API',
     '',
     'Usage: gcg [command] [options]',
     '',
     'Commands',
-    ...columns(shown.map((command) => [usageOf(command), command.doc])),
+    ...columns(COMMANDS.map((command) => [usageOf(command), command.doc])),
     '',
     'Options of every command',
     ...columns(COMMON_FLAGS.map(describeFlag)),

@@ -6,7 +6,7 @@ import { EXIT, type Io, processIo } from './io.ts';
 
 type Command = (args: CommandLine, io: Io) => Promise<number>;
 
-const COMMANDS: Partial<Record<CommandName, () => Promise<Command>>> = {
+const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   serve: async () => (await import('./serve.ts')).serve,
   demo: async () => (await import('./demo.ts')).demo,
   check: async () => {
@@ -45,13 +45,8 @@ export async function run(argv: readonly string[], io: Io = processIo()): Promis
 }
 
 async function runCommand(args: CommandLine, io: Io): Promise<number> {
-  const load = COMMANDS[args.command];
-  if (!load) {
-    io.stderr.write(`gcg: the command ${args.command} is not in this version yet\n`);
-    return EXIT.usage;
-  }
   try {
-    return await (await load())(args, io);
+    return await (await COMMANDS[args.command]())(args, io);
   } catch (error) {
     // Only the class: a message or a stack from below may carry what must not be shown.
     io.stderr.write(`gcg: ${args.command} failed unexpectedly (${error instanceof Error ? error.name : typeof error}): please report it\n`);
