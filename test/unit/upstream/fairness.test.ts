@@ -1,6 +1,7 @@
 // One limit, many clients: whoever asks for little is not made to wait by whoever asks for much.
 
 import t from 'tap';
+import { createDice } from '../../helpers/dice.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createCall, createPlatform, createStack, type Outcome } from './layer-fixtures.ts';
 
@@ -72,6 +73,42 @@ for (const { workers, isPatient } of [
     t.ok(Math.max(...served) - Math.min(...served) <= Math.max(...served) * 0.1, `greedy clients were served ${served.join(', ')} calls`);
   });
 }
+
+t.test('nor does it depend on when the modest one begins, how long it pauses and how regular the answers are', async (t) => {
+  for (const pauseMs of [2_300, 3_000, 4_000]) {
+    for (const beginsMs of [0, 13, 2_500]) {
+      const { clock, run } = shared(createFakeClock(), 15_000);
+      const dice = createDice(pauseMs + beginsMs);
+      const pause = (ms: number) => new Promise<void>((resolve) => clock.after(ms + dice.int(12), resolve));
+      const keepAsking = async (client: string): Promise<void> => {
+        for (;;) {
+          const outcome = run(createCall({ client }));
+          await outcome.done;
+          await pause(outcome.status === 429 ? 5_000 : 1);
+        }
+      };
+      for (const client of GREEDY) for (let worker = 0; worker < 4; worker += 1) void keepAsking(client);
+      const modest: Outcome[] = [];
+      const ask = async (): Promise<void> => {
+        await pause(beginsMs);
+        for (;;) {
+          const outcome = run(createCall({ client: 'modest' }));
+          modest.push(outcome);
+          await outcome.done;
+          await pause(pauseMs);
+        }
+      };
+      void ask();
+      await clock.advance(362_000);
+      const slow = modest.filter(({ startedAt, status, tookMs }) => startedAt > 120_000 && status !== null && tookMs > 50 + SLOT_MS);
+      t.same(
+        slow.map(({ startedAt, tookMs }) => ({ startedAt, tookMs })),
+        [],
+        `pauses of ${pauseMs} ms, from ${beginsMs} ms on`,
+      );
+    }
+  }
+});
 
 t.test('clients with equal queues are served in turn', async (t) => {
   const { clock, run, platform } = shared(createFakeClock(), 3_600_000);
