@@ -95,10 +95,10 @@ async function inBatches(count: number, run: () => Promise<unknown>): Promise<vo
   for (let done = 0; done < count; done += 50) await Promise.all(Array.from({ length: Math.min(50, count - done) }, run));
 }
 
-/** What the gateway holds once the number of its sockets has been the same for a second. */
+/** What the gateway holds once the number of its sockets has been the same for five seconds: an idle connection is kept for four. */
 async function settled(gateway: ChildGateway): Promise<{ sockets: number; residentMiB: number }> {
   let sockets = -1;
-  for (let same = 0; same < 4; ) {
+  for (let same = 0; same < 20; ) {
     const now = gateway.sockets();
     same = now === sockets ? same + 1 : 0;
     sockets = now;
