@@ -11,6 +11,7 @@ import { type Exchange, exchangeOf } from './exchange.ts';
 import { asksForToken } from './facade.ts';
 import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import { type HealthSource, registerHealth } from './health.ts';
+import { ignoreBodies } from './local-body.ts';
 import { createMissJudge, notFound, type RouteDoor } from './wrong-method.ts';
 
 /** The parts the app is wired from. */
@@ -55,8 +56,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   });
   app.register(async (scope) => {
     // What nobody asked for is not read before it is refused: whatever its type, it is the address that is wrong.
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    ignoreBodies(scope);
     scope.setNotFoundHandler((request) => {
       throw judgeMiss(exchangeOf(request.raw));
     });

@@ -11,6 +11,7 @@ import { type FacadeRedirects, facadeLocation } from './facade-redirect.ts';
 import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
 import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
 import { type Identity, isFailedProof, unauthenticated } from './identify.ts';
+import { readBodiesAsText } from './local-body.ts';
 import { parseTarget } from './request-target.ts';
 
 /** The facade's parts; the functions give those of the configuration at work. */
@@ -38,8 +39,7 @@ export function asksForToken({ url = '' }: Exchange['request']): boolean {
 /** Adds the routes. */
 export function registerFacade(app: FastifyInstance, options: FacadeOptions): void {
   app.register(async (scope) => {
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: LARGEST_FORM_BYTES }, (_request, body, done) => done(null, body));
+    readBodiesAsText(scope, LARGEST_FORM_BYTES);
     scope.post(TOKEN_PATH, async (request, reply) => {
       reply.hijack();
       const exchange = exchangeOf(request.raw);

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import type { AdminGuard } from './admin/guard.ts';
 import { sendJson } from './answer.ts';
+import { ignoreBodies } from './local-body.ts';
 
 /** The outcome as it is answered. */
 interface Outcome {
@@ -30,8 +31,7 @@ const MOST_PROBLEMS = 20;
 export function registerReload(app: FastifyInstance, { guard, reload }: ReloadRoute): void {
   app.register(async (scope) => {
     // `curl -d ''` sends a type, too; nothing is read of a body.
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    ignoreBodies(scope);
     scope.post('/-/reload', (request, reply) => answerReload(guard, reload, request, reply));
   });
 }

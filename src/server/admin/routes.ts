@@ -8,6 +8,7 @@ import { Secret } from '../../config/secret.ts';
 import { GatewayError } from '../../errors.ts';
 import { sendJson } from '../answer.ts';
 import type { Exchange } from '../exchange.ts';
+import { readBodiesAsText } from '../local-body.ts';
 import { registerLogin } from '../login/routes.ts';
 import { sendPage } from '../pages/page.ts';
 import { renderStatusPage } from '../pages/status-page.ts';
@@ -30,8 +31,7 @@ type NamedRoute = { Params: { name: string } };
 /** Adds the routes. */
 export function registerAdmin(app: FastifyInstance, deps: AdminDeps): void {
   app.register(async (scope) => {
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: LARGEST_BODY_BYTES }, (_request, body, done) => done(null, body));
+    readBodiesAsText(scope, LARGEST_BODY_BYTES);
     scope.setErrorHandler((error) => {
       if ((error as { statusCode?: number }).statusCode !== 413) throw error;
       throw new GatewayError('gateway.body.too.large', `the body is larger than the ${LARGEST_BODY_BYTES / 1024} KiB that an assertion may have`);
