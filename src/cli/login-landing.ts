@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { hasAnswer } from '../server/login/callback-fields.ts';
-import { isLoopbackHost } from '../server/login/redirect-uri.ts';
+import { isLoopbackAuthority } from '../server/login/redirect-uri.ts';
 import { renderFragmentPage, renderLoginDone, renderLoginFailed } from '../server/pages/login-pages.ts';
 import { sendPage } from '../server/pages/page.ts';
 
@@ -26,7 +26,7 @@ export async function openLanding(
   complete: (fields: string) => Promise<void>,
 ): Promise<Landing> {
   const url = new URL(redirectUri);
-  if (url.protocol !== 'http:' || !isLoopbackHost(url.host)) {
+  if (url.protocol !== 'http:' || !isLoopbackAuthority(url.host)) {
     throw new GatewayError('gateway.request.invalid', `the login ends at ${redirectUri}, which is not this machine: use --paste`);
   }
   let settle: (outcome: Promise<void>) => void = () => {};
@@ -76,7 +76,7 @@ async function answer(
   // The process ends after this answer: nothing is to be kept open for it.
   response.setHeader('Connection', 'close');
   const { pathname, search } = new URL(request.url ?? '/', 'http://landing.invalid');
-  if (!isLoopbackHost(request.headers.host ?? '') || pathname !== path) {
+  if (!isLoopbackAuthority(request.headers.host ?? '') || pathname !== path) {
     response.writeHead(404).end();
   } else if (request.method === 'POST' && request.headers['x-gateway-request'] === '1') {
     const outcome = await readBody(request)

@@ -60,10 +60,7 @@ export function isReachable(address: ListenAddress): boolean {
 
 /** 127.0.0.0/8, ::1, their IPv4-mapped forms, localhost and names below it. */
 export function isLoopbackHost(host: string): boolean {
-  const name = host
-    .replace(/^\[|\]$/g, '')
-    .replace(/\.$/, '')
-    .toLowerCase();
+  const name = stripBrackets(host).replace(/\.$/, '').toLowerCase();
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
   if (isIP(name) === 4) return name.startsWith('127.');
   if (isIP(name) !== 6) return false;
@@ -73,7 +70,12 @@ export function isLoopbackHost(host: string): boolean {
 
 /** 0.0.0.0 and ::, which listen everywhere and, as a destination, mean this machine. */
 export function isWildcardHost(host: string): boolean {
-  const name = host.replace(/^\[|\]$/g, '');
+  const name = stripBrackets(host);
   if (isIP(name) === 4) return name === '0.0.0.0';
   return isIP(name) === 6 && ['[::]', '[::ffff:0:0]'].includes(new URL(`http://[${name.replace(/%.*$/, '')}]`).hostname);
+}
+
+/** `[::1]` to `::1`; anything else as it is. */
+export function stripBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1');
 }

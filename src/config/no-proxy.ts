@@ -1,6 +1,7 @@
 // Which hosts a proxy is not used for: names, suffixes, ports, IPv4 and IPv6 ranges, `*`. Compares text and addresses; asks no DNS.
 
 import { BlockList, isIP } from 'node:net';
+import { stripBrackets } from './listen-address.ts';
 
 /** Whether a host is exempt from the proxy. `host` without brackets. */
 export interface NoProxy {
@@ -32,13 +33,6 @@ export function parseNoProxy(entries: readonly string[]): NoProxy {
     },
   };
 }
-
-/** localhost and what is below it, 127.0.0.0/8, ::1: hosts that settings of the environment never send through a proxy. */
-export function isLoopback(host: string): boolean {
-  return LOOPBACK.matches(host, 0);
-}
-
-const LOOPBACK = parseNoProxy(['localhost', '127.0.0.0/8', '::1']);
 
 /** `name:443`, `[::1]:443`, `[::1]`, and `::1`, which has colons but no port. */
 function splitPort(entry: string): { name: string; port: number | null } {
@@ -74,9 +68,4 @@ function globRule(glob: string): Rule {
   const parts = glob.split(/\*+/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   const pattern = new RegExp(`^${parts.join('.*')}$`);
   return (host) => pattern.test(host);
-}
-
-/** `[::1]` to `::1`; anything else as it is. */
-function stripBrackets(host: string): string {
-  return host.replace(/^\[(.*)\]$/, '$1');
 }

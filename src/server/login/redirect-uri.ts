@@ -37,7 +37,7 @@ export function redirectUriFor(config: Pick<CredentialConfig, 'redirectUri'>, pu
 /** Our own landing page, as the world or this machine knows it; null where it has no address that a login may come back to. */
 function ownCallback(publicUrl: string | null, { host, isEncrypted, isUnixSocket }: ArrivalAddress): string | null {
   if (publicUrl !== null) return `${publicUrl.replace(/\/+$/, '')}${CALLBACK_PATH}`;
-  return isUnixSocket || !isLoopbackHost(host) ? null : `${isEncrypted ? 'https' : 'http'}://${host.toLowerCase()}${CALLBACK_PATH}`;
+  return isUnixSocket || !isLoopbackAuthority(host) ? null : `${isEncrypted ? 'https' : 'http'}://${host.toLowerCase()}${CALLBACK_PATH}`;
 }
 
 /**
@@ -63,11 +63,11 @@ export function assertRedirectUri(
 /** What two readers might take for two hosts is none. */
 function isLoopbackUri(text: string): boolean {
   if (!/^http:\/\/[^\s\\@#]+$/.test(text) || !URL.canParse(text)) return false;
-  return isLoopbackHost(new URL(text).host);
+  return isLoopbackAuthority(new URL(text).host);
 }
 
-/** Whether a Host (or a URL's `host`) is this machine and nothing else. */
-export function isLoopbackHost(host: string): boolean {
+/** Whether a Host (or a URL's `host`), its port included, is this machine and nothing else: no name that somebody would have to resolve. */
+export function isLoopbackAuthority(host: string): boolean {
   const name = parseHost(host)?.name ?? '';
   return name === 'localhost' || name === '[::1]' || (isIP(name) === 4 && name.startsWith('127.'));
 }

@@ -2,7 +2,8 @@
 
 import { Agent, type ClientRequestArgs } from 'node:http';
 import type { Socket } from 'node:net';
-import { stripBrackets, type Target } from './target.ts';
+import { stripBrackets } from '../../config/listen-address.ts';
+import type { Target } from './target.ts';
 
 type Created = (error: Error | null, socket?: Socket) => void;
 

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import type { buildConnector } from 'undici';
 import type { Clock } from '../../clock.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { type Attempt, withinDeadline } from './attempt.ts';
@@ -16,7 +17,7 @@ import { markResets } from './reset.ts';
 import { DIRECT, type Route, routeName } from './route.ts';
 import { createRouteOpener } from './route-opener.ts';
 import { createRouting } from './routing.ts';
-import { stripBrackets, type Target, targetOf } from './target.ts';
+import { type Target, targetOf } from './target.ts';
 import { createTlsLayer, type TlsLayer } from './tls-layer.ts';
 import { createTrust } from './trust.ts';
 

@@ -1,7 +1,8 @@
 // The ways out of this network, as values: direct, or through one proxy. Who chooses among them is routing.ts.
 
+import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError } from '../../errors.ts';
-import { authority, stripBrackets } from './target.ts';
+import { authority } from './target.ts';
 
 export type ProxyProtocol = 'http' | 'https' | 'socks4' | 'socks4a' | 'socks5' | 'socks5h';
 

@@ -1,7 +1,8 @@
 // Chooses how a target is reached: the `[proxy]` section, else the environment, else directly. Runs no PAC script and dials nothing.
 
 import type { GatewayConfig } from '../../config/gateway-config.ts';
-import { isLoopback, parseNoProxy } from '../../config/no-proxy.ts';
+import { isLoopbackHost } from '../../config/listen-address.ts';
+import { parseNoProxy } from '../../config/no-proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { DIRECT, type ProxyCredentials, parseProxySetting, type Route } from './route.ts';
@@ -42,7 +43,7 @@ export function createRouting({ proxy, env, log }: { proxy: GatewayConfig['proxy
       if (proxy.url !== null) return through(proxy.url, 'proxy.url');
       const setting = fromEnv(secure ? 'HTTPS_PROXY' : 'HTTP_PROXY', 'ALL_PROXY');
       if (!setting) return direct('no proxy is configured');
-      if (isLoopback(host)) return direct(`a loopback host, for which ${setting.name} does not count`);
+      if (isLoopbackHost(host)) return direct(`a loopback host, for which ${setting.name} does not count`);
       if (envNoProxy.matches(host, port)) return direct(envNoProxyEntry?.name ?? 'NO_PROXY');
       return through(setting.value, setting.name);
     },

@@ -1,5 +1,7 @@
 // What is dialled: one host and port, with or without TLS. How it is reached is route.ts.
 
+import { stripBrackets } from '../../config/listen-address.ts';
+
 /** `host` is a name or an IP address without brackets; `servername` replaces it in SNI and in the certificate check. */
 export interface Target {
   readonly host: string;
@@ -17,9 +19,4 @@ export function authority(host: string, port: number): string {
 export function targetOf(url: URL): Target {
   const secure = url.protocol === 'https:' || url.protocol === 'wss:';
   return { host: stripBrackets(url.hostname), port: Number(url.port) || (secure ? 443 : 80), secure };
-}
-
-/** `[::1]` to `::1`; anything else as it is. */
-export function stripBrackets(host: string): string {
-  return host.replace(/^\[(.*)\]$/, '$1');
 }

@@ -37,9 +37,20 @@ t.test('what is not quite an address is refused with what would be right', async
 });
 
 t.test('loopback is known in every spelling', async (t) => {
-  for (const host of ['127.0.0.1', '127.255.0.9', '::1', '[::1]', '0:0::1', '::ffff:127.0.0.1', 'localhost', 'LocalHost.', 'a.localhost'])
+  for (const host of [
+    '127.0.0.1',
+    '127.255.0.9',
+    '::1',
+    '[::1]',
+    '0:0::1',
+    '::ffff:127.0.0.1',
+    'localhost',
+    'LocalHost.',
+    'a.localhost',
+    '127.9.9.9',
+  ])
     t.equal(isLoopbackHost(host), true, host);
-  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'localhost.example.com', '::2', '::ffff:10.0.0.1', '128.0.0.1'])
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'localhost.example.com', 'mylocalhost', '::2', '::ffff:10.0.0.1', '128.0.0.1'])
     t.equal(isLoopbackHost(host), false, host);
 });
 
