@@ -60,8 +60,8 @@ function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
 
 /** Asks /readyz once. Never rejects. */
 export async function probeReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
-  // Nothing secret is asked or answered, and a certificate that ran out is no reason to call a gateway that serves not ready.
   const { request } = isEncrypted ? await import('node:https') : http;
+  // Nothing secret is asked or answered, and a certificate that ran out is no reason to call a gateway that serves not ready.
   const unverified = isEncrypted ? { rejectUnauthorized: false } : {};
   return new Promise((resolve) => {
     const fail = (why: string) => resolve({ ready: false, why });

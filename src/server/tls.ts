@@ -45,6 +45,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
 
   return {
     get options() {
+      // Who shows no certificate, or one of another CA, may prove itself otherwise: identify.ts looks at `authorized`.
       return { ...context, requestCert: files.clientCaFile !== null, rejectUnauthorized: false as const };
     },
     attach(server) {

@@ -114,6 +114,7 @@ t.test("an endpoint's 429 delays no other endpoint", async (t) => {
     let running = true;
     const disturb = async () => {
       while (running) {
+        // The rhythm of this traffic, against a limit that counts real minutes.
         const tick = new Promise((resolve) => setTimeout(resolve, 70));
         await call('client-9', isDisturbed ? '/api/v2/routing/queues' : '/api/v2/routing/skills');
         await tick;

@@ -102,6 +102,7 @@ async function settled(gateway: ChildGateway): Promise<{ sockets: number; reside
     const now = gateway.sockets();
     same = now === sockets ? same + 1 : 0;
     sockets = now;
+    // Another process tells nobody when it closes a socket: it is looked at.
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
   return { sockets, residentMiB: gateway.residentMiB() };

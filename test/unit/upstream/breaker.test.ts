@@ -128,13 +128,18 @@ t.test('a relapse while recovering opens it again at once', async (t) => {
   t.match(await call(), /^gateway\.upstream\.unavailable/);
 });
 
+/** Open, and its first probe waits for an answer that `host.held` gives. */
+async function withSlowProbe() {
+  const parts = broken();
+  await parts.fail(5);
+  parts.host.isUp = true;
+  parts.host.holdsAnswers = true;
+  await parts.clock.advance(1_000);
+  return { ...parts, slow: parts.call() };
+}
+
 t.test('a probe whose answer takes its time does not keep the next one waiting for ever', async (t) => {
-  const { clock, host, call, fail } = broken();
-  await fail(5);
-  host.isUp = true;
-  host.holdsAnswers = true;
-  await clock.advance(1_000);
-  const slow = call();
+  const { clock, host, call, slow } = await withSlowProbe();
   await clock.settle();
   t.match(await call(), /unavailable/);
   await clock.advance(10_000);
@@ -167,12 +172,7 @@ t.test('calls that ran before the outage are none of the few that may run after 
 });
 
 t.test('a probe whose caller leaves late does not end the one that took its place', async (t) => {
-  const { clock, host, call, fail } = broken();
-  await fail(5);
-  host.isUp = true;
-  host.holdsAnswers = true;
-  await clock.advance(1_000);
-  const slow = call();
+  const { clock, host, call, slow } = await withSlowProbe();
   await clock.advance(10_000);
   const second = call();
   await clock.settle();
