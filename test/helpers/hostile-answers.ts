@@ -30,6 +30,8 @@ export function answerHostilely(dice: Dice, secrets: UpstreamSecrets, socket: So
     if (end < 0) return;
     const head = text.slice(0, end);
     text = '';
+    // What was ended is answered no more; nor could it be reset: Node would never close it then.
+    if (socket.writableEnded) return;
     if (dice.chance(0.03)) {
       socket.resetAndDestroy();
       return;
