@@ -1,9 +1,12 @@
 // `npm run bench`: no proxy, @fastify/http-proxy as shipped, and the gateway, side by side in one run, in interleaved rounds.
+// `-- --against DIR` adds the gateway of another checkout that is installed and built: how a change is measured against what was before.
 // Reports requests/s, latency, CPU per request from each process's own accounting, peak memory, and 64 MiB each way. Times nothing for a test.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createTestCa } from '../test/helpers/certificates.ts';
 import type { Accounting } from './accounting.ts';
@@ -14,6 +17,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     requests: { type: 'string', default: '20000' },
     connections: { type: 'string', default: '32' },
+    against: { type: 'string' },
   },
 });
 const rounds = Number(values.rounds);
@@ -67,6 +71,11 @@ try {
     contestant('@fastify/http-proxy as shipped', { port: shipped.port }, shipped.child),
     contestant('gateway', { port: gateway.port }, gateway.child),
   ];
+  if (values.against !== undefined) {
+    const script = pathToFileURL(resolve(values.against, 'bench/target-gateway.ts')).href;
+    const other = await start(script, [String(upstream.port), ca.caFile]);
+    contestants.push(contestant('gateway of the other checkout', { port: other.port }, other.child));
+  }
 
   for (const { target } of contestants) await runLoad(target, '/api/v2/users?pageSize=5', Math.min(requests, 5000), connections);
   for (let round = 0; round < rounds; round += 1) {
@@ -102,9 +111,13 @@ try {
     ];
     console.log(name.padEnd(30) + cells.join(''));
   }
-  const [, as, ours] = contestants as [Contestant, Contestant, Contestant];
-  const ratios = ours.results.map(({ cpuUs }, round) => cpuUs / (as.results[round]?.cpuUs ?? Number.NaN));
-  console.log(`CPU a request, gateway / as shipped: median ${median(ratios).toFixed(2)} of ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}`);
+  const [, shippedProxy, ours, other] = contestants as [Contestant, Contestant, Contestant, Contestant?];
+  for (const against of other === undefined ? [shippedProxy] : [shippedProxy, other]) {
+    const ratios = ours.results.map(({ cpuUs }, round) => cpuUs / (against.results[round]?.cpuUs ?? Number.NaN));
+    console.log(
+      `CPU a request, gateway / ${against.name}: median ${median(ratios).toFixed(2)} of ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}`,
+    );
+  }
 } finally {
   for (const child of children) child.kill();
   await ca.close();
