@@ -1,14 +1,15 @@
 // Everything under /api/v2: the bearer check, the switches in their order, the route, and the platform's headers and error bodies.
 // What a route answers is in routes/.
+// The API's bearer check, with the platform's three refusals. It does not look at permissions or scopes.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { checkBearer, createUnauthorized } from './bearer.ts';
 import type { SandboxRequest } from './events.ts';
 import { createGoneSignal, sendJson, splitTarget } from './exchange.ts';
 import { isPlatformError, PlatformError } from './faults.ts';
 import type { RouteTable } from './route-table.ts';
+import type { SandboxState } from './state.ts';
 import { formatRetryAfter, type Switches } from './switches.ts';
-import type { World } from './world.ts';
+import type { AccessToken } from './tokens.ts';
 
 const SERVER_ERRORS = {
   500: ['internal.server.error', 'The server encountered an unexpected condition which prevented it from fulfilling the request.'],
@@ -21,14 +22,14 @@ const SERVER_ERRORS = {
 const SHOWN_PATH = 200;
 
 /** Answers API calls; `streamingBase` begins the connectUri of channels. The function never rejects. */
-export function createApi(world: World, routes: RouteTable, streamingBase: () => string) {
+export function createApi(sandbox: SandboxState, routes: RouteTable, streamingBase: () => string) {
   return async (req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> => {
     const gone = createGoneSignal(res);
-    res.once('close', world.stats.enter('api'));
-    setPlatformHeaders(world, req, res, record.correlationId);
-    res.once('close', () => world.stats.apiCall(res.writableFinished ? String(res.statusCode) : 'closed'));
+    res.once('close', sandbox.stats.enter('api'));
+    setPlatformHeaders(sandbox, req, res, record.correlationId);
+    res.once('close', () => sandbox.stats.apiCall(res.writableFinished ? String(res.statusCode) : 'closed'));
     try {
-      await answer(world, routes, streamingBase(), req, res, record, gone);
+      await answer(sandbox, routes, streamingBase(), req, res, record, gone);
     } catch (error) {
       await answerError(req, res, record.correlationId, error);
     }
@@ -36,7 +37,7 @@ export function createApi(world: World, routes: RouteTable, streamingBase: () =>
 }
 
 async function answer(
-  world: World,
+  sandbox: SandboxState,
   routes: RouteTable,
   streamingBase: string,
   req: IncomingMessage,
@@ -47,25 +48,25 @@ async function answer(
   const { path, query } = splitTarget(req.url ?? '');
   const method = req.method ?? '';
   if (method === 'OPTIONS') return answerPreflight(req, res);
-  const token = checkBearer(world, req);
+  const token = checkBearer(sandbox, req);
   record.tokenSerial = token.serial;
   record.clientId = token.clientId;
   const call = { method, path };
-  const { switches, holding } = world;
-  if (switches.take('holdApi', call)) await holding.held(gone, () => world.events.emitter.emit('held', record));
+  const { switches, holding } = sandbox;
+  if (switches.take('holdApi', call)) await holding.held(gone, () => sandbox.events.emitter.emit('held', record));
   if (switches.now.latencyMs > 0) await holding.delay(switches.now.latencyMs, gone);
   if (switches.take('closeBeforeAnswer', call)) return void res.socket?.destroy();
   const found = routes.find(method, path);
-  limitRate(world, token.value, found?.route.template ?? `${method} ${path}`);
+  limitRate(sandbox, token.value, found?.route.template ?? `${method} ${path}`);
   const unauthorized = switches.take('unauthorized', call);
   if (unauthorized) throw createUnauthorized(unauthorized.code ?? 'bad.credentials');
   const failing = switches.take('serverError', call);
-  if (failing) throw createServerError(world, failing);
+  if (failing) throw createServerError(sandbox, failing);
   if (!found)
     throw new PlatformError(404, 'not.found', `The simulation does not have ${method} ${path.slice(0, SHOWN_PATH)}; the real platform may.`);
   const cut = switches.take('cutBody', call) !== undefined;
   await found.route.handle({
-    world,
+    sandbox,
     req,
     res,
     path,
@@ -82,20 +83,20 @@ async function answer(
   });
 }
 
-function limitRate(world: World, token: string, route: string): void {
-  const wanted = world.switches.now.rateLimit;
-  const hit = wanted && world.rateLimiter.take(token, route, wanted);
+function limitRate(sandbox: SandboxState, token: string, route: string): void {
+  const wanted = sandbox.switches.now.rateLimit;
+  const hit = wanted && sandbox.rateLimiter.take(token, route, wanted);
   if (!hit) return;
-  world.stats.add('rateLimitedCalls');
+  sandbox.stats.add('rateLimitedCalls');
   const { retryAfterS, ...limit } = hit;
   const message = `Rate limit exceeded the maximum. Retry the request in [${retryAfterS}] seconds`;
-  const retryAfter = formatRetryAfter({ retryAfterS, retryAfterAs: wanted.retryAfterAs ?? 'seconds' }, world.clock.now()) ?? '';
+  const retryAfter = formatRetryAfter({ retryAfterS, retryAfterAs: wanted.retryAfterAs ?? 'seconds' }, sandbox.clock.now()) ?? '';
   throw new PlatformError(429, 'too.many.requests.retry.after', message, { limit, headers: { 'Retry-After': retryAfter } });
 }
 
-function createServerError(world: World, wanted: NonNullable<Switches['serverError']>): PlatformError {
+function createServerError(sandbox: SandboxState, wanted: NonNullable<Switches['serverError']>): PlatformError {
   const [code, message] = SERVER_ERRORS[wanted.status];
-  const retryAfter = formatRetryAfter(wanted, world.clock.now());
+  const retryAfter = formatRetryAfter(wanted, sandbox.clock.now());
   return new PlatformError(wanted.status, code, message, retryAfter === undefined ? {} : { headers: { 'Retry-After': retryAfter } });
 }
 
@@ -106,13 +107,13 @@ async function answerError(req: IncomingMessage, res: ServerResponse, correlatio
   await sendJson(req, res, refusal.status, refusal.body(correlationId));
 }
 
-function setPlatformHeaders(world: World, req: IncomingMessage, res: ServerResponse, correlationId: string): void {
+function setPlatformHeaders(sandbox: SandboxState, req: IncomingMessage, res: ServerResponse, correlationId: string): void {
   res.setHeader('ININ-Correlation-Id', correlationId);
   res.setHeader('Strict-Transport-Security', 'max-age=600; includeSubDomains');
   res.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate');
   res.setHeader('Pragma', 'no-cache');
   res.setHeader('Expires', '0');
-  if (world.switches.now.cookies)
+  if (sandbox.switches.now.cookies)
     res.setHeader('Set-Cookie', ['sandbox_route=1; Path=/; Secure; HttpOnly', `sandbox_trace=${correlationId}; Path=/`]);
   if (req.headers.origin === undefined) return;
   res.setHeader('Access-Control-Allow-Origin', '*');
@@ -127,4 +128,34 @@ function answerPreflight(req: IncomingMessage, res: ServerResponse): void {
   res.setHeader('Access-Control-Max-Age', '600');
   res.statusCode = 204;
   res.end();
+}
+
+/** The refusals of the bearer check, also used by the switch that refuses good tokens. */
+export function createUnauthorized(code: 'authentication.required' | 'bad.credentials' | 'credentials.expired'): PlatformError {
+  const messages = {
+    'authentication.required': 'No authentication bearer token specified in authorization header.',
+    'bad.credentials': 'Invalid login credentials.',
+    'credentials.expired': 'The supplied credentials have expired.',
+  };
+  return new PlatformError(401, code, messages[code]);
+}
+
+/** The valid token a call shows. Throws PlatformError 401, and 400 when there are two Authorization lines; counts what it refuses. */
+export function checkBearer(sandbox: SandboxState, req: IncomingMessage): AccessToken {
+  if ((req.headersDistinct.authorization?.length ?? 0) > 1) throw new PlatformError(400, 'bad.request', 'Two Authorization headers.');
+  const value = /^Bearer +(\S+) *$/i.exec(req.headers.authorization ?? '')?.[1];
+  if (value === undefined) {
+    sandbox.stats.add('unauthenticatedCalls');
+    throw createUnauthorized('authentication.required');
+  }
+  const checked = sandbox.tokens.check(value);
+  if (checked.kind === 'unknown') {
+    sandbox.stats.add('unknownTokenCalls');
+    throw createUnauthorized('bad.credentials');
+  }
+  if (checked.kind === 'expired') {
+    sandbox.stats.add('expiredTokenCalls');
+    throw createUnauthorized('credentials.expired');
+  }
+  return checked.token;
 }

@@ -1,9 +1,9 @@
-// What GET /oauth/authorize was asked: its parameters read and checked. No page, no session, no code here.
+// What GET /oauth/authorize was asked: its parameters read and checked, the redirect URI held against those registered.
+// No page, no session, no code here.
 
 import type { SandboxClient } from './clients.ts';
 import { OAuthError } from './faults.ts';
-import { isRegisteredRedirect } from './redirect-uri.ts';
-import type { World } from './world.ts';
+import type { SandboxState } from './state.ts';
 
 /** A request that may be shown to a person. */
 export interface AuthorizeRequest {
@@ -26,11 +26,11 @@ export type ReturnAddress = Pick<AuthorizeRequest, 'client' | 'redirectUri' | 'r
  * The client and its redirect URI. Throws OAuthError when either is not known: such an error is shown on a page and
  * never redirected (RFC 6749 section 4.1.2.1).
  */
-export function readReturnAddress(world: World, query: URLSearchParams): ReturnAddress {
+export function readReturnAddress(sandbox: SandboxState, query: URLSearchParams): ReturnAddress {
   for (const name of query.keys()) {
     if (query.getAll(name).length > 1) throw new OAuthError('invalid_request', `${name} is given twice`);
   }
-  const client = world.clients.find(query.get('client_id') ?? '');
+  const client = sandbox.clients.find(query.get('client_id') ?? '');
   if (!client) throw new OAuthError('invalid_client', 'client not found');
   const redirectUri = query.get('redirect_uri') ?? '';
   if (!isRegisteredRedirect(client.redirectUris ?? [], redirectUri)) {
@@ -41,7 +41,7 @@ export function readReturnAddress(world: World, query: URLSearchParams): ReturnA
 }
 
 /** The whole request. Throws OAuthErrors that go to the redirect URI. */
-export function readAuthorizeRequest(world: World, query: URLSearchParams, address: ReturnAddress): AuthorizeRequest {
+export function readAuthorizeRequest(sandbox: SandboxState, query: URLSearchParams, address: ReturnAddress): AuthorizeRequest {
   const { client, responseType } = address;
   const given = (name: string) => query.get(name) || undefined;
   if (given('response_type') !== responseType) throw new OAuthError('unsupported_response_type', 'response_type must be code or token');
@@ -50,7 +50,7 @@ export function readAuthorizeRequest(world: World, query: URLSearchParams, addre
   }
   const [org, provider] = [given('org'), given('provider')];
   if ((org === undefined) !== (provider === undefined)) throw new OAuthError('invalid_request', 'org and provider go together');
-  const { organization } = world.directory;
+  const { organization } = sandbox.directory;
   if (org !== undefined && ![organization.name, organization.shortName].includes(org))
     throw new OAuthError('invalid_request', 'organization not found');
   return {
@@ -73,4 +73,32 @@ function readChallenge(client: SandboxClient, responseType: string, challenge: s
   if (method !== 'S256') throw new OAuthError('invalid_request', 'code_challenge_method must be S256');
   if (!/^[A-Za-z0-9_-]{43}$/.test(challenge)) throw new OAuthError('invalid_request', 'code_challenge is not a SHA-256 in base64url');
   return challenge;
+}
+
+/** Exact match, save that the port of a loopback one is not compared (RFC 8252 section 7.3). Never with a fragment or user info. */
+export function isRegisteredRedirect(registered: readonly string[], shown: string): boolean {
+  if (shown.includes('#')) return false;
+  const url = URL.parse(shown);
+  if (url?.username !== '' || url.password !== '') return false;
+  if (registered.includes(shown)) return true;
+  if (url.protocol !== 'http:' || !['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)) return false;
+  return registered.some((candidate) => {
+    const known = URL.parse(candidate);
+    return known?.protocol === 'http:' && known.hostname === url.hostname && known.pathname === url.pathname && known.search === url.search;
+  });
+}
+
+/** The URI with the fields added: to the query for codes, as the fragment for tokens. */
+export function addToRedirect(redirectUri: string, part: 'query' | 'fragment', fields: Readonly<Record<string, string | undefined>>): string {
+  const url = new URL(redirectUri);
+  const given = Object.entries(fields).filter((field): field is [string, string] => field[1] !== undefined);
+  if (part === 'fragment') url.hash = new URLSearchParams(given).toString();
+  else for (const [name, value] of given) url.searchParams.append(name, value);
+  return url.href;
+}
+
+/** What `form-action` must allow so that a browser follows the redirect after the form: an origin, or a scheme where CSP has no word for the host. */
+export function toFormActionSource(redirectUri: string): string {
+  const url = new URL(redirectUri);
+  return (url.protocol === 'http:' || url.protocol === 'https:') && !url.hostname.startsWith('[') ? url.origin : url.protocol;
 }

@@ -1,4 +1,4 @@
-// Notification channels and what each is subscribed to. The live socket of a channel is kept here but made in streaming.ts.
+// Notification channels and what each is subscribed to. The live socket of a channel is kept here; the streaming host makes it.
 
 import { createOpaqueToken, type RandomSource } from './random.ts';
 import type { AccessToken, TokenStore } from './tokens.ts';

@@ -1,5 +1,5 @@
 // OAuth clients of the simulated organisation, and the well-known ones that `gcg demo` and the examples use.
-// It only describes and finds them; whether a request proves to be one is client-auth.ts.
+// It only describes and finds them; whether a request comes from one is for the token endpoint to find out.
 
 /** What a client may be used for. PKCE is `code` without a secret on the request. */
 export type GrantKind = 'client_credentials' | 'code' | 'saml2_bearer' | 'implicit';

@@ -2,9 +2,9 @@
 // Not for web pages: a request with an Origin is refused, and POST must be JSON.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { SandboxStats } from './events.ts';
 import { readJson, sendJson } from './exchange.ts';
 import { isPlatformError, PlatformError } from './faults.ts';
-import type { SandboxStats } from './stats.ts';
 import type { Switches } from './switches.ts';
 
 /** What the controls may do. */

@@ -1,5 +1,5 @@
 // The two kinds of refusal the simulation answers with: the API's error body and the OAuth one, as throwable values.
-// It does not write them to the wire: api.ts and token-route.ts do.
+// It does not write them to the wire: the API and the token endpoint do.
 
 /** What an API error body may carry beyond its fixed members. */
 export interface PlatformErrorExtra {

@@ -1,9 +1,8 @@
 // The HTML of the simulated login: one form to choose a person, one page for what went wrong or has ended. No script.
 
 import { createHash } from 'node:crypto';
-import type { AuthorizeRequest } from './authorize-request.ts';
+import { type AuthorizeRequest, toFormActionSource } from './authorize-request.ts';
 import type { SandboxUser } from './directory.ts';
-import { toFormActionSource } from './redirect-uri.ts';
 
 const STYLE = `body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
 .notice{border-left:.3rem solid #b45309;padding:.5rem 1rem;background:#fef3c7}

@@ -1,17 +1,23 @@
 // GET and POST /oauth/authorize and GET /logout: shows the form, remembers who logged in, sends the answer to the redirect URI.
-// What a request may ask is authorize-request.ts; the page is login-page.ts.
+// What a request may ask and how the page looks stand elsewhere.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type AuthorizeRequest, type ReturnAddress, readAuthorizeRequest, readReturnAddress } from './authorize-request.ts';
+import {
+  type AuthorizeRequest,
+  addToRedirect,
+  isRegisteredRedirect,
+  type ReturnAddress,
+  readAuthorizeRequest,
+  readReturnAddress,
+} from './authorize-request.ts';
 import type { SandboxUser } from './directory.ts';
 import type { SandboxRequest } from './events.ts';
 import { readBody, splitTarget } from './exchange.ts';
 import { isOAuthError, OAuthError } from './faults.ts';
-import { mintToken } from './grants.ts';
 import { type Page, renderLoginPage, renderMessagePage } from './login-page.ts';
 import { createOpaqueToken } from './random.ts';
-import { addToRedirect, isRegisteredRedirect } from './redirect-uri.ts';
-import type { World } from './world.ts';
+import type { SandboxState } from './state.ts';
+import { mintToken } from './token-endpoint.ts';
 
 const TRANSACTION_LIFE_MS = 10 * 60_000;
 const MAX_KEPT = 1000;
@@ -20,19 +26,19 @@ const USERS_SHOWN = 100;
 const SESSION_COOKIE = 'sandbox_session';
 
 /** Answers login requests. The function never rejects. */
-export function createLogin(world: World) {
+export function createLogin(sandbox: SandboxState) {
   const transactions = new Map<string, { request: AuthorizeRequest; expiresAt: number }>();
   const sessions = new Map<string, string>();
 
   async function authorize(req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> {
     const { query } = splitTarget(req.url ?? '');
-    const address = readReturnAddress(world, query);
+    const address = readReturnAddress(sandbox, query);
     record.clientId = address.client.id;
     try {
-      const request = readAuthorizeRequest(world, query, address);
+      const request = readAuthorizeRequest(sandbox, query, address);
       const user = decideAlone(req, request);
       if (user) return allow(res, request, user, record);
-      const transaction = keep(transactions, { request, expiresAt: world.clock.now() + TRANSACTION_LIFE_MS });
+      const transaction = keep(transactions, { request, expiresAt: sandbox.clock.now() + TRANSACTION_LIFE_MS });
       const users = activeUsers();
       return sendPage(res, 200, renderLoginPage(request, users.slice(0, USERS_SHOWN), transaction, findHinted(users, request.loginHint)?.id));
     } catch (error) {
@@ -47,7 +53,7 @@ export function createLogin(world: World) {
     const transaction = form.get('transaction') ?? '';
     const pending = transactions.get(transaction);
     transactions.delete(transaction);
-    if (!pending || pending.expiresAt <= world.clock.now()) throw new OAuthError('invalid_request', 'this login has ended; start it again');
+    if (!pending || pending.expiresAt <= sandbox.clock.now()) throw new OAuthError('invalid_request', 'this login has ended; start it again');
     const { request } = pending;
     record.clientId = request.client.id;
     if (form.get('decision') !== 'allow') return sendError(res, request, new OAuthError('access_denied', 'the user refused'));
@@ -59,22 +65,22 @@ export function createLogin(world: World) {
 
   /** Who is logged in without a form: by the `login` switch, or from an earlier login unless `prompt=login`. */
   function decideAlone(req: IncomingMessage, request: AuthorizeRequest): SandboxUser | undefined {
-    const wanted = world.switches.now.login;
+    const wanted = sandbox.switches.now.login;
     if (wanted && 'deny' in wanted) throw new OAuthError('access_denied', wanted.deny);
     if (wanted) {
-      const user = world.directory.find(wanted.approve) ?? world.directory.findByEmail(wanted.approve);
+      const user = sandbox.directory.find(wanted.approve) ?? sandbox.directory.findByEmail(wanted.approve);
       if (user) return user;
       throw new OAuthError('server_error', 'the login switch names no user');
     }
     const session = readSession(req);
-    return request.prompt === 'login' || session === undefined ? undefined : world.directory.find(sessions.get(session) ?? '');
+    return request.prompt === 'login' || session === undefined ? undefined : sandbox.directory.find(sessions.get(session) ?? '');
   }
 
   function allow(res: ServerResponse, request: AuthorizeRequest, user: SandboxUser, record: SandboxRequest): void {
     const { client, redirectUri, responseType, state, challenge, target } = request;
     const subject = { clientId: client.id, userId: user.id, scope: client.scope, target };
     if (responseType === 'code') {
-      const code = world.codes.issue({
+      const code = sandbox.codes.issue({
         subject: { ...subject, grant: challenge === undefined ? 'authorization_code' : 'pkce' },
         redirectUri,
         challenge,
@@ -82,9 +88,9 @@ export function createLogin(world: World) {
       redirect(res, addToRedirect(redirectUri, 'query', { code, state }));
       return;
     }
-    const { reply, token } = mintToken(world, { ...subject, grant: 'implicit' });
+    const { reply, token } = mintToken(sandbox, { ...subject, grant: 'implicit' });
     record.tokenSerial = token.serial;
-    world.stats.tokenRequest('implicit', 'ok');
+    sandbox.stats.tokenRequest('implicit', 'ok');
     const { access_token, token_type, expires_in } = reply;
     redirect(res, addToRedirect(redirectUri, 'fragment', { access_token, expires_in: String(expires_in), token_type, state }));
   }
@@ -92,16 +98,16 @@ export function createLogin(world: World) {
   /** Ends the browser's session and every login of that person with that client. */
   function logout(req: IncomingMessage, res: ServerResponse, record: SandboxRequest): void {
     const { query } = splitTarget(req.url ?? '');
-    const client = world.clients.find(query.get('client_id') ?? '');
+    const client = sandbox.clients.find(query.get('client_id') ?? '');
     if (!client) throw new OAuthError('invalid_client', 'client not found');
     record.clientId = client.id;
     const session = readSession(req);
     const userId = session === undefined ? undefined : sessions.get(session);
     if (session !== undefined) sessions.delete(session);
     if (userId !== undefined) {
-      world.tokens.revoke((token) => {
+      sandbox.tokens.revoke((token) => {
         if (token.userId !== userId || token.clientId !== client.id) return false;
-        if (token.familyId !== undefined) world.refreshTokens.revokeFamily(token.familyId);
+        if (token.familyId !== undefined) sandbox.refreshTokens.revokeFamily(token.familyId);
         return true;
       });
     }
@@ -113,11 +119,11 @@ export function createLogin(world: World) {
   }
 
   function activeUsers(): SandboxUser[] {
-    return world.directory.list().filter((user) => user.state === 'active');
+    return sandbox.directory.list().filter((user) => user.state === 'active');
   }
 
   function keep<T>(map: Map<string, T>, value: T): string {
-    const key = createOpaqueToken(world.random).slice(0, 43);
+    const key = createOpaqueToken(sandbox.random).slice(0, 43);
     map.set(key, value);
     const oldest = map.keys().next().value;
     if (map.size > MAX_KEPT && oldest !== undefined) map.delete(oldest);

@@ -1,12 +1,12 @@
 // Path templates to handlers: finds the route of a method and a raw path. Segments are decoded after splitting, so an encoded slash stays inside one.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { SandboxState } from './state.ts';
 import type { AccessToken } from './tokens.ts';
-import type { World } from './world.ts';
 
 /** What a handler is given. `params` are decoded; `cut` is set when the body must be spoilt. */
 export interface ApiCall {
-  world: World;
+  sandbox: SandboxState;
   req: IncomingMessage;
   res: ServerResponse;
   path: string;

@@ -8,28 +8,25 @@ import type { Duplex } from 'node:stream';
 import { createApi } from './api.ts';
 import { createChannelStore } from './channels.ts';
 import { createClientRegistry, DEMO_CLIENTS, type SandboxClient } from './clients.ts';
-import { createCodeStore } from './codes.ts';
 import { answerControls } from './controls.ts';
 import { createDirectory, createUsers, DEFAULT_ORGANIZATION, type SandboxOrganization, type SandboxUser } from './directory.ts';
-import { createEventLog, type EventLog, type SandboxRequest } from './events.ts';
+import { createEventLog, createStats, type EventLog, type SandboxRequest, type SandboxStats } from './events.ts';
 import { SIMULATION_HEADER, splitTarget } from './exchange.ts';
 import { createHoldingPlace } from './hold.ts';
 import { createLogin } from './login.ts';
 import { createRandomSource, createUuid, type RandomSource } from './random.ts';
 import { createRateLimiter } from './rate-limiter.ts';
-import { createRefreshTokenStore } from './refresh-tokens.ts';
 import { createRouteTable } from './route-table.ts';
 import { notificationRoutes } from './routes/notifications.ts';
 import { organizationRoutes } from './routes/organization.ts';
 import { trafficRoutes } from './routes/traffic.ts';
 import { userRoutes } from './routes/users.ts';
-import { createStats, type SandboxStats } from './stats.ts';
+import type { SandboxClock, SandboxState } from './state.ts';
 import { createStreaming } from './streaming.ts';
 import { createSwitchBoard, type Switches } from './switches.ts';
-import { answerToken } from './token-route.ts';
-import { type AccessToken, createTokenStore } from './tokens.ts';
+import { answerToken } from './token-endpoint.ts';
+import { type AccessToken, createCodeStore, createRefreshTokenStore, createTokenStore } from './tokens.ts';
 import type { ServerSocket } from './websocket.ts';
-import type { SandboxClock, World } from './world.ts';
 
 /** What a simulation starts with. Everything has a default. */
 export interface SandboxOptions {
@@ -99,7 +96,7 @@ const MAX_HEADER_BYTES = 32 * 1024;
 export function createSandbox(options: SandboxOptions = {}): Sandbox {
   const clock = options.clock ?? { now: Date.now };
   const random = options.random ?? createRandomSource(options.seed);
-  const world: World = {
+  const state: SandboxState = {
     clock,
     random,
     directory: createDirectory(options.organization ?? DEFAULT_ORGANIZATION, options.users ?? createUsers(60), random),
@@ -117,13 +114,13 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
   let server: Server | undefined;
   let address: SandboxAddress | undefined;
   const routes = createRouteTable([...organizationRoutes, ...userRoutes, ...notificationRoutes, ...trafficRoutes]);
-  const answerApi = createApi(world, routes, () => options.streamingBase ?? address?.origin.replace(/^http/, 'ws') ?? '');
-  const answerLogin = createLogin(world);
-  const streaming = createStreaming(world, options.heartbeatMs ?? 30_000);
+  const answerApi = createApi(state, routes, () => options.streamingBase ?? address?.origin.replace(/^http/, 'ws') ?? '');
+  const answerLogin = createLogin(state);
+  const streaming = createStreaming(state, options.heartbeatMs ?? 30_000);
 
   function recordRequest(req: IncomingMessage, kind: SandboxRequest['kind']): SandboxRequest {
     const { method = '', url: target = '', rawHeaders } = req;
-    return world.events.record({ kind, method, target, rawHeaders, correlationId: createUuid(random) });
+    return state.events.record({ kind, method, target, rawHeaders, correlationId: createUuid(random) });
   }
 
   function dispatch(req: IncomingMessage, res: ServerResponse): void {
@@ -132,10 +129,10 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
     res.once('close', () => {
       record.status = res.writableFinished ? res.statusCode : 0;
       // One turn later, so that whoever waits for it reads counters that include it.
-      setImmediate(() => world.events.emitter.emit('answer', record));
+      setImmediate(() => state.events.emitter.emit('answer', record));
     });
     if (record.kind === 'api') void answerApi(req, res, record);
-    else if (record.kind === 'token' && req.method === 'POST') void answerToken(world, req, res, record);
+    else if (record.kind === 'token' && req.method === 'POST') void answerToken(state, req, res, record);
     else if (record.kind === 'login') void answerLogin(req, res, record);
     else if (record.kind === 'control' && options.controls) void answerControls(sandbox, req, res);
     else res.writeHead(404, { 'Content-Type': 'text/plain' }).end('The simulation has no such page.\n');
@@ -168,31 +165,31 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
       const closed = ending?.listening ? new Promise<void>((resolve) => ending.close(() => resolve())) : undefined;
       ending?.closeAllConnections();
       streaming.close();
-      world.holding.close();
-      world.events.close();
+      state.holding.close();
+      state.events.close();
       await closed;
     },
-    set: (changes) => world.switches.set(changes),
+    set: (changes) => state.switches.set(changes),
     get switches() {
-      return world.switches.now;
+      return state.switches.now;
     },
     get stats() {
-      return world.stats.snapshot({ tokensIssued: world.tokens.issued(), validTokens: world.tokens.valid(), sockets: streaming.count() });
+      return state.stats.snapshot({ tokensIssued: state.tokens.issued(), validTokens: state.tokens.valid(), sockets: streaming.count() });
     },
-    resetStats: () => world.stats.reset(),
-    events: world.events,
-    release: () => world.holding.release(),
+    resetStats: () => state.stats.reset(),
+    events: state.events,
+    release: () => state.holding.release(),
     issueToken({ clientId = DEMO_CLIENTS.clientCredentials.id, userId, lifetimeS = 86_400, scope } = {}) {
-      return world.tokens.issue({ clientId, grant: 'issued', userId, scope }, lifetimeS);
+      return state.tokens.issue({ clientId, grant: 'issued', userId, scope }, lifetimeS);
     },
     expireTokens(matches) {
-      const count = world.tokens.expire(matches);
-      world.channels.closeOrphans(world.tokens);
+      const count = state.tokens.expire(matches);
+      state.channels.closeOrphans(state.tokens);
       return count;
     },
     revokeTokens(which) {
-      const count = world.tokens.revoke(typeof which === 'string' ? (token) => token.value === which : which);
-      world.channels.closeOrphans(world.tokens);
+      const count = state.tokens.revoke(typeof which === 'string' ? (token) => token.value === which : which);
+      state.channels.closeOrphans(state.tokens);
       return count;
     },
     heartbeat: () => streaming.heartbeat(),

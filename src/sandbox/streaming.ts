@@ -8,8 +8,8 @@ import type { Channel } from './channels.ts';
 import type { SandboxRequest } from './events.ts';
 import { SIMULATION_HEADER, splitTarget } from './exchange.ts';
 import { PlatformError } from './faults.ts';
+import type { SandboxState } from './state.ts';
 import { createServerSocket, type ServerSocket } from './websocket.ts';
-import type { World } from './world.ts';
 
 const HANDSHAKE_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
@@ -29,12 +29,12 @@ export interface Streaming {
   close(): void;
 }
 
-export function createStreaming(world: World, heartbeatMs: number): Streaming {
+export function createStreaming(sandbox: SandboxState, heartbeatMs: number): Streaming {
   const sockets = new Map<string, ServerSocket>();
   let timer: NodeJS.Timeout | undefined;
 
   function accept(channel: Channel, socket: Duplex): void {
-    const { emitter } = world.events;
+    const { emitter } = sandbox.events;
     const channelId = channel.id;
     // One socket a channel: a newer one takes the place of the older.
     channel.socket?.close(1000, 'replaced by a newer connection');
@@ -55,8 +55,8 @@ export function createStreaming(world: World, heartbeatMs: number): Streaming {
   }
 
   async function heartbeat(): Promise<void> {
-    world.channels.closeOrphans(world.tokens);
-    for (const channelId of sockets.keys()) world.channels.find(channelId);
+    sandbox.channels.closeOrphans(sandbox.tokens);
+    for (const channelId of sockets.keys()) sandbox.channels.find(channelId);
     const text = JSON.stringify({ topicName: 'channel.metadata', eventBody: { message: 'WebSocket Heartbeat' } });
     await Promise.all([...sockets.values()].map((socket) => socket.send(text)));
   }
@@ -68,13 +68,13 @@ export function createStreaming(world: World, heartbeatMs: number): Streaming {
     },
     upgrade(req, socket, head, record) {
       const { path } = splitTarget(req.url ?? '');
-      const channel = world.channels.find(path.slice('/channels/'.length));
-      const refused = world.switches.take('refuseSocket', { method: 'GET', path });
+      const channel = sandbox.channels.find(path.slice('/channels/'.length));
+      const refused = sandbox.switches.take('refuseSocket', { method: 'GET', path });
       const key = handshakeKey(req);
       if (refused)
-        return refuse(world, socket, record, new PlatformError(refused.status, 'service.unavailable', 'The socket is refused, as asked for.'));
-      if (!path.startsWith('/channels/') || !channel) return refuse(world, socket, record, new PlatformError(404, 'not.found', 'No such channel.'));
-      if (key === undefined) return refuse(world, socket, record, new PlatformError(400, 'bad.request', 'Not a WebSocket handshake.'));
+        return refuse(sandbox, socket, record, new PlatformError(refused.status, 'service.unavailable', 'The socket is refused, as asked for.'));
+      if (!path.startsWith('/channels/') || !channel) return refuse(sandbox, socket, record, new PlatformError(404, 'not.found', 'No such channel.'));
+      if (key === undefined) return refuse(sandbox, socket, record, new PlatformError(400, 'bad.request', 'Not a WebSocket handshake.'));
       const answer = createHash('sha1').update(`${key}${HANDSHAKE_GUID}`).digest('base64');
       const lines = [
         'Upgrade: websocket',
@@ -86,11 +86,11 @@ export function createStreaming(world: World, heartbeatMs: number): Streaming {
       if (head.length > 0) socket.unshift(head);
       record.status = 101;
       accept(channel, socket);
-      world.events.emitter.emit('answer', record);
+      sandbox.events.emitter.emit('answer', record);
     },
     heartbeat,
     async notify(topicName, eventBody) {
-      const subscribed = [...world.channels.all()].filter((channel) => channel.topics.has(topicName) && channel.socket);
+      const subscribed = [...sandbox.channels.all()].filter((channel) => channel.topics.has(topicName) && channel.socket);
       const text = JSON.stringify({ topicName, version: '2', eventBody, metadata: { CorrelationId: 'simulated' } });
       await Promise.all(subscribed.map((channel) => channel.socket?.send(text)));
       return subscribed.length;
@@ -111,7 +111,7 @@ function handshakeKey(req: IncomingMessage): string | undefined {
   return valid && key !== undefined && Buffer.from(key, 'base64').length === 16 ? key : undefined;
 }
 
-function refuse(world: World, socket: Duplex, record: SandboxRequest, error: PlatformError): void {
+function refuse(sandbox: SandboxState, socket: Duplex, record: SandboxRequest, error: PlatformError): void {
   const body = JSON.stringify(error.body(record.correlationId));
   const lines = [
     'Content-Type: application/json',
@@ -124,7 +124,7 @@ function refuse(world: World, socket: Duplex, record: SandboxRequest, error: Pla
   socket.on('error', () => {});
   socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
   record.status = error.status;
-  world.events.emitter.emit('answer', record);
+  sandbox.events.emitter.emit('answer', record);
 }
 
 function isPing(text: string): boolean {

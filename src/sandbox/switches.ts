@@ -1,8 +1,7 @@
-// The faults and policies that can be switched on: their shapes, their defaults (all off) and when each one acts.
+// The faults and policies that can be switched on: their shapes, their defaults (all off), which values fit, and when each one acts.
 // It decides only whether a switch acts on a call; what then happens is done where the call is answered.
 
-import type { RefreshPolicy } from './refresh-tokens.ts';
-import { assertSwitchValues } from './switch-values.ts';
+import type { RefreshPolicy } from './tokens.ts';
 
 /** When a switch acts: on the next `next` calls that match, on every `every`th, else on each. `path` is a prefix of the raw path. */
 interface Occasion {
@@ -149,4 +148,84 @@ export function formatRetryAfter(wanted: RetryAfter, nowMs: number): string | un
   if (wanted.retryAfterS === undefined) return undefined;
   if (wanted.retryAfterAs !== 'date') return String(wanted.retryAfterS);
   return new Date(Math.ceil(nowMs / 1000 + wanted.retryAfterS) * 1000).toUTCString();
+}
+
+type Check = (value: unknown) => boolean;
+
+/** Thirty years of seconds, and whatever else is counted: beyond it dates end. */
+const LARGEST_COUNT = 1e9;
+const isCount: Check = (value) => typeof value === 'number' && value >= 0 && value <= LARGEST_COUNT;
+const isText: Check = (value) => typeof value === 'string';
+const oneOf =
+  (...allowed: readonly unknown[]): Check =>
+  (value) =>
+    allowed.includes(value);
+
+/** An object with no members but these, the ones in `required` present. */
+const shaped =
+  (members: Readonly<Record<string, Check>>, required: readonly string[] = []): Check =>
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    required.every((name) => Object.hasOwn(value, name)) &&
+    Object.entries(value).every(([name, member]) => member === undefined || (Object.hasOwn(members, name) && members[name]?.(member) === true));
+
+const orOff =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+
+const OCCASION = { next: isCount, every: isCount, method: isText, path: isText };
+const RETRY_AFTER = { retryAfterS: isCount, retryAfterAs: oneOf('seconds', 'date') };
+const LIMIT = { perMinute: isCount, key: isText, namespace: isText };
+const FAULTS = ['down', 'hang', 'slow', 'status', 'empty', 'html', 'malformed', 'lost', 'cut', 'gzip', 'huge', 'no-token', 'line-break', 'drip'];
+const isLimit = shaped({ ...LIMIT, route: isText }, ['route', 'perMinute']);
+const isFinalStatus: Check = (value) => Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599;
+
+const CHECKS: Readonly<Record<keyof Switches, Check>> = {
+  latencyMs: isCount,
+  rateLimit: orOff(
+    shaped({
+      ...LIMIT,
+      retryAfterAs: oneOf('seconds', 'date'),
+      endpoints: (value) => Array.isArray(value) && value.length <= 1000 && value.every(isLimit),
+    }),
+  ),
+  serverError: orOff(shaped({ ...OCCASION, ...RETRY_AFTER, status: oneOf(500, 502, 503, 504) }, ['status'])),
+  unauthorized: orOff(shaped({ ...OCCASION, code: oneOf('bad.credentials', 'credentials.expired', 'authentication.required') })),
+  cutBody: orOff(shaped(OCCASION)),
+  closeBeforeAnswer: orOff(shaped(OCCASION)),
+  holdApi: orOff(shaped(OCCASION)),
+  refuseSocket: orOff(shaped({ ...OCCASION, status: isFinalStatus }, ['status'])),
+  cookies: oneOf(true, false),
+  throttleLogin: orOff(shaped({ ...OCCASION, ...RETRY_AFTER })),
+  tokenEndpoint: orOff(
+    shaped(
+      {
+        ...OCCASION,
+        ...RETRY_AFTER,
+        fault: oneOf(...FAULTS),
+        status: isFinalStatus,
+        delayMs: isCount,
+        bytes: (value) => isCount(value) && Number(value) <= 2 ** 28,
+      },
+      ['fault'],
+    ),
+  ),
+  tokenLifetimeS: orOff(isCount),
+  expiresIn: orOff(shaped({ value: (value) => value === null || typeof value === 'string' || typeof value === 'number' })),
+  rotation: oneOf('none', 'grace', 'strict'),
+  graceMs: isCount,
+  replyRefreshToken: oneOf('always', 'when-changed'),
+  login: orOff((value) => shaped({ approve: isText }, ['approve'])(value) || shaped({ deny: isText }, ['deny'])(value)),
+};
+
+/** Throws a TypeError that names the first switch that does not exist or that cannot hold its value. */
+export function assertSwitchValues(changes: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(changes)) {
+    const check = Object.hasOwn(CHECKS, name) ? CHECKS[name as keyof Switches] : undefined;
+    if (!check) throw new TypeError(`no such switch: ${name}`);
+    if (!check(value)) throw new TypeError(`switch ${name} cannot hold ${JSON.stringify(value)}`);
+  }
 }

@@ -4,8 +4,8 @@ import type { ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import type { SandboxRequest } from './events.ts';
 import { send } from './exchange.ts';
+import type { SandboxState } from './state.ts';
 import { formatRetryAfter, type Switches } from './switches.ts';
-import type { World } from './world.ts';
 
 type Fault = NonNullable<Switches['tokenEndpoint']>;
 
@@ -15,23 +15,23 @@ const HTML = '<!doctype html><title>Maintenance</title><p>Please come back later
 
 /** Acts before any grant. True when the request has been answered, or its connection closed. */
 export async function answerBeforeGrant(
-  world: World,
+  sandbox: SandboxState,
   res: ServerResponse,
   record: SandboxRequest,
   fault: Fault,
   gone: AbortSignal,
 ): Promise<boolean> {
-  const retryAfter = formatRetryAfter(fault, world.clock.now());
+  const retryAfter = formatRetryAfter(fault, sandbox.clock.now());
   if (retryAfter !== undefined) res.setHeader('Retry-After', retryAfter);
   switch (fault.fault) {
     case 'down':
       res.socket?.destroy();
       return true;
     case 'hang':
-      await world.holding.held(gone, () => world.events.emitter.emit('held', record));
+      await sandbox.holding.held(gone, () => sandbox.events.emitter.emit('held', record));
       return false;
     case 'slow':
-      await world.holding.delay(fault.delayMs ?? DEFAULT_DELAY_MS, gone);
+      await sandbox.holding.delay(fault.delayMs ?? DEFAULT_DELAY_MS, gone);
       return false;
     case 'status':
       await send(res, fault.status ?? 500, 'text/plain', Buffer.from('the simulation was told to fail'));
@@ -51,7 +51,13 @@ export async function answerBeforeGrant(
 }
 
 /** Answers with the reply of a grant that was carried out, spoilt as the fault says. */
-export async function answerReply(world: World, res: ServerResponse, reply: object, fault: Fault | undefined, gone: AbortSignal): Promise<void> {
+export async function answerReply(
+  sandbox: SandboxState,
+  res: ServerResponse,
+  reply: object,
+  fault: Fault | undefined,
+  gone: AbortSignal,
+): Promise<void> {
   const json = (value: object) => Buffer.from(JSON.stringify(value));
   switch (fault?.fault) {
     case 'lost':
@@ -69,18 +75,18 @@ export async function answerReply(world: World, res: ServerResponse, reply: obje
     case 'line-break':
       return send(res, 200, 'application/json', json({ ...reply, access_token: 'broken\r\nX-Injected: yes' }));
     case 'drip':
-      return drip(world, res, json(reply), fault.delayMs ?? DEFAULT_DELAY_MS, gone);
+      return drip(sandbox, res, json(reply), fault.delayMs ?? DEFAULT_DELAY_MS, gone);
     default:
       return send(res, 200, 'application/json', json(reply));
   }
 }
 
-async function drip(world: World, res: ServerResponse, body: Buffer, delayMs: number, gone: AbortSignal): Promise<void> {
+async function drip(sandbox: SandboxState, res: ServerResponse, body: Buffer, delayMs: number, gone: AbortSignal): Promise<void> {
   res.setHeader('Content-Type', 'application/json');
   res.setHeader('Content-Length', body.length);
   res.flushHeaders();
   for (let at = 0; at < body.length; at++) {
-    await world.holding.delay(delayMs, gone);
+    await sandbox.holding.delay(delayMs, gone);
     res.write(body.subarray(at, at + 1));
   }
   res.end();

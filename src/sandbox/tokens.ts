@@ -1,7 +1,8 @@
-// Access tokens the simulation has given out: minted, checked, expired and revoked here, and bounded in number.
-// Refresh tokens are refresh-tokens.ts; how long a token lives is decided by the caller.
+// What the simulation gives out: access tokens, refresh tokens in families, and authorization codes; checked, expired, revoked, bounded in number.
+// It knows nothing of HTTP, and of clients only the id that something belongs to.
 
-import { createOpaqueToken, type RandomSource } from './random.ts';
+import { createHash } from 'node:crypto';
+import { createOpaqueToken, createUuid, type RandomSource } from './random.ts';
 
 /** Who and what a token stands for. No `userId`: client credentials. `familyId` ties it to its refresh tokens. */
 export interface TokenSubject {
@@ -84,4 +85,132 @@ export function createTokenStore(clock: { now(): number }, random: RandomSource)
     valid: () => [...tokens.values()].filter((token) => token.expiresAt > clock.now()).length,
     issued: () => serial,
   };
+}
+
+/**
+ * `none`: the token stays the same. `grace`: each use gives a successor, and the used one goes on giving that same successor for `graceMs`.
+ * `strict`: a used one is never taken again. A used token shown too late ends the whole family (RFC 9700 section 4.14.2), in `grace` as in `strict`.
+ */
+export interface RefreshPolicy {
+  rotation: 'none' | 'grace' | 'strict';
+  graceMs: number;
+  /** `when-changed`: a refresh that rotates nothing answers without `refresh_token`. */
+  replyRefreshToken: 'always' | 'when-changed';
+}
+
+/** A token and the login it descends from. */
+interface RefreshToken {
+  value: string;
+  familyId: string;
+  subject: TokenSubject;
+  usedAt?: number;
+  successor?: string;
+}
+
+/** `reused`: the family is gone. `unknown`: never issued, of another client, or revoked. */
+type Redemption =
+  | { kind: 'ok'; familyId: string; subject: TokenSubject; refreshToken: string; rotated: boolean; grace: boolean }
+  | { kind: 'reused'; familyId: string }
+  | { kind: 'unknown' };
+
+/** Past this the oldest are forgotten. */
+const MAX_REFRESH_TOKENS = 10_000;
+
+/** The refresh tokens given out so far. */
+export interface RefreshTokenStore {
+  /** Starts a family. */
+  issue(subject: TokenSubject): RefreshToken;
+  redeem(value: string, clientId: string, policy: RefreshPolicy): Redemption;
+  revokeFamily(familyId: string): void;
+}
+
+export function createRefreshTokenStore(clock: { now(): number }, random: RandomSource): RefreshTokenStore {
+  const tokens = new Map<string, RefreshToken>();
+
+  function keep(token: RefreshToken): RefreshToken {
+    tokens.set(token.value, token);
+    for (const oldest of tokens.keys()) {
+      if (tokens.size <= MAX_REFRESH_TOKENS) break;
+      tokens.delete(oldest);
+    }
+    return token;
+  }
+
+  function revokeFamily(familyId: string): void {
+    for (const [value, token] of tokens) if (token.familyId === familyId) tokens.delete(value);
+  }
+
+  return {
+    issue(subject) {
+      return keep({ value: createOpaqueToken(random), familyId: createUuid(random), subject });
+    },
+    redeem(value, clientId, policy) {
+      const token = tokens.get(value);
+      if (!token || token.subject.clientId !== clientId) return { kind: 'unknown' };
+      const { familyId, subject } = token;
+      if (token.usedAt !== undefined && token.successor !== undefined) {
+        if (policy.rotation === 'grace' && clock.now() - token.usedAt < policy.graceMs) {
+          return { kind: 'ok', familyId, subject, refreshToken: token.successor, rotated: true, grace: true };
+        }
+        revokeFamily(familyId);
+        return { kind: 'reused', familyId };
+      }
+      if (policy.rotation === 'none') return { kind: 'ok', familyId, subject, refreshToken: value, rotated: false, grace: false };
+      const successor = keep({ value: createOpaqueToken(random), familyId, subject });
+      token.usedAt = clock.now();
+      token.successor = successor.value;
+      return { kind: 'ok', familyId, subject, refreshToken: successor.value, rotated: true, grace: false };
+    },
+    revokeFamily,
+  };
+}
+
+/** What a code was given for. `challenge` is PKCE's, always S256. */
+interface CodeGrant {
+  subject: TokenSubject;
+  redirectUri: string;
+  challenge?: string | undefined;
+}
+
+/** The codes given out so far. */
+export interface CodeStore {
+  issue(grant: CodeGrant): string;
+  /** `used` when the code was taken before, with the family its first use started. */
+  take(code: string): { kind: 'ok'; grant: CodeGrant } | { kind: 'used'; familyId: string | undefined } | { kind: 'unknown' };
+  /** Remembers which family of tokens a code led to. */
+  settle(code: string, familyId: string): void;
+}
+
+const LIFETIME_MS = 5 * 60_000;
+const MAX_CODES = 1000;
+
+export function createCodeStore(clock: { now(): number }, random: RandomSource): CodeStore {
+  const codes = new Map<string, { grant: CodeGrant; expiresAt: number; used: boolean; familyId?: string }>();
+  return {
+    issue(grant) {
+      const code = createOpaqueToken(random).slice(0, 43);
+      codes.set(code, { grant, expiresAt: clock.now() + LIFETIME_MS, used: false });
+      for (const oldest of codes.keys()) {
+        if (codes.size <= MAX_CODES) break;
+        codes.delete(oldest);
+      }
+      return code;
+    },
+    take(code) {
+      const entry = codes.get(code);
+      if (!entry) return { kind: 'unknown' };
+      if (entry.used) return { kind: 'used', familyId: entry.familyId };
+      entry.used = true;
+      return clock.now() < entry.expiresAt ? { kind: 'ok', grant: entry.grant } : { kind: 'unknown' };
+    },
+    settle(code, familyId) {
+      const entry = codes.get(code);
+      if (entry) entry.familyId = familyId;
+    },
+  };
+}
+
+/** Whether a PKCE verifier has the right form (RFC 7636 section 4.1) and hashes to the challenge. */
+export function matchesChallenge(verifier: string, challenge: string): boolean {
+  return /^[A-Za-z0-9\-._~]{43,128}$/.test(verifier) && createHash('sha256').update(verifier).digest('base64url') === challenge;
 }

@@ -1,4 +1,4 @@
-// /api/v2/notifications/channels: channels and their subscriptions. The sockets are streaming.ts.
+// /api/v2/notifications/channels: channels and their subscriptions. The streaming host has their sockets.
 
 import { type Channel, TOPICS_PER_CHANNEL } from '../channels.ts';
 import { readBody } from '../exchange.ts';
@@ -14,7 +14,7 @@ function renderChannel({ streamingBase }: ApiCall, channel: Channel): Record<str
 }
 
 function findChannel(call: ApiCall): Channel {
-  const channel = call.world.channels.find(call.params.channelId ?? '');
+  const channel = call.sandbox.channels.find(call.params.channelId ?? '');
   if (!channel || channel.owner !== ownerOf(call)) throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
   return channel;
 }
@@ -53,11 +53,11 @@ const SUBSCRIPTIONS = '/api/v2/notifications/channels/{channelId}/subscriptions'
 export const notificationRoutes: readonly Route[] = [
   {
     template: 'POST /api/v2/notifications/channels',
-    handle: (call) => call.reply(200, renderChannel(call, call.world.channels.open({ owner: ownerOf(call), token: call.token }))),
+    handle: (call) => call.reply(200, renderChannel(call, call.sandbox.channels.open({ owner: ownerOf(call), token: call.token }))),
   },
   {
     template: 'GET /api/v2/notifications/channels',
-    handle: (call) => call.reply(200, { entities: call.world.channels.ownedBy(ownerOf(call)).map((channel) => renderChannel(call, channel)) }),
+    handle: (call) => call.reply(200, { entities: call.sandbox.channels.ownedBy(ownerOf(call)).map((channel) => renderChannel(call, channel)) }),
   },
   { template: `GET ${SUBSCRIPTIONS}`, handle: (call) => call.reply(200, renderTopics(findChannel(call))) },
   { template: `POST ${SUBSCRIPTIONS}`, handle: (call) => subscribe(call, false) },

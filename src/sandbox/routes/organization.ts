@@ -2,33 +2,33 @@
 
 import { readJson } from '../exchange.ts';
 import { PlatformError } from '../faults.ts';
-import { endLogin } from '../grants.ts';
 import type { ApiCall, Route } from '../route-table.ts';
+import { endLogin } from '../token-endpoint.ts';
 import { createPage } from './paging.ts';
 
-function organizationReference({ world }: ApiCall): { id: string; name: string } {
-  const { id, name } = world.directory.organization;
+function organizationReference({ sandbox }: ApiCall): { id: string; name: string } {
+  const { id, name } = sandbox.directory.organization;
   return { id, name };
 }
 
 function describeToken(call: ApiCall): Promise<void> {
-  const { token, world } = call;
+  const { token, sandbox } = call;
   const organization = organizationReference(call);
   return call.reply(200, {
     organization: token.target === undefined ? organization : { id: token.target, name: 'Authorized organization' },
     homeOrganization: organization,
     authorizedScope: token.scope ?? [],
-    OAuthClient: { id: token.clientId, name: world.clients.find(token.clientId)?.name ?? 'Simulated client', organization },
-    ...(token.userId !== undefined && { authenticatedUser: { id: token.userId, name: world.directory.find(token.userId)?.name } }),
+    OAuthClient: { id: token.clientId, name: sandbox.clients.find(token.clientId)?.name ?? 'Simulated client', organization },
+    ...(token.userId !== undefined && { authenticatedUser: { id: token.userId, name: sandbox.directory.find(token.userId)?.name } }),
   });
 }
 
 /** Revokes the caller's own token, and with it the login it came from. */
 async function endToken(call: ApiCall): Promise<void> {
-  const { token, world } = call;
-  world.tokens.revoke((candidate) => candidate.serial === token.serial);
-  if (token.familyId !== undefined) endLogin(world, token.familyId);
-  world.channels.closeOrphans(world.tokens);
+  const { token, sandbox } = call;
+  sandbox.tokens.revoke((candidate) => candidate.serial === token.serial);
+  if (token.familyId !== undefined) endLogin(sandbox, token.familyId);
+  sandbox.channels.closeOrphans(sandbox.tokens);
   await call.reply(200);
 }
 
@@ -63,7 +63,7 @@ export const organizationRoutes: readonly Route[] = [
   {
     template: 'GET /api/v2/organizations/me',
     handle: (call) => {
-      const { id, name, shortName } = call.world.directory.organization;
+      const { id, name, shortName } = call.sandbox.directory.organization;
       return call.reply(200, {
         id,
         name,

@@ -30,15 +30,15 @@ function renderUser(user: SandboxUser): Record<string, unknown> {
 }
 
 /** The person a token stands for. Client credentials stand for nobody, and the platform says so with 400. */
-function requireUser({ token, world }: Pick<ApiCall, 'token' | 'world'>): SandboxUser {
-  const user = token.userId === undefined ? undefined : world.directory.find(token.userId);
+function requireUser({ token, sandbox }: Pick<ApiCall, 'token' | 'sandbox'>): SandboxUser {
+  const user = token.userId === undefined ? undefined : sandbox.directory.find(token.userId);
   if (user) return user;
   const message = 'This request requires a user context. Client credentials cannot be used for requests that require a user context.';
   throw new PlatformError(400, 'bad.request', message);
 }
 
-function findUser({ world, params }: ApiCall): SandboxUser {
-  const user = world.directory.find(params.userId ?? '');
+function findUser({ sandbox, params }: ApiCall): SandboxUser {
+  const user = sandbox.directory.find(params.userId ?? '');
   if (!user) throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
   return user;
 }
@@ -46,7 +46,7 @@ function findUser({ world, params }: ApiCall): SandboxUser {
 function listUsers(call: ApiCall): Promise<void> {
   const ids = call.query.getAll('id').flatMap((text) => text.split(','));
   const state = call.query.get('state') ?? 'active';
-  const users = call.world.directory
+  const users = call.sandbox.directory
     .list()
     .filter((user) => (state === 'any' || user.state === state) && (ids.length === 0 || ids.includes(user.id)));
   return call.reply(200, createPage(call, users.map(renderUser)));
@@ -69,7 +69,7 @@ function readFields(call: ApiCall, body: Record<string, unknown>): Partial<Pick<
   const { email } = fields;
   if (email === undefined) return fields;
   if (!/^[^@\s]+@[^@\s]+$/.test(email)) throw new PlatformError(400, 'bad.request', 'email is not an address.');
-  const owner = call.world.directory.findByEmail(email);
+  const owner = call.sandbox.directory.findByEmail(email);
   if (owner && owner.id !== call.params.userId) throw new PlatformError(409, 'general.conflict', 'A user with this email already exists.');
   return fields;
 }
@@ -79,7 +79,7 @@ async function createUser(call: ApiCall): Promise<void> {
   if (name === undefined || email === undefined) {
     throw new PlatformError(400, 'bad.request', 'name and email are required.', { details: [{ errorCode: 'required', fieldName: 'email' }] });
   }
-  const user = call.world.directory.add({ name, email, title, department });
+  const user = call.sandbox.directory.add({ name, email, title, department });
   if (!user) throw new PlatformError(400, 'bad.request', 'The simulation holds no more users.');
   await call.reply(200, renderUser(user));
 }

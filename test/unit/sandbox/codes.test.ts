@@ -1,6 +1,6 @@
 import t from 'tap';
-import { createCodeStore, matchesChallenge } from '../../../src/sandbox/codes.ts';
 import { createRandomSource } from '../../../src/sandbox/random.ts';
+import { createCodeStore, matchesChallenge } from '../../../src/sandbox/tokens.ts';
 import { createNow } from './harness.ts';
 
 const grant = { subject: { clientId: 'app', grant: 'pkce' }, redirectUri: 'http://127.0.0.1/cb' };

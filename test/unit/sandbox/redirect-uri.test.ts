@@ -1,5 +1,5 @@
 import t from 'tap';
-import { addToRedirect, isRegisteredRedirect, toFormActionSource } from '../../../src/sandbox/redirect-uri.ts';
+import { addToRedirect, isRegisteredRedirect, toFormActionSource } from '../../../src/sandbox/authorize-request.ts';
 
 const registered = ['http://127.0.0.1/callback', 'http://[::1]/callback', 'https://app.example/cb'];
 

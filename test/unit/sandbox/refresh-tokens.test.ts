@@ -1,6 +1,6 @@
 import t from 'tap';
 import { createRandomSource } from '../../../src/sandbox/random.ts';
-import { createRefreshTokenStore, type RefreshPolicy } from '../../../src/sandbox/refresh-tokens.ts';
+import { createRefreshTokenStore, type RefreshPolicy } from '../../../src/sandbox/tokens.ts';
 import { createNow } from './harness.ts';
 
 function setUp(rotation: RefreshPolicy['rotation']) {

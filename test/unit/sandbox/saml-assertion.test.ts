@@ -1,5 +1,5 @@
 import t from 'tap';
-import { readAssertion } from '../../../src/sandbox/saml-assertion.ts';
+import { readAssertion } from '../../../src/sandbox/token-endpoint.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
-import { createFrameReader, encodeFrame, type Frame, FrameError, OPCODE } from '../../../src/sandbox/websocket-frames.ts';
+import { createFrameReader, encodeFrame, type Frame, FrameError, OPCODE } from '../../../src/sandbox/websocket.ts';
 
 /** A frame as a client sends it. */
 function mask(frame: Buffer): Buffer {

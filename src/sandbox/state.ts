@@ -2,16 +2,13 @@
 
 import type { ChannelStore } from './channels.ts';
 import type { ClientRegistry } from './clients.ts';
-import type { CodeStore } from './codes.ts';
 import type { Directory } from './directory.ts';
-import type { EventLog } from './events.ts';
+import type { EventLog, StatsCounter } from './events.ts';
 import type { HoldingPlace } from './hold.ts';
 import type { RandomSource } from './random.ts';
 import type { RateLimiter } from './rate-limiter.ts';
-import type { RefreshTokenStore } from './refresh-tokens.ts';
-import type { StatsCounter } from './stats.ts';
 import type { SwitchBoard } from './switches.ts';
-import type { TokenStore } from './tokens.ts';
+import type { CodeStore, RefreshTokenStore, TokenStore } from './tokens.ts';
 
 /** The wall clock of the simulation, epoch ms: token lives, windows and dates follow it. */
 export interface SandboxClock {
@@ -19,7 +16,7 @@ export interface SandboxClock {
 }
 
 /** What every route may use. */
-export interface World {
+export interface SandboxState {
   readonly clock: SandboxClock;
   readonly random: RandomSource;
   readonly directory: Directory;
