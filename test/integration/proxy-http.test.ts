@@ -54,7 +54,48 @@ t.test('credentials reach the proxy decoded, and the upstream not at all', async
   const fromEnvironment = createTestEgress(t, { tls: trusting, env: { all_proxy: inUrl } });
   const socket = await fromEnvironment.dial({ ...target, host: 'region.test', port: upstream.port, secure: false });
   socket.destroy();
-  t.equal(proxy.asked.length, 1);
+  t.equal(proxy.asked.length, 2, 'without credentials, and with them when it asked');
+});
+
+t.test('a proxy that does not ask for credentials is shown none, one that asks gets them with every later CONNECT', async (t) => {
+  const upstream = await startUpstream(t);
+  const login = { username: 'corp', password: 'password-of-the-test' };
+  for (const tls of [undefined, ca.issue(['localhost'])]) {
+    const secured = tls && { tls };
+    const open = await proxied(t, { ...secured }, { proxy: login });
+    const strict = await proxied(t, { ...secured, login: 'corp:password-of-the-test' }, { proxy: login });
+    for (const { egress } of [open, open, strict, strict]) (await egress.dial({ host: '127.0.0.1', port: upstream.port, secure: false })).destroy();
+    const shows = (head: string) => /^proxy-authorization:/im.test(head);
+    t.strictSame(open.proxy.heads.map(shows), [false, false]);
+    t.strictSame(strict.proxy.heads.map(shows), [false, true, true]);
+  }
+});
+
+t.test('what is asked for with 407 decides: Basic or nothing', async (t) => {
+  for (const [challenge, isShown] of [
+    ['', true],
+    ['Proxy-Authenticate: Basic realm="corp"\r\n', true],
+    ['Proxy-Authenticate: Negotiate, NTLM, Basic realm="corp"\r\n', true],
+    ['proxy-authenticate: NTLM\r\nproxy-authenticate: BASIC\r\n', true],
+    ['Proxy-Authenticate: NTLM\r\n', false],
+    ['Proxy-Authenticate: Digest realm="corp, Basic x", nonce="y, Basic"\r\n', false],
+  ] as const) {
+    const { egress, proxy } = await proxied(
+      t,
+      { answer: `HTTP/1.1 407 X\r\n${challenge}Content-Length: 0\r\n\r\n` },
+      { proxy: { username: 'corp', password: 'password-of-the-test' } },
+    );
+    await t.rejects(egress.dial(target), { code: 'gateway.proxy.auth', message: isShown ? /does not accept the credentials/ : /offers only/ });
+    t.equal(/^proxy-authorization:/im.test(proxy.heads.join('\n')), isShown, challenge);
+  }
+});
+
+t.test('any status from 200 to 299 opens the tunnel, and what the target says at once is not lost', async (t) => {
+  for (const status of ['200 OK', '200 Connection established', '201 Created', '299 X\r\nContent-Length: 5']) {
+    const { egress } = await proxied(t, { answer: (socket) => void socket.end(`HTTP/1.0 ${status}\r\n\r\nwelcome`) });
+    const socket = await egress.dial({ host: '127.0.0.1', port: 1, secure: false });
+    t.equal(Buffer.concat(await socket.toArray()).toString(), 'welcome', status);
+  }
 });
 
 t.test('a changed password counts at the next dial', async (t) => {
@@ -149,6 +190,7 @@ t.test('a proxy spoken to over TLS is verified, and is not shown our client cert
       tls: options,
       login: 'corp:secret',
       answer: (socket) => {
+        if (proxy.heads.length === 1) return void socket.end('HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\n\r\n');
         shown.push((socket as TLSSocket).getPeerCertificate().subject);
         const far = net.connect(upstream.port, '127.0.0.1', () => {
           socket.write('HTTP/1.1 200 OK\r\n\r\n');
@@ -160,7 +202,7 @@ t.test('a proxy spoken to over TLS is verified, and is not shown our client cert
   );
   const answer = await request(`https://localhost:${upstream.port}/`, { dispatcher: dispatcherOver(t, egress) });
   t.equal(await answer.body.text(), 'hello');
-  t.match(proxy.heads[0], 'Proxy-Authorization: Basic');
+  t.match(proxy.heads[1], 'Proxy-Authorization: Basic');
   t.strictSame(shown, [undefined]);
 
   const untrusting = await proxied(t, { tls: options }, { tls: {} });
@@ -280,7 +322,7 @@ t.test('the far end may close the tunnel: the next call dials again', async (t) 
   t.equal(proxy.asked.length, 2);
 });
 
-t.test('no password, nor anything of it, in the library’s debug output', async (t) => {
+t.test('no password, nor anything of it, in the debug output of Node and of libraries', async (t) => {
   const { proxy } = await proxied(t, { login: 'corp:debug-canary' });
   const upstream = await startUpstream(t);
   const script = `
@@ -291,9 +333,9 @@ t.test('no password, nor anything of it, in the library’s debug output', async
     process.stdout.write('connected');
     process.exit();`;
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
-    env: { ...process.env, DEBUG: '*' },
+    env: { ...process.env, DEBUG: '*', NODE_DEBUG: 'http,net,tls,stream' },
   });
   t.equal(stdout, 'connected');
-  t.match(stderr, /https-proxy-agent/, 'the library does write (positive control)');
+  t.match(stderr, /^HTTP \d+: /m, 'it does write (positive control)');
   for (const form of ['debug-canary', Buffer.from('corp:debug-canary').toString('base64')]) t.notMatch(stderr, form);
 });

@@ -11,13 +11,14 @@ import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { type Attempt, withinDeadline } from './attempt.ts';
 import { createDialAgent } from './dial-agent.ts';
+import { upstreamError } from './dial-error.ts';
 import { hostsLookup } from './hosts.ts';
 import { createPac, type Pac } from './pac.ts';
 import { markResets } from './reset.ts';
 import { DIRECT, type Route, routeName } from './route.ts';
 import { createRouteOpener } from './route-opener.ts';
 import { createRouting } from './routing.ts';
-import { type Target, targetOf } from './target.ts';
+import { authority, type Target, targetOf } from './target.ts';
 import { createTlsLayer, type TlsLayer } from './tls-layer.ts';
 import { createTrust } from './trust.ts';
 
@@ -65,7 +66,7 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
   const trust = createTrust({ tls, log });
   const upstreamTls = createTlsLayer((material) => material.upstream);
   const plainTls = createTlsLayer((material) => material.plain);
-  const opener = createRouteOpener(clock);
+  const opener = createRouteOpener({ clock, tls: plainTls, trust });
   const routing = createRouting({ proxy, env, log });
   const pacs = new Map<string, Pac>();
 
@@ -73,8 +74,10 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
     const socket = await withinDeadline({ clock, limitMs: timeouts.connectMs, closed: closing.signal }, async (attempt) => {
       const material = target.secure ? trust.current() : null;
       const routes = await routesTo(attempt);
-      const raw = await opener.open(routes, target, { attempt, lookup, proxyContext: () => trust.current().plain });
-      return material ? await tlsLayer.secure(raw, target, material, attempt) : raw;
+      const raw = await opener.open(routes, target, { attempt, lookup });
+      if (!material) return raw;
+      attempt.waitFor('gateway.upstream.timeout', `${authority(target.host, target.port)}, in the TLS handshake`);
+      return tlsLayer.secure(raw, target, material, { attempt, failure: (error, leaf) => upstreamError(error, target, leaf) });
     }).catch((error) => {
       throw isGatewayError(error) ? error : unexpected(error, log);
     });

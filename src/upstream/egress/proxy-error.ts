@@ -1,6 +1,7 @@
 // Turns what goes wrong between us and a corporate proxy into GatewayErrors that name the proxy and the setting to change.
 // Nothing here shows credentials, and nothing a proxy says is passed on as Genesys' answer.
 
+import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
 import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from './dial-error.ts';
 import { type ProxyRoute, routeName } from './route.ts';
@@ -8,9 +9,11 @@ import { authority, type Target } from './target.ts';
 
 /** The code of a connection that was ended because a proxy's answer to CONNECT had no end. */
 export const ANSWER_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
+/** Of a longer challenge the beginning is read. */
+const LONGEST_CHALLENGE = 1024;
 
-/** A proxy that could not be reached, or dropped the connection before it answered. */
-export function proxyConnectError(error: Error, route: ProxyRoute): GatewayError {
+/** A proxy that could not be reached, or dropped the connection before it answered. `leaf` is the certificate it showed, if any. */
+export function proxyConnectError(error: Error, route: ProxyRoute, leaf?: DetailedPeerCertificate): GatewayError {
   const code = errorCode(error);
   const name = routeName(route);
   const fail = (errorCode: ErrorCode, message: string) => new GatewayError(errorCode, message, { cause: bareCause(code) });
@@ -22,7 +25,7 @@ export function proxyConnectError(error: Error, route: ProxyRoute): GatewayError
   const wantsCertificate = /ALERT_CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE/.test(code);
   const problem = wantsCertificate
     ? `it refused our handshake (${code}); if it wants a client certificate, that is not supported`
-    : (certificateProblem(code) ?? handshakeProblem(code));
+    : (certificateProblem(code, leaf) ?? handshakeProblem(code));
   if (problem) return fail('gateway.proxy.refused', `the TLS connection to the proxy ${name} itself is refused: ${problem}`);
   if (code === ANSWER_TOO_LONG) return fail('gateway.proxy.refused', `the answer of the proxy ${name} to CONNECT is too long: check proxy.url`);
   if (code === 'unknown')
@@ -33,21 +36,28 @@ export function proxyConnectError(error: Error, route: ProxyRoute): GatewayError
   return fail('gateway.proxy.refused', `the proxy ${name} cannot be reached (${code}): ${reachHint(code)}; check proxy.url`);
 }
 
-/** What an HTTP proxy answered to CONNECT, when it was not 200. `retryable` says whether another proxy may do better. */
+/** An HTTP proxy's answer to CONNECT, as far as errors concern themselves with it. Header lines one by one. */
+interface ProxyAnswer {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
+}
+
+/** Whether a proxy wants Basic credentials to be shown. A 407 that names no scheme at all is taken for that. */
+export function asksForBasic({ statusCode, headers }: ProxyAnswer): boolean {
+  const schemes = offeredSchemes(headers);
+  return statusCode === 407 && (schemes.length === 0 || schemes.includes('basic'));
+}
+
+/** What an HTTP proxy answered to CONNECT, when it opened no tunnel. */
 export function connectRefusal(
-  { statusCode, headers }: { statusCode: number; headers: Record<string, string | string[] | undefined> },
+  { statusCode, headers }: ProxyAnswer,
   { route, target, hadCredentials }: { route: ProxyRoute; target: Target; hadCredentials: boolean },
 ): GatewayError {
   const name = routeName(route);
   const where = authority(target.host, target.port);
   // tinyproxy answers 401 to a wrong password.
   if (statusCode === 407 || statusCode === 401)
-    return new GatewayError(
-      'gateway.proxy.auth',
-      `the proxy ${name} ${authenticationHint(statusCode, headers['proxy-authenticate'], hadCredentials)}`,
-    );
-  if (!Number.isInteger(statusCode))
-    return new GatewayError('gateway.proxy.refused', `the proxy ${name} answered with something that is not HTTP: check proxy.url`);
+    return new GatewayError('gateway.proxy.auth', `the proxy ${name} ${authenticationHint(statusCode, offeredSchemes(headers), hadCredentials)}`);
   if (statusCode === 504) return new GatewayError('gateway.proxy.timeout', `the proxy ${name} says that ${where} did not answer it in time (504)`);
   const hint =
     statusCode === 403 || statusCode === 451
@@ -100,8 +110,13 @@ export function mayFallThrough(error: GatewayError): boolean {
   return error.code === 'gateway.proxy.refused' && (error.cause as NodeJS.ErrnoException | undefined)?.code !== 'PROXY_DENIED';
 }
 
-function authenticationHint(status: number, challenge: string | string[] | undefined, hadCredentials: boolean): string {
-  const schemes = [challenge ?? []].flat().map((line) => line.trim().split(/[\s,]/)[0]?.toLowerCase() ?? '');
+/** The schemes of `Proxy-Authenticate`, in lower case: one line may hold several challenges (RFC 9110, section 11.6.1). */
+function offeredSchemes(headers: ProxyAnswer['headers']): readonly string[] {
+  const lines = (headers['proxy-authenticate'] ?? []).map((line) => line.slice(0, LONGEST_CHALLENGE).replace(/"(?:[^"\\]|\\.)*"/g, '""'));
+  return lines.flatMap((line) => [...line.matchAll(/(?:^|,)\s*([^\s,="]+)(?=\s|,|$)/g)].map(([, scheme = '']) => scheme.toLowerCase()));
+}
+
+function authenticationHint(status: number, schemes: readonly string[], hadCredentials: boolean): string {
   if (schemes.length > 0 && !schemes.includes('basic')) {
     const known = schemes.map((scheme) => KNOWN_SCHEMES[scheme] ?? 'another scheme');
     return `offers only ${[...new Set(known)].join(' and ')} authentication (${status}), which is not supported; NTLM and Kerberos need a local relay: set proxy.url to it, or ask for an account with Basic`;

@@ -1,23 +1,23 @@
 // Opens the raw connection to the target over the first route of a list that works. TLS to the target comes on top of it, elsewhere.
 
 import type { LookupFunction, Socket } from 'node:net';
-import type { SecureContext } from 'node:tls';
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { type Attempt, withinDeadline } from './attempt.ts';
 import { upstreamError } from './dial-error.ts';
-import { openHttpTunnel } from './http-tunnel.ts';
+import { createHttpTunnels, type HttpTunnels } from './http-tunnel.ts';
 import { mayFallThrough } from './proxy-error.ts';
 import { type Route, routeName } from './route.ts';
 import { openSocksTunnel } from './socks-tunnel.ts';
 import { authority, type Target } from './target.ts';
 import { openTcp } from './tcp.ts';
+import type { TlsLayer } from './tls-layer.ts';
+import type { Trust } from './trust.ts';
 
 interface RouteContext {
   readonly attempt: Attempt;
   readonly lookup: LookupFunction | undefined;
-  /** The roots for a proxy spoken to over TLS. */
-  readonly proxyContext: () => SecureContext;
 }
 
 export interface RouteOpener {
@@ -30,21 +30,25 @@ export interface RouteOpener {
 
 /** How long a proxy that was not there is tried last. */
 const AVOID_MS = 60_000;
+/** A script may name ever new ones. */
+const MOST_AVOIDED = 1000;
 
-export function createRouteOpener(clock: Clock): RouteOpener {
-  const avoidUntil = new Map<string, number>();
+/** `tls` and `trust` are for proxies that are spoken to over TLS. */
+export function createRouteOpener({ clock, tls, trust }: { clock: Clock; tls: TlsLayer; trust: Trust }): RouteOpener {
+  const tunnels = createHttpTunnels({ tls, trust });
+  const avoidUntil = new LRUCache<string, number>({ max: MOST_AVOIDED });
   const isAvoided = (route: Route) => (avoidUntil.get(routeName(route)) ?? 0) > clock.monotonic();
   return {
     async open(routes, target, context) {
       const [only] = routes;
-      if (only && routes.length === 1) return openRoute(only, target, context);
+      if (only && routes.length === 1) return openRoute(only, target, context, tunnels);
       const ordered = [...routes.filter((route) => !isAvoided(route)), ...routes.filter(isAvoided)];
       const failures: string[] = [];
       for (const [index, route] of ordered.entries()) {
         const isLast = index === ordered.length - 1;
         try {
           const socket = await withShare(context.attempt, { clock, parts: ordered.length - index }, (attempt) =>
-            openRoute(route, target, { ...context, attempt }),
+            openRoute(route, target, { ...context, attempt }, tunnels),
           );
           avoidUntil.delete(routeName(route));
           return socket;
@@ -60,9 +64,9 @@ export function createRouteOpener(clock: Clock): RouteOpener {
   };
 }
 
-async function openRoute(route: Route, target: Target, { attempt, lookup, proxyContext }: RouteContext): Promise<Socket> {
+async function openRoute(route: Route, target: Target, { attempt, lookup }: RouteContext, tunnels: HttpTunnels): Promise<Socket> {
   if (route.kind === 'proxy') {
-    if (route.protocol === 'http' || route.protocol === 'https') return openHttpTunnel(route, target, { attempt, context: proxyContext });
+    if (route.protocol === 'http' || route.protocol === 'https') return tunnels.open(route, target, attempt);
     return openSocksTunnel(route, target, { attempt, lookup });
   }
   attempt.waitFor('gateway.upstream.timeout', authority(target.host, target.port));

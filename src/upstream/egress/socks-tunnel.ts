@@ -2,18 +2,22 @@
 
 import { lookup as dnsLookup } from 'node:dns';
 import { EventEmitter } from 'node:events';
-import type { ClientRequest } from 'node:http';
 import type { LookupFunction, Socket } from 'node:net';
 import { GatewayError } from '../../errors.ts';
 import type { Attempt } from './attempt.ts';
 import { isNameError, upstreamError } from './dial-error.ts';
-import { socksAgent } from './proxy-agents.ts';
 import { socksError } from './proxy-error.ts';
 import { type ProxyCredentials, type ProxyRoute, routeName } from './route.ts';
 import { authority, type Target } from './target.ts';
 
 /** SOCKS5 has one octet for the length of each (RFC 1929). */
 const LONGEST_LOGIN_BYTES = 255;
+
+/** As much of proxy-agent's agent for SOCKS as is used. It is loaded only when such a proxy is used. */
+type SocksAgent = new (
+  url: string,
+  options: { timeout: number },
+) => { readonly proxy: { host: string }; connect(request: EventEmitter, options: object): Promise<Socket> };
 
 /** Rejects with GatewayErrors `gateway.proxy.*`, or `gateway.upstream.unreachable` when a name that is resolved here does not resolve. */
 export async function openSocksTunnel(
@@ -24,20 +28,22 @@ export async function openSocksTunnel(
   attempt.waitFor('gateway.proxy.timeout', `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`);
   const credentials = route.credentials();
   assertFits(credentials, route);
-  const SocksProxyAgent = await socksAgent(route.protocol as Parameters<typeof socksAgent>[0]);
+  const { proxies } = await import('proxy-agent');
+  // Of a pair in its table the second is for tunnels.
+  const SocksProxyAgent = (await proxies[route.protocol][1]()) as unknown as SocksAgent;
   const login = credentials ? `${encodeURIComponent(credentials.username)}:${encodeURIComponent(credentials.password)}@` : '';
   // The library ends its own connection only by its own timer, which therefore runs as long as the dial.
   const agent = new SocksProxyAgent(`${route.protocol}://${login}${authority(route.host, route.port)}`, {
     timeout: Math.max(1, attempt.remainingMs()),
   });
   agent.proxy.host = route.host;
-  const request = Object.assign(new EventEmitter(), { destroy() {} }) as unknown as ClientRequest;
+  const request = Object.assign(new EventEmitter(), { destroy() {} });
   const resolve = route.protocol === 'socks4' ? onlyIpv4(lookup ?? dnsLookup) : lookup;
-  const options = { host: target.host, port: target.port, secureEndpoint: false, ...(resolve && { lookup: resolve }) } as Parameters<
-    typeof agent.connect
-  >[1];
+  const options = { host: target.host, port: target.port, secureEndpoint: false, ...(resolve && { lookup: resolve }) };
   try {
     const socket = await agent.connect(request, options);
+    // For life: the library has taken its own listeners off, and an error that nobody hears ends the process.
+    socket.on('error', () => {});
     // That timer becomes an idle timeout that would end slow answers.
     socket.removeAllListeners('timeout');
     return socket.setTimeout(0);

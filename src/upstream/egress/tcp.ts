@@ -10,7 +10,7 @@ export interface TcpOptions {
   readonly lookup?: LookupFunction | undefined;
 }
 
-/** Resolves with a connected socket, which is the caller's from then on. Aborting destroys a socket that is not there yet. */
+/** Resolves with a connected socket, which is the caller's from then on. Aborting destroys a socket that is not there yet. Its errors end no process. */
 export function openTcp({ host, port, signal, lookup }: TcpOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = netConnect({ host, port, autoSelectFamily: true, ...(lookup && { lookup }) });
@@ -19,6 +19,8 @@ export function openTcp({ host, port, signal, lookup }: TcpOptions): Promise<Soc
       release();
       reject(error);
     };
+    // The first of the two is for life: between two owners nobody else listens, and an error that nobody hears ends the process.
+    socket.on('error', () => {});
     socket.once('error', failed);
     socket.once('close', () => failed(Object.assign(new Error('closed'), { code: 'ECONNABORTED' })));
     socket.once('connect', () => {
