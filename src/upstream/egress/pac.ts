@@ -34,6 +34,8 @@ const RECHECK_MS = 60_000;
 const REMEMBER_ANSWER_MS = 30_000;
 /** How long a script that failed is not asked again. */
 const REMEMBER_FAILURE_MS = 10_000;
+/** How long a script that cannot be compiled is not tried again: one that loops takes a processor's time until it is stopped. */
+const REMEMBER_BROKEN_MS = 300_000;
 
 interface Loaded {
   readonly source: PacText;
@@ -47,8 +49,7 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
   const closing = new AbortController();
   let loaded: Loaded | undefined;
   let loading: Promise<Loaded> | undefined;
-  /** A script that cannot be compiled is not tried again: one that loops blocks everything while it is being stopped. */
-  let broken: { text: string; problem: string } | undefined;
+  let broken: { text: string; problem: string; until: number } | undefined;
   let checkedAt = Number.NEGATIVE_INFINITY;
   const refuse = (why: string) => new GatewayError('gateway.proxy.refused', `the PAC file ${name} cannot be used: ${why}; check proxy.url`);
 
@@ -61,9 +62,9 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
       if (source === null && loaded) return loaded;
       if (source === null) throw new Error('its server answered 304 to a first question');
       if (source.text === loaded?.source.text) return { ...loaded, source };
-      if (source.text === broken?.text) throw new Error(broken.problem);
-      const evaluator = await createPacEvaluator(source.text).catch((error: Error) => {
-        broken = { text: source.text, problem: error.message };
+      if (broken && source.text === broken.text && clock.monotonic() < broken.until) throw new Error(broken.problem);
+      const evaluator = await createPacEvaluator(source.text, { clock, signal: closing.signal }).catch((error: Error) => {
+        if (!closing.signal.aborted) broken = { text: source.text, problem: error.message, until: clock.monotonic() + REMEMBER_BROKEN_MS };
         throw error;
       });
       return { source, evaluator, answers: new LRUCache({ max: 1000 }) };
@@ -79,6 +80,7 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
     if (!loading && clock.monotonic() - checkedAt >= (loaded ? RECHECK_MS : 0)) {
       loading = load().then(
         (fresh) => {
+          if (loaded && loaded.evaluator !== fresh.evaluator) loaded.evaluator.retire();
           loaded = fresh;
           return fresh;
         },
@@ -115,7 +117,6 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
     },
     close() {
       closing.abort();
-      loaded?.evaluator.close();
     },
   };
 
