@@ -111,6 +111,8 @@ export interface GatewayConfig {
     readonly url: string | null;
     readonly username: string | null;
     readonly password: SecretSource | null;
+    /** The proxies that may be shown them, where a PAC script names the proxies; empty: whether all may depends on where it comes from. */
+    readonly credentialHosts: readonly string[];
     readonly noProxy: readonly string[];
     readonly off: boolean;
   };

@@ -83,6 +83,16 @@ export const PROXY_OPTIONS: readonly Option[] = [
   },
   {
     section: 'proxy',
+    key: 'credential_hosts',
+    kind: { type: 'commaList' },
+    default: null,
+    defaultNote: 'with pac+https and pac+file whatever the script names, with pac+http none',
+    example: '.proxy.example.com, 10.0.0.5:3128',
+    reload: 'live',
+    doc: 'Proxies that a script may name and that are then shown username and password when they ask: names, .suffixes, host:port, CIDR blocks.',
+  },
+  {
+    section: 'proxy',
     key: 'no_proxy',
     kind: { type: 'commaList' },
     default: null,

@@ -25,12 +25,8 @@ export function readLogging(logging: SectionReader, isTTY: boolean): GatewayConf
 /** `[proxy]`: url, or host, port and protocol; of two, the one from the higher source counts. */
 export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
   const off = proxy.boolean('off');
-  const noProxy = proxy.list('no_proxy');
-  for (const entry of parseNoProxy(noProxy).unusable)
-    proxy.problem(
-      'no_proxy',
-      `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in 10.0.0.0/8`,
-    );
+  const noProxy = hostList(proxy, 'no_proxy');
+  const credentialHosts = hostList(proxy, 'credential_hosts');
   const username = proxy.text('username');
   const password = proxy.secret('password');
   const text = proxy.text('url');
@@ -47,19 +43,34 @@ export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
   if (parsed === null) {
     const orphan = ['port', 'protocol'].find((key) => proxy.isSet(key));
     if (orphan !== undefined) proxy.missing(orphan, 'needs proxy.host beside it');
-    return { url: null, username, password, noProxy, off };
+    return { url: null, username, password, credentialHosts, noProxy, off };
   }
   const key = usesUrl ? 'url' : 'host';
   if (!parsed.ok) {
     proxy.problem(key, parsed.message);
-    return { url: null, username, password, noProxy, off };
+    return { url: null, username, password, credentialHosts, noProxy, off };
   }
   const { url, username: urlUsername, password: urlPassword } = parsed.value;
   if (urlUsername !== null && username !== null) proxy.problem('username', 'is given in proxy.url already; keep one of the two');
   if (urlPassword !== null && password !== null) proxy.problem('password', 'is given in proxy.url already; keep one of the two');
   const givenPassword = password ?? (urlPassword === null ? null : inlineSecret(urlPassword, proxy.where(key)));
   if (givenPassword !== null && (urlUsername ?? username) === null) proxy.missing('password', 'needs proxy.username beside it');
-  return { url, username: urlUsername ?? username, password: givenPassword, noProxy, off };
+  if (url.startsWith('pac+http:') && givenPassword !== null && credentialHosts.length === 0) {
+    proxy.warning(
+      key,
+      'comes over plain http, where anybody on the way may name a proxy: it is used, but the password is shown to no proxy; use pac+https or pac+file, or list the proxies in proxy.credential_hosts',
+    );
+  }
+  return { url, username: urlUsername ?? username, password: givenPassword, credentialHosts, noProxy, off };
+}
+
+/** A list of names, suffixes, addresses and ranges. */
+function hostList(proxy: SectionReader, key: string): readonly string[] {
+  const entries = proxy.list(key);
+  for (const entry of parseNoProxy(entries).unusable) {
+    proxy.problem(key, `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in 10.0.0.0/8`);
+  }
+  return entries;
 }
 
 /** `[tls]`. */

@@ -32,6 +32,7 @@ export function createTestEgress(t: TearsDown, { proxy = {}, tls = {}, ...rest }
     proxy: {
       url: null,
       username: null,
+      credentialHosts: [],
       noProxy: [],
       off: false,
       ...proxyRest,

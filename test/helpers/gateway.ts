@@ -73,7 +73,7 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     credentials: [credentialAt(origin)],
     reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 },
     logging: { level: 'info', format: 'json', toConsole: false, filePath: null, requestBody: false, responseBody: false, bodyMaxBytes: 65_536 },
-    proxy: { url: null, username: null, password: null, noProxy: [], off: true },
+    proxy: { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: true },
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
     timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },
     retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 },

@@ -106,7 +106,7 @@ t.test('a changed password counts at the next dial', async (t) => {
   writeFileSync(file, 'old');
   const { url } = await proxied(t, { login: 'corp:new-one' });
   const egress = createEgress({
-    proxy: { url, username: 'corp', password: fileSecret(file), noProxy: [], off: false },
+    proxy: { url, username: 'corp', password: fileSecret(file), credentialHosts: [], noProxy: [], off: false },
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
     timeouts: { connectMs: 5000 },
     env: {},

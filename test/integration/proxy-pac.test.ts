@@ -188,6 +188,46 @@ t.test('a PAC file over https is verified', async (t) => {
   });
 });
 
+t.test('the password goes to the proxies of a script on disk or over https, and to the listed ones alone where some are listed', async (t) => {
+  const upstream = await startUpstream(t);
+  const target = { host: '127.0.0.1', port: upstream.port, secure: false };
+  const login = { username: 'corp', password: 'password-of-the-test' };
+  const proxies = {
+    'PROXY 127.0.0.1': () => startConnectProxy({ login: 'corp:password-of-the-test' }),
+    'SOCKS5 127.0.0.1': () => startSocksProxy({ login: 'corp:password-of-the-test' }),
+  };
+  for (const [entry, start] of Object.entries(proxies)) {
+    const proxy = await start();
+    t.teardown(() => proxy.close());
+    const script = returning(`${entry}:${proxy.port}`);
+    const serve = (_request: unknown, answer: http.ServerResponse) => void answer.end(script);
+    const urls = {
+      file: pacFile(script).url,
+      https: `pac+https://localhost:${await listenFor(t, https.createServer(ca.issue(['localhost']), serve))}/`,
+      http: `pac+http://localhost:${await listenFor(t, http.createServer(serve))}/`,
+    };
+    for (const [from, credentialHosts, isShown] of [
+      ['file', [], true],
+      ['https', [], true],
+      ['http', [], false],
+      ...(['file', 'https', 'http'] as const).flatMap((each) => [
+        [each, ['127.0.0.0/8'], true],
+        [each, [`127.0.0.1:${proxy.port}`], true],
+        [each, ['127.0.0.1:1', 'elsewhere.test'], false],
+      ]),
+    ] as [keyof typeof urls, string[], boolean][]) {
+      const egress = createTestEgress(t, { proxy: { url: urls[from], credentialHosts, ...login }, tls: { caFile: ca.caFile } });
+      const dialled = egress.dial(target).then(
+        (socket) => socket.destroy() && true,
+        (error) => error,
+      );
+      const refusal = { code: 'gateway.proxy.auth', message: /asks for credentials.* not shown.*proxy\.credential_hosts/ };
+      if (isShown) t.equal(await dialled, true, `${entry}, ${from}, ${credentialHosts}`);
+      else t.match(await dialled, refusal, `${entry}, ${from}, ${credentialHosts}`);
+    }
+  }
+});
+
 t.test('a PAC server that is absent, refuses or hangs', async (t) => {
   const target = { host: 'api.region.test', port: 443, secure: false };
   const absent = createTestEgress(t, { proxy: { url: `pac+http://127.0.0.1:${await freePort()}/p` } });

@@ -98,7 +98,7 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
     let pac = pacs.get(url.href);
     if (!pac) {
       const connect = connector((target) => dialOver(target, async () => [DIRECT], plainTls));
-      pac = createPac({ url, connect, credentials: routing.credentials, limitMs: timeouts.connectMs, clock, log });
+      pac = createPac({ url, connect, credentials: routing.credentialsBy(url), limitMs: timeouts.connectMs, clock, log });
       pacs.set(url.href, pac);
     }
     return pac;

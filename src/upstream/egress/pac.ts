@@ -5,10 +5,10 @@ import type { buildConnector } from 'undici';
 import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import { parsePacAnswer } from './pac-answer.ts';
+import { type PacCredentials, parsePacAnswer } from './pac-answer.ts';
 import { createPacEvaluator, type PacEvaluator } from './pac-evaluator.ts';
 import { fetchPacText, type PacText } from './pac-script.ts';
-import type { ProxyCredentials, Route } from './route.ts';
+import type { Route } from './route.ts';
 import { authority, type Target } from './target.ts';
 
 export interface Pac {
@@ -23,8 +23,7 @@ export interface PacOptions {
   readonly url: URL;
   /** Leads out directly. */
   readonly connect: buildConnector.connector;
-  /** For every proxy the script names. */
-  readonly credentials: () => ProxyCredentials | null;
+  readonly credentials: PacCredentials;
   readonly limitMs: number;
   readonly clock: Clock;
   readonly log: Log;

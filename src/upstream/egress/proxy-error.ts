@@ -57,7 +57,10 @@ export function connectRefusal(
   const where = authority(target.host, target.port);
   // tinyproxy answers 401 to a wrong password.
   if (statusCode === 407 || statusCode === 401)
-    return new GatewayError('gateway.proxy.auth', `the proxy ${name} ${authenticationHint(statusCode, offeredSchemes(headers), hadCredentials)}`);
+    return new GatewayError(
+      'gateway.proxy.auth',
+      `the proxy ${name} ${authenticationHint(statusCode, offeredSchemes(headers), { route, hadCredentials })}`,
+    );
   if (statusCode === 504) return new GatewayError('gateway.proxy.timeout', `the proxy ${name} says that ${where} did not answer it in time (504)`);
   const hint =
     statusCode === 403 || statusCode === 451
@@ -81,7 +84,7 @@ export function socksError(
   const where = authority(target.host, target.port);
   const { message } = error;
   if (/authentication failed|authentication type|no accepted authentication/i.test(message)) {
-    return new GatewayError('gateway.proxy.auth', `the proxy ${name} ${socksAuthenticationHint(hadCredentials)}`);
+    return new GatewayError('gateway.proxy.auth', `the proxy ${name} ${socksAuthenticationHint(route, hadCredentials)}`);
   }
   if (/timed out/i.test(message)) return new GatewayError('gateway.proxy.timeout', `the proxy ${name} did not open a tunnel to ${where} in time`);
   const verdict = /rejected connection - \(?([A-Za-z]+)\)?/i.exec(message)?.[1];
@@ -116,11 +119,19 @@ function offeredSchemes(headers: ProxyAnswer['headers']): readonly string[] {
   return lines.flatMap((line) => [...line.matchAll(/(?:^|,)\s*([^\s,="]+)(?=\s|,|$)/g)].map(([, scheme = '']) => scheme.toLowerCase()));
 }
 
-function authenticationHint(status: number, schemes: readonly string[], hadCredentials: boolean): string {
+const STRANGER_HINT =
+  'which it is not shown: the script that names it comes over plain http, or proxy.credential_hosts is set and does not list it; use pac+https or pac+file, or list the proxy there';
+
+function authenticationHint(
+  status: number,
+  schemes: readonly string[],
+  { route, hadCredentials }: { route: ProxyRoute; hadCredentials: boolean },
+): string {
   if (schemes.length > 0 && !schemes.includes('basic')) {
     const known = schemes.map((scheme) => KNOWN_SCHEMES[scheme] ?? 'another scheme');
     return `offers only ${[...new Set(known)].join(' and ')} authentication (${status}), which is not supported; NTLM and Kerberos need a local relay: set proxy.url to it, or ask for an account with Basic`;
   }
+  if (route.isStranger) return `asks for credentials (${status}), ${STRANGER_HINT}`;
   return hadCredentials
     ? `does not accept the credentials (${status}): correct proxy.username and proxy.password`
     : `asks for credentials (${status}): set proxy.username and proxy.password`;
@@ -134,7 +145,8 @@ const KNOWN_SCHEMES: Record<string, string> = {
   bearer: 'Bearer',
 };
 
-function socksAuthenticationHint(hadCredentials: boolean): string {
+function socksAuthenticationHint(route: ProxyRoute, hadCredentials: boolean): string {
+  if (route.isStranger) return `asks for credentials, ${STRANGER_HINT}`;
   return hadCredentials
     ? 'does not accept the credentials: correct proxy.username and proxy.password'
     : 'asks for credentials, or for a kind of authentication that is not supported: set proxy.username and proxy.password';

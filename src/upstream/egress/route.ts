@@ -18,6 +18,8 @@ export interface ProxyRoute {
   readonly port: number;
   /** Read at every dial, so that a rotated password counts at once. Null: the proxy is used without. */
   readonly credentials: () => ProxyCredentials | null;
+  /** The configured credentials are not for this proxy: nobody knows who named it. It may still have others, of whoever named it. */
+  readonly isStranger: boolean;
 }
 
 export type Route = { readonly kind: 'direct' } | ProxyRoute;
@@ -62,7 +64,10 @@ export function parseProxySetting(text: string, setting: string, outer: (() => P
     throw refuse('its user name or password is not percent-encoded as URLs want it (write %25 for %)');
   }
   const port = Number(url.port) || DEFAULT_PORTS[protocol];
-  return { kind: 'fixed', route: { kind: 'proxy', protocol, host: stripBrackets(url.hostname), port, credentials: () => outer?.() ?? inner } };
+  return {
+    kind: 'fixed',
+    route: { kind: 'proxy', protocol, host: stripBrackets(url.hostname), port, credentials: () => outer?.() ?? inner, isStranger: false },
+  };
 }
 
 function isProxyProtocol(text: string): text is ProxyProtocol {

@@ -5,6 +5,7 @@ import { isLoopbackHost } from '../../config/listen-address.ts';
 import { parseNoProxy } from '../../config/no-proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
+import type { PacCredentials } from './pac-answer.ts';
 import { DIRECT, type ProxyCredentials, parseProxySetting, type Route } from './route.ts';
 import type { Target } from './target.ts';
 
@@ -16,8 +17,11 @@ type Choice =
 export interface Routing {
   /** Throws GatewayError `gateway.proxy.refused` when the setting that applies is not usable. */
   choose(target: Target): Choice;
-  /** `proxy.username` and `proxy.password`, read now; null where neither is set. Throws GatewayError `gateway.proxy.auth`. */
-  credentials(): ProxyCredentials | null;
+  /**
+   * `proxy.username` and `proxy.password`, for the proxies that the script at `script` names: those of `proxy.credential_hosts`; where that is not
+   * set, all of them, unless the script comes over plain http, where anybody on the way may have written it.
+   */
+  credentialsBy(script: URL): PacCredentials;
 }
 
 /** The environment is read once, here; NO_PROXY counts for the environment's proxies only, `proxy.no_proxy` for all. */
@@ -25,6 +29,7 @@ export function createRouting({ proxy, env, log }: { proxy: GatewayConfig['proxy
   const credentials = () => configuredCredentials(proxy);
   const fromEnv = (...names: string[]) => firstSet(env, names);
   const noProxy = parseNoProxy(proxy.noProxy);
+  const credentialHosts = parseNoProxy(proxy.credentialHosts);
   const envNoProxyEntry = fromEnv('NO_PROXY');
   const envNoProxy = parseNoProxy([envNoProxyEntry?.value ?? '']);
   const { unusable } = envNoProxy;
@@ -36,7 +41,10 @@ export function createRouting({ proxy, env, log }: { proxy: GatewayConfig['proxy
     return parsed.kind === 'pac' ? { ...parsed, reason: setting } : { kind: 'route', route: parsed.route, reason: setting };
   };
   return {
-    credentials,
+    credentialsBy: ({ protocol }) => ({
+      read: credentials,
+      isFor: (host, port) => (proxy.credentialHosts.length > 0 ? credentialHosts.matches(host, port) : protocol !== 'http:'),
+    }),
     choose({ host, port, secure }) {
       if (proxy.off) return direct('proxy.off');
       if (noProxy.matches(host, port)) return direct('proxy.no_proxy');

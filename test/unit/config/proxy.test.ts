@@ -52,6 +52,27 @@ t.test('settings that contradict each other or lack their other half are refused
   t.match(problemsOf('url = http://a:1\npassword = x'), [/needs proxy\.username/]);
 });
 
+t.test('a password beside a script that comes over plain http is warned of, unless it is said for whom it is', async (t) => {
+  const warningsIn = (lines: string) => warnings(withCredential(`[proxy]\n${lines}`));
+  const login = 'username = u\npassword = hidden';
+  t.match(warningsIn(`url = pac+http://p/x\n${login}`), [/proxy\.url: comes over plain http.*shown to no proxy/]);
+  t.match(warningsIn('url = pac+http://u:hidden@p/x'), [/proxy\.url: comes over plain http/]);
+  for (const lines of [
+    'url = pac+http://p/x',
+    `url = pac+https://p/x\n${login}`,
+    `url = pac+file:///x\n${login}`,
+    `url = http://p:1\n${login}`,
+    `url = pac+http://p/x\ncredential_hosts = .corp.example\n${login}`,
+  ]) {
+    t.strictSame(
+      warningsIn(lines).filter((warning) => warning.includes('plain http')),
+      [],
+      lines,
+    );
+  }
+  t.match(problemsOf('credential_hosts = 10.0.0.0/99'), [/proxy\.credential_hosts: .*10\.0\.0\.0\/99.* can match nothing/]);
+});
+
 t.test("the SDKs' own names for user and password are told what they are here", async (t) => {
   const found = warnings(withCredential('[proxy]\nhost = p\nport = 3128\nauth-username = u\nauth-password = hidden'));
   t.match(found, [/proxy\.auth-username: only an SDK knows this key; .* write proxy\.username/, /write proxy\.password/]);

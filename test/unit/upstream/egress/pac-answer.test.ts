@@ -5,7 +5,8 @@ import t from 'tap';
 import { parsePacAnswer } from '../../../../src/upstream/egress/pac-answer.ts';
 import { routeName } from '../../../../src/upstream/egress/route.ts';
 
-const names = (answer: string) => parsePacAnswer(answer, () => null).map(routeName);
+const nobody = { read: () => null, isFor: () => true };
+const names = (answer: string) => parsePacAnswer(answer, nobody).map(routeName);
 
 t.test('entries are taken in order', async (t) => {
   t.strictSame(names('PROXY a:8080; HTTPS b:8443;SOCKS5 c ; SOCKS4 d:1; SOCKS e:2; http f:3; DIRECT'), [
@@ -28,10 +29,22 @@ t.test('what is not understood is passed over, and is an error when nothing else
   t.throws(() => names('PIGEON x:1'), /names no route/);
 });
 
-t.test('credentials given for the PAC file go to every proxy', async (t) => {
+t.test('credentials go to the proxies that they are for; to another go those alone that the script gives it', async (t) => {
   const login = { username: 'corp', password: 'pw' };
-  const [route] = parsePacAnswer('PROXY a:1', () => login);
-  t.strictSame(route?.kind === 'proxy' && route.credentials(), login);
+  const credentials = { read: () => login, isFor: (host: string, port: number) => host === 'a' && port === 1 };
+  const routes = parsePacAnswer('PROXY a:1; PROXY a:2; SOCKS b:1; PROXY u:p@c:1', credentials).map(
+    (route) => route.kind === 'proxy' && [route.credentials(), route.isStranger],
+  );
+  t.strictSame(routes, [
+    [login, false],
+    [null, true],
+    [null, true],
+    [{ username: 'u', password: 'p' }, true],
+  ]);
+});
+
+t.test('of a list without end the beginning counts', async (t) => {
+  t.equal(names('PROXY a:1; '.repeat(5000)).length, 32);
 });
 
 t.test('no text yields anything but routes or an Error', async (t) => {

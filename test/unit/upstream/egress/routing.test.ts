@@ -6,7 +6,7 @@ import { routeName } from '../../../../src/upstream/egress/route.ts';
 import { createRouting } from '../../../../src/upstream/egress/routing.ts';
 import { targetOf } from '../../../../src/upstream/egress/target.ts';
 
-const unset = { url: null, username: null, password: null, noProxy: [], off: false };
+const unset = { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
 const warnings: unknown[] = [];
 const log = { error() {}, info() {}, debug() {}, warn: (fields: unknown) => void warnings.push(fields) };
 
