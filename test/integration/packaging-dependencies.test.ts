@@ -40,8 +40,7 @@ t.test('of what proxy-agent brings along, the code that fetches by ftp, data and
   const { code, stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script]);
   t.equal(code, 0, stderr);
   const loaded = new Set([...stdout.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)\//g)].map(([, name]) => name));
-  for (const name of ['proxy-agent', 'socks-proxy-agent', '@fastify/http-proxy'])
-    t.ok(loaded.has(name), `${name} is`);
+  for (const name of ['proxy-agent', 'socks-proxy-agent', '@fastify/http-proxy']) t.ok(loaded.has(name), `${name} is`);
   for (const name of NEVER_RUN) t.notOk(loaded.has(name), `${name} is not`);
 });
 

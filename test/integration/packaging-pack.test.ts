@@ -4,7 +4,7 @@ import { type ExecFileSyncOptions, execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, posix } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { publint } from 'publint';
 import t from 'tap';
 
@@ -119,4 +119,17 @@ t.test('the command of the built package says its version', async (t) => {
   const main = join(folder, manifest.bin.gcg ?? '');
   t.match(readFileSync(main, 'utf8'), /^#!\/usr\/bin\/env node\n/);
   t.match(run(process.execPath, [main, '--version']), /^\d+\.\d+\.\d+\n$/);
+});
+
+t.test('the built package asks PAC scripts, in the thread that it starts from its own files', async (t) => {
+  const pac = join(folder, 'proxy.pac');
+  writeFileSync(pac, 'function FindProxyForURL() { return "PROXY a:1"; }');
+  const at = (path: string) => JSON.stringify(pathToFileURL(join(folder, 'dist', path)).href);
+  const script = `
+    import { systemClock } from ${at('clock.js')};
+    import { createEgress } from ${at('upstream/egress/egress.js')};
+    const proxy = { url: ${JSON.stringify(`pac+${pathToFileURL(pac)}`)}, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
+    const egress = createEgress({ proxy, tls: {}, timeouts: { connectMs: 5000 }, env: {}, clock: systemClock, log: console });
+    console.log((await egress.routes('http://a.test/')).join());`;
+  t.equal(run(process.execPath, ['--input-type=module', '--eval', script]), 'http://a:1\n');
 });
