@@ -1,10 +1,11 @@
 // Speaks with the admin listener of the running gateway, for the commands that do. Loads node:http and nothing of the server.
 
-import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { request as requestTls } from 'node:https';
 import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
+import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { onOneLine } from '../config/problem.ts';
+import { readPlainFileSync } from '../plain-file.ts';
 import { EXIT, type Io } from './io.ts';
 
 /** What the gateway answered. `error` is null for 2xx; its message is cleaned for a terminal. */
@@ -63,7 +64,11 @@ function send(
       const place = { host: address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host, port: address.port };
       if (server.tls === null) return request({ ...options, ...place });
       // The very certificate of this configuration is asked for, whatever name is on it and whoever issued it.
-      const trust = { ca: readFileSync(server.tls.certFile), allowPartialTrustChain: true, checkServerIdentity: () => undefined };
+      const trust = {
+        ca: readPlainFileSync(server.tls.certFile, LARGEST_PEM_BYTES).bytes,
+        allowPartialTrustChain: true,
+        checkServerIdentity: () => undefined,
+      };
       return requestTls({ ...options, ...place, ...trust });
     };
     const asking = begin();

@@ -1,10 +1,13 @@
 // `gcg init`: writes a configuration from flags, from answers on a terminal, or from the profiles of Genesys' own CLI. Overwrites only with --force.
 
-import { readFile } from 'node:fs/promises';
+import { lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { createFile, replaceFile } from '../auth/store/atomic-write.ts';
+import { LARGEST_FILE_BYTES } from '../config/config-file.ts';
 import { loadConfig } from '../config/load.ts';
+import { isOursOrRoots } from '../config/private-file.ts';
 import { parseRegion } from '../config/regions.ts';
+import { FileRefusal, type PlainFile, readPlainFileSync } from '../plain-file.ts';
 import type { CommandLine } from './args.ts';
 import { readGcProfiles } from './gc-profiles.ts';
 import { type DraftCredential, redirectUris, renderConfigFile, SECRET_VARIABLE } from './init-file.ts';
@@ -19,9 +22,9 @@ export async function init(args: CommandLine, io: Io, ask: Ask | null = askOnTer
   const output = resolve(io.cwd, textOf(args, 'output') ?? 'gcg.ini');
   const isForced = args.flags.has('force');
   try {
-    if (!isForced && (await exists(output)))
+    if (!isForced && exists(output))
       throw new InitRefusal(`${output} is there already: give --force to replace it, or another --output`, EXIT.failure);
-    const { region, credentials } = args.flags.has('from-gc') ? await importProfiles(args, io) : await describe(args, ask);
+    const { region, credentials } = args.flags.has('from-gc') ? importProfiles(args, io) : await describe(args, ask);
     await write(output, renderConfigFile(region, credentials), isForced);
     io.stdout.write(`${output}\n`);
     tellNextSteps(io, output, credentials);
@@ -89,13 +92,13 @@ function answered(answer: string | null): string {
   return answer;
 }
 
-async function importProfiles(args: CommandLine, io: Io): Promise<{ region: string; credentials: readonly DraftCredential[] }> {
+function importProfiles(args: CommandLine, io: Io): { region: string; credentials: readonly DraftCredential[] } {
   const places = [...(io.home === undefined ? [] : [resolve(io.home, '.gc', 'config.toml')]), resolve(io.cwd, 'config.toml')];
   for (const place of places) {
-    const text = await readFile(place, 'utf8').catch(() => null);
-    if (text === null) continue;
+    const file = readProfiles(place);
+    if (file === null) continue;
     try {
-      const { credentials, skipped } = readGcProfiles(text);
+      const { credentials, skipped } = readGcProfiles(file.bytes.toString('utf8'));
       for (const line of skipped) io.stderr.write(`${line}: not imported\n`);
       if (credentials.length === 0) throw new Error('it holds no profile that can be used');
       return {
@@ -107,6 +110,19 @@ async function importProfiles(args: CommandLine, io: Io): Promise<{ region: stri
     }
   }
   throw new InitRefusal(`there is no profile of Genesys' own CLI at ${places.join(' or ')}`, EXIT.failure);
+}
+
+/** Null where none can be read. Nobody named this file: one that somebody else put there would choose where our calls go. */
+function readProfiles(place: string): PlainFile | null {
+  let file: PlainFile;
+  try {
+    file = readPlainFileSync(place, LARGEST_FILE_BYTES);
+  } catch (error) {
+    if (!(error instanceof FileRefusal)) return null;
+    throw new InitRefusal(`${place} ${error.message}`, EXIT.failure);
+  }
+  if (process.platform === 'win32' || isOursOrRoots(file.uid, process.geteuid?.())) return file;
+  throw new InitRefusal(`${place} belongs to another user (${file.uid}); make a copy that is yours`, EXIT.failure);
 }
 
 async function write(output: string, text: string, isForced: boolean): Promise<void> {
@@ -133,11 +149,13 @@ function check(output: string, io: Io): number {
   return EXIT.ok;
 }
 
-async function exists(path: string): Promise<boolean> {
-  return readFile(path).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
-  );
+function exists(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT';
+  }
 }
 
 function textOf({ flags }: CommandLine, name: string): string | null {

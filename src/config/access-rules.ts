@@ -1,7 +1,9 @@
 // The checks across sections: who can reach which listener, which file may hold what. They add problems and change nothing.
 
+import type { FileContent } from './config-file.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { formatListenAddress, isReachable } from './listen-address.ts';
+import { isOursOrRoots, whyReplaceable } from './private-file.ts';
 import type { Problem } from './problem.ts';
 import type { SectionReader } from './reader.ts';
 import type { Settings } from './settings.ts';
@@ -36,17 +38,30 @@ export function checkAccess(config: Pick<GatewayConfig, 'server' | 'clients'>, s
   }
 }
 
-/** The configuration file itself: readable by others with a secret in it, writable by others with a command in it. */
-export function checkFileMode(settings: Settings, file: { display: string; mode: number }, problems: Problem[], warnings: Problem[]): void {
+/** The configuration file itself: readable by others with a secret in it, in the hands of others with a command in it. */
+export function checkConfigFile(
+  settings: Settings,
+  file: FileContent & { readonly display: string; readonly ownUid: number | undefined },
+  problems: Problem[],
+  warnings: Problem[],
+): void {
   let secretAt: string | undefined;
+  const chosenBy = whoElseChooses(file);
   for (const { option, form, where, isFromFile, value, label } of settings.all()) {
+    if (!isFromFile) continue;
     const hasUserInfo = label === 'proxy.url' && value.type === 'text' && value.text.includes('@');
-    if (isFromFile && ((option.isSecret && form === 'value') || hasUserInfo)) secretAt ??= where;
-    if (option.key === 'assertion_command' && (file.mode & 0o022) !== 0) {
-      problems.push({ where, key: label, message: `others can write to ${file.display}, and so choose the command; run chmod go-w on it` });
-    }
+    if ((option.isSecret && form === 'value') || hasUserInfo) secretAt ??= where;
+    if (option.key.endsWith('_command') && chosenBy !== null) problems.push({ where, key: label, message: chosenBy });
   }
   if (secretAt !== undefined && (file.mode & 0o044) !== 0) {
     warnings.push({ where: secretAt, key: '', message: `holds a secret, and others can read ${file.display}; run chmod 600 on it` });
   }
+}
+
+/** Why somebody besides us and root may write what this file says; null when nobody may. */
+function whoElseChooses({ display, mode, uid, names, ownUid }: Parameters<typeof checkConfigFile>[1]): string | null {
+  if (!isOursOrRoots(uid, ownUid)) return `${display} belongs to another user (${uid}), who so chooses the command; make a copy that is yours`;
+  if ((mode & 0o022) !== 0) return `others can write to ${display}, and so choose the command; run chmod go-w on it`;
+  const why = names.map((name) => whyReplaceable(name, ownUid)).find((reason) => reason !== null);
+  return why === undefined ? null : `others can put another file in the place of ${display}, and so choose the command: ${why}`;
 }

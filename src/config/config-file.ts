@@ -1,18 +1,22 @@
 // Finds and reads the configuration file: where it may be, how large, in which encoding, INI or JSON. It does not know the options.
 
-import { closeSync, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { posix, win32 } from 'node:path';
+import { readPlainFileSync, whyNotRead } from '../plain-file.ts';
 import { parseIni } from './ini-source.ts';
 import { parseJson } from './json-source.ts';
+import { type FileName, namesOf } from './private-file.ts';
 import type { RawSource } from './raw-entry.ts';
 
 /** A configuration is text written by people; what is larger is a mistaken path. */
 export const LARGEST_FILE_BYTES = 1024 * 1024;
 
-/** Content and permission bits of a file. */
+/** Content of a file, its permission bits and owner, and the names that led to it. */
 export interface FileContent {
   readonly bytes: Uint8Array;
   readonly mode: number;
+  readonly uid: number;
+  readonly names: readonly FileName[];
 }
 
 /** Reads a file or throws an error with a `code`, as node:fs does. */
@@ -63,50 +67,30 @@ export class ClosedFolderError extends Error {
   readonly code = 'EACCES';
 }
 
-/** Why a file could not be opened, behind its name, and what to do. */
-export function whyUnreadable(code: string): string {
-  switch (code) {
+/** Why a file could not be read, behind its name, and what to do. */
+export function whyUnreadable(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException).code) {
     case 'ENOENT':
     case 'ENOTDIR':
       return 'does not exist; mend the path, or let "gcg init" write one';
-    case 'EISDIR':
-      return 'is a folder; name the file in it';
     case 'EACCES':
     case 'EPERM':
       return 'may not be read by this user; change its owner or its permissions';
     case 'ELOOP':
       return 'is a link that leads to itself; mend the link';
     default:
-      return `cannot be read (${code})`;
+      return whyNotRead(error);
   }
 }
 
-/** Reads at most one byte more than is allowed, so that an endless or huge file costs nothing. Throws ClosedFolderError too. */
+/** Reads a plain file of at most LARGEST_FILE_BYTES. Throws FileRefusal and ClosedFolderError too. */
 export const readConfigFile: ReadFile = (path) => {
-  const fd = open(path);
   try {
-    const stats = fstatSync(fd);
-    if (stats.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR' });
-    const bytes = Buffer.alloc(LARGEST_FILE_BYTES + 1);
-    let length = 0;
-    while (length < bytes.length) {
-      const count = readSync(fd, bytes, length, bytes.length - length, null);
-      if (count === 0) break;
-      length += count;
-    }
-    return { bytes: bytes.subarray(0, length), mode: stats.mode };
-  } finally {
-    closeSync(fd);
-  }
-};
-
-function open(path: string): number {
-  try {
-    return openSync(path, 'r');
+    return { names: namesOf(path), ...readPlainFileSync(path, LARGEST_FILE_BYTES) };
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'EACCES' && !canBeSeen(path) ? new ClosedFolderError(path) : error;
   }
-}
+};
 
 function canBeSeen(path: string): boolean {
   try {
@@ -125,7 +109,6 @@ export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
     problems: [{ where: display, key: '', message }],
     isIncomplete: true,
   });
-  if (bytes.length > LARGEST_FILE_BYTES) return failed('the file is larger than 1 MiB, as no configuration is; name another file');
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
     return failed('the file is UTF-16; save it as UTF-8');
   }

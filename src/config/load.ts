@@ -1,10 +1,11 @@
 // The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check everything, report all
 // problems at once. May be called again at any time (reload); it keeps nothing.
 
-import { checkAccess, checkFileMode } from './access-rules.ts';
+import { checkAccess, checkConfigFile } from './access-rules.ts';
 import { readClients, readCredentialNames } from './client-settings.ts';
 import {
   ClosedFolderError,
+  type FileContent,
   type Place,
   parseConfigText,
   pathsOf,
@@ -20,6 +21,7 @@ import type { Overrides } from './flag-source.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import type { SectionName } from './option.ts';
 import { listOrigins, type OriginEntry } from './origins.ts';
+import { isOursOrRoots } from './private-file.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
 import type { RawEntry, RawSource } from './raw-entry.ts';
 import { createSectionReader } from './reader.ts';
@@ -40,6 +42,8 @@ export interface LoadInput extends Surroundings {
   /** Without a credential the configuration is refused (true), unless the caller can do without. */
   readonly requireCredential?: boolean;
   readonly readFile?: ReadFile;
+  /** Whom we run as: the effective user id of the process, unless given. */
+  readonly uid?: number;
 }
 
 /** A whole configuration, or all that is wrong with it. `origins` says where each value came from, secrets masked. */
@@ -76,7 +80,7 @@ export function loadConfig(input: LoadInput): LoadResult {
   }
   const settings = mergeLayers(layers, problems, warnings);
   if (file !== undefined && input.platform !== 'win32') {
-    checkFileMode(settings, { display: file.place.display, mode: file.mode }, problems, warnings);
+    checkConfigFile(settings, { ...file, display: file.place.display, ownUid: ownUid(input) }, problems, warnings);
   }
   const context: ReaderContext = {
     ...input,
@@ -93,10 +97,8 @@ export function loadConfig(input: LoadInput): LoadResult {
   return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config, input.env) };
 }
 
-interface FoundFile {
+interface FoundFile extends FileContent {
   readonly place: Place;
-  readonly bytes: Uint8Array;
-  readonly mode: number;
 }
 
 /** The file in use. One that was asked for must be there; the others are taken when they are. */
@@ -110,7 +112,13 @@ function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): F
   const places = named === undefined ? searchPath(input) : [namedPlace(named, input)];
   for (const place of places) {
     try {
-      return { place, ...(input.readFile ?? readConfigFile)(place.path) };
+      const file = { place, ...(input.readFile ?? readConfigFile)(place.path) };
+      if (named !== undefined) return file;
+      const foreign = [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
+      if (foreign === undefined) return file;
+      const message = `belongs to another user (${foreign.uid}), and nobody named it; say --config ${place.display} if you trust it, or name a file of yours`;
+      problems.push({ where: place.display, key: '', message: onOneLine(message) });
+      return undefined;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'error';
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
@@ -120,12 +128,17 @@ function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): F
         warnings.push({ where, key: '', message: 'this user may not look for a configuration there; it is left out' });
         continue;
       }
-      const message = named === undefined ? whyUnreadable(code) : onOneLine(`${place.display} ${whyUnreadable(code)}`);
+      const message = named === undefined ? whyUnreadable(error) : onOneLine(`${place.display} ${whyUnreadable(error)}`);
       problems.push({ where: named === undefined ? place.display : origin, key: '', message });
       return undefined;
     }
   }
   return undefined;
+}
+
+/** Undefined on Windows, where every file says 0. */
+function ownUid({ uid, platform }: LoadInput): number | undefined {
+  return platform === 'win32' ? undefined : (uid ?? process.geteuid?.());
 }
 
 /** The places a configuration is looked for with these flags and environment, best first; for messages and for watching. */

@@ -2,15 +2,15 @@
 // does not belong together. Nothing is kept of them: who uses them reads them anew.
 
 import { X509Certificate } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import { readPlainFileSync, whyNotRead } from '../plain-file.ts';
 import { isReadableByOthers } from './private-file.ts';
 import type { SectionReader } from './reader.ts';
 import type { ReaderContext } from './reader-context.ts';
 import type { SecretSource } from './secret-source.ts';
 
 /** A bundle of every public authority is a quarter of a megabyte. */
-const LARGEST_FILE_BYTES = 4 * 1024 * 1024;
+export const LARGEST_PEM_BYTES = 4 * 1024 * 1024;
 
 /** The certificates of a PEM text, and the number of the first that cannot be read, from 1; null: all can. */
 export function findCertificates(text: string): { readonly pems: readonly string[]; readonly damaged: number | null } {
@@ -93,14 +93,9 @@ function isCertificate(pem: string): boolean {
 }
 
 function readText(path: string): { text?: string; problem?: string } {
-  let fd: number | undefined;
   try {
-    fd = openSync(path, 'r');
-    if (fstatSync(fd).size > LARGEST_FILE_BYTES) return { problem: 'is larger than 4 MiB: is it the right file?' };
-    return { text: readFileSync(fd, 'latin1') };
+    return { text: readPlainFileSync(path, LARGEST_PEM_BYTES).bytes.toString('latin1') };
   } catch (error) {
-    return { problem: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'}); mend the path or its permissions` };
-  } finally {
-    if (fd !== undefined) closeSync(fd);
+    return { problem: whyNotRead(error, 'mend the path or its permissions') };
   }
 }

@@ -1,7 +1,8 @@
-// Whether others can read a file that holds a secret, and whether saying so is of any use. What an orchestrator mounts (Kubernetes writes 0644,
+// What other users can do with our files: read one that holds a secret, or put their own words in the place of ours. Reading is told only where
+// saying so is of any use: what an orchestrator mounts (Kubernetes writes 0644,
 // Docker 0444) has the mode it gave: a warning that everybody there would see, and nobody could mend, teaches only to overlook warnings.
 
-import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** What the answer depends on besides the file. `uid` is undefined on Windows, where modes say nothing. */
@@ -16,7 +17,7 @@ export interface FileOwnership {
  */
 export function isReadableByOthers(
   path: string,
-  { uid, isReadOnlyDisk }: FileOwnership = { uid: process.getuid?.(), isReadOnlyDisk: isOnReadOnlyDisk },
+  { uid, isReadOnlyDisk }: FileOwnership = { uid: process.geteuid?.(), isReadOnlyDisk: isOnReadOnlyDisk },
 ): boolean {
   try {
     const file = realpathSync(path);
@@ -30,6 +31,40 @@ export function isReadableByOthers(
   } catch {
     return false;
   }
+}
+
+/** A name that leads to a file, in its folder: whoever may replace it chooses the file. */
+export interface FileName {
+  readonly folder: string;
+  readonly folderUid: number;
+  readonly folderMode: number;
+  /** Owner of what has the name: of the link, where it is one. */
+  readonly uid: number;
+}
+
+/** The name itself and, where it is a link, the name at the link's end. Throws the system's error. */
+export function namesOf(path: string): FileName[] {
+  return [...new Set([path, realpathSync(path)])].map((name) => {
+    const folder = dirname(name);
+    const { uid, mode } = statSync(folder);
+    return { folder, folderUid: uid, folderMode: mode, uid: lstatSync(name).uid };
+  });
+}
+
+/** Whether only we and root decide what a thing with this owner holds. `ownUid` is undefined on Windows, where owners have no number. */
+export function isOursOrRoots(uid: number, ownUid: number | undefined): boolean {
+  return ownUid === undefined || uid === ownUid || uid === 0;
+}
+
+/**
+ * Why somebody else may put another file in the place of this one; null when only we and root may. In a folder with the sticky bit (/tmp, and
+ * every folder that Kubernetes mounts) each name can be replaced by its owner and the folder's only.
+ */
+export function whyReplaceable({ folder, folderUid, folderMode, uid }: FileName, ownUid: number | undefined): string | null {
+  if (!isOursOrRoots(folderUid, ownUid)) return `its folder ${folder} belongs to another user (${folderUid}); move it into one of yours`;
+  const isSticky = (folderMode & 0o1000) !== 0 && isOursOrRoots(uid, ownUid);
+  if ((folderMode & 0o022) === 0 || isSticky) return null;
+  return `others can write to its folder ${folder}; run chmod go-w on that`;
 }
 
 function isOnReadOnlyDisk(path: string): boolean {

@@ -3,6 +3,9 @@
 
 import { type Parsed, refused } from './values.ts';
 
+/** A PAC file is a script written by people. */
+export const LARGEST_SCRIPT_BYTES = 1024 * 1024;
+
 const SCHEMES = ['http', 'https', 'socks4', 'socks4a', 'socks5', 'socks5h'];
 const SCRIPT_SCHEMES = ['pac+http', 'pac+https', 'pac+file'];
 

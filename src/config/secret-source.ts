@@ -1,7 +1,7 @@
 // Where a secret's value comes from: inline, a file that is read again when it changes, or an environment variable.
 
-import { readFileSync, statSync } from 'node:fs';
 import { GatewayError } from '../errors.ts';
+import { fileRevision, type PlainFile, readPlainFileSync, whyNotRead } from '../plain-file.ts';
 import { Secret } from './secret.ts';
 
 /** Yields a secret's present value. Files are read again when they changed; nothing is watched and nothing needs closing. */
@@ -27,41 +27,32 @@ const LARGEST_SECRET_FILE_BYTES = 1024 * 1024;
 /** A secret in a file of its own; one trailing newline is not part of it. */
 export function fileSecret(path: string): SecretSource {
   let cached: { revision: string; secret: Secret } | undefined;
-  const revision = () => {
-    try {
-      const { mtimeMs, ctimeMs, ino, size } = statSync(path);
-      return `${ino}:${mtimeMs}:${ctimeMs}:${size}`;
-    } catch (error) {
-      return `unreadable:${(error as NodeJS.ErrnoException).code}`;
-    }
-  };
   return {
     origin: `file ${path}`,
-    revision,
+    revision: () => fileRevision(path),
     read() {
-      const seen = revision();
-      if (cached?.revision === seen) return cached.secret;
-      const secret = new Secret(readSecretFile(path));
-      cached = { revision: seen, secret };
-      return secret;
+      if (cached?.revision === fileRevision(path)) return cached.secret;
+      const { bytes, revision } = readSecretFile(path);
+      cached = { revision, secret: new Secret(secretIn(path, bytes.toString('utf8'))) };
+      return cached.secret;
     },
   };
 }
 
-function readSecretFile(path: string): string {
-  let text: string;
+function readSecretFile(path: string): PlainFile {
   try {
-    if (statSync(path).size > LARGEST_SECRET_FILE_BYTES) throw new Error('larger than 1 MiB');
-    text = readFileSync(path, 'utf8');
+    return readPlainFileSync(path, LARGEST_SECRET_FILE_BYTES);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
     throw new GatewayError(
       'gateway.credential.rejected',
-      code === 'ENOENT'
+      (error as NodeJS.ErrnoException).code === 'ENOENT'
         ? `secret file ${path} does not exist: write the secret into it, or mend the path`
-        : `secret file ${path} cannot be read (${code ?? message}): mend the file or its permissions`,
+        : `secret file ${path} ${whyNotRead(error, 'mend the file or its permissions')}`,
     );
   }
+}
+
+function secretIn(path: string, text: string): string {
   const value = text.replace(/^\uFEFF/, '').replace(/\r?\n$/, '');
   if (value.trim() === '') throw new GatewayError('gateway.credential.rejected', `secret file ${path} is empty: write the secret into it`);
   return value;

@@ -1,10 +1,11 @@
 // Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers; and logging.
 
+import { FileRefusal, readPlainFileSync, whyNotRead } from '../plain-file.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { parseNoProxy } from './no-proxy.ts';
 import { checkPemFile, checkPemPair } from './pem-file.ts';
 import { shown } from './problem.ts';
-import { parseProxyUrl, proxyUrlOf } from './proxy-setting.ts';
+import { LARGEST_SCRIPT_BYTES, parseProxyUrl, proxyUrlOf } from './proxy-setting.ts';
 import type { SectionReader } from './reader.ts';
 import type { ReaderContext } from './reader-context.ts';
 import { inlineSecret } from './secret-source.ts';
@@ -51,6 +52,8 @@ export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
     return { url: null, username, password, credentialHosts, noProxy, off };
   }
   const { url, username: urlUsername, password: urlPassword } = parsed.value;
+  const unusable = refuseScriptFile(url);
+  if (unusable !== null) proxy.problem(key, unusable);
   if (urlUsername !== null && username !== null) proxy.problem('username', 'is given in proxy.url already; keep one of the two');
   if (urlPassword !== null && password !== null) proxy.problem('password', 'is given in proxy.url already; keep one of the two');
   const givenPassword = password ?? (urlPassword === null ? null : inlineSecret(urlPassword, proxy.where(key)));
@@ -71,6 +74,18 @@ function hostList(proxy: SectionReader, key: string): readonly string[] {
     proxy.problem(key, `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in 10.0.0.0/8`);
   }
   return entries;
+}
+
+/** What is no plain file can never be used as a PAC file. One that is missing may be there when it is needed: that is told then. */
+function refuseScriptFile(url: string): string | null {
+  if (!url.startsWith('pac+file:')) return null;
+  const file = new URL(url.slice('pac+'.length));
+  try {
+    readPlainFileSync(file, LARGEST_SCRIPT_BYTES);
+    return null;
+  } catch (error) {
+    return error instanceof FileRefusal ? `${file.pathname} ${whyNotRead(error)}` : null;
+  }
 }
 
 /** `[tls]`. */

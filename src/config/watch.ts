@@ -2,9 +2,10 @@
 // a file or folder that was not there before. It reads and compares, and says that something changed; it does not know what the files mean.
 
 import { createHash } from 'node:crypto';
-import { type FSWatcher, readFileSync, statSync, watch } from 'node:fs';
+import { type FSWatcher, statSync, watch } from 'node:fs';
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../logging/log.ts';
+import { fileRevision, readPlainFileSync } from '../plain-file.ts';
 import { watchPoints } from './watch-points.ts';
 
 /** What a watch is told. */
@@ -151,23 +152,14 @@ function digests(files: readonly string[]): Map<string, string> {
 /** What is in a file, or why that cannot be known. The content itself is not kept. */
 function digestOf(file: string): string {
   try {
-    if (statSync(file).size > LARGEST_COMPARED_BYTES) return looksOf([file]);
-    return createHash('sha256').update(readFileSync(file)).digest('base64');
+    return createHash('sha256').update(readPlainFileSync(file, LARGEST_COMPARED_BYTES).bytes).digest('base64');
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? 'unreadable';
+    const code = (error as NodeJS.ErrnoException).code ?? 'unreadable';
+    return code === 'EFBIG' ? fileRevision(file) : code;
   }
 }
 
 /** What the disk says about the files without their being read. */
 function looksOf(files: readonly string[]): string {
-  return files
-    .map((file) => {
-      try {
-        const { ino, size, mtimeMs, ctimeMs } = statSync(file);
-        return `${ino}:${size}:${mtimeMs}:${ctimeMs}`;
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code ?? 'unreadable';
-      }
-    })
-    .join('|');
+  return files.map(fileRevision).join('|');
 }

@@ -1,11 +1,12 @@
 // The gateway's own certificate, and the CA of its clients: read from files, and read again when the files change, without a restart and
 // without losing a connection. Says nothing about who a certificate's owner is (identify.ts does).
 
-import { readFileSync, statSync } from 'node:fs';
 import type { Server as TlsServer } from 'node:https';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { GatewayConfig } from '../config/gateway-config.ts';
+import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import type { Log } from '../logging/log.ts';
+import { fileRevision, readPlainFileSync, whyNotRead } from '../plain-file.ts';
 
 /** TLS of the listeners. One for all of them. */
 export interface ServerTls {
@@ -75,22 +76,12 @@ function load({ certFile, keyFile, clientCaFile }: NonNullable<GatewayConfig['se
 
 function read(key: string, path: string): Buffer {
   try {
-    return readFileSync(path);
+    return readPlainFileSync(path, LARGEST_PEM_BYTES).bytes;
   } catch (error) {
-    throw new Error(`server.tls.${key}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw new Error(`server.tls.${key}: ${path} ${whyNotRead(error)}`);
   }
 }
 
 function revision(files: NonNullable<GatewayConfig['server']['tls']>): string {
-  return [files.certFile, files.keyFile, files.clientCaFile]
-    .map((path) => {
-      try {
-        if (path === null) return '';
-        const { ino, size, mtimeMs, ctimeMs } = statSync(path);
-        return `${ino}:${size}:${mtimeMs}:${ctimeMs}`;
-      } catch (error) {
-        return `unreadable:${(error as NodeJS.ErrnoException).code}`;
-      }
-    })
-    .join('|');
+  return [files.certFile, files.keyFile, files.clientCaFile].map((path) => (path === null ? '' : fileRevision(path))).join('|');
 }

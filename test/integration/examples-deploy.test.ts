@@ -24,7 +24,7 @@ function load(env: Record<string, string>, file: string | null) {
     platform: 'linux',
     readFile(path) {
       if (path !== '/config.ini' || file === null) throw Object.assign(new Error('no'), { code: 'ENOENT' });
-      return { bytes: Buffer.from(file.replace(/_file = .*/g, `_file = ${EXAMPLES}compose/compose.yaml`)), mode: 0o600 };
+      return { bytes: Buffer.from(file.replace(/_file = .*/g, `_file = ${EXAMPLES}compose/compose.yaml`)), mode: 0o600, uid: 0, names: [] };
     },
   });
 }

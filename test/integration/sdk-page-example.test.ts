@@ -88,7 +88,7 @@ for (const [format, text] of [
       requireCredential: false,
       readFile(path) {
         if (path !== '/home/someone/.genesyscloudjavascript/config') throw Object.assign(new Error('no'), { code: 'ENOENT' });
-        return { bytes: Buffer.from(text), mode: 0o600 };
+        return { bytes: Buffer.from(text), mode: 0o600, uid: 0, names: [] };
       },
     });
     if (!result.ok) return t.fail(JSON.stringify(result.problems));

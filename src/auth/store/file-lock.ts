@@ -1,13 +1,17 @@
 // A lock between processes: an exclusive file that names its owner. It is taken over from a process that died, never from one that lives.
 
 import { randomBytes } from 'node:crypto';
-import { open, readFile, stat, unlink, utimes } from 'node:fs/promises';
+import { open, stat, unlink, utimes } from 'node:fs/promises';
 import type { Clock, Timer } from '../../clock.ts';
+import { readPlainFile } from '../../plain-file.ts';
 import { createFile } from './atomic-write.ts';
 import { ownerLife, ownLock, parseLockOwner } from './lock-owner.ts';
 import { StoreError, type StoreLock } from './store.ts';
 
 const POLL_MS = 50;
+
+/** An owner is a line. */
+const LARGEST_LOCK_BYTES = 1024 * 1024;
 
 /** The holder touches its lock this often, */
 const HEARTBEAT_MS = 5_000;
@@ -82,8 +86,8 @@ async function isStale(path: string, clock: Clock): Promise<boolean> {
 
 /** Null without a lock, undefined when it is not readable as one. */
 async function readOwner(path: string) {
-  const text = await readFile(path, 'utf8').catch(() => null);
-  return text === null ? null : parseLockOwner(text);
+  const file = await readPlainFile(path, LARGEST_LOCK_BYTES).catch(() => null);
+  return file === null ? null : parseLockOwner(file.bytes.toString('utf8'));
 }
 
 /** A time far in the future is as silent as one long past: a clock was stepped. */

@@ -1,19 +1,22 @@
 // A store in a folder: one encrypted file a credential, replaced atomically, locked between processes. A damaged file is kept aside, never overwritten.
 
 import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
-import { readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { SecretSource } from '../../config/secret-source.ts';
 import type { Log } from '../../logging/log.ts';
 import { makeFolder } from '../../make-folder.ts';
+import { fileRevision, readPlainFile, whyNotRead } from '../../plain-file.ts';
 import { replaceFile, syncFolder, TEMPORARY_SUFFIX } from './atomic-write.ts';
 import { isHeldBy, lockFile } from './file-lock.ts';
 import { loadOrCreateKey } from './key-file.ts';
 import { parseRecord, serialiseRecord } from './record.ts';
 import { createSealer, sealedName } from './seal.ts';
 import { StoreError, type StoreKey, storeKeyId, type TokenStore } from './store.ts';
+
+/** What the gateway writes itself is far smaller. */
+const LARGEST_ENTRY_BYTES = 64 * 1024 * 1024;
 
 /** A crashed write's temporary file is removed when it is older than this. */
 const TEMPORARY_MAX_AGE_MS = 60_000;
@@ -66,11 +69,10 @@ export function createFileStore(deps: { path: string; prefix: string; encryption
 
   async function readText(file: string): Promise<string | null> {
     try {
-      return await readFile(file, 'utf8');
+      return (await readPlainFile(file, LARGEST_ENTRY_BYTES)).bytes.toString('utf8');
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return null;
-      throw new StoreError('unreadable', `${file} cannot be read (${code})`);
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw new StoreError('unreadable', `${file} ${whyNotRead(error)}`);
     }
   }
 
@@ -156,14 +158,7 @@ export function createFileStore(deps: { path: string; prefix: string; encryption
       return [...names].sort();
     },
 
-    revision(key) {
-      try {
-        const { ino, mtimeMs, size } = statSync(fileOf(key));
-        return `${ino}:${mtimeMs}:${size}`;
-      } catch (error) {
-        return `none:${(error as NodeJS.ErrnoException).code}`;
-      }
-    },
+    revision: (key) => fileRevision(fileOf(key)),
   };
 }
 

@@ -1,16 +1,15 @@
 // The text of a PAC file, from disk or from a web server, fetched again only when it changed. Runs nothing (pac-evaluator.ts does).
 
-import { readFile, stat } from 'node:fs/promises';
 import { type buildConnector, Client } from 'undici';
+import { LARGEST_SCRIPT_BYTES } from '../../config/proxy-setting.ts';
+import { readPlainFile, whyNotRead } from '../../plain-file.ts';
 import { errorCode } from './dial-error.ts';
 
 export interface PacText {
   readonly text: string;
-  /** What to ask with whether it changed: mtime and size, or ETag and Last-Modified. */
+  /** What to ask with whether it changed: the file's revision, or ETag and Last-Modified. */
   readonly validators: { readonly file?: string; readonly etag?: string | undefined; readonly lastModified?: string | undefined };
 }
-
-const LARGEST_SCRIPT_BYTES = 1024 * 1024;
 
 /**
  * The present text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not fetched through the
@@ -25,14 +24,10 @@ export async function fetchPacText(
 
 async function readPacFile(url: URL, known: PacText | undefined): Promise<PacText | null> {
   try {
-    const { mtimeMs, ctimeMs, ino, size } = await stat(url);
-    if (size > LARGEST_SCRIPT_BYTES) throw new Error('it is larger than 1 MiB');
-    const file = `${ino}:${mtimeMs}:${ctimeMs}:${size}`;
-    if (known?.validators.file === file) return null;
-    return { text: await readFile(url, 'utf8'), validators: { file } };
+    const { bytes, revision: file } = await readPlainFile(url, LARGEST_SCRIPT_BYTES);
+    return known?.validators.file === file ? null : { text: bytes.toString('utf8'), validators: { file } };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new Error(code ? `it cannot be read (${code})` : message);
+    throw new Error(`it ${whyNotRead(error)}`);
   }
 }
 

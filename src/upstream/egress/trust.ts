@@ -1,12 +1,12 @@
 // The TLS material of `[tls]`: which authorities are trusted and which certificate we show. Files are read again when they changed.
 // Builds contexts only; verification itself is in tls-layer.ts and cannot be switched off.
 
-import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
-import { findCertificates } from '../../config/pem-file.ts';
+import { findCertificates, LARGEST_PEM_BYTES } from '../../config/pem-file.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
+import { fileRevision, readPlainFileSync, whyNotRead } from '../../plain-file.ts';
 
 /** One reading of the files. A new object whenever something changed, so that sessions of the old one are not resumed. */
 export interface TlsMaterial {
@@ -72,18 +72,9 @@ function readAuthorities(caFile: string | null): readonly string[] {
 
 function read(path: string, setting: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readPlainFileSync(path, LARGEST_PEM_BYTES).bytes.toString('utf8');
   } catch (error) {
-    throw unusable(`${setting} ${path} cannot be read (${(error as NodeJS.ErrnoException).code}): mend the path or its permissions`);
-  }
-}
-
-function fileRevision(path: string): string {
-  try {
-    const { ino, mtimeMs, ctimeMs, size } = statSync(path);
-    return `${ino}:${mtimeMs}:${ctimeMs}:${size}`;
-  } catch (error) {
-    return `unreadable:${(error as NodeJS.ErrnoException).code}`;
+    throw unusable(`${setting} ${path} ${whyNotRead(error, 'mend the path or its permissions')}`);
   }
 }
 

@@ -3,6 +3,7 @@
 import { parseSetFlag } from '../../../src/config/flag-source.ts';
 import type { GatewayConfig } from '../../../src/config/gateway-config.ts';
 import { type LoadInput, type LoadResult, loadConfig } from '../../../src/config/load.ts';
+import type { FileName } from '../../../src/config/private-file.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 
 export interface Given extends Partial<LoadInput> {
@@ -11,8 +12,15 @@ export interface Given extends Partial<LoadInput> {
   /** Other files by path. */
   readonly files?: Readonly<Record<string, string>>;
   readonly mode?: number;
+  /** Whose the files are; ours unless given. */
+  readonly owner?: number;
+  /** By what names they were reached. */
+  readonly names?: readonly FileName[];
   readonly set?: readonly string[];
 }
+
+/** Whom the texts are loaded as. */
+export const OWN_UID = 1000;
 
 export const CREDENTIAL = '[credential]\nclient_id = an-id\nclient_secret = a-secret\n';
 
@@ -21,7 +29,7 @@ export function withCredential(extra: string, given: Given = {}): LoadResult {
   return load({ ...given, file: `${CREDENTIAL}${extra}` });
 }
 
-export function load({ file, files = {}, mode = 0o600, set = [], ...input }: Given): LoadResult {
+export function load({ file, files = {}, mode = 0o600, owner = OWN_UID, names = [], set = [], ...input }: Given): LoadResult {
   const all = new Map(Object.entries({ ...files, ...(file === undefined ? {} : { '/srv/app/gcg.ini': file }) }));
   const entries = set.map((text) => {
     const parsed = parseSetFlag(text);
@@ -34,11 +42,12 @@ export function load({ file, files = {}, mode = 0o600, set = [], ...input }: Giv
     home: '/home/someone',
     platform: 'linux',
     requireCredential: false,
+    uid: OWN_UID,
     overrides: { entries },
     readFile(path) {
       const text = all.get(path);
       if (text === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
-      return { bytes: Buffer.from(text), mode };
+      return { bytes: Buffer.from(text), mode, uid: owner, names };
     },
     ...input,
   });

@@ -39,7 +39,7 @@ t.test('a file that is missing, empty or a folder, and a variable that is not se
     /^gcg\.ini:3: credential\.client_secret_file: secret file .*none does not exist: write the secret into it/,
   ]);
   t.match(wrong(`client_secret_file = ${dir}/empty`), [/empty is empty/]);
-  t.match(wrong(`client_secret_file = ${dir}/folder`), [/cannot be read \(EISDIR\)/]);
+  t.match(wrong(`client_secret_file = ${dir}/folder`), [/folder is a folder; name the file in it$/]);
   t.match(wrong('client_secret_env = CRM'), [/^gcg\.ini:3: credential\.client_secret_env: .*CRM is not set/]);
   t.match(wrong('client_secret_env = CRM', { CRM: ' ' }), [/CRM is empty/]);
   t.notMatch(wrong('client_secret_env = s3cretInTheWrongKey').join(), 's3cret');
