@@ -86,7 +86,7 @@ export function whyUnreadable(error: unknown): string {
 /** Reads a plain file of at most LARGEST_FILE_BYTES. Throws FileRefusal and ClosedFolderError too. */
 export const readConfigFile: ReadFile = (path) => {
   try {
-    return { names: namesOf(path), ...readPlainFileSync(path, LARGEST_FILE_BYTES) };
+    return { ...readPlainFileSync(path, LARGEST_FILE_BYTES), names: namesOf(path) };
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'EACCES' && !canBeSeen(path) ? new ClosedFolderError(path) : error;
   }

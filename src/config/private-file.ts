@@ -44,11 +44,20 @@ export interface FileName {
 
 /** The name itself and, where it is a link, the name at the link's end. Throws the system's error. */
 export function namesOf(path: string): FileName[] {
-  return [...new Set([path, realpathSync(path)])].map((name) => {
+  return [...new Set([path, endOf(path)])].map((name) => {
     const folder = dirname(name);
     const { uid, mode } = statSync(folder);
     return { folder, folderUid: uid, folderMode: mode, uid: lstatSync(name).uid };
   });
+}
+
+/** A descriptor under /dev/fd may lead to a file that has no name any more. */
+function endOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 /** Whether only we and root decide what a thing with this owner holds. `ownUid` is undefined on Windows, where owners have no number. */
