@@ -94,7 +94,7 @@ Values come from flags, then the environment, then the configuration file, then 
 
 ## The file
 
-The first of these that exists is used; \`--config FILE\` or \`GCG_CONFIG\` names another.
+The first of these that exists is used; \`--config FILE\` or \`GCG_CONFIG\` names another. One that is found like this must belong to you or to root: a file of another user is refused, because it would choose which commands are run and where your secrets go. Name it when you trust it.
 
 1. \`./gcg.ini\`, \`./gcg.json\`
 2. \`$XDG_CONFIG_HOME/genesys-cloud-gateway/config.ini\` and \`.json\` (\`~/.config\` when it is not set; on Windows \`%APPDATA%\`)
@@ -106,6 +106,8 @@ INI and JSON carry the same sections and keys and are told apart by their conten
 [config.schema.json](config.schema.json) is a JSON Schema for editors.
 
 - Reading is strict: an unknown section or key, a value that cannot be read, a key given twice is an error. At most 1 MiB of UTF-8.
+- A file that is to be read is a plain one, whether through links or not. A pipe (also \`--config <(…)\` and \`/dev/stdin\`), a device, a socket or a folder is refused at once: the file is read again at each reload, and what never ends would stop everything.
+- A file with a command in it must belong to you or to root, and so must its folder; nobody else may write to either. A sticky folder (\`/tmp\`, a mount of Kubernetes) is good for a file that is yours or root's.
 - A comment is a line of its own that begins with \`#\` or \`;\`. A value that holds one of them is written in double quotes (a JSON string), in single quotes (as it is), or with \`\\#\` and \`\\;\`.
 - A list is \`key[] = …\` in several lines, or a JSON array. Lists marked "commas" can also be one line with commas.
 - A duration is a number of seconds, or \`500ms\`, \`2m\`, \`1h\`. A boolean is true, yes, on, 1 or false, no, off, 0.

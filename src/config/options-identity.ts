@@ -63,7 +63,7 @@ export const CREDENTIAL_OPTIONS: readonly Option[] = [
     example: '/usr/local/bin/make-assertion',
     reload: 'live',
     doc: 'A program that prints a fresh assertion: one item an argument, run without a shell (saml2_bearer).',
-    more: 'Refused when others can write to this file.',
+    more: "Refused unless this file and its folder are yours or root's, and nobody else can write to them.",
   },
   {
     section: 'credential',

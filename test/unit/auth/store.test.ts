@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createFileStore } from '../../../src/auth/store/file.ts';
@@ -7,6 +7,7 @@ import type { StoredToken, StoreKey, TokenStore } from '../../../src/auth/store/
 import { systemClock } from '../../../src/clock.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { makeOddPaths } from '../../helpers/odd-paths.ts';
 import { createLogRecorder } from './fixtures.ts';
 
 const KEY: StoreKey = { name: 'crm', clientId: 'client-1', host: 'https://login.mypurecloud.de' };
@@ -142,6 +143,29 @@ t.test('a file cut at any length is refused and kept aside, and the store goes o
   }
   await store.put(KEY, record(2), { expectedVersion: null });
   t.equal(await revealed(store), 'canary-rt-2');
+});
+
+t.test('what is no plain file, in place of an entry, the key or a lock, is an error of the store at once', async (t) => {
+  const odd = await makeOddPaths(t);
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path, null);
+  await store.put(KEY, record(1), { expectedVersion: null });
+  const entry = tokenFile(path);
+  const key = join(path, readdirSync(path).find((name) => name.endsWith('.key')) as string);
+  for (const kind of ['a FIFO', 'an endless device', 'a socket', 'a directory']) {
+    const target = (odd[kind] as { path: string }).path;
+    for (const file of [entry, key]) {
+      renameSync(file, `${file}.kept`);
+      symlinkSync(target, file);
+      // The key is read once a process: another one comes.
+      await t.rejects(fileStore(path, null).store.get(KEY), { code: 'unreadable', message: new RegExp(`${file} is a`) }, `${kind}: ${file}`);
+      renameSync(`${file}.kept`, file);
+    }
+    symlinkSync(target, `${entry}.lock`);
+    await t.rejects(store.lock(KEY, 100), { code: 'locked' }, kind);
+    unlinkSync(`${entry}.lock`);
+  }
+  t.equal(await revealed(fileStore(path, null).store), 'canary-rt-1');
 });
 
 t.test('a file with any byte changed never yields a token that was not stored', async (t) => {
