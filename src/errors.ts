@@ -21,7 +21,11 @@ export const ERROR_TABLE = {
   'gateway.client.forbidden': { status: 403, side: 'caller', meaning: 'The caller may not do this.' },
   'gateway.session.ended': { status: 401, side: 'caller', meaning: 'The handle is unknown, expired or revoked: log in again.' },
   'gateway.credential.unknown': { status: 404, side: 'caller', meaning: 'No credential of that name is configured.' },
-  'gateway.rate.limited': { status: 429, side: 'caller', meaning: 'The call was held back, because the platform would have refused it.' },
+  'gateway.rate.limited': {
+    status: 429,
+    side: 'caller',
+    meaning: 'The call was held back, because the platform would have refused it, or because `rate_limit.queue_max` calls wait already.',
+  },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {
     status: 424,
@@ -46,7 +50,8 @@ export const ERROR_TABLE = {
   'gateway.upstream.unavailable': {
     status: 503,
     side: 'upstream',
-    meaning: 'The region could not be reached repeatedly; calls are shed until a probe succeeds.',
+    meaning:
+      'The region could not be reached repeatedly, and calls are shed until a probe succeeds; or no connection to it came free within `timeouts.total_wait` (`rate_limit.connections`). Nothing was sent.',
   },
   'gateway.proxy.refused': { status: 502, side: 'proxy', meaning: 'The corporate proxy refused the tunnel or could not be reached.' },
   'gateway.proxy.auth': { status: 502, side: 'proxy', meaning: 'The corporate proxy asks for credentials, or refuses the configured ones.' },

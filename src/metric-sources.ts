@@ -34,11 +34,13 @@ export function observeRuntime(metrics: Metrics, runtime: () => Runtime): void {
     },
     queueLengths() {
       const lengths = new Map<string, number>();
-      for (const { credential, waiting } of runtime().outbound.limits()) {
-        if (credential === null) continue;
-        const name = credentialOfLimit(credential);
+      const add = (limitKey: string, waiting: number) => {
+        const name = credentialOfLimit(limitKey);
         lengths.set(name, (lengths.get(name) ?? 0) + waiting);
-      }
+      };
+      const { limits, dispatcher } = runtime().outbound;
+      for (const { credential, waiting } of limits()) if (credential !== null) add(credential, waiting);
+      for (const [credential, waiting] of dispatcher.waiting()) add(credential, waiting);
       return lengths;
     },
     connections: () => runtime().outbound.dispatcher.connections(),

@@ -28,7 +28,7 @@ export interface Outbound {
   readonly egress: Egress;
   readonly dispatcher: UpstreamDispatcher;
   readonly transport: TokenTransport;
-  /** All layers: retry, pace, token and replay, shed, dispatch. */
+  /** All layers: retry, pace, token and replay, dispatch. */
   readonly send: Send;
   /** What the platform's limits are doing, for status and metrics. */
   readonly limits: Pacing['states'];
@@ -46,13 +46,14 @@ const LIMITED_ROUTES = 2_000;
 /** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
 export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previous?: PreviousOutbound): Outbound {
   const { clock, random, log } = deps;
-  const line = previous !== undefined && dialAlike(previous.config, config) ? previous.outbound.parts.line.share() : createLine(config, deps);
-  const { egress, dispatcher } = line;
   const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
   const { rateLimit: settings, retry, clients } = config;
   const routeOf = (method: string, target: string) => `${method} ${templates.of(target)}`;
   const kept = previous && { limits: previous.outbound.parts.pacing.limits, isKept: previous.isKept };
   const pacing = createPacing({ clock, random, log, settings, retry, clients, routeOf }, kept);
+  const isShared = previous !== undefined && dialAlike(previous.config, config);
+  const line = isShared ? previous.outbound.parts.line.share() : createLine(config, deps, pacing.limits.room);
+  const { egress, dispatcher } = line;
   const once = withToken(line.send, clock);
   const send = withRetry(pacing.wrap(once), { clock, random, settings: config.retry, totalWaitMs: config.timeouts.totalWaitMs });
   return {
@@ -68,5 +69,6 @@ export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previo
 function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
   const { connectMs, headersMs, bodyMs } = a.timeouts;
   const isInTime = connectMs === b.timeouts.connectMs && headersMs === b.timeouts.headersMs && bodyMs === b.timeouts.bodyMs;
-  return isInTime && isSameSetting(a.proxy, b.proxy) && isSameSetting(a.tls, b.tls);
+  const areAsMany = a.rateLimit.connections === b.rateLimit.connections;
+  return isInTime && areAsMany && isSameSetting(a.proxy, b.proxy) && isSameSetting(a.tls, b.tls);
 }

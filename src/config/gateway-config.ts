@@ -134,6 +134,8 @@ export interface GatewayConfig {
     readonly mode: 'enforce' | 'report' | 'off';
     readonly requestsPerMinute: number | 'auto';
     readonly queueMax: number;
+    /** Calls under way to one host at a time. */
+    readonly connections: number;
   };
   readonly clients: readonly ClientConfig[];
   readonly store: {

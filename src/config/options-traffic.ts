@@ -160,7 +160,14 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
     doc: 'Opening a connection, the corporate proxy and TLS included.',
   },
   { section: 'timeouts', key: 'token', kind: DEADLINE, default: '4', reload: 'live', doc: 'One attempt to obtain a token.' },
-  { section: 'timeouts', key: 'headers', kind: DEADLINE, default: '60', reload: 'live', doc: "From the request to the platform's response headers." },
+  {
+    section: 'timeouts',
+    key: 'headers',
+    kind: DEADLINE,
+    default: '60',
+    reload: 'live',
+    doc: "From the request, once it has a connection, to the platform's response headers.",
+  },
   { section: 'timeouts', key: 'body', kind: DEADLINE, default: '300', reload: 'live', doc: 'Silence in the middle of a body.' },
   {
     section: 'timeouts',
@@ -217,6 +224,15 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
     kind: { type: 'integer', max: 1_000_000 },
     default: '1000',
     reload: 'live',
-    doc: 'How many calls may wait; further ones get 429 at once.',
+    doc: 'How many calls may wait, for a limit or for a connection; further ones get 429 at once.',
+  },
+  {
+    section: 'rate_limit',
+    key: 'connections',
+    kind: { type: 'integer', min: 1, max: 10_000 },
+    default: '256',
+    reload: 'live',
+    doc: 'How many calls may be under way to one host at a time, whatever the mode.',
+    more: 'Given out by client, then by credential, within timeouts.total_wait. One client may hold eight times as many as are free, one credential of it four times as many: one alone can have 205 of 256. Calls that their own callers hold up (a slow upload, an answer that is not read) may be as many again.',
   },
 ];

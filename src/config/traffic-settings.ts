@@ -131,6 +131,7 @@ export function readRateLimit(rateLimit: SectionReader): GatewayConfig['rateLimi
     mode: rateLimit.choice('mode', ['enforce', 'report', 'off']) ?? 'enforce',
     requestsPerMinute: rateLimit.integerOr('requests_per_minute', 'auto'),
     queueMax: rateLimit.integer('queue_max'),
+    connections: rateLimit.integer('connections'),
   };
 }
 

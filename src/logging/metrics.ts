@@ -76,7 +76,7 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
       "1 for the state a credential's renewal is in.",
       states(RENEWAL_STATES, (state) => state.renewal),
     ),
-    sampled('gauge', 'gcg_queue_length', 'Callers that wait for a rate limit.', function* () {
+    sampled('gauge', 'gcg_queue_length', 'Calls that wait for a rate limit or a connection.', function* () {
       for (const [credential, value] of sources.queueLengths?.() ?? []) yield { labels: { credential }, value };
     }),
     sampled('gauge', 'gcg_upstream_connections', 'Connections to the upstream.', function* () {

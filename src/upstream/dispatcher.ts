@@ -1,24 +1,28 @@
-// The innermost `Send`: connection pools and one attempt over them, with deadlines of our own. It retries nothing and knows no tokens.
+// The innermost `Send`: a gate and a connection pool for each origin, and one attempt over them, with deadlines of our own. It retries nothing
+// and obtains no tokens.
 
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
-import type { GatewayError } from '../errors.ts';
+import { GatewayError } from '../errors.ts';
+import type { BreakerDeps } from './breaker.ts';
 import type { Send, UpstreamRequest } from './call.ts';
-import { AttemptHandler, CALLER_LEFT } from './response.ts';
+import { Gate } from './gate.ts';
+import { AttemptHandler, CALLER_LEFT, TOKEN_ENDED } from './response.ts';
 import { toGatewayError } from './upstream-errors.ts';
+import type { WaitingRoom } from './waiting.ts';
 
 /** What the dispatcher is made of. Times in ms. */
-export interface DispatcherOptions {
+export interface DispatcherOptions extends BreakerDeps {
   /** Opens every connection: TLS, corporate proxy, dial deadline (egress). */
   readonly connect: buildConnector.connector;
   readonly headersMs: number;
   readonly bodyMs: number;
-  /** The wall clock by which tokens end, epoch ms. */
-  readonly now: () => number;
-  /** Open connections per origin for calls whose request is whole; calls that still upload, and those beside stalled readers, have others. */
-  readonly connections?: number;
+  /** How many calls may be under way to one origin; as many again where their callers hold them up. */
+  readonly connections: number;
+  /** Where calls wait beyond that. */
+  readonly room: WaitingRoom;
 }
 
-/** Owns the connection pools. `close` waits for running exchanges, `destroy` ends them. */
+/** Owns the gates and the connection pools. `close` waits for running exchanges, `destroy` ends them. */
 export interface UpstreamDispatcher {
   readonly send: Send;
   /** For calls of the gateway's own (token endpoint): dialled alike, undici's plain interface. */
@@ -27,43 +31,65 @@ export interface UpstreamDispatcher {
   connectionCount(): number;
   /** The same, told apart: carrying a call, and kept for the next. */
   connections(): { readonly active: number; readonly idle: number };
+  /** Calls under way, and calls that wait for a connection. */
+  occupancy(): { readonly running: number; readonly waiting: number };
+  /** The latter by what their limits are counted by (`UpstreamRequest.credential`). */
+  waiting(): ReadonlyMap<string, number>;
   close(): Promise<void>;
   destroy(): Promise<void>;
 }
 
 /** Makes the pools; connects to nothing yet. Throws nothing. */
 export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher {
-  const createAgent = (connections: number | null) =>
+  const createAgent = () =>
     new Agent({
       connect: options.connect,
-      connections,
+      // The gates let no more calls through than there may be. A bound of the pool's own would let them wait in its queue, and for ever: for each
+      // request that undici refuses to write, a pool of 7.30 takes one of its clients for busy and never for free again.
+      connections: null,
       // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
       allowH2: false,
       pipelining: 1,
-      // The head's deadline is ours (response.ts): undici's does not run while a call waits for a connection.
+      // The head's deadline is ours (response.ts): undici's is restarted by informational answers.
       headersTimeout: 0,
       bodyTimeout: options.bodyMs,
       maxHeaderSize: 64 * 1024,
     });
-  const connections = options.connections ?? 64;
-  const whole = createAgent(connections);
-  // Slow uploads must not take the connections of everybody else, nor of each other: each has a connection of its own, as its caller has.
+  const calls = createAgent();
   // Token requests wait behind no call: the calls may be waiting for them.
-  const apart = createAgent(null);
-  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, now: options.now, stalled: { count: 0 } };
-  // Nor must readers that stall: where they hold half of the connections, calls go on beside them.
-  const mostStalled = connections / 2;
+  const apart = createAgent();
+  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, now: options.clock.now };
+  const gates = new Map<string, Gate>();
+
+  const gateOf = (origin: string): Gate => {
+    let gate = gates.get(origin);
+    if (gate === undefined) {
+      gate = new Gate(origin, options);
+      gates.set(origin, gate);
+    }
+    return gate;
+  };
 
   const send: Send = async (request) => {
-    const { record, caller } = request;
+    const { record, caller, token } = request;
     if (caller.left) throw CALLER_LEFT;
+    const gate = gateOf(request.base.origin);
+    let place = gate.tryEnter(record.client ?? '', request.credential);
+    if (place === null) {
+      place = await gate.enter(request);
+      const isTokenEnded = token !== undefined && options.clock.now() >= token.expiresAt;
+      if (caller.left || isTokenEnded) {
+        place.leave();
+        throw caller.left ? CALLER_LEFT : TOKEN_ENDED;
+      }
+    }
     const startedAt = performance.now();
-    const attempt = new AttemptHandler(request.base.origin, limits, request);
+    const attempt = new AttemptHandler(request.base.origin, limits, request, place);
     // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full collection.
     caller.onLeave = attempt.abandon;
     record.attempts += 1;
     try {
-      (request.body.isStreaming || limits.stalled.count >= mostStalled ? apart : whole).dispatch(dispatchOptions(request), attempt);
+      calls.dispatch(dispatchOptions(request), attempt);
       return await attempt.head;
     } catch (error) {
       throw markAttempt(toGatewayError(error, request.base.origin), attempt);
@@ -76,11 +102,11 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     send,
     agent: apart,
     connectionCount: () =>
-      [whole, apart].flatMap((agent) => Object.values(agent.stats)).reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
+      [calls, apart].flatMap((agent) => Object.values(agent.stats)).reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
     connections() {
       let active = 0;
       let idle = 0;
-      for (const agent of [whole, apart]) {
+      for (const agent of [calls, apart]) {
         for (const stats of Object.values(agent.stats) as { connected?: unknown; free?: number; running?: number }[]) {
           const connected = Number(stats.connected ?? 0);
           const free = stats.free ?? Math.max(0, connected - (stats.running ?? 0));
@@ -90,8 +116,25 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       }
       return { active, idle };
     },
-    close: async () => void (await Promise.all([whole.close(), apart.close()])),
-    destroy: async () => void (await Promise.all([whole.destroy(), apart.destroy()])),
+    occupancy() {
+      let running = 0;
+      let waiting = 0;
+      for (const gate of gates.values()) {
+        running += gate.running;
+        waiting += gate.waiting;
+      }
+      return { running, waiting };
+    },
+    waiting() {
+      const counts = new Map<string, number>();
+      for (const gate of gates.values()) gate.countWaiting(counts);
+      return counts;
+    },
+    close: async () => void (await Promise.all([calls.close(), apart.close()])),
+    async destroy() {
+      for (const gate of gates.values()) gate.turnAllAway(() => new GatewayError('gateway.draining', 'the gateway is shutting down: try again'));
+      await Promise.all([calls.destroy(), apart.destroy()]);
+    },
   };
 }
 
@@ -109,23 +152,14 @@ function dispatchOptions(request: UpstreamRequest): Dispatcher.DispatchOptions {
 /** Failures of attempts of which no octet was written: these may be tried again whatever the method. */
 const unsent = new WeakSet<Error>();
 
-/** Among these, failures of the connection itself: not of a deadline, nor of a caller that left while it waited for one. */
-const dialFailures = new WeakSet<Error>();
-
 function markAttempt(error: GatewayError, attempt: AttemptHandler): GatewayError {
   if (!attempt.wasSent) unsent.add(error);
-  if (attempt.failedToConnect) dialFailures.add(error);
   return error;
 }
 
 /** Whether a failed attempt certainly never reached the upstream. */
 export function wasNeverSent(error: Error): boolean {
   return unsent.has(error);
-}
-
-/** Whether an attempt failed because no connection to the upstream (or to the corporate proxy) could be opened. */
-export function isConnectFailure(error: Error): boolean {
-  return dialFailures.has(error);
 }
 
 /** Whether the exchange ended because its caller left: nobody is there to be answered. */

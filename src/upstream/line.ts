@@ -4,16 +4,16 @@
 import type { Clock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { Log } from '../logging/log.ts';
-import { withBreaker } from './breaker.ts';
 import type { Send } from './call.ts';
 import { createDispatcher, type UpstreamDispatcher } from './dispatcher.ts';
 import { createEgress, type Egress } from './egress/egress.ts';
+import type { WaitingRoom } from './waiting.ts';
 
 /** A line in use. Whoever makes or shares it lets go of it once. */
 export interface Line {
   readonly egress: Egress;
   readonly dispatcher: UpstreamDispatcher;
-  /** One attempt, shed while its origin cannot be reached. */
+  /** One attempt, once there is a connection for it; shed while its origin cannot be reached. */
   readonly send: Send;
   /** One more user. */
   share(): Line;
@@ -24,7 +24,7 @@ export interface Line {
 }
 
 /** The settings that a line is made of. */
-export type LineSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'timeouts'>;
+export type LineSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'timeouts' | 'rateLimit'>;
 
 /** What a line is made with. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface LineDeps {
@@ -34,18 +34,18 @@ export interface LineDeps {
   readonly log: Log;
 }
 
-/** Opens nothing before the first call. */
-export function createLine({ proxy, tls, timeouts }: LineSettings, { env, clock, random, log }: LineDeps): Line {
+/** Opens nothing before the first call. Calls that find no connection free wait in `room`. */
+export function createLine({ proxy, tls, timeouts, rateLimit }: LineSettings, { env, clock, random, log }: LineDeps, room: WaitingRoom): Line {
   const egress = createEgress({ proxy, tls, timeouts, env, clock, log });
-  const dispatcher = createDispatcher({ connect: egress.connect, headersMs: timeouts.headersMs, bodyMs: timeouts.bodyMs, now: clock.now });
+  const dispatcher = createDispatcher({
+    ...{ connect: egress.connect, headersMs: timeouts.headersMs, bodyMs: timeouts.bodyMs, connections: rateLimit.connections, room, clock, random },
+    onChange: (origin, state) => (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
+  });
   let users = 1;
   const line: Line = {
     egress,
     dispatcher,
-    send: withBreaker(dispatcher.send, {
-      ...{ clock, random, dialMs: timeouts.connectMs },
-      onChange: (origin, state) => (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
-    }),
+    send: dispatcher.send,
     share() {
       users += 1;
       return line;

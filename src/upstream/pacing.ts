@@ -10,7 +10,7 @@ import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { wasNeverSent } from './dispatcher.ts';
 import type { Lane } from './pacing/lane.ts';
 import { type LimitNotice, readLimitNotice } from './pacing/limit-notice.ts';
-import { createLimits, type LimitState, type Limits, type PreviousLimits } from './pacing/limits.ts';
+import { createLimits, type LimitSettings, type LimitState, type Limits, type PreviousLimits } from './pacing/limits.ts';
 import { createReport } from './pacing/report.ts';
 import { pause, waitLeftMs } from './waiting.ts';
 
@@ -19,7 +19,7 @@ export interface PacingDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-  readonly settings: GatewayConfig['rateLimit'];
+  readonly settings: LimitSettings;
   readonly retry: GatewayConfig['retry'];
   readonly clients: readonly ClientConfig[];
   /** Method and route template: what an endpoint's limit is counted by. Bounded in its values. */

@@ -5,6 +5,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
+import type { Place } from './gate.ts';
 import type { RequestBody } from './request-body.ts';
 import { toGatewayError } from './upstream-errors.ts';
 
@@ -23,31 +24,29 @@ export const TOKEN_ENDED = new GatewayError('gateway.credential.unavailable', 't
 export interface AttemptLimits {
   /** The wall clock, epoch ms. */
   readonly now: () => number;
-  /** From dispatch (or the last octet sent) to the final answer's head. */
+  /** From the connection's being in hand (or the last octet sent) to the final answer's head. */
   readonly headersMs: number;
   /** Longest pause of the caller while it reads the answer; the upstream's own pauses are undici's bodyTimeout. */
   readonly stalledReaderMs: number;
-  /** How many attempts are held back by their readers at the moment; shared by all attempts over the same connections. */
-  readonly stalled: { count: number };
 }
 
 /**
  * The handler in undici 7's first form (onConnect, onHeaders…), which hands out raw header buffers in the order and casing of the
  * wire and is what its HTTP/1 client calls without a wrapper. `head` settles once: with the response, or with a GatewayError.
+ * Its place at the gate is left when undici has let go of it: with onComplete or onError, one of which ends every dispatch.
  */
 export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamResponse {
   readonly head: Promise<UpstreamResponse>;
   readonly #host: string;
   readonly #limits: AttemptLimits;
   readonly #body: Pick<RequestBody, 'isAwaitingCaller'>;
+  readonly #place: Place;
   readonly #tokenEndsAt: number;
   statusCode = 0;
   statusText = '';
   rawHeaders: readonly Buffer[] = [];
   /** True once undici began to write the request: from then on it may have reached the upstream. */
   wasSent = false;
-  /** True when undici gave the attempt up before it had a connection. */
-  failedToConnect = false;
   #resolve!: (response: UpstreamResponse) => void;
   #reject!: (error: Error) => void;
   #abort: ((error?: Error) => void) | null = null;
@@ -56,7 +55,9 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #isPaused = false;
-  /** Paused for the sake of a reader, and counted among those. */
+  #isConnected = false;
+  #isUploading: boolean;
+  /** Paused for the sake of a reader. */
   #isStalled = false;
   #isComplete = false;
   #failure: Error | null = null;
@@ -65,10 +66,13 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   #timer: NodeJS.Timeout;
   #progressAt = performance.now();
 
-  constructor(host: string, limits: AttemptLimits, { body, token }: Pick<UpstreamRequest, 'body' | 'token'>) {
+  constructor(host: string, limits: AttemptLimits, { body, token }: Pick<UpstreamRequest, 'body' | 'token'>, place: Place) {
     this.#host = host;
     this.#limits = limits;
     this.#body = body;
+    this.#place = place;
+    this.#isUploading = body.isStreaming;
+    if (this.#isUploading) this.#tellHoldUp();
     this.#tokenEndsAt = token?.expiresAt ?? Number.POSITIVE_INFINITY;
     this.head = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -89,6 +93,9 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   onConnect(abort: (error?: Error) => void): void {
     this.#abort = abort;
+    this.#isConnected = true;
+    this.#progressAt = performance.now();
+    this.#place.connected();
     // It may have stood in line for long, and the machine may have slept.
     if (this.#limits.now() >= this.#tokenEndsAt) this.#fail(TOKEN_ENDED);
     if (this.#failure) abort(this.#failure);
@@ -97,6 +104,11 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   onBodySent(): void {
     this.#progressAt = performance.now();
+  }
+
+  onRequestSent(): void {
+    this.#isUploading = false;
+    this.#tellHoldUp();
   }
 
   onHeaders(statusCode: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
@@ -134,6 +146,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#settleStall();
     clearTimeout(this.#timer);
     this.#settlePeek();
+    this.#place.leave();
     this.#sink?.end();
   }
 
@@ -146,7 +159,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     }
     // undici refuses a request it would not write before it looks for a connection: that says nothing about the way to the upstream.
     const isRefused = (error as { code?: string }).code === 'UND_ERR_INVALID_ARG';
-    if (!this.wasSent && !this.#failure && !isRefused) this.failedToConnect = true;
+    if (!this.#isConnected && !isRefused) this.#place.failed(toGatewayError(error, this.#host));
+    this.#place.leave();
     this.#fail(error);
   }
 
@@ -190,8 +204,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   /** The body is held back for the sake of a reader that does not read: not for ever. */
   #pause(): void {
     this.#isPaused = true;
-    if (!this.#isStalled) this.#limits.stalled.count += 1;
     this.#isStalled = true;
+    this.#tellHoldUp();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.abort(new GatewayError('gateway.upstream.timeout', 'the caller stopped reading the answer'));
@@ -200,8 +214,13 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   #settleStall(): void {
-    if (this.#isStalled) this.#limits.stalled.count -= 1;
     this.#isStalled = false;
+    this.#tellHoldUp();
+  }
+
+  /** What its own caller holds up takes no connection from others. */
+  #tellHoldUp(): void {
+    this.#place.isHeldUp = this.#isUploading || this.#isStalled;
   }
 
   #settlePeek(): void {
@@ -211,7 +230,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   #onHeadersDeadline = (): void => {
     // A caller that stalls has a deadline of its own (request-body.ts), and is told so in other words.
-    if (this.#body.isAwaitingCaller) this.#progressAt = performance.now();
+    // A dial has its own too (timeouts.connect).
+    if (this.#body.isAwaitingCaller || !this.#isConnected) this.#progressAt = performance.now();
     const leftMs = this.#progressAt + this.#limits.headersMs - performance.now();
     if (leftMs > 1) {
       this.#timer = setTimeout(this.#onHeadersDeadline, leftMs);

@@ -77,7 +77,7 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
     timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },
     retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 },
-    rateLimit: { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000 },
+    rateLimit: { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000, connections: 256 },
     clients: [],
     store: { type: 'memory', path: '', prefix: 'gcg', encryptionKey: null },
     upstreamHeaders: [],

@@ -2,6 +2,7 @@
 
 import t from 'tap';
 import { givenTokenConfig } from '../helpers/direct.ts';
+import { createFakeClock } from '../helpers/fake-clock.ts';
 import { startGatewayWith } from '../helpers/gateway.ts';
 import { startHostileUpstream } from '../helpers/hostile-upstream.ts';
 
@@ -65,4 +66,20 @@ t.test('a host that refuses connections is dialled five times, then left alone, 
     answer = await fetch(`${url}/api/v2/users`);
   }
   t.equal(await answer.text(), 'back');
+});
+
+t.test('once the host is back, calls made at the same time are not refused for the failures before', async (t) => {
+  const upstream = await startHostileUpstream(t, { onRequest: (socket) => void socket.write(ok('back')) });
+  await upstream.stopListening();
+  const clock = createFakeClock();
+  const { url } = await startGatewayWith(t, givenTokenConfig(upstream.origin), clock);
+  const call = async (method: string) => (await fetch(`${url}/api/v2/users`, { method })).status;
+  for (let nth = 0; nth < 8; nth += 1) await call('GET');
+  t.equal(await call('GET'), 503);
+  await upstream.listenAgain();
+  await clock.advance(2_000);
+  for (let round = 0; round < 3; round += 1) {
+    const statuses = await Promise.all(Array.from({ length: 60 }, (_, nth) => call(nth % 2 ? 'GET' : 'POST')));
+    t.same(new Set(statuses), new Set([200]), `round ${round}: ${statuses.filter((status) => status !== 200).length} of 60 refused`);
+  }
 });

@@ -20,8 +20,14 @@ The rules behind the rows:
 - An answer whose head has been passed on is never tried again. When it breaks off, the caller's connection is cut, so that it cannot be
   mistaken for a whole one.
 - After five dials in a row that failed, calls to that host are answered 503 \`gateway.upstream.unavailable\` with Retry-After, without a dial,
-  save one probe at a time, at intervals that grow from 1 to 30 seconds. When a probe gets through, a few calls may follow, then more.
-- Retry-After is only ever the platform's own, what is left of it, or what our own count of its limit says.
+  save one probe at a time, at intervals that grow from 1 to 30 seconds. Who calls while a probe dials waits for its
+  outcome, within \`total_wait\`. When it gets through, all that wait follow, a few dials at a time, then more: nobody is refused any more for
+  the failures before it.
+- A call that finds no connection free (of \`rate_limit.connections\`) waits for one: at the end of \`total_wait\` it gets 503
+  \`gateway.upstream.unavailable\`, and nothing of it was sent. Where \`rate_limit.queue_max\` calls wait already, for a limit or a connection, one
+  more gets 429 \`gateway.rate.limited\` at once; if its client has fewer that wait than another, the last of that other's gets it instead.
+- Retry-After is the platform's own, what is left of it, or what our own count of its limit says; with a 503 of ours the time of the next
+  probe; where connections or waiting places are short, a second.
 
 "seen" is how often the upstream saw the call, with \`retry_max = ${MATRIX_TIMES.retryMax}\`. "at once" is within half a second on a loaded machine. Answers
 without a code in backticks are the upstream's own, passed on untouched.

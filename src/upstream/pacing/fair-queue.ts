@@ -23,8 +23,6 @@ export interface FairQueue<T> {
   has(client: string): boolean;
   /** How many entries are served no later than one more of this client would be, itself included. */
   positionOf(client: string): number;
-  /** The last entry of the longest line, when that is longer by more than one than this client's would be. */
-  lastOfLongest(client: string): { client: string; entry: T } | undefined;
   /** All entries in the order in which they would be served. */
   inOrder(): { client: string; entry: T }[];
 }
@@ -104,12 +102,6 @@ export function createFairQueue<T>(): FairQueue<T> {
         position += Math.min(line.waiting.length, Math.max(0, through - line.turn));
       }
       return position;
-    },
-    lastOfLongest(client) {
-      let longest: Line<T> | undefined;
-      for (const line of lines.values()) if (line.waiting.length > (longest?.waiting.length ?? 0)) longest = line;
-      if (longest === undefined || longest.waiting.length <= (lines.get(client)?.waiting.length ?? 0) + 1) return undefined;
-      return { client: longest.client, entry: longest.waiting[longest.waiting.length - 1] as T };
     },
     inOrder() {
       const all: { client: string; entry: T; turn: number; since: number }[] = [];

@@ -4,15 +4,10 @@ import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { CallerPresence } from '../call.ts';
 import { CALLER_LEFT } from '../response.ts';
+import type { Seat, WaitingRoom } from '../waiting.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';
-
-/** How many callers wait, and may, over all lanes that share it. */
-export interface WaitingRoom {
-  waiting: number;
-  max: number;
-}
 
 /** What a lane is made of. */
 export interface LaneDeps {
@@ -34,7 +29,7 @@ export interface LaneCall {
   readonly isReturning: boolean;
 }
 
-interface Waiter {
+interface Waiter extends Seat {
   readonly waitUntil: number;
   go(): void;
   turnAway(error: Error): void;
@@ -147,14 +142,6 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
     wakeAt(Math.max(now + 1, opensAt, pausedUntil));
   }
 
-  const makeRoom = (client: string, now: number): void => {
-    if (room.waiting < room.max) return;
-    const victim = queue.lastOfLongest(client);
-    if (victim === undefined) throw tooLate(startsAt(client, now) - now);
-    queue.remove(victim.client, victim.entry);
-    victim.entry.turnAway(tooLate(startsAt(victim.client, now) - now));
-  };
-
   const lane: Lane = {
     name,
     shares: firstShares,
@@ -175,15 +162,21 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
       if (caller.left) throw CALLER_LEFT;
       const at = isReturning ? Math.max(window.openings(now)(), pausedUntil) : startsAt(client, now);
       if (at > waitUntil) throw tooLate(at - now);
-      if (room.waiting >= room.max && window.perMinute === Number.POSITIVE_INFINITY && now >= pausedUntil) return pass(client, now);
-      makeRoom(client, now);
-      room.waiting += 1;
+      if (room.isFull && window.perMinute === Number.POSITIVE_INFINITY && now >= pausedUntil) return pass(client, now);
+      let waiter: Waiter | null = null;
       try {
         await new Promise<void>((resolve, reject) => {
-          const waiter: Waiter = { waitUntil, go: resolve, turnAway: reject };
-          queue.push(client, waiter, isReturning);
+          const giveWay = () => {
+            queue.remove(client, entry);
+            const at = clock.monotonic();
+            reject(tooLate(startsAt(client, at) - at));
+          };
+          const entry: Waiter = { waitUntil, go: resolve, turnAway: reject, giveWay };
+          if (!room.enter(client, entry)) return reject(tooLate(startsAt(client, now) - now));
+          waiter = entry;
+          queue.push(client, entry, isReturning);
           caller.onLeave = () => {
-            queue.remove(client, waiter);
+            queue.remove(client, entry);
             reject(CALLER_LEFT);
           };
           if (queue.size === 1 || window.free(now) > 0) update();
@@ -191,7 +184,7 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
         });
       } finally {
         caller.onLeave = null;
-        room.waiting -= 1;
+        if (waiter !== null) room.leave(client, waiter);
       }
     },
     force(client) {

@@ -4,7 +4,8 @@
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { credentialOfLimit, type UpstreamRequest } from '../call.ts';
-import { createLane, type Lane, type WaitingRoom } from './lane.ts';
+import { WaitingRoom } from '../waiting.ts';
+import { createLane, type Lane } from './lane.ts';
 import type { LimitNotice } from './limit-notice.ts';
 import { createRateWindow } from './rate-window.ts';
 import { MINUTE_MS } from './rolling-count.ts';
@@ -33,10 +34,13 @@ export interface LimitState {
 /** What of a call decides by which limits it is counted. */
 export type LimitedCall = Pick<UpstreamRequest, 'credential' | 'method' | 'target'>;
 
+/** `[rate_limit]` without what is the gate's (gate.ts). */
+export type LimitSettings = Omit<GatewayConfig['rateLimit'], 'connections'>;
+
 /** `routeOf` gives method and route template: few different ones. */
 export interface LimitsDeps {
   readonly clock: Clock;
-  readonly settings: GatewayConfig['rateLimit'];
+  readonly settings: LimitSettings;
   readonly clients: readonly ClientConfig[];
   readonly routeOf: (method: string, target: string) => string;
 }
@@ -74,13 +78,14 @@ export interface Limits {
   states(): LimitState[];
   /** For the limits of the next configuration, which go on with the same lanes: calls that still run or wait here are counted, and served in turn, with its own. */
   held(): Iterable<HeldLane>;
+  /** Where calls wait for connections as well. */
   readonly room: WaitingRoom;
   readonly names: readonly string[];
 }
 
 /** Opens no timer until somebody waits. */
 export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, previous?: PreviousLimits): Limits {
-  const room: WaitingRoom = previous?.limits.room ?? { waiting: 0, max: 0 };
+  const room: WaitingRoom = previous?.limits.room ?? new WaitingRoom();
   room.max = settings.queueMax;
   const names = clients.map(({ name }) => name);
   const areNamesKept = names.join() === previous?.limits.names.join();

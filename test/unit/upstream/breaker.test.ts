@@ -1,49 +1,58 @@
-// A host that cannot be reached is left alone, but for one probe at a time, and comes back without a rush.
+// A host that cannot be reached is left alone, but for one probe at a time, and comes back without a rush and without refusals.
 
 import t from 'tap';
 import { type ErrorCode, GatewayError } from '../../../src/errors.ts';
-import { withBreaker } from '../../../src/upstream/breaker.ts';
-import type { Send } from '../../../src/upstream/call.ts';
-import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
-import { CALLER_LEFT } from '../../../src/upstream/response.ts';
+import { Gate, type Place } from '../../../src/upstream/gate.ts';
+import { WaitingRoom } from '../../../src/upstream/waiting.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
-import { createAnswer, createCall } from './layer-fixtures.ts';
+import { createCall } from './layer-fixtures.ts';
 
-function broken({ dialMs = 5_000 } = {}) {
+/** A gate before a host that can be down, up, or silent: then dials hang until `dials` are settled by hand. */
+function broken({ queueMax = 1_000, totalWaitMs = 15_000 } = {}) {
   const clock = createFakeClock();
-  const host = {
-    ...{ isUp: false, code: 'gateway.upstream.unreachable' as ErrorCode, holdsAnswers: false, callersLeave: false, timesOut: false, dials: 0 },
-    held: [] as (() => void)[],
-  };
+  const host = { is: 'down' as 'down' | 'up' | 'silent', code: 'gateway.upstream.unreachable' as ErrorCode, dialled: 0, dials: [] as Place[] };
   const changes: string[] = [];
-  const dispatcher = createDispatcher({
-    connect: (_options, callback) => {
-      host.dials += 1;
-      callback(new GatewayError(host.code, 'refused by the test'), null);
-    },
-    headersMs: 60_000,
-    bodyMs: 60_000,
-    now: clock.now,
-  });
-  t.teardown(() => dispatcher.destroy());
-  const inner: Send = async (request) => {
-    if (!host.isUp) return dispatcher.send(request);
-    host.dials += 1;
-    if (host.holdsAnswers) await new Promise<void>((resolve) => host.held.push(resolve));
-    if (host.callersLeave) throw CALLER_LEFT;
-    if (host.timesOut) throw new GatewayError('gateway.upstream.timeout', 'too slow for the test');
-    return createAnswer(200);
+  const room = new WaitingRoom(queueMax);
+  const gate = new Gate('http://host', { clock, random: () => 0.5, connections: 256, room, onChange: (_origin, state) => changes.push(state) });
+  const refused = () => new GatewayError(host.code, 'refused by the test');
+
+  /** Resolves with `ok`, once connected, or a code; the place is kept until the test lets go of it. */
+  const call = async (client = 'a', request = createCall({ client })): Promise<string> => {
+    request.waitUntil = clock.monotonic() + totalWaitMs;
+    try {
+      const place = gate.tryEnter(client, 'crm') ?? (await gate.enter(request));
+      host.dialled += 1;
+      if (host.is === 'silent') {
+        host.dials.push(place);
+        return 'dials';
+      }
+      if (host.is === 'up') place.connected();
+      else place.failed(refused());
+      place.leave();
+      return host.is === 'up' ? 'ok' : host.code;
+    } catch (error) {
+      const { code, retryAfterMs } = error as GatewayError;
+      return retryAfterMs === undefined ? code : `${code} ${retryAfterMs}`;
+    }
   };
-  const send = withBreaker(inner, { clock, random: () => 0.5, dialMs, onChange: (_origin, state) => changes.push(state) });
-  const call = (origin?: string) =>
-    send(createCall(origin === undefined ? {} : { origin })).then(
-      (answer) => String(answer.statusCode),
-      (error) => (error.retryAfterMs === undefined ? error.code : `${error.code} ${error.retryAfterMs}`),
-    );
+  const many = (count: number, client?: string) => Array.from({ length: count }, () => call(client));
   const fail = async (times: number) => {
     for (let index = 0; index < times; index += 1) await call();
   };
-  return { clock, host, call, fail, changes };
+  const settle = (place: Place | undefined, outcome: 'connected' | 'failed' | 'dropped') => {
+    if (outcome === 'connected') place?.connected();
+    if (outcome === 'failed') place?.failed(refused());
+    place?.leave();
+  };
+  /** Open, with a probe that dials. */
+  const probing = async () => {
+    await fail(5);
+    host.is = 'silent';
+    await clock.advance(1_000);
+    await call();
+    return host.dials.shift() as Place;
+  };
+  return { clock, host, gate, room, call, many, fail, settle, probing, changes };
 }
 
 t.test('five failed dials in a row open it; then calls are answered without a dial, with the time of the next probe', async (t) => {
@@ -53,8 +62,7 @@ t.test('five failed dials in a row open it; then calls are answered without a di
   t.equal(await call(), 'gateway.upstream.unreachable');
   t.same(changes, ['open']);
   t.equal(await call(), 'gateway.upstream.unavailable 1000');
-  t.equal(host.dials, 5);
-  t.equal(await call('http://127.0.0.1:2'), 'gateway.upstream.unreachable', 'other origins are not concerned');
+  t.equal(host.dialled, 5);
   await clock.advance(400);
   t.equal(await call(), 'gateway.upstream.unavailable 600');
 });
@@ -62,14 +70,14 @@ t.test('five failed dials in a row open it; then calls are answered without a di
 t.test('a success in between starts the count anew', async (t) => {
   const { host, call, fail, changes } = broken();
   await fail(4);
-  host.isUp = true;
+  host.is = 'up';
   await call();
-  host.isUp = false;
+  host.is = 'down';
   await fail(4);
   t.same(changes, []);
 });
 
-t.test('a host that answers, a certificate and a proxy that refuses the credentials do not open it', async (t) => {
+t.test('a certificate and a proxy that refuses the credentials do not open it', async (t) => {
   for (const code of ['gateway.upstream.tls', 'gateway.proxy.auth'] as const) {
     const { host, fail, changes } = broken();
     host.code = code;
@@ -78,134 +86,139 @@ t.test('a host that answers, a certificate and a proxy that refuses the credenti
   }
 });
 
+t.test('a probe that meets a bad certificate has found the host: every call has that message from then on', async (t) => {
+  const { host, many, probing, settle } = broken();
+  const probe = await probing();
+  const waiting = many(10);
+  host.code = 'gateway.upstream.tls';
+  host.is = 'down';
+  settle(probe, 'failed');
+  t.same(await Promise.all(waiting), Array(10).fill('gateway.upstream.tls'));
+});
+
 t.test('one probe at a time, at growing intervals up to 30 s', async (t) => {
-  const { clock, host, call, fail } = broken();
+  const { clock, host, many, fail } = broken();
   await fail(5);
   const intervals: number[] = [];
   for (let probe = 0; probe < 7; probe += 1) {
     const startedAt = clock.monotonic();
-    const dials = host.dials;
-    while (host.dials === dials) {
+    const dialled = host.dialled;
+    while (host.dialled === dialled) {
       await clock.advance(100);
-      await Promise.all([call(), call(), call()]);
+      await Promise.all(many(3));
     }
-    t.equal(host.dials, dials + 1, 'three calls at once make one probe');
+    t.equal(host.dialled, dialled + 1, 'three calls at once make one probe');
     intervals.push(clock.monotonic() - startedAt);
   }
   t.same(intervals, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
 });
 
-t.test('after a success a few calls may run, then more: no herd', async (t) => {
-  const { clock, host, call, fail, changes } = broken();
-  await fail(5);
-  host.isUp = true;
-  await clock.advance(1_000);
-  t.equal(await call(), '200');
-  t.same(changes, ['open', 'recovering']);
-  host.holdsAnswers = true;
+t.test('who comes while the probe dials waits for its outcome: of 500 calls none is refused once it has succeeded', async (t) => {
+  const { clock, host, many, probing, settle, room, changes } = broken();
+  const probe = await probing();
+  const waiting = many(500);
+  await clock.advance(4_000);
+  t.equal(room.waiting, 500);
+  t.equal(host.dialled, 6, 'one dial, theirs not among them');
+  host.is = 'up';
+  settle(probe, 'connected');
+  const late = many(500);
+  await clock.settle();
+  t.same(new Set(await Promise.all([...waiting, ...late])), new Set(['ok']));
+  t.same(changes, ['open', 'recovering', 'closed']);
+  t.equal(room.waiting, 0);
+});
+
+t.test('the probe fails: who waited for it is refused at once, with the time of the next', async (t) => {
+  const { clock, host, many, probing, settle, room } = broken();
+  const probe = await probing();
+  const waiting = many(10);
+  await clock.settle();
+  settle(probe, 'failed');
+  t.same(new Set(await Promise.all(waiting)), new Set(['gateway.upstream.unavailable 2000']));
+  t.equal(room.waiting, 0);
+  t.equal(host.dialled, 6);
+});
+
+t.test('who waits for a probe waits within its own total_wait, and no longer than its caller', async (t) => {
+  const { clock, call, probing, room } = broken({ totalWaitMs: 3_000 });
+  await probing();
+  const waiting = call();
+  const request = createCall({ client: 'b' });
+  const left = call('b', request);
+  await clock.settle();
+  request.leave();
+  t.equal(await left, 'gateway.request.invalid');
+  await clock.advance(3_000);
+  t.equal(await waiting, 'gateway.upstream.unavailable 1000');
+  t.equal(room.waiting, 0);
+  t.equal(clock.pending, 0);
+});
+
+t.test('a probe that ends without a word about the host hands over to the next that waits', async (t) => {
+  const { clock, host, many, probing, settle } = broken();
+  const probe = await probing();
+  const waiting = many(3);
+  await clock.settle();
+  settle(probe, 'dropped');
+  await clock.settle();
+  t.equal(host.dials.length, 1, 'one at a time');
+  host.is = 'up';
+  settle(host.dials[0], 'connected');
+  t.same((await Promise.all(waiting)).sort(), ['dials', 'ok', 'ok']);
+});
+
+t.test('after a success a few calls dial at a time, then more: no herd, and no refusals', async (t) => {
+  const { clock, host, many, probing, settle, changes } = broken();
+  const probe = await probing();
+  many(600);
+  settle(probe, 'connected');
   const passed: number[] = [];
   for (let round = 0; round < 6; round += 1) {
-    const before = host.dials;
-    const herd = Array.from({ length: 100 }, () => call());
     await clock.settle();
-    passed.push(host.dials - before);
-    for (const release of host.held.splice(0)) release();
-    await Promise.all(herd);
+    passed.push(host.dials.length);
+    for (const place of host.dials.splice(0)) settle(place, 'connected');
   }
-  t.same(passed, [2, 4, 8, 16, 32, 100]);
+  t.same(passed.slice(0, 5), [2, 4, 8, 16, 32]);
+  t.ok((passed[5] ?? 0) > 64, `then all that fit: ${passed[5]}`);
   t.same(changes, ['open', 'recovering', 'closed']);
 });
 
-t.test('a relapse while recovering opens it again at once', async (t) => {
-  const { clock, host, call, fail, changes } = broken();
-  await fail(5);
-  host.isUp = true;
-  await clock.advance(1_000);
-  await call();
-  host.isUp = false;
-  await call();
+t.test('a call that waits for its answer keeps nobody from dialling: the host has been reached', async (t) => {
+  const { clock, host, many, probing, changes } = broken();
+  const probe = await probing();
+  probe.connected();
+  many(600);
+  for (let round = 0; round < 6; round += 1) {
+    await clock.settle();
+    for (const place of host.dials.splice(0)) place.connected();
+  }
+  t.same(changes, ['open', 'recovering', 'closed']);
+});
+
+t.test('a relapse while recovering opens it again at once, and who waits is told', async (t) => {
+  const { clock, host, call, many, probing, settle, changes } = broken();
+  settle(await probing(), 'connected');
+  const herd = many(10);
+  await clock.settle();
+  settle(host.dials.shift(), 'failed');
   t.same(changes, ['open', 'recovering', 'open']);
   t.match(await call(), /^gateway\.upstream\.unavailable/);
+  t.equal((await Promise.all(herd)).filter((outcome) => outcome.startsWith('gateway.upstream.unavailable')).length, 8);
 });
 
-/** Open, and its first probe waits for an answer that `host.held` gives. */
-async function withSlowProbe() {
-  const parts = broken();
-  await parts.fail(5);
-  parts.host.isUp = true;
-  parts.host.holdsAnswers = true;
-  await parts.clock.advance(1_000);
-  return { ...parts, slow: parts.call() };
-}
-
-t.test('a probe whose answer takes its time does not keep the next one waiting for ever', async (t) => {
-  const { clock, host, call, slow } = await withSlowProbe();
-  await clock.settle();
-  t.match(await call(), /unavailable/);
-  await clock.advance(10_000);
-  const next = call();
-  await clock.settle();
-  t.equal(host.held.length, 2);
-  for (const release of host.held) release();
-  t.same(await Promise.all([slow, next]), ['200', '200']);
-});
-
-t.test('calls that ran before the outage are none of the few that may run after it', async (t) => {
-  const { clock, host, call, fail } = broken();
-  host.isUp = true;
-  host.holdsAnswers = true;
-  const long = Array.from({ length: 10 }, () => call());
-  await clock.settle();
-  host.isUp = false;
+t.test('dials that began before the recovery and fail after it say nothing about the host as it is', async (t) => {
+  const { clock, host, gate, call, fail, many, settle, changes } = broken();
+  host.is = 'silent';
+  await Promise.all(many(20));
+  const old = host.dials.splice(0);
+  host.is = 'down';
   await fail(5);
-  host.isUp = true;
-  host.holdsAnswers = false;
+  host.is = 'up';
   await clock.advance(1_000);
-  t.equal(await call(), '200', 'the probe');
-  t.equal(await call(), '200', 'the first of the few');
-  host.holdsAnswers = true;
-  const herd = Array.from({ length: 10 }, () => call());
-  await clock.settle();
-  t.equal(host.held.length - 10, 3, 'no more than those');
-  for (const release of host.held) release();
-  await Promise.all([...long, ...herd]);
-});
-
-t.test('a probe whose caller leaves late does not end the one that took its place', async (t) => {
-  const { clock, host, call, slow } = await withSlowProbe();
-  await clock.advance(10_000);
-  const second = call();
-  await clock.settle();
-  host.callersLeave = true;
-  host.held.shift()?.();
-  await slow;
-  t.match(await call(), /unavailable/, 'the second is still under way');
-  host.callersLeave = false;
-  host.held.shift()?.();
-  t.equal(await second, '200');
-});
-
-t.test('a dial that may take longer than usual is given its time before the next probe', async (t) => {
-  const { clock, host, call, fail } = broken({ dialMs: 30_000 });
-  await fail(5);
-  host.isUp = true;
-  host.holdsAnswers = true;
-  await clock.advance(1_000);
-  void call();
-  await clock.advance(29_000);
-  t.match(await call(), /unavailable/);
-  await clock.advance(2_000);
-  void call();
-  await clock.settle();
-  t.equal(host.held.length, 2);
-});
-
-t.test('a host that takes the call and never answers can be reached', async (t) => {
-  const { clock, host, call, fail, changes } = broken();
-  await fail(5);
-  await clock.advance(1_000);
-  host.isUp = true;
-  host.timesOut = true;
-  t.equal(await call(), 'gateway.upstream.timeout');
+  t.equal(await call(), 'ok', 'the probe');
+  for (const place of old) settle(place, 'failed');
   t.same(changes, ['open', 'recovering']);
+  t.same(new Set(await Promise.all(many(200))), new Set(['ok']));
+  t.equal(gate.running, 0);
 });

@@ -1,10 +1,11 @@
 // What the tests of the layers share: calls without a server, and a platform of answers and limits under the test's own clock.
 
-import type { ClientConfig, GatewayConfig } from '../../../src/config/gateway-config.ts';
+import type { ClientConfig } from '../../../src/config/gateway-config.ts';
 import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
 import { createRateLimiter } from '../../../src/sandbox/rate-limiter.ts';
 import { formatRetryAfter, type RateLimit } from '../../../src/sandbox/switches.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from '../../../src/upstream/call.ts';
+import type { LimitSettings } from '../../../src/upstream/pacing/limits.ts';
 import { createPacing, type PacingDeps } from '../../../src/upstream/pacing.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
@@ -90,7 +91,7 @@ export function clientConfig(name: string, requestsPerMinute: number | null = nu
 export interface StackOptions {
   clock?: FakeClock;
   totalWaitMs?: number;
-  settings?: Partial<GatewayConfig['rateLimit']>;
+  settings?: Partial<LimitSettings>;
   clients?: readonly ClientConfig[];
   pacing?: Partial<PacingDeps>;
 }

@@ -1,11 +1,13 @@
 // What is sent again, when, and what never is.
 
 import t from 'tap';
+import { systemClock } from '../../../src/clock.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import { retryWaitMs } from '../../../src/upstream/backoff.ts';
 import type { Send } from '../../../src/upstream/call.ts';
 import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
+import { WaitingRoom } from '../../../src/upstream/waiting.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { type CallOptions, createAnswer, createCall } from './layer-fixtures.ts';
 
@@ -43,7 +45,7 @@ function unreachable(code: 'gateway.upstream.unreachable' | 'gateway.upstream.tl
       void callback(new GatewayError(code, 'no way', { cause: Object.assign(new Error('ECONNREFUSED'), { code: 'ECONNREFUSED' }) }), null),
     headersMs: 60_000,
     bodyMs: 60_000,
-    now: Date.now,
+    ...{ clock: systemClock, random: () => 0, connections: 256, room: new WaitingRoom(1000) },
   });
   t.teardown(() => dispatcher.destroy());
   return dispatcher.send;

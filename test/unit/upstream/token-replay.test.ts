@@ -10,6 +10,7 @@ import type { UpstreamResponse } from '../../../src/upstream/call.ts';
 import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withToken } from '../../../src/upstream/token-replay.ts';
+import { WaitingRoom } from '../../../src/upstream/waiting.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { startRawUpstream } from '../../helpers/raw-http.ts';
 import { createAnswer, createCall } from './layer-fixtures.ts';
@@ -50,10 +51,9 @@ async function narrow(t: Test, clock: FakeClock) {
     connect: (_options, callback) => {
       const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
     },
-    connections: 1,
+    ...{ clock, random: () => 0, connections: 1, room: new WaitingRoom(1000) },
     headersMs: 60_000,
     bodyMs: 60_000,
-    now: clock.now,
   });
   t.teardown(() => dispatcher.destroy());
   return { seen, bodies, first, answerFirst: () => arrivals[0]?.(), send: withToken(dispatcher.send, clock), origin: upstream.origin };
