@@ -144,12 +144,25 @@ export class Gate {
     this.reconsider();
   }
 
-  /** Told by a place. */
+  /**
+   * Told by a place. undici takes a connection for free again in an immediate of its own, which it sets after it has told of a call's end: who
+   * waits for that connection must not come before.
+   */
   release(line: Line): void {
+    if (this.#waitingLines.size === 0) this.#giveBack(line);
+    else
+      queueMicrotask(() =>
+        setImmediate(() => {
+          this.#giveBack(line);
+          this.#serve();
+        }),
+      );
+  }
+
+  #giveBack(line: Line): void {
     this.#running -= 1;
     line.held -= 1;
     line.holder.held -= 1;
-    this.reconsider();
   }
 
   #wait(request: UpstreamRequest, line: Line, now: number): Promise<Place> {
@@ -191,11 +204,10 @@ export class Gate {
     if (line.waiting.length === 0) this.#waitingLines.delete(line);
   }
 
-  /** undici takes a connection for free again in an immediate of its own, which it sets after it has told of the end of a call. */
   #serveSoon(): void {
     if (this.#isServing) return;
     this.#isServing = true;
-    queueMicrotask(() => setImmediate(this.#serve));
+    setImmediate(this.#serve);
   }
 
   readonly #serve = (): void => {

@@ -130,8 +130,9 @@ async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
-async function run(t: Test, row: Row): Promise<void> {
-  const upstream = await startRawServer(t, (socket) => {
+/** The port of an upstream that behaves as it is asked to. */
+async function startUpstream(t: Test) {
+  return startRawServer(t, (socket) => {
     let begun = '';
     socket.setEncoding('latin1').on('data', (text: string) => {
       begun += text;
@@ -141,6 +142,10 @@ async function run(t: Test, row: Row): Promise<void> {
       ANSWERS[path]?.(socket);
     });
   });
+}
+
+async function run(t: Test, row: Row): Promise<void> {
+  const upstream = await startUpstream(t);
   const hanging: (() => void)[] = [];
   let dials = row.dials ?? 'connect';
   const room = new WaitingRoom(1_000);
@@ -200,3 +205,20 @@ async function run(t: Test, row: Row): Promise<void> {
 }
 
 for (const [name, row] of Object.entries(ROWS)) t.test(`all places are free again after ${name}`, (t) => run(t, row));
+
+t.test('a call that waited goes by the connection that came free, not by another new one', async (t) => {
+  const upstream = await startUpstream(t);
+  let dials = 0;
+  const dispatcher = createDispatcher({
+    connect(_options, callback) {
+      dials += 1;
+      const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
+    },
+    ...{ clock: systemClock, random: () => 0.5, connections: 4, room: new WaitingRoom(1_000), headersMs: 60_000, bodyMs: 60_000 },
+  });
+  t.teardown(() => dispatcher.destroy());
+  const call = (nth: number) =>
+    dispatcher.send(createCall({ origin: upstream.origin, target: '/api/v2/whole', client: `client-${nth % 3}` })).then(read);
+  await Promise.all(Array.from({ length: 300 }, (_, nth) => call(nth)));
+  t.equal(dials, 4);
+});
