@@ -12,6 +12,7 @@ import { type SessionTerms, sessionEnded } from './auth/sessions/session.ts';
 import { createSessions, type SessionLimits } from './auth/sessions/sessions.ts';
 import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
+import type { RenewalState, TokenState } from './auth/token-source.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig } from './config/gateway-config.ts';
 import { GatewayError } from './errors.ts';
@@ -229,13 +230,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   };
 }
 
-function pick({
-  token,
-  renewal,
-}: {
-  token: 'none' | 'fresh' | 'due' | 'expired';
-  renewal: 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
-}) {
+function pick({ token, renewal }: { token: TokenState; renewal: RenewalState }) {
   return { token, renewal };
 }
 

@@ -54,7 +54,7 @@ export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previo
   const isShared = previous !== undefined && dialAlike(previous.config, config);
   const line = isShared ? previous.outbound.parts.line.share() : createLine(config, deps, pacing.limits.room);
   const { egress, dispatcher } = line;
-  const once = withToken(line.send, clock);
+  const once = withToken(line.send, { clock, routeOf: templates.of });
   const send = withRetry(pacing.wrap(once), { clock, random, settings: config.retry, totalWaitMs: config.timeouts.totalWaitMs });
   return {
     ...{ egress, dispatcher, send },

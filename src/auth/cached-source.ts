@@ -1,5 +1,5 @@
 // The state machine of one credential or session: keeps a token, renews it ahead of its end, answers callers in every state.
-// Two things kept apart: the token (none, fresh, due, expired) and the renewal (idle, running, backoff, rejected, login_required).
+// Two things kept apart: the token (none, fresh, due, suspect, expired) and the renewal (idle, running, backoff, rejected, login_required).
 // It does not know how a token is obtained, and no caller can cancel, double or hurry a renewal. docs/tokens.md is its table.
 
 import type { Clock, Timer } from '../clock.ts';
@@ -10,7 +10,15 @@ import { withDeadline } from './deadline.ts';
 import type { Token } from './token.ts';
 import { TokenFailure, toTokenFailure } from './token-failure.ts';
 import { isValid, lifeLeftMs, placeToken, type TokenLife, tokenStateOf, untilNextState } from './token-life.ts';
-import type { CredentialState, ManagedTokenSource, Obtain, ObtainReason, RenewalState } from './token-source.ts';
+import {
+  type CredentialState,
+  isUsable,
+  type ManagedTokenSource,
+  type Obtain,
+  type ObtainReason,
+  type RenewalState,
+  type TokenState,
+} from './token-source.ts';
 import { createTransitionReporter, type TokenTransition } from './transition.ts';
 import { createWaiters } from './waiters.ts';
 
@@ -31,8 +39,8 @@ export interface CachedSourceDeps {
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
 }
 
-/** After a token was dropped for a 401, another 401 passes through for this long. */
-const DROP_COOLDOWN_MS = 60_000;
+/** After a suspect token was replaced, another 401 passes through for this long. */
+const GRACE_MS = 60_000;
 
 /** Secret files are looked at this often. */
 const REVISION_POLL_MS = 1_000;
@@ -45,6 +53,8 @@ const ATTEMPT_MAX_MS = 60_000;
 
 interface Attempt {
   readonly promise: Promise<Token>;
+  /** Epoch ms. */
+  readonly begunAt: number;
   /** Its outcome no longer decides: it ran into the ceiling, or a token came from elsewhere. */
   isSuperseded: boolean;
   /** Its token is not wanted any more: somebody logged out meanwhile. */
@@ -55,7 +65,7 @@ interface Attempt {
 export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
   const { name, obtain, clock, random, settings, log } = deps;
   const revision = deps.revision ?? (() => '');
-  const waiters = createWaiters({ name, clock, waitMaxMs: () => settings.refreshTokenWaitMaxMs });
+  const waiters = createWaiters({ name, clock });
   const reporter = createTransitionReporter({ name, log, onTransition: deps.onTransition });
 
   let life: TokenLife | null = null;
@@ -66,7 +76,9 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
   let nextAttemptMono: number | null = null;
   let failure: TokenFailure | null = null;
   let lastError: CredentialState['lastError'] = null;
-  let droppedMono = Number.NEGATIVE_INFINITY;
+  /** The upstream refused the token held, or the one held before it was dropped: nothing has replaced it since. */
+  let suspicion: { readonly route: string } | null = null;
+  let graceEndsMono = Number.NEGATIVE_INFINITY;
   let seenRevision = revision();
   let failuresInRow = 0;
   let renewals = 0;
@@ -78,13 +90,18 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     return life !== null && isValid(life, clock) ? life.token : null;
   }
 
+  function tokenState(): TokenState {
+    const state = tokenStateOf(life, clock);
+    return suspicion !== null && isUsable(state) ? 'suspect' : state;
+  }
+
   /** With renewal switched off only the first token is obtained without being asked for. */
   const mayRenewByItself = () => settings.refreshAccessToken || lastHeld === null;
 
   function tell(error: TokenFailure | null = null): void {
     const nextAttemptInMs = nextAttemptMono === null ? null : Math.max(0, Math.round(nextAttemptMono - clock.monotonic()));
     const details = { fingerprint: life?.token.fingerprint ?? null, error: error?.error ?? null, nextAttemptInMs };
-    reporter.report({ token: tokenStateOf(life, clock), renewal }, details);
+    reporter.report({ token: tokenState(), renewal }, details);
   }
 
   /** Looks at clocks and secrets, starts what is due, and sets the timer for the next look. */
@@ -106,6 +123,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     if (revision() !== seenRevision) return 'changed';
     if (nextAttemptMono !== null) return clock.monotonic() >= nextAttemptMono ? 'retry' : null;
     if (renewal !== 'idle') return null;
+    if (suspicion !== null) return 'invalidated';
     const state = tokenStateOf(life, clock);
     return state === 'due' || state === 'expired' ? state : null;
   }
@@ -117,11 +135,12 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     return Math.max(0, Math.min(next, deps.revision === undefined ? next : REVISION_POLL_MS));
   }
 
-  /** Renewal switched off and the token gone: from now on somebody has to ask. */
+  /** Renewal switched off and the token gone or refused: from now on somebody has to ask. */
   function settleSwitchedOff(): void {
-    if (mayRenewByItself() || attempt !== null || renewal !== 'idle' || current() !== null) return;
+    if (mayRenewByItself() || attempt !== null || renewal !== 'idle' || (current() !== null && suspicion === null)) return;
+    const what = `the token of credential ${name} ${suspicion === null ? 'has ended' : 'was refused by the upstream'}`;
     const advice = `renew it by POST /-/credentials/${name}/refresh`;
-    failure = new TokenFailure('login_required', `the token of credential ${name} has ended and refresh_access_token is off: ${advice}`);
+    failure = new TokenFailure('login_required', `${what} and refresh_access_token is off: ${advice}`);
     renewal = 'login_required';
     tell(failure);
   }
@@ -132,7 +151,6 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     const sinceLastMs = clock.monotonic() - attemptEndedMono;
     const pauseMs = keepsDistance ? Math.max(0, SHORTEST_WAIT_MS - sinceLastMs) : 0;
     const held = lastHeld;
-    const begunAt = clock.now();
     const work = (async () => {
       if (pauseMs > 0) await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
       return obtain({ reason, held });
@@ -143,7 +161,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
       return new TokenFailure('transient', `obtaining a token for credential ${name} took longer than ${ATTEMPT_MAX_MS / 1000} s`);
     };
     const bounded = withDeadline(clock, ATTEMPT_MAX_MS, tooLong, work);
-    const begun: Attempt = { promise: bounded.then(arrived, failed), isSuperseded: false, isAbandoned: false };
+    const begun: Attempt = { promise: bounded.then(arrived, failed), begunAt: clock.now(), isSuperseded: false, isAbandoned: false };
     attempt = begun;
     renewal = 'running';
     nextAttemptMono = null;
@@ -154,8 +172,6 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     return begun;
 
     function arrived(token: Token): Token {
-      // It came from the store, where another process had left it: nothing was renewed yet for the 401.
-      if (reason === 'invalidated' && token.obtainedAt < begunAt) droppedMono = Number.NEGATIVE_INFINITY;
       return take(token, begun);
     }
     function failed(thrown: unknown): never {
@@ -172,7 +188,13 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     }
     const isLate = by?.isSuperseded === true;
     const kept = current();
-    if (isLate && kept !== null && life !== null && life.expiresMono >= placed.expiresMono) return kept;
+    if (isLate && suspicion === null && kept !== null && life !== null && life.expiresMono >= placed.expiresMono) return kept;
+    if (suspicion !== null) {
+      // One that another process had left in the store: nothing was renewed yet for the 401.
+      const isFromBefore = by !== null && token.obtainedAt < by.begunAt;
+      graceEndsMono = isFromBefore ? Number.NEGATIVE_INFINITY : clock.monotonic() + GRACE_MS;
+      suspicion = null;
+    }
     life = placed;
     lastHeld = token;
     renewals += 1;
@@ -200,7 +222,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     else if (reason.kind === 'login_required') end('login_required', null, reason);
     else if (reason.kind === 'refused') end('rejected', Math.max(REFUSED_WAIT_MS, reason.retryAfterMs ?? 0), reason);
     else end('backoff', backoffMs(failuresInRow, random(), reason.retryAfterMs), reason);
-    waiters.rejectAll(errorNow(reason));
+    waiters.reject(errorNow(reason), nextChanceMono(reason));
     step();
     return reason;
   }
@@ -219,33 +241,46 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     return new GatewayError(reason.error.code, reason.message, { retryAfterMs: Math.max(0, nextAttemptMono - clock.monotonic()) });
   }
 
+  /** When the next attempt begins that may mend this failure; `Infinity` where waiting for it is no use. */
+  function nextChanceMono(reason: TokenFailure): number {
+    return reason.kind === 'transient' && nextAttemptMono !== null && !isClosed ? nextAttemptMono : Number.POSITIVE_INFINITY;
+  }
+
+  /** The next token that is taken into use. */
+  function awaitNext(withinMs: number): Promise<Token> {
+    const waitMs = Math.min(withinMs, settings.refreshTokenWaitMaxMs);
+    step();
+    if (attempt === null && renewal === 'idle') begin(lastHeld === null ? 'start' : 'expired');
+    if (attempt === null && failure !== null && nextChanceMono(failure) >= clock.monotonic() + waitMs) throw errorNow(failure);
+    return waiters.wait(waitMs);
+  }
+
   return {
     current,
     leftMs: () => (life === null ? 0 : lifeLeftMs(life, clock)),
 
-    async token() {
-      const atHand = current();
-      if (atHand !== null) return atHand;
-      step();
-      if (attempt === null && renewal === 'idle') begin(lastHeld === null ? 'start' : 'expired');
-      if (attempt === null && failure !== null) throw errorNow(failure);
-      return waiters.wait();
-    },
+    token: async (withinMs = Number.POSITIVE_INFINITY) => current() ?? awaitNext(withinMs),
 
-    invalidate(token) {
+    invalidate(token, route) {
       if (life === null || life.token.authorization !== token.authorization) return true;
-      if (clock.monotonic() - droppedMono < DROP_COOLDOWN_MS) return false;
-      droppedMono = clock.monotonic();
-      life = null;
-      settleSwitchedOff();
-      tell();
-      if (attempt === null && renewal === 'idle') begin('invalidated');
+      if (suspicion !== null) {
+        if (route !== null && route !== suspicion.route) life = null;
+      } else {
+        if (route === null || clock.monotonic() < graceEndsMono) return false;
+        suspicion = { route };
+      }
       step();
       return true;
     },
 
+    async successor(refused, withinMs = Number.POSITIVE_INFINITY) {
+      const atHand = current();
+      const isRefused = suspicion !== null && atHand?.authorization === refused.authorization;
+      return atHand === null || isRefused ? awaitNext(withinMs) : atHand;
+    },
+
     async refresh({ isPatient = false } = {}) {
-      if (!isPatient) droppedMono = Number.NEGATIVE_INFINITY;
+      if (!isPatient) graceEndsMono = Number.NEGATIVE_INFINITY;
       else if (attempt === null && nextAttemptMono !== null && failure !== null) throw errorNow(failure);
       return (attempt ?? begin('forced', isPatient)).promise;
     },
@@ -253,7 +288,7 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     state() {
       const expiresAt = life === null || life.expiresAt === Number.POSITIVE_INFINITY ? null : endsAt(life);
       return {
-        token: tokenStateOf(life, clock),
+        token: tokenState(),
         renewal,
         expiresAt,
         fingerprint: life?.token.fingerprint ?? null,
@@ -274,6 +309,8 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
       isClosed = true;
       timer?.cancel();
       timer = null;
+      // No attempt will begin by itself any more.
+      if (attempt === null && failure !== null) waiters.reject(errorNow(failure), Number.POSITIVE_INFINITY);
     },
 
     accept(token, atMostMs) {
@@ -284,9 +321,10 @@ export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
     drop(reason) {
       if (attempt !== null) Object.assign(attempt, { isSuperseded: true, isAbandoned: true });
       life = null;
+      suspicion = null;
       failure = reason;
       end('login_required', null, reason);
-      waiters.rejectAll(reason.error);
+      waiters.reject(reason.error, Number.POSITIVE_INFINITY);
       seenRevision = revision();
       step();
     },

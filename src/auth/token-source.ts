@@ -8,8 +8,13 @@ export interface TokenSource {
   token(): Promise<Token>;
 }
 
-/** Whether there is a token and how good it is: product contract, section 5. */
-export type TokenState = 'none' | 'fresh' | 'due' | 'expired';
+/** Whether there is a token and how good it is: product contract, section 5. `suspect`: valid by the clocks, but the upstream refused it. */
+export type TokenState = 'none' | 'fresh' | 'due' | 'suspect' | 'expired';
+
+/** Whether calls go up with a token in this state. */
+export function isUsable(token: TokenState): boolean {
+  return token === 'fresh' || token === 'due' || token === 'suspect';
+}
 
 /** What the renewal is doing: product contract, section 5. */
 export type RenewalState = 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
@@ -40,14 +45,20 @@ export interface CachedTokenSource extends TokenSource {
   current(): Token | null;
   /** Milliseconds for which that is good, by both clocks; 0 without one, `Infinity` when it is not known. */
   leftMs(): number;
-  /** Waits for a valid token up to `refresh_token_wait_max`; throws the attempt's error, or gateway.credential.timeout. */
-  token(): Promise<Token>;
   /**
-   * The upstream answered 401 to `token`. True when the call should be sent again with `await token()`:
-   * the token was dropped and a renewal begun, or another caller had already replaced it. False within the
-   * 60 seconds after a drop: the 401 then passes through untouched.
+   * Waits for a valid token up to `refresh_token_wait_max`, and `withinMs`: over several attempts, where one fails for a passing reason and the
+   * next begins in time. Throws the last attempt's error, or gateway.credential.timeout.
    */
-  invalidate(token: Token): boolean;
+  token(withinMs?: number): Promise<Token>;
+  /**
+   * The upstream answered 401 to `token`. True when the call should be sent again with `await successor(token)`: the token is suspect and a
+   * renewal was begun, or it is gone already. The others go on with a suspect one until its successor is there, or until it is refused on another
+   * route too. `route` is where it was refused, null for an answer that is no evidence by itself: it makes no token suspect. False too within
+   * 60 seconds after a token that was suspect was replaced: the 401 then passes through untouched.
+   */
+  invalidate(token: Token, route: string | null): boolean;
+  /** As `token`, for a caller whose own was refused: waits for another, or for the same where that was read again and found unchanged. */
+  successor(refused: Token, withinMs?: number): Promise<Token>;
   /**
    * A forced renewal: ends any cool-down; resolves when it ended, throws its error. `isPatient` is for whoever asks by itself and may do so in a
    * loop (an application, unlike a person at the status page): it keeps the distance to the last attempt, and throws the error of one that is

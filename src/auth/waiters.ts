@@ -1,4 +1,5 @@
-// Callers that wait for a token: each with its own deadline, all answered together. It starts nothing.
+// Callers that wait for a token: each with its own deadline, answered together by a token, or by a failure when the next attempt comes too late
+// for them. It starts nothing.
 
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
@@ -6,37 +7,33 @@ import type { Token } from './token.ts';
 
 /** The queue of one source. */
 export interface Waiters {
-  /** Waits for the next `resolveAll` or `rejectAll`; throws gateway.credential.timeout when the wait ends first. */
-  wait(): Promise<Token>;
+  /** Waits for a token, `waitMs` at most; throws what `reject` is given, or gateway.credential.timeout when the wait ends first. */
+  wait(waitMs: number): Promise<Token>;
   resolveAll(token: Token): void;
-  rejectAll(error: GatewayError): void;
+  /** Ends the wait of everybody who would not be there any more at `nextAttemptMono`, when the next attempt begins; `Infinity`: there is none. */
+  reject(error: GatewayError, nextAttemptMono: number): void;
 }
 
 interface Waiter {
+  readonly endsMono: number;
   resolve(token: Token): void;
   reject(error: GatewayError): void;
 }
 
-/** `waitMaxMs` is `refresh_token_wait_max`, as it is when somebody begins to wait. */
-export function createWaiters(deps: { name: string; clock: Clock; waitMaxMs: () => number }): Waiters {
-  const { name, clock } = deps;
+/** `name` is the credential's, for messages. */
+export function createWaiters({ name, clock }: { name: string; clock: Clock }): Waiters {
   let waiting = new Set<Waiter>();
 
-  const takeAll = () => {
-    const taken = waiting;
-    waiting = new Set();
-    return taken;
-  };
-
   return {
-    wait: () =>
+    wait: (waitMs) =>
       new Promise<Token>((resolve, reject) => {
-        const waitMaxMs = deps.waitMaxMs();
-        const timer = clock.after(waitMaxMs, () => {
+        const timer = clock.after(waitMs, () => {
           waiting.delete(waiter);
-          reject(new GatewayError('gateway.credential.timeout', `no token for credential ${name} came within ${waitMaxMs / 1000} s`));
+          const seconds = Math.round(waitMs / 100) / 10;
+          reject(new GatewayError('gateway.credential.timeout', `no token for credential ${name} came within ${seconds} s`));
         });
         const waiter: Waiter = {
+          endsMono: clock.monotonic() + waitMs,
           resolve: (token) => {
             timer.cancel();
             resolve(token);
@@ -49,10 +46,16 @@ export function createWaiters(deps: { name: string; clock: Clock; waitMaxMs: () 
         waiting.add(waiter);
       }),
     resolveAll: (token) => {
-      for (const waiter of takeAll()) waiter.resolve(token);
+      const served = waiting;
+      waiting = new Set();
+      for (const waiter of served) waiter.resolve(token);
     },
-    rejectAll: (error) => {
-      for (const waiter of takeAll()) waiter.reject(error);
+    reject: (error, nextAttemptMono) => {
+      for (const waiter of waiting) {
+        if (waiter.endsMono > nextAttemptMono) continue;
+        waiting.delete(waiter);
+        waiter.reject(error);
+      }
     },
   };
 }

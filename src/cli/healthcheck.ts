@@ -1,6 +1,7 @@
 // `gcg healthcheck`: asks the running gateway whether it is ready, for containers without curl. Loads the configuration and node:http, nothing of the server.
 
 import http from 'node:http';
+import { isUsable, type TokenState } from '../auth/token-source.ts';
 import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { parseDuration } from '../config/values.ts';
@@ -96,9 +97,9 @@ function describe(text: string, statusCode: number): string {
   try {
     const { status, credentials = [] } = JSON.parse(text) as {
       status: string;
-      credentials?: { name: string; required: boolean; token: string; renewal: string }[];
+      credentials?: { name: string; required: boolean; token: TokenState; renewal: string }[];
     };
-    const missing = credentials.filter(({ required, token }) => required && token !== 'fresh' && token !== 'due');
+    const missing = credentials.filter(({ required, token }) => required && !isUsable(token));
     return [status, ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`)].join('; ');
   } catch {
     return `status ${statusCode}`;

@@ -1,5 +1,6 @@
 // `gcg status`: what the running gateway says about itself, as a table or as its own JSON.
 
+import { isUsable } from '../auth/token-source.ts';
 import { onOneLine } from '../config/problem.ts';
 import type { CredentialStatus, StatusDocument } from '../server/admin/status.ts';
 import { duration } from '../server/pages/duration.ts';
@@ -60,7 +61,7 @@ export function statusTable(document: StatusDocument): string {
 }
 
 function credentialRow({ name, isDefault, grantType, token, secondsLeft, renewal, nextAttemptAt }: CredentialStatus): string[] {
-  const life = token === 'fresh' || token === 'due' ? `, ${secondsLeft === null ? 'end not known' : `${duration(secondsLeft)} left`}` : '';
+  const life = isUsable(token) ? `, ${secondsLeft === null ? 'end not known' : `${duration(secondsLeft)} left`}` : '';
   return [isDefault ? `${name} *` : name, grantType, `${token}${life}`, renewal, nextAttemptAt ?? '-'];
 }
 

@@ -33,7 +33,7 @@ export interface Metrics extends Omit<ExchangeMetrics, 'families'> {
   readonly contentType: string;
 }
 
-const TOKEN_STATES = ['none', 'fresh', 'due', 'expired'];
+const TOKEN_STATES = ['none', 'fresh', 'due', 'suspect', 'expired'];
 const RENEWAL_STATES = ['idle', 'running', 'backoff', 'rejected', 'login_required'];
 
 /** Holds no timer and no socket: nothing to close. `now` in epoch ms. */

@@ -55,7 +55,7 @@ export function isHarmlessCode(name: string, value: string): boolean {
 
 /** The words our own records put under `token`: a state, not a token. */
 export function isTokenState(value: string): boolean {
-  return value === 'none' || value === 'fresh' || value === 'due' || value === 'expired';
+  return value === 'none' || value === 'fresh' || value === 'due' || value === 'suspect' || value === 'expired';
 }
 
 /** `state` is a login's anti-forgery value or a filter (`state=active`): masked unless it is a plain word. */

@@ -1,7 +1,7 @@
 // Health for probes: /livez (and /healthz) says that the process answers, /readyz that calls would be served. JSON without secrets.
 
 import type { FastifyInstance } from 'fastify';
-import type { RenewalState, TokenState } from '../auth/token-source.ts';
+import { isUsable, type RenewalState, type TokenState } from '../auth/token-source.ts';
 import { sendJson } from './answer.ts';
 import { exchangeOf } from './exchange.ts';
 
@@ -16,7 +16,7 @@ export function registerHealth(app: FastifyInstance, source: HealthSource): void
   const live = () => ({ status: 'ok' });
   const ready = () => {
     const credentials = source.credentials().map(({ name, isRequired, token, renewal }) => ({ name, required: isRequired, token, renewal }));
-    const isWaiting = credentials.some(({ required, token }) => required && token !== 'fresh' && token !== 'due');
+    const isWaiting = credentials.some(({ required, token }) => required && !isUsable(token));
     return { status: source.isDraining() ? 'draining' : isWaiting ? 'waiting' : 'ready', credentials };
   };
   const answer = (url: string, document: () => { status: string }) =>

@@ -3,12 +3,12 @@
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
 import type { Token } from '../auth/token.ts';
-import { type Clock, systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { TOKEN_ENDED } from './response.ts';
-import { waitFor } from './waiting.ts';
+import { waitFor, waitLeftMs } from './waiting.ts';
 
 /** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
 const INSPECTED_BYTES = 64 * 1024;
@@ -16,17 +16,26 @@ const INSPECTED_BYTES = 64 * 1024;
 /** 401 codes of the platform that speak of the token; any other code with a 401 is not cured by a new one. */
 const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'credentials.expired']);
 
+/** What the layer is made of. `routeOf` gives a target's route template: what is refused on two of them is not the routes' fault. */
+export interface TokenLayerDeps {
+  readonly clock: Clock;
+  readonly routeOf: (target: string) => string;
+}
+
 /** Wraps `send`: no call leaves without a valid token; a 401 about the token costs one renewal and, where the body allows, one replay. */
-export function withToken(send: Send, clock: Clock = systemClock): Send {
+export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send {
   return async (request) => {
     const response = await sendWithToken(send, request, clock);
     if (response.statusCode !== 401) return response;
     // What breaks off has no code that could be read; where the answer is passed on the failure shows again.
     const code = await platformCode(response).catch(() => null);
     if (code !== null && !TOKEN_CODES.has(code)) return response;
-    if (!request.source.invalidate(request.token as Token) || !request.body.canReplay) return response;
+    const refused = request.token as Token;
+    // The answer to HEAD has no body, so nobody can tell what it speaks of.
+    const route = request.method === 'HEAD' ? null : routeOf(request.target);
+    if (!request.source.invalidate(refused, route) || !request.body.canReplay) return response;
     response.discard();
-    if (request.source.current() === null) await awaitToken(request, clock);
+    await awaitToken(request, clock, (withinMs) => request.source.successor(refused, withinMs));
     noteRetry(request.record, '401');
     return sendWithToken(send, request, clock);
   };
@@ -35,7 +44,7 @@ export function withToken(send: Send, clock: Clock = systemClock): Send {
 /** Sends with the present token, and with the next one where that ended before there was a connection to send it on. */
 async function sendWithToken(send: Send, request: UpstreamRequest, clock: Clock): Promise<UpstreamResponse> {
   for (;;) {
-    const token = request.source.current() ?? (await awaitToken(request, clock));
+    const token = request.source.current() ?? (await awaitToken(request, clock, (withinMs) => request.source.token(withinMs)));
     try {
       return await sendWith(send, request, token);
     } catch (error) {
@@ -52,7 +61,7 @@ function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<U
 }
 
 /** Waits for a token as long as the caller stays and `total_wait` lasts; the renewal itself belongs to no caller and goes on. */
-async function awaitToken(request: UpstreamRequest, clock: Clock): Promise<Token> {
+async function awaitToken(request: UpstreamRequest, clock: Clock, obtain: (withinMs: number) => Promise<Token>): Promise<Token> {
   const startedAt = performance.now();
   const late = () =>
     new GatewayError(
@@ -60,7 +69,7 @@ async function awaitToken(request: UpstreamRequest, clock: Clock): Promise<Token
       `no token for credential ${request.record.credential} came before timeouts.total_wait ended: try again`,
     );
   try {
-    return await waitFor(request, clock, request.source.token(), late);
+    return await waitFor(request, clock, obtain(waitLeftMs(request, clock)), late);
   } finally {
     request.record.tokenWaitMs += performance.now() - startedAt;
   }

@@ -1,9 +1,11 @@
 // What the calls after a fault get: nothing of one answer in the next, no storm on a host that is gone, no refusal that was announced.
 
-import t from 'tap';
+import { createServer } from 'node:http';
+import t, { type Test } from 'tap';
 import { givenTokenConfig } from '../helpers/direct.ts';
+import { listenFor } from '../helpers/egress.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
-import { startGatewayWith } from '../helpers/gateway.ts';
+import { configAt, startGatewayWith } from '../helpers/gateway.ts';
 import { startHostileUpstream } from '../helpers/hostile-upstream.ts';
 
 const ok = (body: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
@@ -82,4 +84,80 @@ t.test('once the host is back, calls made at the same time are not refused for t
     const statuses = await Promise.all(Array.from({ length: 60 }, (_, nth) => call(nth % 2 ? 'GET' : 'POST')));
     t.same(new Set(statuses), new Set([200]), `round ${round}: ${statuses.filter((status) => status !== 200).length} of 60 refused`);
   }
+});
+
+/** A platform whose login host fails whenever it is told to, with paths that answer 401 whatever the token is. */
+async function startRefusing(t: Test, refused: Readonly<Record<string, string>>) {
+  const clock = createFakeClock();
+  const state = { isLoginDown: false, logins: 0 };
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => {
+      const refusal = refused[request.url?.split('?')[0] ?? ''];
+      if (request.url === '/oauth/token') {
+        if (state.isLoginDown) response.writeHead(503).end();
+        else response.end(JSON.stringify({ access_token: `token-${++state.logins}`, token_type: 'bearer', expires_in: 86_400 }));
+      } else if (refusal !== undefined) response.writeHead(401).end(refusal);
+      else response.end(request.headers.authorization);
+    });
+  });
+  const origin = `http://127.0.0.1:${await listenFor(t, server)}`;
+  const reauthentication = { refreshAccessToken: true, refreshTokenWaitMaxMs: 50 };
+  const { url, log, gateway } = await startGatewayWith(t, configAt(origin, { reauthentication }), clock);
+  const source = gateway.runtime().credentials.default()?.source;
+  await source?.token();
+  // Two token requests are a second apart.
+  await clock.advance(1_000);
+  const ask = async (path: string, method = 'GET') => {
+    const answer = await fetch(url + path, { method, ...(method === 'POST' && { body: '{}' }) });
+    return { status: answer.status, code: answer.headers.get('x-gateway-error'), body: await answer.text() };
+  };
+  return { ask, log, state, source };
+}
+
+const SPEAKS = '{"code":"bad.credentials"}';
+const USERS = '/api/v2/users';
+const ODD = '/api/v2/routing/queues';
+const OTHER = '/api/v2/conversations';
+
+for (const [what, method, body] of [
+  ['a 401 that speaks of the token', 'GET', SPEAKS],
+  ['a 401 without a readable code', 'GET', 'denied by a firewall'],
+  ['an empty 401', 'POST', ''],
+] as const) {
+  t.test(`${what}, while the login host is down, costs its own call alone`, async (t) => {
+    const { ask, state, source } = await startRefusing(t, { [ODD]: body });
+    state.isLoginDown = true;
+    for (let nth = 0; nth < 3; nth += 1) {
+      t.match(await ask(ODD, method), { status: 503, code: 'gateway.credential.unavailable' }, 'no token to try it with again');
+      t.match(await ask(USERS), { status: 200, body: 'Bearer token-1' }, 'others go on');
+      t.match(await ask('/readyz'), { status: 200 });
+    }
+    t.match(source?.state(), { token: 'suspect' });
+    state.isLoginDown = false;
+    await source?.refresh();
+    t.match(await ask(USERS), { status: 200, body: 'Bearer token-2' });
+    t.match(await ask(ODD, method), { status: 401, code: null }, 'for a minute its 401 passes');
+    t.equal(state.logins, 2);
+  });
+}
+
+t.test('a 401 to HEAD, which has no body, says nothing of the token: it passes', async (t) => {
+  const { ask, state, source } = await startRefusing(t, { [ODD]: SPEAKS });
+  for (const isLoginDown of [false, true]) {
+    state.isLoginDown = isLoginDown;
+    t.match(await ask(ODD, 'HEAD'), { status: 401, code: null });
+    t.match(await ask(USERS), { status: 200, body: 'Bearer token-1' });
+  }
+  t.match([source?.state().token, state.logins], ['fresh', 1]);
+});
+
+t.test('a token refused on two routes is not used again', async (t) => {
+  const { ask, log, state } = await startRefusing(t, { [ODD]: SPEAKS, [OTHER]: SPEAKS });
+  state.isLoginDown = true;
+  t.match(await ask(ODD), { status: 503 });
+  t.match(await ask(`${ODD}?page=2`), { status: 503 }, 'the same route again');
+  t.match(await ask(USERS), { status: 200 });
+  t.match(await ask(OTHER), { status: 503 });
+  t.match(await ask(USERS), { status: 503, code: 'gateway.credential.unavailable' });
+  t.match(log.exchanges.at(-1), { attempts: 0 }, 'and was not sent');
 });

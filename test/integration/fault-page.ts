@@ -15,6 +15,9 @@ The rules behind the rows:
 - Any other method is sent again only when not one octet of it was sent (no connection could be opened) and its body is still at hand.
   Once octets were sent, a POST reaches the upstream once. Two refusals are not executions: a 401 about the token costs one renewal and one
   replay, a 429 that fits the budget is waited for.
+- A 401 about the token costs its own call alone: until the renewal has brought another token the others go on with the one at hand, unless it
+  is refused on a second route. When the renewal fails, the refused call gets the renewal's error. The answer to HEAD has no body and tells
+  nothing of the token: its 401 passes.
 - No wait, of whatever kind, ends later than \`timeouts.total_wait\` after the call came in. What would end later is not begun: the caller has
   the upstream's own answer, or our error, at once.
 - An answer whose head has been passed on is never tried again. When it breaks off, the caller's connection is cut, so that it cannot be
@@ -51,7 +54,9 @@ export function faultsPage(): string {
     ({ title, rows }) => `## ${title}\n\n${table(['what goes wrong', 'GET', 'seen', 'POST', 'seen', 'within'], rows.map(cells))}`,
   );
   const token = table(['the token endpoint', 'every call gets', 'within'], TOKEN_FAULTS.map(tokenCells));
-  const intro = 'While no token is at hand; a token that is still valid goes on being used, and nobody notices. The API sees nothing.';
+  const intro = `While no token is at hand; a token that is still valid goes on being used, and nobody notices. The API sees nothing. A call waits up to
+\`refresh_token_wait_max\`, over several attempts: it is answered as below when the next one would not begin within its wait (in the tests: after
+the first). A refused secret ends the wait at once.`;
   return `${HEAD}${groups.join('\n')}\n## The token endpoint\n\n${intro}\n\n${token}`;
 }
 

@@ -126,11 +126,17 @@ export function createSession(
     if (held.refreshToken === null || deps.settings().refreshAccessToken) events.ended();
     throw sessionEnded();
   };
+  /** Where nothing could be renewed and the platform was not asked, one call's 401 does not end the session for the others. */
+  const orRefused = (error: unknown): never => {
+    if (held.refreshToken === null && inner.current() !== null && isGatewayError(error) && ENDED.has(error.code)) throw sessionEnded();
+    return orEnded(error);
+  };
   const source: CachedTokenSource = {
     current: inner.current,
     leftMs: inner.leftMs,
-    token: () => inner.token().catch(orEnded),
+    token: (withinMs) => inner.token(withinMs).catch(orEnded),
     invalidate: inner.invalidate,
+    successor: (refused, withinMs) => inner.successor(refused, withinMs).catch(orRefused),
     // The SDKs refresh and call again without end while a call is answered 401.
     refresh: () => inner.refresh({ isPatient: true }).catch(orEnded),
     state: inner.state,

@@ -2,7 +2,7 @@
 
 import type { Credential } from '../../auth/credentials.ts';
 import type { Logins } from '../../auth/login.ts';
-import type { RenewalState, TokenState } from '../../auth/token-source.ts';
+import { isUsable, type RenewalState, type TokenState } from '../../auth/token-source.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
 import type { LimitState } from '../../upstream/pacing/limits.ts';
@@ -79,7 +79,7 @@ export function createStatus(deps: StatusDeps): () => StatusDocument {
   return () => {
     const { config, credentials, outbound } = parts();
     const list = credentials.list().map((credential) => credentialStatus(credential, deps));
-    const isWaiting = list.some(({ required, token }) => required && token !== 'fresh' && token !== 'due');
+    const isWaiting = list.some(({ required, token }) => required && !isUsable(token));
     return {
       status: deps.isDraining() ? 'draining' : isWaiting ? 'waiting' : 'ready',
       version: VERSION,

@@ -1,5 +1,6 @@
 // The status page: the status document for a person. No script; what can be done is a link where it only looks, a command where it changes something.
 
+import { isUsable } from '../../auth/token-source.ts';
 import type { CredentialStatus, StatusDocument } from '../admin/status.ts';
 import { duration } from './duration.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
@@ -52,7 +53,7 @@ ${login !== null && html`<dt>Log in</dt><dd><a href="-/login/${name}">Log in as 
 }
 
 function verdict({ token, renewal }: CredentialStatus): Html {
-  if (token === 'fresh' || token === 'due') return html`<span class="good">works</span>`;
+  if (isUsable(token)) return html`<span class="good">works</span>`;
   if (renewal === 'login_required') return html`<span class="bad">login needed</span>`;
   if (renewal === 'rejected') return html`<span class="bad">refused</span>`;
   return html`<span class="wait">no token yet</span>`;
@@ -62,7 +63,7 @@ function tokenWords({ token, secondsLeft, expiresAt }: CredentialStatus): string
   if (token === 'none') return 'none';
   if (token === 'expired') return 'expired';
   if (secondsLeft === null || expiresAt === null) return 'valid, its end is not known';
-  return `valid for ${duration(secondsLeft)} more${token === 'due' ? ', about to be renewed' : ''}`;
+  return `valid for ${duration(secondsLeft)} more${token === 'fresh' ? '' : token === 'due' ? ', about to be renewed' : ', but refused by the upstream'}`;
 }
 
 const RENEWALS: Readonly<Record<CredentialStatus['renewal'], string>> = {

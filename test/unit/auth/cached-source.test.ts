@@ -1,7 +1,7 @@
 import t from 'tap';
 import { TokenFailure } from '../../../src/auth/token-failure.ts';
 import { isGatewayError } from '../../../src/errors.ts';
-import { createFakeClock } from '../../helpers/fake-clock.ts';
+import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { sourceUnderTest, tokenFor } from './fixtures.ts';
 
 const DAY_MS = 86_400_000;
@@ -11,6 +11,9 @@ const transient = (retryAfterMs?: number) => () => {
 const refused = () => {
   throw new TokenFailure('refused', 'client not found');
 };
+
+/** Shorter than any backoff: a failure that may pass is told at once. */
+const IMPATIENT = { settings: { refreshAccessToken: true, refreshTokenWaitMaxMs: 500 } };
 
 /** The error a promise ends with, as code, status and wait. */
 async function errorOf(promise: Promise<unknown>) {
@@ -37,11 +40,8 @@ for (const callers of [1, 8, 100, 1_000]) {
 }
 
 t.test('callers of an expired token share one renewal', async (t) => {
-  const { source, clock, reasons } = sourceUnderTest([
-    (clock) => tokenFor(clock, 300_000),
-    transient(),
-    (clock) => tokenFor(clock, DAY_MS, 'second'),
-  ]);
+  const script = [(clock: FakeClock) => tokenFor(clock, 300_000), transient(), (clock: FakeClock) => tokenFor(clock, DAY_MS, 'second')];
+  const { source, clock, reasons } = sourceUnderTest(script, IMPATIENT);
   await source.token();
   source.close();
   await clock.advance(400_000);
@@ -89,7 +89,7 @@ t.test('a life shorter than the margin does not spin', async (t) => {
 });
 
 t.test('a token that has expired on arrival is a transient failure, not a loop', async (t) => {
-  const { source, clock, attemptedAt } = sourceUnderTest([(clock) => tokenFor(clock, 0)]);
+  const { source, clock, attemptedAt } = sourceUnderTest([(clock) => tokenFor(clock, 0)], IMPATIENT);
   t.match(await errorOf(source.token()), { code: 'gateway.credential.unavailable', status: 503 });
   t.match(source.state(), { token: 'none', renewal: 'backoff' });
   await clock.advance(10_000);
@@ -128,15 +128,18 @@ t.test('nobody notices an outage while the token is valid', async (t) => {
   t.match(source.state(), { token: 'fresh', renewal: 'idle', lastError: null, failures: 2 });
 });
 
-t.test('down and expired is 503 at once with the time until the next attempt, and mends itself', async (t) => {
+t.test('down and expired is 503 at once with the time until the next attempt, where that is beyond the wait, and mends itself', async (t) => {
   let isUp = false;
-  const { source, clock, reasons } = sourceUnderTest([(clock) => (isUp ? tokenFor(clock, DAY_MS, 'back') : transient()())], { random: () => 0.5 });
+  const { source, clock, reasons } = sourceUnderTest([(clock) => (isUp ? tokenFor(clock, DAY_MS, 'back') : transient()())], {
+    ...IMPATIENT,
+    random: () => 0.5,
+  });
   t.match(await errorOf(source.token()), { code: 'gateway.credential.unavailable', status: 503, retryAfterMs: 1_000 });
-  await clock.advance(400);
-  t.strictSame(await errorOf(source.token()), { code: 'gateway.credential.unavailable', status: 503, retryAfterMs: 600 });
+  await clock.advance(300);
+  t.strictSame(await errorOf(source.token()), { code: 'gateway.credential.unavailable', status: 503, retryAfterMs: 700 });
   t.equal(reasons.length, 1, 'a caller in backoff starts nothing');
   isUp = true;
-  await clock.advance(600);
+  await clock.advance(700);
   t.equal(source.current()?.authorization, 'Bearer back');
 });
 
@@ -146,6 +149,70 @@ t.test('backoff grows to a minute and never beyond', async (t) => {
   await clock.advance(600_000);
   const waits = attemptedAt.slice(1).map((at, index) => Math.round((at - attemptedAt[index]!) / 1_000));
   t.strictSame(waits.slice(0, 8), [2, 4, 8, 16, 32, 60, 60, 60]);
+});
+
+for (const [name, failures, retryAfterMs, at, outcome] of [
+  ['one failure', 1, undefined, 1_000, 'Bearer good'],
+  ['five failures', 5, undefined, 5_000, 'Bearer good'],
+  ['a Retry-After within the wait', 1, 9_000, 9_000, 'Bearer good'],
+  ['a Retry-After as long as the wait', 1, 10_000, 0, 'gateway.credential.unavailable'],
+  ['a Retry-After beyond what is left of the wait', 2, 6_000, 6_000, 'gateway.credential.unavailable'],
+  ['an outage longer than the wait', 20, undefined, 9_000, 'gateway.credential.unavailable'],
+] as const) {
+  t.test(`callers ride out ${name} that may pass, as far as their wait goes`, async (t) => {
+    const script = [...Array.from({ length: failures }, () => transient(retryAfterMs)), (clock: FakeClock) => tokenFor(clock, DAY_MS, 'good')];
+    const { source, clock } = sourceUnderTest(script);
+    const outcomes: { at: number; outcome: string }[] = [];
+    const wait = (withinMs?: number) => {
+      const note = (outcome: string) => void outcomes.push({ at: clock.monotonic(), outcome });
+      source.token(withinMs).then(
+        ({ authorization }) => note(authorization),
+        ({ code }) => note(code),
+      );
+    };
+    for (let nth = 0; nth < 10; nth += 1) wait();
+    await clock.advance(15_000);
+    t.strictSame(outcomes, Array(10).fill({ at, outcome }));
+  });
+}
+
+t.test('who comes while a failure is waited out waits too, for as long as is its own', async (t) => {
+  const { source, clock, reasons } = sourceUnderTest([transient(4_000), (clock) => tokenFor(clock, DAY_MS, 'good')]);
+  source.start();
+  await clock.advance(1_000);
+  t.strictSame(await errorOf(source.token(3_000)), { code: 'gateway.credential.unavailable', status: 503, retryAfterMs: 3_000 });
+  const waiting = source.token(3_001);
+  await clock.advance(2_999);
+  t.equal(reasons.length, 1, 'nobody hurries the attempt');
+  await clock.advance(1);
+  t.equal((await waiting).authorization, 'Bearer good');
+});
+
+t.test('a lasting refusal ends every wait at once, also in the middle of it', async (t) => {
+  const { source, clock } = sourceUnderTest([transient(), refused]);
+  const waiting = errorOf(source.token());
+  await clock.advance(999);
+  t.equal(source.state().renewal, 'backoff');
+  await clock.advance(1);
+  t.match(await waiting, { code: 'gateway.credential.rejected', status: 424 });
+});
+
+t.test('a wait that ends while an attempt runs is 504, also when it is the second', async (t) => {
+  const { source, clock } = sourceUnderTest([transient(), () => new Promise<never>(() => undefined)]);
+  const waiting = errorOf(source.token());
+  await clock.advance(10_000);
+  t.match(await waiting, { code: 'gateway.credential.timeout', status: 504 });
+  source.close();
+});
+
+t.test('a source that is closed lets nobody wait for an attempt that will not begin', async (t) => {
+  const { source, clock } = sourceUnderTest([transient()]);
+  const waiting = errorOf(source.token());
+  await clock.settle();
+  source.close();
+  t.match(await waiting, { code: 'gateway.credential.unavailable' });
+  t.match(await errorOf(source.token()), { code: 'gateway.credential.unavailable' });
+  t.equal(clock.pending, 0);
 });
 
 t.test('Retry-After is honoured over the backoff', async (t) => {
@@ -313,21 +380,22 @@ t.test('after a sleep the renewal starts within a minute, without any caller', a
   t.equal(source.current()?.authorization, 'Bearer second');
 });
 
-t.test('a 401 drops the token, renews once, and the next minute lets 401 pass', async (t) => {
+t.test('a 401 makes the token suspect and renews it once, and the next minute lets 401 pass', async (t) => {
   const { source, clock, reasons } = sourceUnderTest([(clock) => tokenFor(clock, DAY_MS)]);
   const first = await source.token();
   await clock.advance(5_000);
-  t.equal(source.invalidate(first), true);
-  t.equal(source.current(), null, 'the dropped token is not sent again');
-  const second = await source.token();
+  t.equal(source.invalidate(first, '/api/v2/users'), true);
+  t.equal(source.current(), first, 'the others go on with it');
+  t.equal(source.state().token, 'suspect');
+  const second = await source.successor(first);
   t.not(second.authorization, first.authorization);
-  t.equal(source.invalidate(second), false);
+  t.equal(source.invalidate(second, '/api/v2/users'), false);
   t.equal(source.current()?.authorization, second.authorization, 'within the minute the token stays');
   await clock.advance(59_999);
-  t.equal(source.invalidate(second), false);
+  t.equal(source.invalidate(second, '/api/v2/users'), false);
   await clock.advance(1);
-  t.equal(source.invalidate(second), true);
-  await source.token();
+  t.equal(source.invalidate(second, '/api/v2/users'), true);
+  await source.successor(second);
   t.strictSame(reasons, ['start', 'invalidated', 'invalidated']);
 });
 
@@ -335,11 +403,11 @@ t.test('a hundred 401s for one token make one renewal and a hundred replays', as
   const { source, clock, reasons } = sourceUnderTest([(clock) => tokenFor(clock, DAY_MS)]);
   const old = await source.token();
   await clock.advance(5_000);
-  const answers = Array.from({ length: 100 }, () => source.invalidate(old));
+  const answers = Array.from({ length: 100 }, () => source.invalidate(old, '/api/v2/users'));
   t.ok(answers.every((answer) => answer));
-  const tokens = await Promise.all(answers.map(() => source.token()));
+  const tokens = await Promise.all(answers.map(() => source.successor(old)));
   t.equal(new Set(tokens).size, 1);
-  t.equal(source.invalidate(old), true, 'a straggler with the old token is replayed, without a new renewal');
+  t.equal(source.invalidate(old, '/api/v2/users'), true, 'a straggler with the old token is replayed, without a new renewal');
   t.strictSame(reasons, ['start', 'invalidated']);
 });
 
@@ -347,8 +415,9 @@ t.test('a renewal that fails after a 401 gives its own error', async (t) => {
   const { source, clock } = sourceUnderTest([(clock) => tokenFor(clock, DAY_MS), refused]);
   const token = await source.token();
   await clock.advance(5_000);
-  source.invalidate(token);
-  t.match(await errorOf(source.token()), { code: 'gateway.credential.rejected' });
+  source.invalidate(token, '/api/v2/users');
+  t.match(await errorOf(source.successor(token)), { code: 'gateway.credential.rejected' });
+  t.equal(await source.token(), token, 'others go on');
 });
 
 t.test('a 401 during a renewal that runs waits for that one', async (t) => {
@@ -362,8 +431,8 @@ t.test('a 401 during a renewal that runs waits for that one', async (t) => {
   const one = await source.token();
   await clock.advance(91_000);
   t.equal(source.state().renewal, 'running');
-  t.equal(source.invalidate(one), true);
-  const waiting = source.token();
+  t.equal(source.invalidate(one, '/api/v2/users'), true);
+  const waiting = source.successor(one);
   await clock.advance(2_000);
   t.equal((await waiting).authorization, 'Bearer two');
   t.strictSame(reasons, ['start', 'due']);
@@ -373,10 +442,11 @@ t.test('a given token is not disabled by a stray 401: it is read and tried again
   const { source, clock } = sourceUnderTest([(clock) => tokenFor(clock, Number.POSITIVE_INFINITY, 'static')]);
   const token = await source.token();
   await clock.advance(5_000);
-  t.equal(source.invalidate(token), true);
-  const again = await source.token();
+  t.equal(source.invalidate(token, '/api/v2/users'), true);
+  const again = await source.successor(token);
   t.equal(again.authorization, 'Bearer static');
-  t.equal(source.invalidate(token), false, 'a second caller with the same token is not replayed for ever');
+  t.not(again, token, 'it was read again');
+  t.equal(source.invalidate(token, '/api/v2/users'), false, 'a second caller with the same token is not replayed for ever');
   t.equal(source.state().token, 'fresh');
 });
 
@@ -427,9 +497,11 @@ t.test('renewal switched off: a 401 is 424 too, and a forced refresh that fails 
   const { source, clock, reasons } = sourceUnderTest([(clock) => tokenFor(clock, DAY_MS), transient()], { settings });
   const token = await source.token();
   await clock.advance(5_000);
-  t.equal(source.invalidate(token), true);
-  t.match(await errorOf(source.token()), { code: 'gateway.login.required' });
+  t.equal(source.invalidate(token, '/api/v2/users'), true);
+  t.match(await errorOf(source.successor(token)), { code: 'gateway.login.required' });
+  t.equal(await source.token(), token, 'others go on');
   t.match(await errorOf(source.refresh()), { code: 'gateway.credential.unavailable' });
+  t.match(await errorOf(source.successor(token)), { code: 'gateway.login.required' });
   await clock.advance(DAY_MS);
   t.strictSame(reasons, ['start', 'forced']);
   t.match(await errorOf(source.token()), { code: 'gateway.login.required' });
@@ -473,11 +545,10 @@ t.test('a token accepted while an attempt runs wakes the waiters, and the late f
 });
 
 t.test('an error that is not ours never shows its message', async (t) => {
-  const { source, log } = sourceUnderTest([
-    () => {
-      throw Object.assign(new Error('secret-canary in a body'), { code: 'ECONNRESET' });
-    },
-  ]);
+  const fails = () => {
+    throw Object.assign(new Error('secret-canary in a body'), { code: 'ECONNRESET' });
+  };
+  const { source, log } = sourceUnderTest([fails], IMPATIENT);
   const error = (await source.token().catch((error: unknown) => error)) as Error;
   t.match(error.message, 'ECONNRESET');
   t.notMatch(`${error.message} ${error.stack} ${JSON.stringify(log.records)} ${JSON.stringify(source.state())}`, 'secret-canary');

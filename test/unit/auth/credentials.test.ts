@@ -176,7 +176,7 @@ t.test('refresh_access_token off does not disable a given token after a stray 40
   const { source } = registry.get('crm')!;
   const token = await source.token();
   await clock.advance(5_000);
-  t.equal(source.invalidate(token), true);
+  t.equal(source.invalidate(token, '/api/v2/users'), true);
   const again = source.token();
   await clock.advance(1_000);
   t.equal((await again).authorization, 'Bearer given');
@@ -195,7 +195,7 @@ t.test('two credentials of one client share neither token nor failure', async (t
     [granted('at-1'), { statusCode: 500 }],
   );
   t.equal((await registry.get('crm')!.source.token()).authorization, 'Bearer at-1');
-  await t.rejects(registry.get('other')!.source.token(), { code: 'gateway.credential.unavailable' });
+  await t.rejects(registry.get('other')!.source.token(500), { code: 'gateway.credential.unavailable' });
   t.equal(requests[1]?.url, 'https://login.usw2.pure.cloud/x/oauth/token');
   t.equal(registry.get('crm')?.source.state().lastError, null);
 });

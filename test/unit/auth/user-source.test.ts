@@ -250,7 +250,7 @@ t.test('a store that cannot be read is 503, not a demand for a login', async (t)
     },
   };
   const { source } = sourceOver(broken, clock, server, null);
-  await t.rejects(source.token(), { code: 'gateway.credential.unavailable', message: /EIO/ });
+  await t.rejects(source.token(500), { code: 'gateway.credential.unavailable', message: /EIO/ });
 });
 
 t.test('a damaged record asks for a login and says why', async (t) => {

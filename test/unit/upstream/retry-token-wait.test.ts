@@ -18,7 +18,7 @@ function waiting() {
     return createAnswer(200);
   };
   const settings = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
-  const send = withRetry(withToken(inner, clock), { clock, random: () => 0, settings, totalWaitMs: 15_000 });
+  const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), { clock, random: () => 0, settings, totalWaitMs: 15_000 });
   const call: TestCall = { ...createCall(), source: EMPTY };
   call.leave = () => {
     call.caller.left = true;

@@ -18,12 +18,15 @@ import { createAnswer, createCall } from './layer-fixtures.ts';
 const tokenOf = (clock: FakeClock, value: string, lifeMs: number) =>
   createToken({ accessToken: new Secret(value), obtainedAt: clock.now(), expiresAt: clock.now() + lifeMs });
 
+const routeOf = (target: string) => target;
+
 /** Hands out `tokens` one after the other: the first that is not over. */
 function sourceOf(clock: FakeClock, tokens: Token[], invalidated: string[] = []): CachedTokenSource {
   const current = () => tokens.find(({ expiresAt }) => clock.now() < expiresAt) ?? null;
   return {
     current,
     token: async () => current() as Token,
+    successor: async () => current() as Token,
     invalidate(token: Token) {
       invalidated.push(token.accessToken.reveal());
       tokens.shift();
@@ -56,7 +59,7 @@ async function narrow(t: Test, clock: FakeClock) {
     bodyMs: 60_000,
   });
   t.teardown(() => dispatcher.destroy());
-  return { seen, bodies, first, answerFirst: () => arrivals[0]?.(), send: withToken(dispatcher.send, clock), origin: upstream.origin };
+  return { seen, bodies, first, answerFirst: () => arrivals[0]?.(), send: withToken(dispatcher.send, { clock, routeOf }), origin: upstream.origin };
 }
 
 t.test('a token that ended while its call waited for a connection, or the machine slept, is not sent: the present one is', async (t) => {
@@ -105,7 +108,7 @@ t.test('a 401 whose body breaks off has no readable code, so it speaks of the to
     peek: () => Promise.reject(new GatewayError('gateway.upstream.unreachable', 'broke off')),
   };
   const answers = [broken, createAnswer(200)];
-  const send = withToken(async () => answers.shift() as UpstreamResponse, clock);
+  const send = withToken(async () => answers.shift() as UpstreamResponse, { clock, routeOf });
   const source = sourceOf(clock, [tokenOf(clock, 'one', 1_000), tokenOf(clock, 'two', 1_000)], invalidated);
   t.equal((await send({ ...createCall(), source })).statusCode, 200);
   t.same(invalidated, ['one']);
@@ -116,7 +119,7 @@ t.test('a wait that ends names the credential, not what its limits are counted b
   const source = { current: () => null, token: () => new Promise(() => {}) } as unknown as CachedTokenSource;
   const call = { ...createCall({ credential: 'crm/5e551041d' }), source, waitUntil: 1_000 };
   call.record.credential = 'crm';
-  const sent = withToken(async () => createAnswer(200), clock)(call);
+  const sent = withToken(async () => createAnswer(200), { clock, routeOf })(call);
   const [error] = await Promise.all([sent.catch((thrown) => thrown), clock.advance(1_000)]);
   t.match(error, { code: 'gateway.credential.timeout', message: /credential crm came/ });
   t.notMatch(error.message, /5e551041d/);
