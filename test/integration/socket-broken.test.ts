@@ -53,24 +53,60 @@ t.test('a client that resets, or leaves without a word, ends the socket', async 
   }
 });
 
-t.test('a client that leaves while the upstream thinks takes its handshake with it', async (t) => {
-  let asked = (_socket: Duplex) => {};
-  const arrived = new Promise<Duplex>((resolve) => {
-    asked = resolve;
+const handshakeFor = (id: string) =>
+  `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`;
+
+for (const [how, leave] of [
+  ['resets', (raw: Socket) => raw.resetAndDestroy()],
+  ['ends its side', (raw: Socket) => raw.end()],
+  ['says something early and ends its side', (raw: Socket) => raw.end(Buffer.from([0x88, 0x80, 0, 0, 0, 0]))],
+  ['says a lot early and ends its side', (raw: Socket) => raw.end(Buffer.alloc(50_000, 0x80))],
+] as const) {
+  t.test(`a client that ${how} while the upstream thinks takes its handshake with it`, async (t) => {
+    let asked = (_socket: Duplex) => {};
+    const arrived = new Promise<Duplex>((resolve) => {
+      asked = resolve;
+    });
+    const upstream = await startStreamingUpstream(t, (_request, socket) => asked(socket));
+    const { url, port, log, gateway } = await startGatewayWith(t, configAt(upstream.origin));
+    const { id } = await makeChannel(url);
+    const raw = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    raw.on('error', () => {});
+    raw.write(handshakeFor(id));
+    const far = await arrived;
+    far.resume().on('end', () => far.end());
+    leave(raw);
+    await once(far, 'close');
+    t.match(await log.nextExchange(({ aborted }) => aborted), { status: 0 });
+    t.equal(gateway.socketCount(), 0);
   });
-  const upstream = await startStreamingUpstream(t, (_request, socket) => asked(socket));
-  const { url, port, log, gateway } = await startGatewayWith(t, configAt(upstream.origin));
-  const { id } = await makeChannel(url);
+}
+
+t.test('what a client says while the upstream thinks is not lost, nor what it says then', async (t) => {
+  const heard: Buffer[] = [];
+  const { promise: arrived, resolve: asked } = Promise.withResolvers<{ accept: () => void; said: (bytes: number) => Promise<void> }>();
+  const upstream = await startStreamingUpstream(t, (request, socket) => {
+    const accept = () => {
+      acceptHandshake(request, socket);
+      socket.on('data', (chunk: Buffer) => void heard.push(chunk));
+    };
+    const said = async (bytes: number) => {
+      while (Buffer.concat(heard).length < bytes) await once(socket, 'data');
+    };
+    asked({ accept, said });
+  });
+  const { url, port } = await startGatewayWith(t, configAt(upstream.origin));
   const raw = connect(port, '127.0.0.1');
-  raw.write(
-    `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`,
-  );
-  const far = await arrived;
-  far.resume().on('end', () => far.end());
-  raw.resetAndDestroy();
-  await once(far, 'close');
-  t.match(await log.nextExchange(({ aborted }) => aborted), { status: 0 });
-  t.equal(gateway.socketCount(), 0);
+  t.teardown(() => raw.destroy());
+  raw.write(handshakeFor((await makeChannel(url)).id));
+  const { accept, said } = await arrived;
+  const frames = Buffer.concat(Array.from({ length: 10_000 }, (_, n) => Buffer.from([0x82, 0x82, 0, 0, 0, 0, n >> 8, n & 0xff])));
+  raw.write(frames);
+  accept();
+  await once(raw, 'data');
+  raw.write(frames);
+  await said(2 * frames.length);
+  t.ok(Buffer.concat(heard).equals(Buffer.concat([frames, frames])));
 });
 
 t.test('an upstream that misses three beats is given up: 1001 to the client', async (t) => {

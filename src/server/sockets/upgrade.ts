@@ -129,8 +129,7 @@ interface Carried {
 
 async function carry({ channel, listener, handshake, socket, head, record, runtime }: Carried, { live, clock }: UpgradeOptions): Promise<void> {
   const place = live.take(listener);
-  const onLeave = () => place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 }));
-  socket.once('close', onLeave);
+  const waiting = watchWaiting(socket, head, () => place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 })));
   try {
     record.attempts = 1;
     const headers = [...handshake.headers, ...runtime.ownHeaders.flat()];
@@ -157,14 +156,45 @@ async function carry({ channel, listener, handshake, socket, head, record, runti
     record.status = 101;
     quicken(socket);
     socket.write(text, 'latin1');
-    const ends = { client: socket, clientHead: head, upstream: answer.socket, upstreamHead: answer.head };
+    const ends = { client: socket, clientHead: waiting.stop(), upstream: answer.socket, upstreamHead: answer.head };
     const tunnel = createTunnel(ends, { stalledMs: runtime.stalledMs }, clock);
     place.hold(tunnel);
     noteEnd(record, await tunnel.done, place.lostBy);
   } finally {
-    socket.off('close', onLeave);
+    waiting.stop();
     place.free();
   }
+}
+
+/** A caller that waits may say so much; what is more stays with the system, and then its leaving is not seen before the upstream's answer. */
+const EARLY_BYTES = 64 * 1024;
+
+/**
+ * Watches a caller that waits for the upstream's answer. One that ends its side, or is gone, is given up: it could answer no ping. `stop` gives
+ * what it has said so far; an end is seen only behind that.
+ */
+function watchWaiting(socket: Duplex, head: Buffer, onLeave: () => void): { stop(): Buffer } {
+  const said = [head];
+  let bytes = head.length;
+  const take = () => {
+    while (bytes < EARLY_BYTES) {
+      const chunk: Buffer | null = socket.read();
+      if (chunk === null) return;
+      said.push(chunk);
+      bytes += chunk.length;
+    }
+  };
+  const leave = () => {
+    socket.destroy();
+    onLeave();
+  };
+  socket.on('readable', take).once('end', leave).once('close', leave);
+  return {
+    stop() {
+      socket.off('readable', take).off('end', leave).off('close', leave);
+      return Buffer.concat(said);
+    },
+  };
 }
 
 function refusalHead(answer: { statusCode: number; statusText: string; rawHeaders: readonly string[]; body: Buffer }, requestId: string) {

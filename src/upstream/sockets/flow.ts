@@ -44,7 +44,9 @@ export class Flow {
   /** `head` are octets that came behind the handshake. */
   start(head: Buffer): void {
     this.#from.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#from.on('end', this.#events.onEnd);
+    // An end that has come already is told to nobody again.
+    if (this.#from.readableEnded) process.nextTick(this.#events.onEnd);
+    else this.#from.on('end', this.#events.onEnd);
     this.#to.on('drain', () => this.#from.resume());
     if (head.length > 0) this.#take(head);
   }
