@@ -58,6 +58,8 @@ export interface GatewayOptions {
   readonly liveSecrets?: LiveSecrets;
   /** How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a week. */
   readonly sessionLimits?: SessionLimits;
+  /** How many notification sockets are carried at a time. Default: 2,000. */
+  readonly maxSockets?: number;
   /** Told when somebody asked the gateway to end (POST /-/quit). Default: it drains by itself. */
   readonly onQuit?: () => void;
   /** Reads the configuration again and calls `replace` (POST /-/reload). Default: the request is refused. */
@@ -101,7 +103,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
   // A folder that cannot be used is found now, and not when the first person has logged in.
   await store.list();
-  const live = createLiveSockets({ clock, whyEnded: ({ caller }) => runtime.identity.whyEnded(caller) });
+  const live = createLiveSockets({ clock, max: options.maxSockets, whyEnded: ({ caller }) => runtime.identity.whyEnded(caller) });
   const onEnded = (owner: SessionTerms | string) => live.end(owner, sessionEnded());
   const handles = await createHandles({ store, clock, log, onEnded, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
   const sessions = createSessions({

@@ -1,4 +1,5 @@
 // Who goes first from a table that many share: of the owner that holds most, what was not used for longest. With one owner that is plain LRU.
+// Where the newest has to give way in place of the oldest, that is told too.
 // Every step takes the same time, however many there are. It holds no table itself and looks at no clock.
 
 /** An item's place. Made by `add`. */
@@ -13,6 +14,7 @@ export interface FairPlace<T> {
 /** One owner's items, the one not used for longest first. */
 interface Owner<T> {
   readonly name: string;
+  /** How many it holds. */
   count: number;
   first: FairPlace<T> | null;
   last: FairPlace<T> | null;
@@ -28,6 +30,8 @@ export interface FairOrder<T> {
   remove(place: FairPlace<T>): void;
   /** What should go first; of several owners that hold as many, of the one that has done so for longest. Undefined when there is nothing. */
   first(): T | undefined;
+  /** The newest of the owner that `first` speaks of, with its place: whose it is, and how many that owner holds. */
+  newest(): FairPlace<T> | undefined;
 }
 
 /** Makes an empty one. */
@@ -62,6 +66,11 @@ export function createFairOrder<T>(): FairOrder<T> {
     else after.before = before;
   };
 
+  const holder = (): Owner<T> | undefined => {
+    const [owner] = byCount.get(most) ?? [];
+    return owner;
+  };
+
   return {
     add(name, item) {
       let owner = owners.get(name);
@@ -88,9 +97,7 @@ export function createFairOrder<T>(): FairOrder<T> {
       place.after = null;
       count(place.owner, -1);
     },
-    first() {
-      const [owner] = byCount.get(most) ?? [];
-      return owner?.first?.item;
-    },
+    first: () => holder()?.first?.item,
+    newest: () => holder()?.last ?? undefined,
   };
 }

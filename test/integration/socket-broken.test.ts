@@ -84,7 +84,11 @@ for (const [how, leave] of [
 
 t.test('what a client says while the upstream thinks is not lost, nor what it says then', async (t) => {
   const heard: Buffer[] = [];
-  const { promise: arrived, resolve: asked } = Promise.withResolvers<{ accept: () => void; said: (bytes: number) => Promise<void> }>();
+  type Far = { accept: () => void; said: (bytes: number) => Promise<void> };
+  let asked = (_far: Far) => {};
+  const arrived = new Promise<Far>((resolve) => {
+    asked = resolve;
+  });
   const upstream = await startStreamingUpstream(t, (request, socket) => {
     const accept = () => {
       acceptHandshake(request, socket);

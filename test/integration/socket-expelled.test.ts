@@ -6,6 +6,7 @@ import { createToken } from '../../src/auth/token.ts';
 import { Secret } from '../../src/config/secret.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { startAdminGateway } from '../helpers/admin.ts';
 import { basic, clientNamed, credentialOf, postToken } from '../helpers/clients.ts';
 import { configAt, createTestLog, credentialAt, startGateway, startGatewayWith, type TestGateway } from '../helpers/gateway.ts';
@@ -122,4 +123,52 @@ t.test('a handshake that is under way is refused when its caller is gone', async
   await arrived;
   gateway.replace({ ...config, clients: [clientNamed('erp')] });
   t.match(await refusal, { status: 401, code: 'gateway.client.unauthenticated' });
+});
+
+t.test('one client takes all places: another has its own all the same, and each has as many in the end', async (t) => {
+  const sandbox = createSandbox();
+  const { origin } = await sandbox.listen();
+  t.teardown(() => sandbox.close());
+  const log = createTestLog();
+  const clients = [clientNamed('crm'), clientNamed('erp')];
+  const gateway = await createGateway(configAt(origin, { clients }), { log, env: {}, maxSockets: 6 });
+  const [url = ''] = await gateway.listen();
+  t.teardown(() => gateway.drain());
+  const ends: ReturnType<typeof closeOf>[] = [];
+  for (let nth = 0; nth < 6; nth += 1) ends.push(closeOf(await listenAs(t, { url }, as('crm'))));
+  const refused = async (name: string) => refusalOf((await makeChannel(url, as(name))).connectUri);
+  t.match(await refused('crm'), { status: 429, code: 'gateway.rate.limited' });
+  for (let nth = 0; nth < 3; nth += 1) {
+    await listenAs(t, { url }, as('erp'));
+    await log.nextExchange(({ closeCode }) => closeCode === 1013 && log.exchanges.filter((one) => one.closeCode === 1013).length === nth + 1);
+  }
+  const TOLD = { code: 1013, reason: 'gateway.rate.limited' };
+  t.same(await Promise.all(ends.slice(3)), [TOLD, TOLD, TOLD], 'its newest gave way');
+  t.match(
+    log.exchanges.find(({ closeCode }) => closeCode === 1013),
+    { client: 'crm', status: 101, errorCode: 'gateway.rate.limited' },
+  );
+  for (const name of ['crm', 'erp']) t.match(await refused(name), { status: 429, code: 'gateway.rate.limited' }, name);
+  t.equal(gateway.socketCount(), 6);
+});
+
+t.test('a channel takes no fourth socket', async (t) => {
+  const started = await startGateway(t);
+  const { connectUri } = await makeChannel(started.url);
+  const upstream = await startStreamingUpstream(t, () => {});
+  const held = configAt(upstream.origin);
+  const { url, gateway } = await startGatewayWith(t, held);
+  const { connectUri: silent } = await makeChannel(url);
+  for (let nth = 1; nth <= 3; nth += 1) {
+    refusalOf(silent).catch(() => undefined);
+    while (gateway.socketCount() < nth) await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.match(await refusalOf(silent), { status: 429, code: 'gateway.rate.limited' });
+  for (let nth = 0; nth < 5; nth += 1) {
+    const socket = await openWebSocket(t, connectUri);
+    const closed = closeOf(socket);
+    socket.close(1000);
+    t.match(await closed, { code: 1000 }, 'one after the other there may be any number');
+    await started.log.nextExchange(() => started.log.exchanges.filter(({ closeCode }) => closeCode === 1000).length > nth);
+  }
 });

@@ -1,7 +1,8 @@
-// The sockets that are open through this gateway, and those about to be: how many there may be, and how they end when the gateway does, or
-// when whoever opened one may not have it any longer. Who may is asked of others.
+// The sockets that are open through this gateway, and those about to be: how many there may be and for whom, and how they end when the gateway
+// does, or when whoever opened one may not have it any longer. Who may is asked of others.
 
 import type { Caller } from '../../auth/clients/caller.ts';
+import { createFairOrder, type FairPlace } from '../../auth/fair-order.ts';
 import type { ClientHandle } from '../../auth/handles/client-handle.ts';
 import type { SessionTerms } from '../../auth/sessions/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
@@ -10,13 +11,23 @@ import { TICK_MS, type Tunnel } from '../../upstream/sockets/tunnel.ts';
 
 /** Each costs two descriptors; so many fit under the limit of most systems. */
 const MAX_SOCKETS = 2_000;
+/**
+ * The platform has one socket for each channel: a new one takes the place of the one before. So one is in use, one may be about to end because it
+ * was replaced, or its client has not noticed yet that it is dead, and one may be about to open. More would be held by mistake, or to keep others out.
+ */
+const MAX_FOR_CHANNEL = 3;
+/** Of all places, so many more are for sockets that had to give way and are still saying so: one in ten. */
+const LEAVING_SHARE = 0.1;
+/** "Try again later", by the registry that RFC 6455, section 7.4.2 made. */
+const TRY_AGAIN_LATER = 1013;
 /** How long both ends of a socket are given to close it once they were told, at most. */
 const LEAVE_MS = 3_000;
 
-/** Who opened a socket, and with which credential. */
+/** Who opened a socket, with which credential, and to which channel. */
 export interface Listener {
   readonly caller: Caller;
   readonly credential: string;
+  readonly channelId: string;
 }
 
 /** A place for one socket, held from its handshake to its end. */
@@ -38,7 +49,10 @@ export interface LiveSockets {
   readonly count: number;
   /** Who listens, a line a socket. */
   listeners(): Iterable<Listener>;
-  /** Throws gateway.rate.limited when there is no place, gateway.draining after `close`. */
+  /**
+   * When all places are taken the newest socket of the client that holds most gives way, unless the one who asks would then hold as many.
+   * Throws gateway.rate.limited when there is no place, or the channel has its sockets already; gateway.draining after `close`.
+   */
   take(listener: Listener): Place;
   /** Ends the sockets of one session (by its terms) or handle (by its id): one look-up and those sockets. */
   end(owner: SessionTerms | ClientHandle['id'], why: GatewayError): void;
@@ -50,25 +64,52 @@ export interface LiveSockets {
 
 interface Taken extends Place {
   readonly listener: Listener;
+  /** Among those of its client; null when it does not count any more, because it has to give way or has ended. */
+  seat: FairPlace<Taken> | null;
   tunnel: Tunnel | null;
   lostBy: GatewayError | null;
 }
 
 /** What ends without anybody saying so (a handle that is too old, a secret file that changed) is noticed at the next tick, by `whyEnded`. */
-export function createLiveSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max?: number }): LiveSockets {
+export function createLiveSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max?: number | undefined }): LiveSockets {
   const { clock, whyEnded = () => null, max = MAX_SOCKETS } = deps;
   const places = new Set<Taken>();
   const byOwner = new Map<unknown, Set<Taken>>();
+  const byChannel = new Map<string, number>();
+  const seats = createFairOrder<Taken>();
+  let seated = 0;
   let timer: Timer | null = null;
   let isClosing = false;
   let onEmpty: (() => void) | null = null;
 
+  const unseat = (place: Taken) => {
+    if (place.seat === null) return;
+    seats.remove(place.seat);
+    place.seat = null;
+    seated -= 1;
+  };
   const expel = (place: Taken, why: GatewayError) => {
     if (place.lostBy !== null) return;
     place.lostBy = why;
+    unseat(place);
     if (place.tunnel === null) place.giveUp(why);
-    else place.tunnel.expel(why.code);
+    else tellWhy(place.tunnel, why);
   };
+  /** Throws where there is no room for one more of its client. Whoever gives way is left with no fewer than the client that comes then has. */
+  const seat = (place: Taken) => {
+    const own = seats.add(place.listener.caller.client?.name ?? '', place);
+    place.seat = own;
+    seated += 1;
+    if (seated <= max) return;
+    const last = seats.newest();
+    const isShort = places.size >= max + Math.max(1, max * LEAVING_SHARE);
+    if (last !== undefined && last.owner.count > own.owner.count && !isShort) expel(last.item, full());
+    else {
+      unseat(place);
+      throw full();
+    }
+  };
+  const full = () => tooMany(`there are ${max} sockets open through this gateway, and this client has its share of them`);
   const review = (judge: WhyEnded) => {
     for (const place of places) {
       const why = judge(place.listener);
@@ -90,31 +131,35 @@ export function createLiveSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
     },
     take(listener) {
       if (isClosing) throw draining();
-      if (places.size >= max) {
-        throw new GatewayError('gateway.rate.limited', `there are ${max} sockets open through this gateway: close some of them`, {
-          retryAfterMs: 5_000,
-        });
-      }
+      const { channelId } = listener;
+      const onChannel = byChannel.get(channelId) ?? 0;
+      if (onChannel >= MAX_FOR_CHANNEL) throw tooMany(`this channel has ${onChannel} sockets already, and the platform serves one`);
       const abort = new AbortController();
       const owner = ownerOf(listener.caller);
       const place: Taken = {
-        ...{ listener, tunnel: null, lostBy: null, signal: abort.signal },
+        ...{ listener, seat: null, tunnel: null, lostBy: null, signal: abort.signal },
         giveUp: (error) => abort.abort(error),
         hold(tunnel) {
           place.tunnel = tunnel;
           // It came to be while the gateway was leaving, or while its caller lost it.
           if (isClosing) tunnel.goAway();
-          else if (place.lostBy !== null) tunnel.expel(place.lostBy.code);
+          else if (place.lostBy !== null) tellWhy(tunnel, place.lostBy);
         },
         free() {
-          places.delete(place);
+          if (!places.delete(place)) return;
+          unseat(place);
+          const others = (byChannel.get(channelId) ?? 1) - 1;
+          if (others > 0) byChannel.set(channelId, others);
+          else byChannel.delete(channelId);
           const siblings = byOwner.get(owner);
           siblings?.delete(place);
           if (siblings?.size === 0) byOwner.delete(owner);
           if (places.size === 0) onEmpty?.();
         },
       };
+      seat(place);
       places.add(place);
+      byChannel.set(channelId, onChannel + 1);
       if (owner !== null) byOwner.set(owner, (byOwner.get(owner) ?? new Set()).add(place));
       timer ??= clock.after(TICK_MS, tick);
       return place;
@@ -150,6 +195,15 @@ export function createLiveSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
 /** By what a socket is found when it ends with its owner; null where only the client or nobody in particular owns it. */
 function ownerOf({ session, handle }: Caller): SessionTerms | string | null {
   return session?.terms ?? handle?.id ?? null;
+}
+
+/** Whoever has to give way for others may come again; whoever may not listen any longer must prove anew who it is. */
+function tellWhy(tunnel: Tunnel, why: GatewayError): void {
+  tunnel.expel(why.code, why.code === 'gateway.rate.limited' ? TRY_AGAIN_LATER : undefined);
+}
+
+function tooMany(what: string): GatewayError {
+  return new GatewayError('gateway.rate.limited', `${what}: close some of them`, { retryAfterMs: 5_000 });
 }
 
 function draining(): GatewayError {

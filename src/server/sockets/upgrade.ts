@@ -103,7 +103,15 @@ async function accept(
   const credential = runtime.credentialFor({ identity, route, request, record });
   record.credential = credential;
   await carry(
-    { channel: assertOwn(channel, identity, credential), listener: { caller: identity, credential }, handshake, socket, head, record, runtime },
+    {
+      channel: assertOwn(channel, identity, credential),
+      listener: { caller: identity, credential, channelId: asked.id },
+      handshake,
+      socket,
+      head,
+      record,
+      runtime,
+    },
     options,
   );
 }

@@ -45,8 +45,8 @@ export interface Tunnel {
   readonly done: Promise<TunnelEnd>;
   /** Says 1001 to both ends, each at the end of the frame that is under way, and closes when they have answered, or after a few seconds. */
   goAway(): void;
-  /** The same with 1008 and `words`, at most 123 octets, to the client. */
-  expel(words: string): void;
+  /** The same with `code` and `words`, at most 123 octets, to the client; default: 1008. */
+  expel(words: string, code?: number | undefined): void;
   tick(): void;
   destroy(): void;
 }
@@ -149,7 +149,7 @@ export function createTunnel({ client, clientHead, upstream, upstreamHead }: Tun
   return {
     done,
     goAway: () => leave('gateway'),
-    expel: (words) => leave('gateway', NOT_ALLOWED, words),
+    expel: (words, code = NOT_ALLOWED) => leave('gateway', code, words),
     tick() {
       silentMs = down.wasHeard || down.isHeldBack ? 0 : silentMs + TICK_MS;
       down.wasHeard = false;

@@ -40,6 +40,9 @@ t.test('it says at each step what counting and sorting everything would say', as
         }
         const owned = [0, 1, 2, 3].map((name) => places.filter((one) => one.owner.name === `owner-${name}`));
         const most = Math.max(...owned.map(({ length }) => length));
+        const newest = owned.filter(({ length }) => length === most).map((all) => all.at(-1));
+        if (places.length === 0 ? order.newest() !== undefined : !newest.includes(order.newest())) return false;
+        if (places.length > 0 && order.newest()?.owner.count !== most) return false;
         const candidates = owned.filter(({ length }) => length === most).map(([oldest]) => oldest?.item);
         if (places.length === 0 ? order.first() !== undefined : !candidates.includes(order.first())) return false;
       }
