@@ -103,6 +103,8 @@ t.test('through a proxy: the proxy’s name is resolved, the target’s is not',
   t.match(step('route')?.detail, `http://localhost:${proxy.port} (HTTPS_PROXY)`);
 });
 
+const WHOLE_SECOND = Math.floor(Date.now() / 1000) * 1000;
+
 const faults: { name: string; setting: (t: Tap) => Promise<Setting> | Setting; exit: number; step: string; code?: string; detail: RegExp }[] = [
   {
     name: 'a name that does not resolve',
@@ -170,7 +172,11 @@ const faults: { name: string; setting: (t: Tap) => Promise<Setting> | Setting; e
   },
   {
     name: 'a clock that is wrong',
-    setting: () => ({ answer: { headers: { date: new Date(Date.now() - 600_000).toUTCString() } } }),
+    setting: () => ({
+      // The header has whole seconds, which count as half a second less than they say.
+      answer: { headers: { date: new Date(WHOLE_SECOND - 600_000).toUTCString() } },
+      deps: { clock: { ...systemClock, now: () => WHOLE_SECOND + 500 } },
+    }),
     exit: 1,
     step: 'clock',
     detail: /600 s ahead of .*: set it, by NTP/,

@@ -30,16 +30,15 @@ t.test('a 429 that was passed on holds the same limit, and tells the rest of its
       socket.write(isUsers ? refusal({ key: 'users.rate', value: 10 }) : ok('fine'));
     },
   });
-  const { url, log } = await startGatewayWith(t, givenTokenConfig(upstream.origin));
+  // Time stands still: whatever has to be waited for would never come.
+  const { url, log } = await startGatewayWith(t, givenTokenConfig(upstream.origin), createFakeClock());
   const first = await fetch(`${url}/api/v2/users?page=1`);
   t.equal(first.status, 429);
   t.equal(first.headers.get('x-gateway-error'), null, 'the platform’s own answer');
   t.equal(first.headers.get('retry-after'), '60');
-  const startedAt = performance.now();
   const held = await fetch(`${url}/api/v2/users?page=2`);
-  t.ok(performance.now() - startedAt < 200, 'at once');
   t.equal(held.headers.get('x-gateway-error'), 'gateway.rate.limited');
-  t.equal(held.headers.get('retry-after'), '60', 'what is left of it, rounded up');
+  t.equal(held.headers.get('retry-after'), '60', 'what is left of it');
   t.match(await held.json(), { code: 'gateway.rate.limited', status: 429, message: /\/api\/v2\/users/ });
   t.equal((await fetch(`${url}/api/v2/routing/queues`)).status, 200, 'other routes go on');
   t.equal((await fetch(`${url}/api/v2/users`, { method: 'DELETE' })).status, 200, 'and other methods');
