@@ -154,6 +154,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     ],
     health: {
       isDraining: () => phase !== 'running',
+      boundary: () => runtime.boundary,
       credentials: () =>
         runtime.credentials.list().map(({ config: { name, isRequired }, source }) => ({ name, isRequired, ...pick(source.state()) })),
     },

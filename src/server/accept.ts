@@ -7,14 +7,15 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { inviteBody, sendError } from './answer.ts';
 import { allowOrigin } from './cors.ts';
 import { bindExchange, type Exchange, type ListenerRole, openExchange } from './exchange.ts';
-import { asksForToken, FACADE_PATHS } from './facade.ts';
+import { asksForToken } from './facade.ts';
 import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import { assertFraming } from './framing.ts';
 import { isFailedProof } from './identify.ts';
 import { admit, type Gate } from './identify-gate.ts';
 import { answerPreflight, isPreflight } from './preflight.ts';
-import { parseTarget, type Route } from './request-target.ts';
+import { FACADE_PATHS, isForApplications, parseTarget, type Route } from './request-target.ts';
 import { noteTraceContext } from './trace-context.ts';
+import { notFound } from './wrong-method.ts';
 
 /** What accept needs from the rest of the server. */
 export interface AcceptOptions {
@@ -59,7 +60,7 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       assertServedHere(request, route, role);
       const gate = options.gate();
       const { origin } = request.headers;
-      if (origin !== undefined && gate.boundary.corsOrigins.has(origin)) {
+      if (origin !== undefined && gate.boundary.corsOrigins.has(origin) && isForApplications(route)) {
         if (isPreflight(request)) return finishPreflight(request, response, record, origin, options);
         allowOrigin(response, origin);
       }
@@ -68,6 +69,8 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       if (options.isDraining() && route.kind === 'forward') throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
       const exchange: Exchange = { request, response, record, caller, role, route, identity };
       if (options.serveOwn(exchange)) return;
+      // The router decodes a path before it compares; the door has compared it as it was sent.
+      if (route.kind === 'local' && route.path.includes('%')) throw notFound();
       bindExchange(exchange);
       if (route.kind === 'local') {
         // A forwarded body has its own bound where it is read; one that is read here has this.

@@ -18,7 +18,8 @@ export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: 
   headers.push('X-Gateway-Request-Id', requestId, 'X-Gateway-Error', error.code);
   // Not below one second: SDKs read 0 as "at once".
   if (error.retryAfterMs !== undefined) headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
-  if (error.statusCode === 401) headers.push('WWW-Authenticate', 'Bearer realm="genesys-cloud-gateway", Basic realm="genesys-cloud-gateway"');
+  // Basic is taken, and not asked for: a browser would ask a person for it, keep it, and send it along with whatever page asks.
+  if (error.statusCode === 401) headers.push('WWW-Authenticate', 'Bearer realm="genesys-cloud-gateway"');
   if (error.statusCode === 405) headers.push('Allow', (error.allow ?? FORWARDED).join(', '));
   return headers;
 }

@@ -1,5 +1,7 @@
-// The browser boundary: which Host and which Origin may speak to a gateway that every web page can reach. Pure; product contract, section 8.
+// The browser boundary: which Host and which Origin may speak to a gateway that every web page can reach, and what for. Pure; product contract,
+// section 8.
 
+import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { GatewayError } from '../errors.ts';
 
@@ -72,13 +74,49 @@ export function isOwnOrigin(request: BoundaryRequest, rules: BoundaryRules): boo
   return origin === `${request.isEncrypted ? 'https' : 'http'}://${request.host.toLowerCase()}` || origin === rules.publicOrigin;
 }
 
-/** Throws gateway.origin.forbidden for a request that a page of another origin made. */
-export function assertAllowedOrigin(request: BoundaryRequest, rules: BoundaryRules): void {
+/**
+ * Throws gateway.origin.forbidden for a request that a page of another origin made. `isOpen`: pages of listed origins are let in where it leads.
+ */
+export function assertAllowedOrigin(request: BoundaryRequest, rules: BoundaryRules, isOpen: boolean): void {
   const { origin, fetchSite } = request;
-  if (origin === undefined && fetchSite !== 'cross-site' && fetchSite !== 'same-site') return;
-  if (origin !== undefined && (rules.corsOrigins.has(origin) || isOwnOrigin(request, rules))) return;
+  const isListed = origin !== undefined && rules.corsOrigins.has(origin);
+  if (isListed && isOpen) return;
+  const isForeign = fetchSite === 'cross-site' || fetchSite === 'same-site';
+  if (!isForeign && (origin === undefined || isOwnOrigin(request, rules))) return;
   throw new GatewayError(
     'gateway.origin.forbidden',
-    'a web page of another origin may not use the gateway: list its origin in server.cors_origins if it should',
+    isListed
+      ? 'server.cors_origins opens the API and the login endpoints alone: this address is for pages of the gateway itself'
+      : 'a web page of another origin may not use the gateway: list its origin in server.cors_origins if it should',
+  );
+}
+
+/** The same, asked of a request as it came. */
+export function assertOrigin({ headers, socket }: IncomingMessage, host: string, rules: BoundaryRules, isOpen: boolean): void {
+  const { origin } = headers;
+  const fetchSite = headers['sec-fetch-site'];
+  if (origin === undefined && fetchSite === undefined) return;
+  const isEncrypted = (socket as { encrypted?: boolean }).encrypted === true;
+  assertAllowedOrigin({ host, origin, fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined, isEncrypted }, rules, isOpen);
+}
+
+/** Whether a browser goes to a page as a whole, as links and redirects make it: not into a frame, not from a script. */
+export function isNavigation({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
+}
+
+/** Destinations (Fetch standard, section 2.2.5) where an answer runs, or becomes a part of the page that asked. */
+const RUNNING = /^(?:script|(?:shared|service)?worker|(?:audio|paint)worklet|xslt|i?frame|fencedframe|object|embed)$/i;
+
+/**
+ * Throws gateway.origin.forbidden where a page would run, frame or embed what the upstream answers: that would be done as this gateway. A browser
+ * without Sec-Fetch-Dest says at least when it looks for a service worker.
+ */
+export function assertDestination({ headers }: IncomingMessage): void {
+  const destination = headers['sec-fetch-dest'];
+  if (headers['service-worker'] === undefined && (typeof destination !== 'string' || !RUNNING.test(destination))) return;
+  throw new GatewayError(
+    'gateway.origin.forbidden',
+    'what the API answers is for reading: a page may fetch it, and neither run it as a script or worker nor put it into a frame',
   );
 }

@@ -12,7 +12,7 @@ import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
 import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
 import { type Identity, isFailedProof, unauthenticated } from './identify.ts';
 import { readBodiesAsText } from './local-body.ts';
-import { parseTarget } from './request-target.ts';
+import { parseTarget, REDIRECT_PATHS, TOKEN_PATH } from './request-target.ts';
 
 /** The facade's parts; the functions give those of the configuration at work. */
 export interface FacadeOptions {
@@ -20,11 +20,6 @@ export interface FacadeOptions {
   readonly failures: FailureDelay;
   readonly peerOf: (request: Exchange['request']) => string;
 }
-
-/** The facade's paths, where callers prove themselves in the request's own way, or need not. */
-export const TOKEN_PATH = '/oauth/token';
-const REDIRECT_PATHS = ['/oauth/authorize', '/logout'] as const;
-export const FACADE_PATHS: ReadonlySet<string> = new Set([TOKEN_PATH, ...REDIRECT_PATHS]);
 
 /** Whether a request is for the token endpoint: refused at the door, it is answered in OAuth's shape, too. A target that is not understood is not. */
 export function asksForToken({ url = '' }: Exchange['request']): boolean {

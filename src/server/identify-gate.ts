@@ -3,12 +3,11 @@
 
 import type { IncomingMessage } from 'node:http';
 import { ANONYMOUS, type Caller } from '../auth/clients/caller.ts';
-import { assertAllowedHost, assertAllowedOrigin, type BoundaryRules } from './boundary.ts';
+import { assertAllowedHost, assertDestination, assertOrigin, type BoundaryRules, isNavigation } from './boundary.ts';
 import type { ListenerRole } from './exchange.ts';
-import { FACADE_PATHS, TOKEN_PATH } from './facade.ts';
 import { readLogin } from './facade-request.ts';
 import type { Identity } from './identify.ts';
-import type { Route } from './request-target.ts';
+import { FACADE_PATHS, isForApplications, type Route, TOKEN_PATH } from './request-target.ts';
 
 /** What the door asks by; both belong to one configuration. */
 export interface Gate {
@@ -35,8 +34,14 @@ export function admit(
   otherProof: () => Caller | null = () => null,
 ): Caller {
   const path = route.kind === 'local' ? route.path : null;
-  if (!isLanding(request, path)) assertOrigin(request, host, gate.boundary);
-  if (path !== null && (HEALTH_PATHS.has(path) || isProbe(path, role))) return ANONYMOUS;
+  if (!(path !== null && LANDING_PATHS.has(path) && isNavigation(request))) assertOrigin(request, host, gate.boundary, isForApplications(route));
+  if (route.kind === 'forward') assertDestination(request);
+  if (path !== null && HEALTH_PATHS.has(path)) return ANONYMOUS;
+  if (path !== null && isProbe(path, role)) {
+    // Names of credentials, clients and routes, which a page could read whose own name was rebound to this address.
+    assertAllowedHost(host, gate.boundary);
+    return ANONYMOUS;
+  }
   const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, gate.identity) : gate.identity.identify(request);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
@@ -59,23 +64,4 @@ function callerAtFacade(request: IncomingMessage, path: string, identity: Identi
   } catch {
     return ANONYMOUS;
   }
-}
-
-/** A navigation of the whole page, as links and redirects make it: not a frame, not a script. */
-function isLanding({ method, headers }: IncomingMessage, path: string | null): boolean {
-  return (
-    path !== null &&
-    LANDING_PATHS.has(path) &&
-    method === 'GET' &&
-    headers['sec-fetch-mode'] === 'navigate' &&
-    headers['sec-fetch-dest'] === 'document'
-  );
-}
-
-function assertOrigin(request: IncomingMessage, host: string, rules: BoundaryRules): void {
-  const { origin } = request.headers;
-  const fetchSite = request.headers['sec-fetch-site'];
-  if (origin === undefined && fetchSite === undefined) return;
-  const isEncrypted = (request.socket as { encrypted?: boolean }).encrypted === true;
-  assertAllowedOrigin({ host, origin, fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined, isEncrypted }, rules);
 }

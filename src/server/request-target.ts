@@ -10,6 +10,11 @@ export type Route =
   /** Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. */
   | { readonly kind: 'local'; readonly credential: string | null; readonly path: string; readonly query: string };
 
+/** The login endpoints of the SDK facade, where callers prove themselves in the request's own way, or need not. */
+export const TOKEN_PATH = '/oauth/token';
+export const REDIRECT_PATHS = ['/oauth/authorize', '/logout'] as const;
+export const FACADE_PATHS: ReadonlySet<string> = new Set([TOKEN_PATH, ...REDIRECT_PATHS]);
+
 /** What may follow a credential's name: `/hello/there` begins with no such name. */
 const AFTER_NAME = new Set(['api', 'login', 'logout', 'oauth', 'streaming']);
 
@@ -40,12 +45,23 @@ export function parseTarget(target: string): Route {
   // The SDKs put path_params_login and path_params_api before everything they send: /login/oauth/token, /api/api/v2/users.
   if (prefix === 'login' || (prefix === 'api' && !isApiPath(rest))) {
     const after = rest.slice(prefix.length + 1);
-    if (after !== '') rest = after;
+    // Before nothing else: no other route of ours has a second address.
+    if (isApiPath(after) || FACADE_PATHS.has(after)) rest = after;
   }
   const query = queryAt < 0 ? '' : target.slice(queryAt + 1);
   if (isApiPath(rest)) return { kind: 'forward', credential, target: rest + (queryAt < 0 ? '' : target.slice(queryAt)) };
   return { kind: 'local', credential, path: rest, query };
 }
+
+/**
+ * Whether a route is the API's or the SDK facade's, for which pages of listed origins are let in. Everything else is for pages of our own origin.
+ */
+export function isForApplications(route: Route): boolean {
+  return route.kind === 'forward' || FACADE_PATHS.has(route.path) || route.path.startsWith(STREAMING);
+}
+
+/** Notification channels, which belong to the API. */
+const STREAMING = '/streaming/';
 
 function isApiPath(path: string): boolean {
   return path.startsWith('/api/v2') && (path.length === 7 || path.charCodeAt(7) === 47);

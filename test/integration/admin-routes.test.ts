@@ -142,7 +142,7 @@ t.test('where clients are configured, only one with admin looks and changes', as
   for (const path of ['/', '/-/status', '/-/login/default']) {
     const anonymous = await fetch(url + path);
     t.equal(anonymous.status, 401, path);
-    t.match(anonymous.headers.get('www-authenticate'), /Basic/);
+    t.notMatch(anonymous.headers.get('www-authenticate'), /Basic/, 'a browser would keep it');
     t.equal((await fetch(url + path, { headers: as('app-secret-app-secret') })).status, 403, path);
   }
   t.equal((await fetch(`${url}/-/status`, { headers: as('boss-secret-boss-secret') })).status, 200);

@@ -7,9 +7,10 @@ import { configAt, createTestLog, credentialAt, startGateway } from '../helpers/
 import { exchangeRaw, headerOf, parseAnswer } from '../helpers/raw-http.ts';
 import { isRefusal } from '../helpers/refusal.ts';
 
-const probe = async (port: number, path: string, method = 'GET') => {
+/** As the kubelet asks: by the address of the pod. */
+const probe = async (port: number, path: string, method = 'GET', host = '10.244.1.7:8080') => {
   const answer = parseAnswer(
-    await exchangeRaw(port, `${method} ${path} HTTP/1.1\r\nHost: probe\r\nUser-Agent: kube-probe/1.31\r\nConnection: close\r\n\r\n`, () => false),
+    await exchangeRaw(port, `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: kube-probe/1.31\r\nConnection: close\r\n\r\n`, () => false),
   );
   return { status: answer.status, document: answer.body === '' ? null : JSON.parse(answer.body), headers: answer };
 };
@@ -92,4 +93,41 @@ t.test('a health listener answers health, to any Host, and forwards nothing', as
   t.match(await probe(port, '/readyz'), { status: 200 });
   isRefusal(t, await exchangeRaw(port, 'GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\n\r\n'), 404, 'gateway.route.not.found');
   t.equal(sandbox.stats.apiCallsTotal, 0);
+});
+
+t.test('whoever comes by a name that is not ours, as a page does whose name was rebound, gets health without names, and no metrics', async (t) => {
+  const { config } = await startGateway(t);
+  const { origin } = config.credentials[0]!.hosts.api;
+  const anywhere = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const;
+  const named = ['localhost', '127.0.0.1', '10.244.1.7:9090', '[fd00::7]:9090', 'gcg.monitoring.svc', 'GCG.monitoring.svc:9090', 'apps.example'];
+  const strange = [
+    'evil.example',
+    'evil.example:9090',
+    'localhost.evil.example',
+    '10.244.1.7.evil.example',
+    'probe',
+    'gcg.monitoring.svc.evil.example',
+  ];
+  for (const server of [{ healthListen: [anywhere], listen: [] }, { adminListen: [anywhere] }, { listen: [anywhere] }]) {
+    const settings = { ...server, allowedHosts: ['gcg.monitoring.svc'], publicUrl: 'https://apps.example/gcg' };
+    const gateway = await createGateway(configAt(origin, { server: settings }), { log: createTestLog(), env: {} });
+    const [address] = await gateway.listen();
+    t.teardown(() => gateway.drain());
+    const port = Number(new URL(address as string).port);
+    await gateway.runtime().credentials.default()?.source.token();
+    const hasMetrics = server.healthListen !== undefined || server.adminListen !== undefined;
+    const metricsStatus = async (host: string) =>
+      parseAnswer(await exchangeRaw(port, `GET /metrics HTTP/1.1\r\nHost: ${host}\r\n\r\n`, (text) => /\r\n\r\n/.test(text))).status;
+    for (const host of named) {
+      t.match(await probe(port, '/readyz', 'GET', host), { status: 200, document: { status: 'ready', credentials: [{ name: 'default' }] } }, host);
+      t.equal((await probe(port, '/livez', 'GET', host)).status, 200, host);
+      t.equal(await metricsStatus(host), hasMetrics ? 200 : 404, host);
+    }
+    for (const host of strange) {
+      const { status, document } = await probe(port, '/readyz', 'GET', host);
+      t.strictSame([status, document], [200, { status: 'ready' }], host);
+      t.equal((await probe(port, '/livez', 'GET', host)).status, 200, host);
+      t.equal(await metricsStatus(host), 403, host);
+    }
+  }
 });

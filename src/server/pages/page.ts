@@ -82,6 +82,9 @@ export function renderPage({ title, body, isNarrow = false, script }: PageParts)
     "form-action 'none'",
     "frame-ancestors 'none'",
     "base-uri 'none'",
+    // No text becomes markup or script by way of the document.
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
   ];
   return {
     text: `<!doctype html>

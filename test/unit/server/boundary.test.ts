@@ -85,7 +85,7 @@ t.test('listed hosts, with and without a port', async (t) => {
 });
 
 const origin = (value: string | undefined, host = 'localhost:8080', more: { fetchSite?: string; isEncrypted?: boolean } = {}) =>
-  codeOf(() => assertAllowedOrigin({ host, origin: value, fetchSite: more.fetchSite, isEncrypted: more.isEncrypted ?? false }, listed));
+  codeOf(() => assertAllowedOrigin({ host, origin: value, fetchSite: more.fetchSite, isEncrypted: more.isEncrypted ?? false }, listed, true));
 
 t.test('our own origin, listed ones and callers without one', async (t) => {
   t.equal(origin(undefined), null);
