@@ -26,6 +26,7 @@ import { createOwnHeaders } from './server/headers.ts';
 import { createIdentity, type Identity } from './server/identify.ts';
 import { createPeerOf } from './server/identify-peer.ts';
 import { createRuleCheck } from './server/identify-rules.ts';
+import { redirectBase } from './server/location.ts';
 import { createChannelAnswers } from './server/sockets/channel-answers.ts';
 import type { ChannelRegister } from './server/sockets/channel-register.ts';
 import type { SocketRuntime } from './server/sockets/upgrade.ts';
@@ -111,15 +112,17 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     deps.finish(record);
     if (running === 0) onIdle?.();
   };
+  const ownHeaders = createOwnHeaders(config.upstreamHeaders);
   const forward = createForward({
     chooseCredential(exchange) {
       assertRules(exchange);
       return chooseCredential(exchange, choice);
     },
     send: outbound.send,
-    ownHeaders: createOwnHeaders(config.upstreamHeaders),
+    ownHeaders,
     budget,
     channelAnswers: createChannelAnswers({ register: deps.channels, access, publicUrl: config.server.publicUrl }),
+    redirectBase: redirectBase(config.server.publicUrl),
     maxBodyBytes: config.server.maxBodyBytes,
     bodyIdleMs: config.timeouts.bodyMs,
     instanceId: isChained(config) ? INSTANCE_ID : null,
@@ -145,7 +148,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
       egress: outbound.egress,
       headersMs: config.timeouts.headersMs,
       stalledMs: config.timeouts.bodyMs,
-      ownHeaders: config.upstreamHeaders,
+      ownHeaders,
       credentialFor,
       whyEnded({ caller, credential }) {
         const gone = identity.whyEnded(caller);

@@ -27,6 +27,8 @@ export interface ForwardOptions {
   readonly budget: ReplayBudget;
   /** What the answers of the channel API go through. */
   readonly channelAnswers: ChannelAnswers;
+  /** What redirects to the upstream's own host lead through (location.ts). */
+  readonly redirectBase: string;
   readonly maxBodyBytes: number;
   readonly bodyIdleMs: number;
   /** This gateway's mark on chained gateways, to know its own requests again; null when calls go straight to the region. */
@@ -57,7 +59,7 @@ export function createForward(options: ForwardOptions): (exchange: Exchange) => 
       body = await readBody(exchange, options);
       answer = await options.send(upstreamRequest(exchange, credential, headers, body));
       if (isForChannels) answer = await options.channelAnswers(exchange, credential.config, answer);
-      await passAnswer(exchange, answer, credential.config, options.bodies);
+      await passAnswer(exchange, answer, credential.config, options);
       // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
       if (!exchange.request.complete) dropRest(exchange.request);
     } catch (error) {
@@ -115,10 +117,16 @@ function markInstance(headers: string[], instances: string | null, instanceId: s
 }
 
 /** Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks off. */
-function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig, bodies: BodyLogging | null): Promise<void> {
+function passAnswer(
+  exchange: Exchange,
+  answer: UpstreamResponse,
+  credential: CredentialConfig,
+  { bodies, redirectBase: base }: ForwardOptions,
+): Promise<void> {
   const { response, record, route } = exchange;
   const prefix = route.credential === null ? '' : `/${route.credential}`;
-  const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, (location) => rewriteLocation(location, credential.hosts.api, prefix));
+  const toOurs = (location: string) => rewriteLocation(location, credential.hosts.api, base + prefix);
+  const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, answer.statusCode, toOurs);
   headers.push('X-Gateway-Request-Id', record.requestId);
   keepVary(response, headers);
   record.status = answer.statusCode;

@@ -7,6 +7,10 @@ const CONNECTION = 3;
 const LOCATION = 4;
 const CORRELATION = 5;
 const INSTANCE = 6;
+const CONTENT_TYPE = 7;
+const TYPE_OPTIONS = 8;
+const CHALLENGE = 9;
+const CONTENT_LENGTH = 10;
 const PASS = 0;
 
 /** Hop-by-hop in both directions: RFC 9110 section 7.6.1, and what its predecessors listed. */
@@ -25,6 +29,12 @@ const RESPONSE_RULES = new Map<string, number>([
   ...HOP_BY_HOP.map((name) => [name, DROP] as const),
   ['connection', CONNECTION],
   ...['set-cookie', 'strict-transport-security', 'alt-svc'].map((name) => [name, DROP] as const),
+  // What a browser would do to, or report of, everything at our address.
+  ...['clear-site-data', 'service-worker-allowed', 'nel', 'report-to', 'reporting-endpoints'].map((name) => [name, DROP] as const),
+  ['content-type', CONTENT_TYPE],
+  ['content-length', CONTENT_LENGTH],
+  ['x-content-type-options', TYPE_OPTIONS],
+  ['www-authenticate', CHALLENGE],
   ['location', LOCATION],
   ['inin-correlation-id', CORRELATION],
 ]);
@@ -73,7 +83,7 @@ export function cleanRequestHeaders(raw: readonly string[], own: OwnHeaders): Cl
     const value = raw[i + 1] as string;
     const rule = requestRule(name);
     if (rule === PASS) {
-      if (own.names.size === 0 || !own.names.has(name.toLowerCase())) headers.push(name, value);
+      if (!isOwnHeader(name, own)) headers.push(name, value);
     } else if (rule === CONNECTION) connection = connection === null ? value : `${connection},${value}`;
     else if (rule === AUTHORIZATION) hadAuthorization = true;
     else if (rule === INSTANCE) instances = instances === null ? value : `${instances},${value}`;
@@ -87,12 +97,28 @@ export function cleanRequestHeaders(raw: readonly string[], own: OwnHeaders): Cl
 /** Headers the gateway sets on every forwarded call. Built once from `[upstream.headers]`. */
 export interface OwnHeaders {
   readonly pairs: readonly (readonly [string, string])[];
+  /** In lower case, with hyphens. */
   readonly names: ReadonlySet<string>;
 }
 
 /** Prepares `OwnHeaders`. */
 export function createOwnHeaders(pairs: readonly (readonly [string, string])[]): OwnHeaders {
-  return { pairs, names: new Set(pairs.map(([name]) => name.toLowerCase())) };
+  return { pairs, names: new Set(pairs.map(([name]) => canonicalName(name))) };
+}
+
+/** A flat list of the caller's lines with ours in the place of theirs. */
+export function setOwnHeaders(flat: readonly string[], own: OwnHeaders): string[] {
+  const kept = flat.filter((_, at) => !isOwnHeader(flat[at - (at % 2)] as string, own));
+  return [...kept, ...own.pairs.flat()];
+}
+
+function isOwnHeader(name: string, { names }: OwnHeaders): boolean {
+  return names.size > 0 && names.has(canonicalName(name));
+}
+
+/** `Genesys_App` and `genesys-app` are one header to many servers behind. */
+function canonicalName(name: string): string {
+  return name.toLowerCase().replaceAll('_', '-');
 }
 
 /** Answer headers for the caller, and the platform's correlation id. */
@@ -103,10 +129,17 @@ export interface CleanResponseHeaders {
 
 /**
  * Answer headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost), Alt-Svc,
- * Access-Control-* and X-Gateway-* removed; `rewriteLocation` sees each Location. The order and casing of the rest stay.
+ * Access-Control-*, X-Gateway-* and what else speaks to a browser about our whole address removed; `rewriteLocation` sees each Location.
+ * The order and casing of the rest stay. An answer that a browser would render or run is put into a sandbox.
  */
-export function cleanResponseHeaders(raw: readonly Buffer[], rewriteLocation: (location: string) => string): CleanResponseHeaders {
+export function cleanResponseHeaders(
+  raw: readonly Buffer[],
+  statusCode: number,
+  rewriteLocation: (location: string) => string,
+): CleanResponseHeaders {
   const headers: string[] = [];
+  let contentType: string | null = null;
+  let isEmpty = statusCode < 200 || statusCode === 204 || statusCode === 304;
   let correlationId: string | null = null;
   let connection: string | null = null;
   for (let i = 0; i + 1 < raw.length; i += 2) {
@@ -119,9 +152,43 @@ export function cleanResponseHeaders(raw: readonly Buffer[], rewriteLocation: (l
       continue;
     }
     if (rule === CORRELATION) correlationId = value;
+    else if (rule === CONTENT_TYPE) contentType = contentType === null ? value : `${contentType},${value}`;
+    else if (rule === CONTENT_LENGTH) isEmpty ||= value === '0';
+    else if (rule === CHALLENGE && PROMPTING.test(value)) continue;
     headers.push(name, rule === LOCATION ? rewriteLocation(value) : value);
   }
-  return { headers: connection === null ? headers : withoutNamed(headers, connection), correlationId };
+  const passed = connection === null ? headers : withoutNamed(headers, connection);
+  // A type that Connection named has gone with its line.
+  if (passed.length < headers.length && !passed.some((name, at) => at % 2 === 0 && responseRule(name) === CONTENT_TYPE)) contentType = null;
+  if (contentType === null ? !isEmpty : isRendered(contentType)) putIntoSandbox(passed);
+  return { headers: passed, correlationId };
+}
+
+/** Schemes for which browsers ask a person, and then send the answer along with whatever page asks. What is sent here does not reach the upstream. */
+const PROMPTING = /(?:^|[,\s])(?:basic|digest|negotiate|ntlm)(?:[,\s]|$)/i;
+
+/** One media type with its parameters (RFC 9110, section 8.3.1). A comma, quoted or not, may be the seam of two. */
+const MEDIA_TYPE = /^[\t ]*([\w!#$&^.+-]+\/[\w!#$&^.+-]+)[\t ]*(?:;[^,]*)?$/;
+
+/**
+ * Types that browsers render as a document or run as a script, and those that make them guess (MIME Sniffing standard, sections 4.6 and 7):
+ * scripts of all names and versions there were, messages and multiparts, whose parts have types of their own.
+ */
+const RENDERED =
+  /^(?:text\/(?:html|xml|xsl)|application\/(?:xml|xslt)|.*\+xml|text\/xml-.*|application\/xml-.*|(?:text|application)\/(?:x-)?(?:java|ecma|j|live)script[\d.]*|multipart\/.*|message\/.*|unknown\/unknown|application\/(?:x-)?unknown.*)$/i;
+
+/** Whether a browser would render or run a body of that Content-Type; what cannot be read as one type, it guesses. */
+function isRendered(contentType: string): boolean {
+  const type = MEDIA_TYPE.exec(contentType)?.[1];
+  return type === undefined || RENDERED.test(type);
+}
+
+/** Makes what a browser renders a document of no origin, without scripts, forms and popups. Of several policies the last one with `sandbox` counts. */
+function putIntoSandbox(headers: string[]): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    if (responseRule(headers[i] as string) === TYPE_OPTIONS) headers.splice(i, 2);
+  }
+  headers.push('Content-Security-Policy', 'sandbox', 'X-Content-Type-Options', 'nosniff');
 }
 
 /** Removes the headers that a Connection header names. `close` and `keep-alive` name none. */

@@ -82,7 +82,14 @@ t.test('what is no handshake is refused before the platform is asked', async (t)
 });
 
 t.test('nothing of the caller goes upstream but its handshake', async (t) => {
-  const { url, sandbox } = await startGateway(t, { config: { upstreamHeaders: [['Genesys-App', 'test']] } });
+  const { url, sandbox } = await startGateway(t, {
+    config: {
+      upstreamHeaders: [
+        ['Genesys-App', 'test'],
+        ['user_agent', 'ours'],
+      ],
+    },
+  });
   const { connectUri } = await makeChannel(url);
   const asked = sandbox.events.next('request', ({ kind }) => kind === 'socket');
   const headers = { Cookie: 'a=b', 'X-Gateway-Credential': 'default', 'X-Other': 'x', Authorization: 'Bearer mine', 'User-Agent': 'test-agent' };
@@ -97,6 +104,7 @@ t.test('nothing of the caller goes upstream but its handshake', async (t) => {
     'sec-websocket-key',
     'sec-websocket-version',
     'upgrade',
-    'user-agent',
+    'user_agent',
   ]);
+  t.match(rawHeaders.join('|'), /user_agent\|ours/, 'ours takes the place of the one that came');
 });

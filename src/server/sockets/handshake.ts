@@ -48,7 +48,7 @@ export function channelOf(route: Route): { readonly id: string; readonly token: 
 /** The head of the answer to the caller, made of the upstream's. `own` goes behind its lines. */
 export function answerHead(status: string, rawHeaders: readonly string[], own: readonly string[]): { text: string; correlationId: string | null } {
   const octets = rawHeaders.map((text) => Buffer.from(text, 'latin1'));
-  const { headers, correlationId } = cleanResponseHeaders(octets, (location) => location);
+  const { headers, correlationId } = cleanResponseHeaders(octets, Number.parseInt(status, 10), (location) => location);
   let text = `HTTP/1.1 ${status}\r\n`;
   const lines = [...headers, ...own];
   for (let i = 0; i + 1 < lines.length; i += 2) {

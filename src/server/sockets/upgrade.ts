@@ -17,6 +17,7 @@ import { type AcceptOptions, wasRefused } from '../accept.ts';
 import { answerLast, isQuiet } from '../connection.ts';
 import type { Exchange, ListenerRole } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
+import { type OwnHeaders, setOwnHeaders } from '../headers.ts';
 import { isFailedProof } from '../identify.ts';
 import { admit } from '../identify-gate.ts';
 import { endWith, endWithError } from '../raw-answer.ts';
@@ -31,8 +32,8 @@ export interface SocketRuntime {
   readonly headersMs: number;
   /** A receiving end that takes nothing for so long is dropped. */
   readonly stalledMs: number;
-  /** Lines set on every handshake, `[upstream.headers]`. */
-  readonly ownHeaders: readonly (readonly [string, string])[];
+  /** Set on every handshake. */
+  readonly ownHeaders: OwnHeaders;
   /** Name of the credential that serves the caller. Throws what chooseCredential throws, and gateway.client.forbidden to who may not make channels. */
   readonly credentialFor: (
     asking: Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<ExchangeRecord, 'requestId'> },
@@ -140,7 +141,7 @@ async function carry({ channel, listener, handshake, socket, head, record, runti
   const waiting = watchWaiting(socket, head, () => place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 })));
   try {
     record.attempts = 1;
-    const headers = [...handshake.headers, ...runtime.ownHeaders.flat()];
+    const headers = setOwnHeaders(handshake.headers, runtime.ownHeaders);
     const startedAt = performance.now();
     const answer = await openSocket(
       { url: channel.url, key: handshake.key, headers },

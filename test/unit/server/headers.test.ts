@@ -11,6 +11,7 @@ const namesOf = (...pairs: readonly (readonly [string, string])[]) => pairsOf(re
 const answer = (...pairs: readonly (readonly [string, string])[]) =>
   cleanResponseHeaders(
     pairs.flat().map((text) => Buffer.from(text, 'latin1')),
+    204,
     (location) => `here:${location}`,
   );
 
@@ -36,6 +37,19 @@ t.test('requests', async (t) => {
       }
     }
     t.strictSame(namesOf(['Content_Length', '5'], ['content_length', '5']), ['Authorization'], 'a look-alike of Content-Length');
+  });
+
+  t.test("what is set here takes the place of the caller's, in any spelling a server takes for the same", async (t) => {
+    const own = createOwnHeaders([
+      ['Genesys-App', 'ours'],
+      ['X_Team', 'ours'],
+    ]);
+    for (const spelling of ['Genesys-App', 'genesys-app', 'Genesys_App', 'GENESYS_APP', 'X-Team', 'x_team', 'X_TEAM']) {
+      const { headers } = cleanRequestHeaders([spelling, 'spoof', 'Genesys-App-Id', 'kept'], own);
+      t.strictSame(headers, ['Genesys-App-Id', 'kept', 'Genesys-App', 'ours', 'X_Team', 'ours', 'Authorization', ''], spelling);
+    }
+    const named = cleanRequestHeaders(['Connection', 'Genesys-App, X_Team', 'A', '1'], own);
+    t.strictSame(named.headers, ['A', '1', 'Genesys-App', 'ours', 'X_Team', 'ours', 'Authorization', ''], 'a Connection line removes none of ours');
   });
 
   t.test('names that merely resemble them stay', async (t) => {
