@@ -5,7 +5,7 @@ import type { ClientConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import type { Exchange } from './exchange.ts';
-import { asksForOtherMethod } from './method-override.ts';
+import { asksForOtherMethod, otherPathAsked } from './method-override.ts';
 
 /** What is asked about. */
 type Asked = Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<Exchange['record'], 'requestId' | 'method'> };
@@ -21,7 +21,8 @@ export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (ex
   return ({ identity: { client }, route, record, request }) => {
     const rules = client === null ? undefined : compiled.get(client.name);
     if (client === null || rules === undefined || route.kind !== 'forward') return;
-    const verdict: Verdict = asksForOtherMethod(request.headers, route.target) ? { reason: 'ambiguous' } : rules.judge(record.method, route.target);
+    const isTwoCalls = asksForOtherMethod(request.headers, route.target) || otherPathAsked(request.headers) !== null;
+    const verdict: Verdict = isTwoCalls ? { reason: 'ambiguous' } : rules.judge(record.method, route.target);
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
     if (client.mode === 'report') {

@@ -1,6 +1,7 @@
 // DELETE /api/v2/tokens/me, in every spelling a server might take for it: ends the caller's own handle or session and never reaches the
 // upstream, where it would revoke the token that everybody shares.
 
+import type { IncomingHttpHeaders } from 'node:http';
 import { readPath } from '../auth/clients/path-readings.ts';
 import type { Handles } from '../auth/handles/handles.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
@@ -8,7 +9,7 @@ import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { sendJson } from './answer.ts';
 import type { Exchange } from './exchange.ts';
-import { asksForOtherMethod } from './method-override.ts';
+import { asksForOtherMethod, otherPathAsked } from './method-override.ts';
 
 const OWN_TOKEN = JSON.stringify(['api', 'v2', 'tokens', 'me']);
 
@@ -20,7 +21,10 @@ const PERHAPS = /tokens|[%;\\]|\/\//i;
  * of another method that asks to be taken for one it does not name.
  */
 export function endsOwnToken({ record, route, request }: Exchange): boolean {
-  if (route.kind !== 'forward' || !PERHAPS.test(route.target)) return false;
+  if (route.kind !== 'forward') return false;
+  const other = otherPathAsked(request.headers);
+  if (other !== null) assertNoOtherToken(other, record.method, request.headers, route.target);
+  if (!PERHAPS.test(route.target)) return false;
   const isDelete = record.method === 'DELETE';
   if (!isDelete && !asksForOtherMethod(request.headers, route.target)) return false;
   const queryAt = route.target.indexOf('?');
@@ -32,6 +36,14 @@ export function endsOwnToken({ record, route, request }: Exchange): boolean {
   const isOwnToken = readings.some((reading) => JSON.stringify(reading.filter((segment) => segment !== '')) === OWN_TOKEN);
   if (!isOwnToken || isDelete) return isOwnToken;
   throw new GatewayError('gateway.request.invalid', 'at /api/v2/tokens/me no method can be overridden: send DELETE itself to end your own handle');
+}
+
+/** Throws gateway.request.invalid for a DELETE of something else that may ask, by a header, to be taken for one of the shared token. */
+function assertNoOtherToken(asked: string, method: string, headers: IncomingHttpHeaders, target: string): void {
+  // The slashes behind a scheme are no part of a path.
+  if (!PERHAPS.test(asked.replaceAll('://', ':'))) return;
+  if (method !== 'DELETE' && !asksForOtherMethod(headers, target)) return;
+  throw new GatewayError('gateway.request.invalid', 'a header asks for this call to be taken for another path: send that path itself');
 }
 
 /** What may end. */

@@ -131,6 +131,12 @@ t.test('with rules, what can be read in two ways is refused; without, it goes up
     ['POST /api/v2/users', 'X-HTTP-Method-Override: DELETE\r\n'],
     ['POST /api/v2/users', 'x_http_method_override: DELETE\r\n'],
     ['POST /api/v2/users?_method=DELETE', ''],
+    ['GET /api/v2/users', 'X-Original-URL: /api/v2/authorization/roles\r\n'],
+    ['GET /api/v2/users', 'x_original_url: /api/v2/users\r\n'],
+    ['GET /api/v2/users', 'X-ORIGINAL-URI: /\r\n'],
+    ['GET /api/v2/users', 'X-Rewrite-URL: https://api.mypurecloud.com/api/v2/users\r\n'],
+    ['GET /api/v2/users', 'X-Override_URL:\r\n'],
+    ['GET /api/v2/users', 'X-Original-Path: x\r\n'],
     ['DELETE /api/v2/users%2Fx', ''],
     ['DELETE /api/v2/users;x/y', ''],
     ['DELETE /api/v2/%55SERS/x', ''],
@@ -141,5 +147,9 @@ t.test('with rules, what can be read in two ways is refused; without, it goes up
     t.equal(ruled.status, 403, line);
     t.equal(headerOf(ruled, 'x-gateway-error'), 'gateway.client.forbidden');
     if (!line.startsWith('DELETE')) t.not((await send('free', line, extra)).status, 403, `${line} of a client without rules`);
+  }
+  // What proxies only tell of, and nobody acts on, is no reason to refuse.
+  for (const extra of ['X-Envoy-Original-Path: /gcg/api/v2/users\r\n', 'X-Original-Host: a\r\n', 'X-Replaced-Path: /\r\n', 'Original-URL: /\r\n']) {
+    t.not((await send('ruled', 'GET /api/v2/users', extra)).status, 403, extra);
   }
 });

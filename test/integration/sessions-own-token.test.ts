@@ -83,6 +83,35 @@ t.test('another method that asks to be taken for DELETE, or for anything, is ref
   t.equal((await send('GET /api/v2/tokens/me')).status, 401);
 });
 
+t.test('a DELETE, or what asks to be taken for one, that asks by a header for that path is refused', async (t) => {
+  const { port, sandbox } = await startGateway(t);
+  const send = async (line: string, extra: readonly string[]) =>
+    parseAnswer(await exchangeRaw(port, [`${line} HTTP/1.1`, 'Host: localhost', 'Content-Length: 0', ...extra, '', ''].join('\r\n')));
+  const before = sandbox.stats.apiCallsTotal;
+  const paths = [
+    '/api/v2/tokens/me',
+    'api/v2/tokens/me',
+    '/api/v2//Tokens/%6de/',
+    'https://api.mypurecloud.com/api/v2/tokens/me?x',
+    '/x, /api/v2/tokens/me',
+  ];
+  for (const name of ['X-Original-URL', 'x_rewrite_url', 'X-Original-Uri', 'X-Override-Path']) {
+    for (const path of [...paths, '/api/v2/tokens/%c1%ade']) {
+      for (const [line, ...more] of [
+        ['DELETE /api/v2/users/x'],
+        ['POST /api/v2/users', 'X-HTTP-Method-Override: DELETE'],
+        ['GET /api/v2/users?_method=delete'],
+      ]) {
+        const answer = await send(line as string, [`${name}: ${path}`, ...more]);
+        t.match([answer.status, answer.body], [400, /gateway\.request\.invalid/], `${line} ${name}: ${path}`);
+      }
+    }
+  }
+  t.equal(sandbox.stats.apiCallsTotal, before, 'nothing went upstream');
+  t.equal((await send('GET /api/v2/users', ['X-Original-URL: /api/v2/tokens/me'])).status, 200, 'a GET ends nothing');
+  t.not((await send('DELETE /api/v2/users/x', ['X-Original-URL: /api/v2/users/x'])).status, 400, 'nor does another path');
+});
+
 t.test('other DELETEs go upstream', async (t) => {
   const { url, sandbox } = await startGateway(t);
   for (const path of [
