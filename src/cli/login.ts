@@ -98,8 +98,10 @@ async function inBrowser(way: LoginWay, name: string, io: Io, { open }: LoginOut
   const landing = await openLanding({ redirectUri, name, anyPort: isAnyPortGood }, (fields) => way.complete(fields));
   try {
     // A registered address is sent as it is written, octet by octet.
-    await show((begun ?? (await way.begin(isAnyPortGood ? landing.redirectUri : null))).url);
-    await landing.done;
+    const { url, state } = begun ?? (await way.begin(isAnyPortGood ? landing.redirectUri : null));
+    const landed = landing.land(state);
+    await show(url);
+    await landed;
   } finally {
     landing.close();
   }

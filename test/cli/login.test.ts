@@ -13,6 +13,7 @@ import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox, type SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { createCommandFolder, gatewaySection } from '../helpers/commands.ts';
+import { exchangeRaw } from '../helpers/raw-http.ts';
 
 const APPROVED = { login: { approve: 'ada.lindqvist@simulated-org.example' } };
 
@@ -88,6 +89,27 @@ for (const grant of ['pkce', 'code', 'implicit'] as const) {
     t.match(printed.out, /^\S+\n$/);
     t.equal(sandbox.stats.tokensIssued, 1, 'the stored one, not another');
   });
+}
+
+t.test('alone, a page or program that knocks at the landing meanwhile neither ends the login nor the process', async (t) => {
+  const { folder } = await alone(t, CREDENTIALS.pkce);
+  const open = async (url: string) => {
+    const landing = new URL(new URL(url).searchParams.get('redirect_uri') as string);
+    const image = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' };
+    for (const lines of [image, {}] as const) {
+      await knock(Number(landing.port), `${landing.pathname}?error=x&state=y`, lines);
+      await knock(Number(landing.port), '//', lines);
+    }
+    void browse(url);
+    return true;
+  };
+  const { code, err } = await folder.run(command({ open }), ['login']);
+  t.equal(code, 0, err);
+});
+
+function knock(port: number, target: string, lines: Record<string, string>): Promise<string> {
+  const head = [`GET ${target} HTTP/1.1`, `Host: 127.0.0.1:${port}`, ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`)];
+  return exchangeRaw(port, `${head.join('\r\n')}\r\n\r\n`, () => false);
 }
 
 t.test('without a browser the address is printed all the same, and the login ends when it is used', async (t) => {
