@@ -16,7 +16,11 @@ export const ERROR_TABLE = {
     side: 'caller',
     meaning: 'The Host header names a host that is neither loopback nor in `server.allowed_hosts`.',
   },
-  'gateway.origin.forbidden': { status: 403, side: 'caller', meaning: 'A web page of another origin made this request.' },
+  'gateway.origin.forbidden': {
+    status: 403,
+    side: 'caller',
+    meaning: 'A web page of another origin made this request, or a page asked for an answer to run it or to put it into a frame.',
+  },
   'gateway.client.unauthenticated': { status: 401, side: 'caller', meaning: 'The caller did not prove who it is.' },
   'gateway.client.forbidden': { status: 403, side: 'caller', meaning: 'The caller may not do this.' },
   'gateway.session.ended': { status: 401, side: 'caller', meaning: 'The handle is unknown, expired or revoked: log in again.' },

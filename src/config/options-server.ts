@@ -117,7 +117,7 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: 'https://gateway.example.com',
     reload: 'live',
-    doc: 'The address callers use, when it is not the listener (behind an ingress): for redirects and notification channels.',
+    doc: 'The address callers use, when it is not the listener (behind an ingress, which takes its path off): for redirects and notification channels.',
   },
   {
     section: 'server',
@@ -135,7 +135,7 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: 'gateway.example.com',
     reload: 'live',
-    doc: 'Names accepted in the Host header, besides IP addresses and loopback names.',
+    doc: 'Names accepted in the Host header, besides IP addresses and loopback names; a name under which metrics are scraped is one.',
   },
   {
     section: 'server',
@@ -144,7 +144,7 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: 'https://app.example.com',
     reload: 'live',
-    doc: 'Web origins whose pages may call the gateway; exact ones only.',
+    doc: 'Web origins whose pages may call the API and log in; exact ones only. Status, metrics and the admin routes stay closed to them.',
   },
   {
     section: 'server',
