@@ -15,6 +15,7 @@ import { createMemoryStore } from './auth/store/memory.ts';
 import type { RenewalState, TokenState } from './auth/token-source.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig } from './config/gateway-config.ts';
+import { secretSettings } from './config/secret-settings.ts';
 import { GatewayError } from './errors.ts';
 import { createExchangeObserver } from './logging/exchange-observer.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
@@ -100,6 +101,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const onTokenRequest = countTokenRequests(metrics);
   const onTransition = countTransitions(metrics);
   const onSecret = options.liveSecrets?.add;
+  options.liveSecrets?.configure(secretSettings(config).values());
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
   // A folder that cannot be used is found now, and not when the first person has logged in.
   await store.list();
@@ -220,6 +222,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       if (phase !== 'running') throw new GatewayError('gateway.draining', 'the gateway is shutting down');
       const before = runtime;
       runtime = createRuntime(next, runtimeDeps, before);
+      options.liveSecrets?.configure(secretSettings(next).values());
       nameRuntime(metrics, runtime);
       sessions.reconsider();
       if (listeners !== null) runtime.credentials.start();

@@ -4,9 +4,7 @@
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { LoadResult } from './config/load.ts';
 import { formatProblem } from './config/problem.ts';
-import { secretSettings } from './config/secret-settings.ts';
 import { isGatewayError } from './errors.ts';
-import type { LiveSecrets } from './logging/live-secrets.ts';
 import type { Logger } from './logging/logger.ts';
 import type { Metrics } from './logging/metrics.ts';
 import { changedContents, changedKeys, exposure, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './reload-plan.ts';
@@ -36,7 +34,6 @@ export interface ReloaderDeps {
   readonly replace: (config: GatewayConfig) => void;
   readonly log: Pick<Logger, 'info' | 'warn' | 'error' | 'configure'>;
   readonly metrics: Pick<Metrics, 'configReload'>;
-  readonly liveSecrets: LiveSecrets;
   readonly now: () => number;
   /** Told of each reload, after it. */
   readonly onReload?: (report: ReloadReport, config: GatewayConfig) => void;
@@ -52,11 +49,10 @@ export interface Reloader {
 
 /** Makes it; loads nothing yet. */
 export function createReloader(deps: ReloaderDeps): Reloader {
-  const { started, load, replace, log, metrics, liveSecrets, now, onReload } = deps;
+  const { started, load, replace, log, metrics, now, onReload } = deps;
   let present = started;
   let prints = secretPrints(started.config);
   let last: ReloadReport | null = null;
-  maskSecrets(started.config, liveSecrets);
 
   const attempt = (): { config: GatewayConfig; changed: string[]; restart: string[] } | { problems: string[] } => {
     const result = load();
@@ -77,7 +73,6 @@ export function createReloader(deps: ReloaderDeps): Reloader {
 
   /** What is wrong, or null when it is in use. The log comes first: opening its file is what may fail. */
   const apply = (config: GatewayConfig): string | null => {
-    maskSecrets(config, liveSecrets);
     try {
       log.configure(config.logging);
     } catch (error) {
@@ -119,15 +114,4 @@ export function createReloader(deps: ReloaderDeps): Reloader {
 function describe(error: unknown): string {
   if (isGatewayError(error)) return error.message;
   return error instanceof Error ? error.name : typeof error;
-}
-
-/** Tells the log the values that it must never show. Those that cannot be read at the moment cannot be shown either. */
-function maskSecrets(config: GatewayConfig, liveSecrets: LiveSecrets): void {
-  for (const source of secretSettings(config).values()) {
-    try {
-      liveSecrets.add(source.read().reveal());
-    } catch {
-      // An unreadable file is the business of whoever needs the secret.
-    }
-  }
 }

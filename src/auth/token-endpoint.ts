@@ -60,7 +60,7 @@ export function createTokenEndpoint(deps: {
   timeoutMs: number;
   log: Log;
   onTokenRequest?: ((outcome: TokenRequestOutcome) => void) | undefined;
-  /** Told each token of an answer. */
+  /** Told each secret that is sent in a form, and each token of an answer. */
   onSecret?: ((value: string) => void) | undefined;
 }): TokenEndpoint {
   const { transport, clock, timeoutMs, log, onTokenRequest, onSecret } = deps;
@@ -89,6 +89,7 @@ export function createTokenEndpoint(deps: {
   };
 
   async function send(call: TokenCall, url: string) {
+    for (const [name, value] of [...call.form, ...call.auth.formFields]) if (SECRET_FIELDS.has(name)) onSecret?.(value);
     const body = new URLSearchParams([...call.form, ...call.auth.formFields].map(([name, value]): [string, string] => [name, value])).toString();
     const headers = [...FIXED_HEADERS, ...call.auth.headers];
     const host = new URL(url).host;
@@ -121,6 +122,9 @@ export function createTokenEndpoint(deps: {
     return { token, refreshToken: parsed.refreshToken };
   }
 }
+
+/** A posted assertion, the answer of a command, an application's own secret: no configuration has told them. */
+const SECRET_FIELDS = new Set(['assertion', 'refresh_token', 'client_secret', 'code', 'code_verifier']);
 
 const FIXED_HEADERS = [
   ...['content-type', 'application/x-www-form-urlencoded'],

@@ -6,7 +6,6 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { configPlaces, loadConfig } from '../config/load.ts';
 import { type ConfigWatch, createConfigWatch } from '../config/watch.ts';
 import type { Gateway } from '../gateway.ts';
-import type { LiveSecrets } from '../logging/live-secrets.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../logging/metrics.ts';
 import { createReloader, type ReloadReport, type ReloadTrigger } from '../reload.ts';
@@ -21,7 +20,6 @@ export interface LiveConfigDeps {
   readonly started: LoadedConfig;
   readonly log: Logger;
   readonly metrics: Metrics;
-  readonly liveSecrets: LiveSecrets;
   readonly gateway: () => Gateway;
   /** Told before and after each reload. */
   readonly onReload?: (phase: 'begins' | 'ended') => void;
@@ -39,7 +37,7 @@ export interface LiveConfig {
 
 /** Watches nothing until `start`. */
 export function createLiveConfig(deps: LiveConfigDeps): LiveConfig {
-  const { io, overrides, started, log, metrics, liveSecrets, gateway, onReload } = deps;
+  const { io, overrides, started, log, metrics, gateway, onReload } = deps;
   const input = { ...loadInput(io, overrides), requireCredential: true };
   let watch: ConfigWatch | null = null;
   let isLive = false;
@@ -52,7 +50,7 @@ export function createLiveConfig(deps: LiveConfigDeps): LiveConfig {
     return result;
   };
   const reloader = createReloader({
-    ...{ started, load, log, metrics, liveSecrets, now: Date.now },
+    ...{ started, load, log, metrics, now: Date.now },
     replace: (config) => gateway().replace(config),
     onReload: (_report, config) => follow(config),
   });

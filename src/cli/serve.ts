@@ -50,7 +50,7 @@ export async function serveConfig(config: GatewayConfig, io: Io, { onListening, 
   const live =
     loaded &&
     createLiveConfig({
-      ...{ ...loaded, io, log, metrics, liveSecrets, gateway: () => gateway },
+      ...{ ...loaded, io, log, metrics, gateway: () => gateway },
       onReload: (phase) => notifier.tell(phase === 'begins' ? 'RELOADING=1' : 'READY=1'),
     });
   try {

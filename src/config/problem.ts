@@ -30,6 +30,11 @@ export function shown(value: string): string {
 /** Masks `user:password@`, with a scheme before it or not: a proxy's URL may stand in the wrong place. */
 export function withoutUserInfo(text: string): string {
   if (!text.includes('@')) return text;
-  if (text.length > 2000) return REDACTED;
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)?[^\s,]*:[^\s,]*@/gi, `$1${REDACTED}@`);
+  return text.replace(/[^\s,]+/g, (word) => {
+    const at = word.lastIndexOf('@');
+    const before = word.slice(0, Math.max(at, 0));
+    if (!before.includes(':')) return word;
+    const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(before)?.[0] ?? '';
+    return `${before.includes(':', scheme.length) ? scheme : ''}${REDACTED}${word.slice(at)}`;
+  });
 }

@@ -12,6 +12,8 @@ export interface SecretSource {
   read(): Secret;
   /** Changes whenever the value may have changed; cheap (one stat at most), never throws. */
   revision(): string;
+  /** Tells each value that is read from now on for the first time, before `read` returns it. Only a source whose value can change has it. */
+  onNew?(tell: (secret: Secret) => void): void;
 }
 
 /** A secret written where it is used. Its revision is the same for the same value, also across a reload of the configuration. */
@@ -27,14 +29,20 @@ const LARGEST_SECRET_FILE_BYTES = 1024 * 1024;
 /** A secret in a file of its own; one trailing newline is not part of it. */
 export function fileSecret(path: string): SecretSource {
   let cached: { revision: string; secret: Secret } | undefined;
+  const listeners: ((secret: Secret) => void)[] = [];
   return {
     origin: `file ${path}`,
     revision: () => fileRevision(path),
     read() {
       if (cached?.revision === fileRevision(path)) return cached.secret;
       const { bytes, revision } = readSecretFile(path);
-      cached = { revision, secret: new Secret(secretIn(path, bytes.toString('utf8'))) };
-      return cached.secret;
+      const secret = new Secret(secretIn(path, bytes.toString('utf8')));
+      cached = { revision, secret };
+      for (const tell of listeners) tell(secret);
+      return secret;
+    },
+    onNew(tell) {
+      listeners.push(tell);
     },
   };
 }

@@ -3,6 +3,7 @@
 
 import { decodeBody } from './decode-body.ts';
 import type { BodyCapture } from './exchange-record.ts';
+import { cutMark } from './live-secrets.ts';
 import { type BodyKind, redactBody, redactCutBody } from './redact-body.ts';
 
 export interface BodyCaptureOptions {
@@ -78,5 +79,5 @@ function renderBody(raw: Buffer, totalBytes: number, maxBytes: number, type: Con
   // A character that the cut went through shows as one replacement character.
   const text = decoded.bytes.toString(type.encoding).replace(/\ufffd$/, '');
   const of = contentEncoding === '' ? `${totalBytes}` : `${totalBytes} bytes ${contentEncoding.slice(0, 32)}`;
-  return `${redactCutBody(text, kind)} [cut at ${decoded.bytes.length} bytes of ${of}]`;
+  return redactCutBody(text, kind) + cutMark(decoded.bytes.length, `bytes of ${of}`);
 }

@@ -1,30 +1,359 @@
-// The last barrier of the log: the exact values of secrets that are in use now, masked wherever they still turn up.
-// It knows no formats; recognising secrets by name and shape is the job of the redact files.
+// The last barrier of the log: the exact values of secrets that are in use, masked wherever they still turn up, in whatever encoding: as they are,
+// with escapes of JSON or percent at any depth, in base64. Recognising secrets by name and shape is the job of the redact files.
 
 import { REDACTED } from '../config/secret.ts';
+import type { SecretSource } from '../config/secret-source.ts';
 
-/** Values in use: tokens, client secrets. Bounded: the oldest is forgotten when it is full. Never printed, never enumerated. */
+/** Values in use. Never printed, never enumerated. Values shorter than 8 characters are not taken: masking them would eat ordinary words. */
 export interface LiveSecrets {
-  /** Remembers a value. Values shorter than 16 characters are not taken: masking them would eat ordinary words. */
+  /** Takes the place of the configuration before. Its values are never forgotten for others; what a secret file holds later is taken as it is read. */
+  configure(sources: Iterable<SecretSource>): void;
+  /** Remembers a value that is not configured, such as a token. Bounded: the oldest is forgotten when it is full. */
   add(value: string): void;
-  /** The text with every occurrence of a remembered value masked. Linear in the text, whatever the number of values. */
+  /**
+   * The text with every occurrence of a remembered value masked. Linear in the text, whatever the number of values. Where a text ends in a mark
+   * of `cutLong`, the beginning of a value right before it is masked as well.
+   */
   mask(text: string): string;
 }
 
-const SHORTEST = 16;
+const SHORTEST = 8;
+/** A longer value is known by its parts of this length, so that a piece of it is recognised too. */
+const PART_LENGTH = 64;
+const MOST_PARTS = 1024;
 
-/** Escapes are stepped over as a whole, so that the `n` of a `\n` does not glue itself to the word behind it. */
-const WORDS = /\\u[0-9a-f]{4}|\\.|[\w~+/.-]{16,}={0,2}/gi;
+/** What a value may look like in a text. `offset` is where in it the gram stands by which it is found. */
+interface Form {
+  readonly text: string;
+  readonly offset: number;
+  readonly hash: number;
+  /** Base64 of neighbours shares its first and last character with them. */
+  readonly isEdged: boolean;
+}
 
 export function createLiveSecrets(capacity = 1024): LiveSecrets {
-  const values = new Set<string>();
-  return {
-    add(value) {
-      if (value.length < SHORTEST) return;
-      values.delete(value);
-      values.add(value);
-      if (values.size > capacity) values.delete(values.values().next().value as string);
-    },
-    mask: (text) => (values.size === 0 ? text : text.replace(WORDS, (word) => (values.has(word) ? REDACTED : word))),
+  const index = new FormIndex();
+  const known = new Map<string, readonly Form[]>();
+  const seen = new Set<string>();
+  let configured = new Set<string>();
+
+  const learn = (value: string) => {
+    if (!known.has(value)) known.set(value, index.add(value));
   };
+  const forget = (value: string) => {
+    if (seen.has(value) || configured.has(value)) return;
+    index.remove(known.get(value) ?? []);
+    known.delete(value);
+  };
+  const add = (value: string) => {
+    if (value.length < SHORTEST) return;
+    seen.delete(value);
+    seen.add(value);
+    learn(value);
+    if (seen.size <= capacity) return;
+    const oldest = seen.values().next().value as string;
+    seen.delete(oldest);
+    forget(oldest);
+  };
+
+  return {
+    add,
+    configure(sources) {
+      const before = configured;
+      const now = new Set<string>();
+      const hold = (value: string) => {
+        if (value.length < SHORTEST) return;
+        now.add(value);
+        learn(value);
+      };
+      for (const source of sources) {
+        source.onNew?.((secret) => hold(secret.reveal()));
+        try {
+          hold(source.read().reveal());
+        } catch {
+          // An unreadable file is the business of whoever needs the secret; what cannot be read cannot be shown either.
+        }
+      }
+      configured = now;
+      // Good for a while yet, where it was replaced.
+      for (const value of before) if (!now.has(value)) add(value);
+    },
+    mask: (text) => (known.size === 0 || text.length < SHORTEST ? text : index.mask(text)),
+  };
+}
+
+/** The same for every string of a structure that holds plain values only, names included. */
+export function maskStrings(value: unknown, mask: LiveSecrets['mask']): unknown {
+  if (typeof value === 'string') return mask(value);
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => maskStrings(item, mask));
+  const out: Record<string, unknown> = Object.create(null);
+  for (const [name, item] of Object.entries(value)) out[mask(name)] = maskStrings(item, mask);
+  return out;
+}
+
+const CUT_MARK = ' [cut at ';
+const LONGEST_CUT_MARK = 100;
+
+/** What stands behind the shown beginning of something longer. */
+export function cutMark(shown: number, whole: string): string {
+  return `${CUT_MARK}${shown} ${whole}]`;
+}
+
+/** Where the mark begins, or -1. */
+function cutMarkAt(text: string): number {
+  if (!text.endsWith(']')) return -1;
+  const from = Math.max(0, text.length - LONGEST_CUT_MARK);
+  const at = text.slice(from).lastIndexOf(CUT_MARK);
+  return at === -1 ? -1 : from + at;
+}
+
+/** Every form is found by a gram of this length, every text is read once with a rolling hash of its grams. */
+const GRAM_LENGTH = 8;
+const HASH_BASE = 0x01000193;
+let power = 1;
+for (let i = 0; i < GRAM_LENGTH; i++) power = Math.imul(power, HASH_BASE);
+const HASH_OUT = power;
+const FILTER_BITS = 16;
+/** The least beginning of a form that is masked before a cut. */
+const PREFIX_LENGTH = 4;
+
+const HALF_ESCAPE = /(?:%[0-9a-f]?|\\(?:u[0-9a-f]{0,3})?)$/i;
+const LONGEST_HALF_ESCAPE = 5;
+
+function isBase64At(text: string, at: number): boolean {
+  return /^[A-Za-z0-9+/_-]$/.test(text.charAt(at));
+}
+
+/** Forms by their grams, and by their beginnings. */
+class FormIndex {
+  readonly #byHash = new Map<number, Form[]>();
+  readonly #byPrefix = new Map<string, Form[]>();
+  /** How many forms there are for the upper bits of a hash: says no for nearly every gram of an ordinary text. */
+  readonly #filter = new Uint32Array(1 << FILTER_BITS);
+  #longest = 0;
+
+  add(value: string): Form[] {
+    return [...formsOf(value)].map(([text, isEdged]) => {
+      const form = { text, isEdged, ...this.#gramOf(text) };
+      push(this.#byHash, form.hash, form);
+      push(this.#byPrefix, text.slice(0, PREFIX_LENGTH), form);
+      (this.#filter[form.hash >>> (32 - FILTER_BITS)] as number)++;
+      this.#longest = Math.max(this.#longest, text.length);
+      return form;
+    });
+  }
+
+  remove(forms: readonly Form[]): void {
+    for (const form of forms) {
+      pull(this.#byHash, form.hash, form);
+      pull(this.#byPrefix, form.text.slice(0, PREFIX_LENGTH), form);
+      (this.#filter[form.hash >>> (32 - FILTER_BITS)] as number)--;
+    }
+  }
+
+  mask(text: string): string {
+    const ranges: Range[] = [];
+    const cutAt = cutMarkAt(text);
+    // The cut may have gone through an escape.
+    const half = cutAt === -1 ? '' : (HALF_ESCAPE.exec(text.slice(Math.max(0, cutAt - LONGEST_HALF_ESCAPE), cutAt))?.[0] ?? '');
+    const read = cutAt === -1 ? text : text.slice(0, cutAt - half.length);
+    this.#find(read, (from, to) => ranges.push([from, to]));
+    const plain = read.includes('%') || read.includes('\\') ? withoutEscapes(read) : null;
+    if (plain !== null) this.#find(plain.text, (from, to) => ranges.push([plain.starts[from] as number, plain.starts[to] as number]));
+    if (cutAt !== -1) {
+      const begun = this.#findBegun(read);
+      if (begun !== -1) ranges.push([begun, cutAt]);
+      const begunPlain = plain === null ? -1 : this.#findBegun(plain.text);
+      if (begunPlain !== -1) ranges.push([plain?.starts[begunPlain] as number, cutAt]);
+    }
+    return ranges.length === 0 ? text : maskRanges(text, ranges);
+  }
+
+  /** The gram that fewest others are found by: tokens of one issuer may all begin alike. */
+  #gramOf(text: string): { offset: number; hash: number } {
+    let best = { offset: 0, hash: 0 };
+    let fewest = Number.POSITIVE_INFINITY;
+    for (let offset = 0; offset + GRAM_LENGTH <= text.length && fewest > 0; offset++) {
+      let hash = 0;
+      for (let i = offset; i < offset + GRAM_LENGTH; i++) hash = (Math.imul(hash, HASH_BASE) + text.charCodeAt(i)) | 0;
+      const present = this.#byHash.get(hash)?.length ?? 0;
+      if (present < fewest) {
+        fewest = present;
+        best = { offset, hash };
+      }
+    }
+    return best;
+  }
+
+  #find(text: string, found: (from: number, to: number) => void): void {
+    const filter = this.#filter;
+    let hash = 0;
+    for (let at = 0; at < text.length; at++) {
+      hash = (Math.imul(hash, HASH_BASE) + text.charCodeAt(at)) | 0;
+      if (at < GRAM_LENGTH - 1) continue;
+      if (at >= GRAM_LENGTH) hash = (hash - Math.imul(text.charCodeAt(at - GRAM_LENGTH), HASH_OUT)) | 0;
+      if (filter[hash >>> (32 - FILTER_BITS)] === 0) continue;
+      for (const form of this.#byHash.get(hash) ?? []) {
+        const from = at - GRAM_LENGTH + 1 - form.offset;
+        if (from < 0 || !text.startsWith(form.text, from)) continue;
+        const to = from + form.text.length;
+        found(form.isEdged && isBase64At(text, from - 1) ? from - 1 : from, form.isEdged && isBase64At(text, to) ? to + 1 : to);
+      }
+    }
+  }
+
+  /** Where the longest beginning of a form stands that this text ends in, or -1. */
+  #findBegun(text: string): number {
+    for (let from = Math.max(0, text.length - this.#longest); from + PREFIX_LENGTH <= text.length; from++) {
+      const rest = text.slice(from);
+      if (this.#byPrefix.get(rest.slice(0, PREFIX_LENGTH))?.some((form) => form.text.startsWith(rest))) return from;
+    }
+    return -1;
+  }
+}
+
+function push<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
+  const present = forms.get(key);
+  if (present === undefined) forms.set(key, [form]);
+  else present.push(form);
+}
+
+function pull<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
+  const left = (forms.get(key) ?? []).filter((each) => each !== form);
+  if (left.length === 0) forms.delete(key);
+  else forms.set(key, left);
+}
+
+/** All that a value may look like; escapes are undone in the text, and so they are here. */
+function* formsOf(value: string): Generator<[text: string, isEdged: boolean]> {
+  for (const part of partsOf(value)) {
+    const plain = new Set<string>();
+    // A header's octets are read one a character, and so are percent-encoded ones.
+    for (const text of [part, part.replaceAll(' ', '+')]) plain.add(text).add(Buffer.from(text, 'utf8').toString('latin1'));
+    for (const text of [...plain]) {
+      const undone = withoutEscapes(text)?.text ?? text;
+      plain.add(undone);
+      // Made of escapes itself: nothing to be found by is left of it.
+      if (undone.length < SHORTEST) plain.add(encodeURIComponent(Buffer.from(text).toString())).add(JSON.stringify(text).slice(1, -1));
+    }
+    for (const text of plain) if (text.length >= SHORTEST) yield [text, false];
+    const encoded = new Set<string>();
+    for (const offset of [0, 1, 2]) {
+      const bytes = Buffer.concat([Buffer.alloc(offset), Buffer.from(part, 'utf8')]);
+      // Whole sextets of the value's own octets.
+      const [from, to] = [Math.ceil((offset * 8) / 6), Math.floor((bytes.length * 8) / 6)];
+      for (const encoding of ['base64', 'base64url'] as const) encoded.add(bytes.toString(encoding).slice(from, to));
+    }
+    for (const text of encoded) yield [text, true];
+  }
+}
+
+/** The value, or its parts; the last one reaches back so that it is as long as the others. No part begins or ends within a character. */
+function* partsOf(value: string): Generator<string> {
+  if (value.length <= PART_LENGTH) return yield value;
+  const isWithin = (at: number) => /^[\udc00-\udfff]/.test(value.slice(at, at + 1));
+  for (let from = 0, count = 0; from < value.length && count < MOST_PARTS; count++) {
+    let start = Math.min(from, value.length - PART_LENGTH);
+    if (isWithin(start)) start--;
+    const end = isWithin(from + PART_LENGTH) ? from + PART_LENGTH + 1 : from + PART_LENGTH;
+    yield value.slice(start, end);
+    from = end;
+  }
+}
+
+type Range = readonly [from: number, to: number];
+
+function maskRanges(text: string, ranges: Range[]): string {
+  ranges.sort((a, b) => a[0] - b[0]);
+  let out = '';
+  let done = 0;
+  let isOpen = false;
+  for (const [from, to] of ranges) {
+    if (!isOpen || from > done) out += text.slice(done, from) + REDACTED;
+    isOpen = true;
+    done = Math.max(done, to);
+  }
+  return out + text.slice(done);
+}
+
+const BACKSLASH = 0x5c;
+const PERCENT = 0x25;
+/** What JSON writes by a letter. */
+const CONTROLS = new Map([...'bfnrt'].map((letter, at) => ['\b\f\n\r\t'.charCodeAt(at), letter.charCodeAt(0)]));
+
+/**
+ * What is the same of a text in every encoding: `%41` and `\u0041` undone, and those that this makes, to the last; then no backslashes, and for a
+ * line break its letter. Null when nothing changes. `starts` says where in the text each character came from, and where the text ends. Linear: each
+ * step but the reading of a character makes what was read shorter.
+ */
+function withoutEscapes(text: string): { readonly text: string; readonly starts: Uint32Array } | null {
+  const codes = new Uint16Array(text.length);
+  const starts = new Uint32Array(text.length + 1);
+  let length = 0;
+  for (let at = 0; at < text.length; at++) {
+    codes[length] = text.charCodeAt(at);
+    starts[length] = at;
+    length++;
+    for (let left = undoLast(codes, length); left !== length; left = undoLast(codes, length)) length = left;
+  }
+  let isChanged = length !== text.length;
+  let kept = 0;
+  let start = -1;
+  for (let at = 0; at < length; at++) {
+    const code = codes[at] as number;
+    if (start === -1) start = starts[at] as number;
+    if (code === BACKSLASH) {
+      isChanged = true;
+      continue;
+    }
+    const letter = CONTROLS.get(code);
+    isChanged ||= letter !== undefined;
+    codes[kept] = letter ?? code;
+    starts[kept] = start;
+    start = -1;
+    kept++;
+  }
+  if (!isChanged) return null;
+  starts[kept] = text.length;
+  return { text: Buffer.from(codes.buffer, 0, kept * 2).toString('utf16le'), starts };
+}
+
+const LETTER_U = 0x75;
+
+/** Undoes the escape that ends with the last of `length` characters; the new length. */
+function undoLast(codes: Uint16Array, length: number): number {
+  const last = codes[length - 1] as number;
+  // A `u` may go on with an escape, and a `%` begin one.
+  if (length >= 2 && codes[length - 2] === BACKSLASH && last !== BACKSLASH && last !== LETTER_U && last !== PERCENT) {
+    codes[length - 2] = last;
+    return length - 1;
+  }
+  if (length >= 3 && codes[length - 3] === PERCENT) {
+    const octet = hexAt(codes, length - 2, 2);
+    if (octet !== -1) {
+      codes[length - 3] = octet;
+      return length - 2;
+    }
+  }
+  if (length >= 6 && codes[length - 6] === BACKSLASH && codes[length - 5] === LETTER_U) {
+    const unit = hexAt(codes, length - 4, 4);
+    if (unit !== -1) {
+      codes[length - 6] = unit;
+      return length - 5;
+    }
+  }
+  return length;
+}
+
+/** The number that so many hexadecimal digits make, or -1. */
+function hexAt(codes: Uint16Array, from: number, digits: number): number {
+  let number = 0;
+  for (let at = from; at < from + digits; at++) {
+    const code = codes[at] as number;
+    const digit = code >= 0x30 && code <= 0x39 ? code - 0x30 : (code | 0x20) >= 0x61 && (code | 0x20) <= 0x66 ? (code | 0x20) - 0x57 : -1;
+    if (digit === -1) return -1;
+    number = number * 16 + digit;
+  }
+  return number;
 }

@@ -8,7 +8,7 @@ import type { Destination } from './destination.ts';
 import { type ExchangeDetail, exchangeLevel, exchangeLine } from './exchange-line.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
 import { type RecordLevel, SEVERITY } from './levels.ts';
-import type { LiveSecrets } from './live-secrets.ts';
+import { type LiveSecrets, maskStrings } from './live-secrets.ts';
 import type { Log } from './log.ts';
 import { redactValue } from './redact-value.ts';
 import { createConsoleDestination, createFileDestination, type FileDestination } from './sinks.ts';
@@ -25,7 +25,7 @@ export interface LoggerDeps {
   readonly isTTY?: boolean;
   /** Wall clock, epoch ms. */
   readonly now?: () => number;
-  /** Exact values to mask where headers, bodies or fields are logged. */
+  /** Exact values to mask in every record. */
   readonly liveSecrets?: LiveSecrets;
 }
 
@@ -49,13 +49,14 @@ export interface Logger extends Log {
 /** Throws what opening the log file throws, when one is configured and cannot be opened. */
 export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logger {
   const { isTTY = false, now = Date.now, liveSecrets } = deps;
+  const mask = liveSecrets?.mask ?? ((text: string) => text);
   const isoTime = createIsoClock(now);
   let toConsole: Destination | null = null;
   let toFile: FileDestination | null = null;
   let filePath: string | null = null;
   let threshold = SEVERITY.none;
   let isText = false;
-  let detail: ExchangeDetail = { requestHeaders: false, responseHeaders: false };
+  let detail: ExchangeDetail = { requestHeaders: false, responseHeaders: false, mask };
   let droppedBefore = 0;
   const retiring = new Set<Promise<void>>();
 
@@ -80,25 +81,30 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
       // Errors arrive as redacted plain objects.
       serializers: { err: (value: unknown) => value },
     },
-    { write: (line) => put(liveSecrets ? liveSecrets.mask(line) : line) },
+    { write: put },
   );
 
   const write = (level: RecordLevel, fields: Record<string, unknown>, msg: string) => {
     if (SEVERITY[level] < threshold) return;
-    const safe = redactValue(fields) as Record<string, unknown>;
-    if (isText) putText((time, hasColour) => recordText(safe, msg, level, time, hasColour), true);
+    const safe = maskStrings(redactValue(fields), mask) as Record<string, unknown>;
+    if (isText) putText((time, hasColour) => recordText(safe, msg, level, time, hasColour));
     else json[level](safe, msg);
   };
-  const putText = (render: (time: string, hasColour: boolean) => string, needsMask: boolean) => {
-    const mask = (line: string) => (needsMask && liveSecrets ? liveSecrets.mask(line) : line);
-    const plain = toFile || (toConsole && !isTTY) ? mask(render(isoTime(), false)) : '';
-    toConsole?.write(isTTY ? mask(render(localTime(now()), true)) : plain);
+  const putText = (render: (time: string, hasColour: boolean) => string) => {
+    const plain = toFile || (toConsole && !isTTY) ? render(isoTime(), false) : '';
+    toConsole?.write(isTTY ? render(localTime(now()), true) : plain);
     toFile?.write(plain);
   };
 
+  const tellPrivacy = () => {
+    const fields = { file: filePath };
+    if (toFile?.privacy === 'restricted') write('info', fields, 'log file was open to other users, now it is 0600');
+    else if (toFile?.privacy === 'open') write('warn', { ...fields, advice: 'make it 0600 and yours' }, 'log file is open to other users');
+  };
   const configure = (next: LoggingConfig) => {
     const nextFile = next.level === 'none' ? null : next.filePath;
-    if (nextFile !== filePath) {
+    const isNewFile = nextFile !== filePath;
+    if (isNewFile) {
       const opened = nextFile === null ? null : createFileDestination(nextFile);
       retire(toFile);
       toFile = opened;
@@ -111,7 +117,8 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
     }
     threshold = toConsole || toFile ? SEVERITY[next.level] : SEVERITY.none;
     isText = next.format === 'text';
-    detail = { requestHeaders: threshold <= SEVERITY.debug, responseHeaders: threshold <= SEVERITY.trace };
+    detail = { requestHeaders: threshold <= SEVERITY.debug, responseHeaders: threshold <= SEVERITY.trace, mask };
+    if (isNewFile) tellPrivacy();
   };
   configure(config);
 
@@ -125,15 +132,14 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
       if (threshold > SEVERITY.error) return;
       const level = exchangeLevel(record);
       if (SEVERITY[level] < threshold) return;
-      const needsMask = detail.requestHeaders || record.requestBody !== null || record.responseBody !== null;
-      if (isText) return putText((time, hasColour) => exchangeText(record, level, time, detail, hasColour), needsMask);
-      const line = exchangeLine(record, level, isoTime(), detail);
-      put(needsMask && liveSecrets ? liveSecrets.mask(line) : line);
+      if (isText) putText((time, hasColour) => exchangeText(record, level, time, detail, hasColour));
+      else put(exchangeLine(record, level, isoTime(), detail));
     },
     isLevelEnabled: (level) => SEVERITY[level] >= threshold,
     reopen() {
       const failure = toFile?.reopen() ?? null;
       if (failure !== null) write('warn', { file: filePath, code: failure }, 'log file cannot be reopened, the old one stays in use');
+      else tellPrivacy();
     },
     configure,
     async flush() {

@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto';
 import { REDACTED } from '../config/secret.ts';
-import { isHarmlessCode, isPasswordName, isSecretName, isSecretState, isTokenState, percentDecode } from './secret-names.ts';
+import { compactName, isHarmlessCode, isPasswordName, isSecretName, isSecretState, isTokenState, percentDecode } from './secret-names.ts';
 
 /** Text without any of these cannot hold what we look for. */
 const SUSPECT = /[=:%@<]|bearer|basic|negotiate|ntlm|gcg[a-z]_|eyj|channels|streaming-/i;
@@ -15,8 +15,9 @@ const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){0,4}/g;
 const CHANNEL_PATH = /(channels(?:\/|\\\/|%2f)(?:\/|\\\/|%2f|\.\/)*)([^/\\\s?#"'<>&%,;]+)/gi;
 const CHANNEL_ID = /\bstreaming-\d+-[\w-]+/gi;
 const USERINFO = /(:(?:\/|\\\/){2})[^\s/\\?#"'<>]*@/g;
-/** A password with a raw slash, as people paste them: what stands behind the colon is no port. */
-const SLASHED_USERINFO = /(:\/\/)[^\s/?#"'<>@:]{0,128}:(?!\d{1,5}(?:[/?#\s"'<>]|$))[^\s"'<>]{0,512}@/g;
+/** Up to the colon behind a name; what stands behind it is no port. */
+const SLASHED_NAME = /:\/\/[^\s/?#"'<>@:]{0,128}:(?!\d{1,5}(?:[/?#\s"'<>]|$))/g;
+const LONGEST_SLASHED = 512;
 const PERCENT_ROUNDS = 8;
 
 /** What is shown of a channel id: enough to follow one channel through a log. */
@@ -45,14 +46,36 @@ function redactEncoded(run: string): string {
 }
 
 function redactPlain(text: string): string {
-  return redactElements(redactLabelled(text))
-    .replace(SCHEME, `$1$2${REDACTED}`)
-    .replace(LOCAL_TOKEN, `gcgh_${REDACTED}`)
-    .replace(JWT, REDACTED)
-    .replace(USERINFO, `$1${REDACTED}@`)
-    .replace(SLASHED_USERINFO, `$1${REDACTED}@`)
+  return redactSlashedUserinfo(
+    redactElements(redactLabelled(text))
+      .replace(SCHEME, `$1$2${REDACTED}`)
+      .replace(LOCAL_TOKEN, `gcgh_${REDACTED}`)
+      .replace(JWT, REDACTED)
+      .replace(USERINFO, `$1${REDACTED}@`),
+  )
     .replace(CHANNEL_PATH, (_, prefix: string, id: string) => prefix + (/^~[0-9a-f]{12}$/.test(id) ? id : fingerprintOf(id)))
     .replace(CHANNEL_ID, fingerprintOf);
+}
+
+/** A password with a raw slash, as people paste them. By hand: a pattern that goes back through 512 characters at each `://` takes seconds for a body. */
+function redactSlashedUserinfo(text: string): string {
+  if (!text.includes('@')) return text;
+  let out = '';
+  let done = 0;
+  SLASHED_NAME.lastIndex = 0;
+  for (let match = SLASHED_NAME.exec(text); match !== null; match = SLASHED_NAME.exec(text)) {
+    const from = SLASHED_NAME.lastIndex;
+    // The next name may begin with this one's colon.
+    SLASHED_NAME.lastIndex = from - 1;
+    const ahead = text.slice(from, from + LONGEST_SLASHED + 1);
+    if (!ahead.includes('@')) continue;
+    const at = (/^[^\s"'<>]*/.exec(ahead)?.[0] ?? '').lastIndexOf('@');
+    if (at === -1) continue;
+    out += `${text.slice(done, match.index)}://${REDACTED}`;
+    done = from + at;
+    SLASHED_NAME.lastIndex = done;
+  }
+  return done === 0 ? text : out + text.slice(done);
 }
 
 const LONGEST_TAG = 1024;
@@ -90,7 +113,8 @@ function redactLabelled(text: string): string {
     if (name === '') continue;
     const before = text[at - name.length - 1];
     const kind = separator === '=' && (before === '?' || before === '&' || before === '#') ? 'param' : 'field';
-    const isState = /state$/i.test(name) && separator === '=';
+    // Asked before the value is looked for: a value that is looked at and then left is looked at again, by the next name within it.
+    const isState = separator === '=' && /state$/i.test(name) && compactName(name) === 'state';
     if (!isState && !isSecretName(name, kind)) continue;
     const [start, end] = valueAfter(text, at, name);
     const value = text.slice(start, end);

@@ -1,6 +1,7 @@
 // Masks secrets in structures: parsed JSON bodies, the fields of log records, errors. Returns copies; never changes what it is given.
 
 import { REDACTED } from '../config/secret.ts';
+import { cutLong } from './redact.ts';
 import { fingerprintOf, redactText } from './redact-text.ts';
 import { isHarmlessCode, isSecretName, isTokenState } from './secret-names.ts';
 
@@ -65,7 +66,7 @@ function redactString(text: string, depth: number): string {
 /** What an error says, fit for a log: class, code, message, causes. Stacks are left out: their first line repeats an unredacted message. */
 export function redactError(error: Error, depth = 0): Record<string, unknown> {
   const { code } = error as NodeJS.ErrnoException;
-  const out: Record<string, unknown> = { type: error.name, message: redactText(error.message.slice(0, LONGEST_MESSAGE)) };
+  const out: Record<string, unknown> = { type: error.name, message: cutLong(error.message, redactText, LONGEST_MESSAGE) };
   if (typeof code === 'string' || typeof code === 'number') out.code = code;
   if (error.cause !== undefined && depth < 4)
     out.cause = error.cause instanceof Error ? redactError(error.cause, depth + 1) : redactValue(error.cause, depth + 1);

@@ -3,6 +3,7 @@
 
 import { REDACTED } from '../config/secret.ts';
 import type { RawHeaders } from './exchange-record.ts';
+import { cutMark } from './live-secrets.ts';
 import { fingerprintOf, redactText } from './redact-text.ts';
 import { isSecretName, isSecretState, percentDecode } from './secret-names.ts';
 
@@ -91,13 +92,33 @@ export function redactHeader(name: string, value: string): string {
   return redactText(URL_HEADERS.test(name) ? redactTarget(value) : value);
 }
 
-/** Headers as a plain dictionary fit for a log, names as they came; a repeated header becomes a list. */
+/** A record shows this much of a path or of one header's value, in characters; what is longer was not meant to be read. */
+export const LONGEST_SHOWN = 8192;
+const LONGEST_NAME = 256;
+const LONGEST_LAST_WORD = 512;
+
+/**
+ * The beginning of a value that is too long to be shown, through `redact`, and marked. The word that the cut goes through is left out, unless it is
+ * a long one: some secrets are known by what follows them (`://user:password@`).
+ */
+export function cutLong(value: string, redact: (beginning: string) => string, limit = LONGEST_SHOWN): string {
+  if (value.length <= limit) return redact(value);
+  let end = limit;
+  while (end > limit - LONGEST_LAST_WORD && !/[\s/?&#,;]/.test(value[end - 1] as string)) end--;
+  if (end === limit - LONGEST_LAST_WORD) end = limit;
+  return redact(value.slice(0, end)) + cutMark(end, `characters of ${value.length}`);
+}
+
+/** Headers as a plain dictionary fit for a log, names as they came; a repeated header becomes a list, what is long is cut and marked. */
 export function redactHeaders(headers: RawHeaders): Record<string, string | string[]> {
   const out: Record<string, string | string[]> = Object.create(null);
-  const add = (name: string, value: string) => {
-    const shown = redactHeader(name, value);
+  const add = (fullName: string, value: string) => {
+    const name = fullName.length > LONGEST_NAME ? fullName.slice(0, LONGEST_NAME) + cutMark(LONGEST_NAME, `of ${fullName.length}`) : fullName;
+    const shown = cutLong(value, (beginning) => redactHeader(fullName, beginning));
     const present = out[name];
-    out[name] = present === undefined ? shown : typeof present === 'string' ? [present, shown] : [...present, shown];
+    if (present === undefined) out[name] = shown;
+    else if (typeof present === 'string') out[name] = [present, shown];
+    else present.push(shown);
   };
   if (Array.isArray(headers)) {
     for (let at = 0; at + 1 < headers.length; at += 2) add(latin1(headers[at]), latin1(headers[at + 1]));

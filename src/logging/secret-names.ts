@@ -16,10 +16,10 @@ const ABOUT =
 
 const PASSWORDISH = /passw(?:or)?d|passphrase|passcode|^(?:pwd|pass|pin|otp)$/;
 
-/** Lower-case letters and digits only, escapes (`%61`, `\u0061`, `\n`) resolved. */
+/** Lower-case letters and digits only, escapes (`%61`, `\u0061`, `\n`) resolved. A run of backslashes is read once, from its beginning. */
 export function compactName(name: string): string {
   let plain = name;
-  if (plain.includes('\\')) plain = plain.replace(/\\+u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  if (plain.includes('\\')) plain = plain.replace(/(?<!\\)\\+u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
   if (plain.includes('%')) plain = percentDecode(plain);
   return plain.toLowerCase().replace(/[^a-z0-9]+/g, '');
 }
@@ -32,7 +32,7 @@ export function isSecretName(name: string, kind: NameKind): boolean {
     return name.split(/[[\].]+/).some((part) => part !== '' && isSecretCompact(compactName(part), kind));
   }
   // An escaped line break before a name is not part of it.
-  return name.includes('\\') && isSecretCompact(compactName(name.replace(/\\+[bfnrt]/g, '')), kind);
+  return name.includes('\\') && isSecretCompact(compactName(name.replace(/(?<!\\)\\+[bfnrt]/g, '')), kind);
 }
 
 function isSecretCompact(compact: string, kind: NameKind): boolean {

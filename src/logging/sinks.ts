@@ -1,6 +1,6 @@
 // What log lines are written to: descriptors and streams, and a file that survives rotation. Gathering, retrying and counting is destination.ts's job.
 
-import { close, constants, fstatSync, openSync, write, writeSync } from 'node:fs';
+import { close, constants, fchmodSync, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
@@ -75,6 +75,25 @@ export function createConsoleDestination(stdout: number | Writable, isImmediate:
 export interface FileDestination extends Destination {
   /** Opens the path again after a rotation; lines taken before still go to the old file. When it fails the old file stays in use: returns the error's code. */
   reopen(): string | null;
+  /** How the file was found when it was opened last. */
+  readonly privacy: FilePrivacy;
+}
+
+/** `private`: mode 0600, or no plain file. `restricted`: it was open to others, and is 0600 now. `open`: it still is, because it is not ours. */
+export type FilePrivacy = 'private' | 'restricted' | 'open';
+
+/** Takes from others what they may do with a file that was there before; only its owner may, and a root that is not its owner leaves it. */
+function restrict(fd: number): FilePrivacy {
+  const stat = fstatSync(fd);
+  if (!stat.isFile() || (stat.mode & 0o077) === 0 || process.getuid === undefined) return 'private';
+  if (stat.uid !== process.getuid()) return 'open';
+  try {
+    fchmodSync(fd, 0o600);
+    return 'restricted';
+  } catch {
+    // A file system without modes, or a read-only attribute.
+    return 'open';
+  }
 }
 
 /** Appends to `path`, mode 0600, parents made with 0700. Throws what `open` throws when it cannot be opened at the start. */
@@ -82,8 +101,11 @@ export function createFileDestination(path: string): FileDestination {
   const open = () => {
     makeFolder(dirname(path));
     // Non-blocking matters only for a FIFO, whose open would otherwise wait for a reader.
-    return openSync(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0), 0o600);
+    const fd = openSync(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0), 0o600);
+    privacy = restrict(fd);
+    return fd;
   };
+  let privacy: FilePrivacy = 'private';
   let current = createDestination(descriptorSink(open(), true));
   let retiring: Promise<void> = Promise.resolve();
   let droppedBefore = 0;
@@ -107,6 +129,9 @@ export function createFileDestination(path: string): FileDestination {
         droppedBefore += old.dropped();
       });
       return null;
+    },
+    get privacy() {
+      return privacy;
     },
   };
 }

@@ -1,10 +1,11 @@
 // Renders records for people: one line each, details indented below. Everything that came from outside loses its control characters,
 // so that no request can forge a line or steer a terminal.
 
-import { type ExchangeDetail, tidy } from './exchange-line.ts';
+import { type ExchangeDetail, shownCorrelation, shownTarget, tidy } from './exchange-line.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
 import type { RecordLevel } from './levels.ts';
-import { redactHeaders, redactTarget } from './redact.ts';
+import { maskStrings } from './live-secrets.ts';
+import { redactHeaders } from './redact.ts';
 
 /** C0, DEL, C1, line and paragraph separators, and the marks that reorder text. */
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
@@ -24,9 +25,11 @@ export function printable(text: string): string {
 
 /** `12:00:01.123 INFO  GET /api/v2/users 200 43ms crm as default`, and what explains a failure or a delay. */
 export function exchangeText(record: ExchangeRecord, level: RecordLevel, time: string, detail: ExchangeDetail, hasColour: boolean): string {
+  const { mask } = detail;
+  const shown = (content: string | object) => maskStrings(content, mask) as string | object;
   const parts = [
     record.method || '-',
-    redactTarget(record.target),
+    shownTarget(record, mask),
     record.status === 0 ? '---' : String(record.status),
     `${Math.round(tidy(record.durationMs))}ms`,
   ];
@@ -41,13 +44,13 @@ export function exchangeText(record: ExchangeRecord, level: RecordLevel, time: s
     parts.push(`(queued ${Math.round(record.queueMs)}ms${record.heldBy === null ? '' : ` for ${record.heldBy}`})`);
   if (level === 'error') {
     parts.push(`request=${record.requestId}`);
-    if (record.correlationId !== null) parts.push(`correlation=${record.correlationId}`);
+    if (record.correlationId !== null) parts.push(`correlation=${shownCorrelation(record, mask)}`);
   }
   let out = head(level, time, hasColour) + printable(parts.join(' '));
-  if (detail.requestHeaders && record.requestHeaders !== null) out += block('request headers', redactHeaders(record.requestHeaders));
-  if (record.requestBody !== null) out += block('request body', record.requestBody.render());
-  if (detail.responseHeaders && record.responseHeaders !== null) out += block('response headers', redactHeaders(record.responseHeaders));
-  if (record.responseBody !== null) out += block('response body', record.responseBody.render());
+  if (detail.requestHeaders && record.requestHeaders !== null) out += block('request headers', shown(redactHeaders(record.requestHeaders)));
+  if (record.requestBody !== null) out += block('request body', shown(record.requestBody.render()));
+  if (detail.responseHeaders && record.responseHeaders !== null) out += block('response headers', shown(redactHeaders(record.responseHeaders)));
+  if (record.responseBody !== null) out += block('response body', shown(record.responseBody.render()));
   return `${out}\n`;
 }
 

@@ -105,6 +105,6 @@ export function channelId({ id, connectUri }: DescribedChannel): string | null {
 
 /** The base of our own addresses, `wss://host[/path]`: `server.public_url`, or the host the caller used. */
 export function socketBase(publicUrl: string | null, host: string, isEncrypted: boolean): string {
-  const base = publicUrl === null ? `${isEncrypted ? 'https' : 'http'}://${host}` : publicUrl;
-  return base.replace(/^http/i, 'ws').replace(/\/+$/, '');
+  if (publicUrl === null) return `${isEncrypted ? 'wss' : 'ws'}://${host}`;
+  return publicUrl.replace(/^http/i, 'ws').replace(/\/+$/, '');
 }

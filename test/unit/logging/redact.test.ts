@@ -1,4 +1,4 @@
-// Redaction case by case: what is masked, what must stay readable, and that hostile input costs linear time.
+// Redaction case by case: what is masked, what must stay readable. What it costs is cost.test.ts's subject.
 
 import t from 'tap';
 import { redactHeaders, redactParams, redactTarget } from '../../../src/logging/redact.ts';
@@ -118,66 +118,4 @@ t.test('repeated headers become a list and a header named like a built-in does n
     { ...redactHeaders(['Accept', 'a', 'Accept', 'b', 'Accept', 'c', '__proto__', 'd', 'odd']) },
     Object.assign(Object.create(null), { Accept: ['a', 'b', 'c'] }, { ['__proto__']: 'd' }) && { Accept: ['a', 'b', 'c'], ['__proto__']: 'd' },
   );
-});
-
-t.test('hostile text costs no more than its length', async (t) => {
-  const pieces = [
-    'a',
-    ' ',
-    ':',
-    '=',
-    '"',
-    '\\',
-    '%',
-    '%25',
-    '%3D',
-    '[',
-    '{',
-    '<',
-    '</',
-    '<password ',
-    '<password>',
-    '://',
-    '://a:',
-    '@',
-    'eyJ',
-    'eyJaaaaaaaa.',
-    'gcgh_',
-    'bearer ',
-    'bearer+',
-    'channels/',
-    'streaming-1-',
-    'token',
-    'token:',
-    'token: ',
-    'token="',
-    'token=\\"',
-    'code:"a',
-    'password={',
-    'cookie:',
-    'state=',
-    '\\u0061',
-    '%61',
-    '&',
-    ';',
-    '\ufffd',
-    ']',
-    'auth',
-  ];
-  for (const piece of pieces) {
-    for (const [before, after] of [
-      ['', ''],
-      ['token=', ' x'],
-      ['{"a":"', '"}'],
-    ] as const) {
-      const text = before + piece.repeat(200_000 / piece.length) + after;
-      const started = performance.now();
-      redactText(text);
-      redactTarget(`/x?${text}`);
-      redactValue(text);
-      const tookMs = performance.now() - started;
-      if (tookMs > 2000) t.fail(`${JSON.stringify(before + piece)} took ${tookMs} ms`);
-    }
-  }
-  t.pass();
 });
