@@ -1,11 +1,17 @@
-// How servers might read one path: decoded once or to the end, with or without path parameters, empty segments, and what looks like a query.
+// How servers might read one path: decoded once or to the end, with or without path parameters, empty segments, blanks
+// and dots at the end of a segment, and what looks like a query.
 // A rule must hold for every reading. Pure; the path that is sent is never changed.
 
 /** Decoded, case-folded segments of one reading; the leading `/` makes none. */
 export type Reading = readonly string[];
 
-/** A path of only these has one reading. */
+/** A path of only these has one reading, unless a segment ends with a dot. */
 const PLAIN = /^[A-Za-z0-9/_.~!$&'()*+,:@=-]*$/;
+const SEVERAL = /\/\/|\.(?:\/|$)/;
+
+/** Far more than any path of the platform has. What is longer is not read: the cost of reading stays below a millisecond or two. */
+const LONGEST_PATH = 8 * 1024;
+const MOST_SEGMENTS = 256;
 
 const DECODE_ROUNDS = 8;
 const OPTIONS = [false, true] as const;
@@ -14,30 +20,38 @@ const CUTS = [null, /[?#]/, /[?#;]/] as const;
 
 /**
  * All readings of a path (without its query), or null when it is ambiguous beyond reading: escapes that are not UTF-8 (overlong ones among them),
- * dot segments, backslashes or NUL once decoded, escapes nested more than eight deep.
+ * dot segments, backslashes or NUL once decoded, escapes nested more than eight deep, more than 8 KiB or 256 segments.
  */
 export function readPath(path: string): readonly Reading[] | null {
-  if (PLAIN.test(path) && !path.includes('//')) {
-    const segments = fold(path).split('/').slice(1);
-    if (segments.some(isDots)) return null;
+  if (path.length > LONGEST_PATH) return null;
+  if (PLAIN.test(path) && !SEVERAL.test(path)) {
+    const segments = splitPath(fold(path));
+    if (segments.length > MOST_SEGMENTS || segments.some(isDots)) return null;
     return [withoutTrailingSlash(segments)];
   }
   const once = decode(path);
   if (once === null) return null;
   const fully = decodeFully(once);
   if (fully === null) return null;
-  const asSent = path.split('/').slice(1);
   const decodedAsSent: string[] = [];
-  for (const segment of asSent) decodedAsSent.push(decode(segment) as string);
-  const bases = [decodedAsSent, once.split('/').slice(1), fully.split('/').slice(1)];
+  for (const segment of splitPath(path)) decodedAsSent.push(decode(segment) as string);
   const readings = new Map<string, Reading>();
-  for (const base of bases) {
+  for (const base of [decodedAsSent, splitPath(once), splitPath(fully)]) {
+    if (base.length > MOST_SEGMENTS) return null;
+    const segments = base.map(fold);
+    if (segments.some((segment) => /[\\\0]/.test(segment))) return null;
     for (const cut of CUTS) {
+      const whole = cut === null ? segments : cutAt(segments, cut);
       for (const isStripped of OPTIONS) {
-        for (const isCollapsed of OPTIONS) {
-          const reading = readAs(base, cut, isStripped, isCollapsed);
-          if (reading === null) return null;
-          readings.set(JSON.stringify(reading), reading);
+        const named = isStripped ? whole.map((segment) => segment.split(';', 1)[0] as string) : whole;
+        const bare = named.map(withoutBlanks);
+        // A blank beside the dots hides them from us alone.
+        if (bare.some((segment) => segment.split('/').some((part) => isDots(part) || isDots(withoutBlanks(part))))) return null;
+        for (const trimmed of [named, bare.map(withoutEndingDots)]) {
+          for (const isCollapsed of OPTIONS) {
+            const reading = withoutTrailingSlash(isCollapsed ? trimmed.filter((segment) => segment !== '') : trimmed);
+            readings.set(JSON.stringify(reading), reading);
+          }
         }
       }
     }
@@ -45,13 +59,8 @@ export function readPath(path: string): readonly Reading[] | null {
   return [...readings.values()];
 }
 
-function readAs(base: readonly string[], cut: RegExp | null, isStripped: boolean, isCollapsed: boolean): Reading | null {
-  let segments = base.map(fold);
-  if (segments.some((segment) => /[\\\0]/.test(segment))) return null;
-  if (cut !== null) segments = cutAt(segments, cut);
-  if (isStripped) segments = segments.map((segment) => segment.split(';', 1)[0] as string);
-  if (segments.some((segment) => segment.split('/').some(isDots))) return null;
-  return withoutTrailingSlash(isCollapsed ? segments.filter((segment) => segment !== '') : segments);
+function splitPath(path: string): string[] {
+  return path.split('/').slice(1);
 }
 
 /** Everything from the first match on is gone. */
@@ -69,6 +78,18 @@ function withoutTrailingSlash(segments: readonly string[]): Reading {
 function isDots(segment: string): boolean {
   const [name = ''] = segment.split(';', 1);
   return name === '.' || name === '..';
+}
+
+/** Characters that show nothing, wherever they are (zero-width ones, soft hyphens), and blanks and controls at both ends. */
+function withoutBlanks(segment: string): string {
+  if (/^[!-~]*$/.test(segment)) return segment;
+  // The look-behind lets no run of blanks be scanned from each of its characters.
+  return segment.replace(/\p{Default_Ignorable_Code_Point}+/gu, '').replace(/^[\s\p{Cc}]+|(?<![\s\p{Cc}])[\s\p{Cc}]+$/gu, '');
+}
+
+/** `users.` and `users. .`: some file systems, and servers over them, know no name that ends with these. */
+function withoutEndingDots(segment: string): string {
+  return segment.replace(/(?<![\s\p{Cc}.])[\s\p{Cc}.]+$/u, '');
 }
 
 /** Compatibility forms and case made one, so that neither a full-width letter nor a long s is another word. */

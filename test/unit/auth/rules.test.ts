@@ -211,3 +211,64 @@ t.test('a plain path costs a few microseconds at most', async (t) => {
   const micros = ((performance.now() - startedAt) * 1000) / 20_000;
   t.ok(micros < 20, `${micros.toFixed(2)} µs`);
 });
+
+t.test('a path of any length and make is read at a bounded cost, and what is too long for that is not read', async (t) => {
+  const units = ['/', '/a', '/a.', '/;', ';', '/%20', '%20', '. ', '%2f', '%252f', '%3f/', '/%EF%B7%BA', '%EF%B7%BA', '%E2%80%8B%20a/'];
+  for (const unit of units) {
+    const path = (bytes: number) => `/api/v2/x${unit.repeat(Math.floor((bytes - 9) / unit.length))}`;
+    t.equal(readPath(path(62_000)), null, `62 KB of ${unit}`);
+    // 8 KiB is read, where it has few segments; seven times as much must not cost seven times as much.
+    const cost = (bytes: number) => {
+      let bestMs = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < 3; i++) {
+        const startedAt = performance.now();
+        readPath(path(bytes));
+        bestMs = Math.min(bestMs, performance.now() - startedAt);
+      }
+      return bestMs;
+    };
+    t.ok(cost(62_000) < 20, `62 KB of ${unit}`);
+    t.ok(cost(8 * 1024) < 100, `8 KiB of ${unit}`);
+  }
+  t.ok(readPath(`/api/v2/${'x'.repeat(8_000)}`), 'a long name can be read');
+  t.ok(readPath(`/api/v2${'/x'.repeat(254)}`));
+  t.equal(readPath(`/api/v2${'/x'.repeat(255)}`), null, '257 segments');
+  t.equal(readPath(`/api/v2${'%2Fx'.repeat(255)}`), null, 'as many once decoded');
+  t.match(rulesOf(['GET /api/v2/**']).judge('GET', `/api/v2/${'x'.repeat(9_000)}`), { reason: 'ambiguous' });
+  t.equal(rulesOf(['GET /api/v2/**']).judge('GET', `/api/v2/x?${'y'.repeat(60_000)}`), null, 'a query may be long');
+});
+
+t.test('blanks, dots and invisible characters at the end of a name hide nothing from a deny rule, and open nothing to an allow rule', async (t) => {
+  const denied = rulesOf([], ['* /api/v2/users/*', '* /api/v2/tokens']);
+  const allowed = rulesOf(['GET /api/v2/users/*', 'GET /api/v2/tokens']);
+  const ends = [
+    '%20',
+    '%09',
+    '.',
+    '..',
+    '...',
+    '%20.',
+    '.%20',
+    '%0a',
+    '%c2%a0',
+    '%e2%80%8b',
+    '%ef%bb%bf',
+    '%c2%ad',
+    '%e2%81%a0',
+    '%2e',
+    '%252e',
+    '%2520',
+    '%20;v=1',
+  ];
+  for (const end of ends) {
+    for (const path of [`users${end}/1`, `USERS${end}/1`, `tokens${end}`, `%74okens${end}`, `tokens${end}/`]) {
+      t.notOk(mayDo(denied, `GET /api/v2/${path}`), `deny ${path}`);
+      t.notOk(mayDo(allowed, `GET /api/v2/${path}`), `allow ${path}`);
+    }
+  }
+  for (const path of ['%20users/1', 'us%e2%80%8bers/1', 'us%c2%aders/1', '%ef%bb%bftokens']) t.notOk(mayDo(denied, `GET /api/v2/${path}`), path);
+  for (const path of ['user.s/1', 'us%20ers/1', 'users.1', 'token.', 'users./1/2']) t.ok(mayDo(denied, `GET /api/v2/${path}`), path);
+  t.ok(mayDo(rulesOf(['GET /api/v2/users/*']), 'GET /api/v2/users/John%20A.'), 'a name of somebody is one segment, whatever it ends with');
+  for (const path of ['users/..%20/tokens', 'users/%20../tokens', 'users/.%e2%80%8b./tokens', 'users/..%09/x', 'users/.%20'])
+    t.equal(readPath(`/api/v2/${path}`), null, `${path} may lead to another folder`);
+});
