@@ -5,9 +5,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { readPath } from '../auth/clients/path-readings.ts';
 import type { Handles } from '../auth/handles/handles.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { sendJson } from './answer.ts';
+import { sendError, sendJson } from './answer.ts';
 import type { Exchange } from './exchange.ts';
 import { asksForOtherMethod, otherPathAsked } from './method-override.ts';
 
@@ -53,14 +53,24 @@ export interface OwnTokens {
   readonly finish: (record: ExchangeRecord) => void;
 }
 
-/** Ends it and answers 200, also where there was nothing to end: a secret or an anonymous caller has no handle. */
+/**
+ * Ends it and answers 200, also where there was nothing to end: a secret or an anonymous caller has no handle. What could not be ended, or not
+ * for good, is not confirmed: then the answer is the error. Never rejects.
+ */
 export async function answerOwnTokenEnd(exchange: Exchange, { handles, sessions, finish }: OwnTokens): Promise<void> {
   const { identity, request, response, record } = exchange;
   request.resume();
-  if (identity.session !== null) sessions.end(identity.session);
-  else if (identity.handle !== null) await handles.end(identity.handle);
-  record.status = 200;
   record.route = '/api/v2/tokens/me';
-  sendJson(response, 200, {}, record.requestId);
+  try {
+    if (identity.session !== null) await sessions.end(identity.session);
+    else if (identity.handle !== null) await handles.end(identity.handle);
+    record.status = 200;
+    sendJson(response, 200, {}, record.requestId);
+  } catch (error) {
+    const failure = isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the handle could not be ended: try again');
+    record.status = failure.statusCode;
+    record.errorCode = failure.code;
+    sendError(response, failure, record.requestId);
+  }
   finish(record);
 }

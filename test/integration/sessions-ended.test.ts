@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Clock } from '../../src/clock.ts';
 import { createGateway } from '../../src/gateway.ts';
@@ -203,4 +206,51 @@ t.test('a dead handle behind another Authorization line is 401 all the same', as
   t.equal(answer.status, 401);
   t.equal(headerOf(answer, 'X-Gateway-Error'), 'gateway.session.ended');
   t.equal(sandbox.stats.apiCallsTotal, before);
+});
+
+t.test('forty handles ended by forty DELETEs at once are all over', async (t) => {
+  for (const [setting, overrides, login] of [
+    ['anonymous', {}, basic('x', 'y')],
+    ['of a client', { clients: [clientNamed('crm')] }, basic('crm', 'crm-secret')],
+  ] as const) {
+    const { url } = await start(t, overrides);
+    const give = async () => (await postToken(url, { grant_type: 'client_credentials' }, { authorization: login })).body.access_token;
+    const handles = await Promise.all(Array.from({ length: 40 }, give));
+    const other = await give();
+    const ended = await Promise.all(handles.map((handle) => call(url, handle, '/api/v2/tokens/me', 'DELETE')));
+    t.equal(ended.filter(({ status }) => status === 200).length, 40, setting);
+    const after = await Promise.all(handles.map((handle) => call(url, handle)));
+    t.equal(after.filter(({ status }) => status === 401).length, 40, setting);
+    t.equal((await call(url, other, '/api/v2/users')).status, 200, 'and no other');
+  }
+});
+
+t.test('an end that the store cannot keep, and one too many, are answered with an error and not with 200', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gcg-ended-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const clock = createFakeClock();
+  const store = { type: 'file' as const, path: join(folder, 'store') };
+  const { url, log } = await start(t, { clients: [clientNamed('crm')], store });
+  const give = async () => {
+    const { body } = await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
+    return body.access_token;
+  };
+  const handle = await give();
+  rmSync(store.path, { recursive: true });
+  writeFileSync(store.path, 'no folder');
+  t.match(await call(url, handle, '/api/v2/tokens/me', 'DELETE'), { status: 500, code: 'gateway.internal' });
+  t.match(await log.nextExchange(({ method }) => method === 'DELETE'), { status: 500, errorCode: 'gateway.internal' });
+  t.match(await call(url, handle), { status: 401, code: 'gateway.session.ended' }, 'here it is over all the same');
+
+  const limited = await start(t, { clients: [clientNamed('crm')] }, clock);
+  const endOne = async () => {
+    const { body } = await postToken(limited.url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
+    return { handle: body.access_token, ...(await call(limited.url, body.access_token, '/api/v2/tokens/me', 'DELETE')) };
+  };
+  for (let i = 0; i < 100; i++) await endOne();
+  const refused = await endOne();
+  t.match(refused, { status: 429, code: 'gateway.rate.limited' });
+  t.equal((await call(limited.url, refused.handle, '/api/v2/users')).status, 200, 'it is still good');
+  await clock.advance(1_000);
+  t.equal((await endOne()).status, 200, 'a second later one more may end');
 });

@@ -10,6 +10,9 @@ export const HANDLE_PREFIX = 'gcgh_';
 /** How a signed one begins; the others are of sessions. */
 const SIGNED_PREFIX = `${HANDLE_PREFIX}c`;
 
+/** No handle is older than this: the platform's longest token life. */
+export const HANDLE_LIFE_MS = 450 * 24 * 60 * 60 * 1000;
+
 /** What a signed handle says. Not secret, but only believed with its signature. */
 export interface ClientHandle {
   readonly id: string;

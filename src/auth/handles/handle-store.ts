@@ -10,7 +10,10 @@ const KEY_ENTRY: StoreKey = { name: 'gateway-handle-key', clientId: '', host: ''
 const REVOKED_ENTRY: StoreKey = { name: 'gateway-handle-revocations', clientId: '', host: '' };
 const TRIES = 5;
 
-/** Handles of one owner ended early: id to when it was issued (epoch ms). `notBefore`: everything issued until then is ended too. */
+/** How long a change waits for another process's. */
+const LOCK_WAIT_MS = 10_000;
+
+/** Handles of one owner ended early: id to when it was issued (epoch ms). `notBefore`: everything issued until then is ended too; only version 0.1.0 set it. */
 export interface OwnRevocations {
   readonly notBefore: number;
   readonly ids: Readonly<Record<string, number>>;
@@ -20,9 +23,6 @@ export interface OwnRevocations {
 export interface Revocations {
   readonly owners: Readonly<Record<string, OwnRevocations>>;
 }
-
-/** No handle was ended. */
-export const NO_REVOCATIONS: Revocations = { owners: {} };
 
 /** Where the revocations of a client's handles are kept; null: of those that anonymous callers were given. */
 export function ownerKey(client: string | null): string {
@@ -34,7 +34,7 @@ export interface HandleStore {
   /** The signing key, made at the first use. A store that fails costs handles their restart, not the gateway its start. */
   key(): Promise<Secret>;
   load(): Promise<Revocations>;
-  /** Applies `change` to what is stored, whoever else writes. Throws StoreError. */
+  /** Applies `change` to what is stored, one process after the other. Throws StoreError. */
   update(change: (before: Revocations) => Revocations): Promise<Revocations>;
   /** Changes when another process may have ended a handle; cheap. */
   revision(): string;
@@ -42,11 +42,11 @@ export interface HandleStore {
 
 /** Over any token store; closes nothing. */
 export function createHandleStore(store: TokenStore, log: Log): HandleStore {
-  const put = (key: StoreKey, text: string, expectedVersion: string | null) =>
+  const put = (key: StoreKey, text: string, expectedVersion: string | null, fence?: string) =>
     store.put(
       key,
       { accessToken: new Secret(text), refreshToken: null, expiresAt: 0, obtainedAt: 0, seed: null, generation: 0 },
-      { expectedVersion },
+      { expectedVersion, fence },
     );
 
   async function makeKey(): Promise<Secret> {
@@ -68,7 +68,7 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
     const present = await store.get(REVOKED_ENTRY);
     const text = present?.value.accessToken?.reveal();
     const kept = text === undefined ? {} : (JSON.parse(text) as Partial<Revocations>);
-    return { value: { owners: kept.owners ?? NO_REVOCATIONS.owners }, version: present?.version ?? null };
+    return { value: { owners: kept.owners ?? {} }, version: present?.version ?? null };
   }
 
   return {
@@ -82,15 +82,21 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
     },
     load: async () => (await read()).value,
     async update(change) {
-      for (let attempt = 1; ; attempt++) {
-        const { value, version } = await read();
-        const changed = change(value);
-        try {
-          await put(REVOKED_ENTRY, JSON.stringify(changed), version);
-          return changed;
-        } catch (error) {
-          if (!isConflict(error) || attempt === TRIES) throw error;
+      // A file is compared, and then replaced: without the lock two processes could both find it as they expect, and one would be lost.
+      const lock = await store.lock(REVOKED_ENTRY, LOCK_WAIT_MS);
+      try {
+        for (let attempt = 1; ; attempt++) {
+          const { value, version } = await read();
+          const changed = change(value);
+          try {
+            await put(REVOKED_ENTRY, JSON.stringify(changed), version, lock.fence);
+            return changed;
+          } catch (error) {
+            if (!isConflict(error) || attempt === TRIES) throw error;
+          }
         }
+      } finally {
+        await lock.release();
       }
     },
     revision: () => store.revision(REVOKED_ENTRY),

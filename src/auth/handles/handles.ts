@@ -4,26 +4,16 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import type { Secret } from '../../config/secret.ts';
 import type { Log } from '../../logging/log.ts';
-import { StoreError, type TokenStore } from '../store/store.ts';
-import { type ClientHandle, readHandle, signHandle } from './client-handle.ts';
-import { createHandleStore, NO_REVOCATIONS, type OwnRevocations, ownerKey, type Revocations } from './handle-store.ts';
+import type { TokenStore } from '../store/store.ts';
+import { type ClientHandle, HANDLE_LIFE_MS, readHandle, signHandle } from './client-handle.ts';
+import { EndedHandles } from './ended-handles.ts';
+import { createHandleStore } from './handle-store.ts';
 
 /**
  * What an application is told in `expires_in`, s: the platform's usual day. The handle itself goes on being good,
  * because an SDK that asked with client credentials cannot ask again by itself.
  */
 export const HANDLE_EXPIRES_IN_S = 86_400;
-
-/** No handle is older than this: the platform's longest token life. */
-export const HANDLE_LIFE_MS = 450 * 24 * 60 * 60 * 1000;
-
-/** So many ended handles of one owner are told apart; beyond that its oldest handles end with them, ended or not. */
-const MAX_REVOCATIONS = 2_000;
-
-/** Another process's revocations count after at most this. */
-const REVOCATION_POLL_MS = 1_000;
-
-const NONE_OWN: OwnRevocations = { notBefore: 0, ids: {} };
 
 /** Handles whose signature was checked lately. */
 const MAX_VERIFIED = 1_024;
@@ -35,7 +25,7 @@ export interface Handles {
   find(token: string): ClientHandle | null;
   /** Whether a handle that was found before would be found again. */
   isGood(handle: ClientHandle): boolean;
-  /** Ends one handle for good; durable when it resolves, where the store is. Never throws: a store that fails is logged. */
+  /** Ends one handle for good; durable when it resolves, where the store is. Throws gateway.rate.limited, gateway.internal (ended-handles.ts). */
   end(handle: ClientHandle): Promise<void>;
 }
 
@@ -57,23 +47,8 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
   const key: Secret = await kept.key();
   const anonymousKey = store.isDurable ? null : (deps.anonymousKey ?? null);
   const verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
-  let revoked: Revocations = await kept.load().catch(() => NO_REVOCATIONS);
-  let seenRevision = kept.revision();
-  let lookedMono = clock.monotonic();
-
-  function look(): void {
-    if (!store.isDurable || clock.monotonic() - lookedMono < REVOCATION_POLL_MS) return;
-    lookedMono = clock.monotonic();
-    const revision = kept.revision();
-    if (revision === seenRevision) return;
-    seenRevision = revision;
-    kept.load().then(
-      (loaded) => {
-        revoked = merge(revoked, loaded);
-      },
-      (error: unknown) => log.warn({ error: error instanceof StoreError ? error.message : 'the store failed' }, 'handle revocations cannot be read'),
-    );
-  }
+  const ended = new EndedHandles({ store: kept, isShared: store.isDurable, clock, log });
+  await ended.load();
 
   function readSigned(token: string): ClientHandle | null {
     const signed = readHandle(token, key);
@@ -83,15 +58,11 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
     return anonymous?.client === null ? anonymous : null;
   }
 
-  const isGood = ({ id, client, issuedAt }: ClientHandle) => {
-    const { notBefore, ids } = revoked.owners[ownerKey(client)] ?? NONE_OWN;
-    return issuedAt > notBefore && !Object.hasOwn(ids, id) && clock.now() - issuedAt < HANDLE_LIFE_MS;
-  };
+  const isGood = (handle: ClientHandle) => !ended.has(handle) && clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
 
   return {
     issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, content.client === null ? (anonymousKey ?? key) : key),
     find(token) {
-      look();
       let handle = verified.get(token);
       if (handle === undefined) {
         const read = readSigned(token);
@@ -101,44 +72,7 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
       }
       return isGood(handle) ? handle : null;
     },
-    isGood(handle) {
-      look();
-      return isGood(handle);
-    },
-    async end(handle) {
-      const key = ownerKey(handle.client);
-      const add = ({ owners }: Revocations): Revocations => {
-        const { notBefore, ids } = owners[key] ?? NONE_OWN;
-        return { owners: { ...owners, [key]: bounded({ notBefore, ids: { ...ids, [handle.id]: handle.issuedAt } }, clock.now()) } };
-      };
-      revoked = add(revoked);
-      deps.onEnded?.(handle.id);
-      try {
-        revoked = merge(revoked, await kept.update(add));
-        seenRevision = kept.revision();
-      } catch (error) {
-        log.error({ error: error instanceof StoreError ? error.message : 'the store failed' }, 'handle revocation cannot be kept');
-      }
-    },
+    isGood,
+    end: (handle) => ended.end(handle, () => deps.onEnded?.(handle.id)),
   };
-}
-
-function merge(one: Revocations, other: Revocations): Revocations {
-  const owners: Record<string, OwnRevocations> = { ...one.owners };
-  for (const [key, { notBefore, ids }] of Object.entries(other.owners)) {
-    const own = owners[key] ?? NONE_OWN;
-    owners[key] = { notBefore: Math.max(own.notBefore, notBefore), ids: { ...own.ids, ...ids } };
-  }
-  return { owners };
-}
-
-/** When there are too many of one owner, the oldest tenth is ended by date: more handles end than were asked for, never fewer. What is too old anyway is forgotten. */
-function bounded(revocations: OwnRevocations, now: number): OwnRevocations {
-  if (Object.keys(revocations.ids).length <= MAX_REVOCATIONS) return revocations;
-  const entries = Object.entries(revocations.ids)
-    .filter(([, issuedAt]) => now - issuedAt < HANDLE_LIFE_MS && issuedAt > revocations.notBefore)
-    .sort(([, a], [, b]) => b - a);
-  const dropped = entries.slice(MAX_REVOCATIONS * 0.9);
-  const notBefore = Math.max(revocations.notBefore, dropped[0]?.[1] ?? 0);
-  return { notBefore, ids: Object.fromEntries(entries.filter(([, issuedAt]) => issuedAt > notBefore)) };
 }

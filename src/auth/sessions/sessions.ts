@@ -3,6 +3,7 @@
 // A handle that is not found here is over, whatever the reason was. Only sessions in use have a state machine; the others are their tokens.
 
 import { LRUCache } from 'lru-cache';
+import { GatewayError } from '../../errors.ts';
 import { createFairOrder, type FairPlace } from '../fair-order.ts';
 import type { TokenStore } from '../store/store.ts';
 import type { TokenGrant } from '../token-endpoint.ts';
@@ -48,8 +49,8 @@ export interface Sessions {
   findByTerms(terms: SessionTerms): Session | null;
   /** Whether the session with these very terms has not ended, as far as can be told without asking upstream. No use of it. */
   isGood(terms: SessionTerms): boolean;
-  /** Ends a session; its handles are unknown from now on. */
-  end(session: Session): void;
+  /** Ends a session; its handles are unknown from now on. Throws gateway.internal when the store cannot forget it: a restart would bring it back. */
+  end(session: Session): Promise<void>;
   readonly size: number;
   /** After a change of the configuration: who has lost its credential, or whose credential now leads to another login host, is not found while that is so. */
   reconsider(): void;
@@ -95,11 +96,18 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   const inUse = new Set<Entry>();
   const renewals = new Set<Promise<unknown>>();
   let isClosing = false;
-  const writes = new Map<string, Promise<void>>();
+  /** Each resolves with whether it is written. */
+  const writes = new Map<string, Promise<boolean>>();
 
   /** One after the other for each session: what is written last is what is true last. A store that fails costs a session its restart, and nothing else. */
-  function write(hash: string, work: () => Promise<void>): Promise<void> {
-    const done = (writes.get(hash) ?? Promise.resolve()).then(work).catch(() => log.warn({}, 'session could not be stored'));
+  function write(hash: string, work: () => Promise<void>): Promise<boolean> {
+    const done = (writes.get(hash) ?? Promise.resolve()).then(work).then(
+      () => true,
+      () => {
+        log.warn({}, 'session could not be stored');
+        return false;
+      },
+    );
     writes.set(hash, done);
     return done.finally(() => writes.get(hash) === done && writes.delete(hash));
   }
@@ -225,8 +233,11 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       const { refreshToken, token } = entry.held;
       return refreshToken !== null || (token !== null && token.expiresAt > clock.now());
     },
-    end(session) {
-      table.delete(hashOfTerms(session.terms));
+    async end(session) {
+      const hash = hashOfTerms(session.terms);
+      table.delete(hash);
+      if ((await writes.get(hash)) !== false) return;
+      throw new GatewayError('gateway.internal', 'the session is ended here, but the store cannot forget it: a restart would bring it back');
     },
     get size() {
       return table.size;

@@ -7,7 +7,7 @@ import t from 'tap';
 import type { Session } from '../../../src/auth/sessions/session.ts';
 import { createFileStore } from '../../../src/auth/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/store/memory.ts';
-import type { TokenStore } from '../../../src/auth/store/store.ts';
+import { StoreError, type TokenStore } from '../../../src/auth/store/store.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog } from '../../helpers/gateway.ts';
 
@@ -64,7 +64,7 @@ t.test('writes of one session follow each other: a slow one overtakes neither a 
   slow = new Promise((resolve) => (goOn = resolve));
   await clock.advance(61 * 60_000);
   const session = sessions.find(handle);
-  if (session) sessions.end(session);
+  if (session) await sessions.end(session);
   await clock.settle();
   goOn();
   await sessions.settled();
@@ -84,7 +84,7 @@ t.test('a store on disk brings sessions back, sealed there, with the newest refr
   const kept = await before.sessions.open(TERMS, before.grant(), HOME);
   const inUse = before.sessions.find(kept.handle) as Session;
   await inUse.source.refresh();
-  before.sessions.end(before.sessions.find(ended.handle) as Session);
+  await before.sessions.end(before.sessions.find(ended.handle) as Session);
   await before.sessions.settled();
   before.sessions.close();
   const files = readdirSync(path).map((name) => name + readFileSync(join(path, name), 'latin1'));
@@ -118,4 +118,14 @@ t.test('a session that was idle for too long while the gateway was down is not b
   const after = setUpSessions(t, { clock, store, limits });
   await after.sessions.restore();
   t.equal(after.sessions.find(handle), null);
+});
+
+t.test('a session that the store cannot forget is over, and its end is not confirmed', async (t) => {
+  const clock = createFakeClock();
+  const memory = createMemoryStore({ clock });
+  const store: TokenStore = { ...memory, isDurable: true, delete: () => Promise.reject(new StoreError('unwritable', 'no such disk')) };
+  const { sessions, grant } = setUpSessions(t, { clock, store });
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  await t.rejects(sessions.end(sessions.find(handle) as Session), { code: 'gateway.internal' });
+  t.equal(sessions.find(handle), null);
 });

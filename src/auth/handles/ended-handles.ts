@@ -1,0 +1,231 @@
+// The handles that were ended before their time: known here at once, kept in the store before anybody is told that it is done.
+// It reads and writes no handle; what a good one is, handles.ts says.
+
+import type { Clock } from '../../clock.ts';
+import { GatewayError } from '../../errors.ts';
+import type { Log } from '../../logging/log.ts';
+import { Allowance } from '../allowance.ts';
+import { StoreError } from '../store/store.ts';
+import { type ClientHandle, HANDLE_LIFE_MS } from './client-handle.ts';
+import { type HandleStore, ownerKey, type Revocations } from './handle-store.ts';
+
+/** So many ended handles of one client are kept. More are refused: what ends one handle must not end others, nor be forgotten. */
+const MOST_OF_ONE_CLIENT = 5_000;
+
+/** Of those that belong to no client, all together. Beyond it the first to end is forgotten: such a handle permits nothing that its holder may not do without. */
+const MOST_WITHOUT_CLIENT = 2_000;
+
+/** How often one client may end handles: each is a write of the whole list. */
+const ENDS_OF_ONE_CLIENT = { burst: 100, everyMs: 1_000 };
+
+/** Another process's ends count after at most this. */
+const POLL_MS = 1_000;
+
+/** What could not be written is tried again after 1, 2, 4 … 60 s. */
+const LONGEST_RETRY_MS = 60_000;
+
+type Ended = Pick<ClientHandle, 'id' | 'client' | 'issuedAt'>;
+
+/** Those of one owner, in the order in which they ended. */
+interface Owner {
+  /** Everything issued until then is ended, too: version 0.1.0 made room by it. */
+  notBefore: number;
+  readonly ids: Map<string, number>;
+}
+
+/** The list. The store is closed by whoever made it. */
+export class EndedHandles {
+  readonly #store: HandleStore;
+  readonly #isShared: boolean;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #owners = new Map<string, Owner>();
+  readonly #paces = new Map<string, Allowance>();
+  /** Ended here, and not in the store yet. */
+  readonly #unwritten = new Map<string, Ended>();
+  #writing: Promise<void> | null = null;
+  #queued: Promise<void> | null = null;
+  #retryMs = 1_000;
+  #isRetrying = false;
+  /** Of what was read; null before. */
+  #seenRevision: string | null = null;
+  #lookedMono: number;
+
+  /** `isShared`: other processes may write to the store, too. */
+  constructor(deps: { store: HandleStore; isShared: boolean; clock: Clock; log: Log }) {
+    this.#store = deps.store;
+    this.#isShared = deps.isShared;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    this.#lookedMono = deps.clock.monotonic();
+  }
+
+  /** Reads what is stored. What cannot be read is said in the log, and read again as long as that lasts. Never throws. */
+  async load(): Promise<void> {
+    const revision = this.#store.revision();
+    try {
+      this.#take(await this.#store.load());
+      this.#seenRevision = revision;
+    } catch (error) {
+      this.#log.error({ error: reasonOf(error) }, 'handle revocations cannot be read');
+    }
+  }
+
+  /** Whether a handle is in the list. Reads the store again in the background when it has changed. */
+  has({ id, client, issuedAt }: Ended): boolean {
+    this.#look();
+    const owner = this.#owners.get(ownerKey(client));
+    return owner !== undefined && (issuedAt <= owner.notBefore || owner.ids.has(id));
+  }
+
+  /**
+   * Ends a handle, at once in this process; `onEnded` is called then. Resolves when the store has it. Throws gateway.rate.limited, and has ended
+   * nothing, for a client that ends too many; gateway.internal when the store fails: it is tried again then, and until it succeeds a restart
+   * would make the handle good.
+   */
+  async end(handle: Ended, onEnded: () => void): Promise<void> {
+    const { id, client, issuedAt } = handle;
+    if (!this.has(handle)) {
+      const owner = this.#ownerOf(ownerKey(client));
+      if (client !== null) this.#assertRoom(client, owner);
+      owner.ids.set(id, issuedAt);
+      this.#unwritten.set(id, handle);
+      this.#trim(ownerKey(client), owner);
+      onEnded();
+    }
+    if (this.#unwritten.has(id)) await this.#flush();
+  }
+
+  #look(): void {
+    if (!this.#isShared || this.#clock.monotonic() - this.#lookedMono < POLL_MS) return;
+    this.#lookedMono = this.#clock.monotonic();
+    if (this.#store.revision() === this.#seenRevision) return;
+    void this.load();
+  }
+
+  #ownerOf(key: string): Owner {
+    let owner = this.#owners.get(key);
+    if (owner === undefined) {
+      owner = { notBefore: 0, ids: new Map() };
+      this.#owners.set(key, owner);
+    }
+    return owner;
+  }
+
+  #assertRoom(client: string, owner: Owner): void {
+    const now = this.#clock.now();
+    if (owner.ids.size >= MOST_OF_ONE_CLIENT) this.#forgetOld(owner);
+    if (owner.ids.size >= MOST_OF_ONE_CLIENT) {
+      const retryAfterMs = Math.min(...owner.ids.values()) + HANDLE_LIFE_MS - now;
+      const advice = 'a handle need not be ended, and all of a client end when its secret is changed';
+      throw new GatewayError('gateway.rate.limited', `client ${client} has ended ${MOST_OF_ONE_CLIENT} handles, and no more can be kept: ${advice}`, {
+        retryAfterMs,
+      });
+    }
+    let pace = this.#paces.get(client);
+    if (pace === undefined) {
+      pace = new Allowance(this.#clock, ENDS_OF_ONE_CLIENT);
+      this.#paces.set(client, pace);
+    }
+    const retryAfterMs = pace.waitMs();
+    if (retryAfterMs > 0) {
+      throw new GatewayError('gateway.rate.limited', `client ${client} ends handles too often: use one for many calls, and end it later`, {
+        retryAfterMs,
+      });
+    }
+    pace.take();
+  }
+
+  #forgetOld(owner: Owner): void {
+    const now = this.#clock.now();
+    for (const [id, issuedAt] of owner.ids) if (isOld(issuedAt, owner.notBefore, now)) owner.ids.delete(id);
+  }
+
+  #trim(key: string, owner: Owner): void {
+    if (key !== WITHOUT_CLIENT) return;
+    for (const id of owner.ids.keys()) {
+      if (owner.ids.size <= MOST_WITHOUT_CLIENT) return;
+      owner.ids.delete(id);
+      this.#unwritten.delete(id);
+    }
+  }
+
+  /** Adds what is stored to what is known here. */
+  #take({ owners }: Revocations): void {
+    for (const [key, { notBefore, ids }] of Object.entries(owners)) {
+      const owner = this.#ownerOf(key);
+      owner.notBefore = Math.max(owner.notBefore, notBefore);
+      for (const [id, issuedAt] of Object.entries(ids)) owner.ids.set(id, issuedAt);
+      this.#trim(key, owner);
+    }
+  }
+
+  /** One write at a time: whoever comes while one is under way is in the next, together with all who came meanwhile. */
+  #flush(): Promise<void> {
+    this.#queued ??= this.#writeAfter(this.#writing);
+    return this.#queued;
+  }
+
+  async #writeAfter(before: Promise<void> | null): Promise<void> {
+    await before?.catch(() => undefined);
+    const own = this.#queued;
+    this.#writing = own;
+    this.#queued = null;
+    try {
+      await this.#write();
+    } finally {
+      if (this.#writing === own) this.#writing = null;
+    }
+  }
+
+  async #write(): Promise<void> {
+    const batch = [...this.#unwritten.values()];
+    if (batch.length === 0) return;
+    try {
+      const stored = await this.#store.update((before) => withEnded(before, batch, this.#clock.now()));
+      for (const { id } of batch) this.#unwritten.delete(id);
+      this.#seenRevision = this.#store.revision();
+      if (this.#isShared) this.#take(stored);
+      this.#retryMs = 1_000;
+    } catch (error) {
+      this.#log.error({ error: reasonOf(error) }, 'handle revocation cannot be kept');
+      this.#retryLater();
+      const what = 'the handle is ended here, but the store cannot keep that: until it can, a restart would make it good again';
+      throw new GatewayError('gateway.internal', `${what} (the log says why)`);
+    }
+  }
+
+  #retryLater(): void {
+    if (this.#isRetrying) return;
+    this.#isRetrying = true;
+    this.#clock.after(this.#retryMs, () => {
+      this.#isRetrying = false;
+      this.#flush().catch(() => undefined);
+    });
+    this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
+  }
+}
+
+const WITHOUT_CLIENT = ownerKey(null);
+
+function isOld(issuedAt: number, notBefore: number, now: number): boolean {
+  return issuedAt <= notBefore || now - issuedAt >= HANDLE_LIFE_MS;
+}
+
+/** What is stored, and the batch. What is too old anyway is left out. */
+function withEnded({ owners }: Revocations, batch: readonly Ended[], now: number): Revocations {
+  const changed = { ...owners };
+  for (const client of new Set(batch.map((handle) => handle.client))) {
+    const key = ownerKey(client);
+    const { notBefore, ids } = owners[key] ?? { notBefore: 0, ids: {} };
+    const ended = batch.filter((handle) => handle.client === client);
+    const all = [...Object.entries(ids), ...ended.map(({ id, issuedAt }) => [id, issuedAt] as const)];
+    const kept = all.filter(([, issuedAt]) => !isOld(issuedAt, notBefore, now));
+    changed[key] = { notBefore, ids: Object.fromEntries(client === null ? kept.slice(-MOST_WITHOUT_CLIENT) : kept) };
+  }
+  return { owners: changed };
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof StoreError ? error.message : 'the store failed';
+}
