@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
-import { createFailureDelay } from './auth/clients/failure-delay.ts';
+import { FailureDelay } from './auth/clients/failure-delay.ts';
 import { withDeadline } from './auth/deadline.ts';
 import { deriveAnonymousKey } from './auth/handles/anonymous-key.ts';
 import { createHandles } from './auth/handles/handles.ts';
@@ -116,7 +116,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     credential: (name) => runtime.facade.credential(name),
   });
   const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
-  const failures = createFailureDelay(clock);
+  const failures = new FailureDelay(clock);
   const channels = createChannelRegister({ clock });
   const runtimeDeps: RuntimeDeps = {
     ...{ env, clock, random, log, store, handles, sessions, channels, finish, onTokenRequest, onTransition, ...(onSecret && { onSecret }) },
@@ -125,6 +125,8 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   let runtime = createRuntime(config, runtimeDeps);
   const retiring = new Set<Runtime>();
   const peerOf = (request: IncomingMessage) => runtime.peerOf(request);
+  const holdBack = (request: IncomingMessage, served: string | null) =>
+    served === null ? failures.held(peerOf(request)) : failures.heldServed(peerOf(request), served);
   observeRuntime(metrics, () => runtime);
   metrics.setSources({
     sockets: () => Array.from(live.listeners(), ({ caller, credential }) => ({ client: caller.client?.name ?? null, credential })),
@@ -168,7 +170,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       void answerOwnTokenEnd(exchange, { handles, sessions, finish });
       return true;
     },
-    holdBack: (request) => failures.held(peerOf(request)),
+    holdBack,
     isDraining: () => phase === 'draining',
     route: app.routing,
     begun,
@@ -176,7 +178,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   });
 
   const upgrade = createUpgrade({
-    ...{ gate: () => runtime, holdBack: (request: IncomingMessage) => failures.held(peerOf(request)), begun, finish },
+    ...{ gate: () => runtime, holdBack, begun, finish },
     ...{ isDraining: () => phase === 'draining', runtime: () => runtime.sockets, register: channels, live, clock },
   });
 

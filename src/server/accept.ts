@@ -2,6 +2,7 @@
 // what it lets through reaches the router with nothing left for the framework to interpret (content types, bodies, odd escapes).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { HeldBack } from '../auth/clients/failure-delay.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { inviteBody, sendError } from './answer.ts';
@@ -10,7 +11,7 @@ import { bindExchange, type Exchange, type ListenerRole, openExchange } from './
 import { asksForToken } from './facade.ts';
 import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import { assertFraming } from './framing.ts';
-import { isFailedProof } from './identify.ts';
+import { guessIn, isFailedProof } from './identify.ts';
 import { admit, type Gate } from './identify-gate.ts';
 import { answerPreflight, isPreflight } from './preflight.ts';
 import { FACADE_PATHS, isForApplications, parseTarget, type Route } from './request-target.ts';
@@ -22,8 +23,8 @@ export interface AcceptOptions {
   readonly gate: () => Gate;
   /** Serves what must not reach the forwarding path (tokens-me.ts); false when there is nothing of the kind. May throw GatewayError. */
   readonly serveOwn: (exchange: Exchange) => boolean;
-  /** Slows the refusal of a wrong secret. */
-  readonly holdBack: (request: IncomingMessage) => { readonly until: Promise<void> | null; readonly isOverflow: boolean };
+  /** Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served without. */
+  readonly holdBack: (request: IncomingMessage, served: string | null) => HeldBack;
   readonly isDraining: () => boolean;
   /** The framework's request handler. */
   readonly route: (request: IncomingMessage, response: ServerResponse) => void;
@@ -65,28 +66,77 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
         allowOrigin(response, origin);
       }
       const identity = admit(request, framing.host, route, role, gate);
-      record.client = identity.client?.name ?? null;
-      if (options.isDraining() && route.kind === 'forward') throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
       const exchange: Exchange = { request, response, record, caller, role, route, identity };
-      if (options.serveOwn(exchange)) return;
-      // The router decodes a path before it compares; the door has compared it as it was sent.
-      if (route.kind === 'local' && route.path.includes('%')) throw notFound();
-      bindExchange(exchange);
-      if (route.kind === 'local') {
-        // A forwarded body has its own bound where it is read; one that is read here has this.
-        request.setTimeout(LOCAL_IDLE_MS, () => request.socket.destroy());
-        finishLocal(response, record, options);
-        inviteBody(request, response);
-      }
-      setAside(request, route);
-      options.route(request, response);
+      const guess = guessIn(request);
+      if (guess === null) serve(exchange, options);
+      else serveLater(exchange, options.holdBack(request, guess), options);
     } catch (error) {
-      response.once('close', () => options.finish(record));
-      const failure = isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the request could not be read');
-      if (isFailedProof(failure)) refuseLater(request, response, record, failure, options);
-      else refuse(request, response, record, failure);
+      refuseFor(error, request, response, record, options);
     }
   };
+}
+
+/** Sends an admitted request on its way. */
+function serve(exchange: Exchange, options: AcceptOptions): void {
+  const { request, response, record, route, identity } = exchange;
+  record.client = identity.client?.name ?? null;
+  if (options.isDraining() && route.kind === 'forward') throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
+  if (options.serveOwn(exchange)) return;
+  // The router decodes a path before it compares; the door has compared it as it was sent.
+  if (route.kind === 'local' && route.path.includes('%')) throw notFound();
+  bindExchange(exchange);
+  if (route.kind === 'local') {
+    // A forwarded body has its own bound where it is read; one that is read here has this.
+    request.setTimeout(LOCAL_IDLE_MS, () => request.socket.destroy());
+    finishLocal(response, record, options);
+    inviteBody(request, response);
+  }
+  setAside(request, route);
+  options.route(request, response);
+}
+
+/** For a caller who showed a wrong secret and is served without: what it may do tells whether the secret was right, so it waits as a refusal does. */
+function serveLater(exchange: Exchange, { until, isOverflow }: HeldBack, options: AcceptOptions): void {
+  const { request, response, record, caller } = exchange;
+  const go = () => {
+    if (caller.left) {
+      options.finish(record);
+      return;
+    }
+    try {
+      serve(exchange, options);
+    } catch (error) {
+      response.once('close', () => options.finish(record));
+      refuse(request, response, record, failureOf(error));
+    }
+  };
+  if (isOverflow) dropGuess(request, response, record, options);
+  else if (until === null) go();
+  else void until.then(go);
+}
+
+/** Too many guesses of one peer at a time: no answer, and no connection. */
+function dropGuess(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, options: AcceptOptions): void {
+  response.once('close', () => options.finish(record));
+  record.errorCode = 'gateway.client.unauthenticated';
+  record.heldBy = 'wrong secrets';
+  request.socket.destroy();
+}
+
+function failureOf(error: unknown): GatewayError {
+  return isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the request could not be read');
+}
+
+function refuseFor(error: unknown, request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, options: AcceptOptions): void {
+  const failure = failureOf(error);
+  const held = isFailedProof(failure) || guessIn(request) !== null ? options.holdBack(request, null) : null;
+  if (held?.isOverflow) {
+    dropGuess(request, response, record, options);
+    return;
+  }
+  response.once('close', () => options.finish(record));
+  if (held?.until == null) refuse(request, response, record, failure);
+  else void held.until.then(() => refuse(request, response, record, failure));
 }
 
 function finishPreflight(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, origin: string, options: AcceptOptions): void {
@@ -103,19 +153,13 @@ function finishLocal(response: ServerResponse, record: ExchangeRecord, options: 
   });
 }
 
-function refuseLater(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError, options: AcceptOptions): void {
-  const { until, isOverflow } = options.holdBack(request);
-  if (until === null) refuse(request, response, record, error, isOverflow);
-  else void until.then(() => refuse(request, response, record, error));
-}
-
-function refuse(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError, close = false): void {
+function refuse(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError): void {
   record.status = error.statusCode;
   record.errorCode = error.code;
   // A request that is not understood leaves a connection that is not understood.
   const isBroken = error.code === 'gateway.request.invalid' || error.code === 'gateway.internal';
   if (isBroken) refusedSockets.add(request.socket);
-  const isLast = close || isBroken || error.code === 'gateway.draining';
+  const isLast = isBroken || error.code === 'gateway.draining';
   if (asksForToken(request)) sendOAuthRefusal(response, toOAuthRefusal(error), record.requestId, isLast);
   else sendError(response, error, record.requestId, { close: isLast });
 }

@@ -92,13 +92,17 @@ async function answerRefusal(exchange: Exchange, thrown: unknown, { failures, pe
   const refusal = inPlatformsWay(toOAuthRefusal(thrown));
   record.status = refusal.error.statusCode;
   record.errorCode = refusal.error.code;
-  let close = false;
   if (isGatewayError(thrown) && isFailedProof(thrown)) {
     const { until, isOverflow } = failures.held(peerOf(request));
-    close = isOverflow;
+    if (isOverflow) {
+      record.status = 0;
+      record.heldBy = 'wrong secrets';
+      request.socket.destroy();
+      return;
+    }
     await until;
   }
-  sendOAuthRefusal(response, refusal, record.requestId, close);
+  sendOAuthRefusal(response, refusal, record.requestId);
 }
 
 /** The platform says 400 where a client is not known, and SDKs expect no 401 from a login. A handle that has ended is 401 everywhere. */

@@ -3,10 +3,11 @@
 
 import type { IncomingMessage } from 'node:http';
 import { ANONYMOUS, type Caller } from '../auth/clients/caller.ts';
-import { assertAllowedHost, assertDestination, assertOrigin, type BoundaryRules, isNavigation } from './boundary.ts';
+import { isGatewayError } from '../errors.ts';
+import { assertAllowedHost, assertDestination, assertOrigin, type BoundaryRules, isAllowedHost, isNavigation } from './boundary.ts';
 import type { ListenerRole } from './exchange.ts';
 import { readLogin } from './facade-request.ts';
-import type { Identity } from './identify.ts';
+import { type Identity, isFailedProof } from './identify.ts';
 import { FACADE_PATHS, isForApplications, type Route, TOKEN_PATH } from './request-target.ts';
 
 /** What the door asks by; both belong to one configuration. */
@@ -42,7 +43,7 @@ export function admit(
     assertAllowedHost(host, gate.boundary);
     return ANONYMOUS;
   }
-  const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, gate.identity) : gate.identity.identify(request);
+  const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, host, gate) : gate.identity.identify(request);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, gate.boundary);
@@ -57,11 +58,13 @@ function isProbe(path: string, role: ListenerRole): boolean {
 }
 
 /** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
-function callerAtFacade(request: IncomingMessage, path: string, identity: Identity): Caller {
+function callerAtFacade(request: IncomingMessage, path: string, host: string, { identity, boundary }: Gate): Caller {
   if (path !== TOKEN_PATH) return ANONYMOUS;
   try {
     return identity.identifyForToken(request, readLogin(request.headers.authorization)).caller;
-  } catch {
+  } catch (error) {
+    // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without being slowed.
+    if (isGatewayError(error) && isFailedProof(error) && !isAllowedHost(host, boundary)) throw error;
     return ANONYMOUS;
   }
 }

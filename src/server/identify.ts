@@ -140,7 +140,9 @@ export function createIdentity(deps: IdentityDeps): Identity {
       const { caller: aside } = identifyAside(request);
       if (authorization === undefined) return aside;
       assertNoHandleBehind(request.rawHeaders);
-      const shown = authorization.length > 0 ? byAuthorization(parseAuthorization(authorization)) : null;
+      const parsed = parseAuthorization(authorization);
+      const shown = authorization.length > 0 ? byAuthorization(parsed) : null;
+      if (shown === null && parsed.scheme === 'bearer' && !clients.isEmpty) (request as GuessingRequest)[GUESS] = parsed.token;
       if (shown === null) return aside;
       if (aside.client !== null && aside.client !== shown.client) throw contradicted();
       if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id)) throw contradicted();
@@ -189,6 +191,16 @@ const tried = new WeakSet<Error>();
 /** Whether an error refuses a secret that somebody tried. */
 export function isFailedProof(error: Error): boolean {
   return tried.has(error);
+}
+
+/** The property under which a request carries a Bearer value that is no client's secret, where it may be served without. */
+const GUESS = Symbol('guess');
+
+type GuessingRequest = IncomingMessage & { [GUESS]?: string };
+
+/** The wrong Bearer value of a request that was identified and is not refused for it; null without one. */
+export function guessIn(request: IncomingMessage): string | null {
+  return (request as GuessingRequest)[GUESS] ?? null;
 }
 
 /** 401 with what to do. */

@@ -9,6 +9,7 @@ import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { basic, clientNamed, credentialOf } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { credentialAt, startGateway } from '../helpers/gateway.ts';
+import { exchangeRaw } from '../helpers/raw-http.ts';
 
 const sha256 = (text: string) => hash('sha256', text);
 const call = async (url: string, headers: Record<string, string> = {}, path = '/api/v2/users') => {
@@ -146,4 +147,99 @@ t.test('repeated failures of a peer are answered later and later; a right secret
   while (clock.pending === 0) await clock.settle();
   await clock.advance(250);
   t.equal((await fourth).status, 401);
+});
+
+/** Requests that try a secret, each in another place; `n` makes the secret another one. */
+const GUESSES: Record<string, (n: number) => string[]> = {
+  Bearer: (n) => ['GET /api/v2/users HTTP/1.1', `Authorization: Bearer guess-${n}`],
+  'Bearer, at an admin page': (n) => ['GET /-/status HTTP/1.1', `Authorization: Bearer guess-${n}`],
+  'Bearer, with a foreign Host': (n) => ['GET /api/v2/users HTTP/1.1', `Authorization: Bearer guess-${n}`, 'Host: evil.example'],
+  'Bearer, for a socket': (n) => [
+    'GET /streaming/channels/streaming-0-abc HTTP/1.1',
+    `Authorization: Bearer guess-${n}`,
+    ...['Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='],
+  ],
+  Basic: (n) => ['GET /api/v2/users HTTP/1.1', `Authorization: ${basic('crm', `guess-${n}`)}`],
+  'X-Gateway-Key': (n) => ['GET /api/v2/users HTTP/1.1', `X-Gateway-Key: guess-${n}`],
+  'the token endpoint': (n) => ['POST /oauth/token HTTP/1.1', `Authorization: ${basic('crm', `guess-${n}`)}`],
+  'the token endpoint, with a foreign Host': (n) => [
+    'POST /oauth/token HTTP/1.1',
+    `Authorization: ${basic('crm', `guess-${n}`)}`,
+    'Host: evil.example',
+  ],
+};
+
+for (const anonymousCredentials of [null, ['default']]) {
+  for (const [place, guess] of Object.entries(GUESSES)) {
+    const name = `${place}, ${anonymousCredentials === null ? 'clients alone' : 'beside anonymous use'}`;
+    t.test(`${name}: of 200 guesses at once few are answered, and a right secret is answered meanwhile`, async (t) => {
+      const clock = createFakeClock();
+      const config = { clients: [clientNamed('crm')], server: { anonymousCredentials } };
+      const { url, port } = await startGateway(t, { clock, awaitReady: false, config });
+      await clock.settle();
+      const body = 'grant_type=client_credentials';
+      const send = (n: number) => {
+        const [line = '', ...rest] = guess(n);
+        const host = rest.some((header) => header.startsWith('Host:')) ? [] : ['Host: localhost'];
+        const form = line.startsWith('POST') ? ['Content-Type: application/x-www-form-urlencoded', `Content-Length: ${body.length}`] : [];
+        const connection = rest.some((header) => header.startsWith('Upgrade')) ? 'Connection: Upgrade' : 'Connection: close';
+        return exchangeRaw(port, [line, ...host, ...rest, ...form, connection, '', form.length > 0 ? body : ''].join('\r\n'));
+      };
+      let answers = 0;
+      let isOver = 0;
+      const guesses = Array.from({ length: 200 }, (_, n) =>
+        send(n).then((received) => {
+          isOver += 1;
+          if (received !== '') answers += 1;
+        }),
+      );
+      // Those that wait for the clock are few; the others are over without it.
+      for (let turn = 0; turn < 3_000 && isOver < 190; turn++) await clock.settle();
+      t.equal((await call(url, { authorization: 'Bearer crm-secret' }, '/-/nothing')).status, 404, 'the right one passes, though no time does');
+      let isDone = false;
+      const all = Promise.all(guesses).then(() => {
+        isDone = true;
+      });
+      for (let passed = 0; passed < 60_000 && !isDone; passed += 100) await clock.advance(100);
+      await all;
+      t.ok(answers >= 3 && answers < 30, `${answers} answers`);
+    });
+  }
+}
+
+t.test('an application that shows the same Bearer with every call is served beside clients without being slowed', async (t) => {
+  const clock = createFakeClock();
+  const { url } = await startGateway(t, {
+    clock,
+    awaitReady: false,
+    config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
+  });
+  await clock.settle();
+  const statuses = await Promise.all(Array.from({ length: 100 }, () => call(url, { authorization: 'Bearer none-needed' })));
+  t.equal(statuses.filter(({ status }) => status === 200).length, 100);
+});
+
+t.test('a caller who leaves while its wrong secret is held leaves nothing behind, and gets no new turn by it', async (t) => {
+  const clock = createFakeClock();
+  const { url, gateway, log } = await startGateway(t, {
+    clock,
+    awaitReady: false,
+    config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
+  });
+  await clock.settle();
+  for (let n = 0; n < 40; n++) {
+    const leave = new AbortController();
+    const left = fetch(`${url}/api/v2/users`, { headers: { authorization: `Bearer guess-${n}` }, signal: leave.signal }).then(
+      ({ status }) => status,
+      () => 0,
+    );
+    if (n < 3) t.equal(await left, 200);
+    for (let turn = 0; turn < 5; turn++) await clock.settle();
+    leave.abort();
+    await left;
+  }
+  for (let passed = 0; passed < 20_000; passed += 500) await clock.advance(500);
+  t.ok(log.exchanges.filter(({ status }) => status === 200).length <= 3, 'those that were answered');
+  await gateway.drain();
+  t.equal(log.exchanges.length, 40, 'each has its record');
 });

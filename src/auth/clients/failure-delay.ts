@@ -1,5 +1,8 @@
-// Slows a peer that keeps failing to prove itself: how long its next refusal is held back. Bounded in peers and in answers held; locks nobody out.
+// Slows a peer that keeps failing to prove itself: its refusals go out one after the other, each later than the one before, however many come
+// at once. It delays no right secret and locks nobody out; bounded in peers, in refusals held and in how long they are.
 
+import { hash } from 'node:crypto';
+import { isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 
@@ -10,55 +13,100 @@ const LONGEST_DELAY_MS = 8_000;
 /** A peer without a failure for this long begins anew. */
 const FORGET_MS = 10 * 60_000;
 const MAX_PEERS = 10_000;
-/** Refusals held back at a time, over all peers and for one. Beyond that a refusal goes out at once and its connection is closed. */
+/** Refusals held back at a time, over all peers. Those of one peer are bounded by the longest delay. */
 const MAX_HELD = 256;
-const MAX_HELD_OF_ONE = 16;
+/** Wrong values that were served without an identity, by peer: who shows one of them again learns nothing. */
+const MAX_VALUES = 10_000;
 
-/** The table. A right secret is never delayed, whatever its peer did: on loopback all callers are one peer. */
-export interface FailureDelay {
-  /** Notes a failure and settles when the refusal may go out; `isOverflow` tells to close the connection with it. */
-  held(peer: string): { readonly until: Promise<void> | null; readonly isOverflow: boolean };
-  /** Refusals held back at the moment. */
-  readonly heldCount: number;
+/** What becomes of a failure. `until`: when its answer may go out, null for now. `isOverflow`: it gets none, and its connection is closed. */
+export interface HeldBack {
+  readonly until: Promise<void> | null;
+  readonly isOverflow: boolean;
 }
 
-/** `peer` is an address; the table keeps 10,000, the longest unused go first. */
-export function createFailureDelay(clock: Clock): FailureDelay {
-  const peers = new LRUCache<string, { failures: number; heldNow: number; lastMono: number }>({ max: MAX_PEERS });
-  let heldCount = 0;
-  return {
-    get heldCount() {
-      return heldCount;
-    },
-    held(peer) {
-      const nowMono = clock.monotonic();
-      let entry = peers.get(peer);
-      if (entry === undefined || nowMono - entry.lastMono > FORGET_MS) {
-        entry = { failures: 0, heldNow: 0, lastMono: nowMono };
-        peers.set(peer, entry);
-      }
-      entry.failures += 1;
-      entry.lastMono = nowMono;
-      const delayMs = delayAfter(entry.failures);
-      if (delayMs === 0) return { until: null, isOverflow: false };
-      if (heldCount >= MAX_HELD || entry.heldNow >= MAX_HELD_OF_ONE) return { until: null, isOverflow: true };
-      const counted = entry;
-      heldCount += 1;
-      counted.heldNow += 1;
-      const until = new Promise<void>((resolve) => {
-        clock.after(delayMs, () => {
-          heldCount -= 1;
-          counted.heldNow -= 1;
-          resolve();
-        });
+interface Peer {
+  failures: number;
+  /** When the last of its refusals goes out. */
+  lastAnswerMono: number;
+  lastFailureMono: number;
+}
+
+const AT_ONCE: HeldBack = { until: null, isOverflow: false };
+const NEVER: HeldBack = { until: null, isOverflow: true };
+
+/** The table. The 10,000 peers that failed last are known. */
+export class FailureDelay {
+  readonly #clock: Clock;
+  readonly #peers = new LRUCache<string, Peer>({ max: MAX_PEERS });
+  readonly #values = new LRUCache<string, true>({ max: MAX_VALUES });
+  #heldCount = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Refusals held back at the moment. */
+  get heldCount(): number {
+    return this.#heldCount;
+  }
+
+  /** Notes a failure of the peer at `address`. */
+  held(address: string): HeldBack {
+    return this.#failed(networkOf(address));
+  }
+
+  /**
+   * The same for a wrong value whose caller is served all the same, as nobody. Only a value that the peer has not shown lately is a guess: an
+   * application that always sends the same one is never slowed.
+   */
+  heldServed(address: string, value: string): HeldBack {
+    const network = networkOf(address);
+    const key = `${network} ${hash('sha256', value).slice(0, 16)}`;
+    if (this.#values.get(key)) return AT_ONCE;
+    const held = this.#failed(network);
+    if (!held.isOverflow) this.#values.set(key, true);
+    return held;
+  }
+
+  #failed(network: string): HeldBack {
+    const nowMono = this.#clock.monotonic();
+    let peer = this.#peers.get(network);
+    if (peer === undefined || nowMono - peer.lastFailureMono > FORGET_MS) {
+      peer = { failures: 0, lastAnswerMono: nowMono, lastFailureMono: nowMono };
+      this.#peers.set(network, peer);
+    }
+    peer.failures += 1;
+    peer.lastFailureMono = nowMono;
+    const delayMs = delayAfter(peer.failures);
+    if (delayMs === 0) return AT_ONCE;
+    const answerMono = Math.max(nowMono, peer.lastAnswerMono) + delayMs;
+    if (answerMono - nowMono > LONGEST_DELAY_MS || this.#heldCount >= MAX_HELD) return NEVER;
+    peer.lastAnswerMono = answerMono;
+    this.#heldCount += 1;
+    const until = new Promise<void>((resolve) => {
+      this.#clock.after(answerMono - nowMono, () => {
+        this.#heldCount -= 1;
+        resolve();
       });
-      return { until, isOverflow: false };
-    },
-  };
+    });
+    return { until, isOverflow: false };
+  }
 }
 
 /** 0 for the first three failures, then 250 ms doubling up to 8 s. */
 export function delayAfter(failures: number): number {
   if (failures <= FREE_FAILURES) return 0;
   return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - FREE_FAILURES - 1));
+}
+
+/** Who is one peer: an IPv4 address, or the /64 of an IPv6 one, of which a single machine has 2^64. */
+export function networkOf(address: string): string {
+  const [plain = ''] = address.split('%', 1);
+  if (!isIPv6(plain)) return address;
+  const [head = '', tail] = new URL(`http://[${plain}]`).hostname.slice(1, -1).split('::');
+  const groups = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? 0 : tail.split(':').length;
+  // What `::` stands for; without one there are eight groups already.
+  while (tail !== undefined && groups.length + after < 8) groups.push('0');
+  return `${groups.slice(0, 4).join(':')}::/64`;
 }

@@ -18,7 +18,7 @@ import { answerLast, isQuiet } from '../connection.ts';
 import type { Exchange, ListenerRole } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { type OwnHeaders, setOwnHeaders } from '../headers.ts';
-import { isFailedProof } from '../identify.ts';
+import { guessIn, isFailedProof } from '../identify.ts';
 import { admit } from '../identify-gate.ts';
 import { endWith, endWithError } from '../raw-answer.ts';
 import { parseTarget } from '../request-target.ts';
@@ -98,6 +98,8 @@ async function accept(
   const channel = options.register.find(asked.id);
   const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner) : null);
   const identity = admit(request, framing.host, route, role, gate, byToken);
+  const guess = guessIn(request);
+  if (guess !== null && (await isDropped(request, socket, record, guess, options))) return;
   record.client = identity.client?.name ?? null;
   if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
   const runtime = options.runtime();
@@ -227,6 +229,17 @@ function noteEnd(record: ExchangeRecord, end: TunnelEnd, lostBy: GatewayError | 
   else if (end.by === 'upstream' && end.closeCode === 1006) record.errorCode = 'gateway.upstream.unreachable';
 }
 
+/** Waits until a guess may be answered. True when there are too many of its peer: then the connection is closed without an answer. */
+async function isDropped(request: IncomingMessage, socket: Duplex, record: ExchangeRecord, served: string | null, options: UpgradeOptions) {
+  const { until, isOverflow } = options.holdBack(request, served);
+  await until;
+  if (!isOverflow) return false;
+  record.status = 0;
+  record.heldBy = 'wrong secrets';
+  socket.destroy();
+  return true;
+}
+
 async function refuse(request: IncomingMessage, socket: Duplex, record: ExchangeRecord, error: unknown, options: UpgradeOptions): Promise<void> {
   const failure = isGatewayError(error)
     ? error
@@ -238,6 +251,7 @@ async function refuse(request: IncomingMessage, socket: Duplex, record: Exchange
     return;
   }
   record.status = failure.statusCode;
-  if (isFailedProof(failure)) await options.holdBack(request).until;
+  // One that is served without its wrong secret has waited for it before.
+  if (isFailedProof(failure) && (await isDropped(request, socket, record, null, options))) return;
   answerLast(socket, () => endWithError(socket, failure, record.requestId, failure.statusCode === 426 ? ['Sec-WebSocket-Version', '13'] : []));
 }

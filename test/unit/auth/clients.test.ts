@@ -4,7 +4,7 @@ import { parseAuthorization } from '../../../src/auth/clients/authorization.ts';
 import { ANONYMOUS } from '../../../src/auth/clients/caller.ts';
 import { parseCertSubject, subjectKey } from '../../../src/auth/clients/cert-subject.ts';
 import { createClients } from '../../../src/auth/clients/clients.ts';
-import { createFailureDelay, delayAfter } from '../../../src/auth/clients/failure-delay.ts';
+import { delayAfter, FailureDelay, networkOf } from '../../../src/auth/clients/failure-delay.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { clientNamed, credentialOf } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
@@ -69,20 +69,83 @@ t.test('access: listed credentials, the first is the default; nobody else’s', 
 t.test('failures are slowed from the fourth on, up to 8 s, and forgotten after ten quiet minutes', async (t) => {
   t.same([1, 3, 4, 5, 6, 9, 50].map(delayAfter), [0, 0, 250, 500, 1000, 8000, 8000]);
   const clock = createFakeClock();
-  const delay = createFailureDelay(clock);
-  for (let i = 0; i < 3; i++) t.equal(delay.held('peer').until, null);
+  const delay = new FailureDelay(clock);
+  for (let i = 0; i < 3; i++) t.same(delay.held('peer'), { until: null, isOverflow: false });
   t.ok(delay.held('peer').until);
   t.equal(delay.held('another').until, null, 'another peer is not slowed');
   await clock.advance(11 * 60_000);
   t.equal(delay.held('peer').until, null);
 });
 
+/** How many of a peer's failures are answered within ten minutes, when so many come each second. */
+async function verdictsIn10Minutes(atOnce: number, isServed = false): Promise<number> {
+  const clock = createFakeClock();
+  const delay = new FailureDelay(clock);
+  let verdicts = 0;
+  let serial = 0;
+  for (let second = 0; second < 600; second++) {
+    for (let i = 0; i < atOnce; i++) {
+      serial += 1;
+      const { until, isOverflow } = isServed ? delay.heldServed('peer', `guess ${serial}`) : delay.held('peer');
+      if (!isOverflow) {
+        if (until === null) verdicts += 1;
+        else
+          void until.then(() => {
+            verdicts += 1;
+          });
+      }
+    }
+    await clock.advance(1_000);
+  }
+  return verdicts;
+}
+
+t.test('however many failures of one peer come at once, and whether they are refused or served as nobody, it learns of few', async (t) => {
+  for (const isServed of [false, true]) {
+    for (const atOnce of [1, 16, 200]) {
+      const verdicts = await verdictsIn10Minutes(atOnce, isServed);
+      t.ok(verdicts > 5 && verdicts < 100, `${atOnce} a second: ${verdicts} of ${600 * atOnce}`);
+    }
+  }
+});
+
+t.test('a value that is shown again is no guess, where it is served; another value is, and so is the same value of another peer', async (t) => {
+  const clock = createFakeClock();
+  const delay = new FailureDelay(clock);
+  for (let i = 0; i < 100; i++) t.same(delay.heldServed('peer', 'dummy'), { until: null, isOverflow: false });
+  for (const value of ['a', 'b']) t.equal(delay.heldServed('peer', value).until, null, 'the second and third failure');
+  t.ok(delay.heldServed('peer', 'c').until);
+  t.equal(delay.heldServed('peer', 'dummy').until, null);
+  for (const value of ['a', 'b', 'c']) t.equal(delay.heldServed('other', value).until, null);
+  t.ok(delay.heldServed('other', 'dummy').until, 'the fourth of this one');
+});
+
+t.test('the /64 of an IPv6 address is one peer, an IPv4 address is one, and zones make no difference', async (t) => {
+  for (const [address, network] of [
+    ['2001:db8:0:1::1', '2001:db8:0:1::/64'],
+    ['2001:db8:0:1:ffff:ffff:ffff:ffff', '2001:db8:0:1::/64'],
+    ['2001:DB8::1:0:0:0:9', '2001:db8:0:1::/64'],
+    ['2001:db8::', '2001:db8:0:0::/64'],
+    ['2001:db8:0:2::1', '2001:db8:0:2::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['192.0.2.1', '192.0.2.1'],
+    ['local', 'local'],
+    ['', ''],
+  ] as const) {
+    t.equal(networkOf(address), network, address);
+  }
+  const delay = new FailureDelay(createFakeClock());
+  const held = Array.from({ length: 1_000 }, (_, at) => delay.held(`2001:db8::${at.toString(16)}`));
+  t.ok(held.filter(({ isOverflow }) => isOverflow).length > 980);
+});
+
 t.test('refusals held back are bounded, for one peer and over all', async (t) => {
   const clock = createFakeClock();
-  const delay = createFailureDelay(clock);
+  const delay = new FailureDelay(clock);
   const fail = (peer: string, times: number) => Array.from({ length: times }, () => delay.held(peer));
   const one = fail('one', 100);
-  t.equal(one.filter(({ until }) => until !== null).length, 16);
+  t.equal(one.filter(({ until }) => until !== null).length, 5);
   t.equal(one.at(-1)?.isOverflow, true);
   for (let peer = 0; peer < 1000; peer++) fail(`peer ${peer}`, 10);
   t.equal(delay.heldCount, 256);
