@@ -1,5 +1,6 @@
 // The checks across sections: who can reach which listener, which file may hold what. They add problems and change nothing.
 
+import { SHORT_SECRET, shortSecrets } from './client-settings.ts';
 import type { FileContent } from './config-file.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { formatListenAddress, isReachable } from './listen-address.ts';
@@ -35,6 +36,18 @@ export function checkAccess(config: Pick<GatewayConfig, 'server' | 'clients'>, s
   }
   if (anonymousCredentials !== null && open !== '' && config.clients.length > 0) {
     server.warning('anonymous_credentials', 'counts on loopback and Unix listeners only; other machines must prove who they are');
+  }
+}
+
+/** Secrets that can be found by trying: refused where others can try, warned of where only this machine can. */
+export function checkSecretLengths(
+  { server, clients }: Pick<GatewayConfig, 'server' | 'clients'>,
+  readerOf: (client: string) => SectionReader,
+): void {
+  const open = [...server.listen, ...server.adminListen].filter(isReachable).map(formatListenAddress);
+  for (const { name } of shortSecrets(clients)) {
+    if (open.length === 0) readerOf(name).warning('secret', SHORT_SECRET);
+    else readerOf(name).problem('secret', `${SHORT_SECRET}; other machines can reach ${[...new Set(open)].join(', ')}`);
   }
 }
 

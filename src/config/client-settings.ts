@@ -1,11 +1,14 @@
 // Reads [client.NAME]: how a caller proves itself and what it may do. The rules' matching is the server's; here only their spelling is checked.
 
+import { hash } from 'node:crypto';
 import { METHODS } from 'node:http';
+import { parseCertSubject } from './cert-subject.ts';
 import type { ClientConfig, CredentialConfig, GatewayConfig } from './gateway-config.ts';
 import { didYouMean } from './nearest.ts';
 import { shown } from './problem.ts';
 import { createSectionReader, type SectionReader } from './reader.ts';
 import type { ReaderContext } from './reader-context.ts';
+import type { SecretSource } from './secret-source.ts';
 
 /** Words that stand for a set of rules in `allow`. */
 const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];
@@ -17,15 +20,21 @@ interface Besides {
   readonly rateLimitMode: GatewayConfig['rateLimit']['mode'];
 }
 
+/** Shorter secrets can be found by trying, slowed though tries are. */
+const SHORTEST_SECRET = 16;
+
 /** Reads all clients, in the order in which they are written. */
 export function readClients(context: ReaderContext, { credentials, hasClientCa, rateLimitMode }: Besides): ClientConfig[] {
   const known = credentials.map(({ name }) => name);
+  const assertUnlike = createComparison();
   return context.settings.names('client').map(({ name, where }) => {
     const reader = createSectionReader(context, 'client', name, where);
     const secretSha256 = readHashes(reader);
     const certSubject = reader.text('cert_subject');
     if (certSubject !== null && !hasClientCa) reader.missing('cert_subject', 'needs server.tls.client_ca_file, else no caller shows a certificate');
     const secret = reader.secret('secret');
+    if (secret !== null) checkSecret(reader, secret);
+    assertUnlike(reader, { name, secret, secretSha256, certSubject });
     if (!reader.isSet('secret') && !reader.isSet('secret_sha256') && certSubject === null) {
       reader.missing('secret', 'is missing; a client needs secret, secret_sha256 or cert_subject to prove itself');
     }
@@ -47,6 +56,60 @@ export function readClients(context: ReaderContext, { credentials, hasClientCa, 
       origin: where,
     };
   });
+}
+
+/** A secret that no way of showing it carries as it is. Its length is judged where it is known who can try: shortSecrets. */
+function checkSecret(reader: SectionReader, source: SecretSource): void {
+  const secret = knownValue(source);
+  if (secret === null) return;
+  if (!/^[\x20-\x7e]*$/.test(secret)) {
+    reader.problem(
+      'secret',
+      'holds characters other than ASCII, which Bearer and X-Gateway-Key cannot carry; use letters, digits and signs of ASCII',
+    );
+  } else if (secret !== secret.trim()) reader.problem('secret', 'begins or ends with a blank, which a header does not carry; leave it out');
+  else if (secret.startsWith('gcgh_')) reader.problem('secret', 'begins with gcgh_, as handles do, and would be taken for one; use another');
+}
+
+/** The clients whose secret, where it is known, is under 16 characters. */
+export function shortSecrets(clients: readonly ClientConfig[]): readonly ClientConfig[] {
+  return clients.filter(({ secret }) => {
+    const length = secret === null ? undefined : knownValue(secret)?.length;
+    return length !== undefined && length < SHORTEST_SECRET;
+  });
+}
+
+/** What is wrong with a short secret; for a warning or a problem. */
+export const SHORT_SECRET = `has under ${SHORTEST_SECRET} characters, and can be found by trying; \`gcg client add\` makes a good one`;
+
+function knownValue(source: SecretSource): string | null {
+  try {
+    return source.read().reveal();
+  } catch {
+    // A file that cannot be read now is told of where it is read first.
+    return null;
+  }
+}
+
+/** Two clients that are proved by the same could not be told apart: each would have the rights of the other. */
+function createComparison() {
+  const owners = new Map<string, string>();
+  return (
+    reader: SectionReader,
+    { name, secret, secretSha256, certSubject }: Pick<ClientConfig, 'name' | 'secret' | 'secretSha256' | 'certSubject'>,
+  ) => {
+    const value = secret === null ? null : knownValue(secret);
+    const proofs = [
+      ...(value === null ? [] : [['secret', hash('sha256', value)] as const]),
+      ...secretSha256.map((digest) => ['secret_sha256', digest] as const),
+      ...(certSubject === null ? [] : [['cert_subject', parseCertSubject(certSubject)] as const]),
+    ];
+    for (const [key, proof] of proofs) {
+      const owner = owners.get(proof) ?? name;
+      owners.set(proof, owner);
+      if (owner !== name) reader.problem(key, `is also that of client ${owner}; each client needs one of its own`);
+    }
+  };
 }
 
 /** A list of names of credentials; each must exist. */

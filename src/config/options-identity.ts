@@ -190,7 +190,7 @@ export const CLIENT_OPTIONS: readonly Option[] = [
     isSecret: true,
     example: 'CRM_GATEWAY_SECRET',
     reload: 'live',
-    doc: 'The secret the client proves itself with.',
+    doc: 'The secret the client proves itself with: ASCII, and at least 16 characters where others can reach the gateway.',
   },
   {
     section: 'client',

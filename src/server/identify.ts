@@ -5,12 +5,12 @@ import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type Authorization, parseAuthorization } from '../auth/clients/authorization.ts';
 import { ANONYMOUS, type Caller, CERTIFIED } from '../auth/clients/caller.ts';
-import type { CertificateSubject } from '../auth/clients/cert-subject.ts';
 import type { Clients } from '../auth/clients/clients.ts';
 import { type ClientHandle, HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
 import type { Handles } from '../auth/handles/handles.ts';
 import { sessionEnded } from '../auth/sessions/session.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
+import type { CertificateSubject } from '../config/cert-subject.ts';
 import { GatewayError } from '../errors.ts';
 
 /** A caller and, for a client known by a secret or certificate, what proved it. */

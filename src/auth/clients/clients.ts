@@ -1,9 +1,9 @@
 // The configured clients and how each proves itself: by secret, by name and secret, by certificate. Rules and credentials are other files.
 
 import type { Clock } from '../../clock.ts';
+import { type CertificateSubject, parseCertSubject, subjectKey } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { Caller } from './caller.ts';
-import { type CertificateSubject, parseCertSubject, subjectKey } from './cert-subject.ts';
 import { type AcceptedDigest, acceptDigest, digestOf, findByDigest } from './secret-digest.ts';
 
 /** A client that proved itself, and by which of its secrets. */
@@ -60,7 +60,12 @@ export function createClients(configs: readonly ClientConfig[], clock: Clock): C
   return {
     isEmpty: configs.length === 0,
     get: (name) => callers.get(name),
-    bySecret: (secret) => proved(findByDigest(digestOf(secret), digests())),
+    bySecret(secret) {
+      const found = findByDigest(digestOf(secret), digests());
+      // The loader refuses equal secrets, but a file may come to hold another client's later: then it proves neither of them by itself.
+      const isShared = found !== null && digests().some(({ mark, owner }) => mark === found.mark && owner !== found.owner);
+      return isShared ? null : proved(found);
+    },
     byNameAndSecret: (name, secret) => proved(findByDigest(digestOf(secret), digests(), ({ client }) => client?.name === name)),
     byCertificate(subject) {
       const caller = bySubject.get(subjectKey(subject));

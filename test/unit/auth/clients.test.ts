@@ -2,10 +2,10 @@ import t from 'tap';
 import { createAccess } from '../../../src/auth/clients/access.ts';
 import { parseAuthorization } from '../../../src/auth/clients/authorization.ts';
 import { ANONYMOUS } from '../../../src/auth/clients/caller.ts';
-import { parseCertSubject, subjectKey } from '../../../src/auth/clients/cert-subject.ts';
 import { createClients } from '../../../src/auth/clients/clients.ts';
 import { delayAfter, FailureDelay, networkOf } from '../../../src/auth/clients/failure-delay.ts';
 import { systemClock } from '../../../src/clock.ts';
+import { parseCertSubject, subjectKey } from '../../../src/config/cert-subject.ts';
 import { clientNamed, credentialOf } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { configAt, credentialAt } from '../../helpers/gateway.ts';
@@ -33,11 +33,12 @@ t.test('a certificate subject is compared as a whole, in any order', async (t) =
   t.not(subjectKey({ CN: 'crm,O=Example' }), parseCertSubject('CN=crm,O=Example'), 'a comma in a value is not a second attribute');
 });
 
-t.test('two clients with one secret are told apart by name', async (t) => {
+t.test('two clients that come to have one secret are told apart by name, and it proves neither by itself', async (t) => {
   const clients = createClients([clientNamed('a', { secretSha256: [] }), clientNamed('b', { secret: clientNamed('a').secret })], systemClock);
   t.equal(clients.byNameAndSecret('a', 'a-secret')?.caller.client?.name, 'a');
   t.equal(clients.byNameAndSecret('b', 'a-secret')?.caller.client?.name, 'b');
   t.equal(clients.byNameAndSecret('c', 'a-secret'), null);
+  t.equal(clients.bySecret('a-secret'), null);
 });
 
 t.test('access: listed credentials, the first is the default; nobody else’s', async (t) => {

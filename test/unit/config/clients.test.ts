@@ -1,7 +1,12 @@
 // [client.NAME]: how it proves itself, which credentials it may use, and the spelling of its rules.
 
+import { hash } from 'node:crypto';
 import t from 'tap';
 import { refuseRule } from '../../../src/config/client-settings.ts';
+import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { exposure } from '../../../src/reload-plan.ts';
+import { clientNamed } from '../../helpers/clients.ts';
+import { configAt } from '../../helpers/gateway.ts';
 import { good, problems, warnings, withCredential } from './load-text.ts';
 
 const HASH = 'a'.repeat(64);
@@ -38,7 +43,7 @@ t.test('a client is read with its defaults', async (t) => {
 
 t.test('a limit of its own that is not kept to is warned of', async (t) => {
   const warningsIn = (mode: string) =>
-    warnings(withCredential(`[rate_limit]\nmode = ${mode}\n[client.crm]\nsecret = a-secret\nrequests_per_minute = 60`));
+    warnings(withCredential(`[rate_limit]\nmode = ${mode}\n[client.crm]\nsecret = a-secret-of-the-test\nrequests_per_minute = 60`));
   t.match(warningsIn('off'), [/^gcg\.ini:8: client\.crm\.requests_per_minute: has no effect with rate_limit\.mode = off/]);
   t.match(warningsIn('report'), [/is only reported with rate_limit\.mode = report/]);
   t.same(warningsIn('enforce'), []);
@@ -85,4 +90,93 @@ t.test('rules are methods and a path, or a preset in allow', async (t) => {
   t.match(refuseRule('DELTE /api/v2/**', 'deny'), /"DELTE" is not a method.*"DELETE"/, 'it would match nothing and look like protection');
   t.match(refuseRule('@read-onyl', 'allow'), /did you mean "@read-only"/);
   t.match(refuseRule('@read-only', 'deny'), /belongs into allow/);
+});
+
+t.test('a secret or a subject of two clients is refused, however it is given', async (t) => {
+  const secret = 'one-secret-for-both';
+  const sha256 = hash('sha256', secret);
+  const folder = t.testdir({ secret: `${secret}\n` });
+  const ways = {
+    secret: `secret = ${secret}`,
+    secret_file: `secret_file = ${folder}/secret`,
+    secret_env: 'secret_env = BOTH',
+    secret_sha256: `secret_sha256 = ${'b'.repeat(64)}, ${sha256.toUpperCase()}`,
+  };
+  for (const [a, first] of Object.entries(ways)) {
+    for (const [b, second] of Object.entries(ways)) {
+      const found = problems(withCredential(`[client.crm]\n${first}\n[client.erp]\n${second}`, { env: { BOTH: secret } }));
+      t.match(found, [/client\.erp\.secret(_file|_env|_sha256)?: is also that of client crm/], `${a} and ${b}`);
+      t.notMatch(found.join(), secret);
+    }
+  }
+  t.same(problemsOf(`secret = ${secret}\nsecret_sha256 = ${sha256}`), [], 'one client may have it twice');
+  const tls = withCredential(
+    '[server.tls]\ncert_file = c.pem\nkey_file = k.pem\nclient_ca_file = ca.pem\n[client.crm]\ncert_subject = CN=crm, O=Example\n[client.erp]\ncert_subject = O=Example,cn=crm',
+  );
+  t.match(problems(tls).join('\n'), /client\.erp\.cert_subject: is also that of client crm/);
+});
+
+t.test('a secret that not every header can carry is refused, and not shown', async (t) => {
+  for (const [secret, reason] of [
+    ['pässwörter-sind-lang', /other than ASCII/],
+    ['a secret with an emoji 🔑', /other than ASCII/],
+    ['gcgh_is-how-handles-begin', /begins with gcgh_/],
+  ] as const) {
+    for (const text of [`secret = "${secret}"`, 'secret_env = GIVEN', `secret_file = ${t.testdir({ secret })}/secret`]) {
+      const [found = ''] = problems(withCredential(`[client.crm]\n${text}`, { env: { GIVEN: secret } }));
+      t.match(found, reason, text);
+      t.notMatch(found, secret);
+    }
+  }
+  t.match(problems(withCredential('[client.crm]\nsecret_env = GIVEN', { env: { GIVEN: ' with blanks around ' } })), [/begins or ends with a blank/]);
+  for (const secret of ['with blanks in between', 'a:colon,a comma;and=more', '~!@$%^&*()_+{}|<>?'])
+    t.same(problemsOf(`secret = "${secret}"`), [], secret);
+});
+
+t.test('a secret under 16 characters is warned of, and refused where others can reach a listener', async (t) => {
+  const client = (secret: string) => `[client.crm]\nsecret = ${secret}\nadmin = yes\n`;
+  const short = /^gcg\.ini:\d+: client\.crm\.secret: has under 16 characters/;
+  for (const [lines, isOpen] of [
+    ['', false],
+    ['listen = 127.0.0.1:0, [::1]:0', false],
+    ['listen = unix:/run/gcg.sock', false],
+    ['listen = 0.0.0.0:8080', true],
+    ['listen = 127.0.0.1:8080\nadmin_listen = 0.0.0.0:8081', true],
+    ['listen = 0.0.0.0:8080\nunsafe_allow_anonymous = yes', true],
+    ['listen = 0.0.0.0:8080\nanonymous_credentials = default', true],
+  ] as const) {
+    const load = (secret: string) => withCredential(`${client(secret)}[server]\n${lines}`);
+    t.equal(
+      problems(load('4711')).some((problem) => short.test(problem)),
+      isOpen,
+      lines,
+    );
+    t.equal(
+      warnings(load('4711')).some((warning) => short.test(warning)),
+      !isOpen,
+      lines,
+    );
+    t.same(
+      [...problems(load('sixteen-letters-')), ...warnings(load('sixteen-letters-'))].filter((text) => short.test(text)),
+      [],
+      lines,
+    );
+  }
+  t.same(warnings(withCredential(`[client.crm]\nsecret_sha256 = ${HASH}`)), [], 'how long it is nobody knows');
+});
+
+t.test('a reload brings no short secret to a listener that others reach already', async (t) => {
+  const reachable = [{ kind: 'tcp', host: '0.0.0.0', port: 8080 }] as const;
+  const local = [{ kind: 'tcp', host: '127.0.0.1', port: 8080 }] as const;
+  for (const [listen, adminListen, secret, isRefused] of [
+    [reachable, [], '4711', true],
+    [local, reachable, '4711', true],
+    [local, local, '4711', false],
+    [reachable, [], 'sixteen-letters-', false],
+  ] as const) {
+    const clients = [clientNamed('crm', { secret: inlineSecret(secret, 'test'), isAdmin: true })];
+    const reason = exposure(configAt('http://127.0.0.1:1', { server: { listen, adminListen }, clients }));
+    t.equal(reason !== null, isRefused);
+    if (isRefused) t.match(reason, /^client\.crm\.secret: has under 16 characters.*0\.0\.0\.0:8080 stays open until a restart/);
+  }
 });

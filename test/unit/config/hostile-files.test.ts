@@ -53,9 +53,13 @@ t.test('ten thousand keys, sections or clients are read in reasonable time', asy
   const count = 10_000;
   const keys = Array.from({ length: count }, (_, i) => `key${i} = ${i}`).join('\n');
   t.equal(problems(load({ file: `[server]\n${keys}` })).length, count);
-  const sections = Array.from({ length: count }, (_, i) => `[client.c${i}]\nsecret = s${i}`).join('\n');
+  const sections = Array.from({ length: count }, (_, i) => `[client.c${i}]\nsecret = s${i}-of-this-hostile-file`).join('\n');
   t.strictSame(problems(load({ file: sections })), []);
-  const json = JSON.stringify({ client: Object.fromEntries(Array.from({ length: count }, (_, i) => [`c${i}`, { secret: 's' }])) }, null, 1);
+  const json = JSON.stringify(
+    { client: Object.fromEntries(Array.from({ length: count }, (_, i) => [`c${i}`, { secret: `s${i}-of-this-hostile-file` }])) },
+    null,
+    1,
+  );
   t.strictSame(problems(load({ file: json })), []);
 });
 

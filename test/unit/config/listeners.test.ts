@@ -6,7 +6,7 @@ import { good, problems, warnings, withCredential } from './load-text.ts';
 
 const serverOf = (text: string, more = '') => good(withCredential(`[server]\n${text}\n${more}`)).server;
 const problemsOf = (text: string, more = '') => problems(withCredential(`[server]\n${text}\n${more}`));
-const CLIENT = '[client.a]\nsecret = a-long-secret\n';
+const CLIENT = '[client.a]\nsecret = a-long-enough-secret\n';
 
 t.test('addresses are host:port, unix:/path or fd:N, and are written back as they were', async (t) => {
   for (const text of ['127.0.0.1:8080', '[::1]:0', 'localhost:65535', '0.0.0.0:80', 'unix:/run/gcg.sock', 'fd:3']) {
