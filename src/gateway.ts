@@ -31,6 +31,7 @@ import { registerAdmin } from './server/admin/routes.ts';
 import { createApp } from './server/app.ts';
 import type { ListenerRole } from './server/exchange.ts';
 import { registerFacade } from './server/facade.ts';
+import { GrantPace } from './server/facade-pace.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
 import { registerMetrics } from './server/metrics-route.ts';
 import { type ReloadRoute, registerReload } from './server/reload-route.ts';
@@ -143,7 +144,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     log,
     door: createRouteDoor(() => runtime.identity),
     plugins: [
-      (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, peerOf }),
+      (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, pace: new GrantPace(clock), peerOf }),
       (fastify) =>
         registerAdmin(fastify, {
           ...{ guard: admin, logins, now: clock.now, startedAt },

@@ -1,4 +1,4 @@
-// A token bucket: so much at once, then so much in a time. For what is refused when it comes too often; nobody waits in it.
+// A token bucket: so much at once, then so much in a time. It counts; who waits, and who is refused, others decide.
 
 import type { Clock } from '../clock.ts';
 
@@ -24,7 +24,7 @@ export class Allowance {
     this.#countedMono = clock.monotonic();
   }
 
-  /** How long until one may be taken, ms; 0: now. */
+  /** How long until one may be taken, ms; 0: now. More than one has been taken in advance when it exceeds `everyMs`. */
   waitMs(): number {
     const nowMono = this.#clock.monotonic();
     this.#left = Math.min(this.#terms.burst, this.#left + (nowMono - this.#countedMono) / this.#terms.everyMs);
@@ -33,15 +33,9 @@ export class Allowance {
     return this.#left > 1 - 1e-9 ? 0 : (1 - this.#left) * this.#terms.everyMs;
   }
 
-  /** Takes one, or more that were not foreseen: then it is longer until the next. */
+  /** Takes one, or more, also in advance: then it is longer until the next. A negative count gives back. */
   take(count = 1): void {
     this.waitMs();
     this.#left -= count;
-  }
-
-  /** Whether nothing is remembered that a new bucket would not do as well. */
-  get isFull(): boolean {
-    this.waitMs();
-    return this.#left === this.#terms.burst;
   }
 }

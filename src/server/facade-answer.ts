@@ -39,6 +39,7 @@ function oauthErrorOf({ code, statusCode }: GatewayError): string {
   if (code === 'gateway.client.unauthenticated') return 'invalid_client';
   if (code === 'gateway.client.forbidden') return 'unauthorized_client';
   if (code === 'gateway.session.ended') return 'invalid_grant';
+  if (code === 'gateway.rate.limited') return 'temporarily_unavailable';
   return statusCode < 500 ? 'invalid_request' : statusCode === 500 ? 'server_error' : 'temporarily_unavailable';
 }
 

@@ -4,6 +4,7 @@
 import type { Access } from '../auth/clients/access.ts';
 import type { Caller } from '../auth/clients/caller.ts';
 import type { Clients } from '../auth/clients/clients.ts';
+import { networkOf } from '../auth/clients/failure-delay.ts';
 import { isHandle } from '../auth/handles/client-handle.ts';
 import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/handles/handles.ts';
 import { authOf, type HeldTokens, type SessionTerms, sessionHome } from '../auth/sessions/session.ts';
@@ -14,6 +15,7 @@ import type { CredentialConfig } from '../config/gateway-config.ts';
 import { Secret } from '../config/secret.ts';
 import { GatewayError } from '../errors.ts';
 import { type LocalToken, refuse } from './facade-answer.ts';
+import type { GrantPace } from './facade-pace.ts';
 import type { TokenRequest } from './facade-request.ts';
 import type { Identified } from './identify.ts';
 
@@ -35,12 +37,19 @@ const USER_GRANTS = new Map([
   ['urn:ietf:params:oauth:grant-type:saml2-bearer', 'saml2_bearer'],
 ]);
 
+/** Asks the platform in its turn: `pace` for a caller that is told apart from others by `peer` where it is no client. */
+export interface GrantTurn {
+  readonly pace: GrantPace;
+  readonly peer: string;
+}
+
 /** Carries out one request of an admitted caller. `named` is the credential of the path or header. Throws OAuthRefusal, TokenFailure or GatewayError. */
 export async function performFacadeGrant(
   request: TokenRequest,
   who: Identified,
   named: string | null,
   parts: FacadeGrants,
+  turn: GrantTurn,
 ): Promise<LocalToken & { readonly credential: string | null }> {
   const { caller } = who;
   if (named !== null) assertMayUse(caller, named, parts);
@@ -50,9 +59,9 @@ export async function performFacadeGrant(
   const shown = request.get('refresh_token');
   // An access handle refreshes nothing, and is not the platform's to see.
   if (grant === 'refresh_token' && shown !== undefined && (shown.startsWith(REFRESH_PREFIX) || isHandle(shown))) {
-    return refreshSession(shown, caller, parts);
+    return refreshSession(shown, caller, parts, turn);
   }
-  return openSession(request, grant, caller, named, parts);
+  return openSession(request, grant, caller, named, parts, turn);
 }
 
 function assertMayUse(caller: Caller, name: string, { access, credential }: FacadeGrants): void {
@@ -73,16 +82,26 @@ function giveHandle({ clientId }: TokenRequest, { caller, proof }: Identified, n
   return { handle, expiresInS: HANDLE_EXPIRES_IN_S, refreshHandle: null, credential: serving };
 }
 
-async function refreshSession(refreshHandle: string, caller: Caller, { sessions, now }: FacadeGrants) {
+/** Performs a grant with an OAuth client in this caller's turn. */
+function inTurn<T>({ pace, peer }: GrantTurn, caller: Caller, config: CredentialConfig, clientId: string, perform: () => Promise<T>): Promise<T> {
+  return pace.perform(
+    `${sessionHome(config)} ${clientId}`,
+    caller.client === null ? `peer ${networkOf(peer)}` : `client ${caller.client.name}`,
+    perform,
+  );
+}
+
+async function refreshSession(refreshHandle: string, caller: Caller, { sessions, now }: FacadeGrants, turn: GrantTurn) {
   const found = sessions.findByRefreshHandle(refreshHandle);
   if (found === null || found.session.terms.client !== (caller.client?.name ?? null)) {
     throw refuse('invalid_grant', 'the refresh token is unknown here, has expired or was revoked: log in again');
   }
-  await found.session.source.refresh();
+  const { source, terms, config } = found.session;
+  await inTurn(turn, caller, config(), terms.clientId, () => source.refresh());
   return { handle: found.handle, refreshHandle, ...describe(found.session.terms, found.session.held, now()) };
 }
 
-async function openSession(request: TokenRequest, grant: string, caller: Caller, named: string | null, parts: FacadeGrants) {
+async function openSession(request: TokenRequest, grant: string, caller: Caller, named: string | null, parts: FacadeGrants, turn: GrantTurn) {
   const terms = termsOf(request, caller, named, parts);
   const config = parts.credential(terms.credential) as CredentialConfig;
   const auth = authOf(terms, config);
@@ -90,13 +109,14 @@ async function openSession(request: TokenRequest, grant: string, caller: Caller,
     .filter(([name]) => name !== 'client_secret')
     .map(([name, value]) => [name, name === 'client_id' ? terms.clientId : value] as const);
   const isIdInForm = request.get('client_id') !== undefined;
-  const granted = await parts.endpoint({
+  const call = {
     credential: terms.credential ?? 'session',
     grant: request.get('code_verifier') === undefined ? grant : 'pkce',
     hosts: config.hosts,
     auth: isIdInForm ? { ...auth, formFields: [] } : auth,
     form,
-  });
+  };
+  const granted = await inTurn(turn, caller, config, terms.clientId, () => parts.endpoint(call));
   const { handle, refreshHandle } = await parts.sessions.open(terms, granted, sessionHome(config));
   return { handle, refreshHandle, ...describe(terms, granted, parts.now()) };
 }

@@ -7,6 +7,7 @@ import { GatewayError, isGatewayError } from '../errors.ts';
 import { namedCredential } from './choose-credential.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
 import { OAuthRefusal, sendLocalToken, sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
+import type { GrantPace } from './facade-pace.ts';
 import { type FacadeRedirects, facadeLocation } from './facade-redirect.ts';
 import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
 import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
@@ -18,6 +19,7 @@ import { parseTarget, REDIRECT_PATHS, TOKEN_PATH } from './request-target.ts';
 export interface FacadeOptions {
   readonly grants: () => FacadeGrants & FacadeRedirects & { readonly identity: Identity };
   readonly failures: FailureDelay;
+  readonly pace: GrantPace;
   readonly peerOf: (request: Exchange['request']) => string;
 }
 
@@ -81,7 +83,7 @@ async function answerToken(exchange: Exchange, body: string, options: FacadeOpti
     // Said in words for somebody who sent an id and a secret, and counted as a guess when one was sent.
     throw asked.login === null ? error : unauthenticated('client not found: that is no client of this gateway');
   }
-  const reply = await performFacadeGrant(asked, who, namedCredential(exchange), parts);
+  const reply = await performFacadeGrant(asked, who, namedCredential(exchange), parts, { pace: options.pace, peer: options.peerOf(request) });
   record.credential = reply.credential;
   record.status = 200;
   sendLocalToken(response, reply, record.requestId);

@@ -1,7 +1,12 @@
 import t, { type Test } from 'tap';
+import type { Clock } from '../../src/clock.ts';
+import type { GatewayError } from '../../src/errors.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createUsers } from '../../src/sandbox/directory.ts';
+import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+import { GrantPace } from '../../src/server/facade-pace.ts';
 import { allCredentials, assertionFor, basic, clientNamed, followLogin, postToken, type TokenAnswer } from '../helpers/clients.ts';
+import { createFakeClock } from '../helpers/fake-clock.ts';
 import { type ConfigOverrides, startGateway } from '../helpers/gateway.ts';
 
 const SOMEBODY = (createUsers(1)[0] as { email: string }).email;
@@ -9,8 +14,9 @@ const REDIRECT = 'http://localhost:7777/callback';
 const CLIENT_CREDENTIALS = { grant_type: 'client_credentials' };
 const SAML = 'urn:ietf:params:oauth:grant-type:saml2-bearer';
 
-const start = (t: Test, overrides: ConfigOverrides = {}) =>
+const start = (t: Test, overrides: ConfigOverrides = {}, clock?: Clock) =>
   startGateway(t, {
+    ...(clock && { clock, awaitReady: false }),
     sandbox: { switches: { login: { approve: SOMEBODY } } },
     config: (origin) => ({ credentials: allCredentials(origin), ...overrides }),
   });
@@ -205,4 +211,73 @@ t.test('no secret, code, assertion or handle is in what the gateway logs', async
   const said = JSON.stringify(log.lines);
   t.match(said, /token request/, 'the log is not empty');
   for (const secret of [body.access_token, assertion, 'bridge-app-secret', DEMO_CLIENTS.saml2Bearer.secret]) t.notOk(said.includes(secret));
+});
+
+/** Tokens that the platform was asked for with a code. */
+const codesShown = (sandbox: Sandbox) => Object.values(sandbox.stats.tokenRequests.authorization_code ?? {}).reduce((sum, count) => sum + count, 0);
+
+t.test('of 500 made-up codes few go up with our secret, and the logins of others go on', async (t) => {
+  for (const [setting, overrides, login, other] of [
+    ['anonymous', { server: { anonymousCredentials: ['*'] } }, basic(DEMO_CLIENTS.code.id, 'x'), null],
+    [
+      'clients',
+      { clients: [clientNamed('crm', { credentials: ['web'] }), clientNamed('erp', { credentials: ['web'] })] },
+      basic('crm', 'crm-secret'),
+      basic('erp', 'erp-secret'),
+    ],
+  ] as const) {
+    const clock = createFakeClock();
+    const { url, sandbox } = await start(t, overrides as ConfigOverrides, clock);
+    let done = 0;
+    const form = (n: number) => ({ grant_type: 'authorization_code', code: `made-up-${n}`, redirect_uri: REDIRECT });
+    const asked = Promise.all(
+      Array.from({ length: 500 }, (_, n) =>
+        postToken(url, form(n), { authorization: login }).finally(() => {
+          done += 1;
+        }),
+      ),
+    );
+    for (let passed = 0; passed < 60_000 && done < 500; passed += 20) await clock.advance(20);
+    const answers = await asked;
+    const shown = codesShown(sandbox);
+    t.ok(shown >= 20 && shown <= 35, `${setting}: ${shown}`);
+    const refused = answers.filter(({ status }) => status === 429);
+    t.equal(refused.length, 500 - shown);
+    const [first] = refused as [TokenAnswer];
+    assertRefused(t, first, 429, 'temporarily_unavailable', setting);
+    t.equal(first.headers.get('x-gateway-error'), 'gateway.rate.limited');
+    t.ok(Number(first.headers.get('retry-after')) >= 1);
+    if (other === null) continue;
+    // The lane of the OAuth client has its own wait, and the other client has not been refused anything.
+    await clock.advance(60_000);
+    const { code } = await followLogin(`${url}/oauth/authorize?response_type=code&client_id=erp&redirect_uri=${encodeURIComponent(REDIRECT)}`);
+    t.equal((await postToken(url, { ...form(0), code }, { authorization: other })).status, 200);
+    t.equal((await postToken(url, CLIENT_CREDENTIALS, { authorization: login })).status, 200, 'a handle is always given at once');
+  }
+});
+
+t.test('grants that succeed are held back no more than their number asks for, and wait for a turn before they are refused', async (t) => {
+  const clock = createFakeClock();
+  const pace = new GrantPace(clock);
+  let performed = 0;
+  const one = (caller: string) =>
+    pace.perform('login client', caller, async () => {
+      performed += 1;
+    });
+  for (let n = 0; n < 20; n++) await one('portal');
+  const waiting = Array.from({ length: 15 }, (_, n) =>
+    one(`client ${n}`).then(
+      () => 'done',
+      (error: GatewayError) => error.code,
+    ),
+  );
+  await clock.settle();
+  t.equal(performed, 20, 'the others wait');
+  await clock.advance(5_000);
+  t.equal(performed, 25);
+  await clock.advance(5_000);
+  t.same(await Promise.all(waiting), [...Array(10).fill('done'), ...Array(5).fill('gateway.rate.limited')]);
+  await clock.advance(60_000);
+  for (let n = 0; n < 20; n++) await one('portal');
+  t.equal(performed, 50);
 });
