@@ -28,7 +28,8 @@ export const ERROR_TABLE = {
   'gateway.rate.limited': {
     status: 429,
     side: 'caller',
-    meaning: 'The call was held back, because the platform would have refused it, or because `rate_limit.queue_max` calls wait already.',
+    meaning:
+      'The call was held back, because the platform would have refused it, or because `rate_limit.queue_max` calls wait already. At the token endpoint, and for `DELETE /api/v2/tokens/me`: too many of one caller.',
   },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {
