@@ -1,6 +1,7 @@
 // The gateway as a whole: a runtime behind an app behind listeners, and its life from start to drained. Handles no signals and never exits.
 
 import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
 import { FailureDelay } from './auth/clients/failure-delay.ts';
@@ -14,7 +15,9 @@ import { createFileStore } from './auth/store/file.ts';
 import { createMemoryStore } from './auth/store/memory.ts';
 import type { RenewalState, TokenState } from './auth/token-source.ts';
 import { type Clock, systemClock } from './clock.ts';
-import { defaultCredential, type GatewayConfig } from './config/gateway-config.ts';
+import { ExposureError, exposedSetting, exposures, type PlacedListener } from './config/access-rules.ts';
+import { defaultCredential, type GatewayConfig, type ListenAddress } from './config/gateway-config.ts';
+import { formatListenAddress, isLocalAddress, isReachable } from './config/listen-address.ts';
 import { secretSettings } from './config/secret-settings.ts';
 import { GatewayError } from './errors.ts';
 import { createExchangeObserver } from './logging/exchange-observer.ts';
@@ -29,7 +32,6 @@ import { createRouteDoor } from './server/admin/door.ts';
 import { createAdminGuard } from './server/admin/guard.ts';
 import { registerAdmin } from './server/admin/routes.ts';
 import { createApp } from './server/app.ts';
-import type { ListenerRole } from './server/exchange.ts';
 import { registerFacade } from './server/facade.ts';
 import { GrantPace } from './server/facade-pace.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
@@ -37,8 +39,8 @@ import { registerMetrics } from './server/metrics-route.ts';
 import { type ReloadRoute, registerReload } from './server/reload-route.ts';
 import { createChannelRegister } from './server/sockets/channel-register.ts';
 import { createLiveSockets } from './server/sockets/live-sockets.ts';
-import { createUpgrade, type UpgradeListener } from './server/sockets/upgrade.ts';
-import { createServerTls, type ServerTls } from './server/tls.ts';
+import { createUpgrade } from './server/sockets/upgrade.ts';
+import { createServerTls } from './server/tls.ts';
 import { answerOwnTokenEnd, endsOwnToken } from './server/tokens-me.ts';
 import { VERSION } from './version.ts';
 
@@ -79,13 +81,17 @@ export interface Gateway {
   readonly runtime: () => Runtime;
   /** Notification sockets that are open, or about to be. */
   readonly socketCount: () => number;
-  /** Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had; nothing is left open then. */
+  /**
+   * Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had, with an ExposureError when others
+   * could reach it and would not have to prove anything; nothing is left open then.
+   */
   listen(): Promise<readonly string[]>;
   /** Not ready at once, refusing after `shutdown_delay`, gone within `drain_timeout` more. Safe to repeat. */
   drain(): Promise<void>;
   /**
    * Serves new calls by another configuration from now on; calls that run end by the one they began with. Listeners and store stay as they are.
-   * Throws when it cannot, and has changed nothing then.
+   * Throws when it cannot, and has changed nothing then: an ExposureError where others reach a listener and would not have to prove anything any more.
+   * `unsafe_allow_anonymous` counts when it was set from the start.
    */
   replace(config: GatewayConfig): void;
 }
@@ -106,7 +112,11 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
   // A folder that cannot be used is found now, and not when the first person has logged in.
   await store.list();
-  const live = createLiveSockets({ clock, max: options.maxSockets, whyEnded: ({ caller }) => runtime.identity.whyEnded(caller) });
+  const live = createLiveSockets({
+    clock,
+    max: options.maxSockets,
+    whyEnded: ({ caller, arrival }) => runtime.identity.whyEnded(caller, arrival),
+  });
   const onEnded = (owner: SessionTerms | string) => live.end(owner, sessionEnded());
   const handles = await createHandles({ store, clock, log, onEnded, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
   const sessions = createSessions({
@@ -119,7 +129,9 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
   const failures = new FailureDelay(clock);
   const channels = createChannelRegister({ clock });
+  const listening = planListeners(config);
   const runtimeDeps: RuntimeDeps = {
+    clientCas: tls?.clientCas ?? null,
     ...{ env, clock, random, log, store, handles, sessions, channels, finish, onTokenRequest, onTransition, ...(onSecret && { onSecret }) },
     transport: (request) => runtime.outbound.transport(request),
   };
@@ -215,14 +227,25 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     runtime: () => runtime,
     socketCount: () => live.count,
     async listen() {
-      listeners = await openListeners(listenerSpecs(config, { accept, upgrade }, tls), config.server);
+      const specs = listening.map((planned): ListenerSpec => {
+        const { address, role } = planned;
+        // Probes of health alone come without certificates and see no secret.
+        const parts = { handler: accept(role), onUpgrade: upgrade(role), tls: role.data || role.admin ? tls : null };
+        return { address, ...parts, onBound: (bound) => settleRole(planned, bound, config) };
+      });
+      listeners = await openListeners(specs, config.server);
       runtime.credentials.start();
-      warnOfAnonymousUse(config, listeners.addresses, log);
+      warnOfAnonymousUse(config, listening, listeners.addresses, log);
       return listeners.addresses;
     },
     drain,
-    replace(next) {
+    replace(wanted) {
       if (phase !== 'running') throw new GatewayError('gateway.draining', 'the gateway is shutting down');
+      const next = withRiskTaken(config, wanted);
+      const refused = exposures(listening.map(placed), { clients: next.clients, server: { ...next.server, tls: config.server.tls } }).find(
+        ({ isRefused }) => isRefused,
+      );
+      if (refused !== undefined) throw new ExposureError(`${exposedSetting(refused)}: ${refused.atReload}`);
       const before = runtime;
       runtime = createRuntime(next, runtimeDeps, before);
       options.liveSecrets?.configure(secretSettings(next).values());
@@ -230,6 +253,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       sessions.reconsider();
       if (listeners !== null) runtime.credentials.start();
       live.review(runtime.sockets.whyEnded);
+      if (listeners !== null && !isAnonymousServed(before.config)) warnOfAnonymousUse(next, listening, listeners.addresses, log);
       retiring.add(before);
       before.retire(runtime).then(
         () => retiring.delete(before),
@@ -239,43 +263,80 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   };
 }
 
-function pick({ token, renewal }: { token: TokenState; renewal: RenewalState }) {
-  return { token, renewal };
-}
-
-/** Whoever has an account on this machine reaches a loopback address; a Unix socket has its owner. */
-function warnOfAnonymousUse({ clients, server }: GatewayConfig, addresses: readonly string[], log: Log): void {
-  const isOpen = server.anonymousCredentials !== null || (clients.length === 0 && server.tls?.clientCaFile == null);
-  const open = addresses.filter((address) => !address.startsWith('unix:'));
-  if (!isOpen || open.length === 0) return;
-  const advice = 'every local user can use the credentials of this gateway: make a [client.NAME] with `gcg client add`, or listen on a Unix socket';
-  log.warn({ addresses: open, advice }, 'anonymous callers are served');
+/** A listener to be opened. Its role is told to whoever answers on it, and is known in full when the socket is bound. */
+interface PlannedListener {
+  readonly address: ListenAddress;
+  readonly role: { data: boolean; admin: boolean; health: boolean; isLocal: boolean };
+  /** Serves administration if nobody else can reach it, though nobody asked for that. */
+  readonly isAdminByDefault: boolean;
+  /** The address it is bound to; null for a Unix socket, and before. */
+  boundTo: string | null;
+  isBound: boolean;
 }
 
 /** Data, admin and health addresses; one that serves several purposes is opened once. */
-function listenerSpecs(
-  config: GatewayConfig,
-  { accept, upgrade }: { accept: (role: ListenerRole) => ListenerSpec['handler']; upgrade: (role: ListenerRole) => UpgradeListener },
-  tls: ServerTls | null,
-): ListenerSpec[] {
-  const { listen, adminListen, healthListen } = config.server;
-  const roles = new Map<string, { address: ListenerSpec['address']; role: { data: boolean; admin: boolean; health: boolean } }>();
-  const add = (addresses: readonly ListenerSpec['address'][], purpose: 'data' | 'admin' | 'health') => {
+function planListeners({ server: { listen, adminListen, healthListen, isAdminListenSet } }: GatewayConfig): PlannedListener[] {
+  const planned = new Map<string, PlannedListener>();
+  const add = (addresses: readonly ListenAddress[], purpose: 'data' | 'admin' | 'health') => {
     for (const address of addresses) {
       const key = JSON.stringify(address);
-      const entry = roles.get(key) ?? { address, role: { data: false, admin: false, health: false } };
+      const role = { data: false, admin: false, health: false, isLocal: false };
+      const entry = planned.get(key) ?? { address, role, isAdminByDefault: isAdminListenSet === false, boundTo: null, isBound: false };
       entry.role[purpose] = true;
-      roles.set(key, entry);
+      planned.set(key, entry);
     }
   };
   add(listen, 'data');
   add(adminListen, 'admin');
   add(healthListen, 'health');
-  // Probes of health alone come without certificates and see no secret.
-  return [...roles.values()].map(({ address, role }) => ({
-    address,
-    handler: accept(role),
-    onUpgrade: upgrade(role),
-    tls: role.data || role.admin ? tls : null,
-  }));
+  return [...planned.values()];
+}
+
+/** Takes what a socket is really bound to into its role. Throws an ExposureError when others reach it and need not prove who they are. */
+function settleRole(planned: PlannedListener, bound: AddressInfo | string, config: GatewayConfig): void {
+  const { role, address, isAdminByDefault } = planned;
+  role.isLocal = isLocalAddress(bound);
+  planned.isBound = true;
+  if (address.kind !== 'unix' && typeof bound === 'object') planned.boundTo = `${bound.address} port ${bound.port}`;
+  if (!role.isLocal && isAdminByDefault) role.admin = false;
+  // What would be of no use harms nobody.
+  const refused = exposures([placed(planned)], config).find(({ isRefused, key }) => isRefused && key !== 'anonymous_credentials');
+  if (refused !== undefined) throw new ExposureError(`${exposedSetting(refused)}: ${refused.atStart}`);
+}
+
+function placed({ address, role: { data, admin, isLocal }, isBound, boundTo }: PlannedListener): PlacedListener {
+  const isExpected = address.kind === 'tcp' && isReachable(address) === !isLocal;
+  const name = formatListenAddress(address) + (boundTo === null || isExpected ? '' : ` (${boundTo})`);
+  return { name, isReachable: isBound ? !isLocal : isReachable(address), data, admin };
+}
+
+/** A risk that was not taken at the start is not taken by a reload. */
+function withRiskTaken({ server }: GatewayConfig, next: GatewayConfig): GatewayConfig {
+  if (server.unsafeAllowAnonymous || !next.server.unsafeAllowAnonymous) return next;
+  return { ...next, server: { ...next.server, unsafeAllowAnonymous: false } };
+}
+
+/** Whether callers without proof are served anywhere. */
+function isAnonymousServed({ clients, server }: GatewayConfig): boolean {
+  return server.anonymousCredentials !== null || (clients.length === 0 && server.tls?.clientCaFile == null);
+}
+
+/** Whoever has an account on this machine reaches a loopback address; a Unix socket has its owner. Who asked for anonymous use knows. */
+function warnOfAnonymousUse(config: GatewayConfig, listening: readonly PlannedListener[], addresses: readonly string[], log: Log): void {
+  if (!isAnonymousServed(config)) return;
+  const { anonymousCredentials, unsafeAllowAnonymous } = config.server;
+  const open = addresses.filter((_, at) => {
+    const { address, role } = listening[at] as PlannedListener;
+    return (role.data || role.admin) && (role.isLocal ? anonymousCredentials === null && address.kind !== 'unix' : unsafeAllowAnonymous);
+  });
+  if (open.length === 0) return;
+  const isWide = listening.some(({ role }) => !role.isLocal && (role.data || role.admin)) && unsafeAllowAnonymous;
+  const advice = isWide
+    ? 'everybody who reaches these addresses can use the credentials of this gateway: make a [client.NAME] with `gcg client add`'
+    : 'every local user can use the credentials of this gateway: make a [client.NAME] with `gcg client add`, or listen on a Unix socket';
+  log.warn({ addresses: open, advice }, 'anonymous callers are served');
+}
+
+function pick({ token, renewal }: { token: TokenState; renewal: RenewalState }) {
+  return { token, renewal };
 }

@@ -1,5 +1,7 @@
 // The package's face for embedding: a gateway in a process of one's own. The command line is main.ts.
 
+/** Why a gateway does not listen, or does not take a configuration over: others would reach it without proof. */
+export { ExposureError } from './config/access-rules.ts';
 export type { GatewayConfig } from './config/gateway-config.ts';
 /** Reads flags, environment and file as the command does, and says all that is wrong. */
 export { type LoadInput, type LoadResult, loadConfig, type Problem } from './config/load.ts';

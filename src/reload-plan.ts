@@ -1,8 +1,6 @@
 // What a new configuration changes, by key and never by value, and what of it has to wait for a restart. Pure.
 
-import { SHORT_SECRET, shortSecrets } from './config/client-settings.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
-import { formatListenAddress, isReachable } from './config/listen-address.ts';
 import type { SectionName } from './config/option.ts';
 import { findKey } from './config/options.ts';
 import type { OriginEntry } from './config/origins.ts';
@@ -62,26 +60,4 @@ export function restartKeys(keys: readonly string[]): string[] {
 export function keepForRestart(started: GatewayConfig, next: GatewayConfig): GatewayConfig {
   const { listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls } = started.server;
   return { ...next, server: { ...next.server, listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls }, store: started.store };
-}
-
-/**
- * What would make a configuration dangerous with the listeners that stay: it was checked with its own. Null when nothing does.
- * The same rules as at the start.
- */
-export function exposure({ server, clients }: GatewayConfig): string | null {
-  const canProve = clients.length > 0 || (server.tls !== null && server.tls.clientCaFile !== null);
-  const isRiskTaken = server.unsafeAllowAnonymous;
-  const open = server.listen.find(isReachable);
-  if (open !== undefined && !canProve && !isRiskTaken) {
-    return `server.listen: ${formatListenAddress(open)} stays open until a restart and can be reached by other machines, but nobody would have to prove who they are; restart, or keep a [client.NAME]`;
-  }
-  const openAdmin = server.adminListen.find(isReachable);
-  const anyOpen = open ?? openAdmin;
-  const [short] = anyOpen === undefined ? [] : shortSecrets(clients);
-  if (anyOpen !== undefined && short !== undefined) {
-    return `client.${short.name}.secret: ${SHORT_SECRET}; ${formatListenAddress(anyOpen)} stays open until a restart and can be reached by other machines`;
-  }
-  const hasAdmin = clients.some(({ isAdmin }) => isAdmin) || (canProve && clients.length === 0) || (isRiskTaken && clients.length === 0);
-  if (openAdmin === undefined || hasAdmin) return null;
-  return `server.admin_listen: ${formatListenAddress(openAdmin)} stays open until a restart and can be reached by other machines, but no client would be an admin; restart, or keep a [client.NAME] with admin = true`;
 }

@@ -1,13 +1,14 @@
 // Takes a changed configuration into use while calls run: loads it, says what changes, swaps it in or refuses it, and remembers how that went.
 // One step without a pause in between, so nobody ever sees half of it. What triggers it is watch.ts's, the signals' and the route's business.
 
+import { ExposureError } from './config/access-rules.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { LoadResult } from './config/load.ts';
 import { formatProblem } from './config/problem.ts';
 import { isGatewayError } from './errors.ts';
 import type { Logger } from './logging/logger.ts';
 import type { Metrics } from './logging/metrics.ts';
-import { changedContents, changedKeys, exposure, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './reload-plan.ts';
+import { changedContents, changedKeys, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './reload-plan.ts';
 
 /** Who asked. */
 export type ReloadTrigger = 'file' | 'signal' | 'request';
@@ -59,8 +60,6 @@ export function createReloader(deps: ReloaderDeps): Reloader {
     for (const warning of result.warnings) log.warn({ warning: formatProblem(warning) }, 'configuration warning');
     if (!result.ok) return { problems: result.problems.map(formatProblem) };
     const config = keepForRestart(started.config, result.config);
-    const exposed = exposure(config);
-    if (exposed !== null) return { problems: [exposed] };
     const failure = apply(config);
     if (failure !== null) return { problems: [failure] };
     const printsNow = secretPrints(config);
@@ -87,7 +86,7 @@ export function createReloader(deps: ReloaderDeps): Reloader {
       } catch {
         // The file of before cannot be opened any more: the new one serves as well.
       }
-      return `it cannot be taken into use: ${describe(error)}`;
+      return error instanceof ExposureError ? error.message : `it cannot be taken into use: ${describe(error)}`;
     }
   };
 

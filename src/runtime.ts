@@ -11,6 +11,7 @@ import type { Sessions } from './auth/sessions/sessions.ts';
 import type { TokenStore } from './auth/store/store.ts';
 import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/token-endpoint.ts';
 import type { TokenTransition } from './auth/transition.ts';
+import type { ClientCas } from './config/cert-subject.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { isSameSetting } from './config/same-setting.ts';
 import { isGatewayError } from './errors.ts';
@@ -37,6 +38,8 @@ export interface RuntimeDeps extends OutboundDeps {
   readonly store: TokenStore;
   readonly handles: Handles;
   readonly sessions: Sessions;
+  /** What certificates of callers are verified by, where they are asked for. */
+  readonly clientCas: ClientCas | null;
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
   /** Takes each finished exchange's record. */
@@ -93,7 +96,8 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
   const identity = createIdentity({
     ...{ clients, handles, sessions },
     isAnonymousServed: config.server.anonymousCredentials !== null,
-    hasClientCa: config.server.tls?.clientCaFile != null,
+    unsafeAllowAnonymous: config.server.unsafeAllowAnonymous,
+    clientCas: deps.clientCas,
   });
   const standIn = sessionCredential(config.general.hosts);
   const facade: Runtime['facade'] = {
@@ -150,8 +154,8 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
       stalledMs: config.timeouts.bodyMs,
       ownHeaders,
       credentialFor,
-      whyEnded({ caller, credential }) {
-        const gone = identity.whyEnded(caller);
+      whyEnded({ caller, arrival, credential }) {
+        const gone = identity.whyEnded(caller, arrival);
         if (gone !== null) return gone;
         // What a session is for is in its terms.
         const route = { kind: 'local', credential: caller.session === null ? credential : null, path: '', query: '' } as const;

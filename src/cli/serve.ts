@@ -1,6 +1,7 @@
 // `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is gateway.ts.
 
 import { StoreError } from '../auth/store/store.ts';
+import { ExposureError } from '../config/access-rules.ts';
 import type { Overrides } from '../config/flag-source.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
@@ -73,10 +74,11 @@ export async function serveConfig(config: GatewayConfig, io: Io, { onListening, 
     notifier.tell('READY=1');
     onListening?.(addresses);
   } catch (error) {
-    io.stderr.write(`server.listen: ${describeListenError(error)}\n`);
+    const isExposed = error instanceof ExposureError;
+    io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${describeListenError(error)}\n`);
     await gateway.drain();
     await log.close();
-    return EXIT.unavailable;
+    return isExposed ? EXIT.badConfig : EXIT.unavailable;
   }
   const code = await ending;
   live?.close();

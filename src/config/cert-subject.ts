@@ -1,4 +1,6 @@
-// Compares the subject of a client certificate with a configured one. The certificate has been verified by TLS before; this is only its name.
+// The subject of a client certificate, as it is compared with a configured one, and what a certificate proves. TLS has verified it before.
+
+import { hash } from 'node:crypto';
 
 /** A subject as Node gives it: attribute to value, or to several. */
 export type CertificateSubject = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -27,4 +29,43 @@ export function parseCertSubject(setting: string): string {
       return [at < 0 ? 'CN' : part.slice(0, at), part.slice(at + 1).replace(/\\(.)/g, '$1')] as const;
     }),
   );
+}
+
+/** The CAs that callers' certificates are verified by. They change when their file does. Each is told by a mark. */
+export interface ClientCas {
+  readonly marks: readonly string[];
+  /** Those that a connection's certificate was verified by. */
+  marksAt(socket: object): readonly string[];
+}
+
+const PROOF_PREFIX = 'cert:';
+
+/** So many CAs are told apart; of more, a change of one is a change of all. */
+const MAX_CAS = 16;
+
+/** What a certificate proves, as it is kept in a handle or session: its subject, by `subjectKey`, and the CAs that may have vouched for it. */
+export function certificateProof(key: string, cas: readonly string[]): string {
+  return `${PROOF_PREFIX}${markOf(key)}:${casOf(cas).join('.')}`;
+}
+
+/** Whether a proof is of a certificate; others are of secrets. */
+export function isCertificateProof(proof: string): boolean {
+  return proof.startsWith(PROOF_PREFIX);
+}
+
+/** Whether the certificate would still be believed: none of its CAs was taken away, and it is of that subject. `key` null: any subject will do. */
+export function isCertificateBelieved(proof: string, key: string | null, cas: readonly string[]): boolean {
+  const [, subject, vouching = ''] = proof.split(':');
+  if (!isCertificateProof(proof) || vouching === '' || (key !== null && subject !== markOf(key))) return false;
+  const present = new Set(casOf(cas));
+  return vouching.split('.').every((ca) => present.has(ca));
+}
+
+function casOf(cas: readonly string[]): readonly string[] {
+  return cas.length <= MAX_CAS ? cas : [markOf(cas.join('.'))];
+}
+
+/** Enough to tell one from another. */
+function markOf(text: string): string {
+  return hash('sha256', text).slice(0, 12);
 }

@@ -79,6 +79,8 @@ export interface GatewayConfig {
   readonly server: {
     readonly listen: readonly ListenAddress[];
     readonly adminListen: readonly ListenAddress[];
+    /** False: `adminListen` are the data listeners, and those of them count that turn out to be bound to this machine. */
+    readonly isAdminListenSet: boolean;
     readonly healthListen: readonly ListenAddress[];
     readonly publicUrl: string | null;
     readonly trustedProxies: readonly string[];

@@ -1,6 +1,6 @@
 // Addresses to listen on: how they are written, and whether other machines can reach them. It opens nothing.
 
-import { isIP } from 'node:net';
+import { type AddressInfo, isIP } from 'node:net';
 import type { ListenAddress } from './gateway-config.ts';
 import { shown } from './problem.ts';
 import { accepted, type Parsed, refused } from './values.ts';
@@ -53,9 +53,14 @@ export function formatListenAddress(address: ListenAddress): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-/** Whether other machines can reach it. A Unix socket or an inherited descriptor was opened by somebody who decided that. */
+/** Whether other machines can reach it, as far as its configuration tells: what an inherited descriptor is bound to shows when it is open. */
 export function isReachable(address: ListenAddress): boolean {
   return address.kind === 'tcp' && !isLoopbackHost(address.host);
+}
+
+/** Whether a socket that is open is for users of this machine alone, by what it is bound to: a path, or a loopback address. */
+export function isLocalAddress(bound: AddressInfo | string): boolean {
+  return typeof bound === 'string' || (isIP(bound.address) !== 0 && isLoopbackHost(bound.address));
 }
 
 /** 127.0.0.0/8, ::1, their IPv4-mapped forms, localhost and names below it. */

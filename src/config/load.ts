@@ -1,7 +1,7 @@
 // The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check everything, report all
 // problems at once. May be called again at any time (reload); it keeps nothing.
 
-import { checkAccess, checkConfigFile, checkSecretLengths } from './access-rules.ts';
+import { checkAccess, checkConfigFile } from './access-rules.ts';
 import { readClients, readCredentialNames } from './client-settings.ts';
 import {
   ClosedFolderError,
@@ -183,8 +183,7 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
   const names = credentials.map(({ name }) => name);
   if (server.anonymousCredentials !== null && !server.anonymousCredentials.includes('*'))
     readCredentialNames(serverReader, 'anonymous_credentials', names);
-  checkAccess({ server, clients }, serverReader);
-  checkSecretLengths({ server, clients }, (client) => createSectionReader(context, 'client', client));
+  checkAccess({ server, clients }, serverReader, (client) => createSectionReader(context, 'client', client));
   const reauthentication = read('reauthentication');
   const config: GatewayConfig = {
     files,

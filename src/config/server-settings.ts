@@ -25,6 +25,7 @@ export function readServer(server: SectionReader, tls: SectionReader, context: R
   return {
     listen,
     adminListen,
+    isAdminListenSet: server.isSet('admin_listen'),
     healthListen,
     publicUrl: url?.ok ? url.value : null,
     trustedProxies: checkedList(server, 'trusted_proxies', isAddressOrBlock, 'is neither an address nor a CIDR block; write 10.0.0.1 or 10.0.0.0/8'),

@@ -13,6 +13,8 @@ export interface ListenerRole {
   readonly data: boolean;
   readonly admin: boolean;
   readonly health: boolean;
+  /** Whether nobody but users of this machine can reach it, judged by the address that it is bound to. Known once it is open, false before. */
+  readonly isLocal: boolean;
 }
 
 /** An exchange in progress. */

@@ -8,7 +8,7 @@ import { networkOf } from '../auth/clients/failure-delay.ts';
 import { isHandle } from '../auth/handles/client-handle.ts';
 import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/handles/handles.ts';
 import { authOf, type HeldTokens, type SessionTerms, sessionHome } from '../auth/sessions/session.ts';
-import { REFRESH_PREFIX } from '../auth/sessions/session-handle.ts';
+import { handleOf, REFRESH_PREFIX } from '../auth/sessions/session-handle.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
 import type { TokenEndpoint } from '../auth/token-endpoint.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
@@ -17,7 +17,7 @@ import { GatewayError } from '../errors.ts';
 import { type LocalToken, refuse } from './facade-answer.ts';
 import type { GrantPace } from './facade-pace.ts';
 import type { TokenRequest } from './facade-request.ts';
-import type { Identified } from './identify.ts';
+import type { Arrival, Identity } from './identify.ts';
 
 /** Parts of one configuration, and what outlives it. */
 export interface FacadeGrants {
@@ -25,6 +25,7 @@ export interface FacadeGrants {
   readonly clients: Clients;
   readonly handles: Handles;
   readonly sessions: Sessions;
+  readonly identity: Pick<Identity, 'provedBy'>;
   readonly endpoint: TokenEndpoint;
   /** The credential of that name, or for null a stand-in with the general hosts; undefined for a name there is not. */
   readonly credential: (name: string | null) => CredentialConfig | undefined;
@@ -43,23 +44,30 @@ export interface GrantTurn {
   readonly peer: string;
 }
 
-/** Carries out one request of an admitted caller. `named` is the credential of the path or header. Throws OAuthRefusal, TokenFailure or GatewayError. */
+/** Who asks, and for what by the path or header. */
+export interface AskingCaller {
+  readonly caller: Caller;
+  readonly arrival: Arrival;
+  /** A credential. */
+  readonly named: string | null;
+}
+
+/** Carries out one request of an admitted caller. Throws OAuthRefusal, TokenFailure or GatewayError. */
 export async function performFacadeGrant(
   request: TokenRequest,
-  who: Identified,
-  named: string | null,
+  asking: AskingCaller,
   parts: FacadeGrants,
   turn: GrantTurn,
 ): Promise<LocalToken & { readonly credential: string | null }> {
-  const { caller } = who;
+  const { caller, named } = asking;
   if (named !== null) assertMayUse(caller, named, parts);
-  if (request.grantType === 'client_credentials') return giveHandle(request, who, named, parts);
+  if (request.grantType === 'client_credentials') return giveHandle(request, asking, parts);
   const grant = USER_GRANTS.get(request.grantType);
   if (grant === undefined) throw refuse('unsupported_grant_type', 'this grant is not served here');
   const shown = request.get('refresh_token');
   // An access handle refreshes nothing, and is not the platform's to see.
   if (grant === 'refresh_token' && shown !== undefined && (shown.startsWith(REFRESH_PREFIX) || isHandle(shown))) {
-    return refreshSession(shown, caller, parts, turn);
+    return refreshSession(shown, asking, parts, turn);
   }
   return openSession(request, grant, caller, named, parts, turn);
 }
@@ -71,14 +79,14 @@ function assertMayUse(caller: Caller, name: string, { access, credential }: Faca
   if (!access.mayUse(caller, name)) throw new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
 }
 
-function giveHandle({ clientId }: TokenRequest, { caller, proof }: Identified, named: string | null, parts: FacadeGrants) {
+function giveHandle({ clientId }: TokenRequest, { caller, named }: AskingCaller, parts: FacadeGrants) {
   const { access, handles } = parts;
   const isOwnName = clientId === null || clientId === caller.client?.name;
   const credential = named ?? (isOwnName ? null : (access.byClientId(caller, clientId)?.name ?? null));
   if (credential === null && !isOwnName && caller.client !== null) throw clientNotFound();
   const serving = credential ?? access.defaultFor(caller);
   if (serving === null) throw refuse('invalid_client', 'no credential is the default: put /NAME before the path, or mark one with default = true');
-  const handle = handles.issue({ client: caller.client?.name ?? null, credential, proof });
+  const handle = handles.issue({ client: caller.client?.name ?? null, credential, proof: caller.proof });
   return { handle, expiresInS: HANDLE_EXPIRES_IN_S, refreshHandle: null, credential: serving };
 }
 
@@ -91,13 +99,17 @@ function inTurn<T>({ pace, peer }: GrantTurn, caller: Caller, config: Credential
   );
 }
 
-async function refreshSession(refreshHandle: string, caller: Caller, { sessions, now }: FacadeGrants, turn: GrantTurn) {
-  const found = sessions.findByRefreshHandle(refreshHandle);
-  if (found === null || found.session.terms.client !== (caller.client?.name ?? null)) {
+async function refreshSession(refreshHandle: string, { caller, arrival }: AskingCaller, parts: FacadeGrants, turn: GrantTurn) {
+  const { sessions, identity, now } = parts;
+  const terms = sessions.termsOf(handleOf(refreshHandle));
+  const isOwn = terms !== null && terms.client === (caller.client?.name ?? null) && identity.provedBy(terms, arrival) !== null;
+  if (isOwn && terms.credential !== null) assertMayUse(caller, terms.credential, parts);
+  const found = isOwn ? sessions.findByRefreshHandle(refreshHandle) : null;
+  if (found === null) {
     throw refuse('invalid_grant', 'the refresh token is unknown here, has expired or was revoked: log in again');
   }
-  const { source, terms, config } = found.session;
-  await inTurn(turn, caller, config(), terms.clientId, () => source.refresh());
+  const { source, config } = found.session;
+  await inTurn(turn, caller, config(), found.session.terms.clientId, () => source.refresh());
   return { handle: found.handle, refreshHandle, ...describe(found.session.terms, found.session.held, now()) };
 }
 
@@ -126,16 +138,17 @@ function termsOf({ clientId, login }: TokenRequest, caller: Caller, named: strin
   const { access, clients, credential } = parts;
   if (clientId === null) throw refuse('invalid_client', 'client authentication is missing');
   const client = caller.client?.name ?? null;
+  const owner = { client, proof: caller.proof };
   if (clientId === client) {
     const base = named ?? access.defaultFor(caller);
     const config = base === null ? undefined : credential(base);
     if (config?.clientId == null) throw refuse('unauthorized_client', 'no credential with a client_id is listed for this client');
-    return { client, credential: config.name, clientId: config.clientId, secret: 'credential' };
+    return { ...owner, credential: config.name, clientId: config.clientId, secret: 'credential' };
   }
   if (clients.get(clientId) !== undefined) throw refuse('invalid_client', 'authentication failed: this client must show its secret');
   const own = named === null ? access.byClientId(caller, clientId) : credential(named);
-  if (own?.clientId === clientId) return { client, credential: own.name, clientId, secret: 'credential' };
-  return { client, credential: named ?? access.defaultFor(caller), clientId, secret: login === null ? null : new Secret(login.secret) };
+  if (own?.clientId === clientId) return { ...owner, credential: own.name, clientId, secret: 'credential' };
+  return { ...owner, credential: named ?? access.defaultFor(caller), clientId, secret: login === null ? null : new Secret(login.secret) };
 }
 
 /** How long the application is told its handle is good: a session that renews itself is good for longer than anybody asks. */

@@ -72,18 +72,19 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
 }
 
 async function answerToken(exchange: Exchange, body: string, options: FacadeOptions): Promise<void> {
-  const { request, response, record } = exchange;
+  const { request, response, record, role } = exchange;
   const parts = options.grants();
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
-  const who = parts.identity.identifyForToken(request, asked.login);
-  record.client = who.caller.client?.name ?? null;
+  const caller = parts.identity.identifyForToken(request, asked.login, role);
+  record.client = caller.client?.name ?? null;
   try {
-    parts.identity.assertAdmitted(who.caller);
+    parts.identity.assertAdmitted(caller, role);
   } catch (error) {
     // Said in words for somebody who sent an id and a secret, and counted as a guess when one was sent.
     throw asked.login === null ? error : unauthenticated('client not found: that is no client of this gateway');
   }
-  const reply = await performFacadeGrant(asked, who, namedCredential(exchange), parts, { pace: options.pace, peer: options.peerOf(request) });
+  const asking = { caller, arrival: role, named: namedCredential(exchange) };
+  const reply = await performFacadeGrant(asked, asking, parts, { pace: options.pace, peer: options.peerOf(request) });
   record.credential = reply.credential;
   record.status = 200;
   sendLocalToken(response, reply, record.requestId);

@@ -43,11 +43,11 @@ export function admit(
     assertAllowedHost(host, gate.boundary);
     return ANONYMOUS;
   }
-  const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, host, gate) : gate.identity.identify(request);
+  const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, host, role, gate) : gate.identity.identify(request, role);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, gate.boundary);
-    if (path === null || !(FACADE_PATHS.has(path) || LANDING_PATHS.has(path))) gate.identity.assertAdmitted(caller);
+    if (path === null || !(FACADE_PATHS.has(path) || LANDING_PATHS.has(path))) gate.identity.assertAdmitted(caller, role);
   }
   return caller;
 }
@@ -58,10 +58,10 @@ function isProbe(path: string, role: ListenerRole): boolean {
 }
 
 /** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
-function callerAtFacade(request: IncomingMessage, path: string, host: string, { identity, boundary }: Gate): Caller {
+function callerAtFacade(request: IncomingMessage, path: string, host: string, role: ListenerRole, { identity, boundary }: Gate): Caller {
   if (path !== TOKEN_PATH) return ANONYMOUS;
   try {
-    return identity.identifyForToken(request, readLogin(request.headers.authorization)).caller;
+    return identity.identifyForToken(request, readLogin(request.headers.authorization), role);
   } catch (error) {
     // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without being slowed.
     if (isGatewayError(error) && isFailedProof(error) && !isAllowedHost(host, boundary)) throw error;

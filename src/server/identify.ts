@@ -4,20 +4,18 @@
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type Authorization, parseAuthorization } from '../auth/clients/authorization.ts';
-import { ANONYMOUS, type Caller, CERTIFIED } from '../auth/clients/caller.ts';
+import { ANONYMOUS, type Caller, certifiedCaller } from '../auth/clients/caller.ts';
 import type { Clients } from '../auth/clients/clients.ts';
-import { type ClientHandle, HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
+import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
 import type { Handles } from '../auth/handles/handles.ts';
 import { sessionEnded } from '../auth/sessions/session.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
-import type { CertificateSubject } from '../config/cert-subject.ts';
+import { type CertificateSubject, type ClientCas, certificateProof, isCertificateBelieved, subjectKey } from '../config/cert-subject.ts';
 import { GatewayError } from '../errors.ts';
+import type { ListenerRole } from './exchange.ts';
 
-/** A caller and, for a client known by a secret or certificate, what proved it. */
-export interface Identified {
-  readonly caller: Caller;
-  readonly proof: string | null;
-}
+/** Where a request came in: without proof a caller may do something on local listeners, and nothing on those that others reach. */
+export type Arrival = Pick<ListenerRole, 'isLocal'>;
 
 /** Recognises callers for one configuration. */
 export interface Identity {
@@ -25,20 +23,28 @@ export interface Identity {
    * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere, gateway.client.unauthenticated for a wrong secret,
    * gateway.client.forbidden for proofs of two different clients. Costs nothing where there is no proof, microseconds where there is.
    */
-  identify(request: IncomingMessage): Caller;
+  identify(request: IncomingMessage, arrival: Arrival): Caller;
   /**
    * The same at the token endpoint, where Authorization belongs to the grant: `login` is the id and secret shown there. A client's name with its
    * secret proves that client, with another secret it throws gateway.client.unauthenticated, and so does a handle; any other id proves nothing.
    */
-  identifyForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null): Identified;
-  /** A caller of before as it is now: null when its client is gone, or its session or handle has ended. */
-  renew(caller: Caller): Caller | null;
+  identifyForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null, arrival: Arrival): Caller;
+  /**
+   * Who proved itself by `proof` before, as it is now; null when that proves nothing any more: the secret was changed, the client or a CA is gone,
+   * anonymous use has ended.
+   */
+  provedBy(before: { readonly client: string | null; readonly proof: string | null }, arrival: Arrival): Caller | null;
+  /** A caller of before as it is now: null when what proved it would not any more, or its session or handle has ended. */
+  renew(caller: Caller, arrival: Arrival): Caller | null;
   /** Why a caller of before may not go on; null while it may. Unlike `renew` it is no use of a session. */
-  whyEnded(caller: Caller): GatewayError | null;
+  whyEnded(caller: Caller, arrival: Arrival): GatewayError | null;
   /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
-  assertAdmitted(caller: Caller): void;
-  /** Throws unless the caller may administer: anybody admitted while no clients are configured, else a client with `admin`. */
-  assertAdmin(caller: Caller): void;
+  assertAdmitted(caller: Caller, arrival: Arrival): void;
+  /**
+   * Throws unless the caller may administer: a client with `admin` where clients are configured, else whoever has a certificate where there is a CA
+   * for it, else anybody who is admitted.
+   */
+  assertAdmin(caller: Caller, arrival: Arrival): void;
 }
 
 /** Parts of one configuration, and what outlives it. */
@@ -48,20 +54,29 @@ export interface IdentityDeps {
   readonly sessions: Sessions;
   /** Whether callers without proof are served although clients, or a client CA, are configured. */
   readonly isAnonymousServed: boolean;
-  readonly hasClientCa: boolean;
+  /** Whether callers without proof are served also where others than local users reach the listener. */
+  readonly unsafeAllowAnonymous?: boolean;
+  /** What certificates of callers are verified by; null where none are asked for. */
+  readonly clientCas?: ClientCas | null;
 }
-
-const NOBODY: Identified = { caller: ANONYMOUS, proof: null };
 
 /** Makes the recogniser. */
 export function createIdentity(deps: IdentityDeps): Identity {
-  const { clients, handles, sessions, hasClientCa } = deps;
-  const mayBeAnonymous = deps.isAnonymousServed || (clients.isEmpty && !hasClientCa);
+  const { clients, handles, sessions, unsafeAllowAnonymous = false, clientCas = null } = deps;
+  const isAnonymousServed = deps.isAnonymousServed || (clients.isEmpty && clientCas === null);
+  const mayBeAnonymous = ({ isLocal }: Arrival) => isAnonymousServed && (isLocal || unsafeAllowAnonymous);
 
-  function byKey(request: IncomingMessage): Identified | null {
+  function provedBy({ client, proof }: { readonly client: string | null; readonly proof: string | null }, arrival: Arrival): Caller | null {
+    if (proof === null || proof === undefined) return client === null && mayBeAnonymous(arrival) ? ANONYMOUS : null;
+    const cas = clientCas?.marks ?? [];
+    if (client !== null) return clients.byProof(client, proof, cas);
+    return clients.isEmpty && isCertificateBelieved(proof, null, cas) ? certifiedCaller(proof) : null;
+  }
+
+  function byKey(request: IncomingMessage, arrival: Arrival): Caller | null {
     const key = request.headers['x-gateway-key'];
     if (typeof key !== 'string') return null;
-    if (isHandle(key)) return { caller: byHandle(key), proof: null };
+    if (isHandle(key)) return byHandle(key, arrival);
     const found = clients.isEmpty ? null : clients.bySecret(key);
     if (found !== null) return found;
     // Several lines arrive as one.
@@ -70,44 +85,41 @@ export function createIdentity(deps: IdentityDeps): Identity {
     throw unauthenticated('X-Gateway-Key is not the secret of a client');
   }
 
-  function byCertificate(request: IncomingMessage): Identified | null {
-    if (!hasClientCa) return null;
-    const subject = verifiedSubject(request.socket as TLSSocket);
-    if (subject === null) return null;
-    return clients.byCertificate(subject) ?? (clients.isEmpty ? { caller: CERTIFIED, proof: null } : null);
+  function byCertificate(request: IncomingMessage): Caller | null {
+    if (clientCas === null) return null;
+    const shown = verifiedCertificate(request.socket as TLSSocket, clientCas);
+    // A connection may outlive the CA that it was verified by.
+    if (shown === null || !isCertificateBelieved(shown.proof, null, clientCas.marks)) return null;
+    return clients.byCertificate(shown.key, shown.proof) ?? (clients.isEmpty ? certifiedCaller(shown.proof) : null);
   }
 
-  function byHandle(token: string): Caller {
-    if (!isSignedHandle(token)) {
-      const session = sessions.find(token);
-      if (session === null) throw sessionEnded();
-      return { ...ownerOf(session.terms.client), session };
+  function byHandle(token: string, arrival: Arrival): Caller {
+    if (isSignedHandle(token)) {
+      const handle = handles.find(token);
+      return { ...ownerOf(handle, arrival), handle, isAuthenticated: true };
     }
-    const handle = handles.find(token);
-    if (handle === null || !isStillProved(handle)) throw sessionEnded();
-    return { ...ownerOf(handle.client), handle };
+    const owner = ownerOf(sessions.termsOf(token), arrival);
+    const session = sessions.find(token);
+    if (session === null) throw sessionEnded();
+    return { ...owner, session, isAuthenticated: true };
   }
 
-  const isStillProved = ({ client, proof }: ClientHandle) => client === null || (proof !== null && clients.accepts(client, proof));
-
-  const ownerless = (): Caller | undefined => (mayBeAnonymous || (clients.isEmpty && hasClientCa) ? CERTIFIED : undefined);
-
-  /** A handle lives no longer than its owner; one without an owner no longer than anonymous use. */
-  function ownerOf(name: string | null): Caller {
-    const owner = name === null ? ownerless() : clients.get(name);
-    if (owner === undefined) throw sessionEnded();
+  /** A handle lives no longer than what proved its owner; one without an owner no longer than anonymous use, and only where there is such. */
+  function ownerOf(kept: { readonly client: string | null; readonly proof: string | null } | null, arrival: Arrival): Caller {
+    const owner = kept && provedBy(kept, arrival);
+    if (owner === null) throw sessionEnded();
     return owner;
   }
 
   /** Null when the header proves nothing: then the caller is who it is otherwise. */
-  function byAuthorization(authorization: Authorization): Caller | null {
+  function byAuthorization(authorization: Authorization, arrival: Arrival): Caller | null {
     if (authorization.scheme === 'bearer') {
       const { token } = authorization;
-      if (isHandle(token)) return byHandle(token);
+      if (isHandle(token)) return byHandle(token, arrival);
       const found = clients.isEmpty ? null : clients.bySecret(token);
       if (found === null) assertNoHandle(token);
-      if (found === null && !mayBeAnonymous) throw unauthenticated('the Bearer value is not the secret of a client, nor a handle');
-      return found?.caller ?? null;
+      if (found === null && !mayBeAnonymous(arrival)) throw unauthenticated('the Bearer value is not the secret of a client, nor a handle');
+      return found;
     }
     if (authorization.scheme === 'other') {
       assertNoHandle(authorization.text);
@@ -115,74 +127,84 @@ export function createIdentity(deps: IdentityDeps): Identity {
     }
     const { name, secret } = authorization;
     const handle = [secret, name].find(isHandle);
-    if (handle !== undefined) return byHandle(handle);
+    if (handle !== undefined) return byHandle(handle, arrival);
     const found = clients.isEmpty ? null : clients.byNameAndSecret(name, secret);
-    if (found !== null) return found.caller;
+    if (found !== null) return found;
     assertNoHandle(`${name}:${secret}`);
     if (clients.isEmpty) return null;
     throw unauthenticated('no client has that name and secret');
   }
 
   /** At the token endpoint a handle in Authorization is nobody's login; but a dead one is dead there, too. */
-  function assertNoDeadBearer({ headers: { authorization }, rawHeaders }: IncomingMessage): void {
+  function assertNoDeadBearer({ headers: { authorization }, rawHeaders }: IncomingMessage, arrival: Arrival): void {
     if (authorization === undefined) return;
     assertNoHandleBehind(rawHeaders);
     const parsed = parseAuthorization(authorization);
-    if (parsed.scheme === 'bearer' && isHandle(parsed.token)) byHandle(parsed.token);
+    if (parsed.scheme === 'bearer' && isHandle(parsed.token)) byHandle(parsed.token, arrival);
     else if (parsed.scheme !== 'basic') assertNoHandle(readable(parsed));
   }
 
-  const identifyAside = (request: IncomingMessage): Identified => byKey(request) ?? byCertificate(request) ?? NOBODY;
+  const identifyAside = (request: IncomingMessage, arrival: Arrival): Caller => byKey(request, arrival) ?? byCertificate(request) ?? ANONYMOUS;
 
   return {
-    identify(request) {
+    identify(request, arrival) {
       const { authorization } = request.headers;
-      const { caller: aside } = identifyAside(request);
+      const aside = identifyAside(request, arrival);
       if (authorization === undefined) return aside;
       assertNoHandleBehind(request.rawHeaders);
       const parsed = parseAuthorization(authorization);
-      const shown = authorization.length > 0 ? byAuthorization(parsed) : null;
+      const shown = authorization.length > 0 ? byAuthorization(parsed, arrival) : null;
       if (shown === null && parsed.scheme === 'bearer' && !clients.isEmpty) (request as GuessingRequest)[GUESS] = parsed.token;
       if (shown === null) return aside;
       if (aside.client !== null && aside.client !== shown.client) throw contradicted();
       if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id)) throw contradicted();
       return shown;
     },
-    identifyForToken(request, login) {
-      const aside = identifyAside(request);
-      assertNoDeadBearer(request);
+    identifyForToken(request, login, arrival) {
+      const aside = identifyAside(request, arrival);
+      assertNoDeadBearer(request, arrival);
       // A handle may be bound to one credential: it must not buy another that is not.
       const handle = login && [login.secret, login.name].find(isHandle);
-      if (holdsHandle(aside.caller) || (handle != null && byHandle(handle))) throw unauthenticated('a handle is no proof at a login', false);
+      if (holdsHandle(aside) || (handle != null && byHandle(handle, arrival))) throw unauthenticated('a handle is no proof at a login', false);
       if (login === null || clients.get(login.name) === undefined) return aside;
       const found = clients.byNameAndSecret(login.name, login.secret);
       if (found === null) throw unauthenticated('authentication failed: that is not the secret of this client');
-      if (aside.caller.client !== null && aside.caller.client !== found.caller.client) throw contradicted();
+      if (aside.client !== null && aside.client !== found.client) throw contradicted();
       return found;
     },
-    renew({ client, handle, session }) {
-      const owner = client === null ? ownerless() : clients.get(client.name);
-      if (owner === undefined || (handle !== null && !(handles.isGood(handle) && isStillProved(handle)))) return null;
+    provedBy,
+    renew(caller, arrival) {
+      const { handle, session } = caller;
+      const owner = provedBy(keptOf(caller), arrival);
+      if (owner === null || (handle !== null && !handles.isGood(handle))) return null;
       const present = session && sessions.findByTerms(session.terms);
-      return session !== null && present === null ? null : { ...owner, handle, session: present };
+      if (session !== null && present === null) return null;
+      return { ...owner, handle, session: present, isAuthenticated: owner.isAuthenticated || handle !== null || session !== null };
     },
-    whyEnded({ client, handle, session, isAuthenticated }) {
-      const isOwned = client !== null ? clients.get(client.name) !== undefined : isAuthenticated ? ownerless() !== undefined : mayBeAnonymous;
-      if (handle === null && session === null) return isOwned ? null : unauthenticated('whoever opened this is no client any more', false);
-      const isGood = (handle === null || (handles.isGood(handle) && isStillProved(handle))) && (session === null || sessions.isGood(session.terms));
-      return isOwned && isGood ? null : sessionEnded();
+    whyEnded(caller, arrival) {
+      const { handle, session } = caller;
+      const isGood = (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.terms));
+      if (isGood && provedBy(keptOf(caller), arrival) !== null) return null;
+      return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved whoever opened this proves it no more', false);
     },
-    assertAdmitted(caller) {
-      if (caller.isAuthenticated || mayBeAnonymous) return;
-      throw unauthenticated('clients are configured here, so each call must prove who makes it', false);
+    assertAdmitted(caller, arrival) {
+      if (caller.isAuthenticated || mayBeAnonymous(arrival)) return;
+      throw unauthenticated('each call at this address must prove who makes it', false);
     },
-    assertAdmin(caller) {
-      this.assertAdmitted(caller);
-      if (clients.isEmpty || caller.client?.isAdmin === true) return;
+    assertAdmin(caller, arrival) {
+      this.assertAdmitted(caller, arrival);
+      if (caller.client?.isAdmin === true) return;
+      if (clients.isEmpty && (clientCas === null || caller.proof !== null)) return;
+      if (clients.isEmpty) throw unauthenticated('the admin pages need a client certificate here', false);
       if (!caller.isAuthenticated) throw unauthenticated('the admin pages need a client with admin = true', false);
       throw new GatewayError('gateway.client.forbidden', 'the admin pages need a client with admin = true');
     },
   };
+}
+
+/** What would prove a caller again. */
+function keptOf({ client, proof }: Caller): { readonly client: string | null; readonly proof: string | null } {
+  return { client: client?.name ?? null, proof };
 }
 
 /** Refusals of a secret that was tried, which are slowed when they repeat; a call without any proof guesses nothing. */
@@ -238,13 +260,21 @@ function readable(authorization: Authorization): string {
   return authorization.scheme === 'bearer' ? authorization.token : authorization.text;
 }
 
-const subjects = new WeakMap<TLSSocket, CertificateSubject | null>();
+interface ShownCertificate {
+  /** Its `subjectKey`. */
+  readonly key: string;
+  readonly proof: string;
+}
 
-/** The subject of a certificate that the TLS layer verified; looked up once per connection. */
-function verifiedSubject(socket: TLSSocket): CertificateSubject | null {
-  const known = subjects.get(socket);
+const shownCertificates = new WeakMap<TLSSocket, ShownCertificate | null>();
+
+/** A certificate that the TLS layer verified; looked at once per connection. */
+function verifiedCertificate(socket: TLSSocket, cas: ClientCas): ShownCertificate | null {
+  const known = shownCertificates.get(socket);
   if (known !== undefined) return known;
   const subject = socket.authorized ? ((socket.getPeerCertificate()?.subject as CertificateSubject | undefined) ?? null) : null;
-  subjects.set(socket, subject);
-  return subject;
+  const key = subject && subjectKey(subject);
+  const shown = key === null ? null : { key, proof: certificateProof(key, cas.marksAt(socket)) };
+  shownCertificates.set(socket, shown);
+  return shown;
 }

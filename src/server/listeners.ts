@@ -3,9 +3,10 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, connect, type Socket, Server as TcpServer } from 'node:net';
+import { type AddressInfo, connect, isIP, type Socket, Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
+import { isLoopbackHost, stripBrackets } from '../config/listen-address.ts';
 import { endAfterAnswers } from './connection.ts';
 import { answerBrokenRequest, refuseUpgrade } from './raw-answer.ts';
 import type { ServerTls } from './tls.ts';
@@ -16,6 +17,8 @@ export interface ListenerSpec {
   readonly handler: RequestListener;
   /** Takes upgrade requests; without it they are refused. */
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /** Told what the socket is bound to, an address or the name of a Unix socket, before it takes a connection. When it throws, the socket is not opened. */
+  readonly onBound?: (bound: AddressInfo | string) => void;
   /** TLS, on all but Unix sockets. */
   readonly tls?: ServerTls | null;
 }
@@ -41,10 +44,10 @@ export async function openListeners(specs: readonly ListenerSpec[], limits: List
   try {
     for (const spec of specs) {
       const server = createHttpServer(spec, limits);
-      await listenAnew(server, spec.address);
+      await listenAnew(server, spec);
       servers.push(server);
       addresses.push(describe(server, spec));
-      const twin = await listenOnTwin(server, spec, limits);
+      const twin = await listenOnTwin(server, spec, specs, limits);
       if (twin) servers.push(twin);
     }
   } catch (error) {
@@ -93,14 +96,22 @@ function createSecureServer({ handler }: ListenerSpec, options: ServerOptions, t
   return server;
 }
 
-function listen(server: Server, address: ListenAddress): Promise<void> {
+function listen(server: Server, { address, onBound }: Pick<ListenerSpec, 'address' | 'onBound'>): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     const done = () => {
       server.off('error', reject);
       // Only the user may use a local socket file: it is a way to the user's token.
       if (address.kind === 'unix') chmodSync(address.path, 0o600);
-      resolve();
+      try {
+        // Still within the listening: whoever connects waits until this has been decided.
+        // Node knows the name of a Unix socket only where it gave it; all else that it listens on has an address.
+        onBound?.(server.address() ?? 'inherited');
+        resolve();
+      } catch (error) {
+        server.close();
+        reject(error);
+      }
     };
     if (address.kind === 'tcp') server.listen({ host: address.host, port: address.port, exclusive: true }, done);
     else if (address.kind === 'fd') server.listen({ fd: address.fd }, done);
@@ -113,13 +124,14 @@ function listen(server: Server, address: ListenAddress): Promise<void> {
 }
 
 /** As `listen`; a socket file that a killed process left behind is replaced. One on which somebody answers is in use, like a port. */
-async function listenAnew(server: Server, address: ListenAddress): Promise<void> {
+async function listenAnew(server: Server, spec: ListenerSpec): Promise<void> {
+  const { address } = spec;
   try {
-    await listen(server, address);
+    await listen(server, spec);
   } catch (error) {
     if (address.kind !== 'unix' || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isStale(address.path))) throw error;
     unlinkSync(address.path);
-    await listen(server, address);
+    await listen(server, spec);
   }
 }
 
@@ -136,12 +148,13 @@ async function isStale(path: string): Promise<boolean> {
 }
 
 /** `localhost` is two addresses: what listens on 127.0.0.1 listens on [::1] too, or another process could take that half of the name. */
-async function listenOnTwin(primary: Server, spec: ListenerSpec, limits: ListenerLimits): Promise<Server | null> {
+async function listenOnTwin(primary: Server, spec: ListenerSpec, specs: readonly ListenerSpec[], limits: ListenerLimits): Promise<Server | null> {
   if (spec.address.kind !== 'tcp' || spec.address.host !== '127.0.0.1') return null;
   const { port } = primary.address() as AddressInfo;
+  if (spec.address.port !== 0 && specs.some(({ address }) => takesTwin(address, port))) return null;
   const twin = createHttpServer(spec, limits);
   try {
-    await listen(twin, { kind: 'tcp', host: '::1', port });
+    await listen(twin, { address: { kind: 'tcp', host: '::1', port } });
     return twin;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -149,6 +162,11 @@ async function listenOnTwin(primary: Server, spec: ListenerSpec, limits: Listene
     if (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT' || code === 'ENETUNREACH' || spec.address.port === 0) return null;
     throw error;
   }
+}
+
+/** Whether an address that is to be opened for itself is the twin, in any of its spellings: then nothing is opened in its place. */
+function takesTwin(address: ListenAddress, port: number): boolean {
+  return address.kind === 'tcp' && address.port === port && isIP(stripBrackets(address.host)) !== 4 && isLoopbackHost(address.host);
 }
 
 function describe(server: Server, { address, tls }: ListenerSpec): string {

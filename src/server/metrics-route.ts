@@ -31,5 +31,5 @@ export function registerMetrics(app: FastifyInstance, { metrics, identity }: Met
 /** Throws gateway.route.not.found on a listener without metrics, gateway.client.* to who may not see them. */
 export function assertMetricsServed({ role, identity: caller }: Pick<Exchange, 'role' | 'identity'>, identity: Pick<Identity, 'assertAdmin'>): void {
   if (!role.health && !role.admin) throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
-  if (role.admin) identity.assertAdmin(caller);
+  if (role.admin) identity.assertAdmin(caller, role);
 }

@@ -1,8 +1,10 @@
 // The gateway's own certificate, and the CA of its clients: read from files, and read again when the files change, without a restart and
 // without losing a connection. Says nothing about who a certificate's owner is (identify.ts does).
 
+import { hash, X509Certificate } from 'node:crypto';
 import type { Server as TlsServer } from 'node:https';
-import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import type { ClientCas } from '../config/cert-subject.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import type { Log } from '../logging/log.ts';
@@ -12,6 +14,8 @@ import { fileRevision, readPlainFileSync, whyNotRead } from '../plain-file.ts';
 export interface ServerTls {
   /** For `https.createServer`. A client's certificate is asked for when there is a CA for it; callers without one may prove themselves otherwise. */
   readonly options: SecureContextOptions & { readonly requestCert: boolean; readonly rejectUnauthorized: false };
+  /** What certificates of callers are verified by; null where none are asked for. */
+  readonly clientCas: ClientCas | null;
   /** Keeps a server's certificate up to date. */
   attach(server: TlsServer): void;
   /** Looks at the files now; for tests, and for whoever is told that they changed. */
@@ -25,7 +29,9 @@ const POLL_MS = 1_000;
 /** Reads the files. Throws an Error that names the setting when one cannot be read or key and certificate do not belong together. */
 export function createServerTls(files: NonNullable<GatewayConfig['server']['tls']>, log: Log): ServerTls {
   const servers = new Set<TlsServer>();
+  const verifiedBy = new WeakMap<object, readonly string[]>();
   let context = load(files);
+  let cas = marksOf(context.ca);
   let seen = revision(files);
 
   function refresh(): void {
@@ -39,6 +45,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
       log.warn({ error: (error as Error).message }, 'new certificate cannot be used');
       return;
     }
+    cas = marksOf(context.ca);
     for (const server of servers) server.setSecureContext(context);
     log.info({}, 'certificate was read again');
   }
@@ -49,8 +56,18 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
       // Who shows no certificate, or one of another CA, may prove itself otherwise: identify.ts looks at `authorized`.
       return { ...context, requestCert: files.clientCaFile !== null, rejectUnauthorized: false as const };
     },
+    clientCas:
+      files.clientCaFile === null
+        ? null
+        : {
+            get marks() {
+              return cas;
+            },
+            marksAt: (socket) => verifiedBy.get(socket) ?? [],
+          },
     attach(server) {
       servers.add(server);
+      server.on('secureConnection', (socket: TLSSocket) => verifiedBy.set(socket, cas));
       server.once('close', () => servers.delete(server));
     },
     refresh,
@@ -72,6 +89,21 @@ function load({ certFile, keyFile, clientCaFile }: NonNullable<GatewayConfig['se
     throw new Error(`server.tls: certificate and key cannot be used together (${code ?? 'not PEM'}): ${certFile}, ${keyFile}`);
   }
   return context;
+}
+
+/** The CAs of a bundle, each told by its fingerprint, whatever stands around and between them. */
+function marksOf(bundle: SecureContextOptions['ca']): readonly string[] {
+  const blocks = String(bundle ?? '').match(/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----[^-]+-----END [A-Z0-9 ]*CERTIFICATE-----/g) ?? [];
+  return [...new Set(blocks.map(markOf))].sort();
+}
+
+function markOf(pem: string): string {
+  try {
+    return new X509Certificate(pem).fingerprint256.replaceAll(':', '').slice(0, 12).toLowerCase();
+  } catch {
+    // TLS reads it or it does not: here it only has to be the same the next time.
+    return hash('sha256', pem).slice(0, 12);
+  }
 }
 
 function read(key: string, path: string): Buffer {

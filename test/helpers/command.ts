@@ -1,7 +1,8 @@
 // The command as a process of its own, started from its source.
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 
@@ -18,13 +19,17 @@ export interface Command {
   until(text: string | RegExp): Promise<string>;
 }
 
-/** Starts `gcg args` with only the given environment; it is killed when the test ends. */
-export function startCommand(t: Test, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Command {
+/** Starts `gcg args` with only the given environment, and `descriptor` as its fd 3; it is killed when the test ends. */
+export function startCommand(
+  t: Test,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; cwd?: string; descriptor?: number } = {},
+): Command {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: options.cwd ?? t.testdir(),
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+    stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptor === undefined ? [] : [options.descriptor])],
+  }) as ChildProcessByStdio<null, Readable, Readable>;
   t.teardown(() => child.kill('SIGKILL'));
   const output = { stdout: '', stderr: '' };
   let wake: (() => void)[] = [];

@@ -56,6 +56,7 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     server: {
       listen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }],
       adminListen: [],
+      isAdminListenSet: true,
       healthListen: [],
       publicUrl: null,
       trustedProxies: [],

@@ -47,7 +47,11 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
         const accessToken = new Secret(message.tokens[i] ?? randomBytes(64).toString('base64url'));
         const token = createToken({ accessToken, obtainedAt: Date.now(), expiresAt: Date.now() + DAY_MS });
         const refreshToken = new Secret(randomBytes(64).toString('base64url'));
-        const opened = await sessions.open({ client: null, credential: 'default', clientId: 'app', secret: null }, { token, refreshToken }, home);
+        const opened = await sessions.open(
+          { client: null, proof: null, credential: 'default', clientId: 'app', secret: null },
+          { token, refreshToken },
+          home,
+        );
         handles.push(opened.handle);
       }
       return { handles, size: sessions.size };

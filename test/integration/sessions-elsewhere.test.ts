@@ -23,7 +23,7 @@ async function startTwo(t: Test) {
 async function logIn(gateway: Gateway, { sandbox, origin }: { sandbox: Sandbox; origin: string }) {
   const issued = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId: 'a11ce000-0000-4000-8000-000000000001' });
   const token = createToken({ accessToken: new Secret(issued.value), obtainedAt: Date.now(), expiresAt: Date.now() + 3_600_000 });
-  const terms = { client: null, credential: 'crm', clientId: 'app', secret: null };
+  const terms = { client: null, proof: null, credential: 'crm', clientId: 'app', secret: null };
   const { handle } = await gateway.runtime().facade.sessions.open(terms, { token, refreshToken: new Secret('refresh') }, origin);
   return { authorization: `Bearer ${handle}` };
 }

@@ -189,9 +189,9 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
   const identifyWith = (clients: Parameters<typeof createClients>[0], isAnonymousServed: boolean) => {
     const identity = createIdentity({
       clients: createClients(clients, { now: Date.now, monotonic: () => performance.now(), after: () => ({ cancel() {} }) }),
-      ...{ handles, sessions, isAnonymousServed, hasClientCa: false },
+      ...{ handles, sessions, isAnonymousServed },
     });
-    return () => identity.identify({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never);
+    return () => identity.identify({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never, { isLocal: true });
   };
   t.equal(identifyWith([clientNamed('crm')], false)().client?.name, 'crm');
   t.throws(identifyWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false), { code: 'gateway.session.ended' }, 'rotated away');

@@ -29,7 +29,7 @@ async function openSockets({ url }: Pick<TestGateway, 'url'>): Promise<string[]>
 const openSession = async ({ gateway, sandbox }: Pick<TestGateway, 'gateway' | 'sandbox'>) => {
   const { value } = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId: 'a11ce000-0000-4000-8000-000000000001' });
   const token = createToken({ accessToken: new Secret(value), obtainedAt: Date.now(), expiresAt: Date.now() + 3_600_000 });
-  const terms = { client: null, credential: 'default', clientId: 'app', secret: null };
+  const terms = { client: null, proof: null, credential: 'default', clientId: 'app', secret: null };
   const { handle } = await gateway
     .runtime()
     .facade.sessions.open(terms, { token, refreshToken: new Secret('r') }, gateway.runtime().config.general.hosts.login.origin);

@@ -12,12 +12,16 @@ export interface Caller {
   readonly handle: ClientHandle | null;
   /** The session whose handle was shown, if one was. */
   readonly session: Session | null;
+  /** What proved it: the mark of a secret, or of a certificate (cert-subject.ts). Null for who proved nothing, also where it shows a handle given to such. */
+  readonly proof: string | null;
   /** Proved by secret, certificate or handle. */
   readonly isAuthenticated: boolean;
 }
 
 /** A caller that proved nothing. */
-export const ANONYMOUS: Caller = Object.freeze({ client: null, handle: null, session: null, isAuthenticated: false });
+export const ANONYMOUS: Caller = Object.freeze({ client: null, handle: null, session: null, proof: null, isAuthenticated: false });
 
 /** A caller with a certificate of the configured CA while no clients are configured. */
-export const CERTIFIED: Caller = Object.freeze({ client: null, handle: null, session: null, isAuthenticated: true });
+export function certifiedCaller(proof: string): Caller {
+  return { client: null, handle: null, session: null, proof, isAuthenticated: true };
+}

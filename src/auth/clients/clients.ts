@@ -1,44 +1,34 @@
 // The configured clients and how each proves itself: by secret, by name and secret, by certificate. Rules and credentials are other files.
 
 import type { Clock } from '../../clock.ts';
-import { type CertificateSubject, parseCertSubject, subjectKey } from '../../config/cert-subject.ts';
+import { isCertificateBelieved, isCertificateProof, parseCertSubject } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { Caller } from './caller.ts';
-import { type AcceptedDigest, acceptDigest, digestOf, findByDigest } from './secret-digest.ts';
+import { type AcceptedDigest, acceptDigest, digestOf, findByDigest, markOf } from './secret-digest.ts';
 
-/** A client that proved itself, and by which of its secrets. */
-export interface ProvedClient {
-  readonly caller: Caller;
-  /** First 12 hex digits of the accepted SHA-256: a handle made now ends when this secret does. */
-  readonly proof: string;
-}
-
-/** The registry. Its methods take microseconds and throw nothing. */
+/** The registry. Its methods take microseconds and throw nothing. The callers that they give know what proved them. */
 export interface Clients {
   readonly isEmpty: boolean;
+  /** The client of that name, as a caller that proved nothing yet. */
   get(name: string): Caller | undefined;
   /** By a secret alone (Bearer, X-Gateway-Key). */
-  bySecret(secret: string): ProvedClient | null;
+  bySecret(secret: string): Caller | null;
   /** By Basic. */
-  byNameAndSecret(name: string, secret: string): ProvedClient | null;
-  byCertificate(subject: CertificateSubject): ProvedClient | null;
-  /** Whether this proof of this client is still accepted. */
-  accepts(name: string, proof: string): boolean;
+  byNameAndSecret(name: string, secret: string): Caller | null;
+  /** By the `subjectKey` of a verified certificate; `proof` is what the certificate proves. */
+  byCertificate(key: string, proof: string): Caller | null;
+  /** By what proved it before: null when that would prove nothing any more. `cas` are the marks of the client CAs as they are now. */
+  byProof(name: string, proof: string, cas: readonly string[]): Caller | null;
 }
 
 /** Secret files are looked at this often. */
 const REVISION_POLL_MS = 1_000;
 
-/** Marks a handle that came of a certificate. */
-const CERTIFICATE_PROOF = 'certificate';
-
 /** Builds the registry from the configuration. A secret file that cannot be read leaves its client without that secret until it can. */
 export function createClients(configs: readonly ClientConfig[], clock: Clock): Clients {
-  const callers = new Map(configs.map((client) => [client.name, callerOf(client)]));
-  const bySubject = new Map<string, Caller>();
-  for (const { client } of callers.values()) {
-    if (client?.certSubject != null) bySubject.set(parseCertSubject(client.certSubject), callers.get(client.name) as Caller);
-  }
+  const callers = new Map(configs.map((client) => [client.name, callerOf(client, null)]));
+  const bySubject = new Map<string, ClientConfig>();
+  for (const client of configs) if (client.certSubject !== null) bySubject.set(parseCertSubject(client.certSubject), client);
   let seenRevision: string | null = null;
   let lookedMono = Number.NEGATIVE_INFINITY;
   let accepted: AcceptedDigest<Caller>[] = [];
@@ -49,13 +39,11 @@ export function createClients(configs: readonly ClientConfig[], clock: Clock): C
     lookedMono = clock.monotonic();
     const revision = configs.map(({ secret }) => secret?.revision() ?? '').join('|');
     if (revision !== seenRevision) {
-      accepted = configs.flatMap((client) => digestsOf(client).map((digest) => acceptDigest(digest, callers.get(client.name) as Caller)));
+      accepted = configs.flatMap((client) => digestsOf(client).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))));
       seenRevision = revision;
     }
     return accepted;
   }
-
-  const proved = (found: AcceptedDigest<Caller> | null): ProvedClient | null => found && { caller: found.owner, proof: found.mark };
 
   return {
     isEmpty: configs.length === 0,
@@ -64,24 +52,24 @@ export function createClients(configs: readonly ClientConfig[], clock: Clock): C
       const found = findByDigest(digestOf(secret), digests());
       // The loader refuses equal secrets, but a file may come to hold another client's later: then it proves neither of them by itself.
       const isShared = found !== null && digests().some(({ mark, owner }) => mark === found.mark && owner !== found.owner);
-      return isShared ? null : proved(found);
+      return found === null || isShared ? null : found.owner;
     },
-    byNameAndSecret: (name, secret) => proved(findByDigest(digestOf(secret), digests(), ({ client }) => client?.name === name)),
-    byCertificate(subject) {
-      const caller = bySubject.get(subjectKey(subject));
-      return caller ? { caller, proof: CERTIFICATE_PROOF } : null;
+    byNameAndSecret: (name, secret) => findByDigest(digestOf(secret), digests(), ({ client }) => client?.name === name)?.owner ?? null,
+    byCertificate(key, proof) {
+      const client = bySubject.get(key);
+      return client === undefined ? null : callerOf(client, proof);
     },
-    accepts(name, proof) {
-      const caller = callers.get(name);
-      if (caller === undefined) return false;
-      if (proof === CERTIFICATE_PROOF) return caller.client?.certSubject !== null;
-      return digests().some(({ mark, owner }) => owner === caller && mark === proof);
+    byProof(name, proof, cas) {
+      if (!isCertificateProof(proof)) return digests().find(({ mark, owner }) => mark === proof && owner.client?.name === name)?.owner ?? null;
+      const client = callers.get(name)?.client;
+      if (client?.certSubject == null || !isCertificateBelieved(proof, parseCertSubject(client.certSubject), cas)) return null;
+      return callerOf(client, proof);
     },
   };
 }
 
-function callerOf(client: ClientConfig): Caller {
-  return Object.freeze({ client, handle: null, session: null, isAuthenticated: true });
+function callerOf(client: ClientConfig, proof: string | null): Caller {
+  return Object.freeze({ client, handle: null, session: null, proof, isAuthenticated: proof !== null });
 }
 
 function digestsOf({ secret, secretSha256 }: ClientConfig): Buffer[] {

@@ -7,7 +7,12 @@ export function digestOf(secret: string): Buffer {
   return hash('sha256', secret, 'buffer');
 }
 
-/** An accepted digest and whose it is. `mark` is its first 12 hex digits: enough to tell an owner's secrets apart, useless for guessing one. */
+/** First 12 hex digits of a digest: enough to tell an owner's secrets apart, useless for guessing one. */
+export function markOf(digest: Buffer): string {
+  return digest.toString('hex', 0, 6);
+}
+
+/** An accepted digest and whose it is. */
 export interface AcceptedDigest<T> {
   readonly digest: Buffer;
   readonly mark: string;
@@ -16,7 +21,7 @@ export interface AcceptedDigest<T> {
 
 /** Prepares a digest for comparison. */
 export function acceptDigest<T>(digest: Buffer, owner: T): AcceptedDigest<T> {
-  return { digest, mark: digest.toString('hex', 0, 6), owner };
+  return { digest, mark: markOf(digest), owner };
 }
 
 /**

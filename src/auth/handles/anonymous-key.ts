@@ -1,5 +1,6 @@
 // The key for handles of anonymous callers where nothing is kept on disk: made from a credential's secret, so that a restart finds the same.
-// Such a handle permits nothing that its holder may not do without; a client's handle is never signed with it.
+// Such a handle is good only where callers without proof are served: it permits nothing that its holder may not do without. One that was given
+// for a proof, of a secret or a certificate, is never signed with this key, nor believed by it.
 
 import { hkdfSync } from 'node:crypto';
 import type { CredentialConfig } from '../../config/gateway-config.ts';

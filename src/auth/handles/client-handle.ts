@@ -20,7 +20,7 @@ export interface ClientHandle {
   readonly client: string | null;
   /** The credential it is bound to; null: the client's default at the time of use. */
   readonly credential: string | null;
-  /** The mark of the secret it was given for: it ends with that secret. Null for an anonymous caller. */
+  /** What proved who it was given to, `Caller.proof`: it is good while that would prove it still. Null: given to an anonymous caller, and good for no other. */
   readonly proof: string | null;
   /** Epoch ms. */
   readonly issuedAt: number;

@@ -54,14 +54,14 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
     const signed = readHandle(token, key);
     if (signed !== null || anonymousKey === null) return signed;
     const anonymous = readHandle(token, anonymousKey);
-    // The key that can be made again never makes a client.
-    return anonymous?.client === null ? anonymous : null;
+    // The key that can be made again makes nobody who had proved anything.
+    return anonymous?.client === null && anonymous.proof === null ? anonymous : null;
   }
 
   const isGood = (handle: ClientHandle) => !ended.has(handle) && clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
 
   return {
-    issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, content.client === null ? (anonymousKey ?? key) : key),
+    issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, content.proof === null ? (anonymousKey ?? key) : key),
     find(token) {
       let handle = verified.get(token);
       if (handle === undefined) {

@@ -61,9 +61,11 @@ export function createSessionStore(store: TokenStore): SessionStore {
         const entry = await store.get(keyOf(name)).catch(() => null);
         const text = entry?.value.accessToken?.reveal();
         if (entry === null || text === undefined) continue;
-        const { hash, usedAt, home, secret, accessToken, client, credential, clientId } = JSON.parse(text);
+        // One of a version that kept no proof is an anonymous caller's, or nobody's.
+        const { hash, usedAt, home, secret, accessToken, client, proof = null, credential, clientId } = JSON.parse(text);
         const { expiresAt, obtainedAt, refreshToken } = entry.value;
-        const terms: SessionTerms = { client, credential, clientId, secret: typeof secret?.own === 'string' ? new Secret(secret.own) : secret };
+        const own = typeof secret?.own === 'string' ? new Secret(secret.own) : secret;
+        const terms: SessionTerms = { client, proof, credential, clientId, secret: own };
         const token = accessToken === null ? null : createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt });
         sessions.push({ hash, terms, home, token, refreshToken, usedAt });
       }

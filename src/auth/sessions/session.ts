@@ -16,6 +16,8 @@ import type { CachedTokenSource } from '../token-source.ts';
 export interface SessionTerms {
   /** `[client.NAME]` that opened it; null for an anonymous caller. */
   readonly client: string | null;
+  /** What proved who opened it, `Caller.proof`: it is good while that would prove it still. Null for an anonymous caller. */
+  readonly proof: string | null;
   /** The configured credential whose hosts, and perhaps secret, it uses; null: the general hosts. */
   readonly credential: string | null;
   /** The OAuth client id sent upstream. */

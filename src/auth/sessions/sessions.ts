@@ -41,10 +41,12 @@ export interface OpenedSession {
 export interface Sessions {
   /** `home` is the `sessionHome` of the configuration that the grant was performed with. */
   open(terms: SessionTerms, granted: TokenGrant, home: string): Promise<OpenedSession>;
-  /** The session of an access handle, which is thereby in use; null when there is none. One hash and one look-up. */
-  find(handle: string): Session | null;
   /** The session of a refresh handle, with the access handle it always yields. */
   findByRefreshHandle(refreshHandle: string): { readonly session: Session; readonly handle: string } | null;
+  /** Whose session an access handle is of; null when there is none. No use of it. */
+  termsOf(handle: string): SessionTerms | null;
+  /** The session of an access handle, which is thereby in use; null when there is none. One hash and one look-up. */
+  find(handle: string): Session | null;
   /** The session with these very terms, which is thereby in use; null when it has ended. */
   findByTerms(terms: SessionTerms): Session | null;
   /** Whether the session with these very terms has not ended, as far as can be told without asking upstream. No use of it. */
@@ -217,12 +219,13 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       await save(add(handleHash(handle), terms, { token: granted.token, refreshToken: granted.refreshToken }, home));
       return { handle, refreshHandle };
     },
-    find,
     findByRefreshHandle(refreshHandle) {
       const handle = handleOf(refreshHandle);
       const session = find(handle);
       return session && { session, handle };
     },
+    termsOf: (handle) => table.peek(handleHash(handle))?.terms ?? null,
+    find,
     findByTerms(terms) {
       const entry = table.get(hashOfTerms(terms));
       return entry === undefined ? null : use(entry);

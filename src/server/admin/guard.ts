@@ -45,7 +45,7 @@ export function createAdminGuard(identity: () => Pick<Identity, 'assertAdmin'>):
 /** Throws gateway.route.not.found on a listener without admin pages, gateway.client.* to who may not administer. */
 export function assertAdminPage({ role, identity: caller }: Pick<Exchange, 'role' | 'identity'>, identity: Pick<Identity, 'assertAdmin'>): void {
   if (!role.admin) throw notHere();
-  identity.assertAdmin(caller);
+  identity.assertAdmin(caller, role);
 }
 
 /** Throws gateway.origin.forbidden unless the request carries the header that makes browsers ask first. */

@@ -8,6 +8,7 @@ import type { SessionTerms } from '../../auth/sessions/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/sockets/tunnel.ts';
+import type { Arrival } from '../identify.ts';
 
 /** Each costs two descriptors; so many fit under the limit of most systems. */
 const MAX_SOCKETS = 2_000;
@@ -23,9 +24,10 @@ const TRY_AGAIN_LATER = 1013;
 /** How long both ends of a socket are given to close it once they were told, at most. */
 const LEAVE_MS = 3_000;
 
-/** Who opened a socket, with which credential, and to which channel. */
+/** Who opened a socket, where, with which credential, and to which channel. */
 export interface Listener {
   readonly caller: Caller;
+  readonly arrival: Arrival;
   readonly credential: string;
   readonly channelId: string;
 }

@@ -96,7 +96,7 @@ async function accept(
   // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
   if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
   const channel = options.register.find(asked.id);
-  const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner) : null);
+  const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner, role) : null);
   const identity = admit(request, framing.host, route, role, gate, byToken);
   const guess = guessIn(request);
   if (guess !== null && (await isDropped(request, socket, record, guess, options))) return;
@@ -108,7 +108,7 @@ async function accept(
   await carry(
     {
       channel: assertOwn(channel, identity, credential),
-      listener: { caller: identity, credential, channelId: asked.id },
+      listener: { caller: identity, arrival: role, credential, channelId: asked.id },
       handshake,
       socket,
       head,

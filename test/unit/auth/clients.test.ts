@@ -35,8 +35,8 @@ t.test('a certificate subject is compared as a whole, in any order', async (t) =
 
 t.test('two clients that come to have one secret are told apart by name, and it proves neither by itself', async (t) => {
   const clients = createClients([clientNamed('a', { secretSha256: [] }), clientNamed('b', { secret: clientNamed('a').secret })], systemClock);
-  t.equal(clients.byNameAndSecret('a', 'a-secret')?.caller.client?.name, 'a');
-  t.equal(clients.byNameAndSecret('b', 'a-secret')?.caller.client?.name, 'b');
+  t.equal(clients.byNameAndSecret('a', 'a-secret')?.client?.name, 'a');
+  t.equal(clients.byNameAndSecret('b', 'a-secret')?.client?.name, 'b');
   t.equal(clients.byNameAndSecret('c', 'a-secret'), null);
   t.equal(clients.bySecret('a-secret'), null);
 });

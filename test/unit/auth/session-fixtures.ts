@@ -12,7 +12,7 @@ import { Secret } from '../../../src/config/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
-export const TERMS = { client: 'crm', credential: null, clientId: 'app', secret: new Secret('app-secret') };
+export const TERMS = { client: 'crm', proof: 'the mark of a secret', credential: null, clientId: 'app', secret: new Secret('app-secret') };
 export const HOUR = 60 * 60 * 1000;
 export const HOME = 'http://login.invalid';
 

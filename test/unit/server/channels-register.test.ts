@@ -1,10 +1,10 @@
 import t from 'tap';
-import { ANONYMOUS, type Caller, CERTIFIED } from '../../../src/auth/clients/caller.ts';
+import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/clients/caller.ts';
 import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/sockets/channel-register.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
-const callerOf = (name: string): Caller => ({ client: clientNamed(name), handle: null, session: null, isAuthenticated: true });
+const callerOf = (name: string): Caller => ({ client: clientNamed(name), handle: null, session: null, proof: name, isAuthenticated: true });
 const sessionOf = (terms: object): Caller => ({ ...ANONYMOUS, session: { terms } as never, isAuthenticated: true });
 const url = new URL('wss://streaming.mypurecloud.de/channels/a');
 const mine = { owner: callerOf('crm'), credential: 'default', url };
@@ -68,7 +68,7 @@ t.test('who is the same caller', (t) => {
   const terms = {};
   t.ok(isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }), 'a client by whatever proof');
   t.ok(isSameCaller(sessionOf(terms), sessionOf(terms)), 'a session that was set to work anew');
-  t.ok(isSameCaller(ANONYMOUS, CERTIFIED), 'nobody in particular');
+  t.ok(isSameCaller(ANONYMOUS, certifiedCaller('cert:a:b')), 'nobody in particular');
   t.notOk(isSameCaller(callerOf('crm'), callerOf('erp')));
   t.notOk(isSameCaller(callerOf('crm'), ANONYMOUS));
   t.notOk(isSameCaller(sessionOf(terms), sessionOf({})));

@@ -13,6 +13,7 @@ import { createPeerOf } from '../../../src/server/identify-peer.ts';
 import { basic, clientNamed } from '../../helpers/clients.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
+const LOCAL = { isLocal: true };
 const request = (headers: Record<string, string | string[]>, remoteAddress = '127.0.0.1') =>
   ({ headers, rawHeaders: Object.entries(headers).flat(2), socket: { remoteAddress } }) as unknown as IncomingMessage;
 
@@ -29,7 +30,7 @@ async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
   t.teardown(() => sessions.close());
   return {
     handles,
-    identity: createIdentity({ clients: createClients(clients, systemClock), handles, sessions, isAnonymousServed, hasClientCa: false }),
+    identity: createIdentity({ clients: createClients(clients, systemClock), handles, sessions, isAnonymousServed }),
   };
 }
 
@@ -43,7 +44,7 @@ t.test('a Bearer that begins as a handle is a handle or an error, whatever follo
       (rest, kind, scheme) => {
         const token = `gcgh_${kind}${rest}`.trimEnd();
         try {
-          identity.identify(request({ authorization: scheme + token }));
+          identity.identify(request({ authorization: scheme + token }), LOCAL);
           return false;
         } catch (error) {
           return (error as { code?: string }).code === 'gateway.session.ended';
@@ -52,17 +53,17 @@ t.test('a Bearer that begins as a handle is a handle or an error, whatever follo
     ),
     { numRuns: 2000 },
   );
-  t.equal(identity.identify(request({ authorization: 'Bearer gcg_h' })).isAuthenticated, false, 'anything else is anonymous');
+  t.equal(identity.identify(request({ authorization: 'Bearer gcg_h' }), LOCAL).isAuthenticated, false, 'anything else is anonymous');
 });
 
 t.test('a caller known by nothing but a session ends where anonymous use ends, also at a socket that it opened', async (t) => {
   const session = { id: 'x', terms: {} } as never;
-  const nobody = { client: null, handle: null, session: null, isAuthenticated: true };
+  const nobody = { client: null, handle: null, session: null, proof: null, isAuthenticated: true };
   const before = await setUp([]);
   const after = await setUp([clientNamed('crm')]);
-  t.ok(before.identity.renew(nobody), 'the control');
-  t.equal(after.identity.renew(nobody), null);
-  t.equal(after.identity.renew({ ...nobody, session }), null);
+  t.ok(before.identity.renew(nobody, LOCAL), 'the control');
+  t.equal(after.identity.renew(nobody, LOCAL), null);
+  t.equal(after.identity.renew({ ...nobody, session }, LOCAL), null);
 });
 
 t.test('identifying costs nothing without clients and proof, and microseconds with them', async (t) => {
@@ -71,10 +72,10 @@ t.test('identifying costs nothing without clients and proof, and microseconds wi
   const all = await setUp(many);
   const signed = request({ authorization: `Bearer ${none.handles.issue({ client: null, credential: null, proof: null })}` });
   const cases: [name: string, run: () => unknown, limitMicros: number][] = [
-    ['no clients, no Authorization', () => none.identity.identify(ANONYMOUS_REQUEST), 2],
-    ['a signed handle', () => none.identity.identify(signed), 20],
-    ['50 clients, Bearer secret', () => all.identity.identify(BEARER_REQUEST), 60],
-    ['50 clients, Basic', () => all.identity.identify(BASIC_REQUEST), 60],
+    ['no clients, no Authorization', () => none.identity.identify(ANONYMOUS_REQUEST, LOCAL), 2],
+    ['a signed handle', () => none.identity.identify(signed, LOCAL), 20],
+    ['50 clients, Bearer secret', () => all.identity.identify(BEARER_REQUEST, LOCAL), 60],
+    ['50 clients, Basic', () => all.identity.identify(BASIC_REQUEST, LOCAL), 60],
   ];
   for (const [name, run, limitMicros] of cases) {
     for (let i = 0; i < 5_000; i++) run();
@@ -91,12 +92,12 @@ const BASIC_REQUEST = request({ authorization: basic('client-0', 'client-0-secre
 
 t.test('who may administer: anybody without clients, else a client with admin', async (t) => {
   const { identity } = await setUp([clientNamed('crm'), clientNamed('ops', { isAdmin: true })], true);
-  const as = (headers: Record<string, string>) => () => identity.assertAdmin(identity.identify(request(headers)));
+  const as = (headers: Record<string, string>) => () => identity.assertAdmin(identity.identify(request(headers), LOCAL), LOCAL);
   t.doesNotThrow(as({ 'x-gateway-key': 'ops-secret' }));
   t.throws(as({ 'x-gateway-key': 'crm-secret' }), { code: 'gateway.client.forbidden' });
   t.throws(as({}), { code: 'gateway.client.unauthenticated' });
   const open = await setUp([]);
-  t.doesNotThrow(() => open.identity.assertAdmin(open.identity.identify(request({}))));
+  t.doesNotThrow(() => open.identity.assertAdmin(open.identity.identify(request({}), LOCAL), LOCAL));
 });
 
 t.test('the peer is the socket’s, unless a trusted proxy says otherwise', async (t) => {

@@ -8,12 +8,14 @@ import { createFakeClock } from '../../helpers/fake-clock.ts';
 const ENDED = new GatewayError('gateway.session.ended', 'over');
 const byHandle = (id: string): Listener => ({
   caller: { ...ANONYMOUS, handle: { id } } as unknown as Caller,
+  arrival: { isLocal: true },
   credential: 'default',
   channelId: `channel-of-${id}`,
 });
 let channels = 0;
 const byClient = (name: string, channelId = `channel-${++channels}`): Listener => ({
   caller: { ...ANONYMOUS, client: { name } } as unknown as Caller,
+  arrival: { isLocal: true },
   credential: 'default',
   channelId,
 });
