@@ -279,22 +279,32 @@ function maskRanges(text: string, ranges: Range[]): string {
 
 const BACKSLASH = 0x5c;
 const PERCENT = 0x25;
+/** Paths are short and many: for them nothing is allocated. */
+const SCRATCH_LENGTH = 512;
+const scratchCodes = new Uint16Array(SCRATCH_LENGTH);
+const scratchStarts = new Uint32Array(SCRATCH_LENGTH + 1);
+
 /** What JSON writes by a letter. */
 const CONTROLS = new Map([...'bfnrt'].map((letter, at) => ['\b\f\n\r\t'.charCodeAt(at), letter.charCodeAt(0)]));
 
 /**
  * What is the same of a text in every encoding: `%41` and `\u0041` undone, and those that this makes, to the last; then no backslashes, and for a
  * line break its letter. Null when nothing changes. `starts` says where in the text each character came from, and where the text ends. Linear: each
- * step but the reading of a character makes what was read shorter.
+ * step but the reading of a character makes what was read shorter. What it returns is good until it is called again.
  */
 function withoutEscapes(text: string): { readonly text: string; readonly starts: Uint32Array } | null {
-  const codes = new Uint16Array(text.length);
-  const starts = new Uint32Array(text.length + 1);
+  const isShort = text.length < SCRATCH_LENGTH;
+  const codes = isShort ? scratchCodes : new Uint16Array(text.length);
+  const starts = isShort ? scratchStarts : new Uint32Array(text.length + 1);
   let length = 0;
+  let isEscaped = false;
   for (let at = 0; at < text.length; at++) {
     codes[length] = text.charCodeAt(at);
     starts[length] = at;
     length++;
+    // Nothing is undone before there is something to undo.
+    if (codes[length - 1] === BACKSLASH || codes[length - 1] === PERCENT) isEscaped = true;
+    if (!isEscaped) continue;
     for (let left = undoLast(codes, length); left !== length; left = undoLast(codes, length)) length = left;
   }
   let isChanged = length !== text.length;
@@ -316,7 +326,7 @@ function withoutEscapes(text: string): { readonly text: string; readonly starts:
   }
   if (!isChanged) return null;
   starts[kept] = text.length;
-  return { text: Buffer.from(codes.buffer, 0, kept * 2).toString('utf16le'), starts };
+  return { text: isShort ? String.fromCharCode(...codes.subarray(0, kept)) : Buffer.from(codes.buffer, 0, kept * 2).toString('utf16le'), starts };
 }
 
 const LETTER_U = 0x75;
