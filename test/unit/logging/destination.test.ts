@@ -1,7 +1,7 @@
 // Log destinations when things go wrong: full disks, closed and stalled pipes, rotated files. Traffic must never notice.
 
 import { spawn } from 'node:child_process';
-import { existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createDestination, type Sink } from '../../../src/logging/destination.ts';
@@ -221,3 +221,44 @@ t.test('records gathered when a process exits without closing its log are still 
   t.equal(code, 3);
   t.match(stdout, /last words/);
 });
+
+t.test('a log file that was there is made 0600 when it is ours, at the start, at a reload and after a rotation, and it is said', async (t) => {
+  const folder = t.testdir();
+  for (const mode of [0o666, 0o644, 0o640, 0o604, 0o600]) {
+    for (const moment of ['start', 'reload', 'rotation'] as const) {
+      const filePath = join(folder, `${mode}-${moment}.log`);
+      const put = () => {
+        writeFileSync(filePath, 'before\n');
+        chmodSync(filePath, mode);
+      };
+      if (moment !== 'rotation') put();
+      const log = createLogger({ ...CONFIG, filePath: moment === 'reload' ? null : filePath });
+      if (moment === 'reload') log.configure({ ...CONFIG, filePath });
+      if (moment === 'rotation') {
+        renameSync(filePath, `${filePath}.1`);
+        put();
+        log.reopen();
+      }
+      await log.close();
+      const name = `${mode.toString(8)} at ${moment}`;
+      t.equal(statSync(filePath).mode & 0o777, 0o600, name);
+      t.equal(/"level":"info".*log file was open to other users/.test(readFileSync(filePath, 'utf8')), mode !== 0o600, name);
+      t.match(readFileSync(filePath, 'utf8'), /^before\n/);
+    }
+  }
+});
+
+t.test(
+  'a log file of another user keeps its mode, with a warning',
+  { skip: process.getuid?.() !== 0 && 'only root can give a file away' },
+  async (t) => {
+    const filePath = join(t.testdir(), 'gcg.log');
+    writeFileSync(filePath, '');
+    chmodSync(filePath, 0o666);
+    chownSync(filePath, 12345, 12345);
+    const log = createLogger({ ...CONFIG, filePath });
+    await log.close();
+    t.equal(statSync(filePath).mode & 0o777, 0o666);
+    t.match(readFileSync(filePath, 'utf8'), /"level":"warn".*"msg":"log file is open to other users"/);
+  },
+);
