@@ -3,6 +3,7 @@
 
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { DetailedPeerCertificate } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { isGatewayError } from '../../errors.ts';
 import { type Attempt, destroyOnAbort } from './attempt.ts';
@@ -31,10 +32,13 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
   const asking = new LRUCache<string, true>({ max: MOST_ASKING });
 
   const reach = async (route: ProxyRoute, attempt: Attempt): Promise<Socket> => {
-    const tcp = await openTcp({ host: route.host, port: route.port, signal: attempt.signal });
-    if (route.protocol !== 'https') return tcp;
-    const peer = { host: route.host, port: route.port, secure: true };
-    return tls.secure(tcp, peer, trust.current(), { attempt, failure: (error, leaf) => proxyConnectError(error, route, leaf) });
+    const { host, port } = route;
+    // First, because it may throw: then there is no connection to end.
+    const material = route.protocol === 'https' ? trust.current() : null;
+    const tcp = await openTcp({ host, port, signal: attempt.signal });
+    if (material === null) return tcp;
+    const failure = (error: Error, leaf?: DetailedPeerCertificate) => proxyConnectError(error, route, leaf);
+    return tls.secure(tcp, { host, port, secure: true }, material, { attempt, failure });
   };
   const ask = async (route: ProxyRoute, target: Target, credentials: ProxyCredentials | null, attempt: Attempt): Promise<ConnectAnswer> => {
     const socket = await reach(route, attempt);
