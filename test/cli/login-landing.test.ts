@@ -1,7 +1,8 @@
 // The listener of `gcg login` alone: only the answer to the login that is awaited ends it, whatever else pages and programs of this machine send.
 
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { openLanding } from '../../src/cli/login-landing.ts';
 import { GatewayError } from '../../src/errors.ts';
@@ -143,10 +144,18 @@ t.test('before a login is awaited, and after it is over, nothing is taken; a cal
 
 t.test('a page of another origin, in a browser, does not end a login', { skip: withoutBrowser }, async (t) => {
   const { landing, completed, outcome, landed } = await start(t);
-  const foreign = await start(t);
+  const foreign = createServer((_request, response) => response.setHeader('Content-Type', 'text/html').end('<!doctype html>'));
+  foreign.listen(0, '127.0.0.1');
+  await once(foreign, 'listening');
+  t.teardown(() => {
+    foreign.closeAllConnections();
+    foreign.close();
+  });
   const browser = await openChromium(t);
   const page = await browser.newPage();
-  await page.goto(`${foreign.origin}/-/callback`);
+  const answers = new Set<string>();
+  page.on('response', (answer) => void answers.add(`${answer.request().resourceType()} ${answer.status()}`));
+  await page.goto(`http://127.0.0.1:${(foreign.address() as AddressInfo).port}/`);
   const uri = landing.redirectUri;
   for (const query of ['?error=x&state=y', `?code=c&state=${STATE}`]) {
     await page.setContent(`<img src="${uri}${query}"><script src="${uri}${query}"></script><iframe src="${uri}${query}"></iframe>`, {
@@ -156,6 +165,8 @@ t.test('a page of another origin, in a browser, does not end a login', { skip: w
     await page.evaluate(`fetch('${uri}', { method: 'POST', mode: 'no-cors', body: '${query.slice(1)}' }).catch(() => null)`);
   }
   t.strictSame([outcome(), completed], ['open', []]);
+  t.strictSame([...answers].filter((answer) => !answer.endsWith(' 403')).sort(), ['document 200'], 'it did knock, in all these ways');
+  t.ok(answers.has('image 403') && answers.has('script 403') && answers.has('document 403') && answers.has('fetch 403'), [...answers].join());
   await page.goto(`${uri}?code=c&state=${STATE}`);
   await page.getByRole('heading', { name: 'You are logged in' }).waitFor();
   await landed;
