@@ -89,7 +89,7 @@ for (const [name, fault] of [
   ['puts a line break into the token', { fault: 'line-break' }],
 ] as const) {
   t.test(`the token endpoint ${name} and there is no token: 503 with Retry-After, never 401, and it recovers by itself`, side, async (t) => {
-    const config = { reauthentication: { refreshTokenWaitMaxMs: 900 } };
+    const config = { reauthentication: { refreshTokenWaitMaxMs: 300 } };
     const pair = await startGateway(t, { sandbox: { switches: { tokenEndpoint: fault } }, config, awaitReady: false });
     const received = await exchangeRaw(pair.port, GET);
     isRefusal(t, received, 503, 'gateway.credential.unavailable');
@@ -106,12 +106,14 @@ for (const [name, fault] of [
 
 t.test('a token that has expired is not used while the token endpoint is down', side, async (t) => {
   const clock = createShiftedClock();
-  const config = { reauthentication: { refreshTokenWaitMaxMs: 900 } };
+  const config = { reauthentication: { refreshTokenWaitMaxMs: 300 } };
   const pair = await startGateway(t, { clock, sandbox: { clock }, config });
   pair.sandbox.set({ tokenEndpoint: { fault: 'down' } });
   clock.shift(2 * 86_400_000);
   const answers = await Promise.all(Array.from({ length: 10 }, () => call(pair.port)));
-  for (const answer of answers) t.match([answer.status, headerOf(answer, 'X-Gateway-Error')], [503, 'gateway.credential.unavailable']);
+  // 504 for who waited while the second attempt ran.
+  for (const answer of answers)
+    t.match(`${answer.status} ${headerOf(answer, 'X-Gateway-Error')}`, /^50[34] gateway\.credential\.(unavailable|timeout)$/);
   t.equal(pair.sandbox.stats.apiCallsTotal, 0);
   t.equal((await call(pair.port, GET.replace('/api/v2/users', '/readyz'))).status, 503);
   noCallWithoutToken(t, pair);

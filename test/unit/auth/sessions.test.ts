@@ -2,6 +2,7 @@
 
 import t from 'tap';
 import type { Session } from '../../../src/auth/sessions/session.ts';
+import type { Token } from '../../../src/auth/token.ts';
 import { TokenFailure } from '../../../src/auth/token-failure.ts';
 
 import { HOME, HOUR, setUpSessions, TERMS } from './session-fixtures.ts';
@@ -97,6 +98,26 @@ t.test('a refused renewal ends the session once its token is over, not before', 
   await t.rejects((session as Session).source.token(), { code: 'gateway.session.ended', statusCode: 401 });
   t.equal(sessions.find(handle), null);
   t.equal(sessions.findByRefreshHandle(refreshHandle ?? ''), null);
+});
+
+t.test('one call that is refused ends no session, unless the platform refuses its renewal as well', async (t) => {
+  for (const [refreshes, isRevoked, isAlive] of [
+    [true, false, true],
+    [true, true, false],
+    [false, false, true],
+  ] as const) {
+    const { clock, sessions, refuse, grant } = setUpSessions(t);
+    const { handle } = await sessions.open(TERMS, { ...grant(), ...(!refreshes && { refreshToken: null }) }, HOME);
+    const { source } = sessions.find(handle) as Session;
+    const token = source.current() as Token;
+    refuse(isRevoked ? new TokenFailure('refused', 'revoked', { oauthError: 'invalid_grant' }) : new TokenFailure('transient', 'down'));
+    await clock.advance(2_000);
+    t.equal(source.invalidate(token, '/api/v2/users'), true);
+    const refused = source.successor(token, 500).catch(({ code }) => code);
+    await clock.advance(500);
+    t.equal(await refused, refreshes && !isRevoked ? 'gateway.credential.unavailable' : 'gateway.session.ended');
+    t.equal(sessions.find(handle)?.source.current() ?? null, isAlive ? token : null);
+  }
 });
 
 t.test('refreshes of one session, however many at once, are one upstream and yield one handle', async (t) => {
