@@ -47,7 +47,8 @@ for (const count of [1, 8, 100, 1000]) {
     const pair = await startGateway(t, {
       clock,
       sandbox: { clock },
-      config: { reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 } },
+      // A busy machine may need longer for the thousand than a call may wait for a connection by default.
+      config: { reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 }, timeouts: { totalWaitMs: 60_000 } },
     });
     clock.shift(2 * 86_400_000);
     t.equal(source(pair).state().token, 'expired');
