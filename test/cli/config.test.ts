@@ -62,7 +62,7 @@ t.test('a value that follows from another setting is shown with that one', async
   const service = 'client_id = i\nclient_secret = s\n';
   const all = await shown(
     `[general]\nhost = eu-central-1\n[gateway]\nhost = http://127.0.0.1:1\n[credential]\n${service}[credential.crm]\n${service}default = true\n` +
-      '[credential.given]\naccess_token = t\n[retry]\nretry_wait_max = 500ms\n[server]\nlisten = 0.0.0.0:2\n[client.a]\nsecret = x\n',
+      '[credential.given]\naccess_token = t\n[retry]\nretry_wait_max = 500ms\n[server]\nlisten = 0.0.0.0:2\n[client.a]\nsecret = sixteen-letters-\n',
     { XDG_STATE_HOME: '/state' },
   );
   for (const line of [
