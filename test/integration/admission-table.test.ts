@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { GatewayConfig, ListenAddress } from '../../src/config/gateway-config.ts';
+import { inlineSecret } from '../../src/config/secret-source.ts';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { askAt } from '../helpers/ask.ts';
@@ -35,6 +36,9 @@ const LISTENERS: Record<string, { isLocal: boolean; address: () => ListenAddress
 };
 
 /** How callers can prove themselves. */
+/** A secret that a listener which others reach may have. */
+const LONG = (name: string) => inlineSecret(`${name}-secret-of-some-length`, 'test');
+
 const PROOFS = { nothing: [false, false], clients: [true, false], certificates: [false, true], both: [true, true] } as const;
 
 interface Setup {
@@ -47,7 +51,7 @@ interface Setup {
 function configOf(address: ListenAddress, { hasClients, hasCa, isAsked, isRiskTaken }: Setup): GatewayConfig {
   const tls = hasCa ? { certFile: pair.certFile, keyFile: pair.keyFile, clientCaFile: clientCa.caFile } : null;
   return configAt(origin, {
-    clients: hasClients ? [clientNamed('crm'), clientNamed('ops', { isAdmin: true })] : [],
+    clients: hasClients ? [clientNamed('crm', { secret: LONG('crm') }), clientNamed('ops', { secret: LONG('ops'), isAdmin: true })] : [],
     server: {
       ...{ listen: [address], adminListen: [address], tls, drainTimeoutMs: 0 },
       ...{ anonymousCredentials: isAsked ? ['default'] : null, unsafeAllowAnonymous: isRiskTaken },
