@@ -1,8 +1,10 @@
 // gcg login and logout: alone into the file store, and through the running gateway; with a browser, a pasted address, a code.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import type { CommandLine } from '../../src/cli/args.ts';
 import type { Io } from '../../src/cli/io.ts';
@@ -200,4 +202,29 @@ t.test('logout without a gateway forgets what is stored', async (t) => {
   t.equal((await folder.run(token, ['token'])).code, 0);
   t.equal((await folder.run(logout, ['logout'])).code, 0);
   t.match(await folder.run(token, ['token']), { code: 77, out: '', err: /gcg login default/ });
+});
+
+t.test('the browser sees where to show itself, and no secret of the environment', { skip: process.platform !== 'linux' }, async (t) => {
+  const folder = t.testdir();
+  const told = join(folder, 'told');
+  const browser = join(folder, 'browser');
+  writeFileSync(browser, `#!/bin/sh\n{ echo "$1"; env; } > ${told}.part && mv ${told}.part ${told}\n`, { mode: 0o755 });
+  const opener = new URL('../../src/cli/open-browser.ts', import.meta.url);
+  const script = `
+    import { existsSync } from 'node:fs';
+    const { openBrowser } = await import(${JSON.stringify(opener.href)});
+    const isOpened = await openBrowser('http://127.0.0.1:1/login', { env: { DISPLAY: ':9' }, platform: 'linux' });
+    const endsAt = performance.now() + 20_000;
+    while (!existsSync(${JSON.stringify(told)}) && performance.now() < endsAt) await new Promise((resolve) => setImmediate(resolve));
+    process.stdout.write(JSON.stringify([isOpened, process.env.GCG_CREDENTIAL_CLIENT_SECRET]));`;
+  const env = {
+    ...{ PATH: process.env.PATH, HOME: folder, DISPLAY: ':9', BROWSER: browser, XDG_DATA_DIRS: folder, XDG_DATA_HOME: folder },
+    ...{ GCG_CREDENTIAL_CLIENT_SECRET: 'canary-of-gcg', AWS_SECRET_ACCESS_KEY: 'canary-of-others' },
+  };
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env });
+  t.same(JSON.parse(stdout), [true, 'canary-of-gcg'], 'and our own environment stays');
+  const seen = readFileSync(told, 'utf8');
+  t.match(seen, /^http:\/\/127\.0\.0\.1:1\/login\n/);
+  t.match(seen, /^DISPLAY=:9$/m, 'the control');
+  t.notMatch(seen, /canary|GCG_|AWS_/);
 });

@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox, type Sandbox } from '../../src/sandbox/sandbox.ts';
@@ -165,8 +166,15 @@ t.test('healthcheck is 0 beside a ready gateway and 1 without one', async (t) =>
   t.match(without.stderr(), 'no gateway is running there');
 });
 
-t.test('demo needs no file and no account, and its curl lines name what answers', async (t) => {
-  const command = startCommand(t, ['demo', '--listen', '127.0.0.1:0']);
+t.test('demo needs no file, no account and no other machine, and its curl lines name what answers', async (t) => {
+  const cwd = t.testdir();
+  const watch = join(cwd, 'watch.mjs');
+  writeFileSync(
+    watch,
+    `import { subscribe } from 'node:diagnostics_channel';
+    subscribe('net.client.socket', ({ socket }) => socket.on('connect', () => process.stderr.write('dialled ' + socket.remoteAddress + '\\n')));`,
+  );
+  const command = startCommand(t, ['demo', '--listen', '127.0.0.1:0'], { cwd, env: { NODE_OPTIONS: `--import=${pathToFileURL(watch)}` } });
   await command.until('Ctrl-C ends it');
   const lines = [...command.stderr().matchAll(/^ {2}curl (.*)$/gm)].map(([, line]) => line ?? '');
   t.ok(lines.length >= 4);
@@ -179,4 +187,7 @@ t.test('demo needs no file and no account, and its curl lines name what answers'
   }
   command.child.kill('SIGINT');
   t.equal(await command.ended, 0);
+  const dialled = [...command.stderr().matchAll(/^dialled (.*)$/gm)].map(([, address]) => address);
+  t.ok(dialled.length > 0);
+  t.same(new Set(dialled), new Set(['127.0.0.1']), 'nothing leaves the machine');
 });

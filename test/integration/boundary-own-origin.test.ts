@@ -1,8 +1,9 @@
 // Which routes pages of listed origins may use: those of the API and of the SDK facade. All others are for pages of the gateway's own origin.
 
 import t from 'tap';
+import { createGateway } from '../../src/gateway.ts';
 import { clientNamed } from '../helpers/clients.ts';
-import { startGateway } from '../helpers/gateway.ts';
+import { createTestLog, startGateway } from '../helpers/gateway.ts';
 import { exchangeRaw, parseAnswer, type RawAnswer } from '../helpers/raw-http.ts';
 
 const APP = 'https://app.example.com';
@@ -140,4 +141,20 @@ t.test('nobody is asked for Basic: browsers would keep it and send it along with
   // Guesses are slowed, so there are two.
   const wrong = `Authorization: Basic ${Buffer.from('crm:wrong').toString('base64')}`;
   for (const path of ['/api/v2/users', '/']) t.equal(await isAsked('a wrong secret', path, 'GET', [wrong]), 401);
+});
+
+t.test("an embedding program's routes are behind the same door: Host, Origin, clients", async (t) => {
+  const { config } = await startGateway(t, { config: { server: { corsOrigins: [APP] }, clients: [clientNamed('crm')] } });
+  const gateway = await createGateway(config, { log: createTestLog(), env: {}, plugins: [(app) => app.get('/hello', async () => ({}))] });
+  t.teardown(() => gateway.drain());
+  const [url = ''] = await gateway.listen();
+  const port = Number(new URL(url).port);
+  const proof = 'X-Gateway-Key: crm-secret';
+  const statusOf = async (lines: string[]) => (await ask(port, { method: 'GET', path: '/hello', lines })).status;
+  t.equal(await statusOf([]), 401);
+  t.equal(await statusOf([proof]), 200);
+  for (const origin of [APP, 'https://evil.example', 'null']) t.equal(await statusOf([proof, `Origin: ${origin}`]), 403, origin);
+  t.equal(await statusOf([proof, 'Sec-Fetch-Site: cross-site']), 403);
+  const foreign = await exchangeRaw(port, 'GET /hello HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n', () => false);
+  t.match(parseAnswer(foreign).status, 403);
 });

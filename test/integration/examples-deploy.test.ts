@@ -99,6 +99,19 @@ t.test('compose: the application shares the loopback, the secret is a file, and 
   t.ok(Number.parseInt(gateway.stop_grace_period, 10) * 1000 > result.config.server.drainTimeoutMs);
 });
 
+t.test('the image: not as root, without a shell, with the inspector signal off', async (t) => {
+  const last =
+    readFileSync(`${EXAMPLES}../Dockerfile`, 'utf8')
+      .split(/^FROM /m)
+      .at(-1) ?? '';
+  const only = (instruction: string) => [...last.matchAll(new RegExp(`^${instruction} +(.*)$`, 'gm'))].map(([, words]) => words);
+  t.strictSame(only('USER'), ['node']);
+  t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', '--disable-sigusr1', 'dist/main.js']);
+  t.strictSame(JSON.parse(only('CMD')[0] ?? ''), ['serve']);
+  t.match(only('HEALTHCHECK'), [/CMD \["node", "dist\/main\.js", "healthcheck"\]$/], 'no shell either');
+  t.ok(last.indexOf('\nUSER ') > last.lastIndexOf('\nRUN '), 'what needs rights is done before');
+});
+
 t.test('systemd: the units say what the gateway does', async (t) => {
   const service = read('systemd/genesys-cloud-gateway.service');
   for (const line of [
@@ -131,6 +144,8 @@ t.test('systemd-analyze verifies the units', { skip: existsSync('/usr/bin/system
       .join('\n'),
     '',
   );
+  // It ends with 1 where the exposure is above the threshold, in tenths.
+  execFileSync('systemd-analyze', ['security', '--offline=true', '--threshold=20', '--no-pager', String(units[0])], { stdio: 'ignore' });
 });
 
 t.test('the reader of these files refuses what is wrong', async (t) => {

@@ -12,7 +12,10 @@ import { listenFor, startUpstream } from '../helpers/egress.ts';
 import { freePort, startConnectProxy, startSocksProxy } from '../helpers/proxies.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+const { dependencies, scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<
+  'dependencies' | 'scripts',
+  Record<string, string>
+>;
 
 /** Brought along by proxy-agent, for ways to a PAC script and to a proxy that the gateway has its own for. */
 const NEVER_RUN = ['basic-ftp', 'get-uri', 'data-uri-to-buffer', 'pac-proxy-agent'];
@@ -43,6 +46,24 @@ t.test('of what proxy-agent brings along, the code that fetches by ftp, data and
   for (const name of ['proxy-agent', 'socks-proxy-agent', '@fastify/http-proxy']) t.ok(loaded.has(name), `${name} is`);
   for (const name of NEVER_RUN) t.notOk(loaded.has(name), `${name} is not`);
 });
+
+t.test('every package is locked with its hash, and nothing that users install runs a script of its own at that', async (t) => {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as { packages: Record<string, Locked> };
+  const { '': own, ...others } = packages;
+  t.ok(Object.keys(others).length > 100 && own !== undefined);
+  for (const [path, { integrity, hasInstallScript, dev }] of Object.entries(others)) {
+    t.match(integrity, /^sha512-/, path);
+    t.notOk(hasInstallScript && !dev, `${path}: no install script`);
+  }
+  for (const script of ['preinstall', 'install', 'postinstall']) t.notOk(script in scripts, script);
+});
+
+/** A package as the lock file has it. */
+interface Locked {
+  readonly integrity?: string;
+  readonly hasInstallScript?: boolean;
+  readonly dev?: boolean;
+}
 
 t.test('a release asks the registry, ends where a fault is known, and says so where it got no answer', async (t) => {
   const [name] = Object.keys(dependencies) as [string];

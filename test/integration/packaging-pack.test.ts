@@ -75,7 +75,7 @@ t.test('publint finds nothing', async (t) => {
   t.same(messages, []);
 });
 
-t.test('a program embeds the gateway: it type-checks, runs, and adds a route of its own', async (t) => {
+t.test('a program embeds the gateway: it type-checks, runs, and adds a route of its own and no signal handler', async (t) => {
   const app = join(folder, 'embedding');
   mkdirSync(join(app, 'node_modules'), { recursive: true });
   symlinkSync(folder, join(app, 'node_modules', 'genesys-cloud-gateway'));
@@ -95,6 +95,7 @@ const gateway = await createGateway(result.config, {
 const [url] = await gateway.listen();
 const answer = await fetch(url + '/mine');
 console.log(answer.status, await answer.text());
+console.log((['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const).filter((signal) => process.listenerCount(signal) > 0).length);
 await gateway.drain();
 await log.close();
 `,
@@ -112,7 +113,7 @@ await log.close();
     join(ROOT, 'node_modules/@types'),
   ];
   run(bin('tsc'), ['--noEmit', ...options, join(app, 'app.ts')], { cwd: app, stdio: ['ignore', 'inherit', 'inherit'] });
-  t.equal(run(process.execPath, [join(app, 'app.ts')], { cwd: app }), '200 {"hello":true}\n');
+  t.equal(run(process.execPath, [join(app, 'app.ts')], { cwd: app }), '200 {"hello":true}\n0\n');
 });
 
 t.test('the command of the built package says its version', async (t) => {

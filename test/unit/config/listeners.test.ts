@@ -54,6 +54,13 @@ t.test('loopback is known in every spelling', async (t) => {
     t.equal(isLoopbackHost(host), false, host);
 });
 
+t.test('where nothing is configured, loopback alone is listened on', async (t) => {
+  const { listen, adminListen, healthListen } = serverOf('');
+  t.match(listen, [{ kind: 'tcp', host: '127.0.0.1', port: 8080 }]);
+  t.strictSame(adminListen, listen);
+  t.strictSame(healthListen, []);
+});
+
 t.test('the admin listener is the data listener while nobody else can reach it, and can be switched off', async (t) => {
   t.match(serverOf('').adminListen, [{ host: '127.0.0.1', port: 8080 }]);
   t.match(serverOf('listen = unix:/x, [::1]:1').adminListen, [{ path: '/x' }, { host: '::1' }]);

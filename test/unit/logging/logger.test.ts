@@ -318,3 +318,20 @@ t.test('at level none a record is not even looked at', async (t) => {
   t.equal(await text(), '');
   await log.close();
 });
+
+t.test('of a path and of a header’s value a record shows at most 8 KiB, and marks the cut', async (t) => {
+  const { log, lines } = start({ level: 'debug' });
+  const long = 'word '.repeat(4_000);
+  const target = `/api/v2/users?q=${'a,'.repeat(10_000)}`;
+  log.exchange(exchange({ target, requestHeaders: ['X-Long', long, 'X-Short', 'short'] }));
+  const [line] = (await lines()) as { path: string; requestHeaders: Record<string, string> }[];
+  for (const [shown = '', whole] of [
+    [line?.path, target],
+    [line?.requestHeaders['X-Long'], long],
+  ] as const) {
+    const [, kept = '', length] = /^([\s\S]*) ?\[cut at \d+ characters of (\d+)\]$/.exec(shown) ?? [];
+    t.equal(Number(length), whole.length);
+    t.ok(kept.length > 7_500 && kept.length <= 8_193 && whole.startsWith(kept.trimEnd()), `${kept.length} characters`);
+  }
+  t.equal(line?.requestHeaders['X-Short'], 'short');
+});

@@ -1,9 +1,13 @@
 // Waiting for a token counts against the same budget as every other wait, and ends when the caller goes.
 
 import t from 'tap';
+import type { Token } from '../../../src/auth/token.ts';
 import type { CachedTokenSource } from '../../../src/auth/token-source.ts';
+import type { Send } from '../../../src/upstream/call.ts';
+import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { withToken } from '../../../src/upstream/token-replay.ts';
+import { WaitingRoom } from '../../../src/upstream/waiting.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createAnswer, createCall, type TestCall } from './layer-fixtures.ts';
 
@@ -48,4 +52,42 @@ t.test('a caller that leaves meanwhile is let go at once', async (t) => {
   await clock.advance(20_000);
   t.equal(sent(), 0);
   t.equal(clock.pending, 0);
+});
+
+t.test('waits of every kind, one after the other, end together when total_wait ends', async (t) => {
+  for (const [what, { tokenMs, refusals, isFull }] of Object.entries({
+    'a connection': { tokenMs: 0, refusals: 0, isFull: true },
+    'a token, then a connection': { tokenMs: 9_000, refusals: 0, isFull: true },
+    'two tries, then a connection': { tokenMs: 0, refusals: 2, isFull: true },
+    'a token, two tries, then a connection': { tokenMs: 9_000, refusals: 2, isFull: true },
+    'a token that comes too late': { tokenMs: 16_000, refusals: 0, isFull: false },
+  })) {
+    const clock = createFakeClock();
+    const gate = new Gate('http://host', { clock, random: () => 0.5, connections: 1, room: new WaitingRoom(10) });
+    if (isFull) t.ok(gate.tryEnter('other', 'crm'));
+    let sent = 0;
+    const inner: Send = async (request) => {
+      if (sent++ < refusals) return createAnswer(503);
+      gate.tryEnter('', 'crm') ?? (await gate.enter(request));
+      return createAnswer(200);
+    };
+    const token = { authorization: 'Bearer a', fingerprint: 'a', expiresAt: Number.POSITIVE_INFINITY } as unknown as Token;
+    const obtained = () => (clock.monotonic() < tokenMs ? null : token);
+    const source = {
+      current: obtained,
+      token: () => new Promise((resolve) => void clock.after(tokenMs - clock.monotonic(), () => resolve(token))),
+    } as unknown as CachedTokenSource;
+    const settings = { max: 3, waitMinMs: 1_000, waitMaxMs: 2_000 };
+    const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), { clock, random: () => 0.5, settings, totalWaitMs: 15_000 });
+    const ended: { at: number; code: string | null }[] = [];
+    send({ ...createCall(), source }).then(
+      () => ended.push({ at: clock.monotonic(), code: null }),
+      (error) => ended.push({ at: clock.monotonic(), code: error.code }),
+    );
+    await clock.advance(14_999);
+    t.same(ended, [], `${what}: it waits`);
+    await clock.advance(1);
+    t.same(ended, [{ at: 15_000, code: isFull ? 'gateway.upstream.unavailable' : 'gateway.credential.timeout' }], what);
+    t.equal(gate.waiting, 0);
+  }
 });
