@@ -194,7 +194,7 @@ function errorsPage(): string {
 
 ${GENERATED}
 
-An error that the gateway makes itself carries the header \`X-Gateway-Error\` with one of these codes. Genesys Cloud cannot set that header: it is removed from its answers. Everything else comes from Genesys Cloud as it is.
+An error that the gateway makes itself carries the header \`X-Gateway-Error\` with one of these codes. Genesys Cloud cannot set that header: it is removed from its answers. Every other answer is Genesys Cloud's own.
 
 The body has the platform's own shape, with the code in \`code\` and the request id in \`contextId\`:
 

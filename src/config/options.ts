@@ -28,7 +28,7 @@ export const SECTION_DOCS: Readonly<Record<SectionName, string>> = {
   credential: 'A Genesys Cloud identity. [credential] is named "default"; further ones are [credential.NAME], reached as /NAME/api/v2/….',
   server: 'Listeners and what callers may do there.',
   'server.tls': 'TLS on the listeners.',
-  client: 'A caller with rights of its own. Once there is one, anonymous use ends.',
+  client: 'A caller with rights of its own. Once there is one, anonymous use ends, save where server.anonymous_credentials asks for it.',
   logging: 'Log records.',
   reauthentication: 'Renewal of tokens.',
   proxy: 'The corporate proxy between here and Genesys Cloud: for token calls, API calls and sockets alike.',

@@ -104,11 +104,13 @@ t.test('anonymous_credentials keeps anonymous callers, with those credentials on
   t.match(await log.nextExchange(({ client }) => client === 'crm'), { credential: 'other' }, 'the first listed is its default');
 });
 
-t.test('start says that every local user can use an anonymous loopback listener, and is silent with clients', async (t) => {
+t.test('start says that every local user can use an anonymous loopback listener, unless there are clients or it was asked for', async (t) => {
   const open = await startGateway(t);
   t.ok(open.log.lines.some(({ level, msg }) => level === 'warn' && msg === 'anonymous callers are served'));
   const closed = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
   t.notOk(closed.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
+  const asked = await startGateway(t, { config: { server: { anonymousCredentials: ['default'] } } });
+  t.notOk(asked.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
 });
 
 t.test('a client is not asked for a Host of ours; an anonymous caller is', async (t) => {
@@ -147,6 +149,30 @@ t.test('repeated failures of a peer are answered later and later; a right secret
   while (clock.pending === 0) await clock.settle();
   await clock.advance(250);
   t.equal((await fourth).status, 401);
+});
+
+t.test('behind a trusted proxy each of its callers is slowed alone; behind another all are one', async (t) => {
+  for (const trustedProxies of [['127.0.0.1'], ['10.0.0.0/8']]) {
+    const clock = createFakeClock();
+    const config = { clients: [clientNamed('crm')], server: { trustedProxies } };
+    const { url } = await startGateway(t, { clock, awaitReady: false, config });
+    let answers = 0;
+    const wrong = async (address: string) => {
+      const answer = await call(url, { authorization: 'Bearer wrong', 'x-forwarded-for': address }, '/-/nothing');
+      answers += 1;
+      return answer.status;
+    };
+    for (let i = 0; i < 3; i++) t.equal(await wrong('198.51.100.7'), 401);
+    const fourth = wrong('198.51.100.7');
+    while (clock.pending === 0) await clock.settle();
+    const another = wrong('198.51.100.8');
+    // By the time others have been answered, it would have been.
+    for (let i = 0; i < 3; i++) t.equal((await call(url, { 'x-forwarded-for': '127.0.0.1' }, '/livez')).status, 200);
+    t.equal(answers, trustedProxies.includes('127.0.0.1') ? 4 : 3);
+    t.equal((await call(url, { 'x-forwarded-for': '127.0.0.1' }, '/-/status')).status, 401, 'an address is no proof');
+    await clock.advance(60_000);
+    t.same(await Promise.all([fourth, another]), [401, 401]);
+  }
 });
 
 /** Requests that try a secret, each in another place; `n` makes the secret another one. */

@@ -6,7 +6,8 @@ import { type Bound, FAULTS, type FaultRow, MATRIX_TIMES, type Outcome, TOKEN_FA
 const HEAD = `# Faults and what callers see of them
 
 Every row is a test (\`test/integration/fault-matrix.test.ts\`, \`fault-token-endpoint.test.ts\`, \`fault-aftermath.test.ts\`), and this page is
-generated from the rows that the tests run (\`node test/integration/fault-page.ts\`).
+generated from the rows that the tests run (\`node test/integration/fault-page.ts\`). The rules are tested one by one in
+\`test/unit/upstream/retry.test.ts\`, \`retry-token-wait.test.ts\`, \`pacing.test.ts\`, \`gate.test.ts\` and \`breaker.test.ts\`.
 
 The rules behind the rows:
 
@@ -18,8 +19,9 @@ The rules behind the rows:
 - A 401 about the token costs its own call alone: until the renewal has brought another token the others go on with the one at hand, unless it
   is refused on a second route. When the renewal fails, the refused call gets the renewal's error. The answer to HEAD has no body and tells
   nothing of the token: its 401 passes.
-- No wait, of whatever kind, ends later than \`timeouts.total_wait\` after the call came in. What would end later is not begun: the caller has
-  the upstream's own answer, or our error, at once.
+- No wait (for a token, for a place within the platform's limits, for a connection, for a probe, between two tries) ends later than
+  \`timeouts.total_wait\` after the gateway has the call: its head, and a body of up to 64 KiB. A wait that is known to end later is not begun: the
+  caller has the upstream's own answer, or our error, at once. Opening a connection and the upstream's answer have deadlines of their own.
 - An answer whose head has been passed on is never tried again. When it breaks off, the caller's connection is cut, so that it cannot be
   mistaken for a whole one.
 - After five dials in a row that failed, calls to that host are answered 503 \`gateway.upstream.unavailable\` with Retry-After, without a dial,
