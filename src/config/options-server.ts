@@ -126,7 +126,7 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: '10.0.0.0/8',
     reload: 'live',
-    doc: 'Addresses and CIDR blocks whose X-Forwarded-For tells callers apart when wrong secrets and refused logins are slowed. It gives no rights, and is in no record.',
+    doc: 'Addresses and CIDR blocks whose X-Forwarded-For tells callers apart when wrong secrets and refused logins are slowed; it gives no rights.',
   },
   {
     section: 'server',
