@@ -130,7 +130,8 @@ export interface CleanResponseHeaders {
 /**
  * Answer headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost), Alt-Svc,
  * Access-Control-*, X-Gateway-* and what else speaks to a browser about our whole address removed; `rewriteLocation` sees each Location.
- * The order and casing of the rest stay. An answer that a browser would render or run is put into a sandbox.
+ * The order and casing of the rest stay. An answer that a browser would render or run, or take the fields of for one that it keeps, is put into a
+ * sandbox.
  */
 export function cleanResponseHeaders(
   raw: readonly Buffer[],
@@ -160,9 +161,15 @@ export function cleanResponseHeaders(
   const passed = connection === null ? headers : withoutNamed(headers, connection);
   // A type that Connection named has gone with its line.
   if (passed.length < headers.length && !passed.some((name, at) => at % 2 === 0 && responseRule(name) === CONTENT_TYPE)) contentType = null;
-  if (contentType === null ? !isEmpty : isRendered(contentType)) putIntoSandbox(passed);
+  if (REVISING.has(statusCode) || (contentType === null ? !isEmpty : isRendered(contentType))) putIntoSandbox(passed);
   return { headers: passed, correlationId };
 }
+
+/**
+ * Not Modified and Partial Content: a browser takes their fields in the place of those of an answer that it keeps (RFC 9111, sections 3.4 and
+ * 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox must not replace the one with it.
+ */
+const REVISING: ReadonlySet<number> = new Set([304, 206]);
 
 /** Schemes for which browsers ask a person, and then send the answer along with whatever page asks. What is sent here does not reach the upstream. */
 const PROMPTING = /(?:^|[,\s])(?:basic|digest|negotiate|ntlm)(?:[,\s]|$)/i;

@@ -11,7 +11,7 @@ import { startAdminGateway } from '../helpers/admin.ts';
 import { openChromium, withoutBrowser } from '../helpers/chromium.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { givenTokenConfig, ok } from '../helpers/direct.ts';
-import { createTestLog } from '../helpers/gateway.ts';
+import { createTestLog, type TestLog } from '../helpers/gateway.ts';
 import { startRawUpstream } from '../helpers/raw-http.ts';
 
 /** What a script of the upstream would do first. Requests that it begins are on their way before the picture behind it is asked for. */
@@ -47,14 +47,29 @@ async function start(t: Test, corsOrigins: readonly string[] = []) {
     const [body, lines] = BODIES[name] ?? ['nothing', ['Content-Type: text/plain']];
     socket.write(ok(body, lines));
   });
+  const { url, log } = await startBeforeUpstream(t, upstream.origin, corsOrigins);
+  return { url, log, deeds: () => deedsIn(log), upstream };
+}
+
+async function startBeforeUpstream(t: Test, origin: string, corsOrigins: readonly string[] = []) {
   const log = createTestLog();
   const server = { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const, corsOrigins };
-  const gateway = await createGateway(givenTokenConfig(upstream.origin, { server }), { log, env: {}, plugins: [controlPage] });
+  const gateway = await createGateway(givenTokenConfig(origin, { server }), { log, env: {}, plugins: [controlPage] });
   const [url] = (await gateway.listen()) as [string];
   t.teardown(() => gateway.drain());
-  const deeds = () => log.exchanges.filter(({ target, status }) => target.startsWith('/-/') && status !== 403).map(({ target }) => target);
-  return { url, log, deeds, upstream };
+  return { url, log };
 }
+
+function deedsIn(log: TestLog): string[] {
+  return log.exchanges.filter(({ target, status }) => target.startsWith('/-/') && status !== 403).map(({ target }) => target);
+}
+
+/** What comes when a kept page is asked about: fields that would take the place of its own. */
+const REVISIONS: Record<string, readonly string[]> = {
+  'of no type': [],
+  'of a type that nothing renders': ['Content-Type: application/json'],
+  'without a body that was never there': ['Content-Length: 0'],
+};
 
 async function startForeign(t: Test): Promise<string> {
   const server = createServer((_request, response) => response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>foreign</title>'));
@@ -95,6 +110,28 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
       t.strictSame(deeds(), []);
       t.equal(upstream.requests.length, 1);
       await page.close();
+    });
+  }
+
+  for (const [what, lines] of Object.entries(REVISIONS)) {
+    t.test(`a page that the browser kept stays in its sandbox when it is told that nothing changed: ${what}`, async (t) => {
+      const upstream = await startRawUpstream(t, (socket, request) => {
+        const policy = "Content-Security-Policy: script-src 'unsafe-inline'; connect-src *";
+        const head = ['HTTP/1.1 304 Not Modified', 'ETag: "1"', policy, 'Cache-Control: max-age=3600', ...lines];
+        if (/^if-none-match:/im.test(request)) socket.write(`${head.join('\r\n')}\r\n\r\n`);
+        else socket.write(ok(HTML, ['Content-Type: text/html', 'ETag: "1"', 'Cache-Control: no-cache']));
+      });
+      const { url, log } = await startBeforeUpstream(t, upstream.origin);
+      const context = await browser.newContext();
+      const page = await context.newPage();
+      for (let times = 0; times < 3; times += 1) await page.goto(`${url}/api/v2/kept`, { waitUntil: 'load' });
+      await settle(page, url);
+      t.ok(
+        upstream.requests.some((request) => /^if-none-match:/im.test(request)),
+        'the browser kept it, and asked',
+      );
+      t.strictSame(deedsIn(log), []);
+      await context.close();
     });
   }
 
