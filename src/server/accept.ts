@@ -69,7 +69,7 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       const exchange: Exchange = { request, response, record, caller, role, route, identity };
       const guess = guessIn(request);
       if (guess === null) serve(exchange, options);
-      else serveLater(exchange, options.holdBack(request, guess), options);
+      else serveLater(exchange, framing.host, options.holdBack(request, guess), options);
     } catch (error) {
       refuseFor(error, request, response, record, options);
     }
@@ -96,15 +96,16 @@ function serve(exchange: Exchange, options: AcceptOptions): void {
 }
 
 /** For a caller who showed a wrong secret and is served without: what it may do tells whether the secret was right, so it waits as a refusal does. */
-function serveLater(exchange: Exchange, { until, isOverflow }: HeldBack, options: AcceptOptions): void {
-  const { request, response, record, caller } = exchange;
+function serveLater(exchange: Exchange, host: string, { until, isOverflow }: HeldBack, options: AcceptOptions): void {
+  const { request, response, record, caller, route, role } = exchange;
   const go = () => {
     if (caller.left) {
       options.finish(record);
       return;
     }
     try {
-      serve(exchange, options);
+      // Who may call without proof may have changed meanwhile.
+      serve(until === null ? exchange : { ...exchange, identity: admit(request, host, route, role, options.gate()) }, options);
     } catch (error) {
       response.once('close', () => options.finish(record));
       refuse(request, response, record, failureOf(error));

@@ -38,6 +38,8 @@ export interface Identity {
   renew(caller: Caller, arrival: Arrival): Caller | null;
   /** Why a caller of before may not go on; null while it may. Unlike `renew` it is no use of a session. */
   whyEnded(caller: Caller, arrival: Arrival): GatewayError | null;
+  /** The same for a caller whose request has taken its time since: throws what `whyEnded` says where there is nobody any more. */
+  present(caller: Caller, arrival: Arrival): Caller;
   /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
   assertAdmitted(caller: Caller, arrival: Arrival): void;
   /**
@@ -185,7 +187,12 @@ export function createIdentity(deps: IdentityDeps): Identity {
       const { handle, session } = caller;
       const isGood = (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.terms));
       if (isGood && provedBy(keptOf(caller), arrival) !== null) return null;
-      return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved whoever opened this proves it no more', false);
+      return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved who calls proves it no more', false);
+    },
+    present(caller, arrival) {
+      const now = this.renew(caller, arrival);
+      if (now === null) throw this.whyEnded(caller, arrival) ?? sessionEnded();
+      return now;
     },
     assertAdmitted(caller, arrival) {
       if (caller.isAuthenticated || mayBeAnonymous(arrival)) return;

@@ -92,14 +92,21 @@ async function accept(
   // Behind a request that is not answered yet the octets of a socket would mix with the answer.
   if (asked === null || !isQuiet(socket)) throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
   const handshake = readHandshake(request);
-  const gate = options.gate();
   // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
   if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
   const channel = options.register.find(asked.id);
-  const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner, role) : null);
-  const identity = admit(request, framing.host, route, role, gate, byToken);
+  const letIn = () => {
+    const gate = options.gate();
+    const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner, role) : null);
+    return admit(request, framing.host, route, role, gate, byToken);
+  };
+  let identity = letIn();
   const guess = guessIn(request);
-  if (guess !== null && (await isDropped(request, socket, record, guess, options))) return;
+  if (guess !== null) {
+    if (await isDropped(request, socket, record, guess, options)) return;
+    // Who may call without proof may have changed meanwhile.
+    identity = letIn();
+  }
   record.client = identity.client?.name ?? null;
   if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
   const runtime = options.runtime();
