@@ -3,6 +3,7 @@
 
 import { hash, X509Certificate } from 'node:crypto';
 import type { Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import type { ClientCas } from '../config/cert-subject.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
@@ -67,12 +68,24 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
           },
     attach(server) {
       servers.add(server);
-      server.on('secureConnection', (socket: TLSSocket) => verifiedBy.set(socket, cas));
+      // A handshake goes by the CAs of its beginning, however long its peer draws it out.
+      const begunBy = new Map<string, readonly string[]>();
+      server.on('connection', (socket: Socket) => {
+        const name = connectionName(socket);
+        begunBy.set(name, cas);
+        socket.once('close', () => begunBy.delete(name));
+      });
+      server.on('secureConnection', (socket: TLSSocket) => verifiedBy.set(socket, begunBy.get(connectionName(socket)) ?? []));
       server.once('close', () => servers.delete(server));
     },
     refresh,
     close: () => clearInterval(timer),
   };
+}
+
+/** The same for a connection and for the TLS over it, and for no other that is open. */
+function connectionName({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
 
 function load({ certFile, keyFile, clientCaFile }: NonNullable<GatewayConfig['server']['tls']>): SecureContextOptions {

@@ -1,10 +1,13 @@
 // What proved a handle or a session is kept with it and asked again: at each use, at a refresh, for a socket that is open, after a restart.
 
 import { hash } from 'node:crypto';
+import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:https';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as tlsConnect } from 'node:tls';
 import t, { type Test } from 'tap';
 import { deriveAnonymousKey } from '../../src/auth/handles/anonymous-key.ts';
 import { signHandle } from '../../src/auth/handles/client-handle.ts';
@@ -148,6 +151,28 @@ for (const [whose, configured] of [
     t.same((await statuses()).slice(0, 2), [200, 200], 'and it is back with it');
   });
 }
+
+t.test('a handshake that is drawn out over a change of the CAs proves nothing by the CA that was taken away', async (t) => {
+  const { url, port, swapCas } = await startWithCa(t, []);
+  const openSocket = async () => {
+    const socket = connect(port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    await once(socket, 'connect');
+    return socket;
+  };
+  const [early, kept] = [await openSocket(), await openSocket()];
+  // The gateway has taken connections that were made before this one.
+  t.equal((await askAt(url, { certificate: crm })).status, 200);
+  const agentOver = (socket: Socket) => {
+    const agent = new Agent({ ...crm, rejectUnauthorized: false });
+    t.teardown(() => agent.destroy());
+    return Object.assign(agent, { createConnection: () => tlsConnect({ socket, ...crm, rejectUnauthorized: false }) });
+  };
+  await swapCas(laterCa.caPem);
+  t.equal((await askAt(url, { agent: agentOver(early) })).status, 401);
+  await swapCas(`${laterCa.caPem}\n${clientCa.caPem}`);
+  t.equal((await askAt(url, { agent: agentOver(kept) })).status, 200, 'while its CA is there it does');
+});
 
 t.test('what the certificate of a client proved ends with the subject, the client, and the CA of the configuration', async (t) => {
   const { url, gateway, config } = await startWithCa(t, clients);
