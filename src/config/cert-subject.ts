@@ -53,6 +53,11 @@ export function isCertificateProof(proof: string): boolean {
   return proof.startsWith(PROOF_PREFIX);
 }
 
+/** The subject that a certificate's proof is of, told by a mark; null for other proofs. */
+export function provedSubject(proof: string | null): string | null {
+  return proof !== null && isCertificateProof(proof) ? (proof.split(':')[1] as string) : null;
+}
+
 /** Whether the certificate would still be believed: none of its CAs was taken away, and it is of that subject. `key` null: any subject will do. */
 export function isCertificateBelieved(proof: string, key: string | null, cas: readonly string[]): boolean {
   const [, subject, vouching = ''] = proof.split(':');

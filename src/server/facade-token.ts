@@ -2,7 +2,7 @@
 // Which id stands for which credential is decided here; the wire is facade-request.ts and facade-answer.ts.
 
 import type { Access } from '../auth/clients/access.ts';
-import type { Caller } from '../auth/clients/caller.ts';
+import { ANYBODY, type Caller, ownerKey, ownerKeyOf } from '../auth/clients/caller.ts';
 import type { Clients } from '../auth/clients/clients.ts';
 import { networkOf } from '../auth/clients/failure-delay.ts';
 import { isHandle } from '../auth/handles/client-handle.ts';
@@ -102,7 +102,7 @@ function inTurn<T>({ pace, peer }: GrantTurn, caller: Caller, config: Credential
 async function refreshSession(refreshHandle: string, { caller, arrival }: AskingCaller, parts: FacadeGrants, turn: GrantTurn) {
   const { sessions, identity, now } = parts;
   const terms = sessions.termsOf(handleOf(refreshHandle));
-  const isOwn = terms !== null && terms.client === (caller.client?.name ?? null) && identity.provedBy(terms, arrival) !== null;
+  const isOwn = terms !== null && mayRefresh(caller, terms) && identity.provedBy(terms, arrival) !== null;
   if (isOwn && terms.credential !== null) assertMayUse(caller, terms.credential, parts);
   const found = isOwn ? sessions.findByRefreshHandle(refreshHandle) : null;
   if (found === null) {
@@ -111,6 +111,12 @@ async function refreshSession(refreshHandle: string, { caller, arrival }: Asking
   const { source, config } = found.session;
   await inTurn(turn, caller, config(), found.session.terms.clientId, () => source.refresh());
   return { handle: found.handle, refreshHandle, ...describe(found.session.terms, found.session.held, now()) };
+}
+
+/** A session that belongs to nobody in particular is refreshed by who has its handle, and is no client. */
+function mayRefresh(caller: Caller, terms: SessionTerms): boolean {
+  const owner = ownerKey(terms);
+  return owner === ownerKeyOf(caller) || (owner === ANYBODY && caller.client === null);
 }
 
 async function openSession(request: TokenRequest, grant: string, caller: Caller, named: string | null, parts: FacadeGrants, turn: GrantTurn) {

@@ -233,6 +233,27 @@ t.test('a session ends with the secret that it was opened with: its use, its ref
   t.equal(await status(), 401, 'nor good for another');
 });
 
+t.test('where certificates prove callers and there are no clients, a session is refreshed by the subject that opened it', async (t) => {
+  const { url, config } = await startForSessions(t, { server: { tls, anonymousCredentials: ['*'] } });
+  const other = clientCa.issue(['other.internal'], { commonName: 'other' });
+  const everybody: Record<string, Question> = { crm: { certificate: crm }, other: { certificate: other }, nobody: {} };
+  const query = `response_type=code&client_id=${DEMO_CLIENTS.code.id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
+  for (const [opener, mayRefresh] of [
+    ['crm', ['crm']],
+    ['nobody', ['crm', 'other', 'nobody']],
+  ] as const) {
+    const landed = await fetch(`${config.general.hosts.login.origin}/oauth/authorize?${query}`, { redirect: 'manual' });
+    const code = new URL(landed.headers.get('location') ?? '').searchParams.get('code') ?? '';
+    const form = { grant_type: 'authorization_code', code, redirect_uri: REDIRECT, client_id: DEMO_CLIENTS.code.id };
+    const { refresh_token: shown = '' } = await askToken(url, form, everybody[opener]);
+    for (const [who, question] of Object.entries(everybody)) {
+      const answer = await askToken(url, { grant_type: 'refresh_token', refresh_token: shown }, question);
+      const wanted = mayRefresh.includes(who as never) ? { status: 200 } : { status: 400, error: 'invalid_grant' };
+      t.match(answer, wanted, `opened by ${opener}, refreshed by ${who}`);
+    }
+  }
+});
+
 t.test('a socket opened with a secret ends with that secret, and lives on while both are good', async (t) => {
   const started = await startGateway(t, { config: { clients: [crmWith('first-secret', [])] } });
   const { url, gateway, config } = started;

@@ -1,5 +1,6 @@
 // Who makes a call, once it is known: an anonymous caller, a client, or a client (or nobody) that shows a handle. Data only.
 
+import { provedSubject } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { ClientHandle } from '../handles/client-handle.ts';
 import type { Session } from '../sessions/session.ts';
@@ -25,3 +26,21 @@ export const ANONYMOUS: Caller = Object.freeze({ client: null, handle: null, ses
 export function certifiedCaller(proof: string): Caller {
   return { client: null, handle: null, session: null, proof, isAuthenticated: true };
 }
+
+/**
+ * Whose something is that was given to a caller: a client's, by whatever proof; where there are no clients, that of a certificate's subject; or
+ * anybody's who proved nothing. `client` is the client's name.
+ */
+export function ownerKey({ client, proof }: { readonly client: string | null; readonly proof: string | null }): string {
+  if (client !== null) return `client ${client}`;
+  const subject = provedSubject(proof);
+  return subject === null ? ANYBODY : `certificate ${subject}`;
+}
+
+/** The same of what is a caller's. */
+export function ownerKeyOf({ client, proof }: Pick<Caller, 'client' | 'proof'>): string {
+  return ownerKey({ client: client?.name ?? null, proof });
+}
+
+/** The `ownerKey` of what was given to who proved nothing. */
+export const ANYBODY = 'anonymous';

@@ -5,18 +5,19 @@ import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { Allowance } from '../allowance.ts';
+import { ANYBODY, ownerKey } from '../clients/caller.ts';
 import { StoreError } from '../store/store.ts';
 import { type ClientHandle, HANDLE_LIFE_MS } from './client-handle.ts';
-import { type HandleStore, ownerKey, type Revocations } from './handle-store.ts';
+import type { HandleStore, Revocations } from './handle-store.ts';
 
-/** So many ended handles of one client are kept. More are refused: what ends one handle must not end others, nor be forgotten. */
-const MOST_OF_ONE_CLIENT = 5_000;
+/** So many ended handles of one owner are kept. More are refused: what ends one handle must not end others, nor be forgotten. */
+const MOST_OF_ONE_OWNER = 5_000;
 
-/** Of those that belong to no client, all together. Beyond it the first to end is forgotten: such a handle permits nothing that its holder may not do without. */
-const MOST_WITHOUT_CLIENT = 2_000;
+/** Of those that were given to who proved nothing, all together. Beyond it the first to end is forgotten: such a handle permits nothing that its holder may not do without. */
+const MOST_OF_ANYBODY = 2_000;
 
-/** How often one client may end handles: each is a write of the whole list. */
-const ENDS_OF_ONE_CLIENT = { burst: 100, everyMs: 1_000 };
+/** How often one owner may end handles: each is a write of the whole list. */
+const ENDS_OF_ONE_OWNER = { burst: 100, everyMs: 1_000 };
 
 /** Another process's ends count after at most this. */
 const POLL_MS = 1_000;
@@ -24,7 +25,7 @@ const POLL_MS = 1_000;
 /** What could not be written is tried again after 1, 2, 4 … 60 s. */
 const LONGEST_RETRY_MS = 60_000;
 
-type Ended = Pick<ClientHandle, 'id' | 'client' | 'issuedAt'>;
+type Ended = Pick<ClientHandle, 'id' | 'client' | 'proof' | 'issuedAt'>;
 
 /** Those of one owner, in the order in which they ended. */
 interface Owner {
@@ -72,25 +73,27 @@ export class EndedHandles {
   }
 
   /** Whether a handle is in the list. Reads the store again in the background when it has changed. */
-  has({ id, client, issuedAt }: Ended): boolean {
+  has(handle: Ended): boolean {
+    const { id, issuedAt } = handle;
     this.#look();
-    const owner = this.#owners.get(ownerKey(client));
+    const owner = this.#owners.get(ownerKey(handle));
     return owner !== undefined && (issuedAt <= owner.notBefore || owner.ids.has(id));
   }
 
   /**
    * Ends a handle, at once in this process; `onEnded` is called then. Resolves when the store has it. Throws gateway.rate.limited, and has ended
-   * nothing, for a client that ends too many; gateway.internal when the store fails: it is tried again then, and until it succeeds a restart
+   * nothing, for an owner that ends too many; gateway.internal when the store fails: it is tried again then, and until it succeeds a restart
    * would make the handle good.
    */
   async end(handle: Ended, onEnded: () => void): Promise<void> {
-    const { id, client, issuedAt } = handle;
+    const { id, issuedAt } = handle;
     if (!this.has(handle)) {
-      const owner = this.#ownerOf(ownerKey(client));
-      if (client !== null) this.#assertRoom(client, owner);
+      const key = ownerKey(handle);
+      const owner = this.#ownerOf(key);
+      if (key !== ANYBODY) this.#assertRoom(key, owner);
       owner.ids.set(id, issuedAt);
       this.#unwritten.set(id, handle);
-      this.#trim(ownerKey(client), owner);
+      this.#trim(key, owner);
       onEnded();
     }
     if (this.#unwritten.has(id)) await this.#flush();
@@ -112,24 +115,24 @@ export class EndedHandles {
     return owner;
   }
 
-  #assertRoom(client: string, owner: Owner): void {
+  #assertRoom(key: string, owner: Owner): void {
     const now = this.#clock.now();
-    if (owner.ids.size >= MOST_OF_ONE_CLIENT) this.#forgetOld(owner);
-    if (owner.ids.size >= MOST_OF_ONE_CLIENT) {
+    if (owner.ids.size >= MOST_OF_ONE_OWNER) this.#forgetOld(owner);
+    if (owner.ids.size >= MOST_OF_ONE_OWNER) {
       const retryAfterMs = Math.min(...owner.ids.values()) + HANDLE_LIFE_MS - now;
       const advice = 'a handle need not be ended, and all of a client end when its secret is changed';
-      throw new GatewayError('gateway.rate.limited', `client ${client} has ended ${MOST_OF_ONE_CLIENT} handles, and no more can be kept: ${advice}`, {
+      throw new GatewayError('gateway.rate.limited', `${key} has ended ${MOST_OF_ONE_OWNER} handles, and no more can be kept: ${advice}`, {
         retryAfterMs,
       });
     }
-    let pace = this.#paces.get(client);
+    let pace = this.#paces.get(key);
     if (pace === undefined) {
-      pace = new Allowance(this.#clock, ENDS_OF_ONE_CLIENT);
-      this.#paces.set(client, pace);
+      pace = new Allowance(this.#clock, ENDS_OF_ONE_OWNER);
+      this.#paces.set(key, pace);
     }
     const retryAfterMs = pace.waitMs();
     if (retryAfterMs > 0) {
-      throw new GatewayError('gateway.rate.limited', `client ${client} ends handles too often: use one for many calls, and end it later`, {
+      throw new GatewayError('gateway.rate.limited', `${key} ends handles too often: use one for many calls, and end it later`, {
         retryAfterMs,
       });
     }
@@ -142,9 +145,9 @@ export class EndedHandles {
   }
 
   #trim(key: string, owner: Owner): void {
-    if (key !== WITHOUT_CLIENT) return;
+    if (key !== ANYBODY) return;
     for (const id of owner.ids.keys()) {
-      if (owner.ids.size <= MOST_WITHOUT_CLIENT) return;
+      if (owner.ids.size <= MOST_OF_ANYBODY) return;
       owner.ids.delete(id);
       this.#unwritten.delete(id);
     }
@@ -206,8 +209,6 @@ export class EndedHandles {
   }
 }
 
-const WITHOUT_CLIENT = ownerKey(null);
-
 function isOld(issuedAt: number, notBefore: number, now: number): boolean {
   return issuedAt <= notBefore || now - issuedAt >= HANDLE_LIFE_MS;
 }
@@ -215,13 +216,12 @@ function isOld(issuedAt: number, notBefore: number, now: number): boolean {
 /** What is stored, and the batch. What is too old anyway is left out. */
 function withEnded({ owners }: Revocations, batch: readonly Ended[], now: number): Revocations {
   const changed = { ...owners };
-  for (const client of new Set(batch.map((handle) => handle.client))) {
-    const key = ownerKey(client);
+  for (const key of new Set(batch.map(ownerKey))) {
     const { notBefore, ids } = owners[key] ?? { notBefore: 0, ids: {} };
-    const ended = batch.filter((handle) => handle.client === client);
+    const ended = batch.filter((handle) => ownerKey(handle) === key);
     const all = [...Object.entries(ids), ...ended.map(({ id, issuedAt }) => [id, issuedAt] as const)];
     const kept = all.filter(([, issuedAt]) => !isOld(issuedAt, notBefore, now));
-    changed[key] = { notBefore, ids: Object.fromEntries(client === null ? kept.slice(-MOST_WITHOUT_CLIENT) : kept) };
+    changed[key] = { notBefore, ids: Object.fromEntries(key === ANYBODY ? kept.slice(-MOST_OF_ANYBODY) : kept) };
   }
   return { owners: changed };
 }

@@ -19,14 +19,9 @@ export interface OwnRevocations {
   readonly ids: Readonly<Record<string, number>>;
 }
 
-/** Kept apart by owner, under `ownerKey`: however many handles one of them ends, those of the others stay. */
+/** Kept apart by owner, under `ownerKey` (caller.ts): however many handles one of them ends, those of the others stay. */
 export interface Revocations {
   readonly owners: Readonly<Record<string, OwnRevocations>>;
-}
-
-/** Where the revocations of a client's handles are kept; null: of those that anonymous callers were given. */
-export function ownerKey(client: string | null): string {
-  return client === null ? 'anonymous' : `client ${client}`;
 }
 
 /** The two entries. */

@@ -4,6 +4,7 @@
 
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../../errors.ts';
+import { ownerKey } from '../clients/caller.ts';
 import { createFairOrder, type FairPlace } from '../fair-order.ts';
 import type { TokenStore } from '../store/store.ts';
 import type { TokenGrant } from '../token-endpoint.ts';
@@ -173,7 +174,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   function add(hash: string, terms: SessionTerms, held: HeldTokens, home: string): Entry {
     const isAway = homeOf(terms) !== home;
     const times = { usedMono: clock.monotonic(), savedAt: clock.now() };
-    const place = order.add(terms.client ?? '', hash);
+    const place = order.add(ownerKey(terms), hash);
     // Before the table would take the oldest of all, whosever it is: one client's logins must not end the sessions of the others.
     const surplus = table.size < limits.max ? undefined : order.first();
     if (surplus !== undefined) table.delete(surplus);

@@ -2,7 +2,7 @@
 // In memory only: after a restart a caller makes a channel again, or lists those it has, which puts them here again.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Caller } from '../../auth/clients/caller.ts';
+import { type Caller, ownerKeyOf } from '../../auth/clients/caller.ts';
 import { createFairOrder, type FairPlace } from '../../auth/fair-order.ts';
 import type { Clock } from '../../clock.ts';
 
@@ -59,10 +59,10 @@ export function createChannelRegister({ clock, max = MAX_CHANNELS }: { clock: Pi
     issue(id, { owner, credential, url }, expires) {
       const present = find(id);
       if (present !== null && !(isSameCaller(present.owner, owner) && present.credential === credential)) return null;
-      const isNobody = owner.client === null && owner.session === null;
+      const isNobody = owner.proof === null && owner.session === null;
       const token = isNobody ? null : (present?.token ?? randomBytes(16).toString('base64url'));
       const channel = { owner, credential, url, token, expiresAt: expiryOf(expires, clock.now()) };
-      const place = channels.get(id)?.place ?? order.add(owner.client?.name ?? '', id);
+      const place = channels.get(id)?.place ?? order.add(ownerKeyOf(owner), id);
       const surplus = channels.has(id) || channels.size < max ? undefined : order.first();
       if (surplus !== undefined) forget(surplus);
       channels.set(id, { channel, place });
@@ -76,11 +76,11 @@ function expiryOf(expires: unknown, now: number): number {
   return told > now ? Math.min(told, now + LONGEST_LIFE_MS) : now + LIFE_MS;
 }
 
-/** Whether two calls come from the same: the session, or the client by whatever proof, or callers who are nobody in particular. */
+/** Whether two calls come from the same: the session, or the client by whatever proof, or one certificate's subject, or callers who are nobody in particular. */
 export function isSameCaller(one: Caller, other: Caller): boolean {
   // A session is set to work anew now and then; its terms stay.
   if (one.session !== null || other.session !== null) return one.session?.terms === other.session?.terms;
-  return (one.client?.name ?? null) === (other.client?.name ?? null);
+  return ownerKeyOf(one) === ownerKeyOf(other);
 }
 
 /** Whether `shown` is the channel's own token. */

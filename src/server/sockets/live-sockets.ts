@@ -1,7 +1,7 @@
 // The sockets that are open through this gateway, and those about to be: how many there may be and for whom, and how they end when the gateway
 // does, or when whoever opened one may not have it any longer. Who may is asked of others.
 
-import type { Caller } from '../../auth/clients/caller.ts';
+import { type Caller, ownerKeyOf } from '../../auth/clients/caller.ts';
 import { createFairOrder, type FairPlace } from '../../auth/fair-order.ts';
 import type { ClientHandle } from '../../auth/handles/client-handle.ts';
 import type { SessionTerms } from '../../auth/sessions/session.ts';
@@ -99,7 +99,7 @@ export function createLiveSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
   };
   /** Throws where there is no room for one more of its client. Whoever gives way is left with no fewer than the client that comes then has. */
   const seat = (place: Taken) => {
-    const own = seats.add(place.listener.caller.client?.name ?? '', place);
+    const own = seats.add(ownerKeyOf(place.listener.caller), place);
     place.seat = own;
     seated += 1;
     if (seated <= max) return;

@@ -11,6 +11,7 @@ import { createFileStore } from '../../../src/auth/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/store/store.ts';
 import { type Clock, systemClock } from '../../../src/clock.ts';
+import { certificateProof } from '../../../src/config/cert-subject.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { inlineSecret } from '../../../src/config/secret-source.ts';
 import type { GatewayError } from '../../../src/errors.ts';
@@ -197,6 +198,24 @@ t.test('however many handles a client ends, it ends no others, and those that ar
   t.equal(atOnce.filter((error) => error === null).length, 100);
   t.match(atOnce.at(-1), { code: 'gateway.rate.limited', retryAfterMs: 1_000 });
   for (const token of others) t.ok(handles.find(token), 'all the others are good');
+});
+
+t.test('what a certificate proved stays ended, however many handles those end who proved nothing, or have another certificate', async (t) => {
+  const clock = createFakeClock();
+  const store = createMemoryStore({ clock });
+  const handles = await createHandles({ store, clock, log: createTestLog() });
+  const end = async (proof: string | null) => {
+    const token = handles.issue({ client: null, credential: null, proof });
+    await handles.end(handles.find(token) as ClientHandle);
+    return token;
+  };
+  const times = (count: number, proof: string | null) => Promise.all(Array.from({ length: count }, () => end(proof)));
+  const ended = await end(certificateProof('CN=crm', ['ca']));
+  await times(2_100, null);
+  await times(100, certificateProof('CN=other', ['ca']));
+  await t.rejects(end(certificateProof('CN=other', ['another ca'])), { code: 'gateway.rate.limited' }, 'one subject is one owner');
+  const restarted = await createHandles({ store, clock, log: createTestLog() });
+  for (const each of [handles, restarted]) t.equal(each.find(ended), null);
 });
 
 t.test('a client that has ended as many handles as can be kept is refused, and ends no others', async (t) => {

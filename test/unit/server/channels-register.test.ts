@@ -1,5 +1,6 @@
 import t from 'tap';
 import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/clients/caller.ts';
+import { certificateProof } from '../../../src/config/cert-subject.ts';
 import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/sockets/channel-register.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
@@ -18,6 +19,19 @@ t.test('a channel stays whose it is', (t) => {
   t.equal(register.issue('a', mine, undefined)?.token, first?.token, 'its address stays what it was');
   t.strictSame(register.find('a')?.owner, mine.owner);
   t.equal(register.find('b'), null);
+  t.end();
+});
+
+t.test('where there are no clients, a channel is the certificate’s subject’s, whatever CAs vouch for it, or anybody’s who proved nothing', (t) => {
+  const by = (subject: string, ca: string) => certifiedCaller(certificateProof(subject, [ca]));
+  t.ok(isSameCaller(by('CN=a', 'one'), by('CN=a', 'two')));
+  t.notOk(isSameCaller(by('CN=a', 'one'), by('CN=b', 'one')));
+  t.notOk(isSameCaller(by('CN=a', 'one'), ANONYMOUS));
+  t.ok(isSameCaller(ANONYMOUS, ANONYMOUS));
+  const register = createChannelRegister({ clock: createFakeClock() });
+  t.ok(register.issue('a', { ...mine, owner: by('CN=a', 'one') }, undefined)?.token, 'its socket may come without the certificate');
+  t.equal(register.issue('a', { ...mine, owner: by('CN=b', 'one') }, undefined), null);
+  t.equal(register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)?.token, null);
   t.end();
 });
 
@@ -68,7 +82,7 @@ t.test('who is the same caller', (t) => {
   const terms = {};
   t.ok(isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }), 'a client by whatever proof');
   t.ok(isSameCaller(sessionOf(terms), sessionOf(terms)), 'a session that was set to work anew');
-  t.ok(isSameCaller(ANONYMOUS, certifiedCaller('cert:a:b')), 'nobody in particular');
+  t.notOk(isSameCaller(ANONYMOUS, certifiedCaller('cert:a:b')));
   t.notOk(isSameCaller(callerOf('crm'), callerOf('erp')));
   t.notOk(isSameCaller(callerOf('crm'), ANONYMOUS));
   t.notOk(isSameCaller(sessionOf(terms), sessionOf({})));
