@@ -132,6 +132,11 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const listening = planListeners(config);
   const runtimeDeps: RuntimeDeps = {
     clientCas: tls?.clientCas ?? null,
+    provingPlace: {
+      get isReachable() {
+        return listening.map(placed).some(({ isReachable, data, admin }) => isReachable && (data || admin));
+      },
+    },
     ...{ env, clock, random, log, store, handles, sessions, channels, finish, onTokenRequest, onTransition, ...(onSecret && { onSecret }) },
     transport: (request) => runtime.outbound.transport(request),
   };

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { createAccess } from './auth/clients/access.ts';
-import { createClients } from './auth/clients/clients.ts';
+import { createClients, type ProvingPlace } from './auth/clients/clients.ts';
 import { type Credentials, createCredentials, isSameAccount } from './auth/credentials.ts';
 import type { Handles } from './auth/handles/handles.ts';
 import { sessionCredential } from './auth/sessions/session-config.ts';
@@ -40,6 +40,8 @@ export interface RuntimeDeps extends OutboundDeps {
   readonly sessions: Sessions;
   /** What certificates of callers are verified by, where they are asked for. */
   readonly clientCas: ClientCas | null;
+  /** The listeners, as a place where clients prove themselves. */
+  readonly provingPlace?: ProvingPlace;
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
   /** Takes each finished exchange's record. */
@@ -91,7 +93,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
   const transport = deps.transport ?? outbound.transport;
   const credentialsDeps = { config, transport, store, clock, random, log, onTokenRequest, onTransition, onSecret };
   const credentials = createCredentials(credentialsDeps, previous?.credentials);
-  const clients = createClients(config.clients, clock);
+  const clients = createClients(config.clients, clock, deps.provingPlace);
   const access = createAccess(config);
   const identity = createIdentity({
     ...{ clients, handles, sessions },

@@ -74,9 +74,14 @@ function checkSecret(reader: SectionReader, source: SecretSource): void {
 /** The clients whose secret, where it is known, is under 16 characters. */
 export function shortSecrets(clients: readonly ClientConfig[]): readonly ClientConfig[] {
   return clients.filter(({ secret }) => {
-    const length = secret === null ? undefined : knownValue(secret)?.length;
-    return length !== undefined && length < SHORTEST_SECRET;
+    const value = secret === null ? null : knownValue(secret);
+    return value !== null && isShortSecret(value);
   });
+}
+
+/** Whether a secret can be found by trying. */
+export function isShortSecret(secret: string): boolean {
+  return secret.length < SHORTEST_SECRET;
 }
 
 /** What is wrong with a short secret; for a warning or a problem. */

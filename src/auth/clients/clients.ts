@@ -2,6 +2,7 @@
 
 import type { Clock } from '../../clock.ts';
 import { isCertificateBelieved, isCertificateProof, parseCertSubject } from '../../config/cert-subject.ts';
+import { isShortSecret } from '../../config/client-settings.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { Caller } from './caller.ts';
 import { type AcceptedDigest, acceptDigest, digestOf, findByDigest, markOf } from './secret-digest.ts';
@@ -24,8 +25,17 @@ export interface Clients {
 /** Secret files are looked at this often. */
 const REVISION_POLL_MS = 1_000;
 
-/** Builds the registry from the configuration. A secret file that cannot be read leaves its client without that secret until it can. */
-export function createClients(configs: readonly ClientConfig[], clock: Clock): Clients {
+/** Where clients prove themselves. */
+export interface ProvingPlace {
+  /** Whether others than users of this machine can try secrets. */
+  readonly isReachable: boolean;
+}
+
+/**
+ * Builds the registry from the configuration. A secret file that cannot be read, or that came to hold what can be found by trying where others may
+ * try, leaves its client without that secret until it changes.
+ */
+export function createClients(configs: readonly ClientConfig[], clock: Clock, place: ProvingPlace = { isReachable: false }): Clients {
   const callers = new Map(configs.map((client) => [client.name, callerOf(client, null)]));
   const bySubject = new Map<string, ClientConfig>();
   for (const client of configs) if (client.certSubject !== null) bySubject.set(parseCertSubject(client.certSubject), client);
@@ -39,7 +49,7 @@ export function createClients(configs: readonly ClientConfig[], clock: Clock): C
     lookedMono = clock.monotonic();
     const revision = configs.map(({ secret }) => secret?.revision() ?? '').join('|');
     if (revision !== seenRevision) {
-      accepted = configs.flatMap((client) => digestsOf(client).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))));
+      accepted = configs.flatMap((client) => digestsOf(client, place).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))));
       seenRevision = revision;
     }
     return accepted;
@@ -72,10 +82,11 @@ function callerOf(client: ClientConfig, proof: string | null): Caller {
   return Object.freeze({ client, handle: null, session: null, proof, isAuthenticated: proof !== null });
 }
 
-function digestsOf({ secret, secretSha256 }: ClientConfig): Buffer[] {
+function digestsOf({ secret, secretSha256 }: ClientConfig, { isReachable }: ProvingPlace): Buffer[] {
   const digests: Buffer[] = secretSha256.map((hex) => Buffer.from(hex, 'hex')).filter(({ length }) => length === 32);
   try {
-    if (secret !== null) digests.push(digestOf(secret.read().reveal()));
+    const value = secret?.read().reveal();
+    if (value !== undefined && !(isReachable && isShortSecret(value))) digests.push(digestOf(value));
   } catch {
     // The file is missing or empty at the moment: nobody can prove to be this client by it, and the next look may find it.
   }

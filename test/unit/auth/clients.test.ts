@@ -6,6 +6,7 @@ import { createClients } from '../../../src/auth/clients/clients.ts';
 import { delayAfter, FailureDelay, networkOf } from '../../../src/auth/clients/failure-delay.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { parseCertSubject, subjectKey } from '../../../src/config/cert-subject.ts';
+import { Secret } from '../../../src/config/secret.ts';
 import { clientNamed, credentialOf } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { configAt, credentialAt } from '../../helpers/gateway.ts';
@@ -39,6 +40,25 @@ t.test('two clients that come to have one secret are told apart by name, and it 
   t.equal(clients.byNameAndSecret('b', 'a-secret')?.client?.name, 'b');
   t.equal(clients.byNameAndSecret('c', 'a-secret'), null);
   t.equal(clients.bySecret('a-secret'), null);
+});
+
+t.test('a secret file that comes to hold a short secret proves nobody where others can try it', async (t) => {
+  for (const isReachable of [true, false]) {
+    const clock = createFakeClock();
+    let kept = 'a-secret-of-32-characters-or-more';
+    const secret = { origin: 'file x', read: () => new Secret(kept), revision: () => kept };
+    const clients = createClients([clientNamed('crm', { secret })], clock, { isReachable });
+    const isGood = () => [clients.bySecret(kept), clients.byNameAndSecret('crm', kept)].map((found) => found !== null);
+    t.same(isGood(), [true, true]);
+    const proof = clients.bySecret(kept)?.proof ?? '';
+    kept = '4711';
+    await clock.advance(1_000);
+    t.same(isGood(), [!isReachable, !isReachable], `short, reachable: ${isReachable}`);
+    t.equal(clients.byProof('crm', proof, []), null, 'the one before proves nothing either');
+    kept = 'another-secret-of-32-characters-x';
+    await clock.advance(1_000);
+    t.same(isGood(), [true, true]);
+  }
 });
 
 t.test('access: listed credentials, the first is the default; nobody else’s', async (t) => {
