@@ -31,6 +31,10 @@ const HOUSEKEEPING_MS = 60 * 60 * 1000;
 const QUIET_MS = 5 * 60 * 1000;
 const QUIET_POLL_MS = 60 * 1000;
 
+/** What the store could not forget is tried again after 1, 2, 4 … 60 s. */
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 60_000;
+
 /** A new session and what the application gets for it. */
 export interface OpenedSession {
   readonly handle: string;
@@ -153,8 +157,10 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     inUse.delete(entry);
   }
 
-  async function remove(hash: string): Promise<void> {
-    if (kept !== null) await write(hash, () => kept.remove(hash));
+  /** Tried until the store has forgotten it: a restart would bring an ended session back, and nobody could end it a second time. */
+  async function remove(hash: string, retryMs = FIRST_RETRY_MS): Promise<void> {
+    if (kept === null || (await write(hash, () => kept.remove(hash))) || isClosing) return;
+    clock.after(retryMs, () => void remove(hash, Math.min(retryMs * 2, LONGEST_RETRY_MS)));
   }
 
   async function save(entry: Entry): Promise<void> {
@@ -241,7 +247,10 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
       const hash = hashOfTerms(session.terms);
       table.delete(hash);
       if ((await writes.get(hash)) !== false) return;
-      throw new GatewayError('gateway.internal', 'the session is ended here, but the store cannot forget it: a restart would bring it back');
+      throw new GatewayError(
+        'gateway.internal',
+        'the session is ended here, but the store cannot forget it: until it can, a restart would bring it back',
+      );
     },
     get size() {
       return table.size;

@@ -129,3 +129,22 @@ t.test('a session that the store cannot forget is over, and its end is not confi
   await t.rejects(sessions.end(sessions.find(handle) as Session), { code: 'gateway.internal' });
   t.equal(sessions.find(handle), null);
 });
+
+t.test('a session that the store could not forget is forgotten as soon as it can be', async (t) => {
+  const clock = createFakeClock();
+  const memory = createMemoryStore({ clock });
+  let isFailing = true;
+  const store: TokenStore = {
+    ...memory,
+    isDurable: true,
+    delete: (key) => (isFailing ? Promise.reject(new StoreError('unwritable', 'no such disk')) : memory.delete(key)),
+  };
+  const { sessions, grant } = setUpSessions(t, { clock, store });
+  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  await t.rejects(sessions.end(sessions.find(handle) as Session), { code: 'gateway.internal' });
+  await clock.advance(10_000);
+  t.equal((await memory.list()).length, 1, 'still there');
+  isFailing = false;
+  await clock.advance(60_000);
+  t.same(await memory.list(), []);
+});
