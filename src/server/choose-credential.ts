@@ -36,11 +36,9 @@ export function chooseCredential(exchange: Pick<Exchange, 'identity' | 'route' |
   }
   const name = asked ?? choice.access.defaultFor(identity);
   if (name === null) {
-    const names = choice.names().join(', ');
-    throw new GatewayError(
-      'gateway.credential.unknown',
-      `no credential is the default: call /NAME/api/v2/… with one of ${names}, or mark one with default = true`,
-    );
+    const names = choice.names().filter((one) => choice.access.mayUse(identity, one));
+    const advice = names.length === 0 ? 'list one for this caller' : `call /NAME/api/v2/… with one of ${names.join(', ')}`;
+    throw new GatewayError('gateway.credential.unknown', `no credential is the default: ${advice}, or mark one with default = true`);
   }
   const credential = choice.get(name);
   if (!credential) {

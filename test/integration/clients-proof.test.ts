@@ -269,3 +269,23 @@ t.test('a caller who leaves while its wrong secret is held leaves nothing behind
   await gateway.drain();
   t.equal(log.exchanges.length, 40, 'each has its record');
 });
+
+t.test('whoever names no credential and has no default is told of those that it may use, and of no others', async (t) => {
+  const { url } = await startGateway(t, {
+    awaitReady: false,
+    config: (origin) => ({
+      credentials: ['web', 'bridge', 'desktop'].map((name) => credentialOf(origin, name, DEMO_CLIENTS.code)),
+      clients: [clientNamed('crm')],
+      server: { anonymousCredentials: ['bridge', 'desktop'] },
+    }),
+  });
+  for (const [who, headers, named] of [
+    ['a client with none', { authorization: 'Bearer crm-secret' }, []],
+    ['nobody in particular', {}, ['bridge', 'desktop']],
+  ] as const) {
+    const answer = await fetch(`${url}/api/v2/users`, { headers });
+    const { message } = (await answer.json()) as { message: string };
+    t.equal(answer.status, 404, who);
+    for (const name of ['web', 'bridge', 'desktop']) t.equal(message.includes(name), named.includes(name as never), `${who}: ${name}`);
+  }
+});

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import WebSocket from 'ws';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createCookieJar, personAt } from '../helpers/admin.ts';
+import { clientNamed } from '../helpers/clients.ts';
 import { ok, startBefore } from '../helpers/direct.ts';
 import { credentialAt, startGateway } from '../helpers/gateway.ts';
 import { exchangeRaw, headerOf, parseAnswer } from '../helpers/raw-http.ts';
@@ -151,3 +152,19 @@ for (const keepsHost of [true, false]) {
     t.test('nothing went past it', async (t) => t.strictSame(ingress.strays, []));
   });
 }
+
+t.test('an admin who came by a Host that is none is led to where the login ends, too', async (t) => {
+  const { port } = await startGateway(t, {
+    awaitReady: false,
+    config: (origin) => ({
+      credentials: [personAt(origin, 'pkce')],
+      clients: [clientNamed('ops', { isAdmin: true })],
+      server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }], publicUrl: 'https://gw.example/gcg' },
+    }),
+  });
+  for (const host of ['a b', '[::1', '127.0.0.1:99999', 'other.example', 'a@b']) {
+    const request = `GET /-/login/crm HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ops-secret\r\n\r\n`;
+    const answer = parseAnswer(await exchangeRaw(port, request));
+    t.same([answer.status, headerOf(answer, 'location')], [302, 'https://gw.example/gcg/-/login/crm?here'], host);
+  }
+});

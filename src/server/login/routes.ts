@@ -81,7 +81,7 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
     if (!isOurs) return () => answerPage(exchange, 409, renderLoginElsewhere(name, uri));
     const isSent = route.kind === 'local' && new URLSearchParams(route.query).has(AT_HOME);
     // The cookie must be set where the browser comes back to: localhost and 127.0.0.1 are two places.
-    if (new URL(uri).host !== new URL(`http://${arrival.host}`).host && !isSent) {
+    if (!isHostOf(uri, arrival.host) && !isSent) {
       const home = uri.slice(0, -CALLBACK_PATH.length);
       return () => answerRedirect(exchange, `${home}/-/login/${name}?${AT_HOME}`);
     }
@@ -122,6 +122,11 @@ function arrivalOf({ request }: Exchange) {
   const socket = request.socket as { encrypted?: boolean; remoteAddress?: string };
   if (request.headers.host === undefined) throw new GatewayError('gateway.request.invalid', 'the request has no Host');
   return { host: request.headers.host, isEncrypted: socket.encrypted === true, isUnixSocket: socket.remoteAddress === undefined };
+}
+
+/** Whether a Host header is that of an address. One who proved to be an admin may have come with any. */
+function isHostOf(uri: string, host: string): boolean {
+  return URL.canParse(`http://${host}`) && new URL(uri).host === new URL(`http://${host}`).host;
 }
 
 function textOf(body: unknown): string {
