@@ -279,12 +279,13 @@ interface PlannedListener {
   isBound: boolean;
 }
 
-/** Data, admin and health addresses; one that serves several purposes is opened once. */
+/** Data, admin and health addresses; one that serves data and administration is opened once. */
 function planListeners({ server: { listen, adminListen, healthListen, isAdminListenSet } }: GatewayConfig): PlannedListener[] {
   const planned = new Map<string, PlannedListener>();
   const add = (addresses: readonly ListenAddress[], purpose: 'data' | 'admin' | 'health') => {
     for (const address of addresses) {
-      const key = JSON.stringify(address);
+      // Each port 0 is a port of its own; the loader has refused any other address that is to serve health and more.
+      const key = `${purpose === 'health'} ${JSON.stringify(address)}`;
       const role = { data: false, admin: false, health: false, isLocal: false };
       const entry = planned.get(key) ?? { address, role, isAdminByDefault: isAdminListenSet === false, boundTo: null, isBound: false };
       entry.role[purpose] = true;

@@ -124,8 +124,7 @@ t.test('a listener for data alone has no admin pages', async (t) => {
 
 t.test('a listener for health alone has no page at all', async (t) => {
   const { config } = await startAdminGateway(t);
-  // In another order of its keys it is another listener.
-  const healthListen = [{ port: 0, host: '127.0.0.1', kind: 'tcp' as const }];
+  const healthListen = [{ kind: 'tcp' as const, host: '127.0.0.1', port: 0 }];
   const gateway = await createGateway({ ...config, server: { ...config.server, healthListen } }, { log: createTestLog(), env: {} });
   t.teardown(() => gateway.drain());
   const [data, url] = await gateway.listen();
