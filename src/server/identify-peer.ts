@@ -20,13 +20,21 @@ export function createPeerOf(trusted: readonly string[]): (request: IncomingMess
     if (trusted.length === 0 || !isTrusted(direct)) return direct;
     // From the right: each trusted proxy vouches for the one before it, and the first that is not trusted is the peer.
     const forwarded = request.headers['x-forwarded-for'];
-    const chain = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',').map((part) => withoutMapping(part.trim()));
+    const chain = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? ''))
+      .split(',')
+      .map((part) => withoutMapping(withoutPort(part.trim())));
     for (const address of chain.reverse()) {
       if (isIP(address) === 0) return direct;
       if (!isTrusted(address)) return address;
     }
     return direct;
   };
+}
+
+/** Some proxies tell the port as well: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */
+function withoutPort(text: string): string {
+  const [, bracketed, plain] = /^(?:\[([^\]]*)\](?::\d+)?|(\d[\d.]*):\d+)$/.exec(text) ?? [];
+  return bracketed ?? plain ?? text;
 }
 
 function withoutMapping(address: string): string {

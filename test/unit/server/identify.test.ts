@@ -107,7 +107,11 @@ t.test('the peer is the socket’s, unless a trusted proxy says otherwise', asyn
   t.equal(from('10.1.2.3', '198.51.100.7'), '198.51.100.7');
   t.equal(from('::ffff:10.1.2.3', '203.0.113.9, 198.51.100.7, 10.9.9.9'), '198.51.100.7', 'the last that is not ours');
   t.equal(from('2001:db8::1', '2001:db8:ffff::2, ::ffff:198.51.100.7'), '198.51.100.7');
-  t.equal(from('10.1.2.3', 'nonsense'), '10.1.2.3');
+  t.equal(from('10.1.2.3', '198.51.100.7:4711'), '198.51.100.7', 'with its port');
+  t.equal(from('10.1.2.3', '[2001:db9::7]:4711, 10.9.9.9:80'), '2001:db9::7', 'with its port');
+  t.equal(from('10.1.2.3', '[2001:db9::7]'), '2001:db9::7');
+  for (const text of ['nonsense', '198.51.100.7:', ':4711', '[198.51.100.7', '198.51.100:4711', 'a.example:80'])
+    t.equal(from('10.1.2.3', text), '10.1.2.3', text);
   t.equal(from('10.1.2.3'), '10.1.2.3');
   t.equal(createPeerOf([])(request({ 'x-forwarded-for': '1.2.3.4' })), '127.0.0.1');
   t.throws(() => createPeerOf(['not an address']), TypeError);
