@@ -49,7 +49,7 @@ export interface RuntimeDeps extends OutboundDeps {
   readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
   readonly onTransition?: (transition: TokenTransition) => void;
   /** Told each token that is obtained, so that logs can mask it wherever it turns up. */
-  readonly onSecret?: (value: string) => void;
+  readonly onSecret?: (value: string, origin: 'received' | 'sent') => void;
   /** The way to the token endpoint of the runtime in use: credentials outlive the one they were made for. */
   readonly transport?: TokenTransport;
 }

@@ -79,7 +79,7 @@ export interface CredentialsDeps {
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
   readonly onTokenRequest?: ((outcome: TokenRequestOutcome) => void) | undefined;
   /** Told each token that is taken into use, wherever it comes from. */
-  readonly onSecret?: ((value: string) => void) | undefined;
+  readonly onSecret?: ((value: string, origin: 'received' | 'sent') => void) | undefined;
 }
 
 /**
@@ -167,7 +167,7 @@ function createCredential(config: CredentialConfig, endpoint: TokenEndpoint, dep
   const { revision, storeError } = parts;
   const obtain: Obtain = async (request) => {
     const token = await parts.obtain(request);
-    onSecret?.(token.accessToken.reveal());
+    onSecret?.(token.accessToken.reveal(), 'received');
     return token;
   };
   // A given token is only read again, which is no renewal that could be switched off.

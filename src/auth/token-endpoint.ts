@@ -61,7 +61,7 @@ export function createTokenEndpoint(deps: {
   log: Log;
   onTokenRequest?: ((outcome: TokenRequestOutcome) => void) | undefined;
   /** Told each secret that is sent in a form, and each token of an answer. */
-  onSecret?: ((value: string) => void) | undefined;
+  onSecret?: ((value: string, origin: 'received' | 'sent') => void) | undefined;
 }): TokenEndpoint {
   const { transport, clock, timeoutMs, log, onTokenRequest, onSecret } = deps;
   return async (call) => {
@@ -89,7 +89,7 @@ export function createTokenEndpoint(deps: {
   };
 
   async function send(call: TokenCall, url: string) {
-    for (const [name, value] of [...call.form, ...call.auth.formFields]) if (SECRET_FIELDS.has(name)) onSecret?.(value);
+    for (const [name, value] of [...call.form, ...call.auth.formFields]) if (SECRET_FIELDS.has(name)) onSecret?.(value, 'sent');
     const body = new URLSearchParams([...call.form, ...call.auth.formFields].map(([name, value]): [string, string] => [name, value])).toString();
     const headers = [...FIXED_HEADERS, ...call.auth.headers];
     const host = new URL(url).host;
@@ -114,8 +114,8 @@ export function createTokenEndpoint(deps: {
     if (body.length > LARGEST_REPLY_BYTES) throw refuse('a body that is too large');
     const parsed = parseTokenReply(body);
     if ('problem' in parsed) throw refuse(parsed.problem);
-    onSecret?.(parsed.accessToken.reveal());
-    if (parsed.refreshToken !== null) onSecret?.(parsed.refreshToken.reveal());
+    onSecret?.(parsed.accessToken.reveal(), 'received');
+    if (parsed.refreshToken !== null) onSecret?.(parsed.refreshToken.reveal(), 'received');
     // The life counts from when the request was sent: the endpoint began to count no earlier, and perhaps long before the answer came.
     const obtainedAt = clock.now();
     const token = createToken({ accessToken: parsed.accessToken, obtainedAt, expiresAt: obtainedAt - elapsedMs + parsed.lifeMs });

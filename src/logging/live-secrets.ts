@@ -8,14 +8,20 @@ import type { SecretSource } from '../config/secret-source.ts';
 export interface LiveSecrets {
   /** Takes the place of the configuration before. Its values are never forgotten for others; what a secret file holds later is taken as it is read. */
   configure(sources: Iterable<SecretSource>): void;
-  /** Remembers a value that is not configured, such as a token. Bounded: the oldest is forgotten when it is full. */
-  add(value: string): void;
+  /** Remembers a value that is not configured. Bounded, in number and in memory: the oldest of its origin is forgotten when that is full. */
+  add(value: string, origin?: SecretOrigin): void;
   /**
    * The text with every occurrence of a remembered value masked. Linear in the text, whatever the number of values. Where a text ends in a mark
    * of `cutLong`, the beginning of a value right before it is masked as well.
    */
   mask(text: string): string;
 }
+
+/** `received` from the platform, such as a token, or `sent` to it: callers choose some of those, so they push out nothing but their like. */
+export type SecretOrigin = 'received' | 'sent';
+
+/** What is remembered of each origin, a form being some 400 octets: a token has a few, the largest assertion thousands. */
+const MOST_FORMS: Record<SecretOrigin, number> = { received: 100_000, sent: 30_000 };
 
 const SHORTEST = 8;
 /** A longer value is known by its parts of this length, so that a piece of it is recognised too. */
@@ -29,54 +35,79 @@ interface Form {
   readonly hash: number;
   /** Base64 of neighbours shares its first and last character with them. */
   readonly isEdged: boolean;
+  /** How many values have it. */
+  uses: number;
+}
+
+/** Values of one origin, the oldest first, and how many forms they have. */
+interface Seen {
+  readonly values: Set<string>;
+  readonly mostForms: number;
+  forms: number;
 }
 
 export function createLiveSecrets(capacity = 1024): LiveSecrets {
   const index = new FormIndex();
-  const known = new Map<string, readonly Form[]>();
-  const seen = new Set<string>();
-  let configured = new Set<string>();
+  const known = new Map<string, ReadonlySet<Form>>();
+  const seen: Record<SecretOrigin, Seen> = {
+    received: { values: new Set(), mostForms: MOST_FORMS.received, forms: 0 },
+    sent: { values: new Set(), mostForms: MOST_FORMS.sent, forms: 0 },
+  };
+  let configured: ReadonlyMap<SecretSource, string> = new Map();
 
-  const learn = (value: string) => {
-    if (!known.has(value)) known.set(value, index.add(value));
+  const learn = (value: string): number => {
+    const forms = known.get(value) ?? index.add(value);
+    known.set(value, forms);
+    return forms.size;
+  };
+  const isConfigured = (value: string) => {
+    for (const present of configured.values()) if (present === value) return true;
+    return false;
   };
   const forget = (value: string) => {
-    if (seen.has(value) || configured.has(value)) return;
-    index.remove(known.get(value) ?? []);
+    if (seen.received.values.has(value) || seen.sent.values.has(value) || isConfigured(value)) return;
+    index.remove(known.get(value) ?? new Set());
     known.delete(value);
   };
-  const add = (value: string) => {
+  const add = (value: string, origin: SecretOrigin = 'received') => {
     if (value.length < SHORTEST) return;
-    seen.delete(value);
-    seen.add(value);
-    learn(value);
-    if (seen.size <= capacity) return;
-    const oldest = seen.values().next().value as string;
-    seen.delete(oldest);
-    forget(oldest);
+    const own = seen[origin];
+    const forms = learn(value);
+    if (!own.values.delete(value)) own.forms += forms;
+    own.values.add(value);
+    for (const oldest of own.values) {
+      if (oldest === value || (own.values.size <= capacity && own.forms <= own.mostForms)) break;
+      own.values.delete(oldest);
+      own.forms -= known.get(oldest)?.size ?? 0;
+      forget(oldest);
+    }
   };
 
   return {
     add,
     configure(sources) {
-      const before = configured;
-      const now = new Set<string>();
-      const hold = (value: string) => {
+      const before = new Set(configured.values());
+      const now = new Map<SecretSource, string>();
+      configured = now;
+      const hold = (source: SecretSource, value: string) => {
         if (value.length < SHORTEST) return;
-        now.add(value);
+        const last = now.get(source);
+        now.set(source, value);
         learn(value);
+        // Good for a while yet, where it was replaced. So is what is still read for a configuration that is over.
+        if (last !== undefined && last !== value) add(last);
+        if (configured !== now) add(value);
       };
       for (const source of sources) {
-        source.onNew?.((secret) => hold(secret.reveal()));
+        source.onNew?.((secret) => hold(source, secret.reveal()));
         try {
-          hold(source.read().reveal());
+          hold(source, source.read().reveal());
         } catch {
           // An unreadable file is the business of whoever needs the secret; what cannot be read cannot be shown either.
         }
       }
-      configured = now;
-      // Good for a while yet, where it was replaced.
-      for (const value of before) if (!now.has(value)) add(value);
+      const present = new Set(now.values());
+      for (const value of before) if (!present.has(value)) add(value);
     },
     mask: (text) => (known.size === 0 || text.length < SHORTEST ? text : index.mask(text)),
   };
@@ -127,25 +158,39 @@ function isBase64At(text: string, at: number): boolean {
 
 /** Forms by their grams, and by their beginnings. */
 class FormIndex {
+  /** Plain ones and edged ones; values share those that are alike. */
+  readonly #byText = { plain: new Map<string, Form>(), edged: new Map<string, Form>() };
   readonly #byHash = new Map<number, Form[]>();
   readonly #byPrefix = new Map<string, Form[]>();
   /** How many forms there are for the upper bits of a hash: says no for nearly every gram of an ordinary text. */
   readonly #filter = new Uint32Array(1 << FILTER_BITS);
   #longest = 0;
 
-  add(value: string): Form[] {
-    return [...formsOf(value)].map(([text, isEdged]) => {
-      const form = { text, isEdged, ...this.#gramOf(text) };
-      push(this.#byHash, form.hash, form);
-      push(this.#byPrefix, text.slice(0, PREFIX_LENGTH), form);
-      (this.#filter[form.hash >>> (32 - FILTER_BITS)] as number)++;
-      this.#longest = Math.max(this.#longest, text.length);
-      return form;
-    });
+  add(value: string): ReadonlySet<Form> {
+    const forms = new Set<Form>();
+    for (const [text, isEdged] of formsOf(value)) forms.add(this.#formOf(text, isEdged));
+    for (const form of forms) form.uses++;
+    return forms;
   }
 
-  remove(forms: readonly Form[]): void {
+  #formOf(text: string, isEdged: boolean): Form {
+    const byText = isEdged ? this.#byText.edged : this.#byText.plain;
+    const present = byText.get(text);
+    if (present !== undefined) return present;
+    const form: Form = { text, isEdged, uses: 0, ...this.#gramOf(text) };
+    byText.set(text, form);
+    push(this.#byHash, form.hash, form);
+    push(this.#byPrefix, text.slice(0, PREFIX_LENGTH), form);
+    (this.#filter[form.hash >>> (32 - FILTER_BITS)] as number)++;
+    this.#longest = Math.max(this.#longest, text.length);
+    return form;
+  }
+
+  remove(forms: ReadonlySet<Form>): void {
     for (const form of forms) {
+      form.uses--;
+      if (form.uses > 0) continue;
+      (form.isEdged ? this.#byText.edged : this.#byText.plain).delete(form.text);
       pull(this.#byHash, form.hash, form);
       pull(this.#byPrefix, form.text.slice(0, PREFIX_LENGTH), form);
       (this.#filter[form.hash >>> (32 - FILTER_BITS)] as number)--;
@@ -153,14 +198,13 @@ class FormIndex {
   }
 
   mask(text: string): string {
-    const ranges: Range[] = [];
     const cutAt = cutMarkAt(text);
     // The cut may have gone through an escape.
     const half = cutAt === -1 ? '' : (HALF_ESCAPE.exec(text.slice(Math.max(0, cutAt - LONGEST_HALF_ESCAPE), cutAt))?.[0] ?? '');
     const read = cutAt === -1 ? text : text.slice(0, cutAt - half.length);
-    this.#find(read, (from, to) => ranges.push([from, to]));
+    const ranges = this.#find(read);
     const plain = read.includes('%') || read.includes('\\') ? withoutEscapes(read) : null;
-    if (plain !== null) this.#find(plain.text, (from, to) => ranges.push([plain.starts[from] as number, plain.starts[to] as number]));
+    if (plain !== null) for (const [from, to] of this.#find(plain.text)) ranges.push([plain.starts[from] as number, plain.starts[to] as number]);
     if (cutAt !== -1) {
       const begun = this.#findBegun(read);
       if (begun !== -1) ranges.push([begun, cutAt]);
@@ -186,7 +230,10 @@ class FormIndex {
     return best;
   }
 
-  #find(text: string, found: (from: number, to: number) => void): void {
+  /** Where forms stand; what overlaps or touches is one. */
+  #find(text: string): Range[] {
+    const found: Range[] = [];
+    let [start, end] = [-1, -1];
     const filter = this.#filter;
     let hash = 0;
     for (let at = 0; at < text.length; at++) {
@@ -195,12 +242,23 @@ class FormIndex {
       if (at >= GRAM_LENGTH) hash = (hash - Math.imul(text.charCodeAt(at - GRAM_LENGTH), HASH_OUT)) | 0;
       if (filter[hash >>> (32 - FILTER_BITS)] === 0) continue;
       for (const form of this.#byHash.get(hash) ?? []) {
-        const from = at - GRAM_LENGTH + 1 - form.offset;
+        let from = at - GRAM_LENGTH + 1 - form.offset;
+        let to = from + form.text.length;
+        const edge = form.isEdged ? 1 : 0;
+        // What is masked already is not read again: where a text repeats itself, many forms may stand at each place.
+        if (from - edge >= start && to + edge <= end) continue;
         if (from < 0 || !text.startsWith(form.text, from)) continue;
-        const to = from + form.text.length;
-        found(form.isEdged && isBase64At(text, from - 1) ? from - 1 : from, form.isEdged && isBase64At(text, to) ? to + 1 : to);
+        if (form.isEdged && isBase64At(text, from - 1)) from--;
+        if (form.isEdged && isBase64At(text, to)) to++;
+        if (from >= start && from <= end) end = Math.max(end, to);
+        else {
+          if (end !== -1) found.push([start, end]);
+          [start, end] = [from, to];
+        }
       }
     }
+    if (end !== -1) found.push([start, end]);
+    return found;
   }
 
   /** Where the longest beginning of a form stands that this text ends in, or -1. */
@@ -227,7 +285,7 @@ function pull<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
 
 /** All that a value may look like; escapes are undone in the text, and so they are here. */
 function* formsOf(value: string): Generator<[text: string, isEdged: boolean]> {
-  for (const part of partsOf(value)) {
+  for (const part of new Set(partsOf(value))) {
     const plain = new Set<string>();
     // A header's octets are read one a character, and so are percent-encoded ones.
     for (const text of [part, part.replaceAll(' ', '+')]) plain.add(text).add(Buffer.from(text, 'utf8').toString('latin1'));

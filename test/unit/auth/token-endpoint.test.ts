@@ -50,6 +50,16 @@ t.test('a good reply is a token whose life counts from when it was asked for', a
   t.match(subject.requests[0], { url: 'https://login.mypurecloud.de/oauth/token', timeoutMs: 4_000, maxBodyBytes: 65_536 });
 });
 
+t.test('what is sent is told apart from what the platform gave', async (t) => {
+  const told: string[] = [];
+  const { transport } = scriptedTransport([granted('at-1', { refresh_token: 'rt-2' })]);
+  const onSecret = (value: string, origin: string) => told.push(`${origin} ${value}`);
+  const endpoint = createTokenEndpoint({ transport, clock: createFakeClock(), log: createLogRecorder(), timeoutMs: 4_000, onSecret });
+  const auth = { headers: [], formFields: [['client_secret', 'own']] } as const;
+  await endpoint({ ...CALL, auth, form: [...CALL.form, ['refresh_token', 'rt-1']] });
+  t.strictSame(told, ['sent rt-1', 'sent own', 'received at-1', 'received rt-2']);
+});
+
 t.test('a token printed by mistake shows no secret', async (t) => {
   const { token } = await endpointUnderTest(granted('canary-at')).ask();
   const { inspect } = await import('node:util');

@@ -1,10 +1,12 @@
 // A secret that is in use is masked in every encoding, wherever a text is cut, and for as long as it may be of use to somebody.
 
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
+import { Secret } from '../../../src/config/secret.ts';
 import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';
 import { createLiveSecrets, cutMark } from '../../../src/logging/live-secrets.ts';
 
@@ -135,6 +137,62 @@ t.test('a replaced configuration is masked too, for a while, and what a file hol
   t.equal(mask('first-of-the-file second-of-the-file, longer'), '[redacted] [redacted]');
   configure([inlineSecret('of-the-next-one', 'test')]);
   t.equal(mask('written-in-line of-the-next-one'), '[redacted] [redacted]');
+});
+
+t.test('what callers choose to send pushes out no token, and a few large values are remembered, whatever their number', async (t) => {
+  const { add, mask } = createLiveSecrets();
+  add('a-token-of-the-platform');
+  const large = (at: number) => `${String(at).padStart(6, '0')}-${randomBytes(30_000).toString('base64')}`;
+  const sent = Array.from({ length: 40 }, (_, at) => large(at));
+  for (const value of sent) add(value, 'sent');
+  for (let at = 0; at < 2000; at++) add(`sent-by-a-caller-${at}`, 'sent');
+  t.equal(mask('a-token-of-the-platform sent-by-a-caller-1999'), '[redacted] [redacted]');
+  for (const value of sent) add(value, 'sent');
+  t.equal(mask(sent.at(-1) as string), '[redacted]', 'the last one is known');
+  t.equal(mask(sent[0] as string), sent[0], 'the first one has made room');
+  const lone = large(99).repeat(4);
+  add(lone, 'sent');
+  t.equal(mask(lone.slice(0, 64)), '[redacted]', 'one that takes all there is, is known by itself');
+});
+
+t.test('a value that repeats itself makes no text dear that does so, too', async (t) => {
+  const cpuOfMasking = (values: readonly string[], text: string) => {
+    const { add, mask } = createLiveSecrets();
+    for (const value of values) add(value, 'sent');
+    mask(text);
+    const before = process.cpuUsage();
+    for (let round = 0; round < 5; round++) mask(text);
+    const { user, system } = process.cpuUsage(before);
+    return user + system;
+  };
+  const text = 'a'.repeat(16_000);
+  const plain = cpuOfMasking(['a-value-of-no-kind'], 'b'.repeat(16_000));
+  const table: Record<string, readonly string[]> = {
+    'one long one': ['a'.repeat(64 * 1024)],
+    'all lengths of one character': Array.from({ length: 200 }, (_, at) => 'a'.repeat(8 + at)),
+    'another end each': Array.from({ length: 200 }, (_, at) => `${'a'.repeat(20)}${at}`),
+  };
+  for (const [name, values] of Object.entries(table)) {
+    const cost = cpuOfMasking(values, text);
+    t.ok(cost < 100 * (plain + 1000), `${name}: ${cost} beside ${plain} µs`);
+  }
+});
+
+t.test('a secret file whose content is replaced again and again costs no more than the tokens that may be remembered', async (t) => {
+  let tell = (_secret: Secret) => {};
+  const onNew = (told: typeof tell) => {
+    tell = told;
+  };
+  const source = { ...inlineSecret('content-number-0', 'test'), onNew };
+  const { configure, mask } = createLiveSecrets(3);
+  configure([source]);
+  for (let at = 1; at <= 10; at++) tell(new Secret(`content-number-${at}`));
+  t.equal(mask('content-number-10 content-number-9'), '[redacted] [redacted]');
+  t.equal(mask('content-number-1'), 'content-number-1');
+  configure([inlineSecret('of-the-next-one', 'test')]);
+  for (let at = 11; at <= 20; at++) tell(new Secret(`content-number-${at}`));
+  t.equal(mask('of-the-next-one content-number-20'), '[redacted] [redacted]', 'also for what was begun before');
+  t.equal(mask('content-number-11'), 'content-number-11');
 });
 
 t.test('a text without a secret is returned as it is', async (t) => {
