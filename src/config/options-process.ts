@@ -37,6 +37,7 @@ export const LOGGING_OPTIONS: readonly Option[] = [
     example: '/var/log/genesys-cloud-gateway/gateway.log',
     reload: 'live',
     doc: 'Append records to this file too; reopened on SIGHUP and SIGUSR2, for log rotation.',
+    more: 'A pipe must have a reader at the start; what is written while it has none is dropped. A disk is refused.',
   },
   {
     section: 'logging',

@@ -18,6 +18,8 @@ export interface Destination {
   close(): Promise<void>;
   /** Lines that were not and will not be written. */
   dropped(): number;
+  /** Whether the sink will never work again, though nobody has closed it. */
+  readonly isLost: boolean;
 }
 
 /** Lines wait this long for company: a write per line would cost more than the line. */
@@ -144,5 +146,8 @@ export function createDestination(sink: Sink, options: { isImmediate?: boolean; 
       sink.close();
     },
     dropped: () => dropped,
+    get isLost() {
+      return state === 'closed' && !isReleased;
+    },
   };
 }

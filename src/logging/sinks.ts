@@ -1,10 +1,11 @@
 // What log lines are written to: descriptors and streams, and a file that survives rotation. Gathering, retrying and counting is destination.ts's job.
 
-import { close, constants, fchmodSync, fstatSync, openSync, write, writeSync } from 'node:fs';
+import { close, closeSync, constants, fchmodSync, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { makeFolder } from '../make-folder.ts';
+import { FileRefusal } from '../plain-file.ts';
 import { createDestination, type Destination, type Sink } from './destination.ts';
 
 /** A sink over a descriptor of a file, terminal or device. `owns`: closed with the sink. */
@@ -96,40 +97,65 @@ function restrict(fd: number): FilePrivacy {
   }
 }
 
-/** Appends to `path`, mode 0600, parents made with 0700. Throws what `open` throws when it cannot be opened at the start. */
-export function createFileDestination(path: string): FileDestination {
+/** Non-blocking matters only for a pipe, whose open would otherwise wait for a reader; and no terminal becomes the one that controls us. */
+const APPEND = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
+
+/** How often a pipe is opened again whose reader has gone. */
+const RETURN_MS = 1_000;
+
+/**
+ * Appends to `path`, mode 0600, parents made with 0700. A pipe that nobody reads any more is opened again when there is a line to write, and what
+ * was written meanwhile is dropped; terminals and other devices of characters are as good. Throws what `open` throws when it cannot be opened at
+ * the start, and a FileRefusal for a disk, where records would take the place of its files. `now` is monotonic.
+ */
+export function createFileDestination(path: string, now: () => number = () => performance.now()): FileDestination {
   const open = () => {
     makeFolder(dirname(path));
-    // Non-blocking matters only for a FIFO, whose open would otherwise wait for a reader.
-    const fd = openSync(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0), 0o600);
+    const fd = openSync(path, APPEND, 0o600);
+    if (fstatSync(fd).isBlockDevice()) {
+      closeSync(fd);
+      throw new FileRefusal('EFTYPE', 'is a disk, not a plain file');
+    }
     privacy = restrict(fd);
     return fd;
   };
+  let triedAt = Number.NEGATIVE_INFINITY;
   let privacy: FilePrivacy = 'private';
   let current = createDestination(descriptorSink(open(), true));
   let retiring: Promise<void> = Promise.resolve();
   let droppedBefore = 0;
+  const reopen = (): string | null => {
+    let fd: number;
+    try {
+      fd = open();
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
+    }
+    const old = current;
+    current = createDestination(descriptorSink(fd, true));
+    retiring = Promise.all([retiring, old.close()]).then(() => {
+      droppedBefore += old.dropped();
+    });
+    return null;
+  };
   return {
-    write: (line) => current.write(line),
+    write(line) {
+      if (current.isLost && now() - triedAt >= RETURN_MS) {
+        triedAt = now();
+        // Fails while there is no reader: then the line is one more that is dropped.
+        reopen();
+      }
+      current.write(line);
+    },
     flush: () => current.flush(),
     async close() {
       await Promise.all([current.close(), retiring]);
     },
     dropped: () => droppedBefore + current.dropped(),
-    reopen() {
-      let fd: number;
-      try {
-        fd = open();
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
-      }
-      const old = current;
-      current = createDestination(descriptorSink(fd, true));
-      retiring = Promise.all([retiring, old.close()]).then(() => {
-        droppedBefore += old.dropped();
-      });
-      return null;
+    get isLost() {
+      return current.isLost;
     },
+    reopen,
     get privacy() {
       return privacy;
     },

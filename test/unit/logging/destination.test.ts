@@ -1,7 +1,20 @@
 // Log destinations when things go wrong: full disks, closed and stalled pipes, rotated files. Traffic must never notice.
 
-import { spawn } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createDestination, type Sink } from '../../../src/logging/destination.ts';
@@ -158,6 +171,49 @@ t.test('a log file that cannot be opened at the start is an error that says why'
   const folder = t.testdir({ file: 'x' });
   t.throws(() => createLogger({ ...CONFIG, filePath: join(folder, 'file', 'gcg.log') }), { code: /EEXIST|ENOTDIR/ });
 });
+
+t.test('a pipe as the log file: refused without a reader, dropped to while it has none, and written to again when it has', async (t) => {
+  const path = join(t.testdir(), 'pipe');
+  execFileSync('mkfifo', [path]);
+  t.throws(() => createFileDestination(path), { code: 'ENXIO' });
+  const reader = () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const readable = (fd: number) => {
+    const bytes = Buffer.alloc(1000);
+    return bytes.toString('utf8', 0, readSync(fd, bytes));
+  };
+  let now = 0;
+  const first = reader();
+  const destination = createFileDestination(path, () => now);
+  destination.write('one\n');
+  await destination.flush();
+  t.equal(readable(first), 'one\n');
+  closeSync(first);
+  destination.write('two\n');
+  await destination.flush();
+  t.equal(destination.isLost, true);
+  destination.write('three\n');
+  const second = reader();
+  destination.write('four\n');
+  now += 1_000;
+  destination.write('five\n');
+  await destination.flush();
+  t.equal(readable(second), 'five\n', 'a try a second');
+  await destination.close();
+  closeSync(second);
+  t.equal(destination.dropped(), 3);
+});
+
+const DISK = '/dev/loop0';
+
+t.test(
+  'a disk is no log file, at the start and at a reload',
+  { skip: (!existsSync(DISK) || process.getuid?.() !== 0) && 'only root opens disks, and not everywhere' },
+  async (t) => {
+    const log = createLogger({ ...CONFIG, filePath: null });
+    t.throws(() => log.configure({ ...CONFIG, filePath: DISK }), { code: /EFTYPE|ENXIO|EPERM/ });
+    t.throws(() => createLogger({ ...CONFIG, filePath: DISK }), { code: /EFTYPE|ENXIO|EPERM/ });
+  },
+);
 
 t.test('console and file both get every record', async (t) => {
   const path = join(t.testdir(), 'gcg.log');
