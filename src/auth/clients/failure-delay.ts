@@ -2,7 +2,7 @@
 // at once. It delays no right secret and locks nobody out; bounded in peers, in refusals held and in how long they are.
 
 import { hash } from 'node:crypto';
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 
@@ -99,8 +99,9 @@ export function delayAfter(failures: number): number {
   return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - FREE_FAILURES - 1));
 }
 
-/** Who is one peer: an IPv4 address, or the /64 of an IPv6 one, of which a single machine has 2^64. */
+/** Who is one peer: an IPv4 address, or the /64 of an IPv6 one, of which a single machine has 2^64; and all of 127.0.0.0/8, for the same reason. */
 export function networkOf(address: string): string {
+  if (address.startsWith('127.') && isIPv4(address)) return '127.0.0.0/8';
   const [plain = ''] = address.split('%', 1);
   if (!isIPv6(plain)) return address;
   const [head = '', tail] = new URL(`http://[${plain}]`).hostname.slice(1, -1).split('::');

@@ -151,6 +151,9 @@ t.test('the /64 of an IPv6 address is one peer, an IPv4 address is one, and zone
     ['::1', '0:0:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     ['192.0.2.1', '192.0.2.1'],
+    ['127.0.0.1', '127.0.0.0/8'],
+    ['127.255.1.2', '127.0.0.0/8'],
+    ['127.example', '127.example'],
     ['local', 'local'],
     ['', ''],
   ] as const) {
@@ -159,6 +162,8 @@ t.test('the /64 of an IPv6 address is one peer, an IPv4 address is one, and zone
   const delay = new FailureDelay(createFakeClock());
   const held = Array.from({ length: 1_000 }, (_, at) => delay.held(`2001:db8::${at.toString(16)}`));
   t.ok(held.filter(({ isOverflow }) => isOverflow).length > 980);
+  const heldHere = Array.from({ length: 1_000 }, (_, at) => delay.held(`127.0.${at >> 8}.${at & 255}`));
+  t.ok(heldHere.filter(({ isOverflow }) => isOverflow).length > 980, 'a local caller chooses its address');
 });
 
 t.test('refusals held back are bounded, for one peer and over all', async (t) => {
