@@ -33,6 +33,9 @@ const POLL_MS = 5_000;
 /** Only as much of a file decides. Secrets and configurations are smaller. */
 const LARGEST_COMPARED_BYTES = 2 * 1024 * 1024;
 
+/** What kept a file from being read, and may not do so for long: a process with too many connections can open nothing more. */
+const PASSING: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EBUSY', 'EIO', 'ESTALE', 'ETIMEDOUT']);
+
 /** Watches nothing until `watch` is called. */
 export function createConfigWatch({ onChange, clock, log, pollMs = POLL_MS }: WatchDeps): ConfigWatch {
   let files: readonly string[] = [];
@@ -111,7 +114,8 @@ export function createConfigWatch({ onChange, clock, log, pollMs = POLL_MS }: Wa
 
   const pollOnce = () => {
     if (isClosed) return;
-    if (settling === null && looksOf(files) !== looks) look();
+    const isUnread = [...seen.values()].some((digest) => PASSING.has(digest));
+    if (settling === null && (isUnread || looksOf(files) !== looks)) look();
     poll = clock.after(pollMs, pollOnce);
   };
 

@@ -1,5 +1,6 @@
 // A served configuration that changes on disk: taken over, refused, reported; by the file, by SIGHUP and by POST /-/reload.
 
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -47,6 +48,18 @@ t.test('a bad file is refused with all of its problems, shown, and the old confi
   served.swapConfig(served.configText());
   await served.record(APPLIED, 1);
   t.equal(await metric(served, 'gcg_config_last_reload_applied'), 'gcg_config_last_reload_applied 1');
+});
+
+const hasPrlimit = spawnSync('prlimit', ['--version']).status === 0;
+
+t.test('a file that could not be read, because too much was open, is read when it can be', { skip: !hasPrlimit && 'needs prlimit' }, async (t) => {
+  const served = await startServed(t);
+  const mayOpen = (descriptors: number) => spawnSync('prlimit', ['--pid', String(served.command.child.pid), `--nofile=${descriptors}:`]);
+  mayOpen(10);
+  served.swapConfig(served.configText('[logging]\nlog_level = debug'));
+  t.match(await served.record(REFUSED, 1), { trigger: 'file', problems: [/cannot be read \(EMFILE\)/] });
+  mayOpen(1024);
+  t.match(await served.record(APPLIED, 1), { trigger: 'file', changed: ['logging.log_level'] });
 });
 
 t.test('POST /-/reload answers what changed, or what is wrong, and needs the header', async (t) => {
