@@ -1,5 +1,5 @@
 // The errors that callers of the gateway see: one class, one union of codes, one table of codes to statuses.
-// It does not render them (server/error-handler does) and never carries a third party's error object.
+// Rendering them is the server's; none carries a third party's error object.
 
 /** Every code the gateway can put in `X-Gateway-Error`, with the HTTP status it is answered with and what it means. */
 export const ERROR_TABLE = {
@@ -68,6 +68,14 @@ export const ERROR_TABLE = {
 /** A stable, documented error code of the gateway's own. */
 export type ErrorCode = keyof typeof ERROR_TABLE;
 
+/** What a GatewayError may carry beside its code and message. `cause` is an error of ours, or one that carries nothing but a code. */
+export interface GatewayErrorOptions {
+  readonly statusCode?: number;
+  readonly retryAfterMs?: number | undefined;
+  readonly allow?: readonly string[] | undefined;
+  readonly cause?: Error | undefined;
+}
+
 /**
  * An error with a message that is safe to show to the caller: no secret, no token, no body of the token endpoint.
  * `statusCode` comes from the table; only `gateway.request.invalid` may be narrowed (405, 408, 431).
@@ -80,11 +88,7 @@ export class GatewayError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly allow: readonly string[] | undefined;
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    options: { statusCode?: number; retryAfterMs?: number | undefined; allow?: readonly string[]; cause?: Error } = {},
-  ) {
+  constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
     super(message, options.cause ? { cause: options.cause } : undefined);
     this.code = code;
     this.statusCode = options.statusCode ?? ERROR_TABLE[code].status;

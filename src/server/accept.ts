@@ -11,7 +11,7 @@ import { bindExchange, type Exchange, type ListenerRole, openExchange } from './
 import { asksForToken } from './facade.ts';
 import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import { assertFraming } from './framing.ts';
-import { guessIn, isFailedProof } from './identify.ts';
+import { guessIn, isFailedAuthentication } from './identify.ts';
 import { admit, type Gate } from './identify-gate.ts';
 import { answerPreflight, isPreflight } from './preflight.ts';
 import { FACADE_PATHS, isForApplications, parseTarget, type Route } from './request-target.ts';
@@ -130,7 +130,7 @@ function failureOf(error: unknown): GatewayError {
 
 function refuseFor(error: unknown, request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, options: AcceptOptions): void {
   const failure = failureOf(error);
-  const held = isFailedProof(failure) || guessIn(request) !== null ? options.holdBack(request, null) : null;
+  const held = isFailedAuthentication(failure) || guessIn(request) !== null ? options.holdBack(request, null) : null;
   if (held?.isOverflow) {
     dropGuess(request, response, record, options);
     return;

@@ -3,7 +3,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { FailureDelay } from '../auth/clients/failure-delay.ts';
-import { GatewayError, isGatewayError } from '../errors.ts';
+import { GatewayError } from '../errors.ts';
 import { namedCredential } from './choose-credential.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
 import { OAuthRefusal, sendLocalToken, sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
@@ -11,7 +11,7 @@ import type { GrantPace } from './facade-pace.ts';
 import { type FacadeRedirects, facadeLocation } from './facade-redirect.ts';
 import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
 import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
-import { type Identity, isFailedProof, unauthenticated } from './identify.ts';
+import { type Identity, isFailedAuthentication, unauthenticated } from './identify.ts';
 import { readBodiesAsText } from './local-body.ts';
 import { parseTarget, REDIRECT_PATHS, TOKEN_PATH } from './request-target.ts';
 
@@ -95,7 +95,7 @@ async function answerRefusal(exchange: Exchange, thrown: unknown, { failures, pe
   const refusal = inPlatformsWay(toOAuthRefusal(thrown));
   record.status = refusal.error.statusCode;
   record.errorCode = refusal.error.code;
-  if (isGatewayError(thrown) && isFailedProof(thrown)) {
+  if (isFailedAuthentication(thrown)) {
     const { until, isOverflow } = failures.held(peerOf(request));
     if (isOverflow) {
       record.status = 0;

@@ -5,8 +5,7 @@ import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import type { Send, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
-import { isCallerGone } from '../upstream/dispatcher.ts';
+import { ClientClosedRequest, type Send, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
 import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { dropRest, inviteBody, sendError } from './answer.ts';
 import { AnswerSink, NOT_WANTED } from './answer-sink.ts';
@@ -157,7 +156,7 @@ function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: 
 
 function answerFailure(exchange: Exchange, error: unknown): void {
   const { response, record, request } = exchange;
-  if (isCallerGone(error) || exchange.caller.left) {
+  if (error instanceof ClientClosedRequest || exchange.caller.left) {
     response.destroy();
     return;
   }

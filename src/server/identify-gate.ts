@@ -3,11 +3,10 @@
 
 import type { IncomingMessage } from 'node:http';
 import { ANONYMOUS, type Caller } from '../auth/clients/caller.ts';
-import { isGatewayError } from '../errors.ts';
 import { assertAllowedHost, assertDestination, assertOrigin, type BoundaryRules, isAllowedHost, isNavigation } from './boundary.ts';
 import type { ListenerRole } from './exchange.ts';
 import { readLogin } from './facade-request.ts';
-import { type Identity, isFailedProof } from './identify.ts';
+import { type Identity, isFailedAuthentication } from './identify.ts';
 import { FACADE_PATHS, isForApplications, type Route, TOKEN_PATH } from './request-target.ts';
 
 /** What the door asks by; both belong to one configuration. */
@@ -64,7 +63,7 @@ function callerAtFacade(request: IncomingMessage, path: string, host: string, ro
     return identity.identifyForToken(request, readLogin(request.headers.authorization), role);
   } catch (error) {
     // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without being slowed.
-    if (isGatewayError(error) && isFailedProof(error) && !isAllowedHost(host, boundary)) throw error;
+    if (isFailedAuthentication(error) && !isAllowedHost(host, boundary)) throw error;
     return ANONYMOUS;
   }
 }

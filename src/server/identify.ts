@@ -214,12 +214,19 @@ function keptOf({ client, proof }: Caller): { readonly client: string | null; re
   return { client: client?.name ?? null, proof };
 }
 
-/** Refusals of a secret that was tried, which are slowed when they repeat; a call without any proof guesses nothing. */
-const tried = new WeakSet<Error>();
+/** 401 for a caller that did not prove who it is. `isGuess`: a wrong secret was shown, so the answer is delayed when that repeats. */
+export class AuthenticationError extends GatewayError {
+  readonly isGuess: boolean;
 
-/** Whether an error refuses a secret that somebody tried. */
-export function isFailedProof(error: Error): boolean {
-  return tried.has(error);
+  constructor(message: string, isGuess: boolean) {
+    super('gateway.client.unauthenticated', message);
+    this.isGuess = isGuess;
+  }
+}
+
+/** Whether an error refuses a secret that somebody tried; a call without any proof guesses nothing. */
+export function isFailedAuthentication(error: unknown): boolean {
+  return error instanceof AuthenticationError && error.isGuess;
 }
 
 /** The property under which a request carries a Bearer value that is no client's secret, where it may be served without. */
@@ -233,11 +240,9 @@ export function guessIn(request: IncomingMessage): string | null {
 }
 
 /** 401 with what to do. */
-export function unauthenticated(what: string, isGuess = true): GatewayError {
+export function unauthenticated(what: string, isGuess = true): AuthenticationError {
   const advice = 'send its secret as Bearer, as Basic NAME:secret or in X-Gateway-Key (`gcg client add` makes one)';
-  const error = new GatewayError('gateway.client.unauthenticated', `${what}: ${advice}`);
-  if (isGuess) tried.add(error);
-  return error;
+  return new AuthenticationError(`${what}: ${advice}`, isGuess);
 }
 
 function contradicted(): GatewayError {

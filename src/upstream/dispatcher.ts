@@ -4,9 +4,9 @@
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BreakerDeps } from './breaker.ts';
-import type { Send, UpstreamRequest } from './call.ts';
+import { ClientClosedRequest, type Send, UpstreamError, type UpstreamRequest } from './call.ts';
 import { Gate } from './gate.ts';
-import { AttemptHandler, CALLER_LEFT, TOKEN_ENDED } from './response.ts';
+import { AttemptHandler, TOKEN_ENDED } from './response.ts';
 import { toGatewayError } from './upstream-errors.ts';
 import type { WaitingRoom } from './waiting.ts';
 
@@ -72,7 +72,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
 
   const send: Send = async (request) => {
     const { record, caller, token } = request;
-    if (caller.left) throw CALLER_LEFT;
+    if (caller.left) throw new ClientClosedRequest();
     const gate = gateOf(request.base.origin);
     let place = gate.tryEnter(record.client ?? '', request.credential);
     if (place === null) {
@@ -80,7 +80,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       const isTokenEnded = token !== undefined && options.clock.now() >= token.expiresAt;
       if (caller.left || isTokenEnded) {
         place.leave();
-        throw caller.left ? CALLER_LEFT : TOKEN_ENDED;
+        throw caller.left ? new ClientClosedRequest() : TOKEN_ENDED;
       }
     }
     const startedAt = performance.now();
@@ -92,7 +92,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       calls.dispatch(dispatchOptions(request), attempt);
       return await attempt.head;
     } catch (error) {
-      throw markAttempt(toGatewayError(error, request.base.origin), attempt);
+      throw asUpstreamError(error, request.base.origin, attempt.wasSent);
     } finally {
       record.upstreamMs += performance.now() - startedAt;
     }
@@ -149,20 +149,8 @@ function dispatchOptions(request: UpstreamRequest): Dispatcher.DispatchOptions {
   };
 }
 
-/** Failures of attempts of which no octet was written: these may be tried again whatever the method. */
-const unsent = new WeakSet<Error>();
-
-function markAttempt(error: GatewayError, attempt: AttemptHandler): GatewayError {
-  if (!attempt.wasSent) unsent.add(error);
-  return error;
-}
-
-/** Whether a failed attempt certainly never reached the upstream. */
-export function wasNeverSent(error: Error): boolean {
-  return unsent.has(error);
-}
-
-/** Whether the exchange ended because its caller left: nobody is there to be answered. */
-export function isCallerGone(error: unknown): boolean {
-  return error === CALLER_LEFT;
+function asUpstreamError(error: unknown, origin: string, wasSent: boolean): UpstreamError {
+  if (error instanceof UpstreamError) return error;
+  const { code, message, statusCode, retryAfterMs, cause } = toGatewayError(error, origin);
+  return new UpstreamError(code, message, { statusCode, retryAfterMs, cause: cause as Error | undefined, wasSent });
 }

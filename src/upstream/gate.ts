@@ -4,8 +4,7 @@
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { Breaker, type BreakerDeps, type BreakerState, type Dial } from './breaker.ts';
-import type { UpstreamRequest } from './call.ts';
-import { CALLER_LEFT } from './response.ts';
+import { ClientClosedRequest, type UpstreamRequest } from './call.ts';
 import type { Seat, WaitingRoom } from './waiting.ts';
 
 /**
@@ -168,7 +167,7 @@ export class Gate {
   #wait(request: UpstreamRequest, line: Line, now: number): Promise<Place> {
     const { caller, waitUntil } = request;
     return new Promise((resolve, reject) => {
-      if (caller.left) return reject(CALLER_LEFT);
+      if (caller.left) return reject(new ClientClosedRequest());
       const settle = () => {
         timer?.cancel();
         caller.onLeave = null;
@@ -191,7 +190,7 @@ export class Gate {
       };
       if (!this.#room.enter(line.client, waiter)) return reject(this.#full());
       const timer = waitUntil === undefined ? null : this.#clock.after(waitUntil - now, () => end(this.#late()));
-      caller.onLeave = () => end(CALLER_LEFT);
+      caller.onLeave = () => end(new ClientClosedRequest());
       line.waiting.push(waiter);
       this.#waitingLines.add(line);
       this.#serveSoon();

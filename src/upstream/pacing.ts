@@ -6,8 +6,7 @@ import type { ClientConfig, GatewayConfig } from '../config/gateway-config.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import { retryWaitMs } from './backoff.ts';
-import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
-import { wasNeverSent } from './dispatcher.ts';
+import { type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse } from './call.ts';
 import type { Lane } from './pacing/lane.ts';
 import { type LimitNotice, readLimitNotice } from './pacing/limit-notice.ts';
 import { createLimits, type LimitSettings, type LimitState, type Limits, type PreviousLimits } from './pacing/limits.ts';
@@ -145,7 +144,7 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
         }
       } catch (error) {
         // A call that had no token, or no connection, used nothing up.
-        isCounted = record.attempts > attempts && !wasNeverSent(error as Error);
+        isCounted = record.attempts > attempts && !(error instanceof UpstreamError && !error.wasSent);
         throw error;
       } finally {
         leave(own, endpoint, whole, isCounted, record.upstreamMs - upstreamMs);

@@ -4,7 +4,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
-import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
+import { type BodySink, ClientClosedRequest, UpstreamError, type UpstreamRequest, type UpstreamResponse } from './call.ts';
 import type { Place } from './gate.ts';
 import type { RequestBody } from './request-body.ts';
 import { toGatewayError } from './upstream-errors.ts';
@@ -14,11 +14,10 @@ const DISCARD_LIMIT_BYTES = 64 * 1024;
 /** A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause. */
 const PENDING_LIMIT_BYTES = 64 * 1024;
 
-/** How an attempt ends whose caller is gone: nobody is there to be answered. */
-export const CALLER_LEFT = new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 });
-
 /** How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another. */
-export const TOKEN_ENDED = new GatewayError('gateway.credential.unavailable', 'the token ended while the call waited for a connection: try again');
+export const TOKEN_ENDED = new UpstreamError('gateway.credential.unavailable', 'the token ended while the call waited for a connection: try again', {
+  wasSent: false,
+});
 
 /** Times that bound an attempt. */
 export interface AttemptLimits {
@@ -82,7 +81,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   /** `abort` for the caller's sake, bound, to be handed around. */
-  readonly abandon = (): void => this.abort(CALLER_LEFT);
+  readonly abandon = (): void => this.abort(new ClientClosedRequest({ wasSent: this.wasSent }));
 
   /** Ends the attempt, whatever it is doing: queued, connecting, sending or receiving. Safe to repeat. */
   abort(error: Error): void {

@@ -6,8 +6,7 @@ import { type GatewayError, isGatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
 import { type BackoffSettings, retryWaitMs } from './backoff.ts';
-import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
-import { isCallerGone, wasNeverSent } from './dispatcher.ts';
+import { ClientClosedRequest, type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse } from './call.ts';
 import { headerValue } from './token-replay.ts';
 import { pause, waitLeftMs } from './waiting.ts';
 
@@ -73,9 +72,9 @@ export function withRetry(send: Send, deps: RetryDeps): Send {
 
 /** Whether another attempt may succeed and can do no harm. */
 function mayHelp(error: unknown, isSafe: boolean): boolean {
-  if (!isGatewayError(error) || isCallerGone(error) || !PASSING_CODES.has(error.code)) return false;
+  if (!isGatewayError(error) || error instanceof ClientClosedRequest || !PASSING_CODES.has(error.code)) return false;
   if (causeCode(error) === 'PROXY_DENIED') return false;
-  return isSafe || wasNeverSent(error);
+  return isSafe || (error instanceof UpstreamError && !error.wasSent);
 }
 
 /** The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one. */

@@ -1,8 +1,7 @@
 // Waits that end when the caller leaves: nobody is kept in memory, or in a queue, for whom nobody waits. And the room in which calls wait.
 
 import type { Clock } from '../clock.ts';
-import type { UpstreamRequest } from './call.ts';
-import { CALLER_LEFT } from './response.ts';
+import { ClientClosedRequest, type UpstreamRequest } from './call.ts';
 
 /** A call that waits. `giveWay` ends its wait at once, for the sake of another; it is out of the room then. */
 export interface Seat {
@@ -66,11 +65,11 @@ export class WaitingRoom {
   }
 }
 
-/** Resolves after `ms`; rejects at once (see `isCallerGone`) when the caller leaves. */
+/** Resolves after `ms`; rejects at once with ClientClosedRequest when the caller leaves. */
 export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promise<void> {
   const { caller } = request;
   return new Promise((resolve, reject) => {
-    if (caller.left) return reject(CALLER_LEFT);
+    if (caller.left) return reject(new ClientClosedRequest());
     request.body.readAhead?.();
     const timer = clock.after(ms, () => {
       caller.onLeave = null;
@@ -78,7 +77,7 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
     });
     caller.onLeave = () => {
       timer.cancel();
-      reject(CALLER_LEFT);
+      reject(new ClientClosedRequest());
     };
   });
 }
@@ -90,7 +89,7 @@ export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise
     const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => reject(late()));
     const leave = () => {
       timer?.cancel();
-      reject(CALLER_LEFT);
+      reject(new ClientClosedRequest());
     };
     if (caller.left) leave();
     else caller.onLeave = leave;

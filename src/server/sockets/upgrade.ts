@@ -18,7 +18,7 @@ import { answerLast, isQuiet } from '../connection.ts';
 import type { Exchange, ListenerRole } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { type OwnHeaders, setOwnHeaders } from '../headers.ts';
-import { guessIn, isFailedProof } from '../identify.ts';
+import { guessIn, isFailedAuthentication } from '../identify.ts';
 import { admit } from '../identify-gate.ts';
 import { endWith, endWithError } from '../raw-answer.ts';
 import { parseTarget } from '../request-target.ts';
@@ -259,6 +259,6 @@ async function refuse(request: IncomingMessage, socket: Duplex, record: Exchange
   }
   record.status = failure.statusCode;
   // One that is served without its wrong secret has waited for it before.
-  if (isFailedProof(failure) && (await isDropped(request, socket, record, null, options))) return;
+  if (isFailedAuthentication(failure) && (await isDropped(request, socket, record, null, options))) return;
   answerLast(socket, () => endWithError(socket, failure, record.requestId, failure.statusCode === 426 ? ['Sec-WebSocket-Version', '13'] : []));
 }

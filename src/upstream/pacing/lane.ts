@@ -2,8 +2,7 @@
 
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import type { CallerPresence } from '../call.ts';
-import { CALLER_LEFT } from '../response.ts';
+import { type CallerPresence, ClientClosedRequest } from '../call.ts';
 import type { Seat, WaitingRoom } from '../waiting.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
@@ -159,7 +158,7 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
     },
     async enter({ client, waitUntil, caller, isReturning }) {
       const now = clock.monotonic();
-      if (caller.left) throw CALLER_LEFT;
+      if (caller.left) throw new ClientClosedRequest();
       const at = isReturning ? Math.max(window.openings(now)(), pausedUntil) : startsAt(client, now);
       if (at > waitUntil) throw tooLate(at - now);
       if (room.isFull && window.perMinute === Number.POSITIVE_INFINITY && now >= pausedUntil) return pass(client, now);
@@ -177,7 +176,7 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
           queue.push(client, entry, isReturning);
           caller.onLeave = () => {
             queue.remove(client, entry);
-            reject(CALLER_LEFT);
+            reject(new ClientClosedRequest());
           };
           if (queue.size === 1 || window.free(now) > 0) update();
           else if (queue.clients > 1) wakeAt(now + LOOK_AGAIN_MS);
