@@ -28,7 +28,6 @@ import { createMetrics, type Metrics } from './logging/metrics.ts';
 import { countTokenRequests, countTransitions, nameRuntime, observeRuntime } from './metric-sources.ts';
 import { createRuntime, type Runtime, type RuntimeDeps } from './runtime.ts';
 import { createAccept } from './server/accept.ts';
-import { createRouteDoor } from './server/admin/door.ts';
 import { createAdminGuard } from './server/admin/guard.ts';
 import { registerAdmin } from './server/admin/routes.ts';
 import { createApp } from './server/app.ts';
@@ -159,7 +158,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     // Not a runtime's: the first one would never be let go of.
     agent: new Agent(),
     log,
-    door: createRouteDoor(() => runtime.identity),
+    identity: () => runtime.identity,
     plugins: [
       (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, pace: new GrantPace(clock), peerOf }),
       (fastify) =>

@@ -160,7 +160,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
         const gone = identity.whyEnded(caller, arrival);
         if (gone !== null) return gone;
         // What a session is for is in its terms.
-        const route = { kind: 'local', credential: caller.session === null ? credential : null, path: '', query: '' } as const;
+        const route = { kind: 'local', credential: caller.session === null ? credential : null, path: '', query: '', own: null } as const;
         try {
           credentialFor({ identity: { ...caller, client: caller.client && (clients.get(caller.client.name)?.client ?? null) }, route, ...UNASKED });
           return null;

@@ -6,7 +6,7 @@ import { USER_GRANTS } from '../config/credential-settings.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import { CALLBACK_PATH } from '../server/login/redirect-uri.ts';
+import { CALLBACK_PATH } from '../server/routes.ts';
 import { exitCodeOf } from './admin-request.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io } from './io.ts';

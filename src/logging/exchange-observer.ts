@@ -12,9 +12,6 @@ export interface ExchangeObserver {
   readonly ended: (record: ExchangeRecord) => void;
 }
 
-/** Asked every few seconds by machines: counted, but a record each would bury all others. */
-const PROBES = new Set(['/livez', '/healthz', '/readyz', '/metrics']);
-
 /** `log.exchange` gets each record once, when all of its fields are final. */
 export function createExchangeObserver({ log, metrics }: { log: { exchange(record: ExchangeRecord): void }; metrics: Metrics }): ExchangeObserver {
   const templates = createRouteTemplates();
@@ -23,10 +20,10 @@ export function createExchangeObserver({ log, metrics }: { log: { exchange(recor
     ended(record) {
       if (record.isEnded) return;
       record.isEnded = true;
-      record.route = templates.of(record.target);
+      if (record.route === '') record.route = templates.of(record.target);
       record.durationMs = performance.now() - record.startedAt;
       metrics.ended(record);
-      if (!PROBES.has(record.route)) log.exchange(record);
+      if (!record.isProbe) log.exchange(record);
     },
   };
 }

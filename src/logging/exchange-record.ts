@@ -24,8 +24,10 @@ export interface ExchangeRecord {
   method: string;
   /** The request target octet for octet, secrets and all. Logged only as the redacted `path`. */
   target: string;
-  /** Route template, `/api/v2/users/{id}`; empty until the route is known. */
+  /** Route template, `/-/login/{name}`, where it is a route of our own; else empty until the exchange ends. */
   route: string;
+  /** Asked every few seconds by machines: counted, and not logged, since a record each would bury all others. */
+  isProbe: boolean;
   /** Status the caller was answered with; 0 while there is none (and when the caller left before). */
   status: number;
   /** Monotonic. */
@@ -80,6 +82,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     method: '',
     target: '',
     route: '',
+    isProbe: false,
     status: 0,
     startedAt,
     durationMs: 0,

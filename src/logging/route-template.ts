@@ -16,22 +16,6 @@ const MAX_CACHED_PATHS = 2048;
 const LONGEST_CACHED_PATH = 256;
 const MAX_SEGMENTS = 12;
 
-/** Routes of the gateway's own, below an optional `/NAME` and SDK prefix. */
-const OWN_ROUTES = new Set([
-  '/',
-  '/livez',
-  '/healthz',
-  '/readyz',
-  '/metrics',
-  '/oauth/token',
-  '/oauth/authorize',
-  '/logout',
-  '/-/status',
-  '/-/reload',
-  '/-/quit',
-  '/-/callback',
-]);
-
 /** At most `maxTemplates` different templates are given out; every further one is `other`. */
 export function createRouteTemplates({ maxTemplates = MAX_TEMPLATES }: { maxTemplates?: number } = {}): RouteTemplates {
   const words = new Set(ROUTE_WORDS.split(/\s+/));
@@ -65,7 +49,8 @@ export function createRouteTemplates({ maxTemplates = MAX_TEMPLATES }: { maxTemp
 
 function templateOf(path: string, words: ReadonlySet<string>): string {
   const apiAt = path.startsWith('/api/v2/') ? 0 : path.indexOf('/api/v2/');
-  if (apiAt === -1 || segmentsBefore(path, apiAt) > 2) return ownTemplateOf(path);
+  // Routes of our own have their templates from the table of routes.
+  if (apiAt === -1 || segmentsBefore(path, apiAt) > 2) return OTHER_ROUTE;
   let template = '/api/v2';
   let at = apiAt + '/api/v2/'.length;
   for (let count = 0; at <= path.length; count++) {
@@ -83,18 +68,4 @@ function segmentsBefore(path: string, at: number): number {
   let count = 0;
   for (let slash = path.indexOf('/'); slash !== -1 && slash < at; slash = path.indexOf('/', slash + 1)) count++;
   return count;
-}
-
-function ownTemplateOf(path: string): string {
-  if (OWN_ROUTES.has(path)) return path;
-  const parts = path.split('/', 6);
-  for (let skip = 2; skip < parts.length && skip <= 3; skip++) {
-    const rest = `/${parts.slice(skip).join('/')}`;
-    if (rest !== '/' && OWN_ROUTES.has(rest)) return rest;
-  }
-  const channels = parts.indexOf('channels');
-  if (channels > 1 && channels <= 3 && parts[channels - 1] === 'streaming') return '/streaming/channels/{id}';
-  if (path.startsWith('/-/credentials/')) return path.endsWith('/refresh') ? '/-/credentials/{name}/refresh' : '/-/credentials/{name}/assertion';
-  if (path.startsWith('/-/login/')) return '/-/login/{name}';
-  return OTHER_ROUTE;
 }

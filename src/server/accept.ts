@@ -5,16 +5,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HeldBack } from '../auth/clients/failure-delay.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { inviteBody, sendError } from './answer.ts';
+import { noteRefused, wasRefused } from './connection.ts';
 import { allowOrigin } from './cors.ts';
-import { bindExchange, type Exchange, type ListenerRole, openExchange } from './exchange.ts';
-import { asksForToken } from './facade.ts';
-import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
+import { bindExchange, type Exchange, type ListenerRole, type OpenedExchange, openExchange } from './exchange.ts';
 import { assertFraming } from './framing.ts';
 import { guessIn, isFailedAuthentication } from './identify.ts';
 import { admit, type Gate } from './identify-gate.ts';
 import { answerPreflight, isPreflight } from './preflight.ts';
-import { FACADE_PATHS, isForApplications, parseTarget, type Route } from './request-target.ts';
+import { isForApplications, noteRoute, parseTarget, type Route } from './request-target.ts';
+import { internalError, inviteBody, respondWithError } from './responses.ts';
 import { noteTraceContext } from './trace-context.ts';
 import { notFound } from './wrong-method.ts';
 
@@ -40,38 +39,33 @@ export const MOUNT = '/api/v2/';
 /** A caller of a local route that neither sends nor is answered for so long is cut off. */
 const LOCAL_IDLE_MS = 60_000;
 
-/** Sockets on which a request was refused for its framing: whatever was read ahead on them is not looked at. */
-const refusedSockets = new WeakSet<object>();
-
-/** Whether a request on this connection was refused in a way that leaves nothing behind it to be looked at. */
-export function wasRefused(socket: object): boolean {
-  return refusedSockets.has(socket);
-}
-
 /** Makes the request listener of a node:http server with the given role. */
 export function createAccept(options: AcceptOptions): (role: ListenerRole) => (request: IncomingMessage, response: ServerResponse) => void {
   return (role) => (request, response) => {
-    if (refusedSockets.has(request.socket)) return;
-    const { record, caller } = openExchange(request, response, role);
+    if (wasRefused(request.socket)) return;
+    const opened = openExchange(request, response, role);
+    const { record } = opened;
     options.begun();
     noteTraceContext(record, request.headers.traceparent);
     try {
-      const framing = assertFraming(request);
-      const route = parseTarget(framing.target);
+      const { host, target } = assertFraming(request);
+      const route = parseTarget(target);
+      opened.route = route;
+      noteRoute(record, route);
       assertServedHere(request, route, role);
       const gate = options.gate();
       const { origin } = request.headers;
       if (origin !== undefined && gate.boundary.corsOrigins.has(origin) && isForApplications(route)) {
-        if (isPreflight(request)) return finishPreflight(request, response, record, origin, options);
+        if (isPreflight(request)) return finishPreflight(opened, origin, options);
         allowOrigin(response, origin);
       }
-      const identity = admit(request, framing.host, route, role, gate);
-      const exchange: Exchange = { request, response, record, caller, role, route, identity };
+      const identity = admit(request, host, route, role, gate);
+      const exchange: Exchange = { request, response, record, caller: opened.caller, role, route, identity };
       const guess = guessIn(request);
       if (guess === null) serve(exchange, options);
-      else serveLater(exchange, framing.host, options.holdBack(request, guess), options);
+      else serveLater(exchange, host, options.holdBack(request, guess), options);
     } catch (error) {
-      refuseFor(error, request, response, record, options);
+      refuseFor(error, opened, options);
     }
   };
 }
@@ -88,7 +82,7 @@ function serve(exchange: Exchange, options: AcceptOptions): void {
   if (route.kind === 'local') {
     // A forwarded body has its own bound where it is read; one that is read here has this.
     request.setTimeout(LOCAL_IDLE_MS, () => request.socket.destroy());
-    finishLocal(response, record, options);
+    finishLocal(exchange, options);
     inviteBody(request, response);
   }
   setAside(request, route);
@@ -108,76 +102,64 @@ function serveLater(exchange: Exchange, host: string, { until, isOverflow }: Hel
       serve(until === null ? exchange : { ...exchange, identity: admit(request, host, route, role, options.gate()) }, options);
     } catch (error) {
       response.once('close', () => options.finish(record));
-      refuse(request, response, record, failureOf(error));
+      refuse(exchange, error);
     }
   };
-  if (isOverflow) dropGuess(request, response, record, options);
+  if (isOverflow) dropGuess(exchange, options);
   else if (until === null) go();
   else void until.then(go);
 }
 
 /** Too many guesses of one peer at a time: no answer, and no connection. */
-function dropGuess(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, options: AcceptOptions): void {
+function dropGuess({ request, response, record }: OpenedExchange, options: AcceptOptions): void {
   response.once('close', () => options.finish(record));
   record.errorCode = 'gateway.client.unauthenticated';
   record.heldBy = 'wrong secrets';
   request.socket.destroy();
 }
 
-function failureOf(error: unknown): GatewayError {
-  return isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the request could not be read');
-}
-
-function refuseFor(error: unknown, request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, options: AcceptOptions): void {
-  const failure = failureOf(error);
-  const held = isFailedAuthentication(failure) || guessIn(request) !== null ? options.holdBack(request, null) : null;
+function refuseFor(error: unknown, opened: OpenedExchange, options: AcceptOptions): void {
+  const { request, response, record } = opened;
+  const held = isFailedAuthentication(error) || guessIn(request) !== null ? options.holdBack(request, null) : null;
   if (held?.isOverflow) {
-    dropGuess(request, response, record, options);
+    dropGuess(opened, options);
     return;
   }
   response.once('close', () => options.finish(record));
-  if (held?.until == null) refuse(request, response, record, failure);
-  else void held.until.then(() => refuse(request, response, record, failure));
+  if (held?.until == null) refuse(opened, error);
+  else void held.until.then(() => refuse(opened, error));
 }
 
-function finishPreflight(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, origin: string, options: AcceptOptions): void {
+function finishPreflight({ request, response, record }: OpenedExchange, origin: string, options: AcceptOptions): void {
   response.once('close', () => options.finish(record));
   record.status = 204;
   answerPreflight(request, response, origin, record.requestId);
 }
 
 /** What is answered here need not think of its record. */
-function finishLocal(response: ServerResponse, record: ExchangeRecord, options: AcceptOptions): void {
+function finishLocal({ response, record }: Exchange, options: AcceptOptions): void {
   response.once('close', () => {
     if (record.status === 0 && response.headersSent) record.status = response.statusCode;
     options.finish(record);
   });
 }
 
-function refuse(request: IncomingMessage, response: ServerResponse, record: ExchangeRecord, error: GatewayError): void {
-  record.status = error.statusCode;
-  record.errorCode = error.code;
+function refuse(opened: OpenedExchange, thrown: unknown): void {
+  const error = isGatewayError(thrown) ? thrown : internalError();
   // A request that is not understood leaves a connection that is not understood.
   const isBroken = error.code === 'gateway.request.invalid' || error.code === 'gateway.internal';
-  if (isBroken) refusedSockets.add(request.socket);
-  const isLast = isBroken || error.code === 'gateway.draining';
-  if (asksForToken(request)) sendOAuthRefusal(response, toOAuthRefusal(error), record.requestId, isLast);
-  else sendError(response, error, record.requestId, { close: isLast });
+  if (isBroken) noteRefused(opened.request.socket);
+  respondWithError(opened, error, { close: isBroken || error.code === 'gateway.draining' });
 }
-
-/** What a health listener serves, by GET. */
-const PROBE_PATHS = new Set(['/livez', '/healthz', '/readyz', '/metrics']);
 
 /** A listener for health or administration forwards nothing and logs nobody in; one for health alone only answers probes. */
 function assertServedHere({ method }: IncomingMessage, route: Route, role: ListenerRole): void {
   if (role.data) return;
-  if (route.kind === 'forward' || FACADE_PATHS.has(route.path)) {
-    throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
-  }
+  if (route.kind === 'forward' || route.own?.isData) throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
   if (role.admin) return;
-  if (!PROBE_PATHS.has(route.path)) throw new GatewayError('gateway.route.not.found', 'this address answers /livez, /readyz and /metrics');
+  if (!route.own?.isProbe) throw new GatewayError('gateway.route.not.found', 'this address answers /livez, /readyz and /metrics');
   if (method === 'GET' || method === 'HEAD') return;
-  throw new GatewayError('gateway.request.invalid', 'this address answers GET only', { statusCode: 405, allow: ['GET', 'HEAD'] });
+  throw new GatewayError('gateway.request.invalid', 'this address answers GET only', { statusCode: 405, allow: route.own.methods });
 }
 
 /**

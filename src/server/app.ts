@@ -6,20 +6,19 @@ import type { Dispatcher } from 'undici';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { MOUNT } from './accept.ts';
-import { sendError } from './answer.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
-import { asksForToken } from './facade.ts';
-import { sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import { type HealthSource, registerHealth } from './health.ts';
+import type { Identity } from './identify.ts';
 import { ignoreBodies } from './local-body.ts';
-import { createMissJudge, notFound, type RouteDoor } from './wrong-method.ts';
+import { internalError, respondWithError } from './responses.ts';
+import { createMissJudge, notFound } from './wrong-method.ts';
 
 /** The parts the app is wired from. */
 export interface AppOptions {
   readonly forward: (exchange: Exchange) => Promise<void>;
   readonly health: HealthSource;
-  /** Before an address is told to know other methods only. */
-  readonly door: RouteDoor;
+  /** Who may do what, by the configuration in use. */
+  readonly identity: () => Identity;
   /** Lent to @fastify/http-proxy, which never uses it: its own default would switch certificate checks off. */
   readonly agent: Dispatcher;
   readonly log: Log;
@@ -36,7 +35,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     frameworkErrors: (error, request, reply) => answerError(options.log, error, request, reply),
   });
   app.setErrorHandler((error, request, reply) => answerError(options.log, error, request, reply));
-  const judgeMiss = createMissJudge(app, options.door);
+  const judgeMiss = createMissJudge(app, options.identity);
 
   registerHealth(app, options.health);
   for (const plugin of options.plugins ?? []) plugin(app);
@@ -66,7 +65,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
 }
 
 function answerError(log: Log, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const { record } = exchangeOf(request.raw);
+  const exchange = exchangeOf(request.raw);
   let failure: GatewayError;
   if (isGatewayError(error)) failure = error;
   else if ((error as { code?: string }).code === 'FST_ERR_BAD_URL') failure = notFound();
@@ -74,13 +73,10 @@ function answerError(log: Log, error: unknown, request: FastifyRequest, reply: F
     const statusCode = (error as { statusCode?: number }).statusCode ?? 500;
     if (statusCode < 500) failure = new GatewayError('gateway.request.invalid', 'the request is not understood here', { statusCode });
     else {
-      log.error({ requestId: record.requestId, error: (error as Error).name }, 'internal error');
-      failure = new GatewayError('gateway.internal', 'the gateway failed: please report it with the request id');
+      log.error({ requestId: exchange.record.requestId, error: (error as Error).name }, 'internal error');
+      failure = internalError();
     }
   }
-  record.status = failure.statusCode;
-  record.errorCode = failure.code;
   reply.hijack();
-  if (asksForToken(request.raw)) sendOAuthRefusal(reply.raw, toOAuthRefusal(failure), record.requestId);
-  else sendError(reply.raw, failure, record.requestId);
+  respondWithError(exchange, failure);
 }

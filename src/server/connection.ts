@@ -15,6 +15,8 @@ export interface OpenExchange {
 interface Connection {
   readonly open: Set<OpenExchange>;
   isBroken: boolean;
+  /** A request on it was refused for its framing. */
+  isRefused: boolean;
   onIdle: (() => void) | null;
 }
 
@@ -22,6 +24,16 @@ interface Connection {
 export function isQuiet(socket: Duplex): boolean {
   const { open, isBroken } = connectionOf(socket);
   return open.size === 0 && !isBroken;
+}
+
+/** Whether a request on this connection was refused in a way that leaves nothing behind it to be looked at: whatever was read ahead is ignored. */
+export function wasRefused(socket: Duplex): boolean {
+  return (socket as CallerSocket)[CONNECTION]?.isRefused === true;
+}
+
+/** Notes such a refusal. */
+export function noteRefused(socket: Duplex): void {
+  connectionOf(socket).isRefused = true;
 }
 
 /** Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now. */
@@ -35,7 +47,7 @@ type CallerSocket = Duplex & { [CONNECTION]?: Connection };
 function connectionOf(socket: CallerSocket): Connection {
   const known = socket[CONNECTION];
   if (known) return known;
-  const connection: Connection = { open: new Set(), isBroken: false, onIdle: null };
+  const connection: Connection = { open: new Set(), isBroken: false, isRefused: false, onIdle: null };
   socket[CONNECTION] = connection;
   socket.once('close', () => {
     // Node's own listeners come first: they close the response whose turn it was.

@@ -17,30 +17,32 @@ export interface ListenerRole {
   readonly isLocal: boolean;
 }
 
-/** An exchange in progress. */
-export interface Exchange {
+/** An exchange of which nothing has been read yet. */
+export interface OpenedExchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly record: ExchangeRecord;
   readonly caller: CallerPresence & { left: boolean };
   readonly role: ListenerRole;
+  /** Null until the request target is understood. */
+  route: Route | null;
+}
+
+/** An exchange in progress. */
+export interface Exchange extends OpenedExchange {
   readonly route: Route;
   /** Who makes the call. */
   readonly identity: Caller;
 }
 
 /** Opens an exchange and its record, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
-export function openExchange(
-  request: IncomingMessage,
-  response: ServerResponse,
-  role: ListenerRole,
-): { record: ExchangeRecord; caller: Exchange['caller'] } {
+export function openExchange(request: IncomingMessage, response: ServerResponse, role: ListenerRole): OpenedExchange {
   const record = createExchangeRecord();
   record.requestId = randomUUID();
   record.method = request.method ?? '';
   record.target = request.url ?? '';
   record.requestHeaders = request.rawHeaders;
-  const caller: Exchange['caller'] = { left: false, onLeave: null };
+  const caller: OpenedExchange['caller'] = { left: false, onLeave: null };
   enterConnection({
     request,
     response,
@@ -51,8 +53,7 @@ export function openExchange(
       caller.onLeave?.();
     },
   });
-  void role;
-  return { record, caller };
+  return { request, response, record, caller, role, route: null };
 }
 
 /** The property under which a request carries its exchange. A WeakMap would say the same and cost the garbage collector dearly. */

@@ -2,7 +2,7 @@
 
 import type { FormFields } from '../auth/client-auth.ts';
 import { parseAuthorization } from '../auth/clients/authorization.ts';
-import { refuse } from './facade-answer.ts';
+import { refuse } from './responses.ts';
 
 /** Room for a SAML assertion and no more. */
 export const LARGEST_FORM_BYTES = 256 * 1024;

@@ -14,10 +14,10 @@ import type { TokenEndpoint } from '../auth/token-endpoint.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { Secret } from '../config/secret.ts';
 import { GatewayError } from '../errors.ts';
-import { type LocalToken, refuse } from './facade-answer.ts';
 import type { GrantPace } from './facade-pace.ts';
 import type { TokenRequest } from './facade-request.ts';
 import type { Arrival, Identity } from './identify.ts';
+import { type LocalToken, refuse } from './responses.ts';
 
 /** Parts of one configuration, and what outlives it. */
 export interface FacadeGrants {

@@ -6,14 +6,14 @@ import type { FailureDelay } from '../auth/clients/failure-delay.ts';
 import { GatewayError } from '../errors.ts';
 import { namedCredential } from './choose-credential.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
-import { OAuthRefusal, sendLocalToken, sendOAuthRefusal, toOAuthRefusal } from './facade-answer.ts';
 import type { GrantPace } from './facade-pace.ts';
 import { type FacadeRedirects, facadeLocation } from './facade-redirect.ts';
 import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
 import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
 import { type Identity, isFailedAuthentication, unauthenticated } from './identify.ts';
 import { readBodiesAsText } from './local-body.ts';
-import { parseTarget, REDIRECT_PATHS, TOKEN_PATH } from './request-target.ts';
+import { OAuthRefusal, respondWithError, sendLocalToken, toOAuthRefusal } from './responses.ts';
+import { AUTHORIZE_PATH, LOGOUT_PATH, TOKEN_PATH } from './routes.ts';
 
 /** The facade's parts; the functions give those of the configuration at work. */
 export interface FacadeOptions {
@@ -23,16 +23,6 @@ export interface FacadeOptions {
   readonly peerOf: (request: Exchange['request']) => string;
 }
 
-/** Whether a request is for the token endpoint: refused at the door, it is answered in OAuth's shape, too. A target that is not understood is not. */
-export function asksForToken({ url = '' }: Exchange['request']): boolean {
-  try {
-    const route = parseTarget(url);
-    return route.kind === 'local' && route.path === TOKEN_PATH;
-  } catch {
-    return false;
-  }
-}
-
 /** Adds the routes. */
 export function registerFacade(app: FastifyInstance, options: FacadeOptions): void {
   app.register(async (scope) => {
@@ -40,7 +30,6 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
     scope.post(TOKEN_PATH, async (request, reply) => {
       reply.hijack();
       const exchange = exchangeOf(request.raw);
-      exchange.record.route = TOKEN_PATH;
       try {
         await answerToken(exchange, typeof request.body === 'string' ? request.body : '', options);
       } catch (error) {
@@ -57,11 +46,10 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
       await answerRefusal(exchangeOf(request.raw), refusal, options);
     });
   });
-  for (const path of REDIRECT_PATHS) {
+  for (const path of [AUTHORIZE_PATH, LOGOUT_PATH] as const) {
     app.get(path, (request, reply) => {
       const exchange = exchangeOf(request.raw);
       const { route, record } = exchange;
-      record.route = path;
       const location = facadeLocation(path, route.kind === 'local' ? route.query : '', namedCredential(exchange), options.grants());
       record.status = 302;
       reply.hijack();
@@ -91,21 +79,19 @@ async function answerToken(exchange: Exchange, body: string, options: FacadeOpti
 }
 
 async function answerRefusal(exchange: Exchange, thrown: unknown, { failures, peerOf }: FacadeOptions): Promise<void> {
-  const { request, response, record } = exchange;
+  const { request, record } = exchange;
   const refusal = inPlatformsWay(toOAuthRefusal(thrown));
-  record.status = refusal.error.statusCode;
   record.errorCode = refusal.error.code;
   if (isFailedAuthentication(thrown)) {
     const { until, isOverflow } = failures.held(peerOf(request));
     if (isOverflow) {
-      record.status = 0;
       record.heldBy = 'wrong secrets';
       request.socket.destroy();
       return;
     }
     await until;
   }
-  sendOAuthRefusal(response, refusal, record.requestId);
+  respondWithError(exchange, refusal);
 }
 
 /** The platform says 400 where a client is not known, and SDKs expect no 401 from a login. A handle that has ended is 401 everywhere. */

@@ -7,7 +7,6 @@ import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { ClientClosedRequest, type Send, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
 import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
-import { dropRest, inviteBody, sendError } from './answer.ts';
 import { AnswerSink, NOT_WANTED } from './answer-sink.ts';
 import { type BodyLogging, captureRequestBody, captureResponseBody } from './body-logging.ts';
 import type { ForwardCredential } from './choose-credential.ts';
@@ -15,6 +14,7 @@ import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
 import { rewriteLocation } from './location.ts';
+import { dropRest, internalError, inviteBody, respondWithError } from './responses.ts';
 import { askForIdentity, type ChannelAnswers, isChannelCall } from './sockets/channel-answers.ts';
 
 /** What the data path needs; one object for the life of a configuration. */
@@ -160,7 +160,7 @@ function answerFailure(exchange: Exchange, error: unknown): void {
     response.destroy();
     return;
   }
-  const failure = isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the gateway failed: please report it with the request id');
+  const failure = isGatewayError(error) ? error : internalError();
   record.errorCode = failure.code;
   if (response.headersSent) {
     // Half an answer must not look like a whole one: the connection goes with it.
@@ -168,8 +168,7 @@ function answerFailure(exchange: Exchange, error: unknown): void {
     return;
   }
   record.source = 'gateway';
-  record.status = failure.statusCode;
   // What is still being uploaded will not be read: say so by ending the connection after the answer.
   const isUploading = !request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding'] ?? '0') !== '0';
-  sendError(response, failure, record.requestId, { close: isUploading || failure.code === 'gateway.draining' });
+  respondWithError(exchange, failure, { close: isUploading || failure.code === 'gateway.draining' });
 }

@@ -2,9 +2,9 @@
 
 import type { FastifyInstance } from 'fastify';
 import { isUsable, type RenewalState, type TokenState } from '../auth/token-source.ts';
-import { sendJson } from './answer.ts';
 import { type BoundaryRules, isAllowedHost } from './boundary.ts';
 import { exchangeOf } from './exchange.ts';
+import { sendJson } from './responses.ts';
 
 /** What readiness looks at, and who may see of what it is made. */
 export interface HealthSource {

@@ -7,19 +7,14 @@ import { assertAllowedHost, assertDestination, assertOrigin, type BoundaryRules,
 import type { ListenerRole } from './exchange.ts';
 import { readLogin } from './facade-request.ts';
 import { type Identity, isFailedAuthentication } from './identify.ts';
-import { FACADE_PATHS, isForApplications, type Route, TOKEN_PATH } from './request-target.ts';
+import { isForApplications, type Route } from './request-target.ts';
+import type { OwnRoute } from './routes.ts';
 
 /** What the door asks by; both belong to one configuration. */
 export interface Gate {
   readonly boundary: BoundaryRules;
   readonly identity: Identity;
 }
-
-/** Which any Host may ask for: probes call by address or by service name. */
-const HEALTH_PATHS: ReadonlySet<string> = new Set(['/livez', '/healthz', '/readyz']);
-
-/** Where a browser arrives from elsewhere, with nothing to prove: these pages only send it on, or take a one-time answer. */
-const LANDING_PATHS: ReadonlySet<string> = new Set(['/-/callback', '/oauth/authorize', '/logout']);
 
 /**
  * Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or gateway.client.*. `otherProof` is asked
@@ -33,32 +28,32 @@ export function admit(
   gate: Gate,
   otherProof: () => Caller | null = () => null,
 ): Caller {
-  const path = route.kind === 'local' ? route.path : null;
-  if (!(path !== null && LANDING_PATHS.has(path) && isNavigation(request))) assertOrigin(request, host, gate.boundary, isForApplications(route));
+  const own = route.kind === 'local' ? route.own : null;
+  if (!(own?.isLanding && isNavigation(request))) assertOrigin(request, host, gate.boundary, isForApplications(route));
   if (route.kind === 'forward') assertDestination(request);
-  if (path !== null && HEALTH_PATHS.has(path)) return ANONYMOUS;
-  if (path !== null && isProbe(path, role)) {
-    // Names of credentials, clients and routes, which a page could read whose own name was rebound to this address.
+  if (own?.isAnyHost) return ANONYMOUS;
+  if (own?.kind === 'metrics' && !role.data && !role.admin) {
+    // Open where nothing but health is served. It names credentials, clients and routes, which a page could read whose name was rebound to this address.
     assertAllowedHost(host, gate.boundary);
     return ANONYMOUS;
   }
-  const shown = path !== null && FACADE_PATHS.has(path) ? callerAtFacade(request, path, host, role, gate) : gate.identity.identify(request, role);
+  const shown = showsAtLogin(own) ? callerAtLogin(request, own, host, role, gate) : gate.identity.identify(request, role);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, gate.boundary);
-    if (path === null || !(FACADE_PATHS.has(path) || LANDING_PATHS.has(path))) gate.identity.assertAdmitted(caller, role);
+    if (!own?.isOpen) gate.identity.assertAdmitted(caller, role);
   }
   return caller;
 }
 
-/** Metrics are open where nothing but health is served; elsewhere they belong to the admin pages. */
-function isProbe(path: string, role: ListenerRole): boolean {
-  return path === '/metrics' && role.health && !role.data && !role.admin;
+/** Where callers prove themselves in the request's own way, or need not. */
+function showsAtLogin(own: OwnRoute | null): own is OwnRoute {
+  return own !== null && (own.kind === 'token' || own.kind === 'login-redirect');
 }
 
 /** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
-function callerAtFacade(request: IncomingMessage, path: string, host: string, role: ListenerRole, { identity, boundary }: Gate): Caller {
-  if (path !== TOKEN_PATH) return ANONYMOUS;
+function callerAtLogin(request: IncomingMessage, own: OwnRoute, host: string, role: ListenerRole, { identity, boundary }: Gate): Caller {
+  if (own.kind !== 'token') return ANONYMOUS;
   try {
     return identity.identifyForToken(request, readLogin(request.headers.authorization), role);
   } catch (error) {

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
 import { isLoopbackHost, stripBrackets } from '../config/listen-address.ts';
 import { endAfterAnswers } from './connection.ts';
-import { answerBrokenRequest, refuseUpgrade } from './raw-answer.ts';
+import { answerBrokenRequest, refuseUpgrade } from './responses.ts';
 import type { ServerTls } from './tls.ts';
 
 /** One socket to open and what answers on it. */

@@ -3,8 +3,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import type { AdminGuard } from './admin/guard.ts';
-import { sendJson } from './answer.ts';
 import { ignoreBodies } from './local-body.ts';
+import { sendJson } from './responses.ts';
 
 /** The outcome as it is answered. */
 interface Outcome {

@@ -2,18 +2,18 @@
 
 import { RESERVED_NAMES } from '../config/names.ts';
 import { GatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { findOwnRoute, type OwnRoute } from './routes.ts';
 
 /** Where a request goes. */
 export type Route =
   /** Forwarded: `target` begins with `/api/v2`; `credential` is the path's NAME, if any. */
   | { readonly kind: 'forward'; readonly credential: string | null; readonly target: string }
-  /** Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. */
-  | { readonly kind: 'local'; readonly credential: string | null; readonly path: string; readonly query: string };
-
-/** The login endpoints of the SDK facade, where callers prove themselves in the request's own way, or need not. */
-export const TOKEN_PATH = '/oauth/token';
-export const REDIRECT_PATHS = ['/oauth/authorize', '/logout'] as const;
-export const FACADE_PATHS: ReadonlySet<string> = new Set([TOKEN_PATH, ...REDIRECT_PATHS]);
+  /**
+   * Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. `own` is null where it is no path of ours:
+   * it may be one of the embedding program's.
+   */
+  | { readonly kind: 'local'; readonly credential: string | null; readonly path: string; readonly query: string; readonly own: OwnRoute | null };
 
 /** What may follow a credential's name: `/hello/there` begins with no such name. */
 const AFTER_NAME = new Set(['api', 'login', 'logout', 'oauth', 'streaming']);
@@ -46,22 +46,30 @@ export function parseTarget(target: string): Route {
   if (prefix === 'login' || (prefix === 'api' && !isApiPath(rest))) {
     const after = rest.slice(prefix.length + 1);
     // Before nothing else: no other route of ours has a second address.
-    if (isApiPath(after) || FACADE_PATHS.has(after)) rest = after;
+    if (isApiPath(after) || isLogin(after)) rest = after;
   }
   const query = queryAt < 0 ? '' : target.slice(queryAt + 1);
   if (isApiPath(rest)) return { kind: 'forward', credential, target: rest + (queryAt < 0 ? '' : target.slice(queryAt)) };
-  return { kind: 'local', credential, path: rest, query };
+  return { kind: 'local', credential, path: rest, query, own: findOwnRoute(rest) };
 }
 
-/**
- * Whether a route is the API's or the SDK facade's, for which pages of listed origins are let in. Everything else is for pages of our own origin.
- */
+/** Puts what the table says of a route of our own into the record. */
+export function noteRoute(record: ExchangeRecord, route: Route): void {
+  if (route.kind !== 'local' || route.own === null) return;
+  record.route = route.own.template;
+  record.isProbe = route.own.isProbe;
+}
+
+/** Whether pages of listed origins are let in where a route leads. */
 export function isForApplications(route: Route): boolean {
-  return route.kind === 'forward' || FACADE_PATHS.has(route.path) || route.path.startsWith(STREAMING);
+  return route.kind === 'forward' || route.own?.isForApplications === true;
 }
 
-/** Notification channels, which belong to the API. */
-const STREAMING = '/streaming/';
+/** Whether a path is one of those at which applications log in and out. */
+function isLogin(path: string): boolean {
+  const kind = findOwnRoute(path)?.kind;
+  return kind === 'token' || kind === 'login-redirect';
+}
 
 function isApiPath(path: string): boolean {
   return path.startsWith('/api/v2') && (path.length === 7 || path.charCodeAt(7) === 47);

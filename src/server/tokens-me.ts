@@ -7,9 +7,9 @@ import type { Handles } from '../auth/handles/handles.ts';
 import type { Sessions } from '../auth/sessions/sessions.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { sendError, sendJson } from './answer.ts';
 import type { Exchange } from './exchange.ts';
 import { asksForOtherMethod, otherPathAsked } from './method-override.ts';
+import { respondWithError, sendJson } from './responses.ts';
 
 const OWN_TOKEN = JSON.stringify(['api', 'v2', 'tokens', 'me']);
 
@@ -60,7 +60,6 @@ export interface OwnTokens {
 export async function answerOwnTokenEnd(exchange: Exchange, { handles, sessions, finish }: OwnTokens): Promise<void> {
   const { identity, request, response, record } = exchange;
   request.resume();
-  record.route = '/api/v2/tokens/me';
   try {
     if (identity.session !== null) await sessions.end(identity.session);
     else if (identity.handle !== null) await handles.end(identity.handle);
@@ -68,9 +67,7 @@ export async function answerOwnTokenEnd(exchange: Exchange, { handles, sessions,
     sendJson(response, 200, {}, record.requestId);
   } catch (error) {
     const failure = isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the handle could not be ended: try again');
-    record.status = failure.statusCode;
-    record.errorCode = failure.code;
-    sendError(response, failure, record.requestId);
+    respondWithError(exchange, failure);
   }
   finish(record);
 }

@@ -1,37 +1,34 @@
-// What is said to a request that no route takes: 405 with the methods of its address where that is a route for other methods, behind the same
-// door as the route itself; 404 everywhere else. It answers nothing.
+// What is said to a request that no route takes: 405 with the methods of its path where that is a route for other methods, 404 everywhere else.
+// A 405 tells that there is a route, so it is for callers who may use the route. It answers nothing.
 
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
+import { assertAdminPage } from './admin/guard.ts';
 import type { Exchange } from './exchange.ts';
+import type { Identity } from './identify.ts';
+import { assertMetricsServed } from './metrics-route.ts';
+import { OWN_ROUTES, patternOf } from './routes.ts';
 
-/** Throws, as the route at `path` itself would, to callers who may not know that there is one. */
-export type RouteDoor = (exchange: Exchange, path: string) => void;
-
-/** A route of plain segments and `:names`; others are the framework's own to match. */
+/** Routes of plain segments and `:names`; others are the framework's own to match. */
 const SIMPLE = /^(?:\/(?::?[\w.~-]+)?)+$/;
 
-interface KnownRoute {
-  readonly pattern: RegExp;
-  readonly methods: Set<string>;
-}
-
-/** Learns the routes that are added to `app` from now on; gives what judges a request that none of them took. */
-export function createMissJudge(app: FastifyInstance, door: RouteDoor): (exchange: Exchange) => GatewayError {
-  const known = new Map<string, KnownRoute>();
+/** Gives what judges a request that no route took. Learns the routes that the embedding program adds from now on. */
+export function createMissJudge(app: FastifyInstance, identity: () => Identity): (exchange: Exchange) => GatewayError {
+  const added = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
   app.addHook('onRoute', ({ url, method }) => {
-    if (!SIMPLE.test(url)) return;
-    const route = known.get(url) ?? { pattern: new RegExp(`^${url.replaceAll('.', '\\.').replaceAll(/:[\w~-]+/g, '[^/]+')}$`), methods: new Set() };
+    if (OWN_ROUTES.some(({ path }) => path === url) || !SIMPLE.test(url)) return;
+    const route = added.get(url) ?? { pattern: patternOf(url), methods: new Set() };
     for (const one of [method].flat()) route.methods.add(one);
-    known.set(url, route);
+    added.set(url, route);
   });
+  const methodsAt = (path: string) => [...added.values()].filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => [...methods]);
   return (exchange) => {
     const { route, record } = exchange;
     if (route.kind !== 'local') return notFound();
-    const methods = [...known.values()].filter(({ pattern }) => pattern.test(route.path)).flatMap((one) => [...one.methods]);
-    if (methods.length === 0) return notFound();
-    door(exchange, route.path);
-    const allow = [...new Set(methods)].sort();
+    const allow = [...new Set(route.own?.methods ?? methodsAt(route.path))].sort();
+    if (allow.length === 0) return notFound();
+    if (route.own?.kind === 'metrics') assertMetricsServed(exchange, identity());
+    else if (route.own?.kind === 'admin') assertAdminPage(exchange, identity());
     return new GatewayError('gateway.request.invalid', `this address takes ${allow.join(' and ')}, not ${record.method}`, { statusCode: 405, allow });
   };
 }

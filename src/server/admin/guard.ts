@@ -21,11 +21,7 @@ export interface AdminGuard {
 
 /** Makes the guard. `identity` gives the recogniser of the configuration at work. */
 export function createAdminGuard(identity: () => Pick<Identity, 'present' | 'assertAdmin'>): AdminGuard {
-  const open = (request: FastifyRequest): Exchange => {
-    const exchange = exchangeOf(request.raw);
-    exchange.record.route = request.routeOptions.url ?? '';
-    return exchange;
-  };
+  const open = (request: FastifyRequest): Exchange => exchangeOf(request.raw);
   const read = (request: FastifyRequest): Exchange => {
     const exchange = open(request);
     if (!exchange.role.admin) throw notHere();

@@ -6,12 +6,12 @@ import type { Credential } from '../../auth/credentials.ts';
 import type { Logins } from '../../auth/login.ts';
 import { Secret } from '../../config/secret.ts';
 import { GatewayError } from '../../errors.ts';
-import { sendJson } from '../answer.ts';
 import type { Exchange } from '../exchange.ts';
 import { readBodiesAsText } from '../local-body.ts';
 import { registerLogin } from '../login/routes.ts';
 import { sendPage } from '../pages/page.ts';
 import { renderStatusPage } from '../pages/status-page.ts';
+import { sendJson } from '../responses.ts';
 import type { AdminGuard } from './guard.ts';
 import { createStatus, credentialStatus, type StatusDeps } from './status.ts';
 

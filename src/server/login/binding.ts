@@ -1,7 +1,7 @@
 // The cookie that binds a login to the browser that began it. Its value is worth nothing to anybody else, and nothing without the login's state.
 
 import { createBinding } from '../../auth/login.ts';
-import { CALLBACK_PATH } from './redirect-uri.ts';
+import { CALLBACK_PATH } from '../routes.ts';
 
 const NAME = 'gcg_login';
 const MAX_AGE_S = 600;

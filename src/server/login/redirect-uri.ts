@@ -4,9 +4,7 @@ import { isIP } from 'node:net';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
 import { parseHost } from '../boundary.ts';
-
-/** The path of our own landing page, behind whatever prefix an ingress puts before it. */
-export const CALLBACK_PATH = '/-/callback';
+import { CALLBACK_PATH } from '../routes.ts';
 
 /** Where to, and whether that is a landing page of ours. */
 export interface RedirectUri {

@@ -6,13 +6,14 @@ import type { Credential } from '../../auth/credentials.ts';
 import { type Logins, withoutLogin } from '../../auth/login.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { type AdminGuard, assertMeant } from '../admin/guard.ts';
-import { sendJson } from '../answer.ts';
 import type { Exchange } from '../exchange.ts';
 import { renderFragmentPage, renderLoginDone, renderLoginElsewhere, renderLoginFailed } from '../pages/login-pages.ts';
 import { type Page, sendPage } from '../pages/page.ts';
+import { sendJson } from '../responses.ts';
+import { CALLBACK_PATH } from '../routes.ts';
 import { bindBrowser, readBinding } from './binding.ts';
 import { hasAnswer, readCallback } from './callback-fields.ts';
-import { assertRedirectUri, CALLBACK_PATH, redirectUriFor } from './redirect-uri.ts';
+import { assertRedirectUri, redirectUriFor } from './redirect-uri.ts';
 
 /** What the routes work with; the functions give what belongs to the configuration at work. */
 export interface LoginRoutesDeps {

@@ -13,15 +13,15 @@ import { createExchangeRecord, type ExchangeRecord } from '../../logging/exchang
 import type { Egress } from '../../upstream/egress/egress.ts';
 import { openSocket } from '../../upstream/sockets/open-socket.ts';
 import { createTunnel, type TunnelEnd } from '../../upstream/sockets/tunnel.ts';
-import { type AcceptOptions, wasRefused } from '../accept.ts';
-import { answerLast, isQuiet } from '../connection.ts';
+import type { AcceptOptions } from '../accept.ts';
+import { answerLast, isQuiet, wasRefused } from '../connection.ts';
 import type { Exchange, ListenerRole } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { type OwnHeaders, setOwnHeaders } from '../headers.ts';
 import { guessIn, isFailedAuthentication } from '../identify.ts';
 import { admit } from '../identify-gate.ts';
-import { endWith, endWithError } from '../raw-answer.ts';
-import { parseTarget } from '../request-target.ts';
+import { noteRoute, parseTarget } from '../request-target.ts';
+import { endWith, endWithError } from '../responses.ts';
 import { type ChannelRegister, type IssuedChannel, isSameCaller, showsToken } from './channel-register.ts';
 import { answerHead, channelOf, type Handshake, readHandshake } from './handshake.ts';
 import type { Listener, LiveSockets, WhyEnded } from './live-sockets.ts';
@@ -88,6 +88,7 @@ async function accept(
 ): Promise<void> {
   const framing = assertFraming(request);
   const route = parseTarget(framing.target);
+  noteRoute(record, route);
   const asked = role.data ? channelOf(route) : null;
   // Behind a request that is not answered yet the octets of a socket would mix with the answer.
   if (asked === null || !isQuiet(socket)) throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');

@@ -5,6 +5,7 @@ import t from 'tap';
 import { RESERVED_NAMES } from '../../../src/config/names.ts';
 import { isGatewayError } from '../../../src/errors.ts';
 import { parseTarget } from '../../../src/server/request-target.ts';
+import { findOwnRoute } from '../../../src/server/routes.ts';
 
 t.test('forwarded targets', async (t) => {
   const forwarded: readonly (readonly [string, string | null, string])[] = [
@@ -43,7 +44,9 @@ t.test('local targets', async (t) => {
     ['//api/v2/users', null, '//api/v2/users', ''],
     ['/-/status', null, '/-/status', ''],
   ];
-  for (const [target, credential, path, query] of local) t.strictSame(parseTarget(target), { kind: 'local', credential, path, query }, target);
+  for (const [target, credential, path, query] of local) {
+    t.strictSame(parseTarget(target), { kind: 'local', credential, path, query, own: findOwnRoute(path) }, target);
+  }
 });
 
 t.test('no reserved word is a credential', async (t) => {

@@ -1,0 +1,213 @@
+// How the gateway responds by itself: errors in the platform's shape or in OAuth's, JSON documents, and what is written on a bare socket.
+// The only place that renders an error.
+
+import { randomUUID } from 'node:crypto';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { TokenFailure } from '../auth/token-failure.ts';
+import { GatewayError, isGatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { answerLast, BROKEN } from './connection.ts';
+import type { Route } from './request-target.ts';
+
+/** The body of an error in the platform's own shape, with the request id as its context id. */
+export function errorBody(error: GatewayError, requestId: string): string {
+  return JSON.stringify({ message: error.message, code: error.code, status: error.statusCode, contextId: requestId, details: [], errors: [] });
+}
+
+/** What is forwarded. */
+const FORWARDED = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+
+/** Flat header list of an answer made here. */
+export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: number): string[] {
+  const headers = ['Content-Type', 'application/json', 'Content-Length', String(bodyBytes), 'Cache-Control', 'no-store'];
+  headers.push('X-Gateway-Request-Id', requestId, 'X-Gateway-Error', error.code);
+  // Not below one second: SDKs read 0 as "at once".
+  if (error.retryAfterMs !== undefined) headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
+  // Basic is taken, and not asked for: a browser would ask a person for it, keep it, and send it along with whatever page asks.
+  if (error.statusCode === 401) headers.push('WWW-Authenticate', 'Bearer realm="genesys-cloud-gateway"');
+  if (error.statusCode === 405) headers.push('Allow', (error.allow ?? FORWARDED).join(', '));
+  return headers;
+}
+
+/** What an error is the response to. `route` is null while it is not known. */
+export interface FailedExchange {
+  readonly response: ServerResponse;
+  readonly record: ExchangeRecord;
+  readonly route: Route | null;
+}
+
+/**
+ * Sends an error as the whole response, in the shape of its route, and notes it in the record. What is no error of ours is told as an internal
+ * one. Nothing is sent where a response was already begun. `close` also ends the connection.
+ */
+export function respondWithError({ response, record, route }: FailedExchange, thrown: unknown, { close = false } = {}): void {
+  const isOAuth = route?.kind === 'local' && route.own?.errorFormat === 'oauth';
+  const refusal = isOAuth ? toOAuthRefusal(thrown) : null;
+  const error = refusal?.error ?? (isGatewayError(thrown) ? thrown : internalError());
+  record.status = error.statusCode;
+  record.errorCode = error.code;
+  if (response.headersSent || response.destroyed) return;
+  const body = refusal === null ? errorBody(error, record.requestId) : oauthErrorBody(refusal);
+  const headers = errorHeaders(error, record.requestId, Buffer.byteLength(body));
+  if (isOAuth) headers.push('Pragma', 'no-cache');
+  if (close) headers.push('Connection', 'close');
+  response.writeHead(error.statusCode, headers);
+  if (response.req.method !== 'HEAD') response.write(body);
+  if (close && !response.req.complete) endWhenRead(response);
+  else response.end();
+}
+
+/** An error of which nothing more can be told. */
+export function internalError(): GatewayError {
+  return new GatewayError('gateway.internal', 'the gateway failed: please report it with the request id');
+}
+
+/** How long a caller may go on with an upload that nobody wants any more. */
+const LINGER_MS = 2000;
+
+/**
+ * Ends an answer, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be answered by a reset,
+ * which may overtake the answer (RFC 9112, section 9.6). Of the upload nothing is kept.
+ */
+function endWhenRead(response: ServerResponse): void {
+  const { req: request } = response;
+  const end = () => {
+    clearTimeout(timer);
+    response.end();
+  };
+  const timer = setTimeout(end, LINGER_MS);
+  request.once('end', end).once('close', end).once(BROKEN, end);
+  dropRest(request);
+}
+
+/** Tells a caller that waits for it (`Expect: 100-continue`) to send its body; called when the body is about to be read, and not before. */
+export function inviteBody(request: IncomingMessage, response: ServerResponse): void {
+  if (request.headers.expect !== undefined && request.httpVersionMinor === 1) response.writeContinue();
+}
+
+/** Reads and drops what is left of a request's body, also when somebody was reading it. */
+export function dropRest(request: IncomingMessage): void {
+  const drop = () => {
+    while (request.read() !== null);
+  };
+  request.on('readable', drop);
+  drop();
+}
+
+/** Sends a JSON document made here; never cached. */
+export function sendJson(response: ServerResponse, statusCode: number, document: unknown, requestId: string): void {
+  const body = `${JSON.stringify(document)}\n`;
+  response.writeHead(statusCode, [
+    ...['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body)), 'Cache-Control', 'no-store'],
+    ...['X-Gateway-Request-Id', requestId],
+  ]);
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+/** An error in OAuth's words; `description` is safe to show. Carries the gateway's own code beside it. */
+export class OAuthRefusal extends Error {
+  override readonly name = 'OAuthRefusal';
+  readonly oauthError: string;
+  readonly error: GatewayError;
+
+  constructor(oauthError: string, error: GatewayError) {
+    super(error.message);
+    this.oauthError = oauthError;
+    this.error = error;
+  }
+}
+
+/** A refusal with HTTP 400, as the platform has it. */
+export function refuse(oauthError: string, message: string): OAuthRefusal {
+  return new OAuthRefusal(oauthError, new GatewayError('gateway.request.invalid', message));
+}
+
+/** Any failure in OAuth's words. Of the platform's own refusals only the error code is kept; the text is ours. */
+export function toOAuthRefusal(thrown: unknown): OAuthRefusal {
+  if (thrown instanceof OAuthRefusal) return thrown;
+  if (thrown instanceof TokenFailure) {
+    const { kind, message, oauthError, retryAfterMs, error } = thrown;
+    if (kind !== 'transient') return refuse(oauthError === undefined || oauthError === 'other' ? 'invalid_request' : oauthError, message);
+    return new OAuthRefusal('temporarily_unavailable', new GatewayError(error.code, message, { retryAfterMs }));
+  }
+  if (!isGatewayError(thrown)) return new OAuthRefusal('server_error', new GatewayError('gateway.internal', 'the gateway failed'));
+  return new OAuthRefusal(oauthErrorOf(thrown), thrown);
+}
+
+function oauthErrorOf({ code, statusCode }: GatewayError): string {
+  if (code === 'gateway.client.unauthenticated') return 'invalid_client';
+  if (code === 'gateway.client.forbidden') return 'unauthorized_client';
+  if (code === 'gateway.session.ended') return 'invalid_grant';
+  if (code === 'gateway.rate.limited') return 'temporarily_unavailable';
+  return statusCode < 500 ? 'invalid_request' : statusCode === 500 ? 'server_error' : 'temporarily_unavailable';
+}
+
+function oauthErrorBody({ oauthError, error }: OAuthRefusal): string {
+  return JSON.stringify({ error: oauthError, description: error.message, error_description: error.message });
+}
+
+/** What an application gets in the place of a token. */
+export interface LocalToken {
+  readonly handle: string;
+  readonly expiresInS: number;
+  readonly refreshHandle: string | null;
+}
+
+/** Sends it. */
+export function sendLocalToken(response: ServerResponse, { handle, expiresInS, refreshHandle }: LocalToken, requestId: string): void {
+  const reply = {
+    access_token: handle,
+    token_type: 'bearer',
+    expires_in: expiresInS,
+    ...(refreshHandle !== null && { refresh_token: refreshHandle }),
+  };
+  sendJson(response, 200, reply, requestId);
+}
+
+/** How long a peer may go on sending after its connection was given up. */
+const SOCKET_LINGER_MS = 1000;
+
+/** Writes an error as a whole HTTP answer and ends the socket. `extra` are further header lines, flat. */
+export function endWithError(socket: Duplex, error: GatewayError, requestId: string = randomUUID(), extra: readonly string[] = []): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = errorBody(error, requestId);
+  const headers = [...errorHeaders(error, requestId, Buffer.byteLength(body)), ...extra];
+  let text = `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode] ?? 'Error'}\r\nConnection: close\r\n`;
+  for (let i = 0; i + 1 < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+  endWith(socket, Buffer.from(`${text}\r\n${body}`));
+}
+
+/** Ends a socket with a whole answer; a peer that does not close its side then is cut off. */
+export function endWith(socket: Duplex, answer: Buffer): void {
+  socket.end(answer);
+  // Closed at once, what the peer still sends would be answered by a reset, which may overtake the answer (RFC 9112, section 9.6).
+  const cut = setTimeout(() => socket.destroy(), SOCKET_LINGER_MS);
+  socket.once('close', () => clearTimeout(cut));
+}
+
+/** Refuses an upgrade or a CONNECT. */
+export function refuseUpgrade(socket: Duplex, statusCode: number, what: string): void {
+  socket.on('error', () => {
+    // The peer may be gone already; there is nobody left to tell.
+  });
+  answerLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
+}
+
+/** node:http's `clientError`: what its parser refused, and headers that came too slowly. */
+export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [statusCode, what] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'the request header is larger than 64 KiB']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'the request header did not come in time (server.header_timeout)']
+        : [400, 'the request is not valid HTTP/1.1'];
+  answerLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
+}
