@@ -1,6 +1,6 @@
 // The way to the upstream that one configuration describes: egress, connection pools, and the layers of a call in their order.
 
-import type { TokenTransport } from './auth/token-endpoint.ts';
+import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { isSameSetting } from './config/same-setting.ts';
 import { createRouteTemplates } from './logging/route-template.ts';

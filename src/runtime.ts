@@ -2,15 +2,15 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { createAccess } from './auth/clients/access.ts';
-import { createClients, type ProvingPlace } from './auth/clients/clients.ts';
-import { type Credentials, createCredentials, isSameAccount } from './auth/credentials.ts';
-import type { Handles } from './auth/handles/handles.ts';
-import { sessionCredential } from './auth/sessions/session-config.ts';
-import type { Sessions } from './auth/sessions/sessions.ts';
-import type { TokenStore } from './auth/store/store.ts';
-import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/token-endpoint.ts';
-import type { TokenTransition } from './auth/transition.ts';
+import { createAccess } from './auth/callers/access.ts';
+import { createClients, type ProvingPlace } from './auth/callers/clients.ts';
+import type { Handles } from './auth/callers/handles.ts';
+import { sessionCredential } from './auth/callers/session.ts';
+import type { Sessions } from './auth/callers/sessions.ts';
+import { type Credentials, createCredentials, isSameAccount } from './auth/credentials/credentials.ts';
+import type { TokenStore } from './auth/credentials/store/store.ts';
+import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/credentials/token-endpoint.ts';
+import type { TokenTransition } from './auth/credentials/transition.ts';
 import type { ClientCas } from './config/cert-subject.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { isSameSetting } from './config/same-setting.ts';

@@ -5,7 +5,7 @@ import { request as requestTls } from 'node:https';
 import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
 import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { onOneLine } from '../config/problem.ts';
-import { readPlainFileSync } from '../plain-file.ts';
+import { readPlainFileSync } from '../fs/plain-file.ts';
 import { EXIT, type Io } from './io.ts';
 
 /** What the gateway answered. `error` is null for 2xx; its message is cleaned for a terminal. */

@@ -1,6 +1,6 @@
 // `gcg check --online`: a token for each credential and one harmless call with it, without opening a listener.
 
-import type { Credential, Credentials } from '../auth/credentials.ts';
+import type { Credential, Credentials } from '../auth/credentials/credentials.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';

@@ -4,7 +4,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
-import type { Token } from '../auth/token.ts';
+import type { Token } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import type { CredentialConfig, GatewayConfig, UrlBase } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';

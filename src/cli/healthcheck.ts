@@ -1,7 +1,7 @@
 // `gcg healthcheck`: asks the running gateway whether it is ready, for containers without curl. Loads the configuration and node:http, nothing of the server.
 
 import http from 'node:http';
-import { isUsable, type TokenState } from '../auth/token-source.ts';
+import { isUsable, type TokenState } from '../auth/credentials/token-source.ts';
 import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { parseDuration } from '../config/values.ts';

@@ -2,12 +2,12 @@
 
 import { lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { createFile, replaceFile } from '../auth/store/atomic-write.ts';
 import { LARGEST_FILE_BYTES } from '../config/config-file.ts';
 import { loadConfig } from '../config/load.ts';
-import { isOursOrRoots } from '../config/private-file.ts';
 import { parseRegion } from '../config/regions.ts';
-import { FileRefusal, type PlainFile, readPlainFileSync } from '../plain-file.ts';
+import { createFile, replaceFile } from '../fs/atomic-write.ts';
+import { isOursOrRoots } from '../fs/permissions.ts';
+import { FileRefusal, type PlainFile, readPlainFileSync } from '../fs/plain-file.ts';
 import type { CommandLine } from './args.ts';
 import { readGcProfiles } from './gc-profiles.ts';
 import { type DraftCredential, redirectUris, renderConfigFile, SECRET_VARIABLE } from './init-file.ts';

@@ -1,8 +1,8 @@
 // The two ways a login can be done: by the running gateway, which then holds the token at once, or by this process into the file store.
 // Both begin one and end one; who brings the answer from the login page is login.ts.
 
-import type { Credential } from '../auth/credentials.ts';
-import { createLogins } from '../auth/login.ts';
+import type { Credential } from '../auth/credentials/credentials.ts';
+import { createLogins } from '../auth/credentials/login.ts';
 import { systemClock } from '../clock.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';

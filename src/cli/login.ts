@@ -1,7 +1,7 @@
 // `gcg login [NAME]`: brings a person to the login page and its answer back. The address is always printed; a browser is opened where there is one.
 
 import { createInterface } from 'node:readline';
-import { withoutLogin } from '../auth/login.ts';
+import { withoutLogin } from '../auth/credentials/login.ts';
 import { USER_GRANTS } from '../config/credential-settings.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';

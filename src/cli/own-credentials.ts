@@ -1,9 +1,9 @@
 // Credentials of a command that runs without the gateway: the configured store and the configured way out, and a process that waits for both.
 
-import { type Credentials, createCredentials } from '../auth/credentials.ts';
-import { createFileStore } from '../auth/store/file.ts';
-import { createMemoryStore } from '../auth/store/memory.ts';
-import { StoreError } from '../auth/store/store.ts';
+import { type Credentials, createCredentials } from '../auth/credentials/credentials.ts';
+import { createFileStore } from '../auth/credentials/store/file.ts';
+import { createMemoryStore } from '../auth/credentials/store/memory.ts';
+import { StoreError } from '../auth/credentials/store/store.ts';
 import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isGatewayError } from '../errors.ts';

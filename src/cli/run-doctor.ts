@@ -1,6 +1,6 @@
 // Gives `gcg doctor` its real parts: configuration, egress, one attempt per credential. What is examined is doctor.ts.
 
-import type { Credentials } from '../auth/credentials.ts';
+import type { Credentials } from '../auth/credentials/credentials.ts';
 import { systemClock } from '../clock.ts';
 import { loadConfig } from '../config/load.ts';
 import { GatewayError } from '../errors.ts';

@@ -1,6 +1,6 @@
 // `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is gateway.ts.
 
-import { StoreError } from '../auth/store/store.ts';
+import { StoreError } from '../auth/credentials/store/store.ts';
 import { ExposureError } from '../config/access-rules.ts';
 import type { Overrides } from '../config/flag-source.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';

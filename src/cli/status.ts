@@ -1,6 +1,6 @@
 // `gcg status`: what the running gateway says about itself, as a table or as its own JSON.
 
-import { isUsable } from '../auth/token-source.ts';
+import { isUsable } from '../auth/credentials/token-source.ts';
 import { onOneLine } from '../config/problem.ts';
 import type { CredentialStatus, StatusDocument } from '../server/admin/status.ts';
 import { duration } from '../server/pages/duration.ts';

@@ -6,14 +6,14 @@ import { probeReadiness, probeTarget } from './healthcheck.ts';
 import { EXIT, type Io } from './io.ts';
 
 /** Longest wait, ms, if not told. */
-const DEFAULT_TIMEOUT_MS = 60_000;
+const DEFAULT_WAIT_MS = 60_000;
 /** One answer may take this long; a gateway that hangs is asked again. */
 const LONGEST_PROBE_MS = 3_000;
 const PAUSE_MS = 250;
 
 /** 0 when ready, 1 when it was not in time, 78 bad configuration. Says once, on stderr, what it waits for. */
 export async function wait(args: CommandLine, io: Io): Promise<number> {
-  const target = probeTarget(args, io, DEFAULT_TIMEOUT_MS);
+  const target = probeTarget(args, io, DEFAULT_WAIT_MS);
   if (typeof target === 'number') return target;
   const deadline = performance.now() + target.timeoutMs;
   let told = '';

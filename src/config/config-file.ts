@@ -2,10 +2,10 @@
 
 import { lstatSync } from 'node:fs';
 import { posix, win32 } from 'node:path';
-import { readPlainFileSync, whyNotRead } from '../plain-file.ts';
+import { type FileName, namesOf } from '../fs/permissions.ts';
+import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import { parseIni } from './ini-source.ts';
 import { parseJson } from './json-source.ts';
-import { type FileName, namesOf } from './private-file.ts';
 import type { RawSource } from './raw-entry.ts';
 
 /** A configuration is text written by people; what is larger is a mistaken path. */

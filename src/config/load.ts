@@ -1,6 +1,7 @@
 // The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check everything, report all
 // problems at once. May be called again at any time (reload); it keeps nothing.
 
+import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
 import { readClients, readCredentialNames } from './client-settings.ts';
 import {
@@ -21,7 +22,6 @@ import type { Overrides } from './flag-source.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import type { SectionName } from './option.ts';
 import { listOrigins, type OriginEntry } from './origins.ts';
-import { isOursOrRoots } from './private-file.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
 import type { RawEntry, RawSource } from './raw-entry.ts';
 import { createSectionReader } from './reader.ts';

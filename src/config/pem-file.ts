@@ -3,8 +3,8 @@
 
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { readPlainFileSync, whyNotRead } from '../plain-file.ts';
-import { isReadableByOthers } from './private-file.ts';
+import { isReadableByOthers } from '../fs/permissions.ts';
+import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import type { SectionReader } from './reader.ts';
 import type { ReaderContext } from './reader-context.ts';
 import type { SecretSource } from './secret-source.ts';

@@ -1,7 +1,7 @@
 // Where a secret's value comes from: inline, a file that is read again when it changes, or an environment variable.
 
 import { GatewayError } from '../errors.ts';
-import { fileRevision, type PlainFile, readPlainFileSync, whyNotRead } from '../plain-file.ts';
+import { fileRevision, type PlainFile, readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import { Secret } from './secret.ts';
 
 /** Yields a secret's present value. Files are read again when they changed; nothing is watched and nothing needs closing. */

@@ -1,8 +1,8 @@
 // Settings that point elsewhere: paths, and secrets in files or environment variables. Problems name the place, never the value.
 
 import { isGatewayError } from '../errors.ts';
+import { isReadableByOthers } from '../fs/permissions.ts';
 import { pathsOf } from './config-file.ts';
-import { isReadableByOthers } from './private-file.ts';
 import type { ReaderContext } from './reader-context.ts';
 import { fileSecret, inlineSecret, type SecretSource } from './secret-source.ts';
 import type { Setting } from './settings.ts';

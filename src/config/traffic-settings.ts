@@ -1,6 +1,6 @@
 // Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers; and logging.
 
-import { FileRefusal, readPlainFileSync, whyNotRead } from '../plain-file.ts';
+import { FileRefusal, readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { parseNoProxy } from './no-proxy.ts';
 import { checkPemFile, checkPemPair } from './pem-file.ts';

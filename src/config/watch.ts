@@ -4,8 +4,8 @@
 import { createHash } from 'node:crypto';
 import { type FSWatcher, statSync, watch } from 'node:fs';
 import type { Clock, Timer } from '../clock.ts';
+import { fileRevision, readPlainFileSync } from '../fs/plain-file.ts';
 import type { Log } from '../logging/log.ts';
-import { fileRevision, readPlainFileSync } from '../plain-file.ts';
 import { watchPoints } from './watch-points.ts';
 
 /** What a watch is told. */

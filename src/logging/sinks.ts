@@ -4,8 +4,8 @@ import { close, closeSync, constants, fchmodSync, fstatSync, openSync, write, wr
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
-import { makeFolder } from '../make-folder.ts';
-import { FileRefusal } from '../plain-file.ts';
+import { makeFolder } from '../fs/make-folder.ts';
+import { FileRefusal } from '../fs/plain-file.ts';
 import { createDestination, type Destination, type Sink } from './destination.ts';
 
 /** A sink over a descriptor of a file, terminal or device. `owns`: closed with the sink. */

@@ -2,7 +2,7 @@
 // what it lets through reaches the router with nothing left for the framework to interpret (content types, bodies, odd escapes).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { HeldBack } from '../auth/clients/failure-delay.ts';
+import type { HeldBack } from '../auth/callers/auth-throttle.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { noteRefused, wasRefused } from './connection.ts';

@@ -1,8 +1,8 @@
 // Which credential serves an exchange: the path's NAME, the X-Gateway-Credential header, or the caller's default. Who may use which is asked here.
 
-import type { Access } from '../auth/clients/access.ts';
-import type { Caller } from '../auth/clients/caller.ts';
-import type { CachedTokenSource } from '../auth/token-source.ts';
+import type { Access } from '../auth/callers/access.ts';
+import type { Caller } from '../auth/callers/caller.ts';
+import type { CachedTokenSource } from '../auth/credentials/token-source.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import { sessionLimitKey } from '../upstream/call.ts';

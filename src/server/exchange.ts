@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Caller } from '../auth/clients/caller.ts';
+import type { Caller } from '../auth/callers/caller.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
 import type { CallerPresence } from '../upstream/call.ts';
 import { enterConnection } from './connection.ts';

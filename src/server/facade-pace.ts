@@ -2,8 +2,8 @@
 // made-up codes would keep the logins of all others from succeeding, and the renewals of the credential that has the same client.
 
 import { LRUCache } from 'lru-cache';
-import { Allowance } from '../auth/allowance.ts';
-import { TokenFailure } from '../auth/token-failure.ts';
+import { Allowance } from '../allowance.ts';
+import { TokenFailure } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 

@@ -1,7 +1,7 @@
 // Reads a request of the token endpoint: the form, strictly, and who the application says it is. Looks nothing up.
 
-import type { FormFields } from '../auth/client-auth.ts';
-import { parseAuthorization } from '../auth/clients/authorization.ts';
+import { parseAuthorization } from '../auth/callers/authorization-header.ts';
+import type { FormFields } from '../auth/credentials/token-endpoint.ts';
 import { refuse } from './responses.ts';
 
 /** Room for a SAML assertion and no more. */

@@ -1,16 +1,15 @@
 // POST /oauth/token for applications: client credentials become a handle at once, grants of users are performed upstream and become a session.
 // Which id stands for which credential is decided here; the wire is facade-request.ts and facade-answer.ts.
 
-import type { Access } from '../auth/clients/access.ts';
-import { ANYBODY, type Caller, ownerKey, ownerKeyOf } from '../auth/clients/caller.ts';
-import type { Clients } from '../auth/clients/clients.ts';
-import { networkOf } from '../auth/clients/failure-delay.ts';
-import { isHandle } from '../auth/handles/client-handle.ts';
-import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/handles/handles.ts';
-import { authOf, type HeldTokens, type SessionTerms, sessionHome } from '../auth/sessions/session.ts';
-import { handleOf, REFRESH_PREFIX } from '../auth/sessions/session-handle.ts';
-import type { Sessions } from '../auth/sessions/sessions.ts';
-import type { TokenEndpoint } from '../auth/token-endpoint.ts';
+import type { Access } from '../auth/callers/access.ts';
+import { networkOf } from '../auth/callers/auth-throttle.ts';
+import { ANYBODY, type Caller, ownerKey, ownerKeyOf } from '../auth/callers/caller.ts';
+import { isHandle } from '../auth/callers/client-handle.ts';
+import type { Clients } from '../auth/callers/clients.ts';
+import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/callers/handles.ts';
+import { authOf, type HeldTokens, handleOf, REFRESH_PREFIX, type SessionTerms, sessionHome } from '../auth/callers/session.ts';
+import type { Sessions } from '../auth/callers/sessions.ts';
+import type { TokenEndpoint } from '../auth/credentials/token-endpoint.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { Secret } from '../config/secret.ts';
 import { GatewayError } from '../errors.ts';

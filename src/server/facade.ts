@@ -2,7 +2,7 @@
 // Mounts them; what they do is facade-token.ts and facade-redirect.ts.
 
 import type { FastifyInstance } from 'fastify';
-import type { FailureDelay } from '../auth/clients/failure-delay.ts';
+import type { FailureDelay } from '../auth/callers/auth-throttle.ts';
 import { GatewayError } from '../errors.ts';
 import { namedCredential } from './choose-credential.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';

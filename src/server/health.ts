@@ -1,7 +1,7 @@
 // Health for probes: /livez (and /healthz) says that the process answers, /readyz that calls would be served. JSON without secrets.
 
 import type { FastifyInstance } from 'fastify';
-import { isUsable, type RenewalState, type TokenState } from '../auth/token-source.ts';
+import { isUsable, type RenewalState, type TokenState } from '../auth/credentials/token-source.ts';
 import { type BoundaryRules, isAllowedHost } from './boundary.ts';
 import { exchangeOf } from './exchange.ts';
 import { sendJson } from './responses.ts';

@@ -2,7 +2,7 @@
 // Health, the facade and the login callback have their own terms, all of them named here.
 
 import type { IncomingMessage } from 'node:http';
-import { ANONYMOUS, type Caller } from '../auth/clients/caller.ts';
+import { ANONYMOUS, type Caller } from '../auth/callers/caller.ts';
 import { assertAllowedHost, assertDestination, assertOrigin, type BoundaryRules, isAllowedHost, isNavigation } from './boundary.ts';
 import type { ListenerRole } from './exchange.ts';
 import { readLogin } from './facade-request.ts';

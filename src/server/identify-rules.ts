@@ -1,6 +1,6 @@
 // Holds a forwarded call against its client's rules: the path that is sent, the method that is sent. What the rules mean is auth/clients/rules.ts.
 
-import { createRules, type Rules, type Verdict } from '../auth/clients/rules.ts';
+import { createRules, type Rules, type Verdict } from '../auth/callers/rules.ts';
 import type { ClientConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';

@@ -3,13 +3,13 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { type Authorization, parseAuthorization } from '../auth/clients/authorization.ts';
-import { ANONYMOUS, type Caller, certifiedCaller } from '../auth/clients/caller.ts';
-import type { Clients } from '../auth/clients/clients.ts';
-import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/handles/client-handle.ts';
-import type { Handles } from '../auth/handles/handles.ts';
-import { sessionEnded } from '../auth/sessions/session.ts';
-import type { Sessions } from '../auth/sessions/sessions.ts';
+import { type Authorization, parseAuthorization } from '../auth/callers/authorization-header.ts';
+import { ANONYMOUS, type Caller, certifiedCaller } from '../auth/callers/caller.ts';
+import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/callers/client-handle.ts';
+import type { Clients } from '../auth/callers/clients.ts';
+import type { Handles } from '../auth/callers/handles.ts';
+import { sessionEnded } from '../auth/callers/session.ts';
+import type { Sessions } from '../auth/callers/sessions.ts';
 import { type CertificateSubject, type ClientCas, certificateProof, isCertificateBelieved, subjectKey } from '../config/cert-subject.ts';
 import { GatewayError } from '../errors.ts';
 import type { ListenerRole } from './exchange.ts';

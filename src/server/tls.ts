@@ -8,8 +8,8 @@ import { createSecureContext, type SecureContextOptions, type TLSSocket } from '
 import type { ClientCas } from '../config/cert-subject.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
+import { fileRevision, readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import type { Log } from '../logging/log.ts';
-import { fileRevision, readPlainFileSync, whyNotRead } from '../plain-file.ts';
 
 /** TLS of the listeners. One for all of them. */
 export interface ServerTls {

@@ -2,9 +2,9 @@
 // upstream, where it would revoke the token that everybody shares.
 
 import type { IncomingHttpHeaders } from 'node:http';
-import { readPath } from '../auth/clients/path-readings.ts';
-import type { Handles } from '../auth/handles/handles.ts';
-import type { Sessions } from '../auth/sessions/sessions.ts';
+import type { Handles } from '../auth/callers/handles.ts';
+import { readPath } from '../auth/callers/path-readings.ts';
+import type { Sessions } from '../auth/callers/sessions.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Exchange } from './exchange.ts';

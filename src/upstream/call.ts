@@ -1,7 +1,6 @@
 // The shape of one call to the upstream, and of the functions that carry it: each layer (retry, pacing, token, dispatch) is a `Send` round another.
 
-import type { Token } from '../auth/token.ts';
-import type { CachedTokenSource } from '../auth/token-source.ts';
+import type { CachedTokenSource, Token } from '../auth/credentials/token-source.ts';
 import type { UrlBase } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError, type GatewayErrorOptions } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';

@@ -2,7 +2,7 @@
 
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
-import type { Token } from '../auth/token.ts';
+import type { Token } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';

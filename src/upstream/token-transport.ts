@@ -1,7 +1,7 @@
 // The network as auth sees it: one bounded POST over the same connections, proxy and certificates as every API call.
 
 import type { Dispatcher } from 'undici';
-import type { TokenTransport } from '../auth/token-endpoint.ts';
+import type { TokenTransport } from '../auth/credentials/token-endpoint.ts';
 import { GatewayError } from '../errors.ts';
 import { toGatewayError } from './upstream-errors.ts';
 

@@ -2,9 +2,9 @@
 // It measures the CPU time of this process, which a busy machine does not change, and compares two lengths: no figure of one machine is in it.
 
 import { gzipSync } from 'node:zlib';
-import { parseAuthorization } from '../../src/auth/clients/authorization.ts';
-import type { Clients } from '../../src/auth/clients/clients.ts';
-import { createRules } from '../../src/auth/clients/rules.ts';
+import { parseAuthorization } from '../../src/auth/callers/authorization-header.ts';
+import type { Clients } from '../../src/auth/callers/clients.ts';
+import { createRules } from '../../src/auth/callers/rules.ts';
 import { createBodyCapture } from '../../src/logging/body-capture.ts';
 import { exchangeLine } from '../../src/logging/exchange-line.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';

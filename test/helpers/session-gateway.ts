@@ -2,7 +2,7 @@
 // takes { upstream, max }, then { open } and { measure } messages, and answers each.
 
 import { randomBytes } from 'node:crypto';
-import { createToken } from '../../src/auth/token.ts';
+import { createToken } from '../../src/auth/credentials/token-source.ts';
 import { Secret } from '../../src/config/secret.ts';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
 import { configAt } from './gateway.ts';

@@ -2,7 +2,7 @@
 
 import https from 'node:https';
 import t from 'tap';
-import { createToken, type Token } from '../../src/auth/token.ts';
+import { createToken, type Token } from '../../src/auth/credentials/token-source.ts';
 import { type DoctorDeps, type DoctorStep, doctor } from '../../src/cli/doctor.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../src/config/gateway-config.ts';

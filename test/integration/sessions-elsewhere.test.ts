@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { createToken } from '../../src/auth/token.ts';
+import { createToken } from '../../src/auth/credentials/token-source.ts';
 import { Secret } from '../../src/config/secret.ts';
 import type { Gateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';

@@ -182,7 +182,7 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
   const { access_token: handle } = (await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') }))
     .body;
   t.equal((await call(started.url, handle, '/api/v2/users')).status, 200);
-  const { createClients } = await import('../../src/auth/clients/clients.ts');
+  const { createClients } = await import('../../src/auth/callers/clients.ts');
   const { createIdentity } = await import('../../src/server/identify.ts');
   const { inlineSecret } = await import('../../src/config/secret-source.ts');
   const { handles, sessions } = started.gateway.runtime().facade;

@@ -1,7 +1,7 @@
 // Sockets of an application's own users: a channel belongs to the session that made it, and ends with it.
 
 import t from 'tap';
-import { createToken } from '../../src/auth/token.ts';
+import { createToken } from '../../src/auth/credentials/token-source.ts';
 import { Secret } from '../../src/config/secret.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { startGateway, type TestGateway } from '../helpers/gateway.ts';

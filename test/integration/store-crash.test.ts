@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { createFileStore } from '../../src/auth/store/file.ts';
+import { createFileStore } from '../../src/auth/credentials/store/file.ts';
 import { systemClock } from '../../src/clock.ts';
 
 const KILLS = 25;
@@ -18,7 +18,7 @@ t.teardown(() => clearInterval(held));
 
 /** Adds one to the generation for ever, and prints each one that the store confirmed. */
 const WRITER = `
-  import { createFileStore } from '${import.meta.resolve('../../src/auth/store/file.ts')}';
+  import { createFileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
   import { systemClock } from '${import.meta.resolve('../../src/clock.ts')}';
   import { Secret } from '${import.meta.resolve('../../src/config/secret.ts')}';
   const log = { error() {}, warn() {}, info() {}, debug() {} };

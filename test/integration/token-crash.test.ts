@@ -39,8 +39,8 @@ async function startServer(t: Test, hasGrace: boolean) {
 
 /** Refreshes for ever, or once; prints the code of the error that ends it, or `ok`. */
 const REFRESHER = `
-  import { createCredentials } from '${import.meta.resolve('../../src/auth/credentials.ts')}';
-  import { createFileStore } from '${import.meta.resolve('../../src/auth/store/file.ts')}';
+  import { createCredentials } from '${import.meta.resolve('../../src/auth/credentials/credentials.ts')}';
+  import { createFileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
   import { systemClock } from '${import.meta.resolve('../../src/clock.ts')}';
   import { inlineSecret } from '${import.meta.resolve('../../src/config/secret-source.ts')}';
   const log = { error() {}, warn() {}, info() {}, debug() {} };

@@ -6,7 +6,7 @@ import { appendFileSync, existsSync, readFileSync, renameSync, symlinkSync, trun
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { fileRevision, readPlainFile, readPlainFileSync, whyNotRead } from '../../src/plain-file.ts';
+import { fileRevision, readPlainFile, readPlainFileSync, whyNotRead } from '../../src/fs/plain-file.ts';
 import { makeOddPaths } from '../helpers/odd-paths.ts';
 
 const MIB = 1024 * 1024;

@@ -2,8 +2,8 @@
 // Further ones are registered beside it with the same guard.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Credential } from '../../auth/credentials.ts';
-import type { Logins } from '../../auth/login.ts';
+import type { Credential } from '../../auth/credentials/credentials.ts';
+import type { Logins } from '../../auth/credentials/login.ts';
 import { Secret } from '../../config/secret.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Exchange } from '../exchange.ts';

@@ -1,8 +1,8 @@
 // What the gateway says about itself: one document, for GET /-/status, for the page, and for `gcg status`. It holds no secret; a token is a fingerprint.
 
-import type { Credential } from '../../auth/credentials.ts';
-import type { Logins } from '../../auth/login.ts';
-import { isUsable, type RenewalState, type TokenState } from '../../auth/token-source.ts';
+import type { Credential } from '../../auth/credentials/credentials.ts';
+import type { Logins } from '../../auth/credentials/login.ts';
+import { isUsable, type RenewalState, type TokenState } from '../../auth/credentials/token-source.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
 import type { LimitState } from '../../upstream/pacing/limits.ts';

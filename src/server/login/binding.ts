@@ -1,6 +1,6 @@
 // The cookie that binds a login to the browser that began it. Its value is worth nothing to anybody else, and nothing without the login's state.
 
-import { createBinding } from '../../auth/login.ts';
+import { createBinding } from '../../auth/credentials/login.ts';
 import { CALLBACK_PATH } from '../routes.ts';
 
 const NAME = 'gcg_login';

@@ -1,6 +1,6 @@
 // What a login brings back, read from a query, a form or a fragment, which all look alike.
 
-import type { LoginCallback } from '../../auth/login.ts';
+import type { LoginCallback } from '../../auth/credentials/login.ts';
 import { GatewayError } from '../../errors.ts';
 
 /** Whether there is an answer in it at all, and not in a fragment that only the browser sees. */

@@ -2,8 +2,8 @@
 // What a login is, and that it counts once, is auth/login.ts.
 
 import type { FastifyInstance } from 'fastify';
-import type { Credential } from '../../auth/credentials.ts';
-import { type Logins, withoutLogin } from '../../auth/login.ts';
+import type { Credential } from '../../auth/credentials/credentials.ts';
+import { type Logins, withoutLogin } from '../../auth/credentials/login.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { type AdminGuard, assertMeant } from '../admin/guard.ts';
 import type { Exchange } from '../exchange.ts';

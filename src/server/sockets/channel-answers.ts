@@ -1,7 +1,7 @@
 // The channel API's answers on their way back: connectUri is turned to this gateway, and the channel is remembered for who asked.
 // Which calls these are is one comparison of strings; all others pass by.
 
-import type { Access } from '../../auth/clients/access.ts';
+import type { Access } from '../../auth/callers/access.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import type { BodySink, UpstreamResponse } from '../../upstream/call.ts';
 import { headerValue } from '../../upstream/token-replay.ts';

@@ -2,9 +2,9 @@
 // In memory only: after a restart a caller makes a channel again, or lists those it has, which puts them here again.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { type Caller, ownerKeyOf } from '../../auth/clients/caller.ts';
-import { createFairOrder, type FairPlace } from '../../auth/fair-order.ts';
+import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { Clock } from '../../clock.ts';
+import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
 
 /** A channel that was issued. */
 export interface IssuedChannel {

@@ -1,12 +1,12 @@
 // The sockets that are open through this gateway, and those about to be: how many there may be and for whom, and how they end when the gateway
 // does, or when whoever opened one may not have it any longer. Who may is asked of others.
 
-import { type Caller, ownerKeyOf } from '../../auth/clients/caller.ts';
-import { createFairOrder, type FairPlace } from '../../auth/fair-order.ts';
-import type { ClientHandle } from '../../auth/handles/client-handle.ts';
-import type { SessionTerms } from '../../auth/sessions/session.ts';
+import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
+import type { ClientHandle } from '../../auth/callers/client-handle.ts';
+import type { SessionTerms } from '../../auth/callers/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
+import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/sockets/tunnel.ts';
 import type { Arrival } from '../identify.ts';
 

@@ -4,9 +4,9 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Caller } from '../../auth/clients/caller.ts';
-import { isHandle } from '../../auth/handles/client-handle.ts';
-import { sessionEnded } from '../../auth/sessions/session.ts';
+import type { Caller } from '../../auth/callers/caller.ts';
+import { isHandle } from '../../auth/callers/client-handle.ts';
+import { sessionEnded } from '../../auth/callers/session.ts';
 import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../../logging/exchange-record.ts';

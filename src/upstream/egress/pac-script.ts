@@ -2,7 +2,7 @@
 
 import { type buildConnector, Client } from 'undici';
 import { LARGEST_SCRIPT_BYTES } from '../../config/proxy-setting.ts';
-import { readPlainFile, whyNotRead } from '../../plain-file.ts';
+import { readPlainFile, whyNotRead } from '../../fs/plain-file.ts';
 import { errorCode } from './dial-error.ts';
 
 export interface PacText {

@@ -5,8 +5,8 @@ import { createSecureContext, getCACertificates, type SecureContext } from 'node
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { findCertificates, LARGEST_PEM_BYTES } from '../../config/pem-file.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
+import { fileRevision, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
-import { fileRevision, readPlainFileSync, whyNotRead } from '../../plain-file.ts';
 
 /** One reading of the files. A new object whenever something changed, so that sessions of the old one are not resumed. */
 export interface TlsMaterial {

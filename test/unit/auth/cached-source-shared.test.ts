@@ -1,7 +1,7 @@
 // A source whose tokens may have been obtained by another process that shares the store.
 
 import t from 'tap';
-import { createToken } from '../../../src/auth/token.ts';
+import { createToken } from '../../../src/auth/credentials/token-source.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { sourceUnderTest, tokenFor } from './fixtures.ts';
 

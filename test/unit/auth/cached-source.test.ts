@@ -1,5 +1,5 @@
 import t from 'tap';
-import { TokenFailure } from '../../../src/auth/token-failure.ts';
+import { TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { isGatewayError } from '../../../src/errors.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { sourceUnderTest, tokenFor } from './fixtures.ts';

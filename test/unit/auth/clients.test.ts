@@ -1,9 +1,9 @@
 import t from 'tap';
-import { createAccess } from '../../../src/auth/clients/access.ts';
-import { parseAuthorization } from '../../../src/auth/clients/authorization.ts';
-import { ANONYMOUS } from '../../../src/auth/clients/caller.ts';
-import { createClients } from '../../../src/auth/clients/clients.ts';
-import { delayAfter, FailureDelay, networkOf } from '../../../src/auth/clients/failure-delay.ts';
+import { createAccess } from '../../../src/auth/callers/access.ts';
+import { delayAfter, FailureDelay, networkOf } from '../../../src/auth/callers/auth-throttle.ts';
+import { parseAuthorization } from '../../../src/auth/callers/authorization-header.ts';
+import { ANONYMOUS } from '../../../src/auth/callers/caller.ts';
+import { createClients } from '../../../src/auth/callers/clients.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { parseCertSubject, subjectKey } from '../../../src/config/cert-subject.ts';
 import { Secret } from '../../../src/config/secret.ts';

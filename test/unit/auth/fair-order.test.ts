@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { createFairOrder, type FairPlace } from '../../../src/auth/fair-order.ts';
+import { createFairOrder, type FairPlace } from '../../../src/fair-eviction.ts';
 
 t.test('of the owner that holds most, what was not used for longest', async (t) => {
   const order = createFairOrder<string>();

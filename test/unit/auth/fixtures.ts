@@ -1,12 +1,11 @@
 // What the token tests share: a source under a fake clock, a scripted token endpoint, configurations, a log that is kept.
 
-import { type CachedSourceDeps, createCachedSource } from '../../../src/auth/cached-source.ts';
-import { type CredentialsDeps, createCredentials } from '../../../src/auth/credentials.ts';
-import { createMemoryStore } from '../../../src/auth/store/memory.ts';
-import { createToken, type Token } from '../../../src/auth/token.ts';
-import type { TokenTransport } from '../../../src/auth/token-endpoint.ts';
-import type { ObtainReason } from '../../../src/auth/token-source.ts';
-import type { TokenTransition } from '../../../src/auth/transition.ts';
+import { type CredentialsDeps, createCredentials } from '../../../src/auth/credentials/credentials.ts';
+import { type CachedSourceDeps, createCachedSource } from '../../../src/auth/credentials/refreshing-source.ts';
+import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
+import type { TokenTransport } from '../../../src/auth/credentials/token-endpoint.ts';
+import { createToken, type ObtainReason, type Token } from '../../../src/auth/credentials/token-source.ts';
+import type { TokenTransition } from '../../../src/auth/credentials/transition.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../../src/config/gateway-config.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { inlineSecret } from '../../../src/config/secret-source.ts';

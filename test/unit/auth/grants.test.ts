@@ -1,14 +1,19 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { basicAuth } from '../../../src/auth/client-auth.ts';
-import { runAssertionCommand } from '../../../src/auth/grants/assertion-command.ts';
-import { authorizationCodeForm } from '../../../src/auth/grants/authorization-code.ts';
-import { authorizeUrl } from '../../../src/auth/grants/authorize-url.ts';
-import { clientCredentialsForm } from '../../../src/auth/grants/client-credentials.ts';
-import { acceptFragmentToken } from '../../../src/auth/grants/implicit.ts';
-import { codeChallenge, createCodeVerifier, pkceForm } from '../../../src/auth/grants/pkce.ts';
-import { refreshTokenForm } from '../../../src/auth/grants/refresh-token.ts';
-import { encodeAssertion, saml2BearerForm } from '../../../src/auth/grants/saml2-bearer.ts';
+import {
+  acceptFragmentToken,
+  authorizationCodeForm,
+  clientCredentialsForm,
+  codeChallenge,
+  createCodeVerifier,
+  encodeAssertion,
+  pkceForm,
+  refreshTokenForm,
+  saml2BearerForm,
+} from '../../../src/auth/credentials/grants.ts';
+import { authorizeUrl } from '../../../src/auth/credentials/login.ts';
+import { runAssertionCommand } from '../../../src/auth/credentials/saml-assertion.ts';
+import { basicAuth } from '../../../src/auth/credentials/token-endpoint.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { inlineSecret } from '../../../src/config/secret-source.ts';

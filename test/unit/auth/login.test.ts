@@ -1,6 +1,6 @@
 import t from 'tap';
-import { codeChallenge } from '../../../src/auth/grants/pkce.ts';
-import { createBinding, createLogins } from '../../../src/auth/login.ts';
+import { codeChallenge } from '../../../src/auth/credentials/grants.ts';
+import { createBinding, createLogins } from '../../../src/auth/credentials/login.ts';
 import type { CredentialConfig } from '../../../src/config/gateway-config.ts';
 import { credentialConfig, credentialsUnderTest, granted, type ScriptedReply, type SentRequest } from './fixtures.ts';
 

@@ -1,13 +1,12 @@
 // What the tests of sessions share: terms, a platform, a table.
 
 import type { Test } from 'tap';
-import { sessionCredential } from '../../../src/auth/sessions/session-config.ts';
-import { createSessions, type SessionLimits } from '../../../src/auth/sessions/sessions.ts';
-import { createMemoryStore } from '../../../src/auth/store/memory.ts';
-import type { TokenStore } from '../../../src/auth/store/store.ts';
-import { createToken } from '../../../src/auth/token.ts';
-import type { TokenCall, TokenGrant } from '../../../src/auth/token-endpoint.ts';
-import type { TokenFailure } from '../../../src/auth/token-failure.ts';
+import { sessionCredential } from '../../../src/auth/callers/session.ts';
+import { createSessions, type SessionLimits } from '../../../src/auth/callers/sessions.ts';
+import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
+import type { TokenStore } from '../../../src/auth/credentials/store/store.ts';
+import type { TokenCall, TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
+import { createToken, type TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';

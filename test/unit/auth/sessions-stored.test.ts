@@ -4,10 +4,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import type { Session } from '../../../src/auth/sessions/session.ts';
-import { createFileStore } from '../../../src/auth/store/file.ts';
-import { createMemoryStore } from '../../../src/auth/store/memory.ts';
-import { StoreError, type TokenStore } from '../../../src/auth/store/store.ts';
+import type { Session } from '../../../src/auth/callers/session.ts';
+import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
+import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
+import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog } from '../../helpers/gateway.ts';
 

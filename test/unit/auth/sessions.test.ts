@@ -1,10 +1,8 @@
 // One process's sessions: found, renewed, bounded, ended.
 
 import t from 'tap';
-import type { Session } from '../../../src/auth/sessions/session.ts';
-import type { Token } from '../../../src/auth/token.ts';
-import { TokenFailure } from '../../../src/auth/token-failure.ts';
-
+import type { Session } from '../../../src/auth/callers/session.ts';
+import { type Token, TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { HOME, HOUR, setUpSessions, TERMS } from './session-fixtures.ts';
 
 t.test('a session renews itself ahead of its end, with the rotated refresh token and the application’s own secret', async (t) => {

@@ -1,9 +1,9 @@
 import { chmodSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { createFileStore } from '../../../src/auth/store/file.ts';
-import { createMemoryStore } from '../../../src/auth/store/memory.ts';
-import type { StoredToken, StoreKey, TokenStore } from '../../../src/auth/store/store.ts';
+import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
+import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
+import type { StoredToken, StoreKey, TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { inlineSecret } from '../../../src/config/secret-source.ts';

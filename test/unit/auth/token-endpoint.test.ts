@@ -1,6 +1,6 @@
 import t from 'tap';
-import { createTokenEndpoint, type TokenRequestOutcome } from '../../../src/auth/token-endpoint.ts';
-import type { TokenFailure } from '../../../src/auth/token-failure.ts';
+import { createTokenEndpoint, type TokenRequestOutcome } from '../../../src/auth/credentials/token-endpoint.ts';
+import type { TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createLogRecorder, granted, HOSTS, type ScriptedReply, type SentRequest, scriptedTransport } from './fixtures.ts';

@@ -3,9 +3,14 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
-import type { Token } from '../../../src/auth/token.ts';
-import { TokenFailure, type TokenFailureKind } from '../../../src/auth/token-failure.ts';
-import type { ObtainReason, RenewalState, TokenState } from '../../../src/auth/token-source.ts';
+import {
+  type ObtainReason,
+  type RenewalState,
+  type Token,
+  TokenFailure,
+  type TokenFailureKind,
+  type TokenState,
+} from '../../../src/auth/credentials/token-source.ts';
 import { isGatewayError } from '../../../src/errors.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { sourceUnderTest, tokenFor } from './fixtures.ts';

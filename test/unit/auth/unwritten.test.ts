@@ -3,10 +3,10 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { createCredentials } from '../../../src/auth/credentials.ts';
-import { createFileStore } from '../../../src/auth/store/file.ts';
-import { createMemoryStore } from '../../../src/auth/store/memory.ts';
-import { StoreError, type TokenStore } from '../../../src/auth/store/store.ts';
+import { createCredentials } from '../../../src/auth/credentials/credentials.ts';
+import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
+import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
+import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { CredentialConfig, GatewayConfig } from '../../../src/config/gateway-config.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';

@@ -1,10 +1,10 @@
 import t from 'tap';
-import { createCachedSource } from '../../../src/auth/cached-source.ts';
-import { createMemoryStore } from '../../../src/auth/store/memory.ts';
-import { StoreError, type TokenStore } from '../../../src/auth/store/store.ts';
-import type { TokenGrant } from '../../../src/auth/token-endpoint.ts';
-import { TokenFailure } from '../../../src/auth/token-failure.ts';
-import { createUserSource } from '../../../src/auth/user-source.ts';
+import { createUserSource } from '../../../src/auth/credentials/refresh-token-source.ts';
+import { createCachedSource } from '../../../src/auth/credentials/refreshing-source.ts';
+import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
+import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
+import type { TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
+import { TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { inlineSecret, type SecretSource } from '../../../src/config/secret-source.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';

@@ -3,8 +3,8 @@
 import { parseSetFlag } from '../../../src/config/flag-source.ts';
 import type { GatewayConfig } from '../../../src/config/gateway-config.ts';
 import { type LoadInput, type LoadResult, loadConfig } from '../../../src/config/load.ts';
-import type { FileName } from '../../../src/config/private-file.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
+import type { FileName } from '../../../src/fs/permissions.ts';
 
 export interface Given extends Partial<LoadInput> {
   /** Content of ./gcg.ini. */

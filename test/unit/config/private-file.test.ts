@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { isReadableByOthers } from '../../../src/config/private-file.ts';
+import { isReadableByOthers } from '../../../src/fs/permissions.ts';
 import { load, warnings } from './load-text.ts';
 
 const OWN = { uid: process.getuid?.(), isReadOnlyDisk: () => false };

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/clients/caller.ts';
+import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/callers/caller.ts';
 import { certificateProof } from '../../../src/config/cert-subject.ts';
 import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/sockets/channel-register.ts';
 import { clientNamed } from '../../helpers/clients.ts';

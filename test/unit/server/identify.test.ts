@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import fc from 'fast-check';
 import t from 'tap';
-import { createClients } from '../../../src/auth/clients/clients.ts';
-import { createHandles } from '../../../src/auth/handles/handles.ts';
-import { sessionCredential } from '../../../src/auth/sessions/session-config.ts';
-import { createSessions } from '../../../src/auth/sessions/sessions.ts';
-import { createMemoryStore } from '../../../src/auth/store/memory.ts';
+import { createClients } from '../../../src/auth/callers/clients.ts';
+import { createHandles } from '../../../src/auth/callers/handles.ts';
+import { sessionCredential } from '../../../src/auth/callers/session.ts';
+import { createSessions } from '../../../src/auth/callers/sessions.ts';
+import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { ClientConfig } from '../../../src/config/gateway-config.ts';
 import { createIdentity } from '../../../src/server/identify.ts';

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ANONYMOUS, type Caller } from '../../../src/auth/clients/caller.ts';
+import { ANONYMOUS, type Caller } from '../../../src/auth/callers/caller.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import { createLiveSockets, type Listener, type Place } from '../../../src/server/sockets/live-sockets.ts';
 import { TICK_MS, type Tunnel } from '../../../src/upstream/sockets/tunnel.ts';

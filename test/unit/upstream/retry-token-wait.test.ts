@@ -1,8 +1,7 @@
 // Waiting for a token counts against the same budget as every other wait, and ends when the caller goes.
 
 import t from 'tap';
-import type { Token } from '../../../src/auth/token.ts';
-import type { CachedTokenSource } from '../../../src/auth/token-source.ts';
+import type { CachedTokenSource, Token } from '../../../src/auth/credentials/token-source.ts';
 import type { Send } from '../../../src/upstream/call.ts';
 import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';

@@ -2,8 +2,7 @@
 
 import { connect } from 'node:net';
 import t, { type Test } from 'tap';
-import { createToken, type Token } from '../../../src/auth/token.ts';
-import type { CachedTokenSource } from '../../../src/auth/token-source.ts';
+import { type CachedTokenSource, createToken, type Token } from '../../../src/auth/credentials/token-source.ts';
 import { Secret } from '../../../src/config/secret.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import type { UpstreamResponse } from '../../../src/upstream/call.ts';

@@ -1,0 +1,133 @@
+// The configured clients and how each is recognised: by secret, by name and secret, by certificate. Secrets are compared by SHA-256 in constant time.
+
+import { hash, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../../clock.ts';
+import { isCertificateBelieved, isCertificateProof, parseCertSubject } from '../../config/cert-subject.ts';
+import { isShortSecret } from '../../config/client-settings.ts';
+import type { ClientConfig } from '../../config/gateway-config.ts';
+import type { Caller } from './caller.ts';
+
+/** The registry. Its methods take microseconds and throw nothing. The callers that they give know what proved them. */
+export interface Clients {
+  readonly isEmpty: boolean;
+  /** The client of that name, as a caller that proved nothing yet. */
+  get(name: string): Caller | undefined;
+  /** By a secret alone (Bearer, X-Gateway-Key). */
+  bySecret(secret: string): Caller | null;
+  /** By Basic. */
+  byNameAndSecret(name: string, secret: string): Caller | null;
+  /** By the `subjectKey` of a verified certificate; `proof` is what the certificate proves. */
+  byCertificate(key: string, proof: string): Caller | null;
+  /** By what proved it before: null when that would prove nothing any more. `cas` are the marks of the client CAs as they are now. */
+  byProof(name: string, proof: string, cas: readonly string[]): Caller | null;
+}
+
+/** Secret files are looked at this often. */
+const REVISION_POLL_MS = 1_000;
+
+/** Where clients prove themselves. */
+export interface ProvingPlace {
+  /** Whether others than users of this machine can try secrets. */
+  readonly isReachable: boolean;
+}
+
+/**
+ * Builds the registry from the configuration. A secret file that cannot be read, or that came to hold what can be found by trying where others may
+ * try, leaves its client without that secret until it changes.
+ */
+export function createClients(configs: readonly ClientConfig[], clock: Clock, place: ProvingPlace = { isReachable: false }): Clients {
+  const callers = new Map(configs.map((client) => [client.name, callerOf(client, null)]));
+  const bySubject = new Map<string, ClientConfig>();
+  for (const client of configs) if (client.certSubject !== null) bySubject.set(parseCertSubject(client.certSubject), client);
+  let seenRevision: string | null = null;
+  let lookedMono = Number.NEGATIVE_INFINITY;
+  let accepted: AcceptedDigest<Caller>[] = [];
+  const isFixed = configs.every(({ secret }) => secret === null || secret.revision().startsWith('inline'));
+
+  function digests(): readonly AcceptedDigest<Caller>[] {
+    if (seenRevision !== null && (isFixed || clock.monotonic() - lookedMono < REVISION_POLL_MS)) return accepted;
+    lookedMono = clock.monotonic();
+    const revision = configs.map(({ secret }) => secret?.revision() ?? '').join('|');
+    if (revision !== seenRevision) {
+      accepted = configs.flatMap((client) => digestsOf(client, place).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))));
+      seenRevision = revision;
+    }
+    return accepted;
+  }
+
+  return {
+    isEmpty: configs.length === 0,
+    get: (name) => callers.get(name),
+    bySecret(secret) {
+      const found = findByDigest(digestOf(secret), digests());
+      // The loader refuses equal secrets, but a file may come to hold another client's later: then it proves neither of them by itself.
+      const isShared = found !== null && digests().some(({ mark, owner }) => mark === found.mark && owner !== found.owner);
+      return found === null || isShared ? null : found.owner;
+    },
+    byNameAndSecret: (name, secret) => findByDigest(digestOf(secret), digests(), ({ client }) => client?.name === name)?.owner ?? null,
+    byCertificate(key, proof) {
+      const client = bySubject.get(key);
+      return client === undefined ? null : callerOf(client, proof);
+    },
+    byProof(name, proof, cas) {
+      if (!isCertificateProof(proof)) return digests().find(({ mark, owner }) => mark === proof && owner.client?.name === name)?.owner ?? null;
+      const client = callers.get(name)?.client;
+      if (client?.certSubject == null || !isCertificateBelieved(proof, parseCertSubject(client.certSubject), cas)) return null;
+      return callerOf(client, proof);
+    },
+  };
+}
+
+function callerOf(client: ClientConfig, proof: string | null): Caller {
+  return Object.freeze({ client, handle: null, session: null, proof, isAuthenticated: proof !== null });
+}
+
+function digestsOf({ secret, secretSha256 }: ClientConfig, { isReachable }: ProvingPlace): Buffer[] {
+  const digests: Buffer[] = secretSha256.map((hex) => Buffer.from(hex, 'hex')).filter(({ length }) => length === 32);
+  try {
+    const value = secret?.read().reveal();
+    if (value !== undefined && !(isReachable && isShortSecret(value))) digests.push(digestOf(value));
+  } catch {
+    // The file is missing or empty at the moment: nobody can prove to be this client by it, and the next look may find it.
+  }
+  return digests;
+}
+
+/** The SHA-256 of a presented secret. */
+export function digestOf(secret: string): Buffer {
+  return hash('sha256', secret, 'buffer');
+}
+
+/** First 12 hex digits of a digest: enough to tell an owner's secrets apart, useless for guessing one. */
+export function markOf(digest: Buffer): string {
+  return digest.toString('hex', 0, 6);
+}
+
+/** An accepted digest and whose it is. */
+export interface AcceptedDigest<T> {
+  readonly digest: Buffer;
+  readonly mark: string;
+  readonly owner: T;
+}
+
+/** Prepares a digest for comparison. */
+export function acceptDigest<T>(digest: Buffer, owner: T): AcceptedDigest<T> {
+  return { digest, mark: markOf(digest), owner };
+}
+
+/**
+ * The match for `digest` whose owner also passes `isWanted`, or null. Every candidate is compared, so that the time taken
+ * tells nothing about which one fits.
+ */
+export function findByDigest<T>(
+  digest: Buffer,
+  accepted: readonly AcceptedDigest<T>[],
+  isWanted: (owner: T) => boolean = () => true,
+): AcceptedDigest<T> | null {
+  let found: AcceptedDigest<T> | null = null;
+  for (const candidate of accepted) {
+    const isEqual = timingSafeEqual(candidate.digest, digest);
+    if (isEqual && isWanted(candidate.owner)) found = candidate;
+  }
+  return found;
+}

@@ -1,0 +1,280 @@
+// The grants by which credentials obtain tokens (RFC 6749, RFC 7523): what each sends to the token endpoint, as data, and which parts of the
+// configuration it needs. It sends nothing itself.
+
+import { createHash, randomBytes } from 'node:crypto';
+import type { Clock } from '../../clock.ts';
+import type { CredentialConfig, GrantType } from '../../config/gateway-config.ts';
+import type { Secret } from '../../config/secret.ts';
+import type { SecretSource } from '../../config/secret-source.ts';
+import { GatewayError } from '../../errors.ts';
+import type { Log } from '../../logging/log.ts';
+import { createUserSource } from './refresh-token-source.ts';
+import { createAssertions } from './saml-assertion.ts';
+import type { StoreKey, TokenStore } from './store/store.ts';
+import { createStoredSource, type StoredSource } from './stored-source.ts';
+import { basicAuth, type ClientAuth, type FormFields, parseTokenReply, publicClientAuth, type TokenEndpoint } from './token-endpoint.ts';
+import type { Unwritten } from './token-record.ts';
+import { createToken, isHeaderSafeToken, type Obtain, type Token, TokenFailure } from './token-source.ts';
+
+/** What came back from the login page. */
+export type LoginAnswer =
+  | { readonly kind: 'code'; readonly code: string; readonly redirectUri: string; readonly verifier: string | null }
+  | { readonly kind: 'fragment'; readonly fields: Readonly<Record<string, string | undefined>> };
+
+/** The parts; a missing one means that this grant has nothing of the kind. */
+export interface CredentialParts {
+  readonly obtain: Obtain;
+  readonly revision?: (() => string) | undefined;
+  readonly storeError?: () => string | null;
+  /** Turns a login's answer into a stored token. Throws TokenFailure or GatewayError. */
+  readonly redeem?: (answer: LoginAnswer) => Promise<Token>;
+  readonly postAssertion?: (assertion: Secret) => void;
+  readonly forget?: () => Promise<void>;
+  /** Resolves when nothing is under way that would be lost were the process to end: a refresh, or a write behind a caller's back. Never rejects. */
+  readonly settled?: () => Promise<void>;
+  /** Tokens that the store would not take yet, for the parts that take the place of these. */
+  readonly unwritten?: () => Unwritten | null;
+  readonly close?: () => void;
+}
+
+/** What the parts may use. */
+export interface PartsDeps {
+  readonly config: CredentialConfig;
+  readonly endpoint: TokenEndpoint;
+  readonly store: TokenStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Of the parts before, where those kept their tokens under the same key. */
+  readonly unwritten?: Unwritten | null | undefined;
+}
+
+/** The one table of grants. */
+const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
+  client_credentials(deps) {
+    const { config } = deps;
+    return stored(deps, async () => (await call(deps, confidential(config), clientCredentialsForm(config.scope))).token);
+  },
+
+  access_token({ config, clock }) {
+    return {
+      obtain: async () => readAccessToken(required(config, 'access_token', config.accessToken), clock.now()),
+      revision: secretsRevision([config.accessToken]),
+    };
+  },
+
+  saml2_bearer(deps) {
+    const { config, clock } = deps;
+    const assertions = createAssertions(config, clock);
+    const parts = stored(deps, async () => {
+      const assertion = await assertions.read();
+      const form = saml2BearerForm(required(config, 'org_name', config.orgName), assertion.reveal(), config.scope);
+      try {
+        return (await call(deps, confidential(config), form)).token;
+      } catch (thrown) {
+        throw thrown instanceof TokenFailure && thrown.oauthError === 'invalid_grant' ? assertions.refused(assertion) : thrown;
+      }
+    });
+    return { ...parts, postAssertion: assertions.post };
+  },
+
+  authorization_code(deps) {
+    return withUser(deps, (answer) => authorizationCodeForm(answer.code, answer.redirectUri), confidential);
+  },
+
+  pkce(deps) {
+    const clientId = (config: CredentialConfig) => required(config, 'client_id', config.clientId);
+    const exchange: UserExchange = ({ code, redirectUri, verifier }) =>
+      pkceForm({ code, redirectUri, verifier: verifier ?? '', clientId: clientId(deps.config) });
+    return withUser(deps, exchange, (config) => publicClientAuth(clientId(config)), { headers: [], formFields: [] });
+  },
+
+  implicit(deps) {
+    const { config, clock } = deps;
+    const obtain: Obtain = async () => {
+      throw new TokenFailure('login_required', `credential ${config.name} cannot renew a token of the implicit grant: ${loginAdvice(config.name)}`);
+    };
+    const keeper = createStoredSource({ ...storing(deps), obtain });
+    return {
+      ...storedParts(keeper),
+      obtain: keeper.obtain,
+      async redeem(answer) {
+        if (answer.kind !== 'fragment') throw new GatewayError('gateway.request.invalid', 'this login expects a token in the fragment');
+        const token = acceptFragmentToken(answer.fields, clock.now());
+        await keeper.save(token);
+        return token;
+      },
+    };
+  },
+};
+
+/** The parts of one configured credential. Asks nothing of network or store yet. */
+export function createCredentialParts(deps: PartsDeps): CredentialParts {
+  return PARTS[deps.config.grantType](deps);
+}
+
+/** What a person has to do, for messages. */
+export function loginAdvice(name: string): string {
+  return `run \`gcg login ${name}\`, or open /-/login/${name}`;
+}
+
+/** The identity under which a credential's tokens are stored. */
+export function storeKeyOf({ name, clientId, hosts }: CredentialConfig): StoreKey {
+  return { name, clientId: clientId ?? '', host: `${hosts.login.origin}${hosts.login.pathPrefix}` };
+}
+
+type UserExchange = (answer: Extract<LoginAnswer, { kind: 'code' }>) => FormFields;
+
+/** `auth` for refreshes, and for the exchange too unless `exchangeAuth` is given. */
+function withUser(deps: PartsDeps, form: UserExchange, auth: (config: CredentialConfig) => ClientAuth, exchangeAuth?: ClientAuth): CredentialParts {
+  const { config } = deps;
+  const source = createUserSource({
+    ...storing(deps),
+    refresh: (refreshToken) => call(deps, auth(config), refreshTokenForm(refreshToken), 'refresh_token'),
+    seed: config.refreshToken,
+    secretsRevision: secretsRevision([config.clientSecret]),
+    advice: loginAdvice(config.name),
+    unwritten: deps.unwritten,
+  });
+  return {
+    ...source,
+    async redeem(answer) {
+      if (answer.kind !== 'code') throw new GatewayError('gateway.request.invalid', 'this login expects a code');
+      return source.adopt(await call(deps, exchangeAuth ?? auth(config), form(answer)));
+    },
+  };
+}
+
+/** A grant that is simply performed again. A store that ends with the process would not help it. */
+function stored(deps: PartsDeps, obtain: Obtain): CredentialParts {
+  const { clientSecret, assertion } = deps.config;
+  const revision = secretsRevision([clientSecret, assertion]);
+  if (!deps.store.isDurable) return { obtain, revision };
+  const keeper = createStoredSource({ ...storing(deps), obtain });
+  return { ...storedParts(keeper), obtain: keeper.obtain, revision };
+}
+
+function storedParts({ storeError, forget, settled }: StoredSource) {
+  return { storeError, forget, settled };
+}
+
+function storing({ config, store, clock, log }: PartsDeps) {
+  return { name: config.name, key: storeKeyOf(config), store, clock, log };
+}
+
+function call({ config, endpoint }: PartsDeps, auth: ClientAuth, form: FormFields, grant: string = config.grantType) {
+  return endpoint({ credential: config.name, grant, hosts: config.hosts, auth, form });
+}
+
+function confidential(config: CredentialConfig): ClientAuth {
+  return basicAuth(required(config, 'client_id', config.clientId), required(config, 'client_secret', config.clientSecret));
+}
+
+/** The configuration's loader makes sure of it; a credential made elsewhere gets a plain word instead of a crash. */
+function required<T extends string | SecretSource>(config: CredentialConfig, key: string, value: T | null): T {
+  if (value === null) throw new TokenFailure('refused', `credential ${config.name} (${config.origin}) has no ${key}`);
+  return value;
+}
+
+/** Form fields in the SDKs' order. */
+export function clientCredentialsForm(scope: string | null): FormFields {
+  return [['grant_type', 'client_credentials'], ...scopeField(scope)];
+}
+
+/** Form fields in the SDKs' order. `redirectUri` must be the one the authorise URL named. */
+export function authorizationCodeForm(code: string, redirectUri: string): FormFields {
+  return [
+    ['grant_type', 'authorization_code'],
+    ['code', code],
+    ['redirect_uri', redirectUri],
+  ];
+}
+
+/** RFC 7636 section 4.1. */
+const SHORTEST_VERIFIER_CHARS = 43;
+const LONGEST_VERIFIER_CHARS = 128;
+
+/** Random bytes from the system's CSPRNG, base64url: each character carries six whole bits, so there is no bias. 128 characters. */
+export function createCodeVerifier(random: (bytes: number) => Buffer = randomBytes): string {
+  return random((LONGEST_VERIFIER_CHARS * 6) / 8).toString('base64url');
+}
+
+/** S256: the base64url SHA-256, 43 characters. Throws RangeError for a verifier RFC 7636 does not allow. */
+export function codeChallenge(verifier: string): string {
+  if (!/^[A-Za-z0-9._~-]{43,128}$/.test(verifier)) {
+    throw new RangeError(`a code verifier has ${SHORTEST_VERIFIER_CHARS} to ${LONGEST_VERIFIER_CHARS} characters of A-Z a-z 0-9 - . _ ~`);
+  }
+  return createHash('sha256').update(verifier, 'ascii').digest('base64url');
+}
+
+/** Form fields in the SDKs' order; the client id is one of them, so that no further client authentication is sent. */
+export function pkceForm(exchange: { code: string; verifier: string; clientId: string; redirectUri: string }): FormFields {
+  return [
+    ['grant_type', 'authorization_code'],
+    ['code', exchange.code],
+    ['code_verifier', exchange.verifier],
+    ['client_id', exchange.clientId],
+    ['redirect_uri', exchange.redirectUri],
+  ];
+}
+
+/** Form fields in the SDKs' order. No scope: the grant keeps what it had. */
+export function refreshTokenForm(refreshToken: Secret): FormFields {
+  return [
+    ['grant_type', 'refresh_token'],
+    ['refresh_token', refreshToken.reveal()],
+  ];
+}
+
+/** Form fields in the SDKs' order. */
+export function saml2BearerForm(orgName: string, assertion: string, scope: string | null): FormFields {
+  return [
+    ['grant_type', 'urn:ietf:params:oauth:grant-type:saml2-bearer'],
+    ['orgName', orgName],
+    ['assertion', encodeAssertion(assertion)],
+    ...scopeField(scope),
+  ];
+}
+
+/** The platform wants base64 on one line: XML is encoded, line breaks that `base64` and editors put in are taken out. */
+export function encodeAssertion(assertion: string): string {
+  const trimmed = assertion.trim();
+  return trimmed.startsWith('<') ? Buffer.from(trimmed, 'utf8').toString('base64') : trimmed.replaceAll(/\s+/g, '');
+}
+
+/** `fields` are the fragment's, as the page posted them. Throws gateway.request.invalid for what is no token. */
+export function acceptFragmentToken(fields: Readonly<Record<string, string | undefined>>, nowMs: number): Token {
+  const { access_token, expires_in, token_type } = fields;
+  const parsed = parseTokenReply(Buffer.from(JSON.stringify({ access_token, expires_in, token_type })));
+  if ('problem' in parsed) throw new GatewayError('gateway.request.invalid', `the login page answered with ${parsed.problem}: start the login again`);
+  return createToken({ accessToken: parsed.accessToken, obtainedAt: nowMs, expiresAt: nowMs + parsed.lifeMs });
+}
+
+/** Reads the token anew each time. Throws GatewayError `gateway.credential.rejected` (unreadable) or TokenFailure (unusable). */
+export function readAccessToken(source: SecretSource, nowMs: number): Token {
+  const accessToken = source.read();
+  if (!isHeaderSafeToken(accessToken.reveal())) {
+    throw new TokenFailure('refused', `the access token from ${source.origin} holds spaces, line breaks or other characters no token has`);
+  }
+  return createToken({ accessToken, obtainedAt: nowMs, expiresAt: Number.POSITIVE_INFINITY });
+}
+
+/** Nothing when no scope is configured; scopes written with commas or extra white space are joined by single spaces. */
+export function scopeField(scope: string | null): FormFields {
+  const joined = joinScopes(scope);
+  return joined === '' ? [] : [['scope', joined]];
+}
+
+/** `a, b  c` becomes `a b c`. */
+export function joinScopes(scope: string | null): string {
+  return (scope ?? '')
+    .split(/[\s,]+/)
+    .filter((word) => word !== '')
+    .join(' ');
+}
+
+/** Undefined when none of the secrets can change while the process runs, so that nobody polls in vain. */
+export function secretsRevision(sources: readonly (SecretSource | null)[]): (() => string) | undefined {
+  const changeable = sources.filter((source) => source !== null && !source.revision().startsWith('inline')) as SecretSource[];
+  if (changeable.length === 0) return undefined;
+  return () => changeable.map((source) => source.revision()).join('|');
+}

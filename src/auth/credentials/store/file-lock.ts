@@ -1,0 +1,174 @@
+// A lock between processes, as a file that names its owner: one that died is told by its process id and start, and its lock is taken over.
+
+import { randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { open, stat, unlink, utimes } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import type { Clock, Timer } from '../../../clock.ts';
+import { createFile } from '../../../fs/atomic-write.ts';
+import { readPlainFile } from '../../../fs/plain-file.ts';
+import { StoreError, type StoreLock } from './store.ts';
+
+const POLL_MS = 50;
+
+/** An owner is a line. */
+const LARGEST_LOCK_BYTES = 1024 * 1024;
+
+/** The holder touches its lock this often, */
+const HEARTBEAT_MS = 5_000;
+
+/** and one of another machine that was not touched for this long is taken over. */
+const SILENT_MS = 30_000;
+
+/** Waits up to `waitMs`, then throws StoreError `locked`. */
+export async function lockFile(path: string, waitMs: number, clock: Clock): Promise<StoreLock> {
+  const fence = randomBytes(12).toString('hex');
+  const content = JSON.stringify(ownLock(fence));
+  const deadline = clock.monotonic() + waitMs;
+  while (!(await tryLock(path, content, clock))) {
+    await removeStale(path, clock);
+    if (clock.monotonic() >= deadline) throw new StoreError('locked', `another process held ${path} for ${waitMs / 1000} s`);
+    await new Promise<void>((resolve) => clock.after(POLL_MS, resolve));
+  }
+  let heartbeat: Timer | undefined;
+  const beat = () => {
+    heartbeat = clock.after(HEARTBEAT_MS, () => {
+      touch(path, clock).catch(() => undefined);
+      beat();
+    });
+  };
+  beat();
+  return {
+    fence,
+    async release() {
+      heartbeat?.cancel();
+      if (await isHeldBy(path, fence)) await unlink(path).catch(() => undefined);
+    },
+  };
+}
+
+/** Whether the lock at `path` is still the one with this fence. */
+export async function isHeldBy(path: string, fence: string): Promise<boolean> {
+  return (await readOwner(path))?.fence === fence;
+}
+
+async function tryLock(path: string, content: string, clock: Clock): Promise<boolean> {
+  try {
+    return await createFile(path, content, (temporary) => touch(temporary, clock));
+  } catch (error) {
+    throw new StoreError('unwritable', `${path} cannot be made (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+/** Only one process at a time may remove a stale lock: else the second would remove the lock that the first has just taken. */
+async function removeStale(path: string, clock: Clock): Promise<void> {
+  if (!(await isStale(path, clock))) return;
+  const breaker = `${path}.break`;
+  const handle = await open(breaker, 'wx', 0o600).catch(() => undefined);
+  if (handle === undefined) {
+    if (await isSilent(breaker, clock)) await unlink(breaker).catch(() => undefined);
+    return;
+  }
+  try {
+    await handle.close();
+    await touch(breaker, clock);
+    if (await isStale(path, clock)) await unlink(path).catch(() => undefined);
+  } finally {
+    await unlink(breaker).catch(() => undefined);
+  }
+}
+
+async function isStale(path: string, clock: Clock): Promise<boolean> {
+  const owner = await readOwner(path);
+  if (owner === null) return false;
+  const life = owner === undefined ? 'unknown' : ownerLife(owner);
+  return life === 'dead' || (life === 'unknown' && (await isSilent(path, clock)));
+}
+
+/** Null without a lock, undefined when it is not readable as one. */
+async function readOwner(path: string) {
+  const file = await readPlainFile(path, LARGEST_LOCK_BYTES).catch(() => null);
+  return file === null ? null : parseLockOwner(file.bytes.toString('utf8'));
+}
+
+/** A time far in the future is as silent as one long past: a clock was stepped. */
+async function isSilent(path: string, clock: Clock): Promise<boolean> {
+  const modifiedAt = await stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => clock.now(),
+  );
+  return Math.abs(clock.now() - modifiedAt) > SILENT_MS;
+}
+
+async function touch(path: string, clock: Clock): Promise<void> {
+  const seconds = clock.now() / 1000;
+  await utimes(path, seconds, seconds);
+}
+
+/** Written into a lock file. */
+export interface LockOwner {
+  readonly fence: string;
+  readonly pid: number;
+  /** When the process started, in the system's own unit; '' where it cannot be told. */
+  readonly startTime: string;
+  /** The space in which `pid` means something: host and process namespace. */
+  readonly space: string;
+}
+
+/** This process, with a fence of its own. */
+export function ownLock(fence: string): LockOwner {
+  return { fence, pid: process.pid, startTime: startTimeOf(process.pid) ?? '', space: processSpace() };
+}
+
+/** Undefined when the text is no lock of ours, for example cut by a crash. */
+export function parseLockOwner(text: string): LockOwner | undefined {
+  try {
+    const { fence, pid, startTime, space } = JSON.parse(text) as Partial<LockOwner>;
+    const isWhole = typeof fence === 'string' && Number.isInteger(pid) && typeof startTime === 'string' && typeof space === 'string';
+    return isWhole ? { fence, pid: pid as number, startTime, space } : undefined;
+  } catch {
+    // Not JSON: not a lock that anybody can hold.
+    return undefined;
+  }
+}
+
+/** `unknown` where the owner lives in another space: then only the age of the lock can tell. */
+export function ownerLife(owner: LockOwner): 'alive' | 'dead' | 'unknown' {
+  if (owner.space !== processSpace()) return 'unknown';
+  try {
+    process.kill(owner.pid, 0);
+  } catch (error) {
+    // EPERM: it lives, and belongs to somebody else.
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'dead';
+  }
+  const startTime = startTimeOf(owner.pid);
+  if (startTime === undefined || owner.startTime === '') return 'unknown';
+  return startTime === owner.startTime ? 'alive' : 'dead';
+}
+
+let space: string | undefined;
+
+function processSpace(): string {
+  space ??= `${hostname()} ${namespace()}`;
+  return space;
+}
+
+function namespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    // No /proc: one namespace for the whole host.
+    return '';
+  }
+}
+
+/** Field 22 of /proc/PID/stat; the second field may itself hold spaces and brackets. */
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    // No /proc, or the process is gone.
+    return undefined;
+  }
+}

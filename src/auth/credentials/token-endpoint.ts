@@ -1,0 +1,288 @@
+// The one file that talks to a token endpoint (RFC 6749 section 3.2): builds the request, authenticates the client, validates the reply, maps the
+// errors. Keeps no token, and puts no body into a message.
+
+import type { Clock } from '../../clock.ts';
+import type { UpstreamHosts } from '../../config/gateway-config.ts';
+import { Secret } from '../../config/secret.ts';
+import type { SecretSource } from '../../config/secret-source.ts';
+import { withDeadline } from '../../deadline.ts';
+import { isGatewayError } from '../../errors.ts';
+import type { Log } from '../../logging/log.ts';
+import { parseRetryAfter } from '../../retry-after.ts';
+import {
+  createToken,
+  isHeaderSafeToken,
+  LARGEST_TOKEN_CHARS,
+  type OAuthErrorCode,
+  systemCode,
+  type Token,
+  TokenFailure,
+  toTokenFailure,
+} from './token-source.ts';
+
+/** Upper bound of a token endpoint's answer. */
+const LARGEST_REPLY_BYTES = 64 * 1024;
+
+/**
+ * One POST over the network. Rejects with a GatewayError (`gateway.upstream.*`, `gateway.proxy.*`) or any Error.
+ * `headers` are flat name, value pairs. The answer's header names are in lower case.
+ */
+export type TokenTransport = (request: {
+  url: string;
+  headers: readonly string[];
+  body: string;
+  timeoutMs: number;
+  maxBodyBytes: number;
+}) => Promise<{ statusCode: number; headers: Record<string, string | undefined>; body: Buffer }>;
+
+/** One request for a token. `credential` and `grant` name it in records. */
+export interface TokenCall {
+  readonly credential: string;
+  readonly grant: string;
+  readonly hosts: UpstreamHosts;
+  readonly auth: ClientAuth;
+  readonly form: FormFields;
+}
+
+/** What a good answer yields. A null refresh token means: none was given, keep the one at hand. */
+export interface TokenGrant {
+  readonly token: Token;
+  readonly refreshToken: Secret | null;
+}
+
+/** Sends one call; throws TokenFailure. */
+export type TokenEndpoint = (call: TokenCall) => Promise<TokenGrant>;
+
+/** What became of one token request, for metrics. */
+export interface TokenRequestOutcome {
+  readonly credential: string;
+  readonly grant: string;
+  readonly result: 'success' | 'transient' | 'refused' | 'login_required';
+  readonly durationMs: number;
+}
+
+/** `timeoutMs` bounds one call, also when the transport never settles. Each call writes one record, without bodies. */
+export function createTokenEndpoint(deps: {
+  transport: TokenTransport;
+  clock: Clock;
+  timeoutMs: number;
+  log: Log;
+  onTokenRequest?: ((outcome: TokenRequestOutcome) => void) | undefined;
+  /** Told each secret that is sent in a form, and each token of an answer. */
+  onSecret?: ((value: string, origin: 'received' | 'sent') => void) | undefined;
+}): TokenEndpoint {
+  const { transport, clock, timeoutMs, log, onTokenRequest, onSecret } = deps;
+  return async (call) => {
+    const { credential, grant } = call;
+    const url = tokenUrl(call.hosts);
+    const startedMs = clock.monotonic();
+    let statusCode: number | undefined;
+    const report = (result: TokenRequestOutcome['result'], fields: object, write: Log['info']) => {
+      const durationMs = Math.round(clock.monotonic() - startedMs);
+      write({ credential, grant, url, status: statusCode, durationMs, result, ...fields }, 'token request');
+      onTokenRequest?.({ credential, grant, result, durationMs });
+    };
+    try {
+      const reply = await send(call, url);
+      statusCode = reply.statusCode;
+      const granted = judge(call, reply, clock.monotonic() - startedMs);
+      report('success', { tokenFingerprint: granted.token.fingerprint }, log.info.bind(log));
+      return granted;
+    } catch (thrown) {
+      const failure = toTokenFailure(thrown);
+      const fields = { errorCode: failure.error.code, error: failure.message, retryAfterMs: failure.retryAfterMs };
+      report(failure.kind, fields, log.warn.bind(log));
+      throw failure;
+    }
+  };
+
+  async function send(call: TokenCall, url: string) {
+    for (const [name, value] of [...call.form, ...call.auth.formFields]) if (SECRET_FIELDS.has(name)) onSecret?.(value, 'sent');
+    const body = new URLSearchParams([...call.form, ...call.auth.formFields].map(([name, value]): [string, string] => [name, value])).toString();
+    const headers = [...FIXED_HEADERS, ...call.auth.headers];
+    const host = new URL(url).host;
+    try {
+      return await withDeadline(
+        clock,
+        timeoutMs,
+        () => new TokenFailure('transient', `the token endpoint ${host} did not answer within ${timeoutMs / 1000} s`),
+        transport({ url, headers, body, timeoutMs, maxBodyBytes: LARGEST_REPLY_BYTES }),
+      );
+    } catch (thrown) {
+      throw thrown instanceof TokenFailure ? thrown : networkFailure(thrown, host);
+    }
+  }
+
+  function judge(call: TokenCall, reply: Awaited<ReturnType<TokenTransport>>, elapsedMs: number): TokenGrant {
+    const { statusCode, headers, body } = reply;
+    if (statusCode < 200 || statusCode > 299) throw judgeErrorReply(call, reply, clock.now());
+    const refuse = (what: string) =>
+      new TokenFailure('transient', `the token endpoint answered ${statusCode} with ${what}: is that ${tokenUrl(call.hosts)}?`);
+    if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') throw refuse('a compressed body that was not asked for');
+    if (body.length > LARGEST_REPLY_BYTES) throw refuse('a body that is too large');
+    const parsed = parseTokenReply(body);
+    if ('problem' in parsed) throw refuse(parsed.problem);
+    onSecret?.(parsed.accessToken.reveal(), 'received');
+    if (parsed.refreshToken !== null) onSecret?.(parsed.refreshToken.reveal(), 'received');
+    // The life counts from when the request was sent: the endpoint began to count no earlier, and perhaps long before the answer came.
+    const obtainedAt = clock.now();
+    const token = createToken({ accessToken: parsed.accessToken, obtainedAt, expiresAt: obtainedAt - elapsedMs + parsed.lifeMs });
+    return { token, refreshToken: parsed.refreshToken };
+  }
+}
+
+/** A posted assertion, the answer of a command, an application's own secret: no configuration has told them. */
+const SECRET_FIELDS = new Set(['assertion', 'refresh_token', 'client_secret', 'code', 'code_verifier']);
+
+const FIXED_HEADERS = [
+  ...['content-type', 'application/x-www-form-urlencoded'],
+  ...['accept', 'application/json'],
+  ...['accept-encoding', 'identity'],
+];
+
+/** Where tokens of these hosts are asked for. */
+function tokenUrl(hosts: UpstreamHosts): string {
+  return `${hosts.login.origin}${hosts.login.pathPrefix}/oauth/token`;
+}
+
+function networkFailure(thrown: unknown, host: string): TokenFailure {
+  if (!isGatewayError(thrown)) return new TokenFailure('transient', `the token endpoint ${host} cannot be reached (${systemCode(thrown)})`);
+  const { retryAfterMs } = thrown;
+  if (thrown.code === 'gateway.upstream.tls') {
+    const advice = 'if a corporate proxy inspects TLS, put its CA into tls.ca_file';
+    return new TokenFailure('transient', `the certificate of the token endpoint ${host} is not trusted: ${advice}`, { retryAfterMs });
+  }
+  return new TokenFailure('transient', `the token endpoint ${host} cannot be reached: ${thrown.message}`, { retryAfterMs });
+}
+
+/** `headers` flat name, value; `formFields` go behind the grant's own fields. Holds a secret: never log it. */
+export interface ClientAuth {
+  readonly headers: readonly string[];
+  readonly formFields: FormFields;
+}
+
+/** Form fields in wire order. */
+export type FormFields = readonly (readonly [name: string, value: string])[];
+
+/**
+ * Basic with the raw id and secret as UTF-8, as the platform and its SDKs have it: RFC 6749 section 2.3.1 would percent-encode both first.
+ * Reads the secret; throws GatewayError `gateway.credential.rejected` when it cannot.
+ */
+export function basicAuth(clientId: string, clientSecret: SecretSource): ClientAuth {
+  const pair = Buffer.from(`${clientId}:${clientSecret.read().reveal()}`, 'utf8').toString('base64');
+  return { headers: ['authorization', `Basic ${pair}`], formFields: [] };
+}
+
+/** No secret: the id travels in the form, where the grant has not put it there itself. */
+export function publicClientAuth(clientId: string): ClientAuth {
+  return { headers: [], formFields: [['client_id', clientId]] };
+}
+
+/** Used when the reply does not say how long the token is good for: the platform's shortest setting. */
+export const DEFAULT_LIFE_MS = 300_000;
+
+/** The platform's longest setting, 450 days. */
+export const LONGEST_LIFE_MS = 450 * 24 * 60 * 60 * 1000;
+
+/** A validated token reply. */
+export interface TokenReply {
+  readonly accessToken: Secret;
+  readonly lifeMs: number;
+  readonly refreshToken: Secret | null;
+}
+
+/**
+ * Life in ms from `expires_in`: a number or digits, capped at 450 days; anything else (missing, null, words) is 300 s.
+ * Undefined when it says zero or less: such a token is no token.
+ */
+export function parseExpiresIn(value: unknown): number | undefined {
+  const isNumeric = typeof value === 'number' || (typeof value === 'string' && /^\s*-?\d+(\.\d+)?\s*$/.test(value));
+  if (!isNumeric || Number.isNaN(value)) return DEFAULT_LIFE_MS;
+  const lifeMs = Number(value) * 1000;
+  return lifeMs > 0 ? Math.min(lifeMs, LONGEST_LIFE_MS) : undefined;
+}
+
+/** The reply in `body`, or in `problem` what is wrong with it, in words that quote nothing of it. */
+export function parseTokenReply(body: Buffer): TokenReply | { readonly problem: string } {
+  if (body.length === 0) return { problem: 'an empty body' };
+  const fields = parseJsonObject(body);
+  if (fields === undefined) return { problem: 'a body that is not a JSON object' };
+  const { access_token: accessToken, token_type: tokenType, refresh_token: refreshToken } = fields;
+  if (typeof accessToken !== 'string' || accessToken === '') return { problem: 'no access_token' };
+  if (!isHeaderSafeToken(accessToken)) return { problem: 'an access_token that cannot be sent in a header' };
+  if (tokenType !== undefined && tokenType !== null && !isBearer(tokenType)) return { problem: 'a token_type other than bearer' };
+  const lifeMs = parseExpiresIn(fields.expires_in);
+  if (lifeMs === undefined) return { problem: 'a token that has already expired (expires_in of zero or less)' };
+  const isRefreshTokenGiven = typeof refreshToken === 'string' && refreshToken !== '';
+  if (isRefreshTokenGiven && refreshToken.length > LARGEST_TOKEN_CHARS) return { problem: 'a refresh_token that is too long' };
+  return { accessToken: new Secret(accessToken), lifeMs, refreshToken: isRefreshTokenGiven ? new Secret(refreshToken) : null };
+}
+
+/** What an error body means; its own text is only compared, never passed on. */
+export interface TokenErrorReply {
+  readonly oauthError: OAuthErrorCode;
+  readonly isRateLimit: boolean;
+  readonly isClientUnknown: boolean;
+}
+
+const KNOWN_ERRORS = new Set<OAuthErrorCode>(['invalid_client', 'unauthorized_client', 'invalid_grant', 'invalid_request']);
+
+/** Reads `{error, description, error_description}`; a body that is none of that is `other`. Never throws. */
+export function parseTokenError(body: Buffer): TokenErrorReply {
+  const fields = parseJsonObject(body) ?? {};
+  const words = [fields.description, fields.error_description].filter((word) => typeof word === 'string').join(' ');
+  const oauthError = KNOWN_ERRORS.has(fields.error as OAuthErrorCode) ? (fields.error as OAuthErrorCode) : 'other';
+  return {
+    oauthError,
+    isRateLimit: oauthError === 'invalid_request' && /rate limit/i.test(words),
+    isClientUnknown: oauthError === 'invalid_client' && /client not found/i.test(words),
+  };
+}
+
+function isBearer(value: unknown): boolean {
+  return typeof value === 'string' && value.toLowerCase() === 'bearer';
+}
+
+function parseJsonObject(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    if (value === null || typeof value !== 'object' || Array.isArray(value)) return undefined;
+    return Object.assign(Object.create(null), value);
+  } catch {
+    // Not UTF-8 or not JSON: both are the same to the callers, and the parser's message quotes the body.
+    return undefined;
+  }
+}
+
+interface ErrorReply {
+  readonly statusCode: number;
+  readonly headers: Record<string, string | undefined>;
+  readonly body: Buffer;
+}
+
+/** The failure an answer outside 200–299 stands for. */
+export function judgeErrorReply(call: { grant: string; hosts: UpstreamHosts }, reply: ErrorReply, nowMs: number): TokenFailure {
+  const { statusCode, headers } = reply;
+  const parsed = parseTokenError(reply.body);
+  const host = new URL(call.hosts.login.origin).host;
+  const transient = (message: string) =>
+    new TokenFailure('transient', message, { retryAfterMs: parseRetryAfter(headers['retry-after'], nowMs, headers.date) });
+  if (statusCode === 429 || parsed.isRateLimit) return transient(`the token endpoint ${host} throttles logins of this client`);
+  if (statusCode >= 500 || statusCode === 408 || statusCode === 425) return transient(`the token endpoint ${host} answered ${statusCode}`);
+  if (statusCode < 400) return transient(`the token endpoint ${host} answered ${statusCode}, which is not followed: is the host right?`);
+  const message = refusal(call, statusCode, parsed, host);
+  return new TokenFailure('refused', message, { oauthError: parsed.oauthError });
+}
+
+function refusal(call: { grant: string; hosts: UpstreamHosts }, statusCode: number, parsed: TokenErrorReply, host: string): string {
+  const { domain } = call.hosts;
+  if (parsed.isClientUnknown) return `client not found: wrong client id, or wrong region (${domain})`;
+  const meaning: Record<OAuthErrorCode, string> = {
+    invalid_client: `client authentication failed: wrong client secret, or a disabled client, or wrong region (${domain})`,
+    unauthorized_client: `this client may not use the grant ${call.grant}: change the grant type of the OAuth client, or grant_type here`,
+    invalid_grant: 'the grant was refused: the code, assertion or refresh token is used up, expired or revoked',
+    invalid_request: `the token endpoint refused the request (${statusCode} invalid_request): check the keys of this credential`,
+    other: `the token endpoint ${host} refused the request with ${statusCode}: check host, client id and any IP allow-list of the client`,
+  };
+  return meaning[parsed.oauthError];
+}
