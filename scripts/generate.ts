@@ -2,11 +2,11 @@
 // A test compares them with what is in the repository.
 
 import { writeFileSync } from 'node:fs';
-import { envName } from '../src/config/env-source.ts';
+import { envName } from '../src/config/env.ts';
 import { jsonSchema } from '../src/config/json-schema.ts';
-import { RESERVED_NAMES } from '../src/config/names.ts';
-import type { Option, SectionName } from '../src/config/option.ts';
-import { optionsOf, SDK_ONLY_KEYS, SECTION_DOCS, SECTION_NAMES } from '../src/config/options.ts';
+import { RESERVED_NAMES } from '../src/config/layers.ts';
+import type { Option, SectionName } from '../src/config/options/option.ts';
+import { optionsOf, SDK_ONLY_KEYS, SECTION_DOCS, SECTION_NAMES } from '../src/config/options/table.ts';
 import { REGIONS } from '../src/config/regions.ts';
 import { ERROR_TABLE } from '../src/errors.ts';
 

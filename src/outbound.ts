@@ -1,8 +1,8 @@
 // The way to the upstream that one configuration describes: egress, connection pools, and the layers of a call in their order.
 
 import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
+import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
-import { isSameSetting } from './config/same-setting.ts';
 import { createRouteTemplates } from './logging/route-template.ts';
 import type { Send } from './upstream/call.ts';
 import type { UpstreamDispatcher } from './upstream/dispatcher.ts';

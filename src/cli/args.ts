@@ -1,10 +1,9 @@
 // Reads the command line by the table of commands: node:util parseArgs splits it, this file says what is wrong with it.
 
 import { parseArgs } from 'node:util';
-import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag } from '../config/flag-source.ts';
-import { didYouMean } from '../config/nearest.ts';
-import { onOneLine } from '../config/problem.ts';
-import type { RawEntry } from '../config/raw-entry.ts';
+import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag } from '../config/flags.ts';
+import type { RawEntry } from '../config/layers.ts';
+import { didYouMean, onOneLine } from '../config/problem.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandName, type FlagSpec, findCommand } from './commands.ts';
 import { commandHelp, mainHelp, settingsHelp } from './help.ts';
 

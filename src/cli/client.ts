@@ -2,7 +2,7 @@
 // Reads and writes no file: nothing of the secret stays anywhere.
 
 import { hash, randomBytes } from 'node:crypto';
-import { refuseName } from '../config/names.ts';
+import { refuseName } from '../config/layers.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io } from './io.ts';
 

@@ -1,6 +1,6 @@
 // Profiles of Genesys' own CLI as credentials of ours. Reads no file; a profile that cannot be used is told, not dropped in silence.
 
-import { refuseName } from '../config/names.ts';
+import { refuseName } from '../config/layers.ts';
 import { parseGcToml } from './gc-toml.ts';
 import type { DraftCredential } from './init-file.ts';
 

@@ -2,7 +2,7 @@
 
 import { lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { LARGEST_FILE_BYTES } from '../config/config-file.ts';
+import { LARGEST_FILE_BYTES } from '../config/file.ts';
 import { loadConfig } from '../config/load.ts';
 import { parseRegion } from '../config/regions.ts';
 import { createFile, replaceFile } from '../fs/atomic-write.ts';

@@ -1,7 +1,7 @@
 // What a command may touch of the process: its two outputs, the environment and a few facts. Commands return exit codes; only main exits.
 
 import { homedir } from 'node:os';
-import type { Overrides } from '../config/flag-source.ts';
+import type { Overrides } from '../config/flags.ts';
 import type { LoadInput } from '../config/load.ts';
 import { formatProblem, type Problem } from '../config/problem.ts';
 

@@ -1,7 +1,7 @@
 // Keeps a served configuration up to date: by its files, by SIGHUP and by POST /-/reload. What a reload does is reload.ts; what is noticed, watch.ts.
 
 import { systemClock } from '../clock.ts';
-import type { Overrides } from '../config/flag-source.ts';
+import type { Overrides } from '../config/flags.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { configPlaces, loadConfig } from '../config/load.ts';
 import { type ConfigWatch, createConfigWatch } from '../config/watch.ts';

@@ -2,9 +2,9 @@
 
 import { createInterface } from 'node:readline';
 import { withoutLogin } from '../auth/credentials/login.ts';
-import { USER_GRANTS } from '../config/credential-settings.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
+import { USER_GRANTS } from '../config/sections/credentials.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { CALLBACK_PATH } from '../server/routes.ts';
 import { exitCodeOf } from './admin-request.ts';

@@ -1,10 +1,10 @@
 // The beginning of `gcg login` and `gcg logout`: is a gateway running, and which of its credentials is meant. A running gateway is asked even
 // where there is no configuration; what it says about its credentials counts before what a configuration here says.
 
-import { USER_GRANTS } from '../config/credential-settings.ts';
 import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
 import { formatListenAddress } from '../config/listen-address.ts';
 import { onOneLine } from '../config/problem.ts';
+import { USER_GRANTS } from '../config/sections/credentials.ts';
 import { type AdminRequest, createAdminRequest, exitCodeOf } from './admin-request.ts';
 import type { CommandLine } from './args.ts';
 import { loadCredential, loadOrReport } from './configured.ts';

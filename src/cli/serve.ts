@@ -2,7 +2,7 @@
 
 import { StoreError } from '../auth/credentials/store/store.ts';
 import { ExposureError } from '../config/access-rules.ts';
-import type { Overrides } from '../config/flag-source.ts';
+import type { Overrides } from '../config/flags.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { createGateway, type Gateway } from '../gateway.ts';

@@ -1,13 +1,13 @@
 // The checks across sections: who can reach which listener, which file may hold what. They add problems and change nothing.
 
 import { isOursOrRoots, whyReplaceable } from '../fs/permissions.ts';
-import { SHORT_SECRET, shortSecrets } from './client-settings.ts';
-import type { FileContent } from './config-file.ts';
+import type { FileContent } from './file.ts';
 import type { GatewayConfig, ListenAddress } from './gateway-config.ts';
+import type { Settings } from './layers.ts';
 import { formatListenAddress, isReachable } from './listen-address.ts';
 import type { Problem } from './problem.ts';
 import type { SectionReader } from './reader.ts';
-import type { Settings } from './settings.ts';
+import { SHORT_SECRET, shortSecrets } from './sections/clients.ts';
 
 /** A listener as the rules see it. */
 export interface PlacedListener {

@@ -1,6 +1,6 @@
 // The configuration as the rest of the gateway sees it: typed, validated, complete. Made by load.ts; never read from the environment elsewhere.
 
-import type { SecretSource } from './secret-source.ts';
+import type { SecretSource } from '../secret.ts';
 
 /** The base of a group of URLs: `origin` (scheme, host, port) and a path prefix, `''` or `/like/this`. */
 export interface UrlBase {

@@ -1,8 +1,8 @@
 // The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. The strict checks stay in load.ts.
 
-import { RESERVED_NAMES } from './names.ts';
-import type { Option, SectionName } from './option.ts';
-import { isNamedSection, optionsOf, SECTION_DOCS, SECTION_NAMES } from './options.ts';
+import { RESERVED_NAMES } from './layers.ts';
+import type { Option, SectionName } from './options/option.ts';
+import { isNamedSection, optionsOf, SECTION_DOCS, SECTION_NAMES } from './options/table.ts';
 
 /** A schema document or a part of one. */
 type JsonSchema = { readonly [key: string]: unknown };

@@ -3,7 +3,7 @@
 
 import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
-import { readClients, readCredentialNames } from './client-settings.ts';
+import { readEnvironment, readGenesysEnvironment } from './env.ts';
 import {
   ClosedFolderError,
   type FileContent,
@@ -15,22 +15,20 @@ import {
   type Surroundings,
   searchPath,
   whyUnreadable,
-} from './config-file.ts';
-import { readCredentials } from './credential-settings.ts';
-import { readEnvironment, readGenesysEnvironment } from './env-source.ts';
-import type { Overrides } from './flag-source.ts';
+} from './file.ts';
+import type { Overrides } from './flags.ts';
 import type { GatewayConfig } from './gateway-config.ts';
-import type { SectionName } from './option.ts';
+import { type Layer, mergeLayers, type RawEntry, type RawSource } from './layers.ts';
+import type { SectionName } from './options/option.ts';
 import { listOrigins, type OriginEntry } from './origins.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
-import type { RawEntry, RawSource } from './raw-entry.ts';
-import { createSectionReader } from './reader.ts';
-import type { ReaderContext } from './reader-context.ts';
-import { readServer } from './server-settings.ts';
-import { type Layer, mergeLayers } from './settings.ts';
-import { readStore } from './store-settings.ts';
-import { readLogging, readProxy, readRateLimit, readRetry, readTimeouts, readTls, readUpstreamHeaders } from './traffic-settings.ts';
-import { readUpstream } from './upstream-settings.ts';
+import { createSectionReader, type ReaderContext } from './reader.ts';
+import { readClients, readCredentialNames } from './sections/clients.ts';
+import { readCredentials } from './sections/credentials.ts';
+import { readServer } from './sections/server.ts';
+import { readStore } from './sections/store.ts';
+import { readLogging, readProxy, readRateLimit, readRetry, readTimeouts, readTls, readUpstreamHeaders } from './sections/traffic.ts';
+import { readUpstream } from './sections/upstream.ts';
 
 export type { OriginEntry, Overrides, Problem };
 

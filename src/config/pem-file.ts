@@ -5,9 +5,8 @@ import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { isReadableByOthers } from '../fs/permissions.ts';
 import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
-import type { SectionReader } from './reader.ts';
-import type { ReaderContext } from './reader-context.ts';
-import type { SecretSource } from './secret-source.ts';
+import type { SecretSource } from '../secret.ts';
+import type { ReaderContext, SectionReader } from './reader.ts';
 
 /** A bundle of every public authority is a quarter of a megabyte. */
 export const LARGEST_PEM_BYTES = 4 * 1024 * 1024;

@@ -1,6 +1,6 @@
 // Masks secrets in structures: parsed JSON bodies, the fields of log records, errors. Returns copies; never changes what it is given.
 
-import { REDACTED } from '../config/secret.ts';
+import { REDACTED } from '../secret.ts';
 import { cutLong } from './redact.ts';
 import { fingerprintOf, redactText } from './redact-text.ts';
 import { isHarmlessCode, isSecretName, isTokenState } from './secret-names.ts';

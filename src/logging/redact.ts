@@ -1,7 +1,7 @@
 // Masks secrets in request targets, parameters and headers, for everything that is logged or shown. Pure; runs on every exchange,
 // so what needs no masking is recognised first and returned as it came.
 
-import { REDACTED } from '../config/secret.ts';
+import { REDACTED } from '../secret.ts';
 import type { RawHeaders } from './exchange-record.ts';
 import { cutMark } from './live-secrets.ts';
 import { fingerprintOf, redactText } from './redact-text.ts';

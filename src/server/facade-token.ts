@@ -11,8 +11,8 @@ import { authOf, type HeldTokens, handleOf, REFRESH_PREFIX, type SessionTerms, s
 import type { Sessions } from '../auth/callers/sessions.ts';
 import type { TokenEndpoint } from '../auth/credentials/token-endpoint.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
-import { Secret } from '../config/secret.ts';
 import { GatewayError } from '../errors.ts';
+import { Secret } from '../secret.ts';
 import type { GrantPace } from './facade-pace.ts';
 import type { TokenRequest } from './facade-request.ts';
 import type { Arrival, Identity } from './identify.ts';

@@ -1,6 +1,6 @@
 // Where a request target leads: pure, on the raw octets. The part that is forwarded is never decoded, only looked at.
 
-import { RESERVED_NAMES } from '../config/names.ts';
+import { RESERVED_NAMES } from '../config/layers.ts';
 import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { findOwnRoute, type OwnRoute } from './routes.ts';

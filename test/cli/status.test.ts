@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { status } from '../../src/cli/status.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { personAt, startAdminGateway } from '../helpers/admin.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { createCommandFolder } from '../helpers/commands.ts';

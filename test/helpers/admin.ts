@@ -2,8 +2,8 @@
 
 import type { Test } from 'tap';
 import type { CredentialConfig } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import type { StatusDocument } from '../../src/server/admin/status.ts';
 import { type ConfigOverrides, credentialAt, type StartOptions, startGateway, type TestGateway } from './gateway.ts';
 

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
 import type { ClientConfig, CredentialConfig } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { DEMO_CLIENTS, type SandboxClient } from '../../src/sandbox/clients.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { credentialAt } from './gateway.ts';
 
 /** A client with the secret `NAME-secret` and no rules. */

@@ -3,8 +3,8 @@
 import type { Socket } from 'node:net';
 import type { Test } from 'tap';
 import type { GatewayConfig } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import type { Gateway } from '../../src/gateway.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { type ConfigOverrides, configAt, credentialAt, startGatewayWith, type TestLog } from './gateway.ts';
 import { exchangeRaw, startRawUpstream } from './raw-http.ts';
 

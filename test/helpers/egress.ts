@@ -9,8 +9,8 @@ import { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import { systemClock } from '../../src/clock.ts';
 import type { GatewayConfig } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import type { Log } from '../../src/logging/log.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { createEgress, type Egress, type EgressOptions } from '../../src/upstream/egress/egress.ts';
 
 /** Whatever can run something at the end of a test. */

@@ -3,11 +3,11 @@
 import type { Test } from 'tap';
 import type { Clock } from '../../src/clock.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { createGateway, type Gateway, type GatewayLog } from '../../src/gateway.ts';
 import type { ExchangeRecord } from '../../src/logging/exchange-record.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox, type Sandbox, type SandboxOptions } from '../../src/sandbox/sandbox.ts';
+import { inlineSecret } from '../../src/secret.ts';
 
 /** Deep enough for overrides of single keys of a section. */
 export type ConfigOverrides = {

@@ -3,8 +3,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { createToken } from '../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../src/config/secret.ts';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
+import { Secret } from '../../src/secret.ts';
 import { configAt } from './gateway.ts';
 
 /** What the process is told. `tokens` are real ones, for sessions that will be used; `count` more get tokens that nobody knows. */

@@ -3,10 +3,10 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import t from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import type { CredentialStatus } from '../../src/server/admin/status.ts';
 import { change, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { assertionFor, clientNamed } from '../helpers/clients.ts';

@@ -1,7 +1,7 @@
 // Connections to the region are given out by client, then by credential: whoever makes many slow calls is slow alone, and no wait is without end.
 
 import t, { type Test } from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { ok } from '../helpers/direct.ts';
 import { type ConfigOverrides, configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';

@@ -3,7 +3,7 @@
 import { renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
 import { startRawUpstream } from '../helpers/raw-http.ts';
 

@@ -6,8 +6,8 @@ import { createToken, type Token } from '../../src/auth/credentials/token-source
 import { type DoctorDeps, type DoctorStep, doctor } from '../../src/cli/doctor.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../src/config/gateway-config.ts';
-import { Secret } from '../../src/config/secret.ts';
 import { GatewayError } from '../../src/errors.ts';
+import { Secret } from '../../src/secret.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { createTestEgress, listenFor, type TestEgressOptions } from '../helpers/egress.ts';
 import { freePort, startConnectProxy } from '../helpers/proxies.ts';

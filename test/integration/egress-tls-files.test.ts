@@ -9,7 +9,7 @@ import type { TLSSocket } from 'node:tls';
 import t from 'tap';
 import { request } from 'undici';
 import { systemClock } from '../../src/clock.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { openSocket } from '../../src/upstream/sockets/open-socket.ts';
 import { toGatewayError } from '../../src/upstream/upstream-errors.ts';
 import { createTestCa } from '../helpers/certificates.ts';

@@ -1,7 +1,7 @@
 // The token endpoint's ways to fail while no token is at hand: each has its answer, and nothing reaches the API.
 
 import t from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { credentialAt, startGateway } from '../helpers/gateway.ts';
 import { TOKEN_FAULTS } from './fault-rows.ts';

@@ -3,10 +3,10 @@
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import t, { type Test } from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { createLiveSecrets } from '../../src/logging/live-secrets.ts';
 import { createLogger } from '../../src/logging/logger.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { createCanaries } from '../helpers/canary.ts';
 import { clientNamed, postToken } from '../helpers/clients.ts';
 import { configAt, credentialAt } from '../helpers/gateway.ts';

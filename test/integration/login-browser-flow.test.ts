@@ -1,7 +1,7 @@
 // The login over HTTP, step by step: where each answer leads, what binds it to a browser, and that it counts once.
 
 import t from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { change, createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { credentialAt } from '../helpers/gateway.ts';
 

@@ -2,7 +2,7 @@
 
 import t, { type Test } from 'tap';
 import type { CredentialConfig } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { change, createCookieJar } from '../helpers/admin.ts';
 import { configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
 import { OIDC_CLIENTS, startOidcServer } from '../helpers/oidc-server.ts';

@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import type { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
 import { type Clock, systemClock } from '../../src/clock.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { createTestEgress, startUpstream } from '../helpers/egress.ts';
 import { configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
 import { startConnectProxy } from '../helpers/proxies.ts';

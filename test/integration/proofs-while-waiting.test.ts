@@ -3,7 +3,7 @@
 
 import t, { type Test } from 'tap';
 import type { ClientConfig } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { askAt } from '../helpers/ask.ts';
 import { allCredentials, clientNamed, postToken } from '../helpers/clients.ts';
 import { givenTokenConfig, ok } from '../helpers/direct.ts';

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { request } from 'undici';
 import { systemClock } from '../../src/clock.ts';
-import { fileSecret } from '../../src/config/secret-source.ts';
+import { fileSecret } from '../../src/secret.ts';
 import { createEgress } from '../../src/upstream/egress/egress.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { createTestEgress, dispatcherOver, listenFor, quietLog, startUpstream, type TestEgressOptions } from '../helpers/egress.ts';

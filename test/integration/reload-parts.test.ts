@@ -3,8 +3,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { clientNamed, credentialOf } from '../helpers/clients.ts';
 import { configAt, credentialAt, startGateway } from '../helpers/gateway.ts';
 

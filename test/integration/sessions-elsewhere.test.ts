@@ -3,10 +3,10 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createToken } from '../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../src/config/secret.ts';
 import type { Gateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox, type Sandbox } from '../../src/sandbox/sandbox.ts';
+import { Secret } from '../../src/secret.ts';
 import { configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
 
 async function startTwo(t: Test) {

@@ -1,7 +1,7 @@
 // Several credentials in one gateway: the path or a header names one, each call carries that one's token, and strangers get the default only.
 
 import t from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { ok } from '../helpers/direct.ts';
 import { type ConfigOverrides, configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
 import { exchangeRaw, startRawUpstream } from '../helpers/raw-http.ts';

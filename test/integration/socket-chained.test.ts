@@ -2,8 +2,8 @@
 
 import { once } from 'node:events';
 import t from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { startGateway } from '../helpers/gateway.ts';
 import { startGatewayProcess } from '../helpers/gateway-process.ts';

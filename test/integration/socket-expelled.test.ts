@@ -3,10 +3,10 @@
 import t, { type Test } from 'tap';
 import type WebSocket from 'ws';
 import { createToken } from '../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../src/config/secret.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
+import { Secret } from '../../src/secret.ts';
 import { startAdminGateway } from '../helpers/admin.ts';
 import { basic, clientNamed, credentialOf, postToken } from '../helpers/clients.ts';
 import { configAt, createTestLog, credentialAt, startGateway, startGatewayWith, type TestGateway } from '../helpers/gateway.ts';

@@ -2,8 +2,8 @@
 
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
-import { inlineSecret } from '../../src/config/secret-source.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { configAt, startGatewayWith } from '../helpers/gateway.ts';
 import {

@@ -2,8 +2,8 @@
 
 import t from 'tap';
 import { createToken } from '../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../src/config/secret.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { Secret } from '../../src/secret.ts';
 import { startGateway, type TestGateway } from '../helpers/gateway.ts';
 import { makeChannel, openWebSocket, refusalOf } from '../helpers/sockets.ts';
 

@@ -20,7 +20,7 @@ t.teardown(() => clearInterval(held));
 const WRITER = `
   import { createFileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
   import { systemClock } from '${import.meta.resolve('../../src/clock.ts')}';
-  import { Secret } from '${import.meta.resolve('../../src/config/secret.ts')}';
+  import { Secret } from '${import.meta.resolve('../../src/secret.ts')}';
   const log = { error() {}, warn() {}, info() {}, debug() {} };
   const store = createFileStore({ path: process.env.STORE, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
   const key = ${JSON.stringify(KEY)};

@@ -42,7 +42,7 @@ const REFRESHER = `
   import { createCredentials } from '${import.meta.resolve('../../src/auth/credentials/credentials.ts')}';
   import { createFileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
   import { systemClock } from '${import.meta.resolve('../../src/clock.ts')}';
-  import { inlineSecret } from '${import.meta.resolve('../../src/config/secret-source.ts')}';
+  import { inlineSecret } from '${import.meta.resolve('../../src/secret.ts')}';
   const log = { error() {}, warn() {}, info() {}, debug() {} };
   const { STORE, LOGIN, MODE } = process.env;
   const base = { origin: LOGIN, pathPrefix: '' };

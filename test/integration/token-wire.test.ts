@@ -3,7 +3,7 @@
 import platformClient from 'purecloud-platform-client-v2';
 import t from 'tap';
 import type { CredentialConfig } from '../../src/config/gateway-config.ts';
-import { inlineSecret } from '../../src/config/secret-source.ts';
+import { inlineSecret } from '../../src/secret.ts';
 import { configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
 import { startRawUpstream } from '../helpers/raw-http.ts';
 

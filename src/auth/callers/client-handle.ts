@@ -2,7 +2,7 @@
 // keeps no table. Who may still use one (is it revoked, does its client still exist) is asked by handles.ts.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Secret } from '../../config/secret.ts';
+import type { Secret } from '../../secret.ts';
 
 /** How every local stand-in for an access token begins. */
 export const HANDLE_PREFIX = 'gcgh_';

@@ -3,8 +3,8 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
 import { isCertificateBelieved, isCertificateProof, parseCertSubject } from '../../config/cert-subject.ts';
-import { isShortSecret } from '../../config/client-settings.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
+import { isShortSecret } from '../../config/sections/clients.ts';
 import type { Caller } from './caller.ts';
 
 /** The registry. Its methods take microseconds and throw nothing. The callers that they give know what proved them. */

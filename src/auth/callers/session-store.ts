@@ -1,6 +1,6 @@
 // Sessions across a restart: one sealed entry of the token store each, where the store is a durable one. Knows no handles, only their hashes.
 
-import { Secret } from '../../config/secret.ts';
+import { Secret } from '../../secret.ts';
 import type { StoreKey, TokenStore } from '../credentials/store/store.ts';
 import { createToken, type Token } from '../credentials/token-source.ts';
 import type { SessionTerms } from './session.ts';

@@ -2,8 +2,8 @@
 
 import { hash, randomBytes } from 'node:crypto';
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
-import type { Secret } from '../../config/secret.ts';
 import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
+import type { Secret } from '../../secret.ts';
 import { refreshTokenForm } from '../credentials/grants.ts';
 import { type CachedSourceDeps, createCachedSource } from '../credentials/refreshing-source.ts';
 import { basicAuth, type ClientAuth, publicClientAuth, type TokenEndpoint, type TokenGrant } from '../credentials/token-endpoint.ts';

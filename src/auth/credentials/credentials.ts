@@ -1,11 +1,11 @@
 // All configured credentials, each with its own source of tokens. Nothing is shared between two of them but the network and the store.
 
 import type { Clock } from '../../clock.ts';
+import { isSameSetting } from '../../config/compare.ts';
 import { type CredentialConfig, defaultCredential, type GatewayConfig } from '../../config/gateway-config.ts';
-import { isSameSetting } from '../../config/same-setting.ts';
-import type { Secret } from '../../config/secret.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
+import type { Secret } from '../../secret.ts';
 import { createCredentialParts, type LoginAnswer, loginAdvice, storeKeyOf } from './grants.ts';
 import { createCachedSource } from './refreshing-source.ts';
 import type { TokenStore } from './store/store.ts';

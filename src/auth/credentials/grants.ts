@@ -4,10 +4,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
 import type { CredentialConfig, GrantType } from '../../config/gateway-config.ts';
-import type { Secret } from '../../config/secret.ts';
-import type { SecretSource } from '../../config/secret-source.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
+import type { Secret, SecretSource } from '../../secret.ts';
 import { createUserSource } from './refresh-token-source.ts';
 import { createAssertions } from './saml-assertion.ts';
 import type { StoreKey, TokenStore } from './store/store.ts';

@@ -3,9 +3,8 @@
 // for a transient failure or a lost race. Whether and when to renew is decided by cached-source.ts.
 
 import type { Clock } from '../../clock.ts';
-import type { Secret } from '../../config/secret.ts';
-import type { SecretSource } from '../../config/secret-source.ts';
 import type { Log } from '../../logging/log.ts';
+import type { Secret, SecretSource } from '../../secret.ts';
 import { type StoredToken, StoreError, type StoreKey, type StoreLock, type TokenStore } from './store/store.ts';
 import { storedAccessToken } from './stored-source.ts';
 import type { TokenGrant } from './token-endpoint.ts';

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import type { Clock } from '../../clock.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
-import { Secret } from '../../config/secret.ts';
+import { Secret } from '../../secret.ts';
 import { systemCode, TokenFailure } from './token-source.ts';
 
 /** The assertions of one credential. A posted one lives in memory only. */

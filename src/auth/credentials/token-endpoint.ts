@@ -3,12 +3,11 @@
 
 import type { Clock } from '../../clock.ts';
 import type { UpstreamHosts } from '../../config/gateway-config.ts';
-import { Secret } from '../../config/secret.ts';
-import type { SecretSource } from '../../config/secret-source.ts';
 import { withDeadline } from '../../deadline.ts';
 import { isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { parseRetryAfter } from '../../retry-after.ts';
+import { Secret, type SecretSource } from '../../secret.ts';
 import {
   createToken,
   isHeaderSafeToken,

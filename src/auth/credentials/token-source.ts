@@ -1,7 +1,7 @@
 // What a token is, what yields tokens, and how obtaining one fails. Types and values only.
 
-import type { Secret } from '../../config/secret.ts';
 import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
+import type { Secret } from '../../secret.ts';
 
 /** Something that yields access tokens. Throws GatewayError with a code of the token group. */
 export interface TokenSource {

@@ -4,8 +4,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
 import type { Logins } from '../../auth/credentials/login.ts';
-import { Secret } from '../../config/secret.ts';
 import { GatewayError } from '../../errors.ts';
+import { Secret } from '../../secret.ts';
 import type { Exchange } from '../exchange.ts';
 import { readBodiesAsText } from '../local-body.ts';
 import { registerLogin } from '../login/routes.ts';

@@ -1,7 +1,7 @@
 // The text of a PAC file, from disk or from a web server, fetched again only when it changed. Runs nothing (pac-evaluator.ts does).
 
 import { type buildConnector, Client } from 'undici';
-import { LARGEST_SCRIPT_BYTES } from '../../config/proxy-setting.ts';
+import { LARGEST_SCRIPT_BYTES } from '../../config/sections/proxy.ts';
 import { readPlainFile, whyNotRead } from '../../fs/plain-file.ts';
 import { errorCode } from './dial-error.ts';
 

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { createToken } from '../../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../../src/config/secret.ts';
+import { Secret } from '../../../src/secret.ts';
 import { sourceUnderTest, tokenFor } from './fixtures.ts';
 
 const DAY_MS = 86_400_000;

@@ -6,7 +6,7 @@ import { ANONYMOUS } from '../../../src/auth/callers/caller.ts';
 import { createClients } from '../../../src/auth/callers/clients.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { parseCertSubject, subjectKey } from '../../../src/config/cert-subject.ts';
-import { Secret } from '../../../src/config/secret.ts';
+import { Secret } from '../../../src/secret.ts';
 import { clientNamed, credentialOf } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { configAt, credentialAt } from '../../helpers/gateway.ts';

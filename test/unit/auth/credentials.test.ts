@@ -5,8 +5,7 @@ import { createCredentials } from '../../../src/auth/credentials/credentials.ts'
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError } from '../../../src/auth/credentials/store/store.ts';
 import type { GatewayConfig } from '../../../src/config/gateway-config.ts';
-import { Secret } from '../../../src/config/secret.ts';
-import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';
+import { fileSecret, inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { credentialConfig, credentialsUnderTest, granted, HOSTS } from './fixtures.ts';
 

@@ -7,9 +7,8 @@ import type { TokenTransport } from '../../../src/auth/credentials/token-endpoin
 import { createToken, type ObtainReason, type Token } from '../../../src/auth/credentials/token-source.ts';
 import type { TokenTransition } from '../../../src/auth/credentials/transition.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../../src/config/gateway-config.ts';
-import { Secret } from '../../../src/config/secret.ts';
-import { inlineSecret } from '../../../src/config/secret-source.ts';
 import type { Log } from '../../../src/logging/log.ts';
+import { inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 
 export interface LogRecord {

@@ -15,8 +15,7 @@ import { authorizeUrl } from '../../../src/auth/credentials/login.ts';
 import { runAssertionCommand } from '../../../src/auth/credentials/saml-assertion.ts';
 import { basicAuth } from '../../../src/auth/credentials/token-endpoint.ts';
 import { systemClock } from '../../../src/clock.ts';
-import { Secret } from '../../../src/config/secret.ts';
-import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { credentialConfig } from './fixtures.ts';
 

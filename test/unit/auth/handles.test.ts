@@ -11,9 +11,8 @@ import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { type Clock, systemClock } from '../../../src/clock.ts';
 import { certificateProof } from '../../../src/config/cert-subject.ts';
-import { Secret } from '../../../src/config/secret.ts';
-import { inlineSecret } from '../../../src/config/secret-source.ts';
 import type { GatewayError } from '../../../src/errors.ts';
+import { inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog, credentialAt } from '../../helpers/gateway.ts';
 

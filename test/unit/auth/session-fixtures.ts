@@ -7,7 +7,7 @@ import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts
 import type { TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { TokenCall, TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
 import { createToken, type TokenFailure } from '../../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../../src/config/secret.ts';
+import { Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 

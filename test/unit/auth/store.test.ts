@@ -5,8 +5,7 @@ import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import type { StoredToken, StoreKey, TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { systemClock } from '../../../src/clock.ts';
-import { Secret } from '../../../src/config/secret.ts';
-import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { inlineSecret, Secret } from '../../../src/secret.ts';
 import { makeOddPaths } from '../../helpers/odd-paths.ts';
 import { createLogRecorder } from './fixtures.ts';
 

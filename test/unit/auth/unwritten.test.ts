@@ -8,8 +8,7 @@ import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { CredentialConfig, GatewayConfig } from '../../../src/config/gateway-config.ts';
-import { Secret } from '../../../src/config/secret.ts';
-import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';
+import { fileSecret, inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createLogRecorder, credentialConfig, granted, HOSTS, scriptedTransport } from './fixtures.ts';
 

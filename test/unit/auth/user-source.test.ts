@@ -5,8 +5,7 @@ import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
 import { TokenFailure } from '../../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../../src/config/secret.ts';
-import { inlineSecret, type SecretSource } from '../../../src/config/secret-source.ts';
+import { inlineSecret, Secret, type SecretSource } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createLogRecorder, tokenFor } from './fixtures.ts';
 

@@ -3,8 +3,8 @@
 import { hash } from 'node:crypto';
 import t from 'tap';
 import { exposedSetting, exposures } from '../../../src/config/access-rules.ts';
-import { refuseRule } from '../../../src/config/client-settings.ts';
-import { inlineSecret } from '../../../src/config/secret-source.ts';
+import { refuseRule } from '../../../src/config/sections/clients.ts';
+import { inlineSecret } from '../../../src/secret.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { configAt } from '../../helpers/gateway.ts';
 import { good, problems, warnings, withCredential } from './load-text.ts';

@@ -2,9 +2,9 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { envName, parseEnvName, readEnvironment, readGenesysEnvironment } from '../../../src/config/env-source.ts';
-import { refuseName } from '../../../src/config/names.ts';
-import { keysOf, OPTIONS } from '../../../src/config/options.ts';
+import { envName, parseEnvName, readEnvironment, readGenesysEnvironment } from '../../../src/config/env.ts';
+import { refuseName } from '../../../src/config/layers.ts';
+import { keysOf, OPTIONS } from '../../../src/config/options/table.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 import { good, load } from './load-text.ts';
 

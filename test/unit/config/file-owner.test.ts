@@ -4,7 +4,7 @@ import { chmodSync, chownSync, lchownSync, mkdirSync, mkdtempSync, rmSync, symli
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { readConfigFile } from '../../../src/config/config-file.ts';
+import { readConfigFile } from '../../../src/config/file.ts';
 import type { FileName } from '../../../src/fs/permissions.ts';
 import { CREDENTIAL, type Given, load, OWN_UID, problems, warnings } from './load-text.ts';
 

@@ -2,7 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import t from 'tap';
-import { ClosedFolderError, LARGEST_FILE_BYTES, readConfigFile } from '../../../src/config/config-file.ts';
+import { ClosedFolderError, LARGEST_FILE_BYTES, readConfigFile } from '../../../src/config/file.ts';
 import { load, problems } from './load-text.ts';
 
 /** Loads a real file with these bytes from a folder. */

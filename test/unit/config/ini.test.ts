@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { decodeIniValue, parseIni } from '../../../src/config/ini-source.ts';
+import { decodeIniValue, parseIni } from '../../../src/config/ini.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 
 const valuesOf = (text: string) => parseIni(text, 'x.ini').entries.map(({ section, key, value, where }) => [section, key, value, where]);

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { parseJson } from '../../../src/config/json-source.ts';
+import { parseJson } from '../../../src/config/json.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 
 const problemsOf = (text: string) => parseJson(text, 'x.json').problems.map(formatProblem);

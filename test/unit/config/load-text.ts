@@ -1,6 +1,6 @@
 // Loads a configuration from texts in memory, as loadConfig would from files; and picks problems out of the result.
 
-import { parseSetFlag } from '../../../src/config/flag-source.ts';
+import { parseSetFlag } from '../../../src/config/flags.ts';
 import type { GatewayConfig } from '../../../src/config/gateway-config.ts';
 import { type LoadInput, type LoadResult, loadConfig } from '../../../src/config/load.ts';
 import { formatProblem } from '../../../src/config/problem.ts';

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { OPTIONS } from '../../../src/config/options.ts';
+import { OPTIONS } from '../../../src/config/options/table.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 import { load } from './load-text.ts';
 

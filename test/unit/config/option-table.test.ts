@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { jsonSchema } from '../../../src/config/json-schema.ts';
-import { findKey, OPTIONS, SECTION_NAMES } from '../../../src/config/options.ts';
+import { findKey, OPTIONS, SECTION_NAMES } from '../../../src/config/options/table.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 import { load } from './load-text.ts';
 

@@ -1,8 +1,8 @@
 // Flags over environment over file over defaults; and where the file is looked for.
 
 import t from 'tap';
-import { ClosedFolderError, searchPath } from '../../../src/config/config-file.ts';
-import { parseSetFlag, shortFlag } from '../../../src/config/flag-source.ts';
+import { ClosedFolderError, searchPath } from '../../../src/config/file.ts';
+import { parseSetFlag, shortFlag } from '../../../src/config/flags.ts';
 import { configPlaces } from '../../../src/config/load.ts';
 import { good, load, problems, warnings } from './load-text.ts';
 

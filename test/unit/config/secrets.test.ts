@@ -2,8 +2,8 @@
 
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
-import { parseSetFlag } from '../../../src/config/flag-source.ts';
-import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';
+import { parseSetFlag } from '../../../src/config/flags.ts';
+import { fileSecret, inlineSecret } from '../../../src/secret.ts';
 import { good, load, problems, warnings } from './load-text.ts';
 
 const file = (text: string) => `[credential]\nclient_id = an-id\n${text}\n`;

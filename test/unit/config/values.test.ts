@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { RESERVED_NAMES, refuseName } from '../../../src/config/names.ts';
+import { RESERVED_NAMES, refuseName } from '../../../src/config/layers.ts';
 import { formatDuration, parseBoolean, parseDuration, parseInteger, splitCommas } from '../../../src/config/values.ts';
 
 const durationOf = (text: string) => {

@@ -6,9 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import { Secret } from '../../../src/config/secret.ts';
-import { fileSecret, inlineSecret } from '../../../src/config/secret-source.ts';
 import { createLiveSecrets, cutMark } from '../../../src/logging/live-secrets.ts';
+import { fileSecret, inlineSecret, Secret } from '../../../src/secret.ts';
 
 /** How a program may write a text; each step may follow another. */
 const ENCODINGS: Record<string, (text: string) => string> = {

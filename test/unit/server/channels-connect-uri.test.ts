@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { UpstreamHosts } from '../../../src/config/gateway-config.ts';
-import { upstreamHosts } from '../../../src/config/upstream-hosts.ts';
+import { upstreamHosts } from '../../../src/config/regions.ts';
 import { askForIdentity, isChannelCall } from '../../../src/server/sockets/channel-answers.ts';
 import { channelId, replaceConnectUris, socketBase, upstreamSocketUrl } from '../../../src/server/sockets/connect-uri.ts';
 

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { RESERVED_NAMES } from '../../../src/config/names.ts';
+import { RESERVED_NAMES } from '../../../src/config/layers.ts';
 import { isGatewayError } from '../../../src/errors.ts';
 import { parseTarget } from '../../../src/server/request-target.ts';
 import { findOwnRoute } from '../../../src/server/routes.ts';

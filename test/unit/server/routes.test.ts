@@ -1,7 +1,7 @@
 // The table of our own routes: what is found at a path, how it is named in records, and that its words are no names of credentials.
 
 import t from 'tap';
-import { RESERVED_NAMES } from '../../../src/config/names.ts';
+import { RESERVED_NAMES } from '../../../src/config/layers.ts';
 import { findOwnRoute, OWN_ROUTES } from '../../../src/server/routes.ts';
 
 t.test('a route is found at its path, whatever stands for a parameter, and named by its template', async (t) => {

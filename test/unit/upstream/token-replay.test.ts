@@ -3,8 +3,8 @@
 import { connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { type CachedTokenSource, createToken, type Token } from '../../../src/auth/credentials/token-source.ts';
-import { Secret } from '../../../src/config/secret.ts';
 import { GatewayError } from '../../../src/errors.ts';
+import { Secret } from '../../../src/secret.ts';
 import type { UpstreamResponse } from '../../../src/upstream/call.ts';
 import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';

@@ -2,10 +2,10 @@
 
 import { createCipheriv, createDecipheriv, createHmac, hkdf, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
-import { Secret } from '../../../config/secret.ts';
 import { createFile } from '../../../fs/atomic-write.ts';
 import { readPlainFile, whyNotRead } from '../../../fs/plain-file.ts';
 import type { Log } from '../../../logging/log.ts';
+import { Secret } from '../../../secret.ts';
 import { StoreError } from './store.ts';
 
 const FORMAT = 'gcg-store-1';

@@ -1,6 +1,6 @@
 // What a token store promises: records by key, compare-and-set with revisions, a lock with a fence. No implementation.
 
-import { Secret } from '../../../config/secret.ts';
+import { Secret } from '../../../secret.ts';
 
 /**
  * Whose tokens: every part is bound into the stored value, so that what was stored for one identity never opens for another.

@@ -1,7 +1,7 @@
 // Which setting decides how a target is reached.
 
 import t from 'tap';
-import { inlineSecret } from '../../../../src/config/secret-source.ts';
+import { inlineSecret } from '../../../../src/secret.ts';
 import { routeName } from '../../../../src/upstream/egress/route.ts';
 import { createRouting } from '../../../../src/upstream/egress/routing.ts';
 import { targetOf } from '../../../../src/upstream/egress/target.ts';

@@ -1,14 +1,13 @@
 // Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers; and logging.
 
-import { FileRefusal, readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
-import type { GatewayConfig } from './gateway-config.ts';
-import { parseNoProxy } from './no-proxy.ts';
-import { checkPemFile, checkPemPair } from './pem-file.ts';
-import { shown } from './problem.ts';
-import { LARGEST_SCRIPT_BYTES, parseProxyUrl, proxyUrlOf } from './proxy-setting.ts';
-import type { SectionReader } from './reader.ts';
-import type { ReaderContext } from './reader-context.ts';
-import { inlineSecret } from './secret-source.ts';
+import { FileRefusal, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
+import { inlineSecret } from '../../secret.ts';
+import type { GatewayConfig } from '../gateway-config.ts';
+import { parseNoProxy } from '../no-proxy.ts';
+import { checkPemFile, checkPemPair } from '../pem-file.ts';
+import { shown } from '../problem.ts';
+import type { ReaderContext, SectionReader } from '../reader.ts';
+import { LARGEST_SCRIPT_BYTES, parseProxyUrl, proxyUrlOf } from './proxy.ts';
 
 /** `[logging]`; `isTTY` decides the default format. */
 export function readLogging(logging: SectionReader, isTTY: boolean): GatewayConfig['logging'] {

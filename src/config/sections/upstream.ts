@@ -1,11 +1,10 @@
 // Reads [general] host and [gateway]: where calls go. Refuses a gateway that is ourselves, and plain http to other machines.
 
-import type { ListenAddress, UpstreamHosts } from './gateway-config.ts';
-import { formatListenAddress } from './listen-address.ts';
-import { shown } from './problem.ts';
-import type { SectionReader } from './reader.ts';
-import { parseRegion, REGIONS } from './regions.ts';
-import { findOwnListener, type GatewayBase, isLoopbackOrigin, normalisePath, parseGateway, upstreamHosts } from './upstream-hosts.ts';
+import type { ListenAddress, UpstreamHosts } from '../gateway-config.ts';
+import { formatListenAddress } from '../listen-address.ts';
+import { shown } from '../problem.ts';
+import type { SectionReader } from '../reader.ts';
+import { findOwnListener, type GatewayBase, isLoopbackOrigin, normalisePath, parseGateway, parseRegion, REGIONS, upstreamHosts } from '../regions.ts';
 
 /** Makes the hosts of a region; a credential with a `host` of its own calls it again. */
 export interface UpstreamReader {

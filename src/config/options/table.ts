@@ -1,11 +1,11 @@
 // THE option table: parsing, environment names, --set, help, config.example.ini, the reference page and the JSON schema all come from it.
 // `[upstream.headers]` has free keys and is the only section that is not in it.
 
+import { CLIENT_OPTIONS, CREDENTIAL_OPTIONS } from './identity.ts';
 import type { KeyMatch, Option, SectionName } from './option.ts';
-import { CLIENT_OPTIONS, CREDENTIAL_OPTIONS } from './options-identity.ts';
-import { LOGGING_OPTIONS, STORE_OPTIONS } from './options-process.ts';
-import { GATEWAY_OPTIONS, GENERAL_OPTIONS, SERVER_OPTIONS } from './options-server.ts';
-import { DEADLINE_OPTIONS, PROXY_OPTIONS, REAUTHENTICATION_OPTIONS, TLS_OPTIONS } from './options-traffic.ts';
+import { LOGGING_OPTIONS, STORE_OPTIONS } from './process.ts';
+import { GATEWAY_OPTIONS, GENERAL_OPTIONS, SERVER_OPTIONS } from './server.ts';
+import { DEADLINE_OPTIONS, PROXY_OPTIONS, REAUTHENTICATION_OPTIONS, TLS_OPTIONS } from './traffic.ts';
 
 /** Every option, in the order of the documentation. */
 export const OPTIONS: readonly Option[] = [

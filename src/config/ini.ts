@@ -2,9 +2,8 @@
 // silence (a cut value, a broken section line, a duplicate) is an error here; `ini` itself only decodes single unquoted values.
 
 import { unsafe } from 'ini';
-import type { Problem } from './problem.ts';
-import { shown } from './problem.ts';
-import type { RawEntry, RawSection, RawSource } from './raw-entry.ts';
+import type { RawEntry, RawSection, RawSource } from './layers.ts';
+import { type Problem, shown } from './problem.ts';
 import { accepted, type Parsed, refused } from './values.ts';
 
 /** After so many mistakes the file is something else; the rest would only bury the first ones. */

@@ -1,11 +1,9 @@
 // GCG_* environment variables as settings, named by section and key; and the few GENESYSCLOUD_* ones that count when there is no file.
 // A variable that fits no option is a warning: containers are full of other people's variables.
 
-import { DEFAULT_NAME } from './names.ts';
-import { didYouMean } from './nearest.ts';
-import { isNamedSection, keysOf, SECTION_NAMES } from './options.ts';
-import type { Problem } from './problem.ts';
-import { type RawEntry, rawText } from './raw-entry.ts';
+import { DEFAULT_NAME, type RawEntry, rawText } from './layers.ts';
+import { isNamedSection, keysOf, SECTION_NAMES } from './options/table.ts';
+import { didYouMean, type Problem } from './problem.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,13 +1,12 @@
 // Reads [credential] and [credential.NAME]: which grant, whether it has all it needs, which one is the default.
 
-import type { CredentialConfig, GrantType } from './gateway-config.ts';
-import { DEFAULT_NAME } from './names.ts';
-import { GRANT_TYPES } from './options-identity.ts';
-import { shown } from './problem.ts';
-import { createSectionReader, type SectionReader } from './reader.ts';
-import type { ReaderContext } from './reader-context.ts';
-import type { UpstreamReader } from './upstream-settings.ts';
-import { parseHttpUrl } from './values.ts';
+import type { CredentialConfig, GrantType } from '../gateway-config.ts';
+import { DEFAULT_NAME } from '../layers.ts';
+import { GRANT_TYPES } from '../options/identity.ts';
+import { shown } from '../problem.ts';
+import { createSectionReader, type ReaderContext, type SectionReader } from '../reader.ts';
+import { parseHttpUrl } from '../values.ts';
+import type { UpstreamReader } from './upstream.ts';
 
 /** Grants in which a person logs in; their tokens deserve a store that survives a restart. */
 export const USER_GRANTS: ReadonlySet<GrantType> = new Set(['authorization_code', 'pkce', 'implicit']);

@@ -1,7 +1,7 @@
 // The corporate proxy's address: one URL, or host, port and protocol as the SDKs write it. User name and password are taken out of the URL.
 // The text of the URL never appears in a message, because it may hold a password.
 
-import { type Parsed, refused } from './values.ts';
+import { type Parsed, refused } from '../values.ts';
 
 /** A PAC file is a script written by people. */
 export const LARGEST_SCRIPT_BYTES = 1024 * 1024;

@@ -1,10 +1,8 @@
 // Settings given on the command line: `--set section.key=value` and the short forms. A secret is never taken from here: other users see argv.
 
-import { didYouMean } from './nearest.ts';
-import { findKey, keysOf } from './options.ts';
-import { shown } from './problem.ts';
-import { type RawEntry, rawText } from './raw-entry.ts';
-import { labelOf, parseSection } from './section-name.ts';
+import { labelOf, parseSection, type RawEntry, rawText } from './layers.ts';
+import { findKey, keysOf } from './options/table.ts';
+import { didYouMean, shown } from './problem.ts';
 import { accepted, type Parsed, refused } from './values.ts';
 
 /** What the command line says about the configuration. */

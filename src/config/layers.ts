@@ -1,13 +1,10 @@
-// Lays the sources over each other: for each option the highest source that sets it wins. Names every unknown section and key.
-// Values are not read here; a secret's three forms (X, X_file, X_env) count as one setting.
+// The layers of a configuration, flags over environment over file: which setting is given where, as written, and which sections and names there are.
+// Nothing is interpreted here.
 
-import { DEFAULT_NAME } from './names.ts';
-import { didYouMean } from './nearest.ts';
-import type { Option, SecretForm } from './option.ts';
-import { findKey, keysOf, SDK_ONLY_KEYS } from './options.ts';
-import { onOneLine, type Problem, shown } from './problem.ts';
-import type { RawEntry, RawSection, RawValue } from './raw-entry.ts';
-import { labelOf, parseSection, type SectionId } from './section-name.ts';
+import type { Option, SecretForm, SectionName } from './options/option.ts';
+import { findKey, isNamedSection, keysOf, SDK_ONLY_KEYS, SECTION_NAMES } from './options/table.ts';
+import { didYouMean, onOneLine, type Problem, shown } from './problem.ts';
+import { accepted, type Parsed, refused } from './values.ts';
 
 /** A source of settings: flags beat the environment, which beats the file. */
 export interface Layer {
@@ -143,4 +140,83 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
 
 function twice(label: string, where: string, before: string): Problem {
   return { where, key: label, message: `already set at ${before}; keep one of the two` };
+}
+
+/** A value before its option is known. JSON's native numbers and booleans keep their spelling and their type. */
+export type RawValue =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'number' | 'boolean'; readonly text: string }
+  | { readonly type: 'list'; readonly items: readonly string[] }
+  /** It was there and could not be read; that has been said already. */
+  | { readonly type: 'broken' };
+
+/** One setting as written; `section` may hold a name, `credential.crm`. */
+export interface RawEntry {
+  readonly section: string;
+  readonly key: string;
+  readonly value: RawValue;
+  readonly where: string;
+}
+
+/** A section line, kept because a section may be named and empty. */
+export interface RawSection {
+  readonly section: string;
+  readonly where: string;
+}
+
+/** All that one source says, and what is wrong with how it says it. */
+export interface RawSource {
+  readonly entries: readonly RawEntry[];
+  readonly sections: readonly RawSection[];
+  readonly problems: readonly Problem[];
+  /** Settings were lost to mistakes: what seems to be missing may be there. */
+  readonly isIncomplete: boolean;
+}
+
+/** A text value. */
+export function rawText(text: string): RawValue {
+  return { type: 'text', text };
+}
+
+/** A section of the table; `name` is '' for the sections that have none. */
+export interface SectionId {
+  readonly section: SectionName;
+  readonly name: string;
+}
+
+/** Reads `server`, `server.tls`, `credential`, `credential.crm`, `client.crm`. */
+export function parseSection(written: string): Parsed<SectionId> {
+  const known = SECTION_NAMES.find((name) => name === written);
+  if (known === 'client') return refused('a client needs a name; write [client.NAME]');
+  if (known === 'credential') return accepted({ section: known, name: DEFAULT_NAME });
+  if (known !== undefined) return accepted({ section: known, name: '' });
+  const dot = written.indexOf('.');
+  const head = SECTION_NAMES.find((name) => name === written.slice(0, dot));
+  if (dot > 0 && head !== undefined && isNamedSection(head)) {
+    const name = written.slice(dot + 1);
+    const reason = refuseName(name);
+    return reason === undefined ? accepted({ section: head, name }) : refused(reason);
+  }
+  return refused(`there is no section ${shown(`[${written}]`)}${didYouMean(written, SECTION_NAMES)}`);
+}
+
+/** How messages call a setting: `server.listen`, `credential.crm.client_id`; the default credential's is `credential.client_id`. */
+export function labelOf({ section, name }: SectionId, key?: string): string {
+  const head = name === '' || (section === 'credential' && name === DEFAULT_NAME) ? section : `${section}.${name}`;
+  return key === undefined ? head : `${head}.${key}`;
+}
+
+/** Path segments the gateway serves itself; a credential of that name could never be reached as `/NAME/api/v2`. */
+export const RESERVED_NAMES: ReadonlySet<string> = new Set(['api', 'login', 'logout', 'oauth', 'streaming', 'livez', 'healthz', 'readyz', 'metrics']);
+
+/** The name of the `[credential]` section that has none. */
+export const DEFAULT_NAME = 'default';
+
+/** Why a name cannot be used, or undefined when it can. */
+export function refuseName(name: string): string | undefined {
+  if (name.length > 64 || !/^[a-z0-9][a-z0-9-]*$/.test(name)) {
+    return `${shown(name)} is not a name; use a-z, 0-9 and hyphens, beginning with a letter or digit, at most 64 characters`;
+  }
+  if (RESERVED_NAMES.has(name)) return `"${name}" is a path of the gateway itself; choose another name`;
+  return undefined;
 }

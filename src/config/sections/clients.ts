@@ -2,13 +2,11 @@
 
 import { hash } from 'node:crypto';
 import { METHODS } from 'node:http';
-import { parseCertSubject } from './cert-subject.ts';
-import type { ClientConfig, CredentialConfig, GatewayConfig } from './gateway-config.ts';
-import { didYouMean } from './nearest.ts';
-import { shown } from './problem.ts';
-import { createSectionReader, type SectionReader } from './reader.ts';
-import type { ReaderContext } from './reader-context.ts';
-import type { SecretSource } from './secret-source.ts';
+import type { SecretSource } from '../../secret.ts';
+import { parseCertSubject } from '../cert-subject.ts';
+import type { ClientConfig, CredentialConfig, GatewayConfig } from '../gateway-config.ts';
+import { didYouMean, shown } from '../problem.ts';
+import { createSectionReader, type ReaderContext, type SectionReader } from '../reader.ts';
 
 /** Words that stand for a set of rules in `allow`. */
 const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];

@@ -1,10 +1,9 @@
 // Reads [store]: what survives a restart, and where.
 
-import { pathsOf } from './config-file.ts';
-import { USER_GRANTS } from './credential-settings.ts';
-import type { GatewayConfig } from './gateway-config.ts';
-import type { SectionReader } from './reader.ts';
-import type { ReaderContext } from './reader-context.ts';
+import { pathsOf } from '../file.ts';
+import type { GatewayConfig } from '../gateway-config.ts';
+import type { ReaderContext, SectionReader } from '../reader.ts';
+import { USER_GRANTS } from './credentials.ts';
 
 const FOLDER = 'genesys-cloud-gateway';
 

@@ -1,8 +1,46 @@
-// Where a secret's value comes from: inline, a file that is read again when it changes, or an environment variable.
+// Secrets: a value that does not print itself, and where it comes from: inline, a file that is read again when it changes, or the environment.
 
-import { GatewayError } from '../errors.ts';
-import { fileRevision, type PlainFile, readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
-import { Secret } from './secret.ts';
+import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
+import { GatewayError } from './errors.ts';
+import { fileRevision, type PlainFile, readPlainFileSync, whyNotRead } from './fs/plain-file.ts';
+
+/** What a secret shows wherever it is printed, serialised or interpolated. */
+export const REDACTED = '[redacted]';
+
+/**
+ * Holds a secret string. `reveal()` is the only way to the value; `String(secret)`, JSON and `util.inspect` give `[redacted]`.
+ * Kept in a private field, so object spread and structured clone do not carry it.
+ */
+export class Secret {
+  readonly #value: string;
+
+  constructor(value: string) {
+    this.#value = value;
+  }
+
+  /** The value. Call it where it goes on the wire, and nowhere else. */
+  reveal(): string {
+    return this.#value;
+  }
+
+  /** The first 12 hex digits of the SHA-256: enough to tell two secrets apart in a log, useless for anything else. */
+  fingerprint(): string {
+    return createHash('sha256').update(this.#value).digest('hex').slice(0, 12);
+  }
+
+  toString(): string {
+    return REDACTED;
+  }
+
+  toJSON(): string {
+    return REDACTED;
+  }
+
+  [inspect.custom](): string {
+    return REDACTED;
+  }
+}
 
 /** Yields a secret's present value. Files are read again when they changed; nothing is watched and nothing needs closing. */
 export interface SecretSource {

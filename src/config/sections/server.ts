@@ -1,13 +1,12 @@
 // Reads [server] and [server.tls]: the listeners and what belongs to them. Who may use a listener is checked in access-rules.ts.
 
 import { BlockList, isIP } from 'node:net';
-import type { GatewayConfig, ListenAddress } from './gateway-config.ts';
-import { formatListenAddress, isReachable, parseListenAddress } from './listen-address.ts';
-import { checkPemFile, checkPemPair } from './pem-file.ts';
-import { shown } from './problem.ts';
-import type { SectionReader } from './reader.ts';
-import type { ReaderContext } from './reader-context.ts';
-import { parseHttpUrl } from './values.ts';
+import type { GatewayConfig, ListenAddress } from '../gateway-config.ts';
+import { formatListenAddress, isReachable, parseListenAddress } from '../listen-address.ts';
+import { checkPemFile, checkPemPair } from '../pem-file.ts';
+import { shown } from '../problem.ts';
+import type { ReaderContext, SectionReader } from '../reader.ts';
+import { parseHttpUrl } from '../values.ts';
 
 type Server = GatewayConfig['server'];
 

@@ -4,9 +4,9 @@ import { lstatSync } from 'node:fs';
 import { posix, win32 } from 'node:path';
 import { type FileName, namesOf } from '../fs/permissions.ts';
 import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
-import { parseIni } from './ini-source.ts';
-import { parseJson } from './json-source.ts';
-import type { RawSource } from './raw-entry.ts';
+import { parseIni } from './ini.ts';
+import { parseJson } from './json.ts';
+import type { RawSource } from './layers.ts';
 
 /** A configuration is text written by people; what is larger is a mistaken path. */
 export const LARGEST_FILE_BYTES = 1024 * 1024;
