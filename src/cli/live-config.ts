@@ -4,12 +4,12 @@ import { systemClock } from '../clock.ts';
 import type { Overrides } from '../config/flags.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { configPlaces, loadConfig } from '../config/load.ts';
-import { type ConfigWatch, createConfigWatch } from '../config/watch.ts';
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../logging/metrics.ts';
-import { createReloader, type ReloadReport, type ReloadTrigger } from '../reload.ts';
-import { changedKeys, type LoadedConfig } from '../reload-plan.ts';
+import { changedKeys, type LoadedConfig } from '../reload/changes.ts';
+import { type ConfigWatch, createConfigWatch } from '../reload/file-watcher.ts';
+import { createReloader, type ReloadReport, type ReloadTrigger } from '../reload/reloader.ts';
 import { type Io, loadInput } from './io.ts';
 
 /** What it is made of. */

@@ -9,7 +9,7 @@ import { createGateway, type Gateway } from '../gateway.ts';
 import { createLiveSecrets } from '../logging/live-secrets.ts';
 import { createLogger, type Logger } from '../logging/logger.ts';
 import { createMetrics } from '../logging/metrics.ts';
-import type { LoadedConfig } from '../reload-plan.ts';
+import type { LoadedConfig } from '../reload/changes.ts';
 import { VERSION } from '../version.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';

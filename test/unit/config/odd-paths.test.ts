@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { readConfigFile } from '../../../src/config/file.ts';
 import { OPTIONS } from '../../../src/config/options/table.ts';
-import { createConfigWatch } from '../../../src/config/watch.ts';
+import { createConfigWatch } from '../../../src/reload/file-watcher.ts';
 import { fileSecret } from '../../../src/secret.ts';
 import { createServerTls } from '../../../src/server/tls.ts';
 import { fetchPacText } from '../../../src/upstream/egress/pac-script.ts';

@@ -4,8 +4,7 @@ import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } f
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../src/clock.ts';
-import { createConfigWatch } from '../../../src/config/watch.ts';
-import { watchPoints } from '../../../src/config/watch-points.ts';
+import { createConfigWatch, watchPoints } from '../../../src/reload/file-watcher.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
 const LOG = { error() {}, warn() {}, info() {}, debug() {} };

@@ -1,11 +1,11 @@
 // What a new configuration changes, by key and never by value, and what of it has to wait for a restart. Pure.
 
-import { isSameSetting, secretSettings } from './config/compare.ts';
-import type { GatewayConfig } from './config/gateway-config.ts';
-import type { SectionName } from './config/options/option.ts';
-import { findKey } from './config/options/table.ts';
-import type { OriginEntry } from './config/origins.ts';
-import type { SecretSource } from './secret.ts';
+import { isSameSetting, secretSettings } from '../config/compare.ts';
+import type { GatewayConfig } from '../config/gateway-config.ts';
+import type { SectionName } from '../config/options/option.ts';
+import { findKey } from '../config/options/table.ts';
+import type { OriginEntry } from '../config/origins.ts';
+import type { SecretSource } from '../secret.ts';
 
 /** A configuration with the origin of each of its values, as `loadConfig` gives it. */
 export interface LoadedConfig {

@@ -1,12 +1,11 @@
-// Notices that the content of one of a set of files changed, however it came about: written in place, renamed over, a link put elsewhere,
-// a file or folder that was not there before. It reads and compares, and says that something changed; it does not know what the files mean.
+// Watches the files that a configuration was read from, by their folders: editors and Kubernetes replace files rather than write to them.
 
 import { createHash } from 'node:crypto';
-import { type FSWatcher, statSync, watch } from 'node:fs';
+import { type FSWatcher, lstatSync, readlinkSync, statSync, watch } from 'node:fs';
+import { dirname, join, parse, resolve, sep } from 'node:path';
 import type { Clock, Timer } from '../clock.ts';
 import { fileRevision, readPlainFileSync } from '../fs/plain-file.ts';
 import type { Log } from '../logging/log.ts';
-import { watchPoints } from './watch-points.ts';
 
 /** What a watch is told. */
 export interface WatchDeps {
@@ -166,4 +165,63 @@ function digestOf(file: string): string {
 /** What the disk says about the files without their being read. */
 function looksOf(files: readonly string[]): string {
   return files.map(fileRevision).join('|');
+}
+
+/** Folder to names in it. */
+export type WatchPoints = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** A link that leads to itself ends somewhere. */
+const MOST_LINKS = 40;
+
+/** The points for files that may or may not exist. */
+export function watchPoints(files: Iterable<string>): WatchPoints {
+  const points = new Map<string, Set<string>>();
+  for (const file of files) follow(resolve(file), points, 0);
+  return points;
+}
+
+/** Walks down a path. Every component that is a link may be put in another's place, as Kubernetes does with `..data`. */
+function follow(path: string, points: Map<string, Set<string>>, links: number): void {
+  let folder = parse(path).root;
+  const parts = path
+    .slice(folder.length)
+    .split(sep)
+    .filter((part) => part !== '');
+  for (const [index, name] of parts.entries()) {
+    const isLast = index === parts.length - 1;
+    const here = join(folder, name);
+    const kind = kindOf(here);
+    if (isLast || kind !== 'folder') add(points, folder, name);
+    if (kind === 'missing') return;
+    if (kind === 'link') {
+      if (links < MOST_LINKS) follow(resolve(dirname(here), readLink(here), ...parts.slice(index + 1)), points, links + 1);
+      return;
+    }
+    folder = here;
+  }
+}
+
+function add(points: Map<string, Set<string>>, folder: string, name: string): void {
+  const names = points.get(folder);
+  if (names) names.add(name);
+  else points.set(folder, new Set([name]));
+}
+
+function kindOf(path: string): 'missing' | 'link' | 'folder' | 'file' {
+  try {
+    const stats = lstatSync(path);
+    return stats.isSymbolicLink() ? 'link' : stats.isDirectory() ? 'folder' : 'file';
+  } catch {
+    // Also where we may not look: then nothing can be heard from there.
+    return 'missing';
+  }
+}
+
+function readLink(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    // Gone since it was looked at: the next event tells.
+    return '.';
+  }
 }

@@ -1,14 +1,14 @@
 // Takes a changed configuration into use while calls run: loads it, says what changes, swaps it in or refuses it, and remembers how that went.
 // One step without a pause in between, so nobody ever sees half of it. What triggers it is watch.ts's, the signals' and the route's business.
 
-import { ExposureError } from './config/access-rules.ts';
-import type { GatewayConfig } from './config/gateway-config.ts';
-import type { LoadResult } from './config/load.ts';
-import { formatProblem } from './config/problem.ts';
-import { isGatewayError } from './errors.ts';
-import type { Logger } from './logging/logger.ts';
-import type { Metrics } from './logging/metrics.ts';
-import { changedContents, changedKeys, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './reload-plan.ts';
+import { ExposureError } from '../config/access-rules.ts';
+import type { GatewayConfig } from '../config/gateway-config.ts';
+import type { LoadResult } from '../config/load.ts';
+import { formatProblem } from '../config/problem.ts';
+import { isGatewayError } from '../errors.ts';
+import type { Logger } from '../logging/logger.ts';
+import type { Metrics } from '../logging/metrics.ts';
+import { changedContents, changedKeys, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './changes.ts';
 
 /** Who asked. */
 export type ReloadTrigger = 'file' | 'signal' | 'request';
