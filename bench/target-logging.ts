@@ -2,8 +2,8 @@
 
 import type { LogLevel } from '../src/config/gateway-config.ts';
 import { createGateway } from '../src/gateway.ts';
-import { createLiveSecrets } from '../src/logging/live-secrets.ts';
 import { createLogger } from '../src/logging/logger.ts';
+import { createLiveSecrets } from '../src/logging/redact/live-secrets.ts';
 import { configAt, credentialAt, hostsAt } from '../test/helpers/gateway.ts';
 import { answerAccounting } from './accounting.ts';
 

@@ -19,11 +19,11 @@ import { defaultCredential, type GatewayConfig, type ListenAddress } from './con
 import { formatListenAddress, isLocalAddress, isReachable } from './config/listen-address.ts';
 import { withDeadline } from './deadline.ts';
 import { GatewayError } from './errors.ts';
-import { createExchangeObserver } from './logging/exchange-observer.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
-import type { LiveSecrets } from './logging/live-secrets.ts';
 import type { Log } from './logging/log.ts';
-import { createMetrics, type Metrics } from './logging/metrics.ts';
+import { createExchangeObserver } from './logging/metrics/exchange-observer.ts';
+import { createMetrics, type Metrics } from './logging/metrics/metrics.ts';
+import type { LiveSecrets } from './logging/redact/live-secrets.ts';
 import { countTokenRequests, countTransitions, nameRuntime, observeRuntime } from './metric-sources.ts';
 import { createRuntime, type Runtime, type RuntimeDeps } from './runtime.ts';
 import { createAccept } from './server/accept.ts';

@@ -9,7 +9,7 @@ export { formatProblem } from './config/problem.ts';
 export { type ErrorCode, GatewayError, isGatewayError } from './errors.ts';
 /** Builds a gateway; its `app` is the Fastify instance, `plugins` adds routes to it. */
 export { createGateway, type Gateway, type GatewayLog, type GatewayOptions } from './gateway.ts';
-export { createLiveSecrets, type LiveSecrets } from './logging/live-secrets.ts';
 /** The log of the command, for those who want the same records. */
 export { createLogger, type Logger, type LoggingConfig } from './logging/logger.ts';
-export { createMetrics, type Metrics } from './logging/metrics.ts';
+export { createMetrics, type Metrics } from './logging/metrics/metrics.ts';
+export { createLiveSecrets, type LiveSecrets } from './logging/redact/live-secrets.ts';

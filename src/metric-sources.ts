@@ -2,7 +2,7 @@
 
 import type { TokenRequestOutcome } from './auth/credentials/token-endpoint.ts';
 import type { TokenTransition } from './auth/credentials/transition.ts';
-import type { Metrics, TokenRequestResult } from './logging/metrics.ts';
+import type { Metrics, TokenRequestResult } from './logging/metrics/metrics.ts';
 import type { Runtime } from './runtime.ts';
 import { credentialOfLimit } from './upstream/call.ts';
 

@@ -3,7 +3,7 @@
 import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
 import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
-import { createRouteTemplates } from './logging/route-template.ts';
+import { createRouteTemplates } from './logging/metrics/route-template.ts';
 import type { Send } from './upstream/call.ts';
 import type { UpstreamDispatcher } from './upstream/dispatcher.ts';
 import type { Egress } from './upstream/egress/egress.ts';

@@ -8,7 +8,7 @@ import type { Token } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import type { CredentialConfig, GatewayConfig, UrlBase } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import { redactText } from '../logging/redact-text.ts';
+import { redactText } from '../logging/redact/text.ts';
 import type { Egress } from '../upstream/egress/egress.ts';
 import { targetOf } from '../upstream/egress/target.ts';
 import { toGatewayError } from '../upstream/upstream-errors.ts';

@@ -6,7 +6,7 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { configPlaces, loadConfig } from '../config/load.ts';
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
-import type { Metrics } from '../logging/metrics.ts';
+import type { Metrics } from '../logging/metrics/metrics.ts';
 import { changedKeys, type LoadedConfig } from '../reload/changes.ts';
 import { type ConfigWatch, createConfigWatch } from '../reload/file-watcher.ts';
 import { createReloader, type ReloadReport, type ReloadTrigger } from '../reload/reloader.ts';

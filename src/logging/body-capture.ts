@@ -1,10 +1,9 @@
-// Keeps the beginning of a body that streams by, and renders it for the log: decoded, redacted, cut and marked.
-// It sees copies: the chunks themselves go on untouched, and nothing waits for it.
+// Captures bodies for the log as they stream by, up to a bound; decodes and redacts them when the record is written.
 
-import { decodeBody } from './decode-body.ts';
+import { brotliDecompressSync, constants, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from 'node:zlib';
 import type { BodyCapture } from './exchange-record.ts';
-import { cutMark } from './live-secrets.ts';
-import { type BodyKind, redactBody, redactCutBody } from './redact-body.ts';
+import { type BodyKind, redactBody, redactCutBody } from './redact/body.ts';
+import { cutMark } from './redact/live-secrets.ts';
 
 export interface BodyCaptureOptions {
   /** At most this much is kept, and at most this much is shown. */
@@ -80,4 +79,57 @@ function renderBody(raw: Buffer, totalBytes: number, maxBytes: number, type: Con
   const text = decoded.bytes.toString(type.encoding).replace(/\ufffd$/, '');
   const of = contentEncoding === '' ? `${totalBytes}` : `${totalBytes} bytes ${contentEncoding.slice(0, 32)}`;
   return redactCutBody(text, kind) + cutMark(decoded.bytes.length, `bytes of ${of}`);
+}
+
+/** What came out, at most the limit. `isWhole`: nothing is missing at the end. */
+export interface Decoded {
+  readonly bytes: Buffer;
+  readonly isWhole: boolean;
+}
+
+type Decode = (input: Buffer, maxOutputLength: number) => Buffer;
+
+const decoders: Readonly<Record<string, Decode>> = {
+  gzip: (input, maxOutputLength) => gunzipSync(input, { maxOutputLength, finishFlush: constants.Z_SYNC_FLUSH }),
+  deflate: (input, maxOutputLength) => {
+    const options = { maxOutputLength, finishFlush: constants.Z_SYNC_FLUSH };
+    // "deflate" is zlib's format by RFC 9110, and raw deflate from some servers.
+    const isZlib = input.length > 1 && ((input[0] as number) & 0x0f) === 8 && (((input[0] as number) << 8) | (input[1] as number)) % 31 === 0;
+    return isZlib ? inflateSync(input, options) : inflateRawSync(input, options);
+  },
+  br: (input, maxOutputLength) => brotliDecompressSync(input, { maxOutputLength, finishFlush: constants.BROTLI_OPERATION_FLUSH }),
+  zstd: (input, maxOutputLength) => zstdDecompressSync(input, { maxOutputLength, finishFlush: constants.ZSTD_e_flush }),
+};
+
+const MOST_ENCODINGS = 3;
+
+/** The body behind `contentEncoding`, up to `maxBytes` of it; null when the encoding is unknown or the bytes are not what they claim to be. */
+export function decodeBody(input: Buffer, contentEncoding: string, maxBytes: number): Decoded | null {
+  const encodings = contentEncoding
+    .split(',')
+    .map((name) => name.trim().toLowerCase().replace(/^x-/, ''))
+    .filter((name) => name !== '' && name !== 'identity');
+  if (encodings.length > MOST_ENCODINGS) return null;
+  let current: Decoded = { bytes: input, isWhole: true };
+  for (const name of encodings.reverse()) {
+    const decode = Object.hasOwn(decoders, name) ? decoders[name] : undefined;
+    const next = decode && decodeBounded(decode, current.bytes, maxBytes);
+    if (!next) return null;
+    current = { bytes: next.bytes, isWhole: current.isWhole && next.isWhole };
+  }
+  return current;
+}
+
+/** zlib gives nothing at all when the output would be too large, so less and less of the input is tried: a bomb costs a few bounded attempts. */
+function decodeBounded(decode: Decode, input: Buffer, maxBytes: number): Decoded | null {
+  const maxOutputLength = maxBytes * 4 + 1024;
+  for (let length = input.length; length > 0; length = Math.floor(length / 2)) {
+    try {
+      const bytes = decode(input.subarray(0, length), maxOutputLength);
+      return { bytes: bytes.subarray(0, maxBytes), isWhole: length === input.length && bytes.length <= maxBytes };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') return null;
+    }
+  }
+  return { bytes: Buffer.alloc(0), isWhole: input.length === 0 };
 }

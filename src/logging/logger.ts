@@ -4,16 +4,12 @@
 import type { Writable } from 'node:stream';
 import pino from 'pino';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import type { Destination } from './destination.ts';
-import { type ExchangeDetail, exchangeLevel, exchangeLine } from './exchange-line.ts';
+import { createConsoleDestination, createFileDestination, type Destination, type FileDestination } from './destination.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
-import { type RecordLevel, SEVERITY } from './levels.ts';
-import { type LiveSecrets, maskStrings } from './live-secrets.ts';
-import type { Log } from './log.ts';
-import { redactValue } from './redact-value.ts';
-import { createConsoleDestination, createFileDestination, type FileDestination } from './sinks.ts';
-import { exchangeText, recordText } from './text-format.ts';
-import { createIsoClock, localTime } from './timestamp.ts';
+import { createIsoClock, type ExchangeDetail, exchangeLevel, exchangeLine, exchangeText, localTime, recordText } from './format.ts';
+import { type Log, type RecordLevel, SEVERITY } from './log.ts';
+import { type LiveSecrets, maskStrings } from './redact/live-secrets.ts';
+import { redactValue } from './redact/value.ts';
 
 /** `[logging]`. */
 export type LoggingConfig = GatewayConfig['logging'];

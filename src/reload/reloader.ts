@@ -7,7 +7,7 @@ import type { LoadResult } from '../config/load.ts';
 import { formatProblem } from '../config/problem.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Logger } from '../logging/logger.ts';
-import type { Metrics } from '../logging/metrics.ts';
+import type { Metrics } from '../logging/metrics/metrics.ts';
 import { changedContents, changedKeys, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './changes.ts';
 
 /** Who asked. */

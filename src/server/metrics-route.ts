@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import type { Metrics } from '../logging/metrics.ts';
+import type { Metrics } from '../logging/metrics/metrics.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
 import type { Identity } from './identify.ts';
 

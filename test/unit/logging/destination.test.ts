@@ -17,9 +17,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { createDestination, type Sink } from '../../../src/logging/destination.ts';
+import { createConsoleDestination, createDestination, createFileDestination, type Sink } from '../../../src/logging/destination.ts';
 import { createLogger, type LoggingConfig } from '../../../src/logging/logger.ts';
-import { createConsoleDestination, createFileDestination } from '../../../src/logging/sinks.ts';
 
 const CONFIG: LoggingConfig = {
   level: 'info',

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
-import { createMetrics } from '../../../src/logging/metrics.ts';
+import { createMetrics } from '../../../src/logging/metrics/metrics.ts';
 
 const read = (path: string) => readFileSync(new URL(`../../../examples/${path}`, import.meta.url), 'utf8');
 

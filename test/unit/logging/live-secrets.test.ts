@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import { createLiveSecrets, cutMark } from '../../../src/logging/live-secrets.ts';
+import { createLiveSecrets, cutMark } from '../../../src/logging/redact/live-secrets.ts';
 import { fileSecret, inlineSecret, Secret } from '../../../src/secret.ts';
 
 /** How a program may write a text; each step may follow another. */

@@ -3,8 +3,8 @@
 import { Writable } from 'node:stream';
 import t from 'tap';
 import { createExchangeRecord, type ExchangeRecord } from '../../../src/logging/exchange-record.ts';
-import { createLiveSecrets } from '../../../src/logging/live-secrets.ts';
 import { createLogger, type LoggerDeps, type LoggingConfig } from '../../../src/logging/logger.ts';
+import { createLiveSecrets } from '../../../src/logging/redact/live-secrets.ts';
 import { createCanaries } from '../../helpers/canary.ts';
 
 const CONFIG: LoggingConfig = {

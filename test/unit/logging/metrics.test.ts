@@ -3,8 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import t from 'tap';
 import { createExchangeRecord, type ExchangeRecord } from '../../../src/logging/exchange-record.ts';
-import { createMetrics } from '../../../src/logging/metrics.ts';
-import { createRouteTemplates } from '../../../src/logging/route-template.ts';
+import { createMetrics } from '../../../src/logging/metrics/metrics.ts';
+import { createRouteTemplates } from '../../../src/logging/metrics/route-template.ts';
 
 const NOW = 1_800_000_000_000;
 

@@ -3,9 +3,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { createBodyCapture } from '../../../src/logging/body-capture.ts';
-import { redactHeaders, redactParams, redactTarget } from '../../../src/logging/redact.ts';
-import { redactText } from '../../../src/logging/redact-text.ts';
-import { redactValue } from '../../../src/logging/redact-value.ts';
+import { redactHeaders, redactParams, redactTarget } from '../../../src/logging/redact/redact.ts';
+import { redactText } from '../../../src/logging/redact/text.ts';
+import { redactValue } from '../../../src/logging/redact/value.ts';
 
 const SECRET_NAMES = [
   'access_token',

@@ -1,9 +1,9 @@
 // Redaction case by case: what is masked, what must stay readable. What it costs is cost.test.ts's subject.
 
 import t from 'tap';
-import { redactHeaders, redactParams, redactTarget } from '../../../src/logging/redact.ts';
-import { redactText } from '../../../src/logging/redact-text.ts';
-import { redactError, redactValue } from '../../../src/logging/redact-value.ts';
+import { redactHeaders, redactParams, redactTarget } from '../../../src/logging/redact/redact.ts';
+import { redactText } from '../../../src/logging/redact/text.ts';
+import { redactError, redactValue } from '../../../src/logging/redact/value.ts';
 
 t.test('targets', async (t) => {
   const cases: [target: string, shown: string][] = [

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import t from 'tap';
-import { createRouteTemplates } from '../../../src/logging/route-template.ts';
+import { createRouteTemplates } from '../../../src/logging/metrics/route-template.ts';
 
 t.test('ids of every look become {id}, words of the platform stay', async (t) => {
   const { of } = createRouteTemplates();

@@ -1,8 +1,8 @@
 // Metrics of exchanges. On the hot path: a few map look-ups by strings that are compared by identity, and additions to plain numbers.
 // Labels come from configuration and from fixed sets only; whatever else a caller sends is counted as `other`.
 
-import { ERROR_TABLE } from '../errors.ts';
-import type { ExchangeRecord } from './exchange-record.ts';
+import { ERROR_TABLE } from '../../errors.ts';
+import type { ExchangeRecord } from '../exchange-record.ts';
 import { createCounter, createHistogram, type Family, type Histogram, type Sample, sampled } from './metric-family.ts';
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);

@@ -2,7 +2,7 @@
 // every look back is bounded and every look ahead is paid for by the text it consumes. What a JSON document means is redact-value.ts's job.
 
 import { hash } from 'node:crypto';
-import { REDACTED } from '../secret.ts';
+import { REDACTED } from '../../secret.ts';
 import { compactName, isHarmlessCode, isPasswordName, isSecretName, isSecretState, isTokenState, percentDecode } from './secret-names.ts';
 
 /** Text without any of these cannot hold what we look for. */

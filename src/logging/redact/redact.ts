@@ -1,11 +1,11 @@
 // Masks secrets in request targets, parameters and headers, for everything that is logged or shown. Pure; runs on every exchange,
 // so what needs no masking is recognised first and returned as it came.
 
-import { REDACTED } from '../secret.ts';
-import type { RawHeaders } from './exchange-record.ts';
+import { REDACTED } from '../../secret.ts';
+import type { RawHeaders } from '../exchange-record.ts';
 import { cutMark } from './live-secrets.ts';
-import { fingerprintOf, redactText } from './redact-text.ts';
 import { isSecretName, isSecretState, percentDecode } from './secret-names.ts';
+import { fingerprintOf, redactText } from './text.ts';
 
 /** A path without any of these holds nothing to mask. */
 const SUSPECT_PATH = /[#%;@:=\\]|channels|streaming-|gcg[a-z]_|eyj|bearer/i;

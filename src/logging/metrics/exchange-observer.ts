@@ -1,7 +1,7 @@
 // Told when an exchange begins and when it has ended: names its route, takes its duration, counts it and writes its record.
 // Everything it needs is made once; it never throws and nothing waits for it.
 
-import type { ExchangeRecord } from './exchange-record.ts';
+import type { ExchangeRecord } from '../exchange-record.ts';
 import type { Metrics } from './metrics.ts';
 import { createRouteTemplates } from './route-template.ts';
 

@@ -1,9 +1,9 @@
 // Masks secrets in structures: parsed JSON bodies, the fields of log records, errors. Returns copies; never changes what it is given.
 
-import { REDACTED } from '../secret.ts';
+import { REDACTED } from '../../secret.ts';
 import { cutLong } from './redact.ts';
-import { fingerprintOf, redactText } from './redact-text.ts';
 import { isHarmlessCode, isSecretName, isTokenState } from './secret-names.ts';
+import { fingerprintOf, redactText } from './text.ts';
 
 /** Deeper than any body of the platform; JSON.stringify would overflow the stack on a hostile one. */
 const MAX_DEPTH = 64;

@@ -1,7 +1,7 @@
 // The last barrier of the log: the exact values of secrets that are in use, masked wherever they still turn up, in whatever encoding: as they are,
 // with escapes of JSON or percent at any depth, in base64. Recognising secrets by name and shape is the job of the redact files.
 
-import { REDACTED, type SecretSource } from '../secret.ts';
+import { REDACTED, type SecretSource } from '../../secret.ts';
 
 /** Values in use. Never printed, never enumerated. Values shorter than 8 characters are not taken: masking them would eat ordinary words. */
 export interface LiveSecrets {

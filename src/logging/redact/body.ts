@@ -1,10 +1,8 @@
-// Turns a captured body into something fit for a log: JSON as an object, everything else as text, secrets masked. Pure.
-// The content type is a hint only: a JSON body with a lying type is still read as JSON.
+// Redacts bodies by their content type; one that was cut in the middle is read as far as it goes.
 
-import { closeCutJson } from './cut-json.ts';
 import { redactParams } from './redact.ts';
-import { redactText } from './redact-text.ts';
-import { redactValue } from './redact-value.ts';
+import { redactText } from './text.ts';
+import { redactValue } from './value.ts';
 
 export type BodyKind = 'json' | 'form' | 'text';
 
@@ -49,4 +47,32 @@ function parseJson(text: string, kind: BodyKind): unknown {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * The text up to its last complete value, with what was open closed; null when nothing complete was seen.
+ * The value the cut went through is gone: half a token is never kept.
+ */
+export function closeCutJson(text: string): string | null {
+  const closers: string[] = [];
+  let complete = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (isInString) {
+      if (char === '\\') at++;
+      else if (char === '"') isInString = false;
+      continue;
+    }
+    if (char === '"') isInString = true;
+    else if (char === ',') complete = at;
+    else if (char === '{' || char === '[') {
+      closers.push(char === '{' ? '}' : ']');
+      complete = at + 1;
+    } else if (char === '}' || char === ']') {
+      closers.pop();
+      complete = at + 1;
+    }
+  }
+  return complete === 0 ? null : text.slice(0, complete) + closers.reverse().join('');
 }
