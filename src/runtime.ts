@@ -16,7 +16,6 @@ import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { isGatewayError } from './errors.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
-import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './outbound.ts';
 import { bodyLoggingOf } from './server/body-logging.ts';
 import { type BoundaryRules, createBoundaryRules } from './server/boundary.ts';
 import { chooseCredential } from './server/choose-credential.ts';
@@ -32,6 +31,7 @@ import { createChannelAnswers } from './server/sockets/channel-answers.ts';
 import type { ChannelRegister } from './server/sockets/channel-register.ts';
 import type { SocketRuntime } from './server/sockets/upgrade.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
+import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './upstream/upstream.ts';
 
 /** What outlives a configuration. */
 export interface RuntimeDeps extends OutboundDeps {

@@ -5,9 +5,9 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { createExchangeRecord } from '../logging/exchange-record.ts';
-import type { Outbound } from '../outbound.ts';
 import { NO_BODY } from '../upstream/request-body.ts';
-import { platformCode } from '../upstream/token-replay.ts';
+import { platformCode } from '../upstream/token.ts';
+import type { Outbound } from '../upstream/upstream.ts';
 import { EXIT, type Io } from './io.ts';
 import { withOwnCredentials } from './own-credentials.ts';
 

@@ -10,7 +10,7 @@ import type { CredentialConfig, GatewayConfig, UrlBase } from '../config/gateway
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { redactText } from '../logging/redact/text.ts';
 import type { Egress } from '../upstream/egress/egress.ts';
-import { targetOf } from '../upstream/egress/target.ts';
+import { targetOf } from '../upstream/egress/proxy-route.ts';
 import { toGatewayError } from '../upstream/upstream-errors.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io } from './io.ts';

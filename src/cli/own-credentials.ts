@@ -8,7 +8,7 @@ import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
-import { createOutbound, type Outbound } from '../outbound.ts';
+import { createOutbound, type Outbound } from '../upstream/upstream.ts';
 import { exitCodeOf } from './admin-request.ts';
 import { EXIT, type Io } from './io.ts';
 

@@ -4,7 +4,7 @@ import type { Credentials } from '../auth/credentials/credentials.ts';
 import { systemClock } from '../clock.ts';
 import { loadConfig } from '../config/load.ts';
 import { GatewayError } from '../errors.ts';
-import type { Outbound } from '../outbound.ts';
+import type { Outbound } from '../upstream/upstream.ts';
 import { VERSION } from '../version.ts';
 import type { CommandLine } from './args.ts';
 import { doctor } from './doctor.ts';

@@ -4,8 +4,7 @@
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { Breaker, type BreakerDeps, type BreakerState, type Dial } from './breaker.ts';
-import { ClientClosedRequest, type UpstreamRequest } from './call.ts';
-import type { Seat, WaitingRoom } from './waiting.ts';
+import { ClientClosedRequest, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
 
 /**
  * A client may hold at most eight times as many connections as are free, one credential of it at most four times as many. So one alone can

@@ -1,14 +1,12 @@
-// The outermost layer: tries a call again where that cannot do anything twice. Product contract, section 10.
-// It knows nothing of 401 (token-replay.ts) and 429 (pacing), and never touches an answer that has begun to be passed on.
+// The outermost layer: tries a call again where that cannot do anything twice. It knows nothing of 401 and 429, and never touches an answer that
+// has begun to be passed on.
 
 import type { Clock } from '../clock.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
-import { type BackoffSettings, retryWaitMs } from './backoff.ts';
-import { ClientClosedRequest, type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse } from './call.ts';
-import { headerValue } from './token-replay.ts';
-import { pause, waitLeftMs } from './waiting.ts';
+import { ClientClosedRequest, pause, type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from './call.ts';
+import { headerValue } from './token.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RetryDeps {
@@ -90,4 +88,19 @@ function failureReason(error: GatewayError): string {
 
 function causeCode(error: GatewayError): string | undefined {
   return (error.cause as NodeJS.ErrnoException | undefined)?.code;
+}
+
+/** `[retry]`, in ms. */
+export interface BackoffSettings {
+  readonly waitMinMs: number;
+  readonly waitMaxMs: number;
+}
+
+/**
+ * Exponential with jitter over the whole range: from the shortest wait up to 2, 4, 8 … times it, never above the longest.
+ * `retriesSoFar` is 0 before the first retry, `random` 0 (inclusive) to 1 (exclusive).
+ */
+export function retryWaitMs(retriesSoFar: number, random: number, { waitMinMs, waitMaxMs }: BackoffSettings): number {
+  const ceilingMs = Math.max(waitMinMs, Math.min(waitMaxMs, waitMinMs * 2 ** (retriesSoFar + 1)));
+  return waitMinMs + random * (ceilingMs - waitMinMs);
 }

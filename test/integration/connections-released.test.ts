@@ -4,10 +4,9 @@ import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
 import { GatewayError } from '../../src/errors.ts';
-import type { UpstreamResponse } from '../../src/upstream/call.ts';
+import { type UpstreamResponse, WaitingRoom } from '../../src/upstream/call.ts';
 import { createDispatcher } from '../../src/upstream/dispatcher.ts';
 import { NO_BODY, type RequestBody } from '../../src/upstream/request-body.ts';
-import { WaitingRoom } from '../../src/upstream/waiting.ts';
 import { startRawServer } from '../helpers/raw-http.ts';
 import { createCall, type TestCall } from '../unit/upstream/layer-fixtures.ts';
 

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';
 import type { UpstreamRequest } from '../../src/upstream/call.ts';
-import { createPacing } from '../../src/upstream/pacing.ts';
+import { createPacing } from '../../src/upstream/rate-limit/rate-limit.ts';
 import { createReplayBudget, readRequestBody } from '../../src/upstream/request-body.ts';
 
 const CALLERS = 60;

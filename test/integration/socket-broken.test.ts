@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import t from 'tap';
-import { SILENCE_MS, TICK_MS } from '../../src/upstream/sockets/tunnel.ts';
+import { SILENCE_MS, TICK_MS } from '../../src/upstream/websocket/tunnel.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { configAt, startGateway, startGatewayWith } from '../helpers/gateway.ts';
 import { acceptHandshake, closeOf, makeChannel, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';

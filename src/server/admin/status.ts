@@ -5,7 +5,7 @@ import type { Logins } from '../../auth/credentials/login.ts';
 import { isUsable, type RenewalState, type TokenState } from '../../auth/credentials/token-source.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
-import type { LimitState } from '../../upstream/pacing/limits.ts';
+import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
 
 /** The parts of the configuration at work that status and changes need. */

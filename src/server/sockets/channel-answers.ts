@@ -4,7 +4,7 @@
 import type { Access } from '../../auth/callers/access.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import type { BodySink, UpstreamResponse } from '../../upstream/call.ts';
-import { headerValue } from '../../upstream/token-replay.ts';
+import { headerValue } from '../../upstream/token.ts';
 import { namedCredential } from '../choose-credential.ts';
 import type { Exchange } from '../exchange.ts';
 import type { ChannelRegister } from './channel-register.ts';

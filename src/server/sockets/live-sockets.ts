@@ -7,7 +7,7 @@ import type { SessionTerms } from '../../auth/callers/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
-import { TICK_MS, type Tunnel } from '../../upstream/sockets/tunnel.ts';
+import { TICK_MS, type Tunnel } from '../../upstream/websocket/tunnel.ts';
 import type { Arrival } from '../identify.ts';
 
 /** Each costs two descriptors; so many fit under the limit of most systems. */

@@ -1,5 +1,6 @@
-// One dial's deadline: runs out once, destroys what is under way, and says what was being waited for. Retries nothing.
+// One attempt at a connection: TCP, and one deadline that knows what it waits for.
 
+import { type LookupFunction, connect as netConnect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
@@ -69,4 +70,33 @@ export function destroyOnAbort(signal: AbortSignal, socket: Duplex): () => void 
   if (signal.aborted) destroy();
   signal.addEventListener('abort', destroy, { once: true });
   return () => signal.removeEventListener('abort', destroy);
+}
+
+export interface TcpOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly signal: AbortSignal;
+  readonly lookup?: LookupFunction | undefined;
+}
+
+/** Resolves with a connected socket, which is the caller's from then on. Aborting destroys a socket that is not there yet. Its errors end no process. */
+export function openTcp({ host, port, signal, lookup }: TcpOptions): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = netConnect({ host, port, autoSelectFamily: true, ...(lookup && { lookup }) });
+    const release = destroyOnAbort(signal, socket);
+    const failed = (error: Error) => {
+      release();
+      reject(error);
+    };
+    // The first of the two is for life: between two owners nobody else listens, and an error that nobody hears ends the process.
+    socket.on('error', () => {});
+    socket.once('error', failed);
+    socket.once('close', () => failed(Object.assign(new Error('closed'), { code: 'ECONNABORTED' })));
+    socket.once('connect', () => {
+      release();
+      socket.removeAllListeners('close');
+      socket.off('error', failed);
+      resolve(socket);
+    });
+  });
 }

@@ -3,7 +3,7 @@
 
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
-import { authority, type Target } from './target.ts';
+import { authority, type Target } from './proxy-route.ts';
 
 const NAME_ERRORS = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'EAI_FAIL', 'EAI_NONAME', 'ENODATA']);
 

@@ -1,8 +1,8 @@
-// The one way out: API calls, token calls and sockets are all dialled here, over the same route and the same TLS.
-// Puts the steps together (route, tunnel, TLS) under one deadline; each step is a file of its own.
+// The one connector for API calls, token requests and sockets: proxy, TLS, deadlines.
 
-import type { Agent } from 'node:http';
-import type { Socket } from 'node:net';
+import { lookup as dnsLookup } from 'node:dns';
+import { Agent, type ClientRequestArgs } from 'node:http';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
 import type { buildConnector } from 'undici';
 import type { Clock } from '../../clock.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
@@ -10,17 +10,12 @@ import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { type Attempt, withinDeadline } from './attempt.ts';
-import { createDialAgent } from './dial-agent.ts';
 import { upstreamError } from './dial-error.ts';
-import { hostsLookup } from './hosts.ts';
 import { createPac, type Pac } from './pac.ts';
-import { markResets } from './reset.ts';
-import { DIRECT, type Route, routeName } from './route.ts';
+import { authority, DIRECT, type Route, routeName, type Target, targetOf } from './proxy-route.ts';
 import { createRouteOpener } from './route-opener.ts';
 import { createRouting } from './routing.ts';
-import { authority, type Target, targetOf } from './target.ts';
-import { createTlsLayer, type TlsLayer } from './tls-layer.ts';
-import { createTrust } from './trust.ts';
+import { createTlsLayer, createTrust, markResets, type TlsLayer } from './tls.ts';
 
 export interface EgressOptions {
   readonly proxy: GatewayConfig['proxy'];
@@ -132,4 +127,44 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
 function unexpected(error: unknown, log: Log): GatewayError {
   log.error({ stack: error instanceof Error ? error.stack : String(error) }, 'dialling failed unexpectedly');
   return new GatewayError('gateway.internal', 'the connection could not be made because of a fault in the gateway');
+}
+
+type Created = (error: Error | null, socket?: Socket) => void;
+
+/** The agent fits `http.request` and, with `secure`, `https.request`. */
+export function createDialAgent(dial: (target: Target) => Promise<Socket>, secure: boolean): Agent {
+  const agent = new Agent({ keepAlive: false });
+  return Object.assign(agent, {
+    protocol: secure ? 'https:' : 'http:',
+    defaultPort: secure ? 443 : 80,
+    createConnection({ host, port, servername }: ClientRequestArgs & { servername?: string }, created: Created) {
+      const target = {
+        host: stripBrackets(host ?? 'localhost'),
+        port: Number(port) || (secure ? 443 : 80),
+        secure,
+        ...(servername && { servername }),
+      };
+      dial(target).then(
+        (socket) => created(null, socket),
+        (error) => created(error),
+      );
+    },
+  });
+}
+
+/** A `lookup` for node:net that knows `hosts` and asks the system for the rest. */
+export function hostsLookup(hosts: Readonly<Record<string, string>>): LookupFunction {
+  const known = new Map(Object.entries(hosts).map(([name, address]) => [name.toLowerCase(), address]));
+  return (name, options, callback) => {
+    const address = known.get(name.toLowerCase());
+    if (address === undefined) return dnsLookup(name, options, callback);
+    const family = isIP(address);
+    if (options.family === 4 && family !== 4) return process.nextTick(() => callback(noAddress(name), '', 0));
+    process.nextTick(() => (options.all ? callback(null, [{ address, family }]) : callback(null, address, family)));
+  };
+}
+
+/** As the system says it of a name that has no address of the family that was asked for. */
+function noAddress(hostname: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`getaddrinfo ENOTFOUND ${hostname}`), { code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname });
 }

@@ -6,14 +6,11 @@ import type { Socket } from 'node:net';
 import type { DetailedPeerCertificate } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { isGatewayError } from '../../errors.ts';
-import { type Attempt, destroyOnAbort } from './attempt.ts';
+import { type Attempt, destroyOnAbort, openTcp } from './attempt.ts';
 import { bareCause, errorCode } from './dial-error.ts';
 import { ANSWER_TOO_LONG, asksForBasic, connectRefusal, proxyConnectError } from './proxy-error.ts';
-import { type ProxyCredentials, type ProxyRoute, routeName } from './route.ts';
-import { authority, type Target } from './target.ts';
-import { openTcp } from './tcp.ts';
-import type { TlsLayer } from './tls-layer.ts';
-import type { Trust } from './trust.ts';
+import { authority, type ProxyCredentials, type ProxyRoute, routeName, type Target } from './proxy-route.ts';
+import type { TlsLayer, Trust } from './tls.ts';
 
 export interface HttpTunnels {
   /** Rejects with GatewayErrors `gateway.proxy.*`; with `gateway.upstream.tls` where our own TLS files cannot be read. */

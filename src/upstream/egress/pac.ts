@@ -1,15 +1,15 @@
-// Asks a PAC file for the routes to a target: keeps one compiled script, re-reads it when it changed, remembers answers for a short time.
+// Proxy auto-configuration: loads the script, asks it in its thread, reads its answer, and keeps to the proxies that worked.
 
 import { LRUCache } from 'lru-cache';
-import type { buildConnector } from 'undici';
+import { type buildConnector, Client } from 'undici';
 import type { Clock } from '../../clock.ts';
+import { LARGEST_SCRIPT_BYTES } from '../../config/sections/proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
+import { readPlainFile, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
-import { type PacCredentials, parsePacAnswer } from './pac-answer.ts';
+import { errorCode } from './dial-error.ts';
 import { createPacEvaluator, type PacEvaluator } from './pac-evaluator.ts';
-import { fetchPacText, type PacText } from './pac-script.ts';
-import type { Route } from './route.ts';
-import { authority, type Target } from './target.ts';
+import { authority, DIRECT, type ProxyCredentials, type ProxyProtocol, parseProxySetting, type Route, type Target } from './proxy-route.ts';
 
 export interface Pac {
   /** For people; without credentials or query. */
@@ -125,5 +125,106 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
     } catch (error) {
       throw refuse(`asked for ${host}, ${(error as Error).message}`);
     }
+  }
+}
+
+export interface PacText {
+  readonly text: string;
+  /** What to ask with whether it changed: the file's revision, or ETag and Last-Modified. */
+  readonly validators: { readonly file?: string; readonly etag?: string | undefined; readonly lastModified?: string | undefined };
+}
+
+/**
+ * The present text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not fetched through the
+ * proxies it names. Rejects with an Error whose message is fit for ours.
+ */
+export async function fetchPacText(
+  url: URL,
+  { known, connect, signal }: { known: PacText | undefined; connect: buildConnector.connector; signal: AbortSignal },
+): Promise<PacText | null> {
+  return url.protocol === 'file:' ? readPacFile(url, known) : requestPacText(url, { known, connect, signal });
+}
+
+async function readPacFile(url: URL, known: PacText | undefined): Promise<PacText | null> {
+  try {
+    const { bytes, revision: file } = await readPlainFile(url, LARGEST_SCRIPT_BYTES);
+    return known?.validators.file === file ? null : { text: bytes.toString('utf8'), validators: { file } };
+  } catch (error) {
+    throw new Error(`it ${whyNotRead(error)}`);
+  }
+}
+
+async function requestPacText(
+  url: URL,
+  { known, connect, signal }: { known: PacText | undefined; connect: buildConnector.connector; signal: AbortSignal },
+): Promise<PacText | null> {
+  const client = new Client(url.origin, { connect, allowH2: false, maxResponseSize: LARGEST_SCRIPT_BYTES });
+  try {
+    const { etag, lastModified } = known?.validators ?? {};
+    const headers = {
+      accept: 'application/x-ns-proxy-autoconfig, */*',
+      ...(etag && { 'if-none-match': etag }),
+      ...(lastModified && { 'if-modified-since': lastModified }),
+    };
+    const answer = await client.request({ path: `${url.pathname}${url.search}`, method: 'GET', headers, signal });
+    if (answer.statusCode === 304 && known) return null;
+    if (answer.statusCode !== 200) throw new Error(`its server answered ${answer.statusCode}`);
+    const text = await answer.body.text();
+    const header = (name: string) => [answer.headers[name]].flat()[0];
+    return { text, validators: { etag: header('etag'), lastModified: header('last-modified') } };
+  } catch (error) {
+    const code = errorCode(error as Error);
+    throw code === 'unknown' || code.startsWith('gateway.') ? error : new Error(`it cannot be fetched (${code})`);
+  } finally {
+    await client.destroy();
+  }
+}
+
+/** `SOCKS` and `SOCKS5` let the proxy resolve names, as browsers do. */
+const KEYWORDS: Record<string, ProxyProtocol> = {
+  PROXY: 'http',
+  HTTP: 'http',
+  HTTPS: 'https',
+  SOCKS: 'socks5h',
+  SOCKS5: 'socks5h',
+  SOCKS4: 'socks4a',
+};
+
+/** Beyond so many entries a list is not read: each would get too small a share of the dial's time. */
+const MOST_ENTRIES = 32;
+
+/** Whom the configured credentials are for, among the proxies that a script names. */
+export interface PacCredentials {
+  readonly read: () => ProxyCredentials | null;
+  isFor(host: string, port: number): boolean;
+}
+
+/** Never empty: an empty answer means direct, as in browsers. Unknown entries are passed over; throws when nothing else is left. */
+export function parsePacAnswer(answer: string, credentials: PacCredentials): readonly Route[] {
+  const entries = answer
+    .split(';')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '')
+    .slice(0, MOST_ENTRIES);
+  if (entries.length === 0) return [DIRECT];
+  const routes = entries.flatMap((entry) => parseEntry(entry, credentials) ?? []);
+  if (routes.length === 0) throw new Error('it names no route that is known here');
+  return routes;
+}
+
+function parseEntry(entry: string, credentials: PacCredentials): Route | null {
+  const [keyword = '', address, ...rest] = entry.split(/\s+/);
+  if (/^direct$/i.test(keyword) && address === undefined) return DIRECT;
+  const protocol = Object.hasOwn(KEYWORDS, keyword.toUpperCase()) ? KEYWORDS[keyword.toUpperCase()] : undefined;
+  if (!protocol || address === undefined || rest.length > 0 || /[/?#]/.test(address)) return null;
+  try {
+    const parsed = parseProxySetting(`${protocol}://${address}`, 'the PAC file');
+    if (parsed.kind !== 'fixed') return null;
+    const { route } = parsed;
+    if (!credentials.isFor(route.host, route.port)) return { ...route, isStranger: true };
+    return { ...route, credentials: () => credentials.read() ?? route.credentials() };
+  } catch {
+    // Not an address: passed over like an unknown keyword.
+    return null;
   }
 }

@@ -4,8 +4,7 @@
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
 import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from './dial-error.ts';
-import { type ProxyRoute, routeName } from './route.ts';
-import { authority, type Target } from './target.ts';
+import { authority, type ProxyRoute, routeName, type Target } from './proxy-route.ts';
 
 /** The code of a connection that was ended because a proxy's answer to CONNECT had no end. */
 export const ANSWER_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';

@@ -4,16 +4,13 @@ import type { LookupFunction, Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import { type Attempt, withinDeadline } from './attempt.ts';
+import { type Attempt, openTcp, withinDeadline } from './attempt.ts';
 import { upstreamError } from './dial-error.ts';
 import { createHttpTunnels, type HttpTunnels } from './http-tunnel.ts';
 import { mayFallThrough } from './proxy-error.ts';
-import { type Route, routeName } from './route.ts';
+import { authority, type Route, routeName, type Target } from './proxy-route.ts';
 import { openSocksTunnel } from './socks-tunnel.ts';
-import { authority, type Target } from './target.ts';
-import { openTcp } from './tcp.ts';
-import type { TlsLayer } from './tls-layer.ts';
-import type { Trust } from './trust.ts';
+import type { TlsLayer, Trust } from './tls.ts';
 
 interface RouteContext {
   readonly attempt: Attempt;

@@ -5,9 +5,8 @@ import { isLoopbackHost } from '../../config/listen-address.ts';
 import { parseNoProxy } from '../../config/no-proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import type { PacCredentials } from './pac-answer.ts';
-import { DIRECT, type ProxyCredentials, parseProxySetting, type Route } from './route.ts';
-import type { Target } from './target.ts';
+import type { PacCredentials } from './pac.ts';
+import { DIRECT, type ProxyCredentials, parseProxySetting, type Route, type Target } from './proxy-route.ts';
 
 /** The outcome, with the setting that decided. A PAC file still has to be asked. */
 type Choice =

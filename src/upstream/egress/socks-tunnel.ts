@@ -7,8 +7,7 @@ import { GatewayError } from '../../errors.ts';
 import type { Attempt } from './attempt.ts';
 import { isNameError, upstreamError } from './dial-error.ts';
 import { socksError } from './proxy-error.ts';
-import { type ProxyCredentials, type ProxyRoute, routeName } from './route.ts';
-import { authority, type Target } from './target.ts';
+import { authority, type ProxyCredentials, type ProxyRoute, routeName, type Target } from './proxy-route.ts';
 
 /** SOCKS5 has one octet for the length of each (RFC 1929). */
 const LONGEST_LOGIN_BYTES = 255;

@@ -2,8 +2,8 @@
 
 import t from 'tap';
 import type { GatewayError } from '../../../src/errors.ts';
+import { WaitingRoom } from '../../../src/upstream/call.ts';
 import { Gate, type Place } from '../../../src/upstream/gate.ts';
-import { WaitingRoom } from '../../../src/upstream/waiting.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { type CallOptions, createCall, createStack, type TestCall } from './layer-fixtures.ts';
 

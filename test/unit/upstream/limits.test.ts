@@ -2,8 +2,8 @@
 
 import t from 'tap';
 import { sessionLimitKey } from '../../../src/upstream/call.ts';
-import { createLimits } from '../../../src/upstream/pacing/limits.ts';
-import { createPacing, type PacingDeps } from '../../../src/upstream/pacing.ts';
+import { createLimits } from '../../../src/upstream/rate-limit/limits.ts';
+import { createPacing, type PacingDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createAnswer, createCall, createStack, refusal } from './layer-fixtures.ts';
 

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { GatewayError } from '../../../src/errors.ts';
-import { createPacing } from '../../../src/upstream/pacing.ts';
+import { createPacing } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createAnswer, createCall, createPlatform, createStack, refusal } from './layer-fixtures.ts';
 

@@ -2,8 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { createRateWindow } from '../../../src/upstream/pacing/rate-window.ts';
-import { createRollingCount } from '../../../src/upstream/pacing/rolling-count.ts';
+import { createRateWindow, createRollingCount } from '../../../src/upstream/rate-limit/rate-window.ts';
 
 t.test('no minute holds more calls than the limit, whenever they come', (t) => {
   fc.assert(

@@ -2,11 +2,10 @@
 
 import t from 'tap';
 import type { CachedTokenSource, Token } from '../../../src/auth/credentials/token-source.ts';
-import type { Send } from '../../../src/upstream/call.ts';
+import { type Send, WaitingRoom } from '../../../src/upstream/call.ts';
 import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
-import { withToken } from '../../../src/upstream/token-replay.ts';
-import { WaitingRoom } from '../../../src/upstream/waiting.ts';
+import { withToken } from '../../../src/upstream/token.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createAnswer, createCall, type TestCall } from './layer-fixtures.ts';
 

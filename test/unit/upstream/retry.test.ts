@@ -3,11 +3,9 @@
 import t from 'tap';
 import { systemClock } from '../../../src/clock.ts';
 import { GatewayError } from '../../../src/errors.ts';
-import { retryWaitMs } from '../../../src/upstream/backoff.ts';
-import type { Send } from '../../../src/upstream/call.ts';
+import { type Send, WaitingRoom } from '../../../src/upstream/call.ts';
 import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
-import { withRetry } from '../../../src/upstream/retry.ts';
-import { WaitingRoom } from '../../../src/upstream/waiting.ts';
+import { retryWaitMs, withRetry } from '../../../src/upstream/retry.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { type CallOptions, createAnswer, createCall } from './layer-fixtures.ts';
 

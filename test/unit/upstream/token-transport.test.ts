@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { Agent } from 'undici';
-import { createTokenTransport } from '../../../src/upstream/token-transport.ts';
+import { createTokenTransport } from '../../../src/upstream/upstream.ts';
 import { signal } from '../../helpers/raw-caller.ts';
 import { startRawServer } from '../../helpers/raw-http.ts';
 

@@ -2,8 +2,8 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { parsePacAnswer } from '../../../../src/upstream/egress/pac-answer.ts';
-import { routeName } from '../../../../src/upstream/egress/route.ts';
+import { parsePacAnswer } from '../../../../src/upstream/egress/pac.ts';
+import { routeName } from '../../../../src/upstream/egress/proxy-route.ts';
 
 const nobody = { read: () => null, isFor: () => true };
 const names = (answer: string) => parsePacAnswer(answer, nobody).map(routeName);

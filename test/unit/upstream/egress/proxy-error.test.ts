@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { proxyConnectError } from '../../../../src/upstream/egress/proxy-error.ts';
-import type { ProxyRoute } from '../../../../src/upstream/egress/route.ts';
+import type { ProxyRoute } from '../../../../src/upstream/egress/proxy-route.ts';
 
 const route: ProxyRoute = { kind: 'proxy', protocol: 'https', host: 'proxy.example', port: 3129, credentials: () => null, isStranger: false };
 const withCode = (code: string, more: object = {}) => Object.assign(new Error('text-canary'), { code, address: 'canary', ...more });

@@ -2,9 +2,8 @@
 
 import t from 'tap';
 import { inlineSecret } from '../../../../src/secret.ts';
-import { routeName } from '../../../../src/upstream/egress/route.ts';
+import { routeName, targetOf } from '../../../../src/upstream/egress/proxy-route.ts';
 import { createRouting } from '../../../../src/upstream/egress/routing.ts';
-import { targetOf } from '../../../../src/upstream/egress/target.ts';
 
 const unset = { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
 const warnings: unknown[] = [];

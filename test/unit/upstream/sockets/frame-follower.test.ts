@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
 import * as ws from 'ws';
-import { closeFrame, FrameFollower } from '../../../../src/upstream/sockets/frame-follower.ts';
+import { closeFrame, FrameFollower } from '../../../../src/upstream/websocket/frame-follower.ts';
 
 /** What npm ws exports and its types do not know. */
 const { Receiver, Sender } = ws as unknown as {

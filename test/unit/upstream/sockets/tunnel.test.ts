@@ -1,6 +1,6 @@
 import { Duplex, type DuplexOptions } from 'node:stream';
 import t from 'tap';
-import { createTunnel, TICK_MS } from '../../../../src/upstream/sockets/tunnel.ts';
+import { createTunnel, TICK_MS } from '../../../../src/upstream/websocket/tunnel.ts';
 import { createFakeClock } from '../../../helpers/fake-clock.ts';
 
 /** One end, as the tunnel sees it. What it is sent is kept; `take` lets it have the next of what it holds back. */

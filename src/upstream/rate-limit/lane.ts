@@ -2,8 +2,7 @@
 
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { type CallerPresence, ClientClosedRequest } from '../call.ts';
-import type { Seat, WaitingRoom } from '../waiting.ts';
+import { type CallerPresence, ClientClosedRequest, type Seat, type WaitingRoom } from '../call.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';

@@ -1,7 +1,7 @@
 // Keeps a part of a limit for clients that ask for little, so that the bursts of others do not leave them a minute of nothing.
 // A client's calls are never counted against its own part, and a part that nobody comes for is given to whoever waits.
 
-import { createRollingCount, MINUTE_MS, type RollingCount } from './rolling-count.ts';
+import { createRollingCount, MINUTE_MS, type RollingCount } from './rate-window.ts';
 
 /** Of the limit, so much is kept for configured clients that have not been seen lately. */
 const NEWCOMERS_PART = 0.01;

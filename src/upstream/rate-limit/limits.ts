@@ -1,14 +1,12 @@
-// All limits that are at work or being watched: one lane per credential, per limited endpoint, per client with a limit of its own.
-// Where there are too many, those that hold nothing are forgotten, and if need be the oldest for which nobody waits.
+// The limits that are known: of tokens, of routes; what each holds back, and what of that is said in logs and status.
 
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
-import { credentialOfLimit, type UpstreamRequest } from '../call.ts';
-import { WaitingRoom } from '../waiting.ts';
+import type { Log } from '../../logging/log.ts';
+import { credentialOfLimit, type UpstreamRequest, WaitingRoom } from '../call.ts';
 import { createLane, type Lane } from './lane.ts';
-import type { LimitNotice } from './limit-notice.ts';
-import { createRateWindow } from './rate-window.ts';
-import { MINUTE_MS } from './rolling-count.ts';
+import type { LimitNotice } from './rate-limit.ts';
+import { createRateWindow, MINUTE_MS } from './rate-window.ts';
 import { createShares } from './shares.ts';
 
 const MOST_ENDPOINTS = 1_000;
@@ -211,4 +209,21 @@ function thinOut(lanes: Map<string, Lane>, areCredentials: boolean, now: number)
       if (lane.waiting === 0 && mayGo(lane) && !(areCredentials && !isSession(key))) lanes.delete(key);
     }
   }
+}
+
+const PERIOD_MS = 10_000;
+
+/** Counts in between; the next line tells the number. */
+export function createReport(log: Log, clock: Clock): { held(limit: string): void } {
+  let saidAt = Number.NEGATIVE_INFINITY;
+  let count = 0;
+  return {
+    held(limit) {
+      count += 1;
+      if (clock.monotonic() - saidAt < PERIOD_MS) return;
+      saidAt = clock.monotonic();
+      log.warn({ limit, calls: count }, 'calls would have been held back (rate_limit.mode = report)');
+      count = 0;
+    },
+  };
 }

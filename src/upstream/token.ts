@@ -6,9 +6,8 @@ import type { Token } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
-import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
+import { type Send, type UpstreamRequest, type UpstreamResponse, waitFor, waitLeftMs } from './call.ts';
 import { TOKEN_ENDED } from './response.ts';
-import { waitFor, waitLeftMs } from './waiting.ts';
 
 /** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
 const INSPECTED_BYTES = 64 * 1024;

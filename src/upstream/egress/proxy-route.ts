@@ -1,8 +1,7 @@
-// The ways out of this network, as values: direct, or through one proxy. Who chooses among them is routing.ts.
+// A way through proxies to an endpoint, as a value: direct, or the proxy with its kind and address.
 
 import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError } from '../../errors.ts';
-import { authority } from './target.ts';
 
 export type ProxyProtocol = 'http' | 'https' | 'socks4' | 'socks4a' | 'socks5' | 'socks5h';
 
@@ -72,4 +71,23 @@ export function parseProxySetting(text: string, setting: string, outer: (() => P
 
 function isProxyProtocol(text: string): text is ProxyProtocol {
   return Object.hasOwn(DEFAULT_PORTS, text);
+}
+
+/** `host` is a name or an IP address without brackets; `servername` replaces it in SNI and in the certificate check. */
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+  readonly secure: boolean;
+  readonly servername?: string | undefined;
+}
+
+/** `host:port` as URLs and CONNECT write it, with brackets round an IPv6 address. */
+export function authority(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** The target of an http, https, ws or wss URL. */
+export function targetOf(url: URL): Target {
+  const secure = url.protocol === 'https:' || url.protocol === 'wss:';
+  return { host: stripBrackets(url.hostname), port: Number(url.port) || (secure ? 443 : 80), secure };
 }

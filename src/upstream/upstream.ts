@@ -1,0 +1,158 @@
+// The way to Genesys Cloud that one configuration describes: the layers of a call on one page, retry → rate limit → token → dispatch, over
+// connections that a reload which does not change how we dial keeps open.
+
+import type { Dispatcher } from 'undici';
+import type { TokenTransport } from '../auth/credentials/token-endpoint.ts';
+import type { Clock } from '../clock.ts';
+import { isSameSetting } from '../config/compare.ts';
+import type { GatewayConfig } from '../config/gateway-config.ts';
+import { GatewayError } from '../errors.ts';
+import type { Log } from '../logging/log.ts';
+import { createRouteTemplates } from '../logging/metrics/route-template.ts';
+import type { Send, WaitingRoom } from './call.ts';
+import { createDispatcher, type UpstreamDispatcher } from './dispatcher.ts';
+import { createEgress, type Egress } from './egress/egress.ts';
+import { createPacing, type Pacing } from './rate-limit/rate-limit.ts';
+import { withRetry } from './retry.ts';
+import { withToken } from './token.ts';
+import { toGatewayError } from './upstream-errors.ts';
+
+/** What an outbound is made with. */
+export type OutboundDeps = LineDeps;
+
+/** The way out of the configuration before. `isKept` tells of which credentials the limits go on to count. */
+export interface PreviousOutbound {
+  readonly config: GatewayConfig;
+  readonly outbound: Outbound;
+  readonly isKept: (credential: string) => boolean;
+}
+
+/** One way out, shared by calls, token requests and sockets. */
+export interface Outbound {
+  readonly egress: Egress;
+  readonly dispatcher: UpstreamDispatcher;
+  readonly transport: TokenTransport;
+  /** All layers: retry, pace, token and replay, dispatch. */
+  readonly send: Send;
+  /** What the platform's limits are doing, for status and metrics. */
+  readonly limits: Pacing['states'];
+  /** For the next configuration's way out. */
+  readonly parts: { readonly line: Line; readonly pacing: Pacing };
+  /** Resolves when what still runs has ended and its connections are closed, save those that a later configuration shares. */
+  retire(): Promise<void>;
+  /** Ends connections; exchanges that still run are cut. */
+  close(): Promise<void>;
+}
+
+/** Endpoint limits are told apart by route; beyond so many routes they share one. */
+const LIMITED_ROUTES = 2_000;
+
+/** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
+export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previous?: PreviousOutbound): Outbound {
+  const { clock, random, log } = deps;
+  const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
+  const { rateLimit: settings, retry, clients } = config;
+  const routeOf = (method: string, target: string) => `${method} ${templates.of(target)}`;
+  const kept = previous && { limits: previous.outbound.parts.pacing.limits, isKept: previous.isKept };
+  const pacing = createPacing({ clock, random, log, settings, retry, clients, routeOf }, kept);
+  const isShared = previous !== undefined && dialAlike(previous.config, config);
+  const line = isShared ? previous.outbound.parts.line.share() : createLine(config, deps, pacing.limits.room);
+  const { egress, dispatcher } = line;
+  const once = withToken(line.send, { clock, routeOf: templates.of });
+  const send = withRetry(pacing.wrap(once), { clock, random, settings: config.retry, totalWaitMs: config.timeouts.totalWaitMs });
+  return {
+    ...{ egress, dispatcher, send },
+    transport: createTokenTransport(dispatcher.agent),
+    limits: pacing.states,
+    parts: { line, pacing },
+    retire: line.letGo,
+    close: line.cut,
+  };
+}
+
+function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
+  const { connectMs, headersMs, bodyMs } = a.timeouts;
+  const isInTime = connectMs === b.timeouts.connectMs && headersMs === b.timeouts.headersMs && bodyMs === b.timeouts.bodyMs;
+  const areAsMany = a.rateLimit.connections === b.rateLimit.connections;
+  return isInTime && areAsMany && isSameSetting(a.proxy, b.proxy) && isSameSetting(a.tls, b.tls);
+}
+
+/** A line in use. Whoever makes or shares it lets go of it once. */
+export interface Line {
+  readonly egress: Egress;
+  readonly dispatcher: UpstreamDispatcher;
+  /** One attempt, once there is a connection for it; shed while its origin cannot be reached. */
+  readonly send: Send;
+  /** One more user. */
+  share(): Line;
+  /** One user less; the last one's resolves when what still runs has ended and the connections are closed. */
+  letGo(): Promise<void>;
+  /** Closes it at once, whoever uses it. */
+  cut(): Promise<void>;
+}
+
+/** The settings that a line is made of. */
+export type LineSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'timeouts' | 'rateLimit'>;
+
+/** What a line is made with. `random` is 0 (inclusive) to 1 (exclusive). */
+export interface LineDeps {
+  readonly env: NodeJS.ProcessEnv;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** Opens nothing before the first call. Calls that find no connection free wait in `room`. */
+export function createLine({ proxy, tls, timeouts, rateLimit }: LineSettings, { env, clock, random, log }: LineDeps, room: WaitingRoom): Line {
+  const egress = createEgress({ proxy, tls, timeouts, env, clock, log });
+  const dispatcher = createDispatcher({
+    ...{ connect: egress.connect, headersMs: timeouts.headersMs, bodyMs: timeouts.bodyMs, connections: rateLimit.connections, room, clock, random },
+    onChange: (origin, state) => (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
+  });
+  let users = 1;
+  const line: Line = {
+    egress,
+    dispatcher,
+    send: dispatcher.send,
+    share() {
+      users += 1;
+      return line;
+    },
+    async letGo() {
+      users -= 1;
+      if (users > 0) return;
+      await dispatcher.close();
+      egress.close();
+    },
+    async cut() {
+      egress.close();
+      await dispatcher.destroy();
+    },
+  };
+  return line;
+}
+
+/** Makes the transport. It rejects with a GatewayError of the upstream or proxy group, and reads no more than it was told to. */
+export function createTokenTransport(agent: Dispatcher): TokenTransport {
+  return async ({ url, headers, body, timeoutMs, maxBodyBytes }) => {
+    const { origin, pathname, search } = new URL(url);
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      const answer = await agent.request({ origin, path: pathname + search, method: 'POST', headers: [...headers], body, signal });
+      const received: Record<string, string | undefined> = {};
+      for (const [name, value] of Object.entries(answer.headers)) received[name] = Array.isArray(value) ? value.join(', ') : value;
+      const chunks: Buffer[] = [];
+      let size = 0;
+      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+        size += chunk.length;
+        // Leaving the loop destroys the body, and the connection with it.
+        if (size > maxBodyBytes) throw new GatewayError('gateway.upstream.invalid', `the answer is larger than ${maxBodyBytes} bytes`);
+        chunks.push(chunk);
+      }
+      return { statusCode: answer.statusCode, headers: received, body: Buffer.concat(chunks) };
+    } catch (error) {
+      if (signal.aborted) throw new GatewayError('gateway.upstream.timeout', `${origin} did not answer within ${timeoutMs / 1000} s`);
+      throw toGatewayError(error, origin);
+    }
+  };
+}
