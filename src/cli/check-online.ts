@@ -9,7 +9,7 @@ import { NO_BODY } from '../upstream/request-body.ts';
 import { platformCode } from '../upstream/token.ts';
 import type { Outbound } from '../upstream/upstream.ts';
 import { EXIT, type Io } from './io.ts';
-import { withOwnCredentials } from './own-credentials.ts';
+import { withOwnCredentials } from './standalone.ts';
 
 /**
  * One line per credential on stdout, and the verdict: on stdout when all are good, else on stderr.

@@ -7,23 +7,23 @@ import { EXIT, type Io, processIo } from './io.ts';
 type Command = (args: CommandLine, io: Io) => Promise<number>;
 
 const COMMANDS: Record<CommandName, () => Promise<Command>> = {
-  serve: async () => (await import('./serve.ts')).serve,
-  demo: async () => (await import('./demo.ts')).demo,
+  serve: async () => (await import('./commands/serve.ts')).serve,
+  demo: async () => (await import('./commands/demo.ts')).demo,
   check: async () => {
-    const [{ check }, { checkOnline }] = await Promise.all([import('./check.ts'), import('./check-online.ts')]);
+    const [{ check }, { checkOnline }] = await Promise.all([import('./commands/check.ts'), import('./check-online.ts')]);
     return (args, io) => check(args, io, checkOnline);
   },
-  config: async () => (await import('./show-config.ts')).showConfig,
-  client: async () => (await import('./client.ts')).client,
-  doctor: async () => (await import('./run-doctor.ts')).runDoctor,
-  init: async () => (await import('./init.ts')).init,
-  login: async () => (await import('./login.ts')).login,
-  logout: async () => (await import('./logout.ts')).logout,
-  status: async () => (await import('./status.ts')).status,
-  token: async () => (await import('./token.ts')).token,
-  healthcheck: async () => (await import('./healthcheck.ts')).healthcheck,
-  wait: async () => (await import('./wait.ts')).wait,
-  completion: async () => (await import('./completion.ts')).completion,
+  config: async () => (await import('./commands/config.ts')).showConfig,
+  client: async () => (await import('./commands/client.ts')).client,
+  doctor: async () => (await import('./commands/doctor.ts')).runDoctor,
+  init: async () => (await import('./commands/init.ts')).init,
+  login: async () => (await import('./commands/login.ts')).login,
+  logout: async () => (await import('./commands/logout.ts')).logout,
+  status: async () => (await import('./commands/status.ts')).status,
+  token: async () => (await import('./commands/token.ts')).token,
+  healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
+  wait: async () => (await import('./commands/healthcheck.ts')).wait,
+  completion: async () => (await import('./commands/completion.ts')).completion,
 };
 
 /** Runs one command; resolves with the process's exit code. */

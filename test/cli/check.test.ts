@@ -3,7 +3,7 @@
 import { chmodSync } from 'node:fs';
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
-import { check, type OnlineCheck } from '../../src/cli/check.ts';
+import { check, type OnlineCheck } from '../../src/cli/commands/check.ts';
 
 async function run(dir: string, argv: readonly string[], env: Record<string, string> = {}, online: OnlineCheck = async () => 1) {
   const out: string[] = [];

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
-import { showConfig } from '../../src/cli/show-config.ts';
+import { showConfig } from '../../src/cli/commands/config.ts';
 
 async function run(dir: string, argv: readonly string[], env: Record<string, string> = {}) {
   const out: string[] = [];

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import t, { type Test } from 'tap';
-import { openLanding } from '../../src/cli/login-landing.ts';
+import { openLanding } from '../../src/cli/commands/login.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { openChromium, withoutBrowser } from '../helpers/chromium.ts';
 import { exchangeRaw, parseAnswer } from '../helpers/raw-http.ts';

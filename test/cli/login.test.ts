@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import type { CommandLine } from '../../src/cli/args.ts';
+import { type LoginOutside, login } from '../../src/cli/commands/login.ts';
+import { logout } from '../../src/cli/commands/logout.ts';
+import { token } from '../../src/cli/commands/token.ts';
 import type { Io } from '../../src/cli/io.ts';
-import { type LoginOutside, login } from '../../src/cli/login.ts';
-import { logout } from '../../src/cli/logout.ts';
-import { token } from '../../src/cli/token.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox, type SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
@@ -209,7 +209,7 @@ t.test('the browser sees where to show itself, and no secret of the environment'
   const told = join(folder, 'told');
   const browser = join(folder, 'browser');
   writeFileSync(browser, `#!/bin/sh\n{ echo "$1"; env; } > ${told}.part && mv ${told}.part ${told}\n`, { mode: 0o755 });
-  const opener = new URL('../../src/cli/open-browser.ts', import.meta.url);
+  const opener = new URL('../../src/cli/commands/login.ts', import.meta.url);
   const script = `
     import { existsSync } from 'node:fs';
     const { openBrowser } = await import(${JSON.stringify(opener.href)});

@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { statusTable } from '../../src/cli/status.ts';
+import { statusTable } from '../../src/cli/commands/status.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import type { StatusDocument } from '../../src/server/admin/status.ts';

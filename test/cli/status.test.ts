@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
-import { status } from '../../src/cli/status.ts';
+import { status } from '../../src/cli/commands/status.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { personAt, startAdminGateway } from '../helpers/admin.ts';
 import { clientNamed } from '../helpers/clients.ts';

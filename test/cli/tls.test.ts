@@ -1,10 +1,9 @@
 // The commands that ask the running gateway, where its listener has a certificate that some CA issued.
 
 import t from 'tap';
-import { healthcheck } from '../../src/cli/healthcheck.ts';
-import { logout } from '../../src/cli/logout.ts';
-import { status } from '../../src/cli/status.ts';
-import { wait } from '../../src/cli/wait.ts';
+import { healthcheck, wait } from '../../src/cli/commands/healthcheck.ts';
+import { logout } from '../../src/cli/commands/logout.ts';
+import { status } from '../../src/cli/commands/status.ts';
 import { startAdminGateway } from '../helpers/admin.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { createCommandFolder } from '../helpers/commands.ts';

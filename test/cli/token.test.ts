@@ -3,7 +3,7 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { token } from '../../src/cli/token.ts';
+import { token } from '../../src/cli/commands/token.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { createCommandFolder, gatewaySection } from '../helpers/commands.ts';

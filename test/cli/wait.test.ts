@@ -58,7 +58,7 @@ t.test('a bad duration is 2', async (t) => {
 });
 
 t.test('loads no server code', async (t) => {
-  const wait = new URL('../../src/cli/wait.ts', import.meta.url);
+  const wait = new URL('../../src/cli/commands/healthcheck.ts', import.meta.url);
   const script = `import Module from 'node:module'; await import(${JSON.stringify(wait.href)}); console.log(Object.keys(Module._cache).join('\\n'))`;
   const loaded = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
   t.notMatch(loaded, /fastify|undici|pino/);

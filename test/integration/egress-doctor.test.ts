@@ -3,7 +3,7 @@
 import https from 'node:https';
 import t from 'tap';
 import { createToken, type Token } from '../../src/auth/credentials/token-source.ts';
-import { type DoctorDeps, type DoctorStep, doctor } from '../../src/cli/doctor.ts';
+import { type DoctorDeps, type DoctorStep, doctor } from '../../src/cli/commands/doctor.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../src/config/gateway-config.ts';
 import { GatewayError } from '../../src/errors.ts';

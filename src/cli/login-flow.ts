@@ -8,8 +8,8 @@ import type { CredentialConfig } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import type { StatusDocument } from '../server/admin/status.ts';
 import { readCallback } from '../server/login/callback-fields.ts';
-import type { AdminAnswer, AdminRequest } from './admin-request.ts';
-import { SILENT } from './own-credentials.ts';
+import type { AdminAnswer, AdminRequest } from './admin-client.ts';
+import { SILENT } from './standalone.ts';
 
 /** A login that has begun. */
 export interface BegunLogin {

@@ -1,10 +1,10 @@
 // `gcg config`: the effective configuration with the origin of each value. Secrets arrive here masked.
 
-import { jsonSchema } from '../config/json-schema.ts';
-import { loadConfig } from '../config/load.ts';
-import { formatProblem } from '../config/problem.ts';
-import type { CommandLine } from './args.ts';
-import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import { jsonSchema } from '../../config/json-schema.ts';
+import { loadConfig } from '../../config/load.ts';
+import { formatProblem } from '../../config/problem.ts';
+import type { CommandLine } from '../args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
 /** Exit code 0, or 78 when there is no valid configuration to show. `--schema` needs none. */
 export async function showConfig(args: CommandLine, io: Io): Promise<number> {

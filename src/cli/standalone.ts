@@ -9,7 +9,7 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { createOutbound, type Outbound } from '../upstream/upstream.ts';
-import { exitCodeOf } from './admin-request.ts';
+import { exitCodeOf } from './admin-client.ts';
 import { EXIT, type Io } from './io.ts';
 
 /** What goes on behind a command is told by its outcome. */

@@ -1,14 +1,13 @@
 // `gcg status`: what the running gateway says about itself, as a table or as its own JSON.
 
-import { isUsable } from '../auth/credentials/token-source.ts';
-import { onOneLine } from '../config/problem.ts';
-import type { CredentialStatus, StatusDocument } from '../server/admin/status.ts';
-import { duration } from '../server/pages/duration.ts';
-import { createAdminRequest, exitCodeOf } from './admin-request.ts';
-import type { CommandLine } from './args.ts';
-import { loadOrReport } from './configured.ts';
-import { EXIT, type Io } from './io.ts';
-import { nobodyAt, refusal } from './running-gateway.ts';
+import { isUsable } from '../../auth/credentials/token-source.ts';
+import { onOneLine } from '../../config/problem.ts';
+import type { CredentialStatus, StatusDocument } from '../../server/admin/status.ts';
+import { duration } from '../../server/pages/duration.ts';
+import { createAdminRequest, exitCodeOf, nobodyAt, refusal } from '../admin-client.ts';
+import type { CommandLine } from '../args.ts';
+import { loadOrReport } from '../configured.ts';
+import { EXIT, type Io } from '../io.ts';
 
 /** 0 when the gateway answered, whatever its state; 69 when none does, 77 when it wants an admin's secret. */
 export async function status(args: CommandLine, io: Io): Promise<number> {

@@ -1,21 +1,21 @@
 // `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is gateway.ts.
 
-import { StoreError } from '../auth/credentials/store/store.ts';
-import { ExposureError } from '../config/access-rules.ts';
-import type { Overrides } from '../config/flags.ts';
-import type { GatewayConfig } from '../config/gateway-config.ts';
-import { loadConfig } from '../config/load.ts';
-import { createGateway, type Gateway } from '../gateway.ts';
-import { createLogger, type Logger } from '../logging/logger.ts';
-import { createMetrics } from '../logging/metrics/metrics.ts';
-import { createLiveSecrets } from '../logging/redact/live-secrets.ts';
-import type { LoadedConfig } from '../reload/changes.ts';
-import { VERSION } from '../version.ts';
-import type { CommandLine } from './args.ts';
-import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
-import { createLiveConfig } from './live-config.ts';
-import { createNotifier } from './notify.ts';
-import { watchProcess } from './process-events.ts';
+import { StoreError } from '../../auth/credentials/store/store.ts';
+import { ExposureError } from '../../config/access-rules.ts';
+import type { Overrides } from '../../config/flags.ts';
+import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { loadConfig } from '../../config/load.ts';
+import { createGateway, type Gateway } from '../../gateway.ts';
+import { createLogger, type Logger } from '../../logging/logger.ts';
+import { createMetrics } from '../../logging/metrics/metrics.ts';
+import { createLiveSecrets } from '../../logging/redact/live-secrets.ts';
+import type { LoadedConfig } from '../../reload/changes.ts';
+import { VERSION } from '../../version.ts';
+import type { CommandLine } from '../args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
+import { createLiveConfig } from '../live-config.ts';
+import { createNotifier } from '../notify.ts';
+import { watchProcess } from '../process-events.ts';
 
 /** Runs until SIGTERM or SIGINT (exit 0, a second one at once). 78 bad configuration, 69 an address that cannot be had. */
 export async function serve(args: CommandLine, io: Io): Promise<number> {

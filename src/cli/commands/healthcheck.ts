@@ -1,12 +1,14 @@
-// `gcg healthcheck`: asks the running gateway whether it is ready, for containers without curl. Loads the configuration and node:http, nothing of the server.
+// `gcg healthcheck` and `gcg wait`: ask the running gateway whether it is ready, once or until it is, for containers without curl. Loads the
+// configuration and node:http, nothing of the server.
 
 import http from 'node:http';
-import { isUsable, type TokenState } from '../auth/credentials/token-source.ts';
-import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
-import { loadConfig } from '../config/load.ts';
-import { parseDuration } from '../config/values.ts';
-import type { CommandLine } from './args.ts';
-import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isUsable, type TokenState } from '../../auth/credentials/token-source.ts';
+import type { GatewayConfig, ListenAddress } from '../../config/gateway-config.ts';
+import { loadConfig } from '../../config/load.ts';
+import { parseDuration } from '../../config/values.ts';
+import type { CommandLine } from '../args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
 /** Longest wait for an answer, ms, if not told. */
 const DEFAULT_TIMEOUT_MS = 3000;
@@ -103,5 +105,31 @@ function describe(text: string, statusCode: number): string {
     return [status, ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`)].join('; ');
   } catch {
     return `status ${statusCode}`;
+  }
+}
+
+/** Longest wait, ms, if not told. */
+const DEFAULT_WAIT_MS = 60_000;
+/** One answer may take this long; a gateway that hangs is asked again. */
+const LONGEST_PROBE_MS = 3_000;
+const PAUSE_MS = 250;
+
+/** 0 when ready, 1 when it was not in time, 78 bad configuration. Says once, on stderr, what it waits for. */
+export async function wait(args: CommandLine, io: Io): Promise<number> {
+  const target = probeTarget(args, io, DEFAULT_WAIT_MS);
+  if (typeof target === 'number') return target;
+  const deadline = performance.now() + target.timeoutMs;
+  let told = '';
+  for (;;) {
+    const leftMs = deadline - performance.now();
+    const probe = await probeReadiness(target, Math.max(1, Math.min(LONGEST_PROBE_MS, leftMs)));
+    if (probe.ready) return EXIT.ok;
+    if (deadline - performance.now() <= PAUSE_MS) {
+      io.stderr.write(`not ready within ${target.timeoutMs / 1000} s: ${probe.why}\n`);
+      return EXIT.failure;
+    }
+    if (probe.why !== told) io.stderr.write(`waiting: ${probe.why}\n`);
+    told = probe.why;
+    await sleep(PAUSE_MS);
   }
 }

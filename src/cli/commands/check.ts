@@ -1,10 +1,10 @@
 // `gcg check`: reads the configuration, says all that is wrong with it, opens nothing. What --online does is handed in by the dispatcher.
 
-import type { GatewayConfig } from '../config/gateway-config.ts';
-import { formatListenAddress } from '../config/listen-address.ts';
-import { loadConfig } from '../config/load.ts';
-import type { CommandLine } from './args.ts';
-import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { formatListenAddress } from '../../config/listen-address.ts';
+import { loadConfig } from '../../config/load.ts';
+import type { CommandLine } from '../args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
 /** Obtains a token per credential and tries it; prints what it finds. The answer is the exit code: 0, 69 or 77. */
 export type OnlineCheck = (config: GatewayConfig, io: Io) => Promise<number>;

@@ -1,11 +1,11 @@
 // `gcg demo`: the gateway with the simulated Genesys Cloud behind it, in one process, without a file or an account.
 
-import { loadConfig } from '../config/load.ts';
-import { DEMO_CLIENTS } from '../sandbox/clients.ts';
-import { createSandbox } from '../sandbox/sandbox.ts';
-import type { CommandLine } from './args.ts';
-import { readDemoFaults } from './demo-faults.ts';
-import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import { loadConfig } from '../../config/load.ts';
+import { DEMO_CLIENTS } from '../../sandbox/clients.ts';
+import { createSandbox } from '../../sandbox/sandbox.ts';
+import type { CommandLine } from '../args.ts';
+import { readDemoFaults } from '../demo-faults.ts';
+import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 import { serveConfig } from './serve.ts';
 
 /** Runs until a signal, as `serve` does, and prints what to try once it listens. */

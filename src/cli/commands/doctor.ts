@@ -1,19 +1,24 @@
-// `gcg doctor`: walks the way to Genesys Cloud step by step and says at which one it ends and what to change. Repairs nothing, prints no secret.
+// `gcg doctor`: examines the way to the region step by step and prints a redacted report.
 
 import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
-import type { Token } from '../auth/credentials/token-source.ts';
-import type { Clock } from '../clock.ts';
-import type { CredentialConfig, GatewayConfig, UrlBase } from '../config/gateway-config.ts';
-import { GatewayError, isGatewayError } from '../errors.ts';
-import { redactText } from '../logging/redact/text.ts';
-import type { Egress } from '../upstream/egress/egress.ts';
-import { targetOf } from '../upstream/egress/proxy-route.ts';
-import { toGatewayError } from '../upstream/upstream-errors.ts';
-import type { CommandLine } from './args.ts';
-import { EXIT, type Io } from './io.ts';
+import type { Credentials } from '../../auth/credentials/credentials.ts';
+import type { Token } from '../../auth/credentials/token-source.ts';
+import { type Clock, systemClock } from '../../clock.ts';
+import type { CredentialConfig, GatewayConfig, UrlBase } from '../../config/gateway-config.ts';
+import { loadConfig } from '../../config/load.ts';
+import { GatewayError, isGatewayError } from '../../errors.ts';
+import { redactText } from '../../logging/redact/text.ts';
+import type { Egress } from '../../upstream/egress/egress.ts';
+import { targetOf } from '../../upstream/egress/proxy-route.ts';
+import type { Outbound } from '../../upstream/upstream.ts';
+import { toGatewayError } from '../../upstream/upstream-errors.ts';
+import { VERSION } from '../../version.ts';
+import type { CommandLine } from '../args.ts';
+import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
+import { withOwnCredentials } from '../standalone.ts';
 
 /** What the examination works with; the caller closes `egress`. */
 export interface DoctorDeps {
@@ -293,4 +298,25 @@ function asText(head: Readonly<Record<string, string>>, steps: readonly DoctorSt
   const failed = steps.filter(({ status }) => status === 'failed').length;
   const sum = failed === 0 ? 'All steps that were taken are well.' : `${failed} of ${steps.length} steps failed; begin with the first.`;
   return `gcg doctor ${head.version}, node ${head.node}, ${head.platform}, ${head.time}\n\n${lines.join('\n')}\n\n${sum}\n`;
+}
+
+/** The exit code of the examination, or 78 when there is no configuration to examine with. */
+export async function runDoctor(args: CommandLine, io: Io): Promise<number> {
+  const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: false });
+  reportProblems(io, result.ok ? [] : result.problems, result.warnings);
+  if (!result.ok) return EXIT.badConfig;
+  const { config } = result;
+  const examine = (credentials: Credentials, { egress }: Outbound) =>
+    doctor(args, io, {
+      config,
+      egress,
+      clock: systemClock,
+      version: VERSION,
+      obtainToken: ({ name }) => {
+        const credential = credentials.get(name);
+        if (!credential) throw new GatewayError('gateway.credential.unknown', `the credential ${name} is not configured`);
+        return credential.source.token();
+      },
+    });
+  return withOwnCredentials(config, io, examine, { isTrial: true });
 }

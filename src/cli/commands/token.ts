@@ -1,12 +1,11 @@
 // `gcg token [NAME]`: an access token on stdout, for scripts. From the store, or by a grant of its own; never from the gateway, which gives none.
 
-import { loadConfig } from '../config/load.ts';
-import { createAdminRequest } from './admin-request.ts';
-import type { CommandLine } from './args.ts';
-import { loadCredential } from './configured.ts';
-import { EXIT, type Io, loadInput } from './io.ts';
-import { withOwnCredentials } from './own-credentials.ts';
-import { askStatus } from './running-gateway.ts';
+import { loadConfig } from '../../config/load.ts';
+import { askStatus, createAdminRequest } from '../admin-client.ts';
+import type { CommandLine } from '../args.ts';
+import { loadCredential } from '../configured.ts';
+import { EXIT, type Io, loadInput } from '../io.ts';
+import { withOwnCredentials } from '../standalone.ts';
 
 const SCHEME = 'Bearer ';
 

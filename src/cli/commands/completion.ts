@@ -1,9 +1,9 @@
 // `gcg completion SHELL`: prints a completion script, made from the table of commands and the table of options. It asks nothing at run time.
 
-import { isNamedSection, OPTIONS } from '../config/options/table.ts';
-import type { CommandLine } from './args.ts';
-import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './commands.ts';
-import { EXIT, type Io } from './io.ts';
+import { isNamedSection, OPTIONS } from '../../config/options/table.ts';
+import type { CommandLine } from '../args.ts';
+import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from '../commands.ts';
+import { EXIT, type Io } from '../io.ts';
 
 const SCRIPTS = { bash, zsh, fish } as const;
 

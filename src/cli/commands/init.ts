@@ -1,18 +1,19 @@
-// `gcg init`: writes a configuration from flags, from answers on a terminal, or from the profiles of Genesys' own CLI. Overwrites only with --force.
+// `gcg init`: asks, or takes flags, and writes a configuration.
 
 import { lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { LARGEST_FILE_BYTES } from '../config/file.ts';
-import { loadConfig } from '../config/load.ts';
-import { parseRegion } from '../config/regions.ts';
-import { createFile, replaceFile } from '../fs/atomic-write.ts';
-import { isOursOrRoots } from '../fs/permissions.ts';
-import { FileRefusal, type PlainFile, readPlainFileSync } from '../fs/plain-file.ts';
-import type { CommandLine } from './args.ts';
-import { readGcProfiles } from './gc-profiles.ts';
-import { type DraftCredential, redirectUris, renderConfigFile, SECRET_VARIABLE } from './init-file.ts';
-import { type Ask, askOnTerminal } from './init-questions.ts';
-import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import { createInterface } from 'node:readline/promises';
+import { type Readable, Writable } from 'node:stream';
+import { LARGEST_FILE_BYTES } from '../../config/file.ts';
+import { loadConfig } from '../../config/load.ts';
+import { parseRegion } from '../../config/regions.ts';
+import { createFile, replaceFile } from '../../fs/atomic-write.ts';
+import { isOursOrRoots } from '../../fs/permissions.ts';
+import { FileRefusal, type PlainFile, readPlainFileSync } from '../../fs/plain-file.ts';
+import type { CommandLine } from '../args.ts';
+import { type DraftCredential, redirectUris, renderConfigFile, SECRET_VARIABLE } from '../config-template.ts';
+import { readGcProfiles } from '../gc-profiles.ts';
+import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
 const GRANTS: readonly string[] = ['client_credentials', 'authorization_code', 'pkce', 'saml2_bearer', 'implicit'];
 const DEFAULT_REGION = 'https://api.mypurecloud.com';
@@ -166,4 +167,46 @@ function textOf({ flags }: CommandLine, name: string): string | null {
 function regionFlag({ overrides }: CommandLine): string | null {
   const entry = overrides.entries?.find(({ section, key }) => section === 'general' && key === 'host');
   return entry?.value.type === 'text' ? entry.value.text : null;
+}
+
+/** Somebody who can be asked. */
+export interface Ask {
+  /** The answer, or `fallback` for an empty one; null when the person stopped (Ctrl-C, the end of input). */
+  text(question: string, fallback: string): Promise<string | null>;
+  secret(question: string): Promise<string | null>;
+  say(words: string): void;
+  close(): void;
+}
+
+/** Null where stdin is no terminal. */
+export function askOnTerminal({ stdin, stderr }: { stdin: Readable & { isTTY?: boolean }; stderr: Writable } = process): Ask | null {
+  if (stdin.isTTY !== true) return null;
+  let isMuted = false;
+  const output = new Writable({
+    write(chunk, _encoding, done) {
+      if (!isMuted) stderr.write(chunk as Buffer);
+      done();
+    },
+  });
+  const lines = createInterface({ input: stdin, output, terminal: true });
+  const ended = new Promise<null>((resolve) => lines.once('close', () => resolve(null)));
+  // Some versions of Node reject a question that is broken off, others leave it open.
+  const answerTo = (question: string) => Promise.race([lines.question(question).catch(() => null), ended]);
+  return {
+    async text(question, fallback) {
+      const answer = await answerTo(`${question}${fallback === '' ? '' : ` [${fallback}]`}: `);
+      if (answer === null) stderr.write('\n');
+      return answer === null ? null : answer.trim() || fallback;
+    },
+    async secret(question) {
+      stderr.write(`${question}: `);
+      isMuted = true;
+      const answer = await answerTo('');
+      isMuted = false;
+      stderr.write('\n');
+      return answer?.trim() ?? null;
+    },
+    say: (words) => stderr.write(`${words}\n`),
+    close: () => lines.close(),
+  };
 }

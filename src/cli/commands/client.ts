@@ -2,9 +2,9 @@
 // Reads and writes no file: nothing of the secret stays anywhere.
 
 import { hash, randomBytes } from 'node:crypto';
-import { refuseName } from '../config/layers.ts';
-import type { CommandLine } from './args.ts';
-import { EXIT, type Io } from './io.ts';
+import { refuseName } from '../../config/layers.ts';
+import type { CommandLine } from '../args.ts';
+import { EXIT, type Io } from '../io.ts';
 
 /** 256 bits, with a prefix by which logs and secret scanners know it. */
 export function createClientSecret(): string {

@@ -1,11 +1,10 @@
 // `gcg logout [NAME]`: forgets the tokens of a login, through the running gateway or, without one, in the store. The platform is not told.
 
-import { onOneLine } from '../config/problem.ts';
-import { exitCodeOf } from './admin-request.ts';
-import type { CommandLine } from './args.ts';
-import { EXIT, type Io } from './io.ts';
-import { withOwnCredentials } from './own-credentials.ts';
-import { findSubject, refusal } from './running-gateway.ts';
+import { onOneLine } from '../../config/problem.ts';
+import { exitCodeOf, findSubject, refusal } from '../admin-client.ts';
+import type { CommandLine } from '../args.ts';
+import { EXIT, type Io } from '../io.ts';
+import { withOwnCredentials } from '../standalone.ts';
 
 /** 0 when nothing is kept any more; 69 when a gateway keeps it in memory and none answers; 77 when it wants an admin's secret. */
 export async function logout(args: CommandLine, io: Io): Promise<number> {
