@@ -6,8 +6,8 @@ import { createLogins } from '../auth/credentials/login.ts';
 import { systemClock } from '../clock.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
-import type { StatusDocument } from '../server/admin/status.ts';
-import { readCallback } from '../server/login/callback-fields.ts';
+import { readCallback } from '../server/routes/login.ts';
+import type { StatusDocument } from '../server/routes/status.ts';
 import type { AdminAnswer, AdminRequest } from './admin-client.ts';
 import { SILENT } from './standalone.ts';
 

@@ -5,17 +5,23 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HeldBack } from '../auth/callers/auth-throttle.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { noteRefused, wasRefused } from './connection.ts';
-import { allowOrigin } from './cors.ts';
-import { bindExchange, type Exchange, type ListenerRole, type OpenedExchange, openExchange } from './exchange.ts';
+import { admit, type Gate } from './admission.ts';
+import { guessIn, isFailedAuthentication } from './authenticate.ts';
+import { allowOrigin, answerPreflight, isPreflight } from './cors.ts';
+import {
+  bindExchange,
+  type Exchange,
+  type ListenerRole,
+  noteRefused,
+  noteTraceContext,
+  type OpenedExchange,
+  openExchange,
+  wasRefused,
+} from './exchange.ts';
 import { assertFraming } from './framing.ts';
-import { guessIn, isFailedAuthentication } from './identify.ts';
-import { admit, type Gate } from './identify-gate.ts';
-import { answerPreflight, isPreflight } from './preflight.ts';
+import { notFound } from './method-not-allowed.ts';
 import { isForApplications, noteRoute, parseTarget, type Route } from './request-target.ts';
 import { internalError, inviteBody, respondWithError } from './responses.ts';
-import { noteTraceContext } from './trace-context.ts';
-import { notFound } from './wrong-method.ts';
 
 /** What accept needs from the rest of the server. */
 export interface AcceptOptions {

@@ -6,12 +6,11 @@ import type { Dispatcher } from 'undici';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { MOUNT } from './accept.ts';
+import type { Identity } from './authenticate.ts';
 import { type Exchange, exchangeOf } from './exchange.ts';
-import { type HealthSource, registerHealth } from './health.ts';
-import type { Identity } from './identify.ts';
-import { ignoreBodies } from './local-body.ts';
+import { createMissJudge, notFound } from './method-not-allowed.ts';
 import { internalError, respondWithError } from './responses.ts';
-import { createMissJudge, notFound } from './wrong-method.ts';
+import { type HealthSource, registerHealth } from './routes/health.ts';
 
 /** The parts the app is wired from. */
 export interface AppOptions {
@@ -79,4 +78,16 @@ function answerError(log: Log, error: unknown, request: FastifyRequest, reply: F
   }
   reply.hijack();
   respondWithError(exchange, failure);
+}
+
+/** Bodies of every type are text, up to `limitBytes`; the framework's 413 beyond, before it is read whole. */
+export function readBodiesAsText(scope: FastifyInstance, limitBytes: number): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: limitBytes }, (_request, body, done) => done(null, body));
+}
+
+/** Nothing is read of a body, whatever its type says: what is wrong or right about the request lies elsewhere. */
+export function ignoreBodies(scope: FastifyInstance): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
 }

@@ -1,7 +1,7 @@
-// What an answer says to a page of an origin in `server.cors_origins`. Exact origins only, no wildcard, no credentials (cookies): a page proves
-// itself with a header or not at all. Preflights are preflight.ts.
+// CORS (Fetch standard): what a response says to a page of an origin in `server.cors_origins`, and preflights. Exact origins only, no wildcard,
+// no cookies: a page authenticates with a header or not at all.
 
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** Headers a page may read beside the few that it always may. */
 const EXPOSED = [
@@ -24,4 +24,30 @@ export function allowOrigin(response: ServerResponse, origin: string): void {
 /** An answer passed on may bring a Vary of its own, which would take the place of ours: then both go out. */
 export function keepVary(response: ServerResponse, headers: string[]): void {
   if (response.hasHeader('access-control-allow-origin')) headers.push('Vary', 'Origin');
+}
+
+const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE';
+/** Browsers cap it at two hours and less. */
+const MAX_AGE_S = 600;
+const HEADER_LIST = /^[\w!#$%&'*+.^`|~-]+(?:\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/;
+
+/** Whether a request asks on behalf of a page, and does not act. */
+export function isPreflight({ method, headers }: IncomingMessage): boolean {
+  return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
+}
+
+/** The whole answer, 204, for an origin that is listed. The headers asked for are allowed: what they may do is decided when they come. */
+export function answerPreflight(request: IncomingMessage, response: ServerResponse, origin: string, requestId: string): void {
+  const { headers } = request;
+  const asked = headers['access-control-request-headers'];
+  allowOrigin(response, origin);
+  response.setHeader('Vary', 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers');
+  response.setHeader('Access-Control-Allow-Methods', METHODS);
+  if (typeof asked === 'string' && HEADER_LIST.test(asked)) response.setHeader('Access-Control-Allow-Headers', asked);
+  // A public page reaching into a private network must be told that it may.
+  if (headers['access-control-request-private-network'] === 'true') response.setHeader('Access-Control-Allow-Private-Network', 'true');
+  response.setHeader('Access-Control-Max-Age', String(MAX_AGE_S));
+  response.setHeader('X-Gateway-Request-Id', requestId);
+  response.statusCode = 204;
+  response.end();
 }

@@ -1,11 +1,12 @@
-// One exchange as the server sees it: the two messages, where the request leads, who is served, and the record. Made at accept, ended once.
+// One exchange as the server sees it: the two messages, the connection, where the request leads, who is served, and the record. Made at accept,
+// ended once.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Caller } from '../auth/callers/caller.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
 import type { CallerPresence } from '../upstream/call.ts';
-import { enterConnection } from './connection.ts';
 import type { Route } from './request-target.ts';
 
 /** What a listener serves. The data listener may serve all three. */
@@ -71,4 +72,111 @@ export function exchangeOf(request: IncomingMessage): Exchange {
   const exchange = (request as AcceptedRequest)[EXCHANGE];
   if (!exchange) throw new Error('a request reached the router without being accepted');
   return exchange;
+}
+
+/** An exchange as its connection sees it. */
+export interface OpenExchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Called when the exchange is over, whole or not, or given up; may be called twice. */
+  onOver(): void;
+}
+
+interface Connection {
+  readonly open: Set<OpenExchange>;
+  isBroken: boolean;
+  /** A request on it was refused for its framing. */
+  isRefused: boolean;
+  onIdle: (() => void) | null;
+}
+
+/** Whether every exchange on a connection is over. */
+export function isQuiet(socket: Duplex): boolean {
+  const { open, isBroken } = connectionOf(socket);
+  return open.size === 0 && !isBroken;
+}
+
+/** Whether a request on this connection was refused in a way that leaves nothing behind it to be looked at: whatever was read ahead is ignored. */
+export function wasRefused(socket: Duplex): boolean {
+  return (socket as CallerSocket)[CONNECTION]?.isRefused === true;
+}
+
+/** Notes such a refusal. */
+export function noteRefused(socket: Duplex): void {
+  connectionOf(socket).isRefused = true;
+}
+
+/** Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now. */
+export const BROKEN = Symbol('broken');
+
+/** The property under which a socket carries its connection. */
+const CONNECTION = Symbol('connection');
+
+type CallerSocket = Duplex & { [CONNECTION]?: Connection };
+
+function connectionOf(socket: CallerSocket): Connection {
+  const known = socket[CONNECTION];
+  if (known) return known;
+  const connection: Connection = { open: new Set(), isBroken: false, isRefused: false, onIdle: null };
+  socket[CONNECTION] = connection;
+  socket.once('close', () => {
+    // Node's own listeners come first: they close the response whose turn it was.
+    process.nextTick(() => {
+      for (const { response } of [...connection.open]) response.emit('close');
+    });
+  });
+  return connection;
+}
+
+/** Notes an exchange on its connection until it is over. */
+export function enterConnection(exchange: OpenExchange): void {
+  const connection = connectionOf(exchange.request.socket);
+  connection.open.add(exchange);
+  exchange.response.once('close', () => {
+    connection.open.delete(exchange);
+    exchange.onOver();
+    if (connection.open.size === 0) connection.onIdle?.();
+  });
+}
+
+/**
+ * Calls `answer` when something can be written on a connection past its exchanges: at once, or after the answers that are owed for earlier
+ * requests. A request that broke off in its body is given up for it. Where half an answer of the upstream's stands already, the socket is
+ * destroyed instead. Only the first call has an effect: the connection ends with it.
+ */
+export function answerLast(socket: Duplex, answer: () => void): void {
+  const connection = connectionOf(socket);
+  if (connection.isBroken) return;
+  connection.isBroken = true;
+  const open = [...connection.open];
+  const last = open.at(-1);
+  if (last === undefined) answer();
+  else if (last.request.complete) connection.onIdle = answer;
+  else if (open.length === 1 && !last.response.headersSent) {
+    answer();
+    last.onOver();
+  } else if (!last.request.emit(BROKEN)) socket.destroy();
+}
+
+/** Lets a connection end with the answers that are owed on it: those that have not begun say `Connection: close`. */
+export function endAfterAnswers(socket: Duplex): void {
+  for (const { response } of (socket as CallerSocket)[CONNECTION]?.open ?? []) if (!response.headersSent) response.shouldKeepAlive = false;
+}
+
+/** Version, trace id, parent id, flags; later versions may append more (https://www.w3.org/TR/trace-context/, section 3.2). */
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?$/;
+
+/**
+ * Notes trace and span id of a request's `traceparent`. Without one, or with one that is not valid, the record gets a span id of its own,
+ * made of the request id, and no trace id.
+ */
+export function noteTraceContext(record: ExchangeRecord, traceparent: string | readonly string[] | undefined): void {
+  const found = typeof traceparent === 'string' ? TRACEPARENT.exec(traceparent) : null;
+  if (found === null) {
+    // The variant bits of a UUID make sure that it is not all zeros.
+    record.spanId = record.requestId.slice(19, 23) + record.requestId.slice(24);
+    return;
+  }
+  record.traceId = found[1] as string;
+  record.spanId = found[2] as string;
 }

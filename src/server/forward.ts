@@ -1,21 +1,20 @@
 // The data path of one forwarded call, as one readable sequence: which credential → clean headers → body → send (token, replay, retry inside)
-// → answer → record. Each step is a module of its own; accept.ts came before, the record is written when the exchange ends.
+// → response → record. Each step is a module of its own; accept came before, the record is written when the exchange ends.
 
 import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { ClientClosedRequest, type Send, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
+import { type BodySink, ClientClosedRequest, type Send, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
 import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
-import { AnswerSink, NOT_WANTED } from './answer-sink.ts';
+import type { ForwardCredential } from './authorize.ts';
 import { type BodyLogging, captureRequestBody, captureResponseBody } from './body-logging.ts';
-import type { ForwardCredential } from './choose-credential.ts';
 import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
 import { rewriteLocation } from './location.ts';
 import { dropRest, internalError, inviteBody, respondWithError } from './responses.ts';
-import { askForIdentity, type ChannelAnswers, isChannelCall } from './sockets/channel-answers.ts';
+import { askForIdentity, type ChannelAnswers, isChannelCall } from './websocket/channel-responses.ts';
 
 /** What the data path needs; one object for the life of a configuration. */
 export interface ForwardOptions {
@@ -171,4 +170,56 @@ function answerFailure(exchange: Exchange, error: unknown): void {
   // What is still being uploaded will not be read: say so by ending the connection after the answer.
   const isUploading = !request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding'] ?? '0') !== '0';
   respondWithError(exchange, failure, { close: isUploading || failure.code === 'gateway.draining' });
+}
+
+/** Why an answer is given up whose caller is gone or was answered otherwise. */
+export const NOT_WANTED = new GatewayError('gateway.internal', 'the answer is not wanted any more');
+
+/** `done` resolves when the caller's side has taken the whole answer, and rejects when either side breaks off. */
+export class AnswerSink implements BodySink {
+  readonly done: Promise<void>;
+  readonly #response: ServerResponse;
+  readonly #record: ExchangeRecord;
+  readonly #answer: UpstreamResponse;
+  /** Also while what was read ahead is written, chunk after chunk. */
+  #isFull = false;
+  #resolve!: () => void;
+  #reject!: (error: Error) => void;
+
+  constructor(response: ServerResponse, record: ExchangeRecord, answer: UpstreamResponse) {
+    this.#response = response;
+    this.#record = record;
+    this.#answer = answer;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** The caller left: nothing more can be written. Bound, to be handed around. */
+  readonly abandon = (): void => this.#reject(NOT_WANTED);
+
+  write(chunk: Buffer): boolean {
+    this.#record.responseBytes += chunk.length;
+    this.#record.responseBody?.write(chunk);
+    if (this.#response.write(chunk)) return true;
+    if (!this.#isFull) {
+      this.#isFull = true;
+      this.#response.once('drain', this.#goOn);
+    }
+    return false;
+  }
+
+  readonly #goOn = (): void => {
+    this.#isFull = false;
+    this.#answer.resume();
+  };
+
+  end(): void {
+    this.#response.end(this.#resolve);
+  }
+
+  fail(error: Error): void {
+    this.#reject(error);
+  }
 }

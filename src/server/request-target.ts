@@ -3,7 +3,7 @@
 import { RESERVED_NAMES } from '../config/layers.ts';
 import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { findOwnRoute, type OwnRoute } from './routes.ts';
+import { findOwnRoute, type OwnRoute } from './own-routes.ts';
 
 /** Where a request goes. */
 export type Route =

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { statusTable } from '../../src/cli/commands/status.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
-import type { StatusDocument } from '../../src/server/admin/status.ts';
+import type { StatusDocument } from '../../src/server/routes/status.ts';
 import { change } from '../helpers/admin.ts';
 import { gatewaySection } from '../helpers/commands.ts';
 import { startServe } from '../helpers/serve-process.ts';

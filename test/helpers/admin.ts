@@ -4,7 +4,7 @@ import type { Test } from 'tap';
 import type { CredentialConfig } from '../../src/config/gateway-config.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { inlineSecret } from '../../src/secret.ts';
-import type { StatusDocument } from '../../src/server/admin/status.ts';
+import type { StatusDocument } from '../../src/server/routes/status.ts';
 import { type ConfigOverrides, credentialAt, type StartOptions, startGateway, type TestGateway } from './gateway.ts';
 
 const ANYWHERE = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;

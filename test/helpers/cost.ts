@@ -13,18 +13,18 @@ import { createLiveSecrets } from '../../src/logging/redact/live-secrets.ts';
 import { redactHeader, redactHeaders, redactParams, redactTarget } from '../../src/logging/redact/redact.ts';
 import { redactText } from '../../src/logging/redact/text.ts';
 import { redactError, redactValue } from '../../src/logging/redact/value.ts';
-import { createBoundaryRules, isAllowedHost, isOwnOrigin } from '../../src/server/boundary.ts';
-import { facadeLocation } from '../../src/server/facade-redirect.ts';
-import { readTokenRequest } from '../../src/server/facade-request.ts';
+import { createBoundaryRules, isAllowedHost, isOwnOrigin } from '../../src/server/admission.ts';
+import { asksForOtherMethod } from '../../src/server/authorize.ts';
+import { noteTraceContext } from '../../src/server/exchange.ts';
 import { assertFraming } from '../../src/server/framing.ts';
 import { cleanRequestHeaders, createOwnHeaders } from '../../src/server/headers.ts';
-import { createPeerOf } from '../../src/server/identify-peer.ts';
 import { rewriteLocation } from '../../src/server/location.ts';
-import { readBinding } from '../../src/server/login/binding.ts';
-import { asksForOtherMethod } from '../../src/server/method-override.ts';
+import { facadeLocation } from '../../src/server/oauth/redirects.ts';
+import { readTokenRequest } from '../../src/server/oauth/token-request.ts';
+import { createPeerOf } from '../../src/server/peer.ts';
 import { parseTarget } from '../../src/server/request-target.ts';
-import { replaceConnectUris, socketBase } from '../../src/server/sockets/connect-uri.ts';
-import { noteTraceContext } from '../../src/server/trace-context.ts';
+import { readBinding } from '../../src/server/routes/login.ts';
+import { replaceConnectUris, socketBase } from '../../src/server/websocket/channel-responses.ts';
 import { configAt, credentialAt } from './gateway.ts';
 
 /** What patterns of ours begin with, go on with or end at; each kind of reading trips over another. */

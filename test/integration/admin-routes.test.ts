@@ -7,7 +7,7 @@ import { createGateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
 import { inlineSecret } from '../../src/secret.ts';
-import type { CredentialStatus } from '../../src/server/admin/status.ts';
+import type { CredentialStatus } from '../../src/server/routes/status.ts';
 import { change, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { assertionFor, clientNamed } from '../helpers/clients.ts';
 import { createTestLog, credentialAt, startGateway } from '../helpers/gateway.ts';

@@ -4,7 +4,7 @@ import type { GatewayError } from '../../src/errors.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createUsers } from '../../src/sandbox/directory.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
-import { GrantPace } from '../../src/server/facade-pace.ts';
+import { GrantPace } from '../../src/server/oauth/grant-pace.ts';
 import { allCredentials, assertionFor, basic, clientNamed, followLogin, postToken, type TokenAnswer } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { type ConfigOverrides, startGateway } from '../helpers/gateway.ts';

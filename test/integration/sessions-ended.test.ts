@@ -183,7 +183,7 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
     .body;
   t.equal((await call(started.url, handle, '/api/v2/users')).status, 200);
   const { createClients } = await import('../../src/auth/callers/clients.ts');
-  const { createIdentity } = await import('../../src/server/identify.ts');
+  const { createIdentity } = await import('../../src/server/authenticate.ts');
   const { inlineSecret } = await import('../../src/secret.ts');
   const { handles, sessions } = started.gateway.runtime().facade;
   const identifyWith = (clients: Parameters<typeof createClients>[0], isAnonymousServed: boolean) => {

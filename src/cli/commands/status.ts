@@ -2,8 +2,8 @@
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
-import type { CredentialStatus, StatusDocument } from '../../server/admin/status.ts';
 import { duration } from '../../server/pages/duration.ts';
+import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
 import { createAdminRequest, exitCodeOf, nobodyAt, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
 import { loadOrReport } from '../configured.ts';

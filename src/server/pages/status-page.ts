@@ -1,7 +1,7 @@
 // The status page: the status document for a person. No script; what can be done is a link where it only looks, a command where it changes something.
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
-import type { CredentialStatus, StatusDocument } from '../admin/status.ts';
+import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
 import { duration } from './duration.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
 

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { isGatewayError } from '../../../src/errors.ts';
-import { assertAllowedHost, assertAllowedOrigin, createBoundaryRules, isAllowedHost, parseHost } from '../../../src/server/boundary.ts';
+import { assertAllowedHost, assertAllowedOrigin, createBoundaryRules, isAllowedHost, parseHost } from '../../../src/server/admission.ts';
 
 const plain = createBoundaryRules({ allowedHosts: [], corsOrigins: [], publicUrl: null });
 const listed = createBoundaryRules({

@@ -2,8 +2,14 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { UpstreamHosts } from '../../../src/config/gateway-config.ts';
 import { upstreamHosts } from '../../../src/config/regions.ts';
-import { askForIdentity, isChannelCall } from '../../../src/server/sockets/channel-answers.ts';
-import { channelId, replaceConnectUris, socketBase, upstreamSocketUrl } from '../../../src/server/sockets/connect-uri.ts';
+import {
+  askForIdentity,
+  channelId,
+  isChannelCall,
+  replaceConnectUris,
+  socketBase,
+  upstreamSocketUrl,
+} from '../../../src/server/websocket/channel-responses.ts';
 
 const replaced = (text: string, to: (uri: string) => string | null = () => 'ws://localhost/x') =>
   replaceConnectUris(Buffer.from(text), ({ connectUri }) => to(connectUri))?.toString() ?? null;

@@ -8,8 +8,8 @@ import { createSessions } from '../../../src/auth/callers/sessions.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { ClientConfig } from '../../../src/config/gateway-config.ts';
-import { createIdentity } from '../../../src/server/identify.ts';
-import { createPeerOf } from '../../../src/server/identify-peer.ts';
+import { createIdentity } from '../../../src/server/authenticate.ts';
+import { createPeerOf } from '../../../src/server/peer.ts';
 import { basic, clientNamed } from '../../helpers/clients.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 

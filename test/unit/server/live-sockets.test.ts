@@ -1,7 +1,7 @@
 import t from 'tap';
 import { ANONYMOUS, type Caller } from '../../../src/auth/callers/caller.ts';
 import { GatewayError } from '../../../src/errors.ts';
-import { createLiveSockets, type Listener, type Place } from '../../../src/server/sockets/live-sockets.ts';
+import { createLiveSockets, type Listener, type Place } from '../../../src/server/websocket/open-sockets.ts';
 import { TICK_MS, type Tunnel } from '../../../src/upstream/websocket/tunnel.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 

@@ -2,10 +2,9 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { bindBrowser, readBinding } from '../../../src/server/login/binding.ts';
-import { hasAnswer, readCallback } from '../../../src/server/login/callback-fields.ts';
-import { assertRedirectUri, redirectUriFor } from '../../../src/server/login/redirect-uri.ts';
 import { renderLoginFailed } from '../../../src/server/pages/login-pages.ts';
+import { bindBrowser, hasAnswer, readBinding, readCallback } from '../../../src/server/routes/login.ts';
+import { assertRedirectUri, redirectUriFor } from '../../../src/server/routes/redirect-uri.ts';
 
 const arrival = (host: string, more: { isEncrypted?: boolean; isUnixSocket?: boolean } = {}) => ({
   ...{ host, isEncrypted: false, isUnixSocket: false },

@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { RESERVED_NAMES } from '../../../src/config/layers.ts';
 import { isGatewayError } from '../../../src/errors.ts';
+import { findOwnRoute } from '../../../src/server/own-routes.ts';
 import { parseTarget } from '../../../src/server/request-target.ts';
-import { findOwnRoute } from '../../../src/server/routes.ts';
 
 t.test('forwarded targets', async (t) => {
   const forwarded: readonly (readonly [string, string | null, string])[] = [

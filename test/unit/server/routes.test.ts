@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { RESERVED_NAMES } from '../../../src/config/layers.ts';
-import { findOwnRoute, OWN_ROUTES } from '../../../src/server/routes.ts';
+import { findOwnRoute, OWN_ROUTES } from '../../../src/server/own-routes.ts';
 
 t.test('a route is found at its path, whatever stands for a parameter, and named by its template', async (t) => {
   for (const [path, template] of [

@@ -1,10 +1,10 @@
 // Health for probes: /livez (and /healthz) says that the process answers, /readyz that calls would be served. JSON without secrets.
 
 import type { FastifyInstance } from 'fastify';
-import { isUsable, type RenewalState, type TokenState } from '../auth/credentials/token-source.ts';
-import { type BoundaryRules, isAllowedHost } from './boundary.ts';
-import { exchangeOf } from './exchange.ts';
-import { sendJson } from './responses.ts';
+import { isUsable, type RenewalState, type TokenState } from '../../auth/credentials/token-source.ts';
+import { type BoundaryRules, isAllowedHost } from '../admission.ts';
+import { exchangeOf } from '../exchange.ts';
+import { sendJson } from '../responses.ts';
 
 /** What readiness looks at, and who may see of what it is made. */
 export interface HealthSource {

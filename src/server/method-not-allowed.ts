@@ -3,11 +3,11 @@
 
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import { assertAdminPage } from './admin/guard.ts';
+import type { Identity } from './authenticate.ts';
 import type { Exchange } from './exchange.ts';
-import type { Identity } from './identify.ts';
-import { assertMetricsServed } from './metrics-route.ts';
-import { OWN_ROUTES, patternOf } from './routes.ts';
+import { OWN_ROUTES, patternOf } from './own-routes.ts';
+import { assertAdminPage } from './routes/admin-guard.ts';
+import { assertMetricsServed } from './routes/metrics.ts';
 
 /** Routes of plain segments and `:names`; others are the framework's own to match. */
 const SIMPLE = /^(?:\/(?::?[\w.~-]+)?)+$/;

@@ -1,9 +1,9 @@
 // GET /oauth/authorize and /logout: on to the region's login host with every parameter as it came, but for a client_id that is a name of ours. Pure.
 
-import type { Access } from '../auth/callers/access.ts';
-import type { Clients } from '../auth/callers/clients.ts';
-import type { CredentialConfig } from '../config/gateway-config.ts';
-import { GatewayError } from '../errors.ts';
+import type { Access } from '../../auth/callers/access.ts';
+import type { Clients } from '../../auth/callers/clients.ts';
+import type { CredentialConfig } from '../../config/gateway-config.ts';
+import { GatewayError } from '../../errors.ts';
 
 /** Parts of one configuration. */
 export interface FacadeRedirects {

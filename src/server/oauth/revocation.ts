@@ -2,14 +2,14 @@
 // upstream, where it would revoke the token that everybody shares.
 
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Handles } from '../auth/callers/handles.ts';
-import { readPath } from '../auth/callers/path-readings.ts';
-import type { Sessions } from '../auth/callers/sessions.ts';
-import { GatewayError, isGatewayError } from '../errors.ts';
-import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import type { Exchange } from './exchange.ts';
-import { asksForOtherMethod, otherPathAsked } from './method-override.ts';
-import { respondWithError, sendJson } from './responses.ts';
+import type { Handles } from '../../auth/callers/handles.ts';
+import { readPath } from '../../auth/callers/path-readings.ts';
+import type { Sessions } from '../../auth/callers/sessions.ts';
+import { GatewayError, isGatewayError } from '../../errors.ts';
+import type { ExchangeRecord } from '../../logging/exchange-record.ts';
+import { asksForOtherMethod, otherPathAsked } from '../authorize.ts';
+import type { Exchange } from '../exchange.ts';
+import { respondWithError, sendJson } from '../responses.ts';
 
 const OWN_TOKEN = JSON.stringify(['api', 'v2', 'tokens', 'me']);
 

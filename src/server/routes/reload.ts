@@ -1,10 +1,10 @@
 // POST /-/reload: reads the configuration again and answers how that went. What a reload is, is reload.ts's business.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { GatewayError } from '../errors.ts';
-import type { AdminGuard } from './admin/guard.ts';
-import { ignoreBodies } from './local-body.ts';
-import { sendJson } from './responses.ts';
+import { GatewayError } from '../../errors.ts';
+import { ignoreBodies } from '../app.ts';
+import { sendJson } from '../responses.ts';
+import type { AdminGuard } from './admin-guard.ts';
 
 /** The outcome as it is answered. */
 interface Outcome {

@@ -1,18 +1,16 @@
-// Login over HTTP: the start (GET for a browser, POST for `gcg`) and the landing (GET for codes, POST for what a page or `gcg` read for us).
-// What a login is, and that it counts once, is auth/login.ts.
+// Login over HTTP: the start (GET for a browser, POST for `gcg`) and the callback (GET for codes, POST for what a page or `gcg` read for us), bound to
+// the browser by a cookie. What a login is, and that it counts once, is decided elsewhere.
 
 import type { FastifyInstance } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
-import { type Logins, withoutLogin } from '../../auth/credentials/login.ts';
+import { createBinding, type LoginCallback, type Logins, withoutLogin } from '../../auth/credentials/login.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import { type AdminGuard, assertMeant } from '../admin/guard.ts';
 import type { Exchange } from '../exchange.ts';
+import { CALLBACK_PATH } from '../own-routes.ts';
 import { renderFragmentPage, renderLoginDone, renderLoginElsewhere, renderLoginFailed } from '../pages/login-pages.ts';
 import { type Page, sendPage } from '../pages/page.ts';
 import { sendJson } from '../responses.ts';
-import { CALLBACK_PATH } from '../routes.ts';
-import { bindBrowser, readBinding } from './binding.ts';
-import { hasAnswer, readCallback } from './callback-fields.ts';
+import { type AdminGuard, assertMeant } from './admin-guard.ts';
 import { assertRedirectUri, redirectUriFor } from './redirect-uri.ts';
 
 /** What the routes work with; the functions give what belongs to the configuration at work. */
@@ -132,4 +130,47 @@ function isHostOf(uri: string, host: string): boolean {
 
 function textOf(body: unknown): string {
   return typeof body === 'string' ? body : '';
+}
+
+const NAME = 'gcg_login';
+const MAX_AGE_S = 600;
+const VALUE = /^[\w-]{43}$/;
+
+/** The binding that a browser shows, or null. */
+export function readBinding(cookie: string | undefined): string | null {
+  for (const pair of cookie?.split(';') ?? []) {
+    const [name, value = ''] = pair.trim().split('=', 2);
+    if (name === NAME && VALUE.test(value)) return value;
+  }
+  return null;
+}
+
+/** The browser's binding, or a new one. A browser that shows one keeps it, so that all its tabs share one login. */
+export function bindBrowser(cookie: string | undefined, redirectUri: string): { binding: string; setCookie: string } {
+  const binding = readBinding(cookie) ?? createBinding();
+  const { protocol, pathname } = new URL(redirectUri);
+  // Shown to the start page too, beside the callback: a second tab finds the login of the first.
+  const path = pathname.slice(0, pathname.length - CALLBACK_PATH.length + '/-/'.length);
+  const secure = protocol === 'https:' ? '; Secure' : '';
+  return { binding, setCookie: `${NAME}=${binding}; Max-Age=${MAX_AGE_S}; Path=${path}; HttpOnly; SameSite=Lax${secure}` };
+}
+
+/** Whether there is an answer in it at all, and not in a fragment that only the browser sees. */
+export function hasAnswer(query: string): boolean {
+  const fields = new URLSearchParams(query);
+  return fields.has('code') || fields.has('error');
+}
+
+/** Throws gateway.request.invalid for a missing state or a field that is there twice. */
+export function readCallback(text: string, binding: string | null): LoginCallback {
+  const fields = new URLSearchParams(text);
+  const map = new Map(fields);
+  if (map.size !== [...fields.keys()].length) throw new GatewayError('gateway.request.invalid', 'the answer of the login page is ambiguous');
+  const state = map.get('state');
+  if (!state) throw new GatewayError('gateway.request.invalid', 'the answer of the login page has no state: start the login again');
+  const fragment = map.has('access_token') ? Object.fromEntries(map) : undefined;
+  return {
+    ...{ state, binding, code: map.get('code'), error: map.get('error'), errorDescription: map.get('error_description') },
+    ...(fragment && { fragment }),
+  };
 }

@@ -2,18 +2,18 @@
 // Mounts them; what they do is facade-token.ts and facade-redirect.ts.
 
 import type { FastifyInstance } from 'fastify';
-import type { FailureDelay } from '../auth/callers/auth-throttle.ts';
-import { GatewayError } from '../errors.ts';
-import { namedCredential } from './choose-credential.ts';
-import { type Exchange, exchangeOf } from './exchange.ts';
-import type { GrantPace } from './facade-pace.ts';
-import { type FacadeRedirects, facadeLocation } from './facade-redirect.ts';
-import { LARGEST_FORM_BYTES, readTokenRequest } from './facade-request.ts';
-import { type FacadeGrants, performFacadeGrant } from './facade-token.ts';
-import { type Identity, isFailedAuthentication, unauthenticated } from './identify.ts';
-import { readBodiesAsText } from './local-body.ts';
-import { OAuthRefusal, respondWithError, sendLocalToken, toOAuthRefusal } from './responses.ts';
-import { AUTHORIZE_PATH, LOGOUT_PATH, TOKEN_PATH } from './routes.ts';
+import type { FailureDelay } from '../../auth/callers/auth-throttle.ts';
+import { GatewayError } from '../../errors.ts';
+import { readBodiesAsText } from '../app.ts';
+import { type Identity, isFailedAuthentication, unauthenticated } from '../authenticate.ts';
+import { namedCredential } from '../authorize.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
+import { AUTHORIZE_PATH, LOGOUT_PATH, TOKEN_PATH } from '../own-routes.ts';
+import { OAuthRefusal, respondWithError, sendLocalToken, toOAuthRefusal } from '../responses.ts';
+import type { GrantPace } from './grant-pace.ts';
+import { type FacadeGrants, performFacadeGrant } from './grants.ts';
+import { type FacadeRedirects, facadeLocation } from './redirects.ts';
+import { LARGEST_FORM_BYTES, readTokenRequest } from './token-request.ts';
 
 /** The facade's parts; the functions give those of the configuration at work. */
 export interface FacadeOptions {

@@ -2,10 +2,10 @@
 // made-up codes would keep the logins of all others from succeeding, and the renewals of the credential that has the same client.
 
 import { LRUCache } from 'lru-cache';
-import { Allowance } from '../allowance.ts';
-import { TokenFailure } from '../auth/credentials/token-source.ts';
-import type { Clock } from '../clock.ts';
-import { GatewayError } from '../errors.ts';
+import { Allowance } from '../../allowance.ts';
+import { TokenFailure } from '../../auth/credentials/token-source.ts';
+import type { Clock } from '../../clock.ts';
+import { GatewayError } from '../../errors.ts';
 
 /** Grants with one OAuth client: about half of what the platform's login bears (50 at once cost a minute of refusals). */
 const OF_OAUTH_CLIENT = { burst: 20, everyMs: 1_000 };

@@ -3,8 +3,8 @@
 
 import type { FastifyRequest } from 'fastify';
 import { GatewayError } from '../../errors.ts';
+import type { Identity } from '../authenticate.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
-import type { Identity } from '../identify.ts';
 
 /** Call one of these first in each admin route. All throw GatewayError. */
 export interface AdminGuard {

@@ -1,10 +1,14 @@
-// Which credential serves an exchange: the path's NAME, the X-Gateway-Credential header, or the caller's default. Who may use which is asked here.
+// Which credential serves a caller, and whether its rules permit the call: the path and method that are sent count, and a request that asks to be
+// taken for another is refused where that matters.
 
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Access } from '../auth/callers/access.ts';
 import type { Caller } from '../auth/callers/caller.ts';
+import { createRules, type Rules, type Verdict } from '../auth/callers/rules.ts';
 import type { CachedTokenSource } from '../auth/credentials/token-source.ts';
-import type { CredentialConfig } from '../config/gateway-config.ts';
+import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
+import type { Log } from '../logging/log.ts';
 import { sessionLimitKey } from '../upstream/call.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -75,4 +79,60 @@ export function namedCredential(exchange: Pick<Exchange, 'route' | 'request'>): 
     throw new GatewayError('gateway.request.invalid', 'the path and X-Gateway-Credential name different credentials: send one of them');
   }
   return header;
+}
+
+/** What is asked about. */
+type Asked = Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<Exchange['record'], 'requestId' | 'method'> };
+
+/** Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it would have refused. */
+export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (exchange: Asked) => void {
+  const compiled = new Map<string, Rules>();
+  for (const client of clients) {
+    const rules = createRules(client);
+    if (rules !== null) compiled.set(client.name, rules);
+  }
+  if (compiled.size === 0) return () => undefined;
+  return ({ identity: { client }, route, record, request }) => {
+    const rules = client === null ? undefined : compiled.get(client.name);
+    if (client === null || rules === undefined || route.kind !== 'forward') return;
+    const isTwoCalls = asksForOtherMethod(request.headers, route.target) || otherPathAsked(request.headers) !== null;
+    const verdict: Verdict = isTwoCalls ? { reason: 'ambiguous' } : rules.judge(record.method, route.target);
+    if (verdict === null) return;
+    const rule = verdict.reason === 'denied' ? verdict.rule : null;
+    if (client.mode === 'report') {
+      log.warn({ requestId: record.requestId, client: client.name, method: record.method, reason: verdict.reason, rule }, 'rule would refuse');
+      return;
+    }
+    throw new GatewayError('gateway.client.forbidden', MESSAGES[verdict.reason](client.name, rule));
+  };
+}
+
+const MESSAGES: Record<NonNullable<Verdict>['reason'], (client: string, rule: string | null) => string> = {
+  denied: (client, rule) => `the rules of client ${client} deny this call (${rule})`,
+  unlisted: (client) => `the rules of client ${client} do not list this call: add it to allow[] if it may be made`,
+  ambiguous: (client) => `client ${client} has rules, and this path or method can be read in more than one way: send it plainly`,
+};
+
+const METHOD_HEADERS = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);
+const FIELD = '_method';
+
+/** Of IIS, Symfony, Zend and others like them. What proxies only tell, and nobody acts on (`X-Envoy-Original-Path`), is not among them. */
+const PATH_HEADERS = new Set(['url', 'uri', 'path'].flatMap((what) => ['original', 'rewrite', 'override'].map((how) => `x-${how}-${what}`)));
+
+/** `target` with its query. To many servers `X_HTTP_Method_Override` is the same header. */
+export function asksForOtherMethod(headers: IncomingHttpHeaders, target: string): boolean {
+  for (const name in headers) if (name.startsWith('x') && METHOD_HEADERS.has(name.replaceAll('_', '-'))) return true;
+  const queryAt = target.indexOf('?');
+  if (queryAt < 0) return false;
+  for (const name of new URLSearchParams(target.slice(queryAt)).keys()) if (name.toLowerCase() === FIELD) return true;
+  return false;
+}
+
+/** The path, or paths, for which a call asks to be taken in the place of its own, as they were written; almost always null. */
+export function otherPathAsked(headers: IncomingHttpHeaders): string | null {
+  let asked: string | null = null;
+  for (const name in headers) {
+    if (name.startsWith('x') && PATH_HEADERS.has(name.replaceAll('_', '-'))) asked = `${asked ?? ''} ${headers[name]}`;
+  }
+  return asked;
 }

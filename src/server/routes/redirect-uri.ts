@@ -3,8 +3,8 @@
 import { isIP } from 'node:net';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
-import { parseHost } from '../boundary.ts';
-import { CALLBACK_PATH } from '../routes.ts';
+import { parseHost } from '../admission.ts';
+import { CALLBACK_PATH } from '../own-routes.ts';
 
 /** Where to, and whether that is a landing page of ours. */
 export interface RedirectUri {

@@ -1,8 +1,8 @@
 // Reads a request of the token endpoint: the form, strictly, and who the application says it is. Looks nothing up.
 
-import { parseAuthorization } from '../auth/callers/authorization-header.ts';
-import type { FormFields } from '../auth/credentials/token-endpoint.ts';
-import { refuse } from './responses.ts';
+import { parseAuthorization } from '../../auth/callers/authorization-header.ts';
+import type { FormFields } from '../../auth/credentials/token-endpoint.ts';
+import { refuse } from '../responses.ts';
 
 /** Room for a SAML assertion and no more. */
 export const LARGEST_FORM_BYTES = 256 * 1024;

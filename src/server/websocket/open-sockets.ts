@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/websocket/tunnel.ts';
-import type { Arrival } from '../identify.ts';
+import type { Arrival } from '../authenticate.ts';
 
 /** Each costs two descriptors; so many fit under the limit of most systems. */
 const MAX_SOCKETS = 2_000;

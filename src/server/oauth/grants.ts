@@ -1,22 +1,22 @@
 // POST /oauth/token for applications: client credentials become a handle at once, grants of users are performed upstream and become a session.
 // Which id stands for which credential is decided here; the wire is facade-request.ts and facade-answer.ts.
 
-import type { Access } from '../auth/callers/access.ts';
-import { networkOf } from '../auth/callers/auth-throttle.ts';
-import { ANYBODY, type Caller, ownerKey, ownerKeyOf } from '../auth/callers/caller.ts';
-import { isHandle } from '../auth/callers/client-handle.ts';
-import type { Clients } from '../auth/callers/clients.ts';
-import { HANDLE_EXPIRES_IN_S, type Handles } from '../auth/callers/handles.ts';
-import { authOf, type HeldTokens, handleOf, REFRESH_PREFIX, type SessionTerms, sessionHome } from '../auth/callers/session.ts';
-import type { Sessions } from '../auth/callers/sessions.ts';
-import type { TokenEndpoint } from '../auth/credentials/token-endpoint.ts';
-import type { CredentialConfig } from '../config/gateway-config.ts';
-import { GatewayError } from '../errors.ts';
-import { Secret } from '../secret.ts';
-import type { GrantPace } from './facade-pace.ts';
-import type { TokenRequest } from './facade-request.ts';
-import type { Arrival, Identity } from './identify.ts';
-import { type LocalToken, refuse } from './responses.ts';
+import type { Access } from '../../auth/callers/access.ts';
+import { networkOf } from '../../auth/callers/auth-throttle.ts';
+import { ANYBODY, type Caller, ownerKey, ownerKeyOf } from '../../auth/callers/caller.ts';
+import { isHandle } from '../../auth/callers/client-handle.ts';
+import type { Clients } from '../../auth/callers/clients.ts';
+import { HANDLE_EXPIRES_IN_S, type Handles } from '../../auth/callers/handles.ts';
+import { authOf, type HeldTokens, handleOf, REFRESH_PREFIX, type SessionTerms, sessionHome } from '../../auth/callers/session.ts';
+import type { Sessions } from '../../auth/callers/sessions.ts';
+import type { TokenEndpoint } from '../../auth/credentials/token-endpoint.ts';
+import type { CredentialConfig } from '../../config/gateway-config.ts';
+import { GatewayError } from '../../errors.ts';
+import { Secret } from '../../secret.ts';
+import type { Arrival, Identity } from '../authenticate.ts';
+import { type LocalToken, refuse } from '../responses.ts';
+import type { GrantPace } from './grant-pace.ts';
+import type { TokenRequest } from './token-request.ts';
 
 /** Parts of one configuration, and what outlives it. */
 export interface FacadeGrants {

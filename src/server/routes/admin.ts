@@ -6,13 +6,13 @@ import type { Credential } from '../../auth/credentials/credentials.ts';
 import type { Logins } from '../../auth/credentials/login.ts';
 import { GatewayError } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
+import { readBodiesAsText } from '../app.ts';
 import type { Exchange } from '../exchange.ts';
-import { readBodiesAsText } from '../local-body.ts';
-import { registerLogin } from '../login/routes.ts';
 import { sendPage } from '../pages/page.ts';
 import { renderStatusPage } from '../pages/status-page.ts';
 import { sendJson } from '../responses.ts';
-import type { AdminGuard } from './guard.ts';
+import type { AdminGuard } from './admin-guard.ts';
+import { registerLogin } from './login.ts';
 import { createStatus, credentialStatus, type StatusDeps } from './status.ts';
 
 /** What the routes work with. */

@@ -1,10 +1,10 @@
 // GET /metrics, for Prometheus: open on a health listener, for administrators on an admin listener, not there on one for data alone.
 
 import type { FastifyInstance } from 'fastify';
-import { GatewayError } from '../errors.ts';
-import type { Metrics } from '../logging/metrics/metrics.ts';
-import { type Exchange, exchangeOf } from './exchange.ts';
-import type { Identity } from './identify.ts';
+import { GatewayError } from '../../errors.ts';
+import type { Metrics } from '../../logging/metrics/metrics.ts';
+import type { Identity } from '../authenticate.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
 
 /** What the route needs; `identity` is that of the configuration in use. */
 export interface MetricsRoute {
