@@ -18,7 +18,7 @@ import { isGatewayError } from './errors.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import { type BoundaryRules, createBoundaryRules } from './server/admission.ts';
 import { createIdentity, type Identity } from './server/authenticate.ts';
-import { chooseCredential, createRuleCheck } from './server/authorize.ts';
+import { chooseCredential, createRuleCheck, namedCredential } from './server/authorize.ts';
 import { bodyLoggingOf } from './server/body-logging.ts';
 import type { Exchange } from './server/exchange.ts';
 import { createForward } from './server/forward.ts';
@@ -76,8 +76,8 @@ export interface Runtime {
   close(): Promise<void>;
 }
 
-/** A socket that is looked at again, with nobody asking. */
-const UNASKED = { request: { headers: {} } as IncomingMessage, record: { requestId: '' } };
+/** The call that makes a channel: a channel's events are for who may make channels. */
+const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
 
 /** Recognises our own requests when they come back; one per process. */
 const INSTANCE_ID = randomUUID();
@@ -120,8 +120,12 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
   const ownHeaders = createOwnHeaders(config.upstreamHeaders);
   const forward = createForward({
     chooseCredential(exchange) {
-      assertRules(exchange);
-      return chooseCredential(exchange, choice);
+      const { identity, route, request, record } = exchange;
+      if (route.kind === 'forward') {
+        const { method, requestId } = record;
+        assertRules(identity.client, { method, target: route.target, headers: request.headers, requestId });
+      }
+      return chooseCredential(identity, namedCredential(exchange), choice);
     },
     send: outbound.send,
     ownHeaders,
@@ -134,11 +138,9 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     bodies: bodyLoggingOf(config.logging),
     finish,
   });
-  const credentialFor: SocketRuntime['credentialFor'] = (asking) => {
-    // A channel's events are for who may make channels.
-    const route = { kind: 'forward', credential: asking.route.credential, target: '/api/v2/notifications/channels' } as const;
-    assertRules({ ...asking, route, record: { requestId: asking.record.requestId, method: 'POST' } });
-    return chooseCredential(asking, choice).config.name;
+  const credentialFor: SocketRuntime['credentialFor'] = (caller, named, headers = {}, requestId = '') => {
+    assertRules(caller.client, { ...MAKE_CHANNEL, headers, requestId });
+    return chooseCredential(caller, named, choice).config.name;
   };
   return {
     config,
@@ -158,10 +160,10 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
       whyEnded({ caller, arrival, credential }) {
         const gone = identity.whyEnded(caller, arrival);
         if (gone !== null) return gone;
-        // What a session is for is in its terms.
-        const route = { kind: 'local', credential: caller.session === null ? credential : null, path: '', query: '', own: null } as const;
+        const present = { ...caller, client: caller.client && (clients.get(caller.client.name)?.client ?? null) };
         try {
-          credentialFor({ identity: { ...caller, client: caller.client && (clients.get(caller.client.name)?.client ?? null) }, route, ...UNASKED });
+          // What a session is for is in its terms.
+          credentialFor(present, caller.session === null ? credential : null);
           return null;
         } catch (error) {
           if (isGatewayError(error)) return error;

@@ -27,10 +27,9 @@ export interface CredentialChoice {
   readonly names: () => readonly string[];
 }
 
-/** Throws gateway.request.invalid (path and header at odds), gateway.credential.unknown or gateway.client.forbidden. */
-export function chooseCredential(exchange: Pick<Exchange, 'identity' | 'route' | 'request'>, choice: CredentialChoice): ForwardCredential {
-  const { identity } = exchange;
-  const asked = boundTo(identity, namedCredential(exchange));
+/** The credential for a caller who named one, or none. Throws gateway.credential.unknown or gateway.client.forbidden. */
+export function chooseCredential(identity: Caller, named: string | null, choice: CredentialChoice): ForwardCredential {
+  const asked = boundTo(identity, named);
   if (identity.session !== null) {
     const { terms, config, source } = identity.session;
     if (terms.credential !== null && !choice.access.mayUse(identity, terms.credential)) throw notListed(terms.credential);
@@ -81,26 +80,31 @@ export function namedCredential(exchange: Pick<Exchange, 'route' | 'request'>): 
   return header;
 }
 
-/** What is asked about. */
-type Asked = Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<Exchange['record'], 'requestId' | 'method'> };
+/** A call that rules are asked about; `requestId` is for the log. */
+export interface JudgedCall {
+  readonly method: string;
+  readonly target: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly requestId: string;
+}
 
 /** Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it would have refused. */
-export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (exchange: Asked) => void {
+export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (client: ClientConfig | null, call: JudgedCall) => void {
   const compiled = new Map<string, Rules>();
   for (const client of clients) {
     const rules = createRules(client);
     if (rules !== null) compiled.set(client.name, rules);
   }
   if (compiled.size === 0) return () => undefined;
-  return ({ identity: { client }, route, record, request }) => {
+  return (client, { method, target, headers, requestId }) => {
     const rules = client === null ? undefined : compiled.get(client.name);
-    if (client === null || rules === undefined || route.kind !== 'forward') return;
-    const isTwoCalls = asksForOtherMethod(request.headers, route.target) || otherPathAsked(request.headers) !== null;
-    const verdict: Verdict = isTwoCalls ? { reason: 'ambiguous' } : rules.judge(record.method, route.target);
+    if (client === null || rules === undefined) return;
+    const isTwoCalls = asksForOtherMethod(headers, target) || otherPathAsked(headers) !== null;
+    const verdict: Verdict = isTwoCalls ? { reason: 'ambiguous' } : rules.judge(method, target);
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
     if (client.mode === 'report') {
-      log.warn({ requestId: record.requestId, client: client.name, method: record.method, reason: verdict.reason, rule }, 'rule would refuse');
+      log.warn({ requestId, client: client.name, method, reason: verdict.reason, rule }, 'rule would refuse');
       return;
     }
     throw new GatewayError('gateway.client.forbidden', MESSAGES[verdict.reason](client.name, rule));

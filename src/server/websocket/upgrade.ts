@@ -2,7 +2,7 @@
 // only when that has accepted is the client told so. Any other upgrade is refused.
 
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Caller } from '../../auth/callers/caller.ts';
 import { isHandle } from '../../auth/callers/client-handle.ts';
@@ -16,7 +16,8 @@ import { createTunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts
 import type { AcceptOptions } from '../accept.ts';
 import { admit } from '../admission.ts';
 import { guessIn, isFailedAuthentication } from '../authenticate.ts';
-import { answerLast, type Exchange, isQuiet, type ListenerRole, wasRefused } from '../exchange.ts';
+import { namedCredential } from '../authorize.ts';
+import { answerLast, isQuiet, type ListenerRole, wasRefused } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { cleanResponseHeaders, type OwnHeaders, setOwnHeaders } from '../headers.ts';
 import { noteRoute, parseTarget, type Route } from '../request-target.ts';
@@ -32,10 +33,11 @@ export interface SocketRuntime {
   readonly stalledMs: number;
   /** Set on every handshake. */
   readonly ownHeaders: OwnHeaders;
-  /** Name of the credential that serves the caller. Throws what chooseCredential throws, and gateway.client.forbidden to who may not make channels. */
-  readonly credentialFor: (
-    asking: Pick<Exchange, 'identity' | 'route' | 'request'> & { readonly record: Pick<ExchangeRecord, 'requestId'> },
-  ) => string;
+  /**
+   * Name of the credential that serves a caller who named one, or none. Throws what chooseCredential throws, and gateway.client.forbidden to who may
+   * not make channels. Headers and request id are those of the upgrade; without them nobody asks just now.
+   */
+  readonly credentialFor: (caller: Caller, named: string | null, headers?: IncomingHttpHeaders, requestId?: string) => string;
   /** Why this configuration would not serve somebody who listens already; null where it would. */
   readonly whyEnded: WhyEnded;
 }
@@ -109,7 +111,7 @@ async function accept(
   record.client = identity.client?.name ?? null;
   if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
   const runtime = options.runtime();
-  const credential = runtime.credentialFor({ identity, route, request, record });
+  const credential = runtime.credentialFor(identity, namedCredential({ route, request }), request.headers, record.requestId);
   record.credential = credential;
   await carry(
     {
