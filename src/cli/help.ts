@@ -1,7 +1,7 @@
 // Help texts, made from the table of commands and the table of options: at most 80 columns, for people.
 
 import { OPTIONS, SECTION_DOCS, SECTION_NAMES } from '../config/options/table.ts';
-import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './commands.ts';
+import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './command-table.ts';
 
 const WIDTH = 80;
 

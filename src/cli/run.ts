@@ -1,7 +1,7 @@
 // From a command line to an exit code: each command's code is loaded only when it is called, so that the small ones stay small.
 
 import { type CommandLine, parseCommandLine } from './args.ts';
-import type { CommandName } from './commands.ts';
+import type { CommandName } from './command-table.ts';
 import { EXIT, type Io, processIo } from './io.ts';
 
 type Command = (args: CommandLine, io: Io) => Promise<number>;

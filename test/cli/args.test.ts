@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
-import { COMMANDS, type CommandSpec } from '../../src/cli/commands.ts';
+import { COMMANDS, type CommandSpec } from '../../src/cli/command-table.ts';
 import { EXIT } from '../../src/cli/io.ts';
 
 const parse = (...argv: string[]) => parseCommandLine(argv);

@@ -2,7 +2,7 @@
 
 import { isNamedSection, OPTIONS } from '../../config/options/table.ts';
 import type { CommandLine } from '../args.ts';
-import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from '../commands.ts';
+import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from '../command-table.ts';
 import { EXIT, type Io } from '../io.ts';
 
 const SCRIPTS = { bash, zsh, fish } as const;

@@ -5,9 +5,9 @@ import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts
 import { noteRetry } from '../../logging/exchange-record.ts';
 import type { Log } from '../../logging/log.ts';
 import { pause, type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
-import { retryAfterMs, retryWaitMs } from '../retry.ts';
-import { platformErrorBody } from '../token.ts';
+import { retryWaitMs } from '../retry.ts';
 import type { Lane } from './lane.ts';
+import { type LimitNotice, readLimitNotice } from './limit-notice.ts';
 import { createLimits, createReport, type LimitSettings, type LimitState, type Limits, type PreviousLimits } from './limits.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
@@ -159,36 +159,4 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
   };
 
   return { wrap: (next) => (settings.mode === 'off' ? next : (request) => send(next, request)), states: limits.states, limits };
-}
-
-/** What is known of a limit that a call ran into. */
-export interface LimitNotice {
-  /** `token`: it holds for everything done with this credential. `endpoint`: for this method and route; also when nothing is said. */
-  readonly scope: 'token' | 'endpoint';
-  /** The platform's name of the limit. */
-  readonly key: string | null;
-  /** Calls a minute; null when not said, or said for another period. */
-  readonly perMinute: number | null;
-  /** What the platform asks for; undefined when it asks for nothing. */
-  readonly retryAfterMs: number | undefined;
-}
-
-/** `client.credentials.token.rate`, `token.rate.per.minute`, `org.app.user.rate`, `org.user.rate`: counted over all endpoints. */
-const TOKEN_WIDE = /(^|\.)(token|user|app|org)\.rate(\.per\.[a-z]+)?$/i;
-const OTHER_PERIOD = /\.per\.(second|hour|day|week|month)/i;
-
-/** Reads a 429; the answer stays whole. A body that cannot be read, or breaks off, tells nothing. */
-export async function readLimitNotice(response: UpstreamResponse, clock: Clock): Promise<LimitNotice> {
-  const waitMs = retryAfterMs(response, clock);
-  // The failure shows again when the answer is passed on, if it is.
-  const body = await platformErrorBody(response).catch(() => null);
-  const limit = typeof body?.limit === 'object' && body.limit !== null ? (body.limit as Record<string, unknown>) : {};
-  const key = typeof limit.key === 'string' ? limit.key : null;
-  const value = typeof limit.value === 'number' && Number.isFinite(limit.value) && limit.value >= 1 ? Math.floor(limit.value) : null;
-  return {
-    scope: key !== null && TOKEN_WIDE.test(key) ? 'token' : 'endpoint',
-    key,
-    perMinute: key !== null && OTHER_PERIOD.test(key) ? null : value,
-    retryAfterMs: waitMs,
-  };
 }
