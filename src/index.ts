@@ -1,4 +1,4 @@
-// The package's face for embedding: a gateway in a process of one's own. The command line is main.ts.
+// The package's face for embedding: a gateway in a process of one's own. The command line has an entry of its own.
 
 /** Why a gateway does not listen, or does not take a configuration over: others would reach it without proof. */
 export { ExposureError } from './config/access-rules.ts';

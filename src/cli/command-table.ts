@@ -1,4 +1,4 @@
-// The table of commands: what each does and which flags it takes. args.ts reads the command line by it, help.ts prints it.
+// The table of commands: what each does and which flags it takes. The command line is read by it, and the help is printed from it.
 
 import { DEMO_FAULT_ROWS } from './demo-faults.ts';
 

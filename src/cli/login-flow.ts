@@ -1,5 +1,5 @@
 // The two ways a login can be done: by the running gateway, which then holds the token at once, or by this process into the file store.
-// Both begin one and end one; who brings the answer from the login page is login.ts.
+// Both begin one and end one; who brings the answer from the login page is the command's business.
 
 import type { Credential } from '../auth/credentials/credentials.ts';
 import { createLogins } from '../auth/credentials/login.ts';

@@ -1,5 +1,5 @@
 // What happens to the process while it serves: signals, faults that nobody caught, and what must not be switched on from outside.
-// It decides when to end; the exit itself is main.ts's.
+// It decides when to end; the exit itself is the main program's.
 
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';

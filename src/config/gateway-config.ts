@@ -1,4 +1,4 @@
-// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by load.ts; never read from the environment elsewhere.
+// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by `loadConfig`; never read from the environment elsewhere.
 
 import type { SecretSource } from '../secret.ts';
 

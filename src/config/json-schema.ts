@@ -1,4 +1,4 @@
-// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. The strict checks stay in load.ts.
+// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. The strict checks are made at loading.
 
 import { RESERVED_NAMES } from './layers.ts';
 import type { Option, SectionName } from './options/option.ts';

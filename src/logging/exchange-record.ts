@@ -7,7 +7,7 @@
  */
 export type RawHeaders = readonly (string | Buffer)[] | Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** What a record needs of a captured body (body-capture.ts makes them). `render` gives the redacted body, cut and marked; it never throws. */
+/** What a record needs of a captured body. `render` gives the redacted body, cut and marked; it never throws. */
 export interface BodyCapture {
   /** Takes note of a chunk as it streams by. Keeps no more than the limit and never changes the chunk. */
   write(chunk: Buffer): void;

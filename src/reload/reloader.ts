@@ -1,5 +1,5 @@
 // Takes a changed configuration into use while calls run: loads it, says what changes, swaps it in or refuses it, and remembers how that went.
-// One step without a pause in between, so nobody ever sees half of it. What triggers it is watch.ts's, the signals' and the route's business.
+// One step without a pause in between, so nobody ever sees half of it. What triggers it (files, a signal, the route) is others' business.
 
 import { ExposureError } from '../config/access-rules.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';

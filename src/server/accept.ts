@@ -26,7 +26,7 @@ import { internalError, inviteBody, respondWithError } from './responses.ts';
 /** What accept needs from the rest of the server. */
 export interface AcceptOptions {
   readonly gate: () => Gate;
-  /** Serves what must not reach the forwarding path (tokens-me.ts); false when there is nothing of the kind. May throw GatewayError. */
+  /** Serves what must not reach the forwarding path: the end of a caller's own token. False for all else. May throw GatewayError. */
   readonly serveOwn: (exchange: Exchange) => boolean;
   /** Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served without. */
   readonly holdBack: (request: IncomingMessage, served: string | null) => HeldBack;

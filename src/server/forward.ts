@@ -25,7 +25,7 @@ export interface ForwardOptions {
   readonly budget: ReplayBudget;
   /** What the answers of the channel API go through. */
   readonly channelAnswers: ChannelAnswers;
-  /** What redirects to the upstream's own host lead through (location.ts). */
+  /** What redirects to the upstream's own host lead through. */
   readonly redirectBase: string;
   readonly maxBodyBytes: number;
   readonly bodyIdleMs: number;

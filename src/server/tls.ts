@@ -1,5 +1,5 @@
 // The gateway's own certificate, and the CA of its clients: read from files, and read again when the files change, without a restart and
-// without losing a connection. Says nothing about who a certificate's owner is (identify.ts does).
+// without losing a connection. Says nothing about who a certificate's owner is (authentication does).
 
 import { hash, X509Certificate } from 'node:crypto';
 import type { Server as TlsServer } from 'node:https';
@@ -54,7 +54,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
 
   return {
     get options() {
-      // Who shows no certificate, or one of another CA, may prove itself otherwise: identify.ts looks at `authorized`.
+      // Who shows no certificate, or one of another CA, may prove itself otherwise: authentication looks at `authorized`.
       return { ...context, requestCert: files.clientCaFile !== null, rejectUnauthorized: false as const };
     },
     clientCas:

@@ -1,5 +1,5 @@
 // Stops calls to a host that cannot be reached, before each of them waits for a dial of its own to fail. One for each origin.
-// Only failures to connect count: a host that answers, however badly, is there. It holds no calls; the gate (gate.ts) does.
+// Only failures to connect count: a host that answers, however badly, is there. It holds no calls; the gate does.
 
 import type { Clock } from '../clock.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';

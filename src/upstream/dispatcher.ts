@@ -49,7 +49,7 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
       allowH2: false,
       pipelining: 1,
-      // The head's deadline is ours (response.ts): undici's is restarted by informational answers.
+      // The head's deadline is ours: undici's is restarted by informational answers.
       headersTimeout: 0,
       bodyTimeout: options.bodyMs,
       maxHeaderSize: 64 * 1024,

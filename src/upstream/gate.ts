@@ -1,5 +1,5 @@
 // The gate before the connections to one origin: who may have one, who waits for one and in what order. It opens none; undici's pool does.
-// The same calls wait here while the origin is only just being reached again (breaker.ts).
+// The same calls wait here while the origin is only just being reached again, as the breaker says.
 
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';

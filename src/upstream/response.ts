@@ -228,7 +228,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   #onHeadersDeadline = (): void => {
-    // A caller that stalls has a deadline of its own (request-body.ts), and is told so in other words.
+    // A caller that stalls has a deadline of its own, where its body is read, and is told so in other words.
     // A dial has its own too (timeouts.connect).
     if (this.#body.isAwaitingCaller || !this.#isConnected) this.#progressAt = performance.now();
     const leftMs = this.#progressAt + this.#limits.headersMs - performance.now();

@@ -1,4 +1,4 @@
-// The layer that puts the token on a call and meets a 401 with one renewal and one replay: product contract, section 5, points 1, 5 and 6.
+// The layer that puts the token on a call and meets a 401 with one renewal and one replay (docs/tokens.md).
 
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';

@@ -13,7 +13,7 @@ export interface Caller {
   readonly handle: ClientHandle | null;
   /** The session whose handle was shown, if one was. */
   readonly session: Session | null;
-  /** What proved it: the mark of a secret, or of a certificate (cert-subject.ts). Null for who proved nothing, also where it shows a handle given to such. */
+  /** What proved it: the mark of a secret, or of a certificate. Null for who proved nothing, also where it shows a handle given to such. */
   readonly proof: string | null;
   /** Proved by secret, certificate or handle. */
   readonly isAuthenticated: boolean;

@@ -1,5 +1,5 @@
 // Signed handles: what an application gets instead of a Genesys token when it asks with client credentials. Pure: makes and reads them,
-// keeps no table. Who may still use one (is it revoked, does its client still exist) is asked by handles.ts.
+// keeps no table. Who may still use one (is it revoked, does its client still exist) is asked elsewhere.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../../secret.ts';

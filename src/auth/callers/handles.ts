@@ -27,7 +27,7 @@ export interface Handles {
   find(token: string): ClientHandle | null;
   /** Whether a handle that was found before would be found again. */
   isGood(handle: ClientHandle): boolean;
-  /** Ends one handle for good; durable when it resolves, where the store is. Throws gateway.rate.limited, gateway.internal (ended-handles.ts). */
+  /** Ends one handle for good; durable when it resolves, where the store is. Throws gateway.rate.limited, gateway.internal. */
   end(handle: ClientHandle): Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export interface HandleDeps {
   readonly store: TokenStore;
   readonly clock: Clock;
   readonly log: Log;
-  /** For handles of anonymous callers where the store ends with the process (anonymous-key.ts). */
+  /** For handles of anonymous callers where the store ends with the process: it signs them, so that they outlast a restart. */
   readonly anonymousKey?: Secret | null;
   /** Told the id of each handle that is ended here. */
   readonly onEnded?: (id: string) => void;

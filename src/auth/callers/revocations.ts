@@ -243,7 +243,7 @@ export interface OwnRevocations {
   readonly ids: Readonly<Record<string, number>>;
 }
 
-/** Kept apart by owner, under `ownerKey` (caller.ts): however many handles one of them ends, those of the others stay. */
+/** Kept apart by owner, under `ownerKey`: however many handles one of them ends, those of the others stay. */
 export interface Revocations {
   readonly owners: Readonly<Record<string, OwnRevocations>>;
 }

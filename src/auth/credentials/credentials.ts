@@ -20,7 +20,7 @@ export interface Credential {
   readonly source: ManagedTokenSource;
   /** Whether a person logs in for it. */
   readonly hasLogin: boolean;
-  /** Takes a login's answer: exchanges, stores, uses. Throws TokenFailure or GatewayError. Called by login.ts, once a login. */
+  /** Takes a login's answer: exchanges, stores, uses. Throws TokenFailure or GatewayError. Called once a login. */
   redeem(answer: LoginAnswer): Promise<void>;
   /** Takes a SAML assertion into use and obtains a token with it. Throws the attempt's error; gateway.request.invalid for other grants. */
   postAssertion(assertion: Secret): Promise<Token>;

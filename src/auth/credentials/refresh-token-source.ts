@@ -1,6 +1,6 @@
 // Tokens of a person, kept alive by refresh tokens that may rotate. A refresh token is the one thing here that cannot be had again without
 // the person: it is read inside the lock, the rotated one is stored before its access token is given to anybody, and none is ever deleted
-// for a transient failure or a lost race. Whether and when to renew is decided by cached-source.ts.
+// for a transient failure or a lost race. Whether and when to renew is decided by the refreshing source around it.
 
 import type { Clock } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';
@@ -32,7 +32,7 @@ export interface UserSource {
   close(): void;
 }
 
-/** What a user source needs. */
+/** What a refresh-token source needs. */
 export interface UserSourceDeps {
   readonly name: string;
   readonly store: TokenStore;

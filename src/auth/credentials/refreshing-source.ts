@@ -21,7 +21,7 @@ import {
 import { createTransitionReporter, type TokenTransition } from './transition.ts';
 import { createWaiters } from './waiters.ts';
 
-/** What a cached source needs. */
+/** What a refreshing source needs. */
 export interface CachedSourceDeps {
   readonly name: string;
   readonly obtain: Obtain;

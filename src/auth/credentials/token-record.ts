@@ -1,4 +1,4 @@
-// The stored record behind a user source: reads it, writes it, and carries it in memory as long as the store cannot be written.
+// The stored record behind a refresh-token source: reads it, writes it, and carries it in memory as long as the store cannot be written.
 // It knows versions, races and retries; it does not know what a refresh is.
 
 import type { Clock, Timer } from '../../clock.ts';

@@ -8,7 +8,7 @@ export interface TokenSource {
   token(): Promise<Token>;
 }
 
-/** Whether there is a token and how good it is: product contract, section 5. `suspect`: valid by the clocks, but the upstream refused it. */
+/** Whether there is a token and how good it is (docs/tokens.md). `suspect`: valid by the clocks, but the upstream refused it. */
 export type TokenState = 'none' | 'fresh' | 'due' | 'suspect' | 'expired';
 
 /** Whether calls go up with a token in this state. */
@@ -16,7 +16,7 @@ export function isUsable(token: TokenState): boolean {
   return token === 'fresh' || token === 'due' || token === 'suspect';
 }
 
-/** What the renewal is doing: product contract, section 5. */
+/** What the renewal is doing (docs/tokens.md). */
 export type RenewalState = 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
 
 /** A snapshot for `status`, health, metrics and records. Holds no secret. */

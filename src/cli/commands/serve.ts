@@ -1,4 +1,4 @@
-// `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is gateway.ts.
+// `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is the gateway.
 
 import { StoreError } from '../../auth/credentials/store/store.ts';
 import { ExposureError } from '../../config/access-rules.ts';

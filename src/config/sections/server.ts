@@ -1,4 +1,4 @@
-// Reads [server] and [server.tls]: the listeners and what belongs to them. Who may use a listener is checked in access-rules.ts.
+// Reads [server] and [server.tls]: the listeners and what belongs to them. Who may use a listener is checked across sections, afterwards.
 
 import { BlockList, isIP } from 'node:net';
 import type { GatewayConfig, ListenAddress } from '../gateway-config.ts';

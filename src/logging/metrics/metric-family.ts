@@ -1,4 +1,4 @@
-// What metrics are made of between scrapes: plain numbers under bounded label values. Formatting them is exposition.ts's job.
+// What metrics are made of between scrapes: plain numbers under bounded label values. Formatting them is the exposition's job.
 
 /** One value at the time of a scrape. `suffix` is `_bucket`, `_sum` or `_count` within a histogram. */
 export interface Sample {

@@ -1,5 +1,5 @@
 // Masks secrets in free text: messages, header values, parameter values, bodies that are no JSON. Pure, and linear in the length of its input:
-// every look back is bounded and every look ahead is paid for by the text it consumes. What a JSON document means is redact-value.ts's job.
+// every look back is bounded and every look ahead is paid for by the text it consumes. What a JSON document means is not looked at here.
 
 import { hash } from 'node:crypto';
 import { REDACTED } from '../../secret.ts';

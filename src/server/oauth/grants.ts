@@ -1,5 +1,5 @@
 // POST /oauth/token for applications: client credentials become a handle at once, grants of users are performed upstream and become a session.
-// Which id stands for which credential is decided here; the wire is facade-request.ts and facade-answer.ts.
+// Which id stands for which credential is decided here; how a request is read and an answer written is not.
 
 import type { Access } from '../../auth/callers/access.ts';
 import { networkOf } from '../../auth/callers/auth-throttle.ts';

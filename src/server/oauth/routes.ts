@@ -1,5 +1,5 @@
 // The login endpoints that an SDK looks for on its gateway: POST /oauth/token, GET /oauth/authorize, GET /logout. Prefixes are off already.
-// Mounts them; what they do is facade-token.ts and facade-redirect.ts.
+// Mounts them and writes their answers; which grant is performed and where a redirect leads is decided elsewhere.
 
 import type { FastifyInstance } from 'fastify';
 import type { FailureDelay } from '../../auth/callers/auth-throttle.ts';
@@ -15,7 +15,7 @@ import { type FacadeGrants, performFacadeGrant } from './grants.ts';
 import { type FacadeRedirects, facadeLocation } from './redirects.ts';
 import { LARGEST_FORM_BYTES, readTokenRequest } from './token-request.ts';
 
-/** The facade's parts; the functions give those of the configuration at work. */
+/** What the endpoints are made of; the functions give those of the configuration at work. */
 export interface FacadeOptions {
   readonly grants: () => FacadeGrants & FacadeRedirects & { readonly identity: Identity };
   readonly failures: FailureDelay;

@@ -1,4 +1,4 @@
-// POST /-/reload: reads the configuration again and answers how that went. What a reload is, is reload.ts's business.
+// POST /-/reload: reads the configuration again and answers how that went. What a reload does is the reloader's business.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../../errors.ts';

@@ -1,4 +1,4 @@
-// Asks one PAC script, which runs in a thread of its own (pac-thread.ts): whatever it does, this side goes on, and can end it.
+// Asks one PAC script, which runs in a thread of its own: whatever it does, this side goes on, and can end it.
 // Fetches and caches nothing.
 
 import { extname } from 'node:path';

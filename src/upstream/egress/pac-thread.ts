@@ -1,4 +1,4 @@
-// The thread in which one PAC script runs, in a QuickJS sandbox: no network but DNS, bounded steps and memory. pac-evaluator.ts starts it, and
+// The thread in which one PAC script runs, in a QuickJS sandbox: no network but DNS, bounded steps and memory. The evaluator starts it, and
 // ends it when a script gets round these bounds. Nothing imports this file.
 
 import { createSocket } from 'node:dgram';

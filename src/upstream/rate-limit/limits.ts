@@ -32,7 +32,7 @@ export interface LimitState {
 /** What of a call decides by which limits it is counted. */
 export type LimitedCall = Pick<UpstreamRequest, 'credential' | 'method' | 'target'>;
 
-/** `[rate_limit]` without what is the gate's (gate.ts). */
+/** `[rate_limit]` without what is the gate's. */
 export type LimitSettings = Omit<GatewayConfig['rateLimit'], 'connections'>;
 
 /** `routeOf` gives method and route template: few different ones. */

@@ -76,7 +76,7 @@ const WARY_DOUBTS = 4;
 /** A refusal comes at once: a call that has been under way for longer than this is not in doubt. */
 const DOUBT_MS = 500;
 const DOUBT_BUCKET_MS = 100;
-/** A place that is taken opens again after this, at the latest (rolling-count.ts). */
+/** A place that is taken opens again after this, at the latest: calls are counted in buckets of 100 ms. */
 const REOPENS_MS = MINUTE_MS + 100;
 
 /** Times are monotonic ms. Every `take` is followed by one `settle` or one `refund`. */

@@ -1,4 +1,4 @@
-// Opens a WebSocket at the upstream: the handshake alone, over the connection that the egress makes. What is said on it is tunnel.ts.
+// Opens a WebSocket at the upstream: the handshake alone, over the connection that the egress makes. What is said on it is the tunnel's business.
 
 import { createHash } from 'node:crypto';
 import http, { type IncomingMessage } from 'node:http';
