@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
 const API = fileURLToPath(new URL('../../../node_modules/purecloud-platform-client-v2/src/purecloud-platform-client-v2/api/', import.meta.url));
-const FILE = fileURLToPath(new URL('../../../src/logging/metrics/route-template.ts', import.meta.url));
+const FILE = fileURLToPath(new URL('../../../src/logging/metrics/route-words.ts', import.meta.url));
 
 function sdkPaths(): Set<string> {
   const paths = new Set<string>();
