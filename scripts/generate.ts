@@ -22,8 +22,8 @@ export function generatedFiles(): ReadonlyMap<string, string> {
 
 const EXAMPLE_HEAD = `# An example configuration of genesys-cloud-gateway, with all its options.
 #
-# Lines that begin with # explain. Lines that begin with ; are settings that
-# are off: take the ; away to use them. What is set below is the default, so
+# Lines starting with # are comments. Lines starting with ; are disabled
+# settings: remove the ; to enable one. What is set below is the default, so
 # whatever you do not change can be deleted.
 #
 # To begin: copy this to gcg.ini (or to one of the places listed in

@@ -6,8 +6,7 @@ export const ERROR_TABLE = {
   'gateway.request.invalid': {
     status: 400,
     side: 'caller',
-    meaning:
-      'The request is malformed or ambiguous, and is refused rather than repaired. 405 with `Allow`: an address of ours, asked with another method.',
+    meaning: 'The request is malformed or ambiguous, and is refused rather than repaired. 405 lists the methods this path supports in `Allow`.',
   },
   'gateway.body.too.large': { status: 413, side: 'caller', meaning: 'The body is larger than `server.max_body_bytes`.' },
   'gateway.route.not.found': { status: 404, side: 'caller', meaning: 'No such route here: only /api/v2 is forwarded.' },
@@ -35,7 +34,7 @@ export const ERROR_TABLE = {
   'gateway.credential.rejected': {
     status: 424,
     side: 'token',
-    meaning: 'The platform refuses the credential. Trying again does not help; mending it does.',
+    meaning: 'The platform refuses the credential. Retrying does not help; fix the credential.',
   },
   'gateway.login.required': { status: 424, side: 'token', meaning: 'A person must log in, or a fresh assertion or token is needed.' },
   'gateway.credential.unavailable': {

@@ -92,8 +92,8 @@ function readSecretFile(path: string): PlainFile {
     throw new GatewayError(
       'gateway.credential.rejected',
       (error as NodeJS.ErrnoException).code === 'ENOENT'
-        ? `secret file ${path} does not exist: write the secret into it, or mend the path`
-        : `secret file ${path} ${whyNotRead(error, 'mend the file or its permissions')}`,
+        ? `secret file ${path} does not exist: write the secret into it, or fix the path`
+        : `secret file ${path} ${whyNotRead(error, 'fix the file or its permissions')}`,
     );
   }
 }

@@ -50,14 +50,14 @@ export const COMMANDS = [
   {
     ...NO_ARGUMENTS,
     name: 'serve',
-    doc: 'run the gateway; what gcg does without a command',
+    doc: 'run the gateway (the default command)',
     more: 'Log records go to stdout. SIGTERM and SIGINT end it after the calls in progress, a second one at once; SIGHUP reloads the configuration.',
     examples: [
       ['serve --config gcg.ini', 'as the file says'],
-      ['--listen 127.0.0.1:9090 --log-level debug', 'elsewhere, with more in the log'],
+      ['--listen 127.0.0.1:9090 --log-level debug', 'on another port, with debug logging'],
     ],
     exits: [
-      ['69', 'an address to listen on cannot be had'],
+      ['69', 'cannot listen on an address'],
       ['78', 'the configuration, or the store it names, cannot be used'],
     ],
     flags: [],
@@ -128,7 +128,7 @@ export const COMMANDS = [
   {
     ...MAYBE_NAME,
     name: 'login',
-    doc: 'log in with a browser, for grants with a user',
+    doc: 'log in with a browser, for credentials that need a user login',
     more: 'NAME is a credential; without it, the default one, or the only one with a login. A running gateway is asked, also where there is no configuration; without one the login ends in the file store.',
     examples: [
       ['login', 'opens a browser, and prints the address too'],
@@ -140,7 +140,7 @@ export const COMMANDS = [
     ],
     flags: [
       { name: 'paste', doc: 'for machines without a browser: paste the final address' },
-      { name: 'code', value: 'CODE', doc: 'an authorisation code already in hand' },
+      { name: 'code', value: 'CODE', doc: 'an authorization code you already have' },
       { name: 'redirect-uri', value: 'URL', doc: 'the redirect URI that the code was issued for' },
     ],
   },
@@ -189,11 +189,11 @@ export const COMMANDS = [
   {
     ...NO_ARGUMENTS,
     name: 'doctor',
-    doc: 'look for what is wrong between here and Genesys Cloud',
+    doc: 'diagnose the connection to Genesys Cloud',
     more: 'Corporate proxy, DNS, connection, certificates, region, clock, a token for each credential and one harmless call. The report holds no secret and is fit for a ticket.',
     exits: [
       ['1', "only this machine's clock is wrong"],
-      ['69', 'Genesys Cloud, or the proxy before it, is the trouble'],
+      ['69', 'Genesys Cloud, or the proxy before it, is unreachable or failing'],
       ['77', 'a credential is refused, or a person must log in'],
     ],
     flags: [JSON_FLAG],
@@ -210,7 +210,7 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'wait',
     doc: 'block until the running gateway is ready',
-    more: 'For start scripts, and for what must come second. Says on stderr what it waits for.',
+    more: 'For start scripts, and for services that start after the gateway. Says on stderr what it waits for.',
     examples: [['wait --timeout 2m && ./app', 'an application that needs the gateway']],
     exits: [['1', 'it was not ready in time']],
     flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait at most (60 s)' }],

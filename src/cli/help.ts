@@ -6,9 +6,9 @@ import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './comma
 const WIDTH = 80;
 
 const EXIT_CODES: readonly (readonly [string, string])[] = [
-  ['0', 'all is well, also after SIGTERM and SIGINT'],
-  ['1', 'it failed while running'],
-  ['2', 'the command line is wrong'],
+  ['0', 'success (also after SIGTERM or SIGINT)'],
+  ['1', 'runtime error'],
+  ['2', 'invalid command line'],
   ['69', 'a listener or Genesys Cloud is not available'],
   ['77', 'Genesys Cloud refuses the credentials'],
   ['78', 'the configuration is wrong'],
@@ -27,11 +27,11 @@ export function mainHelp(): string {
     'Options of every command',
     ...columns(COMMON_FLAGS.map(describeFlag)),
     '',
-    'gcg COMMAND --help tells more about a command, gcg help settings lists all',
-    'that can be configured. Values come from flags, then the environment (GCG_…),',
-    'then the configuration file, then the defaults.',
+    'Run gcg COMMAND --help for details; gcg help settings lists every setting.',
+    'Values come from flags, then the environment (GCG_…), then the configuration',
+    'file, then the defaults.',
     '',
-    'To begin: gcg demo',
+    'New here? Try gcg demo.',
     '',
     'Exit codes',
     ...columns(EXIT_CODES),

@@ -72,12 +72,12 @@ export function whyUnreadable(error: unknown): string {
   switch ((error as NodeJS.ErrnoException).code) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return 'does not exist; mend the path, or let "gcg init" write one';
+      return 'does not exist; fix the path, or let "gcg init" write one';
     case 'EACCES':
     case 'EPERM':
       return 'may not be read by this user; change its owner or its permissions';
     case 'ELOOP':
-      return 'is a link that leads to itself; mend the link';
+      return 'is a link that leads to itself; fix the link';
     default:
       return whyNotRead(error);
   }

@@ -95,6 +95,6 @@ function readText(path: string): { text?: string; problem?: string } {
   try {
     return { text: readPlainFileSync(path, LARGEST_PEM_BYTES).bytes.toString('latin1') };
   } catch (error) {
-    return { problem: whyNotRead(error, 'mend the path or its permissions') };
+    return { problem: whyNotRead(error, 'fix the path or its permissions') };
   }
 }

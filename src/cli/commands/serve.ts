@@ -61,7 +61,7 @@ export async function serveConfig(config: GatewayConfig, io: Io, { onListening, 
     });
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    io.stderr.write(`store: ${error.message}: mend it, or choose another [store] path, or type = memory\n`);
+    io.stderr.write(`store: ${error.message}: fix it, or choose another [store] path, or type = memory\n`);
     await log.close();
     return EXIT.badConfig;
   }

@@ -62,7 +62,7 @@ export const CREDENTIAL_OPTIONS: readonly Option[] = [
     default: null,
     example: '/usr/local/bin/make-assertion',
     reload: 'live',
-    doc: 'A program that prints a fresh assertion: one item an argument, run without a shell (saml2_bearer).',
+    doc: 'A program that prints a fresh assertion: one list item per argument, run without a shell (saml2_bearer).',
     more: "Refused unless this file and its folder are yours or root's, and nobody else can write to them.",
   },
   {
@@ -102,7 +102,7 @@ export const CREDENTIAL_OPTIONS: readonly Option[] = [
     default: null,
     example: 'users:readonly routing',
     reload: 'live',
-    doc: 'Scopes to ask for, with blanks between them.',
+    doc: 'Scopes to request, separated by spaces.',
   },
   {
     section: 'credential',
@@ -157,7 +157,7 @@ export const CREDENTIAL_OPTIONS: readonly Option[] = [
     defaultNote: 'general.host',
     example: 'mypurecloud.de',
     reload: 'live',
-    doc: 'The region of this credential, when it is another one.',
+    doc: 'Region of this credential, if different from general.host.',
   },
   {
     section: 'credential',
@@ -199,7 +199,7 @@ export const CLIENT_OPTIONS: readonly Option[] = [
     default: null,
     example: '0000000000000000000000000000000000000000000000000000000000000000',
     reload: 'live',
-    doc: 'SHA-256 of the secret in hex, so that it need not be here; two while it is being changed.',
+    doc: 'SHA-256 of the secret in hex, so the secret itself is not stored here; give two during rotation.',
   },
   {
     section: 'client',
@@ -264,6 +264,6 @@ export const CLIENT_OPTIONS: readonly Option[] = [
     defaultNote: 'no limit of its own',
     example: '120',
     reload: 'live',
-    doc: 'Its share of the calls. Kept to with rate_limit.mode = enforce.',
+    doc: 'Its share of the calls. Enforced only with rate_limit.mode = enforce.',
   },
 ];

@@ -62,7 +62,7 @@ export const LOGGING_OPTIONS: readonly Option[] = [
     kind: { type: 'integer', max: 16 * 1024 * 1024 },
     default: '65536',
     reload: 'live',
-    doc: 'Where a logged body is cut.',
+    doc: 'Maximum logged body size in bytes; longer bodies are truncated.',
   },
 ];
 

@@ -20,8 +20,8 @@ export const GENERAL_OPTIONS: readonly Option[] = [
     kind: { type: 'boolean' },
     default: 'true',
     reload: 'live',
-    doc: 'Take over changes of this file while running.',
-    more: 'A file with a mistake in it is refused and the present configuration stays. SIGHUP reloads in any case.',
+    doc: 'Apply changes to this file while running.',
+    more: 'An invalid file is rejected and the current configuration stays in effect. SIGHUP always reloads.',
   },
 ];
 
@@ -99,7 +99,7 @@ export const SERVER_OPTIONS: readonly Option[] = [
     defaultNote: 'the data listeners when all of them are loopback or Unix sockets, else none; an inherited descriptor by what it is bound to',
     example: '127.0.0.1:8081',
     reload: 'restart',
-    doc: 'Where status, metrics, reload and the login pages are served; none switches them off.',
+    doc: 'Where status, metrics, reload and the login pages are served; `none` disables them.',
   },
   {
     section: 'server',
@@ -117,7 +117,7 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: 'https://gateway.example.com',
     reload: 'live',
-    doc: 'The address callers use, when it is not the listener (behind an ingress, which takes its path off): for redirects and notification channels.',
+    doc: 'The URL callers use when it differs from the listener, e.g. behind an ingress (which strips its path): for redirects and channels.',
   },
   {
     section: 'server',
@@ -171,7 +171,7 @@ export const SERVER_OPTIONS: readonly Option[] = [
     kind: DURATION_UP_TO_AN_HOUR,
     default: '0',
     reload: 'live',
-    doc: 'How long to go on serving, as not ready, before draining: for load balancers that need time to notice.',
+    doc: 'How long to keep serving after reporting not ready, so that load balancers can stop sending traffic.',
   },
   {
     section: 'server',

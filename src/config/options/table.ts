@@ -24,16 +24,16 @@ export const OPTIONS: readonly Option[] = [
 
 /** What each section is for, in the order of the documentation. */
 export const SECTION_DOCS: Readonly<Record<SectionName, string>> = {
-  general: 'The region, and live reload.',
+  general: 'Region and live reload.',
   credential: 'A Genesys Cloud identity. [credential] is named "default"; further ones are [credential.NAME], reached as /NAME/api/v2/….',
   server: 'Listeners and what callers may do there.',
   'server.tls': 'TLS on the listeners.',
   client: 'A caller with rights of its own. Once there is one, anonymous use ends, save where server.anonymous_credentials asks for it.',
-  logging: 'Log records.',
+  logging: 'Logging.',
   reauthentication: 'Renewal of tokens.',
   proxy: 'The corporate proxy between here and Genesys Cloud: for token calls, API calls and sockets alike.',
   tls: 'Trust and client certificate towards Genesys Cloud. Certificates are always verified.',
-  timeouts: 'Deadlines.',
+  timeouts: 'Timeouts.',
   retry: 'Retries of calls the platform did not serve.',
   rate_limit: "Pacing to the platform's request limits.",
   store: 'Where tokens and sessions are kept.',

@@ -168,7 +168,7 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
     reload: 'live',
     doc: "From the request, once it has a connection, to the platform's response headers.",
   },
-  { section: 'timeouts', key: 'body', kind: DEADLINE, default: '300', reload: 'live', doc: 'Silence in the middle of a body.' },
+  { section: 'timeouts', key: 'body', kind: DEADLINE, default: '300', reload: 'live', doc: 'Longest pause while a body is being sent or received.' },
   {
     section: 'timeouts',
     key: 'total_wait',
@@ -176,7 +176,7 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
     default: '15',
     reload: 'live',
     doc: 'Queue, token wait and retries of one call together.',
-    more: 'The JavaScript SDK gives up after 16 seconds, so the answer should come before.',
+    more: 'The JavaScript SDK gives up after 16 seconds, so keep this below 16.',
   },
   {
     section: 'retry',

@@ -138,7 +138,7 @@ function read(path: string, setting: string): string {
   try {
     return readPlainFileSync(path, LARGEST_PEM_BYTES).bytes.toString('utf8');
   } catch (error) {
-    throw unusable(`${setting} ${path} ${whyNotRead(error, 'mend the path or its permissions')}`);
+    throw unusable(`${setting} ${path} ${whyNotRead(error, 'fix the path or its permissions')}`);
   }
 }
 

@@ -27,10 +27,10 @@ t.test('what is too large, binary, UTF-16 or not UTF-8 is named as such', async 
 t.test('a file that was asked for and cannot be had is refused with what to do', async (t) => {
   const dir = t.testdir({ folder: {}, file: '', loop: t.fixture('symlink', 'loop') });
   const asked = (configPath: string) => problems(load({ cwd: dir, readFile: readConfigFile, overrides: { configPath } }));
-  t.strictSame(asked('none.ini'), ['flag --config: none.ini does not exist; mend the path, or let "gcg init" write one']);
+  t.strictSame(asked('none.ini'), ['flag --config: none.ini does not exist; fix the path, or let "gcg init" write one']);
   t.match(asked('file/below'), [/does not exist/]);
   t.strictSame(asked('folder'), ['flag --config: folder is a folder; name the file in it']);
-  t.strictSame(asked('loop'), ['flag --config: loop is a link that leads to itself; mend the link']);
+  t.strictSame(asked('loop'), ['flag --config: loop is a link that leads to itself; fix the link']);
   t.match(asked(`${'x'.repeat(300)}`), [/cannot be read \(ENAMETOOLONG\)/]);
   const closed = load({
     readFile() {

@@ -99,7 +99,7 @@ t.test('--config beats GCG_CONFIG, and a file that was asked for must be there',
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' } })).store.prefix, 'b');
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' }, overrides: { configPath: 'a.ini' } })).store.prefix, 'a');
   t.strictSame(problems(load({ files, overrides: { configPath: 'c.ini' }, requireCredential: true })), [
-    'flag --config: c.ini does not exist; mend the path, or let "gcg init" write one',
+    'flag --config: c.ini does not exist; fix the path, or let "gcg init" write one',
   ]);
   t.strictSame(problems(load({ env: { GCG_CONFIG: '' } })), ['env GCG_CONFIG: is empty; name a file']);
   t.strictSame(configPlaces({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }), ['/srv/app/c.ini']);
