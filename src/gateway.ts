@@ -1,6 +1,5 @@
 // The gateway as a whole: a runtime behind an app behind listeners, and its life from start to drained. Handles no signals and never exits.
 
-import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
@@ -30,7 +29,6 @@ import { createAccept } from './server/accept.ts';
 import { createApp } from './server/app.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
 import { GrantPace } from './server/oauth/grant-pace.ts';
-import { answerOwnTokenEnd, endsOwnToken } from './server/oauth/revocation.ts';
 import { registerFacade } from './server/oauth/routes.ts';
 import { registerAdmin } from './server/routes/admin.ts';
 import { createAdminGuard } from './server/routes/admin-guard.ts';
@@ -39,7 +37,7 @@ import { type ReloadRoute, registerReload } from './server/routes/reload.ts';
 import { createServerTls } from './server/tls.ts';
 import { createChannelRegister } from './server/websocket/channels.ts';
 import { createLiveSockets } from './server/websocket/open-sockets.ts';
-import { createUpgrade } from './server/websocket/upgrade.ts';
+import { createUpgrade, whyNotServed } from './server/websocket/upgrade.ts';
 import { VERSION } from './version.ts';
 
 /** The log a gateway writes to. */
@@ -125,7 +123,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     credential: (name) => runtime.facade.credential(name),
   });
   const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
-  const failures = new FailureDelay(clock);
+  const throttle = new FailureDelay(clock);
   const channels = createChannelRegister({ clock });
   const listening = planListeners(config);
   const runtimeDeps: RuntimeDeps = {
@@ -135,14 +133,11 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
         return listening.map(placed).some(({ isReachable, data, admin }) => isReachable && (data || admin));
       },
     },
-    ...{ env, clock, random, log, store, handles, sessions, channels, finish, onTokenRequest, onTransition, ...(onSecret && { onSecret }) },
+    ...{ env, clock, random, log, store, handles, sessions, channels, onTokenRequest, onTransition, ...(onSecret && { onSecret }) },
     transport: (request) => runtime.outbound.transport(request),
   };
   let runtime = createRuntime(config, runtimeDeps);
   const retiring = new Set<Runtime>();
-  const peerOf = (request: IncomingMessage) => runtime.peerOf(request);
-  const holdBack = (request: IncomingMessage, served: string | null) =>
-    served === null ? failures.held(peerOf(request)) : failures.heldServed(peerOf(request), served);
   observeRuntime(metrics, () => runtime);
   metrics.setSources({
     sockets: () => Array.from(live.listeners(), ({ caller, credential }) => ({ client: caller.client?.name ?? null, credential })),
@@ -153,13 +148,13 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
   const logins = createLogins({ clock, log, present: (name) => runtime.credentials.get(name) });
   const admin = createAdminGuard(() => runtime.identity);
   const app = await createApp({
-    forward: (exchange) => runtime.forward(exchange),
+    finish,
     // Not a runtime's: the first one would never be let go of.
     agent: new Agent(),
     log,
     identity: () => runtime.identity,
     plugins: [
-      (fastify) => registerFacade(fastify, { grants: () => runtime.facade, failures, pace: new GrantPace(clock), peerOf }),
+      (fastify) => registerFacade(fastify, { throttle, pace: new GrantPace(clock), runtime: () => runtime }),
       (fastify) =>
         registerAdmin(fastify, {
           ...{ guard: admin, logins, now: clock.now, startedAt },
@@ -179,24 +174,9 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
         runtime.credentials.list().map(({ config: { name, isRequired }, source }) => ({ name, isRequired, ...pick(source.state()) })),
     },
   });
-  const accept = createAccept({
-    gate: () => runtime,
-    serveOwn(exchange) {
-      if (!endsOwnToken(exchange)) return false;
-      void answerOwnTokenEnd(exchange, { handles, sessions, finish });
-      return true;
-    },
-    holdBack,
-    isDraining: () => phase === 'draining',
-    route: app.routing,
-    begun,
-    finish,
-  });
-
-  const upgrade = createUpgrade({
-    ...{ gate: () => runtime, holdBack, begun, finish },
-    ...{ isDraining: () => phase === 'draining', runtime: () => runtime.sockets, register: channels, live, clock },
-  });
+  const shared = { runtime: () => runtime, throttle, isDraining: () => phase === 'draining', begun, finish };
+  const accept = createAccept({ ...shared, route: app.routing });
+  const upgrade = createUpgrade({ ...shared, live, clock });
 
   const close = async () => {
     phase = 'leaving';
@@ -255,7 +235,7 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       nameRuntime(metrics, runtime);
       sessions.reconsider();
       if (listeners !== null) runtime.credentials.start();
-      live.review(runtime.sockets.whyEnded);
+      live.review((listener) => whyNotServed(runtime, listener));
       if (listeners !== null && !isAnonymousServed(before.config)) warnOfAnonymousUse(next, listening, listeners.addresses, log);
       retiring.add(before);
       before.retire(runtime).then(

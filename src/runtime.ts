@@ -1,7 +1,6 @@
 // Everything that is made from one configuration and replaced with it as a whole: the way out, the credentials, the layers of a call.
 
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import { createAccess } from './auth/callers/access.ts';
 import { createClients, type ProvingPlace } from './auth/callers/clients.ts';
 import type { Handles } from './auth/callers/handles.ts';
@@ -14,22 +13,16 @@ import type { TokenTransition } from './auth/credentials/transition.ts';
 import type { ClientCas } from './config/cert-subject.ts';
 import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
-import { isGatewayError } from './errors.ts';
-import type { ExchangeRecord } from './logging/exchange-record.ts';
-import { type BoundaryRules, createBoundaryRules } from './server/admission.ts';
-import { createIdentity, type Identity } from './server/authenticate.ts';
-import { chooseCredential, createRuleCheck, namedCredential } from './server/authorize.ts';
+import { createBoundaryRules } from './server/admission.ts';
+import { createIdentity } from './server/authenticate.ts';
+import { createRuleCheck } from './server/authorize.ts';
 import { bodyLoggingOf } from './server/body-logging.ts';
-import type { Exchange } from './server/exchange.ts';
-import { createForward } from './server/forward.ts';
+import type { ServerRuntime } from './server/context.ts';
 import { createOwnHeaders } from './server/headers.ts';
 import { redirectBase } from './server/location.ts';
-import type { FacadeOptions } from './server/oauth/routes.ts';
 import { createPeerOf } from './server/peer.ts';
-import { createChannelAnswers } from './server/websocket/channel-responses.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
-import type { SocketRuntime } from './server/websocket/upgrade.ts';
-import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
+import { createReplayBudget } from './upstream/request-body.ts';
 import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './upstream/upstream.ts';
 
 /** What outlives a configuration. */
@@ -43,8 +36,6 @@ export interface RuntimeDeps extends OutboundDeps {
   readonly provingPlace?: ProvingPlace;
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
-  /** Takes each finished exchange's record. */
-  readonly finish: (record: ExchangeRecord) => void;
   readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
   readonly onTransition?: (transition: TokenTransition) => void;
   /** Told each token that is obtained, so that logs can mask it wherever it turns up. */
@@ -54,30 +45,14 @@ export interface RuntimeDeps extends OutboundDeps {
 }
 
 /** The parts of one configuration at work. */
-export interface Runtime {
-  readonly config: GatewayConfig;
-  readonly boundary: BoundaryRules;
-  /** Who calls. */
-  readonly identity: Identity;
-  /** What the login endpoints for SDKs work with; sessions renew themselves by its `endpoint`. */
-  readonly facade: ReturnType<FacadeOptions['grants']>;
+export interface Runtime extends ServerRuntime {
   readonly credentials: Credentials;
   readonly outbound: Outbound;
-  readonly forward: (exchange: Exchange) => Promise<void>;
-  /** What all calls together keep for replays, those of earlier configurations included. */
-  readonly budget: ReplayBudget;
-  /** What notification sockets are opened by. */
-  readonly sockets: SocketRuntime;
-  /** The address a request comes from, for slowing down guesses. */
-  readonly peerOf: (request: IncomingMessage) => string;
   /** After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not share is closed. */
   retire(next: Runtime): Promise<void>;
   /** Ends timers and connections; exchanges that still run are cut. */
   close(): Promise<void>;
 }
-
-/** The call that makes a channel: a channel's events are for who may make channels. */
-const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
 
 /** Recognises our own requests when they come back; one per process. */
 const INSTANCE_ID = randomUUID();
@@ -107,41 +82,8 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
     defaultName: credentials.default()?.config.name ?? null,
   };
-  const assertRules = createRuleCheck(config.clients, log);
-  const choice = { get: credentials.get, access, names: () => config.credentials.map(({ name }) => name) };
-  const budget = previous?.budget ?? createReplayBudget();
   let running = 0;
   let onIdle: (() => void) | null = null;
-  const finish = (record: ExchangeRecord) => {
-    running -= 1;
-    deps.finish(record);
-    if (running === 0) onIdle?.();
-  };
-  const ownHeaders = createOwnHeaders(config.upstreamHeaders);
-  const forward = createForward({
-    chooseCredential(exchange) {
-      const { identity, route, request, record } = exchange;
-      if (route.kind === 'forward') {
-        const { method, requestId } = record;
-        assertRules(identity.client, { method, target: route.target, headers: request.headers, requestId });
-      }
-      return chooseCredential(identity, namedCredential(exchange), choice);
-    },
-    send: outbound.send,
-    ownHeaders,
-    budget,
-    channelAnswers: createChannelAnswers({ register: deps.channels, access, publicUrl: config.server.publicUrl }),
-    redirectBase: redirectBase(config.server.publicUrl),
-    maxBodyBytes: config.server.maxBodyBytes,
-    bodyIdleMs: config.timeouts.bodyMs,
-    instanceId: isChained(config) ? INSTANCE_ID : null,
-    bodies: bodyLoggingOf(config.logging),
-    finish,
-  });
-  const credentialFor: SocketRuntime['credentialFor'] = (caller, named, headers = {}, requestId = '') => {
-    assertRules(caller.client, { ...MAKE_CHANNEL, headers, requestId });
-    return chooseCredential(caller, named, choice).config.name;
-  };
   return {
     config,
     boundary: createBoundaryRules(config.server),
@@ -149,31 +91,21 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     facade,
     credentials,
     outbound,
-    budget,
+    channels: deps.channels,
+    budget: previous?.budget ?? createReplayBudget(),
     peerOf: createPeerOf(config.server.trustedProxies),
-    sockets: {
-      egress: outbound.egress,
-      headersMs: config.timeouts.headersMs,
-      stalledMs: config.timeouts.bodyMs,
-      ownHeaders,
-      credentialFor,
-      whyEnded({ caller, arrival, credential }) {
-        const gone = identity.whyEnded(caller, arrival);
-        if (gone !== null) return gone;
-        const present = { ...caller, client: caller.client && (clients.get(caller.client.name)?.client ?? null) };
-        try {
-          // What a session is for is in its terms.
-          credentialFor(present, caller.session === null ? credential : null);
-          return null;
-        } catch (error) {
-          if (isGatewayError(error)) return error;
-          throw error;
-        }
-      },
-    },
-    forward(exchange) {
+    assertRules: createRuleCheck(config.clients, log),
+    choice: { get: credentials.get, access, names: () => config.credentials.map(({ name }) => name) },
+    ownHeaders: createOwnHeaders(config.upstreamHeaders),
+    redirectBase: redirectBase(config.server.publicUrl),
+    instanceId: isChained(config) ? INSTANCE_ID : null,
+    bodies: bodyLoggingOf(config.logging),
+    enter() {
       running += 1;
-      return forward(exchange);
+    },
+    leave() {
+      running -= 1;
+      if (running === 0) onIdle?.();
     },
     async retire(next) {
       credentials.close(next.credentials);

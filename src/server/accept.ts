@@ -2,34 +2,26 @@
 // what it lets through reaches the router with nothing left for the framework to interpret (content types, bodies, odd escapes).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { HeldBack } from '../auth/callers/auth-throttle.ts';
+import type { FailureDelay, HeldBack } from '../auth/callers/auth-throttle.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { admit, type Gate } from './admission.ts';
+import { admit, type ListenerRole } from './admission.ts';
 import { guessIn, isFailedAuthentication } from './authenticate.ts';
+import { noteRefused, wasRefused } from './connection.ts';
+import type { ServerRuntime } from './context.ts';
 import { allowOrigin, answerPreflight, isPreflight } from './cors.ts';
-import {
-  bindExchange,
-  type Exchange,
-  type ListenerRole,
-  noteRefused,
-  noteTraceContext,
-  type OpenedExchange,
-  openExchange,
-  wasRefused,
-} from './exchange.ts';
+import { bindExchange, type Exchange, noteTraceContext, type OpenedExchange, openExchange } from './exchange.ts';
 import { assertFraming } from './framing.ts';
 import { notFound } from './method-not-allowed.ts';
+import { answerOwnTokenEnd, endsOwnToken } from './oauth/revocation.ts';
 import { isForApplications, noteRoute, parseTarget, type Route } from './request-target.ts';
 import { internalError, inviteBody, respondWithError } from './responses.ts';
 
 /** What accept needs from the rest of the server. */
 export interface AcceptOptions {
-  readonly gate: () => Gate;
-  /** Serves what must not reach the forwarding path: the end of a caller's own token. False for all else. May throw GatewayError. */
-  readonly serveOwn: (exchange: Exchange) => boolean;
-  /** Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served without. */
-  readonly holdBack: (request: IncomingMessage, served: string | null) => HeldBack;
+  /** Of the configuration in use. */
+  readonly runtime: () => ServerRuntime;
+  readonly throttle: FailureDelay;
   readonly isDraining: () => boolean;
   /** The framework's request handler. */
   readonly route: (request: IncomingMessage, response: ServerResponse) => void;
@@ -37,6 +29,11 @@ export interface AcceptOptions {
   readonly begun: () => void;
   /** Takes the finished record of every exchange that is not forwarded. */
   readonly finish: (record: ExchangeRecord) => void;
+}
+
+/** Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served without. */
+export function delayGuess(throttle: FailureDelay, peer: string, served: string | null): HeldBack {
+  return served === null ? throttle.held(peer) : throttle.heldServed(peer, served);
 }
 
 /** Where the forwarding path is mounted in the router. */
@@ -49,8 +46,8 @@ const LOCAL_IDLE_MS = 60_000;
 export function createAccept(options: AcceptOptions): (role: ListenerRole) => (request: IncomingMessage, response: ServerResponse) => void {
   return (role) => (request, response) => {
     if (wasRefused(request.socket)) return;
-    const opened = openExchange(request, response, role);
-    const { record } = opened;
+    const opened = openExchange(options.runtime(), role, request, response);
+    const { record, runtime } = opened;
     options.begun();
     noteTraceContext(record, request.headers.traceparent);
     try {
@@ -59,17 +56,16 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
       opened.route = route;
       noteRoute(record, route);
       assertServedHere(request, route, role);
-      const gate = options.gate();
       const { origin } = request.headers;
-      if (origin !== undefined && gate.boundary.corsOrigins.has(origin) && isForApplications(route)) {
+      if (origin !== undefined && runtime.boundary.corsOrigins.has(origin) && isForApplications(route)) {
         if (isPreflight(request)) return finishPreflight(opened, origin, options);
         allowOrigin(response, origin);
       }
-      const identity = admit(request, host, route, role, gate);
-      const exchange: Exchange = { request, response, record, caller: opened.caller, role, route, identity };
+      const identity = admit(request, host, route, role, runtime);
+      const exchange: Exchange = { request, response, record, runtime, caller: opened.caller, role, route, identity };
       const guess = guessIn(request);
       if (guess === null) serve(exchange, options);
-      else serveLater(exchange, host, options.holdBack(request, guess), options);
+      else serveLater(exchange, host, delayGuess(options.throttle, runtime.peerOf(request), guess), options);
     } catch (error) {
       refuseFor(error, opened, options);
     }
@@ -81,7 +77,7 @@ function serve(exchange: Exchange, options: AcceptOptions): void {
   const { request, response, record, route, identity } = exchange;
   record.client = identity.client?.name ?? null;
   if (options.isDraining() && route.kind === 'forward') throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-  if (options.serveOwn(exchange)) return;
+  if (endsOwnToken(exchange)) return void answerOwnTokenEnd(exchange, options.finish);
   // The router decodes a path before it compares; the door has compared it as it was sent.
   if (route.kind === 'local' && route.path.includes('%')) throw notFound();
   bindExchange(exchange);
@@ -97,7 +93,7 @@ function serve(exchange: Exchange, options: AcceptOptions): void {
 
 /** For a caller who showed a wrong secret and is served without: what it may do tells whether the secret was right, so it waits as a refusal does. */
 function serveLater(exchange: Exchange, host: string, { until, isOverflow }: HeldBack, options: AcceptOptions): void {
-  const { request, response, record, caller, route, role } = exchange;
+  const { response, record, caller } = exchange;
   const go = () => {
     if (caller.left) {
       options.finish(record);
@@ -105,7 +101,7 @@ function serveLater(exchange: Exchange, host: string, { until, isOverflow }: Hel
     }
     try {
       // Who may call without proof may have changed meanwhile.
-      serve(until === null ? exchange : { ...exchange, identity: admit(request, host, route, role, options.gate()) }, options);
+      serve(until === null ? exchange : readmit(exchange, host, options.runtime()), options);
     } catch (error) {
       response.once('close', () => options.finish(record));
       refuse(exchange, error);
@@ -114,6 +110,12 @@ function serveLater(exchange: Exchange, host: string, { until, isOverflow }: Hel
   if (isOverflow) dropGuess(exchange, options);
   else if (until === null) go();
   else void until.then(go);
+}
+
+/** The exchange as it would be accepted now. */
+function readmit(exchange: Exchange, host: string, runtime: ServerRuntime): Exchange {
+  const { request, route, role } = exchange;
+  return { ...exchange, runtime, identity: admit(request, host, route, role, runtime) };
 }
 
 /** Too many guesses of one peer at a time: no answer, and no connection. */
@@ -125,8 +127,8 @@ function dropGuess({ request, response, record }: OpenedExchange, options: Accep
 }
 
 function refuseFor(error: unknown, opened: OpenedExchange, options: AcceptOptions): void {
-  const { request, response, record } = opened;
-  const held = isFailedAuthentication(error) || guessIn(request) !== null ? options.holdBack(request, null) : null;
+  const { request, response, record, runtime } = opened;
+  const held = isFailedAuthentication(error) || guessIn(request) !== null ? delayGuess(options.throttle, runtime.peerOf(request), null) : null;
   if (held?.isOverflow) {
     dropGuess(opened, options);
     return;

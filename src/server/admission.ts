@@ -3,16 +3,22 @@
 
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { ANONYMOUS, type Caller } from '../auth/callers/caller.ts';
+import { ANONYMOUS, type Arrival, type Caller } from '../auth/callers/caller.ts';
 import { GatewayError } from '../errors.ts';
 import { type Identity, isFailedAuthentication } from './authenticate.ts';
-import type { ListenerRole } from './exchange.ts';
 import { readLogin } from './oauth/token-request.ts';
 import type { OwnRoute } from './own-routes.ts';
 import { isForApplications, type Route } from './request-target.ts';
 
-/** What the door asks by; both belong to one configuration. */
-export interface Gate {
+/** What a listener serves. The data listener may serve administration too. */
+export interface ListenerRole extends Arrival {
+  readonly data: boolean;
+  readonly admin: boolean;
+  readonly health: boolean;
+}
+
+/** What admission goes by; both belong to one configuration. */
+export interface AdmissionRules {
   readonly boundary: BoundaryRules;
   readonly identity: Identity;
 }
@@ -26,23 +32,23 @@ export function admit(
   host: string,
   route: Route,
   role: ListenerRole,
-  gate: Gate,
+  rules: AdmissionRules,
   otherProof: () => Caller | null = () => null,
 ): Caller {
   const own = route.kind === 'local' ? route.own : null;
-  if (!(own?.isLanding && isNavigation(request))) assertOrigin(request, host, gate.boundary, isForApplications(route));
+  if (!(own?.isLanding && isNavigation(request))) assertOrigin(request, host, rules.boundary, isForApplications(route));
   if (route.kind === 'forward') assertDestination(request);
   if (own?.isAnyHost) return ANONYMOUS;
   if (own?.kind === 'metrics' && !role.data && !role.admin) {
     // Open where nothing but health is served. It names credentials, clients and routes, which a page could read whose name was rebound to this address.
-    assertAllowedHost(host, gate.boundary);
+    assertAllowedHost(host, rules.boundary);
     return ANONYMOUS;
   }
-  const shown = showsAtLogin(own) ? callerAtLogin(request, own, host, role, gate) : gate.identity.identify(request, role);
+  const shown = showsAtLogin(own) ? callerAtLogin(request, own, host, role, rules) : rules.identity.identify(request, role);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
-    assertAllowedHost(host, gate.boundary);
-    if (!own?.isOpen) gate.identity.assertAdmitted(caller, role);
+    assertAllowedHost(host, rules.boundary);
+    if (!own?.isOpen) rules.identity.assertAdmitted(caller, role);
   }
   return caller;
 }
@@ -53,7 +59,7 @@ function showsAtLogin(own: OwnRoute | null): own is OwnRoute {
 }
 
 /** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
-function callerAtLogin(request: IncomingMessage, own: OwnRoute, host: string, role: ListenerRole, { identity, boundary }: Gate): Caller {
+function callerAtLogin(request: IncomingMessage, own: OwnRoute, host: string, role: ListenerRole, { identity, boundary }: AdmissionRules): Caller {
   if (own.kind !== 'token') return ANONYMOUS;
   try {
     return identity.identifyForToken(request, readLogin(request.headers.authorization), role);

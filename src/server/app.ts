@@ -4,17 +4,20 @@ import httpProxy from '@fastify/http-proxy';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Dispatcher } from 'undici';
 import { GatewayError, isGatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import { MOUNT } from './accept.ts';
 import type { Identity } from './authenticate.ts';
-import { type Exchange, exchangeOf } from './exchange.ts';
+import { exchangeOf } from './exchange.ts';
+import { forward } from './forward.ts';
 import { createMissJudge, notFound } from './method-not-allowed.ts';
 import { internalError, respondWithError } from './responses.ts';
 import { type HealthSource, registerHealth } from './routes/health.ts';
 
 /** The parts the app is wired from. */
 export interface AppOptions {
-  readonly forward: (exchange: Exchange) => Promise<void>;
+  /** Takes the finished record of every forwarded exchange. */
+  readonly finish: (record: ExchangeRecord) => void;
   readonly health: HealthSource;
   /** Who may do what, by the configuration in use. */
   readonly identity: () => Identity;
@@ -48,7 +51,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     // Its own forwarding path is not used: no certificate checks, retries and re-encodings that we do not want, no cancellation.
     handler(request, reply) {
       reply.hijack();
-      void options.forward(exchangeOf(request.raw));
+      void forward(exchangeOf(request.raw), options.finish);
       return reply;
     },
   });

@@ -4,7 +4,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type Authorization, parseAuthorization } from '../auth/callers/authorization-header.ts';
-import { ANONYMOUS, type Caller, certifiedCaller } from '../auth/callers/caller.ts';
+import { ANONYMOUS, type Arrival, type Caller, certifiedCaller } from '../auth/callers/caller.ts';
 import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/callers/client-handle.ts';
 import type { Clients } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
@@ -12,10 +12,6 @@ import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
 import { type CertificateSubject, type ClientCas, certificateProof, isCertificateBelieved, subjectKey } from '../config/cert-subject.ts';
 import { GatewayError } from '../errors.ts';
-import type { ListenerRole } from './exchange.ts';
-
-/** Where a request came in: without proof a caller may do something on local listeners, and nothing on those that others reach. */
-export type Arrival = Pick<ListenerRole, 'isLocal'>;
 
 /** Recognises callers for one configuration. */
 export interface Identity {

@@ -1,7 +1,7 @@
 // Which credential serves a caller, and whether its rules permit the call: the path and method that are sent count, and a request that asks to be
 // taken for another is refused where that matters.
 
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Access } from '../auth/callers/access.ts';
 import type { Caller } from '../auth/callers/caller.ts';
 import { createRules, type Rules, type Verdict } from '../auth/callers/rules.ts';
@@ -10,7 +10,7 @@ import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { sessionLimitKey } from '../upstream/call.ts';
-import type { Exchange } from './exchange.ts';
+import type { Route } from './request-target.ts';
 
 /** A credential as the data path sees it. */
 export interface ForwardCredential {
@@ -68,9 +68,9 @@ function notListed(name: string): GatewayError {
 }
 
 /** The credential that the path or X-Gateway-Credential names, or null. Throws gateway.request.invalid when they are at odds. */
-export function namedCredential(exchange: Pick<Exchange, 'route' | 'request'>): string | null {
-  const fromPath = exchange.route.credential;
-  const header = exchange.request.headers['x-gateway-credential'];
+export function namedCredential({ route, request }: { readonly route: Route; readonly request: Pick<IncomingMessage, 'headers'> }): string | null {
+  const fromPath = route.credential;
+  const header = request.headers['x-gateway-credential'];
   if (header === undefined) return fromPath;
   if (typeof header !== 'string' || header.includes(','))
     throw new GatewayError('gateway.request.invalid', 'there is more than one X-Gateway-Credential');
@@ -88,8 +88,11 @@ export interface JudgedCall {
   readonly requestId: string;
 }
 
+/** Holds a call against its client's rules. */
+export type RuleCheck = (client: ClientConfig | null, call: JudgedCall) => void;
+
 /** Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it would have refused. */
-export function createRuleCheck(clients: readonly ClientConfig[], log: Log): (client: ClientConfig | null, call: JudgedCall) => void {
+export function createRuleCheck(clients: readonly ClientConfig[], log: Log): RuleCheck {
   const compiled = new Map<string, Rules>();
   for (const client of clients) {
     const rules = createRules(client);

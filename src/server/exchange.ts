@@ -1,28 +1,23 @@
-// One exchange as the server sees it: the two messages, the connection, where the request leads, who is served, and the record. Made at accept,
-// ended once.
+// One exchange as the server sees it: the two messages, where the request leads, who is served, the record, and the runtime it was accepted
+// under. Made at accept, ended once.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
 import type { Caller } from '../auth/callers/caller.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
 import type { CallerPresence } from '../upstream/call.ts';
+import type { ListenerRole } from './admission.ts';
+import { enterConnection } from './connection.ts';
+import type { ServerRuntime } from './context.ts';
 import type { Route } from './request-target.ts';
-
-/** What a listener serves. The data listener may serve all three. */
-export interface ListenerRole {
-  readonly data: boolean;
-  readonly admin: boolean;
-  readonly health: boolean;
-  /** Whether nobody but users of this machine can reach it, judged by the address that it is bound to. Known once it is open, false before. */
-  readonly isLocal: boolean;
-}
 
 /** An exchange of which nothing has been read yet. */
 export interface OpenedExchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly record: ExchangeRecord;
+  /** The parts of the configuration that was in use when it was accepted: a reload never changes it. */
+  readonly runtime: ServerRuntime;
   readonly caller: CallerPresence & { left: boolean };
   readonly role: ListenerRole;
   /** Null until the request target is understood. */
@@ -37,7 +32,7 @@ export interface Exchange extends OpenedExchange {
 }
 
 /** Opens an exchange and its record, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
-export function openExchange(request: IncomingMessage, response: ServerResponse, role: ListenerRole): OpenedExchange {
+export function openExchange(runtime: ServerRuntime, role: ListenerRole, request: IncomingMessage, response: ServerResponse): OpenedExchange {
   const record = createExchangeRecord();
   record.requestId = randomUUID();
   record.method = request.method ?? '';
@@ -54,7 +49,7 @@ export function openExchange(request: IncomingMessage, response: ServerResponse,
       caller.onLeave?.();
     },
   });
-  return { request, response, record, caller, role, route: null };
+  return { request, response, record, runtime, caller, role, route: null };
 }
 
 /** The property under which a request carries its exchange. A WeakMap would say the same and cost the garbage collector dearly. */
@@ -72,95 +67,6 @@ export function exchangeOf(request: IncomingMessage): Exchange {
   const exchange = (request as AcceptedRequest)[EXCHANGE];
   if (!exchange) throw new Error('a request reached the router without being accepted');
   return exchange;
-}
-
-/** An exchange as its connection sees it. */
-export interface OpenExchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  /** Called when the exchange is over, whole or not, or given up; may be called twice. */
-  onOver(): void;
-}
-
-interface Connection {
-  readonly open: Set<OpenExchange>;
-  isBroken: boolean;
-  /** A request on it was refused for its framing. */
-  isRefused: boolean;
-  onIdle: (() => void) | null;
-}
-
-/** Whether every exchange on a connection is over. */
-export function isQuiet(socket: Duplex): boolean {
-  const { open, isBroken } = connectionOf(socket);
-  return open.size === 0 && !isBroken;
-}
-
-/** Whether a request on this connection was refused in a way that leaves nothing behind it to be looked at: whatever was read ahead is ignored. */
-export function wasRefused(socket: Duplex): boolean {
-  return (socket as CallerSocket)[CONNECTION]?.isRefused === true;
-}
-
-/** Notes such a refusal. */
-export function noteRefused(socket: Duplex): void {
-  connectionOf(socket).isRefused = true;
-}
-
-/** Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now. */
-export const BROKEN = Symbol('broken');
-
-/** The property under which a socket carries its connection. */
-const CONNECTION = Symbol('connection');
-
-type CallerSocket = Duplex & { [CONNECTION]?: Connection };
-
-function connectionOf(socket: CallerSocket): Connection {
-  const known = socket[CONNECTION];
-  if (known) return known;
-  const connection: Connection = { open: new Set(), isBroken: false, isRefused: false, onIdle: null };
-  socket[CONNECTION] = connection;
-  socket.once('close', () => {
-    // Node's own listeners come first: they close the response whose turn it was.
-    process.nextTick(() => {
-      for (const { response } of [...connection.open]) response.emit('close');
-    });
-  });
-  return connection;
-}
-
-/** Notes an exchange on its connection until it is over. */
-export function enterConnection(exchange: OpenExchange): void {
-  const connection = connectionOf(exchange.request.socket);
-  connection.open.add(exchange);
-  exchange.response.once('close', () => {
-    connection.open.delete(exchange);
-    exchange.onOver();
-    if (connection.open.size === 0) connection.onIdle?.();
-  });
-}
-
-/**
- * Calls `answer` when something can be written on a connection past its exchanges: at once, or after the answers that are owed for earlier
- * requests. A request that broke off in its body is given up for it. Where half an answer of the upstream's stands already, the socket is
- * destroyed instead. Only the first call has an effect: the connection ends with it.
- */
-export function answerLast(socket: Duplex, answer: () => void): void {
-  const connection = connectionOf(socket);
-  if (connection.isBroken) return;
-  connection.isBroken = true;
-  const open = [...connection.open];
-  const last = open.at(-1);
-  if (last === undefined) answer();
-  else if (last.request.complete) connection.onIdle = answer;
-  else if (open.length === 1 && !last.response.headersSent) {
-    answer();
-    last.onOver();
-  } else if (!last.request.emit(BROKEN)) socket.destroy();
-}
-
-/** Lets a connection end with the answers that are owed on it: those that have not begun say `Connection: close`. */
-export function endAfterAnswers(socket: Duplex): void {
-  for (const { response } of (socket as CallerSocket)[CONNECTION]?.open ?? []) if (!response.headersSent) response.shouldKeepAlive = false;
 }
 
 /** Version, trace id, parent id, flags; later versions may append more (https://www.w3.org/TR/trace-context/, section 3.2). */

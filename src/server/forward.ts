@@ -5,75 +5,61 @@ import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { type BodySink, ClientClosedRequest, type Send, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
-import { type ReplayBudget, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
-import type { ForwardCredential } from './authorize.ts';
-import { type BodyLogging, captureRequestBody, captureResponseBody } from './body-logging.ts';
+import { type BodySink, ClientClosedRequest, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
+import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
+import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
+import { captureRequestBody, captureResponseBody } from './body-logging.ts';
 import { keepVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
-import { cleanRequestHeaders, cleanResponseHeaders, type OwnHeaders } from './headers.ts';
+import { cleanRequestHeaders, cleanResponseHeaders } from './headers.ts';
 import { rewriteLocation } from './location.ts';
 import { dropRest, internalError, inviteBody, respondWithError } from './responses.ts';
-import { askForIdentity, type ChannelAnswers, isChannelCall } from './websocket/channel-responses.ts';
+import { askForIdentity, isChannelCall, rewriteChannels } from './websocket/channel-responses.ts';
 
-/** What the data path needs; one object for the life of a configuration. */
-export interface ForwardOptions {
-  /** Which credential serves this exchange. Throws gateway.credential.unknown, gateway.client.forbidden, … */
-  readonly chooseCredential: (exchange: Exchange) => ForwardCredential;
-  readonly send: Send;
-  readonly ownHeaders: OwnHeaders;
-  readonly budget: ReplayBudget;
-  /** What the answers of the channel API go through. */
-  readonly channelAnswers: ChannelAnswers;
-  /** What redirects to the upstream's own host lead through. */
-  readonly redirectBase: string;
-  readonly maxBodyBytes: number;
-  readonly bodyIdleMs: number;
-  /** This gateway's mark on chained gateways, to know its own requests again; null when calls go straight to the region. */
-  readonly instanceId: string | null;
-  /** Bodies that go into the record; null: none. */
-  readonly bodies: BodyLogging | null;
-  /** Takes the finished record. */
-  readonly finish: (record: ExchangeRecord) => void;
+/** Serves one forwarded exchange. Never throws, and hands its finished record to `finish`. */
+export async function forward(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
+  const { record, runtime } = exchange;
+  runtime.enter();
+  let body: RequestBody | null = null;
+  let answer: UpstreamResponse | null = null;
+  try {
+    // The router decodes before it compares, `/%61pi/v2/…` for one; what is forwarded must begin with the prefix literally.
+    if (exchange.route.kind !== 'forward') throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
+    const credential = authorize(exchange, exchange.route.target);
+    record.credential = credential.config.name;
+    const { headers, hadAuthorization, instances } = cleanRequestHeaders(exchange.request.rawHeaders, runtime.ownHeaders);
+    record.authorizationReplaced = hadAuthorization;
+    markInstance(headers, instances, runtime.instanceId);
+    if (runtime.bodies?.request) captureRequestBody(record, exchange.request.headers, runtime.bodies.maxBytes);
+    const isForChannels = isChannelCall(record.method, exchange.route.target);
+    if (isForChannels) askForIdentity(headers);
+    body = await readBody(exchange);
+    answer = await runtime.outbound.send(upstreamRequest(exchange, credential, headers, body));
+    if (isForChannels) answer = await rewriteChannels(exchange, credential.config, answer);
+    await passAnswer(exchange, answer, credential.config);
+    // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
+    if (!exchange.request.complete) dropRest(exchange.request);
+  } catch (error) {
+    answer?.abort(NOT_WANTED);
+    try {
+      answerFailure(exchange, error);
+    } catch {
+      // Whatever is wrong with the answer: one exchange must not end the process with it.
+      exchange.response.destroy();
+    }
+  } finally {
+    record.requestBytes = body?.receivedBytes ?? 0;
+    body?.release();
+    finish(record);
+    runtime.leave();
+  }
 }
 
-/** Makes the handler that serves one forwarded exchange. It never throws and always finishes the record. */
-export function createForward(options: ForwardOptions): (exchange: Exchange) => Promise<void> {
-  return async (exchange) => {
-    const { record } = exchange;
-    let body: RequestBody | null = null;
-    let answer: UpstreamResponse | null = null;
-    try {
-      // The router decodes before it compares, `/%61pi/v2/…` for one; what is forwarded must begin with the prefix literally.
-      if (exchange.route.kind !== 'forward') throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
-      const credential = options.chooseCredential(exchange);
-      record.credential = credential.config.name;
-      const { headers, hadAuthorization, instances } = cleanRequestHeaders(exchange.request.rawHeaders, options.ownHeaders);
-      record.authorizationReplaced = hadAuthorization;
-      markInstance(headers, instances, options.instanceId);
-      if (options.bodies?.request) captureRequestBody(record, exchange.request.headers, options.bodies.maxBytes);
-      const isForChannels = isChannelCall(record.method, exchange.route.target);
-      if (isForChannels) askForIdentity(headers);
-      body = await readBody(exchange, options);
-      answer = await options.send(upstreamRequest(exchange, credential, headers, body));
-      if (isForChannels) answer = await options.channelAnswers(exchange, credential.config, answer);
-      await passAnswer(exchange, answer, credential.config, options);
-      // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
-      if (!exchange.request.complete) dropRest(exchange.request);
-    } catch (error) {
-      answer?.abort(NOT_WANTED);
-      try {
-        answerFailure(exchange, error);
-      } catch {
-        // Whatever is wrong with the answer: one exchange must not end the process with it.
-        exchange.response.destroy();
-      }
-    } finally {
-      record.requestBytes = body?.receivedBytes ?? 0;
-      body?.release();
-      options.finish(record);
-    }
-  };
+/** The credential that serves a call, if its client's rules permit it. */
+function authorize(exchange: Exchange, target: string): ForwardCredential {
+  const { identity, request, record, runtime } = exchange;
+  runtime.assertRules(identity.client, { method: record.method, target, headers: request.headers, requestId: record.requestId });
+  return chooseCredential(identity, namedCredential(exchange), runtime.choice);
 }
 
 function upstreamRequest(exchange: Exchange, credential: ForwardCredential, headers: string[], body: RequestBody): UpstreamRequest {
@@ -92,13 +78,13 @@ function upstreamRequest(exchange: Exchange, credential: ForwardCredential, head
   };
 }
 
-async function readBody(exchange: Exchange, options: ForwardOptions): Promise<RequestBody> {
-  const { request, record } = exchange;
+async function readBody(exchange: Exchange): Promise<RequestBody> {
+  const { request, record, runtime } = exchange;
   const length = request.headers['content-length'];
   return readRequestBody(request, length === undefined ? null : Number(length), {
-    maxBytes: options.maxBodyBytes,
-    idleMs: options.bodyIdleMs,
-    budget: options.budget,
+    maxBytes: runtime.config.server.maxBodyBytes,
+    idleMs: runtime.config.timeouts.bodyMs,
+    budget: runtime.budget,
     invite: () => inviteBody(request, exchange.response),
     observe: record.requestBody ? (chunk) => record.requestBody?.write(chunk) : null,
   });
@@ -115,15 +101,11 @@ function markInstance(headers: string[], instances: string | null, instanceId: s
 }
 
 /** Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks off. */
-function passAnswer(
-  exchange: Exchange,
-  answer: UpstreamResponse,
-  credential: CredentialConfig,
-  { bodies, redirectBase: base }: ForwardOptions,
-): Promise<void> {
-  const { response, record, route } = exchange;
+function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig): Promise<void> {
+  const { response, record, route, runtime } = exchange;
+  const { bodies } = runtime;
   const prefix = route.credential === null ? '' : `/${route.credential}`;
-  const toOurs = (location: string) => rewriteLocation(location, credential.hosts.api, base + prefix);
+  const toOurs = (location: string) => rewriteLocation(location, credential.hosts.api, runtime.redirectBase + prefix);
   const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, answer.statusCode, toOurs);
   headers.push('X-Gateway-Request-Id', record.requestId);
   keepVary(response, headers);

@@ -7,7 +7,7 @@ import { type AddressInfo, connect, isIP, type Socket, Server as TcpServer } fro
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
 import { isLoopbackHost, stripBrackets } from '../config/listen-address.ts';
-import { endAfterAnswers } from './exchange.ts';
+import { endAfterAnswers } from './connection.ts';
 import { answerBrokenRequest, refuseUpgrade } from './responses.ts';
 import type { ServerTls } from './tls.ts';
 

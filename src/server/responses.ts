@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { TokenFailure } from '../auth/credentials/token-source.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { answerLast, BROKEN } from './exchange.ts';
+import { answerLast, BROKEN } from './connection.ts';
 import type { Route } from './request-target.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */

@@ -25,16 +25,17 @@ const CHANGES: Record<string, { clients: readonly ClientConfig[]; status: number
 };
 
 /** Sends a request up to its body, which the gateway asks for once it knows who calls. */
-async function beginPost(t: Test, port: number, path: string, authorization: string): Promise<RawCaller> {
+async function beginPost(t: Test, port: number, path: string, authorization: string, body = 'a=b'): Promise<RawCaller> {
   const caller = await openCaller(t, port);
   const head = [`POST ${path} HTTP/1.1`, `Host: 127.0.0.1:${port}`, `Authorization: ${authorization}`, 'X-Gateway-Request: 1'];
-  caller.socket.write([...head, 'Expect: 100-continue', 'Content-Length: 3', 'Connection: close', '', ''].join('\r\n'));
+  const about = ['Content-Type: application/x-www-form-urlencoded', `Content-Length: ${body.length}`];
+  caller.socket.write([...head, ...about, 'Expect: 100-continue', 'Connection: close', '', ''].join('\r\n'));
   await caller.until((received) => received.includes('100 Continue'));
   return caller;
 }
 
-async function statusAfterBody(caller: RawCaller): Promise<number> {
-  caller.socket.write('a=b');
+async function statusAfterBody(caller: RawCaller, body = 'a=b'): Promise<number> {
+  caller.socket.write(body);
   await caller.until((received) => /HTTP\/1\.1 [2-5]\d\d/.test(received));
   return Number(/HTTP\/1\.1 ([2-5]\d\d)/.exec(caller.received())?.[1]);
 }
@@ -52,6 +53,18 @@ for (const [what, { clients, status }] of Object.entries(CHANGES)) {
       t.equal(await statusAfterBody(caller), status, `${paths[at >> 1]} by ${at % 2 ? 'handle' : 'secret'}`);
   });
 }
+
+t.test('a login whose form comes after a reload is judged by the configuration in use then', async (t) => {
+  const form = 'grant_type=client_credentials';
+  const authorization = `Basic ${Buffer.from('ops:ops-secret').toString('base64')}`;
+  for (const [what, { clients }] of Object.entries(CHANGES)) {
+    const { port, gateway, config } = await startGateway(t, { config: (origin) => ({ credentials: allCredentials(origin), clients: [ops, root] }) });
+    const caller = await beginPost(t, port, '/oauth/token', authorization, form);
+    gateway.replace({ ...config, clients });
+    const isProved = what !== 'is gone' && what !== 'has another secret';
+    t.equal(await statusAfterBody(caller, form), isProved ? 200 : 400, what);
+  }
+});
 
 t.test('an admin request by a handle that is ended before its body comes: 401', async (t) => {
   const { port, url } = await startGateway(t, {

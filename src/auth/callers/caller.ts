@@ -5,6 +5,12 @@ import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { ClientHandle } from './client-handle.ts';
 import type { Session } from './session.ts';
 
+/** Where a request came in: without proof a caller may do something on local listeners, and nothing on those that others reach. */
+export interface Arrival {
+  /** Whether nobody but users of this machine can reach the listener, judged by the address that it is bound to. Known once it is open, false before. */
+  readonly isLocal: boolean;
+}
+
 /** A caller as every later step sees it. Anonymous and plain client callers are shared objects; nothing is made per request for them. */
 export interface Caller {
   /** Null for anonymous callers, and for callers known by a certificate or a handle that belongs to no `[client.NAME]`. */

@@ -3,6 +3,7 @@
 
 import type { Access } from '../../auth/callers/access.ts';
 import { networkOf } from '../../auth/callers/auth-throttle.ts';
+import type { Arrival } from '../../auth/callers/caller.ts';
 import { ANYBODY, type Caller, ownerKey, ownerKeyOf } from '../../auth/callers/caller.ts';
 import { isHandle } from '../../auth/callers/client-handle.ts';
 import type { Clients } from '../../auth/callers/clients.ts';
@@ -13,7 +14,7 @@ import type { TokenEndpoint } from '../../auth/credentials/token-endpoint.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
-import type { Arrival, Identity } from '../authenticate.ts';
+import type { Identity } from '../authenticate.ts';
 import { type LocalToken, refuse } from '../responses.ts';
 import type { GrantPace } from './grant-pace.ts';
 import type { TokenRequest } from './token-request.ts';

@@ -2,9 +2,7 @@
 // upstream, where it would revoke the token that everybody shares.
 
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Handles } from '../../auth/callers/handles.ts';
 import { readPath } from '../../auth/callers/path-readings.ts';
-import type { Sessions } from '../../auth/callers/sessions.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { ExchangeRecord } from '../../logging/exchange-record.ts';
 import { asksForOtherMethod, otherPathAsked } from '../authorize.ts';
@@ -46,19 +44,13 @@ function assertNoOtherToken(asked: string, method: string, headers: IncomingHttp
   throw new GatewayError('gateway.request.invalid', 'a header asks for this call to be taken for another path: send that path itself');
 }
 
-/** What may end. */
-export interface OwnTokens {
-  readonly handles: Handles;
-  readonly sessions: Sessions;
-  readonly finish: (record: ExchangeRecord) => void;
-}
-
 /**
  * Ends it and answers 200, also where there was nothing to end: a secret or an anonymous caller has no handle. What could not be ended, or not
  * for good, is not confirmed: then the answer is the error. Never rejects.
  */
-export async function answerOwnTokenEnd(exchange: Exchange, { handles, sessions, finish }: OwnTokens): Promise<void> {
+export async function answerOwnTokenEnd(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
   const { identity, request, response, record } = exchange;
+  const { handles, sessions } = exchange.runtime.facade;
   request.resume();
   try {
     if (identity.session !== null) await sessions.end(identity.session);

@@ -5,22 +5,23 @@ import type { FastifyInstance } from 'fastify';
 import type { FailureDelay } from '../../auth/callers/auth-throttle.ts';
 import { GatewayError } from '../../errors.ts';
 import { readBodiesAsText } from '../app.ts';
-import { type Identity, isFailedAuthentication, unauthenticated } from '../authenticate.ts';
+import { isFailedAuthentication, unauthenticated } from '../authenticate.ts';
 import { namedCredential } from '../authorize.ts';
+import type { ServerRuntime } from '../context.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 import { AUTHORIZE_PATH, LOGOUT_PATH, TOKEN_PATH } from '../own-routes.ts';
 import { OAuthRefusal, respondWithError, sendLocalToken, toOAuthRefusal } from '../responses.ts';
 import type { GrantPace } from './grant-pace.ts';
-import { type FacadeGrants, performFacadeGrant } from './grants.ts';
-import { type FacadeRedirects, facadeLocation } from './redirects.ts';
+import { performFacadeGrant } from './grants.ts';
+import { facadeLocation } from './redirects.ts';
 import { LARGEST_FORM_BYTES, readTokenRequest } from './token-request.ts';
 
-/** What the endpoints are made of; the functions give those of the configuration at work. */
+/** What outlives a configuration; the rest is in the exchange. */
 export interface FacadeOptions {
-  readonly grants: () => FacadeGrants & FacadeRedirects & { readonly identity: Identity };
-  readonly failures: FailureDelay;
+  readonly throttle: FailureDelay;
   readonly pace: GrantPace;
-  readonly peerOf: (request: Exchange['request']) => string;
+  /** Of the configuration in use: a body takes as long as its sender likes, and what proves the caller may be in it. */
+  readonly runtime: () => ServerRuntime;
 }
 
 /** Adds the routes. */
@@ -50,7 +51,7 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
     app.get(path, (request, reply) => {
       const exchange = exchangeOf(request.raw);
       const { route, record } = exchange;
-      const location = facadeLocation(path, route.kind === 'local' ? route.query : '', namedCredential(exchange), options.grants());
+      const location = facadeLocation(path, route.kind === 'local' ? route.query : '', namedCredential(exchange), exchange.runtime.facade);
       record.status = 302;
       reply.hijack();
       reply.raw.writeHead(302, ['Location', location, 'Content-Length', '0', 'Cache-Control', 'no-store', 'X-Gateway-Request-Id', record.requestId]);
@@ -61,29 +62,30 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
 
 async function answerToken(exchange: Exchange, body: string, options: FacadeOptions): Promise<void> {
   const { request, response, record, role } = exchange;
-  const parts = options.grants();
+  const runtime = options.runtime();
+  const { identity, facade } = runtime;
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
-  const caller = parts.identity.identifyForToken(request, asked.login, role);
+  const caller = identity.identifyForToken(request, asked.login, role);
   record.client = caller.client?.name ?? null;
   try {
-    parts.identity.assertAdmitted(caller, role);
+    identity.assertAdmitted(caller, role);
   } catch (error) {
     // Said in words for somebody who sent an id and a secret, and counted as a guess when one was sent.
     throw asked.login === null ? error : unauthenticated('client not found: that is no client of this gateway');
   }
   const asking = { caller, arrival: role, named: namedCredential(exchange) };
-  const reply = await performFacadeGrant(asked, asking, parts, { pace: options.pace, peer: options.peerOf(request) });
+  const reply = await performFacadeGrant(asked, asking, facade, { pace: options.pace, peer: runtime.peerOf(request) });
   record.credential = reply.credential;
   record.status = 200;
   sendLocalToken(response, reply, record.requestId);
 }
 
-async function answerRefusal(exchange: Exchange, thrown: unknown, { failures, peerOf }: FacadeOptions): Promise<void> {
-  const { request, record } = exchange;
+async function answerRefusal(exchange: Exchange, thrown: unknown, { throttle }: FacadeOptions): Promise<void> {
+  const { request, record, runtime } = exchange;
   const refusal = inPlatformsWay(toOAuthRefusal(thrown));
   record.errorCode = refusal.error.code;
   if (isFailedAuthentication(thrown)) {
-    const { until, isOverflow } = failures.held(peerOf(request));
+    const { until, isOverflow } = throttle.held(runtime.peerOf(request));
     if (isOverflow) {
       record.heldBy = 'wrong secrets';
       request.socket.destroy();

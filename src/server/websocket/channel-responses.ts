@@ -1,12 +1,10 @@
 // The channel API's responses on their way back: connectUri is turned to this gateway, and the channel is remembered for who asked.
 
-import type { Access } from '../../auth/callers/access.ts';
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
 import type { BodySink, UpstreamResponse } from '../../upstream/call.ts';
 import { headerValue } from '../../upstream/token.ts';
 import { namedCredential } from '../authorize.ts';
 import type { Exchange } from '../exchange.ts';
-import type { ChannelRegister } from './channels.ts';
 
 const CHANNELS = '/api/v2/notifications/channels';
 /** An answer longer than this passes as it is. */
@@ -27,39 +25,32 @@ export function askForIdentity(headers: string[]): void {
   headers.splice(headers.length - 2, 0, 'Accept-Encoding', 'identity');
 }
 
-/** What the rewriting needs of the configuration, and of what outlives it. */
-export interface ChannelAnswersDeps {
-  readonly register: ChannelRegister;
-  readonly access: Pick<Access, 'defaultFor'>;
-  readonly publicUrl: string | null;
-}
-
 /** Gives the answer to pass on in place of `answer`. Rejects as the answer's body does when it breaks off. */
-export type ChannelAnswers = (exchange: Exchange, credential: CredentialConfig, answer: UpstreamResponse) => Promise<UpstreamResponse>;
+export async function rewriteChannels(exchange: Exchange, credential: CredentialConfig, answer: UpstreamResponse): Promise<UpstreamResponse> {
+  const encoding = headerValue(answer, 'content-encoding');
+  if (answer.statusCode !== 200 || (encoding !== null && encoding !== 'identity')) return answer;
+  const { bytes, complete } = await answer.peek(MAX_ANSWER_BYTES);
+  if (!complete) return answer;
 
-export function createChannelAnswers({ register, access, publicUrl }: ChannelAnswersDeps): ChannelAnswers {
-  return async (exchange, credential, answer) => {
-    const encoding = headerValue(answer, 'content-encoding');
-    if (answer.statusCode !== 200 || (encoding !== null && encoding !== 'identity')) return answer;
-    const { bytes, complete } = await answer.peek(MAX_ANSWER_BYTES);
-    if (!complete) return answer;
-
-    const { request, identity: owner } = exchange;
-    const base = socketBase(publicUrl, request.headers.host ?? 'localhost', (request.socket as { encrypted?: boolean }).encrypted === true);
-    // A socket cannot send X-Gateway-Credential, nor show a handle: what they say must be in its path.
-    const isDefault = owner.session !== null || access.defaultFor(owner) === credential.name;
-    const name = namedCredential(exchange) ?? (isDefault ? null : credential.name);
-    const ownUri = (channel: DescribedChannel): string | null => {
-      const id = channelId(channel);
-      const url = upstreamSocketUrl(channel.connectUri, credential.hosts);
-      if (id === null || url === null) return null;
-      const issued = register.issue(id, { owner, credential: credential.name, url }, channel.expires);
-      const query = issued === null || issued.token === null ? '' : `?token=${issued.token}`;
-      return `${base}${name === null ? '' : `/${name}`}/streaming/channels/${id}${query}`;
-    };
-    const body = replaceConnectUris(bytes, ownUri);
-    return body === null ? answer : withBody(answer, body);
+  const { request, identity: owner, runtime } = exchange;
+  const base = socketBase(
+    runtime.config.server.publicUrl,
+    request.headers.host ?? 'localhost',
+    (request.socket as { encrypted?: boolean }).encrypted === true,
+  );
+  // A socket cannot send X-Gateway-Credential, nor show a handle: what they say must be in its path.
+  const isDefault = owner.session !== null || runtime.facade.access.defaultFor(owner) === credential.name;
+  const name = namedCredential(exchange) ?? (isDefault ? null : credential.name);
+  const ownUri = (channel: DescribedChannel): string | null => {
+    const id = channelId(channel);
+    const url = upstreamSocketUrl(channel.connectUri, credential.hosts);
+    if (id === null || url === null) return null;
+    const issued = runtime.channels.issue(id, { owner, credential: credential.name, url }, channel.expires);
+    const query = issued === null || issued.token === null ? '' : `?token=${issued.token}`;
+    return `${base}${name === null ? '' : `/${name}`}/streaming/channels/${id}${query}`;
   };
+  const body = replaceConnectUris(bytes, ownUri);
+  return body === null ? answer : withBody(answer, body);
 }
 
 /** An answer with another body, which is whole already; its length is corrected where it was told. */

@@ -1,6 +1,7 @@
 // The sockets that are open through this gateway, and those about to be: how many there may be and for whom, and how they end when the gateway
 // does, or when whoever opened one may not have it any longer. Who may is asked of others.
 
+import type { Arrival } from '../../auth/callers/caller.ts';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { ClientHandle } from '../../auth/callers/client-handle.ts';
 import type { SessionTerms } from '../../auth/callers/session.ts';
@@ -8,7 +9,6 @@ import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/websocket/tunnel.ts';
-import type { Arrival } from '../authenticate.ts';
 
 /** Each costs two descriptors; so many fit under the limit of most systems. */
 const MAX_SOCKETS = 2_000;

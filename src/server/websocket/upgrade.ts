@@ -10,42 +10,58 @@ import { sessionEnded } from '../../auth/callers/session.ts';
 import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../../logging/exchange-record.ts';
-import type { Egress } from '../../upstream/egress/egress.ts';
 import { openSocket } from '../../upstream/websocket/open-socket.ts';
 import { createTunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
-import type { AcceptOptions } from '../accept.ts';
+import { type AcceptOptions, delayGuess } from '../accept.ts';
+import type { ListenerRole } from '../admission.ts';
 import { admit } from '../admission.ts';
 import { guessIn, isFailedAuthentication } from '../authenticate.ts';
-import { namedCredential } from '../authorize.ts';
-import { answerLast, isQuiet, type ListenerRole, wasRefused } from '../exchange.ts';
+import { chooseCredential, namedCredential } from '../authorize.ts';
+import { answerLast, isQuiet, wasRefused } from '../connection.ts';
+import type { ServerRuntime } from '../context.ts';
 import { assertFraming } from '../framing.ts';
-import { cleanResponseHeaders, type OwnHeaders, setOwnHeaders } from '../headers.ts';
+import { cleanResponseHeaders, setOwnHeaders } from '../headers.ts';
 import { noteRoute, parseTarget, type Route } from '../request-target.ts';
 import { endWith, endWithError } from '../responses.ts';
-import { type ChannelRegister, type IssuedChannel, isSameCaller, showsToken } from './channels.ts';
-import type { Listener, LiveSockets, WhyEnded } from './open-sockets.ts';
+import { type IssuedChannel, isSameCaller, showsToken } from './channels.ts';
+import type { Listener, LiveSockets } from './open-sockets.ts';
 
-/** The part of a configuration that sockets are opened by. */
-export interface SocketRuntime {
-  readonly egress: Pick<Egress, 'agent'>;
-  readonly headersMs: number;
-  /** A receiving end that takes nothing for so long is dropped. */
-  readonly stalledMs: number;
-  /** Set on every handshake. */
-  readonly ownHeaders: OwnHeaders;
-  /**
-   * Name of the credential that serves a caller who named one, or none. Throws what chooseCredential throws, and gateway.client.forbidden to who may
-   * not make channels. Headers and request id are those of the upgrade; without them nobody asks just now.
-   */
-  readonly credentialFor: (caller: Caller, named: string | null, headers?: IncomingHttpHeaders, requestId?: string) => string;
-  /** Why this configuration would not serve somebody who listens already; null where it would. */
-  readonly whyEnded: WhyEnded;
+/** The call that makes a channel: a channel's events are for who may make channels. */
+const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
+
+/**
+ * Name of the credential that serves a caller who named one, or none. Throws what chooseCredential throws, and gateway.client.forbidden to who may
+ * not make channels. Headers and request id are those of the upgrade; without them nobody asks just now.
+ */
+function credentialFor(
+  { assertRules, choice }: ServerRuntime,
+  caller: Caller,
+  named: string | null,
+  headers: IncomingHttpHeaders = {},
+  requestId = '',
+) {
+  assertRules(caller.client, { ...MAKE_CHANNEL, headers, requestId });
+  return chooseCredential(caller, named, choice).config.name;
+}
+
+/** Why a configuration would not serve somebody who listens already; null where it would. */
+export function whyNotServed(runtime: ServerRuntime, { caller, arrival, credential }: Listener): GatewayError | null {
+  const { identity, facade } = runtime;
+  const gone = identity.whyEnded(caller, arrival);
+  if (gone !== null) return gone;
+  const present = { ...caller, client: caller.client && (facade.clients.get(caller.client.name)?.client ?? null) };
+  try {
+    // What a session is for is in its terms.
+    credentialFor(runtime, present, caller.session === null ? credential : null);
+    return null;
+  } catch (error) {
+    if (isGatewayError(error)) return error;
+    throw error;
+  }
 }
 
 /** What upgrades need of the rest of the server. */
-export interface UpgradeOptions extends Pick<AcceptOptions, 'gate' | 'holdBack' | 'isDraining' | 'begun' | 'finish'> {
-  readonly runtime: () => SocketRuntime;
-  readonly register: ChannelRegister;
+export interface UpgradeOptions extends Pick<AcceptOptions, 'runtime' | 'throttle' | 'isDraining' | 'begun' | 'finish'> {
   readonly live: LiveSockets;
   readonly clock: Clock;
 }
@@ -95,23 +111,23 @@ async function accept(
   const handshake = readHandshake(request);
   // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
   if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
-  const channel = options.register.find(asked.id);
+  let runtime = options.runtime();
+  const channel = runtime.channels.find(asked.id);
   const letIn = () => {
-    const gate = options.gate();
-    const byToken = () => (channel !== null && showsToken(channel, asked.token) ? gate.identity.renew(channel.owner, role) : null);
-    return admit(request, framing.host, route, role, gate, byToken);
+    const byToken = () => (channel !== null && showsToken(channel, asked.token) ? runtime.identity.renew(channel.owner, role) : null);
+    return admit(request, framing.host, route, role, runtime, byToken);
   };
   let identity = letIn();
   const guess = guessIn(request);
   if (guess !== null) {
     if (await isDropped(request, socket, record, guess, options)) return;
     // Who may call without proof may have changed meanwhile.
+    runtime = options.runtime();
     identity = letIn();
   }
   record.client = identity.client?.name ?? null;
   if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-  const runtime = options.runtime();
-  const credential = runtime.credentialFor(identity, namedCredential({ route, request }), request.headers, record.requestId);
+  const credential = credentialFor(runtime, identity, namedCredential({ route, request }), request.headers, record.requestId);
   record.credential = credential;
   await carry(
     {
@@ -143,7 +159,7 @@ interface Carried {
   readonly socket: Duplex;
   readonly head: Buffer;
   readonly record: ExchangeRecord;
-  readonly runtime: SocketRuntime;
+  readonly runtime: ServerRuntime;
 }
 
 async function carry({ channel, listener, handshake, socket, head, record, runtime }: Carried, { live, clock }: UpgradeOptions): Promise<void> {
@@ -155,7 +171,7 @@ async function carry({ channel, listener, handshake, socket, head, record, runti
     const startedAt = performance.now();
     const answer = await openSocket(
       { url: channel.url, key: handshake.key, headers },
-      { egress: runtime.egress, clock, headersMs: runtime.headersMs, signal: place.signal },
+      { egress: runtime.outbound.egress, clock, headersMs: runtime.config.timeouts.headersMs, signal: place.signal },
     ).finally(() => {
       record.upstreamMs = performance.now() - startedAt;
     });
@@ -176,7 +192,7 @@ async function carry({ channel, listener, handshake, socket, head, record, runti
     quicken(socket);
     socket.write(text, 'latin1');
     const ends = { client: socket, clientHead: waiting.stop(), upstream: answer.socket, upstreamHead: answer.head };
-    const tunnel = createTunnel(ends, { stalledMs: runtime.stalledMs }, clock);
+    const tunnel = createTunnel(ends, { stalledMs: runtime.config.timeouts.bodyMs }, clock);
     place.hold(tunnel);
     noteEnd(record, await tunnel.done, place.lostBy);
   } finally {
@@ -239,7 +255,7 @@ function noteEnd(record: ExchangeRecord, end: TunnelEnd, lostBy: GatewayError | 
 
 /** Waits until a guess may be answered. True when there are too many of its peer: then the connection is closed without an answer. */
 async function isDropped(request: IncomingMessage, socket: Duplex, record: ExchangeRecord, served: string | null, options: UpgradeOptions) {
-  const { until, isOverflow } = options.holdBack(request, served);
+  const { until, isOverflow } = delayGuess(options.throttle, options.runtime().peerOf(request), served);
   await until;
   if (!isOverflow) return false;
   record.status = 0;
