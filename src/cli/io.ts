@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import type { Overrides } from '../config/flags.ts';
 import type { LoadInput } from '../config/load.ts';
 import { formatProblem, type Problem } from '../config/problem.ts';
+import type { HeldSignals } from './held-signals.ts';
 
 /** Results go to `stdout`, words for people to `stderr`. */
 export interface Io {
@@ -16,12 +17,14 @@ export interface Io {
   /** The home folder; undefined where there is none, as in many containers. */
   readonly home: string | undefined;
   readonly platform: NodeJS.Platform;
+  /** The signals that came so far; undefined where the command is not the whole process. */
+  readonly signals?: HeldSignals;
 }
 
 /** The real process. */
-export function processIo(): Io {
+export function processIo(signals?: HeldSignals): Io {
   const { stdout, stderr, env, platform } = process;
-  return { stdout, stderr, env, cwd: process.cwd(), isTTY: stdout.isTTY === true, home: findHome(env), platform };
+  return { stdout, stderr, env, cwd: process.cwd(), isTTY: stdout.isTTY === true, home: findHome(env), platform, ...(signals && { signals }) };
 }
 
 /** $HOME may be missing, and the user may have no entry in the user database: then there is none. */

@@ -3,54 +3,75 @@
 
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
+import type { HeldSignals } from './held-signals.ts';
 import { EXIT } from './io.ts';
 
 /** What the events act on. */
 export interface ProcessDeps {
-  readonly gateway: Pick<Gateway, 'drain'>;
+  readonly signals: HeldSignals;
   readonly log: Pick<Logger, 'info' | 'error' | 'reopen'>;
-  /** SIGHUP. */
-  readonly reload: () => void;
   /** Told once, before draining begins. */
   readonly onEnding: () => void;
 }
 
 /**
- * `ending` resolves with the exit code: 0 when the gateway has drained after a first SIGTERM, SIGINT or `end`, or at a second one;
- * 1 after a fault. SIGHUP reloads and reopens the log file, SIGUSR2 only reopens it, SIGUSR1 no longer starts the inspector.
+ * Made before the gateway. `ending` resolves with the exit code: 0 when the gateway has drained after a first SIGTERM, SIGINT or `end`, at once
+ * where there is none yet, or at a second one; 1 after a fault. SIGUSR2 reopens the log file, SIGUSR1 no longer starts the inspector.
  */
-export function watchProcess({ gateway, log, reload, onEnding }: ProcessDeps): { ending: Promise<number>; end: (reason: string) => void } {
-  let resolve: (code: number) => void = () => {};
-  const ending = new Promise<number>((settle) => {
-    resolve = settle;
-  });
-  let isEnding = false;
-  const end = (reason: string) => {
-    if (isEnding) return resolve(EXIT.ok);
-    isEnding = true;
-    log.info({ reason }, 'draining');
-    onEnding();
-    gateway.drain().then(
-      () => resolve(EXIT.ok),
-      () => resolve(EXIT.failure),
+export class ProcessEvents {
+  readonly ending: Promise<number>;
+  readonly #deps: ProcessDeps;
+  #resolve: (code: number) => void = () => {};
+  #gateway: Pick<Gateway, 'drain'> | null = null;
+  #isEnding = false;
+
+  constructor(deps: ProcessDeps) {
+    this.#deps = deps;
+    this.ending = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    const { signals, log } = deps;
+    signals.take(['SIGTERM', 'SIGINT'], (signal) => this.end(signal));
+    signals.take(['SIGUSR2'], () => log.reopen());
+    // Whoever may send it would else get a debugger, and with it the memory.
+    signals.take(['SIGUSR1'], () => {});
+    process.on('uncaughtException', this.#fault('uncaught exception')).on('unhandledRejection', this.#fault('unhandled rejection'));
+    if (process.report) process.report.excludeEnv = true;
+  }
+
+  get isEnding(): boolean {
+    return this.#isEnding;
+  }
+
+  /** There is something to drain now, and to reload: SIGHUP does that, one that came before included, and reopens the log file. */
+  made(gateway: Pick<Gateway, 'drain'>, reload: () => void): void {
+    this.#gateway = gateway;
+    this.#deps.signals.take(['SIGHUP'], () => {
+      this.#deps.log.reopen();
+      reload();
+    });
+  }
+
+  end(reason: string): void {
+    if (this.#isEnding) return this.#resolve(EXIT.ok);
+    this.#isEnding = true;
+    this.#deps.log.info({ reason }, 'draining');
+    this.#deps.onEnding();
+    // Nobody is served before there is a gateway, and no token is asked for.
+    if (this.#gateway === null) return this.#resolve(EXIT.ok);
+    this.#gateway.drain().then(
+      () => this.#resolve(EXIT.ok),
+      () => this.#resolve(EXIT.failure),
     );
-  };
-  const fault = (kind: string) => (thrown: unknown) => {
-    log.error({ ...describeFault(thrown) }, kind);
-    // What state it left nobody knows: calls that still run may be answered wrongly.
-    resolve(EXIT.failure);
-  };
-  process.on('SIGTERM', end).on('SIGINT', end);
-  process.on('SIGHUP', () => {
-    log.reopen();
-    reload();
-  });
-  process.on('SIGUSR2', () => log.reopen());
-  // Whoever may send it would else get a debugger, and with it the memory.
-  process.on('SIGUSR1', () => {});
-  process.on('uncaughtException', fault('uncaught exception')).on('unhandledRejection', fault('unhandled rejection'));
-  if (process.report) process.report.excludeEnv = true;
-  return { ending, end };
+  }
+
+  #fault(kind: string): (thrown: unknown) => void {
+    return (thrown) => {
+      this.#deps.log.error({ ...describeFault(thrown) }, kind);
+      // What state it left nobody knows: calls that still run may be answered wrongly.
+      this.#resolve(EXIT.failure);
+    };
+  }
 }
 
 /** Class, code and place. Not the message: it may carry what must not be shown. */

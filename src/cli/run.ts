@@ -26,6 +26,9 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   completion: async () => (await import('./commands/completion.ts')).completion,
 };
 
+/** Commands that act on signals; all others are ended by them. */
+const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo']);
+
 /** Runs one command; resolves with the process's exit code. */
 export async function run(argv: readonly string[], io: Io = processIo()): Promise<number> {
   const parsed = parseCommandLine(argv);
@@ -45,6 +48,7 @@ export async function run(argv: readonly string[], io: Io = processIo()): Promis
 }
 
 async function runCommand(args: CommandLine, io: Io): Promise<number> {
+  if (!SERVING.has(args.command)) await io.signals?.letGo();
   try {
     return await (await COMMANDS[args.command]())(args, io);
   } catch (error) {

@@ -6,8 +6,11 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, w
 import { Agent, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
 import { startServed } from '../helpers/served.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** What became of one call. */
 type Outcome = 'answered' | 'refused with draining' | 'no connection' | string;
@@ -124,10 +127,12 @@ t.test('the service manager is told by its own program, which sees nothing else 
 
 t.test('a fault that nobody caught is logged without its message, and ends the process with 1', async (t) => {
   const events = new URL('../../src/cli/process-events.ts', import.meta.url);
+  const held = new URL('../../src/cli/held-signals.ts', import.meta.url);
   const script = `
-    const { watchProcess } = await import(${JSON.stringify(events.href)});
+    const { ProcessEvents } = await import(${JSON.stringify(events.href)});
+    const { HeldSignals } = await import(${JSON.stringify(held.href)});
     const log = { info() {}, error: (fields, msg) => console.log(JSON.stringify({ ...fields, msg })), reopen() {} };
-    const { ending } = watchProcess({ gateway: { drain: async () => {} }, log, reload() {}, onEnding() {} });
+    const { ending } = new ProcessEvents({ signals: new HeldSignals(), log, onEnding() {} });
     console.log(JSON.stringify({ excludeEnv: process.report.excludeEnv }));
     setTimeout(() => { throw Object.assign(new RangeError('the secret is s3cret-of-somebody'), { code: 'E_CODE' }); });
     setInterval(() => {}, 1000);
@@ -146,4 +151,81 @@ t.test('a fault that nobody caught is logged without its message, and ends the p
   t.match(said, /"error":"RangeError","code":"E_CODE","at":\["at /);
   t.match(said, /"msg":"uncaught exception"/);
   t.notMatch(said, /s3cret/);
+});
+
+/** Stops the process at the moment in which it loads a module, and goes on when its stdin is closed. */
+function stopAt(module: string): string {
+  const script = `
+    import { registerHooks } from 'node:module';
+    import { readSync, writeSync } from 'node:fs';
+    registerHooks({
+      load(url, context, next) {
+        if (url.endsWith(${JSON.stringify(module)})) {
+          writeSync(2, 'stopped\\n');
+          readSync(0, Buffer.alloc(1));
+        }
+        return next(url, context);
+      },
+    });`;
+  return `--import=data:text/javascript,${encodeURIComponent(script)}`;
+}
+
+/** Starts `gcg command` over a configuration without a network, sends the signal when it loads the module, and lets it go on. */
+async function signalAtStart(t: Test, command: string, module: string, signal: NodeJS.Signals) {
+  const folder = t.testdir();
+  const config = join(folder, 'gcg.ini');
+  writeFileSync(config, '[server]\nlisten = 127.0.0.1:0\n[credential]\naccess_token = a-token\n[general]\nlive_reload_config = false', { mode: 0o600 });
+  // Without what the test runner puts in: it listens to signals itself.
+  const line = ['-u', 'NODE_OPTIONS', process.execPath, stopAt(module), MAIN, command, '--config', config];
+  const child = spawn('env', line, { env: { PATH: process.env.PATH }, stdio: 'pipe' });
+  t.teardown(() => child.kill('SIGKILL'));
+  let said = '';
+  let wake = () => {};
+  for (const output of [child.stdout, child.stderr]) {
+    output.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      wake();
+    });
+  }
+  const ended = once(child, 'close').then(([code, by]) => {
+    wake();
+    return (code ?? by) as number | string;
+  });
+  const until = async (text: string) => {
+    while (!said.includes(text) && child.exitCode === null && child.signalCode === null)
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+  };
+  await until('stopped');
+  child.kill(signal);
+  child.stdin.end();
+  return { child, ended, until, said: () => said };
+}
+
+for (const module of ['/cli/run.ts', '/cli/commands/serve.ts', '/src/gateway.ts', '/server/app.ts']) {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    t.test(`${signal} while ${module} is loaded ends with 0`, async (t) => {
+      const { ended } = await signalAtStart(t, 'serve', module, signal);
+      t.equal(await ended, 0);
+    });
+  }
+  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
+    t.test(`${signal} while ${module} is loaded does not keep the gateway from starting`, async (t) => {
+      const { child, ended, until, said } = await signalAtStart(t, 'serve', module, signal);
+      await until('"msg":"listening"');
+      t.match(said(), /"msg":"listening"/);
+      t.notMatch(said(), /Debugger/);
+      if (signal === 'SIGHUP') t.match(said(), /"trigger":"signal".*"configuration reloaded"/);
+      child.kill('SIGTERM');
+      t.equal(await ended, 0);
+    });
+  }
+}
+
+t.test('a command that serves nobody is ended by a signal as any program is, also while it is loaded', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
+    const { ended } = await signalAtStart(t, 'wait', '/cli/run.ts', signal);
+    t.equal(await ended, signal);
+  }
 });

@@ -12,10 +12,11 @@ import { createLiveSecrets } from '../../logging/redact/live-secrets.ts';
 import type { LoadedConfig } from '../../reload/changes.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandLine } from '../args.ts';
+import { HeldSignals } from '../held-signals.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 import { createLiveConfig } from '../live-config.ts';
 import { createNotifier } from '../notify.ts';
-import { watchProcess } from '../process-events.ts';
+import { ProcessEvents } from '../process-events.ts';
 
 /** Runs until SIGTERM or SIGINT (exit 0, a second one at once). 78 bad configuration, 69 an address that cannot be had. */
 export async function serve(args: CommandLine, io: Io): Promise<number> {
@@ -46,7 +47,7 @@ export async function serveConfig(config: GatewayConfig, io: Io, { onListening, 
   const metrics = createMetrics({ version: VERSION });
   metrics.setSources({ logRecordsDropped: () => log.dropped });
   const notifier = createNotifier(io.env, log);
-  let quit = () => {};
+  const events = new ProcessEvents({ signals: io.signals ?? new HeldSignals(), log, onEnding: () => notifier.tell('STOPPING=1') });
   let gateway: Gateway;
   const live =
     loaded &&
@@ -54,33 +55,35 @@ export async function serveConfig(config: GatewayConfig, io: Io, { onListening, 
       ...{ ...loaded, io, log, metrics, gateway: () => gateway },
       onReload: (phase) => notifier.tell(phase === 'begins' ? 'RELOADING=1' : 'READY=1'),
     });
-  try {
-    gateway = await createGateway(config, {
-      ...{ log, metrics, liveSecrets, env: io.env as NodeJS.ProcessEnv, onQuit: () => quit() },
-      ...(live && { reload: () => live.reload('request'), status: live.status }),
-    });
-  } catch (error) {
-    if (!(error instanceof StoreError)) throw error;
-    io.stderr.write(`store: ${error.message}: fix it, or choose another [store] path, or type = memory\n`);
-    await log.close();
-    return EXIT.badConfig;
-  }
-  const { ending, end } = watchProcess({ gateway, log, reload: () => live?.reload('signal'), onEnding: () => notifier.tell('STOPPING=1') });
-  quit = () => end('POST /-/quit');
-  try {
-    const addresses = await gateway.listen();
-    log.info({ version: VERSION, addresses, pid: process.pid }, 'listening');
-    live?.start();
-    notifier.tell('READY=1');
-    onListening?.(addresses);
-  } catch (error) {
-    const isExposed = error instanceof ExposureError;
-    io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${describeListenError(error)}\n`);
-    await gateway.drain();
-    await log.close();
-    return isExposed ? EXIT.badConfig : EXIT.unavailable;
-  }
-  const code = await ending;
+  const start = async (): Promise<number> => {
+    try {
+      gateway = await createGateway(config, {
+        ...{ log, metrics, liveSecrets, env: io.env as NodeJS.ProcessEnv, onQuit: () => events.end('POST /-/quit') },
+        ...(live && { reload: () => live.reload('request'), status: live.status }),
+      });
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      io.stderr.write(`store: ${error.message}: fix it, or choose another [store] path, or type = memory\n`);
+      return EXIT.badConfig;
+    }
+    try {
+      events.made(gateway, () => live?.reload('signal'));
+      const addresses = await gateway.listen();
+      if (events.isEnding) return events.ending;
+      log.info({ version: VERSION, addresses, pid: process.pid }, 'listening');
+      live?.start();
+      notifier.tell('READY=1');
+      onListening?.(addresses);
+    } catch (error) {
+      const isExposed = error instanceof ExposureError;
+      io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${describeListenError(error)}\n`);
+      await gateway.drain();
+      return isExposed ? EXIT.badConfig : EXIT.unavailable;
+    }
+    return events.ending;
+  };
+  // Told to end, it does not wait for a start that takes long.
+  const code = await Promise.race([events.ending, start()]);
   live?.close();
   await Promise.all([log.close(), notifier.done()]);
   return code;
