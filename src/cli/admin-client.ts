@@ -1,14 +1,13 @@
 // Asks the running gateway over its admin listener, and says in words why it could not be asked.
 
-import { type IncomingMessage, request } from 'node:http';
-import { request as requestTls } from 'node:https';
-import type { CredentialConfig, GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
+import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
 import { formatListenAddress } from '../config/listen-address.ts';
 import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credentials.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
 import type { CommandLine } from './args.ts';
+import { type Answer, askGateway, type Question } from './ask-gateway.ts';
 import { loadCredential, loadOrReport } from './configured.ts';
 import { EXIT, type Io } from './io.ts';
 
@@ -22,7 +21,6 @@ export interface AdminAnswer {
 export type AdminRequest = (method: 'GET' | 'POST', path: string, body?: string) => Promise<AdminAnswer | null>;
 
 const TIMEOUT_MS = 30_000;
-const LARGEST_ANSWER_BYTES = 8 * 1024 * 1024;
 
 /** Asks with the secret of the first client with `admin` that the configuration holds, else with $GCG_ADMIN_KEY. Null: no gateway answers there. */
 export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>): AdminRequest {
@@ -31,15 +29,9 @@ export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>): 
   return async (method, path, body) => {
     if (address === undefined) return null;
     const headers = { 'X-Gateway-Request': '1', ...(key && { 'X-Gateway-Key': key }), ...(body !== undefined && { 'Content-Type': 'text/plain' }) };
-    const response = await send(address, config, { method, path, headers }, body).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') return null;
-      throw error;
-    });
-    if (response === null || response.headers['x-gateway-request-id'] === undefined) {
-      response?.destroy();
-      return null;
-    }
-    return readAnswer(response);
+    const tls = address.kind === 'unix' ? null : trustOf(config);
+    const answer = await askGateway({ address, tls, method, path, headers, body, timeoutMs: TIMEOUT_MS });
+    return answer && readAnswer(answer);
   };
 }
 
@@ -54,49 +46,21 @@ function adminKey({ clients }: GatewayConfig): string | undefined {
   return admin?.secret?.read().reveal();
 }
 
-function send(
-  address: ListenAddress,
-  { server }: GatewayConfig,
-  head: { method: string; path: string; headers: Record<string, string> },
-  body: string | undefined,
-): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const options = { ...head, timeout: TIMEOUT_MS };
-    const begin = () => {
-      if (address.kind === 'unix') return request({ ...options, socketPath: address.path, headers: { host: 'localhost', ...head.headers } });
-      if (address.kind === 'fd') throw new Error('a descriptor has no address');
-      const place = { host: address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host, port: address.port };
-      if (server.tls === null) return request({ ...options, ...place });
-      // The very certificate of this configuration is asked for, whatever name is on it and whoever issued it.
-      const trust = {
-        ca: readPlainFileSync(server.tls.certFile, LARGEST_PEM_BYTES).bytes,
-        allowPartialTrustChain: true,
-        checkServerIdentity: () => undefined,
-      };
-      return requestTls({ ...options, ...place, ...trust });
-    };
-    const asking = begin();
-    asking.on('timeout', () => asking.destroy(new Error(`the gateway did not answer within ${TIMEOUT_MS / 1000} s`)));
-    asking.on('error', reject);
-    asking.on('response', resolve);
-    asking.end(body);
-  });
+/** The very certificate of this configuration is asked for, whatever name is on it and whoever issued it. */
+function trustOf({ server }: GatewayConfig): Question['tls'] {
+  if (server.tls === null) return null;
+  return {
+    ca: readPlainFileSync(server.tls.certFile, LARGEST_PEM_BYTES).bytes,
+    allowPartialTrustChain: true,
+    checkServerIdentity: () => undefined,
+  };
 }
 
-async function readAnswer(response: IncomingMessage): Promise<AdminAnswer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > LARGEST_ANSWER_BYTES) throw new Error('the answer of the gateway is too large');
-    chunks.push(chunk);
-  }
-  const status = response.statusCode ?? 0;
-  const text = Buffer.concat(chunks).toString('utf8');
+function readAnswer({ status, text }: Answer): AdminAnswer {
   const body = parse(text);
   if (status >= 200 && status < 300) return { body, error: null };
   const { code, message } = (body ?? {}) as { code?: unknown; message?: unknown };
-  return { body, error: { status, code: String(code ?? ''), message: onOneLine(String(message ?? `status ${status}`)) } };
+  return { body, error: { status, code: String(code ?? ''), message: onOneLine(typeof message === 'string' ? message : `status ${status}`) } };
 }
 
 function parse(text: string): unknown {

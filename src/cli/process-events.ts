@@ -53,13 +53,16 @@ export class ProcessEvents {
   }
 
   end(reason: string): void {
-    if (this.#isEnding) return this.#resolve(EXIT.ok);
+    if (this.#isEnding) {
+      this.#resolve(EXIT.ok);
+      return;
+    }
     this.#isEnding = true;
     this.#deps.log.info({ reason }, 'draining');
     this.#deps.onEnding();
     // Nobody is served before there is a gateway, and no token is asked for.
-    if (this.#gateway === null) return this.#resolve(EXIT.ok);
-    this.#gateway.drain().then(
+    const drained = this.#gateway?.drain() ?? Promise.resolve();
+    drained.then(
       () => this.#resolve(EXIT.ok),
       () => this.#resolve(EXIT.failure),
     );

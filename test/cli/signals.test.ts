@@ -174,7 +174,9 @@ function stopAt(module: string): string {
 async function signalAtStart(t: Test, command: string, module: string, signal: NodeJS.Signals) {
   const folder = t.testdir();
   const config = join(folder, 'gcg.ini');
-  writeFileSync(config, '[server]\nlisten = 127.0.0.1:0\n[credential]\naccess_token = a-token\n[general]\nlive_reload_config = false', { mode: 0o600 });
+  writeFileSync(config, '[server]\nlisten = 127.0.0.1:0\n[credential]\naccess_token = a-token\n[general]\nlive_reload_config = false', {
+    mode: 0o600,
+  });
   // Without what the test runner puts in: it listens to signals itself.
   const line = ['-u', 'NODE_OPTIONS', process.execPath, stopAt(module), MAIN, command, '--config', config];
   const child = spawn('env', line, { env: { PATH: process.env.PATH }, stdio: 'pipe' });

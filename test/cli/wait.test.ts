@@ -14,7 +14,9 @@ async function startHealth(t: { teardown(fn: () => unknown): unknown }) {
   const server = createServer((_request, response) => {
     asked += 1;
     const credentials = [{ name: 'crm', required: true, token: isReady ? 'fresh' : 'none', renewal: 'backoff' }];
-    response.writeHead(isReady ? 200 : 503).end(JSON.stringify({ status: isReady ? 'ready' : 'waiting', credentials }));
+    response
+      .writeHead(isReady ? 200 : 503, { 'X-Gateway-Request-Id': '1' })
+      .end(JSON.stringify({ status: isReady ? 'ready' : 'waiting', credentials }));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(() => server.close());

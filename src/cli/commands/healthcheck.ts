@@ -1,13 +1,14 @@
 // `gcg healthcheck` and `gcg wait`: ask the running gateway whether it is ready, once or until it is, for containers without curl. Loads the
-// configuration and node:http, nothing of the server.
+// configuration and Node's HTTP client, nothing of the server.
 
-import http from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isUsable, type TokenState } from '../../auth/credentials/token-source.ts';
 import type { GatewayConfig, ListenAddress } from '../../config/gateway-config.ts';
 import { loadConfig } from '../../config/load.ts';
+import { onOneLine } from '../../config/problem.ts';
 import { parseDuration } from '../../config/values.ts';
 import type { CommandLine } from '../args.ts';
+import { type Answer, askGateway } from '../ask-gateway.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
 /** Longest wait for an answer, ms, if not told. */
@@ -63,46 +64,26 @@ function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
 
 /** Asks /readyz once. Never rejects. */
 export async function probeReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
-  const { request } = isEncrypted ? await import('node:https') : http;
   // Nothing secret is asked or answered, and a certificate that ran out is no reason to call a gateway that serves not ready.
-  const unverified = isEncrypted ? { rejectUnauthorized: false } : {};
-  return new Promise((resolve) => {
-    const fail = (why: string) => resolve({ ready: false, why });
-    const asking = request(
-      { ...connection(address), ...unverified, path: '/readyz', timeout: timeoutMs, headers: { host: 'localhost' } },
-      (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (chunk: string) => {
-          text = (text + chunk).slice(0, 64 * 1024);
-        });
-        response.on('end', () => (response.statusCode === 200 ? resolve({ ready: true }) : fail(describe(text, response.statusCode ?? 0))));
-      },
-    );
-    asking.on('timeout', () => asking.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
-    asking.on('error', (error: NodeJS.ErrnoException) =>
-      fail(error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? 'no gateway is running there' : error.message),
-    );
-    asking.end();
-  });
+  const tls = isEncrypted ? { rejectUnauthorized: false } : null;
+  try {
+    const answer = await askGateway({ address, tls, method: 'GET', path: '/readyz', headers: { host: 'localhost' }, timeoutMs });
+    if (answer === null) return { ready: false, why: 'no gateway is running there' };
+    return answer.status === 200 ? { ready: true } : { ready: false, why: describe(answer) };
+  } catch (error) {
+    return { ready: false, why: onOneLine((error as Error).message) };
+  }
 }
 
-function connection(address: ListenAddress): { socketPath: string } | { host: string; port: number } {
-  if (address.kind === 'unix') return { socketPath: address.path };
-  if (address.kind === 'fd') throw new Error('a descriptor has no address');
-  // A wildcard is no address to call.
-  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
-  return { host, port: address.port };
-}
-
-function describe(text: string, statusCode: number): string {
+function describe({ text, status: statusCode }: Answer): string {
   try {
     const { status, credentials = [] } = JSON.parse(text) as {
       status: string;
       credentials?: { name: string; required: boolean; token: TokenState; renewal: string }[];
     };
     const missing = credentials.filter(({ required, token }) => required && !isUsable(token));
-    return [status, ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`)].join('; ');
+    const words = [status, ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`)].join('; ');
+    return onOneLine(words) || `status ${statusCode}`;
   } catch {
     return `status ${statusCode}`;
   }

@@ -26,8 +26,27 @@ export async function status(args: CommandLine, io: Io): Promise<number> {
     io.stderr.write(`gcg: ${refusal(answer.error)}\n`);
     return exitCodeOf(answer.error);
   }
-  io.stdout.write(args.flags.has('json') ? `${JSON.stringify(answer.body, null, 2)}\n` : statusTable(answer.body as StatusDocument));
+  const text = args.flags.has('json') ? jsonOf(answer.body) : tableOf(answer.body);
+  if (text === null) {
+    io.stderr.write('gcg: what answers there is no gateway of this version: its status cannot be read\n');
+    return EXIT.unavailable;
+  }
+  io.stdout.write(text);
   return EXIT.ok;
+}
+
+function jsonOf(body: unknown): string | null {
+  return typeof body === 'object' && body !== null ? `${JSON.stringify(body, null, 2)}\n` : null;
+}
+
+/** Null for a document of another shape. */
+function tableOf(body: unknown): string | null {
+  try {
+    return statusTable(body as StatusDocument);
+  } catch (error) {
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
 }
 
 /** The document as lines for a person. */
