@@ -1,12 +1,13 @@
 // Handles: what applications hold in place of a token. Those of clients and anonymous callers are signed (HMAC), so no table is kept of them;
 // which have ended is kept elsewhere.
 
-import { hkdfSync } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import type { Log } from '../../logging/log.ts';
 import { Secret } from '../../secret.ts';
+import { createMemoryStore } from '../credentials/store/memory.ts';
 import type { TokenStore } from '../credentials/store/store.ts';
 import { type ClientHandle, HANDLE_LIFE_MS, readHandle, signHandle } from './client-handle.ts';
 import { createHandleStore, EndedHandles } from './revocations.ts';
@@ -45,11 +46,14 @@ export interface HandleDeps {
 /** Reads the key from the store, or makes it. */
 export async function createHandles(deps: HandleDeps): Promise<Handles> {
   const { store, clock, log } = deps;
-  const kept = createHandleStore(store, log);
-  const key: Secret = await kept.key();
+  const lasting = createHandleStore(store, log);
+  const lastingKey = await lasting.key();
+  // Without a key that lasts every handle ends with the process, and so does what is known of the ended ones.
+  const kept = lastingKey === null ? createHandleStore(createMemoryStore({ clock }), log) : lasting;
+  const key = lastingKey ?? new Secret(randomBytes(32).toString('base64url'));
   const anonymousKey = store.isDurable ? null : (deps.anonymousKey ?? null);
   const verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
-  const ended = new EndedHandles({ store: kept, isShared: store.isDurable, clock, log });
+  const ended = new EndedHandles({ store: kept, isShared: store.isDurable && lastingKey !== null, clock, log });
   await ended.load();
 
   function readSigned(token: string): ClientHandle | null {

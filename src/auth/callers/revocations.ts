@@ -250,8 +250,8 @@ export interface Revocations {
 
 /** The two entries. */
 export interface HandleStore {
-  /** The signing key, made at the first use. A store that fails costs handles their restart, not the gateway its start. */
-  key(): Promise<Secret>;
+  /** The signing key, made at the first use. Null when it cannot be kept: that costs handles their restart, not the gateway its start. */
+  key(): Promise<Secret | null>;
   load(): Promise<Revocations>;
   /** Applies `change` to what is stored, one process after the other. Throws StoreError. */
   update(change: (before: Revocations) => Revocations): Promise<Revocations>;
@@ -295,8 +295,8 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
       try {
         return await makeKey();
       } catch (error) {
-        log.error({ error: error instanceof StoreError ? error.message : 'the store failed' }, 'handle key cannot be kept');
-        return new Secret(randomBytes(32).toString('base64url'));
+        log.error({ error: reasonOf(error), advice: 'all handles end with this process' }, 'handle key cannot be kept');
+        return null;
       }
     },
     load: async () => (await read()).value,

@@ -26,7 +26,9 @@ function fileStoreIn(t: Test, clock = createFakeClock()) {
   const path = mkdtempSync(join(tmpdir(), 'gcg-handles-'));
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
   const log = createTestLog();
-  return { clock, log, open: () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log }) };
+  const openWith = (key: string | null) =>
+    createFileStore({ path, prefix: 'gcg', encryptionKey: key === null ? null : inlineSecret(key, 'the test'), clock, log });
+  return { clock, log, open: () => openWith(null), openWith };
 }
 
 t.test('a handle says what it was given for, and survives a restart with the store', async (t) => {
@@ -284,12 +286,14 @@ t.test(
     const clock = createFakeClock();
     const log = createTestLog();
     const memory = createMemoryStore({ clock });
-    let isBroken = true;
+    let isBroken = false;
     const store: TokenStore = {
       ...memory,
       get: (key) => (isBroken ? Promise.reject(new StoreError('unreadable', 'no such disk')) : memory.get(key)),
     };
     const handles = await createHandles({ store, clock, log });
+    isBroken = true;
+    t.ok((await createHandles({ store, clock, log })).issue(CONTENT));
     const token = handles.issue(CONTENT);
     const handle = handles.find(token) as ClientHandle;
     t.ok(handle);
@@ -312,3 +316,27 @@ t.test(
     t.match(stored?.value.accessToken?.reveal(), handle.id, 'written without being asked');
   },
 );
+
+t.test('where the key of the handles cannot be read, they end with the process, and ending one is confirmed', async (t) => {
+  const { clock, log, open, openWith } = fileStoreIn(t);
+  const before = await createHandles({ store: open(), clock, log });
+  const old = before.issue(CONTENT);
+  const ended = before.issue(CONTENT);
+  await before.end(before.find(ended) as ClientHandle);
+  const changed = openWith('b'.repeat(64));
+  const handles = await createHandles({ store: changed, clock, log });
+  t.equal(handles.find(old), null);
+  const [token, other] = [handles.issue(CONTENT), handles.issue(CONTENT)];
+  await handles.end(handles.find(token) as ClientHandle);
+  t.equal(handles.find(token), null);
+  t.ok(handles.find(other));
+  const next = await createHandles({ store: changed, clock, log });
+  for (const each of [old, ended, token, other]) t.equal(next.find(each), null, 'another process knows none of them');
+  t.match(
+    log.lines.find(({ msg }) => msg === 'handle key cannot be kept'),
+    { level: 'error', error: /remove this file/, advice: /end with this process/ },
+  );
+  const restored = await createHandles({ store: open(), clock, log });
+  t.ok(restored.find(old), 'the key of before, given back, makes all as it was');
+  t.equal(restored.find(ended), null);
+});

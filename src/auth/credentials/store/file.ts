@@ -100,7 +100,10 @@ export function createFileStore(deps: { path: string; prefix: string; encryption
       } catch (error) {
         if (!(error instanceof StoreError)) throw new StoreError('unreadable', `${file} cannot be decrypted (${(error as Error).name})`);
         if (error.code === 'wrong_key')
-          throw new StoreError('wrong_key', `${file} ${error.message}: restore encryption_key or the key file, or log in again`);
+          throw new StoreError(
+            'wrong_key',
+            `${file} ${error.message}: restore encryption_key or the key file; if that is gone, remove this file, or log in again`,
+          );
         if (error.code !== 'damaged') throw error;
         throw new StoreError('damaged', `${file} ${error.message}; it is kept as ${await keepAside(file)}`);
       }
