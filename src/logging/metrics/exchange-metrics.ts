@@ -28,13 +28,13 @@ const MAX_REQUEST_SERIES = 1000;
 export interface ExchangeMetrics {
   started(): void;
   ended(record: ExchangeRecord): void;
-  /** The names that may be label values, after each load of the configuration. */
+  /** The names that may be label values, after each load of the configuration. What was counted for others is forgotten. */
   setNames(names: { clients: Iterable<string>; credentials: Iterable<string> }): void;
   readonly families: readonly Family[];
 }
 
 interface RequestSeries {
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<'client' | 'credential' | 'method' | 'route' | 'status' | 'source', string>>;
   count: number;
   seconds: number;
 }
@@ -60,7 +60,7 @@ export function createExchangeMetrics(): ExchangeMetrics {
   let credentials = new Set<string>();
   let inFlight = 0;
   const tree: Tree<Tree<Tree<Tree<(RequestSeries | undefined)[]>>>> = new Map();
-  const requests: RequestSeries[] = [];
+  let requests: RequestSeries[] = [];
   const overflow: RequestSeries = {
     labels: { client: 'other', credential: 'other', method: 'other', route: 'other', status: 'other', source: 'other' },
     count: 0,
@@ -117,6 +117,19 @@ export function createExchangeMetrics(): ExchangeMetrics {
     return present;
   };
 
+  /** Else what reloads have named once would stay for good, and in the end take the place of what is named now. */
+  const forgetOthers = () => {
+    const isClient = (name: string) => name === 'anonymous' || name === 'other' || clients.has(name);
+    const isCredential = (name: string) => name === 'none' || name === 'other' || credentials.has(name);
+    for (const [client, byCredential] of tree) {
+      if (!isClient(client)) tree.delete(client);
+      for (const credential of byCredential.keys()) if (!isCredential(credential)) byCredential.delete(credential);
+    }
+    requests = requests.filter(({ labels }) => isClient(labels.client) && isCredential(labels.credential));
+    for (const credential of sums.keys()) if (!isCredential(credential)) sums.delete(credential);
+    retries.keep(({ credential = '' }) => isCredential(credential));
+  };
+
   const countRetries = (record: ExchangeRecord, reasons: readonly string[], credential: string, own: CredentialSums) => {
     let limited = 0;
     for (const reason of reasons) {
@@ -166,6 +179,7 @@ export function createExchangeMetrics(): ExchangeMetrics {
     setNames(names) {
       clients = new Set(names.clients);
       credentials = new Set(names.credentials);
+      forgetOthers();
     },
     families: [
       sampled('counter', 'gcg_requests_total', 'Exchanges that ended, by who answered and how.', function* () {

@@ -18,6 +18,8 @@ export interface Family {
 /** A counter with labels, for events that are not on the hot path. */
 export interface Counter {
   inc(labels: Readonly<Record<string, string>>, by?: number): void;
+  /** Forgets the series for whose labels `isKept` is false. */
+  keep(isKept: (labels: Readonly<Record<string, string>>) => boolean): void;
   readonly family: Family;
 }
 
@@ -35,6 +37,9 @@ export function createCounter(name: string, help: string, maxSeries = 200): Coun
       const one = series.get(key);
       if (one) one.value += by;
       else series.set(key, { labels: bounded, value: by });
+    },
+    keep(isKept) {
+      for (const [key, { labels }] of series) if (!isKept(labels)) series.delete(key);
     },
     family: { name, help, type: 'counter', collect: () => series.values() },
   };

@@ -113,6 +113,7 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
       known = new Set(names.credentials);
       clients = new Set(names.clients);
       exchanges.setNames({ clients, credentials: known });
+      for (const counter of [tokenRequests, transitions]) counter.keep(({ credential = '' }) => credential === 'other' || known.has(credential));
     },
     tokenRequest: (credential, grant, result) => tokenRequests.inc({ credential: known.has(credential) ? credential : 'other', grant, result }),
     tokenTransition: (credential, token, renewal) => transitions.inc({ credential: known.has(credential) ? credential : 'other', token, renewal }),

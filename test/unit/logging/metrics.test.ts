@@ -198,3 +198,25 @@ t.test('open sockets are counted by client and credential, and unknown names as 
     'gcg_websockets_open{client="anonymous",credential="eu"}': 1,
   });
 });
+
+t.test('what was counted for names that reloads took away is forgotten, so that there is room for those of now', async (t) => {
+  const { metrics, end, scrape } = start();
+  const load = (n: number) => metrics.setNames({ clients: [`client-${n}`], credentials: [`credential-${n}`] });
+  const use = (n: number) => {
+    end({ client: `client-${n}`, credential: `credential-${n}`, retryReasons: ['429'], queueMs: 5 });
+    metrics.tokenRequest(`credential-${n}`, 'client_credentials', 'ok');
+    metrics.tokenTransition(`credential-${n}`, 'fresh', 'idle');
+  };
+  load(0);
+  use(0);
+  const first = (await scrape()).size;
+  for (let n = 1; n < 1_200; n += 1) {
+    load(n);
+    use(n);
+  }
+  const series = await scrape();
+  t.equal(series.size, first, 'as many as with the first names');
+  t.notOk([...series.keys()].some((key) => /credential-0"|client-0"/.test(key)));
+  t.equal(series.get('gcg_token_requests_total{credential="credential-1199",grant="client_credentials",result="ok"}'), 1);
+  t.ok([...series.keys()].some((key) => key.startsWith('gcg_requests_total{client="client-1199",credential="credential-1199"')));
+});
