@@ -188,8 +188,12 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
     phase = 'draining';
     const { drainTimeoutMs } = runtime.config.server;
     const endsAt = performance.now() + drainTimeoutMs;
-    await Promise.all([listeners?.close(drainTimeoutMs), live.close(drainTimeoutMs)]);
     const runtimes = [runtime, ...retiring];
+    const stopWaits = onceNearlyOver(drainTimeoutMs, () => {
+      for (const each of runtimes) each.turnAway(draining());
+    });
+    await Promise.all([listeners?.close(drainTimeoutMs), live.close(drainTimeoutMs)]);
+    stopWaits();
     for (const { credentials } of runtimes) credentials.close();
     // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.
     const renewals = Promise.all([sessions.settled(), ...runtimes.map(({ credentials }) => credentials.settled())]);
@@ -244,6 +248,26 @@ export async function createGateway(config: GatewayConfig, options: GatewayOptio
       );
     },
   };
+}
+
+/** Those who wait are told to go so long before `drain_timeout` cuts them, if it is no more than a tenth of it. */
+const LAST_WORDS_MS = 500;
+/** What begins to wait after that is told soon. */
+const LOOK_AGAIN_MS = 50;
+
+/** Calls `end` when all but the last of `ms` is over, and then again and again, until what it returns is called. */
+function onceNearlyOver(ms: number, end: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  const look = () => {
+    end();
+    timer = setTimeout(look, LOOK_AGAIN_MS);
+  };
+  timer = setTimeout(look, ms - Math.min(LAST_WORDS_MS, ms / 10));
+  return () => clearTimeout(timer);
+}
+
+function draining(): GatewayError {
+  return new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
 }
 
 /** A listener to be opened. Its role is told to whoever answers on it, and is known in full when the socket is bound. */

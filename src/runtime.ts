@@ -13,6 +13,7 @@ import type { TokenTransition } from './auth/credentials/transition.ts';
 import type { ClientCas } from './config/cert-subject.ts';
 import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
+import type { GatewayError } from './errors.ts';
 import { createBoundaryRules } from './server/admission.ts';
 import { createIdentity } from './server/authenticate.ts';
 import { createRuleCheck } from './server/authorize.ts';
@@ -22,6 +23,7 @@ import { createOwnHeaders } from './server/headers.ts';
 import { redirectBase } from './server/location.ts';
 import { createPeerOf } from './server/peer.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
+import type { CallerPresence } from './upstream/call.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
 import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './upstream/upstream.ts';
 
@@ -50,6 +52,8 @@ export interface Runtime extends ServerRuntime {
   readonly outbound: Outbound;
   /** After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not share is closed. */
   retire(next: Runtime): Promise<void>;
+  /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
+  turnAway(error: GatewayError): void;
   /** Ends timers and connections; exchanges that still run are cut. */
   close(): Promise<void>;
 }
@@ -82,7 +86,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
     defaultName: credentials.default()?.config.name ?? null,
   };
-  let running = 0;
+  const running = new Set<CallerPresence>();
   let onIdle: (() => void) | null = null;
   return {
     config,
@@ -100,21 +104,25 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     redirectBase: redirectBase(config.server.publicUrl),
     instanceId: isChained(config) ? INSTANCE_ID : null,
     bodies: bodyLoggingOf(config.logging),
-    enter() {
-      running += 1;
+    clock,
+    enter(caller) {
+      running.add(caller);
     },
-    leave() {
-      running -= 1;
-      if (running === 0) onIdle?.();
+    leave(caller) {
+      running.delete(caller);
+      if (running.size === 0) onIdle?.();
     },
     async retire(next) {
       credentials.close(next.credentials);
-      if (running > 0)
+      if (running.size > 0)
         await new Promise<void>((resolve) => {
           onIdle = resolve;
         });
       await credentials.settled();
       await outbound.retire();
+    },
+    turnAway(error) {
+      for (const { turnAway } of running) turnAway?.(error);
     },
     async close() {
       credentials.close();

@@ -1,6 +1,7 @@
 // `gcg check --online`: a token for each credential and one harmless call with it, without opening a listener.
 
 import type { Credential, Credentials } from '../auth/credentials/credentials.ts';
+import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
@@ -46,9 +47,9 @@ async function tryCredential(outbound: Outbound, credential: Credential): Promis
       credential: credential.config.name,
       source: credential.source,
       record: createExchangeRecord(),
-      caller: { left: false, onLeave: null },
+      caller: { left: false, onLeave: null, turnAway: null },
     });
-    const code = answer.statusCode < 400 ? null : await platformCode(answer);
+    const code = answer.statusCode < 400 ? null : await platformCode(answer, systemClock, 0);
     answer.discard();
     if (answer.statusCode < 400) return { code: EXIT.ok, words: `token obtained, GET /api/v2/tokens/me answered ${answer.statusCode}` };
     const isRefused = answer.statusCode === 401 || answer.statusCode === 403;

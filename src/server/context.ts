@@ -2,8 +2,9 @@
 // accepted under.
 
 import type { IncomingMessage } from 'node:http';
+import type { Clock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import type { Send } from '../upstream/call.ts';
+import type { CallerPresence, Send } from '../upstream/call.ts';
 import type { Egress } from '../upstream/egress/egress.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
 import type { AdmissionRules } from './admission.ts';
@@ -17,6 +18,7 @@ import type { ChannelRegister } from './websocket/channels.ts';
 /** The parts of one configuration as the server sees them. */
 export interface ServerRuntime extends AdmissionRules {
   readonly config: GatewayConfig;
+  readonly clock: Clock;
   /** The address a request comes from, for slowing down guesses. */
   readonly peerOf: (request: IncomingMessage) => string;
   readonly assertRules: RuleCheck;
@@ -36,6 +38,6 @@ export interface ServerRuntime extends AdmissionRules {
   /** Bodies that go into the record; null: none. */
   readonly bodies: BodyLogging | null;
   /** A forwarded call begins here, and ends: while one runs, what it works with is not closed. */
-  enter(): void;
-  leave(): void;
+  enter(caller: CallerPresence): void;
+  leave(caller: CallerPresence): void;
 }

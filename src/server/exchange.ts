@@ -38,7 +38,7 @@ export function openExchange(runtime: ServerRuntime, role: ListenerRole, request
   record.method = request.method ?? '';
   record.target = request.url ?? '';
   record.requestHeaders = request.rawHeaders;
-  const caller: OpenedExchange['caller'] = { left: false, onLeave: null };
+  const caller: OpenedExchange['caller'] = { left: false, onLeave: null, turnAway: null };
   enterConnection({
     request,
     response,

@@ -13,6 +13,8 @@ export interface CallerPresence {
   readonly left: boolean;
   /** Called once, when the caller leaves; replaces the listener before it. */
   onLeave: (() => void) | null;
+  /** Ends the wait that the call is in, with the error to be told; null while it does not wait: it may be on its way to the upstream then. */
+  turnAway: ((error: GatewayError) => void) | null;
 }
 
 /**
@@ -164,12 +166,21 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
   return new Promise((resolve, reject) => {
     if (caller.left) return reject(new ClientClosedRequest());
     request.body.readAhead?.();
-    const timer = clock.after(ms, () => {
+    const over = () => {
+      timer.cancel();
       caller.onLeave = null;
+      caller.turnAway = null;
+    };
+    const timer = clock.after(ms, () => {
+      over();
       resolve();
     });
+    caller.turnAway = (error) => {
+      over();
+      reject(error);
+    };
     caller.onLeave = () => {
-      timer.cancel();
+      over();
       reject(new ClientClosedRequest());
     };
   });
@@ -180,13 +191,21 @@ export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise
   const { caller, waitUntil } = request;
   return new Promise((resolve, reject) => {
     const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => reject(late()));
-    const leave = () => {
+    const over = () => {
       timer?.cancel();
+      caller.turnAway = null;
+    };
+    const leave = () => {
+      over();
       reject(new ClientClosedRequest());
+    };
+    caller.turnAway = (error) => {
+      over();
+      reject(error);
     };
     if (caller.left) leave();
     else caller.onLeave = leave;
-    work.finally(() => timer?.cancel()).then(resolve, reject);
+    work.finally(over).then(resolve, reject);
   });
 }
 

@@ -170,6 +170,7 @@ export class Gate {
       const settle = () => {
         timer?.cancel();
         caller.onLeave = null;
+        caller.turnAway = null;
         this.#room.leave(line.client, waiter);
       };
       const waiter: Waiter = {
@@ -190,6 +191,7 @@ export class Gate {
       if (!this.#room.enter(line.client, waiter)) return reject(this.#full());
       const timer = waitUntil === undefined ? null : this.#clock.after(waitUntil - now, () => end(this.#late()));
       caller.onLeave = () => end(new ClientClosedRequest());
+      caller.turnAway = end;
       line.waiting.push(waiter);
       this.#waitingLines.add(line);
       this.#serveSoon();

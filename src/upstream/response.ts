@@ -11,8 +11,13 @@ import { toGatewayError } from './upstream-errors.ts';
 
 /** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
 const DISCARD_LIMIT_BYTES = 64 * 1024;
+/** Nor is one waited for longer: it takes a place at the gate that others wait for. */
+const DISCARD_MS = 1_000;
 /** A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause. */
 const PENDING_LIMIT_BYTES = 64 * 1024;
+
+/** Why an answer that was given up is cut. */
+const NOT_WANTED = new GatewayError('gateway.internal', 'the rest of an answer was not wanted');
 
 /** How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another. */
 export const TOKEN_ENDED = new UpstreamError('gateway.credential.unavailable', 'the token ended while the call waited for a connection: try again', {
@@ -130,7 +135,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     }
     this.#pendingBytes += chunk.length;
     if (this.#discarding) {
-      if (this.#pendingBytes > DISCARD_LIMIT_BYTES) this.abort(new GatewayError('gateway.internal', 'the rest of an answer was not wanted'));
+      if (this.#pendingBytes > DISCARD_LIMIT_BYTES) this.abort(NOT_WANTED);
       return true;
     }
     this.#pending.push(chunk);
@@ -198,6 +203,10 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#discarding = true;
     this.#pending = [];
     this.resume();
+    if (this.#isComplete || this.#failure) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.abort(NOT_WANTED), DISCARD_MS);
+    this.#timer.unref();
   }
 
   /** The body is held back for the sake of a reader that does not read: not for ever. */

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
 import type { Token } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
+import { withDeadline } from '../deadline.ts';
 import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import { type Send, type UpstreamRequest, type UpstreamResponse, waitFor, waitLeftMs } from './call.ts';
@@ -11,6 +12,8 @@ import { TOKEN_ENDED } from './response.ts';
 
 /** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
 const INSPECTED_BYTES = 64 * 1024;
+/** Its body is waited for so long, however late its head came. */
+const SHORTEST_READ_MS = 1_000;
 
 /** 401 codes of the platform that speak of the token; any other code with a 401 is not cured by a new one. */
 const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'credentials.expired']);
@@ -27,7 +30,7 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
     const response = await sendWithToken(send, request, clock);
     if (response.statusCode !== 401) return response;
     // What breaks off has no code that could be read; where the answer is passed on the failure shows again.
-    const code = await platformCode(response).catch(() => null);
+    const code = await platformCode(response, clock, waitLeftMs(request, clock)).catch(() => null);
     if (code !== null && !TOKEN_CODES.has(code)) return response;
     const refused = request.token as Token;
     // The answer to HEAD has no body, so nobody can tell what it speaks of.
@@ -74,15 +77,19 @@ async function awaitToken(request: UpstreamRequest, clock: Clock, obtain: (withi
   }
 }
 
-/** The platform's error code of an answer, or null when it has none that can be read. Leaves the body whole for whoever sends it on. */
-export async function platformCode(response: UpstreamResponse): Promise<string | null> {
-  const body = await platformErrorBody(response);
+/** The platform's error code of an answer, or null when it has none that can be read. Waits and rejects as `platformErrorBody` does. */
+export async function platformCode(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<string | null> {
+  const body = await platformErrorBody(response, clock, waitMs);
   return typeof body?.code === 'string' ? body.code : null;
 }
 
-/** The platform's error body (message, code, limit…) of an answer of at most 64 KiB, decoded in a copy; null when it is not one. */
-export async function platformErrorBody(response: UpstreamResponse): Promise<Record<string, unknown> | null> {
-  const { bytes, complete } = await response.peek(INSPECTED_BYTES);
+/**
+ * The platform's error body (message, code, limit…) of an answer of at most 64 KiB, decoded in a copy; null when it is not one. Leaves the body
+ * whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`: its caller is not held up for it any longer.
+ */
+export async function platformErrorBody(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<Record<string, unknown> | null> {
+  const late = () => new GatewayError('gateway.upstream.timeout', 'the body of the answer did not come in time');
+  const { bytes, complete } = await withDeadline(clock, Math.max(waitMs, SHORTEST_READ_MS), late, response.peek(INSPECTED_BYTES));
   if (!complete) return null;
   try {
     const decoded = await decode(bytes, headerValue(response, 'content-encoding'));

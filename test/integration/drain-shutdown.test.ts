@@ -11,7 +11,7 @@ import t from 'tap';
 import { createGateway } from '../../src/gateway.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { givenTokenConfig, ok, startBefore } from '../helpers/direct.ts';
-import { createTestLog, startGateway, startGatewayWith } from '../helpers/gateway.ts';
+import { type ConfigOverrides, createTestLog, startGateway, startGatewayWith } from '../helpers/gateway.ts';
 import { closed, openCaller, signal } from '../helpers/raw-caller.ts';
 import { exchangeRaw, isOneAnswer, startRawServer } from '../helpers/raw-http.ts';
 
@@ -96,6 +96,48 @@ t.test('drain_timeout cuts what does not end', async (t) => {
   await Promise.all([closed(waiting.socket), closed(slow.socket)]);
   t.match(await pair.log.nextExchange(), { aborted: true });
   for (const upstream of pair.upstreamSockets) await closed(upstream);
+});
+
+const LIMITED = 'HTTP/1.1 429 No\r\nRetry-After: 9\r\nContent-Length: 2\r\n\r\n{}';
+const BUSY = 'HTTP/1.1 503 No\r\nRetry-After: 9\r\nContent-Length: 2\r\n\r\n{}';
+
+/** What the upstream does, and what keeps the last of `callers` from being served. */
+const waits: Record<string, { answer: string; callers: number; config: ConfigOverrides }> = {
+  'a connection': { answer: '', callers: 2, config: { rateLimit: { connections: 1 } } },
+  'a limit of the platform': { answer: LIMITED, callers: 1, config: {} },
+  'a limit that another ran into': { answer: LIMITED, callers: 2, config: {} },
+  'another try': { answer: BUSY, callers: 1, config: { retry: { max: 3 } } },
+};
+
+for (const [what, { answer, callers, config }] of Object.entries(waits)) {
+  t.test(`a call that waits for ${what} is told before drain_timeout cuts it`, async (t) => {
+    const pair = await startBefore(t, (socket) => socket.write(answer), { ...config, server: { drainTimeoutMs: 500 } });
+    let last = await openCaller(t, pair.port);
+    last.socket.write(GET);
+    while (pair.requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    for (let more = 1; more < callers; more += 1) {
+      last = await openCaller(t, pair.port);
+      last.socket.write(GET);
+    }
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([pair.gateway.drain(), closed(last.socket)]);
+    t.match(last.received(), /^HTTP\/1\.1 503 [\s\S]*X-Gateway-Error: gateway\.draining\r\nConnection: close\r\n/);
+    t.match(await pair.log.nextExchange(({ errorCode }) => errorCode === 'gateway.draining'), { status: 503, aborted: false });
+  });
+}
+
+t.test('so is one that waits for a token', async (t) => {
+  const { port, gateway, sandbox } = await startGateway(t, {
+    awaitReady: false,
+    sandbox: { switches: { tokenEndpoint: { fault: 'hang' } } },
+    config: { server: { drainTimeoutMs: 500 } },
+  });
+  const caller = await openCaller(t, port);
+  caller.socket.write(GET);
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  await Promise.all([gateway.drain(), closed(caller.socket)]);
+  sandbox.release();
+  t.match(caller.received(), /^HTTP\/1\.1 503 [\s\S]*X-Gateway-Error: gateway\.draining\r\n/);
 });
 
 t.test('shutdown_delay goes on serving while /readyz says draining', async (t) => {

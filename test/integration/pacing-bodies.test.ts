@@ -33,7 +33,7 @@ async function startWaiting(t: Test, limitBytes: number) {
   // The first call takes the only slot of the minute; all others wait for theirs.
   const send = pacing.wrap(() => new Promise(() => {}));
   const server = createServer(async (message, response) => {
-    const caller: UpstreamRequest['caller'] & { left: boolean } = { left: false, onLeave: null };
+    const caller: UpstreamRequest['caller'] & { left: boolean } = { left: false, onLeave: null, turnAway: null };
     response.once('close', () => {
       caller.left = true;
       caller.onLeave?.();

@@ -1,6 +1,8 @@
 // The channel API's responses on their way back: connectUri is turned to this gateway, and the channel is remembered for who asked.
 
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
+import { withDeadline } from '../../deadline.ts';
+import { GatewayError } from '../../errors.ts';
 import type { BodySink, UpstreamResponse } from '../../upstream/call.ts';
 import { headerValue } from '../../upstream/token.ts';
 import { namedCredential } from '../authorize.ts';
@@ -25,14 +27,15 @@ export function askForIdentity(headers: string[]): void {
   headers.splice(headers.length - 2, 0, 'Accept-Encoding', 'identity');
 }
 
-/** Gives the answer to pass on in place of `answer`. Rejects as the answer's body does when it breaks off. */
+/** Gives the answer to pass on in place of `answer`. Rejects as the answer's body does when it breaks off, and when it takes too long. */
 export async function rewriteChannels(exchange: Exchange, credential: CredentialConfig, answer: UpstreamResponse): Promise<UpstreamResponse> {
   const encoding = headerValue(answer, 'content-encoding');
   if (answer.statusCode !== 200 || (encoding !== null && encoding !== 'identity')) return answer;
-  const { bytes, complete } = await answer.peek(MAX_ANSWER_BYTES);
+  const { request, identity: owner, runtime } = exchange;
+  const { totalWaitMs } = runtime.config.timeouts;
+  const { bytes, complete } = await withDeadline(runtime.clock, totalWaitMs, () => late(totalWaitMs), answer.peek(MAX_ANSWER_BYTES));
   if (!complete) return answer;
 
-  const { request, identity: owner, runtime } = exchange;
   const base = socketBase(
     runtime.config.server.publicUrl,
     request.headers.host ?? 'localhost',
@@ -51,6 +54,11 @@ export async function rewriteChannels(exchange: Exchange, credential: Credential
   };
   const body = replaceConnectUris(bytes, ownUri);
   return body === null ? answer : withBody(answer, body);
+}
+
+function late(totalWaitMs: number): GatewayError {
+  const message = `the upstream did not finish its answer within ${totalWaitMs / 1000} s (timeouts.total_wait): try again`;
+  return new GatewayError('gateway.upstream.timeout', message);
 }
 
 /** An answer with another body, which is whole already; its length is corrected where it was told. */

@@ -173,15 +173,17 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
           if (!room.enter(client, entry)) return reject(tooLate(startsAt(client, now) - now));
           waiter = entry;
           queue.push(client, entry, isReturning);
-          caller.onLeave = () => {
+          caller.turnAway = (error) => {
             queue.remove(client, entry);
-            reject(new ClientClosedRequest());
+            reject(error);
           };
+          caller.onLeave = () => caller.turnAway?.(new ClientClosedRequest());
           if (queue.size === 1 || window.free(now) > 0) update();
           else if (queue.clients > 1) wakeAt(now + LOOK_AGAIN_MS);
         });
       } finally {
         caller.onLeave = null;
+        caller.turnAway = null;
         if (waiter !== null) room.leave(client, waiter);
       }
     },

@@ -21,11 +21,11 @@ export interface LimitNotice {
 const TOKEN_WIDE = /(^|\.)(token|user|app|org)\.rate(\.per\.[a-z]+)?$/i;
 const OTHER_PERIOD = /\.per\.(second|hour|day|week|month)/i;
 
-/** Reads a 429; the answer stays whole. A body that cannot be read, or breaks off, tells nothing. */
-export async function readLimitNotice(response: UpstreamResponse, clock: Clock): Promise<LimitNotice> {
-  const waitMs = retryAfterMs(response, clock);
+/** Reads a 429; the answer stays whole. A body that cannot be read, breaks off, or does not come within `waitMs`, tells nothing. */
+export async function readLimitNotice(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<LimitNotice> {
+  const wishedMs = retryAfterMs(response, clock);
   // The failure shows again when the answer is passed on, if it is.
-  const body = await platformErrorBody(response).catch(() => null);
+  const body = await platformErrorBody(response, clock, waitMs).catch(() => null);
   const limit = typeof body?.limit === 'object' && body.limit !== null ? (body.limit as Record<string, unknown>) : {};
   const key = typeof limit.key === 'string' ? limit.key : null;
   const value = typeof limit.value === 'number' && Number.isFinite(limit.value) && limit.value >= 1 ? Math.floor(limit.value) : null;
@@ -33,6 +33,6 @@ export async function readLimitNotice(response: UpstreamResponse, clock: Clock):
     scope: key !== null && TOKEN_WIDE.test(key) ? 'token' : 'endpoint',
     key,
     perMinute: key !== null && OTHER_PERIOD.test(key) ? null : value,
-    retryAfterMs: waitMs,
+    retryAfterMs: wishedMs,
   };
 }

@@ -135,7 +135,7 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
         response = await next(request);
         isCounted = response.statusCode !== 429;
         if (!isCounted) {
-          notice = await readLimitNotice(response, clock);
+          notice = await readLimitNotice(response, clock, waitLeftMs(request, clock));
           // Before the place is given back: else the next call would be let in and refused as well.
           limited = heed(request, notice);
         }

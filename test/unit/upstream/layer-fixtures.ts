@@ -26,7 +26,7 @@ export interface CallOptions {
 export function createCall({ method = 'GET', target = '/api/v2/users', client = null, credential = 'crm', ...rest }: CallOptions = {}): TestCall {
   const record = createExchangeRecord(0);
   record.client = client;
-  const caller: TestCall['caller'] = { left: false, onLeave: null };
+  const caller: TestCall['caller'] = { left: false, onLeave: null, turnAway: null };
   return {
     method,
     base: { origin: rest.origin ?? 'http://127.0.0.1:1', pathPrefix: '' },
