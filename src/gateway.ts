@@ -6,7 +6,7 @@ import { Agent } from 'undici';
 import { FailureDelay } from './auth/callers/auth-throttle.ts';
 import { createHandles, deriveAnonymousKey } from './auth/callers/handles.ts';
 import { type SessionTerms, sessionEnded } from './auth/callers/session.ts';
-import { createSessions, type SessionLimits } from './auth/callers/sessions.ts';
+import { createSessions, type SessionLimits, type Sessions } from './auth/callers/sessions.ts';
 import { createLogins } from './auth/credentials/login.ts';
 import { createFileStore } from './auth/credentials/store/file.ts';
 import { createMemoryStore } from './auth/credentials/store/memory.ts';
@@ -20,7 +20,7 @@ import { withDeadline } from './deadline.ts';
 import { GatewayError } from './errors.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
-import { createExchangeObserver } from './logging/metrics/exchange-observer.ts';
+import { createExchangeObserver, type ExchangeObserver } from './logging/metrics/exchange-observer.ts';
 import { createMetrics, type Metrics } from './logging/metrics/metrics.ts';
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
 import { countTokenRequests, countTransitions, nameRuntime, observeRuntime } from './metric-sources.ts';
@@ -34,9 +34,9 @@ import { registerAdmin } from './server/routes/admin.ts';
 import { createAdminGuard } from './server/routes/admin-guard.ts';
 import { registerMetrics } from './server/routes/metrics.ts';
 import { type ReloadRoute, registerReload } from './server/routes/reload.ts';
-import { createServerTls } from './server/tls.ts';
+import { createServerTls, type ServerTls } from './server/tls.ts';
 import { createChannelRegister } from './server/websocket/channels.ts';
-import { createLiveSockets } from './server/websocket/open-sockets.ts';
+import { createLiveSockets, type LiveSockets } from './server/websocket/open-sockets.ts';
 import { createUpgrade, whyNotServed } from './server/websocket/upgrade.ts';
 import { VERSION } from './version.ts';
 
@@ -70,184 +70,244 @@ export interface GatewayOptions {
   readonly status?: () => Readonly<Record<string, unknown>>;
 }
 
-/** A gateway. Made by `createGateway`, ended by `drain`. */
-export interface Gateway {
+/** Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used. */
+export function createGateway(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
+  return Gateway.create(config, options);
+}
+
+/** A gateway: listeners, the runtime of the configuration in use, and what outlives it. Made by `createGateway`, ended by `drain`. */
+export class Gateway {
+  /** The configuration it was started with: listeners, store and TLS stay as it says. */
+  readonly #started: GatewayConfig;
+  readonly #options: GatewayOptions;
+  readonly #clock: Clock;
+  readonly #metrics: Metrics;
+  readonly #observer: ExchangeObserver;
+  readonly #openSockets: LiveSockets;
+  readonly #tls: ServerTls | null;
+  readonly #listening: readonly PlannedListener[];
+  readonly #throttle: FailureDelay;
+  readonly #startedAt: number;
+  /** Of earlier configurations, with calls that still run. */
+  readonly #retiring = new Set<Runtime>();
+  #sessions!: Sessions;
+  #runtimeDeps!: RuntimeDeps;
+  #runtime!: Runtime;
+  #app!: FastifyInstance;
+  #listeners: Listeners | null = null;
+  /** `leaving`: not ready any more, and serving still; `draining`: new calls are refused. */
+  #phase: 'running' | 'leaving' | 'draining' = 'running';
+  #drained: Promise<void> | null = null;
+
+  private constructor(config: GatewayConfig, options: GatewayOptions) {
+    const { log, clock = systemClock } = options;
+    this.#started = config;
+    this.#options = options;
+    this.#clock = clock;
+    this.#metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
+    this.#observer = createExchangeObserver({ log, metrics: this.#metrics });
+    this.#openSockets = createLiveSockets({
+      clock,
+      max: options.maxSockets,
+      whyEnded: ({ caller, arrival }) => this.#runtime.identity.whyEnded(caller, arrival),
+    });
+    this.#tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
+    this.#listening = planListeners(config);
+    this.#throttle = new FailureDelay(clock);
+    this.#startedAt = clock.now();
+  }
+
+  /** Reads what is stored and builds the first runtime; opens nothing. */
+  static async create(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
+    const gateway = new Gateway(config, options);
+    await gateway.#restore();
+    gateway.#app = await gateway.#createApp();
+    return gateway;
+  }
+
   /** The Fastify instance, ready: it does not listen by itself, and takes no more routes (see `GatewayOptions.plugins`). */
-  readonly app: FastifyInstance;
-  readonly runtime: () => Runtime;
+  get app(): FastifyInstance {
+    return this.#app;
+  }
+
+  /** The parts of the configuration in use. */
+  runtime(): Runtime {
+    return this.#runtime;
+  }
+
   /** Notification sockets that are open, or about to be. */
-  readonly socketCount: () => number;
+  socketCount(): number {
+    return this.#openSockets.count;
+  }
+
   /**
    * Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had, with an ExposureError when others
    * could reach it and would not have to prove anything; nothing is left open then.
    */
-  listen(): Promise<readonly string[]>;
-  /** Not ready at once, refusing after `shutdown_delay`, gone within `drain_timeout` more. Safe to repeat. */
-  drain(): Promise<void>;
+  async listen(): Promise<readonly string[]> {
+    const options = {
+      runtime: () => this.#runtime,
+      throttle: this.#throttle,
+      isDraining: () => this.#phase === 'draining',
+      begun: this.#observer.begun,
+      finish: this.#observer.ended,
+    };
+    const accept = createAccept({ ...options, route: this.#app.routing });
+    const upgrade = createUpgrade({ ...options, live: this.#openSockets, clock: this.#clock });
+    const specs = this.#listening.map((planned): ListenerSpec => {
+      const { address, role } = planned;
+      // Probes of health alone come without certificates and see no secret.
+      const tls = role.data || role.admin ? this.#tls : null;
+      return { address, handler: accept(role), onUpgrade: upgrade(role), tls, onBound: (bound) => settleRole(planned, bound, this.#started) };
+    });
+    this.#listeners = await openListeners(specs, this.#started.server);
+    this.#runtime.credentials.start();
+    warnOfAnonymousUse(this.#started, this.#listening, this.#listeners.addresses, this.#options.log);
+    return this.#listeners.addresses;
+  }
+
   /**
    * Serves new calls by another configuration from now on; calls that run end by the one they began with. Listeners and store stay as they are.
    * Throws when it cannot, and has changed nothing then: an ExposureError where others reach a listener and would not have to prove anything any more.
    * `unsafe_allow_anonymous` counts when it was set from the start.
    */
-  replace(config: GatewayConfig): void;
-}
+  replace(wanted: GatewayConfig): void {
+    if (this.#phase !== 'running') throw draining();
+    const next = withRiskTaken(this.#started, wanted);
+    const served = { clients: next.clients, server: { ...next.server, tls: this.#started.server.tls } };
+    const refused = exposures(this.#listening.map(placed), served).find(({ isRefused }) => isRefused);
+    if (refused !== undefined) throw new ExposureError(`${exposedSetting(refused)}: ${refused.atReload}`);
+    const before = this.#runtime;
+    const runtime = createRuntime(next, this.#runtimeDeps, before);
+    this.#runtime = runtime;
+    this.#options.liveSecrets?.configure(secretSettings(next).values());
+    nameRuntime(this.#metrics, runtime);
+    this.#sessions.reconsider();
+    if (this.#listeners !== null) runtime.credentials.start();
+    this.#openSockets.review((listener) => whyNotServed(runtime, listener));
+    if (this.#listeners !== null && !isAnonymousServed(before.config)) {
+      warnOfAnonymousUse(next, this.#listening, this.#listeners.addresses, this.#options.log);
+    }
+    this.#retiring.add(before);
+    const forget = () => void this.#retiring.delete(before);
+    before.retire(runtime).then(forget, forget);
+  }
 
-/** Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used. */
-export async function createGateway(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
-  const { log, env = process.env, clock = systemClock, random = Math.random } = options;
-  let phase: 'running' | 'leaving' | 'draining' = 'running';
-  let listeners: Listeners | null = null;
-  let drained: Promise<void> | null = null;
+  /** Not ready at once, refusing after `shutdown_delay`, gone within `drain_timeout` more. Safe to repeat. */
+  drain(): Promise<void> {
+    this.#drained ??= this.#close();
+    return this.#drained;
+  }
 
-  const metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
-  const { begun, ended: finish } = createExchangeObserver({ log, metrics });
-  const onTokenRequest = countTokenRequests(metrics);
-  const onTransition = countTransitions(metrics);
-  const onSecret = options.liveSecrets?.add;
-  options.liveSecrets?.configure(secretSettings(config).values());
-  const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
-  // A folder that cannot be used is found now, and not when the first person has logged in.
-  await store.list();
-  const live = createLiveSockets({
-    clock,
-    max: options.maxSockets,
-    whyEnded: ({ caller, arrival }) => runtime.identity.whyEnded(caller, arrival),
-  });
-  const onEnded = (owner: SessionTerms | string) => live.end(owner, sessionEnded());
-  const handles = await createHandles({ store, clock, log, onEnded, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
-  const sessions = createSessions({
-    ...{ store, clock, random, log, onEnded },
-    ...(options.sessionLimits && { limits: options.sessionLimits }),
-    endpoint: () => runtime.facade.endpoint,
-    settings: () => runtime.config.reauthentication,
-    credential: (name) => runtime.facade.credential(name),
-  });
-  const tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
-  const throttle = new FailureDelay(clock);
-  const channels = createChannelRegister({ clock });
-  const listening = planListeners(config);
-  const runtimeDeps: RuntimeDeps = {
-    clientCas: tls?.clientCas ?? null,
-    provingPlace: {
-      get isReachable() {
-        return listening.map(placed).some(({ isReachable, data, admin }) => isReachable && (data || admin));
-      },
-    },
-    ...{ env, clock, random, log, store, handles, sessions, channels, onTokenRequest, onTransition, ...(onSecret && { onSecret }) },
-    transport: (request) => runtime.outbound.transport(request),
-  };
-  let runtime = createRuntime(config, runtimeDeps);
-  const retiring = new Set<Runtime>();
-  observeRuntime(metrics, () => runtime);
-  metrics.setSources({
-    sockets: () => Array.from(live.listeners(), ({ caller, credential }) => ({ client: caller.client?.name ?? null, credential })),
-  });
-  await sessions.restore();
-  const startedAt = clock.now();
-  const quit = options.onQuit ?? (() => void drain());
-  const logins = createLogins({ clock, log, present: (name) => runtime.credentials.get(name) });
-  const admin = createAdminGuard(() => runtime.identity);
-  const app = await createApp({
-    finish,
-    // Not a runtime's: the first one would never be let go of.
-    agent: new Agent(),
-    log,
-    identity: () => runtime.identity,
-    plugins: [
-      (fastify) => registerFacade(fastify, { throttle, pace: new GrantPace(clock), runtime: () => runtime }),
-      (fastify) =>
-        registerAdmin(fastify, {
-          ...{ guard: admin, logins, now: clock.now, startedAt },
-          parts: () => runtime,
-          isDraining: () => phase !== 'running',
-          quit,
-          ...(options.status && { more: options.status }),
-        }),
-      (fastify) => registerMetrics(fastify, { metrics, identity: () => runtime.identity }),
-      (fastify) => registerReload(fastify, { guard: admin, reload: options.reload }),
-      ...(options.plugins ?? []),
-    ],
-    health: {
-      isDraining: () => phase !== 'running',
-      boundary: () => runtime.boundary,
-      credentials: () =>
-        runtime.credentials.list().map(({ config: { name, isRequired }, source }) => ({ name, isRequired, ...pick(source.state()) })),
-    },
-  });
-  const shared = { runtime: () => runtime, throttle, isDraining: () => phase === 'draining', begun, finish };
-  const accept = createAccept({ ...shared, route: app.routing });
-  const upgrade = createUpgrade({ ...shared, live, clock });
-
-  const close = async () => {
-    phase = 'leaving';
-    await new Promise<void>((resolve) => {
-      const { shutdownDelayMs } = runtime.config.server;
-      if (shutdownDelayMs > 0) setTimeout(resolve, shutdownDelayMs);
-      else resolve();
+  async #restore(): Promise<void> {
+    const config = this.#started;
+    const clock = this.#clock;
+    const { log, env = process.env, random = Math.random, liveSecrets } = this.#options;
+    liveSecrets?.configure(secretSettings(config).values());
+    const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
+    // A folder that cannot be used is found now, and not when the first person has logged in.
+    await store.list();
+    const onEnded = (owner: SessionTerms | string) => this.#openSockets.end(owner, sessionEnded());
+    const handles = await createHandles({ store, clock, log, onEnded, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
+    const sessions = createSessions({
+      store,
+      clock,
+      random,
+      log,
+      onEnded,
+      ...(this.#options.sessionLimits && { limits: this.#options.sessionLimits }),
+      endpoint: () => this.#runtime.facade.endpoint,
+      settings: () => this.#runtime.config.reauthentication,
+      credential: (name) => this.#runtime.facade.credential(name),
     });
-    phase = 'draining';
-    const { drainTimeoutMs } = runtime.config.server;
+    const listening = this.#listening;
+    this.#sessions = sessions;
+    this.#runtimeDeps = {
+      env,
+      clock,
+      random,
+      log,
+      store,
+      handles,
+      sessions,
+      channels: createChannelRegister({ clock }),
+      clientCas: this.#tls?.clientCas ?? null,
+      provingPlace: {
+        get isReachable() {
+          return listening.map(placed).some(({ isReachable, data, admin }) => isReachable && (data || admin));
+        },
+      },
+      onTokenRequest: countTokenRequests(this.#metrics),
+      onTransition: countTransitions(this.#metrics),
+      ...(liveSecrets && { onSecret: liveSecrets.add }),
+      transport: (request) => this.#runtime.outbound.transport(request),
+    };
+    this.#runtime = createRuntime(config, this.#runtimeDeps);
+    observeRuntime(this.#metrics, () => this.#runtime);
+    this.#metrics.setSources({
+      sockets: () => Array.from(this.#openSockets.listeners(), ({ caller, credential }) => ({ client: caller.client?.name ?? null, credential })),
+    });
+    await sessions.restore();
+  }
+
+  #createApp(): Promise<FastifyInstance> {
+    const { log, plugins = [], status, reload, onQuit } = this.#options;
+    const identity = () => this.#runtime.identity;
+    const guard = createAdminGuard(identity);
+    const isDraining = () => this.#phase !== 'running';
+    return createApp({
+      finish: this.#observer.ended,
+      // Not a runtime's: the first one would never be let go of.
+      agent: new Agent(),
+      log,
+      identity,
+      plugins: [
+        (fastify) => registerFacade(fastify, { throttle: this.#throttle, pace: new GrantPace(this.#clock), runtime: () => this.#runtime }),
+        (fastify) =>
+          registerAdmin(fastify, {
+            guard,
+            logins: createLogins({ clock: this.#clock, log, present: (name) => this.#runtime.credentials.get(name) }),
+            now: this.#clock.now,
+            startedAt: this.#startedAt,
+            parts: () => this.#runtime,
+            isDraining,
+            quit: onQuit ?? (() => void this.drain()),
+            ...(status && { more: status }),
+          }),
+        (fastify) => registerMetrics(fastify, { metrics: this.#metrics, identity }),
+        (fastify) => registerReload(fastify, { guard, reload }),
+        ...plugins,
+      ],
+      health: {
+        isDraining,
+        boundary: () => this.#runtime.boundary,
+        credentials: () =>
+          this.#runtime.credentials.list().map(({ config: { name, isRequired }, source }) => ({ name, isRequired, ...pick(source.state()) })),
+      },
+    });
+  }
+
+  async #close(): Promise<void> {
+    this.#phase = 'leaving';
+    const { shutdownDelayMs, drainTimeoutMs } = this.#runtime.config.server;
+    if (shutdownDelayMs > 0) await new Promise<void>((resolve) => void setTimeout(resolve, shutdownDelayMs));
+    this.#phase = 'draining';
     const endsAt = performance.now() + drainTimeoutMs;
-    const runtimes = [runtime, ...retiring];
+    const runtimes = [this.#runtime, ...this.#retiring];
     const stopWaits = onceNearlyOver(drainTimeoutMs, () => {
       for (const each of runtimes) each.turnAway(draining());
     });
-    await Promise.all([listeners?.close(drainTimeoutMs), live.close(drainTimeoutMs)]);
+    await Promise.all([this.#listeners?.close(drainTimeoutMs), this.#openSockets.close(drainTimeoutMs)]);
     stopWaits();
     for (const { credentials } of runtimes) credentials.close();
     // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.
-    const renewals = Promise.all([sessions.settled(), ...runtimes.map(({ credentials }) => credentials.settled())]);
+    const renewals = Promise.all([this.#sessions.settled(), ...runtimes.map(({ credentials }) => credentials.settled())]);
     await withDeadline(systemClock, endsAt - performance.now(), () => new Error('drain_timeout'), renewals).catch(() => undefined);
-    sessions.close();
-    tls?.close();
+    this.#sessions.close();
+    this.#tls?.close();
     await Promise.all(runtimes.map((each) => each.close()));
-    await app.close();
-  };
-
-  const drain = () => {
-    drained ??= close();
-    return drained;
-  };
-
-  return {
-    app,
-    runtime: () => runtime,
-    socketCount: () => live.count,
-    async listen() {
-      const specs = listening.map((planned): ListenerSpec => {
-        const { address, role } = planned;
-        // Probes of health alone come without certificates and see no secret.
-        const parts = { handler: accept(role), onUpgrade: upgrade(role), tls: role.data || role.admin ? tls : null };
-        return { address, ...parts, onBound: (bound) => settleRole(planned, bound, config) };
-      });
-      listeners = await openListeners(specs, config.server);
-      runtime.credentials.start();
-      warnOfAnonymousUse(config, listening, listeners.addresses, log);
-      return listeners.addresses;
-    },
-    drain,
-    replace(wanted) {
-      if (phase !== 'running') throw new GatewayError('gateway.draining', 'the gateway is shutting down');
-      const next = withRiskTaken(config, wanted);
-      const refused = exposures(listening.map(placed), { clients: next.clients, server: { ...next.server, tls: config.server.tls } }).find(
-        ({ isRefused }) => isRefused,
-      );
-      if (refused !== undefined) throw new ExposureError(`${exposedSetting(refused)}: ${refused.atReload}`);
-      const before = runtime;
-      runtime = createRuntime(next, runtimeDeps, before);
-      options.liveSecrets?.configure(secretSettings(next).values());
-      nameRuntime(metrics, runtime);
-      sessions.reconsider();
-      if (listeners !== null) runtime.credentials.start();
-      live.review((listener) => whyNotServed(runtime, listener));
-      if (listeners !== null && !isAnonymousServed(before.config)) warnOfAnonymousUse(next, listening, listeners.addresses, log);
-      retiring.add(before);
-      before.retire(runtime).then(
-        () => retiring.delete(before),
-        () => retiring.delete(before),
-      );
-    },
-  };
+    await this.#app.close();
+  }
 }
 
 /** Those who wait are told to go so long before `drain_timeout` cuts them, if it is no more than a tenth of it. */
