@@ -18,7 +18,7 @@ export function formatProblem(problem: Problem): string {
 
 /** Control characters become spaces, so that a hostile value can neither break the line nor drive a terminal. */
 export function onOneLine(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g, ' ');
 }
 
 /** A value as it may stand in a message: quoted, on one line, cut at 60 characters, without a password in a URL. Never call it with a secret. */
