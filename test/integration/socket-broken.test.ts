@@ -145,6 +145,8 @@ t.test('an answer that is no acceptance is not taken for one', async (t) => {
   for (const [text, code] of [
     [`${head}Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n`, 'gateway.upstream.invalid'],
     [`${head}\r\n`, 'gateway.upstream.invalid'],
+    // Node takes it for an answer as any other.
+    ['HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n', 'gateway.upstream.invalid'],
     ['no HTTP at all\r\n\r\n', 'gateway.upstream.invalid'],
     ['', 'gateway.upstream.unreachable'],
   ] as const) {

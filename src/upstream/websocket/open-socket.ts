@@ -86,6 +86,9 @@ export function openSocket(request: SocketRequest, { egress, clock, headersMs, s
       }
     });
     outgoing.on('response', (answer) => {
+      // Without an Upgrade header Node takes it for an answer as any other; a caller would take it for an open socket.
+      if (answer.statusCode === 101)
+        return fail(new GatewayError('gateway.upstream.invalid', `${url.host} switched to no protocol: is it the right host?`));
       readRefusal(answer).then((body) => {
         const { statusCode = 502, statusMessage = '', rawHeaders } = answer;
         release();
