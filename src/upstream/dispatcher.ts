@@ -5,7 +5,7 @@ import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BreakerDeps } from './breaker.ts';
 import { ClientClosedRequest, type Send, UpstreamError, type UpstreamRequest, type WaitingRoom } from './call.ts';
-import { Gate } from './gate.ts';
+import { Gate, type GatesByOrigin } from './gate.ts';
 import { AttemptHandler, TOKEN_ENDED } from './response.ts';
 import { toGatewayError } from './upstream-errors.ts';
 
@@ -17,6 +17,8 @@ export interface DispatcherOptions extends BreakerDeps {
   readonly bodyMs: number;
   /** How many calls may be under way to one origin; as many again where their callers hold them up. */
   readonly connections: number;
+  /** Whose calls count as well, and where those of this one are added. */
+  readonly gates?: GatesByOrigin;
   /** Where calls wait beyond that. */
   readonly room: WaitingRoom;
 }
@@ -129,7 +131,10 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       for (const gate of gates.values()) gate.countWaiting(counts);
       return counts;
     },
-    close: async () => void (await Promise.all([calls.close(), apart.close()])),
+    async close() {
+      await Promise.all([calls.close(), apart.close()]);
+      for (const gate of gates.values()) gate.close();
+    },
     async destroy() {
       for (const gate of gates.values()) gate.turnAllAway(() => new GatewayError('gateway.draining', 'the gateway is shutting down: try again'));
       await Promise.all([calls.destroy(), apart.destroy()]);

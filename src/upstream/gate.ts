@@ -18,9 +18,13 @@ const CREDENTIAL_PART = 4;
 const REMEMBERED_LINES = 1_000;
 const TRY_AGAIN_MS = 1_000;
 
-/** What a gate is made with. `connections` is how many calls may be under way at a time. */
+/** The gates to each origin, by their origins: those of the configuration in use, and of earlier ones whose calls have not ended yet. */
+export type GatesByOrigin = Map<string, Set<Gate>>;
+
+/** What a gate is made with. `connections` is how many calls may be under way at a time, together with those at the gates of `gates`. */
 export interface GateDeps extends BreakerDeps {
   readonly connections: number;
+  readonly gates?: GatesByOrigin;
   readonly room: WaitingRoom;
 }
 
@@ -59,6 +63,8 @@ export class Gate {
   readonly #clock: Clock;
   readonly #connections: number;
   readonly #room: WaitingRoom;
+  /** Those to the same origin, this one among them. */
+  readonly #gates: Set<Gate>;
   readonly #holders = new Map<string, Holder>();
   #lineCount = 0;
   #tidyAt = REMEMBERED_LINES;
@@ -76,6 +82,14 @@ export class Gate {
     this.#clock = deps.clock;
     this.#connections = deps.connections;
     this.#room = deps.room;
+    this.#gates = deps.gates?.get(origin) ?? new Set();
+    this.#gates.add(this);
+    deps.gates?.set(origin, this.#gates);
+  }
+
+  /** Nobody comes here any more, and nobody is left. */
+  close(): void {
+    this.#gates.delete(this);
   }
 
   /** Calls under way. */
@@ -140,6 +154,7 @@ export class Gate {
   holdUp(by: 1 | -1): void {
     this.#heldUp += by;
     this.reconsider();
+    this.#tellOthers();
   }
 
   /**
@@ -161,6 +176,11 @@ export class Gate {
     this.#running -= 1;
     line.held -= 1;
     line.holder.held -= 1;
+    this.#tellOthers();
+  }
+
+  #tellOthers(): void {
+    if (this.#gates.size > 1) for (const gate of this.#gates) if (gate !== this) gate.reconsider();
   }
 
   #wait(request: UpstreamRequest, line: Line, now: number): Promise<Place> {
@@ -229,7 +249,17 @@ export class Gate {
   }
 
   #free(): number {
-    return this.#connections + Math.min(this.#heldUp, this.#connections) - this.#running;
+    let running = this.#running;
+    let heldUp = this.#heldUp;
+    if (this.#gates.size > 1) {
+      running = 0;
+      heldUp = 0;
+      for (const gate of this.#gates) {
+        running += gate.#running;
+        heldUp += gate.#heldUp;
+      }
+    }
+    return this.#connections + Math.min(heldUp, this.#connections) - running;
   }
 
   #mayServe(line: Line, free: number): boolean {

@@ -12,6 +12,7 @@ import { createRouteTemplates } from '../logging/metrics/route-template.ts';
 import type { Send, WaitingRoom } from './call.ts';
 import { createDispatcher, type UpstreamDispatcher } from './dispatcher.ts';
 import { createEgress, type Egress } from './egress/egress.ts';
+import type { GatesByOrigin } from './gate.ts';
 import { createPacing, type Pacing } from './rate-limit/rate-limit.ts';
 import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
@@ -56,7 +57,7 @@ export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previo
   const kept = previous && { limits: previous.outbound.parts.pacing.limits, isKept: previous.isKept };
   const pacing = createPacing({ clock, random, log, settings, retry, clients, routeOf }, kept);
   const isShared = previous !== undefined && dialAlike(previous.config, config);
-  const line = isShared ? previous.outbound.parts.line.share() : createLine(config, deps, pacing.limits.room);
+  const line = isShared ? previous.outbound.parts.line.share() : createLine(config, deps, pacing.limits.room, previous?.outbound.parts.line.gates);
   const { egress, dispatcher } = line;
   const once = withToken(line.send, { clock, routeOf: templates.of });
   const send = withRetry(pacing.wrap(once), { clock, random, settings: config.retry, totalWaitMs: config.timeouts.totalWaitMs });
@@ -81,6 +82,8 @@ function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
 export interface Line {
   readonly egress: Egress;
   readonly dispatcher: UpstreamDispatcher;
+  /** Its gates, and those of earlier lines. */
+  readonly gates: GatesByOrigin;
   /** One attempt, once there is a connection for it; shed while its origin cannot be reached. */
   readonly send: Send;
   /** One more user. */
@@ -102,17 +105,32 @@ export interface LineDeps {
   readonly log: Log;
 }
 
-/** Opens nothing before the first call. Calls that find no connection free wait in `room`. */
-export function createLine({ proxy, tls, timeouts, rateLimit }: LineSettings, { env, clock, random, log }: LineDeps, room: WaitingRoom): Line {
+/** Opens nothing before the first call. Calls that find no connection free wait in `room`; those at `gates` have some of them. */
+export function createLine(
+  { proxy, tls, timeouts, rateLimit }: LineSettings,
+  { env, clock, random, log }: LineDeps,
+  room: WaitingRoom,
+  gates: GatesByOrigin = new Map(),
+): Line {
   const egress = createEgress({ proxy, tls, timeouts, env, clock, log });
   const dispatcher = createDispatcher({
-    ...{ connect: egress.connect, headersMs: timeouts.headersMs, bodyMs: timeouts.bodyMs, connections: rateLimit.connections, room, clock, random },
+    ...{
+      connect: egress.connect,
+      headersMs: timeouts.headersMs,
+      bodyMs: timeouts.bodyMs,
+      connections: rateLimit.connections,
+      gates,
+      room,
+      clock,
+      random,
+    },
     onChange: (origin, state) => (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
   });
   let users = 1;
   const line: Line = {
     egress,
     dispatcher,
+    gates,
     send: dispatcher.send,
     share() {
       users += 1;
