@@ -35,7 +35,7 @@ export interface FairOrder<T> {
 }
 
 /** Makes an empty one. */
-export function createFairOrder<T>(): FairOrder<T> {
+export function createFairEviction<T>(): FairOrder<T> {
   const owners = new Map<string, Owner<T>>();
   /** Owners by how many items they hold. */
   const byCount = new Map<number, Set<Owner<T>>>();

@@ -3,7 +3,7 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
-import { FailureDelay } from './auth/callers/auth-throttle.ts';
+import { AuthThrottle } from './auth/callers/auth-throttle.ts';
 import { createHandles, deriveAnonymousKey } from './auth/callers/handles.ts';
 import { type SessionTerms, sessionEnded } from './auth/callers/session.ts';
 import { createSessions, type SessionLimits, type Sessions } from './auth/callers/sessions.ts';
@@ -36,7 +36,7 @@ import { registerMetrics } from './server/routes/metrics.ts';
 import { type ReloadRoute, registerReload } from './server/routes/reload.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { createChannelRegister } from './server/websocket/channels.ts';
-import { createLiveSockets, type LiveSockets } from './server/websocket/open-sockets.ts';
+import { createOpenSockets, type OpenSockets } from './server/websocket/open-sockets.ts';
 import { createUpgrade, whyNotServed } from './server/websocket/upgrade.ts';
 import { VERSION } from './version.ts';
 
@@ -83,10 +83,10 @@ export class Gateway {
   readonly #clock: Clock;
   readonly #metrics: Metrics;
   readonly #observer: ExchangeObserver;
-  readonly #openSockets: LiveSockets;
+  readonly #openSockets: OpenSockets;
   readonly #tls: ServerTls | null;
   readonly #listening: readonly PlannedListener[];
-  readonly #throttle: FailureDelay;
+  readonly #throttle: AuthThrottle;
   readonly #startedAt: number;
   /** Of earlier configurations, with calls that still run. */
   readonly #retiring = new Set<Runtime>();
@@ -106,14 +106,14 @@ export class Gateway {
     this.#clock = clock;
     this.#metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
     this.#observer = createExchangeObserver({ log, metrics: this.#metrics });
-    this.#openSockets = createLiveSockets({
+    this.#openSockets = createOpenSockets({
       clock,
       max: options.maxSockets,
-      whyEnded: ({ caller, arrival }) => this.#runtime.identity.whyEnded(caller, arrival),
+      whyEnded: ({ caller, arrival }) => this.#runtime.authenticator.revalidate(caller, arrival),
     });
     this.#tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
     this.#listening = planListeners(config);
-    this.#throttle = new FailureDelay(clock);
+    this.#throttle = new AuthThrottle(clock);
     this.#startedAt = clock.now();
   }
 
@@ -252,15 +252,15 @@ export class Gateway {
 
   #createApp(): Promise<FastifyInstance> {
     const { log, plugins = [], status, reload, onQuit } = this.#options;
-    const identity = () => this.#runtime.identity;
-    const guard = createAdminGuard(identity);
+    const authenticator = () => this.#runtime.authenticator;
+    const guard = createAdminGuard(authenticator);
     const isDraining = () => this.#phase !== 'running';
     return createApp({
       finish: this.#observer.ended,
       // Not a runtime's: the first one would never be let go of.
       agent: new Agent(),
       log,
-      identity,
+      authenticator,
       plugins: [
         (fastify) => registerFacade(fastify, { throttle: this.#throttle, pace: new GrantPace(this.#clock), runtime: () => this.#runtime }),
         (fastify) =>
@@ -274,7 +274,7 @@ export class Gateway {
             quit: onQuit ?? (() => void this.drain()),
             ...(status && { more: status }),
           }),
-        (fastify) => registerMetrics(fastify, { metrics: this.#metrics, identity }),
+        (fastify) => registerMetrics(fastify, { metrics: this.#metrics, authenticator }),
         (fastify) => registerReload(fastify, { guard, reload }),
         ...plugins,
       ],

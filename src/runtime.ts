@@ -15,7 +15,7 @@ import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { GatewayError } from './errors.ts';
 import { createBoundaryRules } from './server/admission.ts';
-import { createIdentity } from './server/authenticate.ts';
+import { createAuthenticator } from './server/authenticate.ts';
 import { createRuleCheck } from './server/authorize.ts';
 import { bodyLoggingOf } from './server/body-logging.ts';
 import type { ServerRuntime } from './server/context.ts';
@@ -23,9 +23,9 @@ import { createOwnHeaders } from './server/headers.ts';
 import { redirectBase } from './server/location.ts';
 import { createPeerOf } from './server/peer.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
-import type { CallerPresence } from './upstream/call.ts';
+import type { CallerConnection } from './upstream/call.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
-import { createOutbound, type Outbound, type OutboundDeps, type PreviousOutbound } from './upstream/upstream.ts';
+import { createUpstream, type OutboundDeps, type PreviousOutbound, type Upstream } from './upstream/upstream.ts';
 
 /** What outlives a configuration. */
 export interface RuntimeDeps extends OutboundDeps {
@@ -49,7 +49,7 @@ export interface RuntimeDeps extends OutboundDeps {
 /** The parts of one configuration at work. */
 export interface Runtime extends ServerRuntime {
   readonly credentials: Credentials;
-  readonly outbound: Outbound;
+  readonly outbound: Upstream;
   /** After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not share is closed. */
   retire(next: Runtime): Promise<void>;
   /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
@@ -67,13 +67,13 @@ const INSTANCE_ID = randomUUID();
  */
 export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous?: Runtime): Runtime {
   const { clock, log, random, store, handles, sessions, onTokenRequest, onTransition, onSecret } = deps;
-  const outbound = createOutbound(config, deps, previous && withKept(previous, config));
+  const outbound = createUpstream(config, deps, previous && withKept(previous, config));
   const transport = deps.transport ?? outbound.transport;
   const credentialsDeps = { config, transport, store, clock, random, log, onTokenRequest, onTransition, onSecret };
   const credentials = createCredentials(credentialsDeps, previous?.credentials);
   const clients = createClients(config.clients, clock, deps.provingPlace);
   const access = createAccess(config);
-  const identity = createIdentity({
+  const authenticator = createAuthenticator({
     ...{ clients, handles, sessions },
     isAnonymousServed: config.server.anonymousCredentials !== null,
     unsafeAllowAnonymous: config.server.unsafeAllowAnonymous,
@@ -81,17 +81,17 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
   });
   const standIn = sessionCredential(config.general.hosts);
   const facade: Runtime['facade'] = {
-    ...{ access, clients, handles, sessions, identity, now: clock.now },
+    ...{ access, clients, handles, sessions, authenticator, now: clock.now },
     endpoint: createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest, onSecret }),
     credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
     defaultName: credentials.default()?.config.name ?? null,
   };
-  const running = new Set<CallerPresence>();
+  const running = new Set<CallerConnection>();
   let onIdle: (() => void) | null = null;
   return {
     config,
     boundary: createBoundaryRules(config.server),
-    identity,
+    authenticator,
     facade,
     credentials,
     outbound,

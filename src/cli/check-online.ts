@@ -8,7 +8,7 @@ import { type GatewayError, isGatewayError } from '../errors.ts';
 import { createExchangeRecord } from '../logging/exchange-record.ts';
 import { NO_BODY } from '../upstream/request-body.ts';
 import { platformCode } from '../upstream/token.ts';
-import type { Outbound } from '../upstream/upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import { EXIT, type Io } from './io.ts';
 import { withOwnCredentials } from './standalone.ts';
 
@@ -20,7 +20,7 @@ export function checkOnline(config: GatewayConfig, io: Io): Promise<number> {
   return withOwnCredentials(config, io, (credentials, outbound) => tryAll(credentials, outbound, io), { isTrial: true });
 }
 
-async function tryAll(credentials: Credentials, outbound: Outbound, io: Io): Promise<number> {
+async function tryAll(credentials: Credentials, outbound: Upstream, io: Io): Promise<number> {
   const codes: number[] = [];
   const failed: string[] = [];
   for (const credential of credentials.list()) {
@@ -35,7 +35,7 @@ async function tryAll(credentials: Credentials, outbound: Outbound, io: Io): Pro
   return [EXIT.refused, EXIT.unavailable, EXIT.failure].find((code) => codes.includes(code)) ?? EXIT.ok;
 }
 
-async function tryCredential(outbound: Outbound, credential: Credential): Promise<{ code: number; words: string }> {
+async function tryCredential(outbound: Upstream, credential: Credential): Promise<{ code: number; words: string }> {
   try {
     await credential.source.token();
     const answer = await outbound.send({
@@ -47,7 +47,7 @@ async function tryCredential(outbound: Outbound, credential: Credential): Promis
       credential: credential.config.name,
       source: credential.source,
       record: createExchangeRecord(),
-      caller: { left: false, onLeave: null, turnAway: null },
+      connection: { disconnected: false, onDisconnect: null, turnAway: null },
     });
     const code = answer.statusCode < 400 ? null : await platformCode(answer, systemClock, 0);
     answer.discard();

@@ -8,7 +8,7 @@ import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
-import { createOutbound, type Outbound } from '../upstream/upstream.ts';
+import { createUpstream, type Upstream } from '../upstream/upstream.ts';
 import { exitCodeOf } from './admin-client.ts';
 import { EXIT, type Io } from './io.ts';
 
@@ -22,13 +22,13 @@ export const SILENT: Log = { error() {}, warn() {}, info() {}, debug() {} };
 export async function withOwnCredentials(
   config: GatewayConfig,
   io: Io,
-  work: (credentials: Credentials, outbound: Outbound) => Promise<number>,
+  work: (credentials: Credentials, outbound: Upstream) => Promise<number>,
   { isTrial = false }: { isTrial?: boolean } = {},
 ): Promise<number> {
   const deps = { clock: systemClock, random: Math.random, log: SILENT };
   const configured = config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
   const store = isTrial ? { ...configured, isDurable: false } : configured;
-  const outbound = createOutbound(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
+  const outbound = createUpstream(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
   const credentials = createCredentials({ ...deps, config, store, transport: outbound.transport });
   // Timers of ours do not keep a process alive: this one must live until the answers are there.
   const alive = setInterval(() => {}, 60_000);

@@ -2,7 +2,7 @@
 // what it lets through reaches the router with nothing left for the framework to interpret (content types, bodies, odd escapes).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { FailureDelay, HeldBack } from '../auth/callers/auth-throttle.ts';
+import type { AuthThrottle, FailureDelay } from '../auth/callers/auth-throttle.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { admit, type ListenerRole } from './admission.ts';
@@ -13,15 +13,15 @@ import { allowOrigin, answerPreflight, isPreflight } from './cors.ts';
 import { bindExchange, type Exchange, noteTraceContext, type OpenedExchange, openExchange } from './exchange.ts';
 import { assertFraming } from './framing.ts';
 import { notFound } from './method-not-allowed.ts';
-import { answerOwnTokenEnd, endsOwnToken } from './oauth/revocation.ts';
+import { isTokenRevocation, revokeOwnToken } from './oauth/revocation.ts';
 import { isForApplications, noteRoute, parseTarget, type Route } from './request-target.ts';
-import { internalError, inviteBody, respondWithError } from './responses.ts';
+import { internalError, respondWithError, sendContinue } from './responses.ts';
 
 /** What accept needs from the rest of the server. */
 export interface AcceptOptions {
   /** Of the configuration in use. */
   readonly runtime: () => ServerRuntime;
-  readonly throttle: FailureDelay;
+  readonly throttle: AuthThrottle;
   readonly isDraining: () => boolean;
   /** The framework's request handler. */
   readonly route: (request: IncomingMessage, response: ServerResponse) => void;
@@ -32,12 +32,12 @@ export interface AcceptOptions {
 }
 
 /** Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served without. */
-export function delayGuess(throttle: FailureDelay, peer: string, served: string | null): HeldBack {
-  return served === null ? throttle.held(peer) : throttle.heldServed(peer, served);
+export function delayGuess(throttle: AuthThrottle, peer: string, served: string | null): FailureDelay {
+  return served === null ? throttle.delayFailure(peer) : throttle.delayGuess(peer, served);
 }
 
 /** Where the forwarding path is mounted in the router. */
-export const MOUNT = '/api/v2/';
+export const FORWARD_MOUNT = '/api/v2/';
 
 /** A caller of a local route that neither sends nor is answered for so long is cut off. */
 const LOCAL_IDLE_MS = 60_000;
@@ -61,8 +61,8 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
         if (isPreflight(request)) return finishPreflight(opened, origin, options);
         allowOrigin(response, origin);
       }
-      const identity = admit(request, host, route, role, runtime);
-      const exchange: Exchange = { request, response, record, runtime, caller: opened.caller, role, route, identity };
+      const caller = admit(request, host, route, role, runtime);
+      const exchange: Exchange = { request, response, record, runtime, connection: opened.connection, role, route, caller };
       const guess = guessIn(request);
       if (guess === null) serve(exchange, options);
       else serveLater(exchange, host, delayGuess(options.throttle, runtime.peerOf(request), guess), options);
@@ -74,10 +74,10 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
 
 /** Sends an admitted request on its way. */
 function serve(exchange: Exchange, options: AcceptOptions): void {
-  const { request, response, record, route, identity } = exchange;
-  record.client = identity.client?.name ?? null;
+  const { request, response, record, route, caller } = exchange;
+  record.client = caller.client?.name ?? null;
   if (options.isDraining() && route.kind === 'forward') throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-  if (endsOwnToken(exchange)) return void answerOwnTokenEnd(exchange, options.finish);
+  if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange, options.finish);
   // The router decodes a path before it compares; the door has compared it as it was sent.
   if (route.kind === 'local' && route.path.includes('%')) throw notFound();
   bindExchange(exchange);
@@ -85,17 +85,17 @@ function serve(exchange: Exchange, options: AcceptOptions): void {
     // A forwarded body has its own bound where it is read; one that is read here has this.
     request.setTimeout(LOCAL_IDLE_MS, () => request.socket.destroy());
     finishLocal(exchange, options);
-    inviteBody(request, response);
+    sendContinue(request, response);
   }
-  setAside(request, route);
+  rewriteForRouter(request, route);
   options.route(request, response);
 }
 
 /** For a caller who showed a wrong secret and is served without: what it may do tells whether the secret was right, so it waits as a refusal does. */
-function serveLater(exchange: Exchange, host: string, { until, isOverflow }: HeldBack, options: AcceptOptions): void {
-  const { response, record, caller } = exchange;
+function serveLater(exchange: Exchange, host: string, { until, isOverflow }: FailureDelay, options: AcceptOptions): void {
+  const { response, record, connection } = exchange;
   const go = () => {
-    if (caller.left) {
+    if (connection.disconnected) {
       options.finish(record);
       return;
     }
@@ -115,7 +115,7 @@ function serveLater(exchange: Exchange, host: string, { until, isOverflow }: Hel
 /** The exchange as it would be accepted now. */
 function readmit(exchange: Exchange, host: string, runtime: ServerRuntime): Exchange {
   const { request, route, role } = exchange;
-  return { ...exchange, runtime, identity: admit(request, host, route, role, runtime) };
+  return { ...exchange, runtime, caller: admit(request, host, route, role, runtime) };
 }
 
 /** Too many guesses of one peer at a time: no answer, and no connection. */
@@ -174,9 +174,9 @@ function assertServedHere({ method }: IncomingMessage, route: Route, role: Liste
  * Leaves the framework a plain route and no body to interpret. Of a forwarded request it sees one fixed GET: lone `%`s, empty content types
  * and unusual methods are the upstream's business. The octets stay in the exchange, in `rawHeaders` and in the message's stream.
  */
-function setAside(request: IncomingMessage, route: Route): void {
+function rewriteForRouter(request: IncomingMessage, route: Route): void {
   if (route.kind === 'forward') {
-    request.url = MOUNT;
+    request.url = FORWARD_MOUNT;
     request.method = 'GET';
   } else {
     request.url = route.query === '' ? route.path : `${route.path}?${route.query}`;

@@ -5,7 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { ANONYMOUS, type Arrival, type Caller } from '../auth/callers/caller.ts';
 import { GatewayError } from '../errors.ts';
-import { type Identity, isFailedAuthentication } from './authenticate.ts';
+import { type Authenticator, isFailedAuthentication } from './authenticate.ts';
 import { readLogin } from './oauth/token-request.ts';
 import type { OwnRoute } from './own-routes.ts';
 import { isForApplications, type Route } from './request-target.ts';
@@ -20,7 +20,7 @@ export interface ListenerRole extends Arrival {
 /** What admission goes by; both belong to one configuration. */
 export interface AdmissionRules {
   readonly boundary: BoundaryRules;
-  readonly identity: Identity;
+  readonly authenticator: Authenticator;
 }
 
 /**
@@ -44,11 +44,11 @@ export function admit(
     assertAllowedHost(host, rules.boundary);
     return ANONYMOUS;
   }
-  const shown = showsAtLogin(own) ? callerAtLogin(request, own, host, role, rules) : rules.identity.identify(request, role);
+  const shown = showsAtLogin(own) ? callerAtLogin(request, own, host, role, rules) : rules.authenticator.authenticate(request, role);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, rules.boundary);
-    if (!own?.isOpen) rules.identity.assertAdmitted(caller, role);
+    if (!own?.isOpen) rules.authenticator.assertAdmitted(caller, role);
   }
   return caller;
 }
@@ -59,10 +59,16 @@ function showsAtLogin(own: OwnRoute | null): own is OwnRoute {
 }
 
 /** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
-function callerAtLogin(request: IncomingMessage, own: OwnRoute, host: string, role: ListenerRole, { identity, boundary }: AdmissionRules): Caller {
+function callerAtLogin(
+  request: IncomingMessage,
+  own: OwnRoute,
+  host: string,
+  role: ListenerRole,
+  { authenticator, boundary }: AdmissionRules,
+): Caller {
   if (own.kind !== 'token') return ANONYMOUS;
   try {
-    return identity.identifyForToken(request, readLogin(request.headers.authorization), role);
+    return authenticator.authenticateForToken(request, readLogin(request.headers.authorization), role);
   } catch (error) {
     // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without being slowed.
     if (isFailedAuthentication(error) && !isAllowedHost(host, boundary)) throw error;

@@ -6,8 +6,8 @@ import type { Dispatcher } from 'undici';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
-import { MOUNT } from './accept.ts';
-import type { Identity } from './authenticate.ts';
+import { FORWARD_MOUNT } from './accept.ts';
+import type { Authenticator } from './authenticate.ts';
 import { exchangeOf } from './exchange.ts';
 import { forward } from './forward.ts';
 import { createMissJudge, notFound } from './method-not-allowed.ts';
@@ -20,7 +20,7 @@ export interface AppOptions {
   readonly finish: (record: ExchangeRecord) => void;
   readonly health: HealthSource;
   /** Who may do what, by the configuration in use. */
-  readonly identity: () => Identity;
+  readonly authenticator: () => Authenticator;
   /** Lent to @fastify/http-proxy, which never uses it: its own default would switch certificate checks off. */
   readonly agent: Dispatcher;
   readonly log: Log;
@@ -37,12 +37,12 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     frameworkErrors: (error, request, reply) => answerError(options.log, error, request, reply),
   });
   app.setErrorHandler((error, request, reply) => answerError(options.log, error, request, reply));
-  const judgeMiss = createMissJudge(app, options.identity);
+  const judgeMiss = createMissJudge(app, options.authenticator);
 
   registerHealth(app, options.health);
   for (const plugin of options.plugins ?? []) plugin(app);
   await app.register(httpProxy, {
-    prefix: MOUNT.slice(0, -1),
+    prefix: FORWARD_MOUNT.slice(0, -1),
     // Asked for, never dialled.
     upstream: 'http://upstream.invalid',
     httpMethods: ['GET'],

@@ -14,17 +14,17 @@ import { type CertificateSubject, type ClientCas, certificateProof, isCertificat
 import { GatewayError } from '../errors.ts';
 
 /** Recognises callers for one configuration. */
-export interface Identity {
+export interface Authenticator {
   /**
    * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere, gateway.client.unauthenticated for a wrong secret,
    * gateway.client.forbidden for proofs of two different clients. Costs nothing where there is no proof, microseconds where there is.
    */
-  identify(request: IncomingMessage, arrival: Arrival): Caller;
+  authenticate(request: IncomingMessage, arrival: Arrival): Caller;
   /**
    * The same at the token endpoint, where Authorization belongs to the grant: `login` is the id and secret shown there. A client's name with its
    * secret proves that client, with another secret it throws gateway.client.unauthenticated, and so does a handle; any other id proves nothing.
    */
-  identifyForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null, arrival: Arrival): Caller;
+  authenticateForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null, arrival: Arrival): Caller;
   /**
    * Who proved itself by `proof` before, as it is now; null when that proves nothing any more: the secret was changed, the client or a CA is gone,
    * anonymous use has ended.
@@ -33,7 +33,7 @@ export interface Identity {
   /** A caller of before as it is now: null when what proved it would not any more, or its session or handle has ended. */
   renew(caller: Caller, arrival: Arrival): Caller | null;
   /** Why a caller of before may not go on; null while it may. Unlike `renew` it is no use of a session. */
-  whyEnded(caller: Caller, arrival: Arrival): GatewayError | null;
+  revalidate(caller: Caller, arrival: Arrival): GatewayError | null;
   /** The same for a caller whose request has taken its time since: throws what `whyEnded` says where there is nobody any more. */
   present(caller: Caller, arrival: Arrival): Caller;
   /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
@@ -46,7 +46,7 @@ export interface Identity {
 }
 
 /** Parts of one configuration, and what outlives it. */
-export interface IdentityDeps {
+export interface AuthenticatorDeps {
   readonly clients: Clients;
   readonly handles: Handles;
   readonly sessions: Sessions;
@@ -59,7 +59,7 @@ export interface IdentityDeps {
 }
 
 /** Makes the recogniser. */
-export function createIdentity(deps: IdentityDeps): Identity {
+export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const { clients, handles, sessions, unsafeAllowAnonymous = false, clientCas = null } = deps;
   const isAnonymousServed = deps.isAnonymousServed || (clients.isEmpty && clientCas === null);
   const mayBeAnonymous = ({ isLocal }: Arrival) => isAnonymousServed && (isLocal || unsafeAllowAnonymous);
@@ -145,7 +145,7 @@ export function createIdentity(deps: IdentityDeps): Identity {
   const identifyAside = (request: IncomingMessage, arrival: Arrival): Caller => byKey(request, arrival) ?? byCertificate(request) ?? ANONYMOUS;
 
   return {
-    identify(request, arrival) {
+    authenticate(request, arrival) {
       const { authorization } = request.headers;
       const aside = identifyAside(request, arrival);
       if (authorization === undefined) return aside;
@@ -158,7 +158,7 @@ export function createIdentity(deps: IdentityDeps): Identity {
       if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id)) throw contradicted();
       return shown;
     },
-    identifyForToken(request, login, arrival) {
+    authenticateForToken(request, login, arrival) {
       const aside = identifyAside(request, arrival);
       assertNoDeadBearer(request, arrival);
       // A handle may be bound to one credential: it must not buy another that is not.
@@ -179,7 +179,7 @@ export function createIdentity(deps: IdentityDeps): Identity {
       if (session !== null && present === null) return null;
       return { ...owner, handle, session: present, isAuthenticated: owner.isAuthenticated || handle !== null || session !== null };
     },
-    whyEnded(caller, arrival) {
+    revalidate(caller, arrival) {
       const { handle, session } = caller;
       const isGood = (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.terms));
       if (isGood && provedBy(keptOf(caller), arrival) !== null) return null;
@@ -187,7 +187,7 @@ export function createIdentity(deps: IdentityDeps): Identity {
     },
     present(caller, arrival) {
       const now = this.renew(caller, arrival);
-      if (now === null) throw this.whyEnded(caller, arrival) ?? sessionEnded();
+      if (now === null) throw this.revalidate(caller, arrival) ?? sessionEnded();
       return now;
     },
     assertAdmitted(caller, arrival) {

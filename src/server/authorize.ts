@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Access } from '../auth/callers/access.ts';
 import type { Caller } from '../auth/callers/caller.ts';
 import { createRules, type Rules, type Verdict } from '../auth/callers/rules.ts';
-import type { CachedTokenSource } from '../auth/credentials/token-source.ts';
+import type { RefreshingTokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
@@ -15,7 +15,7 @@ import type { Route } from './request-target.ts';
 /** A credential as the data path sees it. */
 export interface ForwardCredential {
   readonly config: CredentialConfig;
-  readonly source: CachedTokenSource;
+  readonly source: RefreshingTokenSource;
   /** Whose limits it counts against, where that is not the credential as a whole. */
   readonly limitKey?: string;
 }
@@ -28,18 +28,18 @@ export interface CredentialChoice {
 }
 
 /** The credential for a caller who named one, or none. Throws gateway.credential.unknown or gateway.client.forbidden. */
-export function chooseCredential(identity: Caller, named: string | null, choice: CredentialChoice): ForwardCredential {
-  const asked = boundTo(identity, named);
-  if (identity.session !== null) {
-    const { terms, config, source } = identity.session;
-    if (terms.credential !== null && !choice.access.mayUse(identity, terms.credential)) throw notListed(terms.credential);
+export function chooseCredential(caller: Caller, named: string | null, choice: CredentialChoice): ForwardCredential {
+  const asked = boundTo(caller, named);
+  if (caller.session !== null) {
+    const { terms, config, source } = caller.session;
+    if (terms.credential !== null && !choice.access.mayUse(caller, terms.credential)) throw notListed(terms.credential);
     const own = config();
     // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with it.
-    return { config: own, source, limitKey: sessionLimitKey(own.name, identity.session.id) };
+    return { config: own, source, limitKey: sessionLimitKey(own.name, caller.session.id) };
   }
-  const name = asked ?? choice.access.defaultFor(identity);
+  const name = asked ?? choice.access.defaultFor(caller);
   if (name === null) {
-    const names = choice.names().filter((one) => choice.access.mayUse(identity, one));
+    const names = choice.names().filter((one) => choice.access.mayUse(caller, one));
     const advice = names.length === 0 ? 'list one for this caller' : `call /NAME/api/v2/… with one of ${names.join(', ')}`;
     throw new GatewayError('gateway.credential.unknown', `no credential is the default: ${advice}, or mark one with default = true`);
   }
@@ -47,7 +47,7 @@ export function chooseCredential(identity: Caller, named: string | null, choice:
   if (!credential) {
     throw new GatewayError('gateway.credential.unknown', 'no credential of that name is configured: `gcg config` lists them');
   }
-  if (!choice.access.mayUse(identity, name)) throw notListed(name);
+  if (!choice.access.mayUse(caller, name)) throw notListed(name);
   return credential;
 }
 

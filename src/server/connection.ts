@@ -37,7 +37,7 @@ export function noteRefused(socket: Duplex): void {
 }
 
 /** Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now. */
-export const BROKEN = Symbol('broken');
+export const REQUEST_ABORTED = Symbol('broken');
 
 /** The property under which a socket carries its connection. */
 const CONNECTION = Symbol('connection');
@@ -85,7 +85,7 @@ export function answerLast(socket: Duplex, answer: () => void): void {
   else if (open.length === 1 && !last.response.headersSent) {
     answer();
     last.onOver();
-  } else if (!last.request.emit(BROKEN)) socket.destroy();
+  } else if (!last.request.emit(REQUEST_ABORTED)) socket.destroy();
 }
 
 /** Lets a connection end with the answers that are owed on it: those that have not begun say `Connection: close`. */

@@ -4,7 +4,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import type { CallerPresence, Send } from '../upstream/call.ts';
+import type { CallerConnection, Send } from '../upstream/call.ts';
 import type { Egress } from '../upstream/egress/egress.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
 import type { AdmissionRules } from './admission.ts';
@@ -38,6 +38,6 @@ export interface ServerRuntime extends AdmissionRules {
   /** Bodies that go into the record; null: none. */
   readonly bodies: BodyLogging | null;
   /** A forwarded call begins here, and ends: while one runs, what it works with is not closed. */
-  enter(caller: CallerPresence): void;
-  leave(caller: CallerPresence): void;
+  enter(caller: CallerConnection): void;
+  leave(caller: CallerConnection): void;
 }

@@ -22,7 +22,7 @@ export function allowOrigin(response: ServerResponse, origin: string): void {
 }
 
 /** An answer passed on may bring a Vary of its own, which would take the place of ours: then both go out. */
-export function keepVary(response: ServerResponse, headers: string[]): void {
+export function appendVary(response: ServerResponse, headers: string[]): void {
   if (response.hasHeader('access-control-allow-origin')) headers.push('Vary', 'Origin');
 }
 

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../auth/callers/caller.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
-import type { CallerPresence } from '../upstream/call.ts';
+import type { CallerConnection } from '../upstream/call.ts';
 import type { ListenerRole } from './admission.ts';
 import { enterConnection } from './connection.ts';
 import type { ServerRuntime } from './context.ts';
@@ -18,7 +18,7 @@ export interface OpenedExchange {
   readonly record: ExchangeRecord;
   /** The parts of the configuration that was in use when it was accepted: a reload never changes it. */
   readonly runtime: ServerRuntime;
-  readonly caller: CallerPresence & { left: boolean };
+  readonly connection: CallerConnection & { disconnected: boolean };
   readonly role: ListenerRole;
   /** Null until the request target is understood. */
   route: Route | null;
@@ -28,7 +28,7 @@ export interface OpenedExchange {
 export interface Exchange extends OpenedExchange {
   readonly route: Route;
   /** Who makes the call. */
-  readonly identity: Caller;
+  readonly caller: Caller;
 }
 
 /** Opens an exchange and its record, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
@@ -38,18 +38,18 @@ export function openExchange(runtime: ServerRuntime, role: ListenerRole, request
   record.method = request.method ?? '';
   record.target = request.url ?? '';
   record.requestHeaders = request.rawHeaders;
-  const caller: OpenedExchange['caller'] = { left: false, onLeave: null, turnAway: null };
+  const connection: OpenedExchange['connection'] = { disconnected: false, onDisconnect: null, turnAway: null };
   enterConnection({
     request,
     response,
     onOver() {
-      if (response.writableFinished || caller.left) return;
-      caller.left = true;
+      if (response.writableFinished || connection.disconnected) return;
+      connection.disconnected = true;
       record.aborted = true;
-      caller.onLeave?.();
+      connection.onDisconnect?.();
     },
   });
-  return { request, response, record, runtime, caller, role, route: null };
+  return { request, response, record, runtime, connection, role, route: null };
 }
 
 /** The property under which a request carries its exchange. A WeakMap would say the same and cost the garbage collector dearly. */

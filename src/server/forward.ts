@@ -9,17 +9,17 @@ import { type BodySink, ClientClosedRequest, type UpstreamRequest, type Upstream
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { captureRequestBody, captureResponseBody } from './body-logging.ts';
-import { keepVary } from './cors.ts';
+import { appendVary } from './cors.ts';
 import type { Exchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders } from './headers.ts';
 import { rewriteLocation } from './location.ts';
-import { dropRest, internalError, inviteBody, respondWithError } from './responses.ts';
-import { askForIdentity, isChannelCall, rewriteChannels } from './websocket/channel-responses.ts';
+import { drainRequest, internalError, respondWithError, sendContinue } from './responses.ts';
+import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket/channel-responses.ts';
 
 /** Serves one forwarded exchange. Never throws, and hands its finished record to `finish`. */
 export async function forward(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
   const { record, runtime } = exchange;
-  runtime.enter(exchange.caller);
+  runtime.enter(exchange.connection);
   let body: RequestBody | null = null;
   let answer: UpstreamResponse | null = null;
   try {
@@ -32,13 +32,13 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
     markInstance(headers, instances, runtime.instanceId);
     if (runtime.bodies?.request) captureRequestBody(record, exchange.request.headers, runtime.bodies.maxBytes);
     const isForChannels = isChannelCall(record.method, exchange.route.target);
-    if (isForChannels) askForIdentity(headers);
+    if (isForChannels) requestUncompressed(headers);
     body = await readBody(exchange);
     answer = await runtime.outbound.send(upstreamRequest(exchange, credential, headers, body));
     if (isForChannels) answer = await rewriteChannels(exchange, credential.config, answer);
     await passAnswer(exchange, answer, credential.config);
     // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
-    if (!exchange.request.complete) dropRest(exchange.request);
+    if (!exchange.request.complete) drainRequest(exchange.request);
   } catch (error) {
     answer?.abort(NOT_WANTED);
     try {
@@ -51,19 +51,19 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
     record.requestBytes = body?.receivedBytes ?? 0;
     body?.release();
     finish(record);
-    runtime.leave(exchange.caller);
+    runtime.leave(exchange.connection);
   }
 }
 
 /** The credential that serves a call, if its client's rules permit it. */
 function authorize(exchange: Exchange, target: string): ForwardCredential {
-  const { identity, request, record, runtime } = exchange;
-  runtime.assertRules(identity.client, { method: record.method, target, headers: request.headers, requestId: record.requestId });
-  return chooseCredential(identity, namedCredential(exchange), runtime.choice);
+  const { caller, request, record, runtime } = exchange;
+  runtime.assertRules(caller.client, { method: record.method, target, headers: request.headers, requestId: record.requestId });
+  return chooseCredential(caller, namedCredential(exchange), runtime.choice);
 }
 
 function upstreamRequest(exchange: Exchange, credential: ForwardCredential, headers: string[], body: RequestBody): UpstreamRequest {
-  const { route, record, caller } = exchange;
+  const { route, record, connection } = exchange;
   if (route.kind !== 'forward') throw new GatewayError('gateway.internal', 'a local route reached the forwarding path');
   return {
     method: record.method,
@@ -74,7 +74,7 @@ function upstreamRequest(exchange: Exchange, credential: ForwardCredential, head
     credential: credential.limitKey ?? credential.config.name,
     source: credential.source,
     record,
-    caller,
+    connection,
   };
 }
 
@@ -85,7 +85,7 @@ async function readBody(exchange: Exchange): Promise<RequestBody> {
     maxBytes: runtime.config.server.maxBodyBytes,
     idleMs: runtime.config.timeouts.bodyMs,
     budget: runtime.budget,
-    invite: () => inviteBody(request, exchange.response),
+    invite: () => sendContinue(request, exchange.response),
     observe: record.requestBody ? (chunk) => record.requestBody?.write(chunk) : null,
   });
 }
@@ -108,7 +108,7 @@ function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: Cr
   const toOurs = (location: string) => rewriteLocation(location, credential.hosts.api, runtime.redirectBase + prefix);
   const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, answer.statusCode, toOurs);
   headers.push('X-Gateway-Request-Id', record.requestId);
-  keepVary(response, headers);
+  appendVary(response, headers);
   record.status = answer.statusCode;
   record.source = 'upstream';
   record.correlationId = correlationId;
@@ -117,8 +117,8 @@ function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: Cr
   // The upstream's Date or none: a second clock would contradict it.
   response.sendDate = false;
   writeHead(response, answer, headers);
-  const sink = new AnswerSink(response, record, answer);
-  exchange.caller.onLeave = sink.abandon;
+  const sink = new ResponseSink(response, record, answer);
+  exchange.connection.onDisconnect = sink.abandon;
   answer.pipe(sink);
   // Node keeps a head back until there is something of the body, which may take its time: a stream of events opens before the first of them.
   if (record.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
@@ -137,7 +137,7 @@ function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: 
 
 function answerFailure(exchange: Exchange, error: unknown): void {
   const { response, record, request } = exchange;
-  if (error instanceof ClientClosedRequest || exchange.caller.left) {
+  if (error instanceof ClientClosedRequest || exchange.connection.disconnected) {
     response.destroy();
     return;
   }
@@ -158,7 +158,7 @@ function answerFailure(exchange: Exchange, error: unknown): void {
 export const NOT_WANTED = new GatewayError('gateway.internal', 'the answer is not wanted any more');
 
 /** `done` resolves when the caller's side has taken the whole answer, and rejects when either side breaks off. */
-export class AnswerSink implements BodySink {
+export class ResponseSink implements BodySink {
   readonly done: Promise<void>;
   readonly #response: ServerResponse;
   readonly #record: ExchangeRecord;

@@ -3,7 +3,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../errors.ts';
-import type { Identity } from './authenticate.ts';
+import type { Authenticator } from './authenticate.ts';
 import type { Exchange } from './exchange.ts';
 import { OWN_ROUTES, patternOf } from './own-routes.ts';
 import { assertAdminPage } from './routes/admin-guard.ts';
@@ -13,7 +13,7 @@ import { assertMetricsServed } from './routes/metrics.ts';
 const SIMPLE = /^(?:\/(?::?[\w.~-]+)?)+$/;
 
 /** Gives what judges a request that no route took. Learns the routes that the embedding program adds from now on. */
-export function createMissJudge(app: FastifyInstance, identity: () => Identity): (exchange: Exchange) => GatewayError {
+export function createMissJudge(app: FastifyInstance, authenticator: () => Authenticator): (exchange: Exchange) => GatewayError {
   const added = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
   app.addHook('onRoute', ({ url, method }) => {
     if (OWN_ROUTES.some(({ path }) => path === url) || !SIMPLE.test(url)) return;
@@ -27,8 +27,8 @@ export function createMissJudge(app: FastifyInstance, identity: () => Identity):
     if (route.kind !== 'local') return notFound();
     const allow = [...new Set(route.own?.methods ?? methodsAt(route.path))].sort();
     if (allow.length === 0) return notFound();
-    if (route.own?.kind === 'metrics') assertMetricsServed(exchange, identity());
-    else if (route.own?.kind === 'admin') assertAdminPage(exchange, identity());
+    if (route.own?.kind === 'metrics') assertMetricsServed(exchange, authenticator());
+    else if (route.own?.kind === 'admin') assertAdminPage(exchange, authenticator());
     return new GatewayError('gateway.request.invalid', `this address takes ${allow.join(' and ')}, not ${record.method}`, { statusCode: 405, allow });
   };
 }

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { TokenFailure } from '../auth/credentials/token-source.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { answerLast, BROKEN } from './connection.ts';
+import { answerLast, REQUEST_ABORTED } from './connection.ts';
 import type { Route } from './request-target.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */
@@ -54,7 +54,7 @@ export function respondWithError({ response, record, route }: FailedExchange, th
   if (close) headers.push('Connection', 'close');
   response.writeHead(error.statusCode, headers);
   if (response.req.method !== 'HEAD') response.write(body);
-  if (close && !response.req.complete) endWhenRead(response);
+  if (close && !response.req.complete) lingeringClose(response);
   else response.end();
 }
 
@@ -70,24 +70,24 @@ const LINGER_MS = 2000;
  * Ends an answer, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be answered by a reset,
  * which may overtake the answer (RFC 9112, section 9.6). Of the upload nothing is kept.
  */
-function endWhenRead(response: ServerResponse): void {
+function lingeringClose(response: ServerResponse): void {
   const { req: request } = response;
   const end = () => {
     clearTimeout(timer);
     response.end();
   };
   const timer = setTimeout(end, LINGER_MS);
-  request.once('end', end).once('close', end).once(BROKEN, end);
-  dropRest(request);
+  request.once('end', end).once('close', end).once(REQUEST_ABORTED, end);
+  drainRequest(request);
 }
 
 /** Tells a caller that waits for it (`Expect: 100-continue`) to send its body; called when the body is about to be read, and not before. */
-export function inviteBody(request: IncomingMessage, response: ServerResponse): void {
+export function sendContinue(request: IncomingMessage, response: ServerResponse): void {
   if (request.headers.expect !== undefined && request.httpVersionMinor === 1) response.writeContinue();
 }
 
 /** Reads and drops what is left of a request's body, also when somebody was reading it. */
-export function dropRest(request: IncomingMessage): void {
+export function drainRequest(request: IncomingMessage): void {
   const drop = () => {
     while (request.read() !== null);
   };

@@ -1,7 +1,7 @@
 // The shape of one call to the upstream, and of the functions that carry it: each layer (retry, rate limit, token, dispatch) is a `Send` round
 // another. And the waits of a call, which end when its client disconnects.
 
-import type { CachedTokenSource, Token } from '../auth/credentials/token-source.ts';
+import type { RefreshingTokenSource, Token } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import type { UrlBase } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError, type GatewayErrorOptions } from '../errors.ts';
@@ -9,10 +9,10 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { RequestBody } from './request-body.ts';
 
 /** Tells a call that its caller has left. One listener is enough: the layer that waits at the moment. */
-export interface CallerPresence {
-  readonly left: boolean;
+export interface CallerConnection {
+  readonly disconnected: boolean;
   /** Called once, when the caller leaves; replaces the listener before it. */
-  onLeave: (() => void) | null;
+  onDisconnect: (() => void) | null;
   /** Ends the wait that the call is in, with the error to be told; null while it does not wait: it may be on its way to the upstream then. */
   turnAway: ((error: GatewayError) => void) | null;
 }
@@ -31,11 +31,11 @@ export interface UpstreamRequest {
   readonly body: RequestBody;
   /** Whose token it carries, and whose limits it counts against: a credential's name, or a `sessionLimitKey`. */
   readonly credential: string;
-  readonly source: CachedTokenSource;
+  readonly source: RefreshingTokenSource;
   /** The one it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended. */
   token?: Token;
   readonly record: ExchangeRecord;
-  readonly caller: CallerPresence;
+  readonly connection: CallerConnection;
   /** When all waiting must have ended, in monotonic ms of the layers' clock. Set by the outermost layer; absent: no bound. */
   waitUntil?: number;
 }
@@ -162,24 +162,24 @@ export class WaitingRoom {
 
 /** Resolves after `ms`; rejects at once with ClientClosedRequest when the caller leaves. */
 export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promise<void> {
-  const { caller } = request;
+  const { connection } = request;
   return new Promise((resolve, reject) => {
-    if (caller.left) return reject(new ClientClosedRequest());
+    if (connection.disconnected) return reject(new ClientClosedRequest());
     request.body.readAhead?.();
     const over = () => {
       timer.cancel();
-      caller.onLeave = null;
-      caller.turnAway = null;
+      connection.onDisconnect = null;
+      connection.turnAway = null;
     };
     const timer = clock.after(ms, () => {
       over();
       resolve();
     });
-    caller.turnAway = (error) => {
+    connection.turnAway = (error) => {
       over();
       reject(error);
     };
-    caller.onLeave = () => {
+    connection.onDisconnect = () => {
       over();
       reject(new ClientClosedRequest());
     };
@@ -188,23 +188,23 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
 
 /** Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the caller leaves. `work` itself goes on. */
 export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise<T>, late: () => Error): Promise<T> {
-  const { caller, waitUntil } = request;
+  const { connection, waitUntil } = request;
   return new Promise((resolve, reject) => {
     const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => reject(late()));
     const over = () => {
       timer?.cancel();
-      caller.turnAway = null;
+      connection.turnAway = null;
     };
     const leave = () => {
       over();
       reject(new ClientClosedRequest());
     };
-    caller.turnAway = (error) => {
+    connection.turnAway = (error) => {
       over();
       reject(error);
     };
-    if (caller.left) leave();
-    else caller.onLeave = leave;
+    if (connection.disconnected) leave();
+    else connection.onDisconnect = leave;
     work.finally(over).then(resolve, reject);
   });
 }

@@ -72,22 +72,22 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
   };
 
   const send: Send = async (request) => {
-    const { record, caller, token } = request;
-    if (caller.left) throw new ClientClosedRequest();
+    const { record, connection, token } = request;
+    if (connection.disconnected) throw new ClientClosedRequest();
     const gate = gateOf(request.base.origin);
     let place = gate.tryEnter(record.client ?? '', request.credential);
     if (place === null) {
       place = await gate.enter(request);
       const isTokenEnded = token !== undefined && options.clock.now() >= token.expiresAt;
-      if (caller.left || isTokenEnded) {
+      if (connection.disconnected || isTokenEnded) {
         place.leave();
-        throw caller.left ? new ClientClosedRequest() : TOKEN_ENDED;
+        throw connection.disconnected ? new ClientClosedRequest() : TOKEN_ENDED;
       }
     }
     const startedAt = performance.now();
     const attempt = new AttemptHandler(request.base.origin, limits, request, place);
     // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full collection.
-    caller.onLeave = attempt.abandon;
+    connection.onDisconnect = attempt.abandon;
     record.attempts += 1;
     try {
       calls.dispatch(dispatchOptions(request), attempt);

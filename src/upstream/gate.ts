@@ -184,13 +184,13 @@ export class Gate {
   }
 
   #wait(request: UpstreamRequest, line: Line, now: number): Promise<Place> {
-    const { caller, waitUntil } = request;
+    const { connection, waitUntil } = request;
     return new Promise((resolve, reject) => {
-      if (caller.left) return reject(new ClientClosedRequest());
+      if (connection.disconnected) return reject(new ClientClosedRequest());
       const settle = () => {
         timer?.cancel();
-        caller.onLeave = null;
-        caller.turnAway = null;
+        connection.onDisconnect = null;
+        connection.turnAway = null;
         this.#room.leave(line.client, waiter);
       };
       const waiter: Waiter = {
@@ -210,8 +210,8 @@ export class Gate {
       };
       if (!this.#room.enter(line.client, waiter)) return reject(this.#full());
       const timer = waitUntil === undefined ? null : this.#clock.after(waitUntil - now, () => end(this.#late()));
-      caller.onLeave = () => end(new ClientClosedRequest());
-      caller.turnAway = end;
+      connection.onDisconnect = () => end(new ClientClosedRequest());
+      connection.turnAway = end;
       line.waiting.push(waiter);
       this.#waitingLines.add(line);
       this.#serveSoon();

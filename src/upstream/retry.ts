@@ -36,7 +36,7 @@ export function withRetry(send: Send, deps: RetryDeps): Send {
 
   /** Milliseconds to wait before the next attempt, or null when there is to be none. */
   const nextWaitMs = (request: UpstreamRequest, retries: number, wishedMs: number | undefined): number | null => {
-    if (retries >= settings.max || request.caller.left || !request.body.canReplay) return null;
+    if (retries >= settings.max || request.connection.disconnected || !request.body.canReplay) return null;
     const waitMs = wishedMs !== undefined && wishedMs > 0 ? wishedMs : retryWaitMs(retries, random(), settings);
     return waitMs <= waitLeftMs(request, clock) ? waitMs : null;
   };

@@ -13,32 +13,32 @@ import type { Send, WaitingRoom } from './call.ts';
 import { createDispatcher, type UpstreamDispatcher } from './dispatcher.ts';
 import { createEgress, type Egress } from './egress/egress.ts';
 import type { GatesByOrigin } from './gate.ts';
-import { createPacing, type Pacing } from './rate-limit/rate-limit.ts';
+import { createRateLimits, type RateLimits } from './rate-limit/rate-limit.ts';
 import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
 import { toGatewayError } from './upstream-errors.ts';
 
 /** What an outbound is made with. */
-export type OutboundDeps = LineDeps;
+export type OutboundDeps = ConnectionsDeps;
 
 /** The way out of the configuration before. `isKept` tells of which credentials the limits go on to count. */
 export interface PreviousOutbound {
   readonly config: GatewayConfig;
-  readonly outbound: Outbound;
+  readonly outbound: Upstream;
   readonly isKept: (credential: string) => boolean;
 }
 
 /** One way out, shared by calls, token requests and sockets. */
-export interface Outbound {
+export interface Upstream {
   readonly egress: Egress;
   readonly dispatcher: UpstreamDispatcher;
   readonly transport: TokenTransport;
   /** All layers: retry, pace, token and replay, dispatch. */
   readonly send: Send;
   /** What the platform's limits are doing, for status and metrics. */
-  readonly limits: Pacing['states'];
+  readonly limits: RateLimits['states'];
   /** For the next configuration's way out. */
-  readonly parts: { readonly line: Line; readonly pacing: Pacing };
+  readonly parts: { readonly line: SharedConnections; readonly pacing: RateLimits };
   /** Resolves when what still runs has ended and its connections are closed, save those that a later configuration shares. */
   retire(): Promise<void>;
   /** Ends connections; exchanges that still run are cut. */
@@ -49,15 +49,17 @@ export interface Outbound {
 const LIMITED_ROUTES = 2_000;
 
 /** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
-export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previous?: PreviousOutbound): Outbound {
+export function createUpstream(config: GatewayConfig, deps: OutboundDeps, previous?: PreviousOutbound): Upstream {
   const { clock, random, log } = deps;
   const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
   const { rateLimit: settings, retry, clients } = config;
   const routeOf = (method: string, target: string) => `${method} ${templates.of(target)}`;
   const kept = previous && { limits: previous.outbound.parts.pacing.limits, isKept: previous.isKept };
-  const pacing = createPacing({ clock, random, log, settings, retry, clients, routeOf }, kept);
+  const pacing = createRateLimits({ clock, random, log, settings, retry, clients, routeOf }, kept);
   const isShared = previous !== undefined && dialAlike(previous.config, config);
-  const line = isShared ? previous.outbound.parts.line.share() : createLine(config, deps, pacing.limits.room, previous?.outbound.parts.line.gates);
+  const line = isShared
+    ? previous.outbound.parts.line.retain()
+    : createConnections(config, deps, pacing.limits.room, previous?.outbound.parts.line.gates);
   const { egress, dispatcher } = line;
   const once = withToken(line.send, { clock, routeOf: templates.of });
   const send = withRetry(pacing.wrap(once), { clock, random, settings: config.retry, totalWaitMs: config.timeouts.totalWaitMs });
@@ -66,8 +68,8 @@ export function createOutbound(config: GatewayConfig, deps: OutboundDeps, previo
     transport: createTokenTransport(dispatcher.agent),
     limits: pacing.states,
     parts: { line, pacing },
-    retire: line.letGo,
-    close: line.cut,
+    retire: line.release,
+    close: line.destroy,
   };
 }
 
@@ -79,7 +81,7 @@ function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
 }
 
 /** A line in use. Whoever makes or shares it lets go of it once. */
-export interface Line {
+export interface SharedConnections {
   readonly egress: Egress;
   readonly dispatcher: UpstreamDispatcher;
   /** Its gates, and those of earlier lines. */
@@ -87,18 +89,18 @@ export interface Line {
   /** One attempt, once there is a connection for it; shed while its origin cannot be reached. */
   readonly send: Send;
   /** One more user. */
-  share(): Line;
+  retain(): SharedConnections;
   /** One user less; the last one's resolves when what still runs has ended and the connections are closed. */
-  letGo(): Promise<void>;
+  release(): Promise<void>;
   /** Closes it at once, whoever uses it. */
-  cut(): Promise<void>;
+  destroy(): Promise<void>;
 }
 
 /** The settings that a line is made of. */
 export type LineSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'timeouts' | 'rateLimit'>;
 
 /** What a line is made with. `random` is 0 (inclusive) to 1 (exclusive). */
-export interface LineDeps {
+export interface ConnectionsDeps {
   readonly env: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly random: () => number;
@@ -106,12 +108,12 @@ export interface LineDeps {
 }
 
 /** Opens nothing before the first call. Calls that find no connection free wait in `room`; those at `gates` have some of them. */
-export function createLine(
+export function createConnections(
   { proxy, tls, timeouts, rateLimit }: LineSettings,
-  { env, clock, random, log }: LineDeps,
+  { env, clock, random, log }: ConnectionsDeps,
   room: WaitingRoom,
   gates: GatesByOrigin = new Map(),
-): Line {
+): SharedConnections {
   const egress = createEgress({ proxy, tls, timeouts, env, clock, log });
   const dispatcher = createDispatcher({
     ...{
@@ -127,22 +129,22 @@ export function createLine(
     onChange: (origin, state) => (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
   });
   let users = 1;
-  const line: Line = {
+  const line: SharedConnections = {
     egress,
     dispatcher,
     gates,
     send: dispatcher.send,
-    share() {
+    retain() {
       users += 1;
       return line;
     },
-    async letGo() {
+    async release() {
       users -= 1;
       if (users > 0) return;
       await dispatcher.close();
       egress.close();
     },
-    async cut() {
+    async destroy() {
       egress.close();
       await dispatcher.destroy();
     },

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';
 import type { UpstreamRequest } from '../../src/upstream/call.ts';
-import { createPacing } from '../../src/upstream/rate-limit/rate-limit.ts';
+import { createRateLimits } from '../../src/upstream/rate-limit/rate-limit.ts';
 import { createReplayBudget, readRequestBody } from '../../src/upstream/request-body.ts';
 
 const CALLERS = 60;
@@ -17,7 +17,7 @@ const BODY = Buffer.alloc(200_000, 'x');
 async function startWaiting(t: Test, limitBytes: number) {
   const budget = createReplayBudget(limitBytes);
   const quiet = () => {};
-  const pacing = createPacing({
+  const pacing = createRateLimits({
     clock: systemClock,
     random: () => 0,
     log: { error: quiet, warn: quiet, info: quiet, debug: quiet },
@@ -33,16 +33,16 @@ async function startWaiting(t: Test, limitBytes: number) {
   // The first call takes the only slot of the minute; all others wait for theirs.
   const send = pacing.wrap(() => new Promise(() => {}));
   const server = createServer(async (message, response) => {
-    const caller: UpstreamRequest['caller'] & { left: boolean } = { left: false, onLeave: null, turnAway: null };
+    const connection: UpstreamRequest['connection'] & { disconnected: boolean } = { disconnected: false, onDisconnect: null, turnAway: null };
     response.once('close', () => {
-      caller.left = true;
-      caller.onLeave?.();
+      connection.disconnected = true;
+      connection.onDisconnect?.();
     });
     const body = await readRequestBody(message, Number(message.headers['content-length']), { maxBytes: 0, idleMs: 60_000, budget, observe: null });
     arrived += 1;
     peakBytes = Math.max(peakBytes, budget.usedBytes);
     tell();
-    const call = { method: 'POST', target: '/', credential: 'crm', body, caller, record: createExchangeRecord(), headers: [] };
+    const call = { method: 'POST', target: '/', credential: 'crm', body, connection, record: createExchangeRecord(), headers: [] };
     await send(call as unknown as UpstreamRequest).catch(() => {});
     body.release();
     gone += 1;

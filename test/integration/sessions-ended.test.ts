@@ -183,7 +183,7 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
     .body;
   t.equal((await call(started.url, handle, '/api/v2/users')).status, 200);
   const { createClients } = await import('../../src/auth/callers/clients.ts');
-  const { createIdentity } = await import('../../src/server/authenticate.ts');
+  const { createAuthenticator: createIdentity } = await import('../../src/server/authenticate.ts');
   const { inlineSecret } = await import('../../src/secret.ts');
   const { handles, sessions } = started.gateway.runtime().facade;
   const identifyWith = (clients: Parameters<typeof createClients>[0], isAnonymousServed: boolean) => {
@@ -191,7 +191,7 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
       clients: createClients(clients, { now: Date.now, monotonic: () => performance.now(), after: () => ({ cancel() {} }) }),
       ...{ handles, sessions, isAnonymousServed },
     });
-    return () => identity.identify({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never, { isLocal: true });
+    return () => identity.authenticate({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never, { isLocal: true });
   };
   t.equal(identifyWith([clientNamed('crm')], false)().client?.name, 'crm');
   t.throws(identifyWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false), { code: 'gateway.session.ended' }, 'rotated away');

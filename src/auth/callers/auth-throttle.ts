@@ -19,7 +19,7 @@ const MAX_HELD = 256;
 const MAX_VALUES = 10_000;
 
 /** What becomes of a failure. `until`: when its answer may go out, null for now. `isOverflow`: it gets none, and its connection is closed. */
-export interface HeldBack {
+export interface FailureDelay {
   readonly until: Promise<void> | null;
   readonly isOverflow: boolean;
 }
@@ -31,11 +31,11 @@ interface Peer {
   lastFailureMono: number;
 }
 
-const AT_ONCE: HeldBack = { until: null, isOverflow: false };
-const NEVER: HeldBack = { until: null, isOverflow: true };
+const AT_ONCE: FailureDelay = { until: null, isOverflow: false };
+const NEVER: FailureDelay = { until: null, isOverflow: true };
 
 /** The table. The 10,000 peers that failed last are known. */
-export class FailureDelay {
+export class AuthThrottle {
   readonly #clock: Clock;
   readonly #peers = new LRUCache<string, Peer>({ max: MAX_PEERS });
   readonly #values = new LRUCache<string, true>({ max: MAX_VALUES });
@@ -51,7 +51,7 @@ export class FailureDelay {
   }
 
   /** Notes a failure of the peer at `address`. */
-  held(address: string): HeldBack {
+  delayFailure(address: string): FailureDelay {
     return this.#failed(networkOf(address));
   }
 
@@ -59,7 +59,7 @@ export class FailureDelay {
    * The same for a wrong value whose caller is served all the same, as nobody. Only a value that the peer has not shown lately is a guess: an
    * application that always sends the same one is never slowed.
    */
-  heldServed(address: string, value: string): HeldBack {
+  delayGuess(address: string, value: string): FailureDelay {
     const network = networkOf(address);
     const key = `${network} ${hash('sha256', value).slice(0, 16)}`;
     if (this.#values.get(key)) return AT_ONCE;
@@ -68,7 +68,7 @@ export class FailureDelay {
     return held;
   }
 
-  #failed(network: string): HeldBack {
+  #failed(network: string): FailureDelay {
     const nowMono = this.#clock.monotonic();
     let peer = this.#peers.get(network);
     if (peer === undefined || nowMono - peer.lastFailureMono > FORGET_MS) {

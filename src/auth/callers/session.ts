@@ -5,9 +5,9 @@ import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-confi
 import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
 import { refreshTokenForm } from '../credentials/grants.ts';
-import { type CachedSourceDeps, createCachedSource } from '../credentials/refreshing-source.ts';
+import { type CachedSourceDeps, createRefreshingSource } from '../credentials/refreshing-source.ts';
 import { basicAuth, type ClientAuth, publicClientAuth, type TokenEndpoint, type TokenGrant } from '../credentials/token-endpoint.ts';
-import { type CachedTokenSource, type Token, TokenFailure } from '../credentials/token-source.ts';
+import { type RefreshingTokenSource, type Token, TokenFailure } from '../credentials/token-source.ts';
 import { HANDLE_PREFIX } from './client-handle.ts';
 
 /** Whose session it is and with what it is renewed. */
@@ -31,7 +31,7 @@ export interface Session {
   readonly terms: SessionTerms;
   /** Hosts and name for the data path, from the present configuration. */
   config(): CredentialConfig;
-  readonly source: CachedTokenSource;
+  readonly source: RefreshingTokenSource;
   readonly held: HeldTokens;
 }
 
@@ -118,7 +118,7 @@ export function createSession(
       return deps.settings().refreshTokenWaitMaxMs;
     },
   };
-  const inner = createCachedSource({ name, obtain, clock: deps.clock, random: deps.random, log: deps.log, settings });
+  const inner = createRefreshingSource({ name, obtain, clock: deps.clock, random: deps.random, log: deps.log, settings });
 
   const orEnded = (error: unknown): never => {
     if (!isGatewayError(error) || !ENDED.has(error.code)) throw error;
@@ -131,7 +131,7 @@ export function createSession(
     if (held.refreshToken === null && inner.current() !== null && isGatewayError(error) && ENDED.has(error.code)) throw sessionEnded();
     return orEnded(error);
   };
-  const source: CachedTokenSource = {
+  const source: RefreshingTokenSource = {
     current: inner.current,
     leftMs: inner.leftMs,
     token: (withinMs) => inner.token(withinMs).catch(orEnded),

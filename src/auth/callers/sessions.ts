@@ -4,7 +4,7 @@
 
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../../errors.ts';
-import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
+import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
 import type { TokenStore } from '../credentials/store/store.ts';
 import type { TokenGrant } from '../credentials/token-endpoint.ts';
 import { ownerKey } from './caller.ts';
@@ -130,7 +130,7 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     return done.finally(() => writes.get(hash) === done && writes.delete(hash));
   }
 
-  const order = createFairOrder<string>();
+  const order = createFairEviction<string>();
   const table = new LRUCache<string, Entry>({
     max: limits.max,
     ttl: limits.idleMs,

@@ -7,7 +7,7 @@ import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import type { Secret } from '../../secret.ts';
 import { createCredentialParts, type LoginAnswer, loginAdvice, storeKeyOf } from './grants.ts';
-import { createCachedSource } from './refreshing-source.ts';
+import { createRefreshingSource } from './refreshing-source.ts';
 import type { TokenStore } from './store/store.ts';
 import { createTokenEndpoint, type TokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './token-endpoint.ts';
 import type { Unwritten } from './token-record.ts';
@@ -170,7 +170,7 @@ function createCredential(config: CredentialConfig, endpoint: TokenEndpoint, dep
   };
   // A given token is only read again, which is no renewal that could be switched off.
   const settings = grantType === 'access_token' ? { ...reauthentication, refreshAccessToken: true } : reauthentication;
-  const source = createCachedSource({ name, obtain, clock, random, settings, revision, storeError, log, onTransition });
+  const source = createRefreshingSource({ name, obtain, clock, random, settings, revision, storeError, log, onTransition });
 
   const credential: Credential = {
     config,

@@ -61,7 +61,7 @@ interface Attempt {
 }
 
 /** One source for all callers. `start()` or the first `token()` sets it going; `close()` stops its timer. */
-export function createCachedSource(deps: CachedSourceDeps): ManagedTokenSource {
+export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSource {
   const { name, obtain, clock, random, settings, log } = deps;
   const revision = deps.revision ?? (() => '');
   const waiters = createWaiters({ name, clock });

@@ -40,7 +40,7 @@ export interface CredentialState {
  * The caching decorator's face towards the data path. One per credential or session, shared by all callers.
  * Nothing a caller does (abort, disconnect) affects a renewal that runs.
  */
-export interface CachedTokenSource extends TokenSource {
+export interface RefreshingTokenSource extends TokenSource {
   /** The valid token at hand, or null. Synchronous: the data path's fast lane. */
   current(): Token | null;
   /** Milliseconds for which that is good, by both clocks; 0 without one, `Infinity` when it is not known. */
@@ -82,7 +82,7 @@ export type ObtainReason = 'start' | 'due' | 'expired' | 'retry' | 'invalidated'
 export type Obtain = (request: { reason: ObtainReason; held: Token | null }) => Promise<Token>;
 
 /** A CachedTokenSource that also takes tokens from outside: a finished login, a token posted by the callback page. */
-export interface ManagedTokenSource extends CachedTokenSource {
+export interface ManagedTokenSource extends RefreshingTokenSource {
   /**
    * Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. `atMostMs` is what another source knows
    * to be left of it. Throws gateway.credential.unavailable when that is nothing.

@@ -13,7 +13,7 @@ import { GatewayError, isGatewayError } from '../../errors.ts';
 import { redactText } from '../../logging/redact/text.ts';
 import type { Egress } from '../../upstream/egress/egress.ts';
 import { targetOf } from '../../upstream/egress/proxy-route.ts';
-import type { Outbound } from '../../upstream/upstream.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
 import { toGatewayError } from '../../upstream/upstream-errors.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandLine } from '../args.ts';
@@ -306,7 +306,7 @@ export async function runDoctor(args: CommandLine, io: Io): Promise<number> {
   reportProblems(io, result.ok ? [] : result.problems, result.warnings);
   if (!result.ok) return EXIT.badConfig;
   const { config } = result;
-  const examine = (credentials: Credentials, { egress }: Outbound) =>
+  const examine = (credentials: Credentials, { egress }: Upstream) =>
     doctor(args, io, {
       config,
       egress,

@@ -14,7 +14,7 @@ import type { TokenEndpoint } from '../../auth/credentials/token-endpoint.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
-import type { Identity } from '../authenticate.ts';
+import type { Authenticator } from '../authenticate.ts';
 import { type LocalToken, refuse } from '../responses.ts';
 import type { GrantPace } from './grant-pace.ts';
 import type { TokenRequest } from './token-request.ts';
@@ -25,7 +25,7 @@ export interface FacadeGrants {
   readonly clients: Clients;
   readonly handles: Handles;
   readonly sessions: Sessions;
-  readonly identity: Pick<Identity, 'provedBy'>;
+  readonly authenticator: Pick<Authenticator, 'provedBy'>;
   readonly endpoint: TokenEndpoint;
   /** The credential of that name, or for null a stand-in with the general hosts; undefined for a name there is not. */
   readonly credential: (name: string | null) => CredentialConfig | undefined;
@@ -100,9 +100,9 @@ function inTurn<T>({ pace, peer }: GrantTurn, caller: Caller, config: Credential
 }
 
 async function refreshSession(refreshHandle: string, { caller, arrival }: AskingCaller, parts: FacadeGrants, turn: GrantTurn) {
-  const { sessions, identity, now } = parts;
+  const { sessions, authenticator, now } = parts;
   const terms = sessions.termsOf(handleOf(refreshHandle));
-  const isOwn = terms !== null && mayRefresh(caller, terms) && identity.provedBy(terms, arrival) !== null;
+  const isOwn = terms !== null && mayRefresh(caller, terms) && authenticator.provedBy(terms, arrival) !== null;
   if (isOwn && terms.credential !== null) assertMayUse(caller, terms.credential, parts);
   const found = isOwn ? sessions.findByRefreshHandle(refreshHandle) : null;
   if (found === null) {

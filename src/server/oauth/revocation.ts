@@ -18,7 +18,7 @@ const PERHAPS = /tokens|[%;\\]|\/\//i;
  * Whether an exchange would end the token it is sent with. Throws gateway.request.invalid for a path that nobody can be sure about, and for a call
  * of another method that asks to be taken for one it does not name.
  */
-export function endsOwnToken({ record, route, request }: Exchange): boolean {
+export function isTokenRevocation({ record, route, request }: Exchange): boolean {
   if (route.kind !== 'forward') return false;
   const other = otherPathAsked(request.headers);
   if (other !== null) assertNoOtherToken(other, record.method, request.headers, route.target);
@@ -48,13 +48,13 @@ function assertNoOtherToken(asked: string, method: string, headers: IncomingHttp
  * Ends it and answers 200, also where there was nothing to end: a secret or an anonymous caller has no handle. What could not be ended, or not
  * for good, is not confirmed: then the answer is the error. Never rejects.
  */
-export async function answerOwnTokenEnd(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
-  const { identity, request, response, record } = exchange;
+export async function revokeOwnToken(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
+  const { caller, request, response, record } = exchange;
   const { handles, sessions } = exchange.runtime.facade;
   request.resume();
   try {
-    if (identity.session !== null) await sessions.end(identity.session);
-    else if (identity.handle !== null) await handles.end(identity.handle);
+    if (caller.session !== null) await sessions.end(caller.session);
+    else if (caller.handle !== null) await handles.end(caller.handle);
     record.status = 200;
     sendJson(response, 200, {}, record.requestId);
   } catch (error) {

@@ -2,7 +2,7 @@
 // Mounts them and writes their answers; which grant is performed and where a redirect leads is decided elsewhere.
 
 import type { FastifyInstance } from 'fastify';
-import type { FailureDelay } from '../../auth/callers/auth-throttle.ts';
+import type { AuthThrottle } from '../../auth/callers/auth-throttle.ts';
 import { GatewayError } from '../../errors.ts';
 import { readBodiesAsText } from '../app.ts';
 import { isFailedAuthentication, unauthenticated } from '../authenticate.ts';
@@ -18,7 +18,7 @@ import { LARGEST_FORM_BYTES, readTokenRequest } from './token-request.ts';
 
 /** What outlives a configuration; the rest is in the exchange. */
 export interface FacadeOptions {
-  readonly throttle: FailureDelay;
+  readonly throttle: AuthThrottle;
   readonly pace: GrantPace;
   /** Of the configuration in use: a body takes as long as its sender likes, and what proves the caller may be in it. */
   readonly runtime: () => ServerRuntime;
@@ -63,12 +63,12 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
 async function answerToken(exchange: Exchange, body: string, options: FacadeOptions): Promise<void> {
   const { request, response, record, role } = exchange;
   const runtime = options.runtime();
-  const { identity, facade } = runtime;
+  const { authenticator, facade } = runtime;
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
-  const caller = identity.identifyForToken(request, asked.login, role);
+  const caller = authenticator.authenticateForToken(request, asked.login, role);
   record.client = caller.client?.name ?? null;
   try {
-    identity.assertAdmitted(caller, role);
+    authenticator.assertAdmitted(caller, role);
   } catch (error) {
     // Said in words for somebody who sent an id and a secret, and counted as a guess when one was sent.
     throw asked.login === null ? error : unauthenticated('client not found: that is no client of this gateway');
@@ -85,7 +85,7 @@ async function answerRefusal(exchange: Exchange, thrown: unknown, { throttle }: 
   const refusal = inPlatformsWay(toOAuthRefusal(thrown));
   record.errorCode = refusal.error.code;
   if (isFailedAuthentication(thrown)) {
-    const { until, isOverflow } = throttle.held(runtime.peerOf(request));
+    const { until, isOverflow } = throttle.delayFailure(runtime.peerOf(request));
     if (isOverflow) {
       record.heldBy = 'wrong secrets';
       request.socket.destroy();

@@ -3,7 +3,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import { GatewayError } from '../../errors.ts';
-import type { Identity } from '../authenticate.ts';
+import type { Authenticator } from '../authenticate.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 
 /** Call one of these first in each admin route. All throw GatewayError. */
@@ -16,39 +16,39 @@ export interface AdminGuard {
    * For what a browser brings back from the login page: any listener that lets it in (one of health alone does not),
    * and nothing to prove but the login's state.
    */
-  landing(request: FastifyRequest): Exchange;
+  callback(request: FastifyRequest): Exchange;
 }
 
-/** Makes the guard. `identity` gives the recogniser of the configuration at work. */
-export function createAdminGuard(identity: () => Pick<Identity, 'present' | 'assertAdmin'>): AdminGuard {
+/** Makes the guard. `authenticator` gives the recogniser of the configuration at work. */
+export function createAdminGuard(authenticator: () => Pick<Authenticator, 'present' | 'assertAdmin'>): AdminGuard {
   const open = (request: FastifyRequest): Exchange => exchangeOf(request.raw);
   const read = (request: FastifyRequest): Exchange => {
     const exchange = open(request);
     if (!exchange.role.admin) throw notHere();
     // A body takes as long as its sender likes: whoever may not administer any more by then does not.
-    const caller = identity().present(exchange.identity, exchange.role);
-    assertAdminPage({ role: exchange.role, identity: caller }, identity());
+    const caller = authenticator().present(exchange.caller, exchange.role);
+    assertAdminPage({ role: exchange.role, caller }, authenticator());
     return exchange;
   };
   return {
     read,
     change(request) {
       const exchange = read(request);
-      assertMeant(exchange);
+      assertCsrfHeader(exchange);
       return exchange;
     },
-    landing: open,
+    callback: open,
   };
 }
 
 /** Throws gateway.route.not.found on a listener without admin pages, gateway.client.* to who may not administer. */
-export function assertAdminPage({ role, identity: caller }: Pick<Exchange, 'role' | 'identity'>, identity: Pick<Identity, 'assertAdmin'>): void {
+export function assertAdminPage({ role, caller }: Pick<Exchange, 'role' | 'caller'>, authenticator: Pick<Authenticator, 'assertAdmin'>): void {
   if (!role.admin) throw notHere();
-  identity.assertAdmin(caller, role);
+  authenticator.assertAdmin(caller, role);
 }
 
 /** Throws gateway.origin.forbidden unless the request carries the header that makes browsers ask first. */
-export function assertMeant({ request }: Pick<Exchange, 'request'>): void {
+export function assertCsrfHeader({ request }: Pick<Exchange, 'request'>): void {
   if (request.headers['x-gateway-request'] === '1') return;
   throw new GatewayError('gateway.origin.forbidden', 'changes need the header X-Gateway-Request: 1, which no link or form of a web page can send');
 }

@@ -10,7 +10,7 @@ import { CALLBACK_PATH } from '../own-routes.ts';
 import { renderFragmentPage, renderLoginDone, renderLoginElsewhere, renderLoginFailed } from '../pages/login-pages.ts';
 import { type Page, sendPage } from '../pages/page.ts';
 import { sendJson } from '../responses.ts';
-import { type AdminGuard, assertMeant } from './admin-guard.ts';
+import { type AdminGuard, assertCsrfHeader } from './admin-guard.ts';
 import { assertRedirectUri, redirectUriFor } from './redirect-uri.ts';
 
 /** What the routes work with; the functions give what belongs to the configuration at work. */
@@ -52,7 +52,7 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
   });
 
   app.get(CALLBACK_PATH, { exposeHeadRoute: false }, async (request, reply) => {
-    const exchange = guard.landing(request);
+    const exchange = guard.callback(request);
     const query = exchange.route.kind === 'local' ? exchange.route.query : '';
     const outcome = hasAnswer(query)
       ? await finishInBrowser(exchange, query)
@@ -62,8 +62,8 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
   });
 
   app.post(CALLBACK_PATH, async (request, reply) => {
-    const exchange = guard.landing(request);
-    assertMeant(exchange);
+    const exchange = guard.callback(request);
+    assertCsrfHeader(exchange);
     const done = await logins.complete(readCallback(textOf(request.body), readBinding(exchange.request.headers.cookie)));
     reply.hijack();
     exchange.record.status = 200;

@@ -3,21 +3,21 @@
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../../errors.ts';
 import type { Metrics } from '../../logging/metrics/metrics.ts';
-import type { Identity } from '../authenticate.ts';
+import type { Authenticator } from '../authenticate.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 
-/** What the route needs; `identity` is that of the configuration in use. */
+/** What the route needs; `authenticator` is that of the configuration in use. */
 export interface MetricsRoute {
   readonly metrics: Pick<Metrics, 'render' | 'contentType'>;
-  readonly identity: () => Identity;
+  readonly authenticator: () => Authenticator;
 }
 
 /** Registers the route. Its answer holds names of credentials, clients and routes, and no secret. */
-export function registerMetrics(app: FastifyInstance, { metrics, identity }: MetricsRoute): void {
+export function registerMetrics(app: FastifyInstance, { metrics, authenticator }: MetricsRoute): void {
   app.get('/metrics', async (request, reply) => {
     const exchange = exchangeOf(request.raw);
     const { record } = exchange;
-    assertMetricsServed(exchange, identity());
+    assertMetricsServed(exchange, authenticator());
     const body = await metrics.render();
     reply.hijack();
     reply.raw.writeHead(200, [
@@ -29,7 +29,7 @@ export function registerMetrics(app: FastifyInstance, { metrics, identity }: Met
 }
 
 /** Throws gateway.route.not.found on a listener without metrics, gateway.client.* to who may not see them. */
-export function assertMetricsServed({ role, identity: caller }: Pick<Exchange, 'role' | 'identity'>, identity: Pick<Identity, 'assertAdmin'>): void {
+export function assertMetricsServed({ role, caller }: Pick<Exchange, 'role' | 'caller'>, authenticator: Pick<Authenticator, 'assertAdmin'>): void {
   if (!role.health && !role.admin) throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
-  if (role.admin) identity.assertAdmin(caller, role);
+  if (role.admin) authenticator.assertAdmin(caller, role);
 }

@@ -20,7 +20,7 @@ export function isChannelCall(method: string, target: string): boolean {
 }
 
 /** Replaces Accept-Encoding in a flat list, so that the answer can be read. Its last pair, Authorization's place, stays the last. */
-export function askForIdentity(headers: string[]): void {
+export function requestUncompressed(headers: string[]): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) {
     if ((headers[i] as string).toLowerCase() === 'accept-encoding') headers.splice(i, 2);
   }
@@ -31,7 +31,7 @@ export function askForIdentity(headers: string[]): void {
 export async function rewriteChannels(exchange: Exchange, credential: CredentialConfig, answer: UpstreamResponse): Promise<UpstreamResponse> {
   const encoding = headerValue(answer, 'content-encoding');
   if (answer.statusCode !== 200 || (encoding !== null && encoding !== 'identity')) return answer;
-  const { request, identity: owner, runtime } = exchange;
+  const { request, caller: owner, runtime } = exchange;
   const { totalWaitMs } = runtime.config.timeouts;
   const { bytes, complete } = await withDeadline(runtime.clock, totalWaitMs, () => late(totalWaitMs), answer.peek(MAX_ANSWER_BYTES));
   if (!complete) return answer;

@@ -4,7 +4,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { Clock } from '../../clock.ts';
-import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
+import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
 
 /** A channel that was issued. */
 export interface IssuedChannel {
@@ -34,7 +34,7 @@ export interface ChannelRegister {
 
 export function createChannelRegister({ clock, max = MAX_CHANNELS }: { clock: Pick<Clock, 'now'>; max?: number }): ChannelRegister {
   const channels = new Map<string, { readonly channel: IssuedChannel; readonly place: FairPlace<string> }>();
-  const order = createFairOrder<string>();
+  const order = createFairEviction<string>();
 
   function forget(id: string): void {
     const known = channels.get(id);

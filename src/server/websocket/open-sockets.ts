@@ -7,7 +7,7 @@ import type { ClientHandle } from '../../auth/callers/client-handle.ts';
 import type { SessionTerms } from '../../auth/callers/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { createFairOrder, type FairPlace } from '../../fair-eviction.ts';
+import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/websocket/tunnel.ts';
 
 /** Each costs two descriptors; so many fit under the limit of most systems. */
@@ -25,7 +25,7 @@ const TRY_AGAIN_LATER = 1013;
 const LEAVE_MS = 3_000;
 
 /** Who opened a socket, where, with which credential, and to which channel. */
-export interface Listener {
+export interface SocketOwner {
   readonly caller: Caller;
   readonly arrival: Arrival;
   readonly credential: string;
@@ -45,17 +45,17 @@ export interface Place {
 }
 
 /** Why a listener may not go on, or null. Asked often: quick, no use of a session, never throws. */
-export type WhyEnded = (listener: Listener) => GatewayError | null;
+export type WhyEnded = (listener: SocketOwner) => GatewayError | null;
 
-export interface LiveSockets {
+export interface OpenSockets {
   readonly count: number;
   /** Who listens, a line a socket. */
-  listeners(): Iterable<Listener>;
+  listeners(): Iterable<SocketOwner>;
   /**
    * When all places are taken the newest socket of the client that holds most gives way, unless the one who asks would then hold as many.
    * Throws gateway.rate.limited when there is no place, or the channel has its sockets already; gateway.draining after `close`.
    */
-  take(listener: Listener): Place;
+  take(listener: SocketOwner): Place;
   /** Ends the sockets of one session (by its terms) or handle (by its id): one look-up and those sockets. */
   end(owner: SessionTerms | ClientHandle['id'], why: GatewayError): void;
   /** Ends every socket for which `whyEnded` gives a reason: once for each change of the configuration. */
@@ -65,7 +65,7 @@ export interface LiveSockets {
 }
 
 interface Taken extends Place {
-  readonly listener: Listener;
+  readonly listener: SocketOwner;
   /** Among those of its client; null when it does not count any more, because it has to give way or has ended. */
   seat: FairPlace<Taken> | null;
   tunnel: Tunnel | null;
@@ -73,12 +73,12 @@ interface Taken extends Place {
 }
 
 /** What ends without anybody saying so (a handle that is too old, a secret file that changed) is noticed at the next tick, by `whyEnded`. */
-export function createLiveSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max?: number | undefined }): LiveSockets {
+export function createOpenSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max?: number | undefined }): OpenSockets {
   const { clock, whyEnded = () => null, max = MAX_SOCKETS } = deps;
   const places = new Set<Taken>();
   const byOwner = new Map<unknown, Set<Taken>>();
   const byChannel = new Map<string, number>();
-  const seats = createFairOrder<Taken>();
+  const seats = createFairEviction<Taken>();
   let seated = 0;
   let timer: Timer | null = null;
   let isClosing = false;

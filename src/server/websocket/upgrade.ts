@@ -24,7 +24,7 @@ import { cleanResponseHeaders, setOwnHeaders } from '../headers.ts';
 import { noteRoute, parseTarget, type Route } from '../request-target.ts';
 import { endWith, endWithError } from '../responses.ts';
 import { type IssuedChannel, isSameCaller, showsToken } from './channels.ts';
-import type { Listener, LiveSockets } from './open-sockets.ts';
+import type { OpenSockets, SocketOwner } from './open-sockets.ts';
 
 /** The call that makes a channel: a channel's events are for who may make channels. */
 const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
@@ -45,9 +45,9 @@ function credentialFor(
 }
 
 /** Why a configuration would not serve somebody who listens already; null where it would. */
-export function whyNotServed(runtime: ServerRuntime, { caller, arrival, credential }: Listener): GatewayError | null {
-  const { identity, facade } = runtime;
-  const gone = identity.whyEnded(caller, arrival);
+export function whyNotServed(runtime: ServerRuntime, { caller, arrival, credential }: SocketOwner): GatewayError | null {
+  const { authenticator, facade } = runtime;
+  const gone = authenticator.revalidate(caller, arrival);
   if (gone !== null) return gone;
   const present = { ...caller, client: caller.client && (facade.clients.get(caller.client.name)?.client ?? null) };
   try {
@@ -62,7 +62,7 @@ export function whyNotServed(runtime: ServerRuntime, { caller, arrival, credenti
 
 /** What upgrades need of the rest of the server. */
 export interface UpgradeOptions extends Pick<AcceptOptions, 'runtime' | 'throttle' | 'isDraining' | 'begun' | 'finish'> {
-  readonly live: LiveSockets;
+  readonly live: OpenSockets;
   readonly clock: Clock;
 }
 
@@ -114,25 +114,25 @@ async function accept(
   let runtime = options.runtime();
   const channel = runtime.channels.find(asked.id);
   const letIn = () => {
-    const byToken = () => (channel !== null && showsToken(channel, asked.token) ? runtime.identity.renew(channel.owner, role) : null);
+    const byToken = () => (channel !== null && showsToken(channel, asked.token) ? runtime.authenticator.renew(channel.owner, role) : null);
     return admit(request, framing.host, route, role, runtime, byToken);
   };
-  let identity = letIn();
+  let caller = letIn();
   const guess = guessIn(request);
   if (guess !== null) {
     if (await isDropped(request, socket, record, guess, options)) return;
     // Who may call without proof may have changed meanwhile.
     runtime = options.runtime();
-    identity = letIn();
+    caller = letIn();
   }
-  record.client = identity.client?.name ?? null;
+  record.client = caller.client?.name ?? null;
   if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-  const credential = credentialFor(runtime, identity, namedCredential({ route, request }), request.headers, record.requestId);
+  const credential = credentialFor(runtime, caller, namedCredential({ route, request }), request.headers, record.requestId);
   record.credential = credential;
   await carry(
     {
-      channel: assertOwn(channel, identity, credential),
-      listener: { caller: identity, arrival: role, credential, channelId: asked.id },
+      channel: assertOwn(channel, caller, credential),
+      listener: { caller, arrival: role, credential, channelId: asked.id },
       handshake,
       socket,
       head,
@@ -154,7 +154,7 @@ function assertOwn(channel: IssuedChannel | null, caller: Caller, credential: st
 
 interface Carried {
   readonly channel: IssuedChannel;
-  readonly listener: Listener;
+  readonly listener: SocketOwner;
   readonly handshake: Handshake;
   readonly socket: Duplex;
   readonly head: Buffer;

@@ -2,7 +2,7 @@
 
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { type CallerPresence, ClientClosedRequest, type Seat, type WaitingRoom } from '../call.ts';
+import { type CallerConnection, ClientClosedRequest, type Seat, type WaitingRoom } from '../call.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';
@@ -22,7 +22,7 @@ export interface LaneDeps {
 export interface LaneCall {
   readonly client: string;
   readonly waitUntil: number;
-  readonly caller: CallerPresence;
+  readonly connection: CallerConnection;
   /** It stood in this lane before and comes back: it does not lose its place. */
   readonly isReturning: boolean;
 }
@@ -155,9 +155,9 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
       pass(client, now);
       return true;
     },
-    async enter({ client, waitUntil, caller, isReturning }) {
+    async enter({ client, waitUntil, connection, isReturning }) {
       const now = clock.monotonic();
-      if (caller.left) throw new ClientClosedRequest();
+      if (connection.disconnected) throw new ClientClosedRequest();
       const at = isReturning ? Math.max(window.openings(now)(), pausedUntil) : startsAt(client, now);
       if (at > waitUntil) throw tooLate(at - now);
       if (room.isFull && window.perMinute === Number.POSITIVE_INFINITY && now >= pausedUntil) return pass(client, now);
@@ -173,17 +173,17 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
           if (!room.enter(client, entry)) return reject(tooLate(startsAt(client, now) - now));
           waiter = entry;
           queue.push(client, entry, isReturning);
-          caller.turnAway = (error) => {
+          connection.turnAway = (error) => {
             queue.remove(client, entry);
             reject(error);
           };
-          caller.onLeave = () => caller.turnAway?.(new ClientClosedRequest());
+          connection.onDisconnect = () => connection.turnAway?.(new ClientClosedRequest());
           if (queue.size === 1 || window.free(now) > 0) update();
           else if (queue.clients > 1) wakeAt(now + LOOK_AGAIN_MS);
         });
       } finally {
-        caller.onLeave = null;
-        caller.turnAway = null;
+        connection.onDisconnect = null;
+        connection.turnAway = null;
         if (waiter !== null) room.leave(client, waiter);
       }
     },

@@ -11,7 +11,7 @@ import { type LimitNotice, readLimitNotice } from './limit-notice.ts';
 import { createLimits, createReport, type LimitSettings, type LimitState, type Limits, type PreviousLimits } from './limits.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
-export interface PacingDeps {
+export interface RateLimitDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -23,7 +23,7 @@ export interface PacingDeps {
 }
 
 /** The layer, and what its limits are doing. */
-export interface Pacing {
+export interface RateLimits {
   wrap(send: Send): Send;
   states(): LimitState[];
   readonly limits: Limits;
@@ -42,7 +42,7 @@ const WARY_MS = 60_000;
  * and logs what it would have held; `off` does nothing.
  * `previous`: goes on with what that pacing counted and learnt.
  */
-export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacing {
+export function createRateLimits(deps: RateLimitDeps, previous?: PreviousLimits): RateLimits {
   const { clock, settings } = deps;
   const limits = createLimits({ clock, settings, clients: deps.clients, routeOf: deps.routeOf }, previous);
   const isEnforced = settings.mode === 'enforce';
@@ -60,7 +60,7 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
     try {
       request.record.heldBy = lane.name;
       request.body.readAhead?.();
-      await lane.enter({ client, waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY, caller: request.caller, isReturning });
+      await lane.enter({ client, waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY, connection: request.connection, isReturning });
     } finally {
       request.record.queueMs += clock.monotonic() - startedAt;
     }
@@ -106,7 +106,7 @@ export function createPacing(deps: PacingDeps, previous?: PreviousLimits): Pacin
 
   /** How long a refused call waits by itself before it queues again; null when its caller is to have the 429. */
   const patienceMs = (request: UpstreamRequest, notice: LimitNotice, lane: Lane, rounds: number): number | null => {
-    if (!isEnforced || !request.body.canReplay || request.caller.left) return null;
+    if (!isEnforced || !request.body.canReplay || request.connection.disconnected) return null;
     const leftMs = waitLeftMs(request, clock);
     if (notice.retryAfterMs === undefined) {
       // Nothing is said of how long: nobody else is held up for a guess of ours.

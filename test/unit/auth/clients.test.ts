@@ -1,6 +1,6 @@
 import t from 'tap';
 import { createAccess } from '../../../src/auth/callers/access.ts';
-import { delayAfter, FailureDelay, networkOf } from '../../../src/auth/callers/auth-throttle.ts';
+import { AuthThrottle, delayAfter, networkOf } from '../../../src/auth/callers/auth-throttle.ts';
 import { parseAuthorization } from '../../../src/auth/callers/authorization-header.ts';
 import { ANONYMOUS } from '../../../src/auth/callers/caller.ts';
 import { createClients } from '../../../src/auth/callers/clients.ts';
@@ -90,24 +90,24 @@ t.test('access: listed credentials, the first is the default; nobody else’s', 
 t.test('failures are slowed from the fourth on, up to 8 s, and forgotten after ten quiet minutes', async (t) => {
   t.same([1, 3, 4, 5, 6, 9, 50].map(delayAfter), [0, 0, 250, 500, 1000, 8000, 8000]);
   const clock = createFakeClock();
-  const delay = new FailureDelay(clock);
-  for (let i = 0; i < 3; i++) t.same(delay.held('peer'), { until: null, isOverflow: false });
-  t.ok(delay.held('peer').until);
-  t.equal(delay.held('another').until, null, 'another peer is not slowed');
+  const delay = new AuthThrottle(clock);
+  for (let i = 0; i < 3; i++) t.same(delay.delayFailure('peer'), { until: null, isOverflow: false });
+  t.ok(delay.delayFailure('peer').until);
+  t.equal(delay.delayFailure('another').until, null, 'another peer is not slowed');
   await clock.advance(11 * 60_000);
-  t.equal(delay.held('peer').until, null);
+  t.equal(delay.delayFailure('peer').until, null);
 });
 
 /** How many of a peer's failures are answered within ten minutes, when so many come each second. */
 async function verdictsIn10Minutes(atOnce: number, isServed = false): Promise<number> {
   const clock = createFakeClock();
-  const delay = new FailureDelay(clock);
+  const delay = new AuthThrottle(clock);
   let verdicts = 0;
   let serial = 0;
   for (let second = 0; second < 600; second++) {
     for (let i = 0; i < atOnce; i++) {
       serial += 1;
-      const { until, isOverflow } = isServed ? delay.heldServed('peer', `guess ${serial}`) : delay.held('peer');
+      const { until, isOverflow } = isServed ? delay.delayGuess('peer', `guess ${serial}`) : delay.delayFailure('peer');
       if (!isOverflow) {
         if (until === null) verdicts += 1;
         else
@@ -132,13 +132,13 @@ t.test('however many failures of one peer come at once, and whether they are ref
 
 t.test('a value that is shown again is no guess, where it is served; another value is, and so is the same value of another peer', async (t) => {
   const clock = createFakeClock();
-  const delay = new FailureDelay(clock);
-  for (let i = 0; i < 100; i++) t.same(delay.heldServed('peer', 'dummy'), { until: null, isOverflow: false });
-  for (const value of ['a', 'b']) t.equal(delay.heldServed('peer', value).until, null, 'the second and third failure');
-  t.ok(delay.heldServed('peer', 'c').until);
-  t.equal(delay.heldServed('peer', 'dummy').until, null);
-  for (const value of ['a', 'b', 'c']) t.equal(delay.heldServed('other', value).until, null);
-  t.ok(delay.heldServed('other', 'dummy').until, 'the fourth of this one');
+  const delay = new AuthThrottle(clock);
+  for (let i = 0; i < 100; i++) t.same(delay.delayGuess('peer', 'dummy'), { until: null, isOverflow: false });
+  for (const value of ['a', 'b']) t.equal(delay.delayGuess('peer', value).until, null, 'the second and third failure');
+  t.ok(delay.delayGuess('peer', 'c').until);
+  t.equal(delay.delayGuess('peer', 'dummy').until, null);
+  for (const value of ['a', 'b', 'c']) t.equal(delay.delayGuess('other', value).until, null);
+  t.ok(delay.delayGuess('other', 'dummy').until, 'the fourth of this one');
 });
 
 t.test('the /64 of an IPv6 address is one peer, an IPv4 address is one, and zones make no difference', async (t) => {
@@ -159,17 +159,17 @@ t.test('the /64 of an IPv6 address is one peer, an IPv4 address is one, and zone
   ] as const) {
     t.equal(networkOf(address), network, address);
   }
-  const delay = new FailureDelay(createFakeClock());
-  const held = Array.from({ length: 1_000 }, (_, at) => delay.held(`2001:db8::${at.toString(16)}`));
+  const delay = new AuthThrottle(createFakeClock());
+  const held = Array.from({ length: 1_000 }, (_, at) => delay.delayFailure(`2001:db8::${at.toString(16)}`));
   t.ok(held.filter(({ isOverflow }) => isOverflow).length > 980);
-  const heldHere = Array.from({ length: 1_000 }, (_, at) => delay.held(`127.0.${at >> 8}.${at & 255}`));
+  const heldHere = Array.from({ length: 1_000 }, (_, at) => delay.delayFailure(`127.0.${at >> 8}.${at & 255}`));
   t.ok(heldHere.filter(({ isOverflow }) => isOverflow).length > 980, 'a local caller chooses its address');
 });
 
 t.test('refusals held back are bounded, for one peer and over all', async (t) => {
   const clock = createFakeClock();
-  const delay = new FailureDelay(clock);
-  const fail = (peer: string, times: number) => Array.from({ length: times }, () => delay.held(peer));
+  const delay = new AuthThrottle(clock);
+  const fail = (peer: string, times: number) => Array.from({ length: times }, () => delay.delayFailure(peer));
   const one = fail('one', 100);
   t.equal(one.filter(({ until }) => until !== null).length, 5);
   t.equal(one.at(-1)?.isOverflow, true);

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { createFairOrder, type FairPlace } from '../../../src/fair-eviction.ts';
+import { createFairEviction, type FairPlace } from '../../../src/fair-eviction.ts';
 
 t.test('of the owner that holds most, what was not used for longest', async (t) => {
-  const order = createFairOrder<string>();
+  const order = createFairEviction<string>();
   t.equal(order.first(), undefined);
   const [a1, a2] = [order.add('a', 'a1'), order.add('a', 'a2')];
   order.add('b', 'b1');
@@ -20,7 +20,7 @@ t.test('it says at each step what counting and sorting everything would say', as
   const step = fc.record({ kind: fc.constantFrom('add', 'add', 'touch', 'remove', 'evict'), owner: fc.nat(3), at: fc.nat(20) });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-      const order = createFairOrder<number>();
+      const order = createFairEviction<number>();
       let places: FairPlace<number>[] = [];
       let next = 0;
       for (const { kind, owner, at } of steps) {

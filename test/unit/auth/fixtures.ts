@@ -1,7 +1,7 @@
 // What the token tests share: a source under a fake clock, a scripted token endpoint, configurations, a log that is kept.
 
 import { type CredentialsDeps, createCredentials } from '../../../src/auth/credentials/credentials.ts';
-import { type CachedSourceDeps, createCachedSource } from '../../../src/auth/credentials/refreshing-source.ts';
+import { type CachedSourceDeps, createRefreshingSource } from '../../../src/auth/credentials/refreshing-source.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import type { TokenTransport } from '../../../src/auth/credentials/token-endpoint.ts';
 import { createToken, type ObtainReason, type Token } from '../../../src/auth/credentials/token-source.ts';
@@ -35,7 +35,7 @@ export function sourceUnderTest(
   const transitions: TokenTransition[] = [];
   const reasons: ObtainReason[] = [];
   const attemptedAt: number[] = [];
-  const source = createCachedSource({
+  const source = createRefreshingSource({
     name: 'crm',
     obtain: async (request) => {
       const answer = script[Math.min(reasons.length, script.length - 1)]!;

@@ -302,11 +302,7 @@ t.test(
     await t.rejects(handles.end(handle), { code: 'gateway.internal' }, 'asked again, it is still not kept');
     t.match(
       log.lines.map(({ level, msg }) => `${level} ${msg}`),
-      [
-        'error handle key cannot be kept',
-        'error handle revocation cannot be kept',
-        'error handle revocation cannot be kept',
-      ],
+      ['error handle key cannot be kept', 'error handle revocation cannot be kept', 'error handle revocation cannot be kept'],
     );
     isBroken = false;
     await clock.advance(2_000);

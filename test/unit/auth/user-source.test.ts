@@ -1,6 +1,6 @@
 import t from 'tap';
 import { createUserSource } from '../../../src/auth/credentials/refresh-token-source.ts';
-import { createCachedSource } from '../../../src/auth/credentials/refreshing-source.ts';
+import { createRefreshingSource } from '../../../src/auth/credentials/refreshing-source.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
@@ -48,7 +48,7 @@ function sourceOver(
   const user = createUserSource({ name: 'crm', store, key: KEY, refresh: server.refresh, seed, advice: 'run `gcg login crm`', clock, log });
   const { obtain, revision, storeError } = user;
   const settings = { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 };
-  const source = createCachedSource({ name: 'crm', obtain, revision, storeError, clock, random: () => 0, settings, log });
+  const source = createRefreshingSource({ name: 'crm', obtain, revision, storeError, clock, random: () => 0, settings, log });
   return { user, source, log };
 }
 

@@ -3,10 +3,10 @@ import t from 'tap';
 import type { UpstreamHosts } from '../../../src/config/gateway-config.ts';
 import { upstreamHosts } from '../../../src/config/regions.ts';
 import {
-  askForIdentity,
   channelId,
   isChannelCall,
   replaceConnectUris,
+  requestUncompressed,
   socketBase,
   upstreamSocketUrl,
 } from '../../../src/server/websocket/channel-responses.ts';
@@ -134,7 +134,7 @@ t.test('the calls that make or list channels, and no others', (t) => {
 
 t.test('identity takes the place of every encoding that was asked for', (t) => {
   const headers = ['accept-encoding', 'gzip', 'X-A', '1', 'Accept-Encoding', 'br', 'Authorization', ''];
-  askForIdentity(headers);
+  requestUncompressed(headers);
   t.strictSame(headers, ['X-A', '1', 'Accept-Encoding', 'identity', 'Authorization', '']);
   t.end();
 });

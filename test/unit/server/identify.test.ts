@@ -8,7 +8,7 @@ import { createSessions } from '../../../src/auth/callers/sessions.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { ClientConfig } from '../../../src/config/gateway-config.ts';
-import { createIdentity } from '../../../src/server/authenticate.ts';
+import { createAuthenticator } from '../../../src/server/authenticate.ts';
 import { createPeerOf } from '../../../src/server/peer.ts';
 import { basic, clientNamed } from '../../helpers/clients.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
@@ -30,7 +30,7 @@ async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
   t.teardown(() => sessions.close());
   return {
     handles,
-    identity: createIdentity({ clients: createClients(clients, systemClock), handles, sessions, isAnonymousServed }),
+    identity: createAuthenticator({ clients: createClients(clients, systemClock), handles, sessions, isAnonymousServed }),
   };
 }
 
@@ -44,7 +44,7 @@ t.test('a Bearer that begins as a handle is a handle or an error, whatever follo
       (rest, kind, scheme) => {
         const token = `gcgh_${kind}${rest}`.trimEnd();
         try {
-          identity.identify(request({ authorization: scheme + token }), LOCAL);
+          identity.authenticate(request({ authorization: scheme + token }), LOCAL);
           return false;
         } catch (error) {
           return (error as { code?: string }).code === 'gateway.session.ended';
@@ -53,7 +53,7 @@ t.test('a Bearer that begins as a handle is a handle or an error, whatever follo
     ),
     { numRuns: 2000 },
   );
-  t.equal(identity.identify(request({ authorization: 'Bearer gcg_h' }), LOCAL).isAuthenticated, false, 'anything else is anonymous');
+  t.equal(identity.authenticate(request({ authorization: 'Bearer gcg_h' }), LOCAL).isAuthenticated, false, 'anything else is anonymous');
 });
 
 t.test('a caller known by nothing but a session ends where anonymous use ends, also at a socket that it opened', async (t) => {
@@ -72,10 +72,10 @@ t.test('identifying costs nothing without clients and proof, and microseconds wi
   const all = await setUp(many);
   const signed = request({ authorization: `Bearer ${none.handles.issue({ client: null, credential: null, proof: null })}` });
   const cases: [name: string, run: () => unknown, limitMicros: number][] = [
-    ['no clients, no Authorization', () => none.identity.identify(ANONYMOUS_REQUEST, LOCAL), 2],
-    ['a signed handle', () => none.identity.identify(signed, LOCAL), 20],
-    ['50 clients, Bearer secret', () => all.identity.identify(BEARER_REQUEST, LOCAL), 60],
-    ['50 clients, Basic', () => all.identity.identify(BASIC_REQUEST, LOCAL), 60],
+    ['no clients, no Authorization', () => none.identity.authenticate(ANONYMOUS_REQUEST, LOCAL), 2],
+    ['a signed handle', () => none.identity.authenticate(signed, LOCAL), 20],
+    ['50 clients, Bearer secret', () => all.identity.authenticate(BEARER_REQUEST, LOCAL), 60],
+    ['50 clients, Basic', () => all.identity.authenticate(BASIC_REQUEST, LOCAL), 60],
   ];
   for (const [name, run, limitMicros] of cases) {
     for (let i = 0; i < 5_000; i++) run();
@@ -92,12 +92,12 @@ const BASIC_REQUEST = request({ authorization: basic('client-0', 'client-0-secre
 
 t.test('who may administer: anybody without clients, else a client with admin', async (t) => {
   const { identity } = await setUp([clientNamed('crm'), clientNamed('ops', { isAdmin: true })], true);
-  const as = (headers: Record<string, string>) => () => identity.assertAdmin(identity.identify(request(headers), LOCAL), LOCAL);
+  const as = (headers: Record<string, string>) => () => identity.assertAdmin(identity.authenticate(request(headers), LOCAL), LOCAL);
   t.doesNotThrow(as({ 'x-gateway-key': 'ops-secret' }));
   t.throws(as({ 'x-gateway-key': 'crm-secret' }), { code: 'gateway.client.forbidden' });
   t.throws(as({}), { code: 'gateway.client.unauthenticated' });
   const open = await setUp([]);
-  t.doesNotThrow(() => open.identity.assertAdmin(open.identity.identify(request({}), LOCAL), LOCAL));
+  t.doesNotThrow(() => open.identity.assertAdmin(open.identity.authenticate(request({}), LOCAL), LOCAL));
 });
 
 t.test('the peer is the socket’s, unless a trusted proxy says otherwise', async (t) => {

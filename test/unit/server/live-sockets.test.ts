@@ -1,19 +1,19 @@
 import t from 'tap';
 import { ANONYMOUS, type Caller } from '../../../src/auth/callers/caller.ts';
 import { GatewayError } from '../../../src/errors.ts';
-import { createLiveSockets, type Listener, type Place } from '../../../src/server/websocket/open-sockets.ts';
+import { createOpenSockets, type Place, type SocketOwner } from '../../../src/server/websocket/open-sockets.ts';
 import { TICK_MS, type Tunnel } from '../../../src/upstream/websocket/tunnel.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
 const ENDED = new GatewayError('gateway.session.ended', 'over');
-const byHandle = (id: string): Listener => ({
+const byHandle = (id: string): SocketOwner => ({
   caller: { ...ANONYMOUS, handle: { id } } as unknown as Caller,
   arrival: { isLocal: true },
   credential: 'default',
   channelId: `channel-of-${id}`,
 });
 let channels = 0;
-const byClient = (name: string, channelId = `channel-${++channels}`): Listener => ({
+const byClient = (name: string, channelId = `channel-${++channels}`): SocketOwner => ({
   caller: { ...ANONYMOUS, client: { name } } as unknown as Caller,
   arrival: { isLocal: true },
   credential: 'default',
@@ -34,7 +34,7 @@ function tunnel(log: string[] = []): Tunnel & { log: string[] } {
 t.test('what ends without a word is noticed at the next tick, once', async (t) => {
   const clock = createFakeClock();
   const over = new Set<string | undefined>();
-  const live = createLiveSockets({ clock, whyEnded: ({ caller }) => (over.has(caller.handle?.id) ? ENDED : null) });
+  const live = createOpenSockets({ clock, whyEnded: ({ caller }) => (over.has(caller.handle?.id) ? ENDED : null) });
   const [one, other] = [tunnel(), tunnel()];
   live.take(byHandle('one')).hold(one);
   live.take(byHandle('other')).hold(other);
@@ -46,7 +46,7 @@ t.test('what ends without a word is noticed at the next tick, once', async (t) =
 });
 
 t.test('an owner ends its own sockets, those that are being opened too, and none that took its place', async (t) => {
-  const live = createLiveSockets({ clock: createFakeClock() });
+  const live = createOpenSockets({ clock: createFakeClock() });
   const open = tunnel();
   const late = tunnel();
   const freed = live.take(byHandle('one'));
@@ -88,7 +88,7 @@ for (const [before, comes, after] of [
   [{ a: 5 }, { b: 20 }, { a: 5, b: 15 }],
 ] as const) {
   t.test(`of 20 places ${JSON.stringify(before)}, then ${JSON.stringify(comes)}: ${JSON.stringify(after)}`, async (t) => {
-    const live = createLiveSockets({ clock: createFakeClock(), max: 20 });
+    const live = createOpenSockets({ clock: createFakeClock(), max: 20 });
     const places: { name: string; place: Place; tunnel: ReturnType<typeof tunnel> }[] = [];
     let refused = 0;
     const come = (names: Readonly<Record<string, number>>) => {
@@ -117,7 +117,7 @@ for (const [before, comes, after] of [
 }
 
 t.test('the newest gives way, a handshake too', async (t) => {
-  const live = createLiveSockets({ clock: createFakeClock(), max: 2 });
+  const live = createOpenSockets({ clock: createFakeClock(), max: 2 });
   const [old, opening] = [live.take(byClient('a')), live.take(byClient('a'))];
   const place = live.take(byClient('b'));
   t.match(opening.signal.reason, { code: 'gateway.rate.limited' });
@@ -126,7 +126,7 @@ t.test('the newest gives way, a handshake too', async (t) => {
 });
 
 t.test('those that give way and are slow to go do not let their number grow without bound', async (t) => {
-  const live = createLiveSockets({ clock: createFakeClock(), max: 20 });
+  const live = createOpenSockets({ clock: createFakeClock(), max: 20 });
   for (let nth = 0; nth < 20; nth += 1) live.take(byClient('a')).hold(tunnel());
   for (let nth = 0; nth < 10; nth += 1) {
     try {
@@ -139,7 +139,7 @@ t.test('those that give way and are slow to go do not let their number grow with
 });
 
 t.test('a channel has three sockets at most, whoever holds how many, and a place that was freed counts no more, once', async (t) => {
-  const live = createLiveSockets({ clock: createFakeClock() });
+  const live = createOpenSockets({ clock: createFakeClock() });
   const places = [1, 2, 3].map(() => live.take(byClient('a', 'one')));
   t.throws(() => live.take(byClient('a', 'one')), { code: 'gateway.rate.limited', message: /channel/ });
   t.doesNotThrow(() => live.take(byClient('a', 'other')));

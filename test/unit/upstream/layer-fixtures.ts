@@ -6,12 +6,12 @@ import { createRateLimiter } from '../../../src/sandbox/rate-limiter.ts';
 import { formatRetryAfter, type RateLimit } from '../../../src/sandbox/switches.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from '../../../src/upstream/call.ts';
 import type { LimitSettings } from '../../../src/upstream/rate-limit/limits.ts';
-import { createPacing, type PacingDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { createRateLimits, type RateLimitDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 
-export type TestCall = UpstreamRequest & { caller: { left: boolean; onLeave: (() => void) | null }; leave(): void };
+export type TestCall = UpstreamRequest & { connection: { disconnected: boolean; onDisconnect: (() => void) | null }; leave(): void };
 
 export interface CallOptions {
   method?: string;
@@ -26,7 +26,7 @@ export interface CallOptions {
 export function createCall({ method = 'GET', target = '/api/v2/users', client = null, credential = 'crm', ...rest }: CallOptions = {}): TestCall {
   const record = createExchangeRecord(0);
   record.client = client;
-  const caller: TestCall['caller'] = { left: false, onLeave: null, turnAway: null };
+  const connection: TestCall['connection'] = { disconnected: false, onDisconnect: null, turnAway: null };
   return {
     method,
     base: { origin: rest.origin ?? 'http://127.0.0.1:1', pathPrefix: '' },
@@ -36,10 +36,10 @@ export function createCall({ method = 'GET', target = '/api/v2/users', client = 
     credential,
     source: undefined as unknown as UpstreamRequest['source'],
     record,
-    caller,
+    connection,
     leave() {
-      caller.left = true;
-      caller.onLeave?.();
+      connection.disconnected = true;
+      connection.onDisconnect?.();
     },
   };
 }
@@ -93,7 +93,7 @@ export interface StackOptions {
   totalWaitMs?: number;
   settings?: Partial<LimitSettings>;
   clients?: readonly ClientConfig[];
-  pacing?: Partial<PacingDeps>;
+  pacing?: Partial<RateLimitDeps>;
 }
 
 /** retry( pace( send )) under a fake clock, and what each call came to. */
@@ -102,7 +102,7 @@ export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOp
   const warnings: object[] = [];
   const quiet = () => {};
   const retry = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
-  const pacing = createPacing({
+  const pacing = createRateLimits({
     clock,
     random: () => 0.5,
     log: { error: quiet, info: quiet, debug: quiet, warn: (fields: object) => void warnings.push(fields) },

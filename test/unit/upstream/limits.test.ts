@@ -3,7 +3,7 @@
 import t from 'tap';
 import { sessionLimitKey } from '../../../src/upstream/call.ts';
 import { createLimits } from '../../../src/upstream/rate-limit/limits.ts';
-import { createPacing, type PacingDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { createRateLimits, type RateLimitDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createAnswer, createCall, createStack, refusal } from './layer-fixtures.ts';
 
@@ -11,8 +11,8 @@ const SETTINGS = { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000 } 
 const quiet = { error() {}, warn() {}, info() {}, debug() {} };
 
 /** One configuration's pacing, perhaps in the place of another's. */
-function paced(clock: FakeClock, settings: Partial<PacingDeps['settings']> = {}, previous?: ReturnType<typeof createPacing>) {
-  return createPacing(
+function paced(clock: FakeClock, settings: Partial<RateLimitDeps['settings']> = {}, previous?: ReturnType<typeof createRateLimits>) {
+  return createRateLimits(
     {
       ...{ clock, random: () => 0.5, log: quiet, routeOf: (method, target) => `${method} ${target}` },
       ...{ settings: { ...SETTINGS, ...settings }, retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 } },

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { GatewayError } from '../../../src/errors.ts';
-import { createPacing } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { createRateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createAnswer, createCall, createPlatform, createStack, refusal } from './layer-fixtures.ts';
 
@@ -289,7 +289,7 @@ t.test('while nothing is limited no timer is set and nothing waits', async (t) =
 
 t.test('a call that had no token used nothing of the limit up', async (t) => {
   const clock = createFakeClock();
-  const pacing = createPacing({
+  const pacing = createRateLimits({
     ...{ clock, random: () => 0, clients: [], routeOf: (method: string) => method },
     log: { error() {}, warn() {}, info() {}, debug() {} },
     settings: { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 10 },
