@@ -60,7 +60,11 @@ export const ERROR_TABLE = {
   'gateway.proxy.refused': { status: 502, side: 'proxy', meaning: 'The corporate proxy refused the tunnel or could not be reached.' },
   'gateway.proxy.auth': { status: 502, side: 'proxy', meaning: 'The corporate proxy asks for credentials, or refuses the configured ones.' },
   'gateway.proxy.timeout': { status: 504, side: 'proxy', meaning: 'The corporate proxy did not open the tunnel in time.' },
-  'gateway.draining': { status: 503, side: 'gateway', meaning: 'The gateway is shutting down and takes no new calls.' },
+  'gateway.draining': {
+    status: 503,
+    side: 'gateway',
+    meaning: 'The gateway is shutting down: it takes no new calls, and those that still wait cannot be made in time.',
+  },
   'gateway.internal': { status: 500, side: 'gateway', meaning: 'A fault of the gateway itself. Please report it with the request id.' },
 } as const satisfies Record<string, { status: number; side: string; meaning: string }>;
 
