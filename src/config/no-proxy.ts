@@ -64,8 +64,19 @@ function rangeRule(address: string, prefixText: string): Rule | null {
   };
 }
 
+/** Each piece where it first fits: a regular expression would try all the places, which takes for ever with some `*` and a long name. */
 function globRule(glob: string): Rule {
-  const parts = glob.split(/\*+/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
-  const pattern = new RegExp(`^${parts.join('.*')}$`);
-  return (host) => pattern.test(host);
+  const parts = glob.split(/\*+/);
+  const first = parts.shift() ?? '';
+  const last = parts.pop() ?? '';
+  return (host) => {
+    if (!host.startsWith(first) || !host.endsWith(last)) return false;
+    let at = first.length;
+    for (const part of parts) {
+      const found = host.indexOf(part, at);
+      if (found === -1) return false;
+      at = found + part.length;
+    }
+    return at <= host.length - last.length;
+  };
 }

@@ -123,3 +123,11 @@ t.test('no text makes it throw', async (t) => {
   );
   t.pass();
 });
+
+t.test('many * are read in one pass, whatever the name', async (t) => {
+  const { matches } = parseNoProxy(['*a*a*a*a*a*a*b', 'x*y*z', 'ab*ba']);
+  t.equal(matches(`${'a'.repeat(250)}.com`, 443), false);
+  t.equal(matches(`${'a'.repeat(250)}b`, 443), true);
+  for (const [host, isMatch] of Object.entries({ xyz: true, 'x.y.y.z': true, 'x.z': false, aba: false, abba: true, 'abba.x': false }))
+    t.equal(matches(host, 443), isMatch, host);
+});
