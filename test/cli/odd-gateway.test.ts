@@ -31,7 +31,11 @@ const KINDS: Record<string, (socket: Socket) => void> = {
   'speaks no HTTP': (socket) => socket.end('SSH-2.0-x\r\n'),
   redirects: answer('', `${OURS}Location: /x\r\n`, '302 Found'),
   'is in trouble, and says nothing of use': answer('{"code":7,"message":{"a":1}}', OURS, '500 No'),
-  'sends control characters': answer('{"code":"x","message":"\\u001b]0;evil\\u0007bad","status":"\\u001b[31m"}', OURS, '503 No'),
+  'sends control characters': answer(
+    JSON.stringify({ code: 'x', message: '\u001b]0;evil\u0007bad\u202e', status: '\u001b[31m\u202e' }),
+    OURS,
+    '503 No',
+  ),
 };
 
 /** These never end by themselves. */
@@ -84,7 +88,7 @@ for (const [kind, behave] of Object.entries(KINDS)) {
       t.not(code, 0, name);
       t.equal(out, '');
       t.match(err, /^gcg: [^\n]+\n$/);
-      t.notMatch(err, /unexpectedly|object Object|\u001b/);
+      t.notMatch(err, /unexpectedly|object Object|\u001b|\u202e/);
     }
   });
 }
