@@ -27,12 +27,13 @@ export class HeldSignals {
     for (const signal of came) listener(signal);
   }
 
-  /** From now on each does what it does to any program, and what came meanwhile does it now: for commands that serve nobody. */
+  /** From now on each but SIGUSR1 does what it does to any program, and what came meanwhile does it now: for commands that serve nobody. */
   async letGo(): Promise<void> {
     // One that has come is told in the turn after, and would be lost with its listener.
     await nextTurn();
-    for (const signal of SIGNALS) process.off(signal, this.#hold);
-    // SIGUSR1 would start the inspector.
+    // SIGUSR1 is held for good: it would start the inspector, which shows whoever connects every secret in memory.
+    const released = SIGNALS.filter((signal) => signal !== 'SIGUSR1');
+    for (const signal of released) process.off(signal, this.#hold);
     for (const signal of this.#came.splice(0)) if (signal !== 'SIGUSR1') process.kill(process.pid, signal);
   }
 }

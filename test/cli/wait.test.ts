@@ -54,6 +54,16 @@ t.test('waits for a gateway that is not running yet', async (t) => {
   await command.ended;
 });
 
+t.test('SIGUSR1 starts no inspector in a command either', async (t) => {
+  const health = await startHealth(t);
+  const command = startCommand(t, ['wait', '--listen', health.listen], { env: SOME });
+  await command.until('waiting: waiting');
+  command.child.kill('SIGUSR1');
+  health.becomeReady();
+  t.equal(await command.ended, 0);
+  t.notMatch(command.stderr(), /Debugger listening/);
+});
+
 t.test('a bad duration is 2', async (t) => {
   const command = startCommand(t, ['wait', '--timeout', 'soon'], { env: SOME });
   t.equal(await command.ended, 2);
