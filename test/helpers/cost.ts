@@ -178,6 +178,8 @@ const SHORT = 2048;
 const LONG = 4 * SHORT;
 /** Linear is 4, quadratic 16. */
 const MOST_GROWTH = 9;
+/** The same for a length of twice: linear is 2, quadratic 4. */
+const MOST_GROWTH_OF_TWICE = 3;
 /** Below it growth is noise, and nobody is kept waiting: a quadratic cost reaches it at a few ns an octet. */
 const WORTH_A_LOOK_MS = 2;
 
@@ -194,7 +196,8 @@ export function searchCosts(entries: Readonly<Record<string, Entry>>, units: Ite
       if (longMs < WORTH_A_LOOK_MS || longMs <= MOST_GROWTH * Math.max(shortMs, 0.05)) continue;
       // A collection of garbage may fall into all three; what costs more than its length does so at the next length, too.
       const settledMs = leastOf(10, read, long);
-      if (settledMs >= WORTH_A_LOOK_MS && leastOf(5, read, long.repeat(4)) > MOST_GROWTH * settledMs) found.push({ entry, unit, shortMs, longMs });
+      if (settledMs >= WORTH_A_LOOK_MS && leastOf(3, read, long.repeat(2)) > MOST_GROWTH_OF_TWICE * settledMs)
+        found.push({ entry, unit, shortMs, longMs });
     }
   }
   return found;
