@@ -86,7 +86,8 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
     defaultName: credentials.default()?.config.name ?? null,
   };
-  const running = new Set<CallerConnection>();
+  const waits = new Set<CallerConnection>();
+  let running = 0;
   let onIdle: (() => void) | null = null;
   return {
     config,
@@ -105,16 +106,17 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     instanceId: isChained(config) ? INSTANCE_ID : null,
     bodies: bodyLoggingOf(config.logging),
     clock,
-    enter(caller) {
-      running.add(caller);
+    waits,
+    enter() {
+      running += 1;
     },
-    leave(caller) {
-      running.delete(caller);
-      if (running.size === 0) onIdle?.();
+    leave() {
+      running -= 1;
+      if (running === 0) onIdle?.();
     },
     async retire(next) {
       credentials.close(next.credentials);
-      if (running.size > 0)
+      if (running > 0)
         await new Promise<void>((resolve) => {
           onIdle = resolve;
         });
@@ -122,7 +124,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
       await outbound.retire();
     },
     turnAway(error) {
-      for (const { turnAway } of running) turnAway?.(error);
+      for (const { turnAway } of [...waits]) turnAway?.(error);
     },
     async close() {
       credentials.close();

@@ -38,6 +38,8 @@ export interface ServerRuntime extends AdmissionRules {
   /** Bodies that go into the record; null: none. */
   readonly bodies: BodyLogging | null;
   /** A forwarded call begins here, and ends: while one runs, what it works with is not closed. */
-  enter(caller: CallerConnection): void;
-  leave(caller: CallerConnection): void;
+  enter(): void;
+  leave(): void;
+  /** Calls that wait just now: for a connection, a limit, a token, another try. */
+  readonly waits: Set<CallerConnection>;
 }

@@ -38,7 +38,12 @@ export function openExchange(runtime: ServerRuntime, role: ListenerRole, request
   record.method = request.method ?? '';
   record.target = request.url ?? '';
   record.requestHeaders = request.rawHeaders;
-  const connection: OpenedExchange['connection'] = { disconnected: false, onDisconnect: null, turnAway: null };
+  const connection: OpenedExchange['connection'] = {
+    disconnected: false,
+    onDisconnect: null,
+    turnAway: null,
+    waits: runtime.waits,
+  };
   enterConnection({
     request,
     response,

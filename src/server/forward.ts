@@ -19,7 +19,7 @@ import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket
 /** Serves one forwarded exchange. Never throws, and hands its finished record to `finish`. */
 export async function forward(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
   const { record, runtime } = exchange;
-  runtime.enter(exchange.connection);
+  runtime.enter();
   let body: RequestBody | null = null;
   let answer: UpstreamResponse | null = null;
   try {
@@ -51,7 +51,7 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
     record.requestBytes = body?.receivedBytes ?? 0;
     body?.release();
     finish(record);
-    runtime.leave(exchange.connection);
+    runtime.leave();
   }
 }
 

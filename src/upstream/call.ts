@@ -15,6 +15,20 @@ export interface CallerConnection {
   onDisconnect: (() => void) | null;
   /** Ends the wait that the call is in, with the error to be told; null while it does not wait: it may be on its way to the upstream then. */
   turnAway: ((error: GatewayError) => void) | null;
+  /** Where it is noted while it waits, so that all waits can be ended together. A list of all calls would cost each of them. */
+  readonly waits?: Set<CallerConnection>;
+}
+
+/** Notes that a call waits, until `endWait`; `turnAway` ends the wait with the error to be told. */
+export function beginWait(connection: CallerConnection, turnAway: (error: GatewayError) => void): void {
+  connection.turnAway = turnAway;
+  connection.waits?.add(connection);
+}
+
+/** Safe to repeat. */
+export function endWait(connection: CallerConnection): void {
+  connection.turnAway = null;
+  connection.waits?.delete(connection);
 }
 
 /**
@@ -169,16 +183,16 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
     const over = () => {
       timer.cancel();
       connection.onDisconnect = null;
-      connection.turnAway = null;
+      endWait(connection);
     };
     const timer = clock.after(ms, () => {
       over();
       resolve();
     });
-    connection.turnAway = (error) => {
+    beginWait(connection, (error) => {
       over();
       reject(error);
-    };
+    });
     connection.onDisconnect = () => {
       over();
       reject(new ClientClosedRequest());
@@ -193,16 +207,16 @@ export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise
     const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => reject(late()));
     const over = () => {
       timer?.cancel();
-      connection.turnAway = null;
+      endWait(connection);
     };
     const leave = () => {
       over();
       reject(new ClientClosedRequest());
     };
-    connection.turnAway = (error) => {
+    beginWait(connection, (error) => {
       over();
       reject(error);
-    };
+    });
     if (connection.disconnected) leave();
     else connection.onDisconnect = leave;
     work.finally(over).then(resolve, reject);

@@ -4,7 +4,7 @@
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { Breaker, type BreakerDeps, type BreakerState, type Dial } from './breaker.ts';
-import { ClientClosedRequest, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
+import { beginWait, ClientClosedRequest, endWait, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
 
 /**
  * A client may hold at most eight times as many connections as are free, one credential of it at most four times as many. So one alone can
@@ -190,7 +190,7 @@ export class Gate {
       const settle = () => {
         timer?.cancel();
         connection.onDisconnect = null;
-        connection.turnAway = null;
+        endWait(connection);
         this.#room.leave(line.client, waiter);
       };
       const waiter: Waiter = {
@@ -211,7 +211,7 @@ export class Gate {
       if (!this.#room.enter(line.client, waiter)) return reject(this.#full());
       const timer = waitUntil === undefined ? null : this.#clock.after(waitUntil - now, () => end(this.#late()));
       connection.onDisconnect = () => end(new ClientClosedRequest());
-      connection.turnAway = end;
+      beginWait(connection, end);
       line.waiting.push(waiter);
       this.#waitingLines.add(line);
       this.#serveSoon();

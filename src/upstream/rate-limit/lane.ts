@@ -2,7 +2,7 @@
 
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { type CallerConnection, ClientClosedRequest, type Seat, type WaitingRoom } from '../call.ts';
+import { beginWait, type CallerConnection, ClientClosedRequest, endWait, type Seat, type WaitingRoom } from '../call.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';
@@ -173,17 +173,17 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
           if (!room.enter(client, entry)) return reject(tooLate(startsAt(client, now) - now));
           waiter = entry;
           queue.push(client, entry, isReturning);
-          connection.turnAway = (error) => {
+          beginWait(connection, (error) => {
             queue.remove(client, entry);
             reject(error);
-          };
+          });
           connection.onDisconnect = () => connection.turnAway?.(new ClientClosedRequest());
           if (queue.size === 1 || window.free(now) > 0) update();
           else if (queue.clients > 1) wakeAt(now + LOOK_AGAIN_MS);
         });
       } finally {
         connection.onDisconnect = null;
-        connection.turnAway = null;
+        endWait(connection);
         if (waiter !== null) room.leave(client, waiter);
       }
     },
