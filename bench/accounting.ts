@@ -11,7 +11,11 @@ export interface Accounting {
 export function answerAccounting(port: number): void {
   process.on('message', () => {
     const { user, system } = process.cpuUsage();
-    const accounting: Accounting = { cpuUs: user + system, rssBytes: process.memoryUsage.rss(), peakRssBytes: process.resourceUsage().maxRSS * 1024 };
+    const accounting: Accounting = {
+      cpuUs: user + system,
+      rssBytes: process.memoryUsage.rss(),
+      peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    };
     process.send?.(accounting);
   });
   process.send?.({ port });

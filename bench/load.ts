@@ -1,4 +1,5 @@
-// The load: a fixed number of keep-alive connections, each sending its next request when the last answer is whole. Written on sockets, to cost little.
+// The load: a fixed number of keep-alive connections, each sending its next request when the last answer is whole.
+// Written on sockets, to cost little.
 
 import { connect as connectPlain, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -18,15 +19,23 @@ export interface LoadResult {
 }
 
 function open({ port, ca }: Target): Socket {
-  const socket = ca ? connectTls({ port, host: '127.0.0.1', servername: 'localhost', ca }) : connectPlain(port, '127.0.0.1');
+  const socket = ca
+    ? connectTls({ port, host: '127.0.0.1', servername: 'localhost', ca })
+    : connectPlain(port, '127.0.0.1');
   socket.setNoDelay(true);
   return socket;
 }
 
 /** Runs `requests` GETs of `path` over `connections` connections. Rejects on any status but 200. */
-export async function runLoad(target: Target, path: string, requests: number, connections: number): Promise<LoadResult> {
+export async function runLoad(
+  target: Target,
+  path: string,
+  requests: number,
+  connections: number,
+): Promise<LoadResult> {
   const message = Buffer.from(
-    `GET ${path} HTTP/1.1\r\nHost: localhost:${target.port}\r\nAccept: application/json\r\nContent-Type: application/json\r\nUser-Agent: bench\r\n\r\n`,
+    `GET ${path} HTTP/1.1\r\nHost: localhost:${target.port}\r\nAccept: application/json\r\nContent-Type: ` +
+      `application/json\r\nUser-Agent: bench\r\n\r\n`,
   );
   const latencies: number[] = [];
   let left = requests;
@@ -88,7 +97,9 @@ export async function runTransfer(target: Target, direction: 'down' | 'up', byte
       socket.write(`GET /api/v2/bytes/${bytes} HTTP/1.1\r\n${host}\r\n`);
       return;
     }
-    socket.write(`POST /api/v2/sink HTTP/1.1\r\n${host}Content-Type: application/octet-stream\r\nContent-Length: ${bytes}\r\n\r\n`);
+    socket.write(
+      `POST /api/v2/sink HTTP/1.1\r\n${host}Content-Type: application/octet-stream\r\nContent-Length: ${bytes}\r\n\r\n`,
+    );
     const chunk = Buffer.alloc(256 * 1024);
     let left = bytes;
     const push = () => {

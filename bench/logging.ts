@@ -1,4 +1,5 @@
-// `npm run bench:logging`: what the record of an exchange costs, as CPU a request at `log_level = info` against `none`, in interleaved rounds.
+// `npm run bench:logging`: what the record of an exchange costs, as CPU a request at `log_level = info` against `none`,
+// in interleaved rounds.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,7 +27,9 @@ const { keyFile, certFile } = await ca.issue(['localhost', '127.0.0.1']);
 const children: ChildProcess[] = [];
 
 async function start(script: string, args: string[]): Promise<{ child: ChildProcess; port: number }> {
-  const child = fork(new URL(script, import.meta.url), args, { stdio: ['ignore', openSync('/dev/null', 'w'), 'inherit', 'ipc'] });
+  const child = fork(new URL(script, import.meta.url), args, {
+    stdio: ['ignore', openSync('/dev/null', 'w'), 'inherit', 'ipc'],
+  });
   children.push(child);
   const died = once(child, 'exit').then(() => Promise.reject(new Error(`${script} ended before it listened`)));
   died.catch(() => {});
@@ -46,7 +49,11 @@ try {
   const upstream = await start('./upstream.ts', [keyFile, certFile]);
   const targets = [];
   for (const level of LEVELS)
-    targets.push({ level, perRound: [] as number[], ...(await start('./target-logging.ts', [String(upstream.port), ca.caFile, level])) });
+    targets.push({
+      level,
+      perRound: [] as number[],
+      ...(await start('./target-logging.ts', [String(upstream.port), ca.caFile, level])),
+    });
   for (const { port } of targets) await runLoad({ port }, PATH, requests, connections);
   for (let round = 0; round < rounds; round += 1) {
     // Each goes first every other time.

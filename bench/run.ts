@@ -1,6 +1,7 @@
-// `npm run bench`: no proxy, @fastify/http-proxy as shipped, and the gateway, side by side in one run, in interleaved rounds.
-// `-- --against DIR` adds the gateway of another checkout that is installed and built: how a change is measured against what was before.
-// Reports requests/s, latency, CPU per request from each process's own accounting, peak memory, and 64 MiB each way. Times nothing for a test.
+// `npm run bench`: no proxy, @fastify/http-proxy as shipped, and the gateway, side by side in one run, in interleaved
+// rounds. `-- --against DIR` adds the gateway of another checkout that is installed and built: how a change is measured
+// against what was before. Reports requests/s, latency, CPU per request from each process's own accounting, peak
+// memory, and 64 MiB each way. Times nothing for a test.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -30,9 +31,16 @@ const { keyFile, certFile } = await ca.issue(['localhost', '127.0.0.1']);
 const children: ChildProcess[] = [];
 
 /** Starts a process of the benchmark; its log goes nowhere, as a log collector's pipe would take it. */
-async function start(script: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<{ child: ChildProcess; port: number }> {
+async function start(
+  script: string,
+  args: string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ child: ChildProcess; port: number }> {
   const sink = openSync('/dev/null', 'w');
-  const child = fork(new URL(script, import.meta.url), args, { stdio: ['ignore', sink, 'inherit', 'ipc'], env: { ...process.env, ...env } });
+  const child = fork(new URL(script, import.meta.url), args, {
+    stdio: ['ignore', sink, 'inherit', 'ipc'],
+    env: { ...process.env, ...env },
+  });
   children.push(child);
   const [message] = (await once(child, 'message')) as [{ port: number }];
   return { child, port: message.port };
@@ -77,7 +85,8 @@ try {
     contestants.push(contestant('gateway of the other checkout', { port: other.port }, other.child));
   }
 
-  for (const { target } of contestants) await runLoad(target, '/api/v2/users?pageSize=5', Math.min(requests, 5000), connections);
+  for (const { target } of contestants)
+    await runLoad(target, '/api/v2/users?pageSize=5', Math.min(requests, 5000), connections);
   for (let round = 0; round < rounds; round += 1) {
     for (const { target, child, results, transfers } of contestants) {
       const before = child ? (await account(child)).cpuUs : 0;
@@ -90,8 +99,13 @@ try {
     }
   }
 
-  console.log(`${rounds} interleaved rounds of ${requests} GETs over ${connections} connections, 1.1 kB JSON, TLS upstream; medians`);
-  console.log('                                 req/s   p50 ms   p99 ms  CPU us/req  64 MiB down/up MiB/s  CPU ms  peak MiB');
+  console.log(
+    `${rounds} interleaved rounds of ${requests} GETs over ${connections} connections, 1.1 kB JSON, TLS upstream; ` +
+      'medians',
+  );
+  console.log(
+    '                                 req/s   p50 ms   p99 ms  CPU us/req  64 MiB down/up MiB/s  CPU ms  peak MiB',
+  );
   for (const { name, child, results, transfers } of contestants) {
     const peak = child ? Math.round((await account(child)).peakRssBytes / 1024 / 1024) : 0;
     const cells = [
@@ -115,7 +129,8 @@ try {
   for (const against of other === undefined ? [shippedProxy] : [shippedProxy, other]) {
     const ratios = ours.results.map(({ cpuUs }, round) => cpuUs / (against.results[round]?.cpuUs ?? Number.NaN));
     console.log(
-      `CPU a request, gateway / ${against.name}: median ${median(ratios).toFixed(2)} of ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}`,
+      `CPU a request, gateway / ${against.name}: median ${median(ratios).toFixed(2)} of ` +
+        `${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}`,
     );
   }
 } finally {

@@ -1,4 +1,5 @@
-// `node bench/startup.ts`: CPU time from the start of `gcg serve` to its first forwarded answer, and its memory when idle. Needs a build, and /proc.
+// `node bench/startup.ts`: CPU time from the start of `gcg serve` to its first forwarded answer, and its memory when
+// idle. Needs a build, and /proc.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -58,5 +59,6 @@ for (let run = 0; run < 5; run += 1) {
 await sandbox.close();
 const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)]?.toFixed(0);
 console.log(
-  `start to first answer: ${median(runs.map(({ cpu }) => cpu))} ms CPU, ${median(runs.map(({ wall }) => wall))} ms; idle ${median(runs.map(({ idle }) => idle))} MiB (medians of ${runs.length})`,
+  `start to first answer: ${median(runs.map(({ cpu }) => cpu))} ms CPU, ${median(runs.map(({ wall }) => wall))} ` +
+    `ms; idle ${median(runs.map(({ idle }) => idle))} MiB (medians of ${runs.length})`,
 );

@@ -10,7 +10,9 @@ await app.register(httpProxy, {
   upstream,
   prefix: '/api/v2',
   rewritePrefix: '/api/v2',
-  replyOptions: { rewriteRequestHeaders: (_request, headers) => ({ ...headers, authorization: 'Bearer benchmark-token' }) },
+  replyOptions: {
+    rewriteRequestHeaders: (_request, headers) => ({ ...headers, authorization: 'Bearer benchmark-token' }),
+  },
 });
 await app.listen({ port: 0, host: '127.0.0.1' });
 answerAccounting((app.server.address() as { port: number }).port);

@@ -1,4 +1,5 @@
-// The gateway with its records at one level, in a process that tells its CPU time. Records go to /dev/null, as a collector's pipe would take them.
+// The gateway with its records at one level, in a process that tells its CPU time. Records go to /dev/null, as a
+// collector's pipe would take them.
 
 import type { LogLevel } from '../src/config/gateway-config.ts';
 import { createGateway } from '../src/gateway.ts';

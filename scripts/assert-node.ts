@@ -3,7 +3,8 @@
 const major = Number(process.versions.node.split('.')[0]);
 if (major !== 26) {
   console.error(
-    `tests need Node 26 (the devDependency "node"), this is ${process.version}: run them with npm, after npm ci with install scripts allowed for "node"`,
+    `tests need Node 26 (the devDependency "node"), this is ${process.version}: run them with npm, after npm ci ` +
+      'with install scripts allowed for "node"',
   );
   process.exit(1);
 }

@@ -1,5 +1,6 @@
-// Step of a release: asks the registry whether it knows faults in what a user installs. Ends with 1 where it does, and where npm itself fails;
-// where the registry does not answer such questions it says so in one clear line, and ends with 0, so that a release without it is possible.
+// Step of a release: asks the registry whether it knows faults in what a user installs. Ends with 1 where it does, and
+// where npm itself fails; where the registry does not answer such questions it says so in one clear line, and ends with
+// 0, so that a release without it is possible.
 
 import { spawnSync } from 'node:child_process';
 
@@ -16,7 +17,10 @@ interface AuditOutput {
   readonly message?: string;
 }
 
-const { stdout, stderr } = spawnSync('npm', ['audit', '--omit=dev', '--json'], { encoding: 'utf8', shell: process.platform === 'win32' });
+const { stdout, stderr } = spawnSync('npm', ['audit', '--omit=dev', '--json'], {
+  encoding: 'utf8',
+  shell: process.platform === 'win32',
+});
 const output = parse(stdout);
 if (output?.metadata && output.vulnerabilities) {
   for (const [name, { severity, range, via }] of Object.entries(output.vulnerabilities)) {
@@ -24,11 +28,18 @@ if (output?.metadata && output.vulnerabilities) {
     console.log(`${severity}: ${name} ${range}: ${titles.join('; ')}`);
   }
   const { total } = output.metadata.vulnerabilities;
-  console.log(total === 0 ? 'audited: no known vulnerability in what is installed for production' : `audited: ${total} vulnerable packages`);
+  console.log(
+    total === 0
+      ? 'audited: no known vulnerability in what is installed for production'
+      : `audited: ${total} vulnerable packages`,
+  );
   process.exitCode = total === 0 ? 0 : 1;
 } else if (output?.uri !== undefined || /failed, reason:|network timeout/.test(output?.message ?? '')) {
   const why = output?.statusCode === undefined ? 'it cannot be reached' : `it answers ${output.statusCode}`;
-  console.log(`NOT AUDITED: the registry does not answer audits (${why}). Run it again where it does, before the release is published.`);
+  console.log(
+    `NOT AUDITED: the registry does not answer audits (${why}). Run it again where it does, before the release is ` +
+      'published.',
+  );
 } else {
   console.error(`npm audit failed: ${output?.message ?? (stderr || stdout)}`);
   process.exitCode = 1;

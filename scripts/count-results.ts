@@ -11,4 +11,6 @@ for (const line of lines) {
 const summary = lines.findLast((line) => /^# \{ .*total: /.test(line)) ?? '';
 const count = (what: string) => Number(new RegExp(`\\b${what}: (\\d+)`).exec(summary)?.[1] ?? 0);
 const skipped = count('skip');
-console.log(`${count('pass')} passed, ${summary === '' ? 1 : count('fail')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+console.log(
+  `${count('pass')} passed, ${summary === '' ? 1 : count('fail')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`,
+);

@@ -1,5 +1,5 @@
-// After tsc: makes the command executable, and the declarations fit to be published: they name .js files, and only those that the package's
-// face needs are kept. Takes the folder, `dist` by default.
+// After tsc: makes the command executable, and the declarations fit to be published: they name .js files, and only
+// those that the package's face needs are kept. Takes the folder, `dist` by default.
 
 import { chmodSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';

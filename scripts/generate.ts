@@ -1,5 +1,5 @@
-// Writes the files that come from tables: config.example.ini, docs/configuration.md, docs/config.schema.json, docs/errors.md.
-// A test compares them with what is in the repository.
+// Writes the files that come from tables: config.example.ini, docs/configuration.md, docs/config.schema.json,
+// docs/errors.md. A test compares them with what is in the repository.
 
 import { writeFileSync } from 'node:fs';
 import { envName } from '../src/config/env.ts';
@@ -43,11 +43,16 @@ function exampleFile(): string {
 function exampleSection(section: SectionName): string {
   const isOff = section === 'client';
   const lines = ['', '', ...comment(SECTION_DOCS[section]), isOff ? ';[client.crm]' : `[${section}]`];
-  for (const option of optionsOf(section)) lines.push('', ...comment(option.doc), ...comment(option.more ?? ''), ...exampleLines(option, isOff));
+  for (const option of optionsOf(section))
+    lines.push('', ...comment(option.doc), ...comment(option.more ?? ''), ...exampleLines(option, isOff));
   if (section === 'upstream.headers') lines.push('', ';Genesys-App = my-application');
   if (section === 'credential') {
     lines.push('', '# A second identity, in another region; it takes the same keys.', ';[credential.crm]');
-    lines.push(';host = eu-central-1', ';client_id = 00000000-0000-0000-0000-000000000000', ';client_secret_env = CRM_CLIENT_SECRET');
+    lines.push(
+      ';host = eu-central-1',
+      ';client_id = 00000000-0000-0000-0000-000000000000',
+      ';client_secret_env = CRM_CLIENT_SECRET',
+    );
   }
   return `${lines.join('\n')}\n`;
 }
@@ -149,15 +154,27 @@ ${regions.join('\n')}
 }
 
 function sectionTable(section: SectionName): string {
-  const title = section === 'client' ? '[client.NAME]' : section === 'credential' ? '[credential], [credential.NAME]' : `[${section}]`;
+  const title =
+    section === 'client'
+      ? '[client.NAME]'
+      : section === 'credential'
+        ? '[credential], [credential.NAME]'
+        : `[${section}]`;
   if (section === 'upstream.headers') {
-    return `### \`${title}\`\n\n${SECTION_DOCS[section]} In the environment \`GCG_UPSTREAM_HEADERS_GENESYS_APP\` is \`Genesys-App\`. Headers that the gateway sets or removes itself are refused.\n`;
+    return (
+      `### \`${title}\`\n\n${SECTION_DOCS[section]} In the environment \`GCG_UPSTREAM_HEADERS_GENESYS_APP\` is ` +
+      `\`Genesys-App\`. Headers that the gateway sets or removes itself are refused.\n`
+    );
   }
   const rows = optionsOf(section).map(
     (option) =>
-      `| \`${option.key}\` | ${defaultCell(option)} | \`${envName(section, section === 'client' ? 'NAME' : '', option.key)}\` | ${docCell(option)} |`,
+      `| \`${option.key}\` | ${defaultCell(option)} | ` +
+      `\`${envName(section, section === 'client' ? 'NAME' : '', option.key)}\` | ${docCell(option)} |`,
   );
-  return `### \`${title}\`\n\n${SECTION_DOCS[section]}\n\n| key | default | environment | |\n| --- | --- | --- | --- |\n${rows.join('\n')}\n`;
+  return (
+    `### \`${title}\`\n\n${SECTION_DOCS[section]}\n\n| key | default | environment | |\n| --- | --- | --- | --- ` +
+    `|\n${rows.join('\n')}\n`
+  );
 }
 
 function defaultCell(option: Option): string {
@@ -188,7 +205,10 @@ const SIDES = {
 function errorsPage(): string {
   const tables = Object.entries(SIDES).map(([side, title]) => {
     const rows = Object.entries(ERROR_TABLE).filter(([, row]) => row.side === side);
-    return `## ${title}\n\n| code | status | meaning |\n| --- | --- | --- |\n${rows.map(([code, { status, meaning }]) => `| \`${code}\` | ${status} | ${meaning} |`).join('\n')}\n`;
+    return (
+      `## ${title}\n\n| code | status | meaning |\n| --- | --- | --- ` +
+      `|\n${rows.map(([code, { status, meaning }]) => `| \`${code}\` | ${status} | ${meaning} |`).join('\n')}\n`
+    );
   });
   return `# Errors
 

@@ -1,5 +1,6 @@
-// `node scripts/soak.ts [--calls N] [--connections N] [--samples N] [--max-growth MIB]`: a gateway process under load for N calls (a million
-// if not told), with reloads and lost callers in between, and what the system says it holds meanwhile. Exits with 1 when anything grows.
+// `node scripts/soak.ts [--calls N] [--connections N] [--samples N] [--max-growth MIB]`: a gateway process under load
+// for N calls (a million if not told), with reloads and lost callers in between, and what the system says it holds
+// meanwhile. Exits with 1 when anything grows.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
@@ -23,7 +24,10 @@ const maxGrowthMiB = Number(values['max-growth']);
 
 const folder = mkdtempSync(join(tmpdir(), 'gcg-soak-'));
 const endings: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
-const scope = { testdir: () => folder, teardown: (ending: () => unknown) => void endings.unshift(ending) } as unknown as Test;
+const scope = {
+  testdir: () => folder,
+  teardown: (ending: () => unknown) => void endings.unshift(ending),
+} as unknown as Test;
 
 try {
   const served = await startServed(scope);
@@ -56,7 +60,10 @@ try {
   served.command.child.kill('SIGTERM');
   const code = await served.command.ended;
   const seconds = (performance.now() - startedAt) / 1000;
-  console.log(`${made} calls in ${Math.round(seconds)} s (${Math.round(made / seconds)}/s), ${failures.length} failed, exit ${code}`);
+  console.log(
+    `${made} calls in ${Math.round(seconds)} s (${Math.round(made / seconds)}/s), ${failures.length} failed, exit ` +
+      `${code}`,
+  );
   const problems = judge(seen);
   if (failures.length > 0) problems.push(`calls failed: ${failures.slice(0, 3).join('; ')}`);
   if (code !== 0) problems.push(`the gateway ended with ${code}`);
@@ -72,16 +79,26 @@ function judge(seen: readonly Holdings[]): string[] {
   const quarter = Math.max(1, Math.floor(seen.length / 4));
   const median = (part: readonly Holdings[], key: keyof Holdings) =>
     part.map((held) => held[key]).sort((a, b) => a - b)[Math.floor(part.length / 2)] ?? 0;
-  // Each caller may have a socket here, one in the pool of whole calls and one in that of uploads: the pools fill up, and stay.
+  // Each caller may have a socket here, one in the pool of whole calls and one in that of uploads: the pools fill up,
+  // and stay.
   const connections = Number(values.connections);
-  const allowed: Record<keyof Holdings, number> = { sockets: connections, files: 0, watches: 0, timers: connections, heapMiB: maxGrowthMiB };
+  const allowed: Record<keyof Holdings, number> = {
+    sockets: connections,
+    files: 0,
+    watches: 0,
+    timers: connections,
+    heapMiB: maxGrowthMiB,
+  };
   return (Object.keys(allowed) as (keyof Holdings)[]).flatMap((key) => {
     const [before, after] = [median(seen.slice(0, quarter), key), median(seen.slice(-quarter), key)];
     return after - before > allowed[key] ? [`${key} went from ${before} to ${after}`] : [];
   });
 }
 
-/** Another configuration by SIGHUP. Records go to /dev/null: a million of them would be this process's memory, not the gateway's. */
+/**
+ * Another configuration by SIGHUP. Records go to /dev/null: a million of them would be this process's memory, not the
+ * gateway's.
+ */
 async function reload(served: Served, n: number): Promise<void> {
   const settings = `[logging]\nlog_to_console = false\nlog_file_path = /dev/null\n[rate_limit]\nmode = off\nqueue_max = ${100 + n}`;
   served.swapConfig(served.configText(settings));

@@ -6,8 +6,9 @@ export interface Timer {
 }
 
 /**
- * `now` is the wall clock (epoch ms; may be stepped), `monotonic` only moves forward (ms, arbitrary zero; may stop while the machine sleeps).
- * `after` runs `fn` once, no sooner than `delayMs`; delays beyond Node's 24.8-day limit are honoured. Timers do not keep the process alive.
+ * `now` is the wall clock (epoch ms; may be stepped), `monotonic` only moves forward (ms, arbitrary zero; may stop
+ * while the machine sleeps). `after` runs `fn` once, no sooner than `delayMs`; delays beyond Node's 24.8-day limit are
+ * honoured. Timers do not keep the process alive.
  */
 export interface Clock {
   now(): number;

@@ -2,7 +2,10 @@
 
 import type { Clock } from './clock.ts';
 
-/** Settles as `work` does, or rejects with `late()` after `timeoutMs`. A later failure of `work` is swallowed, because nobody waits for it any more. */
+/**
+ * Settles as `work` does, or rejects with `late()` after `timeoutMs`. A later failure of `work` is swallowed, because
+ * nobody waits for it any more.
+ */
 export function withDeadline<T>(clock: Clock, timeoutMs: number, late: () => Error, work: Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const timer = clock.after(timeoutMs, () => reject(late()));

@@ -6,9 +6,15 @@ export const ERROR_TABLE = {
   'gateway.request.invalid': {
     status: 400,
     side: 'caller',
-    meaning: 'The request is malformed or ambiguous, and is refused rather than repaired. 405 lists the methods this path supports in `Allow`.',
+    meaning:
+      'The request is malformed or ambiguous, and is refused rather than repaired. 405 lists the methods this path ' +
+      'supports in `Allow`.',
   },
-  'gateway.body.too.large': { status: 413, side: 'caller', meaning: 'The body is larger than `server.max_body_bytes`.' },
+  'gateway.body.too.large': {
+    status: 413,
+    side: 'caller',
+    meaning: 'The body is larger than `server.max_body_bytes`.',
+  },
   'gateway.route.not.found': { status: 404, side: 'caller', meaning: 'No such route here: only /api/v2 is forwarded.' },
   'gateway.host.forbidden': {
     status: 403,
@@ -18,17 +24,24 @@ export const ERROR_TABLE = {
   'gateway.origin.forbidden': {
     status: 403,
     side: 'caller',
-    meaning: 'A web page of another origin made this request, or a page asked for an answer to run it or to put it into a frame.',
+    meaning:
+      'A web page of another origin made this request, or a page asked for an answer to run it or to put it into a ' +
+      'frame.',
   },
   'gateway.client.unauthenticated': { status: 401, side: 'caller', meaning: 'The caller did not prove who it is.' },
   'gateway.client.forbidden': { status: 403, side: 'caller', meaning: 'The caller may not do this.' },
-  'gateway.session.ended': { status: 401, side: 'caller', meaning: 'The handle is unknown, expired or revoked: log in again.' },
+  'gateway.session.ended': {
+    status: 401,
+    side: 'caller',
+    meaning: 'The handle is unknown, expired or revoked: log in again.',
+  },
   'gateway.credential.unknown': { status: 404, side: 'caller', meaning: 'No credential of that name is configured.' },
   'gateway.rate.limited': {
     status: 429,
     side: 'caller',
     meaning:
-      'The call was held back, because the platform would have refused it, or because `rate_limit.queue_max` calls wait already. At the token endpoint, and for `DELETE /api/v2/tokens/me`: too many of one caller.',
+      'The call was held back, because the platform would have refused it, or because `rate_limit.queue_max` calls ' +
+      'wait already. At the token endpoint, and for `DELETE /api/v2/tokens/me`: too many of one caller.',
   },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {
@@ -36,42 +49,78 @@ export const ERROR_TABLE = {
     side: 'token',
     meaning: 'The platform refuses the credential. Retrying does not help; fix the credential.',
   },
-  'gateway.login.required': { status: 424, side: 'token', meaning: 'A person must log in, or a fresh assertion or token is needed.' },
+  'gateway.login.required': {
+    status: 424,
+    side: 'token',
+    meaning: 'A person must log in, or a fresh assertion or token is needed.',
+  },
   'gateway.credential.unavailable': {
     status: 503,
     side: 'token',
     meaning: 'The token endpoint cannot be reached, is throttled or is not trusted. See Retry-After.',
   },
-  'gateway.credential.timeout': { status: 504, side: 'token', meaning: 'No token came within `reauthentication.refresh_token_wait_max`.' },
+  'gateway.credential.timeout': {
+    status: 504,
+    side: 'token',
+    meaning: 'No token came within `reauthentication.refresh_token_wait_max`.',
+  },
   'gateway.upstream.unreachable': {
     status: 502,
     side: 'upstream',
     meaning: 'The connection to the region was refused, reset, or its name not resolved.',
   },
   'gateway.upstream.tls': { status: 502, side: 'upstream', meaning: "The region's certificate is not trusted." },
-  'gateway.upstream.invalid': { status: 502, side: 'upstream', meaning: 'The region answered with something that is not HTTP.' },
-  'gateway.upstream.timeout': { status: 504, side: 'upstream', meaning: 'The region did not accept the connection, or did not answer, in time.' },
+  'gateway.upstream.invalid': {
+    status: 502,
+    side: 'upstream',
+    meaning: 'The region answered with something that is not HTTP.',
+  },
+  'gateway.upstream.timeout': {
+    status: 504,
+    side: 'upstream',
+    meaning: 'The region did not accept the connection, or did not answer, in time.',
+  },
   'gateway.upstream.unavailable': {
     status: 503,
     side: 'upstream',
     meaning:
-      'The region could not be reached repeatedly, and calls are shed until a probe succeeds; or no connection to it came free within `timeouts.total_wait` (`rate_limit.connections`). Nothing was sent.',
+      'The region could not be reached repeatedly, and calls are shed until a probe succeeds; or no connection to ' +
+      'it came free within `timeouts.total_wait` (`rate_limit.connections`). Nothing was sent.',
   },
-  'gateway.proxy.refused': { status: 502, side: 'proxy', meaning: 'The corporate proxy refused the tunnel or could not be reached.' },
-  'gateway.proxy.auth': { status: 502, side: 'proxy', meaning: 'The corporate proxy asks for credentials, or refuses the configured ones.' },
-  'gateway.proxy.timeout': { status: 504, side: 'proxy', meaning: 'The corporate proxy did not open the tunnel in time.' },
+  'gateway.proxy.refused': {
+    status: 502,
+    side: 'proxy',
+    meaning: 'The corporate proxy refused the tunnel or could not be reached.',
+  },
+  'gateway.proxy.auth': {
+    status: 502,
+    side: 'proxy',
+    meaning: 'The corporate proxy asks for credentials, or refuses the configured ones.',
+  },
+  'gateway.proxy.timeout': {
+    status: 504,
+    side: 'proxy',
+    meaning: 'The corporate proxy did not open the tunnel in time.',
+  },
   'gateway.draining': {
     status: 503,
     side: 'gateway',
     meaning: 'The gateway is shutting down: it takes no new calls, and those that still wait cannot be made in time.',
   },
-  'gateway.internal': { status: 500, side: 'gateway', meaning: 'A fault of the gateway itself. Please report it with the request id.' },
+  'gateway.internal': {
+    status: 500,
+    side: 'gateway',
+    meaning: 'A fault of the gateway itself. Please report it with the request id.',
+  },
 } as const satisfies Record<string, { status: number; side: string; meaning: string }>;
 
 /** A stable, documented error code of the gateway's own. */
 export type ErrorCode = keyof typeof ERROR_TABLE;
 
-/** What a GatewayError may carry beside its code and message. `cause` is an error of ours, or one that carries nothing but a code. */
+/**
+ * What a GatewayError may carry beside its code and message. `cause` is an error of ours, or one that carries nothing
+ * but a code.
+ */
 export interface GatewayErrorOptions {
   readonly statusCode?: number;
   readonly retryAfterMs?: number | undefined;

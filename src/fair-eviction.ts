@@ -1,6 +1,6 @@
-// Who goes first from a table that many share: of the owner that holds most, what was not used for longest. With one owner that is plain LRU.
-// Where the newest has to give way in place of the oldest, that is told too.
-// Every step takes the same time, however many there are. It holds no table itself and looks at no clock.
+// Who goes first from a table that many share: of the owner that holds most, what was not used for longest. With one
+// owner that is plain LRU. Where the newest has to give way in place of the oldest, that is told too. Every step takes
+// the same time, however many there are. It holds no table itself and looks at no clock.
 
 /** An item's place. Made by `add`. */
 export interface FairPlace<T> {
@@ -28,7 +28,10 @@ export interface FairOrder<T> {
   touch(place: FairPlace<T>): void;
   /** Safe to repeat. */
   remove(place: FairPlace<T>): void;
-  /** What should go first; of several owners that hold as many, of the one that has done so for longest. Undefined when there is nothing. */
+  /**
+   * What should go first; of several owners that hold as many, of the one that has done so for longest. Undefined when
+   * there is nothing.
+   */
   first(): T | undefined;
   /** The newest of the owner that `first` speaks of, with its place: whose it is, and how many that owner holds. */
   newest(): FairPlace<T> | undefined;

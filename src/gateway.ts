@@ -1,4 +1,5 @@
-// The gateway as a whole: a runtime behind an app behind listeners, and its life from start to drained. Handles no signals and never exits.
+// The gateway as a whole: a runtime behind an app behind listeners, and its life from start to drained. Handles no
+// signals and never exits.
 
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
@@ -56,7 +57,10 @@ export interface GatewayOptions {
   readonly metrics?: Metrics;
   /** The log's, so that it can mask the values in use. */
   readonly liveSecrets?: LiveSecrets;
-  /** How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a week. */
+  /**
+   * How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a
+   * week.
+   */
   readonly sessionLimits?: SessionLimits;
   /** How many notification sockets are carried at a time. Default: 2,000. */
   readonly maxSockets?: number;
@@ -64,18 +68,26 @@ export interface GatewayOptions {
   readonly onQuit?: () => void;
   /** Reads the configuration again and calls `replace` (POST /-/reload). Default: the request is refused. */
   readonly reload?: NonNullable<ReloadRoute['reload']>;
-  /** Further routes of the embedding program, registered last. They are behind the same door as all others: Host, Origin, clients. */
+  /**
+   * Further routes of the embedding program, registered last. They are behind the same door as all others: Host,
+   * Origin, clients.
+   */
   readonly plugins?: readonly ((app: FastifyInstance) => void)[];
   /** Further members of the status document. */
   readonly status?: () => Readonly<Record<string, unknown>>;
 }
 
-/** Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used. */
+/**
+ * Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used.
+ */
 export function createGateway(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
   return Gateway.create(config, options);
 }
 
-/** A gateway: listeners, the runtime of the configuration in use, and what outlives it. Made by `createGateway`, ended by `drain`. */
+/**
+ * A gateway: listeners, the runtime of the configuration in use, and what outlives it. Made by `createGateway`, ended
+ * by `drain`.
+ */
 export class Gateway {
   /** The configuration it was started with: listeners, store and TLS stay as it says. */
   readonly #started: GatewayConfig;
@@ -125,7 +137,9 @@ export class Gateway {
     return gateway;
   }
 
-  /** The Fastify instance, ready: it does not listen by itself, and takes no more routes (see `GatewayOptions.plugins`). */
+  /**
+   * The Fastify instance, ready: it does not listen by itself, and takes no more routes (see `GatewayOptions.plugins`).
+   */
   get app(): FastifyInstance {
     return this.#app;
   }
@@ -141,8 +155,8 @@ export class Gateway {
   }
 
   /**
-   * Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had, with an ExposureError when others
-   * could reach it and would not have to prove anything; nothing is left open then.
+   * Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had,
+   * with an ExposureError when others could reach it and would not have to prove anything; nothing is left open then.
    */
   async listen(): Promise<readonly string[]> {
     const options = {
@@ -158,7 +172,13 @@ export class Gateway {
       const { address, role } = planned;
       // Probes of health alone come without certificates and see no secret.
       const tls = role.data || role.admin ? this.#tls : null;
-      return { address, handler: accept(role), onUpgrade: upgrade(role), tls, onBound: (bound) => settleRole(planned, bound, this.#started) };
+      return {
+        address,
+        handler: accept(role),
+        onUpgrade: upgrade(role),
+        tls,
+        onBound: (bound) => settleRole(planned, bound, this.#started),
+      };
     });
     this.#listeners = await openListeners(specs, this.#started.server);
     this.#runtime.credentials.start();
@@ -167,9 +187,10 @@ export class Gateway {
   }
 
   /**
-   * Serves new calls by another configuration from now on; calls that run end by the one they began with. Listeners and store stay as they are.
-   * Throws when it cannot, and has changed nothing then: an ExposureError where others reach a listener and would not have to prove anything any more.
-   * `unsafe_allow_anonymous` counts when it was set from the start.
+   * Serves new calls by another configuration from now on; calls that run end by the one they began with. Listeners and
+   * store stay as they are. Throws when it cannot, and has changed nothing then: an ExposureError where others reach a
+   * listener and would not have to prove anything any more. `unsafe_allow_anonymous` counts when it was set from the
+   * start.
    */
   replace(wanted: GatewayConfig): void {
     if (this.#phase !== 'running') throw draining();
@@ -204,11 +225,18 @@ export class Gateway {
     const clock = this.#clock;
     const { log, env = process.env, random = Math.random, liveSecrets } = this.#options;
     liveSecrets?.configure(secretSettings(config).values());
-    const store = config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
+    const store =
+      config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
     // A folder that cannot be used is found now, and not when the first person has logged in.
     await store.list();
     const onEnded = (owner: SessionTerms | string) => this.#openSockets.end(owner, sessionEnded());
-    const handles = await createHandles({ store, clock, log, onEnded, anonymousKey: deriveAnonymousKey(defaultCredential(config)) });
+    const handles = await createHandles({
+      store,
+      clock,
+      log,
+      onEnded,
+      anonymousKey: deriveAnonymousKey(defaultCredential(config)),
+    });
     const sessions = createSessions({
       store,
       clock,
@@ -245,7 +273,11 @@ export class Gateway {
     this.#runtime = createRuntime(config, this.#runtimeDeps);
     observeRuntime(this.#metrics, () => this.#runtime);
     this.#metrics.setSources({
-      sockets: () => Array.from(this.#openSockets.listeners(), ({ caller, credential }) => ({ client: caller.client?.name ?? null, credential })),
+      sockets: () =>
+        Array.from(this.#openSockets.listeners(), ({ caller, credential }) => ({
+          client: caller.client?.name ?? null,
+          credential,
+        })),
     });
     await sessions.restore();
   }
@@ -262,7 +294,12 @@ export class Gateway {
       log,
       authenticator,
       plugins: [
-        (fastify) => registerFacade(fastify, { throttle: this.#throttle, pace: new GrantPace(this.#clock), runtime: () => this.#runtime }),
+        (fastify) =>
+          registerFacade(fastify, {
+            throttle: this.#throttle,
+            pace: new GrantPace(this.#clock),
+            runtime: () => this.#runtime,
+          }),
         (fastify) =>
           registerAdmin(fastify, {
             guard,
@@ -282,7 +319,9 @@ export class Gateway {
         isDraining,
         boundary: () => this.#runtime.boundary,
         credentials: () =>
-          this.#runtime.credentials.list().map(({ config: { name, isRequired }, source }) => ({ name, isRequired, ...pick(source.state()) })),
+          this.#runtime.credentials
+            .list()
+            .map(({ config: { name, isRequired }, source }) => ({ name, isRequired, ...pick(source.state()) })),
       },
     });
   }
@@ -301,8 +340,13 @@ export class Gateway {
     stopWaits();
     for (const { credentials } of runtimes) credentials.close();
     // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.
-    const renewals = Promise.all([this.#sessions.settled(), ...runtimes.map(({ credentials }) => credentials.settled())]);
-    await withDeadline(systemClock, endsAt - performance.now(), () => new Error('drain_timeout'), renewals).catch(() => undefined);
+    const renewals = Promise.all([
+      this.#sessions.settled(),
+      ...runtimes.map(({ credentials }) => credentials.settled()),
+    ]);
+    await withDeadline(systemClock, endsAt - performance.now(), () => new Error('drain_timeout'), renewals).catch(
+      () => undefined,
+    );
     this.#sessions.close();
     this.#tls?.close();
     await Promise.all(runtimes.map((each) => each.close()));
@@ -330,7 +374,9 @@ function draining(): GatewayError {
   return new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
 }
 
-/** A listener to be opened. Its role is told to whoever answers on it, and is known in full when the socket is bound. */
+/**
+ * A listener to be opened. Its role is told to whoever answers on it, and is known in full when the socket is bound.
+ */
 interface PlannedListener {
   readonly address: ListenAddress;
   readonly role: { data: boolean; admin: boolean; health: boolean; isLocal: boolean };
@@ -342,14 +388,22 @@ interface PlannedListener {
 }
 
 /** Data, admin and health addresses; one that serves data and administration is opened once. */
-function planListeners({ server: { listen, adminListen, healthListen, isAdminListenSet } }: GatewayConfig): PlannedListener[] {
+function planListeners({
+  server: { listen, adminListen, healthListen, isAdminListenSet },
+}: GatewayConfig): PlannedListener[] {
   const planned = new Map<string, PlannedListener>();
   const add = (addresses: readonly ListenAddress[], purpose: 'data' | 'admin' | 'health') => {
     for (const address of addresses) {
       // Each port 0 is a port of its own; the loader has refused any other address that is to serve health and more.
       const key = `${purpose === 'health'} ${JSON.stringify(address)}`;
       const role = { data: false, admin: false, health: false, isLocal: false };
-      const entry = planned.get(key) ?? { address, role, isAdminByDefault: isAdminListenSet === false, boundTo: null, isBound: false };
+      const entry = planned.get(key) ?? {
+        address,
+        role,
+        isAdminByDefault: isAdminListenSet === false,
+        boundTo: null,
+        isBound: false,
+      };
       entry.role[purpose] = true;
       planned.set(key, entry);
     }
@@ -360,7 +414,10 @@ function planListeners({ server: { listen, adminListen, healthListen, isAdminLis
   return [...planned.values()];
 }
 
-/** Takes what a socket is really bound to into its role. Throws an ExposureError when others reach it and need not prove who they are. */
+/**
+ * Takes what a socket is really bound to into its role. Throws an ExposureError when others reach it and need not prove
+ * who they are.
+ */
 function settleRole(planned: PlannedListener, bound: AddressInfo | string, config: GatewayConfig): void {
   const { role, address, isAdminByDefault } = planned;
   role.isLocal = isLocalAddress(bound);
@@ -368,7 +425,9 @@ function settleRole(planned: PlannedListener, bound: AddressInfo | string, confi
   if (address.kind !== 'unix' && typeof bound === 'object') planned.boundTo = `${bound.address} port ${bound.port}`;
   if (!role.isLocal && isAdminByDefault) role.admin = false;
   // What would be of no use harms nobody.
-  const refused = exposures([placed(planned)], config).find(({ isRefused, key }) => isRefused && key !== 'anonymous_credentials');
+  const refused = exposures([placed(planned)], config).find(
+    ({ isRefused, key }) => isRefused && key !== 'anonymous_credentials',
+  );
   if (refused !== undefined) throw new ExposureError(`${exposedSetting(refused)}: ${refused.atStart}`);
 }
 
@@ -389,19 +448,32 @@ function isAnonymousServed({ clients, server }: GatewayConfig): boolean {
   return server.anonymousCredentials !== null || (clients.length === 0 && server.tls?.clientCaFile == null);
 }
 
-/** Whoever has an account on this machine reaches a loopback address; a Unix socket has its owner. Who asked for anonymous use knows. */
-function warnOfAnonymousUse(config: GatewayConfig, listening: readonly PlannedListener[], addresses: readonly string[], log: Log): void {
+/**
+ * Whoever has an account on this machine reaches a loopback address; a Unix socket has its owner. Who asked for
+ * anonymous use knows.
+ */
+function warnOfAnonymousUse(
+  config: GatewayConfig,
+  listening: readonly PlannedListener[],
+  addresses: readonly string[],
+  log: Log,
+): void {
   if (!isAnonymousServed(config)) return;
   const { anonymousCredentials, unsafeAllowAnonymous } = config.server;
   const open = addresses.filter((_, at) => {
     const { address, role } = listening[at] as PlannedListener;
-    return (role.data || role.admin) && (role.isLocal ? anonymousCredentials === null && address.kind !== 'unix' : unsafeAllowAnonymous);
+    return (
+      (role.data || role.admin) &&
+      (role.isLocal ? anonymousCredentials === null && address.kind !== 'unix' : unsafeAllowAnonymous)
+    );
   });
   if (open.length === 0) return;
   const isWide = listening.some(({ role }) => !role.isLocal && (role.data || role.admin)) && unsafeAllowAnonymous;
   const advice = isWide
-    ? 'everybody who reaches these addresses can use the credentials of this gateway: make a [client.NAME] with `gcg client add`'
-    : 'every local user can use the credentials of this gateway: make a [client.NAME] with `gcg client add`, or listen on a Unix socket';
+    ? 'everybody who reaches these addresses can use the credentials of this gateway: make a [client.NAME] with ' +
+      '`gcg client add`'
+    : 'every local user can use the credentials of this gateway: make a [client.NAME] with `gcg client add`, or ' +
+      'listen on a Unix socket';
   log.warn({ addresses: open, advice }, 'anonymous callers are served');
 }
 

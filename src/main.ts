@@ -4,14 +4,22 @@
 import { HeldSignals } from './cli/held-signals.ts';
 
 const [major = 0, minor = 0, patch = 0] = process.versions.node.split('.').map(Number);
-const isSupported = major >= 26 || (major === 24 && minor >= 15) || (major === 22 && (minor > 22 || (minor === 22 && patch >= 2)));
+const isSupported =
+  major >= 26 || (major === 24 && minor >= 15) || (major === 22 && (minor > 22 || (minor === 22 && patch >= 2)));
 
 if (isSupported) {
   const signals = new HeldSignals();
-  const [{ run }, { processIo }, { watchOutputs }] = await Promise.all([import('./cli/run.ts'), import('./cli/io.ts'), import('./cli/outputs.ts')]);
+  const [{ run }, { processIo }, { watchOutputs }] = await Promise.all([
+    import('./cli/run.ts'),
+    import('./cli/io.ts'),
+    import('./cli/outputs.ts'),
+  ]);
   const outputs = watchOutputs();
   process.exit(await outputs.settle(await run(process.argv.slice(2), processIo(signals))));
 } else {
-  process.stderr.write(`gcg needs Node 22.22.2, 24.15 or 26 and later; this is ${process.version}: install a newer Node and start it with that\n`);
+  process.stderr.write(
+    `gcg needs Node 22.22.2, 24.15 or 26 and later; this is ${process.version}: install a newer Node and start it ` +
+      `with that\n`,
+  );
   process.exit(1);
 }

@@ -50,5 +50,8 @@ export function observeRuntime(metrics: Metrics, runtime: () => Runtime): void {
 
 /** Tells the metrics which names may be labels now. */
 export function nameRuntime(metrics: Metrics, { config }: Runtime): void {
-  metrics.setNames({ clients: config.clients.map(({ name }) => name), credentials: config.credentials.map(({ name }) => name) });
+  metrics.setNames({
+    clients: config.clients.map(({ name }) => name),
+    credentials: config.credentials.map(({ name }) => name),
+  });
 }

@@ -10,8 +10,8 @@ const IMF_OR_RFC850 = /^[A-Z][a-z]{2,8}, \d{2}[ -][A-Z][a-z]{2}[ -](\d{4}|\d{2})
 const ASCTIME = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/;
 
 /**
- * Milliseconds to wait, 0 to `longestMs`; undefined when the value is missing or is neither whole seconds nor an HTTP date.
- * A date is measured from `dateHeader`, the sender's own clock, when that is readable, else from `nowMs`.
+ * Milliseconds to wait, 0 to `longestMs`; undefined when the value is missing or is neither whole seconds nor an HTTP
+ * date. A date is measured from `dateHeader`, the sender's own clock, when that is readable, else from `nowMs`.
  */
 export function parseRetryAfter(
   value: string | undefined,
@@ -30,6 +30,10 @@ export function parseRetryAfter(
 
 /** Date.parse alone takes nearly anything for a date, and reads asctime as local time. */
 function parseHttpDate(text: string): number | undefined {
-  const parsed = IMF_OR_RFC850.test(text) ? Date.parse(text) : ASCTIME.test(text) ? Date.parse(`${text} GMT`) : Number.NaN;
+  const parsed = IMF_OR_RFC850.test(text)
+    ? Date.parse(text)
+    : ASCTIME.test(text)
+      ? Date.parse(`${text} GMT`)
+      : Number.NaN;
   return Number.isNaN(parsed) ? undefined : parsed;
 }

@@ -1,4 +1,5 @@
-// Everything that is made from one configuration and replaced with it as a whole: the way out, the credentials, the layers of a call.
+// Everything that is made from one configuration and replaced with it as a whole: the way out, the credentials, the
+// layers of a call.
 
 import { randomUUID } from 'node:crypto';
 import { createAccess } from './auth/callers/access.ts';
@@ -8,7 +9,11 @@ import { sessionCredential } from './auth/callers/session.ts';
 import type { Sessions } from './auth/callers/sessions.ts';
 import { type Credentials, createCredentials, isSameAccount } from './auth/credentials/credentials.ts';
 import type { TokenStore } from './auth/credentials/store/store.ts';
-import { createTokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './auth/credentials/token-endpoint.ts';
+import {
+  createTokenEndpoint,
+  type TokenRequestOutcome,
+  type TokenTransport,
+} from './auth/credentials/token-endpoint.ts';
 import type { TokenTransition } from './auth/credentials/transition.ts';
 import type { ClientCas } from './config/cert-subject.ts';
 import { isSameSetting } from './config/compare.ts';
@@ -50,7 +55,10 @@ export interface RuntimeDeps extends OutboundDeps {
 export interface Runtime extends ServerRuntime {
   readonly credentials: Credentials;
   readonly outbound: Upstream;
-  /** After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not share is closed. */
+  /**
+   * After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not
+   * share is closed.
+   */
   retire(next: Runtime): Promise<void>;
   /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
   turnAway(error: GatewayError): void;
@@ -62,8 +70,8 @@ export interface Runtime extends ServerRuntime {
 const INSTANCE_ID = randomUUID();
 
 /**
- * Builds the runtime; asks nothing of the network before `credentials.start()`. What `previous` has and this configuration does not change
- * is shared with it: connections, token sources, what is known of limits.
+ * Builds the runtime; asks nothing of the network before `credentials.start()`. What `previous` has and this
+ * configuration does not change is shared with it: connections, token sources, what is known of limits.
  */
 export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous?: Runtime): Runtime {
   const { clock, log, random, store, handles, sessions, onTokenRequest, onTransition, onSecret } = deps;
@@ -82,7 +90,14 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
   const standIn = sessionCredential(config.general.hosts);
   const facade: Runtime['facade'] = {
     ...{ access, clients, handles, sessions, authenticator, now: clock.now },
-    endpoint: createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest, onSecret }),
+    endpoint: createTokenEndpoint({
+      transport,
+      clock,
+      log,
+      timeoutMs: config.timeouts.tokenMs,
+      onTokenRequest,
+      onSecret,
+    }),
     credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
     defaultName: credentials.default()?.config.name ?? null,
   };
@@ -143,7 +158,8 @@ function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousO
   }
   // Sessions that no configured credential stands behind.
   const standIn = sessionCredential(next.general.hosts).name;
-  if (!next.credentials.some(({ name }) => name === standIn) && isSameSetting(config.general.hosts, next.general.hosts)) kept.add(standIn);
+  if (!next.credentials.some(({ name }) => name === standIn) && isSameSetting(config.general.hosts, next.general.hosts))
+    kept.add(standIn);
   return { config, outbound, isKept: (name) => kept.has(name) };
 }
 

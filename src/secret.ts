@@ -1,4 +1,5 @@
-// Secrets: a value that does not print itself, and where it comes from: inline, a file that is read again when it changes, or the environment.
+// Secrets: a value that does not print itself, and where it comes from: inline, a file that is read again when it
+// changes, or the environment.
 
 import { createHash } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -9,8 +10,8 @@ import { fileRevision, type PlainFile, readPlainFileSync, whyNotRead } from './f
 export const REDACTED = '[redacted]';
 
 /**
- * Holds a secret string. `reveal()` is the only way to the value; `String(secret)`, JSON and `util.inspect` give `[redacted]`.
- * Kept in a private field, so object spread and structured clone do not carry it.
+ * Holds a secret string. `reveal()` is the only way to the value; `String(secret)`, JSON and `util.inspect` give
+ * `[redacted]`. Kept in a private field, so object spread and structured clone do not carry it.
  */
 export class Secret {
   readonly #value: string;
@@ -42,7 +43,10 @@ export class Secret {
   }
 }
 
-/** Yields a secret's present value. Files are read again when they changed; nothing is watched and nothing needs closing. */
+/**
+ * Yields a secret's present value. Files are read again when they changed; nothing is watched and nothing needs
+ * closing.
+ */
 export interface SecretSource {
   /** For people: `config.ini:12`, `file /run/secrets/x`, `env CRM_SECRET`. Never the value. */
   readonly origin: string;
@@ -50,11 +54,17 @@ export interface SecretSource {
   read(): Secret;
   /** Changes whenever the value may have changed; cheap (one stat at most), never throws. */
   revision(): string;
-  /** Tells each value that is read from now on for the first time, before `read` returns it. Only a source whose value can change has it. */
+  /**
+   * Tells each value that is read from now on for the first time, before `read` returns it. Only a source whose value
+   * can change has it.
+   */
   onNew?(tell: (secret: Secret) => void): void;
 }
 
-/** A secret written where it is used. Its revision is the same for the same value, also across a reload of the configuration. */
+/**
+ * A secret written where it is used. Its revision is the same for the same value, also across a reload of the
+ * configuration.
+ */
 export function inlineSecret(value: string, origin: string): SecretSource {
   const secret = new Secret(value);
   const revision = `inline:${secret.fingerprint()}`;
@@ -100,6 +110,7 @@ function readSecretFile(path: string): PlainFile {
 
 function secretIn(path: string, text: string): string {
   const value = text.replace(/^\uFEFF/, '').replace(/\r?\n$/, '');
-  if (value.trim() === '') throw new GatewayError('gateway.credential.rejected', `secret file ${path} is empty: write the secret into it`);
+  if (value.trim() === '')
+    throw new GatewayError('gateway.credential.rejected', `secret file ${path} is empty: write the secret into it`);
   return value;
 }

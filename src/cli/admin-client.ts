@@ -22,13 +22,20 @@ export type AdminRequest = (method: 'GET' | 'POST', path: string, body?: string)
 
 const TIMEOUT_MS = 30_000;
 
-/** Asks with the secret of the first client with `admin` that the configuration holds, else with $GCG_ADMIN_KEY. Null: no gateway answers there. */
+/**
+ * Asks with the secret of the first client with `admin` that the configuration holds, else with $GCG_ADMIN_KEY. Null:
+ * no gateway answers there.
+ */
 export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>): AdminRequest {
   const address = config.server.adminListen.find(({ kind }) => kind !== 'fd');
   const key = adminKey(config) ?? io.env.GCG_ADMIN_KEY;
   return async (method, path, body) => {
     if (address === undefined) return null;
-    const headers = { 'X-Gateway-Request': '1', ...(key && { 'X-Gateway-Key': key }), ...(body !== undefined && { 'Content-Type': 'text/plain' }) };
+    const headers = {
+      'X-Gateway-Request': '1',
+      ...(key && { 'X-Gateway-Key': key }),
+      ...(body !== undefined && { 'Content-Type': 'text/plain' }),
+    };
     const tls = address.kind === 'unix' ? null : trustOf(config);
     const answer = await askGateway({ address, tls, method, path, headers, body, timeoutMs: TIMEOUT_MS });
     return answer && readAnswer(answer);
@@ -37,7 +44,8 @@ export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>): 
 
 /** The exit code that fits an error: 77 refused, 69 unavailable, 1 otherwise. */
 export function exitCodeOf({ status, code }: { status: number; code: string }): number {
-  if (code === 'gateway.credential.rejected' || code === 'gateway.login.required' || status === 401 || status === 403) return EXIT.refused;
+  if (code === 'gateway.credential.rejected' || code === 'gateway.login.required' || status === 401 || status === 403)
+    return EXIT.refused;
   return status >= 500 ? EXIT.unavailable : EXIT.failure;
 }
 
@@ -60,7 +68,14 @@ function readAnswer({ status, text }: Answer): AdminAnswer {
   const body = parse(text);
   if (status >= 200 && status < 300) return { body, error: null };
   const { code, message } = (body ?? {}) as { code?: unknown; message?: unknown };
-  return { body, error: { status, code: String(code ?? ''), message: onOneLine(typeof message === 'string' ? message : `status ${status}`) } };
+  return {
+    body,
+    error: {
+      status,
+      code: String(code ?? ''),
+      message: onOneLine(typeof message === 'string' ? message : `status ${status}`),
+    },
+  };
 }
 
 function parse(text: string): unknown {
@@ -77,10 +92,18 @@ export type KnownCredential = Pick<CredentialConfig, 'name' | 'grantType' | 'isD
 
 /** The credential that is meant, and who holds it: a gateway to ask, or the configuration of this command. */
 export type Subject =
-  | { readonly kind: 'running'; readonly config: GatewayConfig; readonly credential: KnownCredential; readonly ask: AdminRequest }
+  | {
+      readonly kind: 'running';
+      readonly config: GatewayConfig;
+      readonly credential: KnownCredential;
+      readonly ask: AdminRequest;
+    }
   | { readonly kind: 'alone'; readonly config: GatewayConfig; readonly credential: CredentialConfig };
 
-/** Finds both, or answers an exit code after saying what is missing: 2 no such credential, 69, 77 by the gateway's answer, 78 no configuration. */
+/**
+ * Finds both, or answers an exit code after saying what is missing: 2 no such credential, 69, 77 by the gateway's
+ * answer, 78 no configuration.
+ */
 export async function findSubject(args: CommandLine, io: Io): Promise<Subject | number> {
   const config = loadOrReport(args, io, false);
   if (typeof config === 'number') return config;

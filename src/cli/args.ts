@@ -30,10 +30,16 @@ const ALL_FLAGS = new Map<string, FlagSpec>(
   [...COMMON_FLAGS, ...COMMANDS.flatMap(({ flags }): readonly FlagSpec[] => flags)].map((f) => [f.name, f]),
 );
 
-/** Reads argv without the program's name. Never throws. No value of a flag is repeated in a message, except a command's name. */
+/**
+ * Reads argv without the program's name. Never throws. No value of a flag is repeated in a message, except a command's
+ * name.
+ */
 export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   const options = Object.fromEntries(
-    [...ALL_FLAGS.values()].map((flag) => [flag.name, { type: flag.value === undefined ? 'boolean' : 'string' } as const]),
+    [...ALL_FLAGS.values()].map((flag) => [
+      flag.name,
+      { type: flag.value === undefined ? 'boolean' : 'string' } as const,
+    ]),
   );
   const { tokens } = parseArgs({
     args: [...argv],
@@ -75,12 +81,18 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   const positionals = words.slice(1);
   if (positionals.length > command.maxArguments)
     return usage(`${first} takes ${command.arguments === '' ? 'no argument' : `only ${command.arguments}`}`, first);
-  if (positionals.length < command.minArguments) return usage(`${first} needs ${command.arguments}; write gcg ${first} ${command.arguments}`, first);
+  if (positionals.length < command.minArguments)
+    return usage(`${first} needs ${command.arguments}; write gcg ${first} ${command.arguments}`, first);
   return { kind: 'run', command: command.name, flags, positionals, overrides: { configPath, entries } };
 }
 
 /** What is wrong with a flag, whichever command it is for. */
-function refuseFlag(token: { name: string; rawName: string; value?: string | undefined; inlineValue?: boolean | undefined }): string | undefined {
+function refuseFlag(token: {
+  name: string;
+  rawName: string;
+  value?: string | undefined;
+  inlineValue?: boolean | undefined;
+}): string | undefined {
   const { name, rawName, value, inlineValue } = token;
   const flag = ALL_FLAGS.get(name);
   const spelt = onOneLine(rawName.split('=')[0] ?? rawName);
@@ -105,7 +117,17 @@ function usage(message: string, command = ''): ParsedCommandLine {
 
 /** What other programs call it. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  ...{ v: 'version', V: 'version', c: 'config', f: 'config', file: 'config', p: 'listen', port: 'listen', bind: 'listen', address: 'listen' },
+  ...{
+    v: 'version',
+    V: 'version',
+    c: 'config',
+    f: 'config',
+    file: 'config',
+    p: 'listen',
+    port: 'listen',
+    bind: 'listen',
+    address: 'listen',
+  },
   ...{ l: 'listen', region: 'host', environment: 'host', verbose: 'log-level', debug: 'log-level', o: 'output' },
 };
 

@@ -1,4 +1,5 @@
-// One request to the running gateway. Whatever listens there may be another program, or may never come to an end: time and size have a bound.
+// One request to the running gateway. Whatever listens there may be another program, or may never come to an end: time
+// and size have a bound.
 
 import { type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions, request } from 'node:http';
 import { request as requestTls, type RequestOptions as TlsOptions } from 'node:https';
@@ -39,12 +40,17 @@ export async function askGateway(question: Question): Promise<Answer | null> {
   }
 }
 
-function send({ address, tls, method, path, headers, body }: Question, signal: AbortSignal): Promise<IncomingMessage | null> {
+function send(
+  { address, tls, method, path, headers, body }: Question,
+  signal: AbortSignal,
+): Promise<IncomingMessage | null> {
   return new Promise((resolve, reject) => {
     const options: RequestOptions = { method, path, signal, agent: false, ...connection(address) };
     options.headers = { ...(address.kind === 'unix' && { host: 'localhost' }), ...headers };
     const asking = tls === null ? request(options) : requestTls({ ...options, ...tls });
-    asking.on('error', (error: NodeJS.ErrnoException) => (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? resolve(null) : reject(error)));
+    asking.on('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? resolve(null) : reject(error),
+    );
     asking.on('response', (response) => {
       if (response.headers['x-gateway-request-id'] !== undefined) return resolve(response);
       asking.destroy();

@@ -17,7 +17,9 @@ import { withOwnCredentials } from './standalone.ts';
  * 0 when all are good, 77 when one is refused, 69 when the platform cannot be reached or answers something else.
  */
 export function checkOnline(config: GatewayConfig, io: Io): Promise<number> {
-  return withOwnCredentials(config, io, (credentials, outbound) => tryAll(credentials, outbound, io), { isTrial: true });
+  return withOwnCredentials(config, io, (credentials, outbound) => tryAll(credentials, outbound, io), {
+    isTrial: true,
+  });
 }
 
 async function tryAll(credentials: Credentials, outbound: Upstream, io: Io): Promise<number> {
@@ -51,20 +53,27 @@ async function tryCredential(outbound: Upstream, credential: Credential): Promis
     });
     const code = answer.statusCode < 400 ? null : await platformCode(answer, systemClock, 0);
     answer.discard();
-    if (answer.statusCode < 400) return { code: EXIT.ok, words: `token obtained, GET /api/v2/tokens/me answered ${answer.statusCode}` };
+    if (answer.statusCode < 400)
+      return { code: EXIT.ok, words: `token obtained, GET /api/v2/tokens/me answered ${answer.statusCode}` };
     const isRefused = answer.statusCode === 401 || answer.statusCode === 403;
     const advice = isRefused
       ? 'the token is not accepted there; does the credential belong to this region?'
       : 'is this the API of Genesys Cloud, and is it well? gcg doctor looks';
     return {
       code: isRefused ? EXIT.refused : EXIT.unavailable,
-      words: `a token was obtained, but GET /api/v2/tokens/me answered ${answer.statusCode}${code ? ` ${onOneLine(code)}` : ''}: ${advice}`,
+      words:
+        'a token was obtained, but GET /api/v2/tokens/me answered ' +
+        `${answer.statusCode}${code ? ` ${onOneLine(code)}` : ''}: ${advice}`,
     };
   } catch (error) {
-    return isGatewayError(error) ? { code: exitCode(error), words: error.message } : { code: EXIT.failure, words: 'failed unexpectedly' };
+    return isGatewayError(error)
+      ? { code: exitCode(error), words: error.message }
+      : { code: EXIT.failure, words: 'failed unexpectedly' };
   }
 }
 
 function exitCode(error: GatewayError): number {
-  return error.code === 'gateway.credential.rejected' || error.code === 'gateway.login.required' ? EXIT.refused : EXIT.unavailable;
+  return error.code === 'gateway.credential.rejected' || error.code === 'gateway.login.required'
+    ? EXIT.refused
+    : EXIT.unavailable;
 }

@@ -1,4 +1,5 @@
-// The table of commands: what each does and which flags it takes. The command line is read by it, and the help is printed from it.
+// The table of commands: what each does and which flags it takes. The command line is read by it, and the help is
+// printed from it.
 
 import { DEMO_FAULT_ROWS } from './demo-faults.ts';
 
@@ -51,7 +52,9 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'serve',
     doc: 'run the gateway (the default command)',
-    more: 'Log records go to stdout. SIGTERM and SIGINT end it after the calls in progress, a second one at once; SIGHUP reloads the configuration.',
+    more:
+      'Log records go to stdout. SIGTERM and SIGINT end it after the calls in progress, a second one at once; ' +
+      'SIGHUP reloads the configuration.',
     examples: [
       ['serve --config gcg.ini', 'as the file says'],
       ['--listen 127.0.0.1:9090 --log-level debug', 'on another port, with debug logging'],
@@ -66,8 +69,12 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'demo',
     doc: 'run the gateway with a simulated Genesys Cloud behind it',
-    more: 'Needs no file and no account: only flags count, neither files nor GCG_ variables. Prints curl lines to copy. Nothing goes wrong in the simulation unless you ask for it.',
-    flags: [{ name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' }],
+    more:
+      'Needs no file and no account: only flags count, neither files nor GCG_ variables. Prints curl lines to ' +
+      'copy. Nothing goes wrong in the simulation unless you ask for it.',
+    flags: [
+      { name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' },
+    ],
     examples: [
       ['demo --listen 127.0.0.1:9090', 'on another port'],
       ['demo --simulate rate-limit=60', 'with a limit of 60 calls a minute'],
@@ -78,7 +85,9 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'init',
     doc: 'write a configuration, by asking or from flags',
-    more: 'Asks on a terminal for what no flag says. The client secret is never a flag: it is asked for, or the file names the variable GENESYSCLOUD_OAUTHCLIENT_SECRET in its place. Says which redirect URI to register.',
+    more:
+      'Asks on a terminal for what no flag says. The client secret is never a flag: it is asked for, or the file ' +
+      'names the variable GENESYSCLOUD_OAUTHCLIENT_SECRET in its place. Says which redirect URI to register.',
     examples: [
       ['init --host eu-central-1 --client-id ID', 'client credentials, without questions about these two'],
       ['init --grant-type pkce --client-id ID', 'for a person who logs in'],
@@ -103,7 +112,9 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'check',
     doc: 'read the configuration and report all that is wrong with it',
-    more: 'Opens no listener. Each problem is one line with file and line number. With --online also obtains a token for each credential and calls GET /api/v2/tokens/me with it.',
+    more:
+      'Opens no listener. Each problem is one line with file and line number. With --online also obtains a token ' +
+      'for each credential and calls GET /api/v2/tokens/me with it.',
     examples: [
       ['check', 'the file that gcg would use'],
       ['check --online --config gcg.ini', 'and whether Genesys Cloud takes it'],
@@ -118,7 +129,9 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'config',
     doc: 'show the effective configuration and where each value came from',
-    more: 'Each line is a setting that has a value, and behind # its origin: default, file and line, variable or flag, or the setting it follows from. Secrets are masked.',
+    more:
+      'Each line is a setting that has a value, and behind # its origin: default, file and line, variable or flag, ' +
+      'or the setting it follows from. Secrets are masked.',
     examples: [
       ['config', 'what is in use, and why'],
       ['config --schema > config.schema.json', 'for an editor'],
@@ -129,7 +142,9 @@ export const COMMANDS = [
     ...MAYBE_NAME,
     name: 'login',
     doc: 'log in with a browser, for credentials that need a user login',
-    more: 'NAME is a credential; without it, the default one, or the only one with a login. A running gateway is asked, also where there is no configuration; without one the login ends in the file store.',
+    more:
+      'NAME is a credential; without it, the default one, or the only one with a login. A running gateway is ' +
+      'asked, also where there is no configuration; without one the login ends in the file store.',
     examples: [
       ['login', 'opens a browser, and prints the address too'],
       ['login crm --paste', 'over SSH: log in elsewhere, paste the last address here'],
@@ -148,14 +163,19 @@ export const COMMANDS = [
     ...MAYBE_NAME,
     name: 'logout',
     doc: 'forget the tokens of a login',
-    more: 'In the running gateway, or without one in the file store. NAME as in login. Genesys Cloud is not told: the tokens stay good there until they end.',
+    more:
+      'In the running gateway, or without one in the file store. NAME as in login. Genesys Cloud is not told: the ' +
+      'tokens stay good there until they end.',
     flags: [],
   },
   {
     ...NO_ARGUMENTS,
     name: 'status',
     doc: 'show what the running gateway says about itself',
-    more: 'Asks the admin listener of the configuration, 127.0.0.1:8080 if nothing is said. Where clients are configured, status, login and logout need a client with admin = true: its secret is taken from the configuration, else from GCG_ADMIN_KEY.',
+    more:
+      'Asks the admin listener of the configuration, 127.0.0.1:8080 if nothing is said. Where clients are ' +
+      'configured, status, login and logout need a client with admin = true: its secret is taken from the ' +
+      'configuration, else from GCG_ADMIN_KEY.',
     examples: [['status --listen 127.0.0.1:9090', 'of a gateway that was started there']],
     exits: [
       ['0', 'the gateway answered, whatever its state'],
@@ -168,7 +188,9 @@ export const COMMANDS = [
     ...MAYBE_NAME,
     name: 'token',
     doc: 'print an access token, for scripts',
-    more: 'From the store, or by a grant of its own; a running gateway gives none. NAME is a credential; without it, the default one.',
+    more:
+      'From the store, or by a grant of its own; a running gateway gives none. NAME is a credential; without it, ' +
+      'the default one.',
     examples: [['token crm | some-program', 'a token of the credential crm']],
     exits: [
       ['2', 'stdout is a terminal, and --show was not given'],
@@ -190,7 +212,9 @@ export const COMMANDS = [
     ...NO_ARGUMENTS,
     name: 'doctor',
     doc: 'diagnose the connection to Genesys Cloud',
-    more: 'Corporate proxy, DNS, connection, certificates, region, clock, a token for each credential and one harmless call. The report holds no secret and is fit for a ticket.',
+    more:
+      'Corporate proxy, DNS, connection, certificates, region, clock, a token for each credential and one harmless ' +
+      'call. The report holds no secret and is fit for a ticket.',
     exits: [
       ['1', "only this machine's clock is wrong"],
       ['69', 'Genesys Cloud, or the proxy before it, is unreachable or failing'],

@@ -3,7 +3,13 @@
 /** A credential to be written. Null: not said. */
 export interface DraftCredential {
   readonly name: string;
-  readonly grantType: 'client_credentials' | 'authorization_code' | 'pkce' | 'saml2_bearer' | 'implicit' | 'access_token';
+  readonly grantType:
+    | 'client_credentials'
+    | 'authorization_code'
+    | 'pkce'
+    | 'saml2_bearer'
+    | 'implicit'
+    | 'access_token';
   readonly host: string | null;
   readonly clientId: string | null;
   readonly clientSecret: string | null;
@@ -24,7 +30,9 @@ const SECRET_GRANTS: ReadonlySet<string> = new Set(['client_credentials', 'autho
 /** Renders the file. The first credential of all is the default unless one is called so. */
 export function renderConfigFile(region: string, credentials: readonly DraftCredential[]): string {
   const named = credentials.some(({ name }) => name === 'default');
-  const sections = credentials.map((credential, at) => renderCredential(credential, region, !named && at === 0 && credentials.length > 1));
+  const sections = credentials.map((credential, at) =>
+    renderCredential(credential, region, !named && at === 0 && credentials.length > 1),
+  );
   return `# Configuration of genesys-cloud-gateway. "gcg check" says what is wrong with it, "gcg config" what it means,
 # "gcg help settings" what else there is. Keep it readable by you alone: it may hold secrets.
 
@@ -42,7 +50,11 @@ ${sections.join('\n')}`;
 /** The redirect URIs that must be registered with the OAuth clients, each once. */
 export function redirectUris(credentials: readonly DraftCredential[]): string[] {
   return [
-    ...new Set(credentials.filter(({ grantType }) => USER_GRANTS.has(grantType)).map(({ redirectUri }) => redirectUri ?? DEFAULT_REDIRECT_URI)),
+    ...new Set(
+      credentials
+        .filter(({ grantType }) => USER_GRANTS.has(grantType))
+        .map(({ redirectUri }) => redirectUri ?? DEFAULT_REDIRECT_URI),
+    ),
   ];
 }
 
@@ -54,12 +66,18 @@ function renderCredential(credential: DraftCredential, region: string, isDefault
   if (clientId !== null) lines.push(`client_id = ${value(clientId)}`);
   if (clientSecret !== null) lines.push(`client_secret = ${value(clientSecret)}`);
   else if (SECRET_GRANTS.has(grantType)) {
-    lines.push('# From the environment. Or client_secret_file = PATH, or client_secret = "THE SECRET".', `client_secret_env = ${SECRET_VARIABLE}`);
+    lines.push(
+      '# From the environment. Or client_secret_file = PATH, or client_secret = "THE SECRET".',
+      `client_secret_env = ${SECRET_VARIABLE}`,
+    );
   }
   if (orgName) lines.push(`org_name = ${value(orgName)}`);
   if (accessToken !== null) lines.push(`access_token = ${value(accessToken)}`);
   if (USER_GRANTS.has(grantType)) {
-    lines.push('# Must be registered with the OAuth client, octet by octet.', `redirect_uri = ${value(redirectUri ?? DEFAULT_REDIRECT_URI)}`);
+    lines.push(
+      '# Must be registered with the OAuth client, octet by octet.',
+      `redirect_uri = ${value(redirectUri ?? DEFAULT_REDIRECT_URI)}`,
+    );
   }
   return `${lines.join('\n')}\n`;
 }

@@ -1,4 +1,5 @@
-// The beginning of every command that works with one credential of the configuration: loads it, and finds the credential that is meant.
+// The beginning of every command that works with one credential of the configuration: loads it, and finds the
+// credential that is meant.
 
 import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
 import { loadConfig } from '../config/load.ts';
@@ -14,7 +15,10 @@ export function loadOrReport(args: CommandLine, io: Io, requireCredential: boole
   return EXIT.badConfig;
 }
 
-/** The configuration and the credential that the command names, or the one that `choose` takes; an exit code after saying what is missing. */
+/**
+ * The configuration and the credential that the command names, or the one that `choose` takes; an exit code after
+ * saying what is missing.
+ */
 export function loadCredential(
   args: CommandLine,
   io: Io,
@@ -24,11 +28,13 @@ export function loadCredential(
   const config = loadOrReport(args, io, true);
   if (typeof config === 'number') return config;
   const [name] = args.positionals;
-  const credential = name === undefined ? choose(config.credentials) : config.credentials.find((one) => one.name === name);
+  const credential =
+    name === undefined ? choose(config.credentials) : config.credentials.find((one) => one.name === name);
   if (credential !== undefined) return { config, credential };
   const names = config.credentials.map((one) => one.name).join(', ');
   io.stderr.write(
-    `gcg: ${name === undefined ? 'no credential is the default' : `no credential is called "${onOneLine(name)}"`}; there are: ${names}\n`,
+    `gcg: ${name === undefined ? 'no credential is the default' : `no credential is called "${onOneLine(name)}"`}; ` +
+      `there are: ${names}\n`,
   );
   return EXIT.usage;
 }

@@ -1,4 +1,5 @@
-// The faults that `gcg demo --simulate` knows by name, and the switches of the simulation each stands for. None acts unless it is named.
+// The faults that `gcg demo --simulate` knows by name, and the switches of the simulation each stands for. None acts
+// unless it is named.
 
 import type { Switches } from '../sandbox/switches.ts';
 
@@ -19,7 +20,13 @@ const FAULTS: readonly DemoFault[] = [
     doc: 'so many calls a minute, then 429 (300)',
     switches: (perMinute) => ({ rateLimit: { perMinute } }),
   },
-  { name: 'slow', value: 'MS', usual: 2000, doc: 'each API answer takes so much longer (2000)', switches: (latencyMs) => ({ latencyMs }) },
+  {
+    name: 'slow',
+    value: 'MS',
+    usual: 2000,
+    doc: 'each API answer takes so much longer (2000)',
+    switches: (latencyMs) => ({ latencyMs }),
+  },
   {
     name: 'server-error',
     value: 'N',
@@ -27,8 +34,20 @@ const FAULTS: readonly DemoFault[] = [
     doc: 'each Nth API call is answered 500 (5)',
     switches: (every) => ({ serverError: { status: 500, every } }),
   },
-  { name: 'cut-body', value: 'N', usual: 5, doc: 'each Nth API answer breaks off half-way (5)', switches: (every) => ({ cutBody: { every } }) },
-  { name: 'expire', value: 'SECONDS', usual: 30, doc: 'tokens live so long (30)', switches: (tokenLifetimeS) => ({ tokenLifetimeS }) },
+  {
+    name: 'cut-body',
+    value: 'N',
+    usual: 5,
+    doc: 'each Nth API answer breaks off half-way (5)',
+    switches: (every) => ({ cutBody: { every } }),
+  },
+  {
+    name: 'expire',
+    value: 'SECONDS',
+    usual: 30,
+    doc: 'tokens live so long (30)',
+    switches: (tokenLifetimeS) => ({ tokenLifetimeS }),
+  },
   {
     name: 'throttle-login',
     value: 'N',
@@ -36,7 +55,12 @@ const FAULTS: readonly DemoFault[] = [
     doc: 'the first N token requests are refused as too many (3)',
     switches: (next) => ({ throttleLogin: { next } }),
   },
-  { name: 'rotation', usual: 0, doc: 'each refresh token is good for one use', switches: () => ({ rotation: 'strict' }) },
+  {
+    name: 'rotation',
+    usual: 0,
+    doc: 'each refresh token is good for one use',
+    switches: () => ({ rotation: 'strict' }),
+  },
 ];
 
 const LARGEST_NUMBER = 1_000_000;
@@ -53,7 +77,8 @@ export function readDemoFaults(list: string): { readonly switches: Partial<Switc
   for (const item of list.split(',').map((text) => text.trim())) {
     const [name = '', ...rest] = item.split('=');
     const fault = FAULTS.find((candidate) => candidate.name === name);
-    if (fault === undefined) return { problem: `there is no such fault; there are ${FAULTS.map((known) => known.name).join(', ')}` };
+    if (fault === undefined)
+      return { problem: `there is no such fault; there are ${FAULTS.map((known) => known.name).join(', ')}` };
     const text = rest.length === 0 ? String(fault.usual) : rest.join('=');
     if (rest.length > 0 && fault.value === undefined) return { problem: `${name} takes no value` };
     const number = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;

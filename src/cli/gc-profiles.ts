@@ -4,7 +4,12 @@ import { refuseName } from '../config/layers.ts';
 import type { DraftCredential } from './config-template.ts';
 
 /** The CLI's names of grants. */
-const GRANTS: Readonly<Record<string, DraftCredential['grantType'] | null>> = { '0': null, '1': 'client_credentials', '2': 'implicit', '3': 'pkce' };
+const GRANTS: Readonly<Record<string, DraftCredential['grantType'] | null>> = {
+  '0': null,
+  '1': 'client_credentials',
+  '2': 'implicit',
+  '3': 'pkce',
+};
 
 /** What was found. Messages hold names and lines, no values. */
 export interface GcProfiles {
@@ -37,7 +42,8 @@ function readProfile(name: string, settings: ReadonlyMap<string, string>): Draft
   const clientId = text('client_credentials');
   let grantType = grant === null ? null : GRANTS[grant];
   if (grantType === undefined) return 'its grant_type is none of 0, 1, 2, 3';
-  grantType ??= clientSecret !== null && clientId !== null ? 'client_credentials' : accessToken !== null ? 'access_token' : null;
+  grantType ??=
+    clientSecret !== null && clientId !== null ? 'client_credentials' : accessToken !== null ? 'access_token' : null;
   if (grantType === null) return 'it has neither a client with its secret nor an access token';
   if (grantType !== 'access_token' && clientId === null) return 'it has no client id (client_credentials)';
   if (grantType === 'client_credentials' && clientSecret === null) return 'it has no client_secret';
@@ -73,11 +79,21 @@ function quoted(profile: string): string {
 export type TomlTables = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 /** What was read, or why not. */
-export type TomlResult = { readonly ok: true; readonly tables: TomlTables } | { readonly ok: false; readonly message: string };
+export type TomlResult =
+  | { readonly ok: true; readonly tables: TomlTables }
+  | { readonly ok: false; readonly message: string };
 
 const HEADER = /^\[\s*(?:"([^"\\]*)"|'([^']*)'|([\w-]+))\s*\]\s*(?:#.*)?$/;
 const SETTING = /^(?:"([^"\\]*)"|'([^']*)'|([\w-]+))\s*=\s*(.*)$/;
-const SIMPLE_ESCAPES: Readonly<Record<string, string>> = { b: '\b', t: '\t', n: '\n', f: '\f', r: '\r', '"': '"', '\\': '\\' };
+const SIMPLE_ESCAPES: Readonly<Record<string, string>> = {
+  b: '\b',
+  t: '\t',
+  n: '\n',
+  f: '\f',
+  r: '\r',
+  '"': '"',
+  '\\': '\\',
+};
 
 /** Never throws. */
 export function parseGcToml(text: string): TomlResult {
@@ -102,7 +118,8 @@ export function parseGcToml(text: string): TomlResult {
     if (setting === null) return refuse('neither a [table] nor key = value');
     const key = setting[1] ?? setting[2] ?? setting[3] ?? '';
     const value = parseValue(setting[4] ?? '');
-    if (value === null) return refuse(`the value of ${key.replace(/[^\w-]/g, '?')} is not a string, a number or a boolean on one line`);
+    if (value === null)
+      return refuse(`the value of ${key.replace(/[^\w-]/g, '?')} is not a string, a number or a boolean on one line`);
     // Settings before the first table are the CLI's own.
     if (table?.has(key)) return refuse('this key is there twice');
     table?.set(key, value);

@@ -1,5 +1,6 @@
-// The signals of the process from its first moment, before anything slow is loaded: until somebody takes them they are kept, not obeyed.
-// Without this a SIGHUP during the start ends the process, a SIGTERM does so with a signal instead of a code, and process 1 never hears it.
+// The signals of the process from its first moment, before anything slow is loaded: until somebody takes them they are
+// kept, not obeyed. Without this a SIGHUP during the start ends the process, a SIGTERM does so with a signal instead of
+// a code, and process 1 never hears it.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
@@ -27,7 +28,10 @@ export class HeldSignals {
     for (const signal of came) listener(signal);
   }
 
-  /** From now on each but SIGUSR1 does what it does to any program, and what came meanwhile does it now: for commands that serve nobody. */
+  /**
+   * From now on each but SIGUSR1 does what it does to any program, and what came meanwhile does it now: for commands
+   * that serve nobody.
+   */
   async letGo(): Promise<void> {
     // One that has come is told in the turn after, and would be lost with its listener.
     await nextTurn();

@@ -42,7 +42,10 @@ export function mainHelp(): string {
 export function commandHelp(command: CommandSpec): string {
   const flags = command.flags.length === 0 ? [] : ['Options', ...columns(command.flags.map(describeFlag)), ''];
   const values = command.values === undefined ? [] : [command.values.title, ...columns(command.values.rows), ''];
-  const examples = (command.examples ?? []).flatMap(([line, doc]) => [`  gcg ${line}`, ...(doc === '' ? [] : wrap(doc, '      '))]);
+  const examples = (command.examples ?? []).flatMap(([line, doc]) => [
+    `  gcg ${line}`,
+    ...(doc === '' ? [] : wrap(doc, '      ')),
+  ]);
   const exits = command.exits ?? [];
   return page([
     `Usage: gcg ${usageOf(command)} [options]`,

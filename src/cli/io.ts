@@ -1,4 +1,5 @@
-// What a command may touch of the process: its two outputs, the environment and a few facts. Commands return exit codes; only main exits.
+// What a command may touch of the process: its two outputs, the environment and a few facts. Commands return exit
+// codes; only main exits.
 
 import { homedir } from 'node:os';
 import type { Overrides } from '../config/flags.ts';
@@ -24,7 +25,16 @@ export interface Io {
 /** The real process. */
 export function processIo(signals?: HeldSignals): Io {
   const { stdout, stderr, env, platform } = process;
-  return { stdout, stderr, env, cwd: process.cwd(), isTTY: stdout.isTTY === true, home: findHome(env), platform, ...(signals && { signals }) };
+  return {
+    stdout,
+    stderr,
+    env,
+    cwd: process.cwd(),
+    isTTY: stdout.isTTY === true,
+    home: findHome(env),
+    platform,
+    ...(signals && { signals }),
+  };
 }
 
 /** $HOME may be missing, and the user may have no entry in the user database: then there is none. */

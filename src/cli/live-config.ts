@@ -1,5 +1,5 @@
-// Keeps a served configuration up to date: by its files, by SIGHUP and by POST /-/reload. What a reload does is the reloader's business; what is
-// noticed, the file watcher's.
+// Keeps a served configuration up to date: by its files, by SIGHUP and by POST /-/reload. What a reload does is the
+// reloader's business; what is noticed, the file watcher's.
 
 import { systemClock } from '../clock.ts';
 import type { Overrides } from '../config/flags.ts';

@@ -1,5 +1,5 @@
-// The two ways a login can be done: by the running gateway, which then holds the token at once, or by this process into the file store.
-// Both begin one and end one; who brings the answer from the login page is the command's business.
+// The two ways a login can be done: by the running gateway, which then holds the token at once, or by this process into
+// the file store. Both begin one and end one; who brings the answer from the login page is the command's business.
 
 import type { Credential } from '../auth/credentials/credentials.ts';
 import { createLogins } from '../auth/credentials/login.ts';
@@ -49,14 +49,20 @@ export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
   const loginOf = async () => {
     const { credentials } = succeeded(await ask('GET', '/-/status')).body as StatusDocument;
     const login = credentials.find((one) => one.name === name)?.login;
-    return { completedAt: login?.completedAt ?? null, failedAt: login?.lastError?.at ?? null, message: login?.lastError?.message ?? '' };
+    return {
+      completedAt: login?.completedAt ?? null,
+      failedAt: login?.lastError?.at ?? null,
+      message: login?.lastError?.message ?? '',
+    };
   };
   let before = { completedAt: null as string | null, failedAt: null as string | null };
   return {
     async begin(redirectUri) {
       before = await loginOf();
       const body = redirectUri === null ? '' : new URLSearchParams({ redirect_uri: redirectUri }).toString();
-      const begun = succeeded(await ask('POST', `/-/login/${encodeURIComponent(name)}`, body)).body as BegunLogin & { expiresAt: string };
+      const begun = succeeded(await ask('POST', `/-/login/${encodeURIComponent(name)}`, body)).body as BegunLogin & {
+        expiresAt: string;
+      };
       // A browser and a terminal are led by what another process says: nothing but a web address may come of it.
       const url = URL.canParse(begun.url) ? new URL(begun.url) : null;
       if (url === null || !/^https?:$/.test(url.protocol))
@@ -71,7 +77,8 @@ export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
         const now = await loginOf();
         if (now.completedAt !== before.completedAt) return;
-        if (now.failedAt !== null && now.failedAt !== before.failedAt) throw new GatewayError('gateway.login.required', now.message);
+        if (now.failedAt !== null && now.failedAt !== before.failedAt)
+          throw new GatewayError('gateway.login.required', now.message);
       }
       throw new GatewayError('gateway.login.required', 'nobody logged in within ten minutes: start the login again');
     },
@@ -81,7 +88,10 @@ export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
 /** By this process. */
 export function createOwnWay(credential: Credential, fallbackRedirectUri: string): OwnWay {
   const logins = createLogins({ clock: systemClock, log: SILENT });
-  const home = { redirectUri: credential.config.redirectUri ?? fallbackRedirectUri, isAnyPortGood: credential.config.redirectUri === null };
+  const home = {
+    redirectUri: credential.config.redirectUri ?? fallbackRedirectUri,
+    isAnyPortGood: credential.config.redirectUri === null,
+  };
   return {
     home,
     async begin(redirectUri) {
@@ -94,13 +104,17 @@ export function createOwnWay(credential: Credential, fallbackRedirectUri: string
   };
 }
 
-/** Whether a code that came by another way can be redeemed at all: one with a challenge needs the verifier of whoever began it. */
+/**
+ * Whether a code that came by another way can be redeemed at all: one with a challenge needs the verifier of whoever
+ * began it.
+ */
 export function canRedeemForeignCode({ grantType }: Pick<CredentialConfig, 'grantType'>): boolean {
   return grantType === 'authorization_code';
 }
 
 function succeeded(answer: AdminAnswer | null): AdminAnswer {
   if (answer === null) throw new GatewayError('gateway.credential.unavailable', 'the gateway has stopped answering');
-  if (answer.error !== null) throw new GatewayError(answer.error.code as ErrorCode, answer.error.message, { statusCode: answer.error.status });
+  if (answer.error !== null)
+    throw new GatewayError(answer.error.code as ErrorCode, answer.error.message, { statusCode: answer.error.status });
   return answer;
 }

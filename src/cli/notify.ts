@@ -1,5 +1,6 @@
-// Tells systemd how far the process is (sd_notify, Type=notify), by its own systemd-notify program: Node cannot send to a datagram socket.
-// Where nobody asked to be told, it does nothing; what goes wrong here is nobody's problem but the log's.
+// Tells systemd how far the process is (sd_notify, Type=notify), by its own systemd-notify program: Node cannot send to
+// a datagram socket. Where nobody asked to be told, it does nothing; what goes wrong here is nobody's problem but the
+// log's.
 
 import { spawn } from 'node:child_process';
 import type { Log } from '../logging/log.ts';
@@ -17,7 +18,11 @@ export interface Notifier {
 const SEND_MAX_MS = 2_000;
 
 /** `program` is looked for in PATH. The child gets PATH and the socket's name, and nothing else of the environment. */
-export function createNotifier(env: Readonly<Record<string, string | undefined>>, log: Log, program = 'systemd-notify'): Notifier {
+export function createNotifier(
+  env: Readonly<Record<string, string | undefined>>,
+  log: Log,
+  program = 'systemd-notify',
+): Notifier {
   const socket = env.NOTIFY_SOCKET;
   if (socket === undefined || socket === '') return { tell() {}, done: async () => {} };
   const childEnv = { NOTIFY_SOCKET: socket, PATH: env.PATH ?? '/usr/bin:/bin' };
@@ -30,7 +35,10 @@ export function createNotifier(env: Readonly<Record<string, string | undefined>>
       const over = (problem: string | null) => {
         if (problem !== null && !hasComplained) {
           hasComplained = true;
-          log.warn({ problem, advice: 'set NotifyAccess=all, or Type=exec, in the unit' }, 'service manager could not be told');
+          log.warn(
+            { problem, advice: 'set NotifyAccess=all, or Type=exec, in the unit' },
+            'service manager could not be told',
+          );
         }
         resolve();
       };

@@ -1,4 +1,5 @@
-// What happens to a result that nobody can take: a reader that has gone, as in `gcg config | head -1`, or a disk that is full.
+// What happens to a result that nobody can take: a reader that has gone, as in `gcg config | head -1`, or a disk that
+// is full.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EXIT } from './io.ts';
@@ -11,8 +12,16 @@ export interface WatchedOutputs {
 
 type Output = Pick<NodeJS.WriteStream, 'on' | 'write'>;
 
-/** From now on a failed write no longer throws. A reader that has gone wants no more, and has not made the command fail. */
-export function watchOutputs({ stdout, stderr }: { readonly stdout: Output; readonly stderr: Output } = process): WatchedOutputs {
+/**
+ * From now on a failed write no longer throws. A reader that has gone wants no more, and has not made the command fail.
+ */
+export function watchOutputs({
+  stdout,
+  stderr,
+}: {
+  readonly stdout: Output;
+  readonly stderr: Output;
+} = process): WatchedOutputs {
   let failure: string | null = null;
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') failure ??= error.code ?? error.name;

@@ -1,5 +1,5 @@
-// What happens to the process while it serves: signals, faults that nobody caught, and what must not be switched on from outside.
-// It decides when to end; the exit itself is the main program's.
+// What happens to the process while it serves: signals, faults that nobody caught, and what must not be switched on
+// from outside. It decides when to end; the exit itself is the main program's.
 
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
@@ -15,8 +15,9 @@ export interface ProcessDeps {
 }
 
 /**
- * Made before the gateway. `ending` resolves with the exit code: 0 when the gateway has drained after a first SIGTERM, SIGINT or `end`, at once
- * where there is none yet, or at a second one; 1 after a fault. SIGUSR2 reopens the log file, SIGUSR1 no longer starts the inspector.
+ * Made before the gateway. `ending` resolves with the exit code: 0 when the gateway has drained after a first SIGTERM,
+ * SIGINT or `end`, at once where there is none yet, or at a second one; 1 after a fault. SIGUSR2 reopens the log file,
+ * SIGUSR1 no longer starts the inspector.
  */
 export class ProcessEvents {
   readonly ending: Promise<number>;
@@ -35,7 +36,9 @@ export class ProcessEvents {
     signals.take(['SIGUSR2'], () => log.reopen());
     // Whoever may send it would else get a debugger, and with it the memory.
     signals.take(['SIGUSR1'], () => {});
-    process.on('uncaughtException', this.#fault('uncaught exception')).on('unhandledRejection', this.#fault('unhandled rejection'));
+    process
+      .on('uncaughtException', this.#fault('uncaught exception'))
+      .on('unhandledRejection', this.#fault('unhandled rejection'));
     if (process.report) process.report.excludeEnv = true;
   }
 
@@ -43,7 +46,10 @@ export class ProcessEvents {
     return this.#isEnding;
   }
 
-  /** There is something to drain now, and to reload: SIGHUP does that, one that came before included, and reopens the log file. */
+  /**
+   * There is something to drain now, and to reload: SIGHUP does that, one that came before included, and reopens the
+   * log file.
+   */
   made(gateway: Pick<Gateway, 'drain'>, reload: () => void): void {
     this.#gateway = gateway;
     this.#deps.signals.take(['SIGHUP'], () => {
@@ -81,5 +87,9 @@ export class ProcessEvents {
 function describeFault(thrown: unknown): { error: string; code: string | undefined; at: string[] } {
   if (!(thrown instanceof Error)) return { error: typeof thrown, code: undefined, at: [] };
   const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
-  return { error: thrown.name, code: (thrown as NodeJS.ErrnoException).code, at: frames.slice(0, 8).map((line) => line.trim()) };
+  return {
+    error: thrown.name,
+    code: (thrown as NodeJS.ErrnoException).code,
+    at: frames.slice(0, 8).map((line) => line.trim()),
+  };
 }

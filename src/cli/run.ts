@@ -1,4 +1,5 @@
-// From a command line to an exit code: each command's code is loaded only when it is called, so that the small ones stay small.
+// From a command line to an exit code: each command's code is loaded only when it is called, so that the small ones
+// stay small.
 
 import { type CommandLine, parseCommandLine } from './args.ts';
 import type { CommandName } from './command-table.ts';
@@ -10,7 +11,10 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
   demo: async () => (await import('./commands/demo.ts')).demo,
   check: async () => {
-    const [{ check }, { checkOnline }] = await Promise.all([import('./commands/check.ts'), import('./check-online.ts')]);
+    const [{ check }, { checkOnline }] = await Promise.all([
+      import('./commands/check.ts'),
+      import('./check-online.ts'),
+    ]);
     return (args, io) => check(args, io, checkOnline);
   },
   config: async () => (await import('./commands/config.ts')).showConfig,
@@ -53,7 +57,10 @@ async function runCommand(args: CommandLine, io: Io): Promise<number> {
     return await (await COMMANDS[args.command]())(args, io);
   } catch (error) {
     // Only the class: a message or a stack from below may carry what must not be shown.
-    io.stderr.write(`gcg: ${args.command} failed unexpectedly (${error instanceof Error ? error.name : typeof error}): please report it\n`);
+    io.stderr.write(
+      `gcg: ${args.command} failed unexpectedly (${error instanceof Error ? error.name : typeof error}): please ` +
+        `report it\n`,
+    );
     if (io.env.GCG_DEBUG) io.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
     return EXIT.failure;
   }

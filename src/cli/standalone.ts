@@ -1,4 +1,5 @@
-// Credentials of a command that runs without the gateway: the configured store and the configured way out, and a process that waits for both.
+// Credentials of a command that runs without the gateway: the configured store and the configured way out, and a
+// process that waits for both.
 
 import { type Credentials, createCredentials } from '../auth/credentials/credentials.ts';
 import { createFileStore } from '../auth/credentials/store/file.ts';
@@ -16,8 +17,8 @@ import { EXIT, type Io } from './io.ts';
 export const SILENT: Log = { error() {}, warn() {}, info() {}, debug() {} };
 
 /**
- * Runs `work` with the credentials; errors of ours become a line on stderr and an exit code. With `isTrial` only what a person's login left is
- * taken from the store, and every other token is obtained anew and kept nowhere.
+ * Runs `work` with the credentials; errors of ours become a line on stderr and an exit code. With `isTrial` only what a
+ * person's login left is taken from the store, and every other token is obtained anew and kept nowhere.
  */
 export async function withOwnCredentials(
   config: GatewayConfig,
@@ -26,7 +27,8 @@ export async function withOwnCredentials(
   { isTrial = false }: { isTrial?: boolean } = {},
 ): Promise<number> {
   const deps = { clock: systemClock, random: Math.random, log: SILENT };
-  const configured = config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
+  const configured =
+    config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
   const store = isTrial ? { ...configured, isDurable: false } : configured;
   const outbound = createUpstream(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
   const credentials = createCredentials({ ...deps, config, store, transport: outbound.transport });

@@ -1,4 +1,5 @@
-// The checks across sections: who can reach which listener, which file may hold what. They add problems and change nothing.
+// The checks across sections: who can reach which listener, which file may hold what. They add problems and change
+// nothing.
 
 import { isOursOrRoots, whyReplaceable } from '../fs/permissions.ts';
 import type { FileContent } from './file.ts';
@@ -13,13 +14,18 @@ import { SHORT_SECRET, shortSecrets } from './sections/clients.ts';
 export interface PlacedListener {
   /** As it is told to people. */
   readonly name: string;
-  /** Whether other machines can reach it: by the address it is bound to once it is open, by what is configured before. */
+  /**
+   * Whether other machines can reach it: by the address it is bound to once it is open, by what is configured before.
+   */
   readonly isReachable: boolean;
   readonly data: boolean;
   readonly admin: boolean;
 }
 
-/** Something that callers from other machines could do without proof, or that nobody could do. Refused, or accepted and warned of. */
+/**
+ * Something that callers from other machines could do without proof, or that nobody could do. Refused, or accepted and
+ * warned of.
+ */
 export interface Exposure {
   readonly key: 'listen' | 'admin_listen' | 'anonymous_credentials' | 'secret';
   /** Whose secret it is; null for settings of `[server]`. */
@@ -36,8 +42,14 @@ export class ExposureError extends Error {
   override readonly name = 'ExposureError';
 }
 
-/** Who may call and who may administer without proof, by listeners that other machines reach: nobody, unless `unsafe_allow_anonymous` says so. */
-export function exposures(listeners: readonly PlacedListener[], { server, clients }: Pick<GatewayConfig, 'server' | 'clients'>): Exposure[] {
+/**
+ * Who may call and who may administer without proof, by listeners that other machines reach: nobody, unless
+ * `unsafe_allow_anonymous` says so.
+ */
+export function exposures(
+  listeners: readonly PlacedListener[],
+  { server, clients }: Pick<GatewayConfig, 'server' | 'clients'>,
+): Exposure[] {
   const { unsafeAllowAnonymous, anonymousCredentials, tls } = server;
   const hasClientCa = tls !== null && tls.clientCaFile !== null;
   const canProve = clients.length > 0 || hasClientCa;
@@ -47,24 +59,39 @@ export function exposures(listeners: readonly PlacedListener[], { server, client
   const openNames = namesOf(open);
   if (open.length > 0 && (!canProve || anonymousCredentials !== null) && unsafeAllowAnonymous) {
     const fact = 'can be reached by other machines, and everybody there may use your credentials';
-    found.push({ key: 'listen', client: null, isRefused: false, atStart: `${openNames} ${fact}`, atReload: `${openNames} ${fact}` });
+    found.push({
+      key: 'listen',
+      client: null,
+      isRefused: false,
+      atStart: `${openNames} ${fact}`,
+      atReload: `${openNames} ${fact}`,
+    });
   } else if (open.length > 0 && !canProve) {
     found.push({
       key: 'listen',
       client: null,
       isRefused: true,
-      atStart: `${openNames} can be reached by other machines; add a [client.NAME] section or server.tls.client_ca_file, listen on 127.0.0.1, or accept it with server.unsafe_allow_anonymous = true`,
-      atReload: `${openNames} stays open until a restart and can be reached by other machines, but nobody would have to prove who they are; restart, or keep a [client.NAME]`,
+      atStart:
+        `${openNames} can be reached by other machines; add a [client.NAME] section or server.tls.client_ca_file, ` +
+        'listen on 127.0.0.1, or accept it with server.unsafe_allow_anonymous = true',
+      atReload:
+        `${openNames} stays open until a restart and can be reached by other machines, but nobody would have to ` +
+        'prove who they are; restart, or keep a [client.NAME]',
     });
   } else if (open.length > 0 && anonymousCredentials !== null) {
     const isOfNoUse = open.length === data.length;
     const fact = isOfNoUse
-      ? `would serve nobody: ${openNames} can be reached by other machines, where callers must prove who they are; take it away, or listen on 127.0.0.1 or a Unix socket as well`
+      ? `would serve nobody: ${openNames} can be reached by other machines, where callers must prove who they are; ` +
+        'take it away, or listen on 127.0.0.1 or a Unix socket as well'
       : `counts on loopback and Unix listeners only; at ${openNames} callers must prove who they are`;
     found.push({ key: 'anonymous_credentials', client: null, isRefused: isOfNoUse, atStart: fact, atReload: fact });
   }
   // Others can try there what they like; where nobody else can, a short secret is only warned of.
-  const triable = [...new Set(listeners.filter(({ data, admin, isReachable }) => (data || admin) && isReachable).map(({ name }) => name))].join(', ');
+  const triable = [
+    ...new Set(
+      listeners.filter(({ data, admin, isReachable }) => (data || admin) && isReachable).map(({ name }) => name),
+    ),
+  ].join(', ');
   for (const { name } of triable === '' ? [] : shortSecrets(clients)) {
     found.push({
       key: 'secret',
@@ -80,15 +107,27 @@ export function exposures(listeners: readonly PlacedListener[], { server, client
   if (openAdmin.length === 0 || mayProve) return found;
   if (unsafeAllowAnonymous && !canProve) {
     const fact = 'can be reached by other machines, and everybody there may operate the gateway';
-    found.push({ key: 'admin_listen', client: null, isRefused: false, atStart: `${adminNames} ${fact}`, atReload: `${adminNames} ${fact}` });
+    found.push({
+      key: 'admin_listen',
+      client: null,
+      isRefused: false,
+      atStart: `${adminNames} ${fact}`,
+      atReload: `${adminNames} ${fact}`,
+    });
   } else {
-    const advice = unsafeAllowAnonymous ? '' : ' (server.unsafe_allow_anonymous = true accepts the risk where there are no clients)';
+    const advice = unsafeAllowAnonymous
+      ? ''
+      : ' (server.unsafe_allow_anonymous = true accepts the risk where there are no clients)';
     found.push({
       key: 'admin_listen',
       client: null,
       isRefused: true,
-      atStart: `${adminNames} can be reached by other machines; add a [client.NAME] with admin = true, or let the admin listener be on 127.0.0.1${advice}`,
-      atReload: `${adminNames} stays open until a restart and can be reached by other machines, but no client would be an admin; restart, or keep a [client.NAME] with admin = true`,
+      atStart:
+        `${adminNames} can be reached by other machines; add a [client.NAME] with admin = true, or let the admin ` +
+        `listener be on 127.0.0.1${advice}`,
+      atReload:
+        `${adminNames} stays open until a restart and can be reached by other machines, but no client would be an ` +
+        'admin; restart, or keep a [client.NAME] with admin = true',
     });
   }
   return found;
@@ -103,7 +142,10 @@ export function exposedSetting({ key, client }: Exposure): string {
   return client === null ? `server.${key}` : `client.${client}.${key}`;
 }
 
-/** The same for what is configured. An inherited descriptor is judged when it is open: nobody knows before what it is bound to. */
+/**
+ * The same for what is configured. An inherited descriptor is judged when it is open: nobody knows before what it is
+ * bound to.
+ */
 export function checkAccess(
   config: Pick<GatewayConfig, 'server' | 'clients'>,
   server: SectionReader,
@@ -116,7 +158,10 @@ export function checkAccess(
     data: purpose === 'data',
     admin: purpose === 'admin',
   });
-  const listeners = [...listen.map((address) => placed(address, 'data')), ...adminListen.map((address) => placed(address, 'admin'))];
+  const listeners = [
+    ...listen.map((address) => placed(address, 'data')),
+    ...adminListen.map((address) => placed(address, 'admin')),
+  ];
   for (const { key, client, isRefused, atStart } of exposures(listeners, config)) {
     if (client !== null) clientReader(client).problem(key, atStart);
     else if (!isRefused) server.warning(key, atStart);
@@ -128,7 +173,9 @@ export function checkAccess(
     for (const { name } of shortSecrets(config.clients)) clientReader(name).warning('secret', SHORT_SECRET);
 }
 
-/** The configuration file itself: readable by others with a secret in it, in the hands of others with a command in it. */
+/**
+ * The configuration file itself: readable by others with a secret in it, in the hands of others with a command in it.
+ */
 export function checkConfigFile(
   settings: Settings,
   file: FileContent & { readonly display: string; readonly ownUid: number | undefined },
@@ -144,14 +191,21 @@ export function checkConfigFile(
     if (option.key.endsWith('_command') && chosenBy !== null) problems.push({ where, key: label, message: chosenBy });
   }
   if (secretAt !== undefined && (file.mode & 0o044) !== 0) {
-    warnings.push({ where: secretAt, key: '', message: `holds a secret, and others can read ${file.display}; run chmod 600 on it` });
+    warnings.push({
+      where: secretAt,
+      key: '',
+      message: `holds a secret, and others can read ${file.display}; run chmod 600 on it`,
+    });
   }
 }
 
 /** Why somebody besides us and root may write what this file says; null when nobody may. */
 function whoElseChooses({ display, mode, uid, names, ownUid }: Parameters<typeof checkConfigFile>[1]): string | null {
-  if (!isOursOrRoots(uid, ownUid)) return `${display} belongs to another user (${uid}), who so chooses the command; make a copy that is yours`;
+  if (!isOursOrRoots(uid, ownUid))
+    return `${display} belongs to another user (${uid}), who so chooses the command; make a copy that is yours`;
   if ((mode & 0o022) !== 0) return `others can write to ${display}, and so choose the command; run chmod go-w on it`;
   const why = names.map((name) => whyReplaceable(name, ownUid)).find((reason) => reason !== null);
-  return why === undefined ? null : `others can put another file in the place of ${display}, and so choose the command: ${why}`;
+  return why === undefined
+    ? null
+    : `others can put another file in the place of ${display}, and so choose the command: ${why}`;
 }

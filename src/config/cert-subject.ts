@@ -1,4 +1,5 @@
-// The subject of a client certificate, as it is compared with a configured one, and what a certificate proves. TLS has verified it before.
+// The subject of a client certificate, as it is compared with a configured one, and what a certificate proves. TLS has
+// verified it before.
 
 import { hash } from 'node:crypto';
 
@@ -19,7 +20,10 @@ export function subjectKey(subject: CertificateSubject): string {
   );
 }
 
-/** The same for a setting: `CN=crm, O=Example` names the whole subject, a bare `crm` is a subject of that CN alone. Commas in values as `\,`. */
+/**
+ * The same for a setting: `CN=crm, O=Example` names the whole subject, a bare `crm` is a subject of that CN alone.
+ * Commas in values as `\,`.
+ */
 export function parseCertSubject(setting: string): string {
   if (!setting.includes('=')) return normalise([['CN', setting]]);
   const parts = setting.match(/(?:\\.|[^,\\])+/g) ?? [];
@@ -43,7 +47,10 @@ const PROOF_PREFIX = 'cert:';
 /** So many CAs are told apart; of more, a change of one is a change of all. */
 const MAX_CAS = 16;
 
-/** What a certificate proves, as it is kept in a handle or session: its subject, by `subjectKey`, and the CAs that may have vouched for it. */
+/**
+ * What a certificate proves, as it is kept in a handle or session: its subject, by `subjectKey`, and the CAs that may
+ * have vouched for it.
+ */
 export function certificateProof(key: string, cas: readonly string[]): string {
   return `${PROOF_PREFIX}${markOf(key)}:${casOf(cas).join('.')}`;
 }
@@ -58,7 +65,10 @@ export function provedSubject(proof: string | null): string | null {
   return proof !== null && isCertificateProof(proof) ? (proof.split(':')[1] as string) : null;
 }
 
-/** Whether the certificate would still be believed: none of its CAs was taken away, and it is of that subject. `key` null: any subject will do. */
+/**
+ * Whether the certificate would still be believed: none of its CAs was taken away, and it is of that subject. `key`
+ * null: any subject will do.
+ */
 export function isCertificateBelieved(proof: string, key: string | null, cas: readonly string[]): boolean {
   const [, subject, vouching = ''] = proof.split(':');
   if (!isCertificateProof(proof) || vouching === '' || (key !== null && subject !== markOf(key))) return false;

@@ -1,5 +1,5 @@
-// GCG_* environment variables as settings, named by section and key; and the few GENESYSCLOUD_* ones that count when there is no file.
-// A variable that fits no option is a warning: containers are full of other people's variables.
+// GCG_* environment variables as settings, named by section and key; and the few GENESYSCLOUD_* ones that count when
+// there is no file. A variable that fits no option is a warning: containers are full of other people's variables.
 
 import { DEFAULT_NAME, type RawEntry, rawText } from './layers.ts';
 import { isNamedSection, keysOf, SECTION_NAMES } from './options/table.ts';
@@ -26,7 +26,8 @@ const NAMED_KEYS = (['credential', 'client'] as const).map((section) => ({
 
 /** The variable that sets an option: `GCG_CREDENTIAL_CRM_CLIENT_ID`. */
 export function envName(section: string, name: string, key: string): string {
-  const words = name === '' || (section === 'credential' && name === DEFAULT_NAME) ? [section, key] : [section, name, key];
+  const words =
+    name === '' || (section === 'credential' && name === DEFAULT_NAME) ? [section, key] : [section, name, key];
   return `GCG_${words.join('_').replaceAll(/[.-]/g, '_').toUpperCase()}`;
 }
 
@@ -83,9 +84,16 @@ function suggestions(variable: string): string[] {
   if (parseEnvName(forgotten) !== undefined) return [forgotten];
   const named = NAMED_KEYS.flatMap(({ section, prefix, keys }) => {
     const name = variable.startsWith(prefix) ? /^([A-Z0-9]+)_/.exec(variable.slice(prefix.length))?.[1] : undefined;
-    return keys.flatMap((key) => [envName(section, '', key), ...(name === undefined ? [] : [envName(section, name.toLowerCase(), key)])]);
+    return keys.flatMap((key) => [
+      envName(section, '', key),
+      ...(name === undefined ? [] : [envName(section, name.toLowerCase(), key)]),
+    ]);
   });
-  return [...FIXED_NAMES.keys(), ...named.filter((candidate) => parseEnvName(candidate) !== undefined), ...NOT_SETTINGS];
+  return [
+    ...FIXED_NAMES.keys(),
+    ...named.filter((candidate) => parseEnvName(candidate) !== undefined),
+    ...NOT_SETTINGS,
+  ];
 }
 
 /** How Genesys' own CLI and Terraform provider name theirs. */
@@ -97,8 +105,8 @@ const GENESYS_NAMES: readonly (readonly [variable: string, section: string, key:
 ];
 
 /**
- * The GENESYSCLOUD_* settings, for use when there is no configuration file; empty ones do not count. A region on this machine is how `gc` is
- * pointed at a gateway, so it is left out with a warning.
+ * The GENESYSCLOUD_* settings, for use when there is no configuration file; empty ones do not count. A region on this
+ * machine is how `gc` is pointed at a gateway, so it is left out with a warning.
  */
 export function readGenesysEnvironment(env: Environment): { entries: RawEntry[]; warnings: Problem[] } {
   const entries: RawEntry[] = [];
@@ -108,7 +116,11 @@ export function readGenesysEnvironment(env: Environment): { entries: RawEntry[];
     if (text === undefined || text.trim() === '') continue;
     const where = `env ${variable}`;
     if (key === 'host' && /^(https?:\/\/)?(localhost|127\.|\[::1\])/i.test(text.trim())) {
-      warnings.push({ where, key: 'general.host', message: 'names this machine, which is how gc is pointed at a gateway; it is ignored here' });
+      warnings.push({
+        where,
+        key: 'general.host',
+        message: 'names this machine, which is how gc is pointed at a gateway; it is ignored here',
+      });
     } else {
       entries.push({ section, key, value: rawText(text), where });
     }

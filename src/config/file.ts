@@ -1,4 +1,5 @@
-// Finds and reads the configuration file: where it may be, how large, in which encoding, INI or JSON. It does not know the options.
+// Finds and reads the configuration file: where it may be, how large, in which encoding, INI or JSON. It does not know
+// the options.
 
 import { lstatSync } from 'node:fs';
 import { posix, win32 } from 'node:path';
@@ -47,7 +48,11 @@ export function pathsOf(platform: NodeJS.Platform): typeof posix {
 /** The places that are tried when neither --config nor GCG_CONFIG names one, best first. */
 export function searchPath({ env, cwd, home, platform }: Surroundings): Place[] {
   const paths = pathsOf(platform);
-  const places: Place[] = ['gcg.ini', 'gcg.json'].map((name) => ({ path: paths.join(cwd, name), display: name, isSdkDefault: false }));
+  const places: Place[] = ['gcg.ini', 'gcg.json'].map((name) => ({
+    path: paths.join(cwd, name),
+    display: name,
+    isSdkDefault: false,
+  }));
   const add = (path: string, isSdkDefault = false) => places.push({ path, display: path, isSdkDefault });
   const addFolder = (...folder: string[]) => {
     for (const name of ['config.ini', 'config.json']) add(paths.join(...folder, 'genesys-cloud-gateway', name));
@@ -118,11 +123,15 @@ export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
   } catch {
     return failed('the file is not UTF-8 text; save it as UTF-8');
   }
-  if (text.includes('\0')) return failed('the file is binary (it holds NUL bytes); a configuration is INI or JSON text');
+  if (text.includes('\0'))
+    return failed('the file is binary (it holds NUL bytes); a configuration is INI or JSON text');
   return isJsonText(text) ? parseJson(text, display) : parseIni(text, display);
 }
 
-/** The SDKs try INI first and turn to JSON when there is no section line; seen from the first character that comes to the same. */
+/**
+ * The SDKs try INI first and turn to JSON when there is no section line; seen from the first character that comes to
+ * the same.
+ */
 function isJsonText(text: string): boolean {
   return /^\s*\{/.test(text);
 }

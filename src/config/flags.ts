@@ -1,4 +1,5 @@
-// Settings given on the command line: `--set section.key=value` and the short forms. A secret is never taken from here: other users see argv.
+// Settings given on the command line: `--set section.key=value` and the short forms. A secret is never taken from here:
+// other users see argv.
 
 import { labelOf, parseSection, type RawEntry, rawText } from './layers.ts';
 import { findKey, keysOf } from './options/table.ts';
@@ -30,15 +31,24 @@ export function parseSetFlag(text: string): Parsed<RawEntry> {
       return refused(`--set ${shown(path)}: there is no such key${didYouMean(key, known)}`);
     }
     if (match.option.isSecret && match.form === 'value') {
-      return refused(`--set ${label}: a secret is not taken from the command line, where others see it; use ${label}_file or ${label}_env`);
+      return refused(
+        `--set ${label}: a secret is not taken from the command line, where others see it; use ${label}_file or ` +
+          `${label}_env`,
+      );
     }
   }
   if (path === 'proxy.url' && /\/\/[^/]*@/.test(text)) {
     return refused(
-      '--set proxy.url: a password is not taken from the command line; use proxy.username and proxy.password_file or proxy.password_env',
+      '--set proxy.url: a password is not taken from the command line; use proxy.username and proxy.password_file ' +
+        'or proxy.password_env',
     );
   }
-  return accepted({ section: path.slice(0, dot), key, value: rawText(text.slice(equals + 1)), where: `flag --set ${path}` });
+  return accepted({
+    section: path.slice(0, dot),
+    key,
+    value: rawText(text.slice(equals + 1)),
+    where: `flag --set ${path}`,
+  });
 }
 
 /** The short forms and what they set. */

@@ -1,4 +1,5 @@
-// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by `loadConfig`; never read from the environment elsewhere.
+// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by `loadConfig`; never read
+// from the environment elsewhere.
 
 import type { SecretSource } from '../secret.ts';
 
@@ -18,7 +19,13 @@ export interface UpstreamHosts {
   readonly streaming: UrlBase;
 }
 
-export type GrantType = 'client_credentials' | 'authorization_code' | 'pkce' | 'saml2_bearer' | 'implicit' | 'access_token';
+export type GrantType =
+  | 'client_credentials'
+  | 'authorization_code'
+  | 'pkce'
+  | 'saml2_bearer'
+  | 'implicit'
+  | 'access_token';
 
 /** `[credential]` and `[credential.NAME]`. */
 export interface CredentialConfig {
@@ -71,7 +78,9 @@ export interface ClientConfig {
   readonly origin: string;
 }
 
-/** Everything the gateway needs to run. Durations in ms, sizes in bytes. Deeply readonly; replaced as a whole on reload. */
+/**
+ * Everything the gateway needs to run. Durations in ms, sizes in bytes. Deeply readonly; replaced as a whole on reload.
+ */
 export interface GatewayConfig {
   /** Files that were read, for messages and the watcher. */
   readonly files: readonly string[];
@@ -79,7 +88,9 @@ export interface GatewayConfig {
   readonly server: {
     readonly listen: readonly ListenAddress[];
     readonly adminListen: readonly ListenAddress[];
-    /** False: `adminListen` are the data listeners, and those of them count that turn out to be bound to this machine. */
+    /**
+     * False: `adminListen` are the data listeners, and those of them count that turn out to be bound to this machine.
+     */
     readonly isAdminListenSet: boolean;
     readonly healthListen: readonly ListenAddress[];
     readonly publicUrl: string | null;
@@ -113,7 +124,10 @@ export interface GatewayConfig {
     readonly url: string | null;
     readonly username: string | null;
     readonly password: SecretSource | null;
-    /** The proxies that may be shown them, where a PAC script names the proxies; empty: whether all may depends on where it comes from. */
+    /**
+     * The proxies that may be shown them, where a PAC script names the proxies; empty: whether all may depends on where
+     * it comes from.
+     */
     readonly credentialHosts: readonly string[];
     readonly noProxy: readonly string[];
     readonly off: boolean;
@@ -148,7 +162,9 @@ export interface GatewayConfig {
   };
   /** Headers set on every forwarded call, as written. */
   readonly upstreamHeaders: readonly (readonly [name: string, value: string])[];
-  /** Absolute paths of secret, certificate, key and CA files that settings point to: a change of theirs counts at once. */
+  /**
+   * Absolute paths of secret, certificate, key and CA files that settings point to: a change of theirs counts at once.
+   */
   readonly referencedFiles: readonly string[];
 }
 

@@ -1,5 +1,6 @@
-// Strict INI: every line is a blank, a comment, a section or a setting, and remembers its number. What npm's `ini` would pass over in
-// silence (a cut value, a broken section line, a duplicate) is an error here; `ini` itself only decodes single unquoted values.
+// Strict INI: every line is a blank, a comment, a section or a setting, and remembers its number. What npm's `ini`
+// would pass over in silence (a cut value, a broken section line, a duplicate) is an error here; `ini` itself only
+// decodes single unquoted values.
 
 import { unsafe } from 'ini';
 import type { RawEntry, RawSection, RawSource } from './layers.ts';
@@ -14,7 +15,10 @@ export function parseIni(text: string, file: string): RawSource {
   const entries = new Map<string, RawEntry>();
   const sections: RawSection[] = [];
   const problems: Problem[] = [];
-  /** null: before the first section; undefined: under a section line that could not be read, whose keys would only mislead. */
+  /**
+   * null: before the first section; undefined: under a section line that could not be read, whose keys would only
+   * mislead.
+   */
   let section: string | null | undefined = null;
   let isIncomplete = false;
 
@@ -22,7 +26,9 @@ export function parseIni(text: string, file: string): RawSource {
     const separator = line.search(/[=:]/);
     if (separator < 1 || line.slice(0, separator).trim() === '') {
       const message =
-        separator < 0 ? 'this line has no "="; write key = value, or begin a comment with #' : 'there is no key before the "="; write key = value';
+        separator < 0
+          ? 'this line has no "="; write key = value, or begin a comment with #'
+          : 'there is no key before the "="; write key = value';
       problems.push({ where, key: section ?? '', message });
       return;
     }
@@ -31,7 +37,11 @@ export function parseIni(text: string, file: string): RawSource {
     const key = isItem ? written.slice(0, -2).trim() : written;
     if (section === undefined) return;
     if (section === null) {
-      problems.push({ where, key: '', message: `${shown(key)} stands before any section; put a line like [general] above it` });
+      problems.push({
+        where,
+        key: '',
+        message: `${shown(key)} stands before any section; put a line like [general] above it`,
+      });
       isIncomplete = true;
       return;
     }
@@ -45,7 +55,12 @@ export function parseIni(text: string, file: string): RawSource {
     const before = entries.get(slot);
     if (isItem && (before === undefined || before.value.type === 'list')) {
       const items = before?.value.type === 'list' ? before.value.items : [];
-      entries.set(slot, { section, key, where: before?.where ?? where, value: { type: 'list', items: [...items, value.value] } });
+      entries.set(slot, {
+        section,
+        key,
+        where: before?.where ?? where,
+        value: { type: 'list', items: [...items, value.value] },
+      });
     } else if (before === undefined) {
       entries.set(slot, { section, key, where, value: { type: 'text', text: value.value } });
     } else {
@@ -61,7 +76,11 @@ export function parseIni(text: string, file: string): RawSource {
     const line = rawLine.trim();
     if (line === '' || line.startsWith('#') || line.startsWith(';')) continue;
     if (problems.length >= MOST_PROBLEMS) {
-      problems.push({ where: `${file}:${lineNumber}`, key: '', message: 'too many mistakes; the rest of the file was not read' });
+      problems.push({
+        where: `${file}:${lineNumber}`,
+        key: '',
+        message: 'too many mistakes; the rest of the file was not read',
+      });
       isIncomplete = true;
       break;
     }
@@ -84,28 +103,33 @@ export function parseIni(text: string, file: string): RawSource {
 function parseSectionLine(line: string): Parsed<string> {
   const end = line.indexOf(']');
   if (end < 0) return refused('this section line has no closing "]"; write [name]');
-  if (end !== line.length - 1) return refused('nothing may follow the "]" of a section, not even a comment; put it on a line of its own');
+  if (end !== line.length - 1)
+    return refused('nothing may follow the "]" of a section, not even a comment; put it on a line of its own');
   const name = line.slice(1, end).trim();
   if (name === '' || name.includes('[')) return refused('this section line has no proper name; write [name]');
   return accepted(name);
 }
 
 /**
- * One value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;` and `\\` stand for the second
- * character. A bare `#` or `;` is refused, because other readers would cut the value there.
+ * One value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;` and `\\`
+ * stand for the second character. A bare `#` or `;` is refused, because other readers would cut the value there.
  */
 export function decodeIniValue(raw: string): Parsed<string> {
   const text = raw.trim();
   if (text.startsWith('"')) return decodeDoubleQuoted(text);
   if (text.startsWith("'")) {
     const inner = text.slice(1, -1);
-    if (text.length < 2 || !text.endsWith("'") || inner.includes("'")) return refused('the \' is not closed at the end of the line; use "…" instead');
+    if (text.length < 2 || !text.endsWith("'") || inner.includes("'"))
+      return refused('the \' is not closed at the end of the line; use "…" instead');
     return accepted(inner);
   }
   const cut = firstUnescaped(text, '#;');
   if (cut >= 0) {
     const mark = text[cut];
-    return refused(`an unquoted "${mark}" would cut the value; write it in double quotes, or as \\${mark}; a comment needs a line of its own`);
+    return refused(
+      `an unquoted "${mark}" would cut the value; write it in double quotes, or as \\${mark}; a comment needs a ` +
+        'line of its own',
+    );
   }
   return accepted(String(unsafe(text)));
 }
@@ -117,7 +141,9 @@ function decodeDoubleQuoted(text: string): Parsed<string> {
   try {
     return accepted(String(JSON.parse(text)));
   } catch {
-    return refused('inside double quotes a backslash is written \\\\ and no control character is allowed; or use single quotes');
+    return refused(
+      'inside double quotes a backslash is written \\\\ and no control character is allowed; or use single quotes',
+    );
   }
 }
 

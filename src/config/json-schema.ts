@@ -1,4 +1,5 @@
-// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. The strict checks are made at loading.
+// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. The strict checks are
+// made at loading.
 
 import { RESERVED_NAMES } from './layers.ts';
 import type { Option, SectionName } from './options/option.ts';
@@ -20,11 +21,18 @@ const TEXTS = { type: 'array', items: { type: 'string' } };
 /** The schema of a JSON configuration file. */
 export function jsonSchema(): JsonSchema {
   const properties: Record<string, JsonSchema> = {};
-  for (const section of SECTION_NAMES.filter((name) => !name.includes('.'))) properties[section] = sectionSchema(section);
+  for (const section of SECTION_NAMES.filter((name) => !name.includes('.')))
+    properties[section] = sectionSchema(section);
   properties.upstream = {
     type: 'object',
     additionalProperties: false,
-    properties: { headers: { type: 'object', description: SECTION_DOCS['upstream.headers'], additionalProperties: { type: 'string' } } },
+    properties: {
+      headers: {
+        type: 'object',
+        description: SECTION_DOCS['upstream.headers'],
+        additionalProperties: { type: 'string' },
+      },
+    },
   };
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
@@ -41,7 +49,10 @@ function sectionSchema(section: SectionName): JsonSchema {
     properties[option.key] = optionSchema(option);
     if (option.isSecret) {
       properties[`${option.key}_file`] = { type: 'string', description: `A file that holds ${option.key}.` };
-      properties[`${option.key}_env`] = { type: 'string', description: `The environment variable that holds ${option.key}.` };
+      properties[`${option.key}_env`] = {
+        type: 'string',
+        description: `The environment variable that holds ${option.key}.`,
+      };
     }
   }
   const base = { type: 'object', description: SECTION_DOCS[section] };
@@ -54,19 +65,30 @@ function sectionSchema(section: SectionName): JsonSchema {
   }
   if (isNamedSection(section)) {
     const named = { type: 'object', additionalProperties: false, properties };
-    return { ...base, properties, additionalProperties: false, patternProperties: { [withoutKeys(Object.keys(properties))]: named } };
+    return {
+      ...base,
+      properties,
+      additionalProperties: false,
+      patternProperties: { [withoutKeys(Object.keys(properties))]: named },
+    };
   }
   if (section === 'server') properties.tls = sectionSchema('server.tls');
   return { ...base, additionalProperties: false, properties };
 }
 
-/** Names beside keys, `{"credential": {"client_id": …, "crm": {…}}}`: a pattern that leaves the keys to `properties`. */
+/**
+ * Names beside keys, `{"credential": {"client_id": …, "crm": {…}}}`: a pattern that leaves the keys to `properties`.
+ */
 function withoutKeys(keys: readonly string[]): string {
   return NAME_PATTERN.replace('^', `^(?!(?:${keys.join('|')})$)`);
 }
 
 function optionSchema(option: Option): JsonSchema {
-  return { description: option.doc, ...kindSchema(option), ...(option.default === null ? {} : { default: nativeDefault(option) }) };
+  return {
+    description: option.doc,
+    ...kindSchema(option),
+    ...(option.default === null ? {} : { default: nativeDefault(option) }),
+  };
 }
 
 function kindSchema({ kind }: Option): JsonSchema {
@@ -93,6 +115,7 @@ function kindSchema({ kind }: Option): JsonSchema {
 
 function nativeDefault({ kind, default: text }: Option): unknown {
   if (kind.type === 'boolean') return text === 'true';
-  const isNumber = (kind.type === 'duration' || kind.type === 'integer' || kind.type === 'integerOr') && /^\d+$/.test(text ?? '');
+  const isNumber =
+    (kind.type === 'duration' || kind.type === 'integer' || kind.type === 'integerOr') && /^\d+$/.test(text ?? '');
   return isNumber ? Number(text) : text;
 }

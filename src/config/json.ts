@@ -1,5 +1,5 @@
-// JSON configuration that remembers file:line for every key. A small reader of its own, because JSON.parse keeps no positions,
-// lets a duplicate key win in silence and gives `__proto__` a meaning.
+// JSON configuration that remembers file:line for every key. A small reader of its own, because JSON.parse keeps no
+// positions, lets a duplicate key win in silence and gives `__proto__` a meaning.
 
 import type { RawEntry, RawSection, RawSource, RawValue } from './layers.ts';
 import { onOneLine, type Problem, shown } from './problem.ts';
@@ -15,7 +15,9 @@ class JsonFault extends Error {
   }
 }
 
-/** Reads JSON text: an object of sections, in which objects nest as names (`{"client": {"crm": {…}}}`). Never throws. */
+/**
+ * Reads JSON text: an object of sections, in which objects nest as names (`{"client": {"crm": {…}}}`). Never throws.
+ */
 export function parseJson(text: string, file: string): RawSource {
   const entries: RawEntry[] = [];
   const sections: RawSection[] = [];
@@ -33,12 +35,14 @@ export function parseJson(text: string, file: string): RawSource {
   };
   const expect = (mark: string): void => {
     skipBlanks();
-    if (source[at] !== mark) fail(at >= source.length ? `the file ends where "${mark}" should be` : `"${mark}" is missing before this`);
+    if (source[at] !== mark)
+      fail(at >= source.length ? `the file ends where "${mark}" should be` : `"${mark}" is missing before this`);
     at += 1;
   };
   const readString = (): string => {
     const start = at;
-    for (at += 1; at < source.length && source[at] !== '"' && source.charAt(at) >= ' '; at++) if (source[at] === '\\') at += 1;
+    for (at += 1; at < source.length && source[at] !== '"' && source.charAt(at) >= ' '; at++)
+      if (source[at] === '\\') at += 1;
     try {
       at += 1;
       return String(JSON.parse(source.slice(start, at)));
@@ -48,7 +52,9 @@ export function parseJson(text: string, file: string): RawSource {
   };
   const readScalar = (): RawValue | null => {
     if (source[at] === '"') return { type: 'text', text: readString() };
-    const word = /^(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/.exec(source.slice(at, at + 400))?.[0];
+    const word = /^(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/.exec(
+      source.slice(at, at + 400),
+    )?.[0];
     if (word === undefined) return fail('this is not a JSON value; text needs double quotes');
     at += word.length;
     if (word === 'null') return null;
@@ -81,12 +87,14 @@ export function parseJson(text: string, file: string): RawSource {
     skipBlanks();
     let holdsSettings = source[at] === '}';
     while (source[at] !== '}') {
-      if (source[at] !== '"') fail(at >= source.length ? 'the file ends inside an object' : 'a key in double quotes is missing before this');
+      if (source[at] !== '"')
+        fail(at >= source.length ? 'the file ends inside an object' : 'a key in double quotes is missing before this');
       const where = `${file}:${lineOf(at).line}`;
       const key = readString();
       const label = [...path, key].join('.');
       const before = seen.get(key);
-      if (before !== undefined) problems.push({ where, key: onOneLine(label), message: `already set at ${before}; remove one of the two` });
+      if (before !== undefined)
+        problems.push({ where, key: onOneLine(label), message: `already set at ${before}; remove one of the two` });
       seen.set(key, where);
       expect(':');
       skipBlanks();
@@ -109,7 +117,8 @@ export function parseJson(text: string, file: string): RawSource {
     }
     const isList = source[at] === '[';
     const value = isList ? readList(where, label) : readScalar();
-    if (value === null && !isList) problems.push({ where, key: onOneLine(label), message: 'null is no value; leave the key out' });
+    if (value === null && !isList)
+      problems.push({ where, key: onOneLine(label), message: 'null is no value; leave the key out' });
     if (value === null) {
       if (path.length > 0 && isFirst) entries.push({ section: path.join('.'), key, value: { type: 'broken' }, where });
     } else if (path.length === 0 && key === '$schema') {

@@ -1,5 +1,5 @@
-// The layers of a configuration, flags over environment over file: which setting is given where, as written, and which sections and names there are.
-// Nothing is interpreted here.
+// The layers of a configuration, flags over environment over file: which setting is given where, as written, and which
+// sections and names there are. Nothing is interpreted here.
 
 import type { Option, SecretForm, SectionName } from './options/option.ts';
 import { findKey, isNamedSection, keysOf, SDK_ONLY_KEYS, SECTION_NAMES } from './options/table.ts';
@@ -43,7 +43,10 @@ export interface HeaderSetting {
 export interface Settings {
   get(id: SectionId, key: string): Setting | undefined;
   all(): Iterable<Setting>;
-  /** The names used in a section: `default` first, then in the order of their first appearance, file before environment before flags. */
+  /**
+   * The names used in a section: `default` first, then in the order of their first appearance, file before environment
+   * before flags.
+   */
   names(section: 'credential' | 'client'): readonly { readonly name: string; readonly where: string }[];
   readonly headers: readonly HeaderSetting[];
 }
@@ -73,8 +76,10 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
     const seen = new Map<string, Setting | HeaderSetting>();
     for (const { section, where } of layer.sections ?? []) {
       const id = identify(section, where);
-      // An empty [credential] is a heading that somebody left in place; an empty [credential.crm] is a credential that lacks everything.
-      if (id !== undefined && (id.section === 'credential' || id.section === 'client') && section !== 'credential') remember(id, where, index);
+      // An empty [credential] is a heading that somebody left in place; an empty [credential.crm] is a credential that
+      // lacks everything.
+      if (id !== undefined && (id.section === 'credential' || id.section === 'client') && section !== 'credential')
+        remember(id, where, index);
     }
     for (const entry of layer.entries) {
       const id = identify(entry.section, entry.where);
@@ -82,7 +87,8 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
       if (id.section === 'upstream.headers') {
         const slot = entry.key.toLowerCase();
         const before = seen.get(slot);
-        if (before !== undefined && !layer.laterWins) problems.push(twice(labelOf(id, entry.key), entry.where, before.where));
+        if (before !== undefined && !layer.laterWins)
+          problems.push(twice(labelOf(id, entry.key), entry.where, before.where));
         const header = { name: entry.key, value: entry.value, where: entry.where };
         seen.set(slot, header);
         if (!headers.has(slot) || layer.laterWins) headers.set(slot, header);
@@ -110,13 +116,30 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
     const match = findKey(id.section, entry.key);
     if (match !== undefined) {
       const { section: _section, key: _key, ...rest } = entry;
-      return { ...rest, id, ...match, label, baseFolder: layer.baseFolder, layer: index, isFromFile: layer.isFile === true };
+      return {
+        ...rest,
+        id,
+        ...match,
+        label,
+        baseFolder: layer.baseFolder,
+        layer: index,
+        isFromFile: layer.isFile === true,
+      };
     }
     if (SDK_ONLY_KEYS.has(`${id.section}.${entry.key}`)) {
-      const ours = id.section === 'proxy' ? `: write proxy.${entry.key.endsWith('username') ? 'username' : 'password'}` : '';
-      warnings.push({ where: entry.where, key: label, message: `only an SDK knows this key; it has no effect here${ours}` });
+      const ours =
+        id.section === 'proxy' ? `: write proxy.${entry.key.endsWith('username') ? 'username' : 'password'}` : '';
+      warnings.push({
+        where: entry.where,
+        key: label,
+        message: `only an SDK knows this key; it has no effect here${ours}`,
+      });
     } else {
-      problems.push({ where: entry.where, key: '', message: `there is no key ${shown(label)}${didYouMean(entry.key, keysOf(id.section))}` });
+      problems.push({
+        where: entry.where,
+        key: '',
+        message: `there is no key ${shown(label)}${didYouMean(entry.key, keysOf(id.section))}`,
+      });
     }
     return undefined;
   };
@@ -200,14 +223,27 @@ export function parseSection(written: string): Parsed<SectionId> {
   return refused(`there is no section ${shown(`[${written}]`)}${didYouMean(written, SECTION_NAMES)}`);
 }
 
-/** How messages call a setting: `server.listen`, `credential.crm.client_id`; the default credential's is `credential.client_id`. */
+/**
+ * How messages call a setting: `server.listen`, `credential.crm.client_id`; the default credential's is
+ * `credential.client_id`.
+ */
 export function labelOf({ section, name }: SectionId, key?: string): string {
   const head = name === '' || (section === 'credential' && name === DEFAULT_NAME) ? section : `${section}.${name}`;
   return key === undefined ? head : `${head}.${key}`;
 }
 
 /** Path segments the gateway serves itself; a credential of that name could never be reached as `/NAME/api/v2`. */
-export const RESERVED_NAMES: ReadonlySet<string> = new Set(['api', 'login', 'logout', 'oauth', 'streaming', 'livez', 'healthz', 'readyz', 'metrics']);
+export const RESERVED_NAMES: ReadonlySet<string> = new Set([
+  'api',
+  'login',
+  'logout',
+  'oauth',
+  'streaming',
+  'livez',
+  'healthz',
+  'readyz',
+  'metrics',
+]);
 
 /** The name of the `[credential]` section that has none. */
 export const DEFAULT_NAME = 'default';
@@ -215,7 +251,10 @@ export const DEFAULT_NAME = 'default';
 /** Why a name cannot be used, or undefined when it can. */
 export function refuseName(name: string): string | undefined {
   if (name.length > 64 || !/^[a-z0-9][a-z0-9-]*$/.test(name)) {
-    return `${shown(name)} is not a name; use a-z, 0-9 and hyphens, beginning with a letter or digit, at most 64 characters`;
+    return (
+      `${shown(name)} is not a name; use a-z, 0-9 and hyphens, beginning with a letter or digit, at most 64 ` +
+      'characters'
+    );
   }
   if (RESERVED_NAMES.has(name)) return `"${name}" is a path of the gateway itself; choose another name`;
   return undefined;

@@ -5,18 +5,23 @@ import type { ListenAddress } from './gateway-config.ts';
 import { shown } from './problem.ts';
 import { accepted, type Parsed, refused } from './values.ts';
 
-/** In bytes: what `sun_path` of unix(7) holds before its closing NUL. On Windows it is a named pipe, which the system bounds. */
+/**
+ * In bytes: what `sun_path` of unix(7) holds before its closing NUL. On Windows it is a named pipe, which the system
+ * bounds.
+ */
 const LONGEST_SOCKET_PATH = { linux: 107, win32: 32_767 }[process.platform as string] ?? 103;
 
 /** Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path` or `fd:3`. Port 0 is any free port. */
 export function parseListenAddress(text: string): Parsed<ListenAddress> {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
-    if (!/^[/\\]|^[A-Za-z]:\\/.test(path)) return refused(`${shown(text)} needs an absolute path, as in unix:/run/gcg.sock`);
+    if (!/^[/\\]|^[A-Za-z]:\\/.test(path))
+      return refused(`${shown(text)} needs an absolute path, as in unix:/run/gcg.sock`);
     const bytes = Buffer.byteLength(path);
     if (bytes > LONGEST_SOCKET_PATH) {
       return refused(
-        `${shown(text)} has a path of ${bytes} bytes, and a Unix socket here can have ${LONGEST_SOCKET_PATH}; write a shorter one, as in unix:/run/gcg.sock`,
+        `${shown(text)} has a path of ${bytes} bytes, and a Unix socket here can have ${LONGEST_SOCKET_PATH}; ` +
+          'write a shorter one, as in unix:/run/gcg.sock',
       );
     }
     return accepted({ kind: 'unix', path });
@@ -25,11 +30,15 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
     const fd = /^\d{1,4}$/.test(text.slice(3)) ? Number(text.slice(3)) : -1;
     return fd >= 3 ? accepted({ kind: 'fd', fd }) : refused(`${shown(text)} needs a number from 3 up, as in fd:3`);
   }
-  if (text.includes('/')) return refused(`${shown(text)} is not an address; write host:port without http://, or unix:/path`);
+  if (text.includes('/'))
+    return refused(`${shown(text)} is not an address; write host:port without http://, or unix:/path`);
   if (/^\d+$/.test(text)) return refused(`${shown(text)} has no host; write 127.0.0.1:${text}`);
   if (/^(\*|):\d+$/.test(text)) {
     const port = text.slice(text.indexOf(':') + 1);
-    return refused(`${shown(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} for everybody`);
+    return refused(
+      `${shown(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} ` +
+        'for everybody',
+    );
   }
   if (isIP(text) === 6) return refused(`${shown(text)} has no port, or needs brackets; write [${text}]:8080`);
   const match = /^(?:\[([0-9a-fA-F:.%a-z]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
@@ -37,12 +46,15 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
   const port = Number(match?.[3]);
   if (match === null || host === undefined) {
     const sixth = /^(.*):(\d{1,5})$/.exec(text);
-    if (sixth?.[1] !== undefined && isIP(sixth[1]) === 6) return refused(`${shown(text)} needs brackets; write [${sixth[1]}]:${sixth[2]}`);
+    if (sixth?.[1] !== undefined && isIP(sixth[1]) === 6)
+      return refused(`${shown(text)} needs brackets; write [${sixth[1]}]:${sixth[2]}`);
     return refused(`${shown(text)} is not an address; write 127.0.0.1:8080, [::1]:8080, unix:/path or fd:3`);
   }
   if (port > 65535) return refused(`${shown(text)}: the port must be at most 65535`);
-  if (match[1] !== undefined && isIP(host) !== 6) return refused(`${shown(text)}: what stands in brackets is not an IPv6 address`);
-  if (match[1] === undefined && /^[\d.]+$/.test(host) && isIP(host) !== 4) return refused(`${shown(text)} holds no IPv4 address of four numbers`);
+  if (match[1] !== undefined && isIP(host) !== 6)
+    return refused(`${shown(text)}: what stands in brackets is not an IPv6 address`);
+  if (match[1] === undefined && /^[\d.]+$/.test(host) && isIP(host) !== 4)
+    return refused(`${shown(text)} holds no IPv4 address of four numbers`);
   return accepted({ kind: 'tcp', host, port });
 }
 
@@ -53,12 +65,18 @@ export function formatListenAddress(address: ListenAddress): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-/** Whether other machines can reach it, as far as its configuration tells: what an inherited descriptor is bound to shows when it is open. */
+/**
+ * Whether other machines can reach it, as far as its configuration tells: what an inherited descriptor is bound to
+ * shows when it is open.
+ */
 export function isReachable(address: ListenAddress): boolean {
   return address.kind === 'tcp' && !isLoopbackHost(address.host);
 }
 
-/** Whether a socket that is open is for users of this machine alone, by what it is bound to: a path, or a loopback address. */
+/**
+ * Whether a socket that is open is for users of this machine alone, by what it is bound to: a path, or a loopback
+ * address.
+ */
 export function isLocalAddress(bound: AddressInfo | string): boolean {
   return typeof bound === 'string' || (isIP(bound.address) !== 0 && isLoopbackHost(bound.address));
 }
@@ -77,7 +95,9 @@ export function isLoopbackHost(host: string): boolean {
 export function isWildcardHost(host: string): boolean {
   const name = stripBrackets(host);
   if (isIP(name) === 4) return name === '0.0.0.0';
-  return isIP(name) === 6 && ['[::]', '[::ffff:0:0]'].includes(new URL(`http://[${name.replace(/%.*$/, '')}]`).hostname);
+  return (
+    isIP(name) === 6 && ['[::]', '[::ffff:0:0]'].includes(new URL(`http://[${name.replace(/%.*$/, '')}]`).hostname)
+  );
 }
 
 /** `[::1]` to `::1`; anything else as it is. */

@@ -1,5 +1,5 @@
-// The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check everything, report all
-// problems at once. May be called again at any time (reload); it keeps nothing.
+// The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check
+// everything, report all problems at once. May be called again at any time (reload); it keeps nothing.
 
 import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
@@ -27,7 +27,15 @@ import { readClients, readCredentialNames } from './sections/clients.ts';
 import { readCredentials } from './sections/credentials.ts';
 import { readServer } from './sections/server.ts';
 import { readStore } from './sections/store.ts';
-import { readLogging, readProxy, readRateLimit, readRetry, readTimeouts, readTls, readUpstreamHeaders } from './sections/traffic.ts';
+import {
+  readLogging,
+  readProxy,
+  readRateLimit,
+  readRetry,
+  readTimeouts,
+  readTls,
+  readUpstreamHeaders,
+} from './sections/traffic.ts';
 import { readUpstream } from './sections/upstream.ts';
 
 export type { OriginEntry, Overrides, Problem };
@@ -46,7 +54,12 @@ export interface LoadInput extends Surroundings {
 
 /** A whole configuration, or all that is wrong with it. `origins` says where each value came from, secrets masked. */
 export type LoadResult =
-  | { readonly ok: true; readonly config: GatewayConfig; readonly warnings: readonly Problem[]; readonly origins: readonly OriginEntry[] }
+  | {
+      readonly ok: true;
+      readonly config: GatewayConfig;
+      readonly warnings: readonly Problem[];
+      readonly origins: readonly OriginEntry[];
+    }
   | {
       readonly ok: false;
       readonly problems: readonly Problem[];
@@ -90,7 +103,12 @@ export function loadConfig(input: LoadInput): LoadResult {
   };
   const config = buildConfig(context, input, file === undefined ? [] : [file.place.path]);
   if (problems.length > 0) {
-    return { ok: false, problems: inOrder(once(problems)), warnings: once(warnings), referencedFiles: [...context.referencedFiles] };
+    return {
+      ok: false,
+      problems: inOrder(once(problems)),
+      warnings: once(warnings),
+      referencedFiles: [...context.referencedFiles],
+    };
   }
   return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config, input.env) };
 }
@@ -114,19 +132,23 @@ function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): F
       if (named !== undefined) return file;
       const foreign = [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
       if (foreign === undefined) return file;
-      const message = `belongs to another user (${foreign.uid}), and nobody named it; say --config ${place.display} if you trust it, or name a file of yours`;
+      const message =
+        `belongs to another user (${foreign.uid}), and nobody named it; say --config ${place.display} if you trust ` +
+        'it, or name a file of yours';
       problems.push({ where: place.display, key: '', message: onOneLine(message) });
       return undefined;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'error';
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
-      // $HOME is often another user's in a container: whether there is a file nobody here can know, and it is not the end.
+      // $HOME is often another user's in a container: whether there is a file nobody here can know, and it is not the
+      // end.
       if (named === undefined && error instanceof ClosedFolderError) {
         const where = pathsOf(input.platform).dirname(place.path);
         warnings.push({ where, key: '', message: 'this user may not look for a configuration there; it is left out' });
         continue;
       }
-      const message = named === undefined ? whyUnreadable(error) : onOneLine(`${place.display} ${whyUnreadable(error)}`);
+      const message =
+        named === undefined ? whyUnreadable(error) : onOneLine(`${place.display} ${whyUnreadable(error)}`);
       problems.push({ where: named === undefined ? place.display : origin, key: '', message });
       return undefined;
     }
@@ -139,7 +161,9 @@ function ownUid({ uid, platform }: LoadInput): number | undefined {
   return platform === 'win32' ? undefined : (uid ?? process.geteuid?.());
 }
 
-/** The places a configuration is looked for with these flags and environment, best first; for messages and for watching. */
+/**
+ * The places a configuration is looked for with these flags and environment, best first; for messages and for watching.
+ */
 export function configPlaces(input: Surroundings & { readonly overrides?: Overrides }): string[] {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
   return named === undefined ? searchPath(input).map(({ path }) => path) : [namedPlace(named, input).path];
@@ -160,9 +184,15 @@ function readSource({ place, bytes }: FoundFile, problems: Problem[], warnings: 
   const isGateway = ({ section }: { section: string }) => section === 'gateway' || section.startsWith('gateway.');
   const first: RawEntry | undefined = source.entries.find(isGateway);
   if (first === undefined) return source;
-  const message = "the [gateway] section is ignored, because this is the SDK's own file, where it points at us; use a file of our own to set it";
+  const message =
+    "the [gateway] section is ignored, because this is the SDK's own file, where it points at us; use a file of " +
+    'our own to set it';
   warnings.push({ where: first.where, key: 'gateway', message });
-  return { ...source, entries: source.entries.filter((e) => !isGateway(e)), sections: source.sections.filter((s) => !isGateway(s)) };
+  return {
+    ...source,
+    entries: source.entries.filter((e) => !isGateway(e)),
+    sections: source.sections.filter((s) => !isGateway(s)),
+  };
 }
 
 function buildConfig(context: ReaderContext, input: LoadInput, files: readonly string[]): GatewayConfig {
@@ -170,7 +200,11 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
   const serverReader = read('server');
   const server = readServer(serverReader, read('server.tls'), context);
   const general = read('general');
-  const upstream = readUpstream(general, read('gateway'), [...server.listen, ...server.adminListen, ...server.healthListen]);
+  const upstream = readUpstream(general, read('gateway'), [
+    ...server.listen,
+    ...server.adminListen,
+    ...server.healthListen,
+  ]);
   const credentials = readCredentials(context, upstream);
   const rateLimit = readRateLimit(read('rate_limit'));
   const clients = readClients(context, {
@@ -204,15 +238,25 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
     referencedFiles: [...context.referencedFiles],
   };
   if (credentials.length === 0 && (input.requireCredential ?? true) && context.problems.length === 0) {
-    const message = `no credential is configured; set client_id and client_secret in a [credential] section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none`;
+    const message =
+      'no credential is configured; set client_id and client_secret in a [credential] ' +
+      `section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and ` +
+      'GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none';
     context.problems.push({ where: files[0] ?? 'configuration', key: 'credential', message });
   }
   return config;
 }
 
-/** A value that is read in two places is complained about once; and a password in a URL is masked wherever the URL was put. */
+/**
+ * A value that is read in two places is complained about once; and a password in a URL is masked wherever the URL was
+ * put.
+ */
 function once(problems: readonly Problem[]): Problem[] {
-  const safe = problems.map(({ where, key, message }) => ({ where, key, message: withoutUserInfo(onOneLine(message)) }));
+  const safe = problems.map(({ where, key, message }) => ({
+    where,
+    key,
+    message: withoutUserInfo(onOneLine(message)),
+  }));
   return [...new Map(safe.map((problem) => [JSON.stringify(problem), problem])).values()];
 }
 

@@ -1,4 +1,5 @@
-// Which hosts a proxy is not used for: names, suffixes, ports, IPv4 and IPv6 ranges, `*`. Compares text and addresses; asks no DNS.
+// Which hosts a proxy is not used for: names, suffixes, ports, IPv4 and IPv6 ranges, `*`. Compares text and addresses;
+// asks no DNS.
 
 import { BlockList, isIP } from 'node:net';
 import { stripBrackets } from './listen-address.ts';
@@ -13,8 +14,9 @@ export interface NoProxy {
 type Rule = (host: string) => boolean;
 
 /**
- * Reads entries (commas or blanks also separate within one). `x` and `.x` mean x and everything below it, as in curl; `*.x` only what is
- * below; other `*` stand for any text; `x:443` holds for that port only; an address or CIDR range is compared with literal addresses.
+ * Reads entries (commas or blanks also separate within one). `x` and `.x` mean x and everything below it, as in curl;
+ * `*.x` only what is below; other `*` stand for any text; `x:443` holds for that port only; an address or CIDR range is
+ * compared with literal addresses.
  */
 export function parseNoProxy(entries: readonly string[]): NoProxy {
   const rules: { port: number | null; matches: Rule }[] = [];
@@ -64,7 +66,10 @@ function rangeRule(address: string, prefixText: string): Rule | null {
   };
 }
 
-/** Each piece where it first fits: a regular expression would try all the places, which takes for ever with some `*` and a long name. */
+/**
+ * Each piece where it first fits: a regular expression would try all the places, which takes for ever with some `*` and
+ * a long name.
+ */
 function globRule(glob: string): Rule {
   const parts = glob.split(/\*+/);
   const first = parts.shift() ?? '';

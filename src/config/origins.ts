@@ -1,4 +1,5 @@
-// Where each effective value comes from: default, file and line, environment, flag, or another setting that it follows from.
+// Where each effective value comes from: default, file and line, environment, flag, or another setting that it follows
+// from.
 
 import { REDACTED } from '../secret.ts';
 import type { CredentialConfig, GatewayConfig } from './gateway-config.ts';
@@ -15,12 +16,19 @@ export interface OriginEntry {
   readonly key: string;
   /** null: not set. */
   readonly value: string | null;
-  /** `default`, `config.ini:12`, `env GCG_X`, `flag --listen`; where another setting decided, that one: `config.ini:2 (general.host)`. */
+  /**
+   * `default`, `config.ini:12`, `env GCG_X`, `flag --listen`; where another setting decided, that one: `config.ini:2
+   * (general.host)`.
+   */
   readonly origin: string;
 }
 
 /** All options of the sections without a name, and of each credential and client; then the upstream headers. */
-export function listOrigins(settings: Settings, config: GatewayConfig, env: Readonly<Record<string, string | undefined>>): OriginEntry[] {
+export function listOrigins(
+  settings: Settings,
+  config: GatewayConfig,
+  env: Readonly<Record<string, string | undefined>>,
+): OriginEntry[] {
   const derived = derivedValues(settings, config, env);
   const entries: OriginEntry[] = [];
   const list = (section: SectionName, name: string, head: string) => {
@@ -75,7 +83,10 @@ export function derivedValues(
   const fixed = (section: SectionId['section'], key: string) => originOf({ section, name: '' }, key);
   const isOnXdg = env.XDG_STATE_HOME !== undefined && store.path.startsWith(env.XDG_STATE_HOME);
   const values = new Map<string, DerivedValue>([
-    ['server.admin_listen', { value: server.adminListen.map(formatListenAddress).join(', ') || 'none', origin: fixed('server', 'listen') }],
+    [
+      'server.admin_listen',
+      { value: server.adminListen.map(formatListenAddress).join(', ') || 'none', origin: fixed('server', 'listen') },
+    ],
     ['logging.log_format', { value: logging.format, origin: 'default' }],
     ['store.type', { value: store.type, origin: originOfStore(config, settings) }],
     ['store.path', { value: store.path, origin: isOnXdg ? 'env XDG_STATE_HOME' : 'default' }],
@@ -85,25 +96,39 @@ export function derivedValues(
   ]);
   const gatewayHost = settings.get({ section: 'gateway', name: '' }, 'host')?.value;
   if (gatewayHost?.type === 'text' && /^https?:/i.test(gatewayHost.text.trim())) {
-    values.set('gateway.protocol', { value: new URL(config.general.hosts.api.origin).protocol.slice(0, -1), origin: fixed('gateway', 'host') });
+    values.set('gateway.protocol', {
+      value: new URL(config.general.hosts.api.origin).protocol.slice(0, -1),
+      origin: fixed('gateway', 'host'),
+    });
   }
   for (const credential of config.credentials) {
     const head = credential.name === DEFAULT_NAME ? 'credential' : `credential.${credential.name}`;
-    for (const [key, derived] of Object.entries(ofCredential(credential, config, settings))) values.set(`${head}.${key}`, derived);
+    for (const [key, derived] of Object.entries(ofCredential(credential, config, settings)))
+      values.set(`${head}.${key}`, derived);
   }
   return values;
 }
 
-function ofCredential(credential: CredentialConfig, { credentials }: GatewayConfig, settings: Settings): Record<string, DerivedValue> {
+function ofCredential(
+  credential: CredentialConfig,
+  { credentials }: GatewayConfig,
+  settings: Settings,
+): Record<string, DerivedValue> {
   const { name, grantType, isDefault, isRequired, hosts } = credential;
   const originOf = createOriginOf(settings);
   const idOf = (other: string): SectionId => ({ section: 'credential', name: other });
   const theDefault = credentials.find((one) => one.isDefault);
   const flag = theDefault === undefined ? 'default' : originOf(idOf(theDefault.name), 'default');
   return {
-    grant_type: { value: grantType, origin: grantType === 'access_token' ? originOf(idOf(name), 'access_token') : 'default' },
+    grant_type: {
+      value: grantType,
+      origin: grantType === 'access_token' ? originOf(idOf(name), 'access_token') : 'default',
+    },
     default: { value: String(isDefault), origin: flag },
-    required: { value: String(isRequired), origin: settings.get(idOf(name), 'default') ? originOf(idOf(name), 'default') : flag },
+    required: {
+      value: String(isRequired),
+      origin: settings.get(idOf(name), 'default') ? originOf(idOf(name), 'default') : flag,
+    },
     host: { value: hosts.domain, origin: originOf({ section: 'general', name: '' }, 'host') },
   };
 }

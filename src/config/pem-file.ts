@@ -1,5 +1,5 @@
-// Certificate and key files are looked at when the configuration is loaded, so that `check` finds a mistaken path, a wrong file, or a pair that
-// does not belong together. Nothing is kept of them: who uses them reads them anew.
+// Certificate and key files are looked at when the configuration is loaded, so that `check` finds a mistaken path, a
+// wrong file, or a pair that does not belong together. Nothing is kept of them: who uses them reads them anew.
 
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
@@ -19,7 +19,12 @@ export function findCertificates(text: string): { readonly pems: readonly string
 }
 
 /** The path of a file of PEM certificates, or of a PEM key; a problem is added when it is none. null when not set. */
-export function checkPemFile(reader: SectionReader, key: string, holds: 'certificates' | 'key', context: ReaderContext): string | null {
+export function checkPemFile(
+  reader: SectionReader,
+  key: string,
+  holds: 'certificates' | 'key',
+  context: ReaderContext,
+): string | null {
   const path = reader.path(key);
   if (path === null) return null;
   context.referencedFiles.add(path);
@@ -34,7 +39,10 @@ export function checkPemFile(reader: SectionReader, key: string, holds: 'certifi
   return path;
 }
 
-/** Adds a problem when certificate and key, which are files in order each, do not belong together or the key cannot be opened. */
+/**
+ * Adds a problem when certificate and key, which are files in order each, do not belong together or the key cannot be
+ * opened.
+ */
 export function checkPemPair(
   reader: SectionReader,
   certFile: string | null,
@@ -43,7 +51,8 @@ export function checkPemPair(
 ): void {
   if (certFile === null || keyFile === null) return;
   const [cert, key] = [readText(certFile).text, readText(keyFile).text];
-  if (cert === undefined || key === undefined || refuseCertificates(cert) !== undefined || refuseKey(key) !== undefined) return;
+  if (cert === undefined || key === undefined || refuseCertificates(cert) !== undefined || refuseKey(key) !== undefined)
+    return;
   let passphrase: string | undefined;
   try {
     passphrase = keyPassphrase?.read().reveal();
@@ -57,7 +66,8 @@ export function checkPemPair(
     const { code } = error as NodeJS.ErrnoException;
     reader.problem(
       'key_file',
-      `${keyFile} does not fit ${certFile} (${code ?? 'unusable'}): they must belong together, and the key must be one we can open`,
+      `${keyFile} does not fit ${certFile} (${code ?? 'unusable'}): they must belong together, and the key must be ` +
+        'one we can open',
     );
   }
 }

@@ -1,8 +1,12 @@
-// A problem of a configuration: where, which key, what is wrong and what would be right; and the nearest known word to a misspelt one.
+// A problem of a configuration: where, which key, what is wrong and what would be right; and the nearest known word to
+// a misspelt one.
 
 import { REDACTED } from '../secret.ts';
 
-/** One fault (or warning): `where` is `config.ini:12`, `env GCG_X` or `flag --listen`; `key` is `server.listen`, or `''` when none is meant. */
+/**
+ * One fault (or warning): `where` is `config.ini:12`, `env GCG_X` or `flag --listen`; `key` is `server.listen`, or `''`
+ * when none is meant.
+ */
 export interface Problem {
   readonly where: string;
   readonly key: string;
@@ -21,7 +25,10 @@ export function onOneLine(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g, ' ');
 }
 
-/** A value as it may stand in a message: quoted, on one line, cut at 60 characters, without a password in a URL. Never call it with a secret. */
+/**
+ * A value as it may stand in a message: quoted, on one line, cut at 60 characters, without a password in a URL. Never
+ * call it with a secret.
+ */
 export function shown(value: string): string {
   const line = onOneLine(withoutUserInfo(value));
   return `"${line.length > 60 ? `${line.slice(0, 60)}…` : line}"`;
@@ -39,7 +46,9 @@ export function withoutUserInfo(text: string): string {
   });
 }
 
-/** The candidate closest to `word`, or undefined when none is close enough to be worth suggesting. Case does not count. */
+/**
+ * The candidate closest to `word`, or undefined when none is close enough to be worth suggesting. Case does not count.
+ */
 function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase().slice(0, 64);
   const limit = Math.max(1, Math.floor(wanted.length / 3));

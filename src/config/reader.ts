@@ -8,9 +8,20 @@ import { DEFAULT_NAME, type Setting, type Settings } from './layers.ts';
 import type { Option, OptionKind, SectionName } from './options/option.ts';
 import { optionOf } from './options/table.ts';
 import type { Problem } from './problem.ts';
-import { isPrintable, type Parsed, parseBoolean, parseChoice, parseDuration, parseInteger, splitCommas } from './values.ts';
+import {
+  isPrintable,
+  type Parsed,
+  parseBoolean,
+  parseChoice,
+  parseDuration,
+  parseInteger,
+  splitCommas,
+} from './values.ts';
 
-/** The settings of one section (and name). Every method throws TypeError when the option table says another kind: a mistake of ours. */
+/**
+ * The settings of one section (and name). Every method throws TypeError when the option table says another kind: a
+ * mistake of ours.
+ */
 export interface SectionReader {
   text(key: string): string | null;
   boolean(key: string): boolean;
@@ -36,13 +47,19 @@ export interface SectionReader {
 }
 
 /** A reader of one section; `where` is the origin of a section with a name. */
-export function createSectionReader(context: ReaderContext, section: SectionName, name = '', where = 'configuration'): SectionReader {
+export function createSectionReader(
+  context: ReaderContext,
+  section: SectionName,
+  name = '',
+  where = 'configuration',
+): SectionReader {
   const id = { section, name };
   const head = name === '' || (section === 'credential' && name === DEFAULT_NAME) ? section : `${section}.${name}`;
   const get = (key: string): Setting | undefined => context.settings.get(id, key);
   const whereOf = (key: string): string => get(key)?.where ?? where;
   const labelOfKey = (key: string): string => get(key)?.label ?? `${head}.${key}`;
-  const problem = (key: string, message: string) => void context.problems.push({ where: whereOf(key), key: labelOfKey(key), message });
+  const problem = (key: string, message: string) =>
+    void context.problems.push({ where: whereOf(key), key: labelOfKey(key), message });
 
   /** The text of a scalar, `''` included; null when it is not set and has no default, or is of the wrong type. */
   const scalar = (key: string, type: OptionKind['type']): string | null => {
@@ -61,7 +78,8 @@ export function createSectionReader(context: ReaderContext, section: SectionName
       return option.default;
     }
     if (value.text.trim() === '') {
-      if (!('maybeEmpty' in option.kind && option.kind.maybeEmpty)) problem(key, 'is empty; give a value or leave the key out');
+      if (!('maybeEmpty' in option.kind && option.kind.maybeEmpty))
+        problem(key, 'is empty; give a value or leave the key out');
       return option.default;
     }
     if (!isPrintable(value.text)) {
@@ -70,7 +88,11 @@ export function createSectionReader(context: ReaderContext, section: SectionName
     }
     return value.text.trim();
   };
-  const parsed = <T>(key: string, type: OptionKind['type'], parse: (text: string, option: Option) => Parsed<T>): T | null => {
+  const parsed = <T>(
+    key: string,
+    type: OptionKind['type'],
+    parse: (text: string, option: Option) => Parsed<T>,
+  ): T | null => {
     const text = scalar(key, type);
     if (text === null) return null;
     const option = optionOf(section, key);
@@ -82,7 +104,9 @@ export function createSectionReader(context: ReaderContext, section: SectionName
   };
   const asBoolean = (key: string) => parsed(key, 'boolean', parseBoolean);
   const asInteger = (key: string) =>
-    parsed(key, 'integer', (text, { kind }) => (kind.type === 'integer' ? parseInteger(text, kind.min, kind.max) : parseInteger(text)));
+    parsed(key, 'integer', (text, { kind }) =>
+      kind.type === 'integer' ? parseInteger(text, kind.min, kind.max) : parseInteger(text),
+    );
 
   return {
     text: (key) => scalar(key, 'text'),
@@ -97,17 +121,25 @@ export function createSectionReader(context: ReaderContext, section: SectionName
         return number.ok ? number : { ok: false, message: `${number.message}, nor "${word}"` };
       }) ?? word,
     durationMs: (key) =>
-      parsed(key, 'duration', (text, { kind }) => (kind.type === 'duration' ? parseDuration(text, kind.minMs, kind.maxMs) : parseDuration(text))) ??
-      0,
+      parsed(key, 'duration', (text, { kind }) =>
+        kind.type === 'duration' ? parseDuration(text, kind.minMs, kind.maxMs) : parseDuration(text),
+      ) ?? 0,
     choice: (key, choices) => parsed(key, 'choice', (text) => parseChoice(text, choices)),
     list(key) {
       const option = optionOf(section, key);
       const isComma = option.kind.type === 'commaList';
       if (!isComma && option.kind.type !== 'itemList') throw new TypeError(`${head}.${key} is no list`);
-      const value = get(key)?.value ?? (option.default === null ? undefined : ({ type: 'text', text: option.default } as const));
+      const value =
+        get(key)?.value ?? (option.default === null ? undefined : ({ type: 'text', text: option.default } as const));
       if (value === undefined || value.type === 'broken') return [];
-      const items = value.type === 'list' ? value.items.map((item) => item.trim()) : isComma ? splitCommas(value.text) : splitItems(value.text);
-      if (items.some((item) => item === '' || !isPrintable(item))) problem(key, 'has an empty item, or one with control characters');
+      const items =
+        value.type === 'list'
+          ? value.items.map((item) => item.trim())
+          : isComma
+            ? splitCommas(value.text)
+            : splitItems(value.text);
+      if (items.some((item) => item === '' || !isPrintable(item)))
+        problem(key, 'has an empty item, or one with control characters');
       if (value.type !== 'list' && value.type !== 'text') problem(key, 'must be a list of texts');
       return items.filter((item) => item !== '' && isPrintable(item));
     },
@@ -134,16 +166,21 @@ export function createSectionReader(context: ReaderContext, section: SectionName
 
 function expectKind(section: SectionName, key: string, type: OptionKind['type']): Option {
   const option = optionOf(section, key);
-  if (option.kind.type !== type) throw new TypeError(`${section}.${key} is of the kind ${option.kind.type}, not ${type}`);
+  if (option.kind.type !== type)
+    throw new TypeError(`${section}.${key} is of the kind ${option.kind.type}, not ${type}`);
   return option;
 }
 
-/** Items of a list whose items may hold commas, where only one text can be given (environment, --set): a JSON array, or one a line. */
+/**
+ * Items of a list whose items may hold commas, where only one text can be given (environment, --set): a JSON array, or
+ * one a line.
+ */
 function splitItems(text: string): string[] {
   if (text.trim().startsWith('[')) {
     try {
       const items: unknown = JSON.parse(text);
-      if (Array.isArray(items) && items.every((item) => typeof item === 'string')) return items.map((item) => item.trim());
+      if (Array.isArray(items) && items.every((item) => typeof item === 'string'))
+        return items.map((item) => item.trim());
     } catch {
       // Not JSON: it is taken as written.
     }
@@ -169,7 +206,11 @@ export interface ReaderContext {
 }
 
 /** An absolute path: `~/x` is in the home folder, a relative one in the folder of the file that names it. */
-export function resolvePath(path: string, baseFolder: string, { home, platform }: Pick<ReaderContext, 'home' | 'platform'>): string {
+export function resolvePath(
+  path: string,
+  baseFolder: string,
+  { home, platform }: Pick<ReaderContext, 'home' | 'platform'>,
+): string {
   const paths = pathsOf(platform);
   if (home !== undefined && /^~[/\\]/.test(path)) return paths.join(home, path.slice(2));
   return paths.resolve(baseFolder, path);
@@ -192,9 +233,12 @@ export function resolveSecret(setting: Setting, context: ReaderContext): SecretS
   if (form === 'env') {
     const variable = value.text.trim();
     const content = context.env[variable];
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable)) return fail('must be the name of an environment variable, not its value');
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable))
+      return fail('must be the name of an environment variable, not its value');
     // What does not look like a variable's name may be the secret itself, in the wrong key.
-    const named = /^[A-Z_][A-Z0-9_]*$/.test(variable) ? `the environment variable ${variable}` : 'the environment variable it names';
+    const named = /^[A-Z_][A-Z0-9_]*$/.test(variable)
+      ? `the environment variable ${variable}`
+      : 'the environment variable it names';
     if (content === undefined) return fail(`${named} is not set`);
     if (content.trim() === '') return fail(`${named} is empty`);
     return inlineSecret(content, `env ${variable}`);
@@ -205,7 +249,11 @@ export function resolveSecret(setting: Setting, context: ReaderContext): SecretS
   try {
     source.read();
     if (isReadableByOthers(path))
-      context.warnings.push({ where, key, message: `others can read ${path}, which holds a secret; run chmod 600 on it` });
+      context.warnings.push({
+        where,
+        key,
+        message: `others can read ${path}, which holds a secret; run chmod 600 on it`,
+      });
     return source;
   } catch (error) {
     return fail(isGatewayError(error) ? error.message : `secret file ${path} cannot be read`);

@@ -37,8 +37,9 @@ export interface Region {
 }
 
 /**
- * Reads what `setEnvironment` of the SDKs takes (`mypurecloud.de`, `api.mypurecloud.de`, `https://api.mypurecloud.de/`) and region names with
- * hyphens or underscores, in any case. The hosts of other services and addresses of single machines are refused with the right spelling.
+ * Reads what `setEnvironment` of the SDKs takes (`mypurecloud.de`, `api.mypurecloud.de`, `https://api.mypurecloud.de/`)
+ * and region names with hyphens or underscores, in any case. The hosts of other services and addresses of single
+ * machines are refused with the right spelling.
  */
 export function parseRegion(text: string): Parsed<Region> {
   const bare = text
@@ -53,11 +54,16 @@ export function parseRegion(text: string): Parsed<Region> {
   if (DOMAINS.has(bare)) return { ok: true, value: { domain: bare, warning: null } };
 
   const service = /^(login|apps|streaming|developer)\.(.+)$/.exec(bare);
-  if (service) return refused(`${shown(text)} is the ${service[1]} host; write the region alone: ${service[2]?.split('/')[0]}`);
-  if (/[/?#@\s]/.test(bare)) return refused(`${shown(text)} is not a region; write a domain like mypurecloud.de, without path, query or user name`);
+  if (service)
+    return refused(`${shown(text)} is the ${service[1]} host; write the region alone: ${service[2]?.split('/')[0]}`);
+  if (/[/?#@\s]/.test(bare))
+    return refused(
+      `${shown(text)} is not a region; write a domain like mypurecloud.de, without path, query or user name`,
+    );
   if (isAddress(bare)) {
     return refused(
-      `${shown(text)} is a machine, not a region; to send everything to a gateway or test server, set [gateway] host, protocol and port`,
+      `${shown(text)} is a machine, not a region; to send everything to a gateway or test server, set [gateway] ` +
+        'host, protocol and port',
     );
   }
   if (!bare.includes('.')) {
@@ -67,9 +73,13 @@ export function parseRegion(text: string): Parsed<Region> {
   }
   if (!/^(?!-)[a-z0-9-]+(\.[a-z0-9-]+)+(:\d{1,5})?$/.test(bare))
     return refused(`${shown(text)} is not a host name; write a domain like mypurecloud.de`);
-  if (!URL.canParse(`https://api.${bare}`)) return refused(`${shown(text)} is not a host name; write a domain like mypurecloud.de`);
+  if (!URL.canParse(`https://api.${bare}`))
+    return refused(`${shown(text)} is not a host name; write a domain like mypurecloud.de`);
   const hint = didYouMean(bare, DOMAINS);
-  return { ok: true, value: { domain: bare, warning: `${shown(bare)} is not one of the known regions; it is used as it is${hint}` } };
+  return {
+    ok: true,
+    value: { domain: bare, warning: `${shown(bare)} is not one of the known regions; it is used as it is${hint}` },
+  };
 }
 
 function isAddress(host: string): boolean {
@@ -105,20 +115,27 @@ export function upstreamHosts(domain: string, gateway: GatewayBase | null): Upst
 }
 
 /**
- * `host` is taken as written and may hold a port and a path; a scheme in front of it must agree with `protocol`, which is `https` when not
- * set. Port 0 or null: none.
+ * `host` is taken as written and may hold a port and a path; a scheme in front of it must agree with `protocol`, which
+ * is `https` when not set. Port 0 or null: none.
  */
-export function parseGateway(host: string, protocol: 'https' | 'http' | null, port: number | null): Parsed<Pick<GatewayBase, 'origin' | 'path'>> {
+export function parseGateway(
+  host: string,
+  protocol: 'https' | 'http' | null,
+  port: number | null,
+): Parsed<Pick<GatewayBase, 'origin' | 'path'>> {
   const scheme = /^(https?):\/\/(.*)$/i.exec(host);
   const written = scheme?.[1]?.toLowerCase();
-  if (written !== undefined && protocol !== null && written !== protocol) return refused(`${shown(host)} does not agree with protocol = ${protocol}`);
+  if (written !== undefined && protocol !== null && written !== protocol)
+    return refused(`${shown(host)} does not agree with protocol = ${protocol}`);
   const authority = scheme?.[2] ?? host;
-  if (/[?#@\\\s]/.test(authority) || authority.includes('://')) return refused('is not a host; write a name, with :port and /path where needed');
+  if (/[?#@\\\s]/.test(authority) || authority.includes('://'))
+    return refused('is not a host; write a name, with :port and /path where needed');
   const [, name = '', path = ''] = /^([^/]*)(\/.*)?$/.exec(authority) ?? [];
   const hasPort = /:\d+$/.test(name.replace(/^\[[^\]]*\]/, ''));
   if (hasPort && port !== null && port > 0) return refused(`${shown(host)} already holds a port; leave port out`);
   const url = `${written ?? protocol ?? 'https'}://${name}${port !== null && port > 0 ? `:${port}` : ''}`;
-  if (name === '' || !URL.canParse(url)) return refused(`${shown(host)} is not a host; write a name, with :port and /path where needed`);
+  if (name === '' || !URL.canParse(url))
+    return refused(`${shown(host)} is not a host; write a name, with :port and /path where needed`);
   return accepted({ origin: new URL(url).origin, path: normalisePath(path) });
 }
 
@@ -133,7 +150,10 @@ export function isLoopbackOrigin(origin: string): boolean {
   return isLoopbackHost(new URL(origin).hostname);
 }
 
-/** The listener an origin leads back to, if it is one of ours. Loopback in any spelling counts, and a listener on all addresses. */
+/**
+ * The listener an origin leads back to, if it is one of ours. Loopback in any spelling counts, and a listener on all
+ * addresses.
+ */
 export function findOwnListener(origin: string, listeners: readonly ListenAddress[]): ListenAddress | undefined {
   const url = new URL(origin);
   const port = Number(url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port);

@@ -1,4 +1,5 @@
-// Turns the text of one value into a number, boolean, duration or list. It knows the kinds, not the options; messages say what would be right.
+// Turns the text of one value into a number, boolean, duration or list. It knows the kinds, not the options; messages
+// say what would be right.
 
 import { shown } from './problem.ts';
 
@@ -55,7 +56,9 @@ export function parseInteger(text: string, min = 0, max = Number.MAX_SAFE_INTEGE
 export function parseChoice<T extends string>(text: string, choices: readonly T[]): Parsed<T> {
   const word = text.trim().toLowerCase();
   const found = choices.find((choice) => choice === word);
-  return found === undefined ? refused(`${shown(text)} is not known; choose one of ${choices.join(', ')}`) : accepted(found);
+  return found === undefined
+    ? refused(`${shown(text)} is not known; choose one of ${choices.join(', ')}`)
+    : accepted(found);
 }
 
 /** Items between commas, trimmed; empty ones are left out, so `''` is the empty list. */
@@ -67,15 +70,17 @@ export function splitCommas(text: string): string[] {
 }
 
 /**
- * An absolute URL of one of the schemes (`['http', 'https']`), without userinfo, query or fragment. The answer has no trailing slash.
- * The text is not repeated in the message: it may hold a password.
+ * An absolute URL of one of the schemes (`['http', 'https']`), without userinfo, query or fragment. The answer has no
+ * trailing slash. The text is not repeated in the message: it may hold a password.
  */
 export function parseHttpUrl(text: string, schemes: readonly string[] = ['http', 'https']): Parsed<string> {
   const example = `write it like ${schemes.at(-1)}://gateway.example.com`;
   if (!URL.canParse(text)) return refused(`this is not an absolute URL; ${example}`);
   const url = new URL(text);
-  if (!schemes.includes(url.protocol.slice(0, -1))) return refused(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
-  if (url.username !== '' || url.password !== '') return refused(`the URL must not hold a user name or password; ${example}`);
+  if (!schemes.includes(url.protocol.slice(0, -1)))
+    return refused(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
+  if (url.username !== '' || url.password !== '')
+    return refused(`the URL must not hold a user name or password; ${example}`);
   if (url.search !== '' || url.hash !== '') return refused(`the URL must not have a query or a fragment; ${example}`);
   return accepted(url.href.replace(/\/+$/, ''));
 }

@@ -7,7 +7,10 @@ import { dirname } from 'node:path';
 /** Temporary files of unfinished writes end like this. */
 export const TEMPORARY_SUFFIX = '.tmp';
 
-/** Replaces `path`, mode 0600: temporary file in the same folder, fsync, rename, fsync of the folder. Throws the system's error. */
+/**
+ * Replaces `path`, mode 0600: temporary file in the same folder, fsync, rename, fsync of the folder. Throws the
+ * system's error.
+ */
 export async function replaceFile(path: string, content: string): Promise<void> {
   const temporary = await writeTemporary(path, content);
   try {
@@ -19,8 +22,15 @@ export async function replaceFile(path: string, content: string): Promise<void> 
   await syncFolder(dirname(path));
 }
 
-/** Makes `path` with its whole content at once; false when it exists already. `touch` is called on the file before it gets its name. */
-export async function createFile(path: string, content: string, touch?: (temporary: string) => Promise<void>): Promise<boolean> {
+/**
+ * Makes `path` with its whole content at once; false when it exists already. `touch` is called on the file before it
+ * gets its name.
+ */
+export async function createFile(
+  path: string,
+  content: string,
+  touch?: (temporary: string) => Promise<void>,
+): Promise<boolean> {
   const temporary = await writeTemporary(path, content);
   try {
     await touch?.(temporary);
@@ -49,7 +59,10 @@ async function writeTemporary(path: string, content: string): Promise<string> {
   return temporary;
 }
 
-/** Makes a rename or an unlink durable. Some file systems refuse to sync a folder: there is nothing more to be done on those. */
+/**
+ * Makes a rename or an unlink durable. Some file systems refuse to sync a folder: there is nothing more to be done on
+ * those.
+ */
 export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r').catch(() => undefined);
   if (folder === undefined) return;

@@ -1,5 +1,5 @@
-// Makes a folder and those above it. node:fs does that too, but never comes back where a file system answers "no such folder" to every attempt
-// to make one, as /proc does, and automounters do for a home that nobody has.
+// Makes a folder and those above it. node:fs does that too, but never comes back where a file system answers "no such
+// folder" to every attempt to make one, as /proc does, and automounters do for a home that nobody has.
 
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';

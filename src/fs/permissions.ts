@@ -1,6 +1,7 @@
-// What other users can do with our files: read one that holds a secret, or put their own words in the place of ours. Reading is told only where
-// saying so is of any use: what an orchestrator mounts (Kubernetes writes 0644,
-// Docker 0444) has the mode it gave: a warning that everybody there would see, and nobody could mend, teaches only to overlook warnings.
+// What other users can do with our files: read one that holds a secret, or put their own words in the place of ours.
+// Reading is told only where saying so is of any use: what an orchestrator mounts (Kubernetes writes 0644, Docker 0444)
+// has the mode it gave: a warning that everybody there would see, and nobody could mend, teaches only to overlook
+// warnings.
 
 import { accessSync, constants, lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -12,8 +13,9 @@ export interface FileOwnership {
 }
 
 /**
- * True when the group or others may read the file and get to it through its folders, it belongs to the user we run as, and its mode can be
- * changed: not on a disk that is read-only. Follows links. Never throws: a file that cannot be looked at is another check's finding.
+ * True when the group or others may read the file and get to it through its folders, it belongs to the user we run as,
+ * and its mode can be changed: not on a disk that is read-only. Follows links. Never throws: a file that cannot be
+ * looked at is another check's finding.
  */
 export function isReadableByOthers(
   path: string,
@@ -60,17 +62,25 @@ function endOf(path: string): string {
   }
 }
 
-/** Whether only we and root decide what a thing with this owner holds. `ownUid` is undefined on Windows, where owners have no number. */
+/**
+ * Whether only we and root decide what a thing with this owner holds. `ownUid` is undefined on Windows, where owners
+ * have no number.
+ */
 export function isOursOrRoots(uid: number, ownUid: number | undefined): boolean {
   return ownUid === undefined || uid === ownUid || uid === 0;
 }
 
 /**
- * Why somebody else may put another file in the place of this one; null when only we and root may. In a folder with the sticky bit (/tmp, and
- * every folder that Kubernetes mounts) each name can be replaced by its owner and the folder's only.
+ * Why somebody else may put another file in the place of this one; null when only we and root may. In a folder with the
+ * sticky bit (/tmp, and every folder that Kubernetes mounts) each name can be replaced by its owner and the folder's
+ * only.
  */
-export function whyReplaceable({ folder, folderUid, folderMode, uid }: FileName, ownUid: number | undefined): string | null {
-  if (!isOursOrRoots(folderUid, ownUid)) return `its folder ${folder} belongs to another user (${folderUid}); move it into one of yours`;
+export function whyReplaceable(
+  { folder, folderUid, folderMode, uid }: FileName,
+  ownUid: number | undefined,
+): string | null {
+  if (!isOursOrRoots(folderUid, ownUid))
+    return `its folder ${folder} belongs to another user (${folderUid}); move it into one of yours`;
   const isSticky = (folderMode & 0o1000) !== 0 && isOursOrRoots(uid, ownUid);
   if ((folderMode & 0o022) === 0 || isSticky) return null;
   return `others can write to its folder ${folder}; run chmod go-w on that`;

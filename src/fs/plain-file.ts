@@ -1,5 +1,6 @@
-// Reads plain files whose paths come from people, with a bound on size and on time: a FIFO, a device or a file without an end can neither freeze
-// nor fill the process. It does not know what a file is for. A file system that hangs (NFS, FUSE) is not defended against.
+// Reads plain files whose paths come from people, with a bound on size and on time: a FIFO, a device or a file without
+// an end can neither freeze nor fill the process. It does not know what a file is for. A file system that hangs (NFS,
+// FUSE) is not defended against.
 
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
@@ -13,7 +14,10 @@ export interface PlainFile {
   readonly revision: string;
 }
 
-/** A path that is not read. The message continues a sentence that begins with the path. `code` is a system's word for it. */
+/**
+ * A path that is not read. The message continues a sentence that begins with the path. `code` is a system's word for
+ * it.
+ */
 export class FileRefusal extends Error {
   override readonly name = 'FileRefusal';
   /** `EISDIR` a folder, `EFTYPE` another thing that is no file, `EFBIG` too large, `EBUSY` written to all the while. */
@@ -25,7 +29,10 @@ export class FileRefusal extends Error {
   }
 }
 
-/** The open never waits for a writer of a FIFO, and no terminal becomes the one that controls us. Windows has neither flag. */
+/**
+ * The open never waits for a writer of a FIFO, and no terminal becomes the one that controls us. Windows has neither
+ * flag.
+ */
 const READ_ONLY = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
 /** A file that is written to while it is read is read again, so often at most. */
@@ -34,7 +41,8 @@ const MOST_READINGS = 3;
 /** The file at `path`, links followed. Throws FileRefusal, or the system's error. */
 export function readPlainFileSync(path: string | URL, largestBytes: number): PlainFile {
   for (let reading = 1; ; reading++) {
-    // Opening a device can do something by itself, so what it is gets asked before; and again after, because it may have been replaced.
+    // Opening a device can do something by itself, so what it is gets asked before; and again after, because it may
+    // have been replaced.
     assertPlain(statSync(path), largestBytes);
     const fd = openSync(path, READ_ONLY);
     try {
@@ -64,7 +72,10 @@ export async function readPlainFile(path: string | URL, largestBytes: number): P
   }
 }
 
-/** Changes whenever the content of the file may have changed: one stat. Never throws; a file that cannot be seen has a revision, too. */
+/**
+ * Changes whenever the content of the file may have changed: one stat. Never throws; a file that cannot be seen has a
+ * revision, too.
+ */
 export function fileRevision(path: string): string {
   try {
     return revisionOf(statSync(path));
@@ -73,10 +84,16 @@ export function fileRevision(path: string): string {
   }
 }
 
-/** Why a file could not be read, to be put behind its path. A refusal says by itself what to do; `advice` is for the system's errors. */
+/**
+ * Why a file could not be read, to be put behind its path. A refusal says by itself what to do; `advice` is for the
+ * system's errors.
+ */
 export function whyNotRead(error: unknown, advice?: string): string {
   if (error instanceof FileRefusal) return error.message;
-  return `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'})${advice === undefined ? '' : `; ${advice}`}`;
+  return (
+    'cannot be read ' +
+    `(${(error as NodeJS.ErrnoException).code ?? 'error'})${advice === undefined ? '' : `; ${advice}`}`
+  );
 }
 
 /** What has been read so far. One byte more than is allowed is asked for, at most. */
@@ -131,8 +148,9 @@ function tooLarge(largestBytes: number): FileRefusal {
 }
 
 /**
- * False when what was read may be half of one content and half of the next. Throws when that was the last try. The change time does not
- * count: it also changes when another file takes the name of this one, which is whole all the same.
+ * False when what was read may be half of one content and half of the next. Throws when that was the last try. The
+ * change time does not count: it also changes when another file takes the name of this one, which is whole all the
+ * same.
  */
 function isUnchanged(before: Stats, after: Stats, reading: number): boolean {
   if (before.mtimeMs === after.mtimeMs && before.size === after.size) return true;

@@ -1,6 +1,13 @@
 // Captures bodies for the log as they stream by, up to a bound; decodes and redacts them when the record is written.
 
-import { brotliDecompressSync, constants, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from 'node:zlib';
+import {
+  brotliDecompressSync,
+  constants,
+  gunzipSync,
+  inflateRawSync,
+  inflateSync,
+  zstdDecompressSync,
+} from 'node:zlib';
 import type { BodyCapture } from './exchange-record.ts';
 import { type BodyKind, redactBody, redactCutBody } from './redact/body.ts';
 import { cutMark } from './redact/live-secrets.ts';
@@ -29,7 +36,9 @@ export function createBodyCapture({ maxBytes, contentType, contentEncoding }: Bo
     },
     render() {
       if (totalBytes === 0) return '';
-      const summary = `[${type.name || 'no content type'}, ${totalBytes} bytes${contentEncoding ? ` as ${contentEncoding.slice(0, 32)}` : ''}]`;
+      const summary =
+        `[${type.name || 'no content type'}, ${totalBytes} ` +
+        `bytes${contentEncoding ? ` as ${contentEncoding.slice(0, 32)}` : ''}]`;
       if (type.kind === 'binary') return summary;
       try {
         return renderBody(Buffer.concat(kept), totalBytes, maxBytes, type, contentEncoding ?? '') ?? summary;
@@ -64,7 +73,13 @@ function kindOf(name: string): ContentType['kind'] {
   return 'binary';
 }
 
-function renderBody(raw: Buffer, totalBytes: number, maxBytes: number, type: ContentType, contentEncoding: string): string | object | null {
+function renderBody(
+  raw: Buffer,
+  totalBytes: number,
+  maxBytes: number,
+  type: ContentType,
+  contentEncoding: string,
+): string | object | null {
   const decoded = decodeBody(raw, contentEncoding, maxBytes);
   if (decoded === null) return null;
   const isWhole = decoded.isWhole && raw.length === totalBytes;
@@ -94,16 +109,23 @@ const decoders: Readonly<Record<string, Decode>> = {
   deflate: (input, maxOutputLength) => {
     const options = { maxOutputLength, finishFlush: constants.Z_SYNC_FLUSH };
     // "deflate" is zlib's format by RFC 9110, and raw deflate from some servers.
-    const isZlib = input.length > 1 && ((input[0] as number) & 0x0f) === 8 && (((input[0] as number) << 8) | (input[1] as number)) % 31 === 0;
+    const isZlib =
+      input.length > 1 &&
+      ((input[0] as number) & 0x0f) === 8 &&
+      (((input[0] as number) << 8) | (input[1] as number)) % 31 === 0;
     return isZlib ? inflateSync(input, options) : inflateRawSync(input, options);
   },
-  br: (input, maxOutputLength) => brotliDecompressSync(input, { maxOutputLength, finishFlush: constants.BROTLI_OPERATION_FLUSH }),
+  br: (input, maxOutputLength) =>
+    brotliDecompressSync(input, { maxOutputLength, finishFlush: constants.BROTLI_OPERATION_FLUSH }),
   zstd: (input, maxOutputLength) => zstdDecompressSync(input, { maxOutputLength, finishFlush: constants.ZSTD_e_flush }),
 };
 
 const MOST_ENCODINGS = 3;
 
-/** The body behind `contentEncoding`, up to `maxBytes` of it; null when the encoding is unknown or the bytes are not what they claim to be. */
+/**
+ * The body behind `contentEncoding`, up to `maxBytes` of it; null when the encoding is unknown or the bytes are not
+ * what they claim to be.
+ */
 export function decodeBody(input: Buffer, contentEncoding: string, maxBytes: number): Decoded | null {
   const encodings = contentEncoding
     .split(',')
@@ -120,7 +142,10 @@ export function decodeBody(input: Buffer, contentEncoding: string, maxBytes: num
   return current;
 }
 
-/** zlib gives nothing at all when the output would be too large, so less and less of the input is tried: a bomb costs a few bounded attempts. */
+/**
+ * zlib gives nothing at all when the output would be too large, so less and less of the input is tried: a bomb costs a
+ * few bounded attempts.
+ */
 function decodeBounded(decode: Decode, input: Buffer, maxBytes: number): Decoded | null {
   const maxOutputLength = maxBytes * 4 + 1024;
   for (let length = input.length; length > 0; length = Math.floor(length / 2)) {

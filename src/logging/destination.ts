@@ -1,5 +1,5 @@
-// Where records are written: standard output and a file (0600, reopened for rotation). A reader that stalls or a full disk never stops a call:
-// records are dropped and counted.
+// Where records are written: standard output and a file (0600, reopened for rotation). A reader that stalls or a full
+// disk never stops a call: records are dropped and counted.
 
 import { close, closeSync, constants, fchmodSync, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -40,16 +40,30 @@ const BUSY_RETRY_MS = 100;
 const FAULT_RETRY_MS = 1000;
 
 /** Errors after which the sink will never work again. */
-const FATAL = new Set(['EPIPE', 'EBADF', 'ECONNRESET', 'ENOTCONN', 'ENXIO', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END']);
+const FATAL = new Set([
+  'EPIPE',
+  'EBADF',
+  'ECONNRESET',
+  'ENOTCONN',
+  'ENXIO',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
+]);
 
-/** What open destinations still have to say when the process exits without closing them: one listener for all, whatever their number. */
+/**
+ * What open destinations still have to say when the process exits without closing them: one listener for all, whatever
+ * their number.
+ */
 const atExit = new Set<() => void>();
 process.on('exit', () => {
   for (const last of atExit) last();
 });
 
 /** A destination over a sink. `isImmediate` writes each line at once, for a person who watches. */
-export function createDestination(sink: Sink, options: { isImmediate?: boolean; maxPendingLength?: number } = {}): Destination {
+export function createDestination(
+  sink: Sink,
+  options: { isImmediate?: boolean; maxPendingLength?: number } = {},
+): Destination {
   const { isImmediate = false, maxPendingLength = MAX_PENDING_LENGTH } = options;
   let pending = '';
   let pendingLines = 0;
@@ -194,7 +208,8 @@ function streamSink(stream: Writable): Sink {
 }
 
 /**
- * A pipe or socket is written through the event loop: a blocking write would hold a thread while the reader stalls, and with it the process's exit.
+ * A pipe or socket is written through the event loop: a blocking write would hold a thread while the reader stalls, and
+ * with it the process's exit.
  */
 function pipeSink(fd: number): Sink {
   const socket = new Socket({ fd, readable: false, writable: true });
@@ -225,16 +240,25 @@ export function createConsoleDestination(stdout: number | Writable, isImmediate:
 
 /** A file destination that can be pointed at a fresh file of the same name. */
 export interface FileDestination extends Destination {
-  /** Opens the path again after a rotation; lines taken before still go to the old file. When it fails the old file stays in use: returns the error's code. */
+  /**
+   * Opens the path again after a rotation; lines taken before still go to the old file. When it fails the old file
+   * stays in use: returns the error's code.
+   */
   reopen(): string | null;
   /** How the file was found when it was opened last. */
   readonly privacy: FilePrivacy;
 }
 
-/** `private`: mode 0600, or no plain file. `restricted`: it was open to others, and is 0600 now. `open`: it still is, because it is not ours. */
+/**
+ * `private`: mode 0600, or no plain file. `restricted`: it was open to others, and is 0600 now. `open`: it still is,
+ * because it is not ours.
+ */
 export type FilePrivacy = 'private' | 'restricted' | 'open';
 
-/** Takes from others what they may do with a file that was there before; only its owner may, and a root that is not its owner leaves it. */
+/**
+ * Takes from others what they may do with a file that was there before; only its owner may, and a root that is not its
+ * owner leaves it.
+ */
 function restrict(fd: number): FilePrivacy {
   const stat = fstatSync(fd);
   if (!stat.isFile() || (stat.mode & 0o077) === 0 || process.getuid === undefined) return 'private';
@@ -248,16 +272,21 @@ function restrict(fd: number): FilePrivacy {
   }
 }
 
-/** Non-blocking matters only for a pipe, whose open would otherwise wait for a reader; and no terminal becomes the one that controls us. */
-const APPEND = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
+/**
+ * Non-blocking matters only for a pipe, whose open would otherwise wait for a reader; and no terminal becomes the one
+ * that controls us.
+ */
+const APPEND =
+  constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
 /** How often a pipe is opened again whose reader has gone. */
 const RETURN_MS = 1_000;
 
 /**
- * Appends to `path`, mode 0600, parents made with 0700. A pipe that nobody reads any more is opened again when there is a line to write, and what
- * was written meanwhile is dropped; terminals and other devices of characters are as good. Throws what `open` throws when it cannot be opened at
- * the start, and a FileRefusal for a disk, where records would take the place of its files. `now` is monotonic.
+ * Appends to `path`, mode 0600, parents made with 0700. A pipe that nobody reads any more is opened again when there is
+ * a line to write, and what was written meanwhile is dropped; terminals and other devices of characters are as good.
+ * Throws what `open` throws when it cannot be opened at the start, and a FileRefusal for a disk, where records would
+ * take the place of its files. `now` is monotonic.
  */
 export function createFileDestination(path: string, now: () => number = () => performance.now()): FileDestination {
   const open = () => {

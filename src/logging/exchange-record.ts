@@ -1,11 +1,14 @@
-// The record of one exchange: a plain mutable object that the data path fills in and the logger writes once, when the exchange ends.
-// It holds raw, unredacted references; redaction is the writer's job, so nothing here is ever serialised as it is.
+// The record of one exchange: a plain mutable object that the data path fills in and the logger writes once, when the
+// exchange ends. It holds raw, unredacted references; redaction is the writer's job, so nothing here is ever serialised
+// as it is.
 
 /**
- * Header lines as Node and undici hand them out: a flat list (name, value, name, value…; buffers are latin1) or a dictionary.
- * Only a reference is kept, and it is rendered (redacted) only at the level that shows it.
+ * Header lines as Node and undici hand them out: a flat list (name, value, name, value…; buffers are latin1) or a
+ * dictionary. Only a reference is kept, and it is rendered (redacted) only at the level that shows it.
  */
-export type RawHeaders = readonly (string | Buffer)[] | Readonly<Record<string, string | readonly string[] | undefined>>;
+export type RawHeaders =
+  | readonly (string | Buffer)[]
+  | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /** What a record needs of a captured body. `render` gives the redacted body, cut and marked; it never throws. */
 export interface BodyCapture {
@@ -54,7 +57,10 @@ export interface ExchangeRecord {
   source: 'upstream' | 'gateway';
   /** Why each further attempt was made: `401`, `429`, `503`, `ECONNRESET`; null when there was one attempt or none. */
   retryReasons: string[] | null;
-  /** The limit that this call waited for, or was refused by, last; null when none held it. Gateway's words, no input in it. */
+  /**
+   * The limit that this call waited for, or was refused by, last; null when none held it. Gateway's words, no input in
+   * it.
+   */
   heldBy: string | null;
   /** The caller left before its answer was complete. */
   aborted: boolean;
@@ -71,8 +77,8 @@ export interface ExchangeRecord {
 }
 
 /**
- * A record with every property in place, so that all records share one hidden class. Made once a request: a single allocation.
- * Times are stamped by the caller's monotonic clock; `durationMs` is set where the exchange ends.
+ * A record with every property in place, so that all records share one hidden class. Made once a request: a single
+ * allocation. Times are stamped by the caller's monotonic clock; `durationMs` is set where the exchange ends.
  */
 export function createExchangeRecord(startedAt: number = performance.now()): ExchangeRecord {
   return {

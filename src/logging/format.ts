@@ -36,7 +36,8 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.aborted) line += ',"aborted":true';
   if (record.traceId !== null) line += `,"traceId":${text(record.traceId)}`;
   if (record.spanId !== null) line += `,"spanId":${text(record.spanId)}`;
-  if (detail.requestHeaders && record.requestHeaders !== null) line += `,"requestHeaders":${structure(redactHeaders(record.requestHeaders), mask)}`;
+  if (detail.requestHeaders && record.requestHeaders !== null)
+    line += `,"requestHeaders":${structure(redactHeaders(record.requestHeaders), mask)}`;
   if (detail.responseHeaders && record.responseHeaders !== null)
     line += `,"responseHeaders":${structure(redactHeaders(record.responseHeaders), mask)}`;
   if (record.requestBody !== null) line += `,"requestBody":${structure(record.requestBody.render(), mask)}`;
@@ -65,7 +66,9 @@ export function shownCorrelation({ correlationId }: ExchangeRecord, mask: LiveSe
 
 const LONGEST_CORRELATION = 1024;
 
-/** Masked string by string, before it is a line: no value, however odd, can take a piece out of the line's own shape. */
+/**
+ * Masked string by string, before it is a line: no value, however odd, can take a piece out of the line's own shape.
+ */
 function structure(value: string | object, mask: LiveSecrets['mask']): string {
   return JSON.stringify(maskStrings(value, mask));
 }
@@ -87,7 +90,13 @@ export function printable(text: string): string {
 }
 
 /** `12:00:01.123 INFO  GET /api/v2/users 200 43ms crm as default`, and what explains a failure or a delay. */
-export function exchangeText(record: ExchangeRecord, level: RecordLevel, time: string, detail: ExchangeDetail, hasColour: boolean): string {
+export function exchangeText(
+  record: ExchangeRecord,
+  level: RecordLevel,
+  time: string,
+  detail: ExchangeDetail,
+  hasColour: boolean,
+): string {
   const { mask } = detail;
   const shown = (content: string | object) => maskStrings(content, mask) as string | object;
   const parts = [
@@ -110,19 +119,30 @@ export function exchangeText(record: ExchangeRecord, level: RecordLevel, time: s
     if (record.correlationId !== null) parts.push(`correlation=${shownCorrelation(record, mask)}`);
   }
   let out = head(level, time, hasColour) + printable(parts.join(' '));
-  if (detail.requestHeaders && record.requestHeaders !== null) out += block('request headers', shown(redactHeaders(record.requestHeaders)));
+  if (detail.requestHeaders && record.requestHeaders !== null)
+    out += block('request headers', shown(redactHeaders(record.requestHeaders)));
   if (record.requestBody !== null) out += block('request body', shown(record.requestBody.render()));
-  if (detail.responseHeaders && record.responseHeaders !== null) out += block('response headers', shown(redactHeaders(record.responseHeaders)));
+  if (detail.responseHeaders && record.responseHeaders !== null)
+    out += block('response headers', shown(redactHeaders(record.responseHeaders)));
   if (record.responseBody !== null) out += block('response body', shown(record.responseBody.render()));
   return `${out}\n`;
 }
 
-/** Any other record: `12:00:01.123 WARN  token renewal failed credential=crm attempt=2`. `fields` are redacted already. */
-export function recordText(fields: Record<string, unknown>, msg: string, level: RecordLevel, time: string, hasColour: boolean): string {
+/**
+ * Any other record: `12:00:01.123 WARN  token renewal failed credential=crm attempt=2`. `fields` are redacted already.
+ */
+export function recordText(
+  fields: Record<string, unknown>,
+  msg: string,
+  level: RecordLevel,
+  time: string,
+  hasColour: boolean,
+): string {
   let out = head(level, time, hasColour) + printable(msg);
   for (const [name, value] of Object.entries(fields)) {
     if (value === undefined) continue;
-    const shown = typeof value === 'string' ? (/^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)) : JSON.stringify(value);
+    const shown =
+      typeof value === 'string' ? (/^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)) : JSON.stringify(value);
     out += ` ${printable(`${name}=${shown}`)}`;
   }
   return `${out}\n`;

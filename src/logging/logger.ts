@@ -1,12 +1,26 @@
-// The log: levels, formats and destinations as configured, behind one object that survives a reload.
-// Records of exchanges take a short cut to the destination; all others go through pino. Everything is redacted before it becomes a line.
+// The log: levels, formats and destinations as configured, behind one object that survives a reload. Records of
+// exchanges take a short cut to the destination; all others go through pino. Everything is redacted before it becomes a
+// line.
 
 import type { Writable } from 'node:stream';
 import pino from 'pino';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import { createConsoleDestination, createFileDestination, type Destination, type FileDestination } from './destination.ts';
+import {
+  createConsoleDestination,
+  createFileDestination,
+  type Destination,
+  type FileDestination,
+} from './destination.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
-import { createIsoClock, type ExchangeDetail, exchangeLevel, exchangeLine, exchangeText, localTime, recordText } from './format.ts';
+import {
+  createIsoClock,
+  type ExchangeDetail,
+  exchangeLevel,
+  exchangeLine,
+  exchangeText,
+  localTime,
+  recordText,
+} from './format.ts';
 import { type Log, type RecordLevel, SEVERITY } from './log.ts';
 import { type LiveSecrets, maskStrings } from './redact/live-secrets.ts';
 import { redactValue } from './redact/value.ts';
@@ -28,13 +42,19 @@ export interface LoggerDeps {
 /** Whoever creates it closes it. No method throws or blocks, save `configure`. */
 export interface Logger extends Log {
   trace(fields: Record<string, unknown>, msg: string): void;
-  /** Writes the record of an ended exchange: `info`, or `error` when it failed. Reads the record before it returns and keeps nothing of it. */
+  /**
+   * Writes the record of an ended exchange: `info`, or `error` when it failed. Reads the record before it returns and
+   * keeps nothing of it.
+   */
   exchange(record: ExchangeRecord): void;
   /** Whether records of this level are written: ask before building something costly. */
   isLevelEnabled(level: RecordLevel): boolean;
   /** Opens the log file again (SIGHUP, SIGUSR2: after logrotate moved it). */
   reopen(): void;
-  /** Takes over other settings; lines taken before are still written to the old destinations. Throws when a new file cannot be opened: then nothing has changed. */
+  /**
+   * Takes over other settings; lines taken before are still written to the old destinations. Throws when a new file
+   * cannot be opened: then nothing has changed.
+   */
   configure(config: LoggingConfig): void;
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -95,7 +115,8 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
   const tellPrivacy = () => {
     const fields = { file: filePath };
     if (toFile?.privacy === 'restricted') write('info', fields, 'log file was open to other users, now it is 0600');
-    else if (toFile?.privacy === 'open') write('warn', { ...fields, advice: 'make it 0600 and yours' }, 'log file is open to other users');
+    else if (toFile?.privacy === 'open')
+      write('warn', { ...fields, advice: 'make it 0600 and yours' }, 'log file is open to other users');
   };
   const configure = (next: LoggingConfig) => {
     const nextFile = next.level === 'none' ? null : next.filePath;
@@ -134,7 +155,8 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
     isLevelEnabled: (level) => SEVERITY[level] >= threshold,
     reopen() {
       const failure = toFile?.reopen() ?? null;
-      if (failure !== null) write('warn', { file: filePath, code: failure }, 'log file cannot be reopened, the old one stays in use');
+      if (failure !== null)
+        write('warn', { file: filePath, code: failure }, 'log file cannot be reopened, the old one stays in use');
       else tellPrivacy();
     },
     configure,

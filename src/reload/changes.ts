@@ -26,14 +26,21 @@ export function changedKeys(before: LoadedConfig, after: LoadedConfig): string[]
   return [...changed];
 }
 
-/** What the secrets were when they were looked at: a file may hold another by the time somebody compares. Unreadable ones are ''. */
+/**
+ * What the secrets were when they were looked at: a file may hold another by the time somebody compares. Unreadable
+ * ones are ''.
+ */
 export function secretPrints(config: GatewayConfig): ReadonlyMap<string, string> {
-  return new Map([...secretSettings(config)].map(([key, source]) => [isFile(source) ? `${key}_file` : key, printOf(source)]));
+  return new Map(
+    [...secretSettings(config)].map(([key, source]) => [isFile(source) ? `${key}_file` : key, printOf(source)]),
+  );
 }
 
 /** Keys of files that are the same ones and hold another secret. */
 export function changedContents(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
-  return [...after].filter(([key, print]) => key.endsWith('_file') && before.has(key) && before.get(key) !== print).map(([key]) => key);
+  return [...after]
+    .filter(([key, print]) => key.endsWith('_file') && before.has(key) && before.get(key) !== print)
+    .map(([key]) => key);
 }
 
 const isFile = ({ origin }: SecretSource) => origin.startsWith('file ');
@@ -58,5 +65,9 @@ export function restartKeys(keys: readonly string[]): string[] {
 /** The new configuration with the listeners and the store that the process was started with. */
 export function keepForRestart(started: GatewayConfig, next: GatewayConfig): GatewayConfig {
   const { listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls } = started.server;
-  return { ...next, server: { ...next.server, listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls }, store: started.store };
+  return {
+    ...next,
+    server: { ...next.server, listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls },
+    store: started.store,
+  };
 }

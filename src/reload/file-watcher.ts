@@ -1,4 +1,5 @@
-// Watches the files that a configuration was read from, by their folders: editors and Kubernetes replace files rather than write to them.
+// Watches the files that a configuration was read from, by their folders: editors and Kubernetes replace files rather
+// than write to them.
 
 import { createHash } from 'node:crypto';
 import { type FSWatcher, lstatSync, readlinkSync, statSync, watch } from 'node:fs';
@@ -32,8 +33,20 @@ const POLL_MS = 5_000;
 /** Only as much of a file decides. Secrets and configurations are smaller. */
 const LARGEST_COMPARED_BYTES = 2 * 1024 * 1024;
 
-/** What kept a file from being read, and may not do so for long: a process with too many connections can open nothing more. */
-const PASSING: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EBUSY', 'EIO', 'ESTALE', 'ETIMEDOUT']);
+/**
+ * What kept a file from being read, and may not do so for long: a process with too many connections can open nothing
+ * more.
+ */
+const PASSING: ReadonlySet<string> = new Set([
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+  'EAGAIN',
+  'EBUSY',
+  'EIO',
+  'ESTALE',
+  'ETIMEDOUT',
+]);
 
 /** Watches nothing until `watch` is called. */
 export function createConfigWatch({ onChange, clock, log, pollMs = POLL_MS }: WatchDeps): ConfigWatch {
@@ -51,7 +64,10 @@ export function createConfigWatch({ onChange, clock, log, pollMs = POLL_MS }: Wa
   const complain = (folder: string, code: string) => {
     if (hasComplained) return;
     hasComplained = true;
-    log.warn({ folder, code, everyMs: pollMs }, 'folder cannot be watched, its files are looked at from time to time instead');
+    log.warn(
+      { folder, code, everyMs: pollMs },
+      'folder cannot be watched, its files are looked at from time to time instead',
+    );
   };
 
   const open = (folder: string, names: ReadonlySet<string>, inode: number) => {
@@ -74,7 +90,10 @@ export function createConfigWatch({ onChange, clock, log, pollMs = POLL_MS }: Wa
     watchers.delete(folder);
   };
 
-  /** Links and folders may have changed with what was found: the points are worked out anew, and those that stayed are kept. */
+  /**
+   * Links and folders may have changed with what was found: the points are worked out anew, and those that stayed are
+   * kept.
+   */
   const placeWatchers = () => {
     const points = watchPoints(files);
     for (const folder of [...watchers.keys()]) if (!points.has(folder)) drop(folder);
@@ -180,7 +199,9 @@ export function watchPoints(files: Iterable<string>): WatchPoints {
   return points;
 }
 
-/** Walks down a path. Every component that is a link may be put in another's place, as Kubernetes does with `..data`. */
+/**
+ * Walks down a path. Every component that is a link may be put in another's place, as Kubernetes does with `..data`.
+ */
 function follow(path: string, points: Map<string, Set<string>>, links: number): void {
   let folder = parse(path).root;
   const parts = path
@@ -194,7 +215,8 @@ function follow(path: string, points: Map<string, Set<string>>, links: number): 
     if (isLast || kind !== 'folder') add(points, folder, name);
     if (kind === 'missing') return;
     if (kind === 'link') {
-      if (links < MOST_LINKS) follow(resolve(dirname(here), readLink(here), ...parts.slice(index + 1)), points, links + 1);
+      if (links < MOST_LINKS)
+        follow(resolve(dirname(here), readLink(here), ...parts.slice(index + 1)), points, links + 1);
       return;
     }
     folder = here;

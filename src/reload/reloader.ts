@@ -1,5 +1,6 @@
-// Takes a changed configuration into use while calls run: loads it, says what changes, swaps it in or refuses it, and remembers how that went.
-// One step without a pause in between, so nobody ever sees half of it. What triggers it (files, a signal, the route) is others' business.
+// Takes a changed configuration into use while calls run: loads it, says what changes, swaps it in or refuses it, and
+// remembers how that went. One step without a pause in between, so nobody ever sees half of it. What triggers it
+// (files, a signal, the route) is others' business.
 
 import { ExposureError } from '../config/access-rules.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
@@ -8,7 +9,14 @@ import { formatProblem } from '../config/problem.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../logging/metrics/metrics.ts';
-import { changedContents, changedKeys, keepForRestart, type LoadedConfig, restartKeys, secretPrints } from './changes.ts';
+import {
+  changedContents,
+  changedKeys,
+  keepForRestart,
+  type LoadedConfig,
+  restartKeys,
+  secretPrints,
+} from './changes.ts';
 
 /** Who asked. */
 export type ReloadTrigger = 'file' | 'signal' | 'request';
@@ -75,7 +83,10 @@ export function createReloader(deps: ReloaderDeps): Reloader {
     try {
       log.configure(config.logging);
     } catch (error) {
-      return `logging.log_file_path: ${config.logging.filePath} cannot be opened (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`;
+      return (
+        `logging.log_file_path: ${config.logging.filePath} cannot be opened ` +
+        `(${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`
+      );
     }
     try {
       replace(config);

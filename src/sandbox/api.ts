@@ -1,6 +1,6 @@
-// Everything under /api/v2: the bearer check, the switches in their order, the route, and the platform's headers and error bodies.
-// What a route answers is in routes/.
-// The API's bearer check, with the platform's three refusals. It does not look at permissions or scopes.
+// Everything under /api/v2: the bearer check, the switches in their order, the route, and the platform's headers and
+// error bodies. What a route answers is in routes/. The API's bearer check, with the platform's three refusals. It does
+// not look at permissions or scopes.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SandboxRequest } from './events.ts';
@@ -12,9 +12,15 @@ import { formatRetryAfter, type Switches } from './switches.ts';
 import type { AccessToken } from './tokens.ts';
 
 const SERVER_ERRORS = {
-  500: ['internal.server.error', 'The server encountered an unexpected condition which prevented it from fulfilling the request.'],
+  500: [
+    'internal.server.error',
+    'The server encountered an unexpected condition which prevented it from fulfilling the request.',
+  ],
   502: ['bad.gateway', 'The server received an invalid response.'],
-  503: ['service.unavailable', 'Service Unavailable - The server is currently unavailable (because it is overloaded or down for maintenance).'],
+  503: [
+    'service.unavailable',
+    'Service Unavailable - The server is currently unavailable (because it is overloaded or down for maintenance).',
+  ],
   504: ['request.timeout', 'The request timed out.'],
 } as const;
 
@@ -63,7 +69,11 @@ async function answer(
   const failing = switches.take('serverError', call);
   if (failing) throw createServerError(sandbox, failing);
   if (!found)
-    throw new PlatformError(404, 'not.found', `The simulation does not have ${method} ${path.slice(0, SHOWN_PATH)}; the real platform may.`);
+    throw new PlatformError(
+      404,
+      'not.found',
+      `The simulation does not have ${method} ${path.slice(0, SHOWN_PATH)}; the real platform may.`,
+    );
   const cut = switches.take('cutBody', call) !== undefined;
   await found.route.handle({
     sandbox,
@@ -90,31 +100,53 @@ function limitRate(sandbox: SandboxState, token: string, route: string): void {
   sandbox.stats.add('rateLimitedCalls');
   const { retryAfterS, ...limit } = hit;
   const message = `Rate limit exceeded the maximum. Retry the request in [${retryAfterS}] seconds`;
-  const retryAfter = formatRetryAfter({ retryAfterS, retryAfterAs: wanted.retryAfterAs ?? 'seconds' }, sandbox.clock.now()) ?? '';
-  throw new PlatformError(429, 'too.many.requests.retry.after', message, { limit, headers: { 'Retry-After': retryAfter } });
+  const retryAfter =
+    formatRetryAfter({ retryAfterS, retryAfterAs: wanted.retryAfterAs ?? 'seconds' }, sandbox.clock.now()) ?? '';
+  throw new PlatformError(429, 'too.many.requests.retry.after', message, {
+    limit,
+    headers: { 'Retry-After': retryAfter },
+  });
 }
 
 function createServerError(sandbox: SandboxState, wanted: NonNullable<Switches['serverError']>): PlatformError {
   const [code, message] = SERVER_ERRORS[wanted.status];
   const retryAfter = formatRetryAfter(wanted, sandbox.clock.now());
-  return new PlatformError(wanted.status, code, message, retryAfter === undefined ? {} : { headers: { 'Retry-After': retryAfter } });
+  return new PlatformError(
+    wanted.status,
+    code,
+    message,
+    retryAfter === undefined ? {} : { headers: { 'Retry-After': retryAfter } },
+  );
 }
 
-async function answerError(req: IncomingMessage, res: ServerResponse, correlationId: string, error: unknown): Promise<void> {
+async function answerError(
+  req: IncomingMessage,
+  res: ServerResponse,
+  correlationId: string,
+  error: unknown,
+): Promise<void> {
   if (res.headersSent || res.socket?.destroyed !== false) return void res.socket?.destroy();
   const refusal = isPlatformError(error) ? error : new PlatformError(500, ...SERVER_ERRORS[500]);
   for (const [name, value] of Object.entries(refusal.extra.headers ?? {})) res.setHeader(name, value);
   await sendJson(req, res, refusal.status, refusal.body(correlationId));
 }
 
-function setPlatformHeaders(sandbox: SandboxState, req: IncomingMessage, res: ServerResponse, correlationId: string): void {
+function setPlatformHeaders(
+  sandbox: SandboxState,
+  req: IncomingMessage,
+  res: ServerResponse,
+  correlationId: string,
+): void {
   res.setHeader('ININ-Correlation-Id', correlationId);
   res.setHeader('Strict-Transport-Security', 'max-age=600; includeSubDomains');
   res.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate');
   res.setHeader('Pragma', 'no-cache');
   res.setHeader('Expires', '0');
   if (sandbox.switches.now.cookies)
-    res.setHeader('Set-Cookie', ['sandbox_route=1; Path=/; Secure; HttpOnly', `sandbox_trace=${correlationId}; Path=/`]);
+    res.setHeader('Set-Cookie', [
+      'sandbox_route=1; Path=/; Secure; HttpOnly',
+      `sandbox_trace=${correlationId}; Path=/`,
+    ]);
   if (req.headers.origin === undefined) return;
   res.setHeader('Access-Control-Allow-Origin', '*');
   res.setHeader('Access-Control-Expose-Headers', 'ININ-Correlation-Id, Retry-After');
@@ -131,7 +163,9 @@ function answerPreflight(req: IncomingMessage, res: ServerResponse): void {
 }
 
 /** The refusals of the bearer check, also used by the switch that refuses good tokens. */
-export function createUnauthorized(code: 'authentication.required' | 'bad.credentials' | 'credentials.expired'): PlatformError {
+export function createUnauthorized(
+  code: 'authentication.required' | 'bad.credentials' | 'credentials.expired',
+): PlatformError {
   const messages = {
     'authentication.required': 'No authentication bearer token specified in authorization header.',
     'bad.credentials': 'Invalid login credentials.',
@@ -140,9 +174,13 @@ export function createUnauthorized(code: 'authentication.required' | 'bad.creden
   return new PlatformError(401, code, messages[code]);
 }
 
-/** The valid token a call shows. Throws PlatformError 401, and 400 when there are two Authorization lines; counts what it refuses. */
+/**
+ * The valid token a call shows. Throws PlatformError 401, and 400 when there are two Authorization lines; counts what
+ * it refuses.
+ */
 export function checkBearer(sandbox: SandboxState, req: IncomingMessage): AccessToken {
-  if ((req.headersDistinct.authorization?.length ?? 0) > 1) throw new PlatformError(400, 'bad.request', 'Two Authorization headers.');
+  if ((req.headersDistinct.authorization?.length ?? 0) > 1)
+    throw new PlatformError(400, 'bad.request', 'Two Authorization headers.');
   const value = /^Bearer +(\S+) *$/i.exec(req.headers.authorization ?? '')?.[1];
   if (value === undefined) {
     sandbox.stats.add('unauthenticatedCalls');

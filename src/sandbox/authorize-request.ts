@@ -41,15 +41,21 @@ export function readReturnAddress(sandbox: SandboxState, query: URLSearchParams)
 }
 
 /** The whole request. Throws OAuthErrors that go to the redirect URI. */
-export function readAuthorizeRequest(sandbox: SandboxState, query: URLSearchParams, address: ReturnAddress): AuthorizeRequest {
+export function readAuthorizeRequest(
+  sandbox: SandboxState,
+  query: URLSearchParams,
+  address: ReturnAddress,
+): AuthorizeRequest {
   const { client, responseType } = address;
   const given = (name: string) => query.get(name) || undefined;
-  if (given('response_type') !== responseType) throw new OAuthError('unsupported_response_type', 'response_type must be code or token');
+  if (given('response_type') !== responseType)
+    throw new OAuthError('unsupported_response_type', 'response_type must be code or token');
   if (!client.grants.includes(responseType === 'code' ? 'code' : 'implicit')) {
     throw new OAuthError('unauthorized_client', 'client is not authorized for this response type');
   }
   const [org, provider] = [given('org'), given('provider')];
-  if ((org === undefined) !== (provider === undefined)) throw new OAuthError('invalid_request', 'org and provider go together');
+  if ((org === undefined) !== (provider === undefined))
+    throw new OAuthError('invalid_request', 'org and provider go together');
   const { organization } = sandbox.directory;
   if (org !== undefined && ![organization.name, organization.shortName].includes(org))
     throw new OAuthError('invalid_request', 'organization not found');
@@ -65,17 +71,27 @@ export function readAuthorizeRequest(sandbox: SandboxState, query: URLSearchPara
 }
 
 /** Only S256 is offered, and a client without a secret must use it. */
-function readChallenge(client: SandboxClient, responseType: string, challenge: string | undefined, method: string | undefined): string | undefined {
+function readChallenge(
+  client: SandboxClient,
+  responseType: string,
+  challenge: string | undefined,
+  method: string | undefined,
+): string | undefined {
   if (challenge === undefined) {
-    if (responseType === 'code' && client.secret === undefined) throw new OAuthError('invalid_request', 'code_challenge is missing');
+    if (responseType === 'code' && client.secret === undefined)
+      throw new OAuthError('invalid_request', 'code_challenge is missing');
     return undefined;
   }
   if (method !== 'S256') throw new OAuthError('invalid_request', 'code_challenge_method must be S256');
-  if (!/^[A-Za-z0-9_-]{43}$/.test(challenge)) throw new OAuthError('invalid_request', 'code_challenge is not a SHA-256 in base64url');
+  if (!/^[A-Za-z0-9_-]{43}$/.test(challenge))
+    throw new OAuthError('invalid_request', 'code_challenge is not a SHA-256 in base64url');
   return challenge;
 }
 
-/** Exact match, save that the port of a loopback one is not compared (RFC 8252 section 7.3). Never with a fragment or user info. */
+/**
+ * Exact match, save that the port of a loopback one is not compared (RFC 8252 section 7.3). Never with a fragment or
+ * user info.
+ */
 export function isRegisteredRedirect(registered: readonly string[], shown: string): boolean {
   if (shown.includes('#')) return false;
   const url = URL.parse(shown);
@@ -84,12 +100,21 @@ export function isRegisteredRedirect(registered: readonly string[], shown: strin
   if (url.protocol !== 'http:' || !['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)) return false;
   return registered.some((candidate) => {
     const known = URL.parse(candidate);
-    return known?.protocol === 'http:' && known.hostname === url.hostname && known.pathname === url.pathname && known.search === url.search;
+    return (
+      known?.protocol === 'http:' &&
+      known.hostname === url.hostname &&
+      known.pathname === url.pathname &&
+      known.search === url.search
+    );
   });
 }
 
 /** The URI with the fields added: to the query for codes, as the fragment for tokens. */
-export function addToRedirect(redirectUri: string, part: 'query' | 'fragment', fields: Readonly<Record<string, string | undefined>>): string {
+export function addToRedirect(
+  redirectUri: string,
+  part: 'query' | 'fragment',
+  fields: Readonly<Record<string, string | undefined>>,
+): string {
   const url = new URL(redirectUri);
   const given = Object.entries(fields).filter((field): field is [string, string] => field[1] !== undefined);
   if (part === 'fragment') url.hash = new URLSearchParams(given).toString();
@@ -97,8 +122,13 @@ export function addToRedirect(redirectUri: string, part: 'query' | 'fragment', f
   return url.href;
 }
 
-/** What `form-action` must allow so that a browser follows the redirect after the form: an origin, or a scheme where CSP has no word for the host. */
+/**
+ * What `form-action` must allow so that a browser follows the redirect after the form: an origin, or a scheme where CSP
+ * has no word for the host.
+ */
 export function toFormActionSource(redirectUri: string): string {
   const url = new URL(redirectUri);
-  return (url.protocol === 'http:' || url.protocol === 'https:') && !url.hostname.startsWith('[') ? url.origin : url.protocol;
+  return (url.protocol === 'http:' || url.protocol === 'https:') && !url.hostname.startsWith('[')
+    ? url.origin
+    : url.protocol;
 }

@@ -1,4 +1,5 @@
-// Notification channels and what each is subscribed to. The live socket of a channel is kept here; the streaming host makes it.
+// Notification channels and what each is subscribed to. The live socket of a channel is kept here; the streaming host
+// makes it.
 
 import { createOpaqueToken, type RandomSource } from './random.ts';
 import type { AccessToken, TokenStore } from './tokens.ts';
@@ -56,7 +57,8 @@ export function createChannelStore(clock: { now(): number }, random: RandomSourc
     return undefined;
   }
 
-  const ownedBy = (owner: string) => [...channels.values()].filter((channel) => channel.owner === owner && find(channel.id));
+  const ownedBy = (owner: string) =>
+    [...channels.values()].filter((channel) => channel.owner === owner && find(channel.id));
 
   return {
     open(fields) {

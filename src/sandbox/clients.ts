@@ -4,7 +4,10 @@
 /** What a client may be used for. PKCE is `code` without a secret on the request. */
 export type GrantKind = 'client_credentials' | 'code' | 'saml2_bearer' | 'implicit';
 
-/** A registered client. `secret` absent: a public client. Redirect URIs match exactly, save that a loopback one matches on any port. */
+/**
+ * A registered client. `secret` absent: a public client. Redirect URIs match exactly, save that a loopback one matches
+ * on any port.
+ */
 export interface SandboxClient {
   id: string;
   name: string;

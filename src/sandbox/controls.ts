@@ -1,5 +1,5 @@
-// The switches over HTTP, for a simulation in another process: GET and POST /sandbox/controls. Absent unless `controls` is set.
-// Not for web pages: a request with an Origin is refused, and POST must be JSON.
+// The switches over HTTP, for a simulation in another process: GET and POST /sandbox/controls. Absent unless `controls`
+// is set. Not for web pages: a request with an Origin is refused, and POST must be JSON.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SandboxStats } from './events.ts';
@@ -20,8 +20,9 @@ export interface Controls {
 }
 
 /**
- * Answers one control request. POST takes `{"set": {switch: value}, "do": ["expireTokens", "revokeTokens", "release", "resetStats", "heartbeat"]}`,
- * does both in that order, and answers with switches and stats, as GET does. Never rejects.
+ * Answers one control request. POST takes `{"set": {switch: value}, "do": ["expireTokens", "revokeTokens", "release",
+ * "resetStats", "heartbeat"]}`, does both in that order, and answers with switches and stats, as GET does. Never
+ * rejects.
  */
 export async function answerControls(controls: Controls, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const actions: Record<string, () => unknown> = {
@@ -32,19 +33,26 @@ export async function answerControls(controls: Controls, req: IncomingMessage, r
     heartbeat: () => controls.heartbeat(),
   };
   try {
-    if (req.headers.origin !== undefined) throw new PlatformError(403, 'not.authorized', 'Web pages may not use the controls.');
+    if (req.headers.origin !== undefined)
+      throw new PlatformError(403, 'not.authorized', 'Web pages may not use the controls.');
     if (req.method === 'POST') {
       const { set = {}, do: wanted = [], ...rest } = await readJson(req);
       const names: unknown[] = Array.isArray(wanted) ? wanted : [wanted];
-      const unknown = [...Object.keys(rest), ...names.filter((name) => typeof name !== 'string' || !Object.hasOwn(actions, name))];
-      if (unknown.length > 0) throw new PlatformError(400, 'bad.request', `The controls do not know ${unknown.join(', ')}.`);
+      const unknown = [
+        ...Object.keys(rest),
+        ...names.filter((name) => typeof name !== 'string' || !Object.hasOwn(actions, name)),
+      ];
+      if (unknown.length > 0)
+        throw new PlatformError(400, 'bad.request', `The controls do not know ${unknown.join(', ')}.`);
       if (typeof set !== 'object' || set === null) throw new PlatformError(400, 'bad.request', 'set is not an object.');
       setSwitches(controls, set);
       for (const name of names) await actions[String(name)]?.();
     } else if (req.method !== 'GET') throw new PlatformError(405, 'bad.request', 'The controls know GET and POST.');
     await sendJson(req, res, 200, { switches: controls.switches, stats: controls.stats });
   } catch (error) {
-    const refusal = isPlatformError(error) ? error : new PlatformError(500, 'internal.server.error', 'The simulation failed.');
+    const refusal = isPlatformError(error)
+      ? error
+      : new PlatformError(500, 'internal.server.error', 'The simulation failed.');
     if (!res.headersSent) await sendJson(req, res, refusal.status, refusal.body(''));
   }
 }
@@ -53,6 +61,10 @@ function setSwitches(controls: Controls, changes: object): void {
   try {
     controls.set(changes);
   } catch (error) {
-    throw new PlatformError(400, 'bad.request', error instanceof TypeError ? error.message : 'A switch could not be set.');
+    throw new PlatformError(
+      400,
+      'bad.request',
+      error instanceof TypeError ? error.message : 'A switch could not be set.',
+    );
   }
 }

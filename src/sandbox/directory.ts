@@ -74,7 +74,11 @@ export interface Directory {
   add(user: Pick<SandboxUser, 'name' | 'email' | 'title' | 'department'>): SandboxUser | undefined;
 }
 
-export function createDirectory(organization: SandboxOrganization, users: readonly SandboxUser[], random: RandomSource): Directory {
+export function createDirectory(
+  organization: SandboxOrganization,
+  users: readonly SandboxUser[],
+  random: RandomSource,
+): Directory {
   const byId = new Map(users.map((user) => [user.id, { ...user }]));
   return {
     organization,

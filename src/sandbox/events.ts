@@ -89,7 +89,10 @@ export function createEventLog(): EventLog {
 
 /** A copy of the counters at one moment. */
 export interface SandboxStats {
-  /** By grant (`client_credentials`, `authorization_code`, `pkce`, `saml2_bearer`, `refresh_token`, `implicit`, `unknown`), then by result (`ok`, an OAuth error, or `fault:NAME`). */
+  /**
+   * By grant (`client_credentials`, `authorization_code`, `pkce`, `saml2_bearer`, `refresh_token`, `implicit`,
+   * `unknown`), then by result (`ok`, an OAuth error, or `fault:NAME`).
+   */
   tokenRequests: Record<string, Record<string, number>>;
   tokenRequestsTotal: number;
   tokensIssued: number;
@@ -119,14 +122,29 @@ export interface SandboxStats {
 export interface StatsCounter {
   tokenRequest(grant: string, result: string): void;
   apiCall(status: string): void;
-  add(name: 'unauthenticatedCalls' | 'expiredTokenCalls' | 'unknownTokenCalls' | 'rateLimitedCalls' | 'refreshReuse' | 'refreshGraceUses'): void;
+  add(
+    name:
+      | 'unauthenticatedCalls'
+      | 'expiredTokenCalls'
+      | 'unknownTokenCalls'
+      | 'rateLimitedCalls'
+      | 'refreshReuse'
+      | 'refreshGraceUses',
+  ): void;
   /** Marks a request as under way; call the result once when it ends. */
   enter(kind: 'token' | 'api'): () => void;
   snapshot(live: { tokensIssued: number; validTokens: number; sockets: number }): SandboxStats;
   reset(): void;
 }
 
-const ZERO = { unauthenticatedCalls: 0, expiredTokenCalls: 0, unknownTokenCalls: 0, rateLimitedCalls: 0, refreshReuse: 0, refreshGraceUses: 0 };
+const ZERO = {
+  unauthenticatedCalls: 0,
+  expiredTokenCalls: 0,
+  unknownTokenCalls: 0,
+  rateLimitedCalls: 0,
+  refreshReuse: 0,
+  refreshGraceUses: 0,
+};
 
 export function createStats(): StatsCounter {
   const counts = { ...ZERO };

@@ -24,8 +24,15 @@ export function createGoneSignal(res: ServerResponse): AbortSignal {
   return controller.signal;
 }
 
-/** Reads the whole body. Throws what `tooLarge` gives once more than `limit` bytes were announced or came, and discards the rest. */
-export async function readBody(req: IncomingMessage, limit = MAX_BODY_BYTES, tooLarge: (bytes: string) => Error = createTooLarge): Promise<Buffer> {
+/**
+ * Reads the whole body. Throws what `tooLarge` gives once more than `limit` bytes were announced or came, and discards
+ * the rest.
+ */
+export async function readBody(
+  req: IncomingMessage,
+  limit = MAX_BODY_BYTES,
+  tooLarge: (bytes: string) => Error = createTooLarge,
+): Promise<Buffer> {
   const announced = Number(req.headers['content-length'] ?? 0);
   const chunks: Buffer[] = [];
   let size = 0;
@@ -51,7 +58,11 @@ function createTooLarge(bytes: string): PlatformError {
 export async function readJson(req: IncomingMessage): Promise<Record<string, unknown>> {
   const type = req.headers['content-type'] ?? '';
   if (!/^application\/json\s*(;|$)/i.test(type)) {
-    throw new PlatformError(415, 'unsupported.media.type', 'Unsupported Media Type - Unsupported or incorrect media type.');
+    throw new PlatformError(
+      415,
+      'unsupported.media.type',
+      'Unsupported Media Type - Unsupported or incorrect media type.',
+    );
   }
   const text = (await readBody(req)).toString('utf8');
   try {
@@ -70,7 +81,13 @@ function acceptsGzip(req: IncomingMessage): boolean {
 }
 
 /** Writes a complete answer, or with `cut` the first half of one and then the end of the connection. */
-export async function send(res: ServerResponse, status: number, type: string, body: Buffer, cut = false): Promise<void> {
+export async function send(
+  res: ServerResponse,
+  status: number,
+  type: string,
+  body: Buffer,
+  cut = false,
+): Promise<void> {
   res.statusCode = status;
   res.setHeader('Content-Type', type);
   res.setHeader('Content-Length', body.length);
@@ -84,7 +101,13 @@ export async function send(res: ServerResponse, status: number, type: string, bo
 }
 
 /** As `send`, for JSON, compressed where the client asks for it and it pays. */
-export async function sendJson(req: IncomingMessage, res: ServerResponse, status: number, value: unknown, cut = false): Promise<void> {
+export async function sendJson(
+  req: IncomingMessage,
+  res: ServerResponse,
+  status: number,
+  value: unknown,
+  cut = false,
+): Promise<void> {
   let body: Buffer = Buffer.from(JSON.stringify(value));
   res.setHeader('Vary', 'Accept-Encoding');
   if (body.length >= GZIP_FROM_BYTES && acceptsGzip(req)) {

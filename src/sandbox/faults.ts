@@ -25,7 +25,15 @@ export class PlatformError extends Error {
   /** The body, with the correlation id of the answer as `contextId`. */
   body(contextId: string): Record<string, unknown> {
     const { details = [], limit } = this.extra;
-    return { message: this.message, code: this.code, status: this.status, contextId, details, errors: [], ...(limit && { limit }) };
+    return {
+      message: this.message,
+      code: this.code,
+      status: this.status,
+      contextId,
+      details,
+      errors: [],
+      ...(limit && { limit }),
+    };
   }
 }
 

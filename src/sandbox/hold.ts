@@ -3,7 +3,9 @@
 
 /** A place where requests wait. `close` rejects every wait; later ones wait as before. */
 export interface HoldingPlace {
-  /** Waits until `release`; calls `onHeld` once the wait has begun. Rejects when `gone` fires or the simulation closes. */
+  /**
+   * Waits until `release`; calls `onHeld` once the wait has begun. Rejects when `gone` fires or the simulation closes.
+   */
   held(gone: AbortSignal, onHeld: () => void): Promise<void>;
   /** Waits for real milliseconds. Rejects as `held` does. */
   delay(ms: number, gone: AbortSignal): Promise<void>;

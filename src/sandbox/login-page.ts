@@ -17,7 +17,12 @@ export interface Page {
 }
 
 /** The form. `transaction` names the request when the form comes back. */
-export function renderLoginPage(request: AuthorizeRequest, users: readonly SandboxUser[], transaction: string, chosen: string | undefined): Page {
+export function renderLoginPage(
+  request: AuthorizeRequest,
+  users: readonly SandboxUser[],
+  transaction: string,
+  chosen: string | undefined,
+): Page {
   const options = users.map((user) => {
     const selected = user.id === chosen ? ' selected' : '';
     return `<option value="${escapeHtml(user.id)}"${selected}>${escapeHtml(`${user.name} (${user.email}), ${user.title}`)}</option>`;
@@ -65,7 +70,9 @@ ${body}
 `,
     headers: {
       'Content-Type': 'text/html; charset=utf-8',
-      'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; form-action ${formAction}; frame-ancestors 'none'; base-uri 'none'`,
+      'Content-Security-Policy':
+        `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; form-action ${formAction}; frame-ancestors 'none'; ` +
+        `base-uri 'none'`,
       'X-Content-Type-Options': 'nosniff',
       'Referrer-Policy': 'no-referrer',
       'Cache-Control': 'no-store',

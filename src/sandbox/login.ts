@@ -1,5 +1,5 @@
-// GET and POST /oauth/authorize and GET /logout: shows the form, remembers who logged in, sends the answer to the redirect URI.
-// What a request may ask and how the page looks stand elsewhere.
+// GET and POST /oauth/authorize and GET /logout: shows the form, remembers who logged in, sends the answer to the
+// redirect URI. What a request may ask and how the page looks stand elsewhere.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
@@ -40,7 +40,11 @@ export function createLogin(sandbox: SandboxState) {
       if (user) return allow(res, request, user, record);
       const transaction = keep(transactions, { request, expiresAt: sandbox.clock.now() + TRANSACTION_LIFE_MS });
       const users = activeUsers();
-      return sendPage(res, 200, renderLoginPage(request, users.slice(0, USERS_SHOWN), transaction, findHinted(users, request.loginHint)?.id));
+      return sendPage(
+        res,
+        200,
+        renderLoginPage(request, users.slice(0, USERS_SHOWN), transaction, findHinted(users, request.loginHint)?.id),
+      );
     } catch (error) {
       if (!isOAuthError(error)) throw error;
       sendError(res, address, error);
@@ -53,10 +57,12 @@ export function createLogin(sandbox: SandboxState) {
     const transaction = form.get('transaction') ?? '';
     const pending = transactions.get(transaction);
     transactions.delete(transaction);
-    if (!pending || pending.expiresAt <= sandbox.clock.now()) throw new OAuthError('invalid_request', 'this login has ended; start it again');
+    if (!pending || pending.expiresAt <= sandbox.clock.now())
+      throw new OAuthError('invalid_request', 'this login has ended; start it again');
     const { request } = pending;
     record.clientId = request.client.id;
-    if (form.get('decision') !== 'allow') return sendError(res, request, new OAuthError('access_denied', 'the user refused'));
+    if (form.get('decision') !== 'allow')
+      return sendError(res, request, new OAuthError('access_denied', 'the user refused'));
     const user = activeUsers().find((candidate) => candidate.id === form.get('user'));
     if (!user) throw new OAuthError('invalid_request', 'no such user');
     res.setHeader('Set-Cookie', `${SESSION_COOKIE}=${keep(sessions, user.id)}; Path=/; HttpOnly; SameSite=Lax`);
@@ -73,7 +79,9 @@ export function createLogin(sandbox: SandboxState) {
       throw new OAuthError('server_error', 'the login switch names no user');
     }
     const session = readSession(req);
-    return request.prompt === 'login' || session === undefined ? undefined : sandbox.directory.find(sessions.get(session) ?? '');
+    return request.prompt === 'login' || session === undefined
+      ? undefined
+      : sandbox.directory.find(sessions.get(session) ?? '');
   }
 
   function allow(res: ServerResponse, request: AuthorizeRequest, user: SandboxUser, record: SandboxRequest): void {
@@ -92,7 +100,10 @@ export function createLogin(sandbox: SandboxState) {
     record.tokenSerial = token.serial;
     sandbox.stats.tokenRequest('implicit', 'ok');
     const { access_token, token_type, expires_in } = reply;
-    redirect(res, addToRedirect(redirectUri, 'fragment', { access_token, expires_in: String(expires_in), token_type, state }));
+    redirect(
+      res,
+      addToRedirect(redirectUri, 'fragment', { access_token, expires_in: String(expires_in), token_type, state }),
+    );
   }
 
   /** Ends the browser's session and every login of that person with that client. */
@@ -156,8 +167,19 @@ function readSession(req: IncomingMessage): string | undefined {
   return new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([\\w-]{43})(?:;|$)`).exec(req.headers.cookie ?? '')?.[1];
 }
 
-function sendError(res: ServerResponse, { redirectUri, responseType, state }: ReturnAddress, { error, message }: OAuthError): void {
-  redirect(res, addToRedirect(redirectUri, responseType === 'token' ? 'fragment' : 'query', { error, error_description: message, state }));
+function sendError(
+  res: ServerResponse,
+  { redirectUri, responseType, state }: ReturnAddress,
+  { error, message }: OAuthError,
+): void {
+  redirect(
+    res,
+    addToRedirect(redirectUri, responseType === 'token' ? 'fragment' : 'query', {
+      error,
+      error_description: message,
+      state,
+    }),
+  );
 }
 
 function redirect(res: ServerResponse, location: string): void {

@@ -6,7 +6,10 @@ import { createHash, randomBytes } from 'node:crypto';
 /** Yields `bytes` octets. */
 export type RandomSource = (bytes: number) => Buffer;
 
-/** A source that yields the same sequence for the same seed: SHA-256 in counter mode. Without a seed: the system's generator. */
+/**
+ * A source that yields the same sequence for the same seed: SHA-256 in counter mode. Without a seed: the system's
+ * generator.
+ */
 export function createRandomSource(seed?: string): RandomSource {
   if (seed === undefined) return (bytes) => randomBytes(bytes);
   let counter = 0;

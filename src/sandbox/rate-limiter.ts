@@ -4,9 +4,10 @@
 import type { RateLimit } from './switches.ts';
 
 /**
- * Windows are fixed, not sliding: one starts with the first call of a token (or of a token on an endpoint) and lasts 60 s of the simulation's clock;
- * the first call after its end starts the next. Within one, the first `perMinute` calls pass, in any burst; the rest are refused and not counted.
- * `retryAfterS` is the time to the window's end, rounded up, so that a call after it always meets a new window.
+ * Windows are fixed, not sliding: one starts with the first call of a token (or of a token on an endpoint) and lasts 60
+ * s of the simulation's clock; the first call after its end starts the next. Within one, the first `perMinute` calls
+ * pass, in any burst; the rest are refused and not counted. `retryAfterS` is the time to the window's end, rounded up,
+ * so that a call after it always meets a new window.
  */
 const WINDOW_MS = 60_000;
 const MAX_WINDOWS = 10_000;
@@ -21,7 +22,10 @@ interface LimitHit {
 
 /** Counts calls. */
 export interface RateLimiter {
-  /** Takes one call of `token` on `route` (method and path template); gives the limit it runs into, if any. An endpoint's limit is looked at first. */
+  /**
+   * Takes one call of `token` on `route` (method and path template); gives the limit it runs into, if any. An
+   * endpoint's limit is looked at first.
+   */
   take(token: string, route: string, limit: RateLimit): LimitHit | undefined;
   reset(): void;
 }
@@ -48,13 +52,25 @@ export function createRateLimiter(clock: { now(): number }): RateLimiter {
     take(token, route, limit) {
       const endpoint = limit.endpoints?.find((candidate) => candidate.route === route);
       const checks = [
-        ...(endpoint ? [{ name: `${token} ${route}`, key: `${route} rate`, namespace: 'platform.api', ...endpoint }] : []),
-        { name: token, perMinute: limit.perMinute ?? 300, key: limit.key ?? 'token.rate', namespace: limit.namespace ?? 'platform.api' },
+        ...(endpoint
+          ? [{ name: `${token} ${route}`, key: `${route} rate`, namespace: 'platform.api', ...endpoint }]
+          : []),
+        {
+          name: token,
+          perMinute: limit.perMinute ?? 300,
+          key: limit.key ?? 'token.rate',
+          namespace: limit.namespace ?? 'platform.api',
+        },
       ];
       for (const { name, perMinute, key, namespace } of checks) {
         const window = windowOf(name);
         if (window.count < perMinute) continue;
-        return { key, namespace, value: perMinute, retryAfterS: Math.max(1, Math.ceil((window.endsAt - clock.now()) / 1000)) };
+        return {
+          key,
+          namespace,
+          value: perMinute,
+          retryAfterS: Math.max(1, Math.ceil((window.endsAt - clock.now()) / 1000)),
+        };
       }
       for (const { name } of checks) windowOf(name).count++;
       return undefined;

@@ -1,4 +1,5 @@
-// Path templates to handlers: finds the route of a method and a raw path. Segments are decoded after splitting, so an encoded slash stays inside one.
+// Path templates to handlers: finds the route of a method and a raw path. Segments are decoded after splitting, so an
+// encoded slash stays inside one.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SandboxState } from './state.ts';

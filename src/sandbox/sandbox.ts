@@ -1,5 +1,6 @@
-// The simulated Genesys Cloud: login, API and streaming on one loopback listener. Puts the parts together and owns the sockets.
-// A simulation and nothing more: no security of its own, no persistence, and only the routes listed in routes/.
+// The simulated Genesys Cloud: login, API and streaming on one loopback listener. Puts the parts together and owns the
+// sockets. A simulation and nothing more: no security of its own, no persistence, and only the routes listed in
+// routes/.
 
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -9,7 +10,13 @@ import { createApi } from './api.ts';
 import { createChannelStore } from './channels.ts';
 import { createClientRegistry, DEMO_CLIENTS, type SandboxClient } from './clients.ts';
 import { answerControls } from './controls.ts';
-import { createDirectory, createUsers, DEFAULT_ORGANIZATION, type SandboxOrganization, type SandboxUser } from './directory.ts';
+import {
+  createDirectory,
+  createUsers,
+  DEFAULT_ORGANIZATION,
+  type SandboxOrganization,
+  type SandboxUser,
+} from './directory.ts';
 import { createEventLog, createStats, type EventLog, type SandboxRequest, type SandboxStats } from './events.ts';
 import { SIMULATION_HEADER, splitTarget } from './exchange.ts';
 import { createHoldingPlace } from './hold.ts';
@@ -67,7 +74,10 @@ export interface SandboxAddress {
 /** A running, or not yet listening, simulation. */
 export interface Sandbox {
   listen(options?: SandboxListenOptions): Promise<SandboxAddress>;
-  /** Stops listening and ends every socket; held requests are dropped. What is known stays: it may listen again, on the same port too. */
+  /**
+   * Stops listening and ends every socket; held requests are dropped. What is known stays: it may listen again, on the
+   * same port too.
+   */
   close(): Promise<void>;
   /** Turns switches on and off; those not named stay. */
   set(changes: Partial<Switches>): void;
@@ -78,7 +88,12 @@ export interface Sandbox {
   /** Lets go everything held by `tokenEndpoint` `hang` and `holdApi`; gives how many. */
   release(): number;
   /** Makes a token without a request. */
-  issueToken(options?: { clientId?: string; userId?: string; lifetimeS?: number; scope?: readonly string[] }): AccessToken;
+  issueToken(options?: {
+    clientId?: string;
+    userId?: string;
+    lifetimeS?: number;
+    scope?: readonly string[];
+  }): AccessToken;
   /** All valid tokens, or those that match, read as expired from now on; gives how many. */
   expireTokens(matches?: (token: AccessToken) => boolean): number;
   /** Revokes one token, or all that match; gives how many. */
@@ -114,7 +129,11 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
   let server: Server | undefined;
   let address: SandboxAddress | undefined;
   const routes = createRouteTable([...organizationRoutes, ...userRoutes, ...notificationRoutes, ...trafficRoutes]);
-  const answerApi = createApi(state, routes, () => options.streamingBase ?? address?.origin.replace(/^http/, 'ws') ?? '');
+  const answerApi = createApi(
+    state,
+    routes,
+    () => options.streamingBase ?? address?.origin.replace(/^http/, 'ws') ?? '',
+  );
   const answerLogin = createLogin(state);
   const streaming = createStreaming(state, options.heartbeatMs ?? 30_000);
 
@@ -174,7 +193,11 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
       return state.switches.now;
     },
     get stats() {
-      return state.stats.snapshot({ tokensIssued: state.tokens.issued(), validTokens: state.tokens.valid(), sockets: streaming.count() });
+      return state.stats.snapshot({
+        tokensIssued: state.tokens.issued(),
+        validTokens: state.tokens.valid(),
+        sockets: streaming.count(),
+      });
     },
     resetStats: () => state.stats.reset(),
     events: state.events,
@@ -200,7 +223,12 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
 }
 
 function createListener(dispatch: RequestListener, tls: SandboxListenOptions['tls']): Server {
-  const limits = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 0, keepAliveTimeout: 75_000, shouldUpgradeCallback: isChannelUpgrade };
+  const limits = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    requestTimeout: 0,
+    keepAliveTimeout: 75_000,
+    shouldUpgradeCallback: isChannelUpgrade,
+  };
   return tls ? createTlsServer({ ...limits, ...tls }, dispatch) : createServer(limits, dispatch);
 }
 

@@ -1,5 +1,6 @@
-// The streaming host: GET /channels/{id} upgraded to a WebSocket, heartbeats, and events to the channels subscribed to a topic.
-// The id in the path is the only credential, as on the platform; no header is looked at beyond the handshake's own.
+// The streaming host: GET /channels/{id} upgraded to a WebSocket, heartbeats, and events to the channels subscribed to
+// a topic. The id in the path is the only credential, as on the platform; no header is looked at beyond the handshake's
+// own.
 
 import { createHash } from 'node:crypto';
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
@@ -41,7 +42,8 @@ export function createStreaming(sandbox: SandboxState, heartbeatMs: number): Str
     const live = createServerSocket(socket, {
       onText(text) {
         emitter.emit('message', { channelId, text });
-        if (isPing(text)) void live.send(JSON.stringify({ topicName: 'channel.metadata', eventBody: { message: 'pong' } }));
+        if (isPing(text))
+          void live.send(JSON.stringify({ topicName: 'channel.metadata', eventBody: { message: 'pong' } }));
       },
       onPong: (payload) => emitter.emit('pong', { channelId, payload }),
       onClose(code, reason) {
@@ -72,9 +74,16 @@ export function createStreaming(sandbox: SandboxState, heartbeatMs: number): Str
       const refused = sandbox.switches.take('refuseSocket', { method: 'GET', path });
       const key = handshakeKey(req);
       if (refused)
-        return refuse(sandbox, socket, record, new PlatformError(refused.status, 'service.unavailable', 'The socket is refused, as asked for.'));
-      if (!path.startsWith('/channels/') || !channel) return refuse(sandbox, socket, record, new PlatformError(404, 'not.found', 'No such channel.'));
-      if (key === undefined) return refuse(sandbox, socket, record, new PlatformError(400, 'bad.request', 'Not a WebSocket handshake.'));
+        return refuse(
+          sandbox,
+          socket,
+          record,
+          new PlatformError(refused.status, 'service.unavailable', 'The socket is refused, as asked for.'),
+        );
+      if (!path.startsWith('/channels/') || !channel)
+        return refuse(sandbox, socket, record, new PlatformError(404, 'not.found', 'No such channel.'));
+      if (key === undefined)
+        return refuse(sandbox, socket, record, new PlatformError(400, 'bad.request', 'Not a WebSocket handshake.'));
       const answer = createHash('sha1').update(`${key}${HANDSHAKE_GUID}`).digest('base64');
       const lines = [
         'Upgrade: websocket',
@@ -90,7 +99,9 @@ export function createStreaming(sandbox: SandboxState, heartbeatMs: number): Str
     },
     heartbeat,
     async notify(topicName, eventBody) {
-      const subscribed = [...sandbox.channels.all()].filter((channel) => channel.topics.has(topicName) && channel.socket);
+      const subscribed = [...sandbox.channels.all()].filter(
+        (channel) => channel.topics.has(topicName) && channel.socket,
+      );
       const text = JSON.stringify({ topicName, version: '2', eventBody, metadata: { CorrelationId: 'simulated' } });
       await Promise.all(subscribed.map((channel) => channel.socket?.send(text)));
       return subscribed.length;
@@ -107,7 +118,10 @@ export function createStreaming(sandbox: SandboxState, heartbeatMs: number): Str
 /** The key of a valid handshake (RFC 6455 section 4.2.1). */
 function handshakeKey(req: IncomingMessage): string | undefined {
   const key = req.headers['sec-websocket-key'];
-  const valid = req.method === 'GET' && req.headers.upgrade?.toLowerCase() === 'websocket' && req.headers['sec-websocket-version'] === '13';
+  const valid =
+    req.method === 'GET' &&
+    req.headers.upgrade?.toLowerCase() === 'websocket' &&
+    req.headers['sec-websocket-version'] === '13';
   return valid && key !== undefined && Buffer.from(key, 'base64').length === 16 ? key : undefined;
 }
 
@@ -122,7 +136,9 @@ function refuse(sandbox: SandboxState, socket: Duplex, record: SandboxRequest, e
   ];
   // The client may have left already; there is nobody to tell.
   socket.on('error', () => {});
-  socket.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
+  socket.end(
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`,
+  );
   record.status = error.status;
   sandbox.events.emitter.emit('answer', record);
 }

@@ -1,9 +1,12 @@
-// The faults and policies that can be switched on: their shapes, their defaults (all off), which values fit, and when each one acts.
-// It decides only whether a switch acts on a call; what then happens is done where the call is answered.
+// The faults and policies that can be switched on: their shapes, their defaults (all off), which values fit, and when
+// each one acts. It decides only whether a switch acts on a call; what then happens is done where the call is answered.
 
 import type { RefreshPolicy } from './tokens.ts';
 
-/** When a switch acts: on the next `next` calls that match, on every `every`th, else on each. `path` is a prefix of the raw path. */
+/**
+ * When a switch acts: on the next `next` calls that match, on every `every`th, else on each. `path` is a prefix of the
+ * raw path.
+ */
 interface Occasion {
   next?: number;
   every?: number;
@@ -27,8 +30,9 @@ export interface RateLimit {
 }
 
 /**
- * Ways for the token endpoint to misbehave. No grant is carried out for `down`, `hang` (until `release`), `status`, `empty`, `html`, `malformed`;
- * for the others it is, and the answer suffers: `lost` (closed before it), `cut` (half of it), `gzip` (unasked), `huge`, `no-token`, `line-break`, `drip`.
+ * Ways for the token endpoint to misbehave. No grant is carried out for `down`, `hang` (until `release`), `status`,
+ * `empty`, `html`, `malformed`; for the others it is, and the answer suffers: `lost` (closed before it), `cut` (half of
+ * it), `gzip` (unasked), `huge`, `no-token`, `line-break`, `drip`.
  */
 export type TokenFault =
   | 'down'
@@ -68,7 +72,9 @@ export interface Switches extends RefreshPolicy {
   /** HTTP 400 `invalid_request` "rate limit exceeded" from the token endpoint. */
   throttleLogin: (Occasion & RetryAfter) | null;
   /** `status` goes with fault `status`, `delayMs` with `slow` and `drip`, `bytes` with `huge` (default 20 MiB). */
-  tokenEndpoint: (Occasion & RetryAfter & { fault: TokenFault; status?: number; delayMs?: number; bytes?: number }) | null;
+  tokenEndpoint:
+    | (Occasion & RetryAfter & { fault: TokenFault; status?: number; delayMs?: number; bytes?: number })
+    | null;
   /** Seconds that new access tokens live, whatever the client says. */
   tokenLifetimeS: number | null;
   /** What the reply says instead of the truth; `{}` leaves `expires_in` out. */
@@ -111,10 +117,16 @@ type OccasionalSwitch =
 /** The switches as they stand. */
 export interface SwitchBoard {
   readonly now: Readonly<Switches>;
-  /** Sets the named ones and starts their counts anew; leaves the others. Throws a TypeError, with nothing set, for a name or value that does not fit. */
+  /**
+   * Sets the named ones and starts their counts anew; leaves the others. Throws a TypeError, with nothing set, for a
+   * name or value that does not fit.
+   */
   set(changes: Partial<Switches>): void;
   /** The switch when it acts on this call, counting the call; else `undefined`. */
-  take<K extends OccasionalSwitch>(name: K, call: { method: string; path: string }): NonNullable<Switches[K]> | undefined;
+  take<K extends OccasionalSwitch>(
+    name: K,
+    call: { method: string; path: string },
+  ): NonNullable<Switches[K]> | undefined;
 }
 
 export function createSwitchBoard(initial: Partial<Switches> = {}): SwitchBoard {
@@ -143,7 +155,10 @@ export function createSwitchBoard(initial: Partial<Switches> = {}): SwitchBoard 
   return board;
 }
 
-/** The value of a `Retry-After` header, or `undefined` when none is wanted. A date has whole seconds, so it is rounded up. */
+/**
+ * The value of a `Retry-After` header, or `undefined` when none is wanted. A date has whole seconds, so it is rounded
+ * up.
+ */
 export function formatRetryAfter(wanted: RetryAfter, nowMs: number): string | undefined {
   if (wanted.retryAfterS === undefined) return undefined;
   if (wanted.retryAfterAs !== 'date') return String(wanted.retryAfterS);
@@ -169,7 +184,9 @@ const shaped =
     value !== null &&
     !Array.isArray(value) &&
     required.every((name) => Object.hasOwn(value, name)) &&
-    Object.entries(value).every(([name, member]) => member === undefined || (Object.hasOwn(members, name) && members[name]?.(member) === true));
+    Object.entries(value).every(
+      ([name, member]) => member === undefined || (Object.hasOwn(members, name) && members[name]?.(member) === true),
+    );
 
 const orOff =
   (check: Check): Check =>
@@ -179,7 +196,22 @@ const orOff =
 const OCCASION = { next: isCount, every: isCount, method: isText, path: isText };
 const RETRY_AFTER = { retryAfterS: isCount, retryAfterAs: oneOf('seconds', 'date') };
 const LIMIT = { perMinute: isCount, key: isText, namespace: isText };
-const FAULTS = ['down', 'hang', 'slow', 'status', 'empty', 'html', 'malformed', 'lost', 'cut', 'gzip', 'huge', 'no-token', 'line-break', 'drip'];
+const FAULTS = [
+  'down',
+  'hang',
+  'slow',
+  'status',
+  'empty',
+  'html',
+  'malformed',
+  'lost',
+  'cut',
+  'gzip',
+  'huge',
+  'no-token',
+  'line-break',
+  'drip',
+];
 const isLimit = shaped({ ...LIMIT, route: isText }, ['route', 'perMinute']);
 const isFinalStatus: Check = (value) => Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599;
 
@@ -193,7 +225,9 @@ const CHECKS: Readonly<Record<keyof Switches, Check>> = {
     }),
   ),
   serverError: orOff(shaped({ ...OCCASION, ...RETRY_AFTER, status: oneOf(500, 502, 503, 504) }, ['status'])),
-  unauthorized: orOff(shaped({ ...OCCASION, code: oneOf('bad.credentials', 'credentials.expired', 'authentication.required') })),
+  unauthorized: orOff(
+    shaped({ ...OCCASION, code: oneOf('bad.credentials', 'credentials.expired', 'authentication.required') }),
+  ),
   cutBody: orOff(shaped(OCCASION)),
   closeBeforeAnswer: orOff(shaped(OCCASION)),
   holdApi: orOff(shaped(OCCASION)),
@@ -214,7 +248,9 @@ const CHECKS: Readonly<Record<keyof Switches, Check>> = {
     ),
   ),
   tokenLifetimeS: orOff(isCount),
-  expiresIn: orOff(shaped({ value: (value) => value === null || typeof value === 'string' || typeof value === 'number' })),
+  expiresIn: orOff(
+    shaped({ value: (value) => value === null || typeof value === 'string' || typeof value === 'number' }),
+  ),
   rotation: oneOf('none', 'grace', 'strict'),
   graceMs: isCount,
   replyRefreshToken: oneOf('always', 'when-changed'),

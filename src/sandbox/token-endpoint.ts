@@ -1,5 +1,5 @@
-// POST /oauth/token: reads the form strictly, applies the token endpoint's switches, authenticates the client, carries out the grant, answers.
-// The deliberate faults are elsewhere.
+// POST /oauth/token: reads the form strictly, applies the token endpoint's switches, authenticates the client, carries
+// out the grant, answers. The deliberate faults are elsewhere.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -16,7 +16,12 @@ import { type AccessToken, matchesChallenge, type TokenSubject } from './tokens.
 const MAX_FORM_BYTES = 256 * 1024;
 
 /** Answers one token request. Never rejects: a client that leaves is counted as `fault:gone`. */
-export async function answerToken(sandbox: SandboxState, req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> {
+export async function answerToken(
+  sandbox: SandboxState,
+  req: IncomingMessage,
+  res: ServerResponse,
+  record: SandboxRequest,
+): Promise<void> {
   const leave = sandbox.stats.enter('token');
   const gone = createGoneSignal(res);
   res.once('close', leave);
@@ -85,7 +90,9 @@ export interface AuthenticatedClient {
   proved: boolean;
 }
 
-/** The id and secret of a Basic header, split at the first colon. `undefined` when it is not a readable Basic header. */
+/**
+ * The id and secret of a Basic header, split at the first colon. `undefined` when it is not a readable Basic header.
+ */
 function parseBasic(header: string): { id: string; secret: string } | undefined {
   const encoded = /^Basic ([A-Za-z0-9+/]+={0,2})$/i.exec(header)?.[1];
   if (encoded === undefined) return undefined;
@@ -95,10 +102,15 @@ function parseBasic(header: string): { id: string; secret: string } | undefined 
 }
 
 /**
- * Finds the client. Throws OAuthError `invalid_client` ("client not found", "authentication failed"), or `invalid_request`
- * when header and form disagree. A client without a secret may send an empty one, as the vendor's CLI does.
+ * Finds the client. Throws OAuthError `invalid_client` ("client not found", "authentication failed"), or
+ * `invalid_request` when header and form disagree. A client without a secret may send an empty one, as the vendor's CLI
+ * does.
  */
-export function authenticateClient(header: string | undefined, formClientId: string | undefined, clients: ClientRegistry): AuthenticatedClient {
+export function authenticateClient(
+  header: string | undefined,
+  formClientId: string | undefined,
+  clients: ClientRegistry,
+): AuthenticatedClient {
   if (header === undefined) {
     if (formClientId === undefined) throw new OAuthError('invalid_client', 'client authentication is missing');
     return { client: findClient(clients, formClientId), proved: false };
@@ -120,7 +132,8 @@ function findClient(clients: ClientRegistry, id: string): SandboxClient {
 
 /** Throws OAuthError `unauthorized_client` when the client is not registered for the grant. */
 export function assertGrantAllowed(client: SandboxClient, grant: GrantKind): void {
-  if (!client.grants.includes(grant)) throw new OAuthError('unauthorized_client', 'client is not authorized for this grant type');
+  if (!client.grants.includes(grant))
+    throw new OAuthError('unauthorized_client', 'client is not authorized for this grant type');
 }
 
 /** Throws OAuthError `invalid_client` when a client that has a secret did not show it. */
@@ -187,7 +200,8 @@ export function performGrant(sandbox: SandboxState, form: TokenForm, authenticat
 
 /** Mints an access token for a subject, as long-lived as the switch or the client says. */
 export function mintToken(sandbox: SandboxState, subject: TokenSubject): GrantOutcome {
-  const lifetimeS = sandbox.switches.now.tokenLifetimeS ?? sandbox.clients.find(subject.clientId)?.accessTokenLifetimeS ?? 86_400;
+  const lifetimeS =
+    sandbox.switches.now.tokenLifetimeS ?? sandbox.clients.find(subject.clientId)?.accessTokenLifetimeS ?? 86_400;
   const token = sandbox.tokens.issue(subject, lifetimeS);
   return { token, reply: { access_token: token.value, token_type: 'bearer', expires_in: lifetimeS } };
 }
@@ -195,7 +209,11 @@ export function mintToken(sandbox: SandboxState, subject: TokenSubject): GrantOu
 function grantClientCredentials(sandbox: SandboxState, authenticated: AuthenticatedClient): GrantOutcome {
   assertProved(authenticated);
   assertGrantAllowed(authenticated.client, 'client_credentials');
-  return mintToken(sandbox, { clientId: authenticated.client.id, grant: 'client_credentials', scope: authenticated.client.scope });
+  return mintToken(sandbox, {
+    clientId: authenticated.client.id,
+    grant: 'client_credentials',
+    scope: authenticated.client.scope,
+  });
 }
 
 function grantCode(sandbox: SandboxState, form: TokenForm, authenticated: AuthenticatedClient): GrantOutcome {
@@ -210,9 +228,11 @@ function grantCode(sandbox: SandboxState, form: TokenForm, authenticated: Authen
   if (taken.kind !== 'ok') throw new OAuthError('invalid_grant', 'code not found, expired or already used');
   const { challenge, subject } = taken.grant;
   if (subject.clientId !== client.id) throw new OAuthError('invalid_grant', 'code was issued to another client');
-  if (redirectUri !== taken.grant.redirectUri) throw new OAuthError('invalid_grant', 'redirect_uri differs from the one the code was issued for');
+  if (redirectUri !== taken.grant.redirectUri)
+    throw new OAuthError('invalid_grant', 'redirect_uri differs from the one the code was issued for');
   if (challenge === undefined && !proved) throw new OAuthError('invalid_client', 'authentication failed');
-  if ((challenge === undefined) !== (verifier === undefined)) throw new OAuthError('invalid_grant', 'code_verifier and code_challenge go together');
+  if ((challenge === undefined) !== (verifier === undefined))
+    throw new OAuthError('invalid_grant', 'code_verifier and code_challenge go together');
   if (challenge !== undefined && verifier !== undefined && !matchesChallenge(verifier, challenge)) {
     throw new OAuthError('invalid_grant', 'code_verifier does not match');
   }
@@ -242,11 +262,18 @@ function grantSaml2Bearer(sandbox: SandboxState, form: TokenForm, authenticated:
   assertGrantAllowed(authenticated.client, 'saml2_bearer');
   const { organization } = sandbox.directory;
   const orgName = required(form, 'orgName');
-  if (![organization.name, organization.shortName].includes(orgName)) throw new OAuthError('invalid_request', 'organization not found');
+  if (![organization.name, organization.shortName].includes(orgName))
+    throw new OAuthError('invalid_request', 'organization not found');
   const subject = readAssertion(required(form, 'assertion'), sandbox.clock.now());
   const user = sandbox.directory.findByEmail(subject);
-  if (user?.state !== 'active') throw new OAuthError('invalid_grant', 'the assertion names no active user of the organization');
-  return mintToken(sandbox, { clientId: authenticated.client.id, grant: 'saml2_bearer', userId: user.id, scope: authenticated.client.scope });
+  if (user?.state !== 'active')
+    throw new OAuthError('invalid_grant', 'the assertion names no active user of the organization');
+  return mintToken(sandbox, {
+    clientId: authenticated.client.id,
+    grant: 'saml2_bearer',
+    userId: user.id,
+    scope: authenticated.client.scope,
+  });
 }
 
 /** Ends a login: its refresh tokens and every access token that came of it. */
@@ -262,8 +289,8 @@ function required(form: TokenForm, name: string): string {
 }
 
 /**
- * Gives the NameID of a base64 assertion (standard or URL alphabet). Throws OAuthError `invalid_grant` when it is no assertion,
- * names nobody, says no `NotOnOrAfter`, or is outside any of the times it says. `nowMs` is epoch ms.
+ * Gives the NameID of a base64 assertion (standard or URL alphabet). Throws OAuthError `invalid_grant` when it is no
+ * assertion, names nobody, says no `NotOnOrAfter`, or is outside any of the times it says. `nowMs` is epoch ms.
  */
 export function readAssertion(encoded: string, nowMs: number): string {
   if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(encoded.replace(/\s/g, ''))) throw refused('the assertion is not base64');
@@ -280,7 +307,9 @@ export function readAssertion(encoded: string, nowMs: number): string {
 
 /** The values of an attribute, as epoch ms; NaN for what is no date. */
 function readTimes(xml: string, attribute: string): number[] {
-  return [...xml.matchAll(new RegExp(`\\s${attribute}\\s*=\\s*["']([^"']*)["']`, 'g'))].map((match) => Date.parse(match[1] ?? ''));
+  return [...xml.matchAll(new RegExp(`\\s${attribute}\\s*=\\s*["']([^"']*)["']`, 'g'))].map((match) =>
+    Date.parse(match[1] ?? ''),
+  );
 }
 
 function refused(reason: string): OAuthError {

@@ -81,7 +81,13 @@ export async function answerReply(
   }
 }
 
-async function drip(sandbox: SandboxState, res: ServerResponse, body: Buffer, delayMs: number, gone: AbortSignal): Promise<void> {
+async function drip(
+  sandbox: SandboxState,
+  res: ServerResponse,
+  body: Buffer,
+  delayMs: number,
+  gone: AbortSignal,
+): Promise<void> {
   res.setHeader('Content-Type', 'application/json');
   res.setHeader('Content-Length', body.length);
   res.flushHeaders();

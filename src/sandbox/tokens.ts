@@ -1,5 +1,5 @@
-// What the simulation gives out: access tokens, refresh tokens in families, and authorization codes; checked, expired, revoked, bounded in number.
-// It knows nothing of HTTP, and of clients only the id that something belongs to.
+// What the simulation gives out: access tokens, refresh tokens in families, and authorization codes; checked, expired,
+// revoked, bounded in number. It knows nothing of HTTP, and of clients only the id that something belongs to.
 
 import { createHash } from 'node:crypto';
 import { createOpaqueToken, createUuid, type RandomSource } from './random.ts';
@@ -88,8 +88,9 @@ export function createTokenStore(clock: { now(): number }, random: RandomSource)
 }
 
 /**
- * `none`: the token stays the same. `grace`: each use gives a successor, and the used one goes on giving that same successor for `graceMs`.
- * `strict`: a used one is never taken again. A used token shown too late ends the whole family (RFC 9700 section 4.14.2), in `grace` as in `strict`.
+ * `none`: the token stays the same. `grace`: each use gives a successor, and the used one goes on giving that same
+ * successor for `graceMs`. `strict`: a used one is never taken again. A used token shown too late ends the whole family
+ * (RFC 9700 section 4.14.2), in `grace` as in `strict`.
  */
 export interface RefreshPolicy {
   rotation: 'none' | 'grace' | 'strict';
@@ -155,7 +156,8 @@ export function createRefreshTokenStore(clock: { now(): number }, random: Random
         revokeFamily(familyId);
         return { kind: 'reused', familyId };
       }
-      if (policy.rotation === 'none') return { kind: 'ok', familyId, subject, refreshToken: value, rotated: false, grace: false };
+      if (policy.rotation === 'none')
+        return { kind: 'ok', familyId, subject, refreshToken: value, rotated: false, grace: false };
       const successor = keep({ value: createOpaqueToken(random), familyId, subject });
       token.usedAt = clock.now();
       token.successor = successor.value;
@@ -176,7 +178,9 @@ interface CodeGrant {
 export interface CodeStore {
   issue(grant: CodeGrant): string;
   /** `used` when the code was taken before, with the family its first use started. */
-  take(code: string): { kind: 'ok'; grant: CodeGrant } | { kind: 'used'; familyId: string | undefined } | { kind: 'unknown' };
+  take(
+    code: string,
+  ): { kind: 'ok'; grant: CodeGrant } | { kind: 'used'; familyId: string | undefined } | { kind: 'unknown' };
   /** Remembers which family of tokens a code led to. */
   settle(code: string, familyId: string): void;
 }
@@ -212,5 +216,8 @@ export function createCodeStore(clock: { now(): number }, random: RandomSource):
 
 /** Whether a PKCE verifier has the right form (RFC 7636 section 4.1) and hashes to the challenge. */
 export function matchesChallenge(verifier: string, challenge: string): boolean {
-  return /^[A-Za-z0-9\-._~]{43,128}$/.test(verifier) && createHash('sha256').update(verifier).digest('base64url') === challenge;
+  return (
+    /^[A-Za-z0-9\-._~]{43,128}$/.test(verifier) &&
+    createHash('sha256').update(verifier).digest('base64url') === challenge
+  );
 }

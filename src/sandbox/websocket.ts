@@ -1,5 +1,5 @@
-// The server side of a WebSocket (RFC 6455) on a raw socket: frames, messages put together, pings answered, the closing handshake.
-// Knows nothing of channels.
+// The server side of a WebSocket (RFC 6455) on a raw socket: frames, messages put together, pings answered, the closing
+// handshake. Knows nothing of channels.
 
 import type { Duplex } from 'node:stream';
 
@@ -83,7 +83,10 @@ export function createServerSocket(socket: Duplex, events: WebSocketEvents): Ser
     try {
       for (const frame of readFrames(chunk)) if (!received) take(frame);
     } catch (error) {
-      close(error instanceof FrameError ? error.closeCode : 1011, error instanceof FrameError ? error.message : 'failed');
+      close(
+        error instanceof FrameError ? error.closeCode : 1011,
+        error instanceof FrameError ? error.message : 'failed',
+      );
       socket.end();
       received = { code: 1006, reason: '' };
     }
@@ -137,8 +140,9 @@ export function encodeFrame(opcode: number, payload: Buffer): Buffer {
 }
 
 /**
- * Gives a function that takes octets as they come and yields the frames completed by them. It throws FrameError for an unmasked frame,
- * reserved bits or opcodes, a fragmented or long control frame, and a payload over `maxPayloadBytes`; the frames before it are yielded, and nothing may be read after it.
+ * Gives a function that takes octets as they come and yields the frames completed by them. It throws FrameError for an
+ * unmasked frame, reserved bits or opcodes, a fragmented or long control frame, and a payload over `maxPayloadBytes`;
+ * the frames before it are yielded, and nothing may be read after it.
  */
 export function createFrameReader(maxPayloadBytes: number): (chunk: Buffer) => Generator<Frame> {
   let buffered: Buffer = Buffer.alloc(0);
@@ -174,5 +178,6 @@ function assertFrameHead(first: number, second: number, opcode: number, final: b
   if ((first & 0x70) !== 0) throw new FrameError(1002, 'reserved bits are set');
   if (!Object.values<number>(OPCODE).includes(opcode)) throw new FrameError(1002, 'unknown opcode');
   if ((second & 0x80) === 0) throw new FrameError(1002, 'client frames must be masked');
-  if (opcode >= OPCODE.close && (!final || (second & 0x7f) > 125)) throw new FrameError(1002, 'a control frame is fragmented or too long');
+  if (opcode >= OPCODE.close && (!final || (second & 0x7f) > 125))
+    throw new FrameError(1002, 'a control frame is fragmented or too long');
 }

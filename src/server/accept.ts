@@ -1,5 +1,6 @@
-// The first step of every request, before the framework sees it: framing, target, Host and Origin. What it refuses is answered here;
-// what it lets through reaches the router with nothing left for the framework to interpret (content types, bodies, odd escapes).
+// The first step of every request, before the framework sees it: framing, target, Host and Origin. What it refuses is
+// answered here; what it lets through reaches the router with nothing left for the framework to interpret (content
+// types, bodies, odd escapes).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AuthThrottle, FailureDelay } from '../auth/callers/auth-throttle.ts';
@@ -31,7 +32,10 @@ export interface AcceptOptions {
   readonly finish: (record: ExchangeRecord) => void;
 }
 
-/** Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served without. */
+/**
+ * Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served
+ * without.
+ */
 export function delayGuess(throttle: AuthThrottle, peer: string, served: string | null): FailureDelay {
   return served === null ? throttle.delayFailure(peer) : throttle.delayGuess(peer, served);
 }
@@ -43,7 +47,9 @@ export const FORWARD_MOUNT = '/api/v2/';
 const LOCAL_IDLE_MS = 60_000;
 
 /** Makes the request listener of a node:http server with the given role. */
-export function createAccept(options: AcceptOptions): (role: ListenerRole) => (request: IncomingMessage, response: ServerResponse) => void {
+export function createAccept(
+  options: AcceptOptions,
+): (role: ListenerRole) => (request: IncomingMessage, response: ServerResponse) => void {
   return (role) => (request, response) => {
     if (wasRefused(request.socket)) return;
     const opened = openExchange(options.runtime(), role, request, response);
@@ -62,7 +68,16 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
         allowOrigin(response, origin);
       }
       const caller = admit(request, host, route, role, runtime);
-      const exchange: Exchange = { request, response, record, runtime, connection: opened.connection, role, route, caller };
+      const exchange: Exchange = {
+        request,
+        response,
+        record,
+        runtime,
+        connection: opened.connection,
+        role,
+        route,
+        caller,
+      };
       const guess = guessIn(request);
       if (guess === null) serve(exchange, options);
       else serveLater(exchange, host, delayGuess(options.throttle, runtime.peerOf(request), guess), options);
@@ -76,7 +91,8 @@ export function createAccept(options: AcceptOptions): (role: ListenerRole) => (r
 function serve(exchange: Exchange, options: AcceptOptions): void {
   const { request, response, record, route, caller } = exchange;
   record.client = caller.client?.name ?? null;
-  if (options.isDraining() && route.kind === 'forward') throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
+  if (options.isDraining() && route.kind === 'forward')
+    throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
   if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange, options.finish);
   // The router decodes a path before it compares; the door has compared it as it was sent.
   if (route.kind === 'local' && route.path.includes('%')) throw notFound();
@@ -91,8 +107,16 @@ function serve(exchange: Exchange, options: AcceptOptions): void {
   options.route(request, response);
 }
 
-/** For a caller who showed a wrong secret and is served without: what it may do tells whether the secret was right, so it waits as a refusal does. */
-function serveLater(exchange: Exchange, host: string, { until, isOverflow }: FailureDelay, options: AcceptOptions): void {
+/**
+ * For a caller who showed a wrong secret and is served without: what it may do tells whether the secret was right, so
+ * it waits as a refusal does.
+ */
+function serveLater(
+  exchange: Exchange,
+  host: string,
+  { until, isOverflow }: FailureDelay,
+  options: AcceptOptions,
+): void {
   const { response, record, connection } = exchange;
   const go = () => {
     if (connection.disconnected) {
@@ -128,7 +152,10 @@ function dropGuess({ request, response, record }: OpenedExchange, options: Accep
 
 function refuseFor(error: unknown, opened: OpenedExchange, options: AcceptOptions): void {
   const { request, response, record, runtime } = opened;
-  const held = isFailedAuthentication(error) || guessIn(request) !== null ? delayGuess(options.throttle, runtime.peerOf(request), null) : null;
+  const held =
+    isFailedAuthentication(error) || guessIn(request) !== null
+      ? delayGuess(options.throttle, runtime.peerOf(request), null)
+      : null;
   if (held?.isOverflow) {
     dropGuess(opened, options);
     return;
@@ -160,19 +187,28 @@ function refuse(opened: OpenedExchange, thrown: unknown): void {
   respondWithError(opened, error, { close: isBroken || error.code === 'gateway.draining' });
 }
 
-/** A listener for health or administration forwards nothing and logs nobody in; one for health alone only answers probes. */
+/**
+ * A listener for health or administration forwards nothing and logs nobody in; one for health alone only answers
+ * probes.
+ */
 function assertServedHere({ method }: IncomingMessage, route: Route, role: ListenerRole): void {
   if (role.data) return;
-  if (route.kind === 'forward' || route.own?.isData) throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
+  if (route.kind === 'forward' || route.own?.isData)
+    throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
   if (role.admin) return;
-  if (!route.own?.isProbe) throw new GatewayError('gateway.route.not.found', 'this address answers /livez, /readyz and /metrics');
+  if (!route.own?.isProbe)
+    throw new GatewayError('gateway.route.not.found', 'this address answers /livez, /readyz and /metrics');
   if (method === 'GET' || method === 'HEAD') return;
-  throw new GatewayError('gateway.request.invalid', 'this address answers GET only', { statusCode: 405, allow: route.own.methods });
+  throw new GatewayError('gateway.request.invalid', 'this address answers GET only', {
+    statusCode: 405,
+    allow: route.own.methods,
+  });
 }
 
 /**
- * Leaves the framework a plain route and no body to interpret. Of a forwarded request it sees one fixed GET: lone `%`s, empty content types
- * and unusual methods are the upstream's business. The octets stay in the exchange, in `rawHeaders` and in the message's stream.
+ * Leaves the framework a plain route and no body to interpret. Of a forwarded request it sees one fixed GET: lone `%`s,
+ * empty content types and unusual methods are the upstream's business. The octets stay in the exchange, in `rawHeaders`
+ * and in the message's stream.
  */
 function rewriteForRouter(request: IncomingMessage, route: Route): void {
   if (route.kind === 'forward') {

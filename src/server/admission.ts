@@ -1,5 +1,6 @@
-// Admission, in order: Origin, authentication, Host (skipped for authenticated callers), then whether anonymous callers are allowed.
-// And the browser boundary it goes by: which Host and which Origin may speak to a gateway that every web page can reach.
+// Admission, in order: Origin, authentication, Host (skipped for authenticated callers), then whether anonymous callers
+// are allowed. And the browser boundary it goes by: which Host and which Origin may speak to a gateway that every web
+// page can reach.
 
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
@@ -24,8 +25,8 @@ export interface AdmissionRules {
 }
 
 /**
- * Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or gateway.client.*. `otherProof` is asked
- * for a caller who shows none of the usual proofs.
+ * Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or
+ * gateway.client.*. `otherProof` is asked for a caller who shows none of the usual proofs.
  */
 export function admit(
   request: IncomingMessage,
@@ -40,11 +41,14 @@ export function admit(
   if (route.kind === 'forward') assertDestination(request);
   if (own?.isAnyHost) return ANONYMOUS;
   if (own?.kind === 'metrics' && !role.data && !role.admin) {
-    // Open where nothing but health is served. It names credentials, clients and routes, which a page could read whose name was rebound to this address.
+    // Open where nothing but health is served. It names credentials, clients and routes, which a page could read whose
+    // name was rebound to this address.
     assertAllowedHost(host, rules.boundary);
     return ANONYMOUS;
   }
-  const shown = showsAtLogin(own) ? callerAtLogin(request, own, host, role, rules) : rules.authenticator.authenticate(request, role);
+  const shown = showsAtLogin(own)
+    ? callerAtLogin(request, own, host, role, rules)
+    : rules.authenticator.authenticate(request, role);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, rules.boundary);
@@ -70,7 +74,8 @@ function callerAtLogin(
   try {
     return authenticator.authenticateForToken(request, readLogin(request.headers.authorization), role);
   } catch (error) {
-    // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without being slowed.
+    // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without
+    // being slowed.
     if (isFailedAuthentication(error) && !isAllowedHost(host, boundary)) throw error;
     return ANONYMOUS;
   }
@@ -102,7 +107,10 @@ export function createBoundaryRules(server: {
 }): BoundaryRules {
   const publicUrl = server.publicUrl === null ? null : new URL(server.publicUrl);
   return {
-    allowedHosts: new Set([...server.allowedHosts.map((host) => host.toLowerCase()), ...(publicUrl ? [publicUrl.hostname, publicUrl.host] : [])]),
+    allowedHosts: new Set([
+      ...server.allowedHosts.map((host) => host.toLowerCase()),
+      ...(publicUrl ? [publicUrl.hostname, publicUrl.host] : []),
+    ]),
     corsOrigins: new Set(server.corsOrigins),
     publicOrigin: publicUrl?.origin ?? null,
   };
@@ -119,7 +127,10 @@ export function parseHost(host: string): { name: string; port: string | null } |
   return { name: (match[1] as string).toLowerCase(), port };
 }
 
-/** Whether a Host is one of a gateway: an IP literal, a loopback name, or listed. Names that merely resolve to loopback are not (DNS rebinding). */
+/**
+ * Whether a Host is one of a gateway: an IP literal, a loopback name, or listed. Names that merely resolve to loopback
+ * are not (DNS rebinding).
+ */
 export function isAllowedHost(host: string, rules: BoundaryRules): boolean {
   const parsed = parseHost(host);
   if (!parsed) return false;
@@ -134,7 +145,8 @@ export function assertAllowedHost(host: string, rules: BoundaryRules): void {
   if (isAllowedHost(host, rules)) return;
   throw new GatewayError(
     'gateway.host.forbidden',
-    'this Host is not served here: call the gateway by localhost or an IP address, or list the name in server.allowed_hosts',
+    'this Host is not served here: call the gateway by localhost or an IP address, or list the name in ' +
+      'server.allowed_hosts',
   );
 }
 
@@ -142,11 +154,15 @@ export function assertAllowedHost(host: string, rules: BoundaryRules): void {
 export function isOwnOrigin(request: BoundaryRequest, rules: BoundaryRules): boolean {
   const { origin } = request;
   if (origin === undefined) return false;
-  return origin === `${request.isEncrypted ? 'https' : 'http'}://${request.host.toLowerCase()}` || origin === rules.publicOrigin;
+  return (
+    origin === `${request.isEncrypted ? 'https' : 'http'}://${request.host.toLowerCase()}` ||
+    origin === rules.publicOrigin
+  );
 }
 
 /**
- * Throws gateway.origin.forbidden for a request that a page of another origin made. `isOpen`: pages of listed origins are let in where it leads.
+ * Throws gateway.origin.forbidden for a request that a page of another origin made. `isOpen`: pages of listed origins
+ * are let in where it leads.
  */
 export function assertAllowedOrigin(request: BoundaryRequest, rules: BoundaryRules, isOpen: boolean): void {
   const { origin, fetchSite } = request;
@@ -157,18 +173,28 @@ export function assertAllowedOrigin(request: BoundaryRequest, rules: BoundaryRul
   throw new GatewayError(
     'gateway.origin.forbidden',
     isListed
-      ? 'server.cors_origins opens the API and the login endpoints alone: this address is for pages of the gateway itself'
+      ? 'server.cors_origins opens the API and the login endpoints alone: this address is for pages of the gateway ' +
+          'itself'
       : 'a web page of another origin may not use the gateway: list its origin in server.cors_origins if it should',
   );
 }
 
 /** The same, asked of a request as it came. */
-export function assertOrigin({ headers, socket }: IncomingMessage, host: string, rules: BoundaryRules, isOpen: boolean): void {
+export function assertOrigin(
+  { headers, socket }: IncomingMessage,
+  host: string,
+  rules: BoundaryRules,
+  isOpen: boolean,
+): void {
   const { origin } = headers;
   const fetchSite = headers['sec-fetch-site'];
   if (origin === undefined && fetchSite === undefined) return;
   const isEncrypted = (socket as { encrypted?: boolean }).encrypted === true;
-  assertAllowedOrigin({ host, origin, fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined, isEncrypted }, rules, isOpen);
+  assertAllowedOrigin(
+    { host, origin, fetchSite: typeof fetchSite === 'string' ? fetchSite : undefined, isEncrypted },
+    rules,
+    isOpen,
+  );
 }
 
 /** Whether a browser goes to a page as a whole, as links and redirects make it: not into a frame, not from a script. */
@@ -180,14 +206,16 @@ export function isNavigation({ method, headers }: IncomingMessage): boolean {
 const RUNNING = /^(?:script|(?:shared|service)?worker|(?:audio|paint)worklet|xslt|i?frame|fencedframe|object|embed)$/i;
 
 /**
- * Throws gateway.origin.forbidden where a page would run, frame or embed what the upstream answers: that would be done as this gateway. A browser
- * without Sec-Fetch-Dest says at least when it looks for a service worker.
+ * Throws gateway.origin.forbidden where a page would run, frame or embed what the upstream answers: that would be done
+ * as this gateway. A browser without Sec-Fetch-Dest says at least when it looks for a service worker.
  */
 export function assertDestination({ headers }: IncomingMessage): void {
   const destination = headers['sec-fetch-dest'];
-  if (headers['service-worker'] === undefined && (typeof destination !== 'string' || !RUNNING.test(destination))) return;
+  if (headers['service-worker'] === undefined && (typeof destination !== 'string' || !RUNNING.test(destination)))
+    return;
   throw new GatewayError(
     'gateway.origin.forbidden',
-    'what the API answers is for reading: a page may fetch it, and neither run it as a script or worker nor put it into a frame',
+    'what the API answers is for reading: a page may fetch it, and neither run it as a script or worker nor put it ' +
+      'into a frame',
   );
 }

@@ -1,4 +1,5 @@
-// Wires the framework by name and in order; never listens, handles no signals. `accept` stands before it, `forward` behind its one mount.
+// Wires the framework by name and in order; never listens, handles no signals. `accept` stands before it, `forward`
+// behind its one mount.
 
 import httpProxy from '@fastify/http-proxy';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -48,7 +49,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     httpMethods: ['GET'],
     undici: options.agent,
     destroyAgent: false,
-    // Its own forwarding path is not used: no certificate checks, retries and re-encodings that we do not want, no cancellation.
+    // Its own forwarding path is not used: no certificate checks, retries and re-encodings that we do not want, no
+    // cancellation.
     handler(request, reply) {
       reply.hijack();
       void forward(exchangeOf(request.raw), options.finish);
@@ -73,7 +75,8 @@ function answerError(log: Log, error: unknown, request: FastifyRequest, reply: F
   else if ((error as { code?: string }).code === 'FST_ERR_BAD_URL') failure = notFound();
   else {
     const statusCode = (error as { statusCode?: number }).statusCode ?? 500;
-    if (statusCode < 500) failure = new GatewayError('gateway.request.invalid', 'the request is not understood here', { statusCode });
+    if (statusCode < 500)
+      failure = new GatewayError('gateway.request.invalid', 'the request is not understood here', { statusCode });
     else {
       log.error({ requestId: exchange.record.requestId, error: (error as Error).name }, 'internal error');
       failure = internalError();
@@ -86,7 +89,9 @@ function answerError(log: Log, error: unknown, request: FastifyRequest, reply: F
 /** Bodies of every type are text, up to `limitBytes`; the framework's 413 beyond, before it is read whole. */
 export function readBodiesAsText(scope: FastifyInstance, limitBytes: number): void {
   scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: limitBytes }, (_request, body, done) => done(null, body));
+  scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: limitBytes }, (_request, body, done) =>
+    done(null, body),
+  );
 }
 
 /** Nothing is read of a body, whatever its type says: what is wrong or right about the request lies elsewhere. */

@@ -1,5 +1,6 @@
-// Who makes a request: by X-Gateway-Key, Authorization (client secret, Basic, handle) or certificate. A handle is only ever itself, wherever it
-// is shown: one that leads nowhere is an error, never another identity. It asks nothing of what the caller may do.
+// Who makes a request: by X-Gateway-Key, Authorization (client secret, Basic, handle) or certificate. A handle is only
+// ever itself, wherever it is shown: one that leads nowhere is an error, never another identity. It asks nothing of
+// what the caller may do.
 
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
@@ -10,37 +11,54 @@ import type { Clients } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
 import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
-import { type CertificateSubject, type ClientCas, certificateProof, isCertificateBelieved, subjectKey } from '../config/cert-subject.ts';
+import {
+  type CertificateSubject,
+  type ClientCas,
+  certificateProof,
+  isCertificateBelieved,
+  subjectKey,
+} from '../config/cert-subject.ts';
 import { GatewayError } from '../errors.ts';
 
 /** Recognises callers for one configuration. */
 export interface Authenticator {
   /**
-   * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere, gateway.client.unauthenticated for a wrong secret,
-   * gateway.client.forbidden for proofs of two different clients. Costs nothing where there is no proof, microseconds where there is.
+   * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere,
+   * gateway.client.unauthenticated for a wrong secret, gateway.client.forbidden for proofs of two different clients.
+   * Costs nothing where there is no proof, microseconds where there is.
    */
   authenticate(request: IncomingMessage, arrival: Arrival): Caller;
   /**
-   * The same at the token endpoint, where Authorization belongs to the grant: `login` is the id and secret shown there. A client's name with its
-   * secret proves that client, with another secret it throws gateway.client.unauthenticated, and so does a handle; any other id proves nothing.
+   * The same at the token endpoint, where Authorization belongs to the grant: `login` is the id and secret shown there.
+   * A client's name with its secret proves that client, with another secret it throws gateway.client.unauthenticated,
+   * and so does a handle; any other id proves nothing.
    */
-  authenticateForToken(request: IncomingMessage, login: { readonly name: string; readonly secret: string } | null, arrival: Arrival): Caller;
+  authenticateForToken(
+    request: IncomingMessage,
+    login: { readonly name: string; readonly secret: string } | null,
+    arrival: Arrival,
+  ): Caller;
   /**
-   * Who proved itself by `proof` before, as it is now; null when that proves nothing any more: the secret was changed, the client or a CA is gone,
-   * anonymous use has ended.
+   * Who proved itself by `proof` before, as it is now; null when that proves nothing any more: the secret was changed,
+   * the client or a CA is gone, anonymous use has ended.
    */
   provedBy(before: { readonly client: string | null; readonly proof: string | null }, arrival: Arrival): Caller | null;
-  /** A caller of before as it is now: null when what proved it would not any more, or its session or handle has ended. */
+  /**
+   * A caller of before as it is now: null when what proved it would not any more, or its session or handle has ended.
+   */
   renew(caller: Caller, arrival: Arrival): Caller | null;
   /** Why a caller of before may not go on; null while it may. Unlike `renew` it is no use of a session. */
   revalidate(caller: Caller, arrival: Arrival): GatewayError | null;
-  /** The same for a caller whose request has taken its time since: throws what `whyEnded` says where there is nobody any more. */
+  /**
+   * The same for a caller whose request has taken its time since: throws what `whyEnded` says where there is nobody any
+   * more.
+   */
   present(caller: Caller, arrival: Arrival): Caller;
   /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
   assertAdmitted(caller: Caller, arrival: Arrival): void;
   /**
-   * Throws unless the caller may administer: a client with `admin` where clients are configured, else whoever has a certificate where there is a CA
-   * for it, else anybody who is admitted.
+   * Throws unless the caller may administer: a client with `admin` where clients are configured, else whoever has a
+   * certificate where there is a CA for it, else anybody who is admitted.
    */
   assertAdmin(caller: Caller, arrival: Arrival): void;
 }
@@ -64,7 +82,10 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const isAnonymousServed = deps.isAnonymousServed || (clients.isEmpty && clientCas === null);
   const mayBeAnonymous = ({ isLocal }: Arrival) => isAnonymousServed && (isLocal || unsafeAllowAnonymous);
 
-  function provedBy({ client, proof }: { readonly client: string | null; readonly proof: string | null }, arrival: Arrival): Caller | null {
+  function provedBy(
+    { client, proof }: { readonly client: string | null; readonly proof: string | null },
+    arrival: Arrival,
+  ): Caller | null {
     if (proof === null || proof === undefined) return client === null && mayBeAnonymous(arrival) ? ANONYMOUS : null;
     const cas = clientCas?.marks ?? [];
     if (client !== null) return clients.byProof(client, proof, cas);
@@ -102,8 +123,14 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     return { ...owner, session, isAuthenticated: true };
   }
 
-  /** A handle lives no longer than what proved its owner; one without an owner no longer than anonymous use, and only where there is such. */
-  function ownerOf(kept: { readonly client: string | null; readonly proof: string | null } | null, arrival: Arrival): Caller {
+  /**
+   * A handle lives no longer than what proved its owner; one without an owner no longer than anonymous use, and only
+   * where there is such.
+   */
+  function ownerOf(
+    kept: { readonly client: string | null; readonly proof: string | null } | null,
+    arrival: Arrival,
+  ): Caller {
     const owner = kept && provedBy(kept, arrival);
     if (owner === null) throw sessionEnded();
     return owner;
@@ -116,7 +143,8 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       if (isHandle(token)) return byHandle(token, arrival);
       const found = clients.isEmpty ? null : clients.bySecret(token);
       if (found === null) assertNoHandle(token);
-      if (found === null && !mayBeAnonymous(arrival)) throw unauthenticated('the Bearer value is not the secret of a client, nor a handle');
+      if (found === null && !mayBeAnonymous(arrival))
+        throw unauthenticated('the Bearer value is not the secret of a client, nor a handle');
       return found;
     }
     if (authorization.scheme === 'other') {
@@ -142,7 +170,8 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     else if (parsed.scheme !== 'basic') assertNoHandle(readable(parsed));
   }
 
-  const identifyAside = (request: IncomingMessage, arrival: Arrival): Caller => byKey(request, arrival) ?? byCertificate(request) ?? ANONYMOUS;
+  const identifyAside = (request: IncomingMessage, arrival: Arrival): Caller =>
+    byKey(request, arrival) ?? byCertificate(request) ?? ANONYMOUS;
 
   return {
     authenticate(request, arrival) {
@@ -152,10 +181,12 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       assertNoHandleBehind(request.rawHeaders);
       const parsed = parseAuthorization(authorization);
       const shown = authorization.length > 0 ? byAuthorization(parsed, arrival) : null;
-      if (shown === null && parsed.scheme === 'bearer' && !clients.isEmpty) (request as GuessingRequest)[GUESS] = parsed.token;
+      if (shown === null && parsed.scheme === 'bearer' && !clients.isEmpty)
+        (request as GuessingRequest)[GUESS] = parsed.token;
       if (shown === null) return aside;
       if (aside.client !== null && aside.client !== shown.client) throw contradicted();
-      if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id)) throw contradicted();
+      if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id))
+        throw contradicted();
       return shown;
     },
     authenticateForToken(request, login, arrival) {
@@ -163,7 +194,8 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       assertNoDeadBearer(request, arrival);
       // A handle may be bound to one credential: it must not buy another that is not.
       const handle = login && [login.secret, login.name].find(isHandle);
-      if (holdsHandle(aside) || (handle != null && byHandle(handle, arrival))) throw unauthenticated('a handle is no proof at a login', false);
+      if (holdsHandle(aside) || (handle != null && byHandle(handle, arrival)))
+        throw unauthenticated('a handle is no proof at a login', false);
       if (login === null || clients.get(login.name) === undefined) return aside;
       const found = clients.byNameAndSecret(login.name, login.secret);
       if (found === null) throw unauthenticated('authentication failed: that is not the secret of this client');
@@ -177,11 +209,17 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       if (owner === null || (handle !== null && !handles.isGood(handle))) return null;
       const present = session && sessions.findByTerms(session.terms);
       if (session !== null && present === null) return null;
-      return { ...owner, handle, session: present, isAuthenticated: owner.isAuthenticated || handle !== null || session !== null };
+      return {
+        ...owner,
+        handle,
+        session: present,
+        isAuthenticated: owner.isAuthenticated || handle !== null || session !== null,
+      };
     },
     revalidate(caller, arrival) {
       const { handle, session } = caller;
-      const isGood = (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.terms));
+      const isGood =
+        (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.terms));
       if (isGood && provedBy(keptOf(caller), arrival) !== null) return null;
       return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved who calls proves it no more', false);
     },
@@ -210,7 +248,10 @@ function keptOf({ client, proof }: Caller): { readonly client: string | null; re
   return { client: client?.name ?? null, proof };
 }
 
-/** 401 for a caller that did not prove who it is. `isGuess`: a wrong secret was shown, so the answer is delayed when that repeats. */
+/**
+ * 401 for a caller that did not prove who it is. `isGuess`: a wrong secret was shown, so the answer is delayed when
+ * that repeats.
+ */
 export class AuthenticationError extends GatewayError {
   readonly isGuess: boolean;
 
@@ -225,7 +266,9 @@ export function isFailedAuthentication(error: unknown): boolean {
   return error instanceof AuthenticationError && error.isGuess;
 }
 
-/** The property under which a request carries a Bearer value that is no client's secret, where it may be served without. */
+/**
+ * The property under which a request carries a Bearer value that is no client's secret, where it may be served without.
+ */
 const GUESS = Symbol('guess');
 
 type GuessingRequest = IncomingMessage & { [GUESS]?: string };
@@ -242,7 +285,10 @@ export function unauthenticated(what: string, isGuess = true): AuthenticationErr
 }
 
 function contradicted(): GatewayError {
-  return new GatewayError('gateway.client.forbidden', 'the proofs in this request belong to different callers: send one of them');
+  return new GatewayError(
+    'gateway.client.forbidden',
+    'the proofs in this request belong to different callers: send one of them',
+  );
 }
 
 const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;
@@ -252,7 +298,10 @@ function assertNoHandle(shown: string): void {
   if (shown.includes(HANDLE_PREFIX)) throw sessionEnded();
 }
 
-/** Node keeps the first of several Authorization lines: a handle in a later one must not be passed over and the call served as somebody else's. */
+/**
+ * Node keeps the first of several Authorization lines: a handle in a later one must not be passed over and the call
+ * served as somebody else's.
+ */
 function assertNoHandleBehind(rawHeaders: readonly string[]): void {
   let isFirst = true;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
@@ -280,7 +329,9 @@ const shownCertificates = new WeakMap<TLSSocket, ShownCertificate | null>();
 function verifiedCertificate(socket: TLSSocket, cas: ClientCas): ShownCertificate | null {
   const known = shownCertificates.get(socket);
   if (known !== undefined) return known;
-  const subject = socket.authorized ? ((socket.getPeerCertificate()?.subject as CertificateSubject | undefined) ?? null) : null;
+  const subject = socket.authorized
+    ? ((socket.getPeerCertificate()?.subject as CertificateSubject | undefined) ?? null)
+    : null;
   const key = subject && subjectKey(subject);
   const shown = key === null ? null : { key, proof: certificateProof(key, cas.marksAt(socket)) };
   shownCertificates.set(socket, shown);

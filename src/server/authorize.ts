@@ -1,5 +1,5 @@
-// Which credential serves a caller, and whether its rules permit the call: the path and method that are sent count, and a request that asks to be
-// taken for another is refused where that matters.
+// Which credential serves a caller, and whether its rules permit the call: the path and method that are sent count, and
+// a request that asks to be taken for another is refused where that matters.
 
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Access } from '../auth/callers/access.ts';
@@ -27,25 +27,35 @@ export interface CredentialChoice {
   readonly names: () => readonly string[];
 }
 
-/** The credential for a caller who named one, or none. Throws gateway.credential.unknown or gateway.client.forbidden. */
+/**
+ * The credential for a caller who named one, or none. Throws gateway.credential.unknown or gateway.client.forbidden.
+ */
 export function chooseCredential(caller: Caller, named: string | null, choice: CredentialChoice): ForwardCredential {
   const asked = boundTo(caller, named);
   if (caller.session !== null) {
     const { terms, config, source } = caller.session;
     if (terms.credential !== null && !choice.access.mayUse(caller, terms.credential)) throw notListed(terms.credential);
     const own = config();
-    // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with it.
+    // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with
+    // it.
     return { config: own, source, limitKey: sessionLimitKey(own.name, caller.session.id) };
   }
   const name = asked ?? choice.access.defaultFor(caller);
   if (name === null) {
     const names = choice.names().filter((one) => choice.access.mayUse(caller, one));
-    const advice = names.length === 0 ? 'list one for this caller' : `call /NAME/api/v2/… with one of ${names.join(', ')}`;
-    throw new GatewayError('gateway.credential.unknown', `no credential is the default: ${advice}, or mark one with default = true`);
+    const advice =
+      names.length === 0 ? 'list one for this caller' : `call /NAME/api/v2/… with one of ${names.join(', ')}`;
+    throw new GatewayError(
+      'gateway.credential.unknown',
+      `no credential is the default: ${advice}, or mark one with default = true`,
+    );
   }
   const credential = choice.get(name);
   if (!credential) {
-    throw new GatewayError('gateway.credential.unknown', 'no credential of that name is configured: `gcg config` lists them');
+    throw new GatewayError(
+      'gateway.credential.unknown',
+      'no credential of that name is configured: `gcg config` lists them',
+    );
   }
   if (!choice.access.mayUse(caller, name)) throw notListed(name);
   return credential;
@@ -67,15 +77,27 @@ function notListed(name: string): GatewayError {
   return new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
 }
 
-/** The credential that the path or X-Gateway-Credential names, or null. Throws gateway.request.invalid when they are at odds. */
-export function namedCredential({ route, request }: { readonly route: Route; readonly request: Pick<IncomingMessage, 'headers'> }): string | null {
+/**
+ * The credential that the path or X-Gateway-Credential names, or null. Throws gateway.request.invalid when they are at
+ * odds.
+ */
+export function namedCredential({
+  route,
+  request,
+}: {
+  readonly route: Route;
+  readonly request: Pick<IncomingMessage, 'headers'>;
+}): string | null {
   const fromPath = route.credential;
   const header = request.headers['x-gateway-credential'];
   if (header === undefined) return fromPath;
   if (typeof header !== 'string' || header.includes(','))
     throw new GatewayError('gateway.request.invalid', 'there is more than one X-Gateway-Credential');
   if (fromPath !== null && fromPath !== header) {
-    throw new GatewayError('gateway.request.invalid', 'the path and X-Gateway-Credential name different credentials: send one of them');
+    throw new GatewayError(
+      'gateway.request.invalid',
+      'the path and X-Gateway-Credential name different credentials: send one of them',
+    );
   }
   return header;
 }
@@ -91,7 +113,10 @@ export interface JudgedCall {
 /** Holds a call against its client's rules. */
 export type RuleCheck = (client: ClientConfig | null, call: JudgedCall) => void;
 
-/** Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it would have refused. */
+/**
+ * Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it
+ * would have refused.
+ */
 export function createRuleCheck(clients: readonly ClientConfig[], log: Log): RuleCheck {
   const compiled = new Map<string, Rules>();
   for (const client of clients) {
@@ -117,14 +142,20 @@ export function createRuleCheck(clients: readonly ClientConfig[], log: Log): Rul
 const MESSAGES: Record<NonNullable<Verdict>['reason'], (client: string, rule: string | null) => string> = {
   denied: (client, rule) => `the rules of client ${client} deny this call (${rule})`,
   unlisted: (client) => `the rules of client ${client} do not list this call: add it to allow[] if it may be made`,
-  ambiguous: (client) => `client ${client} has rules, and this path or method can be read in more than one way: send it plainly`,
+  ambiguous: (client) =>
+    `client ${client} has rules, and this path or method can be read in more than one way: send it plainly`,
 };
 
 const METHOD_HEADERS = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);
 const FIELD = '_method';
 
-/** Of IIS, Symfony, Zend and others like them. What proxies only tell, and nobody acts on (`X-Envoy-Original-Path`), is not among them. */
-const PATH_HEADERS = new Set(['url', 'uri', 'path'].flatMap((what) => ['original', 'rewrite', 'override'].map((how) => `x-${how}-${what}`)));
+/**
+ * Of IIS, Symfony, Zend and others like them. What proxies only tell, and nobody acts on (`X-Envoy-Original-Path`), is
+ * not among them.
+ */
+const PATH_HEADERS = new Set(
+  ['url', 'uri', 'path'].flatMap((what) => ['original', 'rewrite', 'override'].map((how) => `x-${how}-${what}`)),
+);
 
 /** `target` with its query. To many servers `X_HTTP_Method_Override` is the same header. */
 export function asksForOtherMethod(headers: IncomingHttpHeaders, target: string): boolean {
@@ -135,7 +166,10 @@ export function asksForOtherMethod(headers: IncomingHttpHeaders, target: string)
   return false;
 }
 
-/** The path, or paths, for which a call asks to be taken in the place of its own, as they were written; almost always null. */
+/**
+ * The path, or paths, for which a call asks to be taken in the place of its own, as they were written; almost always
+ * null.
+ */
 export function otherPathAsked(headers: IncomingHttpHeaders): string | null {
   let asked: string | null = null;
   for (const name in headers) {

@@ -12,13 +12,22 @@ export interface BodyLogging {
 }
 
 /** Null where no body will ever be shown. */
-export function bodyLoggingOf({ level, requestBody, responseBody, bodyMaxBytes }: GatewayConfig['logging']): BodyLogging | null {
+export function bodyLoggingOf({
+  level,
+  requestBody,
+  responseBody,
+  bodyMaxBytes,
+}: GatewayConfig['logging']): BodyLogging | null {
   if (level === 'none' || !(requestBody || responseBody)) return null;
   return { request: requestBody, response: responseBody, maxBytes: bodyMaxBytes };
 }
 
 /** For a request's body, before the first of it is read. */
-export function captureRequestBody(record: ExchangeRecord, headers: NodeJS.Dict<string | string[]>, maxBytes: number): void {
+export function captureRequestBody(
+  record: ExchangeRecord,
+  headers: NodeJS.Dict<string | string[]>,
+  maxBytes: number,
+): void {
   const contentEncoding = headers['content-encoding'];
   record.requestBody = createBodyCapture({
     maxBytes,
@@ -35,7 +44,8 @@ export function captureResponseBody(record: ExchangeRecord, headers: readonly st
     const name = (headers[at] as string).toLowerCase();
     if (name === 'content-type') contentType = headers[at + 1] as string;
     else if (name === 'content-encoding')
-      contentEncoding = contentEncoding === null ? (headers[at + 1] as string) : `${contentEncoding},${headers[at + 1]}`;
+      contentEncoding =
+        contentEncoding === null ? (headers[at + 1] as string) : `${contentEncoding},${headers[at + 1]}`;
   }
   record.responseBody = createBodyCapture({ maxBytes, contentType, contentEncoding });
 }

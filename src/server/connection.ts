@@ -1,5 +1,6 @@
-// Per-connection state: exchanges in progress, and whether the connection can still be used. Sends nothing.
-// Older Nodes tell a response that its connection is gone only when its turn has come: those that wait behind it (pipelining) are closed here.
+// Per-connection state: exchanges in progress, and whether the connection can still be used. Sends nothing. Older Nodes
+// tell a response that its connection is gone only when its turn has come: those that wait behind it (pipelining) are
+// closed here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -26,7 +27,10 @@ export function isQuiet(socket: Duplex): boolean {
   return open.size === 0 && !isBroken;
 }
 
-/** Whether a request on this connection was refused in a way that leaves nothing behind it to be looked at: whatever was read ahead is ignored. */
+/**
+ * Whether a request on this connection was refused in a way that leaves nothing behind it to be looked at: whatever was
+ * read ahead is ignored.
+ */
 export function wasRefused(socket: Duplex): boolean {
   return (socket as CallerSocket)[CONNECTION]?.isRefused === true;
 }
@@ -36,7 +40,9 @@ export function noteRefused(socket: Duplex): void {
   connectionOf(socket).isRefused = true;
 }
 
-/** Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now. */
+/**
+ * Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now.
+ */
 export const REQUEST_ABORTED = Symbol('broken');
 
 /** The property under which a socket carries its connection. */
@@ -70,9 +76,10 @@ export function enterConnection(exchange: OpenExchange): void {
 }
 
 /**
- * Calls `answer` when something can be written on a connection past its exchanges: at once, or after the answers that are owed for earlier
- * requests. A request that broke off in its body is given up for it. Where half an answer of the upstream's stands already, the socket is
- * destroyed instead. Only the first call has an effect: the connection ends with it.
+ * Calls `answer` when something can be written on a connection past its exchanges: at once, or after the answers that
+ * are owed for earlier requests. A request that broke off in its body is given up for it. Where half an answer of the
+ * upstream's stands already, the socket is destroyed instead. Only the first call has an effect: the connection ends
+ * with it.
  */
 export function answerLast(socket: Duplex, answer: () => void): void {
   const connection = connectionOf(socket);
@@ -90,5 +97,6 @@ export function answerLast(socket: Duplex, answer: () => void): void {
 
 /** Lets a connection end with the answers that are owed on it: those that have not begun say `Connection: close`. */
 export function endAfterAnswers(socket: Duplex): void {
-  for (const { response } of (socket as CallerSocket)[CONNECTION]?.open ?? []) if (!response.headersSent) response.shouldKeepAlive = false;
+  for (const { response } of (socket as CallerSocket)[CONNECTION]?.open ?? [])
+    if (!response.headersSent) response.shouldKeepAlive = false;
 }

@@ -1,5 +1,5 @@
-// What the server works with: the parts of one configuration. Declared here, built where all parts are known; an exchange keeps those it was
-// accepted under.
+// What the server works with: the parts of one configuration. Declared here, built where all parts are known; an
+// exchange keeps those it was accepted under.
 
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../clock.ts';
@@ -33,7 +33,9 @@ export interface ServerRuntime extends AdmissionRules {
   readonly channels: ChannelRegister;
   /** What redirects to the upstream's own host lead through. */
   readonly redirectBase: string;
-  /** This gateway's mark on chained gateways, to know its own requests again; null when calls go straight to the region. */
+  /**
+   * This gateway's mark on chained gateways, to know its own requests again; null when calls go straight to the region.
+   */
   readonly instanceId: string | null;
   /** Bodies that go into the record; null: none. */
   readonly bodies: BodyLogging | null;

@@ -1,5 +1,5 @@
-// CORS (Fetch standard): what a response says to a page of an origin in `server.cors_origins`, and preflights. Exact origins only, no wildcard,
-// no cookies: a page authenticates with a header or not at all.
+// CORS (Fetch standard): what a response says to a page of an origin in `server.cors_origins`, and preflights. Exact
+// origins only, no wildcard, no cookies: a page authenticates with a header or not at all.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
@@ -36,8 +36,16 @@ export function isPreflight({ method, headers }: IncomingMessage): boolean {
   return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
 }
 
-/** The whole answer, 204, for an origin that is listed. The headers asked for are allowed: what they may do is decided when they come. */
-export function answerPreflight(request: IncomingMessage, response: ServerResponse, origin: string, requestId: string): void {
+/**
+ * The whole answer, 204, for an origin that is listed. The headers asked for are allowed: what they may do is decided
+ * when they come.
+ */
+export function answerPreflight(
+  request: IncomingMessage,
+  response: ServerResponse,
+  origin: string,
+  requestId: string,
+): void {
   const { headers } = request;
   const asked = headers['access-control-request-headers'];
   allowOrigin(response, origin);
@@ -45,7 +53,8 @@ export function answerPreflight(request: IncomingMessage, response: ServerRespon
   response.setHeader('Access-Control-Allow-Methods', METHODS);
   if (typeof asked === 'string' && HEADER_LIST.test(asked)) response.setHeader('Access-Control-Allow-Headers', asked);
   // A public page reaching into a private network must be told that it may.
-  if (headers['access-control-request-private-network'] === 'true') response.setHeader('Access-Control-Allow-Private-Network', 'true');
+  if (headers['access-control-request-private-network'] === 'true')
+    response.setHeader('Access-Control-Allow-Private-Network', 'true');
   response.setHeader('Access-Control-Max-Age', String(MAX_AGE_S));
   response.setHeader('X-Gateway-Request-Id', requestId);
   response.statusCode = 204;

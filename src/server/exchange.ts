@@ -1,5 +1,5 @@
-// One exchange as the server sees it: the two messages, where the request leads, who is served, the record, and the runtime it was accepted
-// under. Made at accept, ended once.
+// One exchange as the server sees it: the two messages, where the request leads, who is served, the record, and the
+// runtime it was accepted under. Made at accept, ended once.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -32,7 +32,12 @@ export interface Exchange extends OpenedExchange {
 }
 
 /** Opens an exchange and its record, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
-export function openExchange(runtime: ServerRuntime, role: ListenerRole, request: IncomingMessage, response: ServerResponse): OpenedExchange {
+export function openExchange(
+  runtime: ServerRuntime,
+  role: ListenerRole,
+  request: IncomingMessage,
+  response: ServerResponse,
+): OpenedExchange {
   const record = createExchangeRecord();
   record.requestId = randomUUID();
   record.method = request.method ?? '';
@@ -57,7 +62,10 @@ export function openExchange(runtime: ServerRuntime, role: ListenerRole, request
   return { request, response, record, runtime, connection, role, route: null };
 }
 
-/** The property under which a request carries its exchange. A WeakMap would say the same and cost the garbage collector dearly. */
+/**
+ * The property under which a request carries its exchange. A WeakMap would say the same and cost the garbage collector
+ * dearly.
+ */
 const EXCHANGE = Symbol('exchange');
 
 type AcceptedRequest = IncomingMessage & { [EXCHANGE]?: Exchange };
@@ -74,12 +82,15 @@ export function exchangeOf(request: IncomingMessage): Exchange {
   return exchange;
 }
 
-/** Version, trace id, parent id, flags; later versions may append more (https://www.w3.org/TR/trace-context/, section 3.2). */
+/**
+ * Version, trace id, parent id, flags; later versions may append more (https://www.w3.org/TR/trace-context/, section
+ * 3.2).
+ */
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?$/;
 
 /**
- * Notes trace and span id of a request's `traceparent`. Without one, or with one that is not valid, the record gets a span id of its own,
- * made of the request id, and no trace id.
+ * Notes trace and span id of a request's `traceparent`. Without one, or with one that is not valid, the record gets a
+ * span id of its own, made of the request id, and no trace id.
  */
 export function noteTraceContext(record: ExchangeRecord, traceparent: string | readonly string[] | undefined): void {
   const found = typeof traceparent === 'string' ? TRACEPARENT.exec(traceparent) : null;

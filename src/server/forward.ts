@@ -1,5 +1,6 @@
-// The data path of one forwarded call, as one readable sequence: which credential → clean headers → body → send (token, replay, retry inside)
-// → response → record. Each step is a module of its own; accept came before, the record is written when the exchange ends.
+// The data path of one forwarded call, as one readable sequence: which credential → clean headers → body → send (token,
+// replay, retry inside) → response → record. Each step is a module of its own; accept came before, the record is
+// written when the exchange ends.
 
 import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
@@ -23,11 +24,16 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
   let body: RequestBody | null = null;
   let answer: UpstreamResponse | null = null;
   try {
-    // The router decodes before it compares, `/%61pi/v2/…` for one; what is forwarded must begin with the prefix literally.
-    if (exchange.route.kind !== 'forward') throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
+    // The router decodes before it compares, `/%61pi/v2/…` for one; what is forwarded must begin with the prefix
+    // literally.
+    if (exchange.route.kind !== 'forward')
+      throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
     const credential = authorize(exchange, exchange.route.target);
     record.credential = credential.config.name;
-    const { headers, hadAuthorization, instances } = cleanRequestHeaders(exchange.request.rawHeaders, runtime.ownHeaders);
+    const { headers, hadAuthorization, instances } = cleanRequestHeaders(
+      exchange.request.rawHeaders,
+      runtime.ownHeaders,
+    );
     record.authorizationReplaced = hadAuthorization;
     markInstance(headers, instances, runtime.instanceId);
     if (runtime.bodies?.request) captureRequestBody(record, exchange.request.headers, runtime.bodies.maxBytes);
@@ -58,11 +64,21 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
 /** The credential that serves a call, if its client's rules permit it. */
 function authorize(exchange: Exchange, target: string): ForwardCredential {
   const { caller, request, record, runtime } = exchange;
-  runtime.assertRules(caller.client, { method: record.method, target, headers: request.headers, requestId: record.requestId });
+  runtime.assertRules(caller.client, {
+    method: record.method,
+    target,
+    headers: request.headers,
+    requestId: record.requestId,
+  });
   return chooseCredential(caller, namedCredential(exchange), runtime.choice);
 }
 
-function upstreamRequest(exchange: Exchange, credential: ForwardCredential, headers: string[], body: RequestBody): UpstreamRequest {
+function upstreamRequest(
+  exchange: Exchange,
+  credential: ForwardCredential,
+  headers: string[],
+  body: RequestBody,
+): UpstreamRequest {
   const { route, record, connection } = exchange;
   if (route.kind !== 'forward') throw new GatewayError('gateway.internal', 'a local route reached the forwarding path');
   return {
@@ -95,12 +111,18 @@ function markInstance(headers: string[], instances: string | null, instanceId: s
   if (instanceId === null) return;
   const seen = instances === null ? [] : instances.split(',').map((id) => id.trim());
   if (seen.includes(instanceId) || seen.length >= 8) {
-    throw new GatewayError('gateway.loop', 'this request has been here before: [gateway] host leads back to this gateway, point it elsewhere');
+    throw new GatewayError(
+      'gateway.loop',
+      'this request has been here before: [gateway] host leads back to this gateway, point it elsewhere',
+    );
   }
   headers.splice(headers.length - 2, 0, 'X-Gateway-Instance', [...seen, instanceId].join(', '));
 }
 
-/** Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks off. */
+/**
+ * Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks
+ * off.
+ */
 function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig): Promise<void> {
   const { response, record, route, runtime } = exchange;
   const { bodies } = runtime;
@@ -120,7 +142,8 @@ function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: Cr
   const sink = new ResponseSink(response, record, answer);
   exchange.connection.onDisconnect = sink.abandon;
   answer.pipe(sink);
-  // Node keeps a head back until there is something of the body, which may take its time: a stream of events opens before the first of them.
+  // Node keeps a head back until there is something of the body, which may take its time: a stream of events opens
+  // before the first of them.
   if (record.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
   return sink.done;
 }
@@ -129,7 +152,8 @@ function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: 
   try {
     response.writeHead(answer.statusCode, answer.statusText, headers);
   } catch {
-    // Node is stricter than undici about a few octets in header values and reason phrases, and would keep the phrase for our own answer.
+    // Node is stricter than undici about a few octets in header values and reason phrases, and would keep the phrase
+    // for our own answer.
     response.statusMessage = '';
     throw new GatewayError('gateway.upstream.invalid', 'the upstream answered with a header that is not valid HTTP');
   }
@@ -150,7 +174,8 @@ function answerFailure(exchange: Exchange, error: unknown): void {
   }
   record.source = 'gateway';
   // What is still being uploaded will not be read: say so by ending the connection after the answer.
-  const isUploading = !request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding'] ?? '0') !== '0';
+  const isUploading =
+    !request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding'] ?? '0') !== '0';
   respondWithError(exchange, failure, { close: isUploading || failure.code === 'gateway.draining' });
 }
 

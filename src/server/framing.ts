@@ -1,4 +1,5 @@
-// What is ambiguous in a request's framing is refused before anything looks at its meaning: facts that node:http lets through, RFC 9112.
+// What is ambiguous in a request's framing is refused before anything looks at its meaning: facts that node:http lets
+// through, RFC 9112.
 
 import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '../errors.ts';
@@ -11,12 +12,19 @@ export interface Framing {
 
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/is;
 
-/** Checks version, Host, Transfer-Encoding, method and target form. Throws gateway.request.invalid (400, 405 or 417). */
+/**
+ * Checks version, Host, Transfer-Encoding, method and target form. Throws gateway.request.invalid (400, 405 or 417).
+ */
 export function assertFraming(request: IncomingMessage): Framing {
   const { method, url = '', rawHeaders } = request;
-  if (request.httpVersionMajor !== 1 || request.httpVersionMinor > 1) throw invalid('only HTTP/1.1 and HTTP/1.0 are spoken here');
+  if (request.httpVersionMajor !== 1 || request.httpVersionMinor > 1)
+    throw invalid('only HTTP/1.1 and HTTP/1.0 are spoken here');
   if (method === 'TRACE' || method === 'CONNECT') {
-    throw new GatewayError('gateway.request.invalid', `${method} is not served: it would hand the token to whoever asks`, { statusCode: 405 });
+    throw new GatewayError(
+      'gateway.request.invalid',
+      `${method} is not served: it would hand the token to whoever asks`,
+      { statusCode: 405 },
+    );
   }
   let host: string | null = null;
   let expect: string | null = null;
@@ -57,7 +65,8 @@ export function assertFraming(request: IncomingMessage): Framing {
   if (url === '*' && method === 'OPTIONS') return { host, target: '/*' };
   const absolute = ABSOLUTE_FORM.exec(url);
   if (!absolute) throw invalid('the request target must be a path');
-  if ((absolute[1] as string).toLowerCase() !== host.toLowerCase()) throw invalid('the request target names another host than the Host header');
+  if ((absolute[1] as string).toLowerCase() !== host.toLowerCase())
+    throw invalid('the request target names another host than the Host header');
   const rest = absolute[2] as string;
   return { host, target: rest.startsWith('/') ? rest : `/${rest}` };
 }

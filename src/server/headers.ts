@@ -1,4 +1,5 @@
-// Which header lines pass the gateway, in both directions: pure functions over flat name, value lists. Strips first; what is ours is added after.
+// Which header lines pass the gateway, in both directions: pure functions over flat name, value lists. Strips first;
+// what is ours is added after.
 
 /** What the gateway does with a header name it meets. */
 const DROP = 1;
@@ -30,7 +31,9 @@ const RESPONSE_RULES = new Map<string, number>([
   ['connection', CONNECTION],
   ...['set-cookie', 'strict-transport-security', 'alt-svc'].map((name) => [name, DROP] as const),
   // What a browser would do to, or report of, everything at our address.
-  ...['clear-site-data', 'service-worker-allowed', 'nel', 'report-to', 'reporting-endpoints'].map((name) => [name, DROP] as const),
+  ...['clear-site-data', 'service-worker-allowed', 'nel', 'report-to', 'reporting-endpoints'].map(
+    (name) => [name, DROP] as const,
+  ),
   ['content-type', CONTENT_TYPE],
   ['content-length', CONTENT_LENGTH],
   ['x-content-type-options', TYPE_OPTIONS],
@@ -50,7 +53,9 @@ function createClassifier(rules: ReadonlyMap<string, number>, prefixes: readonly
     const lower = name.toLowerCase();
     const canonical = lower.replaceAll('_', '-');
     const isLookAlike = lower !== canonical && (rules.has(canonical) || canonical === 'content-length');
-    const rule = isLookAlike ? DROP : (rules.get(canonical) ?? (prefixes.some((prefix) => canonical.startsWith(prefix)) ? DROP : PASS));
+    const rule = isLookAlike
+      ? DROP
+      : (rules.get(canonical) ?? (prefixes.some((prefix) => canonical.startsWith(prefix)) ? DROP : PASS));
     // Callers choose names: what is remembered stays bounded.
     if (known.size < 1000 && name.length <= 64) known.set(name, rule);
     return rule;
@@ -70,8 +75,9 @@ export interface CleanRequestHeaders {
 }
 
 /**
- * Request headers for the upstream: hop-by-hop (and those `Connection` names), Host, Expect,
- * Authorization, Cookie, Proxy-*, X-Gateway-*, Forwarded and X-Forwarded-* removed in any spelling; then `own` set, each replacing the caller's.
+ * Request headers for the upstream: hop-by-hop (and those `Connection` names), Host, Expect, Authorization, Cookie,
+ * Proxy-*, X-Gateway-*, Forwarded and X-Forwarded-* removed in any spelling; then `own` set, each replacing the
+ * caller's.
  */
 export function cleanRequestHeaders(raw: readonly string[], own: OwnHeaders): CleanRequestHeaders {
   const headers: string[] = [];
@@ -128,10 +134,10 @@ export interface CleanResponseHeaders {
 }
 
 /**
- * Answer headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost), Alt-Svc,
- * Access-Control-*, X-Gateway-* and what else speaks to a browser about our whole address removed; `rewriteLocation` sees each Location.
- * The order and casing of the rest stay. An answer that a browser would render or run, or take the fields of for one that it keeps, is put into a
- * sandbox.
+ * Answer headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost),
+ * Alt-Svc, Access-Control-*, X-Gateway-* and what else speaks to a browser about our whole address removed;
+ * `rewriteLocation` sees each Location. The order and casing of the rest stay. An answer that a browser would render or
+ * run, or take the fields of for one that it keeps, is put into a sandbox.
  */
 export function cleanResponseHeaders(
   raw: readonly Buffer[],
@@ -160,26 +166,33 @@ export function cleanResponseHeaders(
   }
   const passed = connection === null ? headers : withoutNamed(headers, connection);
   // A type that Connection named has gone with its line.
-  if (passed.length < headers.length && !passed.some((name, at) => at % 2 === 0 && responseRule(name) === CONTENT_TYPE)) contentType = null;
+  if (passed.length < headers.length && !passed.some((name, at) => at % 2 === 0 && responseRule(name) === CONTENT_TYPE))
+    contentType = null;
   if (REVISING.has(statusCode) || (contentType === null ? !isEmpty : isRendered(contentType))) putIntoSandbox(passed);
   return { headers: passed, correlationId };
 }
 
 /**
- * Not Modified and Partial Content: a browser takes their fields in the place of those of an answer that it keeps (RFC 9111, sections 3.4 and
- * 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox must not replace the one with it.
+ * Not Modified and Partial Content: a browser takes their fields in the place of those of an answer that it keeps (RFC
+ * 9111, sections 3.4 and
+ * 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox must not replace the
+ * one with it.
  */
 const REVISING: ReadonlySet<number> = new Set([304, 206]);
 
-/** Schemes for which browsers ask a person, and then send the answer along with whatever page asks. What is sent here does not reach the upstream. */
+/**
+ * Schemes for which browsers ask a person, and then send the answer along with whatever page asks. What is sent here
+ * does not reach the upstream.
+ */
 const PROMPTING = /(?:^|[,\s])(?:basic|digest|negotiate|ntlm)(?:[,\s]|$)/i;
 
 /** One media type with its parameters (RFC 9110, section 8.3.1). A comma, quoted or not, may be the seam of two. */
 const MEDIA_TYPE = /^[\t ]*([\w!#$&^.+-]+\/[\w!#$&^.+-]+)[\t ]*(?:;[^,]*)?$/;
 
 /**
- * Types that browsers render as a document or run as a script, and those that make them guess (MIME Sniffing standard, sections 4.6 and 7):
- * scripts of all names and versions there were, messages and multiparts, whose parts have types of their own.
+ * Types that browsers render as a document or run as a script, and those that make them guess (MIME Sniffing standard,
+ * sections 4.6 and 7): scripts of all names and versions there were, messages and multiparts, whose parts have types of
+ * their own.
  */
 const RENDERED =
   /^(?:text\/(?:html|xml|xsl)|application\/(?:xml|xslt)|.*\+xml|text\/xml-.*|application\/xml-.*|(?:text|application)\/(?:x-)?(?:java|ecma|j|live)script[\d.]*|multipart\/.*|message\/.*|unknown\/unknown|application\/(?:x-)?unknown.*)$/i;
@@ -190,7 +203,10 @@ function isRendered(contentType: string): boolean {
   return type === undefined || RENDERED.test(type);
 }
 
-/** Makes what a browser renders a document of no origin, without scripts, forms and popups. Of several policies the last one with `sandbox` counts. */
+/**
+ * Makes what a browser renders a document of no origin, without scripts, forms and popups. Of several policies the last
+ * one with `sandbox` counts.
+ */
 function putIntoSandbox(headers: string[]): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) {
     if (responseRule(headers[i] as string) === TYPE_OPTIONS) headers.splice(i, 2);

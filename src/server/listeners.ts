@@ -1,4 +1,5 @@
-// The gateway's own listening sockets: TCP on one or both loopback families, Unix sockets, inherited descriptors. Knows no routes.
+// The gateway's own listening sockets: TCP on one or both loopback families, Unix sockets, inherited descriptors. Knows
+// no routes.
 
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
@@ -17,7 +18,10 @@ export interface ListenerSpec {
   readonly handler: RequestListener;
   /** Takes upgrade requests; without it they are refused. */
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
-  /** Told what the socket is bound to, an address or the name of a Unix socket, before it takes a connection. When it throws, the socket is not opened. */
+  /**
+   * Told what the socket is bound to, an address or the name of a Unix socket, before it takes a connection. When it
+   * throws, the socket is not opened.
+   */
   readonly onBound?: (bound: AddressInfo | string) => void;
   /** TLS, on all but Unix sockets. */
   readonly tls?: ServerTls | null;
@@ -31,9 +35,14 @@ export interface ListenerLimits {
 
 /** Open listeners. */
 export interface Listeners {
-  /** `http://127.0.0.1:8080`, `https://…`, `unix:/path`, in the order of the specs; the implied IPv6 twin is not listed. */
+  /**
+   * `http://127.0.0.1:8080`, `https://…`, `unix:/path`, in the order of the specs; the implied IPv6 twin is not listed.
+   */
   readonly addresses: readonly string[];
-  /** Stops taking connections and ends idle ones; resolves when the last connection has ended, or at the deadline, when the rest is cut. */
+  /**
+   * Stops taking connections and ends idle ones; resolves when the last connection has ended, or at the deadline, when
+   * the rest is cut.
+   */
   close(deadlineMs: number): Promise<void>;
 }
 
@@ -74,13 +83,19 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
   };
   const tls = spec.address.kind === 'unix' ? null : (spec.tls ?? null);
   const server = tls === null ? createServer(options, spec.handler) : createSecureServer(spec, options, tls);
-  // Bounded by their size. Beyond 2,000 Node refuses the request, in older versions it leaves the rest out: a second Host among them.
+  // Bounded by their size. Beyond 2,000 Node refuses the request, in older versions it leaves the rest out: a second
+  // Host among them.
   server.maxHeadersCount = 0;
   // Whoever is about to read the body sends the 100: a refusal then costs the caller no upload.
   server.on('checkContinue', spec.handler);
   server.on('checkExpectation', spec.handler);
-  server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuseUpgrade(socket, 405, 'CONNECT is not served here'));
-  server.on('upgrade', spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')));
+  server.on('connect', (_request: IncomingMessage, socket: Duplex) =>
+    refuseUpgrade(socket, 405, 'CONNECT is not served here'),
+  );
+  server.on(
+    'upgrade',
+    spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')),
+  );
   server.on('clientError', answerBrokenRequest);
   server.on('connection', (socket) => noteSocket(server, socket));
   server.on('secureConnection', (socket) => noteSocket(server, socket));
@@ -88,7 +103,10 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
 }
 
 function createSecureServer({ handler }: ListenerSpec, options: ServerOptions, tls: ServerTls): Server {
-  const server = createTlsServer({ ...options, ...tls.options, handshakeTimeout: options.headersTimeout ?? 30_000 }, handler);
+  const server = createTlsServer(
+    { ...options, ...tls.options, handshakeTimeout: options.headersTimeout ?? 30_000 },
+    handler,
+  );
   // A failed handshake leaves nobody to answer in HTTP.
   server.removeAllListeners('tlsClientError');
   server.on('tlsClientError', (_error, socket) => socket.destroy());
@@ -123,13 +141,21 @@ function listen(server: Server, { address, onBound }: Pick<ListenerSpec, 'addres
   });
 }
 
-/** As `listen`; a socket file that a killed process left behind is replaced. One on which somebody answers is in use, like a port. */
+/**
+ * As `listen`; a socket file that a killed process left behind is replaced. One on which somebody answers is in use,
+ * like a port.
+ */
 async function listenAnew(server: Server, spec: ListenerSpec): Promise<void> {
   const { address } = spec;
   try {
     await listen(server, spec);
   } catch (error) {
-    if (address.kind !== 'unix' || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isStale(address.path))) throw error;
+    if (
+      address.kind !== 'unix' ||
+      (error as NodeJS.ErrnoException).code !== 'EADDRINUSE' ||
+      !(await isStale(address.path))
+    )
+      throw error;
     unlinkSync(address.path);
     await listen(server, spec);
   }
@@ -147,8 +173,16 @@ async function isStale(path: string): Promise<boolean> {
   });
 }
 
-/** `localhost` is two addresses: what listens on 127.0.0.1 listens on [::1] too, or another process could take that half of the name. */
-async function listenOnTwin(primary: Server, spec: ListenerSpec, specs: readonly ListenerSpec[], limits: ListenerLimits): Promise<Server | null> {
+/**
+ * `localhost` is two addresses: what listens on 127.0.0.1 listens on [::1] too, or another process could take that half
+ * of the name.
+ */
+async function listenOnTwin(
+  primary: Server,
+  spec: ListenerSpec,
+  specs: readonly ListenerSpec[],
+  limits: ListenerLimits,
+): Promise<Server | null> {
   if (spec.address.kind !== 'tcp' || spec.address.host !== '127.0.0.1') return null;
   const { port } = primary.address() as AddressInfo;
   if (spec.address.port !== 0 && specs.some(({ address }) => takesTwin(address, port))) return null;
@@ -158,15 +192,25 @@ async function listenOnTwin(primary: Server, spec: ListenerSpec, specs: readonly
     return twin;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // No IPv6 on this machine: then the name has one half only. A port chosen by the system may be taken on the other side by chance.
-    if (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT' || code === 'ENETUNREACH' || spec.address.port === 0) return null;
+    // No IPv6 on this machine: then the name has one half only. A port chosen by the system may be taken on the other
+    // side by chance.
+    if (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT' || code === 'ENETUNREACH' || spec.address.port === 0)
+      return null;
     throw error;
   }
 }
 
-/** Whether an address that is to be opened for itself is the twin, in any of its spellings: then nothing is opened in its place. */
+/**
+ * Whether an address that is to be opened for itself is the twin, in any of its spellings: then nothing is opened in
+ * its place.
+ */
 function takesTwin(address: ListenAddress, port: number): boolean {
-  return address.kind === 'tcp' && address.port === port && isIP(stripBrackets(address.host)) !== 4 && isLoopbackHost(address.host);
+  return (
+    address.kind === 'tcp' &&
+    address.port === port &&
+    isIP(stripBrackets(address.host)) !== 4 &&
+    isLoopbackHost(address.host)
+  );
 }
 
 function describe(server: Server, { address, tls }: ListenerSpec): string {
@@ -176,7 +220,10 @@ function describe(server: Server, { address, tls }: ListenerSpec): string {
   return `${tls ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
 }
 
-/** Every connection of a server, those among them that Node's own list leaves out: without a request yet, or in their TLS handshake. */
+/**
+ * Every connection of a server, those among them that Node's own list leaves out: without a request yet, or in their
+ * TLS handshake.
+ */
 const SOCKETS = Symbol('sockets');
 
 type NotedServer = Server & { [SOCKETS]?: Set<Socket> };
@@ -190,11 +237,16 @@ function noteSocket(server: NotedServer, socket: Socket): void {
 
 async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Promise<void> {
   const sockets = () => servers.flatMap((server) => [...(server[SOCKETS] ?? [])]);
-  // The plain close, which only stops listening. Node's HTTP one also cuts idle connections at once, and with them calls that are just on their
-  // way: for a moment callers that are busy get an answer that tells them to go.
-  const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => void TcpServer.prototype.close.call(server, () => resolve()))));
+  // The plain close, which only stops listening. Node's HTTP one also cuts idle connections at once, and with them
+  // calls that are just on their way: for a moment callers that are busy get an answer that tells them to go.
+  const closed = Promise.all(
+    servers.map(
+      (server) => new Promise<void>((resolve) => void TcpServer.prototype.close.call(server, () => resolve())),
+    ),
+  );
   for (const socket of sockets()) endAfterAnswers(socket);
-  // Connections that become idle while draining are not closed by themselves, nor are those on which nothing was ever sent.
+  // Connections that become idle while draining are not closed by themselves, nor are those on which nothing was ever
+  // sent.
   const sweep = setInterval(() => {
     for (const server of servers) server.close();
     for (const socket of sockets()) if (socket.bytesRead === 0) socket.destroy();
@@ -206,7 +258,9 @@ async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Pr
   clearInterval(sweep);
   clearTimeout(deadline);
   // A server counts a connection as gone before those who work for it have heard of it.
-  await Promise.all(sockets().map((socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve()))));
+  await Promise.all(
+    sockets().map((socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve()))),
+  );
   for (const server of servers) server.close();
 }
 

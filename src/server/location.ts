@@ -1,16 +1,21 @@
-// A redirect that names the upstream's own host would lead the caller past the gateway, without a token: it is turned to ours. Pure.
+// A redirect that names the upstream's own host would lead the caller past the gateway, without a token: it is turned
+// to ours. Pure.
 
 import type { UrlBase } from '../config/gateway-config.ts';
 
 /**
- * What a Location of ours begins with: nothing, as it is then right by whatever host the caller used; where an ingress takes a path off, the whole
- * of `server.public_url`, since its path without its host would lead those astray who did not come through it.
+ * What a Location of ours begins with: nothing, as it is then right by whatever host the caller used; where an ingress
+ * takes a path off, the whole of `server.public_url`, since its path without its host would lead those astray who did
+ * not come through it.
  */
 export function redirectBase(publicUrl: string | null): string {
   return publicUrl === null || new URL(publicUrl).pathname === '/' ? '' : publicUrl.replace(/\/+$/, '');
 }
 
-/** Rewrites a Location to the upstream's API base so that it leads back through `prefix` here; any other Location passes. */
+/**
+ * Rewrites a Location to the upstream's API base so that it leads back through `prefix` here; any other Location
+ * passes.
+ */
 export function rewriteLocation(location: string, base: UrlBase, prefix: string): string {
   const { origin, pathPrefix } = base;
   if (location.startsWith('/') && !location.startsWith('//')) {

@@ -1,5 +1,5 @@
-// The table of the gateway's own routes: their paths and methods, and for each kind who may use it, from where, and how it says that something is
-// wrong. It answers nothing; a new path of our own is a row here and a handler.
+// The table of the gateway's own routes: their paths and methods, and for each kind who may use it, from where, and how
+// it says that something is wrong. It answers nothing; a new path of our own is a row here and a handler.
 
 /** What a route is for. `callback` is where a browser comes back to after a login at the platform. */
 export type RouteKind = 'health' | 'metrics' | 'token' | 'login-redirect' | 'channel' | 'admin' | 'callback';
@@ -13,9 +13,14 @@ interface RoutePolicy {
   readonly isAnyHost: boolean;
   /** Callers need not have proved who they are when they come here: the handler asks what it must know. */
   readonly isOpen: boolean;
-  /** Where a browser arrives from elsewhere by a link or redirect; such a route only sends it on, or takes a one-time answer. */
+  /**
+   * Where a browser arrives from elsewhere by a link or redirect; such a route only sends it on, or takes a one-time
+   * answer.
+   */
   readonly isLanding: boolean;
-  /** Whether pages of the origins in `server.cors_origins` may use it; all other routes are for pages of our own origin. */
+  /**
+   * Whether pages of the origins in `server.cors_origins` may use it; all other routes are for pages of our own origin.
+   */
   readonly isForApplications: boolean;
   /** The shape of errors: the platform API's, or the token endpoint's (RFC 6749 section 5.2). */
   readonly errorFormat: 'api' | 'oauth';
@@ -89,7 +94,10 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
 ];
 
 const byPath = new Map(OWN_ROUTES.map((route) => [route.path, route]));
-const withParameters = OWN_ROUTES.filter(({ path }) => path.includes(':')).map((route) => ({ pattern: patternOf(route.path), route }));
+const withParameters = OWN_ROUTES.filter(({ path }) => path.includes(':')).map((route) => ({
+  pattern: patternOf(route.path),
+  route,
+}));
 
 /** Matches the paths of a route with plain segments and `:names`. */
 export function patternOf(path: string): RegExp {

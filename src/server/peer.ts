@@ -1,4 +1,5 @@
-// The address behind a request: the socket's, or what trusted proxies say in X-Forwarded-For. For slowing down only; it gives no rights.
+// The address behind a request: the socket's, or what trusted proxies say in X-Forwarded-For. For slowing down only; it
+// gives no rights.
 
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
@@ -13,7 +14,8 @@ export function createPeerOf(trusted: readonly string[]): (request: IncomingMess
     if (bits === undefined) proxies.addAddress(address, family);
     else proxies.addSubnet(address, Number(bits), family);
   }
-  const isTrusted = (address: string) => isIP(address) !== 0 && proxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const isTrusted = (address: string) =>
+    isIP(address) !== 0 && proxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
   return (request) => {
     const direct = withoutMapping(request.socket.remoteAddress ?? 'local');

@@ -10,10 +10,16 @@ export type Route =
   /** Forwarded: `target` begins with `/api/v2`; `credential` is the path's NAME, if any. */
   | { readonly kind: 'forward'; readonly credential: string | null; readonly target: string }
   /**
-   * Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. `own` is null where it is no path of ours:
-   * it may be one of the embedding program's.
+   * Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. `own` is null
+   * where it is no path of ours: it may be one of the embedding program's.
    */
-  | { readonly kind: 'local'; readonly credential: string | null; readonly path: string; readonly query: string; readonly own: OwnRoute | null };
+  | {
+      readonly kind: 'local';
+      readonly credential: string | null;
+      readonly path: string;
+      readonly query: string;
+      readonly own: OwnRoute | null;
+    };
 
 /** What may follow a credential's name: `/hello/there` begins with no such name. */
 const AFTER_NAME = new Set(['api', 'login', 'logout', 'oauth', 'streaming']);
@@ -23,9 +29,13 @@ const NAME = /^[a-z0-9][a-z0-9-]*$/;
 const SUSPICIOUS = /[.%\\;\0]/;
 const MALFORMED = 'the request target is ambiguous: send it without dot segments, backslashes, NUL or a fragment';
 
-/** Parses an origin-form target. Throws gateway.request.invalid for what is ambiguous; what is merely unknown becomes a local route. */
+/**
+ * Parses an origin-form target. Throws gateway.request.invalid for what is ambiguous; what is merely unknown becomes a
+ * local route.
+ */
 export function parseTarget(target: string): Route {
-  if (target.charCodeAt(0) !== 47 /* / */ || target.includes('#')) throw new GatewayError('gateway.request.invalid', MALFORMED);
+  if (target.charCodeAt(0) !== 47 /* / */ || target.includes('#'))
+    throw new GatewayError('gateway.request.invalid', MALFORMED);
   const queryAt = target.indexOf('?');
   const path = queryAt < 0 ? target : target.slice(0, queryAt);
   if (SUSPICIOUS.test(path)) assertPlainPath(path);
@@ -42,14 +52,16 @@ export function parseTarget(target: string): Route {
     }
   }
   const prefix = firstSegment(rest);
-  // The SDKs put path_params_login and path_params_api before everything they send: /login/oauth/token, /api/api/v2/users.
+  // The SDKs put path_params_login and path_params_api before everything they send: /login/oauth/token,
+  // /api/api/v2/users.
   if (prefix === 'login' || (prefix === 'api' && !isApiPath(rest))) {
     const after = rest.slice(prefix.length + 1);
     // Before nothing else: no other route of ours has a second address.
     if (isApiPath(after) || isLogin(after)) rest = after;
   }
   const query = queryAt < 0 ? '' : target.slice(queryAt + 1);
-  if (isApiPath(rest)) return { kind: 'forward', credential, target: rest + (queryAt < 0 ? '' : target.slice(queryAt)) };
+  if (isApiPath(rest))
+    return { kind: 'forward', credential, target: rest + (queryAt < 0 ? '' : target.slice(queryAt)) };
   return { kind: 'local', credential, path: rest, query, own: findOwnRoute(rest) };
 }
 
@@ -82,7 +94,9 @@ function firstSegment(path: string): string {
 
 /** Refuses what some server on the way might read as another path than the one that was checked. */
 function assertPlainPath(path: string): void {
-  const decoded = path.replace(/%(2e|2f|3b|5c|00)/gi, (octet) => String.fromCharCode(Number.parseInt(octet.slice(1), 16)));
+  const decoded = path.replace(/%(2e|2f|3b|5c|00)/gi, (octet) =>
+    String.fromCharCode(Number.parseInt(octet.slice(1), 16)),
+  );
   if (/[\\\0]/.test(decoded)) throw new GatewayError('gateway.request.invalid', MALFORMED);
   for (const segment of decoded.split('/')) {
     const name = segment.split(';', 1)[0];

@@ -1,5 +1,5 @@
-// How the gateway responds by itself: errors in the platform's shape or in OAuth's, JSON documents, and what is written on a bare socket.
-// The only place that renders an error.
+// How the gateway responds by itself: errors in the platform's shape or in OAuth's, JSON documents, and what is written
+// on a bare socket. The only place that renders an error.
 
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
@@ -12,7 +12,14 @@ import type { Route } from './request-target.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */
 export function errorBody(error: GatewayError, requestId: string): string {
-  return JSON.stringify({ message: error.message, code: error.code, status: error.statusCode, contextId: requestId, details: [], errors: [] });
+  return JSON.stringify({
+    message: error.message,
+    code: error.code,
+    status: error.statusCode,
+    contextId: requestId,
+    details: [],
+    errors: [],
+  });
 }
 
 /** What is forwarded. */
@@ -20,11 +27,20 @@ const FORWARDED = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 /** Flat header list of an answer made here. */
 export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: number): string[] {
-  const headers = ['Content-Type', 'application/json', 'Content-Length', String(bodyBytes), 'Cache-Control', 'no-store'];
+  const headers = [
+    'Content-Type',
+    'application/json',
+    'Content-Length',
+    String(bodyBytes),
+    'Cache-Control',
+    'no-store',
+  ];
   headers.push('X-Gateway-Request-Id', requestId, 'X-Gateway-Error', error.code);
   // Not below one second: SDKs read 0 as "at once".
-  if (error.retryAfterMs !== undefined) headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
-  // Basic is taken, and not asked for: a browser would ask a person for it, keep it, and send it along with whatever page asks.
+  if (error.retryAfterMs !== undefined)
+    headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
+  // Basic is taken, and not asked for: a browser would ask a person for it, keep it, and send it along with whatever
+  // page asks.
   if (error.statusCode === 401) headers.push('WWW-Authenticate', 'Bearer realm="genesys-cloud-gateway"');
   if (error.statusCode === 405) headers.push('Allow', (error.allow ?? FORWARDED).join(', '));
   return headers;
@@ -38,10 +54,14 @@ export interface FailedExchange {
 }
 
 /**
- * Sends an error as the whole response, in the shape of its route, and notes it in the record. What is no error of ours is told as an internal
- * one. Nothing is sent where a response was already begun. `close` also ends the connection.
+ * Sends an error as the whole response, in the shape of its route, and notes it in the record. What is no error of ours
+ * is told as an internal one. Nothing is sent where a response was already begun. `close` also ends the connection.
  */
-export function respondWithError({ response, record, route }: FailedExchange, thrown: unknown, { close = false } = {}): void {
+export function respondWithError(
+  { response, record, route }: FailedExchange,
+  thrown: unknown,
+  { close = false } = {},
+): void {
   const isOAuth = route?.kind === 'local' && route.own?.errorFormat === 'oauth';
   const refusal = isOAuth ? toOAuthRefusal(thrown) : null;
   const error = refusal?.error ?? (isGatewayError(thrown) ? thrown : internalError());
@@ -67,8 +87,8 @@ export function internalError(): GatewayError {
 const LINGER_MS = 2000;
 
 /**
- * Ends an answer, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be answered by a reset,
- * which may overtake the answer (RFC 9112, section 9.6). Of the upload nothing is kept.
+ * Ends an answer, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be
+ * answered by a reset, which may overtake the answer (RFC 9112, section 9.6). Of the upload nothing is kept.
  */
 function lingeringClose(response: ServerResponse): void {
   const { req: request } = response;
@@ -81,7 +101,10 @@ function lingeringClose(response: ServerResponse): void {
   drainRequest(request);
 }
 
-/** Tells a caller that waits for it (`Expect: 100-continue`) to send its body; called when the body is about to be read, and not before. */
+/**
+ * Tells a caller that waits for it (`Expect: 100-continue`) to send its body; called when the body is about to be read,
+ * and not before.
+ */
 export function sendContinue(request: IncomingMessage, response: ServerResponse): void {
   if (request.headers.expect !== undefined && request.httpVersionMinor === 1) response.writeContinue();
 }
@@ -99,7 +122,14 @@ export function drainRequest(request: IncomingMessage): void {
 export function sendJson(response: ServerResponse, statusCode: number, document: unknown, requestId: string): void {
   const body = `${JSON.stringify(document)}\n`;
   response.writeHead(statusCode, [
-    ...['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body)), 'Cache-Control', 'no-store'],
+    ...[
+      'Content-Type',
+      'application/json',
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+      'Cache-Control',
+      'no-store',
+    ],
     ...['X-Gateway-Request-Id', requestId],
   ]);
   response.end(response.req.method === 'HEAD' ? undefined : body);
@@ -128,10 +158,12 @@ export function toOAuthRefusal(thrown: unknown): OAuthRefusal {
   if (thrown instanceof OAuthRefusal) return thrown;
   if (thrown instanceof TokenFailure) {
     const { kind, message, oauthError, retryAfterMs, error } = thrown;
-    if (kind !== 'transient') return refuse(oauthError === undefined || oauthError === 'other' ? 'invalid_request' : oauthError, message);
+    if (kind !== 'transient')
+      return refuse(oauthError === undefined || oauthError === 'other' ? 'invalid_request' : oauthError, message);
     return new OAuthRefusal('temporarily_unavailable', new GatewayError(error.code, message, { retryAfterMs }));
   }
-  if (!isGatewayError(thrown)) return new OAuthRefusal('server_error', new GatewayError('gateway.internal', 'the gateway failed'));
+  if (!isGatewayError(thrown))
+    return new OAuthRefusal('server_error', new GatewayError('gateway.internal', 'the gateway failed'));
   return new OAuthRefusal(oauthErrorOf(thrown), thrown);
 }
 
@@ -155,7 +187,11 @@ export interface LocalToken {
 }
 
 /** Sends it. */
-export function sendLocalToken(response: ServerResponse, { handle, expiresInS, refreshHandle }: LocalToken, requestId: string): void {
+export function sendLocalToken(
+  response: ServerResponse,
+  { handle, expiresInS, refreshHandle }: LocalToken,
+  requestId: string,
+): void {
   const reply = {
     access_token: handle,
     token_type: 'bearer',
@@ -169,7 +205,12 @@ export function sendLocalToken(response: ServerResponse, { handle, expiresInS, r
 const SOCKET_LINGER_MS = 1000;
 
 /** Writes an error as a whole HTTP answer and ends the socket. `extra` are further header lines, flat. */
-export function endWithError(socket: Duplex, error: GatewayError, requestId: string = randomUUID(), extra: readonly string[] = []): void {
+export function endWithError(
+  socket: Duplex,
+  error: GatewayError,
+  requestId: string = randomUUID(),
+  extra: readonly string[] = [],
+): void {
   if (!socket.writable) {
     socket.destroy();
     return;
@@ -184,7 +225,8 @@ export function endWithError(socket: Duplex, error: GatewayError, requestId: str
 /** Ends a socket with a whole answer; a peer that does not close its side then is cut off. */
 export function endWith(socket: Duplex, answer: Buffer): void {
   socket.end(answer);
-  // Closed at once, what the peer still sends would be answered by a reset, which may overtake the answer (RFC 9112, section 9.6).
+  // Closed at once, what the peer still sends would be answered by a reset, which may overtake the answer (RFC 9112,
+  // section 9.6).
   const cut = setTimeout(() => socket.destroy(), SOCKET_LINGER_MS);
   socket.once('close', () => clearTimeout(cut));
 }

@@ -1,5 +1,6 @@
-// The gateway's own certificate, and the CA of its clients: read from files, and read again when the files change, without a restart and
-// without losing a connection. Says nothing about who a certificate's owner is (authentication does).
+// The gateway's own certificate, and the CA of its clients: read from files, and read again when the files change,
+// without a restart and without losing a connection. Says nothing about who a certificate's owner is (authentication
+// does).
 
 import { hash, X509Certificate } from 'node:crypto';
 import type { Server as TlsServer } from 'node:https';
@@ -13,7 +14,10 @@ import type { Log } from '../logging/log.ts';
 
 /** TLS of the listeners. One for all of them. */
 export interface ServerTls {
-  /** For `https.createServer`. A client's certificate is asked for when there is a CA for it; callers without one may prove themselves otherwise. */
+  /**
+   * For `https.createServer`. A client's certificate is asked for when there is a CA for it; callers without one may
+   * prove themselves otherwise.
+   */
   readonly options: SecureContextOptions & { readonly requestCert: boolean; readonly rejectUnauthorized: false };
   /** What certificates of callers are verified by; null where none are asked for. */
   readonly clientCas: ClientCas | null;
@@ -24,10 +28,15 @@ export interface ServerTls {
   close(): void;
 }
 
-/** The files are looked at this often: renewals by cert-manager and certbot replace links, which file watching misses. */
+/**
+ * The files are looked at this often: renewals by cert-manager and certbot replace links, which file watching misses.
+ */
 const POLL_MS = 1_000;
 
-/** Reads the files. Throws an Error that names the setting when one cannot be read or key and certificate do not belong together. */
+/**
+ * Reads the files. Throws an Error that names the setting when one cannot be read or key and certificate do not belong
+ * together.
+ */
 export function createServerTls(files: NonNullable<GatewayConfig['server']['tls']>, log: Log): ServerTls {
   const servers = new Set<TlsServer>();
   const verifiedBy = new WeakMap<object, readonly string[]>();
@@ -54,7 +63,8 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
 
   return {
     get options() {
-      // Who shows no certificate, or one of another CA, may prove itself otherwise: authentication looks at `authorized`.
+      // Who shows no certificate, or one of another CA, may prove itself otherwise: authentication looks at
+      // `authorized`.
       return { ...context, requestCert: files.clientCaFile !== null, rejectUnauthorized: false as const };
     },
     clientCas:
@@ -75,7 +85,9 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
         begunBy.set(name, cas);
         socket.once('close', () => begunBy.delete(name));
       });
-      server.on('secureConnection', (socket: TLSSocket) => verifiedBy.set(socket, begunBy.get(connectionName(socket)) ?? []));
+      server.on('secureConnection', (socket: TLSSocket) =>
+        verifiedBy.set(socket, begunBy.get(connectionName(socket)) ?? []),
+      );
       server.once('close', () => servers.delete(server));
     },
     refresh,
@@ -99,14 +111,17 @@ function load({ certFile, keyFile, clientCaFile }: NonNullable<GatewayConfig['se
     createSecureContext(context);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new Error(`server.tls: certificate and key cannot be used together (${code ?? 'not PEM'}): ${certFile}, ${keyFile}`);
+    throw new Error(
+      `server.tls: certificate and key cannot be used together (${code ?? 'not PEM'}): ${certFile}, ${keyFile}`,
+    );
   }
   return context;
 }
 
 /** The CAs of a bundle, each told by its fingerprint, whatever stands around and between them. */
 function marksOf(bundle: SecureContextOptions['ca']): readonly string[] {
-  const blocks = String(bundle ?? '').match(/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----[^-]+-----END [A-Z0-9 ]*CERTIFICATE-----/g) ?? [];
+  const blocks =
+    String(bundle ?? '').match(/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----[^-]+-----END [A-Z0-9 ]*CERTIFICATE-----/g) ?? [];
   return [...new Set(blocks.map(markOf))].sort();
 }
 
@@ -128,5 +143,7 @@ function read(key: string, path: string): Buffer {
 }
 
 function revision(files: NonNullable<GatewayConfig['server']['tls']>): string {
-  return [files.certFile, files.keyFile, files.clientCaFile].map((path) => (path === null ? '' : fileRevision(path))).join('|');
+  return [files.certFile, files.keyFile, files.clientCaFile]
+    .map((path) => (path === null ? '' : fileRevision(path)))
+    .join('|');
 }

@@ -1,5 +1,6 @@
-// Stops calls to a host that cannot be reached, before each of them waits for a dial of its own to fail. One for each origin.
-// Only failures to connect count: a host that answers, however badly, is there. It holds no calls; the gate does.
+// Stops calls to a host that cannot be reached, before each of them waits for a dial of its own to fail. One for each
+// origin. Only failures to connect count: a host that answers, however badly, is there. It holds no calls; the gate
+// does.
 
 import type { Clock } from '../clock.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
@@ -32,16 +33,19 @@ const COUNTED_CODES: ReadonlySet<ErrorCode> = new Set([
 /** A certificate or a proxy that says no is there, and worth its own message each time. */
 const ANSWERED_CODES: ReadonlySet<ErrorCode> = new Set(['gateway.upstream.tls', 'gateway.proxy.auth']);
 
-/** What is known of a dial when it begins. `began` is the state it began in: the only one that begins in `open` is the probe. */
+/**
+ * What is known of a dial when it begins. `began` is the state it began in: the only one that begins in `open` is the
+ * probe.
+ */
 export interface Dial {
   readonly round: number;
   readonly began: BreakerState;
 }
 
 /**
- * The state of one origin. After five failed dials in a row calls are to be answered 503 gateway.upstream.unavailable, without a dial, save
- * one probe at a time at growing intervals (1 to 30 s). The first dial that gets through opens the way for a few at a time, these for more.
- * Each `begin` is followed by one `connected`, `failed` or `dropped`.
+ * The state of one origin. After five failed dials in a row calls are to be answered 503 gateway.upstream.unavailable,
+ * without a dial, save one probe at a time at growing intervals (1 to 30 s). The first dial that gets through opens the
+ * way for a few at a time, these for more. Each `begin` is followed by one `connected`, `failed` or `dropped`.
  */
 export class Breaker {
   readonly #origin: string;
@@ -86,8 +90,13 @@ export class Breaker {
 
   /** What a call is refused with. */
   shed(): GatewayError {
-    const waitMs = Math.max(this.#nextProbeAt - this.#deps.clock.monotonic(), this.isShedding ? 0 : SHORTEST_INTERVAL_MS);
-    const message = `calls to ${this.#origin} are held off, because it could not be reached repeatedly (last: ${this.#lastFailure}): try again later`;
+    const waitMs = Math.max(
+      this.#nextProbeAt - this.#deps.clock.monotonic(),
+      this.isShedding ? 0 : SHORTEST_INTERVAL_MS,
+    );
+    const message =
+      `calls to ${this.#origin} are held off, because it could not be reached repeatedly (last: ` +
+      `${this.#lastFailure}): try again later`;
     return new GatewayError('gateway.upstream.unavailable', message, { retryAfterMs: waitMs });
   }
 

@@ -1,5 +1,5 @@
-// The shape of one call to the upstream, and of the functions that carry it: each layer (retry, rate limit, token, dispatch) is a `Send` round
-// another. And the waits of a call, which end when its client disconnects.
+// The shape of one call to the upstream, and of the functions that carry it: each layer (retry, rate limit, token,
+// dispatch) is a `Send` round another. And the waits of a call, which end when its client disconnects.
 
 import type { RefreshingTokenSource, Token } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
@@ -13,9 +13,15 @@ export interface CallerConnection {
   readonly disconnected: boolean;
   /** Called once, when the caller leaves; replaces the listener before it. */
   onDisconnect: (() => void) | null;
-  /** Ends the wait that the call is in, with the error to be told; null while it does not wait: it may be on its way to the upstream then. */
+  /**
+   * Ends the wait that the call is in, with the error to be told; null while it does not wait: it may be on its way to
+   * the upstream then.
+   */
   turnAway: ((error: GatewayError) => void) | null;
-  /** Where it is noted while it waits, so that all waits can be ended together. A list of all calls would cost each of them. */
+  /**
+   * Where it is noted while it waits, so that all waits can be ended together. A list of all calls would cost each of
+   * them.
+   */
   readonly waits?: Set<CallerConnection>;
 }
 
@@ -50,7 +56,10 @@ export interface UpstreamRequest {
   token?: Token;
   readonly record: ExchangeRecord;
   readonly connection: CallerConnection;
-  /** When all waiting must have ended, in monotonic ms of the layers' clock. Set by the outermost layer; absent: no bound. */
+  /**
+   * When all waiting must have ended, in monotonic ms of the layers' clock. Set by the outermost layer; absent: no
+   * bound.
+   */
   waitUntil?: number;
 }
 
@@ -62,7 +71,10 @@ export interface BodySink {
   fail(error: Error): void;
 }
 
-/** An answer whose head has arrived. Its body waits until it is piped, peeked at or discarded; exactly one owner does so. */
+/**
+ * An answer whose head has arrived. Its body waits until it is piped, peeked at or discarded; exactly one owner does
+ * so.
+ */
 export interface UpstreamResponse {
   readonly statusCode: number;
   readonly statusText: string;
@@ -71,8 +83,8 @@ export interface UpstreamResponse {
   pipe(sink: BodySink): void;
   resume(): void;
   /**
-   * Reads ahead up to `limitBytes` and resolves with a copy of what there is; the body can still be piped whole afterwards.
-   * `complete` tells whether the body ended within the limit. Rejects when the body breaks off.
+   * Reads ahead up to `limitBytes` and resolves with a copy of what there is; the body can still be piped whole
+   * afterwards. `complete` tells whether the body ended within the limit. Rejects when the body breaks off.
    */
   peek(limitBytes: number): Promise<{ bytes: Buffer; complete: boolean }>;
   /** Ends the attempt, and its connection, before the body did. */
@@ -84,11 +96,18 @@ export interface UpstreamResponse {
 /** Sends a request and resolves when the final answer's head is there. Throws GatewayError. */
 export type Send = (request: UpstreamRequest) => Promise<UpstreamResponse>;
 
-/** A failed attempt at the upstream. `wasSent`: some of the request may have reached it, so that only a safe method may be tried again. */
+/**
+ * A failed attempt at the upstream. `wasSent`: some of the request may have reached it, so that only a safe method may
+ * be tried again.
+ */
 export class UpstreamError extends GatewayError {
   readonly wasSent: boolean;
 
-  constructor(code: ErrorCode, message: string, { wasSent, ...options }: GatewayErrorOptions & { readonly wasSent: boolean }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    { wasSent, ...options }: GatewayErrorOptions & { readonly wasSent: boolean },
+  ) {
     super(code, message, options);
     this.wasSent = wasSent;
   }
@@ -117,7 +136,10 @@ export interface Seat {
   giveWay(): void;
 }
 
-/** The bound on all calls that wait for a limit or a connection (`rate_limit.queue_max`), and who waits how often. It keeps no order. */
+/**
+ * The bound on all calls that wait for a limit or a connection (`rate_limit.queue_max`), and who waits how often. It
+ * keeps no order.
+ */
 export class WaitingRoom {
   max: number;
   readonly #seats = new Map<string, Set<Seat>>();
@@ -136,8 +158,8 @@ export class WaitingRoom {
   }
 
   /**
-   * Takes a seat. When there is none, the last call of the client that waits most often gives way, if that is more often by more than one
-   * than `client` does; else this one is refused: false.
+   * Takes a seat. When there is none, the last call of the client that waits most often gives way, if that is more
+   * often by more than one than `client` does; else this one is refused: false.
    */
   enter(client: string, seat: Seat): boolean {
     while (this.isFull) if (!this.#makeRoomFor(client)) return false;
@@ -200,7 +222,10 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
   });
 }
 
-/** Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the caller leaves. `work` itself goes on. */
+/**
+ * Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the caller leaves. `work`
+ * itself goes on.
+ */
 export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise<T>, late: () => Error): Promise<T> {
   const { connection, waitUntil } = request;
   return new Promise((resolve, reject) => {
@@ -225,5 +250,7 @@ export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise
 
 /** Milliseconds that this call may still spend on waiting; not negative. */
 export function waitLeftMs(request: UpstreamRequest, clock: Clock): number {
-  return request.waitUntil === undefined ? Number.POSITIVE_INFINITY : Math.max(0, request.waitUntil - clock.monotonic());
+  return request.waitUntil === undefined
+    ? Number.POSITIVE_INFINITY
+    : Math.max(0, request.waitUntil - clock.monotonic());
 }

@@ -1,5 +1,5 @@
-// The innermost `Send`: a gate and a connection pool for each origin, and one attempt over them, with deadlines of our own. It retries nothing
-// and obtains no tokens.
+// The innermost `Send`: a gate and a connection pool for each origin, and one attempt over them, with deadlines of our
+// own. It retries nothing and obtains no tokens.
 
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
@@ -45,8 +45,9 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
   const createAgent = () =>
     new Agent({
       connect: options.connect,
-      // The gates let no more calls through than there may be. A bound of the pool's own would let them wait in its queue, and for ever: for each
-      // request that undici refuses to write, a pool of 7.30 takes one of its clients for busy and never for free again.
+      // The gates let no more calls through than there may be. A bound of the pool's own would let them wait in its
+      // queue, and for ever: for each request that undici refuses to write, a pool of 7.30 takes one of its clients for
+      // busy and never for free again.
       connections: null,
       // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
       allowH2: false,
@@ -86,7 +87,8 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     }
     const startedAt = performance.now();
     const attempt = new AttemptHandler(request.base.origin, limits, request, place);
-    // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full collection.
+    // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full
+    // collection.
     connection.onDisconnect = attempt.abandon;
     record.attempts += 1;
     try {
@@ -103,7 +105,9 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     send,
     agent: apart,
     connectionCount: () =>
-      [calls, apart].flatMap((agent) => Object.values(agent.stats)).reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
+      [calls, apart]
+        .flatMap((agent) => Object.values(agent.stats))
+        .reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
     connections() {
       let active = 0;
       let idle = 0;
@@ -136,7 +140,8 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
       for (const gate of gates.values()) gate.close();
     },
     async destroy() {
-      for (const gate of gates.values()) gate.turnAllAway(() => new GatewayError('gateway.draining', 'the gateway is shutting down: try again'));
+      for (const gate of gates.values())
+        gate.turnAllAway(() => new GatewayError('gateway.draining', 'the gateway is shutting down: try again'));
       await Promise.all([calls.destroy(), apart.destroy()]);
     },
   };

@@ -1,5 +1,5 @@
-// The gate before the connections to one origin: who may have one, who waits for one and in what order. It opens none; undici's pool does.
-// The same calls wait here while the origin is only just being reached again, as the breaker says.
+// The gate before the connections to one origin: who may have one, who waits for one and in what order. It opens none;
+// undici's pool does. The same calls wait here while the origin is only just being reached again, as the breaker says.
 
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
@@ -7,9 +7,9 @@ import { Breaker, type BreakerDeps, type BreakerState, type Dial } from './break
 import { beginWait, ClientClosedRequest, endWait, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
 
 /**
- * A client may hold at most eight times as many connections as are free, one credential of it at most four times as many. So one alone can
- * have 8 (4) of 9 (5), two that take all they can less than half each, and whoever holds none always finds some. The more come, the less
- * each may hold.
+ * A client may hold at most eight times as many connections as are free, one credential of it at most four times as
+ * many. So one alone can have 8 (4) of 9 (5), two that take all they can less than half each, and whoever holds none
+ * always finds some. The more come, the less each may hold.
  */
 const CLIENT_PART = 8;
 const CREDENTIAL_PART = 4;
@@ -18,10 +18,16 @@ const CREDENTIAL_PART = 4;
 const REMEMBERED_LINES = 1_000;
 const TRY_AGAIN_MS = 1_000;
 
-/** The gates to each origin, by their origins: those of the configuration in use, and of earlier ones whose calls have not ended yet. */
+/**
+ * The gates to each origin, by their origins: those of the configuration in use, and of earlier ones whose calls have
+ * not ended yet.
+ */
 export type GatesByOrigin = Map<string, Set<Gate>>;
 
-/** What a gate is made with. `connections` is how many calls may be under way at a time, together with those at the gates of `gates`. */
+/**
+ * What a gate is made with. `connections` is how many calls may be under way at a time, together with those at the
+ * gates of `gates`.
+ */
 export interface GateDeps extends BreakerDeps {
   readonly connections: number;
   readonly gates?: GatesByOrigin;
@@ -52,9 +58,9 @@ interface Line {
 }
 
 /**
- * One origin's gate. A connection goes to the client that holds fewest, then to the credential with which it holds fewest, then to whoever
- * has waited longest. Calls that their callers hold up (an upload still under way, an answer that is not read) take none of the others':
- * there may be as many again of them.
+ * One origin's gate. A connection goes to the client that holds fewest, then to the credential with which it holds
+ * fewest, then to whoever has waited longest. Calls that their callers hold up (an upload still under way, an answer
+ * that is not read) take none of the others': there may be as many again of them.
  */
 export class Gate {
   readonly breaker: Breaker;
@@ -105,7 +111,8 @@ export class Gate {
 
   /** Adds up the calls that wait here, by what their limits are counted by (`UpstreamRequest.credential`). */
   countWaiting(into: Map<string, number>): void {
-    for (const { credential, waiting } of this.#waitingLines) into.set(credential, (into.get(credential) ?? 0) + waiting.length);
+    for (const { credential, waiting } of this.#waitingLines)
+      into.set(credential, (into.get(credential) ?? 0) + waiting.length);
   }
 
   /** Clients and credentials of which something is kept. */
@@ -113,7 +120,10 @@ export class Gate {
     return this.#lineCount;
   }
 
-  /** A place at once, or null when the call has to wait. Throws gateway.upstream.unavailable while the origin cannot be reached. */
+  /**
+   * A place at once, or null when the call has to wait. Throws gateway.upstream.unavailable while the origin cannot be
+   * reached.
+   */
   tryEnter(client: string, credential: string): Place | null {
     if (this.breaker.isShedding) throw this.breaker.shed();
     if (this.#waitingLines.size > 0 || !this.breaker.mayBegin) return null;
@@ -122,8 +132,9 @@ export class Gate {
   }
 
   /**
-   * Waits for a place until the call's `waitUntil`: then 503 gateway.upstream.unavailable, as it was the origin that was too slow. Where too
-   * many wait already: 429 gateway.rate.limited at once, as too many calls were made. Rejects too when the caller leaves.
+   * Waits for a place until the call's `waitUntil`: then 503 gateway.upstream.unavailable, as it was the origin that
+   * was too slow. Where too many wait already: 429 gateway.rate.limited at once, as too many calls were made. Rejects
+   * too when the caller leaves.
    */
   async enter(request: UpstreamRequest): Promise<Place> {
     const { record } = request;
@@ -158,8 +169,8 @@ export class Gate {
   }
 
   /**
-   * Told by a place. undici takes a connection for free again in an immediate of its own, which it sets after it has told of a call's end: who
-   * waits for that connection must not come before.
+   * Told by a place. undici takes a connection for free again in an immediate of its own, which it sets after it has
+   * told of a call's end: who waits for that connection must not come before.
    */
   release(line: Line): void {
     if (this.#waitingLines.size === 0) this.#giveBack(line);
@@ -244,7 +255,8 @@ export class Gate {
   /** Whose turn it is. */
   #next(free: number): Line | null {
     let first: Line | null = null;
-    for (const line of this.#waitingLines) if (this.#mayServe(line, free) && (first === null || comesBefore(line, first))) first = line;
+    for (const line of this.#waitingLines)
+      if (this.#mayServe(line, free) && (first === null || comesBefore(line, first))) first = line;
     return first;
   }
 
@@ -299,7 +311,8 @@ export class Gate {
   #tidy(): void {
     this.#lineCount = 0;
     for (const [client, { lines }] of this.#holders) {
-      for (const [credential, { held, waiting }] of lines) if (held === 0 && waiting.length === 0) lines.delete(credential);
+      for (const [credential, { held, waiting }] of lines)
+        if (held === 0 && waiting.length === 0) lines.delete(credential);
       if (lines.size === 0) this.#holders.delete(client);
       this.#lineCount += lines.size;
     }
@@ -313,13 +326,18 @@ export class Gate {
 
   #late(): GatewayError {
     if (this.breaker.state !== 'closed') return this.breaker.shed();
-    const message = `all connections to ${this.#origin} that this client may have (rate_limit.connections) were in use until timeouts.total_wait ended: try again later`;
+    const message =
+      `all connections to ${this.#origin} that this client may have (rate_limit.connections) were in use until ` +
+      'timeouts.total_wait ended: try again later';
     return new GatewayError('gateway.upstream.unavailable', message, { retryAfterMs: TRY_AGAIN_MS });
   }
 }
 
 function comesBefore(a: Line, b: Line): boolean {
-  if (a.holder !== b.holder) return a.holder.held - b.holder.held < 0 || (a.holder.held === b.holder.held && a.holder.servedAt < b.holder.servedAt);
+  if (a.holder !== b.holder)
+    return (
+      a.holder.held - b.holder.held < 0 || (a.holder.held === b.holder.held && a.holder.servedAt < b.holder.servedAt)
+    );
   return a.held < b.held || (a.held === b.held && a.servedAt < b.servedAt);
 }
 

@@ -1,5 +1,5 @@
-// A caller's request body, ready to be sent more than once: small ones whole, large ones streamed and kept up to a limit.
-// It never takes more from the caller than the upstream takes from it, and counts what all calls keep together.
+// A caller's request body, ready to be sent more than once: small ones whole, large ones streamed and kept up to a
+// limit. It never takes more from the caller than the upstream takes from it, and counts what all calls keep together.
 
 import type { IncomingMessage } from 'node:http';
 import { GatewayError, isGatewayError } from '../errors.ts';
@@ -39,7 +39,10 @@ export function createReplayBudget(limitBytes = 64 * 1024 * 1024): ReplayBudget 
   };
 }
 
-/** A body that layers may send again while `canReplay` holds. `release` gives its share of the budget back and is safe to repeat. */
+/**
+ * A body that layers may send again while `canReplay` holds. `release` gives its share of the budget back and is safe
+ * to repeat.
+ */
 export interface RequestBody {
   readonly canReplay: boolean;
   /** Bytes received from the caller so far. */
@@ -51,8 +54,8 @@ export interface RequestBody {
   /** What to hand to the dispatcher for one attempt; only the latest attempt may go on reading. */
   attempt(): Buffer | AsyncIterable<Buffer> | null;
   /**
-   * For a call that has to wait: takes more from the caller meanwhile, as far as it may be kept. A caller that leaves is only noticed
-   * while it is read from. Ends by itself when an attempt begins; never throws.
+   * For a call that has to wait: takes more from the caller meanwhile, as far as it may be kept. A caller that leaves
+   * is only noticed while it is read from. Ends by itself when an attempt begins; never throws.
    */
   readAhead?(): void;
   release(): void;
@@ -83,10 +86,16 @@ export interface BodyRules {
 
 /**
  * Resolves when the body is ready to be sent: at once without one, whole when small, after the first chunk otherwise.
- * Throws gateway.body.too.large, gateway.request.invalid (408 when the caller stalls), or the abort of a caller that left.
+ * Throws gateway.body.too.large, gateway.request.invalid (408 when the caller stalls), or the abort of a caller that
+ * left.
  */
-export async function readRequestBody(message: IncomingMessage, contentLength: number | null, rules: BodyRules): Promise<RequestBody> {
-  if (contentLength === 0 || (contentLength === null && message.headers['transfer-encoding'] === undefined)) return NO_BODY;
+export async function readRequestBody(
+  message: IncomingMessage,
+  contentLength: number | null,
+  rules: BodyRules,
+): Promise<RequestBody> {
+  if (contentLength === 0 || (contentLength === null && message.headers['transfer-encoding'] === undefined))
+    return NO_BODY;
   if (rules.maxBytes > 0 && contentLength !== null && contentLength > rules.maxBytes) throw tooLarge(rules.maxBytes);
   rules.invite?.();
   const body = new StreamedBody(message, rules);
@@ -146,7 +155,8 @@ class StreamedBody implements RequestBody {
 
   attempt(): Buffer | AsyncIterable<Buffer> {
     this.#attempts += 1;
-    if (this.#ended && this.#dropped === 0) return this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
+    if (this.#ended && this.#dropped === 0)
+      return this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
     return this.#read(this.#attempts);
   }
 
@@ -157,7 +167,8 @@ class StreamedBody implements RequestBody {
   async #readOn(attempts: number): Promise<void> {
     const { budget } = this.#rules;
     const isWanted = () => attempts === this.#attempts && !this.#ended && !this.#overflowed && this.#error === null;
-    // What could not be kept stays with the caller: nothing is read that would have to be thrown away, or held beside the budget.
+    // What could not be kept stays with the caller: nothing is read that would have to be thrown away, or held beside
+    // the budget.
     const fits = () => this.#mayBeKept || this.receivedBytes + LARGEST_CHUNK_BYTES <= REPLAY_LIMIT_BYTES;
     while (isWanted() && fits() && this.#reservedBytes === 0 && budget.take(LARGEST_CHUNK_BYTES)) {
       this.#reservedBytes = LARGEST_CHUNK_BYTES;
@@ -179,7 +190,9 @@ class StreamedBody implements RequestBody {
     this.#chunks = [];
   }
 
-  /** Takes the next chunk from the caller. Attempts share one pull, so that none is lost when an attempt is given up. */
+  /**
+   * Takes the next chunk from the caller. Attempts share one pull, so that none is lost when an attempt is given up.
+   */
   pull(): Promise<void> {
     this.#pending ??= this.#take().finally(() => {
       this.#pending = null;
@@ -193,7 +206,8 @@ class StreamedBody implements RequestBody {
       if (done) this.#ended = true;
       else this.#keep(value);
     } catch (error) {
-      // Whatever the message fails with, it is the caller that broke off: the upstream must not be blamed for its ECONNRESET.
+      // Whatever the message fails with, it is the caller that broke off: the upstream must not be blamed for its
+      // ECONNRESET.
       this.#error ??= isGatewayError(error)
         ? error
         : new GatewayError('gateway.request.invalid', 'the request broke off', { cause: bareCause('ECONNRESET') });
@@ -207,9 +221,13 @@ class StreamedBody implements RequestBody {
       const { idleMs } = this.#rules;
       const idle = setTimeout(() => {
         reject(
-          new GatewayError('gateway.request.invalid', `the request body stalled for ${idleMs / 1000} s (timeouts.body): send it again`, {
-            statusCode: 408,
-          }),
+          new GatewayError(
+            'gateway.request.invalid',
+            `the request body stalled for ${idleMs / 1000} s (timeouts.body): send it again`,
+            {
+              statusCode: 408,
+            },
+          ),
         );
       }, idleMs);
       idle.unref();

@@ -4,7 +4,13 @@
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
-import { type BodySink, ClientClosedRequest, UpstreamError, type UpstreamRequest, type UpstreamResponse } from './call.ts';
+import {
+  type BodySink,
+  ClientClosedRequest,
+  UpstreamError,
+  type UpstreamRequest,
+  type UpstreamResponse,
+} from './call.ts';
 import type { Place } from './gate.ts';
 import type { RequestBody } from './request-body.ts';
 import { toGatewayError } from './upstream-errors.ts';
@@ -13,16 +19,24 @@ import { toGatewayError } from './upstream-errors.ts';
 const DISCARD_LIMIT_BYTES = 64 * 1024;
 /** Nor is one waited for longer: it takes a place at the gate that others wait for. */
 const DISCARD_MS = 1_000;
-/** A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause. */
+/**
+ * A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause.
+ */
 const PENDING_LIMIT_BYTES = 64 * 1024;
 
 /** Why an answer that was given up is cut. */
 const NOT_WANTED = new GatewayError('gateway.internal', 'the rest of an answer was not wanted');
 
-/** How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another. */
-export const TOKEN_ENDED = new UpstreamError('gateway.credential.unavailable', 'the token ended while the call waited for a connection: try again', {
-  wasSent: false,
-});
+/**
+ * How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another.
+ */
+export const TOKEN_ENDED = new UpstreamError(
+  'gateway.credential.unavailable',
+  'the token ended while the call waited for a connection: try again',
+  {
+    wasSent: false,
+  },
+);
 
 /** Times that bound an attempt. */
 export interface AttemptLimits {
@@ -35,9 +49,10 @@ export interface AttemptLimits {
 }
 
 /**
- * The handler in undici 7's first form (onConnect, onHeaders…), which hands out raw header buffers in the order and casing of the
- * wire and is what its HTTP/1 client calls without a wrapper. `head` settles once: with the response, or with a GatewayError.
- * Its place at the gate is left when undici has let go of it: with onComplete or onError, one of which ends every dispatch.
+ * The handler in undici 7's first form (onConnect, onHeaders…), which hands out raw header buffers in the order and
+ * casing of the wire and is what its HTTP/1 client calls without a wrapper. `head` settles once: with the response, or
+ * with a GatewayError. Its place at the gate is left when undici has let go of it: with onComplete or onError, one of
+ * which ends every dispatch.
  */
 export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamResponse {
   readonly head: Promise<UpstreamResponse>;
@@ -70,7 +85,12 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   #timer: NodeJS.Timeout;
   #progressAt = performance.now();
 
-  constructor(host: string, limits: AttemptLimits, { body, token }: Pick<UpstreamRequest, 'body' | 'token'>, place: Place) {
+  constructor(
+    host: string,
+    limits: AttemptLimits,
+    { body, token }: Pick<UpstreamRequest, 'body' | 'token'>,
+    place: Place,
+  ) {
     this.#host = host;
     this.#limits = limits;
     this.#body = body;
@@ -155,13 +175,15 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   onError(error: Error): void {
-    // A 304 names the length of the body that it leaves out (RFC 9110, section 8.6), which undici takes for a body that was cut.
+    // A 304 names the length of the body that it leaves out (RFC 9110, section 8.6), which undici takes for a body that
+    // was cut.
     const isBodiless = this.statusCode === 304 || this.statusCode === 204;
     if (isBodiless && !this.#failure && (error as { code?: string }).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
       this.onComplete();
       return;
     }
-    // undici refuses a request it would not write before it looks for a connection: that says nothing about the way to the upstream.
+    // undici refuses a request it would not write before it looks for a connection: that says nothing about the way to
+    // the upstream.
     const isRefused = (error as { code?: string }).code === 'UND_ERR_INVALID_ARG';
     if (!this.#isConnected && !isRefused) this.#place.failed(toGatewayError(error, this.#host));
     this.#place.leave();
@@ -246,7 +268,12 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
       return;
     }
     const seconds = this.#limits.headersMs / 1000;
-    this.abort(new GatewayError('gateway.upstream.timeout', `${this.#host} did not answer within ${seconds} s (timeouts.headers): try again`));
+    this.abort(
+      new GatewayError(
+        'gateway.upstream.timeout',
+        `${this.#host} did not answer within ${seconds} s (timeouts.headers): try again`,
+      ),
+    );
   };
 
   #fail(error: Error): void {
@@ -262,8 +289,13 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 }
 
-/** The octets of the reason phrase, one a character. undici has read them as UTF-8; where they were none they are lost, and the usual phrase stands in. */
+/**
+ * The octets of the reason phrase, one a character. undici has read them as UTF-8; where they were none they are lost,
+ * and the usual phrase stands in.
+ */
 function reasonPhrase(statusCode: number, decoded: string): string {
   if (/^[\x00-\x7f]*$/.test(decoded)) return decoded;
-  return decoded.includes('\ufffd') ? (STATUS_CODES[statusCode] ?? '') : Buffer.from(decoded, 'utf8').toString('latin1');
+  return decoded.includes('\ufffd')
+    ? (STATUS_CODES[statusCode] ?? '')
+    : Buffer.from(decoded, 'utf8').toString('latin1');
 }

@@ -1,11 +1,19 @@
-// The outermost layer: tries a call again where that cannot do anything twice. It knows nothing of 401 and 429, and never touches an answer that
-// has begun to be passed on.
+// The outermost layer: tries a call again where that cannot do anything twice. It knows nothing of 401 and 429, and
+// never touches an answer that has begun to be passed on.
 
 import type { Clock } from '../clock.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
-import { ClientClosedRequest, pause, type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from './call.ts';
+import {
+  ClientClosedRequest,
+  pause,
+  type Send,
+  UpstreamError,
+  type UpstreamRequest,
+  type UpstreamResponse,
+  waitLeftMs,
+} from './call.ts';
 import { headerValue } from './token.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
@@ -23,13 +31,21 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Statuses by which the platform, or what stands before it, says that it could not serve the call just now. */
 const RETRIED_STATUSES = new Set([502, 503, 504]);
 
-/** Failures that may pass by themselves. A certificate or a proxy's refusal does not, nor does an answer that is not HTTP. */
-const PASSING_CODES = new Set(['gateway.upstream.unreachable', 'gateway.upstream.timeout', 'gateway.proxy.timeout', 'gateway.proxy.refused']);
+/**
+ * Failures that may pass by themselves. A certificate or a proxy's refusal does not, nor does an answer that is not
+ * HTTP.
+ */
+const PASSING_CODES = new Set([
+  'gateway.upstream.unreachable',
+  'gateway.upstream.timeout',
+  'gateway.proxy.timeout',
+  'gateway.proxy.refused',
+]);
 
 /**
- * Wraps `send`. GET, HEAD and OPTIONS are sent again after 502, 503, 504 and failures of the connection; any other method only
- * when no octet of it was sent and its body is at hand. A Retry-After of the answer takes the place of our own wait; when it, or
- * the attempts, exceed what is allowed, the last answer passes untouched (an error: is thrown).
+ * Wraps `send`. GET, HEAD and OPTIONS are sent again after 502, 503, 504 and failures of the connection; any other
+ * method only when no octet of it was sent and its body is at hand. A Retry-After of the answer takes the place of our
+ * own wait; when it, or the attempts, exceed what is allowed, the last answer passes untouched (an error: is thrown).
  */
 export function withRetry(send: Send, deps: RetryDeps): Send {
   const { clock, random, settings, totalWaitMs } = deps;
@@ -75,10 +91,14 @@ function mayHelp(error: unknown, isSafe: boolean): boolean {
   return isSafe || (error instanceof UpstreamError && !error.wasSent);
 }
 
-/** The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one. */
+/**
+ * The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one.
+ */
 export function retryAfterMs(response: UpstreamResponse, clock: Clock): number | undefined {
   const value = headerValue(response, 'retry-after');
-  return value === null ? undefined : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined, LONGEST_LIMIT_MS);
+  return value === null
+    ? undefined
+    : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined, LONGEST_LIMIT_MS);
 }
 
 /** The system's code of a failed attempt where there is one, else ours. */
@@ -97,8 +117,8 @@ export interface BackoffSettings {
 }
 
 /**
- * Exponential with jitter over the whole range: from the shortest wait up to 2, 4, 8 … times it, never above the longest.
- * `retriesSoFar` is 0 before the first retry, `random` 0 (inclusive) to 1 (exclusive).
+ * Exponential with jitter over the whole range: from the shortest wait up to 2, 4, 8 … times it, never above the
+ * longest. `retriesSoFar` is 0 before the first retry, `random` 0 (inclusive) to 1 (exclusive).
  */
 export function retryWaitMs(retriesSoFar: number, random: number, { waitMinMs, waitMaxMs }: BackoffSettings): number {
   const ceilingMs = Math.max(waitMinMs, Math.min(waitMaxMs, waitMinMs * 2 ** (retriesSoFar + 1)));

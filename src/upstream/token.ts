@@ -18,13 +18,19 @@ const SHORTEST_READ_MS = 1_000;
 /** 401 codes of the platform that speak of the token; any other code with a 401 is not cured by a new one. */
 const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'credentials.expired']);
 
-/** What the layer is made of. `routeOf` gives a target's route template: what is refused on two of them is not the routes' fault. */
+/**
+ * What the layer is made of. `routeOf` gives a target's route template: what is refused on two of them is not the
+ * routes' fault.
+ */
 export interface TokenLayerDeps {
   readonly clock: Clock;
   readonly routeOf: (target: string) => string;
 }
 
-/** Wraps `send`: no call leaves without a valid token; a 401 about the token costs one renewal and, where the body allows, one replay. */
+/**
+ * Wraps `send`: no call leaves without a valid token; a 401 about the token costs one renewal and, where the body
+ * allows, one replay.
+ */
 export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send {
   return async (request) => {
     const response = await sendWithToken(send, request, clock);
@@ -46,7 +52,8 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
 /** Sends with the present token, and with the next one where that ended before there was a connection to send it on. */
 async function sendWithToken(send: Send, request: UpstreamRequest, clock: Clock): Promise<UpstreamResponse> {
   for (;;) {
-    const token = request.source.current() ?? (await awaitToken(request, clock, (withinMs) => request.source.token(withinMs)));
+    const token =
+      request.source.current() ?? (await awaitToken(request, clock, (withinMs) => request.source.token(withinMs)));
     try {
       return await sendWith(send, request, token);
     } catch (error) {
@@ -62,8 +69,15 @@ function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<U
   return send(request);
 }
 
-/** Waits for a token as long as the caller stays and `total_wait` lasts; the renewal itself belongs to no caller and goes on. */
-async function awaitToken(request: UpstreamRequest, clock: Clock, obtain: (withinMs: number) => Promise<Token>): Promise<Token> {
+/**
+ * Waits for a token as long as the caller stays and `total_wait` lasts; the renewal itself belongs to no caller and
+ * goes on.
+ */
+async function awaitToken(
+  request: UpstreamRequest,
+  clock: Clock,
+  obtain: (withinMs: number) => Promise<Token>,
+): Promise<Token> {
   const startedAt = performance.now();
   const late = () =>
     new GatewayError(
@@ -77,19 +91,32 @@ async function awaitToken(request: UpstreamRequest, clock: Clock, obtain: (withi
   }
 }
 
-/** The platform's error code of an answer, or null when it has none that can be read. Waits and rejects as `platformErrorBody` does. */
+/**
+ * The platform's error code of an answer, or null when it has none that can be read. Waits and rejects as
+ * `platformErrorBody` does.
+ */
 export async function platformCode(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<string | null> {
   const body = await platformErrorBody(response, clock, waitMs);
   return typeof body?.code === 'string' ? body.code : null;
 }
 
 /**
- * The platform's error body (message, code, limit…) of an answer of at most 64 KiB, decoded in a copy; null when it is not one. Leaves the body
- * whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`: its caller is not held up for it any longer.
+ * The platform's error body (message, code, limit…) of an answer of at most 64 KiB, decoded in a copy; null when it is
+ * not one. Leaves the body whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`:
+ * its caller is not held up for it any longer.
  */
-export async function platformErrorBody(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<Record<string, unknown> | null> {
+export async function platformErrorBody(
+  response: UpstreamResponse,
+  clock: Clock,
+  waitMs: number,
+): Promise<Record<string, unknown> | null> {
   const late = () => new GatewayError('gateway.upstream.timeout', 'the body of the answer did not come in time');
-  const { bytes, complete } = await withDeadline(clock, Math.max(waitMs, SHORTEST_READ_MS), late, response.peek(INSPECTED_BYTES));
+  const { bytes, complete } = await withDeadline(
+    clock,
+    Math.max(waitMs, SHORTEST_READ_MS),
+    late,
+    response.peek(INSPECTED_BYTES),
+  );
   if (!complete) return null;
   try {
     const decoded = await decode(bytes, headerValue(response, 'content-encoding'));
@@ -119,7 +146,8 @@ export function headerValue(response: UpstreamResponse, name: string): string | 
   const { rawHeaders } = response;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const field = rawHeaders[i] as Buffer;
-    if (field.length === name.length && field.toString('latin1').toLowerCase() === name) return (rawHeaders[i + 1] as Buffer).toString('latin1');
+    if (field.length === name.length && field.toString('latin1').toLowerCase() === name)
+      return (rawHeaders[i + 1] as Buffer).toString('latin1');
   }
   return null;
 }

@@ -1,5 +1,5 @@
-// The way to Genesys Cloud that one configuration describes: the layers of a call on one page, retry → rate limit → token → dispatch, over
-// connections that a reload which does not change how we dial keeps open.
+// The way to Genesys Cloud that one configuration describes: the layers of a call on one page, retry → rate limit →
+// token → dispatch, over connections that a reload which does not change how we dial keeps open.
 
 import type { Dispatcher } from 'undici';
 import type { TokenTransport } from '../auth/credentials/token-endpoint.ts';
@@ -39,7 +39,10 @@ export interface Upstream {
   readonly limits: RateLimits['states'];
   /** For the next configuration's way out. */
   readonly parts: { readonly line: SharedConnections; readonly pacing: RateLimits };
-  /** Resolves when what still runs has ended and its connections are closed, save those that a later configuration shares. */
+  /**
+   * Resolves when what still runs has ended and its connections are closed, save those that a later configuration
+   * shares.
+   */
   retire(): Promise<void>;
   /** Ends connections; exchanges that still run are cut. */
   close(): Promise<void>;
@@ -62,7 +65,12 @@ export function createUpstream(config: GatewayConfig, deps: OutboundDeps, previo
     : createConnections(config, deps, pacing.limits.room, previous?.outbound.parts.line.gates);
   const { egress, dispatcher } = line;
   const once = withToken(line.send, { clock, routeOf: templates.of });
-  const send = withRetry(pacing.wrap(once), { clock, random, settings: config.retry, totalWaitMs: config.timeouts.totalWaitMs });
+  const send = withRetry(pacing.wrap(once), {
+    clock,
+    random,
+    settings: config.retry,
+    totalWaitMs: config.timeouts.totalWaitMs,
+  });
   return {
     ...{ egress, dispatcher, send },
     transport: createTokenTransport(dispatcher.agent),
@@ -75,7 +83,8 @@ export function createUpstream(config: GatewayConfig, deps: OutboundDeps, previo
 
 function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
   const { connectMs, headersMs, bodyMs } = a.timeouts;
-  const isInTime = connectMs === b.timeouts.connectMs && headersMs === b.timeouts.headersMs && bodyMs === b.timeouts.bodyMs;
+  const isInTime =
+    connectMs === b.timeouts.connectMs && headersMs === b.timeouts.headersMs && bodyMs === b.timeouts.bodyMs;
   const areAsMany = a.rateLimit.connections === b.rateLimit.connections;
   return isInTime && areAsMany && isSameSetting(a.proxy, b.proxy) && isSameSetting(a.tls, b.tls);
 }
@@ -107,7 +116,10 @@ export interface ConnectionsDeps {
   readonly log: Log;
 }
 
-/** Opens nothing before the first call. Calls that find no connection free wait in `room`; those at `gates` have some of them. */
+/**
+ * Opens nothing before the first call. Calls that find no connection free wait in `room`; those at `gates` have some of
+ * them.
+ */
 export function createConnections(
   { proxy, tls, timeouts, rateLimit }: LineSettings,
   { env, clock, random, log }: ConnectionsDeps,
@@ -126,7 +138,8 @@ export function createConnections(
       clock,
       random,
     },
-    onChange: (origin, state) => (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
+    onChange: (origin, state) =>
+      (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
   });
   let users = 1;
   const line: SharedConnections = {
@@ -152,26 +165,39 @@ export function createConnections(
   return line;
 }
 
-/** Makes the transport. It rejects with a GatewayError of the upstream or proxy group, and reads no more than it was told to. */
+/**
+ * Makes the transport. It rejects with a GatewayError of the upstream or proxy group, and reads no more than it was
+ * told to.
+ */
 export function createTokenTransport(agent: Dispatcher): TokenTransport {
   return async ({ url, headers, body, timeoutMs, maxBodyBytes }) => {
     const { origin, pathname, search } = new URL(url);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const answer = await agent.request({ origin, path: pathname + search, method: 'POST', headers: [...headers], body, signal });
+      const answer = await agent.request({
+        origin,
+        path: pathname + search,
+        method: 'POST',
+        headers: [...headers],
+        body,
+        signal,
+      });
       const received: Record<string, string | undefined> = {};
-      for (const [name, value] of Object.entries(answer.headers)) received[name] = Array.isArray(value) ? value.join(', ') : value;
+      for (const [name, value] of Object.entries(answer.headers))
+        received[name] = Array.isArray(value) ? value.join(', ') : value;
       const chunks: Buffer[] = [];
       let size = 0;
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
         size += chunk.length;
         // Leaving the loop destroys the body, and the connection with it.
-        if (size > maxBodyBytes) throw new GatewayError('gateway.upstream.invalid', `the answer is larger than ${maxBodyBytes} bytes`);
+        if (size > maxBodyBytes)
+          throw new GatewayError('gateway.upstream.invalid', `the answer is larger than ${maxBodyBytes} bytes`);
         chunks.push(chunk);
       }
       return { statusCode: answer.statusCode, headers: received, body: Buffer.concat(chunks) };
     } catch (error) {
-      if (signal.aborted) throw new GatewayError('gateway.upstream.timeout', `${origin} did not answer within ${timeoutMs / 1000} s`);
+      if (signal.aborted)
+        throw new GatewayError('gateway.upstream.timeout', `${origin} did not answer within ${timeoutMs / 1000} s`);
       throw toGatewayError(error, origin);
     }
   };

@@ -47,7 +47,12 @@ t.test('--set and the short forms become settings in the order given', async (t)
   t.match(parsed, {
     overrides: {
       entries: [
-        { section: 'credential.crm', key: 'client_id', value: { text: 'a=b' }, where: 'flag --set credential.crm.client_id' },
+        {
+          section: 'credential.crm',
+          key: 'client_id',
+          value: { text: 'a=b' },
+          where: 'flag --set credential.crm.client_id',
+        },
         { section: 'server', key: 'listen', value: { text: '[::1]:1' }, where: 'flag --listen' },
         { section: 'general', key: 'host', value: { text: 'eu-west-1' } },
         { section: 'logging', key: 'log_level', value: { text: 'debug' } },
@@ -116,13 +121,18 @@ t.test('every command is shown', async (t) => {
 });
 
 t.test('help is there for gcg, for each command and for all settings, in 80 columns', async (t) => {
-  for (const argv of [['--help'], ['-h'], ['help']]) t.match(helpOf(...argv), /^gcg: .*Usage: gcg \[command\].*Exit codes.* 78 /s);
+  for (const argv of [['--help'], ['-h'], ['help']])
+    t.match(helpOf(...argv), /^gcg: .*Usage: gcg \[command\].*Exit codes.* 78 /s);
   for (const { name } of COMMANDS) {
     t.match(helpOf(name, '--help'), new RegExp(`^Usage: gcg ${name}`));
     t.equal(helpOf('help', name), helpOf(name, '-h'));
   }
   t.match(helpOf('help', 'settings'), /\[server\].*\n {2}listen /s);
-  for (const text of [helpOf('--help'), helpOf('help', 'settings'), ...COMMANDS.map(({ name }) => helpOf('help', name))]) {
+  for (const text of [
+    helpOf('--help'),
+    helpOf('help', 'settings'),
+    ...COMMANDS.map(({ name }) => helpOf('help', name)),
+  ]) {
     t.strictSame(
       text.split('\n').filter((line) => line.length > 80),
       [],

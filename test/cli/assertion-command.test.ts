@@ -18,8 +18,20 @@ t.test('a hanging assertion_command ends with the gateway', async (t) => {
   writeFileSync(
     config,
     [
-      ...['[server]', 'listen = 127.0.0.1:0', '[credential]', 'grant_type = saml2_bearer', 'client_id = an-id', 'client_secret = a-secret'],
-      ...['org_name = acme', `assertion_command[] = ${process.execPath}`, 'assertion_command[] = -e', `assertion_command[] = "${hang}"`],
+      ...[
+        '[server]',
+        'listen = 127.0.0.1:0',
+        '[credential]',
+        'grant_type = saml2_bearer',
+        'client_id = an-id',
+        'client_secret = a-secret',
+      ],
+      ...[
+        'org_name = acme',
+        `assertion_command[] = ${process.execPath}`,
+        'assertion_command[] = -e',
+        `assertion_command[] = "${hang}"`,
+      ],
     ].join('\n'),
     { mode: 0o600 },
   );

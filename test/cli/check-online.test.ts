@@ -1,4 +1,5 @@
-// gcg check --online: nothing is called good before every credential was tried, the exit code says what failed, and nothing is left behind.
+// gcg check --online: nothing is called good before every credential was tried, the exit code says what failed, and
+// nothing is left behind.
 
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -34,7 +35,10 @@ t.test('when all is well the verdict is the last line', async (t) => {
 });
 
 t.test('a refused credential is 77, is named, and no line begins with OK', async (t) => {
-  const { folder } = await folderFor(t, `${SERVICE}[credential.crm]\nclient_id = ${clientCredentials.id}\nclient_secret = wrong\n`);
+  const { folder } = await folderFor(
+    t,
+    `${SERVICE}[credential.crm]\nclient_id = ${clientCredentials.id}\nclient_secret = wrong\n`,
+  );
   const { code, out, err } = await folder.run(online, ARGV);
   t.equal(code, 77);
   t.match(out, / {2}ok {6}default: [\s\S]+ {2}FAILED {2}crm: /);
@@ -63,7 +67,10 @@ for (const [status, expected] of [
       response.end(isToken ? '{"access_token":"a","token_type":"bearer","expires_in":86400}' : '{}');
     });
     const port = await listenFor(t, upstream);
-    const folder = createCommandFolder(t, `${gatewaySection(`http://127.0.0.1:${port}`)}[retry]\nretry_max = 0\n${SERVICE}`);
+    const folder = createCommandFolder(
+      t,
+      `${gatewaySection(`http://127.0.0.1:${port}`)}[retry]\nretry_max = 0\n${SERVICE}`,
+    );
     const { code, out } = await folder.run(online, ARGV);
     t.equal(code, expected);
     t.match(out, `a token was obtained, but GET /api/v2/tokens/me answered ${status}`);
@@ -81,7 +88,10 @@ t.test("a person's login is found in the store; other tokens are obtained anew a
     void fetch(url);
     return true;
   };
-  const done = await folder.run((args, io) => login(args, io, { open, readLine: async () => null }), ['login', 'person', '--listen', '127.0.0.1:0']);
+  const done = await folder.run(
+    (args, io) => login(args, io, { open, readLine: async () => null }),
+    ['login', 'person', '--listen', '127.0.0.1:0'],
+  );
   t.equal(done.code, 0, done.err);
   const issued = sandbox.stats.tokensIssued;
   t.match(await folder.run(online, ARGV), { code: 0, out: /ok {6}default: [\s\S]+ok {6}person: / });

@@ -5,19 +5,33 @@ import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
 import { check, type OnlineCheck } from '../../src/cli/commands/check.ts';
 
-async function run(dir: string, argv: readonly string[], env: Record<string, string> = {}, online: OnlineCheck = async () => 1) {
+async function run(
+  dir: string,
+  argv: readonly string[],
+  env: Record<string, string> = {},
+  online: OnlineCheck = async () => 1,
+) {
   const out: string[] = [];
   const err: string[] = [];
   const parsed = parseCommandLine(['check', ...argv]);
   if (parsed.kind !== 'run') throw new Error(parsed.kind);
   const write = (to: string[]) => ({ write: (text: string) => to.push(text) });
-  const io = { stdout: write(out), stderr: write(err), env, cwd: dir, isTTY: false, home: undefined, platform: process.platform };
+  const io = {
+    stdout: write(out),
+    stderr: write(err),
+    env,
+    cwd: dir,
+    isTTY: false,
+    home: undefined,
+    platform: process.platform,
+  };
   const code = await check(parsed, io, online);
   return { code, out: out.join(''), err: err.join('') };
 }
 
 const GOOD =
-  '[general]\nhost = eu-central-1\n[credential]\nclient_id = i\nclient_secret = hidden\n[credential.crm]\nclient_id = i\nclient_secret = s\nhost = eu-west-1\n';
+  '[general]\nhost = eu-central-1\n[credential]\nclient_id = i\nclient_secret = ' +
+  'hidden\n[credential.crm]\nclient_id = i\nclient_secret = s\nhost = eu-west-1\n';
 
 t.test('a good configuration is summed up on stdout', async (t) => {
   const dir = t.testdir({ 'gcg.ini': GOOD });

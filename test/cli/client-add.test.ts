@@ -38,7 +38,9 @@ t.test('the lines are a valid configuration', async (t) => {
   t.teardown(() => rmSync(folder, { recursive: true }));
   const { stdout } = await gcg('client', 'add', 'crm');
   const file = join(folder, 'gcg.ini');
-  writeFileSync(file, `[credential]\nclient_id = a\nclient_secret = b\n${stdout.split('\n').slice(2).join('\n')}`, { mode: 0o600 });
+  writeFileSync(file, `[credential]\nclient_id = a\nclient_secret = b\n${stdout.split('\n').slice(2).join('\n')}`, {
+    mode: 0o600,
+  });
   const loaded = loadConfig({
     ...{ env: {}, cwd: folder, home: folder, platform: 'linux', isTTY: false, requireCredential: true },
     overrides: { configPath: file, entries: [] },

@@ -10,7 +10,15 @@ async function run(dir: string, argv: readonly string[], env: Record<string, str
   const parsed = parseCommandLine(argv);
   if (parsed.kind !== 'run') throw new Error(parsed.kind);
   const write = (to: string[]) => ({ write: (text: string) => to.push(text) });
-  const io = { stdout: write(out), stderr: write(err), env, cwd: dir, isTTY: false, home: '/home/x', platform: process.platform };
+  const io = {
+    stdout: write(out),
+    stderr: write(err),
+    env,
+    cwd: dir,
+    isTTY: false,
+    home: '/home/x',
+    platform: process.platform,
+  };
   const code = await showConfig(parsed, io);
   return { code, out: out.join(''), err: err.join('') };
 }
@@ -58,11 +66,15 @@ t.test('each value is shown with its origin', async (t) => {
 
 t.test('a value that follows from another setting is shown with that one', async (t) => {
   const shown = async (file: string, env: Record<string, string> = {}) =>
-    (await run(t.testdir({ 'gcg.ini': file }), ['config'], env)).out.split('\n').map((line) => line.replace(/ +# /, ' # '));
+    (await run(t.testdir({ 'gcg.ini': file }), ['config'], env)).out
+      .split('\n')
+      .map((line) => line.replace(/ +# /, ' # '));
   const service = 'client_id = i\nclient_secret = s\n';
   const all = await shown(
-    `[general]\nhost = eu-central-1\n[gateway]\nhost = http://127.0.0.1:1\n[credential]\n${service}[credential.crm]\n${service}default = true\n` +
-      '[credential.given]\naccess_token = t\n[retry]\nretry_wait_max = 500ms\n[server]\nlisten = 0.0.0.0:2\n[client.a]\nsecret = sixteen-letters-\n',
+    `[general]\nhost = eu-central-1\n[gateway]\nhost = ` +
+      `http://127.0.0.1:1\n[credential]\n${service}[credential.crm]\n${service}default = true\n` +
+      '[credential.given]\naccess_token = t\n[retry]\nretry_wait_max = 500ms\n[server]\nlisten = ' +
+      '0.0.0.0:2\n[client.a]\nsecret = sixteen-letters-\n',
     { XDG_STATE_HOME: '/state' },
   );
   for (const line of [
@@ -81,7 +93,11 @@ t.test('a value that follows from another setting is shown with that one', async
   ]) {
     t.ok(all.includes(line), line);
   }
-  const person = await shown('', { GCG_CREDENTIAL_ME_GRANT_TYPE: 'pkce', GCG_CREDENTIAL_ME_CLIENT_ID: 'i', GCG_GENERAL_HOST: 'eu-west-1' });
+  const person = await shown('', {
+    GCG_CREDENTIAL_ME_GRANT_TYPE: 'pkce',
+    GCG_CREDENTIAL_ME_CLIENT_ID: 'i',
+    GCG_GENERAL_HOST: 'eu-west-1',
+  });
   for (const line of [
     'store.type = file # env GCG_CREDENTIAL_ME_GRANT_TYPE (credential.me.grant_type)',
     'store.path = /home/x/.local/state/genesys-cloud-gateway # default',
@@ -107,7 +123,10 @@ t.test('--json has the files, the settings and the warnings', async (t) => {
   const parsed = JSON.parse((await run(dir, ['config', '--json'], ENV)).out);
   t.strictSame(parsed.files, [`${dir}/gcg.ini`]);
   t.ok(
-    parsed.settings.some((entry: object) => JSON.stringify(entry) === JSON.stringify({ key: 'server.public_url', value: null, origin: 'default' })),
+    parsed.settings.some(
+      (entry: object) =>
+        JSON.stringify(entry) === JSON.stringify({ key: 'server.public_url', value: null, origin: 'default' }),
+    ),
   );
   t.type(parsed.warnings, Array);
 });

@@ -28,12 +28,30 @@ t.test('values and lists are read, and several flags are one list', async (t) =>
 });
 
 t.test('what is no fault, or no number for one, is a mistake in the command line', async (t) => {
-  for (const list of ['', 'slow,', 'explode', 'slow=', 'slow=-1', 'slow=0', 'slow=1e3', 'slow=10000000', 'rotation=1', '__proto__']) {
+  for (const list of [
+    '',
+    'slow,',
+    'explode',
+    'slow=',
+    'slow=-1',
+    'slow=0',
+    'slow=1e3',
+    'slow=10000000',
+    'rotation=1',
+    '__proto__',
+  ]) {
     t.ok('problem' in readDemoFaults(list), list);
   }
   const said: string[] = [];
   const io = { stdout: { write() {} }, stderr: { write: (text: string) => void said.push(text) } };
-  const code = await run(['demo', '--simulate', 'explode'], { ...io, env: {}, cwd: '/', isTTY: false, home: undefined, platform: 'linux' });
+  const code = await run(['demo', '--simulate', 'explode'], {
+    ...io,
+    env: {},
+    cwd: '/',
+    isTTY: false,
+    home: undefined,
+    platform: 'linux',
+  });
   t.equal(code, 2);
   t.match(said.join(''), /--simulate: there is no such fault; there are rate-limit, slow, .*gcg demo --help/s);
 });
@@ -47,7 +65,11 @@ t.test('a fault that was asked for is seen through the gateway, and the controls
   t.equal(failed.status, 500);
   t.match(await failed.json(), { code: 'internal.server.error' });
   const headers = { 'content-type': 'application/json' };
-  const off = await fetch(controls, { method: 'POST', headers, body: '{"set":{"serverError":null},"do":["expireTokens"]}' });
+  const off = await fetch(controls, {
+    method: 'POST',
+    headers,
+    body: '{"set":{"serverError":null},"do":["expireTokens"]}',
+  });
   t.match(await off.json(), { switches: { serverError: null }, stats: { validTokens: 0 } });
   const answer = await fetch(`${gateway}/api/v2/organizations/me`);
   t.equal(answer.status, 200);

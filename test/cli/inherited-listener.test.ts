@@ -1,4 +1,5 @@
-// Sockets that were handed over (systemd's ListenStream) count by what they are bound to; and one address may be named beside its IPv6 twin.
+// Sockets that were handed over (systemd's ListenStream) count by what they are bound to; and one address may be named
+// beside its IPv6 twin.
 
 import { once } from 'node:events';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -26,18 +27,33 @@ let configs = 0;
 
 function writeConfig(server: string, more: string): string {
   const { host, port } = upstream;
-  const head = ['[gateway]', `host = ${host}`, `port = ${port}`, 'protocol = http', '[credential]', `client_id = ${id}`, `client_secret = ${secret}`];
+  const head = [
+    '[gateway]',
+    `host = ${host}`,
+    `port = ${port}`,
+    'protocol = http',
+    '[credential]',
+    `client_id = ${id}`,
+    `client_secret = ${secret}`,
+  ];
   const file = join(folder, `${configs++}.ini`);
   writeFileSync(file, [...head, '[server]', server, more].join('\n'), { mode: 0o600 });
   return file;
 }
 
 /** A gateway over a socket of ours, and where that is. */
-async function startInherited(t: Test, bound: ListenOptions, server: string, more: string): Promise<{ command: Command; url: string }> {
+async function startInherited(
+  t: Test,
+  bound: ListenOptions,
+  server: string,
+  more: string,
+): Promise<{ command: Command; url: string }> {
   const socket = createServer().listen(bound);
   await once(socket, 'listening');
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-  const command = startCommand(t, ['serve', '--config', writeConfig(`listen = fd:3\n${server}`, more)], { descriptor: fd });
+  const command = startCommand(t, ['serve', '--config', writeConfig(`listen = fd:3\n${server}`, more)], {
+    descriptor: fd,
+  });
   const address = socket.address();
   // Closing takes the file away, by the name that it had.
   if (typeof address === 'string') renameSync(address, `${address}.kept`);
@@ -57,7 +73,8 @@ const BOUND: Record<string, { isLocal: boolean; bound: ListenOptions }> = {
 
 for (const [name, { isLocal, bound }] of Object.entries(BOUND)) {
   t.test(
-    `a descriptor of ${name} ${isLocal ? 'serves local users, and the admin pages' : 'needs clients, and serves no admin pages unasked'}`,
+    `a descriptor of ${name} ` +
+      `${isLocal ? 'serves local users, and the admin pages' : 'needs clients, and serves no admin pages unasked'}`,
     async (t) => {
       const open = await startInherited(t, bound, '', '');
       if (isLocal) {
@@ -70,7 +87,10 @@ for (const [name, { isLocal, bound }] of Object.entries(BOUND)) {
         await open.command.ended;
       } else {
         t.equal(await open.command.ended, 78);
-        t.match(open.command.stderr(), /^server\.listen: fd:3 \([^)]+ port \d+\) can be reached by other machines;.*unsafe_allow_anonymous/m);
+        t.match(
+          open.command.stderr(),
+          /^server\.listen: fd:3 \([^)]+ port \d+\) can be reached by other machines;.*unsafe_allow_anonymous/m,
+        );
       }
       if (isLocal) return;
       const closed = await startInherited(t, bound, 'anonymous_credentials = default', CLIENT);
@@ -91,10 +111,15 @@ t.test('127.0.0.1 and [::1] with one port are two listeners, in either order and
   for (const [at, sixth] of ['[::1]', '[0:0:0:0:0:0:0:1]'].entries()) {
     const port = await freePort();
     const both = [`127.0.0.1:${port}`, `${sixth}:${port}`];
-    const command = startCommand(t, ['serve', '--config', writeConfig(`listen = ${(at === 0 ? both : both.reverse()).join(', ')}`, '')]);
+    const command = startCommand(t, [
+      'serve',
+      '--config',
+      writeConfig(`listen = ${(at === 0 ? both : both.reverse()).join(', ')}`, ''),
+    ]);
     await command.until('"msg":"listening"');
     await command.until('"toToken":"fresh"');
-    for (const host of ['127.0.0.1', '[::1]']) t.equal((await askAt(`http://${host}:${port}`)).status, 200, `${host} of ${both}`);
+    for (const host of ['127.0.0.1', '[::1]'])
+      t.equal((await askAt(`http://${host}:${port}`)).status, 200, `${host} of ${both}`);
     command.child.kill('SIGTERM');
     t.equal(await command.ended, 0);
   }

@@ -36,13 +36,27 @@ function answering(...answers: (string | null)[]): { ask: Ask; asked: string[] }
 }
 
 function load(dir: string, env: Record<string, string> = {}, file = 'gcg.ini') {
-  const input = { env, cwd: dir, home: undefined, platform: 'linux' as const, overrides: { configPath: join(dir, file), entries: [] } };
+  const input = {
+    env,
+    cwd: dir,
+    home: undefined,
+    platform: 'linux' as const,
+    overrides: { configPath: join(dir, file), entries: [] },
+  };
   return loadConfig({ ...input, requireCredential: true });
 }
 
 t.test('flags alone make a file that loads, 0600, with the redirect URI to register', async (t) => {
   const folder = createCommandFolder(t, null);
-  const { code, out, err } = await folder.run(flagsOnly, ['init', '--host', 'eu-central-1', '--grant-type', 'pkce', '--client-id', 'abc']);
+  const { code, out, err } = await folder.run(flagsOnly, [
+    'init',
+    '--host',
+    'eu-central-1',
+    '--grant-type',
+    'pkce',
+    '--client-id',
+    'abc',
+  ]);
   t.equal(code, 0, err);
   t.equal(out, `${join(folder.dir, 'gcg.ini')}\n`);
   t.match(err, /Register this redirect URI.*\n\n {2}http:\/\/localhost:8080\/-\/callback\n/);
@@ -50,7 +64,9 @@ t.test('flags alone make a file that loads, 0600, with the redirect URI to regis
   const result = load(folder.dir, { HOME: folder.dir });
   t.ok(result.ok || result.problems.every(({ key }) => key === 'store.path'), JSON.stringify(result));
   if (result.ok) {
-    t.match(result.config.credentials, [{ grantType: 'pkce', clientId: 'abc', redirectUri: 'http://localhost:8080/-/callback' }]);
+    t.match(result.config.credentials, [
+      { grantType: 'pkce', clientId: 'abc', redirectUri: 'http://localhost:8080/-/callback' },
+    ]);
     t.equal(result.config.general.hosts.domain, 'mypurecloud.de');
   }
 });
@@ -75,7 +91,11 @@ t.test('a person who stops, at whichever question, leaves no file behind', async
   for (const answers of [[null], ['', null], ['', '', null], ['', '', 'abc', null]]) {
     const folder = createCommandFolder(t, null);
     const { ask } = answering(...answers);
-    t.match(await folder.run((args, io) => init(args, io, ask), ['init']), { code: 1, out: '', err: 'gcg: stopped; nothing was written\n' });
+    t.match(await folder.run((args, io) => init(args, io, ask), ['init']), {
+      code: 1,
+      out: '',
+      err: 'gcg: stopped; nothing was written\n',
+    });
     t.strictSame(readdirSync(folder.dir), []);
   }
 });
@@ -147,7 +167,10 @@ t.test('nothing is overwritten without --force, and with it the mode is 0600 aga
 t.test('what is missing or wrong in flags is exit 2, and no file is made', async (t) => {
   const folder = createCommandFolder(t, null);
   t.match(await folder.run(flagsOnly, ['init']), { code: 2, err: /--client-id is missing/ });
-  t.match(await folder.run(flagsOnly, ['init', '--grant-type', 'password', '--client-id', 'a']), { code: 2, err: /one of client_credentials/ });
+  t.match(await folder.run(flagsOnly, ['init', '--grant-type', 'password', '--client-id', 'a']), {
+    code: 2,
+    err: /one of client_credentials/,
+  });
   t.match(await folder.run(flagsOnly, ['init', '--host', 'nowhere', '--client-id', 'a']), { code: 2, err: /--host/ });
   t.match(await folder.run(flagsOnly, ['init', '--client-id', 'a', '--redirect-uri', 'not a url']), { code: 2 });
   t.throws(() => statSync(join(folder.dir, 'gcg.ini')));
@@ -196,8 +219,20 @@ t.test("profiles of Genesys' own CLI become credentials; what cannot be is told 
   });
   if (!result.ok) return t.fail(JSON.stringify(result.problems));
   t.match(result.config.credentials, [
-    { name: 'default', grantType: 'client_credentials', clientId: 'id-1', isDefault: true, hosts: { domain: 'mypurecloud.de' } },
-    { name: 'sales-team', grantType: 'pkce', clientId: 'id-2', redirectUri: 'http://localhost:9090/cb', hosts: { domain: 'usw2.pure.cloud' } },
+    {
+      name: 'default',
+      grantType: 'client_credentials',
+      clientId: 'id-1',
+      isDefault: true,
+      hosts: { domain: 'mypurecloud.de' },
+    },
+    {
+      name: 'sales-team',
+      grantType: 'pkce',
+      clientId: 'id-2',
+      redirectUri: 'http://localhost:9090/cb',
+      hosts: { domain: 'usw2.pure.cloud' },
+    },
     { name: 'token-only', grantType: 'access_token', hosts: { domain: 'mypurecloud.ie' } },
   ]);
   t.equal(result.config.credentials[0]?.clientSecret?.read().reveal(), 's#1;"quoted" é');
@@ -205,12 +240,18 @@ t.test("profiles of Genesys' own CLI become credentials; what cannot be is told 
   t.notMatch(readFileSync(join(folder.dir, 'gcg.ini'), 'utf8'), /stored-elsewhere/);
 });
 
-t.test('without profiles, or with a file that is something else, --from-gc says where it looked and which line', async (t) => {
-  const folder = createCommandFolder(t, null);
-  t.match(await folder.run(flagsOnly, ['init', '--from-gc']), { code: 1, err: /\.gc\/config\.toml/ });
-  writeFileSync(join(folder.dir, 'config.toml'), '[DEFAULT]\nclient_secret = [1, 2]\n');
-  t.match(await folder.run(flagsOnly, ['init', '--from-gc']), { code: 1, err: /config\.toml: line 2: the value of client_secret is not a string/ });
-});
+t.test(
+  'without profiles, or with a file that is something else, --from-gc says where it looked and which line',
+  async (t) => {
+    const folder = createCommandFolder(t, null);
+    t.match(await folder.run(flagsOnly, ['init', '--from-gc']), { code: 1, err: /\.gc\/config\.toml/ });
+    writeFileSync(join(folder.dir, 'config.toml'), '[DEFAULT]\nclient_secret = [1, 2]\n');
+    t.match(await folder.run(flagsOnly, ['init', '--from-gc']), {
+      code: 1,
+      err: /config\.toml: line 2: the value of client_secret is not a string/,
+    });
+  },
+);
 
 t.test('TOML that the CLI does not write is refused by its line, never guessed at', async (t) => {
   const refused = [

@@ -1,4 +1,5 @@
-// gcg login, logout and token where there is no configuration, but a gateway was started elsewhere: it is asked, as gcg status does.
+// gcg login, logout and token where there is no configuration, but a gateway was started elsewhere: it is asked, as gcg
+// status does.
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -72,8 +73,14 @@ t.test('what the running gateway does not have is said with what it has', async 
   const { port } = await startElsewhere(t);
   const folder = createCommandFolder(t, null);
   const at = ['--listen', `127.0.0.1:${port}`];
-  t.match(await folder.run(inBrowser, ['login', 'nobody', ...at]), { code: 2, err: /no credential called "nobody"; there are: default, crm\n/ });
-  t.match(await folder.run(inBrowser, ['login', 'default', ...at]), { code: 2, err: /default \(client_credentials\) has no login/ });
+  t.match(await folder.run(inBrowser, ['login', 'nobody', ...at]), {
+    code: 2,
+    err: /no credential called "nobody"; there are: default, crm\n/,
+  });
+  t.match(await folder.run(inBrowser, ['login', 'default', ...at]), {
+    code: 2,
+    err: /default \(client_credentials\) has no login/,
+  });
   t.match(await folder.run(logout, ['logout', 'nobody', ...at]), { code: 2 });
 });
 
@@ -85,27 +92,42 @@ t.test('gcg token says that the gateway gives none', async (t) => {
   t.match(err, /no credential is configured[\s\S]*a gateway is running, but it gives its tokens to nobody: .*--config/);
 });
 
-t.test('without a configuration and without a gateway both are said, and a stranger at the address is no gateway', async (t) => {
-  const other = createServer((_request, response) => response.end('{"credentials":[{"name":"x","isDefault":true}]}')).listen(0, '127.0.0.1');
-  await once(other, 'listening');
-  t.teardown(() => other.close());
-  const address = `127.0.0.1:${(other.address() as AddressInfo).port}`;
-  const folder = createCommandFolder(t, null);
-  for (const [name, command] of Object.entries({ login: inBrowser, logout })) {
-    const { code, err } = await folder.run(command, [name, '--listen', address]);
-    t.equal(code, 78);
-    t.match(err, `no gateway is running at ${address}`);
-    t.match(err, /no credential is configured/);
-  }
-  t.match(await folder.run(status, ['status', '--listen', address]), { code: 69, err: `gcg: no gateway is running at ${address}\n` });
-});
+t.test(
+  'without a configuration and without a gateway both are said, and a stranger at the address is no gateway',
+  async (t) => {
+    const other = createServer((_request, response) =>
+      response.end('{"credentials":[{"name":"x","isDefault":true}]}'),
+    ).listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    t.teardown(() => other.close());
+    const address = `127.0.0.1:${(other.address() as AddressInfo).port}`;
+    const folder = createCommandFolder(t, null);
+    for (const [name, command] of Object.entries({ login: inBrowser, logout })) {
+      const { code, err } = await folder.run(command, [name, '--listen', address]);
+      t.equal(code, 78);
+      t.match(err, `no gateway is running at ${address}`);
+      t.match(err, /no credential is configured/);
+    }
+    t.match(await folder.run(status, ['status', '--listen', address]), {
+      code: 69,
+      err: `gcg: no gateway is running at ${address}\n`,
+    });
+  },
+);
 
 t.test('an address that is none of the web is neither opened nor shown', async (t) => {
   const body = (path: string) =>
     path === '/-/status'
       ? { credentials: [{ name: 'crm', grantType: 'pkce', isDefault: true }] }
-      : { url: 'file:///etc/passwd', state: 's', redirectUri: 'http://127.0.0.1/-/callback', expiresAt: '2030-01-01T00:00:00Z' };
-  const other = createServer(({ url = '' }, response) => response.setHeader('X-Gateway-Request-Id', 'x').end(JSON.stringify(body(url)))).listen(0);
+      : {
+          url: 'file:///etc/passwd',
+          state: 's',
+          redirectUri: 'http://127.0.0.1/-/callback',
+          expiresAt: '2030-01-01T00:00:00Z',
+        };
+  const other = createServer(({ url = '' }, response) =>
+    response.setHeader('X-Gateway-Request-Id', 'x').end(JSON.stringify(body(url))),
+  ).listen(0);
   await once(other, 'listening');
   t.teardown(() => other.close());
   const address = `127.0.0.1:${(other.address() as AddressInfo).port}`;

@@ -1,4 +1,5 @@
-// The listener of `gcg login` alone: only the answer to the login that is awaited ends it, whatever else pages and programs of this machine send.
+// The listener of `gcg login` alone: only the answer to the login that is awaited ends it, whatever else pages and
+// programs of this machine send.
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -13,10 +14,13 @@ const STATE = 'the-state-of-this-login';
 
 async function start(t: Test, complete: (fields: string) => Promise<void> = async () => undefined) {
   const completed: string[] = [];
-  const landing = await openLanding({ redirectUri: 'http://127.0.0.1:0/-/callback', name: 'crm', anyPort: true }, (fields) => {
-    completed.push(fields);
-    return complete(fields);
-  });
+  const landing = await openLanding(
+    { redirectUri: 'http://127.0.0.1:0/-/callback', name: 'crm', anyPort: true },
+    (fields) => {
+      completed.push(fields);
+      return complete(fields);
+    },
+  );
   t.teardown(() => landing.close());
   const { port, origin } = new URL(landing.redirectUri);
   let outcome: unknown = 'open';
@@ -30,7 +34,11 @@ async function start(t: Test, complete: (fields: string) => Promise<void> = asyn
     },
   );
   const send = async (start: string, lines: readonly string[] = [], body = '') => {
-    const head = [`${start} HTTP/1.1`, ...(lines.some((line) => /^host:/i.test(line)) ? [] : [`Host: 127.0.0.1:${port}`]), ...lines];
+    const head = [
+      `${start} HTTP/1.1`,
+      ...(lines.some((line) => /^host:/i.test(line)) ? [] : [`Host: 127.0.0.1:${port}`]),
+      ...lines,
+    ];
     const text = `${head.join('\r\n')}\r\n${body === '' ? '' : `Content-Length: ${Buffer.byteLength(body)}\r\n`}\r\n${body}`;
     return parseAnswer(await exchangeRaw(Number(port), text, () => false));
   };
@@ -47,7 +55,11 @@ t.test('what is not the answer to this login does not end it, nor the process', 
   const sent: [status: number, start: string, lines?: readonly string[], body?: string][] = [
     [400, 'GET /-/callback?error=x&state=y', NAVIGATION],
     [400, 'GET /-/callback?error=x&state=y'],
-    [403, 'GET /-/callback?error=x&state=y', ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: no-cors', 'Sec-Fetch-Dest: image']],
+    [
+      403,
+      'GET /-/callback?error=x&state=y',
+      ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: no-cors', 'Sec-Fetch-Dest: image'],
+    ],
     [403, `GET ${GOOD}`, ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: no-cors', 'Sec-Fetch-Dest: image']],
     [403, `GET ${GOOD}`, ['Sec-Fetch-Site: same-site', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: iframe']],
     [403, `GET ${GOOD}`, foreign],
@@ -80,7 +92,8 @@ t.test('what is not the answer to this login does not end it, nor the process', 
     [400, 'POST /-/callback', form, 'x'.repeat(65 * 1024)],
     [400, 'POST /-/callback', [...form, `Origin: ${origin}`, 'Sec-Fetch-Site: same-origin'], 'access_token=t'],
   ];
-  for (const [status, start, lines, body] of sent) t.equal((await send(start, lines, body)).status, status, `${start} ${lines ?? ''}`);
+  for (const [status, start, lines, body] of sent)
+    t.equal((await send(start, lines, body)).status, status, `${start} ${lines ?? ''}`);
   t.strictSame([outcome(), completed], ['open', []]);
   t.equal((await send(`GET ${GOOD}`, NAVIGATION)).status, 200, 'and then comes the right one');
   await landed;
@@ -101,7 +114,9 @@ t.test('an answer that comes several times at once, and foreign ones between, is
     redeemed = resolve;
   });
   const { send, completed, outcome, landed } = await start(t, () => redeeming);
-  const answers = Array.from({ length: 8 }, (_, n) => send(n % 2 === 0 ? `GET ${GOOD}` : `GET /-/callback?error=x&state=${n}`, NAVIGATION));
+  const answers = Array.from({ length: 8 }, (_, n) =>
+    send(n % 2 === 0 ? `GET ${GOOD}` : `GET /-/callback?error=x&state=${n}`, NAVIGATION),
+  );
   const foreign = await Promise.all(answers.filter((_, n) => n % 2 === 1));
   t.ok(foreign.every(({ status }) => status === 400));
   t.equal(outcome(), 'open', 'while the code is being redeemed');
@@ -125,26 +140,35 @@ t.test('a login that is refused ends with that, once for all', async (t) => {
   t.equal(completed.length, 1);
 });
 
-t.test('before a login is awaited, and after it is over, nothing is taken; a caller that only holds its connection is cut off', async (t) => {
-  const landing = await openLanding({ redirectUri: 'http://127.0.0.1:0/-/callback', name: 'crm', anyPort: true }, async () => void t.fail('taken'));
-  const port = Number(new URL(landing.redirectUri).port);
-  const early = await exchangeRaw(port, `GET ${GOOD} HTTP/1.1\r\nHost: localhost\r\n\r\n`, () => false);
-  t.equal(parseAnswer(early).status, 400);
-  const socket = connect(port, '127.0.0.1');
-  await once(socket, 'connect');
-  socket.write('POST /-/callback HTTP/1.1\r\nHost: localhost\r\nX-Gateway-Request: 1\r\nContent-Length: 99\r\n\r\nx');
-  // The one before it was taken when this answer comes.
-  await exchangeRaw(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', () => false);
-  socket.on('error', () => undefined);
-  const closed = once(socket.resume(), 'close');
-  landing.close();
-  await closed;
-  t.equal(await exchangeRaw(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n').catch(() => 'refused'), 'refused');
-});
+t.test(
+  'before a login is awaited, and after it is over, nothing is taken; a caller that only holds its connection is ' +
+    'cut off',
+  async (t) => {
+    const landing = await openLanding(
+      { redirectUri: 'http://127.0.0.1:0/-/callback', name: 'crm', anyPort: true },
+      async () => void t.fail('taken'),
+    );
+    const port = Number(new URL(landing.redirectUri).port);
+    const early = await exchangeRaw(port, `GET ${GOOD} HTTP/1.1\r\nHost: localhost\r\n\r\n`, () => false);
+    t.equal(parseAnswer(early).status, 400);
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    socket.write('POST /-/callback HTTP/1.1\r\nHost: localhost\r\nX-Gateway-Request: 1\r\nContent-Length: 99\r\n\r\nx');
+    // The one before it was taken when this answer comes.
+    await exchangeRaw(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', () => false);
+    socket.on('error', () => undefined);
+    const closed = once(socket.resume(), 'close');
+    landing.close();
+    await closed;
+    t.equal(await exchangeRaw(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n').catch(() => 'refused'), 'refused');
+  },
+);
 
 t.test('a page of another origin, in a browser, does not end a login', { skip: withoutBrowser }, async (t) => {
   const { landing, completed, outcome, landed } = await start(t);
-  const foreign = createServer((_request, response) => response.setHeader('Content-Type', 'text/html').end('<!doctype html>'));
+  const foreign = createServer((_request, response) =>
+    response.setHeader('Content-Type', 'text/html').end('<!doctype html>'),
+  );
   foreign.listen(0, '127.0.0.1');
   await once(foreign, 'listening');
   t.teardown(() => {
@@ -158,15 +182,27 @@ t.test('a page of another origin, in a browser, does not end a login', { skip: w
   await page.goto(`http://127.0.0.1:${(foreign.address() as AddressInfo).port}/`);
   const uri = landing.redirectUri;
   for (const query of ['?error=x&state=y', `?code=c&state=${STATE}`]) {
-    await page.setContent(`<img src="${uri}${query}"><script src="${uri}${query}"></script><iframe src="${uri}${query}"></iframe>`, {
-      waitUntil: 'load',
-    });
+    await page.setContent(
+      `<img src="${uri}${query}"><script src="${uri}${query}"></script><iframe src="${uri}${query}"></iframe>`,
+      {
+        waitUntil: 'load',
+      },
+    );
     await page.evaluate(`fetch('${uri}${query}', { mode: 'no-cors' }).catch(() => null)`);
-    await page.evaluate(`fetch('${uri}', { method: 'POST', mode: 'no-cors', body: '${query.slice(1)}' }).catch(() => null)`);
+    await page.evaluate(
+      `fetch('${uri}', { method: 'POST', mode: 'no-cors', body: '${query.slice(1)}' }).catch(() => null)`,
+    );
   }
   t.strictSame([outcome(), completed], ['open', []]);
-  t.strictSame([...answers].filter((answer) => !answer.endsWith(' 403')).sort(), ['document 200'], 'it did knock, in all these ways');
-  t.ok(answers.has('image 403') && answers.has('script 403') && answers.has('document 403') && answers.has('fetch 403'), [...answers].join());
+  t.strictSame(
+    [...answers].filter((answer) => !answer.endsWith(' 403')).sort(),
+    ['document 200'],
+    'it did knock, in all these ways',
+  );
+  t.ok(
+    answers.has('image 403') && answers.has('script 403') && answers.has('document 403') && answers.has('fetch 403'),
+    [...answers].join(),
+  );
   await page.goto(`${uri}?code=c&state=${STATE}`);
   await page.getByRole('heading', { name: 'You are logged in' }).waitFor();
   await landed;

@@ -1,4 +1,5 @@
-// gcg login and logout: alone into the file store, and through the running gateway; with a browser, a pasted address, a code.
+// gcg login and logout: alone into the file store, and through the running gateway; with a browser, a pasted address, a
+// code.
 
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,7 +23,9 @@ const APPROVED = { login: { approve: 'ada.lindqvist@simulated-org.example' } };
 const CREDENTIALS = {
   pkce: `grant_type = pkce\nclient_id = ${DEMO_CLIENTS.pkce.id}\n`,
   implicit: `grant_type = implicit\nclient_id = ${DEMO_CLIENTS.implicit.id}\n`,
-  code: `grant_type = authorization_code\nclient_id = ${DEMO_CLIENTS.code.id}\nclient_secret = ${DEMO_CLIENTS.code.secret}\n`,
+  code:
+    `grant_type = authorization_code\nclient_id = ${DEMO_CLIENTS.code.id}\nclient_secret = ` +
+    `${DEMO_CLIENTS.code.secret}\n`,
 };
 
 async function startSimulation(t: Test, options: SandboxOptions = { switches: APPROVED }) {
@@ -42,7 +45,9 @@ function unusedSocket(t: Test): string {
 /** A folder of its own for each test: nothing is running at its address. */
 async function alone(t: Test, credential: string, options?: SandboxOptions) {
   const { sandbox, origin } = await startSimulation(t, options);
-  const ini = `${gatewaySection(origin)}[server]\nlisten = unix:${unusedSocket(t)}\n[store]\ntype = file\npath = state\n[credential]\n${credential}`;
+  const ini =
+    `${gatewaySection(origin)}[server]\nlisten = unix:${unusedSocket(t)}\n[store]\ntype = file\npath = ` +
+    `state\n[credential]\n${credential}`;
   return { sandbox, origin, folder: createCommandFolder(t, ini) };
 }
 
@@ -93,24 +98,31 @@ for (const grant of ['pkce', 'code', 'implicit'] as const) {
   });
 }
 
-t.test('alone, a page or program that knocks at the landing meanwhile neither ends the login nor the process', async (t) => {
-  const { folder } = await alone(t, CREDENTIALS.pkce);
-  const open = async (url: string) => {
-    const landing = new URL(new URL(url).searchParams.get('redirect_uri') as string);
-    const image = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' };
-    for (const lines of [image, {}] as const) {
-      await knock(Number(landing.port), `${landing.pathname}?error=x&state=y`, lines);
-      await knock(Number(landing.port), '//', lines);
-    }
-    void browse(url);
-    return true;
-  };
-  const { code, err } = await folder.run(command({ open }), ['login']);
-  t.equal(code, 0, err);
-});
+t.test(
+  'alone, a page or program that knocks at the landing meanwhile neither ends the login nor the process',
+  async (t) => {
+    const { folder } = await alone(t, CREDENTIALS.pkce);
+    const open = async (url: string) => {
+      const landing = new URL(new URL(url).searchParams.get('redirect_uri') as string);
+      const image = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' };
+      for (const lines of [image, {}] as const) {
+        await knock(Number(landing.port), `${landing.pathname}?error=x&state=y`, lines);
+        await knock(Number(landing.port), '//', lines);
+      }
+      void browse(url);
+      return true;
+    };
+    const { code, err } = await folder.run(command({ open }), ['login']);
+    t.equal(code, 0, err);
+  },
+);
 
 function knock(port: number, target: string, lines: Record<string, string>): Promise<string> {
-  const head = [`GET ${target} HTTP/1.1`, `Host: 127.0.0.1:${port}`, ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`)];
+  const head = [
+    `GET ${target} HTTP/1.1`,
+    `Host: 127.0.0.1:${port}`,
+    ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`),
+  ];
   return exchangeRaw(port, `${head.join('\r\n')}\r\n\r\n`, () => false);
 }
 
@@ -142,10 +154,16 @@ t.test('--paste takes the last address, and refuses one of another login', async
   const good = await folder.run(command({ readLine }), ['login', '--paste'], { onErr });
   t.equal(good.code, 0, good.err);
   t.match(shown, /redirect_uri=http%3A%2F%2Flocalhost%2Fcallback/);
-  const stale = await folder.run(command({ readLine: async () => 'http://localhost/callback?code=x&state=y' }), ['login', '--paste']);
+  const stale = await folder.run(command({ readLine: async () => 'http://localhost/callback?code=x&state=y' }), [
+    'login',
+    '--paste',
+  ]);
   t.equal(stale.code, 77);
   t.match(stale.err, /start it again/);
-  t.match(await folder.run(command({ readLine: async () => null }), ['login', '--paste']), { code: 77, err: /nothing was pasted/ });
+  t.match(await folder.run(command({ readLine: async () => null }), ['login', '--paste']), {
+    code: 77,
+    err: /nothing was pasted/,
+  });
   t.equal(sandbox.stats.tokensIssued, 1);
 });
 
@@ -157,16 +175,29 @@ t.test('--code redeems a code in hand, for a client with a secret', async (t) =>
   const { code: exit, err } = await folder.run(command({}), ['login', '--code', code, '--redirect-uri', redirectUri]);
   t.equal(exit, 0, err);
   t.equal(sandbox.stats.tokensIssued, 1);
-  t.equal((await folder.run(command({}), ['login', '--code', code, '--redirect-uri', redirectUri])).code, 77, 'the same code again');
+  t.equal(
+    (await folder.run(command({}), ['login', '--code', code, '--redirect-uri', redirectUri])).code,
+    77,
+    'the same code again',
+  );
   t.equal((await folder.run(command({}), ['login', '--code', code])).code, 2);
 });
 
-t.test('a code for pkce is not ours to redeem, a grant without a login has none, and a wrong name is told the right ones', async (t) => {
-  const { folder } = await alone(t, `${CREDENTIALS.pkce}[credential.svc]\nclient_id = x\nclient_secret = y\n`);
-  t.match(await folder.run(command({}), ['login', '--code', 'c', '--redirect-uri', 'http://localhost/']), { code: 2, err: /use --paste/ });
-  t.match(await folder.run(command({}), ['login', 'svc']), { code: 2, err: /svc \(client_credentials\) has no login/ });
-  t.match(await folder.run(command({}), ['login', 'nobody']), { code: 2, err: /there are: default, svc/ });
-});
+t.test(
+  'a code for pkce is not ours to redeem, a grant without a login has none, and a wrong name is told the right ones',
+  async (t) => {
+    const { folder } = await alone(t, `${CREDENTIALS.pkce}[credential.svc]\nclient_id = x\nclient_secret = y\n`);
+    t.match(await folder.run(command({}), ['login', '--code', 'c', '--redirect-uri', 'http://localhost/']), {
+      code: 2,
+      err: /use --paste/,
+    });
+    t.match(await folder.run(command({}), ['login', 'svc']), {
+      code: 2,
+      err: /svc \(client_credentials\) has no login/,
+    });
+    t.match(await folder.run(command({}), ['login', 'nobody']), { code: 2, err: /there are: default, svc/ });
+  },
+);
 
 t.test('with a memory store and no gateway a login would be lost, and is not begun', async (t) => {
   const { folder, sandbox } = await alone(t, CREDENTIALS.pkce);
@@ -177,7 +208,10 @@ t.test('with a memory store and no gateway a login would be lost, and is not beg
 });
 
 t.test('through the running gateway: the token is in use when the command ends; logout takes it away', async (t) => {
-  const gateway = await startAdminGateway(t, { sandbox: { switches: APPROVED }, credentials: (origin) => [personAt(origin, 'pkce')] });
+  const gateway = await startAdminGateway(t, {
+    sandbox: { switches: APPROVED },
+    credentials: (origin) => [personAt(origin, 'pkce')],
+  });
   const { port, url, sandbox } = gateway;
   const ini = `[server]\nlisten = 127.0.0.1:${port}\n[store]\ntype = memory\n[credential.crm]\n${CREDENTIALS.pkce}`;
   const folder = createCommandFolder(t, ini);
@@ -204,27 +238,40 @@ t.test('logout without a gateway forgets what is stored', async (t) => {
   t.match(await folder.run(token, ['token']), { code: 77, out: '', err: /gcg login default/ });
 });
 
-t.test('the browser sees where to show itself, and no secret of the environment', { skip: process.platform !== 'linux' }, async (t) => {
-  const folder = t.testdir();
-  const told = join(folder, 'told');
-  const browser = join(folder, 'browser');
-  writeFileSync(browser, `#!/bin/sh\n{ echo "$1"; env; } > ${told}.part && mv ${told}.part ${told}\n`, { mode: 0o755 });
-  const opener = new URL('../../src/cli/commands/login.ts', import.meta.url);
-  const script = `
+t.test(
+  'the browser sees where to show itself, and no secret of the environment',
+  { skip: process.platform !== 'linux' },
+  async (t) => {
+    const folder = t.testdir();
+    const told = join(folder, 'told');
+    const browser = join(folder, 'browser');
+    writeFileSync(browser, `#!/bin/sh\n{ echo "$1"; env; } > ${told}.part && mv ${told}.part ${told}\n`, {
+      mode: 0o755,
+    });
+    const opener = new URL('../../src/cli/commands/login.ts', import.meta.url);
+    const script = `
     import { existsSync } from 'node:fs';
     const { openBrowser } = await import(${JSON.stringify(opener.href)});
     const isOpened = await openBrowser('http://127.0.0.1:1/login', { env: { DISPLAY: ':9' }, platform: 'linux' });
     const endsAt = performance.now() + 20_000;
     while (!existsSync(${JSON.stringify(told)}) && performance.now() < endsAt) await new Promise((resolve) => setImmediate(resolve));
     process.stdout.write(JSON.stringify([isOpened, process.env.GCG_CREDENTIAL_CLIENT_SECRET]));`;
-  const env = {
-    ...{ PATH: process.env.PATH, HOME: folder, DISPLAY: ':9', BROWSER: browser, XDG_DATA_DIRS: folder, XDG_DATA_HOME: folder },
-    ...{ GCG_CREDENTIAL_CLIENT_SECRET: 'canary-of-gcg', AWS_SECRET_ACCESS_KEY: 'canary-of-others' },
-  };
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env });
-  t.same(JSON.parse(stdout), [true, 'canary-of-gcg'], 'and our own environment stays');
-  const seen = readFileSync(told, 'utf8');
-  t.match(seen, /^http:\/\/127\.0\.0\.1:1\/login\n/);
-  t.match(seen, /^DISPLAY=:9$/m, 'the control');
-  t.notMatch(seen, /canary|GCG_|AWS_/);
-});
+    const env = {
+      ...{
+        PATH: process.env.PATH,
+        HOME: folder,
+        DISPLAY: ':9',
+        BROWSER: browser,
+        XDG_DATA_DIRS: folder,
+        XDG_DATA_HOME: folder,
+      },
+      ...{ GCG_CREDENTIAL_CLIENT_SECRET: 'canary-of-gcg', AWS_SECRET_ACCESS_KEY: 'canary-of-others' },
+    };
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env });
+    t.same(JSON.parse(stdout), [true, 'canary-of-gcg'], 'and our own environment stays');
+    const seen = readFileSync(told, 'utf8');
+    t.match(seen, /^http:\/\/127\.0\.0\.1:1\/login\n/);
+    t.match(seen, /^DISPLAY=:9$/m, 'the control');
+    t.notMatch(seen, /canary|GCG_|AWS_/);
+  },
+);

@@ -1,4 +1,5 @@
-// What listens where the gateway should be hangs, lies, breaks off, or is another program: each command that asks says so in time, and believes none of it.
+// What listens where the gateway should be hangs, lies, breaks off, or is another program: each command that asks says
+// so in time, and believes none of it.
 
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
@@ -12,7 +13,9 @@ const OURS = 'X-Gateway-Request-Id: 1\r\n';
 const answer =
   (body: string, head = OURS, line = '200 OK') =>
   (socket: Socket) =>
-    socket.end(`HTTP/1.1 ${line}\r\n${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+    socket.end(
+      `HTTP/1.1 ${line}\r\n${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
 
 /** Goes on sending until the other side has gone. */
 const endless = (head: string, piece: string) => (socket: Socket) => {
@@ -26,7 +29,8 @@ const KINDS: Record<string, (socket: Socket) => void> = {
   'closes at once': (socket) => socket.destroy(),
   'breaks off in the body': (socket) => socket.end(`${HEAD}Content-Length: 1000\r\n\r\n{"status":`),
   'breaks off in a chunk': (socket) => socket.end(`${HEAD}Transfer-Encoding: chunked\r\n\r\n5\r\n{"sta`),
-  'changes the protocol': (socket) => socket.write(`HTTP/1.1 101 Switching Protocols\r\n${OURS}Upgrade: x\r\nConnection: upgrade\r\n\r\n`),
+  'changes the protocol': (socket) =>
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\n${OURS}Upgrade: x\r\nConnection: upgrade\r\n\r\n`),
   'is another program': answer('<html>hello</html>', ''),
   'speaks no HTTP': (socket) => socket.end('SSH-2.0-x\r\n'),
   redirects: answer('', `${OURS}Location: /x\r\n`, '302 Found'),
@@ -82,7 +86,10 @@ for (const [kind, behave] of Object.entries({ ...KINDS, ...ENDLESS })) {
 for (const [kind, behave] of Object.entries(KINDS)) {
   t.test(`status and logout, where something ${kind}: words and a code, and nothing on stdout`, async (t) => {
     const port = await listenAs(t, behave);
-    const folder = createCommandFolder(t, `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n`);
+    const folder = createCommandFolder(
+      t,
+      `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n`,
+    );
     for (const [name, command] of Object.entries({ status, logout })) {
       const { code, out, err } = await folder.run(command, [name]);
       t.not(code, 0, name);
@@ -96,6 +103,9 @@ for (const [kind, behave] of Object.entries(KINDS)) {
 for (const body of ['null', '[]', '"x"', '{}', '{"credentials":[{"name":5}],"limits":"x","upstream":null}', '<html>'])
   t.test(`status, where the document is ${body}: 69`, async (t) => {
     const port = await listenAs(t, answer(body));
-    const folder = createCommandFolder(t, `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n`);
+    const folder = createCommandFolder(
+      t,
+      `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n`,
+    );
     t.match(await folder.run(status, ['status']), { code: 69, out: '', err: /cannot be read/ });
   });

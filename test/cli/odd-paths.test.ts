@@ -1,5 +1,5 @@
-// The process before a path that is no plain file: it does not start with one, goes on when one comes in the place of a file that it uses, and
-// ends when it is told to.
+// The process before a path that is no plain file: it does not start with one, goes on when one comes in the place of a
+// file that it uses, and ends when it is told to.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -49,27 +49,45 @@ for (const kind of ['a FIFO', 'an endless device']) {
   });
 }
 
-t.test('the profiles of another user are not imported', { skip: process.geteuid?.() !== 0 && 'only root can give files away' }, async (t) => {
-  const cwd = t.testdir({ 'config.toml': '[default]\nclient_credentials = "theirs"\nclient_secret = "s"\ngrant_type = "1"\n' });
-  execFileSync('chown', ['4711', join(cwd, 'config.toml')]);
-  const command = startCommand(t, ['init', '--from-gc'], { cwd });
-  t.equal(await command.ended, EXIT.failure);
-  t.match(command.stderr(), /config\.toml belongs to another user \(4711\); make a copy that is yours/);
-});
+t.test(
+  'the profiles of another user are not imported',
+  { skip: process.geteuid?.() !== 0 && 'only root can give files away' },
+  async (t) => {
+    const cwd = t.testdir({
+      'config.toml': '[default]\nclient_credentials = "theirs"\nclient_secret = "s"\ngrant_type = "1"\n',
+    });
+    execFileSync('chown', ['4711', join(cwd, 'config.toml')]);
+    const command = startCommand(t, ['init', '--from-gc'], { cwd });
+    t.equal(await command.ended, EXIT.failure);
+    t.match(command.stderr(), /config\.toml belongs to another user \(4711\); make a copy that is yours/);
+  },
+);
 
-t.test('standard input and a process substitution are refused, because a reload could not read them again', async (t) => {
-  const cwd = t.testdir();
-  const check = (script: string) => spawnSync('bash', ['--norc', '-c', script], { cwd, encoding: 'utf8', env: { PATH: process.env.PATH } });
-  const gcg = `'${process.execPath}' '${MAIN}' check --config`;
-  for (const script of [`printf '[credential]' | ${gcg} /dev/stdin`, `${gcg} <(printf '[credential]')`]) {
-    const { status, stderr } = check(script);
-    t.equal(status, EXIT.badConfig, script);
-    t.match(stderr, /^flag --config: \/dev\/\S+ is a pipe, not a plain file; write its content into a file and name that\n$/, script);
-  }
-  const { status, stderr } = check(`exec 3<<'EOF'\n[server]\nlisten = x\nEOF\n${gcg} /dev/fd/3`);
-  t.equal(status, EXIT.badConfig);
-  t.match(stderr, /is a pipe|fd\/3:2: server\.listen: /, 'a here-document is a pipe or a file, as the shell makes it');
-});
+t.test(
+  'standard input and a process substitution are refused, because a reload could not read them again',
+  async (t) => {
+    const cwd = t.testdir();
+    const check = (script: string) =>
+      spawnSync('bash', ['--norc', '-c', script], { cwd, encoding: 'utf8', env: { PATH: process.env.PATH } });
+    const gcg = `'${process.execPath}' '${MAIN}' check --config`;
+    for (const script of [`printf '[credential]' | ${gcg} /dev/stdin`, `${gcg} <(printf '[credential]')`]) {
+      const { status, stderr } = check(script);
+      t.equal(status, EXIT.badConfig, script);
+      t.match(
+        stderr,
+        /^flag --config: \/dev\/\S+ is a pipe, not a plain file; write its content into a file and name that\n$/,
+        script,
+      );
+    }
+    const { status, stderr } = check(`exec 3<<'EOF'\n[server]\nlisten = x\nEOF\n${gcg} /dev/fd/3`);
+    t.equal(status, EXIT.badConfig);
+    t.match(
+      stderr,
+      /is a pipe|fd\/3:2: server\.listen: /,
+      'a here-document is a pipe or a file, as the shell makes it',
+    );
+  },
+);
 
 t.test('a running gateway keeps what it had, says so and goes on, whichever of its files is replaced', async (t) => {
   const ca = await createTestCa();

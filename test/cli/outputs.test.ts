@@ -18,14 +18,24 @@ async function environment(t: Test) {
   const { host, port } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
   return {
-    ...{ PATH: process.env.PATH, HOME: '/nonexistent', GCG_PROXY_OFF: 'true', GCG_CREDENTIAL_CLIENT_ID: id, GCG_CREDENTIAL_CLIENT_SECRET: secret },
+    ...{
+      PATH: process.env.PATH,
+      HOME: '/nonexistent',
+      GCG_PROXY_OFF: 'true',
+      GCG_CREDENTIAL_CLIENT_ID: id,
+      GCG_CREDENTIAL_CLIENT_SECRET: secret,
+    },
     ...{ GCG_GATEWAY_HOST: host, GCG_GATEWAY_PORT: String(port), GCG_GATEWAY_PROTOCOL: 'http' },
   };
 }
 
 for (const argv of [['check', '--online'], ['token'], ['doctor'], ['config', '--schema'], ['help', 'settings']]) {
   t.test(`gcg ${argv.join(' ')} into a pipe that nobody reads ends with its own code and without words`, async (t) => {
-    const child = spawn(process.execPath, [MAIN, ...argv], { cwd: t.testdir(), env: await environment(t), stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, ...argv], {
+      cwd: t.testdir(),
+      env: await environment(t),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     child.stdout.destroy();
     let err = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -40,7 +50,11 @@ for (const argv of [['check', '--online'], ['token'], ['doctor'], ['config', '--
 t.test('a result that a full disk does not take is 1, and said', { skip: !existsSync('/dev/full') }, async (t) => {
   const full = openSync('/dev/full', 'w');
   const env = { PATH: process.env.PATH, HOME: '/nonexistent' };
-  const { status, stderr } = spawnSync(process.execPath, [MAIN, '--help'], { cwd: t.testdir(), env, stdio: ['ignore', full, 'pipe'] });
+  const { status, stderr } = spawnSync(process.execPath, [MAIN, '--help'], {
+    cwd: t.testdir(),
+    env,
+    stdio: ['ignore', full, 'pipe'],
+  });
   closeSync(full);
   t.equal(status, 1);
   t.equal(String(stderr), 'gcg: the result could not be written (ENOSPC): is the disk full?\n');
@@ -53,7 +67,10 @@ t.test('the code of a command that failed stays, whatever became of its output',
     ['EPIPE', 0, 0, /^$/],
     ['EPIPE', 77, 77, /^$/],
   ] as const) {
-    const [stdout, stderr] = [new PassThrough(), new PassThrough()] as unknown as [NodeJS.WriteStream, NodeJS.WriteStream & PassThrough];
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()] as unknown as [
+      NodeJS.WriteStream,
+      NodeJS.WriteStream & PassThrough,
+    ];
     const outputs = watchOutputs({ stdout, stderr });
     stdout.destroy(Object.assign(new Error('no'), { code: error }));
     t.equal(await outputs.settle(code), expected);

@@ -73,45 +73,52 @@ t.test('a port in use is 69, one line that names it, and nothing is left running
   const { port } = other.address() as { port: number };
   const command = startCommand(t, ['serve', '--listen', `127.0.0.1:${port}`], { env });
   t.equal(await command.ended, 69);
-  t.match(command.stderr(), new RegExp(`^server\\.listen: 127\\.0\\.0\\.1:${port} is in use by another program: .*\\n$`));
+  t.match(
+    command.stderr(),
+    new RegExp(`^server\\.listen: 127\\.0\\.0\\.1:${port} is in use by another program: .*\\n$`),
+  );
   t.equal(sandbox.stats.tokenRequestsTotal, 0, 'no token was asked for');
 });
 
-t.test('a bad configuration is 78, each problem one line with file, line and key, and nothing is started', async (t) => {
-  const cwd = t.testdir({
-    'gcg.ini':
-      '[general]\nhost = eu-central-l\n\n[credential]\nclient_id = abc\nclient_secret = x#y\n\n[server]\nlisten = 127.0.0.1:99999\nlissten = 1\n',
-  });
-  const command = startCommand(t, ['serve'], { cwd });
-  t.equal(await command.ended, 78);
-  const lines = command
-    .stderr()
-    .trimEnd()
-    .split('\n')
-    .filter((line) => !line.startsWith('warning:'));
-  t.match(
-    lines.find((line) => line.includes('general.host')),
-    /gcg\.ini:2: .*eu-central-1/,
-    'a region that does not exist, with the nearest that does',
-  );
-  t.match(
-    lines.find((line) => line.includes('client_secret')),
-    /gcg\.ini:6: /,
-    'a value that would be cut',
-  );
-  t.match(
-    lines.find((line) => line.includes('server.listen')),
-    /gcg\.ini:9: /,
-    'a port that is none',
-  );
-  t.match(
-    lines.find((line) => line.includes('lissten')),
-    /gcg\.ini:10: .*listen/,
-    'an unknown key, with the nearest known',
-  );
-  t.equal(command.stdout(), '');
-  t.notMatch(command.stderr(), /x#y/, 'no value of a secret is repeated');
-});
+t.test(
+  'a bad configuration is 78, each problem one line with file, line and key, and nothing is started',
+  async (t) => {
+    const cwd = t.testdir({
+      'gcg.ini':
+        '[general]\nhost = eu-central-l\n\n[credential]\nclient_id = abc\nclient_secret = x#y\n\n[server]\nlisten ' +
+        '= 127.0.0.1:99999\nlissten = 1\n',
+    });
+    const command = startCommand(t, ['serve'], { cwd });
+    t.equal(await command.ended, 78);
+    const lines = command
+      .stderr()
+      .trimEnd()
+      .split('\n')
+      .filter((line) => !line.startsWith('warning:'));
+    t.match(
+      lines.find((line) => line.includes('general.host')),
+      /gcg\.ini:2: .*eu-central-1/,
+      'a region that does not exist, with the nearest that does',
+    );
+    t.match(
+      lines.find((line) => line.includes('client_secret')),
+      /gcg\.ini:6: /,
+      'a value that would be cut',
+    );
+    t.match(
+      lines.find((line) => line.includes('server.listen')),
+      /gcg\.ini:9: /,
+      'a port that is none',
+    );
+    t.match(
+      lines.find((line) => line.includes('lissten')),
+      /gcg\.ini:10: .*listen/,
+      'an unknown key, with the nearest known',
+    );
+    t.equal(command.stdout(), '');
+    t.notMatch(command.stderr(), /x#y/, 'no value of a secret is repeated');
+  },
+);
 
 t.test('an unreadable or missing secret file is 78 and names file, line, key and path', async (t) => {
   const cwd = t.testdir({ 'gcg.ini': '[credential]\nclient_id = abc\nclient_secret_file = not-there.txt\n' });
@@ -126,25 +133,37 @@ t.test('an unreadable or missing secret file is 78 and names file, line, key and
   t.match(empty.stderr(), /gcg\.ini:3: credential\.client_secret_file: .*empty/);
 });
 
-t.test('a listener that others can reach is refused without clients, and the refusal names the unsafe switch', async (t) => {
-  const { env } = await startSimulation(t);
-  const command = startCommand(t, ['serve', '--listen', '0.0.0.0:0'], { env });
-  t.equal(await command.ended, 78);
-  t.match(command.stderr(), /server\.listen.*unsafe_allow_anonymous/);
-});
+t.test(
+  'a listener that others can reach is refused without clients, and the refusal names the unsafe switch',
+  async (t) => {
+    const { env } = await startSimulation(t);
+    const command = startCommand(t, ['serve', '--listen', '0.0.0.0:0'], { env });
+    t.equal(await command.ended, 78);
+    t.match(command.stderr(), /server\.listen.*unsafe_allow_anonymous/);
+  },
+);
 
-t.test('a Unix socket whose folder is missing, and a descriptor that nobody handed over, are 69 and called what they are', async (t) => {
-  const { env } = await startSimulation(t);
-  const folder = mkdtempSync(join(tmpdir(), 'gcg-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  const address = `unix:${join(folder, 'missing', 'gcg.sock')}`;
-  const socket = startCommand(t, ['serve', '--listen', address], { env });
-  t.equal(await socket.ended, 69);
-  t.equal(socket.stderr(), `server.listen: ${address} cannot be made: its folder must be there, and this user must be able to write to it\n`);
-  const descriptor = startCommand(t, ['serve', '--listen', 'fd:99'], { env });
-  t.equal(await descriptor.ended, 69);
-  t.match(descriptor.stderr(), /^server\.listen: the descriptor of fd:N cannot be listened on \(E\w+\): was a socket handed over\?\n$/);
-});
+t.test(
+  'a Unix socket whose folder is missing, and a descriptor that nobody handed over, are 69 and called what they are',
+  async (t) => {
+    const { env } = await startSimulation(t);
+    const folder = mkdtempSync(join(tmpdir(), 'gcg-'));
+    t.teardown(() => rmSync(folder, { recursive: true }));
+    const address = `unix:${join(folder, 'missing', 'gcg.sock')}`;
+    const socket = startCommand(t, ['serve', '--listen', address], { env });
+    t.equal(await socket.ended, 69);
+    t.equal(
+      socket.stderr(),
+      `server.listen: ${address} cannot be made: its folder must be there, and this user must be able to write to it\n`,
+    );
+    const descriptor = startCommand(t, ['serve', '--listen', 'fd:99'], { env });
+    t.equal(await descriptor.ended, 69);
+    t.match(
+      descriptor.stderr(),
+      /^server\.listen: the descriptor of fd:N cannot be listened on \(E\w+\): was a socket handed over\?\n$/,
+    );
+  },
+);
 
 t.test('an unknown flag is 2 with a suggestion', async (t) => {
   const command = startCommand(t, ['serve', '--lisen', '127.0.0.1:0']);
@@ -174,14 +193,20 @@ t.test('demo needs no file, no account and no other machine, and its curl lines 
     `import { subscribe } from 'node:diagnostics_channel';
     subscribe('net.client.socket', ({ socket }) => socket.on('connect', () => process.stderr.write('dialled ' + socket.remoteAddress + '\\n')));`,
   );
-  const command = startCommand(t, ['demo', '--listen', '127.0.0.1:0'], { cwd, env: { NODE_OPTIONS: `--import=${pathToFileURL(watch)}` } });
+  const command = startCommand(t, ['demo', '--listen', '127.0.0.1:0'], {
+    cwd,
+    env: { NODE_OPTIONS: `--import=${pathToFileURL(watch)}` },
+  });
   await command.until('Ctrl-C ends it');
   const lines = [...command.stderr().matchAll(/^ {2}curl (.*)$/gm)].map(([, line]) => line ?? '');
   t.ok(lines.length >= 4);
   for (const line of lines) {
     const url = /http:[^' ]+/.exec(line)?.[0] ?? '';
     const body = /-d '([^']*)'/.exec(line)?.[1];
-    const answer = await fetch(url, body === undefined ? {} : { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+    const answer = await fetch(
+      url,
+      body === undefined ? {} : { method: 'POST', body, headers: { 'content-type': 'application/json' } },
+    );
     t.equal(answer.status, 200, url);
     await answer.text();
   }

@@ -1,4 +1,5 @@
-// Signals and faults of the process: SIGTERM under load, SIGHUP, SIGUSR1 and SIGUSR2, and what the service manager is told.
+// Signals and faults of the process: SIGTERM under load, SIGHUP, SIGUSR1 and SIGUSR2, and what the service manager is
+// told.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,63 +16,73 @@ const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 /** What became of one call. */
 type Outcome = 'answered' | 'refused with draining' | 'no connection' | string;
 
-t.test('SIGTERM under load: every accepted call is answered, new ones are refused as documented, exit 0 in time', async (t) => {
-  const served = await startServed(t, '[logging]\nlog_level = info');
-  served.sandbox.set({ latencyMs: 40 });
-  const agent = new Agent({ keepAlive: true, maxSockets: 200 });
-  t.teardown(() => agent.destroy());
-  const outcomes = new Map<Outcome, number>();
-  let isOver = false;
-  const one = () =>
-    new Promise<Outcome>((resolve) => {
-      let hasConnected = false;
-      const call = httpRequest(`${served.url}/api/v2/users?pageSize=25`, { agent }, (answer) => {
-        let length = 0;
-        answer.on('data', (chunk: Buffer) => {
-          length += chunk.length;
+t.test(
+  'SIGTERM under load: every accepted call is answered, new ones are refused as documented, exit 0 in time',
+  async (t) => {
+    const served = await startServed(t, '[logging]\nlog_level = info');
+    served.sandbox.set({ latencyMs: 40 });
+    const agent = new Agent({ keepAlive: true, maxSockets: 200 });
+    t.teardown(() => agent.destroy());
+    const outcomes = new Map<Outcome, number>();
+    let isOver = false;
+    const one = () =>
+      new Promise<Outcome>((resolve) => {
+        let hasConnected = false;
+        const call = httpRequest(`${served.url}/api/v2/users?pageSize=25`, { agent }, (answer) => {
+          let length = 0;
+          answer.on('data', (chunk: Buffer) => {
+            length += chunk.length;
+          });
+          answer.on('error', () => resolve('cut in the middle'));
+          answer.on('end', () => {
+            if (answer.statusCode === 200 && length === Number(answer.headers['content-length'] ?? length))
+              resolve('answered');
+            else if (answer.headers['x-gateway-error'] === 'gateway.draining' && answer.headers.connection === 'close')
+              resolve('refused with draining');
+            else resolve(`answered ${answer.statusCode}`);
+          });
         });
-        answer.on('error', () => resolve('cut in the middle'));
-        answer.on('end', () => {
-          if (answer.statusCode === 200 && length === Number(answer.headers['content-length'] ?? length)) resolve('answered');
-          else if (answer.headers['x-gateway-error'] === 'gateway.draining' && answer.headers.connection === 'close')
-            resolve('refused with draining');
-          else resolve(`answered ${answer.statusCode}`);
+        call.on('socket', (socket) => {
+          if (!socket.connecting) hasConnected = true;
+          socket.once('connect', () => {
+            hasConnected = true;
+          });
         });
+        // A connection that was idle may be closed in the moment in which it is used again (RFC 9112, section 9.3.1):
+        // it was not accepted.
+        call.on('error', (error: NodeJS.ErrnoException) =>
+          resolve(hasConnected && !call.reusedSocket ? `lost: ${error.code}` : 'no connection'),
+        );
+        call.end();
       });
-      call.on('socket', (socket) => {
-        if (!socket.connecting) hasConnected = true;
-        socket.once('connect', () => {
-          hasConnected = true;
-        });
-      });
-      // A connection that was idle may be closed in the moment in which it is used again (RFC 9112, section 9.3.1): it was not accepted.
-      call.on('error', (error: NodeJS.ErrnoException) => resolve(hasConnected && !call.reusedSocket ? `lost: ${error.code}` : 'no connection'));
-      call.end();
+    const callers = Array.from({ length: 100 }, async () => {
+      while (!isOver) {
+        const outcome = await one();
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+        if (outcome === 'no connection') break;
+      }
     });
-  const callers = Array.from({ length: 100 }, async () => {
-    while (!isOver) {
-      const outcome = await one();
-      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-      if (outcome === 'no connection') break;
-    }
-  });
-  await served.record('exchange', 400);
-  const startedAt = performance.now();
-  served.command.child.kill('SIGTERM');
-  t.equal(await served.command.ended, 0);
-  const tookMs = performance.now() - startedAt;
-  isOver = true;
-  await Promise.all(callers);
-  t.ok(tookMs < 10_000, `it took ${Math.round(tookMs)} ms`);
-  t.comment(JSON.stringify({ ...Object.fromEntries(outcomes), tookMs: Math.round(tookMs) }));
-  t.same(
-    [...outcomes.keys()].filter((key) => !['answered', 'refused with draining', 'no connection'].includes(key)),
-    [],
-  );
-  t.ok((outcomes.get('answered') ?? 0) >= 400);
-  const arrived = served.sandbox.stats.apiCallsTotal;
-  t.ok(arrived <= (outcomes.get('answered') ?? 0), 'nothing reached the upstream whose answer did not reach its caller');
-});
+    await served.record('exchange', 400);
+    const startedAt = performance.now();
+    served.command.child.kill('SIGTERM');
+    t.equal(await served.command.ended, 0);
+    const tookMs = performance.now() - startedAt;
+    isOver = true;
+    await Promise.all(callers);
+    t.ok(tookMs < 10_000, `it took ${Math.round(tookMs)} ms`);
+    t.comment(JSON.stringify({ ...Object.fromEntries(outcomes), tookMs: Math.round(tookMs) }));
+    t.same(
+      [...outcomes.keys()].filter((key) => !['answered', 'refused with draining', 'no connection'].includes(key)),
+      [],
+    );
+    t.ok((outcomes.get('answered') ?? 0) >= 400);
+    const arrived = served.sandbox.stats.apiCallsTotal;
+    t.ok(
+      arrived <= (outcomes.get('answered') ?? 0),
+      'nothing reached the upstream whose answer did not reach its caller',
+    );
+  },
+);
 
 t.test('SIGUSR2 and SIGHUP reopen the log file that logrotate moved', async (t) => {
   const served = await startServed(t);
@@ -85,7 +96,8 @@ t.test('SIGUSR2 and SIGHUP reopen the log file that logrotate moved', async (t) 
     served.command.child.kill(signal);
     while (!existsSync(file)) await new Promise<void>((resolve) => setImmediate(resolve));
     await (await fetch(`${served.url}/api/v2/users?pageSize=${moves}`)).text();
-    while (!readFileSync(file, 'utf8').includes(`pageSize=${moves}`)) await new Promise<void>((resolve) => setImmediate(resolve));
+    while (!readFileSync(file, 'utf8').includes(`pageSize=${moves}`))
+      await new Promise<void>((resolve) => setImmediate(resolve));
   }
   t.pass('both did');
 });
@@ -104,7 +116,10 @@ t.test('the service manager is told by its own program, which sees nothing else 
   t.teardown(() => rmSync(folder, { recursive: true }));
   const told = join(folder, 'told');
   const program = join(folder, 'systemd-notify');
-  writeFileSync(program, `#!/bin/sh\n{ echo "$@"; echo "socket=$NOTIFY_SOCKET secret=$GCG_CREDENTIAL_OTHER_CLIENT_SECRET"; } >> ${told}\n`);
+  writeFileSync(
+    program,
+    `#!/bin/sh\n{ echo "$@"; echo "socket=$NOTIFY_SOCKET secret=$GCG_CREDENTIAL_OTHER_CLIENT_SECRET"; } >> ${told}\n`,
+  );
   chmodSync(program, 0o755);
   const served = await startServed(t, '', {
     PATH: `${folder}:${process.env.PATH}`,
@@ -122,7 +137,9 @@ t.test('the service manager is told by its own program, which sees nothing else 
   t.equal(notices[0], 'READY=1');
   t.same(notices.slice(1, 3), ['RELOADING=1 MONOTONIC_USEC=n', 'READY=1']);
   t.equal(notices.at(-1), 'STOPPING=1');
-  t.ok(lines.filter((line) => line.startsWith('socket=')).every((line) => line === 'socket=/run/nobody/notify secret='));
+  t.ok(
+    lines.filter((line) => line.startsWith('socket=')).every((line) => line === 'socket=/run/nobody/notify secret='),
+  );
 });
 
 t.test('a fault that nobody caught is logged without its message, and ends the process with 1', async (t) => {
@@ -170,13 +187,20 @@ function stopAt(module: string): string {
   return `--import=data:text/javascript,${encodeURIComponent(script)}`;
 }
 
-/** Starts `gcg command` over a configuration without a network, sends the signal when it loads the module, and lets it go on. */
+/**
+ * Starts `gcg command` over a configuration without a network, sends the signal when it loads the module, and lets it
+ * go on.
+ */
 async function signalAtStart(t: Test, command: string, module: string, signal: NodeJS.Signals) {
   const folder = t.testdir();
   const config = join(folder, 'gcg.ini');
-  writeFileSync(config, '[server]\nlisten = 127.0.0.1:0\n[credential]\naccess_token = a-token\n[general]\nlive_reload_config = false', {
-    mode: 0o600,
-  });
+  writeFileSync(
+    config,
+    '[server]\nlisten = 127.0.0.1:0\n[credential]\naccess_token = a-token\n[general]\nlive_reload_config = false',
+    {
+      mode: 0o600,
+    },
+  );
   // Without what the test runner puts in: it listens to signals itself.
   const line = ['-u', 'NODE_OPTIONS', process.execPath, stopAt(module), MAIN, command, '--config', config];
   const child = spawn('env', line, { env: { PATH: process.env.PATH }, stdio: 'pipe' });

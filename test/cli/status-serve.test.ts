@@ -1,4 +1,5 @@
-// gcg serve as its admin pages see it: POST /-/quit ends it with 0, for jobs whose sidecar has to end with them; what it refuses is shown.
+// gcg serve as its admin pages see it: POST /-/quit ends it with 0, for jobs whose sidecar has to end with them; what
+// it refuses is shown.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,9 +18,14 @@ async function startRange(t: Test) {
   t.teardown(() => sandbox.close());
   const config = join(t.testdir(), 'gcg.ini');
   const { id, secret } = DEMO_CLIENTS.clientCredentials;
-  writeFileSync(config, `${gatewaySection(origin)}[server]\nlisten = 127.0.0.1:0\n[credential]\nclient_id = ${id}\nclient_secret = ${secret}\n`, {
-    mode: 0o600,
-  });
+  writeFileSync(
+    config,
+    `${gatewaySection(origin)}[server]\nlisten = 127.0.0.1:0\n[credential]\nclient_id = ${id}\nclient_secret = ` +
+      `${secret}\n`,
+    {
+      mode: 0o600,
+    },
+  );
   return { sandbox, config };
 }
 
@@ -44,25 +50,31 @@ t.test('a store folder that cannot be used is exit 78, with its name', async (t)
   const config = join(t.testdir(), 'gcg.ini');
   writeFileSync(
     config,
-    `[credential]\nclient_id = x\nclient_secret = y\n[store]\ntype = file\npath = ${config}/state\n[server]\nlisten = 127.0.0.1:0\n`,
+    `[credential]\nclient_id = x\nclient_secret = y\n[store]\ntype = file\npath = ` +
+      `${config}/state\n[server]\nlisten = 127.0.0.1:0\n`,
     { mode: 0o600 },
   );
-  await t.rejects(startServe(t, config), { message: /ended with 78: store: store folder .* cannot be used \(ENOTDIR\)/ });
+  await t.rejects(startServe(t, config), {
+    message: /ended with 78: store: store folder .* cannot be used \(ENOTDIR\)/,
+  });
 });
 
-t.test('a configuration that was changed and refused is shown in status, on the page and by gcg status, as text', async (t) => {
-  const { config } = await startRange(t);
-  const gateway = await startServe(t, config);
-  const before = readFileSync(config, 'utf8');
-  writeFileSync(config, `${before}[server]\nlistenn = <b>\n`, { mode: 0o600 });
-  t.equal((await change(`${gateway.url}/-/reload`)).status, 422);
-  const page = await (await fetch(gateway.url)).text();
-  t.match(page, /refused; the one before it is still in use/);
-  t.match(page, /listenn/);
-  t.notMatch(page, '<b>');
-  const document = (await (await fetch(`${gateway.url}/-/status`)).json()) as StatusDocument;
-  t.match(statusTable(document), /changed and refused .*still in use:\n {2}.*listenn/s);
-  writeFileSync(config, before, { mode: 0o600 });
-  t.equal((await change(`${gateway.url}/-/reload`)).status, 200);
-  t.notMatch(await (await fetch(gateway.url)).text(), /still in use/);
-});
+t.test(
+  'a configuration that was changed and refused is shown in status, on the page and by gcg status, as text',
+  async (t) => {
+    const { config } = await startRange(t);
+    const gateway = await startServe(t, config);
+    const before = readFileSync(config, 'utf8');
+    writeFileSync(config, `${before}[server]\nlistenn = <b>\n`, { mode: 0o600 });
+    t.equal((await change(`${gateway.url}/-/reload`)).status, 422);
+    const page = await (await fetch(gateway.url)).text();
+    t.match(page, /refused; the one before it is still in use/);
+    t.match(page, /listenn/);
+    t.notMatch(page, '<b>');
+    const document = (await (await fetch(`${gateway.url}/-/status`)).json()) as StatusDocument;
+    t.match(statusTable(document), /changed and refused .*still in use:\n {2}.*listenn/s);
+    writeFileSync(config, before, { mode: 0o600 });
+    t.equal((await change(`${gateway.url}/-/reload`)).status, 200);
+    t.notMatch(await (await fetch(gateway.url)).text(), /still in use/);
+  },
+);

@@ -11,7 +11,8 @@ import { clientNamed } from '../helpers/clients.ts';
 import { createCommandFolder } from '../helpers/commands.ts';
 import { credentialAt } from '../helpers/gateway.ts';
 
-const at = (port: number, more = '') => `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n${more}`;
+const at = (port: number, more = '') =>
+  `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n${more}`;
 
 t.test('a table for people: state, life left, failures in words', async (t) => {
   const { port } = await startAdminGateway(t, {
@@ -45,19 +46,25 @@ t.test('nobody there, somebody else there, and no admin listener are 69, each in
     err: `gcg: no gateway is running at 127.0.0.1:${port}\n`,
   });
   t.match(await createCommandFolder(t, at(1)).run(status, ['status']), { code: 69, out: '' });
-  t.match(await createCommandFolder(t, at(1, '[server.tls]\n')).run(status, ['status', '--set', 'server.admin_listen=none']), {
-    code: 69,
-    err: /server\.admin_listen/,
-  });
+  t.match(
+    await createCommandFolder(t, at(1, '[server.tls]\n')).run(status, ['status', '--set', 'server.admin_listen=none']),
+    {
+      code: 69,
+      err: /server\.admin_listen/,
+    },
+  );
 });
 
-t.test('where clients are configured the secret comes from the configuration or the environment, else 77', async (t) => {
-  const boss = clientNamed('boss', { secret: inlineSecret('boss-secret-boss', 'test'), isAdmin: true });
-  const { port } = await startAdminGateway(t, { overrides: { clients: [boss] } });
-  const knows = createCommandFolder(t, at(port, '[client.boss]\nsecret = boss-secret-boss\nadmin = true\n'));
-  t.equal((await knows.run(status, ['status'])).code, 0);
-  const hash = '0'.repeat(64);
-  const ignorant = createCommandFolder(t, at(port, `[client.boss]\nsecret_sha256[] = ${hash}\nadmin = true\n`));
-  t.match(await ignorant.run(status, ['status']), { code: 77, err: /GCG_ADMIN_KEY/ });
-  t.equal((await ignorant.run(status, ['status'], { env: { GCG_ADMIN_KEY: 'boss-secret-boss' } })).code, 0);
-});
+t.test(
+  'where clients are configured the secret comes from the configuration or the environment, else 77',
+  async (t) => {
+    const boss = clientNamed('boss', { secret: inlineSecret('boss-secret-boss', 'test'), isAdmin: true });
+    const { port } = await startAdminGateway(t, { overrides: { clients: [boss] } });
+    const knows = createCommandFolder(t, at(port, '[client.boss]\nsecret = boss-secret-boss\nadmin = true\n'));
+    t.equal((await knows.run(status, ['status'])).code, 0);
+    const hash = '0'.repeat(64);
+    const ignorant = createCommandFolder(t, at(port, `[client.boss]\nsecret_sha256[] = ${hash}\nadmin = true\n`));
+    t.match(await ignorant.run(status, ['status']), { code: 77, err: /GCG_ADMIN_KEY/ });
+    t.equal((await ignorant.run(status, ['status'], { env: { GCG_ADMIN_KEY: 'boss-secret-boss' } })).code, 0);
+  },
+);

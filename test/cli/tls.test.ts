@@ -12,12 +12,16 @@ const ca = await createTestCa('Company CA');
 t.teardown(() => ca.close());
 const issued = ca.issue(['gateway.internal']);
 const other = ca.issue(['gateway.internal']);
-const outdated = ca.issue(['gateway.internal'], { notAfter: new Date('2020-01-01'), notBefore: new Date('2019-01-01') });
+const outdated = ca.issue(['gateway.internal'], {
+  notAfter: new Date('2020-01-01'),
+  notBefore: new Date('2019-01-01'),
+});
 
 const folderFor = (t: Parameters<typeof createCommandFolder>[0], port: number, { certFile, keyFile } = issued) =>
   createCommandFolder(
     t,
-    `[server]\nlisten = 127.0.0.1:${port}\n[server.tls]\ncert_file = ${certFile}\nkey_file = ${keyFile}\n[credential]\nclient_id = x\nclient_secret = y\n`,
+    `[server]\nlisten = 127.0.0.1:${port}\n[server.tls]\ncert_file = ${certFile}\nkey_file = ` +
+      `${keyFile}\n[credential]\nclient_id = x\nclient_secret = y\n`,
   );
 const startWith = (t: Parameters<typeof startAdminGateway>[0], { certFile, keyFile } = issued) =>
   startAdminGateway(t, { overrides: { server: { tls: { certFile, keyFile, clientCaFile: null } } } });

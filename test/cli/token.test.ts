@@ -35,7 +35,11 @@ t.test('refuses a terminal before anything is asked for, unless told', async (t)
 });
 
 t.test('refused is 77, unreachable is 69, nobody logged in is 77, and each says what to do', async (t) => {
-  const { folder, sandbox } = await folderFor(t, 'wrong', '[credential.crm]\ngrant_type = pkce\nclient_id = x\n[store]\ntype = memory\n');
+  const { folder, sandbox } = await folderFor(
+    t,
+    'wrong',
+    '[credential.crm]\ngrant_type = pkce\nclient_id = x\n[store]\ntype = memory\n',
+  );
   t.match(await folder.run(token, ['token']), { code: 77, out: '' });
   t.match(await folder.run(token, ['token', 'crm']), { code: 77, err: /gcg login crm/ });
   await sandbox.close();
@@ -53,11 +57,19 @@ t.test('with a file store the token is kept when the command ends, and the next 
 t.test('a store that cannot be used is said, and the token is printed all the same', async (t) => {
   const { folder } = await folderFor(t, secret, '[store]\ntype = file\npath = state\n');
   writeFileSync(join(folder.dir, 'state'), 'no folder');
-  t.match(await folder.run(token, ['token']), { code: 0, out: /^\S+\n$/, err: /^warning: credential default: store: / });
+  t.match(await folder.run(token, ['token']), {
+    code: 0,
+    out: /^\S+\n$/,
+    err: /^warning: credential default: store: /,
+  });
 });
 
 t.test('what made the command fail is said once', async (t) => {
-  const { folder } = await folderFor(t, secret, '[credential.crm]\ngrant_type = pkce\nclient_id = x\n[store]\ntype = file\npath = state\n');
+  const { folder } = await folderFor(
+    t,
+    secret,
+    '[credential.crm]\ngrant_type = pkce\nclient_id = x\n[store]\ntype = file\npath = state\n',
+  );
   writeFileSync(join(folder.dir, 'state'), 'no folder');
   const { code, err } = await folder.run(token, ['token', 'crm']);
   t.not(code, 0);

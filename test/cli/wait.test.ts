@@ -1,4 +1,5 @@
-// `gcg wait` as a process: blocks until the gateway is ready, gives up in time, and loads nothing of the server. And the completion scripts.
+// `gcg wait` as a process: blocks until the gateway is ready, gives up in time, and loads nothing of the server. And
+// the completion scripts.
 
 import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:http';
@@ -71,7 +72,9 @@ t.test('a bad duration is 2', async (t) => {
 
 t.test('loads no server code', async (t) => {
   const wait = new URL('../../src/cli/commands/healthcheck.ts', import.meta.url);
-  const script = `import Module from 'node:module'; await import(${JSON.stringify(wait.href)}); console.log(Object.keys(Module._cache).join('\\n'))`;
+  const script =
+    `import Module from 'node:module'; await import(${JSON.stringify(wait.href)}); ` +
+    `console.log(Object.keys(Module._cache).join('\\n'))`;
   const loaded = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
   t.notMatch(loaded, /fastify|undici|pino/);
 });
@@ -80,7 +83,8 @@ t.test('completion scripts name commands, flags and settings, and no secret', as
   for (const shell of ['bash', 'zsh', 'fish']) {
     const command = startCommand(t, ['completion', shell]);
     t.equal(await command.ended, 0);
-    for (const word of ['healthcheck', 'timeout', 'rate_limit.queue_max=', 'log-level']) t.ok(command.stdout().includes(word), `${shell}: ${word}`);
+    for (const word of ['healthcheck', 'timeout', 'rate_limit.queue_max=', 'log-level'])
+      t.ok(command.stdout().includes(word), `${shell}: ${word}`);
     t.notMatch(command.stdout(), /client_secret|encryption_key/);
   }
   const other = startCommand(t, ['completion', 'powershell']);
@@ -90,7 +94,10 @@ t.test('completion scripts name commands, flags and settings, and no secret', as
 t.test('bash completes what was begun', { skip: hasBash() ? false : 'no bash here' }, async (t) => {
   const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
   const complete = (words: string[]) => {
-    const script = `source <("$0" "$1" completion bash); compopt() { :; }; COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _gcg; echo "\${COMPREPLY[@]}"`;
+    const script =
+      'source <("$0" "$1" completion bash); compopt() { :; }; ' +
+      `COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _gcg; echo ` +
+      `"\${COMPREPLY[@]}"`;
     return execFileSync('bash', ['-c', script, process.execPath, main], { encoding: 'utf8' }).trim();
   };
   t.equal(complete(['gcg', 'heal']), 'healthcheck');

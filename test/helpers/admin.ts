@@ -15,7 +15,9 @@ export function personAt(
   grantType: 'pkce' | 'authorization_code' | 'implicit',
   overrides: Partial<CredentialConfig> = {},
 ): CredentialConfig {
-  const client = { pkce: DEMO_CLIENTS.pkce, authorization_code: DEMO_CLIENTS.code, implicit: DEMO_CLIENTS.implicit }[grantType];
+  const client = { pkce: DEMO_CLIENTS.pkce, authorization_code: DEMO_CLIENTS.code, implicit: DEMO_CLIENTS.implicit }[
+    grantType
+  ];
   const clientSecret = 'secret' in client ? inlineSecret(client.secret, 'test') : null;
   return credentialAt(origin, { name: 'crm', grantType, clientId: client.id, clientSecret, ...overrides });
 }
@@ -39,7 +41,11 @@ export function startAdminGateway(
 
 /** Changes something, as `gcg` does. */
 export function change(url: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
-  return fetch(url, { method: 'POST', headers: { 'X-Gateway-Request': '1', ...headers }, ...(body !== undefined && { body }) });
+  return fetch(url, {
+    method: 'POST',
+    headers: { 'X-Gateway-Request': '1', ...headers },
+    ...(body !== undefined && { body }),
+  });
 }
 
 /** A browser reduced to its cookies; it follows nothing by itself. */
@@ -52,14 +58,18 @@ export interface CookieJar {
 /** Keeps cookies by host and name, as browsers do not: paths are not looked at. */
 export function createCookieJar(): CookieJar {
   const jars = new Map<string, Map<string, string>>();
-  const cookieFor = (hostname: string) => [...(jars.get(hostname) ?? [])].map(([name, value]) => `${name}=${value}`).join('; ');
+  const cookieFor = (hostname: string) =>
+    [...(jars.get(hostname) ?? [])].map(([name, value]) => `${name}=${value}`).join('; ');
   return {
     cookieFor,
     async get(url) {
       const { hostname } = new URL(url);
       const jar = jars.get(hostname) ?? new Map<string, string>();
       jars.set(hostname, jar);
-      const response = await fetch(url, { redirect: 'manual', ...(jar.size > 0 && { headers: { cookie: cookieFor(hostname) } }) });
+      const response = await fetch(url, {
+        redirect: 'manual',
+        ...(jar.size > 0 && { headers: { cookie: cookieFor(hostname) } }),
+      });
       for (const line of response.headers.getSetCookie()) {
         const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
         jar.set(name, value);

@@ -1,4 +1,5 @@
-// One request to a listener of any kind: plain or TLS, with or without a certificate, over TCP or a Unix socket, on a connection of its own.
+// One request to a listener of any kind: plain or TLS, with or without a certificate, over TCP or a Unix socket, on a
+// connection of its own.
 
 import { once } from 'node:events';
 import { type IncomingMessage, request as plainRequest } from 'node:http';
@@ -32,7 +33,15 @@ export async function askAt(
   const host = hostname === '0.0.0.0' ? '127.0.0.1' : hostname.replace(/[[\]]/g, '');
   const where = isUnix ? { socketPath: url.slice('unix:'.length) } : { host, port };
   const send = url.startsWith('https:') ? tlsRequest : plainRequest;
-  const request = send({ ...where, ...more.certificate, method, path, headers, agent: more.agent ?? false, rejectUnauthorized: false });
+  const request = send({
+    ...where,
+    ...more.certificate,
+    method,
+    path,
+    headers,
+    agent: more.agent ?? false,
+    rejectUnauthorized: false,
+  });
   const upgraded = new Promise<null>((resolve) => request.once('upgrade', () => resolve(null)));
   const answered = once(request, 'response') as Promise<[IncomingMessage]>;
   request.end(body);

@@ -1,4 +1,5 @@
-// Recognisable secrets for tests, and a scanner that finds them in whatever disguise a leak may wear. The scanner proves itself first.
+// Recognisable secrets for tests, and a scanner that finds them in whatever disguise a leak may wear. The scanner
+// proves itself first.
 
 import { randomBytes } from 'node:crypto';
 
@@ -27,7 +28,10 @@ export interface Leak {
 }
 
 export interface Canaries extends Readonly<Record<CanaryKind, string>> {
-  /** All leaks in a text; empty when there are none. Throws when the scanner itself is broken (its control is not found). */
+  /**
+   * All leaks in a text; empty when there are none. Throws when the scanner itself is broken (its control is not
+   * found).
+   */
   scan(text: string): Leak[];
 }
 
@@ -47,7 +51,8 @@ export function createCanaries(): Canaries {
     const lower = text.toLowerCase();
     const leaks: Leak[] = [];
     for (const [kind, forms] of needles) {
-      for (const [form, needle] of forms) if (form.endsWith('hex') ? lower.includes(needle) : text.includes(needle)) leaks.push({ kind, form });
+      for (const [form, needle] of forms)
+        if (form.endsWith('hex') ? lower.includes(needle) : text.includes(needle)) leaks.push({ kind, form });
     }
     return leaks;
   };
@@ -57,7 +62,8 @@ export function createCanaries(): Canaries {
       for (const [kind, forms] of needles) {
         for (const [form, needle] of forms) {
           const control = find(`${text.slice(0, 1000)} before ${needle} after`);
-          if (!control.some((leak) => leak.kind === kind && leak.form === form)) throw new Error(`the scanner does not find ${kind} as ${form}`);
+          if (!control.some((leak) => leak.kind === kind && leak.form === form))
+            throw new Error(`the scanner does not find ${kind} as ${form}`);
         }
       }
       return find(text);
@@ -65,7 +71,10 @@ export function createCanaries(): Canaries {
   };
 }
 
-/** The forms in which a secret still is one. Base64 is looked for at all three alignments, without the edges that depend on the neighbours. */
+/**
+ * The forms in which a secret still is one. Base64 is looked for at all three alignments, without the edges that depend
+ * on the neighbours.
+ */
 function disguises(secret: string): [form: string, needle: string][] {
   const forms: [string, string][] = [
     ['raw', secret],
@@ -79,7 +88,10 @@ function disguises(secret: string): [form: string, needle: string][] {
   for (const offset of [0, 1, 2]) {
     const bytes = Buffer.concat([Buffer.alloc(offset), Buffer.from(secret)]);
     const inner = (text: string) => text.slice(offset === 0 ? 0 : 4, Math.floor(bytes.length / 3) * 4);
-    forms.push([`base64 at ${offset}`, inner(bytes.toString('base64'))], [`base64url at ${offset}`, inner(bytes.toString('base64url'))]);
+    forms.push(
+      [`base64 at ${offset}`, inner(bytes.toString('base64'))],
+      [`base64url at ${offset}`, inner(bytes.toString('base64url'))],
+    );
   }
   return forms;
 }

@@ -1,5 +1,5 @@
-// Makes throw-away certificate authorities and certificates (P-256, in a temp folder) at run time, with node:crypto alone.
-// Writes just enough DER for TLS tests; it is no general X.509 library, and nothing it makes is kept.
+// Makes throw-away certificate authorities and certificates (P-256, in a temp folder) at run time, with node:crypto
+// alone. Writes just enough DER for TLS tests; it is no general X.509 library, and nothing it makes is kept.
 
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -42,7 +42,12 @@ export async function createTestCa(commonName = 'Gateway Test CA'): Promise<Test
   const folder = mkdtempSync(join(tmpdir(), 'gcg-ca-'));
   const caKeys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const issuer = { commonName, ...caKeys };
-  const caPem = certificate({ commonName, publicKey: caKeys.publicKey, issuer, extensions: [basicConstraints(true), keyUsage(0x06, 1)] });
+  const caPem = certificate({
+    commonName,
+    publicKey: caKeys.publicKey,
+    issuer,
+    extensions: [basicConstraints(true), keyUsage(0x06, 1)],
+  });
   const caFile = join(folder, 'ca.pem');
   writeFileSync(caFile, caPem);
   let count = 0;
@@ -56,11 +61,17 @@ export async function createTestCa(commonName = 'Gateway Test CA'): Promise<Test
         commonName: options.commonName ?? names[0] ?? 'nameless',
         publicKey: keys.publicKey,
         issuer,
-        extensions: [basicConstraints(false), keyUsage(0x80, 7), extendedKeyUsage(), ...(names.length > 0 ? [subjectAltName(names)] : [])],
+        extensions: [
+          basicConstraints(false),
+          keyUsage(0x80, 7),
+          extendedKeyUsage(),
+          ...(names.length > 0 ? [subjectAltName(names)] : []),
+        ],
         ...(options.notBefore && { notBefore: options.notBefore }),
         ...(options.notAfter && { notAfter: options.notAfter }),
       });
-      const encryption = options.passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: options.passphrase };
+      const encryption =
+        options.passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: options.passphrase };
       const key = keys.privateKey.export({ type: 'pkcs8', format: 'pem', ...encryption }) as string;
       count += 1;
       const keyFile = join(folder, `${count}.key`);
@@ -105,7 +116,10 @@ function certificate(contents: CertificateContents): string {
   );
   const signature = sign('sha256', toBeSigned, contents.issuer.privateKey);
   const whole = sequence(toBeSigned, algorithm, der(0x03, Buffer.concat([Buffer.of(0), signature])));
-  return `-----BEGIN CERTIFICATE-----\n${whole.toString('base64').replace(/.{64}/g, '$&\n').trimEnd()}\n-----END CERTIFICATE-----\n`;
+  return (
+    `-----BEGIN CERTIFICATE-----\n${whole.toString('base64').replace(/.{64}/g, '$&\n').trimEnd()}\n-----END ` +
+    `CERTIFICATE-----\n`
+  );
 }
 
 function der(tag: number, content: Buffer): Buffer {

@@ -15,17 +15,25 @@ export interface ChildGateway {
   sockets(): number;
 }
 
-/** Starts `gcg serve` before `origin` (plain http on loopback) with `token`; ends with the test. `lines` are further sections of its file. */
+/**
+ * Starts `gcg serve` before `origin` (plain http on loopback) with `token`; ends with the test. `lines` are further
+ * sections of its file.
+ */
 export async function startChildGateway(t: Test, origin: string, token: string, lines = ''): Promise<ChildGateway> {
   const folder = t.testdir();
   const file = join(folder, 'gcg.ini');
   const upstream = new URL(origin);
-  const sections = `[gateway]\nhost = ${upstream.hostname}\nprotocol = http\nport = ${upstream.port}\n[server]\nlisten = 127.0.0.1:0\n`;
-  writeFileSync(file, `${sections}[credential]\ngrant_type = access_token\naccess_token = ${token}\n${lines}`, { mode: 0o600 });
+  const sections =
+    `[gateway]\nhost = ${upstream.hostname}\nprotocol = http\nport = ${upstream.port}\n[server]\nlisten = ` +
+    `127.0.0.1:0\n`;
+  writeFileSync(file, `${sections}[credential]\ngrant_type = access_token\naccess_token = ${token}\n${lines}`, {
+    mode: 0o600,
+  });
   const { child, until } = startCommand(t, ['serve', '--config', file], { cwd: folder });
   const port = Number(new URL(addressOf(await until('"msg":"listening"'))).port);
   const proc = `/proc/${child.pid}`;
-  const status = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`${proc}/status`, 'utf8'))?.[1]) / 1024;
+  const status = (field: string) =>
+    Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`${proc}/status`, 'utf8'))?.[1]) / 1024;
   return {
     port,
     residentMiB: () => status('VmRSS'),

@@ -10,7 +10,8 @@ const QUIET = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', 
 const OFFLINE = ['--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 /** What tap is told when there is no browser: a reason to skip, or false. */
-export const withoutBrowser: string | false = process.env.CI === 'true' || PATHS.some(existsSync) ? false : 'there is no Chromium on this machine';
+export const withoutBrowser: string | false =
+  process.env.CI === 'true' || PATHS.some(existsSync) ? false : 'there is no Chromium on this machine';
 
 /** Ends with the test. */
 export async function openChromium(t: Test): Promise<Browser> {

@@ -1,4 +1,5 @@
-// Clients of the gateway, the credentials of the simulation for each grant, and a listening wire, for tests of the facade and its neighbours.
+// Clients of the gateway, the credentials of the simulation for each grant, and a listening wire, for tests of the
+// facade and its neighbours.
 
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
@@ -56,7 +57,9 @@ export const basic = (id: string, secret: string) => `Basic ${Buffer.from(`${id}
 
 /** A SAML assertion, base64, that the simulation takes for one of the user. */
 export function assertionFor(email: string, notOnOrAfter = '2099-01-01T00:00:00Z'): string {
-  const xml = `<saml:Assertion><saml:Subject><saml:NameID>${email}</saml:NameID></saml:Subject><saml:Conditions NotOnOrAfter="${notOnOrAfter}"/></saml:Assertion>`;
+  const xml =
+    `<saml:Assertion><saml:Subject><saml:NameID>${email}</saml:NameID></saml:Subject><saml:Conditions ` +
+    `NotOnOrAfter="${notOnOrAfter}"/></saml:Assertion>`;
   return Buffer.from(xml).toString('base64');
 }
 
@@ -76,7 +79,11 @@ export interface TokenAnswer {
 }
 
 /** Posts a form to a token endpoint. */
-export async function postToken(url: string, form: Record<string, string>, headers: Record<string, string> = {}): Promise<TokenAnswer> {
+export async function postToken(
+  url: string,
+  form: Record<string, string>,
+  headers: Record<string, string> = {},
+): Promise<TokenAnswer> {
   const answer = await fetch(url.includes('/oauth/token') ? url : `${url}/oauth/token`, {
     method: 'POST',
     headers,
@@ -85,8 +92,13 @@ export async function postToken(url: string, form: Record<string, string>, heade
   return { status: answer.status, headers: answer.headers, body: (await answer.json()) as TokenAnswer['body'] };
 }
 
-/** Follows a login from an authorize URL to the code, with the `login` switch of the simulation set. `firstHop` is where the gateway sent the browser. */
-export async function followLogin(authorizeUrl: string): Promise<{ firstHop: URL; code: string; state: string | null }> {
+/**
+ * Follows a login from an authorize URL to the code, with the `login` switch of the simulation set. `firstHop` is where
+ * the gateway sent the browser.
+ */
+export async function followLogin(
+  authorizeUrl: string,
+): Promise<{ firstHop: URL; code: string; state: string | null }> {
   const first = await fetch(authorizeUrl, { redirect: 'manual' });
   const firstHop = new URL(first.headers.get('location') ?? 'missing:');
   const second = await fetch(firstHop, { redirect: 'manual' });

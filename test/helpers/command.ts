@@ -57,7 +57,8 @@ export function startCommand(
     ended,
     async until(text) {
       for (;;) {
-        for (const said of [output.stdout, output.stderr]) if (typeof text === 'string' ? said.includes(text) : text.test(said)) return said;
+        for (const said of [output.stdout, output.stderr])
+          if (typeof text === 'string' ? said.includes(text) : text.test(said)) return said;
         if (hasEnded) throw new Error(`the command ended without saying ${text}: ${output.stderr}`);
         await new Promise<void>((resolve) => wake.push(resolve));
       }

@@ -1,5 +1,6 @@
-// Searches for input that costs more than its length: units of text, repeated, through everything that reads what a stranger sends.
-// It measures the CPU time of this process, which a busy machine does not change, and compares two lengths: no figure of one machine is in it.
+// Searches for input that costs more than its length: units of text, repeated, through everything that reads what a
+// stranger sends. It measures the CPU time of this process, which a busy machine does not change, and compares two
+// lengths: no figure of one machine is in it.
 
 import { gzipSync } from 'node:zlib';
 import { parseAuthorization } from '../../src/auth/callers/authorization-header.ts';
@@ -29,7 +30,34 @@ import { configAt, credentialAt } from './gateway.ts';
 
 /** What patterns of ours begin with, go on with or end at; each kind of reading trips over another. */
 export const ATOMS: readonly string[] = [
-  ...['a', ' ', ':', '=', '"', '\\', '%', '%25', '%3D', '%2F', '[', ']', '{', '}', '<', '</', '/', '//', '.', ';', '&', ',', '?', '@', '_', '+'],
+  ...[
+    'a',
+    ' ',
+    ':',
+    '=',
+    '"',
+    '\\',
+    '%',
+    '%25',
+    '%3D',
+    '%2F',
+    '[',
+    ']',
+    '{',
+    '}',
+    '<',
+    '</',
+    '/',
+    '//',
+    '.',
+    ';',
+    '&',
+    ',',
+    '?',
+    '@',
+    '_',
+    '+',
+  ],
   ...[
     '://',
     'http://a:',
@@ -56,14 +84,31 @@ export function* unitsOf(atoms: readonly string[]): Generator<string> {
   }
 }
 
-/** Each atom, and units that once were quadratic: a name that ends like another, runs of backslashes before and behind something. */
-export const SAMPLE: readonly string[] = [...ATOMS, 'xstate=', 'tokenstate=', 'state=eyJaaaaaaaa.', '\\a', 'a\\\\', ':/'];
+/**
+ * Each atom, and units that once were quadratic: a name that ends like another, runs of backslashes before and behind
+ * something.
+ */
+export const SAMPLE: readonly string[] = [
+  ...ATOMS,
+  'xstate=',
+  'tokenstate=',
+  'state=eyJaaaaaaaa.',
+  '\\a',
+  'a\\\\',
+  ':/',
+];
 
 /** Whatever takes text of a stranger. */
 export type Entry = (text: string) => unknown;
 
 const SECRETS = createLiveSecrets();
-for (const value of ['a-secret-of-the-configuration', 'aaaaaaaaaaaaaaab', 'token="token="state=state=', `${'\\'.repeat(12)}x`]) SECRETS.add(value);
+for (const value of [
+  'a-secret-of-the-configuration',
+  'aaaaaaaaaaaaaaab',
+  'token="token="state=state=',
+  `${'\\'.repeat(12)}x`,
+])
+  SECRETS.add(value);
 
 const detail = { requestHeaders: true, responseHeaders: true, mask: SECRETS.mask };
 const AT = '2026-11-24T12:00:00.000Z';
@@ -82,7 +127,10 @@ const record = (text: string) =>
     correlationId: text,
     requestHeaders: ['Referer', text, text, text],
   });
-const rules = createRules({ allow: ['GET /api/v2/users/**', 'POST /a/*/a/*'], deny: ['* /api/v2/*/secret', '* /a/**'] });
+const rules = createRules({
+  allow: ['GET /api/v2/users/**', 'POST /a/*/a/*'],
+  deny: ['* /api/v2/*/secret', '* /a/**'],
+});
 const templates = createRouteTemplates();
 const boundary = createBoundaryRules({
   allowedHosts: ['gateway.example'],
@@ -93,7 +141,12 @@ const peerOf = createPeerOf(['10.0.0.0/8', '127.0.0.1']);
 const own = createOwnHeaders([['X-Own', '1']]);
 const upstream = configAt('http://127.0.0.1:1');
 const noClients = { get: () => undefined } as unknown as Clients;
-const redirects = { access: {} as never, clients: noClients, credential: () => credentialAt('http://127.0.0.1:1'), defaultName: 'default' };
+const redirects = {
+  access: {} as never,
+  clients: noClients,
+  credential: () => credentialAt('http://127.0.0.1:1'),
+  defaultName: 'default',
+};
 const quietly =
   (entry: Entry): Entry =>
   (text) => {
@@ -104,7 +157,15 @@ const quietly =
     }
   };
 const request = (more: object) =>
-  ({ method: 'GET', url: '/', httpVersionMajor: 1, httpVersionMinor: 1, rawHeaders: [], headers: {}, ...more }) as never;
+  ({
+    method: 'GET',
+    url: '/',
+    httpVersionMajor: 1,
+    httpVersionMinor: 1,
+    rawHeaders: [],
+    headers: {},
+    ...more,
+  }) as never;
 
 /** Redaction, rules, route templates, and what the server itself reads. */
 export const ENTRIES: Readonly<Record<string, Entry>> = {
@@ -126,7 +187,8 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   'label of a field': (text) => redactValue({ name: text, value: text }),
   'string that holds JSON': (text) => redactValue(`{"a":"${text}`),
   'message of an error': (text) => redactError(new Error(text)),
-  'body of JSON': (text) => capture('application/json')(JSON.stringify({ a: text, [text]: text, b: JSON.stringify({ c: text }) })),
+  'body of JSON': (text) =>
+    capture('application/json')(JSON.stringify({ a: text, [text]: text, b: JSON.stringify({ c: text }) })),
   'body that claims to be JSON': capture('application/json'),
   'body of JSON, cut': (text) => capture('application/json', Math.floor(text.length / 2))(`{"a":["${text}"`),
   'body of a form': capture('application/x-www-form-urlencoded'),
@@ -134,7 +196,8 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   'body of text': capture('text/plain'),
   'body of text, cut': (text) => capture('text/plain', Math.floor(text.length / 2))(text),
   'body, compressed': capture('text/plain', 1 << 20, 'gzip'),
-  'content type and encoding': (text) => createBodyCapture({ maxBytes: 9, contentType: text, contentEncoding: text }).render(),
+  'content type and encoding': (text) =>
+    createBodyCapture({ maxBytes: 9, contentType: text, contentEncoding: text }).render(),
   'mask of exact values': SECRETS.mask,
   'record as JSON': (text) => exchangeLine(record(text), 'info', AT, detail),
   'record as text': (text) => exchangeText(record(text), 'info', AT, detail, false),
@@ -144,24 +207,38 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   'template of a route': (text) => templates.of(`/api/v2/${text}`),
   'template of a bare path': (text) => templates.of(`/${text}`),
   target: quietly((text) => parseTarget(`/${text}`)),
-  'framing, absolute form': quietly((text) => assertFraming(request({ url: `http://${text}`, rawHeaders: ['Host', text] }))),
+  'framing, absolute form': quietly((text) =>
+    assertFraming(request({ url: `http://${text}`, rawHeaders: ['Host', text] })),
+  ),
   host: (text) => isAllowedHost(text, boundary),
   origin: (text) => isOwnOrigin({ host: text, origin: text, fetchSite: text, isEncrypted: false }, boundary),
-  authorization: (text) => [parseAuthorization(text), parseAuthorization(`Basic ${text}`), parseAuthorization(`Bearer ${text}`)],
+  authorization: (text) => [
+    parseAuthorization(text),
+    parseAuthorization(`Basic ${text}`),
+    parseAuthorization(`Bearer ${text}`),
+  ],
   cookie: readBinding,
-  'forwarded for': (text) => peerOf(request({ socket: { remoteAddress: '127.0.0.1' }, headers: { 'x-forwarded-for': text } })),
-  'headers to send on': (text) => cleanRequestHeaders(['Connection', text, text, text, 'X-Gateway-Instance', text], own),
+  'forwarded for': (text) =>
+    peerOf(request({ socket: { remoteAddress: '127.0.0.1' }, headers: { 'x-forwarded-for': text } })),
+  'headers to send on': (text) =>
+    cleanRequestHeaders(['Connection', text, text, text, 'X-Gateway-Instance', text], own),
   'method override': (text) => asksForOtherMethod({ [text]: text }, `/x?${text}`),
-  'trace context': (text) => noteTraceContext(createExchangeRecord(), `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01-${text}`),
+  'trace context': (text) =>
+    noteTraceContext(createExchangeRecord(), `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01-${text}`),
   'query of a login': quietly((text) => facadeLocation('/oauth/authorize', text, null, redirects)),
-  'form of a token request': quietly((text) => readTokenRequest(`application/x-www-form-urlencoded${text}`, text, `Basic ${text}`)),
+  'form of a token request': quietly((text) =>
+    readTokenRequest(`application/x-www-form-urlencoded${text}`, text, `Basic ${text}`),
+  ),
   'form type': quietly((text) => readTokenRequest(text, 'grant_type=a', undefined)),
   'redirect of the upstream': (text) => [
     rewriteLocation(text, upstream.general.hosts.api, ''),
     rewriteLocation(`/${text}`, upstream.general.hosts.api, '/a'),
   ],
   'channel in an answer': (text) =>
-    replaceConnectUris(Buffer.from(JSON.stringify({ connectUri: text, [text]: text, b: text })), (channel) => `x${channel.connectUri}`),
+    replaceConnectUris(
+      Buffer.from(JSON.stringify({ connectUri: text, [text]: text, b: text })),
+      (channel) => `x${channel.connectUri}`,
+    ),
   'address of a socket': (text) => socketBase(null, `${text}x`, false),
 };
 
@@ -194,7 +271,8 @@ export function searchCosts(entries: Readonly<Record<string, Entry>>, units: Ite
       const longMs = leastOf(3, read, long);
       const shortMs = leastOf(5, read, short);
       if (longMs < WORTH_A_LOOK_MS || longMs <= MOST_GROWTH * Math.max(shortMs, 0.05)) continue;
-      // A collection of garbage may fall into all three; what costs more than its length does so at the next length, too.
+      // A collection of garbage may fall into all three; what costs more than its length does so at the next length,
+      // too.
       const settledMs = leastOf(10, read, long);
       if (settledMs >= WORTH_A_LOOK_MS && leastOf(3, read, long.repeat(2)) > MOST_GROWTH_OF_TWICE * settledMs)
         found.push({ entry, unit, shortMs, longMs });

@@ -10,7 +10,25 @@ export interface Dice {
   spoil(octets: Buffer): Buffer;
 }
 
-const BITS = ['\r\n', '\n', '\r', '\0', ' ', '\t', ':', ',', '%', '%2e', '%00', 'é', '\x7f', '"', '\r\n\r\n', '0\r\n\r\n', 'ffffffffffffffff\r\n'];
+const BITS = [
+  '\r\n',
+  '\n',
+  '\r',
+  '\0',
+  ' ',
+  '\t',
+  ':',
+  ',',
+  '%',
+  '%2e',
+  '%00',
+  'é',
+  '\x7f',
+  '"',
+  '\r\n\r\n',
+  '0\r\n\r\n',
+  'ffffffffffffffff\r\n',
+];
 
 export function createDice(seed: number): Dice {
   let state = seed >>> 0;
@@ -33,7 +51,11 @@ export function createDice(seed: number): Dice {
       return [octets.subarray(0, at), octets.subarray(from, from + int(40)), octets.subarray(at)];
     },
     (octets, at) => [octets.subarray(0, at)],
-    (octets, at) => [octets.subarray(0, at), pick(['a', '%', '/', '.']).repeat(pick([100, 1000, 20_000, 70_000])), octets.subarray(at)],
+    (octets, at) => [
+      octets.subarray(0, at),
+      pick(['a', '%', '/', '.']).repeat(pick([100, 1000, 20_000, 70_000])),
+      octets.subarray(at),
+    ],
   ];
   return {
     int,

@@ -1,4 +1,5 @@
-// "Equal to a direct call": the same octets sent to an upstream straight and through the gateway, both sides taken apart and compared.
+// "Equal to a direct call": the same octets sent to an upstream straight and through the gateway, both sides taken
+// apart and compared.
 
 import type { Socket } from 'node:net';
 import type { Test } from 'tap';
@@ -35,16 +36,32 @@ export function givenTokenConfig(origin: string, overrides: ConfigOverrides = {}
 }
 
 /** Starts both; `answer` writes whatever it likes for each whole request. */
-export async function startBefore(t: Test, answer: (socket: Socket, request: string) => void, overrides: ConfigOverrides = {}): Promise<RawPair> {
+export async function startBefore(
+  t: Test,
+  answer: (socket: Socket, request: string) => void,
+  overrides: ConfigOverrides = {},
+): Promise<RawPair> {
   const upstream = await startRawUpstream(t, answer);
   const config = givenTokenConfig(upstream.origin, overrides);
   const { gateway, port, url, log } = await startGatewayWith(t, config);
-  return { port, url, upstreamPort: upstream.port, requests: upstream.requests, upstreamSockets: upstream.sockets, gateway, log, config };
+  return {
+    port,
+    url,
+    upstreamPort: upstream.port,
+    requests: upstream.requests,
+    upstreamSockets: upstream.sockets,
+    gateway,
+    log,
+    config,
+  };
 }
 
 /** Left out on both sides before comparing, as the contract says. */
 const LEFT_OUT = /^(connection|keep-alive|transfer-encoding|host|authorization|x-gateway-.*)$/i;
-/** What is added to an answer that a browser would render, one without a type for one. That others have none of it: answers-rendered.test.ts. */
+/**
+ * What is added to an answer that a browser would render, one without a type for one. That others have none of it:
+ * answers-rendered.test.ts.
+ */
 const SANDBOX = new Set(['content-security-policy: sandbox', 'x-content-type-options: nosniff']);
 
 /** A message without what may differ. Content-Length is apart, because its place and casing are the sender's. */
@@ -75,7 +92,10 @@ export function comparable(message: string): Comparable {
   };
 }
 
-/** One case: what the caller sends, what the upstream answers, and when an answer is whole (default: one with a length or chunks). */
+/**
+ * One case: what the caller sends, what the upstream answers, and when an answer is whole (default: one with a length
+ * or chunks).
+ */
 export interface DirectCase {
   readonly request: string;
   readonly answer?: string;
@@ -85,7 +105,10 @@ export interface DirectCase {
 }
 
 /** Sends the case straight and through a gateway, and asserts that upstream and caller cannot tell. */
-export async function sameAsDirect(t: Test, { request, answer = NO_CONTENT, closes = false, isDone }: DirectCase): Promise<void> {
+export async function sameAsDirect(
+  t: Test,
+  { request, answer = NO_CONTENT, closes = false, isDone }: DirectCase,
+): Promise<void> {
   const pair = await startBefore(t, (socket) => {
     socket.write(Buffer.from(answer, 'latin1'));
     if (closes) socket.end();
@@ -93,7 +116,11 @@ export async function sameAsDirect(t: Test, { request, answer = NO_CONTENT, clos
   const straight = await exchangeRaw(pair.upstreamPort, request, isDone);
   const through = await exchangeRaw(pair.port, request, isDone);
   t.equal(pair.requests.length, 2, 'the upstream saw both requests');
-  t.strictSame(comparable(pair.requests[1] as string), comparable(pair.requests[0] as string), 'the upstream cannot tell');
+  t.strictSame(
+    comparable(pair.requests[1] as string),
+    comparable(pair.requests[0] as string),
+    'the upstream cannot tell',
+  );
   t.strictSame(comparable(through), comparable(straight), 'the caller cannot tell');
   const authorization = (pair.requests[1] as string).match(/^authorization:.*$/gim);
   t.strictSame(authorization, [`Authorization: Bearer ${GIVEN_TOKEN}`], 'one Authorization, ours');
@@ -104,7 +131,10 @@ export const NO_CONTENT = 'HTTP/1.1 204 No Content\r\nDate: Thu, 01 Jan 2026 00:
 
 /** An answer with a counted body. */
 export function ok(body = '', headers: readonly string[] = []): string {
-  return `HTTP/1.1 200 OK\r\n${headers.map((line) => `${line}\r\n`).join('')}Content-Length: ${Buffer.byteLength(body, 'latin1')}\r\n\r\n${body}`;
+  return (
+    `HTTP/1.1 200 OK\r\n${headers.map((line) => `${line}\r\n`).join('')}Content-Length: ` +
+    `${Buffer.byteLength(body, 'latin1')}\r\n\r\n${body}`
+  );
 }
 
 /** Whether the head of an answer is there: all there is to wait for after HEAD. */

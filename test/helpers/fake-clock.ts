@@ -1,4 +1,5 @@
-// A clock that tests own: both clocks move only when told, timers fire in order, and every promise gets its turn between two of them.
+// A clock that tests own: both clocks move only when told, timers fire in order, and every promise gets its turn
+// between two of them.
 
 import type { Clock } from '../../src/clock.ts';
 
@@ -23,7 +24,8 @@ export function createFakeClock(startAt = Date.UTC(2026, 0, 1)): FakeClock {
   const earliest = () => {
     let first: { at: number; order: number; fn: () => void } | undefined;
     for (const timer of timers) {
-      if (first === undefined || timer.at < first.at || (timer.at === first.at && timer.order < first.order)) first = timer;
+      if (first === undefined || timer.at < first.at || (timer.at === first.at && timer.order < first.order))
+        first = timer;
     }
     return first;
   };

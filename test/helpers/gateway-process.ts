@@ -1,4 +1,5 @@
-// A gateway in a process of its own, so that its memory can be told from that of the test. `startGatewayProcess` forks this very file.
+// A gateway in a process of its own, so that its memory can be told from that of the test. `startGatewayProcess` forks
+// this very file.
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,7 +8,10 @@ import { createGateway } from '../../src/gateway.ts';
 import type { TearsDown } from './egress.ts';
 import { configAt } from './gateway.ts';
 
-/** What the process is told: to start before that origin, or to look at itself, after a collection where one is asked for. */
+/**
+ * What the process is told: to start before that origin, or to look at itself, after a collection where one is asked
+ * for.
+ */
 type Order = { readonly start: string } | { readonly collect: boolean };
 
 /** What it sees of itself, bytes. */

@@ -11,13 +11,20 @@ import { inlineSecret } from '../../src/secret.ts';
 
 /** Deep enough for overrides of single keys of a section. */
 export type ConfigOverrides = {
-  [Section in keyof GatewayConfig]?: GatewayConfig[Section] extends readonly unknown[] ? GatewayConfig[Section] : Partial<GatewayConfig[Section]>;
+  [Section in keyof GatewayConfig]?: GatewayConfig[Section] extends readonly unknown[]
+    ? GatewayConfig[Section]
+    : Partial<GatewayConfig[Section]>;
 };
 
 /** Hosts that all lead to one origin. */
 export function hostsAt(origin: string): UpstreamHosts {
   const base = { origin, pathPrefix: '' };
-  return { domain: 'simulation.invalid', api: base, login: base, streaming: { origin: origin.replace(/^http/, 'ws'), pathPrefix: '' } };
+  return {
+    domain: 'simulation.invalid',
+    api: base,
+    login: base,
+    streaming: { origin: origin.replace(/^http/, 'ws'), pathPrefix: '' },
+  };
 }
 
 /** A credential for the simulation's client-credentials client, or with anything else in its place. */
@@ -73,7 +80,15 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     },
     credentials: [credentialAt(origin)],
     reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 },
-    logging: { level: 'info', format: 'json', toConsole: false, filePath: null, requestBody: false, responseBody: false, bodyMaxBytes: 65_536 },
+    logging: {
+      level: 'info',
+      format: 'json',
+      toConsole: false,
+      filePath: null,
+      requestBody: false,
+      responseBody: false,
+      bodyMaxBytes: 65_536,
+    },
     proxy: { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: true },
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
     timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },
@@ -133,7 +148,8 @@ export function createTestLog(): TestLog {
       notify();
     },
     nextExchange: (matches = () => true) => until(() => exchanges.find(matches)),
-    nextLine: (msg, matches = () => true) => until(() => lines.find((entry) => entry.msg === msg && matches(entry.fields))?.fields),
+    nextLine: (msg, matches = () => true) =>
+      until(() => lines.find((entry) => entry.msg === msg && matches(entry.fields))?.fields),
   };
 }
 

@@ -1,4 +1,5 @@
-// An upstream that nearly makes sense: API, token endpoint and sockets in one, whose answers fit, or nearly, or break off.
+// An upstream that nearly makes sense: API, token endpoint and sockets in one, whose answers fit, or nearly, or break
+// off.
 
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
@@ -12,13 +13,42 @@ export interface UpstreamSecrets {
 }
 
 const STATUSES = [
-  ...['200 OK', '200 OK', '201 Created', '204 No Content', '304 Not Modified', '400 Bad', '401 Unauthorized', '403 x', '404 ', '429 Too Many'],
+  ...[
+    '200 OK',
+    '200 OK',
+    '201 Created',
+    '204 No Content',
+    '304 Not Modified',
+    '400 Bad',
+    '401 Unauthorized',
+    '403 x',
+    '404 ',
+    '429 Too Many',
+  ],
   ...['500 x', '502 x', '503 x', '504 x', '100 Continue', '103 Early', '302 Found', '101 Switching Protocols', '999 x'],
 ];
 const EXTRAS = [
-  ...['Retry-After: 1', 'Retry-After: -5', 'Retry-After: Wed, 21 Oct 2065 07:28:00 GMT', 'Retry-After: 99999999999', 'Retry-After: x'],
-  ...['Set-Cookie: a=b', 'Location: http://localhost/api/v2/x', 'Location: http://[::1', 'Location: //', 'Content-Encoding: gzip'],
-  ...['Content-Encoding: br', 'X-Gateway-Error: forged', 'Connection: x-a, keep-alive', 'Upgrade: websocket', 'Trailer: x'],
+  ...[
+    'Retry-After: 1',
+    'Retry-After: -5',
+    'Retry-After: Wed, 21 Oct 2065 07:28:00 GMT',
+    'Retry-After: 99999999999',
+    'Retry-After: x',
+  ],
+  ...[
+    'Set-Cookie: a=b',
+    'Location: http://localhost/api/v2/x',
+    'Location: http://[::1',
+    'Location: //',
+    'Content-Encoding: gzip',
+  ],
+  ...[
+    'Content-Encoding: br',
+    'X-Gateway-Error: forged',
+    'Connection: x-a, keep-alive',
+    'Upgrade: websocket',
+    'Trailer: x',
+  ],
 ];
 
 /** Serves one connection of the gateway. */
@@ -52,8 +82,19 @@ function answerTo(head: string, dice: Dice, secrets: UpstreamSecrets): [octets: 
 }
 
 function apiAnswer(dice: Dice, { channelId }: UpstreamSecrets): Buffer {
-  const limit = { limit: { value: dice.int(400) }, code: 'too.many.requests', status: 429, message: 'Retry the request in [3] seconds' };
-  const connectUri = dice.pick([`wss://streaming.localhost/channels/${channelId}`, `wss://x/channels/${channelId}`, '', 'nonsense', 5]);
+  const limit = {
+    limit: { value: dice.int(400) },
+    code: 'too.many.requests',
+    status: 429,
+    message: 'Retry the request in [3] seconds',
+  };
+  const connectUri = dice.pick([
+    `wss://streaming.localhost/channels/${channelId}`,
+    `wss://x/channels/${channelId}`,
+    '',
+    'nonsense',
+    5,
+  ]);
   const body = dice.pick([
     ...['{}', '', 'x'.repeat(dice.int(100_000)), JSON.stringify(limit), JSON.stringify({ code: 'bad.credentials' })],
     ...[JSON.stringify({ id: channelId, connectUri }), JSON.stringify({ entities: [{ id: channelId, connectUri }] })],
@@ -72,16 +113,30 @@ function apiAnswer(dice: Dice, { channelId }: UpstreamSecrets): Buffer {
 }
 
 function tokenAnswer(dice: Dice, { accessToken, refreshToken }: UpstreamSecrets): Buffer {
-  const token = (more: object) => JSON.stringify({ access_token: `${accessToken}${dice.int(1e9)}`, token_type: 'bearer', ...more });
+  const token = (more: object) =>
+    JSON.stringify({ access_token: `${accessToken}${dice.int(1e9)}`, token_type: 'bearer', ...more });
   const odd = [
-    ...[token({ expires_in: dice.pick([3, 1, 0, -1, '300', 1e12, null, 'x']) }), token({ expires_in: 60, refresh_token: refreshToken })],
-    ...['{"error":"invalid_client"}', '{"error":"invalid_request","description":"rate limit exceeded"}', '', '<html>', '[]', 'null', '"x"'],
+    ...[
+      token({ expires_in: dice.pick([3, 1, 0, -1, '300', 1e12, null, 'x']) }),
+      token({ expires_in: 60, refresh_token: refreshToken }),
+    ],
+    ...[
+      '{"error":"invalid_client"}',
+      '{"error":"invalid_request","description":"rate limit exceeded"}',
+      '',
+      '<html>',
+      '[]',
+      'null',
+      '"x"',
+    ],
     ...['{"access_token":5}', '{"access_token":"a\\r\\nb"}'],
   ];
   const isGood = dice.chance(0.8);
   const body = isGood ? token({ expires_in: 86_400, refresh_token: refreshToken }) : dice.pick(odd);
   const status = isGood ? '200 OK' : dice.pick(['200 OK', '400 Bad', '401 x', '429 x', '500 x', '503 x']);
-  return Buffer.from(`HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  return Buffer.from(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
 }
 
 function socketAnswer(head: string, dice: Dice): Buffer {
@@ -89,7 +144,13 @@ function socketAnswer(head: string, dice: Dice): Buffer {
   const right = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
   const accept = `Sec-WebSocket-Accept: ${dice.chance(0.8) ? right : 'wrong'}`;
   const frames = Array.from({ length: dice.int(5) }, () => {
-    const rest = dice.pick([[2, 65, 66], [126, 0, 5, 1, 2, 3, 4, 5], [127, 0, 0, 0, 0, 0, 0, 0, 1, 7], [0], [0x82, 1, 2, 3, 4, 5, 6]]);
+    const rest = dice.pick([
+      [2, 65, 66],
+      [126, 0, 5, 1, 2, 3, 4, 5],
+      [127, 0, 0, 0, 0, 0, 0, 0, 1, 7],
+      [0],
+      [0x82, 1, 2, 3, 4, 5, 6],
+    ]);
     return Buffer.from([dice.pick([0x81, 0x82, 0x01, 0x80, 0x88, 0x89, 0x8a, 0xff, 0x83]), ...rest]);
   });
   const answer = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${accept}\r\n\r\n`;

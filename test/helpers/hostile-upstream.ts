@@ -1,4 +1,5 @@
-// An upstream that misbehaves at every stage: a plain TCP server (TLS where asked), driven by what a test says. It ends with the test.
+// An upstream that misbehaves at every stage: a plain TCP server (TLS where asked), driven by what a test says. It ends
+// with the test.
 
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -55,7 +56,9 @@ export async function startHostileUpstream(
       () => does.onRequest?.(socket, seen.length),
     );
   };
-  const server: Server = tls ? createTlsServer({ ...tls, allowHalfOpen }, serve) : createServer({ allowHalfOpen }, serve);
+  const server: Server = tls
+    ? createTlsServer({ ...tls, allowHalfOpen }, serve)
+    : createServer({ allowHalfOpen }, serve);
   server.on('tlsClientError', () => {});
   server.on('connection', (socket: Socket) => {
     connections += 1;
@@ -101,7 +104,9 @@ function readRequests(socket: Socket, onHead: (line: string) => void, onWhole: (
       onHead(head.slice(0, head.indexOf('\r\n')));
     }
     const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
-    const isWhole = /^transfer-encoding: *chunked/im.test(head) ? received.endsWith('0\r\n\r\n') : received.length >= end + 4 + length;
+    const isWhole = /^transfer-encoding: *chunked/im.test(head)
+      ? received.endsWith('0\r\n\r\n')
+      : received.length >= end + 4 + length;
     if (!isWhole) return;
     received = '';
     isHeadSeen = false;

@@ -1,4 +1,5 @@
-// Kills a gateway in the middle of a refresh, at another point each time, and asks the next one what is left. For the suite and for the long run.
+// Kills a gateway in the middle of a refresh, at another point each time, and asks the next one what is left. For the
+// suite and for the long run.
 
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +18,10 @@ export interface KillRange {
   start(): Promise<ServeProcess>;
   /** Logs a person in through a running gateway. */
   login(gateway: ServeProcess): Promise<void>;
-  /** Begins a refresh and kills the gateway at the point that `at` chooses: unasked, answered but not heard, or 0 to 7 ms into what follows. */
+  /**
+   * Begins a refresh and kills the gateway at the point that `at` chooses: unasked, answered but not heard, or 0 to 7
+   * ms into what follows.
+   */
   killInRefresh(gateway: ServeProcess, at: number): Promise<void>;
   /** Files that the store kept aside as damaged. */
   damaged(): string[];
@@ -30,7 +34,11 @@ export async function createKillRange(t: Test, rotation: 'grace' | 'strict'): Pr
   const dir = t.testdir();
   const config = join(dir, 'gcg.ini');
   const credential = `[credential.crm]\ngrant_type = pkce\nclient_id = ${DEMO_CLIENTS.pkce.id}\n`;
-  writeFileSync(config, `${gatewaySection(origin)}[server]\nlisten = 127.0.0.1:0\n[store]\npath = state\n${credential}`, { mode: 0o600 });
+  writeFileSync(
+    config,
+    `${gatewaySection(origin)}[server]\nlisten = 127.0.0.1:0\n[store]\npath = state\n${credential}`,
+    { mode: 0o600 },
+  );
   const statePath = join(dir, 'state');
   const isToken = ({ kind }: { kind: string }) => kind === 'token';
 
@@ -99,7 +107,10 @@ export async function surviveKills(t: Test, kills: number): Promise<void> {
   t.equal(await gateway.end('SIGTERM'), 0);
 }
 
-/** Under strict rotation, what was rotated and never heard of is lost: a login is asked for, by its own code, and the store is whole. */
+/**
+ * Under strict rotation, what was rotated and never heard of is lost: a login is asked for, by its own code, and the
+ * store is whole.
+ */
 export async function askForLoginAfterKills(t: Test, kills: number): Promise<void> {
   const range = await createKillRange(t, 'strict');
   let gateway = await range.start();

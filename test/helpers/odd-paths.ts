@@ -1,4 +1,5 @@
-// Paths that lead to no plain file, or to one that cannot be read whole: what a configuration may name by mistake or by malice.
+// Paths that lead to no plain file, or to one that cannot be read whole: what a configuration may name by mistake or by
+// malice.
 
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,5 @@
-// An OAuth server that knows nothing of this project (npm oidc-provider), mounted where the platform's endpoints are, with an API behind its tokens.
+// An OAuth server that knows nothing of this project (npm oidc-provider), mounted where the platform's endpoints are,
+// with an API behind its tokens.
 
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -52,7 +53,11 @@ export async function startOidcServer(t: Test): Promise<OidcServer> {
     server.close();
   });
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const redirects = { redirect_uris: ['http://127.0.0.1/-/callback'], application_type: 'native', response_types: ['code'] };
+  const redirects = {
+    redirect_uris: ['http://127.0.0.1/-/callback'],
+    application_type: 'native',
+    response_types: ['code'],
+  };
   const withCode = { ...redirects, grant_types: ['authorization_code', 'refresh_token'] };
   const provider = new Provider(origin, {
     clients: [
@@ -68,14 +73,23 @@ export async function startOidcServer(t: Test): Promise<OidcServer> {
     features: { clientCredentials: { enabled: true }, devInteractions: { enabled: false } },
     interactions: { url: (_context: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
     findAccount: (_context: unknown, accountId: string) => ({ accountId, claims: () => ({ sub: accountId }) }),
-    issueRefreshToken: (_context: unknown, client: { grantTypeAllowed(grant: string): boolean }) => client.grantTypeAllowed('refresh_token'),
+    issueRefreshToken: (_context: unknown, client: { grantTypeAllowed(grant: string): boolean }) =>
+      client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
     pkce: {
       required: (_context: unknown, client: { tokenEndpointAuthMethod?: string; clientAuthMethod?: string }) =>
         (client.clientAuthMethod ?? client.tokenEndpointAuthMethod) === 'none',
     },
     cookies: { keys: ['a key for this test alone'] },
-    ttl: { AccessToken: 3_600, ClientCredentials: 3_600, RefreshToken: 86_400, Session: 86_400, Interaction: 600, Grant: 86_400, IdToken: 3_600 },
+    ttl: {
+      AccessToken: 3_600,
+      ClientCredentials: 3_600,
+      RefreshToken: 86_400,
+      Session: 86_400,
+      Interaction: 600,
+      Grant: 86_400,
+      IdToken: 3_600,
+    },
     jwks: { keys: [await signingKey()] },
   }) as ProviderLike;
   provider.on('refresh_token.saved', ({ jti }) => {
@@ -107,7 +121,8 @@ export async function startOidcServer(t: Test): Promise<OidcServer> {
 
   async function consentToAll(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { prompt, params, session } = await provider.interactionDetails(request, response);
-    if (prompt.name === 'login') return provider.interactionFinished(request, response, { login: { accountId: 'ada' } });
+    if (prompt.name === 'login')
+      return provider.interactionFinished(request, response, { login: { accountId: 'ada' } });
     const grant = new provider.Grant({ accountId: session?.accountId, clientId: params.client_id });
     grant.addOIDCScope('openid offline_access');
     return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
@@ -117,7 +132,12 @@ export async function startOidcServer(t: Test): Promise<OidcServer> {
 }
 
 async function signingKey(): Promise<Record<string, unknown>> {
-  const algorithm = { name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]), hash: 'SHA-256' };
+  const algorithm = {
+    name: 'RSASSA-PKCS1-v1_5',
+    modulusLength: 2048,
+    publicExponent: new Uint8Array([1, 0, 1]),
+    hash: 'SHA-256',
+  };
   const { privateKey } = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const { kty, n, e, d, p, q, dp, dq, qi } = await crypto.subtle.exportKey('jwk', privateKey);
   return { kty, n, e, d, p, q, dp, dq, qi };

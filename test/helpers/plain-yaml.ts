@@ -1,5 +1,5 @@
-// Reads the plain part of YAML that our examples keep to: maps, lists, quoted and plain scalars, literal blocks, several documents.
-// It refuses what it does not know, so that an example cannot slip by unread.
+// Reads the plain part of YAML that our examples keep to: maps, lists, quoted and plain scalars, literal blocks,
+// several documents. It refuses what it does not know, so that an example cannot slip by unread.
 
 type Value = string | Value[] | { [key: string]: Value };
 
@@ -38,12 +38,18 @@ function peek(reader: Reader): Line | null {
 function readBlock(reader: Reader, indent: number): Value {
   const first = peek(reader);
   if (first === null || first.indent < indent) return '';
-  return first.text.startsWith('- ') || first.text === '-' ? readList(reader, first.indent) : readMap(reader, first.indent);
+  return first.text.startsWith('- ') || first.text === '-'
+    ? readList(reader, first.indent)
+    : readMap(reader, first.indent);
 }
 
 function readList(reader: Reader, indent: number): Value[] {
   const items: Value[] = [];
-  for (let line = peek(reader); line !== null && line.indent === indent && line.text.startsWith('-'); line = peek(reader)) {
+  for (
+    let line = peek(reader);
+    line !== null && line.indent === indent && line.text.startsWith('-');
+    line = peek(reader)
+  ) {
     const rest = line.text.slice(1).trimStart();
     if (/^[\w./-]+:(?: |$)/.test(rest)) {
       // A map whose first key stands behind the dash: read it as if it stood alone.
@@ -83,7 +89,9 @@ function readLiteral(reader: Reader, indent: number): string {
     if (line.trim() !== '' && line.length - line.trimStart().length <= indent) break;
     lines.push(line);
   }
-  const own = Math.min(...lines.filter((line) => line.trim() !== '').map((line) => line.length - line.trimStart().length));
+  const own = Math.min(
+    ...lines.filter((line) => line.trim() !== '').map((line) => line.length - line.trimStart().length),
+  );
   return lines.map((line) => line.slice(own)).join('\n');
 }
 

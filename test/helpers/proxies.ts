@@ -1,5 +1,5 @@
-// Corporate proxies for tests: tiny CONNECT and SOCKS servers with switches for misbehaviour, and starters of squid, tinyproxy and dante.
-// Everything listens on 127.0.0.1 at a free port and ends with the test that started it.
+// Corporate proxies for tests: tiny CONNECT and SOCKS servers with switches for misbehaviour, and starters of squid,
+// tinyproxy and dante. Everything listens on 127.0.0.1 at a free port and ends with the test that started it.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -35,7 +35,12 @@ export interface ConnectProxyOptions {
 }
 
 /** An HTTP proxy that knows CONNECT alone. */
-export async function startConnectProxy({ login, answer, tls: secure, resolve = loopback }: ConnectProxyOptions = {}): Promise<TestProxy> {
+export async function startConnectProxy({
+  login,
+  answer,
+  tls: secure,
+  resolve = loopback,
+}: ConnectProxyOptions = {}): Promise<TestProxy> {
   const { track, ...seen } = observe();
   const serve = (client: net.Socket) => {
     track(client);
@@ -52,7 +57,10 @@ export async function startConnectProxy({ login, answer, tls: secure, resolve = 
       if (answer !== undefined) return client.end(answer);
       const expected = `Proxy-Authorization: Basic ${Buffer.from(login ?? '').toString('base64')}`;
       if (login !== undefined && !head.includes(expected)) {
-        return client.end('HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="corp"\r\nContent-Length: 5\r\n\r\nsorry');
+        return client.end(
+          'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="corp"\r\nContent-Length: ' +
+            '5\r\n\r\nsorry',
+        );
       }
       const upstream = net.connect(Number(port), resolve(host), () => {
         client.write('HTTP/1.1 200 Connection established\r\n\r\n');
@@ -76,7 +84,11 @@ export interface SocksProxyOptions {
 }
 
 /** A SOCKS server for versions 4, 4a and 5, CONNECT alone. `asked` shows names as the client sent them. */
-export async function startSocksProxy({ login, reply, resolve = loopback }: SocksProxyOptions = {}): Promise<TestProxy> {
+export async function startSocksProxy({
+  login,
+  reply,
+  resolve = loopback,
+}: SocksProxyOptions = {}): Promise<TestProxy> {
   const { track, ...seen } = observe();
   const server = net.createServer((client) => {
     track(client);
@@ -142,11 +154,16 @@ export interface RealProxy {
   close(): Promise<void>;
 }
 
-/** Why a program's tests are left out here; null when it can run. With CI=true it is never left out, so that it fails instead. */
+/**
+ * Why a program's tests are left out here; null when it can run. With CI=true it is never left out, so that it fails
+ * instead.
+ */
 export function missingProgram(path: string, { needsRoot = false } = {}): string | null {
   if (process.env.CI === 'true') return null;
   if (!existsSync(path)) return `${path} is not installed`;
-  return needsRoot && process.getuid?.() !== 0 ? `${path} checks passwords of system users, and making one takes root` : null;
+  return needsRoot && process.getuid?.() !== 0
+    ? `${path} checks passwords of system users, and making one takes root`
+    : null;
 }
 
 export const SQUID = '/usr/sbin/squid';
@@ -162,7 +179,11 @@ export async function startSquid(): Promise<RealProxy> {
     .toString()
     .trim();
   writeFileSync(join(folder, 'users'), `${username}:${hash}\n`);
-  const helper = ['/usr/lib/squid/basic_ncsa_auth', '/usr/lib64/squid/basic_ncsa_auth', '/usr/libexec/squid/basic_ncsa_auth'].find(existsSync);
+  const helper = [
+    '/usr/lib/squid/basic_ncsa_auth',
+    '/usr/lib64/squid/basic_ncsa_auth',
+    '/usr/libexec/squid/basic_ncsa_auth',
+  ].find(existsSync);
   writeFileSync(
     join(folder, 'squid.conf'),
     `http_port 127.0.0.1:${port}
@@ -191,12 +212,16 @@ export async function startTinyproxy(): Promise<RealProxy> {
   const file = join(folder, 'tinyproxy.conf');
   writeFileSync(
     file,
-    `Port ${port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 50\nAllow 127.0.0.1\nBasicAuth ${username} ${password}\nLogFile "${join(folder, 'log')}"\n`,
+    `Port ${port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 50\nAllow 127.0.0.1\nBasicAuth ${username} ` +
+      `${password}\nLogFile "${join(folder, 'log')}"\n`,
   );
   return startProgram(TINYPROXY, ['-d', '-c', file], { port, folder, username, password });
 }
 
-/** dante with SOCKS5 username and password. Dante checks system users only, so one is made for the test; that takes root. */
+/**
+ * dante with SOCKS5 username and password. Dante checks system users only, so one is made for the test; that takes
+ * root.
+ */
 export async function startDante(): Promise<RealProxy> {
   const folder = temporaryFolder();
   const port = await freePort();
@@ -219,13 +244,23 @@ socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 socksmethod: username }
 `,
   );
   const dropUser = () => void execFileSync('userdel', [username]);
-  return startProgram(DANTED, ['-f', file, '-p', join(folder, 'pid')], { port, folder, username, password, afterwards: dropUser });
+  return startProgram(DANTED, ['-f', file, '-p', join(folder, 'pid')], {
+    port,
+    folder,
+    username,
+    password,
+    afterwards: dropUser,
+  });
 }
 
 async function startProgram(
   program: string,
   args: string[],
-  { folder, afterwards = () => {}, ...proxy }: { port: number; folder: string; username: string; password: string; afterwards?: () => void },
+  {
+    folder,
+    afterwards = () => {},
+    ...proxy
+  }: { port: number; folder: string; username: string; password: string; afterwards?: () => void },
 ): Promise<RealProxy> {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder, detached: true });
   // A test that is ended from outside leaves nothing running.
@@ -256,7 +291,9 @@ async function startProgram(
   };
 }
 
-/** Asks the program to end, which ends the helpers it started; what is left of its process group after 5 s is killed. */
+/**
+ * Asks the program to end, which ends the helpers it started; what is left of its process group after 5 s is killed.
+ */
 async function end(child: ChildProcess): Promise<void> {
   const { pid } = child;
   if (child.exitCode !== null || pid === undefined) return;

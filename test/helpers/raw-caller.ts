@@ -31,7 +31,8 @@ export async function openCaller(t: Test, port: number): Promise<RawCaller> {
         await Promise.race([
           once(socket, 'data', { signal: ended.signal }),
           once(socket, 'close', { signal: ended.signal }).then(() => {
-            if (!matches(received)) throw new Error(`the connection ended after ${JSON.stringify(received.slice(-200))}`);
+            if (!matches(received))
+              throw new Error(`the connection ended after ${JSON.stringify(received.slice(-200))}`);
           }),
         ]).finally(() => ended.abort());
       }

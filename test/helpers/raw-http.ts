@@ -4,7 +4,10 @@ import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Test } from 'tap';
 
-/** Sends `text` (latin1) to a port and resolves with everything that came back until the peer ended, or until `isDone` says so. */
+/**
+ * Sends `text` (latin1) to a port and resolves with everything that came back until the peer ended, or until `isDone`
+ * says so.
+ */
 export async function exchangeRaw(
   port: number,
   text: string | Buffer,
@@ -35,7 +38,8 @@ export function isOneAnswer(received: string): boolean {
   const end = received.indexOf('\r\n\r\n');
   if (end < 0) return false;
   const head = received.slice(0, end);
-  if (/^HTTP\/1\.1 (1\d\d|204|304) /.test(head)) return !/^HTTP\/1\.1 1/.test(head) || isOneAnswer(received.slice(end + 4));
+  if (/^HTTP\/1\.1 (1\d\d|204|304) /.test(head))
+    return !/^HTTP\/1\.1 1/.test(head) || isOneAnswer(received.slice(end + 4));
   const length = /^content-length: *(\d+)/im.exec(head);
   if (length) return received.length >= end + 4 + Number(length[1]);
   if (/^transfer-encoding: *chunked/im.test(head)) return received.endsWith('0\r\n\r\n');
@@ -54,7 +58,9 @@ export interface RawAnswer {
 export function parseAnswer(received: string): RawAnswer {
   const end = received.indexOf('\r\n\r\n');
   const [statusLine = '', ...lines] = received.slice(0, end).split('\r\n');
-  const headers = lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()] as const);
+  const headers = lines.map(
+    (line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()] as const,
+  );
   const rest = received.slice(end + 4);
   const chunked = headers.some(([name, value]) => name.toLowerCase() === 'transfer-encoding' && value === 'chunked');
   return { statusLine, status: Number(statusLine.split(' ')[1]), headers, body: chunked ? unchunk(rest) : rest };
@@ -102,7 +108,9 @@ export async function startRawServer(
   return { port, origin: `http://127.0.0.1:${port}`, server, sockets };
 }
 
-/** A raw upstream: each request (head and, by Content-Length, body) is given to `answer`, which writes what it likes. */
+/**
+ * A raw upstream: each request (head and, by Content-Length, body) is given to `answer`, which writes what it likes.
+ */
 export async function startRawUpstream(
   t: Test,
   answer: (socket: Socket, request: string) => void,

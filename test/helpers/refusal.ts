@@ -14,10 +14,17 @@ export function isRefusal(t: Test, received: string, statusCode: number, code = 
   t.match(id, /^[0-9a-f-]{36}$/, 'X-Gateway-Request-Id');
   t.equal(headerOf(answer, 'Content-Type'), 'application/json');
   t.equal(headerOf(answer, 'Content-Length'), String(answer.body.length), 'one answer, and nothing after it');
-  t.match(JSON.parse(answer.body), { message: /./, code, status: statusCode, contextId: id, details: [], errors: [] }, 'the body');
+  t.match(
+    JSON.parse(answer.body),
+    { message: /./, code, status: statusCode, contextId: id, details: [], errors: [] },
+    'the body',
+  );
 }
 
-/** Sends `text` and resolves with everything that came back until the gateway closed; our side is closed once an answer has begun. */
+/**
+ * Sends `text` and resolves with everything that came back until the gateway closed; our side is closed once an answer
+ * has begun.
+ */
 export async function refusedBy(port: number, text: string): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   let received = '';

@@ -1,4 +1,5 @@
-// Reloads without end while calls run: good and bad files in turn, by SIGHUP and by the file alone, and what they left behind.
+// Reloads without end while calls run: good and bad files in turn, by SIGHUP and by the file alone, and what they left
+// behind.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
@@ -20,7 +21,9 @@ const REFUSED = 'configuration refused, the previous one stays in use';
 
 /** Good ones change something each time: connections, limits, the log. */
 function goodText(served: Served, n: number): string {
-  return served.configText(`[timeouts]\nconnect = ${2 + (n % 5)}\n[retry]\nretry_max = ${1 + (n % 4)}\n[rate_limit]\nqueue_max = ${100 + n}`);
+  return served.configText(
+    `[timeouts]\nconnect = ${2 + (n % 5)}\n[retry]\nretry_max = ${1 + (n % 4)}\n[rate_limit]\nqueue_max = ${100 + n}`,
+  );
 }
 
 /** Runs it and asserts that nobody noticed. Gives what there was to hold before and after, and how many calls ran. */

@@ -1,4 +1,5 @@
-// `gcg serve` in a process of its own, as people run it: to be killed, looked at from outside, and started again over the same folder.
+// `gcg serve` in a process of its own, as people run it: to be killed, looked at from outside, and started again over
+// the same folder.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +19,10 @@ export interface ServeProcess {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-/** Starts it with a configuration file; it is killed with the test at the latest. Rejects with its output when it ends instead of listening. */
+/**
+ * Starts it with a configuration file; it is killed with the test at the latest. Rejects with its output when it ends
+ * instead of listening.
+ */
 export async function startServe(t: Test, configPath: string, env: Record<string, string> = {}): Promise<ServeProcess> {
   const child = spawn(process.execPath, [MAIN, 'serve', '--config', configPath], {
     env: { PATH: process.env.PATH, ...env },

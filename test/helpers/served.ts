@@ -1,4 +1,5 @@
-// `gcg serve` as a process with a configuration file, load on it, and what the system says about its handles and memory.
+// `gcg serve` as a process with a configuration file, load on it, and what the system says about its handles and
+// memory.
 
 import { readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
@@ -85,7 +86,10 @@ export interface Load {
   more(calls: number): Promise<void>;
 }
 
-/** Keeps `connections` callers calling, each with its next call when the last has ended. Answers other than 200 and cut ones are failures. */
+/**
+ * Keeps `connections` callers calling, each with its next call when the last has ended. Answers other than 200 and cut
+ * ones are failures.
+ */
 export function startLoad(url: string, connections = 8): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const failures: string[] = [];
@@ -103,14 +107,23 @@ export function startLoad(url: string, connections = 8): Load {
         resolve();
       };
       const method = n % 4 === 0 ? 'POST' : 'GET';
-      const path = n % 4 === 0 ? '/api/v2/analytics/conversations/details/query' : `/api/v2/users?pageSize=${1 + (n % 20)}`;
-      const call = httpRequest(`${url}${path}`, { agent, method, headers: { 'content-type': 'application/json' } }, (answer) => {
-        answer.resume();
-        answer.on('error', (error) => over(`cut: ${error.message}`));
-        answer.on('end', () =>
-          over(answer.statusCode === 200 ? null : `${method} ${path}: ${answer.statusCode} ${answer.headers['x-gateway-error'] ?? ''}`),
-        );
-      });
+      const path =
+        n % 4 === 0 ? '/api/v2/analytics/conversations/details/query' : `/api/v2/users?pageSize=${1 + (n % 20)}`;
+      const call = httpRequest(
+        `${url}${path}`,
+        { agent, method, headers: { 'content-type': 'application/json' } },
+        (answer) => {
+          answer.resume();
+          answer.on('error', (error) => over(`cut: ${error.message}`));
+          answer.on('end', () =>
+            over(
+              answer.statusCode === 200
+                ? null
+                : `${method} ${path}: ${answer.statusCode} ${answer.headers['x-gateway-error'] ?? ''}`,
+            ),
+          );
+        },
+      );
       call.on('error', (error) => over(`${method}: ${error.message}`));
       call.end(method === 'POST' ? '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}' : undefined);
     });
@@ -137,7 +150,10 @@ export interface Holdings {
   readonly heapMiB: number;
 }
 
-/** From /proc where there is one, and from /metrics. The heap is the least of some looks, when the collector has just been. */
+/**
+ * From /proc where there is one, and from /metrics. The heap is the least of some looks, when the collector has just
+ * been.
+ */
 export async function holdingsOf({ command, url }: Pick<Served, 'command' | 'url'>): Promise<Holdings> {
   let heapMiB = Number.POSITIVE_INFINITY;
   let timers = Number.POSITIVE_INFINITY;
@@ -164,7 +180,8 @@ function descriptorsOf(pid: number): { sockets: number; files: number; watches: 
     try {
       const target = readlinkSync(`/proc/${pid}/fd/${name}`);
       if (target.startsWith('socket:')) counts.sockets += 1;
-      else if (target.includes('inotify')) counts.watches += (readFileSync(`/proc/${pid}/fdinfo/${name}`, 'utf8').match(/^inotify /gm) ?? []).length;
+      else if (target.includes('inotify'))
+        counts.watches += (readFileSync(`/proc/${pid}/fdinfo/${name}`, 'utf8').match(/^inotify /gm) ?? []).length;
       else counts.files += 1;
     } catch {
       // Closed since it was listed.

@@ -1,5 +1,5 @@
-// A gateway in a process of its own, so that its CPU and memory can be told from those of the test. Started by fork with an IPC channel:
-// takes { upstream, max }, then { open } and { measure } messages, and answers each.
+// A gateway in a process of its own, so that its CPU and memory can be told from those of the test. Started by fork
+// with an IPC channel: takes { upstream, max }, then { open } and { measure } messages, and answers each.
 
 import { randomBytes } from 'node:crypto';
 import { createToken } from '../../src/auth/credentials/token-source.ts';
@@ -7,14 +7,19 @@ import { createGateway, type Gateway } from '../../src/gateway.ts';
 import { Secret } from '../../src/secret.ts';
 import { configAt } from './gateway.ts';
 
-/** What the process is told. `tokens` are real ones, for sessions that will be used; `count` more get tokens that nobody knows. */
+/**
+ * What the process is told. `tokens` are real ones, for sessions that will be used; `count` more get tokens that nobody
+ * knows.
+ */
 export type ToSessionGateway =
   | { kind: 'start'; upstream: string; max: number }
   | { kind: 'open'; tokens: readonly string[]; count: number }
   | { kind: 'measure'; collect: boolean }
   | { kind: 'stop' };
 
-/** What it answers. CPU in µs since the last measurement, memory in bytes, after a collection where one was asked for. */
+/**
+ * What it answers. CPU in µs since the last measurement, memory in bytes, after a collection where one was asked for.
+ */
 export interface FromSessionGateway {
   url?: string;
   handles?: readonly string[];
@@ -33,7 +38,11 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
   switch (message.kind) {
     case 'start': {
       const config = configAt(message.upstream);
-      gateway = await createGateway(config, { log: silent, env: {}, sessionLimits: { max: message.max, idleMs: DAY_MS } });
+      gateway = await createGateway(config, {
+        log: silent,
+        env: {},
+        sessionLimits: { max: message.max, idleMs: DAY_MS },
+      });
       const [url = ''] = await gateway.listen();
       await gateway.runtime().credentials.default()?.source.token();
       return { url };
@@ -61,7 +70,12 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
       if (message.collect) global.gc?.();
       const { heapUsed, rss } = process.memoryUsage();
       lastCpu = process.cpuUsage();
-      return { cpuMicros: user + system, heapBytes: heapUsed, rssBytes: rss, size: gateway?.runtime().facade.sessions.size ?? 0 };
+      return {
+        cpuMicros: user + system,
+        heapBytes: heapUsed,
+        rssBytes: rss,
+        size: gateway?.runtime().facade.sessions.size ?? 0,
+      };
     }
     case 'stop':
       await gateway?.drain();

@@ -1,4 +1,5 @@
-// Notification sockets for tests: a channel made through a gateway, npm ws as its client, and whatever is said on it, in order.
+// Notification sockets for tests: a channel made through a gateway, npm ws as its client, and whatever is said on it,
+// in order.
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -17,14 +18,23 @@ export interface MadeChannel {
 }
 
 /** Makes a channel through the gateway at `url`. */
-export async function makeChannel(url: string, headers: Record<string, string> = {}, prefix = ''): Promise<MadeChannel> {
+export async function makeChannel(
+  url: string,
+  headers: Record<string, string> = {},
+  prefix = '',
+): Promise<MadeChannel> {
   const answer = await fetch(`${url}${prefix}/api/v2/notifications/channels`, { method: 'POST', headers });
   if (answer.status !== 200) throw new Error(`no channel: ${answer.status} ${await answer.text()}`);
   return (await answer.json()) as MadeChannel;
 }
 
 /** Opens a socket that ends with the test; rejects when it is refused. */
-export async function openWebSocket(t: TearsDown, uri: string, options: ClientOptions = {}, protocols: string[] = []): Promise<WebSocket> {
+export async function openWebSocket(
+  t: TearsDown,
+  uri: string,
+  options: ClientOptions = {},
+  protocols: string[] = [],
+): Promise<WebSocket> {
   const socket = new WebSocket(uri, protocols, options);
   t.teardown(() => socket.terminate());
   await once(socket, 'open');
@@ -32,7 +42,10 @@ export async function openWebSocket(t: TearsDown, uri: string, options: ClientOp
 }
 
 /** How the upgrade is refused: status, X-Gateway-Error, body. */
-export function refusalOf(uri: string, options: ClientOptions = {}): Promise<{ status: number; code: string | undefined; body: string }> {
+export function refusalOf(
+  uri: string,
+  options: ClientOptions = {},
+): Promise<{ status: number; code: string | undefined; body: string }> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(uri, options);
     socket.on('error', reject);
@@ -105,12 +118,21 @@ export async function startStreamingUpstream(
   });
   const port = await listenFor(t, server);
   const origin = `${tls ? 'https' : 'http'}://127.0.0.1:${port}`;
-  const upstream: StreamingUpstream = { origin, connections, uri: (id) => `${origin.replace('http', 'ws')}/channels/${id}` };
+  const upstream: StreamingUpstream = {
+    origin,
+    connections,
+    uri: (id) => `${origin.replace('http', 'ws')}/channels/${id}`,
+  };
   return upstream;
 }
 
 /** Answers a handshake by hand. */
 export function acceptHandshake(request: IncomingMessage, socket: Duplex, lines = ''): void {
-  const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n${lines}\r\n`);
+  const accept = createHash('sha1')
+    .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+    .digest('base64');
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ` +
+      `${accept}\r\n${lines}\r\n`,
+  );
 }

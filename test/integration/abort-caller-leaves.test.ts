@@ -1,4 +1,5 @@
-// A caller that leaves takes its upstream request along, in every phase, and the record says so. Tokens are nobody's: a renewal goes on.
+// A caller that leaves takes its upstream request along, in every phase, and the record says so. Tokens are nobody's: a
+// renewal goes on.
 
 import type { Socket } from 'node:net';
 import t, { type Test } from 'tap';
@@ -16,7 +17,9 @@ const leaving = [
 
 /** A gateway before an upstream of which the test gets the socket and the octets as they come. */
 async function startBeforeSocket(t: Test, onData: (socket: Socket, text: string) => void) {
-  const upstream = await startRawServer(t, (socket) => socket.setEncoding('latin1').on('data', (text: string) => onData(socket, text)));
+  const upstream = await startRawServer(t, (socket) =>
+    socket.setEncoding('latin1').on('data', (text: string) => onData(socket, text)),
+  );
   return startGatewayWith(t, givenTokenConfig(upstream.origin));
 }
 
@@ -34,9 +37,14 @@ for (const [how, leave] of leaving) {
 
   t.test(`a caller that ${how} in the midst of its upload`, async (t) => {
     const arrived = signal<Socket>();
-    const { port, log } = await startBeforeSocket(t, (socket, text) => text.includes('first piece') && arrived.fire(socket));
+    const { port, log } = await startBeforeSocket(
+      t,
+      (socket, text) => text.includes('first piece') && arrived.fire(socket),
+    );
     const caller = await openCaller(t, port);
-    caller.socket.write('POST /api/v2/users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nfirst piece\r\n');
+    caller.socket.write(
+      'POST /api/v2/users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nfirst piece\r\n',
+    );
     const upstream = await arrived.fired;
     leave(caller.socket);
     await closed(upstream);
@@ -44,7 +52,9 @@ for (const [how, leave] of leaving) {
   });
 
   t.test(`a caller that ${how} in the midst of a download`, async (t) => {
-    const { port, log } = await startBeforeSocket(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\npart'));
+    const { port, log } = await startBeforeSocket(t, (socket) =>
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\npart'),
+    );
     const caller = await openCaller(t, port);
     caller.socket.write(GET);
     await caller.until((received) => received.endsWith('part'));
@@ -109,7 +119,10 @@ t.test('a caller that leaves while it waits for a connection sends nothing later
 });
 
 t.test('a caller that leaves while it waits for a token neither stops the renewal nor is served later', async (t) => {
-  const { port, sandbox, log } = await startGateway(t, { sandbox: { switches: { tokenEndpoint: { fault: 'hang' } } }, awaitReady: false });
+  const { port, sandbox, log } = await startGateway(t, {
+    sandbox: { switches: { tokenEndpoint: { fault: 'hang' } } },
+    awaitReady: false,
+  });
   if (sandbox.stats.inFlight.token === 0) await sandbox.events.next('held');
   const caller = await openCaller(t, port);
   caller.socket.write(GET);

@@ -11,7 +11,11 @@ const GET = 'GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
 t.test('100 slow uploads of every kind do not delay honest callers, uploads among them', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
-  const kinds = ['Content-Length: 100\r\n\r\nslow', 'Content-Length: 1000000\r\n\r\nslow', 'Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n'];
+  const kinds = [
+    'Content-Length: 100\r\n\r\nslow',
+    'Content-Length: 1000000\r\n\r\nslow',
+    'Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n',
+  ];
   const slow: RawCaller[] = [];
   for (let index = 0; index < 100; index += 1) {
     const caller = await openCaller(t, pair.port);
@@ -20,7 +24,9 @@ t.test('100 slow uploads of every kind do not delay honest callers, uploads amon
   }
   const big = `POST /api/v2/users HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n${'x'.repeat(200_000)}`;
   const startedAt = performance.now();
-  const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => exchangeRaw(pair.port, index % 2 ? big : GET)));
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, (_, index) => exchangeRaw(pair.port, index % 2 ? big : GET)),
+  );
   for (const answer of answers) t.match(answer, /^HTTP\/1\.1 200 OK/);
   t.ok(performance.now() - startedAt < 2000, 'in no time');
   t.equal(pair.requests.filter((request) => request.includes('/slow')).length, 0, 'the slow ones are still at it');
@@ -28,15 +34,21 @@ t.test('100 slow uploads of every kind do not delay honest callers, uploads amon
 });
 
 t.test('100 slow uploads beyond the first 64 KiB do not delay honest uploads', async (t) => {
-  const upstream = await startRawServer(t, (socket) => socket.on('data', (data) => String(data).includes('honest') && socket.write(ok('{}'))));
+  const upstream = await startRawServer(t, (socket) =>
+    socket.on('data', (data) => String(data).includes('honest') && socket.write(ok('{}'))),
+  );
   const { port } = await startGatewayWith(t, givenTokenConfig(upstream.origin));
   for (let index = 0; index < 100; index += 1) {
     const caller = await openCaller(t, port);
-    caller.socket.write('PUT /api/v2/slow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n');
+    caller.socket.write(
+      'PUT /api/v2/slow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nslow\r\n',
+    );
   }
   const startedAt = performance.now();
   const honest = 'PUT /api/v2/honest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n';
-  for (const answer of await Promise.all(Array.from({ length: 10 }, () => exchangeRaw(port, honest + 'x'.repeat(70_000)))))
+  for (const answer of await Promise.all(
+    Array.from({ length: 10 }, () => exchangeRaw(port, honest + 'x'.repeat(70_000))),
+  ))
     t.match(answer, /^HTTP\/1\.1 200 OK/);
   t.ok(performance.now() - startedAt < 2000, 'in no time');
 });
@@ -67,8 +79,13 @@ t.test('100 readers that stall do not delay honest callers', async (t) => {
     await begun;
     stalled.push(caller);
   }
-  for (const answer of await Promise.all(Array.from({ length: 20 }, () => exchangeRaw(port, GET)))) t.match(answer, /^HTTP\/1\.1 200 OK/);
-  t.equal(log.exchanges.filter(({ target }) => target.includes('endless')).length, 0, 'the stalled ones are still at it');
+  for (const answer of await Promise.all(Array.from({ length: 20 }, () => exchangeRaw(port, GET))))
+    t.match(answer, /^HTTP\/1\.1 200 OK/);
+  t.equal(
+    log.exchanges.filter(({ target }) => target.includes('endless')).length,
+    0,
+    'the stalled ones are still at it',
+  );
 });
 
 t.test('a reader that stalls makes the upstream wait, and gets everything in the end', async (t) => {
@@ -99,7 +116,10 @@ t.test('a reader that stalls makes the upstream wait, and gets everything in the
   caller.socket.removeAllListeners('data');
   caller.socket.write(GET);
   await stalled;
-  t.ok(written < 24 * 1024 * 1024, `the upstream wrote ${Math.round(written / 1024 / 1024)} MiB of 64, system buffers included`);
+  t.ok(
+    written < 24 * 1024 * 1024,
+    `the upstream wrote ${Math.round(written / 1024 / 1024)} MiB of 64, system buffers included`,
+  );
   let length = 0;
   caller.socket.on('data', (text: string) => {
     length += text.length;

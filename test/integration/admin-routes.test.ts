@@ -22,13 +22,25 @@ t.test('status tells of credentials, tokens, upstream, version and store, and ho
     version: /^\d/,
     store: { type: 'memory', error: null },
     credentials: [
-      { name: 'default', grantType: 'client_credentials', token: 'fresh', renewal: 'idle', login: null, lastError: null, storeError: null },
+      {
+        name: 'default',
+        grantType: 'client_credentials',
+        token: 'fresh',
+        renewal: 'idle',
+        login: null,
+        lastError: null,
+        storeError: null,
+      },
     ],
   });
   t.ok(status.credentials[0].secondsLeft > 80_000);
   t.ok(Array.isArray(status.limits));
   t.equal(response.headers.get('cache-control'), 'no-store');
-  const token = gateway.runtime().credentials.default()?.source.current()?.authorization.slice('Bearer '.length) as string;
+  const token = gateway
+    .runtime()
+    .credentials.default()
+    ?.source.current()
+    ?.authorization.slice('Bearer '.length) as string;
   t.notMatch(text, token);
   t.notMatch(text, DEMO_CLIENTS.clientCredentials.secret);
   t.equal(sandbox.stats.tokensIssued, 1);
@@ -45,7 +57,12 @@ t.test('status tells the last failure, and when it will be tried again', async (
     credentials: [credential],
   } = await statusOf(url);
   t.equal(status, 'waiting');
-  t.match(credential, { token: 'none', renewal: 'rejected', failures: 1, lastError: { code: 'gateway.credential.rejected' } });
+  t.match(credential, {
+    token: 'none',
+    renewal: 'rejected',
+    failures: 1,
+    lastError: { code: 'gateway.credential.rejected' },
+  });
   t.ok(Date.parse(credential?.nextAttemptAt ?? '') > Date.now());
 });
 
@@ -125,12 +142,16 @@ t.test('a listener for data alone has no admin pages', async (t) => {
 t.test('a listener for health alone has no page at all', async (t) => {
   const { config } = await startAdminGateway(t);
   const healthListen = [{ kind: 'tcp' as const, host: '127.0.0.1', port: 0 }];
-  const gateway = await createGateway({ ...config, server: { ...config.server, healthListen } }, { log: createTestLog(), env: {} });
+  const gateway = await createGateway(
+    { ...config, server: { ...config.server, healthListen } },
+    { log: createTestLog(), env: {} },
+  );
   t.teardown(() => gateway.drain());
   const [data, url] = await gateway.listen();
   t.equal((await fetch(`${data}/-/status`)).status, 200);
   t.equal((await fetch(`${url}/livez`)).status, 200);
-  for (const path of ['/', '/-/status', '/-/login/default', '/-/callback?code=c&state=s']) t.equal((await fetch(url + path)).status, 404, path);
+  for (const path of ['/', '/-/status', '/-/login/default', '/-/callback?code=c&state=s'])
+    t.equal((await fetch(url + path)).status, 404, path);
 });
 
 t.test('where clients are configured, only one with admin looks and changes', async (t) => {
@@ -147,7 +168,11 @@ t.test('where clients are configured, only one with admin looks and changes', as
   t.equal((await fetch(`${url}/-/status`, { headers: as('boss-secret-boss-secret') })).status, 200);
   t.equal((await change(`${url}/-/credentials/default/refresh`, undefined, as('app-secret-app-secret'))).status, 403);
   t.equal((await change(`${url}/-/credentials/default/refresh`, undefined, as('boss-secret-boss-secret'))).status, 200);
-  t.equal((await fetch(`${url}/-/callback?code=c&state=s`)).status, 400, 'the callback is open, and knows no such state');
+  t.equal(
+    (await fetch(`${url}/-/callback?code=c&state=s`)).status,
+    400,
+    'the callback is open, and knows no such state',
+  );
 });
 
 t.test('a page of another origin reaches neither page nor change', async (t) => {

@@ -1,4 +1,5 @@
-// Who may call and who may administer without proof: every kind of listener beside every way of proving, at the start and by a reload.
+// Who may call and who may administer without proof: every kind of listener beside every way of proving, at the start
+// and by a reload.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -39,7 +40,12 @@ const LISTENERS: Record<string, { isLocal: boolean; address: () => ListenAddress
 /** A secret that a listener which others reach may have. */
 const LONG = (name: string) => inlineSecret(`${name}-secret-of-some-length`, 'test');
 
-const PROOFS = { nothing: [false, false], clients: [true, false], certificates: [false, true], both: [true, true] } as const;
+const PROOFS = {
+  nothing: [false, false],
+  clients: [true, false],
+  certificates: [false, true],
+  both: [true, true],
+} as const;
 
 interface Setup {
   readonly hasClients: boolean;
@@ -51,7 +57,9 @@ interface Setup {
 function configOf(address: ListenAddress, { hasClients, hasCa, isAsked, isRiskTaken }: Setup): GatewayConfig {
   const tls = hasCa ? { certFile: pair.certFile, keyFile: pair.keyFile, clientCaFile: clientCa.caFile } : null;
   return configAt(origin, {
-    clients: hasClients ? [clientNamed('crm', { secret: LONG('crm') }), clientNamed('ops', { secret: LONG('ops'), isAdmin: true })] : [],
+    clients: hasClients
+      ? [clientNamed('crm', { secret: LONG('crm') }), clientNamed('ops', { secret: LONG('ops'), isAdmin: true })]
+      : [],
     server: {
       ...{ listen: [address], adminListen: [address], tls, drainTimeoutMs: 0 },
       ...{ anonymousCredentials: isAsked ? ['default'] : null, unsafeAllowAnonymous: isRiskTaken },
@@ -83,7 +91,13 @@ async function start(config: GatewayConfig): Promise<Started | null> {
 }
 
 /** One request of somebody who proves nothing, unless `headers` do. */
-async function ask(url: string, method: string, path: string, headers: Record<string, string> = {}, body = ''): Promise<number> {
+async function ask(
+  url: string,
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+  body = '',
+): Promise<number> {
   return (await askAt(url, { method, path, headers, body })).status;
 }
 
@@ -134,7 +148,14 @@ function expected(isLocal: boolean, { hasClients, hasCa, isAsked, isRiskTaken }:
   return {
     ...{ get: call, unknownBearer: call, handle: call, post: call, end: call },
     ...{ upgrade: isAdmitted ? 404 : 401, upgradeByHandle: isAdmitted ? 404 : 401, token: isAdmitted ? 200 : 400 },
-    ...{ status: admin, page: admin, metrics: admin, refresh: admin, quit: admin === 200 ? 202 : admin, statusByHandle: adminByHandle },
+    ...{
+      status: admin,
+      page: admin,
+      metrics: admin,
+      refresh: admin,
+      quit: admin === 200 ? 202 : admin,
+      statusByHandle: adminByHandle,
+    },
     health: 200,
   };
 }
@@ -178,15 +199,18 @@ for (const [way, row] of [
   ['reload', reloadRow],
 ] as const) {
   for (const [listener, { isLocal, address }] of Object.entries(LISTENERS)) {
-    t.test(`at the ${way}, ${listener}: without proof only local callers are served, as the clients, CA and settings say`, async (t) => {
-      for (const [proof, [hasClients, hasCa]] of Object.entries(PROOFS)) {
-        for (const isAsked of [false, true]) {
-          for (const isRiskTaken of [false, true]) {
-            const name = `${proof}${isAsked ? ', anonymous_credentials' : ''}${isRiskTaken ? ', unsafe_allow_anonymous' : ''}`;
-            await row(t, name, isLocal, address(), { hasClients, hasCa, isAsked, isRiskTaken });
+    t.test(
+      `at the ${way}, ${listener}: without proof only local callers are served, as the clients, CA and settings say`,
+      async (t) => {
+        for (const [proof, [hasClients, hasCa]] of Object.entries(PROOFS)) {
+          for (const isAsked of [false, true]) {
+            for (const isRiskTaken of [false, true]) {
+              const name = `${proof}${isAsked ? ', anonymous_credentials' : ''}${isRiskTaken ? ', unsafe_allow_anonymous' : ''}`;
+              await row(t, name, isLocal, address(), { hasClients, hasCa, isAsked, isRiskTaken });
+            }
           }
         }
-      }
-    });
+      },
+    );
   }
 }

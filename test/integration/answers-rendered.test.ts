@@ -1,19 +1,22 @@
-// Answers of the upstream that a browser would render or run go out in a sandbox; all others as they came. What a page asks for to run or to
-// frame it is not asked of the upstream at all.
+// Answers of the upstream that a browser would render or run go out in a sandbox; all others as they came. What a page
+// asks for to run or to frame it is not asked of the upstream at all.
 
 import t from 'tap';
 import { isHead, ok, startBefore } from '../helpers/direct.ts';
 import { exchangeRaw, parseAnswer, type RawAnswer } from '../helpers/raw-http.ts';
 
 let answer = ok('{}');
-const pair = await startBefore(t, (socket) => socket.write(Buffer.from(answer, 'latin1')), { server: { corsOrigins: ['https://app.corp'] } });
+const pair = await startBefore(t, (socket) => socket.write(Buffer.from(answer, 'latin1')), {
+  server: { corsOrigins: ['https://app.corp'] },
+});
 t.beforeEach(() => void pair.requests.splice(0));
 
 const call = async (lines: readonly string[] = [], start = 'GET /api/v2/users'): Promise<RawAnswer> => {
   const text = `${[`${start} HTTP/1.1`, `Host: localhost:${pair.port}`, ...lines].join('\r\n')}\r\n\r\n`;
   return parseAnswer(await exchangeRaw(pair.port, text, start.startsWith('HEAD') ? isHead : undefined));
 };
-const valuesOf = ({ headers }: RawAnswer, name: string) => headers.filter(([field]) => field.toLowerCase() === name).map(([, value]) => value);
+const valuesOf = ({ headers }: RawAnswer, name: string) =>
+  headers.filter(([field]) => field.toLowerCase() === name).map(([, value]) => value);
 const ownValues = (of: RawAnswer) => [valuesOf(of, 'content-security-policy'), valuesOf(of, 'x-content-type-options')];
 
 const RENDERED: Record<string, readonly string[]> = {
@@ -46,7 +49,10 @@ const RENDERED: Record<string, readonly string[]> = {
   'a parameter that hides another type': ['Content-Type: application/json;a="b, text/html'],
   'a type that Connection takes away': ['Content-Type: application/json', 'Connection: content-type'],
   'a blank that is none': ['Content-Type: application/json\xa0'],
-  'a policy of its own': ['Content-Type: text/html', 'Content-Security-Policy: sandbox allow-scripts allow-same-origin'],
+  'a policy of its own': [
+    'Content-Type: text/html',
+    'Content-Security-Policy: sandbox allow-scripts allow-same-origin',
+  ],
   'a policy for reports': ['Content-Type: text/html', 'content-security-policy-report-only: sandbox'],
   'other options': ['Content-Type: text/html', 'X-Content-Type-Options: none', 'x-content-type-options: sniff'],
 };
@@ -64,22 +70,35 @@ t.test('what a browser would render or run goes out in a sandbox', async (t) => 
   t.strictSame(ownValues(await call([], 'HEAD /api/v2/users')), [['sandbox'], ['nosniff']], 'HEAD as GET');
 });
 
-t.test('what a browser puts in the place of the fields of an answer that it keeps goes out in a sandbox, whatever type it names', async (t) => {
-  for (const status of ['304 Not Modified', '206 Partial Content']) {
-    for (const lines of [
-      [],
-      ['Content-Type: application/json'],
-      ['Content-Type: application/json', "Content-Security-Policy: script-src 'unsafe-inline'"],
-    ]) {
-      const head = [`HTTP/1.1 ${status}`, 'ETag: "1"', 'Content-Range: bytes 0-1/9', 'X-Content-Type-Options: off', 'Content-Length: 2', ...lines];
-      answer = `${head.join('\r\n')}\r\n\r\n${status.startsWith('206') ? '{}' : ''}`;
-      const text = `GET /api/v2/users HTTP/1.1\r\nHost: localhost:${pair.port}\r\nIf-None-Match: "1"\r\n\r\n`;
-      const [policies, options] = ownValues(parseAnswer(await exchangeRaw(pair.port, text, status.startsWith('304') ? isHead : undefined)));
-      t.equal(policies?.at(-1), 'sandbox', `${status} ${lines}`);
-      t.strictSame(options, ['nosniff'], `${status} ${lines}`);
+t.test(
+  'what a browser puts in the place of the fields of an answer that it keeps goes out in a sandbox, whatever type ' +
+    'it names',
+  async (t) => {
+    for (const status of ['304 Not Modified', '206 Partial Content']) {
+      for (const lines of [
+        [],
+        ['Content-Type: application/json'],
+        ['Content-Type: application/json', "Content-Security-Policy: script-src 'unsafe-inline'"],
+      ]) {
+        const head = [
+          `HTTP/1.1 ${status}`,
+          'ETag: "1"',
+          'Content-Range: bytes 0-1/9',
+          'X-Content-Type-Options: off',
+          'Content-Length: 2',
+          ...lines,
+        ];
+        answer = `${head.join('\r\n')}\r\n\r\n${status.startsWith('206') ? '{}' : ''}`;
+        const text = `GET /api/v2/users HTTP/1.1\r\nHost: localhost:${pair.port}\r\nIf-None-Match: "1"\r\n\r\n`;
+        const [policies, options] = ownValues(
+          parseAnswer(await exchangeRaw(pair.port, text, status.startsWith('304') ? isHead : undefined)),
+        );
+        t.equal(policies?.at(-1), 'sandbox', `${status} ${lines}`);
+        t.strictSame(options, ['nosniff'], `${status} ${lines}`);
+      }
     }
-  }
-});
+  },
+);
 
 const UNTOUCHED: Record<string, readonly string[]> = {
   JSON: ['Content-Type: application/json'],
@@ -100,7 +119,9 @@ t.test('all else goes out as it came', async (t) => {
   for (const [what, lines] of Object.entries(UNTOUCHED)) {
     answer = ok('{}', lines);
     const { headers } = await call();
-    const passed = headers.filter(([name]) => !/^(connection|keep-alive|x-gateway-request-id|content-length)$/i.test(name));
+    const passed = headers.filter(
+      ([name]) => !/^(connection|keep-alive|x-gateway-request-id|content-length)$/i.test(name),
+    );
     t.strictSame(
       passed.map(([name, value]) => `${name}: ${value}`),
       lines,
@@ -123,7 +144,11 @@ t.test('a page may fetch what the API answers, and see and hear it; it may not r
     for (const start of ['GET /api/v2/users', 'GET /default/api/v2/users', 'POST /api/api/v2/users']) {
       for (const destination of [...running, ...framing, 'SCRIPT']) {
         const { status, headers } = await call([...who, `Sec-Fetch-Dest: ${destination}`, 'Content-Length: 0'], start);
-        t.match([status, headers.find(([name]) => name === 'X-Gateway-Error')?.[1]], [403, 'gateway.origin.forbidden'], `${start} ${destination}`);
+        t.match(
+          [status, headers.find(([name]) => name === 'X-Gateway-Error')?.[1]],
+          [403, 'gateway.origin.forbidden'],
+          `${start} ${destination}`,
+        );
       }
     }
   }
@@ -136,24 +161,34 @@ t.test('a page may fetch what the API answers, and see and hear it; it may not r
   }
 });
 
-t.test('what an answer says to the browser about our origin does not pass, nor does a question for a password', async (t) => {
-  const lines = [
-    'Clear-Site-Data: "*"',
-    'Service-Worker-Allowed: /',
-    'NEL: {}',
-    'Report-To: {}',
-    'Reporting-Endpoints: a="https://evil.test"',
-    'WWW-Authenticate: Basic realm="gateway"',
-    'www-authenticate: Negotiate',
-    'WWW-Authenticate: Bearer realm="x", basic realm="y"',
-  ];
-  answer = ok('{}', ['Content-Type: application/json', ...lines, 'WWW-Authenticate: Bearer realm="x"', 'Link: <a>']).replace('200 OK', '401 No');
-  const { status, headers } = await call();
-  t.equal(status, 401);
-  const passed = headers.filter(([name]) => !/^(connection|keep-alive|x-gateway-request-id|content-length)$/i.test(name));
-  t.strictSame(passed, [
-    ['Content-Type', 'application/json'],
-    ['WWW-Authenticate', 'Bearer realm="x"'],
-    ['Link', '<a>'],
-  ]);
-});
+t.test(
+  'what an answer says to the browser about our origin does not pass, nor does a question for a password',
+  async (t) => {
+    const lines = [
+      'Clear-Site-Data: "*"',
+      'Service-Worker-Allowed: /',
+      'NEL: {}',
+      'Report-To: {}',
+      'Reporting-Endpoints: a="https://evil.test"',
+      'WWW-Authenticate: Basic realm="gateway"',
+      'www-authenticate: Negotiate',
+      'WWW-Authenticate: Bearer realm="x", basic realm="y"',
+    ];
+    answer = ok('{}', [
+      'Content-Type: application/json',
+      ...lines,
+      'WWW-Authenticate: Bearer realm="x"',
+      'Link: <a>',
+    ]).replace('200 OK', '401 No');
+    const { status, headers } = await call();
+    t.equal(status, 401);
+    const passed = headers.filter(
+      ([name]) => !/^(connection|keep-alive|x-gateway-request-id|content-length)$/i.test(name),
+    );
+    t.strictSame(passed, [
+      ['Content-Type', 'application/json'],
+      ['WWW-Authenticate', 'Bearer realm="x"'],
+      ['Link', '<a>'],
+    ]);
+  },
+);

@@ -50,18 +50,26 @@ t.test('hosts that are not', async (t) => {
 });
 
 t.test('a refused Host leaves the connection usable, and only the good call is made', async (t) => {
-  const received = await exchangeRaw(pair.port, call('evil.test') + call('localhost'), (text) => text.includes('200 OK'));
+  const received = await exchangeRaw(pair.port, call('evil.test') + call('localhost'), (text) =>
+    text.includes('200 OK'),
+  );
   t.match(received, /^HTTP\/1\.1 403 [\s\S]*HTTP\/1\.1 200 OK/);
   t.equal(pair.requests.length, 1);
 });
 
 t.test('health is for everyone who can reach it', async (t) => {
-  for (const path of ['/livez', '/healthz', '/readyz']) t.ok(await served(call('pod-1.cluster.local', [], `GET ${path}`)), path);
+  for (const path of ['/livez', '/healthz', '/readyz'])
+    t.ok(await served(call('pod-1.cluster.local', [], `GET ${path}`)), path);
 });
 
 t.test('but not for pages of another origin', async (t) => {
   for (const path of ['/livez', '/healthz', '/readyz']) {
-    isRefusal(t, await exchangeRaw(pair.port, call('localhost', ['Origin: http://evil.test'], `GET ${path}`)), 403, 'gateway.origin.forbidden');
+    isRefusal(
+      t,
+      await exchangeRaw(pair.port, call('localhost', ['Origin: http://evil.test'], `GET ${path}`)),
+      403,
+      'gateway.origin.forbidden',
+    );
   }
 });
 
@@ -108,15 +116,22 @@ t.test('origins that are not, whatever the method', async (t) => {
   ];
   for (const origin of origins) {
     for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'HEAD']) {
-      const received = await exchangeRaw(pair.port, call(`localhost:${pair.port}`, [`Origin: ${origin}`], `${method} /api/v2/users`), (text) =>
-        text.includes('\r\n\r\n'),
+      const received = await exchangeRaw(
+        pair.port,
+        call(`localhost:${pair.port}`, [`Origin: ${origin}`], `${method} /api/v2/users`),
+        (text) => text.includes('\r\n\r\n'),
       );
       t.match(received, /^HTTP\/1\.1 403 [\s\S]*X-Gateway-Error: gateway\.origin\.forbidden/, `${method} ${origin}`);
       t.notMatch(received, /access-control/i, 'no word of CORS');
     }
   }
   for (const site of ['cross-site', 'same-site']) {
-    isRefusal(t, await exchangeRaw(pair.port, call('localhost', [`Sec-Fetch-Site: ${site}`])), 403, 'gateway.origin.forbidden');
+    isRefusal(
+      t,
+      await exchangeRaw(pair.port, call('localhost', [`Sec-Fetch-Site: ${site}`])),
+      403,
+      'gateway.origin.forbidden',
+    );
     isRefusal(
       t,
       await exchangeRaw(pair.port, call('localhost', [`Sec-Fetch-Site: ${site}`, 'Sec-Fetch-Mode: navigate'])),
@@ -142,7 +157,11 @@ t.test('an upgrade from a page of another origin opens nothing', async (t) => {
     'Origin: https://evil.test',
   ];
   for (const path of ['/api/v2/users', '/streaming/channels/abc', '/']) {
-    t.match(await refusedBy(pair.port, call(`localhost:${pair.port}`, upgrade, `GET ${path}`)), /^HTTP\/1\.1 4\d\d /, path);
+    t.match(
+      await refusedBy(pair.port, call(`localhost:${pair.port}`, upgrade, `GET ${path}`)),
+      /^HTTP\/1\.1 4\d\d /,
+      path,
+    );
   }
   t.strictSame(pair.requests, []);
 });

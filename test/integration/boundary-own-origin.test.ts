@@ -1,4 +1,5 @@
-// Which routes pages of listed origins may use: those of the API and of the SDK facade. All others are for pages of the gateway's own origin.
+// Which routes pages of listed origins may use: those of the API and of the SDK facade. All others are for pages of the
+// gateway's own origin.
 
 import t from 'tap';
 import { createGateway } from '../../src/gateway.ts';
@@ -53,7 +54,10 @@ async function ask(port: number, { method, path, lines }: Asked): Promise<RawAns
 
 const GATEWAYS: Record<string, { clients: boolean; proof: string[] }> = {
   'an anonymous gateway': { clients: false, proof: [] },
-  'a gateway with clients, and a page that knows the secret of an administrator': { clients: true, proof: ['X-Gateway-Key: boss-secret'] },
+  'a gateway with clients, and a page that knows the secret of an administrator': {
+    clients: true,
+    proof: ['X-Gateway-Key: boss-secret'],
+  },
 };
 
 for (const [name, { clients, proof }] of Object.entries(GATEWAYS)) {
@@ -74,14 +78,26 @@ for (const [name, { clients, proof }] of Object.entries(GATEWAYS)) {
       }
       for (const [method, path] of OWN) {
         const answer = await ask(port, { method, path, lines: [...origin, 'X-Gateway-Request: 1', ...proof] });
-        t.match([answer.status, answer.text], [403, /X-Gateway-Error: gateway\.origin\.forbidden/], `${method} ${path} ${site}`);
+        t.match(
+          [answer.status, answer.text],
+          [403, /X-Gateway-Error: gateway\.origin\.forbidden/],
+          `${method} ${path} ${site}`,
+        );
         t.notMatch(answer.text, /access-control/i, `${method} ${path}`);
       }
     }
     for (const [method, path] of [...OPEN, ...OWN]) {
-      const lines = [`Origin: ${APP}`, `Access-Control-Request-Method: ${method}`, 'Access-Control-Request-Headers: x-gateway-request,x-gateway-key'];
+      const lines = [
+        `Origin: ${APP}`,
+        `Access-Control-Request-Method: ${method}`,
+        'Access-Control-Request-Headers: x-gateway-request,x-gateway-key',
+      ];
       const isOpen = OPEN.some(([, open]) => open === path);
-      t.equal((await ask(port, { method: 'OPTIONS', path, lines })).status, isOpen ? 204 : 403, `preflight for ${method} ${path}`);
+      t.equal(
+        (await ask(port, { method: 'OPTIONS', path, lines })).status,
+        isOpen ? 204 : 403,
+        `preflight for ${method} ${path}`,
+      );
     }
     t.equal(sandbox.stats.tokensIssued, issued, 'nothing was renewed');
     t.ok(gateway.runtime().credentials.default());
@@ -93,7 +109,9 @@ t.test('a page of our own origin goes on to reach them, listed or not', async (t
     const { port } = await startGateway(t, { config: { server: { adminListen: ANYWHERE } } });
     const own = `http://localhost:${port}`;
     const gateway = isListed
-      ? await startGateway(t, { config: { server: { adminListen: ANYWHERE, corsOrigins: [own, APP] } } }).then((started) => started.port)
+      ? await startGateway(t, { config: { server: { adminListen: ANYWHERE, corsOrigins: [own, APP] } } }).then(
+          (started) => started.port,
+        )
       : port;
     for (const path of ['/', '/metrics', '/-/status', '/readyz']) {
       const lines = [`Origin: http://localhost:${gateway}`, 'Sec-Fetch-Site: same-origin'];
@@ -103,12 +121,18 @@ t.test('a page of our own origin goes on to reach them, listed or not', async (t
 });
 
 t.test('what a browser calls of another site is that, whatever Origin stands beside it', async (t) => {
-  const { port, sandbox } = await startGateway(t, { config: { server: { adminListen: ANYWHERE, publicUrl: 'https://apps.example/gcg' } } });
+  const { port, sandbox } = await startGateway(t, {
+    config: { server: { adminListen: ANYWHERE, publicUrl: 'https://apps.example/gcg' } },
+  });
   const calls = sandbox.stats.apiCallsTotal;
   for (const origin of [`http://localhost:${port}`, 'https://apps.example']) {
     for (const site of ['cross-site', 'same-site']) {
       for (const path of ['/api/v2/users', '/-/status', '/']) {
-        const answer = await ask(port, { method: 'GET', path, lines: [`Origin: ${origin}`, `Sec-Fetch-Site: ${site}`] });
+        const answer = await ask(port, {
+          method: 'GET',
+          path,
+          lines: [`Origin: ${origin}`, `Sec-Fetch-Site: ${site}`],
+        });
         t.equal(answer.status, 403, `${path} ${origin} ${site}`);
       }
     }
@@ -118,10 +142,18 @@ t.test('what a browser calls of another site is that, whatever Origin stands bes
 
 t.test('nobody is asked for Basic: browsers would keep it and send it along with whatever page asks', async (t) => {
   const { port } = await startGateway(t, {
-    config: { server: { adminListen: ANYWHERE, corsOrigins: [APP] }, clients: [clientNamed('boss', { isAdmin: true }), clientNamed('crm')] },
+    config: {
+      server: { adminListen: ANYWHERE, corsOrigins: [APP] },
+      clients: [clientNamed('boss', { isAdmin: true }), clientNamed('crm')],
+    },
   });
   const askers: Record<string, string[]> = {
-    'a person at the address bar': ['Sec-Fetch-Site: none', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document', 'User-Agent: Mozilla/5.0'],
+    'a person at the address bar': [
+      'Sec-Fetch-Site: none',
+      'Sec-Fetch-Mode: navigate',
+      'Sec-Fetch-Dest: document',
+      'User-Agent: Mozilla/5.0',
+    ],
     'a browser that says nothing of itself': ['User-Agent: Mozilla/5.0'],
     'a page of ours': [`Origin: http://localhost:${port}`, 'Sec-Fetch-Site: same-origin'],
     'a page of a listed origin': [`Origin: ${APP}`, 'Sec-Fetch-Site: cross-site'],
@@ -129,8 +161,14 @@ t.test('nobody is asked for Basic: browsers would keep it and send it along with
   };
   const isAsked = async (who: string, path: string, method: string, lines: string[]) => {
     const { status, headers } = await ask(port, { method, path, lines });
-    const challenges = headers.filter(([header]) => header.toLowerCase() === 'www-authenticate').map(([, value]) => value);
-    t.strictSame(challenges, status === 401 ? ['Bearer realm="genesys-cloud-gateway"'] : [], `${who}: ${method} ${path} ${status}`);
+    const challenges = headers
+      .filter(([header]) => header.toLowerCase() === 'www-authenticate')
+      .map(([, value]) => value);
+    t.strictSame(
+      challenges,
+      status === 401 ? ['Bearer realm="genesys-cloud-gateway"'] : [],
+      `${who}: ${method} ${path} ${status}`,
+    );
     return status;
   };
   for (const [who, lines] of Object.entries(askers)) {
@@ -144,8 +182,14 @@ t.test('nobody is asked for Basic: browsers would keep it and send it along with
 });
 
 t.test("an embedding program's routes are behind the same door: Host, Origin, clients", async (t) => {
-  const { config } = await startGateway(t, { config: { server: { corsOrigins: [APP] }, clients: [clientNamed('crm')] } });
-  const gateway = await createGateway(config, { log: createTestLog(), env: {}, plugins: [(app) => app.get('/hello', async () => ({}))] });
+  const { config } = await startGateway(t, {
+    config: { server: { corsOrigins: [APP] }, clients: [clientNamed('crm')] },
+  });
+  const gateway = await createGateway(config, {
+    log: createTestLog(),
+    env: {},
+    plugins: [(app) => app.get('/hello', async () => ({}))],
+  });
   t.teardown(() => gateway.drain());
   const [url = ''] = await gateway.listen();
   const port = Number(new URL(url).port);
@@ -153,8 +197,13 @@ t.test("an embedding program's routes are behind the same door: Host, Origin, cl
   const statusOf = async (lines: string[]) => (await ask(port, { method: 'GET', path: '/hello', lines })).status;
   t.equal(await statusOf([]), 401);
   t.equal(await statusOf([proof]), 200);
-  for (const origin of [APP, 'https://evil.example', 'null']) t.equal(await statusOf([proof, `Origin: ${origin}`]), 403, origin);
+  for (const origin of [APP, 'https://evil.example', 'null'])
+    t.equal(await statusOf([proof, `Origin: ${origin}`]), 403, origin);
   t.equal(await statusOf([proof, 'Sec-Fetch-Site: cross-site']), 403);
-  const foreign = await exchangeRaw(port, 'GET /hello HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n', () => false);
+  const foreign = await exchangeRaw(
+    port,
+    'GET /hello HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n',
+    () => false,
+  );
   t.match(parseAnswer(foreign).status, 403);
 });

@@ -1,4 +1,5 @@
-// A real browser: a page of another origin can neither read nor change anything through the gateway, a page of our own origin can.
+// A real browser: a page of another origin can neither read nor change anything through the gateway, a page of our own
+// origin can.
 
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -25,7 +26,8 @@ async function testInBrowser() {
     const foreign = await startPage(t);
     const { port, sandbox } = pair;
     const browser = await launch(t, [`--host-resolver-rules=MAP evil.test 127.0.0.1`]);
-    const apiCalls = () => sandbox.events.recent.filter(({ kind }) => kind === 'api').map(({ method, target }) => `${method} ${target}`);
+    const apiCalls = () =>
+      sandbox.events.recent.filter(({ kind }) => kind === 'api').map(({ method, target }) => `${method} ${target}`);
     const users = `http://localhost:${port}/api/v2/users`;
     const sink = `http://localhost:${port}/api/v2/sandbox/sink`;
 
@@ -41,7 +43,11 @@ async function testInBrowser() {
         const reads = (init: object) => run(`read(${JSON.stringify(users)}, ${JSON.stringify(init)})`);
         t.equal(await reads({}), 'blocked', 'a simple fetch cannot be read');
         t.equal(await reads({ method: 'DELETE' }), 'blocked', 'a preflighted method');
-        t.equal(await reads({ method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' }), 'blocked', 'a preflighted body');
+        t.equal(
+          await reads({ method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' }),
+          'blocked',
+          'a preflighted body',
+        );
         t.equal(await reads({ headers: { 'X-Gateway-Request': '1' } }), 'blocked', 'a preflighted header');
         t.match(await reads({ mode: 'no-cors' }), /^(opaque|blocked)$/, 'no-cors');
         t.match(
@@ -50,12 +56,15 @@ async function testInBrowser() {
           'no-cors POST',
         );
         t.equal(await run(`beacon(${JSON.stringify(sink)})`), true);
-        for (const tag of ['img', 'script', 'link', 'audio']) t.equal(await run(`load('${tag}', ${JSON.stringify(users)})`), 'failed', tag);
+        for (const tag of ['img', 'script', 'link', 'audio'])
+          t.equal(await run(`load('${tag}', ${JSON.stringify(users)})`), 'failed', tag);
         const framed = page.waitForResponse((answer) => answer.url() === `${users}?frame`);
         await run(`frame(${JSON.stringify(`${users}?frame`)})`);
         t.equal((await framed).status(), 403, 'an iframe');
         t.equal(await run(`socket('ws://localhost:${port}/streaming/channels/abc')`), 'failed', 'a WebSocket');
-        const answered = page.waitForResponse((answer) => answer.url() === sink && answer.request().isNavigationRequest());
+        const answered = page.waitForResponse(
+          (answer) => answer.url() === sink && answer.request().isNavigationRequest(),
+        );
         await run(`submit(${JSON.stringify(sink)})`);
         t.equal((await answered).status(), 403, 'a form');
         t.strictSame(apiCalls().slice(before), [], 'and not one call was made upstream');
@@ -83,7 +92,8 @@ async function testInBrowser() {
       t.match(JSON.parse(await page.evaluate<string>('document.body.innerText')), { pageSize: 25 });
       const before = apiCalls().length;
       const read = await page.evaluate(
-        `fetch(${JSON.stringify(sink)}, { method: 'POST', body: 'hello' }).then((answer) => answer.json()).then(({ bytes }) => bytes)`,
+        `fetch(${JSON.stringify(sink)}, { method: 'POST', body: 'hello' }).then((answer) => answer.json()).then(({ ` +
+          'bytes }) => bytes)',
       );
       t.equal(read, 5);
       t.equal(apiCalls().length, before + 1);
@@ -128,7 +138,9 @@ window.probe = {
 /** A page that tries things, on every name that leads here. */
 async function startPage(t: Test): Promise<number> {
   const server = createServer((_request, response) =>
-    response.setHeader('Content-Type', 'text/html').end(`<!doctype html><title>page</title><body><script>${PROBE}</script></body>`),
+    response
+      .setHeader('Content-Type', 'text/html')
+      .end(`<!doctype html><title>page</title><body><script>${PROBE}</script></body>`),
   );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

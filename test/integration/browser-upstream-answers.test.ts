@@ -1,4 +1,5 @@
-// A real browser: whatever the upstream answers, nothing of it runs as this gateway, and pages of listed origins stay with the API.
+// A real browser: whatever the upstream answers, nothing of it runs as this gateway, and pages of listed origins stay
+// with the API.
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -14,21 +15,34 @@ import { givenTokenConfig, ok } from '../helpers/direct.ts';
 import { createTestLog, type TestLog } from '../helpers/gateway.ts';
 import { startRawUpstream } from '../helpers/raw-http.ts';
 
-/** What a script of the upstream would do first. Requests that it begins are on their way before the picture behind it is asked for. */
-const DEED = `fetch('/-/status'); fetch('/-/credentials/default/refresh', { method: 'POST', headers: { 'X-Gateway-Request': '1' } });`;
+/**
+ * What a script of the upstream would do first. Requests that it begins are on their way before the picture behind it
+ * is asked for.
+ */
+const DEED =
+  `fetch('/-/status'); fetch('/-/credentials/default/refresh', { method: 'POST', headers: { 'X-Gateway-Request': ` +
+  `'1' } });`;
 const HTML = `<!doctype html><title>upstream</title><script>${DEED}</script><img src="/api/v2/picture" onerror="${DEED}">
 <form method="post" action="/-/credentials/default/refresh"><button id="post">post</button></form>
 <a id="popup" target="_blank" href="/-/status">popup</a> <a id="link" href="/-/status">link</a>
 <iframe src="/-/status"></iframe>`;
 const SVG = `<svg xmlns="http://www.w3.org/2000/svg"><script>${DEED}</script><image href="/api/v2/picture"/></svg>`;
 const XHTML = `<html xmlns="http://www.w3.org/1999/xhtml"><body><script>${DEED}</script></body></html>`;
-const CODE = `self.ran = true; ${DEED} self.onconnect = ({ ports: [port] }) => port.postMessage('ran'); globalThis.document ?? self.postMessage?.('ran');`;
+const CODE =
+  `self.ran = true; ${DEED} self.onconnect = ({ ports: [port] }) => port.postMessage('ran'); globalThis.document ` +
+  `?? self.postMessage?.('ran');`;
 
 const BODIES: Record<string, readonly [body: string, lines: readonly string[]]> = {
   html: [HTML, ['Content-Type: text/html']],
   untyped: [HTML, []],
   unclear: [HTML, ['Content-Type: application/json, text/html']],
-  policy: [HTML, ['Content-Type: text/html', 'Content-Security-Policy: sandbox allow-scripts allow-same-origin allow-forms allow-popups']],
+  policy: [
+    HTML,
+    [
+      'Content-Type: text/html',
+      'Content-Security-Policy: sandbox allow-scripts allow-same-origin allow-forms allow-popups',
+    ],
+  ],
   svg: [SVG, ['Content-Type: image/svg+xml']],
   xhtml: [XHTML, ['Content-Type: application/xhtml+xml']],
   xml: [XHTML, ['Content-Type: application/xml']],
@@ -36,7 +50,9 @@ const BODIES: Record<string, readonly [body: string, lines: readonly string[]]> 
   data: ['{"good":true}', ['Content-Type: application/json']],
 };
 
-/** A page at our own origin without any policy, as nobody should serve: what it can do, a script that ran as us could. */
+/**
+ * A page at our own origin without any policy, as nobody should serve: what it can do, a script that ran as us could.
+ */
 function controlPage(app: FastifyInstance): void {
   app.get('/control', (_request, reply) => reply.type('text/html').send(HTML));
 }
@@ -61,7 +77,9 @@ async function startBeforeUpstream(t: Test, origin: string, corsOrigins: readonl
 }
 
 function deedsIn(log: TestLog): string[] {
-  return log.exchanges.filter(({ target, status }) => target.startsWith('/-/') && status !== 403).map(({ target }) => target);
+  return log.exchanges
+    .filter(({ target, status }) => target.startsWith('/-/') && status !== 403)
+    .map(({ target }) => target);
 }
 
 /** What comes when a kept page is asked about: fields that would take the place of its own. */
@@ -72,7 +90,9 @@ const REVISIONS: Record<string, readonly string[]> = {
 };
 
 async function startForeign(t: Test): Promise<string> {
-  const server = createServer((_request, response) => response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>foreign</title>'));
+  const server = createServer((_request, response) =>
+    response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>foreign</title>'),
+  );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => {
@@ -114,25 +134,28 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
   }
 
   for (const [what, lines] of Object.entries(REVISIONS)) {
-    t.test(`a page that the browser kept stays in its sandbox when it is told that nothing changed: ${what}`, async (t) => {
-      const upstream = await startRawUpstream(t, (socket, request) => {
-        const policy = "Content-Security-Policy: script-src 'unsafe-inline'; connect-src *";
-        const head = ['HTTP/1.1 304 Not Modified', 'ETag: "1"', policy, 'Cache-Control: max-age=3600', ...lines];
-        if (/^if-none-match:/im.test(request)) socket.write(`${head.join('\r\n')}\r\n\r\n`);
-        else socket.write(ok(HTML, ['Content-Type: text/html', 'ETag: "1"', 'Cache-Control: no-cache']));
-      });
-      const { url, log } = await startBeforeUpstream(t, upstream.origin);
-      const context = await browser.newContext();
-      const page = await context.newPage();
-      for (let times = 0; times < 3; times += 1) await page.goto(`${url}/api/v2/kept`, { waitUntil: 'load' });
-      await settle(page, url);
-      t.ok(
-        upstream.requests.some((request) => /^if-none-match:/im.test(request)),
-        'the browser kept it, and asked',
-      );
-      t.strictSame(deedsIn(log), []);
-      await context.close();
-    });
+    t.test(
+      `a page that the browser kept stays in its sandbox when it is told that nothing changed: ${what}`,
+      async (t) => {
+        const upstream = await startRawUpstream(t, (socket, request) => {
+          const policy = "Content-Security-Policy: script-src 'unsafe-inline'; connect-src *";
+          const head = ['HTTP/1.1 304 Not Modified', 'ETag: "1"', policy, 'Cache-Control: max-age=3600', ...lines];
+          if (/^if-none-match:/im.test(request)) socket.write(`${head.join('\r\n')}\r\n\r\n`);
+          else socket.write(ok(HTML, ['Content-Type: text/html', 'ETag: "1"', 'Cache-Control: no-cache']));
+        });
+        const { url, log } = await startBeforeUpstream(t, upstream.origin);
+        const context = await browser.newContext();
+        const page = await context.newPage();
+        for (let times = 0; times < 3; times += 1) await page.goto(`${url}/api/v2/kept`, { waitUntil: 'load' });
+        await settle(page, url);
+        t.ok(
+          upstream.requests.some((request) => /^if-none-match:/im.test(request)),
+          'the browser kept it, and asked',
+        );
+        t.strictSame(deedsIn(log), []);
+        await context.close();
+      },
+    );
   }
 
   t.test('its forms post nothing, its links open no popup, and lead nowhere as us', async (t) => {
@@ -148,7 +171,9 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
       await settle(page, url);
     }
     await page.goto(`${url}/api/v2/html`);
-    const followed = page.waitForResponse((answer) => answer.url() === `${url}/-/status` && answer.request().isNavigationRequest());
+    const followed = page.waitForResponse(
+      (answer) => answer.url() === `${url}/-/status` && answer.request().isNavigationRequest(),
+    );
     await page.locator('#link').click({ noWaitAfter: true });
     t.equal((await followed).status(), 403, 'a link is followed as one of a page of no origin');
     await page.waitForURL(`${url}/-/status`);
@@ -188,12 +213,22 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
       };
     })()`);
     t.strictSame(outcome, {
-      ...{ script: 'failed', module: 'failed', imported: 'failed', worker: 'failed', shared: 'failed', service: 'failed', embed: 'failed' },
+      ...{
+        script: 'failed',
+        module: 'failed',
+        imported: 'failed',
+        worker: 'failed',
+        shared: 'failed',
+        service: 'failed',
+        embed: 'failed',
+      },
       ran: false,
       read: { good: true },
     });
     const framed = page.waitForResponse((answer) => answer.url() === `${url}/api/v2/html`);
-    await page.evaluate(`document.body.append(Object.assign(document.createElement('iframe'), { src: '/api/v2/html' }))`);
+    await page.evaluate(
+      `document.body.append(Object.assign(document.createElement('iframe'), { src: '/api/v2/html' }))`,
+    );
     t.equal((await framed).status(), 403, 'a frame');
     t.equal(upstream.requests.length, before + 1, 'only what was read went up');
     await page.close();
@@ -233,7 +268,9 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
     t.strictSame(deeds(), []);
     t.strictSame([...new Set(log.exchanges.map(({ status }) => status))], [403]);
     t.equal(
-      await page.evaluate(`fetch('${url}/api/v2/data', { method: 'DELETE' }).then((answer) => answer.json()).then(({ good }) => good)`),
+      await page.evaluate(
+        `fetch('${url}/api/v2/data', { method: 'DELETE' }).then((answer) => answer.json()).then(({ good }) => good)`,
+      ),
       true,
       'control: the API, with a preflight',
     );

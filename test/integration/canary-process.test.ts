@@ -1,5 +1,6 @@
-// A whole run as people run it: the real process, every grant, pages, status, commands, at trace with both bodies. What went over the wire as a
-// secret is then looked for in everything that was written, shown, or can be read of the processes from outside.
+// A whole run as people run it: the real process, every grant, pages, status, commands, at trace with both bodies. What
+// went over the wire as a secret is then looked for in everything that was written, shown, or can be read of the
+// processes from outside.
 
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -23,9 +24,12 @@ const PERSON = 'ada.lindqvist@simulated-org.example';
 function secretsOnTheWire(text: string): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
   const note = (kind: string, value: string | undefined) => {
-    if (value !== undefined && value.length >= 16) found.set(kind, (found.get(kind) ?? new Set()).add(decodeURIComponent(value)));
+    if (value !== undefined && value.length >= 16)
+      found.set(kind, (found.get(kind) ?? new Set()).add(decodeURIComponent(value)));
   };
-  for (const [, kind = '', value] of text.matchAll(/[?&#]?\b(code|code_verifier|refresh_token|access_token|assertion)=([^&\s"#]+)/g))
+  for (const [, kind = '', value] of text.matchAll(
+    /[?&#]?\b(code|code_verifier|refresh_token|access_token|assertion)=([^&\s"#]+)/g,
+  ))
     note(kind, value);
   for (const [, kind = '', value] of text.matchAll(/"(access_token|refresh_token)":"([^"]+)"/g)) note(kind, value);
   return found;
@@ -34,7 +38,9 @@ function secretsOnTheWire(text: string): Map<string, Set<string>> {
 /** The kinds of which a value, the first 20 characters of one, or its base64 is in the text. */
 function leaks(text: string, secrets: Map<string, Set<string>>): string[] {
   const isIn = (value: string) =>
-    [value, value.slice(0, 20), encodeURIComponent(value), Buffer.from(value).toString('base64').slice(0, 24)].some((form) => text.includes(form));
+    [value, value.slice(0, 20), encodeURIComponent(value), Buffer.from(value).toString('base64').slice(0, 24)].some(
+      (form) => text.includes(form),
+    );
   return [...secrets].filter(([, values]) => [...values].some(isIn)).map(([kind]) => kind);
 }
 
@@ -44,7 +50,9 @@ t.test(
   async (t) => {
     const canaries = createCanaries();
     const demo: Record<string, SandboxClient> = DEMO_CLIENTS;
-    const clients = Object.values(demo).map((client) => (client.secret === undefined ? client : { ...client, secret: canaries.clientSecret }));
+    const clients = Object.values(demo).map((client) =>
+      client.secret === undefined ? client : { ...client, secret: canaries.clientSecret },
+    );
     const sandbox = createSandbox({ clients, switches: { rotation: 'strict', login: { approve: PERSON } } });
     const { port } = await sandbox.listen({ port: 0 });
     t.teardown(() => sandbox.close());
@@ -59,7 +67,8 @@ writeFileSync(${JSON.stringify(join(dir, 'child'))}, readFileSync('/proc/self/en
 process.stdout.write(readFileSync(${JSON.stringify(join(dir, 'assertion'))}));`;
     writeFileSync(join(dir, 'look.cjs'), look);
     const credential = (name: string, grant: string, client: SandboxClient, more: string) =>
-      `[credential.${name}]\ngrant_type = ${grant}\nclient_id = ${client.id}\n${client.secret === undefined ? '' : 'client_secret_file = secret\n'}${more}`;
+      `[credential.${name}]\ngrant_type = ${grant}\nclient_id = ` +
+      `${client.id}\n${client.secret === undefined ? '' : 'client_secret_file = secret\n'}${more}`;
     const config = join(dir, 'gcg.ini');
     writeFileSync(
       config,
@@ -104,14 +113,20 @@ credential = default, person, web, page, bridge
       const { location } = await createCookieJar().get(begun.url);
       const [path = '', fragment] = location.split('#');
       locations.push(location);
-      t.equal(fragment === undefined ? await see(await fetch(path)) : await see(await change(path, fragment)), 200, name);
+      t.equal(
+        fragment === undefined ? await see(await fetch(path)) : await see(await change(path, fragment)),
+        200,
+        name,
+      );
     }
     for (const name of ['default', 'person', 'web', 'page', 'bridge']) {
       t.equal(await lookAt(`/${name}/api/v2/organizations/me`), 200, name);
-      if (name !== 'page') t.equal(await see(await change(`${url}/-/credentials/${name}/refresh`, undefined, headers)), 200, name);
+      if (name !== 'page')
+        t.equal(await see(await change(`${url}/-/credentials/${name}/refresh`, undefined, headers)), 200, name);
     }
     t.equal(await see(await change(`${url}/-/credentials/bridge/assertion`, assertion, headers)), 200);
-    for (const path of ['/', '/-/status', '/metrics', '/readyz', '/-/callback?code=nobody&state=nothing']) await lookAt(path);
+    for (const path of ['/', '/-/status', '/metrics', '/readyz', '/-/callback?code=nobody&state=nothing'])
+      await lookAt(path);
     // Errors: used up, down, refused.
     sandbox.set({ tokenEndpoint: { fault: 'html' } });
     await see(await change(`${url}/-/credentials/web/refresh`, undefined, headers));
@@ -120,7 +135,14 @@ credential = default, person, web, page, bridge
     const own = readFileSync(`/proc/${gateway.child.pid}/environ`, 'latin1');
 
     const admin = `127.0.0.1:${new URL(url).port}`;
-    const commands = [['status', '--json'], ['status'], ['config'], ['check', '--online'], ['login', 'person', '--paste'], ['logout', 'web']];
+    const commands = [
+      ['status', '--json'],
+      ['status'],
+      ['config'],
+      ['check', '--online'],
+      ['login', 'person', '--paste'],
+      ['logout', 'web'],
+    ];
     for (const argv of commands) {
       const child = promisify(execFile)(
         process.execPath,
@@ -131,7 +153,9 @@ credential = default, person, web, page, bridge
       const { stdout, stderr } = await child.catch((error: { stdout: string; stderr: string }) => error);
       shown.push(stdout, stderr);
     }
-    const printed = await promisify(execFile)(process.execPath, [MAIN, 'token', '--config', config], { env: { ...env, PATH: process.env.PATH } });
+    const printed = await promisify(execFile)(process.execPath, [MAIN, 'token', '--config', config], {
+      env: { ...env, PATH: process.env.PATH },
+    });
     t.equal(await gateway.end('SIGTERM'), 0);
 
     const secrets = secretsOnTheWire([wire.text(), ...locations].join('\n'));

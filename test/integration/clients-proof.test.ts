@@ -34,21 +34,24 @@ t.test('a client proves itself by Bearer, Basic or X-Gateway-Key, and its record
   }
 });
 
-t.test('a wrong secret, a wrong name, an unknown key, a foreign name with a right secret: 401 with WWW-Authenticate', async (t) => {
-  const { url, log } = await startGateway(t, { config: { clients: [clientNamed('crm'), clientNamed('erp')] } });
-  for (const headers of [
-    { authorization: 'Bearer wrong' },
-    { authorization: basic('crm', 'wrong') },
-    { authorization: basic('erp', 'crm-secret') },
-  ] as Record<string, string>[]) {
-    const answer = await call(url, headers);
-    t.match(answer, { status: 401, code: 'gateway.client.unauthenticated' });
-    t.equal(answer.headers.get('www-authenticate'), 'Bearer realm="genesys-cloud-gateway"');
-  }
-  t.match(await call(url), { status: 401, code: 'gateway.client.unauthenticated' }, 'nothing at all');
-  t.match(await call(url, { x_gateway_key: 'crm-secret' }), { status: 401 }, 'a look-alike header');
-  t.notMatch(JSON.stringify(log.lines), /crm-secret/);
-});
+t.test(
+  'a wrong secret, a wrong name, an unknown key, a foreign name with a right secret: 401 with WWW-Authenticate',
+  async (t) => {
+    const { url, log } = await startGateway(t, { config: { clients: [clientNamed('crm'), clientNamed('erp')] } });
+    for (const headers of [
+      { authorization: 'Bearer wrong' },
+      { authorization: basic('crm', 'wrong') },
+      { authorization: basic('erp', 'crm-secret') },
+    ] as Record<string, string>[]) {
+      const answer = await call(url, headers);
+      t.match(answer, { status: 401, code: 'gateway.client.unauthenticated' });
+      t.equal(answer.headers.get('www-authenticate'), 'Bearer realm="genesys-cloud-gateway"');
+    }
+    t.match(await call(url), { status: 401, code: 'gateway.client.unauthenticated' }, 'nothing at all');
+    t.match(await call(url, { x_gateway_key: 'crm-secret' }), { status: 401 }, 'a look-alike header');
+    t.notMatch(JSON.stringify(log.lines), /crm-secret/);
+  },
+);
 
 t.test('two hashes during rotation, and a secret file that changes', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gcg-clients-'));
@@ -60,7 +63,10 @@ t.test('two hashes during rotation, and a secret file that changes', async (t) =
     clock,
     awaitReady: false,
     config: {
-      clients: [clientNamed('crm', { secret: null, secretSha256: [sha256('old'), sha256('new')] }), clientNamed('erp', { secret: fileSecret(file) })],
+      clients: [
+        clientNamed('crm', { secret: null, secretSha256: [sha256('old'), sha256('new')] }),
+        clientNamed('erp', { secret: fileSecret(file) }),
+      ],
     },
   });
   await clock.settle();
@@ -101,37 +107,58 @@ t.test('anonymous_credentials keeps anonymous callers, with those credentials on
   t.match(await call(url, { 'x-gateway-key': 'wrong' }), { status: 401 });
   t.match(await call(url, {}, '/other/api/v2/users'), { status: 403, code: 'gateway.client.forbidden' });
   t.equal((await call(url, { authorization: 'Bearer crm-secret' })).status, 200);
-  t.match(await log.nextExchange(({ client }) => client === 'crm'), { credential: 'other' }, 'the first listed is its default');
+  t.match(
+    await log.nextExchange(({ client }) => client === 'crm'),
+    { credential: 'other' },
+    'the first listed is its default',
+  );
 });
 
-t.test('start says that every local user can use an anonymous loopback listener, unless there are clients or it was asked for', async (t) => {
-  const open = await startGateway(t);
-  t.ok(open.log.lines.some(({ level, msg }) => level === 'warn' && msg === 'anonymous callers are served'));
-  const closed = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
-  t.notOk(closed.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
-  const asked = await startGateway(t, { config: { server: { anonymousCredentials: ['default'] } } });
-  t.notOk(asked.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
-});
+t.test(
+  'start says that every local user can use an anonymous loopback listener, unless there are clients or it was ' +
+    'asked for',
+  async (t) => {
+    const open = await startGateway(t);
+    t.ok(open.log.lines.some(({ level, msg }) => level === 'warn' && msg === 'anonymous callers are served'));
+    const closed = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
+    t.notOk(closed.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
+    const asked = await startGateway(t, { config: { server: { anonymousCredentials: ['default'] } } });
+    t.notOk(asked.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
+  },
+);
 
 t.test('a client is not asked for a Host of ours; an anonymous caller is', async (t) => {
-  const { port } = await startGateway(t, { config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } } });
+  const { port } = await startGateway(t, {
+    config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
+  });
   const status = (headers: Record<string, string>) =>
     new Promise<number>((resolve, reject) =>
-      httpRequest({ host: '127.0.0.1', port, path: '/api/v2/users', headers: { host: 'gateway.example', ...headers } }, (answer) => {
-        answer.resume();
-        resolve(answer.statusCode ?? 0);
-      })
+      httpRequest(
+        { host: '127.0.0.1', port, path: '/api/v2/users', headers: { host: 'gateway.example', ...headers } },
+        (answer) => {
+          answer.resume();
+          resolve(answer.statusCode ?? 0);
+        },
+      )
         .on('error', reject)
         .end(),
     );
   t.equal(await status({}), 403);
   t.equal(await status({ authorization: 'Bearer crm-secret' }), 200);
   t.equal(
-    await status({ authorization: 'Bearer crm-secret', origin: 'http://gateway.example', 'sec-fetch-site': 'same-origin' }),
+    await status({
+      authorization: 'Bearer crm-secret',
+      origin: 'http://gateway.example',
+      'sec-fetch-site': 'same-origin',
+    }),
     200,
     'its own origin',
   );
-  t.equal(await status({ authorization: 'Bearer crm-secret', origin: 'https://evil.example' }), 403, 'a page stays outside with any proof');
+  t.equal(
+    await status({ authorization: 'Bearer crm-secret', origin: 'https://evil.example' }),
+    403,
+    'a page stays outside with any proof',
+  );
 });
 
 t.test('repeated failures of a peer are answered later and later; a right secret never waits', async (t) => {
@@ -144,7 +171,11 @@ t.test('repeated failures of a peer are answered later and later; a right secret
     isAnswered = true;
     return answer;
   });
-  t.equal((await call(url, { authorization: 'Bearer crm-secret' }, '/-/nothing')).status, 404, 'the right one passes meanwhile');
+  t.equal(
+    (await call(url, { authorization: 'Bearer crm-secret' }, '/-/nothing')).status,
+    404,
+    'the right one passes meanwhile',
+  );
   t.equal(isAnswered, false);
   while (clock.pending === 0) await clock.settle();
   await clock.advance(250);
@@ -179,7 +210,11 @@ t.test('behind a trusted proxy each of its callers is slowed alone; behind anoth
 const GUESSES: Record<string, (n: number) => string[]> = {
   Bearer: (n) => ['GET /api/v2/users HTTP/1.1', `Authorization: Bearer guess-${n}`],
   'Bearer, at an admin page': (n) => ['GET /-/status HTTP/1.1', `Authorization: Bearer guess-${n}`],
-  'Bearer, with a foreign Host': (n) => ['GET /api/v2/users HTTP/1.1', `Authorization: Bearer guess-${n}`, 'Host: evil.example'],
+  'Bearer, with a foreign Host': (n) => [
+    'GET /api/v2/users HTTP/1.1',
+    `Authorization: Bearer guess-${n}`,
+    'Host: evil.example',
+  ],
   'Bearer, for a socket': (n) => [
     'GET /streaming/channels/streaming-0-abc HTTP/1.1',
     `Authorization: Bearer guess-${n}`,
@@ -207,9 +242,16 @@ for (const anonymousCredentials of [null, ['default']]) {
       const send = (n: number) => {
         const [line = '', ...rest] = guess(n);
         const host = rest.some((header) => header.startsWith('Host:')) ? [] : ['Host: localhost'];
-        const form = line.startsWith('POST') ? ['Content-Type: application/x-www-form-urlencoded', `Content-Length: ${body.length}`] : [];
-        const connection = rest.some((header) => header.startsWith('Upgrade')) ? 'Connection: Upgrade' : 'Connection: close';
-        return exchangeRaw(port, [line, ...host, ...rest, ...form, connection, '', form.length > 0 ? body : ''].join('\r\n'));
+        const form = line.startsWith('POST')
+          ? ['Content-Type: application/x-www-form-urlencoded', `Content-Length: ${body.length}`]
+          : [];
+        const connection = rest.some((header) => header.startsWith('Upgrade'))
+          ? 'Connection: Upgrade'
+          : 'Connection: close';
+        return exchangeRaw(
+          port,
+          [line, ...host, ...rest, ...form, connection, '', form.length > 0 ? body : ''].join('\r\n'),
+        );
       };
       let answers = 0;
       let isOver = 0;
@@ -221,7 +263,11 @@ for (const anonymousCredentials of [null, ['default']]) {
       );
       // Those that wait for the clock are few; the others are over without it.
       for (let turn = 0; turn < 3_000 && isOver < 190; turn++) await clock.settle();
-      t.equal((await call(url, { authorization: 'Bearer crm-secret' }, '/-/nothing')).status, 404, 'the right one passes, though no time does');
+      t.equal(
+        (await call(url, { authorization: 'Bearer crm-secret' }, '/-/nothing')).status,
+        404,
+        'the right one passes, though no time does',
+      );
       let isDone = false;
       const all = Promise.all(guesses).then(() => {
         isDone = true;
@@ -233,59 +279,74 @@ for (const anonymousCredentials of [null, ['default']]) {
   }
 }
 
-t.test('an application that shows the same Bearer with every call is served beside clients without being slowed', async (t) => {
-  const clock = createFakeClock();
-  const { url } = await startGateway(t, {
-    clock,
-    awaitReady: false,
-    config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
-  });
-  await clock.settle();
-  const statuses = await Promise.all(Array.from({ length: 100 }, () => call(url, { authorization: 'Bearer none-needed' })));
-  t.equal(statuses.filter(({ status }) => status === 200).length, 100);
-});
-
-t.test('a caller who leaves while its wrong secret is held leaves nothing behind, and gets no new turn by it', async (t) => {
-  const clock = createFakeClock();
-  const { url, gateway, log } = await startGateway(t, {
-    clock,
-    awaitReady: false,
-    config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
-  });
-  await clock.settle();
-  for (let n = 0; n < 40; n++) {
-    const leave = new AbortController();
-    const left = fetch(`${url}/api/v2/users`, { headers: { authorization: `Bearer guess-${n}` }, signal: leave.signal }).then(
-      ({ status }) => status,
-      () => 0,
+t.test(
+  'an application that shows the same Bearer with every call is served beside clients without being slowed',
+  async (t) => {
+    const clock = createFakeClock();
+    const { url } = await startGateway(t, {
+      clock,
+      awaitReady: false,
+      config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
+    });
+    await clock.settle();
+    const statuses = await Promise.all(
+      Array.from({ length: 100 }, () => call(url, { authorization: 'Bearer none-needed' })),
     );
-    if (n < 3) t.equal(await left, 200);
-    for (let turn = 0; turn < 5; turn++) await clock.settle();
-    leave.abort();
-    await left;
-  }
-  for (let passed = 0; passed < 20_000; passed += 500) await clock.advance(500);
-  t.ok(log.exchanges.filter(({ status }) => status === 200).length <= 3, 'those that were answered');
-  await gateway.drain();
-  t.equal(log.exchanges.length, 40, 'each has its record');
-});
+    t.equal(statuses.filter(({ status }) => status === 200).length, 100);
+  },
+);
 
-t.test('whoever names no credential and has no default is told of those that it may use, and of no others', async (t) => {
-  const { url } = await startGateway(t, {
-    awaitReady: false,
-    config: (origin) => ({
-      credentials: ['web', 'bridge', 'desktop'].map((name) => credentialOf(origin, name, DEMO_CLIENTS.code)),
-      clients: [clientNamed('crm')],
-      server: { anonymousCredentials: ['bridge', 'desktop'] },
-    }),
-  });
-  for (const [who, headers, named] of [
-    ['a client with none', { authorization: 'Bearer crm-secret' }, []],
-    ['nobody in particular', {}, ['bridge', 'desktop']],
-  ] as const) {
-    const answer = await fetch(`${url}/api/v2/users`, { headers });
-    const { message } = (await answer.json()) as { message: string };
-    t.equal(answer.status, 404, who);
-    for (const name of ['web', 'bridge', 'desktop']) t.equal(message.includes(name), named.includes(name as never), `${who}: ${name}`);
-  }
-});
+t.test(
+  'a caller who leaves while its wrong secret is held leaves nothing behind, and gets no new turn by it',
+  async (t) => {
+    const clock = createFakeClock();
+    const { url, gateway, log } = await startGateway(t, {
+      clock,
+      awaitReady: false,
+      config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
+    });
+    await clock.settle();
+    for (let n = 0; n < 40; n++) {
+      const leave = new AbortController();
+      const left = fetch(`${url}/api/v2/users`, {
+        headers: { authorization: `Bearer guess-${n}` },
+        signal: leave.signal,
+      }).then(
+        ({ status }) => status,
+        () => 0,
+      );
+      if (n < 3) t.equal(await left, 200);
+      for (let turn = 0; turn < 5; turn++) await clock.settle();
+      leave.abort();
+      await left;
+    }
+    for (let passed = 0; passed < 20_000; passed += 500) await clock.advance(500);
+    t.ok(log.exchanges.filter(({ status }) => status === 200).length <= 3, 'those that were answered');
+    await gateway.drain();
+    t.equal(log.exchanges.length, 40, 'each has its record');
+  },
+);
+
+t.test(
+  'whoever names no credential and has no default is told of those that it may use, and of no others',
+  async (t) => {
+    const { url } = await startGateway(t, {
+      awaitReady: false,
+      config: (origin) => ({
+        credentials: ['web', 'bridge', 'desktop'].map((name) => credentialOf(origin, name, DEMO_CLIENTS.code)),
+        clients: [clientNamed('crm')],
+        server: { anonymousCredentials: ['bridge', 'desktop'] },
+      }),
+    });
+    for (const [who, headers, named] of [
+      ['a client with none', { authorization: 'Bearer crm-secret' }, []],
+      ['nobody in particular', {}, ['bridge', 'desktop']],
+    ] as const) {
+      const answer = await fetch(`${url}/api/v2/users`, { headers });
+      const { message } = (await answer.json()) as { message: string };
+      t.equal(answer.status, 404, who);
+      for (const name of ['web', 'bridge', 'desktop'])
+        t.equal(message.includes(name), named.includes(name as never), `${who}: ${name}`);
+    }
+  },
+);

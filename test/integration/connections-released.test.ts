@@ -1,4 +1,5 @@
-// Every place at the gate is free again after its call, however that ended: a place that leaks is a connection less for good.
+// Every place at the gate is free again after its call, however that ended: a place that leaks is a connection less for
+// good.
 
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
@@ -24,7 +25,8 @@ const ANSWERS: Record<string, (socket: Socket) => void> = {
   reset: (socket) => socket.resetAndDestroy(),
   half: (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf'),
   cut: (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf'),
-  big: (socket) => socket.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${BIG}\r\n\r\n`), Buffer.alloc(BIG)])),
+  big: (socket) =>
+    socket.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${BIG}\r\n\r\n`), Buffer.alloc(BIG)])),
   garbage: (socket) => socket.write('not HTTP at all\r\n\r\n'),
 };
 
@@ -77,7 +79,10 @@ const ROWS: Record<string, Row> = {
   'an answer that ends its connection': { path: 'closing', uses: read },
   'an answer that is discarded': { path: 'whole', uses: (answer) => answer.discard() },
   'a big answer that is discarded': { path: 'big', uses: (answer) => answer.discard() },
-  'an answer that is given up': { path: 'half', uses: (answer) => answer.abort(new GatewayError('gateway.internal', 'not wanted')) },
+  'an answer that is given up': {
+    path: 'half',
+    uses: (answer) => answer.abort(new GatewayError('gateway.internal', 'not wanted')),
+  },
   'an answer that is peeked at and given up': {
     path: 'half',
     uses(answer) {
@@ -100,7 +105,13 @@ const ROWS: Record<string, Row> = {
   'no answer': { path: 'never', headersMs: 60 },
   'no answer, to callers that leave': { path: 'never', leave: true },
   'no connection within total_wait': { path: 'never', waitMs: 30, headersMs: 120 },
-  'an upload': { path: 'whole', method: 'POST', body: () => upload('comes'), headers: ['Content-Length', '11'], uses: read },
+  'an upload': {
+    path: 'whole',
+    method: 'POST',
+    body: () => upload('comes'),
+    headers: ['Content-Length', '11'],
+    uses: read,
+  },
   'an upload that stalls, answered early': {
     path: 'whole',
     method: 'POST',
@@ -115,7 +126,12 @@ const ROWS: Record<string, Row> = {
     headers: ['Content-Length', '11'],
     leave: true,
   },
-  'an upload that breaks off': { path: 'never', method: 'POST', body: () => upload('breaks'), headers: ['Content-Length', '11'] },
+  'an upload that breaks off': {
+    path: 'never',
+    method: 'POST',
+    body: () => upload('breaks'),
+    headers: ['Content-Length', '11'],
+  },
   'a dial that fails': { dials: 'fail' },
   'a dial that hangs and fails': { dials: 'hang, then fail' },
   'a dial that hangs, by callers that leave, and fails': { dials: 'hang, then fail', leave: true },
@@ -182,8 +198,13 @@ async function run(t: Test, row: Row): Promise<void> {
   };
   const calls = Array.from({ length: CALLS }, () => callTo(row.path ?? 'whole'));
   const ended = calls.map((call) => dispatcher.send(call).then(row.uses ?? ((answer) => answer.discard()), () => {}));
-  t.ok(dispatcher.occupancy().waiting > 0 || row.dials === 'fail' || row.headers !== undefined, 'more than there are connections');
-  await until(() => dispatcher.occupancy().waiting === 0 || row.leave === true || row.destroy === true || hanging.length > 0);
+  t.ok(
+    dispatcher.occupancy().waiting > 0 || row.dials === 'fail' || row.headers !== undefined,
+    'more than there are connections',
+  );
+  await until(
+    () => dispatcher.occupancy().waiting === 0 || row.leave === true || row.destroy === true || hanging.length > 0,
+  );
   if (row.leave) for (const call of calls) call.leave();
   if (row.destroy) await dispatcher.destroy();
   while (dispatcher.occupancy().running > 0 || dispatcher.occupancy().waiting > 0) {
@@ -196,7 +217,9 @@ async function run(t: Test, row: Row): Promise<void> {
   if (row.destroy || row.dials) return;
   // As many at once as before, and held: none is missing.
   dials = 'connect';
-  const again = Array.from({ length: CONNECTIONS + 1 }, () => createCall({ origin: upstream.origin, target: '/api/v2/never' }));
+  const again = Array.from({ length: CONNECTIONS + 1 }, () =>
+    createCall({ origin: upstream.origin, target: '/api/v2/never' }),
+  );
   for (const call of again) dispatcher.send(call).catch(() => {});
   await until(() => dispatcher.occupancy().running === CONNECTIONS);
   t.equal(dispatcher.occupancy().waiting, 1);
@@ -213,11 +236,20 @@ t.test('a call that waited goes by the connection that came free, not by another
       dials += 1;
       const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
     },
-    ...{ clock: systemClock, random: () => 0.5, connections: 4, room: new WaitingRoom(1_000), headersMs: 60_000, bodyMs: 60_000 },
+    ...{
+      clock: systemClock,
+      random: () => 0.5,
+      connections: 4,
+      room: new WaitingRoom(1_000),
+      headersMs: 60_000,
+      bodyMs: 60_000,
+    },
   });
   t.teardown(() => dispatcher.destroy());
   const call = (nth: number) =>
-    dispatcher.send(createCall({ origin: upstream.origin, target: '/api/v2/whole', client: `client-${nth % 3}` })).then(read);
+    dispatcher
+      .send(createCall({ origin: upstream.origin, target: '/api/v2/whole', client: `client-${nth % 3}` }))
+      .then(read);
   await Promise.all(Array.from({ length: 300 }, (_, nth) => call(nth)));
   t.equal(dials, 4);
 });

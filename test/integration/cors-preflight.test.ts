@@ -7,16 +7,18 @@ const APP = 'https://app.example.com';
 
 /** One request with headers that fetch would not let through. */
 function send(port: number, method: string, path: string, headers: Record<string, string>) {
-  return new Promise<{ status: number; headers: Record<string, string | string[] | undefined>; body: string }>((resolve, reject) => {
-    const request = httpRequest({ host: '127.0.0.1', port, method, path, headers, agent: false }, (answer) => {
-      let body = '';
-      answer.setEncoding('utf8').on('data', (chunk) => {
-        body += chunk;
+  return new Promise<{ status: number; headers: Record<string, string | string[] | undefined>; body: string }>(
+    (resolve, reject) => {
+      const request = httpRequest({ host: '127.0.0.1', port, method, path, headers, agent: false }, (answer) => {
+        let body = '';
+        answer.setEncoding('utf8').on('data', (chunk) => {
+          body += chunk;
+        });
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body }));
       });
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body }));
-    });
-    request.on('error', reject).end();
-  });
+      request.on('error', reject).end();
+    },
+  );
 }
 const asking = (origin: string) => ({
   origin,
@@ -25,7 +27,9 @@ const asking = (origin: string) => ({
 });
 
 t.test('a preflight of a listed origin is answered here, whoever asks and whatever for', async (t) => {
-  const { port, sandbox, log } = await startGateway(t, { config: { server: { corsOrigins: [APP] }, clients: [clientNamed('crm')] } });
+  const { port, sandbox, log } = await startGateway(t, {
+    config: { server: { corsOrigins: [APP] }, clients: [clientNamed('crm')] },
+  });
   const before = sandbox.events.recent.length;
   for (const path of ['/api/v2/users', '/oauth/token', '/default/api/v2/x', '/streaming/channels/x']) {
     const { status, headers, body } = await send(port, 'OPTIONS', path, {
@@ -88,14 +92,21 @@ t.test('answers for a listed origin say so, passed on or made here, and keep the
   t.notOk(none.headers['access-control-allow-origin'], 'not said to others');
 });
 
-t.test('a navigation to the login page or to logout may come from any page; a script or a frame of another origin may not', async (t) => {
-  const { port } = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
-  const navigation = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
-  for (const path of ['/oauth/authorize?client_id=crm', '/logout?client_id=crm']) {
-    t.equal((await send(port, 'GET', path, navigation)).status, 302, path);
-    t.equal((await send(port, 'GET', path, { ...navigation, 'sec-fetch-dest': 'iframe' })).status, 403);
-    t.equal((await send(port, 'GET', path, { ...navigation, 'sec-fetch-mode': 'no-cors' })).status, 403);
-    t.equal((await send(port, 'GET', path, { ...navigation, host: 'rebound.example' })).status, 403);
-  }
-  t.equal((await send(port, 'GET', '/api/v2/users', { ...navigation, 'x-gateway-key': 'crm-secret' })).status, 403, 'never a call');
-});
+t.test(
+  'a navigation to the login page or to logout may come from any page; a script or a frame of another origin may not',
+  async (t) => {
+    const { port } = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
+    const navigation = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+    for (const path of ['/oauth/authorize?client_id=crm', '/logout?client_id=crm']) {
+      t.equal((await send(port, 'GET', path, navigation)).status, 302, path);
+      t.equal((await send(port, 'GET', path, { ...navigation, 'sec-fetch-dest': 'iframe' })).status, 403);
+      t.equal((await send(port, 'GET', path, { ...navigation, 'sec-fetch-mode': 'no-cors' })).status, 403);
+      t.equal((await send(port, 'GET', path, { ...navigation, host: 'rebound.example' })).status, 403);
+    }
+    t.equal(
+      (await send(port, 'GET', '/api/v2/users', { ...navigation, 'x-gateway-key': 'crm-secret' })).status,
+      403,
+      'never a call',
+    );
+  },
+);

@@ -1,4 +1,5 @@
-// A handle that has ended, in each place where a key can be shown: 401 gateway.session.ended, and nobody else is served in its place.
+// A handle that has ended, in each place where a key can be shown: 401 gateway.session.ended, and nobody else is served
+// in its place.
 
 import t, { type Test } from 'tap';
 import { basic, clientNamed, postToken } from '../helpers/clients.ts';
@@ -59,7 +60,11 @@ t.test('a good handle is itself in each of these places, until it is ended there
     const lines = places(handle)[place as keyof ReturnType<typeof places>];
     t.match(await call(port, lines), { status: 200 }, place);
     const [name = '', value = ''] = (lines[0] as string).split(': ');
-    t.equal((await fetch(`${url}/api/v2/tokens/me`, { method: 'DELETE', headers: { [name]: value } })).status, 200, place);
+    t.equal(
+      (await fetch(`${url}/api/v2/tokens/me`, { method: 'DELETE', headers: { [name]: value } })).status,
+      200,
+      place,
+    );
     t.match(await call(port, lines), { status: 401, code: 'gateway.session.ended' }, place);
   }
 });
@@ -67,8 +72,17 @@ t.test('a good handle is itself in each of these places, until it is ended there
 t.test('two handles, or a handle and another proof that is not of its client, contradict each other', async (t) => {
   const { url, port } = await startGateway(t, { config: { clients: [clientNamed('crm'), clientNamed('erp')] } });
   const [one, other] = [await handleOf(t, url), await handleOf(t, url)];
-  t.match(await call(port, [`X-Gateway-Key: ${one}`, `Authorization: Bearer ${one}`]), { status: 200 }, 'twice the same');
-  for (const authorization of [`Bearer ${other}`, 'Bearer erp-secret', 'Bearer crm-secret', basic('erp', 'erp-secret')]) {
+  t.match(
+    await call(port, [`X-Gateway-Key: ${one}`, `Authorization: Bearer ${one}`]),
+    { status: 200 },
+    'twice the same',
+  );
+  for (const authorization of [
+    `Bearer ${other}`,
+    'Bearer erp-secret',
+    'Bearer crm-secret',
+    basic('erp', 'erp-secret'),
+  ]) {
     const answer = await call(port, [`X-Gateway-Key: ${one}`, `Authorization: ${authorization}`]);
     t.match(answer, { status: 403, code: 'gateway.client.forbidden' }, authorization);
   }
@@ -86,13 +100,19 @@ t.test('at the token endpoint a dead handle gets no live one, and a live one no 
       [{ ...form, client_id: 'crm', client_secret: handle }, {}],
       [form, { authorization: own, 'x-gateway-key': handle }],
     ];
-    for (const [fields, headers] of [...attempts(DEAD), [{ ...form, client_id: 'a' }, { authorization: `Bearer ${DEAD}` }] as const]) {
+    for (const [fields, headers] of [
+      ...attempts(DEAD),
+      [{ ...form, client_id: 'a' }, { authorization: `Bearer ${DEAD}` }] as const,
+    ]) {
       const answer = await postToken(url, fields, headers);
       t.match(answer, { status: 401, body: { error: 'invalid_grant' } }, JSON.stringify(headers));
       t.equal(answer.headers.get('x-gateway-error'), 'gateway.session.ended');
     }
     for (const [fields, headers] of attempts(good)) {
-      t.match(await postToken(url, fields, headers), { status: 400, body: { error: 'invalid_client', description: /a handle is no proof/ } });
+      t.match(await postToken(url, fields, headers), {
+        status: 400,
+        body: { error: 'invalid_client', description: /a handle is no proof/ },
+      });
     }
     const refresh = await postToken(url, { grant_type: 'refresh_token', refresh_token: good }, { authorization: own });
     t.match(refresh, { status: 400, body: { error: 'invalid_grant', description: /unknown here/ } });
@@ -103,12 +123,19 @@ t.test('a handle in the address of a socket is no proof, and its caller is nobod
   const { url } = await startGateway(t);
   const { connectUri } = await makeChannel(url);
   t.match(await refusalOf(`${connectUri}?token=${DEAD}`), { status: 401, code: 'gateway.session.ended' });
-  t.match(await refusalOf(connectUri, { headers: { 'x-gateway-key': DEAD } }), { status: 401, code: 'gateway.session.ended' });
+  t.match(await refusalOf(connectUri, { headers: { 'x-gateway-key': DEAD } }), {
+    status: 401,
+    code: 'gateway.session.ended',
+  });
   t.match(await refusalOf(connectUri), { status: 101 }, 'the control');
 });
 
 async function handleOf(t: Test, url: string): Promise<string> {
-  const { status, body } = await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
+  const { status, body } = await postToken(
+    url,
+    { grant_type: 'client_credentials' },
+    { authorization: basic('crm', 'crm-secret') },
+  );
   t.equal(status, 200);
   return body.access_token;
 }

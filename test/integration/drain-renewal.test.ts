@@ -1,4 +1,5 @@
-// The end in the middle of a renewal: a refresh token that the platform has already rotated is heard of and stored before the process goes.
+// The end in the middle of a renewal: a refresh token that the platform has already rotated is heard of and stored
+// before the process goes.
 
 import { renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,9 +16,12 @@ async function startRotating(t: Test) {
     const shown = new URLSearchParams(request.slice(request.indexOf('\r\n\r\n') + 4)).get('refresh_token');
     const isGood = shown === newest;
     if (isGood) newest = `rt-${upstream.requests.length}`;
-    const fields = isGood ? { access_token: `at-${newest}`, expires_in: 3600, refresh_token: newest } : { error: 'invalid_grant' };
+    const fields = isGood
+      ? { access_token: `at-${newest}`, expires_in: 3600, refresh_token: newest }
+      : { error: 'invalid_grant' };
     const body = JSON.stringify(fields);
-    const answer = () => socket.write(`HTTP/1.1 ${isGood ? 200 : 400} x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    const answer = () =>
+      socket.write(`HTTP/1.1 ${isGood ? 200 : 400} x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     const heard = asked.shift();
     if (heard) heard(answer);
     else answer();
@@ -28,7 +32,9 @@ async function startRotating(t: Test) {
 t.test('a refresh that is under way is waited for, and the next gateway goes on with what it brought', async (t) => {
   const { origin, held } = await startRotating(t);
   const config = configAt(origin, {
-    credentials: [credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') })],
+    credentials: [
+      credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') }),
+    ],
     store: { type: 'file', path: join(t.testdir(), 'state') },
   });
   const asked = held();
@@ -42,13 +48,19 @@ t.test('a refresh that is under way is waited for, and the next gateway goes on 
   const second = await startGatewayWith(t, config);
   const source = second.gateway.runtime().credentials.default()?.source;
   t.equal((await source?.token())?.accessToken.reveal(), 'at-rt-1', 'it was stored');
-  t.equal((await source?.refresh())?.accessToken.reveal(), 'at-rt-2', 'renewed with the refresh token that came at the last moment');
+  t.equal(
+    (await source?.refresh())?.accessToken.reveal(),
+    'at-rt-2',
+    'renewed with the refresh token that came at the last moment',
+  );
 });
 
 t.test('an endpoint that never answers does not hold up the end for longer than drain_timeout', async (t) => {
   const { origin, held } = await startRotating(t);
   const config = configAt(origin, {
-    credentials: [credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') })],
+    credentials: [
+      credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') }),
+    ],
     server: { drainTimeoutMs: 50 },
     timeouts: { tokenMs: 3_600_000 },
   });
@@ -63,7 +75,9 @@ t.test('a refresh token that could not be written is written at the end, when th
   const { origin } = await startRotating(t);
   const path = join(t.testdir(), 'state');
   const config = configAt(origin, {
-    credentials: [credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') })],
+    credentials: [
+      credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') }),
+    ],
     store: { type: 'file', path },
   });
   const first = await startGatewayWith(t, config);

@@ -48,7 +48,10 @@ t.test('a new call on a kept-alive connection is 503 gateway.draining', async (t
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   (await half.fired)();
   await Promise.all([closed(caller.socket), drained]);
-  t.match(caller.received(), /halfdoneHTTP\/1\.1 503 [\s\S]*X-Gateway-Error: gateway\.draining\r\nConnection: close\r\n/);
+  t.match(
+    caller.received(),
+    /halfdoneHTTP\/1\.1 503 [\s\S]*X-Gateway-Error: gateway\.draining\r\nConnection: close\r\n/,
+  );
   t.equal(pair.requests.length, 1);
 });
 
@@ -122,7 +125,10 @@ for (const [what, { answer, callers, config }] of Object.entries(waits)) {
     for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     await Promise.all([pair.gateway.drain(), closed(last.socket)]);
     t.match(last.received(), /^HTTP\/1\.1 503 [\s\S]*X-Gateway-Error: gateway\.draining\r\nConnection: close\r\n/);
-    t.match(await pair.log.nextExchange(({ errorCode }) => errorCode === 'gateway.draining'), { status: 503, aborted: false });
+    t.match(await pair.log.nextExchange(({ errorCode }) => errorCode === 'gateway.draining'), {
+      status: 503,
+      aborted: false,
+    });
   });
 }
 
@@ -143,7 +149,10 @@ t.test('so is one that waits for a token', async (t) => {
 t.test('shutdown_delay goes on serving while /readyz says draining', async (t) => {
   const { port, gateway } = await startGateway(t, { config: { server: { shutdownDelayMs: 300 } } });
   const drained = gateway.drain();
-  t.match(await exchangeRaw(port, 'GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n'), /^HTTP\/1\.1 503 [\s\S]*"status":"draining"/);
+  t.match(
+    await exchangeRaw(port, 'GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n'),
+    /^HTTP\/1\.1 503 [\s\S]*"status":"draining"/,
+  );
   t.match(await exchangeRaw(port, 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'), /^HTTP\/1\.1 200 /);
   t.match(await exchangeRaw(port, GET), /^HTTP\/1\.1 200 /);
   await drained;

@@ -66,7 +66,11 @@ t.test('a refused connection is unreachable, without a third party’s error ins
   const port = await freePort();
   const egress = createTestEgress(t);
   const error = await egress.dial({ host: '127.0.0.1', port, secure: false }).catch((reason) => reason);
-  t.match(error, { code: 'gateway.upstream.unreachable', statusCode: 502, message: new RegExp(`127\\.0\\.0\\.1:${port}.*ECONNREFUSED`) });
+  t.match(error, {
+    code: 'gateway.upstream.unreachable',
+    statusCode: 502,
+    message: new RegExp(`127\\.0\\.0\\.1:${port}.*ECONNREFUSED`),
+  });
   t.strictSame(Object.keys(error.cause), ['code']);
 });
 
@@ -126,16 +130,22 @@ t.test('NODE_EXTRA_CA_CERTS counts', async (t) => {
 
 t.test('an IPv6 literal is reached', async (t) => {
   const upstream = await startUpstream(t, undefined, '::1');
-  const answer = await request(`http://[::1]:${upstream.port}/`, { dispatcher: dispatcherOver(t, createTestEgress(t)) });
+  const answer = await request(`http://[::1]:${upstream.port}/`, {
+    dispatcher: dispatcherOver(t, createTestEgress(t)),
+  });
   t.equal(await answer.body.text(), 'hello');
 });
 
 // Node 22.23 compares IPv6 addresses with a dot behind them.
 const asShown = { subject: {}, subjectaltname: 'IP Address:0:0:0:0:0:0:0:1' } as tls.PeerCertificate;
-const skip = tls.checkServerIdentity('::1', asShown) ? 'this version of Node refuses every certificate for an IPv6 address' : false;
+const skip = tls.checkServerIdentity('::1', asShown)
+  ? 'this version of Node refuses every certificate for an IPv6 address'
+  : false;
 t.test('an IPv6 literal is reached over TLS', { skip }, async (t) => {
   const upstream = await startUpstream(t, ca.issue(['::1']), '::1');
-  const answer = await request(`https://[::1]:${upstream.port}/`, { dispatcher: dispatcherOver(t, createTestEgress(t, { tls: trusting })) });
+  const answer = await request(`https://[::1]:${upstream.port}/`, {
+    dispatcher: dispatcherOver(t, createTestEgress(t, { tls: trusting })),
+  });
   t.equal(await answer.body.text(), 'hello');
 });
 

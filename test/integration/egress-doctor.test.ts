@@ -1,4 +1,5 @@
-// `gcg doctor`: each fault on the way to Genesys Cloud is named at its step, with what to change, and the exit code fits.
+// `gcg doctor`: each fault on the way to Genesys Cloud is named at its step, with what to change, and the exit code
+// fits.
 
 import https from 'node:https';
 import t from 'tap';
@@ -30,7 +31,9 @@ type Tap = { teardown(fn: () => unknown): void };
 async function run(t: Tap, { egress = {}, deps = {}, answer = {}, port, json = true }: Setting = {}) {
   const seen: string[] = [];
   const server = https.createServer(ca.issue(['api.region.test']), (req, res) => {
-    seen.push(`${req.method} ${req.url} ${req.headers.authorization === `Bearer ${CANARY}` ? 'with token' : 'without'}`);
+    seen.push(
+      `${req.method} ${req.url} ${req.headers.authorization === `Bearer ${CANARY}` ? 'with token' : 'without'}`,
+    );
     const status = req.headers.authorization ? (answer.withToken ?? 200) : 401;
     res.writeHead(status, { 'content-type': 'application/json', 'inin-correlation-id': 'abc-123', ...answer.headers });
     res.end('{}');
@@ -45,14 +48,23 @@ async function run(t: Tap, { egress = {}, deps = {}, answer = {}, port, json = t
     streaming: { origin: 'wss://streaming.region.test', pathPrefix: '' },
   };
   const credential = { name: 'crm', grantType: 'client_credentials', hosts } as CredentialConfig;
-  const config = { general: { hosts }, credentials: [credential], timeouts: { connectMs: 2000 } } as unknown as GatewayConfig;
+  const config = {
+    general: { hosts },
+    credentials: [credential],
+    timeouts: { connectMs: 2000 },
+  } as unknown as GatewayConfig;
   let printed = '';
   const exitCode = await doctor(
     { flags: new Map(json ? [['json', true]] : []) },
     { stdout: { write: (text) => (printed += text) } },
     {
       config,
-      egress: createTestEgress(t, { tls: trusting, hosts: { 'api.region.test': '127.0.0.1' }, timeouts: { connectMs: 2000 }, ...egress }),
+      egress: createTestEgress(t, {
+        tls: trusting,
+        hosts: { 'api.region.test': '127.0.0.1' },
+        timeouts: { connectMs: 2000 },
+        ...egress,
+      }),
       obtainToken: async () => token(),
       resolve: async () => ['127.0.0.1'],
       clock: systemClock,
@@ -73,7 +85,10 @@ t.test('all is well: exit 0, one step after the other, and no secret in the repo
   const { exitCode, steps, printed, seen, step } = await run(t);
   t.equal(exitCode, 0, printed);
   t.strictSame(new Set(steps.map(({ status }) => status)), new Set(['ok']));
-  t.match(steps.map((one) => one.step).join('\n'), /^route.*\ndns.*\nconnection.*\ntls.*\nregion.*\nclock.*\ncredential crm\ncall with crm$/);
+  t.match(
+    steps.map((one) => one.step).join('\n'),
+    /^route.*\ndns.*\nconnection.*\ntls.*\nregion.*\nclock.*\ncredential crm\ncall with crm$/,
+  );
   t.match(step('tls')?.detail, /issuer CN=Interception CA; valid for 29 more days/);
   t.match(step('region')?.detail, /correlation id abc-123/);
   t.match(step('route')?.detail, 'direct (no proxy is configured)');
@@ -97,7 +112,10 @@ t.test('through a proxy: the proxy’s name is resolved, the target’s is not',
     asked.push(name);
     return ['127.0.0.1'];
   };
-  const { exitCode, step } = await run(t, { egress: { env: { HTTPS_PROXY: `http://localhost:${proxy.port}` } }, deps: { resolve } });
+  const { exitCode, step } = await run(t, {
+    egress: { env: { HTTPS_PROXY: `http://localhost:${proxy.port}` } },
+    deps: { resolve },
+  });
   t.equal(exitCode, 0);
   t.strictSame(asked, ['localhost']);
   t.match(step('route')?.detail, `http://localhost:${proxy.port} (HTTPS_PROXY)`);
@@ -105,12 +123,22 @@ t.test('through a proxy: the proxy’s name is resolved, the target’s is not',
 
 const WHOLE_SECOND = Math.floor(Date.now() / 1000) * 1000;
 
-const faults: { name: string; setting: (t: Tap) => Promise<Setting> | Setting; exit: number; step: string; code?: string; detail: RegExp }[] = [
+const faults: {
+  name: string;
+  setting: (t: Tap) => Promise<Setting> | Setting;
+  exit: number;
+  step: string;
+  code?: string;
+  detail: RegExp;
+}[] = [
   {
     name: 'a name that does not resolve',
     setting: () => ({
       deps: {
-        resolve: () => Promise.reject(Object.assign(new Error('x'), { code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname: 'api.region.test' })),
+        resolve: () =>
+          Promise.reject(
+            Object.assign(new Error('x'), { code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname: 'api.region.test' }),
+          ),
       },
     }),
     exit: 69,
@@ -139,7 +167,12 @@ const faults: { name: string; setting: (t: Tap) => Promise<Setting> | Setting; e
     setting: async (t) => {
       const proxy = await startConnectProxy({ login: 'corp:right' });
       t.teardown(() => proxy.close());
-      return { egress: { tls: trusting, proxy: { url: `http://127.0.0.1:${proxy.port}`, username: 'corp', password: 'wrong-canary' } } };
+      return {
+        egress: {
+          tls: trusting,
+          proxy: { url: `http://127.0.0.1:${proxy.port}`, username: 'corp', password: 'wrong-canary' },
+        },
+      };
     },
     exit: 69,
     step: 'connection',
@@ -185,7 +218,10 @@ const faults: { name: string; setting: (t: Tap) => Promise<Setting> | Setting; e
     name: 'a refused credential',
     setting: () => ({
       deps: {
-        obtainToken: () => Promise.reject(new GatewayError('gateway.credential.rejected', 'client not found: wrong client id, or wrong region')),
+        obtainToken: () =>
+          Promise.reject(
+            new GatewayError('gateway.credential.rejected', 'client not found: wrong client id, or wrong region'),
+          ),
       },
     }),
     exit: 77,
@@ -195,7 +231,9 @@ const faults: { name: string; setting: (t: Tap) => Promise<Setting> | Setting; e
   },
   {
     name: 'a login that is due',
-    setting: () => ({ deps: { obtainToken: () => Promise.reject(new GatewayError('gateway.login.required', 'run gcg login crm')) } }),
+    setting: () => ({
+      deps: { obtainToken: () => Promise.reject(new GatewayError('gateway.login.required', 'run gcg login crm')) },
+    }),
     exit: 77,
     step: 'credential',
     code: 'gateway.login.required',
@@ -203,7 +241,9 @@ const faults: { name: string; setting: (t: Tap) => Promise<Setting> | Setting; e
   },
   {
     name: 'a token endpoint that is busy',
-    setting: () => ({ deps: { obtainToken: () => Promise.reject(new GatewayError('gateway.credential.unavailable', 'throttled')) } }),
+    setting: () => ({
+      deps: { obtainToken: () => Promise.reject(new GatewayError('gateway.credential.unavailable', 'throttled')) },
+    }),
     exit: 69,
     step: 'credential',
     code: 'gateway.credential.unavailable',
@@ -241,6 +281,15 @@ t.test('what depends on a failed step is skipped, and says why', async (t) => {
   const { steps } = await run(t, { egress: { tls: {} } });
   t.strictSame(
     steps.map(({ step, status }) => `${step.split(' ')[0]} ${status}`),
-    ['route ok', 'dns ok', 'connection ok', 'tls failed', 'region skipped', 'clock skipped', 'credential skipped', 'call skipped'],
+    [
+      'route ok',
+      'dns ok',
+      'connection ok',
+      'tls failed',
+      'region skipped',
+      'clock skipped',
+      'credential skipped',
+      'call skipped',
+    ],
   );
 });

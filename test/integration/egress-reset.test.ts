@@ -49,8 +49,13 @@ for (const { name, secure, proxied } of [
       },
     });
     t.teardown(() => proxy.close());
-    const egress = createTestEgress(t, { tls: { caFile: ca.caFile }, proxy: { url: proxied ? `http://127.0.0.1:${proxy.port}` : null } });
-    const { body } = await request(`${secure ? 'https' : 'http'}://localhost:${upstream.port}/`, { dispatcher: dispatcherOver(t, egress) });
+    const egress = createTestEgress(t, {
+      tls: { caFile: ca.caFile },
+      proxy: { url: proxied ? `http://127.0.0.1:${proxy.port}` : null },
+    });
+    const { body } = await request(`${secure ? 'https' : 'http'}://localhost:${upstream.port}/`, {
+      dispatcher: dispatcherOver(t, egress),
+    });
     const [first] = await once(body, 'data');
     t.equal(String(first), 'the first half');
     const ended = new Promise((resolve) => {

@@ -32,14 +32,20 @@ function file(name: string, content: string): string {
 
 /** Answers with the CN of the client's certificate; without one there is no handshake. */
 async function startMutual(t: TearsDown): Promise<number> {
-  const server = https.createServer({ ...ca.issue(['localhost']), requestCert: true, ca: ca.caPem, maxVersion: 'TLSv1.2' }, (req, res) => {
-    res.end((req.socket as TLSSocket).getPeerCertificate().subject.CN);
-  });
+  const server = https.createServer(
+    { ...ca.issue(['localhost']), requestCert: true, ca: ca.caPem, maxVersion: 'TLSv1.2' },
+    (req, res) => {
+      res.end((req.socket as TLSSocket).getPeerCertificate().subject.CN);
+    },
+  );
   return listenFor(t, server);
 }
 
 async function get(t: TearsDown, egress: ReturnType<typeof createTestEgress>, port: number): Promise<string> {
-  const answer = await request(`https://localhost:${port}/`, { dispatcher: dispatcherOver(t, egress), headers: { connection: 'close' } });
+  const answer = await request(`https://localhost:${port}/`, {
+    dispatcher: dispatcherOver(t, egress),
+    headers: { connection: 'close' },
+  });
   return answer.body.text();
 }
 
@@ -79,7 +85,8 @@ t.test('a ca_file that turns bad is logged once, and the last good one stays', a
 });
 
 t.test('an unusable ca_file is a clear error', async (t) => {
-  const dial = (caFile: string) => createTestEgress(t, { tls: { caFile } }).dial({ host: 'localhost', port: 1, secure: true });
+  const dial = (caFile: string) =>
+    createTestEgress(t, { tls: { caFile } }).dial({ host: 'localhost', port: 1, secure: true });
   await t.rejects(dial(join(folder, 'absent.pem')), {
     code: 'gateway.upstream.tls',
     message: /tls\.ca_file .*absent\.pem cannot be read \(ENOENT\)/,
@@ -105,7 +112,10 @@ t.test('our certificate is shown, with an encrypted key, and a renewed one count
 
   const wrong = createTestEgress(t, { tls: { ...tls, keyPassphrase: inlineSecret('passphrase-canary', 'the test') } });
   const error = await wrong.dial({ host: 'localhost', port, secure: true }).catch((reason) => reason);
-  t.match(error, { code: 'gateway.upstream.tls', message: /tls\.cert_file .* cannot be used together.*tls\.key_passphrase/ });
+  t.match(error, {
+    code: 'gateway.upstream.tls',
+    message: /tls\.cert_file .* cannot be used together.*tls\.key_passphrase/,
+  });
   t.notMatch(error.message, /canary/);
 });
 
@@ -120,11 +130,27 @@ t.test('an upstream that wants a certificate and gets none says so', async (t) =
 
 const OPENSSL = '/usr/bin/openssl';
 
-/** OpenSSL's own server: TLS 1.3, and an alert when our certificate is none or not right. Node's server just hangs up. */
+/**
+ * OpenSSL's own server: TLS 1.3, and an alert when our certificate is none or not right. Node's server just hangs up.
+ */
 async function startStrict(t: TearsDown): Promise<number> {
   const { certFile, keyFile } = ca.issue(['localhost']);
-  const args = ['s_server', '-accept', '127.0.0.1:0', '-cert', certFile, '-key', keyFile, '-CAfile', ca.caFile, '-tls1_3', '-www'];
-  const child = spawn(OPENSSL, [...args, '-Verify', '1', '-verify_return_error'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const args = [
+    's_server',
+    '-accept',
+    '127.0.0.1:0',
+    '-cert',
+    certFile,
+    '-key',
+    keyFile,
+    '-CAfile',
+    ca.caFile,
+    '-tls1_3',
+    '-www',
+  ];
+  const child = spawn(OPENSSL, [...args, '-Verify', '1', '-verify_return_error'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   t.teardown(() => child.kill());
   let said = '';
   for await (const chunk of child.stdout) {
@@ -135,18 +161,27 @@ async function startStrict(t: TearsDown): Promise<number> {
   throw new Error(`openssl s_server ended: ${said}`);
 }
 
-t.test('a certificate that is refused when the handshake is over for us', { skip: missingProgram(OPENSSL) ?? false }, async (t) => {
-  const port = await startStrict(t);
-  const old = ca.issue(['gateway'], { notAfter: new Date(Date.now() - 60_000) });
-  for (const { own, message } of [
-    { own: {}, message: /if it wants a client certificate, set tls\.cert_file/ },
-    { own: { certFile: old.certFile, keyFile: old.keyFile }, message: /does not accept our client certificate .*renew tls\.cert_file/ },
-  ]) {
-    const egress = createTestEgress(t, { tls: { caFile: ca.caFile, ...own } });
-    const call = await request(`https://localhost:${port}/`, { dispatcher: dispatcherOver(t, egress) }).catch((error) => toGatewayError(error, 'it'));
-    t.match(call, { code: 'gateway.upstream.tls', message }, 'a call');
-    const socket = { url: new URL(`wss://localhost:${port}/`), key: '', headers: [] };
-    const deps = { egress, clock: systemClock, headersMs: 10_000, signal: new AbortController().signal };
-    await t.rejects(openSocket(socket, deps), { code: 'gateway.upstream.tls', message }, 'a socket');
-  }
-});
+t.test(
+  'a certificate that is refused when the handshake is over for us',
+  { skip: missingProgram(OPENSSL) ?? false },
+  async (t) => {
+    const port = await startStrict(t);
+    const old = ca.issue(['gateway'], { notAfter: new Date(Date.now() - 60_000) });
+    for (const { own, message } of [
+      { own: {}, message: /if it wants a client certificate, set tls\.cert_file/ },
+      {
+        own: { certFile: old.certFile, keyFile: old.keyFile },
+        message: /does not accept our client certificate .*renew tls\.cert_file/,
+      },
+    ]) {
+      const egress = createTestEgress(t, { tls: { caFile: ca.caFile, ...own } });
+      const call = await request(`https://localhost:${port}/`, { dispatcher: dispatcherOver(t, egress) }).catch(
+        (error) => toGatewayError(error, 'it'),
+      );
+      t.match(call, { code: 'gateway.upstream.tls', message }, 'a call');
+      const socket = { url: new URL(`wss://localhost:${port}/`), key: '', headers: [] };
+      const deps = { egress, clock: systemClock, headersMs: 10_000, signal: new AbortController().signal };
+      await t.rejects(openSocket(socket, deps), { code: 'gateway.upstream.tls', message }, 'a socket');
+    }
+  },
+);

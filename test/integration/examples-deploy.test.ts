@@ -1,4 +1,5 @@
-// The examples for Kubernetes, Compose and systemd: well-formed, complete, and what they configure is a configuration that this gateway takes.
+// The examples for Kubernetes, Compose and systemd: well-formed, complete, and what they configure is a configuration
+// that this gateway takes.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -24,13 +25,20 @@ function load(env: Record<string, string>, file: string | null) {
     platform: 'linux',
     readFile(path) {
       if (path !== '/config.ini' || file === null) throw Object.assign(new Error('no'), { code: 'ENOENT' });
-      return { bytes: Buffer.from(file.replace(/_file = .*/g, `_file = ${EXAMPLES}compose/compose.yaml`)), mode: 0o600, uid: 0, names: [] };
+      return {
+        bytes: Buffer.from(file.replace(/_file = .*/g, `_file = ${EXAMPLES}compose/compose.yaml`)),
+        mode: 0o600,
+        uid: 0,
+        names: [],
+      };
     },
   });
 }
 
 const envOf = (container: Document): Record<string, string> =>
-  Object.fromEntries((container.env ?? []).map(({ name, value }: { name: string; value?: string }) => [name, value ?? 'from-a-secret']));
+  Object.fromEntries(
+    (container.env ?? []).map(({ name, value }: { name: string; value?: string }) => [name, value ?? 'from-a-secret']),
+  );
 
 function checkHardening(t: Test, container: Document): void {
   const { securityContext } = container;
@@ -42,34 +50,43 @@ function checkHardening(t: Test, container: Document): void {
   );
 }
 
-/** Kubernetes gives the files of a secret to root; fsGroup gives them its group, without which the mode must allow everybody. */
+/**
+ * Kubernetes gives the files of a secret to root; fsGroup gives them its group, without which the mode must allow
+ * everybody.
+ */
 function checkSecretIsReadable(t: Test, spec: Document, container: Document): void {
   for (const { secret } of spec.volumes.filter(({ secret }: Document) => secret !== undefined)) {
     const mode = Number.parseInt(secret.defaultMode, 8);
-    t.ok(mode & 0o004 || (mode & 0o040 && spec.securityContext?.fsGroup !== undefined), `user ${container.securityContext.runAsUser} can read it`);
+    t.ok(
+      mode & 0o004 || (mode & 0o040 && spec.securityContext?.fsGroup !== undefined),
+      `user ${container.securityContext.runAsUser} can read it`,
+    );
   }
 }
 
-t.test('kubernetes: the sidecar is ready before the application and ends after it, and its configuration is good', async (t) => {
-  const [configMap, deployment] = parsePlainYaml(read('kubernetes/sidecar.yaml')) as [Document, Document];
-  const { spec } = deployment.spec.template;
-  const [gateway] = spec.initContainers;
-  t.equal(gateway.restartPolicy, 'Always', 'a native sidecar');
-  t.equal(gateway.startupProbe.httpGet.path, '/readyz');
-  t.equal(gateway.livenessProbe.httpGet.path, '/livez');
-  // The action `sleep` of a preStop hook is refused by 1.29, and there is shutdown_delay.
-  t.notOk(gateway.lifecycle);
-  checkHardening(t, gateway);
-  checkSecretIsReadable(t, spec, gateway);
-  const result = load(envOf(gateway), configMap.data['config.ini']);
-  if (!result.ok) return t.fail(JSON.stringify(result.problems));
-  const { server } = result.config;
-  t.match(server.listen, [{ kind: 'tcp', host: '127.0.0.1', port: 8080 }]);
-  t.match(server.healthListen, [{ port: Number(gateway.ports[0].containerPort) }], 'where the probes ask');
-  t.ok(server.shutdownDelayMs > 0, 'the endpoint is taken out meanwhile');
-  t.ok(Number(spec.terminationGracePeriodSeconds) * 1000 > server.drainTimeoutMs + server.shutdownDelayMs);
-  t.notMatch(JSON.stringify(spec.containers), /secret/i, 'the application holds none');
-});
+t.test(
+  'kubernetes: the sidecar is ready before the application and ends after it, and its configuration is good',
+  async (t) => {
+    const [configMap, deployment] = parsePlainYaml(read('kubernetes/sidecar.yaml')) as [Document, Document];
+    const { spec } = deployment.spec.template;
+    const [gateway] = spec.initContainers;
+    t.equal(gateway.restartPolicy, 'Always', 'a native sidecar');
+    t.equal(gateway.startupProbe.httpGet.path, '/readyz');
+    t.equal(gateway.livenessProbe.httpGet.path, '/livez');
+    // The action `sleep` of a preStop hook is refused by 1.29, and there is shutdown_delay.
+    t.notOk(gateway.lifecycle);
+    checkHardening(t, gateway);
+    checkSecretIsReadable(t, spec, gateway);
+    const result = load(envOf(gateway), configMap.data['config.ini']);
+    if (!result.ok) return t.fail(JSON.stringify(result.problems));
+    const { server } = result.config;
+    t.match(server.listen, [{ kind: 'tcp', host: '127.0.0.1', port: 8080 }]);
+    t.match(server.healthListen, [{ port: Number(gateway.ports[0].containerPort) }], 'where the probes ask');
+    t.ok(server.shutdownDelayMs > 0, 'the endpoint is taken out meanwhile');
+    t.ok(Number(spec.terminationGracePeriodSeconds) * 1000 > server.drainTimeoutMs + server.shutdownDelayMs);
+    t.notMatch(JSON.stringify(spec.containers), /secret/i, 'the application holds none');
+  },
+);
 
 t.test('kubernetes: the job waits for the gateway and ends it', async (t) => {
   const [job] = parsePlainYaml(read('kubernetes/job.yaml')) as [Document];
@@ -104,7 +121,8 @@ t.test('the image: not as root, without a shell, with the inspector signal off',
     readFileSync(`${EXAMPLES}../Dockerfile`, 'utf8')
       .split(/^FROM /m)
       .at(-1) ?? '';
-  const only = (instruction: string) => [...last.matchAll(new RegExp(`^${instruction} +(.*)$`, 'gm'))].map(([, words]) => words);
+  const only = (instruction: string) =>
+    [...last.matchAll(new RegExp(`^${instruction} +(.*)$`, 'gm'))].map(([, words]) => words);
   t.strictSame(only('USER'), ['node']);
   t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', '--disable-sigusr1', 'dist/main.js']);
   t.strictSame(JSON.parse(only('CMD')[0] ?? ''), ['serve']);
@@ -134,20 +152,29 @@ t.test('systemd: the units say what the gateway does', async (t) => {
   t.match(result.config.server.listen, [{ kind: 'fd', fd: 3 }]);
 });
 
-t.test('systemd-analyze verifies the units', { skip: existsSync('/usr/bin/systemd-analyze') ? false : 'no systemd-analyze here' }, async (t) => {
-  const units = ['service', 'socket'].map((kind) => `${EXAMPLES}systemd/genesys-cloud-gateway.${kind}`);
-  const said = execFileSync('sh', ['-c', 'systemd-analyze verify "$@" 2>&1', 'sh', ...units], { encoding: 'utf8' });
-  t.equal(
-    said
-      .split('\n')
-      .filter((line) => line.includes('genesys-cloud-gateway'))
-      .join('\n'),
-    '',
-  );
-  // It ends with 1 where the exposure is above the threshold, in tenths.
-  execFileSync('sh', ['-c', 'systemd-analyze security --offline=true --threshold=20 --no-pager "$1"', 'sh', String(units[0])], { stdio: 'ignore' });
-});
+t.test(
+  'systemd-analyze verifies the units',
+  { skip: existsSync('/usr/bin/systemd-analyze') ? false : 'no systemd-analyze here' },
+  async (t) => {
+    const units = ['service', 'socket'].map((kind) => `${EXAMPLES}systemd/genesys-cloud-gateway.${kind}`);
+    const said = execFileSync('sh', ['-c', 'systemd-analyze verify "$@" 2>&1', 'sh', ...units], { encoding: 'utf8' });
+    t.equal(
+      said
+        .split('\n')
+        .filter((line) => line.includes('genesys-cloud-gateway'))
+        .join('\n'),
+      '',
+    );
+    // It ends with 1 where the exposure is above the threshold, in tenths.
+    execFileSync(
+      'sh',
+      ['-c', 'systemd-analyze security --offline=true --threshold=20 --no-pager "$1"', 'sh', String(units[0])],
+      { stdio: 'ignore' },
+    );
+  },
+);
 
 t.test('the reader of these files refuses what is wrong', async (t) => {
-  for (const text of ['a: 1\na: 2', 'a:\n\tb: 1', 'a:\n  b: 1\n   c: 2', 'a: {b: 1}', 'just words']) t.throws(() => parsePlainYaml(text), text);
+  for (const text of ['a: 1\na: 2', 'a:\n\tb: 1', 'a:\n  b: 1\n   c: 2', 'a: {b: 1}', 'just words'])
+    t.throws(() => parsePlainYaml(text), text);
 });

@@ -1,4 +1,5 @@
-// What the calls after a fault get: nothing of one answer in the next, no storm on a host that is gone, no refusal that was announced.
+// What the calls after a fault get: nothing of one answer in the next, no storm on a host that is gone, no refusal that
+// was announced.
 
 import { createServer } from 'node:http';
 import t, { type Test } from 'tap';
@@ -49,7 +50,10 @@ t.test('a 429 that was passed on holds the same limit, and tells the rest of its
 t.test('a host that refuses connections is dialled five times, then left alone, and found again', async (t) => {
   const upstream = await startHostileUpstream(t, { onRequest: (socket) => void socket.write(ok('back')) });
   await upstream.stopListening();
-  const { url } = await startGatewayWith(t, givenTokenConfig(upstream.origin, { retry: { max: 0, waitMinMs: 5, waitMaxMs: 20 } }));
+  const { url } = await startGatewayWith(
+    t,
+    givenTokenConfig(upstream.origin, { retry: { max: 0, waitMinMs: 5, waitMaxMs: 20 } }),
+  );
   const codes: (string | null)[] = [];
   let retryAfter: string | null = null;
   for (let nth = 0; nth < 8; nth += 1) {
@@ -81,7 +85,11 @@ t.test('once the host is back, calls made at the same time are not refused for t
   await clock.advance(2_000);
   for (let round = 0; round < 3; round += 1) {
     const statuses = await Promise.all(Array.from({ length: 60 }, (_, nth) => call(nth % 2 ? 'GET' : 'POST')));
-    t.same(new Set(statuses), new Set([200]), `round ${round}: ${statuses.filter((status) => status !== 200).length} of 60 refused`);
+    t.same(
+      new Set(statuses),
+      new Set([200]),
+      `round ${round}: ${statuses.filter((status) => status !== 200).length} of 60 refused`,
+    );
   }
 });
 
@@ -94,7 +102,10 @@ async function startRefusing(t: Test, refused: Readonly<Record<string, string>>)
       const refusal = refused[request.url?.split('?')[0] ?? ''];
       if (request.url === '/oauth/token') {
         if (state.isLoginDown) response.writeHead(503).end();
-        else response.end(JSON.stringify({ access_token: `token-${++state.logins}`, token_type: 'bearer', expires_in: 86_400 }));
+        else
+          response.end(
+            JSON.stringify({ access_token: `token-${++state.logins}`, token_type: 'bearer', expires_in: 86_400 }),
+          );
       } else if (refusal !== undefined) response.writeHead(401).end(refusal);
       else response.end(request.headers.authorization);
     });
@@ -127,7 +138,11 @@ for (const [what, method, body] of [
     const { ask, state, source } = await startRefusing(t, { [ODD]: body });
     state.isLoginDown = true;
     for (let nth = 0; nth < 3; nth += 1) {
-      t.match(await ask(ODD, method), { status: 503, code: 'gateway.credential.unavailable' }, 'no token to try it with again');
+      t.match(
+        await ask(ODD, method),
+        { status: 503, code: 'gateway.credential.unavailable' },
+        'no token to try it with again',
+      );
       t.match(await ask(USERS), { status: 200, body: 'Bearer token-1' }, 'others go on');
       t.match(await ask('/readyz'), { status: 200 });
     }

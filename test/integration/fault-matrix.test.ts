@@ -34,22 +34,32 @@ interface Received {
 function call(port: number, method: string): Promise<Received> {
   const startedAt = performance.now();
   return new Promise((resolve) => {
-    const received: Received = { status: null, code: undefined, retryAfter: undefined, body: '', isWhole: false, tookMs: 0 };
+    const received: Received = {
+      status: null,
+      code: undefined,
+      retryAfter: undefined,
+      body: '',
+      isWhole: false,
+      tookMs: 0,
+    };
     const finish = () => resolve({ ...received, tookMs: performance.now() - startedAt });
     const headers = method === 'POST' ? { 'content-type': 'application/json', 'content-length': '13' } : {};
-    const message = httpRequest({ port, host: '127.0.0.1', method, path: '/api/v2/users', headers, agent: false }, (answer) => {
-      received.status = answer.statusCode ?? null;
-      received.code = answer.headers['x-gateway-error'] as string | undefined;
-      received.retryAfter = answer.headers['retry-after'];
-      answer.on('data', (chunk: Buffer) => {
-        received.body += chunk.toString('latin1');
-      });
-      answer.on('error', () => {});
-      answer.on('close', () => {
-        received.isWhole = answer.complete;
-        finish();
-      });
-    });
+    const message = httpRequest(
+      { port, host: '127.0.0.1', method, path: '/api/v2/users', headers, agent: false },
+      (answer) => {
+        received.status = answer.statusCode ?? null;
+        received.code = answer.headers['x-gateway-error'] as string | undefined;
+        received.retryAfter = answer.headers['retry-after'];
+        answer.on('data', (chunk: Buffer) => {
+          received.body += chunk.toString('latin1');
+        });
+        answer.on('error', () => {});
+        answer.on('close', () => {
+          received.isWhole = answer.complete;
+          finish();
+        });
+      },
+    );
     message.on('error', finish);
     message.end(method === 'POST' ? '{"name":"new"}'.slice(0, 13) : undefined);
   });
@@ -69,7 +79,11 @@ async function startRow(t: Test, row: FaultRow) {
 function check(t: Test, received: Received, expected: Outcome, within: Bound): void {
   t.equal(received.status, expected.status, 'status');
   t.equal(received.code, expected.code, 'X-Gateway-Error');
-  t.equal(received.isWhole, expected.torn !== true, expected.torn ? 'the answer is visibly cut' : 'the answer is whole');
+  t.equal(
+    received.isWhole,
+    expected.torn !== true,
+    expected.torn ? 'the answer is visibly cut' : 'the answer is whole',
+  );
   if (expected.retryAfter) t.match(received.retryAfter, /^[1-9]\d*$/);
   t.ok(received.tookMs <= BOUNDS[within] + SLACK_MS, `took ${Math.round(received.tookMs)} ms, bound ${BOUNDS[within]}`);
 }
@@ -100,11 +114,14 @@ for (const { title, rows } of FAULTS) {
   });
 }
 
-t.test('a POST whose octets were sent reaches the upstream once, unless the platform itself refused it unexecuted', async (t) => {
-  const rows = FAULTS.flatMap(({ rows }) => rows);
-  t.ok(rows.length >= 30, `${rows.length} rows`);
-  t.same(
-    rows.filter(({ post }) => post.seen > 1).map(({ name }) => name),
-    ['401 that speaks of the token', '429 of a token-wide limit, Retry-After within `total_wait`'],
-  );
-});
+t.test(
+  'a POST whose octets were sent reaches the upstream once, unless the platform itself refused it unexecuted',
+  async (t) => {
+    const rows = FAULTS.flatMap(({ rows }) => rows);
+    t.ok(rows.length >= 30, `${rows.length} rows`);
+    t.same(
+      rows.filter(({ post }) => post.seen > 1).map(({ name }) => name),
+      ['401 that speaks of the token', '429 of a token-wide limit, Retry-After within `total_wait`'],
+    );
+  },
+);

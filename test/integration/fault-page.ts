@@ -1,7 +1,15 @@
 // Renders docs/faults.md from the rows that the fault tests run. `node test/integration/fault-page.ts` writes it anew.
 
 import { writeFileSync } from 'node:fs';
-import { type Bound, FAULTS, type FaultRow, MATRIX_TIMES, type Outcome, TOKEN_FAULTS, type TokenFaultRow } from './fault-rows.ts';
+import {
+  type Bound,
+  FAULTS,
+  type FaultRow,
+  MATRIX_TIMES,
+  type Outcome,
+  TOKEN_FAULTS,
+  type TokenFaultRow,
+} from './fault-rows.ts';
 
 const HEAD = `# Faults and what callers see of them
 
@@ -53,7 +61,8 @@ const WITHIN: Record<Bound, string> = {
 /** The whole page. */
 export function faultsPage(): string {
   const groups = FAULTS.map(
-    ({ title, rows }) => `## ${title}\n\n${table(['what goes wrong', 'GET', 'seen', 'POST', 'seen', 'within'], rows.map(cells))}`,
+    ({ title, rows }) =>
+      `## ${title}\n\n${table(['what goes wrong', 'GET', 'seen', 'POST', 'seen', 'within'], rows.map(cells))}`,
   );
   const token = table(['the token endpoint', 'every call gets', 'within'], TOKEN_FAULTS.map(tokenCells));
   const intro = `While no token is at hand; a token that is still valid goes on being used, and nobody notices. The API sees nothing. A call waits up to
@@ -63,7 +72,14 @@ the first). A refused secret ends the wait at once.`;
 }
 
 function cells({ name, get, post, within, note }: FaultRow): string[] {
-  return [note === undefined ? name : `${name} (${note})`, outcome(get), String(get.seen), outcome(post), String(post.seen), WITHIN[within]];
+  return [
+    note === undefined ? name : `${name} (${note})`,
+    outcome(get),
+    String(get.seen),
+    outcome(post),
+    String(post.seen),
+    WITHIN[within],
+  ];
 }
 
 function outcome({ status, code, torn }: Outcome): string {
@@ -73,7 +89,11 @@ function outcome({ status, code, torn }: Outcome): string {
 
 function tokenCells({ name, code, within }: TokenFaultRow): string[] {
   const status = code === 'gateway.credential.rejected' ? '424' : '503';
-  return [name, `${status} \`${code}\`${status === '503' ? ', Retry-After' : ''}`, within === 'at once' ? within : `\`${within}\``];
+  return [
+    name,
+    `${status} \`${code}\`${status === '503' ? ', Retry-After' : ''}`,
+    within === 'at once' ? within : `\`${within}\``,
+  ];
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

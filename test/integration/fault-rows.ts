@@ -1,4 +1,5 @@
-// The fault matrix as data: what goes wrong, and what a GET and a POST come to. fault-matrix.test.ts runs it, docs/faults.md shows it.
+// The fault matrix as data: what goes wrong, and what a GET and a POST come to. fault-matrix.test.ts runs it,
+// docs/faults.md shows it.
 
 import type { Socket } from 'node:net';
 import type { Test } from 'tap';
@@ -9,7 +10,10 @@ import type { ConfigOverrides } from '../helpers/gateway.ts';
 import { flood, type HostileOptions, type Misbehaviour, startHostileUpstream } from '../helpers/hostile-upstream.ts';
 import { startConnectProxy } from '../helpers/proxies.ts';
 
-/** By when the caller has its answer, or the connection is torn: `retries` are up to `retry_max` waits between `retry_wait_min` and `retry_wait_max`. */
+/**
+ * By when the caller has its answer, or the connection is torn: `retries` are up to `retry_max` waits between
+ * `retry_wait_min` and `retry_wait_max`.
+ */
 export type Bound =
   | 'at once'
   | 'retries'
@@ -20,7 +24,10 @@ export type Bound =
   | 'Retry-After'
   | 'one renewal';
 
-/** What one call comes to. `code`: the gateway answers; without it the upstream's own status arrives. `torn`: the body breaks off visibly. */
+/**
+ * What one call comes to. `code`: the gateway answers; without it the upstream's own status arrives. `torn`: the body
+ * breaks off visibly.
+ */
 export interface Outcome {
   readonly status: number;
   readonly code?: ErrorCode;
@@ -52,7 +59,15 @@ export interface FaultGroup {
 }
 
 /** Of the matrix' own gateway: small, so that the rows take no time. */
-export const MATRIX_TIMES = { connectMs: 250, headersMs: 400, bodyMs: 300, totalWaitMs: 380, waitMinMs: 5, waitMaxMs: 20, retryMax: 2 };
+export const MATRIX_TIMES = {
+  connectMs: 250,
+  headersMs: 400,
+  bodyMs: 300,
+  totalWaitMs: 380,
+  waitMinMs: 5,
+  waitMaxMs: 20,
+  retryMax: 2,
+};
 const TRIES = MATRIX_TIMES.retryMax + 1;
 
 const does =
@@ -71,9 +86,14 @@ const answers = (text: string, then: (socket: Socket) => void = () => {}) =>
 const end = (socket: Socket) => void socket.end();
 const resetSoon = (socket: Socket) => void setTimeout(() => socket.resetAndDestroy(), 20);
 const status = (line: string, headers: readonly string[] = [], body = '{}') =>
-  `HTTP/1.1 ${line}\r\n${headers.map((header) => `${header}\r\n`).join('')}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  `HTTP/1.1 ${line}\r\n${headers.map((header) => `${header}\r\n`).join('')}Content-Type: ` +
+  `application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 const limited = (limit: object, retryAfter: string) =>
-  status('429 Too Many Requests', [`Retry-After: ${retryAfter}`], JSON.stringify({ code: 'too.many.requests.retry.after', status: 429, limit }));
+  status(
+    '429 Too Many Requests',
+    [`Retry-After: ${retryAfter}`],
+    JSON.stringify({ code: 'too.many.requests.retry.after', status: 429, limit }),
+  );
 
 /** The same for both methods. */
 const both = (outcome: Outcome) => ({ get: outcome, post: outcome });
@@ -82,7 +102,10 @@ const failsAfterRetries = (code: ErrorCode, httpStatus: number) => ({
   get: { status: httpStatus, code, seen: TRIES },
   post: { status: httpStatus, code, seen: 1 },
 });
-const passes = (httpStatus: number): Pick<FaultRow, 'get' | 'post' | 'within'> => ({ ...both({ status: httpStatus, seen: 1 }), within: 'at once' });
+const passes = (httpStatus: number): Pick<FaultRow, 'get' | 'post' | 'within'> => ({
+  ...both({ status: httpStatus, seen: 1 }),
+  within: 'at once',
+});
 
 const TOKEN_LIMIT = { key: 'client.credentials.token.rate', namespace: 'platform.api', value: 300 };
 const ENDPOINT_LIMIT = { key: 'users.rate', namespace: 'platform.api', value: 10 };
@@ -138,7 +161,11 @@ export const FAULTS: readonly FaultGroup[] = [
         start: async (t) => {
           const proxy = await startConnectProxy({ login: 'somebody:else' });
           t.teardown(() => proxy.close());
-          return { origin: 'http://api.region.invalid', seen: () => 0, config: { proxy: { url: `http://127.0.0.1:${proxy.port}`, off: false } } };
+          return {
+            origin: 'http://api.region.invalid',
+            seen: () => 0,
+            config: { proxy: { url: `http://127.0.0.1:${proxy.port}`, off: false } },
+          };
         },
         ...both({ status: 502, code: 'gateway.proxy.auth', seen: 0 }),
         within: 'at once',
@@ -148,7 +175,11 @@ export const FAULTS: readonly FaultGroup[] = [
         start: async (t) => {
           const proxy = await startConnectProxy({ answer: 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n' });
           t.teardown(() => proxy.close());
-          return { origin: 'http://api.region.invalid', seen: () => 0, config: { proxy: { url: `http://127.0.0.1:${proxy.port}`, off: false } } };
+          return {
+            origin: 'http://api.region.invalid',
+            seen: () => 0,
+            config: { proxy: { url: `http://127.0.0.1:${proxy.port}`, off: false } },
+          };
         },
         ...both({ status: 502, code: 'gateway.proxy.refused', seen: 0 }),
         within: 'at once',
@@ -158,7 +189,11 @@ export const FAULTS: readonly FaultGroup[] = [
         start: async (t) => {
           const gone = await startHostileUpstream(t, {});
           await gone.stopListening();
-          return { origin: 'http://api.region.invalid', seen: () => 0, config: { proxy: { url: gone.origin, off: false } } };
+          return {
+            origin: 'http://api.region.invalid',
+            seen: () => 0,
+            config: { proxy: { url: gone.origin, off: false } },
+          };
         },
         ...both({ status: 502, code: 'gateway.proxy.refused', seen: 0 }),
         within: 'retries',
@@ -236,7 +271,9 @@ export const FAULTS: readonly FaultGroup[] = [
       },
       {
         name: 'a length together with chunks',
-        start: answers('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n'),
+        start: answers(
+          'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
+        ),
         ...both({ status: 502, code: 'gateway.upstream.invalid', seen: 1 }),
         within: 'at once',
       },
@@ -347,15 +384,24 @@ export const FAULTS: readonly FaultGroup[] = [
         name: '401 that speaks of the token',
         start: async (t) => {
           const upstream = await startHostileUpstream(t, {
-            onRequest: (socket) => void socket.write(status('401 Unauthorized', [], '{"code":"bad.credentials","status":401}')),
+            onRequest: (socket) =>
+              void socket.write(status('401 Unauthorized', [], '{"code":"bad.credentials","status":401}')),
           });
-          return { origin: upstream.origin, seen: () => upstream.seen.length, config: { timeouts: { totalWaitMs: 5_000 } } };
+          return {
+            origin: upstream.origin,
+            seen: () => upstream.seen.length,
+            config: { timeouts: { totalWaitMs: 5_000 } },
+          };
         },
         ...both({ status: 401, seen: 2 }),
         within: 'one renewal',
         note: 'one renewal, one replay; refused calls were not executed. Then a minute without another',
       },
-      { name: '401 with another code', start: answers(status('401 Unauthorized', [], '{"code":"not.authorized","status":401}')), ...passes(401) },
+      {
+        name: '401 with another code',
+        start: answers(status('401 Unauthorized', [], '{"code":"not.authorized","status":401}')),
+        ...passes(401),
+      },
       { name: '403', start: answers(status('403 Forbidden')), ...passes(403) },
       { name: '408', start: answers(status('408 Request Timeout')), ...passes(408) },
       {
@@ -364,7 +410,11 @@ export const FAULTS: readonly FaultGroup[] = [
           const upstream = await startHostileUpstream(t, {
             onRequest: (socket, nth) => void socket.write(nth === 1 ? limited(TOKEN_LIMIT, '1') : status('200 OK')),
           });
-          return { origin: upstream.origin, seen: () => upstream.seen.length, config: { timeouts: { totalWaitMs: 5_000 } } };
+          return {
+            origin: upstream.origin,
+            seen: () => upstream.seen.length,
+            config: { timeouts: { totalWaitMs: 5_000 } },
+          };
         },
         ...both({ status: 200, seen: 2 }),
         within: 'Retry-After',
@@ -401,15 +451,24 @@ export const FAULTS: readonly FaultGroup[] = [
         name: '503 with a Retry-After within `total_wait`',
         start: async (t) => {
           const upstream = await startHostileUpstream(t, {
-            onRequest: (socket, nth) => void socket.write(nth === 1 ? status('503 Service Unavailable', ['Retry-After: 1']) : status('200 OK')),
+            onRequest: (socket, nth) =>
+              void socket.write(nth === 1 ? status('503 Service Unavailable', ['Retry-After: 1']) : status('200 OK')),
           });
-          return { origin: upstream.origin, seen: () => upstream.seen.length, config: { timeouts: { totalWaitMs: 5_000 } } };
+          return {
+            origin: upstream.origin,
+            seen: () => upstream.seen.length,
+            config: { timeouts: { totalWaitMs: 5_000 } },
+          };
         },
         get: { status: 200, seen: 2 },
         post: { status: 503, seen: 1 },
         within: 'Retry-After',
       },
-      { name: '503 with a Retry-After beyond `total_wait`', start: answers(status('503 Service Unavailable', ['Retry-After: 60'])), ...passes(503) },
+      {
+        name: '503 with a Retry-After beyond `total_wait`',
+        start: answers(status('503 Service Unavailable', ['Retry-After: 60'])),
+        ...passes(503),
+      },
       {
         name: '504',
         start: answers(status('504 Gateway Timeout')),
@@ -431,7 +490,11 @@ export interface TokenFaultRow {
   readonly within: 'at once' | 'timeouts.token';
 }
 
-const fault = (name: string, tokenEndpoint: NonNullable<Switches['tokenEndpoint']>, within: TokenFaultRow['within'] = 'at once'): TokenFaultRow => ({
+const fault = (
+  name: string,
+  tokenEndpoint: NonNullable<Switches['tokenEndpoint']>,
+  within: TokenFaultRow['within'] = 'at once',
+): TokenFaultRow => ({
   name,
   switches: { tokenEndpoint },
   code: 'gateway.credential.unavailable',
@@ -460,5 +523,10 @@ export const TOKEN_FAULTS: readonly TokenFaultRow[] = [
   fault('answers 200 with 20 MiB', { fault: 'huge' }),
   fault('breaks off in the middle of its answer', { fault: 'cut' }),
   fault('grants the token and loses the answer', { fault: 'lost' }),
-  { name: 'refuses the client secret', secret: 'not-the-secret', code: 'gateway.credential.rejected', within: 'at once' },
+  {
+    name: 'refuses the client secret',
+    secret: 'not-the-secret',
+    code: 'gateway.credential.rejected',
+    within: 'at once',
+  },
 ];

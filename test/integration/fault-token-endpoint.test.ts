@@ -23,7 +23,9 @@ t.test('the rows', { jobs: 4 }, async (t) => {
         config: (origin) => ({
           timeouts: { tokenMs: TOKEN_MS },
           reauthentication: { refreshTokenWaitMaxMs: WAIT_MS },
-          ...(row.secret && { credentials: [credentialAt(origin, { clientSecret: inlineSecret(row.secret, 'test') })] }),
+          ...(row.secret && {
+            credentials: [credentialAt(origin, { clientSecret: inlineSecret(row.secret, 'test') })],
+          }),
         }),
       });
       if (row.within === 'timeouts.token') await clock.advance(TOKEN_MS);
@@ -31,8 +33,13 @@ t.test('the rows', { jobs: 4 }, async (t) => {
         const answer = await fetch(`${url}/api/v2/users`, { method, ...(method === 'POST' && { body: '{}' }) });
         t.equal(answer.headers.get('x-gateway-error'), row.code);
         t.equal(answer.status, row.code === 'gateway.credential.rejected' ? 424 : 503);
-        if (row.code === 'gateway.credential.unavailable') t.match(answer.headers.get('retry-after'), /^[1-9]\d*$/, 'Retry-After');
-        t.notMatch(await answer.text(), /Maintenance|broken|"access_token"|not-the-secret/, 'nothing of the endpoint’s answer');
+        if (row.code === 'gateway.credential.unavailable')
+          t.match(answer.headers.get('retry-after'), /^[1-9]\d*$/, 'Retry-After');
+        t.notMatch(
+          await answer.text(),
+          /Maintenance|broken|"access_token"|not-the-secret/,
+          'nothing of the endpoint’s answer',
+        );
       }
       t.equal(sandbox.stats.apiCallsTotal, 0, 'the API saw nothing');
       t.same(

@@ -14,10 +14,22 @@ const answers: readonly (readonly [string, string])[] = [
   ['a body of every octet', ok(octets)],
   ['an answer without Date gets none', ok('{}')],
   ['a Date of the upstream stays', ok('{}', [date])],
-  ['gzip stays gzip', ok(zipped, ['Content-Encoding: gzip', 'Vary: Accept-Encoding', 'Content-Type: application/json'])],
+  [
+    'gzip stays gzip',
+    ok(zipped, ['Content-Encoding: gzip', 'Vary: Accept-Encoding', 'Content-Type: application/json']),
+  ],
   [
     'order, casing and repetition of headers',
-    ok('x', ['ETag: "1"', 'x-lower: 1', 'LINK: <a>', 'link: <b>', 'X-UPPER: 2', 'x-lower: 3', 'WWW-Authenticate: A', 'WWW-Authenticate: B']),
+    ok('x', [
+      'ETag: "1"',
+      'x-lower: 1',
+      'LINK: <a>',
+      'link: <b>',
+      'X-UPPER: 2',
+      'x-lower: 3',
+      'WWW-Authenticate: A',
+      'WWW-Authenticate: B',
+    ]),
   ],
   [
     'headers with octets above 127 and empty values',
@@ -30,11 +42,13 @@ const answers: readonly (readonly [string, string])[] = [
   ['an unknown class of status', 'HTTP/1.1 799 Something\r\nContent-Length: 2\r\n\r\nok'],
   [
     'an error of the platform',
-    'HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 20\r\nININ-Correlation-Id: abc\r\n\r\n{"code":"not.found"}',
+    'HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 20\r\nININ-Correlation-Id: ' +
+      'abc\r\n\r\n{"code":"not.found"}',
   ],
   [
     'a chunked body',
-    `HTTP/1.1 200 OK\r\n${date}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n${octets.length.toString(16)}\r\n${octets}\r\n0\r\n\r\n`,
+    `HTTP/1.1 200 OK\r\n${date}\r\nTransfer-Encoding: ` +
+      `chunked\r\n\r\n3\r\nabc\r\n${octets.length.toString(16)}\r\n${octets}\r\n0\r\n\r\n`,
   ],
   ['an empty chunked body', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
   ['204', 'HTTP/1.1 204 No Content\r\nETag: "2"\r\n\r\n'],
@@ -50,7 +64,9 @@ const answers: readonly (readonly [string, string])[] = [
 ];
 
 for (const [name, answer] of answers) {
-  t.test(`passes: ${name}`, (t) => sameAsDirect(t, { request, answer, ...(/ 304 | 204 /.test(answer) && { isDone: isHead }) }));
+  t.test(`passes: ${name}`, (t) =>
+    sameAsDirect(t, { request, answer, ...(/ 304 | 204 /.test(answer) && { isDone: isHead }) }),
+  );
 }
 
 t.test('passes: a body that ends with the connection', (t) =>
@@ -70,14 +86,18 @@ t.test('a caller that speaks HTTP/1.0 gets the body, its end marked by the end o
 });
 
 t.test('a reason phrase that is no UTF-8 becomes the usual one, and the answer passes', async (t) => {
-  const pair = await startBefore(t, (socket) => socket.write(Buffer.from('HTTP/1.1 200 Tr\xe8s bien\r\nContent-Length: 2\r\n\r\nok', 'latin1')));
+  const pair = await startBefore(t, (socket) =>
+    socket.write(Buffer.from('HTTP/1.1 200 Tr\xe8s bien\r\nContent-Length: 2\r\n\r\nok', 'latin1')),
+  );
   const { startLine, body } = comparable(await exchangeRaw(pair.port, request));
   t.equal(startLine, 'HTTP/1.1 200 OK');
   t.equal(body, 'ok');
 });
 
 t.test('early hints are dropped, the answer passes', async (t) => {
-  const pair = await startBefore(t, (socket) => socket.write(`HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n${ok('late')}`));
+  const pair = await startBefore(t, (socket) =>
+    socket.write(`HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n${ok('late')}`),
+  );
   const received = await exchangeRaw(pair.port, request);
   t.match(received, /^HTTP\/1\.1 200 OK\r\n/);
   t.equal(comparable(received).body, 'late');

@@ -1,5 +1,5 @@
-// What is sent piece by piece arrives piece by piece, however small the pieces: event streams down, slow bodies up. Each piece is sent only when
-// the one before it has arrived, so nothing may be held back for the sake of the next.
+// What is sent piece by piece arrives piece by piece, however small the pieces: event streams down, slow bodies up.
+// Each piece is sent only when the one before it has arrived, so nothing may be held back for the sake of the next.
 
 import { once } from 'node:events';
 import type { Socket } from 'node:net';

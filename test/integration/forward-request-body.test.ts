@@ -16,7 +16,10 @@ const cases: readonly (readonly [string, string])[] = [
   ['a body of every octet passes', counted('PUT', octets, 'Content-Type: application/octet-stream\r\n')],
   ['a body without a Content-Type passes', counted('POST', 'x=1', '')],
   ['a body with an empty Content-Type passes', counted('POST', 'x=1', 'Content-Type:\r\n')],
-  ['a body that is not what its Content-Type says passes', counted('POST', '{"broken', 'Content-Type: application/json\r\n')],
+  [
+    'a body that is not what its Content-Type says passes',
+    counted('POST', '{"broken', 'Content-Type: application/json\r\n'),
+  ],
   ['a compressed body is not looked into', counted('POST', '\x1f\x8b\x08\x00', 'Content-Encoding: gzip\r\n')],
   ['a POST without a body passes', 'POST /api/v2/users HTTP/1.1\r\nHost: localhost\r\nX-A: 1\r\n\r\n'],
   ['a POST with Content-Length 0 passes', counted('POST', '')],
@@ -36,9 +39,14 @@ const cases: readonly (readonly [string, string])[] = [
   ],
   [
     'a multipart body passes',
-    counted('POST', '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n', 'Content-Type: multipart/form-data; boundary=b\r\n'),
+    counted(
+      'POST',
+      '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n',
+      'Content-Type: multipart/form-data; boundary=b\r\n',
+    ),
   ],
   ['a form passes', counted('POST', 'a=1&b=%20+', 'Content-Type: application/x-www-form-urlencoded\r\n')],
 ];
 
-for (const [name, request] of cases) t.test(name, (t) => sameAsDirect(t, { request, answer: ok('{}', ['Content-Type: application/json']) }));
+for (const [name, request] of cases)
+  t.test(name, (t) => sameAsDirect(t, { request, answer: ok('{}', ['Content-Type: application/json']) }));

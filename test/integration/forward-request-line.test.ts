@@ -24,7 +24,10 @@ for (const [name, target] of targets) t.test(name, (t) => sameAsDirect(t, { requ
 
 for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'QUERY', 'M-SEARCH', 'LINK']) {
   t.test(`${method} passes as it is`, (t) =>
-    sameAsDirect(t, { request: `${method} /api/v2/users HTTP/1.1\r\nHost: localhost\r\nX-A: 1\r\n\r\n`, answer: ok('{"a":1}') }),
+    sameAsDirect(t, {
+      request: `${method} /api/v2/users HTTP/1.1\r\nHost: localhost\r\nX-A: 1\r\n\r\n`,
+      answer: ok('{"a":1}'),
+    }),
   );
 }
 

@@ -1,4 +1,5 @@
-// Upstreams that break off, babble or stall: the caller is told so, never handed a part as the whole, and never somebody else's answer.
+// Upstreams that break off, babble or stall: the caller is told so, never handed a part as the whole, and never
+// somebody else's answer.
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -15,12 +16,36 @@ const timeouts = (more: object) => ({
 
 const cuts: readonly (readonly [string, string, (socket: Socket) => void])[] = [
   ['a counted body that ends early', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart', (socket) => socket.end()],
-  ['a counted body that is reset', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart', (socket) => socket.resetAndDestroy()],
-  ['a chunked body that ends between chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n', (socket) => socket.end()],
-  ['a chunked body that ends in a chunk', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\npart', (socket) => socket.end()],
-  ['a chunked body that is reset', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n', (socket) => socket.resetAndDestroy()],
-  ['a chunked body with a broken chunk', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n', () => {}],
-  ['a close-delimited body that is reset', 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\npart', (socket) => socket.resetAndDestroy()],
+  [
+    'a counted body that is reset',
+    'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart',
+    (socket) => socket.resetAndDestroy(),
+  ],
+  [
+    'a chunked body that ends between chunks',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n',
+    (socket) => socket.end(),
+  ],
+  [
+    'a chunked body that ends in a chunk',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\npart',
+    (socket) => socket.end(),
+  ],
+  [
+    'a chunked body that is reset',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n',
+    (socket) => socket.resetAndDestroy(),
+  ],
+  [
+    'a chunked body with a broken chunk',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n',
+    () => {},
+  ],
+  [
+    'a close-delimited body that is reset',
+    'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\npart',
+    (socket) => socket.resetAndDestroy(),
+  ],
   [
     'a close-delimited body of HTTP/1.0 that is reset',
     'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\npart',
@@ -68,7 +93,10 @@ const nonsense: readonly (readonly [string, string])[] = [
   ['a folded header', 'HTTP/1.1 200 OK\r\nX-A: 1\r\n X-Folded: 1\r\nContent-Length: 0\r\n\r\n'],
   ['a header without a name', 'HTTP/1.1 200 OK\r\n: 1\r\nContent-Length: 0\r\n\r\n'],
   ['two Content-Lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 5\r\n\r\nhello'],
-  ['a length and chunks', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n'],
+  [
+    'a length and chunks',
+    'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+  ],
   ['a length that is none', 'HTTP/1.1 200 OK\r\nContent-Length: 2,2\r\n\r\nhi'],
   ['an unasked 100', `HTTP/1.1 100 Continue\r\n\r\n${ok('late')}`],
   ['a 101 without a word of what to', 'HTTP/1.1 101 Switching Protocols\r\nContent-Length: 2\r\n\r\n{}'],
@@ -101,7 +129,8 @@ t.test('an endless flood of 1xx answers ends by the deadline', async (t) => {
   const pair = await startBefore(
     t,
     (socket) => {
-      const flood = () => socket.writable && socket.write('HTTP/1.1 102 Processing\r\n\r\n'.repeat(20), () => setImmediate(flood));
+      const flood = () =>
+        socket.writable && socket.write('HTTP/1.1 102 Processing\r\n\r\n'.repeat(20), () => setImmediate(flood));
       flood();
     },
     timeouts({ headersMs: 300 }),
@@ -112,12 +141,20 @@ t.test('an endless flood of 1xx answers ends by the deadline', async (t) => {
 t.test('headers that do not come, or come in drops, are 504', async (t) => {
   const silent = await startBefore(t, () => {}, timeouts({ headersMs: 150 }));
   isRefusal(t, await exchangeRaw(silent.port, GET), 504, 'gateway.upstream.timeout');
-  const dripping = await startBefore(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nX-A: '), timeouts({ headersMs: 150 }));
+  const dripping = await startBefore(
+    t,
+    (socket) => socket.write('HTTP/1.1 200 OK\r\nX-A: '),
+    timeouts({ headersMs: 150 }),
+  );
   isRefusal(t, await exchangeRaw(dripping.port, GET), 504, 'gateway.upstream.timeout');
 });
 
 t.test('a body that stalls ends the connection, and the upstream’s', async (t) => {
-  const pair = await startBefore(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'), timeouts({ bodyMs: 150 }));
+  const pair = await startBefore(
+    t,
+    (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'),
+    timeouts({ bodyMs: 150 }),
+  );
   const received = await exchangeRaw(pair.port, GET, untilClose);
   t.match(received, /part$/);
   t.match(await pair.log.nextExchange(), { errorCode: 'gateway.upstream.timeout' });

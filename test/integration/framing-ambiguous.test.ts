@@ -1,4 +1,5 @@
-// What is ambiguous in a request's framing is refused in our own words, and nothing of it, nor of what follows on the connection, goes upstream.
+// What is ambiguous in a request's framing is refused in our own words, and nothing of it, nor of what follows on the
+// connection, goes upstream.
 
 import t from 'tap';
 import { ok, startBefore } from '../helpers/direct.ts';
@@ -7,7 +8,8 @@ import { isRefusal, refusedBy } from '../helpers/refusal.ts';
 
 const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
 const NEXT = 'GET /api/v2/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n';
-const head = (lines: readonly string[], start = 'POST /api/v2/users HTTP/1.1') => `${[start, ...lines].join('\r\n')}\r\n\r\n`;
+const head = (lines: readonly string[], start = 'POST /api/v2/users HTTP/1.1') =>
+  `${[start, ...lines].join('\r\n')}\r\n\r\n`;
 const chunks = '5\r\nhello\r\n0\r\n\r\n';
 
 const refused: readonly (readonly [string, string, number?])[] = [
@@ -20,17 +22,29 @@ const refused: readonly (readonly [string, string, number?])[] = [
   ['HTTP/2.0 in the request line', head(['Host: localhost'], 'GET /api/v2/users HTTP/2.0')],
   ['HTTP/1.2', head(['Host: localhost'], 'GET /api/v2/users HTTP/1.2')],
   ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
-  ['Transfer-Encoding in HTTP/1.0', head(['Host: localhost', 'Transfer-Encoding: chunked'], 'POST /api/v2/users HTTP/1.0') + chunks],
+  [
+    'Transfer-Encoding in HTTP/1.0',
+    head(['Host: localhost', 'Transfer-Encoding: chunked'], 'POST /api/v2/users HTTP/1.0') + chunks,
+  ],
   ['Transfer-Encoding gzip, chunked', head(['Host: localhost', 'Transfer-Encoding: gzip, chunked']) + chunks],
   ['Transfer-Encoding gzip', head(['Host: localhost', 'Transfer-Encoding: gzip']) + chunks],
   ['Transfer-Encoding identity', head(['Host: localhost', 'Transfer-Encoding: identity', 'Content-Length: 0'])],
   ['Transfer-Encoding chunked, chunked', head(['Host: localhost', 'Transfer-Encoding: chunked, chunked']) + chunks],
-  ['Transfer-Encoding twice', head(['Host: localhost', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked']) + chunks],
+  [
+    'Transfer-Encoding twice',
+    head(['Host: localhost', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked']) + chunks,
+  ],
   ['Transfer-Encoding with a parameter', head(['Host: localhost', 'Transfer-Encoding: chunked;q=1']) + chunks],
   ['Transfer-Encoding xchunked', head(['Host: localhost', 'Transfer-Encoding: xchunked']) + chunks],
   ['an empty Transfer-Encoding', head(['Host: localhost', 'Transfer-Encoding:', 'Content-Length: 0'])],
-  ['Transfer-Encoding and Content-Length', head(['Host: localhost', 'Transfer-Encoding: chunked', 'Content-Length: 3']) + chunks],
-  ['Content-Length and Transfer-Encoding', head(['Host: localhost', 'Content-Length: 3', 'Transfer-Encoding: chunked']) + chunks],
+  [
+    'Transfer-Encoding and Content-Length',
+    head(['Host: localhost', 'Transfer-Encoding: chunked', 'Content-Length: 3']) + chunks,
+  ],
+  [
+    'Content-Length and Transfer-Encoding',
+    head(['Host: localhost', 'Content-Length: 3', 'Transfer-Encoding: chunked']) + chunks,
+  ],
   ['two equal Content-Lengths', `${head(['Host: localhost', 'Content-Length: 5', 'Content-Length: 5'])}hello`],
   ['two different Content-Lengths', `${head(['Host: localhost', 'Content-Length: 5', 'content-length: 0'])}hello`],
   ['Content-Length +5', `${head(['Host: localhost', 'Content-Length: +5'])}hello`],
@@ -44,7 +58,10 @@ const refused: readonly (readonly [string, string, number?])[] = [
   ['a bare line feed between headers', 'GET /api/v2/users HTTP/1.1\r\nHost: localhost\nX-A: 1\r\n\r\n'],
   ['a bare carriage return in a value', head(['Host: localhost', 'X-A: 1\rX-B: 2'], 'GET /api/v2/users HTTP/1.1')],
   ['a space before the colon', head(['Host : localhost'], 'GET /api/v2/users HTTP/1.1')],
-  ['a space before the colon of Transfer-Encoding', head(['Host: localhost', 'Transfer-Encoding : chunked', 'Content-Length: 0'])],
+  [
+    'a space before the colon of Transfer-Encoding',
+    head(['Host: localhost', 'Transfer-Encoding : chunked', 'Content-Length: 0']),
+  ],
   ['a name that is no token', head(['Host: localhost', 'X(A): 1'], 'GET /api/v2/users HTTP/1.1')],
   ['a line without a colon', head(['Host: localhost', 'nonsense'], 'GET /api/v2/users HTTP/1.1')],
   ['a folded line', head(['Host: localhost', 'X-A: 1', ' folded'], 'GET /api/v2/users HTTP/1.1')],
@@ -59,7 +76,13 @@ const refused: readonly (readonly [string, string, number?])[] = [
   [
     'an upgrade to WebSocket',
     head(
-      ['Host: localhost', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13'],
+      [
+        'Host: localhost',
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        'Sec-WebSocket-Version: 13',
+      ],
       'GET /api/v2/users HTTP/1.1',
     ),
   ],

@@ -1,4 +1,5 @@
-// Bodies that are too large, too slow or broken, and expectations: each told in our words, while the caller can still read them.
+// Bodies that are too large, too slow or broken, and expectations: each told in our words, while the caller can still
+// read them.
 
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -14,10 +15,19 @@ const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
 t.test('a counted body over server.max_body_bytes is 413, read or not', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()), { server: { maxBodyBytes: 1000 } });
   for (const size of [1001, 100_000, 5_000_000]) {
-    isRefusal(t, await refusedBy(pair.port, post(`Content-Length: ${size}`, 'x'.repeat(size))), 413, 'gateway.body.too.large');
+    isRefusal(
+      t,
+      await refusedBy(pair.port, post(`Content-Length: ${size}`, 'x'.repeat(size))),
+      413,
+      'gateway.body.too.large',
+    );
   }
   t.strictSame(pair.requests, [], 'nothing went upstream');
-  t.match(await exchangeRaw(pair.port, post('Content-Length: 1000', 'x'.repeat(1000))), /^HTTP\/1\.1 200/, 'a body of just the limit passes');
+  t.match(
+    await exchangeRaw(pair.port, post('Content-Length: 1000', 'x'.repeat(1000))),
+    /^HTTP\/1\.1 200/,
+    'a body of just the limit passes',
+  );
 });
 
 t.test('a chunked body over server.max_body_bytes is 413, and the upstream request is cut', async (t) => {
@@ -26,9 +36,17 @@ t.test('a chunked body over server.max_body_bytes is 413, and the upstream reque
     socket.resume();
     ends.push(once(socket, 'close'));
   });
-  const { port, log } = await startGatewayWith(t, givenTokenConfig(upstream.origin, { server: { maxBodyBytes: 1000 } }));
+  const { port, log } = await startGatewayWith(
+    t,
+    givenTokenConfig(upstream.origin, { server: { maxBodyBytes: 1000 } }),
+  );
   const body = chunk('x'.repeat(600)) + chunk('y'.repeat(600));
-  isRefusal(t, await exchangeRaw(port, post('Transfer-Encoding: chunked', `${body}0\r\n\r\n`)), 413, 'gateway.body.too.large');
+  isRefusal(
+    t,
+    await exchangeRaw(port, post('Transfer-Encoding: chunked', `${body}0\r\n\r\n`)),
+    413,
+    'gateway.body.too.large',
+  );
   await Promise.all(ends);
   t.match(await log.nextExchange(), { status: 413, errorCode: 'gateway.body.too.large', aborted: false });
 });
@@ -50,7 +68,9 @@ for (const [kind, request] of [
 }
 
 t.test('a caller that stalls longer than timeouts.headers is not taken for an upstream that does', async (t) => {
-  const pair = await startBefore(t, () => {}, { timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 50, bodyMs: 300, totalWaitMs: 15_000 } });
+  const pair = await startBefore(t, () => {}, {
+    timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 50, bodyMs: 300, totalWaitMs: 15_000 },
+  });
   isRefusal(t, await exchangeRaw(pair.port, post('Transfer-Encoding: chunked', chunk('half'))), 408);
 });
 
@@ -74,7 +94,11 @@ t.test('a chunked body that breaks is 400, and the upstream request is cut', asy
 t.test('headers of more than 64 KiB are 431', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()));
   isRefusal(t, await refusedBy(pair.port, post(`X-Large: ${'x'.repeat(65 * 1024)}`)), 431);
-  isRefusal(t, await refusedBy(pair.port, `GET /api/v2/${'x'.repeat(65 * 1024)} HTTP/1.1\r\nHost: localhost\r\n\r\n`), 431);
+  isRefusal(
+    t,
+    await refusedBy(pair.port, `GET /api/v2/${'x'.repeat(65 * 1024)} HTTP/1.1\r\nHost: localhost\r\n\r\n`),
+    431,
+  );
   isRefusal(t, await refusedBy(pair.port, post(`X-Large: ${'x'.repeat(2 * 1024 * 1024)}`)), 431);
   t.strictSame(pair.requests, []);
 });
@@ -104,7 +128,12 @@ t.test('Expect: 100-continue is met when the body is wanted', async (t) => {
 t.test('a call that is refused does not ask for the body', async (t: Test) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()), { server: { maxBodyBytes: 1000 } });
   isRefusal(t, await exchangeRaw(pair.port, expecting('Content-Length: 1001')), 413, 'gateway.body.too.large');
-  isRefusal(t, await exchangeRaw(pair.port, expecting('Content-Length: 5\r\nOrigin: https://evil.test')), 403, 'gateway.origin.forbidden');
+  isRefusal(
+    t,
+    await exchangeRaw(pair.port, expecting('Content-Length: 5\r\nOrigin: https://evil.test')),
+    403,
+    'gateway.origin.forbidden',
+  );
   isRefusal(
     t,
     await exchangeRaw(pair.port, expecting('Content-Length: 5').replace('/api/v2/users', '/nobody/api/v2/users')),

@@ -1,4 +1,5 @@
-// Several requests on one connection: answers come in turn and whole, and what breaks the connection harms none of them.
+// Several requests on one connection: answers come in turn and whole, and what breaks the connection harms none of
+// them.
 
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -8,7 +9,8 @@ import { startGatewayWith } from '../helpers/gateway.ts';
 import { exchangeRaw, startRawServer } from '../helpers/raw-http.ts';
 
 const get = (path: string) => `GET /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
-const post = (path: string, length: number) => `POST /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
+const post = (path: string, length: number) =>
+  `POST /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
 const pathOf = (request: string) => request.split(' ')[1] as string;
 const statuses = (received: string) => [...received.matchAll(/HTTP\/1\.1 (\d+)/g)].map((match) => Number(match[1]));
 
@@ -33,7 +35,10 @@ t.test('an upgrade or a CONNECT behind a request waits for its answer', async (t
   const pair = await startBefore(t, (socket) => socket.write(ok('<first>')));
   const upgrade = 'GET /api/v2/x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
   t.strictSame(statuses(await exchangeRaw(pair.port, get('first') + upgrade, untilClose)), [200, 400]);
-  t.strictSame(statuses(await exchangeRaw(pair.port, `${get('first')}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`, untilClose)), [200, 405]);
+  t.strictSame(
+    statuses(await exchangeRaw(pair.port, `${get('first')}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`, untilClose)),
+    [200, 405],
+  );
   t.equal(pair.requests.length, 2);
 });
 
@@ -56,7 +61,9 @@ t.test('garbage in the middle of an answer waits for its end', async (t) => {
 });
 
 t.test('a body that breaks after its answer began ends the connection, and adds nothing to the answer', async (t) => {
-  const upstream = await startRawServer(t, (socket) => socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun')));
+  const upstream = await startRawServer(t, (socket) =>
+    socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun')),
+  );
   const { port, log } = await startGatewayWith(t, givenTokenConfig(upstream.origin));
   const caller = connect(port, '127.0.0.1');
   let received = '';
@@ -122,7 +129,8 @@ t.test('an answer that comes before the upload is over reaches the caller, and t
 t.test('an offer to switch to HTTP/2 is passed over', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
   const offer =
-    'GET /api/v2/x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n\r\n';
+    'GET /api/v2/x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: ' +
+    'h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n\r\n';
   t.match(await exchangeRaw(pair.port, offer), /^HTTP\/1\.1 200 OK/);
   t.notMatch(pair.requests[0], /upgrade|http2|h2c/i, 'and does not go upstream');
 });

@@ -8,7 +8,8 @@ import { isRefusal, refusedBy } from '../helpers/refusal.ts';
 const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
 t.beforeEach(() => void pair.requests.splice(0));
 const NEXT = 'GET /api/v2/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n';
-const get = (target: string, host = 'localhost', method = 'GET') => `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+const get = (target: string, host = 'localhost', method = 'GET') =>
+  `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 
 const refused: readonly (readonly [string, string])[] = [
   ['a fragment', get('/api/v2/users#x')],
@@ -46,7 +47,10 @@ for (const [name, request] of refused) {
 }
 
 t.test('takes absolute-form that names the Host', async (t) => {
-  t.match(await exchangeRaw(pair.port, get('http://LOCALHOST:80/api/v2/users?x=http://y', 'localhost:80')), /^HTTP\/1\.1 200/);
+  t.match(
+    await exchangeRaw(pair.port, get('http://LOCALHOST:80/api/v2/users?x=http://y', 'localhost:80')),
+    /^HTTP\/1\.1 200/,
+  );
   t.match(pair.requests[0], /^GET \/api\/v2\/users\?x=http:\/\/y HTTP\/1\.1\r\n/);
 });
 
@@ -78,7 +82,9 @@ t.test('OPTIONS * is no route', async (t) =>
 );
 
 t.test('a HEAD that is refused has no body', async (t) => {
-  const answer = parseAnswer(await exchangeRaw(pair.port, get('/nowhere', 'localhost', 'HEAD'), (text) => text.endsWith('\r\n\r\n')));
+  const answer = parseAnswer(
+    await exchangeRaw(pair.port, get('/nowhere', 'localhost', 'HEAD'), (text) => text.endsWith('\r\n\r\n')),
+  );
   t.equal(answer.status, 404);
   t.equal(answer.body, '');
   t.equal(headerOf(answer, 'X-Gateway-Error'), 'gateway.route.not.found');
@@ -91,7 +97,14 @@ t.test('the path names a credential, and the rest is forwarded', async (t) => {
 });
 
 t.test('path and header that name different credentials are refused', async (t) => {
-  isRefusal(t, await exchangeRaw(pair.port, 'GET /default/api/v2/users HTTP/1.1\r\nHost: localhost\r\nX-Gateway-Credential: other\r\n\r\n'), 400);
+  isRefusal(
+    t,
+    await exchangeRaw(
+      pair.port,
+      'GET /default/api/v2/users HTTP/1.1\r\nHost: localhost\r\nX-Gateway-Credential: other\r\n\r\n',
+    ),
+    400,
+  );
   t.strictSame(pair.requests, []);
 });
 

@@ -14,9 +14,23 @@ async function answered(t: Parameters<typeof startBefore>[0], lines: readonly st
 
 t.test('cookies, HSTS, Alt-Svc, CORS and hop-by-hop headers go, in any spelling', async (t) => {
   const { answer } = await answered(t, [
-    ...['Set-Cookie: a=1', 'set-cookie: b=2', 'Set_Cookie: c=3', 'Strict-Transport-Security: max-age=1', 'Alt-Svc: h3=":443"'],
+    ...[
+      'Set-Cookie: a=1',
+      'set-cookie: b=2',
+      'Set_Cookie: c=3',
+      'Strict-Transport-Security: max-age=1',
+      'Alt-Svc: h3=":443"',
+    ],
     ...['Access-Control-Allow-Origin: *', 'ACCESS-CONTROL-ALLOW-CREDENTIALS: true', 'access_control_allow_origin: *'],
-    ...['Proxy-Authenticate: Basic', 'Upgrade: h2c', 'Trailer: X', 'Connection: X-Named', 'X-Named: 1', 'X-Kept: 1', 'Content-Type: text/plain'],
+    ...[
+      'Proxy-Authenticate: Basic',
+      'Upgrade: h2c',
+      'Trailer: X',
+      'Connection: X-Named',
+      'X-Named: 1',
+      'X-Kept: 1',
+      'Content-Type: text/plain',
+    ],
   ]);
   t.strictSame(
     answer.headers.map(([name]) => name).filter((name) => !HOP.test(name)),
@@ -52,7 +66,11 @@ t.test('a redirect to the upstream itself is turned to the gateway, others pass'
   };
   t.equal(await seen(`${own}/api/v2/other?a=%2F,b`), '/api/v2/other?a=%2F,b');
   t.equal(await seen('/api/v2/other'), '/api/v2/other');
-  t.equal(await seen(`${own}/api/v2/other`, GET.replace('/api', '/default/api')), '/default/api/v2/other', 'with the same credential');
+  t.equal(
+    await seen(`${own}/api/v2/other`, GET.replace('/api', '/default/api')),
+    '/default/api/v2/other',
+    'with the same credential',
+  );
   for (const other of [
     'https://files.example/x?sig=a%2Fb',
     `http://127.0.0.1:${pair.upstreamPort + 1}/api/v2/x`,

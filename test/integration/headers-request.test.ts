@@ -1,4 +1,5 @@
-// The caller's identity stays with the caller: whatever it sends as Authorization, and whatever it says about forwarding, goes no further.
+// The caller's identity stays with the caller: whatever it sends as Authorization, and whatever it says about
+// forwarding, goes no further.
 
 import t from 'tap';
 import { GIVEN_TOKEN, ok, startBefore } from '../helpers/direct.ts';
@@ -10,7 +11,8 @@ t.beforeEach(() => {
   pair.requests.splice(0);
   pair.log.exchanges.splice(0);
 });
-const get = (...lines: readonly string[]) => `GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`;
+const get = (...lines: readonly string[]) =>
+  `GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`;
 const OURS = `Authorization: Bearer ${GIVEN_TOKEN}`;
 /** Header lines that the upstream saw, without Host and Connection, which are the gateway's hop. */
 const seen = () =>
@@ -47,7 +49,13 @@ for (const [name, lines] of spellings) {
   });
 }
 
-for (const name of ['Authorization_', 'Authorizatio\u{6e}_x', 'X-Authorization', 'Proxy_Authorization', 'authorization-']) {
+for (const name of [
+  'Authorization_',
+  'Authorizatio\u{6e}_x',
+  'X-Authorization',
+  'Proxy_Authorization',
+  'authorization-',
+]) {
   t.test(`${name} is not Authorization`, async (t) => {
     await exchangeRaw(pair.port, get(`${name}: Bearer theirs`));
     t.equal(seen().filter((line) => /^authorization:/i.test(line)).length, 1);

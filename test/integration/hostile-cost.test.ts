@@ -1,5 +1,5 @@
-// While a stranger sends what once stopped the process for seconds, others are answered as beside any request of that length.
-// And a secret of the configuration is in no record of a running gateway, wherever a caller puts it.
+// While a stranger sends what once stopped the process for seconds, others are answered as beside any request of that
+// length. And a secret of the configuration is in no record of a running gateway, wherever a caller puts it.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,12 @@ import t, { type Test } from 'tap';
 import { exchangeRaw } from '../helpers/raw-http.ts';
 import { startServe } from '../helpers/serve-process.ts';
 
-const SECRETS = { upstream: 'up/str+eam s=cret', local: 'lo-cal.s3cret-of-16', filed: 'in-a-file', store: 'the store: "key"' };
+const SECRETS = {
+  upstream: 'up/str+eam s=cret',
+  local: 'lo-cal.s3cret-of-16',
+  filed: 'in-a-file',
+  store: 'the store: "key"',
+};
 
 async function start(t: Test, logging: string) {
   const folder = mkdtempSync(join(tmpdir(), 'gcg-'));
@@ -51,11 +56,24 @@ ${logging}
 
 const LENGTH = 60_000;
 const filled = (unit: string) => unit.repeat(Math.floor(LENGTH / unit.length));
-const get = (target: string, lines = '') => `GET ${target} HTTP/1.1\r\nHost: localhost\r\n${lines}Connection: close\r\n\r\n`;
+const get = (target: string, lines = '') =>
+  `GET ${target} HTTP/1.1\r\nHost: localhost\r\n${lines}Connection: close\r\n\r\n`;
 
 /** Every one is refused before any proof: by its Origin, its route, or for want of a secret. */
 const HOSTILE: readonly string[] = [
-  ...['xstate=', 'xstate=/', '\\', '\\u', 'a\\', 'tokenstate=', '%5c', '%', '://a:', '<password>', 'state=eyJaaaaaaaa.'].flatMap((unit) => [
+  ...[
+    'xstate=',
+    'xstate=/',
+    '\\',
+    '\\u',
+    'a\\',
+    'tokenstate=',
+    '%5c',
+    '%',
+    '://a:',
+    '<password>',
+    'state=eyJaaaaaaaa.',
+  ].flatMap((unit) => [
     get(`/api/v2/x?${filled(unit)}`),
     get(`/?${filled(unit)}=1`),
     get(`/api/v2/${filled(unit)}`),
@@ -88,63 +106,92 @@ async function worstBeside(t: Test, port: number, requests: readonly string[]): 
   return worstMs;
 }
 
-t.test('one who asks whether the gateway lives is answered while hostile requests come, at the default level and at debug', async (t) => {
-  for (const level of ['info', 'debug']) {
-    const { port } = await start(t, `log_level = ${level}`);
-    await worstBeside(t, port, [get('/api/v2/users')]);
-    const plainMs = await worstBeside(
-      t,
-      port,
-      Array.from({ length: 12 }, () => get(`/api/v2/${'a'.repeat(LENGTH)}`)),
-    );
-    const hostileMs = await worstBeside(t, port, HOSTILE);
-    t.comment(`${level}: worst /livez ${plainMs.toFixed(0)} ms beside long requests, ${hostileMs.toFixed(0)} ms beside hostile ones`);
-    t.ok(hostileMs < 20 * Math.max(plainMs, 25), level);
-  }
-});
+t.test(
+  'one who asks whether the gateway lives is answered while hostile requests come, at the default level and at debug',
+  async (t) => {
+    for (const level of ['info', 'debug']) {
+      const { port } = await start(t, `log_level = ${level}`);
+      await worstBeside(t, port, [get('/api/v2/users')]);
+      const plainMs = await worstBeside(
+        t,
+        port,
+        Array.from({ length: 12 }, () => get(`/api/v2/${'a'.repeat(LENGTH)}`)),
+      );
+      const hostileMs = await worstBeside(t, port, HOSTILE);
+      t.comment(
+        `${level}: worst /livez ${plainMs.toFixed(0)} ms beside long requests, ${hostileMs.toFixed(0)} ms beside ` +
+          'hostile ones',
+      );
+      t.ok(hostileMs < 20 * Math.max(plainMs, 25), level);
+    }
+  },
+);
 
 t.test('what a caller shows in a grant makes no later request dear, however it repeats itself', async (t) => {
   const { port } = await start(t, 'log_level = debug');
   const likeIt = [get(`/?${filled('a')}`)];
   const before = await worstBeside(t, port, likeIt);
   const form = `grant_type=urn:ietf:params:oauth:grant-type:saml2-bearer&client_id=own&client_secret=${'a'.repeat(900)}&assertion=${'a'.repeat(200_000)}`;
-  const lines = `X-Gateway-Key: ${SECRETS.local}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ${form.length}\r\n`;
-  const refused = await exchangeRaw(port, `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\n${lines}Connection: close\r\n\r\n${form}`);
+  const lines =
+    `X-Gateway-Key: ${SECRETS.local}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ` +
+    `${form.length}\r\n`;
+  const refused = await exchangeRaw(
+    port,
+    `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\n${lines}Connection: close\r\n\r\n${form}`,
+  );
   t.match(refused, /^HTTP\/1\.1 50\d/, 'the grant went as far as to the platform, which is not there');
   const after = await worstBeside(t, port, likeIt);
   t.comment(`worst /livez ${before.toFixed(0)} ms before, ${after.toFixed(0)} ms after`);
   t.ok(after < 20 * Math.max(before, 25));
 });
 
-t.test('a secret of the configuration that a caller puts anywhere is in no record, and the rest of the record is', async (t) => {
-  for (const level of ['info', 'trace']) {
-    const { port, recorded, output } = await start(t, `log_level = ${level}\nlog_request_body = yes`);
-    const forms = Object.values(SECRETS).flatMap((secret) => [
-      encodeURIComponent(secret),
-      Buffer.from(secret).toString('hex').replace(/../g, '%$&'),
-      encodeURIComponent(JSON.stringify({ note: secret })),
-      ...['', 'a', 'ab'].map((before) => encodeURIComponent(Buffer.from(`${before}${secret} and more`).toString('base64'))),
-    ]);
-    const body = JSON.stringify({ note: SECRETS, text: `it is ${SECRETS.local}, they say` });
-    for (const form of forms) {
-      await exchangeRaw(port, get(`/api/v2/seen/${form}/end?note=${form}`, `X-Note: ${decodeURIComponent(form)}\r\n`));
-      await exchangeRaw(port, get(`/api/v2/long?q=${'a'.repeat(8192 - '/api/v2/long?q=/'.length - Math.ceil(form.length / 2))}/${form}`));
-    }
-    const key = `X-Gateway-Key: ${SECRETS.local}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`;
-    await exchangeRaw(port, `POST /api/v2/body HTTP/1.1\r\nHost: localhost\r\n${key}Connection: close\r\n\r\n${body}`);
-    await recorded(`the-end-${level}`);
-    const written = output();
-    for (const secret of Object.values(SECRETS)) {
-      for (const piece of [
-        secret,
+t.test(
+  'a secret of the configuration that a caller puts anywhere is in no record, and the rest of the record is',
+  async (t) => {
+    for (const level of ['info', 'trace']) {
+      const { port, recorded, output } = await start(t, `log_level = ${level}\nlog_request_body = yes`);
+      const forms = Object.values(SECRETS).flatMap((secret) => [
         encodeURIComponent(secret),
-        JSON.stringify(secret).slice(1, -1),
-        Buffer.from(secret).toString('base64').slice(0, -4),
-      ])
-        t.notOk(written.includes(piece), `${level}: ${piece}`);
+        Buffer.from(secret).toString('hex').replace(/../g, '%$&'),
+        encodeURIComponent(JSON.stringify({ note: secret })),
+        ...['', 'a', 'ab'].map((before) =>
+          encodeURIComponent(Buffer.from(`${before}${secret} and more`).toString('base64')),
+        ),
+      ]);
+      const body = JSON.stringify({ note: SECRETS, text: `it is ${SECRETS.local}, they say` });
+      for (const form of forms) {
+        await exchangeRaw(
+          port,
+          get(`/api/v2/seen/${form}/end?note=${form}`, `X-Note: ${decodeURIComponent(form)}\r\n`),
+        );
+        await exchangeRaw(
+          port,
+          get(`/api/v2/long?q=${'a'.repeat(8192 - '/api/v2/long?q=/'.length - Math.ceil(form.length / 2))}/${form}`),
+        );
+      }
+      const key =
+        `X-Gateway-Key: ${SECRETS.local}\r\nContent-Type: application/json\r\nContent-Length: ` +
+        `${Buffer.byteLength(body)}\r\n`;
+      await exchangeRaw(
+        port,
+        `POST /api/v2/body HTTP/1.1\r\nHost: localhost\r\n${key}Connection: close\r\n\r\n${body}`,
+      );
+      await recorded(`the-end-${level}`);
+      const written = output();
+      for (const secret of Object.values(SECRETS)) {
+        for (const piece of [
+          secret,
+          encodeURIComponent(secret),
+          JSON.stringify(secret).slice(1, -1),
+          Buffer.from(secret).toString('base64').slice(0, -4),
+        ])
+          t.notOk(written.includes(piece), `${level}: ${piece}`);
+      }
+      for (const shown of ['/api/v2/seen/[redacted]', '[cut at ', '/api/v2/body', `the-end-${level}`])
+        t.ok(written.includes(shown), shown);
+      if (level === 'trace')
+        t.match(written, /"requestBody":\{"note":\{"upstream":"\[redacted\]","local":"\[redacted\]"/);
+      for (const line of written.split('\n').filter((each) => each.startsWith('{'))) JSON.parse(line);
     }
-    for (const shown of ['/api/v2/seen/[redacted]', '[cut at ', '/api/v2/body', `the-end-${level}`]) t.ok(written.includes(shown), shown);
-    if (level === 'trace') t.match(written, /"requestBody":\{"note":\{"upstream":"\[redacted\]","local":"\[redacted\]"/);
-    for (const line of written.split('\n').filter((each) => each.startsWith('{'))) JSON.parse(line);
-  }
-});
+  },
+);

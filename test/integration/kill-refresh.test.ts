@@ -3,6 +3,10 @@
 import t from 'tap';
 import { askForLoginAfterKills, surviveKills } from '../helpers/kill-refresh.ts';
 
-t.test('25 kills in mid-refresh, rotation with a grace window: a working refresh token is held each time', (t) => surviveKills(t, 25));
+t.test('25 kills in mid-refresh, rotation with a grace window: a working refresh token is held each time', (t) =>
+  surviveKills(t, 25),
+);
 
-t.test('kills in mid-refresh under strict rotation: a login is asked for, and the store is whole', (t) => askForLoginAfterKills(t, 4));
+t.test('kills in mid-refresh under strict rotation: a login is asked for, and the store is whole', (t) =>
+  askForLoginAfterKills(t, 4),
+);

@@ -1,4 +1,5 @@
-// At log_level = trace with both bodies, in both formats: over every grant, error and socket no secret is written, told or shown by us.
+// At log_level = trace with both bodies, in both formats: over every grant, error and socket no secret is written, told
+// or shown by us.
 
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
@@ -24,12 +25,22 @@ async function run(t: Test, format: 'json' | 'text') {
   t.teardown(() => proxy.close());
   const secret = (value: string) => inlineSecret(value, 'test');
   const named = (name: string, more: Parameters<typeof credentialAt>[1]) =>
-    credentialAt(upstream.origin, { name, isDefault: false, isRequired: false, clientSecret: secret(canaries.clientSecret), ...more });
+    credentialAt(upstream.origin, {
+      name,
+      isDefault: false,
+      isRequired: false,
+      clientSecret: secret(canaries.clientSecret),
+      ...more,
+    });
   const config = configAt(upstream.origin, {
     credentials: [
       named('default', { isDefault: true }),
       named('given', { grantType: 'access_token', accessToken: secret(canaries.accessToken) }),
-      named('web', { grantType: 'authorization_code', redirectUri: 'http://127.0.0.1/-/callback', refreshToken: secret(canaries.refreshToken) }),
+      named('web', {
+        grantType: 'authorization_code',
+        redirectUri: 'http://127.0.0.1/-/callback',
+        refreshToken: secret(canaries.refreshToken),
+      }),
       named('desktop', { grantType: 'pkce', clientSecret: null }),
       named('bridge', { grantType: 'saml2_bearer', orgName: 'org', assertion: secret(canaries.assertion) }),
       named('page', { grantType: 'implicit', clientSecret: null }),
@@ -42,7 +53,12 @@ async function run(t: Test, format: 'json' | 'text') {
       }),
     ],
     logging: { level: 'trace', format, toConsole: true, requestBody: true, responseBody: true },
-    proxy: { url: `http://127.0.0.1:${proxy.port}`, username: 'somebody', password: secret(canaries.proxyPassword), off: false },
+    proxy: {
+      url: `http://127.0.0.1:${proxy.port}`,
+      username: 'somebody',
+      password: secret(canaries.proxyPassword),
+      off: false,
+    },
     retry: { max: 1, waitMinMs: 1, waitMaxMs: 2 },
     server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] },
   });
@@ -65,7 +81,11 @@ async function run(t: Test, format: 'json' | 'text') {
   const told: string[] = [];
   /** Calls, and keeps what was answered by us and not by the upstream. */
   const call = async (path: string, init: RequestInit = {}) => {
-    const answer = await fetch(`${url}${path}`, { redirect: 'manual', ...init, headers: { ...key, ...init.headers } }).catch(() => null);
+    const answer = await fetch(`${url}${path}`, {
+      redirect: 'manual',
+      ...init,
+      headers: { ...key, ...init.headers },
+    }).catch(() => null);
     const text = await answer?.text().catch(() => '');
     if (answer?.headers.get('x-gateway-error') || path.startsWith('/-/') || path === '/metrics' || path === '/') {
       told.push(JSON.stringify([...(answer?.headers ?? [])]), text ?? '');
@@ -83,7 +103,11 @@ async function run(t: Test, format: 'json' | 'text') {
       'application/json',
       JSON.stringify({
         marker: 'sent-in-json',
-        a: { client_secret: canaries.clientSecret, password: canaries.password, list: [{ assertion: canaries.assertion }] },
+        a: {
+          client_secret: canaries.clientSecret,
+          password: canaries.password,
+          list: [{ assertion: canaries.assertion }],
+        },
       }),
     ],
     [
@@ -100,13 +124,19 @@ async function run(t: Test, format: 'json' | 'text') {
 
   const { credentials } = gateway.runtime();
   for (const name of ['default', 'given', 'bridge', 'web']) await credentials.get(name)?.source.token();
-  await credentials.get('web')?.redeem({ kind: 'code', code: canaries.code, redirectUri: 'http://127.0.0.1/-/callback', verifier: null });
   await credentials
-    .get('desktop')
-    ?.redeem({ kind: 'code', code: canaries.code, redirectUri: 'http://127.0.0.1/-/callback', verifier: canaries.verifier });
-  await credentials
-    .get('page')
-    ?.redeem({ kind: 'fragment', fields: { access_token: canaries.accessToken, expires_in: '86400', token_type: 'bearer' } });
+    .get('web')
+    ?.redeem({ kind: 'code', code: canaries.code, redirectUri: 'http://127.0.0.1/-/callback', verifier: null });
+  await credentials.get('desktop')?.redeem({
+    kind: 'code',
+    code: canaries.code,
+    redirectUri: 'http://127.0.0.1/-/callback',
+    verifier: canaries.verifier,
+  });
+  await credentials.get('page')?.redeem({
+    kind: 'fragment',
+    fields: { access_token: canaries.accessToken, expires_in: '86400', token_type: 'bearer' },
+  });
   for (const name of ['default', 'given', 'web', 'desktop', 'bridge', 'page']) await everywhere(name);
   for (const [type, body] of bodies)
     await call('/api/v2/things/json', {
@@ -119,12 +149,17 @@ async function run(t: Test, format: 'json' | 'text') {
   await call('/api/v2/users', { headers: { 'x-gateway-key': canaries.password } });
   await call('/api/v2/users', { headers: { authorization: `Bearer ${canaries.password}` } });
   await call('/api/v2/users', { headers: { authorization: `Bearer ${canaries.handle}` } });
-  await call('/-/credentials/bridge/assertion', { method: 'POST', body: canaries.assertion, headers: { 'x-gateway-request': '1' } });
+  await call('/-/credentials/bridge/assertion', {
+    method: 'POST',
+    body: canaries.assertion,
+    headers: { 'x-gateway-request': '1' },
+  });
   await call(`/api/v2/../x?token=${encodeURIComponent(canaries.accessToken)}`);
   told.push(
     await exchangeRaw(
       Number(new URL(url).port),
-      `GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\nCookie: ${canaries.cookie}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n`,
+      `GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\nCookie: ${canaries.cookie}\r\nContent-Length: ` +
+        `1\r\nContent-Length: 2\r\n\r\n`,
     ),
   );
   // Applications: logins by the facade.
@@ -136,14 +171,20 @@ async function run(t: Test, format: 'json' | 'text') {
     login,
   );
   for (const each of [mine, session])
-    await call('/api/v2/users/json', { headers: { authorization: `Bearer ${each.access_token}`, 'x-gateway-key': '' } });
+    await call('/api/v2/users/json', {
+      headers: { authorization: `Bearer ${each.access_token}`, 'x-gateway-key': '' },
+    });
   // Channels: made, opened, closed, and one that nobody was given.
   const channel = await makeChannel(url, key);
   const socket = await openWebSocket(t, channel.connectUri, { headers: { ...key, cookie: canaries.cookie } });
   const closed = once(socket, 'close');
   socket.terminate();
   await closed;
-  told.push(JSON.stringify(await refusalOf(`${url.replace('http', 'ws')}/streaming/channels/${canaries.channelId}x`, { headers: key })));
+  told.push(
+    JSON.stringify(
+      await refusalOf(`${url.replace('http', 'ws')}/streaming/channels/${canaries.channelId}x`, { headers: key }),
+    ),
+  );
   // And all of it once more when the token endpoint says no, fails and talks nonsense.
   for (const mood of ['refuse', 'fail', 'nonsense'] as const) {
     upstream.mood = mood;
@@ -159,13 +200,22 @@ async function run(t: Test, format: 'json' | 'text') {
         .catch(() => undefined);
       await call(`/${name}/api/v2/things/json`);
     }
-    const refused = await postToken(url, { grant_type: 'refresh_token', refresh_token: session.refresh_token ?? '' }, login);
+    const refused = await postToken(
+      url,
+      { grant_type: 'refresh_token', refresh_token: session.refresh_token ?? '' },
+      login,
+    );
     told.push(JSON.stringify(refused.body.error_description ?? ''), JSON.stringify(refused.body.error ?? ''));
   }
   for (const page of ['/-/status', '/metrics', '/', '/readyz']) await call(page);
   await gateway.drain();
   await log.close();
-  return { canaries, written, told: told.join('\n'), handles: [mine.access_token, session.access_token, session.refresh_token ?? ''] };
+  return {
+    canaries,
+    written,
+    told: told.join('\n'),
+    handles: [mine.access_token, session.access_token, session.refresh_token ?? ''],
+  };
 }
 
 for (const format of ['json', 'text'] as const) {

@@ -1,4 +1,5 @@
-// The pages in a real browser: a login from the status page and back, each grant, its errors, and a policy that lets nothing foreign run.
+// The pages in a real browser: a login from the status page and back, each grant, its errors, and a policy that lets
+// nothing foreign run.
 
 import type { Page } from 'playwright-core';
 import t from 'tap';
@@ -17,7 +18,8 @@ function complaintsOf(page: Page): string[] {
 }
 
 async function keep(page: Page, name: string): Promise<void> {
-  if (process.env.GCG_SCREENSHOTS) await page.screenshot({ path: `${process.env.GCG_SCREENSHOTS}/${name}.png`, fullPage: true });
+  if (process.env.GCG_SCREENSHOTS)
+    await page.screenshot({ path: `${process.env.GCG_SCREENSHOTS}/${name}.png`, fullPage: true });
 }
 
 t.test('in a browser', { skip: withoutBrowser }, async (t) => {
@@ -123,7 +125,11 @@ t.test('in a browser', { skip: withoutBrowser }, async (t) => {
       return answers;
     })()`)) as string[];
     t.equal(page.frames().length, 2);
-    t.equal(await page.frameLocator('iframe').getByText('Credentials').count(), 0, 'what is in the frame is not our page');
+    t.equal(
+      await page.frameLocator('iframe').getByText('Credentials').count(),
+      0,
+      'what is in the frame is not our page',
+    );
     t.notOk(outcome.includes('basic') || outcome.includes('cors'), outcome.join());
     t.equal(sandbox.stats.tokensIssued, 1);
     t.equal((await change(`${url}/-/credentials/default/refresh`)).status, 200, 'control: the change itself works');
@@ -139,7 +145,9 @@ t.test('in a browser', { skip: withoutBrowser }, async (t) => {
     t.equal(await page.getByRole('heading', { level: 1 }).count(), 1);
     await page.keyboard.press('Tab');
     t.equal(await page.evaluate('document.activeElement.tagName'), 'A');
-    const overflow = (await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')) as number;
+    const overflow = (await page.evaluate(
+      'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+    )) as number;
     t.ok(overflow <= 0, `${overflow} px too wide`);
     await keep(page, 'status-narrow');
     await page.close();

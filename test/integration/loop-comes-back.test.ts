@@ -31,9 +31,19 @@ t.test('a gateway before another one is no loop, and leaves its mark on the way'
 
 t.test('a chain that is too long, or a mark of our own, is a loop', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
-  isRefusal(t, await exchangeRaw(pair.port, get(`X-Gateway-Instance: ${Array(8).fill('x').join(', ')}\r\n`)), 508, 'gateway.loop');
+  isRefusal(
+    t,
+    await exchangeRaw(pair.port, get(`X-Gateway-Instance: ${Array(8).fill('x').join(', ')}\r\n`)),
+    508,
+    'gateway.loop',
+  );
   await exchangeRaw(pair.port, get());
   const [, mark] = /x-gateway-instance: (\S+)/i.exec(pair.requests[0] as string) as RegExpExecArray;
-  isRefusal(t, await exchangeRaw(pair.port, get(`x-gateway-instance: other\r\nX-Gateway-Instance: ${mark}\r\n`)), 508, 'gateway.loop');
+  isRefusal(
+    t,
+    await exchangeRaw(pair.port, get(`x-gateway-instance: other\r\nX-Gateway-Instance: ${mark}\r\n`)),
+    508,
+    'gateway.loop',
+  );
   t.equal(pair.requests.length, 1);
 });

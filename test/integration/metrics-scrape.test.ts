@@ -1,4 +1,5 @@
-// GET /metrics of a running gateway: where it is served and to whom, what it counts, and that no caller can make it grow.
+// GET /metrics of a running gateway: where it is served and to whom, what it counts, and that no caller can make it
+// grow.
 
 import { randomUUID } from 'node:crypto';
 import t from 'tap';
@@ -14,7 +15,12 @@ const HEALTH = { kind: 'tcp', host: 'localhost', port: 0 } as const;
 
 const scrape = async (url: string, headers = {}) => {
   const answer = await fetch(`${url}/metrics`, { headers });
-  return { status: answer.status, type: answer.headers.get('content-type'), code: answer.headers.get('x-gateway-error'), text: await answer.text() };
+  return {
+    status: answer.status,
+    type: answer.headers.get('content-type'),
+    code: answer.headers.get('x-gateway-error'),
+    text: await answer.text(),
+  };
 };
 const seriesOf = (text: string, series: string) =>
   Number(
@@ -31,7 +37,9 @@ const sumOf = (text: string, name: string) =>
     .reduce((sum, line) => sum + Number(line.split(' ')[1]), 0);
 
 t.test('10,000 different ids, methods, clients and paths make fewer than 200 series a metric', async (t) => {
-  const { url, port } = await startGateway(t, { config: { server: { adminListen: [FREE] }, rateLimit: { mode: 'off' } } });
+  const { url, port } = await startGateway(t, {
+    config: { server: { adminListen: [FREE] }, rateLimit: { mode: 'off' } },
+  });
   let sent = 0;
   const workers = Array.from({ length: 20 }, async (_, worker) => {
     for (let n = 0; n < 500; n += 1) {
@@ -44,7 +52,9 @@ t.test('10,000 different ids, methods, clients and paths make fewer than 200 ser
         `/api/v2/conversations/${id}/participants/${n}${worker}`,
       ];
       const headers = n % 7 === 0 ? { 'x-gateway-credential': `n${id}` } : {};
-      await (await fetch(`${url}${paths[n % paths.length]}`, { headers, method: ['GET', 'POST', 'DELETE'][n % 3] as string })).text();
+      await (
+        await fetch(`${url}${paths[n % paths.length]}`, { headers, method: ['GET', 'POST', 'DELETE'][n % 3] as string })
+      ).text();
       sent += 1;
     }
   });
@@ -57,7 +67,8 @@ t.test('10,000 different ids, methods, clients and paths make fewer than 200 ser
     const name = /^[a-z_]+/i.exec(line)?.[0];
     if (name !== undefined && !line.startsWith('#')) perMetric.set(name, (perMetric.get(name) ?? 0) + 1);
   }
-  const [most = 0, where] = [...perMetric].map(([name, count]) => [count, name] as const).sort(([a], [b]) => b - a)[0] ?? [];
+  const [most = 0, where] =
+    [...perMetric].map(([name, count]) => [count, name] as const).sort(([a], [b]) => b - a)[0] ?? [];
   t.comment(`most series: ${most} of ${where}; ${perMetric.size} metrics, ${text.length} bytes`);
   t.ok(most < 200, `${most} series of ${where}`);
   t.notMatch(text, /[0-9a-f]{8}-[0-9a-f]{4}/, 'no id is a label');
@@ -91,11 +102,26 @@ t.test('what came and went is balanced, whatever way it went', async (t) => {
   t.equal(seriesOf(text, 'gcg_requests_in_flight'), 1, 'the scrape itself');
   t.equal(seriesOf(text, 'gcg_requests_aborted_total{credential="default"}'), 1);
   t.equal(
-    seriesOf(text, 'gcg_requests_total{client="anonymous",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}'),
+    seriesOf(
+      text,
+      'gcg_requests_total{client="anonymous",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}',
+    ),
     1,
   );
-  t.equal(seriesOf(text, 'gcg_requests_total{client="anonymous",credential="none",method="GET",route="/livez",status="2xx",source="gateway"}'), 1);
-  t.equal(seriesOf(text, 'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}'), 1);
+  t.equal(
+    seriesOf(
+      text,
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="/livez",status="2xx",source="gateway"}',
+    ),
+    1,
+  );
+  t.equal(
+    seriesOf(
+      text,
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}',
+    ),
+    1,
+  );
   t.equal(seriesOf(text, 'gcg_token_requests_total{credential="default",grant="client_credentials",result="ok"}'), 1);
   t.equal(seriesOf(text, 'gcg_token_state{credential="default",state="fresh"}'), 1);
   const transitions = log.lines.filter(({ msg }) => msg === 'token state');
@@ -105,7 +131,11 @@ t.test('what came and went is balanced, whatever way it went', async (t) => {
   t.ok(seriesOf(text, 'gcg_token_seconds_left{credential="default"}') > 86_000);
   t.equal(seriesOf(text, 'gcg_queue_length{credential="default"}'), 0);
   t.match(text, /^process_resident_memory_bytes \d+/m);
-  t.equal(log.exchanges.filter(({ target }) => target === '/livez' || target === '/metrics').length, 0, 'probes write no records');
+  t.equal(
+    log.exchanges.filter(({ target }) => target === '/livez' || target === '/metrics').length,
+    0,
+    'probes write no records',
+  );
   t.equal(log.exchanges.filter(({ target }) => target === '/nowhere').length, 1);
 });
 
@@ -136,7 +166,12 @@ t.test('a health listener answers probes by GET, to everybody and to any Host, a
     ['POST', '/oauth/token', 404],
   ] as const) {
     t.equal(
-      (await fetch(`${health}${path}`, { method, headers: { 'x-gateway-key': 'crm-secret', 'x-gateway-request': '1' } })).status,
+      (
+        await fetch(`${health}${path}`, {
+          method,
+          headers: { 'x-gateway-key': 'crm-secret', 'x-gateway-request': '1' },
+        })
+      ).status,
       status,
       `${method} ${path}`,
     );

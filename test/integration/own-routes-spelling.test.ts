@@ -7,7 +7,10 @@ import { exchangeRaw, parseAnswer } from '../helpers/raw-http.ts';
 
 const ANYWHERE = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 
-/** Every route that is not forwarded, with a method it takes. Those that change something are asked without the header that they need. */
+/**
+ * Every route that is not forwarded, with a method it takes. Those that change something are asked without the header
+ * that they need.
+ */
 const ROUTES = [
   ['GET', '/'],
   ['GET', '/livez'],
@@ -36,7 +39,8 @@ const last = (path: string) => path.lastIndexOf('/') + 1;
 const SPELLINGS: Record<string, (path: string) => string | null> = {
   'first character encoded': (path) => (path.length < 2 ? null : `/${encode(path[1] as string)}${path.slice(2)}`),
   'last character encoded': (path) => (path.length < 2 ? null : path.slice(0, -1) + encode(path.at(-1) as string)),
-  'encoded in capitals': (path) => (path.length < 2 ? null : `/${encode(path[1] as string).toUpperCase()}${path.slice(2)}`),
+  'encoded in capitals': (path) =>
+    path.length < 2 ? null : `/${encode(path[1] as string).toUpperCase()}${path.slice(2)}`,
   'all encoded': (path) => (path.length < 2 ? null : path.replaceAll(/[^/]/g, encode)),
   'encoded twice': (path) => (path.length < 2 ? null : `/%25${encode(path[1] as string).slice(1)}${path.slice(2)}`),
   'slash encoded': (path) => (last(path) < 2 ? null : `${path.slice(0, last(path) - 1)}%2f${path.slice(last(path))}`),
@@ -45,7 +49,8 @@ const SPELLINGS: Record<string, (path: string) => string | null> = {
   'slash behind': (path) => (path === '/' ? null : `${path}/`),
   'encoded slash behind': (path) => `${path}%2f`,
   'upper case': (path) => (path.toUpperCase() === path ? null : path.toUpperCase()),
-  'one capital': (path) => (last(path) === path.length ? null : path.replace(/[a-z](?=[^a-z]*$)/, (letter) => letter.toUpperCase())),
+  'one capital': (path) =>
+    last(path) === path.length ? null : path.replace(/[a-z](?=[^a-z]*$)/, (letter) => letter.toUpperCase()),
   'parameter behind': (path) => `${path};x=1`,
   'encoded blank behind': (path) => `${path}%20`,
   'NUL of another alphabet behind': (path) => `${path}%c0%80`,
@@ -57,13 +62,19 @@ const PREFIXES = ['/login', '/api', '/default/login', '/default/api'];
 
 function spellingsOf(path: string): [string, string][] {
   const all = Object.entries(SPELLINGS).map(([how, spell]) => [how, spell(path)] as const);
-  if (!WITH_PREFIX.test(path)) for (const prefix of [...PREFIXES, '/default']) all.push([`behind ${prefix}`, prefix + path]);
+  if (!WITH_PREFIX.test(path))
+    for (const prefix of [...PREFIXES, '/default']) all.push([`behind ${prefix}`, prefix + path]);
   // At the end of these stands a name: another one names another credential, and is no other spelling.
   const named = path.startsWith('/-/login/') ? ['one capital', 'parameter behind'] : [];
   return all.filter((one): one is [string, string] => one[1] !== null && !named.includes(one[0]));
 }
 
-async function statusOf(port: number, method: string, path: string, lines: readonly string[]): Promise<{ status: number; code: string | undefined }> {
+async function statusOf(
+  port: number,
+  method: string,
+  path: string,
+  lines: readonly string[],
+): Promise<{ status: number; code: string | undefined }> {
   const head = [`${method} ${path} HTTP/1.1`, 'Host: localhost', 'Content-Length: 0', ...lines];
   const { status, headers } = parseAnswer(await exchangeRaw(port, `${head.join('\r\n')}\r\n\r\n`));
   return { status, code: headers.find(([name]) => name === 'X-Gateway-Error')?.[1] };

@@ -1,4 +1,5 @@
-// A PAC script cannot end, freeze, fill or outlive the process: whatever it returns, throws or loops over is an error that names it.
+// A PAC script cannot end, freeze, fill or outlive the process: whatever it returns, throws or loops over is an error
+// that names it.
 
 import { execFile } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
@@ -79,7 +80,10 @@ const hostile: [body: string, message: RegExp][] = [
 for (const [body, message] of hostile) {
   t.test(`a script with ${body.slice(0, 100)}`, async (t) => {
     const egress = createTestEgress(t, { proxy: { url: pacOf(body) } });
-    await t.rejects(egress.dial({ host: '127.0.0.1', port: 1, secure: false }), { code: 'gateway.proxy.refused', message });
+    await t.rejects(egress.dial({ host: '127.0.0.1', port: 1, secure: false }), {
+      code: 'gateway.proxy.refused',
+      message,
+    });
   });
 }
 
@@ -101,10 +105,15 @@ for (const [what, body, before] of endless) {
   t.test(`a script that ${what} for ever holds up nothing but its own question`, async (t) => {
     const threads = watchThreads(t);
     const url = pacOf(`if (host === 'good.test') return 'PROXY a:1'; ${body}`, before);
-    const egress = createTestEgress(t, { proxy: { url }, timeouts: { connectMs: what === 'never answers' ? 1000 : 60_000 } });
+    const egress = createTestEgress(t, {
+      proxy: { url },
+      timeouts: { connectMs: what === 'never answers' ? 1000 : 60_000 },
+    });
     await t.rejects(
       egress.dial({ host: 'bad.test', port: 1, secure: false }),
-      what === 'never answers' ? { code: 'gateway.proxy.timeout' } : { code: 'gateway.proxy.refused', message: TOO_LONG },
+      what === 'never answers'
+        ? { code: 'gateway.proxy.timeout' }
+        : { code: 'gateway.proxy.refused', message: TOO_LONG },
     );
     t.strictSame(await egress.routes('http://good.test/'), ['http://a:1'], 'the next question has its answer');
     egress.close();
@@ -112,31 +121,36 @@ for (const [what, body, before] of endless) {
   });
 }
 
-t.test('/livez is answered while a script computes for ever, and the call that asked is refused in the end', async (t) => {
-  const threads = watchThreads(t);
-  const upstream = await startUpstream(t);
-  const origin = `http://127.0.0.1:${upstream.port}`;
-  const { clock, release } = heldClock();
-  const config = configAt(origin, {
-    credentials: [credentialAt(origin, { grantType: 'access_token', accessToken: inlineSecret('token-of-the-test', 'test') })],
-    proxy: { url: pacOf('for (;;) text.indexOf("b");', 'var text = "a".repeat(2e6);'), off: false },
-    retry: { max: 0 },
-  });
-  const { url } = await startGatewayWith(t, config, clock);
-  let isAnswered = false;
-  const call = fetch(`${url}/api/v2/users/me`).finally(() => {
-    isAnswered = true;
-  });
-  const computedMs = () => threads[0]?.performance.eventLoopUtilization().active ?? 0;
-  // No timer of the gateway runs meanwhile: nothing can have stopped the script.
-  while (computedMs() < 1500) t.equal((await fetch(`${url}/livez`)).status, 200);
-  t.notOk(isAnswered);
-  release();
-  const answer = await call;
-  t.equal(answer.headers.get('x-gateway-error'), 'gateway.proxy.refused');
-  t.match(await answer.text(), TOO_LONG);
-  t.equal((await fetch(`${url}/livez`)).status, 200);
-});
+t.test(
+  '/livez is answered while a script computes for ever, and the call that asked is refused in the end',
+  async (t) => {
+    const threads = watchThreads(t);
+    const upstream = await startUpstream(t);
+    const origin = `http://127.0.0.1:${upstream.port}`;
+    const { clock, release } = heldClock();
+    const config = configAt(origin, {
+      credentials: [
+        credentialAt(origin, { grantType: 'access_token', accessToken: inlineSecret('token-of-the-test', 'test') }),
+      ],
+      proxy: { url: pacOf('for (;;) text.indexOf("b");', 'var text = "a".repeat(2e6);'), off: false },
+      retry: { max: 0 },
+    });
+    const { url } = await startGatewayWith(t, config, clock);
+    let isAnswered = false;
+    const call = fetch(`${url}/api/v2/users/me`).finally(() => {
+      isAnswered = true;
+    });
+    const computedMs = () => threads[0]?.performance.eventLoopUtilization().active ?? 0;
+    // No timer of the gateway runs meanwhile: nothing can have stopped the script.
+    while (computedMs() < 1500) t.equal((await fetch(`${url}/livez`)).status, 200);
+    t.notOk(isAnswered);
+    release();
+    const answer = await call;
+    t.equal(answer.headers.get('x-gateway-error'), 'gateway.proxy.refused');
+    t.match(await answer.text(), TOO_LONG);
+    t.equal((await fetch(`${url}/livez`)).status, 200);
+  },
+);
 
 t.test('no thread runs where no script is asked', async (t) => {
   const threads = watchThreads(t);
@@ -144,17 +158,23 @@ t.test('no thread runs where no script is asked', async (t) => {
   const proxy = await startConnectProxy();
   t.teardown(() => proxy.close());
   const target = { host: '127.0.0.1', port: upstream.port, secure: false };
-  for (const url of [null, `http://127.0.0.1:${proxy.port}`]) (await createTestEgress(t, { proxy: { url } }).dial(target)).destroy();
+  for (const url of [null, `http://127.0.0.1:${proxy.port}`])
+    (await createTestEgress(t, { proxy: { url } }).dial(target)).destroy();
   createTestEgress(t, { proxy: { url: pacOf('return "DIRECT";') } });
   t.equal(threads.length, 0);
 });
 
 t.test('a thread ends with the configuration that asked it, in whatever state', async (t) => {
   const threads = watchThreads(t);
-  const url = pacOf('if (host === "slow.test") for (;;) text.indexOf("b"); return "DIRECT";', 'var text = "a".repeat(2e6);');
+  const url = pacOf(
+    'if (host === "slow.test") for (;;) text.indexOf("b"); return "DIRECT";',
+    'var text = "a".repeat(2e6);',
+  );
   for (let round = 0; round < 12; round += 1) {
     const egress = createTestEgress(t, { proxy: { url } });
-    const asked = [egress.routes('http://a.test/'), egress.routes('http://slow.test/')].map((routes) => routes.catch((error) => error));
+    const asked = [egress.routes('http://a.test/'), egress.routes('http://slow.test/')].map((routes) =>
+      routes.catch((error) => error),
+    );
     // Before it has started, while it answers, while it computes.
     if (round % 3 > 0) await asked[0];
     egress.close();

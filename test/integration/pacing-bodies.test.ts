@@ -1,4 +1,5 @@
-// Callers that wait with a body in hand: what is kept for them is bounded over all of them, and given back when they go.
+// Callers that wait with a body in hand: what is kept for them is bounded over all of them, and given back when they
+// go.
 
 import { once } from 'node:events';
 import { createServer, request as httpRequest } from 'node:http';
@@ -33,16 +34,33 @@ async function startWaiting(t: Test, limitBytes: number) {
   // The first call takes the only slot of the minute; all others wait for theirs.
   const send = pacing.wrap(() => new Promise(() => {}));
   const server = createServer(async (message, response) => {
-    const connection: UpstreamRequest['connection'] & { disconnected: boolean } = { disconnected: false, onDisconnect: null, turnAway: null };
+    const connection: UpstreamRequest['connection'] & { disconnected: boolean } = {
+      disconnected: false,
+      onDisconnect: null,
+      turnAway: null,
+    };
     response.once('close', () => {
       connection.disconnected = true;
       connection.onDisconnect?.();
     });
-    const body = await readRequestBody(message, Number(message.headers['content-length']), { maxBytes: 0, idleMs: 60_000, budget, observe: null });
+    const body = await readRequestBody(message, Number(message.headers['content-length']), {
+      maxBytes: 0,
+      idleMs: 60_000,
+      budget,
+      observe: null,
+    });
     arrived += 1;
     peakBytes = Math.max(peakBytes, budget.usedBytes);
     tell();
-    const call = { method: 'POST', target: '/', credential: 'crm', body, connection, record: createExchangeRecord(), headers: [] };
+    const call = {
+      method: 'POST',
+      target: '/',
+      credential: 'crm',
+      body,
+      connection,
+      record: createExchangeRecord(),
+      headers: [],
+    };
     await send(call as unknown as UpstreamRequest).catch(() => {});
     body.release();
     gone += 1;
@@ -60,7 +78,12 @@ async function startWaiting(t: Test, limitBytes: number) {
   };
   const { port } = server.address() as AddressInfo;
   const callers = Array.from({ length: CALLERS }, () => {
-    const message = httpRequest({ port, host: '127.0.0.1', method: 'POST', headers: { 'content-length': BODY.length } });
+    const message = httpRequest({
+      port,
+      host: '127.0.0.1',
+      method: 'POST',
+      headers: { 'content-length': BODY.length },
+    });
     message.on('error', () => {});
     message.end(BODY);
     return message;
@@ -77,10 +100,13 @@ t.test('what is kept of the bodies of waiting callers stays within the budget', 
   t.ok(budget.usedBytes <= 1024 * 1024);
 });
 
-t.test('a caller that leaves gives both back, its place and its octets, with a body that was not whole yet', async (t) => {
-  const { budget, pacing, callers, until, gone } = await startWaiting(t, 64 * 1024 * 1024);
-  for (const message of callers) message.destroy();
-  await until(() => gone() === CALLERS - 1);
-  t.match(pacing.states(), [{ waiting: 0 }]);
-  t.ok(budget.usedBytes <= BODY.length, 'the one that was sent still has its body');
-});
+t.test(
+  'a caller that leaves gives both back, its place and its octets, with a body that was not whole yet',
+  async (t) => {
+    const { budget, pacing, callers, until, gone } = await startWaiting(t, 64 * 1024 * 1024);
+    for (const message of callers) message.destroy();
+    await until(() => gone() === CALLERS - 1);
+    t.match(pacing.states(), [{ waiting: 0 }]);
+    t.ok(budget.usedBytes <= BODY.length, 'the one that was sent still has its body');
+  },
+);

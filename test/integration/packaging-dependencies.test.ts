@@ -20,15 +20,21 @@ const { dependencies, scripts } = JSON.parse(readFileSync(join(ROOT, 'package.js
 /** Brought along by proxy-agent, for ways to a PAC script and to a proxy that the gateway has its own for. */
 const NEVER_RUN = ['basic-ftp', 'get-uri', 'data-uri-to-buffer', 'pac-proxy-agent'];
 
-t.test('of what proxy-agent brings along, the code that fetches by ftp, data and http URLs is never loaded', async (t) => {
-  const upstream = await startUpstream(t);
-  const target = `{ host: '127.0.0.1', port: ${upstream.port}, secure: false }`;
-  const proxies = [await startConnectProxy(), await startSocksProxy()] as const;
-  for (const proxy of proxies) t.teardown(() => proxy.close());
-  const pac = join(t.testdir(), 'proxy.pac');
-  writeFileSync(pac, `function FindProxyForURL() { return 'SOCKS 127.0.0.1:${proxies[1].port}'; }`);
-  const urls = [`http://127.0.0.1:${proxies[0].port}`, `socks5h://127.0.0.1:${proxies[1].port}`, `pac+${pathToFileURL(pac)}`];
-  const script = `
+t.test(
+  'of what proxy-agent brings along, the code that fetches by ftp, data and http URLs is never loaded',
+  async (t) => {
+    const upstream = await startUpstream(t);
+    const target = `{ host: '127.0.0.1', port: ${upstream.port}, secure: false }`;
+    const proxies = [await startConnectProxy(), await startSocksProxy()] as const;
+    for (const proxy of proxies) t.teardown(() => proxy.close());
+    const pac = join(t.testdir(), 'proxy.pac');
+    writeFileSync(pac, `function FindProxyForURL() { return 'SOCKS 127.0.0.1:${proxies[1].port}'; }`);
+    const urls = [
+      `http://127.0.0.1:${proxies[0].port}`,
+      `socks5h://127.0.0.1:${proxies[1].port}`,
+      `pac+${pathToFileURL(pac)}`,
+    ];
+    const script = `
     import { registerHooks } from 'node:module';
     registerHooks({ load(url, context, next) { process.stdout.write(url + '\\n'); return next(url, context); } });
     await import('./src/gateway.ts');
@@ -40,23 +46,30 @@ t.test('of what proxy-agent brings along, the code that fetches by ftp, data and
     }
     // What the thread of a script imports, which hooks do not reach.
     await Promise.all([import('pac-resolver'), import('quickjs-wasi')]);`;
-  const { code, stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script]);
-  t.equal(code, 0, stderr);
-  const loaded = new Set([...stdout.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)\//g)].map(([, name]) => name));
-  for (const name of ['proxy-agent', 'socks-proxy-agent', '@fastify/http-proxy']) t.ok(loaded.has(name), `${name} is`);
-  for (const name of NEVER_RUN) t.notOk(loaded.has(name), `${name} is not`);
-});
+    const { code, stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script]);
+    t.equal(code, 0, stderr);
+    const loaded = new Set([...stdout.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)\//g)].map(([, name]) => name));
+    for (const name of ['proxy-agent', 'socks-proxy-agent', '@fastify/http-proxy'])
+      t.ok(loaded.has(name), `${name} is`);
+    for (const name of NEVER_RUN) t.notOk(loaded.has(name), `${name} is not`);
+  },
+);
 
-t.test('every package is locked with its hash, and nothing that users install runs a script of its own at that', async (t) => {
-  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as { packages: Record<string, Locked> };
-  const { '': own, ...others } = packages;
-  t.ok(Object.keys(others).length > 100 && own !== undefined);
-  for (const [path, { integrity, hasInstallScript, dev }] of Object.entries(others)) {
-    t.match(integrity, /^sha512-/, path);
-    t.notOk(hasInstallScript && !dev, `${path}: no install script`);
-  }
-  for (const script of ['preinstall', 'install', 'postinstall']) t.notOk(script in scripts, script);
-});
+t.test(
+  'every package is locked with its hash, and nothing that users install runs a script of its own at that',
+  async (t) => {
+    const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, Locked>;
+    };
+    const { '': own, ...others } = packages;
+    t.ok(Object.keys(others).length > 100 && own !== undefined);
+    for (const [path, { integrity, hasInstallScript, dev }] of Object.entries(others)) {
+      t.match(integrity, /^sha512-/, path);
+      t.notOk(hasInstallScript && !dev, `${path}: no install script`);
+    }
+    for (const script of ['preinstall', 'install', 'postinstall']) t.notOk(script in scripts, script);
+  },
+);
 
 /** A package as the lock file has it. */
 interface Locked {
@@ -67,7 +80,13 @@ interface Locked {
 
 t.test('a release asks the registry, ends where a fault is known, and says so where it got no answer', async (t) => {
   const [name] = Object.keys(dependencies) as [string];
-  const advisory = { id: 1, url: 'https://advisories.example/1', title: 'a fault of the test', severity: 'low', vulnerable_versions: '*' };
+  const advisory = {
+    id: 1,
+    url: 'https://advisories.example/1',
+    title: 'a fault of the test',
+    severity: 'low',
+    vulnerable_versions: '*',
+  };
   const answers = [
     { what: 'no fault is known', answer: '{}', code: 0, says: /^audited: no known vulnerability/m },
     {
@@ -106,13 +125,17 @@ async function startRegistry(t: Test, answer: string | number): Promise<{ url: s
 }
 
 function audit(registry: string) {
-  return run(process.execPath, [join(ROOT, 'scripts/audit.ts')], { npm_config_registry: registry, npm_config_fetch_retries: '0' });
+  return run(process.execPath, [join(ROOT, 'scripts/audit.ts')], {
+    npm_config_registry: registry,
+    npm_config_fetch_retries: '0',
+  });
 }
 
 async function run(command: string, args: readonly string[], env: Record<string, string> = {}) {
   const child = spawn(command, args, { cwd: ROOT, env: { ...process.env, ...env } });
   const output = { stdout: '', stderr: '' };
-  for (const stream of ['stdout', 'stderr'] as const) child[stream].setEncoding('utf8').on('data', (text: string) => (output[stream] += text));
+  for (const stream of ['stdout', 'stderr'] as const)
+    child[stream].setEncoding('utf8').on('data', (text: string) => (output[stream] += text));
   const [code] = (await once(child, 'close')) as [number];
   return { code, ...output };
 }

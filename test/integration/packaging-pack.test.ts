@@ -1,4 +1,5 @@
-// The package as it would be published: what is in it, that publint finds nothing, and that a program can embed the gateway with types.
+// The package as it would be published: what is in it, that publint finds nothing, and that a program can embed the
+// gateway with types.
 
 import { type ExecFileSyncOptions, execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -13,14 +14,20 @@ const bin = (name: string) => join(ROOT, 'node_modules', '.bin', name);
 
 /** Runs a program without what the test runner puts into the environment of whatever a test starts. */
 const run = (program: string, args: readonly string[], options: ExecFileSyncOptions = {}): string =>
-  execFileSync('env', ['-i', `PATH=${process.env.PATH}`, `HOME=${folder}`, program, ...args], { encoding: 'utf8', ...options }) as string;
+  execFileSync('env', ['-i', `PATH=${process.env.PATH}`, `HOME=${folder}`, program, ...args], {
+    encoding: 'utf8',
+    ...options,
+  }) as string;
 
 /** A build of its own in a folder that looks like the repository to npm. */
 const folder = mkdtempSync(join(tmpdir(), 'gcg-pack-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 run(bin('tsc'), ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(folder, 'dist')]);
 run(process.execPath, [join(ROOT, 'scripts', 'finish-build.ts'), join(folder, 'dist')]);
-const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[]; bin: Record<string, string> };
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  files: string[];
+  bin: Record<string, string>;
+};
 for (const name of [
   'package.json',
   'README.md',
@@ -34,7 +41,10 @@ for (const name of [
   cpSync(join(ROOT, name), join(folder, name), { recursive: true });
 symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
 
-const output = run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] });
+const output = run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+  cwd: folder,
+  stdio: ['ignore', 'pipe', 'ignore'],
+});
 const [pack] = Object.values(JSON.parse(output) as object) as [{ files: { path: string }[]; unpackedSize: number }];
 const paths = pack.files.map(({ path }) => path);
 
@@ -75,14 +85,16 @@ t.test('publint finds nothing', async (t) => {
   t.same(messages, []);
 });
 
-t.test('a program embeds the gateway: it type-checks, runs, and adds a route of its own and no signal handler', async (t) => {
-  const app = join(folder, 'embedding');
-  mkdirSync(join(app, 'node_modules'), { recursive: true });
-  symlinkSync(folder, join(app, 'node_modules', 'genesys-cloud-gateway'));
-  writeFileSync(join(app, 'package.json'), '{"type":"module"}');
-  writeFileSync(
-    join(app, 'app.ts'),
-    `import { createGateway, createLogger, formatProblem, loadConfig } from 'genesys-cloud-gateway';
+t.test(
+  'a program embeds the gateway: it type-checks, runs, and adds a route of its own and no signal handler',
+  async (t) => {
+    const app = join(folder, 'embedding');
+    mkdirSync(join(app, 'node_modules'), { recursive: true });
+    symlinkSync(folder, join(app, 'node_modules', 'genesys-cloud-gateway'));
+    writeFileSync(join(app, 'package.json'), '{"type":"module"}');
+    writeFileSync(
+      join(app, 'app.ts'),
+      `import { createGateway, createLogger, formatProblem, loadConfig } from 'genesys-cloud-gateway';
 const env = { GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y', GCG_SERVER_LISTEN: '127.0.0.1:0', GCG_LOGGING_LOG_LEVEL: 'none', GCG_PROXY_OFF: 'true',
   GCG_GATEWAY_HOST: '127.0.0.1', GCG_GATEWAY_PORT: '1', GCG_GATEWAY_PROTOCOL: 'http' };
 const result = loadConfig({ env, cwd: process.cwd(), home: undefined, platform: process.platform });
@@ -99,22 +111,26 @@ console.log((['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const).fil
 await gateway.drain();
 await log.close();
 `,
-  );
-  const options = [
-    '--module',
-    'nodenext',
-    '--target',
-    'es2023',
-    '--strict',
-    '--skipLibCheck',
-    '--types',
-    'node',
-    '--typeRoots',
-    join(ROOT, 'node_modules/@types'),
-  ];
-  run(bin('tsc'), ['--noEmit', ...options, join(app, 'app.ts')], { cwd: app, stdio: ['ignore', 'inherit', 'inherit'] });
-  t.equal(run(process.execPath, [join(app, 'app.ts')], { cwd: app }), '200 {"hello":true}\n0\n');
-});
+    );
+    const options = [
+      '--module',
+      'nodenext',
+      '--target',
+      'es2023',
+      '--strict',
+      '--skipLibCheck',
+      '--types',
+      'node',
+      '--typeRoots',
+      join(ROOT, 'node_modules/@types'),
+    ];
+    run(bin('tsc'), ['--noEmit', ...options, join(app, 'app.ts')], {
+      cwd: app,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    t.equal(run(process.execPath, [join(app, 'app.ts')], { cwd: app }), '200 {"hello":true}\n0\n');
+  },
+);
 
 t.test('the command of the built package says its version', async (t) => {
   const main = join(folder, manifest.bin.gcg ?? '');

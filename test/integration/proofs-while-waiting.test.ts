@@ -1,5 +1,5 @@
-// A request may take its time between its head and what it does: its body comes slowly, or the answer to a wrong secret in it is held back. Who
-// calls is asked again then.
+// A request may take its time between its head and what it does: its body comes slowly, or the answer to a wrong secret
+// in it is held back. Who calls is asked again then.
 
 import t, { type Test } from 'tap';
 import type { ClientConfig } from '../../src/config/gateway-config.ts';
@@ -21,13 +21,21 @@ const CHANGES: Record<string, { clients: readonly ClientConfig[]; status: number
   'is an admin still': { clients: [ops, root, clientNamed('new')], status: 200 },
   'is no admin any more': { clients: [clientNamed('ops'), root], status: 403 },
   'is gone': { clients: [root], status: 401 },
-  'has another secret': { clients: [clientNamed('ops', { isAdmin: true, secret: inlineSecret('other-secret', 'test') }), root], status: 401 },
+  'has another secret': {
+    clients: [clientNamed('ops', { isAdmin: true, secret: inlineSecret('other-secret', 'test') }), root],
+    status: 401,
+  },
 };
 
 /** Sends a request up to its body, which the gateway asks for once it knows who calls. */
 async function beginPost(t: Test, port: number, path: string, authorization: string, body = 'a=b'): Promise<RawCaller> {
   const caller = await openCaller(t, port);
-  const head = [`POST ${path} HTTP/1.1`, `Host: 127.0.0.1:${port}`, `Authorization: ${authorization}`, 'X-Gateway-Request: 1'];
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    `Host: 127.0.0.1:${port}`,
+    `Authorization: ${authorization}`,
+    'X-Gateway-Request: 1',
+  ];
   const about = ['Content-Type: application/x-www-form-urlencoded', `Content-Length: ${body.length}`];
   caller.socket.write([...head, ...about, 'Expect: 100-continue', 'Connection: close', '', ''].join('\r\n'));
   await caller.until((received) => received.includes('100 Continue'));
@@ -45,9 +53,13 @@ for (const [what, { clients, status }] of Object.entries(CHANGES)) {
     const { port, url, gateway, config } = await startGateway(t, {
       config: (origin) => ({ credentials: allCredentials(origin), clients: [ops, root], server: { adminListen } }),
     });
-    const { access_token: handle } = (await postToken(url, { grant_type: 'client_credentials', client_id: 'ops', client_secret: 'ops-secret' })).body;
+    const { access_token: handle } = (
+      await postToken(url, { grant_type: 'client_credentials', client_id: 'ops', client_secret: 'ops-secret' })
+    ).body;
     const paths = ['/-/login/web', '/-/credentials/default/refresh'];
-    const callers = await Promise.all(paths.flatMap((path) => ['ops-secret', handle].map((token) => beginPost(t, port, path, `Bearer ${token}`))));
+    const callers = await Promise.all(
+      paths.flatMap((path) => ['ops-secret', handle].map((token) => beginPost(t, port, path, `Bearer ${token}`))),
+    );
     gateway.replace({ ...config, clients });
     for (const [at, caller] of callers.entries())
       t.equal(await statusAfterBody(caller), status, `${paths[at >> 1]} by ${at % 2 ? 'handle' : 'secret'}`);
@@ -58,7 +70,9 @@ t.test('a login whose form comes after a reload is judged by the configuration i
   const form = 'grant_type=client_credentials';
   const authorization = `Basic ${Buffer.from('ops:ops-secret').toString('base64')}`;
   for (const [what, { clients }] of Object.entries(CHANGES)) {
-    const { port, gateway, config } = await startGateway(t, { config: (origin) => ({ credentials: allCredentials(origin), clients: [ops, root] }) });
+    const { port, gateway, config } = await startGateway(t, {
+      config: (origin) => ({ credentials: allCredentials(origin), clients: [ops, root] }),
+    });
     const caller = await beginPost(t, port, '/oauth/token', authorization, form);
     gateway.replace({ ...config, clients });
     const isProved = what !== 'is gone' && what !== 'has another secret';
@@ -70,7 +84,9 @@ t.test('an admin request by a handle that is ended before its body comes: 401', 
   const { port, url } = await startGateway(t, {
     config: (origin) => ({ credentials: allCredentials(origin), clients: [ops], server: { adminListen } }),
   });
-  const { access_token: handle } = (await postToken(url, { grant_type: 'client_credentials', client_id: 'ops', client_secret: 'ops-secret' })).body;
+  const { access_token: handle } = (
+    await postToken(url, { grant_type: 'client_credentials', client_id: 'ops', client_secret: 'ops-secret' })
+  ).body;
   const authorization = `Bearer ${handle}`;
   const caller = await beginPost(t, port, '/-/login/web', authorization);
   t.equal((await askAt(url, { method: 'DELETE', path: '/api/v2/tokens/me', headers: { authorization } })).status, 200);
@@ -91,7 +107,8 @@ for (const path of ['/api/v2/users', '/-/status']) {
     const { url, gateway } = await startGatewayWith(t, config, clock);
     const guess = (text: string) => askAt(url, { path, headers: { authorization: `Bearer ${text}` } });
     const usual = path === '/-/status' ? 401 : 200;
-    for (const text of ['one', 'two', 'three']) t.equal((await guess(text)).status, usual, 'the first three cost nothing');
+    for (const text of ['one', 'two', 'three'])
+      t.equal((await guess(text)).status, usual, 'the first three cost nothing');
     for (const [text, isEnded] of [
       ['four', false],
       ['five', true],

@@ -1,5 +1,5 @@
-// Every way in which a corporate proxy can end a connection, times every kind of proxy, times everything that is dialled: the gateway answers
-// that the proxy failed, goes on, and is served again as soon as the proxy is back.
+// Every way in which a corporate proxy can end a connection, times every kind of proxy, times everything that is
+// dialled: the gateway answers that the proxy failed, goes on, and is served again as soon as the proxy is back.
 
 import { writeFileSync } from 'node:fs';
 import http from 'node:http';
@@ -25,7 +25,8 @@ const ON_THE_WIRE: Record<string, (socket: net.Socket) => void> = {
   'RST after the first octets': (socket) => void socket.once('data', () => socket.resetAndDestroy()),
   'closed after the first octets': (socket) => void socket.once('data', () => socket.destroy()),
   'noise, then FIN': (socket) => void socket.once('data', () => socket.end(Buffer.alloc(64, 0x15))),
-  'noise, then RST': (socket) => void socket.once('data', () => socket.write(Buffer.alloc(64, 0x05), () => socket.resetAndDestroy())),
+  'noise, then RST': (socket) =>
+    void socket.once('data', () => socket.write(Buffer.alloc(64, 0x05), () => socket.resetAndDestroy())),
 };
 
 /** In HTTP, over TLS where the proxy is spoken to over TLS: instead of an answer to CONNECT. */
@@ -36,13 +37,24 @@ const INSTEAD_OF_A_TUNNEL: Record<string, (socket: net.Socket, reset: () => void
   'half a head, then FIN': (socket) => void socket.end('HTTP/1.1 200 Conn'),
   'half a head, then RST': (socket, reset) => void socket.write('HTTP/1.1 200 Conn', reset),
   'another protocol, then FIN': (socket) => void socket.end('SSH-2.0-OpenSSH_9.9\r\n\r\n'),
-  'a refusal, then RST': (socket, reset) => void socket.write('HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n', reset),
-  '407, then FIN': (socket) => void socket.end('HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n'),
-  '407, then RST': (socket, reset) => void socket.write('HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\nContent-Length: 9\r\n\r\n', reset),
+  'a refusal, then RST': (socket, reset) =>
+    void socket.write('HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n', reset),
+  '407, then FIN': (socket) =>
+    void socket.end('HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n'),
+  '407, then RST': (socket, reset) =>
+    void socket.write('HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\nContent-Length: 9\r\n\r\n', reset),
   'informational answers, then FIN': (socket) => void socket.end('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(5)),
 };
 
-const KINDS = ['http', 'https', 'socks4a', 'socks5h', 'a script that names PROXY', 'a script that names HTTPS', 'a script that names SOCKS'];
+const KINDS = [
+  'http',
+  'https',
+  'socks4a',
+  'socks5h',
+  'a script that names PROXY',
+  'a script that names HTTPS',
+  'a script that names SOCKS',
+];
 
 for (const kind of KINDS) {
   t.test(`whatever way ${kind} ends a connection, the gateway goes on`, async (t) => {
@@ -53,7 +65,10 @@ for (const kind of KINDS) {
       ...Object.entries(ON_THE_WIRE).map(([name, way]) => ({ name, misbehave: () => proxy.onTheWire(way) })),
       ...(kind.includes('socks') || kind.includes('SOCKS')
         ? []
-        : Object.entries(INSTEAD_OF_A_TUNNEL).map(([name, way]) => ({ name, misbehave: () => proxy.insteadOfATunnel(way) }))),
+        : Object.entries(INSTEAD_OF_A_TUNNEL).map(([name, way]) => ({
+            name,
+            misbehave: () => proxy.insteadOfATunnel(way),
+          }))),
     ];
     const { connectUri } = await makeChannel(gateway.url);
     for (const { name, misbehave } of ways) {
@@ -80,7 +95,8 @@ const CALLS = [
   },
   {
     what: 'a renewal',
-    make: (url: string) => outcomeOf(`${url}/-/credentials/default/refresh`, { method: 'POST', headers: { 'x-gateway-request': '1' } }),
+    make: (url: string) =>
+      outcomeOf(`${url}/-/credentials/default/refresh`, { method: 'POST', headers: { 'x-gateway-request': '1' } }),
     failure: { status: 503, code: 'gateway.credential.unavailable', body: /the proxy \w+:\/\/localhost/ },
     success: 200,
   },
@@ -92,7 +108,10 @@ const CALLS = [
   },
 ];
 
-async function outcomeOf(url: string, init: RequestInit): Promise<{ status: number; code: string | null; body: string }> {
+async function outcomeOf(
+  url: string,
+  init: RequestInit,
+): Promise<{ status: number; code: string | null; body: string }> {
   const answer = await fetch(url, init);
   return { status: answer.status, code: answer.headers.get('x-gateway-error'), body: await answer.text() };
 }
@@ -108,7 +127,11 @@ async function startPlainUpstream(t: Test): Promise<number> {
       expires: new Date(Date.now() + 86_400_000).toISOString(),
     };
     const answer = JSON.stringify({ ...token, ...channel });
-    request.resume().on('end', () => response.writeHead(200, { connection: 'close', 'content-type': 'application/json' }).end(answer));
+    request
+      .resume()
+      .on('end', () =>
+        response.writeHead(200, { connection: 'close', 'content-type': 'application/json' }).end(answer),
+      );
   });
   server.on('upgrade', (request, socket) => acceptHandshake(request, socket));
   return listenFor(t, server);
@@ -123,7 +146,10 @@ async function startFaultyProxy(t: Test, kind: string, folder: string) {
   const isSecure = kind === 'https' || kind.endsWith('HTTPS');
   const secured: ConnectProxyOptions = isSecure ? { tls: ca.issue(['localhost']) } : {};
   const good = await (isSocks ? startSocksProxy() : startConnectProxy(secured));
-  const bad = await startConnectProxy({ ...secured, answer: (socket) => instead?.(socket, () => last?.resetAndDestroy()) });
+  const bad = await startConnectProxy({
+    ...secured,
+    answer: (socket) => instead?.(socket, () => last?.resetAndDestroy()),
+  });
   for (const each of [good, bad]) t.teardown(() => each.close());
   const door = net.createServer({ allowHalfOpen: true }, (socket) => {
     last = socket;

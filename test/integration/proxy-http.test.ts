@@ -1,4 +1,5 @@
-// Through an HTTP proxy: what it carries, what it refuses, and that its refusals are never taken for the upstream's answers.
+// Through an HTTP proxy: what it carries, what it refuses, and that its refusals are never taken for the upstream's
+// answers.
 
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +14,14 @@ import { systemClock } from '../../src/clock.ts';
 import { fileSecret } from '../../src/secret.ts';
 import { createEgress } from '../../src/upstream/egress/egress.ts';
 import { createTestCa } from '../helpers/certificates.ts';
-import { createTestEgress, dispatcherOver, listenFor, quietLog, startUpstream, type TestEgressOptions } from '../helpers/egress.ts';
+import {
+  createTestEgress,
+  dispatcherOver,
+  listenFor,
+  quietLog,
+  startUpstream,
+  type TestEgressOptions,
+} from '../helpers/egress.ts';
 import { type ConnectProxyOptions, freePort, startConnectProxy } from '../helpers/proxies.ts';
 
 const ca = await createTestCa('Interception CA');
@@ -35,7 +43,9 @@ t.test('20 parallel calls, twice, use no more tunnels than the pool has connecti
   const { proxy, egress } = await proxied(t, {});
   const dispatcher = dispatcherOver(t, egress, { connections: 4 });
   for (let round = 0; round < 2; round += 1) {
-    const calls = Array.from({ length: 20 }, async () => (await request(`https://api.region.test:${upstream.port}/`, { dispatcher })).body.text());
+    const calls = Array.from({ length: 20 }, async () =>
+      (await request(`https://api.region.test:${upstream.port}/`, { dispatcher })).body.text(),
+    );
     t.strictSame(new Set(await Promise.all(calls)), new Set(['hello']));
   }
   t.equal(proxy.asked.length, 4);
@@ -57,19 +67,23 @@ t.test('credentials reach the proxy decoded, and the upstream not at all', async
   t.equal(proxy.asked.length, 2, 'without credentials, and with them when it asked');
 });
 
-t.test('a proxy that does not ask for credentials is shown none, one that asks gets them with every later CONNECT', async (t) => {
-  const upstream = await startUpstream(t);
-  const login = { username: 'corp', password: 'password-of-the-test' };
-  for (const tls of [undefined, ca.issue(['localhost'])]) {
-    const secured = tls && { tls };
-    const open = await proxied(t, { ...secured }, { proxy: login });
-    const strict = await proxied(t, { ...secured, login: 'corp:password-of-the-test' }, { proxy: login });
-    for (const { egress } of [open, open, strict, strict]) (await egress.dial({ host: '127.0.0.1', port: upstream.port, secure: false })).destroy();
-    const shows = (head: string) => /^proxy-authorization:/im.test(head);
-    t.strictSame(open.proxy.heads.map(shows), [false, false]);
-    t.strictSame(strict.proxy.heads.map(shows), [false, true, true]);
-  }
-});
+t.test(
+  'a proxy that does not ask for credentials is shown none, one that asks gets them with every later CONNECT',
+  async (t) => {
+    const upstream = await startUpstream(t);
+    const login = { username: 'corp', password: 'password-of-the-test' };
+    for (const tls of [undefined, ca.issue(['localhost'])]) {
+      const secured = tls && { tls };
+      const open = await proxied(t, { ...secured }, { proxy: login });
+      const strict = await proxied(t, { ...secured, login: 'corp:password-of-the-test' }, { proxy: login });
+      for (const { egress } of [open, open, strict, strict])
+        (await egress.dial({ host: '127.0.0.1', port: upstream.port, secure: false })).destroy();
+      const shows = (head: string) => /^proxy-authorization:/im.test(head);
+      t.strictSame(open.proxy.heads.map(shows), [false, false]);
+      t.strictSame(strict.proxy.heads.map(shows), [false, true, true]);
+    }
+  },
+);
 
 t.test('what is asked for with 407 decides: Basic or nothing', async (t) => {
   for (const [challenge, isShown] of [
@@ -85,7 +99,10 @@ t.test('what is asked for with 407 decides: Basic or nothing', async (t) => {
       { answer: `HTTP/1.1 407 X\r\n${challenge}Content-Length: 0\r\n\r\n` },
       { proxy: { username: 'corp', password: 'password-of-the-test' } },
     );
-    await t.rejects(egress.dial(target), { code: 'gateway.proxy.auth', message: isShown ? /does not accept the credentials/ : /offers only/ });
+    await t.rejects(egress.dial(target), {
+      code: 'gateway.proxy.auth',
+      message: isShown ? /does not accept the credentials/ : /offers only/,
+    });
     t.equal(/^proxy-authorization:/im.test(proxy.heads.join('\n')), isShown, challenge);
   }
 });
@@ -121,7 +138,10 @@ t.test('a changed password counts at the next dial', async (t) => {
   writeFileSync(file, 'new-one\n');
   (await dial()).destroy();
   rmSync(file);
-  await t.rejects(dial(), { code: 'gateway.proxy.auth', message: /proxy\.password is not usable: secret file .* does not exist/ });
+  await t.rejects(dial(), {
+    code: 'gateway.proxy.auth',
+    message: /proxy\.password is not usable: secret file .* does not exist/,
+  });
 });
 
 t.test('a plain http target is tunnelled too', async (t) => {
@@ -164,7 +184,9 @@ t.test('an upstream that only the proxy reaches is reached, for API and token ca
   t.equal((await request(`https://api.region.test:${closed}/`, { dispatcher })).statusCode, 200);
   t.strictSame(proxy.asked, [`login.region.test:${closed}`, `api.region.test:${closed}`]);
   const direct = createTestEgress(t, { tls: trusting, hosts });
-  await t.rejects(direct.dial({ host: 'api.region.test', port: closed, secure: true }), { code: 'gateway.upstream.unreachable' });
+  await t.rejects(direct.dial({ host: 'api.region.test', port: closed, secure: true }), {
+    code: 'gateway.upstream.unreachable',
+  });
 });
 
 t.test('wrong authority and wrong name are refused through the tunnel', async (t) => {
@@ -175,7 +197,10 @@ t.test('wrong authority and wrong name are refused through the tunnel', async (t
     message: /issuer CN=Interception CA: add it to tls\.ca_file/,
   });
   const { egress } = await proxied(t, {});
-  await t.rejects(egress.dial({ ...target, port: upstream.port }), { code: 'gateway.upstream.tls', message: /other names \(DNS:localhost\)/ });
+  await t.rejects(egress.dial({ ...target, port: upstream.port }), {
+    code: 'gateway.upstream.tls',
+    message: /other names \(DNS:localhost\)/,
+  });
 });
 
 t.test('a proxy spoken to over TLS is verified, and is not shown our client certificate', async (t) => {
@@ -231,15 +256,27 @@ const refusals: { name: string; answer: string; code: string; message: RegExp }[
     code: 'gateway.proxy.auth',
     message: /set proxy\.username/,
   },
-  { name: '403', answer: '403 Forbidden', code: 'gateway.proxy.refused', message: /status 403: its rules do not allow that/ },
-  { name: '502', answer: '502 Bad Gateway', code: 'gateway.proxy.refused', message: /status 502: it could not reach that host/ },
+  {
+    name: '403',
+    answer: '403 Forbidden',
+    code: 'gateway.proxy.refused',
+    message: /status 403: its rules do not allow that/,
+  },
+  {
+    name: '502',
+    answer: '502 Bad Gateway',
+    code: 'gateway.proxy.refused',
+    message: /status 502: it could not reach that host/,
+  },
   { name: '503', answer: '503 Service Unavailable', code: 'gateway.proxy.refused', message: /status 503/ },
   { name: '504', answer: '504 Gateway Timeout', code: 'gateway.proxy.timeout', message: /\(504\)/ },
   { name: '405', answer: '405 Method Not Allowed', code: 'gateway.proxy.refused', message: /does not tunnel/ },
 ];
 for (const { name, answer, code, message } of refusals) {
   t.test(`the proxy answers ${name}: ${code}`, async (t) => {
-    const { url, egress, proxy } = await proxied(t, { answer: `HTTP/1.1 ${answer}\r\nContent-Length: 11\r\n\r\nproxy-canary` });
+    const { url, egress, proxy } = await proxied(t, {
+      answer: `HTTP/1.1 ${answer}\r\nContent-Length: 11\r\n\r\nproxy-canary`,
+    });
     const dispatcher = dispatcherOver(t, egress);
     const error = await request('https://api.region.test/', { dispatcher }).catch((reason) => reason);
     t.match(error, { code, message });
@@ -250,10 +287,22 @@ for (const { name, answer, code, message } of refusals) {
 }
 
 const faults: { name: string; answer: (socket: net.Socket) => void; message: RegExp }[] = [
-  { name: 'hangs up in the middle', answer: (socket) => void socket.end('HTTP/1.1 200 Conn'), message: /dropped the connection without an answer/ },
+  {
+    name: 'hangs up in the middle',
+    answer: (socket) => void socket.end('HTTP/1.1 200 Conn'),
+    message: /dropped the connection without an answer/,
+  },
   { name: 'resets', answer: (socket) => void socket.resetAndDestroy(), message: /ECONNRESET/ },
-  { name: 'speaks something else', answer: (socket) => void socket.write('SSH-2.0-OpenSSH_9.9\r\n\r\n'), message: /not HTTP/ },
-  { name: 'sends a line that is no header', answer: (socket) => void socket.write('HTTP/1.1 200 OK\r\nnonsense\r\n\r\n'), message: /not HTTP/ },
+  {
+    name: 'speaks something else',
+    answer: (socket) => void socket.write('SSH-2.0-OpenSSH_9.9\r\n\r\n'),
+    message: /not HTTP/,
+  },
+  {
+    name: 'sends a line that is no header',
+    answer: (socket) => void socket.write('HTTP/1.1 200 OK\r\nnonsense\r\n\r\n'),
+    message: /not HTTP/,
+  },
 ];
 for (const { name, answer, message } of faults) {
   t.test(`a proxy that ${name} is gateway.proxy.refused`, async (t) => {
@@ -287,7 +336,11 @@ for (const secure of [false, true]) {
 
 t.test('a proxy that never answers ends at timeouts.connect, and its connection is closed', async (t) => {
   for (const secure of [undefined, ca.issue(['localhost'])]) {
-    const { egress, proxy } = await proxied(t, { answer: () => {}, ...(secure && { tls: secure }) }, { timeouts: { connectMs: 200 } });
+    const { egress, proxy } = await proxied(
+      t,
+      { answer: () => {}, ...(secure && { tls: secure }) },
+      { timeouts: { connectMs: 200 } },
+    );
     await t.rejects(egress.dial(target), {
       code: 'gateway.proxy.timeout',
       statusCode: 504,
@@ -301,7 +354,10 @@ t.test('a proxy that never answers ends at timeouts.connect, and its connection 
 t.test('after the tunnel stands, a silent upstream is the upstream’s timeout', async (t) => {
   const silent = await listenFor(t, net.createServer());
   const { egress } = await proxied(t, {}, { timeouts: { connectMs: 300 } });
-  await t.rejects(egress.dial({ ...target, port: silent }), { code: 'gateway.upstream.timeout', message: /in the TLS handshake/ });
+  await t.rejects(egress.dial({ ...target, port: silent }), {
+    code: 'gateway.upstream.timeout',
+    message: /in the TLS handshake/,
+  });
 });
 
 t.test('a proxy that is not there is gateway.proxy.refused', async (t) => {
@@ -317,7 +373,9 @@ t.test('the far end may close the tunnel: the next call dials again', async (t) 
   const upstream = await startUpstream(t, ca.issue(['localhost']));
   const { egress, proxy } = await proxied(t, {});
   const dispatcher = dispatcherOver(t, egress, { connections: 1 });
-  await (await request(`https://localhost:${upstream.port}/`, { dispatcher, headers: { connection: 'close' } })).body.text();
+  await (
+    await request(`https://localhost:${upstream.port}/`, { dispatcher, headers: { connection: 'close' } })
+  ).body.text();
   await (await request(`https://localhost:${upstream.port}/`, { dispatcher })).body.text();
   t.equal(proxy.asked.length, 2);
 });

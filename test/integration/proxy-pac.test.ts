@@ -49,7 +49,10 @@ t.test('PROXY dead; SOCKS5 x; DIRECT falls through to the one that is there', as
   const socks = await startSocksProxy({ login: 'corp:pass' });
   t.teardown(() => socks.close());
   const { url } = pacFile(returning(`PROXY 127.0.0.1:${await freePort()}; SOCKS5 127.0.0.1:${socks.port}; DIRECT`));
-  const egress = createTestEgress(t, { proxy: { url, username: 'corp', password: 'pass' }, tls: { caFile: ca.caFile } });
+  const egress = createTestEgress(t, {
+    proxy: { url, username: 'corp', password: 'pass' },
+    tls: { caFile: ca.caFile },
+  });
   const answer = await request(`https://api.region.test:${upstream.port}/`, { dispatcher: dispatcherOver(t, egress) });
   t.equal(await answer.body.text(), 'hello');
   t.strictSame(socks.asked, [`api.region.test:${upstream.port}`]);
@@ -77,7 +80,9 @@ t.test('a proxy that says no is obeyed, and nothing else is tried', async (t) =>
   ]) {
     const strict = await startConnectProxy({ answer: `HTTP/1.1 ${status}\r\n\r\n` });
     t.teardown(() => strict.close());
-    const egress = createTestEgress(t, { proxy: { url: pacFile(returning(`PROXY 127.0.0.1:${strict.port}; DIRECT`)).url } });
+    const egress = createTestEgress(t, {
+      proxy: { url: pacFile(returning(`PROXY 127.0.0.1:${strict.port}; DIRECT`)).url },
+    });
     await t.rejects(egress.dial({ host: '127.0.0.1', port: upstream.port, secure: false }), { code });
   }
   t.equal(upstream.connections(), 0);
@@ -85,10 +90,15 @@ t.test('a proxy that says no is obeyed, and nothing else is tried', async (t) =>
 
 t.test('when nothing is left, the error tells what was tried', async (t) => {
   const [first, second] = [await freePort(), await freePort()];
-  const egress = createTestEgress(t, { proxy: { url: pacFile(returning(`PROXY 127.0.0.1:${first}; SOCKS 127.0.0.1:${second}`)).url } });
+  const egress = createTestEgress(t, {
+    proxy: { url: pacFile(returning(`PROXY 127.0.0.1:${first}; SOCKS 127.0.0.1:${second}`)).url },
+  });
   await t.rejects(egress.dial({ host: '127.0.0.1', port: 1, secure: false }), {
     code: 'gateway.proxy.refused',
-    message: new RegExp(`socks5h://127.0.0.1:${second} cannot be reached.*tried before: http://127.0.0.1:${first} \\(gateway.proxy.refused\\)`),
+    message: new RegExp(
+      `socks5h://127.0.0.1:${second} cannot be reached.*tried before: http://127.0.0.1:${first} ` +
+        `\\(gateway.proxy.refused\\)`,
+    ),
   });
 });
 
@@ -108,9 +118,17 @@ t.test('the script sees host and URL with its port, and may ask for addresses', 
 const bad: { name: string; script: string; message: RegExp }[] = [
   { name: 'loops', script: 'function FindProxyForURL() { while (true) {} }', message: /runs too long and was stopped/ },
   { name: 'loops at the top', script: 'while (true) {}', message: /runs too long and was stopped/ },
-  { name: 'loops over DNS', script: 'function FindProxyForURL() { while (true) dnsResolve("localhost"); }', message: /asks DNS without end/ },
+  {
+    name: 'loops over DNS',
+    script: 'function FindProxyForURL() { while (true) dnsResolve("localhost"); }',
+    message: /asks DNS without end/,
+  },
   { name: 'throws', script: 'function FindProxyForURL() { throw new Error("no idea"); }', message: /throws: no idea/ },
-  { name: 'recurses without end', script: 'function FindProxyForURL() { return FindProxyForURL(); }', message: /throws: / },
+  {
+    name: 'recurses without end',
+    script: 'function FindProxyForURL() { return FindProxyForURL(); }',
+    message: /throws: /,
+  },
   { name: 'is no script', script: '<html>login first</html>', message: /throws: / },
   { name: 'defines nothing', script: 'var x = 1;', message: /throws: / },
   { name: 'names nothing that is known', script: returning('CARRIER-PIGEON coop:1'), message: /names no route/ },
@@ -153,7 +171,11 @@ t.test('a PAC file on a web server is asked for conditionally, and kept when the
   const port = await listenFor(t, server);
   const warnings: unknown[] = [];
   const log = { error() {}, info() {}, debug() {}, warn: (fields: unknown) => void warnings.push(fields) };
-  const egress = createTestEgress(t, { proxy: { url: `pac+http://127.0.0.1:${port}/proxy.pac?token=canary` }, clock, log });
+  const egress = createTestEgress(t, {
+    proxy: { url: `pac+http://127.0.0.1:${port}/proxy.pac?token=canary` },
+    clock,
+    log,
+  });
   const routes = () => egress.routes('https://api.region.test/');
   t.strictSame(await Promise.all([routes(), routes()]), [['http://first:1'], ['http://first:1']]);
   t.strictSame(asked, [undefined], 'two at once fetch once');
@@ -188,45 +210,55 @@ t.test('a PAC file over https is verified', async (t) => {
   });
 });
 
-t.test('the password goes to the proxies of a script on disk or over https, and to the listed ones alone where some are listed', async (t) => {
-  const upstream = await startUpstream(t);
-  const target = { host: '127.0.0.1', port: upstream.port, secure: false };
-  const login = { username: 'corp', password: 'password-of-the-test' };
-  const proxies = {
-    'PROXY 127.0.0.1': () => startConnectProxy({ login: 'corp:password-of-the-test' }),
-    'SOCKS5 127.0.0.1': () => startSocksProxy({ login: 'corp:password-of-the-test' }),
-  };
-  for (const [entry, start] of Object.entries(proxies)) {
-    const proxy = await start();
-    t.teardown(() => proxy.close());
-    const script = returning(`${entry}:${proxy.port}`);
-    const serve = (_request: unknown, answer: http.ServerResponse) => void answer.end(script);
-    const urls = {
-      file: pacFile(script).url,
-      https: `pac+https://localhost:${await listenFor(t, https.createServer(ca.issue(['localhost']), serve))}/`,
-      http: `pac+http://localhost:${await listenFor(t, http.createServer(serve))}/`,
+t.test(
+  'the password goes to the proxies of a script on disk or over https, and to the listed ones alone where some are ' +
+    'listed',
+  async (t) => {
+    const upstream = await startUpstream(t);
+    const target = { host: '127.0.0.1', port: upstream.port, secure: false };
+    const login = { username: 'corp', password: 'password-of-the-test' };
+    const proxies = {
+      'PROXY 127.0.0.1': () => startConnectProxy({ login: 'corp:password-of-the-test' }),
+      'SOCKS5 127.0.0.1': () => startSocksProxy({ login: 'corp:password-of-the-test' }),
     };
-    for (const [from, credentialHosts, isShown] of [
-      ['file', [], true],
-      ['https', [], true],
-      ['http', [], false],
-      ...(['file', 'https', 'http'] as const).flatMap((each) => [
-        [each, ['127.0.0.0/8'], true],
-        [each, [`127.0.0.1:${proxy.port}`], true],
-        [each, ['127.0.0.1:1', 'elsewhere.test'], false],
-      ]),
-    ] as [keyof typeof urls, string[], boolean][]) {
-      const egress = createTestEgress(t, { proxy: { url: urls[from], credentialHosts, ...login }, tls: { caFile: ca.caFile } });
-      const dialled = egress.dial(target).then(
-        (socket) => socket.destroy() && true,
-        (error) => error,
-      );
-      const refusal = { code: 'gateway.proxy.auth', message: /asks for credentials.* not shown.*proxy\.credential_hosts/ };
-      if (isShown) t.equal(await dialled, true, `${entry}, ${from}, ${credentialHosts}`);
-      else t.match(await dialled, refusal, `${entry}, ${from}, ${credentialHosts}`);
+    for (const [entry, start] of Object.entries(proxies)) {
+      const proxy = await start();
+      t.teardown(() => proxy.close());
+      const script = returning(`${entry}:${proxy.port}`);
+      const serve = (_request: unknown, answer: http.ServerResponse) => void answer.end(script);
+      const urls = {
+        file: pacFile(script).url,
+        https: `pac+https://localhost:${await listenFor(t, https.createServer(ca.issue(['localhost']), serve))}/`,
+        http: `pac+http://localhost:${await listenFor(t, http.createServer(serve))}/`,
+      };
+      for (const [from, credentialHosts, isShown] of [
+        ['file', [], true],
+        ['https', [], true],
+        ['http', [], false],
+        ...(['file', 'https', 'http'] as const).flatMap((each) => [
+          [each, ['127.0.0.0/8'], true],
+          [each, [`127.0.0.1:${proxy.port}`], true],
+          [each, ['127.0.0.1:1', 'elsewhere.test'], false],
+        ]),
+      ] as [keyof typeof urls, string[], boolean][]) {
+        const egress = createTestEgress(t, {
+          proxy: { url: urls[from], credentialHosts, ...login },
+          tls: { caFile: ca.caFile },
+        });
+        const dialled = egress.dial(target).then(
+          (socket) => socket.destroy() && true,
+          (error) => error,
+        );
+        const refusal = {
+          code: 'gateway.proxy.auth',
+          message: /asks for credentials.* not shown.*proxy\.credential_hosts/,
+        };
+        if (isShown) t.equal(await dialled, true, `${entry}, ${from}, ${credentialHosts}`);
+        else t.match(await dialled, refusal, `${entry}, ${from}, ${credentialHosts}`);
+      }
     }
-  }
-});
+  },
+);
 
 t.test('a PAC server that is absent, refuses or hangs', async (t) => {
   const target = { host: 'api.region.test', port: 443, secure: false };
@@ -236,16 +268,25 @@ t.test('a PAC server that is absent, refuses or hangs', async (t) => {
     t,
     http.createServer((_req, res) => void res.writeHead(404).end()),
   );
-  await t.rejects(createTestEgress(t, { proxy: { url: `pac+http://127.0.0.1:${missing}/p` } }).dial(target), { message: /its server answered 404/ });
+  await t.rejects(createTestEgress(t, { proxy: { url: `pac+http://127.0.0.1:${missing}/p` } }).dial(target), {
+    message: /its server answered 404/,
+  });
   const endless = await listenFor(
     t,
     http.createServer((_req, res) => void res.end('x'.repeat(2 * 1024 * 1024))),
   );
-  await t.rejects(createTestEgress(t, { proxy: { url: `pac+http://127.0.0.1:${endless}/p` } }).dial(target), { code: 'gateway.proxy.refused' });
+  await t.rejects(createTestEgress(t, { proxy: { url: `pac+http://127.0.0.1:${endless}/p` } }).dial(target), {
+    code: 'gateway.proxy.refused',
+  });
   const silent = net.createServer();
   const port = await listenFor(t, silent);
-  const closed = new Promise<void>((resolve) => silent.on('connection', (socket) => socket.resume().on('close', () => resolve())));
-  const hanging = createTestEgress(t, { proxy: { url: `pac+http://127.0.0.1:${port}/p` }, timeouts: { connectMs: 200 } });
+  const closed = new Promise<void>((resolve) =>
+    silent.on('connection', (socket) => socket.resume().on('close', () => resolve())),
+  );
+  const hanging = createTestEgress(t, {
+    proxy: { url: `pac+http://127.0.0.1:${port}/p` },
+    timeouts: { connectMs: 200 },
+  });
   await t.rejects(hanging.dial(target), { code: 'gateway.proxy.timeout', message: /from the PAC file http:/ });
   await closed;
 });

@@ -4,7 +4,13 @@ import net from 'node:net';
 import t from 'tap';
 import { request } from 'undici';
 import { createTestCa } from '../helpers/certificates.ts';
-import { createTestEgress, dispatcherOver, listenFor, startUpstream, type TestEgressOptions } from '../helpers/egress.ts';
+import {
+  createTestEgress,
+  dispatcherOver,
+  listenFor,
+  startUpstream,
+  type TestEgressOptions,
+} from '../helpers/egress.ts';
 import { freePort, type SocksProxyOptions, startSocksProxy } from '../helpers/proxies.ts';
 
 const ca = await createTestCa();
@@ -15,7 +21,16 @@ async function proxied(t: Tap, scheme: string, options: SocksProxyOptions = {}, 
   const proxy = await startSocksProxy(options);
   t.teardown(() => proxy.close());
   const url = `${scheme}://127.0.0.1:${proxy.port}`;
-  return { proxy, url, egress: createTestEgress(t, { tls: { caFile: ca.caFile }, hosts, ...egressOptions, proxy: { url, ...egressOptions.proxy } }) };
+  return {
+    proxy,
+    url,
+    egress: createTestEgress(t, {
+      tls: { caFile: ca.caFile },
+      hosts,
+      ...egressOptions,
+      proxy: { url, ...egressOptions.proxy },
+    }),
+  };
 }
 type Tap = { teardown(fn: () => unknown): void };
 
@@ -29,7 +44,9 @@ for (const [scheme, asked] of [
     const upstream = await startUpstream(t, ca.issue(['api.region.test']));
     const { egress, proxy } = await proxied(t, scheme);
     const dispatcher = dispatcherOver(t, egress, { connections: 4 });
-    const calls = Array.from({ length: 20 }, async () => (await request(`https://api.region.test:${upstream.port}/`, { dispatcher })).body.text());
+    const calls = Array.from({ length: 20 }, async () =>
+      (await request(`https://api.region.test:${upstream.port}/`, { dispatcher })).body.text(),
+    );
     t.strictSame(new Set(await Promise.all(calls)), new Set(['hello']));
     t.strictSame(proxy.asked, Array(4).fill(`${asked}:${upstream.port}`));
   });
@@ -37,11 +54,18 @@ for (const [scheme, asked] of [
 
 t.test('a user name and password reach the proxy as they are', async (t) => {
   const upstream = await startUpstream(t);
-  const { egress, proxy } = await proxied(t, 'socks5h', { login: 'us er:p@ss:w%rd' }, { proxy: { username: 'us er', password: 'p@ss:w%rd' } });
+  const { egress, proxy } = await proxied(
+    t,
+    'socks5h',
+    { login: 'us er:p@ss:w%rd' },
+    { proxy: { username: 'us er', password: 'p@ss:w%rd' } },
+  );
   const dial = () => egress.dial({ host: '127.0.0.1', port: upstream.port, secure: false });
   (await dial()).destroy();
   t.equal(proxy.asked.length, 1);
-  const encoded = createTestEgress(t, { env: { ALL_PROXY: `socks5h://us%20er:p%40ss%3Aw%25rd@127.0.0.1:${proxy.port}` } });
+  const encoded = createTestEgress(t, {
+    env: { ALL_PROXY: `socks5h://us%20er:p%40ss%3Aw%25rd@127.0.0.1:${proxy.port}` },
+  });
   (await encoded.dial({ host: 'region.test', port: upstream.port, secure: false })).destroy();
   t.equal(proxy.asked.length, 2);
 });
@@ -51,7 +75,9 @@ t.test('the user id of SOCKS4 is sent', async (t) => {
   const { egress } = await proxied(t, 'socks4a', { login: 'corp' }, { proxy: { username: 'corp' } });
   (await egress.dial({ host: 'region.test', port: upstream.port, secure: false })).destroy();
   const wrong = await proxied(t, 'socks4a', { login: 'corp' });
-  await t.rejects(wrong.egress.dial({ host: 'region.test', port: upstream.port, secure: false }), { code: 'gateway.proxy.refused' });
+  await t.rejects(wrong.egress.dial({ host: 'region.test', port: upstream.port, secure: false }), {
+    code: 'gateway.proxy.refused',
+  });
 });
 
 t.test('without, or with the wrong, password: gateway.proxy.auth, which shows none', async (t) => {
@@ -70,12 +96,20 @@ t.test('a login longer than SOCKS5 can carry is refused before the proxy is aske
     { username: 'corp', password: '\u00e4'.repeat(128) },
   ]) {
     const { egress, proxy } = await proxied(t, 'socks5h', { login: 'corp:right' }, { proxy: login });
-    await t.rejects(egress.dial({ host: 'region.test', port: 443, secure: true }), { code: 'gateway.proxy.auth', message: /at most 255 octets/ });
+    await t.rejects(egress.dial({ host: 'region.test', port: 443, secure: true }), {
+      code: 'gateway.proxy.auth',
+      message: /at most 255 octets/,
+    });
     t.equal(proxy.open(), 0);
   }
   const upstream = await startUpstream(t);
   const longest = { username: 'u'.repeat(255), password: 'p'.repeat(255) };
-  const { egress } = await proxied(t, 'socks5h', { login: `${longest.username}:${longest.password}` }, { proxy: longest });
+  const { egress } = await proxied(
+    t,
+    'socks5h',
+    { login: `${longest.username}:${longest.password}` },
+    { proxy: longest },
+  );
   (await egress.dial({ host: 'region.test', port: upstream.port, secure: false })).destroy();
 });
 
@@ -121,7 +155,10 @@ t.test('an IPv6 target and a proxy on an IPv6 address', async (t) => {
 t.test('a proxy that is not there, hangs up, hangs, or is no SOCKS proxy', async (t) => {
   const target = { host: 'region.test', port: 443, secure: true };
   const port = await freePort();
-  const absent = createTestEgress(t, { proxy: { url: `socks5://127.0.0.1:${port}` }, hosts: { 'region.test': '127.0.0.1' } });
+  const absent = createTestEgress(t, {
+    proxy: { url: `socks5://127.0.0.1:${port}` },
+    hosts: { 'region.test': '127.0.0.1' },
+  });
   await t.rejects(absent.dial(target), {
     code: 'gateway.proxy.refused',
     message: new RegExp(`socks5://127\\.0\\.0\\.1:${port} cannot be reached \\(ECONNREFUSED\\)`),
@@ -157,14 +194,21 @@ t.test('a proxy that is not there, hangs up, hangs, or is no SOCKS proxy', async
 
   const hanging = net.createServer();
   const hangingPort = await listenFor(t, hanging);
-  const closed = new Promise<void>((resolve) => hanging.on('connection', (socket) => socket.resume().on('close', () => resolve())));
-  const egress = createTestEgress(t, { proxy: { url: `socks5h://127.0.0.1:${hangingPort}` }, timeouts: { connectMs: 200 } });
+  const closed = new Promise<void>((resolve) =>
+    hanging.on('connection', (socket) => socket.resume().on('close', () => resolve())),
+  );
+  const egress = createTestEgress(t, {
+    proxy: { url: `socks5h://127.0.0.1:${hangingPort}` },
+    timeouts: { connectMs: 200 },
+  });
   await t.rejects(egress.dial(target), { code: 'gateway.proxy.timeout' });
   await closed;
 });
 
 t.test('a tunnel may be idle for longer than timeouts.connect', async (t) => {
-  const server = net.createServer((socket) => void socket.once('data', () => setTimeout(() => socket.end('late'), 400)));
+  const server = net.createServer(
+    (socket) => void socket.once('data', () => setTimeout(() => socket.end('late'), 400)),
+  );
   const port = await listenFor(t, server);
   const { egress } = await proxied(t, 'socks5h', {}, { timeouts: { connectMs: 150 } });
   const socket = await egress.dial({ host: '127.0.0.1', port, secure: false });

@@ -1,4 +1,5 @@
-// A served configuration that changes on disk: taken over, refused, reported; by the file, by SIGHUP and by POST /-/reload.
+// A served configuration that changes on disk: taken over, refused, reported; by the file, by SIGHUP and by POST
+// /-/reload.
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -13,7 +14,9 @@ const APPLIED = 'configuration reloaded';
 const REFUSED = 'configuration refused, the previous one stays in use';
 const RELOAD = { method: 'POST', headers: { 'x-gateway-request': '1' } };
 
-async function statusOf({ url }: Served): Promise<{ reload: { watching: boolean; last: Record<string, unknown> | null } }> {
+async function statusOf({
+  url,
+}: Served): Promise<{ reload: { watching: boolean; last: Record<string, unknown> | null } }> {
   return (await (await fetch(`${url}/-/status`)).json()) as never;
 }
 
@@ -29,7 +32,9 @@ t.test('a changed file counts, and is told by key in log, status and metric', as
   t.match(record, { level: 'info', trigger: 'file', changed: ['logging.log_level'] });
   t.equal((await fetch(`${served.url}/api/v2/users?pageSize=1`, { headers: { 'x-marker': 'seen' } })).status, 200);
   t.match(await served.record('exchange', 1), { requestHeaders: { 'x-marker': 'seen' } });
-  t.match(await statusOf(served), { reload: { watching: true, last: { applied: true, trigger: 'file', changed: ['logging.log_level'] } } });
+  t.match(await statusOf(served), {
+    reload: { watching: true, last: { applied: true, trigger: 'file', changed: ['logging.log_level'] } },
+  });
   t.equal(await metric(served, 'gcg_config_reloads_total'), 'gcg_config_reloads_total{result="applied"} 1');
 });
 
@@ -52,15 +57,20 @@ t.test('a bad file is refused with all of its problems, shown, and the old confi
 
 const hasPrlimit = spawnSync('prlimit', ['--version']).status === 0;
 
-t.test('a file that could not be read, because too much was open, is read when it can be', { skip: !hasPrlimit && 'needs prlimit' }, async (t) => {
-  const served = await startServed(t);
-  const mayOpen = (descriptors: number) => spawnSync('prlimit', ['--pid', String(served.command.child.pid), `--nofile=${descriptors}:`]);
-  mayOpen(10);
-  served.swapConfig(served.configText('[logging]\nlog_level = debug'));
-  t.match(await served.record(REFUSED, 1), { trigger: 'file', problems: [/cannot be read \(EMFILE\)/] });
-  mayOpen(1024);
-  t.match(await served.record(APPLIED, 1), { trigger: 'file', changed: ['logging.log_level'] });
-});
+t.test(
+  'a file that could not be read, because too much was open, is read when it can be',
+  { skip: !hasPrlimit && 'needs prlimit' },
+  async (t) => {
+    const served = await startServed(t);
+    const mayOpen = (descriptors: number) =>
+      spawnSync('prlimit', ['--pid', String(served.command.child.pid), `--nofile=${descriptors}:`]);
+    mayOpen(10);
+    served.swapConfig(served.configText('[logging]\nlog_level = debug'));
+    t.match(await served.record(REFUSED, 1), { trigger: 'file', problems: [/cannot be read \(EMFILE\)/] });
+    mayOpen(1024);
+    t.match(await served.record(APPLIED, 1), { trigger: 'file', changed: ['logging.log_level'] });
+  },
+);
 
 t.test('POST /-/reload answers what changed, or what is wrong, and needs the header', async (t) => {
   const served = await startServed(t, '[general]\nlive_reload_config = false');
@@ -83,7 +93,10 @@ t.test('live_reload_config = false stops the watch, SIGHUP still reloads, and ma
   t.match(await statusOf(served), { reload: { watching: false } });
   served.swapConfig(served.configText('[retry]\nretry_max = 1'));
   served.command.child.kill('SIGHUP');
-  t.match(await served.record(APPLIED, 2), { trigger: 'signal', changed: ['general.live_reload_config', 'retry.retry_max'] });
+  t.match(await served.record(APPLIED, 2), {
+    trigger: 'signal',
+    changed: ['general.live_reload_config', 'retry.retry_max'],
+  });
   t.match(await statusOf(served), { reload: { watching: true } });
   served.swapConfig(served.configText('[retry]\nretry_max = 2'));
   t.match(await served.record(APPLIED, 3), { trigger: 'file' });
@@ -91,9 +104,16 @@ t.test('live_reload_config = false stops the watch, SIGHUP still reloads, and ma
 
 t.test('what needs a restart is said by key, the rest counts at once', async (t) => {
   const served = await startServed(t);
-  served.swapConfig(served.configText('[store]\nprefix = other\n[retry]\nretry_max = 1').replace('127.0.0.1:0', '127.0.0.1:1'));
-  t.match(await served.record(APPLIED, 1), { changed: ['server.listen', 'server.admin_listen', 'retry.retry_max', 'store.prefix'] });
-  t.match(await served.record('changes that need a restart', 1), { level: 'warn', keys: ['server.listen', 'server.admin_listen', 'store.prefix'] });
+  served.swapConfig(
+    served.configText('[store]\nprefix = other\n[retry]\nretry_max = 1').replace('127.0.0.1:0', '127.0.0.1:1'),
+  );
+  t.match(await served.record(APPLIED, 1), {
+    changed: ['server.listen', 'server.admin_listen', 'retry.retry_max', 'store.prefix'],
+  });
+  t.match(await served.record('changes that need a restart', 1), {
+    level: 'warn',
+    keys: ['server.listen', 'server.admin_listen', 'store.prefix'],
+  });
   t.equal((await fetch(`${served.url}/api/v2/users?pageSize=1`)).status, 200, 'at the address it was started with');
 });
 
@@ -109,9 +129,15 @@ t.test('a reload cannot open a listener to strangers that its own rules would no
 
   function createWide(from: Served) {
     const file = join(from.folder, 'wide.ini');
-    writeFileSync(file, from.configText('[client.crm]\nsecret = a-secret-of-the-client\nadmin = true').replace('127.0.0.1:0', '0.0.0.0:0'), {
-      mode: 0o600,
-    });
+    writeFileSync(
+      file,
+      from
+        .configText('[client.crm]\nsecret = a-secret-of-the-client\nadmin = true')
+        .replace('127.0.0.1:0', '0.0.0.0:0'),
+      {
+        mode: 0o600,
+      },
+    );
     return { file, ...startCommand(t, ['serve', '--config', file], { cwd: from.folder }) };
   }
 });

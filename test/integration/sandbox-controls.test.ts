@@ -2,7 +2,11 @@ import t from 'tap';
 import { start } from '../unit/sandbox/harness.ts';
 
 const post = (origin: string, value: unknown, headers: Record<string, string> = {}) =>
-  fetch(`${origin}/sandbox/controls`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(value) });
+  fetch(`${origin}/sandbox/controls`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...headers },
+    body: JSON.stringify(value),
+  });
 
 t.test('there are no controls unless asked for', async (t) => {
   const { origin, sandbox } = await start(t);

@@ -49,12 +49,19 @@ for (const status of [500, 502, 503, 504] as const) {
 
 t.test('a good token can be refused on every other call', async (t) => {
   const { call } = await start(t, { switches: { unauthorized: { every: 2 } } });
-  t.same([(await call('/api/v2/users')).status, (await call('/api/v2/users')).status, (await call('/api/v2/users')).status], [200, 401, 200]);
+  t.same(
+    [(await call('/api/v2/users')).status, (await call('/api/v2/users')).status, (await call('/api/v2/users')).status],
+    [200, 401, 200],
+  );
 });
 
 t.test('a cut answer never arrives whole', async (t) => {
   const { call, sandbox } = await start(t, { switches: { cutBody: { next: 3 } } });
-  for (const path of ['/api/v2/users', '/api/v2/sandbox/bytes?size=300000', '/api/v2/sandbox/bytes?size=300000&chunked=1']) {
+  for (const path of [
+    '/api/v2/users',
+    '/api/v2/sandbox/bytes?size=300000',
+    '/api/v2/sandbox/bytes?size=300000&chunked=1',
+  ]) {
     const ended = sandbox.events.next('answer');
     await t.rejects(call(path), path);
     t.match(await ended, { status: 0 });
@@ -91,7 +98,10 @@ t.test('latency is waited out, and a client that leaves meanwhile is noticed', a
   sandbox.set({ latencyMs: 3_600_000 });
   const leaving = new AbortController();
   const arrived = sandbox.events.next('request');
-  const answer = fetch(`${origin}/api/v2/users`, { headers: { Authorization: `Bearer ${sandbox.issueToken().value}` }, signal: leaving.signal });
+  const answer = fetch(`${origin}/api/v2/users`, {
+    headers: { Authorization: `Bearer ${sandbox.issueToken().value}` },
+    signal: leaving.signal,
+  });
   answer.catch(() => {});
   await arrived;
   const ended = sandbox.events.next('answer');
@@ -100,9 +110,14 @@ t.test('latency is waited out, and a client that leaves meanwhile is noticed', a
 });
 
 t.test('closing ends what is held at once, and the same port can be listened on again', async (t) => {
-  const { origin, call, sandbox, token } = await start(t, { switches: { holdApi: {}, tokenEndpoint: { fault: 'hang' } } });
+  const { origin, call, sandbox, token } = await start(t, {
+    switches: { holdApi: {}, tokenEndpoint: { fault: 'hang' } },
+  });
   const held = sandbox.events.next('held');
-  const [one, waiter] = [call('/api/v2/users'), sandbox.events.next('request', (request) => request.method === 'TRACE')];
+  const [one, waiter] = [
+    call('/api/v2/users'),
+    sandbox.events.next('request', (request) => request.method === 'TRACE'),
+  ];
   one.catch(() => {});
   waiter.catch(() => {});
   await held;

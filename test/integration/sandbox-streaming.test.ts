@@ -10,7 +10,10 @@ async function nextMessage(socket: WebSocket): Promise<unknown> {
 }
 
 async function openChannel({ call, sandbox }: Running) {
-  const token = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId: 'a11ce000-0000-4000-8000-000000000001' }).value;
+  const token = sandbox.issueToken({
+    clientId: DEMO_CLIENTS.code.id,
+    userId: 'a11ce000-0000-4000-8000-000000000001',
+  }).value;
   const { body } = await call('/api/v2/notifications/channels', { method: 'POST', token });
   return { token, id: body.id as string, connectUri: body.connectUri as string, expires: body.expires as string };
 }
@@ -55,7 +58,12 @@ t.test('subscriptions are added, replaced and cleared, and decide which events a
   const { id, token, connectUri } = await openChannel(running);
   const path = `/api/v2/notifications/channels/${id}/subscriptions`;
   const send = (method: string, topics: string[]) =>
-    call(path, { method, token, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(topics.map((topic) => ({ id: topic }))) });
+    call(path, {
+      method,
+      token,
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(topics.map((topic) => ({ id: topic }))),
+    });
   const names = async () => (await call(path, { token })).body.entities.map((entity: { id: string }) => entity.id);
   await send('POST', ['a', 'b']);
   await send('POST', ['c']);
@@ -86,7 +94,9 @@ t.test('at the 21st channel of a user and application the oldest without a socke
   const first = await openChannel(running);
   await openSocket(t, first.connectUri);
   const list = async () =>
-    (await running.call('/api/v2/notifications/channels', { token: first.token })).body.entities.map((entity: { id: string }) => entity.id);
+    (await running.call('/api/v2/notifications/channels', { token: first.token })).body.entities.map(
+      (entity: { id: string }) => entity.id,
+    );
   const ids: string[] = [];
   for (let count = 0; count < 20; count++) ids.push((await openChannel(running)).id);
   t.same(await list(), [first.id, ...ids.slice(1)]);
@@ -98,7 +108,8 @@ t.test('an unknown channel, a bad handshake and a refusal by switch are answered
   const ask = (path: string, version = 13) =>
     exchangeRaw(
       running.origin,
-      `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: ${version}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+      `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: ` +
+        `${version}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
     );
   t.match(await ask('/channels/unknown'), /^HTTP\/1\.1 404 Not Found\r\n.*"code":"not\.found"/s);
   t.match(await ask(`/channels/${id}`, 8), /^HTTP\/1\.1 400 /);
@@ -144,18 +155,23 @@ t.test('ping frames are answered by the client, and its texts and close are seen
   t.match(await end, [{ channelId: id, code: 4000, reason: 'done' }]);
 });
 
-t.test("a client's ping is answered with its own octets, and an unmasked frame ends the socket with 1002", async (t) => {
-  const running = await start(t);
-  const { id } = await openChannel(running);
-  const handshake = `GET /channels/${id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
-  const maskedPing = Buffer.from([0x89, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
-  const unmaskedText = Buffer.from([0x81, 0x01, 0x78]);
-  const answer = await exchangeRaw(running.origin, Buffer.concat([Buffer.from(handshake), maskedPing, unmaskedText]));
-  t.match(answer, /^HTTP\/1\.1 101 .*Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/s);
-  const frames = answer.slice(answer.indexOf('\r\n\r\n') + 4);
-  t.equal(frames.slice(0, 4), '\x8a\x02hi');
-  t.equal(frames.slice(4, 5) + frames.slice(6, 8), '\x88\x03\xea');
-});
+t.test(
+  "a client's ping is answered with its own octets, and an unmasked frame ends the socket with 1002",
+  async (t) => {
+    const running = await start(t);
+    const { id } = await openChannel(running);
+    const handshake =
+      `GET /channels/${id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ` +
+      `websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+    const maskedPing = Buffer.from([0x89, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
+    const unmaskedText = Buffer.from([0x81, 0x01, 0x78]);
+    const answer = await exchangeRaw(running.origin, Buffer.concat([Buffer.from(handshake), maskedPing, unmaskedText]));
+    t.match(answer, /^HTTP\/1\.1 101 .*Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/s);
+    const frames = answer.slice(answer.indexOf('\r\n\r\n') + 4);
+    t.equal(frames.slice(0, 4), '\x8a\x02hi');
+    t.equal(frames.slice(4, 5) + frames.slice(6, 8), '\x88\x03\xea');
+  },
+);
 
 t.test('closing the simulation ends its sockets', async (t) => {
   const running = await start(t);

@@ -18,7 +18,13 @@ t.test('client credentials give an opaque bearer token that the API takes', asyn
 });
 
 const refusals: [string, Record<string, string>, string | null, string, string][] = [
-  ['a wrong secret', { grant_type: 'client_credentials' }, basic({ ...clientCredentials, secret: 'no' }), 'invalid_client', 'authentication failed'],
+  [
+    'a wrong secret',
+    { grant_type: 'client_credentials' },
+    basic({ ...clientCredentials, secret: 'no' }),
+    'invalid_client',
+    'authentication failed',
+  ],
   [
     'an unknown id, as in a wrong region',
     { grant_type: 'client_credentials' },
@@ -33,7 +39,13 @@ const refusals: [string, Record<string, string>, string | null, string, string][
     'invalid_client',
     'client not found',
   ],
-  ['no authentication', { grant_type: 'client_credentials' }, null, 'invalid_client', 'client authentication is missing'],
+  [
+    'no authentication',
+    { grant_type: 'client_credentials' },
+    null,
+    'invalid_client',
+    'client authentication is missing',
+  ],
   [
     'a bare id of a client with a secret',
     { grant_type: 'client_credentials', client_id: clientCredentials.id },
@@ -48,7 +60,13 @@ const refusals: [string, Record<string, string>, string | null, string, string][
     'unauthorized_client',
     'client is not authorized for this grant type',
   ],
-  ['an unknown grant', { grant_type: 'password' }, basic(clientCredentials), 'unsupported_grant_type', 'unsupported grant type'],
+  [
+    'an unknown grant',
+    { grant_type: 'password' },
+    basic(clientCredentials),
+    'unsupported_grant_type',
+    'unsupported grant type',
+  ],
   ['no grant', { x: 'y' }, basic(clientCredentials), 'invalid_request', 'grant_type is missing'],
   [
     'an unknown code',
@@ -81,13 +99,16 @@ t.test('a form that is doubled, too large or of another type is refused', async 
     (await fetch(`${origin}/oauth/token`, { method: 'POST', headers: { 'Content-Type': type }, body })).status;
   t.equal(await post('grant_type=client_credentials&grant_type=x', 'application/x-www-form-urlencoded'), 400);
   t.equal(await post('{"grant_type":"client_credentials"}', 'application/json'), 400);
-  t.match((await token({ grant_type: 'client_credentials', padding: 'x'.repeat(300_000) })).body, { description: 'the body is too large' });
+  t.match((await token({ grant_type: 'client_credentials', padding: 'x'.repeat(300_000) })).body, {
+    description: 'the body is too large',
+  });
 });
 
 t.test('a SAML assertion in its time gives a token of the person it names, and no refresh token', async (t) => {
   const { token, call, sandbox, clock } = await start(t);
   const xml = (end: number) =>
-    `<Assertion><Subject><NameID>ada.lindqvist@simulated-org.example</NameID></Subject><Conditions NotOnOrAfter="${new Date(end).toISOString()}"/></Assertion>`;
+    '<Assertion><Subject><NameID>ada.lindqvist@simulated-org.example</NameID></Subject><Conditions ' +
+    `NotOnOrAfter="${new Date(end).toISOString()}"/></Assertion>`;
   const form = (end: number, orgName = 'simulated-org') => ({
     grant_type: 'urn:ietf:params:oauth:grant-type:saml2-bearer',
     orgName,
@@ -97,8 +118,13 @@ t.test('a SAML assertion in its time gives a token of the person it names, and n
   t.equal(given.status, 200);
   t.notOk('refresh_token' in given.body);
   t.equal((await call('/api/v2/users/me', { token: given.body.access_token })).body.name, 'Ada Lindqvist');
-  t.match((await token(form(clock.now()), basic(saml2Bearer))).body, { error: 'invalid_grant', description: 'the assertion has expired' });
-  t.match((await token(form(clock.now() + 1000, 'other'), basic(saml2Bearer))).body, { description: 'organization not found' });
+  t.match((await token(form(clock.now()), basic(saml2Bearer))).body, {
+    error: 'invalid_grant',
+    description: 'the assertion has expired',
+  });
+  t.match((await token(form(clock.now() + 1000, 'other'), basic(saml2Bearer))).body, {
+    description: 'organization not found',
+  });
   t.match(sandbox.stats.tokenRequests.saml2_bearer, { ok: 1, invalid_grant: 1, invalid_request: 1 });
 });
 
@@ -168,7 +194,9 @@ t.test('token endpoint fault gzip compresses for clients that did not ask', asyn
   const form = 'grant_type=client_credentials';
   const raw = await exchangeRaw(
     origin,
-    `POST /oauth/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ${basic(clientCredentials)}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ${form.length}\r\n\r\n${form}`,
+    `POST /oauth/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ` +
+      `${basic(clientCredentials)}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ` +
+      `${form.length}\r\n\r\n${form}`,
   );
   t.match(raw, /Content-Encoding: gzip/);
   t.match(gunzipSync(Buffer.from(raw.slice(raw.indexOf('\r\n\r\n') + 4), 'latin1')).toString(), /"access_token"/);
@@ -205,7 +233,9 @@ t.test('a client that leaves while held is counted as gone, and nothing is issue
 });
 
 t.test('Retry-After goes out as a date too', async (t) => {
-  const { token } = await start(t, { switches: { tokenEndpoint: { fault: 'status', status: 503, retryAfterS: 20, retryAfterAs: 'date' } } });
+  const { token } = await start(t, {
+    switches: { tokenEndpoint: { fault: 'status', status: 503, retryAfterS: 20, retryAfterAs: 'date' } },
+  });
   const { status, headers } = await token();
   t.equal(status, 503);
   t.equal(headers.get('retry-after'), 'Thu, 01 Jan 2026 00:00:20 GMT');

@@ -7,7 +7,8 @@ t.test('echo tells the octets of the request, but not the token', async (t) => {
   const token = sandbox.issueToken().value;
   const raw = await exchangeRaw(
     origin,
-    `PATCH /api/v2/sandbox/echo/a%2Fb%?x=1,2:3&y HTTP/1.1\r\nhOsT: x\r\nX-Odd_Name: a\r\nx-odd_name: b\r\nConnection: close\r\nAuthorization: Bearer ${token}\r\nContent-Length: 3\r\n\r\nabc`,
+    `PATCH /api/v2/sandbox/echo/a%2Fb%?x=1,2:3&y HTTP/1.1\r\nhOsT: x\r\nX-Odd_Name: a\r\nx-odd_name: ` +
+      `b\r\nConnection: close\r\nAuthorization: Bearer ${token}\r\nContent-Length: 3\r\n\r\nabc`,
   );
   const body = JSON.parse(raw.slice(raw.indexOf('\r\n\r\n') + 4));
   t.match(body, { method: 'PATCH', target: '/api/v2/sandbox/echo/a%2Fb%?x=1,2:3&y', bodyBytes: 3 });
@@ -22,7 +23,9 @@ t.test('bytes come in the asked number, octet i being i modulo 251, with or with
     ['size=1000003', '1000003'],
     ['size=1000003&chunked=1', null],
   ] as const) {
-    const response = await fetch(`${origin}/api/v2/sandbox/bytes?${query}`, { headers: { Authorization: `Bearer ${sandbox.issueToken().value}` } });
+    const response = await fetch(`${origin}/api/v2/sandbox/bytes?${query}`, {
+      headers: { Authorization: `Bearer ${sandbox.issueToken().value}` },
+    });
     const bytes = Buffer.from(await response.arrayBuffer());
     t.equal(response.headers.get('content-length'), length);
     t.equal(bytes.length, 1_000_003);
@@ -32,7 +35,10 @@ t.test('bytes come in the asked number, octet i being i modulo 251, with or with
 
 t.test('HEAD of gigabytes answers at once, and a reader that leaves stops the stream', async (t) => {
   const { call, origin, sandbox } = await start(t);
-  t.equal((await call('/api/v2/sandbox/bytes?size=4294967296', { method: 'HEAD' })).headers.get('content-length'), '4294967296');
+  t.equal(
+    (await call('/api/v2/sandbox/bytes?size=4294967296', { method: 'HEAD' })).headers.get('content-length'),
+    '4294967296',
+  );
   const response = await fetch(`${origin}/api/v2/sandbox/bytes?size=4294967296`, {
     headers: { Authorization: `Bearer ${sandbox.issueToken().value}` },
   });

@@ -1,4 +1,5 @@
-// The official SDK, unmodified, with its base path pointed here, and curl: both read users without a token of their own.
+// The official SDK, unmodified, with its base path pointed here, and curl: both read users without a token of their
+// own.
 
 import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -30,7 +31,12 @@ t.test('purecloud-platform-client-v2 reads and changes users with no token', asy
   client.config.live_reload_config = false;
   client.config.basePath = url;
   const users = new sdk.UsersApi();
-  const page = await users.getUsers({ pageSize: 3, pageNumber: 1, expand: ['presence', 'authorization'], state: 'active' });
+  const page = await users.getUsers({
+    pageSize: 3,
+    pageNumber: 1,
+    expand: ['presence', 'authorization'],
+    state: 'active',
+  });
   t.equal(page.entities.length, 3);
   t.equal(page.total > 3, true);
   const first = page.entities[0]!;
@@ -67,14 +73,29 @@ t.test('curl reads users with no token', async (t) => {
   t.match(await curl('--head', `${url}/api/v2/users`), /^HTTP\/1\.1 200 OK/);
   t.equal(JSON.parse(await curl('--compressed', `${url}/api/v2/users?pageSize=100`)).entities.length > 2, true, 'gzip');
   const sunk = JSON.parse(
-    await curl('--header', 'Expect: 100-continue', '--data-binary', 'x'.repeat(200_000).slice(0, 100_000), `${url}/api/v2/sandbox/sink`),
+    await curl(
+      '--header',
+      'Expect: 100-continue',
+      '--data-binary',
+      'x'.repeat(200_000).slice(0, 100_000),
+      `${url}/api/v2/sandbox/sink`,
+    ),
   );
   t.equal(sunk.bytes, 100_000);
   t.equal(
-    await curl('--output', '/dev/null', '--write-out', '%{http_code} %{size_download}', `${url}/api/v2/sandbox/bytes?size=3000000&chunked=1`),
+    await curl(
+      '--output',
+      '/dev/null',
+      '--write-out',
+      '%{http_code} %{size_download}',
+      `${url}/api/v2/sandbox/bytes?size=3000000&chunked=1`,
+    ),
     '200 3000000',
   );
-  t.match(await curl('--include', '-H', 'Authorization: Bearer mine', `${url}/api/v2/sandbox/status/404`), /^HTTP\/1\.1 404 Not Found/);
+  t.match(
+    await curl('--include', '-H', 'Authorization: Bearer mine', `${url}/api/v2/sandbox/status/404`),
+    /^HTTP\/1\.1 404 Not Found/,
+  );
   t.match(await curl('--http2', `${url}/api/v2/users?pageSize=1`), /"pageSize":1/, 'which offers h2c');
   t.equal(sandbox.stats.unauthenticatedCalls + sandbox.stats.unknownTokenCalls, 0);
 });

@@ -13,13 +13,21 @@ const example = (path: string) => fileURLToPath(new URL(`../../examples/${path}`
 /** Runs an example with its settings in the environment, and a proxy there that would fail every call it caught. */
 function run(t: Test, command: string, args: string[], env: Record<string, string>): ChildProcessWithoutNullStreams {
   const child = spawn(command, args, {
-    env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent', HTTP_PROXY: 'http://127.0.0.1:9', http_proxy: 'http://127.0.0.1:9', ...env },
+    env: {
+      PATH: process.env.PATH ?? '',
+      HOME: '/nonexistent',
+      HTTP_PROXY: 'http://127.0.0.1:9',
+      http_proxy: 'http://127.0.0.1:9',
+      ...env,
+    },
   });
   t.teardown(() => child.kill());
   return child;
 }
 
-async function outputOf(child: ChildProcessWithoutNullStreams): Promise<{ code: number; stdout: string; stderr: string }> {
+async function outputOf(
+  child: ChildProcessWithoutNullStreams,
+): Promise<{ code: number; stdout: string; stderr: string }> {
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (chunk) => {
@@ -41,9 +49,17 @@ const start = (t: Test) =>
 
 t.test('examples/javascript/client-credentials.mjs', async (t) => {
   const { port } = await start(t);
-  const env = { GATEWAY_HOST: '127.0.0.1', GATEWAY_PORT: String(port), GATEWAY_CLIENT: 'crm', GATEWAY_SECRET: 'crm-secret' };
+  const env = {
+    GATEWAY_HOST: '127.0.0.1',
+    GATEWAY_PORT: String(port),
+    GATEWAY_CLIENT: 'crm',
+    GATEWAY_SECRET: 'crm-secret',
+  };
   const { code, stdout, stderr } = await outputOf(
-    run(t, process.execPath, [example('javascript/client-credentials.mjs')], { ...env, NO_PROXY: '127.0.0.1,localhost' }),
+    run(t, process.execPath, [example('javascript/client-credentials.mjs')], {
+      ...env,
+      NO_PROXY: '127.0.0.1,localhost',
+    }),
   );
   t.equal(code, 0, stderr);
   t.match(stdout, /^60 users, the first: /);
@@ -95,20 +111,24 @@ t.test('the Postman collection is a v2.1 collection whose requests the simulatio
   );
   variables.set('gateway', url).set('gateway_client', 'crm').set('gateway_secret', 'crm-secret');
   t.match(collection.info.schema, /v2\.1\.0/);
-  const fill = (text: string) => text.replace(/\{\{(\w+)\}\}/g, (_, name: string) => variables.get(name) ?? `no ${name}`);
+  const fill = (text: string) =>
+    text.replace(/\{\{(\w+)\}\}/g, (_, name: string) => variables.get(name) ?? `no ${name}`);
   for (const { name, request } of collection.item) {
     const headers: Record<string, string> = Object.fromEntries(
       request.header.map(({ key, value }: { key: string; value: string }) => [key, fill(value)]),
     );
     const auth = request.auth?.type ?? 'apikey';
     if (auth === 'apikey') headers['X-Gateway-Key'] = fill('{{gateway_secret}}');
-    if (auth === 'basic') headers.Authorization = `Basic ${Buffer.from(fill('{{gateway_client}}:{{gateway_secret}}')).toString('base64')}`;
+    if (auth === 'basic')
+      headers.Authorization = `Basic ${Buffer.from(fill('{{gateway_client}}:{{gateway_secret}}')).toString('base64')}`;
     if (auth === 'bearer') headers.Authorization = `Bearer ${fill('{{handle}}')}`;
     const body =
       request.body?.mode === 'raw'
         ? request.body.raw
         : request.body
-          ? new URLSearchParams(request.body.urlencoded.map(({ key, value }: { key: string; value: string }) => [key, value]))
+          ? new URLSearchParams(
+              request.body.urlencoded.map(({ key, value }: { key: string; value: string }) => [key, value]),
+            )
           : null;
     const answer = await fetch(fill(request.url.raw), { method: request.method, headers, body });
     t.equal(answer.status, 200, name);

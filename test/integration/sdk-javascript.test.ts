@@ -111,9 +111,16 @@ t.test('an anonymous application outlives a restart of a gateway that keeps noth
 });
 
 t.test('code and refresh: the session is kept fresh here, and the refresh bug of the SDK never triggers', async (t) => {
-  const { sdk, app, upstream, sandbox, gateway, config } = await start(t, { clients: [clientNamed('portal', { credentials: ['web'] })] });
+  const { sdk, app, upstream, sandbox, gateway, config } = await start(t, {
+    clients: [clientNamed('portal', { credentials: ['web'] })],
+  });
   sandbox.set({ login: { approve: SOMEBODY }, rotation: 'strict' });
-  const query = new URLSearchParams({ client_id: 'portal', redirect_uri: REDIRECT, response_type: 'code', state: 's+1 &x' });
+  const query = new URLSearchParams({
+    client_id: 'portal',
+    redirect_uri: REDIRECT,
+    response_type: 'code',
+    state: 's+1 &x',
+  });
   const { firstHop, code, state } = await followLogin(`${app.url}/oauth/authorize?${query}`);
   t.equal(firstHop.searchParams.get('client_id'), DEMO_CLIENTS.code.id);
   t.equal(state, 's+1 &x');

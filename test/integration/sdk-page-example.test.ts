@@ -1,5 +1,6 @@
-// The example configuration of the JavaScript SDK's page, INI and JSON, as it is and where the SDK looks for it: what the page promises of each
-// row is what happens. Only what no test may touch (the region, /var/log) is overridden by flag and environment.
+// The example configuration of the JavaScript SDK's page, INI and JSON, as it is and where the SDK looks for it: what
+// the page promises of each row is what happens. Only what no test may touch (the region, /var/log) is overridden by
+// flag and environment.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -67,11 +68,14 @@ async function start(t: Test, text: string) {
   });
   const log = () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
   const until = async (text: string | RegExp) => {
-    while (!(typeof text === 'string' ? log().includes(text) : text.test(log()))) await new Promise<void>((resolve) => setImmediate(resolve));
+    while (!(typeof text === 'string' ? log().includes(text) : text.test(log())))
+      await new Promise<void>((resolve) => setImmediate(resolve));
     return log();
   };
   const url =
-    /http:\/\/127\.0\.0\.1:\d+/.exec((await until(/listening.*http:/)).split('\n').find((line) => line.includes('listening')) ?? '')?.[0] ?? '';
+    /http:\/\/127\.0\.0\.1:\d+/.exec(
+      (await until(/listening.*http:/)).split('\n').find((line) => line.includes('listening')) ?? '',
+    )?.[0] ?? '';
   return { sandbox, command, url, log, until, configFile };
 }
 
@@ -87,7 +91,8 @@ for (const [format, text] of [
       platform: 'linux',
       requireCredential: false,
       readFile(path) {
-        if (path !== '/home/someone/.genesyscloudjavascript/config') throw Object.assign(new Error('no'), { code: 'ENOENT' });
+        if (path !== '/home/someone/.genesyscloudjavascript/config')
+          throw Object.assign(new Error('no'), { code: 'ENOENT' });
         return { bytes: Buffer.from(text), mode: 0o600, uid: 0, names: [] };
       },
     });
@@ -140,7 +145,10 @@ for (const [format, text] of [
   t.test(`${format}: a change of the file counts while running, the waiting time among it`, async (t) => {
     const { url, sandbox, until, configFile } = await start(t, text);
     await until(/fresh/);
-    writeFileSync(configFile, format === 'INI' ? text.replace('wait_max = 10', 'wait_max = 1') : text.replace('wait_max": 10', 'wait_max": 1'));
+    writeFileSync(
+      configFile,
+      format === 'INI' ? text.replace('wait_max = 10', 'wait_max = 1') : text.replace('wait_max": 10', 'wait_max": 1'),
+    );
     await until('configuration reloaded');
     sandbox.set({ unauthorized: { next: 1, code: 'credentials.expired' }, tokenEndpoint: { fault: 'hang' } });
     const startedAt = performance.now();
@@ -150,7 +158,9 @@ for (const [format, text] of [
     sandbox.release();
     writeFileSync(
       configFile,
-      format === 'INI' ? text.replace('live_reload_config = true', 'live_reload_config = false') : text.replace('_config": true', '_config": false'),
+      format === 'INI'
+        ? text.replace('live_reload_config = true', 'live_reload_config = false')
+        : text.replace('_config": true', '_config": false'),
     );
     await until(/configuration reloaded[\s\S]*configuration reloaded/);
     const status = (await (await fetch(`${url}/-/status`)).json()) as { reload: { watching: boolean } };

@@ -22,35 +22,45 @@ async function startTwo(t: Test) {
 /** A user of the simulation who has logged in through credential crm. */
 async function logIn(gateway: Gateway, { sandbox, origin }: { sandbox: Sandbox; origin: string }) {
   const issued = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId: 'a11ce000-0000-4000-8000-000000000001' });
-  const token = createToken({ accessToken: new Secret(issued.value), obtainedAt: Date.now(), expiresAt: Date.now() + 3_600_000 });
+  const token = createToken({
+    accessToken: new Secret(issued.value),
+    obtainedAt: Date.now(),
+    expiresAt: Date.now() + 3_600_000,
+  });
   const terms = { client: null, proof: null, credential: 'crm', clientId: 'app', secret: null };
-  const { handle } = await gateway.runtime().facade.sessions.open(terms, { token, refreshToken: new Secret('refresh') }, origin);
+  const { handle } = await gateway
+    .runtime()
+    .facade.sessions.open(terms, { token, refreshToken: new Secret('refresh') }, origin);
   return { authorization: `Bearer ${handle}` };
 }
 
-t.test('a credential that leads elsewhere, or is gone, takes no session along; one that comes back finds them again', async (t) => {
-  const { here, there } = await startTwo(t);
-  const at = (origin: string, name = 'crm') => configAt(here.origin, { credentials: [credentialAt(origin, { name })] });
-  const { gateway, url } = await startGatewayWith(t, at(here.origin));
-  const headers = await logIn(gateway, here);
-  const call = async () => {
-    const answer = await fetch(`${url}/api/v2/users/me`, { headers });
-    await answer.text();
-    return answer.headers.get('x-gateway-error') ?? answer.status;
-  };
-  t.equal(await call(), 200);
-  gateway.replace(at(there.origin));
-  t.equal(await call(), 'gateway.session.ended');
-  gateway.replace(at(here.origin, 'other'));
-  t.equal(await call(), 'gateway.session.ended');
-  gateway.replace(at(here.origin));
-  t.equal(await call(), 200);
-  t.same(
-    there.sandbox.events.recent.filter(({ kind }) => kind === 'api'),
-    [],
-    'no token of the one platform was shown to the other',
-  );
-});
+t.test(
+  'a credential that leads elsewhere, or is gone, takes no session along; one that comes back finds them again',
+  async (t) => {
+    const { here, there } = await startTwo(t);
+    const at = (origin: string, name = 'crm') =>
+      configAt(here.origin, { credentials: [credentialAt(origin, { name })] });
+    const { gateway, url } = await startGatewayWith(t, at(here.origin));
+    const headers = await logIn(gateway, here);
+    const call = async () => {
+      const answer = await fetch(`${url}/api/v2/users/me`, { headers });
+      await answer.text();
+      return answer.headers.get('x-gateway-error') ?? answer.status;
+    };
+    t.equal(await call(), 200);
+    gateway.replace(at(there.origin));
+    t.equal(await call(), 'gateway.session.ended');
+    gateway.replace(at(here.origin, 'other'));
+    t.equal(await call(), 'gateway.session.ended');
+    gateway.replace(at(here.origin));
+    t.equal(await call(), 200);
+    t.same(
+      there.sandbox.events.recent.filter(({ kind }) => kind === 'api'),
+      [],
+      'no token of the one platform was shown to the other',
+    );
+  },
+);
 
 t.test('nor does a restart', async (t) => {
   const { here, there } = await startTwo(t);

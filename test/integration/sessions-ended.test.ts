@@ -18,12 +18,20 @@ const REDIRECT = 'http://localhost:7777/callback';
 /** An anonymous gateway: whatever is not a good handle would be the default credential, if it were allowed to. */
 async function start(t: Test, overrides: ConfigOverrides = {}, clock?: Clock): Promise<TestGateway> {
   const sandbox = { ...(clock && { clock }), switches: { login: { approve: SOMEBODY } } };
-  const config = (origin: string) => ({ credentials: allCredentials(origin), server: { anonymousCredentials: ['*'] }, ...overrides });
+  const config = (origin: string) => ({
+    credentials: allCredentials(origin),
+    server: { anonymousCredentials: ['*'] },
+    ...overrides,
+  });
   const started = await startGateway(t, { sandbox, config, ...(clock && { clock }) });
   return started;
 }
 
-async function startLimited(t: Test, clock: Clock | undefined, sessionLimits: { max: number; idleMs: number }): Promise<TestGateway> {
+async function startLimited(
+  t: Test,
+  clock: Clock | undefined,
+  sessionLimits: { max: number; idleMs: number },
+): Promise<TestGateway> {
   const sandbox = createSandbox({ ...(clock && { clock }), switches: { login: { approve: SOMEBODY } } });
   const { origin } = await sandbox.listen();
   t.teardown(() => sandbox.close());
@@ -44,7 +52,11 @@ async function loginByCode(url: string) {
 }
 
 async function loginBySaml(url: string) {
-  const form = { grant_type: 'urn:ietf:params:oauth:grant-type:saml2-bearer', orgName: 'Simulated Organization', assertion: assertionFor(SOMEBODY) };
+  const form = {
+    grant_type: 'urn:ietf:params:oauth:grant-type:saml2-bearer',
+    orgName: 'Simulated Organization',
+    assertion: assertionFor(SOMEBODY),
+  };
   return (await postToken(url, form, { authorization: basic(DEMO_CLIENTS.saml2Bearer.id, 'x') })).body;
 }
 
@@ -82,13 +94,28 @@ t.test('a session serves its own user, and anybody else is the default credentia
 
 t.test('unknown: 401, never the default credential', async (t) => {
   const started = await start(t);
-  for (const token of ['gcgh_', 'gcgh_x', 'gcgh_sAAAA', `gcgh_s${'A'.repeat(43)}`, 'gcgh_cAAAA.AAAA', 'gcgh_c', 'gcgh_c.'])
+  for (const token of [
+    'gcgh_',
+    'gcgh_x',
+    'gcgh_sAAAA',
+    `gcgh_s${'A'.repeat(43)}`,
+    'gcgh_cAAAA.AAAA',
+    'gcgh_c',
+    'gcgh_c.',
+  ])
     await assertOver(t, started, token, token);
-  const { access_token: good } = (await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('x', 'y') })).body;
+  const { access_token: good } = (
+    await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('x', 'y') })
+  ).body;
   t.equal((await call(started.url, good, '/api/v2/users')).status, 200);
   const [payload = '', signature = ''] = good.split('.');
   await assertOver(t, started, `${payload}x.${signature}`, 'a changed payload');
-  await assertOver(t, started, `${payload}.${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`, 'a changed signature');
+  await assertOver(
+    t,
+    started,
+    `${payload}.${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`,
+    'a changed signature',
+  );
   await assertOver(t, started, `${good}A`, 'a longer one');
   const forged = Buffer.from(JSON.stringify(['id', null, 'default', null, Date.now()])).toString('base64url');
   await assertOver(t, started, `gcgh_c${forged}.${signature}`, 'a forged one');
@@ -105,7 +132,9 @@ t.test('revoked by its own DELETE: 401, for the handle and for its refresh handl
     { authorization: basic(DEMO_CLIENTS.code.id, 'x') },
   );
   t.match(again, { status: 400, body: { error: 'invalid_grant' } });
-  const { access_token: signed } = (await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('x', 'y') })).body;
+  const { access_token: signed } = (
+    await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('x', 'y') })
+  ).body;
   t.equal((await call(started.url, signed, '/api/v2/tokens/me', 'DELETE')).status, 200);
   await assertOver(t, started, signed, 'signed handle');
 });
@@ -149,14 +178,20 @@ t.test('revoked upstream: the renewal is refused, 401, and no refresh is tried a
   const { access_token: other } = await loginByCode(started.url);
   t.equal((await call(started.url, handle)).status, 200);
   // Ends the login of the first at the platform: its access and its refresh token.
-  const family = started.sandbox.events.recent.findLast(({ kind, status }) => kind === 'api' && status === 200)?.tokenSerial;
+  const family = started.sandbox.events.recent.findLast(
+    ({ kind, status }) => kind === 'api' && status === 200,
+  )?.tokenSerial;
   let ended: string | undefined;
   started.sandbox.revokeTokens((token) => {
     if (token.serial === family) ended = token.value;
     return false;
   });
   const direct = started.config.general.hosts.api.origin;
-  t.equal((await fetch(`${direct}/api/v2/tokens/me`, { method: 'DELETE', headers: { authorization: `Bearer ${ended}` } })).status, 200);
+  t.equal(
+    (await fetch(`${direct}/api/v2/tokens/me`, { method: 'DELETE', headers: { authorization: `Bearer ${ended}` } }))
+      .status,
+    200,
+  );
   t.match(await call(started.url, handle), { status: 401, code: 'gateway.session.ended' });
   const refreshes = started.sandbox.stats.tokenRequests.refresh_token;
   t.match(refreshes, { invalid_grant: 1 });
@@ -179,8 +214,9 @@ t.test('a session outlives an outage of the login host: 503 meanwhile, not 401',
 
 t.test('a handle ends with its owner: the secret it was given for, the client, anonymous use', async (t) => {
   const started = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
-  const { access_token: handle } = (await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') }))
-    .body;
+  const { access_token: handle } = (
+    await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') })
+  ).body;
   t.equal((await call(started.url, handle, '/api/v2/users')).status, 200);
   const { createClients } = await import('../../src/auth/callers/clients.ts');
   const { createAuthenticator: createIdentity } = await import('../../src/server/authenticate.ts');
@@ -188,20 +224,38 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
   const { handles, sessions } = started.gateway.runtime().facade;
   const identifyWith = (clients: Parameters<typeof createClients>[0], isAnonymousServed: boolean) => {
     const identity = createIdentity({
-      clients: createClients(clients, { now: Date.now, monotonic: () => performance.now(), after: () => ({ cancel() {} }) }),
+      clients: createClients(clients, {
+        now: Date.now,
+        monotonic: () => performance.now(),
+        after: () => ({ cancel() {} }),
+      }),
       ...{ handles, sessions, isAnonymousServed },
     });
-    return () => identity.authenticate({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never, { isLocal: true });
+    return () =>
+      identity.authenticate({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never, {
+        isLocal: true,
+      });
   };
   t.equal(identifyWith([clientNamed('crm')], false)().client?.name, 'crm');
-  t.throws(identifyWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false), { code: 'gateway.session.ended' }, 'rotated away');
+  t.throws(
+    identifyWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false),
+    { code: 'gateway.session.ended' },
+    'rotated away',
+  );
   t.throws(identifyWith([clientNamed('erp')], true), { code: 'gateway.session.ended' }, 'the client is gone');
 });
 
 t.test('a dead handle behind another Authorization line is 401 all the same', async (t) => {
   const { port, sandbox } = await startGateway(t);
   const before = sandbox.stats.apiCallsTotal;
-  const lines = ['GET /api/v2/users HTTP/1.1', 'Host: localhost', 'Authorization: Bearer anything', 'Authorization: Bearer gcgh_dead', '', ''];
+  const lines = [
+    'GET /api/v2/users HTTP/1.1',
+    'Host: localhost',
+    'Authorization: Bearer anything',
+    'Authorization: Bearer gcgh_dead',
+    '',
+    '',
+  ];
   const answer = parseAnswer(await exchangeRaw(port, lines.join('\r\n')));
   t.equal(answer.status, 401);
   t.equal(headerOf(answer, 'X-Gateway-Error'), 'gateway.session.ended');
@@ -214,7 +268,8 @@ t.test('forty handles ended by forty DELETEs at once are all over', async (t) =>
     ['of a client', { clients: [clientNamed('crm')] }, basic('crm', 'crm-secret')],
   ] as const) {
     const { url } = await start(t, overrides);
-    const give = async () => (await postToken(url, { grant_type: 'client_credentials' }, { authorization: login })).body.access_token;
+    const give = async () =>
+      (await postToken(url, { grant_type: 'client_credentials' }, { authorization: login })).body.access_token;
     const handles = await Promise.all(Array.from({ length: 40 }, give));
     const other = await give();
     const ended = await Promise.all(handles.map((handle) => call(url, handle, '/api/v2/tokens/me', 'DELETE')));
@@ -225,33 +280,50 @@ t.test('forty handles ended by forty DELETEs at once are all over', async (t) =>
   }
 });
 
-t.test('an end that the store cannot keep, and one too many, are answered with an error and not with 200', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'gcg-ended-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  const clock = createFakeClock();
-  const store = { type: 'file' as const, path: join(folder, 'store') };
-  const { url, log } = await start(t, { clients: [clientNamed('crm')], store });
-  const give = async () => {
-    const { body } = await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
-    return body.access_token;
-  };
-  const handle = await give();
-  // In one step: a token may just be on its way into the folder.
-  renameSync(store.path, `${store.path}-away`);
-  writeFileSync(store.path, 'no folder');
-  t.match(await call(url, handle, '/api/v2/tokens/me', 'DELETE'), { status: 500, code: 'gateway.internal' });
-  t.match(await log.nextExchange(({ method }) => method === 'DELETE'), { status: 500, errorCode: 'gateway.internal' });
-  t.match(await call(url, handle), { status: 401, code: 'gateway.session.ended' }, 'here it is over all the same');
+t.test(
+  'an end that the store cannot keep, and one too many, are answered with an error and not with 200',
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'gcg-ended-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    const clock = createFakeClock();
+    const store = { type: 'file' as const, path: join(folder, 'store') };
+    const { url, log } = await start(t, { clients: [clientNamed('crm')], store });
+    const give = async () => {
+      const { body } = await postToken(
+        url,
+        { grant_type: 'client_credentials' },
+        { authorization: basic('crm', 'crm-secret') },
+      );
+      return body.access_token;
+    };
+    const handle = await give();
+    // In one step: a token may just be on its way into the folder.
+    renameSync(store.path, `${store.path}-away`);
+    writeFileSync(store.path, 'no folder');
+    t.match(await call(url, handle, '/api/v2/tokens/me', 'DELETE'), { status: 500, code: 'gateway.internal' });
+    t.match(await log.nextExchange(({ method }) => method === 'DELETE'), {
+      status: 500,
+      errorCode: 'gateway.internal',
+    });
+    t.match(await call(url, handle), { status: 401, code: 'gateway.session.ended' }, 'here it is over all the same');
 
-  const limited = await start(t, { clients: [clientNamed('crm')] }, clock);
-  const endOne = async () => {
-    const { body } = await postToken(limited.url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
-    return { handle: body.access_token, ...(await call(limited.url, body.access_token, '/api/v2/tokens/me', 'DELETE')) };
-  };
-  for (let i = 0; i < 100; i++) await endOne();
-  const refused = await endOne();
-  t.match(refused, { status: 429, code: 'gateway.rate.limited' });
-  t.equal((await call(limited.url, refused.handle, '/api/v2/users')).status, 200, 'it is still good');
-  await clock.advance(1_000);
-  t.equal((await endOne()).status, 200, 'a second later one more may end');
-});
+    const limited = await start(t, { clients: [clientNamed('crm')] }, clock);
+    const endOne = async () => {
+      const { body } = await postToken(
+        limited.url,
+        { grant_type: 'client_credentials' },
+        { authorization: basic('crm', 'crm-secret') },
+      );
+      return {
+        handle: body.access_token,
+        ...(await call(limited.url, body.access_token, '/api/v2/tokens/me', 'DELETE')),
+      };
+    };
+    for (let i = 0; i < 100; i++) await endOne();
+    const refused = await endOne();
+    t.match(refused, { status: 429, code: 'gateway.rate.limited' });
+    t.equal((await call(limited.url, refused.handle, '/api/v2/users')).status, 200, 'it is still good');
+    await clock.advance(1_000);
+    t.equal((await endOne()).status, 200, 'a second later one more may end');
+  },
+);

@@ -22,7 +22,8 @@ t.test('a session that has used its limit up delays neither another session nor 
     assertion: assertionFor(email),
   });
   const login = async (email: string) =>
-    (await postToken(`${url}/oauth/token`, saml(email), { authorization: basic(DEMO_CLIENTS.saml2Bearer.id, 'x') })).body.access_token;
+    (await postToken(`${url}/oauth/token`, saml(email), { authorization: basic(DEMO_CLIENTS.saml2Bearer.id, 'x') }))
+      .body.access_token;
   const call = async (token: string) => {
     const answer = await fetch(`${url}/api/v2/users?pageSize=1`, { headers: { authorization: `Bearer ${token}` } });
     await answer.arrayBuffer();

@@ -28,65 +28,98 @@ const SPELLINGS = [
   '/default/api/api/v2/TOKENS//me/',
 ];
 
-t.test('DELETE of the own token, in every spelling, ends only the handle of the application that sent it', async (t) => {
-  const { url, port, sandbox } = await startGateway(t, { config: { clients: [clientNamed('crm'), clientNamed('erp')] } });
-  const login = async (name: string) =>
-    (await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic(name, `${name}-secret`) })).body.access_token;
-  const status = async (token: string) => (await fetch(`${url}/api/v2/users`, { headers: { authorization: `Bearer ${token}` } })).status;
-  const other = await login('erp');
-  const send = async (target: string, token: string, extra = '', method = 'DELETE') =>
-    parseAnswer(
-      await exchangeRaw(
-        port,
-        `${method} ${target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\nContent-Length: 0\r\n${extra}\r\n`,
-      ),
-    );
-  for (const target of SPELLINGS) {
-    const own = await login('crm');
-    t.equal((await send(target, own)).status, 200, target);
-    t.equal(await status(own), 401, `${target} ended it`);
-    t.equal(await status(other), 200, 'and not the other');
-  }
-  t.equal((await send('/api/v2/tokens/%c1%ade', other)).status, 400, 'an overlong escape is refused');
-  t.equal(sandbox.stats.validTokens, 1, 'the shared token is alive');
-  t.equal(sandbox.events.recent.filter(({ method }) => method === 'DELETE').length, 0, 'no DELETE went upstream');
-});
+t.test(
+  'DELETE of the own token, in every spelling, ends only the handle of the application that sent it',
+  async (t) => {
+    const { url, port, sandbox } = await startGateway(t, {
+      config: { clients: [clientNamed('crm'), clientNamed('erp')] },
+    });
+    const login = async (name: string) =>
+      (await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic(name, `${name}-secret`) }))
+        .body.access_token;
+    const status = async (token: string) =>
+      (await fetch(`${url}/api/v2/users`, { headers: { authorization: `Bearer ${token}` } })).status;
+    const other = await login('erp');
+    const send = async (target: string, token: string, extra = '', method = 'DELETE') =>
+      parseAnswer(
+        await exchangeRaw(
+          port,
+          `${method} ${target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\nContent-Length: ` +
+            `0\r\n${extra}\r\n`,
+        ),
+      );
+    for (const target of SPELLINGS) {
+      const own = await login('crm');
+      t.equal((await send(target, own)).status, 200, target);
+      t.equal(await status(own), 401, `${target} ended it`);
+      t.equal(await status(other), 200, 'and not the other');
+    }
+    t.equal((await send('/api/v2/tokens/%c1%ade', other)).status, 400, 'an overlong escape is refused');
+    t.equal(sandbox.stats.validTokens, 1, 'the shared token is alive');
+    t.equal(sandbox.events.recent.filter(({ method }) => method === 'DELETE').length, 0, 'no DELETE went upstream');
+  },
+);
 
-t.test('another method that asks to be taken for DELETE, or for anything, is refused there and ends nothing', async (t) => {
-  const { url, port, sandbox } = await startGateway(t);
-  const login = await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic('any', 'thing') });
-  const authorization = `Bearer ${login.body.access_token}`;
-  const send = async (line: string, extra = '') => {
-    const head = [`${line} HTTP/1.1`, 'Host: localhost', `Authorization: ${authorization}`, 'Content-Length: 0', ...(extra ? [extra] : []), '', ''];
-    return parseAnswer(await exchangeRaw(port, head.join('\r\n')));
-  };
-  const headers = ['X-HTTP-Method-Override', 'x-method-override', 'X-Http-Method', 'X_HTTP_METHOD_OVERRIDE'];
-  const overrides = headers.flatMap((name) => [`${name}: DELETE`, `${name}: delete`, `${name}: GET, DELETE`, `${name}: PATCH`]);
-  const before = sandbox.stats.apiCallsTotal;
-  for (const method of ['GET', 'POST', 'PUT', 'PATCH']) {
-    for (const override of overrides) {
-      const answer = await send(`${method} /api/v2/tokens/me`, override);
-      t.equal(answer.status, 400, `${method}, ${override}`);
-      t.match(JSON.parse(answer.body), { code: 'gateway.request.invalid', message: /send DELETE itself/ });
+t.test(
+  'another method that asks to be taken for DELETE, or for anything, is refused there and ends nothing',
+  async (t) => {
+    const { url, port, sandbox } = await startGateway(t);
+    const login = await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic('any', 'thing') });
+    const authorization = `Bearer ${login.body.access_token}`;
+    const send = async (line: string, extra = '') => {
+      const head = [
+        `${line} HTTP/1.1`,
+        'Host: localhost',
+        `Authorization: ${authorization}`,
+        'Content-Length: 0',
+        ...(extra ? [extra] : []),
+        '',
+        '',
+      ];
+      return parseAnswer(await exchangeRaw(port, head.join('\r\n')));
+    };
+    const headers = ['X-HTTP-Method-Override', 'x-method-override', 'X-Http-Method', 'X_HTTP_METHOD_OVERRIDE'];
+    const overrides = headers.flatMap((name) => [
+      `${name}: DELETE`,
+      `${name}: delete`,
+      `${name}: GET, DELETE`,
+      `${name}: PATCH`,
+    ]);
+    const before = sandbox.stats.apiCallsTotal;
+    for (const method of ['GET', 'POST', 'PUT', 'PATCH']) {
+      for (const override of overrides) {
+        const answer = await send(`${method} /api/v2/tokens/me`, override);
+        t.equal(answer.status, 400, `${method}, ${override}`);
+        t.match(JSON.parse(answer.body), { code: 'gateway.request.invalid', message: /send DELETE itself/ });
+      }
+      for (const query of ['_method=DELETE', 'x=1&_METHOD=delete', '%5Fmethod=DELETE']) {
+        t.equal((await send(`${method} /api/v2/tokens/me?${query}`)).status, 400, `${method}, ${query}`);
+      }
     }
-    for (const query of ['_method=DELETE', 'x=1&_METHOD=delete', '%5Fmethod=DELETE']) {
-      t.equal((await send(`${method} /api/v2/tokens/me?${query}`)).status, 400, `${method}, ${query}`);
-    }
-  }
-  for (const target of SPELLINGS) t.equal((await send(`POST ${target}`, overrides[0])).status, 400, target);
-  t.equal((await send('POST /api/v2/tokens/%c1%ade', overrides[0])).status, 400, 'nor where nobody can be sure');
-  t.equal(sandbox.stats.apiCallsTotal, before, 'nothing went upstream');
-  t.equal((await send('POST /api/v2/sandbox/echo', overrides[0])).status, 200, 'elsewhere, without rules, it passes');
-  t.equal((await send('GET /api/v2/tokens/me', 'X-Method: DELETE')).status, 200, 'as does what is none');
-  t.equal((await send('GET /api/v2/tokens/me?_methods=1')).status, 200);
-  t.equal((await send('DELETE /api/v2/tokens/me', overrides[3])).status, 200, 'a DELETE is one, whatever it asks for');
-  t.equal((await send('GET /api/v2/tokens/me')).status, 401);
-});
+    for (const target of SPELLINGS) t.equal((await send(`POST ${target}`, overrides[0])).status, 400, target);
+    t.equal((await send('POST /api/v2/tokens/%c1%ade', overrides[0])).status, 400, 'nor where nobody can be sure');
+    t.equal(sandbox.stats.apiCallsTotal, before, 'nothing went upstream');
+    t.equal((await send('POST /api/v2/sandbox/echo', overrides[0])).status, 200, 'elsewhere, without rules, it passes');
+    t.equal((await send('GET /api/v2/tokens/me', 'X-Method: DELETE')).status, 200, 'as does what is none');
+    t.equal((await send('GET /api/v2/tokens/me?_methods=1')).status, 200);
+    t.equal(
+      (await send('DELETE /api/v2/tokens/me', overrides[3])).status,
+      200,
+      'a DELETE is one, whatever it asks for',
+    );
+    t.equal((await send('GET /api/v2/tokens/me')).status, 401);
+  },
+);
 
 t.test('a DELETE, or what asks to be taken for one, that asks by a header for that path is refused', async (t) => {
   const { port, sandbox } = await startGateway(t);
   const send = async (line: string, extra: readonly string[]) =>
-    parseAnswer(await exchangeRaw(port, [`${line} HTTP/1.1`, 'Host: localhost', 'Content-Length: 0', ...extra, '', ''].join('\r\n')));
+    parseAnswer(
+      await exchangeRaw(
+        port,
+        [`${line} HTTP/1.1`, 'Host: localhost', 'Content-Length: 0', ...extra, '', ''].join('\r\n'),
+      ),
+    );
   const before = sandbox.stats.apiCallsTotal;
   const paths = [
     '/api/v2/tokens/me',
@@ -109,7 +142,11 @@ t.test('a DELETE, or what asks to be taken for one, that asks by a header for th
   }
   t.equal(sandbox.stats.apiCallsTotal, before, 'nothing went upstream');
   t.equal((await send('GET /api/v2/users', ['X-Original-URL: /api/v2/tokens/me'])).status, 200, 'a GET ends nothing');
-  t.not((await send('DELETE /api/v2/users/x', ['X-Original-URL: /api/v2/users/x'])).status, 400, 'nor does another path');
+  t.not(
+    (await send('DELETE /api/v2/users/x', ['X-Original-URL: /api/v2/users/x'])).status,
+    400,
+    'nor does another path',
+  );
 });
 
 t.test('other DELETEs go upstream', async (t) => {
@@ -134,8 +171,13 @@ t.test('GET and HEAD of the own token pass', async (t) => {
 });
 
 t.test('a secret, and an anonymous caller, have no handle: 200, and they go on', async (t) => {
-  const { url, sandbox } = await startGateway(t, { config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } } });
-  for (const headers of [{}, { authorization: 'Bearer crm-secret' }, { authorization: 'Bearer legacy' }] as Record<string, string>[]) {
+  const { url, sandbox } = await startGateway(t, {
+    config: { clients: [clientNamed('crm')], server: { anonymousCredentials: ['default'] } },
+  });
+  for (const headers of [{}, { authorization: 'Bearer crm-secret' }, { authorization: 'Bearer legacy' }] as Record<
+    string,
+    string
+  >[]) {
     t.equal((await fetch(`${url}/api/v2/tokens/me`, { method: 'DELETE', headers })).status, 200);
     t.equal((await fetch(`${url}/api/v2/users`, { headers })).status, 200);
   }

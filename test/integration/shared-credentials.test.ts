@@ -1,4 +1,5 @@
-// Several credentials in one gateway: the path or a header names one, each call carries that one's token, and strangers get the default only.
+// Several credentials in one gateway: the path or a header names one, each call carries that one's token, and strangers
+// get the default only.
 
 import t from 'tap';
 import { inlineSecret } from '../../src/secret.ts';
@@ -17,7 +18,11 @@ const credential = (origin: string, name: string, isDefault = false) =>
     accessToken: inlineSecret(`token-of-${name}`, 'test'),
   });
 
-async function start(t: Parameters<typeof startRawUpstream>[0], anonymousCredentials: readonly string[] | null, hasDefault = true) {
+async function start(
+  t: Parameters<typeof startRawUpstream>[0],
+  anonymousCredentials: readonly string[] | null,
+  hasDefault = true,
+) {
   const upstream = await startRawUpstream(t, (socket) => socket.write(ok('{}')));
   const { origin } = upstream;
   const overrides: ConfigOverrides = {
@@ -51,7 +56,12 @@ t.test('an anonymous caller may use the default credential, unless others are na
   const onlyDefault = await start(t, null);
   t.match(await onlyDefault.call('/crm/api/v2/users'), /^HTTP\/1\.1 200 /);
   isRefusal(t, await onlyDefault.call('/wfm/api/v2/users'), 403, 'gateway.client.forbidden');
-  isRefusal(t, await onlyDefault.call('/api/v2/users', 'X-Gateway-Credential: hr\r\n'), 403, 'gateway.client.forbidden');
+  isRefusal(
+    t,
+    await onlyDefault.call('/api/v2/users', 'X-Gateway-Credential: hr\r\n'),
+    403,
+    'gateway.client.forbidden',
+  );
   t.strictSame(onlyDefault.tokens(), ['token-of-crm']);
   const some = await start(t, ['wfm']);
   t.match(await some.call('/wfm/api/v2/users'), /^HTTP\/1\.1 200 /);

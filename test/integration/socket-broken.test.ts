@@ -1,4 +1,5 @@
-// Ends that break off, fall silent, or answer a handshake with something else: the other end is told, and nothing stays open.
+// Ends that break off, fall silent, or answer a handshake with something else: the other end is told, and nothing stays
+// open.
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -7,10 +8,21 @@ import t from 'tap';
 import { SILENCE_MS, TICK_MS } from '../../src/upstream/websocket/tunnel.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { configAt, startGateway, startGatewayWith } from '../helpers/gateway.ts';
-import { acceptHandshake, closeOf, makeChannel, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';
+import {
+  acceptHandshake,
+  closeOf,
+  makeChannel,
+  openWebSocket,
+  refusalOf,
+  startStreamingUpstream,
+} from '../helpers/sockets.ts';
 
 /** A gateway before an upstream that accepts every socket and hands it out. */
-async function startPair(t: Tap, overrides: Parameters<typeof configAt>[1] = {}, clock?: Parameters<typeof startGatewayWith>[2]) {
+async function startPair(
+  t: Tap,
+  overrides: Parameters<typeof configAt>[1] = {},
+  clock?: Parameters<typeof startGatewayWith>[2],
+) {
   const waiting: ((socket: Socket) => void)[] = [];
   const upstream = await startStreamingUpstream(t, (request, socket) => {
     acceptHandshake(request, socket);
@@ -48,13 +60,18 @@ t.test('a client that resets, or leaves without a word, ends the socket', async 
     other.resume();
     (socket as unknown as { _socket: Socket })._socket[leave]();
     await once(other, 'close');
-    t.match(await log.nextExchange(({ closeCode }) => closeCode === 1006), { status: 101, errorCode: null, aborted: true }, leave);
+    t.match(
+      await log.nextExchange(({ closeCode }) => closeCode === 1006),
+      { status: 101, errorCode: null, aborted: true },
+      leave,
+    );
     t.equal(gateway.socketCount(), 0);
   }
 });
 
 const handshakeFor = (id: string) =>
-  `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`;
+  `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: ` +
+  `Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`;
 
 for (const [how, leave] of [
   ['resets', (raw: Socket) => raw.resetAndDestroy()],
@@ -104,7 +121,9 @@ t.test('what a client says while the upstream thinks is not lost, nor what it sa
   t.teardown(() => raw.destroy());
   raw.write(handshakeFor((await makeChannel(url)).id));
   const { accept, said } = await arrived;
-  const frames = Buffer.concat(Array.from({ length: 10_000 }, (_, n) => Buffer.from([0x82, 0x82, 0, 0, 0, 0, n >> 8, n & 0xff])));
+  const frames = Buffer.concat(
+    Array.from({ length: 10_000 }, (_, n) => Buffer.from([0x82, 0x82, 0, 0, 0, 0, n >> 8, n & 0xff])),
+  );
   raw.write(frames);
   accept();
   await once(raw, 'data');
@@ -154,30 +173,38 @@ t.test('an answer that is no acceptance is not taken for one', async (t) => {
     t.match(await refusalOf(connectUri), { status: 502, code }, JSON.stringify(text.slice(-40)));
   }
   answer =
-    'HTTP/1.1 503 Busy\r\nSet-Cookie: a=b\r\nX-Gateway-Error: forged\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwait\r\n0\r\n\r\n';
+    'HTTP/1.1 503 Busy\r\nSet-Cookie: a=b\r\nX-Gateway-Error: forged\r\nRetry-After: 7\r\nTransfer-Encoding: ' +
+    'chunked\r\n\r\n4\r\nwait\r\n0\r\n\r\n';
   t.match(await refusalOf(connectUri), { status: 503, code: undefined, body: 'wait' });
   answer = `HTTP/1.1 500 Long\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(100_000)}`;
-  t.match(await refusalOf(connectUri), { status: 500, code: undefined, body: '' }, 'half a body must not look like a whole one');
+  t.match(
+    await refusalOf(connectUri),
+    { status: 500, code: undefined, body: '' },
+    'half a body must not look like a whole one',
+  );
 });
 
-t.test('an upstream that does not answer, or goes on about something else, is not waited for longer than timeouts.headers', async (t) => {
-  const clock = createFakeClock();
-  for (const isFlood of [false, true]) {
-    let asked = () => {};
-    const arrived = new Promise<void>((resolve) => {
-      asked = resolve;
-    });
-    const upstream = await startStreamingUpstream(t, (_request, socket) => {
-      if (isFlood) socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(100));
-      asked();
-    });
-    const { url } = await startGatewayWith(t, configAt(upstream.origin, { timeouts: { headersMs: 5_000 } }), clock);
-    const refusal = refusalOf((await makeChannel(url)).connectUri);
-    await arrived;
-    await clock.advance(5_000);
-    t.match(await refusal, { status: 504, code: 'gateway.upstream.timeout' });
-  }
-});
+t.test(
+  'an upstream that does not answer, or goes on about something else, is not waited for longer than timeouts.headers',
+  async (t) => {
+    const clock = createFakeClock();
+    for (const isFlood of [false, true]) {
+      let asked = () => {};
+      const arrived = new Promise<void>((resolve) => {
+        asked = resolve;
+      });
+      const upstream = await startStreamingUpstream(t, (_request, socket) => {
+        if (isFlood) socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(100));
+        asked();
+      });
+      const { url } = await startGatewayWith(t, configAt(upstream.origin, { timeouts: { headersMs: 5_000 } }), clock);
+      const refusal = refusalOf((await makeChannel(url)).connectUri);
+      await arrived;
+      await clock.advance(5_000);
+      t.match(await refusal, { status: 504, code: 'gateway.upstream.timeout' });
+    }
+  },
+);
 
 t.test('an upstream that cannot be reached is said to be so', async (t) => {
   const { url, sandbox } = await startGateway(t);

@@ -1,4 +1,5 @@
-// A gateway before a gateway, as [gateway] makes it: each leads its callers to itself, and the socket goes through both.
+// A gateway before a gateway, as [gateway] makes it: each leads its callers to itself, and the socket goes through
+// both.
 
 import { once } from 'node:events';
 import t from 'tap';
@@ -11,10 +12,16 @@ import { closeOf, makeChannel, nextMessages, openWebSocket } from '../helpers/so
 
 t.test('a socket goes through two gateways, the far one with clients of its own', async (t) => {
   const { id: name, secret } = DEMO_CLIENTS.clientCredentials;
-  const far = await startGateway(t, { config: { clients: [clientNamed(name, { secret: inlineSecret(secret as string, 'test') })] } });
+  const far = await startGateway(t, {
+    config: { clients: [clientNamed(name, { secret: inlineSecret(secret as string, 'test') })] },
+  });
   const near = await startGatewayProcess(t, far.url);
   const { id, connectUri } = await makeChannel(near.url);
-  t.equal(connectUri, `${near.url.replace('http', 'ws')}/streaming/channels/${id}`, 'nothing of the far gateway is seen');
+  t.equal(
+    connectUri,
+    `${near.url.replace('http', 'ws')}/streaming/channels/${id}`,
+    'nothing of the far gateway is seen',
+  );
   const socket = await openWebSocket(t, connectUri);
   t.equal(far.gateway.socketCount(), 1);
   const beat = nextMessages(socket, 1);

@@ -8,23 +8,33 @@ import { exchangeRaw, headerOf, parseAnswer, startRawUpstream } from '../helpers
 import { openWebSocket } from '../helpers/sockets.ts';
 
 /** A gateway before an upstream that answers every call with the octets of `answer`. */
-async function startBefore(t: Parameters<typeof startGateway>[0], answer: () => Buffer | string, overrides: ConfigOverrides = {}) {
+async function startBefore(
+  t: Parameters<typeof startGateway>[0],
+  answer: () => Buffer | string,
+  overrides: ConfigOverrides = {},
+) {
   const upstream = await startRawUpstream(t, (socket, request) => {
     if (!request.startsWith('POST /oauth/token')) return void socket.write(answer());
     const body = '{"access_token":"an-opaque-token","token_type":"bearer","expires_in":86400}';
     socket.write(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
   });
   const { port } = await startGatewayWith(t, configAt(upstream.origin, overrides));
-  const ask = async (line: string, lines = '') => parseAnswer(await exchangeRaw(port, `${line} HTTP/1.1\r\nHost: localhost:${port}\r\n${lines}\r\n`));
+  const ask = async (line: string, lines = '') =>
+    parseAnswer(await exchangeRaw(port, `${line} HTTP/1.1\r\nHost: localhost:${port}\r\n${lines}\r\n`));
   return { port, ask, upstream };
 }
 const MAKE = 'POST /api/v2/notifications/channels';
 const answerOf = (body: Buffer | string, lines = '', status = '200 OK') =>
-  Buffer.concat([Buffer.from(`HTTP/1.1 ${status}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${lines}\r\n`), Buffer.from(body)]);
+  Buffer.concat([
+    Buffer.from(`HTTP/1.1 ${status}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${lines}\r\n`),
+    Buffer.from(body),
+  ]);
 
 t.test('status, headers and all other octets stay, the length is right', async (t) => {
   const text = '{ "id" : "a1",\t"connectUri":"wss://elsewhere/channels/a1" , "x" : 1.0e1, "é" : "\\u00e9" }\n';
-  const { ask, port } = await startBefore(t, () => answerOf(text, 'X-Odd: 1\r\nContent-Type: application/json\r\nETag: "e"\r\n'));
+  const { ask, port } = await startBefore(t, () =>
+    answerOf(text, 'X-Odd: 1\r\nContent-Type: application/json\r\nETag: "e"\r\n'),
+  );
   const answer = await ask(MAKE, 'Content-Length: 0\r\n');
   const wanted = text.replace('wss://elsewhere/channels/a1', `ws://localhost:${port}/streaming/channels/a1`);
   t.equal(Buffer.from(answer.body, 'latin1').toString(), wanted);
@@ -37,9 +47,14 @@ t.test('status, headers and all other octets stay, the length is right', async (
 
 t.test('a chunked answer is rewritten too', async (t) => {
   const text = '{"id":"a1","connectUri":"wss://elsewhere/channels/a1"}';
-  const chunks = `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n${text.slice(0, 5)}\r\n${(text.length - 5).toString(16)}\r\n${text.slice(5)}\r\n0\r\n\r\n`;
+  const chunks =
+    `HTTP/1.1 200 OK\r\nTransfer-Encoding: ` +
+    `chunked\r\n\r\n5\r\n${text.slice(0, 5)}\r\n${(text.length - 5).toString(16)}\r\n${text.slice(5)}\r\n0\r\n\r\n`;
   const { ask, port } = await startBefore(t, () => chunks);
-  t.equal(JSON.parse((await ask(MAKE, 'Content-Length: 0\r\n')).body).connectUri, `ws://localhost:${port}/streaming/channels/a1`);
+  t.equal(
+    JSON.parse((await ask(MAKE, 'Content-Length: 0\r\n')).body).connectUri,
+    `ws://localhost:${port}/streaming/channels/a1`,
+  );
 });
 
 t.test('these calls ask for an answer that can be read, and no others do', async (t) => {
@@ -78,10 +93,13 @@ t.test('an answer that breaks off is a failure, not half a channel', async (t) =
     if (request.startsWith('POST /oauth/token')) {
       const body = '{"access_token":"an-opaque-token","token_type":"bearer","expires_in":86400}';
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-    } else socket.end('HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"id":"a1","connectUri":"wss://elsewhere/channels/a1"');
+    } else
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"id":"a1","connectUri":"wss://elsewhere/channels/a1"');
   });
   const { port } = await startGatewayWith(t, configAt(upstream.origin));
-  const answer = parseAnswer(await exchangeRaw(port, `${MAKE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n`));
+  const answer = parseAnswer(
+    await exchangeRaw(port, `${MAKE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n`),
+  );
   t.equal(answer.status, 502);
   t.notMatch(answer.body, /elsewhere/);
 });
@@ -98,15 +116,20 @@ t.test('behind a certificate of ours the address is wss, and leads to a socket',
   const ca = await createTestCa();
   t.teardown(() => ca.close());
   const { certFile, keyFile } = ca.issue(['127.0.0.1']);
-  const { url, port } = await startGateway(t, { config: { server: { tls: { certFile, keyFile, clientCaFile: null } } } });
+  const { url, port } = await startGateway(t, {
+    config: { server: { tls: { certFile, keyFile, clientCaFile: null } } },
+  });
   t.match(url, /^https:/);
   const { request } = await import('node:https');
   const body = await new Promise<string>((resolve, reject) => {
-    const call = request({ host: '127.0.0.1', port, path: '/api/v2/notifications/channels', method: 'POST', ca: ca.caPem }, async (answer) => {
-      let text = '';
-      for await (const chunk of answer) text += chunk;
-      resolve(text);
-    });
+    const call = request(
+      { host: '127.0.0.1', port, path: '/api/v2/notifications/channels', method: 'POST', ca: ca.caPem },
+      async (answer) => {
+        let text = '';
+        for await (const chunk of answer) text += chunk;
+        resolve(text);
+      },
+    );
     call.on('error', reject).end();
   });
   const { connectUri, id } = JSON.parse(body);

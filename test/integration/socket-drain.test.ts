@@ -1,14 +1,24 @@
-// What a shutdown means to sockets: both ends are told 1001, each behind the frame that is under way, and nothing new is opened.
+// What a shutdown means to sockets: both ends are told 1001, each behind the frame that is under way, and nothing new
+// is opened.
 
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import t from 'tap';
 import { configAt, startGateway, startGatewayWith } from '../helpers/gateway.ts';
-import { acceptHandshake, closeOf, makeChannel, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';
+import {
+  acceptHandshake,
+  closeOf,
+  makeChannel,
+  openWebSocket,
+  refusalOf,
+  startStreamingUpstream,
+} from '../helpers/sockets.ts';
 
 t.test('both ends are told 1001 and the gateway is gone at once', async (t) => {
   const { url, sandbox, gateway, log } = await startGateway(t);
-  const sockets = await Promise.all(Array.from({ length: 5 }, async () => openWebSocket(t, (await makeChannel(url)).connectUri)));
+  const sockets = await Promise.all(
+    Array.from({ length: 5 }, async () => openWebSocket(t, (await makeChannel(url)).connectUri)),
+  );
   const codes: number[] = [];
   sandbox.events.emitter.on('socketClose', ({ code }) => codes.push(code));
   const ends = Promise.all(sockets.map(closeOf));
@@ -21,7 +31,12 @@ t.test('both ends are told 1001 and the gateway is gone at once', async (t) => {
   );
   t.strictSame(codes, Array(5).fill(1001), 'the platform was told, in frames a client may send');
   t.equal(gateway.socketCount(), 0);
-  t.equal(log.exchanges.filter(({ status, closeCode, errorCode }) => status === 101 && closeCode === 1001 && errorCode === null).length, 5);
+  t.equal(
+    log.exchanges.filter(
+      ({ status, closeCode, errorCode }) => status === 101 && closeCode === 1001 && errorCode === null,
+    ).length,
+    5,
+  );
 });
 
 t.test('a frame that is under way is finished before 1001', async (t) => {
@@ -75,5 +90,8 @@ t.test('a handshake that is under way is given up with 503', async (t) => {
   const drained = gateway.drain();
   t.match(await refusal, { status: 503, code: 'gateway.draining' });
   await drained;
-  t.match(await log.nextExchange(({ errorCode }) => errorCode === 'gateway.draining'), { status: 503, source: 'gateway' });
+  t.match(await log.nextExchange(({ errorCode }) => errorCode === 'gateway.draining'), {
+    status: 503,
+    source: 'gateway',
+  });
 });

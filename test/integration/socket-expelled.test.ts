@@ -1,4 +1,5 @@
-// A socket ends with whoever opened it: 1008 to the client when its client, session or handle is gone, and nobody else notices.
+// A socket ends with whoever opened it: 1008 to the client when its client, session or handle is gone, and nobody else
+// notices.
 
 import t, { type Test } from 'tap';
 import type WebSocket from 'ws';
@@ -9,13 +10,24 @@ import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { Secret } from '../../src/secret.ts';
 import { startAdminGateway } from '../helpers/admin.ts';
 import { basic, clientNamed, credentialOf, postToken } from '../helpers/clients.ts';
-import { configAt, createTestLog, credentialAt, startGateway, startGatewayWith, type TestGateway } from '../helpers/gateway.ts';
+import {
+  configAt,
+  createTestLog,
+  credentialAt,
+  startGateway,
+  startGatewayWith,
+  type TestGateway,
+} from '../helpers/gateway.ts';
 import { closeOf, makeChannel, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';
 
 const as = (name: string) => ({ authorization: `Bearer ${name}-secret` });
 
 /** Open at both ends, with what each of them is told at its end. */
-async function listenAs(t: Test, { url }: Pick<TestGateway, 'url'>, headers: Record<string, string>): Promise<WebSocket> {
+async function listenAs(
+  t: Test,
+  { url }: Pick<TestGateway, 'url'>,
+  headers: Record<string, string>,
+): Promise<WebSocket> {
   const { connectUri } = await makeChannel(url, headers);
   return openWebSocket(t, connectUri);
 }
@@ -23,21 +35,36 @@ async function listenAs(t: Test, { url }: Pick<TestGateway, 'url'>, headers: Rec
 /** The clients that have one, as the metrics tell. */
 async function openSockets({ url }: Pick<TestGateway, 'url'>): Promise<string[]> {
   const text = await (await fetch(`${url}/metrics`, { headers: as('erp') })).text();
-  return [...text.matchAll(/^gcg_websockets_open\{client="(\w+)",credential="default"\} 1$/gm)].map(([, name = '']) => name);
+  return [...text.matchAll(/^gcg_websockets_open\{client="(\w+)",credential="default"\} 1$/gm)].map(
+    ([, name = '']) => name,
+  );
 }
 
 const openSession = async ({ gateway, sandbox }: Pick<TestGateway, 'gateway' | 'sandbox'>) => {
-  const { value } = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId: 'a11ce000-0000-4000-8000-000000000001' });
-  const token = createToken({ accessToken: new Secret(value), obtainedAt: Date.now(), expiresAt: Date.now() + 3_600_000 });
+  const { value } = sandbox.issueToken({
+    clientId: DEMO_CLIENTS.code.id,
+    userId: 'a11ce000-0000-4000-8000-000000000001',
+  });
+  const token = createToken({
+    accessToken: new Secret(value),
+    obtainedAt: Date.now(),
+    expiresAt: Date.now() + 3_600_000,
+  });
   const terms = { client: null, proof: null, credential: 'default', clientId: 'app', secret: null };
   const { handle } = await gateway
     .runtime()
-    .facade.sessions.open(terms, { token, refreshToken: new Secret('r') }, gateway.runtime().config.general.hosts.login.origin);
+    .facade.sessions.open(
+      terms,
+      { token, refreshToken: new Secret('r') },
+      gateway.runtime().config.general.hosts.login.origin,
+    );
   return { authorization: `Bearer ${handle}` };
 };
 
 t.test('a client that a reload removes is cut with 1008; one that stays is untouched', async (t) => {
-  const started = await startAdminGateway(t, { overrides: { clients: [clientNamed('crm'), clientNamed('erp', { isAdmin: true })] } });
+  const started = await startAdminGateway(t, {
+    overrides: { clients: [clientNamed('crm'), clientNamed('erp', { isAdmin: true })] },
+  });
   const { gateway, config, log, sandbox } = started;
   const [crm, erp] = [await listenAs(t, started, as('crm')), await listenAs(t, started, as('erp'))];
   const upstream: number[] = [];
@@ -56,14 +83,23 @@ t.test('a client that a reload removes is cut with 1008; one that stays is untou
 });
 
 t.test('a client that a reload takes a right from is cut: its credential, or the making of channels', async (t) => {
-  const credentials = (origin: string) => [credentialAt(origin), credentialOf(origin, 'other', DEMO_CLIENTS.clientCredentials)];
+  const credentials = (origin: string) => [
+    credentialAt(origin),
+    credentialOf(origin, 'other', DEMO_CLIENTS.clientCredentials),
+  ];
   const started = await startGateway(t, {
-    config: (origin) => ({ credentials: credentials(origin), clients: [clientNamed('crm', { credentials: ['other'] }), clientNamed('erp')] }),
+    config: (origin) => ({
+      credentials: credentials(origin),
+      clients: [clientNamed('crm', { credentials: ['other'] }), clientNamed('erp')],
+    }),
   });
   const { gateway, config } = started;
   const [crm, erp] = [await listenAs(t, started, as('crm')), await listenAs(t, started, as('erp'))];
   const ends = Promise.all([closeOf(crm), closeOf(erp)]);
-  gateway.replace({ ...config, clients: [clientNamed('crm'), clientNamed('erp', { deny: ['POST /api/v2/notifications/**'] })] });
+  gateway.replace({
+    ...config,
+    clients: [clientNamed('crm'), clientNamed('erp', { deny: ['POST /api/v2/notifications/**'] })],
+  });
   t.same(await ends, Array(2).fill({ code: 1008, reason: 'gateway.client.forbidden' }));
 });
 
@@ -83,13 +119,19 @@ t.test('a session that is ended takes its sockets with it, and no others', async
   const ends = Promise.all(sockets.map(closeOf));
   await fetch(`${started.url}/api/v2/tokens/me`, { method: 'DELETE', headers: one });
   t.same(await ends, Array(2).fill({ code: 1008, reason: 'gateway.session.ended' }));
-  t.match(await started.log.nextExchange(({ closeCode }) => closeCode === 1008), { errorCode: 'gateway.session.ended' });
+  t.match(await started.log.nextExchange(({ closeCode }) => closeCode === 1008), {
+    errorCode: 'gateway.session.ended',
+  });
   t.equal(stays.readyState, stays.OPEN);
 });
 
 t.test('a session that is evicted takes its sockets with it', async (t) => {
   const { sandbox, config } = await startGateway(t);
-  const gateway = await createGateway(config, { log: createTestLog(), env: {}, sessionLimits: { max: 1, idleMs: 3_600_000 } });
+  const gateway = await createGateway(config, {
+    log: createTestLog(),
+    env: {},
+    sessionLimits: { max: 1, idleMs: 3_600_000 },
+  });
   t.teardown(() => gateway.drain());
   const [url = ''] = await gateway.listen();
   await gateway.runtime().credentials.default()?.source.token();
@@ -101,7 +143,11 @@ t.test('a session that is evicted takes its sockets with it', async (t) => {
 
 t.test('a handle that is ended takes the sockets it opened; those of its client go on', async (t) => {
   const started = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
-  const login = await postToken(started.url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
+  const login = await postToken(
+    started.url,
+    { grant_type: 'client_credentials' },
+    { authorization: basic('crm', 'crm-secret') },
+  );
   const headers = { authorization: `Bearer ${login.body.access_token}` };
   const [byHandle, bySecret] = [await listenAs(t, started, headers), await listenAs(t, started, as('crm'))];
   const end = closeOf(byHandle);
@@ -140,7 +186,9 @@ t.test('one client takes all places: another has its own all the same, and each 
   t.match(await refused('crm'), { status: 429, code: 'gateway.rate.limited' });
   for (let nth = 0; nth < 3; nth += 1) {
     await listenAs(t, { url }, as('erp'));
-    await log.nextExchange(({ closeCode }) => closeCode === 1013 && log.exchanges.filter((one) => one.closeCode === 1013).length === nth + 1);
+    await log.nextExchange(
+      ({ closeCode }) => closeCode === 1013 && log.exchanges.filter((one) => one.closeCode === 1013).length === nth + 1,
+    );
   }
   const TOLD = { code: 1013, reason: 'gateway.rate.limited' };
   t.same(await Promise.all(ends.slice(3)), [TOLD, TOLD, TOLD], 'its newest gave way');
@@ -169,6 +217,8 @@ t.test('a channel takes no fourth socket', async (t) => {
     const closed = closeOf(socket);
     socket.close(1000);
     t.match(await closed, { code: 1000 }, 'one after the other there may be any number');
-    await started.log.nextExchange(() => started.log.exchanges.filter(({ closeCode }) => closeCode === 1000).length > nth);
+    await started.log.nextExchange(
+      () => started.log.exchanges.filter(({ closeCode }) => closeCode === 1000).length > nth,
+    );
   }
 });

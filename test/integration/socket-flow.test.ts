@@ -8,7 +8,8 @@ import { closeOf, makeChannel, nextMessages, openWebSocket } from '../helpers/so
 async function subscribe(url: string, id: string, topics: string[]) {
   const body = JSON.stringify(topics.map((topic) => ({ id: topic })));
   const headers = { 'Content-Type': 'application/json' };
-  return (await fetch(`${url}/api/v2/notifications/channels/${id}/subscriptions`, { method: 'POST', headers, body })).status;
+  return (await fetch(`${url}/api/v2/notifications/channels/${id}/subscriptions`, { method: 'POST', headers, body }))
+    .status;
 }
 
 t.test('a channel made through the gateway is listened to through the gateway', async (t) => {
@@ -22,7 +23,8 @@ t.test('a channel made through the gateway is listened to through the gateway', 
   t.strictSame(await beat, [{ topicName: 'channel.metadata', eventBody: { message: 'WebSocket Heartbeat' } }]);
   t.equal(await subscribe(url, id, ['v2.users.a.presence', 'v2.users.b.presence']), 200);
   const events = nextMessages(socket, 200);
-  for (let n = 0; n < 200; n++) await sandbox.notify(n % 2 === 0 ? 'v2.users.a.presence' : 'v2.users.b.presence', { n });
+  for (let n = 0; n < 200; n++)
+    await sandbox.notify(n % 2 === 0 ? 'v2.users.a.presence' : 'v2.users.b.presence', { n });
   t.strictSame(
     (await events).map((event) => (event as { eventBody: { n: number } }).eventBody.n),
     Array.from({ length: 200 }, (_, n) => n),
@@ -75,7 +77,14 @@ t.test('close codes and their words go both ways', async (t) => {
   t.strictSame(await left, { code: 4002, reason: 'the platform is done' });
 
   const record = await log.nextExchange(({ status, closeCode }) => status === 101 && closeCode === 4321);
-  t.match(record, { method: 'GET', credential: 'default', route: /\/streaming\/channels/, source: 'upstream', errorCode: null, aborted: false });
+  t.match(record, {
+    method: 'GET',
+    credential: 'default',
+    route: /\/streaming\/channels/,
+    source: 'upstream',
+    errorCode: null,
+    aborted: false,
+  });
   t.equal(record.requestBytes, 6 + 2 + 'the client is done'.length, 'octets are counted as they are on the wire');
   await log.nextExchange(({ closeCode }) => closeCode === 4002);
   t.equal(gateway.socketCount(), 0);
@@ -98,7 +107,9 @@ t.test("Node's own WebSocket works as well", async (t) => {
 t.test('the list of channels names the gateway too, and what it names can be opened', async (t) => {
   const { url, sandbox } = await startGateway(t);
   const made = [await makeChannel(url), await makeChannel(url)];
-  const { entities } = (await (await fetch(`${url}/api/v2/notifications/channels`)).json()) as { entities: { id: string; connectUri: string }[] };
+  const { entities } = (await (await fetch(`${url}/api/v2/notifications/channels`)).json()) as {
+    entities: { id: string; connectUri: string }[];
+  };
   t.strictSame(
     entities.map(({ connectUri }) => connectUri),
     made.map(({ connectUri }) => connectUri),

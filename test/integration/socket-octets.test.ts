@@ -1,4 +1,5 @@
-// What is said on a socket is between its two ends: extensions, fragments, sizes, and what comes in one piece with the handshake.
+// What is said on a socket is between its two ends: extensions, fragments, sizes, and what comes in one piece with the
+// handshake.
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -11,7 +12,11 @@ import { acceptHandshake, makeChannel, openWebSocket, startStreamingUpstream } f
 const zeros = 'a message that compresses well '.repeat(5_000);
 
 t.test('compression and a subprotocol are agreed between the two ends', async (t) => {
-  const server = new WebSocketServer({ noServer: true, perMessageDeflate: { threshold: 0 }, handleProtocols: (offered) => [...offered][1] ?? false });
+  const server = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: { threshold: 0 },
+    handleProtocols: (offered) => [...offered][1] ?? false,
+  });
   const opened = once(server, 'connection') as Promise<[WebSocket]>;
   const upstream = await startStreamingUpstream(t, (request, socket, head) =>
     server.handleUpgrade(request, socket, head, (ws) => server.emit('connection', ws)),
@@ -51,7 +56,8 @@ t.test('octets that come with the handshake, on either side, are not lost', asyn
   t.teardown(() => raw.destroy());
   const early = randomBytes(300_000);
   raw.write(
-    `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+    `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: ` +
+      `Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`,
   );
   raw.write(early);
   const chunks: Buffer[] = [];
@@ -69,7 +75,9 @@ t.test('octets that come with the handshake, on either side, are not lost', asyn
 t.test('messages of many sizes, whole and in fragments, text and binary, arrive as they were sent', async (t) => {
   const server = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 * 1024 });
   const upstream = await startStreamingUpstream(t, (request, socket, head) =>
-    server.handleUpgrade(request, socket, head, (ws) => ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }))),
+    server.handleUpgrade(request, socket, head, (ws) =>
+      ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary })),
+    ),
   );
   const { url } = await startGatewayWith(t, configAt(upstream.origin));
   const socket = await openWebSocket(t, (await makeChannel(url)).connectUri);

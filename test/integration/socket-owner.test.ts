@@ -1,4 +1,5 @@
-// Whose a channel is: only who made it here may listen to it, by the proof of any other call or by what its connectUri carries.
+// Whose a channel is: only who made it here may listen to it, by the proof of any other call or by what its connectUri
+// carries.
 
 import t from 'tap';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
@@ -35,14 +36,26 @@ t.test('where clients are configured, a channel is for the client that made it',
 
   await openWebSocket(t, bare, { headers: crm });
   await openWebSocket(t, bare, { headers: { 'X-Gateway-Key': 'crm-secret' } });
-  t.match(await refusalOf(bare, { headers: erp }), { status: 404, code: 'gateway.route.not.found' }, "another client's");
+  t.match(
+    await refusalOf(bare, { headers: erp }),
+    { status: 404, code: 'gateway.route.not.found' },
+    "another client's",
+  );
   t.match(await refusalOf(bare), { status: 401, code: 'gateway.client.unauthenticated' }, 'nobody');
-  t.match(await refusalOf(`${url}/streaming/channels/never-issued`), { status: 401 }, 'nobody learns which ids there are');
+  t.match(
+    await refusalOf(`${url}/streaming/channels/never-issued`),
+    { status: 401 },
+    'nobody learns which ids there are',
+  );
   t.match(await refusalOf(bare, { headers: { authorization: 'Bearer guessed' } }), { status: 401 }, 'a wrong secret');
 
   const socket = await openWebSocket(t, connectUri);
   t.ok(socket, 'its address stands for the proof, where a socket cannot carry one');
-  t.match(await refusalOf(connectUri, { headers: erp }), { status: 404 }, 'a proof that is shown counts, and not the address');
+  t.match(
+    await refusalOf(connectUri, { headers: erp }),
+    { status: 404 },
+    'a proof that is shown counts, and not the address',
+  );
   t.match(await refusalOf(`${bare}?token=${'A'.repeat(22)}`), { status: 401 });
   socket.terminate();
   const record = await log.nextExchange(({ status, aborted }) => status === 101 && aborted);
@@ -63,7 +76,9 @@ t.test('who may not make channels may not listen to one either', async (t) => {
   const reader = clientNamed('reader', { allow: ['GET /**'] });
   const { url, gateway } = await startGateway(t, { config: { clients: [clientNamed('crm'), reader] } });
   await makeChannel(url, crm);
-  const made = await fetch(`${url}/api/v2/notifications/channels`, { headers: { authorization: 'Bearer reader-secret' } });
+  const made = await fetch(`${url}/api/v2/notifications/channels`, {
+    headers: { authorization: 'Bearer reader-secret' },
+  });
   const { entities } = (await made.json()) as { entities: { connectUri: string; id: string }[] };
   t.match(await refusalOf(entities[0]?.connectUri ?? '', { headers: { authorization: 'Bearer reader-secret' } }), {
     status: 403,
@@ -86,15 +101,30 @@ t.test('a channel is for the credential it was made with', async (t) => {
   await openWebSocket(t, `${url}/streaming/channels/${id}`, { headers: { ...crm, 'X-Gateway-Credential': 'other' } });
   t.match(await refusalOf(connectUri.replace('/other/', '/')), { status: 404 }, 'the default one is another');
   t.match(await refusalOf(connectUri.replace('/other/', '/default/'), { headers: crm }), { status: 404 });
-  t.match(await refusalOf(connectUri, { headers: erp }), { status: 403, code: 'gateway.client.forbidden' }, 'a credential that is not theirs');
-  t.match(await refusalOf(connectUri.replace('/other/', '/nosuch/'), { headers: crm }), { status: 404, code: 'gateway.credential.unknown' });
+  t.match(
+    await refusalOf(connectUri, { headers: erp }),
+    { status: 403, code: 'gateway.client.forbidden' },
+    'a credential that is not theirs',
+  );
+  t.match(await refusalOf(connectUri.replace('/other/', '/nosuch/'), { headers: crm }), {
+    status: 404,
+    code: 'gateway.credential.unknown',
+  });
   const byHeader = await makeChannel(url, { ...crm, 'X-Gateway-Credential': 'other' });
-  t.match(byHeader.connectUri, `/other/streaming/channels/${byHeader.id}?token=`, 'a socket cannot name it in a header');
+  t.match(
+    byHeader.connectUri,
+    `/other/streaming/channels/${byHeader.id}?token=`,
+    'a socket cannot name it in a header',
+  );
 });
 
 t.test('a handle makes channels; their addresses end with the handle', async (t) => {
   const { url } = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
-  const login = await postToken(url, { grant_type: 'client_credentials' }, { authorization: basic('crm', 'crm-secret') });
+  const login = await postToken(
+    url,
+    { grant_type: 'client_credentials' },
+    { authorization: basic('crm', 'crm-secret') },
+  );
   const authorization = `Bearer ${login.body.access_token}`;
   const { connectUri } = await makeChannel(url, { authorization });
   await openWebSocket(t, connectUri);

@@ -1,4 +1,5 @@
-// Sockets leave the network as every call does: through the corporate proxy, with the upstream's certificate verified behind it.
+// Sockets leave the network as every call does: through the corporate proxy, with the upstream's certificate verified
+// behind it.
 
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
@@ -17,7 +18,14 @@ import {
   startTinyproxy,
   TINYPROXY,
 } from '../helpers/proxies.ts';
-import { closeOf, makeChannel, nextMessages, openWebSocket, refusalOf, startStreamingUpstream } from '../helpers/sockets.ts';
+import {
+  closeOf,
+  makeChannel,
+  nextMessages,
+  openWebSocket,
+  refusalOf,
+  startStreamingUpstream,
+} from '../helpers/sockets.ts';
 
 const ca = await createTestCa();
 t.teardown(() => ca.close());
@@ -25,7 +33,12 @@ const password = 'proxy-password';
 const login = { username: 'corp', password: inlineSecret(password, 'test') };
 
 /** The whole flow over TLS, with the simulation behind the proxy, and nothing that goes another way. */
-async function assertCarried(t: Test, scheme: string, proxy: { port: number; username: string | null; password: string | null }, asked?: string[]) {
+async function assertCarried(
+  t: Test,
+  scheme: string,
+  proxy: { port: number; username: string | null; password: string | null },
+  asked?: string[],
+) {
   const sandbox = createSandbox();
   const { port } = await sandbox.listen({ tls: ca.issue(['localhost']) });
   t.teardown(() => sandbox.close());
@@ -89,11 +102,18 @@ t.test('an upstream whose certificate is not trusted gets no handshake', async (
   const stranger = await createTestCa('Stranger');
   t.teardown(() => stranger.close());
   const trusted = await startStreamingUpstream(t, () => t.fail('the wrong one was asked'), ca.issue(['127.0.0.1']));
-  const untrusted = await startStreamingUpstream(t, () => t.fail('a handshake was sent'), stranger.issue(['127.0.0.1']));
+  const untrusted = await startStreamingUpstream(
+    t,
+    () => t.fail('a handshake was sent'),
+    stranger.issue(['127.0.0.1']),
+  );
   trusted.uri = (id) => `${untrusted.origin.replace('http', 'ws')}/channels/${id}`;
   const config = configAt(trusted.origin, { tls: { caFile: ca.caFile } });
   const streaming = { origin: untrusted.origin.replace('http', 'ws'), pathPrefix: '' };
-  const credentials = config.credentials.map((credential) => ({ ...credential, hosts: { ...credential.hosts, streaming } }));
+  const credentials = config.credentials.map((credential) => ({
+    ...credential,
+    hosts: { ...credential.hosts, streaming },
+  }));
   const { url } = await startGatewayWith(t, { ...config, credentials });
   const refusal = await refusalOf((await makeChannel(url)).connectUri);
   t.match(refusal, { status: 502, code: 'gateway.upstream.tls' });

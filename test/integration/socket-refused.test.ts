@@ -42,7 +42,9 @@ t.test('a caller that keeps its side open after a refusal holds nobody up', asyn
 });
 
 t.test('a page of another origin opens no socket, even with the right address', async (t) => {
-  const { url, port, sandbox } = await startGateway(t, { config: { server: { corsOrigins: ['https://app.example'] } } });
+  const { url, port, sandbox } = await startGateway(t, {
+    config: { server: { corsOrigins: ['https://app.example'] } },
+  });
   const { id } = await makeChannel(url);
   for (const lines of ['Origin: https://evil.example\r\n', 'Origin: null\r\n', 'Sec-Fetch-Site: cross-site\r\n']) {
     const answer = await ask(port, id, HANDSHAKE + lines);
@@ -92,7 +94,13 @@ t.test('nothing of the caller goes upstream but its handshake', async (t) => {
   });
   const { connectUri } = await makeChannel(url);
   const asked = sandbox.events.next('request', ({ kind }) => kind === 'socket');
-  const headers = { Cookie: 'a=b', 'X-Gateway-Credential': 'default', 'X-Other': 'x', Authorization: 'Bearer mine', 'User-Agent': 'test-agent' };
+  const headers = {
+    Cookie: 'a=b',
+    'X-Gateway-Credential': 'default',
+    'X-Other': 'x',
+    Authorization: 'Bearer mine',
+    'User-Agent': 'test-agent',
+  };
   await openWebSocket(t, connectUri, { headers, perMessageDeflate: true });
   const { rawHeaders } = await asked;
   const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());

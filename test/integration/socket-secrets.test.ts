@@ -21,9 +21,20 @@ for (const format of ['json', 'text'] as const) {
         done();
       },
     });
-    const logging = { level: 'trace', format, toConsole: true, filePath: null, requestBody: true, responseBody: true, bodyMaxBytes: 65_536 } as const;
+    const logging = {
+      level: 'trace',
+      format,
+      toConsole: true,
+      filePath: null,
+      requestBody: true,
+      responseBody: true,
+      bodyMaxBytes: 65_536,
+    } as const;
     const logger = createLogger(logging, { stdout });
-    const gateway = await createGateway(configAt(origin, { logging, clients: [clientNamed('crm')] }), { log: logger, env: {} });
+    const gateway = await createGateway(configAt(origin, { logging, clients: [clientNamed('crm')] }), {
+      log: logger,
+      env: {},
+    });
     t.teardown(() => gateway.drain());
     const [url = ''] = await gateway.listen();
     const { id, connectUri } = await makeChannel(url, { authorization: 'Bearer crm-secret' });

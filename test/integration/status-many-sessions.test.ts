@@ -6,7 +6,9 @@ import { statusOf } from '../helpers/admin.ts';
 import { startGateway } from '../helpers/gateway.ts';
 
 t.test('shows the limits of credentials and those that hold calls back, and counts the rest', async (t) => {
-  const { url, gateway } = await startGateway(t, { config: { server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] } } });
+  const { url, gateway } = await startGateway(t, {
+    config: { server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] } },
+  });
   const { limits } = gateway.runtime().outbound.parts.pacing;
   for (let n = 0; n < 1_000; n += 1) limits.ofCredential(sessionLimitKey('default', `s${n}`));
   limits.ofCredential(sessionLimitKey('default', 's700')).pauseUntil(performance.now() + 60_000);

@@ -1,4 +1,5 @@
-// A process that writes tokens is killed 25 times in the middle of it: the store must be whole each time, and lose nothing it confirmed.
+// A process that writes tokens is killed 25 times in the middle of it: the store must be whole each time, and lose
+// nothing it confirmed.
 
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -41,7 +42,10 @@ t.test('25 kills in the middle of writing leave a whole store that lost nothing'
   let confirmed = 0;
   for (let kill = 0; kill < KILLS; kill += 1) {
     const env = { PATH: process.env.PATH, STORE: path };
-    const child = spawn(process.execPath, ['--input-type=module', '-e', WRITER], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', WRITER], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const before = confirmed;
     for await (const line of createInterface({ input: child.stdout })) {
       confirmed = Number(line);

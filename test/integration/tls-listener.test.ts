@@ -16,15 +16,27 @@ const server = ca.issue(['localhost', '127.0.0.1']);
 const crm = clientCa.issue(['crm.internal'], { commonName: 'crm' });
 
 /** One GET over TLS, on a connection of its own. */
-function ask(port: number, options: RequestOptions = {}): Promise<{ status: number; code: string | undefined; body: string }> {
+function ask(
+  port: number,
+  options: RequestOptions = {},
+): Promise<{ status: number; code: string | undefined; body: string }> {
   return new Promise((resolve, reject) => {
-    const request = get({ host: '127.0.0.1', port, path: '/api/v2/users', ca: ca.caPem, agent: false, ...options }, (answer) => {
-      let body = '';
-      answer.setEncoding('utf8').on('data', (chunk) => {
-        body += chunk;
-      });
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, code: answer.headers['x-gateway-error'] as string | undefined, body }));
-    });
+    const request = get(
+      { host: '127.0.0.1', port, path: '/api/v2/users', ca: ca.caPem, agent: false, ...options },
+      (answer) => {
+        let body = '';
+        answer.setEncoding('utf8').on('data', (chunk) => {
+          body += chunk;
+        });
+        answer.on('end', () =>
+          resolve({
+            status: answer.statusCode ?? 0,
+            code: answer.headers['x-gateway-error'] as string | undefined,
+            body,
+          }),
+        );
+      },
+    );
     request.on('error', reject);
   });
 }
@@ -79,26 +91,29 @@ t.test('plain HTTP on a TLS address gets no answer', async (t) => {
   t.equal(await exchangeRaw(port, 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'), '');
 });
 
-t.test('a renewed certificate is used for new connections, without cutting the old, and a broken pair is not', async (t) => {
-  const files = ca.issue(['localhost', '127.0.0.1']);
-  const { port, log } = await withTls(t, [], files);
-  const seen = async () => {
-    const socket = connect({ host: '127.0.0.1', port, ca: ca.caPem });
-    await once(socket, 'secureConnect');
-    return { socket, serial: socket.getPeerCertificate().serialNumber };
-  };
-  const before = await seen();
-  const renewed = ca.issue(['localhost', '127.0.0.1']);
-  copyFileSync(renewed.certFile, files.certFile);
-  await log.nextLine('new certificate cannot be used');
-  t.equal((await seen()).serial, before.serial, 'the certificate alone does not match its key');
-  copyFileSync(renewed.keyFile, files.keyFile);
-  await log.nextLine('certificate was read again');
-  t.not((await seen()).serial, before.serial);
-  before.socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n');
-  const [answer] = (await once(before.socket, 'data')) as [Buffer];
-  t.match(answer.toString(), /^HTTP\/1\.1 200 /, 'the old connection lives on');
-});
+t.test(
+  'a renewed certificate is used for new connections, without cutting the old, and a broken pair is not',
+  async (t) => {
+    const files = ca.issue(['localhost', '127.0.0.1']);
+    const { port, log } = await withTls(t, [], files);
+    const seen = async () => {
+      const socket = connect({ host: '127.0.0.1', port, ca: ca.caPem });
+      await once(socket, 'secureConnect');
+      return { socket, serial: socket.getPeerCertificate().serialNumber };
+    };
+    const before = await seen();
+    const renewed = ca.issue(['localhost', '127.0.0.1']);
+    copyFileSync(renewed.certFile, files.certFile);
+    await log.nextLine('new certificate cannot be used');
+    t.equal((await seen()).serial, before.serial, 'the certificate alone does not match its key');
+    copyFileSync(renewed.keyFile, files.keyFile);
+    await log.nextLine('certificate was read again');
+    t.not((await seen()).serial, before.serial);
+    before.socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    const [answer] = (await once(before.socket, 'data')) as [Buffer];
+    t.match(answer.toString(), /^HTTP\/1\.1 200 /, 'the old connection lives on');
+  },
+);
 
 t.test('a certificate that cannot be read is named at the start', async (t) => {
   await t.rejects(withTls(t, [], { ...server, certFile: '/nowhere/server.crt' }), {

@@ -1,4 +1,5 @@
-// A process is killed 25 times in the middle of a refresh with rotating refresh tokens, against a token endpoint on loopback.
+// A process is killed 25 times in the middle of a refresh with rotating refresh tokens, against a token endpoint on
+// loopback.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,7 +12,10 @@ import t, { type Test } from 'tap';
 
 const KILLS = 25;
 
-/** Rotates at each refresh. With a grace window the predecessor is good until its successor is used; without, only the last one is. */
+/**
+ * Rotates at each refresh. With a grace window the predecessor is good until its successor is used; without, only the
+ * last one is.
+ */
 async function startServer(t: Test, hasGrace: boolean) {
   let last = 'rt-0';
   let predecessor: string | null = null;
@@ -34,7 +38,10 @@ async function startServer(t: Test, hasGrace: boolean) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => server.close());
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, rotated: () => new Promise<void>((resolve) => events.push(resolve)) };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    rotated: () => new Promise<void>((resolve) => events.push(resolve)),
+  };
 }
 
 /** Refreshes for ever, or once; prints the code of the error that ends it, or `ok`. */
@@ -68,7 +75,10 @@ const REFRESHER = `
 
 function startRefresher(store: string, login: string, mode: 'once' | 'forever') {
   const env = { PATH: process.env.PATH, STORE: store, LOGIN: login, MODE: mode };
-  return spawn(process.execPath, ['--input-type=module', '-e', REFRESHER], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  return spawn(process.execPath, ['--input-type=module', '-e', REFRESHER], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
 }
 
 t.test('with a grace window a working refresh token is held after each of 25 kills', async (t) => {

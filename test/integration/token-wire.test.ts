@@ -1,4 +1,5 @@
-// Each grant on the wire, octet for octet: what the gateway sends to a token endpoint is what Genesys' JavaScript SDK sends for the same values.
+// Each grant on the wire, octet for octet: what the gateway sends to a token endpoint is what Genesys' JavaScript SDK
+// sends for the same values.
 
 import platformClient from 'purecloud-platform-client-v2';
 import t from 'tap';
@@ -21,13 +22,17 @@ function comparable(request: string) {
   const [head = '', body = ''] = request.split('\r\n\r\n');
   const [line, ...headers] = head.split('\r\n');
   const one = (name: string) =>
-    headers.filter((header) => header.toLowerCase().startsWith(`${name}:`)).map((header) => header.replace(/^[^:]*: */, ''));
+    headers
+      .filter((header) => header.toLowerCase().startsWith(`${name}:`))
+      .map((header) => header.replace(/^[^:]*: */, ''));
   return { line, body, authorization: one('authorization'), type: one('content-type'), length: one('content-length') };
 }
 
 t.test('client credentials, SAML2 bearer, code, refresh and PKCE', async (t) => {
   const { port, origin, requests } = await startRawUpstream(t, (socket) =>
-    socket.write(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${REPLY.length}\r\n\r\n${REPLY}`),
+    socket.write(
+      `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${REPLY.length}\r\n\r\n${REPLY}`,
+    ),
   );
   // biome-ignore lint/suspicious/noExplicitAny: the SDK leaves out some of its own methods in its typings.
   const sdk: any = platformClient.ApiClient.instance;
@@ -41,7 +46,14 @@ t.test('client credentials, SAML2 bearer, code, refresh and PKCE', async (t) => 
   const theirs = requests.splice(0).map(comparable);
 
   const named = (name: string, overrides: Partial<CredentialConfig>) =>
-    credentialAt(origin, { name, clientId: ID, clientSecret: inlineSecret(SECRET, 'test'), isDefault: false, isRequired: false, ...overrides });
+    credentialAt(origin, {
+      name,
+      clientId: ID,
+      clientSecret: inlineSecret(SECRET, 'test'),
+      isDefault: false,
+      isRequired: false,
+      ...overrides,
+    });
   const { gateway } = await startGatewayWith(
     t,
     configAt(origin, {

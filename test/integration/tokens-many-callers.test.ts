@@ -1,4 +1,5 @@
-// Tokens through the whole gateway: many callers, outages, refusals and revocations. No call ever goes up without a valid token.
+// Tokens through the whole gateway: many callers, outages, refusals and revocations. No call ever goes up without a
+// valid token.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,14 +19,19 @@ const side = { buffered: true };
 
 const GET = 'GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n';
 const post = (body: string) =>
-  `POST /api/v2/sandbox/sink HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  `POST /api/v2/sandbox/sink HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: ` +
+  `${body.length}\r\n\r\n${body}`;
 const call = async (port: number, request = GET) => parseAnswer(await exchangeRaw(port, request));
 const source = ({ gateway }: TestGateway) => gateway.runtime().credentials.default()!.source;
 
 /** What must hold after every test of this file. */
 function noCallWithoutToken(t: Test, { sandbox }: TestGateway): void {
   const { unauthenticatedCalls, expiredTokenCalls } = sandbox.stats;
-  t.strictSame({ unauthenticatedCalls, expiredTokenCalls }, { unauthenticatedCalls: 0, expiredTokenCalls: 0 }, 'no call without a valid token');
+  t.strictSame(
+    { unauthenticatedCalls, expiredTokenCalls },
+    { unauthenticatedCalls: 0, expiredTokenCalls: 0 },
+    'no call without a valid token',
+  );
 }
 
 /** Wall and monotonic time that the test can move on, over real timers. */
@@ -48,7 +54,10 @@ for (const count of [1, 8, 100, 1000]) {
       clock,
       sandbox: { clock },
       // A busy machine may need longer for the thousand than a call may wait for a connection by default.
-      config: { reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 }, timeouts: { totalWaitMs: 60_000 } },
+      config: {
+        reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 },
+        timeouts: { totalWaitMs: 60_000 },
+      },
     });
     clock.shift(2 * 86_400_000);
     t.equal(source(pair).state().token, 'expired');
@@ -89,20 +98,28 @@ for (const [name, fault] of [
   ['answers 20 MiB', { fault: 'huge' }],
   ['puts a line break into the token', { fault: 'line-break' }],
 ] as const) {
-  t.test(`the token endpoint ${name} and there is no token: 503 with Retry-After, never 401, and it recovers by itself`, side, async (t) => {
-    const config = { reauthentication: { refreshTokenWaitMaxMs: 300 } };
-    const pair = await startGateway(t, { sandbox: { switches: { tokenEndpoint: fault } }, config, awaitReady: false });
-    const received = await exchangeRaw(pair.port, GET);
-    isRefusal(t, received, 503, 'gateway.credential.unavailable');
-    t.match(headerOf(parseAnswer(received), 'Retry-After'), name === 'is throttled' ? /^[5-7]$/ : /^[1-9]\d*$/);
-    t.equal(pair.sandbox.stats.apiCallsTotal, 0);
-    if (name === 'is throttled') return;
-    pair.sandbox.set({ tokenEndpoint: null });
-    // Nobody asks meanwhile: the gateway tries again of its own accord.
-    await pair.sandbox.events.next('answer', ({ kind, status }) => kind === 'token' && status === 200);
-    t.equal((await call(pair.port)).status, 200);
-    noCallWithoutToken(t, pair);
-  });
+  t.test(
+    `the token endpoint ${name} and there is no token: 503 with Retry-After, never 401, and it recovers by itself`,
+    side,
+    async (t) => {
+      const config = { reauthentication: { refreshTokenWaitMaxMs: 300 } };
+      const pair = await startGateway(t, {
+        sandbox: { switches: { tokenEndpoint: fault } },
+        config,
+        awaitReady: false,
+      });
+      const received = await exchangeRaw(pair.port, GET);
+      isRefusal(t, received, 503, 'gateway.credential.unavailable');
+      t.match(headerOf(parseAnswer(received), 'Retry-After'), name === 'is throttled' ? /^[5-7]$/ : /^[1-9]\d*$/);
+      t.equal(pair.sandbox.stats.apiCallsTotal, 0);
+      if (name === 'is throttled') return;
+      pair.sandbox.set({ tokenEndpoint: null });
+      // Nobody asks meanwhile: the gateway tries again of its own accord.
+      await pair.sandbox.events.next('answer', ({ kind, status }) => kind === 'token' && status === 200);
+      t.equal((await call(pair.port)).status, 200);
+      noCallWithoutToken(t, pair);
+    },
+  );
 }
 
 t.test('a token that has expired is not used while the token endpoint is down', side, async (t) => {
@@ -114,7 +131,10 @@ t.test('a token that has expired is not used while the token endpoint is down', 
   const answers = await Promise.all(Array.from({ length: 10 }, () => call(pair.port)));
   // 504 for who waited while the second attempt ran.
   for (const answer of answers)
-    t.match(`${answer.status} ${headerOf(answer, 'X-Gateway-Error')}`, /^50[34] gateway\.credential\.(unavailable|timeout)$/);
+    t.match(
+      `${answer.status} ${headerOf(answer, 'X-Gateway-Error')}`,
+      /^50[34] gateway\.credential\.(unavailable|timeout)$/,
+    );
   t.equal(pair.sandbox.stats.apiCallsTotal, 0);
   t.equal((await call(pair.port, GET.replace('/api/v2/users', '/readyz'))).status, 503);
   noCallWithoutToken(t, pair);
@@ -147,7 +167,10 @@ t.test('a refused credential is 424, and a mended secret file counts within a se
   const mendedAt = performance.now();
   writeFileSync(path, `${DEMO_CLIENTS.clientCredentials.secret}\n`);
   await renewed;
-  t.ok(performance.now() - mendedAt < 20_000, 'seen at one of the next looks, a second apart, and not after the cool-down of a minute');
+  t.ok(
+    performance.now() - mendedAt < 20_000,
+    'seen at one of the next looks, a second apart, and not after the cool-down of a minute',
+  );
   t.equal((await call(pair.port)).status, 200);
   noCallWithoutToken(t, pair);
 });
@@ -157,21 +180,26 @@ for (const [name, request, status] of [
   ['a POST of 100 kB', post('x'.repeat(100_000)), 200],
   [
     'a chunked POST',
-    `POST /api/v2/sandbox/sink HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
+    `POST /api/v2/sandbox/sink HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: ` +
+      `chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
     200,
   ],
 ] as const) {
-  t.test(`a token revoked behind our back: ${name} is answered ${status} after one renewal and one replay`, side, async (t) => {
-    const pair = await startGateway(t);
-    pair.sandbox.revokeTokens(() => true);
-    pair.sandbox.resetStats();
-    const answer = parseAnswer(await exchangeRaw(pair.port, request, () => false));
-    t.equal(answer.status, status);
-    if (name.endsWith('100 kB')) t.match(JSON.parse(answer.body), { bytes: 100_000 }, 'the whole body, twice');
-    t.match(pair.sandbox.stats, { tokenRequestsTotal: 1, apiCallsTotal: 2, unknownTokenCalls: 1 });
-    t.match(await pair.log.nextExchange(), { status, attempts: 2, retryReasons: ['401'] });
-    noCallWithoutToken(t, pair);
-  });
+  t.test(
+    `a token revoked behind our back: ${name} is answered ${status} after one renewal and one replay`,
+    side,
+    async (t) => {
+      const pair = await startGateway(t);
+      pair.sandbox.revokeTokens(() => true);
+      pair.sandbox.resetStats();
+      const answer = parseAnswer(await exchangeRaw(pair.port, request, () => false));
+      t.equal(answer.status, status);
+      if (name.endsWith('100 kB')) t.match(JSON.parse(answer.body), { bytes: 100_000 }, 'the whole body, twice');
+      t.match(pair.sandbox.stats, { tokenRequestsTotal: 1, apiCallsTotal: 2, unknownTokenCalls: 1 });
+      t.match(await pair.log.nextExchange(), { status, attempts: 2, retryReasons: ['401'] });
+      noCallWithoutToken(t, pair);
+    },
+  );
 }
 
 t.test('a token revoked behind our back: the 401 to a HEAD, which tells no reason, passes', side, async (t) => {
@@ -179,7 +207,13 @@ t.test('a token revoked behind our back: the 401 to a HEAD, which tells no reaso
   pair.sandbox.revokeTokens(() => true);
   pair.sandbox.resetStats();
   const head = async () =>
-    parseAnswer(await exchangeRaw(pair.port, 'HEAD /api/v2/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n', () => false));
+    parseAnswer(
+      await exchangeRaw(
+        pair.port,
+        'HEAD /api/v2/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+        () => false,
+      ),
+    );
   t.equal((await head()).status, 401);
   t.equal(pair.sandbox.stats.tokenRequestsTotal, 0);
   t.equal((await call(pair.port)).status, 200);
@@ -188,7 +222,10 @@ t.test('a token revoked behind our back: the 401 to a HEAD, which tells no reaso
 });
 
 t.test('callers that wait for a first token ride out what passes within their wait', side, async (t) => {
-  const pair = await startGateway(t, { sandbox: { switches: { tokenEndpoint: { fault: 'down', next: 1 } } }, awaitReady: false });
+  const pair = await startGateway(t, {
+    sandbox: { switches: { tokenEndpoint: { fault: 'down', next: 1 } } },
+    awaitReady: false,
+  });
   const answers = await Promise.all(Array.from({ length: 20 }, () => call(pair.port)));
   t.equal(answers.filter(({ status }) => status === 200).length, 20);
   t.equal(pair.sandbox.stats.tokenRequestsTotal, 2);
@@ -210,7 +247,8 @@ t.test('a body too large to be kept: its 401 passes, the token is renewed for th
   pair.sandbox.revokeTokens(() => true);
   pair.sandbox.resetStats();
   const renewed = pair.sandbox.events.next('answer', ({ kind, status }) => kind === 'token' && status === 200);
-  // The simulation answers before it has read the body: whether the gateway has taken too much by then is a matter of timing.
+  // The simulation answers before it has read the body: whether the gateway has taken too much by then is a matter of
+  // timing.
   const answer = parseAnswer(await exchangeRaw(pair.port, post('x'.repeat(2_000_000))));
   t.ok([200, 401].includes(answer.status), `${answer.status}`);
   await renewed;
@@ -242,7 +280,11 @@ t.test('no status but 401 touches the token, even with a code that speaks of it,
       await pair.gateway.runtime().credentials.default()?.source.token();
       const before = pair.gateway.runtime().credentials.default()?.source.state().renewals;
       t.equal((await call(pair.port)).status, status);
-      t.match([pair.requests.length, pair.gateway.runtime().credentials.default()?.source.state().renewals], [1, before], `${status} ${body}`);
+      t.match(
+        [pair.requests.length, pair.gateway.runtime().credentials.default()?.source.state().renewals],
+        [1, before],
+        `${status} ${body}`,
+      );
     }
   }
 });

@@ -1,4 +1,5 @@
-// traceparent and tracestate go through untouched; their ids are in the record; without them the record has a span id of its own and nothing is added.
+// traceparent and tracestate go through untouched; their ids are in the record; without them the record has a span id
+// of its own and nothing is added.
 
 import t from 'tap';
 import { ok, startBefore } from '../helpers/direct.ts';

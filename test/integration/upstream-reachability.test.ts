@@ -19,7 +19,8 @@ t.test('a host that cannot be reached is told of once, when calls to it begin to
     }),
   });
   const codes: (string | null)[] = [];
-  for (let calls = 0; calls < 7; calls++) codes.push((await fetch(`${url}/api/v2/users`)).headers.get('x-gateway-error'));
+  for (let calls = 0; calls < 7; calls++)
+    codes.push((await fetch(`${url}/api/v2/users`)).headers.get('x-gateway-error'));
   t.same(codes, [...Array(5).fill('gateway.upstream.unreachable'), ...Array(2).fill('gateway.upstream.unavailable')]);
   const told = log.lines.filter(({ msg }) => msg === 'upstream reachability');
   t.match(told, [{ level: 'warn', fields: { origin: closed, state: 'open' } }]);

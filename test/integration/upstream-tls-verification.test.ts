@@ -1,4 +1,5 @@
-// The region's certificate is verified, always: API calls and token requests alike, and no environment variable changes it.
+// The region's certificate is verified, always: API calls and token requests alike, and no environment variable changes
+// it.
 
 import { once } from 'node:events';
 import { createServer } from 'node:https';
@@ -19,7 +20,10 @@ t.teardown(() => {
 const tls = { caFile: ca.caFile, certFile: null, keyFile: null, keyPassphrase: null };
 
 /** A TLS upstream; counts the requests that get through to it. */
-async function startUpstream(t: Test, issued: { key: string; cert: string }): Promise<{ origin: string; requests: number }> {
+async function startUpstream(
+  t: Test,
+  issued: { key: string; cert: string },
+): Promise<{ origin: string; requests: number }> {
   const upstream = { origin: '', requests: 0 };
   const server = createServer({ key: issued.key, cert: issued.cert }, (_request, response) => {
     upstream.requests += 1;
@@ -42,9 +46,17 @@ t.test('a trusted certificate for the right name passes', async (t) => {
 const yesterday = new Date(Date.now() - 86_400_000);
 const refused: readonly (readonly [string, { key: string; cert: string }, RegExp])[] = [
   ['of an authority nobody trusts', stranger.issue(['localhost']), /not trusted.*Stranger CA.*tls\.ca_file/],
-  ['that has expired', ca.issue(['localhost'], { notBefore: new Date(Date.now() - 2 * 86_400_000), notAfter: yesterday }), /expired/],
+  [
+    'that has expired',
+    ca.issue(['localhost'], { notBefore: new Date(Date.now() - 2 * 86_400_000), notAfter: yesterday }),
+    /expired/,
+  ],
   ['that is not valid yet', ca.issue(['localhost'], { notBefore: new Date(Date.now() + 86_400_000) }), /not valid yet/],
-  ['for another name', ca.issue(['api.mypurecloud.de'], { commonName: 'localhost' }), /other names \(DNS:api\.mypurecloud\.de\)/],
+  [
+    'for another name',
+    ca.issue(['api.mypurecloud.de'], { commonName: 'localhost' }),
+    /other names \(DNS:api\.mypurecloud\.de\)/,
+  ],
 ];
 
 for (const [name, issued, message] of refused) {

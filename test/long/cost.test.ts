@@ -1,4 +1,5 @@
-// What a stranger sends costs no more than its octets: every pair of what our patterns are made of, repeated, through every entry. A few minutes.
+// What a stranger sends costs no more than its octets: every pair of what our patterns are made of, repeated, through
+// every entry. A few minutes.
 
 import t from 'tap';
 import { ATOMS, ENTRIES, searchCosts, unitsOf } from '../helpers/cost.ts';

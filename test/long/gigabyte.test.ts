@@ -1,4 +1,5 @@
-// A gigabyte down and up, with readers that stall, passes in constant memory: little above idle, and no more than a quarter of it takes.
+// A gigabyte down and up, with readers that stall, passes in constant memory: little above idle, and no more than a
+// quarter of it takes.
 
 import { request } from 'node:http';
 import t, { type Test } from 'tap';
@@ -33,13 +34,14 @@ async function measure(t: Test) {
     ['up, counted', (size: number) => upload(gateway.port, size)],
     ['up, chunked', (size: number) => upload(gateway.port, size, true)],
   ] as const) {
-    // The collector decides how high one peak gets, by 20 MiB and more. Memory that grows with the octets would show in every run:
-    // the highest of three short ones is compared with the lower of two long ones.
+    // The collector decides how high one peak gets, by 20 MiB and more. Memory that grows with the octets would show in
+    // every run: the highest of three short ones is compared with the lower of two long ones.
     const quarter = Math.max(...(await peaksOf(gateway, 3, () => run(256 * MiB))));
     const wholes = await peaksOf(gateway, 2, () => run(1024 * MiB));
     const whole = Math.min(...wholes);
     t.comment(
-      `${name}: 256 MiB peaks at ${quarter.toFixed(1)} MiB, 1 GiB at ${wholes.map((peak) => peak.toFixed(1)).join(' and ')} MiB, idle ${idle.toFixed(1)}`,
+      `${name}: 256 MiB peaks at ${quarter.toFixed(1)} MiB, 1 GiB at ` +
+        `${wholes.map((peak) => peak.toFixed(1)).join(' and ')} MiB, idle ${idle.toFixed(1)}`,
     );
     t.ok(Math.max(...wholes) - idle < 128, `${name}: under 128 MiB above idle`);
     t.ok(whole - quarter < 16, `${name}: under 16 MiB more than for 256 MiB`);
@@ -81,13 +83,16 @@ function download(port: number, size: number, more = ''): Promise<void> {
 function upload(port: number, size: number, chunked = false): Promise<void> {
   return new Promise((resolve, reject) => {
     const headers = { 'Content-Type': 'application/octet-stream', ...(chunked ? {} : { 'Content-Length': size }) };
-    const call = request({ host: '127.0.0.1', port, method: 'POST', path: '/api/v2/sandbox/sink', headers, agent: false }, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8').on('data', (part: string) => {
-        text += part;
-      });
-      answer.on('end', () => (JSON.parse(text).bytes === size ? resolve() : reject(new Error(text))));
-    });
+    const call = request(
+      { host: '127.0.0.1', port, method: 'POST', path: '/api/v2/sandbox/sink', headers, agent: false },
+      (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (part: string) => {
+          text += part;
+        });
+        answer.on('end', () => (JSON.parse(text).bytes === size ? resolve() : reject(new Error(text))));
+      },
+    );
     call.on('error', reject);
     const block = Buffer.alloc(64 * 1024, 'u');
     let written = 0;

@@ -1,5 +1,5 @@
-// Whatever octets callers and upstream send, thousands of times over: the gateway stays up, blames itself for nothing, and tells no secret.
-// SEED=5 npm run test:long sends others.
+// Whatever octets callers and upstream send, thousands of times over: the gateway stays up, blames itself for nothing,
+// and tells no secret. SEED=5 npm run test:long sends others.
 
 import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -22,7 +22,9 @@ for (const [name, lines] of [
   ['anybody may call', () => ''],
   [
     'clients with rules',
-    (secret: string) => `[client.crm]\nsecret = ${secret}\ncredential[] = default\ncredential[] = two\nallow[] = *  /api/v2/**\nadmin = true\n`,
+    (secret: string) =>
+      `[client.crm]\nsecret = ${secret}\ncredential[] = default\ncredential[] = two\nallow[] = *  ` +
+      `/api/v2/**\nadmin = true\n`,
   ],
 ] as const) {
   t.test(`${name}: ${REQUESTS} requests, seed ${SEED}`, { timeout: 600_000 }, async (t) => {
@@ -30,12 +32,22 @@ for (const [name, lines] of [
     const canaries = createCanaries();
     const upstream = await startRawServer(t, (socket) => answerHostilely(dice, canaries, socket));
     const file = join(t.testdir(), 'gcg.ini');
-    writeFileSync(file, configuration(new URL(upstream.origin), canaries.clientSecret, lines(canaries.localSecret)), { mode: 0o600 });
+    writeFileSync(file, configuration(new URL(upstream.origin), canaries.clientSecret, lines(canaries.localSecret)), {
+      mode: 0o600,
+    });
     const gateway = await startServe(t, file);
-    const known = { port: Number(new URL(gateway.url).port), secret: canaries.localSecret, channelId: canaries.channelId };
+    const known = {
+      port: Number(new URL(gateway.url).port),
+      secret: canaries.localSecret,
+      channelId: canaries.channelId,
+    };
     const told = [canaries.accessToken, canaries.refreshToken, canaries.clientSecret];
     const telling: string[] = [];
-    const statuses = await send(dice, known, (answer) => told.some((secret) => answer.includes(secret)) && telling.push(answer.slice(0, 2000)));
+    const statuses = await send(
+      dice,
+      known,
+      (answer) => told.some((secret) => answer.includes(secret)) && telling.push(answer.slice(0, 2000)),
+    );
     t.strictSame(telling.slice(0, 3), [], 'no answer tells a secret');
     t.comment(
       [...statuses]
@@ -54,7 +66,9 @@ for (const [name, lines] of [
     t.same(strange, [], 'nothing but records');
     t.same(records.filter((line) => line.includes('gateway.internal')).slice(0, 3), [], 'no failure of its own');
     // What was spoilt on its way here can be recognised by nobody: the local secret and the channel are left out.
-    const kept = canaries.scan(output).filter(({ kind }) => ['accessToken', 'refreshToken', 'clientSecret'].includes(kind));
+    const kept = canaries
+      .scan(output)
+      .filter(({ kind }) => ['accessToken', 'refreshToken', 'clientSecret'].includes(kind));
     t.same(kept, [], 'the log tells no secret');
   });
 }

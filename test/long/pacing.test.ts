@@ -1,4 +1,5 @@
-// Pacing against the simulation's real clock: 300 calls a minute, 50 ms an answer, ten clients. Takes about eight minutes.
+// Pacing against the simulation's real clock: 300 calls a minute, 50 ms an answer, ten clients. Takes about eight
+// minutes.
 
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import t, { type Test } from 'tap';
@@ -21,7 +22,9 @@ interface Answer {
 
 async function start(t: Test, config: ConfigOverrides = {}, clients: readonly string[] = CLIENTS) {
   const started = await startGateway(t, {
-    sandbox: { switches: { latencyMs: LATENCY_MS, rateLimit: { perMinute: PER_MINUTE, key: 'client.credentials.token.rate' } } },
+    sandbox: {
+      switches: { latencyMs: LATENCY_MS, rateLimit: { perMinute: PER_MINUTE, key: 'client.credentials.token.rate' } },
+    },
     config: { clients: clients.map((name) => clientNamed(name)), ...config },
   });
   const agent = new HttpAgent({ keepAlive: true, maxSockets: 1_000 });
@@ -29,16 +32,20 @@ async function start(t: Test, config: ConfigOverrides = {}, clients: readonly st
   const call = (client: string, path = '/api/v2/users'): Promise<Answer> => {
     const startedAt = performance.now();
     return new Promise((resolve, reject) => {
-      const message = httpRequest(`${started.url}${path}`, { agent, headers: { 'X-Gateway-Key': `${client}-secret` } }, (answer) => {
-        answer.resume().on('end', () =>
-          resolve({
-            status: answer.statusCode as number,
-            retryAfter: answer.headers['retry-after'] ?? null,
-            code: (answer.headers['x-gateway-error'] as string | undefined) ?? null,
-            tookMs: performance.now() - startedAt,
-          }),
-        );
-      });
+      const message = httpRequest(
+        `${started.url}${path}`,
+        { agent, headers: { 'X-Gateway-Key': `${client}-secret` } },
+        (answer) => {
+          answer.resume().on('end', () =>
+            resolve({
+              status: answer.statusCode as number,
+              retryAfter: answer.headers['retry-after'] ?? null,
+              code: (answer.headers['x-gateway-error'] as string | undefined) ?? null,
+              tookMs: performance.now() - startedAt,
+            }),
+          );
+        },
+      );
       message.on('error', reject);
       message.end();
     });
@@ -47,26 +54,37 @@ async function start(t: Test, config: ConfigOverrides = {}, clients: readonly st
 }
 
 /** All calls at once; the time until the last answer. */
-async function burst(call: (client: string) => Promise<Answer>, count: number): Promise<{ answers: Answer[]; tookMs: number }> {
+async function burst(
+  call: (client: string) => Promise<Answer>,
+  count: number,
+): Promise<{ answers: Answer[]; tookMs: number }> {
   const startedAt = performance.now();
-  const answers = await Promise.all(Array.from({ length: count }, (_, index) => call(CLIENTS[index % CLIENTS.length] as string)));
+  const answers = await Promise.all(
+    Array.from({ length: count }, (_, index) => call(CLIENTS[index % CLIENTS.length] as string)),
+  );
   return { answers, tookMs: performance.now() - startedAt };
 }
 
 t.test('600 calls at once: nobody sees a 429, and next to nothing of the limit is wasted', async (t) => {
-  const { call, sandbox, log } = await start(t, { rateLimit: { requestsPerMinute: PER_MINUTE }, timeouts: { totalWaitMs: 600_000 } });
+  const { call, sandbox, log } = await start(t, {
+    rateLimit: { requestsPerMinute: PER_MINUTE },
+    timeouts: { totalWaitMs: 600_000 },
+  });
   const { answers, tookMs } = await burst(call, CALLS);
   const { apiCallsTotal, rateLimitedCalls } = sandbox.stats;
   const used = CALLS / (2 * PER_MINUTE) / (tookMs / MINIMUM_MS);
   t.comment(
-    `${Math.round(tookMs)} ms, ${(tookMs / MINIMUM_MS).toFixed(4)} of the minimum; ${rateLimitedCalls} of ${apiCallsTotal} refused; ${(used * 100).toFixed(2)} % used`,
+    `${Math.round(tookMs)} ms, ${(tookMs / MINIMUM_MS).toFixed(4)} of the minimum; ${rateLimitedCalls} of ` +
+      `${apiCallsTotal} refused; ${(used * 100).toFixed(2)} % used`,
   );
   t.ok(answers.every(({ status }) => status === 200));
   t.ok(tookMs <= MINIMUM_MS * 1.05);
   t.ok(used >= 0.98);
   t.ok(rateLimitedCalls <= apiCallsTotal * 0.01);
   t.ok(
-    log.exchanges.every(({ attempts, queueMs, durationMs }) => attempts >= 1 && queueMs >= 0 && queueMs <= durationMs + 1),
+    log.exchanges.every(
+      ({ attempts, queueMs, durationMs }) => attempts >= 1 && queueMs >= 0 && queueMs <= durationMs + 1,
+    ),
     'every record tells attempts and queue time',
   );
 });
@@ -75,7 +93,10 @@ t.test('the same from a cold start, the limit to be learnt', async (t) => {
   const { call, sandbox } = await start(t, { timeouts: { totalWaitMs: 600_000 } });
   const { answers, tookMs } = await burst(call, CALLS);
   const { apiCallsTotal, rateLimitedCalls } = sandbox.stats;
-  t.comment(`${Math.round(tookMs)} ms, ${(tookMs / MINIMUM_MS).toFixed(4)} of the minimum; ${rateLimitedCalls} of ${apiCallsTotal} refused`);
+  t.comment(
+    `${Math.round(tookMs)} ms, ${(tookMs / MINIMUM_MS).toFixed(4)} of the minimum; ${rateLimitedCalls} of ` +
+      `${apiCallsTotal} refused`,
+  );
   t.ok(answers.every(({ status }) => status === 200));
   t.ok(rateLimitedCalls <= apiCallsTotal * 0.03);
 });
@@ -103,7 +124,10 @@ t.test('with the default budget, who cannot be served learns so at once, and tru
 t.test("an endpoint's 429 delays no other endpoint", async (t) => {
   const { call, sandbox, log } = await start(t);
   sandbox.set({
-    rateLimit: { perMinute: 1_000_000, endpoints: [{ route: 'GET /api/v2/routing/queues', perMinute: 5, key: 'routing.queues.rate' }] },
+    rateLimit: {
+      perMinute: 1_000_000,
+      endpoints: [{ route: 'GET /api/v2/routing/queues', perMinute: 5, key: 'routing.queues.rate' }],
+    },
   });
   const isOther = ({ target }: { target: string }) => target === '/api/v2/users';
   const p99 = (times: number[]) => times.sort((a, b) => a - b)[Math.floor(times.length * 0.99)] as number;
@@ -127,7 +151,8 @@ t.test("an endpoint's 429 delays no other endpoint", async (t) => {
     await Promise.all(Array.from({ length: 4 }, work));
     running = false;
     await Promise.all(disturbers);
-    // Client, gateway and simulation share this process: what the simulation adds to its 50 ms is not the gateway's doing.
+    // Client, gateway and simulation share this process: what the simulation adds to its 50 ms is not the gateway's
+    // doing.
     const own = log.exchanges
       .slice(before)
       .filter(isOther)
@@ -137,18 +162,26 @@ t.test("an endpoint's 429 delays no other endpoint", async (t) => {
   await measure(false);
   // In turns, and the median of the rounds, so that whatever else the machine does falls on both.
   const rounds: { quiet: Awaited<ReturnType<typeof measure>>; disturbed: Awaited<ReturnType<typeof measure>> }[] = [];
-  for (let round = 0; round < 7; round += 1) rounds.push({ quiet: await measure(false), disturbed: await measure(true) });
+  for (let round = 0; round < 7; round += 1)
+    rounds.push({ quiet: await measure(false), disturbed: await measure(true) });
   const median = (times: number[]) => times.sort((a, b) => a - b)[times.length >> 1] as number;
   const of = (kind: 'quiet' | 'disturbed', what: 'whole' | 'own') => median(rounds.map((round) => round[kind][what]));
   const ratio = of('disturbed', 'own') / of('quiet', 'own');
   t.comment(
-    `p99 with a simulation that takes exactly ${LATENCY_MS} ms: ${of('quiet', 'own').toFixed(1)} ms quiet, ${of('disturbed', 'own').toFixed(1)} ms while another endpoint is limited: ${ratio.toFixed(3)}`,
+    `p99 with a simulation that takes exactly ${LATENCY_MS} ms: ${of('quiet', 'own').toFixed(1)} ms quiet, ` +
+      `${of('disturbed', 'own').toFixed(1)} ms while another endpoint is limited: ${ratio.toFixed(3)}`,
   );
-  t.comment(`as measured by the client: ${of('quiet', 'whole').toFixed(1)} and ${of('disturbed', 'whole').toFixed(1)} ms`);
+  t.comment(
+    `as measured by the client: ${of('quiet', 'whole').toFixed(1)} and ${of('disturbed', 'whole').toFixed(1)} ms`,
+  );
   t.ok(ratio <= 1.2);
   const others = log.exchanges.filter(isOther);
   t.ok(others.length > 4_000);
-  t.equal(others.filter(({ queueMs, attempts }) => queueMs > 0 || attempts !== 1).length, 0, 'none of the others was held for a moment');
+  t.equal(
+    others.filter(({ queueMs, attempts }) => queueMs > 0 || attempts !== 1).length,
+    0,
+    'none of the others was held for a moment',
+  );
   const { rateLimitedCalls } = sandbox.stats;
   t.ok(rateLimitedCalls > 0 && rateLimitedCalls < 30, `${rateLimitedCalls} refused`);
 });
@@ -158,7 +191,8 @@ t.test('nine greedy clients and a modest one: it waits no more than one slot lon
   let running = true;
   const greedy = CLIENTS.slice(0, 9).flatMap((client) =>
     Array.from({ length: 4 }, async () => {
-      while (running) if ((await call(client)).status === 429) await new Promise((resolve) => setTimeout(resolve, 5_000));
+      while (running)
+        if ((await call(client)).status === 429) await new Promise((resolve) => setTimeout(resolve, 5_000));
     }),
   );
   const modest: Answer[] = [];
@@ -171,7 +205,10 @@ t.test('nine greedy clients and a modest one: it waits no more than one slot lon
   running = false;
   await Promise.all(greedy);
   const slowestMs = Math.max(...modest.map(({ tookMs }) => tookMs));
-  t.comment(`${modest.length} calls, slowest ${slowestMs.toFixed(1)} ms; alone ${LATENCY_MS} ms, a slot is ${60_000 / PER_MINUTE} ms`);
+  t.comment(
+    `${modest.length} calls, slowest ${slowestMs.toFixed(1)} ms; alone ${LATENCY_MS} ms, a slot is ` +
+      `${60_000 / PER_MINUTE} ms`,
+  );
   t.ok(modest.every(({ status }) => status === 200));
   t.ok(slowestMs <= LATENCY_MS + 60_000 / PER_MINUTE + 50);
 });

@@ -1,4 +1,5 @@
-// 200 reloads by SIGHUP in 20 s under load, good and bad ones in turn, then 20 by swapping the file: nobody notices and nothing is left.
+// 200 reloads by SIGHUP in 20 s under load, good and bad ones in turn, then 20 by swapping the file: nobody notices and
+// nothing is left.
 
 import t from 'tap';
 import { storm } from '../helpers/reload-storm.ts';
@@ -11,6 +12,7 @@ t.test('200 reloads by SIGHUP in 20 s and 20 by file fail no call and leave noth
   t.equal(after.files, before.files);
   t.ok(after.sockets <= before.sockets + 2, `${after.sockets} sockets after ${before.sockets}`);
   t.ok(after.timers <= before.timers + 3, `${after.timers} timers after ${before.timers}`);
-  // That no runtime stays is shown one by one in test/integration/reload-parts.test.ts; this is for what else may pile up.
+  // That no runtime stays is shown one by one in test/integration/reload-parts.test.ts; this is for what else may pile
+  // up.
   t.ok(after.heapMiB <= before.heapMiB + 4, `${after.heapMiB} MiB of heap after ${before.heapMiB} MiB`);
 });

@@ -1,4 +1,5 @@
-// Callers and upstreams that reset their connections, in every phase and by the hundred: sockets and memory go back to where they were.
+// Callers and upstreams that reset their connections, in every phase and by the hundred: sockets and memory go back to
+// where they were.
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -8,7 +9,8 @@ import { ok } from '../helpers/direct.ts';
 import { exchangeRaw, startRawServer } from '../helpers/raw-http.ts';
 
 const GET = (path: string) => `GET /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
-const POST = (path: string, length: number) => `POST /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
+const POST = (path: string, length: number) =>
+  `POST /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
 const ROUNDS = 300;
 
 /** How a caller goes wrong: what it sends, and whether it waits for something to come before it resets. */
@@ -31,12 +33,17 @@ if (process.platform !== 'linux') t.comment('SKIPPED: descriptors are read from 
 else t.test('resets', measure);
 
 async function measure(t: Test) {
-  const upstream = await startRawServer(t, (socket) => socket.setEncoding('latin1').on('data', (text: string) => misbehave(socket, text)));
+  const upstream = await startRawServer(t, (socket) =>
+    socket.setEncoding('latin1').on('data', (text: string) => misbehave(socket, text)),
+  );
   const gateway = await startChildGateway(t, upstream.origin, 'token-of-the-leak-test', '[retry]\nretry_max = 0\n');
   const everything = async (rounds: number) => {
     for (const [name, sent, waits] of callers)
-      await inBatches(rounds, () => resetCaller(gateway.port, sent, waits).catch((error) => t.fail(`${name}: ${error}`)));
-    for (const path of upstreams) await inBatches(rounds, () => exchangeRaw(gateway.port, GET(path), (text) => /\r\n\r\n\{/.test(text)));
+      await inBatches(rounds, () =>
+        resetCaller(gateway.port, sent, waits).catch((error) => t.fail(`${name}: ${error}`)),
+      );
+    for (const path of upstreams)
+      await inBatches(rounds, () => exchangeRaw(gateway.port, GET(path), (text) => /\r\n\r\n\{/.test(text)));
     await exchangeRaw(gateway.port, GET('fine'));
   };
 
@@ -54,7 +61,8 @@ async function measure(t: Test) {
     residentMiB: Math.min(...later.map(({ residentMiB }) => residentMiB)),
   };
   t.comment(
-    `after a warm-up: ${base.sockets} sockets, ${base.residentMiB.toFixed(1)} MiB; lowest of three times as much again: ${after.sockets} sockets, ${after.residentMiB.toFixed(1)} MiB`,
+    `after a warm-up: ${base.sockets} sockets, ${base.residentMiB.toFixed(1)} MiB; lowest of three times as much ` +
+      `again: ${after.sockets} sockets, ${after.residentMiB.toFixed(1)} MiB`,
   );
   // One connection more or less is kept for the next call.
   t.ok(after.sockets <= base.sockets + 1, 'no socket is left behind');
@@ -74,7 +82,8 @@ function misbehave(socket: Socket, text: string): void {
     pump();
   } else if (path === 'reset-at-once') socket.resetAndDestroy();
   else if (path === 'reset-in-head') socket.write('HTTP/1.1 200 OK\r\nX-A', () => socket.resetAndDestroy());
-  else if (path === 'reset-in-body') socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart', () => socket.resetAndDestroy());
+  else if (path === 'reset-in-body')
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart', () => socket.resetAndDestroy());
   else if (path === 'end-in-body') socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart');
   else if (path === 'reset-in-chunks')
     socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n', () => socket.resetAndDestroy());
@@ -92,10 +101,14 @@ async function resetCaller(port: number, sent: string, waits: boolean): Promise<
 }
 
 async function inBatches(count: number, run: () => Promise<unknown>): Promise<void> {
-  for (let done = 0; done < count; done += 50) await Promise.all(Array.from({ length: Math.min(50, count - done) }, run));
+  for (let done = 0; done < count; done += 50)
+    await Promise.all(Array.from({ length: Math.min(50, count - done) }, run));
 }
 
-/** What the gateway holds once the number of its sockets has been the same for five seconds: an idle connection is kept for four. */
+/**
+ * What the gateway holds once the number of its sockets has been the same for five seconds: an idle connection is kept
+ * for four.
+ */
 async function settled(gateway: ChildGateway): Promise<{ sockets: number; residentMiB: number }> {
   let sockets = -1;
   for (let same = 0; same < 20; ) {

@@ -53,10 +53,9 @@ t.test(
     const { sandbox, origin } = await startSandbox(t);
     const max = 10_000;
     const { url, ask } = await startRemote(t, origin, max);
-    const first = (await ask({ kind: 'open', tokens: [sandbox.issueToken().value, sandbox.issueToken().value], count: 0 })).handles as [
-      string,
-      string,
-    ];
+    const first = (
+      await ask({ kind: 'open', tokens: [sandbox.issueToken().value, sandbox.issueToken().value], count: 0 })
+    ).handles as [string, string];
     t.equal(await statusOf(url, first[0]), 200);
     await ask({ kind: 'open', tokens: [], count: max - 2 });
     const full = await ask({ kind: 'measure', collect: true });
@@ -70,7 +69,8 @@ t.test(
     t.equal(after.size, max);
     const ratio = (after.heapBytes as number) / (full.heapBytes as number);
     t.comment(
-      `heap ${mib(full.heapBytes)} MiB when full, ${mib(after.heapBytes)} MiB after 100,000 (${ratio.toFixed(3)}); rss ${mib(full.rssBytes)} and ${mib(after.rssBytes)} MiB`,
+      `heap ${mib(full.heapBytes)} MiB when full, ${mib(after.heapBytes)} MiB after 100,000 (${ratio.toFixed(3)}); ` +
+        `rss ${mib(full.rssBytes)} and ${mib(after.rssBytes)} MiB`,
     );
     t.ok(ratio < 1.1, `heap grew by a factor of ${ratio.toFixed(3)} from full to ten times over`);
     t.equal(await statusOf(url, first[0]), 200, 'used all along');
@@ -80,7 +80,8 @@ t.test(
 
 t.test('CPU a request with 100,000 sessions is within 1.05 of that with one', { timeout: 900_000 }, async (t) => {
   const { sandbox, origin } = await startSandbox(t);
-  // Both have seen as many logins, so that only what they still hold tells them apart, and not what their heaps have been through.
+  // Both have seen as many logins, so that only what they still hold tells them apart, and not what their heaps have
+  // been through.
   const one = await startRemote(t, origin, 1);
   const many = await startRemote(t, origin, MANY);
   const open = async (remote: Remote) => {
@@ -114,7 +115,8 @@ t.test('CPU a request with 100,000 sessions is within 1.05 of that with one', { 
   const alone = Math.min(...rounds.map(([value]) => value));
   const crowded = Math.min(...rounds.map(([, value]) => value));
   t.comment(
-    `least CPU a request: ${alone.toFixed(1)} µs with one, ${crowded.toFixed(1)} µs with 100,000 (${(crowded / alone).toFixed(3)}); median ratio ${middle.toFixed(3)}`,
+    `least CPU a request: ${alone.toFixed(1)} µs with one, ${crowded.toFixed(1)} µs with 100,000 ` +
+      `(${(crowded / alone).toFixed(3)}); median ratio ${middle.toFixed(3)}`,
   );
   t.ok(middle <= 1.05, `ratio ${middle.toFixed(3)}`);
 });
@@ -125,7 +127,11 @@ async function load(url: string, handle: string, count: number): Promise<void> {
   const worker = async () => {
     while (left > 0) {
       left -= 1;
-      const { statusCode, body } = await pool.request({ method: 'GET', path: '/api/v2/tokens/me', headers: { authorization: `Bearer ${handle}` } });
+      const { statusCode, body } = await pool.request({
+        method: 'GET',
+        path: '/api/v2/tokens/me',
+        headers: { authorization: `Bearer ${handle}` },
+      });
       await body.dump();
       if (statusCode !== 200) throw new Error(`status ${statusCode}`);
     }

@@ -51,5 +51,8 @@ t.test('1,200 sockets, closed, reset and broken off, leave nothing behind', asyn
   const last = states.at(-1)!;
   const grownPerSocket = (last.heapUsed + last.external - warm.heapUsed - warm.external) / ((ROUNDS - 4) * PER_ROUND);
   t.ok(grownPerSocket < 1000, `${grownPerSocket.toFixed(0)} bytes a socket after a warm-up`);
-  t.comment(`heap + external ${(warm.heapUsed + warm.external) / 1e6} MB after 400 sockets, ${(last.heapUsed + last.external) / 1e6} MB after 1,200`);
+  t.comment(
+    `heap + external ${(warm.heapUsed + warm.external) / 1e6} MB after 400 sockets, ` +
+      `${(last.heapUsed + last.external) / 1e6} MB after 1,200`,
+  );
 });

@@ -1,5 +1,5 @@
-// 10,000 messages of 64 kB to a reader that is slower than their sender, in both directions: every one arrives, in order, and the gateway holds
-// no more of them than a few.
+// 10,000 messages of 64 kB to a reader that is slower than their sender, in both directions: every one arrives, in
+// order, and the gateway holds no more of them than a few.
 
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -31,7 +31,9 @@ function sendAll(socket: WebSocket): { sent: number; done: Promise<void> } {
   const progress = { sent: 0, done: Promise.resolve() };
   progress.done = (async () => {
     for (let n = 0; n < COUNT; n++) {
-      await new Promise<void>((resolve, reject) => socket.send(messageOf(n), (error) => (error ? reject(error) : resolve())));
+      await new Promise<void>((resolve, reject) =>
+        socket.send(messageOf(n), (error) => (error ? reject(error) : resolve())),
+      );
       progress.sent += 1;
     }
   })();
@@ -53,7 +55,8 @@ async function readSlowly(socket: WebSocket): Promise<{ wrong: number; read: num
   let wrong = 0;
   const all = new Promise<void>((resolve) => {
     socket.on('message', (data: Buffer) => {
-      if (data.length !== SIZE || data.readUInt32BE(0) !== read || !data.subarray(4).equals(filling.subarray(4))) wrong += 1;
+      if (data.length !== SIZE || data.readUInt32BE(0) !== read || !data.subarray(4).equals(filling.subarray(4)))
+        wrong += 1;
       read += 1;
       if (read === COUNT) resolve();
       else if (read % 100 === 0) {
@@ -107,7 +110,10 @@ for (const direction of ['from the platform', 'from the client'] as const) {
     t.equal(read, COUNT);
     t.equal(wrong, 0, 'none lost, none out of order, none changed');
     t.ok(highest - base.rss < GROWTH_LIMIT, `the gateway grew by ${(highest - base.rss) / 1e6} MB at most`);
-    t.comment(`${BYTES / 1e6} MB carried; sender stopped after ${unreadBytes / 1e6} MB, of which the gateway held ${heldBytes / 1e6} MB`);
+    t.comment(
+      `${BYTES / 1e6} MB carried; sender stopped after ${unreadBytes / 1e6} MB, of which the gateway held ` +
+        `${heldBytes / 1e6} MB`,
+    );
     t.comment(`RSS ${base.rss / 1e6} MB before, ${highest / 1e6} MB at most`);
   });
 }

@@ -1,4 +1,5 @@
-// What forwarders are known to get wrong with requests, one case each; those with a file of their own are not repeated here.
+// What forwarders are known to get wrong with requests, one case each; those with a file of their own are not repeated
+// here.
 
 import t from 'tap';
 import { GIVEN_TOKEN, ok, startBefore } from '../helpers/direct.ts';
@@ -9,7 +10,10 @@ import { isRefusal } from '../helpers/refusal.ts';
 const GET = 'GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
 t.test('without a token nothing is forwarded, and nothing is 200', async (t) => {
-  const { port, sandbox } = await startGateway(t, { sandbox: { switches: { tokenEndpoint: { fault: 'no-token' } } }, awaitReady: false });
+  const { port, sandbox } = await startGateway(t, {
+    sandbox: { switches: { tokenEndpoint: { fault: 'no-token' } } },
+    awaitReady: false,
+  });
   t.match(await exchangeRaw(port, GET), /^HTTP\/1\.1 503 /);
   t.equal(sandbox.stats.apiCallsTotal, 0);
 });
@@ -18,7 +22,10 @@ t.test('Authorization is set, not added, and Connection cannot take it away', as
   const pair = await startBefore(t, (socket) => socket.write(ok()));
   await exchangeRaw(
     pair.port,
-    GET.replace('\r\n\r\n', '\r\nAuthorization: Bearer x\r\nConnection: authorization, close\r\nauthorization: y\r\n\r\n'),
+    GET.replace(
+      '\r\n\r\n',
+      '\r\nAuthorization: Bearer x\r\nConnection: authorization, close\r\nauthorization: y\r\n\r\n',
+    ),
   );
   t.strictSame((pair.requests[0] as string).match(/^authorization.*$/gim), [`Authorization: Bearer ${GIVEN_TOKEN}`]);
 });
@@ -29,7 +36,8 @@ t.test('the caller does not choose the upstream', async (t) => {
     GET.replace('Host: localhost', 'Host: 10.0.0.1'),
     GET.replace(
       'Host: localhost',
-      'Host: localhost\r\nX-Forwarded-Host: evil.test\r\nX-Original-URL: http://evil.test/\r\nX-Rewrite-URL: /evil\r\nX-Host: evil.test',
+      'Host: localhost\r\nX-Forwarded-Host: evil.test\r\nX-Original-URL: http://evil.test/\r\nX-Rewrite-URL: ' +
+        '/evil\r\nX-Host: evil.test',
     ),
     GET.replace('/api/v2/users', '/api/v2/@evil.test/http://evil.test'),
     GET.replace('/api/v2/users', '/api/v2//evil.test/x'),
@@ -44,17 +52,28 @@ t.test('the octets of a JSON body are not touched', async (t) => {
   const body = '{"b": 1.0,\n "a":"\\u00e9\\/",  "a": 12345678901234567890 }';
   await exchangeRaw(
     pair.port,
-    `POST /api/v2/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    `POST /api/v2/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; ` +
+      `charset=utf-8\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
   t.ok((pair.requests[0] as string).endsWith(`\r\n\r\n${body}`));
 });
 
 t.test('a body limit holds for every content type', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()), { server: { maxBodyBytes: 10 } });
-  for (const type of ['application/json', 'text/plain', 'multipart/form-data; boundary=x', 'application/x-www-form-urlencoded', '', 'nonsense']) {
+  for (const type of [
+    'application/json',
+    'text/plain',
+    'multipart/form-data; boundary=x',
+    'application/x-www-form-urlencoded',
+    '',
+    'nonsense',
+  ]) {
     isRefusal(
       t,
-      await exchangeRaw(pair.port, `POST /api/v2/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nContent-Length: 11\r\n\r\n01234567890`),
+      await exchangeRaw(
+        pair.port,
+        `POST /api/v2/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nContent-Length: 11\r\n\r\n01234567890`,
+      ),
       413,
       'gateway.body.too.large',
     );
@@ -64,9 +83,13 @@ t.test('a body limit holds for every content type', async (t) => {
 
 t.test('a POST is sent once, whatever the upstream answers', async (t) => {
   for (const status of ['500 x', '502 x', '503 x', '504 x']) {
-    const pair = await startBefore(t, (socket) => socket.write(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nRetry-After: 0\r\n\r\n`), {
-      retry: { max: 3, waitMinMs: 1, waitMaxMs: 2 },
-    });
+    const pair = await startBefore(
+      t,
+      (socket) => socket.write(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nRetry-After: 0\r\n\r\n`),
+      {
+        retry: { max: 3, waitMinMs: 1, waitMaxMs: 2 },
+      },
+    );
     t.match(
       await exchangeRaw(pair.port, 'POST /api/v2/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi'),
       new RegExp(`^HTTP/1\\.1 ${status}`),
@@ -121,10 +144,15 @@ t.test('an error of the gateway carries its headers, an error of the platform no
 });
 
 t.test('Retry-After is written as it is looked for: the Java SDK reads that casing and no other', async (t) => {
-  const { port, sandbox } = await startGateway(t, { sandbox: { switches: { tokenEndpoint: { fault: 'down' } } }, awaitReady: false });
+  const { port, sandbox } = await startGateway(t, {
+    sandbox: { switches: { tokenEndpoint: { fault: 'down' } } },
+    awaitReady: false,
+  });
   t.match(await exchangeRaw(port, GET), /^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: [1-9]\d*\r\n/, 'ours');
   const body = 'grant_type=refresh_token&refresh_token=x&client_id=y';
   sandbox.set({ tokenEndpoint: null, throttleLogin: { retryAfterS: 7 } });
-  const login = `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const login =
+    `POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: ` +
+    `application/x-www-form-urlencoded\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   t.match(await exchangeRaw(port, login), /^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 7\r\n/, 'and at the token endpoint');
 });

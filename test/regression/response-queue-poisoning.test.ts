@@ -1,4 +1,5 @@
-// CVE-2026-48931 of Node's agent: what arrives on an idle kept-alive connection was taken as the answer to the next request.
+// CVE-2026-48931 of Node's agent: what arrives on an idle kept-alive connection was taken as the answer to the next
+// request.
 
 import type { Socket } from 'node:net';
 import t from 'tap';

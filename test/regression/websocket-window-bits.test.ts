@@ -1,5 +1,6 @@
-// CVE-2026-2229 of our HTTP client's WebSocket: a server that answers with impossible window bits ended the process. Sockets are carried here,
-// not spoken: what the two ends agree on is theirs, and whatever is said of it does the gateway no harm.
+// CVE-2026-2229 of our HTTP client's WebSocket: a server that answers with impossible window bits ended the process.
+// Sockets are carried here, not spoken: what the two ends agree on is theirs, and whatever is said of it does the
+// gateway no harm.
 
 import t from 'tap';
 import { configAt, startGatewayWith } from '../helpers/gateway.ts';
@@ -13,7 +14,11 @@ const FRAMES = Buffer.from([0xc1, 0x03, 0xff, 0xff, 0xff, 0xf1, 0x00, 0x8b, 0x01
 t.test('impossible window bits, and frames that nobody can read, pass as they came', async (t) => {
   let bits = '';
   const upstream = await startStreamingUpstream(t, (request, socket) => {
-    acceptHandshake(request, socket, `Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=${bits}\r\n`);
+    acceptHandshake(
+      request,
+      socket,
+      `Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=${bits}\r\n`,
+    );
     socket.write(FRAMES);
     socket.pipe(socket);
   });
@@ -22,7 +27,9 @@ t.test('impossible window bits, and frames that nobody can read, pass as they ca
     const { id } = await makeChannel(url);
     const caller = await openCaller(t, port);
     caller.socket.write(
-      `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=${bits}\r\n\r\n`,
+      `GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: ` +
+        `Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: ` +
+        `13\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=${bits}\r\n\r\n`,
     );
     await caller.until((received) => received.endsWith(FRAMES.toString('latin1')));
     t.match(caller.received(), /^HTTP\/1\.1 101 /, bits);

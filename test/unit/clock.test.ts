@@ -1,4 +1,5 @@
-// The one clock that is not a test's: long delays over Node's own timer, which fires at once when a delay does not fit 31 bits.
+// The one clock that is not a test's: long delays over Node's own timer, which fires at once when a delay does not fit
+// 31 bits.
 
 import t from 'tap';
 import { systemClock } from '../../src/clock.ts';

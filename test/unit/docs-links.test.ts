@@ -1,5 +1,5 @@
-// What the documents point at is there: relative links, their anchors, and files of the repository named in backticks. And what they promise is
-// in the table of docs/security.md, where each row names the tests that hold it.
+// What the documents point at is there: relative links, their anchors, and files of the repository named in backticks.
+// And what they promise is in the table of docs/security.md, where each row names the tests that hold it.
 
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -39,16 +39,25 @@ for (const page of PAGES) {
 }
 
 const TESTS = globSync('test/**/*.test.ts', { cwd: ROOT });
-const HELD_BY_TESTS = ['faults', 'notifications', 'operations', 'sdk-recipes', 'security', 'tokens'].map((name) => join('docs', `${name}.md`));
+const HELD_BY_TESTS = ['faults', 'notifications', 'operations', 'sdk-recipes', 'security', 'tokens'].map((name) =>
+  join('docs', `${name}.md`),
+);
 
-t.test('every test that a page names is there, and every page that says how the gateway behaves names some', async (t) => {
-  for (const page of PAGES) {
-    const named = [...read(page).matchAll(/`([\w./-]+\.test\.ts)`/g)].map(([, path = '']) => path);
-    // Further ones of a folder that was named are named by their file alone.
-    for (const path of named) t.ok(path.includes('/') ? TESTS.includes(path) : TESTS.some((test) => basename(test) === path), `${page}: ${path}`);
-    if (HELD_BY_TESTS.includes(page)) t.ok(named.length > 0, page);
-  }
-});
+t.test(
+  'every test that a page names is there, and every page that says how the gateway behaves names some',
+  async (t) => {
+    for (const page of PAGES) {
+      const named = [...read(page).matchAll(/`([\w./-]+\.test\.ts)`/g)].map(([, path = '']) => path);
+      // Further ones of a folder that was named are named by their file alone.
+      for (const path of named)
+        t.ok(
+          path.includes('/') ? TESTS.includes(path) : TESTS.some((test) => basename(test) === path),
+          `${page}: ${path}`,
+        );
+      if (HELD_BY_TESTS.includes(page)) t.ok(named.length > 0, page);
+    }
+  },
+);
 
 /** The groups of the promises, and the rows of each: what is promised, and where its tests are. */
 function promises(): [group: string, rows: [promise: string, tests: string][]][] {

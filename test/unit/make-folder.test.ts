@@ -27,6 +27,10 @@ t.test('a file in the way is an error, in its place or above it', async (t) => {
   t.throws(() => makeFolder(join(dir, 'file', 'below')), { code: 'ENOTDIR' });
 });
 
-t.test('where no folder can be made it gives up, as node:fs would not', { skip: !existsSync('/proc/self') }, async (t) => {
-  t.throws(() => makeFolder('/proc/nobody/a/b'), { code: 'ENOENT' });
-});
+t.test(
+  'where no folder can be made it gives up, as node:fs would not',
+  { skip: !existsSync('/proc/self') },
+  async (t) => {
+    t.throws(() => makeFolder('/proc/nobody/a/b'), { code: 'ENOENT' });
+  },
+);

@@ -2,7 +2,16 @@
 
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, readFileSync, renameSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
@@ -57,7 +66,9 @@ for (const [name, read] of [
   t.test(`${name}: of a file that grows all the while nothing is read in part`, async (t) => {
     const path = join(t.testdir({ file: 'x' }), 'file');
     // One writer without a pause, up to twice what is read at most.
-    const code = `const { appendFileSync } = require('node:fs'); for (let i = 0; i < 2048; i++) appendFileSync(${JSON.stringify(path)}, 'x'.repeat(1024));`;
+    const code =
+      `const { appendFileSync } = require('node:fs'); for (let i = 0; i < 2048; i++) ` +
+      `appendFileSync(${JSON.stringify(path)}, 'x'.repeat(1024));`;
     const writer = new Worker(code, { eval: true });
     const over = once(writer, 'exit');
     let isOver = false;
@@ -67,7 +78,8 @@ for (const [name, read] of [
     const codes = new Set<string>();
     while (!isOver) {
       await read(path).then(
-        ({ bytes, revision }) => t.equal(Number(revision.split(':').at(-1)), bytes.length, 'as many bytes as the file had'),
+        ({ bytes, revision }) =>
+          t.equal(Number(revision.split(':').at(-1)), bytes.length, 'as many bytes as the file had'),
         (error: NodeJS.ErrnoException) => codes.add(error.code ?? 'none'),
       );
       await new Promise((resolve) => setImmediate(resolve));

@@ -13,7 +13,9 @@ export interface Access {
   byClientId(caller: Caller, clientId: string): CredentialConfig | null;
 }
 
-/** Clients use what is listed for them, or the default; all others what `anonymous_credentials` says, or the default. */
+/**
+ * Clients use what is listed for them, or the default; all others what `anonymous_credentials` says, or the default.
+ */
 export function createAccess(config: Pick<GatewayConfig, 'credentials' | 'clients' | 'server'>): Access {
   const defaultName = defaultCredential(config as GatewayConfig)?.name ?? null;
   const { anonymousCredentials } = config.server;
@@ -26,19 +28,23 @@ export function createAccess(config: Pick<GatewayConfig, 'credentials' | 'client
   const ofAnonymous = new Set(listed(anonymousCredentials));
   const ofClients = new Map(config.clients.map((client) => [client.name, new Set(listed(client.credentials))]));
   const NOTHING: ReadonlySet<string> = new Set();
-  const allowed = ({ client }: Caller): ReadonlySet<string> => (client === null ? ofAnonymous : (ofClients.get(client.name) ?? NOTHING));
+  const allowed = ({ client }: Caller): ReadonlySet<string> =>
+    client === null ? ofAnonymous : (ofClients.get(client.name) ?? NOTHING);
 
   return {
     defaultFor(caller) {
       const names = allowed(caller);
       const [first] = names;
-      // The first of a client's list is its default; anonymous callers have the gateway's own where they may use it, or the only one they may.
+      // The first of a client's list is its default; anonymous callers have the gateway's own where they may use it, or
+      // the only one they may.
       if (caller.client !== null || names.size === 1) return first ?? null;
       return defaultName !== null && names.has(defaultName) ? defaultName : null;
     },
     mayUse: (caller, name) => allowed(caller).has(name),
     byClientId(caller, clientId) {
-      const matching = config.credentials.filter((credential) => credential.clientId === clientId && allowed(caller).has(credential.name));
+      const matching = config.credentials.filter(
+        (credential) => credential.clientId === clientId && allowed(caller).has(credential.name),
+      );
       return matching.find(({ name }) => name === this.defaultFor(caller)) ?? matching[0] ?? null;
     },
   };

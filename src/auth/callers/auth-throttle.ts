@@ -1,5 +1,6 @@
-// Slows a peer that keeps failing to prove itself: its refusals go out one after the other, each later than the one before, however many come
-// at once. It delays no right secret and locks nobody out; bounded in peers, in refusals held and in how long they are.
+// Slows a peer that keeps failing to prove itself: its refusals go out one after the other, each later than the one
+// before, however many come at once. It delays no right secret and locks nobody out; bounded in peers, in refusals held
+// and in how long they are.
 
 import { hash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
@@ -18,7 +19,10 @@ const MAX_HELD = 256;
 /** Wrong values that were served without an identity, by peer: who shows one of them again learns nothing. */
 const MAX_VALUES = 10_000;
 
-/** What becomes of a failure. `until`: when its answer may go out, null for now. `isOverflow`: it gets none, and its connection is closed. */
+/**
+ * What becomes of a failure. `until`: when its answer may go out, null for now. `isOverflow`: it gets none, and its
+ * connection is closed.
+ */
 export interface FailureDelay {
   readonly until: Promise<void> | null;
   readonly isOverflow: boolean;
@@ -56,8 +60,8 @@ export class AuthThrottle {
   }
 
   /**
-   * The same for a wrong value whose caller is served all the same, as nobody. Only a value that the peer has not shown lately is a guess: an
-   * application that always sends the same one is never slowed.
+   * The same for a wrong value whose caller is served all the same, as nobody. Only a value that the peer has not shown
+   * lately is a guess: an application that always sends the same one is never slowed.
    */
   delayGuess(address: string, value: string): FailureDelay {
     const network = networkOf(address);
@@ -99,7 +103,10 @@ export function delayAfter(failures: number): number {
   return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures - FREE_FAILURES - 1));
 }
 
-/** Who is one peer: an IPv4 address, or the /64 of an IPv6 one, of which a single machine has 2^64; and all of 127.0.0.0/8, for the same reason. */
+/**
+ * Who is one peer: an IPv4 address, or the /64 of an IPv6 one, of which a single machine has 2^64; and all of
+ * 127.0.0.0/8, for the same reason.
+ */
 export function networkOf(address: string): string {
   if (address.startsWith('127.') && isIPv4(address)) return '127.0.0.0/8';
   const [plain = ''] = address.split('%', 1);

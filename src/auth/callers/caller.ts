@@ -1,32 +1,53 @@
-// Who makes a call, once it is known: an anonymous caller, a client, or a client (or nobody) that shows a handle. Data only.
+// Who makes a call, once it is known: an anonymous caller, a client, or a client (or nobody) that shows a handle. Data
+// only.
 
 import { provedSubject } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { ClientHandle } from './client-handle.ts';
 import type { Session } from './session.ts';
 
-/** Where a request came in: without proof a caller may do something on local listeners, and nothing on those that others reach. */
+/**
+ * Where a request came in: without proof a caller may do something on local listeners, and nothing on those that others
+ * reach.
+ */
 export interface Arrival {
-  /** Whether nobody but users of this machine can reach the listener, judged by the address that it is bound to. Known once it is open, false before. */
+  /**
+   * Whether nobody but users of this machine can reach the listener, judged by the address that it is bound to. Known
+   * once it is open, false before.
+   */
   readonly isLocal: boolean;
 }
 
-/** A caller as every later step sees it. Anonymous and plain client callers are shared objects; nothing is made per request for them. */
+/**
+ * A caller as every later step sees it. Anonymous and plain client callers are shared objects; nothing is made per
+ * request for them.
+ */
 export interface Caller {
-  /** Null for anonymous callers, and for callers known by a certificate or a handle that belongs to no `[client.NAME]`. */
+  /**
+   * Null for anonymous callers, and for callers known by a certificate or a handle that belongs to no `[client.NAME]`.
+   */
   readonly client: ClientConfig | null;
   /** The signed handle that was shown, if one was. */
   readonly handle: ClientHandle | null;
   /** The session whose handle was shown, if one was. */
   readonly session: Session | null;
-  /** What proved it: the mark of a secret, or of a certificate. Null for who proved nothing, also where it shows a handle given to such. */
+  /**
+   * What proved it: the mark of a secret, or of a certificate. Null for who proved nothing, also where it shows a
+   * handle given to such.
+   */
   readonly proof: string | null;
   /** Proved by secret, certificate or handle. */
   readonly isAuthenticated: boolean;
 }
 
 /** A caller that proved nothing. */
-export const ANONYMOUS: Caller = Object.freeze({ client: null, handle: null, session: null, proof: null, isAuthenticated: false });
+export const ANONYMOUS: Caller = Object.freeze({
+  client: null,
+  handle: null,
+  session: null,
+  proof: null,
+  isAuthenticated: false,
+});
 
 /** A caller with a certificate of the configured CA while no clients are configured. */
 export function certifiedCaller(proof: string): Caller {
@@ -34,8 +55,8 @@ export function certifiedCaller(proof: string): Caller {
 }
 
 /**
- * Whose something is that was given to a caller: a client's, by whatever proof; where there are no clients, that of a certificate's subject; or
- * anybody's who proved nothing. `client` is the client's name.
+ * Whose something is that was given to a caller: a client's, by whatever proof; where there are no clients, that of a
+ * certificate's subject; or anybody's who proved nothing. `client` is the client's name.
  */
 export function ownerKey({ client, proof }: { readonly client: string | null; readonly proof: string | null }): string {
   if (client !== null) return `client ${client}`;

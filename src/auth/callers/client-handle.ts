@@ -1,5 +1,6 @@
-// Signed handles: what an application gets instead of a Genesys token when it asks with client credentials. Pure: makes and reads them,
-// keeps no table. Who may still use one (is it revoked, does its client still exist) is asked elsewhere.
+// Signed handles: what an application gets instead of a Genesys token when it asks with client credentials. Pure: makes
+// and reads them, keeps no table. Who may still use one (is it revoked, does its client still exist) is asked
+// elsewhere.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../../secret.ts';
@@ -20,7 +21,10 @@ export interface ClientHandle {
   readonly client: string | null;
   /** The credential it is bound to; null: the client's default at the time of use. */
   readonly credential: string | null;
-  /** What proved who it was given to, `Caller.proof`: it is good while that would prove it still. Null: given to an anonymous caller, and good for no other. */
+  /**
+   * What proved who it was given to, `Caller.proof`: it is good while that would prove it still. Null: given to an
+   * anonymous caller, and good for no other.
+   */
   readonly proof: string | null;
   /** Epoch ms. */
   readonly issuedAt: number;
@@ -39,7 +43,9 @@ export function isSignedHandle(token: string): boolean {
 /** Makes a handle: HMAC-SHA256 over what it says. */
 export function signHandle(content: Omit<ClientHandle, 'id'>, key: Secret): string {
   const { client, credential, proof, issuedAt } = content;
-  const payload = Buffer.from(JSON.stringify([randomBytes(9).toString('base64url'), client, credential, proof, issuedAt])).toString('base64url');
+  const payload = Buffer.from(
+    JSON.stringify([randomBytes(9).toString('base64url'), client, credential, proof, issuedAt]),
+  ).toString('base64url');
   return `${SIGNED_PREFIX}${payload}.${signature(payload, key).toString('base64url')}`;
 }
 
@@ -51,7 +57,12 @@ export function readHandle(token: string, key: Secret): ClientHandle | null {
   const shown = Buffer.from(token.slice(dot + 1), 'base64url');
   const right = signature(payload, key);
   // The text, too, must be the one we would write: base64url has spare bits that decode alike.
-  if (shown.length !== right.length || !timingSafeEqual(shown, right) || shown.toString('base64url') !== token.slice(dot + 1)) return null;
+  if (
+    shown.length !== right.length ||
+    !timingSafeEqual(shown, right) ||
+    shown.toString('base64url') !== token.slice(dot + 1)
+  )
+    return null;
   const [id, client, credential, proof, issuedAt] = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'));
   return { id, client, credential, proof, issuedAt };
 }

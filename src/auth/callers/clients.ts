@@ -1,4 +1,5 @@
-// The configured clients and how each is recognised: by secret, by name and secret, by certificate. Secrets are compared by SHA-256 in constant time.
+// The configured clients and how each is recognised: by secret, by name and secret, by certificate. Secrets are
+// compared by SHA-256 in constant time.
 
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
@@ -18,7 +19,10 @@ export interface Clients {
   byNameAndSecret(name: string, secret: string): Caller | null;
   /** By the `subjectKey` of a verified certificate; `proof` is what the certificate proves. */
   byCertificate(key: string, proof: string): Caller | null;
-  /** By what proved it before: null when that would prove nothing any more. `cas` are the marks of the client CAs as they are now. */
+  /**
+   * By what proved it before: null when that would prove nothing any more. `cas` are the marks of the client CAs as
+   * they are now.
+   */
   byProof(name: string, proof: string, cas: readonly string[]): Caller | null;
 }
 
@@ -32,13 +36,18 @@ export interface ProvingPlace {
 }
 
 /**
- * Builds the registry from the configuration. A secret file that cannot be read, or that came to hold what can be found by trying where others may
- * try, leaves its client without that secret until it changes.
+ * Builds the registry from the configuration. A secret file that cannot be read, or that came to hold what can be found
+ * by trying where others may try, leaves its client without that secret until it changes.
  */
-export function createClients(configs: readonly ClientConfig[], clock: Clock, place: ProvingPlace = { isReachable: false }): Clients {
+export function createClients(
+  configs: readonly ClientConfig[],
+  clock: Clock,
+  place: ProvingPlace = { isReachable: false },
+): Clients {
   const callers = new Map(configs.map((client) => [client.name, callerOf(client, null)]));
   const bySubject = new Map<string, ClientConfig>();
-  for (const client of configs) if (client.certSubject !== null) bySubject.set(parseCertSubject(client.certSubject), client);
+  for (const client of configs)
+    if (client.certSubject !== null) bySubject.set(parseCertSubject(client.certSubject), client);
   let seenRevision: string | null = null;
   let lookedMono = Number.NEGATIVE_INFINITY;
   let accepted: AcceptedDigest<Caller>[] = [];
@@ -49,7 +58,9 @@ export function createClients(configs: readonly ClientConfig[], clock: Clock, pl
     lookedMono = clock.monotonic();
     const revision = configs.map(({ secret }) => secret?.revision() ?? '').join('|');
     if (revision !== seenRevision) {
-      accepted = configs.flatMap((client) => digestsOf(client, place).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))));
+      accepted = configs.flatMap((client) =>
+        digestsOf(client, place).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))),
+      );
       seenRevision = revision;
     }
     return accepted;
@@ -60,19 +71,24 @@ export function createClients(configs: readonly ClientConfig[], clock: Clock, pl
     get: (name) => callers.get(name),
     bySecret(secret) {
       const found = findByDigest(digestOf(secret), digests());
-      // The loader refuses equal secrets, but a file may come to hold another client's later: then it proves neither of them by itself.
-      const isShared = found !== null && digests().some(({ mark, owner }) => mark === found.mark && owner !== found.owner);
+      // The loader refuses equal secrets, but a file may come to hold another client's later: then it proves neither of
+      // them by itself.
+      const isShared =
+        found !== null && digests().some(({ mark, owner }) => mark === found.mark && owner !== found.owner);
       return found === null || isShared ? null : found.owner;
     },
-    byNameAndSecret: (name, secret) => findByDigest(digestOf(secret), digests(), ({ client }) => client?.name === name)?.owner ?? null,
+    byNameAndSecret: (name, secret) =>
+      findByDigest(digestOf(secret), digests(), ({ client }) => client?.name === name)?.owner ?? null,
     byCertificate(key, proof) {
       const client = bySubject.get(key);
       return client === undefined ? null : callerOf(client, proof);
     },
     byProof(name, proof, cas) {
-      if (!isCertificateProof(proof)) return digests().find(({ mark, owner }) => mark === proof && owner.client?.name === name)?.owner ?? null;
+      if (!isCertificateProof(proof))
+        return digests().find(({ mark, owner }) => mark === proof && owner.client?.name === name)?.owner ?? null;
       const client = callers.get(name)?.client;
-      if (client?.certSubject == null || !isCertificateBelieved(proof, parseCertSubject(client.certSubject), cas)) return null;
+      if (client?.certSubject == null || !isCertificateBelieved(proof, parseCertSubject(client.certSubject), cas))
+        return null;
       return callerOf(client, proof);
     },
   };
@@ -88,7 +104,8 @@ function digestsOf({ secret, secretSha256 }: ClientConfig, { isReachable }: Prov
     const value = secret?.read().reveal();
     if (value !== undefined && !(isReachable && isShortSecret(value))) digests.push(digestOf(value));
   } catch {
-    // The file is missing or empty at the moment: nobody can prove to be this client by it, and the next look may find it.
+    // The file is missing or empty at the moment: nobody can prove to be this client by it, and the next look may find
+    // it.
   }
   return digests;
 }
@@ -116,8 +133,8 @@ export function acceptDigest<T>(digest: Buffer, owner: T): AcceptedDigest<T> {
 }
 
 /**
- * The match for `digest` whose owner also passes `isWanted`, or null. Every candidate is compared, so that the time taken
- * tells nothing about which one fits.
+ * The match for `digest` whose owner also passes `isWanted`, or null. Every candidate is compared, so that the time
+ * taken tells nothing about which one fits.
  */
 export function findByDigest<T>(
   digest: Buffer,

@@ -1,5 +1,5 @@
-// Handles: what applications hold in place of a token. Those of clients and anonymous callers are signed (HMAC), so no table is kept of them;
-// which have ended is kept elsewhere.
+// Handles: what applications hold in place of a token. Those of clients and anonymous callers are signed (HMAC), so no
+// table is kept of them; which have ended is kept elsewhere.
 
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -28,7 +28,10 @@ export interface Handles {
   find(token: string): ClientHandle | null;
   /** Whether a handle that was found before would be found again. */
   isGood(handle: ClientHandle): boolean;
-  /** Ends one handle for good; durable when it resolves, where the store is. Throws gateway.rate.limited, gateway.internal. */
+  /**
+   * Ends one handle for good; durable when it resolves, where the store is. Throws gateway.rate.limited,
+   * gateway.internal.
+   */
   end(handle: ClientHandle): Promise<void>;
 }
 
@@ -37,7 +40,10 @@ export interface HandleDeps {
   readonly store: TokenStore;
   readonly clock: Clock;
   readonly log: Log;
-  /** For handles of anonymous callers where the store ends with the process: it signs them, so that they outlast a restart. */
+  /**
+   * For handles of anonymous callers where the store ends with the process: it signs them, so that they outlast a
+   * restart.
+   */
   readonly anonymousKey?: Secret | null;
   /** Told the id of each handle that is ended here. */
   readonly onEnded?: (id: string) => void;
@@ -67,7 +73,8 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
   const isGood = (handle: ClientHandle) => !ended.has(handle) && clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
 
   return {
-    issue: (content) => signHandle({ ...content, issuedAt: clock.now() }, content.proof === null ? (anonymousKey ?? key) : key),
+    issue: (content) =>
+      signHandle({ ...content, issuedAt: clock.now() }, content.proof === null ? (anonymousKey ?? key) : key),
     find(token) {
       let handle = verified.get(token);
       if (handle === undefined) {
@@ -86,7 +93,10 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
 /** Shorter secrets could be guessed from a handle; those of the platform are random and longer. */
 const SHORTEST_SECRET = 24;
 
-/** Null when the credential has no secret, or one that is too short or cannot be read now: then handles end with the process. */
+/**
+ * Null when the credential has no secret, or one that is too short or cannot be read now: then handles end with the
+ * process.
+ */
 export function deriveAnonymousKey(credential: CredentialConfig | undefined): Secret | null {
   const source = credential?.clientSecret ?? credential?.accessToken ?? null;
   if (credential === undefined || source === null) return null;

@@ -9,7 +9,10 @@ export type Reading = readonly string[];
 const PLAIN = /^[A-Za-z0-9/_.~!$&'()*+,:@=-]*$/;
 const SEVERAL = /\/\/|\.(?:\/|$)/;
 
-/** Far more than any path of the platform has. What is longer is not read: the cost of reading stays below a millisecond or two. */
+/**
+ * Far more than any path of the platform has. What is longer is not read: the cost of reading stays below a millisecond
+ * or two.
+ */
 const LONGEST_PATH = 8 * 1024;
 const MOST_SEGMENTS = 256;
 
@@ -19,8 +22,9 @@ const OPTIONS = [false, true] as const;
 const CUTS = [null, /[?#]/, /[?#;]/] as const;
 
 /**
- * All readings of a path (without its query), or null when it is ambiguous beyond reading: escapes that are not UTF-8 (overlong ones among them),
- * dot segments, backslashes or NUL once decoded, escapes nested more than eight deep, more than 8 KiB or 256 segments.
+ * All readings of a path (without its query), or null when it is ambiguous beyond reading: escapes that are not UTF-8
+ * (overlong ones among them), dot segments, backslashes or NUL once decoded, escapes nested more than eight deep, more
+ * than 8 KiB or 256 segments.
  */
 export function readPath(path: string): readonly Reading[] | null {
   if (path.length > LONGEST_PATH) return null;
@@ -46,7 +50,8 @@ export function readPath(path: string): readonly Reading[] | null {
         const named = isStripped ? whole.map((segment) => segment.split(';', 1)[0] as string) : whole;
         const bare = named.map(withoutBlanks);
         // A blank beside the dots hides them from us alone.
-        if (bare.some((segment) => segment.split('/').some((part) => isDots(part) || isDots(withoutBlanks(part))))) return null;
+        if (bare.some((segment) => segment.split('/').some((part) => isDots(part) || isDots(withoutBlanks(part)))))
+          return null;
         for (const trimmed of [named, bare.map(withoutEndingDots)]) {
           for (const isCollapsed of OPTIONS) {
             const reading = withoutTrailingSlash(isCollapsed ? trimmed.filter((segment) => segment !== '') : trimmed);
@@ -80,11 +85,16 @@ function isDots(segment: string): boolean {
   return name === '.' || name === '..';
 }
 
-/** Characters that show nothing, wherever they are (zero-width ones, soft hyphens), and blanks and controls at both ends. */
+/**
+ * Characters that show nothing, wherever they are (zero-width ones, soft hyphens), and blanks and controls at both
+ * ends.
+ */
 function withoutBlanks(segment: string): string {
   if (/^[!-~]*$/.test(segment)) return segment;
   // The look-behind lets no run of blanks be scanned from each of its characters.
-  return segment.replace(/\p{Default_Ignorable_Code_Point}+/gu, '').replace(/^[\s\p{Cc}]+|(?<![\s\p{Cc}])[\s\p{Cc}]+$/gu, '');
+  return segment
+    .replace(/\p{Default_Ignorable_Code_Point}+/gu, '')
+    .replace(/^[\s\p{Cc}]+|(?<![\s\p{Cc}])[\s\p{Cc}]+$/gu, '');
 }
 
 /** `users.` and `users. .`: some file systems, and servers over them, know no name that ends with these. */
@@ -94,7 +104,9 @@ function withoutEndingDots(segment: string): string {
 
 /** Compatibility forms and case made one, so that neither a full-width letter nor a long s is another word. */
 export function fold(text: string): string {
-  return /^[\x20-\x7e]*$/.test(text) ? text.toLowerCase() : text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase();
+  return /^[\x20-\x7e]*$/.test(text)
+    ? text.toLowerCase()
+    : text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase();
 }
 
 /** Decodes once; a `%` that begins no escape stays. Null for octets that are not UTF-8. */

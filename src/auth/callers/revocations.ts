@@ -1,4 +1,5 @@
-// The handles that were ended before their time: known here at once, kept in the store before anybody is told that it is done.
+// The handles that were ended before their time: known here at once, kept in the store before anybody is told that it
+// is done.
 
 import { randomBytes } from 'node:crypto';
 import { Allowance } from '../../allowance.ts';
@@ -10,10 +11,16 @@ import { StoreError, type StoreKey, type TokenStore } from '../credentials/store
 import { ANYBODY, ownerKey } from './caller.ts';
 import { type ClientHandle, HANDLE_LIFE_MS } from './client-handle.ts';
 
-/** So many ended handles of one owner are kept. More are refused: what ends one handle must not end others, nor be forgotten. */
+/**
+ * So many ended handles of one owner are kept. More are refused: what ends one handle must not end others, nor be
+ * forgotten.
+ */
 const MOST_OF_ONE_OWNER = 5_000;
 
-/** Of those that were given to who proved nothing, all together. Beyond it the first to end is forgotten: such a handle permits nothing that its holder may not do without. */
+/**
+ * Of those that were given to who proved nothing, all together. Beyond it the first to end is forgotten: such a handle
+ * permits nothing that its holder may not do without.
+ */
 const MOST_OF_ANYBODY = 2_000;
 
 /** How often one owner may end handles: each is a write of the whole list. */
@@ -61,7 +68,9 @@ export class EndedHandles {
     this.#lookedMono = deps.clock.monotonic();
   }
 
-  /** Reads what is stored. What cannot be read is said in the log, and read again as long as that lasts. Never throws. */
+  /**
+   * Reads what is stored. What cannot be read is said in the log, and read again as long as that lasts. Never throws.
+   */
   async load(): Promise<void> {
     const revision = this.#store.revision();
     try {
@@ -81,9 +90,9 @@ export class EndedHandles {
   }
 
   /**
-   * Ends a handle, at once in this process; `onEnded` is called then. Resolves when the store has it. Throws gateway.rate.limited, and has ended
-   * nothing, for an owner that ends too many; gateway.internal when the store fails: it is tried again then, and until it succeeds a restart
-   * would make the handle good.
+   * Ends a handle, at once in this process; `onEnded` is called then. Resolves when the store has it. Throws
+   * gateway.rate.limited, and has ended nothing, for an owner that ends too many; gateway.internal when the store
+   * fails: it is tried again then, and until it succeeds a restart would make the handle good.
    */
   async end(handle: Ended, onEnded: () => void): Promise<void> {
     const { id, issuedAt } = handle;
@@ -121,9 +130,13 @@ export class EndedHandles {
     if (owner.ids.size >= MOST_OF_ONE_OWNER) {
       const retryAfterMs = Math.min(...owner.ids.values()) + HANDLE_LIFE_MS - now;
       const advice = 'a handle need not be ended, and all of a client end when its secret is changed';
-      throw new GatewayError('gateway.rate.limited', `${key} has ended ${MOST_OF_ONE_OWNER} handles, and no more can be kept: ${advice}`, {
-        retryAfterMs,
-      });
+      throw new GatewayError(
+        'gateway.rate.limited',
+        `${key} has ended ${MOST_OF_ONE_OWNER} handles, and no more can be kept: ${advice}`,
+        {
+          retryAfterMs,
+        },
+      );
     }
     let pace = this.#paces.get(key);
     if (pace === undefined) {
@@ -132,9 +145,13 @@ export class EndedHandles {
     }
     const retryAfterMs = pace.waitMs();
     if (retryAfterMs > 0) {
-      throw new GatewayError('gateway.rate.limited', `${key} ends handles too often: use one for many calls, and end it later`, {
-        retryAfterMs,
-      });
+      throw new GatewayError(
+        'gateway.rate.limited',
+        `${key} ends handles too often: use one for many calls, and end it later`,
+        {
+          retryAfterMs,
+        },
+      );
     }
     pace.take();
   }
@@ -193,7 +210,8 @@ export class EndedHandles {
     } catch (error) {
       this.#log.error({ error: reasonOf(error) }, 'handle revocation cannot be kept');
       this.#retryLater();
-      const what = 'the handle is ended here, but the store cannot keep that: until it can, a restart would make it good again';
+      const what =
+        'the handle is ended here, but the store cannot keep that: until it can, a restart would make it good again';
       throw new GatewayError('gateway.internal', `${what} (the log says why)`);
     }
   }
@@ -237,7 +255,10 @@ const TRIES = 5;
 /** How long a change waits for another process's. */
 const LOCK_WAIT_MS = 10_000;
 
-/** Handles of one owner ended early: id to when it was issued (epoch ms). `notBefore`: everything issued until then is ended too; only version 0.1.0 set it. */
+/**
+ * Handles of one owner ended early: id to when it was issued (epoch ms). `notBefore`: everything issued until then is
+ * ended too; only version 0.1.0 set it.
+ */
 export interface OwnRevocations {
   readonly notBefore: number;
   readonly ids: Readonly<Record<string, number>>;
@@ -250,7 +271,10 @@ export interface Revocations {
 
 /** The two entries. */
 export interface HandleStore {
-  /** The signing key, made at the first use. Null when it cannot be kept: that costs handles their restart, not the gateway its start. */
+  /**
+   * The signing key, made at the first use. Null when it cannot be kept: that costs handles their restart, not the
+   * gateway its start.
+   */
   key(): Promise<Secret | null>;
   load(): Promise<Revocations>;
   /** Applies `change` to what is stored, one process after the other. Throws StoreError. */
@@ -301,7 +325,8 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
     },
     load: async () => (await read()).value,
     async update(change) {
-      // A file is compared, and then replaced: without the lock two processes could both find it as they expect, and one would be lost.
+      // A file is compared, and then replaced: without the lock two processes could both find it as they expect, and
+      // one would be lost.
       const lock = await store.lock(REVOKED_ENTRY, LOCK_WAIT_MS);
       try {
         for (let attempt = 1; ; attempt++) {

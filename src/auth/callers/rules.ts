@@ -1,4 +1,5 @@
-// What a client may call: `METHOD[,METHOD] /path`, allow and deny, and the presets. Pure; deny wins, and a rule must hold for every reading of a path.
+// What a client may call: `METHOD[,METHOD] /path`, allow and deny, and the presets. Pure; deny wins, and a rule must
+// hold for every reading of a path.
 
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import { fold, type Reading, readPath } from './path-readings.ts';
@@ -28,11 +29,15 @@ const READ_METHODS = new Set(['GET', 'HEAD']);
 const ASKING = new Set(['query', 'search', 'aggregates', 'suggest', 'simplesearch']);
 
 const PRESETS: Readonly<Record<string, Rule['matches']>> = {
-  '@read-only': (reading, method) => READ_METHODS.has(method) || (method === 'POST' && ASKING.has(reading.at(-1) ?? '')),
+  '@read-only': (reading, method) =>
+    READ_METHODS.has(method) || (method === 'POST' && ASKING.has(reading.at(-1) ?? '')),
   '@no-delete': (_reading, method) => method !== 'DELETE',
 };
 
-/** Null when the client has no rules, so that nothing is paid for them. Throws a TypeError for text that is no rule; the loader refuses it before. */
+/**
+ * Null when the client has no rules, so that nothing is paid for them. Throws a TypeError for text that is no rule; the
+ * loader refuses it before.
+ */
 export function createRules(client: Pick<ClientConfig, 'allow' | 'deny'>): Rules | null {
   if (client.allow.length === 0 && client.deny.length === 0) return null;
   const allow = client.allow.map(parseRule);
@@ -45,7 +50,8 @@ export function createRules(client: Pick<ClientConfig, 'allow' | 'deny'>): Rules
       for (const rule of deny) {
         if (readings.some((reading) => applies(rule, method, reading))) return { reason: 'denied', rule: rule.text };
       }
-      if (allow.length === 0 || readings.every((reading) => allow.some((rule) => applies(rule, method, reading)))) return null;
+      if (allow.length === 0 || readings.every((reading) => allow.some((rule) => applies(rule, method, reading))))
+        return null;
       return { reason: 'unlisted' };
     },
   };
@@ -66,7 +72,11 @@ function parseRule(text: string): Rule {
     .map((segment) => (segment === '*' || segment === '**' ? segment : fold(decodeSegment(segment))));
   if (pattern.length > 1 && pattern.at(-1) === '') pattern.pop();
   const named = methods.split(',').map((method) => method.toUpperCase());
-  return { text, methods: named.includes('*') ? null : new Set(named), matches: (reading) => isMatch(pattern, reading) };
+  return {
+    text,
+    methods: named.includes('*') ? null : new Set(named),
+    matches: (reading) => isMatch(pattern, reading),
+  };
 }
 
 function decodeSegment(segment: string): string {
@@ -77,7 +87,9 @@ function decodeSegment(segment: string): string {
   }
 }
 
-/** `*` is one segment that is not empty, `**` at the end the rest, which may be nothing: `/users/**` is also `/users`. */
+/**
+ * `*` is one segment that is not empty, `**` at the end the rest, which may be nothing: `/users/**` is also `/users`.
+ */
 function isMatch(pattern: readonly string[], reading: Reading): boolean {
   const isOpen = pattern.at(-1) === '**';
   const fixed = isOpen ? pattern.length - 1 : pattern.length;

@@ -1,4 +1,5 @@
-// Sessions across a restart: one sealed entry of the token store each, where the store is a durable one. Knows no handles, only their hashes.
+// Sessions across a restart: one sealed entry of the token store each, where the store is a durable one. Knows no
+// handles, only their hashes.
 
 import { Secret } from '../../secret.ts';
 import type { StoreKey, TokenStore } from '../credentials/store/store.ts';
@@ -62,11 +63,22 @@ export function createSessionStore(store: TokenStore): SessionStore {
         const text = entry?.value.accessToken?.reveal();
         if (entry === null || text === undefined) continue;
         // One of a version that kept no proof is an anonymous caller's, or nobody's.
-        const { hash, usedAt, home, secret, accessToken, client, proof = null, credential, clientId } = JSON.parse(text);
+        const {
+          hash,
+          usedAt,
+          home,
+          secret,
+          accessToken,
+          client,
+          proof = null,
+          credential,
+          clientId,
+        } = JSON.parse(text);
         const { expiresAt, obtainedAt, refreshToken } = entry.value;
         const own = typeof secret?.own === 'string' ? new Secret(secret.own) : secret;
         const terms: SessionTerms = { client, proof, credential, clientId, secret: own };
-        const token = accessToken === null ? null : createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt });
+        const token =
+          accessToken === null ? null : createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt });
         sessions.push({ hash, terms, home, token, refreshToken, usedAt });
       }
       return sessions;

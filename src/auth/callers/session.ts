@@ -1,4 +1,5 @@
-// A session: the tokens that an application's own user obtained through the gateway, kept fresh, and the handle that stands for them.
+// A session: the tokens that an application's own user obtained through the gateway, kept fresh, and the handle that
+// stands for them.
 
 import { hash, randomBytes } from 'node:crypto';
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
@@ -6,7 +7,13 @@ import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
 import { refreshTokenForm } from '../credentials/grants.ts';
 import { type CachedSourceDeps, createRefreshingSource } from '../credentials/refreshing-source.ts';
-import { basicAuth, type ClientAuth, publicClientAuth, type TokenEndpoint, type TokenGrant } from '../credentials/token-endpoint.ts';
+import {
+  basicAuth,
+  type ClientAuth,
+  publicClientAuth,
+  type TokenEndpoint,
+  type TokenGrant,
+} from '../credentials/token-endpoint.ts';
 import { type RefreshingTokenSource, type Token, TokenFailure } from '../credentials/token-source.ts';
 import { HANDLE_PREFIX } from './client-handle.ts';
 
@@ -14,7 +21,10 @@ import { HANDLE_PREFIX } from './client-handle.ts';
 export interface SessionTerms {
   /** `[client.NAME]` that opened it; null for an anonymous caller. */
   readonly client: string | null;
-  /** What proved who opened it, `Caller.proof`: it is good while that would prove it still. Null for an anonymous caller. */
+  /**
+   * What proved who opened it, `Caller.proof`: it is good while that would prove it still. Null for an anonymous
+   * caller.
+   */
   readonly proof: string | null;
   /** The configured credential whose hosts, and perhaps secret, it uses; null: the general hosts. */
   readonly credential: string | null;
@@ -35,7 +45,10 @@ export interface Session {
   readonly held: HeldTokens;
 }
 
-/** The real tokens, as they are now; renewals change them in place. All that is kept of a session that nobody uses at the moment. */
+/**
+ * The real tokens, as they are now; renewals change them in place. All that is kept of a session that nobody uses at
+ * the moment.
+ */
 export interface HeldTokens {
   token: Token | null;
   refreshToken: Secret | null;
@@ -51,7 +64,10 @@ export interface SessionDeps extends Pick<CachedSourceDeps, 'clock' | 'random' |
   readonly credential: (name: string | null) => CredentialConfig | undefined;
 }
 
-/** Told of a session's life: `begun` when a renewal is, `ended` when one was refused, `renewed` before new tokens are used. `isIdle`: nobody uses it any more. */
+/**
+ * Told of a session's life: `begun` when a renewal is, `ended` when one was refused, `renewed` before new tokens are
+ * used. `isIdle`: nobody uses it any more.
+ */
 export interface SessionEvents {
   readonly begun: (renewal: Promise<unknown>) => void;
   readonly ended: () => void;
@@ -72,8 +88,9 @@ export function sessionHome({ hosts }: CredentialConfig): string {
 }
 
 /**
- * Sets a session to work over tokens at hand. `source.close()` ends its timer; another may be made over the same tokens then. `first` is the
- * configuration of its credential now; a later one is followed as long as it has the same home, so that no token goes where it was not issued.
+ * Sets a session to work over tokens at hand. `source.close()` ends its timer; another may be made over the same tokens
+ * then. `first` is the configuration of its credential now; a later one is followed as long as it has the same home, so
+ * that no token goes where it was not issued.
  */
 export function createSession(
   id: string,
@@ -90,7 +107,8 @@ export function createSession(
 
   const renew = async (): Promise<Token> => {
     const { refreshToken } = held;
-    if (refreshToken === null || events.isIdle()) throw new TokenFailure('login_required', 'this session cannot be renewed: log in again');
+    if (refreshToken === null || events.isIdle())
+      throw new TokenFailure('login_required', 'this session cannot be renewed: log in again');
     const renewed: TokenGrant = await deps.endpoint()({
       credential: name,
       grant: 'refresh_token',
@@ -118,7 +136,14 @@ export function createSession(
       return deps.settings().refreshTokenWaitMaxMs;
     },
   };
-  const inner = createRefreshingSource({ name, obtain, clock: deps.clock, random: deps.random, log: deps.log, settings });
+  const inner = createRefreshingSource({
+    name,
+    obtain,
+    clock: deps.clock,
+    random: deps.random,
+    log: deps.log,
+    settings,
+  });
 
   const orEnded = (error: unknown): never => {
     if (!isGatewayError(error) || !ENDED.has(error.code)) throw error;
@@ -126,9 +151,13 @@ export function createSession(
     if (held.refreshToken === null || deps.settings().refreshAccessToken) events.ended();
     throw sessionEnded();
   };
-  /** Where nothing could be renewed and the platform was not asked, one call's 401 does not end the session for the others. */
+  /**
+   * Where nothing could be renewed and the platform was not asked, one call's 401 does not end the session for the
+   * others.
+   */
   const orRefused = (error: unknown): never => {
-    if (held.refreshToken === null && inner.current() !== null && isGatewayError(error) && ENDED.has(error.code)) throw sessionEnded();
+    if (held.refreshToken === null && inner.current() !== null && isGatewayError(error) && ENDED.has(error.code))
+      throw sessionEnded();
     return orEnded(error);
   };
   const source: RefreshingTokenSource = {
@@ -155,7 +184,8 @@ export function createSession(
 
 /** How the session's client proves itself upstream. Throws GatewayError when the credential's secret cannot be read. */
 export function authOf({ clientId, secret }: SessionTerms, config: CredentialConfig): ClientAuth {
-  if (secret === 'credential') return config.clientSecret === null ? publicClientAuth(clientId) : basicAuth(clientId, config.clientSecret);
+  if (secret === 'credential')
+    return config.clientSecret === null ? publicClientAuth(clientId) : basicAuth(clientId, config.clientSecret);
   if (secret === null) return publicClientAuth(clientId);
   return basicAuth(clientId, { origin: 'the application', read: () => secret, revision: () => '' });
 }

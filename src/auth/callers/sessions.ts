@@ -1,6 +1,6 @@
-// All sessions, bounded: found by the hash of their handle; when there are too many, the one idle for longest of the client that has most goes
-// first; each ends when idle for too long.
-// A handle that is not found here is over, whatever the reason was. Only sessions in use have a state machine; the others are their tokens.
+// All sessions, bounded: found by the hash of their handle; when there are too many, the one idle for longest of the
+// client that has most goes first; each ends when idle for too long. A handle that is not found here is over, whatever
+// the reason was. Only sessions in use have a state machine; the others are their tokens.
 
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../../errors.ts';
@@ -36,8 +36,9 @@ export const SESSION_LIMITS: SessionLimits = { max: 10_000, idleMs: 7 * 24 * 60 
 const HOUSEKEEPING_MS = 60 * 60 * 1000;
 
 /**
- * A session that was not asked for in this long renews itself no more, and its next caller waits for a token if need be. Far longer than any
- * call could still be waiting for its token or its answer's head, so that no two state machines ever work over one refresh token.
+ * A session that was not asked for in this long renews itself no more, and its next caller waits for a token if need
+ * be. Far longer than any call could still be waiting for its token or its answer's head, so that no two state machines
+ * ever work over one refresh token.
  */
 const QUIET_MS = 5 * 60 * 1000;
 const QUIET_POLL_MS = 60 * 1000;
@@ -65,12 +66,21 @@ export interface Sessions {
   find(handle: string): Session | null;
   /** The session with these very terms, which is thereby in use; null when it has ended. */
   findByTerms(terms: SessionTerms): Session | null;
-  /** Whether the session with these very terms has not ended, as far as can be told without asking upstream. No use of it. */
+  /**
+   * Whether the session with these very terms has not ended, as far as can be told without asking upstream. No use of
+   * it.
+   */
   isGood(terms: SessionTerms): boolean;
-  /** Ends a session; its handles are unknown from now on. Throws gateway.internal when the store cannot forget it: a restart would bring it back. */
+  /**
+   * Ends a session; its handles are unknown from now on. Throws gateway.internal when the store cannot forget it: a
+   * restart would bring it back.
+   */
   end(session: Session): Promise<void>;
   readonly size: number;
-  /** After a change of the configuration: who has lost its credential, or whose credential now leads to another login host, is not found while that is so. */
+  /**
+   * After a change of the configuration: who has lost its credential, or whose credential now leads to another login
+   * host, is not found while that is so.
+   */
   reconsider(): void;
   /** Brings back what a durable store holds. Never throws; unreadable entries are left alone. */
   restore(): Promise<void>;
@@ -95,7 +105,10 @@ interface Entry {
   savedAt: number;
 }
 
-/** The property under which a session's terms carry their place in the table. A WeakMap would say the same and grow with every login. */
+/**
+ * The property under which a session's terms carry their place in the table. A WeakMap would say the same and grow with
+ * every login.
+ */
 const HASH = Symbol('hash');
 
 function nameTerms(terms: SessionTerms, hash: string): SessionTerms {
@@ -106,8 +119,13 @@ function hashOfTerms(terms: SessionTerms & { [HASH]?: string }): string {
   return terms[HASH] ?? '';
 }
 
-/** Makes the table; `store` counts only where it is durable. `onEnded` is told the terms of each session that ends, whatever the reason is. */
-export function createSessions(deps: SessionDeps & { store: TokenStore; limits?: SessionLimits; onEnded?: (terms: SessionTerms) => void }): Sessions {
+/**
+ * Makes the table; `store` counts only where it is durable. `onEnded` is told the terms of each session that ends,
+ * whatever the reason is.
+ */
+export function createSessions(
+  deps: SessionDeps & { store: TokenStore; limits?: SessionLimits; onEnded?: (terms: SessionTerms) => void },
+): Sessions {
   const { clock, log, store } = deps;
   const limits = deps.limits ?? SESSION_LIMITS;
   const kept = store.isDurable ? createSessionStore(store) : null;
@@ -117,7 +135,10 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
   /** Each resolves with whether it is written. */
   const writes = new Map<string, Promise<boolean>>();
 
-  /** One after the other for each session: what is written last is what is true last. A store that fails costs a session its restart, and nothing else. */
+  /**
+   * One after the other for each session: what is written last is what is true last. A store that fails costs a session
+   * its restart, and nothing else.
+   */
   function write(hash: string, work: () => Promise<void>): Promise<boolean> {
     const done = (writes.get(hash) ?? Promise.resolve()).then(work).then(
       () => true,
@@ -147,7 +168,13 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     },
   });
   // The sources of sessions would say two lines for each login.
-  const sourceLog = { ...log, info: log.debug.bind(log), warn: log.debug.bind(log), error: log.error.bind(log), debug: log.debug.bind(log) };
+  const sourceLog = {
+    ...log,
+    info: log.debug.bind(log),
+    warn: log.debug.bind(log),
+    error: log.error.bind(log),
+    debug: log.debug.bind(log),
+  };
 
   let housekeeping = clock.after(HOUSEKEEPING_MS, function tidy() {
     table.purgeStale();
@@ -156,7 +183,8 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
 
   let resting = clock.after(QUIET_POLL_MS, function restQuiet() {
     const quietSince = clock.monotonic() - QUIET_MS;
-    for (const entry of inUse) if (entry.usedMono < quietSince && entry.session?.source.state().renewal !== 'running') rest(entry);
+    for (const entry of inUse)
+      if (entry.usedMono < quietSince && entry.session?.source.state().renewal !== 'running') rest(entry);
     resting = clock.after(QUIET_POLL_MS, restQuiet);
   });
 
@@ -168,7 +196,10 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     inUse.delete(entry);
   }
 
-  /** Tried until the store has forgotten it: a restart would bring an ended session back, and nobody could end it a second time. */
+  /**
+   * Tried until the store has forgotten it: a restart would bring an ended session back, and nobody could end it a
+   * second time.
+   */
   async function remove(hash: string, retryMs = FIRST_RETRY_MS): Promise<void> {
     if (kept === null || (await write(hash, () => kept.remove(hash))) || isClosing) return;
     clock.after(retryMs, () => void remove(hash, Math.min(retryMs * 2, LONGEST_RETRY_MS)));
@@ -192,7 +223,8 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     const isAway = homeOf(terms) !== home;
     const times = { usedMono: clock.monotonic(), savedAt: clock.now() };
     const place = order.add(ownerKey(terms), hash);
-    // Before the table would take the oldest of all, whosever it is: one client's logins must not end the sessions of the others.
+    // Before the table would take the oldest of all, whosever it is: one client's logins must not end the sessions of
+    // the others.
     const surplus = table.size < limits.max ? undefined : order.first();
     if (surplus !== undefined) table.delete(surplus);
     const entry: Entry = { hash, place, terms: nameTerms(terms, hash), held, home, isAway, session: null, ...times };
@@ -275,7 +307,9 @@ export function createSessions(deps: SessionDeps & { store: TokenStore; limits?:
     async restore() {
       const found = (await kept?.load().catch(() => null)) ?? [];
       for (const { hash, terms, home, token, refreshToken, usedAt } of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
-        const isOver = clock.now() - usedAt > limits.idleMs || (refreshToken === null && (token === null || token.expiresAt <= clock.now()));
+        const isOver =
+          clock.now() - usedAt > limits.idleMs ||
+          (refreshToken === null && (token === null || token.expiresAt <= clock.now()));
         if (isOver) void remove(hash);
         else add(hash, terms, { token, refreshToken }, home);
       }

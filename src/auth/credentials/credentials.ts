@@ -1,4 +1,5 @@
-// All configured credentials, each with its own source of tokens. Nothing is shared between two of them but the network and the store.
+// All configured credentials, each with its own source of tokens. Nothing is shared between two of them but the network
+// and the store.
 
 import type { Clock } from '../../clock.ts';
 import { isSameSetting } from '../../config/compare.ts';
@@ -9,9 +10,20 @@ import type { Secret } from '../../secret.ts';
 import { createCredentialParts, type LoginAnswer, loginAdvice, storeKeyOf } from './grants.ts';
 import { createRefreshingSource } from './refreshing-source.ts';
 import type { TokenStore } from './store/store.ts';
-import { createTokenEndpoint, type TokenEndpoint, type TokenRequestOutcome, type TokenTransport } from './token-endpoint.ts';
+import {
+  createTokenEndpoint,
+  type TokenEndpoint,
+  type TokenRequestOutcome,
+  type TokenTransport,
+} from './token-endpoint.ts';
 import type { Unwritten } from './token-record.ts';
-import { type CredentialState, type ManagedTokenSource, type Obtain, type Token, TokenFailure } from './token-source.ts';
+import {
+  type CredentialState,
+  type ManagedTokenSource,
+  type Obtain,
+  type Token,
+  TokenFailure,
+} from './token-source.ts';
 import type { TokenTransition } from './transition.ts';
 
 /** One configured credential. */
@@ -22,9 +34,15 @@ export interface Credential {
   readonly hasLogin: boolean;
   /** Takes a login's answer: exchanges, stores, uses. Throws TokenFailure or GatewayError. Called once a login. */
   redeem(answer: LoginAnswer): Promise<void>;
-  /** Takes a SAML assertion into use and obtains a token with it. Throws the attempt's error; gateway.request.invalid for other grants. */
+  /**
+   * Takes a SAML assertion into use and obtains a token with it. Throws the attempt's error; gateway.request.invalid
+   * for other grants.
+   */
   postAssertion(assertion: Secret): Promise<Token>;
-  /** Drops the token and forgets what is stored. The platform is not told. Throws gateway.internal when the store cannot forget. */
+  /**
+   * Drops the token and forgets what is stored. The platform is not told. Throws gateway.internal when the store cannot
+   * forget.
+   */
   logout(): Promise<void>;
 }
 
@@ -41,8 +59,8 @@ export interface Credentials {
   /** Stops all timers, save those of credentials that `next` has taken over. Attempts that run are left to end. */
   close(next?: Credentials): void;
   /**
-   * Resolves when no refresh token is being exchanged or written any more (what such a one brings cannot be had again), and when the other
-   * tokens obtained so far are in the store or could not be written. Never rejects.
+   * Resolves when no refresh token is being exchanged or written any more (what such a one brings cannot be had again),
+   * and when the other tokens obtained so far are in the store or could not be written. Never rejects.
    */
   settled(): Promise<void>;
   /** For the registry of the next configuration. */
@@ -81,16 +99,27 @@ export interface CredentialsDeps {
 }
 
 /**
- * Makes the registry; asks nothing of the network before `start()`. `previous` is that of the configuration before: a credential that stays
- * the same keeps its source, one that is still the same account keeps its token.
+ * Makes the registry; asks nothing of the network before `start()`. `previous` is that of the configuration before: a
+ * credential that stays the same keeps its source, one that is still the same account keeps its token.
  */
 export function createCredentials(deps: CredentialsDeps, previous?: Credentials): Credentials {
   const { config, transport, clock, log, onTokenRequest, onSecret } = deps;
-  const endpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, onTokenRequest, onSecret });
+  const endpoint = createTokenEndpoint({
+    transport,
+    clock,
+    log,
+    timeoutMs: config.timeouts.tokenMs,
+    onTokenRequest,
+    onSecret,
+  });
   const made = new Map<string, MadeCredential>();
   const inherited = new Map<ManagedTokenSource, { readonly from: ManagedTokenSource; readonly isSecretNew: boolean }>();
   for (const credential of config.credentials) {
-    const terms: Terms = { config: credential, reauthentication: config.reauthentication, tokenMs: config.timeouts.tokenMs };
+    const terms: Terms = {
+      config: credential,
+      reauthentication: config.reauthentication,
+      tokenMs: config.timeouts.tokenMs,
+    };
     const before = previous?.made(credential.name);
     if (before !== undefined && isSameSetting(before.terms, terms, ROLE_KEYS)) {
       made.set(credential.name, { ...before, credential: { ...before.credential, config: credential } });
@@ -130,7 +159,10 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
   };
 }
 
-/** The token of one source for another, for as long as the first would have used it: a clock may have been stepped back meanwhile. */
+/**
+ * The token of one source for another, for as long as the first would have used it: a clock may have been stepped back
+ * meanwhile.
+ */
 function inherit(source: ManagedTokenSource, from: ManagedTokenSource): boolean {
   const token = from.current();
   if (token === null) return false;
@@ -146,22 +178,39 @@ function inherit(source: ManagedTokenSource, from: ManagedTokenSource): boolean 
 /** What others see in a credential; its source knows nothing of these. */
 const ROLE_KEYS = ['isDefault', 'isRequired'];
 
-/** Whether two settings lead to tokens for the same: then the token of one serves the other, and counts against the same limits. */
+/**
+ * Whether two settings lead to tokens for the same: then the token of one serves the other, and counts against the same
+ * limits.
+ */
 export function isSameAccount(a: CredentialConfig, b: CredentialConfig): boolean {
   const isGiven = a.grantType === 'access_token';
   return isSameSetting(
     a,
     b,
-    isGiven ? ROLE_KEYS : [...ROLE_KEYS, 'clientSecret', 'assertion', 'assertionCommand', 'redirectUri', 'prompt', 'loginHint'],
+    isGiven
+      ? ROLE_KEYS
+      : [...ROLE_KEYS, 'clientSecret', 'assertion', 'assertionCommand', 'redirectUri', 'prompt', 'loginHint'],
   );
 }
 
-function createCredential(config: CredentialConfig, endpoint: TokenEndpoint, deps: CredentialsDeps, before: MadeCredential | undefined) {
+function createCredential(
+  config: CredentialConfig,
+  endpoint: TokenEndpoint,
+  deps: CredentialsDeps,
+  before: MadeCredential | undefined,
+) {
   const { store, clock, random, log, onTransition, onSecret } = deps;
   const { name, grantType } = config;
   const { reauthentication } = deps.config;
   const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.terms.config), storeKeyOf(config));
-  const parts = createCredentialParts({ config, endpoint, store, clock, log, unwritten: isSameEntry ? before.unwritten() : null });
+  const parts = createCredentialParts({
+    config,
+    endpoint,
+    store,
+    clock,
+    log,
+    unwritten: isSameEntry ? before.unwritten() : null,
+  });
   const { revision, storeError } = parts;
   const obtain: Obtain = async (request) => {
     const token = await parts.obtain(request);
@@ -170,14 +219,25 @@ function createCredential(config: CredentialConfig, endpoint: TokenEndpoint, dep
   };
   // A given token is only read again, which is no renewal that could be switched off.
   const settings = grantType === 'access_token' ? { ...reauthentication, refreshAccessToken: true } : reauthentication;
-  const source = createRefreshingSource({ name, obtain, clock, random, settings, revision, storeError, log, onTransition });
+  const source = createRefreshingSource({
+    name,
+    obtain,
+    clock,
+    random,
+    settings,
+    revision,
+    storeError,
+    log,
+    onTransition,
+  });
 
   const credential: Credential = {
     config,
     source,
     hasLogin: parts.redeem !== undefined,
     async redeem(answer) {
-      if (parts.redeem === undefined) throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) has no login`);
+      if (parts.redeem === undefined)
+        throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) has no login`);
       source.accept(await parts.redeem(answer));
     },
     async postAssertion(assertion) {

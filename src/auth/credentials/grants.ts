@@ -1,5 +1,5 @@
-// The grants by which credentials obtain tokens (RFC 6749, RFC 7523): what each sends to the token endpoint, as data, and which parts of the
-// configuration it needs. It sends nothing itself.
+// The grants by which credentials obtain tokens (RFC 6749, RFC 7523): what each sends to the token endpoint, as data,
+// and which parts of the configuration it needs. It sends nothing itself.
 
 import { createHash, randomBytes } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
@@ -11,7 +11,14 @@ import { createUserSource } from './refresh-token-source.ts';
 import { createAssertions } from './saml-assertion.ts';
 import type { StoreKey, TokenStore } from './store/store.ts';
 import { createStoredSource, type StoredSource } from './stored-source.ts';
-import { basicAuth, type ClientAuth, type FormFields, parseTokenReply, publicClientAuth, type TokenEndpoint } from './token-endpoint.ts';
+import {
+  basicAuth,
+  type ClientAuth,
+  type FormFields,
+  parseTokenReply,
+  publicClientAuth,
+  type TokenEndpoint,
+} from './token-endpoint.ts';
 import type { Unwritten } from './token-record.ts';
 import { createToken, isHeaderSafeToken, type Obtain, type Token, TokenFailure } from './token-source.ts';
 
@@ -29,7 +36,10 @@ export interface CredentialParts {
   readonly redeem?: (answer: LoginAnswer) => Promise<Token>;
   readonly postAssertion?: (assertion: Secret) => void;
   readonly forget?: () => Promise<void>;
-  /** Resolves when nothing is under way that would be lost were the process to end: a refresh, or a write behind a caller's back. Never rejects. */
+  /**
+   * Resolves when nothing is under way that would be lost were the process to end: a refresh, or a write behind a
+   * caller's back. Never rejects.
+   */
   readonly settled?: () => Promise<void>;
   /** Tokens that the store would not take yet, for the parts that take the place of these. */
   readonly unwritten?: () => Unwritten | null;
@@ -51,7 +61,10 @@ export interface PartsDeps {
 const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
   client_credentials(deps) {
     const { config } = deps;
-    return stored(deps, async () => (await call(deps, confidential(config), clientCredentialsForm(config.scope))).token);
+    return stored(
+      deps,
+      async () => (await call(deps, confidential(config), clientCredentialsForm(config.scope))).token,
+    );
   },
 
   access_token({ config, clock }) {
@@ -70,7 +83,9 @@ const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
       try {
         return (await call(deps, confidential(config), form)).token;
       } catch (thrown) {
-        throw thrown instanceof TokenFailure && thrown.oauthError === 'invalid_grant' ? assertions.refused(assertion) : thrown;
+        throw thrown instanceof TokenFailure && thrown.oauthError === 'invalid_grant'
+          ? assertions.refused(assertion)
+          : thrown;
       }
     });
     return { ...parts, postAssertion: assertions.post };
@@ -90,14 +105,18 @@ const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
   implicit(deps) {
     const { config, clock } = deps;
     const obtain: Obtain = async () => {
-      throw new TokenFailure('login_required', `credential ${config.name} cannot renew a token of the implicit grant: ${loginAdvice(config.name)}`);
+      throw new TokenFailure(
+        'login_required',
+        `credential ${config.name} cannot renew a token of the implicit grant: ${loginAdvice(config.name)}`,
+      );
     };
     const keeper = createStoredSource({ ...storing(deps), obtain });
     return {
       ...storedParts(keeper),
       obtain: keeper.obtain,
       async redeem(answer) {
-        if (answer.kind !== 'fragment') throw new GatewayError('gateway.request.invalid', 'this login expects a token in the fragment');
+        if (answer.kind !== 'fragment')
+          throw new GatewayError('gateway.request.invalid', 'this login expects a token in the fragment');
         const token = acceptFragmentToken(answer.fields, clock.now());
         await keeper.save(token);
         return token;
@@ -124,7 +143,12 @@ export function storeKeyOf({ name, clientId, hosts }: CredentialConfig): StoreKe
 type UserExchange = (answer: Extract<LoginAnswer, { kind: 'code' }>) => FormFields;
 
 /** `auth` for refreshes, and for the exchange too unless `exchangeAuth` is given. */
-function withUser(deps: PartsDeps, form: UserExchange, auth: (config: CredentialConfig) => ClientAuth, exchangeAuth?: ClientAuth): CredentialParts {
+function withUser(
+  deps: PartsDeps,
+  form: UserExchange,
+  auth: (config: CredentialConfig) => ClientAuth,
+  exchangeAuth?: ClientAuth,
+): CredentialParts {
   const { config } = deps;
   const source = createUserSource({
     ...storing(deps),
@@ -165,7 +189,10 @@ function call({ config, endpoint }: PartsDeps, auth: ClientAuth, form: FormField
 }
 
 function confidential(config: CredentialConfig): ClientAuth {
-  return basicAuth(required(config, 'client_id', config.clientId), required(config, 'client_secret', config.clientSecret));
+  return basicAuth(
+    required(config, 'client_id', config.clientId),
+    required(config, 'client_secret', config.clientSecret),
+  );
 }
 
 /** The configuration's loader makes sure of it; a credential made elsewhere gets a plain word instead of a crash. */
@@ -192,7 +219,10 @@ export function authorizationCodeForm(code: string, redirectUri: string): FormFi
 const SHORTEST_VERIFIER_CHARS = 43;
 const LONGEST_VERIFIER_CHARS = 128;
 
-/** Random bytes from the system's CSPRNG, base64url: each character carries six whole bits, so there is no bias. 128 characters. */
+/**
+ * Random bytes from the system's CSPRNG, base64url: each character carries six whole bits, so there is no bias. 128
+ * characters.
+ */
 export function createCodeVerifier(random: (bytes: number) => Buffer = randomBytes): string {
   return random((LONGEST_VERIFIER_CHARS * 6) / 8).toString('base64url');
 }
@@ -200,13 +230,20 @@ export function createCodeVerifier(random: (bytes: number) => Buffer = randomByt
 /** S256: the base64url SHA-256, 43 characters. Throws RangeError for a verifier RFC 7636 does not allow. */
 export function codeChallenge(verifier: string): string {
   if (!/^[A-Za-z0-9._~-]{43,128}$/.test(verifier)) {
-    throw new RangeError(`a code verifier has ${SHORTEST_VERIFIER_CHARS} to ${LONGEST_VERIFIER_CHARS} characters of A-Z a-z 0-9 - . _ ~`);
+    throw new RangeError(
+      `a code verifier has ${SHORTEST_VERIFIER_CHARS} to ${LONGEST_VERIFIER_CHARS} characters of A-Z a-z 0-9 - . _ ~`,
+    );
   }
   return createHash('sha256').update(verifier, 'ascii').digest('base64url');
 }
 
 /** Form fields in the SDKs' order; the client id is one of them, so that no further client authentication is sent. */
-export function pkceForm(exchange: { code: string; verifier: string; clientId: string; redirectUri: string }): FormFields {
+export function pkceForm(exchange: {
+  code: string;
+  verifier: string;
+  clientId: string;
+  redirectUri: string;
+}): FormFields {
   return [
     ['grant_type', 'authorization_code'],
     ['code', exchange.code],
@@ -234,7 +271,9 @@ export function saml2BearerForm(orgName: string, assertion: string, scope: strin
   ];
 }
 
-/** The platform wants base64 on one line: XML is encoded, line breaks that `base64` and editors put in are taken out. */
+/**
+ * The platform wants base64 on one line: XML is encoded, line breaks that `base64` and editors put in are taken out.
+ */
 export function encodeAssertion(assertion: string): string {
   const trimmed = assertion.trim();
   return trimmed.startsWith('<') ? Buffer.from(trimmed, 'utf8').toString('base64') : trimmed.replaceAll(/\s+/g, '');
@@ -244,15 +283,25 @@ export function encodeAssertion(assertion: string): string {
 export function acceptFragmentToken(fields: Readonly<Record<string, string | undefined>>, nowMs: number): Token {
   const { access_token, expires_in, token_type } = fields;
   const parsed = parseTokenReply(Buffer.from(JSON.stringify({ access_token, expires_in, token_type })));
-  if ('problem' in parsed) throw new GatewayError('gateway.request.invalid', `the login page answered with ${parsed.problem}: start the login again`);
+  if ('problem' in parsed)
+    throw new GatewayError(
+      'gateway.request.invalid',
+      `the login page answered with ${parsed.problem}: start the login again`,
+    );
   return createToken({ accessToken: parsed.accessToken, obtainedAt: nowMs, expiresAt: nowMs + parsed.lifeMs });
 }
 
-/** Reads the token anew each time. Throws GatewayError `gateway.credential.rejected` (unreadable) or TokenFailure (unusable). */
+/**
+ * Reads the token anew each time. Throws GatewayError `gateway.credential.rejected` (unreadable) or TokenFailure
+ * (unusable).
+ */
 export function readAccessToken(source: SecretSource, nowMs: number): Token {
   const accessToken = source.read();
   if (!isHeaderSafeToken(accessToken.reveal())) {
-    throw new TokenFailure('refused', `the access token from ${source.origin} holds spaces, line breaks or other characters no token has`);
+    throw new TokenFailure(
+      'refused',
+      `the access token from ${source.origin} holds spaces, line breaks or other characters no token has`,
+    );
   }
   return createToken({ accessToken, obtainedAt: nowMs, expiresAt: Number.POSITIVE_INFINITY });
 }
@@ -273,7 +322,9 @@ export function joinScopes(scope: string | null): string {
 
 /** Undefined when none of the secrets can change while the process runs, so that nobody polls in vain. */
 export function secretsRevision(sources: readonly (SecretSource | null)[]): (() => string) | undefined {
-  const changeable = sources.filter((source) => source !== null && !source.revision().startsWith('inline')) as SecretSource[];
+  const changeable = sources.filter(
+    (source) => source !== null && !source.revision().startsWith('inline'),
+  ) as SecretSource[];
   if (changeable.length === 0) return undefined;
   return () => changeable.map((source) => source.revision()).join('|');
 }

@@ -1,5 +1,5 @@
-// Logins of people: state and PKCE verifier of each that was begun, the address at the platform where the browser goes, and the one redemption of
-// its answer. Knows no HTTP.
+// Logins of people: state and PKCE verifier of each that was begun, the address at the platform where the browser goes,
+// and the one redemption of its answer. Knows no HTTP.
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
@@ -30,14 +30,19 @@ export interface LoginCallback {
 /** All logins of a process. */
 export interface Logins {
   /**
-   * Begins a login, or answers the one that is under way for the same credential, browser and redirect URI.
-   * `binding` ties it to a browser (`createBinding()`), null to nothing but the state: only for a login that never passes a browser of others.
-   * Throws gateway.request.invalid for a grant without a login, gateway.credential.rejected for a contradiction in its configuration.
+   * Begins a login, or answers the one that is under way for the same credential, browser and redirect URI. `binding`
+   * ties it to a browser (`createBinding()`), null to nothing but the state: only for a login that never passes a
+   * browser of others. Throws gateway.request.invalid for a grant without a login, gateway.credential.rejected for a
+   * contradiction in its configuration.
    */
-  begin(credential: Credential, options: { redirectUri: string; binding: string | null }): { url: string; state: string; expiresAt: number };
+  begin(
+    credential: Credential,
+    options: { redirectUri: string; binding: string | null },
+  ): { url: string; state: string; expiresAt: number };
   /**
-   * Ends a login. A second load of the same callback waits for, and gets, the outcome of the first: the code is redeemed once.
-   * Throws gateway.request.invalid for an unknown, foreign or outdated state, and the error of a login that failed.
+   * Ends a login. A second load of the same callback waits for, and gets, the outcome of the first: the code is
+   * redeemed once. Throws gateway.request.invalid for an unknown, foreign or outdated state, and the error of a login
+   * that failed.
    */
   complete(callback: LoginCallback): Promise<{ credential: string }>;
   /** How the last finished login of a credential failed; null after a success or without any. */
@@ -64,10 +69,14 @@ export function createBinding(): string {
 }
 
 /**
- * Holds at most 100 logins, each for ten minutes. Nothing to close. `present` gives the credential of that name as it is when a login ends:
- * the configuration may have been replaced while a person was typing.
+ * Holds at most 100 logins, each for ten minutes. Nothing to close. `present` gives the credential of that name as it
+ * is when a login ends: the configuration may have been replaced while a person was typing.
  */
-export function createLogins(deps: { clock: Clock; log: Log; present?: (name: string) => Credential | undefined }): Logins {
+export function createLogins(deps: {
+  clock: Clock;
+  log: Log;
+  present?: (name: string) => Credential | undefined;
+}): Logins {
   const { clock, log, present } = deps;
   const pending = new Map<string, Pending>();
   const errors = new Map<string, { message: string; at: number }>();
@@ -86,7 +95,11 @@ export function createLogins(deps: { clock: Clock; log: Log; present?: (name: st
       if (callback.error !== undefined) throw refusedByPage(callback);
       if (callback.fragment !== undefined) await credential.redeem({ kind: 'fragment', fields: callback.fragment });
       else if (callback.code) await credential.redeem({ kind: 'code', code: callback.code, redirectUri, verifier });
-      else throw new GatewayError('gateway.request.invalid', 'the login page sent neither a code nor an error: start the login again');
+      else
+        throw new GatewayError(
+          'gateway.request.invalid',
+          'the login page sent neither a code nor an error: start the login again',
+        );
       errors.delete(name);
       successes.set(name, clock.now());
       log.info({ credential: name }, 'login completed');
@@ -107,7 +120,11 @@ export function createLogins(deps: { clock: Clock; log: Log; present?: (name: st
         throw new GatewayError('gateway.request.invalid', withoutLogin(config));
       }
       for (const login of pending.values()) {
-        const isSame = login.credential === credential && login.redirectUri === redirectUri && login.binding === binding && login.outcome === null;
+        const isSame =
+          login.credential === credential &&
+          login.redirectUri === redirectUri &&
+          login.binding === binding &&
+          login.outcome === null;
         if (isSame) return shown(login);
       }
       const state = randomBytes(32).toString('base64url');
@@ -164,7 +181,10 @@ function refusedByPage({ error = '', errorDescription = '' }: LoginCallback): Ga
       .trim()
       .slice(0, 200);
   const words = [clean(error), clean(errorDescription)].filter((word) => word !== '').join(': ');
-  return new GatewayError('gateway.login.required', `the login was refused by the platform (${words || 'no reason given'})`);
+  return new GatewayError(
+    'gateway.login.required',
+    `the login was refused by the platform (${words || 'no reason given'})`,
+  );
 }
 
 function isSameBinding(expected: string | null, given: string | null): boolean {
@@ -185,12 +205,18 @@ type LoginConfig = Pick<
   'clientId' | 'grantType' | 'hosts' | 'name' | 'org' | 'provider' | 'target' | 'loginHint' | 'prompt' | 'scope'
 >;
 
-/** Parameters in the SDKs' order, `scope` last. Throws gateway.credential.rejected when only one of `org` and `provider` is there. */
+/**
+ * Parameters in the SDKs' order, `scope` last. Throws gateway.credential.rejected when only one of `org` and `provider`
+ * is there.
+ */
 export function authorizeUrl(config: LoginConfig, request: AuthorizeRequest): string {
   const { hosts, name, org, provider } = config;
   if ((org === null) !== (provider === null)) {
     const [present, missing] = org === null ? ['provider', 'org'] : ['org', 'provider'];
-    throw new GatewayError('gateway.credential.rejected', `credential ${name} has ${present} but no ${missing}: give both or neither`);
+    throw new GatewayError(
+      'gateway.credential.rejected',
+      `credential ${name} has ${present} but no ${missing}: give both or neither`,
+    );
   }
   const parameters: [string, string | null][] = [
     ['client_id', config.clientId],

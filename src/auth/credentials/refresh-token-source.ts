@@ -1,6 +1,7 @@
-// Tokens of a person, kept alive by refresh tokens that may rotate. A refresh token is the one thing here that cannot be had again without
-// the person: it is read inside the lock, the rotated one is stored before its access token is given to anybody, and none is ever deleted
-// for a transient failure or a lost race. Whether and when to renew is decided by the refreshing source around it.
+// Tokens of a person, kept alive by refresh tokens that may rotate. A refresh token is the one thing here that cannot
+// be had again without the person: it is read inside the lock, the rotated one is stored before its access token is
+// given to anybody, and none is ever deleted for a transient failure or a lost race. Whether and when to renew is
+// decided by the refreshing source around it.
 
 import type { Clock } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';
@@ -26,7 +27,10 @@ export interface UserSource {
   storeError(): string | null;
   /** Tokens that could not be written, for the source that takes this one's place. */
   unwritten(): Unwritten | null;
-  /** Resolves when what is under way has ended and is stored, as far as it can be; tries once more to write what could not be written. Never rejects. */
+  /**
+   * Resolves when what is under way has ended and is stored, as far as it can be; tries once more to write what could
+   * not be written. Never rejects.
+   */
   settled(): Promise<void>;
   /** Stops the retries of a failed write. */
   close(): void;
@@ -74,7 +78,8 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
     try {
       lock = await store.lock(key, LOCK_WAIT_MS);
     } catch (error) {
-      if (error instanceof StoreError && error.code === 'locked') throw new TokenFailure('transient', `credential ${name}: ${error.message}`);
+      if (error instanceof StoreError && error.code === 'locked')
+        throw new TokenFailure('transient', `credential ${name}: ${error.message}`);
       // A store that cannot even make a lock cannot be shared either: go on with what is in memory.
       record.note(error);
     }
@@ -92,7 +97,12 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
   }
 
   /** A token that somebody else, or we before a restart, stored, and that answers why one is asked for. */
-  function usable(value: StoredToken | null, reason: ObtainReason, held: Token | null, areSecretsNew: boolean): Token | null {
+  function usable(
+    value: StoredToken | null,
+    reason: ObtainReason,
+    held: Token | null,
+    areSecretsNew: boolean,
+  ): Token | null {
     if (value === null || reason === 'forced') return null;
     const stored = storedAccessToken(value, clock.now());
     if (stored === null) return null;
@@ -116,14 +126,17 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
     }
     const refreshToken = given ?? value?.refreshToken ?? null;
     if (refreshToken === null)
-      throw loginRequired(record.error() === null ? 'has nobody logged in' : `cannot use its stored login (${record.error()})`);
+      throw loginRequired(
+        record.error() === null ? 'has nobody logged in' : `cannot use its stored login (${record.error()})`,
+      );
     let grant: TokenGrant;
     try {
       grant = await refresh(refreshToken);
     } catch (thrown) {
       if (!(thrown instanceof TokenFailure) || thrown.oauthError !== 'invalid_grant') throw thrown;
       const now = (await record.read())?.value ?? null;
-      const isOvertaken = now !== null && now.refreshToken?.reveal() !== refreshToken.reveal() && now.generation !== value?.generation;
+      const isOvertaken =
+        now !== null && now.refreshToken?.reveal() !== refreshToken.reveal() && now.generation !== value?.generation;
       if (isOvertaken && !isSecondTry) return renew(lock, 'retry', held, areSecretsNew, true);
       throw loginRequired('had its refresh token refused: it is used up, revoked or too old');
     }
@@ -133,7 +146,10 @@ export function createUserSource(deps: UserSourceDeps): UserSource {
   async function write(grant: TokenGrant, usedRefreshToken: Secret | null, lock: StoreLock | null): Promise<Token> {
     const { accessToken, expiresAt, obtainedAt } = grant.token;
     const refreshToken = grant.refreshToken ?? usedRefreshToken;
-    await record.write({ accessToken, expiresAt, obtainedAt, refreshToken, seed: seed?.read().fingerprint() ?? null }, lock);
+    await record.write(
+      { accessToken, expiresAt, obtainedAt, refreshToken, seed: seed?.read().fingerprint() ?? null },
+      lock,
+    );
     return grant.token;
   }
 

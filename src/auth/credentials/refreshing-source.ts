@@ -1,5 +1,5 @@
-// A token source that keeps its token fresh: renews ahead of expiry, once for all callers, backs off, cools down (docs/tokens.md is its state table).
-// How a token is obtained is given to it.
+// A token source that keeps its token fresh: renews ahead of expiry, once for all callers, backs off, cools down
+// (docs/tokens.md is its state table). How a token is obtained is given to it.
 
 import type { Clock, Timer } from '../../clock.ts';
 import { withDeadline } from '../../deadline.ts';
@@ -44,10 +44,15 @@ const GRACE_MS = 60_000;
 /** Secret files are looked at this often. */
 const REVISION_POLL_MS = 1_000;
 
-/** The wall clock is looked at this often, because timers stand still while a machine sleeps and know nothing of steps. */
+/**
+ * The wall clock is looked at this often, because timers stand still while a machine sleeps and know nothing of steps.
+ */
 const WALL_CLOCK_POLL_MS = 60_000;
 
-/** No attempt holds up the next for longer than this: above every deadline inside one (token request, assertion command, lock). */
+/**
+ * No attempt holds up the next for longer than this: above every deadline inside one (token request, assertion command,
+ * lock).
+ */
 const ATTEMPT_MAX_MS = 60_000;
 
 interface Attempt {
@@ -98,7 +103,8 @@ export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSour
   const mayRenewByItself = () => settings.refreshAccessToken || lastHeld === null;
 
   function tell(error: TokenFailure | null = null): void {
-    const nextAttemptInMs = nextAttemptMono === null ? null : Math.max(0, Math.round(nextAttemptMono - clock.monotonic()));
+    const nextAttemptInMs =
+      nextAttemptMono === null ? null : Math.max(0, Math.round(nextAttemptMono - clock.monotonic()));
     const details = { fingerprint: life?.token.fingerprint ?? null, error: error?.error ?? null, nextAttemptInMs };
     reporter.report({ token: tokenState(), renewal }, details);
   }
@@ -128,15 +134,21 @@ export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSour
   }
 
   function untilNextStep(): number {
-    const untilAttempt = nextAttemptMono === null || attempt !== null ? Number.POSITIVE_INFINITY : nextAttemptMono - clock.monotonic();
+    const untilAttempt =
+      nextAttemptMono === null || attempt !== null ? Number.POSITIVE_INFINITY : nextAttemptMono - clock.monotonic();
     const untilState = untilNextState(life, clock);
-    const next = Math.min(untilAttempt, untilState, untilState === Number.POSITIVE_INFINITY ? untilState : WALL_CLOCK_POLL_MS);
+    const next = Math.min(
+      untilAttempt,
+      untilState,
+      untilState === Number.POSITIVE_INFINITY ? untilState : WALL_CLOCK_POLL_MS,
+    );
     return Math.max(0, Math.min(next, deps.revision === undefined ? next : REVISION_POLL_MS));
   }
 
   /** Renewal switched off and the token gone or refused: from now on somebody has to ask. */
   function settleSwitchedOff(): void {
-    if (mayRenewByItself() || attempt !== null || renewal !== 'idle' || (current() !== null && suspicion === null)) return;
+    if (mayRenewByItself() || attempt !== null || renewal !== 'idle' || (current() !== null && suspicion === null))
+      return;
     const what = `the token of credential ${name} ${suspicion === null ? 'has ended' : 'was refused by the upstream'}`;
     const advice = `renew it by POST /-/credentials/${name}/refresh`;
     failure = new TokenFailure('login_required', `${what} and refresh_access_token is off: ${advice}`);
@@ -157,10 +169,18 @@ export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSour
     let isPastCeiling = false;
     const tooLong = () => {
       isPastCeiling = true;
-      return new TokenFailure('transient', `obtaining a token for credential ${name} took longer than ${ATTEMPT_MAX_MS / 1000} s`);
+      return new TokenFailure(
+        'transient',
+        `obtaining a token for credential ${name} took longer than ${ATTEMPT_MAX_MS / 1000} s`,
+      );
     };
     const bounded = withDeadline(clock, ATTEMPT_MAX_MS, tooLong, work);
-    const begun: Attempt = { promise: bounded.then(arrived, failed), begunAt: clock.now(), isSuperseded: false, isAbandoned: false };
+    const begun: Attempt = {
+      promise: bounded.then(arrived, failed),
+      begunAt: clock.now(),
+      isSuperseded: false,
+      isAbandoned: false,
+    };
     attempt = begun;
     renewal = 'running';
     nextAttemptMono = null;
@@ -179,15 +199,20 @@ export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSour
   }
 
   function take(token: Token, by: Attempt | null, atMostMs?: number): Token {
-    if (by?.isAbandoned) throw new GatewayError('gateway.login.required', `credential ${name} was logged out meanwhile`);
+    if (by?.isAbandoned)
+      throw new GatewayError('gateway.login.required', `credential ${name} was logged out meanwhile`);
     const placed = placeToken(token, clock, random(), atMostMs);
     if (!isValid(placed, clock)) {
-      const arrivedDead = new TokenFailure('transient', `credential ${name} was given a token that had already expired on arrival`);
+      const arrivedDead = new TokenFailure(
+        'transient',
+        `credential ${name} was given a token that had already expired on arrival`,
+      );
       throw by === null ? arrivedDead.error : fail(arrivedDead, by).error;
     }
     const isLate = by?.isSuperseded === true;
     const kept = current();
-    if (isLate && suspicion === null && kept !== null && life !== null && life.expiresMono >= placed.expiresMono) return kept;
+    if (isLate && suspicion === null && kept !== null && life !== null && life.expiresMono >= placed.expiresMono)
+      return kept;
     if (suspicion !== null) {
       // One that another process had left in the store: nothing was renewed yet for the 401.
       const isFromBefore = by !== null && token.obtainedAt < by.begunAt;
@@ -237,12 +262,16 @@ export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSour
   /** The failure as it is told to a caller now. */
   function errorNow(reason: TokenFailure): GatewayError {
     if (reason.kind !== 'transient' || nextAttemptMono === null) return reason.error;
-    return new GatewayError(reason.error.code, reason.message, { retryAfterMs: Math.max(0, nextAttemptMono - clock.monotonic()) });
+    return new GatewayError(reason.error.code, reason.message, {
+      retryAfterMs: Math.max(0, nextAttemptMono - clock.monotonic()),
+    });
   }
 
   /** When the next attempt begins that may mend this failure; `Infinity` where waiting for it is no use. */
   function nextChanceMono(reason: TokenFailure): number {
-    return reason.kind === 'transient' && nextAttemptMono !== null && !isClosed ? nextAttemptMono : Number.POSITIVE_INFINITY;
+    return reason.kind === 'transient' && nextAttemptMono !== null && !isClosed
+      ? nextAttemptMono
+      : Number.POSITIVE_INFINITY;
   }
 
   /** The next token that is taken into use. */
@@ -250,7 +279,8 @@ export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSour
     const waitMs = Math.min(withinMs, settings.refreshTokenWaitMaxMs);
     step();
     if (attempt === null && renewal === 'idle') begin(lastHeld === null ? 'start' : 'expired');
-    if (attempt === null && failure !== null && nextChanceMono(failure) >= clock.monotonic() + waitMs) throw errorNow(failure);
+    if (attempt === null && failure !== null && nextChanceMono(failure) >= clock.monotonic() + waitMs)
+      throw errorNow(failure);
     return waiters.wait(waitMs);
   }
 

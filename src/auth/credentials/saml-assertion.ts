@@ -1,4 +1,5 @@
-// SAML assertions for the grant saml2_bearer: posted, from a file or setting, or printed by a command (an argv, no shell, a deadline).
+// SAML assertions for the grant saml2_bearer: posted, from a file or setting, or printed by a command (an argv, no
+// shell, a deadline).
 
 import { spawn } from 'node:child_process';
 import type { Clock } from '../../clock.ts';
@@ -36,7 +37,9 @@ export function createAssertions(config: CredentialConfig, clock: Clock): Assert
       const isPosted = posted !== null && posted.reveal() === used.reveal();
       if (isPosted) posted = null;
       if (isPosted && assertion === null && assertionCommand.length === 0) {
-        return new TokenFailure('login_required', `the SAML assertion of credential ${name} was refused: ${advice}`, { code });
+        return new TokenFailure('login_required', `the SAML assertion of credential ${name} was refused: ${advice}`, {
+          code,
+        });
       }
       const origin = assertion?.origin ?? 'assertion_command';
       const message = `the SAML assertion of credential ${name} was refused: renew the one from ${origin}, or ${advice}`;
@@ -54,16 +57,27 @@ const DEADLINE_MS = 10_000;
 const PASSED_VARIABLES = ['PATH', 'HOME', 'LANG'];
 
 /**
- * The command's standard output; its standard error goes nowhere, because it may hold what must not be logged.
- * Throws a transient TokenFailure when it fails, prints nothing or too much, or takes longer than 10 s: it is then killed, with its children,
- * as it is when this process ends first.
+ * The command's standard output; its standard error goes nowhere, because it may hold what must not be logged. Throws a
+ * transient TokenFailure when it fails, prints nothing or too much, or takes longer than 10 s: it is then killed, with
+ * its children, as it is when this process ends first.
  */
-export function runAssertionCommand(argv: readonly string[], clock: Clock, environment: NodeJS.ProcessEnv = process.env): Promise<Secret> {
+export function runAssertionCommand(
+  argv: readonly string[],
+  clock: Clock,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<Secret> {
   const [command = '', ...args] = argv;
-  const passed = PASSED_VARIABLES.flatMap((name) => (environment[name] === undefined ? [] : [[name, environment[name]]]));
+  const passed = PASSED_VARIABLES.flatMap((name) =>
+    environment[name] === undefined ? [] : [[name, environment[name]]],
+  );
   return new Promise((resolve, reject) => {
     const fail = (what: string) => reject(new TokenFailure('transient', `assertion_command ${command} ${what}`));
-    const child = spawn(command, args, { shell: false, detached: true, env: Object.fromEntries(passed), stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(command, args, {
+      shell: false,
+      detached: true,
+      env: Object.fromEntries(passed),
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     const kill = () => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');

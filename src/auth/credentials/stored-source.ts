@@ -17,8 +17,18 @@ export interface StoredSource {
   settled(): Promise<void>;
 }
 
-/** Only the first token may come from the store; each new one is written behind the caller's back, so that a slow disk delays nobody. */
-export function createStoredSource(deps: { name: string; obtain: Obtain; store: TokenStore; key: StoreKey; clock: Clock; log: Log }): StoredSource {
+/**
+ * Only the first token may come from the store; each new one is written behind the caller's back, so that a slow disk
+ * delays nobody.
+ */
+export function createStoredSource(deps: {
+  name: string;
+  obtain: Obtain;
+  store: TokenStore;
+  key: StoreKey;
+  clock: Clock;
+  log: Log;
+}): StoredSource {
   const { name, obtain, store, key, clock, log } = deps;
   let storeError: string | null = null;
   let timesForgotten = 0;
@@ -87,5 +97,7 @@ export function createStoredSource(deps: { name: string; obtain: Obtain; store: 
 /** The access token of a record, where it has one that is not past its end, as far as clocks can tell. */
 export function storedAccessToken(value: StoredToken, nowMs: number): Token | null {
   const { accessToken, obtainedAt, expiresAt } = value;
-  return accessToken === null || expiresAt <= nowMs || isFromFuture(value, nowMs) ? null : createToken({ accessToken, obtainedAt, expiresAt });
+  return accessToken === null || expiresAt <= nowMs || isFromFuture(value, nowMs)
+    ? null
+    : createToken({ accessToken, obtainedAt, expiresAt });
 }

@@ -1,5 +1,5 @@
-// The one file that talks to a token endpoint (RFC 6749 section 3.2): builds the request, authenticates the client, validates the reply, maps the
-// errors. Keeps no token, and puts no body into a message.
+// The one file that talks to a token endpoint (RFC 6749 section 3.2): builds the request, authenticates the client,
+// validates the reply, maps the errors. Keeps no token, and puts no body into a message.
 
 import type { Clock } from '../../clock.ts';
 import type { UpstreamHosts } from '../../config/gateway-config.ts';
@@ -96,8 +96,11 @@ export function createTokenEndpoint(deps: {
   };
 
   async function send(call: TokenCall, url: string) {
-    for (const [name, value] of [...call.form, ...call.auth.formFields]) if (SECRET_FIELDS.has(name)) onSecret?.(value, 'sent');
-    const body = new URLSearchParams([...call.form, ...call.auth.formFields].map(([name, value]): [string, string] => [name, value])).toString();
+    for (const [name, value] of [...call.form, ...call.auth.formFields])
+      if (SECRET_FIELDS.has(name)) onSecret?.(value, 'sent');
+    const body = new URLSearchParams(
+      [...call.form, ...call.auth.formFields].map(([name, value]): [string, string] => [name, value]),
+    ).toString();
     const headers = [...FIXED_HEADERS, ...call.auth.headers];
     const host = new URL(url).host;
     try {
@@ -116,16 +119,25 @@ export function createTokenEndpoint(deps: {
     const { statusCode, headers, body } = reply;
     if (statusCode < 200 || statusCode > 299) throw judgeErrorReply(call, reply, clock.now());
     const refuse = (what: string) =>
-      new TokenFailure('transient', `the token endpoint answered ${statusCode} with ${what}: is that ${tokenUrl(call.hosts)}?`);
-    if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') throw refuse('a compressed body that was not asked for');
+      new TokenFailure(
+        'transient',
+        `the token endpoint answered ${statusCode} with ${what}: is that ${tokenUrl(call.hosts)}?`,
+      );
+    if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity')
+      throw refuse('a compressed body that was not asked for');
     if (body.length > LARGEST_REPLY_BYTES) throw refuse('a body that is too large');
     const parsed = parseTokenReply(body);
     if ('problem' in parsed) throw refuse(parsed.problem);
     onSecret?.(parsed.accessToken.reveal(), 'received');
     if (parsed.refreshToken !== null) onSecret?.(parsed.refreshToken.reveal(), 'received');
-    // The life counts from when the request was sent: the endpoint began to count no earlier, and perhaps long before the answer came.
+    // The life counts from when the request was sent: the endpoint began to count no earlier, and perhaps long before
+    // the answer came.
     const obtainedAt = clock.now();
-    const token = createToken({ accessToken: parsed.accessToken, obtainedAt, expiresAt: obtainedAt - elapsedMs + parsed.lifeMs });
+    const token = createToken({
+      accessToken: parsed.accessToken,
+      obtainedAt,
+      expiresAt: obtainedAt - elapsedMs + parsed.lifeMs,
+    });
     return { token, refreshToken: parsed.refreshToken };
   }
 }
@@ -145,13 +157,18 @@ function tokenUrl(hosts: UpstreamHosts): string {
 }
 
 function networkFailure(thrown: unknown, host: string): TokenFailure {
-  if (!isGatewayError(thrown)) return new TokenFailure('transient', `the token endpoint ${host} cannot be reached (${systemCode(thrown)})`);
+  if (!isGatewayError(thrown))
+    return new TokenFailure('transient', `the token endpoint ${host} cannot be reached (${systemCode(thrown)})`);
   const { retryAfterMs } = thrown;
   if (thrown.code === 'gateway.upstream.tls') {
     const advice = 'if a corporate proxy inspects TLS, put its CA into tls.ca_file';
-    return new TokenFailure('transient', `the certificate of the token endpoint ${host} is not trusted: ${advice}`, { retryAfterMs });
+    return new TokenFailure('transient', `the certificate of the token endpoint ${host} is not trusted: ${advice}`, {
+      retryAfterMs,
+    });
   }
-  return new TokenFailure('transient', `the token endpoint ${host} cannot be reached: ${thrown.message}`, { retryAfterMs });
+  return new TokenFailure('transient', `the token endpoint ${host} cannot be reached: ${thrown.message}`, {
+    retryAfterMs,
+  });
 }
 
 /** `headers` flat name, value; `formFields` go behind the grant's own fields. Holds a secret: never log it. */
@@ -164,8 +181,8 @@ export interface ClientAuth {
 export type FormFields = readonly (readonly [name: string, value: string])[];
 
 /**
- * Basic with the raw id and secret as UTF-8, as the platform and its SDKs have it: RFC 6749 section 2.3.1 would percent-encode both first.
- * Reads the secret; throws GatewayError `gateway.credential.rejected` when it cannot.
+ * Basic with the raw id and secret as UTF-8, as the platform and its SDKs have it: RFC 6749 section 2.3.1 would
+ * percent-encode both first. Reads the secret; throws GatewayError `gateway.credential.rejected` when it cannot.
  */
 export function basicAuth(clientId: string, clientSecret: SecretSource): ClientAuth {
   const pair = Buffer.from(`${clientId}:${clientSecret.read().reveal()}`, 'utf8').toString('base64');
@@ -209,12 +226,18 @@ export function parseTokenReply(body: Buffer): TokenReply | { readonly problem: 
   const { access_token: accessToken, token_type: tokenType, refresh_token: refreshToken } = fields;
   if (typeof accessToken !== 'string' || accessToken === '') return { problem: 'no access_token' };
   if (!isHeaderSafeToken(accessToken)) return { problem: 'an access_token that cannot be sent in a header' };
-  if (tokenType !== undefined && tokenType !== null && !isBearer(tokenType)) return { problem: 'a token_type other than bearer' };
+  if (tokenType !== undefined && tokenType !== null && !isBearer(tokenType))
+    return { problem: 'a token_type other than bearer' };
   const lifeMs = parseExpiresIn(fields.expires_in);
   if (lifeMs === undefined) return { problem: 'a token that has already expired (expires_in of zero or less)' };
   const isRefreshTokenGiven = typeof refreshToken === 'string' && refreshToken !== '';
-  if (isRefreshTokenGiven && refreshToken.length > LARGEST_TOKEN_CHARS) return { problem: 'a refresh_token that is too long' };
-  return { accessToken: new Secret(accessToken), lifeMs, refreshToken: isRefreshTokenGiven ? new Secret(refreshToken) : null };
+  if (isRefreshTokenGiven && refreshToken.length > LARGEST_TOKEN_CHARS)
+    return { problem: 'a refresh_token that is too long' };
+  return {
+    accessToken: new Secret(accessToken),
+    lifeMs,
+    refreshToken: isRefreshTokenGiven ? new Secret(refreshToken) : null,
+  };
 }
 
 /** What an error body means; its own text is only compared, never passed on. */
@@ -224,7 +247,12 @@ export interface TokenErrorReply {
   readonly isClientUnknown: boolean;
 }
 
-const KNOWN_ERRORS = new Set<OAuthErrorCode>(['invalid_client', 'unauthorized_client', 'invalid_grant', 'invalid_request']);
+const KNOWN_ERRORS = new Set<OAuthErrorCode>([
+  'invalid_client',
+  'unauthorized_client',
+  'invalid_grant',
+  'invalid_request',
+]);
 
 /** Reads `{error, description, error_description}`; a body that is none of that is `other`. Never throws. */
 export function parseTokenError(body: Buffer): TokenErrorReply {
@@ -260,28 +288,46 @@ interface ErrorReply {
 }
 
 /** The failure an answer outside 200–299 stands for. */
-export function judgeErrorReply(call: { grant: string; hosts: UpstreamHosts }, reply: ErrorReply, nowMs: number): TokenFailure {
+export function judgeErrorReply(
+  call: { grant: string; hosts: UpstreamHosts },
+  reply: ErrorReply,
+  nowMs: number,
+): TokenFailure {
   const { statusCode, headers } = reply;
   const parsed = parseTokenError(reply.body);
   const host = new URL(call.hosts.login.origin).host;
   const transient = (message: string) =>
-    new TokenFailure('transient', message, { retryAfterMs: parseRetryAfter(headers['retry-after'], nowMs, headers.date) });
-  if (statusCode === 429 || parsed.isRateLimit) return transient(`the token endpoint ${host} throttles logins of this client`);
-  if (statusCode >= 500 || statusCode === 408 || statusCode === 425) return transient(`the token endpoint ${host} answered ${statusCode}`);
-  if (statusCode < 400) return transient(`the token endpoint ${host} answered ${statusCode}, which is not followed: is the host right?`);
+    new TokenFailure('transient', message, {
+      retryAfterMs: parseRetryAfter(headers['retry-after'], nowMs, headers.date),
+    });
+  if (statusCode === 429 || parsed.isRateLimit)
+    return transient(`the token endpoint ${host} throttles logins of this client`);
+  if (statusCode >= 500 || statusCode === 408 || statusCode === 425)
+    return transient(`the token endpoint ${host} answered ${statusCode}`);
+  if (statusCode < 400)
+    return transient(`the token endpoint ${host} answered ${statusCode}, which is not followed: is the host right?`);
   const message = refusal(call, statusCode, parsed, host);
   return new TokenFailure('refused', message, { oauthError: parsed.oauthError });
 }
 
-function refusal(call: { grant: string; hosts: UpstreamHosts }, statusCode: number, parsed: TokenErrorReply, host: string): string {
+function refusal(
+  call: { grant: string; hosts: UpstreamHosts },
+  statusCode: number,
+  parsed: TokenErrorReply,
+  host: string,
+): string {
   const { domain } = call.hosts;
   if (parsed.isClientUnknown) return `client not found: wrong client id, or wrong region (${domain})`;
   const meaning: Record<OAuthErrorCode, string> = {
     invalid_client: `client authentication failed: wrong client secret, or a disabled client, or wrong region (${domain})`,
-    unauthorized_client: `this client may not use the grant ${call.grant}: change the grant type of the OAuth client, or grant_type here`,
+    unauthorized_client:
+      `this client may not use the grant ${call.grant}: change the grant type of the OAuth client, or grant_type ` +
+      'here',
     invalid_grant: 'the grant was refused: the code, assertion or refresh token is used up, expired or revoked',
     invalid_request: `the token endpoint refused the request (${statusCode} invalid_request): check the keys of this credential`,
-    other: `the token endpoint ${host} refused the request with ${statusCode}: check host, client id and any IP allow-list of the client`,
+    other:
+      `the token endpoint ${host} refused the request with ${statusCode}: check host, client id and any IP ` +
+      'allow-list of the client',
   };
   return meaning[parsed.oauthError];
 }

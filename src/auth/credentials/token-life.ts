@@ -1,4 +1,5 @@
-// How good a token is at a moment, and when it should be renewed. Pure: both clocks are arguments, so that a step of either is harmless.
+// How good a token is at a moment, and when it should be renewed. Pure: both clocks are arguments, so that a step of
+// either is harmless.
 
 import type { Clock } from '../../clock.ts';
 import type { Token, TokenState } from './token-source.ts';
@@ -17,15 +18,19 @@ export interface TokenLife {
 const SHORTEST_MARGIN_MS = 5_000;
 const LONGEST_MARGIN_MS = 5 * 60_000;
 
-/** How long before its end a token is renewed: 10 % of its life between 5 s and 5 min, at most half its life; up to 20 % earlier by `jitter` (0–1). */
+/**
+ * How long before its end a token is renewed: 10 % of its life between 5 s and 5 min, at most half its life; up to 20 %
+ * earlier by `jitter` (0–1).
+ */
 export function renewalMarginMs(lifeMs: number, jitter: number): number {
   const margin = Math.min(Math.max(lifeMs * 0.1, SHORTEST_MARGIN_MS), LONGEST_MARGIN_MS, lifeMs / 2);
   return margin * (1 + 0.2 * jitter);
 }
 
 /**
- * Places a token on both clocks at the moment it is taken into use. What is left of it is what the wall clock says,
- * but never more than its whole life, nor than `atMostMs`: the wall clock may have been stepped back since the token was obtained.
+ * Places a token on both clocks at the moment it is taken into use. What is left of it is what the wall clock says, but
+ * never more than its whole life, nor than `atMostMs`: the wall clock may have been stepped back since the token was
+ * obtained.
  */
 export function placeToken(token: Token, clock: Clock, jitter: number, atMostMs = Number.POSITIVE_INFINITY): TokenLife {
   const mono = clock.monotonic();
@@ -35,7 +40,13 @@ export function placeToken(token: Token, clock: Clock, jitter: number, atMostMs 
   }
   const marginMs = renewalMarginMs(lifeMs, jitter);
   const expiresMono = mono + Math.min(token.expiresAt - clock.now(), lifeMs, atMostMs);
-  return { token, expiresAt: token.expiresAt, dueAt: token.expiresAt - marginMs, expiresMono, dueMono: expiresMono - marginMs };
+  return {
+    token,
+    expiresAt: token.expiresAt,
+    dueAt: token.expiresAt - marginMs,
+    expiresMono,
+    dueMono: expiresMono - marginMs,
+  };
 }
 
 /** Whether the token may still be sent. On every request's path: two clock readings, two comparisons. */

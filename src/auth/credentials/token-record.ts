@@ -1,9 +1,17 @@
-// The stored record behind a refresh-token source: reads it, writes it, and carries it in memory as long as the store cannot be written.
-// It knows versions, races and retries; it does not know what a refresh is.
+// The stored record behind a refresh-token source: reads it, writes it, and carries it in memory as long as the store
+// cannot be written. It knows versions, races and retries; it does not know what a refresh is.
 
 import type { Clock, Timer } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';
-import { isNewer, type StoredEntry, type StoredToken, StoreError, type StoreKey, type StoreLock, type TokenStore } from './store/store.ts';
+import {
+  isNewer,
+  type StoredEntry,
+  type StoredToken,
+  StoreError,
+  type StoreKey,
+  type StoreLock,
+  type TokenStore,
+} from './store/store.ts';
 import { TokenFailure } from './token-source.ts';
 
 /** An unwritten record is tried again after 1, 2, 4 … 60 s. */
@@ -12,7 +20,10 @@ const LONGEST_RETRY_MS = 60_000;
 /** How long a retry waits for the lock. */
 const RETRY_LOCK_WAIT_MS = 10_000;
 
-/** Tokens that could not be written yet, and the version of what the store had then: that is older whatever the clocks said. Null: it had nothing. */
+/**
+ * Tokens that could not be written yet, and the version of what the store had then: that is older whatever the clocks
+ * said. Null: it had nothing.
+ */
 export interface Unwritten {
   readonly value: StoredToken;
   readonly over: string | null;
@@ -20,9 +31,15 @@ export interface Unwritten {
 
 /** One record, and the state of its store. */
 export interface UserRecord {
-  /** What counts: the store's, or ours that could not be written and is newer, or that we know where the store cannot be read. Throws TokenFailure when the store cannot be read and nothing is at hand. */
+  /**
+   * What counts: the store's, or ours that could not be written and is newer, or that we know where the store cannot be
+   * read. Throws TokenFailure when the store cannot be read and nothing is at hand.
+   */
   read(): Promise<StoredEntry | null>;
-  /** Durable when it resolves, unless the store fails: then the failure is noted and the write is tried again. Never throws. */
+  /**
+   * Durable when it resolves, unless the store fails: then the failure is noted and the write is tried again. Never
+   * throws.
+   */
   write(value: Omit<StoredToken, 'generation'>, lock: StoreLock | null): Promise<void>;
   forget(): Promise<void>;
   /** Changes when somebody else changed the stored record. */
@@ -77,7 +94,10 @@ export function createUserRecord(deps: {
     }
     if (unwritten === null) storeError = null;
     known = stored;
-    if (unwritten === null || (stored !== null && stored.version !== unwritten.over && isNewer(stored.value, unwritten.value, clock.now()))) {
+    if (
+      unwritten === null ||
+      (stored !== null && stored.version !== unwritten.over && isNewer(stored.value, unwritten.value, clock.now()))
+    ) {
       unwritten = null;
       return stored;
     }

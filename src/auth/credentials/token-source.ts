@@ -8,7 +8,10 @@ export interface TokenSource {
   token(): Promise<Token>;
 }
 
-/** Whether there is a token and how good it is (docs/tokens.md). `suspect`: valid by the clocks, but the upstream refused it. */
+/**
+ * Whether there is a token and how good it is (docs/tokens.md). `suspect`: valid by the clocks, but the upstream
+ * refused it.
+ */
 export type TokenState = 'none' | 'fresh' | 'due' | 'suspect' | 'expired';
 
 /** Whether calls go up with a token in this state. */
@@ -46,23 +49,27 @@ export interface RefreshingTokenSource extends TokenSource {
   /** Milliseconds for which that is good, by both clocks; 0 without one, `Infinity` when it is not known. */
   leftMs(): number;
   /**
-   * Waits for a valid token up to `refresh_token_wait_max`, and `withinMs`: over several attempts, where one fails for a passing reason and the
-   * next begins in time. Throws the last attempt's error, or gateway.credential.timeout.
+   * Waits for a valid token up to `refresh_token_wait_max`, and `withinMs`: over several attempts, where one fails for
+   * a passing reason and the next begins in time. Throws the last attempt's error, or gateway.credential.timeout.
    */
   token(withinMs?: number): Promise<Token>;
   /**
-   * The upstream answered 401 to `token`. True when the call should be sent again with `await successor(token)`: the token is suspect and a
-   * renewal was begun, or it is gone already. The others go on with a suspect one until its successor is there, or until it is refused on another
-   * route too. `route` is where it was refused, null for an answer that is no evidence by itself: it makes no token suspect. False too within
-   * 60 seconds after a token that was suspect was replaced: the 401 then passes through untouched.
+   * The upstream answered 401 to `token`. True when the call should be sent again with `await successor(token)`: the
+   * token is suspect and a renewal was begun, or it is gone already. The others go on with a suspect one until its
+   * successor is there, or until it is refused on another route too. `route` is where it was refused, null for an
+   * answer that is no evidence by itself: it makes no token suspect. False too within 60 seconds after a token that was
+   * suspect was replaced: the 401 then passes through untouched.
    */
   invalidate(token: Token, route: string | null): boolean;
-  /** As `token`, for a caller whose own was refused: waits for another, or for the same where that was read again and found unchanged. */
+  /**
+   * As `token`, for a caller whose own was refused: waits for another, or for the same where that was read again and
+   * found unchanged.
+   */
   successor(refused: Token, withinMs?: number): Promise<Token>;
   /**
-   * A forced renewal: ends any cool-down; resolves when it ended, throws its error. `isPatient` is for whoever asks by itself and may do so in a
-   * loop (an application, unlike a person at the status page): it keeps the distance to the last attempt, and throws the error of one that is
-   * to be tried again later instead of trying now.
+   * A forced renewal: ends any cool-down; resolves when it ended, throws its error. `isPatient` is for whoever asks by
+   * itself and may do so in a loop (an application, unlike a person at the status page): it keeps the distance to the
+   * last attempt, and throws the error of one that is to be tried again later instead of trying now.
    */
   refresh(options?: { readonly isPatient?: boolean }): Promise<Token>;
   state(): CredentialState;
@@ -73,22 +80,29 @@ export interface RefreshingTokenSource extends TokenSource {
 }
 
 /**
- * Why a token is asked for. `start`: the first one, a stored one will do. `due`, `expired`, `retry`: the one held is running out or has.
- * `invalidated`: the upstream refused the one held. `changed`: a secret changed. `forced`: somebody asked; no stored one will do.
+ * Why a token is asked for. `start`: the first one, a stored one will do. `due`, `expired`, `retry`: the one held is
+ * running out or has. `invalidated`: the upstream refused the one held. `changed`: a secret changed. `forced`: somebody
+ * asked; no stored one will do.
  */
 export type ObtainReason = 'start' | 'due' | 'expired' | 'retry' | 'invalidated' | 'changed' | 'forced';
 
-/** Obtains a token, by whatever grant. `held` is the token last held, also when it was just dropped. Throws TokenFailure or GatewayError. */
+/**
+ * Obtains a token, by whatever grant. `held` is the token last held, also when it was just dropped. Throws TokenFailure
+ * or GatewayError.
+ */
 export type Obtain = (request: { reason: ObtainReason; held: Token | null }) => Promise<Token>;
 
 /** A CachedTokenSource that also takes tokens from outside: a finished login, a token posted by the callback page. */
 export interface ManagedTokenSource extends RefreshingTokenSource {
   /**
-   * Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. `atMostMs` is what another source knows
-   * to be left of it. Throws gateway.credential.unavailable when that is nothing.
+   * Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. `atMostMs` is
+   * what another source knows to be left of it. Throws gateway.credential.unavailable when that is nothing.
    */
   accept(token: Token, atMostMs?: number): void;
-  /** Logged out: the token is gone, and callers get `failure` until a token is accepted, forced, or obtained because a secret changed. */
+  /**
+   * Logged out: the token is gone, and callers get `failure` until a token is accepted, forced, or obtained because a
+   * secret changed.
+   */
   drop(failure: TokenFailure): void;
 }
 
@@ -108,12 +122,18 @@ export interface Token {
 /** Upper bound of an access or refresh token: far above the platform's 86 characters, small enough for a header. */
 export const LARGEST_TOKEN_CHARS = 16 * 1024;
 
-/** Whether `value` can be sent in an Authorization header as it is: visible ASCII, no spaces, bounded (RFC 6750 section 2.1, but wider). */
+/**
+ * Whether `value` can be sent in an Authorization header as it is: visible ASCII, no spaces, bounded (RFC 6750 section
+ * 2.1, but wider).
+ */
 export function isHeaderSafeToken(value: string): boolean {
   return value.length <= LARGEST_TOKEN_CHARS && /^[\x21-\x7e]+$/.test(value);
 }
 
-/** Makes a token. `authorization` is not enumerable, so that a token printed or spread by mistake shows only the fingerprint. */
+/**
+ * Makes a token. `authorization` is not enumerable, so that a token printed or spread by mistake shows only the
+ * fingerprint.
+ */
 export function createToken(parts: { accessToken: Secret; obtainedAt: number; expiresAt: number }): Token {
   const { accessToken, obtainedAt, expiresAt } = parts;
   const token = { accessToken, fingerprint: accessToken.fingerprint(), obtainedAt, expiresAt };
@@ -122,8 +142,8 @@ export function createToken(parts: { accessToken: Secret; obtainedAt: number; ex
 }
 
 /**
- * `transient`: trying again may help, with backoff. `refused`: only a changed credential helps; tried again after a cool-down.
- * `login_required`: only a person helps; not tried again by itself.
+ * `transient`: trying again may help, with backoff. `refused`: only a changed credential helps; tried again after a
+ * cool-down. `login_required`: only a person helps; not tried again by itself.
  */
 export type TokenFailureKind = 'transient' | 'refused' | 'login_required';
 

@@ -1,4 +1,5 @@
-// Tells the world that a credential's state changed: one log record and one callback for each change. It decides nothing.
+// Tells the world that a credential's state changed: one log record and one callback for each change. It decides
+// nothing.
 
 import type { ErrorCode } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
@@ -27,7 +28,11 @@ export interface StatePair {
 export interface TransitionReporter {
   report(
     now: StatePair,
-    details: { fingerprint: string | null; error: { code: ErrorCode; message: string } | null; nextAttemptInMs: number | null },
+    details: {
+      fingerprint: string | null;
+      error: { code: ErrorCode; message: string } | null;
+      nextAttemptInMs: number | null;
+    },
   ): void;
 }
 

@@ -1,5 +1,5 @@
-// Callers that wait for a token: each with its own deadline, answered together by a token, or by a failure when the next attempt comes too late
-// for them. It starts nothing.
+// Callers that wait for a token: each with its own deadline, answered together by a token, or by a failure when the
+// next attempt comes too late for them. It starts nothing.
 
 import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
@@ -7,10 +7,16 @@ import type { Token } from './token-source.ts';
 
 /** The queue of one source. */
 export interface Waiters {
-  /** Waits for a token, `waitMs` at most; throws what `reject` is given, or gateway.credential.timeout when the wait ends first. */
+  /**
+   * Waits for a token, `waitMs` at most; throws what `reject` is given, or gateway.credential.timeout when the wait
+   * ends first.
+   */
   wait(waitMs: number): Promise<Token>;
   resolveAll(token: Token): void;
-  /** Ends the wait of everybody who would not be there any more at `nextAttemptMono`, when the next attempt begins; `Infinity`: there is none. */
+  /**
+   * Ends the wait of everybody who would not be there any more at `nextAttemptMono`, when the next attempt begins;
+   * `Infinity`: there is none.
+   */
   reject(error: GatewayError, nextAttemptMono: number): void;
 }
 
@@ -30,7 +36,9 @@ export function createWaiters({ name, clock }: { name: string; clock: Clock }): 
         const timer = clock.after(waitMs, () => {
           waiting.delete(waiter);
           const seconds = Math.round(waitMs / 100) / 10;
-          reject(new GatewayError('gateway.credential.timeout', `no token for credential ${name} came within ${seconds} s`));
+          reject(
+            new GatewayError('gateway.credential.timeout', `no token for credential ${name} came within ${seconds} s`),
+          );
         });
         const waiter: Waiter = {
           endsMono: clock.monotonic() + waitMs,

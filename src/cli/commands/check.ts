@@ -1,4 +1,5 @@
-// `gcg check`: reads the configuration, says all that is wrong with it, opens nothing. What --online does is handed in by the dispatcher.
+// `gcg check`: reads the configuration, says all that is wrong with it, opens nothing. What --online does is handed in
+// by the dispatcher.
 
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { formatListenAddress } from '../../config/listen-address.ts';
@@ -9,7 +10,10 @@ import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 /** Obtains a token per credential and tries it; prints what it finds. The answer is the exit code: 0, 69 or 77. */
 export type OnlineCheck = (config: GatewayConfig, io: Io) => Promise<number>;
 
-/** Exit code 0 with a summary on stdout, or 78 with one line per problem on stderr; with --online, the code of the online check. */
+/**
+ * Exit code 0 with a summary on stdout, or 78 with one line per problem on stderr; with --online, the code of the
+ * online check.
+ */
 export async function check(args: CommandLine, io: Io, online: OnlineCheck): Promise<number> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
   if (!result.ok) {
@@ -33,7 +37,10 @@ function summarise({ files, general, credentials, clients, server }: GatewayConf
     ['region', general.hosts.domain],
     ['calls go to', origin + pathPrefix],
     ['credentials', named.join(', ')],
-    ['clients', clients.length === 0 ? 'none: local callers need no proof' : clients.map(({ name }) => name).join(', ')],
+    [
+      'clients',
+      clients.length === 0 ? 'none: local callers need no proof' : clients.map(({ name }) => name).join(', '),
+    ],
     ['listens on', server.listen.map(formatListenAddress).join(', ')],
   ];
   return `${files[0] ?? 'no file, settings from flags and environment'}\n${rows.map(([head, text]) => `  ${head.padEnd(13)}${text}\n`).join('')}`;

@@ -1,5 +1,5 @@
-// `gcg client add NAME`: makes a local secret for an application. Prints it once, and the configuration lines that hold only its hash.
-// Reads and writes no file: nothing of the secret stays anywhere.
+// `gcg client add NAME`: makes a local secret for an application. Prints it once, and the configuration lines that hold
+// only its hash. Reads and writes no file: nothing of the secret stays anywhere.
 
 import { hash, randomBytes } from 'node:crypto';
 import { refuseName } from '../../config/layers.ts';
@@ -26,8 +26,10 @@ export async function client(args: CommandLine, io: Io): Promise<number> {
   const secret = createClientSecret();
   io.stdout.write(`secret: ${secret}\n\n[client.${name}]\nsecret_sha256[] = ${hash('sha256', secret)}\n`);
   io.stderr.write(
-    `\nThe secret is shown this once: give it to the application, which uses ${name} as its client id and this as its client secret.\n` +
-      'Put the two lines of [client] into the configuration; they hold only a hash. To change the secret later, add a second\n' +
+    `\nThe secret is shown this once: give it to the application, which uses ${name} as its client id and this as ` +
+      `its client secret.\n` +
+      'Put the two lines of [client] into the configuration; they hold only a hash. To change the secret later, ' +
+      'add a second\n' +
       'secret_sha256[] line beside the first, move the application, then remove the old line.\n',
   );
   return EXIT.ok;

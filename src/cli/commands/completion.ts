@@ -1,4 +1,5 @@
-// `gcg completion SHELL`: prints a completion script, made from the table of commands and the table of options. It asks nothing at run time.
+// `gcg completion SHELL`: prints a completion script, made from the table of commands and the table of options. It asks
+// nothing at run time.
 
 import { isNamedSection, OPTIONS } from '../../config/options/table.ts';
 import type { CommandLine } from '../args.ts';
@@ -22,9 +23,9 @@ const PROGRAMS = ['gcg', 'genesys-cloud-gateway'];
 
 /** What may follow `--set`: every key but secrets; those of credentials and clients need a name of the user's own. */
 function settings(): string[] {
-  return OPTIONS.filter(({ section, isSecret }) => !isSecret && (section === 'credential' || !isNamedSection(section))).map(
-    ({ section, key }) => `${section}.${key}=`,
-  );
+  return OPTIONS.filter(
+    ({ section, isSecret }) => !isSecret && (section === 'credential' || !isNamedSection(section)),
+  ).map(({ section, key }) => `${section}.${key}=`);
 }
 
 const flagsOf = (command: CommandSpec): readonly FlagSpec[] => [...command.flags, ...COMMON_FLAGS];
@@ -57,11 +58,19 @@ complete -F _gcg ${PROGRAMS.join(' ')}
 }
 
 /** In zsh a description is in brackets or behind a colon. */
-const quoted = (text: string) => text.replaceAll("'", "'\\''").replaceAll('[', '\\[').replaceAll(']', '\\]').replaceAll(':', '\\:');
+const quoted = (text: string) =>
+  text.replaceAll("'", "'\\''").replaceAll('[', '\\[').replaceAll(']', '\\]').replaceAll(':', '\\:');
 
 function zsh(): string {
   const flag = ({ name, value, doc, isRepeatable }: FlagSpec) => {
-    const argument = value === undefined ? '' : name === 'config' ? ':file:_files' : name === 'set' ? ':setting:($settings)' : `:${value}:`;
+    const argument =
+      value === undefined
+        ? ''
+        : name === 'config'
+          ? ':file:_files'
+          : name === 'set'
+            ? ':setting:($settings)'
+            : `:${value}:`;
     return `'${isRepeatable ? '*' : ''}--${name}${value === undefined ? '' : '='}[${quoted(doc)}]${argument}'`;
   };
   const cases = COMMANDS.map((command) => `    ${command.name}) _arguments ${flagsOf(command).map(flag).join(' ')} ;;`);
@@ -85,7 +94,14 @@ if [[ $funcstack[1] == _gcg ]]; then _gcg "$@"; else compdef _gcg ${PROGRAMS.joi
 function fish(): string {
   const text = (doc: string) => `'${doc.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   const line = (condition: string, { name, value, doc }: FlagSpec) => {
-    const argument = value === undefined ? '' : name === 'config' ? ' -r -F' : name === 'set' ? ` -x -a '${settings().join(' ')}'` : ' -x';
+    const argument =
+      value === undefined
+        ? ''
+        : name === 'config'
+          ? ' -r -F'
+          : name === 'set'
+            ? ` -x -a '${settings().join(' ')}'`
+            : ' -x';
     return `complete -c gcg ${condition}-l ${name}${argument} -d ${text(doc)}`;
   };
   return [
@@ -93,7 +109,9 @@ function fish(): string {
     'complete -c gcg -f',
     ...COMMANDS.map(({ name, doc }) => `complete -c gcg -n __fish_use_subcommand -a ${name} -d ${text(doc)}`),
     ...COMMON_FLAGS.map((flag) => line('', flag)),
-    ...COMMANDS.flatMap(({ name, flags }) => flags.map((flag) => line(`-n '__fish_seen_subcommand_from ${name}' `, flag))),
+    ...COMMANDS.flatMap(({ name, flags }) =>
+      flags.map((flag) => line(`-n '__fish_seen_subcommand_from ${name}' `, flag)),
+    ),
     `complete -c genesys-cloud-gateway -w gcg`,
     '',
   ].join('\n');

@@ -19,11 +19,15 @@ export async function showConfig(args: CommandLine, io: Io): Promise<number> {
   }
   const { config, origins, warnings } = result;
   if (args.flags.has('json')) {
-    io.stdout.write(`${JSON.stringify({ files: config.files, warnings: warnings.map(formatProblem), settings: origins }, null, 2)}\n`);
+    io.stdout.write(
+      `${JSON.stringify({ files: config.files, warnings: warnings.map(formatProblem), settings: origins }, null, 2)}\n`,
+    );
     return EXIT.ok;
   }
   reportProblems(io, [], warnings);
-  const rows = origins.filter(({ value }) => value !== null && value !== '').map(({ key, value, origin }) => [`${key} = ${value}`, origin] as const);
+  const rows = origins
+    .filter(({ value }) => value !== null && value !== '')
+    .map(({ key, value, origin }) => [`${key} = ${value}`, origin] as const);
   const width = Math.min(60, Math.max(...rows.map(([setting]) => setting.length)));
   for (const [setting, origin] of rows) io.stdout.write(`${setting.padEnd(width)}  # ${origin}\n`);
   return EXIT.ok;

@@ -48,10 +48,15 @@ const CERTIFICATE_WARNING_DAYS = 21;
 const ANSWER_LIMIT_MS = 15_000;
 
 /**
- * Examines the default region and every credential, each host once. Exit code 0 when nothing failed, 77 when a credential is refused,
- * 69 when the upstream or the proxy is the trouble, 1 for the clock alone. The report goes to stdout and is fit for a ticket.
+ * Examines the default region and every credential, each host once. Exit code 0 when nothing failed, 77 when a
+ * credential is refused, 69 when the upstream or the proxy is the trouble, 1 for the clock alone. The report goes to
+ * stdout and is fit for a ticket.
  */
-export async function doctor(args: Pick<CommandLine, 'flags'>, io: Pick<Io, 'stdout'>, deps: DoctorDeps): Promise<number> {
+export async function doctor(
+  args: Pick<CommandLine, 'flags'>,
+  io: Pick<Io, 'stdout'>,
+  deps: DoctorDeps,
+): Promise<number> {
   const agent = new Agent({ connect: deps.egress.connect, allowH2: false });
   const steps: DoctorStep[] = [];
   try {
@@ -61,8 +66,14 @@ export async function doctor(args: Pick<CommandLine, 'flags'>, io: Pick<Io, 'std
   }
   const exitCode = exitCodeOf(steps);
   const { version, clock } = deps;
-  const head = { version, node: process.version, platform: `${process.platform} ${process.arch}`, time: new Date(clock.now()).toISOString() };
-  if (args.flags.has('json')) io.stdout.write(`${JSON.stringify({ ok: exitCode === EXIT.ok, exitCode, ...head, steps }, null, 2)}\n`);
+  const head = {
+    version,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    time: new Date(clock.now()).toISOString(),
+  };
+  if (args.flags.has('json'))
+    io.stdout.write(`${JSON.stringify({ ok: exitCode === EXIT.ok, exitCode, ...head, steps }, null, 2)}\n`);
   else io.stdout.write(asText(head, steps));
   return exitCode;
 }
@@ -75,7 +86,13 @@ async function examine(steps: DoctorStep[], agent: Dispatcher, deps: DoctorDeps)
     if (!reachable.has(base.origin))
       reachable.set(
         base.origin,
-        await examineHost(base, { steps, egress, resolve: deps.resolve ?? resolveName, clock, limitMs: config.timeouts.connectMs }),
+        await examineHost(base, {
+          steps,
+          egress,
+          resolve: deps.resolve ?? resolveName,
+          clock,
+          limitMs: config.timeouts.connectMs,
+        }),
       );
   }
   const examined = new Set<string>();
@@ -84,7 +101,8 @@ async function examine(steps: DoctorStep[], agent: Dispatcher, deps: DoctorDeps)
     examined.add(api.origin);
     await examineAnswer(api, domain, { steps, agent, clock, isReachable: reachable.get(api.origin) === true });
   }
-  if (config.credentials.length === 0) steps.push({ step: 'credential', status: 'skipped', detail: 'none is configured' });
+  if (config.credentials.length === 0)
+    steps.push({ step: 'credential', status: 'skipped', detail: 'none is configured' });
   for (const credential of config.credentials) await examineCredential(credential, { steps, agent, deps, reachable });
 }
 
@@ -97,7 +115,10 @@ interface HostExamination {
 }
 
 /** Route, DNS, connection and TLS of one host; whether all of it works. */
-async function examineHost(base: UrlBase, { steps, egress, resolve, clock, limitMs }: HostExamination): Promise<boolean> {
+async function examineHost(
+  base: UrlBase,
+  { steps, egress, resolve, clock, limitMs }: HostExamination,
+): Promise<boolean> {
   const url = new URL(base.origin);
   const target = targetOf(url);
   let routes: readonly string[] = [];
@@ -107,11 +128,18 @@ async function examineHost(base: UrlBase, { steps, egress, resolve, clock, limit
     return `${routes.join(', then ')} (${reason}${via.startsWith('PAC') ? `, ${via}` : ''})`;
   });
   if (!found) return false;
-  const names = new Set(routes.map((route) => (route === 'direct' ? target.host : new URL(route).hostname.replace(/^\[(.*)\]$/, '$1'))));
+  const names = new Set(
+    routes.map((route) => (route === 'direct' ? target.host : new URL(route).hostname.replace(/^\[(.*)\]$/, '$1'))),
+  );
   for (const name of names) {
     if (isIP(name) !== 0) steps.push({ step: `dns ${name}`, status: 'skipped', detail: 'an address needs none' });
     // Not the end yet: a later route may do, and the connection tells.
-    else await take(steps, `dns ${name}`, async () => `resolves to ${(await withLimit(resolve(name), { clock, limitMs, what: 'DNS' })).join(', ')}`);
+    else
+      await take(
+        steps,
+        `dns ${name}`,
+        async () => `resolves to ${(await withLimit(resolve(name), { clock, limitMs, what: 'DNS' })).join(', ')}`,
+      );
   }
   const isConnected = await take(steps, `connection to ${url.host}`, async () => {
     (await egress.dial({ ...target, secure: false })).destroy();
@@ -144,7 +172,10 @@ function describeCertificate(socket: Socket, clock: Clock): string {
   return `verified; issuer ${issuer}; valid for ${days} more days${warning}`;
 }
 
-/** What answers there: the clock by its Date, and whether it is Genesys Cloud, by a call without a token that changes nothing. */
+/**
+ * What answers there: the clock by its Date, and whether it is Genesys Cloud, by a call without a token that changes
+ * nothing.
+ */
 async function examineAnswer(
   api: UrlBase,
   domain: string,
@@ -152,7 +183,8 @@ async function examineAnswer(
 ): Promise<void> {
   const host = new URL(api.origin).host;
   if (!isReachable) {
-    for (const step of [`region ${domain}`, `clock against ${host}`]) steps.push({ step, status: 'skipped', detail: `${host} is not reachable` });
+    for (const step of [`region ${domain}`, `clock against ${host}`])
+      steps.push({ step, status: 'skipped', detail: `${host} is not reachable` });
     return;
   }
   let date: string | undefined;
@@ -163,7 +195,8 @@ async function examineAnswer(
     if (answer.correlationId === undefined) {
       throw new GatewayError(
         'gateway.upstream.invalid',
-        `${host} answers (${answer.status}, ${answer.contentType}) but not as Genesys Cloud: check general.host, and whether a login page or a proxy answers in its place`,
+        `${host} answers (${answer.status}, ${answer.contentType}) but not as Genesys Cloud: check general.host, ` +
+          'and whether a login page or a proxy answers in its place',
       );
     }
     return `${host} answers as Genesys Cloud, correlation id ${answer.correlationId}`;
@@ -187,7 +220,12 @@ async function examineAnswer(
 
 async function examineCredential(
   credential: CredentialConfig,
-  { steps, agent, deps, reachable }: { steps: DoctorStep[]; agent: Dispatcher; deps: DoctorDeps; reachable: ReadonlyMap<string, boolean> },
+  {
+    steps,
+    agent,
+    deps,
+    reachable,
+  }: { steps: DoctorStep[]; agent: Dispatcher; deps: DoctorDeps; reachable: ReadonlyMap<string, boolean> },
 ): Promise<void> {
   const { name, grantType, hosts } = credential;
   const tokenStep = `credential ${name}`;
@@ -200,12 +238,18 @@ async function examineCredential(
   let token: Token | undefined;
   await take(steps, tokenStep, async () => {
     token = await deps.obtainToken(credential);
-    const life = Number.isFinite(token.expiresAt) ? `${Math.round((token.expiresAt - deps.clock.now()) / 1000)} s left` : 'of unknown life';
+    const life = Number.isFinite(token.expiresAt)
+      ? `${Math.round((token.expiresAt - deps.clock.now()) / 1000)} s left`
+      : 'of unknown life';
     return `${grantType}: a token, ${life}, fingerprint ${token.fingerprint}`;
   });
   const held = token;
   if (!held || reachable.get(hosts.api.origin) !== true) {
-    steps.push({ step: callStep, status: 'skipped', detail: held ? `${new URL(hosts.api.origin).host} is not reachable` : 'there is no token' });
+    steps.push({
+      step: callStep,
+      status: 'skipped',
+      detail: held ? `${new URL(hosts.api.origin).host} is not reachable` : 'there is no token',
+    });
     return;
   }
   await take(steps, callStep, async () => {
@@ -217,7 +261,11 @@ async function examineCredential(
         `${found}: the token is not accepted there; does credential ${name} belong to this region?`,
       );
     }
-    if (status !== 200) throw new GatewayError('gateway.upstream.unavailable', `${found}: see the status page of Genesys Cloud, and try again`);
+    if (status !== 200)
+      throw new GatewayError(
+        'gateway.upstream.unavailable',
+        `${found}: see the status page of Genesys Cloud, and try again`,
+      );
     return found;
   });
 }
@@ -268,9 +316,15 @@ async function take(steps: DoctorStep[], step: string, examination: () => Promis
 function plainFailure(error: unknown): { code: string; message: string } {
   const { code, syscall, hostname } = error as NodeJS.ErrnoException & { hostname?: string };
   if (syscall?.startsWith('getaddrinfo')) {
-    return { code: 'gateway.upstream.unreachable', message: `the name ${hostname} cannot be resolved (${code}): check it, and this machine's DNS` };
+    return {
+      code: 'gateway.upstream.unreachable',
+      message: `the name ${hostname} cannot be resolved (${code}): check it, and this machine's DNS`,
+    };
   }
-  return { code: 'gateway.internal', message: `the examination itself failed (${code ?? (error as Error).name}): please report it` };
+  return {
+    code: 'gateway.internal',
+    message: `the examination itself failed (${code ?? (error as Error).name}): please report it`,
+  };
 }
 
 async function resolveName(name: string): Promise<readonly string[]> {
@@ -278,9 +332,14 @@ async function resolveName(name: string): Promise<readonly string[]> {
 }
 
 /** PAC files and DNS have no deadline of their own. */
-function withLimit<T>(work: Promise<T>, { clock, limitMs, what }: { clock: Clock; limitMs: number; what: string }): Promise<T> {
+function withLimit<T>(
+  work: Promise<T>,
+  { clock, limitMs, what }: { clock: Clock; limitMs: number; what: string },
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = clock.after(limitMs, () => reject(new GatewayError('gateway.upstream.timeout', `no answer within ${limitMs} ms from ${what}`)));
+    const timer = clock.after(limitMs, () =>
+      reject(new GatewayError('gateway.upstream.timeout', `no answer within ${limitMs} ms from ${what}`)),
+    );
     work.then(resolve, reject).finally(() => timer.cancel());
   });
 }
@@ -288,16 +347,26 @@ function withLimit<T>(work: Promise<T>, { clock, limitMs, what }: { clock: Clock
 function exitCodeOf(steps: readonly DoctorStep[]): number {
   const failed = steps.filter(({ status }) => status === 'failed');
   if (failed.length === 0) return EXIT.ok;
-  if (failed.some(({ code }) => code === 'gateway.credential.rejected' || code === 'gateway.login.required')) return EXIT.refused;
+  if (failed.some(({ code }) => code === 'gateway.credential.rejected' || code === 'gateway.login.required'))
+    return EXIT.refused;
   return failed.some(({ code }) => code !== undefined && code !== 'gateway.internal') ? EXIT.unavailable : EXIT.failure;
 }
 
 function asText(head: Readonly<Record<string, string>>, steps: readonly DoctorStep[]): string {
   const width = Math.max(...steps.map(({ step }) => step.length));
-  const lines = steps.map(({ step, status, detail, code }) => `${status.padEnd(8)}${step.padEnd(width + 2)}${detail}${code ? ` [${code}]` : ''}`);
+  const lines = steps.map(
+    ({ step, status, detail, code }) =>
+      `${status.padEnd(8)}${step.padEnd(width + 2)}${detail}${code ? ` [${code}]` : ''}`,
+  );
   const failed = steps.filter(({ status }) => status === 'failed').length;
-  const sum = failed === 0 ? 'All steps that were taken are well.' : `${failed} of ${steps.length} steps failed; begin with the first.`;
-  return `gcg doctor ${head.version}, node ${head.node}, ${head.platform}, ${head.time}\n\n${lines.join('\n')}\n\n${sum}\n`;
+  const sum =
+    failed === 0
+      ? 'All steps that were taken are well.'
+      : `${failed} of ${steps.length} steps failed; begin with the first.`;
+  return (
+    `gcg doctor ${head.version}, node ${head.node}, ${head.platform}, ` +
+    `${head.time}\n\n${lines.join('\n')}\n\n${sum}\n`
+  );
 }
 
 /** The exit code of the examination, or 78 when there is no configuration to examine with. */
@@ -314,7 +383,8 @@ export async function runDoctor(args: CommandLine, io: Io): Promise<number> {
       version: VERSION,
       obtainToken: ({ name }) => {
         const credential = credentials.get(name);
-        if (!credential) throw new GatewayError('gateway.credential.unknown', `the credential ${name} is not configured`);
+        if (!credential)
+          throw new GatewayError('gateway.credential.unknown', `the credential ${name} is not configured`);
         return credential.source.token();
       },
     });

@@ -1,5 +1,5 @@
-// `gcg healthcheck` and `gcg wait`: ask the running gateway whether it is ready, once or until it is, for containers without curl. Loads the
-// configuration and Node's HTTP client, nothing of the server.
+// `gcg healthcheck` and `gcg wait`: ask the running gateway whether it is ready, once or until it is, for containers
+// without curl. Loads the configuration and Node's HTTP client, nothing of the server.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isUsable, type TokenState } from '../../auth/credentials/token-source.ts';
@@ -34,7 +34,11 @@ export async function healthcheck(args: CommandLine, io: Io): Promise<number> {
 }
 
 /** Where to ask and for how long, or an exit code after saying what is wrong. */
-export function probeTarget(args: CommandLine, io: Io, defaultTimeoutMs = DEFAULT_TIMEOUT_MS): (ProbeTarget & { timeoutMs: number }) | number {
+export function probeTarget(
+  args: CommandLine,
+  io: Io,
+  defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
+): (ProbeTarget & { timeoutMs: number }) | number {
   const flag = args.flags.get('timeout');
   const timeout = typeof flag === 'string' ? parseDuration(flag) : null;
   if (timeout !== null && !timeout.ok) {
@@ -49,7 +53,9 @@ export function probeTarget(args: CommandLine, io: Io, defaultTimeoutMs = DEFAUL
   }
   const target = healthTarget(result.config);
   if (!target) {
-    io.stderr.write('gcg: the gateway listens on an inherited descriptor only: set server.health_listen to have an address to ask\n');
+    io.stderr.write(
+      'gcg: the gateway listens on an inherited descriptor only: set server.health_listen to have an address to ask\n',
+    );
     return EXIT.usage;
   }
   return { ...target, timeoutMs: timeout?.value ?? defaultTimeoutMs };
@@ -64,10 +70,18 @@ function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
 
 /** Asks /readyz once. Never rejects. */
 export async function probeReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
-  // Nothing secret is asked or answered, and a certificate that ran out is no reason to call a gateway that serves not ready.
+  // Nothing secret is asked or answered, and a certificate that ran out is no reason to call a gateway that serves not
+  // ready.
   const tls = isEncrypted ? { rejectUnauthorized: false } : null;
   try {
-    const answer = await askGateway({ address, tls, method: 'GET', path: '/readyz', headers: { host: 'localhost' }, timeoutMs });
+    const answer = await askGateway({
+      address,
+      tls,
+      method: 'GET',
+      path: '/readyz',
+      headers: { host: 'localhost' },
+      timeoutMs,
+    });
     if (answer === null) return { ready: false, why: 'no gateway is running there' };
     return answer.status === 200 ? { ready: true } : { ready: false, why: describe(answer) };
   } catch (error) {
@@ -82,7 +96,10 @@ function describe({ text, status: statusCode }: Answer): string {
       credentials?: { name: string; required: boolean; token: TokenState; renewal: string }[];
     };
     const missing = credentials.filter(({ required, token }) => required && !isUsable(token));
-    const words = [status, ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`)].join('; ');
+    const words = [
+      status,
+      ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`),
+    ].join('; ');
     return onOneLine(words) || `status ${statusCode}`;
   } catch {
     return `status ${statusCode}`;

@@ -18,13 +18,19 @@ import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 const GRANTS: readonly string[] = ['client_credentials', 'authorization_code', 'pkce', 'saml2_bearer', 'implicit'];
 const DEFAULT_REGION = 'https://api.mypurecloud.com';
 
-/** 0 written, 2 for what is missing or wrong in flags, 1 when the file is there, cannot be written, or the person stopped. `ask` is null where nobody can be asked. */
+/**
+ * 0 written, 2 for what is missing or wrong in flags, 1 when the file is there, cannot be written, or the person
+ * stopped. `ask` is null where nobody can be asked.
+ */
 export async function init(args: CommandLine, io: Io, ask: Ask | null = askOnTerminal()): Promise<number> {
   const output = resolve(io.cwd, textOf(args, 'output') ?? 'gcg.ini');
   const isForced = args.flags.has('force');
   try {
     if (!isForced && exists(output))
-      throw new InitRefusal(`${output} is there already: give --force to replace it, or another --output`, EXIT.failure);
+      throw new InitRefusal(
+        `${output} is there already: give --force to replace it, or another --output`,
+        EXIT.failure,
+      );
     const { region, credentials } = args.flags.has('from-gc') ? importProfiles(args, io) : await describe(args, ask);
     await write(output, renderConfigFile(region, credentials), isForced);
     io.stdout.write(`${output}\n`);
@@ -49,12 +55,23 @@ class InitRefusal extends Error {
   }
 }
 
-async function describe(args: CommandLine, ask: Ask | null): Promise<{ region: string; credentials: DraftCredential[] }> {
-  const obtain = async (flag: string, given: string | null, question: string, fallback: string, isGood: (text: string) => string | undefined) => {
+async function describe(
+  args: CommandLine,
+  ask: Ask | null,
+): Promise<{ region: string; credentials: DraftCredential[] }> {
+  const obtain = async (
+    flag: string,
+    given: string | null,
+    question: string,
+    fallback: string,
+    isGood: (text: string) => string | undefined,
+  ) => {
     for (;;) {
       const text = given ?? (ask === null ? fallback : answered(await ask.text(question, fallback)));
       if (text === '' && (given !== null || ask === null)) {
-        throw new InitRefusal(given === null ? `${flag} is missing, and there is no terminal to ask at` : `${flag} is empty`);
+        throw new InitRefusal(
+          given === null ? `${flag} is missing, and there is no terminal to ask at` : `${flag} is empty`,
+        );
       }
       const wrong = text === '' ? 'an answer is needed here' : isGood(text);
       if (wrong === undefined) return text;
@@ -63,10 +80,16 @@ async function describe(args: CommandLine, ask: Ask | null): Promise<{ region: s
     }
   };
   const anything = () => undefined;
-  const region = await obtain('--host', regionFlag(args), 'Region (as eu-central-1 or mypurecloud.de)', DEFAULT_REGION, (text) => {
-    const parsed = parseRegion(text);
-    return parsed.ok ? undefined : parsed.message;
-  });
+  const region = await obtain(
+    '--host',
+    regionFlag(args),
+    'Region (as eu-central-1 or mypurecloud.de)',
+    DEFAULT_REGION,
+    (text) => {
+      const parsed = parseRegion(text);
+      return parsed.ok ? undefined : parsed.message;
+    },
+  );
   const grantType = (await obtain(
     '--grant-type',
     textOf(args, 'grant-type'),
@@ -77,14 +100,29 @@ async function describe(args: CommandLine, ask: Ask | null): Promise<{ region: s
   const clientId = await obtain('--client-id', textOf(args, 'client-id'), 'OAuth client id', '', anything);
   const hasSecret = grantType !== 'pkce' && grantType !== 'implicit';
   const clientSecret =
-    hasSecret && ask !== null ? answered(await ask.secret(`Client secret (nothing: it will be read from $${SECRET_VARIABLE})`)) : null;
+    hasSecret && ask !== null
+      ? answered(await ask.secret(`Client secret (nothing: it will be read from $${SECRET_VARIABLE})`))
+      : null;
   const orgName =
-    grantType === 'saml2_bearer' ? await obtain('--org-name', textOf(args, 'org-name'), 'Short name of the organisation', '', anything) : null;
+    grantType === 'saml2_bearer'
+      ? await obtain('--org-name', textOf(args, 'org-name'), 'Short name of the organisation', '', anything)
+      : null;
   const redirectUri = textOf(args, 'redirect-uri');
   if (redirectUri !== null && !URL.canParse(redirectUri)) throw new InitRefusal('--redirect-uri is not a URL');
   return {
     region,
-    credentials: [{ name: 'default', grantType, host: null, clientId, clientSecret: clientSecret || null, accessToken: null, redirectUri, orgName }],
+    credentials: [
+      {
+        name: 'default',
+        grantType,
+        host: null,
+        clientId,
+        clientSecret: clientSecret || null,
+        accessToken: null,
+        redirectUri,
+        orgName,
+      },
+    ],
   };
 }
 
@@ -94,7 +132,10 @@ function answered(answer: string | null): string {
 }
 
 function importProfiles(args: CommandLine, io: Io): { region: string; credentials: readonly DraftCredential[] } {
-  const places = [...(io.home === undefined ? [] : [resolve(io.home, '.gc', 'config.toml')]), resolve(io.cwd, 'config.toml')];
+  const places = [
+    ...(io.home === undefined ? [] : [resolve(io.home, '.gc', 'config.toml')]),
+    resolve(io.cwd, 'config.toml'),
+  ];
   for (const place of places) {
     const file = readProfiles(place);
     if (file === null) continue;
@@ -103,7 +144,11 @@ function importProfiles(args: CommandLine, io: Io): { region: string; credential
       for (const line of skipped) io.stderr.write(`${line}: not imported\n`);
       if (credentials.length === 0) throw new Error('it holds no profile that can be used');
       return {
-        region: regionFlag(args) ?? credentials.find(({ name }) => name === 'default')?.host ?? credentials[0]?.host ?? DEFAULT_REGION,
+        region:
+          regionFlag(args) ??
+          credentials.find(({ name }) => name === 'default')?.host ??
+          credentials[0]?.host ??
+          DEFAULT_REGION,
         credentials,
       };
     } catch (error) {
@@ -113,7 +158,10 @@ function importProfiles(args: CommandLine, io: Io): { region: string; credential
   throw new InitRefusal(`there is no profile of Genesys' own CLI at ${places.join(' or ')}`, EXIT.failure);
 }
 
-/** Null where none can be read. Nobody named this file: one that somebody else put there would choose where our calls go. */
+/**
+ * Null where none can be read. Nobody named this file: one that somebody else put there would choose where our calls
+ * go.
+ */
 function readProfiles(place: string): PlainFile | null {
   let file: PlainFile;
   try {
@@ -137,10 +185,15 @@ async function write(output: string, text: string, isForced: boolean): Promise<v
 
 function tellNextSteps(io: Io, output: string, credentials: readonly DraftCredential[]): void {
   for (const uri of redirectUris(credentials)) {
-    io.stderr.write(`Register this redirect URI with the OAuth client, in Genesys Cloud under Admin > Integrations > OAuth:\n\n  ${uri}\n\n`);
+    io.stderr.write(
+      `Register this redirect URI with the OAuth client, in Genesys Cloud under Admin > Integrations > OAuth:\n\n  ` +
+        `${uri}\n\n`,
+    );
   }
   const from = dirname(output) === io.cwd && output.endsWith('/gcg.ini') ? '' : ` --config ${output}`;
-  io.stderr.write(`Then: gcg check${from}, gcg serve${from}${redirectUris(credentials).length > 0 ? `, gcg login${from}` : ''}\n`);
+  io.stderr.write(
+    `Then: gcg check${from}, gcg serve${from}${redirectUris(credentials).length > 0 ? `, gcg login${from}` : ''}\n`,
+  );
 }
 
 /** What was written is read once more, so that nobody learns later what was wrong with it. */
@@ -179,7 +232,13 @@ export interface Ask {
 }
 
 /** Null where stdin is no terminal. */
-export function askOnTerminal({ stdin, stderr }: { stdin: Readable & { isTTY?: boolean }; stderr: Writable } = process): Ask | null {
+export function askOnTerminal({
+  stdin,
+  stderr,
+}: {
+  stdin: Readable & { isTTY?: boolean };
+  stderr: Writable;
+} = process): Ask | null {
   if (stdin.isTTY !== true) return null;
   let isMuted = false;
   const output = new Writable({

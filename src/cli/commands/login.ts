@@ -1,4 +1,5 @@
-// `gcg login`: begins a login, opens the browser or prints its address, and waits for the outcome; alone it listens on loopback for the answer.
+// `gcg login`: begins a login, opens the browser or prints its address, and waits for the outcome; alone it listens on
+// loopback for the answer.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -29,7 +30,11 @@ export interface LoginOutside {
 }
 
 /** 0 logged in, 77 refused, 69 unavailable, 78 bad configuration, 2 usage. */
-export async function login(args: CommandLine, io: Io, outside: LoginOutside = { open: openBrowser, readLine }): Promise<number> {
+export async function login(
+  args: CommandLine,
+  io: Io,
+  outside: LoginOutside = { open: openBrowser, readLine },
+): Promise<number> {
   const found = await findSubject(args, io);
   if (typeof found === 'number') return found;
   const { config, credential } = found;
@@ -38,10 +43,14 @@ export async function login(args: CommandLine, io: Io, outside: LoginOutside = {
     io.stderr.write(`gcg: ${onOneLine(misuse)}\n`);
     return EXIT.usage;
   }
-  const attempt = (way: LoginWay) => perform(way, credential.name, args, io, outside).catch((error: unknown) => tell(error, io));
+  const attempt = (way: LoginWay) =>
+    perform(way, credential.name, args, io, outside).catch((error: unknown) => tell(error, io));
   if (found.kind === 'running') return attempt(createGatewayWay(found.ask, credential.name));
   if (config.store.type === 'memory') {
-    io.stderr.write('gcg: no gateway is running, and without one a login would be lost ([store] type is memory): start gcg serve first\n');
+    io.stderr.write(
+      'gcg: no gateway is running, and without one a login would be lost ([store] type is memory): start gcg serve ' +
+        'first\n',
+    );
     return EXIT.unavailable;
   }
   return withOwnCredentials(config, io, async (credentials) => {
@@ -55,19 +64,29 @@ export async function login(args: CommandLine, io: Io, outside: LoginOutside = {
 function tell(error: unknown, io: Io): number {
   if (!isGatewayError(error)) throw error;
   io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
-  return error.code === 'gateway.request.invalid' ? EXIT.refused : exitCodeOf({ status: error.statusCode, code: error.code });
+  return error.code === 'gateway.request.invalid'
+    ? EXIT.refused
+    : exitCodeOf({ status: error.statusCode, code: error.code });
 }
 
 function refuse({ flags }: CommandLine, credential: KnownCredential): string | undefined {
   const { grantType } = credential;
   if (!USER_GRANTS.has(grantType)) return withoutLogin(credential);
-  if (!flags.has('code')) return flags.has('redirect-uri') && !flags.has('paste') ? '--redirect-uri goes with --code or --paste' : undefined;
+  if (!flags.has('code'))
+    return flags.has('redirect-uri') && !flags.has('paste') ? '--redirect-uri goes with --code or --paste' : undefined;
   if (flags.has('paste')) return 'give --code or --paste, not both';
-  if (!canRedeemForeignCode(credential)) return `a code for ${grantType} can only be redeemed by whoever began its login: use --paste`;
+  if (!canRedeemForeignCode(credential))
+    return `a code for ${grantType} can only be redeemed by whoever began its login: use --paste`;
   return flags.has('redirect-uri') ? undefined : '--code needs --redirect-uri, the one the code was issued for';
 }
 
-async function perform(way: LoginWay, name: string, { flags }: CommandLine, io: Io, outside: LoginOutside): Promise<number> {
+async function perform(
+  way: LoginWay,
+  name: string,
+  { flags }: CommandLine,
+  io: Io,
+  outside: LoginOutside,
+): Promise<number> {
   const redirectUri = textOf(flags.get('redirect-uri'));
   const code = textOf(flags.get('code'));
   if (code !== null) {
@@ -75,7 +94,10 @@ async function perform(way: LoginWay, name: string, { flags }: CommandLine, io: 
     await way.complete(new URLSearchParams({ code, state }).toString());
   } else if (flags.has('paste')) {
     const { url } = await way.begin(redirectUri);
-    io.stderr.write(`Open this address and log in:\n\n  ${url}\n\nThe browser ends at an address that may show no page. Paste that address here:\n`);
+    io.stderr.write(
+      `Open this address and log in:\n\n  ${url}\n\nThe browser ends at an address that may show no page. Paste ` +
+        `that address here:\n`,
+    );
     const pasted = await outside.readLine();
     if (!pasted?.trim()) throw new GatewayError('gateway.request.invalid', 'nothing was pasted: start the login again');
     await way.complete(fieldsOf(pasted));
@@ -144,7 +166,10 @@ async function readLine(): Promise<string | null> {
 /** The largest fragment that may be posted. */
 const LARGEST_BODY_BYTES = 64 * 1024;
 
-/** How long a connection may stay when the login is over: the last page is on its way, and whoever holds one open holds up nothing. */
+/**
+ * How long a connection may stay when the login is over: the last page is on its way, and whoever holds one open holds
+ * up nothing.
+ */
 const LINGER_MS = 1000;
 
 /** No names but those of loopback, no pages but the landing's own. */
@@ -159,16 +184,21 @@ export interface LandingOptions {
   readonly anyPort: boolean;
 }
 
-/** Listens where `redirectUri` leads. Throws gateway.request.invalid when it leads elsewhere, or the port cannot be had. */
-export async function openLanding(options: LandingOptions, complete: (fields: string) => Promise<void>): Promise<Landing> {
+/**
+ * Listens where `redirectUri` leads. Throws gateway.request.invalid when it leads elsewhere, or the port cannot be had.
+ */
+export async function openLanding(
+  options: LandingOptions,
+  complete: (fields: string) => Promise<void>,
+): Promise<Landing> {
   const landing = new Landing(options, complete);
   await landing.open();
   return landing;
 }
 
 /**
- * A listener that waits for the answer to one login, known by its state. Whatever else comes is answered and has no effect: any web page, and any
- * program of this machine, may send requests here while a person is logging in.
+ * A listener that waits for the answer to one login, known by its state. Whatever else comes is answered and has no
+ * effect: any web page, and any program of this machine, may send requests here while a person is logging in.
  */
 export class Landing {
   readonly #url: URL;
@@ -185,7 +215,10 @@ export class Landing {
     this.#complete = complete;
     this.#url = new URL(options.redirectUri);
     if (this.#url.protocol !== 'http:' || !isLoopbackAuthority(this.#url.host)) {
-      throw new GatewayError('gateway.request.invalid', `the login ends at ${options.redirectUri}, which is not this machine: use --paste`);
+      throw new GatewayError(
+        'gateway.request.invalid',
+        `the login ends at ${options.redirectUri}, which is not this machine: use --paste`,
+      );
     }
     this.#landed = new Promise((resolve) => {
       this.#settle = resolve;
@@ -207,7 +240,10 @@ export class Landing {
     const port = Number(url.port || 80);
     await listen(this.#server, url.hostname, port).catch((error: NodeJS.ErrnoException) => {
       if (this.#options.anyPort && error.code === 'EADDRINUSE') return listen(this.#server, url.hostname, 0);
-      throw new GatewayError('gateway.request.invalid', `${url.host} cannot be listened on (${error.code}): use --paste`);
+      throw new GatewayError(
+        'gateway.request.invalid',
+        `${url.host} cannot be listened on (${error.code}): use --paste`,
+      );
     });
     url.port = String((this.#server.address() as AddressInfo).port);
   }
@@ -224,10 +260,13 @@ export class Landing {
     setTimeout(() => this.#server.closeAllConnections(), LINGER_MS).unref();
   }
 
-  /** Ends the login by the first answer that has its state; each further one hears how that ended. Throws for any other. */
+  /**
+   * Ends the login by the first answer that has its state; each further one hears how that ended. Throws for any other.
+   */
   async #finish(fields: string): Promise<void> {
     const { state } = readCallback(fields, null);
-    if (state !== this.#state) throw new GatewayError('gateway.request.invalid', 'this is not the answer to the login that is awaited here');
+    if (state !== this.#state)
+      throw new GatewayError('gateway.request.invalid', 'this is not the answer to the login that is awaited here');
     this.#outcome ??= this.#complete(fields);
     this.#settle(this.#outcome);
     await this.#outcome;
@@ -245,7 +284,9 @@ export class Landing {
           () => ({ status: 200, document: { credential: this.#options.name } }),
           (error: unknown) => ({ status: 400, document: { message: messageOf(error) } }),
         );
-      response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(JSON.stringify(document));
+      response
+        .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
+        .end(JSON.stringify(document));
     } else if (!hasAnswer(search)) {
       sendPage(response, 200, renderFragmentPage(null), 'login');
     } else {
@@ -257,7 +298,10 @@ export class Landing {
     }
   }
 
-  /** The query of a request that may come here, or the status with which it may not. Origin and Host are held to the gateway's own rules. */
+  /**
+   * The query of a request that may come here, or the status with which it may not. Origin and Host are held to the
+   * gateway's own rules.
+   */
   #admit(request: IncomingMessage): string | number {
     try {
       const { host, target } = assertFraming(request);
@@ -291,7 +335,8 @@ async function readBody(request: IncomingMessage): Promise<string> {
   let text = '';
   for await (const chunk of request.setEncoding('utf8')) {
     text += chunk as string;
-    if (text.length > LARGEST_BODY_BYTES) throw new GatewayError('gateway.body.too.large', 'the answer of the login page is too large');
+    if (text.length > LARGEST_BODY_BYTES)
+      throw new GatewayError('gateway.body.too.large', 'the answer of the login page is too large');
   }
   return text;
 }

@@ -1,4 +1,5 @@
-// `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is the gateway.
+// `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is the
+// gateway.
 
 import { StoreError } from '../../auth/credentials/store/store.ts';
 import { ExposureError } from '../../config/access-rules.ts';
@@ -18,7 +19,9 @@ import { createLiveConfig } from '../live-config.ts';
 import { createNotifier } from '../notify.ts';
 import { ProcessEvents } from '../process-events.ts';
 
-/** Runs until SIGTERM or SIGINT (exit 0, a second one at once). 78 bad configuration, 69 an address that cannot be had. */
+/**
+ * Runs until SIGTERM or SIGINT (exit 0, a second one at once). 78 bad configuration, 69 an address that cannot be had.
+ */
 export async function serve(args: CommandLine, io: Io): Promise<number> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
   reportProblems(io, result.ok ? [] : result.problems, result.warnings);
@@ -35,19 +38,30 @@ export interface ServeOptions {
 }
 
 /** Serves a ready configuration. */
-export async function serveConfig(config: GatewayConfig, io: Io, { onListening, live: loaded }: ServeOptions = {}): Promise<number> {
+export async function serveConfig(
+  config: GatewayConfig,
+  io: Io,
+  { onListening, live: loaded }: ServeOptions = {},
+): Promise<number> {
   const liveSecrets = createLiveSecrets();
   let log: Logger;
   try {
     log = createLogger(config.logging, { isTTY: io.isTTY, liveSecrets });
   } catch (error) {
-    io.stderr.write(`logging.log_file_path: ${config.logging.filePath} cannot be opened (${codeOf(error)}): name a file that can be written\n`);
+    io.stderr.write(
+      `logging.log_file_path: ${config.logging.filePath} cannot be opened (${codeOf(error)}): name a file that can ` +
+        `be written\n`,
+    );
     return EXIT.badConfig;
   }
   const metrics = createMetrics({ version: VERSION });
   metrics.setSources({ logRecordsDropped: () => log.dropped });
   const notifier = createNotifier(io.env, log);
-  const events = new ProcessEvents({ signals: io.signals ?? new HeldSignals(), log, onEnding: () => notifier.tell('STOPPING=1') });
+  const events = new ProcessEvents({
+    signals: io.signals ?? new HeldSignals(),
+    log,
+    onEnding: () => notifier.tell('STOPPING=1'),
+  });
   let gateway: Gateway;
   const live =
     loaded &&
@@ -92,12 +106,15 @@ export async function serveConfig(config: GatewayConfig, io: Io, { onListening, 
 function describeListenError(error: unknown): string {
   const { code, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
   // A Unix socket comes with its path as the address and no port, a descriptor with neither.
-  if (!address && path === undefined) return `the descriptor of fd:N cannot be listened on (${codeOf(error)}): was a socket handed over?`;
+  if (!address && path === undefined)
+    return `the descriptor of fd:N cannot be listened on (${codeOf(error)}): was a socket handed over?`;
   const isUnix = path !== undefined || port === undefined || port < 0;
-  const where = path ?? (isUnix ? `unix:${address}` : address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
+  const where =
+    path ?? (isUnix ? `unix:${address}` : address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
   if (isUnix && (code === 'EACCES' || code === 'ENOENT'))
     return `${where} cannot be made: its folder must be there, and this user must be able to write to it`;
-  if (code === 'EADDRINUSE') return `${where} is in use by another program: end that one, or choose another with --listen`;
+  if (code === 'EADDRINUSE')
+    return `${where} is in use by another program: end that one, or choose another with --listen`;
   if (code === 'EACCES') return `${where} may not be opened by this user: choose a port above 1023 or another path`;
   if (code === 'EADDRNOTAVAIL') return `${where} is not an address of this machine`;
   return `${where} cannot be opened (${codeOf(error)})`;

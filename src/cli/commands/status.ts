@@ -52,11 +52,17 @@ function tableOf(body: unknown): string | null {
 /** The document as lines for a person. */
 export function statusTable(document: StatusDocument): string {
   const { version, uptimeSeconds, upstream, credentials, limits, limitsInAll, store, reload } = document;
-  const lines = [`${document.status}: version ${version}, running for ${duration(uptimeSeconds)}, calls go to ${upstream.api}`, ''];
-  lines.push(...columns([['CREDENTIAL', 'GRANT', 'TOKEN', 'RENEWAL', 'NEXT ATTEMPT'], ...credentials.map(credentialRow)]));
+  const lines = [
+    `${document.status}: version ${version}, running for ${duration(uptimeSeconds)}, calls go to ${upstream.api}`,
+    '',
+  ];
+  lines.push(
+    ...columns([['CREDENTIAL', 'GRANT', 'TOKEN', 'RENEWAL', 'NEXT ATTEMPT'], ...credentials.map(credentialRow)]),
+  );
   for (const { name, lastError, login, storeError } of credentials) {
     if (lastError !== null) lines.push(`  ${name}: ${lastError.message} (${lastError.at})`);
-    if (login !== null && login.lastError !== null) lines.push(`  ${name}: last login failed: ${login.lastError.message} (${login.lastError.at})`);
+    if (login !== null && login.lastError !== null)
+      lines.push(`  ${name}: last login failed: ${login.lastError.message} (${login.lastError.at})`);
     if (storeError !== null) lines.push(`  ${name}: store: ${storeError}`);
   }
   if (reload?.last && !reload.last.applied) {
@@ -78,7 +84,15 @@ export function statusTable(document: StatusDocument): string {
   return `${lines.map(onOneLine).join('\n')}\n`;
 }
 
-function credentialRow({ name, isDefault, grantType, token, secondsLeft, renewal, nextAttemptAt }: CredentialStatus): string[] {
+function credentialRow({
+  name,
+  isDefault,
+  grantType,
+  token,
+  secondsLeft,
+  renewal,
+  nextAttemptAt,
+}: CredentialStatus): string[] {
   const life = isUsable(token) ? `, ${secondsLeft === null ? 'end not known' : `${duration(secondsLeft)} left`}` : '';
   return [isDefault ? `${name} *` : name, grantType, `${token}${life}`, renewal, nextAttemptAt ?? '-'];
 }

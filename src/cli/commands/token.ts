@@ -1,4 +1,5 @@
-// `gcg token [NAME]`: an access token on stdout, for scripts. From the store, or by a grant of its own; never from the gateway, which gives none.
+// `gcg token [NAME]`: an access token on stdout, for scripts. From the store, or by a grant of its own; never from the
+// gateway, which gives none.
 
 import { loadConfig } from '../../config/load.ts';
 import { askStatus, createAdminRequest } from '../admin-client.ts';
@@ -9,7 +10,9 @@ import { withOwnCredentials } from '../standalone.ts';
 
 const SCHEME = 'Bearer ';
 
-/** 0 with the token and a line feed, 77 refused or nobody logged in, 69 unavailable, 2 for a terminal without --show. */
+/**
+ * 0 with the token and a line feed, 77 refused or nobody logged in, 69 unavailable, 2 for a terminal without --show.
+ */
 export async function token(args: CommandLine, io: Io): Promise<number> {
   if (io.isTTY && !args.flags.has('show')) {
     io.stderr.write('gcg: a token is a secret and stays in what a terminal scrolls by: pipe it, or say --show\n');
@@ -32,6 +35,7 @@ async function tellOfRunning(args: CommandLine, io: Io): Promise<void> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: false });
   if (!result.ok || (await askStatus(createAdminRequest(result.config, io))) === null) return;
   io.stderr.write(
-    'gcg: a gateway is running, but it gives its tokens to nobody: name its configuration with --config, or send your calls through it\n',
+    'gcg: a gateway is running, but it gives its tokens to nobody: name its configuration with --config, or send ' +
+      'your calls through it\n',
   );
 }

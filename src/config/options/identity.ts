@@ -2,7 +2,14 @@
 
 import type { Option } from './option.ts';
 
-export const GRANT_TYPES = ['client_credentials', 'authorization_code', 'pkce', 'saml2_bearer', 'implicit', 'access_token'] as const;
+export const GRANT_TYPES = [
+  'client_credentials',
+  'authorization_code',
+  'pkce',
+  'saml2_bearer',
+  'implicit',
+  'access_token',
+] as const;
 
 export const CREDENTIAL_OPTIONS: readonly Option[] = [
   {
@@ -13,8 +20,13 @@ export const CREDENTIAL_OPTIONS: readonly Option[] = [
     defaultNote: 'client_credentials; access_token when only that is set',
     example: 'client_credentials',
     reload: 'live',
-    doc: 'How tokens are obtained: client_credentials, authorization_code, pkce, saml2_bearer, implicit or access_token.',
-    more: 'client_credentials is for services; authorization_code and pkce let a person log in with a browser; saml2_bearer posts an assertion; access_token takes a token you already have. implicit is being retired by the platform.',
+    doc:
+      'How tokens are obtained: client_credentials, authorization_code, pkce, saml2_bearer, implicit or ' +
+      'access_token.',
+    more:
+      'client_credentials is for services; authorization_code and pkce let a person log in with a browser; ' +
+      'saml2_bearer posts an assertion; access_token takes a token you already have. implicit is being retired by ' +
+      'the platform.',
   },
   {
     section: 'credential',
@@ -190,7 +202,9 @@ export const CLIENT_OPTIONS: readonly Option[] = [
     isSecret: true,
     example: 'CRM_GATEWAY_SECRET',
     reload: 'live',
-    doc: 'The secret the client proves itself with: ASCII, and at least 16 characters where others can reach the gateway.',
+    doc:
+      'The secret the client proves itself with: ASCII, and at least 16 characters where others can reach the ' +
+      'gateway.',
   },
   {
     section: 'client',

@@ -1,4 +1,5 @@
-// The shape of one configuration option, and how a name in a file maps to it. The options themselves are rows of the table.
+// The shape of one configuration option, and how a name in a file maps to it. The options themselves are rows of the
+// table.
 
 /** What a value may be. `items` of a list are of the kind given; durations and integers carry their bounds. */
 export type OptionKind =

@@ -82,7 +82,8 @@ export const STORE_OPTIONS: readonly Option[] = [
     key: 'path',
     kind: { type: 'path' },
     default: null,
-    defaultNote: '$XDG_STATE_HOME/genesys-cloud-gateway, else ~/.local/state/genesys-cloud-gateway; %LOCALAPPDATA% on Windows',
+    defaultNote:
+      '$XDG_STATE_HOME/genesys-cloud-gateway, else ~/.local/state/genesys-cloud-gateway; %LOCALAPPDATA% on Windows',
     example: '/var/lib/genesys-cloud-gateway',
     reload: 'restart',
     doc: 'The folder of the file store.',

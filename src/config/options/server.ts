@@ -12,7 +12,9 @@ export const GENERAL_OPTIONS: readonly Option[] = [
     default: 'https://api.mypurecloud.com',
     reload: 'live',
     doc: 'The Genesys Cloud region.',
-    more: 'A domain (mypurecloud.de), an API address (https://api.mypurecloud.de) or a region name (eu-central-1, eu_central_1).',
+    more:
+      'A domain (mypurecloud.de), an API address (https://api.mypurecloud.de) or a region name (eu-central-1, ' +
+      'eu_central_1).',
   },
   {
     section: 'general',
@@ -89,14 +91,18 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: '127.0.0.1:8080',
     reload: 'restart',
     doc: 'Where callers connect: host:port, [::1]:port, unix:/path or fd:3; several with commas.',
-    more: 'An address that other machines can reach needs a [client.NAME] section or client certificates. 127.0.0.1 takes the same port of [::1] too.',
+    more:
+      'An address that other machines can reach needs a [client.NAME] section or client certificates. 127.0.0.1 ' +
+      'takes the same port of [::1] too.',
   },
   {
     section: 'server',
     key: 'admin_listen',
     kind: { type: 'commaList' },
     default: null,
-    defaultNote: 'the data listeners when all of them are loopback or Unix sockets, else none; an inherited descriptor by what it is bound to',
+    defaultNote:
+      'the data listeners when all of them are loopback or Unix sockets, else none; an inherited descriptor by ' +
+      'what it is bound to',
     example: '127.0.0.1:8081',
     reload: 'restart',
     doc: 'Where status, metrics, reload and the login pages are served; `none` disables them.',
@@ -117,7 +123,9 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: 'https://gateway.example.com',
     reload: 'live',
-    doc: 'The URL callers use when it differs from the listener, e.g. behind an ingress (which strips its path): for redirects and channels.',
+    doc:
+      'The URL callers use when it differs from the listener, e.g. behind an ingress (which strips its path): for ' +
+      'redirects and channels.',
   },
   {
     section: 'server',
@@ -126,7 +134,9 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: '10.0.0.0/8',
     reload: 'live',
-    doc: 'Addresses and CIDR blocks whose X-Forwarded-For tells callers apart when wrong secrets and refused logins are slowed; it gives no rights.',
+    doc:
+      'Addresses and CIDR blocks whose X-Forwarded-For tells callers apart when wrong secrets and refused logins ' +
+      'are slowed; it gives no rights.',
   },
   {
     section: 'server',
@@ -135,7 +145,9 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: 'gateway.example.com',
     reload: 'live',
-    doc: 'Names accepted in the Host header, besides IP addresses and loopback names; a name under which metrics are scraped is one.',
+    doc:
+      'Names accepted in the Host header, besides IP addresses and loopback names; a name under which metrics are ' +
+      'scraped is one.',
   },
   {
     section: 'server',
@@ -144,7 +156,9 @@ export const SERVER_OPTIONS: readonly Option[] = [
     default: null,
     example: 'https://app.example.com',
     reload: 'live',
-    doc: 'Web origins whose pages may call the API and log in; exact ones only. Status, metrics and the admin routes stay closed to them.',
+    doc:
+      'Web origins whose pages may call the API and log in; exact ones only. Status, metrics and the admin routes ' +
+      'stay closed to them.',
   },
   {
     section: 'server',
@@ -155,7 +169,9 @@ export const SERVER_OPTIONS: readonly Option[] = [
     example: 'default',
     reload: 'live',
     doc: 'Credentials that local callers may use without proving who they are; names, or *.',
-    more: 'Counts on loopback addresses and Unix sockets, also beside clients and client certificates. Where other machines can reach a listener, callers there must prove who they are.',
+    more:
+      'Counts on loopback addresses and Unix sockets, also beside clients and client certificates. Where other ' +
+      'machines can reach a listener, callers there must prove who they are.',
   },
   {
     section: 'server',

@@ -1,5 +1,5 @@
-// THE option table: parsing, environment names, --set, help, config.example.ini, the reference page and the JSON schema all come from it.
-// `[upstream.headers]` has free keys and is the only section that is not in it.
+// THE option table: parsing, environment names, --set, help, config.example.ini, the reference page and the JSON schema
+// all come from it. `[upstream.headers]` has free keys and is the only section that is not in it.
 
 import { CLIENT_OPTIONS, CREDENTIAL_OPTIONS } from './identity.ts';
 import type { KeyMatch, Option, SectionName } from './option.ts';
@@ -25,10 +25,14 @@ export const OPTIONS: readonly Option[] = [
 /** What each section is for, in the order of the documentation. */
 export const SECTION_DOCS: Readonly<Record<SectionName, string>> = {
   general: 'Region and live reload.',
-  credential: 'A Genesys Cloud identity. [credential] is named "default"; further ones are [credential.NAME], reached as /NAME/api/v2/….',
+  credential:
+    'A Genesys Cloud identity. [credential] is named "default"; further ones are [credential.NAME], reached as ' +
+    '/NAME/api/v2/….',
   server: 'Listeners and what callers may do there.',
   'server.tls': 'TLS on the listeners.',
-  client: 'A caller with rights of its own. Once there is one, anonymous use ends, save where server.anonymous_credentials asks for it.',
+  client:
+    'A caller with rights of its own. Once there is one, anonymous use ends, save where ' +
+    'server.anonymous_credentials asks for it.',
   logging: 'Logging.',
   reauthentication: 'Renewal of tokens.',
   proxy: 'The corporate proxy between here and Genesys Cloud: for token calls, API calls and sockets alike.',
@@ -87,8 +91,15 @@ export function optionOf(section: SectionName, key: string): Option {
  * `gateway.path-params` is a whole object in JSON files.
  */
 export const SDK_ONLY_KEYS: ReadonlySet<string> = new Set([
-  ...['username', 'password', 'auth-username', 'auth-password', 'auth_username', 'auth_password', 'path-params', 'path_params'].map(
-    (key) => `gateway.${key}`,
-  ),
+  ...[
+    'username',
+    'password',
+    'auth-username',
+    'auth-password',
+    'auth_username',
+    'auth_password',
+    'path-params',
+    'path_params',
+  ].map((key) => `gateway.${key}`),
   ...['auth-username', 'auth-password', 'auth_username', 'auth_password'].map((key) => `proxy.${key}`),
 ]);

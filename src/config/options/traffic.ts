@@ -32,7 +32,9 @@ export const PROXY_OPTIONS: readonly Option[] = [
     defaultNote: 'HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY apply',
     example: 'http://proxy.example.com:3128',
     reload: 'live',
-    doc: 'The corporate proxy: http, https, socks4, socks4a, socks5, socks5h, or a script: pac+http, pac+https, pac+file.',
+    doc:
+      'The corporate proxy: http, https, socks4, socks4a, socks5, socks5h, or a script: pac+http, pac+https, ' +
+      'pac+file.',
   },
   {
     section: 'proxy',
@@ -89,7 +91,9 @@ export const PROXY_OPTIONS: readonly Option[] = [
     defaultNote: 'with pac+https and pac+file whatever the script names, with pac+http none',
     example: '.proxy.example.com, 10.0.0.5:3128',
     reload: 'live',
-    doc: 'Proxies that a script may name and that are then shown username and password when they ask: names, .suffixes, host:port, CIDR blocks.',
+    doc:
+      'Proxies that a script may name and that are then shown username and password when they ask: names, ' +
+      '.suffixes, host:port, CIDR blocks.',
   },
   {
     section: 'proxy',
@@ -159,7 +163,14 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
     reload: 'live',
     doc: 'Opening a connection, the corporate proxy and TLS included.',
   },
-  { section: 'timeouts', key: 'token', kind: DEADLINE, default: '4', reload: 'live', doc: 'One attempt to obtain a token.' },
+  {
+    section: 'timeouts',
+    key: 'token',
+    kind: DEADLINE,
+    default: '4',
+    reload: 'live',
+    doc: 'One attempt to obtain a token.',
+  },
   {
     section: 'timeouts',
     key: 'headers',
@@ -168,7 +179,14 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
     reload: 'live',
     doc: "From the request, once it has a connection, to the platform's response headers.",
   },
-  { section: 'timeouts', key: 'body', kind: DEADLINE, default: '300', reload: 'live', doc: 'Longest pause while a body is being sent or received.' },
+  {
+    section: 'timeouts',
+    key: 'body',
+    kind: DEADLINE,
+    default: '300',
+    reload: 'live',
+    doc: 'Longest pause while a body is being sent or received.',
+  },
   {
     section: 'timeouts',
     key: 'total_wait',
@@ -233,6 +251,9 @@ export const DEADLINE_OPTIONS: readonly Option[] = [
     default: '256',
     reload: 'live',
     doc: 'How many calls may be under way to one host at a time, whatever the mode.',
-    more: 'Given out by client, then by credential, within timeouts.total_wait. One client may hold eight times as many as are free, one credential of it four times as many: one alone can have 205 of 256. Calls that their own callers hold up (a slow upload, an answer that is not read) may be as many again.',
+    more:
+      'Given out by client, then by credential, within timeouts.total_wait. One client may hold eight times as ' +
+      'many as are free, one credential of it four times as many: one alone can have 205 of 256. Calls that their ' +
+      'own callers hold up (a slow upload, an answer that is not read) may be as many again.',
   },
 ];

@@ -1,4 +1,5 @@
-// Reads [client.NAME]: how a caller proves itself and what it may do. The rules' matching is the server's; here only their spelling is checked.
+// Reads [client.NAME]: how a caller proves itself and what it may do. The rules' matching is the server's; here only
+// their spelling is checked.
 
 import { hash } from 'node:crypto';
 import { METHODS } from 'node:http';
@@ -22,14 +23,18 @@ interface Besides {
 const SHORTEST_SECRET = 16;
 
 /** Reads all clients, in the order in which they are written. */
-export function readClients(context: ReaderContext, { credentials, hasClientCa, rateLimitMode }: Besides): ClientConfig[] {
+export function readClients(
+  context: ReaderContext,
+  { credentials, hasClientCa, rateLimitMode }: Besides,
+): ClientConfig[] {
   const known = credentials.map(({ name }) => name);
   const assertUnlike = createComparison();
   return context.settings.names('client').map(({ name, where }) => {
     const reader = createSectionReader(context, 'client', name, where);
     const secretSha256 = readHashes(reader);
     const certSubject = reader.text('cert_subject');
-    if (certSubject !== null && !hasClientCa) reader.missing('cert_subject', 'needs server.tls.client_ca_file, else no caller shows a certificate');
+    if (certSubject !== null && !hasClientCa)
+      reader.missing('cert_subject', 'needs server.tls.client_ca_file, else no caller shows a certificate');
     const secret = reader.secret('secret');
     if (secret !== null) checkSecret(reader, secret);
     assertUnlike(reader, { name, secret, secretSha256, certSubject });
@@ -56,17 +61,23 @@ export function readClients(context: ReaderContext, { credentials, hasClientCa, 
   });
 }
 
-/** A secret that no way of showing it carries as it is. Its length is judged where it is known who can try: shortSecrets. */
+/**
+ * A secret that no way of showing it carries as it is. Its length is judged where it is known who can try:
+ * shortSecrets.
+ */
 function checkSecret(reader: SectionReader, source: SecretSource): void {
   const secret = knownValue(source);
   if (secret === null) return;
   if (!/^[\x20-\x7e]*$/.test(secret)) {
     reader.problem(
       'secret',
-      'holds characters other than ASCII, which Bearer and X-Gateway-Key cannot carry; use letters, digits and signs of ASCII',
+      'holds characters other than ASCII, which Bearer and X-Gateway-Key cannot carry; use letters, digits and ' +
+        'signs of ASCII',
     );
-  } else if (secret !== secret.trim()) reader.problem('secret', 'begins or ends with a blank, which a header does not carry; leave it out');
-  else if (secret.startsWith('gcgh_')) reader.problem('secret', 'begins with gcgh_, as handles do, and would be taken for one; use another');
+  } else if (secret !== secret.trim())
+    reader.problem('secret', 'begins or ends with a blank, which a header does not carry; leave it out');
+  else if (secret.startsWith('gcgh_'))
+    reader.problem('secret', 'begins with gcgh_, as handles do, and would be taken for one; use another');
 }
 
 /** The clients whose secret, where it is known, is under 16 characters. */
@@ -136,11 +147,14 @@ function isEmpty(reader: SectionReader, key: string): boolean {
 
 function readHashes(reader: SectionReader): readonly string[] {
   const hashes = reader.list('secret_sha256');
-  if (isEmpty(reader, 'secret_sha256')) reader.problem('secret_sha256', 'is empty; give the SHA-256 of the secret in hex');
+  if (isEmpty(reader, 'secret_sha256'))
+    reader.problem('secret_sha256', 'is empty; give the SHA-256 of the secret in hex');
   // Not shown: somebody may have put the secret itself here.
-  if (hashes.some((hash) => !/^[0-9a-f]{64}$/i.test(hash))) reader.problem('secret_sha256', 'is not 64 hex digits; give the SHA-256 of the secret');
+  if (hashes.some((hash) => !/^[0-9a-f]{64}$/i.test(hash)))
+    reader.problem('secret_sha256', 'is not 64 hex digits; give the SHA-256 of the secret');
   const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
-  if (hashes.some((hash) => hash.toLowerCase() === empty)) reader.problem('secret_sha256', 'is the SHA-256 of nothing; hash the secret itself');
+  if (hashes.some((hash) => hash.toLowerCase() === empty))
+    reader.problem('secret_sha256', 'is the SHA-256 of nothing; hash the secret itself');
   return hashes.map((hash) => hash.toLowerCase());
 }
 
@@ -162,17 +176,22 @@ export function refuseRule(rule: string, key: 'allow' | 'deny'): string | undefi
     return key === 'deny' ? `${shown(rule)} says what is allowed; it belongs into allow` : undefined;
   }
   const [, methods, path] = /^(\S+)\s+(\S+)$/.exec(rule) ?? [];
-  if (methods === undefined || path === undefined) return `${shown(rule)} is not a rule; write it like GET /api/v2/users/**`;
+  if (methods === undefined || path === undefined)
+    return `${shown(rule)} is not a rule; write it like GET /api/v2/users/**`;
   if (!methods.split(',').every((method) => method === '*' || /^[A-Za-z]+$/.test(method))) {
     return `${shown(rule)}: ${shown(methods)} is not a list of methods; write it like GET,POST or *`;
   }
   // One that no request can have would look like a rule and protect nothing.
   const unknown = methods.split(',').find((method) => method !== '*' && !METHODS.includes(method.toUpperCase()));
-  if (unknown !== undefined) return `${shown(rule)}: ${shown(unknown)} is not a method${didYouMean(unknown.toUpperCase(), METHODS)}`;
-  if (!path.startsWith('/') || /[?#\\]/.test(path)) return `${shown(rule)}: the path must begin with / and have no query`;
+  if (unknown !== undefined)
+    return `${shown(rule)}: ${shown(unknown)} is not a method${didYouMean(unknown.toUpperCase(), METHODS)}`;
+  if (!path.startsWith('/') || /[?#\\]/.test(path))
+    return `${shown(rule)}: the path must begin with / and have no query`;
   const segments = path.slice(1).split('/');
-  if (segments.some((segment) => segment === '.' || segment === '..')) return `${shown(rule)}: the path must not hold . or ..`;
-  if (segments.slice(0, -1).includes('**')) return `${shown(rule)}: ** stands for the rest and must be the end of the path`;
+  if (segments.some((segment) => segment === '.' || segment === '..'))
+    return `${shown(rule)}: the path must not hold . or ..`;
+  if (segments.slice(0, -1).includes('**'))
+    return `${shown(rule)}: ** stands for the rest and must be the end of the path`;
   if (segments.some((segment) => segment.includes('*') && segment !== '*' && segment !== '**')) {
     return `${shown(rule)}: * stands for a whole segment`;
   }

@@ -23,30 +23,55 @@ const GRANTS: Readonly<Record<GrantType, GrantNeeds>> = {
   client_credentials: { needs: ['client_id', 'client_secret'], uses: ['scope'] },
   authorization_code: { needs: ['client_id', 'client_secret'], uses: [...LOGIN_KEYS, 'refresh_token'] },
   pkce: { needs: ['client_id'], uses: [...LOGIN_KEYS, 'refresh_token', 'client_secret'] },
-  saml2_bearer: { needs: ['client_id', 'client_secret', 'org_name'], uses: ['scope', 'assertion', 'assertion_command'] },
+  saml2_bearer: {
+    needs: ['client_id', 'client_secret', 'org_name'],
+    uses: ['scope', 'assertion', 'assertion_command'],
+  },
   implicit: { needs: ['client_id'], uses: LOGIN_KEYS },
   access_token: { needs: ['access_token'], uses: ['client_id'] },
 };
 
 /** Keys that some grants have no use for: set there, they are warned about. */
-const GRANT_KEYS = ['client_secret', 'org_name', 'assertion', 'assertion_command', 'access_token', 'refresh_token', ...LOGIN_KEYS];
+const GRANT_KEYS = [
+  'client_secret',
+  'org_name',
+  'assertion',
+  'assertion_command',
+  'access_token',
+  'refresh_token',
+  ...LOGIN_KEYS,
+];
 
 /** Reads all credentials, in the order in which they are written. */
 export function readCredentials(context: ReaderContext, upstream: UpstreamReader): CredentialConfig[] {
   const drafts = context.settings.names('credential').map(({ name, where }) => {
     const reader = createSectionReader(context, 'credential', name, where);
-    return { reader, name, where, isFlagged: reader.maybeBoolean('default'), isRequired: reader.maybeBoolean('required') };
+    return {
+      reader,
+      name,
+      where,
+      isFlagged: reader.maybeBoolean('default'),
+      isRequired: reader.maybeBoolean('required'),
+    };
   });
   const flagged = drafts.filter(({ isFlagged }) => isFlagged === true);
   for (const { reader } of flagged.slice(1)) {
-    reader.problem('default', `credential ${shown(flagged[0]?.name ?? '')} is the default already (${flagged[0]?.where}); only one can be`);
+    reader.problem(
+      'default',
+      `credential ${shown(flagged[0]?.name ?? '')} is the default already (${flagged[0]?.where}); only one can be`,
+    );
   }
   const candidates = drafts.filter(({ isFlagged }) => isFlagged !== false);
-  const fallback = candidates.find(({ name }) => name === DEFAULT_NAME) ?? (drafts.length === 1 ? candidates[0] : undefined);
+  const fallback =
+    candidates.find(({ name }) => name === DEFAULT_NAME) ?? (drafts.length === 1 ? candidates[0] : undefined);
   const theDefault = flagged[0] ?? fallback;
   return drafts.map((draft) => {
     const isDefault = draft === theDefault;
-    return { ...readCredential(draft.reader, draft.name, draft.where, upstream), isDefault, isRequired: draft.isRequired ?? isDefault };
+    return {
+      ...readCredential(draft.reader, draft.name, draft.where, upstream),
+      isDefault,
+      isRequired: draft.isRequired ?? isDefault,
+    };
   });
 }
 
@@ -56,7 +81,8 @@ function readCredential(
   where: string,
   upstream: UpstreamReader,
 ): Omit<CredentialConfig, 'isDefault' | 'isRequired'> {
-  const guessed = reader.isSet('access_token') && !reader.isSet('client_secret') ? 'access_token' : 'client_credentials';
+  const guessed =
+    reader.isSet('access_token') && !reader.isSet('client_secret') ? 'access_token' : 'client_credentials';
   const grant = reader.choice('grant_type', GRANT_TYPES);
   const isGrantWrong = reader.isSet('grant_type') && grant === null;
   const grantType = grant ?? guessed;
@@ -86,9 +112,11 @@ function readCredential(
 
 function checkGrant(reader: SectionReader, grantType: GrantType): void {
   const { needs, uses } = GRANTS[grantType];
-  for (const key of needs) if (!reader.isSet(key)) reader.missing(key, `is missing; grant_type = ${grantType} needs it`);
+  for (const key of needs)
+    if (!reader.isSet(key)) reader.missing(key, `is missing; grant_type = ${grantType} needs it`);
   for (const key of GRANT_KEYS) {
-    if (reader.isSet(key) && !needs.includes(key) && !uses.includes(key)) reader.warning(key, `has no effect with grant_type = ${grantType}`);
+    if (reader.isSet(key) && !needs.includes(key) && !uses.includes(key))
+      reader.warning(key, `has no effect with grant_type = ${grantType}`);
   }
   if (reader.isSet('org') !== reader.isSet('provider')) {
     const [given, missing] = reader.isSet('org') ? ['org', 'provider'] : ['provider', 'org'];
@@ -101,9 +129,15 @@ function checkGrant(reader: SectionReader, grantType: GrantType): void {
 function checkAssertion(reader: SectionReader): void {
   const hasCommand = reader.isSet('assertion_command');
   if (hasCommand && reader.isSet('assertion')) {
-    reader.problem('assertion_command', `and assertion (${reader.where('assertion')}) say the same thing; keep one of the two`);
+    reader.problem(
+      'assertion_command',
+      `and assertion (${reader.where('assertion')}) say the same thing; keep one of the two`,
+    );
   } else if (!hasCommand && !reader.isSet('assertion')) {
-    reader.warning('assertion', 'is not set; no token can be had before one is posted to /-/credentials/NAME/assertion');
+    reader.warning(
+      'assertion',
+      'is not set; no token can be had before one is posted to /-/credentials/NAME/assertion',
+    );
   }
 }
 

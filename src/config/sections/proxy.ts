@@ -1,5 +1,5 @@
-// The corporate proxy's address: one URL, or host, port and protocol as the SDKs write it. User name and password are taken out of the URL.
-// The text of the URL never appears in a message, because it may hold a password.
+// The corporate proxy's address: one URL, or host, port and protocol as the SDKs write it. User name and password are
+// taken out of the URL. The text of the URL never appears in a message, because it may hold a password.
 
 import { type Parsed, refused } from '../values.ts';
 
@@ -22,7 +22,8 @@ export function parseProxyUrl(text: string): Parsed<ProxyUrl> {
   const scheme = /^([a-z0-9+]+):\/\//i.exec(text)?.[1]?.toLowerCase();
   if (scheme === undefined) return refused('is not a URL; write it like http://proxy.example.com:3128');
   const isScript = SCRIPT_SCHEMES.includes(scheme);
-  if (!isScript && !SCHEMES.includes(scheme)) return refused(`the scheme ${scheme} is not supported; use one of ${allowed}`);
+  if (!isScript && !SCHEMES.includes(scheme))
+    return refused(`the scheme ${scheme} is not supported; use one of ${allowed}`);
   const plain = text.replace(/^pac\+/i, '');
   if (!URL.canParse(plain)) return refused('is not a URL; write it like http://proxy.example.com:3128');
   const url = new URL(plain);
@@ -51,7 +52,8 @@ function found(url: string, { username, password }: URL): Parsed<ProxyUrl> {
 
 /** A proxy from its parts. */
 export function proxyUrlOf(host: string, port: number | null, protocol: string | null): Parsed<ProxyUrl> {
-  if (/[/@?#\s]/.test(host)) return refused('is not a host; give protocol and port in their own keys, or use url instead');
+  if (/[/@?#\s]/.test(host))
+    return refused('is not a host; give protocol and port in their own keys, or use url instead');
   const bracketed = host.includes(':') && !host.startsWith('[') && host.split(':').length > 2 ? `[${host}]` : host;
   const hasPort = /:\d+$/.test(bracketed.replace(/^\[[^\]]*\]/, ''));
   if (hasPort && port !== null) return refused('already holds a port; leave port out');

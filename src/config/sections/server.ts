@@ -1,4 +1,5 @@
-// Reads [server] and [server.tls]: the listeners and what belongs to them. Who may use a listener is checked across sections, afterwards.
+// Reads [server] and [server.tls]: the listeners and what belongs to them. Who may use a listener is checked across
+// sections, afterwards.
 
 import { BlockList, isIP } from 'node:net';
 import type { GatewayConfig, ListenAddress } from '../gateway-config.ts';
@@ -15,7 +16,11 @@ export function readServer(server: SectionReader, tls: SectionReader, context: R
   const listen = readListeners(server, 'listen');
   if (server.isSet('listen') && server.setting('listen')?.value.type !== 'broken' && server.list('listen').length === 0)
     server.problem('listen', 'is empty; give at least one address');
-  const adminListen = server.isSet('admin_listen') ? readListeners(server, 'admin_listen') : listen.some(isReachable) ? [] : listen;
+  const adminListen = server.isSet('admin_listen')
+    ? readListeners(server, 'admin_listen')
+    : listen.some(isReachable)
+      ? []
+      : listen;
   const healthListen = readListeners(server, 'health_listen');
   refuseOverlap(server, listen, healthListen, adminListen);
   const publicUrl = server.text('public_url');
@@ -27,10 +32,18 @@ export function readServer(server: SectionReader, tls: SectionReader, context: R
     isAdminListenSet: server.isSet('admin_listen'),
     healthListen,
     publicUrl: url?.ok ? url.value : null,
-    trustedProxies: checkedList(server, 'trusted_proxies', isAddressOrBlock, 'is neither an address nor a CIDR block; write 10.0.0.1 or 10.0.0.0/8'),
-    allowedHosts: checkedList(server, 'allowed_hosts', isHostName, 'is not a host name; write it without scheme and path').map((name) =>
-      name.toLowerCase(),
+    trustedProxies: checkedList(
+      server,
+      'trusted_proxies',
+      isAddressOrBlock,
+      'is neither an address nor a CIDR block; write 10.0.0.1 or 10.0.0.0/8',
     ),
+    allowedHosts: checkedList(
+      server,
+      'allowed_hosts',
+      isHostName,
+      'is not a host name; write it without scheme and path',
+    ).map((name) => name.toLowerCase()),
     corsOrigins: checkedList(
       server,
       'cors_origins',
@@ -77,7 +90,8 @@ function refuseOverlap(
     if (isListed([...listen, ...admin], address)) {
       server.problem(
         'health_listen',
-        `${formatListenAddress(address)} is a data or admin listener already, which serves health too; choose another port`,
+        `${formatListenAddress(address)} is a data or admin listener already, which serves health too; choose ` +
+          'another port',
       );
     }
   }
@@ -97,7 +111,12 @@ function readServerTls(tls: SectionReader, context: ReaderContext): Server['tls'
   return certFile === null || keyFile === null ? null : { certFile, keyFile, clientCaFile };
 }
 
-function checkedList(server: SectionReader, key: string, isGood: (item: string) => boolean, message: string): readonly string[] {
+function checkedList(
+  server: SectionReader,
+  key: string,
+  isGood: (item: string) => boolean,
+  message: string,
+): readonly string[] {
   const items = server.list(key);
   for (const item of items) if (!isGood(item)) server.problem(key, `${shown(item)} ${message}`);
   return items.filter(isGood);

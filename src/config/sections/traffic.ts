@@ -1,4 +1,5 @@
-// Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers; and logging.
+// Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers;
+// and logging.
 
 import { FileRefusal, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
 import { inlineSecret } from '../../secret.ts';
@@ -53,14 +54,18 @@ export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
   const { url, username: urlUsername, password: urlPassword } = parsed.value;
   const unusable = refuseScriptFile(url);
   if (unusable !== null) proxy.problem(key, unusable);
-  if (urlUsername !== null && username !== null) proxy.problem('username', 'is given in proxy.url already; keep one of the two');
-  if (urlPassword !== null && password !== null) proxy.problem('password', 'is given in proxy.url already; keep one of the two');
+  if (urlUsername !== null && username !== null)
+    proxy.problem('username', 'is given in proxy.url already; keep one of the two');
+  if (urlPassword !== null && password !== null)
+    proxy.problem('password', 'is given in proxy.url already; keep one of the two');
   const givenPassword = password ?? (urlPassword === null ? null : inlineSecret(urlPassword, proxy.where(key)));
-  if (givenPassword !== null && (urlUsername ?? username) === null) proxy.missing('password', 'needs proxy.username beside it');
+  if (givenPassword !== null && (urlUsername ?? username) === null)
+    proxy.missing('password', 'needs proxy.username beside it');
   if (url.startsWith('pac+http:') && givenPassword !== null && credentialHosts.length === 0) {
     proxy.warning(
       key,
-      'comes over plain http, where anybody on the way may name a proxy: it is used, but the password is shown to no proxy; use pac+https or pac+file, or list the proxies in proxy.credential_hosts',
+      'comes over plain http, where anybody on the way may name a proxy: it is used, but the password is shown to ' +
+        'no proxy; use pac+https or pac+file, or list the proxies in proxy.credential_hosts',
     );
   }
   return { url, username: urlUsername ?? username, password: givenPassword, credentialHosts, noProxy, off };
@@ -70,12 +75,19 @@ export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
 function hostList(proxy: SectionReader, key: string): readonly string[] {
   const entries = proxy.list(key);
   for (const entry of parseNoProxy(entries).unusable) {
-    proxy.problem(key, `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in 10.0.0.0/8`);
+    proxy.problem(
+      key,
+      `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in ` +
+        '10.0.0.0/8',
+    );
   }
   return entries;
 }
 
-/** What is no plain file can never be used as a PAC file. One that is missing may be there when it is needed: that is told then. */
+/**
+ * What is no plain file can never be used as a PAC file. One that is missing may be there when it is needed: that is
+ * told then.
+ */
 function refuseScriptFile(url: string): string | null {
   if (!url.startsWith('pac+file:')) return null;
   const file = new URL(url.slice('pac+'.length));
@@ -142,12 +154,16 @@ const OWN_HEADERS =
 export function readUpstreamHeaders({ settings, problems }: ReaderContext): GatewayConfig['upstreamHeaders'] {
   const headers: (readonly [string, string])[] = [];
   for (const { name, value, where } of settings.headers) {
-    const fail = (message: string) => problems.push({ where, key: 'upstream.headers', message: `${shown(name)} ${message}` });
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/.test(name)) fail('is not a header name; letters, digits and hyphens only');
-    else if (OWN_HEADERS.test(name.toLowerCase().replaceAll('_', '-'))) fail('is set or removed by the gateway itself; it cannot be given here');
+    const fail = (message: string) =>
+      problems.push({ where, key: 'upstream.headers', message: `${shown(name)} ${message}` });
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/.test(name))
+      fail('is not a header name; letters, digits and hyphens only');
+    else if (OWN_HEADERS.test(name.toLowerCase().replaceAll('_', '-')))
+      fail('is set or removed by the gateway itself; it cannot be given here');
     else if (value.type === 'broken') continue;
     else if (value.type === 'list') fail('is a list; give one value');
-    else if (!/^[\t\x20-\x7e\x80-\xff]{0,8192}$/.test(value.text)) fail('has a value with characters that a header cannot hold');
+    else if (!/^[\t\x20-\x7e\x80-\xff]{0,8192}$/.test(value.text))
+      fail('has a value with characters that a header cannot hold');
     else headers.push([name, value.text]);
   }
   return headers;

@@ -1,10 +1,20 @@
-// Reads [general] host and [gateway]: where calls go. Refuses a gateway that is ourselves, and plain http to other machines.
+// Reads [general] host and [gateway]: where calls go. Refuses a gateway that is ourselves, and plain http to other
+// machines.
 
 import type { ListenAddress, UpstreamHosts } from '../gateway-config.ts';
 import { formatListenAddress } from '../listen-address.ts';
 import { shown } from '../problem.ts';
 import type { SectionReader } from '../reader.ts';
-import { findOwnListener, type GatewayBase, isLoopbackOrigin, normalisePath, parseGateway, parseRegion, REGIONS, upstreamHosts } from '../regions.ts';
+import {
+  findOwnListener,
+  type GatewayBase,
+  isLoopbackOrigin,
+  normalisePath,
+  parseGateway,
+  parseRegion,
+  REGIONS,
+  upstreamHosts,
+} from '../regions.ts';
 
 /** Makes the hosts of a region; a credential with a `host` of its own calls it again. */
 export interface UpstreamReader {
@@ -14,7 +24,11 @@ export interface UpstreamReader {
 }
 
 /** Reads both sections. `listeners` are our own. */
-export function readUpstream(general: SectionReader, gateway: SectionReader, listeners: readonly ListenAddress[]): UpstreamReader {
+export function readUpstream(
+  general: SectionReader,
+  gateway: SectionReader,
+  listeners: readonly ListenAddress[],
+): UpstreamReader {
   const base = readGateway(gateway, listeners);
   const read = (reader: SectionReader, key: string, fallback: string): UpstreamHosts => {
     const text = reader.text(key);
@@ -52,9 +66,16 @@ function readGateway(gateway: SectionReader, listeners: readonly ListenAddress[]
   const { origin, path } = parsed.value;
   const own = findOwnListener(origin, listeners);
   if (own !== undefined) {
-    gateway.problem('host', `${shown(origin)} is this gateway itself (server.listen ${formatListenAddress(own)}); calls would go round in circles`);
+    gateway.problem(
+      'host',
+      `${shown(origin)} is this gateway itself (server.listen ${formatListenAddress(own)}); calls would go round ` +
+        'in circles',
+    );
   } else if (origin.startsWith('http:') && !isLoopbackOrigin(origin) && !allowsPlainHttp) {
-    gateway.problem('protocol', 'http sends tokens and secrets unencrypted; use https, or say unsafe_plain_http = true');
+    gateway.problem(
+      'protocol',
+      'http sends tokens and secrets unencrypted; use https, or say unsafe_plain_http = true',
+    );
   }
   return { origin, path, loginPrefix, apiPrefix };
 }

@@ -1,5 +1,6 @@
-// Metrics of exchanges. On the hot path: a few map look-ups by strings that are compared by identity, and additions to plain numbers.
-// Labels come from configuration and from fixed sets only; whatever else a caller sends is counted as `other`.
+// Metrics of exchanges. On the hot path: a few map look-ups by strings that are compared by identity, and additions to
+// plain numbers. Labels come from configuration and from fixed sets only; whatever else a caller sends is counted as
+// `other`.
 
 import { ERROR_TABLE } from '../../errors.ts';
 import type { ExchangeRecord } from '../exchange-record.ts';
@@ -28,7 +29,9 @@ const MAX_REQUEST_SERIES = 1000;
 export interface ExchangeMetrics {
   started(): void;
   ended(record: ExchangeRecord): void;
-  /** The names that may be label values, after each load of the configuration. What was counted for others is forgotten. */
+  /**
+   * The names that may be label values, after each load of the configuration. What was counted for others is forgotten.
+   */
   setNames(names: { clients: Iterable<string>; credentials: Iterable<string> }): void;
   readonly families: readonly Family[];
 }
@@ -70,7 +73,13 @@ export function createExchangeMetrics(): ExchangeMetrics {
   const retries = createCounter('gcg_retries_total', 'Further attempts at the upstream, by reason.');
   const errors = createCounter('gcg_errors_total', 'Exchanges that ended with an error of the gateway, by code.');
 
-  const seriesOf = (client: string, credential: string, method: string, route: string, outcome: number): RequestSeries => {
+  const seriesOf = (
+    client: string,
+    credential: string,
+    method: string,
+    route: string,
+    outcome: number,
+  ): RequestSeries => {
     const byCredential = branch(tree, client);
     const byMethod = branch(byCredential, credential);
     const byRoute = branch(byMethod, method);
@@ -130,7 +139,12 @@ export function createExchangeMetrics(): ExchangeMetrics {
     retries.keep(({ credential = '' }) => isCredential(credential));
   };
 
-  const countRetries = (record: ExchangeRecord, reasons: readonly string[], credential: string, own: CredentialSums) => {
+  const countRetries = (
+    record: ExchangeRecord,
+    reasons: readonly string[],
+    credential: string,
+    own: CredentialSums,
+  ) => {
     let limited = 0;
     for (const reason of reasons) {
       if (reason === '429') limited++;
@@ -147,7 +161,8 @@ export function createExchangeMetrics(): ExchangeMetrics {
     ended(record) {
       inFlight--;
       const client = record.client === null ? 'anonymous' : clients.has(record.client) ? record.client : 'other';
-      const credential = record.credential === null ? 'none' : credentials.has(record.credential) ? record.credential : 'other';
+      const credential =
+        record.credential === null ? 'none' : credentials.has(record.credential) ? record.credential : 'other';
       const method = METHODS.has(record.method) ? record.method : 'other';
       const isUpstream = record.source === 'upstream';
       const statusClass = record.status >= 100 && record.status < 600 ? Math.trunc(record.status / 100) : 0;
@@ -159,7 +174,11 @@ export function createExchangeMetrics(): ExchangeMetrics {
       const own = sumsOf(credential);
       let durations = own.durations[outcome];
       if (!durations) {
-        durations = createHistogram({ credential, status: STATUS_CLASSES[statusClass] as string, source: record.source });
+        durations = createHistogram({
+          credential,
+          status: STATUS_CLASSES[statusClass] as string,
+          source: record.source,
+        });
         own.durations[outcome] = durations;
       }
       durations.observe(seconds);
@@ -174,7 +193,8 @@ export function createExchangeMetrics(): ExchangeMetrics {
       if (record.aborted) own.aborted++;
       if (isUpstream && record.status === 429) own.upstream429++;
       if (record.retryReasons !== null) countRetries(record, record.retryReasons, credential, own);
-      if (record.errorCode !== null && Object.hasOwn(ERROR_TABLE, record.errorCode)) errors.inc({ code: record.errorCode });
+      if (record.errorCode !== null && Object.hasOwn(ERROR_TABLE, record.errorCode))
+        errors.inc({ code: record.errorCode });
     },
     setNames(names) {
       clients = new Set(names.clients);
@@ -211,13 +231,27 @@ export function createExchangeMetrics(): ExchangeMetrics {
           for (const { queueWait } of sums.values()) if (queueWait) yield* queueWait.samples();
         },
       },
-      sampled('gauge', 'gcg_requests_in_flight', 'Exchanges begun and not ended.', () => [{ labels: {}, value: inFlight }]),
+      sampled('gauge', 'gcg_requests_in_flight', 'Exchanges begun and not ended.', () => [
+        { labels: {}, value: inFlight },
+      ]),
       bySums('gcg_upstream_seconds_total', 'Time spent waiting for the upstream.', (one) => one.upstreamSeconds),
-      bySums('gcg_token_wait_seconds_total', 'Time exchanges spent waiting for a token.', (one) => one.tokenWaitSeconds),
+      bySums(
+        'gcg_token_wait_seconds_total',
+        'Time exchanges spent waiting for a token.',
+        (one) => one.tokenWaitSeconds,
+      ),
       bySums('gcg_request_bytes_total', 'Bytes of request bodies.', (one) => one.requestBytes),
       bySums('gcg_response_bytes_total', 'Bytes of response bodies.', (one) => one.responseBytes),
-      bySums('gcg_upstream_429_total', 'Answers 429 of the upstream, whether the caller saw them or not.', (one) => one.upstream429),
-      bySums('gcg_upstream_429_absorbed_total', 'Answers 429 of the upstream that the caller did not see.', (one) => one.absorbed429),
+      bySums(
+        'gcg_upstream_429_total',
+        'Answers 429 of the upstream, whether the caller saw them or not.',
+        (one) => one.upstream429,
+      ),
+      bySums(
+        'gcg_upstream_429_absorbed_total',
+        'Answers 429 of the upstream that the caller did not see.',
+        (one) => one.absorbed429,
+      ),
       bySums('gcg_requests_aborted_total', 'Exchanges whose caller left before the end.', (one) => one.aborted),
       retries.family,
       errors.family,
@@ -225,7 +259,9 @@ export function createExchangeMetrics(): ExchangeMetrics {
   };
 
   function bySums(name: string, help: string, value: (one: CredentialSums) => number): Family {
-    return sampled('counter', name, help, () => Array.from(sums.values(), (one): Sample => ({ labels: one.labels, value: value(one) })));
+    return sampled('counter', name, help, () =>
+      Array.from(sums.values(), (one): Sample => ({ labels: one.labels, value: value(one) })),
+    );
   }
 }
 

@@ -1,5 +1,5 @@
-// Told when an exchange begins and when it has ended: names its route, takes its duration, counts it and writes its record.
-// Everything it needs is made once; it never throws and nothing waits for it.
+// Told when an exchange begins and when it has ended: names its route, takes its duration, counts it and writes its
+// record. Everything it needs is made once; it never throws and nothing waits for it.
 
 import type { ExchangeRecord } from '../exchange-record.ts';
 import type { Metrics } from './metrics.ts';
@@ -13,7 +13,13 @@ export interface ExchangeObserver {
 }
 
 /** `log.exchange` gets each record once, when all of its fields are final. */
-export function createExchangeObserver({ log, metrics }: { log: { exchange(record: ExchangeRecord): void }; metrics: Metrics }): ExchangeObserver {
+export function createExchangeObserver({
+  log,
+  metrics,
+}: {
+  log: { exchange(record: ExchangeRecord): void };
+  metrics: Metrics;
+}): ExchangeObserver {
   const templates = createRouteTemplates();
   return {
     begun: metrics.started,

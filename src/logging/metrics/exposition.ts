@@ -1,5 +1,5 @@
-// Hands the metric families to the Prometheus client, which formats them and adds the process's own metrics.
-// The client is loaded at the first scrape: a gateway nobody scrapes neither waits for it at the start nor samples its event loop.
+// Hands the metric families to the Prometheus client, which formats them and adds the process's own metrics. The client
+// is loaded at the first scrape: a gateway nobody scrapes neither waits for it at the start nor samples its event loop.
 
 import type { Metric, Registry } from '@prometheus-io/client';
 import type { Family } from './metric-family.ts';
@@ -27,14 +27,20 @@ async function createRegistry(families: readonly Family[]): Promise<Registry> {
   return registry;
 }
 
-/** The registry asks a metric for its values by `get()`; numbers that are kept elsewhere can therefore stand in for one. */
+/**
+ * The registry asks a metric for its values by `get()`; numbers that are kept elsewhere can therefore stand in for one.
+ */
 function asMetric({ name, help, type, collect }: Family): Metric {
   const get = async () => ({
     name,
     help,
     type,
     aggregator: 'sum',
-    values: Array.from(collect(), ({ labels, value, suffix }) => ({ labels, value, metricName: suffix ? name + suffix : name })),
+    values: Array.from(collect(), ({ labels, value, suffix }) => ({
+      labels,
+      value,
+      metricName: suffix ? name + suffix : name,
+    })),
   });
   return { name, help, type, aggregator: 'sum', get, reset() {} } as unknown as Metric;
 }

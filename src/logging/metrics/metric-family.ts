@@ -1,4 +1,5 @@
-// What metrics are made of between scrapes: plain numbers under bounded label values. Formatting them is the exposition's job.
+// What metrics are made of between scrapes: plain numbers under bounded label values. Formatting them is the
+// exposition's job.
 
 /** One value at the time of a scrape. `suffix` is `_bucket`, `_sum` or `_count` within a histogram. */
 export interface Sample {
@@ -46,7 +47,12 @@ export function createCounter(name: string, help: string, maxSeries = 200): Coun
 }
 
 /** A gauge or counter whose values are asked for at the scrape. */
-export function sampled(type: 'counter' | 'gauge', name: string, help: string, collect: () => Iterable<Sample>): Family {
+export function sampled(
+  type: 'counter' | 'gauge',
+  name: string,
+  help: string,
+  collect: () => Iterable<Sample>,
+): Family {
   return { name, help, type, collect };
 }
 
@@ -59,7 +65,10 @@ export interface Histogram {
   samples(): Iterable<Sample>;
 }
 
-export function createHistogram(labels: Readonly<Record<string, string>>, buckets: readonly number[] = DURATION_BUCKETS): Histogram {
+export function createHistogram(
+  labels: Readonly<Record<string, string>>,
+  buckets: readonly number[] = DURATION_BUCKETS,
+): Histogram {
   const counts = new Float64Array(buckets.length + 1);
   let sum = 0;
   return {
@@ -73,7 +82,11 @@ export function createHistogram(labels: Readonly<Record<string, string>>, bucket
       let total = 0;
       for (let at = 0; at <= buckets.length; at++) {
         total += counts[at] as number;
-        yield { labels: { ...labels, le: at === buckets.length ? '+Inf' : String(buckets[at]) }, value: total, suffix: '_bucket' };
+        yield {
+          labels: { ...labels, le: at === buckets.length ? '+Inf' : String(buckets[at]) },
+          value: total,
+          suffix: '_bucket',
+        };
       }
       yield { labels, value: sum, suffix: '_sum' };
       yield { labels, value: total, suffix: '_count' };

@@ -11,12 +11,20 @@ export type TokenRequestResult = 'ok' | 'rejected' | 'transient';
 /** What is looked up at each scrape. Each function must be quick and must not throw; those left out give no samples. */
 export interface MetricSources {
   /** The state of each configured credential. `expiresAt` in epoch ms. */
-  credentials?(): Iterable<{ readonly name: string; readonly token: string; readonly renewal: string; readonly expiresAt: number | null }>;
+  credentials?(): Iterable<{
+    readonly name: string;
+    readonly token: string;
+    readonly renewal: string;
+    readonly expiresAt: number | null;
+  }>;
   /** Callers that wait for a rate limit, by credential. */
   queueLengths?(): Iterable<readonly [credential: string, length: number]>;
   /** Connections to the upstream: in use, and kept for later. */
   connections?(): { readonly active: number; readonly idle: number };
-  /** Notification sockets that are open, or being opened, one by one: the name of the client, null for anonymous callers, and of the credential. */
+  /**
+   * Notification sockets that are open, or being opened, one by one: the name of the client, null for anonymous
+   * callers, and of the credential.
+   */
   sockets?(): Iterable<{ readonly client: string | null; readonly credential: string }>;
   logRecordsDropped?(): number;
 }
@@ -42,28 +50,43 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
   let known = new Set<string>();
   let clients = new Set<string>();
   const sources: MetricSources = {};
-  const tokenRequests = createCounter('gcg_token_requests_total', 'Requests to the token endpoint, by grant and result.');
-  const transitions = createCounter('gcg_token_transitions_total', 'Changes of state of a credential, by the pair of states it came into.');
+  const tokenRequests = createCounter(
+    'gcg_token_requests_total',
+    'Requests to the token endpoint, by grant and result.',
+  );
+  const transitions = createCounter(
+    'gcg_token_transitions_total',
+    'Changes of state of a credential, by the pair of states it came into.',
+  );
   const reloads = createCounter('gcg_config_reloads_total', 'Reloads of the configuration: applied or refused.');
   let isLastReloadApplied = true;
 
   const states = (names: readonly string[], of: (state: { token: string; renewal: string }) => string) =>
     function* (): Iterable<Sample> {
       for (const state of sources.credentials?.() ?? []) {
-        for (const name of names) yield { labels: { credential: state.name, state: name }, value: of(state) === name ? 1 : 0 };
+        for (const name of names)
+          yield { labels: { credential: state.name, state: name }, value: of(state) === name ? 1 : 0 };
       }
     };
 
   const render = createExposition([
-    sampled('gauge', 'gcg_build_info', 'Always 1; the labels say what runs.', () => [{ labels: { version, node: process.versions.node }, value: 1 }]),
+    sampled('gauge', 'gcg_build_info', 'Always 1; the labels say what runs.', () => [
+      { labels: { version, node: process.versions.node }, value: 1 },
+    ]),
     ...exchanges.families,
     tokenRequests.family,
     transitions.family,
-    sampled('gauge', 'gcg_token_seconds_left', "Life left of a credential's token; 0 when expired, absent when unknown.", function* () {
-      for (const { name, expiresAt } of sources.credentials?.() ?? []) {
-        if (expiresAt !== null) yield { labels: { credential: name }, value: Math.max(0, (expiresAt - now()) / 1000) };
-      }
-    }),
+    sampled(
+      'gauge',
+      'gcg_token_seconds_left',
+      "Life left of a credential's token; 0 when expired, absent when unknown.",
+      function* () {
+        for (const { name, expiresAt } of sources.credentials?.() ?? []) {
+          if (expiresAt !== null)
+            yield { labels: { credential: name }, value: Math.max(0, (expiresAt - now()) / 1000) };
+        }
+      },
+    ),
     sampled(
       'gauge',
       'gcg_token_state',
@@ -98,9 +121,12 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
       }
     }),
     reloads.family,
-    sampled('gauge', 'gcg_config_last_reload_applied', '0 while the file on disk is refused and an older configuration is in use.', () => [
-      { labels: {}, value: isLastReloadApplied ? 1 : 0 },
-    ]),
+    sampled(
+      'gauge',
+      'gcg_config_last_reload_applied',
+      '0 while the file on disk is refused and an older configuration is in use.',
+      () => [{ labels: {}, value: isLastReloadApplied ? 1 : 0 }],
+    ),
     sampled('counter', 'gcg_log_records_dropped_total', 'Log records that could not be written.', () => [
       { labels: {}, value: sources.logRecordsDropped?.() ?? 0 },
     ]),
@@ -113,10 +139,13 @@ export function createMetrics({ version, now = Date.now }: { version: string; no
       known = new Set(names.credentials);
       clients = new Set(names.clients);
       exchanges.setNames({ clients, credentials: known });
-      for (const counter of [tokenRequests, transitions]) counter.keep(({ credential = '' }) => credential === 'other' || known.has(credential));
+      for (const counter of [tokenRequests, transitions])
+        counter.keep(({ credential = '' }) => credential === 'other' || known.has(credential));
     },
-    tokenRequest: (credential, grant, result) => tokenRequests.inc({ credential: known.has(credential) ? credential : 'other', grant, result }),
-    tokenTransition: (credential, token, renewal) => transitions.inc({ credential: known.has(credential) ? credential : 'other', token, renewal }),
+    tokenRequest: (credential, grant, result) =>
+      tokenRequests.inc({ credential: known.has(credential) ? credential : 'other', grant, result }),
+    tokenTransition: (credential, token, renewal) =>
+      transitions.inc({ credential: known.has(credential) ? credential : 'other', token, renewal }),
     configReload(isApplied) {
       isLastReloadApplied = isApplied;
       reloads.inc({ result: isApplied ? 'applied' : 'refused' });

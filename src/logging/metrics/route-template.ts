@@ -1,5 +1,6 @@
-// Turns a request path into its route template (`/api/v2/users/{id}/queues`): few enough to be a metric label, whatever ids the paths hold.
-// It goes by the words that the platform's paths are made of, not by what an id looks like; it knows no methods.
+// Turns a request path into its route template (`/api/v2/users/{id}/queues`): few enough to be a metric label, whatever
+// ids the paths hold. It goes by the words that the platform's paths are made of, not by what an id looks like; it
+// knows no methods.
 
 import { ROUTE_WORDS } from './route-words.ts';
 

@@ -14,14 +14,18 @@ export function redactBody(text: string, kind: BodyKind): string | object {
   return typeof redacted === 'object' && redacted !== null ? redacted : JSON.stringify(redacted);
 }
 
-/** The beginning of a longer body: what the cut went through is left out, so that no half secret slips by unrecognised. */
+/**
+ * The beginning of a longer body: what the cut went through is left out, so that no half secret slips by unrecognised.
+ */
 export function redactCutBody(text: string, kind: BodyKind): string {
   if (looksLikeJson(text)) {
     const closed = closeCutJson(text);
     const parsed = closed === null ? undefined : parseJson(closed, kind);
-    if (parsed !== undefined) return trimEnd(JSON.stringify(redactValue(parsed)), (char) => char === '}' || char === ']');
+    if (parsed !== undefined)
+      return trimEnd(JSON.stringify(redactValue(parsed)), (char) => char === '}' || char === ']');
   }
-  const whole = kind === 'form' ? text.slice(0, text.lastIndexOf('&') + 1) : trimEnd(text, (char) => !/[\s,;&<>]/.test(char));
+  const whole =
+    kind === 'form' ? text.slice(0, text.lastIndexOf('&') + 1) : trimEnd(text, (char) => !/[\s,;&<>]/.test(char));
   return redactPlainBody(whole, kind);
 }
 

@@ -1,25 +1,40 @@
-// The last barrier of the log: the exact values of secrets that are in use, masked wherever they still turn up, in whatever encoding: as they are,
-// with escapes of JSON or percent at any depth, in base64. Recognising secrets by name and shape is the job of the redact files.
+// The last barrier of the log: the exact values of secrets that are in use, masked wherever they still turn up, in
+// whatever encoding: as they are, with escapes of JSON or percent at any depth, in base64. Recognising secrets by name
+// and shape is the job of the redact files.
 
 import { REDACTED, type SecretSource } from '../../secret.ts';
 
-/** Values in use. Never printed, never enumerated. Values shorter than 8 characters are not taken: masking them would eat ordinary words. */
+/**
+ * Values in use. Never printed, never enumerated. Values shorter than 8 characters are not taken: masking them would
+ * eat ordinary words.
+ */
 export interface LiveSecrets {
-  /** Takes the place of the configuration before. Its values are never forgotten for others; what a secret file holds later is taken as it is read. */
+  /**
+   * Takes the place of the configuration before. Its values are never forgotten for others; what a secret file holds
+   * later is taken as it is read.
+   */
   configure(sources: Iterable<SecretSource>): void;
-  /** Remembers a value that is not configured. Bounded, in number and in memory: the oldest of its origin is forgotten when that is full. */
+  /**
+   * Remembers a value that is not configured. Bounded, in number and in memory: the oldest of its origin is forgotten
+   * when that is full.
+   */
   add(value: string, origin?: SecretOrigin): void;
   /**
-   * The text with every occurrence of a remembered value masked. Linear in the text, whatever the number of values. Where a text ends in a mark
-   * of `cutLong`, the beginning of a value right before it is masked as well.
+   * The text with every occurrence of a remembered value masked. Linear in the text, whatever the number of values.
+   * Where a text ends in a mark of `cutLong`, the beginning of a value right before it is masked as well.
    */
   mask(text: string): string;
 }
 
-/** `received` from the platform, such as a token, or `sent` to it: callers choose some of those, so they push out nothing but their like. */
+/**
+ * `received` from the platform, such as a token, or `sent` to it: callers choose some of those, so they push out
+ * nothing but their like.
+ */
 export type SecretOrigin = 'received' | 'sent';
 
-/** What is remembered of each origin, a form being some 400 octets: a token has a few, the largest assertion thousands. */
+/**
+ * What is remembered of each origin, a form being some 400 octets: a token has a few, the largest assertion thousands.
+ */
 const MOST_FORMS: Record<SecretOrigin, number> = { received: 100_000, sent: 30_000 };
 
 const SHORTEST = 8;
@@ -199,11 +214,14 @@ class FormIndex {
   mask(text: string): string {
     const cutAt = cutMarkAt(text);
     // The cut may have gone through an escape.
-    const half = cutAt === -1 ? '' : (HALF_ESCAPE.exec(text.slice(Math.max(0, cutAt - LONGEST_HALF_ESCAPE), cutAt))?.[0] ?? '');
+    const half =
+      cutAt === -1 ? '' : (HALF_ESCAPE.exec(text.slice(Math.max(0, cutAt - LONGEST_HALF_ESCAPE), cutAt))?.[0] ?? '');
     const read = cutAt === -1 ? text : text.slice(0, cutAt - half.length);
     const ranges = this.#find(read);
     const plain = read.includes('%') || read.includes('\\') ? withoutEscapes(read) : null;
-    if (plain !== null) for (const [from, to] of this.#find(plain.text)) ranges.push([plain.starts[from] as number, plain.starts[to] as number]);
+    if (plain !== null)
+      for (const [from, to] of this.#find(plain.text))
+        ranges.push([plain.starts[from] as number, plain.starts[to] as number]);
     if (cutAt !== -1) {
       const begun = this.#findBegun(read);
       if (begun !== -1) ranges.push([begun, cutAt]);
@@ -287,12 +305,14 @@ function* formsOf(value: string): Generator<[text: string, isEdged: boolean]> {
   for (const part of new Set(partsOf(value))) {
     const plain = new Set<string>();
     // A header's octets are read one a character, and so are percent-encoded ones.
-    for (const text of [part, part.replaceAll(' ', '+')]) plain.add(text).add(Buffer.from(text, 'utf8').toString('latin1'));
+    for (const text of [part, part.replaceAll(' ', '+')])
+      plain.add(text).add(Buffer.from(text, 'utf8').toString('latin1'));
     for (const text of [...plain]) {
       const undone = withoutEscapes(text)?.text ?? text;
       plain.add(undone);
       // Made of escapes itself: nothing to be found by is left of it.
-      if (undone.length < SHORTEST) plain.add(encodeURIComponent(Buffer.from(text).toString())).add(JSON.stringify(text).slice(1, -1));
+      if (undone.length < SHORTEST)
+        plain.add(encodeURIComponent(Buffer.from(text).toString())).add(JSON.stringify(text).slice(1, -1));
     }
     for (const text of plain) if (text.length >= SHORTEST) yield [text, false];
     const encoded = new Set<string>();
@@ -306,7 +326,10 @@ function* formsOf(value: string): Generator<[text: string, isEdged: boolean]> {
   }
 }
 
-/** The value, or its parts; the last one reaches back so that it is as long as the others. No part begins or ends within a character. */
+/**
+ * The value, or its parts; the last one reaches back so that it is as long as the others. No part begins or ends within
+ * a character.
+ */
 function* partsOf(value: string): Generator<string> {
   if (value.length <= PART_LENGTH) return yield value;
   const isWithin = (at: number) => /^[\udc00-\udfff]/.test(value.slice(at, at + 1));
@@ -345,9 +368,10 @@ const scratchStarts = new Uint32Array(SCRATCH_LENGTH + 1);
 const CONTROLS = new Map([...'bfnrt'].map((letter, at) => ['\b\f\n\r\t'.charCodeAt(at), letter.charCodeAt(0)]));
 
 /**
- * What is the same of a text in every encoding: `%41` and `\u0041` undone, and those that this makes, to the last; then no backslashes, and for a
- * line break its letter. Null when nothing changes. `starts` says where in the text each character came from, and where the text ends. Linear: each
- * step but the reading of a character makes what was read shorter. What it returns is good until it is called again.
+ * What is the same of a text in every encoding: `%41` and `\u0041` undone, and those that this makes, to the last; then
+ * no backslashes, and for a line break its letter. Null when nothing changes. `starts` says where in the text each
+ * character came from, and where the text ends. Linear: each step but the reading of a character makes what was read
+ * shorter. What it returns is good until it is called again.
  */
 function withoutEscapes(text: string): { readonly text: string; readonly starts: Uint32Array } | null {
   const isShort = text.length < SCRATCH_LENGTH;
@@ -383,7 +407,12 @@ function withoutEscapes(text: string): { readonly text: string; readonly starts:
   }
   if (!isChanged) return null;
   starts[kept] = text.length;
-  return { text: isShort ? String.fromCharCode(...codes.subarray(0, kept)) : Buffer.from(codes.buffer, 0, kept * 2).toString('utf16le'), starts };
+  return {
+    text: isShort
+      ? String.fromCharCode(...codes.subarray(0, kept))
+      : Buffer.from(codes.buffer, 0, kept * 2).toString('utf16le'),
+    starts,
+  };
 }
 
 const LETTER_U = 0x75;
@@ -418,7 +447,12 @@ function hexAt(codes: Uint16Array, from: number, digits: number): number {
   let number = 0;
   for (let at = from; at < from + digits; at++) {
     const code = codes[at] as number;
-    const digit = code >= 0x30 && code <= 0x39 ? code - 0x30 : (code | 0x20) >= 0x61 && (code | 0x20) <= 0x66 ? (code | 0x20) - 0x57 : -1;
+    const digit =
+      code >= 0x30 && code <= 0x39
+        ? code - 0x30
+        : (code | 0x20) >= 0x61 && (code | 0x20) <= 0x66
+          ? (code | 0x20) - 0x57
+          : -1;
     if (digit === -1) return -1;
     number = number * 16 + digit;
   }

@@ -1,5 +1,5 @@
-// Masks secrets in request targets, parameters and headers, for everything that is logged or shown. Pure; runs on every exchange,
-// so what needs no masking is recognised first and returned as it came.
+// Masks secrets in request targets, parameters and headers, for everything that is logged or shown. Pure; runs on every
+// exchange, so what needs no masking is recognised first and returned as it came.
 
 import { REDACTED } from '../../secret.ts';
 import type { RawHeaders } from '../exchange-record.ts';
@@ -10,13 +10,17 @@ import { fingerprintOf, redactText } from './text.ts';
 /** A path without any of these holds nothing to mask. */
 const SUSPECT_PATH = /[#%;@:=\\]|channels|streaming-|gcg[a-z]_|eyj|bearer/i;
 
-/** A target with a query and without any of these holds nothing to mask: no secret name contains none of these words, and nothing is encoded. */
+/**
+ * A target with a query and without any of these holds nothing to mask: no secret name contains none of these words,
+ * and nothing is encoded.
+ */
 const SUSPECT =
   /[#%;@:\\]|channels|streaming-|gcg[a-z]_|eyj|bearer|basic|negotiate|ntlm|token|secret|pass|assertion|auth|cookie|key|saml|verifier|code|pwd|pin|otp|jwt|sid|handle|sig|state/i;
 
 /**
- * A request target or URL fit for a log: query, form-like fragment and path parameters with secret values masked, user information gone,
- * notification channel ids as fingerprints. Names are compared decoded; what is not masked stays octet for octet.
+ * A request target or URL fit for a log: query, form-like fragment and path parameters with secret values masked, user
+ * information gone, notification channel ids as fingerprints. Names are compared decoded; what is not masked stays
+ * octet for octet.
  */
 export function redactTarget(target: string): string {
   if (!(target.includes('?') ? SUSPECT : SUSPECT_PATH).test(target)) return target;
@@ -34,7 +38,8 @@ function redactPath(path: string): string {
   if (!SUSPECT_PATH.test(path)) return path;
   const decoded = decodeFully(path);
   if (!/channels/i.test(decoded)) return redactText(path);
-  // Whatever stands behind `channels` and is no plain word is an id, also where dot segments or empty segments try to hide it.
+  // Whatever stands behind `channels` and is no plain word is an id, also where dot segments or empty segments try to
+  // hide it.
   let isBehind = false;
   let isNext = false;
   const masked = path.split('/').map((segment) => {
@@ -92,14 +97,16 @@ export function redactHeader(name: string, value: string): string {
   return redactText(URL_HEADERS.test(name) ? redactTarget(value) : value);
 }
 
-/** A record shows this much of a path or of one header's value, in characters; what is longer was not meant to be read. */
+/**
+ * A record shows this much of a path or of one header's value, in characters; what is longer was not meant to be read.
+ */
 export const LONGEST_SHOWN = 8192;
 const LONGEST_NAME = 256;
 const LONGEST_LAST_WORD = 512;
 
 /**
- * The beginning of a value that is too long to be shown, through `redact`, and marked. The word that the cut goes through is left out, unless it is
- * a long one: some secrets are known by what follows them (`://user:password@`).
+ * The beginning of a value that is too long to be shown, through `redact`, and marked. The word that the cut goes
+ * through is left out, unless it is a long one: some secrets are known by what follows them (`://user:password@`).
  */
 export function cutLong(value: string, redact: (beginning: string) => string, limit = LONGEST_SHOWN): string {
   if (value.length <= limit) return redact(value);
@@ -109,11 +116,17 @@ export function cutLong(value: string, redact: (beginning: string) => string, li
   return redact(value.slice(0, end)) + cutMark(end, `characters of ${value.length}`);
 }
 
-/** Headers as a plain dictionary fit for a log, names as they came; a repeated header becomes a list, what is long is cut and marked. */
+/**
+ * Headers as a plain dictionary fit for a log, names as they came; a repeated header becomes a list, what is long is
+ * cut and marked.
+ */
 export function redactHeaders(headers: RawHeaders): Record<string, string | string[]> {
   const out: Record<string, string | string[]> = Object.create(null);
   const add = (fullName: string, value: string) => {
-    const name = fullName.length > LONGEST_NAME ? fullName.slice(0, LONGEST_NAME) + cutMark(LONGEST_NAME, `of ${fullName.length}`) : fullName;
+    const name =
+      fullName.length > LONGEST_NAME
+        ? fullName.slice(0, LONGEST_NAME) + cutMark(LONGEST_NAME, `of ${fullName.length}`)
+        : fullName;
     const shown = cutLong(value, (beginning) => redactHeader(fullName, beginning));
     const present = out[name];
     if (present === undefined) out[name] = shown;

@@ -1,6 +1,10 @@
-// Which names announce a secret: of query and form parameters, of JSON fields, of headers. Decides by name only; masking is done elsewhere.
+// Which names announce a secret: of query and form parameters, of JSON fields, of headers. Decides by name only;
+// masking is done elsewhere.
 
-/** What a name names. The same word means different things in them: `code` is an OAuth code in a query and an error code in a JSON body. */
+/**
+ * What a name names. The same word means different things in them: `code` is an OAuth code in a query and an error code
+ * in a JSON body.
+ */
 export type NameKind = 'param' | 'field' | 'header';
 
 /** Anywhere in a name, after dropping case and everything but letters and digits. */
@@ -10,16 +14,25 @@ const ANYWHERE =
 /** As the whole name. */
 const WHOLE = /^(?:pwd|pass|pin|otp|jwt|sid|saml|bearer|handle|authcode|oauthcode|devicecode|usercode|xgatewaycode)$/;
 
-/** What a name must not end in: these speak about a secret without being one (`token_type`, `accessTokenValiditySeconds`). */
+/**
+ * What a name must not end in: these speak about a secret without being one (`token_type`,
+ * `accessTokenValiditySeconds`).
+ */
 const ABOUT =
   /(?:type|types|seconds|minutes|days|count|fingerprint|expiry|expires|expiresin|expiresat|expired|lifetime|duration|endpoint|state|status|ms|wait|max|min|limit|length|bytes|replaced|required|enabled|policy|requirements)$/;
 
 const PASSWORDISH = /passw(?:or)?d|passphrase|passcode|^(?:pwd|pass|pin|otp)$/;
 
-/** Lower-case letters and digits only, escapes (`%61`, `\u0061`, `\n`) resolved. A run of backslashes is read once, from its beginning. */
+/**
+ * Lower-case letters and digits only, escapes (`%61`, `\u0061`, `\n`) resolved. A run of backslashes is read once, from
+ * its beginning.
+ */
 export function compactName(name: string): string {
   let plain = name;
-  if (plain.includes('\\')) plain = plain.replace(/(?<!\\)\\+u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  if (plain.includes('\\'))
+    plain = plain.replace(/(?<!\\)\\+u([0-9a-f]{4})/gi, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    );
   if (plain.includes('%')) plain = percentDecode(plain);
   return plain.toLowerCase().replace(/[^a-z0-9]+/g, '');
 }
@@ -39,7 +52,11 @@ function isSecretCompact(compact: string, kind: NameKind): boolean {
   if (WHOLE.test(compact)) return true;
   if (compact === 'code' || compact === 'authorizationcode') return true;
   if (kind === 'param' && (compact === 'key' || compact === 'sig' || compact.endsWith('signature'))) return true;
-  if (kind === 'header' && (compact.endsWith('key') || compact.endsWith('signature') || compact === 'secwebsocketprotocol')) return true;
+  if (
+    kind === 'header' &&
+    (compact.endsWith('key') || compact.endsWith('signature') || compact === 'secwebsocketprotocol')
+  )
+    return true;
   return ANYWHERE.test(compact) && !ABOUT.test(compact);
 }
 
@@ -48,9 +65,15 @@ export function isPasswordName(name: string): boolean {
   return PASSWORDISH.test(compactName(name));
 }
 
-/** `code` in JSON is usually an error code (`bad.request`, `US`, `404`): those words stay readable, what may be an OAuth code does not. */
+/**
+ * `code` in JSON is usually an error code (`bad.request`, `US`, `404`): those words stay readable, what may be an OAuth
+ * code does not.
+ */
 export function isHarmlessCode(name: string, value: string): boolean {
-  return compactName(name) === 'code' && (value.length <= 3 || (value.length <= 80 && /^[a-z]{1,24}(?:[._ ][a-z]{1,24}){0,6}$/i.test(value)));
+  return (
+    compactName(name) === 'code' &&
+    (value.length <= 3 || (value.length <= 80 && /^[a-z]{1,24}(?:[._ ][a-z]{1,24}){0,6}$/i.test(value)))
+  );
 }
 
 /** The words our own records put under `token`: a state, not a token. */

@@ -1,14 +1,24 @@
-// Masks secrets in free text: messages, header values, parameter values, bodies that are no JSON. Pure, and linear in the length of its input:
-// every look back is bounded and every look ahead is paid for by the text it consumes. What a JSON document means is not looked at here.
+// Masks secrets in free text: messages, header values, parameter values, bodies that are no JSON. Pure, and linear in
+// the length of its input: every look back is bounded and every look ahead is paid for by the text it consumes. What a
+// JSON document means is not looked at here.
 
 import { hash } from 'node:crypto';
 import { REDACTED } from '../../secret.ts';
-import { compactName, isHarmlessCode, isPasswordName, isSecretName, isSecretState, isTokenState, percentDecode } from './secret-names.ts';
+import {
+  compactName,
+  isHarmlessCode,
+  isPasswordName,
+  isSecretName,
+  isSecretState,
+  isTokenState,
+  percentDecode,
+} from './secret-names.ts';
 
 /** Text without any of these cannot hold what we look for. */
 const SUSPECT = /[=:%@<]|bearer|basic|negotiate|ntlm|gcg[a-z]_|eyj|channels|streaming-/i;
 
-const SCHEME = /\b(bearer|basic|negotiate|ntlm)((?:\s|%20|\+){1,8})(?!(?:auth\w*|credentials?|tokens?|scheme|challenge|realm)\b)[\w.~+/=%-]{4,}/gi;
+const SCHEME =
+  /\b(bearer|basic|negotiate|ntlm)((?:\s|%20|\+){1,8})(?!(?:auth\w*|credentials?|tokens?|scheme|challenge|realm)\b)[\w.~+/=%-]{4,}/gi;
 /** The letter tells our secrets from our names: `GCG_CREDENTIAL_CLIENT_ID`, `gcg_requests_total`. */
 const LOCAL_TOKEN = /\bgcg[a-z]_[\w.~+/=-]+/gi;
 const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){0,4}/g;
@@ -25,11 +35,16 @@ export function fingerprintOf(secret: string): string {
   return `~${hash('sha256', secret, 'hex').slice(0, 12)}`;
 }
 
-/** Masks what is recognisably secret, by its label (`access_token=`, `"password":`) or by its shape (`Bearer …`, `gcgh_…`, JWT, channel id). */
+/**
+ * Masks what is recognisably secret, by its label (`access_token=`, `"password":`) or by its shape (`Bearer …`,
+ * `gcgh_…`, JWT, channel id).
+ */
 export function redactText(text: string): string {
   if (!SUSPECT.test(text)) return text;
   const plain = redactPlain(text);
-  return plain.includes('%') ? plain.replace(/[^\s"'<>]+/g, (run) => (run.includes('%') ? redactEncoded(run) : run)) : plain;
+  return plain.includes('%')
+    ? plain.replace(/[^\s"'<>]+/g, (run) => (run.includes('%') ? redactEncoded(run) : run))
+    : plain;
 }
 
 /** Looks below each layer of percent-encoding; the run stays as it was unless something was found. */
@@ -53,11 +68,17 @@ function redactPlain(text: string): string {
       .replace(JWT, REDACTED)
       .replace(USERINFO, `$1${REDACTED}@`),
   )
-    .replace(CHANNEL_PATH, (_, prefix: string, id: string) => prefix + (/^~[0-9a-f]{12}$/.test(id) ? id : fingerprintOf(id)))
+    .replace(
+      CHANNEL_PATH,
+      (_, prefix: string, id: string) => prefix + (/^~[0-9a-f]{12}$/.test(id) ? id : fingerprintOf(id)),
+    )
     .replace(CHANNEL_ID, fingerprintOf);
 }
 
-/** A password with a raw slash, as people paste them. By hand: a pattern that goes back through 512 characters at each `://` takes seconds for a body. */
+/**
+ * A password with a raw slash, as people paste them. By hand: a pattern that goes back through 512 characters at each
+ * `://` takes seconds for a body.
+ */
 function redactSlashedUserinfo(text: string): string {
   if (!text.includes('@')) return text;
   let out = '';
@@ -113,7 +134,8 @@ function redactLabelled(text: string): string {
     if (name === '') continue;
     const before = text[at - name.length - 1];
     const kind = separator === '=' && (before === '?' || before === '&' || before === '#') ? 'param' : 'field';
-    // Asked before the value is looked for: a value that is looked at and then left is looked at again, by the next name within it.
+    // Asked before the value is looked for: a value that is looked at and then left is looked at again, by the next
+    // name within it.
     const isState = separator === '=' && /state$/i.test(name) && compactName(name) === 'state';
     if (!isState && !isSecretName(name, kind)) continue;
     const [start, end] = valueAfter(text, at, name);
@@ -129,20 +151,31 @@ function redactLabelled(text: string): string {
 function isHarmless(name: string, value: string, separator: string, isState: boolean): boolean {
   if (isState) return !isSecretState(name, value);
   if (separator === '=') return false;
-  if (value === 'null' || value === 'true' || value === 'false' || isTokenState(value) || isHarmlessCode(name, value)) return true;
+  if (value === 'null' || value === 'true' || value === 'false' || isTokenState(value) || isHarmlessCode(name, value))
+    return true;
   // Prose: "the token: expired", "refused the token: invalid_client". A password may look like that too.
   return /^[a-z_]{1,24}[.,;!]?$/.test(value) && !isPasswordName(name);
 }
 
 function nameBefore(text: string, separatorAt: number, floor: number): string {
   let end = separatorAt;
-  for (const lowest = Math.max(floor, separatorAt - GAP_LOOK_BACK); end > lowest && /[\s"'`\\]/.test(text[end - 1] as string); ) end--;
+  for (
+    const lowest = Math.max(floor, separatorAt - GAP_LOOK_BACK);
+    end > lowest && /[\s"'`\\]/.test(text[end - 1] as string);
+  )
+    end--;
   let start = end;
-  for (const lowest = Math.max(floor, end - NAME_LOOK_BACK); start > lowest && /[\w\-.%[\]\\]/.test(text[start - 1] as string); ) start--;
+  for (
+    const lowest = Math.max(floor, end - NAME_LOOK_BACK);
+    start > lowest && /[\w\-.%[\]\\]/.test(text[start - 1] as string);
+  )
+    start--;
   return text.slice(start, end);
 }
 
-/** Where the value lies: between its quotes (of whatever depth), to its closing bracket, or to what ends a bare word. */
+/**
+ * Where the value lies: between its quotes (of whatever depth), to its closing bracket, or to what ends a bare word.
+ */
 function valueAfter(text: string, separatorAt: number, name: string): [start: number, end: number] {
   const isAssignment = text[separatorAt] === '=';
   let start = separatorAt + 1;
@@ -154,7 +187,8 @@ function valueAfter(text: string, separatorAt: number, name: string): [start: nu
     const first = start + slashes + 1;
     return [first, quoteEnd(text, first, opening, slashes)];
   }
-  if ((opening === '{' || opening === '[') && !text.startsWith(REDACTED, start)) return [start, bracketEnd(text, start)];
+  if ((opening === '{' || opening === '[') && !text.startsWith(REDACTED, start))
+    return [start, bracketEnd(text, start)];
   const isHeaderLine = !isAssignment && /authorization|cookie/i.test(name);
   let end = text.startsWith(REDACTED, start) ? start + REDACTED.length : start;
   for (; end < text.length; end++) {
@@ -167,7 +201,10 @@ function valueAfter(text: string, separatorAt: number, name: string): [start: nu
   return [start, end];
 }
 
-/** The closing quote has as many backslashes as the opening one, or that many after whole escaped pairs of its own depth. */
+/**
+ * The closing quote has as many backslashes as the opening one, or that many after whole escaped pairs of its own
+ * depth.
+ */
 function quoteEnd(text: string, first: number, quote: string, slashes: number): number {
   let run = 0;
   for (let at = first; at < text.length; at++) {
@@ -176,7 +213,8 @@ function quoteEnd(text: string, first: number, quote: string, slashes: number): 
       run++;
       continue;
     }
-    if (char === quote && (run <= slashes || (run - slashes) % (2 * (slashes + 1)) === 0)) return at - Math.min(run, slashes);
+    if (char === quote && (run <= slashes || (run - slashes) % (2 * (slashes + 1)) === 0))
+      return at - Math.min(run, slashes);
     run = 0;
   }
   return text.length;

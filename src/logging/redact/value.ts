@@ -1,4 +1,5 @@
-// Masks secrets in structures: parsed JSON bodies, the fields of log records, errors. Returns copies; never changes what it is given.
+// Masks secrets in structures: parsed JSON bodies, the fields of log records, errors. Returns copies; never changes
+// what it is given.
 
 import { REDACTED } from '../../secret.ts';
 import { cutLong } from './redact.ts';
@@ -10,7 +11,10 @@ const MAX_DEPTH = 64;
 const TOO_DEEP = '[nested too deep to log]';
 const LONGEST_MESSAGE = 4096;
 
-/** A copy fit for a log: secret fields masked at any depth, also inside strings that hold JSON or URLs. Values that JSON cannot carry become text. */
+/**
+ * A copy fit for a log: secret fields masked at any depth, also inside strings that hold JSON or URLs. Values that JSON
+ * cannot carry become text.
+ */
 export function redactValue(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return redactString(value, depth);
   if (typeof value === 'bigint' || typeof value === 'symbol') return String(value);
@@ -20,7 +24,8 @@ export function redactValue(value: unknown, depth = 0): unknown {
   if (value instanceof Error) return redactError(value, depth);
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
   if (Array.isArray(value)) return value.map((item) => redactValue(item, depth + 1));
-  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return redactValue((value as { toJSON(): unknown }).toJSON(), depth + 1);
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function')
+    return redactValue((value as { toJSON(): unknown }).toJSON(), depth + 1);
   return redactObject(value as Record<string, unknown>, depth);
 }
 
@@ -63,12 +68,19 @@ function redactString(text: string, depth: number): string {
   return redactText(text);
 }
 
-/** What an error says, fit for a log: class, code, message, causes. Stacks are left out: their first line repeats an unredacted message. */
+/**
+ * What an error says, fit for a log: class, code, message, causes. Stacks are left out: their first line repeats an
+ * unredacted message.
+ */
 export function redactError(error: Error, depth = 0): Record<string, unknown> {
   const { code } = error as NodeJS.ErrnoException;
-  const out: Record<string, unknown> = { type: error.name, message: cutLong(error.message, redactText, LONGEST_MESSAGE) };
+  const out: Record<string, unknown> = {
+    type: error.name,
+    message: cutLong(error.message, redactText, LONGEST_MESSAGE),
+  };
   if (typeof code === 'string' || typeof code === 'number') out.code = code;
   if (error.cause !== undefined && depth < 4)
-    out.cause = error.cause instanceof Error ? redactError(error.cause, depth + 1) : redactValue(error.cause, depth + 1);
+    out.cause =
+      error.cause instanceof Error ? redactError(error.cause, depth + 1) : redactValue(error.cause, depth + 1);
   return out;
 }

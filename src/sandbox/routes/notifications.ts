@@ -10,17 +10,27 @@ function ownerOf({ token }: ApiCall): string {
 }
 
 function renderChannel({ streamingBase }: ApiCall, channel: Channel): Record<string, string> {
-  return { connectUri: `${streamingBase}/channels/${channel.id}`, id: channel.id, expires: new Date(channel.expiresAt).toISOString() };
+  return {
+    connectUri: `${streamingBase}/channels/${channel.id}`,
+    id: channel.id,
+    expires: new Date(channel.expiresAt).toISOString(),
+  };
 }
 
 function findChannel(call: ApiCall): Channel {
   const channel = call.sandbox.channels.find(call.params.channelId ?? '');
-  if (!channel || channel.owner !== ownerOf(call)) throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
+  if (!channel || channel.owner !== ownerOf(call))
+    throw new PlatformError(404, 'not.found', 'The requested resource was not found.');
   return channel;
 }
 
 function renderTopics(channel: Channel): Record<string, unknown> {
-  return { entities: [...channel.topics].map((id) => ({ id, selfUri: `/api/v2/notifications/channels/${channel.id}/subscriptions/${id}` })) };
+  return {
+    entities: [...channel.topics].map((id) => ({
+      id,
+      selfUri: `/api/v2/notifications/channels/${channel.id}/subscriptions/${id}`,
+    })),
+  };
 }
 
 /** Adds to the subscriptions, or puts new ones in their place. */
@@ -28,7 +38,8 @@ async function subscribe(call: ApiCall, replace: boolean): Promise<void> {
   const channel = findChannel(call);
   const wanted = await readTopics(call);
   const topics = new Set(replace ? wanted : [...channel.topics, ...wanted]);
-  if (topics.size > TOPICS_PER_CHANNEL) throw new PlatformError(400, 'bad.request', `A channel takes ${TOPICS_PER_CHANNEL} topics.`);
+  if (topics.size > TOPICS_PER_CHANNEL)
+    throw new PlatformError(400, 'bad.request', `A channel takes ${TOPICS_PER_CHANNEL} topics.`);
   channel.topics = topics;
   await call.reply(200, renderTopics(channel));
 }
@@ -43,7 +54,8 @@ async function readTopics({ req }: ApiCall): Promise<string[]> {
   if (!Array.isArray(body)) throw new PlatformError(400, 'bad.request', 'The request body is not a list of topics.');
   return body.map((entry: unknown) => {
     const id = typeof entry === 'object' && entry !== null && 'id' in entry ? entry.id : undefined;
-    if (typeof id !== 'string' || id === '' || id.length > 1000) throw new PlatformError(400, 'bad.request', 'A topic without an id.');
+    if (typeof id !== 'string' || id === '' || id.length > 1000)
+      throw new PlatformError(400, 'bad.request', 'A topic without an id.');
     return id;
   });
 }
@@ -53,11 +65,15 @@ const SUBSCRIPTIONS = '/api/v2/notifications/channels/{channelId}/subscriptions'
 export const notificationRoutes: readonly Route[] = [
   {
     template: 'POST /api/v2/notifications/channels',
-    handle: (call) => call.reply(200, renderChannel(call, call.sandbox.channels.open({ owner: ownerOf(call), token: call.token }))),
+    handle: (call) =>
+      call.reply(200, renderChannel(call, call.sandbox.channels.open({ owner: ownerOf(call), token: call.token }))),
   },
   {
     template: 'GET /api/v2/notifications/channels',
-    handle: (call) => call.reply(200, { entities: call.sandbox.channels.ownedBy(ownerOf(call)).map((channel) => renderChannel(call, channel)) }),
+    handle: (call) =>
+      call.reply(200, {
+        entities: call.sandbox.channels.ownedBy(ownerOf(call)).map((channel) => renderChannel(call, channel)),
+      }),
   },
   { template: `GET ${SUBSCRIPTIONS}`, handle: (call) => call.reply(200, renderTopics(findChannel(call))) },
   { template: `POST ${SUBSCRIPTIONS}`, handle: (call) => subscribe(call, false) },

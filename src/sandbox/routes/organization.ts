@@ -18,8 +18,14 @@ function describeToken(call: ApiCall): Promise<void> {
     organization: token.target === undefined ? organization : { id: token.target, name: 'Authorized organization' },
     homeOrganization: organization,
     authorizedScope: token.scope ?? [],
-    OAuthClient: { id: token.clientId, name: sandbox.clients.find(token.clientId)?.name ?? 'Simulated client', organization },
-    ...(token.userId !== undefined && { authenticatedUser: { id: token.userId, name: sandbox.directory.find(token.userId)?.name } }),
+    OAuthClient: {
+      id: token.clientId,
+      name: sandbox.clients.find(token.clientId)?.name ?? 'Simulated client',
+      organization,
+    },
+    ...(token.userId !== undefined && {
+      authenticatedUser: { id: token.userId, name: sandbox.directory.find(token.userId)?.name },
+    }),
   });
 }
 
@@ -34,7 +40,9 @@ async function endToken(call: ApiCall): Promise<void> {
 
 const PERMISSIONS = ['analytics', 'authorization', 'directory', 'notifications', 'oauth', 'routing'].map((domain) => ({
   domain,
-  permissionMap: { [domain]: [{ domain, entityType: domain, action: 'view', label: `View ${domain}`, allowsConditions: false }] },
+  permissionMap: {
+    [domain]: [{ domain, entityType: domain, action: 'view', label: `View ${domain}`, allowsConditions: false }],
+  },
 }));
 
 /** Conversations begin a little later than the interval, and dates end in the year 275760. */
@@ -44,8 +52,10 @@ const LATEST_START_MS = 8.64e15 - 3_600_000;
 async function queryConversations(call: ApiCall): Promise<void> {
   const { interval, paging } = await readJson(call.req);
   const start = typeof interval === 'string' ? Date.parse(interval.split('/')[0] ?? '') : Number.NaN;
-  if (!(Math.abs(start) <= LATEST_START_MS)) throw new PlatformError(400, 'bad.request', 'interval is missing or not an ISO 8601 interval.');
-  const pageNumber = typeof paging === 'object' && paging !== null && 'pageNumber' in paging ? Number(paging.pageNumber) : 1;
+  if (!(Math.abs(start) <= LATEST_START_MS))
+    throw new PlatformError(400, 'bad.request', 'interval is missing or not an ISO 8601 interval.');
+  const pageNumber =
+    typeof paging === 'object' && paging !== null && 'pageNumber' in paging ? Number(paging.pageNumber) : 1;
   const conversations = [1, 2, 3].map((index) => ({
     conversationId: `c0117e55-0000-4000-8000-${String(index).padStart(12, '0')}`,
     conversationStart: new Date(start + index * 60_000).toISOString(),
@@ -75,6 +85,9 @@ export const organizationRoutes: readonly Route[] = [
       });
     },
   },
-  { template: 'GET /api/v2/authorization/permissions', handle: (call) => call.reply(200, createPage(call, PERMISSIONS)) },
+  {
+    template: 'GET /api/v2/authorization/permissions',
+    handle: (call) => call.reply(200, createPage(call, PERMISSIONS)),
+  },
   { template: 'POST /api/v2/analytics/conversations/details/query', handle: queryConversations },
 ];

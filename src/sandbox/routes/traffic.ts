@@ -1,5 +1,5 @@
-// Routes under /api/v2/sandbox, which the platform does not have: bytes to and fro, echo, any status. For tests of what lies between.
-// They hold no body in memory, and the platform's limit of request bodies does not apply to them.
+// Routes under /api/v2/sandbox, which the platform does not have: bytes to and fro, echo, any status. For tests of what
+// lies between. They hold no body in memory, and the platform's limit of request bodies does not apply to them.
 
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
@@ -19,7 +19,8 @@ function* blocks(size: number): Generator<Buffer> {
 /** `size` octets with back-pressure; `chunked=1` leaves the length out. */
 async function sendBytes({ query, req, res, cut }: ApiCall): Promise<void> {
   const size = Number(query.get('size') ?? '0');
-  if (!Number.isInteger(size) || size < 0 || size > MAX_SIZE) throw new PlatformError(400, 'bad.request', 'size is not a number of bytes.');
+  if (!Number.isInteger(size) || size < 0 || size > MAX_SIZE)
+    throw new PlatformError(400, 'bad.request', 'size is not a number of bytes.');
   res.setHeader('Content-Type', 'application/octet-stream');
   if (query.get('chunked') !== '1') res.setHeader('Content-Length', size);
   if (req.method === 'HEAD') return void res.end();
@@ -60,7 +61,8 @@ async function echo(call: ApiCall): Promise<void> {
 async function sendStatus(call: ApiCall): Promise<void> {
   const { params, query, res } = call;
   const status = Number(params.code);
-  if (!Number.isInteger(status) || status < 200 || status > 599) throw new PlatformError(400, 'bad.request', 'No such status.');
+  if (!Number.isInteger(status) || status < 200 || status > 599)
+    throw new PlatformError(400, 'bad.request', 'No such status.');
   for (const [name, value] of [
     ['Location', query.get('location')],
     ['Retry-After', query.get('retryAfter')],
@@ -76,7 +78,13 @@ async function sendStatus(call: ApiCall): Promise<void> {
 /** Compressed whether or not the client asked. */
 async function sendGzip({ res, cut }: ApiCall): Promise<void> {
   res.setHeader('Content-Encoding', 'gzip');
-  await send(res, 200, 'application/json', gzipSync(JSON.stringify({ encoding: 'gzip', text: 'simulated '.repeat(200) })), cut);
+  await send(
+    res,
+    200,
+    'application/json',
+    gzipSync(JSON.stringify({ encoding: 'gzip', text: 'simulated '.repeat(200) })),
+    cut,
+  );
 }
 
 export const trafficRoutes: readonly Route[] = [

@@ -33,7 +33,8 @@ function renderUser(user: SandboxUser): Record<string, unknown> {
 function requireUser({ token, sandbox }: Pick<ApiCall, 'token' | 'sandbox'>): SandboxUser {
   const user = token.userId === undefined ? undefined : sandbox.directory.find(token.userId);
   if (user) return user;
-  const message = 'This request requires a user context. Client credentials cannot be used for requests that require a user context.';
+  const message =
+    'This request requires a user context. Client credentials cannot be used for requests that require a user context.';
   throw new PlatformError(400, 'bad.request', message);
 }
 
@@ -55,7 +56,10 @@ function listUsers(call: ApiCall): Promise<void> {
 const FIELDS = ['name', 'email', 'title', 'department'] as const;
 const LONGEST_TEXT = 1000;
 
-/** The texts of a user among `body`; the others are left out. Throws PlatformError 400 for what is no text or too long, 409 for an email in use. */
+/**
+ * The texts of a user among `body`; the others are left out. Throws PlatformError 400 for what is no text or too long,
+ * 409 for an email in use.
+ */
 function readFields(call: ApiCall, body: Record<string, unknown>): Partial<Pick<SandboxUser, (typeof FIELDS)[number]>> {
   const fields: Partial<Record<(typeof FIELDS)[number], string>> = {};
   for (const field of FIELDS) {
@@ -70,14 +74,17 @@ function readFields(call: ApiCall, body: Record<string, unknown>): Partial<Pick<
   if (email === undefined) return fields;
   if (!/^[^@\s]+@[^@\s]+$/.test(email)) throw new PlatformError(400, 'bad.request', 'email is not an address.');
   const owner = call.sandbox.directory.findByEmail(email);
-  if (owner && owner.id !== call.params.userId) throw new PlatformError(409, 'general.conflict', 'A user with this email already exists.');
+  if (owner && owner.id !== call.params.userId)
+    throw new PlatformError(409, 'general.conflict', 'A user with this email already exists.');
   return fields;
 }
 
 async function createUser(call: ApiCall): Promise<void> {
   const { name, email, title = '', department = '' } = readFields(call, await readJson(call.req));
   if (name === undefined || email === undefined) {
-    throw new PlatformError(400, 'bad.request', 'name and email are required.', { details: [{ errorCode: 'required', fieldName: 'email' }] });
+    throw new PlatformError(400, 'bad.request', 'name and email are required.', {
+      details: [{ errorCode: 'required', fieldName: 'email' }],
+    });
   }
   const user = call.sandbox.directory.add({ name, email, title, department });
   if (!user) throw new PlatformError(400, 'bad.request', 'The simulation holds no more users.');

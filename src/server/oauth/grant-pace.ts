@@ -1,5 +1,6 @@
-// How often applications may have grants performed at the platform. Its login throttles an OAuth client as a whole: without this, one caller's
-// made-up codes would keep the logins of all others from succeeding, and the renewals of the credential that has the same client.
+// How often applications may have grants performed at the platform. Its login throttles an OAuth client as a whole:
+// without this, one caller's made-up codes would keep the logins of all others from succeeding, and the renewals of the
+// credential that has the same client.
 
 import { LRUCache } from 'lru-cache';
 import { Allowance } from '../../allowance.ts';
@@ -7,7 +8,9 @@ import { TokenFailure } from '../../auth/credentials/token-source.ts';
 import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 
-/** Grants with one OAuth client: about half of what the platform's login bears (50 at once cost a minute of refusals). */
+/**
+ * Grants with one OAuth client: about half of what the platform's login bears (50 at once cost a minute of refusals).
+ */
 const OF_OAUTH_CLIENT = { burst: 20, everyMs: 1_000 };
 /** So long a grant waits for its turn; a person is before it. */
 const LONGEST_WAIT_MS = 10_000;
@@ -29,8 +32,9 @@ export class GrantPace {
   }
 
   /**
-   * Performs a grant in its turn. `oauthClient` and `caller` are any texts that tell them apart. Throws gateway.rate.limited, without performing it,
-   * where the caller had too many refused, or where it would wait for longer than 10 s; else what `perform` throws.
+   * Performs a grant in its turn. `oauthClient` and `caller` are any texts that tell them apart. Throws
+   * gateway.rate.limited, without performing it, where the caller had too many refused, or where it would wait for
+   * longer than 10 s; else what `perform` throws.
    */
   async perform<T>(oauthClient: string, caller: string, perform: () => Promise<T>): Promise<T> {
     const refusals = this.#allowance(this.#callers, caller, REFUSED_OF_CALLER);
@@ -64,5 +68,6 @@ export class GrantPace {
 }
 
 function assertTurn(waitMs: number, longestMs: number, what: string): void {
-  if (waitMs > longestMs) throw new GatewayError('gateway.rate.limited', `${what}: try again later`, { retryAfterMs: waitMs - longestMs });
+  if (waitMs > longestMs)
+    throw new GatewayError('gateway.rate.limited', `${what}: try again later`, { retryAfterMs: waitMs - longestMs });
 }

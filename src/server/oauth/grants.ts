@@ -1,5 +1,6 @@
-// POST /oauth/token for applications: client credentials become a handle at once, grants of users are performed upstream and become a session.
-// Which id stands for which credential is decided here; how a request is read and an answer written is not.
+// POST /oauth/token for applications: client credentials become a handle at once, grants of users are performed
+// upstream and become a session. Which id stands for which credential is decided here; how a request is read and an
+// answer written is not.
 
 import type { Access } from '../../auth/callers/access.ts';
 import { networkOf } from '../../auth/callers/auth-throttle.ts';
@@ -8,7 +9,14 @@ import { ANYBODY, type Caller, ownerKey, ownerKeyOf } from '../../auth/callers/c
 import { isHandle } from '../../auth/callers/client-handle.ts';
 import type { Clients } from '../../auth/callers/clients.ts';
 import { HANDLE_EXPIRES_IN_S, type Handles } from '../../auth/callers/handles.ts';
-import { authOf, type HeldTokens, handleOf, REFRESH_PREFIX, type SessionTerms, sessionHome } from '../../auth/callers/session.ts';
+import {
+  authOf,
+  type HeldTokens,
+  handleOf,
+  REFRESH_PREFIX,
+  type SessionTerms,
+  sessionHome,
+} from '../../auth/callers/session.ts';
 import type { Sessions } from '../../auth/callers/sessions.ts';
 import type { TokenEndpoint } from '../../auth/credentials/token-endpoint.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
@@ -38,7 +46,9 @@ const USER_GRANTS = new Map([
   ['urn:ietf:params:oauth:grant-type:saml2-bearer', 'saml2_bearer'],
 ]);
 
-/** Asks the platform in its turn: `pace` for a caller that is told apart from others by `peer` where it is no client. */
+/**
+ * Asks the platform in its turn: `pace` for a caller that is told apart from others by `peer` where it is no client.
+ */
 export interface GrantTurn {
   readonly pace: GrantPace;
   readonly peer: string;
@@ -74,9 +84,13 @@ export async function performFacadeGrant(
 
 function assertMayUse(caller: Caller, name: string, { access, credential }: FacadeGrants): void {
   if (credential(name) === undefined) {
-    throw new GatewayError('gateway.credential.unknown', 'no credential of that name is configured: `gcg config` lists them');
+    throw new GatewayError(
+      'gateway.credential.unknown',
+      'no credential of that name is configured: `gcg config` lists them',
+    );
   }
-  if (!access.mayUse(caller, name)) throw new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
+  if (!access.mayUse(caller, name))
+    throw new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
 }
 
 function giveHandle({ clientId }: TokenRequest, { caller, named }: AskingCaller, parts: FacadeGrants) {
@@ -85,13 +99,23 @@ function giveHandle({ clientId }: TokenRequest, { caller, named }: AskingCaller,
   const credential = named ?? (isOwnName ? null : (access.byClientId(caller, clientId)?.name ?? null));
   if (credential === null && !isOwnName && caller.client !== null) throw clientNotFound();
   const serving = credential ?? access.defaultFor(caller);
-  if (serving === null) throw refuse('invalid_client', 'no credential is the default: put /NAME before the path, or mark one with default = true');
+  if (serving === null)
+    throw refuse(
+      'invalid_client',
+      'no credential is the default: put /NAME before the path, or mark one with default = true',
+    );
   const handle = handles.issue({ client: caller.client?.name ?? null, credential, proof: caller.proof });
   return { handle, expiresInS: HANDLE_EXPIRES_IN_S, refreshHandle: null, credential: serving };
 }
 
 /** Performs a grant with an OAuth client in this caller's turn. */
-function inTurn<T>({ pace, peer }: GrantTurn, caller: Caller, config: CredentialConfig, clientId: string, perform: () => Promise<T>): Promise<T> {
+function inTurn<T>(
+  { pace, peer }: GrantTurn,
+  caller: Caller,
+  config: CredentialConfig,
+  clientId: string,
+  perform: () => Promise<T>,
+): Promise<T> {
   return pace.perform(
     `${sessionHome(config)} ${clientId}`,
     caller.client === null ? `peer ${networkOf(peer)}` : `client ${caller.client.name}`,
@@ -99,7 +123,12 @@ function inTurn<T>({ pace, peer }: GrantTurn, caller: Caller, config: Credential
   );
 }
 
-async function refreshSession(refreshHandle: string, { caller, arrival }: AskingCaller, parts: FacadeGrants, turn: GrantTurn) {
+async function refreshSession(
+  refreshHandle: string,
+  { caller, arrival }: AskingCaller,
+  parts: FacadeGrants,
+  turn: GrantTurn,
+) {
   const { sessions, authenticator, now } = parts;
   const terms = sessions.termsOf(handleOf(refreshHandle));
   const isOwn = terms !== null && mayRefresh(caller, terms) && authenticator.provedBy(terms, arrival) !== null;
@@ -119,7 +148,14 @@ function mayRefresh(caller: Caller, terms: SessionTerms): boolean {
   return owner === ownerKeyOf(caller) || (owner === ANYBODY && caller.client === null);
 }
 
-async function openSession(request: TokenRequest, grant: string, caller: Caller, named: string | null, parts: FacadeGrants, turn: GrantTurn) {
+async function openSession(
+  request: TokenRequest,
+  grant: string,
+  caller: Caller,
+  named: string | null,
+  parts: FacadeGrants,
+  turn: GrantTurn,
+) {
   const terms = termsOf(request, caller, named, parts);
   const config = parts.credential(terms.credential) as CredentialConfig;
   const auth = authOf(terms, config);
@@ -139,8 +175,16 @@ async function openSession(request: TokenRequest, grant: string, caller: Caller,
   return { handle, refreshHandle, ...describe(terms, granted, parts.now()) };
 }
 
-/** What an id stands for: the caller itself, a permitted credential's OAuth client, or an OAuth client that only the application knows. */
-function termsOf({ clientId, login }: TokenRequest, caller: Caller, named: string | null, parts: FacadeGrants): SessionTerms {
+/**
+ * What an id stands for: the caller itself, a permitted credential's OAuth client, or an OAuth client that only the
+ * application knows.
+ */
+function termsOf(
+  { clientId, login }: TokenRequest,
+  caller: Caller,
+  named: string | null,
+  parts: FacadeGrants,
+): SessionTerms {
   const { access, clients, credential } = parts;
   if (clientId === null) throw refuse('invalid_client', 'client authentication is missing');
   const client = caller.client?.name ?? null;
@@ -148,16 +192,26 @@ function termsOf({ clientId, login }: TokenRequest, caller: Caller, named: strin
   if (clientId === client) {
     const base = named ?? access.defaultFor(caller);
     const config = base === null ? undefined : credential(base);
-    if (config?.clientId == null) throw refuse('unauthorized_client', 'no credential with a client_id is listed for this client');
+    if (config?.clientId == null)
+      throw refuse('unauthorized_client', 'no credential with a client_id is listed for this client');
     return { ...owner, credential: config.name, clientId: config.clientId, secret: 'credential' };
   }
-  if (clients.get(clientId) !== undefined) throw refuse('invalid_client', 'authentication failed: this client must show its secret');
+  if (clients.get(clientId) !== undefined)
+    throw refuse('invalid_client', 'authentication failed: this client must show its secret');
   const own = named === null ? access.byClientId(caller, clientId) : credential(named);
   if (own?.clientId === clientId) return { ...owner, credential: own.name, clientId, secret: 'credential' };
-  return { ...owner, credential: named ?? access.defaultFor(caller), clientId, secret: login === null ? null : new Secret(login.secret) };
+  return {
+    ...owner,
+    credential: named ?? access.defaultFor(caller),
+    clientId,
+    secret: login === null ? null : new Secret(login.secret),
+  };
 }
 
-/** How long the application is told its handle is good: a session that renews itself is good for longer than anybody asks. */
+/**
+ * How long the application is told its handle is good: a session that renews itself is good for longer than anybody
+ * asks.
+ */
 function describe(terms: SessionTerms, { token, refreshToken }: HeldTokens, now: number) {
   const endsAt = token?.expiresAt ?? now;
   const expiresInS = refreshToken !== null ? HANDLE_EXPIRES_IN_S : Math.max(1, Math.floor((endsAt - now) / 1000));
@@ -165,5 +219,8 @@ function describe(terms: SessionTerms, { token, refreshToken }: HeldTokens, now:
 }
 
 function clientNotFound() {
-  return refuse('invalid_client', 'client not found: neither a client of this gateway nor the client_id of a credential that this caller may use');
+  return refuse(
+    'invalid_client',
+    'client not found: neither a client of this gateway nor the client_id of a credential that this caller may use',
+  );
 }

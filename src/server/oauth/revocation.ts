@@ -1,5 +1,5 @@
-// DELETE /api/v2/tokens/me, in every spelling a server might take for it: ends the caller's own handle or session and never reaches the
-// upstream, where it would revoke the token that everybody shares.
+// DELETE /api/v2/tokens/me, in every spelling a server might take for it: ends the caller's own handle or session and
+// never reaches the upstream, where it would revoke the token that everybody shares.
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { readPath } from '../../auth/callers/path-readings.ts';
@@ -15,8 +15,8 @@ const OWN_TOKEN = JSON.stringify(['api', 'v2', 'tokens', 'me']);
 const PERHAPS = /tokens|[%;\\]|\/\//i;
 
 /**
- * Whether an exchange would end the token it is sent with. Throws gateway.request.invalid for a path that nobody can be sure about, and for a call
- * of another method that asks to be taken for one it does not name.
+ * Whether an exchange would end the token it is sent with. Throws gateway.request.invalid for a path that nobody can be
+ * sure about, and for a call of another method that asks to be taken for one it does not name.
  */
 export function isTokenRevocation({ record, route, request }: Exchange): boolean {
   if (route.kind !== 'forward') return false;
@@ -29,24 +29,38 @@ export function isTokenRevocation({ record, route, request }: Exchange): boolean
   const readings = readPath(queryAt < 0 ? route.target : route.target.slice(0, queryAt));
   if (readings === null) {
     const what = isDelete ? 'this DELETE' : 'the path of a call that overrides its method';
-    throw new GatewayError('gateway.request.invalid', `${what} can be read in more than one way: send its path plainly`);
+    throw new GatewayError(
+      'gateway.request.invalid',
+      `${what} can be read in more than one way: send its path plainly`,
+    );
   }
-  const isOwnToken = readings.some((reading) => JSON.stringify(reading.filter((segment) => segment !== '')) === OWN_TOKEN);
+  const isOwnToken = readings.some(
+    (reading) => JSON.stringify(reading.filter((segment) => segment !== '')) === OWN_TOKEN,
+  );
   if (!isOwnToken || isDelete) return isOwnToken;
-  throw new GatewayError('gateway.request.invalid', 'at /api/v2/tokens/me no method can be overridden: send DELETE itself to end your own handle');
+  throw new GatewayError(
+    'gateway.request.invalid',
+    'at /api/v2/tokens/me no method can be overridden: send DELETE itself to end your own handle',
+  );
 }
 
-/** Throws gateway.request.invalid for a DELETE of something else that may ask, by a header, to be taken for one of the shared token. */
+/**
+ * Throws gateway.request.invalid for a DELETE of something else that may ask, by a header, to be taken for one of the
+ * shared token.
+ */
 function assertNoOtherToken(asked: string, method: string, headers: IncomingHttpHeaders, target: string): void {
   // The slashes behind a scheme are no part of a path.
   if (!PERHAPS.test(asked.replaceAll('://', ':'))) return;
   if (method !== 'DELETE' && !asksForOtherMethod(headers, target)) return;
-  throw new GatewayError('gateway.request.invalid', 'a header asks for this call to be taken for another path: send that path itself');
+  throw new GatewayError(
+    'gateway.request.invalid',
+    'a header asks for this call to be taken for another path: send that path itself',
+  );
 }
 
 /**
- * Ends it and answers 200, also where there was nothing to end: a secret or an anonymous caller has no handle. What could not be ended, or not
- * for good, is not confirmed: then the answer is the error. Never rejects.
+ * Ends it and answers 200, also where there was nothing to end: a secret or an anonymous caller has no handle. What
+ * could not be ended, or not for good, is not confirmed: then the answer is the error. Never rejects.
  */
 export async function revokeOwnToken(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
   const { caller, request, response, record } = exchange;
@@ -58,7 +72,9 @@ export async function revokeOwnToken(exchange: Exchange, finish: (record: Exchan
     record.status = 200;
     sendJson(response, 200, {}, record.requestId);
   } catch (error) {
-    const failure = isGatewayError(error) ? error : new GatewayError('gateway.internal', 'the handle could not be ended: try again');
+    const failure = isGatewayError(error)
+      ? error
+      : new GatewayError('gateway.internal', 'the handle could not be ended: try again');
     respondWithError(exchange, failure);
   }
   finish(record);

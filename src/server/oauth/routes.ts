@@ -1,5 +1,6 @@
-// The login endpoints that an SDK looks for on its gateway: POST /oauth/token, GET /oauth/authorize, GET /logout. Prefixes are off already.
-// Mounts them and writes their answers; which grant is performed and where a redirect leads is decided elsewhere.
+// The login endpoints that an SDK looks for on its gateway: POST /oauth/token, GET /oauth/authorize, GET /logout.
+// Prefixes are off already. Mounts them and writes their answers; which grant is performed and where a redirect leads
+// is decided elsewhere.
 
 import type { FastifyInstance } from 'fastify';
 import type { AuthThrottle } from '../../auth/callers/auth-throttle.ts';
@@ -51,10 +52,24 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
     app.get(path, (request, reply) => {
       const exchange = exchangeOf(request.raw);
       const { route, record } = exchange;
-      const location = facadeLocation(path, route.kind === 'local' ? route.query : '', namedCredential(exchange), exchange.runtime.facade);
+      const location = facadeLocation(
+        path,
+        route.kind === 'local' ? route.query : '',
+        namedCredential(exchange),
+        exchange.runtime.facade,
+      );
       record.status = 302;
       reply.hijack();
-      reply.raw.writeHead(302, ['Location', location, 'Content-Length', '0', 'Cache-Control', 'no-store', 'X-Gateway-Request-Id', record.requestId]);
+      reply.raw.writeHead(302, [
+        'Location',
+        location,
+        'Content-Length',
+        '0',
+        'Cache-Control',
+        'no-store',
+        'X-Gateway-Request-Id',
+        record.requestId,
+      ]);
       reply.raw.end();
     });
   }
@@ -96,7 +111,10 @@ async function answerRefusal(exchange: Exchange, thrown: unknown, { throttle }: 
   respondWithError(exchange, refusal);
 }
 
-/** The platform says 400 where a client is not known, and SDKs expect no 401 from a login. A handle that has ended is 401 everywhere. */
+/**
+ * The platform says 400 where a client is not known, and SDKs expect no 401 from a login. A handle that has ended is
+ * 401 everywhere.
+ */
 function inPlatformsWay(refusal: OAuthRefusal): OAuthRefusal {
   const { code, message, statusCode } = refusal.error;
   return statusCode === 401 && code !== 'gateway.session.ended'

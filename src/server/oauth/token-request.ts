@@ -20,7 +20,11 @@ export interface TokenRequest {
 }
 
 /** Throws an OAuthRefusal `invalid_request`, `invalid_client`. */
-export function readTokenRequest(contentType: string | undefined, body: string, authorization: string | undefined): TokenRequest {
+export function readTokenRequest(
+  contentType: string | undefined,
+  body: string,
+  authorization: string | undefined,
+): TokenRequest {
   if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(contentType ?? '')) {
     throw refuse('invalid_request', 'the body must be application/x-www-form-urlencoded');
   }

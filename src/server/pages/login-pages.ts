@@ -1,4 +1,5 @@
-// The pages at the two ends of a login: what came of it, and the one that reads a token from the address's fragment for the implicit grant.
+// The pages at the two ends of a login: what came of it, and the one that reads a token from the address's fragment for
+// the implicit grant.
 
 import { html, type Page, renderPage } from './page.ts';
 
@@ -26,7 +27,10 @@ export function renderLoginElsewhere(name: string, redirectUri: string): Page {
   return renderPage({ title: 'Log in', body, isNarrow: true });
 }
 
-/** Takes the fragment out of the address bar before anything else, and sends it to this gateway alone. Texts are set as text. */
+/**
+ * Takes the fragment out of the address bar before anything else, and sends it to this gateway alone. Texts are set as
+ * text.
+ */
 const FRAGMENT_SCRIPT = `(async()=>{
 const say=(heading,text)=>{document.querySelector('h1').textContent=heading;document.querySelector('#outcome').textContent=text};
 const fragment=location.hash.slice(1);

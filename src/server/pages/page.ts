@@ -1,4 +1,5 @@
-// The frame of every page of ours: HTML that escapes by default, one style, and headers under which nothing foreign runs, loads or frames it.
+// The frame of every page of ours: HTML that escapes by default, one style, and headers under which nothing foreign
+// runs, loads or frames it.
 
 import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
@@ -62,7 +63,9 @@ export interface Page {
   readonly contentSecurityPolicy: string;
 }
 
-/** What a page is made of. `script` is the text of its only script, which may talk to this gateway and to nobody else. */
+/**
+ * What a page is made of. `script` is the text of its only script, which may talk to this gateway and to nobody else.
+ */
 export interface PageParts {
   readonly title: string;
   readonly body: Html;
@@ -108,12 +111,35 @@ ${body.markup}
   };
 }
 
-/** Sends a page: never kept, never framed, and telling nobody where the reader came from. `headers` is a flat list of further ones. */
-export function sendPage(response: ServerResponse, statusCode: number, page: Page, requestId: string, headers: readonly string[] = []): void {
+/**
+ * Sends a page: never kept, never framed, and telling nobody where the reader came from. `headers` is a flat list of
+ * further ones.
+ */
+export function sendPage(
+  response: ServerResponse,
+  statusCode: number,
+  page: Page,
+  requestId: string,
+  headers: readonly string[] = [],
+): void {
   response.writeHead(statusCode, [
     ...['Content-Type', 'text/html; charset=utf-8', 'Content-Length', String(Buffer.byteLength(page.text))],
-    ...['Content-Security-Policy', page.contentSecurityPolicy, 'X-Frame-Options', 'DENY', 'X-Content-Type-Options', 'nosniff'],
-    ...['Referrer-Policy', 'no-referrer', 'Cross-Origin-Opener-Policy', 'same-origin', 'Cross-Origin-Resource-Policy', 'same-origin'],
+    ...[
+      'Content-Security-Policy',
+      page.contentSecurityPolicy,
+      'X-Frame-Options',
+      'DENY',
+      'X-Content-Type-Options',
+      'nosniff',
+    ],
+    ...[
+      'Referrer-Policy',
+      'no-referrer',
+      'Cross-Origin-Opener-Policy',
+      'same-origin',
+      'Cross-Origin-Resource-Policy',
+      'same-origin',
+    ],
     ...['Cache-Control', 'no-store', 'X-Gateway-Request-Id', requestId, ...headers],
   ]);
   response.end(response.req.method === 'HEAD' ? undefined : page.text);

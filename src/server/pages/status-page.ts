@@ -1,4 +1,5 @@
-// The status page: the status document for a person. No script; what can be done is a link where it only looks, a command where it changes something.
+// The status page: the status document for a person. No script; what can be done is a link where it only looks, a
+// command where it changes something.
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
@@ -24,7 +25,9 @@ Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in me
 const HEADINGS = { ready: 'Ready', waiting: 'Waiting for a token', draining: 'Shutting down' } as const;
 
 function storeProblem({ store }: StatusDocument): Html | null {
-  return store.error === null ? null : html`<p class="bad" role="alert">The token store has a problem: ${store.error}</p>`;
+  return store.error === null
+    ? null
+    : html`<p class="bad" role="alert">The token store has a problem: ${store.error}</p>`;
 }
 
 function refusedConfiguration({ reload }: StatusDocument): Html | null {
@@ -63,7 +66,10 @@ function tokenWords({ token, secondsLeft, expiresAt }: CredentialStatus): string
   if (token === 'none') return 'none';
   if (token === 'expired') return 'expired';
   if (secondsLeft === null || expiresAt === null) return 'valid, its end is not known';
-  return `valid for ${duration(secondsLeft)} more${token === 'fresh' ? '' : token === 'due' ? ', about to be renewed' : ', but refused by the upstream'}`;
+  return (
+    `valid for ${duration(secondsLeft)} ` +
+    `more${token === 'fresh' ? '' : token === 'due' ? ', about to be renewed' : ', but refused by the upstream'}`
+  );
 }
 
 const RENEWALS: Readonly<Record<CredentialStatus['renewal'], string>> = {

@@ -1,5 +1,5 @@
-// The door of every admin route: which listener it came in by, who may administer, and that no page of another origin can change anything.
-// It answers nothing.
+// The door of every admin route: which listener it came in by, who may administer, and that no page of another origin
+// can change anything. It answers nothing.
 
 import type { FastifyRequest } from 'fastify';
 import { GatewayError } from '../../errors.ts';
@@ -42,7 +42,10 @@ export function createAdminGuard(authenticator: () => Pick<Authenticator, 'prese
 }
 
 /** Throws gateway.route.not.found on a listener without admin pages, gateway.client.* to who may not administer. */
-export function assertAdminPage({ role, caller }: Pick<Exchange, 'role' | 'caller'>, authenticator: Pick<Authenticator, 'assertAdmin'>): void {
+export function assertAdminPage(
+  { role, caller }: Pick<Exchange, 'role' | 'caller'>,
+  authenticator: Pick<Authenticator, 'assertAdmin'>,
+): void {
   if (!role.admin) throw notHere();
   authenticator.assertAdmin(caller, role);
 }
@@ -50,9 +53,15 @@ export function assertAdminPage({ role, caller }: Pick<Exchange, 'role' | 'calle
 /** Throws gateway.origin.forbidden unless the request carries the header that makes browsers ask first. */
 export function assertCsrfHeader({ request }: Pick<Exchange, 'request'>): void {
   if (request.headers['x-gateway-request'] === '1') return;
-  throw new GatewayError('gateway.origin.forbidden', 'changes need the header X-Gateway-Request: 1, which no link or form of a web page can send');
+  throw new GatewayError(
+    'gateway.origin.forbidden',
+    'changes need the header X-Gateway-Request: 1, which no link or form of a web page can send',
+  );
 }
 
 function notHere(): GatewayError {
-  return new GatewayError('gateway.route.not.found', 'the admin pages are not served at this address: see server.admin_listen');
+  return new GatewayError(
+    'gateway.route.not.found',
+    'the admin pages are not served at this address: see server.admin_listen',
+  );
 }

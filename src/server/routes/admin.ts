@@ -1,5 +1,5 @@
-// The admin listener's routes: status for machines and people, what can be changed while the gateway runs, and the login.
-// Further ones are registered beside it with the same guard.
+// The admin listener's routes: status for machines and people, what can be changed while the gateway runs, and the
+// login. Further ones are registered beside it with the same guard.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
@@ -34,7 +34,10 @@ export function registerAdmin(app: FastifyInstance, deps: AdminDeps): void {
     readBodiesAsText(scope, LARGEST_BODY_BYTES);
     scope.setErrorHandler((error) => {
       if ((error as { statusCode?: number }).statusCode !== 413) throw error;
-      throw new GatewayError('gateway.body.too.large', `the body is larger than the ${LARGEST_BODY_BYTES / 1024} KiB that an assertion may have`);
+      throw new GatewayError(
+        'gateway.body.too.large',
+        `the body is larger than the ${LARGEST_BODY_BYTES / 1024} KiB that an assertion may have`,
+      );
     });
     registerRoutes(scope, deps);
   });
@@ -47,7 +50,10 @@ function registerRoutes(app: FastifyInstance, deps: AdminDeps): void {
   function credential(name: string): Credential {
     const found = parts().credentials.get(name);
     if (found === undefined)
-      throw new GatewayError('gateway.credential.unknown', 'no credential of that name is configured: `gcg config` lists them');
+      throw new GatewayError(
+        'gateway.credential.unknown',
+        'no credential of that name is configured: `gcg config` lists them',
+      );
     return found;
   }
 
@@ -68,7 +74,9 @@ function registerRoutes(app: FastifyInstance, deps: AdminDeps): void {
   change('assertion', (found, request) => {
     const assertion = typeof request.body === 'string' ? request.body.trim() : '';
     if (assertion === '')
-      throw new GatewayError('gateway.request.invalid', 'the body must be the assertion, in base64 or as XML', { statusCode: 400 });
+      throw new GatewayError('gateway.request.invalid', 'the body must be the assertion, in base64 or as XML', {
+        statusCode: 400,
+      });
     return found.postAssertion(new Secret(assertion));
   });
 

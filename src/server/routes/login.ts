@@ -1,5 +1,6 @@
-// Login over HTTP: the start (GET for a browser, POST for `gcg`) and the callback (GET for codes, POST for what a page or `gcg` read for us), bound to
-// the browser by a cookie. What a login is, and that it counts once, is decided elsewhere.
+// Login over HTTP: the start (GET for a browser, POST for `gcg`) and the callback (GET for codes, POST for what a page
+// or `gcg` read for us), bound to the browser by a cookie. What a login is, and that it counts once, is decided
+// elsewhere.
 
 import type { FastifyInstance } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
@@ -23,7 +24,10 @@ export interface LoginRoutesDeps {
 
 type NamedRoute = { Params: { name: string } };
 
-/** Marks a start that was already sent to the address where the login ends: whatever Host arrives then, it is not sent again. */
+/**
+ * Marks a start that was already sent to the address where the login ends: whatever Host arrives then, it is not sent
+ * again.
+ */
 const AT_HOME = 'here';
 
 /** Adds the routes. Bodies must arrive as text. */
@@ -48,7 +52,12 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
     const { url, state, expiresAt } = logins.begin(found, { redirectUri, binding: null });
     reply.hijack();
     exchange.record.status = 200;
-    sendJson(exchange.response, 200, { url, state, redirectUri, expiresAt: new Date(expiresAt).toISOString() }, exchange.record.requestId);
+    sendJson(
+      exchange.response,
+      200,
+      { url, state, redirectUri, expiresAt: new Date(expiresAt).toISOString() },
+      exchange.record.requestId,
+    );
   });
 
   app.get(CALLBACK_PATH, { exposeHeadRoute: false }, async (request, reply) => {
@@ -64,7 +73,9 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
   app.post(CALLBACK_PATH, async (request, reply) => {
     const exchange = guard.callback(request);
     assertCsrfHeader(exchange);
-    const done = await logins.complete(readCallback(textOf(request.body), readBinding(exchange.request.headers.cookie)));
+    const done = await logins.complete(
+      readCallback(textOf(request.body), readBinding(exchange.request.headers.cookie)),
+    );
     reply.hijack();
     exchange.record.status = 200;
     sendJson(exchange.response, 200, done, exchange.record.requestId);
@@ -89,13 +100,22 @@ export function registerLogin(app: FastifyInstance, { guard, logins, credential,
     return () => answerRedirect(exchange, url, ['Set-Cookie', setCookie]);
   }
 
-  async function finishInBrowser(exchange: Exchange, query: string): Promise<{ status: number; page: Page; headers: readonly string[] }> {
+  async function finishInBrowser(
+    exchange: Exchange,
+    query: string,
+  ): Promise<{ status: number; page: Page; headers: readonly string[] }> {
     try {
-      const { credential: name } = await logins.complete(readCallback(query, readBinding(exchange.request.headers.cookie)));
+      const { credential: name } = await logins.complete(
+        readCallback(query, readBinding(exchange.request.headers.cookie)),
+      );
       return { status: 200, page: renderLoginDone(name, statusHref(exchange)), headers: [] };
     } catch (error) {
       if (!isGatewayError(error)) throw error;
-      return { status: error.statusCode, page: renderLoginFailed(error.message, statusHref(exchange)), headers: ['X-Gateway-Error', error.code] };
+      return {
+        status: error.statusCode,
+        page: renderLoginFailed(error.message, statusHref(exchange)),
+        headers: ['X-Gateway-Error', error.code],
+      };
     }
   }
 }
@@ -112,7 +132,16 @@ function answerPage({ response, record }: Exchange, status: number, page: Page, 
 
 function answerRedirect({ response, record }: Exchange, location: string, headers: readonly string[] = []): void {
   record.status = 302;
-  const own = ['Location', location, 'Content-Length', '0', 'Cache-Control', 'no-store', 'Referrer-Policy', 'no-referrer'];
+  const own = [
+    'Location',
+    location,
+    'Content-Length',
+    '0',
+    'Cache-Control',
+    'no-store',
+    'Referrer-Policy',
+    'no-referrer',
+  ];
   response.writeHead(302, [...own, 'X-Gateway-Request-Id', record.requestId, ...headers]);
   response.end();
 }
@@ -120,7 +149,11 @@ function answerRedirect({ response, record }: Exchange, location: string, header
 function arrivalOf({ request }: Exchange) {
   const socket = request.socket as { encrypted?: boolean; remoteAddress?: string };
   if (request.headers.host === undefined) throw new GatewayError('gateway.request.invalid', 'the request has no Host');
-  return { host: request.headers.host, isEncrypted: socket.encrypted === true, isUnixSocket: socket.remoteAddress === undefined };
+  return {
+    host: request.headers.host,
+    isEncrypted: socket.encrypted === true,
+    isUnixSocket: socket.remoteAddress === undefined,
+  };
 }
 
 /** Whether a Host header is that of an address. One who proved to be an admin may have come with any. */
@@ -152,7 +185,10 @@ export function bindBrowser(cookie: string | undefined, redirectUri: string): { 
   // Shown to the start page too, beside the callback: a second tab finds the login of the first.
   const path = pathname.slice(0, pathname.length - CALLBACK_PATH.length + '/-/'.length);
   const secure = protocol === 'https:' ? '; Secure' : '';
-  return { binding, setCookie: `${NAME}=${binding}; Max-Age=${MAX_AGE_S}; Path=${path}; HttpOnly; SameSite=Lax${secure}` };
+  return {
+    binding,
+    setCookie: `${NAME}=${binding}; Max-Age=${MAX_AGE_S}; Path=${path}; HttpOnly; SameSite=Lax${secure}`,
+  };
 }
 
 /** Whether there is an answer in it at all, and not in a fragment that only the browser sees. */
@@ -165,12 +201,23 @@ export function hasAnswer(query: string): boolean {
 export function readCallback(text: string, binding: string | null): LoginCallback {
   const fields = new URLSearchParams(text);
   const map = new Map(fields);
-  if (map.size !== [...fields.keys()].length) throw new GatewayError('gateway.request.invalid', 'the answer of the login page is ambiguous');
+  if (map.size !== [...fields.keys()].length)
+    throw new GatewayError('gateway.request.invalid', 'the answer of the login page is ambiguous');
   const state = map.get('state');
-  if (!state) throw new GatewayError('gateway.request.invalid', 'the answer of the login page has no state: start the login again');
+  if (!state)
+    throw new GatewayError(
+      'gateway.request.invalid',
+      'the answer of the login page has no state: start the login again',
+    );
   const fragment = map.has('access_token') ? Object.fromEntries(map) : undefined;
   return {
-    ...{ state, binding, code: map.get('code'), error: map.get('error'), errorDescription: map.get('error_description') },
+    ...{
+      state,
+      binding,
+      code: map.get('code'),
+      error: map.get('error'),
+      errorDescription: map.get('error_description'),
+    },
     ...(fragment && { fragment }),
   };
 }

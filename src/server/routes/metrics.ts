@@ -1,4 +1,5 @@
-// GET /metrics, for Prometheus: open on a health listener, for administrators on an admin listener, not there on one for data alone.
+// GET /metrics, for Prometheus: open on a health listener, for administrators on an admin listener, not there on one
+// for data alone.
 
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../../errors.ts';
@@ -21,7 +22,14 @@ export function registerMetrics(app: FastifyInstance, { metrics, authenticator }
     const body = await metrics.render();
     reply.hijack();
     reply.raw.writeHead(200, [
-      ...['Content-Type', metrics.contentType, 'Content-Length', String(Buffer.byteLength(body)), 'Cache-Control', 'no-store'],
+      ...[
+        'Content-Type',
+        metrics.contentType,
+        'Content-Length',
+        String(Buffer.byteLength(body)),
+        'Cache-Control',
+        'no-store',
+      ],
       ...['X-Gateway-Request-Id', record.requestId],
     ]);
     reply.raw.end(request.raw.method === 'HEAD' ? undefined : body);
@@ -29,7 +37,11 @@ export function registerMetrics(app: FastifyInstance, { metrics, authenticator }
 }
 
 /** Throws gateway.route.not.found on a listener without metrics, gateway.client.* to who may not see them. */
-export function assertMetricsServed({ role, caller }: Pick<Exchange, 'role' | 'caller'>, authenticator: Pick<Authenticator, 'assertAdmin'>): void {
-  if (!role.health && !role.admin) throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
+export function assertMetricsServed(
+  { role, caller }: Pick<Exchange, 'role' | 'caller'>,
+  authenticator: Pick<Authenticator, 'assertAdmin'>,
+): void {
+  if (!role.health && !role.admin)
+    throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
   if (role.admin) authenticator.assertAdmin(caller, role);
 }

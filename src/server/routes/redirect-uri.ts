@@ -1,4 +1,5 @@
-// Where the platform is to send the browser after a login. Pure: what is configured goes first, then what is public, then the address the browser used.
+// Where the platform is to send the browser after a login. Pure: what is configured goes first, then what is public,
+// then the address the browser used.
 
 import { isIP } from 'node:net';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
@@ -22,8 +23,13 @@ export interface ArrivalAddress {
 }
 
 /** Throws gateway.request.invalid when the address used is none a login may come back to. */
-export function redirectUriFor(config: Pick<CredentialConfig, 'redirectUri'>, publicUrl: string | null, arrival: ArrivalAddress): RedirectUri {
-  if (config.redirectUri !== null) return { uri: config.redirectUri, isOurs: new URL(config.redirectUri).pathname.endsWith(CALLBACK_PATH) };
+export function redirectUriFor(
+  config: Pick<CredentialConfig, 'redirectUri'>,
+  publicUrl: string | null,
+  arrival: ArrivalAddress,
+): RedirectUri {
+  if (config.redirectUri !== null)
+    return { uri: config.redirectUri, isOurs: new URL(config.redirectUri).pathname.endsWith(CALLBACK_PATH) };
   const own = ownCallback(publicUrl, arrival);
   if (own !== null) return { uri: own, isOurs: true };
   throw new GatewayError(
@@ -32,15 +38,21 @@ export function redirectUriFor(config: Pick<CredentialConfig, 'redirectUri'>, pu
   );
 }
 
-/** Our own landing page, as the world or this machine knows it; null where it has no address that a login may come back to. */
+/**
+ * Our own landing page, as the world or this machine knows it; null where it has no address that a login may come back
+ * to.
+ */
 function ownCallback(publicUrl: string | null, { host, isEncrypted, isUnixSocket }: ArrivalAddress): string | null {
   if (publicUrl !== null) return `${publicUrl.replace(/\/+$/, '')}${CALLBACK_PATH}`;
-  return isUnixSocket || !isLoopbackAuthority(host) ? null : `${isEncrypted ? 'https' : 'http'}://${host.toLowerCase()}${CALLBACK_PATH}`;
+  return isUnixSocket || !isLoopbackAuthority(host)
+    ? null
+    : `${isEncrypted ? 'https' : 'http'}://${host.toLowerCase()}${CALLBACK_PATH}`;
 }
 
 /**
- * Throws gateway.request.invalid for an address that an administrator may not have a login sent to: neither configured, nor our own landing page,
- * nor a port of this machine (RFC 8252, section 7.3), where `gcg` or whoever asked takes the answer.
+ * Throws gateway.request.invalid for an address that an administrator may not have a login sent to: neither configured,
+ * nor our own landing page, nor a port of this machine (RFC 8252, section 7.3), where `gcg` or whoever asked takes the
+ * answer.
  */
 export function assertRedirectUri(
   wanted: string,
@@ -51,10 +63,13 @@ export function assertRedirectUri(
   if (wanted === config.redirectUri || isLoopbackUri(wanted)) return;
   const own = ownCallback(publicUrl, arrival);
   if (wanted === own) return;
-  const allowed = [config.redirectUri, own, 'an http address of this machine, http://127.0.0.1:PORT/PATH'].filter((uri) => uri !== null);
+  const allowed = [config.redirectUri, own, 'an http address of this machine, http://127.0.0.1:PORT/PATH'].filter(
+    (uri) => uri !== null,
+  );
   throw new GatewayError(
     'gateway.request.invalid',
-    `a login may not be sent to that redirect_uri, only to ${allowed.join(', or ')}: set redirect_uri of the credential for another`,
+    `a login may not be sent to that redirect_uri, only to ${allowed.join(', or ')}: set redirect_uri of the ` +
+      'credential for another',
   );
 }
 
@@ -64,7 +79,10 @@ function isLoopbackUri(text: string): boolean {
   return isLoopbackAuthority(new URL(text).host);
 }
 
-/** Whether a Host (or a URL's `host`), its port included, is this machine and nothing else: no name that somebody would have to resolve. */
+/**
+ * Whether a Host (or a URL's `host`), its port included, is this machine and nothing else: no name that somebody would
+ * have to resolve.
+ */
 export function isLoopbackAuthority(host: string): boolean {
   const name = parseHost(host)?.name ?? '';
   return name === 'localhost' || name === '[::1]' || (isIP(name) === 4 && name.startsWith('127.'));

@@ -1,4 +1,5 @@
-// What the gateway says about itself: one document, for GET /-/status, for the page, and for `gcg status`. It holds no secret; a token is a fingerprint.
+// What the gateway says about itself: one document, for GET /-/status, for the page, and for `gcg status`. It holds no
+// secret; a token is a fingerprint.
 
 import type { Credential } from '../../auth/credentials/credentials.ts';
 import type { Logins } from '../../auth/credentials/login.ts';
@@ -32,7 +33,10 @@ export interface CredentialStatus {
   readonly failures: number;
   readonly storeError: string | null;
   /** Null for a grant in which nobody logs in. */
-  readonly login: { readonly completedAt: string | null; readonly lastError: { readonly message: string; readonly at: string } | null } | null;
+  readonly login: {
+    readonly completedAt: string | null;
+    readonly lastError: { readonly message: string; readonly at: string } | null;
+  } | null;
   readonly upstream: { readonly region: string; readonly api: string; readonly login: string };
 }
 
@@ -108,9 +112,22 @@ function limitsOf(all: readonly LimitState[]): Pick<StatusDocument, 'limits' | '
 }
 
 /** One credential, also as the answer to a change of it. */
-export function credentialStatus({ config, source, hasLogin }: Credential, { logins, now }: Pick<StatusDeps, 'logins' | 'now'>): CredentialStatus {
+export function credentialStatus(
+  { config, source, hasLogin }: Credential,
+  { logins, now }: Pick<StatusDeps, 'logins' | 'now'>,
+): CredentialStatus {
   const { name, grantType, isDefault, isRequired, hosts } = config;
-  const { token, renewal, expiresAt, fingerprint, nextAttemptAt, lastError, renewals, failures, storeError = null } = source.state();
+  const {
+    token,
+    renewal,
+    expiresAt,
+    fingerprint,
+    nextAttemptAt,
+    lastError,
+    renewals,
+    failures,
+    storeError = null,
+  } = source.state();
   const completedAt = logins.completedAt(name);
   const loginError = logins.lastError(name);
   return {

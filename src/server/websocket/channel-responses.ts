@@ -1,4 +1,5 @@
-// The channel API's responses on their way back: connectUri is turned to this gateway, and the channel is remembered for who asked.
+// The channel API's responses on their way back: connectUri is turned to this gateway, and the channel is remembered
+// for who asked.
 
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
 import { withDeadline } from '../../deadline.ts';
@@ -19,7 +20,10 @@ export function isChannelCall(method: string, target: string): boolean {
   return (Number.isNaN(next) || next === 63) /* ? */ && (method === 'POST' || method === 'GET');
 }
 
-/** Replaces Accept-Encoding in a flat list, so that the answer can be read. Its last pair, Authorization's place, stays the last. */
+/**
+ * Replaces Accept-Encoding in a flat list, so that the answer can be read. Its last pair, Authorization's place, stays
+ * the last.
+ */
 export function requestUncompressed(headers: string[]): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) {
     if ((headers[i] as string).toLowerCase() === 'accept-encoding') headers.splice(i, 2);
@@ -27,13 +31,25 @@ export function requestUncompressed(headers: string[]): void {
   headers.splice(headers.length - 2, 0, 'Accept-Encoding', 'identity');
 }
 
-/** Gives the answer to pass on in place of `answer`. Rejects as the answer's body does when it breaks off, and when it takes too long. */
-export async function rewriteChannels(exchange: Exchange, credential: CredentialConfig, answer: UpstreamResponse): Promise<UpstreamResponse> {
+/**
+ * Gives the answer to pass on in place of `answer`. Rejects as the answer's body does when it breaks off, and when it
+ * takes too long.
+ */
+export async function rewriteChannels(
+  exchange: Exchange,
+  credential: CredentialConfig,
+  answer: UpstreamResponse,
+): Promise<UpstreamResponse> {
   const encoding = headerValue(answer, 'content-encoding');
   if (answer.statusCode !== 200 || (encoding !== null && encoding !== 'identity')) return answer;
   const { request, caller: owner, runtime } = exchange;
   const { totalWaitMs } = runtime.config.timeouts;
-  const { bytes, complete } = await withDeadline(runtime.clock, totalWaitMs, () => late(totalWaitMs), answer.peek(MAX_ANSWER_BYTES));
+  const { bytes, complete } = await withDeadline(
+    runtime.clock,
+    totalWaitMs,
+    () => late(totalWaitMs),
+    answer.peek(MAX_ANSWER_BYTES),
+  );
   if (!complete) return answer;
 
   const base = socketBase(
@@ -65,7 +81,8 @@ function late(totalWaitMs: number): GatewayError {
 function withBody(answer: UpstreamResponse, body: Buffer): UpstreamResponse {
   const rawHeaders = [...answer.rawHeaders];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    if ((rawHeaders[i] as Buffer).toString('latin1').toLowerCase() === 'content-length') rawHeaders[i + 1] = Buffer.from(String(body.length));
+    if ((rawHeaders[i] as Buffer).toString('latin1').toLowerCase() === 'content-length')
+      rawHeaders[i + 1] = Buffer.from(String(body.length));
   }
   return {
     statusCode: answer.statusCode,
@@ -92,8 +109,8 @@ export interface DescribedChannel {
 }
 
 /**
- * A copy of `body` with the `connectUri` of the channel, or of each of its `entities`, replaced by what `replace` gives for it; null: nothing to
- * replace, or not JSON.
+ * A copy of `body` with the `connectUri` of the channel, or of each of its `entities`, replaced by what `replace` gives
+ * for it; null: nothing to replace, or not JSON.
  */
 export function replaceConnectUris(body: Buffer, replace: (channel: DescribedChannel) => string | null): Buffer | null {
   const replacements = new Map<string, string>();
@@ -121,7 +138,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
-/** `body` is valid JSON: its strings are found by their quotes, and a string before a colon is a name. One octet a character, so that all are kept. */
+/**
+ * `body` is valid JSON: its strings are found by their quotes, and a string before a colon is a name. One octet a
+ * character, so that all are kept.
+ */
 function replaceStrings(body: Buffer, replacements: ReadonlyMap<string, string>): Buffer {
   const text = body.toString('latin1');
   const toValue = /\s*:\s*(?=")/y;
@@ -145,7 +165,9 @@ function replaceStrings(body: Buffer, replacements: ReadonlyMap<string, string>)
   return Buffer.from(out + text.slice(copied), 'latin1');
 }
 
-/** Where the string ends that begins at `start`: behind the next quote without an odd number of backslashes before it. */
+/**
+ * Where the string ends that begins at `start`: behind the next quote without an odd number of backslashes before it.
+ */
 function stringEnd(text: string, start: number): number {
   for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
     let slashes = 0;
@@ -160,8 +182,8 @@ function decode(literal: string): string {
 }
 
 /**
- * Where the socket of a channel is: at the region's own streaming hosts, or at the `[gateway]` host where that is set, whatever host its answer
- * names. Null for what is no socket's address, or leads out of the region.
+ * Where the socket of a channel is: at the region's own streaming hosts, or at the `[gateway]` host where that is set,
+ * whatever host its answer names. Null for what is no socket's address, or leads out of the region.
  */
 export function upstreamSocketUrl(connectUri: string, { domain, streaming }: UpstreamHosts): URL | null {
   if (!URL.canParse(connectUri)) return null;

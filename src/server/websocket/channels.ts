@@ -1,5 +1,6 @@
-// The notification channels that were made through this gateway: who made each, with which credential, and where its socket is.
-// In memory only: after a restart a caller makes a channel again, or lists those it has, which puts them here again.
+// The notification channels that were made through this gateway: who made each, with which credential, and where its
+// socket is. In memory only: after a restart a caller makes a channel again, or lists those it has, which puts them
+// here again.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
@@ -13,7 +14,9 @@ export interface IssuedChannel {
   readonly credential: string;
   /** The upstream's socket. */
   readonly url: URL;
-  /** Proves its owner where a socket cannot carry another proof (browsers, SDKs); null for owners who have none to show. */
+  /**
+   * Proves its owner where a socket cannot carry another proof (browsers, SDKs); null for owners who have none to show.
+   */
   readonly token: string | null;
   /** Epoch ms. */
   readonly expiresAt: number;
@@ -22,17 +25,33 @@ export interface IssuedChannel {
 /** A channel's life on the platform, and the longest that is believed. */
 const LIFE_MS = 24 * 3_600_000;
 const LONGEST_LIFE_MS = 7 * LIFE_MS;
-/** The platform has 20 channels for each user and application; beyond so many in all, those not used for longest of the client that has most are forgotten. */
+/**
+ * The platform has 20 channels for each user and application; beyond so many in all, those not used for longest of the
+ * client that has most are forgotten.
+ */
 const MAX_CHANNELS = 10_000;
 
 /** Remembers channels, for as long as they live. */
 export interface ChannelRegister {
-  /** Takes a channel in, or up to date. Null when somebody else has it: it stays theirs. `expires` is an ISO date, or anything else for a day. */
-  issue(id: string, channel: Pick<IssuedChannel, 'owner' | 'credential' | 'url'>, expires: unknown): IssuedChannel | null;
+  /**
+   * Takes a channel in, or up to date. Null when somebody else has it: it stays theirs. `expires` is an ISO date, or
+   * anything else for a day.
+   */
+  issue(
+    id: string,
+    channel: Pick<IssuedChannel, 'owner' | 'credential' | 'url'>,
+    expires: unknown,
+  ): IssuedChannel | null;
   find(id: string): IssuedChannel | null;
 }
 
-export function createChannelRegister({ clock, max = MAX_CHANNELS }: { clock: Pick<Clock, 'now'>; max?: number }): ChannelRegister {
+export function createChannelRegister({
+  clock,
+  max = MAX_CHANNELS,
+}: {
+  clock: Pick<Clock, 'now'>;
+  max?: number;
+}): ChannelRegister {
   const channels = new Map<string, { readonly channel: IssuedChannel; readonly place: FairPlace<string> }>();
   const order = createFairEviction<string>();
 
@@ -76,7 +95,10 @@ function expiryOf(expires: unknown, now: number): number {
   return told > now ? Math.min(told, now + LONGEST_LIFE_MS) : now + LIFE_MS;
 }
 
-/** Whether two calls come from the same: the session, or the client by whatever proof, or one certificate's subject, or callers who are nobody in particular. */
+/**
+ * Whether two calls come from the same: the session, or the client by whatever proof, or one certificate's subject, or
+ * callers who are nobody in particular.
+ */
 export function isSameCaller(one: Caller, other: Caller): boolean {
   // A session is set to work anew now and then; its terms stay.
   if (one.session !== null || other.session !== null) return one.session?.terms === other.session?.terms;

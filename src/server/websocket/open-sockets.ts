@@ -1,5 +1,5 @@
-// The sockets that are open through this gateway, and those about to be: how many there may be and for whom, and how they end when the gateway
-// does, or when whoever opened one may not have it any longer. Who may is asked of others.
+// The sockets that are open through this gateway, and those about to be: how many there may be and for whom, and how
+// they end when the gateway does, or when whoever opened one may not have it any longer. Who may is asked of others.
 
 import type { Arrival } from '../../auth/callers/caller.ts';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
@@ -13,8 +13,9 @@ import { TICK_MS, type Tunnel } from '../../upstream/websocket/tunnel.ts';
 /** Each costs two descriptors; so many fit under the limit of most systems. */
 const MAX_SOCKETS = 2_000;
 /**
- * The platform has one socket for each channel: a new one takes the place of the one before. So one is in use, one may be about to end because it
- * was replaced, or its client has not noticed yet that it is dead, and one may be about to open. More would be held by mistake, or to keep others out.
+ * The platform has one socket for each channel: a new one takes the place of the one before. So one is in use, one may
+ * be about to end because it was replaced, or its client has not noticed yet that it is dead, and one may be about to
+ * open. More would be held by mistake, or to keep others out.
  */
 const MAX_FOR_CHANNEL = 3;
 /** Of all places, so many more are for sockets that had to give way and are still saying so: one in ten. */
@@ -52,15 +53,19 @@ export interface OpenSockets {
   /** Who listens, a line a socket. */
   listeners(): Iterable<SocketOwner>;
   /**
-   * When all places are taken the newest socket of the client that holds most gives way, unless the one who asks would then hold as many.
-   * Throws gateway.rate.limited when there is no place, or the channel has its sockets already; gateway.draining after `close`.
+   * When all places are taken the newest socket of the client that holds most gives way, unless the one who asks would
+   * then hold as many. Throws gateway.rate.limited when there is no place, or the channel has its sockets already;
+   * gateway.draining after `close`.
    */
   take(listener: SocketOwner): Place;
   /** Ends the sockets of one session (by its terms) or handle (by its id): one look-up and those sockets. */
   end(owner: SessionTerms | ClientHandle['id'], why: GatewayError): void;
   /** Ends every socket for which `whyEnded` gives a reason: once for each change of the configuration. */
   review(whyEnded: WhyEnded): void;
-  /** Says 1001 to both ends of every socket and gives handshakes up; resolves when all sockets are gone, by force at the deadline. */
+  /**
+   * Says 1001 to both ends of every socket and gives handshakes up; resolves when all sockets are gone, by force at the
+   * deadline.
+   */
   close(deadlineMs: number): Promise<void>;
 }
 
@@ -72,7 +77,10 @@ interface Taken extends Place {
   lostBy: GatewayError | null;
 }
 
-/** What ends without anybody saying so (a handle that is too old, a secret file that changed) is noticed at the next tick, by `whyEnded`. */
+/**
+ * What ends without anybody saying so (a handle that is too old, a secret file that changed) is noticed at the next
+ * tick, by `whyEnded`.
+ */
 export function createOpenSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max?: number | undefined }): OpenSockets {
   const { clock, whyEnded = () => null, max = MAX_SOCKETS } = deps;
   const places = new Set<Taken>();
@@ -97,7 +105,10 @@ export function createOpenSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
     if (place.tunnel === null) place.giveUp(why);
     else tellWhy(place.tunnel, why);
   };
-  /** Throws where there is no room for one more of its client. Whoever gives way is left with no fewer than the client that comes then has. */
+  /**
+   * Throws where there is no room for one more of its client. Whoever gives way is left with no fewer than the client
+   * that comes then has.
+   */
   const seat = (place: Taken) => {
     const own = seats.add(ownerKeyOf(place.listener.caller), place);
     place.seat = own;
@@ -111,7 +122,8 @@ export function createOpenSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
       throw full();
     }
   };
-  const full = () => tooMany(`there are ${max} sockets open through this gateway, and this client has its share of them`);
+  const full = () =>
+    tooMany(`there are ${max} sockets open through this gateway, and this client has its share of them`);
   const review = (judge: WhyEnded) => {
     for (const place of places) {
       const why = judge(place.listener);
@@ -135,7 +147,8 @@ export function createOpenSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
       if (isClosing) throw draining();
       const { channelId } = listener;
       const onChannel = byChannel.get(channelId) ?? 0;
-      if (onChannel >= MAX_FOR_CHANNEL) throw tooMany(`this channel has ${onChannel} sockets already, and the platform serves one`);
+      if (onChannel >= MAX_FOR_CHANNEL)
+        throw tooMany(`this channel has ${onChannel} sockets already, and the platform serves one`);
       const abort = new AbortController();
       const owner = ownerOf(listener.caller);
       const place: Taken = {
@@ -194,7 +207,9 @@ export function createOpenSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
   };
 }
 
-/** By what a socket is found when it ends with its owner; null where only the client or nobody in particular owns it. */
+/**
+ * By what a socket is found when it ends with its owner; null where only the client or nobody in particular owns it.
+ */
 function ownerOf({ session, handle }: Caller): SessionTerms | string | null {
   return session?.terms ?? handle?.id ?? null;
 }

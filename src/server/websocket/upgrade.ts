@@ -1,5 +1,5 @@
-// GET [/NAME]/streaming/channels/{id} as an upgrade: admitted like every request, then to a channel of this caller's, then to the upstream, and
-// only when that has accepted is the client told so. Any other upgrade is refused.
+// GET [/NAME]/streaming/channels/{id} as an upgrade: admitted like every request, then to a channel of this caller's,
+// then to the upstream, and only when that has accepted is the client told so. Any other upgrade is refused.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
@@ -30,8 +30,9 @@ import type { OpenSockets, SocketOwner } from './open-sockets.ts';
 const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
 
 /**
- * Name of the credential that serves a caller who named one, or none. Throws what chooseCredential throws, and gateway.client.forbidden to who may
- * not make channels. Headers and request id are those of the upgrade; without them nobody asks just now.
+ * Name of the credential that serves a caller who named one, or none. Throws what chooseCredential throws, and
+ * gateway.client.forbidden to who may not make channels. Headers and request id are those of the upgrade; without them
+ * nobody asks just now.
  */
 function credentialFor(
   { assertRules, choice }: ServerRuntime,
@@ -45,7 +46,10 @@ function credentialFor(
 }
 
 /** Why a configuration would not serve somebody who listens already; null where it would. */
-export function whyNotServed(runtime: ServerRuntime, { caller, arrival, credential }: SocketOwner): GatewayError | null {
+export function whyNotServed(
+  runtime: ServerRuntime,
+  { caller, arrival, credential }: SocketOwner,
+): GatewayError | null {
   const { authenticator, facade } = runtime;
   const gone = authenticator.revalidate(caller, arrival);
   if (gone !== null) return gone;
@@ -61,7 +65,8 @@ export function whyNotServed(runtime: ServerRuntime, { caller, arrival, credenti
 }
 
 /** What upgrades need of the rest of the server. */
-export interface UpgradeOptions extends Pick<AcceptOptions, 'runtime' | 'throttle' | 'isDraining' | 'begun' | 'finish'> {
+export interface UpgradeOptions
+  extends Pick<AcceptOptions, 'runtime' | 'throttle' | 'isDraining' | 'begun' | 'finish'> {
   readonly live: OpenSockets;
   readonly clock: Clock;
 }
@@ -107,14 +112,16 @@ async function accept(
   noteRoute(record, route);
   const asked = role.data ? channelOf(route) : null;
   // Behind a request that is not answered yet the octets of a socket would mix with the answer.
-  if (asked === null || !isQuiet(socket)) throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
+  if (asked === null || !isQuiet(socket))
+    throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
   const handshake = readHandshake(request);
   // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
   if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
   let runtime = options.runtime();
   const channel = runtime.channels.find(asked.id);
   const letIn = () => {
-    const byToken = () => (channel !== null && showsToken(channel, asked.token) ? runtime.authenticator.renew(channel.owner, role) : null);
+    const byToken = () =>
+      channel !== null && showsToken(channel, asked.token) ? runtime.authenticator.renew(channel.owner, role) : null;
     return admit(request, framing.host, route, role, runtime, byToken);
   };
   let caller = letIn();
@@ -127,7 +134,13 @@ async function accept(
   }
   record.client = caller.client?.name ?? null;
   if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-  const credential = credentialFor(runtime, caller, namedCredential({ route, request }), request.headers, record.requestId);
+  const credential = credentialFor(
+    runtime,
+    caller,
+    namedCredential({ route, request }),
+    request.headers,
+    record.requestId,
+  );
   record.credential = credential;
   await carry(
     {
@@ -148,7 +161,8 @@ function assertOwn(channel: IssuedChannel | null, caller: Caller, credential: st
   if (channel !== null && channel.credential === credential && isSameCaller(channel.owner, caller)) return channel;
   throw new GatewayError(
     'gateway.route.not.found',
-    'no such channel was made here by this caller: make one with POST /api/v2/notifications/channels and use its connectUri',
+    'no such channel was made here by this caller: make one with POST /api/v2/notifications/channels and use its ' +
+      'connectUri',
   );
 }
 
@@ -162,9 +176,14 @@ interface Carried {
   readonly runtime: ServerRuntime;
 }
 
-async function carry({ channel, listener, handshake, socket, head, record, runtime }: Carried, { live, clock }: UpgradeOptions): Promise<void> {
+async function carry(
+  { channel, listener, handshake, socket, head, record, runtime }: Carried,
+  { live, clock }: UpgradeOptions,
+): Promise<void> {
   const place = live.take(listener);
-  const waiting = watchWaiting(socket, head, () => place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 })));
+  const waiting = watchWaiting(socket, head, () =>
+    place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 })),
+  );
   try {
     record.attempts = 1;
     const headers = setOwnHeaders(handshake.headers, runtime.ownHeaders);
@@ -201,12 +220,15 @@ async function carry({ channel, listener, handshake, socket, head, record, runti
   }
 }
 
-/** A caller that waits may say so much; what is more stays with the system, and then its leaving is not seen before the upstream's answer. */
+/**
+ * A caller that waits may say so much; what is more stays with the system, and then its leaving is not seen before the
+ * upstream's answer.
+ */
 const EARLY_BYTES = 64 * 1024;
 
 /**
- * Watches a caller that waits for the upstream's answer. One that ends its side, or is gone, is given up: it could answer no ping. `stop` gives
- * what it has said so far; an end is seen only behind that.
+ * Watches a caller that waits for the upstream's answer. One that ends its side, or is gone, is given up: it could
+ * answer no ping. `stop` gives what it has said so far; an end is seen only behind that.
  */
 function watchWaiting(socket: Duplex, head: Buffer, onLeave: () => void): { stop(): Buffer } {
   const said = [head];
@@ -232,13 +254,18 @@ function watchWaiting(socket: Duplex, head: Buffer, onLeave: () => void): { stop
   };
 }
 
-function refusalHead(answer: { statusCode: number; statusText: string; rawHeaders: readonly string[]; body: Buffer }, requestId: string) {
+function refusalHead(
+  answer: { statusCode: number; statusText: string; rawHeaders: readonly string[]; body: Buffer },
+  requestId: string,
+) {
   const own = ['Content-Length', String(answer.body.length), 'Connection', 'close', 'X-Gateway-Request-Id', requestId];
   return answerHead(`${answer.statusCode} ${answer.statusText}`, answer.rawHeaders, own);
 }
 
 /** A caller whose machine went away is noticed, though nothing is sent to it. */
-function quicken(socket: Duplex & { setKeepAlive?: (on: boolean, ms: number) => void; setTimeout?: (ms: number) => void }): void {
+function quicken(
+  socket: Duplex & { setKeepAlive?: (on: boolean, ms: number) => void; setTimeout?: (ms: number) => void },
+): void {
   socket.setTimeout?.(0);
   socket.setKeepAlive?.(true, 30_000);
 }
@@ -253,8 +280,17 @@ function noteEnd(record: ExchangeRecord, end: TunnelEnd, lostBy: GatewayError | 
   else if (end.by === 'upstream' && end.closeCode === 1006) record.errorCode = 'gateway.upstream.unreachable';
 }
 
-/** Waits until a guess may be answered. True when there are too many of its peer: then the connection is closed without an answer. */
-async function isDropped(request: IncomingMessage, socket: Duplex, record: ExchangeRecord, served: string | null, options: UpgradeOptions) {
+/**
+ * Waits until a guess may be answered. True when there are too many of its peer: then the connection is closed without
+ * an answer.
+ */
+async function isDropped(
+  request: IncomingMessage,
+  socket: Duplex,
+  record: ExchangeRecord,
+  served: string | null,
+  options: UpgradeOptions,
+) {
   const { until, isOverflow } = delayGuess(options.throttle, options.runtime().peerOf(request), served);
   await until;
   if (!isOverflow) return false;
@@ -264,7 +300,13 @@ async function isDropped(request: IncomingMessage, socket: Duplex, record: Excha
   return true;
 }
 
-async function refuse(request: IncomingMessage, socket: Duplex, record: ExchangeRecord, error: unknown, options: UpgradeOptions): Promise<void> {
+async function refuse(
+  request: IncomingMessage,
+  socket: Duplex,
+  record: ExchangeRecord,
+  error: unknown,
+  options: UpgradeOptions,
+): Promise<void> {
   const failure = isGatewayError(error)
     ? error
     : new GatewayError('gateway.internal', 'the socket could not be opened: please report it with the request id');
@@ -277,13 +319,18 @@ async function refuse(request: IncomingMessage, socket: Duplex, record: Exchange
   record.status = failure.statusCode;
   // One that is served without its wrong secret has waited for it before.
   if (isFailedAuthentication(failure) && (await isDropped(request, socket, record, null, options))) return;
-  answerLast(socket, () => endWithError(socket, failure, record.requestId, failure.statusCode === 426 ? ['Sec-WebSocket-Version', '13'] : []));
+  answerLast(socket, () =>
+    endWithError(socket, failure, record.requestId, failure.statusCode === 426 ? ['Sec-WebSocket-Version', '13'] : []),
+  );
 }
 
 /** A handshake that is in order. */
 export interface Handshake {
   readonly key: string;
-  /** Sec-WebSocket-* and User-Agent, as they came. Nothing else of the caller's goes upstream: the channel id is all the platform asks for. */
+  /**
+   * Sec-WebSocket-* and User-Agent, as they came. Nothing else of the caller's goes upstream: the channel id is all the
+   * platform asks for.
+   */
   readonly headers: string[];
 }
 
@@ -298,7 +345,9 @@ export function readHandshake({ method, headers, rawHeaders, httpVersionMinor }:
     throw new GatewayError('gateway.request.invalid', 'this is not the handshake of a WebSocket (RFC 6455)');
   }
   if (headers['sec-websocket-version'] !== '13') {
-    throw new GatewayError('gateway.request.invalid', 'only version 13 of the WebSocket protocol is spoken here', { statusCode: 426 });
+    throw new GatewayError('gateway.request.invalid', 'only version 13 of the WebSocket protocol is spoken here', {
+      statusCode: 426,
+    });
   }
   if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0') {
     throw new GatewayError('gateway.request.invalid', 'the handshake of a WebSocket has no body');
@@ -320,7 +369,11 @@ export function channelOf(route: Route): { readonly id: string; readonly token: 
 }
 
 /** The head of the answer to the caller, made of the upstream's. `own` goes behind its lines. */
-export function answerHead(status: string, rawHeaders: readonly string[], own: readonly string[]): { text: string; correlationId: string | null } {
+export function answerHead(
+  status: string,
+  rawHeaders: readonly string[],
+  own: readonly string[],
+): { text: string; correlationId: string | null } {
   const octets = rawHeaders.map((text) => Buffer.from(text, 'latin1'));
   const { headers, correlationId } = cleanResponseHeaders(octets, Number.parseInt(status, 10), (location) => location);
   let text = `HTTP/1.1 ${status}\r\n`;

@@ -9,15 +9,18 @@ import { type ErrorCode, GatewayError } from '../../errors.ts';
 export interface Attempt {
   /** Aborted when the deadline has passed or the egress is closed; every socket of the dial must go then. */
   readonly signal: AbortSignal;
-  /** Names what is waited for from now on: `code` is the error's should time run out, `what` continues "no answer in time from …". */
+  /**
+   * Names what is waited for from now on: `code` is the error's should time run out, `what` continues "no answer in
+   * time from …".
+   */
   waitFor(code: ErrorCode, what: string): void;
   /** Milliseconds left, never negative. */
   remainingMs(): number;
 }
 
 /**
- * Runs `work` with `limitMs` to finish in. Rejects with a GatewayError at the deadline even when `work` never settles, and destroys
- * a socket that `work` yields later. `closed` (also a signal) ends it early.
+ * Runs `work` with `limitMs` to finish in. Rejects with a GatewayError at the deadline even when `work` never settles,
+ * and destroys a socket that `work` yields later. `closed` (also a signal) ends it early.
  */
 export function withinDeadline<T extends Duplex>(
   { clock, limitMs, closed }: { clock: Clock; limitMs: number; closed: AbortSignal },
@@ -64,7 +67,9 @@ export function withinDeadline<T extends Duplex>(
   });
 }
 
-/** Destroys `socket` when `signal` is aborted, without an error event nobody listens for. Returns what ends this watch. */
+/**
+ * Destroys `socket` when `signal` is aborted, without an error event nobody listens for. Returns what ends this watch.
+ */
 export function destroyOnAbort(signal: AbortSignal, socket: Duplex): () => void {
   const destroy = () => socket.destroy();
   if (signal.aborted) destroy();
@@ -79,7 +84,10 @@ export interface TcpOptions {
   readonly lookup?: LookupFunction | undefined;
 }
 
-/** Resolves with a connected socket, which is the caller's from then on. Aborting destroys a socket that is not there yet. Its errors end no process. */
+/**
+ * Resolves with a connected socket, which is the caller's from then on. Aborting destroys a socket that is not there
+ * yet. Its errors end no process.
+ */
 export function openTcp({ host, port, signal, lookup }: TcpOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = netConnect({ host, port, autoSelectFamily: true, ...(lookup && { lookup }) });
@@ -88,7 +96,8 @@ export function openTcp({ host, port, signal, lookup }: TcpOptions): Promise<Soc
       release();
       reject(error);
     };
-    // The first of the two is for life: between two owners nobody else listens, and an error that nobody hears ends the process.
+    // The first of the two is for life: between two owners nobody else listens, and an error that nobody hears ends the
+    // process.
     socket.on('error', () => {});
     socket.once('error', failed);
     socket.once('close', () => failed(Object.assign(new Error('closed'), { code: 'ECONNABORTED' })));

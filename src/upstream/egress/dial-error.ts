@@ -25,15 +25,20 @@ const UNTRUSTED = new Set([
 /** The remaining verdicts on a chain, which no setting of ours mends. */
 const BAD_CERTIFICATE = /^(CERT_|CRL_|INVALID_(CA|PURPOSE)|PATH_LENGTH|HOSTNAME_MISMATCH|UNABLE_TO_)/;
 
-/** The error of a dial that reached, or directly tried to reach, the target. `leaf` is the certificate it showed, if any. */
+/**
+ * The error of a dial that reached, or directly tried to reach, the target. `leaf` is the certificate it showed, if
+ * any.
+ */
 export function upstreamError(error: Error, target: Target, leaf?: DetailedPeerCertificate): GatewayError {
   const code = errorCode(error);
   const where = authority(target.host, target.port);
-  const fail = (errorCode: ErrorCode, message: string) => new GatewayError(errorCode, message, { cause: bareCause(code) });
+  const fail = (errorCode: ErrorCode, message: string) =>
+    new GatewayError(errorCode, message, { cause: bareCause(code) });
   if (NAME_ERRORS.has(code)) {
     return fail(
       'gateway.upstream.unreachable',
-      `the name ${target.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only a proxy may leave, set proxy.url`,
+      `the name ${target.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only ` +
+        'a proxy may leave, set proxy.url',
     );
   }
   if (code === 'ETIMEDOUT') return fail('gateway.upstream.timeout', `${where} did not accept the connection (${code})`);
@@ -47,13 +52,22 @@ export function certificateProblem(code: string, leaf?: DetailedPeerCertificate)
   const issuer = leaf ? `issuer ${issuerName(leaf)}` : 'issuer unknown';
   if (UNTRUSTED.has(code)) return `its certificate is not trusted (${code}); ${issuer}: add it to tls.ca_file`;
   if (code === 'CERT_HAS_EXPIRED') {
-    return `a certificate of its chain has expired (its own is valid to ${leaf?.valid_to ?? 'unknown'}); ${issuer}: it must be renewed there; check this machine's clock too`;
+    return (
+      `a certificate of its chain has expired (its own is valid to ${leaf?.valid_to ?? 'unknown'}); ${issuer}: it ` +
+      `must be renewed there; check this machine's clock too`
+    );
   }
   if (code === 'CERT_NOT_YET_VALID') {
-    return `its certificate is not valid yet (from ${leaf?.valid_from ?? 'unknown'}); ${issuer}: check this machine's clock`;
+    return (
+      `its certificate is not valid yet (from ${leaf?.valid_from ?? 'unknown'}); ${issuer}: check this machine's ` +
+      'clock'
+    );
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `its certificate is for other names (${printable(leaf?.subjectaltname ?? 'none')}); ${issuer}: check the host name, and whether something answers in its place`;
+    return (
+      `its certificate is for other names (${printable(leaf?.subjectaltname ?? 'none')}); ${issuer}: check the ` +
+      'host name, and whether something answers in its place'
+    );
   }
   return BAD_CERTIFICATE.test(code) ? `its certificate is not acceptable (${code}); ${issuer}` : undefined;
 }
@@ -62,10 +76,16 @@ export function certificateProblem(code: string, leaf?: DetailedPeerCertificate)
 export function handshakeProblem(code: string): string | undefined {
   if (!code.startsWith('ERR_SSL_') && code !== 'EPROTO') return undefined;
   if (/ALERT_(?:(?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_(?:EXPIRED|REVOKED|UNKNOWN)|UNKNOWN_CA)/.test(code)) {
-    return `the other side does not accept our client certificate (${code}): renew tls.cert_file and tls.key_file, or ask there which it wants`;
+    return (
+      `the other side does not accept our client certificate (${code}): renew tls.cert_file and tls.key_file, or ` +
+      'ask there which it wants'
+    );
   }
   if (/CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE/.test(code)) {
-    return `the other side refused our handshake (${code}): if it wants a client certificate, set tls.cert_file and tls.key_file`;
+    return (
+      `the other side refused our handshake (${code}): if it wants a client certificate, set tls.cert_file and ` +
+      'tls.key_file'
+    );
   }
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code))
     return `the other side does not speak TLS there (${code}): check the port and the protocol`;
@@ -88,7 +108,8 @@ export function bareCause(code: string): Error {
 /** What to look at when a connection fails with `code`. */
 export function reachHint(code: string): string {
   if (code === 'ECONNREFUSED') return 'nothing listens there, or a firewall rejects it';
-  if (code === 'ECONNRESET' || code === 'EPIPE') return 'the connection was dropped; a firewall or an interception device may do this';
+  if (code === 'ECONNRESET' || code === 'EPIPE')
+    return 'the connection was dropped; a firewall or an interception device may do this';
   if (code === 'ENETUNREACH' || code === 'EHOSTUNREACH' || code === 'EADDRNOTAVAIL')
     return 'this machine has no route to it; perhaps only a proxy may leave';
   return 'check the network, and whether a proxy has to be used';
@@ -97,7 +118,11 @@ export function reachHint(code: string): string {
 /** The issuer at the top of the chain the peer sent: the authority that would have to be trusted. */
 function issuerName(leaf: DetailedPeerCertificate): string {
   let top = leaf;
-  for (let depth = 0; depth < 10 && top.issuerCertificate && top.issuerCertificate.fingerprint256 !== top.fingerprint256; depth += 1) {
+  for (
+    let depth = 0;
+    depth < 10 && top.issuerCertificate && top.issuerCertificate.fingerprint256 !== top.fingerprint256;
+    depth += 1
+  ) {
     top = top.issuerCertificate;
   }
   const { CN, O } = top.issuer ?? {};

@@ -38,15 +38,24 @@ interface RouteDescription {
 
 export interface Egress {
   /**
-   * For `new Agent({ connect, allowH2: false })`. Calls back with a connected (for https: verified) socket, or with a GatewayError:
-   * `gateway.upstream.{unreachable,timeout,tls}` or `gateway.proxy.{refused,auth,timeout}`. Nothing of a request was sent then.
+   * For `new Agent({ connect, allowH2: false })`. Calls back with a connected (for https: verified) socket, or with a
+   * GatewayError: `gateway.upstream.{unreachable,timeout,tls}` or `gateway.proxy.{refused,auth,timeout}`. Nothing of a
+   * request was sent then.
    */
   readonly connect: buildConnector.connector;
-  /** The same for other protocols, WebSockets above all. The socket is the caller's; the errors are those of `connect`. */
+  /**
+   * The same for other protocols, WebSockets above all. The socket is the caller's; the errors are those of `connect`.
+   */
   dial(target: Target): Promise<Socket>;
-  /** Which setting decides about the URL, and for what; asks no PAC file. Throws GatewayError when that setting is not usable. */
+  /**
+   * Which setting decides about the URL, and for what; asks no PAC file. Throws GatewayError when that setting is not
+   * usable.
+   */
   describe(url: URL | string): RouteDescription;
-  /** The routes that would be tried, in order (`http://proxy:3128`, `direct`); a PAC file is asked, for which the caller has the deadline. */
+  /**
+   * The routes that would be tried, in order (`http://proxy:3128`, `direct`); a PAC file is asked, for which the caller
+   * has the deadline.
+   */
   routes(url: URL | string): Promise<readonly string[]>;
   /** A node:http agent that dials here and keeps no connections; `secure` for wss and https. */
   agent(options: { secure: boolean }): Agent;
@@ -65,15 +74,25 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
   const routing = createRouting({ proxy, env, log });
   const pacs = new Map<string, Pac>();
 
-  const dialOver = async (target: Target, routesTo: (attempt: Attempt) => Promise<readonly Route[]>, tlsLayer: TlsLayer): Promise<Socket> => {
-    const socket = await withinDeadline({ clock, limitMs: timeouts.connectMs, closed: closing.signal }, async (attempt) => {
-      const material = target.secure ? trust.current() : null;
-      const routes = await routesTo(attempt);
-      const raw = await opener.open(routes, target, { attempt, lookup });
-      if (!material) return raw;
-      attempt.waitFor('gateway.upstream.timeout', `${authority(target.host, target.port)}, in the TLS handshake`);
-      return tlsLayer.secure(raw, target, material, { attempt, failure: (error, leaf) => upstreamError(error, target, leaf) });
-    }).catch((error) => {
+  const dialOver = async (
+    target: Target,
+    routesTo: (attempt: Attempt) => Promise<readonly Route[]>,
+    tlsLayer: TlsLayer,
+  ): Promise<Socket> => {
+    const socket = await withinDeadline(
+      { clock, limitMs: timeouts.connectMs, closed: closing.signal },
+      async (attempt) => {
+        const material = target.secure ? trust.current() : null;
+        const routes = await routesTo(attempt);
+        const raw = await opener.open(routes, target, { attempt, lookup });
+        if (!material) return raw;
+        attempt.waitFor('gateway.upstream.timeout', `${authority(target.host, target.port)}, in the TLS handshake`);
+        return tlsLayer.secure(raw, target, material, {
+          attempt,
+          failure: (error, leaf) => upstreamError(error, target, leaf),
+        });
+      },
+    ).catch((error) => {
       throw isGatewayError(error) ? error : unexpected(error, log);
     });
     return markResets(socket.setNoDelay(true).setKeepAlive(true, 60_000));
@@ -82,7 +101,12 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
     (dial: (target: Target) => Promise<Socket>): buildConnector.connector =>
     ({ hostname, port, protocol, servername }, callback) => {
       const secure = protocol === 'https:';
-      const target = { host: stripBrackets(hostname), port: Number(port) || (secure ? 443 : 80), secure, ...(servername && { servername }) };
+      const target = {
+        host: stripBrackets(hostname),
+        port: Number(port) || (secure ? 443 : 80),
+        secure,
+        ...(servername && { servername }),
+      };
       dial(target).then(
         (socket) => callback(null, socket),
         (error: GatewayError) => callback(error, null),
@@ -93,7 +117,14 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
     let pac = pacs.get(url.href);
     if (!pac) {
       const connect = connector((target) => dialOver(target, async () => [DIRECT], plainTls));
-      pac = createPac({ url, connect, credentials: routing.credentialsBy(url), limitMs: timeouts.connectMs, clock, log });
+      pac = createPac({
+        url,
+        connect,
+        credentials: routing.credentialsBy(url),
+        limitMs: timeouts.connectMs,
+        clock,
+        log,
+      });
       pacs.set(url.href, pac);
     }
     return pac;
@@ -112,7 +143,10 @@ export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: E
     dial,
     describe(url) {
       const choice = routing.choose(targetOf(new URL(url)));
-      return { via: choice.kind === 'route' ? routeName(choice.route) : `PAC file ${pacFor(choice.url).name}`, reason: choice.reason };
+      return {
+        via: choice.kind === 'route' ? routeName(choice.route) : `PAC file ${pacFor(choice.url).name}`,
+        reason: choice.reason,
+      };
     },
     routes: async (url) => (await routesTo(targetOf(new URL(url)))).map(routeName),
     agent: ({ secure }) => createDialAgent(dial, secure),
@@ -166,5 +200,9 @@ export function hostsLookup(hosts: Readonly<Record<string, string>>): LookupFunc
 
 /** As the system says it of a name that has no address of the family that was asked for. */
 function noAddress(hostname: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`getaddrinfo ENOTFOUND ${hostname}`), { code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname });
+  return Object.assign(new Error(`getaddrinfo ENOTFOUND ${hostname}`), {
+    code: 'ENOTFOUND',
+    syscall: 'getaddrinfo',
+    hostname,
+  });
 }

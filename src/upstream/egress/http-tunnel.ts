@@ -1,5 +1,5 @@
-// A tunnel through an HTTP or HTTPS proxy by CONNECT (RFC 9110, section 9.3.6), with Basic credentials where the proxy asks for them.
-// Yields the raw connection; TLS to the target comes on top.
+// A tunnel through an HTTP or HTTPS proxy by CONNECT (RFC 9110, section 9.3.6), with Basic credentials where the proxy
+// asks for them. Yields the raw connection; TLS to the target comes on top.
 
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -13,7 +13,9 @@ import { authority, type ProxyCredentials, type ProxyRoute, routeName, type Targ
 import type { TlsLayer, Trust } from './tls.ts';
 
 export interface HttpTunnels {
-  /** Rejects with GatewayErrors `gateway.proxy.*`; with `gateway.upstream.tls` where our own TLS files cannot be read. */
+  /**
+   * Rejects with GatewayErrors `gateway.proxy.*`; with `gateway.upstream.tls` where our own TLS files cannot be read.
+   */
   open(route: ProxyRoute, target: Target, attempt: Attempt): Promise<Socket>;
 }
 
@@ -37,7 +39,12 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
     const failure = (error: Error, leaf?: DetailedPeerCertificate) => proxyConnectError(error, route, leaf);
     return tls.secure(tcp, { host, port, secure: true }, material, { attempt, failure });
   };
-  const ask = async (route: ProxyRoute, target: Target, credentials: ProxyCredentials | null, attempt: Attempt): Promise<ConnectAnswer> => {
+  const ask = async (
+    route: ProxyRoute,
+    target: Target,
+    credentials: ProxyCredentials | null,
+    attempt: Attempt,
+  ): Promise<ConnectAnswer> => {
     const socket = await reach(route, attempt);
     const release = destroyOnAbort(attempt.signal, socket);
     try {
@@ -52,7 +59,10 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
 
   return {
     async open(route, target, attempt) {
-      attempt.waitFor('gateway.proxy.timeout', `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`);
+      attempt.waitFor(
+        'gateway.proxy.timeout',
+        `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`,
+      );
       try {
         let credentials = asking.has(routeName(route)) ? route.credentials() : null;
         let answer = await ask(route, target, credentials, attempt);
@@ -90,7 +100,12 @@ function connectOver(socket: Socket, target: Target, credentials: ProxyCredentia
       path: where,
       createConnection: () => socket,
       maxHeaderSize: LARGEST_HEAD_BYTES,
-      headers: { Host: where, 'User-Agent': 'genesys-cloud-gateway', 'Proxy-Connection': 'Keep-Alive', ...(credentials && basic(credentials)) },
+      headers: {
+        Host: where,
+        'User-Agent': 'genesys-cloud-gateway',
+        'Proxy-Connection': 'Keep-Alive',
+        ...(credentials && basic(credentials)),
+      },
     });
     // What proxies expect is Proxy-Connection; Node would add `Connection: close`.
     request.removeHeader('Connection');

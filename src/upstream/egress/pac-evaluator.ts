@@ -14,11 +14,16 @@ export interface PacEvaluator {
 }
 
 /** What the thread says to the question numbered `id`; number 0 is whether the script can be used. */
-export type PacReply = { readonly id: number; readonly answer: string } | { readonly id: number; readonly problem: string };
+export type PacReply =
+  | { readonly id: number; readonly answer: string }
+  | { readonly id: number; readonly problem: string };
 
 /** To start a thread and to compile the script, on a busy machine. */
 const LONGEST_START_MS = 15_000;
-/** How often a thread that owes an answer is looked at: if it computed for most of that time, it is ended; if it waited for DNS, it may go on. */
+/**
+ * How often a thread that owes an answer is looked at: if it computed for most of that time, it is ended; if it waited
+ * for DNS, it may go on.
+ */
 const LOOK_EVERY_MS = 2_000;
 const MOST_LOOKS = 15;
 const MOST_COMPUTING = 0.5;
@@ -30,8 +35,8 @@ const NOT_ASKED = 'it is not asked any more';
 const TOO_LONG = 'it runs too long and was stopped: it may loop';
 
 /**
- * Compiles `script`; rejects when it has a syntax error, throws or spins at the top, or defines no FindProxyForURL. Aborting `signal` ends it at
- * once, with questions under way.
+ * Compiles `script`; rejects when it has a syntax error, throws or spins at the top, or defines no FindProxyForURL.
+ * Aborting `signal` ends it at once, with questions under way.
  */
 export async function createPacEvaluator(script: string, deps: ThreadDeps): Promise<PacEvaluator> {
   let thread = new ScriptThread(script, deps);

@@ -1,5 +1,5 @@
-// The thread in which one PAC script runs, in a QuickJS sandbox: no network but DNS, bounded steps and memory. The evaluator starts it, and
-// ends it when a script gets round these bounds. Nothing imports this file.
+// The thread in which one PAC script runs, in a QuickJS sandbox: no network but DNS, bounded steps and memory. The
+// evaluator starts it, and ends it when a script gets round these bounds. Nothing imports this file.
 
 import { createSocket } from 'node:dgram';
 import { readFile } from 'node:fs/promises';
@@ -9,7 +9,9 @@ import { createPacResolver, sandbox } from 'pac-resolver';
 import { QuickJS } from 'quickjs-wasi';
 import type { PacReply } from './pac-evaluator.ts';
 
-/** Interrupts a script may use up in one evaluation, some 10,000 steps each: about a quarter of a second of spinning. */
+/**
+ * Interrupts a script may use up in one evaluation, some 10,000 steps each: about a quarter of a second of spinning.
+ */
 const STEPS_OF_10_000 = 10_000;
 const MEMORY_LIMIT_BYTES = 64 * 1024 * 1024;
 const MOST_LOOKUPS = 100;
@@ -38,7 +40,11 @@ async function load(script: string): Promise<FindProxy> {
   const wasm = await readFile(fileURLToPath(import.meta.resolve('quickjs-wasi/quickjs.wasm')));
   let steps = 0;
   let lookups = 0;
-  const vm = await QuickJS.create({ wasm, memoryLimit: MEMORY_LIMIT_BYTES, interruptHandler: () => ++steps > STEPS_OF_10_000 });
+  const vm = await QuickJS.create({
+    wasm,
+    memoryLimit: MEMORY_LIMIT_BYTES,
+    interruptHandler: () => ++steps > STEPS_OF_10_000,
+  });
   const running = new Set<(error: Error) => void>();
   const bounded =
     <A extends unknown[], R>(lookup: (...args: A) => Promise<R>) =>
@@ -85,7 +91,10 @@ async function load(script: string): Promise<FindProxy> {
   };
 }
 
-/** Text is all that counts; no answer at all means direct, as in browsers. A value of the script's is not turned into text: that would run it. */
+/**
+ * Text is all that counts; no answer at all means direct, as in browsers. A value of the script's is not turned into
+ * text: that would run it.
+ */
 function answerText(answer: unknown): string {
   if (answer === undefined || answer === null) return '';
   if (typeof answer !== 'string') throw new Error(`its answer is no text (${typeof answer})`);
@@ -96,10 +105,15 @@ function answerText(answer: unknown): string {
 /** What was thrown, on one line. A script may throw anything. */
 function said(error: unknown): string {
   const message = error instanceof Error ? error.message : error;
-  return typeof message === 'string' ? message.slice(0, 200).replace(/[^\x20-\x7e]+/g, ' ') : 'something that is no error';
+  return typeof message === 'string'
+    ? message.slice(0, 200).replace(/[^\x20-\x7e]+/g, ' ')
+    : 'something that is no error';
 }
 
-/** The address this machine would send from. Sends nothing; the library's own connects to a public DNS server and waits for it. */
+/**
+ * The address this machine would send from. Sends nothing; the library's own connects to a public DNS server and waits
+ * for it.
+ */
 function ownAddress(): Promise<string> {
   return new Promise((resolve) => {
     const socket = createSocket('udp4');

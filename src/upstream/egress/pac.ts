@@ -1,4 +1,5 @@
-// Proxy auto-configuration: loads the script, asks it in its thread, reads its answer, and keeps to the proxies that worked.
+// Proxy auto-configuration: loads the script, asks it in its thread, reads its answer, and keeps to the proxies that
+// worked.
 
 import { LRUCache } from 'lru-cache';
 import { type buildConnector, Client } from 'undici';
@@ -9,12 +10,23 @@ import { readPlainFile, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
 import { errorCode } from './dial-error.ts';
 import { createPacEvaluator, type PacEvaluator } from './pac-evaluator.ts';
-import { authority, DIRECT, type ProxyCredentials, type ProxyProtocol, parseProxySetting, type Route, type Target } from './proxy-route.ts';
+import {
+  authority,
+  DIRECT,
+  type ProxyCredentials,
+  type ProxyProtocol,
+  parseProxySetting,
+  type Route,
+  type Target,
+} from './proxy-route.ts';
 
 export interface Pac {
   /** For people; without credentials or query. */
   readonly name: string;
-  /** The script's list, never empty. Rejects with GatewayError `gateway.proxy.refused` that names the file. The caller has the deadline. */
+  /**
+   * The script's list, never empty. Rejects with GatewayError `gateway.proxy.refused` that names the file. The caller
+   * has the deadline.
+   */
   routesTo(target: Target): Promise<readonly Route[]>;
   close(): void;
 }
@@ -33,7 +45,10 @@ const RECHECK_MS = 60_000;
 const REMEMBER_ANSWER_MS = 30_000;
 /** How long a script that failed is not asked again. */
 const REMEMBER_FAILURE_MS = 10_000;
-/** How long a script that cannot be compiled is not tried again: one that loops takes a processor's time until it is stopped. */
+/**
+ * How long a script that cannot be compiled is not tried again: one that loops takes a processor's time until it is
+ * stopped.
+ */
 const REMEMBER_BROKEN_MS = 300_000;
 
 interface Loaded {
@@ -50,7 +65,8 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
   let loading: Promise<Loaded> | undefined;
   let broken: { text: string; problem: string; until: number } | undefined;
   let checkedAt = Number.NEGATIVE_INFINITY;
-  const refuse = (why: string) => new GatewayError('gateway.proxy.refused', `the PAC file ${name} cannot be used: ${why}; check proxy.url`);
+  const refuse = (why: string) =>
+    new GatewayError('gateway.proxy.refused', `the PAC file ${name} cannot be used: ${why}; check proxy.url`);
 
   const load = async (): Promise<Loaded> => {
     const controller = new AbortController();
@@ -62,10 +78,13 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
       if (source === null) throw new Error('its server answered 304 to a first question');
       if (source.text === loaded?.source.text) return { ...loaded, source };
       if (broken && source.text === broken.text && clock.monotonic() < broken.until) throw new Error(broken.problem);
-      const evaluator = await createPacEvaluator(source.text, { clock, signal: closing.signal }).catch((error: Error) => {
-        if (!closing.signal.aborted) broken = { text: source.text, problem: error.message, until: clock.monotonic() + REMEMBER_BROKEN_MS };
-        throw error;
-      });
+      const evaluator = await createPacEvaluator(source.text, { clock, signal: closing.signal }).catch(
+        (error: Error) => {
+          if (!closing.signal.aborted)
+            broken = { text: source.text, problem: error.message, until: clock.monotonic() + REMEMBER_BROKEN_MS };
+          throw error;
+        },
+      );
       return { source, evaluator, answers: new LRUCache({ max: 1000 }) };
     } catch (error) {
       throw isGatewayError(error) ? refuse(error.message) : refuse((error as Error).message);
@@ -131,12 +150,16 @@ export function createPac({ url, connect, credentials, limitMs, clock, log }: Pa
 export interface PacText {
   readonly text: string;
   /** What to ask with whether it changed: the file's revision, or ETag and Last-Modified. */
-  readonly validators: { readonly file?: string; readonly etag?: string | undefined; readonly lastModified?: string | undefined };
+  readonly validators: {
+    readonly file?: string;
+    readonly etag?: string | undefined;
+    readonly lastModified?: string | undefined;
+  };
 }
 
 /**
- * The present text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not fetched through the
- * proxies it names. Rejects with an Error whose message is fit for ours.
+ * The present text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not fetched
+ * through the proxies it names. Rejects with an Error whose message is fit for ours.
  */
 export async function fetchPacText(
   url: URL,
@@ -199,7 +222,10 @@ export interface PacCredentials {
   isFor(host: string, port: number): boolean;
 }
 
-/** Never empty: an empty answer means direct, as in browsers. Unknown entries are passed over; throws when nothing else is left. */
+/**
+ * Never empty: an empty answer means direct, as in browsers. Unknown entries are passed over; throws when nothing else
+ * is left.
+ */
 export function parsePacAnswer(answer: string, credentials: PacCredentials): readonly Route[] {
   const entries = answer
     .split(';')

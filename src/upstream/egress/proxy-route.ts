@@ -17,7 +17,10 @@ export interface ProxyRoute {
   readonly port: number;
   /** Read at every dial, so that a rotated password counts at once. Null: the proxy is used without. */
   readonly credentials: () => ProxyCredentials | null;
-  /** The configured credentials are not for this proxy: nobody knows who named it. It may still have others, of whoever named it. */
+  /**
+   * The configured credentials are not for this proxy: nobody knows who named it. It may still have others, of whoever
+   * named it.
+   */
   readonly isStranger: boolean;
 }
 
@@ -25,7 +28,14 @@ export type Route = { readonly kind: 'direct' } | ProxyRoute;
 
 export const DIRECT: Route = { kind: 'direct' };
 
-const DEFAULT_PORTS: Record<ProxyProtocol, number> = { http: 80, https: 443, socks4: 1080, socks4a: 1080, socks5: 1080, socks5h: 1080 };
+const DEFAULT_PORTS: Record<ProxyProtocol, number> = {
+  http: 80,
+  https: 443,
+  socks4: 1080,
+  socks4a: 1080,
+  socks5: 1080,
+  socks5h: 1080,
+};
 
 /** `direct`, or `http://proxy:3128`: for people, without credentials. */
 export function routeName(route: Route): string {
@@ -33,13 +43,20 @@ export function routeName(route: Route): string {
 }
 
 /** Where a proxy setting points: at a proxy, or at a PAC file that names some. */
-export type ProxySetting = { readonly kind: 'fixed'; readonly route: ProxyRoute } | { readonly kind: 'pac'; readonly url: URL };
+export type ProxySetting =
+  | { readonly kind: 'fixed'; readonly route: ProxyRoute }
+  | { readonly kind: 'pac'; readonly url: URL };
 
 /**
- * Reads a proxy URL, with or without scheme (`proxy:3128` is http). `outer` credentials, where given, win over those in the URL,
- * which are percent-decoded. Throws GatewayError `gateway.proxy.refused` that names `setting` and never shows the URL's credentials.
+ * Reads a proxy URL, with or without scheme (`proxy:3128` is http). `outer` credentials, where given, win over those in
+ * the URL, which are percent-decoded. Throws GatewayError `gateway.proxy.refused` that names `setting` and never shows
+ * the URL's credentials.
  */
-export function parseProxySetting(text: string, setting: string, outer: (() => ProxyCredentials | null) | null = null): ProxySetting {
+export function parseProxySetting(
+  text: string,
+  setting: string,
+  outer: (() => ProxyCredentials | null) | null = null,
+): ProxySetting {
   const refuse = (why: string) => new GatewayError('gateway.proxy.refused', `${setting} is not usable: ${why}`);
   let url: URL;
   try {
@@ -48,24 +65,37 @@ export function parseProxySetting(text: string, setting: string, outer: (() => P
     throw refuse('it is not a URL; write http://proxy.example:3128');
   }
   const scheme = url.protocol.slice(0, -1);
-  if (scheme === 'pac+http' || scheme === 'pac+https' || scheme === 'pac+file') return { kind: 'pac', url: new URL(url.href.slice('pac+'.length)) };
+  if (scheme === 'pac+http' || scheme === 'pac+https' || scheme === 'pac+file')
+    return { kind: 'pac', url: new URL(url.href.slice('pac+'.length)) };
   const protocol = scheme === 'socks' ? 'socks5h' : scheme;
   if (!isProxyProtocol(protocol)) {
-    throw refuse(`the scheme ${scheme} is unknown; known are http, https, socks4, socks4a, socks5, socks5h, pac+http, pac+https and pac+file`);
+    throw refuse(
+      `the scheme ${scheme} is unknown; known are http, https, socks4, socks4a, socks5, socks5h, pac+http, ` +
+        'pac+https and pac+file',
+    );
   }
   if (url.hostname === '') throw refuse('it names no host');
   if (url.port === '0') throw refuse('it has the port 0');
   let inner: ProxyCredentials | null;
   try {
     inner =
-      url.username === '' && url.password === '' ? null : { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+      url.username === '' && url.password === ''
+        ? null
+        : { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
   } catch {
     throw refuse('its user name or password is not percent-encoded as URLs want it (write %25 for %)');
   }
   const port = Number(url.port) || DEFAULT_PORTS[protocol];
   return {
     kind: 'fixed',
-    route: { kind: 'proxy', protocol, host: stripBrackets(url.hostname), port, credentials: () => outer?.() ?? inner, isStranger: false },
+    route: {
+      kind: 'proxy',
+      protocol,
+      host: stripBrackets(url.hostname),
+      port,
+      credentials: () => outer?.() ?? inner,
+      isStranger: false,
+    },
   };
 }
 

@@ -1,4 +1,5 @@
-// Opens the raw connection to the target over the first route of a list that works. TLS to the target comes on top of it, elsewhere.
+// Opens the raw connection to the target over the first route of a list that works. TLS to the target comes on top of
+// it, elsewhere.
 
 import type { LookupFunction, Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
@@ -19,8 +20,9 @@ interface RouteContext {
 
 export interface RouteOpener {
   /**
-   * Tries `routes` in order, each with a fair share of the time left, and passes over those that failed a short while ago as long as
-   * there are others. A proxy that refuses is obeyed; one that is not there is passed over. Rejects with GatewayErrors only.
+   * Tries `routes` in order, each with a fair share of the time left, and passes over those that failed a short while
+   * ago as long as there are others. A proxy that refuses is obeyed; one that is not there is passed over. Rejects with
+   * GatewayErrors only.
    */
   open(routes: readonly Route[], target: Target, context: RouteContext): Promise<Socket>;
 }
@@ -61,7 +63,12 @@ export function createRouteOpener({ clock, tls, trust }: { clock: Clock; tls: Tl
   };
 }
 
-async function openRoute(route: Route, target: Target, { attempt, lookup }: RouteContext, tunnels: HttpTunnels): Promise<Socket> {
+async function openRoute(
+  route: Route,
+  target: Target,
+  { attempt, lookup }: RouteContext,
+  tunnels: HttpTunnels,
+): Promise<Socket> {
   if (route.kind === 'proxy') {
     if (route.protocol === 'http' || route.protocol === 'https') return tunnels.open(route, target, attempt);
     return openSocksTunnel(route, target, { attempt, lookup });

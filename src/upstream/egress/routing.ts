@@ -1,4 +1,5 @@
-// Chooses how a target is reached: the `[proxy]` section, else the environment, else directly. Runs no PAC script and dials nothing.
+// Chooses how a target is reached: the `[proxy]` section, else the environment, else directly. Runs no PAC script and
+// dials nothing.
 
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { isLoopbackHost } from '../../config/listen-address.ts';
@@ -17,14 +18,23 @@ export interface Routing {
   /** Throws GatewayError `gateway.proxy.refused` when the setting that applies is not usable. */
   choose(target: Target): Choice;
   /**
-   * `proxy.username` and `proxy.password`, for the proxies that the script at `script` names: those of `proxy.credential_hosts`; where that is not
-   * set, all of them, unless the script comes over plain http, where anybody on the way may have written it.
+   * `proxy.username` and `proxy.password`, for the proxies that the script at `script` names: those of
+   * `proxy.credential_hosts`; where that is not set, all of them, unless the script comes over plain http, where
+   * anybody on the way may have written it.
    */
   credentialsBy(script: URL): PacCredentials;
 }
 
 /** The environment is read once, here; NO_PROXY counts for the environment's proxies only, `proxy.no_proxy` for all. */
-export function createRouting({ proxy, env, log }: { proxy: GatewayConfig['proxy']; env: NodeJS.ProcessEnv; log: Log }): Routing {
+export function createRouting({
+  proxy,
+  env,
+  log,
+}: {
+  proxy: GatewayConfig['proxy'];
+  env: NodeJS.ProcessEnv;
+  log: Log;
+}): Routing {
   const credentials = () => configuredCredentials(proxy);
   const fromEnv = (...names: string[]) => firstSet(env, names);
   const noProxy = parseNoProxy(proxy.noProxy);
@@ -37,12 +47,15 @@ export function createRouting({ proxy, env, log }: { proxy: GatewayConfig['proxy
   const direct = (reason: string): Choice => ({ kind: 'route', route: DIRECT, reason });
   const through = (text: string, setting: string): Choice => {
     const parsed = parseProxySetting(text, setting, credentials);
-    return parsed.kind === 'pac' ? { ...parsed, reason: setting } : { kind: 'route', route: parsed.route, reason: setting };
+    return parsed.kind === 'pac'
+      ? { ...parsed, reason: setting }
+      : { kind: 'route', route: parsed.route, reason: setting };
   };
   return {
     credentialsBy: ({ protocol }) => ({
       read: credentials,
-      isFor: (host, port) => (proxy.credentialHosts.length > 0 ? credentialHosts.matches(host, port) : protocol !== 'http:'),
+      isFor: (host, port) =>
+        proxy.credentialHosts.length > 0 ? credentialHosts.matches(host, port) : protocol !== 'http:',
     }),
     choose({ host, port, secure }) {
       if (proxy.off) return direct('proxy.off');
@@ -71,6 +84,9 @@ function configuredCredentials({ username, password }: GatewayConfig['proxy']): 
   try {
     return { username: username ?? '', password: password?.read().reveal() ?? '' };
   } catch (error) {
-    throw new GatewayError('gateway.proxy.auth', `proxy.password is not usable: ${isGatewayError(error) ? error.message : 'it cannot be read'}`);
+    throw new GatewayError(
+      'gateway.proxy.auth',
+      `proxy.password is not usable: ${isGatewayError(error) ? error.message : 'it cannot be read'}`,
+    );
   }
 }

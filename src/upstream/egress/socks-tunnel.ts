@@ -1,4 +1,5 @@
-// A tunnel through a SOCKS proxy: 4 and 5 resolve the name here, 4a and 5h leave it to the proxy. Yields the raw connection.
+// A tunnel through a SOCKS proxy: 4 and 5 resolve the name here, 4a and 5h leave it to the proxy. Yields the raw
+// connection.
 
 import { lookup as dnsLookup } from 'node:dns';
 import { EventEmitter } from 'node:events';
@@ -18,19 +19,27 @@ type SocksAgent = new (
   options: { timeout: number },
 ) => { readonly proxy: { host: string }; connect(request: EventEmitter, options: object): Promise<Socket> };
 
-/** Rejects with GatewayErrors `gateway.proxy.*`, or `gateway.upstream.unreachable` when a name that is resolved here does not resolve. */
+/**
+ * Rejects with GatewayErrors `gateway.proxy.*`, or `gateway.upstream.unreachable` when a name that is resolved here
+ * does not resolve.
+ */
 export async function openSocksTunnel(
   route: ProxyRoute,
   target: Target,
   { attempt, lookup }: { attempt: Attempt; lookup: LookupFunction | undefined },
 ): Promise<Socket> {
-  attempt.waitFor('gateway.proxy.timeout', `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`);
+  attempt.waitFor(
+    'gateway.proxy.timeout',
+    `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`,
+  );
   const credentials = route.credentials();
   assertFits(credentials, route);
   const { proxies } = await import('proxy-agent');
   // Of a pair in its table the second is for tunnels.
   const SocksProxyAgent = (await proxies[route.protocol][1]()) as unknown as SocksAgent;
-  const login = credentials ? `${encodeURIComponent(credentials.username)}:${encodeURIComponent(credentials.password)}@` : '';
+  const login = credentials
+    ? `${encodeURIComponent(credentials.username)}:${encodeURIComponent(credentials.password)}@`
+    : '';
   // The library ends its own connection only by its own timer, which therefore runs as long as the dial.
   const agent = new SocksProxyAgent(`${route.protocol}://${login}${authority(route.host, route.port)}`, {
     timeout: Math.max(1, attempt.remainingMs()),
@@ -53,14 +62,18 @@ export async function openSocksTunnel(
   }
 }
 
-/** The library notices too late: it throws while it reads the proxy's answer, where nobody catches, and that ends the process. */
+/**
+ * The library notices too late: it throws while it reads the proxy's answer, where nobody catches, and that ends the
+ * process.
+ */
 function assertFits(credentials: ProxyCredentials | null, route: ProxyRoute): void {
   if (credentials === null || route.protocol === 'socks4' || route.protocol === 'socks4a') return;
   const lengths = [credentials.username, credentials.password].map((text) => Buffer.byteLength(text));
   if (Math.max(...lengths) <= LONGEST_LOGIN_BYTES) return;
   throw new GatewayError(
     'gateway.proxy.auth',
-    `the proxy ${routeName(route)} cannot be shown the credentials: SOCKS5 carries at most ${LONGEST_LOGIN_BYTES} octets each; check proxy.username and proxy.password`,
+    `the proxy ${routeName(route)} cannot be shown the credentials: SOCKS5 carries at most ${LONGEST_LOGIN_BYTES} ` +
+      'octets each; check proxy.username and proxy.password',
   );
 }
 

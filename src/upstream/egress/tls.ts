@@ -1,7 +1,14 @@
-// TLS of outgoing connections: which CAs are trusted, client certificates, the handshake over a given stream, and what a reset in it means.
+// TLS of outgoing connections: which CAs are trusted, client certificates, the handshake over a given stream, and what
+// a reset in it means.
 
 import type { Socket } from 'node:net';
-import { createSecureContext, type DetailedPeerCertificate, getCACertificates, type SecureContext, type TLSSocket } from 'node:tls';
+import {
+  createSecureContext,
+  type DetailedPeerCertificate,
+  getCACertificates,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import { buildConnector } from 'undici';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { findCertificates, LARGEST_PEM_BYTES } from '../../config/pem-file.ts';
@@ -13,9 +20,9 @@ import { authority, type Target } from './proxy-route.ts';
 
 export interface TlsLayer {
   /**
-   * Completes a verified handshake with `peer` over `raw`, which it owns from here on. Rejects with what `failure` makes of the error, and of
-   * the certificate that the peer showed, if any. Ends with the attempt; there is no deadline of its own. An error of the socket that is
-   * given out ends no process, whoever listens.
+   * Completes a verified handshake with `peer` over `raw`, which it owns from here on. Rejects with what `failure`
+   * makes of the error, and of the certificate that the peer showed, if any. Ends with the attempt; there is no
+   * deadline of its own. An error of the socket that is given out ends no process, whoever listens.
    */
   secure(raw: Socket, peer: Target, material: TlsMaterial, context: HandshakeContext): Promise<TLSSocket>;
 }
@@ -35,7 +42,12 @@ export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureConte
     let connector = connectors.get(material);
     if (!connector) {
       // Said explicitly, because Node lets NODE_TLS_REJECT_UNAUTHORIZED=0 decide where this is left out.
-      connector = buildConnector({ secureContext: contextOf(material), rejectUnauthorized: true, allowH2: false, timeout: 0 }) as Connector;
+      connector = buildConnector({
+        secureContext: contextOf(material),
+        rejectUnauthorized: true,
+        allowH2: false,
+        timeout: 0,
+      }) as Connector;
       connectors.set(material, connector);
     }
     return connector;
@@ -72,7 +84,9 @@ export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureConte
   };
 }
 
-/** One reading of the files. A new object whenever something changed, so that sessions of the old one are not resumed. */
+/**
+ * One reading of the files. A new object whenever something changed, so that sessions of the old one are not resumed.
+ */
 export interface TlsMaterial {
   /** For the upstream: our roots, and the client certificate where one is configured. */
   readonly upstream: SecureContext;
@@ -82,8 +96,9 @@ export interface TlsMaterial {
 
 export interface Trust {
   /**
-   * The present material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot be used.
-   * Once it has succeeded, a file that turns bad (half-written, say) is logged once and the last good material stays in use.
+   * The present material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot
+   * be used. Once it has succeeded, a file that turns bad (half-written, say) is logged once and the last good material
+   * stays in use.
    */
   current(): TlsMaterial;
 }
@@ -110,7 +125,9 @@ export function createTrust({ tls, log }: { tls: GatewayConfig['tls']; log: Log 
 }
 
 function load(tls: GatewayConfig['tls']): TlsMaterial {
-  const ca = [...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...readAuthorities(tls.caFile)])];
+  const ca = [
+    ...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...readAuthorities(tls.caFile)]),
+  ];
   const plain = createSecureContext({ ca });
   if (tls.certFile === null || tls.keyFile === null) return { upstream: plain, plain };
   const cert = read(tls.certFile, 'tls.cert_file');
@@ -121,7 +138,8 @@ function load(tls: GatewayConfig['tls']): TlsMaterial {
   } catch (error) {
     const why = isGatewayError(error) ? error.message : ((error as NodeJS.ErrnoException).code ?? 'unreadable');
     throw unusable(
-      `tls.cert_file ${tls.certFile} and tls.key_file ${tls.keyFile} cannot be used together (${why}): check that they belong to each other, and tls.key_passphrase`,
+      `tls.cert_file ${tls.certFile} and tls.key_file ${tls.keyFile} cannot be used together (${why}): check that ` +
+        'they belong to each other, and tls.key_passphrase',
     );
   }
 }
@@ -129,7 +147,8 @@ function load(tls: GatewayConfig['tls']): TlsMaterial {
 function readAuthorities(caFile: string | null): readonly string[] {
   if (caFile === null) return [];
   const { pems, damaged } = findCertificates(read(caFile, 'tls.ca_file'));
-  if (pems.length === 0) throw unusable(`tls.ca_file ${caFile} holds no certificate: it must be PEM, with BEGIN CERTIFICATE lines`);
+  if (pems.length === 0)
+    throw unusable(`tls.ca_file ${caFile} holds no certificate: it must be PEM, with BEGIN CERTIFICATE lines`);
   if (damaged !== null) throw unusable(`tls.ca_file ${caFile}: certificate ${damaged} of ${pems.length} is damaged`);
   return pems;
 }
@@ -150,8 +169,9 @@ function unusable(message: string): GatewayError {
 const RESET_CODE = 'GCG_RESET';
 
 /**
- * Renames ECONNRESET on `socket` before any later listener sees it, and ends it at once after an alert: with TLS 1.3 the other side refuses our
- * certificate when the handshake is over for us. To be called before the socket is handed out.
+ * Renames ECONNRESET on `socket` before any later listener sees it, and ends it at once after an alert: with TLS 1.3
+ * the other side refuses our certificate when the handshake is over for us. To be called before the socket is handed
+ * out.
  */
 export function markResets<T extends Socket>(socket: T): T {
   return socket.prependListener('error', (error: NodeJS.ErrnoException) => {

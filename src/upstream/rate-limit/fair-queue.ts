@@ -1,4 +1,5 @@
-// A queue that serves clients in turn, however many calls each has waiting (start-time fair queueing). It keeps no time and wakes nobody.
+// A queue that serves clients in turn, however many calls each has waiting (start-time fair queueing). It keeps no time
+// and wakes nobody.
 
 interface Line<T> {
   readonly client: string;
@@ -68,7 +69,8 @@ export function createFairQueue<T>(): FairQueue<T> {
     shift(mayServe) {
       let first: Line<T> | undefined;
       for (const line of lines.values()) {
-        if ((first === undefined || comesBefore(line, first)) && (mayServe === undefined || mayServe(line.client))) first = line;
+        if ((first === undefined || comesBefore(line, first)) && (mayServe === undefined || mayServe(line.client)))
+          first = line;
       }
       if (first === undefined) return undefined;
       const entry = first.waiting.shift() as T;

@@ -1,8 +1,16 @@
-// One limit at work: who may go, who waits and in what order, who is told at once that waiting is of no use. Knows no HTTP.
+// One limit at work: who may go, who waits and in what order, who is told at once that waiting is of no use. Knows no
+// HTTP.
 
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { beginWait, type CallerConnection, ClientClosedRequest, endWait, type Seat, type WaitingRoom } from '../call.ts';
+import {
+  beginWait,
+  type CallerConnection,
+  ClientClosedRequest,
+  endWait,
+  type Seat,
+  type WaitingRoom,
+} from '../call.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';
@@ -41,7 +49,10 @@ export interface Lane {
   readonly window: RateWindow;
   /** Lets the call pass at once, or returns false. Allocates nothing. */
   tryEnter(client: string): boolean;
-  /** Waits for its turn. Rejects at once with gateway.rate.limited when that comes too late or the room is full, later when it becomes too late, and when the caller leaves. */
+  /**
+   * Waits for its turn. Rejects at once with gateway.rate.limited when that comes too late or the room is full, later
+   * when it becomes too late, and when the caller leaves.
+   */
   enter(call: LaneCall): Promise<void>;
   /** Passes without regard to the limit (report mode). */
   force(client: string): void;
@@ -70,7 +81,9 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
   let timerAt = Number.POSITIVE_INFINITY;
 
   const keptFrom = (client: string, now: number) =>
-    lane.shares === null || window.perMinute === Number.POSITIVE_INFINITY ? 0 : lane.shares.keptFrom(client, window.perMinute, now, queue.has);
+    lane.shares === null || window.perMinute === Number.POSITIVE_INFINITY
+      ? 0
+      : lane.shares.keptFrom(client, window.perMinute, now, queue.has);
 
   const pass = (client: string, now: number) => {
     window.take(now);
@@ -78,9 +91,13 @@ export function createLane({ name, clock, window, room, shares: firstShares }: L
   };
 
   const tooLate = (waitMs: number): GatewayError =>
-    new GatewayError('gateway.rate.limited', `${lane.name} is used up for the moment: try again after the time in Retry-After`, {
-      retryAfterMs: Math.max(1, waitMs),
-    });
+    new GatewayError(
+      'gateway.rate.limited',
+      `${lane.name} is used up for the moment: try again after the time in Retry-After`,
+      {
+        retryAfterMs: Math.max(1, waitMs),
+      },
+    );
 
   const startsAt = (client: string, now: number): number => {
     const next = window.openings(now);

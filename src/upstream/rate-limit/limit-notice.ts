@@ -7,7 +7,10 @@ import { platformErrorBody } from '../token.ts';
 
 /** What is known of a limit that a call ran into. */
 export interface LimitNotice {
-  /** `token`: it holds for everything done with this credential. `endpoint`: for this method and route; also when nothing is said. */
+  /**
+   * `token`: it holds for everything done with this credential. `endpoint`: for this method and route; also when
+   * nothing is said.
+   */
   readonly scope: 'token' | 'endpoint';
   /** The platform's name of the limit. */
   readonly key: string | null;
@@ -17,18 +20,27 @@ export interface LimitNotice {
   readonly retryAfterMs: number | undefined;
 }
 
-/** `client.credentials.token.rate`, `token.rate.per.minute`, `org.app.user.rate`, `org.user.rate`: counted over all endpoints. */
+/**
+ * `client.credentials.token.rate`, `token.rate.per.minute`, `org.app.user.rate`, `org.user.rate`: counted over all
+ * endpoints.
+ */
 const TOKEN_WIDE = /(^|\.)(token|user|app|org)\.rate(\.per\.[a-z]+)?$/i;
 const OTHER_PERIOD = /\.per\.(second|hour|day|week|month)/i;
 
-/** Reads a 429; the answer stays whole. A body that cannot be read, breaks off, or does not come within `waitMs`, tells nothing. */
+/**
+ * Reads a 429; the answer stays whole. A body that cannot be read, breaks off, or does not come within `waitMs`, tells
+ * nothing.
+ */
 export async function readLimitNotice(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<LimitNotice> {
   const wishedMs = retryAfterMs(response, clock);
   // The failure shows again when the answer is passed on, if it is.
   const body = await platformErrorBody(response, clock, waitMs).catch(() => null);
   const limit = typeof body?.limit === 'object' && body.limit !== null ? (body.limit as Record<string, unknown>) : {};
   const key = typeof limit.key === 'string' ? limit.key : null;
-  const value = typeof limit.value === 'number' && Number.isFinite(limit.value) && limit.value >= 1 ? Math.floor(limit.value) : null;
+  const value =
+    typeof limit.value === 'number' && Number.isFinite(limit.value) && limit.value >= 1
+      ? Math.floor(limit.value)
+      : null;
   return {
     scope: key !== null && TOKEN_WIDE.test(key) ? 'token' : 'endpoint',
     key,

@@ -43,13 +43,19 @@ export interface LimitsDeps {
   readonly routeOf: (method: string, target: string) => string;
 }
 
-/** The limits of the configuration before: what they counted and learnt of the credentials that are kept goes on to count. */
+/**
+ * The limits of the configuration before: what they counted and learnt of the credentials that are kept goes on to
+ * count.
+ */
 export interface PreviousLimits {
   readonly limits: Limits;
   readonly isKept: (credential: string) => boolean;
 }
 
-/** A lane and what it is for. `route` is null for the limit of a whole credential; `credential` is null for a client's own limit. */
+/**
+ * A lane and what it is for. `route` is null for the limit of a whole credential; `credential` is null for a client's
+ * own limit.
+ */
 interface HeldLane {
   readonly credential: string | null;
   readonly route: string | null;
@@ -74,7 +80,10 @@ export interface Limits {
   /** Takes note of a refusal: learns the limit and its size; gives the lane that is concerned. Pauses nothing. */
   learn(call: LimitedCall, notice: LimitNotice): Lane;
   states(): LimitState[];
-  /** For the limits of the next configuration, which go on with the same lanes: calls that still run or wait here are counted, and served in turn, with its own. */
+  /**
+   * For the limits of the next configuration, which go on with the same lanes: calls that still run or wait here are
+   * counted, and served in turn, with its own.
+   */
   held(): Iterable<HeldLane>;
   /** Where calls wait for connections as well. */
   readonly room: WaitingRoom;
@@ -97,7 +106,8 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, 
   const sharesOf = (credential: string) => (names.length === 0 || isSession(credential) ? null : createShares(names));
 
   const make = (lanes: Map<string, Lane>, credential: string, key: string, name: string, perMinute: number): Lane => {
-    if (lanes.size >= (lanes === credentials ? MOST_CREDENTIALS : MOST_ENDPOINTS)) thinOut(lanes, lanes === credentials, clock.monotonic());
+    if (lanes.size >= (lanes === credentials ? MOST_CREDENTIALS : MOST_ENDPOINTS))
+      thinOut(lanes, lanes === credentials, clock.monotonic());
     const window = createRateWindow({ perMinute, isCautious: lanes === credentials });
     const lane = createLane({ name, clock, window, room, shares: sharesOf(credential) });
     lanes.set(key, lane);
@@ -116,11 +126,13 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, 
     lane.reconsider();
   }
 
-  for (const name of own.keys()) if (!clients.some((client) => client.name === name && client.requestsPerMinute !== null)) own.delete(name);
+  for (const name of own.keys())
+    if (!clients.some((client) => client.name === name && client.requestsPerMinute !== null)) own.delete(name);
   for (const { name, requestsPerMinute } of clients) {
     if (requestsPerMinute === null) continue;
     const window = createRateWindow({ perMinute: requestsPerMinute, isCautious: false });
-    const lane = own.get(name) ?? createLane({ name: `requests_per_minute of client ${name}`, clock, window, room, shares: null });
+    const lane =
+      own.get(name) ?? createLane({ name: `requests_per_minute of client ${name}`, clock, window, room, shares: null });
     lane.window.perMinute = requestsPerMinute;
     own.set(name, lane);
     lane.reconsider();
@@ -146,7 +158,8 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, 
 
   const ofCredential = (credential: string): Lane => {
     const lane =
-      credentials.get(credential) ?? make(credentials, credential, credential, `the platform's limit of credential ${credential}`, configured);
+      credentials.get(credential) ??
+      make(credentials, credential, credential, `the platform's limit of credential ${credential}`, configured);
     if (lane.window.perMinute !== configured) forgetOld(lane, configured);
     return lane;
   };
@@ -157,7 +170,8 @@ export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, 
     ofEndpoint({ credential, method, target }) {
       if (endpoints.size === 0) return undefined;
       const lane = endpoints.get(`${credential} ${routeOf(method, target)}`);
-      if (lane !== undefined && lane.window.perMinute !== Number.POSITIVE_INFINITY) forgetOld(lane, Number.POSITIVE_INFINITY);
+      if (lane !== undefined && lane.window.perMinute !== Number.POSITIVE_INFINITY)
+        forgetOld(lane, Number.POSITIVE_INFINITY);
       return lane;
     },
     learn({ credential, method, target }, { scope, key, perMinute }) {
@@ -197,8 +211,8 @@ function isSession(credential: string): boolean {
 }
 
 /**
- * Makes room for a tenth more, so that it is not looked for again at once. What is forgotten of a limit costs one more refusal; the limits
- * of configured credentials are few, and stay.
+ * Makes room for a tenth more, so that it is not looked for again at once. What is forgotten of a limit costs one more
+ * refusal; the limits of configured credentials are few, and stay.
  */
 function thinOut(lanes: Map<string, Lane>, areCredentials: boolean, now: number): void {
   const goal = lanes.size * 0.9;

@@ -8,7 +8,14 @@ import { pause, type Send, UpstreamError, type UpstreamRequest, type UpstreamRes
 import { retryWaitMs } from '../retry.ts';
 import type { Lane } from './lane.ts';
 import { type LimitNotice, readLimitNotice } from './limit-notice.ts';
-import { createLimits, createReport, type LimitSettings, type LimitState, type Limits, type PreviousLimits } from './limits.ts';
+import {
+  createLimits,
+  createReport,
+  type LimitSettings,
+  type LimitState,
+  type Limits,
+  type PreviousLimits,
+} from './limits.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RateLimitDeps {
@@ -29,7 +36,9 @@ export interface RateLimits {
   readonly limits: Limits;
 }
 
-/** A request reaches the platform within this, so an answer that takes longer says no more about when it was counted. */
+/**
+ * A request reaches the platform within this, so an answer that takes longer says no more about when it was counted.
+ */
 const LONGEST_WAY_MS = 1_000;
 /** `Retry-After: 0` is not taken at its word: the same call was refused a moment ago. */
 const SHORTEST_PAUSE_MS = 1_000;
@@ -37,10 +46,10 @@ const SHORTEST_PAUSE_MS = 1_000;
 const WARY_MS = 60_000;
 
 /**
- * In mode `enforce` calls wait for their turn, at most until `waitUntil`, and are refused with gateway.rate.limited at once when it would
- * come later. A 429 pauses what it limits; its call is sent again when that fits, else the 429 passes untouched. `report` counts,
- * and logs what it would have held; `off` does nothing.
- * `previous`: goes on with what that pacing counted and learnt.
+ * In mode `enforce` calls wait for their turn, at most until `waitUntil`, and are refused with gateway.rate.limited at
+ * once when it would come later. A 429 pauses what it limits; its call is sent again when that fits, else the 429
+ * passes untouched. `report` counts, and logs what it would have held; `off` does nothing. `previous`: goes on with
+ * what that pacing counted and learnt.
  */
 export function createRateLimits(deps: RateLimitDeps, previous?: PreviousLimits): RateLimits {
   const { clock, settings } = deps;
@@ -60,14 +69,23 @@ export function createRateLimits(deps: RateLimitDeps, previous?: PreviousLimits)
     try {
       request.record.heldBy = lane.name;
       request.body.readAhead?.();
-      await lane.enter({ client, waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY, connection: request.connection, isReturning });
+      await lane.enter({
+        client,
+        waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY,
+        connection: request.connection,
+        isReturning,
+      });
     } finally {
       request.record.queueMs += clock.monotonic() - startedAt;
     }
   };
 
   /** A place in every lane, the narrowest first, so that a wide one is not taken by a call that cannot go yet. */
-  const passAll = async (lanes: readonly (Lane | undefined)[], request: UpstreamRequest, isReturning: boolean): Promise<void> => {
+  const passAll = async (
+    lanes: readonly (Lane | undefined)[],
+    request: UpstreamRequest,
+    isReturning: boolean,
+  ): Promise<void> => {
     for (let entered = 0; entered < lanes.length; entered += 1) {
       const lane = lanes[entered];
       if (lane === undefined || lane.tryEnter(request.record.client ?? '')) continue;
@@ -80,7 +98,13 @@ export function createRateLimits(deps: RateLimitDeps, previous?: PreviousLimits)
     }
   };
 
-  const leave = (own: Lane | undefined, endpoint: Lane | undefined, whole: Lane, isCounted: boolean, upstreamMs: number): void => {
+  const leave = (
+    own: Lane | undefined,
+    endpoint: Lane | undefined,
+    whole: Lane,
+    isCounted: boolean,
+    upstreamMs: number,
+  ): void => {
     const now = clock.monotonic();
     const arrivedAt = Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
     if (isCounted) {
@@ -158,5 +182,9 @@ export function createRateLimits(deps: RateLimitDeps, previous?: PreviousLimits)
     }
   };
 
-  return { wrap: (next) => (settings.mode === 'off' ? next : (request) => send(next, request)), states: limits.states, limits };
+  return {
+    wrap: (next) => (settings.mode === 'off' ? next : (request) => send(next, request)),
+    states: limits.states,
+    limits,
+  };
 }

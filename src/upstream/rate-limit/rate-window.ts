@@ -10,7 +10,10 @@ export interface RollingCount {
   recent(now: number): number;
   /** Events of the minute before that; 0 unless `keepsEarlier`. */
   earlier(now: number): number;
-  /** Calls `visit` for each bucket of the last minute that is not empty, oldest first, until it returns false: when it stops to count, and its events. */
+  /**
+   * Calls `visit` for each bucket of the last minute that is not empty, oldest first, until it returns false: when it
+   * stops to count, and its events.
+   */
   each(now: number, visit: (endsAt: number, count: number) => boolean): void;
 }
 
@@ -90,7 +93,10 @@ export interface RateWindow {
   refund(): void;
   /** How many calls may start now; may be Infinity, or negative after a limit has come down. */
   free(now: number): number;
-  /** When calls may start, one after the other: each call of the result gives the next time, `now` for those that may start at once. */
+  /**
+   * When calls may start, one after the other: each call of the result gives the next time, `now` for those that may
+   * start at once.
+   */
   openings(now: number): () => number;
   /** Somebody else uses up the same limit, or its size is not known: until `until` few calls are risked at once. */
   beWary(until: number): void;
@@ -98,7 +104,10 @@ export interface RateWindow {
   used(now: number): number;
 }
 
-/** `isCautious`: while `perMinute` is unknown and the rate is near the platform's usual limits, few calls are risked at once. */
+/**
+ * `isCautious`: while `perMinute` is unknown and the rate is near the platform's usual limits, few calls are risked at
+ * once.
+ */
 export function createRateWindow({ perMinute, isCautious }: { perMinute: number; isCautious: boolean }): RateWindow {
   const counted = createRollingCount();
   const started = createRollingCount({ bucketMs: DOUBT_BUCKET_MS, periodMs: DOUBT_MS });
@@ -107,7 +116,8 @@ export function createRateWindow({ perMinute, isCautious }: { perMinute: number;
   let waryUntil = Number.NEGATIVE_INFINITY;
 
   const isInDoubt = (now: number) =>
-    now < waryUntil || (isCautious && window.perMinute === Number.POSITIVE_INFINITY && counted.recent(now) + inFlight >= CALM_PER_MINUTE);
+    now < waryUntil ||
+    (isCautious && window.perMinute === Number.POSITIVE_INFINITY && counted.recent(now) + inFlight >= CALM_PER_MINUTE);
 
   const window: RateWindow = {
     perMinute,

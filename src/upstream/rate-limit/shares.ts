@@ -1,5 +1,6 @@
-// Keeps a part of a limit for clients that ask for little, so that the bursts of others do not leave them a minute of nothing.
-// A client's calls are never counted against its own part, and a part that nobody comes for is given to whoever waits.
+// Keeps a part of a limit for clients that ask for little, so that the bursts of others do not leave them a minute of
+// nothing. A client's calls are never counted against its own part, and a part that nobody comes for is given to
+// whoever waits.
 
 import { createRollingCount, MINUTE_MS, type RollingCount } from './rate-window.ts';
 
@@ -9,8 +10,9 @@ const NEWCOMER_CALLS = 3;
 /** What is kept in all, at most. */
 const LARGEST_PART = 0.5;
 /**
- * Kept beyond a client's habit: calls that had to wait into this minute have used up a part of what is kept for its own, and a minute's
- * count of calls goes up and down by one as it slides along. Measured: with fewer, one call in 200 finds nothing left.
+ * Kept beyond a client's habit: calls that had to wait into this minute have used up a part of what is kept for its
+ * own, and a minute's count of calls goes up and down by one as it slides along. Measured: with fewer, one call in 200
+ * finds nothing left.
  */
 const SPARE_CALLS = 4;
 /** A client that stays away for so many of its usual pauses is not waited for. */
@@ -28,18 +30,26 @@ export interface Shares {
   /** A client asks for a call, whether or not it gets it. */
   asked(client: string, now: number): void;
   served(client: string, now: number): void;
-  /** How many slots `client` has to leave to others. `waits` tells who stands in the queue, and so has not gone away. */
+  /**
+   * How many slots `client` has to leave to others. `waits` tells who stands in the queue, and so has not gone away.
+   */
   keptFrom(client: string, perMinute: number, now: number, waits: (client: string) => boolean): number;
 }
 
-/** `clients` are the configured names; any others get habits too, but nothing is kept for them before they were seen. */
+/**
+ * `clients` are the configured names; any others get habits too, but nothing is kept for them before they were seen.
+ */
 export function createShares(clients: readonly string[]): Shares {
   const habits = new Map<string, Habit>();
 
   const habitOf = (client: string): Habit => {
     let habit = habits.get(client);
     if (habit === undefined) {
-      habit = { asked: createRollingCount({ keepsEarlier: true }), served: createRollingCount(), lastSeenAt: Number.NEGATIVE_INFINITY };
+      habit = {
+        asked: createRollingCount({ keepsEarlier: true }),
+        served: createRollingCount(),
+        lastSeenAt: Number.NEGATIVE_INFINITY,
+      };
       habits.set(client, habit);
     }
     return habit;

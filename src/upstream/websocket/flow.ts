@@ -1,5 +1,5 @@
-// One direction of a socket that is carried: octets from one end to the other as they are, no faster than the other takes them.
-// Holds no more than a chunk and what the writing side's own buffer takes, whatever is sent.
+// One direction of a socket that is carried: octets from one end to the other as they are, no faster than the other
+// takes them. Holds no more than a chunk and what the writing side's own buffer takes, whatever is sent.
 
 import type { Duplex } from 'node:stream';
 import { FrameFollower } from './frame-follower.ts';
@@ -52,8 +52,8 @@ export class Flow {
   }
 
   /**
-   * Puts `frame` behind the frame that is under way and lets nothing more through. What the sending end still says is looked at for its
-   * close frame only. Where a close frame has passed already, that one counts.
+   * Puts `frame` behind the frame that is under way and lets nothing more through. What the sending end still says is
+   * looked at for its close frame only. Where a close frame has passed already, that one counts.
    */
   endWith(frame: Buffer): void {
     if (this.#isCut || this.#lastFrame !== null) return;

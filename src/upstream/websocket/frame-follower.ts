@@ -1,5 +1,6 @@
-// Follows where WebSocket frames begin and end (RFC 6455, section 5.2) in octets that pass by. Reads frame headers and close codes, nothing else:
-// it keeps no payload, takes no mask off, and judges nothing, so that whatever both ends agreed on passes as it is.
+// Follows where WebSocket frames begin and end (RFC 6455, section 5.2) in octets that pass by. Reads frame headers and
+// close codes, nothing else: it keeps no payload, takes no mask off, and judges nothing, so that whatever both ends
+// agreed on passes as it is.
 
 const CLOSE = 0x8;
 /** First two octets, 64-bit length, mask, and the two octets of a close code. */
@@ -19,7 +20,10 @@ export class FrameFollower {
     return this.#headLength === 0 && this.#payloadLeft === 0;
   }
 
-  /** Takes note of octets and gives how many: all of them, or with `toBoundary` at most those up to the end of the frame that is under way. */
+  /**
+   * Takes note of octets and gives how many: all of them, or with `toBoundary` at most those up to the end of the frame
+   * that is under way.
+   */
   follow(chunk: Uint8Array, toBoundary = false): number {
     let at = 0;
     if (toBoundary && this.isAtBoundary) return at;
@@ -74,9 +78,17 @@ function closeCode(head: Uint8Array, end: number): number {
   return (((head[end - 2] as number) ^ (mask[0] as number)) << 8) | ((head[end - 1] as number) ^ (mask[1] as number));
 }
 
-/** A close frame with a code and perhaps words; `mask` (4 octets) where a client speaks (RFC 6455, section 5.3). The payload is below 126 octets. */
+/**
+ * A close frame with a code and perhaps words; `mask` (4 octets) where a client speaks (RFC 6455, section 5.3). The
+ * payload is below 126 octets.
+ */
 export function closeFrame(code: number, mask: Uint8Array | null = null, words = ''): Buffer {
   const payload = [code >> 8, code & 0xff, ...Buffer.from(words)];
   if (mask === null) return Buffer.from([0x80 | CLOSE, payload.length, ...payload]);
-  return Buffer.from([0x80 | CLOSE, 0x80 | payload.length, ...mask, ...payload.map((octet, index) => octet ^ (mask[index % 4] as number))]);
+  return Buffer.from([
+    0x80 | CLOSE,
+    0x80 | payload.length,
+    ...mask,
+    ...payload.map((octet, index) => octet ^ (mask[index % 4] as number)),
+  ]);
 }

@@ -1,4 +1,5 @@
-// Opens a WebSocket at the upstream: the handshake alone, over the connection that the egress makes. What is said on it is the tunnel's business.
+// Opens a WebSocket at the upstream: the handshake alone, over the connection that the egress makes. What is said on it
+// is the tunnel's business.
 
 import { createHash } from 'node:crypto';
 import http, { type IncomingMessage } from 'node:http';
@@ -43,8 +44,14 @@ export interface OpenSocketDeps {
   readonly signal: AbortSignal;
 }
 
-/** Rejects with a GatewayError: those of the egress, `gateway.upstream.{unreachable,timeout,invalid}`, or the signal's reason. */
-export function openSocket(request: SocketRequest, { egress, clock, headersMs, signal }: OpenSocketDeps): Promise<SocketAnswer> {
+/**
+ * Rejects with a GatewayError: those of the egress, `gateway.upstream.{unreachable,timeout,invalid}`, or the signal's
+ * reason.
+ */
+export function openSocket(
+  request: SocketRequest,
+  { egress, clock, headersMs, signal }: OpenSocketDeps,
+): Promise<SocketAnswer> {
   const { url, key } = request;
   const secure = url.protocol === 'wss:';
   return new Promise<SocketAnswer>((resolve, reject) => {
@@ -65,7 +72,12 @@ export function openSocket(request: SocketRequest, { egress, clock, headersMs, s
     const onAbort = () => fail(signal.reason);
     // From the first octet to the last: a flood of informational answers does not move it.
     const deadline = clock.after(headersMs, () =>
-      fail(new GatewayError('gateway.upstream.timeout', `${url.host} did not answer within ${headersMs / 1000} s (timeouts.headers): try again`)),
+      fail(
+        new GatewayError(
+          'gateway.upstream.timeout',
+          `${url.host} did not answer within ${headersMs / 1000} s (timeouts.headers): try again`,
+        ),
+      ),
     );
     const release = () => {
       deadline.cancel();
@@ -76,19 +88,27 @@ export function openSocket(request: SocketRequest, { egress, clock, headersMs, s
     outgoing.on('error', fail);
     outgoing.on('upgrade', (answer, socket, head) => {
       release();
-      if (answer.headers['sec-websocket-accept'] === acceptOf(key)) resolve({ kind: 'open', socket, head, rawHeaders: answer.rawHeaders });
+      if (answer.headers['sec-websocket-accept'] === acceptOf(key))
+        resolve({ kind: 'open', socket, head, rawHeaders: answer.rawHeaders });
       else {
         socket.on('error', () => {
           // Given up already.
         });
         socket.destroy();
-        reject(new GatewayError('gateway.upstream.invalid', `${url.host} accepted the socket without reading its key: is it the right host?`));
+        reject(
+          new GatewayError(
+            'gateway.upstream.invalid',
+            `${url.host} accepted the socket without reading its key: is it the right host?`,
+          ),
+        );
       }
     });
     outgoing.on('response', (answer) => {
       // Without an Upgrade header Node takes it for an answer as any other; a caller would take it for an open socket.
       if (answer.statusCode === 101)
-        return fail(new GatewayError('gateway.upstream.invalid', `${url.host} switched to no protocol: is it the right host?`));
+        return fail(
+          new GatewayError('gateway.upstream.invalid', `${url.host} switched to no protocol: is it the right host?`),
+        );
       readRefusal(answer).then((body) => {
         const { statusCode = 502, statusMessage = '', rawHeaders } = answer;
         release();

@@ -1,5 +1,6 @@
-// A socket that is carried: two flows between a caller and the upstream, and how it ends. Whichever side ends or breaks off, the other follows.
-// Messages are not looked into: order, fragments, pings, pongs, close codes and compression are between the two ends.
+// A socket that is carried: two flows between a caller and the upstream, and how it ends. Whichever side ends or breaks
+// off, the other follows. Messages are not looked into: order, fragments, pings, pongs, close codes and compression are
+// between the two ends.
 
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
@@ -43,7 +44,10 @@ export interface TunnelEnd {
 export interface Tunnel {
   /** Resolves when both connections are gone. Never rejects. */
   readonly done: Promise<TunnelEnd>;
-  /** Says 1001 to both ends, each at the end of the frame that is under way, and closes when they have answered, or after a few seconds. */
+  /**
+   * Says 1001 to both ends, each at the end of the frame that is under way, and closes when they have answered, or
+   * after a few seconds.
+   */
   goAway(): void;
   /** The same with `code` and `words`, at most 123 octets, to the client; default: 1008. */
   expel(words: string, code?: number | undefined): void;
@@ -52,7 +56,11 @@ export interface Tunnel {
 }
 
 /** Takes both ends over. A receiving end that takes nothing for `stalledMs` is dropped. */
-export function createTunnel({ client, clientHead, upstream, upstreamHead }: TunnelEnds, { stalledMs }: { stalledMs: number }, clock: Clock): Tunnel {
+export function createTunnel(
+  { client, clientHead, upstream, upstreamHead }: TunnelEnds,
+  { stalledMs }: { stalledMs: number },
+  clock: Clock,
+): Tunnel {
   let endedBy: TunnelEnd['by'] | null = null;
   let closeCode: number | null = null;
   let silentMs = 0;

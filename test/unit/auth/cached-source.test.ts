@@ -21,7 +21,9 @@ async function errorOf(promise: Promise<unknown>) {
     () => 'no error',
     (error: unknown) => error,
   );
-  return isGatewayError(thrown) ? { code: thrown.code, status: thrown.statusCode, retryAfterMs: thrown.retryAfterMs } : thrown;
+  return isGatewayError(thrown)
+    ? { code: thrown.code, status: thrown.statusCode, retryAfterMs: thrown.retryAfterMs }
+    : thrown;
 }
 
 for (const callers of [1, 8, 100, 1_000]) {
@@ -40,7 +42,11 @@ for (const callers of [1, 8, 100, 1_000]) {
 }
 
 t.test('callers of an expired token share one renewal', async (t) => {
-  const script = [(clock: FakeClock) => tokenFor(clock, 300_000), transient(), (clock: FakeClock) => tokenFor(clock, DAY_MS, 'second')];
+  const script = [
+    (clock: FakeClock) => tokenFor(clock, 300_000),
+    transient(),
+    (clock: FakeClock) => tokenFor(clock, DAY_MS, 'second'),
+  ];
   const { source, clock, reasons } = sourceUnderTest(script, IMPATIENT);
   await source.token();
   source.close();
@@ -70,7 +76,9 @@ t.test('renewal starts ahead of the end, and no caller waits for it', async (t) 
 });
 
 t.test('jitter makes the renewal earlier by at most a fifth of the margin', async (t) => {
-  const { source, clock, attemptedAt } = sourceUnderTest([(clock) => tokenFor(clock, 1_000_000)], { random: () => 0.999999 });
+  const { source, clock, attemptedAt } = sourceUnderTest([(clock) => tokenFor(clock, 1_000_000)], {
+    random: () => 0.999999,
+  });
   await source.token();
   await clock.advance(900_000);
   t.ok(attemptedAt[1]! >= 880_000 && attemptedAt[1]! < 880_002, `${attemptedAt[1]}`);
@@ -128,20 +136,35 @@ t.test('nobody notices an outage while the token is valid', async (t) => {
   t.match(source.state(), { token: 'fresh', renewal: 'idle', lastError: null, failures: 2 });
 });
 
-t.test('down and expired is 503 at once with the time until the next attempt, where that is beyond the wait, and mends itself', async (t) => {
-  let isUp = false;
-  const { source, clock, reasons } = sourceUnderTest([(clock) => (isUp ? tokenFor(clock, DAY_MS, 'back') : transient()())], {
-    ...IMPATIENT,
-    random: () => 0.5,
-  });
-  t.match(await errorOf(source.token()), { code: 'gateway.credential.unavailable', status: 503, retryAfterMs: 1_000 });
-  await clock.advance(300);
-  t.strictSame(await errorOf(source.token()), { code: 'gateway.credential.unavailable', status: 503, retryAfterMs: 700 });
-  t.equal(reasons.length, 1, 'a caller in backoff starts nothing');
-  isUp = true;
-  await clock.advance(700);
-  t.equal(source.current()?.authorization, 'Bearer back');
-});
+t.test(
+  'down and expired is 503 at once with the time until the next attempt, where that is beyond the wait, and mends ' +
+    'itself',
+  async (t) => {
+    let isUp = false;
+    const { source, clock, reasons } = sourceUnderTest(
+      [(clock) => (isUp ? tokenFor(clock, DAY_MS, 'back') : transient()())],
+      {
+        ...IMPATIENT,
+        random: () => 0.5,
+      },
+    );
+    t.match(await errorOf(source.token()), {
+      code: 'gateway.credential.unavailable',
+      status: 503,
+      retryAfterMs: 1_000,
+    });
+    await clock.advance(300);
+    t.strictSame(await errorOf(source.token()), {
+      code: 'gateway.credential.unavailable',
+      status: 503,
+      retryAfterMs: 700,
+    });
+    t.equal(reasons.length, 1, 'a caller in backoff starts nothing');
+    isUp = true;
+    await clock.advance(700);
+    t.equal(source.current()?.authorization, 'Bearer back');
+  },
+);
 
 t.test('backoff grows to a minute and never beyond', async (t) => {
   const { source, clock, attemptedAt } = sourceUnderTest([transient()], { random: () => 0.999 });
@@ -160,7 +183,10 @@ for (const [name, failures, retryAfterMs, at, outcome] of [
   ['an outage longer than the wait', 20, undefined, 9_000, 'gateway.credential.unavailable'],
 ] as const) {
   t.test(`callers ride out ${name} that may pass, as far as their wait goes`, async (t) => {
-    const script = [...Array.from({ length: failures }, () => transient(retryAfterMs)), (clock: FakeClock) => tokenFor(clock, DAY_MS, 'good')];
+    const script = [
+      ...Array.from({ length: failures }, () => transient(retryAfterMs)),
+      (clock: FakeClock) => tokenFor(clock, DAY_MS, 'good'),
+    ];
     const { source, clock } = sourceUnderTest(script);
     const outcomes: { at: number; outcome: string }[] = [];
     const wait = (withinMs?: number) => {
@@ -180,7 +206,11 @@ t.test('who comes while a failure is waited out waits too, for as long as is its
   const { source, clock, reasons } = sourceUnderTest([transient(4_000), (clock) => tokenFor(clock, DAY_MS, 'good')]);
   source.start();
   await clock.advance(1_000);
-  t.strictSame(await errorOf(source.token(3_000)), { code: 'gateway.credential.unavailable', status: 503, retryAfterMs: 3_000 });
+  t.strictSame(await errorOf(source.token(3_000)), {
+    code: 'gateway.credential.unavailable',
+    status: 503,
+    retryAfterMs: 3_000,
+  });
   const waiting = source.token(3_001);
   await clock.advance(2_999);
   t.equal(reasons.length, 1, 'nobody hurries the attempt');
@@ -237,7 +267,9 @@ t.test('refused is 424 for a minute, then tried again by itself', async (t) => {
 
 t.test('refused then mended: a changed secret ends the cool-down within a second, without any caller', async (t) => {
   let revision = 'a';
-  const { source, clock, reasons } = sourceUnderTest([refused, (clock) => tokenFor(clock, DAY_MS, 'mended')], { revision: () => revision });
+  const { source, clock, reasons } = sourceUnderTest([refused, (clock) => tokenFor(clock, DAY_MS, 'mended')], {
+    revision: () => revision,
+  });
   source.start();
   await clock.advance(10_000);
   t.equal(source.state().renewal, 'rejected');
@@ -249,7 +281,9 @@ t.test('refused then mended: a changed secret ends the cool-down within a second
 
 t.test('a caller about to be refused gets the benefit of a secret changed this moment', async (t) => {
   let revision = 'a';
-  const { source, clock } = sourceUnderTest([refused, (clock) => tokenFor(clock, DAY_MS, 'mended')], { revision: () => revision });
+  const { source, clock } = sourceUnderTest([refused, (clock) => tokenFor(clock, DAY_MS, 'mended')], {
+    revision: () => revision,
+  });
   t.match(await errorOf(source.token()), { status: 424 });
   await clock.advance(1_500);
   revision = 'b';
@@ -258,9 +292,12 @@ t.test('a caller about to be refused gets the benefit of a secret changed this m
 
 t.test('a changed secret renews a fresh token too', async (t) => {
   let revision = 'a';
-  const { source, clock } = sourceUnderTest([(clock) => tokenFor(clock, DAY_MS, 'old'), (clock) => tokenFor(clock, DAY_MS, 'new')], {
-    revision: () => revision,
-  });
+  const { source, clock } = sourceUnderTest(
+    [(clock) => tokenFor(clock, DAY_MS, 'old'), (clock) => tokenFor(clock, DAY_MS, 'new')],
+    {
+      revision: () => revision,
+    },
+  );
   source.start();
   await clock.advance(5_000);
   revision = 'b';
@@ -330,7 +367,10 @@ t.test('waiters get the error of the attempt they waited for', async (t) => {
 });
 
 t.test('an attempt that hangs for ever is given up after a minute, and the next one works', async (t) => {
-  const { source, clock } = sourceUnderTest([() => new Promise<never>(() => undefined), (clock) => tokenFor(clock, DAY_MS, 'second')]);
+  const { source, clock } = sourceUnderTest([
+    () => new Promise<never>(() => undefined),
+    (clock) => tokenFor(clock, DAY_MS, 'second'),
+  ]);
   source.start();
   await clock.advance(60_000);
   t.match(source.state(), { renewal: 'backoff' });
@@ -362,7 +402,10 @@ t.test('the wall clock stepped back does not prolong a token', async (t) => {
 });
 
 t.test('the wall clock stepped forward, or a machine that slept, ends a token at once', async (t) => {
-  const { source, clock, reasons } = sourceUnderTest([(clock) => tokenFor(clock, 600_000), (clock) => tokenFor(clock, DAY_MS, 'second')]);
+  const { source, clock, reasons } = sourceUnderTest([
+    (clock) => tokenFor(clock, 600_000),
+    (clock) => tokenFor(clock, DAY_MS, 'second'),
+  ]);
   await source.token();
   await clock.advance(10_000);
   clock.stepWall(3_600_000);
@@ -372,7 +415,10 @@ t.test('the wall clock stepped forward, or a machine that slept, ends a token at
 });
 
 t.test('after a sleep the renewal starts within a minute, without any caller', async (t) => {
-  const { source, clock } = sourceUnderTest([(clock) => tokenFor(clock, DAY_MS), (clock) => tokenFor(clock, DAY_MS, 'second')]);
+  const { source, clock } = sourceUnderTest([
+    (clock) => tokenFor(clock, DAY_MS),
+    (clock) => tokenFor(clock, DAY_MS, 'second'),
+  ]);
   source.start();
   await clock.settle();
   clock.stepWall(2 * DAY_MS);
@@ -407,7 +453,11 @@ t.test('a hundred 401s for one token make one renewal and a hundred replays', as
   t.ok(answers.every((answer) => answer));
   const tokens = await Promise.all(answers.map(() => source.successor(old)));
   t.equal(new Set(tokens).size, 1);
-  t.equal(source.invalidate(old, '/api/v2/users'), true, 'a straggler with the old token is replayed, without a new renewal');
+  t.equal(
+    source.invalidate(old, '/api/v2/users'),
+    true,
+    'a straggler with the old token is replayed, without a new renewal',
+  );
   t.strictSame(reasons, ['start', 'invalidated']);
 });
 
@@ -446,7 +496,11 @@ t.test('a given token is not disabled by a stray 401: it is read and tried again
   const again = await source.successor(token);
   t.equal(again.authorization, 'Bearer static');
   t.not(again, token, 'it was read again');
-  t.equal(source.invalidate(token, '/api/v2/users'), false, 'a second caller with the same token is not replayed for ever');
+  t.equal(
+    source.invalidate(token, '/api/v2/users'),
+    false,
+    'a second caller with the same token is not replayed for ever',
+  );
   t.equal(source.state().token, 'fresh');
 });
 
@@ -474,9 +528,12 @@ t.test('a forced refresh during a renewal joins it', async (t) => {
 
 t.test('renewal switched off: one token, then 424 that says how to renew', async (t) => {
   const settings = { refreshAccessToken: false, refreshTokenWaitMaxMs: 10_000 };
-  const { source, clock, reasons } = sourceUnderTest([(clock) => tokenFor(clock, 300_000), (clock) => tokenFor(clock, 300_000, 'by hand')], {
-    settings,
-  });
+  const { source, clock, reasons } = sourceUnderTest(
+    [(clock) => tokenFor(clock, 300_000), (clock) => tokenFor(clock, 300_000, 'by hand')],
+    {
+      settings,
+    },
+  );
   await source.token();
   await clock.advance(299_000);
   t.equal(reasons.length, 1);
@@ -509,7 +566,9 @@ t.test('renewal switched off: a 401 is 424 too, and a forced refresh that fails 
 
 t.test('renewal switched off: the first token is still fought for', async (t) => {
   const settings = { refreshAccessToken: false, refreshTokenWaitMaxMs: 10_000 };
-  const { source, clock } = sourceUnderTest([transient(), transient(), (clock) => tokenFor(clock, DAY_MS, 'first')], { settings });
+  const { source, clock } = sourceUnderTest([transient(), transient(), (clock) => tokenFor(clock, DAY_MS, 'first')], {
+    settings,
+  });
   source.start();
   await clock.advance(10_000);
   t.equal(source.current()?.authorization, 'Bearer first');
@@ -551,11 +610,17 @@ t.test('an error that is not ours never shows its message', async (t) => {
   const { source, log } = sourceUnderTest([fails], IMPATIENT);
   const error = (await source.token().catch((error: unknown) => error)) as Error;
   t.match(error.message, 'ECONNRESET');
-  t.notMatch(`${error.message} ${error.stack} ${JSON.stringify(log.records)} ${JSON.stringify(source.state())}`, 'secret-canary');
+  t.notMatch(
+    `${error.message} ${error.stack} ${JSON.stringify(log.records)} ${JSON.stringify(source.state())}`,
+    'secret-canary',
+  );
 });
 
 t.test('each transition is one record and one callback, without the token', async (t) => {
-  const { source, clock, log, transitions } = sourceUnderTest([(clock) => tokenFor(clock, 1_000_000, 'canary-token'), transient()]);
+  const { source, clock, log, transitions } = sourceUnderTest([
+    (clock) => tokenFor(clock, 1_000_000, 'canary-token'),
+    transient(),
+  ]);
   await source.token();
   await clock.advance(900_000);
   const short = transitions.map(({ toToken, toRenewal }) => `${toToken}/${toRenewal}`);
@@ -565,7 +630,13 @@ t.test('each transition is one record and one callback, without the token', asyn
   t.match(last, {
     level: 'warn',
     msg: 'token state',
-    fields: { credential: 'crm', fromRenewal: 'running', toRenewal: 'backoff', errorCode: 'gateway.credential.unavailable', nextAttemptInMs: 1_000 },
+    fields: {
+      credential: 'crm',
+      fromRenewal: 'running',
+      toRenewal: 'backoff',
+      errorCode: 'gateway.credential.unavailable',
+      nextAttemptInMs: 1_000,
+    },
   });
   t.type(last?.fields.fingerprint, 'string');
   t.notMatch(JSON.stringify(log.records), 'canary-token');

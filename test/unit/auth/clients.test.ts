@@ -21,8 +21,17 @@ t.test('Authorization is taken apart as SDKs write it', async (t) => {
     'split at the first colon, nothing decoded',
   );
   t.same(parseAuthorization(basic('ä:ü')), { scheme: 'basic', name: 'ä', secret: 'ü' });
-  const others = { Bearer: 'Bearer', 'Bearer ': '', '': '', 'Digest x': 'x', 'Basic !': '!', [basic('nocolon')]: 'nocolon', gcgh_x: 'gcgh_x' };
-  for (const [header, text] of Object.entries(others)) t.same(parseAuthorization(header), { scheme: 'other', text }, header);
+  const others = {
+    Bearer: 'Bearer',
+    'Bearer ': '',
+    '': '',
+    'Digest x': 'x',
+    'Basic !': '!',
+    [basic('nocolon')]: 'nocolon',
+    gcgh_x: 'gcgh_x',
+  };
+  for (const [header, text] of Object.entries(others))
+    t.same(parseAuthorization(header), { scheme: 'other', text }, header);
 });
 
 t.test('a certificate subject is compared as a whole, in any order', async (t) => {
@@ -31,16 +40,26 @@ t.test('a certificate subject is compared as a whole, in any order', async (t) =
   t.not(parseCertSubject('CN=crm'), key, 'a part is not the whole');
   t.equal(parseCertSubject('crm'), subjectKey({ CN: 'crm' }));
   t.not(parseCertSubject('CRM'), subjectKey({ CN: 'crm' }), 'values have their case');
-  t.not(subjectKey({ CN: 'crm,O=Example' }), parseCertSubject('CN=crm,O=Example'), 'a comma in a value is not a second attribute');
+  t.not(
+    subjectKey({ CN: 'crm,O=Example' }),
+    parseCertSubject('CN=crm,O=Example'),
+    'a comma in a value is not a second attribute',
+  );
 });
 
-t.test('two clients that come to have one secret are told apart by name, and it proves neither by itself', async (t) => {
-  const clients = createClients([clientNamed('a', { secretSha256: [] }), clientNamed('b', { secret: clientNamed('a').secret })], systemClock);
-  t.equal(clients.byNameAndSecret('a', 'a-secret')?.client?.name, 'a');
-  t.equal(clients.byNameAndSecret('b', 'a-secret')?.client?.name, 'b');
-  t.equal(clients.byNameAndSecret('c', 'a-secret'), null);
-  t.equal(clients.bySecret('a-secret'), null);
-});
+t.test(
+  'two clients that come to have one secret are told apart by name, and it proves neither by itself',
+  async (t) => {
+    const clients = createClients(
+      [clientNamed('a', { secretSha256: [] }), clientNamed('b', { secret: clientNamed('a').secret })],
+      systemClock,
+    );
+    t.equal(clients.byNameAndSecret('a', 'a-secret')?.client?.name, 'a');
+    t.equal(clients.byNameAndSecret('b', 'a-secret')?.client?.name, 'b');
+    t.equal(clients.byNameAndSecret('c', 'a-secret'), null);
+    t.equal(clients.bySecret('a-secret'), null);
+  },
+);
 
 t.test('a secret file that comes to hold a short secret proves nobody where others can try it', async (t) => {
   for (const isReachable of [true, false]) {
@@ -64,7 +83,11 @@ t.test('a secret file that comes to hold a short secret proves nobody where othe
 t.test('access: listed credentials, the first is the default; nobody else’s', async (t) => {
   const other = { id: 'x', secret: 'y' };
   const config = configAt('http://127.0.0.1:1', {
-    credentials: [credentialAt('http://127.0.0.1:1'), credentialOf('http://127.0.0.1:1', 'b', other), credentialOf('http://127.0.0.1:1', 'c', other)],
+    credentials: [
+      credentialAt('http://127.0.0.1:1'),
+      credentialOf('http://127.0.0.1:1', 'b', other),
+      credentialOf('http://127.0.0.1:1', 'c', other),
+    ],
     clients: [clientNamed('none'), clientNamed('both', { credentials: ['c', 'b'] })],
   });
   const access = createAccess(config);
@@ -83,7 +106,9 @@ t.test('access: listed credentials, the first is the default; nobody else’s', 
   t.equal(all.mayUse(ANONYMOUS, 'b'), true);
   t.equal(all.defaultFor(ANONYMOUS), 'default');
   t.equal(all.mayUse(none, 'b'), false, 'a client is not widened by it');
-  const noDefault = createAccess(configAt('http://127.0.0.1:1', { credentials: [credentialOf('http://127.0.0.1:1', 'b', other)], clients: [] }));
+  const noDefault = createAccess(
+    configAt('http://127.0.0.1:1', { credentials: [credentialOf('http://127.0.0.1:1', 'b', other)], clients: [] }),
+  );
   t.equal(noDefault.defaultFor(ANONYMOUS), null);
 });
 
@@ -121,25 +146,33 @@ async function verdictsIn10Minutes(atOnce: number, isServed = false): Promise<nu
   return verdicts;
 }
 
-t.test('however many failures of one peer come at once, and whether they are refused or served as nobody, it learns of few', async (t) => {
-  for (const isServed of [false, true]) {
-    for (const atOnce of [1, 16, 200]) {
-      const verdicts = await verdictsIn10Minutes(atOnce, isServed);
-      t.ok(verdicts > 5 && verdicts < 100, `${atOnce} a second: ${verdicts} of ${600 * atOnce}`);
+t.test(
+  'however many failures of one peer come at once, and whether they are refused or served as nobody, it learns of few',
+  async (t) => {
+    for (const isServed of [false, true]) {
+      for (const atOnce of [1, 16, 200]) {
+        const verdicts = await verdictsIn10Minutes(atOnce, isServed);
+        t.ok(verdicts > 5 && verdicts < 100, `${atOnce} a second: ${verdicts} of ${600 * atOnce}`);
+      }
     }
-  }
-});
+  },
+);
 
-t.test('a value that is shown again is no guess, where it is served; another value is, and so is the same value of another peer', async (t) => {
-  const clock = createFakeClock();
-  const delay = new AuthThrottle(clock);
-  for (let i = 0; i < 100; i++) t.same(delay.delayGuess('peer', 'dummy'), { until: null, isOverflow: false });
-  for (const value of ['a', 'b']) t.equal(delay.delayGuess('peer', value).until, null, 'the second and third failure');
-  t.ok(delay.delayGuess('peer', 'c').until);
-  t.equal(delay.delayGuess('peer', 'dummy').until, null);
-  for (const value of ['a', 'b', 'c']) t.equal(delay.delayGuess('other', value).until, null);
-  t.ok(delay.delayGuess('other', 'dummy').until, 'the fourth of this one');
-});
+t.test(
+  'a value that is shown again is no guess, where it is served; another value is, and so is the same value of ' +
+    'another peer',
+  async (t) => {
+    const clock = createFakeClock();
+    const delay = new AuthThrottle(clock);
+    for (let i = 0; i < 100; i++) t.same(delay.delayGuess('peer', 'dummy'), { until: null, isOverflow: false });
+    for (const value of ['a', 'b'])
+      t.equal(delay.delayGuess('peer', value).until, null, 'the second and third failure');
+    t.ok(delay.delayGuess('peer', 'c').until);
+    t.equal(delay.delayGuess('peer', 'dummy').until, null);
+    for (const value of ['a', 'b', 'c']) t.equal(delay.delayGuess('other', value).until, null);
+    t.ok(delay.delayGuess('other', 'dummy').until, 'the fourth of this one');
+  },
+);
 
 t.test('the /64 of an IPv6 address is one peer, an IPv4 address is one, and zones make no difference', async (t) => {
   for (const [address, network] of [

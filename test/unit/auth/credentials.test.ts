@@ -56,7 +56,10 @@ const samlConfig = (overrides = {}) => credentialConfig({ grantType: 'saml2_bear
 const refusedAssertion = { statusCode: 400, body: { error: 'invalid_grant' } };
 
 t.test('SAML2: a configured assertion is sent with Basic and orgName', async (t) => {
-  const { registry, form } = credentialsUnderTest([samlConfig({ assertion: inlineSecret('YXNz\nZXJ0', 'test') })], [granted('at-1')]);
+  const { registry, form } = credentialsUnderTest(
+    [samlConfig({ assertion: inlineSecret('YXNz\nZXJ0', 'test') })],
+    [granted('at-1')],
+  );
   await registry.get('crm')?.source.token();
   t.strictSame(form(0), [
     ['grant_type', 'urn:ietf:params:oauth:grant-type:saml2-bearer'],
@@ -106,25 +109,28 @@ t.test('SAML2: a posted assertion goes before the configured one, until it is re
   );
 });
 
-t.test('SAML2: one that is posted while an attempt with another is under way is not judged by how that ends', async (t) => {
-  const { registry, form, clock } = credentialsUnderTest(
-    [samlConfig({ assertion: inlineSecret('b2xk', 'test') })],
-    [
-      async () => {
-        await new Promise<void>((resolve) => clock.after(500, resolve));
-        return refusedAssertion;
-      },
-      granted('at-1'),
-    ],
-  );
-  const { source, postAssertion } = registry.get('crm')!;
-  source.start();
-  await clock.settle();
-  const posted = postAssertion(new Secret('ZnJlc2g='));
-  await clock.advance(500);
-  t.equal((await posted).authorization, 'Bearer at-1');
-  t.equal(new Map(form(1)).get('assertion'), 'ZnJlc2g=');
-});
+t.test(
+  'SAML2: one that is posted while an attempt with another is under way is not judged by how that ends',
+  async (t) => {
+    const { registry, form, clock } = credentialsUnderTest(
+      [samlConfig({ assertion: inlineSecret('b2xk', 'test') })],
+      [
+        async () => {
+          await new Promise<void>((resolve) => clock.after(500, resolve));
+          return refusedAssertion;
+        },
+        granted('at-1'),
+      ],
+    );
+    const { source, postAssertion } = registry.get('crm')!;
+    source.start();
+    await clock.settle();
+    const posted = postAssertion(new Secret('ZnJlc2g='));
+    await clock.advance(500);
+    t.equal((await posted).authorization, 'Bearer at-1');
+    t.equal(new Map(form(1)).get('assertion'), 'ZnJlc2g=');
+  },
+);
 
 t.test('an assertion for another grant is refused', async (t) => {
   const { registry } = credentialsUnderTest([credentialConfig()], [granted('x')]);
@@ -153,14 +159,23 @@ t.test('a secret file mended on disk works within a second', async (t) => {
 
 t.test('an unreadable secret file is 424 that names the file, and no request is made', async (t) => {
   const path = join(t.testdir({}), 'missing');
-  const { registry, requests } = credentialsUnderTest([credentialConfig({ clientSecret: fileSecret(path) })], [granted('x')]);
-  await t.rejects(registry.get('crm')!.source.token(), { code: 'gateway.credential.rejected', message: new RegExp(`${path}.*does not exist`) });
+  const { registry, requests } = credentialsUnderTest(
+    [credentialConfig({ clientSecret: fileSecret(path) })],
+    [granted('x')],
+  );
+  await t.rejects(registry.get('crm')!.source.token(), {
+    code: 'gateway.credential.rejected',
+    message: new RegExp(`${path}.*does not exist`),
+  });
   t.equal(requests.length, 0);
 });
 
 t.test('a replaced access token file counts at once, also while the old one is in use', async (t) => {
   const path = join(t.testdir({ token: 'one' }), 'token');
-  const { registry, clock } = credentialsUnderTest([credentialConfig({ grantType: 'access_token', accessToken: fileSecret(path) })], [granted('x')]);
+  const { registry, clock } = credentialsUnderTest(
+    [credentialConfig({ grantType: 'access_token', accessToken: fileSecret(path) })],
+    [granted('x')],
+  );
   registry.start();
   await clock.advance(5_000);
   t.equal(registry.get('crm')?.source.current()?.authorization, 'Bearer one');
@@ -171,7 +186,9 @@ t.test('a replaced access token file counts at once, also while the old one is i
 
 t.test('refresh_access_token off does not disable a given token after a stray 401', async (t) => {
   const given = credentialConfig({ grantType: 'access_token', accessToken: inlineSecret('given', 'test') });
-  const { registry, clock } = credentialsUnderTest([given], [granted('x')], { reauthentication: { refreshAccessToken: false } });
+  const { registry, clock } = credentialsUnderTest([given], [granted('x')], {
+    reauthentication: { refreshAccessToken: false },
+  });
   const { source } = registry.get('crm')!;
   const token = await source.token();
   await clock.advance(5_000);
@@ -199,24 +216,34 @@ t.test('two credentials of one client share neither token nor failure', async (t
   t.equal(registry.get('crm')?.source.state().lastError, null);
 });
 
-t.test('with a durable store a restart of client credentials asks for nothing; with the memory store nothing is kept', async (t) => {
-  const clock = createFakeClock();
-  const memory = createMemoryStore({ clock });
-  const durable = { ...memory, isDurable: true };
-  const first = credentialsUnderTest([credentialConfig()], [granted('at-1')], { clock, store: durable });
-  await first.registry.get('crm')!.source.token();
-  await clock.settle();
-  const second = credentialsUnderTest([credentialConfig()], [granted('at-2')], { clock, store: durable });
-  t.equal((await second.registry.get('crm')!.source.token()).authorization, 'Bearer at-1');
-  t.equal(second.requests.length, 0);
-  const other = credentialsUnderTest([credentialConfig({ clientId: 'client-2' })], [granted('at-3')], { clock, store: durable });
-  t.equal((await other.registry.get('crm')!.source.token()).authorization, 'Bearer at-3', 'another client never gets it');
-  await second.registry.get('crm')!.source.refresh();
-  t.equal(second.requests.length, 1, 'a forced refresh is forced');
-  const forgetful = credentialsUnderTest([credentialConfig()], [granted('at-4')], { clock });
-  await forgetful.registry.get('crm')!.source.token();
-  t.strictSame(await forgetful.store.list(), []);
-});
+t.test(
+  'with a durable store a restart of client credentials asks for nothing; with the memory store nothing is kept',
+  async (t) => {
+    const clock = createFakeClock();
+    const memory = createMemoryStore({ clock });
+    const durable = { ...memory, isDurable: true };
+    const first = credentialsUnderTest([credentialConfig()], [granted('at-1')], { clock, store: durable });
+    await first.registry.get('crm')!.source.token();
+    await clock.settle();
+    const second = credentialsUnderTest([credentialConfig()], [granted('at-2')], { clock, store: durable });
+    t.equal((await second.registry.get('crm')!.source.token()).authorization, 'Bearer at-1');
+    t.equal(second.requests.length, 0);
+    const other = credentialsUnderTest([credentialConfig({ clientId: 'client-2' })], [granted('at-3')], {
+      clock,
+      store: durable,
+    });
+    t.equal(
+      (await other.registry.get('crm')!.source.token()).authorization,
+      'Bearer at-3',
+      'another client never gets it',
+    );
+    await second.registry.get('crm')!.source.refresh();
+    t.equal(second.requests.length, 1, 'a forced refresh is forced');
+    const forgetful = credentialsUnderTest([credentialConfig()], [granted('at-4')], { clock });
+    await forgetful.registry.get('crm')!.source.token();
+    t.strictSame(await forgetful.store.list(), []);
+  },
+);
 
 t.test('a store that fails does not keep client credentials from working', async (t) => {
   const clock = createFakeClock();
@@ -230,46 +257,65 @@ t.test('a store that fails does not keep client credentials from working', async
   t.match(registry.states().crm, { token: 'fresh', storeError: /EACCES/ });
 });
 
-t.test('settled waits for the token that is written behind the caller’s back, and for one that cannot be', async (t) => {
-  for (const outcome of ['written', 'refused']) {
-    const memory = createMemoryStore({ clock: createFakeClock() });
-    let end = () => {};
-    const store = {
-      ...memory,
-      isDurable: true,
-      put: (...args: Parameters<typeof memory.put>) =>
-        new Promise<string>((resolve, reject) => {
-          end = () => (outcome === 'written' ? memory.put(...args).then(resolve) : reject(new StoreError('unwritable', 'the disk is full')));
-        }),
-    };
-    const { registry } = credentialsUnderTest([credentialConfig()], [granted('at-1')], { store });
-    await registry.get('crm')?.source.token();
-    let isSettled = false;
-    const settled = registry.settled().then(() => {
-      isSettled = true;
-    });
-    for (let turns = 0; turns < 20; turns += 1) await null;
-    t.equal(isSettled, false);
-    end();
-    await settled;
-    t.match(registry.states().crm, { storeError: outcome === 'written' ? null : 'the disk is full' });
-  }
-});
+t.test(
+  'settled waits for the token that is written behind the caller’s back, and for one that cannot be',
+  async (t) => {
+    for (const outcome of ['written', 'refused']) {
+      const memory = createMemoryStore({ clock: createFakeClock() });
+      let end = () => {};
+      const store = {
+        ...memory,
+        isDurable: true,
+        put: (...args: Parameters<typeof memory.put>) =>
+          new Promise<string>((resolve, reject) => {
+            end = () =>
+              outcome === 'written'
+                ? memory.put(...args).then(resolve)
+                : reject(new StoreError('unwritable', 'the disk is full'));
+          }),
+      };
+      const { registry } = credentialsUnderTest([credentialConfig()], [granted('at-1')], { store });
+      await registry.get('crm')?.source.token();
+      let isSettled = false;
+      const settled = registry.settled().then(() => {
+        isSettled = true;
+      });
+      for (let turns = 0; turns < 20; turns += 1) await null;
+      t.equal(isSettled, false);
+      end();
+      await settled;
+      t.match(registry.states().crm, { storeError: outcome === 'written' ? null : 'the disk is full' });
+    }
+  },
+);
 
-t.test('a token that another configuration takes over ends when it would have, though the wall clock is put back', async (t) => {
-  const given = [granted('at-1', { expires_in: 3600 }), granted('at-2')];
-  const { registry, clock, transport, requests, log, store } = credentialsUnderTest([credentialConfig()], given);
-  registry.start();
-  await clock.settle();
-  await clock.advance(50 * 60_000);
-  clock.stepWall(-3_600_000);
-  const config = { credentials: [credentialConfig()], reauthentication: { refreshAccessToken: false, refreshTokenWaitMaxMs: 1 } };
-  const deps = { config: { ...config, timeouts: { tokenMs: 4_000 } } as unknown as GatewayConfig, transport, store, clock, random: () => 0, log };
-  const next = createCredentials(deps, registry);
-  next.start();
-  registry.close(next);
-  t.equal(next.default()?.source.current()?.authorization, 'Bearer at-1');
-  await clock.advance(10 * 60_000);
-  t.equal(next.default()?.source.current(), null);
-  t.equal(requests.length, 1);
-});
+t.test(
+  'a token that another configuration takes over ends when it would have, though the wall clock is put back',
+  async (t) => {
+    const given = [granted('at-1', { expires_in: 3600 }), granted('at-2')];
+    const { registry, clock, transport, requests, log, store } = credentialsUnderTest([credentialConfig()], given);
+    registry.start();
+    await clock.settle();
+    await clock.advance(50 * 60_000);
+    clock.stepWall(-3_600_000);
+    const config = {
+      credentials: [credentialConfig()],
+      reauthentication: { refreshAccessToken: false, refreshTokenWaitMaxMs: 1 },
+    };
+    const deps = {
+      config: { ...config, timeouts: { tokenMs: 4_000 } } as unknown as GatewayConfig,
+      transport,
+      store,
+      clock,
+      random: () => 0,
+      log,
+    };
+    const next = createCredentials(deps, registry);
+    next.start();
+    registry.close(next);
+    t.equal(next.default()?.source.current()?.authorization, 'Bearer at-1');
+    await clock.advance(10 * 60_000);
+    t.equal(next.default()?.source.current(), null);
+    t.equal(requests.length, 1);
+  },
+);

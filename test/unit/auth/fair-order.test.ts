@@ -17,7 +17,11 @@ t.test('of the owner that holds most, what was not used for longest', async (t) 
 });
 
 t.test('it says at each step what counting and sorting everything would say', async () => {
-  const step = fc.record({ kind: fc.constantFrom('add', 'add', 'touch', 'remove', 'evict'), owner: fc.nat(3), at: fc.nat(20) });
+  const step = fc.record({
+    kind: fc.constantFrom('add', 'add', 'touch', 'remove', 'evict'),
+    owner: fc.nat(3),
+    at: fc.nat(20),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       const order = createFairEviction<number>();

@@ -1,4 +1,5 @@
-// What the token tests share: a source under a fake clock, a scripted token endpoint, configurations, a log that is kept.
+// What the token tests share: a source under a fake clock, a scripted token endpoint, configurations, a log that is
+// kept.
 
 import { type CredentialsDeps, createCredentials } from '../../../src/auth/credentials/credentials.ts';
 import { type CachedSourceDeps, createRefreshingSource } from '../../../src/auth/credentials/refreshing-source.ts';
@@ -58,7 +59,11 @@ let issued = 0;
 /** A fresh token with the given life. */
 export function tokenFor(clock: FakeClock, lifeMs: number, value?: string): Token {
   issued += 1;
-  return createToken({ accessToken: new Secret(value ?? `token-${issued}`), obtainedAt: clock.now(), expiresAt: clock.now() + lifeMs });
+  return createToken({
+    accessToken: new Secret(value ?? `token-${issued}`),
+    obtainedAt: clock.now(),
+    expiresAt: clock.now() + lifeMs,
+  });
 }
 
 export const HOSTS: UpstreamHosts = {
@@ -94,11 +99,17 @@ export function credentialConfig(overrides: Partial<CredentialConfig> = {}): Cre
   };
 }
 
-export type ScriptedReply = { statusCode?: number; headers?: Record<string, string>; body?: string | Record<string, unknown> };
+export type ScriptedReply = {
+  statusCode?: number;
+  headers?: Record<string, string>;
+  body?: string | Record<string, unknown>;
+};
 export type SentRequest = Parameters<TokenTransport>[0];
 
 /** A token endpoint that answers by a script; a function may answer late or throw. */
-export function scriptedTransport(script: (ScriptedReply | ((request: SentRequest) => ScriptedReply | Promise<ScriptedReply>))[]) {
+export function scriptedTransport(
+  script: (ScriptedReply | ((request: SentRequest) => ScriptedReply | Promise<ScriptedReply>))[],
+) {
   const requests: SentRequest[] = [];
   const transport: TokenTransport = async (request) => {
     const next = script[Math.min(requests.length, script.length - 1)]!;
@@ -130,6 +141,14 @@ export function credentialsUnderTest(
     timeouts: { connectMs: 5_000, tokenMs: 4_000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },
     store: { type: 'memory', path: '/nowhere', prefix: 'gcg', encryptionKey: null },
   } as unknown as GatewayConfig;
-  const registry = createCredentials({ config, transport: endpoint.transport, store, random: () => 0, log, ...overrides, clock });
+  const registry = createCredentials({
+    config,
+    transport: endpoint.transport,
+    store,
+    random: () => 0,
+    log,
+    ...overrides,
+    clock,
+  });
   return { registry, clock, log, store, ...endpoint };
 }

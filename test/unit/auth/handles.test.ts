@@ -19,7 +19,9 @@ import { createTestLog, credentialAt } from '../../helpers/gateway.ts';
 const CONTENT = { client: 'crm', credential: null, proof: '0123456789ab' };
 
 function keyFrom(secret: string, clientId = 'an-id') {
-  return deriveAnonymousKey(credentialAt('http://login.invalid', { clientId, clientSecret: inlineSecret(secret, 'the test') }));
+  return deriveAnonymousKey(
+    credentialAt('http://login.invalid', { clientId, clientSecret: inlineSecret(secret, 'the test') }),
+  );
 }
 
 function fileStoreIn(t: Test, clock = createFakeClock()) {
@@ -27,7 +29,13 @@ function fileStoreIn(t: Test, clock = createFakeClock()) {
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
   const log = createTestLog();
   const openWith = (key: string | null) =>
-    createFileStore({ path, prefix: 'gcg', encryptionKey: key === null ? null : inlineSecret(key, 'the test'), clock, log });
+    createFileStore({
+      path,
+      prefix: 'gcg',
+      encryptionKey: key === null ? null : inlineSecret(key, 'the test'),
+      clock,
+      log,
+    });
   return { clock, log, open: () => openWith(null), openWith };
 }
 
@@ -39,29 +47,40 @@ t.test('a handle says what it was given for, and survives a restart with the sto
   t.equal(elsewhere.find(token), null, 'another key does not know it');
 });
 
-t.test('without a durable store a handle of nobody survives by the key of a secret, and that key never makes a client', async (t) => {
-  const clock = createFakeClock();
-  const start = (anonymousKey: Secret | null) => createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog(), anonymousKey });
-  const anonymousKey = keyFrom('a'.repeat(43));
-  const before = await start(anonymousKey);
-  const [ofNobody, ofClient] = [before.issue({ client: null, credential: null, proof: null }), before.issue(CONTENT)];
-  t.ok(before.find(ofClient));
-  const after = await start(keyFrom('a'.repeat(43)));
-  t.match(after.find(ofNobody), { client: null, issuedAt: clock.now() });
-  t.equal(after.find(ofClient), null);
-  t.equal(after.find(signHandle({ ...CONTENT, issuedAt: clock.now() }, anonymousKey as Secret)), null, 'signed with the key that can be made again');
-  for (const other of [keyFrom('b'.repeat(43)), keyFrom('a'.repeat(43), 'another-client'), null]) {
-    t.equal((await start(other)).find(ofNobody), null);
-  }
-  t.equal(keyFrom('short'), null);
-  t.equal(deriveAnonymousKey(undefined), null);
-});
+t.test(
+  'without a durable store a handle of nobody survives by the key of a secret, and that key never makes a client',
+  async (t) => {
+    const clock = createFakeClock();
+    const start = (anonymousKey: Secret | null) =>
+      createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog(), anonymousKey });
+    const anonymousKey = keyFrom('a'.repeat(43));
+    const before = await start(anonymousKey);
+    const [ofNobody, ofClient] = [before.issue({ client: null, credential: null, proof: null }), before.issue(CONTENT)];
+    t.ok(before.find(ofClient));
+    const after = await start(keyFrom('a'.repeat(43)));
+    t.match(after.find(ofNobody), { client: null, issuedAt: clock.now() });
+    t.equal(after.find(ofClient), null);
+    t.equal(
+      after.find(signHandle({ ...CONTENT, issuedAt: clock.now() }, anonymousKey as Secret)),
+      null,
+      'signed with the key that can be made again',
+    );
+    for (const other of [keyFrom('b'.repeat(43)), keyFrom('a'.repeat(43), 'another-client'), null]) {
+      t.equal((await start(other)).find(ofNobody), null);
+    }
+    t.equal(keyFrom('short'), null);
+    t.equal(deriveAnonymousKey(undefined), null);
+  },
+);
 
 t.test('a durable store has the only key', async (t) => {
   const { clock, log, open } = fileStoreIn(t);
   const anonymousKey = keyFrom('a'.repeat(43)) as Secret;
   const handles = await createHandles({ store: open(), clock, log, anonymousKey });
-  t.equal(handles.find(signHandle({ client: null, credential: null, proof: null, issuedAt: clock.now() }, anonymousKey)), null);
+  t.equal(
+    handles.find(signHandle({ client: null, credential: null, proof: null, issuedAt: clock.now() }, anonymousKey)),
+    null,
+  );
 });
 
 t.test('two handles are never the same, and no name breaks out of one', async (t) => {
@@ -127,7 +146,11 @@ const ENDED = { name: 'gateway-handle-revocations', clientId: '', host: '' };
 /** Puts a list into a store that has none. */
 async function putEnded(store: TokenStore, owners: Revocations['owners']): Promise<void> {
   const accessToken = new Secret(JSON.stringify({ owners }));
-  await store.put(ENDED, { accessToken, refreshToken: null, expiresAt: 0, obtainedAt: 0, seed: null, generation: 0 }, { expectedVersion: null });
+  await store.put(
+    ENDED,
+    { accessToken, refreshToken: null, expiresAt: 0, obtainedAt: 0, seed: null, generation: 0 },
+    { expectedVersion: null },
+  );
 }
 
 /** Ends a handle made now, one second after the one before: a client may do that for ever. */
@@ -138,29 +161,36 @@ async function endOne(handles: Handles, clock: FakeClock, content: Parameters<Ha
   return token;
 }
 
-t.test('handles ended at the same moment stay ended, all of them, here and after a restart, whatever store there is', async (t) => {
-  const inFile = fileStoreIn(t);
-  const memory = createMemoryStore({ clock: inFile.clock });
-  for (const [name, open] of [
-    ['file', inFile.open],
-    ['memory', () => memory],
-  ] as const) {
-    for (const content of [CONTENT, { ...CONTENT, client: null, proof: null }]) {
-      const { clock, log } = inFile;
-      const one = await createHandles({ store: open(), clock, log });
-      const tokens = Array.from({ length: 40 }, () => one.issue(content));
-      const kept = one.issue(content);
-      await Promise.all(tokens.map((token) => one.end(one.find(token) as ClientHandle)));
-      const restarted = await createHandles({ store: open(), clock, log });
-      for (const [when, handles] of Object.entries({ 'at once': one, restarted })) {
-        t.equal(tokens.filter((token) => handles.find(token) !== null).length, 0, `${name}, ${content.client}, ${when}`);
-        t.ok(handles.find(kept));
+t.test(
+  'handles ended at the same moment stay ended, all of them, here and after a restart, whatever store there is',
+  async (t) => {
+    const inFile = fileStoreIn(t);
+    const memory = createMemoryStore({ clock: inFile.clock });
+    for (const [name, open] of [
+      ['file', inFile.open],
+      ['memory', () => memory],
+    ] as const) {
+      for (const content of [CONTENT, { ...CONTENT, client: null, proof: null }]) {
+        const { clock, log } = inFile;
+        const one = await createHandles({ store: open(), clock, log });
+        const tokens = Array.from({ length: 40 }, () => one.issue(content));
+        const kept = one.issue(content);
+        await Promise.all(tokens.map((token) => one.end(one.find(token) as ClientHandle)));
+        const restarted = await createHandles({ store: open(), clock, log });
+        for (const [when, handles] of Object.entries({ 'at once': one, restarted })) {
+          t.equal(
+            tokens.filter((token) => handles.find(token) !== null).length,
+            0,
+            `${name}, ${content.client}, ${when}`,
+          );
+          t.ok(handles.find(kept));
+        }
+        clock.stepWall(1_000);
+        await clock.advance(120_000);
       }
-      clock.stepWall(1_000);
-      await clock.advance(120_000);
     }
-  }
-});
+  },
+);
 
 t.test('two processes over one store end handles at the same moment, and none is lost', async (t) => {
   // Waiting for the lock keeps the test alive, as a server would.
@@ -172,51 +202,71 @@ t.test('two processes over one store end handles at the same moment, and none is
     },
   };
   const { log, open } = fileStoreIn(t, clock as FakeClock);
-  const processes = [await createHandles({ store: open(), clock, log }), await createHandles({ store: open(), clock, log })];
+  const processes = [
+    await createHandles({ store: open(), clock, log }),
+    await createHandles({ store: open(), clock, log }),
+  ];
   const tokens = Array.from({ length: 20 }, () => (processes[0] as Handles).issue(CONTENT));
-  await Promise.all(tokens.map((token, at) => (processes[at % 2] as Handles).end((processes[at % 2] as Handles).find(token) as ClientHandle)));
+  await Promise.all(
+    tokens.map((token, at) =>
+      (processes[at % 2] as Handles).end((processes[at % 2] as Handles).find(token) as ClientHandle),
+    ),
+  );
   const restarted = await createHandles({ store: open(), clock, log });
   t.equal(tokens.filter((token) => restarted.find(token) !== null).length, 0);
 });
 
-t.test('however many handles a client ends, it ends no others, and those that are not ended are not said to be', async (t) => {
-  const clock = createFakeClock();
-  const store = createMemoryStore({ clock });
-  const handles = await createHandles({ store, clock, log: createTestLog() });
-  const others = [CONTENT, { ...CONTENT, client: 'ops' }, { ...CONTENT, client: null, proof: null }].map((content) => handles.issue(content));
-  const attempt = async () => {
-    const token = handles.issue(CONTENT);
-    const error = await handles.end(handles.find(token) as ClientHandle).then(
-      () => null,
-      (thrown: GatewayError) => thrown,
+t.test(
+  'however many handles a client ends, it ends no others, and those that are not ended are not said to be',
+  async (t) => {
+    const clock = createFakeClock();
+    const store = createMemoryStore({ clock });
+    const handles = await createHandles({ store, clock, log: createTestLog() });
+    const others = [CONTENT, { ...CONTENT, client: 'ops' }, { ...CONTENT, client: null, proof: null }].map((content) =>
+      handles.issue(content),
     );
-    t.equal(handles.find(token) === null, error === null, 'ended, or refused');
-    return error;
-  };
-  const atOnce: (GatewayError | null)[] = [];
-  for (let i = 0; i < 120; i++) atOnce.push(await attempt());
-  t.equal(atOnce.filter((error) => error === null).length, 100);
-  t.match(atOnce.at(-1), { code: 'gateway.rate.limited', retryAfterMs: 1_000 });
-  for (const token of others) t.ok(handles.find(token), 'all the others are good');
-});
+    const attempt = async () => {
+      const token = handles.issue(CONTENT);
+      const error = await handles.end(handles.find(token) as ClientHandle).then(
+        () => null,
+        (thrown: GatewayError) => thrown,
+      );
+      t.equal(handles.find(token) === null, error === null, 'ended, or refused');
+      return error;
+    };
+    const atOnce: (GatewayError | null)[] = [];
+    for (let i = 0; i < 120; i++) atOnce.push(await attempt());
+    t.equal(atOnce.filter((error) => error === null).length, 100);
+    t.match(atOnce.at(-1), { code: 'gateway.rate.limited', retryAfterMs: 1_000 });
+    for (const token of others) t.ok(handles.find(token), 'all the others are good');
+  },
+);
 
-t.test('what a certificate proved stays ended, however many handles those end who proved nothing, or have another certificate', async (t) => {
-  const clock = createFakeClock();
-  const store = createMemoryStore({ clock });
-  const handles = await createHandles({ store, clock, log: createTestLog() });
-  const end = async (proof: string | null) => {
-    const token = handles.issue({ client: null, credential: null, proof });
-    await handles.end(handles.find(token) as ClientHandle);
-    return token;
-  };
-  const times = (count: number, proof: string | null) => Promise.all(Array.from({ length: count }, () => end(proof)));
-  const ended = await end(certificateProof('CN=crm', ['ca']));
-  await times(2_100, null);
-  await times(100, certificateProof('CN=other', ['ca']));
-  await t.rejects(end(certificateProof('CN=other', ['another ca'])), { code: 'gateway.rate.limited' }, 'one subject is one owner');
-  const restarted = await createHandles({ store, clock, log: createTestLog() });
-  for (const each of [handles, restarted]) t.equal(each.find(ended), null);
-});
+t.test(
+  'what a certificate proved stays ended, however many handles those end who proved nothing, or have another ' +
+    'certificate',
+  async (t) => {
+    const clock = createFakeClock();
+    const store = createMemoryStore({ clock });
+    const handles = await createHandles({ store, clock, log: createTestLog() });
+    const end = async (proof: string | null) => {
+      const token = handles.issue({ client: null, credential: null, proof });
+      await handles.end(handles.find(token) as ClientHandle);
+      return token;
+    };
+    const times = (count: number, proof: string | null) => Promise.all(Array.from({ length: count }, () => end(proof)));
+    const ended = await end(certificateProof('CN=crm', ['ca']));
+    await times(2_100, null);
+    await times(100, certificateProof('CN=other', ['ca']));
+    await t.rejects(
+      end(certificateProof('CN=other', ['another ca'])),
+      { code: 'gateway.rate.limited' },
+      'one subject is one owner',
+    );
+    const restarted = await createHandles({ store, clock, log: createTestLog() });
+    for (const each of [handles, restarted]) t.equal(each.find(ended), null);
+  },
+);
 
 t.test('a client that has ended as many handles as can be kept is refused, and ends no others', async (t) => {
   const clock = createFakeClock();
@@ -229,7 +279,10 @@ t.test('a client that has ended as many handles as can be kept is refused, and e
   const handles = await createHandles({ store, clock, log: createTestLog() });
   const [last, tooMany] = tokens.slice(4_999).map((token) => handles.find(token) as ClientHandle);
   await handles.end(last as ClientHandle);
-  await t.rejects(handles.end(tooMany as ClientHandle), { code: 'gateway.rate.limited', message: /5000 handles.*secret is changed/ });
+  await t.rejects(handles.end(tooMany as ClientHandle), {
+    code: 'gateway.rate.limited',
+    message: /5000 handles.*secret is changed/,
+  });
   t.ok(handles.isGood(tooMany as ClientHandle), 'it is not half ended');
   for (const token of others) t.ok(handles.find(token), 'all the others are good');
   await handles.end(handles.find(others[1] as string) as ClientHandle);
@@ -240,19 +293,22 @@ t.test('a client that has ended as many handles as can be kept is refused, and e
   t.pass('what is too old anyway makes room');
 });
 
-t.test('however many handles anonymous callers end, nobody else pays for it; the first to end is forgotten', async (t) => {
-  const clock = createFakeClock();
-  const store = createMemoryStore({ clock });
-  const anonymous = { ...CONTENT, client: null, proof: null };
-  const handles = await createHandles({ store, clock, log: createTestLog() });
-  const others = [handles.issue(anonymous), handles.issue(CONTENT)];
-  const ended: string[] = [];
-  for (let i = 0; i < 2_100; i++) ended.push(await endOne(handles, clock, anonymous));
-  for (const known of [handles, await createHandles({ store, clock, log: createTestLog() })]) {
-    for (const token of others) t.ok(known.find(token));
-    t.equal(ended.slice(-2_000).filter((token) => known.find(token) !== null).length, 0, 'the last 2,000');
-  }
-});
+t.test(
+  'however many handles anonymous callers end, nobody else pays for it; the first to end is forgotten',
+  async (t) => {
+    const clock = createFakeClock();
+    const store = createMemoryStore({ clock });
+    const anonymous = { ...CONTENT, client: null, proof: null };
+    const handles = await createHandles({ store, clock, log: createTestLog() });
+    const others = [handles.issue(anonymous), handles.issue(CONTENT)];
+    const ended: string[] = [];
+    for (let i = 0; i < 2_100; i++) ended.push(await endOne(handles, clock, anonymous));
+    for (const known of [handles, await createHandles({ store, clock, log: createTestLog() })]) {
+      for (const token of others) t.ok(known.find(token));
+      t.equal(ended.slice(-2_000).filter((token) => known.find(token) !== null).length, 0, 'the last 2,000');
+    }
+  },
+);
 
 t.test('what version 0.1.0 ended by date stays ended', async (t) => {
   const clock = createFakeClock();
@@ -281,7 +337,8 @@ t.test('names of owners are no properties', async (t) => {
 });
 
 t.test(
-  'a store that fails costs the restart, not the start; an end that it cannot keep is not confirmed, and kept as soon as it can be',
+  'a store that fails costs the restart, not the start; an end that it cannot keep is not confirmed, and kept as ' +
+    'soon as it can be',
   async (t) => {
     const clock = createFakeClock();
     const log = createTestLog();
@@ -302,7 +359,11 @@ t.test(
     await t.rejects(handles.end(handle), { code: 'gateway.internal' }, 'asked again, it is still not kept');
     t.match(
       log.lines.map(({ level, msg }) => `${level} ${msg}`),
-      ['error handle key cannot be kept', 'error handle revocation cannot be kept', 'error handle revocation cannot be kept'],
+      [
+        'error handle key cannot be kept',
+        'error handle revocation cannot be kept',
+        'error handle revocation cannot be kept',
+      ],
     );
     isBroken = false;
     await clock.advance(2_000);
@@ -312,26 +373,29 @@ t.test(
   },
 );
 
-t.test('where the key of the handles cannot be read, they end with the process, and ending one is confirmed', async (t) => {
-  const { clock, log, open, openWith } = fileStoreIn(t);
-  const before = await createHandles({ store: open(), clock, log });
-  const old = before.issue(CONTENT);
-  const ended = before.issue(CONTENT);
-  await before.end(before.find(ended) as ClientHandle);
-  const changed = openWith('b'.repeat(64));
-  const handles = await createHandles({ store: changed, clock, log });
-  t.equal(handles.find(old), null);
-  const [token, other] = [handles.issue(CONTENT), handles.issue(CONTENT)];
-  await handles.end(handles.find(token) as ClientHandle);
-  t.equal(handles.find(token), null);
-  t.ok(handles.find(other));
-  const next = await createHandles({ store: changed, clock, log });
-  for (const each of [old, ended, token, other]) t.equal(next.find(each), null, 'another process knows none of them');
-  t.match(
-    log.lines.find(({ msg }) => msg === 'handle key cannot be kept'),
-    { level: 'error', fields: { error: /remove this file/, advice: /end with this process/ } },
-  );
-  const restored = await createHandles({ store: open(), clock, log });
-  t.ok(restored.find(old), 'the key of before, given back, makes all as it was');
-  t.equal(restored.find(ended), null);
-});
+t.test(
+  'where the key of the handles cannot be read, they end with the process, and ending one is confirmed',
+  async (t) => {
+    const { clock, log, open, openWith } = fileStoreIn(t);
+    const before = await createHandles({ store: open(), clock, log });
+    const old = before.issue(CONTENT);
+    const ended = before.issue(CONTENT);
+    await before.end(before.find(ended) as ClientHandle);
+    const changed = openWith('b'.repeat(64));
+    const handles = await createHandles({ store: changed, clock, log });
+    t.equal(handles.find(old), null);
+    const [token, other] = [handles.issue(CONTENT), handles.issue(CONTENT)];
+    await handles.end(handles.find(token) as ClientHandle);
+    t.equal(handles.find(token), null);
+    t.ok(handles.find(other));
+    const next = await createHandles({ store: changed, clock, log });
+    for (const each of [old, ended, token, other]) t.equal(next.find(each), null, 'another process knows none of them');
+    t.match(
+      log.lines.find(({ msg }) => msg === 'handle key cannot be kept'),
+      { level: 'error', fields: { error: /remove this file/, advice: /end with this process/ } },
+    );
+    const restored = await createHandles({ store: open(), clock, log });
+    t.ok(restored.find(old), 'the key of before, given back, makes all as it was');
+    t.equal(restored.find(ended), null);
+  },
+);

@@ -34,32 +34,40 @@ t.test('a code login: URL, exchange with the secret, token in use, refresh token
   t.strictSame(await store.list(), ['crm']);
 });
 
-t.test('a PKCE login: S256 challenge, verifier in the exchange, no secret; the refresh names the client in the form', async (t) => {
-  const { logins, credential, requests, form, clock } = loginUnderTest({ grantType: 'pkce', clientSecret: null }, [
-    granted('at-1', { refresh_token: 'rt-1', expires_in: 300 }),
-    granted('at-2'),
-  ]);
-  const { url, state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
-  await logins.complete({ state, binding: null, code: 'code-1' });
-  const sent = new Map(form(0));
-  t.equal(new URL(url).searchParams.get('code_challenge'), codeChallenge(sent.get('code_verifier')!));
-  t.notOk(requests[0]?.headers.includes('authorization'));
-  await clock.advance(290_000);
-  t.strictSame(form(1), [
-    ['grant_type', 'refresh_token'],
-    ['refresh_token', 'rt-1'],
-    ['client_id', 'client-1'],
-  ]);
-  t.equal(credential.source.current()?.authorization, 'Bearer at-2');
-});
+t.test(
+  'a PKCE login: S256 challenge, verifier in the exchange, no secret; the refresh names the client in the form',
+  async (t) => {
+    const { logins, credential, requests, form, clock } = loginUnderTest({ grantType: 'pkce', clientSecret: null }, [
+      granted('at-1', { refresh_token: 'rt-1', expires_in: 300 }),
+      granted('at-2'),
+    ]);
+    const { url, state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+    await logins.complete({ state, binding: null, code: 'code-1' });
+    const sent = new Map(form(0));
+    t.equal(new URL(url).searchParams.get('code_challenge'), codeChallenge(sent.get('code_verifier')!));
+    t.notOk(requests[0]?.headers.includes('authorization'));
+    await clock.advance(290_000);
+    t.strictSame(form(1), [
+      ['grant_type', 'refresh_token'],
+      ['refresh_token', 'rt-1'],
+      ['client_id', 'client-1'],
+    ]);
+    t.equal(credential.source.current()?.authorization, 'Bearer at-2');
+  },
+);
 
 t.test('an implicit login takes the token from the fragment, and says so when it has ended', async (t) => {
-  const { logins, credential, requests, clock } = loginUnderTest({ grantType: 'implicit', clientSecret: null }, [granted('never')]);
+  const { logins, credential, requests, clock } = loginUnderTest({ grantType: 'implicit', clientSecret: null }, [
+    granted('never'),
+  ]);
   const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
   await logins.complete({ state, binding: null, fragment: { access_token: 'at-f', expires_in: '300' } });
   t.equal((await credential.source.token()).authorization, 'Bearer at-f');
   await clock.advance(300_000);
-  await t.rejects(credential.source.token(), { code: 'gateway.login.required', message: /gcg login crm.*\/-\/login\/crm/ });
+  await t.rejects(credential.source.token(), {
+    code: 'gateway.login.required',
+    message: /gcg login crm.*\/-\/login\/crm/,
+  });
   t.equal(requests.length, 0);
 });
 
@@ -71,28 +79,39 @@ t.test('a callback that loads twice redeems the code once, and both get the outc
     },
   ]);
   const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
-  const both = Promise.all([logins.complete({ state, binding: null, code: 'c' }), logins.complete({ state, binding: null, code: 'c' })]);
+  const both = Promise.all([
+    logins.complete({ state, binding: null, code: 'c' }),
+    logins.complete({ state, binding: null, code: 'c' }),
+  ]);
   await clock.advance(500);
   t.strictSame(await both, [{ credential: 'crm' }, { credential: 'crm' }]);
   t.strictSame(await logins.complete({ state, binding: null, code: 'c' }), { credential: 'crm' }, 'also long after');
   t.equal(requests.length, 1);
 });
 
-t.test('a failed exchange is remembered for the status, told to every load, and not tried again with the same code', async (t) => {
-  const { logins, credential, requests } = loginUnderTest({ grantType: 'authorization_code' }, [
-    { statusCode: 400, body: { error: 'invalid_grant', description: 'canary' } },
-  ]);
-  const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
-  await t.rejects(logins.complete({ state, binding: null, code: 'c' }), { code: 'gateway.credential.rejected' });
-  await t.rejects(logins.complete({ state, binding: null, code: 'c' }), { code: 'gateway.credential.rejected' });
-  t.equal(requests.length, 1);
-  t.match(logins.lastError('crm'), { message: /used up, expired or revoked/ });
-});
+t.test(
+  'a failed exchange is remembered for the status, told to every load, and not tried again with the same code',
+  async (t) => {
+    const { logins, credential, requests } = loginUnderTest({ grantType: 'authorization_code' }, [
+      { statusCode: 400, body: { error: 'invalid_grant', description: 'canary' } },
+    ]);
+    const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+    await t.rejects(logins.complete({ state, binding: null, code: 'c' }), { code: 'gateway.credential.rejected' });
+    await t.rejects(logins.complete({ state, binding: null, code: 'c' }), { code: 'gateway.credential.rejected' });
+    t.equal(requests.length, 1);
+    t.match(logins.lastError('crm'), { message: /used up, expired or revoked/ });
+  },
+);
 
 t.test('an error of the login page is shown cleaned and cut, and kept', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'pkce' }, [granted('never')]);
   const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
-  const callback = { state, binding: null, error: 'access_denied', errorDescription: `no\r\n\u001b[31m ${'x'.repeat(500)}` };
+  const callback = {
+    state,
+    binding: null,
+    error: 'access_denied',
+    errorDescription: `no\r\n\u001b[31m ${'x'.repeat(500)}`,
+  };
   await t.rejects(logins.complete(callback), { message: /\(access_denied: no \[31m x{10}/ });
   const { message } = logins.lastError('crm')!;
   t.ok(message.length < 300 && !/[\r\n\u001b]/.test(message));
@@ -120,9 +139,14 @@ t.test('several callers share one login; another browser gets its own', async (t
 t.test('the number of logins is bounded: the oldest gives way', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'pkce' }, [granted('at')]);
   const first = logins.begin(credential, { redirectUri: REDIRECT, binding: 'b' });
-  const states = Array.from({ length: 100 }, () => logins.begin(credential, { redirectUri: REDIRECT, binding: createBinding() }).state);
+  const states = Array.from(
+    { length: 100 },
+    () => logins.begin(credential, { redirectUri: REDIRECT, binding: createBinding() }).state,
+  );
   t.equal(new Set(states).size, 100);
-  await t.rejects(logins.complete({ state: first.state, binding: 'b', code: 'c' }), { code: 'gateway.request.invalid' });
+  await t.rejects(logins.complete({ state: first.state, binding: 'b', code: 'c' }), {
+    code: 'gateway.request.invalid',
+  });
 });
 
 t.test('a begun login gives away neither verifier nor binding', async (t) => {
@@ -140,7 +164,9 @@ t.test('a grant without a login says so', async (t) => {
 });
 
 t.test('logout drops the token and the stored login, and says how to get back', async (t) => {
-  const { logins, credential, store, clock } = loginUnderTest({ grantType: 'pkce' }, [granted('at-1', { refresh_token: 'rt-1' })]);
+  const { logins, credential, store, clock } = loginUnderTest({ grantType: 'pkce' }, [
+    granted('at-1', { refresh_token: 'rt-1' }),
+  ]);
   const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
   await logins.complete({ state, binding: null, code: 'c' });
   await credential.logout();

@@ -11,12 +11,21 @@ import { Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
-export const TERMS = { client: 'crm', proof: 'the mark of a secret', credential: null, clientId: 'app', secret: new Secret('app-secret') };
+export const TERMS = {
+  client: 'crm',
+  proof: 'the mark of a secret',
+  credential: null,
+  clientId: 'app',
+  secret: new Secret('app-secret'),
+};
 export const HOUR = 60 * 60 * 1000;
 export const HOME = 'http://login.invalid';
 
 /** A table of sessions over a platform that rotates at each refresh; it ends with the test. */
-export function setUpSessions(t: Test, options: { clock?: FakeClock; store?: TokenStore; limits?: SessionLimits; lifeMs?: number } = {}) {
+export function setUpSessions(
+  t: Test,
+  options: { clock?: FakeClock; store?: TokenStore; limits?: SessionLimits; lifeMs?: number } = {},
+) {
   const clock = options.clock ?? createFakeClock();
   const store = options.store ?? createMemoryStore({ clock });
   const calls: TokenCall[] = [];
@@ -26,7 +35,11 @@ export function setUpSessions(t: Test, options: { clock?: FakeClock; store?: Tok
   const grant = (): TokenGrant => {
     count += 1;
     const obtainedAt = clock.now();
-    const token = createToken({ accessToken: new Secret(`token-${count}`), obtainedAt, expiresAt: obtainedAt + (options.lifeMs ?? HOUR) });
+    const token = createToken({
+      accessToken: new Secret(`token-${count}`),
+      obtainedAt,
+      expiresAt: obtainedAt + (options.lifeMs ?? HOUR),
+    });
     return { token, refreshToken: new Secret(`refresh-${count}`) };
   };
   const sessions = createSessions({

@@ -72,38 +72,41 @@ t.test('writes of one session follow each other: a slow one overtakes neither a 
   t.equal(await memory.get(key), null);
 });
 
-t.test('a store on disk brings sessions back, sealed there, with the newest refresh token; ended and evicted ones stay away', async (t) => {
-  const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
-  t.teardown(() => rmSync(path, { recursive: true, force: true }));
-  const clock = createFakeClock();
-  const log = createTestLog();
-  const open = () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log });
-  const before = setUpSessions(t, { clock, store: open(), limits: { max: 2, idleMs: 24 * HOUR } });
-  const evicted = await before.sessions.open(TERMS, before.grant(), HOME);
-  const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant(), HOME);
-  const kept = await before.sessions.open(TERMS, before.grant(), HOME);
-  const inUse = before.sessions.find(kept.handle) as Session;
-  await inUse.source.refresh();
-  await before.sessions.end(before.sessions.find(ended.handle) as Session);
-  await before.sessions.settled();
-  before.sessions.close();
-  const files = readdirSync(path).map((name) => name + readFileSync(join(path, name), 'latin1'));
-  for (const secret of ['token-', 'refresh-', 'app-secret', kept.handle, kept.refreshHandle ?? ''])
-    t.notOk(files.join('\n').includes(secret), secret);
+t.test(
+  'a store on disk brings sessions back, sealed there, with the newest refresh token; ended and evicted ones stay away',
+  async (t) => {
+    const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
+    t.teardown(() => rmSync(path, { recursive: true, force: true }));
+    const clock = createFakeClock();
+    const log = createTestLog();
+    const open = () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log });
+    const before = setUpSessions(t, { clock, store: open(), limits: { max: 2, idleMs: 24 * HOUR } });
+    const evicted = await before.sessions.open(TERMS, before.grant(), HOME);
+    const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant(), HOME);
+    const kept = await before.sessions.open(TERMS, before.grant(), HOME);
+    const inUse = before.sessions.find(kept.handle) as Session;
+    await inUse.source.refresh();
+    await before.sessions.end(before.sessions.find(ended.handle) as Session);
+    await before.sessions.settled();
+    before.sessions.close();
+    const files = readdirSync(path).map((name) => name + readFileSync(join(path, name), 'latin1'));
+    for (const secret of ['token-', 'refresh-', 'app-secret', kept.handle, kept.refreshHandle ?? ''])
+      t.notOk(files.join('\n').includes(secret), secret);
 
-  const after = setUpSessions(t, { clock, store: open() });
-  await after.sessions.restore();
-  t.equal(after.sessions.size, 1);
-  t.equal(after.sessions.find(evicted.handle), null);
-  t.equal(after.sessions.find(ended.handle), null);
-  const session = after.sessions.find(kept.handle);
-  t.match(session?.terms, { client: 'crm', clientId: 'app' });
-  const newest = inUse.source.current()?.accessToken.reveal();
-  t.equal(session?.source.current()?.accessToken.reveal(), newest);
-  await session?.source.refresh();
-  await after.sessions.settled();
-  t.match(after.calls[0]?.form[1], ['refresh_token', newest?.replace('token', 'refresh')]);
-});
+    const after = setUpSessions(t, { clock, store: open() });
+    await after.sessions.restore();
+    t.equal(after.sessions.size, 1);
+    t.equal(after.sessions.find(evicted.handle), null);
+    t.equal(after.sessions.find(ended.handle), null);
+    const session = after.sessions.find(kept.handle);
+    t.match(session?.terms, { client: 'crm', clientId: 'app' });
+    const newest = inUse.source.current()?.accessToken.reveal();
+    t.equal(session?.source.current()?.accessToken.reveal(), newest);
+    await session?.source.refresh();
+    await after.sessions.settled();
+    t.match(after.calls[0]?.form[1], ['refresh_token', newest?.replace('token', 'refresh')]);
+  },
+);
 
 t.test('a session that was idle for too long while the gateway was down is not brought back', async (t) => {
   const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
@@ -123,7 +126,11 @@ t.test('a session that was idle for too long while the gateway was down is not b
 t.test('a session that the store cannot forget is over, and its end is not confirmed', async (t) => {
   const clock = createFakeClock();
   const memory = createMemoryStore({ clock });
-  const store: TokenStore = { ...memory, isDurable: true, delete: () => Promise.reject(new StoreError('unwritable', 'no such disk')) };
+  const store: TokenStore = {
+    ...memory,
+    isDurable: true,
+    delete: () => Promise.reject(new StoreError('unwritable', 'no such disk')),
+  };
   const { sessions, grant } = setUpSessions(t, { clock, store });
   const { handle } = await sessions.open(TERMS, grant(), HOME);
   await t.rejects(sessions.end(sessions.find(handle) as Session), { code: 'gateway.internal' });

@@ -5,24 +5,30 @@ import type { Session } from '../../../src/auth/callers/session.ts';
 import { type Token, TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { HOME, HOUR, setUpSessions, TERMS } from './session-fixtures.ts';
 
-t.test('a session renews itself ahead of its end, with the rotated refresh token and the application’s own secret', async (t) => {
-  const { clock, sessions, calls, grant } = setUpSessions(t);
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
-  for (let renewal = 1; renewal <= 3; renewal++) {
-    // Somebody uses it now and then.
-    for (let passed = 0; passed < 56; passed += 4) {
-      sessions.find(handle);
-      await clock.advance(4 * 60_000);
+t.test(
+  'a session renews itself ahead of its end, with the rotated refresh token and the application’s own secret',
+  async (t) => {
+    const { clock, sessions, calls, grant } = setUpSessions(t);
+    const { handle } = await sessions.open(TERMS, grant(), HOME);
+    for (let renewal = 1; renewal <= 3; renewal++) {
+      // Somebody uses it now and then.
+      for (let passed = 0; passed < 56; passed += 4) {
+        sessions.find(handle);
+        await clock.advance(4 * 60_000);
+      }
+      t.equal(calls.length, renewal);
+      t.same(calls.at(-1)?.form, [
+        ['grant_type', 'refresh_token'],
+        ['refresh_token', `refresh-${renewal}`],
+      ]);
+      t.match(calls.at(-1)?.auth.headers, [
+        'authorization',
+        `Basic ${Buffer.from('app:app-secret').toString('base64')}`,
+      ]);
+      t.equal(sessions.find(handle)?.source.current()?.accessToken.reveal(), `token-${renewal + 1}`);
     }
-    t.equal(calls.length, renewal);
-    t.same(calls.at(-1)?.form, [
-      ['grant_type', 'refresh_token'],
-      ['refresh_token', `refresh-${renewal}`],
-    ]);
-    t.match(calls.at(-1)?.auth.headers, ['authorization', `Basic ${Buffer.from('app:app-secret').toString('base64')}`]);
-    t.equal(sessions.find(handle)?.source.current()?.accessToken.reveal(), `token-${renewal + 1}`);
-  }
-});
+  },
+);
 
 t.test('an idle session is not renewed, and is gone', async (t) => {
   const { clock, sessions, calls, grant } = setUpSessions(t, { limits: { max: 10, idleMs: 30 * 60_000 } });
@@ -33,35 +39,43 @@ t.test('an idle session is not renewed, and is gone', async (t) => {
   t.equal(sessions.size, 0);
 });
 
-t.test('looking whether a session is good is no use of it; one without a refresh token is good as long as its token', async (t) => {
-  const { clock, sessions, grant } = setUpSessions(t, { limits: { max: 10, idleMs: 2 * HOUR } });
-  const kept = sessions.find((await sessions.open(TERMS, grant(), HOME)).handle) as Session;
-  const short = sessions.find((await sessions.open(TERMS, { ...grant(), refreshToken: null }, HOME)).handle) as Session;
-  t.ok(sessions.isGood(kept.terms) && sessions.isGood(short.terms));
-  await clock.advance(HOUR);
-  t.ok(sessions.isGood(kept.terms));
-  t.notOk(sessions.isGood(short.terms));
-  await clock.advance(HOUR + 1);
-  t.notOk(sessions.isGood(kept.terms), 'idle for two hours, though it was looked at');
-});
+t.test(
+  'looking whether a session is good is no use of it; one without a refresh token is good as long as its token',
+  async (t) => {
+    const { clock, sessions, grant } = setUpSessions(t, { limits: { max: 10, idleMs: 2 * HOUR } });
+    const kept = sessions.find((await sessions.open(TERMS, grant(), HOME)).handle) as Session;
+    const short = sessions.find(
+      (await sessions.open(TERMS, { ...grant(), refreshToken: null }, HOME)).handle,
+    ) as Session;
+    t.ok(sessions.isGood(kept.terms) && sessions.isGood(short.terms));
+    await clock.advance(HOUR);
+    t.ok(sessions.isGood(kept.terms));
+    t.notOk(sessions.isGood(short.terms));
+    await clock.advance(HOUR + 1);
+    t.notOk(sessions.isGood(kept.terms), 'idle for two hours, though it was looked at');
+  },
+);
 
-t.test('a session that nobody uses renews nothing and keeps no timer; its next caller gets a fresh token', async (t) => {
-  const { clock, sessions, calls, grant } = setUpSessions(t);
-  const timers = clock.pending;
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
-  t.equal(clock.pending, timers, 'none for a session that was never used');
-  t.ok(sessions.find(handle));
-  t.equal(clock.pending, timers + 1);
-  await clock.advance(3 * HOUR);
-  t.equal(clock.pending, timers);
-  t.equal(calls.length, 0);
-  const session = sessions.find(handle);
-  t.equal(session?.source.current(), null);
-  const token = session?.source.token();
-  await clock.advance(1000);
-  t.equal((await token)?.accessToken.reveal(), 'token-2');
-  t.equal(calls.length, 1);
-});
+t.test(
+  'a session that nobody uses renews nothing and keeps no timer; its next caller gets a fresh token',
+  async (t) => {
+    const { clock, sessions, calls, grant } = setUpSessions(t);
+    const timers = clock.pending;
+    const { handle } = await sessions.open(TERMS, grant(), HOME);
+    t.equal(clock.pending, timers, 'none for a session that was never used');
+    t.ok(sessions.find(handle));
+    t.equal(clock.pending, timers + 1);
+    await clock.advance(3 * HOUR);
+    t.equal(clock.pending, timers);
+    t.equal(calls.length, 0);
+    const session = sessions.find(handle);
+    t.equal(session?.source.current(), null);
+    const token = session?.source.token();
+    await clock.advance(1000);
+    t.equal((await token)?.accessToken.reveal(), 'token-2');
+    t.equal(calls.length, 1);
+  },
+);
 
 t.test('a token that has ended stays so while the session rests, though the wall clock is put back', async (t) => {
   const { clock, sessions, grant, refuse } = setUpSessions(t);
@@ -89,7 +103,11 @@ t.test('a refused renewal ends the session once its token is over, not before', 
     t.ok(sessions.find(handle));
     await clock.advance(3 * 60_000);
   }
-  t.equal(sessions.find(handle)?.source.current()?.accessToken.reveal(), 'token-1', 'a valid token is used in every state');
+  t.equal(
+    sessions.find(handle)?.source.current()?.accessToken.reveal(),
+    'token-1',
+    'a valid token is used in every state',
+  );
   await clock.advance(4 * 60_000);
   const session = sessions.find(handle);
   t.ok(session);
@@ -108,7 +126,11 @@ t.test('one call that is refused ends no session, unless the platform refuses it
     const { handle } = await sessions.open(TERMS, { ...grant(), ...(!refreshes && { refreshToken: null }) }, HOME);
     const { source } = sessions.find(handle) as Session;
     const token = source.current() as Token;
-    refuse(isRevoked ? new TokenFailure('refused', 'revoked', { oauthError: 'invalid_grant' }) : new TokenFailure('transient', 'down'));
+    refuse(
+      isRevoked
+        ? new TokenFailure('refused', 'revoked', { oauthError: 'invalid_grant' })
+        : new TokenFailure('transient', 'down'),
+    );
     await clock.advance(2_000);
     t.equal(source.invalidate(token, '/api/v2/users'), true);
     const refused = source.successor(token, 500).catch(({ code }) => code);
@@ -129,20 +151,23 @@ t.test('refreshes of one session, however many at once, are one upstream and yie
   t.equal(calls.length, 1);
 });
 
-t.test('a client that logs in without end ends its own sessions, the one idle for longest first, and nobody else’s', async (t) => {
-  const { sessions, grant } = setUpSessions(t, { limits: { max: 10, idleMs: HOUR } });
-  const quiet = await sessions.open({ ...TERMS, client: 'quiet' }, grant(), HOME);
-  const anonymous = await sessions.open({ ...TERMS, client: null }, grant(), HOME);
-  const noisy = [];
-  for (let logins = 0; logins < 30; logins++) {
-    noisy.push(await sessions.open({ ...TERMS, client: 'noisy' }, grant(), HOME));
-    sessions.find((noisy[0] as { handle: string }).handle);
-  }
-  t.equal(sessions.size, 10);
-  t.ok(sessions.find(quiet.handle) && sessions.find(anonymous.handle));
-  const left = noisy.flatMap(({ handle }, at) => (sessions.find(handle) === null ? [] : [at]));
-  t.same(left, [0, 23, 24, 25, 26, 27, 28, 29], 'the one that was used, and the newest');
-});
+t.test(
+  'a client that logs in without end ends its own sessions, the one idle for longest first, and nobody else’s',
+  async (t) => {
+    const { sessions, grant } = setUpSessions(t, { limits: { max: 10, idleMs: HOUR } });
+    const quiet = await sessions.open({ ...TERMS, client: 'quiet' }, grant(), HOME);
+    const anonymous = await sessions.open({ ...TERMS, client: null }, grant(), HOME);
+    const noisy = [];
+    for (let logins = 0; logins < 30; logins++) {
+      noisy.push(await sessions.open({ ...TERMS, client: 'noisy' }, grant(), HOME));
+      sessions.find((noisy[0] as { handle: string }).handle);
+    }
+    t.equal(sessions.size, 10);
+    t.ok(sessions.find(quiet.handle) && sessions.find(anonymous.handle));
+    const left = noisy.flatMap(({ handle }, at) => (sessions.find(handle) === null ? [] : [at]));
+    t.same(left, [0, 23, 24, 25, 26, 27, 28, 29], 'the one that was used, and the newest');
+  },
+);
 
 t.test('a session in use follows the settings of reauthentication', async (t) => {
   const { clock, sessions, calls, grant, reconfigure } = setUpSessions(t);
@@ -163,28 +188,31 @@ t.test('a session in use follows the settings of reauthentication', async (t) =>
   t.equal(calls.length, 1, 'but the application may');
 });
 
-t.test('an application that refreshes in a loop asks the platform once a second, and not at all while that is down', async (t) => {
-  const { clock, sessions, calls, grant, refuse } = setUpSessions(t);
-  const { refreshHandle } = await sessions.open(TERMS, grant(), HOME);
-  const ends: (string | undefined)[] = [];
-  const loop = async (rounds: number) => {
-    for (let n = 0; n < rounds; n += 1) {
-      const { source } = sessions.findByRefreshHandle(refreshHandle ?? '')!.session;
-      await source.refresh().then(
-        () => ends.push(undefined),
-        ({ code }) => ends.push(code),
-      );
-    }
-  };
-  const looping = loop(5);
-  await clock.advance(2_500);
-  t.ok(calls.length <= 3, `${calls.length} in 2.5 s`);
-  await clock.advance(5_000);
-  await looping;
-  t.same(ends, Array(5).fill(undefined));
-  const before = calls.length;
-  refuse(new TokenFailure('transient', 'down', { retryAfterMs: 60_000 }));
-  await Promise.all([loop(5), clock.advance(1_000)]);
-  t.same(ends.slice(5), Array(5).fill('gateway.credential.unavailable'));
-  t.equal(calls.length, before + 1);
-});
+t.test(
+  'an application that refreshes in a loop asks the platform once a second, and not at all while that is down',
+  async (t) => {
+    const { clock, sessions, calls, grant, refuse } = setUpSessions(t);
+    const { refreshHandle } = await sessions.open(TERMS, grant(), HOME);
+    const ends: (string | undefined)[] = [];
+    const loop = async (rounds: number) => {
+      for (let n = 0; n < rounds; n += 1) {
+        const { source } = sessions.findByRefreshHandle(refreshHandle ?? '')!.session;
+        await source.refresh().then(
+          () => ends.push(undefined),
+          ({ code }) => ends.push(code),
+        );
+      }
+    };
+    const looping = loop(5);
+    await clock.advance(2_500);
+    t.ok(calls.length <= 3, `${calls.length} in 2.5 s`);
+    await clock.advance(5_000);
+    await looping;
+    t.same(ends, Array(5).fill(undefined));
+    const before = calls.length;
+    refuse(new TokenFailure('transient', 'down', { retryAfterMs: 60_000 }));
+    await Promise.all([loop(5), clock.advance(1_000)]);
+    t.same(ends.slice(5), Array(5).fill('gateway.credential.unavailable'));
+    t.equal(calls.length, before + 1);
+  },
+);

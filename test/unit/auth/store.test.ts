@@ -1,4 +1,14 @@
-import { chmodSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
@@ -123,7 +133,10 @@ t.test('a generated key serves the next process; a given one may be a passphrase
 
 t.test('two processes that start together end with one generated key', async (t) => {
   const path = join(t.testdir(), 'state');
-  const stores = Array.from({ length: 8 }, (_, index) => ({ ...fileStore(path, null), key: { ...KEY, name: `c${index}` } }));
+  const stores = Array.from({ length: 8 }, (_, index) => ({
+    ...fileStore(path, null),
+    key: { ...KEY, name: `c${index}` },
+  }));
   await Promise.all(stores.map(({ store, key }, index) => store.put(key, record(index), { expectedVersion: null })));
   const reader = fileStore(path, null).store;
   for (const { key } of stores) t.ok(await reader.get(key));
@@ -137,35 +150,45 @@ t.test('a file cut at any length is refused and kept aside, and the store goes o
   const whole = readFileSync(file);
   for (let length = 0; length < whole.length - 1; length += 13) {
     writeFileSync(file, whole.subarray(0, length));
-    await t.rejects(store.get(KEY), { code: 'damaged', message: new RegExp(`^${file} is cut .*kept as ${file}\\.damaged-`) });
+    await t.rejects(store.get(KEY), {
+      code: 'damaged',
+      message: new RegExp(`^${file} is cut .*kept as ${file}\\.damaged-`),
+    });
     t.equal(await store.get(KEY), null);
   }
   await store.put(KEY, record(2), { expectedVersion: null });
   t.equal(await revealed(store), 'canary-rt-2');
 });
 
-t.test('what is no plain file, in place of an entry, the key or a lock, is an error of the store at once', async (t) => {
-  const odd = await makeOddPaths(t);
-  const path = join(t.testdir(), 'state');
-  const { store } = fileStore(path, null);
-  await store.put(KEY, record(1), { expectedVersion: null });
-  const entry = tokenFile(path);
-  const key = join(path, readdirSync(path).find((name) => name.endsWith('.key')) as string);
-  for (const kind of ['a FIFO', 'an endless device', 'a socket', 'a directory']) {
-    const target = (odd[kind] as { path: string }).path;
-    for (const file of [entry, key]) {
-      renameSync(file, `${file}.kept`);
-      symlinkSync(target, file);
-      // The key is read once a process: another one comes.
-      await t.rejects(fileStore(path, null).store.get(KEY), { code: 'unreadable', message: new RegExp(`${file} is a`) }, `${kind}: ${file}`);
-      renameSync(`${file}.kept`, file);
+t.test(
+  'what is no plain file, in place of an entry, the key or a lock, is an error of the store at once',
+  async (t) => {
+    const odd = await makeOddPaths(t);
+    const path = join(t.testdir(), 'state');
+    const { store } = fileStore(path, null);
+    await store.put(KEY, record(1), { expectedVersion: null });
+    const entry = tokenFile(path);
+    const key = join(path, readdirSync(path).find((name) => name.endsWith('.key')) as string);
+    for (const kind of ['a FIFO', 'an endless device', 'a socket', 'a directory']) {
+      const target = (odd[kind] as { path: string }).path;
+      for (const file of [entry, key]) {
+        renameSync(file, `${file}.kept`);
+        symlinkSync(target, file);
+        // The key is read once a process: another one comes.
+        await t.rejects(
+          fileStore(path, null).store.get(KEY),
+          { code: 'unreadable', message: new RegExp(`${file} is a`) },
+          `${kind}: ${file}`,
+        );
+        renameSync(`${file}.kept`, file);
+      }
+      symlinkSync(target, `${entry}.lock`);
+      await t.rejects(store.lock(KEY, 100), { code: 'locked' }, kind);
+      unlinkSync(`${entry}.lock`);
     }
-    symlinkSync(target, `${entry}.lock`);
-    await t.rejects(store.lock(KEY, 100), { code: 'locked' }, kind);
-    unlinkSync(`${entry}.lock`);
-  }
-  t.equal(await revealed(fileStore(path, null).store), 'canary-rt-1');
-});
+    t.equal(await revealed(fileStore(path, null).store), 'canary-rt-1');
+  },
+);
 
 t.test('a file with any byte changed never yields a token that was not stored', async (t) => {
   const path = join(t.testdir(), 'state');

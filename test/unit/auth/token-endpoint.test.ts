@@ -3,7 +3,14 @@ import { createTokenEndpoint, type TokenRequestOutcome } from '../../../src/auth
 import type { TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
-import { createLogRecorder, granted, HOSTS, type ScriptedReply, type SentRequest, scriptedTransport } from './fixtures.ts';
+import {
+  createLogRecorder,
+  granted,
+  HOSTS,
+  type ScriptedReply,
+  type SentRequest,
+  scriptedTransport,
+} from './fixtures.ts';
 
 const CALL = {
   credential: 'crm',
@@ -18,7 +25,13 @@ function endpointUnderTest(reply: ScriptedReply | ((request: SentRequest) => Scr
   const log = createLogRecorder();
   const outcomes: TokenRequestOutcome[] = [];
   const { transport, requests } = scriptedTransport([reply]);
-  const endpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: 4_000, onTokenRequest: (outcome) => outcomes.push(outcome) });
+  const endpoint = createTokenEndpoint({
+    transport,
+    clock,
+    log,
+    timeoutMs: 4_000,
+    onTokenRequest: (outcome) => outcomes.push(outcome),
+  });
   return {
     clock,
     log,
@@ -46,15 +59,27 @@ t.test('a good reply is a token whose life counts from when it was asked for', a
   t.equal(token.obtainedAt, asked + 1_500);
   t.equal(token.expiresAt, asked + 300_000);
   t.equal(refreshToken?.reveal(), 'rt-1');
-  t.strictSame(subject.outcomes, [{ credential: 'crm', grant: 'client_credentials', result: 'success', durationMs: 1_500 }]);
-  t.match(subject.requests[0], { url: 'https://login.mypurecloud.de/oauth/token', timeoutMs: 4_000, maxBodyBytes: 65_536 });
+  t.strictSame(subject.outcomes, [
+    { credential: 'crm', grant: 'client_credentials', result: 'success', durationMs: 1_500 },
+  ]);
+  t.match(subject.requests[0], {
+    url: 'https://login.mypurecloud.de/oauth/token',
+    timeoutMs: 4_000,
+    maxBodyBytes: 65_536,
+  });
 });
 
 t.test('what is sent is told apart from what the platform gave', async (t) => {
   const told: string[] = [];
   const { transport } = scriptedTransport([granted('at-1', { refresh_token: 'rt-2' })]);
   const onSecret = (value: string, origin: string) => told.push(`${origin} ${value}`);
-  const endpoint = createTokenEndpoint({ transport, clock: createFakeClock(), log: createLogRecorder(), timeoutMs: 4_000, onSecret });
+  const endpoint = createTokenEndpoint({
+    transport,
+    clock: createFakeClock(),
+    log: createLogRecorder(),
+    timeoutMs: 4_000,
+    onSecret,
+  });
   const auth = { headers: [], formFields: [['client_secret', 'own']] } as const;
   await endpoint({ ...CALL, auth, form: [...CALL.form, ['refresh_token', 'rt-1']] });
   t.strictSame(told, ['sent rt-1', 'sent own', 'received at-1', 'received rt-2']);
@@ -78,14 +103,25 @@ t.test('an endpoint that never answers is given up at the deadline', async (t) =
   });
 });
 
-const throttled = (description: string) => ({ statusCode: 400, body: { error: 'invalid_request', description, error_description: description } });
+const throttled = (description: string) => ({
+  statusCode: 400,
+  body: { error: 'invalid_request', description, error_description: description },
+});
 const verdicts: [string, ScriptedReply, object][] = [
   ['an empty 200', { body: '' }, { kind: 'transient', message: /empty body/ }],
   ['an HTML 200', { body: '<html>login</html>' }, { kind: 'transient', message: /not a JSON object/ }],
   ['a 200 with an array', { body: '[]' }, { kind: 'transient' }],
   ['a 200 with null', { body: 'null' }, { kind: 'transient' }],
-  ['a 200 that is not UTF-8', { body: { access_token: 'a' }, headers: { 'content-encoding': 'gzip' } }, { kind: 'transient', message: /compressed/ }],
-  ['a 200 larger than 64 KiB', { body: { access_token: 'a', pad: 'x'.repeat(65_536) } }, { kind: 'transient', message: /too large/ }],
+  [
+    'a 200 that is not UTF-8',
+    { body: { access_token: 'a' }, headers: { 'content-encoding': 'gzip' } },
+    { kind: 'transient', message: /compressed/ },
+  ],
+  [
+    'a 200 larger than 64 KiB',
+    { body: { access_token: 'a', pad: 'x'.repeat(65_536) } },
+    { kind: 'transient', message: /too large/ },
+  ],
   ['a 200 without access_token', { body: { token_type: 'bearer' } }, { kind: 'transient', message: /no access_token/ }],
   ['an access_token with a line break', granted('a\r\nX-Evil: 1'), { kind: 'transient', message: /cannot be sent/ }],
   ['an access_token with a space', granted('a b'), { kind: 'transient' }],
@@ -95,30 +131,62 @@ const verdicts: [string, ScriptedReply, object][] = [
   ['expires_in of zero', granted('a', { expires_in: 0 }), { kind: 'transient', message: /expired/ }],
   ['a negative expires_in', granted('a', { expires_in: -1 }), { kind: 'transient' }],
   ['500', { statusCode: 500 }, { kind: 'transient' }],
-  ['503 with Retry-After in seconds', { statusCode: 503, headers: { 'retry-after': '17' } }, { kind: 'transient', retryAfterMs: 17_000 }],
+  [
+    '503 with Retry-After in seconds',
+    { statusCode: 503, headers: { 'retry-after': '17' } },
+    { kind: 'transient', retryAfterMs: 17_000 },
+  ],
   [
     '429 with Retry-After as a date',
     { statusCode: 429, headers: { 'retry-after': 'Thu, 01 Jan 2026 00:01:30 GMT' } },
     { kind: 'transient', retryAfterMs: 90_000, message: /throttles/ },
   ],
-  ['a Retry-After of a day', { statusCode: 429, headers: { 'retry-after': '86400' } }, { kind: 'transient', retryAfterMs: 3_600_000 }],
-  ['400 that means throttled', throttled('rate limit exceeded; try in 5 s'), { kind: 'transient', message: /throttles/ }],
+  [
+    'a Retry-After of a day',
+    { statusCode: 429, headers: { 'retry-after': '86400' } },
+    { kind: 'transient', retryAfterMs: 3_600_000 },
+  ],
+  [
+    '400 that means throttled',
+    throttled('rate limit exceeded; try in 5 s'),
+    { kind: 'transient', message: /throttles/ },
+  ],
   ['408', { statusCode: 408 }, { kind: 'transient' }],
   ['a redirect', { statusCode: 302, headers: { location: 'https://portal/' } }, { kind: 'transient', message: /302/ }],
-  ['400 invalid_request of another kind', throttled('missing grant_type'), { kind: 'refused', oauthError: 'invalid_request' }],
+  [
+    '400 invalid_request of another kind',
+    throttled('missing grant_type'),
+    { kind: 'refused', oauthError: 'invalid_request' },
+  ],
   [
     'client not found',
     { statusCode: 400, body: { error: 'invalid_client', description: 'client not found: x' } },
-    { kind: 'refused', message: 'client not found: wrong client id, or wrong region (mypurecloud.de)', error: { statusCode: 424 } },
+    {
+      kind: 'refused',
+      message: 'client not found: wrong client id, or wrong region (mypurecloud.de)',
+      error: { statusCode: 424 },
+    },
   ],
-  ['authentication failed', { statusCode: 401, body: { error: 'invalid_client' } }, { kind: 'refused', message: /client secret/ }],
+  [
+    'authentication failed',
+    { statusCode: 401, body: { error: 'invalid_client' } },
+    { kind: 'refused', message: /client secret/ },
+  ],
   [
     'unauthorized_client',
     { statusCode: 400, body: { error: 'unauthorized_client' } },
     { kind: 'refused', message: /may not use the grant client_credentials/ },
   ],
-  ['invalid_grant', { statusCode: 400, body: { error: 'invalid_grant' } }, { kind: 'refused', oauthError: 'invalid_grant' }],
-  ['403 with HTML', { statusCode: 403, body: '<html>blocked</html>' }, { kind: 'refused', oauthError: 'other', message: /403/ }],
+  [
+    'invalid_grant',
+    { statusCode: 400, body: { error: 'invalid_grant' } },
+    { kind: 'refused', oauthError: 'invalid_grant' },
+  ],
+  [
+    '403 with HTML',
+    { statusCode: 403, body: '<html>blocked</html>' },
+    { kind: 'refused', oauthError: 'other', message: /403/ },
+  ],
   ['404', { statusCode: 404, body: 'null' }, { kind: 'refused' }],
 ];
 for (const [what, reply, expected] of verdicts) {
@@ -126,7 +194,11 @@ for (const [what, reply, expected] of verdicts) {
     const subject = endpointUnderTest(reply);
     t.match(await subject.failure(), expected);
     t.equal(subject.log.records.length, 1, 'one record a request');
-    t.match(subject.log.records[0], { level: 'warn', msg: 'token request', fields: { status: reply.statusCode ?? 200 } });
+    t.match(subject.log.records[0], {
+      level: 'warn',
+      msg: 'token request',
+      fields: { status: reply.statusCode ?? 200 },
+    });
   });
 }
 
@@ -136,19 +208,40 @@ const networkFailures: [string, Error, RegExp][] = [
     new GatewayError('gateway.upstream.tls', 'self-signed'),
     /certificate of the token endpoint login\.mypurecloud\.de is not trusted/,
   ],
-  ['a refused connection', new GatewayError('gateway.upstream.unreachable', 'connection refused'), /cannot be reached: connection refused/],
-  ['a corporate proxy that asks for a password', new GatewayError('gateway.proxy.auth', 'proxy wants credentials'), /proxy wants credentials/],
-  ['an error that is not ours', Object.assign(new Error('canary-body'), { code: 'ECONNRESET' }), /cannot be reached \(ECONNRESET\)/],
+  [
+    'a refused connection',
+    new GatewayError('gateway.upstream.unreachable', 'connection refused'),
+    /cannot be reached: connection refused/,
+  ],
+  [
+    'a corporate proxy that asks for a password',
+    new GatewayError('gateway.proxy.auth', 'proxy wants credentials'),
+    /proxy wants credentials/,
+  ],
+  [
+    'an error that is not ours',
+    Object.assign(new Error('canary-body'), { code: 'ECONNRESET' }),
+    /cannot be reached \(ECONNRESET\)/,
+  ],
 ];
 for (const [what, thrown, message] of networkFailures) {
   t.test(`${what} is transient and 503`, async (t) => {
     const subject = endpointUnderTest(() => Promise.reject(thrown));
-    t.match(await subject.failure(), { kind: 'transient', message, error: { code: 'gateway.credential.unavailable', statusCode: 503 } });
+    t.match(await subject.failure(), {
+      kind: 'transient',
+      message,
+      error: { code: 'gateway.credential.unavailable', statusCode: 503 },
+    });
   });
 }
 
 t.test('no message or record quotes the body, the secret or the token', async (t) => {
-  const body = { error: 'canary-error', description: 'canary-description', error_description: 'canary-text', access_token: 'canary at' };
+  const body = {
+    error: 'canary-error',
+    description: 'canary-description',
+    error_description: 'canary-text',
+    access_token: 'canary at',
+  };
   for (const reply of [
     { statusCode: 400, body },
     { statusCode: 500, body },
@@ -158,7 +251,9 @@ t.test('no message or record quotes the body, the secret or the token', async (t
   ]) {
     const subject = endpointUnderTest(reply);
     const outcome = await subject.failure();
-    const seen = `${JSON.stringify(subject.log.records)} ${outcome instanceof Error ? `${outcome.message} ${outcome.stack} ${String(outcome.cause)}` : ''}`;
+    const seen =
+      `${JSON.stringify(subject.log.records)} ` +
+      `${outcome instanceof Error ? `${outcome.message} ${outcome.stack} ${String(outcome.cause)}` : ''}`;
     t.notMatch(seen, /canary/);
     t.match(seen, 'token request', 'the positive control: there is a record');
   }

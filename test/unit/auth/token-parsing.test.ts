@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { backoffMs } from '../../../src/auth/credentials/refreshing-source.ts';
-import { DEFAULT_LIFE_MS, LONGEST_LIFE_MS, parseExpiresIn, parseTokenError, parseTokenReply } from '../../../src/auth/credentials/token-endpoint.ts';
+import {
+  DEFAULT_LIFE_MS,
+  LONGEST_LIFE_MS,
+  parseExpiresIn,
+  parseTokenError,
+  parseTokenReply,
+} from '../../../src/auth/credentials/token-endpoint.ts';
 import { renewalMarginMs } from '../../../src/auth/credentials/token-life.ts';
 import { LONGEST_RETRY_AFTER_MS, parseRetryAfter } from '../../../src/retry-after.ts';
 
@@ -44,7 +50,12 @@ t.test('whatever expires_in is, the life is nothing or lies between zero and 450
 });
 
 t.test('Retry-After in seconds is seconds', async () => {
-  fc.assert(fc.property(fc.nat(), (seconds) => parseRetryAfter(String(seconds), NOW) === Math.min(seconds * 1_000, LONGEST_RETRY_AFTER_MS)));
+  fc.assert(
+    fc.property(
+      fc.nat(),
+      (seconds) => parseRetryAfter(String(seconds), NOW) === Math.min(seconds * 1_000, LONGEST_RETRY_AFTER_MS),
+    ),
+  );
 });
 
 t.test('Retry-After as a date is the distance from the sender’s own clock', async () => {
@@ -53,7 +64,10 @@ t.test('Retry-After as a date is the distance from the sender’s own clock', as
       const sender = NOW + skew * 1_000;
       const value = new Date(sender + wait * 1_000).toUTCString();
       const expected = Math.min(Math.max(0, wait * 1_000), LONGEST_RETRY_AFTER_MS);
-      return parseRetryAfter(value, NOW, new Date(sender).toUTCString()) === expected && parseRetryAfter(value, sender) === expected;
+      return (
+        parseRetryAfter(value, NOW, new Date(sender).toUTCString()) === expected &&
+        parseRetryAfter(value, sender) === expected
+      );
     }),
   );
 });
@@ -61,7 +75,17 @@ t.test('Retry-After as a date is the distance from the sender’s own clock', as
 t.test('the obsolete date forms of RFC 9110 are read, and what is no date is not', async (t) => {
   t.equal(parseRetryAfter('Thursday, 01-Jan-26 00:00:30 GMT', NOW), 30_000);
   t.equal(parseRetryAfter('Thu Jan  1 00:00:30 2026', NOW), 30_000);
-  for (const value of [undefined, '', 'soon', '-1', '1.5', '120abc', '2026-01-01', 'Thu, 99 Foo 2026 00:00:30 GMT', '1 2']) {
+  for (const value of [
+    undefined,
+    '',
+    'soon',
+    '-1',
+    '1.5',
+    '120abc',
+    '2026-01-01',
+    'Thu, 99 Foo 2026 00:00:30 GMT',
+    '1 2',
+  ]) {
     t.equal(parseRetryAfter(value, NOW), undefined, String(value));
   }
 });
@@ -84,12 +108,19 @@ t.test('any bytes as a token reply are a sendable token or a problem, never a th
   fc.assert(fc.property(fc.uint8Array(), (bytes) => check(Buffer.from(bytes))));
   fc.assert(fc.property(fc.json(), (text) => check(Buffer.from(text))));
   const reply = fc.record(
-    { access_token: fc.oneof(fc.string(), fc.anything()), token_type: fc.anything(), expires_in: fc.anything(), refresh_token: fc.anything() },
+    {
+      access_token: fc.oneof(fc.string(), fc.anything()),
+      token_type: fc.anything(),
+      expires_in: fc.anything(),
+      refresh_token: fc.anything(),
+    },
     { requiredKeys: [] },
   );
   fc.assert(
     fc.property(reply, (fields) =>
-      check(Buffer.from(JSON.stringify(fields, (_key, value) => (typeof value === 'bigint' ? String(value) : value)) ?? '')),
+      check(
+        Buffer.from(JSON.stringify(fields, (_key, value) => (typeof value === 'bigint' ? String(value) : value)) ?? ''),
+      ),
     ),
   );
 });

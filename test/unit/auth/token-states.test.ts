@@ -1,4 +1,5 @@
-// The table of docs/tokens.md, "A caller arrives" and "A 401", row by row over every pair of states; and whatever may happen in whatever order.
+// The table of docs/tokens.md, "A caller arrives" and "A 401", row by row over every pair of states; and whatever may
+// happen in whatever order.
 
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
@@ -18,16 +19,27 @@ import { sourceUnderTest, tokenFor } from './fixtures.ts';
 const LIFE_MS = 1_000_000;
 const ROUTE = '/api/v2/users';
 const OTHER_ROUTE = '/api/v2/routing/queues';
-const CODES = { transient: 'gateway.credential.unavailable', refused: 'gateway.credential.rejected', login_required: 'gateway.login.required' };
+const CODES = {
+  transient: 'gateway.credential.unavailable',
+  refused: 'gateway.credential.rejected',
+  login_required: 'gateway.login.required',
+};
 
 const TOKENS: readonly TokenState[] = ['none', 'fresh', 'due', 'suspect', 'expired'];
 const RENEWALS: readonly RenewalState[] = ['idle', 'running', 'backoff', 'rejected', 'login_required'];
-const OUTCOME: Partial<Record<RenewalState, TokenFailureKind>> = { backoff: 'transient', rejected: 'refused', login_required: 'login_required' };
+const OUTCOME: Partial<Record<RenewalState, TokenFailureKind>> = {
+  backoff: 'transient',
+  rejected: 'refused',
+  login_required: 'login_required',
+};
 
 /** Pairs that cannot be: an attempt begins with the state. */
 const IMPOSSIBLE = new Set(['due idle', 'suspect idle']);
 
-/** A source in the given pair of states, after a token of its own where there is to be one; its next attempts answer as `later` does. */
+/**
+ * A source in the given pair of states, after a token of its own where there is to be one; its next attempts answer as
+ * `later` does.
+ */
 async function sourceIn(token: TokenState, renewal: RenewalState, later: (clock: FakeClock) => Token | Promise<Token>) {
   const hangs = () => new Promise<never>(() => undefined);
   const fails = (kind: TokenFailureKind) => () => {
@@ -71,8 +83,10 @@ for (const token of TOKENS) {
       await clock.advance(10_000);
       if (isUsable) t.equal(await outcome, 'Bearer first', 'the token at hand, in every renewal state');
       else if (renewal === 'idle') t.equal(await outcome, 'Bearer next', 'an attempt starts');
-      else if (renewal === 'running') t.equal(await outcome, 'gateway.credential.timeout', 'what the attempt yields, within the wait');
-      else t.equal(await outcome, CODES[kind as TokenFailureKind], 'the next attempt begins after the wait: its failure');
+      else if (renewal === 'running')
+        t.equal(await outcome, 'gateway.credential.timeout', 'what the attempt yields, within the wait');
+      else
+        t.equal(await outcome, CODES[kind as TokenFailureKind], 'the next attempt begins after the wait: its failure');
       t.equal(reasons.length - attempts, !isUsable && renewal === 'idle' ? 1 : 0, 'attempts that the caller caused');
       source.close();
     });
@@ -81,14 +95,23 @@ for (const token of TOKENS) {
     t.test(`a 401: token ${token}, renewal ${renewal}`, async (t) => {
       const { source, clock, first } = await sourceIn(token, renewal, (clock) => tokenFor(clock, LIFE_MS, 'next'));
       const held = first as Token;
-      t.equal(source.invalidate(held, null), token === 'suspect', 'without evidence it passes, unless there is some already');
+      t.equal(
+        source.invalidate(held, null),
+        token === 'suspect',
+        'without evidence it passes, unless there is some already',
+      );
       t.equal(source.state().token, token);
       t.equal(source.invalidate(held, ROUTE), true);
       t.equal(source.state().token, 'suspect');
       t.equal(source.current(), held, 'the others go on');
       const refused = outcomeOf(source.successor(held));
       await clock.advance(10_000);
-      const successor = renewal === 'idle' ? 'Bearer next' : renewal === 'running' ? 'gateway.credential.timeout' : CODES[kind as TokenFailureKind];
+      const successor =
+        renewal === 'idle'
+          ? 'Bearer next'
+          : renewal === 'running'
+            ? 'gateway.credential.timeout'
+            : CODES[kind as TokenFailureKind];
       t.equal(await refused, successor);
       if (renewal === 'idle') {
         const next = source.current() as Token;
@@ -130,7 +153,10 @@ type Reply = {
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('call'), withinMs: fc.constantFrom(0, 500, 10_000, 60_000) }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('advance'), ms: fc.constantFrom(1, 400, 1_000, 5_000, 61_000, 900_000) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('advance'), ms: fc.constantFrom(1, 400, 1_000, 5_000, 61_000, 900_000) }),
+  },
   {
     weight: 4,
     arbitrary: fc.record({
@@ -140,7 +166,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       isWaitedFor: fc.boolean(),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('login', 'secret', 'refresh', 'patient', 'logout', 'close') }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constantFrom('login', 'secret', 'refresh', 'patient', 'logout', 'close') }),
+  },
 ) as fc.Arbitrary<Step>;
 const reply: fc.Arbitrary<Reply> = fc.record({
   takesMs: fc.constantFrom(0, 0, 300, 8_000, 70_000),
@@ -150,7 +179,8 @@ const reply: fc.Arbitrary<Reply> = fc.record({
 });
 
 t.test(
-  'whatever happens: no ended token, one attempt at a time, a second apart, every wait ends in time, one stray route harms nobody',
+  'whatever happens: no ended token, one attempt at a time, a second apart, every wait ends in time, one stray ' +
+    'route harms nobody',
   async (t) => {
     await fc.assert(
       fc.asyncProperty(
@@ -179,7 +209,9 @@ t.test(
             if (takesMs > 0) await new Promise<void>((resolve) => clock.after(takesMs, resolve));
             running.delete(own);
             if (answer === 'good') return issue(lifeMs);
-            throw new TokenFailure(answer, 'as the test has it', { retryAfterMs: answer === 'transient' ? retryAfterMs : undefined });
+            throw new TokenFailure(answer, 'as the test has it', {
+              retryAfterMs: answer === 'transient' ? retryAfterMs : undefined,
+            });
           };
           const script = replies.map((one) => () => answer(one));
           const { source, attemptedAt } = sourceUnderTest(script, {
@@ -202,7 +234,8 @@ t.test(
             await clock.advance(0);
             const held = source.current();
             if (held !== null && clock.now() >= held.expiresAt) throw new Error('a token that has ended is handed out');
-            for (const { endsAt, isOver } of waits) if (!isOver && clock.monotonic() >= endsAt) throw new Error('somebody waits for too long');
+            for (const { endsAt, isOver } of waits)
+              if (!isOver && clock.monotonic() >= endsAt) throw new Error('somebody waits for too long');
             const { token, renewal } = source.state();
             if ((held !== null) !== (token === 'fresh' || token === 'due' || token === 'suspect'))
               throw new Error(`${token}, but ${held?.fingerprint}`);
@@ -220,8 +253,10 @@ t.test(
               if (isHeld && one.route !== null && again)
                 suspects.set(token.fingerprint, (suspects.get(token.fingerprint) ?? new Set()).add(one.route));
               const isProven = (suspects.get(token.fingerprint)?.size ?? 0) > 1;
-              if (isHeld && !isProven && source.current() === null) throw new Error('one route, and a good token is gone');
-              if (!isHeld && before !== source.current()) throw new Error('a token of the past took the present one away');
+              if (isHeld && !isProven && source.current() === null)
+                throw new Error('one route, and a good token is gone');
+              if (!isHeld && before !== source.current())
+                throw new Error('a token of the past took the present one away');
               if (again && one.isWaitedFor) wait(source.successor(token), 10_000);
             } else if (one.kind === 'login') source.accept(issue(LIFE_MS));
             else if (one.kind === 'secret') secret += 1;
@@ -241,10 +276,16 @@ t.test(
           await clock.advance(10_000);
           await hold();
           source.close();
-          // A login, a logout or a token that comes late ends what runs, for all that matters; the request itself goes on.
-          const isInterrupted = isLoggedOut || steps.some(({ kind }) => kind === 'login') || replies.some(({ takesMs }) => takesMs > 60_000);
+          // A login, a logout or a token that comes late ends what runs, for all that matters; the request itself goes
+          // on.
+          const isInterrupted =
+            isLoggedOut ||
+            steps.some(({ kind }) => kind === 'login') ||
+            replies.some(({ takesMs }) => takesMs > 60_000);
           if (overlapping > 0 && !isInterrupted) throw new Error('two attempts at a time');
-          const isHurried = attemptedAt.some((at, nth) => nth > 0 && at - (attemptedAt[nth - 1] as number) < 1_000 && !forcedAt.includes(at));
+          const isHurried = attemptedAt.some(
+            (at, nth) => nth > 0 && at - (attemptedAt[nth - 1] as number) < 1_000 && !forcedAt.includes(at),
+          );
           if (isHurried && !isInterrupted) throw new Error(`less than a second apart: ${attemptedAt}`);
         },
       ),
@@ -254,20 +295,23 @@ t.test(
   },
 );
 
-t.test('reasons are told apart: a suspect token is renewed because it was refused, and then as any failure is', async (t) => {
-  const reasonsSeen: ObtainReason[] = ['start', 'invalidated', 'retry'];
-  const { source, clock, reasons } = sourceUnderTest([
-    (clock) => tokenFor(clock, LIFE_MS, 'first'),
-    () => {
-      throw new TokenFailure('transient', 'down');
-    },
-    (clock) => tokenFor(clock, LIFE_MS, 'next'),
-  ]);
-  const first = await source.token();
-  await clock.advance(2_000);
-  source.invalidate(first, ROUTE);
-  const refused = source.successor(first);
-  await clock.advance(1_000);
-  t.equal((await refused).authorization, 'Bearer next', 'over two attempts, within its wait');
-  t.strictSame(reasons, reasonsSeen);
-});
+t.test(
+  'reasons are told apart: a suspect token is renewed because it was refused, and then as any failure is',
+  async (t) => {
+    const reasonsSeen: ObtainReason[] = ['start', 'invalidated', 'retry'];
+    const { source, clock, reasons } = sourceUnderTest([
+      (clock) => tokenFor(clock, LIFE_MS, 'first'),
+      () => {
+        throw new TokenFailure('transient', 'down');
+      },
+      (clock) => tokenFor(clock, LIFE_MS, 'next'),
+    ]);
+    const first = await source.token();
+    await clock.advance(2_000);
+    source.invalidate(first, ROUTE);
+    const refused = source.successor(first);
+    await clock.advance(1_000);
+    t.equal((await refused).authorization, 'Bearer next', 'over two attempts, within its wait');
+    t.strictSame(reasons, reasonsSeen);
+  },
+);

@@ -1,4 +1,5 @@
-// Tokens that the store would not take, and stores whose times are wrong: what is newest is what the platform gave last.
+// Tokens that the store would not take, and stores whose times are wrong: what is newest is what the platform gave
+// last.
 
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +30,9 @@ function moody(clock: FakeClock) {
   return { store: moodyStore, mood, stored: async () => (await store.get(KEY))?.value };
 }
 
-/** A platform that rotates: `rt-0` is good first, then what it gave last. Each answer tells the token that was shown. */
+/**
+ * A platform that rotates: `rt-0` is good first, then what it gave last. Each answer tells the token that was shown.
+ */
 function range(config: CredentialConfig) {
   const clock = createFakeClock();
   const { store, mood, stored } = moody(clock);
@@ -93,7 +96,10 @@ t.test('another client or region does not inherit it', async (t) => {
   await first.default()!.source.token();
   mood.isWritable = false;
   await first.default()!.source.refresh();
-  const other = { ...deps(4_000), config: { ...deps(4_000).config, credentials: [{ ...PERSON, clientId: 'client-2' }] } };
+  const other = {
+    ...deps(4_000),
+    config: { ...deps(4_000).config, credentials: [{ ...PERSON, clientId: 'client-2' }] },
+  };
   await createCredentials(other, first).default()!.source.token();
   t.equal(shown[2], 'rt-0');
 });
@@ -109,25 +115,29 @@ t.test('a record from the future is of a wrong clock: its access token is not us
   t.equal((await stored())?.accessToken?.reveal(), 'at-1');
 });
 
-t.test('a stored file that is tampered with, or removed from under another key, costs a gateway that runs nothing', async (t) => {
-  const path = t.testdir();
-  const key = join(path, 'key');
-  writeFileSync(key, 'one passphrase');
-  const { clock, shown, deps } = range(PERSON);
-  const store = () => createFileStore({ path, prefix: 'gcg', encryptionKey: fileSecret(key), clock, log: createLogRecorder() });
-  const files = (pattern: RegExp) => readdirSync(path).filter((name) => pattern.test(name));
-  const { source } = createCredentials({ ...deps(4_000), store: store() }).default()!;
-  await source.token();
-  const [file = ''] = files(/\.token$/);
-  writeFileSync(join(path, file), 'nonsense');
-  await source.refresh();
-  t.equal(files(/damaged/).length, 1, 'what was found is kept aside');
-  writeFileSync(key, 'another passphrase, longer');
-  await source.refresh();
-  t.same(shown, ['rt-0', 'rt-1', 'rt-2'], 'it went on with what it knows');
-  const next = createCredentials({ ...deps(4_000), store: store() }).default()!;
-  t.equal((await next.source.token()).accessToken.reveal(), 'at-3', 'and wrote that down, with the present key');
-});
+t.test(
+  'a stored file that is tampered with, or removed from under another key, costs a gateway that runs nothing',
+  async (t) => {
+    const path = t.testdir();
+    const key = join(path, 'key');
+    writeFileSync(key, 'one passphrase');
+    const { clock, shown, deps } = range(PERSON);
+    const store = () =>
+      createFileStore({ path, prefix: 'gcg', encryptionKey: fileSecret(key), clock, log: createLogRecorder() });
+    const files = (pattern: RegExp) => readdirSync(path).filter((name) => pattern.test(name));
+    const { source } = createCredentials({ ...deps(4_000), store: store() }).default()!;
+    await source.token();
+    const [file = ''] = files(/\.token$/);
+    writeFileSync(join(path, file), 'nonsense');
+    await source.refresh();
+    t.equal(files(/damaged/).length, 1, 'what was found is kept aside');
+    writeFileSync(key, 'another passphrase, longer');
+    await source.refresh();
+    t.same(shown, ['rt-0', 'rt-1', 'rt-2'], 'it went on with what it knows');
+    const next = createCredentials({ ...deps(4_000), store: store() }).default()!;
+    t.equal((await next.source.token()).accessToken.reveal(), 'at-3', 'and wrote that down, with the present key');
+  },
+);
 
 t.test('a damaged record is written again at once, not only when the token is due', async (t) => {
   const { clock, store, stored, deps } = range(PERSON);

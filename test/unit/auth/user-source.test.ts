@@ -45,10 +45,28 @@ function sourceOver(
   seed: SecretSource | null = inlineSecret('rt-0', 'test'),
 ) {
   const log = createLogRecorder();
-  const user = createUserSource({ name: 'crm', store, key: KEY, refresh: server.refresh, seed, advice: 'run `gcg login crm`', clock, log });
+  const user = createUserSource({
+    name: 'crm',
+    store,
+    key: KEY,
+    refresh: server.refresh,
+    seed,
+    advice: 'run `gcg login crm`',
+    clock,
+    log,
+  });
   const { obtain, revision, storeError } = user;
   const settings = { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 };
-  const source = createRefreshingSource({ name: 'crm', obtain, revision, storeError, clock, random: () => 0, settings, log });
+  const source = createRefreshingSource({
+    name: 'crm',
+    obtain,
+    revision,
+    storeError,
+    clock,
+    random: () => 0,
+    settings,
+    log,
+  });
   return { user, source, log };
 }
 
@@ -124,7 +142,10 @@ t.test('nobody logged in is 424 with the command and the page', async (t) => {
 
 t.test('a refused refresh token with an unchanged store asks for a login, and stays stored', async (t) => {
   const { source, store } = setUp(inlineSecret('rt-wrong', 'test'));
-  await t.rejects(source.token(), { code: 'gateway.login.required', message: /used up, revoked or too old.*gcg login crm/ });
+  await t.rejects(source.token(), {
+    code: 'gateway.login.required',
+    message: /used up, revoked or too old.*gcg login crm/,
+  });
   t.equal(source.state().renewal, 'login_required');
   t.equal(await storedRefreshToken(store), undefined, 'what was configured is not copied before it worked');
 });
@@ -153,17 +174,20 @@ t.test('a lost race: invalid_grant, but somebody stored a newer token: that one 
   t.equal(await storedRefreshToken(store), 'rt-theirs');
 });
 
-t.test('the refresh token is read inside the lock: two sources over one store refresh in turn, and rotation breaks neither', async (t) => {
-  const { clock, store, server } = setUp();
-  server.beforeAnswer = () => new Promise<void>((resolve) => clock.after(300, resolve));
-  const one = sourceOver(store, clock, server).source;
-  const two = sourceOver(store, clock, server).source;
-  const both = Promise.all([one.token(), two.token()]);
-  await clock.advance(2_000);
-  const [first, second] = await both;
-  t.equal(first.authorization, second.authorization, 'the second takes over what the first has just stored');
-  t.strictSame(server.seen, ['rt-0']);
-});
+t.test(
+  'the refresh token is read inside the lock: two sources over one store refresh in turn, and rotation breaks neither',
+  async (t) => {
+    const { clock, store, server } = setUp();
+    server.beforeAnswer = () => new Promise<void>((resolve) => clock.after(300, resolve));
+    const one = sourceOver(store, clock, server).source;
+    const two = sourceOver(store, clock, server).source;
+    const both = Promise.all([one.token(), two.token()]);
+    await clock.advance(2_000);
+    const [first, second] = await both;
+    t.equal(first.authorization, second.authorization, 'the second takes over what the first has just stored');
+    t.strictSame(server.seen, ['rt-0']);
+  },
+);
 
 t.test('a restart goes on with the stored token and asks for nothing', async (t) => {
   const { source, clock, store, server } = setUp();
@@ -216,29 +240,32 @@ t.test('a refresh token configured anew begins a new chain; the one already used
   t.strictSame(fresh.seen, ['rt-new']);
 });
 
-t.test('a store that cannot be written: the token is used, the failure is said once and shown, and the write is tried again', async (t) => {
-  const { clock, store, server } = setUp();
-  let isBroken = true;
-  const flaky: TokenStore = {
-    ...store,
-    async put(...parts) {
-      if (isBroken) throw new StoreError('unwritable', '/x cannot be written (ENOSPC)');
-      return store.put(...parts);
-    },
-  };
-  const { source, log } = sourceOver(flaky, clock, server);
-  const token = await source.token();
-  t.ok(token);
-  t.equal(source.state().storeError, '/x cannot be written (ENOSPC)');
-  await clock.advance(20_000);
-  t.equal(log.records.filter(({ level }) => level === 'error').length, 1);
-  await source.refresh();
-  t.strictSame(server.seen, ['rt-0', 'rt-1'], 'the rotated token in memory is the one that is used');
-  isBroken = false;
-  await clock.advance(60_000);
-  t.equal(await storedRefreshToken(store), 'rt-2');
-  t.equal(source.state().storeError, null);
-});
+t.test(
+  'a store that cannot be written: the token is used, the failure is said once and shown, and the write is tried again',
+  async (t) => {
+    const { clock, store, server } = setUp();
+    let isBroken = true;
+    const flaky: TokenStore = {
+      ...store,
+      async put(...parts) {
+        if (isBroken) throw new StoreError('unwritable', '/x cannot be written (ENOSPC)');
+        return store.put(...parts);
+      },
+    };
+    const { source, log } = sourceOver(flaky, clock, server);
+    const token = await source.token();
+    t.ok(token);
+    t.equal(source.state().storeError, '/x cannot be written (ENOSPC)');
+    await clock.advance(20_000);
+    t.equal(log.records.filter(({ level }) => level === 'error').length, 1);
+    await source.refresh();
+    t.strictSame(server.seen, ['rt-0', 'rt-1'], 'the rotated token in memory is the one that is used');
+    isBroken = false;
+    await clock.advance(60_000);
+    t.equal(await storedRefreshToken(store), 'rt-2');
+    t.equal(source.state().storeError, null);
+  },
+);
 
 t.test('a store that cannot be read is 503, not a demand for a login', async (t) => {
   const { clock, store, server } = setUp();

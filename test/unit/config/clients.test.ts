@@ -27,7 +27,9 @@ t.test('a client is read with its defaults', async (t) => {
   });
   t.match(
     clientOf(
-      `secret_sha256 = ${HASH.toUpperCase()}, ${'b'.repeat(64)}\ncredential = default\nallow[] = GET /api/v2/**\nallow[] = @no-delete\ndeny = * /api/v2/users/*\nmode = report\nadmin = yes\nrequests_per_minute = 60`,
+      `secret_sha256 = ${HASH.toUpperCase()}, ${'b'.repeat(64)}\ncredential = default\nallow[] = GET ` +
+        `/api/v2/**\nallow[] = @no-delete\ndeny = * /api/v2/users/*\nmode = report\nadmin = yes\nrequests_per_minute ` +
+        '= 60',
     ),
     {
       secretSha256: [HASH, 'b'.repeat(64)],
@@ -43,34 +45,55 @@ t.test('a client is read with its defaults', async (t) => {
 
 t.test('a limit of its own that is not kept to is warned of', async (t) => {
   const warningsIn = (mode: string) =>
-    warnings(withCredential(`[rate_limit]\nmode = ${mode}\n[client.crm]\nsecret = a-secret-of-the-test\nrequests_per_minute = 60`));
-  t.match(warningsIn('off'), [/^gcg\.ini:8: client\.crm\.requests_per_minute: has no effect with rate_limit\.mode = off/]);
+    warnings(
+      withCredential(
+        `[rate_limit]\nmode = ${mode}\n[client.crm]\nsecret = a-secret-of-the-test\nrequests_per_minute = 60`,
+      ),
+    );
+  t.match(warningsIn('off'), [
+    /^gcg\.ini:8: client\.crm\.requests_per_minute: has no effect with rate_limit\.mode = off/,
+  ]);
   t.match(warningsIn('report'), [/is only reported with rate_limit\.mode = report/]);
   t.same(warningsIn('enforce'), []);
 });
 
 t.test('a client that cannot prove itself is refused', async (t) => {
-  t.match(problemsOf(''), [/^gcg\.ini:4: client\.crm\.secret: is missing; a client needs secret, secret_sha256 or cert_subject/]);
+  t.match(problemsOf(''), [
+    /^gcg\.ini:4: client\.crm\.secret: is missing; a client needs secret, secret_sha256 or cert_subject/,
+  ]);
   t.match(problemsOf('secret ='), [/client\.crm\.secret: is empty/]);
   t.match(problemsOf('cert_subject = CN=crm'), [/cert_subject: needs server\.tls\.client_ca_file/]);
-  t.match(problems(withCredential('[client]\nsecret = x')), [/^gcg\.ini:4: a client needs a name; write \[client\.NAME\]/]);
+  t.match(problems(withCredential('[client]\nsecret = x')), [
+    /^gcg\.ini:4: a client needs a name; write \[client\.NAME\]/,
+  ]);
 });
 
 t.test('a hash is 64 hex digits, and not that of nothing; what it is instead is not shown', async (t) => {
   const [problem] = problemsOf('secret_sha256 = the-secret-itself');
   t.match(problem, /secret_sha256: is not 64 hex digits/);
   t.notMatch(problem, 'the-secret-itself');
-  t.match(problemsOf('secret_sha256 = e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'), [/is the SHA-256 of nothing/]);
+  t.match(problemsOf('secret_sha256 = e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'), [
+    /is the SHA-256 of nothing/,
+  ]);
   t.match(problemsOf('secret_sha256 ='), [/is empty/]);
 });
 
 t.test('a credential that is not there is refused with the nearest', async (t) => {
-  t.match(problemsOf('secret = x\ncredential = defualt'), [/client\.crm\.credential: there is no credential "defualt"; did you mean "default"/]);
+  t.match(problemsOf('secret = x\ncredential = defualt'), [
+    /client\.crm\.credential: there is no credential "defualt"; did you mean "default"/,
+  ]);
   t.match(problemsOf('secret = x\ncredential = default, sales'), [/there is no credential "sales"; there is default/]);
 });
 
 t.test('rules are methods and a path, or a preset in allow', async (t) => {
-  for (const rule of ['GET /api/v2/users', 'GET,POST /api/v2/**', '* /api/v2/users/*/queues', 'get /x', '@read-only', '@no-delete'])
+  for (const rule of [
+    'GET /api/v2/users',
+    'GET,POST /api/v2/**',
+    '* /api/v2/users/*/queues',
+    'get /x',
+    '@read-only',
+    '@no-delete',
+  ])
     t.equal(refuseRule(rule, 'allow'), undefined, rule);
   for (const rule of [
     'GET',
@@ -87,7 +110,11 @@ t.test('rules are methods and a path, or a preset in allow', async (t) => {
     ' ',
   ])
     t.type(refuseRule(rule, 'allow'), 'string', rule);
-  t.match(refuseRule('DELTE /api/v2/**', 'deny'), /"DELTE" is not a method.*"DELETE"/, 'it would match nothing and look like protection');
+  t.match(
+    refuseRule('DELTE /api/v2/**', 'deny'),
+    /"DELTE" is not a method.*"DELETE"/,
+    'it would match nothing and look like protection',
+  );
   t.match(refuseRule('@read-onyl', 'allow'), /did you mean "@read-only"/);
   t.match(refuseRule('@read-only', 'deny'), /belongs into allow/);
 });
@@ -104,14 +131,17 @@ t.test('a secret or a subject of two clients is refused, however it is given', a
   };
   for (const [a, first] of Object.entries(ways)) {
     for (const [b, second] of Object.entries(ways)) {
-      const found = problems(withCredential(`[client.crm]\n${first}\n[client.erp]\n${second}`, { env: { BOTH: secret } }));
+      const found = problems(
+        withCredential(`[client.crm]\n${first}\n[client.erp]\n${second}`, { env: { BOTH: secret } }),
+      );
       t.match(found, [/client\.erp\.secret(_file|_env|_sha256)?: is also that of client crm/], `${a} and ${b}`);
       t.notMatch(found.join(), secret);
     }
   }
   t.same(problemsOf(`secret = ${secret}\nsecret_sha256 = ${sha256}`), [], 'one client may have it twice');
   const tls = withCredential(
-    '[server.tls]\ncert_file = c.pem\nkey_file = k.pem\nclient_ca_file = ca.pem\n[client.crm]\ncert_subject = CN=crm, O=Example\n[client.erp]\ncert_subject = O=Example,cn=crm',
+    '[server.tls]\ncert_file = c.pem\nkey_file = k.pem\nclient_ca_file = ca.pem\n[client.crm]\ncert_subject = ' +
+      'CN=crm, O=Example\n[client.erp]\ncert_subject = O=Example,cn=crm',
   );
   t.match(problems(tls).join('\n'), /client\.erp\.cert_subject: is also that of client crm/);
 });
@@ -122,13 +152,19 @@ t.test('a secret that not every header can carry is refused, and not shown', asy
     ['a secret with an emoji 🔑', /other than ASCII/],
     ['gcgh_is-how-handles-begin', /begins with gcgh_/],
   ] as const) {
-    for (const text of [`secret = "${secret}"`, 'secret_env = GIVEN', `secret_file = ${t.testdir({ secret })}/secret`]) {
+    for (const text of [
+      `secret = "${secret}"`,
+      'secret_env = GIVEN',
+      `secret_file = ${t.testdir({ secret })}/secret`,
+    ]) {
       const [found = ''] = problems(withCredential(`[client.crm]\n${text}`, { env: { GIVEN: secret } }));
       t.match(found, reason, text);
       t.notMatch(found, secret);
     }
   }
-  t.match(problems(withCredential('[client.crm]\nsecret_env = GIVEN', { env: { GIVEN: ' with blanks around ' } })), [/begins or ends with a blank/]);
+  t.match(problems(withCredential('[client.crm]\nsecret_env = GIVEN', { env: { GIVEN: ' with blanks around ' } })), [
+    /begins or ends with a blank/,
+  ]);
   for (const secret of ['with blanks in between', 'a:colon,a comma;and=more', '~!@$%^&*()_+{}|<>?'])
     t.same(problemsOf(`secret = "${secret}"`), [], secret);
 });
@@ -177,7 +213,9 @@ t.test('a short secret is refused beside every listener that others reach, at th
     [[open], 'sixteen-letters-', false],
   ] as const) {
     const clients = [clientNamed('crm', { secret: inlineSecret(secret, 'test'), isAdmin: true })];
-    const refused = exposures(listeners, configAt('http://127.0.0.1:1', { clients })).filter((exposure) => exposure.isRefused);
+    const refused = exposures(listeners, configAt('http://127.0.0.1:1', { clients })).filter(
+      (exposure) => exposure.isRefused,
+    );
     t.same(refused.map(exposedSetting), isRefused ? ['client.crm.secret'] : []);
     for (const { atStart, atReload } of refused) {
       t.match(atStart, /^has under 16 characters.*other machines can reach 0\.0\.0\.0:808[02]$/);

@@ -5,11 +5,14 @@ import { good, load, problems, warnings } from './load-text.ts';
 
 const problemsOf = (text: string) => problems(load({ file: text }));
 const credentialsOf = (text: string) => good(load({ file: text })).credentials;
-const named = (name: string, more = '') => `[credential${name === '' ? '' : `.${name}`}]\nclient_id = i\nclient_secret = s\n${more}\n`;
+const named = (name: string, more = '') =>
+  `[credential${name === '' ? '' : `.${name}`}]\nclient_id = i\nclient_secret = s\n${more}\n`;
 
 t.test('each grant says what it lacks', async (t) => {
   const grant = (name: string, more = '') =>
-    problemsOf(`[credential]\ngrant_type = ${name}\n${more}`).map((line) => /credential\.(\w+): is missing/.exec(line)?.[1] ?? line);
+    problemsOf(`[credential]\ngrant_type = ${name}\n${more}`).map(
+      (line) => /credential\.(\w+): is missing/.exec(line)?.[1] ?? line,
+    );
   t.strictSame(problemsOf('[credential]\nclient_id = i'), [
     'gcg.ini:2: credential.client_secret: is missing; grant_type = client_credentials needs it',
   ]);
@@ -27,14 +30,17 @@ t.test('an access token alone is a grant', async (t) => {
 });
 
 t.test('saml2_bearer takes an assertion, a command, or one that is posted later', async (t) => {
-  const saml = (more: string) => load({ file: `[credential]\ngrant_type = saml2_bearer\nclient_id = i\nclient_secret = s\norg_name = o\n${more}` });
+  const saml = (more: string) =>
+    load({ file: `[credential]\ngrant_type = saml2_bearer\nclient_id = i\nclient_secret = s\norg_name = o\n${more}` });
   t.strictSame(warnings(saml('assertion = x')), []);
-  t.strictSame(good(saml('assertion_command[] = /bin/make\nassertion_command[] = --for=crm, hr')).credentials[0]?.assertionCommand, [
-    '/bin/make',
-    '--for=crm, hr',
-  ]);
+  t.strictSame(
+    good(saml('assertion_command[] = /bin/make\nassertion_command[] = --for=crm, hr')).credentials[0]?.assertionCommand,
+    ['/bin/make', '--for=crm, hr'],
+  );
   t.match(warnings(saml('')), [/credential\.assertion: is not set.*posted/]);
-  t.match(problems(saml('assertion = x\nassertion_command = /bin/make')), [/assertion_command: and assertion \(gcg\.ini:6\)/]);
+  t.match(problems(saml('assertion = x\nassertion_command = /bin/make')), [
+    /assertion_command: and assertion \(gcg\.ini:6\)/,
+  ]);
 });
 
 t.test('org and provider come together, prompt is login, the redirect URI is a URL kept as written', async (t) => {
@@ -84,7 +90,10 @@ t.test('only the default one is required, unless said otherwise', async (t) => {
 t.test('names are checked, and [credential.default] is [credential]', async (t) => {
   t.match(problemsOf(named('api')), [/^gcg\.ini:1: "api" is a path of the gateway itself/]);
   t.match(problemsOf(named('A_B')), [/^gcg\.ini:1: "A_B" is not a name/]);
-  t.match(problemsOf(named('') + named('default')), [/client_id: already set at gcg\.ini:2/, /client_secret: already set/]);
+  t.match(problemsOf(named('') + named('default')), [
+    /client_id: already set at gcg\.ini:2/,
+    /client_secret: already set/,
+  ]);
 });
 
 t.test('without a credential the gateway does not start, and says how to begin', async (t) => {
@@ -96,27 +105,45 @@ t.test('without a credential the gateway does not start, and says how to begin',
   t.match(problemsOf('[credential.crm]\n'), [/client_id: is missing/, /client_secret: is missing/]);
 });
 
-t.test('tokens of people and handles of clients are kept in a file, others in memory; and the file has a place', async (t) => {
-  const pkce = '[credential]\ngrant_type = pkce\nclient_id = i\n';
-  t.match(good(load({ file: named('') })).store, { type: 'memory' });
-  t.match(good(load({ file: pkce })).store, { type: 'file', path: '/home/someone/.local/state/genesys-cloud-gateway' });
-  const client = '[client.crm]\nsecret = crm-secret-of-this-test\n';
-  t.match(good(load({ file: `${named('')}${client}` })).store, { type: 'file' });
-  t.match(good(load({ file: `${named('')}${client}[store]\ntype = memory` })).store, { type: 'memory' });
-  t.match(good(load({ file: pkce, env: { XDG_STATE_HOME: '/state' } })).store, { path: '/state/genesys-cloud-gateway' });
-  t.match(good(load({ file: `${pkce}[store]\npath = tokens` })).store, { path: '/srv/app/tokens' });
-  t.match(problems(load({ file: pkce, home: undefined })), [/store\.path: is missing; there is no home folder/]);
-  t.match(good(load({ file: named(''), home: undefined })).store, { type: 'memory' });
-  t.match(problems(load({ file: `${pkce}[store]\ntype = redis` })), [/store\.type: "redis" is not known/]);
-});
+t.test(
+  'tokens of people and handles of clients are kept in a file, others in memory; and the file has a place',
+  async (t) => {
+    const pkce = '[credential]\ngrant_type = pkce\nclient_id = i\n';
+    t.match(good(load({ file: named('') })).store, { type: 'memory' });
+    t.match(good(load({ file: pkce })).store, {
+      type: 'file',
+      path: '/home/someone/.local/state/genesys-cloud-gateway',
+    });
+    const client = '[client.crm]\nsecret = crm-secret-of-this-test\n';
+    t.match(good(load({ file: `${named('')}${client}` })).store, { type: 'file' });
+    t.match(good(load({ file: `${named('')}${client}[store]\ntype = memory` })).store, { type: 'memory' });
+    t.match(good(load({ file: pkce, env: { XDG_STATE_HOME: '/state' } })).store, {
+      path: '/state/genesys-cloud-gateway',
+    });
+    t.match(good(load({ file: `${pkce}[store]\npath = tokens` })).store, { path: '/srv/app/tokens' });
+    t.match(problems(load({ file: pkce, home: undefined })), [/store\.path: is missing; there is no home folder/]);
+    t.match(good(load({ file: named(''), home: undefined })).store, { type: 'memory' });
+    t.match(problems(load({ file: `${pkce}[store]\ntype = redis` })), [/store\.type: "redis" is not known/]);
+  },
+);
 
-t.test('a file with a secret that others can read is a warning, one with a command that others can write an error', async (t) => {
-  t.match(warnings(load({ file: named(''), mode: 0o640 })), [/^gcg\.ini:3: holds a secret, and others can read gcg\.ini; run chmod 600/]);
-  t.strictSame(warnings(load({ file: named(''), mode: 0o600 })), []);
-  t.strictSame(warnings(load({ file: '[credential]\nclient_id = i\nclient_secret_env = S\n', env: { S: 'x' }, mode: 0o644 })), []);
-  const command = '[credential]\ngrant_type = saml2_bearer\nclient_id = i\nclient_secret_env = S\norg_name = o\nassertion_command = /bin/make\n';
-  t.match(problems(load({ file: command, env: { S: 'x' }, mode: 0o620 })), [
-    /^gcg\.ini:6: credential\.assertion_command: others can write to gcg\.ini/,
-  ]);
-  t.strictSame(problems(load({ file: command, env: { S: 'x' }, mode: 0o644 })), []);
-});
+t.test(
+  'a file with a secret that others can read is a warning, one with a command that others can write an error',
+  async (t) => {
+    t.match(warnings(load({ file: named(''), mode: 0o640 })), [
+      /^gcg\.ini:3: holds a secret, and others can read gcg\.ini; run chmod 600/,
+    ]);
+    t.strictSame(warnings(load({ file: named(''), mode: 0o600 })), []);
+    t.strictSame(
+      warnings(load({ file: '[credential]\nclient_id = i\nclient_secret_env = S\n', env: { S: 'x' }, mode: 0o644 })),
+      [],
+    );
+    const command =
+      '[credential]\ngrant_type = saml2_bearer\nclient_id = i\nclient_secret_env = S\norg_name = ' +
+      'o\nassertion_command = /bin/make\n';
+    t.match(problems(load({ file: command, env: { S: 'x' }, mode: 0o620 })), [
+      /^gcg\.ini:6: credential\.assertion_command: others can write to gcg\.ini/,
+    ]);
+    t.strictSame(problems(load({ file: command, env: { S: 'x' }, mode: 0o644 })), []);
+  },
+);

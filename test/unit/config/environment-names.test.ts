@@ -32,21 +32,26 @@ t.test('the longest known key wins and the rest is the name', async (t) => {
   for (const [variable, section, key] of cases) t.strictSame(parseEnvName(variable), { section, key }, variable);
 });
 
-t.test('any name with any key survives the way into a variable and back, unless a longer key claims its end', async () => {
-  const name = fc
-    .stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/)
-    .filter((text) => refuseName(text) === undefined && text !== 'default' && !/--|-$/.test(text));
-  const keys = keysOf('credential');
-  fc.assert(
-    fc.property(name, fc.constantFrom(...keys), (credential, key) => {
-      const found = parseEnvName(envName('credential', credential, key));
-      const whole = `${credential.replaceAll('-', '_')}_${key}`;
-      const longest = keys.filter((candidate) => whole === candidate || whole.endsWith(`_${candidate}`)).sort((a, b) => b.length - a.length)[0];
-      return longest !== key || (found?.section === `credential.${credential}` && found.key === key);
-    }),
-    { numRuns: 1000 },
-  );
-});
+t.test(
+  'any name with any key survives the way into a variable and back, unless a longer key claims its end',
+  async () => {
+    const name = fc
+      .stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/)
+      .filter((text) => refuseName(text) === undefined && text !== 'default' && !/--|-$/.test(text));
+    const keys = keysOf('credential');
+    fc.assert(
+      fc.property(name, fc.constantFrom(...keys), (credential, key) => {
+        const found = parseEnvName(envName('credential', credential, key));
+        const whole = `${credential.replaceAll('-', '_')}_${key}`;
+        const longest = keys
+          .filter((candidate) => whole === candidate || whole.endsWith(`_${candidate}`))
+          .sort((a, b) => b.length - a.length)[0];
+        return longest !== key || (found?.section === `credential.${credential}` && found.key === key);
+      }),
+      { numRuns: 1000 },
+    );
+  },
+);
 
 t.test('a variable that fits no option is a warning that never shows the value', async (t) => {
   const { entries, warnings } = readEnvironment({
@@ -58,12 +63,21 @@ t.test('a variable that fits no option is a warning that never shows the value',
   });
   t.strictSame(entries, []);
   const lines = warnings.map(formatProblem);
-  t.match(lines, [/GCG_SERVER_LISTN.*did you mean "GCG_SERVER_LISTEN"/, /GCG_CLIENT_SECRET.*did you mean "GCG_CREDENTIAL_CLIENT_SECRET"/, /GCG_X/]);
+  t.match(lines, [
+    /GCG_SERVER_LISTN.*did you mean "GCG_SERVER_LISTEN"/,
+    /GCG_CLIENT_SECRET.*did you mean "GCG_CREDENTIAL_CLIENT_SECRET"/,
+    /GCG_X/,
+  ]);
   t.notMatch(lines.join(), 'hidden');
 });
 
 t.test('a credential can be configured by the environment alone', async (t) => {
-  const config = good(load({ requireCredential: true, env: { GCG_CREDENTIAL_CLIENT_ID: 'an-id', GCG_CREDENTIAL_CLIENT_SECRET: 'a-secret' } }));
+  const config = good(
+    load({
+      requireCredential: true,
+      env: { GCG_CREDENTIAL_CLIENT_ID: 'an-id', GCG_CREDENTIAL_CLIENT_SECRET: 'a-secret' },
+    }),
+  );
   t.match(config.credentials, [{ name: 'default', clientId: 'an-id', origin: 'env GCG_CREDENTIAL_CLIENT_ID' }]);
 });
 
@@ -76,15 +90,25 @@ t.test('lists: commas where allowed, lines or JSON where an item may hold commas
 });
 
 t.test("the variables of Genesys' own tools count without a file only, and below ours", async (t) => {
-  const env = { GENESYSCLOUD_REGION: 'eu-central-1', GENESYSCLOUD_OAUTHCLIENT_ID: 'theirs', GENESYSCLOUD_OAUTHCLIENT_SECRET: 'a-secret' };
-  t.match(good(load({ env })), { general: { hosts: { domain: 'mypurecloud.de' } }, credentials: [{ clientId: 'theirs' }] });
+  const env = {
+    GENESYSCLOUD_REGION: 'eu-central-1',
+    GENESYSCLOUD_OAUTHCLIENT_ID: 'theirs',
+    GENESYSCLOUD_OAUTHCLIENT_SECRET: 'a-secret',
+  };
+  t.match(good(load({ env })), {
+    general: { hosts: { domain: 'mypurecloud.de' } },
+    credentials: [{ clientId: 'theirs' }],
+  });
   t.match(good(load({ env: { ...env, GCG_CREDENTIAL_CLIENT_ID: 'ours' } })).credentials, [{ clientId: 'ours' }]);
   t.match(good(load({ env, file: '' })), { general: { hosts: { domain: 'mypurecloud.com' } }, credentials: [] });
   t.match(good(load({ env: { GENESYSCLOUD_ACCESS_TOKEN: 'token' } })).credentials, [{ grantType: 'access_token' }]);
 });
 
 t.test('a region on this machine, as gc is pointed at a gateway, is left out', async (t) => {
-  const { entries, warnings } = readGenesysEnvironment({ GENESYSCLOUD_REGION: 'localhost:8080', GENESYSCLOUD_OAUTHCLIENT_ID: '' });
+  const { entries, warnings } = readGenesysEnvironment({
+    GENESYSCLOUD_REGION: 'localhost:8080',
+    GENESYSCLOUD_OAUTHCLIENT_ID: '',
+  });
   t.strictSame(entries, []);
   t.equal(warnings.length, 1);
 });

@@ -1,4 +1,5 @@
-// Whose the configuration file is: one that was found and not named must be ours or root's, one with a command in it always, and so must its folder.
+// Whose the configuration file is: one that was found and not named must be ours or root's, one with a command in it
+// always, and so must its folder.
 
 import { chmodSync, chownSync, lchownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,12 +12,19 @@ import { CREDENTIAL, type Given, load, OWN_UID, problems, warnings } from './loa
 const OTHER = 4711;
 const PLAIN = '[credential]\nclient_id = i\nclient_secret_env = S\n';
 const COMMAND = `${PLAIN}grant_type = saml2_bearer\norg_name = o\nassertion_command = /bin/make\n`;
-const name = (of: Partial<FileName>): FileName => ({ folder: '/srv/app', folderUid: OWN_UID, folderMode: 0o755, uid: OWN_UID, ...of });
+const name = (of: Partial<FileName>): FileName => ({
+  folder: '/srv/app',
+  folderUid: OWN_UID,
+  folderMode: 0o755,
+  uid: OWN_UID,
+  ...of,
+});
 const told = (given: Given) => problems(load({ env: { S: 'x' }, names: [name({})], mode: 0o644, ...given }));
 const NAMED = { overrides: { configPath: 'gcg.ini' } };
 
 const FOUND_REFUSED = [
-  `gcg.ini: belongs to another user (${OTHER}), and nobody named it; say --config gcg.ini if you trust it, or name a file of yours`,
+  `gcg.ini: belongs to another user (${OTHER}), and nobody named it; say --config gcg.ini if you trust it, or name ` +
+    'a file of yours',
 ];
 
 t.test('a file that was found is used when it is ours or root’s, and refused when it is another user’s', async (t) => {
@@ -32,7 +40,11 @@ t.test('a file that was found is used when it is ours or root’s, and refused w
 t.test('a link that another user made is another user’s, wherever it leads', async (t) => {
   const names = [name({ uid: OTHER }), name({ folder: '/home/someone' })];
   t.strictSame(told({ file: PLAIN, names }), FOUND_REFUSED);
-  t.strictSame(told({ file: PLAIN, names: [name({ uid: 0, folderUid: 0 })] }), [], 'root’s, as an orchestrator makes them');
+  t.strictSame(
+    told({ file: PLAIN, names: [name({ uid: 0, folderUid: 0 })] }),
+    [],
+    'root’s, as an orchestrator makes them',
+  );
 });
 
 t.test('every place that is searched is looked at like that, and none that is named', async (t) => {
@@ -42,7 +54,11 @@ t.test('every place that is searched is looked at like that, and none that is na
     '/etc/genesys-cloud-gateway/config.json',
     '/home/someone/.genesyscloudjavascript/config',
   ]) {
-    t.match(told({ files: { [path]: PLAIN }, owner: OTHER }), [/belongs to another user \(4711\), and nobody named it; say --config /], path);
+    t.match(
+      told({ files: { [path]: PLAIN }, owner: OTHER }),
+      [/belongs to another user \(4711\), and nobody named it; say --config /],
+      path,
+    );
     t.strictSame(told({ files: { [path]: PLAIN }, owner: OTHER, overrides: { configPath: path } }), [], path);
     t.strictSame(told({ files: { [path]: PLAIN }, owner: OTHER, env: { S: 'x', GCG_CONFIG: path } }), [], path);
   }
@@ -69,17 +85,37 @@ t.test('who could put another file in the place of one with a command', async (t
   ] as const) {
     const expected = isSafe
       ? []
-      : [/others can put another file in the place of gcg\.ini.*others can write to its folder \/srv\/app; run chmod go-w/];
+      : [
+          /others can put another file in the place of gcg\.ini.*others can write to its folder \/srv\/app; run chmod go-w/,
+        ];
     t.match(found({ folderMode }), expected, folderMode.toString(8));
     t.match(found({ folderMode, folderUid: 0, uid: 0 }, { owner: 0 }), expected, `${folderMode.toString(8)}, root’s`);
     t.match(found({ folderMode }, NAMED), expected, `${folderMode.toString(8)}, named`);
-    t.strictSame(told({ file: PLAIN, names: [name({ folderMode })] }), [], 'without a command the folder does not count');
+    t.strictSame(
+      told({ file: PLAIN, names: [name({ folderMode })] }),
+      [],
+      'without a command the folder does not count',
+    );
   }
-  t.match(found({ folderUid: OTHER }), [/its folder \/srv\/app belongs to another user \(4711\); move it into one of yours/]);
-  t.match(found({ folderUid: OTHER, folderMode: 0o1777 }), [/belongs to another user/], 'who owns a sticky folder may replace what is in it');
-  t.match(found({ folderMode: 0o1777, uid: OTHER }, NAMED), [/others can write to its folder/], 'a link of another user in a sticky folder');
+  t.match(found({ folderUid: OTHER }), [
+    /its folder \/srv\/app belongs to another user \(4711\); move it into one of yours/,
+  ]);
+  t.match(
+    found({ folderUid: OTHER, folderMode: 0o1777 }),
+    [/belongs to another user/],
+    'who owns a sticky folder may replace what is in it',
+  );
+  t.match(
+    found({ folderMode: 0o1777, uid: OTHER }, NAMED),
+    [/others can write to its folder/],
+    'a link of another user in a sticky folder',
+  );
   const ends = [name({}), name({ folder: '/elsewhere', folderMode: 0o777 })];
-  t.match(told({ file: COMMAND, names: ends }), [/others can write to its folder \/elsewhere/], 'the folder at the end of a link');
+  t.match(
+    told({ file: COMMAND, names: ends }),
+    [/others can write to its folder \/elsewhere/],
+    'the folder at the end of a link',
+  );
 });
 
 t.test('a command that does not come from the file is nobody else’s choice', async (t) => {
@@ -90,12 +126,25 @@ t.test('a command that does not come from the file is nobody else’s choice', a
   t.match(told({ file: COMMAND, mode: 0o666 }), [/others can write to gcg\.ini, and so choose the command/]);
 });
 
-t.test('every command of a file is complained about, and Windows, which has no such owners, is left alone', async (t) => {
-  const two = `${COMMAND}${COMMAND.replace('[credential]', '[credential.b]')}`;
-  t.match(told({ file: two, owner: OTHER, ...NAMED }), [/credential\.assertion_command/, /credential\.b\.assertion_command/]);
-  const windows = { platform: 'win32', cwd: 'C:\\w', home: 'C:\\u', files: { 'C:\\w\\gcg.ini': COMMAND }, mode: 0o666, owner: OTHER } as const;
-  t.strictSame(told(windows), []);
-});
+t.test(
+  'every command of a file is complained about, and Windows, which has no such owners, is left alone',
+  async (t) => {
+    const two = `${COMMAND}${COMMAND.replace('[credential]', '[credential.b]')}`;
+    t.match(told({ file: two, owner: OTHER, ...NAMED }), [
+      /credential\.assertion_command/,
+      /credential\.b\.assertion_command/,
+    ]);
+    const windows = {
+      platform: 'win32',
+      cwd: 'C:\\w',
+      home: 'C:\\u',
+      files: { 'C:\\w\\gcg.ini': COMMAND },
+      mode: 0o666,
+      owner: OTHER,
+    } as const;
+    t.strictSame(told(windows), []);
+  },
+);
 
 /** A folder that another user may reach, and below it what `content` says. */
 function realFolder(t: Test, content: string): { dir: string; file: string } {
@@ -109,7 +158,13 @@ function realFolder(t: Test, content: string): { dir: string; file: string } {
 
 const real = (cwd: string, configPath?: string) =>
   problems(
-    load({ cwd, env: { S: 'x' }, readFile: readConfigFile, uid: process.geteuid?.() as number, ...(configPath && { overrides: { configPath } }) }),
+    load({
+      cwd,
+      env: { S: 'x' },
+      readFile: readConfigFile,
+      uid: process.geteuid?.() as number,
+      ...(configPath && { overrides: { configPath } }),
+    }),
   );
 
 t.test('real files of ours, with modes that are ours to set', async (t) => {
@@ -134,22 +189,26 @@ t.test('a mount of Kubernetes: a sticky folder for all, links, files of root or 
   t.strictSame(real(dir, join(mount, 'config.ini')), []);
 });
 
-t.test('real files of another user', { skip: process.geteuid?.() !== 0 && 'only root can give files away' }, async (t) => {
-  const { dir, file } = realFolder(t, `${CREDENTIAL}`);
-  chownSync(file, OTHER, OTHER);
-  t.strictSame(real(dir), FOUND_REFUSED);
-  t.strictSame(real(dir, 'gcg.ini'), []);
-  writeFileSync(file, COMMAND);
-  t.match(real(dir, 'gcg.ini'), [/belongs to another user \(4711\), who so chooses the command/]);
-  chownSync(file, 0, 0);
-  chownSync(dir, OTHER, OTHER);
-  t.match(real(dir), [/its folder .* belongs to another user \(4711\)/]);
-  t.match(real(dir, 'gcg.ini'), [/its folder .* belongs to another user \(4711\)/]);
-  chownSync(dir, 0, 0);
-  t.strictSame(real(dir), []);
-  rmSync(file);
-  writeFileSync(join(dir, 'target'), PLAIN);
-  symlinkSync('target', file);
-  lchownSync(file, OTHER, OTHER);
-  t.strictSame(real(dir), FOUND_REFUSED, 'a link of another user to a file of ours');
-});
+t.test(
+  'real files of another user',
+  { skip: process.geteuid?.() !== 0 && 'only root can give files away' },
+  async (t) => {
+    const { dir, file } = realFolder(t, `${CREDENTIAL}`);
+    chownSync(file, OTHER, OTHER);
+    t.strictSame(real(dir), FOUND_REFUSED);
+    t.strictSame(real(dir, 'gcg.ini'), []);
+    writeFileSync(file, COMMAND);
+    t.match(real(dir, 'gcg.ini'), [/belongs to another user \(4711\), who so chooses the command/]);
+    chownSync(file, 0, 0);
+    chownSync(dir, OTHER, OTHER);
+    t.match(real(dir), [/its folder .* belongs to another user \(4711\)/]);
+    t.match(real(dir, 'gcg.ini'), [/its folder .* belongs to another user \(4711\)/]);
+    chownSync(dir, 0, 0);
+    t.strictSame(real(dir), []);
+    rmSync(file);
+    writeFileSync(join(dir, 'target'), PLAIN);
+    symlinkSync('target', file);
+    lchownSync(file, OTHER, OTHER);
+    t.strictSame(real(dir), FOUND_REFUSED, 'a link of another user to a file of ours');
+  },
+);

@@ -1,4 +1,5 @@
-// What `npm run generate` writes is in the repository as it would be written now, and the example can be loaded as it is.
+// What `npm run generate` writes is in the repository as it would be written now, and the example can be loaded as it
+// is.
 
 import { readFileSync } from 'node:fs';
 import t from 'tap';
@@ -24,7 +25,12 @@ t.test('the example shows every option, in short lines', async (t) => {
   for (const { key, isSecret } of OPTIONS) {
     const spelling = isSecret ? `${key}_file` : key;
     t.ok(
-      lines.some((line) => line.startsWith(`${spelling} = `) || line.startsWith(`;${spelling} = `) || line.startsWith(`;${spelling}[] = `)),
+      lines.some(
+        (line) =>
+          line.startsWith(`${spelling} = `) ||
+          line.startsWith(`;${spelling} = `) ||
+          line.startsWith(`;${spelling}[] = `),
+      ),
       key,
     );
   }
@@ -35,7 +41,9 @@ t.test('the example shows every option, in short lines', async (t) => {
 });
 
 t.test('a reader who takes the ; away from id and secret has a working file', async (t) => {
-  const text = inRepository('config.example.ini').replace(';client_id =', 'client_id =').replace(';client_secret_env =', 'client_secret_env =');
+  const text = inRepository('config.example.ini')
+    .replace(';client_id =', 'client_id =')
+    .replace(';client_secret_env =', 'client_secret_env =');
   t.match(good(load({ file: text, env: { GENESYS_CLIENT_SECRET: 's' }, requireCredential: true })).credentials, [
     { name: 'default', isDefault: true },
   ]);

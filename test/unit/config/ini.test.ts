@@ -5,7 +5,8 @@ import t from 'tap';
 import { decodeIniValue, parseIni } from '../../../src/config/ini.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 
-const valuesOf = (text: string) => parseIni(text, 'x.ini').entries.map(({ section, key, value, where }) => [section, key, value, where]);
+const valuesOf = (text: string) =>
+  parseIni(text, 'x.ini').entries.map(({ section, key, value, where }) => [section, key, value, where]);
 const problemsOf = (text: string) => parseIni(text, 'x.ini').problems.map(formatProblem);
 
 t.test('a setting remembers its section and its line', async (t) => {
@@ -15,12 +16,16 @@ t.test('a setting remembers its section and its line', async (t) => {
 });
 
 t.test('a byte order mark, Windows line ends, indentation and blanks after a section do no harm', async (t) => {
-  t.strictSame(valuesOf('\uFEFF[general] \r\n  host=x\r\n'), [['general', 'host', { type: 'text', text: 'x' }, 'x.ini:2']]);
+  t.strictSame(valuesOf('\uFEFF[general] \r\n  host=x\r\n'), [
+    ['general', 'host', { type: 'text', text: 'x' }, 'x.ini:2'],
+  ]);
   t.strictSame(problemsOf('\uFEFF[general] \r\n  host=x\r\n'), []);
 });
 
 t.test('a colon separates key and value too, as the SDK reads it, and the first of the two counts', async (t) => {
-  t.match(valuesOf('[general]\nhost: https://api.mypurecloud.de'), [['general', 'host', { text: 'https://api.mypurecloud.de' }]]);
+  t.match(valuesOf('[general]\nhost: https://api.mypurecloud.de'), [
+    ['general', 'host', { text: 'https://api.mypurecloud.de' }],
+  ]);
   t.match(valuesOf('[server]\nlisten = [::1]:80'), [['server', 'listen', { text: '[::1]:80' }]]);
 });
 
@@ -36,7 +41,12 @@ t.test('key[] collects a list in order and an empty value is an empty text', asy
 });
 
 t.test('a value that other readers would cut is refused, without being shown', async (t) => {
-  for (const line of ['client_secret = abc#def', 'client_secret = abc;def', 'client_secret = abc ; a note', 'client_secret = "abc" # a note']) {
+  for (const line of [
+    'client_secret = abc#def',
+    'client_secret = abc;def',
+    'client_secret = abc ; a note',
+    'client_secret = "abc" # a note',
+  ]) {
     const [problem = '', ...more] = problemsOf(`[credential]\n${line}`);
     t.match(problem, /^x\.ini:2: credential\.client_secret: /, line);
     t.notMatch(problem, 'abc');

@@ -9,12 +9,19 @@ const problemsOf = (text: string) => parseJson(text, 'x.json').problems.map(form
 
 t.test('sections are objects, names nest, and every key remembers its line', async (t) => {
   const { entries, sections, problems } = parseJson(
-    '{\n "server": {"listen": "a",\n  "tls": {"cert_file": "c"}},\n "client": {"crm": {\n   "admin": true, "requests_per_minute": 60}}\n}',
+    '{\n "server": {"listen": "a",\n  "tls": {"cert_file": "c"}},\n "client": {"crm": {\n   "admin": true, ' +
+      '"requests_per_minute": 60}}\n}',
     'x.json',
   );
   t.strictSame(problems, []);
   t.strictSame(
-    entries.map(({ section, key, value, where }) => [section, key, 'text' in value ? value.text : value, value.type, where]),
+    entries.map(({ section, key, value, where }) => [
+      section,
+      key,
+      'text' in value ? value.text : value,
+      value.type,
+      where,
+    ]),
     [
       ['server', 'listen', 'a', 'text', 'x.json:2'],
       ['server.tls', 'cert_file', 'c', 'text', 'x.json:3'],
@@ -54,7 +61,10 @@ t.test('an editor may be pointed to the schema', async (t) => {
 });
 
 t.test('keys that mean something to JavaScript pollute nothing', async (t) => {
-  const { entries } = parseJson('{"__proto__": {"polluted": "yes"}, "constructor": {"prototype": {"polluted": "yes"}}}', 'x');
+  const { entries } = parseJson(
+    '{"__proto__": {"polluted": "yes"}, "constructor": {"prototype": {"polluted": "yes"}}}',
+    'x',
+  );
   t.strictSame(
     entries.map(({ section }) => section),
     ['__proto__', 'constructor.prototype'],
@@ -74,7 +84,9 @@ t.test('whatever JSON.stringify writes is read back: same keys, same texts', asy
   fc.assert(
     fc.property(fc.dictionary(fc.string(), section, { maxKeys: 5 }), fc.constantFrom(0, 2), (config, indent) => {
       const { entries, problems } = parseJson(JSON.stringify(config, null, indent), 'x');
-      const wanted = Object.entries(config).flatMap(([name, keys]) => Object.entries(keys).map(([key, value]) => [name, key, String(value)]));
+      const wanted = Object.entries(config).flatMap(([name, keys]) =>
+        Object.entries(keys).map(([key, value]) => [name, key, String(value)]),
+      );
       t.strictSame(problems, []);
       t.strictSame(
         entries.map(({ section: name, key, value }) => [name, key, 'text' in value ? value.text : '']),
@@ -85,7 +97,26 @@ t.test('whatever JSON.stringify writes is read back: same keys, same texts', asy
 });
 
 t.test('what JSON.parse refuses is refused, and no text makes the reader throw', async () => {
-  const piece = fc.constantFrom('{', '}', '[', ']', ':', ',', '"', '"a"', '\\', '1', '-', '1.5e3', 'true', 'null', ' ', '\n', '"\\u00e4"', '\t');
+  const piece = fc.constantFrom(
+    '{',
+    '}',
+    '[',
+    ']',
+    ':',
+    ',',
+    '"',
+    '"a"',
+    '\\',
+    '1',
+    '-',
+    '1.5e3',
+    'true',
+    'null',
+    ' ',
+    '\n',
+    '"\\u00e4"',
+    '\t',
+  );
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 20 }), (pieces) => {
       const text = pieces.join('');

@@ -50,7 +50,16 @@ t.test('loopback is known in every spelling', async (t) => {
     '127.9.9.9',
   ])
     t.equal(isLoopbackHost(host), true, host);
-  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'localhost.example.com', 'mylocalhost', '::2', '::ffff:10.0.0.1', '128.0.0.1'])
+  for (const host of [
+    '0.0.0.0',
+    '::',
+    '10.0.0.1',
+    'localhost.example.com',
+    'mylocalhost',
+    '::2',
+    '::ffff:10.0.0.1',
+    '128.0.0.1',
+  ])
     t.equal(isLoopbackHost(host), false, host);
 });
 
@@ -80,23 +89,29 @@ t.test('an address that others can reach needs clients, client certificates, or 
   t.strictSame(problemsOf('health_listen = 0.0.0.0:9000'), []);
 });
 
-t.test('anonymous_credentials counts for local listeners only: said beside one that others reach, refused where there is no other', async (t) => {
-  const asked = (listen: string) => `listen = ${listen}\nanonymous_credentials = default`;
-  for (const listen of ['127.0.0.1:1, 0.0.0.0:2', 'unix:/x, 0.0.0.0:2', 'fd:3, 0.0.0.0:2']) {
-    const result = withCredential(`[server]\n${asked(listen)}\n${CLIENT}`);
-    t.ok(result.ok, listen);
-    t.match(
-      warnings(result),
-      [/^gcg\.ini:6: server\.anonymous_credentials: counts on loopback and Unix listeners only; at 0\.0\.0\.0:2 callers/],
-      listen,
-    );
-  }
-  t.match(problemsOf(asked('0.0.0.0:2'), CLIENT), [/^gcg\.ini:6: server\.anonymous_credentials: would serve nobody/]);
-  t.match(problemsOf(asked('0.0.0.0:2')), [/^gcg\.ini:5: server\.listen: .*unsafe_allow_anonymous/]);
-  const unsafe = withCredential(`[server]\n${asked('0.0.0.0:2')}\nunsafe_allow_anonymous = true\n${CLIENT}`);
-  t.match(warnings(unsafe), [/^gcg\.ini:5: server\.listen: .*everybody there may use your credentials/]);
-  t.strictSame(warnings(withCredential(`[server]\n${asked('127.0.0.1:2, [::1]:2, fd:3')}\n${CLIENT}`)), []);
-});
+t.test(
+  'anonymous_credentials counts for local listeners only: said beside one that others reach, refused where there ' +
+    'is no other',
+  async (t) => {
+    const asked = (listen: string) => `listen = ${listen}\nanonymous_credentials = default`;
+    for (const listen of ['127.0.0.1:1, 0.0.0.0:2', 'unix:/x, 0.0.0.0:2', 'fd:3, 0.0.0.0:2']) {
+      const result = withCredential(`[server]\n${asked(listen)}\n${CLIENT}`);
+      t.ok(result.ok, listen);
+      t.match(
+        warnings(result),
+        [
+          /^gcg\.ini:6: server\.anonymous_credentials: counts on loopback and Unix listeners only; at 0\.0\.0\.0:2 callers/,
+        ],
+        listen,
+      );
+    }
+    t.match(problemsOf(asked('0.0.0.0:2'), CLIENT), [/^gcg\.ini:6: server\.anonymous_credentials: would serve nobody/]);
+    t.match(problemsOf(asked('0.0.0.0:2')), [/^gcg\.ini:5: server\.listen: .*unsafe_allow_anonymous/]);
+    const unsafe = withCredential(`[server]\n${asked('0.0.0.0:2')}\nunsafe_allow_anonymous = true\n${CLIENT}`);
+    t.match(warnings(unsafe), [/^gcg\.ini:5: server\.listen: .*everybody there may use your credentials/]);
+    t.strictSame(warnings(withCredential(`[server]\n${asked('127.0.0.1:2, [::1]:2, fd:3')}\n${CLIENT}`)), []);
+  },
+);
 
 t.test('an admin listener that others can reach needs an admin among the clients', async (t) => {
   t.match(problemsOf('admin_listen = 0.0.0.0:9'), [/^gcg\.ini:5: server\.admin_listen: /]);
@@ -114,7 +129,8 @@ t.test('the same address twice, and none at all, are refused', async (t) => {
 
 t.test('hosts, origins, proxies and the public address must be what they say', async (t) => {
   const config = serverOf(
-    'allowed_hosts = GW.example.com, gw:8080\ncors_origins = https://a.example, http://localhost:3000\ntrusted_proxies = 10.0.0.0/8, ::1\npublic_url = https://gw.example.com/base/',
+    'allowed_hosts = GW.example.com, gw:8080\ncors_origins = https://a.example, ' +
+      'http://localhost:3000\ntrusted_proxies = 10.0.0.0/8, ::1\npublic_url = https://gw.example.com/base/',
   );
   t.match(config, {
     allowedHosts: ['gw.example.com', 'gw:8080'],

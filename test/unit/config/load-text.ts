@@ -29,7 +29,15 @@ export function withCredential(extra: string, given: Given = {}): LoadResult {
   return load({ ...given, file: `${CREDENTIAL}${extra}` });
 }
 
-export function load({ file, files = {}, mode = 0o600, owner = OWN_UID, names = [], set = [], ...input }: Given): LoadResult {
+export function load({
+  file,
+  files = {},
+  mode = 0o600,
+  owner = OWN_UID,
+  names = [],
+  set = [],
+  ...input
+}: Given): LoadResult {
   const all = new Map(Object.entries({ ...files, ...(file === undefined ? {} : { '/srv/app/gcg.ini': file }) }));
   const entries = set.map((text) => {
     const parsed = parseSetFlag(text);

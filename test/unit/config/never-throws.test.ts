@@ -1,4 +1,5 @@
-// Whatever is written where, loading answers with a configuration or with problems: it never throws, and never shows a secret.
+// Whatever is written where, loading answers with a configuration or with problems: it never throws, and never shows a
+// secret.
 
 import fc from 'fast-check';
 import t from 'tap';
@@ -53,12 +54,15 @@ const option = fc.constantFrom(...OPTIONS);
 const name = fc.constantFrom('', '.a', '.default', '.api', '.B', '.__proto__');
 const entry = fc.tuple(option, name, value, fc.constantFrom('', '_file', '_env', '[]'));
 
-const sectionOf = (section: string, suffix: string) => (section === 'credential' || section === 'client' ? section + suffix : section);
+const sectionOf = (section: string, suffix: string) =>
+  section === 'credential' || section === 'client' ? section + suffix : section;
 
 t.test('any values in any options of an INI file', async () => {
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 12 }), (entries) => {
-      const text = entries.map(([{ section, key }, suffix, text, form]) => `[${sectionOf(section, suffix)}]\n${key}${form} = ${text}\n`).join('');
+      const text = entries
+        .map(([{ section, key }, suffix, text, form]) => `[${sectionOf(section, suffix)}]\n${key}${form} = ${text}\n`)
+        .join('');
       const result = load({ file: text });
       return result.ok || result.problems.every((problem) => !/[\r\n]/.test(formatProblem(problem)));
     }),

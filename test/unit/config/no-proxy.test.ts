@@ -55,14 +55,10 @@ for (const [entries, host, port, matches] of cases) {
 }
 
 t.test('entries that can match nothing are told', async (t) => {
-  t.strictSame(parseNoProxy(['10.0.0.0/99, good.test', 'x/8', 'fd00::/129', 'a.test:0', 'a.test:70000', '10.0.0.0/']).unusable, [
-    '10.0.0.0/99',
-    'x/8',
-    'fd00::/129',
-    'a.test:0',
-    'a.test:70000',
-    '10.0.0.0/',
-  ]);
+  t.strictSame(
+    parseNoProxy(['10.0.0.0/99, good.test', 'x/8', 'fd00::/129', 'a.test:0', 'a.test:70000', '10.0.0.0/']).unusable,
+    ['10.0.0.0/99', 'x/8', 'fd00::/129', 'a.test:0', 'a.test:70000', '10.0.0.0/'],
+  );
 });
 
 const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$/).filter((text) => !/^\d+$/.test(text));
@@ -73,7 +69,9 @@ t.test('a name exempts itself and all below it, and no name that merely ends ali
   fc.assert(
     fc.property(name, label, port, (entry, prefix, anyPort) => {
       const { matches } = parseNoProxy([entry]);
-      return matches(entry, anyPort) && matches(`${prefix}.${entry}`, anyPort) && !matches(`${prefix}${entry}`, anyPort);
+      return (
+        matches(entry, anyPort) && matches(`${prefix}.${entry}`, anyPort) && !matches(`${prefix}${entry}`, anyPort)
+      );
     }),
   );
   t.pass();
@@ -83,7 +81,10 @@ t.test('a leading dot changes nothing; a leading star leaves the name itself out
   fc.assert(
     fc.property(name, name, port, (entry, host, anyPort) => {
       const plain = parseNoProxy([entry]).matches(host, anyPort);
-      return plain === parseNoProxy([`.${entry}`]).matches(host, anyPort) && !parseNoProxy([`*.${entry}`]).matches(entry, anyPort);
+      return (
+        plain === parseNoProxy([`.${entry}`]).matches(host, anyPort) &&
+        !parseNoProxy([`*.${entry}`]).matches(entry, anyPort)
+      );
     }),
   );
   t.pass();
@@ -95,7 +96,8 @@ t.test('a port limits an entry to that port', async (t) => {
       name,
       port,
       port,
-      (entry, entryPort, hostPort) => parseNoProxy([`${entry}:${entryPort}`]).matches(entry, hostPort) === (entryPort === hostPort),
+      (entry, entryPort, hostPort) =>
+        parseNoProxy([`${entry}:${entryPort}`]).matches(entry, hostPort) === (entryPort === hostPort),
     ),
   );
   t.pass();
@@ -128,6 +130,13 @@ t.test('many * are read in one pass, whatever the name', async (t) => {
   const { matches } = parseNoProxy(['*a*a*a*a*a*a*b', 'x*y*z', 'ab*ba']);
   t.equal(matches(`${'a'.repeat(250)}.com`, 443), false);
   t.equal(matches(`${'a'.repeat(250)}b`, 443), true);
-  for (const [host, isMatch] of Object.entries({ xyz: true, 'x.y.y.z': true, 'x.z': false, aba: false, abba: true, 'abba.x': false }))
+  for (const [host, isMatch] of Object.entries({
+    xyz: true,
+    'x.y.y.z': true,
+    'x.z': false,
+    aba: false,
+    abba: true,
+    'abba.x': false,
+  }))
     t.equal(matches(host, 443), isMatch, host);
 });

@@ -1,5 +1,6 @@
-// Every setting that names a file that is read, with every kind of path that is no such file: refused when the configuration is loaded, which
-// is the start and the reload alike; and kept from doing harm where a file is replaced while it is in use.
+// Every setting that names a file that is read, with every kind of path that is no such file: refused when the
+// configuration is loaded, which is the start and the reload alike; and kept from doing harm where a file is replaced
+// while it is in use.
 
 import { execFileSync } from 'node:child_process';
 import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -28,7 +29,11 @@ const WRITTEN = ['store.path', 'logging.log_file_path'];
 
 /** Every key that names a file to be read, from the option table: a new one is in this test by itself. */
 const KEYS = OPTIONS.flatMap(({ section, key, kind, isSecret }) =>
-  isSecret ? [`${section}.${key}_file`] : kind.type === 'path' && !WRITTEN.includes(`${section}.${key}`) ? [`${section}.${key}`] : [],
+  isSecret
+    ? [`${section}.${key}_file`]
+    : kind.type === 'path' && !WRITTEN.includes(`${section}.${key}`)
+      ? [`${section}.${key}`]
+      : [],
 );
 
 /** What has to be there for a key to be read at all. */
@@ -43,12 +48,18 @@ function loadWith(key: string, path: string): string[] {
   if (key === 'proxy.url') return problems(load({ file: `[proxy]\nurl = pac+${pathToFileURL(path)}\n` }));
   const at = key.lastIndexOf('.');
   const section = key.slice(0, at) === 'client' ? 'client.crm' : key.slice(0, at);
-  return problems(load({ file: `[${section}]\n${BESIDE[key] ?? ''}\n${key.slice(at + 1)} = ${path}\n` })).filter((line) => line.includes(path));
+  return problems(load({ file: `[${section}]\n${BESIDE[key] ?? ''}\n${key.slice(at + 1)} = ${path}\n` })).filter(
+    (line) => line.includes(path),
+  );
 }
 
 t.test('the table knows the settings that name a file', async (t) => {
   t.ok(KEYS.length >= 14, KEYS.join());
-  t.ok(KEYS.includes('credential.client_secret_file') && KEYS.includes('server.tls.client_ca_file') && KEYS.includes('tls.ca_file'));
+  t.ok(
+    KEYS.includes('credential.client_secret_file') &&
+      KEYS.includes('server.tls.client_ca_file') &&
+      KEYS.includes('tls.ca_file'),
+  );
 });
 
 t.test('every setting refuses every path that is no plain file, in words, with its key', async (t) => {
@@ -58,13 +69,18 @@ t.test('every setting refuses every path that is no plain file, in words, with i
       // A script that is not there may be by the time it is asked: the dialer tells then.
       const isLater = key === 'proxy.url' && /cannot be read|does not exist/.test(words.source);
       t.match(found, isLater ? [] : [words], `${key} = ${kind}: ${found}`);
-      if (!isLater && key !== 'configuration') t.match(found[0], key.replace('client.', 'client.crm.'), `${key} = ${kind}`);
+      if (!isLater && key !== 'configuration')
+        t.match(found[0], key.replace('client.', 'client.crm.'), `${key} = ${kind}`);
     }
   }
 });
 
 /** Calls `use` with each odd thing in the place of a file, and `back` when the file is there again. */
-async function replaceByEach(path: string, use: (kind: string) => unknown, back: () => unknown = () => {}): Promise<void> {
+async function replaceByEach(
+  path: string,
+  use: (kind: string) => unknown,
+  back: () => unknown = () => {},
+): Promise<void> {
   const kept = `${path}.kept`;
   for (const [kind, { path: target }] of Object.entries(odd)) {
     renameSync(path, kept);
@@ -90,7 +106,12 @@ t.test('a secret file in use: refused while it is something else, read again whe
 
 t.test('the files of [tls] in use: the previous material stays, and that is logged', async (t) => {
   const logged: string[] = [];
-  const log = { error: (fields: { problem?: string }) => void logged.push(fields.problem ?? ''), warn() {}, info() {}, debug() {} };
+  const log = {
+    error: (fields: { problem?: string }) => void logged.push(fields.problem ?? ''),
+    warn() {},
+    info() {},
+    debug() {},
+  };
   for (const key of ['caFile', 'certFile', 'keyFile'] as const) {
     const dir = t.testdir({ [key]: { 'ca.pem': ca.caPem, 'own.crt': own.cert, 'own.key': own.key } });
     const at = (name: string) => join(dir, key, name);
@@ -118,7 +139,12 @@ t.test('the files of [server.tls] in use: the previous certificate stays, and th
   const at = (name: string) => join(dir, 'tls', name);
   const files = { certFile: at('own.crt'), keyFile: at('own.key'), clientCaFile: at('ca.pem') };
   const logged: string[] = [];
-  const log = { error() {}, warn: (fields: { error?: string }) => void logged.push(fields.error ?? ''), info() {}, debug() {} };
+  const log = {
+    error() {},
+    warn: (fields: { error?: string }) => void logged.push(fields.error ?? ''),
+    info() {},
+    debug() {},
+  };
   const tls = createServerTls(files, log);
   t.teardown(() => tls.close());
   for (const path of Object.values(files)) {
@@ -136,10 +162,18 @@ t.test('the files of [server.tls] in use: the previous certificate stays, and th
 });
 
 t.test('a PAC file in use: what cannot be read is told, and the script is had again when it is back', async (t) => {
-  const path = join(t.testdir({ folder: { 'proxy.pac': 'function FindProxyForURL() { return "DIRECT" }' } }), 'folder', 'proxy.pac');
+  const path = join(
+    t.testdir({ folder: { 'proxy.pac': 'function FindProxyForURL() { return "DIRECT" }' } }),
+    'folder',
+    'proxy.pac',
+  );
   const url = pathToFileURL(path);
   const ask = (known: Awaited<ReturnType<typeof fetchPacText>> = null) =>
-    fetchPacText(url, { known: known ?? undefined, connect: () => t.fail('no connection is made'), signal: AbortSignal.timeout(60_000) });
+    fetchPacText(url, {
+      known: known ?? undefined,
+      connect: () => t.fail('no connection is made'),
+      signal: AbortSignal.timeout(60_000),
+    });
   const known = await ask();
   t.match(known?.text, 'DIRECT');
   t.equal(await ask(known), null, 'unchanged');
@@ -151,7 +185,12 @@ t.test('a watch sees each of them come and go', async (t) => {
   const path = join(t.testdir({ folder: { watched: 'content' } }), 'folder', 'watched');
   const clock = createFakeClock();
   let changes = 0;
-  const watch = createConfigWatch({ onChange: () => changes++, clock, log: { error() {}, warn() {}, info() {}, debug() {} }, pollMs: 1_000 });
+  const watch = createConfigWatch({
+    onChange: () => changes++,
+    clock,
+    log: { error() {}, warn() {}, info() {}, debug() {} },
+    pollMs: 1_000,
+  });
   t.teardown(() => watch.close());
   watch.watch([path]);
   let expected = 0;

@@ -21,7 +21,9 @@ t.test('a value of nonsense is noticed for every option, so every option is read
   for (const option of OPTIONS) {
     const key = `${headOf(option.section)}.${option.key}`;
     // A control character is allowed nowhere; a secret is noticed by an empty value.
-    const result = load({ file: `[${headOf(option.section)}]\n${option.key} = ${option.isSecret ? '""' : '"\\u0001"'}` });
+    const result = load({
+      file: `[${headOf(option.section)}]\n${option.key} = ${option.isSecret ? '""' : '"\\u0001"'}`,
+    });
     const found = result.ok ? [] : result.problems.map(formatProblem);
     t.ok(
       found.some((line) => line.startsWith(`gcg.ini:2: ${key}: `)),
@@ -41,7 +43,9 @@ t.test('every default and every example is a value that can be used', async (t) 
         set: ['credential.client_id=x', 'credential.client_secret_env=S'],
         env: { S: 's' },
       });
-      const found = (result.ok ? [] : result.problems).filter((problem) => problem.key === key && !/needs|can be reached/.test(problem.message));
+      const found = (result.ok ? [] : result.problems).filter(
+        (problem) => problem.key === key && !/needs|can be reached/.test(problem.message),
+      );
       t.strictSame(found, [], `${key} = ${value}`);
     }
   }
@@ -80,5 +84,8 @@ t.test('the JSON schema knows every option and nothing else', async (t) => {
   const named = properties.credential as { patternProperties?: Record<string, unknown> };
   const [pattern = ''] = Object.keys(named.patternProperties ?? {});
   t.equal(new RegExp(pattern).test('crm'), true);
-  t.equal(new RegExp(pattern).test('client_id') || new RegExp(pattern).test('scope') || new RegExp(pattern).test('api'), false);
+  t.equal(
+    new RegExp(pattern).test('client_id') || new RegExp(pattern).test('scope') || new RegExp(pattern).test('api'),
+    false,
+  );
 });

@@ -21,11 +21,14 @@ t.test('flags beat the environment, which beats the file, which beats the defaul
 });
 
 t.test('each problem names the source it comes from', async (t) => {
-  t.match(problems(load({ file: '[logging]\nlog_level = a', env: { GCG_TIMEOUTS_BODY: 'b' }, set: ['server.listen=c'] })), [
-    /^gcg\.ini:2: logging\.log_level: "a"/,
-    /^flag --set server\.listen: server\.listen: "c"/,
-    /^env GCG_TIMEOUTS_BODY: timeouts\.body: "b"/,
-  ]);
+  t.match(
+    problems(load({ file: '[logging]\nlog_level = a', env: { GCG_TIMEOUTS_BODY: 'b' }, set: ['server.listen=c'] })),
+    [
+      /^gcg\.ini:2: logging\.log_level: "a"/,
+      /^flag --set server\.listen: server\.listen: "c"/,
+      /^env GCG_TIMEOUTS_BODY: timeouts\.body: "b"/,
+    ],
+  );
 });
 
 t.test('--set needs a section, a key that exists, and an equals sign', async (t) => {
@@ -41,7 +44,9 @@ t.test('--set needs a section, a key that exists, and an equals sign', async (t)
   ])
     t.equal(parseSetFlag(text).ok, false, text);
   t.match(parseSetFlag('server.listn=x'), { message: /did you mean "listen"/ });
-  t.match(parseSetFlag('credential.crm.client_id=a=b'), { value: { section: 'credential.crm', key: 'client_id', value: { text: 'a=b' } } });
+  t.match(parseSetFlag('credential.crm.client_id=a=b'), {
+    value: { section: 'credential.crm', key: 'client_id', value: { text: 'a=b' } },
+  });
   t.match(parseSetFlag('upstream.headers.Genesys-App=x'), { ok: true });
 });
 
@@ -57,7 +62,9 @@ t.test('the first file of the search path counts', async (t) => {
     `${HOME}/.genesyscloudjavascript/config`,
   ]);
   for (const [index, path] of places.entries()) {
-    const files = Object.fromEntries(places.slice(index).map((other) => [other, `[store]\nprefix = p${places.indexOf(other)}`]));
+    const files = Object.fromEntries(
+      places.slice(index).map((other) => [other, `[store]\nprefix = p${places.indexOf(other)}`]),
+    );
     const config = good(load({ files }));
     t.equal(config.store.prefix, `p${index}`, path);
     t.strictSame(config.files, [path]);
@@ -65,16 +72,20 @@ t.test('the first file of the search path counts', async (t) => {
 });
 
 t.test('$XDG_CONFIG_HOME counts when it is absolute; a machine without a home folder has fewer places', async (t) => {
-  const places = (input: object) => searchPath({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', ...input }).map(({ path }) => path);
+  const places = (input: object) =>
+    searchPath({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', ...input }).map(({ path }) => path);
   t.match(places({ env: { XDG_CONFIG_HOME: '/xdg' } })[2], '/xdg/genesys-cloud-gateway/config.ini');
   t.match(places({ env: { XDG_CONFIG_HOME: 'relative' } })[2], HOME);
   t.equal(places({ home: undefined }).length, 4);
 });
 
 t.test('on Windows %APPDATA% and the profile folder are used', async (t) => {
-  const places = searchPath({ env: { APPDATA: 'C:\\Users\\x\\AppData\\Roaming' }, cwd: 'C:\\work', home: 'C:\\Users\\x', platform: 'win32' }).map(
-    ({ path }) => path,
-  );
+  const places = searchPath({
+    env: { APPDATA: 'C:\\Users\\x\\AppData\\Roaming' },
+    cwd: 'C:\\work',
+    home: 'C:\\Users\\x',
+    platform: 'win32',
+  }).map(({ path }) => path);
   t.strictSame(places, [
     'C:\\work\\gcg.ini',
     'C:\\work\\gcg.json',
@@ -90,19 +101,29 @@ t.test('on Windows %APPDATA% and the profile folder are used', async (t) => {
     mode: 0o666,
   } as const;
   t.equal(good(load(windows)).logging.filePath, 'C:\\work\\logs\\gcg.log');
-  t.equal(good(load({ ...windows, env: { LOCALAPPDATA: 'D:\\local' } })).store.path, 'D:\\local\\genesys-cloud-gateway');
+  t.equal(
+    good(load({ ...windows, env: { LOCALAPPDATA: 'D:\\local' } })).store.path,
+    'D:\\local\\genesys-cloud-gateway',
+  );
   t.equal(good(load(windows)).store.path, 'C:\\Users\\x\\AppData\\Local\\genesys-cloud-gateway');
 });
 
 t.test('--config beats GCG_CONFIG, and a file that was asked for must be there', async (t) => {
-  const files = { '/srv/app/a.ini': '[store]\nprefix = a', '/b.ini': '[store]\nprefix = b', '/srv/app/gcg.ini': '[store]\nprefix = no' };
+  const files = {
+    '/srv/app/a.ini': '[store]\nprefix = a',
+    '/b.ini': '[store]\nprefix = b',
+    '/srv/app/gcg.ini': '[store]\nprefix = no',
+  };
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' } })).store.prefix, 'b');
   t.equal(good(load({ files, env: { GCG_CONFIG: '/b.ini' }, overrides: { configPath: 'a.ini' } })).store.prefix, 'a');
   t.strictSame(problems(load({ files, overrides: { configPath: 'c.ini' }, requireCredential: true })), [
     'flag --config: c.ini does not exist; fix the path, or let "gcg init" write one',
   ]);
   t.strictSame(problems(load({ env: { GCG_CONFIG: '' } })), ['env GCG_CONFIG: is empty; name a file']);
-  t.strictSame(configPlaces({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }), ['/srv/app/c.ini']);
+  t.strictSame(
+    configPlaces({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }),
+    ['/srv/app/c.ini'],
+  );
 });
 
 t.test('a file in the search path that is there but cannot be read is an error, not passed over', async (t) => {
@@ -138,7 +159,11 @@ t.test('log_format depends on the terminal', async (t) => {
 
 t.test('all problems are reported at once, in the order of the file, none of them twice', async (t) => {
   const found = problems(
-    load({ file: '[server]\nlisten = x,\nnonsense = 1\n[nowhere]\na = 1\nb = 2\n[retry]\nretry_max = 99\n[timeouts]\nbody = -1' }),
+    load({
+      file:
+        '[server]\nlisten = x,\nnonsense = 1\n[nowhere]\na = 1\nb = 2\n[retry]\nretry_max = 99\n[timeouts]\nbody = ' +
+        '-1',
+    }),
   );
   t.match(found, [
     /^gcg\.ini:2: server\.listen/,
@@ -151,7 +176,9 @@ t.test('all problems are reported at once, in the order of the file, none of the
 });
 
 t.test('loading again gives an equal configuration, and nothing of the first is changed', async (t) => {
-  const input = { file: '[credential]\nclient_id = x\nclient_secret = y\n[server]\ncors_origins[] = https://a.example' };
+  const input = {
+    file: '[credential]\nclient_id = x\nclient_secret = y\n[server]\ncors_origins[] = https://a.example',
+  };
   const first = good(load(input));
   const json = JSON.stringify(first);
   good(load({ file: '' }));

@@ -23,19 +23,22 @@ function fileOf(t: Test, mode: number, folderMode = 0o755) {
   return { root, folder, path };
 }
 
-t.test('modes: what the group or others may read is readable, what they may only execute or write is not', async (t) => {
-  for (const [mode, expected] of [
-    [0o600, false],
-    [0o400, false],
-    [0o622, false],
-    [0o640, true],
-    [0o604, true],
-    [0o644, true],
-    [0o444, true],
-  ] as const) {
-    t.equal(isReadableByOthers(fileOf(t, mode).path, OWN), expected, mode.toString(8));
-  }
-});
+t.test(
+  'modes: what the group or others may read is readable, what they may only execute or write is not',
+  async (t) => {
+    for (const [mode, expected] of [
+      [0o600, false],
+      [0o400, false],
+      [0o622, false],
+      [0o640, true],
+      [0o604, true],
+      [0o644, true],
+      [0o444, true],
+    ] as const) {
+      t.equal(isReadableByOthers(fileOf(t, mode).path, OWN), expected, mode.toString(8));
+    }
+  },
+);
 
 t.test('a folder that others cannot enter keeps them out, wherever it stands above the file', async (t) => {
   const { root, path } = fileOf(t, 0o644, 0o700);
@@ -58,7 +61,9 @@ t.test('what an orchestrator mounts is its own: a file of another user, or on a 
 
 t.test('the warning names the setting and the file, for secrets and for keys, and not for certificates', async (t) => {
   const { path } = fileOf(t, 0o644);
-  const file = `[credential]\nclient_id = i\nclient_secret_file = ${path}\n[tls]\nca_file = ${path}\ncert_file = ${path}\nkey_file = ${path}\n`;
+  const file =
+    `[credential]\nclient_id = i\nclient_secret_file = ${path}\n[tls]\nca_file = ${path}\ncert_file = ` +
+    `${path}\nkey_file = ${path}\n`;
   t.strictSame(warnings(load({ file })).toSorted(), [
     `gcg.ini:3: credential.client_secret_file: others can read ${path}, which holds a secret; run chmod 600 on it`,
     `gcg.ini:7: tls.key_file: others can read ${path}, which holds a private key; run chmod 600 on it`,

@@ -4,20 +4,23 @@ import t from 'tap';
 import { shown, withoutUserInfo } from '../../../src/config/problem.ts';
 import { ATOMS, searchCosts } from '../../helpers/cost.ts';
 
-t.test('what stands before the last @ of a word goes, the scheme stays, and what is no login stays whole', async (t) => {
-  const rows: [text: string, shown: string][] = [
-    ['http://u:p@proxy:3128/x', 'http://[redacted]@proxy:3128/x'],
-    ['u:p@proxy, http://a:b@c', '[redacted]@proxy, http://[redacted]@c'],
-    ['u:p@ss@proxy', '[redacted]@proxy'],
-    ['url=http://u:p@proxy', '[redacted]@proxy'],
-    ['http://user@proxy', '[redacted]@proxy'],
-    ['mail to a@b.example: soon', 'mail to a@b.example: soon'],
-    ['a@b:c', 'a@b:c'],
-    ['@', '@'],
-    [`see https://h/ and ${'x'.repeat(3000)} u:p@h`, `see https://h/ and ${'x'.repeat(3000)} [redacted]@h`],
-  ];
-  for (const [text, expected] of rows) t.equal(withoutUserInfo(text), expected);
-});
+t.test(
+  'what stands before the last @ of a word goes, the scheme stays, and what is no login stays whole',
+  async (t) => {
+    const rows: [text: string, shown: string][] = [
+      ['http://u:p@proxy:3128/x', 'http://[redacted]@proxy:3128/x'],
+      ['u:p@proxy, http://a:b@c', '[redacted]@proxy, http://[redacted]@c'],
+      ['u:p@ss@proxy', '[redacted]@proxy'],
+      ['url=http://u:p@proxy', '[redacted]@proxy'],
+      ['http://user@proxy', '[redacted]@proxy'],
+      ['mail to a@b.example: soon', 'mail to a@b.example: soon'],
+      ['a@b:c', 'a@b:c'],
+      ['@', '@'],
+      [`see https://h/ and ${'x'.repeat(3000)} u:p@h`, `see https://h/ and ${'x'.repeat(3000)} [redacted]@h`],
+    ];
+    for (const [text, expected] of rows) t.equal(withoutUserInfo(text), expected);
+  },
+);
 
 t.test('many colons before an @ take no longer than they are', async (t) => {
   const entries = {

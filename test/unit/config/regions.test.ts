@@ -45,13 +45,24 @@ t.test('single machines belong into [gateway]', async (t) => {
 });
 
 t.test('paths, queries, user names and odd characters are refused', async (t) => {
-  for (const text of ['mypurecloud.de/api/v2', 'mypurecloud.de?x', 'user@mypurecloud.de', 'my purecloud.de', '-x.de', 'ä.de', 'x.de:99999'])
+  for (const text of [
+    'mypurecloud.de/api/v2',
+    'mypurecloud.de?x',
+    'user@mypurecloud.de',
+    'my purecloud.de',
+    '-x.de',
+    'ä.de',
+    'x.de:99999',
+  ])
     t.equal(parseRegion(text).ok, false, text);
 });
 
 t.test('an unlisted domain is used as it is, with a warning', async (t) => {
   const result = withCredential('[general]\nhost = api.genesys.example:8443');
-  t.match(good(result).general.hosts, { domain: 'genesys.example:8443', api: { origin: 'https://api.genesys.example:8443' } });
+  t.match(good(result).general.hosts, {
+    domain: 'genesys.example:8443',
+    api: { origin: 'https://api.genesys.example:8443' },
+  });
   t.match(warnings(result), [/^gcg\.ini:5: general\.host: .*not one of the known regions/]);
   t.match(warnings(withCredential('[general]\nhost = mypurecloud.dee')), [/did you mean "mypurecloud\.de"/]);
 });
@@ -66,7 +77,9 @@ t.test('the hosts of a region are its api, login and streaming hosts', async (t)
 });
 
 t.test('a credential can be in a region of its own', async (t) => {
-  const { credentials } = good(withCredential('[credential.crm]\nclient_id = x\nclient_secret = y\nhost = eu_west_1\n'));
+  const { credentials } = good(
+    withCredential('[credential.crm]\nclient_id = x\nclient_secret = y\nhost = eu_west_1\n'),
+  );
   t.match(credentials, [
     { name: 'default', hosts: { domain: 'mypurecloud.com' } },
     { name: 'crm', hosts: { domain: 'mypurecloud.ie' } },

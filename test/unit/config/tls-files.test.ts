@@ -31,14 +31,17 @@ const dir = t.testdir({
 });
 writeFileSync(join(dir, 'huge.pem'), Buffer.alloc(4 * 1024 * 1024 + 1));
 
-const of = (section: string) => (text: string) => problems(withCredential(`[${section}]\n${text.replaceAll('DIR', dir)}`));
+const of = (section: string) => (text: string) =>
+  problems(withCredential(`[${section}]\n${text.replaceAll('DIR', dir)}`));
 
 for (const section of ['server.tls', 'tls']) {
   const tls = of(section);
   t.test(`[${section}]: certificate and key are given, and belong, together`, async (t) => {
     t.strictSame(tls('cert_file = DIR/one.crt\nkey_file = DIR/one.key'), []);
     t.strictSame(tls('cert_file = DIR/both.pem\nkey_file = DIR/both.pem'), []);
-    t.match(tls('cert_file = DIR/one.crt'), [new RegExp(`^gcg\\.ini:5: ${section}\\.cert_file: needs ${section}\\.key_file`)]);
+    t.match(tls('cert_file = DIR/one.crt'), [
+      new RegExp(`^gcg\\.ini:5: ${section}\\.cert_file: needs ${section}\\.key_file`),
+    ]);
     t.match(tls('key_file = DIR/one.key'), [/needs .*\.cert_file beside it/]);
     t.match(tls('cert_file = DIR/one.crt\nkey_file = DIR/two.key'), [
       /^gcg\.ini:6: .*two\.key does not fit .*one\.crt \(ERR_OSSL_X509_KEY_VALUES_MISMATCH\)/,
@@ -47,18 +50,24 @@ for (const section of ['server.tls', 'tls']) {
       /one\.key holds no certificate; is it the right/,
       /one\.crt holds no private key/,
     ]);
-    t.match(tls('cert_file = DIR/locked.crt\nkey_file = DIR/locked.key'), [/locked\.key does not fit .*the key must be one we can open/]);
+    t.match(tls('cert_file = DIR/locked.crt\nkey_file = DIR/locked.key'), [
+      /locked\.key does not fit .*the key must be one we can open/,
+    ]);
   });
 
   t.test(`[${section}]: files exist and are PEM`, async (t) => {
-    t.match(tls('cert_file = DIR/none\nkey_file = DIR/a.p12'), [/none cannot be read \(ENOENT\)/, /holds no private key; convert it to PEM/]);
+    t.match(tls('cert_file = DIR/none\nkey_file = DIR/a.p12'), [
+      /none cannot be read \(ENOENT\)/,
+      /holds no private key; convert it to PEM/,
+    ]);
     t.match(tls('cert_file = DIR\nkey_file = DIR/one.key'), [/ is a folder; name the file in it$/]);
     t.match(tls('cert_file = DIR/huge.pem\nkey_file = DIR/one.key'), [/is larger than 4 MiB/]);
   });
 }
 
 t.test('a certificate of ours that has expired is warned of, and no other', async (t) => {
-  const told = (text: string) => warnings(withCredential(`[tls]\n${text.replaceAll('DIR', dir)}`)).filter((line) => line.includes('expired'));
+  const told = (text: string) =>
+    warnings(withCredential(`[tls]\n${text.replaceAll('DIR', dir)}`)).filter((line) => line.includes('expired'));
   t.match(told('cert_file = DIR/past.crt\nkey_file = DIR/past.key'), [
     /^gcg\.ini:5: tls\.cert_file: the certificate in .*past\.crt has expired \(.* GMT\)/,
   ]);
@@ -67,7 +76,8 @@ t.test('a certificate of ours that has expired is warned of, and no other', asyn
 });
 
 t.test('a key with a passphrase is opened with it', async (t) => {
-  const tls = (passphrase: string) => of('tls')(`cert_file = DIR/locked.crt\nkey_file = DIR/locked.key\nkey_passphrase = ${passphrase}`);
+  const tls = (passphrase: string) =>
+    of('tls')(`cert_file = DIR/locked.crt\nkey_file = DIR/locked.key\nkey_passphrase = ${passphrase}`);
   t.strictSame(tls('opensesame'), []);
   const [problem, ...others] = tls('passphrase-canary');
   t.match(problem, /does not fit/);
@@ -86,6 +96,8 @@ t.test('authorities: one or more certificates, and text between them', async (t)
 });
 
 t.test('changes of these files are watched', async (t) => {
-  const open = `[server]\nlisten = 0.0.0.0:1\n[server.tls]\ncert_file = ${dir}/one.crt\nkey_file = ${dir}/one.key\nclient_ca_file = ${dir}/ca.pem`;
+  const open =
+    `[server]\nlisten = 0.0.0.0:1\n[server.tls]\ncert_file = ${dir}/one.crt\nkey_file = ` +
+    `${dir}/one.key\nclient_ca_file = ${dir}/ca.pem`;
   t.strictSame(good(withCredential(open)).referencedFiles, [`${dir}/one.crt`, `${dir}/one.key`, `${dir}/ca.pem`]);
 });

@@ -24,7 +24,11 @@ t.test('headers of the gateway, broken names and broken values are refused', asy
     'Transfer-Encoding',
     'Sec-WebSocket-Key',
   ]) {
-    t.match(problemsOf(`${name} = x`), [/^gcg\.ini:5: upstream\.headers: .*set or removed by the gateway itself/], name);
+    t.match(
+      problemsOf(`${name} = x`),
+      [/^gcg\.ini:5: upstream\.headers: .*set or removed by the gateway itself/],
+      name,
+    );
   }
   t.match(problemsOf('bad name = x'), [/is not a header name/]);
   t.match(problemsOf('X-A = "a\\r\\nX-B: c"'), [/characters that a header cannot hold/]);

@@ -11,11 +11,30 @@ const durationOf = (text: string) => {
 };
 
 t.test('a bare number is seconds, and units are understood', async (t) => {
-  t.strictSame(['10', '0', '1.5', '500ms', '2m', '1h', ' 5 s ', '3M'].map(durationOf), [10_000, 0, 1500, 500, 120_000, 3_600_000, 5000, 180_000]);
+  t.strictSame(
+    ['10', '0', '1.5', '500ms', '2m', '1h', ' 5 s ', '3M'].map(durationOf),
+    [10_000, 0, 1500, 500, 120_000, 3_600_000, 5000, 180_000],
+  );
 });
 
 t.test('what is not a sane duration is refused', async (t) => {
-  for (const text of ['', '-1', '+1', 'NaN', 'Infinity', '1e3', '0x10', '1d', '1 0', '25h', '999999999999', '9'.repeat(400), '1..5', '.5', 'ms']) {
+  for (const text of [
+    '',
+    '-1',
+    '+1',
+    'NaN',
+    'Infinity',
+    '1e3',
+    '0x10',
+    '1d',
+    '1 0',
+    '25h',
+    '999999999999',
+    '9'.repeat(400),
+    '1..5',
+    '.5',
+    'ms',
+  ]) {
     t.equal(parseDuration(text).ok, false, text);
   }
 });
@@ -41,14 +60,16 @@ t.test('no text becomes a duration that is negative, fractional or beyond the bo
 });
 
 t.test('booleans have eight spellings in any case', async (t) => {
-  for (const text of ['true', 'YES', 'On', '1', ' true ']) t.strictSame(parseBoolean(text), { ok: true, value: true }, text);
+  for (const text of ['true', 'YES', 'On', '1', ' true '])
+    t.strictSame(parseBoolean(text), { ok: true, value: true }, text);
   for (const text of ['false', 'No', 'OFF', '0']) t.strictSame(parseBoolean(text), { ok: true, value: false }, text);
   for (const text of ['', 'y', 'truee', '2', 'null', 'enabled']) t.equal(parseBoolean(text).ok, false, text);
 });
 
 t.test('numbers are digits within their bounds', async (t) => {
   t.strictSame(parseInteger('65536'), { ok: true, value: 65536 });
-  for (const text of ['', '-1', '1.0', '1e3', '0x1', '9007199254740993', 'NaN', '٣']) t.equal(parseInteger(text).ok, false, text);
+  for (const text of ['', '-1', '1.0', '1e3', '0x1', '9007199254740993', 'NaN', '٣'])
+    t.equal(parseInteger(text).ok, false, text);
   t.equal(parseInteger('70000', 1, 65535).ok, false);
 });
 

@@ -1,4 +1,5 @@
-// The watch over real files: every way in which a file comes to have another content is told once; what is no change is not told.
+// The watch over real files: every way in which a file comes to have another content is told once; what is no change is
+// not told.
 
 import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -109,25 +110,28 @@ t.test('several files at once are told once', async (t) => {
   t.equal(changes(), 1);
 });
 
-t.test('without events the files are looked at from time to time, and nothing is left running afterwards', async (t) => {
-  const folder = t.testdir({ a: { 'gcg.ini': 'a' }, b: {} });
-  const file = join(folder, 'a', 'gcg.ini');
-  // Written by its other name, its folder hears nothing: as with a file that another machine writes.
-  const otherName = join(folder, 'b', 'gcg.ini');
-  linkSync(file, otherName);
-  const clock = createFakeClock();
-  const { watch, changes } = start(t, [file], { clock, pollMs: 5_000 });
-  writeFileSync(otherName, 'longer than before');
-  await clock.advance(4_999);
-  t.equal(changes(), 0);
-  await clock.advance(1);
-  t.equal(changes(), 1);
-  watch.close();
-  writeFileSync(otherName, 'something else again');
-  await clock.advance(60_000);
-  t.equal(changes(), 1);
-  t.equal(clock.pending, 0, 'no timer is left');
-});
+t.test(
+  'without events the files are looked at from time to time, and nothing is left running afterwards',
+  async (t) => {
+    const folder = t.testdir({ a: { 'gcg.ini': 'a' }, b: {} });
+    const file = join(folder, 'a', 'gcg.ini');
+    // Written by its other name, its folder hears nothing: as with a file that another machine writes.
+    const otherName = join(folder, 'b', 'gcg.ini');
+    linkSync(file, otherName);
+    const clock = createFakeClock();
+    const { watch, changes } = start(t, [file], { clock, pollMs: 5_000 });
+    writeFileSync(otherName, 'longer than before');
+    await clock.advance(4_999);
+    t.equal(changes(), 0);
+    await clock.advance(1);
+    t.equal(changes(), 1);
+    watch.close();
+    writeFileSync(otherName, 'something else again');
+    await clock.advance(60_000);
+    t.equal(changes(), 1);
+    t.equal(clock.pending, 0, 'no timer is left');
+  },
+);
 
 t.test('watching other files tells what changed in those that stay', async (t) => {
   const folder = t.testdir({ 'gcg.ini': 'a', secret: 's' });
@@ -145,7 +149,11 @@ t.test('the points: own folder, each link on the way, the nearest folder that is
   const folder = t.testdir({ real: { 'gcg.ini': 'a' } });
   symlinkSync('real', join(folder, 'link'));
   symlinkSync('loop', join(folder, 'loop'));
-  const points = watchPoints([join(folder, 'link', 'gcg.ini'), join(folder, 'no', 'such', 'file'), join(folder, 'loop', 'x')]);
+  const points = watchPoints([
+    join(folder, 'link', 'gcg.ini'),
+    join(folder, 'no', 'such', 'file'),
+    join(folder, 'loop', 'x'),
+  ]);
   t.same([...(points.get(folder) ?? [])].sort(), ['link', 'loop', 'no']);
   t.same([...(points.get(join(folder, 'real')) ?? [])], ['gcg.ini']);
 });

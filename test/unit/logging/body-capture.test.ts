@@ -5,7 +5,11 @@ import t from 'tap';
 import { createBodyCapture } from '../../../src/logging/body-capture.ts';
 import { createCanaries } from '../../helpers/canary.ts';
 
-function show(body: string | Buffer, contentType: string | null, { maxBytes = 1024, contentEncoding = null as string | null, chunk = 7 } = {}) {
+function show(
+  body: string | Buffer,
+  contentType: string | null,
+  { maxBytes = 1024, contentEncoding = null as string | null, chunk = 7 } = {},
+) {
   const capture = createBodyCapture({ maxBytes, contentType, contentEncoding });
   const bytes = Buffer.from(body as string);
   for (let at = 0; at < bytes.length; at += chunk) capture.write(bytes.subarray(at, at + chunk));
@@ -13,7 +17,10 @@ function show(body: string | Buffer, contentType: string | null, { maxBytes = 10
 }
 
 t.test('JSON is an object, redacted, in however many chunks it came', async (t) => {
-  t.same(show('{"name":"Grüße","access_token":"abc"}', 'application/json; charset=UTF-8'), { name: 'Grüße', access_token: '[redacted]' });
+  t.same(show('{"name":"Grüße","access_token":"abc"}', 'application/json; charset=UTF-8'), {
+    name: 'Grüße',
+    access_token: '[redacted]',
+  });
   t.same(show('[{"password":"x"}]', 'application/vnd.x+json'), [{ password: '[redacted]' }]);
   t.same(show('\ufeff{"a":1}', 'application/json'), { a: 1 });
   t.equal(show('42', 'application/json'), '42');
@@ -70,9 +77,19 @@ t.test('binary bodies are named by type and size and not kept', async (t) => {
 t.test('a longer body is cut and says so', async (t) => {
   const json = JSON.stringify({ first: 'kept', list: Array.from({ length: 100 }, (_, n) => n) });
   t.equal(show(json, 'application/json', { maxBytes: 32 }), '{"first":"kept","list":[0,1,2,3 [cut at 32 bytes of 315]');
-  t.equal(show('ä'.repeat(10), 'text/plain', { maxBytes: 5 }), ' [cut at 5 bytes of 20]', 'no half words: they could be half secrets');
-  t.equal(show('some words and Bearer abcdefghijklmnop', 'text/plain', { maxBytes: 26 }), 'some words and Bearer  [cut at 26 bytes of 38]');
-  t.match(show(gzipSync(json), 'application/json', { maxBytes: 32, contentEncoding: 'gzip' }), /\[cut at \d+ bytes of \d+ bytes gzip\]$/);
+  t.equal(
+    show('ä'.repeat(10), 'text/plain', { maxBytes: 5 }),
+    ' [cut at 5 bytes of 20]',
+    'no half words: they could be half secrets',
+  );
+  t.equal(
+    show('some words and Bearer abcdefghijklmnop', 'text/plain', { maxBytes: 26 }),
+    'some words and Bearer  [cut at 26 bytes of 38]',
+  );
+  t.match(
+    show(gzipSync(json), 'application/json', { maxBytes: 32, contentEncoding: 'gzip' }),
+    /\[cut at \d+ bytes of \d+ bytes gzip\]$/,
+  );
 });
 
 t.test('a bomb is shown up to the limit, in bounded memory', async (t) => {
@@ -85,7 +102,10 @@ t.test('a bomb is shown up to the limit, in bounded memory', async (t) => {
 
 t.test('JSON nested deeper than any stack is shown without its depths', async (t) => {
   const depth = 20_000;
-  const shown = show(`${'['.repeat(depth)}${']'.repeat(depth)}`, 'application/json', { maxBytes: 100_000, chunk: 10_000 });
+  const shown = show(`${'['.repeat(depth)}${']'.repeat(depth)}`, 'application/json', {
+    maxBytes: 100_000,
+    chunk: 10_000,
+  });
   t.match(JSON.stringify(shown), /nested too deep/);
 });
 
@@ -100,7 +120,8 @@ t.test('the kept bytes are a copy and never exceed the limit', async (t) => {
 
 t.test('no secret of any kind survives in any kind of body', async (t) => {
   const canaries = createCanaries();
-  const { accessToken, refreshToken, clientSecret, code, verifier, assertion, password, handle, channelId, cookie } = canaries;
+  const { accessToken, refreshToken, clientSecret, code, verifier, assertion, password, handle, channelId, cookie } =
+    canaries;
   const fields = {
     access_token: accessToken,
     refresh_token: refreshToken,
@@ -114,7 +135,10 @@ t.test('no secret of any kind survives in any kind of body', async (t) => {
   };
   const uri = `wss://streaming.mypurecloud.de/channels/${channelId}`;
   const bodies: [body: string, type: string][] = [
-    [JSON.stringify({ ...fields, id: channelId, connectUri: uri, deep: [{ text: JSON.stringify(fields) }] }), 'application/json'],
+    [
+      JSON.stringify({ ...fields, id: channelId, connectUri: uri, deep: [{ text: JSON.stringify(fields) }] }),
+      'application/json',
+    ],
     [new URLSearchParams(fields).toString(), 'application/x-www-form-urlencoded'],
     [`see ${uri} with Bearer ${accessToken.replaceAll('/', '')} or ${handle}, password: ${password}`, 'text/plain'],
   ];

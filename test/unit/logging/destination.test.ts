@@ -1,4 +1,5 @@
-// Log destinations when things go wrong: full disks, closed and stalled pipes, rotated files. Traffic must never notice.
+// Log destinations when things go wrong: full disks, closed and stalled pipes, rotated files. Traffic must never
+// notice.
 
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -17,7 +18,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { createConsoleDestination, createDestination, createFileDestination, type Sink } from '../../../src/logging/destination.ts';
+import {
+  createConsoleDestination,
+  createDestination,
+  createFileDestination,
+  type Sink,
+} from '../../../src/logging/destination.ts';
 import { createLogger, type LoggingConfig } from '../../../src/logging/logger.ts';
 
 const CONFIG: LoggingConfig = {
@@ -116,13 +122,17 @@ t.test('after a closed pipe every line is counted as dropped', async (t) => {
   t.ok(isClosed(), 'the descriptor is released all the same');
 });
 
-t.test('a descriptor that is full is dropped to without harm', { skip: !existsSync('/dev/full') && 'no /dev/full here' }, async (t) => {
-  const destination = createConsoleDestination(openSync('/dev/full', 'w'), false);
-  for (let n = 0; n < 100; n++) destination.write(`line ${n}\n`);
-  await destination.flush();
-  await destination.close();
-  t.equal(destination.dropped(), 100);
-});
+t.test(
+  'a descriptor that is full is dropped to without harm',
+  { skip: !existsSync('/dev/full') && 'no /dev/full here' },
+  async (t) => {
+    const destination = createConsoleDestination(openSync('/dev/full', 'w'), false);
+    for (let n = 0; n < 100; n++) destination.write(`line ${n}\n`);
+    await destination.flush();
+    await destination.close();
+    t.equal(destination.dropped(), 100);
+  },
+);
 
 t.test('a descriptor that is closed is dropped to without harm', async (t) => {
   const destination = createConsoleDestination(987, false);
@@ -133,27 +143,30 @@ t.test('a descriptor that is closed is dropped to without harm', async (t) => {
   await destination.close();
 });
 
-t.test('a file is made with its parents for the owner only, appended to, and written anew after a rotation', async (t) => {
-  const path = join(t.testdir(), 'deep', 'er', 'gcg.log');
-  const log = createLogger({ ...CONFIG, filePath: path });
-  log.info({}, 'first');
-  await log.flush();
-  t.equal(statSync(path).mode & 0o777, 0o600);
-  t.equal(statSync(join(path, '..')).mode & 0o777, 0o700);
-  renameSync(path, `${path}.1`);
-  log.info({}, 'second');
-  log.reopen();
-  log.info({}, 'third');
-  await log.close();
-  t.match(readFileSync(`${path}.1`, 'utf8'), /first[\s\S]*second/);
-  t.match(readFileSync(path, 'utf8'), /third/);
-  t.notMatch(readFileSync(path, 'utf8'), /second/);
-  const again = createLogger({ ...CONFIG, filePath: path });
-  again.info({}, 'fourth');
-  await again.close();
-  t.match(readFileSync(path, 'utf8'), /third[\s\S]*fourth/);
-  t.equal(log.dropped, 0);
-});
+t.test(
+  'a file is made with its parents for the owner only, appended to, and written anew after a rotation',
+  async (t) => {
+    const path = join(t.testdir(), 'deep', 'er', 'gcg.log');
+    const log = createLogger({ ...CONFIG, filePath: path });
+    log.info({}, 'first');
+    await log.flush();
+    t.equal(statSync(path).mode & 0o777, 0o600);
+    t.equal(statSync(join(path, '..')).mode & 0o777, 0o700);
+    renameSync(path, `${path}.1`);
+    log.info({}, 'second');
+    log.reopen();
+    log.info({}, 'third');
+    await log.close();
+    t.match(readFileSync(`${path}.1`, 'utf8'), /first[\s\S]*second/);
+    t.match(readFileSync(path, 'utf8'), /third/);
+    t.notMatch(readFileSync(path, 'utf8'), /second/);
+    const again = createLogger({ ...CONFIG, filePath: path });
+    again.info({}, 'fourth');
+    await again.close();
+    t.match(readFileSync(path, 'utf8'), /third[\s\S]*fourth/);
+    t.equal(log.dropped, 0);
+  },
+);
 
 t.test('a rotation that fails leaves the old file in use', async (t) => {
   const path = join(t.testdir({ sub: {} }), 'sub', 'gcg.log');
@@ -171,36 +184,39 @@ t.test('a log file that cannot be opened at the start is an error that says why'
   t.throws(() => createLogger({ ...CONFIG, filePath: join(folder, 'file', 'gcg.log') }), { code: /EEXIST|ENOTDIR/ });
 });
 
-t.test('a pipe as the log file: refused without a reader, dropped to while it has none, and written to again when it has', async (t) => {
-  const path = join(t.testdir(), 'pipe');
-  execFileSync('mkfifo', [path]);
-  t.throws(() => createFileDestination(path), { code: 'ENXIO' });
-  const reader = () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const readable = (fd: number) => {
-    const bytes = Buffer.alloc(1000);
-    return bytes.toString('utf8', 0, readSync(fd, bytes));
-  };
-  let now = 0;
-  const first = reader();
-  const destination = createFileDestination(path, () => now);
-  destination.write('one\n');
-  await destination.flush();
-  t.equal(readable(first), 'one\n');
-  closeSync(first);
-  destination.write('two\n');
-  await destination.flush();
-  t.equal(destination.isLost, true);
-  destination.write('three\n');
-  const second = reader();
-  destination.write('four\n');
-  now += 1_000;
-  destination.write('five\n');
-  await destination.flush();
-  t.equal(readable(second), 'five\n', 'a try a second');
-  await destination.close();
-  closeSync(second);
-  t.equal(destination.dropped(), 3);
-});
+t.test(
+  'a pipe as the log file: refused without a reader, dropped to while it has none, and written to again when it has',
+  async (t) => {
+    const path = join(t.testdir(), 'pipe');
+    execFileSync('mkfifo', [path]);
+    t.throws(() => createFileDestination(path), { code: 'ENXIO' });
+    const reader = () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const readable = (fd: number) => {
+      const bytes = Buffer.alloc(1000);
+      return bytes.toString('utf8', 0, readSync(fd, bytes));
+    };
+    let now = 0;
+    const first = reader();
+    const destination = createFileDestination(path, () => now);
+    destination.write('one\n');
+    await destination.flush();
+    t.equal(readable(first), 'one\n');
+    closeSync(first);
+    destination.write('two\n');
+    await destination.flush();
+    t.equal(destination.isLost, true);
+    destination.write('three\n');
+    const second = reader();
+    destination.write('four\n');
+    now += 1_000;
+    destination.write('five\n');
+    await destination.flush();
+    t.equal(readable(second), 'five\n', 'a try a second');
+    await destination.close();
+    closeSync(second);
+    t.equal(destination.dropped(), 3);
+  },
+);
 
 const DISK = '/dev/loop0';
 
@@ -225,14 +241,21 @@ t.test('console and file both get every record', async (t) => {
 });
 
 /** Runs a program that logs to its standard output, a pipe, which `treat` may mistreat. */
-function run(program: string, treat: (child: ReturnType<typeof spawn>) => void): Promise<{ code: number | null; stderr: string }> {
+function run(
+  program: string,
+  treat: (child: ReturnType<typeof spawn>) => void,
+): Promise<{ code: number | null; stderr: string }> {
   const logger = new URL('../../../src/logging/logger.ts', import.meta.url).href;
   const source = `import { createLogger } from ${JSON.stringify(logger)};
 const log = createLogger(${JSON.stringify({ ...CONFIG, toConsole: true })});
 ${program}`;
-  const child = spawn(process.execPath, ['--experimental-strip-types', '--input-type=module-typescript', '-e', source], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    process.execPath,
+    ['--experimental-strip-types', '--input-type=module-typescript', '-e', source],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let stderr = '';
   child.stderr?.on('data', (chunk) => {
     stderr += chunk;
@@ -277,31 +300,39 @@ t.test('records gathered when a process exits without closing its log are still 
   t.match(stdout, /last words/);
 });
 
-t.test('a log file that was there is made 0600 when it is ours, at the start, at a reload and after a rotation, and it is said', async (t) => {
-  const folder = t.testdir();
-  for (const mode of [0o666, 0o644, 0o640, 0o604, 0o600]) {
-    for (const moment of ['start', 'reload', 'rotation'] as const) {
-      const filePath = join(folder, `${mode}-${moment}.log`);
-      const put = () => {
-        writeFileSync(filePath, 'before\n');
-        chmodSync(filePath, mode);
-      };
-      if (moment !== 'rotation') put();
-      const log = createLogger({ ...CONFIG, filePath: moment === 'reload' ? null : filePath });
-      if (moment === 'reload') log.configure({ ...CONFIG, filePath });
-      if (moment === 'rotation') {
-        renameSync(filePath, `${filePath}.1`);
-        put();
-        log.reopen();
+t.test(
+  'a log file that was there is made 0600 when it is ours, at the start, at a reload and after a rotation, and it ' +
+    'is said',
+  async (t) => {
+    const folder = t.testdir();
+    for (const mode of [0o666, 0o644, 0o640, 0o604, 0o600]) {
+      for (const moment of ['start', 'reload', 'rotation'] as const) {
+        const filePath = join(folder, `${mode}-${moment}.log`);
+        const put = () => {
+          writeFileSync(filePath, 'before\n');
+          chmodSync(filePath, mode);
+        };
+        if (moment !== 'rotation') put();
+        const log = createLogger({ ...CONFIG, filePath: moment === 'reload' ? null : filePath });
+        if (moment === 'reload') log.configure({ ...CONFIG, filePath });
+        if (moment === 'rotation') {
+          renameSync(filePath, `${filePath}.1`);
+          put();
+          log.reopen();
+        }
+        await log.close();
+        const name = `${mode.toString(8)} at ${moment}`;
+        t.equal(statSync(filePath).mode & 0o777, 0o600, name);
+        t.equal(
+          /"level":"info".*log file was open to other users/.test(readFileSync(filePath, 'utf8')),
+          mode !== 0o600,
+          name,
+        );
+        t.match(readFileSync(filePath, 'utf8'), /^before\n/);
       }
-      await log.close();
-      const name = `${mode.toString(8)} at ${moment}`;
-      t.equal(statSync(filePath).mode & 0o777, 0o600, name);
-      t.equal(/"level":"info".*log file was open to other users/.test(readFileSync(filePath, 'utf8')), mode !== 0o600, name);
-      t.match(readFileSync(filePath, 'utf8'), /^before\n/);
     }
-  }
-});
+  },
+);
 
 t.test(
   'a log file of another user keeps its mode, with a warning',

@@ -1,4 +1,5 @@
-// The dashboard and the alert rules in examples/ use metrics and labels that exist, and every metric of ours is of use in one of them.
+// The dashboard and the alert rules in examples/ use metrics and labels that exist, and every metric of ours is of use
+// in one of them.
 
 import { readFileSync } from 'node:fs';
 import t from 'tap';
@@ -21,7 +22,14 @@ async function exported(): Promise<Map<string, Set<string>>> {
   metrics.tokenTransition('a', 'fresh', 'idle');
   metrics.configReload(true);
   metrics.started();
-  metrics.ended(Object.assign(createExchangeRecord(0), { credential: 'a', queueMs: 1, retryReasons: ['429'], errorCode: 'gateway.internal' }));
+  metrics.ended(
+    Object.assign(createExchangeRecord(0), {
+      credential: 'a',
+      queueMs: 1,
+      retryReasons: ['429'],
+      errorCode: 'gateway.internal',
+    }),
+  );
   const names = new Map<string, Set<string>>();
   for (const [, name, labels] of (await metrics.render()).matchAll(/^([a-z]\w*)(?:\{(.*)\})? /gm)) {
     const known = names.get(name as string) ?? new Set();
@@ -58,7 +66,8 @@ t.test('every metric and label that the dashboard and the rules use is exported'
     for (const [, name, matchers] of expression.matchAll(USED)) {
       t.ok(names.has(name as string), `${name} exists`);
       for (const [, label] of (matchers ?? '').matchAll(/(\w+)\s*=~?\s*"/g)) {
-        if (label !== 'job' && label !== 'instance') t.ok(names.get(name as string)?.has(label as string), `${name} has the label ${label}`);
+        if (label !== 'job' && label !== 'instance')
+          t.ok(names.get(name as string)?.has(label as string), `${name} has the label ${label}`);
       }
     }
   }

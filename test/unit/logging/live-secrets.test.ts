@@ -1,4 +1,5 @@
-// A secret that is in use is masked in every encoding, wherever a text is cut, and for as long as it may be of use to somebody.
+// A secret that is in use is masked in every encoding, wherever a text is cut, and for as long as it may be of use to
+// somebody.
 
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,14 +15,18 @@ const ENCODINGS: Record<string, (text: string) => string> = {
   raw: (text) => text,
   JSON: (text) => JSON.stringify(text).slice(1, -1),
   'JSON with slashes': (text) => JSON.stringify(text).slice(1, -1).replaceAll('/', '\\/'),
-  'JSON in escapes': (text) => [...text].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
+  'JSON in escapes': (text) =>
+    [...text].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
   percent: encodeURIComponent,
   'percent in lower case': (text) => encodeURIComponent(text).replace(/%../g, (octet) => octet.toLowerCase()),
   form: (text) => new URLSearchParams([['', text]]).toString().slice(1),
   'percent throughout': (text) => Buffer.from(text).toString('hex').replace(/../g, '%$&'),
 };
 const STEPS = Object.keys(ENCODINGS);
-/** A backslash at the end of a value cannot be told from one before what follows; it is the one character that may be left. */
+/**
+ * A backslash at the end of a value cannot be told from one before what follows; it is the one character that may be
+ * left.
+ */
 const secretText = fc
   .oneof(
     fc.stringMatching(/^[A-Za-z0-9+/=_.~-]{8,100}$/),
@@ -30,26 +35,29 @@ const secretText = fc
   )
   .filter((text) => !text.endsWith('\\'));
 
-t.test('a value of 8 characters and more is masked in every encoding, one upon another, and its neighbours stay', async (t) => {
-  fc.assert(
-    fc.property(secretText, fc.array(fc.constantFrom(...STEPS), { maxLength: 3 }), (secret, steps) => {
-      const { add, mask } = createLiveSecrets();
-      add('another-value-that-is-known');
-      add(secret);
-      const written = steps.reduce((text, step) => (ENCODINGS[step] as (text: string) => string)(text), secret);
-      return mask(`left ${written} right`) === 'left [redacted] right';
-    }),
-    {
-      numRuns: 2000,
-      examples: [
-        ['a%41b%2Fcd', ['percent']],
-        ['new\\nline', ['JSON', 'JSON']],
-        ['%%%%%%%%', ['percent', 'JSON']],
-      ],
-    },
-  );
-  t.pass();
-});
+t.test(
+  'a value of 8 characters and more is masked in every encoding, one upon another, and its neighbours stay',
+  async (t) => {
+    fc.assert(
+      fc.property(secretText, fc.array(fc.constantFrom(...STEPS), { maxLength: 3 }), (secret, steps) => {
+        const { add, mask } = createLiveSecrets();
+        add('another-value-that-is-known');
+        add(secret);
+        const written = steps.reduce((text, step) => (ENCODINGS[step] as (text: string) => string)(text), secret);
+        return mask(`left ${written} right`) === 'left [redacted] right';
+      }),
+      {
+        numRuns: 2000,
+        examples: [
+          ['a%41b%2Fcd', ['percent']],
+          ['new\\nline', ['JSON', 'JSON']],
+          ['%%%%%%%%', ['percent', 'JSON']],
+        ],
+      },
+    );
+    t.pass();
+  },
+);
 
 t.test('base64 at each of its three alignments gives away none of the value, whatever stands around it', async (t) => {
   fc.assert(
@@ -80,7 +88,10 @@ t.test('where a text is cut, the beginning of a value is masked, and only there'
   const secret = 'k3/Yp+mO q"2sVx8=zT4';
   const { add, mask } = createLiveSecrets();
   add(secret);
-  for (const [name, encode] of [...Object.entries(ENCODINGS), ['base64', (text: string) => Buffer.from(text).toString('base64')] as const]) {
+  for (const [name, encode] of [
+    ...Object.entries(ENCODINGS),
+    ['base64', (text: string) => Buffer.from(text).toString('base64')] as const,
+  ]) {
     const written = encode(secret);
     for (let length = 4; length < written.length; length++) {
       const shown = mask(`some text ${written.slice(0, length)}${cutMark(length, 'bytes of 99')}`);
@@ -123,36 +134,42 @@ t.test('tokens never push out a value of the configuration; the oldest token is 
   t.equal(mask('token-number-6'), 'token-number-6');
 });
 
-t.test('a replaced configuration is masked too, for a while, and what a file holds later from when it is read', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'gcg-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'secret');
-  writeFileSync(file, 'first-of-the-file\n');
-  const source = fileSecret(file);
-  const { configure, mask } = createLiveSecrets();
-  configure([source, fileSecret(join(folder, 'missing')), inlineSecret('written-in-line', 'test')]);
-  writeFileSync(file, 'second-of-the-file, longer\n');
-  source.read();
-  t.equal(mask('first-of-the-file second-of-the-file, longer'), '[redacted] [redacted]');
-  configure([inlineSecret('of-the-next-one', 'test')]);
-  t.equal(mask('written-in-line of-the-next-one'), '[redacted] [redacted]');
-});
+t.test(
+  'a replaced configuration is masked too, for a while, and what a file holds later from when it is read',
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'gcg-'));
+    t.teardown(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'secret');
+    writeFileSync(file, 'first-of-the-file\n');
+    const source = fileSecret(file);
+    const { configure, mask } = createLiveSecrets();
+    configure([source, fileSecret(join(folder, 'missing')), inlineSecret('written-in-line', 'test')]);
+    writeFileSync(file, 'second-of-the-file, longer\n');
+    source.read();
+    t.equal(mask('first-of-the-file second-of-the-file, longer'), '[redacted] [redacted]');
+    configure([inlineSecret('of-the-next-one', 'test')]);
+    t.equal(mask('written-in-line of-the-next-one'), '[redacted] [redacted]');
+  },
+);
 
-t.test('what callers choose to send pushes out no token, and a few large values are remembered, whatever their number', async (t) => {
-  const { add, mask } = createLiveSecrets();
-  add('a-token-of-the-platform');
-  const large = (at: number) => `${String(at).padStart(6, '0')}-${randomBytes(30_000).toString('base64')}`;
-  const sent = Array.from({ length: 40 }, (_, at) => large(at));
-  for (const value of sent) add(value, 'sent');
-  for (let at = 0; at < 2000; at++) add(`sent-by-a-caller-${at}`, 'sent');
-  t.equal(mask('a-token-of-the-platform sent-by-a-caller-1999'), '[redacted] [redacted]');
-  for (const value of sent) add(value, 'sent');
-  t.equal(mask(sent.at(-1) as string), '[redacted]', 'the last one is known');
-  t.equal(mask(sent[0] as string), sent[0], 'the first one has made room');
-  const lone = large(99).repeat(4);
-  add(lone, 'sent');
-  t.equal(mask(lone.slice(0, 64)), '[redacted]', 'one that takes all there is, is known by itself');
-});
+t.test(
+  'what callers choose to send pushes out no token, and a few large values are remembered, whatever their number',
+  async (t) => {
+    const { add, mask } = createLiveSecrets();
+    add('a-token-of-the-platform');
+    const large = (at: number) => `${String(at).padStart(6, '0')}-${randomBytes(30_000).toString('base64')}`;
+    const sent = Array.from({ length: 40 }, (_, at) => large(at));
+    for (const value of sent) add(value, 'sent');
+    for (let at = 0; at < 2000; at++) add(`sent-by-a-caller-${at}`, 'sent');
+    t.equal(mask('a-token-of-the-platform sent-by-a-caller-1999'), '[redacted] [redacted]');
+    for (const value of sent) add(value, 'sent');
+    t.equal(mask(sent.at(-1) as string), '[redacted]', 'the last one is known');
+    t.equal(mask(sent[0] as string), sent[0], 'the first one has made room');
+    const lone = large(99).repeat(4);
+    add(lone, 'sent');
+    t.equal(mask(lone.slice(0, 64)), '[redacted]', 'one that takes all there is, is known by itself');
+  },
+);
 
 t.test('a value that repeats itself makes no text dear that does so, too', async (t) => {
   const cpuOfMasking = (values: readonly string[], text: string) => {
@@ -177,26 +194,30 @@ t.test('a value that repeats itself makes no text dear that does so, too', async
   }
 });
 
-t.test('a secret file whose content is replaced again and again costs no more than the tokens that may be remembered', async (t) => {
-  let tell = (_secret: Secret) => {};
-  const onNew = (told: typeof tell) => {
-    tell = told;
-  };
-  const source = { ...inlineSecret('content-number-0', 'test'), onNew };
-  const { configure, mask } = createLiveSecrets(3);
-  configure([source]);
-  for (let at = 1; at <= 10; at++) tell(new Secret(`content-number-${at}`));
-  t.equal(mask('content-number-10 content-number-9'), '[redacted] [redacted]');
-  t.equal(mask('content-number-1'), 'content-number-1');
-  configure([inlineSecret('of-the-next-one', 'test')]);
-  for (let at = 11; at <= 20; at++) tell(new Secret(`content-number-${at}`));
-  t.equal(mask('of-the-next-one content-number-20'), '[redacted] [redacted]', 'also for what was begun before');
-  t.equal(mask('content-number-11'), 'content-number-11');
-});
+t.test(
+  'a secret file whose content is replaced again and again costs no more than the tokens that may be remembered',
+  async (t) => {
+    let tell = (_secret: Secret) => {};
+    const onNew = (told: typeof tell) => {
+      tell = told;
+    };
+    const source = { ...inlineSecret('content-number-0', 'test'), onNew };
+    const { configure, mask } = createLiveSecrets(3);
+    configure([source]);
+    for (let at = 1; at <= 10; at++) tell(new Secret(`content-number-${at}`));
+    t.equal(mask('content-number-10 content-number-9'), '[redacted] [redacted]');
+    t.equal(mask('content-number-1'), 'content-number-1');
+    configure([inlineSecret('of-the-next-one', 'test')]);
+    for (let at = 11; at <= 20; at++) tell(new Secret(`content-number-${at}`));
+    t.equal(mask('of-the-next-one content-number-20'), '[redacted] [redacted]', 'also for what was begun before');
+    t.equal(mask('content-number-11'), 'content-number-11');
+  },
+);
 
 t.test('a text without a secret is returned as it is', async (t) => {
   const { add, mask } = createLiveSecrets();
   t.equal(mask('anything at all'), 'anything at all');
   add('a-value-in-use');
-  for (const text of ['', 'a-value', '/api/v2/users?a=%41%zz\\u00', 'a-value-in-us', '\\', '%', '\ud800%']) t.equal(mask(text), text);
+  for (const text of ['', 'a-value', '/api/v2/users?a=%41%zz\\u00', 'a-value-in-us', '\\', '%', '\ud800%'])
+    t.equal(mask(text), text);
 });

@@ -91,25 +91,37 @@ t.test('an exchange is one line with the documented fields in the documented ord
     authorizationReplaced: false,
     source: 'upstream',
   });
-  t.strictSame(Object.keys(line ?? {}).slice(3, 11), ['requestId', 'client', 'credential', 'method', 'path', 'route', 'status', 'durationMs']);
+  t.strictSame(Object.keys(line ?? {}).slice(3, 11), [
+    'requestId',
+    'client',
+    'credential',
+    'method',
+    'path',
+    'route',
+    'status',
+    'durationMs',
+  ]);
   await log.close();
 });
 
-t.test('a failed exchange is an error from status 400 on, and also when it broke after its status was sent', async (t) => {
-  const { log, lines } = start({ level: 'error' });
-  log.exchange(exchange({ status: 399 }));
-  log.exchange(exchange({ status: 400 }));
-  log.exchange(exchange({ status: 200, errorCode: 'gateway.upstream.unreachable' }));
-  log.exchange(exchange({ status: 0, aborted: true }));
-  t.strictSame(
-    (await lines()).map(({ level, status }) => [level, status]),
-    [
-      ['error', 400],
-      ['error', 200],
-    ],
-  );
-  await log.close();
-});
+t.test(
+  'a failed exchange is an error from status 400 on, and also when it broke after its status was sent',
+  async (t) => {
+    const { log, lines } = start({ level: 'error' });
+    log.exchange(exchange({ status: 399 }));
+    log.exchange(exchange({ status: 400 }));
+    log.exchange(exchange({ status: 200, errorCode: 'gateway.upstream.unreachable' }));
+    log.exchange(exchange({ status: 0, aborted: true }));
+    t.strictSame(
+      (await lines()).map(({ level, status }) => [level, status]),
+      [
+        ['error', 400],
+        ['error', 200],
+      ],
+    );
+    await log.close();
+  },
+);
 
 t.test('each level lets through itself and what is more severe', async (t) => {
   const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
@@ -130,7 +142,14 @@ t.test('each level lets through itself and what is more severe', async (t) => {
 t.test('request headers show at debug, response headers at trace, credentials in neither', async (t) => {
   const canaries = createCanaries();
   const record = exchange({
-    requestHeaders: ['Accept', 'application/json', 'Authorization', `Bearer ${canaries.accessToken}`, 'Cookie', canaries.cookie],
+    requestHeaders: [
+      'Accept',
+      'application/json',
+      'Authorization',
+      `Bearer ${canaries.accessToken}`,
+      'Cookie',
+      canaries.cookie,
+    ],
     responseHeaders: { 'content-type': 'application/json', 'set-cookie': [canaries.cookie], 'x-many': ['1', '2'] },
   });
   for (const [level, hasRequest, hasResponse] of [
@@ -165,7 +184,15 @@ t.test('bodies, retries, trace ids and a caller that left are shown when there a
     }),
   );
   t.match(await lines(), [
-    { requestBody: { name: 'x' }, responseBody: 'text', retries: ['429', '503'], heldBy: 'a limit', traceId: 't1', spanId: 's1', aborted: true },
+    {
+      requestBody: { name: 'x' },
+      responseBody: 'text',
+      retries: ['429', '503'],
+      heldBy: 'a limit',
+      traceId: 't1',
+      spanId: 's1',
+      aborted: true,
+    },
   ]);
   await log.close();
 });
@@ -203,7 +230,9 @@ t.test('a live secret is masked where no name and no shape gives it away', async
   const secret = 'QWxhZGRpbjpvcGVuIHNlc2FtZQ-and_more';
   liveSecrets.add(secret);
   const { log, text } = start({}, { liveSecrets });
-  log.exchange(exchange({ responseBody: { write() {}, render: () => ({ note: `the value\n${secret} was refused` }) } }));
+  log.exchange(
+    exchange({ responseBody: { write() {}, render: () => ({ note: `the value\n${secret} was refused` }) } }),
+  );
   log.info({ note: secret }, 'something');
   t.notMatch(await text(), secret);
   t.match(await text(), /was refused/);
@@ -212,7 +241,9 @@ t.test('a live secret is masked where no name and no shape gives it away', async
 
 t.test('input cannot forge a line in json', async (t) => {
   const { log, lines } = start();
-  log.exchange(exchange({ target: '/api/v2/x"\n{"level":"info"}\u2028', correlationId: '"}\n{"forged":true', method: 'GET\r\n' }));
+  log.exchange(
+    exchange({ target: '/api/v2/x"\n{"level":"info"}\u2028', correlationId: '"}\n{"forged":true', method: 'GET\r\n' }),
+  );
   const read = await lines();
   t.equal(read.length, 1);
   t.equal(read[0]?.correlationId, '"}\n{"forged":true');
@@ -222,13 +253,23 @@ t.test('input cannot forge a line in json', async (t) => {
 t.test('text is one readable line per exchange, with what explains a failure', async (t) => {
   const { log, text } = start({ format: 'text' });
   log.exchange(exchange());
-  log.exchange(exchange({ client: null, status: 429, errorCode: 'gateway.rate.limited', queueMs: 900, retryReasons: ['429'], attempts: 2 }));
+  log.exchange(
+    exchange({
+      client: null,
+      status: 429,
+      errorCode: 'gateway.rate.limited',
+      queueMs: 900,
+      retryReasons: ['429'],
+      attempts: 2,
+    }),
+  );
   log.warn({ credential: 'crm', reason: 'two words', attempt: 2 }, 'renewal failed');
   t.equal(
     await text(),
     [
       '2026-11-24T12:00:01.123Z INFO  GET /api/v2/users?pageSize=25 200 43ms crm as default',
-      '2026-11-24T12:00:01.123Z ERROR GET /api/v2/users?pageSize=25 429 43ms as default gateway.rate.limited (sent again: 429) (queued 900ms) request=r-1 correlation=c-1',
+      '2026-11-24T12:00:01.123Z ERROR GET /api/v2/users?pageSize=25 429 43ms as default gateway.rate.limited (sent ' +
+        'again: 429) (queued 900ms) request=r-1 correlation=c-1',
       '2026-11-24T12:00:01.123Z WARN  renewal failed credential=crm reason="two words" attempt=2',
       '',
     ].join('\n'),
@@ -293,19 +334,24 @@ t.test('after close nothing is written and nothing throws', async (t) => {
   t.notMatch(await text(), /late|exchange/);
 });
 
-t.test('the path of an exchange shows its query without secrets and channels only as fingerprints, in both formats', async (t) => {
-  const canaries = createCanaries();
-  for (const format of ['json', 'text'] as const) {
-    const { log, text } = start({ format });
-    log.exchange(exchange({ target: `/api/v2/users?pageSize=25&access_token=${encodeURIComponent(canaries.accessToken)}` }));
-    log.exchange(exchange({ target: `/api/v2/notifications/channels/${canaries.channelId}/subscriptions` }));
-    const written = await text();
-    t.match(written, /\/api\/v2\/users\?pageSize=25&access_token=\[redacted\]/, format);
-    t.match(written, /\/api\/v2\/notifications\/channels\/~[0-9a-f]{12}\/subscriptions/, format);
-    t.strictSame(canaries.scan(written), [], format);
-    await log.close();
-  }
-});
+t.test(
+  'the path of an exchange shows its query without secrets and channels only as fingerprints, in both formats',
+  async (t) => {
+    const canaries = createCanaries();
+    for (const format of ['json', 'text'] as const) {
+      const { log, text } = start({ format });
+      log.exchange(
+        exchange({ target: `/api/v2/users?pageSize=25&access_token=${encodeURIComponent(canaries.accessToken)}` }),
+      );
+      log.exchange(exchange({ target: `/api/v2/notifications/channels/${canaries.channelId}/subscriptions` }));
+      const written = await text();
+      t.match(written, /\/api\/v2\/users\?pageSize=25&access_token=\[redacted\]/, format);
+      t.match(written, /\/api\/v2\/notifications\/channels\/~[0-9a-f]{12}\/subscriptions/, format);
+      t.strictSame(canaries.scan(written), [], format);
+      await log.close();
+    }
+  },
+);
 
 t.test('at level none a record is not even looked at', async (t) => {
   const { log, text } = start({ level: 'none' });

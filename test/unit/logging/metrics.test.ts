@@ -53,17 +53,48 @@ t.test('exchanges are counted and timed by client, credential, method, route, st
   end({ client: null, credential: null, status: 404, source: 'gateway', route: '' });
   end({ status: 0, aborted: true });
   const series = await scrape();
-  t.equal(series.get('gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}'), 2);
-  t.equal(series.get('gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="5xx",source="gateway"}'), 1);
-  t.equal(series.get('gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}'), 1);
-  t.equal(series.get('gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="none",source="upstream"}'), 1);
   t.equal(
-    series.get('gcg_requests_seconds_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}'),
+    series.get(
+      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}',
+    ),
+    2,
+  );
+  t.equal(
+    series.get(
+      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="5xx",source="gateway"}',
+    ),
+    1,
+  );
+  t.equal(
+    series.get(
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}',
+    ),
+    1,
+  );
+  t.equal(
+    series.get(
+      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="none",source="upstream"}',
+    ),
+    1,
+  );
+  t.equal(
+    series.get(
+      'gcg_requests_seconds_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}',
+    ),
     0.1,
   );
-  t.equal(series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="0.025"}'), 0);
-  t.equal(series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="0.05"}'), 1);
-  t.equal(series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="+Inf"}'), 2);
+  t.equal(
+    series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="0.025"}'),
+    0,
+  );
+  t.equal(
+    series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="0.05"}'),
+    1,
+  );
+  t.equal(
+    series.get('gcg_request_duration_seconds_bucket{credential="default",status="2xx",source="upstream",le="+Inf"}'),
+    2,
+  );
   t.equal(series.get('gcg_request_duration_seconds_count{credential="default",status="2xx",source="upstream"}'), 2);
   t.equal(series.get('gcg_errors_total{code="gateway.upstream.unavailable"}'), 1);
   t.equal(series.get('gcg_requests_aborted_total{credential="default"}'), 1);
@@ -162,10 +193,20 @@ t.test('10,000 different ids in paths make fewer than 200 series a metric', asyn
 t.test('what a caller makes up becomes no label', async (t) => {
   const { end, scrape } = start();
   for (let n = 0; n < 3000; n++)
-    end({ client: `c${n}`, credential: `k${n}`, method: `M${n}`, status: 1000 + n, retryReasons: [`r${n}`], errorCode: `e${n}` });
+    end({
+      client: `c${n}`,
+      credential: `k${n}`,
+      method: `M${n}`,
+      status: 1000 + n,
+      retryReasons: [`r${n}`],
+      errorCode: `e${n}`,
+    });
   const series = await scrape();
   t.strictSame(of(series, 'gcg_requests_total'), [
-    ['gcg_requests_total{client="other",credential="other",method="other",route="/api/v2/users",status="none",source="upstream"}', 3000],
+    [
+      'gcg_requests_total{client="other",credential="other",method="other",route="/api/v2/users",status="none",source="upstream"}',
+      3000,
+    ],
   ]);
   t.equal(of(series, 'gcg_retries_total').length, 1);
   t.equal(of(series, 'gcg_errors_total').length, 0);
@@ -199,24 +240,34 @@ t.test('open sockets are counted by client and credential, and unknown names as 
   });
 });
 
-t.test('what was counted for names that reloads took away is forgotten, so that there is room for those of now', async (t) => {
-  const { metrics, end, scrape } = start();
-  const load = (n: number) => metrics.setNames({ clients: [`client-${n}`], credentials: [`credential-${n}`] });
-  const use = (n: number) => {
-    end({ client: `client-${n}`, credential: `credential-${n}`, retryReasons: ['429'], queueMs: 5 });
-    metrics.tokenRequest(`credential-${n}`, 'client_credentials', 'ok');
-    metrics.tokenTransition(`credential-${n}`, 'fresh', 'idle');
-  };
-  load(0);
-  use(0);
-  const first = (await scrape()).size;
-  for (let n = 1; n < 1_200; n += 1) {
-    load(n);
-    use(n);
-  }
-  const series = await scrape();
-  t.equal(series.size, first, 'as many as with the first names');
-  t.notOk([...series.keys()].some((key) => /credential-0"|client-0"/.test(key)));
-  t.equal(series.get('gcg_token_requests_total{credential="credential-1199",grant="client_credentials",result="ok"}'), 1);
-  t.ok([...series.keys()].some((key) => key.startsWith('gcg_requests_total{client="client-1199",credential="credential-1199"')));
-});
+t.test(
+  'what was counted for names that reloads took away is forgotten, so that there is room for those of now',
+  async (t) => {
+    const { metrics, end, scrape } = start();
+    const load = (n: number) => metrics.setNames({ clients: [`client-${n}`], credentials: [`credential-${n}`] });
+    const use = (n: number) => {
+      end({ client: `client-${n}`, credential: `credential-${n}`, retryReasons: ['429'], queueMs: 5 });
+      metrics.tokenRequest(`credential-${n}`, 'client_credentials', 'ok');
+      metrics.tokenTransition(`credential-${n}`, 'fresh', 'idle');
+    };
+    load(0);
+    use(0);
+    const first = (await scrape()).size;
+    for (let n = 1; n < 1_200; n += 1) {
+      load(n);
+      use(n);
+    }
+    const series = await scrape();
+    t.equal(series.size, first, 'as many as with the first names');
+    t.notOk([...series.keys()].some((key) => /credential-0"|client-0"/.test(key)));
+    t.equal(
+      series.get('gcg_token_requests_total{credential="credential-1199",grant="client_credentials",result="ok"}'),
+      1,
+    );
+    t.ok(
+      [...series.keys()].some((key) =>
+        key.startsWith('gcg_requests_total{client="client-1199",credential="credential-1199"'),
+      ),
+    );
+  },
+);

@@ -35,7 +35,9 @@ const spelled = (names: string[]) =>
   });
 
 const percentEncoded = (text: string, every: number) =>
-  [...text].map((char, at) => (at % every === 0 ? `%${char.charCodeAt(0).toString(16).padStart(2, '0')}` : char)).join('');
+  [...text]
+    .map((char, at) => (at % every === 0 ? `%${char.charCodeAt(0).toString(16).padStart(2, '0')}` : char))
+    .join('');
 const unicodeEscaped = (json: string, name: string) =>
   json.replaceAll(name, [...name].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''));
 
@@ -67,7 +69,8 @@ t.test('a query never shows a secret parameter, however its name is written and 
       fc.constantFrom('', '[]', '[0]'),
       (name, secret, plain, every, layers, suffix) => {
         let inner = `${percentEncoded(name, every)}${suffix}=${secret}&pageSize=${plain}`;
-        for (let layer = 0; layer < layers; layer++) inner = `next=${encodeURIComponent(`https://h/x?${inner}`)}&sortBy=${plain}`;
+        for (let layer = 0; layer < layers; layer++)
+          inner = `next=${encodeURIComponent(`https://h/x?${inner}`)}&sortBy=${plain}`;
         for (const shown of [
           redactTarget(`/api/v2/users?a=1&${inner}`),
           redactTarget(`/x#${inner}`),
@@ -85,28 +88,43 @@ t.test('a query never shows a secret parameter, however its name is written and 
   t.pass();
 });
 
-t.test('a JSON body never shows a secret field at any depth, nor inside strings, and keeps its other fields', async (t) => {
-  fc.assert(
-    fc.property(spelled(SECRET_NAMES), canary, control, path, fc.boolean(), (name, secret, plain, how, isEscaped) => {
-      const body = { keep: plain, found: nest({ [name]: secret, [`${name}s`]: [secret], deep: { [name]: { value: secret } } }, how) };
-      const json = JSON.stringify(body);
-      const shown = capture(isEscaped ? unicodeEscaped(json, name) : json, 'application/json');
-      const direct = JSON.stringify(redactValue(body));
-      return !shown.includes(secret) && shown.includes(plain) && !direct.includes(secret) && direct.includes(plain);
-    }),
-    { numRuns: 500 },
-  );
-  t.pass();
-});
+t.test(
+  'a JSON body never shows a secret field at any depth, nor inside strings, and keeps its other fields',
+  async (t) => {
+    fc.assert(
+      fc.property(spelled(SECRET_NAMES), canary, control, path, fc.boolean(), (name, secret, plain, how, isEscaped) => {
+        const body = {
+          keep: plain,
+          found: nest({ [name]: secret, [`${name}s`]: [secret], deep: { [name]: { value: secret } } }, how),
+        };
+        const json = JSON.stringify(body);
+        const shown = capture(isEscaped ? unicodeEscaped(json, name) : json, 'application/json');
+        const direct = JSON.stringify(redactValue(body));
+        return !shown.includes(secret) && shown.includes(plain) && !direct.includes(secret) && direct.includes(plain);
+      }),
+      { numRuns: 500 },
+    );
+    t.pass();
+  },
+);
 
 t.test('a JSON body cut anywhere shows no part of a secret and keeps what stood before', async (t) => {
   fc.assert(
-    fc.property(spelled(SECRET_NAMES), canary, control, path, fc.double({ min: 0, max: 1, noNaN: true }), (name, secret, plain, how, where) => {
-      const json = JSON.stringify({ keep: plain, x: 1, found: nest({ [name]: secret }, how), tail: 'x'.repeat(50) });
-      const least = plain.length + 14;
-      const shown = capture(json, 'application/json', least + Math.floor(where * (json.length - least - 1)));
-      return !shown.includes(secret.slice(0, 8)) && shown.includes(plain) && /\[cut at \d+ bytes of \d+\]$/.test(shown);
-    }),
+    fc.property(
+      spelled(SECRET_NAMES),
+      canary,
+      control,
+      path,
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      (name, secret, plain, how, where) => {
+        const json = JSON.stringify({ keep: plain, x: 1, found: nest({ [name]: secret }, how), tail: 'x'.repeat(50) });
+        const least = plain.length + 14;
+        const shown = capture(json, 'application/json', least + Math.floor(where * (json.length - least - 1)));
+        return (
+          !shown.includes(secret.slice(0, 8)) && shown.includes(plain) && /\[cut at \d+ bytes of \d+\]$/.test(shown)
+        );
+      },
+    ),
     { numRuns: 500 },
   );
   t.pass();
@@ -141,7 +159,8 @@ t.test('text never shows what is labelled or shaped as a secret', async (t) => {
     (name: string, secret: string) => `<${name}>${secret}</${name}>`,
     (_: string, secret: string) => `Authorization: Bearer ${secret}\r\nAccept: x`,
     (_: string, secret: string) => `sent bearer ${secret} to them`,
-    (_: string, secret: string) => `Basic ${Buffer.from(`id:${secret}`).toString('base64')} ${secret === '' ? '' : `gcgh_${secret}`}`,
+    (_: string, secret: string) =>
+      `Basic ${Buffer.from(`id:${secret}`).toString('base64')} ${secret === '' ? '' : `gcgh_${secret}`}`,
     (_: string, secret: string) => `eyJhbGciOiJIUzI1NiJ9.${secret}.${secret}`,
     (_: string, secret: string) => `proxy http://user:${secret}@proxy:3128/ refused`,
     (_: string, secret: string) => `wss://streaming.mypurecloud.de/channels/${secret}`,
@@ -150,7 +169,9 @@ t.test('text never shows what is labelled or shaped as a secret', async (t) => {
   fc.assert(
     fc.property(fc.constantFrom(...frames), spelled(SECRET_NAMES), canary, control, (frame, name, secret, plain) => {
       const shown = redactText(`${plain} before\n${frame(name, secret)}\n${plain} after`);
-      return !shown.includes(secret) && shown.startsWith(plain) && (shown.endsWith(`${plain} after`) || frame === frames[2]);
+      return (
+        !shown.includes(secret) && shown.startsWith(plain) && (shown.endsWith(`${plain} after`) || frame === frames[2])
+      );
     }),
     { numRuns: 1000 },
   );
@@ -174,7 +195,16 @@ t.test('headers never show credentials, whatever the spelling, and do show the r
   fc.assert(
     fc.property(fc.constantFrom(...names), canary, control, (name, secret, plain) => {
       const shown = JSON.stringify([
-        redactHeaders(['Accept', plain, name, secret, name, `Bearer ${secret}`, 'Location', `/cb?code=${secret}&x=${plain}`]),
+        redactHeaders([
+          'Accept',
+          plain,
+          name,
+          secret,
+          name,
+          `Bearer ${secret}`,
+          'Location',
+          `/cb?code=${secret}&x=${plain}`,
+        ]),
         redactHeaders([Buffer.from(name), Buffer.from(secret)]),
         redactHeaders({ [name]: [secret, secret], accept: plain, referer: `https://h/#access_token=${secret}` }),
       ]);

@@ -7,7 +7,10 @@ import { redactError, redactValue } from '../../../src/logging/redact/value.ts';
 
 t.test('targets', async (t) => {
   const cases: [target: string, shown: string][] = [
-    ['/api/v2/users?pageSize=25&state=active&expand=presence,skills', '/api/v2/users?pageSize=25&state=active&expand=presence,skills'],
+    [
+      '/api/v2/users?pageSize=25&state=active&expand=presence,skills',
+      '/api/v2/users?pageSize=25&state=active&expand=presence,skills',
+    ],
     ['/api/v2/users/100%', '/api/v2/users/100%'],
     ['/api/v2/a%2Fb?q=a%20b%26c', '/api/v2/a%2Fb?q=a%20b%26c'],
     ['/x?%61ccess_token=abc%26def&b=1', '/x?%61ccess_token=[redacted]&b=1'],
@@ -28,7 +31,11 @@ t.test('targets', async (t) => {
     ['/crm/streaming/channels/~ba7816bf8f0', '/crm/streaming/channels/~9c7d34b6a2c1'],
   ];
   for (const [target, shown] of cases.slice(0, -1)) t.equal(redactTarget(target), shown, target);
-  t.notMatch(redactTarget('/streaming/channels/~notafingerprint'), 'notafingerprint', 'an id that pretends to be masked is masked');
+  t.notMatch(
+    redactTarget('/streaming/channels/~notafingerprint'),
+    'notafingerprint',
+    'an id that pretends to be masked is masked',
+  );
 });
 
 t.test('what is masked already is not masked twice, nor does it shield a secret', async (t) => {
@@ -63,7 +70,11 @@ t.test('structures: labels beside values, channels, strings that hold JSON', asy
       { name: 'Authorization', value: 'abcdefgh' },
       { name: 'Accept', value: 'text/plain' },
     ],
-    channel: { id: 'streaming-0-abc', connectUri: 'wss://streaming.mypurecloud.de/channels/streaming-0-abc', expires: '2026' },
+    channel: {
+      id: 'streaming-0-abc',
+      connectUri: 'wss://streaming.mypurecloud.de/channels/streaming-0-abc',
+      expires: '2026',
+    },
     inner: '{"a":{"client_secret":"x y","b":[1]}}',
     untouched: '{ "b" : 1 }',
     code: 'not.found',
@@ -82,7 +93,11 @@ t.test('structures: labels beside values, channels, strings that hold JSON', asy
       { name: 'Authorization', value: '[redacted]' },
       { name: 'Accept', value: 'text/plain' },
     ],
-    channel: { id: '~1167983f654b', connectUri: 'wss://streaming.mypurecloud.de/channels/~1167983f654b', expires: '2026' },
+    channel: {
+      id: '~1167983f654b',
+      connectUri: 'wss://streaming.mypurecloud.de/channels/~1167983f654b',
+      expires: '2026',
+    },
     inner: '{"a":{"client_secret":"[redacted]","b":[1]}}',
     untouched: '{ "b" : 1 }',
     code: 'not.found',
@@ -104,7 +119,10 @@ t.test('a field named __proto__ is data and changes nothing else', async (t) => 
 });
 
 t.test('errors show class, code, message and causes, and a cause that is no error is redacted too', async (t) => {
-  const error = Object.assign(new RangeError('at https://h/?access_token=abc', { cause: { body: 'password=hunter2' } }), { code: 'E_X' });
+  const error = Object.assign(
+    new RangeError('at https://h/?access_token=abc', { cause: { body: 'password=hunter2' } }),
+    { code: 'E_X' },
+  );
   t.strictSame(JSON.parse(JSON.stringify(redactError(error))), {
     type: 'RangeError',
     message: 'at https://h/?access_token=[redacted]',
@@ -116,6 +134,9 @@ t.test('errors show class, code, message and causes, and a cause that is no erro
 t.test('repeated headers become a list and a header named like a built-in does no harm', async (t) => {
   t.strictSame(
     { ...redactHeaders(['Accept', 'a', 'Accept', 'b', 'Accept', 'c', '__proto__', 'd', 'odd']) },
-    Object.assign(Object.create(null), { Accept: ['a', 'b', 'c'] }, { ['__proto__']: 'd' }) && { Accept: ['a', 'b', 'c'], ['__proto__']: 'd' },
+    Object.assign(Object.create(null), { Accept: ['a', 'b', 'c'] }, { ['__proto__']: 'd' }) && {
+      Accept: ['a', 'b', 'c'],
+      ['__proto__']: 'd',
+    },
   );
 });

@@ -37,7 +37,8 @@ t.test('whatever combinations of words are asked for, the number of templates is
   const { of } = createRouteTemplates();
   const words = ['users', 'queues', 'me', 'query', 'search', 'groups', 'routing', 'skills', 'x1'];
   const seen = new Set<string>();
-  for (const a of words) for (const b of words) for (const c of words) for (const d of words) seen.add(of(`/api/v2/${a}/${b}/${c}/${d}`));
+  for (const a of words)
+    for (const b of words) for (const c of words) for (const d of words) seen.add(of(`/api/v2/${a}/${b}/${c}/${d}`));
   t.equal(seen.size, 151);
   t.ok(seen.has('other'));
   t.equal(of('/api/v2/users/users/users/users'), '/api/v2/users/users/users/users', 'what was admitted stays');

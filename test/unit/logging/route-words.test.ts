@@ -1,16 +1,20 @@
-// The word list is what the installed SDK's paths are made of. `UPDATE=1 tap test/unit/logging/route-words.test.ts` writes it anew.
+// The word list is what the installed SDK's paths are made of. `UPDATE=1 tap test/unit/logging/route-words.test.ts`
+// writes it anew.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
-const API = fileURLToPath(new URL('../../../node_modules/purecloud-platform-client-v2/src/purecloud-platform-client-v2/api/', import.meta.url));
+const API = fileURLToPath(
+  new URL('../../../node_modules/purecloud-platform-client-v2/src/purecloud-platform-client-v2/api/', import.meta.url),
+);
 const FILE = fileURLToPath(new URL('../../../src/logging/metrics/route-words.ts', import.meta.url));
 
 function sdkPaths(): Set<string> {
   const paths = new Set<string>();
   for (const name of readdirSync(API)) {
-    for (const [, path] of readFileSync(API + name, 'utf8').matchAll(/'(\/api\/v2\/[^']*)'/g)) paths.add(path as string);
+    for (const [, path] of readFileSync(API + name, 'utf8').matchAll(/'(\/api\/v2\/[^']*)'/g))
+      paths.add(path as string);
   }
   return paths;
 }
@@ -27,14 +31,15 @@ function fileWith(words: string[]): string {
   const lines: string[] = [];
   let line = '';
   for (const word of words) {
-    if (`${line} ${word}`.length > 140) {
+    if (`${line} ${word}`.length > 120) {
       lines.push(line);
       line = '';
     }
     line += line === '' ? word : ` ${word}`;
   }
   lines.push(line);
-  return `// The words that the platform's paths are made of, as its JavaScript SDK knows them. Generated: see test/unit/logging/route-words.test.ts.
+  return `// The words that the platform's paths are made of, as its JavaScript SDK knows them.
+// Generated: see test/unit/logging/route-words.test.ts.
 
 export const ROUTE_WORDS = \`
 ${lines.join('\n')}

@@ -24,7 +24,10 @@ t.test('a code lives five minutes', async (t) => {
 });
 
 t.test('the example of RFC 7636 matches; other lengths, alphabets and verifiers do not', async (t) => {
-  const [verifier, challenge] = ['dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk', 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'];
+  const [verifier, challenge] = [
+    'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk',
+    'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM',
+  ];
   t.ok(matchesChallenge(verifier, challenge));
   t.notOk(matchesChallenge(`${verifier}x`, challenge));
   t.notOk(matchesChallenge(verifier.slice(1), challenge));

@@ -20,7 +20,8 @@ export function createNow(startAt = Date.UTC(2026, 0, 1)): FakeNow {
   };
 }
 
-export const basic = ({ id, secret = '' }: { id: string; secret?: string }) => `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`;
+export const basic = ({ id, secret = '' }: { id: string; secret?: string }) =>
+  `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`;
 
 export interface Answer {
   status: number;

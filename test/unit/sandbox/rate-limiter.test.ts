@@ -7,7 +7,12 @@ t.test('300 calls pass in a window, the next is refused with the time that is le
   const limiter = createRateLimiter(clock);
   for (let call = 0; call < 300; call++) t.equal(limiter.take('token', 'GET /api/v2/users', {}), undefined);
   clock.advance(18_500);
-  t.same(limiter.take('token', 'GET /api/v2/users', {}), { key: 'token.rate', namespace: 'platform.api', value: 300, retryAfterS: 42 });
+  t.same(limiter.take('token', 'GET /api/v2/users', {}), {
+    key: 'token.rate',
+    namespace: 'platform.api',
+    value: 300,
+    retryAfterS: 42,
+  });
 });
 
 for (const elapsedMs of [0, 1, 999, 59_999]) {
@@ -32,7 +37,8 @@ t.test("an endpoint's limit refuses only that endpoint, and its refusals cost th
   const limiter = createRateLimiter(createNow());
   const limit = { perMinute: 3, endpoints: [{ route: 'GET /api/v2/users', perMinute: 1, key: 'users.rate' }] };
   t.equal(limiter.take('token', 'GET /api/v2/users', limit), undefined);
-  for (let call = 0; call < 5; call++) t.match(limiter.take('token', 'GET /api/v2/users', limit), { key: 'users.rate', value: 1 });
+  for (let call = 0; call < 5; call++)
+    t.match(limiter.take('token', 'GET /api/v2/users', limit), { key: 'users.rate', value: 1 });
   t.equal(limiter.take('token', 'GET /api/v2/tokens/me', limit), undefined);
   t.equal(limiter.take('token', 'GET /api/v2/tokens/me', limit), undefined);
   t.match(limiter.take('token', 'GET /api/v2/tokens/me', limit), { key: 'token.rate' });

@@ -3,7 +3,12 @@ import { addToRedirect, isRegisteredRedirect, toFormActionSource } from '../../.
 
 const registered = ['http://127.0.0.1/callback', 'http://[::1]/callback', 'https://app.example/cb'];
 
-for (const shown of ['http://127.0.0.1/callback', 'http://127.0.0.1:49152/callback', 'http://[::1]:1/callback', 'https://app.example/cb']) {
+for (const shown of [
+  'http://127.0.0.1/callback',
+  'http://127.0.0.1:49152/callback',
+  'http://[::1]:1/callback',
+  'https://app.example/cb',
+]) {
   t.test(`${shown} is registered`, async (t) => t.ok(isRegisteredRedirect(registered, shown)));
 }
 for (const shown of [
@@ -22,8 +27,14 @@ for (const shown of [
 }
 
 t.test('answers go to the query or the fragment, and keep what was there', async (t) => {
-  t.equal(addToRedirect('http://127.0.0.1/cb?a=1', 'query', { code: 'x&y', state: undefined }), 'http://127.0.0.1/cb?a=1&code=x%26y');
-  t.equal(addToRedirect('http://127.0.0.1/cb', 'fragment', { access_token: 't', state: 's' }), 'http://127.0.0.1/cb#access_token=t&state=s');
+  t.equal(
+    addToRedirect('http://127.0.0.1/cb?a=1', 'query', { code: 'x&y', state: undefined }),
+    'http://127.0.0.1/cb?a=1&code=x%26y',
+  );
+  t.equal(
+    addToRedirect('http://127.0.0.1/cb', 'fragment', { access_token: 't', state: 's' }),
+    'http://127.0.0.1/cb#access_token=t&state=s',
+  );
 });
 
 t.test('the form may be followed to the redirect URI and nowhere else', async (t) => {

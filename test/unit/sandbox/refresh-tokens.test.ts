@@ -8,7 +8,12 @@ function setUp(rotation: RefreshPolicy['rotation']) {
   const store = createRefreshTokenStore(clock, createRandomSource('refresh'));
   const policy: RefreshPolicy = { rotation, graceMs: 30_000, replyRefreshToken: 'always' };
   const first = store.issue({ clientId: 'app', grant: 'pkce', userId: 'ada' });
-  return { clock, store, first: first.value, redeem: (value: string, client = 'app') => store.redeem(value, client, policy) };
+  return {
+    clock,
+    store,
+    first: first.value,
+    redeem: (value: string, client = 'app') => store.redeem(value, client, policy),
+  };
 }
 
 t.test('without rotation a refresh token stays good and unchanged', async (t) => {

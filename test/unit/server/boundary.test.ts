@@ -3,7 +3,13 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { isGatewayError } from '../../../src/errors.ts';
-import { assertAllowedHost, assertAllowedOrigin, createBoundaryRules, isAllowedHost, parseHost } from '../../../src/server/admission.ts';
+import {
+  assertAllowedHost,
+  assertAllowedOrigin,
+  createBoundaryRules,
+  isAllowedHost,
+  parseHost,
+} from '../../../src/server/admission.ts';
 
 const plain = createBoundaryRules({ allowedHosts: [], corsOrigins: [], publicUrl: null });
 const listed = createBoundaryRules({
@@ -81,11 +87,22 @@ t.test('hosts of a gateway', async (t) => {
 t.test('listed hosts, with and without a port', async (t) => {
   for (const host of ['gateway.corp', 'GATEWAY.CORP:1234', 'other.corp:8443', 'gcg.example', 'gcg.example:443'])
     t.equal(isAllowedHost(host, listed), true, host);
-  for (const host of ['other.corp', 'other.corp:80', 'x.gateway.corp', 'gateway.corp.evil.test']) t.equal(isAllowedHost(host, listed), false, host);
+  for (const host of ['other.corp', 'other.corp:80', 'x.gateway.corp', 'gateway.corp.evil.test'])
+    t.equal(isAllowedHost(host, listed), false, host);
 });
 
-const origin = (value: string | undefined, host = 'localhost:8080', more: { fetchSite?: string; isEncrypted?: boolean } = {}) =>
-  codeOf(() => assertAllowedOrigin({ host, origin: value, fetchSite: more.fetchSite, isEncrypted: more.isEncrypted ?? false }, listed, true));
+const origin = (
+  value: string | undefined,
+  host = 'localhost:8080',
+  more: { fetchSite?: string; isEncrypted?: boolean } = {},
+) =>
+  codeOf(() =>
+    assertAllowedOrigin(
+      { host, origin: value, fetchSite: more.fetchSite, isEncrypted: more.isEncrypted ?? false },
+      listed,
+      true,
+    ),
+  );
 
 t.test('our own origin, listed ones and callers without one', async (t) => {
   t.equal(origin(undefined), null);
@@ -96,7 +113,8 @@ t.test('our own origin, listed ones and callers without one', async (t) => {
   t.equal(origin('https://gcg.example'), null, 'public_url');
   t.equal(origin('http://localhost:8080', 'localhost:8080', { fetchSite: 'same-origin' }), null);
   t.equal(origin('https://app.corp', 'localhost:8080', { fetchSite: 'cross-site' }), null, 'listed, from another site');
-  for (const fetchSite of ['none', 'same-origin']) t.equal(origin(undefined, 'localhost:8080', { fetchSite }), null, fetchSite);
+  for (const fetchSite of ['none', 'same-origin'])
+    t.equal(origin(undefined, 'localhost:8080', { fetchSite }), null, fetchSite);
 });
 
 t.test('every other origin is refused', async (t) => {
@@ -128,7 +146,25 @@ t.test('every other origin is refused', async (t) => {
 });
 
 t.test('no name but those under localhost, and no junk, is ever a host of ours', async () => {
-  const piece = fc.constantFrom('localhost', '.', ':', '127', '0', '1', '[', ']', '::1', 'evil', 'test', '@', '%00', ' ', '8080', '-', '/');
+  const piece = fc.constantFrom(
+    'localhost',
+    '.',
+    ':',
+    '127',
+    '0',
+    '1',
+    '[',
+    ']',
+    '::1',
+    'evil',
+    'test',
+    '@',
+    '%00',
+    ' ',
+    '8080',
+    '-',
+    '/',
+  );
   fc.assert(
     fc.property(fc.array(piece, { minLength: 1, maxLength: 8 }), (pieces) => {
       const host = pieces.join('');

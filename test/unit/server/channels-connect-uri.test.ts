@@ -15,7 +15,9 @@ const replaced = (text: string, to: (uri: string) => string | null = () => 'ws:/
   replaceConnectUris(Buffer.from(text), ({ connectUri }) => to(connectUri))?.toString() ?? null;
 
 t.test('only the addresses change, whatever stands around them', (t) => {
-  const odd = '{ "id" :"a", "n":1.50, "connectUri"\n: "wss://a/channels/a" ,"other":"connectUri","x":{"y":[1e400,"\\u00e9é\\""]}}\n';
+  const odd =
+    '{ "id" :"a", "n":1.50, "connectUri"\n: "wss://a/channels/a" ' +
+    ',"other":"connectUri","x":{"y":[1e400,"\\u00e9é\\""]}}\n';
   t.equal(replaced(odd), odd.replace('wss://a/channels/a', 'ws://localhost/x'));
   const escaped = '{"connect\\u0055ri":"wss:\\/\\/a\\/channels\\/a","value":"wss://a/channels/a"}';
   t.equal(replaced(escaped), '{"connect\\u0055ri":"ws://localhost/x","value":"wss://a/channels/a"}');
@@ -25,7 +27,8 @@ t.test('only the addresses change, whatever stands around them', (t) => {
 });
 
 t.test('each channel of a list gets its own', (t) => {
-  const text = '{"entities":[{"connectUri":"wss://a/channels/1","id":"1"},{"connectUri":"wss://a/channels/2","id":"2"},null,7],"total":2}';
+  const text =
+    '{"entities":[{"connectUri":"wss://a/channels/1","id":"1"},{"connectUri":"wss://a/channels/2","id":"2"},null,7],"total":2}';
   t.equal(
     replaced(text, (uri) => (uri.endsWith('1') ? 'ws://one' : null)),
     text.replace('wss://a/channels/1', 'ws://one'),
@@ -67,7 +70,11 @@ t.test('any document keeps its meaning and its other octets', (t) => {
 });
 
 t.test('octets that are no UTF-8 stay as they are', (t) => {
-  const body = Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xff, 0xfe]), Buffer.from('","connectUri":"wss://a/channels/a"}')]);
+  const body = Buffer.concat([
+    Buffer.from('{"name":"'),
+    Buffer.from([0xff, 0xfe]),
+    Buffer.from('","connectUri":"wss://a/channels/a"}'),
+  ]);
   const result = replaceConnectUris(body, () => 'ws://b');
   t.ok(result?.includes(Buffer.from([0x22, 0xff, 0xfe, 0x22])));
   t.end();
@@ -88,8 +95,16 @@ t.test('sockets go to the region, or to the [gateway] host where that is set', (
     ['nonsense', region, null],
     ['wss://streaming.mypurecloud.de/channels/a', gateway(''), 'wss://gw.corp:8443/channels/a'],
     ['wss://streaming.mypurecloud.de/channels/a', gateway('/genesys'), 'wss://gw.corp:8443/genesys/channels/a'],
-    ['wss://gw.corp:8443/streaming/channels/a?token=t', gateway('/genesys'), 'wss://gw.corp:8443/streaming/channels/a?token=t'],
-    ['wss://public.corp/streaming/channels/a', gateway('', 'http://127.0.0.1:9'), 'ws://127.0.0.1:9/streaming/channels/a'],
+    [
+      'wss://gw.corp:8443/streaming/channels/a?token=t',
+      gateway('/genesys'),
+      'wss://gw.corp:8443/streaming/channels/a?token=t',
+    ],
+    [
+      'wss://public.corp/streaming/channels/a',
+      gateway('', 'http://127.0.0.1:9'),
+      'ws://127.0.0.1:9/streaming/channels/a',
+    ],
   ] as const) {
     t.equal(upstreamSocketUrl(uri, hosts)?.href ?? null, to, `${uri} by ${hosts.streaming.origin}`);
   }
@@ -97,7 +112,8 @@ t.test('sockets go to the region, or to the [gateway] host where that is set', (
 });
 
 t.test('an id that does not fit into a path is none', (t) => {
-  const id = (value: unknown, connectUri = 'wss://a/channels/from-the-uri') => channelId({ id: value, connectUri, expires: null });
+  const id = (value: unknown, connectUri = 'wss://a/channels/from-the-uri') =>
+    channelId({ id: value, connectUri, expires: null });
   t.equal(id('streaming-0-abc'), 'streaming-0-abc');
   t.equal(id(undefined), 'from-the-uri');
   t.equal(id(undefined, 'wss://a/channels/x?y#z'), 'x');

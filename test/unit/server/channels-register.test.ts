@@ -5,7 +5,13 @@ import { createChannelRegister, isSameCaller, showsToken } from '../../../src/se
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
-const callerOf = (name: string): Caller => ({ client: clientNamed(name), handle: null, session: null, proof: name, isAuthenticated: true });
+const callerOf = (name: string): Caller => ({
+  client: clientNamed(name),
+  handle: null,
+  session: null,
+  proof: name,
+  isAuthenticated: true,
+});
 const sessionOf = (terms: object): Caller => ({ ...ANONYMOUS, session: { terms } as never, isAuthenticated: true });
 const url = new URL('wss://streaming.mypurecloud.de/channels/a');
 const mine = { owner: callerOf('crm'), credential: 'default', url };
@@ -22,18 +28,25 @@ t.test('a channel stays whose it is', (t) => {
   t.end();
 });
 
-t.test('where there are no clients, a channel is the certificate’s subject’s, whatever CAs vouch for it, or anybody’s who proved nothing', (t) => {
-  const by = (subject: string, ca: string) => certifiedCaller(certificateProof(subject, [ca]));
-  t.ok(isSameCaller(by('CN=a', 'one'), by('CN=a', 'two')));
-  t.notOk(isSameCaller(by('CN=a', 'one'), by('CN=b', 'one')));
-  t.notOk(isSameCaller(by('CN=a', 'one'), ANONYMOUS));
-  t.ok(isSameCaller(ANONYMOUS, ANONYMOUS));
-  const register = createChannelRegister({ clock: createFakeClock() });
-  t.ok(register.issue('a', { ...mine, owner: by('CN=a', 'one') }, undefined)?.token, 'its socket may come without the certificate');
-  t.equal(register.issue('a', { ...mine, owner: by('CN=b', 'one') }, undefined), null);
-  t.equal(register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)?.token, null);
-  t.end();
-});
+t.test(
+  'where there are no clients, a channel is the certificate’s subject’s, whatever CAs vouch for it, or anybody’s ' +
+    'who proved nothing',
+  (t) => {
+    const by = (subject: string, ca: string) => certifiedCaller(certificateProof(subject, [ca]));
+    t.ok(isSameCaller(by('CN=a', 'one'), by('CN=a', 'two')));
+    t.notOk(isSameCaller(by('CN=a', 'one'), by('CN=b', 'one')));
+    t.notOk(isSameCaller(by('CN=a', 'one'), ANONYMOUS));
+    t.ok(isSameCaller(ANONYMOUS, ANONYMOUS));
+    const register = createChannelRegister({ clock: createFakeClock() });
+    t.ok(
+      register.issue('a', { ...mine, owner: by('CN=a', 'one') }, undefined)?.token,
+      'its socket may come without the certificate',
+    );
+    t.equal(register.issue('a', { ...mine, owner: by('CN=b', 'one') }, undefined), null);
+    t.equal(register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)?.token, null);
+    t.end();
+  },
+);
 
 t.test('a channel lives as long as the platform says, a day if it does not, and never for ever', async (t) => {
   const clock = createFakeClock();
@@ -80,7 +93,10 @@ t.test('a client that makes channels without end makes its own be forgotten, and
 
 t.test('who is the same caller', (t) => {
   const terms = {};
-  t.ok(isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }), 'a client by whatever proof');
+  t.ok(
+    isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }),
+    'a client by whatever proof',
+  );
   t.ok(isSameCaller(sessionOf(terms), sessionOf(terms)), 'a session that was set to work anew');
   t.notOk(isSameCaller(ANONYMOUS, certifiedCaller('cert:a:b')));
   t.notOk(isSameCaller(callerOf('crm'), callerOf('erp')));
@@ -95,7 +111,8 @@ t.test('only the right token is one, and nobody has none', (t) => {
   const issued = register.issue('a', mine, undefined)!;
   const open = register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)!;
   t.ok(showsToken(issued, issued.token));
-  for (const wrong of [null, '', `${issued.token}x`, issued.token!.slice(1), 'A'.repeat(22)]) t.notOk(showsToken(issued, wrong));
+  for (const wrong of [null, '', `${issued.token}x`, issued.token!.slice(1), 'A'.repeat(22)])
+    t.notOk(showsToken(issued, wrong));
   t.equal(open.token, null);
   t.notOk(showsToken(open, '') || showsToken(open, 'null') || showsToken(open, null));
   t.end();

@@ -1,12 +1,22 @@
-// What the framing check makes of a request as Node hands it out; the cases that Node's parser refuses itself are proven on the wire.
+// What the framing check makes of a request as Node hands it out; the cases that Node's parser refuses itself are
+// proven on the wire.
 
 import type { IncomingMessage } from 'node:http';
 import t from 'tap';
 import { isGatewayError } from '../../../src/errors.ts';
 import { assertFraming } from '../../../src/server/framing.ts';
 
-const message = (more: Partial<Pick<IncomingMessage, 'method' | 'url' | 'rawHeaders' | 'httpVersionMajor' | 'httpVersionMinor'>>) =>
-  ({ method: 'GET', url: '/x', rawHeaders: ['Host', 'a:1'], httpVersionMajor: 1, httpVersionMinor: 1, ...more }) as IncomingMessage;
+const message = (
+  more: Partial<Pick<IncomingMessage, 'method' | 'url' | 'rawHeaders' | 'httpVersionMajor' | 'httpVersionMinor'>>,
+) =>
+  ({
+    method: 'GET',
+    url: '/x',
+    rawHeaders: ['Host', 'a:1'],
+    httpVersionMajor: 1,
+    httpVersionMinor: 1,
+    ...more,
+  }) as IncomingMessage;
 const statusOf = (more: Parameters<typeof message>[0]): number => {
   try {
     assertFraming(message(more));
@@ -78,7 +88,11 @@ t.test('Host, Content-Length and Transfer-Encoding come once, and not against ea
     ['Host', 'a', 'Content-Length', '0', 'TRANSFER-ENCODING', 'chunked'],
   ];
   for (const rawHeaders of refused) t.equal(statusOf({ rawHeaders }), 400, rawHeaders.join(' '));
-  t.equal(statusOf({ rawHeaders: ['Host', 'a', 'Transfer-Encoding', 'chunked'], httpVersionMinor: 0 }), 400, 'chunks in HTTP/1.0');
+  t.equal(
+    statusOf({ rawHeaders: ['Host', 'a', 'Transfer-Encoding', 'chunked'], httpVersionMinor: 0 }),
+    400,
+    'chunks in HTTP/1.0',
+  );
   for (const rawHeaders of [
     ['hOsT', 'a'],
     ['Host', 'a', 'Content-Length', '5'],

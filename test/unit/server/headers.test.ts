@@ -5,9 +5,11 @@ import t from 'tap';
 import { cleanRequestHeaders, cleanResponseHeaders, createOwnHeaders } from '../../../src/server/headers.ts';
 
 const NONE = createOwnHeaders([]);
-const pairsOf = (flat: readonly string[]) => Array.from({ length: flat.length / 2 }, (_, index) => [flat[2 * index], flat[2 * index + 1]] as const);
+const pairsOf = (flat: readonly string[]) =>
+  Array.from({ length: flat.length / 2 }, (_, index) => [flat[2 * index], flat[2 * index + 1]] as const);
 const request = (...pairs: readonly (readonly [string, string])[]) => cleanRequestHeaders(pairs.flat(), NONE);
-const namesOf = (...pairs: readonly (readonly [string, string])[]) => pairsOf(request(...pairs).headers).map(([name]) => name);
+const namesOf = (...pairs: readonly (readonly [string, string])[]) =>
+  pairsOf(request(...pairs).headers).map(([name]) => name);
 const answer = (...pairs: readonly (readonly [string, string])[]) =>
   cleanResponseHeaders(
     pairs.flat().map((text) => Buffer.from(text, 'latin1')),
@@ -27,16 +29,52 @@ t.test('requests', async (t) => {
 
   t.test('hop-by-hop, identity and forwarding headers go, whatever their case and with underscores too', async (t) => {
     const names = [
-      ...['Connection', 'Keep-Alive', 'Proxy-Connection', 'TE', 'Trailer', 'Transfer-Encoding', 'Upgrade', 'Expect', 'Host', 'Cookie'],
-      ...['Proxy-Authorization', 'Proxy-Authenticate', 'Proxy-Anything', 'X-Gateway-Key', 'X-Gateway-Credential', 'X-Gateway-Error', 'X-Gateway-'],
-      ...['Forwarded', 'X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto', 'X-Forwarded-', 'X-Forwarded-Client-Cert'],
+      ...[
+        'Connection',
+        'Keep-Alive',
+        'Proxy-Connection',
+        'TE',
+        'Trailer',
+        'Transfer-Encoding',
+        'Upgrade',
+        'Expect',
+        'Host',
+        'Cookie',
+      ],
+      ...[
+        'Proxy-Authorization',
+        'Proxy-Authenticate',
+        'Proxy-Anything',
+        'X-Gateway-Key',
+        'X-Gateway-Credential',
+        'X-Gateway-Error',
+        'X-Gateway-',
+      ],
+      ...[
+        'Forwarded',
+        'X-Forwarded-For',
+        'X-Forwarded-Host',
+        'X-Forwarded-Proto',
+        'X-Forwarded-',
+        'X-Forwarded-Client-Cert',
+      ],
     ];
     for (const name of names) {
-      for (const spelling of [name, name.toLowerCase(), name.toUpperCase(), name.replaceAll('-', '_'), name.replace('-', '_').toLowerCase()]) {
+      for (const spelling of [
+        name,
+        name.toLowerCase(),
+        name.toUpperCase(),
+        name.replaceAll('-', '_'),
+        name.replace('-', '_').toLowerCase(),
+      ]) {
         t.strictSame(namesOf([spelling, 'x']), ['Authorization'], spelling);
       }
     }
-    t.strictSame(namesOf(['Content_Length', '5'], ['content_length', '5']), ['Authorization'], 'a look-alike of Content-Length');
+    t.strictSame(
+      namesOf(['Content_Length', '5'], ['content_length', '5']),
+      ['Authorization'],
+      'a look-alike of Content-Length',
+    );
   });
 
   t.test("what is set here takes the place of the caller's, in any spelling a server takes for the same", async (t) => {
@@ -46,10 +84,18 @@ t.test('requests', async (t) => {
     ]);
     for (const spelling of ['Genesys-App', 'genesys-app', 'Genesys_App', 'GENESYS_APP', 'X-Team', 'x_team', 'X_TEAM']) {
       const { headers } = cleanRequestHeaders([spelling, 'spoof', 'Genesys-App-Id', 'kept'], own);
-      t.strictSame(headers, ['Genesys-App-Id', 'kept', 'Genesys-App', 'ours', 'X_Team', 'ours', 'Authorization', ''], spelling);
+      t.strictSame(
+        headers,
+        ['Genesys-App-Id', 'kept', 'Genesys-App', 'ours', 'X_Team', 'ours', 'Authorization', ''],
+        spelling,
+      );
     }
     const named = cleanRequestHeaders(['Connection', 'Genesys-App, X_Team', 'A', '1'], own);
-    t.strictSame(named.headers, ['A', '1', 'Genesys-App', 'ours', 'X_Team', 'ours', 'Authorization', ''], 'a Connection line removes none of ours');
+    t.strictSame(
+      named.headers,
+      ['A', '1', 'Genesys-App', 'ours', 'X_Team', 'ours', 'Authorization', ''],
+      'a Connection line removes none of ours',
+    );
   });
 
   t.test('names that merely resemble them stay', async (t) => {
@@ -76,7 +122,10 @@ t.test('requests', async (t) => {
   t.test('what Connection names goes, ours never', async (t) => {
     t.strictSame(namesOf(['Connection', 'authorization'], ['X', '1']), ['X', 'Authorization']);
     t.strictSame(namesOf(['Connection', 'x, AUTHORIZATION, close'], ['X', '1'], ['Y', '2']), ['Y', 'Authorization']);
-    t.strictSame(namesOf(['A', '1'], ['connection', 'a'], ['B', '2'], ['Connection', ' ,b,,keep-alive'], ['C', '3']), ['C', 'Authorization']);
+    t.strictSame(namesOf(['A', '1'], ['connection', 'a'], ['B', '2'], ['Connection', ' ,b,,keep-alive'], ['C', '3']), [
+      'C',
+      'Authorization',
+    ]);
     const own = createOwnHeaders([['Genesys-App', 'ours']]);
     const clean = cleanRequestHeaders(['Connection', 'genesys-app', 'GENESYS-APP', 'theirs', 'X', '1'], own);
     t.strictSame(clean.headers, ['X', '1', 'Genesys-App', 'ours', 'Authorization', '']);
@@ -119,7 +168,24 @@ t.test('answers', async (t) => {
     }
   });
   t.test('the rest stays, in order, casing and number', async (t) => {
-    const pairs = ['Date', 'd', 'eTaG', '1', 'Link', 'a', 'Vary', 'x', 'link', 'b', 'WWW-Authenticate', 'y', 'constructor', '1', '__proto__', '2'];
+    const pairs = [
+      'Date',
+      'd',
+      'eTaG',
+      '1',
+      'Link',
+      'a',
+      'Vary',
+      'x',
+      'link',
+      'b',
+      'WWW-Authenticate',
+      'y',
+      'constructor',
+      '1',
+      '__proto__',
+      '2',
+    ];
     t.strictSame(answer(...(pairsOf(pairs) as [string, string][])).headers, pairs);
   });
   t.test('every Location is shown to the rewriter, Content-Location is not', async (t) => {
@@ -160,10 +226,12 @@ const sensitive = fc.constantFrom(
   '__proto__',
   'content-length',
 );
-const respelt = fc.tuple(sensitive, fc.array(fc.boolean(), { minLength: 24, maxLength: 24 }), fc.boolean()).map(([name, flips, underscore]) => {
-  const letters = [...name].map((letter, index) => (flips[index] ? letter.toUpperCase() : letter)).join('');
-  return underscore ? letters.replaceAll('-', '_') : letters;
-});
+const respelt = fc
+  .tuple(sensitive, fc.array(fc.boolean(), { minLength: 24, maxLength: 24 }), fc.boolean())
+  .map(([name, flips, underscore]) => {
+    const letters = [...name].map((letter, index) => (flips[index] ? letter.toUpperCase() : letter)).join('');
+    return underscore ? letters.replaceAll('-', '_') : letters;
+  });
 const pair = fc.tuple(
   fc.oneof(token, respelt),
   fc.oneof(token, fc.constantFrom('close', 'authorization', 'x, authorization', 'keep-alive, X-A', '')),
@@ -193,7 +261,9 @@ t.test('no list of headers gets a forbidden one through, loses another, or touch
       );
       const expected = pairs.filter(
         ([name]) =>
-          !FORBIDDEN.test(canonical(name)) && !named.has(name.toLowerCase()) && !(canonical(name) === 'content-length' && name.includes('_')),
+          !FORBIDDEN.test(canonical(name)) &&
+          !named.has(name.toLowerCase()) &&
+          !(canonical(name) === 'content-length' && name.includes('_')),
       );
       return JSON.stringify(passed) === JSON.stringify(expected);
     }),

@@ -30,47 +30,64 @@ async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
   t.teardown(() => sessions.close());
   return {
     handles,
-    identity: createAuthenticator({ clients: createClients(clients, systemClock), handles, sessions, isAnonymousServed }),
+    identity: createAuthenticator({
+      clients: createClients(clients, systemClock),
+      handles,
+      sessions,
+      isAnonymousServed,
+    }),
   };
 }
 
-t.test('a Bearer that begins as a handle is a handle or an error, whatever follows and whoever may call without proof', async (t) => {
-  const { identity } = await setUp([clientNamed('crm')], true);
-  fc.assert(
-    fc.property(
-      fc.string({ maxLength: 100 }),
-      fc.constantFrom('', 'c', 's'),
-      fc.constantFrom('Bearer ', 'bearer ', 'BEARER  ', 'Bearer\t', 'Bearer\t '),
-      (rest, kind, scheme) => {
-        const token = `gcgh_${kind}${rest}`.trimEnd();
-        try {
-          identity.authenticate(request({ authorization: scheme + token }), LOCAL);
-          return false;
-        } catch (error) {
-          return (error as { code?: string }).code === 'gateway.session.ended';
-        }
-      },
-    ),
-    { numRuns: 2000 },
-  );
-  t.equal(identity.authenticate(request({ authorization: 'Bearer gcg_h' }), LOCAL).isAuthenticated, false, 'anything else is anonymous');
-});
+t.test(
+  'a Bearer that begins as a handle is a handle or an error, whatever follows and whoever may call without proof',
+  async (t) => {
+    const { identity } = await setUp([clientNamed('crm')], true);
+    fc.assert(
+      fc.property(
+        fc.string({ maxLength: 100 }),
+        fc.constantFrom('', 'c', 's'),
+        fc.constantFrom('Bearer ', 'bearer ', 'BEARER  ', 'Bearer\t', 'Bearer\t '),
+        (rest, kind, scheme) => {
+          const token = `gcgh_${kind}${rest}`.trimEnd();
+          try {
+            identity.authenticate(request({ authorization: scheme + token }), LOCAL);
+            return false;
+          } catch (error) {
+            return (error as { code?: string }).code === 'gateway.session.ended';
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
+    t.equal(
+      identity.authenticate(request({ authorization: 'Bearer gcg_h' }), LOCAL).isAuthenticated,
+      false,
+      'anything else is anonymous',
+    );
+  },
+);
 
-t.test('a caller known by nothing but a session ends where anonymous use ends, also at a socket that it opened', async (t) => {
-  const session = { id: 'x', terms: {} } as never;
-  const nobody = { client: null, handle: null, session: null, proof: null, isAuthenticated: true };
-  const before = await setUp([]);
-  const after = await setUp([clientNamed('crm')]);
-  t.ok(before.identity.renew(nobody, LOCAL), 'the control');
-  t.equal(after.identity.renew(nobody, LOCAL), null);
-  t.equal(after.identity.renew({ ...nobody, session }, LOCAL), null);
-});
+t.test(
+  'a caller known by nothing but a session ends where anonymous use ends, also at a socket that it opened',
+  async (t) => {
+    const session = { id: 'x', terms: {} } as never;
+    const nobody = { client: null, handle: null, session: null, proof: null, isAuthenticated: true };
+    const before = await setUp([]);
+    const after = await setUp([clientNamed('crm')]);
+    t.ok(before.identity.renew(nobody, LOCAL), 'the control');
+    t.equal(after.identity.renew(nobody, LOCAL), null);
+    t.equal(after.identity.renew({ ...nobody, session }, LOCAL), null);
+  },
+);
 
 t.test('identifying costs nothing without clients and proof, and microseconds with them', async (t) => {
   const many = Array.from({ length: 50 }, (_, at) => clientNamed(`client-${at}`));
   const none = await setUp([]);
   const all = await setUp(many);
-  const signed = request({ authorization: `Bearer ${none.handles.issue({ client: null, credential: null, proof: null })}` });
+  const signed = request({
+    authorization: `Bearer ${none.handles.issue({ client: null, credential: null, proof: null })}`,
+  });
   const cases: [name: string, run: () => unknown, limitMicros: number][] = [
     ['no clients, no Authorization', () => none.identity.authenticate(ANONYMOUS_REQUEST, LOCAL), 2],
     ['a signed handle', () => none.identity.authenticate(signed, LOCAL), 20],
@@ -92,7 +109,8 @@ const BASIC_REQUEST = request({ authorization: basic('client-0', 'client-0-secre
 
 t.test('who may administer: anybody without clients, else a client with admin', async (t) => {
   const { identity } = await setUp([clientNamed('crm'), clientNamed('ops', { isAdmin: true })], true);
-  const as = (headers: Record<string, string>) => () => identity.assertAdmin(identity.authenticate(request(headers), LOCAL), LOCAL);
+  const as = (headers: Record<string, string>) => () =>
+    identity.assertAdmin(identity.authenticate(request(headers), LOCAL), LOCAL);
   t.doesNotThrow(as({ 'x-gateway-key': 'ops-secret' }));
   t.throws(as({ 'x-gateway-key': 'crm-secret' }), { code: 'gateway.client.forbidden' });
   t.throws(as({}), { code: 'gateway.client.unauthenticated' });
@@ -102,7 +120,8 @@ t.test('who may administer: anybody without clients, else a client with admin', 
 
 t.test('the peer is the socket’s, unless a trusted proxy says otherwise', async (t) => {
   const peerOf = createPeerOf(['10.0.0.0/8', '2001:db8::/32', '127.0.0.1']);
-  const from = (address: string, forwarded?: string) => peerOf(request(forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }, address));
+  const from = (address: string, forwarded?: string) =>
+    peerOf(request(forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }, address));
   t.equal(from('192.0.2.1', '198.51.100.7'), '192.0.2.1', 'a stranger is not believed');
   t.equal(from('10.1.2.3', '198.51.100.7'), '198.51.100.7');
   t.equal(from('::ffff:10.1.2.3', '203.0.113.9, 198.51.100.7, 10.9.9.9'), '198.51.100.7', 'the last that is not ours');

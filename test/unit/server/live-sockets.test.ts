@@ -87,33 +87,36 @@ for (const [before, comes, after] of [
   [{ a: 18, b: 1, c: 1 }, { c: 20 }, { a: 10, b: 1, c: 9 }],
   [{ a: 5 }, { b: 20 }, { a: 5, b: 15 }],
 ] as const) {
-  t.test(`of 20 places ${JSON.stringify(before)}, then ${JSON.stringify(comes)}: ${JSON.stringify(after)}`, async (t) => {
-    const live = createOpenSockets({ clock: createFakeClock(), max: 20 });
-    const places: { name: string; place: Place; tunnel: ReturnType<typeof tunnel> }[] = [];
-    let refused = 0;
-    const come = (names: Readonly<Record<string, number>>) => {
-      for (const [name, count] of Object.entries(names)) {
-        for (let nth = 0; nth < count; nth += 1) {
-          try {
-            const one = { name, place: live.take(byClient(name)), tunnel: tunnel() };
-            one.place.hold(one.tunnel);
-            places.push(one);
-          } catch (error) {
-            t.match(error, { code: 'gateway.rate.limited', statusCode: 429, retryAfterMs: 5_000 });
-            refused += 1;
+  t.test(
+    `of 20 places ${JSON.stringify(before)}, then ${JSON.stringify(comes)}: ${JSON.stringify(after)}`,
+    async (t) => {
+      const live = createOpenSockets({ clock: createFakeClock(), max: 20 });
+      const places: { name: string; place: Place; tunnel: ReturnType<typeof tunnel> }[] = [];
+      let refused = 0;
+      const come = (names: Readonly<Record<string, number>>) => {
+        for (const [name, count] of Object.entries(names)) {
+          for (let nth = 0; nth < count; nth += 1) {
+            try {
+              const one = { name, place: live.take(byClient(name)), tunnel: tunnel() };
+              one.place.hold(one.tunnel);
+              places.push(one);
+            } catch (error) {
+              t.match(error, { code: 'gateway.rate.limited', statusCode: 429, retryAfterMs: 5_000 });
+              refused += 1;
+            }
+            for (const { place } of places) if (place.lostBy !== null) place.free();
           }
-          for (const { place } of places) if (place.lostBy !== null) place.free();
         }
-      }
-    };
-    come(before);
-    come(comes);
-    t.same(holdings(places), after);
-    const lost = places.filter(({ place }) => place.lostBy !== null);
-    t.ok(lost.every(({ tunnel }) => tunnel.log.join() === '1013 gateway.rate.limited'));
-    const asked = Object.values(comes).reduce((sum, count) => sum + count, 0);
-    t.equal(asked - refused, live.count - Object.values(before).reduce((sum, count) => sum + count, 0) + lost.length);
-  });
+      };
+      come(before);
+      come(comes);
+      t.same(holdings(places), after);
+      const lost = places.filter(({ place }) => place.lostBy !== null);
+      t.ok(lost.every(({ tunnel }) => tunnel.log.join() === '1013 gateway.rate.limited'));
+      const asked = Object.values(comes).reduce((sum, count) => sum + count, 0);
+      t.equal(asked - refused, live.count - Object.values(before).reduce((sum, count) => sum + count, 0) + lost.length);
+    },
+  );
 }
 
 t.test('the newest gives way, a handshake too', async (t) => {
@@ -138,13 +141,16 @@ t.test('those that give way and are slow to go do not let their number grow with
   t.equal(live.count, 22);
 });
 
-t.test('a channel has three sockets at most, whoever holds how many, and a place that was freed counts no more, once', async (t) => {
-  const live = createOpenSockets({ clock: createFakeClock() });
-  const places = [1, 2, 3].map(() => live.take(byClient('a', 'one')));
-  t.throws(() => live.take(byClient('a', 'one')), { code: 'gateway.rate.limited', message: /channel/ });
-  t.doesNotThrow(() => live.take(byClient('a', 'other')));
-  places[0]?.free();
-  places[0]?.free();
-  t.doesNotThrow(() => live.take(byClient('a', 'one')));
-  t.throws(() => live.take(byClient('a', 'one')), { code: 'gateway.rate.limited' });
-});
+t.test(
+  'a channel has three sockets at most, whoever holds how many, and a place that was freed counts no more, once',
+  async (t) => {
+    const live = createOpenSockets({ clock: createFakeClock() });
+    const places = [1, 2, 3].map(() => live.take(byClient('a', 'one')));
+    t.throws(() => live.take(byClient('a', 'one')), { code: 'gateway.rate.limited', message: /channel/ });
+    t.doesNotThrow(() => live.take(byClient('a', 'other')));
+    places[0]?.free();
+    places[0]?.free();
+    t.doesNotThrow(() => live.take(byClient('a', 'one')));
+    t.throws(() => live.take(byClient('a', 'one')), { code: 'gateway.rate.limited' });
+  },
+);

@@ -1,4 +1,5 @@
-// The pure parts of a login over HTTP: where it comes back to, the cookie, what an answer is; and that pages escape whatever they are given.
+// The pure parts of a login over HTTP: where it comes back to, the cookie, what an answer is; and that pages escape
+// whatever they are given.
 
 import fc from 'fast-check';
 import t from 'tap';
@@ -25,11 +26,24 @@ t.test('the redirect URI: configured, else public, else the loopback address tha
   for (const host of ['localhost:1', '127.0.0.1:8080', '127.9.9.9', '[::1]:8080']) {
     t.equal(redirectUriFor(none, null, arrival(host)).uri, `http://${host}/-/callback`);
   }
-  t.equal(redirectUriFor(none, null, arrival('localhost:1', { isEncrypted: true })).uri, 'https://localhost:1/-/callback');
-  for (const host of ['10.0.0.1', 'evil.example', 'localhost.evil.example', '127.0.0.1.evil.example', '[::2]', 'localhost@evil.example', '']) {
+  t.equal(
+    redirectUriFor(none, null, arrival('localhost:1', { isEncrypted: true })).uri,
+    'https://localhost:1/-/callback',
+  );
+  for (const host of [
+    '10.0.0.1',
+    'evil.example',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+    '[::2]',
+    'localhost@evil.example',
+    '',
+  ]) {
     t.throws(() => redirectUriFor(none, null, arrival(host)), { code: 'gateway.request.invalid' }, host);
   }
-  t.throws(() => redirectUriFor(none, null, arrival('localhost', { isUnixSocket: true })), { code: 'gateway.request.invalid' });
+  t.throws(() => redirectUriFor(none, null, arrival('localhost', { isUnixSocket: true })), {
+    code: 'gateway.request.invalid',
+  });
 });
 
 t.test('a redirect URI that is asked for: the configured one, our own page, or a port of this machine', async (t) => {
@@ -43,11 +57,26 @@ t.test('a redirect URI that is asked for: the configured one, our own page, or a
     'http://localhost:8080/-/callback',
     'http://localhost',
   ];
-  for (const uri of [...allowed, ...loopback]) t.doesNotThrow(() => assertRedirectUri(uri, config, public_, arrival('10.0.0.1')), uri);
-  t.doesNotThrow(() => assertRedirectUri('https://localhost:1/-/callback', config, null, arrival('localhost:1', { isEncrypted: true })));
+  for (const uri of [...allowed, ...loopback])
+    t.doesNotThrow(() => assertRedirectUri(uri, config, public_, arrival('10.0.0.1')), uri);
+  t.doesNotThrow(() =>
+    assertRedirectUri('https://localhost:1/-/callback', config, null, arrival('localhost:1', { isEncrypted: true })),
+  );
   const foreign = [
-    ...['', 'https://evil.example/cb', 'https://a.example/cb/', 'https://a.example/cb?', 'https://A.example/cb', 'http://gw.example/x/-/callback'],
-    ...['http://localhost.evil.example/', 'http://127.0.0.1.evil.example/', 'http://localhost@evil.example/', 'http://evil.example#localhost'],
+    ...[
+      '',
+      'https://evil.example/cb',
+      'https://a.example/cb/',
+      'https://a.example/cb?',
+      'https://A.example/cb',
+      'http://gw.example/x/-/callback',
+    ],
+    ...[
+      'http://localhost.evil.example/',
+      'http://127.0.0.1.evil.example/',
+      'http://localhost@evil.example/',
+      'http://evil.example#localhost',
+    ],
     ...[
       'http://localhost\\@evil.example/',
       'http://loc\talhost/',
@@ -56,7 +85,14 @@ t.test('a redirect URI that is asked for: the configured one, our own page, or a
       'https://localhost/',
       'http:localhost',
     ],
-    ...['app://localhost/', 'javascript://localhost/%0aalert(1)', 'http://10.0.0.1/', 'http://[::2]/', 'http://0.0.0.0/', 'http://a.localhost/'],
+    ...[
+      'app://localhost/',
+      'javascript://localhost/%0aalert(1)',
+      'http://10.0.0.1/',
+      'http://[::2]/',
+      'http://0.0.0.0/',
+      'http://a.localhost/',
+    ],
   ];
   for (const uri of foreign) {
     const refused = {
@@ -74,7 +110,15 @@ t.test('a browser keeps its binding; what is no binding of ours is not taken for
   t.equal(readBinding(`other=1; gcg_login=${binding}; more=2`), binding);
   t.equal(bindBrowser(`gcg_login=${binding}`, 'http://localhost:8080/-/callback').binding, binding);
   t.notMatch(setCookie, /Secure|Domain/);
-  for (const cookie of [undefined, '', 'gcg_login=', 'gcg_login=short', `xgcg_login=${binding}`, `gcg_login=${binding}x`, 'gcg_login']) {
+  for (const cookie of [
+    undefined,
+    '',
+    'gcg_login=',
+    'gcg_login=short',
+    `xgcg_login=${binding}`,
+    `gcg_login=${binding}x`,
+    'gcg_login',
+  ]) {
     t.equal(readBinding(cookie), null, String(cookie));
   }
 });
@@ -83,7 +127,11 @@ t.test('an answer has a code or an error; a field twice, or no state, is refused
   t.ok(hasAnswer('code=a&state=b'));
   t.ok(hasAnswer('error=x'));
   t.notOk(hasAnswer('state=b'));
-  t.match(readCallback('access_token=t&expires_in=1&state=s', 'b'), { state: 's', binding: 'b', fragment: { access_token: 't', expires_in: '1' } });
+  t.match(readCallback('access_token=t&expires_in=1&state=s', 'b'), {
+    state: 's',
+    binding: 'b',
+    fragment: { access_token: 't', expires_in: '1' },
+  });
   t.throws(() => readCallback('code=a&code=a&state=s', null), { code: 'gateway.request.invalid' });
   t.throws(() => readCallback('code=a', null), { code: 'gateway.request.invalid' });
   t.throws(() => readCallback('code=a&state=', null), { code: 'gateway.request.invalid' });

@@ -20,7 +20,8 @@ t.test('forwarded targets', async (t) => {
     ['/api/v2/api/v2/login', null, '/api/v2/api/v2/login'],
     ['/api/v2/users?to=/../x', null, '/api/v2/users?to=/../x'],
   ];
-  for (const [target, credential, sent] of forwarded) t.strictSame(parseTarget(target), { kind: 'forward', credential, target: sent }, target);
+  for (const [target, credential, sent] of forwarded)
+    t.strictSame(parseTarget(target), { kind: 'forward', credential, target: sent }, target);
 });
 
 t.test('local targets', async (t) => {
@@ -99,17 +100,23 @@ t.test('a dot segment is refused wherever it stands and however it is written', 
 t.test('a backslash, a NUL or a fragment is refused wherever it stands', async () => {
   const evil = fc.constantFrom('\\', '%5c', '%5C', '\0', '%00', '#', '#x');
   fc.assert(
-    fc.property(prefix, harmless, evil, harmless, (start, before, octet, after) => refuses(`${start}/${before}${octet}${after}`)),
+    fc.property(prefix, harmless, evil, harmless, (start, before, octet, after) =>
+      refuses(`${start}/${before}${octet}${after}`),
+    ),
     { numRuns: 1000 },
   );
   if (!refuses('/api/v2/x?a=#b')) throw new Error('a fragment behind the query');
 });
 
 const character = fc.constantFrom(...'abzAZ09-_~!$&\'()*+,=:@|^`{}[]<>"%/;.?\xe9'.split(''));
-const anything = fc.string({ unit: fc.oneof(character, fc.constantFrom('%2f', '%2F', '%2e', '%20', '%zz', '/..a', '//')), maxLength: 30 });
+const anything = fc.string({
+  unit: fc.oneof(character, fc.constantFrom('%2f', '%2F', '%2e', '%20', '%zz', '/..a', '//')),
+  maxLength: 30,
+});
 
 t.test('what passes is forwarded unchanged, and holds no dot segment however it is read', async () => {
-  const decoded = (path: string) => path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  const decoded = (path: string) =>
+    path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
   fc.assert(
     fc.property(fc.constantFrom('', '/crm', '/api', '/login'), anything, (start, rest) => {
       const target = `/api/v2/${rest}`;

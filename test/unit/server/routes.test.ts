@@ -1,4 +1,5 @@
-// The table of our own routes: what is found at a path, how it is named in records, and that its words are no names of credentials.
+// The table of our own routes: what is found at a path, how it is named in records, and that its words are no names of
+// credentials.
 
 import t from 'tap';
 import { RESERVED_NAMES } from '../../../src/config/layers.ts';
@@ -36,8 +37,15 @@ t.test('no credential can have a name that a path of ours begins with', async (t
   for (const word of new Set(first)) t.ok(RESERVED_NAMES.has(word), word);
 });
 
-t.test('what changes something, or tells of credentials, is for nobody who has not proved to be an admin', async (t) => {
-  for (const route of OWN_ROUTES.filter(({ kind }) => kind === 'admin' || kind === 'metrics')) {
-    t.match(route, { isOpen: false, isLanding: false, isForApplications: false, isAnyHost: false, isData: false }, route.path);
-  }
-});
+t.test(
+  'what changes something, or tells of credentials, is for nobody who has not proved to be an admin',
+  async (t) => {
+    for (const route of OWN_ROUTES.filter(({ kind }) => kind === 'admin' || kind === 'metrics')) {
+      t.match(
+        route,
+        { isOpen: false, isLanding: false, isForApplications: false, isAnyHost: false, isData: false },
+        route.path,
+      );
+    }
+  },
+);

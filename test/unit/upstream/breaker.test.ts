@@ -1,4 +1,5 @@
-// A host that cannot be reached is left alone, but for one probe at a time, and comes back without a rush and without refusals.
+// A host that cannot be reached is left alone, but for one probe at a time, and comes back without a rush and without
+// refusals.
 
 import t from 'tap';
 import { type ErrorCode, GatewayError } from '../../../src/errors.ts';
@@ -10,10 +11,21 @@ import { createCall } from './layer-fixtures.ts';
 /** A gate before a host that can be down, up, or silent: then dials hang until `dials` are settled by hand. */
 function broken({ queueMax = 1_000, totalWaitMs = 15_000 } = {}) {
   const clock = createFakeClock();
-  const host = { is: 'down' as 'down' | 'up' | 'silent', code: 'gateway.upstream.unreachable' as ErrorCode, dialled: 0, dials: [] as Place[] };
+  const host = {
+    is: 'down' as 'down' | 'up' | 'silent',
+    code: 'gateway.upstream.unreachable' as ErrorCode,
+    dialled: 0,
+    dials: [] as Place[],
+  };
   const changes: string[] = [];
   const room = new WaitingRoom(queueMax);
-  const gate = new Gate('http://host', { clock, random: () => 0.5, connections: 256, room, onChange: (_origin, state) => changes.push(state) });
+  const gate = new Gate('http://host', {
+    clock,
+    random: () => 0.5,
+    connections: 256,
+    room,
+    onChange: (_origin, state) => changes.push(state),
+  });
   const refused = () => new GatewayError(host.code, 'refused by the test');
 
   /** Resolves with `ok`, once connected, or a code; the place is kept until the test lets go of it. */
@@ -55,17 +67,20 @@ function broken({ queueMax = 1_000, totalWaitMs = 15_000 } = {}) {
   return { clock, host, gate, room, call, many, fail, settle, probing, changes };
 }
 
-t.test('five failed dials in a row open it; then calls are answered without a dial, with the time of the next probe', async (t) => {
-  const { clock, host, call, fail, changes } = broken();
-  await fail(4);
-  t.same(changes, []);
-  t.equal(await call(), 'gateway.upstream.unreachable');
-  t.same(changes, ['open']);
-  t.equal(await call(), 'gateway.upstream.unavailable 1000');
-  t.equal(host.dialled, 5);
-  await clock.advance(400);
-  t.equal(await call(), 'gateway.upstream.unavailable 600');
-});
+t.test(
+  'five failed dials in a row open it; then calls are answered without a dial, with the time of the next probe',
+  async (t) => {
+    const { clock, host, call, fail, changes } = broken();
+    await fail(4);
+    t.same(changes, []);
+    t.equal(await call(), 'gateway.upstream.unreachable');
+    t.same(changes, ['open']);
+    t.equal(await call(), 'gateway.upstream.unavailable 1000');
+    t.equal(host.dialled, 5);
+    await clock.advance(400);
+    t.equal(await call(), 'gateway.upstream.unavailable 600');
+  },
+);
 
 t.test('a success in between starts the count anew', async (t) => {
   const { host, call, fail, changes } = broken();
@@ -86,15 +101,18 @@ t.test('a certificate and a proxy that refuses the credentials do not open it', 
   }
 });
 
-t.test('a probe that meets a bad certificate has found the host: every call has that message from then on', async (t) => {
-  const { host, many, probing, settle } = broken();
-  const probe = await probing();
-  const waiting = many(10);
-  host.code = 'gateway.upstream.tls';
-  host.is = 'down';
-  settle(probe, 'failed');
-  t.same(await Promise.all(waiting), Array(10).fill('gateway.upstream.tls'));
-});
+t.test(
+  'a probe that meets a bad certificate has found the host: every call has that message from then on',
+  async (t) => {
+    const { host, many, probing, settle } = broken();
+    const probe = await probing();
+    const waiting = many(10);
+    host.code = 'gateway.upstream.tls';
+    host.is = 'down';
+    settle(probe, 'failed');
+    t.same(await Promise.all(waiting), Array(10).fill('gateway.upstream.tls'));
+  },
+);
 
 t.test('one probe at a time, at growing intervals up to 30 s', async (t) => {
   const { clock, host, many, fail } = broken();
@@ -113,21 +131,24 @@ t.test('one probe at a time, at growing intervals up to 30 s', async (t) => {
   t.same(intervals, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
 });
 
-t.test('who comes while the probe dials waits for its outcome: of 500 calls none is refused once it has succeeded', async (t) => {
-  const { clock, host, many, probing, settle, room, changes } = broken();
-  const probe = await probing();
-  const waiting = many(500);
-  await clock.advance(4_000);
-  t.equal(room.waiting, 500);
-  t.equal(host.dialled, 6, 'one dial, theirs not among them');
-  host.is = 'up';
-  settle(probe, 'connected');
-  const late = many(500);
-  await clock.settle();
-  t.same(new Set(await Promise.all([...waiting, ...late])), new Set(['ok']));
-  t.same(changes, ['open', 'recovering', 'closed']);
-  t.equal(room.waiting, 0);
-});
+t.test(
+  'who comes while the probe dials waits for its outcome: of 500 calls none is refused once it has succeeded',
+  async (t) => {
+    const { clock, host, many, probing, settle, room, changes } = broken();
+    const probe = await probing();
+    const waiting = many(500);
+    await clock.advance(4_000);
+    t.equal(room.waiting, 500);
+    t.equal(host.dialled, 6, 'one dial, theirs not among them');
+    host.is = 'up';
+    settle(probe, 'connected');
+    const late = many(500);
+    await clock.settle();
+    t.same(new Set(await Promise.all([...waiting, ...late])), new Set(['ok']));
+    t.same(changes, ['open', 'recovering', 'closed']);
+    t.equal(room.waiting, 0);
+  },
+);
 
 t.test('the probe fails: who waited for it is refused at once, with the time of the next', async (t) => {
   const { clock, host, many, probing, settle, room } = broken();

@@ -13,7 +13,13 @@ interface Asked {
   error: GatewayError | null;
 }
 
-function gateOf({ connections = 9, queueMax = 1_000, totalWaitMs = 15_000, room = new WaitingRoom(queueMax), clock = createFakeClock() } = {}) {
+function gateOf({
+  connections = 9,
+  queueMax = 1_000,
+  totalWaitMs = 15_000,
+  room = new WaitingRoom(queueMax),
+  clock = createFakeClock(),
+} = {}) {
   const gate = new Gate('http://host', { clock, random: () => 0.5, connections, room });
   const served: string[] = [];
   const ask = (options: CallOptions = {}): Asked => {
@@ -34,60 +40,72 @@ function gateOf({ connections = 9, queueMax = 1_000, totalWaitMs = 15_000, room 
 
 const placesOf = (asked: readonly Asked[]) => asked.filter(({ place }) => place !== null).length;
 
-t.test('one client alone holds all but a few, whatever the number; with one credential all but some more', async (t) => {
-  for (const [connections, one, several] of [
-    [1, 1, 1],
-    [2, 2, 2],
-    [4, 4, 4],
-    [9, 8, 8],
-    [64, 52, 57],
-    [256, 205, 228],
-  ] as const) {
-    const narrow = gateOf({ connections });
-    t.equal(placesOf(narrow.times(connections * 2, { client: 'a' })), one, `${connections}: one credential`);
-    const wide = gateOf({ connections });
-    const asked = Array.from({ length: connections * 2 }, (_, n) => wide.ask({ client: 'a', credential: `c${n % 8}` }));
-    t.equal(placesOf(asked), several, `${connections}: eight credentials`);
-  }
-});
+t.test(
+  'one client alone holds all but a few, whatever the number; with one credential all but some more',
+  async (t) => {
+    for (const [connections, one, several] of [
+      [1, 1, 1],
+      [2, 2, 2],
+      [4, 4, 4],
+      [9, 8, 8],
+      [64, 52, 57],
+      [256, 205, 228],
+    ] as const) {
+      const narrow = gateOf({ connections });
+      t.equal(placesOf(narrow.times(connections * 2, { client: 'a' })), one, `${connections}: one credential`);
+      const wide = gateOf({ connections });
+      const asked = Array.from({ length: connections * 2 }, (_, n) =>
+        wide.ask({ client: 'a', credential: `c${n % 8}` }),
+      );
+      t.equal(placesOf(asked), several, `${connections}: eight credentials`);
+    }
+  },
+);
 
-t.test('the more clients come, the less each may hold; the next finds a connection as long as there are more than clients', async (t) => {
-  const { gate, clock, times } = gateOf({ connections: 256 });
-  const asked: Asked[][] = [];
-  for (let n = 0; n < 4; n += 1) {
-    asked.push(times(200, { client: `client-${n}` }));
-    await clock.settle();
-  }
-  const held = asked.map(placesOf);
-  t.ok(
-    held.every((count, n) => count >= 1 && count <= (held[n - 1] ?? 256)),
-    held.join(),
-  );
-  // Whoever came first gives up what is more than its share as its calls end.
-  for (const { place } of asked[0] ?? []) {
-    place?.leave();
-    await clock.settle();
-  }
-  const after = asked.slice(1).map((calls) => calls.filter(({ place }) => place !== null).length);
-  t.ok(Math.min(...after) > 25, after.join());
-  t.ok(gate.running <= 256);
-});
+t.test(
+  'the more clients come, the less each may hold; the next finds a connection as long as there are more than clients',
+  async (t) => {
+    const { gate, clock, times } = gateOf({ connections: 256 });
+    const asked: Asked[][] = [];
+    for (let n = 0; n < 4; n += 1) {
+      asked.push(times(200, { client: `client-${n}` }));
+      await clock.settle();
+    }
+    const held = asked.map(placesOf);
+    t.ok(
+      held.every((count, n) => count >= 1 && count <= (held[n - 1] ?? 256)),
+      held.join(),
+    );
+    // Whoever came first gives up what is more than its share as its calls end.
+    for (const { place } of asked[0] ?? []) {
+      place?.leave();
+      await clock.settle();
+    }
+    const after = asked.slice(1).map((calls) => calls.filter(({ place }) => place !== null).length);
+    t.ok(Math.min(...after) > 25, after.join());
+    t.ok(gate.running <= 256);
+  },
+);
 
-t.test('a connection that comes free goes to the client that holds fewest, then to its credential that holds fewest, then in order', async (t) => {
-  const { clock, served, times, ask } = gateOf({ connections: 4 });
-  const first = times(4, { client: 'a', credential: 'x' });
-  times(3, { client: 'a', credential: 'x' });
-  times(2, { client: 'a', credential: 'y' });
-  times(2, { client: 'b', credential: 'x' });
-  ask({ client: 'c', credential: 'x' });
-  served.length = 0;
-  for (const { place } of first) {
-    place?.leave();
-    await clock.settle();
-  }
-  t.same(served, ['b/x', 'c/x', 'a/y', 'b/x'].slice(0, served.length));
-  t.equal(served.length, 4);
-});
+t.test(
+  'a connection that comes free goes to the client that holds fewest, then to its credential that holds fewest, ' +
+    'then in order',
+  async (t) => {
+    const { clock, served, times, ask } = gateOf({ connections: 4 });
+    const first = times(4, { client: 'a', credential: 'x' });
+    times(3, { client: 'a', credential: 'x' });
+    times(2, { client: 'a', credential: 'y' });
+    times(2, { client: 'b', credential: 'x' });
+    ask({ client: 'c', credential: 'x' });
+    served.length = 0;
+    for (const { place } of first) {
+      place?.leave();
+      await clock.settle();
+    }
+    t.same(served, ['b/x', 'c/x', 'a/y', 'b/x'].slice(0, served.length));
+    t.equal(served.length, 4);
+  },
+);
 
 t.test('held calls of one client shrink to its share as they end, while another waits for each', async (t) => {
   const { clock, times } = gateOf({ connections: 18 });
@@ -107,32 +125,41 @@ t.test('held calls of one client shrink to its share as they end, while another 
   t.ok(placesOf(other) >= 8, `${placesOf(other)} of 18`);
 });
 
-t.test('of 10,000 calls those over queue_max are refused at once, with 429; one of another client takes the place of the last', async (t) => {
-  const { gate, room, clock, times, ask } = gateOf({ connections: 1 });
-  const asked = times(10_000, { client: 'a' });
-  await clock.settle();
-  t.equal(placesOf(asked), 1);
-  t.equal(room.waiting, 1_000);
-  t.equal(gate.waiting, 1_000);
-  const refused = asked.filter(({ error }) => error !== null);
-  t.equal(refused.length, 8_999);
-  t.equal(
-    asked.findIndex(({ error }) => error !== null),
-    1_001,
-    'the 1,001st that waits',
-  );
-  t.match(refused[0]?.error, { code: 'gateway.rate.limited', statusCode: 429, retryAfterMs: 1_000, message: /queue_max/ });
-  const modest = ask({ client: 'b' });
-  await clock.settle();
-  t.match(asked[1_000]?.error, { code: 'gateway.rate.limited' }, 'the last of the line');
-  asked[0]?.place?.leave();
-  await clock.settle();
-  t.ok(modest.place, 'and is served first');
-  for (const { call } of asked) call.leave();
-  await clock.settle();
-  t.equal(room.waiting, 0);
-  t.equal(clock.pending, 0);
-});
+t.test(
+  'of 10,000 calls those over queue_max are refused at once, with 429; one of another client takes the place of ' +
+    'the last',
+  async (t) => {
+    const { gate, room, clock, times, ask } = gateOf({ connections: 1 });
+    const asked = times(10_000, { client: 'a' });
+    await clock.settle();
+    t.equal(placesOf(asked), 1);
+    t.equal(room.waiting, 1_000);
+    t.equal(gate.waiting, 1_000);
+    const refused = asked.filter(({ error }) => error !== null);
+    t.equal(refused.length, 8_999);
+    t.equal(
+      asked.findIndex(({ error }) => error !== null),
+      1_001,
+      'the 1,001st that waits',
+    );
+    t.match(refused[0]?.error, {
+      code: 'gateway.rate.limited',
+      statusCode: 429,
+      retryAfterMs: 1_000,
+      message: /queue_max/,
+    });
+    const modest = ask({ client: 'b' });
+    await clock.settle();
+    t.match(asked[1_000]?.error, { code: 'gateway.rate.limited' }, 'the last of the line');
+    asked[0]?.place?.leave();
+    await clock.settle();
+    t.ok(modest.place, 'and is served first');
+    for (const { call } of asked) call.leave();
+    await clock.settle();
+    t.equal(room.waiting, 0);
+    t.equal(clock.pending, 0);
+  },
+);
 
 t.test('calls that wait for a limit and calls that wait for a connection are counted together', async (t) => {
   for (const first of ['limit', 'connection'] as const) {
@@ -143,14 +170,19 @@ t.test('calls that wait for a limit and calls that wait for a connection are cou
       totalWaitMs: 1_000_000,
     });
     const { times, ask } = gateOf({ clock, room: stack.pacing.limits.room, connections: 1 });
-    const forLimit = (count: number, client: string) => Array.from({ length: count }, () => stack.run(createCall({ client })));
+    const forLimit = (count: number, client: string) =>
+      Array.from({ length: count }, () => stack.run(createCall({ client })));
     if (first === 'limit') forLimit(5, 'a');
     else times(5, { client: 'a' });
     await clock.settle();
     t.equal(stack.pacing.limits.room.waiting, 4);
     const own = first === 'limit' ? times(2, { client: 'a' })[1] : forLimit(2, 'a')[1];
     await clock.settle();
-    t.match(own && ('error' in own ? own.error?.code : own.code), 'gateway.rate.limited', `${first}: no more of the same client`);
+    t.match(
+      own && ('error' in own ? own.error?.code : own.code),
+      'gateway.rate.limited',
+      `${first}: no more of the same client`,
+    );
     if (first === 'connection') forLimit(2, 'b');
     else ask({ client: 'b' });
     await clock.settle();
@@ -168,7 +200,9 @@ t.test('a wait ends at waitUntil with 503, or with its caller, and is counted as
   await clock.settle();
   t.match(leaving, { error: { statusCode: 499 }, call: { record: { queueMs: 1_000 } } });
   await clock.advance(2_000);
-  t.match(late, { error: { code: 'gateway.upstream.unavailable', statusCode: 503, retryAfterMs: 1_000, message: /total_wait/ } });
+  t.match(late, {
+    error: { code: 'gateway.upstream.unavailable', statusCode: 503, retryAfterMs: 1_000, message: /total_wait/ },
+  });
   t.match(late.call.record, { queueMs: 3_000, upstreamMs: 0, attempts: 0, heldBy: 'the connections to http://host' });
   holding.place?.leave();
   await clock.settle();

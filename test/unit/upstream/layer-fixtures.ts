@@ -1,4 +1,5 @@
-// What the tests of the layers share: calls without a server, and a platform of answers and limits under the test's own clock.
+// What the tests of the layers share: calls without a server, and a platform of answers and limits under the test's own
+// clock.
 
 import type { ClientConfig } from '../../../src/config/gateway-config.ts';
 import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
@@ -11,7 +12,10 @@ import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 
-export type TestCall = UpstreamRequest & { connection: { disconnected: boolean; onDisconnect: (() => void) | null }; leave(): void };
+export type TestCall = UpstreamRequest & {
+  connection: { disconnected: boolean; onDisconnect: (() => void) | null };
+  leave(): void;
+};
 
 export interface CallOptions {
   method?: string;
@@ -23,7 +27,13 @@ export interface CallOptions {
 }
 
 /** A call that nobody sent. */
-export function createCall({ method = 'GET', target = '/api/v2/users', client = null, credential = 'crm', ...rest }: CallOptions = {}): TestCall {
+export function createCall({
+  method = 'GET',
+  target = '/api/v2/users',
+  client = null,
+  credential = 'crm',
+  ...rest
+}: CallOptions = {}): TestCall {
   const record = createExchangeRecord(0);
   record.client = client;
   const connection: TestCall['connection'] = { disconnected: false, onDisconnect: null, turnAway: null };
@@ -45,7 +55,11 @@ export function createCall({ method = 'GET', target = '/api/v2/users', client = 
 }
 
 /** An answer whose whole body is there. `uses` counts what became of it. */
-export function createAnswer(statusCode: number, headers: Record<string, string> = {}, body = ''): UpstreamResponse & { uses: string[] } {
+export function createAnswer(
+  statusCode: number,
+  headers: Record<string, string> = {},
+  body = '',
+): UpstreamResponse & { uses: string[] } {
   const uses: string[] = [];
   return {
     statusCode,
@@ -63,22 +77,37 @@ export function createAnswer(statusCode: number, headers: Record<string, string>
 /** The platform's 429. */
 export function refusal(retryAfter: string | null, limit: object | null): ReturnType<typeof createAnswer> {
   const headers: Record<string, string> = retryAfter === null ? {} : { 'Retry-After': retryAfter };
-  return createAnswer(429, headers, JSON.stringify({ code: 'too.many.requests.retry.after', status: 429, ...(limit && { limit }) }));
+  return createAnswer(
+    429,
+    headers,
+    JSON.stringify({ code: 'too.many.requests.retry.after', status: 429, ...(limit && { limit }) }),
+  );
 }
 
 /** The simulation's limits without its sockets. */
-export function createPlatform(clock: FakeClock, { latencyMs = 50, ...limit }: RateLimit & { latencyMs?: number } = {}) {
+export function createPlatform(
+  clock: FakeClock,
+  { latencyMs = 50, ...limit }: RateLimit & { latencyMs?: number } = {},
+) {
   const limiter = createRateLimiter(clock);
   const seen: { target: string; client: string | null; at: number; status: number }[] = [];
   const send: Send = async (request) => {
     request.record.attempts += 1;
     const hit = limiter.take(request.credential, `${request.method} ${request.target}`, limit);
-    seen.push({ target: request.target, client: request.record.client, at: clock.monotonic(), status: hit ? 429 : 200 });
+    seen.push({
+      target: request.target,
+      client: request.record.client,
+      at: clock.monotonic(),
+      status: hit ? 429 : 200,
+    });
     await new Promise<void>((resolve) => clock.after(latencyMs, resolve));
     request.record.upstreamMs += latencyMs;
     if (!hit) return createAnswer(200);
     const { retryAfterS, ...named } = hit;
-    return refusal(formatRetryAfter({ retryAfterS, retryAfterAs: limit.retryAfterAs ?? 'seconds' }, clock.now()) ?? null, named);
+    return refusal(
+      formatRetryAfter({ retryAfterS, retryAfterAs: limit.retryAfterAs ?? 'seconds' }, clock.now()) ?? null,
+      named,
+    );
   };
   return { send, seen, refused: () => seen.filter(({ status }) => status === 429).length };
 }
@@ -112,7 +141,12 @@ export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOp
     routeOf: (method, target) => `${method} ${target}`,
     ...options.pacing,
   });
-  const send = withRetry(pacing.wrap(sendOf(clock)), { clock, random: () => 0.5, settings: retry, totalWaitMs: options.totalWaitMs ?? 15_000 });
+  const send = withRetry(pacing.wrap(sendOf(clock)), {
+    clock,
+    random: () => 0.5,
+    settings: retry,
+    totalWaitMs: options.totalWaitMs ?? 15_000,
+  });
   const run = (request: TestCall) => {
     const startedAt = clock.monotonic();
     const { promise, resolve } = withResolver();

@@ -11,7 +11,11 @@ const SETTINGS = { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000 } 
 const quiet = { error() {}, warn() {}, info() {}, debug() {} };
 
 /** One configuration's pacing, perhaps in the place of another's. */
-function paced(clock: FakeClock, settings: Partial<RateLimitDeps['settings']> = {}, previous?: ReturnType<typeof createRateLimits>) {
+function paced(
+  clock: FakeClock,
+  settings: Partial<RateLimitDeps['settings']> = {},
+  previous?: ReturnType<typeof createRateLimits>,
+) {
   return createRateLimits(
     {
       ...{ clock, random: () => 0.5, log: quiet, routeOf: (method, target) => `${method} ${target}` },
@@ -26,17 +30,23 @@ const notice = (perMinute: number, scope: 'token' | 'endpoint' = 'endpoint', ret
   ...{ scope, key: `the.${scope}.rate`, perMinute, retryAfterMs },
 });
 
-t.test('an endpoint’s limit that was learnt is forgotten after half an hour, as a credential’s is: the platform may have raised it', async (t) => {
-  let isLimited = true;
-  const stack = createStack(() => async () => (isLimited ? refusal('1', { key: 'reports.rate', value: 1 }) : createAnswer(200)));
-  stack.run(createCall());
-  await stack.clock.advance(100_000);
-  isLimited = false;
-  await stack.clock.advance(31 * 60_000);
-  const many = Array.from({ length: 8 }, () => stack.run(createCall()));
-  await stack.clock.advance(0);
-  t.ok(many.every(({ status }) => status === 200));
-});
+t.test(
+  'an endpoint’s limit that was learnt is forgotten after half an hour, as a credential’s is: the platform may ' +
+    'have raised it',
+  async (t) => {
+    let isLimited = true;
+    const stack = createStack(
+      () => async () => (isLimited ? refusal('1', { key: 'reports.rate', value: 1 }) : createAnswer(200)),
+    );
+    stack.run(createCall());
+    await stack.clock.advance(100_000);
+    isLimited = false;
+    await stack.clock.advance(31 * 60_000);
+    const many = Array.from({ length: 8 }, () => stack.run(createCall()));
+    await stack.clock.advance(0);
+    t.ok(many.every(({ status }) => status === 200));
+  },
+);
 
 t.test('a number that is raised counts at once, also after a larger limit was learnt', (t) => {
   const clock = createFakeClock();
@@ -77,7 +87,9 @@ t.test('a 429 to a call of the configuration before pauses the calls of the pres
   const clock = createFakeClock();
   const before = paced(clock);
   let refuse = () => {};
-  const late = before.wrap(() => new Promise((resolve) => (refuse = () => resolve(refusal('10', { key: 'token.rate', value: 300 })))));
+  const late = before.wrap(
+    () => new Promise((resolve) => (refuse = () => resolve(refusal('10', { key: 'token.rate', value: 300 })))),
+  );
   const first = late({ ...createCall(), waitUntil: clock.monotonic() + 1_000 });
   const after = paced(clock, { queueMax: 5 }, before);
   refuse();
@@ -117,7 +129,10 @@ t.test('clients are those of the present configuration: who shares a limit, and 
   t.equal(second.ofCredential('crm'), lane);
   t.equal(lane.shares, shares, 'the same clients keep their habits');
   t.match(second.states().at(-1), { perMinute: 7, used: 1 });
-  const third = createLimits({ ...deps, clients: [clientConfig('a'), clientConfig('b')] }, { limits: second, isKept: () => true });
+  const third = createLimits(
+    { ...deps, clients: [clientConfig('a'), clientConfig('b')] },
+    { limits: second, isKept: () => true },
+  );
   t.not(lane.shares, shares);
   t.equal(third.ofClient('a'), undefined);
   const fourth = createLimits({ ...deps, clients: [] }, { limits: third, isKept: () => false });
@@ -127,7 +142,12 @@ t.test('clients are those of the present configuration: who shares a limit, and 
 
 t.test('10,000 endpoints and 10,000 sessions, each of them limited, are not all remembered', (t) => {
   const clock = createFakeClock();
-  const limits = createLimits({ clock, settings: SETTINGS, clients: [], routeOf: (method, target) => `${method} ${target}` });
+  const limits = createLimits({
+    clock,
+    settings: SETTINGS,
+    clients: [],
+    routeOf: (method, target) => `${method} ${target}`,
+  });
   const own = limits.ofCredential('crm');
   for (let n = 0; n < 10_000; n += 1) {
     limits.learn(createCall({ target: `/api/v2/${n}` }), notice(10)).pauseUntil(clock.monotonic() + 3_600_000);

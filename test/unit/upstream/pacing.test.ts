@@ -42,7 +42,9 @@ t.test('auto from a cold start costs at most 3 % refusals, which no caller sees'
   t.ok(outcomes.every(({ status }) => status === 200));
   t.ok(platform.refused() > 0, 'the limit was learnt the only way there is');
   t.ok(platform.refused() <= platform.seen.length * 0.03, `${platform.refused()} of ${platform.seen.length} refused`);
-  t.match(stack.pacing.states(), [{ name: /client\.credentials\.token\.rate of credential crm/, perMinute: 300, waiting: 0 }]);
+  t.match(stack.pacing.states(), [
+    { name: /client\.credentials\.token\.rate of credential crm/, perMinute: 300, waiting: 0 },
+  ]);
   const again = Array.from({ length: 300 }, () => stack.run(createCall()));
   const refusedBefore = platform.refused();
   await stack.clock.advance(120_000);
@@ -71,7 +73,10 @@ t.test('who cannot be served within total_wait is told at once, with a Retry-Aft
 t.test('a 429 of one endpoint pauses that method and route, and delays no other', async (t) => {
   const reports = 'GET /api/v2/reports';
   const clock = createFakeClock();
-  const platform = createPlatform(clock, { ...LIMITED, endpoints: [{ route: reports, perMinute: 2, key: 'reports.rate' }] });
+  const platform = createPlatform(clock, {
+    ...LIMITED,
+    endpoints: [{ route: reports, perMinute: 2, key: 'reports.rate' }],
+  });
   const stack = createStack(() => platform.send, { clock });
   const first = Array.from({ length: 4 }, () => stack.run(createCall({ target: '/api/v2/reports' })));
   await stack.clock.advance(100);
@@ -80,7 +85,11 @@ t.test('a 429 of one endpoint pauses that method and route, and delays no other'
   await stack.clock.advance(50);
   t.ok(others.every(({ status, tookMs }) => status === 200 && tookMs === 50));
   t.match(posted, { status: 200, tookMs: 50 });
-  t.same(first.map(({ status }) => status).sort(), [200, 200, 429, 429], 'one minute is more than total_wait, so the 429 itself is the answer');
+  t.same(
+    first.map(({ status }) => status).sort(),
+    [200, 200, 429, 429],
+    'one minute is more than total_wait, so the 429 itself is the answer',
+  );
   t.ok(first.every(({ code }) => code === null));
   const later = stack.run(createCall({ target: '/api/v2/reports' }));
   await stack.clock.advance(0);
@@ -119,7 +128,8 @@ t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds 
     const stack = createStack((clock) => async () => {
       sent += 1;
       const at = Math.ceil(clock.now() / 1000) * 1000 + 7000;
-      if (sent === 1) return refusal(kind === 'seconds' ? '7' : new Date(at).toUTCString(), { key: 'token.rate', value: 300 });
+      if (sent === 1)
+        return refusal(kind === 'seconds' ? '7' : new Date(at).toUTCString(), { key: 'token.rate', value: 300 });
       return createAnswer(200);
     });
     const call = stack.run(createCall({ method: 'POST' }));
@@ -137,7 +147,8 @@ t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds 
 
 t.test('other credentials are not held up', async (t) => {
   const stack = createStack(
-    () => async (request) => (request.credential === 'crm' ? refusal('10', { key: 'token.rate', value: 300 }) : createAnswer(200)),
+    () => async (request) =>
+      request.credential === 'crm' ? refusal('10', { key: 'token.rate', value: 300 }) : createAnswer(200),
   );
   stack.run(createCall());
   await stack.clock.advance(0);
@@ -147,7 +158,8 @@ t.test('other credentials are not held up', async (t) => {
 });
 
 t.test(
-  'a 429 that says nothing of a limit concerns its own route; one without Retry-After is tried again by our own patience, then passes',
+  'a 429 that says nothing of a limit concerns its own route; one without Retry-After is tried again by our own ' +
+    'patience, then passes',
   async (t) => {
     let sent = 0;
     const answers: ReturnType<typeof refusal>[] = [];
@@ -179,7 +191,14 @@ t.test('a body that cannot be sent again lets the 429 pass', async (t) => {
     sent += 1;
     return refusal('1', { key: 'token.rate', value: 300 });
   });
-  const body = { canReplay: false, receivedBytes: 1, isStreaming: true, isAwaitingCaller: false, attempt: () => null, release() {} };
+  const body = {
+    canReplay: false,
+    receivedBytes: 1,
+    isStreaming: true,
+    isAwaitingCaller: false,
+    attempt: () => null,
+    release() {},
+  };
   const call = stack.run(createCall({ method: 'POST', body }));
   await stack.clock.advance(10_000);
   t.match(call, { status: 429, code: null });
@@ -241,7 +260,9 @@ t.test('the queue is bounded, and a full one makes room for whom it is fair to m
 });
 
 t.test('a limit of the client’s own is kept to, and leaves the others alone', async (t) => {
-  const stack = createStack((clock) => createPlatform(clock, LIMITED).send, { clients: [clientConfig('a', 5), clientConfig('b')] });
+  const stack = createStack((clock) => createPlatform(clock, LIMITED).send, {
+    clients: [clientConfig('a', 5), clientConfig('b')],
+  });
   const own = Array.from({ length: 6 }, () => stack.run(createCall({ client: 'a' })));
   const others = Array.from({ length: 20 }, () => stack.run(createCall({ client: 'b' })));
   await stack.clock.advance(50);

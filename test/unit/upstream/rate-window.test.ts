@@ -6,19 +6,23 @@ import { createRateWindow, createRollingCount } from '../../../src/upstream/rate
 
 t.test('no minute holds more calls than the limit, whenever they come', (t) => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 20 }), fc.array(fc.integer({ min: 0, max: 20_000 }), { maxLength: 200 }), (perMinute, gaps) => {
-      const window = createRateWindow({ perMinute, isCautious: false });
-      const starts: number[] = [];
-      let now = 0;
-      for (const gap of gaps) {
-        now += gap;
-        if (window.free(now) <= 0) continue;
-        window.take(now);
-        window.settle(now);
-        starts.push(now);
-      }
-      return starts.every((at) => starts.filter((other) => other >= at && other - at < 60_000).length <= perMinute);
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 20 }),
+      fc.array(fc.integer({ min: 0, max: 20_000 }), { maxLength: 200 }),
+      (perMinute, gaps) => {
+        const window = createRateWindow({ perMinute, isCautious: false });
+        const starts: number[] = [];
+        let now = 0;
+        for (const gap of gaps) {
+          now += gap;
+          if (window.free(now) <= 0) continue;
+          window.take(now);
+          window.settle(now);
+          starts.push(now);
+        }
+        return starts.every((at) => starts.filter((other) => other >= at && other - at < 60_000).length <= perMinute);
+      },
+    ),
   );
   t.pass();
   t.end();
@@ -26,19 +30,23 @@ t.test('no minute holds more calls than the limit, whenever they come', (t) => {
 
 t.test('an opening that is foretold is one, and no earlier moment is', (t) => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 10 }), fc.array(fc.integer({ min: 0, max: 9_000 }), { minLength: 1, maxLength: 60 }), (perMinute, gaps) => {
-      const window = createRateWindow({ perMinute, isCautious: false });
-      let now = 0;
-      for (const gap of gaps) {
-        now += gap;
-        if (window.free(now) <= 0) continue;
-        window.take(now);
-        window.settle(now);
-      }
-      const opensAt = window.openings(now)();
-      if (opensAt === now) return window.free(now) > 0;
-      return window.free(opensAt - 1) <= 0 && window.free(opensAt) > 0;
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 10 }),
+      fc.array(fc.integer({ min: 0, max: 9_000 }), { minLength: 1, maxLength: 60 }),
+      (perMinute, gaps) => {
+        const window = createRateWindow({ perMinute, isCautious: false });
+        let now = 0;
+        for (const gap of gaps) {
+          now += gap;
+          if (window.free(now) <= 0) continue;
+          window.take(now);
+          window.settle(now);
+        }
+        const opensAt = window.openings(now)();
+        if (opensAt === now) return window.free(now) > 0;
+        return window.free(opensAt - 1) <= 0 && window.free(opensAt) > 0;
+      },
+    ),
   );
   t.pass();
   t.end();

@@ -4,7 +4,13 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import { type BodyRules, createReplayBudget, NO_BODY, type RequestBody, readRequestBody } from '../../../src/upstream/request-body.ts';
+import {
+  type BodyRules,
+  createReplayBudget,
+  NO_BODY,
+  type RequestBody,
+  readRequestBody,
+} from '../../../src/upstream/request-body.ts';
 
 /** A request whose body the test writes piece by piece. */
 async function openRequest(
@@ -20,7 +26,10 @@ async function openRequest(
     socket.destroy();
     server.close();
   });
-  socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${length === null ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`}\r\n\r\n`);
+  socket.write(
+    `POST / HTTP/1.1\r\nHost: ` +
+      `a\r\n${length === null ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`}\r\n\r\n`,
+  );
   const [message] = (await once(server, 'request')) as [IncomingMessage];
   message.on('error', () => {});
   return {
@@ -31,7 +40,13 @@ async function openRequest(
   };
 }
 
-const rules = (more: Partial<BodyRules> = {}): BodyRules => ({ maxBytes: 0, idleMs: 30_000, budget: createReplayBudget(), observe: null, ...more });
+const rules = (more: Partial<BodyRules> = {}): BodyRules => ({
+  maxBytes: 0,
+  idleMs: 30_000,
+  budget: createReplayBudget(),
+  observe: null,
+  ...more,
+});
 
 async function drain(attempt: Buffer | AsyncIterable<Buffer> | null): Promise<string> {
   if (attempt === null) return '';

@@ -20,7 +20,12 @@ function waiting() {
     return createAnswer(200);
   };
   const settings = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
-  const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), { clock, random: () => 0, settings, totalWaitMs: 15_000 });
+  const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), {
+    clock,
+    random: () => 0,
+    settings,
+    totalWaitMs: 15_000,
+  });
   const call: TestCall = { ...createCall(), source: EMPTY };
   call.leave = () => {
     call.connection.disconnected = true;
@@ -31,15 +36,18 @@ function waiting() {
   return { clock, call, outcome, sent: () => sent };
 }
 
-t.test('a token that does not come within total_wait is a timeout of the credential, and nothing is sent', async (t) => {
-  const { clock, outcome, sent } = waiting();
-  await clock.advance(14_900);
-  t.equal(outcome.code, null);
-  await clock.advance(100);
-  t.same(outcome, { code: 'gateway.credential.timeout', at: 15_000 });
-  t.equal(sent(), 0);
-  t.equal(clock.pending, 0);
-});
+t.test(
+  'a token that does not come within total_wait is a timeout of the credential, and nothing is sent',
+  async (t) => {
+    const { clock, outcome, sent } = waiting();
+    await clock.advance(14_900);
+    t.equal(outcome.code, null);
+    await clock.advance(100);
+    t.same(outcome, { code: 'gateway.credential.timeout', at: 15_000 });
+    t.equal(sent(), 0);
+    t.equal(clock.pending, 0);
+  },
+);
 
 t.test('a caller that leaves meanwhile is let go at once', async (t) => {
   const { clock, call, outcome, sent } = waiting();
@@ -69,14 +77,23 @@ t.test('waits of every kind, one after the other, end together when total_wait e
       gate.tryEnter('', 'crm') ?? (await gate.enter(request));
       return createAnswer(200);
     };
-    const token = { authorization: 'Bearer a', fingerprint: 'a', expiresAt: Number.POSITIVE_INFINITY } as unknown as Token;
+    const token = {
+      authorization: 'Bearer a',
+      fingerprint: 'a',
+      expiresAt: Number.POSITIVE_INFINITY,
+    } as unknown as Token;
     const obtained = () => (clock.monotonic() < tokenMs ? null : token);
     const source = {
       current: obtained,
       token: () => new Promise((resolve) => void clock.after(tokenMs - clock.monotonic(), () => resolve(token))),
     } as unknown as RefreshingTokenSource;
     const settings = { max: 3, waitMinMs: 1_000, waitMaxMs: 2_000 };
-    const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), { clock, random: () => 0.5, settings, totalWaitMs: 15_000 });
+    const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), {
+      clock,
+      random: () => 0.5,
+      settings,
+      totalWaitMs: 15_000,
+    });
     const ended: { at: number; code: string | null }[] = [];
     send({ ...createCall(), source }).then(
       () => ended.push({ at: clock.monotonic(), code: null }),

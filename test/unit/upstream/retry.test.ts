@@ -26,9 +26,18 @@ function retried(
     answers.push(answer);
     return answer;
   };
-  const send = withRetry(scripted, { clock, random: () => options.random ?? 0, settings: SETTINGS, totalWaitMs: options.totalWaitMs ?? 15_000 });
+  const send = withRetry(scripted, {
+    clock,
+    random: () => options.random ?? 0,
+    settings: SETTINGS,
+    totalWaitMs: options.totalWaitMs ?? 15_000,
+  });
   const request = createCall(options);
-  const outcome: { status: number | null; error: (Error & { code?: string }) | null; answer: unknown } = { status: null, error: null, answer: null };
+  const outcome: { status: number | null; error: (Error & { code?: string }) | null; answer: unknown } = {
+    status: null,
+    error: null,
+    answer: null,
+  };
   send(request).then(
     (answer) => Object.assign(outcome, { status: answer.statusCode, answer }),
     (error) => Object.assign(outcome, { error }),
@@ -37,10 +46,15 @@ function retried(
 }
 
 /** A dispatcher none of whose connections can be opened. */
-function unreachable(code: 'gateway.upstream.unreachable' | 'gateway.upstream.tls' | 'gateway.proxy.auth' = 'gateway.upstream.unreachable') {
+function unreachable(
+  code: 'gateway.upstream.unreachable' | 'gateway.upstream.tls' | 'gateway.proxy.auth' = 'gateway.upstream.unreachable',
+) {
   const dispatcher = createDispatcher({
     connect: (_options, callback) =>
-      void callback(new GatewayError(code, 'no way', { cause: Object.assign(new Error('ECONNREFUSED'), { code: 'ECONNREFUSED' }) }), null),
+      void callback(
+        new GatewayError(code, 'no way', { cause: Object.assign(new Error('ECONNREFUSED'), { code: 'ECONNREFUSED' }) }),
+        null,
+      ),
     headersMs: 60_000,
     bodyMs: 60_000,
     ...{ clock: systemClock, random: () => 0, connections: 256, room: new WaitingRoom(1000) },
@@ -49,22 +63,29 @@ function unreachable(code: 'gateway.upstream.unreachable' | 'gateway.upstream.tl
   return dispatcher.send;
 }
 
-t.test('GET, HEAD and OPTIONS are sent again after 502, 503 and 504, with growing waits, retry_max times; then the answer passes', async (t) => {
-  for (const method of ['GET', 'HEAD', 'OPTIONS']) {
-    for (const status of [502, 503, 504]) {
-      const { clock, sentAt, answers, outcome, request } = retried([() => createAnswer(status)], { method, random: 0.5 });
-      await clock.advance(15_000);
-      t.same(sentAt, [0, 1500, 4000, 7000], `${method} ${status}`);
-      t.equal(outcome.answer, answers[3], 'the last answer itself');
-      t.same(
-        answers.map(({ uses }) => uses),
-        [['discard'], ['discard'], ['discard'], []],
-      );
-      t.same(request.record.retryReasons, [String(status), String(status), String(status)]);
-      t.equal(clock.pending, 0);
+t.test(
+  'GET, HEAD and OPTIONS are sent again after 502, 503 and 504, with growing waits, retry_max times; then the ' +
+    'answer passes',
+  async (t) => {
+    for (const method of ['GET', 'HEAD', 'OPTIONS']) {
+      for (const status of [502, 503, 504]) {
+        const { clock, sentAt, answers, outcome, request } = retried([() => createAnswer(status)], {
+          method,
+          random: 0.5,
+        });
+        await clock.advance(15_000);
+        t.same(sentAt, [0, 1500, 4000, 7000], `${method} ${status}`);
+        t.equal(outcome.answer, answers[3], 'the last answer itself');
+        t.same(
+          answers.map(({ uses }) => uses),
+          [['discard'], ['discard'], ['discard'], []],
+        );
+        t.same(request.record.retryReasons, [String(status), String(status), String(status)]);
+        t.equal(clock.pending, 0);
+      }
     }
-  }
-});
+  },
+);
 
 t.test('an answer that comes after all is the answer', async (t) => {
   const { clock, outcome, sentAt } = retried([() => createAnswer(503), () => createAnswer(200)]);
@@ -144,7 +165,11 @@ t.test('what a retry cannot mend is not retried', async (t) => {
 
 t.test('a failure after bytes were sent repeats a GET and never a POST', async (t) => {
   const broken = () =>
-    Promise.reject(new GatewayError('gateway.upstream.unreachable', 'reset', { cause: Object.assign(new Error('x'), { code: 'ECONNRESET' }) }));
+    Promise.reject(
+      new GatewayError('gateway.upstream.unreachable', 'reset', {
+        cause: Object.assign(new Error('x'), { code: 'ECONNRESET' }),
+      }),
+    );
   const get = retried([], { send: broken });
   await get.clock.advance(15_000);
   t.equal(get.sentAt.length, 4);

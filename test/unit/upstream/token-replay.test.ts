@@ -57,24 +57,34 @@ async function narrow(t: Test, clock: FakeClock) {
     bodyMs: 60_000,
   });
   t.teardown(() => dispatcher.destroy());
-  return { seen, bodies, first, answerFirst: () => arrivals[0]?.(), send: withToken(dispatcher.send, { clock, routeOf }), origin: upstream.origin };
+  return {
+    seen,
+    bodies,
+    first,
+    answerFirst: () => arrivals[0]?.(),
+    send: withToken(dispatcher.send, { clock, routeOf }),
+    origin: upstream.origin,
+  };
 }
 
-t.test('a token that ended while its call waited for a connection, or the machine slept, is not sent: the present one is', async (t) => {
-  const clock = createFakeClock();
-  const { seen, first, answerFirst, send, origin } = await narrow(t, clock);
-  const call = (tokens: Token[]) => ({ ...createCall({ origin }), source: sourceOf(clock, tokens) });
-  const holding = send(call([tokenOf(clock, 'long', 3_600_000)]));
-  await first;
-  const waits = call([tokenOf(clock, 'short', 1_000), tokenOf(clock, 'next', 3_600_000)]);
-  const waiting = send(waits);
-  clock.stepWall(60_000);
-  answerFirst();
-  t.equal((await holding).statusCode, 204);
-  t.equal((await waiting).statusCode, 204);
-  t.same(seen, ['Bearer long', 'Bearer next']);
-  t.equal(waits.record.tokenFingerprint, tokenOf(clock, 'next', 1).fingerprint, 'the record tells which');
-});
+t.test(
+  'a token that ended while its call waited for a connection, or the machine slept, is not sent: the present one is',
+  async (t) => {
+    const clock = createFakeClock();
+    const { seen, first, answerFirst, send, origin } = await narrow(t, clock);
+    const call = (tokens: Token[]) => ({ ...createCall({ origin }), source: sourceOf(clock, tokens) });
+    const holding = send(call([tokenOf(clock, 'long', 3_600_000)]));
+    await first;
+    const waits = call([tokenOf(clock, 'short', 1_000), tokenOf(clock, 'next', 3_600_000)]);
+    const waiting = send(waits);
+    clock.stepWall(60_000);
+    answerFirst();
+    t.equal((await holding).statusCode, 204);
+    t.equal((await waiting).statusCode, 204);
+    t.same(seen, ['Bearer long', 'Bearer next']);
+    t.equal(waits.record.tokenFingerprint, tokenOf(clock, 'next', 1).fingerprint, 'the record tells which');
+  },
+);
 
 t.test('nothing of an upload is lost when its token ends while its connection is opened', async (t) => {
   const clock = createFakeClock();
@@ -90,7 +100,11 @@ t.test('nothing of an upload is lost when its token ends while its connection is
     },
   };
   const source = sourceOf(clock, [tokenOf(clock, 'short', 1_000), tokenOf(clock, 'next', 3_600_000)]);
-  const sent = send({ ...createCall({ origin, method: 'POST', body }), source, headers: ['Content-Length', '12', 'Authorization', ''] });
+  const sent = send({
+    ...createCall({ origin, method: 'POST', body }),
+    source,
+    headers: ['Content-Length', '12', 'Authorization', ''],
+  });
   clock.stepWall(60_000);
   t.equal((await sent).statusCode, 204);
   t.same(seen, ['Bearer next']);

@@ -26,10 +26,13 @@ for (const [name, head] of [
     const agent = new Agent();
     t.teardown(() => agent.destroy());
     const transport = createTokenTransport(agent);
-    await t.rejects(transport({ url: `${origin}/oauth/token`, headers: [], body: '', timeoutMs: 60_000, maxBodyBytes: 65_536 }), {
-      code: 'gateway.upstream.invalid',
-      message: /larger than 65536 bytes/,
-    });
+    await t.rejects(
+      transport({ url: `${origin}/oauth/token`, headers: [], body: '', timeoutMs: 60_000, maxBodyBytes: 65_536 }),
+      {
+        code: 'gateway.upstream.invalid',
+        message: /larger than 65536 bytes/,
+      },
+    );
     await cut.fired;
   });
 }

@@ -12,10 +12,15 @@ const FORMAT = 'gcg-store-1';
 const ALGORITHM = 'aes-256-gcm';
 const SCRYPT_COST = { N: 2 ** 15, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
 
-/** Seals and opens. `identity` is authenticated, not stored: a text sealed for one identity does not open for another. */
+/**
+ * Seals and opens. `identity` is authenticated, not stored: a text sealed for one identity does not open for another.
+ */
 export interface Sealer {
   seal(identity: string, name: string, plaintext: string): Promise<string>;
-  /** Throws StoreError `wrong_key` when another key sealed it, `damaged` when it was cut or changed. Messages lack the file's name. */
+  /**
+   * Throws StoreError `wrong_key` when another key sealed it, `damaged` when it was cut or changed. Messages lack the
+   * file's name.
+   */
   open(identity: string, text: string): Promise<string>;
 }
 
@@ -29,7 +34,10 @@ interface Envelope {
   readonly data: string;
 }
 
-/** `secret` gives the key, 32 bytes in hex or base64, or a passphrase; it is asked each time, so that a changed key counts. */
+/**
+ * `secret` gives the key, 32 bytes in hex or base64, or a passphrase; it is asked each time, so that a changed key
+ * counts.
+ */
 export function createSealer(secret: () => Promise<Secret>): Sealer {
   const ownSalt = randomBytes(16).toString('hex');
   const derived = new Map<string, Promise<Buffer>>();
@@ -53,7 +61,15 @@ export function createSealer(secret: () => Promise<Secret>): Sealer {
       const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(authenticated(identity, name, ownSalt, check));
       const data = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]).toString('base64');
       const tag = cipher.getAuthTag().toString('base64');
-      const envelope: Envelope = { format: FORMAT, name, salt: ownSalt, check, nonce: nonce.toString('base64'), tag, data };
+      const envelope: Envelope = {
+        format: FORMAT,
+        name,
+        salt: ownSalt,
+        check,
+        nonce: nonce.toString('base64'),
+        tag,
+        data,
+      };
       return `${JSON.stringify(envelope)}\n`;
     },
     async open(identity, text) {
@@ -116,7 +132,8 @@ function parseEnvelope(text: string): Envelope | undefined {
 /** A key of full strength needs no stretching; a passphrase does. */
 function deriveKey(secret: string, salt: Buffer): Promise<Buffer> {
   const raw = rawKey(secret);
-  if (raw !== undefined) return promisify(hkdf)('sha256', raw, salt, 'gcg token store', 32).then((key) => Buffer.from(key));
+  if (raw !== undefined)
+    return promisify(hkdf)('sha256', raw, salt, 'gcg token store', 32).then((key) => Buffer.from(key));
   return new Promise((resolve, reject) => {
     scrypt(secret, salt, 32, SCRYPT_COST, (error, key) => (error ? reject(error) : resolve(key)));
   });
@@ -154,6 +171,7 @@ async function readKey(path: string, log: Log): Promise<Secret | undefined> {
     throw new StoreError('unreadable', `key file ${path} ${whyNotRead(error)}`);
   }
   const key = text.trim();
-  if (!/^[0-9a-f]{64}$/.test(key)) throw new StoreError('unreadable', `key file ${path} holds no key: restore it, or remove it and log in again`);
+  if (!/^[0-9a-f]{64}$/.test(key))
+    throw new StoreError('unreadable', `key file ${path} holds no key: restore it, or remove it and log in again`);
   return new Secret(key);
 }

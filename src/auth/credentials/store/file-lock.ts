@@ -1,4 +1,5 @@
-// A lock between processes, as a file that names its owner: one that died is told by its process id and start, and its lock is taken over.
+// A lock between processes, as a file that names its owner: one that died is told by its process id and start, and its
+// lock is taken over.
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -27,7 +28,8 @@ export async function lockFile(path: string, waitMs: number, clock: Clock): Prom
   const deadline = clock.monotonic() + waitMs;
   while (!(await tryLock(path, content, clock))) {
     await removeStale(path, clock);
-    if (clock.monotonic() >= deadline) throw new StoreError('locked', `another process held ${path} for ${waitMs / 1000} s`);
+    if (clock.monotonic() >= deadline)
+      throw new StoreError('locked', `another process held ${path} for ${waitMs / 1000} s`);
     await new Promise<void>((resolve) => clock.after(POLL_MS, resolve));
   }
   let heartbeat: Timer | undefined;
@@ -60,7 +62,10 @@ async function tryLock(path: string, content: string, clock: Clock): Promise<boo
   }
 }
 
-/** Only one process at a time may remove a stale lock: else the second would remove the lock that the first has just taken. */
+/**
+ * Only one process at a time may remove a stale lock: else the second would remove the lock that the first has just
+ * taken.
+ */
 async function removeStale(path: string, clock: Clock): Promise<void> {
   if (!(await isStale(path, clock))) return;
   const breaker = `${path}.break`;
@@ -124,7 +129,8 @@ export function ownLock(fence: string): LockOwner {
 export function parseLockOwner(text: string): LockOwner | undefined {
   try {
     const { fence, pid, startTime, space } = JSON.parse(text) as Partial<LockOwner>;
-    const isWhole = typeof fence === 'string' && Number.isInteger(pid) && typeof startTime === 'string' && typeof space === 'string';
+    const isWhole =
+      typeof fence === 'string' && Number.isInteger(pid) && typeof startTime === 'string' && typeof space === 'string';
     return isWhole ? { fence, pid: pid as number, startTime, space } : undefined;
   } catch {
     // Not JSON: not a lock that anybody can hold.

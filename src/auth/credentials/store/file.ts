@@ -1,4 +1,5 @@
-// A store in a folder: one encrypted file a credential, replaced atomically, locked between processes. A damaged file is kept aside, never overwritten.
+// A store in a folder: one encrypted file a credential, replaced atomically, locked between processes. A damaged file
+// is kept aside, never overwritten.
 
 import { createHash } from 'node:crypto';
 import { readdir, rename, stat, unlink } from 'node:fs/promises';
@@ -19,8 +20,17 @@ const LARGEST_ENTRY_BYTES = 64 * 1024 * 1024;
 /** A crashed write's temporary file is removed when it is older than this. */
 const TEMPORARY_MAX_AGE_MS = 60_000;
 
-/** `path` is the folder, made 0700 when missing; nothing is touched before the first use. Without `encryptionKey` a key file is made in it. */
-export function createFileStore(deps: { path: string; prefix: string; encryptionKey: SecretSource | null; clock: Clock; log: Log }): TokenStore {
+/**
+ * `path` is the folder, made 0700 when missing; nothing is touched before the first use. Without `encryptionKey` a key
+ * file is made in it.
+ */
+export function createFileStore(deps: {
+  path: string;
+  prefix: string;
+  encryptionKey: SecretSource | null;
+  clock: Clock;
+  log: Log;
+}): TokenStore {
   const { path: folder, prefix, encryptionKey, clock, log } = deps;
   const sealer = createSealer(async () => (encryptionKey === null ? generatedKey() : readGivenKey(encryptionKey)));
   let opening: Promise<void> | undefined;
@@ -61,7 +71,10 @@ export function createFileStore(deps: { path: string; prefix: string; encryption
         if (age > TEMPORARY_MAX_AGE_MS) await unlink(left).catch(() => undefined);
       }
     } catch (error) {
-      throw new StoreError('unwritable', `store folder ${folder} cannot be used (${(error as NodeJS.ErrnoException).code})`);
+      throw new StoreError(
+        'unwritable',
+        `store folder ${folder} cannot be used (${(error as NodeJS.ErrnoException).code})`,
+      );
     }
   }
 
@@ -98,11 +111,13 @@ export function createFileStore(deps: { path: string; prefix: string; encryption
       try {
         return { value: await openText(key, text), version: versionOf(text) };
       } catch (error) {
-        if (!(error instanceof StoreError)) throw new StoreError('unreadable', `${file} cannot be decrypted (${(error as Error).name})`);
+        if (!(error instanceof StoreError))
+          throw new StoreError('unreadable', `${file} cannot be decrypted (${(error as Error).name})`);
         if (error.code === 'wrong_key')
           throw new StoreError(
             'wrong_key',
-            `${file} ${error.message}: restore encryption_key or the key file; if that is gone, remove this file, or log in again`,
+            `${file} ${error.message}: restore encryption_key or the key file; if that is gone, remove this file, ` +
+              'or log in again',
           );
         if (error.code !== 'damaged') throw error;
         throw new StoreError('damaged', `${file} ${error.message}; it is kept as ${await keepAside(file)}`);
@@ -112,7 +127,8 @@ export function createFileStore(deps: { path: string; prefix: string; encryption
     async put(key, value, { expectedVersion, fence }) {
       await opened();
       const file = fileOf(key);
-      if (fence !== undefined && !(await isHeldBy(`${file}.lock`, fence))) throw new StoreError('lock_lost', `the lock of ${file} was lost`);
+      if (fence !== undefined && !(await isHeldBy(`${file}.lock`, fence)))
+        throw new StoreError('lock_lost', `the lock of ${file} was lost`);
       const present = await readText(file);
       if ((present === null ? null : versionOf(present)) !== expectedVersion) {
         const isForeign =

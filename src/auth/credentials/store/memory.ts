@@ -32,8 +32,10 @@ export function createMemoryStore(deps: { clock: Clock }): TokenStore {
     },
     async put(key, value, { expectedVersion, fence }) {
       const id = storeKeyId(key);
-      if (fence !== undefined && holders.get(id)?.fence !== fence) throw new StoreError('lock_lost', 'the lock of this entry was lost');
-      if ((entries.get(id)?.entry.version ?? null) !== expectedVersion) throw new StoreError('conflict', 'the entry was changed meanwhile');
+      if (fence !== undefined && holders.get(id)?.fence !== fence)
+        throw new StoreError('lock_lost', 'the lock of this entry was lost');
+      if ((entries.get(id)?.entry.version ?? null) !== expectedVersion)
+        throw new StoreError('conflict', 'the entry was changed meanwhile');
       counter += 1;
       const version = String(counter);
       entries.set(id, { key, entry: { value, version } });

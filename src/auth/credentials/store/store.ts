@@ -3,8 +3,8 @@
 import { Secret } from '../../../secret.ts';
 
 /**
- * Whose tokens: every part is bound into the stored value, so that what was stored for one identity never opens for another.
- * `host` is the login origin.
+ * Whose tokens: every part is bound into the stored value, so that what was stored for one identity never opens for
+ * another. `host` is the login origin.
  */
 export interface StoreKey {
   readonly name: string;
@@ -20,7 +20,10 @@ export interface StoredToken {
   readonly expiresAt: number;
   readonly obtainedAt: number;
   readonly refreshToken: Secret | null;
-  /** Fingerprint of the `refresh_token` that was configured when this was stored: another one configured since is newer than this. */
+  /**
+   * Fingerprint of the `refresh_token` that was configured when this was stored: another one configured since is newer
+   * than this.
+   */
   readonly seed: string | null;
   /** Counts the writes of this chain. */
   readonly generation: number;
@@ -29,7 +32,9 @@ export interface StoredToken {
 /** Clocks of machines that share a store differ a little; one that differs by more was wrong. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
-/** Whether a record was made in what is the future by now: the clock has been put back since, and its times say nothing. */
+/**
+ * Whether a record was made in what is the future by now: the clock has been put back since, and its times say nothing.
+ */
 export function isFromFuture({ obtainedAt }: StoredToken, nowMs: number): boolean {
   return obtainedAt > nowMs + CLOCK_TOLERANCE_MS;
 }
@@ -53,8 +58,18 @@ export interface StoreLock {
   release(): Promise<void>;
 }
 
-/** `conflict`: the version named is not the stored one. `lock_lost`: the fence no longer holds. `damaged`: kept aside. `locked`: waited in vain. */
-export type StoreErrorCode = 'conflict' | 'lock_lost' | 'locked' | 'damaged' | 'wrong_key' | 'unreadable' | 'unwritable';
+/**
+ * `conflict`: the version named is not the stored one. `lock_lost`: the fence no longer holds. `damaged`: kept aside.
+ * `locked`: waited in vain.
+ */
+export type StoreErrorCode =
+  | 'conflict'
+  | 'lock_lost'
+  | 'locked'
+  | 'damaged'
+  | 'wrong_key'
+  | 'unreadable'
+  | 'unwritable';
 
 /** A store's failure. The message is safe to show: paths and reasons, no content. */
 export class StoreError extends Error {
@@ -72,8 +87,15 @@ export interface TokenStore {
   /** Whether it outlives the process: only then are tokens without a refresh token kept. */
   readonly isDurable: boolean;
   get(key: StoreKey): Promise<StoredEntry | null>;
-  /** Compare and set: `expectedVersion` null means that there must be no entry. Durable when it resolves. Answers the new version. */
-  put(key: StoreKey, value: StoredToken, condition: { expectedVersion: string | null; fence?: string | undefined }): Promise<string>;
+  /**
+   * Compare and set: `expectedVersion` null means that there must be no entry. Durable when it resolves. Answers the
+   * new version.
+   */
+  put(
+    key: StoreKey,
+    value: StoredToken,
+    condition: { expectedVersion: string | null; fence?: string | undefined },
+  ): Promise<string>;
   /** Removes the entry, if there is one. */
   delete(key: StoreKey): Promise<void>;
   /** Waits up to `waitMs` for the lock, then throws `locked`. Not re-entrant. */
@@ -92,7 +114,11 @@ export function storeKeyId(key: StoreKey): string {
 /** Plain text, secrets included: only ever handed to the sealer. */
 export function serialiseRecord(value: StoredToken): string {
   const { accessToken, refreshToken, ...rest } = value;
-  return JSON.stringify({ ...rest, accessToken: accessToken?.reveal() ?? null, refreshToken: refreshToken?.reveal() ?? null });
+  return JSON.stringify({
+    ...rest,
+    accessToken: accessToken?.reveal() ?? null,
+    refreshToken: refreshToken?.reveal() ?? null,
+  });
 }
 
 /** Undefined when it is not a record. */

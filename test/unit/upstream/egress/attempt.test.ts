@@ -38,7 +38,10 @@ t.test('at the deadline it names what was waited for, and aborts', async (t) => 
   t.equal(seen?.remainingMs(), 1);
   t.notOk(seen?.signal.aborted);
   advance(1);
-  await t.rejects(dial, { code: 'gateway.proxy.timeout', message: 'no answer within 5000 ms (timeouts.connect) from the proxy http://p:1' });
+  await t.rejects(dial, {
+    code: 'gateway.proxy.timeout',
+    message: 'no answer within 5000 ms (timeouts.connect) from the proxy http://p:1',
+  });
   t.ok(seen?.signal.aborted);
   t.equal(seen?.remainingMs(), 0);
 });
@@ -46,7 +49,10 @@ t.test('at the deadline it names what was waited for, and aborts', async (t) => 
 t.test('a socket that comes too late is destroyed, even when it errors', async (t) => {
   const { clock, advance } = fakeClock();
   let arrive: (socket: PassThrough) => void = () => {};
-  const dial = withinDeadline({ clock, limitMs: 10, closed: open }, () => new Promise<PassThrough>((resolve) => (arrive = resolve)));
+  const dial = withinDeadline(
+    { clock, limitMs: 10, closed: open },
+    () => new Promise<PassThrough>((resolve) => (arrive = resolve)),
+  );
   advance(10);
   await t.rejects(dial);
   const late = new PassThrough();

@@ -29,19 +29,22 @@ t.test('what is not understood is passed over, and is an error when nothing else
   t.throws(() => names('PIGEON x:1'), /names no route/);
 });
 
-t.test('credentials go to the proxies that they are for; to another go those alone that the script gives it', async (t) => {
-  const login = { username: 'corp', password: 'pw' };
-  const credentials = { read: () => login, isFor: (host: string, port: number) => host === 'a' && port === 1 };
-  const routes = parsePacAnswer('PROXY a:1; PROXY a:2; SOCKS b:1; PROXY u:p@c:1', credentials).map(
-    (route) => route.kind === 'proxy' && [route.credentials(), route.isStranger],
-  );
-  t.strictSame(routes, [
-    [login, false],
-    [null, true],
-    [null, true],
-    [{ username: 'u', password: 'p' }, true],
-  ]);
-});
+t.test(
+  'credentials go to the proxies that they are for; to another go those alone that the script gives it',
+  async (t) => {
+    const login = { username: 'corp', password: 'pw' };
+    const credentials = { read: () => login, isFor: (host: string, port: number) => host === 'a' && port === 1 };
+    const routes = parsePacAnswer('PROXY a:1; PROXY a:2; SOCKS b:1; PROXY u:p@c:1', credentials).map(
+      (route) => route.kind === 'proxy' && [route.credentials(), route.isStranger],
+    );
+    t.strictSame(routes, [
+      [login, false],
+      [null, true],
+      [null, true],
+      [{ username: 'u', password: 'p' }, true],
+    ]);
+  },
+);
 
 t.test('of a list without end the beginning counts', async (t) => {
   t.equal(names('PROXY a:1; '.repeat(5000)).length, 32);

@@ -4,8 +4,16 @@ import t from 'tap';
 import { proxyConnectError } from '../../../../src/upstream/egress/proxy-error.ts';
 import type { ProxyRoute } from '../../../../src/upstream/egress/proxy-route.ts';
 
-const route: ProxyRoute = { kind: 'proxy', protocol: 'https', host: 'proxy.example', port: 3129, credentials: () => null, isStranger: false };
-const withCode = (code: string, more: object = {}) => Object.assign(new Error('text-canary'), { code, address: 'canary', ...more });
+const route: ProxyRoute = {
+  kind: 'proxy',
+  protocol: 'https',
+  host: 'proxy.example',
+  port: 3129,
+  credentials: () => null,
+  isStranger: false,
+};
+const withCode = (code: string, more: object = {}) =>
+  Object.assign(new Error('text-canary'), { code, address: 'canary', ...more });
 
 const cases: [error: Error, code: string, message: RegExp][] = [
   [
@@ -15,9 +23,17 @@ const cases: [error: Error, code: string, message: RegExp][] = [
   ],
   [withCode('ETIMEDOUT'), 'gateway.proxy.timeout', /did not accept the connection/],
   [withCode('ECONNREFUSED'), 'gateway.proxy.refused', /nothing listens there.*check proxy\.url/],
-  [withCode('UNABLE_TO_VERIFY_LEAF_SIGNATURE'), 'gateway.proxy.refused', /to the proxy .* itself is refused: .*add it to tls\.ca_file/],
+  [
+    withCode('UNABLE_TO_VERIFY_LEAF_SIGNATURE'),
+    'gateway.proxy.refused',
+    /to the proxy .* itself is refused: .*add it to tls\.ca_file/,
+  ],
   [withCode('ERR_SSL_WRONG_VERSION_NUMBER'), 'gateway.proxy.refused', /does not speak TLS there/],
-  [withCode('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'), 'gateway.proxy.refused', /wants a client certificate, that is not supported$/],
+  [
+    withCode('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'),
+    'gateway.proxy.refused',
+    /wants a client certificate, that is not supported$/,
+  ],
   [withCode('PROXY_ANSWER_TOO_LONG'), 'gateway.proxy.refused', /to CONNECT is too long/],
 ];
 for (const [error, code, message] of cases) {

@@ -18,7 +18,13 @@ function createEnd(options: DuplexOptions = {}) {
       else done();
     },
   });
-  return { socket, state, received: () => Buffer.concat(received), take: () => held.shift()?.(), say: (octets: Buffer) => socket.push(octets) };
+  return {
+    socket,
+    state,
+    received: () => Buffer.concat(received),
+    take: () => held.shift()?.(),
+    say: (octets: Buffer) => socket.push(octets),
+  };
 }
 
 function createPair(stalledMs = 300_000) {
@@ -35,7 +41,8 @@ function createPair(stalledMs = 300_000) {
   return { clock, client, upstream, tunnel, tick };
 }
 
-const frame = (size: number) => Buffer.concat([Buffer.from([0x82, 126, size >> 8, size & 0xff]), Buffer.alloc(size, 'x')]);
+const frame = (size: number) =>
+  Buffer.concat([Buffer.from([0x82, 126, size >> 8, size & 0xff]), Buffer.alloc(size, 'x')]);
 
 t.test('a sender waits for a receiver that is behind', async (t) => {
   const { clock, client, upstream } = createPair();
@@ -69,7 +76,9 @@ t.test('a receiver that is slow but takes something is kept', async (t) => {
   client.state.isSlow = true;
   for (let n = 0; n < 100; n++) upstream.say(frame(10_000));
   await clock.settle();
-  Object.defineProperty(client.socket, 'bytesWritten', { get: () => client.received().length + client.socket.writableLength });
+  Object.defineProperty(client.socket, 'bytesWritten', {
+    get: () => client.received().length + client.socket.writableLength,
+  });
   for (let n = 0; n < 20; n++) {
     client.take();
     await tick();
@@ -96,7 +105,11 @@ t.test('an end that was gone before it began ends it', async (t) => {
   await new Promise((resolve) => socket.once('close', resolve));
   const nothing = Buffer.alloc(0);
   const clock = createFakeClock();
-  const tunnel = createTunnel({ client: socket, clientHead: nothing, upstream: other, upstreamHead: nothing }, { stalledMs: 1_000 }, clock);
+  const tunnel = createTunnel(
+    { client: socket, clientHead: nothing, upstream: other, upstreamHead: nothing },
+    { stalledMs: 1_000 },
+    clock,
+  );
   await clock.settle();
   await clock.advance(5_000);
   t.match(await tunnel.done, { by: 'client', closeCode: 1006 });
