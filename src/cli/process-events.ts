@@ -1,5 +1,5 @@
-// What happens to the process while it serves: signals, faults that nobody caught, and what must not be switched on
-// from outside. It decides when to end; the exit itself is the main program's.
+// Handles what happens to a process while it serves: signals, and exceptions that nothing caught. It decides when to
+// end; the exit itself belongs to the main program.
 
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
@@ -10,7 +10,7 @@ import { EXIT } from './io.ts';
 export interface ProcessDeps {
   readonly signals: HeldSignals;
   readonly log: Pick<Logger, 'info' | 'error' | 'reopen'>;
-  /** Told once, before draining begins. */
+  /** Called once, before draining begins. */
   readonly onEnding: () => void;
 }
 
@@ -34,7 +34,7 @@ export class ProcessEvents {
     const { signals, log } = deps;
     signals.take(['SIGTERM', 'SIGINT'], (signal) => this.end(signal));
     signals.take(['SIGUSR2'], () => log.reopen());
-    // Whoever may send it would else get a debugger, and with it the memory.
+    // Without a listener it starts the inspector, which shows whoever connects all of the memory.
     signals.take(['SIGUSR1'], () => {});
     process
       .on('uncaughtException', this.#fault('uncaught exception'))
@@ -47,10 +47,10 @@ export class ProcessEvents {
   }
 
   /**
-   * There is something to drain now, and to reload: SIGHUP does that, one that came before included, and reopens the
-   * log file.
+   * Sets what is to be drained at the end. From now on SIGHUP (also one that came earlier) reopens the log file and
+   * calls `reload`.
    */
-  made(gateway: Pick<Gateway, 'drain'>, reload: () => void): void {
+  setGateway(gateway: Pick<Gateway, 'drain'>, reload: () => void): void {
     this.#gateway = gateway;
     this.#deps.signals.take(['SIGHUP'], () => {
       this.#deps.log.reopen();
@@ -66,7 +66,7 @@ export class ProcessEvents {
     this.#isEnding = true;
     this.#deps.log.info({ reason }, 'draining');
     this.#deps.onEnding();
-    // Nobody is served before there is a gateway, and no token is asked for.
+    // Before there is a gateway there is nothing to drain.
     const drained = this.#gateway?.drain() ?? Promise.resolve();
     drained.then(
       () => this.#resolve(EXIT.ok),
@@ -77,13 +77,13 @@ export class ProcessEvents {
   #fault(kind: string): (thrown: unknown) => void {
     return (thrown) => {
       this.#deps.log.error({ ...describeFault(thrown) }, kind);
-      // What state it left nobody knows: calls that still run may be answered wrongly.
+      // The state of the process is unknown now: calls that still run could be answered wrongly.
       this.#resolve(EXIT.failure);
     };
   }
 }
 
-/** Class, code and place. Not the message: it may carry what must not be shown. */
+/** Class, code and place of an error. Not its message, which may carry a secret. */
 function describeFault(thrown: unknown): { error: string; code: string | undefined; at: string[] } {
   if (!(thrown instanceof Error)) return { error: typeof thrown, code: undefined, at: [] };
   const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));

@@ -1,4 +1,4 @@
-// What a new configuration changes, by key and never by value, and what of it has to wait for a restart. Pure.
+// Compares two configurations: which keys differ (never their values), and which of them need a restart. Pure.
 
 import { isSameSetting, secretSettings } from '../config/compare.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
@@ -26,35 +26,32 @@ export function changedKeys(before: LoadedConfig, after: LoadedConfig): string[]
   return [...changed];
 }
 
-/**
- * What the secrets were when they were looked at: a file may hold another by the time somebody compares. Unreadable
- * ones are ''.
- */
-export function secretPrints(config: GatewayConfig): ReadonlyMap<string, string> {
+/** The fingerprints of all secrets at this moment: a file may hold another one later. Of unreadable ones it is ''. */
+export function secretFingerprints(config: GatewayConfig): ReadonlyMap<string, string> {
   return new Map(
-    [...secretSettings(config)].map(([key, source]) => [isFile(source) ? `${key}_file` : key, printOf(source)]),
+    [...secretSettings(config)].map(([key, source]) => [isFile(source) ? `${key}_file` : key, fingerprintOf(source)]),
   );
 }
 
-/** Keys of files that are the same ones and hold another secret. */
+/** The keys of secret files that stayed the same file and now hold another secret. */
 export function changedContents(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
   return [...after]
-    .filter(([key, print]) => key.endsWith('_file') && before.has(key) && before.get(key) !== print)
+    .filter(([key, fingerprint]) => key.endsWith('_file') && before.has(key) && before.get(key) !== fingerprint)
     .map(([key]) => key);
 }
 
 const isFile = ({ origin }: SecretSource) => origin.startsWith('file ');
 
-function printOf(source: SecretSource): string {
+function fingerprintOf(source: SecretSource): string {
   try {
     return source.read().fingerprint();
   } catch {
-    // Whoever needs it says so.
+    // The use that needs the secret reports it.
     return '';
   }
 }
 
-/** Those of the keys that count only after a restart. */
+/** The keys among these that take effect only after a restart. */
 export function restartKeys(keys: readonly string[]): string[] {
   return keys.filter((key) => {
     const at = key.lastIndexOf('.');

@@ -8,36 +8,26 @@ import type { Clock, Timer } from '../clock.ts';
 import { fileRevision, readPlainFileSync } from '../fs/plain-file.ts';
 import type { Log } from '../logging/log.ts';
 
-/** What a watch is told. */
-export interface WatchDeps {
+/** What a watcher is given. */
+export interface FileWatcherDeps {
   /** Called when the content of a file changed, appeared or went; once for changes that come together. */
   readonly onChange: () => void;
   readonly clock: Clock;
   readonly log: Log;
-  /** Look at the files this often in any case, ms: events do not come from other machines' disks. */
+  /** How often the files are looked at without an event, ms: other machines' disks send no events. */
   readonly pollMs?: number;
 }
 
-/** A watch over files. Keeps no process alive. Whoever creates it closes it. */
-export interface ConfigWatch {
-  /** Watches these files from now on, as they are now. The same ones again cost a look at the disk. */
-  watch(files: readonly string[]): void;
-  close(): void;
-}
-
-/** Programs that save a file do so in several steps. */
+/** Programs that save a file do so in several steps: the content is compared after so long without an event. */
 const SETTLE_MS = 100;
-/** A file that is written to all the time is looked at all the same. */
+/** The longest wait for that silence: a file that is written to all the time is compared all the same. */
 const LONGEST_SETTLE_MS = 1_000;
 const POLL_MS = 5_000;
-/** Only as much of a file decides. Secrets and configurations are smaller. */
+/** Only this much of a file is compared. Secrets and configurations are smaller. */
 const LARGEST_COMPARED_BYTES = 2 * 1024 * 1024;
 
-/**
- * What kept a file from being read, and may not do so for long: a process with too many connections can open nothing
- * more.
- */
-const PASSING: ReadonlySet<string> = new Set([
+/** Errors of reading a file that may soon be over: a process with too many connections can open nothing more. */
+const TRANSIENT_ERRORS: ReadonlySet<string> = new Set([
   'EMFILE',
   'ENFILE',
   'ENOMEM',
@@ -48,115 +38,134 @@ const PASSING: ReadonlySet<string> = new Set([
   'ETIMEDOUT',
 ]);
 
-/** Watches nothing until `watch` is called. */
-export function createConfigWatch({ onChange, clock, log, pollMs = POLL_MS }: WatchDeps): ConfigWatch {
-  let files: readonly string[] = [];
-  /** By file: a digest of its content, as it was last compared. */
-  let seen = new Map<string, string>();
-  let looks = '';
-  let settling: Timer | null = null;
-  let firstEventMono: number | null = null;
-  let poll: Timer | null = null;
-  let isClosed = false;
-  let hasComplained = false;
-  const watchers = new Map<string, { watcher: FSWatcher; names: ReadonlySet<string>; inode: number }>();
+/** One folder that is watched, for changes of these names in it. */
+interface WatchedFolder {
+  readonly watcher: FSWatcher;
+  readonly names: ReadonlySet<string>;
+  readonly inode: number;
+}
 
-  const complain = (folder: string, code: string) => {
-    if (hasComplained) return;
-    hasComplained = true;
-    log.warn(
-      { folder, code, everyMs: pollMs },
-      'folder cannot be watched, its files are looked at from time to time instead',
-    );
-  };
+/** A watcher of files. Watches nothing until `watch` is called; keeps no process alive. Whoever creates it closes it. */
+export class FileWatcher {
+  readonly #onChange: () => void;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #pollMs: number;
+  /** The files that are watched, sorted, each once. */
+  #files: readonly string[] = [];
+  /** By file: a digest of its content when it was last compared. */
+  #digests = new Map<string, string>();
+  /** The revisions of all files when they were last compared. */
+  #revisions = '';
+  readonly #folders = new Map<string, WatchedFolder>();
+  /** The comparison that waits for the events to end. */
+  #settling: Timer | null = null;
+  /** When the first of the events came that are waited out, monotonic ms. */
+  #firstEventMono: number | null = null;
+  #poll: Timer | null = null;
+  #hasWarned = false;
+  #isClosed = false;
 
-  const open = (folder: string, names: ReadonlySet<string>, inode: number) => {
-    try {
-      const watcher = watch(folder, { persistent: false }, (_event, name) => {
-        if (name === null || watchers.get(folder)?.names.has(name)) onEvent();
-      });
-      watcher.on('error', (error: NodeJS.ErrnoException) => {
-        complain(folder, error.code ?? 'unknown');
-        drop(folder);
-      });
-      watchers.set(folder, { watcher, names, inode });
-    } catch (error) {
-      complain(folder, (error as NodeJS.ErrnoException).code ?? 'unknown');
-    }
-  };
+  constructor({ onChange, clock, log, pollMs = POLL_MS }: FileWatcherDeps) {
+    this.#onChange = onChange;
+    this.#clock = clock;
+    this.#log = log;
+    this.#pollMs = pollMs;
+  }
 
-  const drop = (folder: string) => {
-    watchers.get(folder)?.watcher.close();
-    watchers.delete(folder);
-  };
+  /** Watches these files from now on, as they are now. Calling it again with the same ones costs a look at the disk. */
+  watch(files: readonly string[]): void {
+    if (this.#isClosed) return;
+    this.#files = [...new Set(files)].sort();
+    this.#watchFolders();
+    this.#revisions = revisionsOf(this.#files);
+    // A file that was watched before is compared with what it was then, so that no change in between is missed.
+    const before = this.#digests;
+    this.#digests = new Map(this.#files.map((file) => [file, before.get(file) ?? digestOf(file)]));
+    if (this.#files.some((file) => before.has(file) && before.get(file) !== digestOf(file))) this.#settle();
+    this.#poll ??= this.#clock.after(this.#pollMs, () => this.#pollOnce());
+  }
 
-  /**
-   * Links and folders may have changed with what was found: the points are worked out anew, and those that stayed are
-   * kept.
-   */
-  const placeWatchers = () => {
-    const points = watchPoints(files);
-    for (const folder of [...watchers.keys()]) if (!points.has(folder)) drop(folder);
+  close(): void {
+    this.#isClosed = true;
+    this.#settling?.cancel();
+    this.#poll?.cancel();
+    for (const folder of [...this.#folders.keys()]) this.#drop(folder);
+  }
+
+  /** Works out anew which folders to watch: links and folders may have changed. Those that stayed are kept. */
+  #watchFolders(): void {
+    const points = watchPoints(this.#files);
+    for (const folder of [...this.#folders.keys()]) if (!points.has(folder)) this.#drop(folder);
     for (const [folder, names] of points) {
       const inode = inodeOf(folder);
-      const present = watchers.get(folder);
+      const current = this.#folders.get(folder);
       // A folder that was replaced by another of its name is no longer the one that is watched.
-      if (present?.inode === inode) watchers.set(folder, { ...present, names });
+      if (current?.inode === inode) this.#folders.set(folder, { ...current, names });
       else {
-        drop(folder);
-        open(folder, names, inode);
+        this.#drop(folder);
+        this.#open(folder, names, inode);
       }
     }
-  };
+  }
 
-  const look = () => {
-    settling?.cancel();
-    settling = null;
-    firstEventMono = null;
-    if (isClosed) return;
-    placeWatchers();
-    looks = looksOf(files);
-    const present = digests(files);
-    const isSame = files.every((file) => present.get(file) === seen.get(file));
-    seen = present;
-    if (!isSame) onChange();
-  };
+  #open(folder: string, names: ReadonlySet<string>, inode: number): void {
+    try {
+      const watcher = watch(folder, { persistent: false }, (_event, name) => {
+        if (name === null || this.#folders.get(folder)?.names.has(name)) this.#settle();
+      });
+      watcher.on('error', (error: NodeJS.ErrnoException) => {
+        this.#warn(folder, error.code ?? 'unknown');
+        this.#drop(folder);
+      });
+      this.#folders.set(folder, { watcher, names, inode });
+    } catch (error) {
+      this.#warn(folder, (error as NodeJS.ErrnoException).code ?? 'unknown');
+    }
+  }
 
-  const onEvent = () => {
-    if (isClosed) return;
-    const now = clock.monotonic();
-    firstEventMono ??= now;
-    settling?.cancel();
-    settling = clock.after(Math.max(0, Math.min(SETTLE_MS, firstEventMono + LONGEST_SETTLE_MS - now)), look);
-  };
+  #drop(folder: string): void {
+    this.#folders.get(folder)?.watcher.close();
+    this.#folders.delete(folder);
+  }
 
-  const pollOnce = () => {
-    if (isClosed) return;
-    const isUnread = [...seen.values()].some((digest) => PASSING.has(digest));
-    if (settling === null && (isUnread || looksOf(files) !== looks)) look();
-    poll = clock.after(pollMs, pollOnce);
-  };
+  #warn(folder: string, code: string): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    this.#log.warn(
+      { folder, code, everyMs: this.#pollMs },
+      'folder cannot be watched, its files are looked at from time to time instead',
+    );
+  }
 
-  return {
-    watch(next) {
-      if (isClosed) return;
-      files = [...new Set(next)].sort();
-      placeWatchers();
-      looks = looksOf(files);
-      // A file that was watched before is compared with what it was then: what changed since is told.
-      const before = seen;
-      seen = digests(files.filter((file) => !before.has(file)));
-      for (const file of files) seen.set(file, before.get(file) ?? (seen.get(file) as string));
-      if (files.some((file) => before.has(file) && before.get(file) !== digestOf(file))) onEvent();
-      poll ??= clock.after(pollMs, pollOnce);
-    },
-    close() {
-      isClosed = true;
-      settling?.cancel();
-      poll?.cancel();
-      for (const folder of [...watchers.keys()]) drop(folder);
-    },
-  };
+  /** Compares once no event has come for a while. */
+  #settle(): void {
+    if (this.#isClosed) return;
+    const now = this.#clock.monotonic();
+    this.#firstEventMono ??= now;
+    this.#settling?.cancel();
+    const delayMs = Math.max(0, Math.min(SETTLE_MS, this.#firstEventMono + LONGEST_SETTLE_MS - now));
+    this.#settling = this.#clock.after(delayMs, () => this.#compare());
+  }
+
+  #compare(): void {
+    this.#settling?.cancel();
+    this.#settling = null;
+    this.#firstEventMono = null;
+    if (this.#isClosed) return;
+    this.#watchFolders();
+    this.#revisions = revisionsOf(this.#files);
+    const before = this.#digests;
+    this.#digests = new Map(this.#files.map((file) => [file, digestOf(file)]));
+    if (this.#files.some((file) => this.#digests.get(file) !== before.get(file))) this.#onChange();
+  }
+
+  #pollOnce(): void {
+    if (this.#isClosed) return;
+    const isUnread = [...this.#digests.values()].some((digest) => TRANSIENT_ERRORS.has(digest));
+    if (this.#settling === null && (isUnread || revisionsOf(this.#files) !== this.#revisions)) this.#compare();
+    this.#poll = this.#clock.after(this.#pollMs, () => this.#pollOnce());
+  }
 }
 
 function inodeOf(folder: string): number {
@@ -167,11 +176,7 @@ function inodeOf(folder: string): number {
   }
 }
 
-function digests(files: readonly string[]): Map<string, string> {
-  return new Map(files.map((file) => [file, digestOf(file)]));
-}
-
-/** What is in a file, or why that cannot be known. The content itself is not kept. */
+/** A digest of a file's content, or the code of the error that kept it from being read. */
 function digestOf(file: string): string {
   try {
     return createHash('sha256').update(readPlainFileSync(file, LARGEST_COMPARED_BYTES).bytes).digest('base64');
@@ -181,27 +186,25 @@ function digestOf(file: string): string {
   }
 }
 
-/** What the disk says about the files without their being read. */
-function looksOf(files: readonly string[]): string {
+/** The revisions of the files, which cost no reading. */
+function revisionsOf(files: readonly string[]): string {
   return files.map(fileRevision).join('|');
 }
 
-/** Folder to names in it. */
+/** The folders to watch, and the names in each that matter. */
 export type WatchPoints = ReadonlyMap<string, ReadonlySet<string>>;
 
-/** A link that leads to itself ends somewhere. */
+/** The most links that are followed for one file: a link may lead to itself. */
 const MOST_LINKS = 40;
 
-/** The points for files that may or may not exist. */
+/** Returns what to watch for files that may or may not exist. */
 export function watchPoints(files: Iterable<string>): WatchPoints {
   const points = new Map<string, Set<string>>();
   for (const file of files) follow(resolve(file), points, 0);
   return points;
 }
 
-/**
- * Walks down a path. Every component that is a link may be put in another's place, as Kubernetes does with `..data`.
- */
+/** Walks down a path. Any component may be a link that is replaced, as Kubernetes does with `..data`. */
 function follow(path: string, points: Map<string, Set<string>>, links: number): void {
   let folder = parse(path).root;
   const parts = path

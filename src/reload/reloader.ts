@@ -1,10 +1,11 @@
 // Takes a changed configuration into use while calls run: loads it, says what changes, swaps it in or refuses it, and
-// remembers how that went. One step without a pause in between, so nobody ever sees half of it. What triggers it
-// (files, a signal, the route) is others' business.
+// remembers the outcome. All in one synchronous step, so no call ever sees half of it. It watches the files itself; the
+// signal and the route that also trigger it belong to others.
 
+import type { Clock } from '../clock.ts';
 import { ExposureError } from '../config/access-rules.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import type { LoadResult } from '../config/load.ts';
+import { configPlaces, type LoadInput, type LoadResult, loadConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problem.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Logger } from '../logging/logger.ts';
@@ -15,13 +16,14 @@ import {
   keepForRestart,
   type LoadedConfig,
   restartKeys,
-  secretPrints,
+  secretFingerprints,
 } from './changes.ts';
+import { FileWatcher } from './file-watcher.ts';
 
-/** Who asked. */
+/** What asked for a reload: a change of a file, SIGHUP, or POST /-/reload. */
 export type ReloadTrigger = 'file' | 'signal' | 'request';
 
-/** How one reload went. Keys only, no values; problems are fit to be shown. */
+/** The outcome of one reload. Keys only, no values; problems are safe to show. */
 export interface ReloadReport {
   /** Epoch ms. */
   readonly at: number;
@@ -34,52 +36,121 @@ export interface ReloadReport {
   readonly problems: readonly string[];
 }
 
-/** What a reloader works on. */
+/** What a reloader is given. */
 export interface ReloaderDeps {
+  /** Where the configuration is read from, as at the start of the process. */
+  readonly input: LoadInput;
   /** The configuration that the process was started with. */
   readonly started: LoadedConfig;
-  readonly load: () => LoadResult;
   /** Takes a configuration into use, atomically; throws when it cannot, and has changed nothing then. */
   readonly replace: (config: GatewayConfig) => void;
-  readonly log: Pick<Logger, 'info' | 'warn' | 'error' | 'configure'>;
+  readonly log: Logger;
   readonly metrics: Pick<Metrics, 'configReload'>;
-  readonly now: () => number;
-  /** Told of each reload, after it. */
-  readonly onReload?: (report: ReloadReport, config: GatewayConfig) => void;
+  readonly clock: Clock;
+  /** Called before and after each reload. */
+  readonly onReload: (phase: 'begins' | 'ended') => void;
 }
 
-/** The reloader. */
-export interface Reloader {
+/** The configuration that a reload took into use, and what it changed; or why it was refused. */
+type Outcome =
+  | { readonly changed: readonly string[]; readonly restart: readonly string[] }
+  | { readonly problems: readonly string[] };
+
+/** The reloader of a process. Watches no file until `start`. Whoever creates it closes it. */
+export class Reloader {
+  readonly #deps: ReloaderDeps;
+  /** The configuration in use, as it was read. */
+  #current: LoadedConfig;
+  /** The fingerprints of its secrets when it was taken into use. */
+  #fingerprints: ReadonlyMap<string, string>;
+  #last: ReloadReport | null = null;
+  /** Exists while the files are watched. */
+  #watcher: FileWatcher | null = null;
+  /** Whether `start` was called and `close` was not. */
+  #isLive = false;
+  /** Files that a refused configuration refers to: the one that is missing now may be what it waits for. */
+  #suspects: readonly string[] = [];
+
+  constructor(deps: ReloaderDeps) {
+    this.#deps = deps;
+    this.#current = deps.started;
+    this.#fingerprints = secretFingerprints(deps.started.config);
+  }
+
   /** Never throws. Synchronous: when it returns, new calls are served by the new configuration. */
-  reload(trigger: ReloadTrigger): ReloadReport;
-  /** The last one, null before any. */
-  last(): ReloadReport | null;
-}
+  reload(trigger: ReloadTrigger): ReloadReport {
+    const { clock, metrics, onReload } = this.#deps;
+    onReload('begins');
+    const outcome = this.#attempt();
+    const report: ReloadReport = {
+      at: clock.now(),
+      trigger,
+      applied: 'changed' in outcome,
+      changed: [],
+      restart: [],
+      problems: [],
+      ...outcome,
+    };
+    this.#last = report;
+    metrics.configReload(report.applied);
+    this.#logReport(report);
+    this.#follow(this.#current.config);
+    onReload('ended');
+    return report;
+  }
 
-/** Makes it; loads nothing yet. */
-export function createReloader(deps: ReloaderDeps): Reloader {
-  const { started, load, replace, log, metrics, now, onReload } = deps;
-  let present = started;
-  let prints = secretPrints(started.config);
-  let last: ReloadReport | null = null;
+  /** Returns the reload section of the status document. */
+  status(): Readonly<Record<string, unknown>> {
+    const last = this.#last;
+    return {
+      reload: {
+        watching: this.#watcher !== null,
+        last: last && { ...last, at: new Date(last.at).toISOString() },
+      },
+    };
+  }
 
-  const attempt = (): { config: GatewayConfig; changed: string[]; restart: string[] } | { problems: string[] } => {
-    const result = load();
+  /** Watches the files, when the configuration says so. Takes up what changed while the process was starting. */
+  start(): void {
+    const { started } = this.#deps;
+    this.#isLive = true;
+    this.#follow(started.config);
+    if (this.#watcher === null) return;
+    const now = this.#load();
+    if (!now.ok || changedKeys(started, now).length > 0) this.reload('file');
+  }
+
+  close(): void {
+    this.#isLive = false;
+    this.#watcher?.close();
+    this.#watcher = null;
+  }
+
+  #load(): LoadResult {
+    const result = loadConfig(this.#deps.input);
+    this.#suspects = result.ok ? [] : (result.referencedFiles ?? []);
+    return result;
+  }
+
+  #attempt(): Outcome {
+    const { started, log } = this.#deps;
+    const result = this.#load();
     for (const warning of result.warnings) log.warn({ warning: formatProblem(warning) }, 'configuration warning');
     if (!result.ok) return { problems: result.problems.map(formatProblem) };
     const config = keepForRestart(started.config, result.config);
-    const failure = apply(config);
+    const failure = this.#apply(config);
     if (failure !== null) return { problems: [failure] };
-    const printsNow = secretPrints(config);
-    const changed = [...new Set([...changedKeys(present, result), ...changedContents(prints, printsNow)])];
-    prints = printsNow;
-    const restart = restartKeys(changedKeys(started, result));
-    present = result;
-    return { config, changed, restart };
-  };
+    const fingerprints = secretFingerprints(config);
+    const keys = changedKeys(this.#current, result);
+    const changed = [...new Set([...keys, ...changedContents(this.#fingerprints, fingerprints)])];
+    this.#fingerprints = fingerprints;
+    this.#current = result;
+    return { changed, restart: restartKeys(changedKeys(started, result)) };
+  }
 
   /** What is wrong, or null when it is in use. The log comes first: opening its file is what may fail. */
-  const apply = (config: GatewayConfig): string | null => {
+  #apply(config: GatewayConfig): string | null {
+    const { log, replace } = this.#deps;
     try {
       log.configure(config.logging);
     } catch (error) {
@@ -93,34 +164,39 @@ export function createReloader(deps: ReloaderDeps): Reloader {
       return null;
     } catch (error) {
       try {
-        log.configure(present.config.logging);
+        log.configure(this.#current.config.logging);
       } catch {
-        // The file of before cannot be opened any more: the new one serves as well.
+        // The earlier file cannot be opened any more: the log goes on in the new one.
       }
       return error instanceof ExposureError ? error.message : `it cannot be taken into use: ${describe(error)}`;
     }
-  };
+  }
 
-  return {
-    last: () => last,
-    reload(trigger) {
-      const outcome = attempt();
-      const isApplied = 'config' in outcome;
-      const { changed = [], restart = [], problems = [] } = outcome as Partial<ReloadReport>;
-      last = { at: now(), trigger, applied: isApplied, changed, restart, problems };
-      metrics.configReload(isApplied);
-      if (!isApplied) log.error({ trigger, problems }, 'configuration refused, the previous one stays in use');
-      else {
-        log.info({ trigger, changed }, 'configuration reloaded');
-        if (restart.length > 0) log.warn({ keys: restart }, 'changes that need a restart');
-      }
-      onReload?.(last, present.config);
-      return last;
-    },
-  };
+  #logReport({ trigger, applied, changed, restart, problems }: ReloadReport): void {
+    const { log } = this.#deps;
+    if (!applied) {
+      log.error({ trigger, problems }, 'configuration refused, the previous one stays in use');
+      return;
+    }
+    log.info({ trigger, changed }, 'configuration reloaded');
+    if (restart.length > 0) log.warn({ keys: restart }, 'changes that need a restart');
+  }
+
+  /** Watches what this configuration was read from, or nothing when it does not want that. */
+  #follow({ general, files, referencedFiles }: GatewayConfig): void {
+    if (!this.#isLive) return;
+    if (!general.liveReloadConfig) {
+      this.#watcher?.close();
+      this.#watcher = null;
+      return;
+    }
+    const { input, clock, log } = this.#deps;
+    this.#watcher ??= new FileWatcher({ onChange: () => this.reload('file'), clock, log });
+    this.#watcher.watch([...configPlaces(input), ...files, ...referencedFiles, ...this.#suspects]);
+  }
 }
 
-/** Our own words are fit to be shown; of anything else only the class is. */
+/** A message that is safe to show: of an error that is not ours only the class. */
 function describe(error: unknown): string {
   if (isGatewayError(error)) return error.message;
   return error instanceof Error ? error.name : typeof error;

@@ -1,26 +1,29 @@
-// `gcg serve`: configuration, log, gateway, listeners, signals, and the end in good order. What it serves is the
-// gateway.
+// `gcg serve`: configuration, log, gateway, listeners, signals, notices to systemd, and an orderly end. It makes the
+// gateway and handles no request itself.
 
+import { spawn } from 'node:child_process';
 import { StoreError } from '../../auth/credentials/store/store.ts';
+import { systemClock } from '../../clock.ts';
 import { ExposureError } from '../../config/access-rules.ts';
 import type { Overrides } from '../../config/flags.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { loadConfig } from '../../config/load.ts';
 import { createGateway, type Gateway } from '../../gateway.ts';
+import type { Log } from '../../logging/log.ts';
 import { createLogger, type Logger } from '../../logging/logger.ts';
-import { createMetrics } from '../../logging/metrics/metrics.ts';
-import { createLiveSecrets } from '../../logging/redact/live-secrets.ts';
+import { createMetrics, type Metrics } from '../../logging/metrics/metrics.ts';
+import { createLiveSecrets, type LiveSecrets } from '../../logging/redact/live-secrets.ts';
 import type { LoadedConfig } from '../../reload/changes.ts';
+import { Reloader } from '../../reload/reloader.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandLine } from '../args.ts';
 import { HeldSignals } from '../held-signals.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
-import { createLiveConfig } from '../live-config.ts';
-import { createNotifier } from '../notify.ts';
 import { ProcessEvents } from '../process-events.ts';
 
 /**
- * Runs until SIGTERM or SIGINT (exit 0, a second one at once). 78 bad configuration, 69 an address that cannot be had.
+ * Runs until SIGTERM or SIGINT, and ends with 0 (a second signal ends it at once); 78 bad configuration, 69 an address
+ * that cannot be listened on.
  */
 export async function serve(args: CommandLine, io: Io): Promise<number> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
@@ -29,20 +32,16 @@ export async function serve(args: CommandLine, io: Io): Promise<number> {
   return serveConfig(result.config, io, { live: { overrides: args.overrides, started: result } });
 }
 
-/** What a served configuration may come with. */
+/** What may go with a served configuration. */
 export interface ServeOptions {
-  /** Told the addresses once calls are taken. */
+  /** Called with the addresses once calls are accepted. */
   readonly onListening?: (addresses: readonly string[]) => void;
-  /** How the configuration was loaded, to be loaded again when it changes. Without it nothing is reloaded. */
+  /** How the configuration was loaded, to load it again when it changes. Without it nothing is reloaded. */
   readonly live?: { readonly overrides: Overrides; readonly started: LoadedConfig };
 }
 
-/** Serves a ready configuration. */
-export async function serveConfig(
-  config: GatewayConfig,
-  io: Io,
-  { onListening, live: loaded }: ServeOptions = {},
-): Promise<number> {
+/** Serves a configuration that has been checked already. Exit codes as `serve`. */
+export async function serveConfig(config: GatewayConfig, io: Io, options: ServeOptions = {}): Promise<number> {
   const liveSecrets = createLiveSecrets();
   let log: Logger;
   try {
@@ -54,53 +53,163 @@ export async function serveConfig(
     );
     return EXIT.badConfig;
   }
-  const metrics = createMetrics({ version: VERSION });
-  metrics.setSources({ logRecordsDropped: () => log.dropped });
-  const notifier = createNotifier(io.env, log);
-  const events = new ProcessEvents({
-    signals: io.signals ?? new HeldSignals(),
-    log,
-    onEnding: () => notifier.tell('STOPPING=1'),
-  });
-  let gateway: Gateway;
-  const live =
-    loaded &&
-    createLiveConfig({
-      ...{ ...loaded, io, log, metrics, gateway: () => gateway },
-      onReload: (phase) => notifier.tell(phase === 'begins' ? 'RELOADING=1' : 'READY=1'),
+  return new ServingProcess(config, io, options, log, liveSecrets).run();
+}
+
+/** What a process that serves is made of, from the start to the exit code. */
+class ServingProcess {
+  readonly #config: GatewayConfig;
+  readonly #io: Io;
+  readonly #onListening: ServeOptions['onListening'];
+  readonly #log: Logger;
+  readonly #liveSecrets: LiveSecrets;
+  readonly #metrics: Metrics;
+  readonly #notifier: Notifier;
+  readonly #events: ProcessEvents;
+  /** Null where the configuration did not come from files. */
+  readonly #reloader: Reloader | null;
+  /** Null until it is made. */
+  #gateway: Gateway | null = null;
+
+  constructor(config: GatewayConfig, io: Io, { onListening, live }: ServeOptions, log: Logger, secrets: LiveSecrets) {
+    this.#config = config;
+    this.#io = io;
+    this.#onListening = onListening;
+    this.#log = log;
+    this.#liveSecrets = secrets;
+    this.#metrics = createMetrics({ version: VERSION });
+    this.#metrics.setSources({ logRecordsDropped: () => log.dropped });
+    this.#notifier = new Notifier(io.env, log);
+    this.#events = new ProcessEvents({
+      signals: io.signals ?? new HeldSignals(),
+      log,
+      onEnding: () => this.#notifier.send('STOPPING=1'),
     });
-  const start = async (): Promise<number> => {
+    this.#reloader = live === undefined ? null : this.#createReloader(live);
+  }
+
+  #createReloader({ overrides, started }: NonNullable<ServeOptions['live']>): Reloader {
+    return new Reloader({
+      input: { ...loadInput(this.#io, overrides), requireCredential: true },
+      started,
+      replace: (config) => this.#gateway?.replace(config),
+      log: this.#log,
+      metrics: this.#metrics,
+      clock: systemClock,
+      onReload: (phase) => this.#notifier.send(phase === 'begins' ? 'RELOADING=1' : 'READY=1'),
+    });
+  }
+
+  /** Resolves with the exit code. A process that is told to end does not wait for a start that takes long. */
+  async run(): Promise<number> {
+    const code = await Promise.race([this.#events.ending, this.#start()]);
+    this.#reloader?.close();
+    await Promise.all([this.#log.close(), this.#notifier.done()]);
+    return code;
+  }
+
+  async #start(): Promise<number> {
+    let gateway: Gateway;
     try {
-      gateway = await createGateway(config, {
-        ...{ log, metrics, liveSecrets, env: io.env as NodeJS.ProcessEnv, onQuit: () => events.end('POST /-/quit') },
-        ...(live && { reload: () => live.reload('request'), status: live.status }),
-      });
+      gateway = await this.#createGateway();
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      io.stderr.write(`store: ${error.message}: fix it, or choose another [store] path, or type = memory\n`);
+      this.#io.stderr.write(`store: ${error.message}: fix it, or choose another [store] path, or type = memory\n`);
       return EXIT.badConfig;
     }
+    this.#gateway = gateway;
     try {
-      events.made(gateway, () => live?.reload('signal'));
-      const addresses = await gateway.listen();
-      if (events.isEnding) return events.ending;
-      log.info({ version: VERSION, addresses, pid: process.pid }, 'listening');
-      live?.start();
-      notifier.tell('READY=1');
-      onListening?.(addresses);
+      this.#events.setGateway(gateway, () => this.#reloader?.reload('signal'));
+      await this.#listen(gateway);
     } catch (error) {
       const isExposed = error instanceof ExposureError;
-      io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${describeListenError(error)}\n`);
+      this.#io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${describeListenError(error)}\n`);
       await gateway.drain();
       return isExposed ? EXIT.badConfig : EXIT.unavailable;
     }
-    return events.ending;
-  };
-  // Told to end, it does not wait for a start that takes long.
-  const code = await Promise.race([events.ending, start()]);
-  live?.close();
-  await Promise.all([log.close(), notifier.done()]);
-  return code;
+    return this.#events.ending;
+  }
+
+  #createGateway(): Promise<Gateway> {
+    const reloader = this.#reloader;
+    return createGateway(this.#config, {
+      log: this.#log,
+      metrics: this.#metrics,
+      liveSecrets: this.#liveSecrets,
+      env: this.#io.env as NodeJS.ProcessEnv,
+      onQuit: () => this.#events.end('POST /-/quit'),
+      ...(reloader && { reload: () => reloader.reload('request'), status: () => reloader.status() }),
+    });
+  }
+
+  async #listen(gateway: Gateway): Promise<void> {
+    const addresses = await gateway.listen();
+    if (this.#events.isEnding) return;
+    this.#log.info({ version: VERSION, addresses, pid: process.pid }, 'listening');
+    this.#reloader?.start();
+    this.#notifier.send('READY=1');
+    this.#onListening?.(addresses);
+  }
+}
+
+/** A notice to the service manager. */
+type Notice = 'READY=1' | 'STOPPING=1' | 'RELOADING=1';
+
+/** The longest time for one notice, ms: a service manager that takes longer is not waited for. */
+const LONGEST_NOTICE_MS = 2_000;
+
+/**
+ * Tells systemd the state of the process (sd_notify, Type=notify), by its own systemd-notify program: Node cannot send
+ * to a datagram socket. Does nothing without $NOTIFY_SOCKET. A failure is logged once and has no other effect.
+ */
+class Notifier {
+  readonly #log: Log;
+  /** The child gets PATH and the socket's name, and nothing else of the environment. Null: there is nobody to tell. */
+  readonly #childEnv: { readonly NOTIFY_SOCKET: string; readonly PATH: string } | null;
+  /** Notices are sent one after the other, in order. */
+  #queue: Promise<void> = Promise.resolve();
+  #hasWarned = false;
+
+  constructor({ NOTIFY_SOCKET: socket, PATH = '/usr/bin:/bin' }: Io['env'], log: Log) {
+    this.#log = log;
+    this.#childEnv = socket === undefined || socket === '' ? null : { NOTIFY_SOCKET: socket, PATH };
+  }
+
+  send(notice: Notice): void {
+    const env = this.#childEnv;
+    if (env === null) return;
+    // A reload is told with the time it began, or the manager takes the READY that follows for an old one.
+    const args = notice === 'RELOADING=1' ? [notice, `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`] : [notice];
+    this.#queue = this.#queue.then(() => this.#run(args, env));
+  }
+
+  /** Resolves when every notice so far is sent or given up. */
+  done(): Promise<void> {
+    return this.#queue;
+  }
+
+  #run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+    return new Promise((resolve) => {
+      const child = spawn('systemd-notify', args, { env, stdio: 'ignore', timeout: LONGEST_NOTICE_MS });
+      child.on('error', (error: NodeJS.ErrnoException) => {
+        this.#warn(error.code ?? 'failed');
+        resolve();
+      });
+      child.on('close', (code, signal) => {
+        if (code !== 0) this.#warn(`ended with ${signal ?? code}`);
+        resolve();
+      });
+    });
+  }
+
+  #warn(problem: string): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    this.#log.warn(
+      { problem, advice: 'set NotifyAccess=all, or Type=exec, in the unit' },
+      'service manager could not be told',
+    );
+  }
 }
 
 function describeListenError(error: unknown): string {

@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { readConfigFile } from '../../../src/config/file.ts';
 import { OPTIONS } from '../../../src/config/options/table.ts';
-import { createConfigWatch } from '../../../src/reload/file-watcher.ts';
+import { FileWatcher } from '../../../src/reload/file-watcher.ts';
 import { fileSecret } from '../../../src/secret.ts';
 import { createServerTls } from '../../../src/server/tls.ts';
 import { fetchPacText } from '../../../src/upstream/egress/pac.ts';
@@ -185,7 +185,7 @@ t.test('a watch sees each of them come and go', async (t) => {
   const path = join(t.testdir({ folder: { watched: 'content' } }), 'folder', 'watched');
   const clock = createFakeClock();
   let changes = 0;
-  const watch = createConfigWatch({
+  const watch = new FileWatcher({
     onChange: () => changes++,
     clock,
     log: { error() {}, warn() {}, info() {}, debug() {} },

@@ -5,7 +5,7 @@ import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } f
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../src/clock.ts';
-import { createConfigWatch, watchPoints } from '../../../src/reload/file-watcher.ts';
+import { FileWatcher, watchPoints } from '../../../src/reload/file-watcher.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
 const LOG = { error() {}, warn() {}, info() {}, debug() {} };
@@ -15,7 +15,7 @@ const NEVER_MS = 1_000_000_000;
 function start(t: Test, files: readonly string[], options: { pollMs?: number; clock?: typeof systemClock } = {}) {
   let changes = 0;
   let wake: (() => void)[] = [];
-  const watch = createConfigWatch({
+  const watch = new FileWatcher({
     onChange() {
       changes += 1;
       for (const each of wake) each();
