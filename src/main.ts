@@ -9,11 +9,7 @@ const isSupported =
 
 if (isSupported) {
   const signals = new HeldSignals();
-  const [{ run }, { processIo }, { watchOutputs }] = await Promise.all([
-    import('./cli/run.ts'),
-    import('./cli/io.ts'),
-    import('./cli/outputs.ts'),
-  ]);
+  const [{ run }, { processIo, watchOutputs }] = await Promise.all([import('./cli/run.ts'), import('./cli/io.ts')]);
   const outputs = watchOutputs();
   process.exit(await outputs.settle(await run(process.argv.slice(2), processIo(signals))));
 } else {

@@ -1,31 +1,113 @@
-// Asks the running gateway over its admin listener, and says in words why it could not be asked.
+// Asks the running gateway over its admin listener and says in words why it could not be asked; finds the credential
+// that a command means, in that gateway or in the configuration. What answers may be another program, or may never end
+// its answer: time and size are bounded.
 
-import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
+import { type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions, request } from 'node:http';
+import { request as requestTls, type RequestOptions as TlsOptions } from 'node:https';
+import type { CredentialConfig, GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
 import { formatListenAddress } from '../config/listen-address.ts';
+import { loadConfig } from '../config/load.ts';
 import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credentials.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
 import type { CommandLine } from './args.ts';
-import { type Answer, askGateway, type Question } from './ask-gateway.ts';
-import { loadCredential, loadOrReport } from './configured.ts';
-import { EXIT, type Io } from './io.ts';
+import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
 
-/** What the gateway answered. `error` is null for 2xx; its message is cleaned for a terminal. */
-export interface AdminAnswer {
+/** One request to a gateway. `timeoutMs` bounds it from the connection to the last byte of the response. */
+export interface GatewayRequest {
+  readonly address: ListenAddress;
+  /** How its certificate is verified; null where the listener has no TLS. */
+  readonly tls: Pick<TlsOptions, 'ca' | 'allowPartialTrustChain' | 'checkServerIdentity' | 'rejectUnauthorized'> | null;
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly headers?: OutgoingHttpHeaders;
+  readonly body?: string | undefined;
+  readonly timeoutMs: number;
+}
+
+/** A complete response. */
+export interface GatewayResponse {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** The largest response is a status document with every session's limits. */
+const LARGEST_RESPONSE_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Sends one request and reads the whole response. Null: nothing listens there, or what answers is no gateway of ours.
+ * Rejects, in words, when the response is incomplete or too large.
+ */
+export async function askGateway(gatewayRequest: GatewayRequest): Promise<GatewayResponse | null> {
+  const { timeoutMs } = gatewayRequest;
+  const deadline = AbortSignal.timeout(Math.max(1, Math.round(timeoutMs)));
+  try {
+    const response = await send(gatewayRequest, deadline);
+    if (response === null) return null;
+    return { status: response.statusCode ?? 0, text: await readWhole(response) };
+  } catch (error) {
+    if (deadline.aborted) throw new Error(`the gateway did not answer within ${timeoutMs / 1000} s`);
+    throw error;
+  }
+}
+
+function send(
+  { address, tls, method, path, headers, body }: GatewayRequest,
+  signal: AbortSignal,
+): Promise<IncomingMessage | null> {
+  return new Promise((resolve, reject) => {
+    const options: RequestOptions = { method, path, signal, agent: false, ...connection(address) };
+    options.headers = { ...(address.kind === 'unix' && { host: 'localhost' }), ...headers };
+    const outgoing = tls === null ? request(options) : requestTls({ ...options, ...tls });
+    outgoing.on('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? resolve(null) : reject(error),
+    );
+    outgoing.on('response', (response) => {
+      if (response.headers['x-gateway-request-id'] !== undefined) return resolve(response);
+      outgoing.destroy();
+      resolve(null);
+    });
+    // No request here asks for an upgrade.
+    outgoing.on('upgrade', (_response, socket) => {
+      socket.destroy();
+      resolve(null);
+    });
+    outgoing.end(body);
+  });
+}
+
+function connection(address: ListenAddress): { socketPath: string } | { host: string; port: number } {
+  if (address.kind === 'unix') return { socketPath: address.path };
+  if (address.kind === 'fd') throw new Error('a descriptor has no address');
+  // A wildcard address cannot be called: loopback is one of the addresses it stands for.
+  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
+  return { host, port: address.port };
+}
+
+async function readWhole(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > LARGEST_RESPONSE_BYTES) throw new Error('the answer of the gateway is too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** A response of the admin listener. `error` is null for 2xx; its message is cleaned for a terminal. */
+export interface AdminResponse {
   readonly body: unknown;
   readonly error: { readonly status: number; readonly code: string; readonly message: string } | null;
 }
 
-/** Where to ask, or why nobody can be asked. */
-export type AdminRequest = (method: 'GET' | 'POST', path: string, body?: string) => Promise<AdminAnswer | null>;
+/** Sends one request to the admin listener. Null: no gateway answers there. */
+export type AdminRequest = (method: 'GET' | 'POST', path: string, body?: string) => Promise<AdminResponse | null>;
 
 const TIMEOUT_MS = 30_000;
 
-/**
- * Asks with the secret of the first client with `admin` that the configuration holds, else with $GCG_ADMIN_KEY. Null:
- * no gateway answers there.
- */
+/** Authenticates with the secret of the first client with `admin` in the configuration, else with $GCG_ADMIN_KEY. */
 export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>): AdminRequest {
   const address = config.server.adminListen.find(({ kind }) => kind !== 'fd');
   const key = adminKey(config) ?? io.env.GCG_ADMIN_KEY;
@@ -37,8 +119,8 @@ export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>): 
       ...(body !== undefined && { 'Content-Type': 'text/plain' }),
     };
     const tls = address.kind === 'unix' ? null : trustOf(config);
-    const answer = await askGateway({ address, tls, method, path, headers, body, timeoutMs: TIMEOUT_MS });
-    return answer && readAnswer(answer);
+    const response = await askGateway({ address, tls, method, path, headers, body, timeoutMs: TIMEOUT_MS });
+    return response && readAdminResponse(response);
   };
 }
 
@@ -54,8 +136,8 @@ function adminKey({ clients }: GatewayConfig): string | undefined {
   return admin?.secret?.read().reveal();
 }
 
-/** The very certificate of this configuration is asked for, whatever name is on it and whoever issued it. */
-function trustOf({ server }: GatewayConfig): Question['tls'] {
+/** Trusts exactly the certificate of this configuration, whatever name is on it and whoever issued it. */
+function trustOf({ server }: GatewayConfig): GatewayRequest['tls'] {
   if (server.tls === null) return null;
   return {
     ca: readPlainFileSync(server.tls.certFile, LARGEST_PEM_BYTES).bytes,
@@ -64,7 +146,7 @@ function trustOf({ server }: GatewayConfig): Question['tls'] {
   };
 }
 
-function readAnswer({ status, text }: Answer): AdminAnswer {
+function readAdminResponse({ status, text }: GatewayResponse): AdminResponse {
   const body = parse(text);
   if (status >= 200 && status < 300) return { body, error: null };
   const { code, message } = (body ?? {}) as { code?: unknown; message?: unknown };
@@ -82,29 +164,61 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Not ours: the status alone is told.
+    // Not a document of ours: only the status is reported.
     return null;
   }
+}
+
+/** Returns the configuration, or 78 after printing what is wrong with it. Warnings are left to `check`. */
+export function loadOrReport(args: CommandLine, io: Io, requireCredential: boolean): GatewayConfig | number {
+  const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential });
+  if (result.ok) return result.config;
+  reportProblems(io, result.problems, []);
+  return EXIT.badConfig;
+}
+
+/**
+ * Returns the configuration and the credential that the command names, else the one that `choose` picks; or an exit
+ * code, after printing what is missing.
+ */
+export function loadCredential(
+  args: CommandLine,
+  io: Io,
+  choose: (credentials: readonly CredentialConfig[]) => CredentialConfig | undefined = (credentials) =>
+    credentials.find(({ isDefault }) => isDefault),
+): { config: GatewayConfig; credential: CredentialConfig } | number {
+  const config = loadOrReport(args, io, true);
+  if (typeof config === 'number') return config;
+  const [name] = args.positionals;
+  const credential =
+    name === undefined ? choose(config.credentials) : config.credentials.find((one) => one.name === name);
+  if (credential !== undefined) return { config, credential };
+  const names = config.credentials.map((one) => one.name).join(', ');
+  io.stderr.write(
+    `gcg: ${name === undefined ? 'no credential is the default' : `no credential is called "${onOneLine(name)}"`}; ` +
+      `there are: ${names}\n`,
+  );
+  return EXIT.usage;
 }
 
 /** A credential as both a configuration and a running gateway know it. */
 export type KnownCredential = Pick<CredentialConfig, 'name' | 'grantType' | 'isDefault'>;
 
-/** The credential that is meant, and who holds it: a gateway to ask, or the configuration of this command. */
-export type Subject =
+/** The credential of a login or logout, and who holds it: a running gateway, or the configuration of this command. */
+export type LoginTarget =
   | {
       readonly kind: 'running';
       readonly config: GatewayConfig;
       readonly credential: KnownCredential;
       readonly ask: AdminRequest;
     }
-  | { readonly kind: 'alone'; readonly config: GatewayConfig; readonly credential: CredentialConfig };
+  | { readonly kind: 'standalone'; readonly config: GatewayConfig; readonly credential: CredentialConfig };
 
 /**
- * Finds both, or answers an exit code after saying what is missing: 2 no such credential, 69, 77 by the gateway's
- * answer, 78 no configuration.
+ * Returns the target, or an exit code after printing what is missing: 2 no such credential, 69 or 77 as the gateway
+ * responded, 78 no configuration.
  */
-export async function findSubject(args: CommandLine, io: Io): Promise<Subject | number> {
+export async function findLoginTarget(args: CommandLine, io: Io): Promise<LoginTarget | number> {
   const config = loadOrReport(args, io, false);
   if (typeof config === 'number') return config;
   const ask = createAdminRequest(config, io);
@@ -114,14 +228,15 @@ export async function findSubject(args: CommandLine, io: Io): Promise<Subject | 
     return exitCodeOf(status.error);
   }
   if (status === null) {
-    const found = loadCredential(args, io, loginOf);
-    if (typeof found !== 'number') return { kind: 'alone', ...found };
-    if (config.credentials.length === 0) io.stderr.write(`gcg: nor can one be asked: ${nobodyAt(config)}\n`);
+    const found = loadCredential(args, io, credentialToLogIn);
+    if (typeof found !== 'number') return { kind: 'standalone', ...found };
+    if (config.credentials.length === 0)
+      io.stderr.write(`gcg: no running gateway could be reached either: ${noGatewayAt(config)}\n`);
     return found;
   }
   const { credentials = [] } = (status.body ?? {}) as { credentials?: readonly KnownCredential[] };
   const [name] = args.positionals;
-  const credential = name === undefined ? loginOf(credentials) : credentials.find((one) => one.name === name);
+  const credential = name === undefined ? credentialToLogIn(credentials) : credentials.find((one) => one.name === name);
   if (credential !== undefined) return { kind: 'running', config, credential, ask };
   const names = credentials.map((one) => one.name).join(', ');
   const what = name === undefined ? 'has no default credential' : `has no credential called "${onOneLine(name)}"`;
@@ -129,26 +244,28 @@ export async function findSubject(args: CommandLine, io: Io): Promise<Subject | 
   return EXIT.usage;
 }
 
-/** Why no gateway can be asked: none is there, or none would listen. */
-export function nobodyAt({ server }: GatewayConfig): string {
+/** Says why no gateway can be asked: none is running, or the configuration has no listener for it. */
+export function noGatewayAt({ server }: GatewayConfig): string {
   const address = server.adminListen.find(({ kind }) => kind !== 'fd');
   if (address === undefined) return 'this configuration has no admin listener (server.admin_listen)';
   return `no gateway is running at ${formatListenAddress(address)}`;
 }
 
-/** A refusal of the gateway's in words; where a secret would help it says which. */
+/** The gateway's refusal in words, with the variable to set where a secret is missing. */
 export function refusal({ status, message }: { readonly status: number; readonly message: string }): string {
   return `${message}${status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}`;
 }
 
-/** Null where nothing answers that is a gateway of ours. */
+/** Asks for the status document. Null where no gateway of ours answers. */
 export function askStatus(ask: AdminRequest): ReturnType<AdminRequest> {
   return ask('GET', '/-/status').catch(() => null);
 }
 
-/** Whose login is meant without a name: the default one's, or that of the only one with a login. */
-function loginOf<T extends KnownCredential>(credentials: readonly T[]): T | undefined {
-  const theDefault = credentials.find(({ isDefault }) => isDefault);
+/** The credential to log in when none is named: the default one, or the only one that has a login. */
+function credentialToLogIn<T extends KnownCredential>(credentials: readonly T[]): T | undefined {
+  const defaultCredential = credentials.find(({ isDefault }) => isDefault);
   const withLogin = credentials.filter(({ grantType }) => USER_GRANTS.has(grantType));
-  return withLogin.length === 1 && !(theDefault && USER_GRANTS.has(theDefault.grantType)) ? withLogin[0] : theDefault;
+  return withLogin.length === 1 && !(defaultCredential && USER_GRANTS.has(defaultCredential.grantType))
+    ? withLogin[0]
+    : defaultCredential;
 }

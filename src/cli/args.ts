@@ -1,4 +1,4 @@
-// Reads the command line by the table of commands: node:util parseArgs splits it, this file says what is wrong with it.
+// Parses the command line by the table of commands: node:util parseArgs splits it, this file reports its mistakes.
 
 import { parseArgs } from 'node:util';
 import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag } from '../config/flags.ts';
@@ -13,11 +13,11 @@ export interface CommandLine {
   readonly command: CommandName;
   readonly flags: ReadonlyMap<string, string | true>;
   readonly positionals: readonly string[];
-  /** For loadConfig. */
+  /** The settings given by flags. */
   readonly overrides: Overrides;
 }
 
-/** What a command line asks for. `usage` is a mistake: print the message to stderr and exit 2. */
+/** A parsed command line. `usage` is a mistake: print the message to stderr and exit 2. */
 export type ParsedCommandLine =
   | CommandLine
   | { readonly kind: 'help'; readonly text: string }
@@ -30,10 +30,7 @@ const ALL_FLAGS = new Map<string, FlagSpec>(
   [...COMMON_FLAGS, ...COMMANDS.flatMap(({ flags }): readonly FlagSpec[] => flags)].map((f) => [f.name, f]),
 );
 
-/**
- * Reads argv without the program's name. Never throws. No value of a flag is repeated in a message, except a command's
- * name.
- */
+/** Parses argv without the program's name. Never throws. Messages repeat no value of a flag: it may be a secret. */
 export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   const options = Object.fromEntries(
     [...ALL_FLAGS.values()].map((flag) => [
@@ -52,7 +49,7 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   const given = tokens.filter((token) => token.kind === 'option');
   const wantsHelp = given.some(({ name }) => name === 'help' || name === 'h');
 
-  // Flags before commands: what follows an unknown flag may be its value, and would only look like a wrong command.
+  // Flags are checked before the command: the word after an unknown flag may be its value, not a wrong command.
   const first = words[0] ?? 'serve';
   const wrong = wantsHelp ? undefined : given.map(refuseFlag).find((message) => message !== undefined);
   if (wrong !== undefined) return usage(wrong, words[0]);

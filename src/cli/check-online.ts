@@ -10,24 +10,24 @@ import { NO_BODY } from '../upstream/request-body.ts';
 import { platformCode } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { EXIT, type Io } from './io.ts';
-import { withOwnCredentials } from './standalone.ts';
+import { withStandaloneCredentials } from './standalone.ts';
 
 /**
  * One line per credential on stdout, and the verdict: on stdout when all are good, else on stderr.
  * 0 when all are good, 77 when one is refused, 69 when the platform cannot be reached or answers something else.
  */
 export function checkOnline(config: GatewayConfig, io: Io): Promise<number> {
-  return withOwnCredentials(config, io, (credentials, outbound) => tryAll(credentials, outbound, io), {
+  return withStandaloneCredentials(config, io, (credentials, upstream) => tryAll(credentials, upstream, io), {
     isTrial: true,
   });
 }
 
-async function tryAll(credentials: Credentials, outbound: Upstream, io: Io): Promise<number> {
+async function tryAll(credentials: Credentials, upstream: Upstream, io: Io): Promise<number> {
   const codes: number[] = [];
   const failed: string[] = [];
   for (const credential of credentials.list()) {
     const { name } = credential.config;
-    const { code, words } = await tryCredential(outbound, credential);
+    const { code, words } = await tryCredential(upstream, credential);
     io.stdout.write(`  ${code === EXIT.ok ? 'ok    ' : 'FAILED'}  ${name}: ${words}\n`);
     codes.push(code);
     if (code !== EXIT.ok) failed.push(name);
@@ -37,10 +37,10 @@ async function tryAll(credentials: Credentials, outbound: Upstream, io: Io): Pro
   return [EXIT.refused, EXIT.unavailable, EXIT.failure].find((code) => codes.includes(code)) ?? EXIT.ok;
 }
 
-async function tryCredential(outbound: Upstream, credential: Credential): Promise<{ code: number; words: string }> {
+async function tryCredential(upstream: Upstream, credential: Credential): Promise<{ code: number; words: string }> {
   try {
     await credential.source.token();
-    const answer = await outbound.send({
+    const answer = await upstream.send({
       method: 'GET',
       base: credential.config.hosts.api,
       target: '/api/v2/tokens/me',

@@ -1,18 +1,18 @@
-// The table of commands: what each does and which flags it takes. The command line is read by it, and the help is
-// printed from it.
+// The table of commands: what each does and which flags it takes. The command line is parsed by it, and help and shell
+// completions are printed from it.
 
-import { DEMO_FAULT_ROWS } from './demo-faults.ts';
+import { DEMO_FAULT_ROWS } from '../sandbox/demo-faults.ts';
 
-/** One flag. A `value` is what stands for its argument in help; without one it is a switch. */
+/** One flag. `value` is the placeholder of its argument in help; without one the flag is a switch. */
 export interface FlagSpec {
   readonly name: string;
   readonly value?: string;
-  /** Values given to it one after the other are one list, joined by commas; `set` has its own way. */
+  /** Repeated values are joined by commas to one list; `set` collects its own. */
   readonly isRepeatable?: true;
   readonly doc: string;
 }
 
-/** One command. `arguments` is how its positional arguments are written in help. */
+/** One command. `arguments` is the placeholder of its positional arguments in help. */
 export interface CommandSpec {
   readonly name: string;
   readonly arguments: string;
@@ -21,12 +21,12 @@ export interface CommandSpec {
   /** One line. */
   readonly doc: string;
   readonly more?: string;
-  /** Command lines without `gcg `, and what each does. */
+  /** Command lines, without `gcg`, and what each does. */
   readonly examples?: readonly (readonly [line: string, doc: string])[];
-  /** What an exit code means here, where the list for all commands does not say it. */
+  /** Exit codes with a meaning of their own in this command. */
   readonly exits?: readonly (readonly [code: string, doc: string])[];
   readonly flags: readonly FlagSpec[];
-  /** What a flag's value may be, for help. */
+  /** The possible values of a flag, for help. */
   readonly values?: { readonly title: string; readonly rows: readonly (readonly [string, string])[] };
 }
 

@@ -1,6 +1,6 @@
-// The text of a new configuration file, with comments for whoever opens it next. Pure.
+// Renders a new configuration file, with comments for its readers. Pure.
 
-/** A credential to be written. Null: not said. */
+/** A credential to write. Null: not given. */
 export interface DraftCredential {
   readonly name: string;
   readonly grantType:
@@ -21,13 +21,13 @@ export interface DraftCredential {
 /** The environment variable that stands in for a client secret that was not given. */
 export const SECRET_VARIABLE = 'GENESYSCLOUD_OAUTHCLIENT_SECRET';
 
-/** Where a login comes back to when nothing else is said: platforms take http for localhost only. */
+/** The redirect URI when none is given: platforms accept http for localhost only. */
 export const DEFAULT_REDIRECT_URI = 'http://localhost:8080/-/callback';
 
 const USER_GRANTS: ReadonlySet<string> = new Set(['authorization_code', 'pkce', 'implicit']);
 const SECRET_GRANTS: ReadonlySet<string> = new Set(['client_credentials', 'authorization_code', 'saml2_bearer']);
 
-/** Renders the file. The first credential of all is the default unless one is called so. */
+/** Renders the file. The first credential is the default unless another has that name. */
 export function renderConfigFile(region: string, credentials: readonly DraftCredential[]): string {
   const named = credentials.some(({ name }) => name === 'default');
   const sections = credentials.map((credential, at) =>

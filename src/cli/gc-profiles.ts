@@ -3,7 +3,7 @@
 import { refuseName } from '../config/layers.ts';
 import type { DraftCredential } from './config-template.ts';
 
-/** The CLI's names of grants. */
+/** Grant types by their names in the CLI. */
 const GRANTS: Readonly<Record<string, DraftCredential['grantType'] | null>> = {
   '0': null,
   '1': 'client_credentials',
@@ -11,7 +11,7 @@ const GRANTS: Readonly<Record<string, DraftCredential['grantType'] | null>> = {
   '3': 'pkce',
 };
 
-/** What was found. Messages hold names and lines, no values. */
+/** The profiles that were found. Messages hold names and line numbers, no values. */
 export interface GcProfiles {
   readonly credentials: readonly DraftCredential[];
   readonly skipped: readonly string[];
@@ -78,7 +78,7 @@ function quoted(profile: string): string {
 /** A table by its name; keys and values as written, all values as text. */
 export type TomlTables = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
-/** What was read, or why not. */
+/** The tables of the file, or why it could not be read. */
 export type TomlResult =
   | { readonly ok: true; readonly tables: TomlTables }
   | { readonly ok: false; readonly message: string };
@@ -95,7 +95,7 @@ const SIMPLE_ESCAPES: Readonly<Record<string, string>> = {
   '\\': '\\',
 };
 
-/** Never throws. */
+/** Reads the TOML that the CLI writes, no more of the format. Never throws. */
 export function parseGcToml(text: string): TomlResult {
   const tables = new Map<string, Map<string, string>>();
   let table: Map<string, string> | null = null;

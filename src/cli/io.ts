@@ -1,7 +1,8 @@
-// What a command may touch of the process: its two outputs, the environment and a few facts. Commands return exit
-// codes; only main exits.
+// The process as commands see it: its two outputs, the environment and a few facts. Commands return exit codes; only
+// main exits.
 
 import { homedir } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Overrides } from '../config/flags.ts';
 import type { LoadInput } from '../config/load.ts';
 import { formatProblem, type Problem } from '../config/problem.ts';
@@ -18,7 +19,7 @@ export interface Io {
   /** The home folder; undefined where there is none, as in many containers. */
   readonly home: string | undefined;
   readonly platform: NodeJS.Platform;
-  /** The signals that came so far; undefined where the command is not the whole process. */
+  /** The signals of the process; undefined where the command is not the whole process. */
   readonly signals?: HeldSignals;
 }
 
@@ -37,7 +38,7 @@ export function processIo(signals?: HeldSignals): Io {
   };
 }
 
-/** $HOME may be missing, and the user may have no entry in the user database: then there is none. */
+/** The home folder. There is none where $HOME is missing and the user database does not list the user. */
 function findHome(env: Io['env']): string | undefined {
   try {
     return env.HOME === '' ? undefined : homedir() || undefined;
@@ -60,3 +61,36 @@ export function reportProblems(io: Io, problems: readonly Problem[], warnings: r
 
 /** The exit codes of every command. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, unavailable: 69, refused: 77, badConfig: 78 } as const;
+
+/** The outputs of a process, watched until it ends: the reader may go (`gcg config | head -1`), a disk may be full. */
+export interface WatchedOutputs {
+  /** Returns the exit code: 1 in place of 0, with a line on stderr, when the result could not be written. */
+  settle(code: number): Promise<number>;
+}
+
+type Output = Pick<NodeJS.WriteStream, 'on' | 'write'>;
+
+/** From now on a failed write no longer throws. A reader that has gone does not make the command fail. */
+export function watchOutputs({
+  stdout,
+  stderr,
+}: {
+  readonly stdout: Output;
+  readonly stderr: Output;
+} = process): WatchedOutputs {
+  let failure: string | null = null;
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') failure ??= error.code ?? error.name;
+  });
+  // A failure of stderr itself cannot be reported anywhere.
+  stderr.on('error', () => {});
+  return {
+    async settle(code) {
+      // The error of a write is emitted one turn after it.
+      await nextTurn();
+      if (failure === null || code !== EXIT.ok) return code;
+      stderr.write(`gcg: the result could not be written (${failure}): is the disk full?\n`);
+      return EXIT.failure;
+    },
+  };
+}

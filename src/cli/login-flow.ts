@@ -1,5 +1,5 @@
-// The two ways a login can be done: by the running gateway, which then holds the token at once, or by this process into
-// the file store. Both begin one and end one; who brings the answer from the login page is the command's business.
+// The two flows of a login: through the running gateway, which then holds the token at once, or standalone, by this
+// process into the file store. Both begin and complete a login; receiving the redirect is the command's job.
 
 import type { Credential } from '../auth/credentials/credentials.ts';
 import { createLogins } from '../auth/credentials/login.ts';
@@ -8,7 +8,7 @@ import type { CredentialConfig } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import { readCallback } from '../server/routes/login.ts';
 import type { StatusDocument } from '../server/routes/status.ts';
-import type { AdminAnswer, AdminRequest } from './admin-client.ts';
+import type { AdminRequest, AdminResponse } from './admin-client.ts';
 import { SILENT } from './standalone.ts';
 
 /** A login that has begun. */
@@ -20,33 +20,33 @@ export interface BegunLogin {
   readonly expiresAt: number;
 }
 
-interface SomeWay {
-  /** Where the platform is to send the browser; null: as the gateway thinks best. */
+interface FlowBase {
+  /** Begins a login that ends at `redirectUri`; null leaves the choice to the flow. */
   begin(redirectUri: string | null): Promise<BegunLogin>;
-  /** Ends the login with what the login page sent: the query or the fragment of the last address. */
+  /** Completes the login with the parameters of the redirect: the query or the fragment of the last address. */
   complete(fields: string): Promise<void>;
 }
 
-interface GatewayWay extends SomeWay {
-  /** Waits until the gateway itself was brought the answer. */
-  readonly landed: (begun: BegunLogin) => Promise<void>;
-  readonly home?: undefined;
+interface GatewayFlow extends FlowBase {
+  /** Waits until the redirect has reached the gateway itself. */
+  readonly awaitCallback: (begun: BegunLogin) => Promise<void>;
+  readonly callback?: undefined;
 }
 
-interface OwnWay extends SomeWay {
-  readonly landed?: undefined;
-  /** Where the answer is to be awaited; another port will do where none was registered. */
-  readonly home: { readonly redirectUri: string; readonly isAnyPortGood: boolean };
+interface StandaloneFlow extends FlowBase {
+  readonly awaitCallback?: undefined;
+  /** Where to wait for the redirect. `isAnyPortGood`: no URI is configured, so another port will do. */
+  readonly callback: { readonly redirectUri: string; readonly isAnyPortGood: boolean };
 }
 
-/** One way. All methods throw GatewayError. */
-export type LoginWay = GatewayWay | OwnWay;
+/** One flow. All methods throw GatewayError. */
+export type LoginFlow = GatewayFlow | StandaloneFlow;
 
 const POLL_MS = 300;
 
-/** Through the running gateway. */
-export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
-  const loginOf = async () => {
+/** Logs in through the running gateway. */
+export function gatewayFlow(ask: AdminRequest, name: string): GatewayFlow {
+  const readLoginStatus = async () => {
     const { credentials } = succeeded(await ask('GET', '/-/status')).body as StatusDocument;
     const login = credentials.find((one) => one.name === name)?.login;
     return {
@@ -58,12 +58,12 @@ export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
   let before = { completedAt: null as string | null, failedAt: null as string | null };
   return {
     async begin(redirectUri) {
-      before = await loginOf();
+      before = await readLoginStatus();
       const body = redirectUri === null ? '' : new URLSearchParams({ redirect_uri: redirectUri }).toString();
       const begun = succeeded(await ask('POST', `/-/login/${encodeURIComponent(name)}`, body)).body as BegunLogin & {
         expiresAt: string;
       };
-      // A browser and a terminal are led by what another process says: nothing but a web address may come of it.
+      // Another process chose this text, and a browser and a terminal act on it: only a web address is accepted.
       const url = URL.canParse(begun.url) ? new URL(begun.url) : null;
       if (url === null || !/^https?:$/.test(url.protocol))
         throw new GatewayError('gateway.upstream.invalid', 'the gateway answered no login address');
@@ -72,10 +72,10 @@ export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
     async complete(fields) {
       succeeded(await ask('POST', '/-/callback', fields));
     },
-    async landed({ expiresAt }) {
+    async awaitCallback({ expiresAt }) {
       while (Date.now() < expiresAt) {
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-        const now = await loginOf();
+        const now = await readLoginStatus();
         if (now.completedAt !== before.completedAt) return;
         if (now.failedAt !== null && now.failedAt !== before.failedAt)
           throw new GatewayError('gateway.login.required', now.message);
@@ -85,17 +85,17 @@ export function createGatewayWay(ask: AdminRequest, name: string): GatewayWay {
   };
 }
 
-/** By this process. */
-export function createOwnWay(credential: Credential, fallbackRedirectUri: string): OwnWay {
+/** Logs in by this process. `fallbackRedirectUri` is used where the credential has none configured. */
+export function standaloneFlow(credential: Credential, fallbackRedirectUri: string): StandaloneFlow {
   const logins = createLogins({ clock: systemClock, log: SILENT });
-  const home = {
+  const callback = {
     redirectUri: credential.config.redirectUri ?? fallbackRedirectUri,
     isAnyPortGood: credential.config.redirectUri === null,
   };
   return {
-    home,
+    callback,
     async begin(redirectUri) {
-      const uri = redirectUri ?? home.redirectUri;
+      const uri = redirectUri ?? callback.redirectUri;
       return { ...logins.begin(credential, { redirectUri: uri, binding: null }), redirectUri: uri };
     },
     async complete(fields) {
@@ -104,17 +104,14 @@ export function createOwnWay(credential: Credential, fallbackRedirectUri: string
   };
 }
 
-/**
- * Whether a code that came by another way can be redeemed at all: one with a challenge needs the verifier of whoever
- * began it.
- */
+/** Whether a code of a login begun elsewhere can be redeemed: with PKCE only whoever began it has the verifier. */
 export function canRedeemForeignCode({ grantType }: Pick<CredentialConfig, 'grantType'>): boolean {
   return grantType === 'authorization_code';
 }
 
-function succeeded(answer: AdminAnswer | null): AdminAnswer {
-  if (answer === null) throw new GatewayError('gateway.credential.unavailable', 'the gateway has stopped answering');
-  if (answer.error !== null)
-    throw new GatewayError(answer.error.code as ErrorCode, answer.error.message, { statusCode: answer.error.status });
-  return answer;
+function succeeded(response: AdminResponse | null): AdminResponse {
+  if (response === null) throw new GatewayError('gateway.credential.unavailable', 'the gateway has stopped answering');
+  const { error } = response;
+  if (error !== null) throw new GatewayError(error.code as ErrorCode, error.message, { statusCode: error.status });
+  return response;
 }

@@ -1,5 +1,5 @@
-// From a command line to an exit code: each command's code is loaded only when it is called, so that the small ones
-// stay small.
+// Runs the command of a command line. Each command's code is loaded only when it is called, so that small commands
+// start fast.
 
 import { type CommandLine, parseCommandLine } from './args.ts';
 import type { CommandName } from './command-table.ts';
@@ -30,7 +30,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   completion: async () => (await import('./commands/completion.ts')).completion,
 };
 
-/** Commands that act on signals; all others are ended by them. */
+/** Commands that handle signals; any other is ended by them. */
 const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo']);
 
 /** Runs one command; resolves with the process's exit code. */
@@ -52,11 +52,11 @@ export async function run(argv: readonly string[], io: Io = processIo()): Promis
 }
 
 async function runCommand(args: CommandLine, io: Io): Promise<number> {
-  if (!SERVING.has(args.command)) await io.signals?.letGo();
+  if (!SERVING.has(args.command)) await io.signals?.release();
   try {
     return await (await COMMANDS[args.command]())(args, io);
   } catch (error) {
-    // Only the class: a message or a stack from below may carry what must not be shown.
+    // Only the class: the message or the stack may carry a secret.
     io.stderr.write(
       `gcg: ${args.command} failed unexpectedly (${error instanceof Error ? error.name : typeof error}): please ` +
         `report it\n`,

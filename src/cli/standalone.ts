@@ -1,5 +1,5 @@
-// Credentials of a command that runs without the gateway: the configured store and the configured way out, and a
-// process that waits for both.
+// The credentials of a command that runs without the gateway: the configured store, the configured egress, and a process
+// that stays alive until both are done.
 
 import { type Credentials, createCredentials } from '../auth/credentials/credentials.ts';
 import { createFileStore } from '../auth/credentials/store/file.ts';
@@ -13,46 +13,47 @@ import { createUpstream, type Upstream } from '../upstream/upstream.ts';
 import { exitCodeOf } from './admin-client.ts';
 import { EXIT, type Io } from './io.ts';
 
-/** What goes on behind a command is told by its outcome. */
+/** A log that writes nothing: a command reports by its output and exit code. */
 export const SILENT: Log = { error() {}, warn() {}, info() {}, debug() {} };
 
 /**
- * Runs `work` with the credentials; errors of ours become a line on stderr and an exit code. With `isTrial` only what a
- * person's login left is taken from the store, and every other token is obtained anew and kept nowhere.
+ * Runs `work` with the credentials; errors of ours become a line on stderr and an exit code. With `isTrial` only the
+ * tokens of user logins are read from the store, and every other token is obtained anew and not stored.
  */
-export async function withOwnCredentials(
+export async function withStandaloneCredentials(
   config: GatewayConfig,
   io: Io,
-  work: (credentials: Credentials, outbound: Upstream) => Promise<number>,
+  work: (credentials: Credentials, upstream: Upstream) => Promise<number>,
   { isTrial = false }: { isTrial?: boolean } = {},
 ): Promise<number> {
   const deps = { clock: systemClock, random: Math.random, log: SILENT };
   const configured =
     config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
   const store = isTrial ? { ...configured, isDurable: false } : configured;
-  const outbound = createUpstream(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
-  const credentials = createCredentials({ ...deps, config, store, transport: outbound.transport });
-  // Timers of ours do not keep a process alive: this one must live until the answers are there.
+  const upstream = createUpstream(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
+  const credentials = createCredentials({ ...deps, config, store, transport: upstream.transport });
+  // The timers of credentials and upstream do not keep a process alive; this one has to wait for their results.
   const alive = setInterval(() => {}, 60_000);
   let code: number = EXIT.failure;
   try {
-    code = await work(credentials, outbound);
+    code = await work(credentials, upstream);
     return code;
   } catch (error) {
-    return tell(error, io);
+    return report(error, io);
   } finally {
     credentials.close();
     await credentials.settled();
     for (const [name, { storeError }] of Object.entries(credentials.states())) {
-      // What failed has said why already.
+      // A command that failed has printed the reason already.
       if (storeError && code === EXIT.ok) io.stderr.write(`warning: credential ${name}: store: ${storeError}\n`);
     }
-    await outbound.close();
+    await upstream.close();
     clearInterval(alive);
   }
 }
 
-function tell(error: unknown, io: Io): number {
+/** Prints an error of ours and returns its exit code; throws any other. */
+function report(error: unknown, io: Io): number {
   if (isGatewayError(error)) {
     io.stderr.write(`gcg: ${error.message}\n`);
     return exitCodeOf({ status: error.statusCode, code: error.code });

@@ -2,8 +2,8 @@
 
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
-import { DEMO_FAULT_ROWS, readDemoFaults } from '../../src/cli/demo-faults.ts';
 import { run } from '../../src/cli/run.ts';
+import { DEMO_FAULT_ROWS, readDemoFaults } from '../../src/sandbox/demo-faults.ts';
 import { createSwitchBoard } from '../../src/sandbox/switches.ts';
 import { startCommand } from '../helpers/command.ts';
 

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import type { CommandLine } from '../../src/cli/args.ts';
-import { type LoginOutside, login } from '../../src/cli/commands/login.ts';
+import { type LoginEnvironment, login } from '../../src/cli/commands/login.ts';
 import { logout } from '../../src/cli/commands/logout.ts';
 import { token } from '../../src/cli/commands/token.ts';
 import type { Io } from '../../src/cli/io.ts';
@@ -52,7 +52,7 @@ async function alone(t: Test, credential: string, options?: SandboxOptions) {
 }
 
 const command =
-  (outside: Partial<LoginOutside>) =>
+  (outside: Partial<LoginEnvironment>) =>
   (args: CommandLine, io: Io): Promise<number> =>
     login(args, io, { open: async () => false, readLine: async () => null, ...outside });
 

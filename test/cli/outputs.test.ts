@@ -6,7 +6,7 @@ import { closeSync, existsSync, openSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import { watchOutputs } from '../../src/cli/outputs.ts';
+import { watchOutputs } from '../../src/cli/io.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 

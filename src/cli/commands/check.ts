@@ -1,5 +1,5 @@
-// `gcg check`: reads the configuration, says all that is wrong with it, opens nothing. What --online does is handed in
-// by the dispatcher.
+// `gcg check`: reads the configuration and reports every problem in it; opens nothing. The check of --online is passed
+// in, so that its code is loaded only when it runs.
 
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { formatListenAddress } from '../../config/listen-address.ts';
@@ -7,7 +7,7 @@ import { loadConfig } from '../../config/load.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
-/** Obtains a token per credential and tries it; prints what it finds. The answer is the exit code: 0, 69 or 77. */
+/** Obtains a token per credential, tries it and prints the results. Returns the exit code: 0, 69 or 77. */
 export type OnlineCheck = (config: GatewayConfig, io: Io) => Promise<number>;
 
 /**
@@ -22,7 +22,7 @@ export async function check(args: CommandLine, io: Io, online: OnlineCheck): Pro
   }
   reportProblems(io, [], result.warnings);
   const isOnline = args.flags.has('online');
-  // Nothing is said to be good before all of it was looked at: the verdict comes last then.
+  // "OK" is printed only when nothing more is to be checked; with --online the verdict comes last.
   io.stdout.write(`${isOnline ? 'configuration' : 'OK'}: ${summarise(result.config)}`);
   return isOnline ? online(result.config, io) : EXIT.ok;
 }
@@ -43,5 +43,6 @@ function summarise({ files, general, credentials, clients, server }: GatewayConf
     ],
     ['listens on', server.listen.map(formatListenAddress).join(', ')],
   ];
-  return `${files[0] ?? 'no file, settings from flags and environment'}\n${rows.map(([head, text]) => `  ${head.padEnd(13)}${text}\n`).join('')}`;
+  const lines = rows.map(([head, text]) => `  ${head.padEnd(13)}${text}`);
+  return `${[files[0] ?? 'no file, settings from flags and environment', ...lines].join('\n')}\n`;
 }

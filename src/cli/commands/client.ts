@@ -1,17 +1,17 @@
-// `gcg client add NAME`: makes a local secret for an application. Prints it once, and the configuration lines that hold
-// only its hash. Reads and writes no file: nothing of the secret stays anywhere.
+// `gcg client add NAME`: generates a local secret for an application. Prints it once, with the configuration lines that
+// hold only its hash. Reads and writes no file: the secret is stored nowhere.
 
 import { hash, randomBytes } from 'node:crypto';
 import { refuseName } from '../../config/layers.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io } from '../io.ts';
 
-/** 256 bits, with a prefix by which logs and secret scanners know it. */
+/** Returns a secret of 256 bits, with a prefix by which logs and secret scanners recognize it. */
 export function createClientSecret(): string {
   return `gcgk_${randomBytes(32).toString('base64url')}`;
 }
 
-/** Exit code 0, or 2 for another word than `add` and for what is no name. */
+/** Exit code 0, or 2 for another verb than `add` and for an invalid name. */
 export async function client(args: CommandLine, io: Io): Promise<number> {
   const [verb, name = ''] = args.positionals;
   if (verb !== 'add') {

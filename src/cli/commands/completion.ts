@@ -1,5 +1,5 @@
-// `gcg completion SHELL`: prints a completion script, made from the table of commands and the table of options. It asks
-// nothing at run time.
+// `gcg completion SHELL`: prints a completion script, made from the table of commands and the table of options. The
+// script calls no program at run time.
 
 import { isNamedSection, OPTIONS } from '../../config/options/table.ts';
 import type { CommandLine } from '../args.ts';
@@ -21,7 +21,7 @@ export async function completion(args: CommandLine, io: Io): Promise<number> {
 
 const PROGRAMS = ['gcg', 'genesys-cloud-gateway'];
 
-/** What may follow `--set`: every key but secrets; those of credentials and clients need a name of the user's own. */
+/** The completions of `--set`: every key but secrets, and but those of credentials and clients, which need a name. */
 function settings(): string[] {
   return OPTIONS.filter(
     ({ section, isSecret }) => !isSecret && (section === 'credential' || !isNamedSection(section)),
@@ -57,7 +57,7 @@ complete -F _gcg ${PROGRAMS.join(' ')}
 `;
 }
 
-/** In zsh a description is in brackets or behind a colon. */
+/** Escapes what ends a description in zsh: brackets, colons, quotes. */
 const quoted = (text: string) =>
   text.replaceAll("'", "'\\''").replaceAll('[', '\\[').replaceAll(']', '\\]').replaceAll(':', '\\:');
 
@@ -86,7 +86,8 @@ ${cases.join('\n')}
     *) _arguments ${COMMON_FLAGS.map(flag).join(' ')} ;;
   esac
 }
-# Loaded from $fpath this file is the function itself, and must answer the first time too; sourced, it only registers it.
+# Loaded from $fpath this file is the function itself, and has to work the first time too.
+# When it is sourced, it only registers the function.
 if [[ $funcstack[1] == _gcg ]]; then _gcg "$@"; else compdef _gcg ${PROGRAMS.join(' ')}; fi
 `;
 }

@@ -1,4 +1,4 @@
-// `gcg config`: the effective configuration with the origin of each value. Secrets arrive here masked.
+// `gcg config`: prints the effective configuration and where each value came from. Secrets arrive here masked.
 
 import { jsonSchema } from '../../config/json-schema.ts';
 import { loadConfig } from '../../config/load.ts';

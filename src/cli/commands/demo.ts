@@ -2,9 +2,9 @@
 
 import { loadConfig } from '../../config/load.ts';
 import { DEMO_CLIENTS } from '../../sandbox/clients.ts';
+import { readDemoFaults } from '../../sandbox/demo-faults.ts';
 import { createSandbox } from '../../sandbox/sandbox.ts';
 import type { CommandLine } from '../args.ts';
-import { readDemoFaults } from '../demo-faults.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 import { serveConfig } from './serve.ts';
 
@@ -16,7 +16,7 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
     io.stderr.write(`gcg: --simulate: ${faults.problem}\nTry gcg demo --help.\n`);
     return EXIT.usage;
   }
-  // Whoever can reach the controls is on this machine, and there is nothing in the simulation to take.
+  // The controls are reachable from this machine only, and the simulation holds nothing secret.
   const sandbox = createSandbox({ switches: faults.switches, controls: true });
   const { host, port } = await sandbox.listen();
   try {
@@ -34,7 +34,7 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
   }
 }
 
-/** The demo is the same everywhere: neither files nor this machine's GCG_ variables take part, only flags do. */
+/** The demo's environment. It is the same everywhere: files and the GCG_ variables of this machine are not read. */
 function demoEnvironment(host: string, port: number): Record<string, string> {
   const { clientCredentials, pkce } = DEMO_CLIENTS;
   return {
@@ -57,13 +57,14 @@ function noFile(path: string): never {
 }
 
 function invitation(address: string, simulation: string): string {
+  const query = `-H 'Content-Type: application/json' -d '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}'`;
   return `
 The gateway listens on ${address}; behind it is a simulated Genesys Cloud (${simulation}).
 Nothing here is real, and nothing leaves this machine. Try, in another terminal:
 
   curl '${address}/api/v2/users?pageSize=2'
   curl ${address}/api/v2/organizations/me
-  curl -X POST ${address}/api/v2/analytics/conversations/details/query -H 'Content-Type: application/json' -d '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}'
+  curl -X POST ${address}/api/v2/analytics/conversations/details/query ${query}
   curl ${address}/readyz
 
 No token was needed: the gateway holds the secret, got one, and put it on each call.

@@ -1,4 +1,4 @@
-// `gcg doctor`: examines the way to the region step by step and prints a redacted report.
+// `gcg doctor`: tests the connection to the region step by step and prints a redacted report.
 
 import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
@@ -18,7 +18,7 @@ import { toGatewayError } from '../../upstream/upstream-errors.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
-import { withOwnCredentials } from '../standalone.ts';
+import { withStandaloneCredentials } from '../standalone.ts';
 
 /** What the examination works with; the caller closes `egress`. */
 export interface DoctorDeps {
@@ -32,7 +32,7 @@ export interface DoctorDeps {
   readonly resolve?: (name: string) => Promise<readonly string[]>;
 }
 
-/** One step's outcome. `detail` is what was found, with what to change where it failed. */
+/** The result of one step. `detail` is what was found and, after a failure, what to change. */
 export interface DoctorStep {
   readonly step: string;
   readonly status: 'ok' | 'failed' | 'skipped';
@@ -41,7 +41,7 @@ export interface DoctorStep {
   readonly code?: string;
 }
 
-/** Beyond this, logins and signed assertions begin to fail. */
+/** The largest clock error; beyond it logins and signed assertions begin to fail. */
 const LARGEST_SKEW_MS = 60_000;
 const DAY_MS = 86_400_000;
 const CERTIFICATE_WARNING_DAYS = 21;
@@ -49,7 +49,7 @@ const ANSWER_LIMIT_MS = 15_000;
 
 /**
  * Examines the default region and every credential, each host once. Exit code 0 when nothing failed, 77 when a
- * credential is refused, 69 when the upstream or the proxy is the trouble, 1 for the clock alone. The report goes to
+ * credential is refused, 69 when the upstream or the proxy fails, 1 for the clock alone. The report goes to
  * stdout and is fit for a ticket.
  */
 export async function doctor(
@@ -114,7 +114,7 @@ interface HostExamination {
   limitMs: number;
 }
 
-/** Route, DNS, connection and TLS of one host; whether all of it works. */
+/** Tests route, DNS, connection and TLS of one host; true when all of them work. */
 async function examineHost(
   base: UrlBase,
   { steps, egress, resolve, clock, limitMs }: HostExamination,
@@ -133,7 +133,7 @@ async function examineHost(
   );
   for (const name of names) {
     if (isIP(name) !== 0) steps.push({ step: `dns ${name}`, status: 'skipped', detail: 'an address needs none' });
-    // Not the end yet: a later route may do, and the connection tells.
+    // No failure yet: a later route may work, which the connection shows.
     else
       await take(
         steps,
@@ -172,10 +172,7 @@ function describeCertificate(socket: Socket, clock: Clock): string {
   return `verified; issuer ${issuer}; valid for ${days} more days${warning}`;
 }
 
-/**
- * What answers there: the clock by its Date, and whether it is Genesys Cloud, by a call without a token that changes
- * nothing.
- */
+/** Tests the host by a call without a token, which changes nothing: its Date header, and whether it is the platform. */
 async function examineAnswer(
   api: UrlBase,
   domain: string,
@@ -206,7 +203,7 @@ async function examineAnswer(
     steps.push({ step: `clock against ${host}`, status: 'skipped', detail: 'the answer has no date' });
     return;
   }
-  // The header has whole seconds: on average half a second has passed since.
+  // The header has whole seconds, so on average it is half a second old.
   const skewMs = (sentAt + receivedAt) / 2 - (Date.parse(date) + 500);
   const seconds = Math.round(Math.abs(skewMs) / 1000);
   const isWrong = Math.abs(skewMs) > LARGEST_SKEW_MS;
@@ -301,7 +298,7 @@ async function call(agent: Dispatcher, { origin, pathPrefix }: UrlBase, token?: 
   }
 }
 
-/** Runs one step and records how it ended; whether it was well. */
+/** Runs one step and records its result; true when it passed. */
 async function take(steps: DoctorStep[], step: string, examination: () => Promise<string>): Promise<boolean> {
   try {
     steps.push({ step, status: 'ok', detail: redactText(await examination()) });
@@ -388,5 +385,5 @@ export async function runDoctor(args: CommandLine, io: Io): Promise<number> {
         return credential.source.token();
       },
     });
-  return withOwnCredentials(config, io, examine, { isTrial: true });
+  return withStandaloneCredentials(config, io, examine, { isTrial: true });
 }

@@ -1,5 +1,5 @@
 // `gcg healthcheck` and `gcg wait`: ask the running gateway whether it is ready, once or until it is, for containers
-// without curl. Loads the configuration and Node's HTTP client, nothing of the server.
+// without curl. Load the configuration and Node's HTTP client, nothing of the server.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isUsable, type TokenState } from '../../auth/credentials/token-source.ts';
@@ -7,17 +7,17 @@ import type { GatewayConfig, ListenAddress } from '../../config/gateway-config.t
 import { loadConfig } from '../../config/load.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { parseDuration } from '../../config/values.ts';
+import { askGateway, type GatewayResponse } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { type Answer, askGateway } from '../ask-gateway.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
-/** Longest wait for an answer, ms, if not told. */
+/** Longest wait for a response, ms, without --timeout. */
 const DEFAULT_TIMEOUT_MS = 3000;
 
-/** What a probe saw: ready, or why not, in words. */
+/** The result of a probe: ready, or the reason in words. */
 export type Probe = { readonly ready: true } | { readonly ready: false; readonly why: string };
 
-/** Where a probe asks. `isEncrypted`: the listener there has the gateway's certificate. */
+/** The address a probe asks. `isEncrypted`: the listener there uses TLS with the gateway's certificate. */
 export interface ProbeTarget {
   readonly address: ListenAddress;
   readonly isEncrypted: boolean;
@@ -33,7 +33,7 @@ export async function healthcheck(args: CommandLine, io: Io): Promise<number> {
   return EXIT.failure;
 }
 
-/** Where to ask and for how long, or an exit code after saying what is wrong. */
+/** Returns where to ask and for how long, or an exit code after printing what is wrong. */
 export function probeTarget(
   args: CommandLine,
   io: Io,
@@ -45,7 +45,7 @@ export function probeTarget(
     io.stderr.write(`gcg: --timeout: ${timeout.message}\n`);
     return EXIT.usage;
   }
-  // Where the gateway listens is all that is asked: the variables that make a credential may not be here.
+  // Only the gateway's address is needed: the variables with the credential may be missing in this environment.
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: false });
   if (!result.ok) {
     reportProblems(io, result.problems, []);
@@ -61,7 +61,7 @@ export function probeTarget(
   return { ...target, timeoutMs: timeout?.value ?? defaultTimeoutMs };
 }
 
-/** The health listener where there is one, else where calls go. */
+/** The health listener where there is one, else the listener for calls. */
 function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
   const plain = server.healthListen.find(({ kind }) => kind !== 'fd');
   const address = plain ?? [...server.adminListen, ...server.listen].find(({ kind }) => kind !== 'fd');
@@ -70,11 +70,10 @@ function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
 
 /** Asks /readyz once. Never rejects. */
 export async function probeReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
-  // Nothing secret is asked or answered, and a certificate that ran out is no reason to call a gateway that serves not
-  // ready.
+  // Nothing secret is sent or received, and an expired certificate does not make a gateway that serves "not ready".
   const tls = isEncrypted ? { rejectUnauthorized: false } : null;
   try {
-    const answer = await askGateway({
+    const response = await askGateway({
       address,
       tls,
       method: 'GET',
@@ -82,14 +81,14 @@ export async function probeReadiness({ address, isEncrypted }: ProbeTarget, time
       headers: { host: 'localhost' },
       timeoutMs,
     });
-    if (answer === null) return { ready: false, why: 'no gateway is running there' };
-    return answer.status === 200 ? { ready: true } : { ready: false, why: describe(answer) };
+    if (response === null) return { ready: false, why: 'no gateway is running there' };
+    return response.status === 200 ? { ready: true } : { ready: false, why: describe(response) };
   } catch (error) {
     return { ready: false, why: onOneLine((error as Error).message) };
   }
 }
 
-function describe({ text, status: statusCode }: Answer): string {
+function describe({ text, status: statusCode }: GatewayResponse): string {
   try {
     const { status, credentials = [] } = JSON.parse(text) as {
       status: string;
@@ -106,9 +105,9 @@ function describe({ text, status: statusCode }: Answer): string {
   }
 }
 
-/** Longest wait, ms, if not told. */
+/** Longest wait until the gateway is ready, ms, without --timeout. */
 const DEFAULT_WAIT_MS = 60_000;
-/** One answer may take this long; a gateway that hangs is asked again. */
+/** Longest wait for one response, ms; a gateway that hangs is asked again. */
 const LONGEST_PROBE_MS = 3_000;
 const PAUSE_MS = 250;
 
@@ -117,7 +116,7 @@ export async function wait(args: CommandLine, io: Io): Promise<number> {
   const target = probeTarget(args, io, DEFAULT_WAIT_MS);
   if (typeof target === 'number') return target;
   const deadline = performance.now() + target.timeoutMs;
-  let told = '';
+  let reported = '';
   for (;;) {
     const leftMs = deadline - performance.now();
     const probe = await probeReadiness(target, Math.max(1, Math.min(LONGEST_PROBE_MS, leftMs)));
@@ -126,8 +125,8 @@ export async function wait(args: CommandLine, io: Io): Promise<number> {
       io.stderr.write(`not ready within ${target.timeoutMs / 1000} s: ${probe.why}\n`);
       return EXIT.failure;
     }
-    if (probe.why !== told) io.stderr.write(`waiting: ${probe.why}\n`);
-    told = probe.why;
+    if (probe.why !== reported) io.stderr.write(`waiting: ${probe.why}\n`);
+    reported = probe.why;
     await sleep(PAUSE_MS);
   }
 }

@@ -1,4 +1,4 @@
-// `gcg init`: asks, or takes flags, and writes a configuration.
+// `gcg init`: writes a configuration from flags and from answers to questions.
 
 import { lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -159,8 +159,8 @@ function importProfiles(args: CommandLine, io: Io): { region: string; credential
 }
 
 /**
- * Null where none can be read. Nobody named this file: one that somebody else put there would choose where our calls
- * go.
+ * The profiles, or null where none can be read. The user did not name this file, so it has to be the user's own: one
+ * that somebody else put there would choose where calls go.
  */
 function readProfiles(place: string): PlainFile | null {
   let file: PlainFile;
@@ -196,7 +196,7 @@ function tellNextSteps(io: Io, output: string, credentials: readonly DraftCreden
   );
 }
 
-/** What was written is read once more, so that nobody learns later what was wrong with it. */
+/** Reads the written file once more, so that its problems are reported now and not at the first start. */
 function check(output: string, io: Io): number {
   const result = loadConfig({ ...loadInput(io, { configPath: output, entries: [] }), requireCredential: true });
   if (!result.ok) reportProblems(io, result.problems, []);
@@ -222,7 +222,7 @@ function regionFlag({ overrides }: CommandLine): string | null {
   return entry?.value.type === 'text' ? entry.value.text : null;
 }
 
-/** Somebody who can be asked. */
+/** Asks the user at a terminal. */
 export interface Ask {
   /** The answer, or `fallback` for an empty one; null when the person stopped (Ctrl-C, the end of input). */
   text(question: string, fallback: string): Promise<string | null>;
@@ -231,7 +231,7 @@ export interface Ask {
   close(): void;
 }
 
-/** Null where stdin is no terminal. */
+/** Returns null where stdin is no terminal. */
 export function askOnTerminal({
   stdin,
   stderr,

@@ -1,5 +1,5 @@
-// `gcg login`: begins a login, opens the browser or prints its address, and waits for the outcome; alone it listens on
-// loopback for the answer.
+// `gcg login`: begins a login, opens the browser or prints its address, and waits for the outcome. Without a running
+// gateway it listens on loopback for the redirect itself.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,14 +16,14 @@ import { renderFragmentPage, renderLoginDone, renderLoginFailed } from '../../se
 import { sendPage } from '../../server/pages/page.ts';
 import { hasAnswer, readCallback } from '../../server/routes/login.ts';
 import { isLoopbackAuthority } from '../../server/routes/redirect-uri.ts';
-import { exitCodeOf, findSubject, type KnownCredential } from '../admin-client.ts';
+import { exitCodeOf, findLoginTarget, type KnownCredential } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io } from '../io.ts';
-import { type BegunLogin, canRedeemForeignCode, createGatewayWay, createOwnWay, type LoginWay } from '../login-flow.ts';
-import { withOwnCredentials } from '../standalone.ts';
+import { type BegunLogin, canRedeemForeignCode, gatewayFlow, type LoginFlow, standaloneFlow } from '../login-flow.ts';
+import { withStandaloneCredentials } from '../standalone.ts';
 
-/** What a login needs of the outside, besides the network. */
-export interface LoginOutside {
+/** What a login needs from its surroundings besides the network. */
+export interface LoginEnvironment {
   readonly open: (url: string, io: Io) => Promise<boolean>;
   /** One line of standard input; null at its end. */
   readonly readLine: () => Promise<string | null>;
@@ -33,9 +33,9 @@ export interface LoginOutside {
 export async function login(
   args: CommandLine,
   io: Io,
-  outside: LoginOutside = { open: openBrowser, readLine },
+  environment: LoginEnvironment = { open: openBrowser, readLine },
 ): Promise<number> {
-  const found = await findSubject(args, io);
+  const found = await findLoginTarget(args, io);
   if (typeof found === 'number') return found;
   const { config, credential } = found;
   const misuse = refuse(args, credential);
@@ -43,9 +43,9 @@ export async function login(
     io.stderr.write(`gcg: ${onOneLine(misuse)}\n`);
     return EXIT.usage;
   }
-  const attempt = (way: LoginWay) =>
-    perform(way, credential.name, args, io, outside).catch((error: unknown) => tell(error, io));
-  if (found.kind === 'running') return attempt(createGatewayWay(found.ask, credential.name));
+  const attempt = (flow: LoginFlow) =>
+    perform(flow, credential.name, args, io, environment).catch((error: unknown) => report(error, io));
+  if (found.kind === 'running') return attempt(gatewayFlow(found.ask, credential.name));
   if (config.store.type === 'memory') {
     io.stderr.write(
       'gcg: no gateway is running, and without one a login would be lost ([store] type is memory): start gcg serve ' +
@@ -53,15 +53,15 @@ export async function login(
     );
     return EXIT.unavailable;
   }
-  return withOwnCredentials(config, io, async (credentials) => {
+  return withStandaloneCredentials(config, io, async (credentials) => {
     const own = credentials.get(credential.name);
     if (own === undefined) throw new GatewayError('gateway.credential.unknown', 'the credential is gone');
-    return attempt(createOwnWay(own, fallbackUri(config)));
+    return attempt(standaloneFlow(own, fallbackUri(config)));
   });
 }
 
-/** A login that does not match, is too old or is malformed was refused too, only by us. */
-function tell(error: unknown, io: Io): number {
+/** Prints an error and returns its exit code. A login that we refuse (no match, too old, malformed) is 77 as well. */
+function report(error: unknown, io: Io): number {
   if (!isGatewayError(error)) throw error;
   io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
   return error.code === 'gateway.request.invalid'
@@ -81,67 +81,72 @@ function refuse({ flags }: CommandLine, credential: KnownCredential): string | u
 }
 
 async function perform(
-  way: LoginWay,
+  flow: LoginFlow,
   name: string,
   { flags }: CommandLine,
   io: Io,
-  outside: LoginOutside,
+  environment: LoginEnvironment,
 ): Promise<number> {
   const redirectUri = textOf(flags.get('redirect-uri'));
   const code = textOf(flags.get('code'));
   if (code !== null) {
-    const { state } = await way.begin(redirectUri);
-    await way.complete(new URLSearchParams({ code, state }).toString());
+    const { state } = await flow.begin(redirectUri);
+    await flow.complete(new URLSearchParams({ code, state }).toString());
   } else if (flags.has('paste')) {
-    const { url } = await way.begin(redirectUri);
+    const { url } = await flow.begin(redirectUri);
     io.stderr.write(
       `Open this address and log in:\n\n  ${url}\n\nThe browser ends at an address that may show no page. Paste ` +
         `that address here:\n`,
     );
-    const pasted = await outside.readLine();
+    const pasted = await environment.readLine();
     if (!pasted?.trim()) throw new GatewayError('gateway.request.invalid', 'nothing was pasted: start the login again');
-    await way.complete(fieldsOf(pasted));
+    await flow.complete(fieldsOf(pasted));
   } else {
-    await inBrowser(way, name, io, outside);
+    await inBrowser(flow, name, io, environment);
   }
   io.stderr.write(`logged in: credential ${name} holds a token\n`);
   return EXIT.ok;
 }
 
-async function inBrowser(way: LoginWay, name: string, io: Io, { open }: LoginOutside): Promise<void> {
+async function inBrowser(flow: LoginFlow, name: string, io: Io, { open }: LoginEnvironment): Promise<void> {
   const show = async (url: string) => {
     const wasOpened = await open(url, io);
     io.stderr.write(`${wasOpened ? 'A browser opens' : 'Open this address and log in'}:\n\n  ${url}\n\n`);
   };
   let begun: BegunLogin | null = null;
-  if (way.landed !== undefined) {
-    begun = await way.begin(null);
+  if (flow.awaitCallback !== undefined) {
+    begun = await flow.begin(null);
     if (new URL(begun.redirectUri).pathname.endsWith(CALLBACK_PATH)) {
       await show(begun.url);
-      return way.landed(begun);
+      return flow.awaitCallback(begun);
     }
   }
-  const { redirectUri, isAnyPortGood } = way.home ?? { redirectUri: begun?.redirectUri ?? '', isAnyPortGood: false };
-  const landing = await openLanding({ redirectUri, name, anyPort: isAnyPortGood }, (fields) => way.complete(fields));
+  const { redirectUri, isAnyPortGood } = flow.callback ?? {
+    redirectUri: begun?.redirectUri ?? '',
+    isAnyPortGood: false,
+  };
+  const listener = await openCallbackListener({ redirectUri, name, anyPort: isAnyPortGood }, (fields) =>
+    flow.complete(fields),
+  );
   try {
-    // A registered address is sent as it is written, octet by octet.
-    const { url, state } = begun ?? (await way.begin(isAnyPortGood ? landing.redirectUri : null));
-    const landed = landing.land(state);
+    // A configured URI is sent exactly as it is written: the platform compares it byte by byte.
+    const { url, state } = begun ?? (await flow.begin(isAnyPortGood ? listener.redirectUri : null));
+    const done = listener.awaitRedirect(state);
     await show(url);
-    await landed;
+    await done;
   } finally {
-    landing.close();
+    listener.close();
   }
 }
 
-/** The port calls go to, which is most likely the one that was registered; any other will do. */
+/** A redirect URI at the port for calls, which most likely is the registered one. */
 function fallbackUri({ server }: GatewayConfig): string {
   const listener = server.listen.find(({ kind }) => kind === 'tcp');
   const port = listener?.kind === 'tcp' ? listener.port : 0;
   return `http://127.0.0.1:${port}${CALLBACK_PATH}`;
 }
 
-/** The query or the fragment of a pasted address; an address without either is passed on and refused. */
+/** The query or the fragment of a pasted address; one without either is passed on, and refused later. */
 function fieldsOf(pasted: string): string {
   const text = pasted.trim();
   const [, afterHash] = text.split('#', 2);
@@ -166,17 +171,14 @@ async function readLine(): Promise<string | null> {
 /** The largest fragment that may be posted. */
 const LARGEST_BODY_BYTES = 64 * 1024;
 
-/**
- * How long a connection may stay when the login is over: the last page is on its way, and whoever holds one open holds
- * up nothing.
- */
+/** How long connections may stay open after the login, ms: the last page is still being sent. */
 const LINGER_MS = 1000;
 
-/** No names but those of loopback, no pages but the landing's own. */
+/** Only loopback hosts, and only requests of the callback page itself. */
 const RULES = createBoundaryRules({ allowedHosts: [], corsOrigins: [], publicUrl: null });
 
-/** Where to land, and for what. */
-export interface LandingOptions {
+/** Where to wait for the redirect, and for which credential. */
+export interface CallbackOptions {
   readonly redirectUri: string;
   /** The credential's name. */
   readonly name: string;
@@ -184,33 +186,32 @@ export interface LandingOptions {
   readonly anyPort: boolean;
 }
 
-/**
- * Listens where `redirectUri` leads. Throws gateway.request.invalid when it leads elsewhere, or the port cannot be had.
- */
-export async function openLanding(
-  options: LandingOptions,
+/** Listens at `redirectUri`. Throws gateway.request.invalid when that is another machine or its port is not free. */
+export async function openCallbackListener(
+  options: CallbackOptions,
   complete: (fields: string) => Promise<void>,
-): Promise<Landing> {
-  const landing = new Landing(options, complete);
-  await landing.open();
-  return landing;
+): Promise<CallbackListener> {
+  const listener = new CallbackListener(options, complete);
+  await listener.open();
+  return listener;
 }
 
 /**
- * A listener that waits for the answer to one login, known by its state. Whatever else comes is answered and has no
- * effect: any web page, and any program of this machine, may send requests here while a person is logging in.
+ * A loopback listener that waits for the redirect of one login, known by its state. Any other request gets a response
+ * and has no effect: while a person logs in, any web page and any program of this machine may send requests here.
  */
-export class Landing {
+export class CallbackListener {
   readonly #url: URL;
-  readonly #options: LandingOptions;
+  readonly #options: CallbackOptions;
   readonly #complete: (fields: string) => Promise<void>;
   readonly #server: Server;
-  readonly #landed: Promise<void>;
+  /** Settles as the login does. */
+  readonly #done: Promise<void>;
   #settle: (outcome: Promise<void>) => void = () => {};
   #state: string | null = null;
   #outcome: Promise<void> | null = null;
 
-  constructor(options: LandingOptions, complete: (fields: string) => Promise<void>) {
+  constructor(options: CallbackOptions, complete: (fields: string) => Promise<void>) {
     this.#options = options;
     this.#complete = complete;
     this.#url = new URL(options.redirectUri);
@@ -220,17 +221,17 @@ export class Landing {
         `the login ends at ${options.redirectUri}, which is not this machine: use --paste`,
       );
     }
-    this.#landed = new Promise((resolve) => {
+    this.#done = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    this.#landed.catch(() => undefined);
+    this.#done.catch(() => undefined);
     this.#server = createServer((request, response) => {
-      // A caller who left in the middle, for one.
+      // The client may have disconnected, for example.
       this.#answer(request, response).catch(() => response.destroy());
     });
   }
 
-  /** With the port that was found. */
+  /** The redirect URI, with the port that is listened on. */
   get redirectUri(): string {
     return this.#url.href;
   }
@@ -248,10 +249,10 @@ export class Landing {
     url.port = String((this.#server.address() as AddressInfo).port);
   }
 
-  /** Waits for the answer to the login with that state, and ends as the login does. */
-  land(state: string): Promise<void> {
+  /** Waits for the redirect of the login with that state; resolves or rejects as the login ends. */
+  awaitRedirect(state: string): Promise<void> {
     this.#state = state;
-    return this.#landed;
+    return this.#done;
   }
 
   close(): void {
@@ -260,9 +261,7 @@ export class Landing {
     setTimeout(() => this.#server.closeAllConnections(), LINGER_MS).unref();
   }
 
-  /**
-   * Ends the login by the first answer that has its state; each further one hears how that ended. Throws for any other.
-   */
+  /** Completes the login by the first redirect with its state; a repeated one gets the same outcome. Throws else. */
   async #finish(fields: string): Promise<void> {
     const { state } = readCallback(fields, null);
     if (state !== this.#state)
@@ -273,7 +272,7 @@ export class Landing {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // The process ends after this answer: nothing is to be kept open for it.
+    // The process ends after this response: connections must not stay open.
     response.setHeader('Connection', 'close');
     const search = this.#admit(request);
     if (typeof search === 'number') response.writeHead(search).end();
@@ -298,10 +297,7 @@ export class Landing {
     }
   }
 
-  /**
-   * The query of a request that may come here, or the status with which it may not. Origin and Host are held to the
-   * gateway's own rules.
-   */
+  /** Returns the query of an admitted request, or the status of the refusal. Origin and Host as at the gateway. */
   #admit(request: IncomingMessage): string | number {
     try {
       const { host, target } = assertFraming(request);
@@ -345,11 +341,17 @@ function messageOf(error: unknown): string {
   return isGatewayError(error) ? error.message : 'the login failed unexpectedly';
 }
 
-/** What a browser may know of our environment: where to show itself, and nothing of ours. */
-const PASSED_ON =
-  /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TZ|TMPDIR|BROWSER|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|XDG_.*|DBUS_.*|WSL.*|SystemRoot|windir|APPDATA|LOCALAPPDATA|USERPROFILE|PATHEXT|ComSpec|ProgramFiles.*)$/i;
+/** The variables that a browser inherits: what it needs to start and to find its screen, and no secret of ours. */
+const PASSED_ON = new RegExp(
+  `^(?:${[
+    'PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TZ|TMPDIR|BROWSER',
+    'DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|XDG_.*|DBUS_.*|WSL.*',
+    'SystemRoot|windir|APPDATA|LOCALAPPDATA|USERPROFILE|PATHEXT|ComSpec|ProgramFiles.*',
+  ].join('|')})$`,
+  'i',
+);
 
-/** Whether somebody sits before a screen: not in a container, nor at the far end of SSH. */
+/** Whether a browser can be shown to the user: not in a container, and not over SSH. */
 export function hasBrowser({ env, platform }: Pick<Io, 'env' | 'platform'>): boolean {
   if (env.BROWSER === 'none' || env.CI !== undefined) return false;
   if (platform === 'darwin' || platform === 'win32') return env.SSH_CONNECTION === undefined;
@@ -362,13 +364,13 @@ export async function openBrowser(url: string, io: Pick<Io, 'env' | 'platform'>)
   const kept = { ...process.env };
   try {
     const { default: open } = await import('open');
-    // The child inherits what is there when it starts.
+    // The child inherits the variables that are set when it starts.
     for (const name of Object.keys(process.env)) if (!PASSED_ON.test(name)) delete process.env[name];
     const child = await open(url);
     child.once('error', () => undefined);
     return true;
   } catch {
-    // Without a browser the printed address is all there is.
+    // Without a browser the user still has the printed address.
     return false;
   } finally {
     Object.assign(process.env, kept);

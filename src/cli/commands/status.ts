@@ -1,12 +1,11 @@
-// `gcg status`: what the running gateway says about itself, as a table or as its own JSON.
+// `gcg status`: prints the status document of the running gateway, as a table or as JSON.
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { duration } from '../../server/pages/duration.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
-import { createAdminRequest, exitCodeOf, nobodyAt, refusal } from '../admin-client.ts';
+import { createAdminRequest, exitCodeOf, loadOrReport, noGatewayAt, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { loadOrReport } from '../configured.ts';
 import { EXIT, type Io } from '../io.ts';
 
 /** 0 when the gateway answered, whatever its state; 69 when none does, 77 when it wants an admin's secret. */
@@ -19,7 +18,7 @@ export async function status(args: CommandLine, io: Io): Promise<number> {
   });
   if (answer === 'failed') return EXIT.unavailable;
   if (answer === null) {
-    io.stderr.write(`gcg: ${nobodyAt(config)}\n`);
+    io.stderr.write(`gcg: ${noGatewayAt(config)}\n`);
     return EXIT.unavailable;
   }
   if (answer.error !== null) {
@@ -39,7 +38,7 @@ function jsonOf(body: unknown): string | null {
   return typeof body === 'object' && body !== null ? `${JSON.stringify(body, null, 2)}\n` : null;
 }
 
-/** Null for a document of another shape. */
+/** The document as a table; null when it has another shape. */
 function tableOf(body: unknown): string | null {
   try {
     return statusTable(body as StatusDocument);

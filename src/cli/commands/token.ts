@@ -1,12 +1,11 @@
-// `gcg token [NAME]`: an access token on stdout, for scripts. From the store, or by a grant of its own; never from the
-// gateway, which gives none.
+// `gcg token [NAME]`: prints an access token on stdout, for scripts. It comes from the store or from a grant of this
+// process, never from the gateway, which gives none away.
 
 import { loadConfig } from '../../config/load.ts';
-import { askStatus, createAdminRequest } from '../admin-client.ts';
+import { askStatus, createAdminRequest, loadCredential } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { loadCredential } from '../configured.ts';
 import { EXIT, type Io, loadInput } from '../io.ts';
-import { withOwnCredentials } from '../standalone.ts';
+import { withStandaloneCredentials } from '../standalone.ts';
 
 const SCHEME = 'Bearer ';
 
@@ -15,23 +14,23 @@ const SCHEME = 'Bearer ';
  */
 export async function token(args: CommandLine, io: Io): Promise<number> {
   if (io.isTTY && !args.flags.has('show')) {
-    io.stderr.write('gcg: a token is a secret and stays in what a terminal scrolls by: pipe it, or say --show\n');
+    io.stderr.write('gcg: refusing to print a token to a terminal: pipe the output, or use --show\n');
     return EXIT.usage;
   }
   const found = loadCredential(args, io);
   if (typeof found === 'number') {
-    if (found === EXIT.badConfig) await tellOfRunning(args, io);
+    if (found === EXIT.badConfig) await mentionRunningGateway(args, io);
     return found;
   }
-  return withOwnCredentials(found.config, io, async (credentials) => {
-    const held = await credentials.get(found.credential.name)?.source.token();
-    io.stdout.write(`${held?.authorization.slice(SCHEME.length)}\n`);
+  return withStandaloneCredentials(found.config, io, async (credentials) => {
+    const token = await credentials.get(found.credential.name)?.source.token();
+    io.stdout.write(`${token?.authorization.slice(SCHEME.length)}\n`);
     return EXIT.ok;
   });
 }
 
-/** Where there is no configuration but a gateway runs, people expect that it is asked, as status and login do. */
-async function tellOfRunning(args: CommandLine, io: Io): Promise<void> {
+/** Says that a running gateway gives no token: without a configuration people expect it to be asked, as by status. */
+async function mentionRunningGateway(args: CommandLine, io: Io): Promise<void> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: false });
   if (!result.ok || (await askStatus(createAdminRequest(result.config, io))) === null) return;
   io.stderr.write(

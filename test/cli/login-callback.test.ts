@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import t, { type Test } from 'tap';
-import { openLanding } from '../../src/cli/commands/login.ts';
+import { openCallbackListener } from '../../src/cli/commands/login.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { openChromium, withoutBrowser } from '../helpers/chromium.ts';
 import { exchangeRaw, parseAnswer } from '../helpers/raw-http.ts';
@@ -14,18 +14,18 @@ const STATE = 'the-state-of-this-login';
 
 async function start(t: Test, complete: (fields: string) => Promise<void> = async () => undefined) {
   const completed: string[] = [];
-  const landing = await openLanding(
+  const listener = await openCallbackListener(
     { redirectUri: 'http://127.0.0.1:0/-/callback', name: 'crm', anyPort: true },
     (fields) => {
       completed.push(fields);
       return complete(fields);
     },
   );
-  t.teardown(() => landing.close());
-  const { port, origin } = new URL(landing.redirectUri);
+  t.teardown(() => listener.close());
+  const { port, origin } = new URL(listener.redirectUri);
   let outcome: unknown = 'open';
-  const landed = landing.land(STATE);
-  void landed.then(
+  const done = listener.awaitRedirect(STATE);
+  void done.then(
     () => {
       outcome = 'done';
     },
@@ -39,17 +39,18 @@ async function start(t: Test, complete: (fields: string) => Promise<void> = asyn
       ...(lines.some((line) => /^host:/i.test(line)) ? [] : [`Host: 127.0.0.1:${port}`]),
       ...lines,
     ];
-    const text = `${head.join('\r\n')}\r\n${body === '' ? '' : `Content-Length: ${Buffer.byteLength(body)}\r\n`}\r\n${body}`;
+    const length = body === '' ? [] : [`Content-Length: ${Buffer.byteLength(body)}`];
+    const text = `${[...head, ...length].join('\r\n')}\r\n\r\n${body}`;
     return parseAnswer(await exchangeRaw(Number(port), text, () => false));
   };
-  return { landing, landed, completed, origin, port: Number(port), send, outcome: () => outcome };
+  return { listener, done, completed, origin, port: Number(port), send, outcome: () => outcome };
 }
 
 const NAVIGATION = ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document'];
 const GOOD = `/-/callback?code=c&state=${STATE}`;
 
 t.test('what is not the answer to this login does not end it, nor the process', async (t) => {
-  const { send, completed, outcome, landed, origin } = await start(t);
+  const { send, completed, outcome, done, origin } = await start(t);
   const foreign = ['Origin: https://evil.test', 'Sec-Fetch-Site: cross-site'];
   const form = ['X-Gateway-Request: 1', 'Content-Type: application/x-www-form-urlencoded'];
   const sent: [status: number, start: string, lines?: readonly string[], body?: string][] = [
@@ -96,15 +97,15 @@ t.test('what is not the answer to this login does not end it, nor the process', 
     t.equal((await send(start, lines, body)).status, status, `${start} ${lines ?? ''}`);
   t.strictSame([outcome(), completed], ['open', []]);
   t.equal((await send(`GET ${GOOD}`, NAVIGATION)).status, 200, 'and then comes the right one');
-  await landed;
+  await done;
   t.strictSame(completed, [GOOD.slice('/-/callback'.length)]);
 });
 
 t.test('the answer may come by the page that reads a fragment, too', async (t) => {
-  const { send, completed, landed, origin } = await start(t);
+  const { send, completed, done, origin } = await start(t);
   const lines = ['X-Gateway-Request: 1', `Origin: ${origin}`, 'Sec-Fetch-Site: same-origin'];
   t.equal((await send('POST /-/callback', lines, `access_token=t&state=${STATE}`)).status, 200);
-  await landed;
+  await done;
   t.strictSame(completed, [`access_token=t&state=${STATE}`]);
 });
 
@@ -113,7 +114,7 @@ t.test('an answer that comes several times at once, and foreign ones between, is
   const redeeming = new Promise<void>((resolve) => {
     redeemed = resolve;
   });
-  const { send, completed, outcome, landed } = await start(t, () => redeeming);
+  const { send, completed, outcome, done } = await start(t, () => redeeming);
   const answers = Array.from({ length: 8 }, (_, n) =>
     send(n % 2 === 0 ? `GET ${GOOD}` : `GET /-/callback?error=x&state=${n}`, NAVIGATION),
   );
@@ -125,17 +126,17 @@ t.test('an answer that comes several times at once, and foreign ones between, is
     t.equal(status, 200);
     t.match(body, /You are logged in/);
   }
-  await landed;
+  await done;
   t.equal(completed.length, 1);
   t.equal((await send(`GET /-/callback?error=late&state=${STATE}`, NAVIGATION)).status, 200, 'what came first counts');
 });
 
 t.test('a login that is refused ends with that, once for all', async (t) => {
   const refusal = new GatewayError('gateway.login.required', 'the login was refused by the platform (access_denied)');
-  const { send, landed, completed } = await start(t, () => Promise.reject(refusal));
+  const { send, done, completed } = await start(t, () => Promise.reject(refusal));
   const { status, body } = await send(`GET /-/callback?error=access_denied&state=${STATE}`, NAVIGATION);
   t.match([status, body], [400, /access_denied/]);
-  await t.rejects(landed, { message: refusal.message });
+  await t.rejects(done, { message: refusal.message });
   t.equal((await send(`GET ${GOOD}`, NAVIGATION)).status, 400);
   t.equal(completed.length, 1);
 });
@@ -144,11 +145,11 @@ t.test(
   'before a login is awaited, and after it is over, nothing is taken; a caller that only holds its connection is ' +
     'cut off',
   async (t) => {
-    const landing = await openLanding(
+    const listener = await openCallbackListener(
       { redirectUri: 'http://127.0.0.1:0/-/callback', name: 'crm', anyPort: true },
       async () => void t.fail('taken'),
     );
-    const port = Number(new URL(landing.redirectUri).port);
+    const port = Number(new URL(listener.redirectUri).port);
     const early = await exchangeRaw(port, `GET ${GOOD} HTTP/1.1\r\nHost: localhost\r\n\r\n`, () => false);
     t.equal(parseAnswer(early).status, 400);
     const socket = connect(port, '127.0.0.1');
@@ -158,14 +159,14 @@ t.test(
     await exchangeRaw(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', () => false);
     socket.on('error', () => undefined);
     const closed = once(socket.resume(), 'close');
-    landing.close();
+    listener.close();
     await closed;
     t.equal(await exchangeRaw(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n').catch(() => 'refused'), 'refused');
   },
 );
 
 t.test('a page of another origin, in a browser, does not end a login', { skip: withoutBrowser }, async (t) => {
-  const { landing, completed, outcome, landed } = await start(t);
+  const { listener, completed, outcome, done } = await start(t);
   const foreign = createServer((_request, response) =>
     response.setHeader('Content-Type', 'text/html').end('<!doctype html>'),
   );
@@ -180,7 +181,7 @@ t.test('a page of another origin, in a browser, does not end a login', { skip: w
   const answers = new Set<string>();
   page.on('response', (answer) => void answers.add(`${answer.request().resourceType()} ${answer.status()}`));
   await page.goto(`http://127.0.0.1:${(foreign.address() as AddressInfo).port}/`);
-  const uri = landing.redirectUri;
+  const uri = listener.redirectUri;
   for (const query of ['?error=x&state=y', `?code=c&state=${STATE}`]) {
     await page.setContent(
       `<img src="${uri}${query}"><script src="${uri}${query}"></script><iframe src="${uri}${query}"></iframe>`,
@@ -205,6 +206,6 @@ t.test('a page of another origin, in a browser, does not end a login', { skip: w
   );
   await page.goto(`${uri}?code=c&state=${STATE}`);
   await page.getByRole('heading', { name: 'You are logged in' }).waitFor();
-  await landed;
+  await done;
   t.equal(completed.length, 1);
 });

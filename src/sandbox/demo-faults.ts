@@ -1,7 +1,7 @@
 // The faults that `gcg demo --simulate` knows by name, and the switches of the simulation each stands for. None acts
 // unless it is named.
 
-import type { Switches } from '../sandbox/switches.ts';
+import type { Switches } from './switches.ts';
 
 interface DemoFault {
   readonly name: string;
