@@ -1,6 +1,5 @@
-// Everything under /api/v2: the bearer check, the switches in their order, the route, and the platform's headers and
-// error bodies. What a route answers is in routes/. The API's bearer check, with the platform's three refusals. It does
-// not look at permissions or scopes.
+// Everything under /api/v2: the bearer check with the platform's three refusals, the switches in their order, the route,
+// and the platform's headers and error bodies. It checks neither permissions nor scopes; routes answer for themselves.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SandboxRequest } from './events.ts';
@@ -24,12 +23,15 @@ const SERVER_ERRORS = {
   504: ['request.timeout', 'The request timed out.'],
 } as const;
 
-/** So much of an unknown path is repeated. */
+/** The longest part of an unknown path that an error repeats, characters. */
 const SHOWN_PATH = 200;
 
-/** Answers API calls; `streamingBase` begins the connectUri of channels. The function never rejects. */
-export function createApi(sandbox: SandboxState, routes: RouteTable, streamingBase: () => string) {
-  return async (req: IncomingMessage, res: ServerResponse, record: SandboxRequest): Promise<void> => {
+/** Answers one request and completes its record. Never rejects. */
+export type Answer = (req: IncomingMessage, res: ServerResponse, record: SandboxRequest) => Promise<void>;
+
+/** Returns what answers API calls. `streamingBase` is what the connectUri of channels begins with. */
+export function createApi(sandbox: SandboxState, routes: RouteTable, streamingBase: () => string): Answer {
+  return async (req, res, record) => {
     const gone = createGoneSignal(res);
     res.once('close', sandbox.stats.enter('api'));
     setPlatformHeaders(sandbox, req, res, record.correlationId);

@@ -1,5 +1,5 @@
-// One HTTP exchange with the simulation: bounded reading of the body, and the ways an answer can be written or spoilt.
-// It knows no routes and decides no status.
+// One HTTP exchange with the simulation: reads a bounded body, and writes a response whole or cut off. It knows no routes
+// and decides no status.
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -9,7 +9,7 @@ import { PlatformError } from './faults.ts';
 /** The platform's own limit for request bodies, in bytes. */
 const MAX_BODY_BYTES = 512_000;
 
-/** Answers smaller than this are not worth compressing. */
+/** The smallest response that is compressed, bytes. */
 const GZIP_FROM_BYTES = 1024;
 
 /** Added to every answer, so that nobody takes the simulation for the platform. */
@@ -100,7 +100,7 @@ export async function send(
   res.socket?.destroy();
 }
 
-/** As `send`, for JSON, compressed where the client asks for it and it pays. */
+/** Sends JSON as `send` does, compressed when the client accepts gzip and the response is large enough. */
 export async function sendJson(
   req: IncomingMessage,
   res: ServerResponse,

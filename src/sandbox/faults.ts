@@ -1,7 +1,7 @@
-// The two kinds of refusal the simulation answers with: the API's error body and the OAuth one, as throwable values.
-// It does not write them to the wire: the API and the token endpoint do.
+// The errors that the simulation answers with, as throwable values: the API's error body and the OAuth one. The API and
+// the token endpoint write them to the wire.
 
-/** What an API error body may carry beyond its fixed members. */
+/** The optional members of an API error body, and headers to send with it. */
 export interface PlatformErrorExtra {
   details?: readonly Record<string, string>[];
   limit?: { key: string; namespace: string; value: number };
@@ -53,12 +53,12 @@ export class OAuthError extends Error {
   }
 }
 
-/** Whether a thrown value is the platform's kind of refusal. */
+/** Whether a thrown value is an API error. */
 export function isPlatformError(value: unknown): value is PlatformError {
   return value instanceof PlatformError;
 }
 
-/** Whether a thrown value is an OAuth refusal. */
+/** Whether a thrown value is an OAuth error. */
 export function isOAuthError(value: unknown): value is OAuthError {
   return value instanceof OAuthError;
 }

@@ -1,7 +1,7 @@
-// Waiting on purpose: requests that are held until a test releases them, and delays that end with the simulation.
-// All timers are unref'd, and none survives `close`.
+// Deliberate waits: requests that are held until a test releases them, and delays that end with the simulation. All
+// timers are unref'd, and none survives `close`.
 
-/** A place where requests wait. `close` rejects every wait; later ones wait as before. */
+/** Holds requests. `close` rejects every wait; later ones wait again. */
 export interface HoldingPlace {
   /**
    * Waits until `release`; calls `onHeld` once the wait has begun. Rejects when `gone` fires or the simulation closes.
@@ -9,7 +9,7 @@ export interface HoldingPlace {
   held(gone: AbortSignal, onHeld: () => void): Promise<void>;
   /** Waits for real milliseconds. Rejects as `held` does. */
   delay(ms: number, gone: AbortSignal): Promise<void>;
-  /** Lets everything go on that is held; gives how many. */
+  /** Lets everything go on that is held; returns how many. */
   release(): number;
   close(): void;
 }
@@ -21,10 +21,10 @@ export function createHoldingPlace(): HoldingPlace {
   function wait(gone: AbortSignal, start: (resolve: () => void) => () => void): Promise<void> {
     return new Promise((resolve, reject) => {
       const signal = AbortSignal.any([gone, closing.signal]);
-      if (signal.aborted) return reject(new Error('the client has left'));
+      if (signal.aborted) return reject(new Error('the client has disconnected'));
       const onAbort = () => {
         stop();
-        reject(new Error('the client has left'));
+        reject(new Error('the client has disconnected'));
       };
       const stop = start(() => {
         signal.removeEventListener('abort', onAbort);

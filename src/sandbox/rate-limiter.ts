@@ -1,5 +1,5 @@
-// The platform's limits of calls a minute: per token, and per endpoint and token where the switch names some.
-// It counts and refuses; whether it is asked at all is the switch's matter.
+// The platform's limits of calls a minute: per token, and per endpoint and token where the switch names some. It counts
+// and refuses; the switch decides whether it is used.
 
 import type { RateLimit } from './switches.ts';
 

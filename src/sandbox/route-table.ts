@@ -1,11 +1,12 @@
-// Path templates to handlers: finds the route of a method and a raw path. Segments are decoded after splitting, so an
-// encoded slash stays inside one.
+// The routes of the API: finds the handler of a method and a raw path, and pages the lists that handlers answer with.
+// Segments are decoded after splitting, so an encoded slash stays inside one.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PlatformError } from './faults.ts';
 import type { SandboxState } from './state.ts';
 import type { AccessToken } from './tokens.ts';
 
-/** What a handler is given. `params` are decoded; `cut` is set when the body must be spoilt. */
+/** What a handler is given. `params` are decoded; with `cut` the body has to break off half-way. */
 export interface ApiCall {
   sandbox: SandboxState;
   req: IncomingMessage;
@@ -68,4 +69,42 @@ function decodeSegment(segment: string): string {
   } catch {
     return segment;
   }
+}
+
+/** The largest page the platform gives. */
+const MAX_PAGE_SIZE = 500;
+
+/**
+ * Returns one page of `all`, in the platform's form, by `pageSize` and `pageNumber` of the query (page 0 is read as 1).
+ * Throws PlatformError 400 for an invalid page.
+ */
+export function createPage(
+  { query, path }: Pick<ApiCall, 'query' | 'path'>,
+  all: readonly unknown[],
+): Record<string, unknown> {
+  const pageSize = readNumber(query, 'pageSize', 25);
+  if (pageSize < 1 || pageSize > MAX_PAGE_SIZE)
+    throw new PlatformError(400, 'bad.request', `pageSize must be between 1 and ${MAX_PAGE_SIZE}.`);
+  const pageNumber = Math.max(1, readNumber(query, 'pageNumber', 1));
+  const pageCount = Math.ceil(all.length / pageSize);
+  const link = (page: number) => `${path}?pageSize=${pageSize}&pageNumber=${page}`;
+  return {
+    entities: all.slice((pageNumber - 1) * pageSize, pageNumber * pageSize),
+    pageSize,
+    pageNumber,
+    total: all.length,
+    firstUri: link(1),
+    selfUri: link(pageNumber),
+    lastUri: link(Math.max(1, pageCount)),
+    ...(pageNumber < pageCount && { nextUri: link(pageNumber + 1) }),
+    ...(pageNumber > 1 && { previousUri: link(pageNumber - 1) }),
+    pageCount,
+  };
+}
+
+function readNumber(query: URLSearchParams, name: string, fallback: number): number {
+  const text = query.get(name);
+  if (text === null || text === '') return fallback;
+  if (!/^\d{1,9}$/.test(text)) throw new PlatformError(400, 'bad.request', `${name} is not a number.`);
+  return Number(text);
 }

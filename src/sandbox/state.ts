@@ -1,4 +1,4 @@
-// The simulation's parts, as one value that its routes are given. It holds references only and does nothing itself.
+// The state of a simulation: references to its parts, as one value that every route is given.
 
 import type { ChannelStore } from './channels.ts';
 import type { ClientRegistry } from './clients.ts';

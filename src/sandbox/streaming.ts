@@ -1,6 +1,5 @@
-// The streaming host: GET /channels/{id} upgraded to a WebSocket, heartbeats, and events to the channels subscribed to
-// a topic. The id in the path is the only credential, as on the platform; no header is looked at beyond the handshake's
-// own.
+// The streaming host: GET /channels/{id} upgraded to a WebSocket, heartbeats, and events to the channels subscribed to a
+// topic. As on the platform, the id in the path is the only credential; only headers of the handshake are read.
 
 import { createHash } from 'node:crypto';
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
@@ -10,7 +9,7 @@ import type { SandboxRequest } from './events.ts';
 import { SIMULATION_HEADER, splitTarget } from './exchange.ts';
 import { PlatformError } from './faults.ts';
 import type { SandboxState } from './state.ts';
-import { createServerSocket, type ServerSocket } from './websocket.ts';
+import { ServerSocket } from './websocket.ts';
 
 const HANDSHAKE_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
@@ -39,7 +38,7 @@ export function createStreaming(sandbox: SandboxState, heartbeatMs: number): Str
     const channelId = channel.id;
     // One socket a channel: a newer one takes the place of the older.
     channel.socket?.close(1000, 'replaced by a newer connection');
-    const live = createServerSocket(socket, {
+    const live = new ServerSocket(socket, {
       onText(text) {
         emitter.emit('message', { channelId, text });
         if (isPing(text))
@@ -134,7 +133,7 @@ function refuse(sandbox: SandboxState, socket: Duplex, record: SandboxRequest, e
     'Connection: close',
     `${SIMULATION_HEADER.name}: ${SIMULATION_HEADER.value}`,
   ];
-  // The client may have left already; there is nobody to tell.
+  // The client may have disconnected already, which is no error here.
   socket.on('error', () => {});
   socket.end(
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`,

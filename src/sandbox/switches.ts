@@ -1,5 +1,5 @@
-// The faults and policies that can be switched on: their shapes, their defaults (all off), which values fit, and when
-// each one acts. It decides only whether a switch acts on a call; what then happens is done where the call is answered.
+// The faults and policies that can be switched on: their shapes, their defaults (all off), valid values, when each one
+// acts on a call, and the faults of `gcg demo` by name. The effect of a switch belongs to whatever answers the call.
 
 import type { RefreshPolicy } from './tokens.ts';
 
@@ -34,21 +34,24 @@ export interface RateLimit {
  * `empty`, `html`, `malformed`; for the others it is, and the answer suffers: `lost` (closed before it), `cut` (half of
  * it), `gzip` (unasked), `huge`, `no-token`, `line-break`, `drip`.
  */
-export type TokenFault =
-  | 'down'
-  | 'hang'
-  | 'slow'
-  | 'status'
-  | 'empty'
-  | 'html'
-  | 'malformed'
-  | 'lost'
-  | 'cut'
-  | 'gzip'
-  | 'huge'
-  | 'no-token'
-  | 'line-break'
-  | 'drip';
+const TOKEN_FAULTS = [
+  'down',
+  'hang',
+  'slow',
+  'status',
+  'empty',
+  'html',
+  'malformed',
+  'lost',
+  'cut',
+  'gzip',
+  'huge',
+  'no-token',
+  'line-break',
+  'drip',
+] as const;
+
+export type TokenFault = (typeof TOKEN_FAULTS)[number];
 
 /** Every switch. `null`, `false` and 0 are off. */
 export interface Switches extends RefreshPolicy {
@@ -196,22 +199,6 @@ const orOff =
 const OCCASION = { next: isCount, every: isCount, method: isText, path: isText };
 const RETRY_AFTER = { retryAfterS: isCount, retryAfterAs: oneOf('seconds', 'date') };
 const LIMIT = { perMinute: isCount, key: isText, namespace: isText };
-const FAULTS = [
-  'down',
-  'hang',
-  'slow',
-  'status',
-  'empty',
-  'html',
-  'malformed',
-  'lost',
-  'cut',
-  'gzip',
-  'huge',
-  'no-token',
-  'line-break',
-  'drip',
-];
 const isLimit = shaped({ ...LIMIT, route: isText }, ['route', 'perMinute']);
 const isFinalStatus: Check = (value) => Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599;
 
@@ -239,7 +226,7 @@ const CHECKS: Readonly<Record<keyof Switches, Check>> = {
       {
         ...OCCASION,
         ...RETRY_AFTER,
-        fault: oneOf(...FAULTS),
+        fault: oneOf(...TOKEN_FAULTS),
         status: isFinalStatus,
         delayMs: isCount,
         bytes: (value) => isCount(value) && Number(value) <= 2 ** 28,
@@ -264,4 +251,92 @@ export function assertSwitchValues(changes: Readonly<Record<string, unknown>>): 
     if (!check) throw new TypeError(`no such switch: ${name}`);
     if (!check(value)) throw new TypeError(`switch ${name} cannot hold ${JSON.stringify(value)}`);
   }
+}
+
+/** A fault of `gcg demo --simulate`, and the switches that it turns on. */
+interface DemoFault {
+  readonly name: string;
+  /** The placeholder of its number in help; without one the fault takes no number. */
+  readonly value?: string;
+  readonly usual: number;
+  readonly doc: string;
+  readonly switches: (number: number) => Partial<Switches>;
+}
+
+const DEMO_FAULTS: readonly DemoFault[] = [
+  {
+    name: 'rate-limit',
+    value: 'CALLS',
+    usual: 300,
+    doc: 'so many calls a minute, then 429 (300)',
+    switches: (perMinute) => ({ rateLimit: { perMinute } }),
+  },
+  {
+    name: 'slow',
+    value: 'MS',
+    usual: 2000,
+    doc: 'each API answer takes so much longer (2000)',
+    switches: (latencyMs) => ({ latencyMs }),
+  },
+  {
+    name: 'server-error',
+    value: 'N',
+    usual: 5,
+    doc: 'each Nth API call is answered 500 (5)',
+    switches: (every) => ({ serverError: { status: 500, every } }),
+  },
+  {
+    name: 'cut-body',
+    value: 'N',
+    usual: 5,
+    doc: 'each Nth API answer breaks off half-way (5)',
+    switches: (every) => ({ cutBody: { every } }),
+  },
+  {
+    name: 'expire',
+    value: 'SECONDS',
+    usual: 30,
+    doc: 'tokens live so long (30)',
+    switches: (tokenLifetimeS) => ({ tokenLifetimeS }),
+  },
+  {
+    name: 'throttle-login',
+    value: 'N',
+    usual: 3,
+    doc: 'the first N token requests are refused as too many (3)',
+    switches: (next) => ({ throttleLogin: { next } }),
+  },
+  {
+    name: 'rotation',
+    usual: 0,
+    doc: 'each refresh token is good for one use',
+    switches: () => ({ rotation: 'strict' }),
+  },
+];
+
+const LARGEST_NUMBER = 1_000_000;
+
+/** Name and meaning of each fault, for help. */
+export const DEMO_FAULT_ROWS: readonly (readonly [string, string])[] = DEMO_FAULTS.map(({ name, value, doc }) => [
+  value === undefined ? name : `${name}[=${value}]`,
+  doc,
+]);
+
+/** Returns the switches for a list such as `rate-limit=60,slow`, or a message that says what is wrong with it. */
+export function readDemoFaults(list: string): { readonly switches: Partial<Switches> } | { readonly problem: string } {
+  const switches: Partial<Switches> = {};
+  for (const item of list.split(',').map((text) => text.trim())) {
+    const [name = '', ...rest] = item.split('=');
+    const fault = DEMO_FAULTS.find((candidate) => candidate.name === name);
+    if (fault === undefined)
+      return { problem: `there is no such fault; there are ${DEMO_FAULTS.map((known) => known.name).join(', ')}` };
+    const text = rest.length === 0 ? String(fault.usual) : rest.join('=');
+    if (rest.length > 0 && fault.value === undefined) return { problem: `${name} takes no value` };
+    const number = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
+    if (rest.length > 0 && !(number >= 1 && number <= LARGEST_NUMBER)) {
+      return { problem: `${name} needs a whole number from 1 to ${LARGEST_NUMBER}` };
+    }
+    Object.assign(switches, fault.switches(number));
+  }
+  return { switches };
 }

@@ -1,5 +1,5 @@
 // POST /oauth/token: reads the form strictly, applies the token endpoint's switches, authenticates the client, carries
-// out the grant, answers. The deliberate faults are elsewhere.
+// out the grant, answers. It does not contain the deliberate faults.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';

@@ -1,22 +1,13 @@
-// The server side of a WebSocket (RFC 6455) on a raw socket: frames, messages put together, pings answered, the closing
-// handshake. Knows nothing of channels.
+// The server side of a WebSocket (RFC 6455) on a raw socket: frames, fragmented messages, pings, the closing handshake.
+// It knows nothing of channels.
 
 import type { Duplex } from 'node:stream';
 
-/** What the owner of a socket hears. `onClose` comes exactly once; 1006 when there was no close frame. */
+/** What the owner of a socket is told. `onClose` is called exactly once; its code is 1006 without a close frame. */
 export interface WebSocketEvents {
   onText(text: string): void;
   onPong(payload: Buffer): void;
   onClose(code: number, reason: string): void;
-}
-
-/** An open socket. Sending resolves when the octets have been handed to the system, so awaiting it is back-pressure. */
-export interface ServerSocket {
-  send(text: string): Promise<void>;
-  ping(payload?: Buffer): Promise<void>;
-  /** Starts the closing handshake; the connection is dropped after a second without an answer. */
-  close(code: number, reason: string): void;
-  destroy(): void;
 }
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -24,17 +15,60 @@ const MAX_MESSAGE_BYTES = 1024 * 1024;
 const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
 const CLOSE_WAIT_MS = 1000;
 
-export function createServerSocket(socket: Duplex, events: WebSocketEvents): ServerSocket {
-  const readFrames = createFrameReader(MAX_MESSAGE_BYTES);
-  let fragments: Buffer[] = [];
-  let fragmentBytes = 0;
-  let assembling = false;
-  let text = true;
-  let closing = false;
-  let received: { code: number; reason: string } | undefined;
-  let deadline: NodeJS.Timeout | undefined;
+/** An open socket. Sending resolves when the octets have been handed to the system, so awaiting it is back-pressure. */
+export class ServerSocket {
+  readonly #socket: Duplex;
+  readonly #events: WebSocketEvents;
+  readonly #readFrames = createFrameReader(MAX_MESSAGE_BYTES);
+  /** The parts so far of the message that is being received. */
+  #fragments: Buffer[] = [];
+  #fragmentBytes = 0;
+  /** Whether a message has begun and not ended, and whether it is text. */
+  #isAssembling = false;
+  #isText = true;
+  /** Whether a close frame was sent. */
+  #isClosing = false;
+  /** How the client closed; nothing more is read after it. */
+  #received: { readonly code: number; readonly reason: string } | undefined;
+  #deadline: NodeJS.Timeout | undefined;
 
-  function write(opcode: number, payload: Buffer): Promise<void> {
+  constructor(socket: Duplex, events: WebSocketEvents) {
+    this.#socket = socket;
+    this.#events = events;
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    // The close event that follows an error is enough.
+    socket.on('error', () => {});
+    socket.on('end', () => socket.end());
+    socket.once('close', () => {
+      clearTimeout(this.#deadline);
+      events.onClose(this.#received?.code ?? 1006, this.#received?.reason ?? '');
+    });
+  }
+
+  send(message: string): Promise<void> {
+    return this.#write(OPCODE.text, Buffer.from(message));
+  }
+
+  ping(payload: Buffer = Buffer.alloc(0)): Promise<void> {
+    return this.#write(OPCODE.ping, payload.subarray(0, 125));
+  }
+
+  /** Starts the closing handshake; the connection is dropped after a second without an answer. */
+  close(code: number, reason: string): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    const payload = Buffer.concat([Buffer.from([code >> 8, code & 0xff]), Buffer.from(reason).subarray(0, 123)]);
+    void this.#write(OPCODE.close, payload);
+    this.#deadline = setTimeout(() => this.#socket.destroy(), CLOSE_WAIT_MS);
+    this.#deadline.unref();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #write(opcode: number, payload: Buffer): Promise<void> {
+    const socket = this.#socket;
     return new Promise((resolve) => {
       if (socket.destroyed || socket.writableEnded) return resolve();
       if (socket.writableLength > MAX_UNSENT_BYTES) socket.destroy();
@@ -42,69 +76,44 @@ export function createServerSocket(socket: Duplex, events: WebSocketEvents): Ser
     });
   }
 
-  function close(code: number, reason: string): void {
-    if (closing) return;
-    closing = true;
-    const payload = Buffer.concat([Buffer.from([code >> 8, code & 0xff]), Buffer.from(reason).subarray(0, 123)]);
-    void write(OPCODE.close, payload);
-    deadline = setTimeout(() => socket.destroy(), CLOSE_WAIT_MS);
-    deadline.unref();
-  }
-
-  function takeMessagePart({ opcode, payload, final }: Frame): void {
-    if ((opcode === OPCODE.continuation) !== assembling) throw new FrameError(1002, 'fragments out of order');
-    if (opcode !== OPCODE.continuation) text = opcode === OPCODE.text;
-    fragmentBytes += payload.length;
-    if (fragmentBytes > MAX_MESSAGE_BYTES) throw new FrameError(1009, 'message too big');
-    fragments.push(payload);
-    assembling = !final;
-    if (!final) return;
-    const message = Buffer.concat(fragments);
-    fragments = [];
-    fragmentBytes = 0;
-    if (!text) throw new FrameError(1003, 'only text is understood');
-    events.onText(message.toString('utf8'));
-  }
-
-  function take(frame: Frame): void {
-    if (frame.opcode === OPCODE.ping) void write(OPCODE.pong, frame.payload);
-    else if (frame.opcode === OPCODE.pong) events.onPong(frame.payload);
-    else if (frame.opcode === OPCODE.close) {
-      const code = frame.payload.length >= 2 ? frame.payload.readUInt16BE(0) : 1005;
-      received = { code, reason: frame.payload.subarray(2).toString('utf8') };
-      if (!closing) void write(OPCODE.close, frame.payload.subarray(0, 2));
-      closing = true;
-      socket.end();
-    } else takeMessagePart(frame);
-  }
-
-  socket.on('data', (chunk: Buffer) => {
-    if (received) return;
+  #read(chunk: Buffer): void {
+    if (this.#received) return;
     try {
-      for (const frame of readFrames(chunk)) if (!received) take(frame);
+      for (const frame of this.#readFrames(chunk)) if (!this.#received) this.#take(frame);
     } catch (error) {
-      close(
-        error instanceof FrameError ? error.closeCode : 1011,
-        error instanceof FrameError ? error.message : 'failed',
-      );
-      socket.end();
-      received = { code: 1006, reason: '' };
+      const isBreach = error instanceof FrameError;
+      this.close(isBreach ? error.closeCode : 1011, isBreach ? error.message : 'failed');
+      this.#socket.end();
+      this.#received = { code: 1006, reason: '' };
     }
-  });
-  // A reset says no more than the close that follows it.
-  socket.on('error', () => {});
-  socket.on('end', () => socket.end());
-  socket.once('close', () => {
-    clearTimeout(deadline);
-    events.onClose(received?.code ?? 1006, received?.reason ?? '');
-  });
+  }
 
-  return {
-    send: (message) => write(OPCODE.text, Buffer.from(message)),
-    ping: (payload = Buffer.alloc(0)) => write(OPCODE.ping, payload.subarray(0, 125)),
-    close,
-    destroy: () => socket.destroy(),
-  };
+  #take({ opcode, payload, final }: Frame): void {
+    if (opcode === OPCODE.ping) void this.#write(OPCODE.pong, payload);
+    else if (opcode === OPCODE.pong) this.#events.onPong(payload);
+    else if (opcode === OPCODE.close) {
+      const code = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
+      this.#received = { code, reason: payload.subarray(2).toString('utf8') };
+      if (!this.#isClosing) void this.#write(OPCODE.close, payload.subarray(0, 2));
+      this.#isClosing = true;
+      this.#socket.end();
+    } else this.#takeMessagePart({ opcode, payload, final });
+  }
+
+  #takeMessagePart({ opcode, payload, final }: Frame): void {
+    if ((opcode === OPCODE.continuation) !== this.#isAssembling) throw new FrameError(1002, 'fragments out of order');
+    if (opcode !== OPCODE.continuation) this.#isText = opcode === OPCODE.text;
+    this.#fragmentBytes += payload.length;
+    if (this.#fragmentBytes > MAX_MESSAGE_BYTES) throw new FrameError(1009, 'message too big');
+    this.#fragments.push(payload);
+    this.#isAssembling = !final;
+    if (!final) return;
+    const message = Buffer.concat(this.#fragments);
+    this.#fragments = [];
+    this.#fragmentBytes = 0;
+    if (!this.#isText) throw new FrameError(1003, 'only text is understood');
+    this.#events.onText(message.toString('utf8'));
+  }
 }
 
 /** Opcodes the simulation speaks. */

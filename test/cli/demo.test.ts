@@ -3,8 +3,7 @@
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
 import { run } from '../../src/cli/run.ts';
-import { DEMO_FAULT_ROWS, readDemoFaults } from '../../src/sandbox/demo-faults.ts';
-import { createSwitchBoard } from '../../src/sandbox/switches.ts';
+import { createSwitchBoard, DEMO_FAULT_ROWS, readDemoFaults } from '../../src/sandbox/switches.ts';
 import { startCommand } from '../helpers/command.ts';
 
 t.test('every fault of the help is a switch of the simulation, with a usual value', async (t) => {

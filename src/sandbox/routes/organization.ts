@@ -2,9 +2,8 @@
 
 import { readJson } from '../exchange.ts';
 import { PlatformError } from '../faults.ts';
-import type { ApiCall, Route } from '../route-table.ts';
+import { type ApiCall, createPage, type Route } from '../route-table.ts';
 import { endLogin } from '../token-endpoint.ts';
-import { createPage } from './paging.ts';
 
 function organizationReference({ sandbox }: ApiCall): { id: string; name: string } {
   const { id, name } = sandbox.directory.organization;

@@ -3,8 +3,7 @@
 import type { SandboxUser } from '../directory.ts';
 import { readJson } from '../exchange.ts';
 import { PlatformError } from '../faults.ts';
-import type { ApiCall, Route } from '../route-table.ts';
-import { createPage } from './paging.ts';
+import { type ApiCall, createPage, type Route } from '../route-table.ts';
 
 /** A user in the platform's shape. */
 function renderUser(user: SandboxUser): Record<string, unknown> {
