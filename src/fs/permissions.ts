@@ -1,12 +1,11 @@
-// What other users can do with our files: read one that holds a secret, or put their own words in the place of ours.
-// Reading is told only where saying so is of any use: what an orchestrator mounts (Kubernetes writes 0644, Docker 0444)
-// has the mode it gave: a warning that everybody there would see, and nobody could mend, teaches only to overlook
-// warnings.
+// Reports what other users can do with our files: read one that holds a secret, or replace one of ours. Reading is
+// reported only where the owner could change it. Files mounted by Kubernetes (0644) or Docker (0444) are not reported:
+// nobody could act on the warning.
 
 import { accessSync, constants, lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** What the answer depends on besides the file. `uid` is undefined on Windows, where modes say nothing. */
+/** The user we run as. `uid` is undefined on Windows, where modes mean nothing. */
 export interface FileOwnership {
   readonly uid: number | undefined;
   readonly isReadOnlyDisk: (path: string) => boolean;
@@ -15,7 +14,7 @@ export interface FileOwnership {
 /**
  * True when the group or others may read the file and get to it through its folders, it belongs to the user we run as,
  * and its mode can be changed: not on a disk that is read-only. Follows links. Never throws: a file that cannot be
- * looked at is another check's finding.
+ * examined is reported by another check.
  */
 export function isReadableByOthers(
   path: string,
@@ -35,16 +34,16 @@ export function isReadableByOthers(
   }
 }
 
-/** A name that leads to a file, in its folder: whoever may replace it chooses the file. */
+/** A path that leads to a file, with its folder: whoever may replace it chooses the file. */
 export interface FileName {
   readonly folder: string;
   readonly folderUid: number;
   readonly folderMode: number;
-  /** Owner of what has the name: of the link, where it is one. */
+  /** The owner of what is at the path: of the link, where it is one. */
   readonly uid: number;
 }
 
-/** The name itself and, where it is a link, the name at the link's end. Throws the system's error. */
+/** The path itself and, where it is a link, the path at its end. Throws the system's error. */
 export function namesOf(path: string): FileName[] {
   return [...new Set([path, endOf(path)])].map((name) => {
     const folder = dirname(name);
@@ -62,18 +61,14 @@ function endOf(path: string): string {
   }
 }
 
-/**
- * Whether only we and root decide what a thing with this owner holds. `ownUid` is undefined on Windows, where owners
- * have no number.
- */
+/** Whether the owner is us or root. `ownUid` is undefined on Windows, where owners have no number. */
 export function isOursOrRoots(uid: number, ownUid: number | undefined): boolean {
   return ownUid === undefined || uid === ownUid || uid === 0;
 }
 
 /**
- * Why somebody else may put another file in the place of this one; null when only we and root may. In a folder with the
- * sticky bit (/tmp, and every folder that Kubernetes mounts) each name can be replaced by its owner and the folder's
- * only.
+ * Says why another user may replace this file; null when only we and root may. In a folder with the sticky bit (/tmp,
+ * and every folder that Kubernetes mounts) only the file's owner and the folder's owner may replace it.
  */
 export function whyReplaceable(
   { folder, folderUid, folderMode, uid }: FileName,

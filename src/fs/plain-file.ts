@@ -1,11 +1,11 @@
 // Reads plain files whose paths come from people, with a bound on size and on time: a FIFO, a device or a file without
-// an end can neither freeze nor fill the process. It does not know what a file is for. A file system that hangs (NFS,
-// FUSE) is not defended against.
+// an end can neither block the process nor fill its memory. It does not know what a file is for, and does not protect
+// against a file system that hangs (NFS, FUSE).
 
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 
-/** The content of a file, and what the disk said about that very file. */
+/** The content of a file, and its metadata at the same moment. */
 export interface PlainFile {
   readonly bytes: Buffer;
   readonly uid: number;
@@ -14,10 +14,7 @@ export interface PlainFile {
   readonly revision: string;
 }
 
-/**
- * A path that is not read. The message continues a sentence that begins with the path. `code` is a system's word for
- * it.
- */
+/** Thrown for a path that is not read. The message continues a sentence that begins with the path. */
 export class FileRefusal extends Error {
   override readonly name = 'FileRefusal';
   /** `EISDIR` a folder, `EFTYPE` another thing that is no file, `EFBIG` too large, `EBUSY` written to all the while. */
@@ -29,20 +26,17 @@ export class FileRefusal extends Error {
   }
 }
 
-/**
- * The open never waits for a writer of a FIFO, and no terminal becomes the one that controls us. Windows has neither
- * flag.
- */
+/** Opening never waits for the writer of a FIFO, and makes no terminal our controlling one. Windows has neither flag. */
 const READ_ONLY = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
-/** A file that is written to while it is read is read again, so often at most. */
+/** How often a file is read at most while it changes under the reading. */
 const MOST_READINGS = 3;
 
-/** The file at `path`, links followed. Throws FileRefusal, or the system's error. */
+/** Reads the file at `path`; follows links. Throws FileRefusal, or the system's error. */
 export function readPlainFileSync(path: string | URL, largestBytes: number): PlainFile {
   for (let reading = 1; ; reading++) {
-    // Opening a device can do something by itself, so what it is gets asked before; and again after, because it may
-    // have been replaced.
+    // The kind of file is checked before opening, because opening a device can have an effect, and again after it,
+    // because the file may have been replaced.
     assertPlain(statSync(path), largestBytes);
     const fd = openSync(path, READ_ONLY);
     try {
@@ -56,7 +50,7 @@ export function readPlainFileSync(path: string | URL, largestBytes: number): Pla
   }
 }
 
-/** The same without blocking the event loop, for files that are read while calls run and may be on a slow disk. */
+/** Reads a file without blocking the event loop, for files that are read while calls run. */
 export async function readPlainFile(path: string | URL, largestBytes: number): Promise<PlainFile> {
   for (let reading = 1; ; reading++) {
     assertPlain(await stat(path), largestBytes);
@@ -73,8 +67,8 @@ export async function readPlainFile(path: string | URL, largestBytes: number): P
 }
 
 /**
- * Changes whenever the content of the file may have changed: one stat. Never throws; a file that cannot be seen has a
- * revision, too.
+ * A text that changes whenever the content of the file may have changed. Costs one stat and never throws: a file that
+ * cannot be examined has a revision, too.
  */
 export function fileRevision(path: string): string {
   try {
@@ -84,10 +78,7 @@ export function fileRevision(path: string): string {
   }
 }
 
-/**
- * Why a file could not be read, to be put behind its path. A refusal says by itself what to do; `advice` is for the
- * system's errors.
- */
+/** Says why a file could not be read, to follow its path. `advice` is added to errors of the system. */
 export function whyNotRead(error: unknown, advice?: string): string {
   if (error instanceof FileRefusal) return error.message;
   return (
@@ -96,7 +87,7 @@ export function whyNotRead(error: unknown, advice?: string): string {
   );
 }
 
-/** What has been read so far. One byte more than is allowed is asked for, at most. */
+/** The content read so far. Reads at most one byte more than is allowed. */
 class Content {
   #buffer: Buffer;
   #length = 0;
@@ -105,7 +96,7 @@ class Content {
   constructor(stats: Stats, largestBytes: number) {
     assertPlain(stats, largestBytes);
     this.#largest = largestBytes;
-    // Files of /proc say that they are empty, and are not.
+    // Files of /proc report size 0 and have content.
     this.#buffer = Buffer.alloc(Math.max(stats.size, Math.min(largestBytes, 4095)) + 1);
   }
 
@@ -121,7 +112,7 @@ class Content {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** Counts what was read into `free`; false at the end of the file. */
+  /** Counts the bytes read into `free`; false at the end of the file. */
   take(count: number): boolean {
     this.#length += count;
     if (this.#length > this.#largest) throw tooLarge(this.#largest);
@@ -148,9 +139,8 @@ function tooLarge(largestBytes: number): FileRefusal {
 }
 
 /**
- * False when what was read may be half of one content and half of the next. Throws when that was the last try. The
- * change time does not count: it also changes when another file takes the name of this one, which is whole all the
- * same.
+ * False when the content may be half of one version and half of the next; throws at the last try. The change time is
+ * not compared: it also changes when another file replaces this one, and then the content is still whole.
  */
 function isUnchanged(before: Stats, after: Stats, reading: number): boolean {
   if (before.mtimeMs === after.mtimeMs && before.size === after.size) return true;

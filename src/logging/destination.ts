@@ -5,7 +5,7 @@ import { close, closeSync, constants, fchmodSync, fstatSync, openSync, write, wr
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
-import { makeFolder } from '../fs/make-folder.ts';
+import { makeFolder } from '../fs/atomic-write.ts';
 import { FileRefusal } from '../fs/plain-file.ts';
 
 /** Something that takes a batch of text. `done` is called once; `rest` is what was not written, when it failed. */
