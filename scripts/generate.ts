@@ -94,49 +94,68 @@ function configurationPage(): string {
 ${GENERATED}
 
 Values come from flags, then the environment, then the configuration file, then the defaults.
-\`gcg config\` shows the effective values and where each came from; \`gcg check\` reports everything that is wrong, with file and line.
+\`gcg config\` shows the effective values and where each came from; \`gcg check\` reports everything that is wrong, \
+with file and line.
 [config.example.ini](../config.example.ini) explains every option where it is set.
 
 ## The file
 
-The first of these that exists is used; \`--config FILE\` or \`GCG_CONFIG\` names another. One that is found like this must belong to you or to root: a file of another user is refused, because it would choose which commands are run and where your secrets go. Name it when you trust it.
+The first of these that exists is used; \`--config FILE\` or \`GCG_CONFIG\` names another. One that is found like \
+this must belong to you or to root: a file of another user is refused, because it would choose which commands are \
+run and where your secrets go. Name it when you trust it.
 
 1. \`./gcg.ini\`, \`./gcg.json\`
-2. \`$XDG_CONFIG_HOME/genesys-cloud-gateway/config.ini\` and \`.json\` (\`~/.config\` when it is not set; on Windows \`%APPDATA%\`)
+2. \`$XDG_CONFIG_HOME/genesys-cloud-gateway/config.ini\` and \`.json\` (\`~/.config\` when it is not set; on Windows \
+\`%APPDATA%\`)
 3. \`/etc/genesys-cloud-gateway/config.ini\` and \`.json\` (not on Windows)
-4. \`~/.genesyscloudjavascript/config\`, the file of the Genesys Cloud JavaScript SDK. Its \`[gateway]\` section is ignored, because there it points at this gateway.
+4. \`~/.genesyscloudjavascript/config\`, the file of the Genesys Cloud JavaScript SDK. Its \`[gateway]\` section is \
+ignored, because there it points at this gateway.
 
-INI and JSON carry the same sections and keys and are told apart by their content. In JSON, sections are objects and names nest:
+INI and JSON carry the same sections and keys and are told apart by their content. In JSON, sections are objects and \
+names nest:
 \`{"general": {"host": "mypurecloud.de"}, "credential": {"client_id": "…", "crm": {"client_id": "…"}}}\`.
 [config.schema.json](config.schema.json) is a JSON Schema for editors.
 
-- Reading is strict: an unknown section or key, a value that cannot be read, a key given twice is an error. At most 1 MiB of UTF-8.
-- A file that is to be read is a plain one, whether through links or not. A pipe (also \`--config <(…)\` and \`/dev/stdin\`), a device, a socket or a folder is refused at once: the file is read again at each reload, and what never ends would stop everything.
-- A file with a command in it must belong to you or to root, and so must its folder; nobody else may write to either. A sticky folder (\`/tmp\`, a mount of Kubernetes) is good for a file that is yours or root's.
-- A comment is a line of its own that begins with \`#\` or \`;\`. A value that holds one of them is written in double quotes (a JSON string), in single quotes (as it is), or with \`\\#\` and \`\\;\`.
+- Reading is strict: an unknown section or key, a value that cannot be read, a key given twice is an error. At most \
+1 MiB of UTF-8.
+- A file that is to be read is a plain one, whether through links or not. A pipe (also \`--config <(…)\` and \
+\`/dev/stdin\`), a device, a socket or a folder is refused at once: the file is read again at each reload, and what \
+never ends would stop everything.
+- A file with a command in it must belong to you or to root, and so must its folder; nobody else may write to \
+either. A sticky folder (\`/tmp\`, a mount of Kubernetes) is good for a file that is yours or root's.
+- A comment is a line of its own that begins with \`#\` or \`;\`. A value that holds one of them is written in \
+double quotes (a JSON string), in single quotes (as it is), or with \`\\#\` and \`\\;\`.
 - A list is \`key[] = …\` in several lines, or a JSON array. Lists marked "commas" can also be one line with commas.
 - A duration is a number of seconds, or \`500ms\`, \`2m\`, \`1h\`. A boolean is true, yes, on, 1 or false, no, off, 0.
-- A relative path is taken from the folder of the file that holds it; in the environment and in flags, from the working directory. \`~/\` is the home folder.
-- These keys are known to SDKs only; they are accepted with a warning and have no effect: ${[...SDK_ONLY_KEYS].map((key) => `\`${key}\``).join(', ')}.
+- A relative path is taken from the folder of the file that holds it; in the environment and in flags, from the \
+working directory. \`~/\` is the home folder.
+- These keys are known to SDKs only; they are accepted with a warning and have no effect: \
+${[...SDK_ONLY_KEYS].map((key) => `\`${key}\``).join(', ')}.
 
 ## Names
 
 \`[credential]\` is named \`default\`; further ones are \`[credential.NAME]\`, clients are \`[client.NAME]\`.
-A name is made of \`a-z\`, \`0-9\` and hyphens and begins with a letter or digit; ${[...RESERVED_NAMES].map((name) => `\`${name}\``).join(', ')} are taken.
+A name is made of \`a-z\`, \`0-9\` and hyphens and begins with a letter or digit; \
+${[...RESERVED_NAMES].map((name) => `\`${name}\``).join(', ')} are taken.
 The default credential is the one with \`default = true\`, else \`[credential]\`, else the only one there is.
 
 ## The environment
 
-\`GCG_<SECTION>_<KEY>\`, \`GCG_CREDENTIAL_<NAME>_<KEY>\` and \`GCG_CLIENT_<NAME>_<KEY>\`, in capitals, with \`_\` for every hyphen and dot: \`client_id\` of \`[credential.my-crm]\` is \`GCG_CREDENTIAL_MY_CRM_CLIENT_ID\`.
-The longest known key at the end counts, and the rest is the name, so \`GCG_CREDENTIAL_CLIENT_ID\` belongs to \`[credential]\`. A \`GCG_\` variable that fits no option is a warning.
+\`GCG_<SECTION>_<KEY>\`, \`GCG_CREDENTIAL_<NAME>_<KEY>\` and \`GCG_CLIENT_<NAME>_<KEY>\`, in capitals, with \`_\` \
+for every hyphen and dot: \`client_id\` of \`[credential.my-crm]\` is \`GCG_CREDENTIAL_MY_CRM_CLIENT_ID\`.
+The longest known key at the end counts, and the rest is the name, so \`GCG_CREDENTIAL_CLIENT_ID\` belongs to \
+\`[credential]\`. A \`GCG_\` variable that fits no option is a warning.
 A list whose items may hold commas is one item a line, or a JSON array.
 
-Only when no configuration file is in use: \`GENESYSCLOUD_REGION\`, \`GENESYSCLOUD_OAUTHCLIENT_ID\`, \`GENESYSCLOUD_OAUTHCLIENT_SECRET\`, \`GENESYSCLOUD_ACCESS_TOKEN\`.
+Only when no configuration file is in use: \`GENESYSCLOUD_REGION\`, \`GENESYSCLOUD_OAUTHCLIENT_ID\`, \
+\`GENESYSCLOUD_OAUTHCLIENT_SECRET\`, \`GENESYSCLOUD_ACCESS_TOKEN\`.
 
 ## Secrets
 
-A secret \`X\` is given as \`X\`, as \`X_file\` (a file that holds it; read again when it changes, one newline at its end is not part of it) or as \`X_env\` (the variable that holds it; read once).
-Two of them in one source are an error; in different sources the higher one counts. A secret is never taken from a flag, where other users see it.
+A secret \`X\` is given as \`X\`, as \`X_file\` (a file that holds it; read again when it changes, one newline at \
+its end is not part of it) or as \`X_env\` (the variable that holds it; read once).
+Two of them in one source are an error; in different sources the higher one counts. A secret is never taken from a \
+flag, where other users see it.
 
 ## Options
 
@@ -145,7 +164,8 @@ Two of them in one source are an error; in different sources the higher one coun
 ${SECTION_NAMES.map(sectionTable).join('\n')}
 ## Regions
 
-\`host\` takes a domain, \`api.\` in front of it or not, with \`https://\` or not, or a region name with hyphens or underscores.
+\`host\` takes a domain, \`api.\` in front of it or not, with \`https://\` or not, or a region name with hyphens or \
+underscores.
 
 | name | domain |
 | --- | --- |
@@ -214,7 +234,8 @@ function errorsPage(): string {
 
 ${GENERATED}
 
-An error that the gateway makes itself carries the header \`X-Gateway-Error\` with one of these codes. Genesys Cloud cannot set that header: it is removed from its answers. Every other answer is Genesys Cloud's own.
+An error that the gateway makes itself carries the header \`X-Gateway-Error\` with one of these codes. Genesys Cloud \
+cannot set that header: it is removed from its answers. Every other answer is Genesys Cloud's own.
 
 The body has the platform's own shape, with the code in \`code\` and the request id in \`contextId\`:
 
@@ -222,7 +243,8 @@ The body has the platform's own shape, with the code in \`code\` and the request
 {"message": "…", "code": "gateway.credential.rejected", "status": 424, "contextId": "…", "details": [], "errors": []}
 \`\`\`
 
-On \`/oauth/token\` it has the shape of OAuth: \`{"error", "description", "error_description"}\`. A \`Retry-After\` header says when trying again makes sense.
+On \`/oauth/token\` it has the shape of OAuth: \`{"error", "description", "error_description"}\`. A \`Retry-After\` \
+header says when trying again makes sense.
 
 ${tables.join('\n')}`;
 }

@@ -100,7 +100,9 @@ function judge(seen: readonly Holdings[]): string[] {
  * gateway's.
  */
 async function reload(served: Served, n: number): Promise<void> {
-  const settings = `[logging]\nlog_to_console = false\nlog_file_path = /dev/null\n[rate_limit]\nmode = off\nqueue_max = ${100 + n}`;
+  const settings =
+    '[logging]\nlog_to_console = false\nlog_file_path = /dev/null\n' +
+    `[rate_limit]\nmode = off\nqueue_max = ${100 + n}`;
   served.swapConfig(served.configText(settings));
   served.command.child.kill('SIGHUP');
   for (let applied = 0; applied <= n; ) {

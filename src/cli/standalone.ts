@@ -1,5 +1,5 @@
-// The credentials of a command that runs without the gateway: the configured store, the configured egress, and a process
-// that stays alive until both are done.
+// The credentials of a command that runs without the gateway: the configured store, the configured egress, and a
+// process that stays alive until both are done.
 
 import { type Credentials, createCredentials } from '../auth/credentials/credentials.ts';
 import { createFileStore } from '../auth/credentials/store/file.ts';

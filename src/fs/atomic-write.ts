@@ -1,5 +1,5 @@
-// Writes a small file so that a crash at any point leaves either the old content or the new one, never a part; makes the
-// folder that it belongs in.
+// Writes a small file so that a crash at any point leaves either the old content or the new one, never a part; makes
+// the folder that it belongs in.
 
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, statSync } from 'node:fs';
@@ -70,9 +70,9 @@ export async function syncFolder(path: string): Promise<void> {
 }
 
 /**
- * Makes a folder and those above it, mode 0700; existing ones stay as they are. Throws the system's error. The recursive
- * mkdir of node:fs never returns where a file system answers ENOENT to every attempt, as /proc does, and automounters do
- * for a home that nobody has.
+ * Makes a folder and those above it, mode 0700; existing ones stay as they are. Throws the system's error. The
+ * recursive mkdir of node:fs never returns where a file system answers ENOENT to every attempt, as /proc does, and
+ * automounters do for a home that nobody has.
  */
 export function makeFolder(path: string): void {
   try {

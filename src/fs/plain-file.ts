@@ -26,7 +26,7 @@ export class FileRefusal extends Error {
   }
 }
 
-/** Opening never waits for the writer of a FIFO, and makes no terminal our controlling one. Windows has neither flag. */
+/** Opening never waits for the writer of a FIFO, and makes no terminal the controlling one. Not on Windows. */
 const READ_ONLY = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
 /** How often a file is read at most while it changes under the reading. */

@@ -45,7 +45,7 @@ interface WatchedFolder {
   readonly inode: number;
 }
 
-/** A watcher of files. Watches nothing until `watch` is called; keeps no process alive. Whoever creates it closes it. */
+/** A watcher of files, idle until `watch` is called. It keeps no process alive. Whoever creates it closes it. */
 export class FileWatcher {
   readonly #onChange: () => void;
   readonly #clock: Clock;

@@ -1,5 +1,5 @@
-// Everything under /api/v2: the bearer check with the platform's three refusals, the switches in their order, the route,
-// and the platform's headers and error bodies. It checks neither permissions nor scopes; routes answer for themselves.
+// Everything under /api/v2: the bearer check with the platform's three refusals, the switches in their order, the
+// route, and the platform's headers and error bodies. It checks neither permissions nor scopes.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SandboxRequest } from './events.ts';

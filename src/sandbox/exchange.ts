@@ -1,5 +1,5 @@
-// One HTTP exchange with the simulation: reads a bounded body, and writes a response whole or cut off. It knows no routes
-// and decides no status.
+// One HTTP exchange with the simulation: reads a bounded body, and writes a response whole or cut off. It knows no
+// routes and decides no status.
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';

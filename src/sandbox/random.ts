@@ -1,5 +1,5 @@
-// The source of the simulation's identifiers and tokens: the system's generator, or a seeded one that repeats its values.
-// The seeded one is for tests and demonstrations only; nothing outside the simulation uses it.
+// The source of the simulation's identifiers and tokens: the system's generator, or a seeded one that repeats its
+// values. The seeded one is for tests and demonstrations only; nothing outside the simulation uses it.
 
 import { createHash, randomBytes } from 'node:crypto';
 

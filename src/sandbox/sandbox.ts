@@ -289,9 +289,8 @@ function kindOf(path: string): SandboxRequest['kind'] {
 
 /**
  * Answers GET and POST /sandbox/controls: the switches, for a simulation in another process. Not for web pages: a
- * request with an Origin is refused, and POST must be JSON. POST takes `{"set": {switch: value}, "do": ["expireTokens", "revokeTokens", "release",
- * "resetStats", "heartbeat"]}`, does both in that order, and answers with switches and stats, as GET does. Never
- * rejects.
+ * request with an Origin is refused, and POST must be JSON. POST takes `{"set": {switch: value}, "do": [action]}`, does
+ * both in that order, and answers with switches and stats, as GET does. Never rejects.
  */
 async function answerControls(sandbox: Sandbox, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const actions: Record<string, () => unknown> = {

@@ -1,5 +1,5 @@
-// The streaming host: GET /channels/{id} upgraded to a WebSocket, heartbeats, and events to the channels subscribed to a
-// topic. As on the platform, the id in the path is the only credential; only headers of the handshake are read.
+// The streaming host: GET /channels/{id} upgraded to a WebSocket, heartbeats, and events to the channels subscribed to
+// a topic. As on the platform, the id in the path is the only credential; only headers of the handshake are read.
 
 import { createHash } from 'node:crypto';
 import { type IncomingMessage, STATUS_CODES } from 'node:http';

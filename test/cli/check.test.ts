@@ -38,10 +38,8 @@ t.test('a good configuration is summed up on stdout', async (t) => {
   chmodSync(`${dir}/gcg.ini`, 0o600);
   const { code, out, err } = await run(dir, []);
   t.equal(code, 0);
-  t.match(
-    out,
-    /^OK: .*gcg\.ini\n.*mypurecloud\.de.*default \(client_credentials, default\), crm \(client_credentials, mypurecloud\.ie\).*127\.0\.0\.1:8080/s,
-  );
+  t.match(out, /^OK: .*gcg\.ini\n.*mypurecloud\.de.*127\.0\.0\.1:8080/s);
+  t.match(out, 'default (client_credentials, default), crm (client_credentials, mypurecloud.ie)');
   t.equal(err, '');
   t.notMatch(out, 'hidden');
 });

@@ -170,8 +170,13 @@ t.test('--paste takes the last address, and refuses one of another login', async
 t.test('--code redeems a code in hand, for a client with a secret', async (t) => {
   const { folder, sandbox, origin } = await alone(t, CREDENTIALS.code);
   const redirectUri = 'http://localhost/callback';
-  const authorize = `${origin}/oauth/authorize?client_id=${DEMO_CLIENTS.code.id}&response_type=code&redirect_uri=${encodeURIComponent(redirectUri)}`;
-  const code = new URL((await createCookieJar().get(authorize)).location).searchParams.get('code') as string;
+  const query = new URLSearchParams({
+    client_id: DEMO_CLIENTS.code.id,
+    response_type: 'code',
+    redirect_uri: redirectUri,
+  });
+  const { location } = await createCookieJar().get(`${origin}/oauth/authorize?${query}`);
+  const code = new URL(location).searchParams.get('code') as string;
   const { code: exit, err } = await folder.run(command({}), ['login', '--code', code, '--redirect-uri', redirectUri]);
   t.equal(exit, 0, err);
   t.equal(sandbox.stats.tokensIssued, 1);
@@ -254,7 +259,8 @@ t.test(
     const { openBrowser } = await import(${JSON.stringify(opener.href)});
     const isOpened = await openBrowser('http://127.0.0.1:1/login', { env: { DISPLAY: ':9' }, platform: 'linux' });
     const endsAt = performance.now() + 20_000;
-    while (!existsSync(${JSON.stringify(told)}) && performance.now() < endsAt) await new Promise((resolve) => setImmediate(resolve));
+    while (!existsSync(${JSON.stringify(told)}) && performance.now() < endsAt)
+      await new Promise((resolve) => setImmediate(resolve));
     process.stdout.write(JSON.stringify([isOpened, process.env.GCG_CREDENTIAL_CLIENT_SECRET]));`;
     const env = {
       ...{

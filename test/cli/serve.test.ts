@@ -191,7 +191,8 @@ t.test('demo needs no file, no account and no other machine, and its curl lines 
   writeFileSync(
     watch,
     `import { subscribe } from 'node:diagnostics_channel';
-    subscribe('net.client.socket', ({ socket }) => socket.on('connect', () => process.stderr.write('dialled ' + socket.remoteAddress + '\\n')));`,
+    subscribe('net.client.socket', ({ socket }) =>
+      socket.on('connect', () => process.stderr.write('dialled ' + socket.remoteAddress + '\\n')));`,
   );
   const command = startCommand(t, ['demo', '--listen', '127.0.0.1:0'], {
     cwd,

@@ -99,9 +99,10 @@ export async function startSecretUpstream(t: TearsDown, canaries: Canaries): Pro
       response.write(JSON.stringify(leaky), () => response.destroy());
     },
     redirect: (response) => {
+      const token = encodeURIComponent(accessToken);
       response.setHeader(
         'location',
-        `https://elsewhere.example/?access_token=${encodeURIComponent(accessToken)}&code=${encodeURIComponent(code)}#access_token=${encodeURIComponent(accessToken)}`,
+        `https://elsewhere.example/?access_token=${token}&code=${encodeURIComponent(code)}#access_token=${token}`,
       );
       send(response, 302, 'text/plain', '');
     },

@@ -205,8 +205,9 @@ for (const [way, row] of [
         for (const [proof, [hasClients, hasCa]] of Object.entries(PROOFS)) {
           for (const isAsked of [false, true]) {
             for (const isRiskTaken of [false, true]) {
-              const name = `${proof}${isAsked ? ', anonymous_credentials' : ''}${isRiskTaken ? ', unsafe_allow_anonymous' : ''}`;
-              await row(t, name, isLocal, address(), { hasClients, hasCa, isAsked, isRiskTaken });
+              const asked = isAsked ? ', anonymous_credentials' : '';
+              const risk = isRiskTaken ? ', unsafe_allow_anonymous' : '';
+              await row(t, `${proof}${asked}${risk}`, isLocal, address(), { hasClients, hasCa, isAsked, isRiskTaken });
             }
           }
         }

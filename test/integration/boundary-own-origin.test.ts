@@ -44,11 +44,9 @@ const OWN = [
 type Asked = { method: string; path: string; lines: readonly string[] };
 
 async function ask(port: number, { method, path, lines }: Asked): Promise<RawAnswer & { text: string }> {
-  const text = await exchangeRaw(
-    port,
-    `${[`${method} ${path} HTTP/1.1`, `Host: localhost:${port}`, 'Content-Length: 0', 'Connection: close', ...lines].join('\r\n')}\r\n\r\n`,
-    () => false,
-  );
+  const fixed = [`Host: localhost:${port}`, 'Content-Length: 0', 'Connection: close'];
+  const head = [`${method} ${path} HTTP/1.1`, ...fixed, ...lines].join('\r\n');
+  const text = await exchangeRaw(port, `${head}\r\n\r\n`, () => false);
   return { ...parseAnswer(text), text };
 }
 

@@ -122,11 +122,20 @@ const after = (element) => new Promise((resolve) => {
   document.body.append(element);
 });
 window.probe = {
-  read: (url, init) => fetch(url, init).then(async (answer) => (answer.type === 'opaque' ? 'opaque' : answer.status + await answer.text()), () => 'blocked'),
+  read: (url, init) => fetch(url, init).then(
+    async (answer) => (answer.type === 'opaque' ? 'opaque' : answer.status + await answer.text()),
+    () => 'blocked',
+  ),
   beacon: (url) => navigator.sendBeacon(url, 'x'),
-  load: (name, url) => after(Object.assign(document.createElement(name), name === 'link' ? { rel: 'stylesheet', href: url } : { src: url })),
+  load: (name, url) => {
+    const attributes = name === 'link' ? { rel: 'stylesheet', href: url } : { src: url };
+    return after(Object.assign(document.createElement(name), attributes));
+  },
   frame: (url) => void document.body.append(Object.assign(document.createElement('iframe'), { src: url })),
-  socket: (url) => new Promise((resolve) => Object.assign(new WebSocket(url), { onopen: () => resolve('open'), onerror: () => resolve('failed') })),
+  socket: (url) => new Promise((resolve) => {
+    const socket = new WebSocket(url);
+    Object.assign(socket, { onopen: () => resolve('open'), onerror: () => resolve('failed') });
+  }),
   submit(url) {
     const form = Object.assign(document.createElement('form'), { method: 'POST', enctype: 'text/plain', action: url });
     document.body.append(form);

@@ -22,7 +22,8 @@ import { startRawUpstream } from '../helpers/raw-http.ts';
 const DEED =
   `fetch('/-/status'); fetch('/-/credentials/default/refresh', { method: 'POST', headers: { 'X-Gateway-Request': ` +
   `'1' } });`;
-const HTML = `<!doctype html><title>upstream</title><script>${DEED}</script><img src="/api/v2/picture" onerror="${DEED}">
+const HTML = `<!doctype html><title>upstream</title><script>${DEED}</script>
+<img src="/api/v2/picture" onerror="${DEED}">
 <form method="post" action="/-/credentials/default/refresh"><button id="post">post</button></form>
 <a id="popup" target="_blank" href="/-/status">popup</a> <a id="link" href="/-/status">link</a>
 <iframe src="/-/status"></iframe>`;
@@ -206,7 +207,8 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
         imported: await import('/api/v2/code').then(() => 'loaded', () => 'failed'),
         worker: await worker(Worker),
         shared: await worker(SharedWorker),
-        service: await navigator.serviceWorker.register('/api/v2/code', { scope: '/' }).then(() => 'registered', () => 'failed'),
+        service: await navigator.serviceWorker.register('/api/v2/code', { scope: '/' })
+          .then(() => 'registered', () => 'failed'),
         embed: await after(make('object', { data: '/api/v2/svg', type: 'image/svg+xml' })),
         ran: self.ran ?? false,
         read: await fetch('/api/v2/data').then((answer) => answer.json()),
@@ -243,7 +245,13 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
       page.evaluate(`(async () => {
         const outcomes = [];
         for (const path of ${JSON.stringify(paths)}) {
-          for (const init of [{}, { mode: 'no-cors' }, { method: 'POST' }, { method: 'POST', mode: 'no-cors' }, { method: 'POST', headers: { 'X-Gateway-Request': '1' } }]) {
+          for (const init of [
+            {},
+            { mode: 'no-cors' },
+            { method: 'POST' },
+            { method: 'POST', mode: 'no-cors' },
+            { method: 'POST', headers: { 'X-Gateway-Request': '1' } },
+          ]) {
             outcomes.push(await fetch('${url}' + path, init).then(({ type }) => type, () => 'failed'));
           }
         }

@@ -63,7 +63,8 @@ t.test(
     writeFileSync(join(dir, 'assertion'), assertion, { mode: 0o600 });
     // The child shows what can be seen of it.
     const look = `const { readFileSync, writeFileSync } = require('node:fs');
-writeFileSync(${JSON.stringify(join(dir, 'child'))}, readFileSync('/proc/self/environ', 'latin1') + readFileSync('/proc/self/cmdline', 'latin1'));
+const seen = ['environ', 'cmdline'].map((name) => readFileSync('/proc/self/' + name, 'latin1'));
+writeFileSync(${JSON.stringify(join(dir, 'child'))}, seen.join(''));
 process.stdout.write(readFileSync(${JSON.stringify(join(dir, 'assertion'))}));`;
     writeFileSync(join(dir, 'look.cjs'), look);
     const credential = (name: string, grant: string, client: SandboxClient, more: string) =>
@@ -88,7 +89,10 @@ client_secret_env = SECRET_OF_SERVICE
 ${credential('person', 'pkce', DEMO_CLIENTS.pkce, '')}
 ${credential('web', 'authorization_code', DEMO_CLIENTS.code, '')}
 ${credential('page', 'implicit', DEMO_CLIENTS.implicit, '')}
-${credential('bridge', 'saml2_bearer', DEMO_CLIENTS.saml2Bearer, `org_name = ${JSON.stringify(DEFAULT_ORGANIZATION.name)}\nassertion_command[] = ${process.execPath}\nassertion_command[] = ${join(dir, 'look.cjs')}\n`)}
+${credential('bridge', 'saml2_bearer', DEMO_CLIENTS.saml2Bearer, '')}
+org_name = ${JSON.stringify(DEFAULT_ORGANIZATION.name)}
+assertion_command[] = ${process.execPath}
+assertion_command[] = ${join(dir, 'look.cjs')}
 [client.boss]
 secret = "${canaries.localSecret}"
 admin = true

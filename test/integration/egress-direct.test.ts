@@ -107,7 +107,8 @@ t.test('NODE_TLS_REJECT_UNAUTHORIZED=0 changes nothing', async (t) => {
   const script = `
     import { createTestEgress } from './test/helpers/egress.ts';
     const egress = createTestEgress({ teardown() {} });
-    const told = await egress.dial({ host: 'localhost', port: ${upstream.port}, secure: true }).then(() => 'connected', (error) => error.code);
+    const told = await egress.dial({ host: 'localhost', port: ${upstream.port}, secure: true })
+      .then(() => 'connected', (error) => error.code);
     process.stdout.write(told);
     process.exit();`;
   const env = { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0' };
@@ -120,7 +121,8 @@ t.test('NODE_EXTRA_CA_CERTS counts', async (t) => {
   const script = `
     import { createTestEgress } from './test/helpers/egress.ts';
     const egress = createTestEgress({ teardown() {} });
-    const told = await egress.dial({ host: 'localhost', port: ${upstream.port}, secure: true }).then(() => 'connected', (error) => error.message);
+    const told = await egress.dial({ host: 'localhost', port: ${upstream.port}, secure: true })
+      .then(() => 'connected', (error) => error.message);
     process.stdout.write(told);
     process.exit();`;
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: ca.caFile };

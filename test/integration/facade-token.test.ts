@@ -78,7 +78,9 @@ t.test(
     'endpoint',
   async (t) => {
     const { url, sandbox } = await start(t, { clients: [clientNamed('portal', { credentials: ['web'] })] });
-    const query = `response_type=code&client_id=portal&redirect_uri=${encodeURIComponent(REDIRECT)}&state=%7E+x&login_hint=a%40b`;
+    const query =
+      `response_type=code&client_id=portal&redirect_uri=${encodeURIComponent(REDIRECT)}` +
+      '&state=%7E+x&login_hint=a%40b';
     const { firstHop, code, state } = await followLogin(`${url}/oauth/authorize?${query}`);
     t.equal(firstHop.search, `?${query.replace('portal', DEMO_CLIENTS.code.id)}`, 'nothing but the id changed');
     t.equal(state, '~ x');
@@ -109,7 +111,8 @@ t.test(
 t.test('an id that nobody here knows goes up as given, with its own secret', async (t) => {
   const { url } = await startGateway(t, { sandbox: { switches: { login: { approve: SOMEBODY } } } });
   const { id, secret } = DEMO_CLIENTS.code;
-  const authorize = `${url}/oauth/authorize?response_type=code&client_id=${id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
+  const query = `response_type=code&client_id=${id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
+  const authorize = `${url}/oauth/authorize?${query}`;
   const form = async () => ({
     grant_type: 'authorization_code',
     code: (await followLogin(authorize)).code,
@@ -149,7 +152,8 @@ t.test(
     const { url, sandbox } = await start(t, { server: { anonymousCredentials: ['*'] } });
     const { id } = DEMO_CLIENTS.code;
     const { firstHop } = await followLogin(`${url}/oauth/authorize?client_id=${id}`);
-    const login = `${firstHop.origin}/oauth/authorize?response_type=code&client_id=${id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
+    const query = `response_type=code&client_id=${id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
+    const login = `${firstHop.origin}/oauth/authorize?${query}`;
     const landing = new URL((await fetch(login, { redirect: 'manual' })).headers.get('location') as string);
     const form = {
       grant_type: 'authorization_code',

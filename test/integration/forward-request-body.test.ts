@@ -7,9 +7,12 @@ const octets = String.fromCharCode(...Array.from({ length: 256 }, (_, index) => 
 const counted = (method: string, body: string, lines = 'Content-Type: application/json\r\n') =>
   `${method} /api/v2/users HTTP/1.1\r\nHost: localhost\r\n${lines}Content-Length: ${body.length}\r\n\r\n${body}`;
 const chunked = (method: string, pieces: readonly string[]) =>
-  `${method} /api/v2/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n${pieces
-    .map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`)
-    .join('')}0\r\n\r\n`;
+  [
+    `${method} /api/v2/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n`,
+    'Transfer-Encoding: chunked\r\n\r\n',
+    ...pieces.map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`),
+    '0\r\n\r\n',
+  ].join('');
 
 const cases: readonly (readonly [string, string])[] = [
   ['a JSON body keeps its spaces and escapes', counted('POST', '{ "a" : "\\u00e9",\r\n"b":1.0 }')],

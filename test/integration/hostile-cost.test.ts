@@ -131,7 +131,9 @@ t.test('what a caller shows in a grant makes no later request dear, however it r
   const { port } = await start(t, 'log_level = debug');
   const likeIt = [get(`/?${filled('a')}`)];
   const before = await worstBeside(t, port, likeIt);
-  const form = `grant_type=urn:ietf:params:oauth:grant-type:saml2-bearer&client_id=own&client_secret=${'a'.repeat(900)}&assertion=${'a'.repeat(200_000)}`;
+  const form =
+    'grant_type=urn:ietf:params:oauth:grant-type:saml2-bearer&client_id=own' +
+    `&client_secret=${'a'.repeat(900)}&assertion=${'a'.repeat(200_000)}`;
   const lines =
     `X-Gateway-Key: ${SECRETS.local}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: ` +
     `${form.length}\r\n`;

@@ -93,10 +93,8 @@ async function run(t: Test, format: 'json' | 'text') {
     return answer;
   };
   const everywhere = async (credential: string) => {
-    for (const kind of KINDS)
-      await call(
-        `/${credential}/api/v2/things/${kind}?access_token=${encodeURIComponent(canaries.accessToken)}&code=${encodeURIComponent(canaries.code)}`,
-      );
+    const query = `access_token=${encodeURIComponent(canaries.accessToken)}&code=${encodeURIComponent(canaries.code)}`;
+    for (const kind of KINDS) await call(`/${credential}/api/v2/things/${kind}?${query}`);
   };
   const bodies: [string, string][] = [
     [

@@ -116,7 +116,8 @@ t.test('in a browser', { skip: withoutBrowser }, async (t) => {
     const outcome = (await page.evaluate(`(async () => {
       const answers = [];
       for (const init of [{}, { mode: 'no-cors' }, { headers: { 'X-Gateway-Request': '1' } }]) {
-        answers.push(await fetch('${url}/-/credentials/default/refresh', { method: 'POST', ...init }).then(({ type }) => type, () => 'failed'));
+        const sent = fetch('${url}/-/credentials/default/refresh', { method: 'POST', ...init });
+        answers.push(await sent.then(({ type }) => type, () => 'failed'));
       }
       const frame = document.createElement('iframe');
       frame.src = '${url}/';

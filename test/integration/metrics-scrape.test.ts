@@ -104,21 +104,24 @@ t.test('what came and went is balanced, whatever way it went', async (t) => {
   t.equal(
     seriesOf(
       text,
-      'gcg_requests_total{client="anonymous",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}',
+      'gcg_requests_total{client="anonymous",credential="default",method="GET",route="/api/v2/users",' +
+        'status="2xx",source="upstream"}',
     ),
     1,
   );
   t.equal(
     seriesOf(
       text,
-      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="/livez",status="2xx",source="gateway"}',
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="/livez",' +
+        'status="2xx",source="gateway"}',
     ),
     1,
   );
   t.equal(
     seriesOf(
       text,
-      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}',
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",' +
+        'status="4xx",source="gateway"}',
     ),
     1,
   );

@@ -203,7 +203,8 @@ t.test('a script that is replaced leaves no thread behind', async (t) => {
 t.test('a thread keeps no process alive, but for the answer that it owes', async (t) => {
   const script = `
     import { createTestEgress } from './test/helpers/egress.ts';
-    const egress = createTestEgress({ teardown() {} }, { proxy: { url: ${JSON.stringify(pacOf('return "PROXY a:1";'))} } });
+    const url = ${JSON.stringify(pacOf('return "PROXY a:1";'))};
+    const egress = createTestEgress({ teardown() {} }, { proxy: { url } });
     process.stdout.write((await egress.routes('http://a.test/')).join());`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
   t.equal(stdout, 'http://a:1');

@@ -49,8 +49,14 @@ const [pack] = Object.values(JSON.parse(output) as object) as [{ files: { path: 
 const paths = pack.files.map(({ path }) => path);
 
 t.test('npm pack holds the built program, its declarations, pages and examples, and nothing else', async (t) => {
-  const expected =
-    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)|package\.json|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|LICENSE|config\.example\.ini|docs\/[\w-]+\.(?:md|schema\.json)|examples\/[a-z]+\/[\w.-]+)$/;
+  const expected = new RegExp(
+    `^(?:${[
+      String.raw`dist/[\w/-]+\.(?:js|d\.ts)`,
+      String.raw`package\.json|LICENSE|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|config\.example\.ini`,
+      String.raw`docs/[\w-]+\.(?:md|schema\.json)`,
+      String.raw`examples/[a-z]+/[\w.-]+`,
+    ].join('|')})$`,
+  );
   t.same(
     paths.filter((path) => !expected.test(path)),
     [],
@@ -95,7 +101,8 @@ t.test(
     writeFileSync(
       join(app, 'app.ts'),
       `import { createGateway, createLogger, formatProblem, loadConfig } from 'genesys-cloud-gateway';
-const env = { GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y', GCG_SERVER_LISTEN: '127.0.0.1:0', GCG_LOGGING_LOG_LEVEL: 'none', GCG_PROXY_OFF: 'true',
+const env = { GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y', GCG_SERVER_LISTEN: '127.0.0.1:0',
+  GCG_LOGGING_LOG_LEVEL: 'none', GCG_PROXY_OFF: 'true',
   GCG_GATEWAY_HOST: '127.0.0.1', GCG_GATEWAY_PORT: '1', GCG_GATEWAY_PROTOCOL: 'http' };
 const result = loadConfig({ env, cwd: process.cwd(), home: undefined, platform: process.platform });
 if (!result.ok) throw new Error(result.problems.map(formatProblem).join('; '));
@@ -107,7 +114,8 @@ const gateway = await createGateway(result.config, {
 const [url] = await gateway.listen();
 const answer = await fetch(url + '/mine');
 console.log(answer.status, await answer.text());
-console.log((['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const).filter((signal) => process.listenerCount(signal) > 0).length);
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+console.log(signals.filter((signal) => process.listenerCount(signal) > 0).length);
 await gateway.drain();
 await log.close();
 `,
@@ -145,8 +153,10 @@ t.test('the built package asks PAC scripts, in the thread that it starts from it
   const script = `
     import { systemClock } from ${at('clock.js')};
     import { createEgress } from ${at('upstream/egress/egress.js')};
-    const proxy = { url: ${JSON.stringify(`pac+${pathToFileURL(pac)}`)}, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
-    const egress = createEgress({ proxy, tls: {}, timeouts: { connectMs: 5000 }, env: {}, clock: systemClock, log: console });
+    const url = ${JSON.stringify(`pac+${pathToFileURL(pac)}`)};
+    const proxy = { url, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
+    const timeouts = { connectMs: 5000 };
+    const egress = createEgress({ proxy, tls: {}, timeouts, env: {}, clock: systemClock, log: console });
     console.log((await egress.routes('http://a.test/')).join());`;
   t.equal(run(process.execPath, ['--input-type=module', '--eval', script]), 'http://a:1\n');
 });

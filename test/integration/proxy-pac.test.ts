@@ -104,8 +104,10 @@ t.test('when nothing is left, the error tells what was tried', async (t) => {
 
 t.test('the script sees host and URL with its port, and may ask for addresses', async (t) => {
   const { url } = pacFile(`function FindProxyForURL(url, host) {
-    if (shExpMatch(url, 'https://api.region.test:8443/*') && dnsDomainIs(host, '.region.test')) return 'HTTPS 127.0.0.1:1';
-    if (isInNet(host, '127.0.0.0', '255.0.0.0') && /^\\d+\\.\\d+\\.\\d+\\.\\d+$/.test(myIpAddress())) return 'SOCKS4 127.0.0.1:2';
+    if (shExpMatch(url, 'https://api.region.test:8443/*') && dnsDomainIs(host, '.region.test'))
+      return 'HTTPS 127.0.0.1:1';
+    if (isInNet(host, '127.0.0.0', '255.0.0.0') && /^\\d+\\.\\d+\\.\\d+\\.\\d+$/.test(myIpAddress()))
+      return 'SOCKS4 127.0.0.1:2';
     return '';
   }`);
   const egress = createTestEgress(t, { proxy: { url } });

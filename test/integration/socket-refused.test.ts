@@ -8,7 +8,14 @@ import { exchangeRaw, headerOf, isOneAnswer, parseAnswer } from '../helpers/raw-
 import { makeChannel, openWebSocket, refusalOf } from '../helpers/sockets.ts';
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
-const HANDSHAKE = `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${KEY}\r\nSec-WebSocket-Version: 13\r\n`;
+const HANDSHAKE = [
+  'Upgrade: websocket',
+  'Connection: Upgrade',
+  `Sec-WebSocket-Key: ${KEY}`,
+  'Sec-WebSocket-Version: 13',
+]
+  .map((line) => `${line}\r\n`)
+  .join('');
 const ask = async (port: number, id: string, lines: string, host = 'localhost', target = `/streaming/channels/${id}`) =>
   parseAnswer(await exchangeRaw(port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${lines}\r\n`, isAnswered));
 const isAnswered = (received: string) => /^HTTP\/1\.1 101 .*\r\n\r\n/s.test(received) || isOneAnswer(received);

@@ -23,14 +23,17 @@ const WRITER = `
   import { systemClock } from '${import.meta.resolve('../../src/clock.ts')}';
   import { Secret } from '${import.meta.resolve('../../src/secret.ts')}';
   const log = { error() {}, warn() {}, info() {}, debug() {} };
-  const store = createFileStore({ path: process.env.STORE, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
+  const path = process.env.STORE;
+  const store = createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
   const key = ${JSON.stringify(KEY)};
   setInterval(() => {}, 1e9);
   for (;;) {
     const lock = await store.lock(key, 10_000);
     const entry = await store.get(key);
     const generation = (entry?.value.generation ?? 0) + 1;
-    const value = { accessToken: new Secret('at' + generation), refreshToken: new Secret('rt' + generation + 'x'.repeat(4000)), expiresAt: 2, obtainedAt: 1, seed: null, generation };
+    const accessToken = new Secret('at' + generation);
+    const refreshToken = new Secret('rt' + generation + 'x'.repeat(4000));
+    const value = { accessToken, refreshToken, expiresAt: 2, obtainedAt: 1, seed: null, generation };
     await store.put(key, value, { expectedVersion: entry?.version ?? null, fence: lock.fence });
     console.log(generation);
     await lock.release();

@@ -53,16 +53,20 @@ const REFRESHER = `
   const log = { error() {}, warn() {}, info() {}, debug() {} };
   const { STORE, LOGIN, MODE } = process.env;
   const base = { origin: LOGIN, pathPrefix: '' };
-  const credential = { name: 'crm', grantType: 'pkce', clientId: 'c', clientSecret: null, assertion: null, assertionCommand: [], accessToken: null, scope: null,
-    refreshToken: inlineSecret('rt-0', 'test'), hosts: { domain: 'x', api: base, login: base, streaming: base }, isDefault: true, origin: 'test' };
-  const config = { credentials: [credential], reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 }, timeouts: { tokenMs: 4_000 } };
+  const credential = { name: 'crm', grantType: 'pkce', clientId: 'c', clientSecret: null, assertion: null,
+    assertionCommand: [], accessToken: null, scope: null,
+    refreshToken: inlineSecret('rt-0', 'test'),
+    hosts: { domain: 'x', api: base, login: base, streaming: base }, isDefault: true, origin: 'test' };
+  const reauthentication = { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 };
+  const config = { credentials: [credential], reauthentication, timeouts: { tokenMs: 4_000 } };
   const transport = async ({ url, headers, body }) => {
     const pairs = Array.from({ length: headers.length / 2 }, (_, i) => [headers[2 * i], headers[2 * i + 1]]);
     const response = await fetch(url, { method: 'POST', headers: pairs, body });
     return { statusCode: response.status, headers: {}, body: Buffer.from(await response.arrayBuffer()) };
   };
   const store = createFileStore({ path: STORE, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
-  const { source } = createCredentials({ config, transport, store, clock: systemClock, random: Math.random, log }).default();
+  const deps = { clock: systemClock, random: Math.random, log };
+  const { source } = createCredentials({ config, transport, store, ...deps }).default();
   setInterval(() => {}, 1e9);
   try {
     do await source.refresh(); while (MODE === 'forever');

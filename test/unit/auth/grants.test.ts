@@ -68,7 +68,8 @@ t.test('the authorise URL names its parameters in the order of the SDKs', async 
   const url = authorizeUrl(config, { redirectUri: 'http://localhost:8080/-/callback', state: 's+1', verifier });
   t.equal(
     url,
-    'https://login.mypurecloud.de/oauth/authorize?client_id=id%201&redirect_uri=http%3A%2F%2Flocalhost%3A8080%2F-%2Fcallback' +
+    'https://login.mypurecloud.de/oauth/authorize?client_id=id%201&' +
+      'redirect_uri=http%3A%2F%2Flocalhost%3A8080%2F-%2Fcallback' +
       '&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&response_type=code&code_challenge_method=S256' +
       '&state=s%2B1&org=acme&provider=okta&target=trustee&login_hint=a%40b.c%3Aacme&prompt=login&scope=users%20routing',
   );

@@ -67,7 +67,8 @@ t.test('every place that is searched is looked at like that, and none that is na
 t.test('a named file of another user is trusted without a word, unless it holds a command', async (t) => {
   t.strictSame(warnings(load({ file: PLAIN, env: { S: 'x' }, owner: OTHER, ...NAMED })), []);
   t.match(told({ file: COMMAND, owner: OTHER, ...NAMED }), [
-    /^gcg\.ini:6: credential\.assertion_command: gcg\.ini belongs to another user \(4711\), who so chooses the command; make a copy that is yours$/,
+    'gcg.ini:6: credential.assertion_command: gcg.ini belongs to another user (4711), who so chooses the command; ' +
+      'make a copy that is yours',
   ]);
   t.match(told({ file: COMMAND, owner: OTHER, uid: 0, ...NAMED }), [/belongs to another user/], 'root, too');
 });
@@ -85,9 +86,7 @@ t.test('who could put another file in the place of one with a command', async (t
   ] as const) {
     const expected = isSafe
       ? []
-      : [
-          /others can put another file in the place of gcg\.ini.*others can write to its folder \/srv\/app; run chmod go-w/,
-        ];
+      : [/others can put another file in the place of gcg\.ini.*write to its folder \/srv\/app; run chmod go-w/];
     t.match(found({ folderMode }), expected, folderMode.toString(8));
     t.match(found({ folderMode, folderUid: 0, uid: 0 }, { owner: 0 }), expected, `${folderMode.toString(8)}, root’s`);
     t.match(found({ folderMode }, NAMED), expected, `${folderMode.toString(8)}, named`);

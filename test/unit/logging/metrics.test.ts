@@ -55,31 +55,36 @@ t.test('exchanges are counted and timed by client, credential, method, route, st
   const series = await scrape();
   t.equal(
     series.get(
-      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}',
+      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",' +
+        'status="2xx",source="upstream"}',
     ),
     2,
   );
   t.equal(
     series.get(
-      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="5xx",source="gateway"}',
+      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",' +
+        'status="5xx",source="gateway"}',
     ),
     1,
   );
   t.equal(
     series.get(
-      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",status="4xx",source="gateway"}',
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",' +
+        'status="4xx",source="gateway"}',
     ),
     1,
   );
   t.equal(
     series.get(
-      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="none",source="upstream"}',
+      'gcg_requests_total{client="crm",credential="default",method="GET",route="/api/v2/users",' +
+        'status="none",source="upstream"}',
     ),
     1,
   );
   t.equal(
     series.get(
-      'gcg_requests_seconds_total{client="crm",credential="default",method="GET",route="/api/v2/users",status="2xx",source="upstream"}',
+      'gcg_requests_seconds_total{client="crm",credential="default",method="GET",route="/api/v2/users",' +
+        'status="2xx",source="upstream"}',
     ),
     0.1,
   );
@@ -204,7 +209,8 @@ t.test('what a caller makes up becomes no label', async (t) => {
   const series = await scrape();
   t.strictSame(of(series, 'gcg_requests_total'), [
     [
-      'gcg_requests_total{client="other",credential="other",method="other",route="/api/v2/users",status="none",source="upstream"}',
+      'gcg_requests_total{client="other",credential="other",method="other",route="/api/v2/users",' +
+        'status="none",source="upstream"}',
       3000,
     ],
   ]);

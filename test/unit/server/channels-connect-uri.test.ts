@@ -28,7 +28,8 @@ t.test('only the addresses change, whatever stands around them', (t) => {
 
 t.test('each channel of a list gets its own', (t) => {
   const text =
-    '{"entities":[{"connectUri":"wss://a/channels/1","id":"1"},{"connectUri":"wss://a/channels/2","id":"2"},null,7],"total":2}';
+    '{"entities":[{"connectUri":"wss://a/channels/1","id":"1"},' +
+    '{"connectUri":"wss://a/channels/2","id":"2"},null,7],"total":2}';
   t.equal(
     replaced(text, (uri) => (uri.endsWith('1') ? 'ws://one' : null)),
     text.replace('wss://a/channels/1', 'ws://one'),

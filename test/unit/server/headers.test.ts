@@ -237,8 +237,8 @@ const pair = fc.tuple(
   fc.oneof(token, fc.constantFrom('close', 'authorization', 'x, authorization', 'keep-alive, X-A', '')),
 );
 
-const FORBIDDEN =
-  /^(authorization|cookie|host|connection|forwarded|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.*|x-gateway-.*|x-forwarded-.*)$/;
+const HOP_BY_HOP = 'connection|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.*';
+const FORBIDDEN = new RegExp(`^(authorization|cookie|host|forwarded|${HOP_BY_HOP}|x-gateway-.*|x-forwarded-.*)$`);
 
 t.test('no list of headers gets a forbidden one through, loses another, or touches ours', async () => {
   fc.assert(

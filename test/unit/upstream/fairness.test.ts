@@ -36,7 +36,8 @@ for (const { workers, isPatient } of [
   { workers: 4, isPatient: true },
   { workers: 20, isPatient: true },
 ]) {
-  const how = `${workers} workers each; the modest one asks ${isPatient ? 'when it has its answer' : 'every four seconds'}`;
+  const when = isPatient ? 'when it has its answer' : 'every four seconds';
+  const how = `${workers} workers each; the modest one asks ${when}`;
   t.test(
     `nine clients that always have calls waiting leave a modest one its calls, minute after minute: ${how}`,
     async (t) => {
