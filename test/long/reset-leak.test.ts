@@ -11,6 +11,7 @@ import { exchangeRaw, startRawServer } from '../helpers/raw-http.ts';
 const GET = (path: string) => `GET /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 const POST = (path: string, length: number) =>
   `POST /api/v2/${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
+const LIVEZ = 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n';
 const ROUNDS = 300;
 
 /** How a caller goes wrong: what it sends, and whether it waits for something to come before it resets. */
@@ -95,8 +96,8 @@ async function resetCaller(port: number, sent: string, waits: boolean): Promise<
   await once(socket, 'connect');
   if (sent !== '') await new Promise<void>((resolve) => socket.write(Buffer.from(sent, 'latin1'), () => resolve()));
   if (waits) await once(socket, 'data');
-  // Half of them go at once, half when the gateway has begun.
-  else if (Math.random() < 0.5) await new Promise((resolve) => setTimeout(resolve, 5));
+  // Half of them reset at once, half when the gateway has read what they sent: it answers later requests after that.
+  else if (Math.random() < 0.5) await exchangeRaw(port, LIVEZ);
   socket.resetAndDestroy();
 }
 
