@@ -2,12 +2,12 @@
 // owner that is plain LRU. Where the newest has to give way in place of the oldest, that is told too. Every step takes
 // the same time, however many there are. It holds no table itself and looks at no clock.
 
-/** An item's place. Made by `add`. */
-export interface FairPlace<T> {
+/** One item of an owner's list, a node of a linked list. Made by `add`. */
+export interface LruEntry<T> {
   readonly item: T;
   readonly owner: Owner<T>;
-  before: FairPlace<T> | null;
-  after: FairPlace<T> | null;
+  before: LruEntry<T> | null;
+  after: LruEntry<T> | null;
   isGone: boolean;
 }
 
@@ -16,29 +16,29 @@ interface Owner<T> {
   readonly name: string;
   /** How many it holds. */
   count: number;
-  first: FairPlace<T> | null;
-  last: FairPlace<T> | null;
+  first: LruEntry<T> | null;
+  last: LruEntry<T> | null;
 }
 
-/** The order. */
-export interface FairOrder<T> {
+/** The order of eviction. */
+export interface FairEviction<T> {
   /** As the newest of its owner. */
-  add(owner: string, item: T): FairPlace<T>;
+  add(owner: string, item: T): LruEntry<T>;
   /** It was used: the newest of its owner again. */
-  touch(place: FairPlace<T>): void;
+  touch(entry: LruEntry<T>): void;
   /** Safe to repeat. */
-  remove(place: FairPlace<T>): void;
+  remove(entry: LruEntry<T>): void;
   /**
    * What should go first; of several owners that hold as many, of the one that has done so for longest. Undefined when
    * there is nothing.
    */
   first(): T | undefined;
-  /** The newest of the owner that `first` speaks of, with its place: whose it is, and how many that owner holds. */
-  newest(): FairPlace<T> | undefined;
+  /** The newest of the owner that `first` speaks of, with its entry: whose it is, and how many that owner holds. */
+  newest(): LruEntry<T> | undefined;
 }
 
 /** Makes an empty one. */
-export function createFairEviction<T>(): FairOrder<T> {
+export function createFairEviction<T>(): FairEviction<T> {
   const owners = new Map<string, Owner<T>>();
   /** Owners by how many items they hold. */
   const byCount = new Map<number, Set<Owner<T>>>();
@@ -54,15 +54,15 @@ export function createFairEviction<T>(): FairOrder<T> {
     // It moved by one, so the next lower number is taken at least by itself.
     most = Math.max(owner.count, byCount.has(most) ? most : most - 1);
   };
-  const append = (place: FairPlace<T>) => {
-    const { owner } = place;
-    place.before = owner.last;
-    place.after = null;
-    if (owner.last === null) owner.first = place;
-    else owner.last.after = place;
-    owner.last = place;
+  const append = (entry: LruEntry<T>) => {
+    const { owner } = entry;
+    entry.before = owner.last;
+    entry.after = null;
+    if (owner.last === null) owner.first = entry;
+    else owner.last.after = entry;
+    owner.last = entry;
   };
-  const detach = ({ owner, before, after }: FairPlace<T>) => {
+  const detach = ({ owner, before, after }: LruEntry<T>) => {
     if (before === null) owner.first = after;
     else before.after = after;
     if (after === null) owner.last = before;
@@ -81,24 +81,24 @@ export function createFairEviction<T>(): FairOrder<T> {
         owner = { name, count: 0, first: null, last: null };
         owners.set(name, owner);
       }
-      const place: FairPlace<T> = { item, owner, before: null, after: null, isGone: false };
-      append(place);
+      const entry: LruEntry<T> = { item, owner, before: null, after: null, isGone: false };
+      append(entry);
       count(owner, 1);
-      return place;
+      return entry;
     },
-    touch(place) {
-      if (place.isGone || place.after === null) return;
-      detach(place);
-      append(place);
+    touch(entry) {
+      if (entry.isGone || entry.after === null) return;
+      detach(entry);
+      append(entry);
     },
-    remove(place) {
-      if (place.isGone) return;
-      place.isGone = true;
-      detach(place);
+    remove(entry) {
+      if (entry.isGone) return;
+      entry.isGone = true;
+      detach(entry);
       // Whoever still holds it must not hold its neighbours, and theirs.
-      place.before = null;
-      place.after = null;
-      count(place.owner, -1);
+      entry.before = null;
+      entry.after = null;
+      count(entry.owner, -1);
     },
     first: () => holder()?.first?.item,
     newest: () => holder()?.last ?? undefined,

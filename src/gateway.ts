@@ -6,10 +6,10 @@ import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
 import { AuthThrottle } from './auth/callers/auth-throttle.ts';
 import { createHandles, deriveAnonymousKey } from './auth/callers/handles.ts';
-import { type SessionTerms, sessionEnded } from './auth/callers/session.ts';
-import { createSessions, type SessionLimits, type Sessions } from './auth/callers/sessions.ts';
+import { type SessionOwner, sessionEnded } from './auth/callers/session.ts';
+import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
 import { createLogins } from './auth/credentials/login.ts';
-import { createFileStore } from './auth/credentials/store/file.ts';
+import { FileStore } from './auth/credentials/store/file.ts';
 import { createMemoryStore } from './auth/credentials/store/memory.ts';
 import type { RenewalState, TokenState } from './auth/credentials/token-source.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -226,10 +226,10 @@ export class Gateway {
     const { log, env = process.env, random = Math.random, liveSecrets } = this.#options;
     liveSecrets?.configure(secretSettings(config).values());
     const store =
-      config.store.type === 'file' ? createFileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
+      config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
     // A folder that cannot be used is found now, and not when the first person has logged in.
     await store.list();
-    const onEnded = (owner: SessionTerms | string) => this.#openSockets.end(owner, sessionEnded());
+    const onEnded = (owner: SessionOwner | string) => this.#openSockets.end(owner, sessionEnded());
     const handles = await createHandles({
       store,
       clock,
@@ -237,7 +237,7 @@ export class Gateway {
       onEnded,
       anonymousKey: deriveAnonymousKey(defaultCredential(config)),
     });
-    const sessions = createSessions({
+    const sessions = new Sessions({
       store,
       clock,
       random,
@@ -260,7 +260,7 @@ export class Gateway {
       sessions,
       channels: createChannelRegister({ clock }),
       clientCas: this.#tls?.clientCas ?? null,
-      provingPlace: {
+      exposure: {
         get isReachable() {
           return listening.map(placed).some(({ isReachable, data, admin }) => isReachable && (data || admin));
         },

@@ -1,7 +1,7 @@
 // Where the metrics look at a scrape: the parts of the runtime that is in use then. Holds nothing of a runtime itself.
 
 import type { TokenRequestOutcome } from './auth/credentials/token-endpoint.ts';
-import type { TokenTransition } from './auth/credentials/transition.ts';
+import type { TokenTransition } from './auth/credentials/token-source.ts';
 import type { Metrics, TokenRequestResult } from './logging/metrics/metrics.ts';
 import type { Runtime } from './runtime.ts';
 import { credentialOfLimit } from './upstream/call.ts';

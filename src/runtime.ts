@@ -3,9 +3,9 @@
 
 import { randomUUID } from 'node:crypto';
 import { createAccess } from './auth/callers/access.ts';
-import { createClients, type ProvingPlace } from './auth/callers/clients.ts';
+import { createClients, type Exposure } from './auth/callers/clients.ts';
 import type { Handles } from './auth/callers/handles.ts';
-import { sessionCredential } from './auth/callers/session.ts';
+import { placeholderCredential } from './auth/callers/session.ts';
 import type { Sessions } from './auth/callers/sessions.ts';
 import { type Credentials, createCredentials, isSameAccount } from './auth/credentials/credentials.ts';
 import type { TokenStore } from './auth/credentials/store/store.ts';
@@ -14,7 +14,7 @@ import {
   type TokenRequestOutcome,
   type TokenTransport,
 } from './auth/credentials/token-endpoint.ts';
-import type { TokenTransition } from './auth/credentials/transition.ts';
+import type { TokenTransition } from './auth/credentials/token-source.ts';
 import type { ClientCas } from './config/cert-subject.ts';
 import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
@@ -40,7 +40,7 @@ export interface RuntimeDeps extends OutboundDeps {
   /** What certificates of callers are verified by, where they are asked for. */
   readonly clientCas: ClientCas | null;
   /** The listeners, as a place where clients prove themselves. */
-  readonly provingPlace?: ProvingPlace;
+  readonly exposure?: Exposure;
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
   readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
@@ -79,7 +79,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
   const transport = deps.transport ?? outbound.transport;
   const credentialsDeps = { config, transport, store, clock, random, log, onTokenRequest, onTransition, onSecret };
   const credentials = createCredentials(credentialsDeps, previous?.credentials);
-  const clients = createClients(config.clients, clock, deps.provingPlace);
+  const clients = createClients(config.clients, clock, deps.exposure);
   const access = createAccess(config);
   const authenticator = createAuthenticator({
     ...{ clients, handles, sessions },
@@ -87,7 +87,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     unsafeAllowAnonymous: config.server.unsafeAllowAnonymous,
     clientCas: deps.clientCas,
   });
-  const standIn = sessionCredential(config.general.hosts);
+  const placeholder = placeholderCredential(config.general.hosts);
   const facade: Runtime['facade'] = {
     ...{ access, clients, handles, sessions, authenticator, now: clock.now },
     endpoint: createTokenEndpoint({
@@ -98,7 +98,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
       onTokenRequest,
       onSecret,
     }),
-    credential: (name) => (name === null ? standIn : credentials.get(name)?.config),
+    credential: (name) => (name === null ? placeholder : credentials.get(name)?.config),
     defaultName: credentials.default()?.config.name ?? null,
   };
   const waits = new Set<CallerConnection>();
@@ -157,9 +157,12 @@ function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousO
     if (old !== undefined && isSameAccount(old, credential)) kept.add(credential.name);
   }
   // Sessions that no configured credential stands behind.
-  const standIn = sessionCredential(next.general.hosts).name;
-  if (!next.credentials.some(({ name }) => name === standIn) && isSameSetting(config.general.hosts, next.general.hosts))
-    kept.add(standIn);
+  const placeholder = placeholderCredential(next.general.hosts).name;
+  if (
+    !next.credentials.some(({ name }) => name === placeholder) &&
+    isSameSetting(config.general.hosts, next.general.hosts)
+  )
+    kept.add(placeholder);
   return { config, outbound, isKept: (name) => kept.has(name) };
 }
 

@@ -2,7 +2,7 @@
 // process that stays alive until both are done.
 
 import { type Credentials, createCredentials } from '../auth/credentials/credentials.ts';
-import { createFileStore } from '../auth/credentials/store/file.ts';
+import { FileStore } from '../auth/credentials/store/file.ts';
 import { createMemoryStore } from '../auth/credentials/store/memory.ts';
 import { StoreError } from '../auth/credentials/store/store.ts';
 import { systemClock } from '../clock.ts';
@@ -27,9 +27,10 @@ export async function withStandaloneCredentials(
   { isTrial = false }: { isTrial?: boolean } = {},
 ): Promise<number> {
   const deps = { clock: systemClock, random: Math.random, log: SILENT };
-  const configured =
-    config.store.type === 'file' ? createFileStore({ ...config.store, ...deps }) : createMemoryStore(deps);
-  const store = isTrial ? { ...configured, isDurable: false } : configured;
+  const store =
+    config.store.type === 'file'
+      ? new FileStore({ ...config.store, ...deps, isDurable: !isTrial })
+      : createMemoryStore(deps);
   const upstream = createUpstream(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
   const credentials = createCredentials({ ...deps, config, store, transport: upstream.transport });
   // The timers of credentials and upstream do not keep a process alive; this one has to wait for their results.

@@ -42,7 +42,7 @@ export interface ClientCas {
   marksAt(socket: object): readonly string[];
 }
 
-const PROOF_PREFIX = 'cert:';
+const CERTIFICATE_PREFIX = 'cert:';
 
 /** So many CAs are told apart; of more, a change of one is a change of all. */
 const MAX_CAS = 16;
@@ -51,27 +51,30 @@ const MAX_CAS = 16;
  * What a certificate proves, as it is kept in a handle or session: its subject, by `subjectKey`, and the CAs that may
  * have vouched for it.
  */
-export function certificateProof(key: string, cas: readonly string[]): string {
-  return `${PROOF_PREFIX}${markOf(key)}:${casOf(cas).join('.')}`;
+export function certificateFingerprint(key: string, cas: readonly string[]): string {
+  return `${CERTIFICATE_PREFIX}${markOf(key)}:${casOf(cas).join('.')}`;
 }
 
 /** Whether a proof is of a certificate; others are of secrets. */
-export function isCertificateProof(proof: string): boolean {
-  return proof.startsWith(PROOF_PREFIX);
+export function isCertificateFingerprint(authFingerprint: string): boolean {
+  return authFingerprint.startsWith(CERTIFICATE_PREFIX);
 }
 
 /** The subject that a certificate's proof is of, told by a mark; null for other proofs. */
-export function provedSubject(proof: string | null): string | null {
-  return proof !== null && isCertificateProof(proof) ? (proof.split(':')[1] as string) : null;
+export function certificateSubjectOf(authFingerprint: string | null): string | null {
+  return authFingerprint !== null && isCertificateFingerprint(authFingerprint)
+    ? (authFingerprint.split(':')[1] as string)
+    : null;
 }
 
 /**
  * Whether the certificate would still be believed: none of its CAs was taken away, and it is of that subject. `key`
  * null: any subject will do.
  */
-export function isCertificateBelieved(proof: string, key: string | null, cas: readonly string[]): boolean {
-  const [, subject, vouching = ''] = proof.split(':');
-  if (!isCertificateProof(proof) || vouching === '' || (key !== null && subject !== markOf(key))) return false;
+export function isCertificateBelieved(authFingerprint: string, key: string | null, cas: readonly string[]): boolean {
+  const [, subject, vouching = ''] = authFingerprint.split(':');
+  if (!isCertificateFingerprint(authFingerprint) || vouching === '' || (key !== null && subject !== markOf(key)))
+    return false;
   const present = new Set(casOf(cas));
   return vouching.split('.').every((ca) => present.has(ca));
 }

@@ -14,7 +14,7 @@ import type { Sessions } from '../auth/callers/sessions.ts';
 import {
   type CertificateSubject,
   type ClientCas,
-  certificateProof,
+  certificateFingerprint,
   isCertificateBelieved,
   subjectKey,
 } from '../config/cert-subject.ts';
@@ -42,7 +42,10 @@ export interface Authenticator {
    * Who proved itself by `proof` before, as it is now; null when that proves nothing any more: the secret was changed,
    * the client or a CA is gone, anonymous use has ended.
    */
-  provedBy(before: { readonly client: string | null; readonly proof: string | null }, arrival: Arrival): Caller | null;
+  provedBy(
+    before: { readonly client: string | null; readonly authFingerprint: string | null },
+    arrival: Arrival,
+  ): Caller | null;
   /**
    * A caller of before as it is now: null when what proved it would not any more, or its session or handle has ended.
    */
@@ -83,13 +86,16 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const mayBeAnonymous = ({ isLocal }: Arrival) => isAnonymousServed && (isLocal || unsafeAllowAnonymous);
 
   function provedBy(
-    { client, proof }: { readonly client: string | null; readonly proof: string | null },
+    { client, authFingerprint }: { readonly client: string | null; readonly authFingerprint: string | null },
     arrival: Arrival,
   ): Caller | null {
-    if (proof === null || proof === undefined) return client === null && mayBeAnonymous(arrival) ? ANONYMOUS : null;
+    if (authFingerprint === null || authFingerprint === undefined)
+      return client === null && mayBeAnonymous(arrival) ? ANONYMOUS : null;
     const cas = clientCas?.marks ?? [];
-    if (client !== null) return clients.byProof(client, proof, cas);
-    return clients.isEmpty && isCertificateBelieved(proof, null, cas) ? certifiedCaller(proof) : null;
+    if (client !== null) return clients.byFingerprint(client, authFingerprint, cas);
+    return clients.isEmpty && isCertificateBelieved(authFingerprint, null, cas)
+      ? certifiedCaller(authFingerprint)
+      : null;
   }
 
   function byKey(request: IncomingMessage, arrival: Arrival): Caller | null {
@@ -108,8 +114,11 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     if (clientCas === null) return null;
     const shown = verifiedCertificate(request.socket as TLSSocket, clientCas);
     // A connection may outlive the CA that it was verified by.
-    if (shown === null || !isCertificateBelieved(shown.proof, null, clientCas.marks)) return null;
-    return clients.byCertificate(shown.key, shown.proof) ?? (clients.isEmpty ? certifiedCaller(shown.proof) : null);
+    if (shown === null || !isCertificateBelieved(shown.authFingerprint, null, clientCas.marks)) return null;
+    return (
+      clients.byCertificate(shown.key, shown.authFingerprint) ??
+      (clients.isEmpty ? certifiedCaller(shown.authFingerprint) : null)
+    );
   }
 
   function byHandle(token: string, arrival: Arrival): Caller {
@@ -117,7 +126,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       const handle = handles.find(token);
       return { ...ownerOf(handle, arrival), handle, isAuthenticated: true };
     }
-    const owner = ownerOf(sessions.termsOf(token), arrival);
+    const owner = ownerOf(sessions.ownerOf(token), arrival);
     const session = sessions.find(token);
     if (session === null) throw sessionEnded();
     return { ...owner, session, isAuthenticated: true };
@@ -128,7 +137,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
    * where there is such.
    */
   function ownerOf(
-    kept: { readonly client: string | null; readonly proof: string | null } | null,
+    kept: { readonly client: string | null; readonly authFingerprint: string | null } | null,
     arrival: Arrival,
   ): Caller {
     const owner = kept && provedBy(kept, arrival);
@@ -207,7 +216,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       const { handle, session } = caller;
       const owner = provedBy(keptOf(caller), arrival);
       if (owner === null || (handle !== null && !handles.isGood(handle))) return null;
-      const present = session && sessions.findByTerms(session.terms);
+      const present = session && sessions.findByOwner(session.owner);
       if (session !== null && present === null) return null;
       return {
         ...owner,
@@ -219,7 +228,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     revalidate(caller, arrival) {
       const { handle, session } = caller;
       const isGood =
-        (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.terms));
+        (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.owner));
       if (isGood && provedBy(keptOf(caller), arrival) !== null) return null;
       return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved who calls proves it no more', false);
     },
@@ -235,7 +244,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     assertAdmin(caller, arrival) {
       this.assertAdmitted(caller, arrival);
       if (caller.client?.isAdmin === true) return;
-      if (clients.isEmpty && (clientCas === null || caller.proof !== null)) return;
+      if (clients.isEmpty && (clientCas === null || caller.authFingerprint !== null)) return;
       if (clients.isEmpty) throw unauthenticated('the admin pages need a client certificate here', false);
       if (!caller.isAuthenticated) throw unauthenticated('the admin pages need a client with admin = true', false);
       throw new GatewayError('gateway.client.forbidden', 'the admin pages need a client with admin = true');
@@ -244,8 +253,11 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
 }
 
 /** What would prove a caller again. */
-function keptOf({ client, proof }: Caller): { readonly client: string | null; readonly proof: string | null } {
-  return { client: client?.name ?? null, proof };
+function keptOf({ client, authFingerprint }: Caller): {
+  readonly client: string | null;
+  readonly authFingerprint: string | null;
+} {
+  return { client: client?.name ?? null, authFingerprint };
 }
 
 /**
@@ -320,7 +332,7 @@ function readable(authorization: Authorization): string {
 interface ShownCertificate {
   /** Its `subjectKey`. */
   readonly key: string;
-  readonly proof: string;
+  readonly authFingerprint: string;
 }
 
 const shownCertificates = new WeakMap<TLSSocket, ShownCertificate | null>();
@@ -333,7 +345,7 @@ function verifiedCertificate(socket: TLSSocket, cas: ClientCas): ShownCertificat
     ? ((socket.getPeerCertificate()?.subject as CertificateSubject | undefined) ?? null)
     : null;
   const key = subject && subjectKey(subject);
-  const shown = key === null ? null : { key, proof: certificateProof(key, cas.marksAt(socket)) };
+  const shown = key === null ? null : { key, authFingerprint: certificateFingerprint(key, cas.marksAt(socket)) };
   shownCertificates.set(socket, shown);
   return shown;
 }

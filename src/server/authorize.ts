@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Access } from '../auth/callers/access.ts';
 import type { Caller } from '../auth/callers/caller.ts';
 import { createRules, type Rules, type Verdict } from '../auth/callers/rules.ts';
-import type { RefreshingTokenSource } from '../auth/credentials/token-source.ts';
+import type { TokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
@@ -15,7 +15,7 @@ import type { Route } from './request-target.ts';
 /** A credential as the data path sees it. */
 export interface ForwardCredential {
   readonly config: CredentialConfig;
-  readonly source: RefreshingTokenSource;
+  readonly source: TokenSource;
   /** Whose limits it counts against, where that is not the credential as a whole. */
   readonly limitKey?: string;
 }
@@ -33,8 +33,8 @@ export interface CredentialChoice {
 export function chooseCredential(caller: Caller, named: string | null, choice: CredentialChoice): ForwardCredential {
   const asked = boundTo(caller, named);
   if (caller.session !== null) {
-    const { terms, config, source } = caller.session;
-    if (terms.credential !== null && !choice.access.mayUse(caller, terms.credential)) throw notListed(terms.credential);
+    const { owner, config, source } = caller.session;
+    if (owner.credential !== null && !choice.access.mayUse(caller, owner.credential)) throw notListed(owner.credential);
     const own = config();
     // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with
     // it.
@@ -63,7 +63,7 @@ export function chooseCredential(caller: Caller, named: string | null, choice: C
 
 /** The credential a handle is bound to, which a path or header may repeat but not change. */
 function boundTo({ handle, session }: Caller, named: string | null): string | null {
-  const bound = session === null ? (handle?.credential ?? null) : session.terms.credential;
+  const bound = session === null ? (handle?.credential ?? null) : session.owner.credential;
   if (named !== null && (session !== null || bound !== null) && named !== bound) {
     throw new GatewayError(
       'gateway.client.forbidden',

@@ -1,7 +1,7 @@
 // The shape of one call to the upstream, and of the functions that carry it: each layer (retry, rate limit, token,
 // dispatch) is a `Send` round another. And the waits of a call, which end when its client disconnects.
 
-import type { RefreshingTokenSource, Token } from '../auth/credentials/token-source.ts';
+import type { Token, TokenSource } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import type { UrlBase } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError, type GatewayErrorOptions } from '../errors.ts';
@@ -51,7 +51,7 @@ export interface UpstreamRequest {
   readonly body: RequestBody;
   /** Whose token it carries, and whose limits it counts against: a credential's name, or a `sessionLimitKey`. */
   readonly credential: string;
-  readonly source: RefreshingTokenSource;
+  readonly source: TokenSource;
   /** The one it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended. */
   token?: Token;
   readonly record: ExchangeRecord;

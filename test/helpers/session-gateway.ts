@@ -57,7 +57,7 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
         const token = createToken({ accessToken, obtainedAt: Date.now(), expiresAt: Date.now() + DAY_MS });
         const refreshToken = new Secret(randomBytes(64).toString('base64url'));
         const opened = await sessions.open(
-          { client: null, proof: null, credential: 'default', clientId: 'app', secret: null },
+          { client: null, authFingerprint: null, credential: 'default', clientId: 'app', secret: null },
           { token, refreshToken },
           home,
         );

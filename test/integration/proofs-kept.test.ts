@@ -123,7 +123,9 @@ t.test('a handle of nobody, made by who knows the credential, is nobody’s ever
     const key = deriveAnonymousKey(config.credentials[0]) as Secret;
     for (const proof of [null, 'certificate', 'cert:0:0', 'a mark']) {
       for (const client of [null, 'crm']) {
-        const headers = bearer(signHandle({ client, credential: null, proof, issuedAt: Date.now() }, key));
+        const headers = bearer(
+          signHandle({ client, credential: null, authFingerprint: proof, issuedAt: Date.now() }, key),
+        );
         const isGood = client === null && proof === null && good.includes('nothing');
         t.equal((await askAt(url, { headers })).status, isGood ? 200 : 401, `${client}, ${proof} under ${to}`);
         const isOpen = isGood && to === 'anonymous';

@@ -27,10 +27,10 @@ async function logIn(gateway: Gateway, { sandbox, origin }: { sandbox: Sandbox; 
     obtainedAt: Date.now(),
     expiresAt: Date.now() + 3_600_000,
   });
-  const terms = { client: null, proof: null, credential: 'crm', clientId: 'app', secret: null };
+  const owner = { client: null, authFingerprint: null, credential: 'crm', clientId: 'app', secret: null };
   const { handle } = await gateway
     .runtime()
-    .facade.sessions.open(terms, { token, refreshToken: new Secret('refresh') }, origin);
+    .facade.sessions.open(owner, { token, refreshToken: new Secret('refresh') }, origin);
   return { authorization: `Bearer ${handle}` };
 }
 

@@ -50,11 +50,11 @@ const openSession = async ({ gateway, sandbox }: Pick<TestGateway, 'gateway' | '
     obtainedAt: Date.now(),
     expiresAt: Date.now() + 3_600_000,
   });
-  const terms = { client: null, proof: null, credential: 'default', clientId: 'app', secret: null };
+  const owner = { client: null, authFingerprint: null, credential: 'default', clientId: 'app', secret: null };
   const { handle } = await gateway
     .runtime()
     .facade.sessions.open(
-      terms,
+      owner,
       { token, refreshToken: new Secret('r') },
       gateway.runtime().config.general.hosts.login.origin,
     );

@@ -14,7 +14,7 @@ async function logIn({ gateway, sandbox, config }: TestGateway, userId: string):
   const token = createToken({ accessToken: new Secret(issued.value), obtainedAt: now, expiresAt: now + 3_600_000 });
   const { sessions } = gateway.runtime().facade;
   const opened = await sessions.open(
-    { client: null, proof: null, credential: 'default', clientId: 'app', secret: null },
+    { client: null, authFingerprint: null, credential: 'default', clientId: 'app', secret: null },
     { token, refreshToken: new Secret('r') },
     config.general.hosts.login.origin,
   );

@@ -6,7 +6,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { createFileStore } from '../../src/auth/credentials/store/file.ts';
+import { FileStore } from '../../src/auth/credentials/store/file.ts';
 import { systemClock } from '../../src/clock.ts';
 
 const KILLS = 25;
@@ -19,12 +19,12 @@ t.teardown(() => clearInterval(held));
 
 /** Adds one to the generation for ever, and prints each one that the store confirmed. */
 const WRITER = `
-  import { createFileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
+  import { FileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
   import { systemClock } from '${import.meta.resolve('../../src/clock.ts')}';
   import { Secret } from '${import.meta.resolve('../../src/secret.ts')}';
   const log = { error() {}, warn() {}, info() {}, debug() {} };
   const path = process.env.STORE;
-  const store = createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
+  const store = new FileStore({ path, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
   const key = ${JSON.stringify(KEY)};
   setInterval(() => {}, 1e9);
   for (;;) {
@@ -33,7 +33,7 @@ const WRITER = `
     const generation = (entry?.value.generation ?? 0) + 1;
     const accessToken = new Secret('at' + generation);
     const refreshToken = new Secret('rt' + generation + 'x'.repeat(4000));
-    const value = { accessToken, refreshToken, expiresAt: 2, obtainedAt: 1, seed: null, generation };
+    const value = { accessToken, refreshToken, expiresAt: 2, obtainedAt: 1, initialFingerprint: null, generation };
     await store.put(key, value, { expectedVersion: entry?.version ?? null, fence: lock.fence });
     console.log(generation);
     await lock.release();
@@ -58,7 +58,7 @@ t.test('25 kills in the middle of writing leave a whole store that lost nothing'
       while (performance.now() < until);
       child.kill('SIGKILL');
     }
-    const store = createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock: systemClock, log: silent });
+    const store = new FileStore({ path, prefix: 'gcg', encryptionKey: null, clock: systemClock, log: silent });
     const lock = await store.lock(KEY, 5_000);
     const entry = await store.get(KEY);
     await lock.release();

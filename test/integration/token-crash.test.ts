@@ -47,7 +47,7 @@ async function startServer(t: Test, hasGrace: boolean) {
 /** Refreshes for ever, or once; prints the code of the error that ends it, or `ok`. */
 const REFRESHER = `
   import { createCredentials } from '${import.meta.resolve('../../src/auth/credentials/credentials.ts')}';
-  import { createFileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
+  import { FileStore } from '${import.meta.resolve('../../src/auth/credentials/store/file.ts')}';
   import { systemClock } from '${import.meta.resolve('../../src/clock.ts')}';
   import { inlineSecret } from '${import.meta.resolve('../../src/secret.ts')}';
   const log = { error() {}, warn() {}, info() {}, debug() {} };
@@ -64,7 +64,7 @@ const REFRESHER = `
     const response = await fetch(url, { method: 'POST', headers: pairs, body });
     return { statusCode: response.status, headers: {}, body: Buffer.from(await response.arrayBuffer()) };
   };
-  const store = createFileStore({ path: STORE, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
+  const store = new FileStore({ path: STORE, prefix: 'gcg', encryptionKey: null, clock: systemClock, log });
   const deps = { clock: systemClock, random: Math.random, log };
   const { source } = createCredentials({ config, transport, store, ...deps }).default();
   setInterval(() => {}, 1e9);

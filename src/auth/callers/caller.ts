@@ -1,7 +1,7 @@
 // Who makes a call, once it is known: an anonymous caller, a client, or a client (or nobody) that shows a handle. Data
 // only.
 
-import { provedSubject } from '../../config/cert-subject.ts';
+import { certificateSubjectOf } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { ClientHandle } from './client-handle.ts';
 import type { Session } from './session.ts';
@@ -35,7 +35,7 @@ export interface Caller {
    * What proved it: the mark of a secret, or of a certificate. Null for who proved nothing, also where it shows a
    * handle given to such.
    */
-  readonly proof: string | null;
+  readonly authFingerprint: string | null;
   /** Proved by secret, certificate or handle. */
   readonly isAuthenticated: boolean;
 }
@@ -45,28 +45,34 @@ export const ANONYMOUS: Caller = Object.freeze({
   client: null,
   handle: null,
   session: null,
-  proof: null,
+  authFingerprint: null,
   isAuthenticated: false,
 });
 
 /** A caller with a certificate of the configured CA while no clients are configured. */
-export function certifiedCaller(proof: string): Caller {
-  return { client: null, handle: null, session: null, proof, isAuthenticated: true };
+export function certifiedCaller(authFingerprint: string): Caller {
+  return { client: null, handle: null, session: null, authFingerprint, isAuthenticated: true };
 }
 
 /**
  * Whose something is that was given to a caller: a client's, by whatever proof; where there are no clients, that of a
  * certificate's subject; or anybody's who proved nothing. `client` is the client's name.
  */
-export function ownerKey({ client, proof }: { readonly client: string | null; readonly proof: string | null }): string {
+export function ownerKey({
+  client,
+  authFingerprint,
+}: {
+  readonly client: string | null;
+  readonly authFingerprint: string | null;
+}): string {
   if (client !== null) return `client ${client}`;
-  const subject = provedSubject(proof);
+  const subject = certificateSubjectOf(authFingerprint);
   return subject === null ? ANYBODY : `certificate ${subject}`;
 }
 
 /** The same of what is a caller's. */
-export function ownerKeyOf({ client, proof }: Pick<Caller, 'client' | 'proof'>): string {
-  return ownerKey({ client: client?.name ?? null, proof });
+export function ownerKeyOf({ client, authFingerprint }: Pick<Caller, 'client' | 'authFingerprint'>): string {
+  return ownerKey({ client: client?.name ?? null, authFingerprint });
 }
 
 /** The `ownerKey` of what was given to who proved nothing. */

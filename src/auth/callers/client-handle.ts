@@ -25,7 +25,7 @@ export interface ClientHandle {
    * What proved who it was given to, `Caller.proof`: it is good while that would prove it still. Null: given to an
    * anonymous caller, and good for no other.
    */
-  readonly proof: string | null;
+  readonly authFingerprint: string | null;
   /** Epoch ms. */
   readonly issuedAt: number;
 }
@@ -42,9 +42,9 @@ export function isSignedHandle(token: string): boolean {
 
 /** Makes a handle: HMAC-SHA256 over what it says. */
 export function signHandle(content: Omit<ClientHandle, 'id'>, key: Secret): string {
-  const { client, credential, proof, issuedAt } = content;
+  const { client, credential, authFingerprint, issuedAt } = content;
   const payload = Buffer.from(
-    JSON.stringify([randomBytes(9).toString('base64url'), client, credential, proof, issuedAt]),
+    JSON.stringify([randomBytes(9).toString('base64url'), client, credential, authFingerprint, issuedAt]),
   ).toString('base64url');
   return `${SIGNED_PREFIX}${payload}.${signature(payload, key).toString('base64url')}`;
 }
@@ -63,8 +63,10 @@ export function readHandle(token: string, key: Secret): ClientHandle | null {
     shown.toString('base64url') !== token.slice(dot + 1)
   )
     return null;
-  const [id, client, credential, proof, issuedAt] = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'));
-  return { id, client, credential, proof, issuedAt };
+  const [id, client, credential, authFingerprint, issuedAt] = JSON.parse(
+    Buffer.from(payload, 'base64url').toString('utf8'),
+  );
+  return { id, client, credential, authFingerprint, issuedAt };
 }
 
 function signature(payload: string, key: Secret): Buffer {

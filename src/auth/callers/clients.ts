@@ -3,7 +3,7 @@
 
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
-import { isCertificateBelieved, isCertificateProof, parseCertSubject } from '../../config/cert-subject.ts';
+import { isCertificateBelieved, isCertificateFingerprint, parseCertSubject } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import { isShortSecret } from '../../config/sections/clients.ts';
 import type { Caller } from './caller.ts';
@@ -18,19 +18,19 @@ export interface Clients {
   /** By Basic. */
   byNameAndSecret(name: string, secret: string): Caller | null;
   /** By the `subjectKey` of a verified certificate; `proof` is what the certificate proves. */
-  byCertificate(key: string, proof: string): Caller | null;
+  byCertificate(key: string, authFingerprint: string): Caller | null;
   /**
    * By what proved it before: null when that would prove nothing any more. `cas` are the marks of the client CAs as
    * they are now.
    */
-  byProof(name: string, proof: string, cas: readonly string[]): Caller | null;
+  byFingerprint(name: string, authFingerprint: string, cas: readonly string[]): Caller | null;
 }
 
 /** Secret files are looked at this often. */
 const REVISION_POLL_MS = 1_000;
 
 /** Where clients prove themselves. */
-export interface ProvingPlace {
+export interface Exposure {
   /** Whether others than users of this machine can try secrets. */
   readonly isReachable: boolean;
 }
@@ -42,7 +42,7 @@ export interface ProvingPlace {
 export function createClients(
   configs: readonly ClientConfig[],
   clock: Clock,
-  place: ProvingPlace = { isReachable: false },
+  place: Exposure = { isReachable: false },
 ): Clients {
   const callers = new Map(configs.map((client) => [client.name, callerOf(client, null)]));
   const bySubject = new Map<string, ClientConfig>();
@@ -79,26 +79,37 @@ export function createClients(
     },
     byNameAndSecret: (name, secret) =>
       findByDigest(digestOf(secret), digests(), ({ client }) => client?.name === name)?.owner ?? null,
-    byCertificate(key, proof) {
+    byCertificate(key, authFingerprint) {
       const client = bySubject.get(key);
-      return client === undefined ? null : callerOf(client, proof);
+      return client === undefined ? null : callerOf(client, authFingerprint);
     },
-    byProof(name, proof, cas) {
-      if (!isCertificateProof(proof))
-        return digests().find(({ mark, owner }) => mark === proof && owner.client?.name === name)?.owner ?? null;
+    byFingerprint(name, authFingerprint, cas) {
+      if (!isCertificateFingerprint(authFingerprint))
+        return (
+          digests().find(({ mark, owner }) => mark === authFingerprint && owner.client?.name === name)?.owner ?? null
+        );
       const client = callers.get(name)?.client;
-      if (client?.certSubject == null || !isCertificateBelieved(proof, parseCertSubject(client.certSubject), cas))
+      if (
+        client?.certSubject == null ||
+        !isCertificateBelieved(authFingerprint, parseCertSubject(client.certSubject), cas)
+      )
         return null;
-      return callerOf(client, proof);
+      return callerOf(client, authFingerprint);
     },
   };
 }
 
-function callerOf(client: ClientConfig, proof: string | null): Caller {
-  return Object.freeze({ client, handle: null, session: null, proof, isAuthenticated: proof !== null });
+function callerOf(client: ClientConfig, authFingerprint: string | null): Caller {
+  return Object.freeze({
+    client,
+    handle: null,
+    session: null,
+    authFingerprint,
+    isAuthenticated: authFingerprint !== null,
+  });
 }
 
-function digestsOf({ secret, secretSha256 }: ClientConfig, { isReachable }: ProvingPlace): Buffer[] {
+function digestsOf({ secret, secretSha256 }: ClientConfig, { isReachable }: Exposure): Buffer[] {
   const digests: Buffer[] = secretSha256.map((hex) => Buffer.from(hex, 'hex')).filter(({ length }) => length === 32);
   try {
     const value = secret?.read().reveal();

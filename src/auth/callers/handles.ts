@@ -67,14 +67,14 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
     if (signed !== null || anonymousKey === null) return signed;
     const anonymous = readHandle(token, anonymousKey);
     // The key that can be made again makes nobody who had proved anything.
-    return anonymous?.client === null && anonymous.proof === null ? anonymous : null;
+    return anonymous?.client === null && anonymous.authFingerprint === null ? anonymous : null;
   }
 
   const isGood = (handle: ClientHandle) => !ended.has(handle) && clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
 
   return {
     issue: (content) =>
-      signHandle({ ...content, issuedAt: clock.now() }, content.proof === null ? (anonymousKey ?? key) : key),
+      signHandle({ ...content, issuedAt: clock.now() }, content.authFingerprint === null ? (anonymousKey ?? key) : key),
     find(token) {
       let handle = verified.get(token);
       if (handle === undefined) {

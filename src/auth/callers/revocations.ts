@@ -32,7 +32,7 @@ const POLL_MS = 1_000;
 /** What could not be written is tried again after 1, 2, 4 … 60 s. */
 const LONGEST_RETRY_MS = 60_000;
 
-type Ended = Pick<ClientHandle, 'id' | 'client' | 'proof' | 'issuedAt'>;
+type Ended = Pick<ClientHandle, 'id' | 'client' | 'authFingerprint' | 'issuedAt'>;
 
 /** Those of one owner, in the order in which they ended. */
 interface Owner {
@@ -288,7 +288,14 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
   const put = (key: StoreKey, text: string, expectedVersion: string | null, fence?: string) =>
     store.put(
       key,
-      { accessToken: new Secret(text), refreshToken: null, expiresAt: 0, obtainedAt: 0, seed: null, generation: 0 },
+      {
+        accessToken: new Secret(text),
+        refreshToken: null,
+        expiresAt: 0,
+        obtainedAt: 0,
+        initialFingerprint: null,
+        generation: 0,
+      },
       { expectedVersion, fence },
     );
 

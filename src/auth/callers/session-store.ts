@@ -1,16 +1,16 @@
-// Sessions across a restart: one sealed entry of the token store each, where the store is a durable one. Knows no
-// handles, only their hashes.
+// Keeps sessions over a restart: one sealed entry of the token store each, where that is durable. Knows no handles, only
+// their hashes.
 
 import { Secret } from '../../secret.ts';
 import type { StoreKey, TokenStore } from '../credentials/store/store.ts';
 import { createToken, type Token } from '../credentials/token-source.ts';
-import type { SessionTerms } from './session.ts';
+import type { SessionOwner } from './session.ts';
 
 /** What is kept of a session. */
 export interface StoredSession {
   readonly hash: string;
-  readonly terms: SessionTerms;
-  readonly home: string;
+  readonly owner: SessionOwner;
+  readonly issuer: string;
   readonly token: Token | null;
   readonly refreshToken: Secret | null;
   /** Epoch ms, exact to an hour. */
@@ -33,15 +33,22 @@ const nameOf = (hash: string) => PREFIX + hash.slice(0, 40);
 export function createSessionStore(store: TokenStore): SessionStore {
   return {
     async save(session) {
-      const { hash, terms, home, token, refreshToken, usedAt } = session;
+      const { hash, owner, issuer, token, refreshToken, usedAt } = session;
+      const { client, authFingerprint, credential, clientId, secret } = owner;
       const key = keyOf(nameOf(hash));
-      const { secret, ...rest } = terms;
+      // `home` and `proof` are the names that earlier versions gave them.
       const text = JSON.stringify({
-        ...{ hash, usedAt, home, ...rest },
+        hash,
+        usedAt,
+        home: issuer,
+        client,
+        proof: authFingerprint,
+        credential,
+        clientId,
         secret: secret instanceof Secret ? { own: secret.reveal() } : secret,
         accessToken: token?.accessToken.reveal() ?? null,
       });
-      const present = await store.get(key);
+      const existing = await store.get(key);
       await store.put(
         key,
         {
@@ -49,9 +56,10 @@ export function createSessionStore(store: TokenStore): SessionStore {
           refreshToken,
           expiresAt: token?.expiresAt ?? 0,
           obtainedAt: token?.obtainedAt ?? 0,
-          ...{ seed: null, generation: 0 },
+          initialFingerprint: null,
+          generation: 0,
         },
-        { expectedVersion: present?.version ?? null },
+        { expectedVersion: existing?.version ?? null },
       );
     },
     remove: (hash) => store.delete(keyOf(nameOf(hash))),
@@ -62,24 +70,14 @@ export function createSessionStore(store: TokenStore): SessionStore {
         const entry = await store.get(keyOf(name)).catch(() => null);
         const text = entry?.value.accessToken?.reveal();
         if (entry === null || text === undefined) continue;
-        // One of a version that kept no proof is an anonymous caller's, or nobody's.
-        const {
-          hash,
-          usedAt,
-          home,
-          secret,
-          accessToken,
-          client,
-          proof = null,
-          credential,
-          clientId,
-        } = JSON.parse(text);
+        const { hash, usedAt, home, secret, accessToken, client, proof, credential, clientId } = JSON.parse(text);
         const { expiresAt, obtainedAt, refreshToken } = entry.value;
         const own = typeof secret?.own === 'string' ? new Secret(secret.own) : secret;
-        const terms: SessionTerms = { client, proof, credential, clientId, secret: own };
+        // Version 0.1.0 may have kept no fingerprint: such a session is an anonymous caller's, or nobody can use it.
+        const owner: SessionOwner = { client, authFingerprint: proof ?? null, credential, clientId, secret: own };
         const token =
           accessToken === null ? null : createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt });
-        sessions.push({ hash, terms, home, token, refreshToken, usedAt });
+        sessions.push({ hash, owner, issuer: home, token, refreshToken, usedAt });
       }
       return sessions;
     },

@@ -6,26 +6,20 @@ import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-confi
 import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
 import { refreshTokenForm } from '../credentials/grants.ts';
-import { type CachedSourceDeps, createRefreshingSource } from '../credentials/refreshing-source.ts';
-import {
-  basicAuth,
-  type ClientAuth,
-  publicClientAuth,
-  type TokenEndpoint,
-  type TokenGrant,
-} from '../credentials/token-endpoint.ts';
-import { type RefreshingTokenSource, type Token, TokenFailure } from '../credentials/token-source.ts';
+import { type RefreshingSourceDeps, RefreshingTokenSource } from '../credentials/refreshing-source.ts';
+import { basicAuth, type ClientAuth, publicClientAuth, type TokenEndpoint } from '../credentials/token-endpoint.ts';
+import { type CredentialState, type Token, TokenFailure, type TokenSource } from '../credentials/token-source.ts';
 import { HANDLE_PREFIX } from './client-handle.ts';
 
 /** Whose session it is and with what it is renewed. */
-export interface SessionTerms {
+export interface SessionOwner {
   /** `[client.NAME]` that opened it; null for an anonymous caller. */
   readonly client: string | null;
   /**
-   * What proved who opened it, `Caller.proof`: it is good while that would prove it still. Null for an anonymous
-   * caller.
+   * What authenticated its owner, `Caller.authFingerprint`: the session is good while that would authenticate the owner
+   * still. Null for an anonymous caller.
    */
-  readonly proof: string | null;
+  readonly authFingerprint: string | null;
   /** The configured credential whose hosts, and perhaps secret, it uses; null: the general hosts. */
   readonly credential: string | null;
   /** The OAuth client id sent upstream. */
@@ -34,22 +28,19 @@ export interface SessionTerms {
   readonly secret: 'credential' | Secret | null;
 }
 
-/** A session. */
+/** A session in use. */
 export interface Session {
   /** Tells sessions apart in limits and records: the beginning of its handle's hash, useless for anything else. */
   readonly id: string;
-  readonly terms: SessionTerms;
-  /** Hosts and name for the data path, from the present configuration. */
+  readonly owner: SessionOwner;
+  /** Hosts and name for the data path, from the current configuration. */
   config(): CredentialConfig;
-  readonly source: RefreshingTokenSource;
-  readonly held: HeldTokens;
+  readonly source: TokenSource;
+  readonly tokens: SessionTokens;
 }
 
-/**
- * The real tokens, as they are now; renewals change them in place. All that is kept of a session that nobody uses at
- * the moment.
- */
-export interface HeldTokens {
+/** The real tokens, as they are now; renewals change them in place. All that is kept of a session not in use. */
+export interface SessionTokens {
   token: Token | null;
   refreshToken: Secret | null;
   /** When the token ends by the monotonic clock, where that was known when the session was last in use. */
@@ -57,10 +48,10 @@ export interface HeldTokens {
 }
 
 /** What a session is made with. */
-export interface SessionDeps extends Pick<CachedSourceDeps, 'clock' | 'random' | 'log'> {
+export interface SessionDeps extends Pick<RefreshingSourceDeps, 'clock' | 'random' | 'log'> {
   readonly endpoint: () => TokenEndpoint;
-  readonly settings: () => CachedSourceDeps['settings'];
-  /** The credential of that name, or a stand-in with the general hosts for null; undefined for a name that is gone. */
+  readonly settings: () => RefreshingSourceDeps['settings'];
+  /** The credential of that name, or a placeholder with the general hosts for null; undefined for one that is gone. */
   readonly credential: (name: string | null) => CredentialConfig | undefined;
 }
 
@@ -82,115 +73,175 @@ export function sessionEnded(): GatewayError {
   return new GatewayError('gateway.session.ended', 'this handle is unknown, has expired or was revoked: log in again');
 }
 
-/** Where a configuration has its sessions' tokens renewed: tokens from elsewhere are not for it. */
-export function sessionHome({ hosts }: CredentialConfig): string {
+/** Where a configuration has its sessions' tokens issued and renewed: tokens from elsewhere are not for it. */
+export function sessionIssuer({ hosts }: CredentialConfig): string {
   return `${hosts.login.origin}${hosts.login.pathPrefix}`;
 }
 
 /**
- * Sets a session to work over tokens at hand. `source.close()` ends its timer; another may be made over the same tokens
- * then. `first` is the configuration of its credential now; a later one is followed as long as it has the same home, so
- * that no token goes where it was not issued.
+ * Sets a session to work over existing tokens. `source.close()` ends its timer; another may be made over the same
+ * tokens then. `first` is the configuration of its credential now; a later one is followed as long as it has the same
+ * issuer, so that no token goes where it was not issued.
  */
 export function createSession(
   id: string,
-  { terms, held, config: first }: { terms: SessionTerms; held: HeldTokens; config: CredentialConfig },
+  { owner, tokens, config: first }: { owner: SessionOwner; tokens: SessionTokens; config: CredentialConfig },
   deps: SessionDeps,
   events: SessionEvents,
 ): Session {
-  const name = terms.credential ?? 'session';
-  const home = sessionHome(first);
+  const issuer = sessionIssuer(first);
   const config = () => {
-    const present = deps.credential(terms.credential);
-    return present !== undefined && sessionHome(present) === home ? present : first;
+    const current = deps.credential(owner.credential);
+    return current !== undefined && sessionIssuer(current) === issuer ? current : first;
   };
+  return { id, owner, config, source: new SessionTokenSource(owner, tokens, config, deps, events), tokens };
+}
 
-  const renew = async (): Promise<Token> => {
-    const { refreshToken } = held;
-    if (refreshToken === null || events.isIdle())
-      throw new TokenFailure('login_required', 'this session cannot be renewed: log in again');
-    const renewed: TokenGrant = await deps.endpoint()({
-      credential: name,
-      grant: 'refresh_token',
-      hosts: config().hosts,
-      auth: authOf(terms, config()),
-      form: refreshTokenForm(refreshToken),
-    });
-    held.refreshToken = renewed.refreshToken ?? refreshToken;
-    held.token = renewed.token;
-    delete held.endsMono;
-    await events.renewed();
-    return renewed.token;
-  };
-  const obtain = () => {
-    const renewal = renew();
-    events.begun(renewal);
-    return renewal;
-  };
-  // A session outlives the configuration it began under.
-  const settings = {
-    get refreshAccessToken() {
-      return deps.settings().refreshAccessToken;
-    },
-    get refreshTokenWaitMaxMs() {
-      return deps.settings().refreshTokenWaitMaxMs;
-    },
-  };
-  const inner = createRefreshingSource({
-    name,
-    obtain,
-    clock: deps.clock,
-    random: deps.random,
-    log: deps.log,
-    settings,
-  });
+/** A refreshing source over a session's tokens. A refusal for good ends the session, and is told as such. */
+class SessionTokenSource implements TokenSource {
+  readonly #owner: SessionOwner;
+  readonly #tokens: SessionTokens;
+  readonly #config: () => CredentialConfig;
+  readonly #deps: SessionDeps;
+  readonly #events: SessionEvents;
+  readonly #inner: RefreshingTokenSource;
 
-  const orEnded = (error: unknown): never => {
-    if (!isGatewayError(error) || !ENDED.has(error.code)) throw error;
+  /** Throws gateway.session.ended in place of a refusal, and `error` where it is none. */
+  readonly #asSessionEnded = (error: unknown): never => {
+    if (!isRefusal(error)) throw error;
     // With renewal switched off the application may still refresh by itself.
-    if (held.refreshToken === null || deps.settings().refreshAccessToken) events.ended();
+    if (this.#tokens.refreshToken === null || this.#deps.settings().refreshAccessToken) this.#events.ended();
     throw sessionEnded();
   };
+
   /**
-   * Where nothing could be renewed and the platform was not asked, one call's 401 does not end the session for the
-   * others.
+   * The same for a call whose token was refused. Where there is nothing to renew with and the platform was not asked,
+   * one call's 401 does not end the session for the others.
    */
-  const orRefused = (error: unknown): never => {
-    if (held.refreshToken === null && inner.current() !== null && isGatewayError(error) && ENDED.has(error.code))
-      throw sessionEnded();
-    return orEnded(error);
+  readonly #asCallRefused = (error: unknown): never => {
+    if (this.#tokens.refreshToken === null && this.#inner.current() !== null && isRefusal(error)) throw sessionEnded();
+    return this.#asSessionEnded(error);
   };
-  const source: RefreshingTokenSource = {
-    current: inner.current,
-    leftMs: inner.leftMs,
-    token: (withinMs) => inner.token(withinMs).catch(orEnded),
-    invalidate: inner.invalidate,
-    successor: (refused, withinMs) => inner.successor(refused, withinMs).catch(orRefused),
-    // The SDKs refresh and call again without end while a call is answered 401.
-    refresh: () => inner.refresh({ isPatient: true }).catch(orEnded),
-    state: inner.state,
-    start: inner.start,
-    close: inner.close,
-  };
-  if (held.token !== null) {
+
+  constructor(
+    owner: SessionOwner,
+    tokens: SessionTokens,
+    config: () => CredentialConfig,
+    deps: SessionDeps,
+    events: SessionEvents,
+  ) {
+    this.#owner = owner;
+    this.#tokens = tokens;
+    this.#config = config;
+    this.#deps = deps;
+    this.#events = events;
+    this.#inner = new RefreshingTokenSource({
+      name: this.#name(),
+      acquire: () => {
+        const renewal = this.#renew();
+        events.begun(renewal);
+        return renewal;
+      },
+      clock: deps.clock,
+      random: deps.random,
+      log: deps.log,
+      // A session outlives the configuration it began under.
+      settings: {
+        get refreshAccessToken() {
+          return deps.settings().refreshAccessToken;
+        },
+        get refreshTokenWaitMaxMs() {
+          return deps.settings().refreshTokenWaitMaxMs;
+        },
+      },
+    });
+    this.#acceptExisting();
+  }
+
+  current(): Token | null {
+    return this.#inner.current();
+  }
+
+  leftMs(): number {
+    return this.#inner.leftMs();
+  }
+
+  token(withinMs?: number): Promise<Token> {
+    return this.#inner.token(withinMs).catch(this.#asSessionEnded);
+  }
+
+  invalidate(token: Token, route: string | null): boolean {
+    return this.#inner.invalidate(token, route);
+  }
+
+  successor(refused: Token, withinMs?: number): Promise<Token> {
+    return this.#inner.successor(refused, withinMs).catch(this.#asCallRefused);
+  }
+
+  /** Always patient: the SDKs refresh and call again without end while a call is answered 401. */
+  refresh(): Promise<Token> {
+    return this.#inner.refresh({ isPatient: true }).catch(this.#asSessionEnded);
+  }
+
+  state(): CredentialState {
+    return this.#inner.state();
+  }
+
+  start(): void {
+    this.#inner.start();
+  }
+
+  close(): void {
+    this.#inner.close();
+  }
+
+  #name(): string {
+    return this.#owner.credential ?? PLACEHOLDER_NAME;
+  }
+
+  #acceptExisting(): void {
+    const { token, endsMono = Number.POSITIVE_INFINITY } = this.#tokens;
+    if (token === null) return;
     try {
-      inner.accept(held.token, (held.endsMono ?? Number.POSITIVE_INFINITY) - deps.clock.monotonic());
+      this.#inner.accept(token, endsMono - this.#deps.clock.monotonic());
     } catch {
       // It has ended: the session's caller waits for the next one.
     }
   }
-  return { id, terms, config, source, held };
+
+  async #renew(): Promise<Token> {
+    const { refreshToken } = this.#tokens;
+    if (refreshToken === null || this.#events.isIdle())
+      throw new TokenFailure('login_required', 'this session cannot be renewed: log in again');
+    const config = this.#config();
+    const renewed = await this.#deps.endpoint()({
+      credential: this.#name(),
+      grant: 'refresh_token',
+      hosts: config.hosts,
+      auth: authOf(this.#owner, config),
+      form: refreshTokenForm(refreshToken),
+    });
+    this.#tokens.refreshToken = renewed.refreshToken ?? refreshToken;
+    this.#tokens.token = renewed.token;
+    delete this.#tokens.endsMono;
+    await this.#events.renewed();
+    return renewed.token;
+  }
 }
 
-/** How the session's client proves itself upstream. Throws GatewayError when the credential's secret cannot be read. */
-export function authOf({ clientId, secret }: SessionTerms, config: CredentialConfig): ClientAuth {
+function isRefusal(error: unknown): boolean {
+  return isGatewayError(error) && ENDED.has(error.code);
+}
+
+/** How the session's client authenticates upstream. Throws GatewayError when the credential's secret cannot be read. */
+export function authOf({ clientId, secret }: SessionOwner, config: CredentialConfig): ClientAuth {
   if (secret === 'credential')
     return config.clientSecret === null ? publicClientAuth(clientId) : basicAuth(clientId, config.clientSecret);
   if (secret === null) return publicClientAuth(clientId);
   return basicAuth(clientId, { origin: 'the application', read: () => secret, revision: () => '' });
 }
 
-/** How a local stand-in for a refresh token begins. */
+/** The prefix of every refresh handle, which an application gets in place of a refresh token. */
 export const REFRESH_PREFIX = 'gcgr_';
 
 /** A fresh refresh handle: 256 random bits. */
@@ -208,15 +259,21 @@ export function handleOf(refreshHandle: string): string {
   return `${HANDLE_PREFIX}s${hash('sha256', `access ${refreshHandle}`, 'base64url')}`;
 }
 
-/** Under this a handle is kept. */
+/** The key that a handle is found by: its hash. */
 export function handleHash(handle: string): string {
   return hash('sha256', handle, 'hex');
 }
 
-/** Has no secret and obtains no token by itself; its name appears in records. */
-export function sessionCredential(hosts: UpstreamHosts): CredentialConfig {
+/** The name of sessions that no configured credential serves, in records. */
+const PLACEHOLDER_NAME = 'session';
+
+/**
+ * Placeholder credential for sessions that no configured credential serves. Only its hosts matter: it has no secret and
+ * acquires no token by itself.
+ */
+export function placeholderCredential(hosts: UpstreamHosts): CredentialConfig {
   return {
-    name: 'session',
+    name: PLACEHOLDER_NAME,
     grantType: 'access_token',
     clientId: null,
     clientSecret: null,

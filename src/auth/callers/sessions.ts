@@ -1,10 +1,11 @@
-// All sessions, bounded: found by the hash of their handle; when there are too many, the one idle for longest of the
-// client that has most goes first; each ends when idle for too long. A handle that is not found here is over, whatever
-// the reason was. Only sessions in use have a state machine; the others are their tokens.
+// The table of all sessions, bounded. Each is found by the hash of its handle and ends when idle for too long; when there
+// are too many, the one idle for longest of the client that has most goes first. A handle that is not found here has
+// ended, whatever the reason was. Only sessions in use have a token source; the others are only their tokens.
 
 import { LRUCache } from 'lru-cache';
+import type { Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
+import { createFairEviction, type LruEntry } from '../../fair-eviction.ts';
 import type { TokenStore } from '../credentials/store/store.ts';
 import type { TokenGrant } from '../credentials/token-endpoint.ts';
 import { ownerKey } from './caller.ts';
@@ -12,16 +13,15 @@ import {
   createRefreshHandle,
   createSession,
   createSessionHandle,
-  type HeldTokens,
   handleHash,
   handleOf,
   type Session,
   type SessionDeps,
-  type SessionEvents,
-  type SessionTerms,
-  sessionHome,
+  type SessionOwner,
+  type SessionTokens,
+  sessionIssuer,
 } from './session.ts';
-import { createSessionStore } from './session-store.ts';
+import { createSessionStore, type SessionStore } from './session-store.ts';
 
 /** How many sessions there may be, and how long one may be idle, ms. */
 export interface SessionLimits {
@@ -37,8 +37,8 @@ const HOUSEKEEPING_MS = 60 * 60 * 1000;
 
 /**
  * A session that was not asked for in this long renews itself no more, and its next caller waits for a token if need
- * be. Far longer than any call could still be waiting for its token or its answer's head, so that no two state machines
- * ever work over one refresh token.
+ * be. Far longer than any call could still be waiting for its token or its answer's head, so that no two token
+ * sources ever work over one refresh token.
  */
 const QUIET_MS = 5 * 60 * 1000;
 const QUIET_POLL_MS = 60 * 1000;
@@ -54,51 +54,24 @@ export interface OpenedSession {
   readonly refreshHandle: string | null;
 }
 
-/** The table. */
-export interface Sessions {
-  /** `home` is the `sessionHome` of the configuration that the grant was performed with. */
-  open(terms: SessionTerms, granted: TokenGrant, home: string): Promise<OpenedSession>;
-  /** The session of a refresh handle, with the access handle it always yields. */
-  findByRefreshHandle(refreshHandle: string): { readonly session: Session; readonly handle: string } | null;
-  /** Whose session an access handle is of; null when there is none. No use of it. */
-  termsOf(handle: string): SessionTerms | null;
-  /** The session of an access handle, which is thereby in use; null when there is none. One hash and one look-up. */
-  find(handle: string): Session | null;
-  /** The session with these very terms, which is thereby in use; null when it has ended. */
-  findByTerms(terms: SessionTerms): Session | null;
-  /**
-   * Whether the session with these very terms has not ended, as far as can be told without asking upstream. No use of
-   * it.
-   */
-  isGood(terms: SessionTerms): boolean;
-  /**
-   * Ends a session; its handles are unknown from now on. Throws gateway.internal when the store cannot forget it: a
-   * restart would bring it back.
-   */
-  end(session: Session): Promise<void>;
-  readonly size: number;
-  /**
-   * After a change of the configuration: who has lost its credential, or whose credential now leads to another login
-   * host, is not found while that is so.
-   */
-  reconsider(): void;
-  /** Brings back what a durable store holds. Never throws; unreadable entries are left alone. */
-  restore(): Promise<void>;
-  /** Resolves when no renewal is under way and what the last ones brought is stored. Never rejects. */
-  settled(): Promise<void>;
-  /** Stops all timers; what is stored stays. */
-  close(): void;
+/** What the table works with. `store` counts only where it is durable. */
+export interface SessionsDeps extends SessionDeps {
+  readonly store: TokenStore;
+  readonly limits?: SessionLimits;
+  /** Told the owner of each session that ends, whatever the reason is. */
+  readonly onEnded?: (owner: SessionOwner) => void;
 }
 
 interface Entry {
   readonly hash: string;
-  /** Among those of its client. */
-  readonly place: FairPlace<string>;
-  readonly terms: SessionTerms;
-  readonly held: HeldTokens;
+  /** Its place among those of its client. */
+  readonly lru: LruEntry<string>;
+  readonly owner: SessionOwner;
+  readonly tokens: SessionTokens;
   /** Where its tokens come from. */
-  readonly home: string;
-  isAway: boolean;
+  readonly issuer: string;
+  /** Its credential is gone or leads to another issuer now: it is not found while that is so. */
+  issuerChanged: boolean;
   /** Null while nobody uses it. */
   session: Session | null;
   usedMono: number;
@@ -106,223 +79,275 @@ interface Entry {
 }
 
 /**
- * The property under which a session's terms carry their place in the table. A WeakMap would say the same and grow with
- * every login.
+ * The property under which a session's owner carries the hash that it is found by. A WeakMap would say the same and
+ * grow with every login.
  */
 const HASH = Symbol('hash');
 
-function nameTerms(terms: SessionTerms, hash: string): SessionTerms {
-  return Object.defineProperty({ ...terms }, HASH, { value: hash });
+function withHash(owner: SessionOwner, hash: string): SessionOwner {
+  return Object.defineProperty({ ...owner }, HASH, { value: hash });
 }
 
-function hashOfTerms(terms: SessionTerms & { [HASH]?: string }): string {
-  return terms[HASH] ?? '';
+function hashOfOwner(owner: SessionOwner & { [HASH]?: string }): string {
+  return owner[HASH] ?? '';
 }
 
-/**
- * Makes the table; `store` counts only where it is durable. `onEnded` is told the terms of each session that ends,
- * whatever the reason is.
- */
-export function createSessions(
-  deps: SessionDeps & { store: TokenStore; limits?: SessionLimits; onEnded?: (terms: SessionTerms) => void },
-): Sessions {
-  const { clock, log, store } = deps;
-  const limits = deps.limits ?? SESSION_LIMITS;
-  const kept = store.isDurable ? createSessionStore(store) : null;
-  const inUse = new Set<Entry>();
-  const renewals = new Set<Promise<unknown>>();
-  let isClosing = false;
-  /** Each resolves with whether it is written. */
-  const writes = new Map<string, Promise<boolean>>();
+/** The table. `close()` stops its timers. */
+export class Sessions {
+  readonly #deps: SessionsDeps;
+  readonly #limits: SessionLimits;
+  readonly #store: SessionStore | null;
+  readonly #table: LRUCache<string, Entry>;
+  /** Which session has to go first when there are too many. */
+  readonly #order = createFairEviction<string>();
+  /** Entries with a token source. */
+  readonly #inUse = new Set<Entry>();
+  /** Renewals that run. */
+  readonly #renewals = new Set<Promise<unknown>>();
+  /** The last write of each session that is under way; resolves with whether it is written. */
+  readonly #writes = new Map<string, Promise<boolean>>();
+  /** The log of the token sources, which would write two lines for each login. */
+  readonly #sourceLog: SessionsDeps['log'];
+  #housekeeping: Timer;
+  #suspending: Timer;
+  #isClosing = false;
 
-  /**
-   * One after the other for each session: what is written last is what is true last. A store that fails costs a session
-   * its restart, and nothing else.
-   */
-  function write(hash: string, work: () => Promise<void>): Promise<boolean> {
-    const done = (writes.get(hash) ?? Promise.resolve()).then(work).then(
-      () => true,
-      () => {
-        log.warn({}, 'session could not be stored');
-        return false;
-      },
-    );
-    writes.set(hash, done);
-    return done.finally(() => writes.get(hash) === done && writes.delete(hash));
+  constructor(deps: SessionsDeps) {
+    const { clock, log, store } = deps;
+    this.#deps = deps;
+    this.#limits = deps.limits ?? SESSION_LIMITS;
+    this.#store = store.isDurable ? createSessionStore(store) : null;
+    const debug = log.debug.bind(log);
+    this.#sourceLog = { ...log, info: debug, warn: debug, error: log.error.bind(log), debug };
+    this.#table = new LRUCache<string, Entry>({
+      max: this.#limits.max,
+      ttl: this.#limits.idleMs,
+      updateAgeOnGet: true,
+      ttlResolution: 0,
+      // Zero means "never" to the cache, and a clock may begin there.
+      perf: { now: () => clock.monotonic() + 1 },
+      dispose: (entry) => this.#removed(entry),
+    });
+    this.#housekeeping = clock.after(HOUSEKEEPING_MS, () => this.#tidy());
+    this.#suspending = clock.after(QUIET_POLL_MS, () => this.#suspendQuiet());
   }
 
-  const order = createFairEviction<string>();
-  const table = new LRUCache<string, Entry>({
-    max: limits.max,
-    ttl: limits.idleMs,
-    updateAgeOnGet: true,
-    ttlResolution: 0,
-    // Zero means "never" to the cache, and a clock may begin there.
-    perf: { now: () => clock.monotonic() + 1 },
-    dispose(entry) {
-      order.remove(entry.place);
-      rest(entry);
-      if (isClosing) return;
-      void remove(entry.hash);
-      deps.onEnded?.(entry.terms);
-    },
-  });
-  // The sources of sessions would say two lines for each login.
-  const sourceLog = {
-    ...log,
-    info: log.debug.bind(log),
-    warn: log.debug.bind(log),
-    error: log.error.bind(log),
-    debug: log.debug.bind(log),
-  };
+  get size(): number {
+    return this.#table.size;
+  }
 
-  let housekeeping = clock.after(HOUSEKEEPING_MS, function tidy() {
-    table.purgeStale();
-    housekeeping = clock.after(HOUSEKEEPING_MS, tidy);
-  });
+  /** `issuer` is the `sessionIssuer` of the configuration that the grant was performed with. */
+  async open(owner: SessionOwner, { token, refreshToken }: TokenGrant, issuer: string): Promise<OpenedSession> {
+    const refreshHandle = refreshToken === null ? null : createRefreshHandle();
+    const handle = refreshHandle === null ? createSessionHandle() : handleOf(refreshHandle);
+    await this.#save(this.#add(handleHash(handle), owner, { token, refreshToken }, issuer));
+    return { handle, refreshHandle };
+  }
 
-  let resting = clock.after(QUIET_POLL_MS, function restQuiet() {
-    const quietSince = clock.monotonic() - QUIET_MS;
-    for (const entry of inUse)
-      if (entry.usedMono < quietSince && entry.session?.source.state().renewal !== 'running') rest(entry);
-    resting = clock.after(QUIET_POLL_MS, restQuiet);
-  });
+  /** The session of a refresh handle, with the access handle it always yields. */
+  findByRefreshHandle(refreshHandle: string): { readonly session: Session; readonly handle: string } | null {
+    const handle = handleOf(refreshHandle);
+    const session = this.find(handle);
+    return session && { session, handle };
+  }
 
-  function rest(entry: Entry): void {
+  /** Whose session an access handle is of; null when there is none. Does not count as use. */
+  ownerOf(handle: string): SessionOwner | null {
+    return this.#table.peek(handleHash(handle))?.owner ?? null;
+  }
+
+  /** The session of an access handle, which is thereby in use; null when there is none. One hash and one look-up. */
+  find(handle: string): Session | null {
+    const entry = this.#table.get(handleHash(handle));
+    if (entry === undefined) return null;
+    if (this.#store !== null && this.#deps.clock.now() - entry.savedAt > HOUSEKEEPING_MS) void this.#save(entry);
+    return this.#use(entry);
+  }
+
+  /** The session that this very owner object is of, which is thereby in use; null when it has ended. */
+  findByOwner(owner: SessionOwner): Session | null {
+    const entry = this.#table.get(hashOfOwner(owner));
+    return entry === undefined ? null : this.#use(entry);
+  }
+
+  /**
+   * Whether the session that this very owner object is of has not ended, as far as can be told without asking upstream.
+   * Does not count as use.
+   */
+  isGood(owner: SessionOwner): boolean {
+    const entry = this.#table.peek(hashOfOwner(owner));
+    if (entry === undefined || entry.issuerChanged) return false;
+    const { refreshToken, token } = entry.tokens;
+    return refreshToken !== null || (token !== null && token.expiresAt > this.#deps.clock.now());
+  }
+
+  /**
+   * Ends a session; its handles are unknown from now on. Throws gateway.internal when the store cannot forget it: a
+   * restart would bring it back.
+   */
+  async end(session: Session): Promise<void> {
+    const hash = hashOfOwner(session.owner);
+    this.#table.delete(hash);
+    if ((await this.#writes.get(hash)) !== false) return;
+    throw new GatewayError(
+      'gateway.internal',
+      'the session is ended here, but the store cannot forget it: until it can, a restart would bring it back',
+    );
+  }
+
+  /** To be called after a change of the configuration: finds out whose credential is gone or leads elsewhere now. */
+  reconsider(): void {
+    for (const entry of this.#table.values()) {
+      entry.issuerChanged = this.#currentIssuer(entry.owner) !== entry.issuer;
+      if (entry.issuerChanged) this.#suspend(entry);
+    }
+  }
+
+  /** Brings back what a durable store holds. Never throws; unreadable entries are left alone. */
+  async restore(): Promise<void> {
+    const now = () => this.#deps.clock.now();
+    const found = (await this.#store?.load().catch(() => null)) ?? [];
+    for (const session of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
+      const { hash, owner, issuer, token, refreshToken, usedAt } = session;
+      const isOver =
+        now() - usedAt > this.#limits.idleMs || (refreshToken === null && (token === null || token.expiresAt <= now()));
+      if (isOver) void this.#forget(hash);
+      else this.#add(hash, owner, { token, refreshToken }, issuer);
+    }
+  }
+
+  /** Resolves when no renewal is under way and what the last ones brought is stored. Never rejects. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#renewals);
+    await Promise.all(this.#writes.values());
+  }
+
+  /** Stops all timers; what is stored stays. */
+  close(): void {
+    this.#isClosing = true;
+    this.#housekeeping.cancel();
+    this.#suspending.cancel();
+    this.#table.clear();
+  }
+
+  #add(hash: string, owner: SessionOwner, tokens: SessionTokens, issuer: string): Entry {
+    const { clock } = this.#deps;
+    const issuerChanged = this.#currentIssuer(owner) !== issuer;
+    const lru = this.#order.add(ownerKey(owner), hash);
+    // Before the table would take the oldest of all, whosever it is: one client's logins must not end the sessions of
+    // the others.
+    const surplus = this.#table.size < this.#limits.max ? undefined : this.#order.first();
+    if (surplus !== undefined) this.#table.delete(surplus);
+    const entry: Entry = {
+      hash,
+      lru,
+      owner: withHash(owner, hash),
+      tokens,
+      issuer,
+      issuerChanged,
+      session: null,
+      usedMono: clock.monotonic(),
+      savedAt: clock.now(),
+    };
+    this.#table.set(hash, entry);
+    return entry;
+  }
+
+  #use(entry: Entry): Session | null {
+    this.#order.touch(entry.lru);
+    if (entry.issuerChanged) return null;
+    entry.usedMono = this.#deps.clock.monotonic();
+    if (entry.session !== null) return entry.session;
+    const { hash, owner, tokens } = entry;
+    const config = this.#deps.credential(owner.credential);
+    if (config === undefined) return null;
+    const deps = { ...this.#deps, log: this.#sourceLog };
+    entry.session = createSession(hash.slice(0, 12), { owner, tokens, config }, deps, {
+      begun: (renewal) => this.#noteRenewal(renewal),
+      ended: () => void this.#table.delete(hash),
+      renewed: () => this.#save(entry),
+      isIdle: () => !this.#table.has(hash),
+    });
+    this.#inUse.add(entry);
+    return entry.session;
+  }
+
+  #noteRenewal(renewal: Promise<unknown>): void {
+    const over = () => this.#renewals.delete(renewal);
+    this.#renewals.add(renewal);
+    renewal.then(over, over);
+  }
+
+  /** Closes the token source of a session; its tokens and handle stay, and the next use makes another source. */
+  #suspend(entry: Entry): void {
     const source = entry.session?.source;
-    if (source !== undefined) entry.held.endsMono = clock.monotonic() + source.leftMs();
+    if (source !== undefined) entry.tokens.endsMono = this.#deps.clock.monotonic() + source.leftMs();
     source?.close();
     entry.session = null;
-    inUse.delete(entry);
+    this.#inUse.delete(entry);
+  }
+
+  #suspendQuiet(): void {
+    const { clock } = this.#deps;
+    const quietSince = clock.monotonic() - QUIET_MS;
+    for (const entry of this.#inUse)
+      if (entry.usedMono < quietSince && entry.session?.source.state().renewal !== 'running') this.#suspend(entry);
+    this.#suspending = clock.after(QUIET_POLL_MS, () => this.#suspendQuiet());
+  }
+
+  #tidy(): void {
+    this.#table.purgeStale();
+    this.#housekeeping = this.#deps.clock.after(HOUSEKEEPING_MS, () => this.#tidy());
+  }
+
+  /** Called by the table for every entry that leaves it. */
+  #removed(entry: Entry): void {
+    this.#order.remove(entry.lru);
+    this.#suspend(entry);
+    if (this.#isClosing) return;
+    void this.#forget(entry.hash);
+    this.#deps.onEnded?.(entry.owner);
+  }
+
+  #currentIssuer({ credential }: SessionOwner): string | null {
+    const config = this.#deps.credential(credential);
+    return config === undefined ? null : sessionIssuer(config);
+  }
+
+  async #save(entry: Entry): Promise<void> {
+    const store = this.#store;
+    if (store === null) return;
+    const { hash, owner, tokens, issuer } = entry;
+    entry.savedAt = this.#deps.clock.now();
+    await this.#write(hash, async () => {
+      if (this.#table.peek(hash) !== undefined)
+        await store.save({ hash, owner, issuer, ...tokens, usedAt: entry.savedAt });
+    });
   }
 
   /**
    * Tried until the store has forgotten it: a restart would bring an ended session back, and nobody could end it a
    * second time.
    */
-  async function remove(hash: string, retryMs = FIRST_RETRY_MS): Promise<void> {
-    if (kept === null || (await write(hash, () => kept.remove(hash))) || isClosing) return;
-    clock.after(retryMs, () => void remove(hash, Math.min(retryMs * 2, LONGEST_RETRY_MS)));
+  async #forget(hash: string, retryMs = FIRST_RETRY_MS): Promise<void> {
+    const store = this.#store;
+    if (store === null || (await this.#write(hash, () => store.remove(hash))) || this.#isClosing) return;
+    this.#deps.clock.after(retryMs, () => void this.#forget(hash, Math.min(retryMs * 2, LONGEST_RETRY_MS)));
   }
 
-  async function save(entry: Entry): Promise<void> {
-    if (kept === null) return;
-    const { hash, terms, held, home } = entry;
-    entry.savedAt = clock.now();
-    await write(hash, async () => {
-      if (table.peek(hash) !== undefined) await kept.save({ hash, terms, home, ...held, usedAt: entry.savedAt });
-    });
-  }
-
-  function homeOf({ credential }: SessionTerms): string | null {
-    const config = deps.credential(credential);
-    return config === undefined ? null : sessionHome(config);
-  }
-
-  function add(hash: string, terms: SessionTerms, held: HeldTokens, home: string): Entry {
-    const isAway = homeOf(terms) !== home;
-    const times = { usedMono: clock.monotonic(), savedAt: clock.now() };
-    const place = order.add(ownerKey(terms), hash);
-    // Before the table would take the oldest of all, whosever it is: one client's logins must not end the sessions of
-    // the others.
-    const surplus = table.size < limits.max ? undefined : order.first();
-    if (surplus !== undefined) table.delete(surplus);
-    const entry: Entry = { hash, place, terms: nameTerms(terms, hash), held, home, isAway, session: null, ...times };
-    table.set(hash, entry);
-    return entry;
-  }
-
-  function use(entry: Entry): Session | null {
-    order.touch(entry.place);
-    if (entry.isAway) return null;
-    entry.usedMono = clock.monotonic();
-    if (entry.session !== null) return entry.session;
-    const { hash, terms, held } = entry;
-    const config = deps.credential(terms.credential);
-    if (config === undefined) return null;
-    const events: SessionEvents = {
-      begun(renewal) {
-        const over = () => renewals.delete(renewal);
-        renewals.add(renewal);
-        renewal.then(over, over);
+  /**
+   * Writes of one session go one after the other: what is written last is what is true last. A store that fails costs a
+   * session its restart, and nothing else.
+   */
+  #write(hash: string, work: () => Promise<void>): Promise<boolean> {
+    const done = (this.#writes.get(hash) ?? Promise.resolve()).then(work).then(
+      () => true,
+      () => {
+        this.#deps.log.warn({}, 'session could not be stored');
+        return false;
       },
-      ended: () => void table.delete(hash),
-      renewed: () => save(entry),
-      isIdle: () => !table.has(hash),
-    };
-    entry.session = createSession(hash.slice(0, 12), { terms, held, config }, { ...deps, log: sourceLog }, events);
-    inUse.add(entry);
-    return entry.session;
+    );
+    this.#writes.set(hash, done);
+    return done.finally(() => this.#writes.get(hash) === done && this.#writes.delete(hash));
   }
-
-  function find(handle: string): Session | null {
-    const entry = table.get(handleHash(handle));
-    if (entry === undefined) return null;
-    if (kept !== null && clock.now() - entry.savedAt > HOUSEKEEPING_MS) void save(entry);
-    return use(entry);
-  }
-
-  return {
-    async open(terms, granted, home) {
-      const refreshHandle = granted.refreshToken === null ? null : createRefreshHandle();
-      const handle = refreshHandle === null ? createSessionHandle() : handleOf(refreshHandle);
-      await save(add(handleHash(handle), terms, { token: granted.token, refreshToken: granted.refreshToken }, home));
-      return { handle, refreshHandle };
-    },
-    findByRefreshHandle(refreshHandle) {
-      const handle = handleOf(refreshHandle);
-      const session = find(handle);
-      return session && { session, handle };
-    },
-    termsOf: (handle) => table.peek(handleHash(handle))?.terms ?? null,
-    find,
-    findByTerms(terms) {
-      const entry = table.get(hashOfTerms(terms));
-      return entry === undefined ? null : use(entry);
-    },
-    isGood(terms) {
-      const entry = table.peek(hashOfTerms(terms));
-      if (entry === undefined || entry.isAway) return false;
-      const { refreshToken, token } = entry.held;
-      return refreshToken !== null || (token !== null && token.expiresAt > clock.now());
-    },
-    async end(session) {
-      const hash = hashOfTerms(session.terms);
-      table.delete(hash);
-      if ((await writes.get(hash)) !== false) return;
-      throw new GatewayError(
-        'gateway.internal',
-        'the session is ended here, but the store cannot forget it: until it can, a restart would bring it back',
-      );
-    },
-    get size() {
-      return table.size;
-    },
-    reconsider() {
-      for (const entry of table.values()) {
-        entry.isAway = homeOf(entry.terms) !== entry.home;
-        if (entry.isAway) rest(entry);
-      }
-    },
-    async restore() {
-      const found = (await kept?.load().catch(() => null)) ?? [];
-      for (const { hash, terms, home, token, refreshToken, usedAt } of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
-        const isOver =
-          clock.now() - usedAt > limits.idleMs ||
-          (refreshToken === null && (token === null || token.expiresAt <= clock.now()));
-        if (isOver) void remove(hash);
-        else add(hash, terms, { token, refreshToken }, home);
-      }
-    },
-    async settled() {
-      await Promise.allSettled(renewals);
-      await Promise.all(writes.values());
-    },
-    close() {
-      isClosing = true;
-      housekeeping.cancel();
-      resting.cancel();
-      table.clear();
-    },
-  };
 }

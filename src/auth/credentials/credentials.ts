@@ -7,8 +7,8 @@ import { type CredentialConfig, defaultCredential, type GatewayConfig } from '..
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import type { Secret } from '../../secret.ts';
-import { createCredentialParts, type LoginAnswer, loginAdvice, storeKeyOf } from './grants.ts';
-import { createRefreshingSource } from './refreshing-source.ts';
+import { createGrant, type LoginAnswer, loginAdvice, storeKeyOf } from './grants.ts';
+import { RefreshingTokenSource } from './refreshing-source.ts';
 import type { TokenStore } from './store/store.ts';
 import {
   createTokenEndpoint,
@@ -16,26 +16,19 @@ import {
   type TokenRequestOutcome,
   type TokenTransport,
 } from './token-endpoint.ts';
-import type { Unwritten } from './token-record.ts';
-import {
-  type CredentialState,
-  type ManagedTokenSource,
-  type Obtain,
-  type Token,
-  TokenFailure,
-} from './token-source.ts';
-import type { TokenTransition } from './transition.ts';
+import type { PendingWrite } from './token-record.ts';
+import { type Acquire, type CredentialState, type Token, TokenFailure, type TokenTransition } from './token-source.ts';
 
 /** One configured credential. */
 export interface Credential {
   readonly config: CredentialConfig;
-  readonly source: ManagedTokenSource;
+  readonly source: RefreshingTokenSource;
   /** Whether a person logs in for it. */
   readonly hasLogin: boolean;
   /** Takes a login's answer: exchanges, stores, uses. Throws TokenFailure or GatewayError. Called once a login. */
   redeem(answer: LoginAnswer): Promise<void>;
   /**
-   * Takes a SAML assertion into use and obtains a token with it. Throws the attempt's error; gateway.request.invalid
+   * Takes a SAML assertion into use and acquires a token with it. Throws the renewal's error; gateway.request.invalid
    * for other grants.
    */
   postAssertion(assertion: Secret): Promise<Token>;
@@ -46,7 +39,7 @@ export interface Credential {
   logout(): Promise<void>;
 }
 
-/** The registry. */
+/** The credentials of one configuration. */
 export interface Credentials {
   get(name: string): Credential | undefined;
   /** The default credential, if there is one. */
@@ -54,13 +47,13 @@ export interface Credentials {
   /** In the order of the configuration. */
   list(): readonly Credential[];
   states(): Readonly<Record<string, CredentialState>>;
-  /** Begins obtaining first tokens; never throws, waits for nothing. */
+  /** Begins acquiring first tokens; never throws, waits for nothing. */
   start(): void;
-  /** Stops all timers, save those of credentials that `next` has taken over. Attempts that run are left to end. */
+  /** Stops all timers, save those of credentials that `next` has taken over. Renewals that run are left to end. */
   close(next?: Credentials): void;
   /**
    * Resolves when no refresh token is being exchanged or written any more (what such a one brings cannot be had again),
-   * and when the other tokens obtained so far are in the store or could not be written. Never rejects.
+   * and when the other tokens acquired so far are in the store or could not be written. Never rejects.
    */
   settled(): Promise<void>;
   /** For the registry of the next configuration. */
@@ -70,14 +63,14 @@ export interface Credentials {
 /** A credential and what it was made of. */
 export interface MadeCredential {
   readonly credential: Credential;
-  readonly terms: Terms;
+  readonly settings: CredentialSettings;
   readonly settled: () => Promise<void>;
-  readonly unwritten: () => Unwritten | null;
+  readonly pendingWrite: () => PendingWrite | null;
   readonly close: () => void;
 }
 
-/** The settings of its source. */
-interface Terms {
+/** The settings that its source was made with. */
+interface CredentialSettings {
   readonly config: CredentialConfig;
   readonly reauthentication: GatewayConfig['reauthentication'];
   readonly tokenMs: number;
@@ -113,22 +106,25 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
     onSecret,
   });
   const made = new Map<string, MadeCredential>();
-  const inherited = new Map<ManagedTokenSource, { readonly from: ManagedTokenSource; readonly isSecretNew: boolean }>();
+  const inherited = new Map<
+    RefreshingTokenSource,
+    { readonly from: RefreshingTokenSource; readonly isSecretNew: boolean }
+  >();
   for (const credential of config.credentials) {
-    const terms: Terms = {
+    const settings: CredentialSettings = {
       config: credential,
       reauthentication: config.reauthentication,
       tokenMs: config.timeouts.tokenMs,
     };
     const before = previous?.made(credential.name);
-    if (before !== undefined && isSameSetting(before.terms, terms, ROLE_KEYS)) {
+    if (before !== undefined && isSameSetting(before.settings, settings, ROLE_KEYS)) {
       made.set(credential.name, { ...before, credential: { ...before.credential, config: credential } });
       continue;
     }
-    const one = { ...createCredential(credential, endpoint, deps, before), terms };
+    const one = { ...createCredential(credential, endpoint, deps, before), settings };
     made.set(credential.name, one);
-    if (before === undefined || !isSameAccount(before.terms.config, credential)) continue;
-    const isSecretNew = !isSameSetting(before.terms.config, credential, ROLE_KEYS);
+    if (before === undefined || !isSameAccount(before.settings.config, credential)) continue;
+    const isSecretNew = !isSameSetting(before.settings.config, credential, ROLE_KEYS);
     inherited.set(one.credential.source, { from: before.credential.source, isSecretNew });
   }
   const byName = new Map([...made].map(([name, { credential }]) => [name, credential]));
@@ -163,7 +159,7 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
  * The token of one source for another, for as long as the first would have used it: a clock may have been stepped back
  * meanwhile.
  */
-function inherit(source: ManagedTokenSource, from: ManagedTokenSource): boolean {
+function inherit(source: RefreshingTokenSource, from: RefreshingTokenSource): boolean {
   const token = from.current();
   if (token === null) return false;
   try {
@@ -202,26 +198,26 @@ function createCredential(
   const { store, clock, random, log, onTransition, onSecret } = deps;
   const { name, grantType } = config;
   const { reauthentication } = deps.config;
-  const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.terms.config), storeKeyOf(config));
-  const parts = createCredentialParts({
+  const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.settings.config), storeKeyOf(config));
+  const grant = createGrant({
     config,
     endpoint,
     store,
     clock,
     log,
-    unwritten: isSameEntry ? before.unwritten() : null,
+    pendingWrite: isSameEntry ? before.pendingWrite() : null,
   });
-  const { revision, storeError } = parts;
-  const obtain: Obtain = async (request) => {
-    const token = await parts.obtain(request);
+  const { revision, storeError } = grant;
+  const acquire: Acquire = async (request) => {
+    const token = await grant.acquire(request);
     onSecret?.(token.accessToken.reveal(), 'received');
     return token;
   };
-  // A given token is only read again, which is no renewal that could be switched off.
+  // A configured token is only read again, which is no renewal that could be switched off.
   const settings = grantType === 'access_token' ? { ...reauthentication, refreshAccessToken: true } : reauthentication;
-  const source = createRefreshingSource({
+  const source = new RefreshingTokenSource({
     name,
-    obtain,
+    acquire,
     clock,
     random,
     settings,
@@ -234,35 +230,40 @@ function createCredential(
   const credential: Credential = {
     config,
     source,
-    hasLogin: parts.redeem !== undefined,
+    hasLogin: grant.redeem !== undefined,
     async redeem(answer) {
-      if (parts.redeem === undefined)
+      if (grant.redeem === undefined)
         throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) has no login`);
-      source.accept(await parts.redeem(answer));
+      source.accept(await grant.redeem(answer));
     },
     async postAssertion(assertion) {
-      if (parts.postAssertion === undefined) {
+      if (grant.postAssertion === undefined) {
         throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) takes no assertion`);
       }
-      parts.postAssertion(assertion);
-      // An attempt that is under way may have begun with the one before: how that ends says nothing of this one.
+      grant.postAssertion(assertion);
+      // A renewal that runs may have begun with the assertion before: how that ends says nothing of this one.
       if (source.state().renewal === 'running') await source.refresh().catch(() => undefined);
       return source.refresh();
     },
     async logout() {
-      await parts.forget?.().catch(() => {
+      await grant.forget?.().catch(() => {
         throw new GatewayError(
           'gateway.internal',
           `credential ${name}: its stored tokens could not be removed (${storeError?.() ?? 'store failed'})`,
         );
       });
-      const what = parts.redeem === undefined ? `renew it by POST /-/credentials/${name}/refresh` : loginAdvice(name);
+      const what = grant.redeem === undefined ? `renew it by POST /-/credentials/${name}/refresh` : loginAdvice(name);
       source.drop(new TokenFailure('login_required', `credential ${name} was logged out: ${what}`));
     },
   };
   const close = () => {
     source.close();
-    parts.close?.();
+    grant.close?.();
   };
-  return { credential, close, settled: async () => parts.settled?.(), unwritten: () => parts.unwritten?.() ?? null };
+  return {
+    credential,
+    close,
+    settled: async () => grant.settled?.(),
+    pendingWrite: () => grant.pendingWrite?.() ?? null,
+  };
 }

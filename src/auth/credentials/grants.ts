@@ -7,7 +7,7 @@ import type { CredentialConfig, GrantType } from '../../config/gateway-config.ts
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import type { Secret, SecretSource } from '../../secret.ts';
-import { createUserSource } from './refresh-token-source.ts';
+import { RefreshTokenSource } from './refresh-token-source.ts';
 import { createAssertions } from './saml-assertion.ts';
 import type { StoreKey, TokenStore } from './store/store.ts';
 import { createStoredSource, type StoredSource } from './stored-source.ts';
@@ -19,17 +19,17 @@ import {
   publicClientAuth,
   type TokenEndpoint,
 } from './token-endpoint.ts';
-import type { Unwritten } from './token-record.ts';
-import { createToken, isHeaderSafeToken, type Obtain, type Token, TokenFailure } from './token-source.ts';
+import type { PendingWrite } from './token-record.ts';
+import { type Acquire, createToken, isHeaderSafeToken, type Token, TokenFailure } from './token-source.ts';
 
 /** What came back from the login page. */
 export type LoginAnswer =
   | { readonly kind: 'code'; readonly code: string; readonly redirectUri: string; readonly verifier: string | null }
   | { readonly kind: 'fragment'; readonly fields: Readonly<Record<string, string | undefined>> };
 
-/** The parts; a missing one means that this grant has nothing of the kind. */
-export interface CredentialParts {
-  readonly obtain: Obtain;
+/** The grant of one credential at work. A member that is missing means that the grant has nothing of the kind. */
+export interface Grant {
+  readonly acquire: Acquire;
   readonly revision?: (() => string) | undefined;
   readonly storeError?: () => string | null;
   /** Turns a login's answer into a stored token. Throws TokenFailure or GatewayError. */
@@ -41,24 +41,24 @@ export interface CredentialParts {
    * caller's back. Never rejects.
    */
   readonly settled?: () => Promise<void>;
-  /** Tokens that the store would not take yet, for the parts that take the place of these. */
-  readonly unwritten?: () => Unwritten | null;
+  /** Tokens that the store would not take yet, for the grant that takes this one's place. */
+  readonly pendingWrite?: () => PendingWrite | null;
   readonly close?: () => void;
 }
 
-/** What the parts may use. */
-export interface PartsDeps {
+/** What a grant may use. */
+export interface GrantDeps {
   readonly config: CredentialConfig;
   readonly endpoint: TokenEndpoint;
   readonly store: TokenStore;
   readonly clock: Clock;
   readonly log: Log;
-  /** Of the parts before, where those kept their tokens under the same key. */
-  readonly unwritten?: Unwritten | null | undefined;
+  /** Of the grant before, where that kept its tokens under the same key. */
+  readonly pendingWrite?: PendingWrite | null | undefined;
 }
 
 /** The one table of grants. */
-const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
+const GRANTS: Record<GrantType, (deps: GrantDeps) => Grant> = {
   client_credentials(deps) {
     const { config } = deps;
     return stored(
@@ -69,7 +69,7 @@ const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
 
   access_token({ config, clock }) {
     return {
-      obtain: async () => readAccessToken(required(config, 'access_token', config.accessToken), clock.now()),
+      acquire: async () => readAccessToken(required(config, 'access_token', config.accessToken), clock.now()),
       revision: secretsRevision([config.accessToken]),
     };
   },
@@ -77,7 +77,7 @@ const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
   saml2_bearer(deps) {
     const { config, clock } = deps;
     const assertions = createAssertions(config, clock);
-    const parts = stored(deps, async () => {
+    const grant = stored(deps, async () => {
       const assertion = await assertions.read();
       const form = saml2BearerForm(required(config, 'org_name', config.orgName), assertion.reveal(), config.scope);
       try {
@@ -88,7 +88,7 @@ const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
           : thrown;
       }
     });
-    return { ...parts, postAssertion: assertions.post };
+    return { ...grant, postAssertion: assertions.post };
   },
 
   authorization_code(deps) {
@@ -104,16 +104,16 @@ const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
 
   implicit(deps) {
     const { config, clock } = deps;
-    const obtain: Obtain = async () => {
+    const acquire: Acquire = async () => {
       throw new TokenFailure(
         'login_required',
         `credential ${config.name} cannot renew a token of the implicit grant: ${loginAdvice(config.name)}`,
       );
     };
-    const keeper = createStoredSource({ ...storing(deps), obtain });
+    const keeper = createStoredSource({ ...storing(deps), acquire });
     return {
       ...storedParts(keeper),
-      obtain: keeper.obtain,
+      acquire: keeper.acquire,
       async redeem(answer) {
         if (answer.kind !== 'fragment')
           throw new GatewayError('gateway.request.invalid', 'this login expects a token in the fragment');
@@ -125,9 +125,9 @@ const PARTS: Record<GrantType, (deps: PartsDeps) => CredentialParts> = {
   },
 };
 
-/** The parts of one configured credential. Asks nothing of network or store yet. */
-export function createCredentialParts(deps: PartsDeps): CredentialParts {
-  return PARTS[deps.config.grantType](deps);
+/** Makes the grant of one configured credential. Asks nothing of network or store yet. */
+export function createGrant(deps: GrantDeps): Grant {
+  return GRANTS[deps.config.grantType](deps);
 }
 
 /** What a person has to do, for messages. */
@@ -144,47 +144,53 @@ type UserExchange = (answer: Extract<LoginAnswer, { kind: 'code' }>) => FormFiel
 
 /** `auth` for refreshes, and for the exchange too unless `exchangeAuth` is given. */
 function withUser(
-  deps: PartsDeps,
+  deps: GrantDeps,
   form: UserExchange,
   auth: (config: CredentialConfig) => ClientAuth,
   exchangeAuth?: ClientAuth,
-): CredentialParts {
+): Grant {
   const { config } = deps;
-  const source = createUserSource({
+  const source = new RefreshTokenSource({
     ...storing(deps),
     refresh: (refreshToken) => call(deps, auth(config), refreshTokenForm(refreshToken), 'refresh_token'),
-    seed: config.refreshToken,
+    initialRefreshToken: config.refreshToken,
     secretsRevision: secretsRevision([config.clientSecret]),
     advice: loginAdvice(config.name),
-    unwritten: deps.unwritten,
+    pendingWrite: deps.pendingWrite,
   });
   return {
-    ...source,
+    acquire: (request) => source.acquire(request),
+    revision: () => source.revision(),
+    storeError: () => source.storeError(),
+    forget: () => source.forget(),
+    settled: () => source.settled(),
+    pendingWrite: () => source.pendingWrite(),
+    close: () => source.close(),
     async redeem(answer) {
       if (answer.kind !== 'code') throw new GatewayError('gateway.request.invalid', 'this login expects a code');
-      return source.adopt(await call(deps, exchangeAuth ?? auth(config), form(answer)));
+      return source.save(await call(deps, exchangeAuth ?? auth(config), form(answer)));
     },
   };
 }
 
 /** A grant that is simply performed again. A store that ends with the process would not help it. */
-function stored(deps: PartsDeps, obtain: Obtain): CredentialParts {
+function stored(deps: GrantDeps, acquire: Acquire): Grant {
   const { clientSecret, assertion } = deps.config;
   const revision = secretsRevision([clientSecret, assertion]);
-  if (!deps.store.isDurable) return { obtain, revision };
-  const keeper = createStoredSource({ ...storing(deps), obtain });
-  return { ...storedParts(keeper), obtain: keeper.obtain, revision };
+  if (!deps.store.isDurable) return { acquire, revision };
+  const keeper = createStoredSource({ ...storing(deps), acquire });
+  return { ...storedParts(keeper), acquire: keeper.acquire, revision };
 }
 
 function storedParts({ storeError, forget, settled }: StoredSource) {
   return { storeError, forget, settled };
 }
 
-function storing({ config, store, clock, log }: PartsDeps) {
+function storing({ config, store, clock, log }: GrantDeps) {
   return { name: config.name, key: storeKeyOf(config), store, clock, log };
 }
 
-function call({ config, endpoint }: PartsDeps, auth: ClientAuth, form: FormFields, grant: string = config.grantType) {
+function call({ config, endpoint }: GrantDeps, auth: ClientAuth, form: FormFields, grant: string = config.grantType) {
   return endpoint({ credential: config.name, grant, hosts: config.hosts, auth, form });
 }
 

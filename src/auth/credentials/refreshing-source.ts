@@ -1,36 +1,35 @@
-// A token source that keeps its token fresh: renews ahead of expiry, once for all callers, backs off, cools down
-// (docs/tokens.md is its state table). How a token is obtained is given to it.
+// A token source that keeps its token fresh: it renews ahead of expiry, once for all callers, backs off after failures
+// and cools down after refusals (docs/tokens.md is its state table). How a token is acquired is given to it.
 
 import type { Clock, Timer } from '../../clock.ts';
 import { withDeadline } from '../../deadline.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import { isValid, lifeLeftMs, placeToken, type TokenLife, tokenStateOf, untilNextState } from './token-life.ts';
+import { backoffMs, isValid, placeToken, REFUSED_WAIT_MS, SHORTEST_WAIT_MS, TokenInUse } from './token-life.ts';
 import {
+  type Acquire,
+  type AcquireReason,
   type CredentialState,
-  isUsable,
-  type ManagedTokenSource,
-  type Obtain,
-  type ObtainReason,
   type RenewalState,
   type Token,
   TokenFailure,
+  type TokenSource,
   type TokenState,
+  type TokenTransition,
   toTokenFailure,
 } from './token-source.ts';
-import { createTransitionReporter, type TokenTransition } from './transition.ts';
-import { createWaiters } from './waiters.ts';
+import { Waiters } from './waiters.ts';
 
 /** What a refreshing source needs. */
-export interface CachedSourceDeps {
+export interface RefreshingSourceDeps {
   readonly name: string;
-  readonly obtain: Obtain;
+  readonly acquire: Acquire;
   readonly clock: Clock;
   /** 0 (inclusive) to 1 (exclusive). */
   readonly random: () => number;
-  /** Looked at whenever they decide: getters will do. */
+  /** Read whenever they decide something: getters will do. */
   readonly settings: { readonly refreshAccessToken: boolean; readonly refreshTokenWaitMaxMs: number };
-  /** Changes when a secret may have changed; cheap, never throws. Looked at once a second. */
+  /** Changes when a secret may have changed; cheap, never throws. Read once a second. */
   readonly revision?: (() => string) | undefined;
   /** What is wrong with the store, for `state()`; null when nothing is. */
   readonly storeError?: (() => string | null) | undefined;
@@ -38,346 +37,352 @@ export interface CachedSourceDeps {
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
 }
 
-/** After a suspect token was replaced, another 401 passes through for this long. */
-const GRACE_MS = 60_000;
-
-/** Secret files are looked at this often. */
+/** Secret files are checked this often. */
 const REVISION_POLL_MS = 1_000;
 
-/**
- * The wall clock is looked at this often, because timers stand still while a machine sleeps and know nothing of steps.
- */
+/** The wall clock is read this often, because timers stand still while a machine sleeps and do not follow steps. */
 const WALL_CLOCK_POLL_MS = 60_000;
 
 /**
- * No attempt holds up the next for longer than this: above every deadline inside one (token request, assertion command,
+ * No renewal delays the next for longer than this: above every deadline inside one (token request, assertion command,
  * lock).
  */
-const ATTEMPT_MAX_MS = 60_000;
+const RENEWAL_MAX_MS = 60_000;
 
-interface Attempt {
+const { POSITIVE_INFINITY, NEGATIVE_INFINITY } = Number;
+
+/** One attempt to acquire a token. */
+interface Renewal {
   readonly promise: Promise<Token>;
   /** Epoch ms. */
   readonly begunAt: number;
-  /** Its outcome no longer decides: it ran into the ceiling, or a token came from elsewhere. */
+  /** Its outcome no longer decides: it took too long, or a token came from elsewhere. */
   isSuperseded: boolean;
   /** Its token is not wanted any more: somebody logged out meanwhile. */
   isAbandoned: boolean;
 }
 
 /** One source for all callers. `start()` or the first `token()` sets it going; `close()` stops its timer. */
-export function createRefreshingSource(deps: CachedSourceDeps): ManagedTokenSource {
-  const { name, obtain, clock, random, settings, log } = deps;
-  const revision = deps.revision ?? (() => '');
-  const waiters = createWaiters({ name, clock });
-  const reporter = createTransitionReporter({ name, log, onTransition: deps.onTransition });
+export class RefreshingTokenSource implements TokenSource {
+  readonly #deps: RefreshingSourceDeps;
+  readonly #clock: Clock;
+  readonly #waiters: Waiters;
+  readonly #inUse: TokenInUse;
+  #renewalState: RenewalState = 'idle';
+  /** The renewal whose end is awaited; there is never a second. */
+  #running: Renewal | null = null;
+  #lastEndedMono = NEGATIVE_INFINITY;
+  /** When the next renewal begins by itself after a failure; null when none is planned. */
+  #nextAttemptMono: number | null = null;
+  /** The failure that callers are told; null after a success. */
+  #failure: TokenFailure | null = null;
+  /** The same failure for `state()`, with its time. */
+  #lastError: CredentialState['lastError'] = null;
+  #failuresInRow = 0;
+  #renewals = 0;
+  #failures = 0;
+  /** The revision of the secrets that the last renewal began with. */
+  #seenRevision: string;
+  /** The state pair that was last reported, so that each change is reported once. */
+  #reported: { readonly token: TokenState; readonly renewal: RenewalState } = { token: 'none', renewal: 'idle' };
+  #timer: Timer | null = null;
+  #isClosed = false;
 
-  let life: TokenLife | null = null;
-  let lastHeld: Token | null = null;
-  let renewal: RenewalState = 'idle';
-  let attempt: Attempt | null = null;
-  let attemptEndedMono = Number.NEGATIVE_INFINITY;
-  let nextAttemptMono: number | null = null;
-  let failure: TokenFailure | null = null;
-  let lastError: CredentialState['lastError'] = null;
-  /** The upstream refused the token held, or the one held before it was dropped: nothing has replaced it since. */
-  let suspicion: { readonly route: string } | null = null;
-  let graceEndsMono = Number.NEGATIVE_INFINITY;
-  let seenRevision = revision();
-  let failuresInRow = 0;
-  let renewals = 0;
-  let failures = 0;
-  let timer: Timer | null = null;
-  let isClosed = false;
-
-  function current(): Token | null {
-    return life !== null && isValid(life, clock) ? life.token : null;
+  constructor(deps: RefreshingSourceDeps) {
+    this.#deps = deps;
+    this.#clock = deps.clock;
+    this.#waiters = new Waiters(deps.name, deps.clock);
+    this.#inUse = new TokenInUse(deps.clock);
+    this.#seenRevision = this.#revision();
   }
 
-  function tokenState(): TokenState {
-    const state = tokenStateOf(life, clock);
-    return suspicion !== null && isUsable(state) ? 'suspect' : state;
+  current(): Token | null {
+    return this.#inUse.current();
   }
 
-  /** With renewal switched off only the first token is obtained without being asked for. */
-  const mayRenewByItself = () => settings.refreshAccessToken || lastHeld === null;
-
-  function tell(error: TokenFailure | null = null): void {
-    const nextAttemptInMs =
-      nextAttemptMono === null ? null : Math.max(0, Math.round(nextAttemptMono - clock.monotonic()));
-    const details = { fingerprint: life?.token.fingerprint ?? null, error: error?.error ?? null, nextAttemptInMs };
-    reporter.report({ token: tokenState(), renewal }, details);
+  leftMs(): number {
+    return this.#inUse.leftMs();
   }
 
-  /** Looks at clocks and secrets, starts what is due, and sets the timer for the next look. */
-  function step(): void {
-    settleSwitchedOff();
-    tell();
-    if (attempt === null) {
-      const reason = dueReason();
-      if (reason !== null) begin(reason);
+  async token(withinMs = POSITIVE_INFINITY): Promise<Token> {
+    return this.current() ?? this.#awaitNext(withinMs);
+  }
+
+  invalidate(token: Token, route: string | null): boolean {
+    const outcome = this.#inUse.refused(token, route);
+    if (outcome === 'suspect') this.#tick();
+    return outcome !== 'passes';
+  }
+
+  async successor(refused: Token, withinMs = POSITIVE_INFINITY): Promise<Token> {
+    const atHand = this.current();
+    const isRefused = this.#inUse.isSuspect && atHand?.authorization === refused.authorization;
+    return atHand === null || isRefused ? this.#awaitNext(withinMs) : atHand;
+  }
+
+  async refresh({ isPatient = false } = {}): Promise<Token> {
+    if (!isPatient) this.#inUse.endGrace();
+    else if (this.#running === null && this.#nextAttemptMono !== null && this.#failure !== null)
+      throw this.#errorNow(this.#failure);
+    return (this.#running ?? this.#begin('forced', isPatient)).promise;
+  }
+
+  state(): CredentialState {
+    return {
+      token: this.#inUse.state(),
+      renewal: this.#renewalState,
+      expiresAt: this.#inUse.endsAt(),
+      fingerprint: this.#inUse.fingerprint,
+      nextAttemptAt:
+        this.#nextAttemptMono === null
+          ? null
+          : Math.round(this.#clock.now() + this.#nextAttemptMono - this.#clock.monotonic()),
+      lastError: this.#lastError,
+      renewals: this.#renewals,
+      failures: this.#failures,
+      storeError: this.#deps.storeError?.() ?? null,
+    };
+  }
+
+  start(): void {
+    if (this.#running === null && this.#renewalState === 'idle' && this.#inUse.last === null) this.#begin('start');
+    this.#tick();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#timer = null;
+    // No renewal will begin by itself any more.
+    if (this.#running === null && this.#failure !== null)
+      this.#waiters.reject(this.#errorNow(this.#failure), POSITIVE_INFINITY);
+  }
+
+  /**
+   * Takes a token acquired elsewhere into use (a finished login, a stored session) and ends every waiting, backoff and
+   * demand for a login. `atMostMs` is what another source knows to be left of it. Throws
+   * gateway.credential.unavailable when that is nothing.
+   */
+  accept(token: Token, atMostMs?: number): void {
+    if (this.#running !== null) this.#running.isSuperseded = true;
+    this.#take(token, null, atMostMs);
+  }
+
+  /**
+   * Logs out: the token is gone, and callers get `failure` until a token is accepted, forced, or acquired because a
+   * secret changed.
+   */
+  drop(failure: TokenFailure): void {
+    if (this.#running !== null) {
+      this.#running.isSuperseded = true;
+      this.#running.isAbandoned = true;
     }
-    timer?.cancel();
-    timer = null;
-    const waitMs = untilNextStep();
-    if (!isClosed && waitMs !== Number.POSITIVE_INFINITY) timer = clock.after(Math.ceil(waitMs), step);
+    this.#inUse.drop();
+    this.#failure = failure;
+    this.#end('login_required', null, failure);
+    this.#waiters.reject(failure.error, POSITIVE_INFINITY);
+    this.#seenRevision = this.#revision();
+    this.#tick();
   }
 
-  function dueReason(): ObtainReason | null {
-    if (!mayRenewByItself()) return null;
-    if (revision() !== seenRevision) return 'changed';
-    if (nextAttemptMono !== null) return clock.monotonic() >= nextAttemptMono ? 'retry' : null;
-    if (renewal !== 'idle') return null;
-    if (suspicion !== null) return 'invalidated';
-    const state = tokenStateOf(life, clock);
+  /** Resolves with the next token that is taken into use. */
+  #awaitNext(withinMs: number): Promise<Token> {
+    const waitMs = Math.min(withinMs, this.#deps.settings.refreshTokenWaitMaxMs);
+    this.#tick();
+    if (this.#running === null && this.#renewalState === 'idle')
+      this.#begin(this.#inUse.last === null ? 'start' : 'expired');
+    const failure = this.#failure;
+    if (this.#running === null && failure !== null) {
+      if (this.#nextChanceMono(failure) >= this.#clock.monotonic() + waitMs) throw this.#errorNow(failure);
+    }
+    return this.#waiters.wait(waitMs);
+  }
+
+  /** Reads clocks and secrets, starts what is due, and sets the timer for the next tick. */
+  #tick(): void {
+    this.#demandLogin();
+    this.#reportTransition();
+    if (this.#running === null) {
+      const reason = this.#dueReason();
+      if (reason !== null) this.#begin(reason);
+    }
+    this.#timer?.cancel();
+    this.#timer = null;
+    const waitMs = this.#untilNextTick();
+    if (!this.#isClosed && waitMs !== POSITIVE_INFINITY)
+      this.#timer = this.#clock.after(Math.ceil(waitMs), () => this.#tick());
+  }
+
+  #dueReason(): AcquireReason | null {
+    if (!this.#mayRenewByItself()) return null;
+    if (this.#revision() !== this.#seenRevision) return 'changed';
+    if (this.#nextAttemptMono !== null) return this.#clock.monotonic() >= this.#nextAttemptMono ? 'retry' : null;
+    if (this.#renewalState !== 'idle') return null;
+    if (this.#inUse.isSuspect) return 'invalidated';
+    const state = this.#inUse.state();
     return state === 'due' || state === 'expired' ? state : null;
   }
 
-  function untilNextStep(): number {
+  #untilNextTick(): number {
     const untilAttempt =
-      nextAttemptMono === null || attempt !== null ? Number.POSITIVE_INFINITY : nextAttemptMono - clock.monotonic();
-    const untilState = untilNextState(life, clock);
-    const next = Math.min(
-      untilAttempt,
-      untilState,
-      untilState === Number.POSITIVE_INFINITY ? untilState : WALL_CLOCK_POLL_MS,
-    );
-    return Math.max(0, Math.min(next, deps.revision === undefined ? next : REVISION_POLL_MS));
+      this.#nextAttemptMono === null || this.#running !== null
+        ? POSITIVE_INFINITY
+        : this.#nextAttemptMono - this.#clock.monotonic();
+    const untilState = this.#inUse.untilNextState();
+    const untilPoll = untilState === POSITIVE_INFINITY ? untilState : WALL_CLOCK_POLL_MS;
+    const next = Math.min(untilAttempt, untilState, untilPoll);
+    return Math.max(0, Math.min(next, this.#deps.revision === undefined ? next : REVISION_POLL_MS));
   }
 
-  /** Renewal switched off and the token gone or refused: from now on somebody has to ask. */
-  function settleSwitchedOff(): void {
-    if (mayRenewByItself() || attempt !== null || renewal !== 'idle' || (current() !== null && suspicion === null))
-      return;
-    const what = `the token of credential ${name} ${suspicion === null ? 'has ended' : 'was refused by the upstream'}`;
+  /** With renewal switched off, somebody has to ask once the token has ended or was refused. */
+  #demandLogin(): void {
+    const isGood = this.current() !== null && !this.#inUse.isSuspect;
+    if (this.#mayRenewByItself() || this.#running !== null || this.#renewalState !== 'idle' || isGood) return;
+    const { name } = this.#deps;
+    const what = this.#inUse.isSuspect ? 'was refused by the upstream' : 'has ended';
     const advice = `renew it by POST /-/credentials/${name}/refresh`;
-    failure = new TokenFailure('login_required', `${what} and refresh_access_token is off: ${advice}`);
-    renewal = 'login_required';
-    tell(failure);
+    this.#failure = new TokenFailure(
+      'login_required',
+      `the token of credential ${name} ${what} and refresh_access_token is off: ${advice}`,
+    );
+    this.#renewalState = 'login_required';
+    this.#reportTransition(this.#failure);
   }
 
-  /** Starts an attempt; there must be none. */
-  function begin(reason: ObtainReason, keepsDistance = true): Attempt {
-    seenRevision = revision();
-    const sinceLastMs = clock.monotonic() - attemptEndedMono;
-    const pauseMs = keepsDistance ? Math.max(0, SHORTEST_WAIT_MS - sinceLastMs) : 0;
-    const held = lastHeld;
-    const work = (async () => {
-      if (pauseMs > 0) await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
-      return obtain({ reason, held });
-    })();
-    let isPastCeiling = false;
+  /** Starts a renewal; none may be running. */
+  #begin(reason: AcquireReason, keepsDistance = true): Renewal {
+    const { name } = this.#deps;
+    this.#seenRevision = this.#revision();
+    const pauseMs = keepsDistance ? this.#lastEndedMono + SHORTEST_WAIT_MS - this.#clock.monotonic() : 0;
+    const work = this.#acquire(reason, this.#inUse.last, pauseMs);
+    let isTooLate = false;
     const tooLong = () => {
-      isPastCeiling = true;
-      return new TokenFailure(
-        'transient',
-        `obtaining a token for credential ${name} took longer than ${ATTEMPT_MAX_MS / 1000} s`,
-      );
+      isTooLate = true;
+      const seconds = RENEWAL_MAX_MS / 1000;
+      return new TokenFailure('transient', `obtaining a token for credential ${name} took longer than ${seconds} s`);
     };
-    const bounded = withDeadline(clock, ATTEMPT_MAX_MS, tooLong, work);
-    const begun: Attempt = {
-      promise: bounded.then(arrived, failed),
-      begunAt: clock.now(),
+    const renewal: Renewal = {
+      promise: withDeadline(this.#clock, RENEWAL_MAX_MS, tooLong, work).then(
+        (token) => this.#take(token, renewal),
+        (thrown: unknown) => {
+          throw this.#fail(toTokenFailure(thrown), renewal).error;
+        },
+      ),
+      begunAt: this.#clock.now(),
       isSuperseded: false,
       isAbandoned: false,
     };
-    attempt = begun;
-    renewal = 'running';
-    nextAttemptMono = null;
-    // A token that comes after the ceiling is as good as any other; a failure that comes late says nothing new.
-    work.then((token) => isPastCeiling && take(token, begun)).catch(() => undefined);
-    begun.promise.catch(() => undefined);
-    tell();
-    return begun;
-
-    function arrived(token: Token): Token {
-      return take(token, begun);
-    }
-    function failed(thrown: unknown): never {
-      throw fail(toTokenFailure(thrown), begun).error;
-    }
+    this.#running = renewal;
+    this.#renewalState = 'running';
+    this.#nextAttemptMono = null;
+    // A token that comes after the deadline is as good as any other; a failure that comes late says nothing new.
+    work.then((token) => isTooLate && this.#take(token, renewal)).catch(() => undefined);
+    renewal.promise.catch(() => undefined);
+    this.#reportTransition();
+    return renewal;
   }
 
-  function take(token: Token, by: Attempt | null, atMostMs?: number): Token {
+  async #acquire(reason: AcquireReason, previous: Token | null, pauseMs: number): Promise<Token> {
+    if (pauseMs > 0) await new Promise<void>((resolve) => this.#clock.after(pauseMs, resolve));
+    return this.#deps.acquire({ reason, previous });
+  }
+
+  /** Takes a token into use; `by` is null when it came from elsewhere. Answers the token that is in use then. */
+  #take(token: Token, by: Renewal | null, atMostMs?: number): Token {
+    const { name, random } = this.#deps;
     if (by?.isAbandoned)
       throw new GatewayError('gateway.login.required', `credential ${name} was logged out meanwhile`);
-    const placed = placeToken(token, clock, random(), atMostMs);
-    if (!isValid(placed, clock)) {
-      const arrivedDead = new TokenFailure(
-        'transient',
-        `credential ${name} was given a token that had already expired on arrival`,
-      );
-      throw by === null ? arrivedDead.error : fail(arrivedDead, by).error;
+    const placed = placeToken(token, this.#clock, random(), atMostMs);
+    if (!isValid(placed, this.#clock)) {
+      const message = `credential ${name} was given a token that had already expired on arrival`;
+      const failure = new TokenFailure('transient', message);
+      throw by === null ? failure.error : this.#fail(failure, by).error;
     }
     const isLate = by?.isSuperseded === true;
-    const kept = current();
-    if (isLate && suspicion === null && kept !== null && life !== null && life.expiresMono >= placed.expiresMono)
-      return kept;
-    if (suspicion !== null) {
-      // One that another process had left in the store: nothing was renewed yet for the 401.
-      const isFromBefore = by !== null && token.obtainedAt < by.begunAt;
-      graceEndsMono = isFromBefore ? Number.NEGATIVE_INFINITY : clock.monotonic() + GRACE_MS;
-      suspicion = null;
-    }
-    life = placed;
-    lastHeld = token;
-    renewals += 1;
-    failuresInRow = 0;
-    failure = null;
-    lastError = null;
-    if (isLate && attempt !== null) attempt.isSuperseded = true;
-    const attemptedMono = attemptEndedMono;
-    end('idle', null);
-    // What comes from elsewhere is no attempt of this source.
-    if (by === null) attemptEndedMono = attemptedMono;
-    waiters.resolveAll(token);
-    step();
+    const existing = this.current();
+    if (isLate && existing !== null && !this.#inUse.isSuspect && this.#inUse.outlasts(placed)) return existing;
+    // One that another process had left in the store is no newer: nothing was renewed yet for the 401.
+    this.#inUse.replace(placed, by === null || token.obtainedAt >= by.begunAt);
+    this.#renewals += 1;
+    this.#failuresInRow = 0;
+    this.#failure = null;
+    this.#lastError = null;
+    if (isLate && this.#running !== null) this.#running.isSuperseded = true;
+    const lastEndedMono = this.#lastEndedMono;
+    this.#end('idle', null);
+    // What comes from elsewhere is no renewal of this source.
+    if (by === null) this.#lastEndedMono = lastEndedMono;
+    this.#waiters.resolveAll(token);
+    this.#tick();
     return token;
   }
 
-  function fail(reason: TokenFailure, by: Attempt): TokenFailure {
-    if (by.isSuperseded) return reason;
+  /** Notes a failed renewal, plans the next and ends the waits that are too short for it. Returns the failure. */
+  #fail(failure: TokenFailure, by: Renewal): TokenFailure {
+    if (by.isSuperseded) return failure;
     by.isSuperseded = true;
-    failure = reason;
-    failures += 1;
-    failuresInRow += 1;
-    lastError = { code: reason.error.code, message: reason.message, at: clock.now() };
-    if (!mayRenewByItself()) end('idle', null, reason);
-    else if (reason.kind === 'login_required') end('login_required', null, reason);
-    else if (reason.kind === 'refused') end('rejected', Math.max(REFUSED_WAIT_MS, reason.retryAfterMs ?? 0), reason);
-    else end('backoff', backoffMs(failuresInRow, random(), reason.retryAfterMs), reason);
-    waiters.reject(errorNow(reason), nextChanceMono(reason));
-    step();
-    return reason;
+    const { kind, retryAfterMs } = failure;
+    this.#failure = failure;
+    this.#failures += 1;
+    this.#failuresInRow += 1;
+    this.#lastError = { code: failure.error.code, message: failure.message, at: this.#clock.now() };
+    if (!this.#mayRenewByItself()) this.#end('idle', null, failure);
+    else if (kind === 'login_required') this.#end('login_required', null, failure);
+    else if (kind === 'refused') this.#end('rejected', Math.max(REFUSED_WAIT_MS, retryAfterMs ?? 0), failure);
+    else this.#end('backoff', backoffMs(this.#failuresInRow, this.#deps.random(), retryAfterMs), failure);
+    this.#waiters.reject(this.#errorNow(failure), this.#nextChanceMono(failure));
+    this.#tick();
+    return failure;
   }
 
-  function end(next: RenewalState, waitMs: number | null, reason: TokenFailure | null = null): void {
-    attempt = null;
-    attemptEndedMono = clock.monotonic();
-    renewal = next;
-    nextAttemptMono = waitMs === null ? null : attemptEndedMono + waitMs;
-    tell(reason);
+  #end(next: RenewalState, waitMs: number | null, failure: TokenFailure | null = null): void {
+    this.#running = null;
+    this.#lastEndedMono = this.#clock.monotonic();
+    this.#renewalState = next;
+    this.#nextAttemptMono = waitMs === null ? null : this.#lastEndedMono + waitMs;
+    this.#reportTransition(failure);
   }
 
-  /** The failure as it is told to a caller now. */
-  function errorNow(reason: TokenFailure): GatewayError {
-    if (reason.kind !== 'transient' || nextAttemptMono === null) return reason.error;
-    return new GatewayError(reason.error.code, reason.message, {
-      retryAfterMs: Math.max(0, nextAttemptMono - clock.monotonic()),
-    });
+  /** Reports a change of either half of the state by one log record, `warn` where somebody should look, and one call. */
+  #reportTransition(failure: TokenFailure | null = null): void {
+    const from = this.#reported;
+    const now = { token: this.#inUse.state(), renewal: this.#renewalState };
+    if (now.token === from.token && now.renewal === from.renewal) return;
+    this.#reported = now;
+    const untilNextMs = this.#nextAttemptMono === null ? null : this.#nextAttemptMono - this.#clock.monotonic();
+    const transition: TokenTransition = {
+      credential: this.#deps.name,
+      fromToken: from.token,
+      toToken: now.token,
+      fromRenewal: from.renewal,
+      toRenewal: now.renewal,
+      fingerprint: this.#inUse.fingerprint,
+      errorCode: failure?.error.code ?? null,
+      nextAttemptInMs: untilNextMs === null ? null : Math.max(0, Math.round(untilNextMs)),
+    };
+    const fields = failure === null ? { ...transition } : { ...transition, error: failure.error.message };
+    this.#deps.log[failure !== null || now.token === 'expired' ? 'warn' : 'info'](fields, 'token state');
+    this.#deps.onTransition?.(transition);
   }
 
-  /** When the next attempt begins that may mend this failure; `Infinity` where waiting for it is no use. */
-  function nextChanceMono(reason: TokenFailure): number {
-    return reason.kind === 'transient' && nextAttemptMono !== null && !isClosed
-      ? nextAttemptMono
-      : Number.POSITIVE_INFINITY;
+  /** The failure as a caller is told it now. */
+  #errorNow({ kind, error, message }: TokenFailure): GatewayError {
+    if (kind !== 'transient' || this.#nextAttemptMono === null) return error;
+    const retryAfterMs = Math.max(0, this.#nextAttemptMono - this.#clock.monotonic());
+    return new GatewayError(error.code, message, { retryAfterMs });
   }
 
-  /** The next token that is taken into use. */
-  function awaitNext(withinMs: number): Promise<Token> {
-    const waitMs = Math.min(withinMs, settings.refreshTokenWaitMaxMs);
-    step();
-    if (attempt === null && renewal === 'idle') begin(lastHeld === null ? 'start' : 'expired');
-    if (attempt === null && failure !== null && nextChanceMono(failure) >= clock.monotonic() + waitMs)
-      throw errorNow(failure);
-    return waiters.wait(waitMs);
+  /** When the next renewal begins that may mend this failure; `Infinity` where waiting for it is no use. */
+  #nextChanceMono({ kind }: TokenFailure): number {
+    return kind === 'transient' && !this.#isClosed ? (this.#nextAttemptMono ?? POSITIVE_INFINITY) : POSITIVE_INFINITY;
   }
 
-  return {
-    current,
-    leftMs: () => (life === null ? 0 : lifeLeftMs(life, clock)),
-
-    token: async (withinMs = Number.POSITIVE_INFINITY) => current() ?? awaitNext(withinMs),
-
-    invalidate(token, route) {
-      if (life === null || life.token.authorization !== token.authorization) return true;
-      if (suspicion !== null) {
-        if (route !== null && route !== suspicion.route) life = null;
-      } else {
-        if (route === null || clock.monotonic() < graceEndsMono) return false;
-        suspicion = { route };
-      }
-      step();
-      return true;
-    },
-
-    async successor(refused, withinMs = Number.POSITIVE_INFINITY) {
-      const atHand = current();
-      const isRefused = suspicion !== null && atHand?.authorization === refused.authorization;
-      return atHand === null || isRefused ? awaitNext(withinMs) : atHand;
-    },
-
-    async refresh({ isPatient = false } = {}) {
-      if (!isPatient) graceEndsMono = Number.NEGATIVE_INFINITY;
-      else if (attempt === null && nextAttemptMono !== null && failure !== null) throw errorNow(failure);
-      return (attempt ?? begin('forced', isPatient)).promise;
-    },
-
-    state() {
-      const expiresAt = life === null || life.expiresAt === Number.POSITIVE_INFINITY ? null : endsAt(life);
-      return {
-        token: tokenState(),
-        renewal,
-        expiresAt,
-        fingerprint: life?.token.fingerprint ?? null,
-        nextAttemptAt: nextAttemptMono === null ? null : Math.round(clock.now() + nextAttemptMono - clock.monotonic()),
-        lastError,
-        renewals,
-        failures,
-        storeError: deps.storeError?.() ?? null,
-      };
-    },
-
-    start() {
-      if (attempt === null && renewal === 'idle' && lastHeld === null) begin('start');
-      step();
-    },
-
-    close() {
-      isClosed = true;
-      timer?.cancel();
-      timer = null;
-      // No attempt will begin by itself any more.
-      if (attempt === null && failure !== null) waiters.reject(errorNow(failure), Number.POSITIVE_INFINITY);
-    },
-
-    accept(token, atMostMs) {
-      if (attempt !== null) attempt.isSuperseded = true;
-      take(token, null, atMostMs);
-    },
-
-    drop(reason) {
-      if (attempt !== null) Object.assign(attempt, { isSuperseded: true, isAbandoned: true });
-      life = null;
-      suspicion = null;
-      failure = reason;
-      end('login_required', null, reason);
-      waiters.reject(reason.error, Number.POSITIVE_INFINITY);
-      seenRevision = revision();
-      step();
-    },
-  };
-
-  /** Epoch ms of the earlier of the two ends. */
-  function endsAt(held: TokenLife): number {
-    return Math.round(Math.min(held.expiresAt, clock.now() + held.expiresMono - clock.monotonic()));
+  /** With renewal switched off only the first token is acquired without being asked for. */
+  #mayRenewByItself(): boolean {
+    return this.#deps.settings.refreshAccessToken || this.#inUse.last === null;
   }
-}
 
-/** Never less than this between two attempts, whatever the reason. */
-export const SHORTEST_WAIT_MS = 1_000;
-
-const LONGEST_WAIT_MS = 60_000;
-
-/** A refused credential is tried again after this: it may have been mended on the platform's side. */
-export const REFUSED_WAIT_MS = 60_000;
-
-/**
- * Exponential with full jitter: somewhere from 1 s up to 2, 4, 8 … 60 s after the 1st, 2nd, 3rd … failure in a row.
- * `random` is 0–1. Never sooner than `retryAfterMs`.
- */
-export function backoffMs(failuresInRow: number, random: number, retryAfterMs = 0): number {
-  const ceiling = Math.min(LONGEST_WAIT_MS, SHORTEST_WAIT_MS * 2 ** failuresInRow);
-  return Math.max(SHORTEST_WAIT_MS, random * ceiling, retryAfterMs);
+  #revision(): string {
+    return this.#deps.revision?.() ?? '';
+  }
 }

@@ -1,35 +1,35 @@
 // Keeps the tokens of grants without a refresh token in a durable store, so that a restart asks for nothing.
-// The store only helps: whatever is wrong with it, a token is obtained without it.
+// The store only helps: whatever is wrong with it, a token is acquired without it.
 
 import type { Clock } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';
 import { isFromFuture, isNewer, type StoredToken, StoreError, type StoreKey, type TokenStore } from './store/store.ts';
-import { createToken, type Obtain, type Token } from './token-source.ts';
+import { type Acquire, createToken, type Token } from './token-source.ts';
 
-/** An obtain function over another, and what is wrong with the store. */
+/** `acquire` over that of a grant, and what is wrong with the store. */
 export interface StoredSource {
-  readonly obtain: Obtain;
+  readonly acquire: Acquire;
   /** Writes a token that came by another way. Never throws. */
   save(token: Token): Promise<void>;
   forget(): Promise<void>;
   storeError(): string | null;
-  /** Resolves when the tokens obtained so far are written, or could not be. */
+  /** Resolves when the tokens acquired so far are written, or could not be. */
   settled(): Promise<void>;
 }
 
 /**
- * Only the first token may come from the store; each new one is written behind the caller's back, so that a slow disk
- * delays nobody.
+ * Makes a stored source. Only the first token may come from the store; each new one is written in the background, so
+ * that a slow disk delays nobody.
  */
 export function createStoredSource(deps: {
   name: string;
-  obtain: Obtain;
+  acquire: Acquire;
   store: TokenStore;
   key: StoreKey;
   clock: Clock;
   log: Log;
 }): StoredSource {
-  const { name, obtain, store, key, clock, log } = deps;
+  const { name, acquire, store, key, clock, log } = deps;
   let storeError: string | null = null;
   let timesForgotten = 0;
   let writing: Promise<unknown> = Promise.resolve();
@@ -54,12 +54,19 @@ export function createStoredSource(deps: {
     const { accessToken, expiresAt, obtainedAt } = token;
     try {
       for (let tries = 0; ; tries += 1) {
-        const present = await store.get(key);
-        const generation = (present?.value.generation ?? 0) + 1;
-        const value: StoredToken = { accessToken, expiresAt, obtainedAt, refreshToken: null, seed: null, generation };
-        if (present !== null && isNewer(present.value, value, clock.now())) return;
+        const existing = await store.get(key);
+        const generation = (existing?.value.generation ?? 0) + 1;
+        const value: StoredToken = {
+          accessToken,
+          expiresAt,
+          obtainedAt,
+          refreshToken: null,
+          initialFingerprint: null,
+          generation,
+        };
+        if (existing !== null && isNewer(existing.value, value, clock.now())) return;
         try {
-          await store.put(key, value, { expectedVersion: present?.version ?? null });
+          await store.put(key, value, { expectedVersion: existing?.version ?? null });
           storeError = null;
           return;
         } catch (error) {
@@ -72,13 +79,13 @@ export function createStoredSource(deps: {
   }
 
   return {
-    async obtain(request) {
-      if (request.held === null && request.reason !== 'forced' && request.reason !== 'changed') {
+    async acquire(request) {
+      if (request.previous === null && request.reason !== 'forced' && request.reason !== 'changed') {
         const stored = await load();
         if (stored !== null) return stored;
       }
       const before = timesForgotten;
-      const token = await obtain(request);
+      const token = await acquire(request);
       if (timesForgotten === before) writing = Promise.all([writing, save(token)]);
       return token;
     },
@@ -94,7 +101,7 @@ export function createStoredSource(deps: {
   };
 }
 
-/** The access token of a record, where it has one that is not past its end, as far as clocks can tell. */
+/** The access token of what is stored, where there is one that is not past its end, as far as clocks can tell. */
 export function storedAccessToken(value: StoredToken, nowMs: number): Token | null {
   const { accessToken, obtainedAt, expiresAt } = value;
   return accessToken === null || expiresAt <= nowMs || isFromFuture(value, nowMs)

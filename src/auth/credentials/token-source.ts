@@ -1,12 +1,7 @@
-// What a token is, what yields tokens, and how obtaining one fails. Types and values only.
+// What a token is, what yields tokens, the states of both, and how acquiring one fails. Types and values only.
 
 import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
-
-/** Something that yields access tokens. Throws GatewayError with a code of the token group. */
-export interface TokenSource {
-  token(): Promise<Token>;
-}
 
 /**
  * Whether there is a token and how good it is (docs/tokens.md). `suspect`: valid by the clocks, but the upstream
@@ -39,12 +34,25 @@ export interface CredentialState {
   readonly storeError?: string | null;
 }
 
+/** One change of a credential's state, for the log and for metrics. Holds no secret. */
+export interface TokenTransition {
+  readonly credential: string;
+  readonly fromToken: TokenState;
+  readonly toToken: TokenState;
+  readonly fromRenewal: RenewalState;
+  readonly toRenewal: RenewalState;
+  readonly fingerprint: string | null;
+  /** The failure that caused it, where one did. */
+  readonly errorCode: ErrorCode | null;
+  readonly nextAttemptInMs: number | null;
+}
+
 /**
- * The caching decorator's face towards the data path. One per credential or session, shared by all callers.
- * Nothing a caller does (abort, disconnect) affects a renewal that runs.
+ * What yields access tokens for one credential or session, shared by all callers. Throws GatewayError with a code of
+ * the token group. Nothing that a caller does (abort, disconnect) affects a renewal that runs.
  */
-export interface RefreshingTokenSource extends TokenSource {
-  /** The valid token at hand, or null. Synchronous: the data path's fast lane. */
+export interface TokenSource {
+  /** The valid token in use, or null. Synchronous: the data path's short cut. */
   current(): Token | null;
   /** Milliseconds for which that is good, by both clocks; 0 without one, `Infinity` when it is not known. */
   leftMs(): number;
@@ -67,44 +75,30 @@ export interface RefreshingTokenSource extends TokenSource {
    */
   successor(refused: Token, withinMs?: number): Promise<Token>;
   /**
-   * A forced renewal: ends any cool-down; resolves when it ended, throws its error. `isPatient` is for whoever asks by
+   * Forces a renewal: ends any cool-down; resolves when it ended, throws its error. `isPatient` is for whoever asks by
    * itself and may do so in a loop (an application, unlike a person at the status page): it keeps the distance to the
    * last attempt, and throws the error of one that is to be tried again later instead of trying now.
    */
   refresh(options?: { readonly isPatient?: boolean }): Promise<Token>;
   state(): CredentialState;
-  /** Begins obtaining the first token; never throws. */
+  /** Begins acquiring the first token; never throws. */
   start(): void;
   /** Stops timers. A running attempt is left to end and its result still stored. */
   close(): void;
 }
 
 /**
- * Why a token is asked for. `start`: the first one, a stored one will do. `due`, `expired`, `retry`: the one held is
- * running out or has. `invalidated`: the upstream refused the one held. `changed`: a secret changed. `forced`: somebody
- * asked; no stored one will do.
+ * Why a token is acquired. `start`: the first one, a stored one will do. `due`, `expired`, `retry`: the previous one is
+ * running out or has ended. `invalidated`: the upstream refused the previous one. `changed`: a secret changed.
+ * `forced`: somebody asked; no stored one will do.
  */
-export type ObtainReason = 'start' | 'due' | 'expired' | 'retry' | 'invalidated' | 'changed' | 'forced';
+export type AcquireReason = 'start' | 'due' | 'expired' | 'retry' | 'invalidated' | 'changed' | 'forced';
 
 /**
- * Obtains a token, by whatever grant. `held` is the token last held, also when it was just dropped. Throws TokenFailure
- * or GatewayError.
+ * Acquires a token, by whatever grant. `previous` is the token last in use, also when it was just dropped. Throws
+ * TokenFailure or GatewayError.
  */
-export type Obtain = (request: { reason: ObtainReason; held: Token | null }) => Promise<Token>;
-
-/** A CachedTokenSource that also takes tokens from outside: a finished login, a token posted by the callback page. */
-export interface ManagedTokenSource extends RefreshingTokenSource {
-  /**
-   * Takes a token obtained elsewhere into use and ends every waiting, backoff and demand for a login. `atMostMs` is
-   * what another source knows to be left of it. Throws gateway.credential.unavailable when that is nothing.
-   */
-  accept(token: Token, atMostMs?: number): void;
-  /**
-   * Logged out: the token is gone, and callers get `failure` until a token is accepted, forced, or obtained because a
-   * secret changed.
-   */
-  drop(failure: TokenFailure): void;
-}
+export type Acquire = (request: { reason: AcquireReason; previous: Token | null }) => Promise<Token>;
 
 /** An access token and how long it is good for. Immutable. */
 export interface Token {

@@ -1,24 +1,9 @@
-// Callers that wait for a token: each with its own deadline, answered together by a token, or by a failure when the
-// next attempt comes too late for them. It starts nothing.
+// Callers that wait for a token: each has its own deadline, and all are answered together, by a token or by the failure
+// of a renewal when the next one comes too late for them. Starts no renewal.
 
 import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Token } from './token-source.ts';
-
-/** The queue of one source. */
-export interface Waiters {
-  /**
-   * Waits for a token, `waitMs` at most; throws what `reject` is given, or gateway.credential.timeout when the wait
-   * ends first.
-   */
-  wait(waitMs: number): Promise<Token>;
-  resolveAll(token: Token): void;
-  /**
-   * Ends the wait of everybody who would not be there any more at `nextAttemptMono`, when the next attempt begins;
-   * `Infinity`: there is none.
-   */
-  reject(error: GatewayError, nextAttemptMono: number): void;
-}
 
 interface Waiter {
   readonly endsMono: number;
@@ -26,44 +11,53 @@ interface Waiter {
   reject(error: GatewayError): void;
 }
 
-/** `name` is the credential's, for messages. */
-export function createWaiters({ name, clock }: { name: string; clock: Clock }): Waiters {
-  let waiting = new Set<Waiter>();
+/** The queue of one source. */
+export class Waiters {
+  readonly #name: string;
+  readonly #clock: Clock;
+  #waiting = new Set<Waiter>();
 
-  return {
-    wait: (waitMs) =>
-      new Promise<Token>((resolve, reject) => {
-        const timer = clock.after(waitMs, () => {
-          waiting.delete(waiter);
-          const seconds = Math.round(waitMs / 100) / 10;
-          reject(
-            new GatewayError('gateway.credential.timeout', `no token for credential ${name} came within ${seconds} s`),
-          );
-        });
-        const waiter: Waiter = {
-          endsMono: clock.monotonic() + waitMs,
-          resolve: (token) => {
-            timer.cancel();
-            resolve(token);
-          },
-          reject: (error) => {
-            timer.cancel();
-            reject(error);
-          },
-        };
-        waiting.add(waiter);
-      }),
-    resolveAll: (token) => {
-      const served = waiting;
-      waiting = new Set();
-      for (const waiter of served) waiter.resolve(token);
-    },
-    reject: (error, nextAttemptMono) => {
-      for (const waiter of waiting) {
-        if (waiter.endsMono > nextAttemptMono) continue;
-        waiting.delete(waiter);
-        waiter.reject(error);
-      }
-    },
-  };
+  /** `name` is the credential's, for messages. */
+  constructor(name: string, clock: Clock) {
+    this.#name = name;
+    this.#clock = clock;
+  }
+
+  /** Throws what `reject` is given, or gateway.credential.timeout when the wait of `waitMs` ends first. */
+  wait(waitMs: number): Promise<Token> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(waitMs, () => {
+        this.#waiting.delete(waiter);
+        const what = `no token for credential ${this.#name} came within ${Math.round(waitMs / 100) / 10} s`;
+        reject(new GatewayError('gateway.credential.timeout', what));
+      });
+      const waiter: Waiter = {
+        endsMono: this.#clock.monotonic() + waitMs,
+        resolve(token) {
+          timer.cancel();
+          resolve(token);
+        },
+        reject(error) {
+          timer.cancel();
+          reject(error);
+        },
+      };
+      this.#waiting.add(waiter);
+    });
+  }
+
+  resolveAll(token: Token): void {
+    const served = this.#waiting;
+    this.#waiting = new Set();
+    for (const waiter of served) waiter.resolve(token);
+  }
+
+  /** Ends every wait that will be over at `nextAttemptMono`, when the next renewal begins; `Infinity`: never. */
+  reject(error: GatewayError, nextAttemptMono: number): void {
+    for (const waiter of this.#waiting) {
+      if (waiter.endsMono > nextAttemptMono) continue;
+      this.#waiting.delete(waiter);
+      waiter.reject(error);
+    }
+  }
 }

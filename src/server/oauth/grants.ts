@@ -11,11 +11,11 @@ import type { Clients } from '../../auth/callers/clients.ts';
 import { HANDLE_EXPIRES_IN_S, type Handles } from '../../auth/callers/handles.ts';
 import {
   authOf,
-  type HeldTokens,
   handleOf,
   REFRESH_PREFIX,
-  type SessionTerms,
-  sessionHome,
+  type SessionOwner,
+  type SessionTokens,
+  sessionIssuer,
 } from '../../auth/callers/session.ts';
 import type { Sessions } from '../../auth/callers/sessions.ts';
 import type { TokenEndpoint } from '../../auth/credentials/token-endpoint.ts';
@@ -35,7 +35,7 @@ export interface FacadeGrants {
   readonly sessions: Sessions;
   readonly authenticator: Pick<Authenticator, 'provedBy'>;
   readonly endpoint: TokenEndpoint;
-  /** The credential of that name, or for null a stand-in with the general hosts; undefined for a name there is not. */
+  /** The credential of that name, or for null a placeholder with the general hosts; undefined for a name there is not. */
   readonly credential: (name: string | null) => CredentialConfig | undefined;
   readonly now: () => number;
 }
@@ -104,7 +104,11 @@ function giveHandle({ clientId }: TokenRequest, { caller, named }: AskingCaller,
       'invalid_client',
       'no credential is the default: put /NAME before the path, or mark one with default = true',
     );
-  const handle = handles.issue({ client: caller.client?.name ?? null, credential, proof: caller.proof });
+  const handle = handles.issue({
+    client: caller.client?.name ?? null,
+    credential,
+    authFingerprint: caller.authFingerprint,
+  });
   return { handle, expiresInS: HANDLE_EXPIRES_IN_S, refreshHandle: null, credential: serving };
 }
 
@@ -117,7 +121,7 @@ function inTurn<T>(
   perform: () => Promise<T>,
 ): Promise<T> {
   return pace.perform(
-    `${sessionHome(config)} ${clientId}`,
+    `${sessionIssuer(config)} ${clientId}`,
     caller.client === null ? `peer ${networkOf(peer)}` : `client ${caller.client.name}`,
     perform,
   );
@@ -130,22 +134,22 @@ async function refreshSession(
   turn: GrantTurn,
 ) {
   const { sessions, authenticator, now } = parts;
-  const terms = sessions.termsOf(handleOf(refreshHandle));
-  const isOwn = terms !== null && mayRefresh(caller, terms) && authenticator.provedBy(terms, arrival) !== null;
-  if (isOwn && terms.credential !== null) assertMayUse(caller, terms.credential, parts);
+  const owner = sessions.ownerOf(handleOf(refreshHandle));
+  const isOwn = owner !== null && mayRefresh(caller, owner) && authenticator.provedBy(owner, arrival) !== null;
+  if (isOwn && owner.credential !== null) assertMayUse(caller, owner.credential, parts);
   const found = isOwn ? sessions.findByRefreshHandle(refreshHandle) : null;
   if (found === null) {
     throw refuse('invalid_grant', 'the refresh token is unknown here, has expired or was revoked: log in again');
   }
   const { source, config } = found.session;
-  await inTurn(turn, caller, config(), found.session.terms.clientId, () => source.refresh());
-  return { handle: found.handle, refreshHandle, ...describe(found.session.terms, found.session.held, now()) };
+  await inTurn(turn, caller, config(), found.session.owner.clientId, () => source.refresh());
+  return { handle: found.handle, refreshHandle, ...describe(found.session.owner, found.session.tokens, now()) };
 }
 
 /** A session that belongs to nobody in particular is refreshed by who has its handle, and is no client. */
-function mayRefresh(caller: Caller, terms: SessionTerms): boolean {
-  const owner = ownerKey(terms);
-  return owner === ownerKeyOf(caller) || (owner === ANYBODY && caller.client === null);
+function mayRefresh(caller: Caller, owner: SessionOwner): boolean {
+  const key = ownerKey(owner);
+  return key === ownerKeyOf(caller) || (key === ANYBODY && caller.client === null);
 }
 
 async function openSession(
@@ -156,52 +160,54 @@ async function openSession(
   parts: FacadeGrants,
   turn: GrantTurn,
 ) {
-  const terms = termsOf(request, caller, named, parts);
-  const config = parts.credential(terms.credential) as CredentialConfig;
-  const auth = authOf(terms, config);
+  const owner = sessionOwnerOf(request, caller, named, parts);
+  const config = parts.credential(owner.credential) as CredentialConfig;
+  const auth = authOf(owner, config);
   const form = request.fields
     .filter(([name]) => name !== 'client_secret')
-    .map(([name, value]) => [name, name === 'client_id' ? terms.clientId : value] as const);
+    .map(([name, value]) => [name, name === 'client_id' ? owner.clientId : value] as const);
   const isIdInForm = request.get('client_id') !== undefined;
   const call = {
-    credential: terms.credential ?? 'session',
+    credential: owner.credential ?? 'session',
     grant: request.get('code_verifier') === undefined ? grant : 'pkce',
     hosts: config.hosts,
     auth: isIdInForm ? { ...auth, formFields: [] } : auth,
     form,
   };
-  const granted = await inTurn(turn, caller, config, terms.clientId, () => parts.endpoint(call));
-  const { handle, refreshHandle } = await parts.sessions.open(terms, granted, sessionHome(config));
-  return { handle, refreshHandle, ...describe(terms, granted, parts.now()) };
+  const granted = await inTurn(turn, caller, config, owner.clientId, () => parts.endpoint(call));
+  const { handle, refreshHandle } = await parts.sessions.open(owner, granted, sessionIssuer(config));
+  return { handle, refreshHandle, ...describe(owner, granted, parts.now()) };
 }
 
 /**
  * What an id stands for: the caller itself, a permitted credential's OAuth client, or an OAuth client that only the
  * application knows.
  */
-function termsOf(
+function sessionOwnerOf(
   { clientId, login }: TokenRequest,
   caller: Caller,
   named: string | null,
   parts: FacadeGrants,
-): SessionTerms {
+): SessionOwner {
   const { access, clients, credential } = parts;
   if (clientId === null) throw refuse('invalid_client', 'client authentication is missing');
   const client = caller.client?.name ?? null;
-  const owner = { client, proof: caller.proof };
+  const { authFingerprint } = caller;
   if (clientId === client) {
     const base = named ?? access.defaultFor(caller);
     const config = base === null ? undefined : credential(base);
     if (config?.clientId == null)
       throw refuse('unauthorized_client', 'no credential with a client_id is listed for this client');
-    return { ...owner, credential: config.name, clientId: config.clientId, secret: 'credential' };
+    return { client, authFingerprint, credential: config.name, clientId: config.clientId, secret: 'credential' };
   }
   if (clients.get(clientId) !== undefined)
     throw refuse('invalid_client', 'authentication failed: this client must show its secret');
   const own = named === null ? access.byClientId(caller, clientId) : credential(named);
-  if (own?.clientId === clientId) return { ...owner, credential: own.name, clientId, secret: 'credential' };
+  if (own?.clientId === clientId)
+    return { client, authFingerprint, credential: own.name, clientId, secret: 'credential' };
   return {
-    ...owner,
+    client,
+    authFingerprint,
     credential: named ?? access.defaultFor(caller),
     clientId,
     secret: login === null ? null : new Secret(login.secret),
@@ -212,10 +218,10 @@ function termsOf(
  * How long the application is told its handle is good: a session that renews itself is good for longer than anybody
  * asks.
  */
-function describe(terms: SessionTerms, { token, refreshToken }: HeldTokens, now: number) {
+function describe(owner: SessionOwner, { token, refreshToken }: SessionTokens, now: number) {
   const endsAt = token?.expiresAt ?? now;
   const expiresInS = refreshToken !== null ? HANDLE_EXPIRES_IN_S : Math.max(1, Math.floor((endsAt - now) / 1000));
-  return { expiresInS, credential: terms.credential };
+  return { expiresInS, credential: owner.credential };
 }
 
 function clientNotFound() {

@@ -10,7 +10,7 @@ import { GatewayError } from '../../errors.ts';
 export interface FacadeRedirects {
   readonly access: Access;
   readonly clients: Clients;
-  /** The credential of that name, or for null a stand-in with the general hosts; undefined for a name there is not. */
+  /** The credential of that name, or for null a placeholder with the general hosts; undefined for a name there is not. */
   readonly credential: (name: string | null) => CredentialConfig | undefined;
   readonly defaultName: string | null;
 }

@@ -5,7 +5,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { Clock } from '../../clock.ts';
-import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
+import { createFairEviction, type LruEntry } from '../../fair-eviction.ts';
 
 /** A channel that was issued. */
 export interface IssuedChannel {
@@ -52,7 +52,7 @@ export function createChannelRegister({
   clock: Pick<Clock, 'now'>;
   max?: number;
 }): ChannelRegister {
-  const channels = new Map<string, { readonly channel: IssuedChannel; readonly place: FairPlace<string> }>();
+  const channels = new Map<string, { readonly channel: IssuedChannel; readonly place: LruEntry<string> }>();
   const order = createFairEviction<string>();
 
   function forget(id: string): void {
@@ -78,7 +78,7 @@ export function createChannelRegister({
     issue(id, { owner, credential, url }, expires) {
       const present = find(id);
       if (present !== null && !(isSameCaller(present.owner, owner) && present.credential === credential)) return null;
-      const isNobody = owner.proof === null && owner.session === null;
+      const isNobody = owner.authFingerprint === null && owner.session === null;
       const token = isNobody ? null : (present?.token ?? randomBytes(16).toString('base64url'));
       const channel = { owner, credential, url, token, expiresAt: expiryOf(expires, clock.now()) };
       const place = channels.get(id)?.place ?? order.add(ownerKeyOf(owner), id);
@@ -100,8 +100,8 @@ function expiryOf(expires: unknown, now: number): number {
  * callers who are nobody in particular.
  */
 export function isSameCaller(one: Caller, other: Caller): boolean {
-  // A session is set to work anew now and then; its terms stay.
-  if (one.session !== null || other.session !== null) return one.session?.terms === other.session?.terms;
+  // A session is set to work anew now and then; its owner stays.
+  if (one.session !== null || other.session !== null) return one.session?.owner === other.session?.owner;
   return ownerKeyOf(one) === ownerKeyOf(other);
 }
 

@@ -4,10 +4,10 @@
 import type { Arrival } from '../../auth/callers/caller.ts';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { ClientHandle } from '../../auth/callers/client-handle.ts';
-import type { SessionTerms } from '../../auth/callers/session.ts';
+import type { SessionOwner } from '../../auth/callers/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
+import { createFairEviction, type LruEntry } from '../../fair-eviction.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/websocket/tunnel.ts';
 
 /** Each costs two descriptors; so many fit under the limit of most systems. */
@@ -58,8 +58,8 @@ export interface OpenSockets {
    * gateway.draining after `close`.
    */
   take(listener: SocketOwner): Place;
-  /** Ends the sockets of one session (by its terms) or handle (by its id): one look-up and those sockets. */
-  end(owner: SessionTerms | ClientHandle['id'], why: GatewayError): void;
+  /** Ends the sockets of one session (by its owner) or handle (by its id): one look-up and those sockets. */
+  end(owner: SessionOwner | ClientHandle['id'], why: GatewayError): void;
   /** Ends every socket for which `whyEnded` gives a reason: once for each change of the configuration. */
   review(whyEnded: WhyEnded): void;
   /**
@@ -72,7 +72,7 @@ export interface OpenSockets {
 interface Taken extends Place {
   readonly listener: SocketOwner;
   /** Among those of its client; null when it does not count any more, because it has to give way or has ended. */
-  seat: FairPlace<Taken> | null;
+  seat: LruEntry<Taken> | null;
   tunnel: Tunnel | null;
   lostBy: GatewayError | null;
 }
@@ -210,8 +210,8 @@ export function createOpenSockets(deps: { clock: Clock; whyEnded?: WhyEnded; max
 /**
  * By what a socket is found when it ends with its owner; null where only the client or nobody in particular owns it.
  */
-function ownerOf({ session, handle }: Caller): SessionTerms | string | null {
-  return session?.terms ?? handle?.id ?? null;
+function ownerOf({ session, handle }: Caller): SessionOwner | string | null {
+  return session?.owner ?? handle?.id ?? null;
 }
 
 /** Whoever has to give way for others may come again; whoever may not listen any longer must prove anew who it is. */

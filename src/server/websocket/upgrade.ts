@@ -55,7 +55,7 @@ export function whyNotServed(
   if (gone !== null) return gone;
   const present = { ...caller, client: caller.client && (facade.clients.get(caller.client.name)?.client ?? null) };
   try {
-    // What a session is for is in its terms.
+    // What a session is for, its owner says.
     credentialFor(runtime, present, caller.session === null ? credential : null);
     return null;
   } catch (error) {

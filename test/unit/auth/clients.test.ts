@@ -69,11 +69,11 @@ t.test('a secret file that comes to hold a short secret proves nobody where othe
     const clients = createClients([clientNamed('crm', { secret })], clock, { isReachable });
     const isGood = () => [clients.bySecret(kept), clients.byNameAndSecret('crm', kept)].map((found) => found !== null);
     t.same(isGood(), [true, true]);
-    const proof = clients.bySecret(kept)?.proof ?? '';
+    const authFingerprint = clients.bySecret(kept)?.authFingerprint ?? '';
     kept = '4711';
     await clock.advance(1_000);
     t.same(isGood(), [!isReachable, !isReachable], `short, reachable: ${isReachable}`);
-    t.equal(clients.byProof('crm', proof, []), null, 'the one before proves nothing either');
+    t.equal(clients.byFingerprint('crm', authFingerprint, []), null, 'the one before proves nothing either');
     kept = 'another-secret-of-32-characters-x';
     await clock.advance(1_000);
     t.same(isGood(), [true, true]);

@@ -2,11 +2,15 @@
 // kept.
 
 import { type CredentialsDeps, createCredentials } from '../../../src/auth/credentials/credentials.ts';
-import { type CachedSourceDeps, createRefreshingSource } from '../../../src/auth/credentials/refreshing-source.ts';
+import { type RefreshingSourceDeps, RefreshingTokenSource } from '../../../src/auth/credentials/refreshing-source.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import type { TokenTransport } from '../../../src/auth/credentials/token-endpoint.ts';
-import { createToken, type ObtainReason, type Token } from '../../../src/auth/credentials/token-source.ts';
-import type { TokenTransition } from '../../../src/auth/credentials/transition.ts';
+import {
+  type AcquireReason,
+  createToken,
+  type Token,
+  type TokenTransition,
+} from '../../../src/auth/credentials/token-source.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../../src/config/gateway-config.ts';
 import type { Log } from '../../../src/logging/log.ts';
 import { inlineSecret, Secret } from '../../../src/secret.ts';
@@ -28,17 +32,17 @@ export function createLogRecorder(): Log & { records: LogRecord[] } {
 
 /** A source over an `obtain` that the test scripts: each entry answers one attempt, the last one all that follow. */
 export function sourceUnderTest(
-  script: ((clock: FakeClock, request: { reason: ObtainReason; held: Token | null }) => Token | Promise<Token>)[],
-  overrides: Partial<CachedSourceDeps> = {},
+  script: ((clock: FakeClock, request: { reason: AcquireReason; previous: Token | null }) => Token | Promise<Token>)[],
+  overrides: Partial<RefreshingSourceDeps> = {},
 ) {
   const clock = (overrides.clock as FakeClock | undefined) ?? createFakeClock();
   const log = createLogRecorder();
   const transitions: TokenTransition[] = [];
-  const reasons: ObtainReason[] = [];
+  const reasons: AcquireReason[] = [];
   const attemptedAt: number[] = [];
-  const source = createRefreshingSource({
+  const source = new RefreshingTokenSource({
     name: 'crm',
-    obtain: async (request) => {
+    acquire: async (request) => {
       const answer = script[Math.min(reasons.length, script.length - 1)]!;
       reasons.push(request.reason);
       attemptedAt.push(clock.monotonic());

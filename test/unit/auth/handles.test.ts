@@ -6,17 +6,17 @@ import t, { type Test } from 'tap';
 import { type ClientHandle, HANDLE_LIFE_MS, signHandle } from '../../../src/auth/callers/client-handle.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from '../../../src/auth/callers/handles.ts';
 import type { Revocations } from '../../../src/auth/callers/revocations.ts';
-import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
+import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { type Clock, systemClock } from '../../../src/clock.ts';
-import { certificateProof } from '../../../src/config/cert-subject.ts';
+import { certificateFingerprint } from '../../../src/config/cert-subject.ts';
 import type { GatewayError } from '../../../src/errors.ts';
 import { inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog, credentialAt } from '../../helpers/gateway.ts';
 
-const CONTENT = { client: 'crm', credential: null, proof: '0123456789ab' };
+const CONTENT = { client: 'crm', credential: null, authFingerprint: '0123456789ab' };
 
 function keyFrom(secret: string, clientId = 'an-id') {
   return deriveAnonymousKey(
@@ -29,7 +29,7 @@ function fileStoreIn(t: Test, clock = createFakeClock()) {
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
   const log = createTestLog();
   const openWith = (key: string | null) =>
-    createFileStore({
+    new FileStore({
       path,
       prefix: 'gcg',
       encryptionKey: key === null ? null : inlineSecret(key, 'the test'),
@@ -55,7 +55,10 @@ t.test(
       createHandles({ store: createMemoryStore({ clock }), clock, log: createTestLog(), anonymousKey });
     const anonymousKey = keyFrom('a'.repeat(43));
     const before = await start(anonymousKey);
-    const [ofNobody, ofClient] = [before.issue({ client: null, credential: null, proof: null }), before.issue(CONTENT)];
+    const [ofNobody, ofClient] = [
+      before.issue({ client: null, credential: null, authFingerprint: null }),
+      before.issue(CONTENT),
+    ];
     t.ok(before.find(ofClient));
     const after = await start(keyFrom('a'.repeat(43)));
     t.match(after.find(ofNobody), { client: null, issuedAt: clock.now() });
@@ -78,7 +81,9 @@ t.test('a durable store has the only key', async (t) => {
   const anonymousKey = keyFrom('a'.repeat(43)) as Secret;
   const handles = await createHandles({ store: open(), clock, log, anonymousKey });
   t.equal(
-    handles.find(signHandle({ client: null, credential: null, proof: null, issuedAt: clock.now() }, anonymousKey)),
+    handles.find(
+      signHandle({ client: null, credential: null, authFingerprint: null, issuedAt: clock.now() }, anonymousKey),
+    ),
     null,
   );
 });
@@ -89,7 +94,7 @@ t.test('two handles are never the same, and no name breaks out of one', async (t
   t.not(handles.issue(CONTENT), handles.issue(CONTENT));
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme', maxLength: 40 }), fc.option(fc.string()), (client, credential) => {
-      const token = handles.issue({ client, credential, proof: null });
+      const token = handles.issue({ client, credential, authFingerprint: null });
       const found = handles.find(token);
       return /^gcgh_c[\w-]+\.[\w-]{43}$/.test(token) && found?.client === client && found.credential === credential;
     }),
@@ -148,7 +153,7 @@ async function putEnded(store: TokenStore, owners: Revocations['owners']): Promi
   const accessToken = new Secret(JSON.stringify({ owners }));
   await store.put(
     ENDED,
-    { accessToken, refreshToken: null, expiresAt: 0, obtainedAt: 0, seed: null, generation: 0 },
+    { accessToken, refreshToken: null, expiresAt: 0, obtainedAt: 0, initialFingerprint: null, generation: 0 },
     { expectedVersion: null },
   );
 }
@@ -170,7 +175,7 @@ t.test(
       ['file', inFile.open],
       ['memory', () => memory],
     ] as const) {
-      for (const content of [CONTENT, { ...CONTENT, client: null, proof: null }]) {
+      for (const content of [CONTENT, { ...CONTENT, client: null, authFingerprint: null }]) {
         const { clock, log } = inFile;
         const one = await createHandles({ store: open(), clock, log });
         const tokens = Array.from({ length: 40 }, () => one.issue(content));
@@ -222,8 +227,8 @@ t.test(
     const clock = createFakeClock();
     const store = createMemoryStore({ clock });
     const handles = await createHandles({ store, clock, log: createTestLog() });
-    const others = [CONTENT, { ...CONTENT, client: 'ops' }, { ...CONTENT, client: null, proof: null }].map((content) =>
-      handles.issue(content),
+    const others = [CONTENT, { ...CONTENT, client: 'ops' }, { ...CONTENT, client: null, authFingerprint: null }].map(
+      (content) => handles.issue(content),
     );
     const attempt = async () => {
       const token = handles.issue(CONTENT);
@@ -249,17 +254,18 @@ t.test(
     const clock = createFakeClock();
     const store = createMemoryStore({ clock });
     const handles = await createHandles({ store, clock, log: createTestLog() });
-    const end = async (proof: string | null) => {
-      const token = handles.issue({ client: null, credential: null, proof });
+    const end = async (authFingerprint: string | null) => {
+      const token = handles.issue({ client: null, credential: null, authFingerprint });
       await handles.end(handles.find(token) as ClientHandle);
       return token;
     };
-    const times = (count: number, proof: string | null) => Promise.all(Array.from({ length: count }, () => end(proof)));
-    const ended = await end(certificateProof('CN=crm', ['ca']));
+    const times = (count: number, authFingerprint: string | null) =>
+      Promise.all(Array.from({ length: count }, () => end(authFingerprint)));
+    const ended = await end(certificateFingerprint('CN=crm', ['ca']));
     await times(2_100, null);
-    await times(100, certificateProof('CN=other', ['ca']));
+    await times(100, certificateFingerprint('CN=other', ['ca']));
     await t.rejects(
-      end(certificateProof('CN=other', ['another ca'])),
+      end(certificateFingerprint('CN=other', ['another ca'])),
       { code: 'gateway.rate.limited' },
       'one subject is one owner',
     );
@@ -298,7 +304,7 @@ t.test(
   async (t) => {
     const clock = createFakeClock();
     const store = createMemoryStore({ clock });
-    const anonymous = { ...CONTENT, client: null, proof: null };
+    const anonymous = { ...CONTENT, client: null, authFingerprint: null };
     const handles = await createHandles({ store, clock, log: createTestLog() });
     const others = [handles.issue(anonymous), handles.issue(CONTENT)];
     const ended: string[] = [];

@@ -1,8 +1,8 @@
-// What the tests of sessions share: terms, a platform, a table.
+// What the tests of sessions share: owner, a platform, a table.
 
 import type { Test } from 'tap';
-import { sessionCredential } from '../../../src/auth/callers/session.ts';
-import { createSessions, type SessionLimits } from '../../../src/auth/callers/sessions.ts';
+import { placeholderCredential } from '../../../src/auth/callers/session.ts';
+import { type SessionLimits, Sessions } from '../../../src/auth/callers/sessions.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import type { TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { TokenCall, TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
@@ -11,15 +11,15 @@ import { Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
-export const TERMS = {
+export const OWNER = {
   client: 'crm',
-  proof: 'the mark of a secret',
+  authFingerprint: 'the mark of a secret',
   credential: null,
   clientId: 'app',
   secret: new Secret('app-secret'),
 };
 export const HOUR = 60 * 60 * 1000;
-export const HOME = 'http://login.invalid';
+export const ISSUER = 'http://login.invalid';
 
 /** A table of sessions over a platform that rotates at each refresh; it ends with the test. */
 export function setUpSessions(
@@ -42,7 +42,7 @@ export function setUpSessions(
     });
     return { token, refreshToken: new Secret(`refresh-${count}`) };
   };
-  const sessions = createSessions({
+  const sessions = new Sessions({
     ...{ clock, store, random: () => 0, log: createTestLog() },
     ...(options.limits && { limits: options.limits }),
     endpoint: () => async (call) => {
@@ -51,7 +51,7 @@ export function setUpSessions(
       return grant();
     },
     settings: () => settings,
-    credential: () => sessionCredential(hostsAt(HOME)),
+    credential: () => placeholderCredential(hostsAt(ISSUER)),
   });
   t.teardown(() => sessions.close());
   return {

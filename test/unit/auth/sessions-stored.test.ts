@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Session } from '../../../src/auth/callers/session.ts';
-import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
+import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog } from '../../helpers/gateway.ts';
 
-import { HOME, HOUR, setUpSessions, TERMS } from './session-fixtures.ts';
+import { HOUR, ISSUER, OWNER, setUpSessions } from './session-fixtures.ts';
 
 t.test('before the end, a renewal that is under way is waited for and stored', async (t) => {
   const clock = createFakeClock();
@@ -28,7 +28,7 @@ t.test('before the end, a renewal that is under way is waited for and stored', a
       },
     },
   });
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
   sessions.find(handle)?.source.refresh().catch(t.error);
   await sessions.settled();
   t.same(stored, ['refresh-1', 'refresh-2']);
@@ -48,7 +48,7 @@ t.test('writes of one session follow each other: a slow one overtakes neither a 
     },
   };
   const { sessions, grant } = setUpSessions(t, { clock, store });
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
   let goOn = () => {};
   slow = new Promise((resolve) => (goOn = resolve));
   await clock.advance(61 * 60_000);
@@ -79,11 +79,11 @@ t.test(
     t.teardown(() => rmSync(path, { recursive: true, force: true }));
     const clock = createFakeClock();
     const log = createTestLog();
-    const open = () => createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log });
+    const open = () => new FileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log });
     const before = setUpSessions(t, { clock, store: open(), limits: { max: 2, idleMs: 24 * HOUR } });
-    const evicted = await before.sessions.open(TERMS, before.grant(), HOME);
-    const ended = await before.sessions.open({ ...TERMS, secret: 'credential' }, before.grant(), HOME);
-    const kept = await before.sessions.open(TERMS, before.grant(), HOME);
+    const evicted = await before.sessions.open(OWNER, before.grant(), ISSUER);
+    const ended = await before.sessions.open({ ...OWNER, secret: 'credential' }, before.grant(), ISSUER);
+    const kept = await before.sessions.open(OWNER, before.grant(), ISSUER);
     const inUse = before.sessions.find(kept.handle) as Session;
     await inUse.source.refresh();
     await before.sessions.end(before.sessions.find(ended.handle) as Session);
@@ -99,7 +99,7 @@ t.test(
     t.equal(after.sessions.find(evicted.handle), null);
     t.equal(after.sessions.find(ended.handle), null);
     const session = after.sessions.find(kept.handle);
-    t.match(session?.terms, { client: 'crm', clientId: 'app' });
+    t.match(session?.owner, { client: 'crm', clientId: 'app' });
     const newest = inUse.source.current()?.accessToken.reveal();
     t.equal(session?.source.current()?.accessToken.reveal(), newest);
     await session?.source.refresh();
@@ -112,10 +112,10 @@ t.test('a session that was idle for too long while the gateway was down is not b
   const path = mkdtempSync(join(tmpdir(), 'gcg-sessions-'));
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
   const clock = createFakeClock();
-  const store = createFileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log: createTestLog() });
+  const store = new FileStore({ path, prefix: 'gcg', encryptionKey: null, clock, log: createTestLog() });
   const limits = { max: 10, idleMs: 2 * HOUR };
   const before = setUpSessions(t, { clock, store, limits });
-  const { handle } = await before.sessions.open(TERMS, before.grant(), HOME);
+  const { handle } = await before.sessions.open(OWNER, before.grant(), ISSUER);
   before.sessions.close();
   clock.stepWall(3 * HOUR);
   const after = setUpSessions(t, { clock, store, limits });
@@ -132,7 +132,7 @@ t.test('a session that the store cannot forget is over, and its end is not confi
     delete: () => Promise.reject(new StoreError('unwritable', 'no such disk')),
   };
   const { sessions, grant } = setUpSessions(t, { clock, store });
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
   await t.rejects(sessions.end(sessions.find(handle) as Session), { code: 'gateway.internal' });
   t.equal(sessions.find(handle), null);
 });
@@ -147,7 +147,7 @@ t.test('a session that the store could not forget is forgotten as soon as it can
     delete: (key) => (isFailing ? Promise.reject(new StoreError('unwritable', 'no such disk')) : memory.delete(key)),
   };
   const { sessions, grant } = setUpSessions(t, { clock, store });
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
   await t.rejects(sessions.end(sessions.find(handle) as Session), { code: 'gateway.internal' });
   await clock.advance(10_000);
   t.equal((await memory.list()).length, 1, 'still there');

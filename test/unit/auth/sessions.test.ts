@@ -3,13 +3,13 @@
 import t from 'tap';
 import type { Session } from '../../../src/auth/callers/session.ts';
 import { type Token, TokenFailure } from '../../../src/auth/credentials/token-source.ts';
-import { HOME, HOUR, setUpSessions, TERMS } from './session-fixtures.ts';
+import { HOUR, ISSUER, OWNER, setUpSessions } from './session-fixtures.ts';
 
 t.test(
   'a session renews itself ahead of its end, with the rotated refresh token and the application’s own secret',
   async (t) => {
     const { clock, sessions, calls, grant } = setUpSessions(t);
-    const { handle } = await sessions.open(TERMS, grant(), HOME);
+    const { handle } = await sessions.open(OWNER, grant(), ISSUER);
     for (let renewal = 1; renewal <= 3; renewal++) {
       // Somebody uses it now and then.
       for (let passed = 0; passed < 56; passed += 4) {
@@ -32,7 +32,7 @@ t.test(
 
 t.test('an idle session is not renewed, and is gone', async (t) => {
   const { clock, sessions, calls, grant } = setUpSessions(t, { limits: { max: 10, idleMs: 30 * 60_000 } });
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
   await clock.advance(3 * HOUR);
   t.equal(calls.length, 0);
   t.equal(sessions.find(handle), null);
@@ -43,16 +43,16 @@ t.test(
   'looking whether a session is good is no use of it; one without a refresh token is good as long as its token',
   async (t) => {
     const { clock, sessions, grant } = setUpSessions(t, { limits: { max: 10, idleMs: 2 * HOUR } });
-    const kept = sessions.find((await sessions.open(TERMS, grant(), HOME)).handle) as Session;
+    const kept = sessions.find((await sessions.open(OWNER, grant(), ISSUER)).handle) as Session;
     const short = sessions.find(
-      (await sessions.open(TERMS, { ...grant(), refreshToken: null }, HOME)).handle,
+      (await sessions.open(OWNER, { ...grant(), refreshToken: null }, ISSUER)).handle,
     ) as Session;
-    t.ok(sessions.isGood(kept.terms) && sessions.isGood(short.terms));
+    t.ok(sessions.isGood(kept.owner) && sessions.isGood(short.owner));
     await clock.advance(HOUR);
-    t.ok(sessions.isGood(kept.terms));
-    t.notOk(sessions.isGood(short.terms));
+    t.ok(sessions.isGood(kept.owner));
+    t.notOk(sessions.isGood(short.owner));
     await clock.advance(HOUR + 1);
-    t.notOk(sessions.isGood(kept.terms), 'idle for two hours, though it was looked at');
+    t.notOk(sessions.isGood(kept.owner), 'idle for two hours, though it was looked at');
   },
 );
 
@@ -61,7 +61,7 @@ t.test(
   async (t) => {
     const { clock, sessions, calls, grant } = setUpSessions(t);
     const timers = clock.pending;
-    const { handle } = await sessions.open(TERMS, grant(), HOME);
+    const { handle } = await sessions.open(OWNER, grant(), ISSUER);
     t.equal(clock.pending, timers, 'none for a session that was never used');
     t.ok(sessions.find(handle));
     t.equal(clock.pending, timers + 1);
@@ -79,7 +79,7 @@ t.test(
 
 t.test('a token that has ended stays so while the session rests, though the wall clock is put back', async (t) => {
   const { clock, sessions, grant, refuse } = setUpSessions(t);
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
   sessions.find(handle);
   await clock.advance(30 * 60_000);
   clock.stepWall(-2 * HOUR);
@@ -97,7 +97,7 @@ t.test('a token that has ended stays so while the session rests, though the wall
 
 t.test('a refused renewal ends the session once its token is over, not before', async (t) => {
   const { clock, sessions, refuse, grant } = setUpSessions(t);
-  const { handle, refreshHandle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle, refreshHandle } = await sessions.open(OWNER, grant(), ISSUER);
   refuse(new TokenFailure('refused', 'revoked', { oauthError: 'invalid_grant' }));
   for (let passed = 0; passed < 57; passed += 3) {
     t.ok(sessions.find(handle));
@@ -123,7 +123,7 @@ t.test('one call that is refused ends no session, unless the platform refuses it
     [false, false, true],
   ] as const) {
     const { clock, sessions, refuse, grant } = setUpSessions(t);
-    const { handle } = await sessions.open(TERMS, { ...grant(), ...(!refreshes && { refreshToken: null }) }, HOME);
+    const { handle } = await sessions.open(OWNER, { ...grant(), ...(!refreshes && { refreshToken: null }) }, ISSUER);
     const { source } = sessions.find(handle) as Session;
     const token = source.current() as Token;
     refuse(
@@ -142,7 +142,7 @@ t.test('one call that is refused ends no session, unless the platform refuses it
 
 t.test('refreshes of one session, however many at once, are one upstream and yield one handle', async (t) => {
   const { sessions, calls, grant, clock } = setUpSessions(t);
-  const { handle, refreshHandle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle, refreshHandle } = await sessions.open(OWNER, grant(), ISSUER);
   const found = Array.from({ length: 5 }, () => sessions.findByRefreshHandle(refreshHandle ?? ''));
   t.ok(found.every((one) => one?.handle === handle));
   const all = Promise.all(found.map((one) => one?.session.source.refresh()));
@@ -155,11 +155,11 @@ t.test(
   'a client that logs in without end ends its own sessions, the one idle for longest first, and nobody else’s',
   async (t) => {
     const { sessions, grant } = setUpSessions(t, { limits: { max: 10, idleMs: HOUR } });
-    const quiet = await sessions.open({ ...TERMS, client: 'quiet' }, grant(), HOME);
-    const anonymous = await sessions.open({ ...TERMS, client: null }, grant(), HOME);
+    const quiet = await sessions.open({ ...OWNER, client: 'quiet' }, grant(), ISSUER);
+    const anonymous = await sessions.open({ ...OWNER, client: null }, grant(), ISSUER);
     const noisy = [];
     for (let logins = 0; logins < 30; logins++) {
-      noisy.push(await sessions.open({ ...TERMS, client: 'noisy' }, grant(), HOME));
+      noisy.push(await sessions.open({ ...OWNER, client: 'noisy' }, grant(), ISSUER));
       sessions.find((noisy[0] as { handle: string }).handle);
     }
     t.equal(sessions.size, 10);
@@ -171,7 +171,7 @@ t.test(
 
 t.test('a session in use follows the settings of reauthentication', async (t) => {
   const { clock, sessions, calls, grant, reconfigure } = setUpSessions(t);
-  const { handle } = await sessions.open(TERMS, grant(), HOME);
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
   const use = async (minutes: number) => {
     for (let passed = 0; passed < minutes; passed += 4) {
       sessions.find(handle);
@@ -192,7 +192,7 @@ t.test(
   'an application that refreshes in a loop asks the platform once a second, and not at all while that is down',
   async (t) => {
     const { clock, sessions, calls, grant, refuse } = setUpSessions(t);
-    const { refreshHandle } = await sessions.open(TERMS, grant(), HOME);
+    const { refreshHandle } = await sessions.open(OWNER, grant(), ISSUER);
     const ends: (string | undefined)[] = [];
     const loop = async (rounds: number) => {
       for (let n = 0; n < rounds; n += 1) {

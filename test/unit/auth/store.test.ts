@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
+import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import type { StoredToken, StoreKey, TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { systemClock } from '../../../src/clock.ts';
@@ -32,7 +32,7 @@ function record(generation: number, refreshToken = `canary-rt-${generation}`): S
     refreshToken: new Secret(refreshToken),
     expiresAt: 2_000,
     obtainedAt: 1_000,
-    seed: null,
+    initialFingerprint: null,
     generation,
   };
 }
@@ -40,7 +40,7 @@ function record(generation: number, refreshToken = `canary-rt-${generation}`): S
 function fileStore(path: string, encryptionKey: string | null = FULL_KEY, prefix = 'gcg') {
   const log = createLogRecorder();
   const source = encryptionKey === null ? null : inlineSecret(encryptionKey, 'test');
-  return { log, store: createFileStore({ path, prefix, encryptionKey: source, clock: systemClock, log }) };
+  return { log, store: new FileStore({ path, prefix, encryptionKey: source, clock: systemClock, log }) };
 }
 
 const revealed = async (store: TokenStore, key = KEY) => (await store.get(key))?.value.refreshToken?.reveal();
@@ -55,7 +55,9 @@ for (const [kind, make] of kinds) {
     const store = make(join(t.testdir(), 'state'));
     t.equal(await store.get(KEY), null);
     await store.put(KEY, record(1), { expectedVersion: null });
-    t.match(await store.get(KEY), { value: { generation: 1, expiresAt: 2_000, obtainedAt: 1_000, seed: null } });
+    t.match(await store.get(KEY), {
+      value: { generation: 1, expiresAt: 2_000, obtainedAt: 1_000, initialFingerprint: null },
+    });
     t.equal(await revealed(store), 'canary-rt-1');
     for (const other of [
       { ...KEY, name: 'erp' },

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { backoffMs } from '../../../src/auth/credentials/refreshing-source.ts';
 import {
   DEFAULT_LIFE_MS,
   LONGEST_LIFE_MS,
@@ -8,7 +7,7 @@ import {
   parseTokenError,
   parseTokenReply,
 } from '../../../src/auth/credentials/token-endpoint.ts';
-import { renewalMarginMs } from '../../../src/auth/credentials/token-life.ts';
+import { backoffMs, renewalMarginMs } from '../../../src/auth/credentials/token-life.ts';
 import { LONGEST_RETRY_AFTER_MS, parseRetryAfter } from '../../../src/retry-after.ts';
 
 const NOW = Date.UTC(2026, 0, 1);

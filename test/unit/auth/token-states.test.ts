@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import {
-  type ObtainReason,
+  type AcquireReason,
   type RenewalState,
   type Token,
   TokenFailure,
@@ -298,7 +298,7 @@ t.test(
 t.test(
   'reasons are told apart: a suspect token is renewed because it was refused, and then as any failure is',
   async (t) => {
-    const reasonsSeen: ObtainReason[] = ['start', 'invalidated', 'retry'];
+    const reasonsSeen: AcquireReason[] = ['start', 'invalidated', 'retry'];
     const { source, clock, reasons } = sourceUnderTest([
       (clock) => tokenFor(clock, LIFE_MS, 'first'),
       () => {

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/callers/caller.ts';
-import { certificateProof } from '../../../src/config/cert-subject.ts';
+import { certificateFingerprint } from '../../../src/config/cert-subject.ts';
 import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/websocket/channels.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
@@ -9,10 +9,10 @@ const callerOf = (name: string): Caller => ({
   client: clientNamed(name),
   handle: null,
   session: null,
-  proof: name,
+  authFingerprint: name,
   isAuthenticated: true,
 });
-const sessionOf = (terms: object): Caller => ({ ...ANONYMOUS, session: { terms } as never, isAuthenticated: true });
+const sessionOf = (owner: object): Caller => ({ ...ANONYMOUS, session: { owner } as never, isAuthenticated: true });
 const url = new URL('wss://streaming.mypurecloud.de/channels/a');
 const mine = { owner: callerOf('crm'), credential: 'default', url };
 
@@ -32,7 +32,7 @@ t.test(
   'where there are no clients, a channel is the certificate’s subject’s, whatever CAs vouch for it, or anybody’s ' +
     'who proved nothing',
   (t) => {
-    const by = (subject: string, ca: string) => certifiedCaller(certificateProof(subject, [ca]));
+    const by = (subject: string, ca: string) => certifiedCaller(certificateFingerprint(subject, [ca]));
     t.ok(isSameCaller(by('CN=a', 'one'), by('CN=a', 'two')));
     t.notOk(isSameCaller(by('CN=a', 'one'), by('CN=b', 'one')));
     t.notOk(isSameCaller(by('CN=a', 'one'), ANONYMOUS));
@@ -92,17 +92,17 @@ t.test('a client that makes channels without end makes its own be forgotten, and
 });
 
 t.test('who is the same caller', (t) => {
-  const terms = {};
+  const owner = {};
   t.ok(
     isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }),
     'a client by whatever proof',
   );
-  t.ok(isSameCaller(sessionOf(terms), sessionOf(terms)), 'a session that was set to work anew');
+  t.ok(isSameCaller(sessionOf(owner), sessionOf(owner)), 'a session that was set to work anew');
   t.notOk(isSameCaller(ANONYMOUS, certifiedCaller('cert:a:b')));
   t.notOk(isSameCaller(callerOf('crm'), callerOf('erp')));
   t.notOk(isSameCaller(callerOf('crm'), ANONYMOUS));
-  t.notOk(isSameCaller(sessionOf(terms), sessionOf({})));
-  t.notOk(isSameCaller(sessionOf(terms), ANONYMOUS), 'the user of an application is not the application');
+  t.notOk(isSameCaller(sessionOf(owner), sessionOf({})));
+  t.notOk(isSameCaller(sessionOf(owner), ANONYMOUS), 'the user of an application is not the application');
   t.end();
 });
 

@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { createClients } from '../../../src/auth/callers/clients.ts';
 import { createHandles } from '../../../src/auth/callers/handles.ts';
-import { sessionCredential } from '../../../src/auth/callers/session.ts';
-import { createSessions } from '../../../src/auth/callers/sessions.ts';
+import { placeholderCredential } from '../../../src/auth/callers/session.ts';
+import { Sessions } from '../../../src/auth/callers/sessions.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { ClientConfig } from '../../../src/config/gateway-config.ts';
@@ -21,11 +21,11 @@ async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
   const store = createMemoryStore({ clock: systemClock });
   const log = createTestLog();
   const handles = await createHandles({ store, clock: systemClock, log });
-  const sessions = createSessions({
+  const sessions = new Sessions({
     ...{ store, clock: systemClock, random: Math.random, log },
     endpoint: () => () => Promise.reject(new Error('not asked')),
     settings: () => ({ refreshAccessToken: true, refreshTokenWaitMaxMs: 1 }),
-    credential: () => sessionCredential(hostsAt('http://login.invalid')),
+    credential: () => placeholderCredential(hostsAt('http://login.invalid')),
   });
   t.teardown(() => sessions.close());
   return {
@@ -71,8 +71,8 @@ t.test(
 t.test(
   'a caller known by nothing but a session ends where anonymous use ends, also at a socket that it opened',
   async (t) => {
-    const session = { id: 'x', terms: {} } as never;
-    const nobody = { client: null, handle: null, session: null, proof: null, isAuthenticated: true };
+    const session = { id: 'x', owner: {} } as never;
+    const nobody = { client: null, handle: null, session: null, authFingerprint: null, isAuthenticated: true };
     const before = await setUp([]);
     const after = await setUp([clientNamed('crm')]);
     t.ok(before.identity.renew(nobody, LOCAL), 'the control');
@@ -86,7 +86,7 @@ t.test('identifying costs nothing without clients and proof, and microseconds wi
   const none = await setUp([]);
   const all = await setUp(many);
   const signed = request({
-    authorization: `Bearer ${none.handles.issue({ client: null, credential: null, proof: null })}`,
+    authorization: `Bearer ${none.handles.issue({ client: null, credential: null, authFingerprint: null })}`,
   });
   const cases: [name: string, run: () => unknown, limitMicros: number][] = [
     ['no clients, no Authorization', () => none.identity.authenticate(ANONYMOUS_REQUEST, LOCAL), 2],

@@ -1,7 +1,7 @@
 // Waiting for a token counts against the same budget as every other wait, and ends when the caller goes.
 
 import t from 'tap';
-import type { RefreshingTokenSource, Token } from '../../../src/auth/credentials/token-source.ts';
+import type { Token, TokenSource } from '../../../src/auth/credentials/token-source.ts';
 import { type Send, WaitingRoom } from '../../../src/upstream/call.ts';
 import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
@@ -10,7 +10,7 @@ import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createAnswer, createCall, type TestCall } from './layer-fixtures.ts';
 
 /** A source whose token never comes. */
-const EMPTY = { current: () => null, token: () => new Promise(() => {}) } as unknown as RefreshingTokenSource;
+const EMPTY = { current: () => null, token: () => new Promise(() => {}) } as unknown as TokenSource;
 
 function waiting() {
   const clock = createFakeClock();
@@ -86,7 +86,7 @@ t.test('waits of every kind, one after the other, end together when total_wait e
     const source = {
       current: obtained,
       token: () => new Promise((resolve) => void clock.after(tokenMs - clock.monotonic(), () => resolve(token))),
-    } as unknown as RefreshingTokenSource;
+    } as unknown as TokenSource;
     const settings = { max: 3, waitMinMs: 1_000, waitMaxMs: 2_000 };
     const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), {
       clock,

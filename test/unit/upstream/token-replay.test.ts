@@ -2,7 +2,7 @@
 
 import { connect } from 'node:net';
 import t, { type Test } from 'tap';
-import { createToken, type RefreshingTokenSource, type Token } from '../../../src/auth/credentials/token-source.ts';
+import { createToken, type Token, type TokenSource } from '../../../src/auth/credentials/token-source.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import { Secret } from '../../../src/secret.ts';
 import { type UpstreamResponse, WaitingRoom } from '../../../src/upstream/call.ts';
@@ -19,7 +19,7 @@ const tokenOf = (clock: FakeClock, value: string, lifeMs: number) =>
 const routeOf = (target: string) => target;
 
 /** Hands out `tokens` one after the other: the first that is not over. */
-function sourceOf(clock: FakeClock, tokens: Token[], invalidated: string[] = []): RefreshingTokenSource {
+function sourceOf(clock: FakeClock, tokens: Token[], invalidated: string[] = []): TokenSource {
   const current = () => tokens.find(({ expiresAt }) => clock.now() < expiresAt) ?? null;
   return {
     current,
@@ -30,7 +30,7 @@ function sourceOf(clock: FakeClock, tokens: Token[], invalidated: string[] = [])
       tokens.shift();
       return true;
     },
-  } as unknown as RefreshingTokenSource;
+  } as unknown as TokenSource;
 }
 
 /** One connection to an upstream that answers when it is told to. */
@@ -128,7 +128,7 @@ t.test('a 401 whose body breaks off has no readable code, so it speaks of the to
 
 t.test('a wait that ends names the credential, not what its limits are counted by', async (t) => {
   const clock = createFakeClock();
-  const source = { current: () => null, token: () => new Promise(() => {}) } as unknown as RefreshingTokenSource;
+  const source = { current: () => null, token: () => new Promise(() => {}) } as unknown as TokenSource;
   const call = { ...createCall({ credential: 'crm/5e551041d' }), source, waitUntil: 1_000 };
   call.record.credential = 'crm';
   const sent = withToken(async () => createAnswer(200), { clock, routeOf })(call);

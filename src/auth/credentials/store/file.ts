@@ -8,10 +8,20 @@ import type { Clock } from '../../../clock.ts';
 import { makeFolder, replaceFile, syncFolder, TEMPORARY_SUFFIX } from '../../../fs/atomic-write.ts';
 import { fileRevision, readPlainFile, whyNotRead } from '../../../fs/plain-file.ts';
 import type { Log } from '../../../logging/log.ts';
-import type { SecretSource } from '../../../secret.ts';
-import { createSealer, loadOrCreateKey, sealedName } from './encryption.ts';
+import type { Secret, SecretSource } from '../../../secret.ts';
+import { createSealer, loadOrCreateKey, type Sealer, sealedName } from './encryption.ts';
 import { isHeldBy, lockFile } from './file-lock.ts';
-import { parseRecord, StoreError, type StoreKey, serialiseRecord, storeKeyId, type TokenStore } from './store.ts';
+import {
+  parseStoredToken,
+  type StoredEntry,
+  type StoredToken,
+  StoreError,
+  type StoreKey,
+  type StoreLock,
+  serialiseToken,
+  storeKeyId,
+  type TokenStore,
+} from './store.ts';
 
 /** What the gateway writes itself is far smaller. */
 const LARGEST_ENTRY_BYTES = 64 * 1024 * 1024;
@@ -19,47 +29,140 @@ const LARGEST_ENTRY_BYTES = 64 * 1024 * 1024;
 /** A crashed write's temporary file is removed when it is older than this. */
 const TEMPORARY_MAX_AGE_MS = 60_000;
 
-/**
- * `path` is the folder, made 0700 when missing; nothing is touched before the first use. Without `encryptionKey` a key
- * file is made in it.
- */
-export function createFileStore(deps: {
-  path: string;
-  prefix: string;
-  encryptionKey: SecretSource | null;
-  clock: Clock;
-  log: Log;
-}): TokenStore {
-  const { path: folder, prefix, encryptionKey, clock, log } = deps;
-  const sealer = createSealer(async () => (encryptionKey === null ? generatedKey() : readGivenKey(encryptionKey)));
-  let opening: Promise<void> | undefined;
-  let generated: ReturnType<typeof loadOrCreateKey> | undefined;
+/** What a file store works with. */
+export interface FileStoreDeps {
+  /** The folder, made 0700 when missing. */
+  readonly path: string;
+  readonly prefix: string;
+  /** Null: a key file is made in the folder. */
+  readonly encryptionKey: SecretSource | null;
+  /** False: only tokens with a refresh token are kept (`TokenStore.isDurable`). */
+  readonly isDurable?: boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+}
 
-  const identityOf = (key: StoreKey) => JSON.stringify([prefix, storeKeyId(key)]);
-  const fileOf = (key: StoreKey) => {
-    const digest = createHash('sha256').update(identityOf(key)).digest('hex').slice(0, 16);
+/** Touches nothing before its first use. Nothing to close. */
+export class FileStore implements TokenStore {
+  readonly isDurable: boolean;
+  readonly #deps: FileStoreDeps;
+  readonly #sealer: Sealer;
+  /** Making the folder: under way or done; tried again after a failure. */
+  #opening: Promise<void> | undefined;
+  /** Reading or making the key file: under way or done; tried again after a failure. */
+  #generatedKey: Promise<Secret> | undefined;
+
+  constructor(deps: FileStoreDeps) {
+    this.#deps = deps;
+    this.isDurable = deps.isDurable ?? true;
+    const { encryptionKey } = deps;
+    this.#sealer = createSealer(async () =>
+      encryptionKey === null ? this.#readGeneratedKey() : readConfiguredKey(encryptionKey),
+    );
+  }
+
+  async get(key: StoreKey): Promise<StoredEntry | null> {
+    await this.#open();
+    const file = this.#fileOf(key);
+    const text = await readText(file);
+    if (text === null) return null;
+    try {
+      return { value: await this.#unseal(key, text), version: versionOf(text) };
+    } catch (error) {
+      if (!(error instanceof StoreError))
+        throw new StoreError('unreadable', `${file} cannot be decrypted (${(error as Error).name})`);
+      if (error.code === 'wrong_key') {
+        const advice = 'restore encryption_key or the key file; if that is gone, remove this file, or log in again';
+        throw new StoreError('wrong_key', `${file} ${error.message}: ${advice}`);
+      }
+      if (error.code !== 'damaged') throw error;
+      throw new StoreError('damaged', `${file} ${error.message}; it is kept as ${await this.#keepAside(file)}`);
+    }
+  }
+
+  async put(
+    key: StoreKey,
+    value: StoredToken,
+    { expectedVersion, fence }: { expectedVersion: string | null; fence?: string | undefined },
+  ): Promise<string> {
+    await this.#open();
+    const file = this.#fileOf(key);
+    if (fence !== undefined && !(await isHeldBy(`${file}.lock`, fence)))
+      throw new StoreError('lock_lost', `the lock of ${file} was lost`);
+    const existing = await readText(file);
+    if ((existing === null ? null : versionOf(existing)) !== expectedVersion) {
+      if (expectedVersion !== null || existing === null || (await this.#canUnseal(key, existing)))
+        throw new StoreError('conflict', `${file} was changed meanwhile`);
+      this.#deps.log.warn({ path: await this.#keepAside(file) }, 'store file cannot be opened and is kept aside');
+    }
+    const text = await this.#sealer.seal(this.#identityOf(key), key.name, serialiseToken(value));
+    try {
+      await replaceFile(file, text);
+    } catch (error) {
+      throw new StoreError('unwritable', `${file} cannot be written (${(error as NodeJS.ErrnoException).code})`);
+    }
+    return versionOf(text);
+  }
+
+  async delete(key: StoreKey): Promise<void> {
+    await this.#open();
+    const file = this.#fileOf(key);
+    await unlink(file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw new StoreError('unwritable', `${file} cannot be removed (${error.code})`);
+    });
+    await syncFolder(this.#deps.path);
+  }
+
+  async lock(key: StoreKey, waitMs: number): Promise<StoreLock> {
+    await this.#open();
+    return lockFile(`${this.#fileOf(key)}.lock`, waitMs, this.#deps.clock);
+  }
+
+  async list(): Promise<readonly string[]> {
+    await this.#open();
+    const { path: folder, prefix } = this.#deps;
+    const names = new Set<string>();
+    for (const file of await readdir(folder)) {
+      if (!file.startsWith(`${prefix}-`) || !file.endsWith('.token')) continue;
+      const name = sealedName((await readText(join(folder, file))) ?? '');
+      if (name !== undefined) names.add(name);
+    }
+    return [...names].sort();
+  }
+
+  revision(key: StoreKey): string {
+    return fileRevision(this.#fileOf(key));
+  }
+
+  #identityOf(key: StoreKey): string {
+    return JSON.stringify([this.#deps.prefix, storeKeyId(key)]);
+  }
+
+  #fileOf(key: StoreKey): string {
+    const digest = createHash('sha256').update(this.#identityOf(key)).digest('hex').slice(0, 16);
     const readable = /^[a-z0-9][a-z0-9-]{0,63}$/.test(key.name) ? `${key.name}-` : '';
-    return join(folder, `${prefix}-${readable}${digest}.token`);
-  };
-
-  function generatedKey() {
-    generated ??= loadOrCreateKey(join(folder, `${prefix}.key`), log);
-    generated.catch(() => {
-      generated = undefined;
-    });
-    return generated;
+    return join(this.#deps.path, `${this.#deps.prefix}-${readable}${digest}.token`);
   }
 
-  /** Makes the folder and clears away what crashed writes left. Tried again after a failure. */
-  function opened(): Promise<void> {
-    opening ??= openFolder();
-    opening.catch(() => {
-      opening = undefined;
+  #readGeneratedKey(): Promise<Secret> {
+    this.#generatedKey ??= loadOrCreateKey(join(this.#deps.path, `${this.#deps.prefix}.key`), this.#deps.log);
+    this.#generatedKey.catch(() => {
+      this.#generatedKey = undefined;
     });
-    return opening;
+    return this.#generatedKey;
   }
 
-  async function openFolder(): Promise<void> {
+  #open(): Promise<void> {
+    this.#opening ??= this.#openFolder();
+    this.#opening.catch(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  /** Makes the folder and removes what crashed writes left. */
+  async #openFolder(): Promise<void> {
+    const { path: folder, prefix, clock, log } = this.#deps;
     try {
       makeFolder(folder);
       if (((await stat(folder)).mode & 0o077) !== 0) log.warn({ path: folder }, 'store folder is open to others');
@@ -70,115 +173,43 @@ export function createFileStore(deps: {
         if (age > TEMPORARY_MAX_AGE_MS) await unlink(left).catch(() => undefined);
       }
     } catch (error) {
-      throw new StoreError(
-        'unwritable',
-        `store folder ${folder} cannot be used (${(error as NodeJS.ErrnoException).code})`,
-      );
+      const { code } = error as NodeJS.ErrnoException;
+      throw new StoreError('unwritable', `store folder ${folder} cannot be used (${code})`);
     }
   }
 
-  async function readText(file: string): Promise<string | null> {
-    try {
-      return (await readPlainFile(file, LARGEST_ENTRY_BYTES)).bytes.toString('utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      throw new StoreError('unreadable', `${file} ${whyNotRead(error)}`);
-    }
-  }
-
-  async function openText(key: StoreKey, text: string) {
-    const value = parseRecord(await sealer.open(identityOf(key), text));
+  async #unseal(key: StoreKey, text: string): Promise<StoredToken> {
+    const value = parseStoredToken(await this.#sealer.open(this.#identityOf(key), text));
     if (value === undefined) throw new StoreError('damaged', 'holds no token record');
     return value;
   }
 
-  async function keepAside(file: string): Promise<string> {
+  #canUnseal(key: StoreKey, text: string): Promise<boolean> {
+    return this.#unseal(key, text).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #keepAside(file: string): Promise<string> {
+    const { path: folder, clock } = this.#deps;
     const aside = `${file}.damaged-${new Date(clock.now()).toISOString().replaceAll(/[:.]/g, '-')}`;
     await rename(file, aside).catch(() => undefined);
     await syncFolder(folder);
     return aside;
   }
-
-  return {
-    isDurable: true,
-
-    async get(key) {
-      await opened();
-      const file = fileOf(key);
-      const text = await readText(file);
-      if (text === null) return null;
-      try {
-        return { value: await openText(key, text), version: versionOf(text) };
-      } catch (error) {
-        if (!(error instanceof StoreError))
-          throw new StoreError('unreadable', `${file} cannot be decrypted (${(error as Error).name})`);
-        if (error.code === 'wrong_key')
-          throw new StoreError(
-            'wrong_key',
-            `${file} ${error.message}: restore encryption_key or the key file; if that is gone, remove this file, ` +
-              'or log in again',
-          );
-        if (error.code !== 'damaged') throw error;
-        throw new StoreError('damaged', `${file} ${error.message}; it is kept as ${await keepAside(file)}`);
-      }
-    },
-
-    async put(key, value, { expectedVersion, fence }) {
-      await opened();
-      const file = fileOf(key);
-      if (fence !== undefined && !(await isHeldBy(`${file}.lock`, fence)))
-        throw new StoreError('lock_lost', `the lock of ${file} was lost`);
-      const present = await readText(file);
-      if ((present === null ? null : versionOf(present)) !== expectedVersion) {
-        const isForeign =
-          expectedVersion === null &&
-          present !== null &&
-          !(await openText(key, present).then(
-            () => true,
-            () => false,
-          ));
-        if (!isForeign) throw new StoreError('conflict', `${file} was changed meanwhile`);
-        log.warn({ path: await keepAside(file) }, 'store file cannot be opened and is kept aside');
-      }
-      const text = await sealer.seal(identityOf(key), key.name, serialiseRecord(value));
-      try {
-        await replaceFile(file, text);
-      } catch (error) {
-        throw new StoreError('unwritable', `${file} cannot be written (${(error as NodeJS.ErrnoException).code})`);
-      }
-      return versionOf(text);
-    },
-
-    async delete(key) {
-      await opened();
-      const file = fileOf(key);
-      await unlink(file).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw new StoreError('unwritable', `${file} cannot be removed (${error.code})`);
-      });
-      await syncFolder(folder);
-    },
-
-    async lock(key, waitMs) {
-      await opened();
-      return lockFile(`${fileOf(key)}.lock`, waitMs, clock);
-    },
-
-    async list() {
-      await opened();
-      const names = new Set<string>();
-      for (const file of await readdir(folder)) {
-        if (!file.startsWith(`${prefix}-`) || !file.endsWith('.token')) continue;
-        const name = sealedName((await readText(join(folder, file))) ?? '');
-        if (name !== undefined) names.add(name);
-      }
-      return [...names].sort();
-    },
-
-    revision: (key) => fileRevision(fileOf(key)),
-  };
 }
 
-function readGivenKey(source: SecretSource) {
+async function readText(file: string): Promise<string | null> {
+  try {
+    return (await readPlainFile(file, LARGEST_ENTRY_BYTES)).bytes.toString('utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new StoreError('unreadable', `${file} ${whyNotRead(error)}`);
+  }
+}
+
+function readConfiguredKey(source: SecretSource): Secret {
   try {
     return source.read();
   } catch {
@@ -187,7 +218,7 @@ function readGivenKey(source: SecretSource) {
   }
 }
 
-/** The nonce makes every writing different, so the text itself tells one version from another. */
+/** The version of a sealed text: its hash. The nonce makes every writing different. */
 function versionOf(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }

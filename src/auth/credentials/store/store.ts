@@ -1,4 +1,4 @@
-// What a token store promises: records by key, compare-and-set with revisions, a lock with a fence. No implementation.
+// What a token store promises: tokens by key, compare-and-set with revisions, a lock with a fence. No implementation.
 
 import { Secret } from '../../../secret.ts';
 
@@ -21,10 +21,10 @@ export interface StoredToken {
   readonly obtainedAt: number;
   readonly refreshToken: Secret | null;
   /**
-   * Fingerprint of the `refresh_token` that was configured when this was stored: another one configured since is newer
-   * than this.
+   * Fingerprint of the `refresh_token` that was configured when this was stored, null where none was: another one
+   * configured since is newer than this. It is `seed` in what is written.
    */
-  readonly seed: string | null;
+  readonly initialFingerprint: string | null;
   /** Counts the writes of this chain. */
   readonly generation: number;
 }
@@ -33,7 +33,7 @@ export interface StoredToken {
 const CLOCK_TOLERANCE_MS = 60_000;
 
 /**
- * Whether a record was made in what is the future by now: the clock has been put back since, and its times say nothing.
+ * Whether a token was stored in what is the future by now: the clock has been put back since, and its times say nothing.
  */
 export function isFromFuture({ obtainedAt }: StoredToken, nowMs: number): boolean {
   return obtainedAt > nowMs + CLOCK_TOLERANCE_MS;
@@ -111,18 +111,18 @@ export function storeKeyId(key: StoreKey): string {
   return JSON.stringify([key.name, key.clientId, key.host]);
 }
 
-/** Plain text, secrets included: only ever handed to the sealer. */
-export function serialiseRecord(value: StoredToken): string {
-  const { accessToken, refreshToken, ...rest } = value;
+/** The plain text of a stored token, secrets included: only ever handed to the sealer. */
+export function serialiseToken({ accessToken, refreshToken, initialFingerprint, ...rest }: StoredToken): string {
   return JSON.stringify({
     ...rest,
+    seed: initialFingerprint,
     accessToken: accessToken?.reveal() ?? null,
     refreshToken: refreshToken?.reveal() ?? null,
   });
 }
 
-/** Undefined when it is not a record. */
-export function parseRecord(text: string): StoredToken | undefined {
+/** The stored token in a plain text; undefined when it is none. */
+export function parseStoredToken(text: string): StoredToken | undefined {
   const value = JSON.parse(text) as Record<string, unknown>;
   const { accessToken, refreshToken, expiresAt, obtainedAt, seed, generation } = value;
   const isWhole =
@@ -135,7 +135,7 @@ export function parseRecord(text: string): StoredToken | undefined {
     refreshToken: secret(refreshToken),
     expiresAt: expiresAt as number,
     obtainedAt: obtainedAt as number,
-    seed: seed as string | null,
+    initialFingerprint: seed as string | null,
     generation: generation as number,
   };
 }

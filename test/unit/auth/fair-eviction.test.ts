@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { createFairEviction, type FairPlace } from '../../../src/fair-eviction.ts';
+import { createFairEviction, type LruEntry } from '../../../src/fair-eviction.ts';
 
 t.test('of the owner that holds most, what was not used for longest', async (t) => {
   const order = createFairEviction<string>();
@@ -25,7 +25,7 @@ t.test('it says at each step what counting and sorting everything would say', as
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       const order = createFairEviction<number>();
-      let places: FairPlace<number>[] = [];
+      let places: LruEntry<number>[] = [];
       let next = 0;
       for (const { kind, owner, at } of steps) {
         const place = places[at % Math.max(1, places.length)];
@@ -38,7 +38,7 @@ t.test('it says at each step what counting and sorting everything would say', as
           order.remove(place);
           places = places.filter((one) => one !== place);
         } else if (kind === 'evict' && first !== undefined) {
-          const going = places.find(({ item }) => item === first) as FairPlace<number>;
+          const going = places.find(({ item }) => item === first) as LruEntry<number>;
           order.remove(going);
           places = places.filter((one) => one !== going);
         }

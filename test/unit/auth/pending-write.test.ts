@@ -5,7 +5,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createCredentials } from '../../../src/auth/credentials/credentials.ts';
-import { createFileStore } from '../../../src/auth/credentials/store/file.ts';
+import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { CredentialConfig, GatewayConfig } from '../../../src/config/gateway-config.ts';
@@ -107,7 +107,13 @@ t.test('another client or region does not inherit it', async (t) => {
 t.test('a record from the future is of a wrong clock: its access token is not used, and it gives way', async (t) => {
   const { clock, store, stored, deps } = range(credentialConfig());
   const obtainedAt = clock.now() + 86_400_000;
-  const record = { obtainedAt, expiresAt: obtainedAt + 1_000, refreshToken: null, seed: null, generation: 1 };
+  const record = {
+    obtainedAt,
+    expiresAt: obtainedAt + 1_000,
+    refreshToken: null,
+    initialFingerprint: null,
+    generation: 1,
+  };
   await store.put(KEY, { ...record, accessToken: new Secret('of-tomorrow') }, { expectedVersion: null });
   const credentials = createCredentials(deps(4_000));
   t.equal((await credentials.default()!.source.token()).accessToken.reveal(), 'at-1');
@@ -123,7 +129,7 @@ t.test(
     writeFileSync(key, 'one passphrase');
     const { clock, shown, deps } = range(PERSON);
     const store = () =>
-      createFileStore({ path, prefix: 'gcg', encryptionKey: fileSecret(key), clock, log: createLogRecorder() });
+      new FileStore({ path, prefix: 'gcg', encryptionKey: fileSecret(key), clock, log: createLogRecorder() });
     const files = (pattern: RegExp) => readdirSync(path).filter((name) => pattern.test(name));
     const { source } = createCredentials({ ...deps(4_000), store: store() }).default()!;
     await source.token();

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { createUserSource } from '../../../src/auth/credentials/refresh-token-source.ts';
-import { createRefreshingSource } from '../../../src/auth/credentials/refreshing-source.ts';
+import { RefreshTokenSource } from '../../../src/auth/credentials/refresh-token-source.ts';
+import { RefreshingTokenSource } from '../../../src/auth/credentials/refreshing-source.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
@@ -42,26 +42,25 @@ function sourceOver(
   store: TokenStore,
   clock: FakeClock,
   server: ReturnType<typeof rotatingServer>,
-  seed: SecretSource | null = inlineSecret('rt-0', 'test'),
+  initialRefreshToken: SecretSource | null = inlineSecret('rt-0', 'test'),
 ) {
   const log = createLogRecorder();
-  const user = createUserSource({
+  const user = new RefreshTokenSource({
     name: 'crm',
     store,
     key: KEY,
     refresh: server.refresh,
-    seed,
+    initialRefreshToken,
     advice: 'run `gcg login crm`',
     clock,
     log,
   });
-  const { obtain, revision, storeError } = user;
   const settings = { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 };
-  const source = createRefreshingSource({
+  const source = new RefreshingTokenSource({
     name: 'crm',
-    obtain,
-    revision,
-    storeError,
+    acquire: (request) => user.acquire(request),
+    revision: () => user.revision(),
+    storeError: () => user.storeError(),
     clock,
     random: () => 0,
     settings,
@@ -70,11 +69,11 @@ function sourceOver(
   return { user, source, log };
 }
 
-function setUp(seed?: SecretSource | null) {
+function setUp(initialRefreshToken?: SecretSource | null) {
   const clock = createFakeClock();
   const store = createMemoryStore({ clock });
   const server = rotatingServer(clock);
-  return { clock, store, server, ...sourceOver(store, clock, server, seed) };
+  return { clock, store, server, ...sourceOver(store, clock, server, initialRefreshToken) };
 }
 
 const storedRefreshToken = async (store: TokenStore) => (await store.get(KEY))?.value.refreshToken?.reveal();
@@ -158,7 +157,7 @@ t.test('a lost race: invalid_grant, but somebody stored a newer token: that one 
   const theirs = {
     ...tokenFor(clock, HOUR_MS, 'theirs'),
     refreshToken: new Secret('rt-theirs'),
-    seed: new Secret('rt-0').fingerprint(),
+    initialFingerprint: new Secret('rt-0').fingerprint(),
     generation: 2,
   };
   const original = server.refresh;
@@ -212,7 +211,12 @@ t.test('another process logging in ends login_required within a second', async (
   const { source, clock, store } = setUp(null);
   await source.token().catch(() => undefined);
   await clock.advance(5_000);
-  const value = { ...tokenFor(clock, HOUR_MS, 'theirs'), refreshToken: new Secret('rt-x'), seed: null, generation: 1 };
+  const value = {
+    ...tokenFor(clock, HOUR_MS, 'theirs'),
+    refreshToken: new Secret('rt-x'),
+    initialFingerprint: null,
+    generation: 1,
+  };
   await store.put(KEY, value, { expectedVersion: null });
   await clock.advance(1_000);
   t.equal(source.current()?.authorization, 'Bearer theirs');
