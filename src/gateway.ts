@@ -303,7 +303,7 @@ export class Gateway {
         (fastify) =>
           registerAdmin(fastify, {
             guard,
-            logins: createLogins({ clock: this.#clock, log, present: (name) => this.#runtime.credentials.get(name) }),
+            logins: createLogins({ clock: this.#clock, log, current: (name) => this.#runtime.credentials.get(name) }),
             now: this.#clock.now,
             startedAt: this.#startedAt,
             parts: () => this.#runtime,

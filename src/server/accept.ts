@@ -3,7 +3,7 @@
 // types, bodies, odd escapes).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AuthThrottle, FailureDelay } from '../auth/callers/auth-throttle.ts';
+import type { AuthThrottle, ResponseDelay } from '../auth/callers/auth-throttle.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { admit, type ListenerRole } from './admission.ts';
@@ -36,7 +36,7 @@ export interface AcceptOptions {
  * Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served
  * without.
  */
-export function delayGuess(throttle: AuthThrottle, peer: string, served: string | null): FailureDelay {
+export function delayGuess(throttle: AuthThrottle, peer: string, served: string | null): ResponseDelay {
   return served === null ? throttle.delayFailure(peer) : throttle.delayGuess(peer, served);
 }
 
@@ -114,7 +114,7 @@ function serve(exchange: Exchange, options: AcceptOptions): void {
 function serveLater(
   exchange: Exchange,
   host: string,
-  { until, isOverflow }: FailureDelay,
+  { until, isOverflow }: ResponseDelay,
   options: AcceptOptions,
 ): void {
   const { response, record, connection } = exchange;

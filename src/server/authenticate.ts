@@ -4,10 +4,10 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { type Authorization, parseAuthorization } from '../auth/callers/authorization-header.ts';
 import { ANONYMOUS, type Arrival, type Caller, certifiedCaller } from '../auth/callers/caller.ts';
 import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/callers/client-handle.ts';
 import type { Clients } from '../auth/callers/clients.ts';
+import { type Authorization, parseAuthorization } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
 import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';

@@ -3,8 +3,8 @@
 
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Access } from '../auth/callers/access.ts';
+import { createRules, type Rules, type Verdict } from '../auth/callers/access.ts';
 import type { Caller } from '../auth/callers/caller.ts';
-import { createRules, type Rules, type Verdict } from '../auth/callers/rules.ts';
 import type { TokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';

@@ -3,9 +3,9 @@
 // lengths: no figure of one machine is in it.
 
 import { gzipSync } from 'node:zlib';
-import { parseAuthorization } from '../../src/auth/callers/authorization-header.ts';
+import { createRules } from '../../src/auth/callers/access.ts';
 import type { Clients } from '../../src/auth/callers/clients.ts';
-import { createRules } from '../../src/auth/callers/rules.ts';
+import { parseAuthorization } from '../../src/auth/callers/clients.ts';
 import { createBodyCapture } from '../../src/logging/body-capture.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';
 import { exchangeLine, exchangeText, recordText } from '../../src/logging/format.ts';

@@ -1,6 +1,6 @@
-// Slows a peer that keeps failing to prove itself: its refusals go out one after the other, each later than the one
-// before, however many come at once. It delays no right secret and locks nobody out; bounded in peers, in refusals held
-// and in how long they are.
+// Throttles a peer that keeps failing to authenticate: its refusals are sent one after the other, each later than the one
+// before, however many come at once. Never delays a correct secret and locks nobody out; bounded in peers, in refusals
+// that wait and in how long they wait.
 
 import { hash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
@@ -14,16 +14,16 @@ const LONGEST_DELAY_MS = 8_000;
 /** A peer without a failure for this long begins anew. */
 const FORGET_MS = 10 * 60_000;
 const MAX_PEERS = 10_000;
-/** Refusals held back at a time, over all peers. Those of one peer are bounded by the longest delay. */
-const MAX_HELD = 256;
+/** Refusals that may wait at a time, over all peers. Those of one peer are bounded by the longest delay. */
+const MAX_DELAYED = 256;
 /** Wrong values that were served without an identity, by peer: who shows one of them again learns nothing. */
 const MAX_VALUES = 10_000;
 
 /**
- * What becomes of a failure. `until`: when its answer may go out, null for now. `isOverflow`: it gets none, and its
- * connection is closed.
+ * When the response to a failure may be sent. `until`: null for at once. `isOverflow`: it gets none, and its connection
+ * is closed.
  */
-export interface FailureDelay {
+export interface ResponseDelay {
   readonly until: Promise<void> | null;
   readonly isOverflow: boolean;
 }
@@ -35,27 +35,27 @@ interface Peer {
   lastFailureMono: number;
 }
 
-const AT_ONCE: FailureDelay = { until: null, isOverflow: false };
-const NEVER: FailureDelay = { until: null, isOverflow: true };
+const AT_ONCE: ResponseDelay = { until: null, isOverflow: false };
+const NEVER: ResponseDelay = { until: null, isOverflow: true };
 
-/** The table. The 10,000 peers that failed last are known. */
+/** Knows the 10,000 peers that failed last. */
 export class AuthThrottle {
   readonly #clock: Clock;
   readonly #peers = new LRUCache<string, Peer>({ max: MAX_PEERS });
   readonly #values = new LRUCache<string, true>({ max: MAX_VALUES });
-  #heldCount = 0;
+  #delayedCount = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Refusals held back at the moment. */
-  get heldCount(): number {
-    return this.#heldCount;
+  /** Refusals that wait at the moment. */
+  get delayedCount(): number {
+    return this.#delayedCount;
   }
 
   /** Notes a failure of the peer at `address`. */
-  delayFailure(address: string): FailureDelay {
+  delayFailure(address: string): ResponseDelay {
     return this.#failed(networkOf(address));
   }
 
@@ -63,16 +63,16 @@ export class AuthThrottle {
    * The same for a wrong value whose caller is served all the same, as nobody. Only a value that the peer has not shown
    * lately is a guess: an application that always sends the same one is never slowed.
    */
-  delayGuess(address: string, value: string): FailureDelay {
+  delayGuess(address: string, value: string): ResponseDelay {
     const network = networkOf(address);
     const key = `${network} ${hash('sha256', value).slice(0, 16)}`;
     if (this.#values.get(key)) return AT_ONCE;
-    const held = this.#failed(network);
-    if (!held.isOverflow) this.#values.set(key, true);
-    return held;
+    const delay = this.#failed(network);
+    if (!delay.isOverflow) this.#values.set(key, true);
+    return delay;
   }
 
-  #failed(network: string): FailureDelay {
+  #failed(network: string): ResponseDelay {
     const nowMono = this.#clock.monotonic();
     let peer = this.#peers.get(network);
     if (peer === undefined || nowMono - peer.lastFailureMono > FORGET_MS) {
@@ -84,12 +84,12 @@ export class AuthThrottle {
     const delayMs = delayAfter(peer.failures);
     if (delayMs === 0) return AT_ONCE;
     const answerMono = Math.max(nowMono, peer.lastAnswerMono) + delayMs;
-    if (answerMono - nowMono > LONGEST_DELAY_MS || this.#heldCount >= MAX_HELD) return NEVER;
+    if (answerMono - nowMono > LONGEST_DELAY_MS || this.#delayedCount >= MAX_DELAYED) return NEVER;
     peer.lastAnswerMono = answerMono;
-    this.#heldCount += 1;
+    this.#delayedCount += 1;
     const until = new Promise<void>((resolve) => {
       this.#clock.after(answerMono - nowMono, () => {
-        this.#heldCount -= 1;
+        this.#delayedCount -= 1;
         resolve();
       });
     });

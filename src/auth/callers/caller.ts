@@ -1,5 +1,4 @@
-// Who makes a call, once it is known: an anonymous caller, a client, or a client (or nobody) that shows a handle. Data
-// only.
+// Who makes a call, once it is authenticated: an anonymous caller, a client, or either with a handle. Data only.
 
 import { certificateSubjectOf } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
@@ -7,8 +6,8 @@ import type { ClientHandle } from './client-handle.ts';
 import type { Session } from './session.ts';
 
 /**
- * Where a request came in: without proof a caller may do something on local listeners, and nothing on those that others
- * reach.
+ * Where a request came in: callers that are not authenticated may do something on local listeners, and nothing on those
+ * that other machines reach.
  */
 export interface Arrival {
   /**
@@ -32,15 +31,15 @@ export interface Caller {
   /** The session whose handle was shown, if one was. */
   readonly session: Session | null;
   /**
-   * What proved it: the mark of a secret, or of a certificate. Null for who proved nothing, also where it shows a
-   * handle given to such.
+   * What authenticated it: the mark of a secret, or of a certificate. Null for anonymous callers, also where they show a
+   * handle given to one.
    */
   readonly authFingerprint: string | null;
-  /** Proved by secret, certificate or handle. */
+  /** By secret, certificate or handle. */
   readonly isAuthenticated: boolean;
 }
 
-/** A caller that proved nothing. */
+/** A caller that is not authenticated. */
 export const ANONYMOUS: Caller = Object.freeze({
   client: null,
   handle: null,
@@ -55,8 +54,8 @@ export function certifiedCaller(authFingerprint: string): Caller {
 }
 
 /**
- * Whose something is that was given to a caller: a client's, by whatever proof; where there are no clients, that of a
- * certificate's subject; or anybody's who proved nothing. `client` is the client's name.
+ * Whose something is that was given to a caller: a client's, whatever authenticated it; where there are no clients, a
+ * certificate subject's; or any anonymous caller's. `client` is the client's name.
  */
 export function ownerKey({
   client,
@@ -75,5 +74,5 @@ export function ownerKeyOf({ client, authFingerprint }: Pick<Caller, 'client' | 
   return ownerKey({ client: client?.name ?? null, authFingerprint });
 }
 
-/** The `ownerKey` of what was given to who proved nothing. */
+/** The `ownerKey` of what was given to an anonymous caller. */
 export const ANYBODY = 'anonymous';

@@ -1,14 +1,14 @@
 // Signed handles: what an application gets instead of a Genesys token when it asks with client credentials. Pure: makes
-// and reads them, keeps no table. Who may still use one (is it revoked, does its client still exist) is asked
-// elsewhere.
+// and reads them, keeps no table. Whether one may still be used (is it revoked,
+// does its client still exist) is decided elsewhere.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../../secret.ts';
 
-/** How every local stand-in for an access token begins. */
+/** The prefix of every handle, which an application gets in place of an access token. */
 export const HANDLE_PREFIX = 'gcgh_';
 
-/** How a signed one begins; the others are of sessions. */
+/** The prefix of signed handles; the others are of sessions. */
 const SIGNED_PREFIX = `${HANDLE_PREFIX}c`;
 
 /** No handle is older than this: the platform's longest token life. */
@@ -22,8 +22,8 @@ export interface ClientHandle {
   /** The credential it is bound to; null: the client's default at the time of use. */
   readonly credential: string | null;
   /**
-   * What proved who it was given to, `Caller.proof`: it is good while that would prove it still. Null: given to an
-   * anonymous caller, and good for no other.
+   * What authenticated who it was given to, `Caller.authFingerprint`: the handle is good while that would authenticate
+   * them still. Null: given to an anonymous caller, and good for no other.
    */
   readonly authFingerprint: string | null;
   /** Epoch ms. */

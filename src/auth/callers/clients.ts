@@ -1,5 +1,5 @@
-// The configured clients and how each is recognised: by secret, by name and secret, by certificate. Secrets are
-// compared by SHA-256 in constant time.
+// The configured clients and how each is authenticated: by secret, by name and secret, by certificate; and the header in
+// which a request carries them. Secrets are compared by SHA-256 in constant time.
 
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
@@ -8,28 +8,28 @@ import type { ClientConfig } from '../../config/gateway-config.ts';
 import { isShortSecret } from '../../config/sections/clients.ts';
 import type { Caller } from './caller.ts';
 
-/** The registry. Its methods take microseconds and throw nothing. The callers that they give know what proved them. */
+/** The configured clients. Methods take microseconds, never throw, and give callers that know what authenticated them. */
 export interface Clients {
   readonly isEmpty: boolean;
-  /** The client of that name, as a caller that proved nothing yet. */
+  /** The client of that name, as a caller that is not authenticated. */
   get(name: string): Caller | undefined;
   /** By a secret alone (Bearer, X-Gateway-Key). */
   bySecret(secret: string): Caller | null;
   /** By Basic. */
   byNameAndSecret(name: string, secret: string): Caller | null;
-  /** By the `subjectKey` of a verified certificate; `proof` is what the certificate proves. */
+  /** By the `subjectKey` of a verified certificate and the fingerprint of that certificate. */
   byCertificate(key: string, authFingerprint: string): Caller | null;
   /**
-   * By what proved it before: null when that would prove nothing any more. `cas` are the marks of the client CAs as
-   * they are now.
+   * By what authenticated it before: null when that would authenticate nobody now. `cas` are the marks of the client
+   * CAs as they are now.
    */
   byFingerprint(name: string, authFingerprint: string, cas: readonly string[]): Caller | null;
 }
 
-/** Secret files are looked at this often. */
+/** Secret files are checked this often. */
 const REVISION_POLL_MS = 1_000;
 
-/** Where clients prove themselves. */
+/** Where clients authenticate. */
 export interface Exposure {
   /** Whether others than users of this machine can try secrets. */
   readonly isReachable: boolean;
@@ -42,7 +42,7 @@ export interface Exposure {
 export function createClients(
   configs: readonly ClientConfig[],
   clock: Clock,
-  place: Exposure = { isReachable: false },
+  exposure: Exposure = { isReachable: false },
 ): Clients {
   const callers = new Map(configs.map((client) => [client.name, callerOf(client, null)]));
   const bySubject = new Map<string, ClientConfig>();
@@ -59,7 +59,7 @@ export function createClients(
     const revision = configs.map(({ secret }) => secret?.revision() ?? '').join('|');
     if (revision !== seenRevision) {
       accepted = configs.flatMap((client) =>
-        digestsOf(client, place).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))),
+        digestsOf(client, exposure).map((digest) => acceptDigest(digest, callerOf(client, markOf(digest)))),
       );
       seenRevision = revision;
     }
@@ -71,8 +71,8 @@ export function createClients(
     get: (name) => callers.get(name),
     bySecret(secret) {
       const found = findByDigest(digestOf(secret), digests());
-      // The loader refuses equal secrets, but a file may come to hold another client's later: then it proves neither of
-      // them by itself.
+      // The loader refuses equal secrets, but a file may come to hold another client's later: then it authenticates
+      // neither of them by itself.
       const isShared =
         found !== null && digests().some(({ mark, owner }) => mark === found.mark && owner !== found.owner);
       return found === null || isShared ? null : found.owner;
@@ -115,8 +115,7 @@ function digestsOf({ secret, secretSha256 }: ClientConfig, { isReachable }: Expo
     const value = secret?.read().reveal();
     if (value !== undefined && !(isReachable && isShortSecret(value))) digests.push(digestOf(value));
   } catch {
-    // The file is missing or empty at the moment: nobody can prove to be this client by it, and the next look may find
-    // it.
+    // The file is missing or empty at the moment: nobody can authenticate by it, and the next check may find it.
   }
   return digests;
 }
@@ -158,4 +157,31 @@ export function findByDigest<T>(
     if (isEqual && isWanted(candidate.owner)) found = candidate;
   }
   return found;
+}
+
+/**
+ * What an Authorization header says. `other`: a scheme that is not supported, an empty Bearer, something unreadable;
+ * `text` is all that could be read of it.
+ */
+export type Authorization =
+  | { readonly scheme: 'bearer'; readonly token: string }
+  | { readonly scheme: 'basic'; readonly name: string; readonly secret: string }
+  | { readonly scheme: 'other'; readonly text: string };
+
+/**
+ * Takes an Authorization header apart: RFC 6750 Bearer and RFC 7617 Basic, scheme names in any case. The Basic pair is split at its first colon and taken raw: SDKs do not percent-encode it.
+ */
+export function parseAuthorization(header: string): Authorization {
+  const at = header.search(/[ \t]/);
+  if (at < 0) return { scheme: 'other', text: header };
+  const scheme = header.slice(0, at).toLowerCase();
+  const value = header.slice(at + 1).trim();
+  if (value === '') return { scheme: 'other', text: '' };
+  if (scheme === 'bearer') return { scheme: 'bearer', token: value };
+  if (scheme !== 'basic' || !/^[A-Za-z0-9+/_-]+={0,2}$/.test(value)) return { scheme: 'other', text: value };
+  const text = Buffer.from(value, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  return colon < 0
+    ? { scheme: 'other', text }
+    : { scheme: 'basic', name: text.slice(0, colon), secret: text.slice(colon + 1) };
 }

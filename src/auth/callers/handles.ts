@@ -1,5 +1,5 @@
-// Handles: what applications hold in place of a token. Those of clients and anonymous callers are signed (HMAC), so no
-// table is kept of them; which have ended is kept elsewhere.
+// Handles, which applications hold in place of a token. Those of clients and anonymous callers are signed (HMAC), so no
+// table of them is needed; a list of the revoked ones is.
 
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -21,7 +21,7 @@ export const HANDLE_EXPIRES_IN_S = 86_400;
 /** Handles whose signature was checked lately. */
 const MAX_VERIFIED = 1_024;
 
-/** Gives and takes signed handles. */
+/** Issues and verifies signed handles. */
 export interface Handles {
   issue(content: Omit<ClientHandle, 'id' | 'issuedAt'>): string;
   /** What a good handle says; null when it is forged, too old or was ended. */
@@ -66,7 +66,7 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
     const signed = readHandle(token, key);
     if (signed !== null || anonymousKey === null) return signed;
     const anonymous = readHandle(token, anonymousKey);
-    // The key that can be made again makes nobody who had proved anything.
+    // A key that can be derived again may not make a handle of anybody who was authenticated.
     return anonymous?.client === null && anonymous.authFingerprint === null ? anonymous : null;
   }
 

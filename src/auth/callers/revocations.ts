@@ -301,11 +301,11 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
 
   async function makeKey(): Promise<Secret> {
     for (let attempt = 1; ; attempt++) {
-      const present = await store.get(KEY_ENTRY);
-      if (present?.value.accessToken) return present.value.accessToken;
+      const existing = await store.get(KEY_ENTRY);
+      if (existing?.value.accessToken) return existing.value.accessToken;
       const made = randomBytes(32).toString('base64url');
       try {
-        await put(KEY_ENTRY, made, present?.version ?? null);
+        await put(KEY_ENTRY, made, existing?.version ?? null);
         return new Secret(made);
       } catch (error) {
         // Another process was faster: its key counts.
@@ -315,10 +315,10 @@ export function createHandleStore(store: TokenStore, log: Log): HandleStore {
   }
 
   async function read(): Promise<{ value: Revocations; version: string | null }> {
-    const present = await store.get(REVOKED_ENTRY);
-    const text = present?.value.accessToken?.reveal();
+    const existing = await store.get(REVOKED_ENTRY);
+    const text = existing?.value.accessToken?.reveal();
     const kept = text === undefined ? {} : (JSON.parse(text) as Partial<Revocations>);
-    return { value: { owners: kept.owners ?? {} }, version: present?.version ?? null };
+    return { value: { owners: kept.owners ?? {} }, version: existing?.version ?? null };
   }
 
   return {

@@ -69,15 +69,15 @@ export function createBinding(): string {
 }
 
 /**
- * Holds at most 100 logins, each for ten minutes. Nothing to close. `present` gives the credential of that name as it
+ * Holds at most 100 logins, each for ten minutes. Nothing to close. `current` gives the credential of that name as it
  * is when a login ends: the configuration may have been replaced while a person was typing.
  */
 export function createLogins(deps: {
   clock: Clock;
   log: Log;
-  present?: (name: string) => Credential | undefined;
+  current?: (name: string) => Credential | undefined;
 }): Logins {
-  const { clock, log, present } = deps;
+  const { clock, log, current } = deps;
   const pending = new Map<string, Pending>();
   const errors = new Map<string, { message: string; at: number }>();
   const successes = new Map<string, number>();
@@ -90,7 +90,7 @@ export function createLogins(deps: {
   async function redeem(login: Pending, callback: LoginCallback): Promise<{ credential: string }> {
     const { redirectUri, verifier } = login;
     const { name } = login.credential.config;
-    const credential = present?.(name) ?? login.credential;
+    const credential = current?.(name) ?? login.credential;
     try {
       if (callback.error !== undefined) throw refusedByPage(callback);
       if (callback.fragment !== undefined) await credential.redeem({ kind: 'fragment', fields: callback.fragment });
@@ -125,7 +125,7 @@ export function createLogins(deps: {
           login.redirectUri === redirectUri &&
           login.binding === binding &&
           login.outcome === null;
-        if (isSame) return shown(login);
+        if (isSame) return startOf(login);
       }
       const state = randomBytes(32).toString('base64url');
       const verifier = config.grantType === 'pkce' ? createCodeVerifier() : null;
@@ -136,7 +136,7 @@ export function createLogins(deps: {
       if (pending.size >= MOST_LOGINS && !oldest.done) pending.delete(oldest.value);
       const login = { credential, redirectUri, binding, state, verifier, url, expiresMono, expiresAt, outcome: null };
       pending.set(state, login);
-      return shown(login);
+      return startOf(login);
     },
 
     async complete(callback) {
@@ -169,7 +169,7 @@ export function withoutLogin({ name, grantType }: Pick<CredentialConfig, 'name' 
 }
 
 /** What whoever begins a login may see: the verifier and the binding stay here. */
-function shown({ url, state, expiresAt }: Pending) {
+function startOf({ url, state, expiresAt }: Pending) {
   return { url, state, expiresAt };
 }
 
@@ -212,10 +212,10 @@ type LoginConfig = Pick<
 export function authorizeUrl(config: LoginConfig, request: AuthorizeRequest): string {
   const { hosts, name, org, provider } = config;
   if ((org === null) !== (provider === null)) {
-    const [present, missing] = org === null ? ['provider', 'org'] : ['org', 'provider'];
+    const [given, missing] = org === null ? ['provider', 'org'] : ['org', 'provider'];
     throw new GatewayError(
       'gateway.credential.rejected',
-      `credential ${name} has ${present} but no ${missing}: give both or neither`,
+      `credential ${name} has ${given} but no ${missing}: give both or neither`,
     );
   }
   const parameters: [string, string | null][] = [

@@ -1,6 +1,6 @@
 // Reads a request of the token endpoint: the form, strictly, and who the application says it is. Looks nothing up.
 
-import { parseAuthorization } from '../../auth/callers/authorization-header.ts';
+import { parseAuthorization } from '../../auth/callers/clients.ts';
 import type { FormFields } from '../../auth/credentials/token-endpoint.ts';
 import { refuse } from '../responses.ts';
 

@@ -1,9 +1,8 @@
 import t from 'tap';
 import { createAccess } from '../../../src/auth/callers/access.ts';
 import { AuthThrottle, delayAfter, networkOf } from '../../../src/auth/callers/auth-throttle.ts';
-import { parseAuthorization } from '../../../src/auth/callers/authorization-header.ts';
 import { ANONYMOUS } from '../../../src/auth/callers/caller.ts';
-import { createClients } from '../../../src/auth/callers/clients.ts';
+import { createClients, parseAuthorization } from '../../../src/auth/callers/clients.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { parseCertSubject, subjectKey } from '../../../src/config/cert-subject.ts';
 import { Secret } from '../../../src/secret.ts';
@@ -207,7 +206,7 @@ t.test('refusals held back are bounded, for one peer and over all', async (t) =>
   t.equal(one.filter(({ until }) => until !== null).length, 5);
   t.equal(one.at(-1)?.isOverflow, true);
   for (let peer = 0; peer < 1000; peer++) fail(`peer ${peer}`, 10);
-  t.equal(delay.heldCount, 256);
+  t.equal(delay.delayedCount, 256);
   await clock.advance(8000);
-  t.equal(delay.heldCount, 0);
+  t.equal(delay.delayedCount, 0);
 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { createRules, type Rules } from '../../../src/auth/callers/access.ts';
 import { readPath } from '../../../src/auth/callers/path-readings.ts';
-import { createRules, type Rules } from '../../../src/auth/callers/rules.ts';
 
 const rulesOf = (allow: string[], deny: string[] = []) => createRules({ allow, deny }) as Rules;
 const mayDo = (rules: Rules, call: string) => {

@@ -43,11 +43,11 @@ export function createSealer(secret: () => Promise<Secret>): Sealer {
   const derived = new Map<string, Promise<Buffer>>();
 
   const keyFor = async (salt: string): Promise<Buffer> => {
-    const present = await secret();
-    const id = `${present.fingerprint()}:${salt}`;
+    const current = await secret();
+    const id = `${current.fingerprint()}:${salt}`;
     let key = derived.get(id);
     if (key === undefined) {
-      key = deriveKey(present.reveal(), Buffer.from(salt, 'hex'));
+      key = deriveKey(current.reveal(), Buffer.from(salt, 'hex'));
       derived.set(id, key);
     }
     return key;
