@@ -23,7 +23,8 @@ export interface Access {
 }
 
 /**
- * Clients may use what is listed for them, or the default; all others what `anonymous_credentials` says, or the default.
+ * Clients may use what is listed for them, or the default; all others what `anonymous_credentials` says, or the
+ * default.
  */
 export function createAccess(config: Pick<GatewayConfig, 'credentials' | 'clients' | 'server'>): Access {
   const defaultName = defaultCredential(config as GatewayConfig)?.name ?? null;

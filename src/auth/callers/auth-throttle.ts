@@ -1,6 +1,6 @@
-// Throttles a peer that keeps failing to authenticate: its refusals are sent one after the other, each later than the one
-// before, however many come at once. Never delays a correct secret and locks nobody out; bounded in peers, in refusals
-// that wait and in how long they wait.
+// Throttles a peer that keeps failing to authenticate: its refusals are sent one after the other, each later than the
+// one before, however many come at once. Never delays a correct secret and locks nobody out; bounded in peers, in
+// refusals that wait and in how long they wait.
 
 import { hash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';

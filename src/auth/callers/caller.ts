@@ -31,8 +31,8 @@ export interface Caller {
   /** The session whose handle was shown, if one was. */
   readonly session: Session | null;
   /**
-   * What authenticated it: the mark of a secret, or of a certificate. Null for anonymous callers, also where they show a
-   * handle given to one.
+   * What authenticated it: the mark of a secret, or of a certificate. Null for anonymous callers, also where they show
+   * a handle given to one.
    */
   readonly authFingerprint: string | null;
   /** By secret, certificate or handle. */

@@ -1,5 +1,5 @@
-// The configured clients and how each is authenticated: by secret, by name and secret, by certificate; and the header in
-// which a request carries them. Secrets are compared by SHA-256 in constant time.
+// The configured clients and how each is authenticated: by secret, by name and secret, by certificate; and the header
+// in which a request carries them. Secrets are compared by SHA-256 in constant time.
 
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
@@ -8,7 +8,9 @@ import type { ClientConfig } from '../../config/gateway-config.ts';
 import { isShortSecret } from '../../config/sections/clients.ts';
 import type { Caller } from './caller.ts';
 
-/** The configured clients. Methods take microseconds, never throw, and give callers that know what authenticated them. */
+/**
+ * The configured clients. Methods take microseconds, never throw, and give callers that know what authenticated them.
+ */
 export interface Clients {
   readonly isEmpty: boolean;
   /** The client of that name, as a caller that is not authenticated. */
@@ -169,7 +171,8 @@ export type Authorization =
   | { readonly scheme: 'other'; readonly text: string };
 
 /**
- * Takes an Authorization header apart: RFC 6750 Bearer and RFC 7617 Basic, scheme names in any case. The Basic pair is split at its first colon and taken raw: SDKs do not percent-encode it.
+ * Takes an Authorization header apart: RFC 6750 Bearer and RFC 7617 Basic, scheme names in any case. The Basic pair is
+ * split at its first colon and taken raw: SDKs do not percent-encode it.
  */
 export function parseAuthorization(header: string): Authorization {
   const at = header.search(/[ \t]/);

@@ -1,5 +1,4 @@
-// The handles that were ended before their time: known here at once, kept in the store before anybody is told that it
-// is done.
+// Revoked handles: known here at once, and in the store before the revocation is confirmed.
 
 import { randomBytes } from 'node:crypto';
 import { Allowance } from '../../allowance.ts';
@@ -12,21 +11,21 @@ import { ANYBODY, ownerKey } from './caller.ts';
 import { type ClientHandle, HANDLE_LIFE_MS } from './client-handle.ts';
 
 /**
- * So many ended handles of one owner are kept. More are refused: what ends one handle must not end others, nor be
- * forgotten.
+ * Most revoked handles that are kept for one owner. More are refused: a revocation must not revoke other handles, nor
+ * be forgotten.
  */
 const MOST_OF_ONE_OWNER = 5_000;
 
 /**
- * Of those that were given to who proved nothing, all together. Beyond it the first to end is forgotten: such a handle
- * permits nothing that its holder may not do without.
+ * Most revoked handles of all anonymous callers together. Beyond it the first one revoked is forgotten: such a handle
+ * permits nothing that its holder may not do without it.
  */
 const MOST_OF_ANYBODY = 2_000;
 
-/** How often one owner may end handles: each is a write of the whole list. */
+/** How often one owner may revoke handles: each time the whole list is written. */
 const ENDS_OF_ONE_OWNER = { burst: 100, everyMs: 1_000 };
 
-/** Another process's ends count after at most this. */
+/** Revocations by another process take effect after at most this. */
 const POLL_MS = 1_000;
 
 /** What could not be written is tried again after 1, 2, 4 … 60 s. */
@@ -34,14 +33,14 @@ const LONGEST_RETRY_MS = 60_000;
 
 type Ended = Pick<ClientHandle, 'id' | 'client' | 'authFingerprint' | 'issuedAt'>;
 
-/** Those of one owner, in the order in which they ended. */
+/** The revoked handles of one owner, in the order of their revocation. */
 interface Owner {
   /** Everything issued until then is ended, too: version 0.1.0 made room by it. */
   notBefore: number;
   readonly ids: Map<string, number>;
 }
 
-/** The list. The store is closed by whoever made it. */
+/** The list of revoked handles. The store is closed by whoever made it. */
 export class EndedHandles {
   readonly #store: HandleStore;
   readonly #isShared: boolean;
@@ -55,7 +54,7 @@ export class EndedHandles {
   #queued: Promise<void> | null = null;
   #retryMs = 1_000;
   #isRetrying = false;
-  /** Of what was read; null before. */
+  /** The revision that was last read; null before the first time. */
   #seenRevision: string | null = null;
   #lookedMono: number;
 
@@ -69,7 +68,7 @@ export class EndedHandles {
   }
 
   /**
-   * Reads what is stored. What cannot be read is said in the log, and read again as long as that lasts. Never throws.
+   * Reads what is stored. A failure is logged, and reading is tried again. Never throws.
    */
   async load(): Promise<void> {
     const revision = this.#store.revision();
@@ -170,7 +169,7 @@ export class EndedHandles {
     }
   }
 
-  /** Adds what is stored to what is known here. */
+  /** Adds what is stored to what is known. */
   #take({ owners }: Revocations): void {
     for (const [key, { notBefore, ids }] of Object.entries(owners)) {
       const owner = this.#ownerOf(key);
@@ -231,7 +230,7 @@ function isOld(issuedAt: number, notBefore: number, now: number): boolean {
   return issuedAt <= notBefore || now - issuedAt >= HANDLE_LIFE_MS;
 }
 
-/** What is stored, and the batch. What is too old anyway is left out. */
+/** What is stored, with the batch added and without what has expired. */
 function withEnded({ owners }: Revocations, batch: readonly Ended[], now: number): Revocations {
   const changed = { ...owners };
   for (const key of new Set(batch.map(ownerKey))) {
@@ -252,28 +251,28 @@ const KEY_ENTRY: StoreKey = { name: 'gateway-handle-key', clientId: '', host: ''
 const REVOKED_ENTRY: StoreKey = { name: 'gateway-handle-revocations', clientId: '', host: '' };
 const TRIES = 5;
 
-/** How long a change waits for another process's. */
+/** How long a change waits for the change of another process. */
 const LOCK_WAIT_MS = 10_000;
 
 /**
- * Handles of one owner ended early: id to when it was issued (epoch ms). `notBefore`: everything issued until then is
- * ended too; only version 0.1.0 set it.
+ * Revoked handles of one owner: id to when it was issued (epoch ms). `notBefore`: everything issued until then is
+ * revoked too; only version 0.1.0 set it.
  */
 export interface OwnRevocations {
   readonly notBefore: number;
   readonly ids: Readonly<Record<string, number>>;
 }
 
-/** Kept apart by owner, under `ownerKey`: however many handles one of them ends, those of the others stay. */
+/** The revoked handles by owner (`ownerKey`): however many one owner revokes, those of the others stay. */
 export interface Revocations {
   readonly owners: Readonly<Record<string, OwnRevocations>>;
 }
 
-/** The two entries. */
+/** The signing key and the revocations in the store. */
 export interface HandleStore {
   /**
-   * The signing key, made at the first use. Null when it cannot be kept: that costs handles their restart, not the
-   * gateway its start.
+   * The signing key, made at the first use. Null when it cannot be stored: then handles end with the process, and the
+   * gateway starts all the same.
    */
   key(): Promise<Secret | null>;
   load(): Promise<Revocations>;

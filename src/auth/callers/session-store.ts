@@ -1,12 +1,12 @@
-// Keeps sessions over a restart: one sealed entry of the token store each, where that is durable. Knows no handles, only
-// their hashes.
+// Keeps sessions over a restart: one sealed entry of the token store each, where that is durable. Knows no handles,
+// only their hashes.
 
 import { Secret } from '../../secret.ts';
 import type { StoreKey, TokenStore } from '../credentials/store/store.ts';
 import { createToken, type Token } from '../credentials/token-source.ts';
 import type { SessionOwner } from './session.ts';
 
-/** What is kept of a session. */
+/** What is stored of a session. */
 export interface StoredSession {
   readonly hash: string;
   readonly owner: SessionOwner;
@@ -17,7 +17,7 @@ export interface StoredSession {
   readonly usedAt: number;
 }
 
-/** The kept sessions. All methods throw StoreError only. */
+/** The stored sessions. All methods throw StoreError only. */
 export interface SessionStore {
   save(session: StoredSession): Promise<void>;
   remove(hash: string): Promise<void>;
@@ -29,7 +29,7 @@ const PREFIX = 'session-';
 const keyOf = (name: string): StoreKey => ({ name, clientId: '', host: '' });
 const nameOf = (hash: string) => PREFIX + hash.slice(0, 40);
 
-/** Over any durable token store; closes nothing. */
+/** Makes it over any durable token store; closes nothing. */
 export function createSessionStore(store: TokenStore): SessionStore {
   return {
     async save(session) {

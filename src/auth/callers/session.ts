@@ -68,12 +68,12 @@ export interface SessionEvents {
 
 const ENDED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['gateway.credential.rejected', 'gateway.login.required']);
 
-/** What every handle that leads nowhere is answered with: 401, never another identity. */
+/** The error for a handle that leads nowhere: 401, never another identity. */
 export function sessionEnded(): GatewayError {
   return new GatewayError('gateway.session.ended', 'this handle is unknown, has expired or was revoked: log in again');
 }
 
-/** Where a configuration has its sessions' tokens issued and renewed: tokens from elsewhere are not for it. */
+/** The issuer of a credential's tokens (RFC 8414): its login host. Tokens of another issuer are not sent there. */
 export function sessionIssuer({ hosts }: CredentialConfig): string {
   return `${hosts.login.origin}${hosts.login.pathPrefix}`;
 }

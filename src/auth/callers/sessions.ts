@@ -1,6 +1,6 @@
-// The table of all sessions, bounded. Each is found by the hash of its handle and ends when idle for too long; when there
-// are too many, the one idle for longest of the client that has most goes first. A handle that is not found here has
-// ended, whatever the reason was. Only sessions in use have a token source; the others are only their tokens.
+// The table of all sessions, bounded. Each is found by the hash of its handle and ends when idle for too long; when
+// there are too many, the one idle for longest of the client that has most goes first. A handle that is not found here
+// has ended, whatever the reason was. Only sessions in use have a token source; the others are only their tokens.
 
 import { LRUCache } from 'lru-cache';
 import type { Timer } from '../../clock.ts';
@@ -32,18 +32,18 @@ export interface SessionLimits {
 /** About 15 MB when full; a week lets a user come back after a weekend. */
 export const SESSION_LIMITS: SessionLimits = { max: 10_000, idleMs: 7 * 24 * 60 * 60 * 1000 };
 
-/** Idle sessions are cleared away, and uses written down, at least this often. */
+/** Idle sessions are removed, and times of use stored, at least this often. */
 const HOUSEKEEPING_MS = 60 * 60 * 1000;
 
 /**
- * A session that was not asked for in this long renews itself no more, and its next caller waits for a token if need
- * be. Far longer than any call could still be waiting for its token or its answer's head, so that no two token
- * sources ever work over one refresh token.
+ * A session that was not used for this long is no longer renewed, and its next caller may have to wait for a token. Far
+ * longer than any call could still be waiting for its token or its answer's head, so that no two token sources ever
+ * work over one refresh token.
  */
 const QUIET_MS = 5 * 60 * 1000;
 const QUIET_POLL_MS = 60 * 1000;
 
-/** What the store could not forget is tried again after 1, 2, 4 … 60 s. */
+/** A removal that failed is tried again after 1, 2, 4 … 60 s. */
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 
@@ -92,7 +92,7 @@ function hashOfOwner(owner: SessionOwner & { [HASH]?: string }): string {
   return owner[HASH] ?? '';
 }
 
-/** The table. `close()` stops its timers. */
+/** The table of sessions. `close()` stops its timers. */
 export class Sessions {
   readonly #deps: SessionsDeps;
   readonly #limits: SessionLimits;
@@ -195,7 +195,7 @@ export class Sessions {
     );
   }
 
-  /** To be called after a change of the configuration: finds out whose credential is gone or leads elsewhere now. */
+  /** To be called after a reload: checks which sessions' credentials are gone or have another issuer now. */
   reconsider(): void {
     for (const entry of this.#table.values()) {
       entry.issuerChanged = this.#currentIssuer(entry.owner) !== entry.issuer;

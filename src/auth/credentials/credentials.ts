@@ -1,5 +1,4 @@
-// All configured credentials, each with its own source of tokens. Nothing is shared between two of them but the network
-// and the store.
+// The configured credentials, each with its own token source. Two of them share nothing but the network and the store.
 
 import type { Clock } from '../../clock.ts';
 import { isSameSetting } from '../../config/compare.ts';
@@ -25,7 +24,7 @@ export interface Credential {
   readonly source: RefreshingTokenSource;
   /** Whether a person logs in for it. */
   readonly hasLogin: boolean;
-  /** Takes a login's answer: exchanges, stores, uses. Throws TokenFailure or GatewayError. Called once a login. */
+  /** Exchanges a login's answer for a token, stores and uses it. Throws TokenFailure or GatewayError. Once a login. */
   redeem(answer: LoginAnswer): Promise<void>;
   /**
    * Takes a SAML assertion into use and acquires a token with it. Throws the renewal's error; gateway.request.invalid
@@ -33,8 +32,8 @@ export interface Credential {
    */
   postAssertion(assertion: Secret): Promise<Token>;
   /**
-   * Drops the token and forgets what is stored. The platform is not told. Throws gateway.internal when the store cannot
-   * forget.
+   * Drops the token and removes what is stored; the platform is not asked to revoke it. Throws gateway.internal when
+   * the store cannot remove it.
    */
   logout(): Promise<void>;
 }
@@ -52,15 +51,15 @@ export interface Credentials {
   /** Stops all timers, save those of credentials that `next` has taken over. Renewals that run are left to end. */
   close(next?: Credentials): void;
   /**
-   * Resolves when no refresh token is being exchanged or written any more (what such a one brings cannot be had again),
-   * and when the other tokens acquired so far are in the store or could not be written. Never rejects.
+   * Resolves when no refresh token is being exchanged or written any more (its result could not be acquired again), and
+   * when the other tokens acquired so far are in the store or could not be written. Never rejects.
    */
   settled(): Promise<void>;
-  /** For the registry of the next configuration. */
+  /** A credential for the next configuration, which may take it over. */
   made(name: string): MadeCredential | undefined;
 }
 
-/** A credential and what it was made of. */
+/** A credential with what the next configuration needs to compare it and take it over. */
 export interface MadeCredential {
   readonly credential: Credential;
   readonly settings: CredentialSettings;
@@ -76,10 +75,10 @@ interface CredentialSettings {
   readonly tokenMs: number;
 }
 
-/** `random` is 0 (inclusive) to 1 (exclusive). The store is closed by whoever made it. */
+/** What credentials are made with. `random` is 0 (inclusive) to 1 (exclusive). The store is closed by its maker. */
 export interface CredentialsDeps {
   readonly config: GatewayConfig;
-  /** For a registry that may be taken over: the transport in use at the time. */
+  /** Reaches the network by the configuration in use at the time: credentials may outlive theirs. */
   readonly transport: TokenTransport;
   readonly store: TokenStore;
   readonly clock: Clock;
@@ -92,8 +91,8 @@ export interface CredentialsDeps {
 }
 
 /**
- * Makes the registry; asks nothing of the network before `start()`. `previous` is that of the configuration before: a
- * credential that stays the same keeps its source, one that is still the same account keeps its token.
+ * Makes the credentials of a configuration; uses no network before `start()`. `previous` are those of the configuration
+ * before: a credential that stays the same keeps its source, one that is still the same account keeps its token.
  */
 export function createCredentials(deps: CredentialsDeps, previous?: Credentials): Credentials {
   const { config, transport, clock, log, onTokenRequest, onSecret } = deps;
@@ -140,7 +139,7 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
         const before = inherited.get(source);
         const hasToken = before !== undefined && inherit(source, before.from);
         source.start();
-        // Whether the new secret is good is found out now, while the token that it will replace still serves.
+        // Tests the new secret now, while the token that it will replace is still valid.
         if (hasToken && before.isSecretNew) source.refresh().catch(() => undefined);
       }
       inherited.clear();
@@ -156,8 +155,8 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
 }
 
 /**
- * The token of one source for another, for as long as the first would have used it: a clock may have been stepped back
- * meanwhile.
+ * Gives the token of one source to another, for as long as the first would have used it: a clock may have been stepped
+ * back meanwhile. False when there was none to give.
  */
 function inherit(source: RefreshingTokenSource, from: RefreshingTokenSource): boolean {
   const token = from.current();
@@ -166,17 +165,17 @@ function inherit(source: RefreshingTokenSource, from: RefreshingTokenSource): bo
     source.accept(token, from.leftMs());
     return true;
   } catch {
-    // It ended this very moment.
+    // It expired at this very moment.
     return false;
   }
 }
 
-/** What others see in a credential; its source knows nothing of these. */
+/** Settings of a credential's role, which its token source does not depend on. */
 const ROLE_KEYS = ['isDefault', 'isRequired'];
 
 /**
- * Whether two settings lead to tokens for the same: then the token of one serves the other, and counts against the same
- * limits.
+ * Whether two credentials lead to tokens of the same account: then the token of one serves the other, and counts
+ * against the same limits.
  */
 export function isSameAccount(a: CredentialConfig, b: CredentialConfig): boolean {
   const isGiven = a.grantType === 'access_token';

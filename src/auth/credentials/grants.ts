@@ -1,4 +1,4 @@
-// The grants by which credentials obtain tokens (RFC 6749, RFC 7523): what each sends to the token endpoint, as data,
+// The grants by which credentials acquire tokens (RFC 6749, RFC 7523): what each sends to the token endpoint, as data,
 // and which parts of the configuration it needs. It sends nothing itself.
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -37,8 +37,8 @@ export interface Grant {
   readonly postAssertion?: (assertion: Secret) => void;
   readonly forget?: () => Promise<void>;
   /**
-   * Resolves when nothing is under way that would be lost were the process to end: a refresh, or a write behind a
-   * caller's back. Never rejects.
+   * Resolves when nothing is under way that the end of the process would lose: a refresh, or a write in the background.
+   * Never rejects.
    */
   readonly settled?: () => Promise<void>;
   /** Tokens that the store would not take yet, for the grant that takes this one's place. */
@@ -173,7 +173,7 @@ function withUser(
   };
 }
 
-/** A grant that is simply performed again. A store that ends with the process would not help it. */
+/** A grant that is performed again for each token. A store that ends with the process would not help it. */
 function stored(deps: GrantDeps, acquire: Acquire): Grant {
   const { clientSecret, assertion } = deps.config;
   const revision = secretsRevision([clientSecret, assertion]);
@@ -201,7 +201,7 @@ function confidential(config: CredentialConfig): ClientAuth {
   );
 }
 
-/** The configuration's loader makes sure of it; a credential made elsewhere gets a plain word instead of a crash. */
+/** `value`, which the loader requires for this grant. A credential made elsewhere gets an error that names the key. */
 function required<T extends string | SecretSource>(config: CredentialConfig, key: string, value: T | null): T {
   if (value === null) throw new TokenFailure('refused', `credential ${config.name} (${config.origin}) has no ${key}`);
   return value;
@@ -226,14 +226,14 @@ const SHORTEST_VERIFIER_CHARS = 43;
 const LONGEST_VERIFIER_CHARS = 128;
 
 /**
- * Random bytes from the system's CSPRNG, base64url: each character carries six whole bits, so there is no bias. 128
- * characters.
+ * A code verifier of 128 characters: random bytes in base64url, where each character carries six whole bits, so that
+ * there is no bias.
  */
 export function createCodeVerifier(random: (bytes: number) => Buffer = randomBytes): string {
   return random((LONGEST_VERIFIER_CHARS * 6) / 8).toString('base64url');
 }
 
-/** S256: the base64url SHA-256, 43 characters. Throws RangeError for a verifier RFC 7636 does not allow. */
+/** The S256 challenge of a verifier: its SHA-256 in base64url. Throws RangeError for a verifier RFC 7636 forbids. */
 export function codeChallenge(verifier: string): string {
   if (!/^[A-Za-z0-9._~-]{43,128}$/.test(verifier)) {
     throw new RangeError(
@@ -278,14 +278,15 @@ export function saml2BearerForm(orgName: string, assertion: string, scope: strin
 }
 
 /**
- * The platform wants base64 on one line: XML is encoded, line breaks that `base64` and editors put in are taken out.
+ * The assertion as the platform wants it, base64 on one line: XML is encoded, line breaks that `base64` and editors add
+ * are removed.
  */
 export function encodeAssertion(assertion: string): string {
   const trimmed = assertion.trim();
   return trimmed.startsWith('<') ? Buffer.from(trimmed, 'utf8').toString('base64') : trimmed.replaceAll(/\s+/g, '');
 }
 
-/** `fields` are the fragment's, as the page posted them. Throws gateway.request.invalid for what is no token. */
+/** The token in a fragment's fields, as the page posted them. Throws gateway.request.invalid when there is none. */
 export function acceptFragmentToken(fields: Readonly<Record<string, string | undefined>>, nowMs: number): Token {
   const { access_token, expires_in, token_type } = fields;
   const parsed = parseTokenReply(Buffer.from(JSON.stringify({ access_token, expires_in, token_type })));
@@ -298,8 +299,8 @@ export function acceptFragmentToken(fields: Readonly<Record<string, string | und
 }
 
 /**
- * Reads the token anew each time. Throws GatewayError `gateway.credential.rejected` (unreadable) or TokenFailure
- * (unusable).
+ * The configured access token, read again at each call. Throws GatewayError `gateway.credential.rejected` (unreadable)
+ * or TokenFailure (unusable).
  */
 export function readAccessToken(source: SecretSource, nowMs: number): Token {
   const accessToken = source.read();
@@ -312,13 +313,13 @@ export function readAccessToken(source: SecretSource, nowMs: number): Token {
   return createToken({ accessToken, obtainedAt: nowMs, expiresAt: Number.POSITIVE_INFINITY });
 }
 
-/** Nothing when no scope is configured; scopes written with commas or extra white space are joined by single spaces. */
+/** The scope field; nothing when no scope is configured. */
 export function scopeField(scope: string | null): FormFields {
   const joined = joinScopes(scope);
   return joined === '' ? [] : [['scope', joined]];
 }
 
-/** `a, b  c` becomes `a b c`. */
+/** Scopes joined by single spaces: `a, b  c` becomes `a b c`. */
 export function joinScopes(scope: string | null): string {
   return (scope ?? '')
     .split(/[\s,]+/)
@@ -326,7 +327,7 @@ export function joinScopes(scope: string | null): string {
     .join(' ');
 }
 
-/** Undefined when none of the secrets can change while the process runs, so that nobody polls in vain. */
+/** The joint revision of secrets; undefined when none of them can change, so that nobody polls in vain. */
 export function secretsRevision(sources: readonly (SecretSource | null)[]): (() => string) | undefined {
   const changeable = sources.filter(
     (source) => source !== null && !source.revision().startsWith('inline'),

@@ -1,5 +1,5 @@
-// Logins of people: state and PKCE verifier of each that was begun, the address at the platform where the browser goes,
-// and the one redemption of its answer. Knows no HTTP.
+// Logins of people: state and PKCE verifier of each login that was begun, the platform's URL for the browser, and the
+// one redemption of its answer. Knows no HTTP.
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
@@ -10,10 +10,10 @@ import type { Credential } from './credentials.ts';
 import { codeChallenge, createCodeVerifier, joinScopes } from './grants.ts';
 import { toTokenFailure } from './token-source.ts';
 
-/** A login not finished by then is void. */
+/** A login that takes longer is void. */
 const LOGIN_MAX_AGE_MS = 10 * 60_000;
 
-/** Logins kept at once; the oldest gives way. */
+/** Most pending logins; one more removes the oldest. */
 const MOST_LOGINS = 100;
 
 /** What the login page, or the person who pasted its URL, sent back. `binding` is the value of the browser's cookie. */
@@ -30,9 +30,9 @@ export interface LoginCallback {
 /** All logins of a process. */
 export interface Logins {
   /**
-   * Begins a login, or answers the one that is under way for the same credential, browser and redirect URI. `binding`
-   * ties it to a browser (`createBinding()`), null to nothing but the state: only for a login that never passes a
-   * browser of others. Throws gateway.request.invalid for a grant without a login, gateway.credential.rejected for a
+   * Begins a login, or returns the one that is under way for the same credential, browser and redirect URI. `binding`
+   * ties it to a browser (`createBinding()`); null ties it to its state alone, for logins that pass no other user's
+   * browser. Throws gateway.request.invalid for a grant without a login, gateway.credential.rejected for a
    * contradiction in its configuration.
    */
   begin(
@@ -40,9 +40,8 @@ export interface Logins {
     options: { redirectUri: string; binding: string | null },
   ): { url: string; state: string; expiresAt: number };
   /**
-   * Ends a login. A second load of the same callback waits for, and gets, the outcome of the first: the code is
-   * redeemed once. Throws gateway.request.invalid for an unknown, foreign or outdated state, and the error of a login
-   * that failed.
+   * Ends a login. A second load of the same callback gets the outcome of the first: the code is redeemed once. Throws
+   * gateway.request.invalid for an unknown, foreign or outdated state, and the error of a login that failed.
    */
   complete(callback: LoginCallback): Promise<{ credential: string }>;
   /** How the last finished login of a credential failed; null after a success or without any. */
@@ -157,7 +156,7 @@ export function createLogins(deps: {
   };
 }
 
-/** Why nobody can log in for a credential, and what to do in the place of it. */
+/** Why a credential needs no login, and what to do instead. */
 export function withoutLogin({ name, grantType }: Pick<CredentialConfig, 'name' | 'grantType'>): string {
   const instead =
     grantType === 'saml2_bearer'
@@ -168,12 +167,12 @@ export function withoutLogin({ name, grantType }: Pick<CredentialConfig, 'name' 
   return `credential ${name} (${grantType}) has no login and needs none: ${instead}`;
 }
 
-/** What whoever begins a login may see: the verifier and the binding stay here. */
+/** The part of a login that is told to whoever begins it: verifier and binding stay here. */
 function startOf({ url, state, expiresAt }: Pending) {
   return { url, state, expiresAt };
 }
 
-/** The page's own words, cut and cleaned, because they come through the browser's address bar. */
+/** The login page's own error, cut and cleaned, because it comes through the browser's address bar. */
 function refusedByPage({ error = '', errorDescription = '' }: LoginCallback): GatewayError {
   const clean = (text: string) =>
     text
@@ -206,8 +205,8 @@ type LoginConfig = Pick<
 >;
 
 /**
- * Parameters in the SDKs' order, `scope` last. Throws gateway.credential.rejected when only one of `org` and `provider`
- * is there.
+ * The platform's login URL, with the parameters in the SDKs' order, `scope` last. Throws gateway.credential.rejected
+ * when only one of `org` and `provider` is there.
  */
 export function authorizeUrl(config: LoginConfig, request: AuthorizeRequest): string {
   const { hosts, name, org, provider } = config;

@@ -37,7 +37,7 @@ export interface RefreshTokenSourceDeps {
 /** Why a token is acquired, and what it must not be. */
 interface Request {
   readonly reason: AcquireReason;
-  /** The token last in use: it is no answer, save where only the secrets that renew it are new. */
+  /** The token last in use. It will not do again, except for 'changed' when no secret of the grant has changed. */
   readonly previous: Token | null;
   readonly areSecretsNew: boolean;
 }
@@ -65,7 +65,7 @@ export class RefreshTokenSource {
     return this.#locked((lock) => this.#renew(lock, { reason, previous, areSecretsNew }));
   }
 
-  /** Stores what a login yielded, then answers its token. Never throws for the store's sake. */
+  /** Stores what a login yielded, then resolves with its token. A store that fails is only noted. */
   save(grant: TokenGrant): Promise<Token> {
     return this.#locked(async (lock) => {
       await this.#record.read().catch(() => null);
@@ -73,9 +73,9 @@ export class RefreshTokenSource {
     });
   }
 
-  /** Forgets the tokens, in the store too. Throws StoreError. */
+  /** Removes the tokens, from the store too. Throws StoreError. */
   forget(): Promise<void> {
-    // After a renewal that runs, which would store its token again.
+    // Waits for a renewal that runs, which would store its token again.
     return this.#locked(() => this.#record.forget());
   }
 
@@ -174,7 +174,7 @@ export class RefreshTokenSource {
     } catch (error) {
       if (error instanceof StoreError && error.code === 'locked')
         throw new TokenFailure('transient', `credential ${name}: ${error.message}`);
-      // A store that cannot even make a lock cannot be shared either: go on with what is in memory.
+      // A store that cannot make a lock is not shared with another process either: go on with what is in memory.
       this.#record.note(error);
     }
     try {

@@ -27,7 +27,7 @@ export interface RefreshingSourceDeps {
   readonly clock: Clock;
   /** 0 (inclusive) to 1 (exclusive). */
   readonly random: () => number;
-  /** Read whenever they decide something: getters will do. */
+  /** Read at each decision, so getters follow a new configuration. */
   readonly settings: { readonly refreshAccessToken: boolean; readonly refreshTokenWaitMaxMs: number };
   /** Changes when a secret may have changed; cheap, never throws. Read once a second. */
   readonly revision?: (() => string) | undefined;
@@ -159,8 +159,8 @@ export class RefreshingTokenSource implements TokenSource {
   }
 
   /**
-   * Takes a token acquired elsewhere into use (a finished login, a stored session) and ends every waiting, backoff and
-   * demand for a login. `atMostMs` is what another source knows to be left of it. Throws
+   * Takes a token acquired elsewhere into use (a finished login, a stored session): ends all waits, a backoff, and the
+   * need for a login. `atMostMs` is what another source knows to be left of it. Throws
    * gateway.credential.unavailable when that is nothing.
    */
   accept(token: Token, atMostMs?: number): void {
@@ -234,7 +234,7 @@ export class RefreshingTokenSource implements TokenSource {
     return Math.max(0, Math.min(next, this.#deps.revision === undefined ? next : REVISION_POLL_MS));
   }
 
-  /** With renewal switched off, somebody has to ask once the token has ended or was refused. */
+  /** Becomes `login_required` when renewal is switched off and the token has ended or was refused. */
   #demandLogin(): void {
     const isGood = this.current() !== null && !this.#inUse.isSuspect;
     if (this.#mayRenewByItself() || this.#running !== null || this.#renewalState !== 'idle' || isGood) return;
@@ -287,7 +287,7 @@ export class RefreshingTokenSource implements TokenSource {
     return this.#deps.acquire({ reason, previous });
   }
 
-  /** Takes a token into use; `by` is null when it came from elsewhere. Answers the token that is in use then. */
+  /** Takes a token into use; `by` is null when it came from elsewhere. Returns the token that is in use then. */
   #take(token: Token, by: Renewal | null, atMostMs?: number): Token {
     const { name, random } = this.#deps;
     if (by?.isAbandoned)
@@ -301,7 +301,7 @@ export class RefreshingTokenSource implements TokenSource {
     const isLate = by?.isSuperseded === true;
     const existing = this.current();
     if (isLate && existing !== null && !this.#inUse.isSuspect && this.#inUse.outlasts(placed)) return existing;
-    // One that another process had left in the store is no newer: nothing was renewed yet for the 401.
+    // A token that another process stored before this renewal says nothing of a 401: no grace period for it.
     this.#inUse.replace(placed, by === null || token.obtainedAt >= by.begunAt);
     this.#renewals += 1;
     this.#failuresInRow = 0;
@@ -310,7 +310,7 @@ export class RefreshingTokenSource implements TokenSource {
     if (isLate && this.#running !== null) this.#running.isSuperseded = true;
     const lastEndedMono = this.#lastEndedMono;
     this.#end('idle', null);
-    // What comes from elsewhere is no renewal of this source.
+    // A token from elsewhere is no renewal: the next one need not keep a distance to it.
     if (by === null) this.#lastEndedMono = lastEndedMono;
     this.#waiters.resolveAll(token);
     this.#tick();
@@ -343,7 +343,9 @@ export class RefreshingTokenSource implements TokenSource {
     this.#reportTransition(failure);
   }
 
-  /** Reports a change of either half of the state by one log record, `warn` where somebody should look, and one call. */
+  /**
+   * Reports a change of either half of the state by one log record, `warn` where somebody should look, and one call.
+   */
   #reportTransition(failure: TokenFailure | null = null): void {
     const from = this.#reported;
     const now = { token: this.#inUse.state(), renewal: this.#renewalState };
@@ -372,12 +374,12 @@ export class RefreshingTokenSource implements TokenSource {
     return new GatewayError(error.code, message, { retryAfterMs });
   }
 
-  /** When the next renewal begins that may mend this failure; `Infinity` where waiting for it is no use. */
+  /** When the next renewal begins that may succeed after this failure; `Infinity` where waiting is useless. */
   #nextChanceMono({ kind }: TokenFailure): number {
     return kind === 'transient' && !this.#isClosed ? (this.#nextAttemptMono ?? POSITIVE_INFINITY) : POSITIVE_INFINITY;
   }
 
-  /** With renewal switched off only the first token is acquired without being asked for. */
+  /** False once there was a token and renewal is switched off. */
   #mayRenewByItself(): boolean {
     return this.#deps.settings.refreshAccessToken || this.#inUse.last === null;
   }

@@ -9,11 +9,11 @@ import { systemCode, TokenFailure } from './token-source.ts';
 
 /** The assertions of one credential. A posted one lives in memory only. */
 export interface Assertions {
-  /** Throws TokenFailure `login_required` when there is none. */
+  /** The posted assertion, else the configured one. Throws TokenFailure `login_required` when there is none. */
   read(): Promise<Secret>;
-  /** Takes one into use until the platform refuses it. */
+  /** Uses `assertion` until the platform refuses it. */
   post(assertion: Secret): void;
-  /** The platform refused `assertion`: forgets it if it was posted; answers what the caller is to be told. */
+  /** To be called when the platform refused `assertion`: forgets it if it was posted; returns the caller's error. */
   refused(assertion: Secret): TokenFailure;
 }
 
@@ -48,17 +48,17 @@ export function createAssertions(config: CredentialConfig, clock: Clock): Assert
   };
 }
 
-/** An assertion of more than this is none. */
+/** Longest output of a command. */
 const LARGEST_OUTPUT_BYTES = 1024 * 1024;
 
 const DEADLINE_MS = 10_000;
 
-/** What the command may know of us. */
+/** The variables of our environment that the command gets. */
 const PASSED_VARIABLES = ['PATH', 'HOME', 'LANG'];
 
 /**
- * The command's standard output; its standard error goes nowhere, because it may hold what must not be logged. Throws a
- * transient TokenFailure when it fails, prints nothing or too much, or takes longer than 10 s: it is then killed, with
+ * The command's standard output. Its standard error is discarded, because it may hold secrets. Throws a transient
+ * TokenFailure when it fails, prints nothing or too much, or takes longer than 10 s: it is then killed, with
  * its children, as it is when this process ends first.
  */
 export function runAssertionCommand(
@@ -82,10 +82,10 @@ export function runAssertionCommand(
       try {
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
       } catch {
-        // It has ended already.
+        // The process has ended already.
       }
     };
-    // It has a process group of its own, which nobody would end with us.
+    // Its own process group would outlive this process.
     process.once('exit', kill);
     const deadline = clock.after(DEADLINE_MS, () => {
       fail(`did not end within ${DEADLINE_MS / 1000} s`);
@@ -103,16 +103,16 @@ export function runAssertionCommand(
         child.stdout.destroy();
       }
     });
-    const over = () => {
+    const cleanUp = () => {
       deadline.cancel();
       process.off('exit', kill);
     };
     child.once('error', (error) => {
-      over();
+      cleanUp();
       fail(`cannot be run (${systemCode(error)})`);
     });
     child.once('close', (code, signal) => {
-      over();
+      cleanUp();
       const output = Buffer.concat(chunks).toString('utf8').trim();
       if (code !== 0) fail(`ended with ${code === null ? `signal ${signal}` : `exit code ${code}`}`);
       else if (output === '') fail('printed nothing');

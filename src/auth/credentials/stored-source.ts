@@ -9,7 +9,7 @@ import { type Acquire, createToken, type Token } from './token-source.ts';
 /** `acquire` over that of a grant, and what is wrong with the store. */
 export interface StoredSource {
   readonly acquire: Acquire;
-  /** Writes a token that came by another way. Never throws. */
+  /** Writes a token that a login yielded. Never throws. */
   save(token: Token): Promise<void>;
   forget(): Promise<void>;
   storeError(): string | null;

@@ -43,16 +43,16 @@ export interface TokenCall {
   readonly form: FormFields;
 }
 
-/** What a good answer yields. A null refresh token means: none was given, keep the one at hand. */
+/** What a good response yields. A null refresh token means that none was given: keep the existing one. */
 export interface TokenGrant {
   readonly token: Token;
   readonly refreshToken: Secret | null;
 }
 
-/** Sends one call; throws TokenFailure. */
+/** Sends one request for a token; throws TokenFailure. */
 export type TokenEndpoint = (call: TokenCall) => Promise<TokenGrant>;
 
-/** What became of one token request, for metrics. */
+/** How one token request ended, for metrics. */
 export interface TokenRequestOutcome {
   readonly credential: string;
   readonly grant: string;
@@ -60,7 +60,7 @@ export interface TokenRequestOutcome {
   readonly durationMs: number;
 }
 
-/** `timeoutMs` bounds one call, also when the transport never settles. Each call writes one record, without bodies. */
+/** Makes the endpoint. `timeoutMs` bounds one call, whatever the transport does. Each call writes one log record. */
 export function createTokenEndpoint(deps: {
   transport: TokenTransport;
   clock: Clock;
@@ -131,7 +131,7 @@ export function createTokenEndpoint(deps: {
     onSecret?.(parsed.accessToken.reveal(), 'received');
     if (parsed.refreshToken !== null) onSecret?.(parsed.refreshToken.reveal(), 'received');
     // The life counts from when the request was sent: the endpoint began to count no earlier, and perhaps long before
-    // the answer came.
+    // its response arrived.
     const obtainedAt = clock.now();
     const token = createToken({
       accessToken: parsed.accessToken,
@@ -142,16 +142,18 @@ export function createTokenEndpoint(deps: {
   }
 }
 
-/** A posted assertion, the answer of a command, an application's own secret: no configuration has told them. */
+/**
+ * Form fields whose values may be unknown to the configuration: posted or printed assertions, applications' secrets.
+ */
 const SECRET_FIELDS = new Set(['assertion', 'refresh_token', 'client_secret', 'code', 'code_verifier']);
 
-const FIXED_HEADERS = [
-  ...['content-type', 'application/x-www-form-urlencoded'],
-  ...['accept', 'application/json'],
-  ...['accept-encoding', 'identity'],
-];
+const FIXED_HEADERS = Object.entries({
+  'content-type': 'application/x-www-form-urlencoded',
+  accept: 'application/json',
+  'accept-encoding': 'identity',
+}).flat();
 
-/** Where tokens of these hosts are asked for. */
+/** The URL of the token endpoint. */
 function tokenUrl(hosts: UpstreamHosts): string {
   return `${hosts.login.origin}${hosts.login.pathPrefix}/oauth/token`;
 }
@@ -171,7 +173,7 @@ function networkFailure(thrown: unknown, host: string): TokenFailure {
   });
 }
 
-/** `headers` flat name, value; `formFields` go behind the grant's own fields. Holds a secret: never log it. */
+/** Client authentication. `headers` are flat name, value pairs; `formFields` follow the grant's own. Never log it. */
 export interface ClientAuth {
   readonly headers: readonly string[];
   readonly formFields: FormFields;
@@ -181,7 +183,7 @@ export interface ClientAuth {
 export type FormFields = readonly (readonly [name: string, value: string])[];
 
 /**
- * Basic with the raw id and secret as UTF-8, as the platform and its SDKs have it: RFC 6749 section 2.3.1 would
+ * HTTP Basic with the raw id and secret in UTF-8, as the platform and its SDKs do: RFC 6749 section 2.3.1 would
  * percent-encode both first. Reads the secret; throws GatewayError `gateway.credential.rejected` when it cannot.
  */
 export function basicAuth(clientId: string, clientSecret: SecretSource): ClientAuth {
@@ -189,7 +191,7 @@ export function basicAuth(clientId: string, clientSecret: SecretSource): ClientA
   return { headers: ['authorization', `Basic ${pair}`], formFields: [] };
 }
 
-/** No secret: the id travels in the form, where the grant has not put it there itself. */
+/** A public client: its id is sent in the form, for grants that do not put it there themselves. */
 export function publicClientAuth(clientId: string): ClientAuth {
   return { headers: [], formFields: [['client_id', clientId]] };
 }
@@ -218,7 +220,7 @@ export function parseExpiresIn(value: unknown): number | undefined {
   return lifeMs > 0 ? Math.min(lifeMs, LONGEST_LIFE_MS) : undefined;
 }
 
-/** The reply in `body`, or in `problem` what is wrong with it, in words that quote nothing of it. */
+/** The reply in `body`, or what is wrong with it in `problem`, which quotes nothing of it. */
 export function parseTokenReply(body: Buffer): TokenReply | { readonly problem: string } {
   if (body.length === 0) return { problem: 'an empty body' };
   const fields = parseJsonObject(body);
@@ -240,7 +242,7 @@ export function parseTokenReply(body: Buffer): TokenReply | { readonly problem: 
   };
 }
 
-/** What an error body means; its own text is only compared, never passed on. */
+/** What an error body means. Its text is only compared, never passed on. */
 export interface TokenErrorReply {
   readonly oauthError: OAuthErrorCode;
   readonly isRateLimit: boolean;
@@ -254,7 +256,7 @@ const KNOWN_ERRORS = new Set<OAuthErrorCode>([
   'invalid_request',
 ]);
 
-/** Reads `{error, description, error_description}`; a body that is none of that is `other`. Never throws. */
+/** Reads `{error, description, error_description}`; any other body is `other`. Never throws. */
 export function parseTokenError(body: Buffer): TokenErrorReply {
   const fields = parseJsonObject(body) ?? {};
   const words = [fields.description, fields.error_description].filter((word) => typeof word === 'string').join(' ');
@@ -287,7 +289,7 @@ interface ErrorReply {
   readonly body: Buffer;
 }
 
-/** The failure an answer outside 200–299 stands for. */
+/** The failure that a response outside 200–299 means. */
 export function judgeErrorReply(
   call: { grant: string; hosts: UpstreamHosts },
   reply: ErrorReply,

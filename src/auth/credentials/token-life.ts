@@ -1,5 +1,5 @@
-// How good a token is at a moment, when it should be renewed, and how long after a failure that is tried again. Always by
-// both clocks, so that a step of either is harmless. Starts no timer and renews nothing.
+// How good a token is at a moment, when it should be renewed, and how long after a failure that is tried again. Always
+// by both clocks, so that a step of either is harmless. Starts no timer and renews nothing.
 
 import type { Clock } from '../../clock.ts';
 import { isUsable, type Token, type TokenState } from './token-source.ts';
@@ -54,7 +54,7 @@ export function isValid(life: TokenLife, clock: Clock): boolean {
   return clock.now() < life.expiresAt && clock.monotonic() < life.expiresMono;
 }
 
-/** Milliseconds for which it may still be sent; 0 when it may not. */
+/** Milliseconds for which the token may still be sent; 0 when it may not. */
 export function lifeLeftMs({ expiresAt, expiresMono }: TokenLife, clock: Clock): number {
   return Math.max(0, Math.min(expiresAt - clock.now(), expiresMono - clock.monotonic()));
 }

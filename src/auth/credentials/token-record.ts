@@ -1,5 +1,5 @@
-// The stored tokens behind a refresh-token source: reads them, writes them, and keeps them in memory as long as the store
-// cannot be written. It knows versions, races and retries; it does not know what a refresh is.
+// The stored tokens behind a refresh-token source: reads them, writes them, and keeps them in memory as long as the
+// store cannot be written. It knows versions, races and retries; it does not know what a refresh is.
 
 import type { Clock, Timer } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';

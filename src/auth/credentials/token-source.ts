@@ -9,12 +9,12 @@ import type { Secret } from '../../secret.ts';
  */
 export type TokenState = 'none' | 'fresh' | 'due' | 'suspect' | 'expired';
 
-/** Whether calls go up with a token in this state. */
+/** Whether calls are sent with a token in this state. */
 export function isUsable(token: TokenState): boolean {
   return token === 'fresh' || token === 'due' || token === 'suspect';
 }
 
-/** What the renewal is doing (docs/tokens.md). */
+/** The state of the renewal (docs/tokens.md). */
 export type RenewalState = 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
 
 /** A snapshot for `status`, health, metrics and records. Holds no secret. */
@@ -141,11 +141,11 @@ export function createToken(parts: { accessToken: Secret; obtainedAt: number; ex
  */
 export type TokenFailureKind = 'transient' | 'refused' | 'login_required';
 
-/** The OAuth error codes (RFC 6749 section 5.2) that are told apart; anything else is `other`. */
+/** The OAuth error codes (RFC 6749 section 5.2) that make a difference; anything else is `other`. */
 export type OAuthErrorCode = 'invalid_client' | 'unauthorized_client' | 'invalid_grant' | 'invalid_request' | 'other';
 
 /**
- * Thrown by whatever obtains tokens. `error` is what callers get, its message safe to show.
+ * Thrown by whatever acquires tokens. `error` is what callers get, its message safe to show.
  * `retryAfterMs` is what the token endpoint asked for, already bounded.
  */
 export class TokenFailure extends Error {
@@ -175,7 +175,7 @@ const CODE_OF_KIND = {
 } as const satisfies Record<TokenFailureKind, ErrorCode>;
 
 /**
- * Makes a failure of anything thrown while a token was obtained. An error that is not ours keeps only its system code
+ * The failure for anything thrown while a token was acquired. An error that is not ours keeps only its system code
  * (`ECONNREFUSED`), because its message may quote a body.
  */
 export function toTokenFailure(thrown: unknown): TokenFailure {

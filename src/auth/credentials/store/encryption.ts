@@ -1,4 +1,4 @@
-// Encryption of what is stored (AES-256-GCM), and the key file it is done with where none is configured.
+// Encryption of what is stored (AES-256-GCM), and the key file where no key is configured.
 
 import { createCipheriv, createDecipheriv, createHmac, hkdf, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -13,7 +13,8 @@ const ALGORITHM = 'aes-256-gcm';
 const SCRYPT_COST = { N: 2 ** 15, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
 
 /**
- * Seals and opens. `identity` is authenticated, not stored: a text sealed for one identity does not open for another.
+ * Encrypts and decrypts. `identity` is authenticated, not stored: a text sealed for one identity does not open for
+ * another.
  */
 export interface Sealer {
   seal(identity: string, name: string, plaintext: string): Promise<string>;
@@ -35,8 +36,8 @@ interface Envelope {
 }
 
 /**
- * `secret` gives the key, 32 bytes in hex or base64, or a passphrase; it is asked each time, so that a changed key
- * counts.
+ * Makes a sealer. `secret` gives the key, 32 bytes in hex or base64, or a passphrase; it is called each time, so that a
+ * changed key takes effect.
  */
 export function createSealer(secret: () => Promise<Secret>): Sealer {
   const ownSalt = randomBytes(16).toString('hex');
@@ -92,7 +93,7 @@ export function createSealer(secret: () => Promise<Secret>): Sealer {
   };
 }
 
-/** The name a sealed text was written for, unauthenticated: for listings only. */
+/** The name that a sealed text was written for. Not authenticated: for listings only. */
 export function sealedName(text: string): string | undefined {
   return parseEnvelope(text)?.name;
 }
@@ -101,7 +102,7 @@ function authenticated(identity: string, name: string, salt: string, check: stri
   return Buffer.from(JSON.stringify([FORMAT, identity, name, salt, check]));
 }
 
-/** Tells a wrong key from a damaged file, without telling anything of the key. */
+/** A check value that tells a wrong key from a damaged file and reveals nothing of the key. */
 function keyCheck(key: Buffer): string {
   return createHmac('sha256', key).update('gcg key check').digest('hex').slice(0, 16);
 }
@@ -114,7 +115,7 @@ function parseEnvelope(text: string): Envelope | undefined {
   try {
     value = JSON.parse(text);
   } catch {
-    // Cut or foreign; the caller says so.
+    // Cut or foreign: the caller reports it.
     return undefined;
   }
   if (value === null || typeof value !== 'object' || value.format !== FORMAT) return undefined;
@@ -129,7 +130,7 @@ function parseEnvelope(text: string): Envelope | undefined {
   return isWellFormed ? envelope : undefined;
 }
 
-/** A key of full strength needs no stretching; a passphrase does. */
+/** The encryption key from a secret. A key of full strength needs no stretching; a passphrase does. */
 function deriveKey(secret: string, salt: Buffer): Promise<Buffer> {
   const raw = rawKey(secret);
   if (raw !== undefined)
@@ -145,7 +146,7 @@ function rawKey(secret: string): Buffer | undefined {
   return undefined;
 }
 
-/** A key is 65 bytes. */
+/** Far larger than a key file of ours, which is 65 bytes. */
 const LARGEST_KEY_BYTES = 1024 * 1024;
 
 /** Reads the key in `path`, or makes it; two processes that start together end with the same one. Throws StoreError. */

@@ -1,5 +1,5 @@
-// A lock between processes, as a file that names its owner: one that died is told by its process id and start, and its
-// lock is taken over.
+// A lock between processes: a file that names its owner. An owner that died is recognised by its process id and start
+// time, and its lock is taken over.
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -12,16 +12,16 @@ import { StoreError, type StoreLock } from './store.ts';
 
 const POLL_MS = 50;
 
-/** An owner is a line. */
+/** Far larger than a lock of ours, which is one line. */
 const LARGEST_LOCK_BYTES = 1024 * 1024;
 
-/** The holder touches its lock this often, */
+/** The owner of a lock touches it this often. */
 const HEARTBEAT_MS = 5_000;
 
-/** and one of another machine that was not touched for this long is taken over. */
+/** A lock of another machine that was not touched for this long is taken over. */
 const SILENT_MS = 30_000;
 
-/** Waits up to `waitMs`, then throws StoreError `locked`. */
+/** Takes the lock at `path`. Waits up to `waitMs`, then throws StoreError `locked`. */
 export async function lockFile(path: string, waitMs: number, clock: Clock): Promise<StoreLock> {
   const fence = randomBytes(12).toString('hex');
   const content = JSON.stringify(ownLock(fence));
@@ -63,8 +63,8 @@ async function tryLock(path: string, content: string, clock: Clock): Promise<boo
 }
 
 /**
- * Only one process at a time may remove a stale lock: else the second would remove the lock that the first has just
- * taken.
+ * Removes a stale lock. Only one process at a time may do so: otherwise the second would remove the lock that the first
+ * has just taken.
  */
 async function removeStale(path: string, clock: Clock): Promise<void> {
   if (!(await isStale(path, clock))) return;
@@ -90,13 +90,13 @@ async function isStale(path: string, clock: Clock): Promise<boolean> {
   return life === 'dead' || (life === 'unknown' && (await isSilent(path, clock)));
 }
 
-/** Null without a lock, undefined when it is not readable as one. */
+/** The owner of a lock; null without a lock, undefined when the file is not readable as one. */
 async function readOwner(path: string) {
   const file = await readPlainFile(path, LARGEST_LOCK_BYTES).catch(() => null);
   return file === null ? null : parseLockOwner(file.bytes.toString('utf8'));
 }
 
-/** A time far in the future is as silent as one long past: a clock was stepped. */
+/** Whether a file was not touched lately. A time far in the future counts as long past: a clock was stepped. */
 async function isSilent(path: string, clock: Clock): Promise<boolean> {
   const modifiedAt = await stat(path).then(
     ({ mtimeMs }) => mtimeMs,
@@ -110,13 +110,13 @@ async function touch(path: string, clock: Clock): Promise<void> {
   await utimes(path, seconds, seconds);
 }
 
-/** Written into a lock file. */
+/** The owner of a lock, as it is written into the file. */
 export interface LockOwner {
   readonly fence: string;
   readonly pid: number;
   /** When the process started, in the system's own unit; '' where it cannot be told. */
   readonly startTime: string;
-  /** The space in which `pid` means something: host and process namespace. */
+  /** Where `pid` is valid: host and process namespace. */
   readonly space: string;
 }
 
@@ -125,7 +125,7 @@ export function ownLock(fence: string): LockOwner {
   return { fence, pid: process.pid, startTime: startTimeOf(process.pid) ?? '', space: processSpace() };
 }
 
-/** Undefined when the text is no lock of ours, for example cut by a crash. */
+/** The owner in a lock file's text; undefined when it is none, for example cut by a crash. */
 export function parseLockOwner(text: string): LockOwner | undefined {
   try {
     const { fence, pid, startTime, space } = JSON.parse(text) as Partial<LockOwner>;
@@ -133,18 +133,18 @@ export function parseLockOwner(text: string): LockOwner | undefined {
       typeof fence === 'string' && Number.isInteger(pid) && typeof startTime === 'string' && typeof space === 'string';
     return isWhole ? { fence, pid: pid as number, startTime, space } : undefined;
   } catch {
-    // Not JSON: not a lock that anybody can hold.
+    // Not JSON: no lock that anybody holds.
     return undefined;
   }
 }
 
-/** `unknown` where the owner lives in another space: then only the age of the lock can tell. */
+/** Whether an owner lives. `unknown` for one in another namespace: then only the age of the lock counts. */
 export function ownerLife(owner: LockOwner): 'alive' | 'dead' | 'unknown' {
   if (owner.space !== processSpace()) return 'unknown';
   try {
     process.kill(owner.pid, 0);
   } catch (error) {
-    // EPERM: it lives, and belongs to somebody else.
+    // EPERM: it lives, and belongs to another user.
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'dead';
   }
   const startTime = startTimeOf(owner.pid);

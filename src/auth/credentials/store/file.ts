@@ -1,5 +1,5 @@
-// A store in a folder: one encrypted file a credential, replaced atomically, locked between processes. A damaged file
-// is kept aside, never overwritten.
+// A token store in a folder: one encrypted file a credential, replaced atomically, locked between processes. A damaged
+// file is moved aside, never overwritten.
 
 import { createHash } from 'node:crypto';
 import { readdir, rename, stat, unlink } from 'node:fs/promises';
@@ -23,7 +23,7 @@ import {
   type TokenStore,
 } from './store.ts';
 
-/** What the gateway writes itself is far smaller. */
+/** Far larger than anything the gateway writes. */
 const LARGEST_ENTRY_BYTES = 64 * 1024 * 1024;
 
 /** A crashed write's temporary file is removed when it is older than this. */

@@ -1,4 +1,5 @@
-// A store that ends with the process. Locks are real, so that two sources over one key behave as two processes would.
+// A token store that ends with the process. Its locks are real, so that two sources over one key behave as two
+// processes would.
 
 import type { Clock } from '../../../clock.ts';
 import { type StoredEntry, StoreError, type StoreKey, storeKeyId, type TokenStore } from './store.ts';

@@ -3,8 +3,8 @@
 import { Secret } from '../../../secret.ts';
 
 /**
- * Whose tokens: every part is bound into the stored value, so that what was stored for one identity never opens for
- * another. `host` is the login origin.
+ * Whose tokens an entry holds. Every part is bound into the stored value, so that what was stored for one identity
+ * cannot be opened for another. `host` is the login origin.
  */
 export interface StoreKey {
   readonly name: string;
@@ -29,11 +29,12 @@ export interface StoredToken {
   readonly generation: number;
 }
 
-/** Clocks of machines that share a store differ a little; one that differs by more was wrong. */
+/** Clocks of machines that share a store may differ by this; one that differs by more is wrong. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
 /**
- * Whether a token was stored in what is the future by now: the clock has been put back since, and its times say nothing.
+ * Whether a token was stored in what is the future by now: the clock has been put back since, and its times say
+ * nothing.
  */
 export function isFromFuture({ obtainedAt }: StoredToken, nowMs: number): boolean {
   return obtainedAt > nowMs + CLOCK_TOLERANCE_MS;
@@ -50,17 +51,17 @@ export interface StoredEntry {
   readonly version: string;
 }
 
-/** Held by one owner at a time, across processes where the store is shared. */
+/** A lock that one owner holds at a time, across processes where the store is shared. */
 export interface StoreLock {
-  /** Names this holding of the lock; a `put` with a fence that no longer holds is refused. */
+  /** Identifies this acquisition of the lock; a `put` with a fence that is no longer valid is refused. */
   readonly fence: string;
   /** Never throws; does nothing when the lock was lost. */
   release(): Promise<void>;
 }
 
 /**
- * `conflict`: the version named is not the stored one. `lock_lost`: the fence no longer holds. `damaged`: kept aside.
- * `locked`: waited in vain.
+ * `conflict`: the expected version is not the stored one. `lock_lost`: the fence is no longer valid. `damaged`: the
+ * entry was moved aside. `locked`: the wait for the lock ended.
  */
 export type StoreErrorCode =
   | 'conflict'
@@ -82,14 +83,14 @@ export class StoreError extends Error {
   }
 }
 
-/** All methods throw StoreError only. */
+/** A store of tokens. All methods throw StoreError only. */
 export interface TokenStore {
-  /** Whether it outlives the process: only then are tokens without a refresh token kept. */
+  /** Whether it outlives the process: otherwise tokens without a refresh token are not stored. */
   readonly isDurable: boolean;
   get(key: StoreKey): Promise<StoredEntry | null>;
   /**
-   * Compare and set: `expectedVersion` null means that there must be no entry. Durable when it resolves. Answers the
-   * new version.
+   * Compare and set: `expectedVersion` null means that there must be no entry. Durable when it resolves. Resolves with
+   * the new version.
    */
   put(
     key: StoreKey,
@@ -106,7 +107,7 @@ export interface TokenStore {
   revision(key: StoreKey): string;
 }
 
-/** Parts joined so that no two keys give one string. */
+/** One string for a key; no two keys have the same. */
 export function storeKeyId(key: StoreKey): string {
   return JSON.stringify([key.name, key.clientId, key.host]);
 }
