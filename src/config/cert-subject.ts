@@ -1,4 +1,4 @@
-// The subject of a client certificate, as it is compared with a configured one, and what a certificate proves. TLS has
+// The subject of a client certificate, as it is compared with a configured one, and its fingerprint. TLS has
 // verified it before.
 
 import { hash } from 'node:crypto';
@@ -48,19 +48,19 @@ const CERTIFICATE_PREFIX = 'cert:';
 const MAX_CAS = 16;
 
 /**
- * What a certificate proves, as it is kept in a handle or session: its subject, by `subjectKey`, and the CAs that may
- * have vouched for it.
+ * The fingerprint of a certificate, as it is kept in a handle or session: its subject, by `subjectKey`, and the CAs
+ * that may have vouched for it.
  */
 export function certificateFingerprint(key: string, cas: readonly string[]): string {
   return `${CERTIFICATE_PREFIX}${markOf(key)}:${casOf(cas).join('.')}`;
 }
 
-/** Whether a proof is of a certificate; others are of secrets. */
+/** Whether a fingerprint is of a certificate; others are of secrets. */
 export function isCertificateFingerprint(authFingerprint: string): boolean {
   return authFingerprint.startsWith(CERTIFICATE_PREFIX);
 }
 
-/** The subject that a certificate's proof is of, told by a mark; null for other proofs. */
+/** The subject, as a mark, that a certificate's fingerprint is of; null for other fingerprints. */
 export function certificateSubjectOf(authFingerprint: string | null): string | null {
   return authFingerprint !== null && isCertificateFingerprint(authFingerprint)
     ? (authFingerprint.split(':')[1] as string)

@@ -34,16 +34,14 @@ export function createAssertions(config: CredentialConfig, clock: Clock): Assert
     },
     refused(used) {
       const code = 'gateway.login.required';
+      const what = `the SAML assertion of credential ${name} was refused`;
       const isPosted = posted !== null && posted.reveal() === used.reveal();
       if (isPosted) posted = null;
       if (isPosted && assertion === null && assertionCommand.length === 0) {
-        return new TokenFailure('login_required', `the SAML assertion of credential ${name} was refused: ${advice}`, {
-          code,
-        });
+        return new TokenFailure('login_required', `${what}: ${advice}`, { code });
       }
       const origin = assertion?.origin ?? 'assertion_command';
-      const message = `the SAML assertion of credential ${name} was refused: renew the one from ${origin}, or ${advice}`;
-      return new TokenFailure('refused', message, { code });
+      return new TokenFailure('refused', `${what}: renew the one from ${origin}, or ${advice}`, { code });
     },
   };
 }

@@ -318,18 +318,18 @@ function refusal(
   parsed: TokenErrorReply,
   host: string,
 ): string {
-  const { domain } = call.hosts;
-  if (parsed.isClientUnknown) return `client not found: wrong client id, or wrong region (${domain})`;
+  const wrongRegion = `wrong region (${call.hosts.domain})`;
+  const reason = `${statusCode} invalid_request`;
+  const refused = `the token endpoint ${host} refused the request with ${statusCode}`;
+  if (parsed.isClientUnknown) return `client not found: wrong client id, or ${wrongRegion}`;
   const meaning: Record<OAuthErrorCode, string> = {
-    invalid_client: `client authentication failed: wrong client secret, or a disabled client, or wrong region (${domain})`,
+    invalid_client: `client authentication failed: wrong client secret, or a disabled client, or ${wrongRegion}`,
     unauthorized_client:
-      `this client may not use the grant ${call.grant}: change the grant type of the OAuth client, or grant_type ` +
-      'here',
+      `this client may not use the grant ${call.grant}: ` +
+      'change the grant type of the OAuth client, or grant_type here',
     invalid_grant: 'the grant was refused: the code, assertion or refresh token is used up, expired or revoked',
-    invalid_request: `the token endpoint refused the request (${statusCode} invalid_request): check the keys of this credential`,
-    other:
-      `the token endpoint ${host} refused the request with ${statusCode}: check host, client id and any IP ` +
-      'allow-list of the client',
+    invalid_request: `the token endpoint refused the request (${reason}): check the keys of this credential`,
+    other: `${refused}: check host, client id and any IP allow-list of the client`,
   };
   return meaning[parsed.oauthError];
 }
