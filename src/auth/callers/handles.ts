@@ -10,7 +10,7 @@ import { Secret } from '../../secret.ts';
 import { createMemoryStore } from '../credentials/store/memory.ts';
 import type { TokenStore } from '../credentials/store/store.ts';
 import { type ClientHandle, HANDLE_LIFE_MS, readHandle, signHandle } from './client-handle.ts';
-import { createHandleStore, EndedHandles } from './revocations.ts';
+import { createHandleStore, RevokedHandles } from './revocations.ts';
 
 /**
  * What an application is told in `expires_in`, s: the platform's usual day. The handle itself goes on being good,
@@ -59,8 +59,8 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
   const key = lastingKey ?? new Secret(randomBytes(32).toString('base64url'));
   const anonymousKey = store.isDurable ? null : (deps.anonymousKey ?? null);
   const verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
-  const ended = new EndedHandles({ store: kept, isShared: store.isDurable && lastingKey !== null, clock, log });
-  await ended.load();
+  const revoked = new RevokedHandles({ store: kept, isShared: store.isDurable && lastingKey !== null, clock, log });
+  await revoked.load();
 
   function readSigned(token: string): ClientHandle | null {
     const signed = readHandle(token, key);
@@ -70,7 +70,7 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
     return anonymous?.client === null && anonymous.authFingerprint === null ? anonymous : null;
   }
 
-  const isGood = (handle: ClientHandle) => !ended.has(handle) && clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
+  const isGood = (handle: ClientHandle) => !revoked.has(handle) && clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
 
   return {
     issue: (content) =>
@@ -86,7 +86,7 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
       return isGood(handle) ? handle : null;
     },
     isGood,
-    end: (handle) => ended.end(handle, () => deps.onEnded?.(handle.id)),
+    end: (handle) => revoked.end(handle, () => deps.onEnded?.(handle.id)),
   };
 }
 

@@ -31,7 +31,7 @@ const POLL_MS = 1_000;
 /** What could not be written is tried again after 1, 2, 4 … 60 s. */
 const LONGEST_RETRY_MS = 60_000;
 
-type Ended = Pick<ClientHandle, 'id' | 'client' | 'authFingerprint' | 'issuedAt'>;
+type RevokedHandle = Pick<ClientHandle, 'id' | 'client' | 'authFingerprint' | 'issuedAt'>;
 
 /** The revoked handles of one owner, in the order of their revocation. */
 interface Owner {
@@ -41,21 +41,26 @@ interface Owner {
 }
 
 /** The list of revoked handles. The store is closed by whoever made it. */
-export class EndedHandles {
+export class RevokedHandles {
   readonly #store: HandleStore;
+  /** Other processes may write to the store, too. */
   readonly #isShared: boolean;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #owners = new Map<string, Owner>();
+  /** How often each owner has revoked handles lately. */
   readonly #paces = new Map<string, Allowance>();
-  /** Ended here, and not in the store yet. */
-  readonly #unwritten = new Map<string, Ended>();
+  /** Revoked here, and not in the store yet. */
+  readonly #pending = new Map<string, RevokedHandle>();
+  /** The write that is under way. */
   #writing: Promise<void> | null = null;
+  /** The write that follows it, with all that is pending by then. */
   #queued: Promise<void> | null = null;
   #retryMs = 1_000;
   #isRetrying = false;
   /** The revision that was last read; null before the first time. */
   #seenRevision: string | null = null;
+  /** When the store's revision was last read. */
   #lookedMono: number;
 
   /** `isShared`: other processes may write to the store, too. */
@@ -81,7 +86,7 @@ export class EndedHandles {
   }
 
   /** Whether a handle is in the list. Reads the store again in the background when it has changed. */
-  has(handle: Ended): boolean {
+  has(handle: RevokedHandle): boolean {
     const { id, issuedAt } = handle;
     this.#look();
     const owner = this.#owners.get(ownerKey(handle));
@@ -93,18 +98,18 @@ export class EndedHandles {
    * gateway.rate.limited, and has ended nothing, for an owner that ends too many; gateway.internal when the store
    * fails: it is tried again then, and until it succeeds a restart would make the handle good.
    */
-  async end(handle: Ended, onEnded: () => void): Promise<void> {
+  async end(handle: RevokedHandle, onEnded: () => void): Promise<void> {
     const { id, issuedAt } = handle;
     if (!this.has(handle)) {
       const key = ownerKey(handle);
       const owner = this.#ownerOf(key);
       if (key !== ANYBODY) this.#assertRoom(key, owner);
       owner.ids.set(id, issuedAt);
-      this.#unwritten.set(id, handle);
+      this.#pending.set(id, handle);
       this.#trim(key, owner);
       onEnded();
     }
-    if (this.#unwritten.has(id)) await this.#flush();
+    if (this.#pending.has(id)) await this.#flush();
   }
 
   #look(): void {
@@ -165,7 +170,7 @@ export class EndedHandles {
     for (const id of owner.ids.keys()) {
       if (owner.ids.size <= MOST_OF_ANYBODY) return;
       owner.ids.delete(id);
-      this.#unwritten.delete(id);
+      this.#pending.delete(id);
     }
   }
 
@@ -198,11 +203,11 @@ export class EndedHandles {
   }
 
   async #write(): Promise<void> {
-    const batch = [...this.#unwritten.values()];
+    const batch = [...this.#pending.values()];
     if (batch.length === 0) return;
     try {
-      const stored = await this.#store.update((before) => withEnded(before, batch, this.#clock.now()));
-      for (const { id } of batch) this.#unwritten.delete(id);
+      const stored = await this.#store.update((before) => withRevoked(before, batch, this.#clock.now()));
+      for (const { id } of batch) this.#pending.delete(id);
       this.#seenRevision = this.#store.revision();
       if (this.#isShared) this.#take(stored);
       this.#retryMs = 1_000;
@@ -231,7 +236,7 @@ function isOld(issuedAt: number, notBefore: number, now: number): boolean {
 }
 
 /** What is stored, with the batch added and without what has expired. */
-function withEnded({ owners }: Revocations, batch: readonly Ended[], now: number): Revocations {
+function withRevoked({ owners }: Revocations, batch: readonly RevokedHandle[], now: number): Revocations {
   const changed = { ...owners };
   for (const key of new Set(batch.map(ownerKey))) {
     const { notBefore, ids } = owners[key] ?? { notBefore: 0, ids: {} };

@@ -101,9 +101,11 @@ export function createSession(
 class SessionTokenSource implements TokenSource {
   readonly #owner: SessionOwner;
   readonly #tokens: SessionTokens;
+  /** The credential's configuration as it is now. */
   readonly #config: () => CredentialConfig;
   readonly #deps: SessionDeps;
   readonly #events: SessionEvents;
+  /** Keeps the token fresh and knows nothing of sessions. */
   readonly #inner: RefreshingTokenSource;
 
   /** Throws gateway.session.ended in place of a refusal, and `error` where it is none. */

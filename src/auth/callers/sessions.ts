@@ -96,7 +96,9 @@ function hashOfOwner(owner: SessionOwner & { [HASH]?: string }): string {
 export class Sessions {
   readonly #deps: SessionsDeps;
   readonly #limits: SessionLimits;
+  /** Null where the token store is not durable: sessions end with the process then. */
   readonly #store: SessionStore | null;
+  /** Entries by the hash of their access handle. */
   readonly #table: LRUCache<string, Entry>;
   /** Which session has to go first when there are too many. */
   readonly #order = createFairEviction<string>();
@@ -108,8 +110,11 @@ export class Sessions {
   readonly #writes = new Map<string, Promise<boolean>>();
   /** The log of the token sources, which would write two lines for each login. */
   readonly #sourceLog: SessionsDeps['log'];
+  /** Removes idle sessions. */
   #housekeeping: Timer;
+  /** Suspends sessions that are not used for a while. */
   #suspending: Timer;
+  /** While the table is cleared, nothing that leaves it has ended. */
   #isClosing = false;
 
   constructor(deps: SessionsDeps) {

@@ -45,6 +45,7 @@ interface Request {
 /** The tokens of one credential with a login. Asks nothing before the first `acquire`. */
 export class RefreshTokenSource {
   readonly #deps: RefreshTokenSourceDeps;
+  /** The stored tokens. */
   readonly #record: TokenRecord;
   /** Renewals, logins and logouts that have not ended. */
   readonly #underWay = new Set<Promise<unknown>>();

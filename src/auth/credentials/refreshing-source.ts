@@ -66,11 +66,14 @@ interface Renewal {
 export class RefreshingTokenSource implements TokenSource {
   readonly #deps: RefreshingSourceDeps;
   readonly #clock: Clock;
+  /** The callers that wait for the next token. */
   readonly #waiters: Waiters;
+  /** The token half of the state; the fields below are the renewal half. */
   readonly #inUse: TokenInUse;
   #renewalState: RenewalState = 'idle';
   /** The renewal whose end is awaited; there is never a second. */
   #running: Renewal | null = null;
+  /** When the last renewal ended: the next one keeps a distance to it. */
   #lastEndedMono = NEGATIVE_INFINITY;
   /** When the next renewal begins by itself after a failure; null when none is planned. */
   #nextAttemptMono: number | null = null;
@@ -78,13 +81,16 @@ export class RefreshingTokenSource implements TokenSource {
   #failure: TokenFailure | null = null;
   /** The same failure for `state()`, with its time. */
   #lastError: CredentialState['lastError'] = null;
+  /** Failures since the last success, for the backoff. */
   #failuresInRow = 0;
+  /** Totals for `state()`. */
   #renewals = 0;
   #failures = 0;
   /** The revision of the secrets that the last renewal began with. */
   #seenRevision: string;
   /** The state pair that was last reported, so that each change is reported once. */
   #reported: { readonly token: TokenState; readonly renewal: RenewalState } = { token: 'none', renewal: 'idle' };
+  /** Runs the next tick. */
   #timer: Timer | null = null;
   #isClosed = false;
 

@@ -55,19 +55,19 @@ export function isValid(life: TokenLife, clock: Clock): boolean {
 }
 
 /** Milliseconds for which the token may still be sent; 0 when it may not. */
-export function lifeLeftMs({ expiresAt, expiresMono }: TokenLife, clock: Clock): number {
+function lifeLeftMs({ expiresAt, expiresMono }: TokenLife, clock: Clock): number {
   return Math.max(0, Math.min(expiresAt - clock.now(), expiresMono - clock.monotonic()));
 }
 
 /** The token's state now, by the clocks alone. */
-export function tokenStateOf(life: TokenLife | null, clock: Clock): TokenState {
+function tokenStateOf(life: TokenLife | null, clock: Clock): TokenState {
   if (life === null) return 'none';
   if (!isValid(life, clock)) return 'expired';
   return clock.now() < life.dueAt && clock.monotonic() < life.dueMono ? 'fresh' : 'due';
 }
 
 /** Milliseconds until the state changes next by itself; `Infinity` when it will not. */
-export function untilNextState(life: TokenLife | null, clock: Clock): number {
+function untilNextState(life: TokenLife | null, clock: Clock): number {
   const state = tokenStateOf(life, clock);
   if (life === null || state === 'expired') return Number.POSITIVE_INFINITY;
   const [at, mono] = state === 'fresh' ? [life.dueAt, life.dueMono] : [life.expiresAt, life.expiresMono];

@@ -49,10 +49,12 @@ export class TokenRecord {
   #pending: PendingWrite | null;
   /** What is wrong with the store, as it was logged. */
   #storeError: string | null = null;
+  /** Runs the next try of a pending write, which comes after `#retryMs`. */
   #retry: Timer | null = null;
   #retryMs = FIRST_RETRY_MS;
   /** Writes of ours that are under way: the revision they make is not somebody else's. */
   #writing = 0;
+  /** The store's revision that `#known` belongs to. */
   #seenRevision: string;
   /** Changes by other processes so far. */
   #foreignChanges = 0;

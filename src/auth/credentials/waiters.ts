@@ -15,6 +15,7 @@ interface Waiter {
 export class Waiters {
   readonly #name: string;
   readonly #clock: Clock;
+  /** In the order of their arrival. */
   #waiting = new Set<Waiter>();
 
   /** `name` is the credential's, for messages. */

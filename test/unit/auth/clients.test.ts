@@ -198,7 +198,7 @@ t.test('the /64 of an IPv6 address is one peer, an IPv4 address is one, and zone
   t.ok(heldHere.filter(({ isOverflow }) => isOverflow).length > 980, 'a local caller chooses its address');
 });
 
-t.test('refusals held back are bounded, for one peer and over all', async (t) => {
+t.test('delayed refusals are bounded, for one peer and over all', async (t) => {
   const clock = createFakeClock();
   const delay = new AuthThrottle(clock);
   const fail = (peer: string, times: number) => Array.from({ length: times }, () => delay.delayFailure(peer));

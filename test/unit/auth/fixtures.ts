@@ -30,7 +30,7 @@ export function createLogRecorder(): Log & { records: LogRecord[] } {
   return { records, error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
 }
 
-/** A source over an `obtain` that the test scripts: each entry answers one attempt, the last one all that follow. */
+/** A source over an `acquire` that the test scripts: each entry answers one attempt, the last one all that follow. */
 export function sourceUnderTest(
   script: ((clock: FakeClock, request: { reason: AcquireReason; previous: Token | null }) => Token | Promise<Token>)[],
   overrides: Partial<RefreshingSourceDeps> = {},

@@ -46,6 +46,7 @@ export interface FileStoreDeps {
 export class FileStore implements TokenStore {
   readonly isDurable: boolean;
   readonly #deps: FileStoreDeps;
+  /** Encrypts entries with the configured key, or the generated one. */
   readonly #sealer: Sealer;
   /** Making the folder: under way or done; tried again after a failure. */
   #opening: Promise<void> | undefined;
