@@ -4,19 +4,12 @@
 
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { ANONYMOUS, type Arrival, type Caller } from '../auth/callers/caller.ts';
+import { ANONYMOUS, type Caller } from '../auth/callers/caller.ts';
 import { GatewayError } from '../errors.ts';
-import { type Authenticator, isFailedAuthentication } from './authenticate.ts';
-import { readLogin } from './oauth/token-request.ts';
+import { type Authenticator, isFailedAuthentication, readBasicCredentials } from './authenticate.ts';
+import type { ListenerRole } from './listener-plan.ts';
 import type { OwnRoute } from './own-routes.ts';
 import { isForApplications, type Route } from './request-target.ts';
-
-/** What a listener serves. The data listener may serve administration too. */
-export interface ListenerRole extends Arrival {
-  readonly data: boolean;
-  readonly admin: boolean;
-  readonly health: boolean;
-}
 
 /** What admission goes by; both belong to one configuration. */
 export interface AdmissionRules {
@@ -37,7 +30,7 @@ export function admit(
   otherProof: () => Caller | null = () => null,
 ): Caller {
   const own = route.kind === 'local' ? route.own : null;
-  if (!(own?.isLanding && isNavigation(request))) assertOrigin(request, host, rules.boundary, isForApplications(route));
+  if (!(own?.isReturn && isNavigation(request))) assertOrigin(request, host, rules.boundary, isForApplications(route));
   if (route.kind === 'forward') assertDestination(request);
   if (own?.isAnyHost) return ANONYMOUS;
   if (own?.kind === 'metrics' && !role.data && !role.admin) {
@@ -46,7 +39,7 @@ export function admit(
     assertAllowedHost(host, rules.boundary);
     return ANONYMOUS;
   }
-  const shown = showsAtLogin(own)
+  const shown = authenticatesItself(own)
     ? callerAtLogin(request, own, host, role, rules)
     : rules.authenticator.authenticate(request, role);
   const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
@@ -57,8 +50,8 @@ export function admit(
   return caller;
 }
 
-/** Where callers prove themselves in the request's own way, or need not. */
-function showsAtLogin(own: OwnRoute | null): own is OwnRoute {
+/** Whether callers of a route are authenticated in the route's own way, or need not be. */
+function authenticatesItself(own: OwnRoute | null): own is OwnRoute {
   return own !== null && (own.kind === 'token' || own.kind === 'login-redirect');
 }
 
@@ -72,7 +65,7 @@ function callerAtLogin(
 ): Caller {
   if (own.kind !== 'token') return ANONYMOUS;
   try {
-    return authenticator.authenticateForToken(request, readLogin(request.headers.authorization), role);
+    return authenticator.authenticateForToken(request, readBasicCredentials(request.headers.authorization), role);
   } catch (error) {
     // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without
     // being slowed.
@@ -99,7 +92,7 @@ export interface BoundaryRules {
   readonly publicOrigin: string | null;
 }
 
-/** Prepares the rules. */
+/** The rules of one configuration. */
 export function createBoundaryRules(server: {
   allowedHosts: readonly string[];
   corsOrigins: readonly string[];
@@ -179,7 +172,7 @@ export function assertAllowedOrigin(request: BoundaryRequest, rules: BoundaryRul
   );
 }
 
-/** The same, asked of a request as it came. */
+/** `assertAllowedOrigin` for a request as it came. */
 export function assertOrigin(
   { headers, socket }: IncomingMessage,
   host: string,
@@ -202,11 +195,11 @@ export function isNavigation({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
 }
 
-/** Destinations (Fetch standard, section 2.2.5) where an answer runs, or becomes a part of the page that asked. */
+/** Destinations (Fetch standard, section 2.2.5) where a response runs, or becomes a part of the page that asked. */
 const RUNNING = /^(?:script|(?:shared|service)?worker|(?:audio|paint)worklet|xslt|i?frame|fencedframe|object|embed)$/i;
 
 /**
- * Throws gateway.origin.forbidden where a page would run, frame or embed what the upstream answers: that would be done
+ * Throws gateway.origin.forbidden where a page would run, frame or embed a response of the upstream: that would be done
  * as this gateway. A browser without Sec-Fetch-Dest says at least when it looks for a service worker.
  */
 export function assertDestination({ headers }: IncomingMessage): void {

@@ -8,8 +8,8 @@ import { type AddressInfo, connect, isIP, type Socket, Server as TcpServer } fro
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
 import { isLoopbackHost, stripBrackets } from '../config/listen-address.ts';
-import { endAfterAnswers } from './connection.ts';
-import { answerBrokenRequest, refuseUpgrade } from './responses.ts';
+import { endAfterResponses } from './connection.ts';
+import { refuseUpgrade, respondToBrokenRequest } from './responses.ts';
 import type { ServerTls } from './tls.ts';
 
 /** One socket to open and what answers on it. */
@@ -96,7 +96,7 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
     'upgrade',
     spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')),
   );
-  server.on('clientError', answerBrokenRequest);
+  server.on('clientError', respondToBrokenRequest);
   server.on('connection', (socket) => noteSocket(server, socket));
   server.on('secureConnection', (socket) => noteSocket(server, socket));
   return server;
@@ -244,7 +244,7 @@ async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Pr
       (server) => new Promise<void>((resolve) => void TcpServer.prototype.close.call(server, () => resolve())),
     ),
   );
-  for (const socket of sockets()) endAfterAnswers(socket);
+  for (const socket of sockets()) endAfterResponses(socket);
   // Connections that become idle while draining are not closed by themselves, nor are those on which nothing was ever
   // sent.
   const sweep = setInterval(() => {

@@ -1,10 +1,10 @@
 import t, { type Test } from 'tap';
+import { GrantPace } from '../../src/auth/callers/allowance.ts';
 import type { Clock } from '../../src/clock.ts';
 import type { GatewayError } from '../../src/errors.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createUsers } from '../../src/sandbox/directory.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
-import { GrantPace } from '../../src/server/oauth/grant-pace.ts';
 import {
   allCredentials,
   assertionFor,

@@ -30,7 +30,7 @@ async function logIn(gateway: Gateway, { sandbox, origin }: { sandbox: Sandbox; 
   const terms = { client: null, proof: null, credential: 'crm', clientId: 'app', secret: null };
   const { handle } = await gateway
     .runtime()
-    .facade.sessions.open(terms, { token, refreshToken: new Secret('refresh') }, origin);
+    .sessions.open(terms, { token, refreshToken: new Secret('refresh') }, origin);
   return { authorization: `Bearer ${handle}` };
 }
 

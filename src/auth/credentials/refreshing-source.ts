@@ -1,8 +1,7 @@
 // A token source that keeps its token fresh: renews ahead of expiry, once for all callers, backs off, cools down
 // (docs/tokens.md is its state table). How a token is obtained is given to it.
 
-import type { Clock, Timer } from '../../clock.ts';
-import { withDeadline } from '../../deadline.ts';
+import { type Clock, type Timer, withDeadline } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { isValid, lifeLeftMs, placeToken, type TokenLife, tokenStateOf, untilNextState } from './token-life.ts';

@@ -2,14 +2,14 @@
 // command where it changes something.
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
+import { humanDuration } from '../../config/values.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
-import { duration } from './duration.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
 
 /** Renders it. All links are relative, so that the page works behind a path prefix. */
 export function renderStatusPage(status: StatusDocument): Page {
   const body = html`<h1>${HEADINGS[status.status]}</h1>
-<p class="soft">Version ${status.version}, running for ${duration(status.uptimeSeconds)}, calls go to ${status.upstream.api}.
+<p class="soft">Version ${status.version}, running for ${humanDuration(status.uptimeSeconds)}, calls go to ${status.upstream.api}.
 This page is what was true when it was loaded; <a href="-/status">the same as JSON</a>.</p>
 ${storeProblem(status)}${refusedConfiguration(status)}
 <h2>Credentials</h2>
@@ -67,7 +67,7 @@ function tokenWords({ token, secondsLeft, expiresAt }: CredentialStatus): string
   if (token === 'expired') return 'expired';
   if (secondsLeft === null || expiresAt === null) return 'valid, its end is not known';
   return (
-    `valid for ${duration(secondsLeft)} ` +
+    `valid for ${humanDuration(secondsLeft)} ` +
     `more${token === 'fresh' ? '' : token === 'due' ? ', about to be renewed' : ', but refused by the upstream'}`
   );
 }
@@ -90,7 +90,7 @@ function renderLimits({ limits, limitsInAll }: StatusDocument): Html {
       waiting,
       pausedMs,
     }) => html`<tr><th scope="row">${name}</th><td>${perMinute ?? 'not known'}</td><td>${used}</td><td>${waiting}</td>
-<td>${pausedMs > 0 ? html`<span class="wait">paused for ${duration(Math.ceil(pausedMs / 1000))}</span>` : 'going on'}</td></tr>
+<td>${pausedMs > 0 ? html`<span class="wait">paused for ${humanDuration(Math.ceil(pausedMs / 1000))}</span>` : 'going on'}</td></tr>
 `,
   );
   return html`<div class="scroll"><table>
