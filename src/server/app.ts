@@ -16,8 +16,8 @@ import { registerProbes } from './routes/probes.ts';
 
 /**
  * Builds the app, ready to route. Its `routing` takes accepted requests; `close` ends it. `agent` is lent to
- * @fastify/http-proxy, which never uses it: its own default would switch certificate checks off. `plugins` add routes of
- * the embedding program, after ours.
+ * `@fastify/http-proxy`, which never uses it: its own default would switch certificate checks off. `plugins` add routes
+ * of the embedding program, after ours.
  */
 export async function createApp(
   agent: Dispatcher,

@@ -197,8 +197,21 @@ const MEDIA_TYPE = /^[\t ]*([\w!#$&^.+-]+\/[\w!#$&^.+-]+)[\t ]*(?:;[^,]*)?$/;
  * sections 4.6 and 7): scripts of all names and versions there were, messages and multiparts, whose parts have types of
  * their own.
  */
-const RENDERED =
-  /^(?:text\/(?:html|xml|xsl)|application\/(?:xml|xslt)|.*\+xml|text\/xml-.*|application\/xml-.*|(?:text|application)\/(?:x-)?(?:java|ecma|j|live)script[\d.]*|multipart\/.*|message\/.*|unknown\/unknown|application\/(?:x-)?unknown.*)$/i;
+const RENDERED = new RegExp(
+  `^(?:${[
+    'text/(?:html|xml|xsl)',
+    'application/(?:xml|xslt)',
+    '.*\\+xml',
+    'text/xml-.*',
+    'application/xml-.*',
+    '(?:text|application)/(?:x-)?(?:java|ecma|j|live)script[\\d.]*',
+    'multipart/.*',
+    'message/.*',
+    'unknown/unknown',
+    'application/(?:x-)?unknown.*',
+  ].join('|')})$`,
+  'i',
+);
 
 /** Whether a browser would render or run a body of that Content-Type; what cannot be read as one type, it guesses. */
 function isRendered(contentType: string): boolean {
