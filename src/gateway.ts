@@ -87,7 +87,7 @@ export class Gateway {
 
   /**
    * Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had,
-   * with an ExposureError when others could reach it and would not have to prove anything; nothing is left open then.
+   * with an ExposureError when others could reach it and would not have to authenticate; nothing is left open then.
    */
   async listen(): Promise<readonly string[]> {
     const state = this.#state;
@@ -112,7 +112,7 @@ export class Gateway {
   /**
    * Serves new calls by another configuration from now on; calls that run end by the one they began with. Listeners and
    * store stay as they are. Throws when it cannot, and has changed nothing then: an ExposureError where others reach a
-   * listener and would not have to prove anything any more. `unsafe_allow_anonymous` counts when it was set from the
+   * listener and would not have to authenticate any more. `unsafe_allow_anonymous` counts when it was set from the
    * start.
    */
   replace(wanted: GatewayConfig): void {

@@ -47,7 +47,7 @@ export interface Shared extends OutboundDeps {
   readonly liveSecrets: LiveSecrets | undefined;
   /** What certificates of callers are verified by; null where none are asked for. */
   readonly clientCas: ClientCas | null;
-  /** The listeners, where clients prove themselves. */
+  /** The listeners, where clients authenticate. */
   readonly listenerPlan: ProvingPlace;
   /** The way to the token endpoint of the runtime in use: credentials outlive the one they were made for. */
   readonly transport: TokenTransport;

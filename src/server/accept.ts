@@ -25,7 +25,7 @@ import { FORWARD_MOUNT } from './own-routes.ts';
 import { isForApplications, noteRoute, parseTarget, type Route } from './request-target.ts';
 import { draining, internalError, notFound, respondWithError, sendContinue } from './responses.ts';
 
-/** A caller of a local route that neither sends nor is answered for so long is cut off. */
+/** A caller of a local route that neither sends nor is sent anything for so long is cut off. */
 const LOCAL_IDLE_MS = 60_000;
 
 /** Takes a request that came in by a listener of `role`: admits it and hands it on, or refuses it. Never throws. */
@@ -102,7 +102,7 @@ function dispatchLater(exchange: Exchange, host: string, { until, isOverflow }: 
   else void until.then(go);
 }
 
-/** The exchange as it would be accepted now: who may call without proof may have changed meanwhile. */
+/** The exchange as it would be accepted now: who may call anonymously may have changed meanwhile. */
 function readmit(exchange: Exchange, host: string): Exchange {
   const { gateway, request, route, role } = exchange;
   const { runtime } = gateway;

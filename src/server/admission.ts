@@ -19,7 +19,7 @@ export interface AdmissionRules {
 
 /**
  * Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or
- * gateway.client.*. `otherProof` is asked for a caller who shows none of the usual proofs.
+ * gateway.client.*. `fallback` authenticates a caller whom nothing else does.
  */
 export function admit(
   request: IncomingMessage,
@@ -27,7 +27,7 @@ export function admit(
   route: Route,
   role: ListenerRole,
   rules: AdmissionRules,
-  otherProof: () => Caller | null = () => null,
+  fallback: () => Caller | null = () => null,
 ): Caller {
   const own = route.kind === 'local' ? route.own : null;
   if (!(own?.isReturn && isNavigation(request))) assertOrigin(request, host, rules.boundary, isForApplications(route));
@@ -42,7 +42,7 @@ export function admit(
   const shown = authenticatesItself(own)
     ? callerAtLogin(request, own, host, role, rules)
     : rules.authenticator.authenticate(request, role);
-  const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
+  const caller = shown.isAuthenticated ? shown : (fallback() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, rules.boundary);
     if (!own?.isOpen) rules.authenticator.assertAdmitted(caller, role);
@@ -55,7 +55,7 @@ function authenticatesItself(own: OwnRoute | null): own is OwnRoute {
   return own !== null && (own.kind === 'token' || own.kind === 'login-redirect');
 }
 
-/** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
+/** The token endpoint itself responds to a wrong secret, in its own words; until then its caller is anonymous. */
 function callerAtLogin(
   request: IncomingMessage,
   own: OwnRoute,

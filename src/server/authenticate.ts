@@ -25,9 +25,9 @@ export interface AuthenticatorDeps {
   readonly clients: Clients;
   readonly handles: Handles;
   readonly sessions: Sessions;
-  /** Whether callers without proof are served although clients, or a client CA, are configured. */
+  /** Whether anonymous callers are served although clients, or a client CA, are configured. */
   readonly isAnonymousServed: boolean;
-  /** Whether callers without proof are served also where others than local users reach the listener. */
+  /** Whether anonymous callers are served also where others than local users reach the listener. */
   readonly unsafeAllowAnonymous?: boolean;
   /** What certificates of callers are verified by; null where none are asked for. */
   readonly clientCas?: ClientCas | null;
@@ -152,7 +152,7 @@ export class Authenticator {
     return current;
   }
 
-  /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
+  /** Throws gateway.client.unauthenticated when this caller is not authenticated and nobody may call without. */
   assertAdmitted(caller: Caller, arrival: Arrival): void {
     if (caller.isAuthenticated || this.#mayBeAnonymous(arrival)) return;
     throw unauthenticated('each call at this address must prove who makes it', false);
@@ -274,7 +274,7 @@ function keptOf({ client, proof }: Caller): KeptProof {
 }
 
 /**
- * 401 for a caller that did not prove who it is. `isGuess`: a wrong secret was shown, so the response is delayed when
+ * 401 for a caller that did not authenticate. `isGuess`: a wrong secret was shown, so the response is delayed when
  * that repeats.
  */
 export class AuthenticationError extends GatewayError {

@@ -186,7 +186,7 @@ function respondToFailure(exchange: Exchange, error: unknown): void {
 }
 
 /** Why a response of the upstream is given up: its caller is gone, or got another one. */
-export const NOT_WANTED = new GatewayError('gateway.internal', 'the answer is not wanted any more');
+export const NOT_WANTED = new GatewayError('gateway.internal', 'the response is not wanted any more');
 
 /** Streams a body to the caller. `done` resolves when all of it was taken, and rejects when either side breaks off. */
 export class ResponseSink implements BodySink {

@@ -130,16 +130,16 @@ function canonicalName(name: string): string {
   return name.toLowerCase().replaceAll('_', '-');
 }
 
-/** Answer headers for the caller, and the platform's correlation id. */
+/** Response headers for the caller, and the platform's correlation id. */
 export interface CleanResponseHeaders {
   readonly headers: string[];
   readonly correlationId: string | null;
 }
 
 /**
- * Answer headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost),
+ * Response headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost),
  * Alt-Svc, Access-Control-*, X-Gateway-* and what else speaks to a browser about our whole address removed;
- * `rewriteLocation` sees each Location. The order and casing of the rest stay. An answer that a browser would render or
+ * `rewriteLocation` sees each Location. The order and casing of the rest stay. A response that a browser would render or
  * run, or take the fields of for one that it keeps, is put into a sandbox.
  */
 export function cleanResponseHeaders(
@@ -176,7 +176,7 @@ export function cleanResponseHeaders(
 }
 
 /**
- * Not Modified and Partial Content: a browser takes their fields in the place of those of an answer that it keeps (RFC
+ * Not Modified and Partial Content: a browser takes their fields in the place of those of a response that it keeps (RFC
  * 9111, sections 3.4 and
  * 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox must not replace the
  * one with it.
@@ -184,7 +184,7 @@ export function cleanResponseHeaders(
 const REVISING: ReadonlySet<number> = new Set([304, 206]);
 
 /**
- * Schemes for which browsers ask a person, and then send the answer along with whatever page asks. What is sent here
+ * Schemes for which browsers ask a person, and then send the credentials along with whatever page asks. What is sent here
  * does not reach the upstream.
  */
 const PROMPTING = /(?:^|[,\s])(?:basic|digest|negotiate|ntlm)(?:[,\s]|$)/i;

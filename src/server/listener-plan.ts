@@ -1,5 +1,5 @@
 // The listeners of a gateway: what each serves, what it turns out to be bound to, and whether a configuration would let
-// others use it without proof. It opens nothing.
+// others use it anonymously. It opens nothing.
 
 import type { AddressInfo } from 'node:net';
 import type { Arrival } from '../auth/callers/caller.ts';
@@ -48,14 +48,14 @@ export class ListenerPlan implements ProvingPlace {
     return [...this.#listeners.values()];
   }
 
-  /** Whether others than users of this machine reach a listener where callers prove who they are. */
+  /** Whether others than users of this machine reach a listener where callers authenticate. */
   get isReachable(): boolean {
     return this.#placed().some(({ isReachable, data, admin }) => isReachable && (data || admin));
   }
 
   /**
    * Takes what a socket is really bound to into its role. Throws an ExposureError when others reach it and need not
-   * prove who they are.
+   * authenticate.
    */
   settle({ address }: PlannedListener, bound: AddressInfo | string): void {
     const listener = [...this.#listeners.values()].find((one) => one.address === address) as Listener;
@@ -72,7 +72,7 @@ export class ListenerPlan implements ProvingPlace {
     if (refused !== undefined) throw new ExposureError(`${exposedSetting(refused)}: ${refused.atStart}`);
   }
 
-  /** Throws an ExposureError for a configuration under which callers of these listeners need not prove who they are. */
+  /** Throws an ExposureError for a configuration under which callers of these listeners need not authenticate. */
   assertMayServe({ clients, server }: GatewayConfig): void {
     const served = { clients, server: { ...server, tls: this.#started.server.tls } };
     const refused = exposures(this.#placed(), served).find(({ isRefused }) => isRefused);
@@ -80,7 +80,7 @@ export class ListenerPlan implements ProvingPlace {
   }
 
   /**
-   * Warns where a configuration serves callers without proof. Whoever has an account on this machine reaches a loopback
+   * Warns where a configuration serves anonymous callers. Whoever has an account on this machine reaches a loopback
    * address; a Unix socket has its owner. Who asked for anonymous use knows. `addresses` are those that were opened.
    */
   warnOfAnonymousUse(config: GatewayConfig, addresses: readonly string[], log: Log): void {
@@ -125,7 +125,7 @@ function placed({ address, role: { data, admin, isLocal }, isBound, boundTo }: L
   return { name, isReachable: isBound ? !isLocal : isReachable(address), data, admin };
 }
 
-/** Whether callers without proof are served anywhere. */
+/** Whether anonymous callers are served anywhere. */
 export function isAnonymousServed(config: GatewayConfig): boolean {
   return config.server.anonymousCredentials !== null || !canProve(config);
 }

@@ -12,7 +12,7 @@ import { endAfterResponses } from './connection.ts';
 import { refuseUpgrade, respondToBrokenRequest } from './responses.ts';
 import type { ServerTls } from './tls.ts';
 
-/** One socket to open and what answers on it. */
+/** One socket to open, and what handles its requests. */
 export interface ListenerSpec {
   readonly address: ListenAddress;
   readonly handler: RequestListener;
@@ -107,7 +107,7 @@ function createSecureServer({ handler }: ListenerSpec, options: ServerOptions, t
     { ...options, ...tls.options, handshakeTimeout: options.headersTimeout ?? 30_000 },
     handler,
   );
-  // A failed handshake leaves nobody to answer in HTTP.
+  // A failed handshake leaves nobody to respond to in HTTP.
   server.removeAllListeners('tlsClientError');
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   tls.attach(server);
@@ -238,7 +238,7 @@ function noteSocket(server: NotedServer, socket: Socket): void {
 async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Promise<void> {
   const sockets = () => servers.flatMap((server) => [...(server[SOCKETS] ?? [])]);
   // The plain close, which only stops listening. Node's HTTP one also cuts idle connections at once, and with them
-  // calls that are just on their way: for a moment callers that are busy get an answer that tells them to go.
+  // calls that are just on their way: for a moment callers that are busy get a response that tells them to go.
   const closed = Promise.all(
     servers.map(
       (server) => new Promise<void>((resolve) => void TcpServer.prototype.close.call(server, () => resolve())),

@@ -1,5 +1,5 @@
 // The table of the gateway's own routes: their paths and methods, and for each kind who may use it, from where, and how
-// it says that something is wrong. It answers nothing; a new path of our own is a row here and a handler.
+// it says that something is wrong. It responds to nothing; a new path of our own is a row here and a handler.
 
 /** What a route is for. `callback` is where a browser comes back to after a login at the platform. */
 export type RouteKind = 'health' | 'metrics' | 'token' | 'login-redirect' | 'channel' | 'admin' | 'callback';
@@ -9,7 +9,7 @@ interface RoutePolicy {
   readonly isProbe: boolean;
   /** Served by data listeners only. */
   readonly isData: boolean;
-  /** Answered whatever the Host: probes call by address or by a service's name. */
+  /** Served whatever the Host: probes call by address or by a service's name. */
   readonly isAnyHost: boolean;
   /** Callers need not be authenticated when they come here: the handler asks what it must know. */
   readonly isOpen: boolean;

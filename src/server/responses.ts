@@ -1,4 +1,4 @@
-// How the gateway responds by itself: errors in the platform's shape or in OAuth's, JSON documents, and what is written
+// The gateway's own responses: errors in the platform's shape or in OAuth's, JSON documents, and what is written
 // on a bare socket. The only place that renders an error.
 
 import { randomUUID } from 'node:crypto';
@@ -94,7 +94,7 @@ const LINGER_MS = 2000;
 
 /**
  * Ends a response, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be
- * answered by a reset, which may overtake the response (RFC 9112, section 9.6). Of the upload nothing is kept.
+ * met by a reset, which may overtake the response (RFC 9112, section 9.6). Of the upload nothing is kept.
  */
 function lingeringClose(response: ServerResponse): void {
   const { req: request } = response;
@@ -184,7 +184,7 @@ function oauthErrorBody({ oauthError, error }: OAuthRefusal): string {
   return JSON.stringify({ error: oauthError, description: error.message, error_description: error.message });
 }
 
-/** What an application gets in the place of a token. */
+/** What an application gets instead of a token of the platform. */
 export interface LocalToken {
   readonly handle: string;
   readonly expiresInS: number;
@@ -230,7 +230,7 @@ export function endWithError(
 /** Ends a socket with a whole response; a peer that does not close its side then is cut off. */
 export function endWith(socket: Duplex, response: Buffer): void {
   socket.end(response);
-  // Closed at once, what the peer still sends would be answered by a reset, which may overtake the response (RFC
+  // Closed at once, what the peer still sends would be met by a reset, which may overtake the response (RFC
   // 9112, section 9.6).
   const cut = setTimeout(() => socket.destroy(), SOCKET_LINGER_MS);
   socket.once('close', () => clearTimeout(cut));

@@ -16,7 +16,7 @@ import type { Log } from '../logging/log.ts';
 export interface ServerTls {
   /**
    * For `https.createServer`. A client's certificate is asked for when there is a CA for it; callers without one may
-   * prove themselves otherwise.
+   * authenticate otherwise.
    */
   readonly options: SecureContextOptions & { readonly requestCert: boolean; readonly rejectUnauthorized: false };
   /** What certificates of callers are verified by; null where none are asked for. */
@@ -63,7 +63,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
 
   return {
     get options() {
-      // Who shows no certificate, or one of another CA, may prove itself otherwise: authentication looks at
+      // Who shows no certificate, or one of another CA, may authenticate otherwise: authentication looks at
       // `authorized`.
       return { ...context, requestCert: files.clientCaFile !== null, rejectUnauthorized: false as const };
     },

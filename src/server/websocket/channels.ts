@@ -76,10 +76,10 @@ export function createChannelRegister({
   return {
     find,
     issue(id, { owner, credential, url }, expires) {
-      const present = find(id);
-      if (present !== null && !(isSameCaller(present.owner, owner) && present.credential === credential)) return null;
+      const known = find(id);
+      if (known !== null && !(isSameCaller(known.owner, owner) && known.credential === credential)) return null;
       const isNobody = owner.proof === null && owner.session === null;
-      const token = isNobody ? null : (present?.token ?? randomBytes(16).toString('base64url'));
+      const token = isNobody ? null : (known?.token ?? randomBytes(16).toString('base64url'));
       const channel = { owner, credential, url, token, expiresAt: expiryOf(expires, clock.now()) };
       const place = channels.get(id)?.place ?? order.add(ownerKeyOf(owner), id);
       const surplus = channels.has(id) || channels.size < max ? undefined : order.first();

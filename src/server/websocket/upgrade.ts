@@ -124,7 +124,7 @@ class Upgrade {
     const route = parseTarget(target);
     noteRoute(record, route);
     const asked = this.#role.data ? channelOf(route) : null;
-    // Behind a request that is not answered yet the octets of a socket would mix with the response.
+    // Behind a request whose response is not complete the octets of a socket would mix with the response.
     if (asked === null || !isQuiet(this.#socket))
       throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
     const handshake = readHandshake(request);
@@ -135,7 +135,7 @@ class Upgrade {
     const guess = guessIn(request);
     if (guess !== null) {
       if (await this.#isDropped(guess)) return;
-      // Who may call without proof may have changed meanwhile.
+      // Who may call anonymously may have changed meanwhile.
       this.#runtime = this.#gateway.runtime;
       caller = this.#admit(host, route, channel, asked.token);
     }
@@ -276,12 +276,12 @@ const EARLY_BYTES = 64 * 1024;
 
 /**
  * Watches a caller that waits for the upstream's response. One that ends its side, or is gone, is given up: it could
- * answer no ping. `stop` gives what it has said so far; an end is seen only behind that.
+ * respond to no ping. `stop` gives what it has said so far; an end is seen only behind that.
  */
 function watchWaiting(socket: Duplex, head: Buffer, onDisconnect: () => void): { stop(): Buffer } {
   const said = [head];
   let bytes = head.length;
-  const take = () => {
+  const readAhead = () => {
     while (bytes < EARLY_BYTES) {
       const chunk: Buffer | null = socket.read();
       if (chunk === null) return;
@@ -293,10 +293,10 @@ function watchWaiting(socket: Duplex, head: Buffer, onDisconnect: () => void): {
     socket.destroy();
     onDisconnect();
   };
-  socket.on('readable', take).once('end', disconnect).once('close', disconnect);
+  socket.on('readable', readAhead).once('end', disconnect).once('close', disconnect);
   return {
     stop() {
-      socket.off('readable', take).off('end', disconnect).off('close', disconnect);
+      socket.off('readable', readAhead).off('end', disconnect).off('close', disconnect);
       return Buffer.concat(said);
     },
   };
@@ -375,8 +375,8 @@ export function responseHead(
   let text = `HTTP/1.1 ${status}\r\n`;
   const lines = [...headers, ...own];
   for (let i = 0; i + 1 < lines.length; i += 2) {
-    const isOurs = i >= headers.length;
-    if (isOurs || (lines[i] as string).toLowerCase() !== 'content-length') text += `${lines[i]}: ${lines[i + 1]}\r\n`;
+    const isOwn = i >= headers.length;
+    if (isOwn || (lines[i] as string).toLowerCase() !== 'content-length') text += `${lines[i]}: ${lines[i + 1]}\r\n`;
   }
   return { text: `${text}\r\n`, correlationId };
 }
