@@ -21,11 +21,6 @@ export function allowOrigin(response: ServerResponse, origin: string): void {
   response.setHeader('Vary', 'Origin');
 }
 
-/** Adds our Vary to the headers of a response that is passed on: a Vary of its own would take the place of ours. */
-export function appendVary(response: ServerResponse, headers: string[]): void {
-  if (response.hasHeader('access-control-allow-origin')) headers.push('Vary', 'Origin');
-}
-
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE';
 /** Browsers cap it at two hours and less. */
 const MAX_AGE_S = 600;

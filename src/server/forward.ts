@@ -10,7 +10,6 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { type BodySink, ClientClosedRequest, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
-import { appendVary } from './cors.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, rewriteLocation } from './headers.ts';
 import { drainRequest, internalError, respondWithError, sendContinue } from './responses.ts';
@@ -152,6 +151,11 @@ function passResponse(
   // before the first of them.
   if (record.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
   return sink.done;
+}
+
+/** Adds our Vary to the headers of a response that is passed on: a Vary of its own would take the place of ours. */
+function appendVary(response: ServerResponse, headers: string[]): void {
+  if (response.hasHeader('access-control-allow-origin')) headers.push('Vary', 'Origin');
 }
 
 function writeHead(response: ServerResponse, { statusCode, statusText }: UpstreamResponse, headers: string[]): void {
