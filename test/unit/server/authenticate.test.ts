@@ -81,7 +81,7 @@ t.test(
   },
 );
 
-t.test('identifying costs nothing without clients and proof, and microseconds with them', async (t) => {
+t.test('authenticating costs nothing without clients and proof, and microseconds with them', async (t) => {
   const many = Array.from({ length: 50 }, (_, at) => clientNamed(`client-${at}`));
   const none = await setUp([]);
   const all = await setUp(many);

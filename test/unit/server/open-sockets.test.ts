@@ -34,10 +34,10 @@ function tunnel(log: string[] = []): Tunnel & { log: string[] } {
 t.test('what ends without a word is noticed at the next tick, once', async (t) => {
   const clock = createFakeClock();
   const over = new Set<string | undefined>();
-  const live = new OpenSockets({ clock, revalidate: ({ caller }) => (over.has(caller.handle?.id) ? ENDED : null) });
+  const sockets = new OpenSockets({ clock, revalidate: ({ caller }) => (over.has(caller.handle?.id) ? ENDED : null) });
   const [one, other] = [tunnel(), tunnel()];
-  live.acquire(byHandle('one')).attach(one);
-  live.acquire(byHandle('other')).attach(other);
+  sockets.acquire(byHandle('one')).attach(one);
+  sockets.acquire(byHandle('other')).attach(other);
   await clock.advance(TICK_MS);
   t.same([one.log, other.log], [[], []]);
   over.add('one');
@@ -46,17 +46,17 @@ t.test('what ends without a word is noticed at the next tick, once', async (t) =
 });
 
 t.test('an owner ends its own sockets, those that are being opened too, and none that took its slot', async (t) => {
-  const live = new OpenSockets({ clock: createFakeClock() });
+  const sockets = new OpenSockets({ clock: createFakeClock() });
   const open = tunnel();
   const late = tunnel();
-  const released = live.acquire(byHandle('one'));
+  const released = sockets.acquire(byHandle('one'));
   released.release();
-  const slot = live.acquire(byHandle('one'));
+  const slot = sockets.acquire(byHandle('one'));
   slot.attach(open);
-  const opening = live.acquire(byHandle('one'));
-  live.closeOwned('two', ENDED);
-  live.closeOwned('one', ENDED);
-  live.closeOwned('one', ENDED);
+  const opening = sockets.acquire(byHandle('one'));
+  sockets.closeOwned('two', ENDED);
+  sockets.closeOwned('one', ENDED);
+  sockets.closeOwned('one', ENDED);
   t.same(open.log, ['1008 gateway.session.ended']);
   t.equal(slot.closeReason, ENDED);
   t.equal(opening.signal.reason, ENDED, 'its handshake is given up');
@@ -64,7 +64,7 @@ t.test('an owner ends its own sockets, those that are being opened too, and none
   t.same(late.log, ['1008 gateway.session.ended'], 'and where that was too late, the socket');
   t.equal(released.signal.aborted, false);
   for (const each of [slot, opening]) each.release();
-  t.equal(live.count, 0);
+  t.equal(sockets.count, 0);
 });
 
 /** How many slots each client holds that nobody took from it. */
@@ -90,14 +90,14 @@ for (const [before, comes, after] of [
   t.test(
     `of 20 slots ${JSON.stringify(before)}, then ${JSON.stringify(comes)}: ${JSON.stringify(after)}`,
     async (t) => {
-      const live = new OpenSockets({ clock: createFakeClock(), max: 20 });
+      const sockets = new OpenSockets({ clock: createFakeClock(), max: 20 });
       const slots: { name: string; slot: SocketSlot; tunnel: ReturnType<typeof tunnel> }[] = [];
       let refused = 0;
       const come = (names: Readonly<Record<string, number>>) => {
         for (const [name, count] of Object.entries(names)) {
           for (let nth = 0; nth < count; nth += 1) {
             try {
-              const one = { name, slot: live.acquire(byClient(name)), tunnel: tunnel() };
+              const one = { name, slot: sockets.acquire(byClient(name)), tunnel: tunnel() };
               one.slot.attach(one.tunnel);
               slots.push(one);
             } catch (error) {
@@ -114,43 +114,46 @@ for (const [before, comes, after] of [
       const lost = slots.filter(({ slot }) => slot.closeReason !== null);
       t.ok(lost.every(({ tunnel }) => tunnel.log.join() === '1013 gateway.rate.limited'));
       const asked = Object.values(comes).reduce((sum, count) => sum + count, 0);
-      t.equal(asked - refused, live.count - Object.values(before).reduce((sum, count) => sum + count, 0) + lost.length);
+      t.equal(
+        asked - refused,
+        sockets.count - Object.values(before).reduce((sum, count) => sum + count, 0) + lost.length,
+      );
     },
   );
 }
 
 t.test('the newest gives way, a handshake too', async (t) => {
-  const live = new OpenSockets({ clock: createFakeClock(), max: 2 });
-  const [old, opening] = [live.acquire(byClient('a')), live.acquire(byClient('a'))];
-  const slot = live.acquire(byClient('b'));
+  const sockets = new OpenSockets({ clock: createFakeClock(), max: 2 });
+  const [old, opening] = [sockets.acquire(byClient('a')), sockets.acquire(byClient('a'))];
+  const slot = sockets.acquire(byClient('b'));
   t.match(opening.signal.reason, { code: 'gateway.rate.limited' });
   t.equal(old.signal.aborted, false);
   t.equal(slot.signal.aborted, false);
 });
 
 t.test('those that give way and are slow to go do not let their number grow without bound', async (t) => {
-  const live = new OpenSockets({ clock: createFakeClock(), max: 20 });
-  for (let nth = 0; nth < 20; nth += 1) live.acquire(byClient('a')).attach(tunnel());
+  const sockets = new OpenSockets({ clock: createFakeClock(), max: 20 });
+  for (let nth = 0; nth < 20; nth += 1) sockets.acquire(byClient('a')).attach(tunnel());
   for (let nth = 0; nth < 10; nth += 1) {
     try {
-      live.acquire(byClient('b')).attach(tunnel());
+      sockets.acquire(byClient('b')).attach(tunnel());
     } catch {
       // Once the others have gone there will be room.
     }
   }
-  t.equal(live.count, 22);
+  t.equal(sockets.count, 22);
 });
 
 t.test(
   'a channel has three sockets at most, whoever holds how many, and a slot that was freed counts no more, once',
   async (t) => {
-    const live = new OpenSockets({ clock: createFakeClock() });
-    const slots = [1, 2, 3].map(() => live.acquire(byClient('a', 'one')));
-    t.throws(() => live.acquire(byClient('a', 'one')), { code: 'gateway.rate.limited', message: /channel/ });
-    t.doesNotThrow(() => live.acquire(byClient('a', 'other')));
+    const sockets = new OpenSockets({ clock: createFakeClock() });
+    const slots = [1, 2, 3].map(() => sockets.acquire(byClient('a', 'one')));
+    t.throws(() => sockets.acquire(byClient('a', 'one')), { code: 'gateway.rate.limited', message: /channel/ });
+    t.doesNotThrow(() => sockets.acquire(byClient('a', 'other')));
     slots[0]?.release();
     slots[0]?.release();
-    t.doesNotThrow(() => live.acquire(byClient('a', 'one')));
-    t.throws(() => live.acquire(byClient('a', 'one')), { code: 'gateway.rate.limited' });
+    t.doesNotThrow(() => sockets.acquire(byClient('a', 'one')));
+    t.throws(() => sockets.acquire(byClient('a', 'one')), { code: 'gateway.rate.limited' });
   },
 );
