@@ -4,7 +4,7 @@
 
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../../errors.ts';
-import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
+import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 import type { TokenStore } from '../credentials/store/store.ts';
 import type { TokenGrant } from '../credentials/token-endpoint.ts';
 import { ownerKey } from './caller.ts';
@@ -93,7 +93,7 @@ export interface Sessions {
 interface Entry {
   readonly hash: string;
   /** Among those of its client. */
-  readonly place: FairPlace<string>;
+  readonly place: LruEntry<string>;
   readonly terms: SessionTerms;
   readonly held: HeldTokens;
   /** Where its tokens come from. */
@@ -151,7 +151,7 @@ export function createSessions(
     return done.finally(() => writes.get(hash) === done && writes.delete(hash));
   }
 
-  const order = createFairEviction<string>();
+  const order = new FairEviction<string>();
   const table = new LRUCache<string, Entry>({
     max: limits.max,
     ttl: limits.idleMs,

@@ -5,7 +5,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { Clock } from '../../clock.ts';
-import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
+import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 
 /** A channel that was issued. */
 export interface IssuedChannel {
@@ -52,14 +52,14 @@ export function createChannelRegister({
   clock: Pick<Clock, 'now'>;
   max?: number;
 }): ChannelRegister {
-  const channels = new Map<string, { readonly channel: IssuedChannel; readonly place: FairPlace<string> }>();
-  const order = createFairEviction<string>();
+  const channels = new Map<string, { readonly channel: IssuedChannel; readonly entry: LruEntry<string> }>();
+  const order = new FairEviction<string>();
 
   function forget(id: string): void {
     const known = channels.get(id);
     if (known === undefined) return;
     channels.delete(id);
-    order.remove(known.place);
+    order.remove(known.entry);
   }
 
   function find(id: string): IssuedChannel | null {
@@ -69,7 +69,7 @@ export function createChannelRegister({
       forget(id);
       return null;
     }
-    order.touch(known.place);
+    order.touch(known.entry);
     return known.channel;
   }
 
@@ -81,10 +81,10 @@ export function createChannelRegister({
       const isNobody = owner.proof === null && owner.session === null;
       const token = isNobody ? null : (known?.token ?? randomBytes(16).toString('base64url'));
       const channel = { owner, credential, url, token, expiresAt: expiryOf(expires, clock.now()) };
-      const place = channels.get(id)?.place ?? order.add(ownerKeyOf(owner), id);
+      const entry = channels.get(id)?.entry ?? order.add(ownerKeyOf(owner), id);
       const surplus = channels.has(id) || channels.size < max ? undefined : order.first();
       if (surplus !== undefined) forget(surplus);
-      channels.set(id, { channel, place });
+      channels.set(id, { channel, entry });
       return channel;
     },
   };

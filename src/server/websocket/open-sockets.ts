@@ -6,7 +6,7 @@ import type { ClientHandle } from '../../auth/callers/client-handle.ts';
 import type { SessionTerms } from '../../auth/callers/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { createFairEviction, type FairPlace } from '../../fair-eviction.ts';
+import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 import { TICK_MS, type Tunnel } from '../../upstream/websocket/tunnel.ts';
 import { draining } from '../responses.ts';
 
@@ -39,8 +39,8 @@ export type Revalidate = (owner: SocketOwner) => GatewayError | null;
 /** One of the sockets there may be, from its handshake to its end. Made by `OpenSockets.acquire`. */
 export class SocketSlot {
   readonly owner: SocketOwner;
-  /** Its place among those of its client; null when it does not count any more: it has to close, or has ended. */
-  place: FairPlace<SocketSlot> | null = null;
+  /** Its entry among those of its client; null when it does not count any more: it has to close, or has ended. */
+  entry: LruEntry<SocketSlot> | null = null;
   readonly #sockets: OpenSockets;
   readonly #handshake = new AbortController();
   #tunnel: Tunnel | null = null;
@@ -106,7 +106,7 @@ export class OpenSockets {
   readonly #byOwner = new Map<unknown, Set<SocketSlot>>();
   readonly #byChannel = new Map<string, number>();
   /** Those that count, by client. */
-  readonly #order = createFairEviction<SocketSlot>();
+  readonly #order = new FairEviction<SocketSlot>();
   #counted = 0;
   #timer: Timer | null = null;
   #isClosing = false;
@@ -208,9 +208,9 @@ export class OpenSockets {
 
   /** For a slot that does not count among those of its client any more. Safe to repeat. */
   uncount(slot: SocketSlot): void {
-    if (slot.place === null) return;
-    this.#order.remove(slot.place);
-    slot.place = null;
+    if (slot.entry === null) return;
+    this.#order.remove(slot.entry);
+    slot.entry = null;
     this.#counted -= 1;
   }
 
@@ -220,7 +220,7 @@ export class OpenSockets {
    */
   #countIn(slot: SocketSlot): void {
     const own = this.#order.add(ownerKeyOf(slot.owner.caller), slot);
-    slot.place = own;
+    slot.entry = own;
     this.#counted += 1;
     const max = this.#max;
     if (this.#counted <= max) return;
