@@ -11,7 +11,7 @@ import type { ListenerRole } from './listener-plan.ts';
 import type { OwnRoute } from './own-routes.ts';
 import { isForApplications, type Route } from './request-target.ts';
 
-/** What admission goes by; both belong to one configuration. */
+/** What admission goes by, of one configuration. */
 export interface AdmissionRules {
   readonly boundary: BoundaryRules;
   readonly authenticator: Authenticator;

@@ -20,7 +20,7 @@ import {
 } from '../config/cert-subject.ts';
 import { GatewayError } from '../errors.ts';
 
-/** Parts of one configuration, and what outlives it. */
+/** What requests are authenticated by: parts of one configuration, and what outlives it. */
 export interface AuthenticatorDeps {
   readonly clients: Clients;
   readonly handles: Handles;
@@ -52,7 +52,7 @@ export class Authenticator {
   readonly #sessions: Sessions;
   /** Anonymous callers are served on local listeners. */
   readonly #isAnonymousServed: boolean;
-  /** And on all others. */
+  /** Anonymous callers are served on all other listeners, too. */
   readonly #unsafeAllowAnonymous: boolean;
   readonly #clientCas: ClientCas | null;
 
@@ -176,7 +176,7 @@ export class Authenticator {
     return this.#isAnonymousServed && (isLocal || this.#unsafeAllowAnonymous);
   }
 
-  /** By what stands beside Authorization. */
+  /** Authenticates by what may stand beside Authorization: X-Gateway-Key, a certificate. */
   #authenticateAside(request: IncomingMessage, arrival: Arrival): Caller {
     return this.#authenticateByKey(request, arrival) ?? this.#authenticateByCertificate(request) ?? ANONYMOUS;
   }
@@ -225,7 +225,7 @@ export class Authenticator {
     return owner;
   }
 
-  /** Null when the header proves nothing: then the caller is who it is otherwise. */
+  /** Null when the header proves nothing: then the caller is who X-Gateway-Key or the certificate says. */
   #authenticateByAuthorization(authorization: Authorization, arrival: Arrival): Caller | null {
     const clients = this.#clients;
     if (authorization.scheme === 'bearer') {
@@ -251,7 +251,7 @@ export class Authenticator {
     throw unauthenticated('no client has that name and secret');
   }
 
-  /** At the token endpoint a handle in Authorization is nobody's login; but a dead one is dead there, too. */
+  /** Throws for a dead handle in Authorization of a token request, where a good one is no login either. */
   #assertNoDeadBearer({ headers: { authorization }, rawHeaders }: IncomingMessage, arrival: Arrival): void {
     if (authorization === undefined) return;
     assertNoHandleBehind(rawHeaders);
@@ -274,8 +274,8 @@ function keptOf({ client, proof }: Caller): KeptProof {
 }
 
 /**
- * 401 for a caller that did not authenticate. `isGuess`: a wrong secret was shown, so the response is delayed when
- * that repeats.
+ * 401 for a caller that did not authenticate. `isGuess`: a wrong secret was shown, so the response is delayed when that
+ * repeats.
  */
 export class AuthenticationError extends GatewayError {
   readonly isGuess: boolean;
@@ -303,7 +303,7 @@ export function guessIn(request: IncomingMessage): string | null {
   return (request as GuessingRequest)[GUESS] ?? null;
 }
 
-/** 401 with what to do. */
+/** A 401 that says how to authenticate. */
 export function unauthenticated(what: string, isGuess = true): AuthenticationError {
   const advice = 'send its secret as Bearer, as Basic NAME:secret or in X-Gateway-Key (`gcg client add` makes one)';
   return new AuthenticationError(`${what}: ${advice}`, isGuess);

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** An exchange as its connection sees it. */
+/** What a connection knows of an exchange on it. */
 export interface OpenExchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -36,7 +36,7 @@ export function wasRefused(socket: Duplex): boolean {
   return (socket as CallerSocket)[CONNECTION]?.isRefused === true;
 }
 
-/** Notes such a refusal. */
+/** Notes that a request on this connection was refused in such a way. */
 export function noteRefused(socket: Duplex): void {
   connectionOf(socket).isRefused = true;
 }

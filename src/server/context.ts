@@ -51,7 +51,7 @@ export interface ServerContext {
   readonly program: ProgramHooks;
 }
 
-/** How a reload went, as it is told to who asked for it. */
+/** The outcome of a reload that was asked for. */
 export type ReloadOutcome = Pick<ReloadReport, 'applied' | 'changed' | 'restart' | 'problems'>;
 
 /** What the program that runs the gateway adds to its admin routes. */
@@ -73,7 +73,7 @@ export interface ServerRuntime extends AdmissionRules {
   readonly access: Access;
   readonly rules: ClientRules;
   readonly credentials: Pick<Credentials, 'get' | 'list'>;
-  /** Stands in for a credential where a session or a login has none; only its hosts matter. */
+  /** The credential of a session or login that no configured one serves; only its hosts matter. */
   readonly placeholderCredential: CredentialConfig;
   /** Where grants of applications' own users are performed. */
   readonly tokenEndpoint: TokenEndpoint;

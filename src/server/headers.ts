@@ -110,7 +110,7 @@ export interface OwnHeaders {
   readonly names: ReadonlySet<string>;
 }
 
-/** Prepares `OwnHeaders`. */
+/** The headers of `[upstream.headers]`, ready to be set on each call. */
 export function createOwnHeaders(pairs: readonly (readonly [string, string])[]): OwnHeaders {
   return { pairs, names: new Set(pairs.map(([name]) => canonicalName(name))) };
 }
@@ -125,7 +125,7 @@ function isOwnHeader(name: string, { names }: OwnHeaders): boolean {
   return names.size > 0 && names.has(canonicalName(name));
 }
 
-/** `Genesys_App` and `genesys-app` are one header to many servers behind. */
+/** The form in which names are compared: `Genesys_App` and `genesys-app` are one header to many servers behind. */
 function canonicalName(name: string): string {
   return name.toLowerCase().replaceAll('_', '-');
 }
@@ -139,8 +139,8 @@ export interface CleanResponseHeaders {
 /**
  * Response headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost),
  * Alt-Svc, Access-Control-*, X-Gateway-* and what else speaks to a browser about our whole address removed;
- * `rewriteLocation` sees each Location. The order and casing of the rest stay. A response that a browser would render or
- * run, or take the fields of for one that it keeps, is put into a sandbox.
+ * `rewriteLocation` sees each Location. The order and casing of the rest stay. A response that a browser would render
+ * or run, or take the fields of for one that it keeps, is put into a sandbox.
  */
 export function cleanResponseHeaders(
   raw: readonly Buffer[],
@@ -177,15 +177,14 @@ export function cleanResponseHeaders(
 
 /**
  * Not Modified and Partial Content: a browser takes their fields in the place of those of a response that it keeps (RFC
- * 9111, sections 3.4 and
- * 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox must not replace the
- * one with it.
+ * 9111, sections 3.4 and 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox
+ * must not replace the one with it.
  */
 const REVISING: ReadonlySet<number> = new Set([304, 206]);
 
 /**
- * Schemes for which browsers ask a person, and then send the credentials along with whatever page asks. What is sent here
- * does not reach the upstream.
+ * Schemes for which browsers ask a person, and then send the credentials along with whatever page asks. What is sent
+ * here does not reach the upstream.
  */
 const PROMPTING = /(?:^|[,\s])(?:basic|digest|negotiate|ntlm)(?:[,\s]|$)/i;
 

@@ -122,8 +122,8 @@ function listen(server: Server, { address, onBound }: Pick<ListenerSpec, 'addres
       // Only the user may use a local socket file: it is a way to the user's token.
       if (address.kind === 'unix') chmodSync(address.path, 0o600);
       try {
-        // Still within the listening: whoever connects waits until this has been decided.
-        // Node knows the name of a Unix socket only where it gave it; all else that it listens on has an address.
+        // Still within the listening: whoever connects waits until this has been decided. Node knows the name of a Unix
+        // socket only where it gave it; all else that it listens on has an address.
         onBound?.(server.address() ?? 'inherited');
         resolve();
       } catch (error) {

@@ -1,5 +1,5 @@
-// The gateway's own responses: errors in the platform's shape or in OAuth's, JSON documents, and what is written
-// on a bare socket. The only place that renders an error.
+// The gateway's own responses: errors in the platform's shape or in OAuth's, JSON documents, and what is written on a
+// bare socket. The only place that renders an error.
 
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
@@ -230,8 +230,8 @@ export function endWithError(
 /** Ends a socket with a whole response; a peer that does not close its side then is cut off. */
 export function endWith(socket: Duplex, response: Buffer): void {
   socket.end(response);
-  // Closed at once, what the peer still sends would be met by a reset, which may overtake the response (RFC
-  // 9112, section 9.6).
+  // Closed at once, what the peer still sends would be met by a reset, which may overtake the response (RFC 9112,
+  // section 9.6).
   const cut = setTimeout(() => socket.destroy(), SOCKET_LINGER_MS);
   socket.once('close', () => clearTimeout(cut));
 }
@@ -244,7 +244,7 @@ export function refuseUpgrade(socket: Duplex, statusCode: number, what: string):
   respondLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
 }
 
-/** node:http's `clientError`: what its parser refused, and headers that came too slowly. */
+/** Responds to what node:http calls a `clientError`: its parser refused the request, or headers came too slowly. */
 export function respondToBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET') {
     socket.destroy();

@@ -95,7 +95,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
   };
 }
 
-/** The same for a connection and for the TLS over it, and for no other that is open. */
+/** A name that a connection and the TLS over it share, and no other open connection has. */
 function connectionName({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
@@ -118,7 +118,7 @@ function load({ certFile, keyFile, clientCaFile }: NonNullable<GatewayConfig['se
   return context;
 }
 
-/** The CAs of a bundle, each told by its fingerprint, whatever stands around and between them. */
+/** The CAs of a bundle, each as a short fingerprint, whatever stands around and between them. */
 function marksOf(bundle: SecureContextOptions['ca']): readonly string[] {
   const blocks =
     String(bundle ?? '').match(/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----[^-]+-----END [A-Z0-9 ]*CERTIFICATE-----/g) ?? [];

@@ -14,7 +14,7 @@ import { OAuthRefusal, respondWithError, sendLocalToken, toOAuthRefusal } from '
 import { readBodiesAsText } from '../routes/access.ts';
 import { FacadeGrants, LARGEST_FORM_BYTES, readTokenRequest } from './grants.ts';
 
-/** Adds the routes. */
+/** Registers the login endpoints. */
 export function registerFacade(app: FastifyInstance): void {
   app.register(async (scope) => {
     readBodiesAsText(scope, LARGEST_FORM_BYTES);
@@ -111,7 +111,7 @@ function asTokenEndpointStatus(refusal: OAuthRefusal): OAuthRefusal {
     : refusal;
 }
 
-/** What redirects go by. */
+/** The parts of a configuration that say where a redirect leads. */
 export type RedirectRules = Pick<
   ServerRuntime,
   'access' | 'clients' | 'config' | 'credentials' | 'placeholderCredential'
@@ -138,7 +138,7 @@ export function facadeLocation(
   return `${origin}${pathPrefix}${path}${mapped === '' ? '' : `?${mapped}`}`;
 }
 
-/** Only the one value changes; order, escapes and everything else stay octet for octet. */
+/** A query with another client_id; order, escapes and everything else stay octet for octet. */
 function replaceClientId(query: string, clientId: string): string {
   return query
     .split('&')

@@ -6,7 +6,7 @@ import { humanDuration } from '../../config/values.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
 
-/** Renders it. All links are relative, so that the page works behind a path prefix. */
+/** Renders the status page. All links are relative, so that the page works behind a path prefix. */
 export function renderStatusPage(status: StatusDocument): Page {
   const body = html`<h1>${HEADINGS[status.status]}</h1>
 <p class="soft">Version ${status.version}, running for ${humanDuration(status.uptimeSeconds)},

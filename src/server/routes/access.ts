@@ -62,7 +62,7 @@ export function configuredCredential({ runtime }: ServerContext, name: string): 
   return found;
 }
 
-/** Bodies of every type are text, up to `limitBytes`; the framework's 413 beyond, before it is read whole. */
+/** Makes bodies of every type text, up to `limitBytes`; the framework's 413 beyond, before it is read whole. */
 export function readBodiesAsText(scope: FastifyInstance, limitBytes: number): void {
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: limitBytes }, (_request, body, done) =>
@@ -70,7 +70,7 @@ export function readBodiesAsText(scope: FastifyInstance, limitBytes: number): vo
   );
 }
 
-/** Nothing is read of a body, whatever its type says: what is wrong or right about the request lies elsewhere. */
+/** Reads nothing of a body, whatever its type says: what is wrong or right about the request lies elsewhere. */
 export function ignoreBodies(scope: FastifyInstance): void {
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
@@ -85,7 +85,7 @@ const SIMPLE = /^(?:\/(?::?[\w.~-]+)?)+$/;
  * there is a route, so it is for callers who may use the route.
  */
 export class RouteMethods {
-  /** By path, of the embedding program's routes. */
+  /** The embedding program's routes, by path. */
   readonly #added = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
 
   /** Learns the routes that are registered from now on. */

@@ -18,7 +18,7 @@ const LARGEST_BODY_BYTES = 256 * 1024;
 
 type NamedRoute = { Params: { name: string } };
 
-/** Adds the routes. */
+/** Registers the admin routes. */
 export function registerAdmin(app: FastifyInstance): void {
   app.register(async (scope) => {
     readBodiesAsText(scope, LARGEST_BODY_BYTES);
@@ -57,7 +57,7 @@ function registerStatus(app: FastifyInstance): void {
   });
 }
 
-/** A change of one credential: responds with what it is afterwards. */
+/** Registers a change of one credential; the response is its state afterwards. */
 function registerChange(
   app: FastifyInstance,
   verb: string,

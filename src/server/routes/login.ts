@@ -22,7 +22,7 @@ type NamedRoute = { Params: { name: string } };
  */
 const AT_CALLBACK_HOST = 'here';
 
-/** Adds the routes. Bodies must arrive as text. */
+/** Registers the login routes. Bodies must arrive as text. */
 export function registerLogin(app: FastifyInstance): void {
   app.get<NamedRoute>('/-/login/:name', { exposeHeadRoute: false }, (request, reply) => {
     const exchange = adminExchange(request);

@@ -10,7 +10,10 @@ import { sendJson } from '../responses.ts';
 import { assertMetricsServed } from './access.ts';
 import { readinessOf } from './status.ts';
 
-/** Registers the routes. Ready: not draining, and every required credential holds a token that calls go up with. */
+/**
+ * Registers the probes and /metrics. Ready: not draining, and every required credential holds a token that calls go up
+ * with.
+ */
 export function registerProbes(app: FastifyInstance): void {
   for (const path of ['/livez', '/healthz'])
     app.get(path, (request, reply) => respond(request, reply, 200, { status: 'ok' }));
@@ -40,7 +43,7 @@ function respond(request: FastifyRequest, reply: FastifyReply, statusCode: numbe
   sendJson(reply.raw, statusCode, document, exchangeOf(request.raw).record.requestId);
 }
 
-/** The response holds names of credentials, clients and routes, and no secret. */
+/** Sends the metrics, which hold names of credentials, clients and routes, and no secret. */
 async function sendMetrics(request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const exchange = exchangeOf(request.raw);
   const { metrics, runtime } = exchange.gateway;

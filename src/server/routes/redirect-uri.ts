@@ -7,7 +7,7 @@ import { GatewayError } from '../../errors.ts';
 import { parseHost } from '../admission.ts';
 import { CALLBACK_PATH } from '../own-routes.ts';
 
-/** Where to, and whether that is the callback of this gateway. */
+/** Where a login comes back to, and whether that is the callback of this gateway. */
 export interface RedirectUri {
   /** As it is registered with the OAuth client, octet by octet. */
   readonly uri: string;
@@ -72,7 +72,7 @@ export function assertRedirectUri(
   );
 }
 
-/** What two readers might take for two hosts is none. */
+/** Whether a URI is an http address of this machine. One that two readers might take for two hosts is not. */
 function isLoopbackUri(text: string): boolean {
   if (!/^http:\/\/[^\s\\@#]+$/.test(text) || !URL.canParse(text)) return false;
   return isLoopbackAuthority(new URL(text).host);

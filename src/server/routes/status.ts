@@ -10,7 +10,7 @@ import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
 import type { ServerContext } from '../context.ts';
 
-/** One credential. Times are ISO 8601 in UTC, or null. */
+/** The state of one credential. Times are ISO 8601 in UTC, or null. */
 export interface CredentialStatus {
   readonly name: string;
   readonly grantType: string;
@@ -34,7 +34,7 @@ export interface CredentialStatus {
   readonly upstream: { readonly region: string; readonly api: string; readonly login: string };
 }
 
-/** The whole document. */
+/** The status document. */
 export interface StatusDocument {
   readonly status: 'ready' | 'waiting' | 'draining';
   readonly version: string;

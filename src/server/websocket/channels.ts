@@ -31,7 +31,7 @@ const LONGEST_LIFE_MS = 7 * LIFE_MS;
  */
 const MAX_CHANNELS = 10_000;
 
-/** Remembers channels, for as long as they live. */
+/** The channels that were issued, each for as long as it lives. */
 export interface ChannelRegister {
   /**
    * Takes a channel in, or up to date. Null when somebody else has it: it stays theirs. `expires` is an ISO date, or

@@ -191,7 +191,7 @@ export class OpenSockets {
     this.#timer?.cancel();
   }
 
-  /** For a slot whose socket has ended. */
+  /** Forgets a slot whose socket has ended. Safe to repeat. */
   release(slot: SocketSlot): void {
     if (!this.#slots.delete(slot)) return;
     this.uncount(slot);
@@ -206,7 +206,7 @@ export class OpenSockets {
     if (this.#slots.size === 0) this.#onEmpty?.();
   }
 
-  /** For a slot that does not count among those of its client any more. Safe to repeat. */
+  /** Takes note that a slot does not count among those of its client any more. Safe to repeat. */
   uncount(slot: SocketSlot): void {
     if (slot.entry === null) return;
     this.#order.remove(slot.entry);

@@ -26,7 +26,7 @@ import { draining, endWith, endWithError } from '../responses.ts';
 import { type IssuedChannel, isSameCaller, showsToken } from './channels.ts';
 import type { SocketOwner } from './open-sockets.ts';
 
-/** The call that makes a channel: a channel's events are for who may make channels. */
+/** The call that makes a channel, for the rules of clients: a channel's events are for who may make channels. */
 const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
 
 /**
@@ -103,7 +103,7 @@ class Upgrade {
     this.#record = openRecord(request);
   }
 
-  /** Never rejects. */
+  /** Resolves when the socket has ended and the record is finished. Never rejects. */
   async run(): Promise<void> {
     const { observer } = this.#gateway;
     observer.begun();
@@ -116,7 +116,7 @@ class Upgrade {
     }
   }
 
-  /** Resolves when the socket has ended. */
+  /** Admits the upgrade and carries the socket; resolves when that has ended. */
   async #accept(): Promise<void> {
     const request = this.#request;
     const record = this.#record;
@@ -258,7 +258,7 @@ class Upgrade {
   }
 }
 
-/** Whether a channel exists that is not this caller's is not told. */
+/** Throws for a channel that is not this caller's, in the same words as for one that does not exist. */
 function assertOwn(channel: IssuedChannel | null, caller: Caller, credential: string): IssuedChannel {
   if (channel !== null && channel.credential === credential && isSameCaller(channel.owner, caller)) return channel;
   throw new GatewayError(
