@@ -39,8 +39,8 @@ function storeProblem({ store }: StatusDocument): Html | null {
 function refusedConfiguration({ reload }: StatusDocument): Html | null {
   if (!reload?.last || reload.last.applied) return null;
   const { at, problems } = reload.last;
-  return html`<div role="alert"><p class="bad">The configuration was changed at ${shortTime(at)} and refused;
-the one before it is still in use.</p>
+  const told = `The configuration was changed at ${shortTime(at)} and refused; the one before it is still in use.`;
+  return html`<div role="alert"><p class="bad">${told}</p>
 <ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div>`;
 }
 
