@@ -1,4 +1,5 @@
-// Time as an argument: the two clocks and the timer that auth and upstream use, so that tests can own all three.
+// Time as an argument: the two clocks and the timer that auth and upstream use, so that tests can own all three. And a
+// deadline by such a clock around work that may never end.
 
 /** A pending timer. */
 export interface Timer {
@@ -35,3 +36,23 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(handle) };
   },
 };
+
+/**
+ * Settles as `work` does, or rejects with `late()` after `timeoutMs`; the work goes on. A later failure of `work` is
+ * swallowed, because nobody waits for it any more.
+ */
+export function withDeadline<T>(clock: Clock, timeoutMs: number, late: () => Error, work: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const timer = clock.after(timeoutMs, () => reject(late()));
+    work.then(
+      (value) => {
+        timer.cancel();
+        resolve(value);
+      },
+      (error: unknown) => {
+        timer.cancel();
+        reject(error);
+      },
+    );
+  });
+}

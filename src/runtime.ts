@@ -1,9 +1,9 @@
-// Everything that is made from one configuration and replaced with it as a whole: the way out, the credentials, the
-// layers of a call.
+// Everything that is made from one configuration and replaced with it as a whole: the way to the upstream, the
+// credentials, who may call and what.
 
 import { randomUUID } from 'node:crypto';
-import { createAccess } from './auth/callers/access.ts';
-import { createClients, type Exposure } from './auth/callers/clients.ts';
+import { type Access, createAccess } from './auth/callers/access.ts';
+import { type Clients, createClients, type Exposure } from './auth/callers/clients.ts';
 import type { Handles } from './auth/callers/handles.ts';
 import { placeholderCredential } from './auth/callers/session.ts';
 import type { Sessions } from './auth/callers/sessions.ts';
@@ -11,145 +11,158 @@ import { type Credentials, createCredentials, isSameAccount } from './auth/crede
 import type { TokenStore } from './auth/credentials/store/store.ts';
 import {
   createTokenEndpoint,
+  type TokenEndpoint,
   type TokenRequestOutcome,
   type TokenTransport,
 } from './auth/credentials/token-endpoint.ts';
 import type { TokenTransition } from './auth/credentials/token-source.ts';
+import type { Clock } from './clock.ts';
 import type { ClientCas } from './config/cert-subject.ts';
 import { isSameSetting } from './config/compare.ts';
-import type { GatewayConfig } from './config/gateway-config.ts';
+import type { CredentialConfig, GatewayConfig } from './config/gateway-config.ts';
 import type { GatewayError } from './errors.ts';
-import { createBoundaryRules } from './server/admission.ts';
-import { createAuthenticator } from './server/authenticate.ts';
-import { createRuleCheck } from './server/authorize.ts';
-import { bodyLoggingOf } from './server/body-logging.ts';
+import { type BodyLogging, bodyLoggingOf } from './logging/body-capture.ts';
+import type { Metrics, TokenRequestResult } from './logging/metrics/metrics.ts';
+import type { LiveSecrets } from './logging/redact/live-secrets.ts';
+import { type BoundaryRules, createBoundaryRules } from './server/admission.ts';
+import { Authenticator } from './server/authenticate.ts';
+import { ClientRules } from './server/authorize.ts';
+import { TrustedProxies } from './server/connection.ts';
 import type { ServerRuntime } from './server/context.ts';
-import { createOwnHeaders } from './server/headers.ts';
-import { redirectBase } from './server/location.ts';
-import { createPeerOf } from './server/peer.ts';
+import { createOwnHeaders, type OwnHeaders, redirectBase } from './server/headers.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
 import type { CallerConnection } from './upstream/call.ts';
-import { createReplayBudget } from './upstream/request-body.ts';
+import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
 import { createUpstream, type OutboundDeps, type PreviousOutbound, type Upstream } from './upstream/upstream.ts';
 
 /** What outlives a configuration. */
-export interface RuntimeDeps extends OutboundDeps {
+export interface Shared extends OutboundDeps {
   readonly store: TokenStore;
   readonly handles: Handles;
   readonly sessions: Sessions;
-  /** What certificates of callers are verified by, where they are asked for. */
-  readonly clientCas: ClientCas | null;
-  /** The listeners, as a place where clients prove themselves. */
-  readonly exposure?: Exposure;
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
-  readonly onTokenRequest?: (outcome: TokenRequestOutcome) => void;
-  readonly onTransition?: (transition: TokenTransition) => void;
-  /** Told each token that is obtained, so that logs can mask it wherever it turns up. */
-  readonly onSecret?: (value: string, origin: 'received' | 'sent') => void;
+  readonly metrics: Metrics;
+  /** The log's, told each token that is obtained, so that it can mask them. */
+  readonly liveSecrets: LiveSecrets | undefined;
+  /** What certificates of callers are verified by; null where none are asked for. */
+  readonly clientCas: ClientCas | null;
+  /** The listeners, where clients authenticate. */
+  readonly listenerPlan: Exposure;
   /** The way to the token endpoint of the runtime in use: credentials outlive the one they were made for. */
-  readonly transport?: TokenTransport;
-}
-
-/** The parts of one configuration at work. */
-export interface Runtime extends ServerRuntime {
-  readonly credentials: Credentials;
-  readonly outbound: Upstream;
-  /**
-   * After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not
-   * share is closed.
-   */
-  retire(next: Runtime): Promise<void>;
-  /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
-  turnAway(error: GatewayError): void;
-  /** Ends timers and connections; exchanges that still run are cut. */
-  close(): Promise<void>;
+  readonly transport: TokenTransport;
 }
 
 /** Recognises our own requests when they come back; one per process. */
 const INSTANCE_ID = randomUUID();
 
 /**
- * Builds the runtime; asks nothing of the network before `credentials.start()`. What `previous` has and this
- * configuration does not change is shared with it: connections, token sources, what is known of limits.
+ * The parts of one configuration at work. Asks nothing of the network before `credentials.start()`. What `previous` has
+ * and this configuration does not change is shared with it: connections, token sources, what is known of limits.
  */
-export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous?: Runtime): Runtime {
-  const { clock, log, random, store, handles, sessions, onTokenRequest, onTransition, onSecret } = deps;
-  const outbound = createUpstream(config, deps, previous && withKept(previous, config));
-  const transport = deps.transport ?? outbound.transport;
-  const credentialsDeps = { config, transport, store, clock, random, log, onTokenRequest, onTransition, onSecret };
-  const credentials = createCredentials(credentialsDeps, previous?.credentials);
-  const clients = createClients(config.clients, clock, deps.exposure);
-  const access = createAccess(config);
-  const authenticator = createAuthenticator({
-    ...{ clients, handles, sessions },
-    isAnonymousServed: config.server.anonymousCredentials !== null,
-    unsafeAllowAnonymous: config.server.unsafeAllowAnonymous,
-    clientCas: deps.clientCas,
-  });
-  const placeholder = placeholderCredential(config.general.hosts);
-  const facade: Runtime['facade'] = {
-    ...{ access, clients, handles, sessions, authenticator, now: clock.now },
-    endpoint: createTokenEndpoint({
-      transport,
-      clock,
-      log,
-      timeoutMs: config.timeouts.tokenMs,
-      onTokenRequest,
-      onSecret,
-    }),
-    credential: (name) => (name === null ? placeholder : credentials.get(name)?.config),
-    defaultName: credentials.default()?.config.name ?? null,
-  };
-  const waits = new Set<CallerConnection>();
-  let running = 0;
-  let onIdle: (() => void) | null = null;
-  return {
-    config,
-    boundary: createBoundaryRules(config.server),
-    authenticator,
-    facade,
-    credentials,
-    outbound,
-    channels: deps.channels,
-    budget: previous?.budget ?? createReplayBudget(),
-    peerOf: createPeerOf(config.server.trustedProxies),
-    assertRules: createRuleCheck(config.clients, log),
-    choice: { get: credentials.get, access, names: () => config.credentials.map(({ name }) => name) },
-    ownHeaders: createOwnHeaders(config.upstreamHeaders),
-    redirectBase: redirectBase(config.server.publicUrl),
-    instanceId: isChained(config) ? INSTANCE_ID : null,
-    bodies: bodyLoggingOf(config.logging),
-    clock,
-    waits,
-    enter() {
-      running += 1;
-    },
-    leave() {
-      running -= 1;
-      if (running === 0) onIdle?.();
-    },
-    async retire(next) {
-      credentials.close(next.credentials);
-      if (running > 0)
-        await new Promise<void>((resolve) => {
-          onIdle = resolve;
-        });
-      await credentials.settled();
-      await outbound.retire();
-    },
-    turnAway(error) {
-      for (const { turnAway } of [...waits]) turnAway?.(error);
-    },
-    async close() {
-      credentials.close();
-      await outbound.close();
-    },
-  };
+export class Runtime implements ServerRuntime {
+  readonly config: GatewayConfig;
+  readonly clock: Clock;
+  readonly upstream: Upstream;
+  readonly credentials: Credentials;
+  readonly tokenEndpoint: TokenEndpoint;
+  readonly placeholderCredential: CredentialConfig;
+  readonly clients: Clients;
+  readonly access: Access;
+  readonly authenticator: Authenticator;
+  readonly rules: ClientRules;
+  readonly boundary: BoundaryRules;
+  readonly trustedProxies: TrustedProxies;
+  readonly handles: Handles;
+  readonly sessions: Sessions;
+  readonly channels: ChannelRegister;
+  readonly budget: ReplayBudget;
+  readonly ownHeaders: OwnHeaders;
+  readonly redirectBase: string;
+  readonly instanceId: string | null;
+  readonly bodies: BodyLogging | null;
+  readonly waits = new Set<CallerConnection>();
+  /** Forwarded calls that run. */
+  #running = 0;
+  /** Set when it is replaced: called when the last of them has ended. */
+  #onIdle: (() => void) | null = null;
+
+  constructor(config: GatewayConfig, shared: Shared, previous?: Runtime) {
+    const { clock, log, random, store, handles, sessions, transport } = shared;
+    const { server } = config;
+    this.config = config;
+    this.clock = clock;
+    this.upstream = createUpstream(config, shared, previous && keptBy(previous, config));
+    const told = {
+      onTokenRequest: countTokenRequests(shared.metrics),
+      onSecret: shared.liveSecrets?.add,
+    };
+    this.credentials = createCredentials(
+      { config, transport, store, clock, random, log, onTransition: countTransitions(shared.metrics), ...told },
+      previous?.credentials,
+    );
+    this.tokenEndpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, ...told });
+    this.placeholderCredential = placeholderCredential(config.general.hosts);
+    this.clients = createClients(config.clients, clock, shared.listenerPlan);
+    this.access = createAccess(config);
+    this.authenticator = new Authenticator({
+      clients: this.clients,
+      handles,
+      sessions,
+      isAnonymousServed: server.anonymousCredentials !== null,
+      unsafeAllowAnonymous: server.unsafeAllowAnonymous,
+      clientCas: shared.clientCas,
+    });
+    this.rules = new ClientRules(config.clients, log);
+    this.boundary = createBoundaryRules(server);
+    this.trustedProxies = new TrustedProxies(server.trustedProxies);
+    this.handles = handles;
+    this.sessions = sessions;
+    this.channels = shared.channels;
+    this.budget = previous?.budget ?? createReplayBudget();
+    this.ownHeaders = createOwnHeaders(config.upstreamHeaders);
+    this.redirectBase = redirectBase(server.publicUrl);
+    this.instanceId = isChained(config) ? INSTANCE_ID : null;
+    this.bodies = bodyLoggingOf(config.logging);
+  }
+
+  enter(): void {
+    this.#running += 1;
+  }
+
+  leave(): void {
+    this.#running -= 1;
+    if (this.#running === 0) this.#onIdle?.();
+  }
+
+  /**
+   * After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not
+   * share is closed.
+   */
+  async retire(next: Runtime): Promise<void> {
+    this.credentials.close(next.credentials);
+    if (this.#running > 0)
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    await this.credentials.settled();
+    await this.upstream.retire();
+  }
+
+  /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
+  endWaits(error: GatewayError): void {
+    for (const { turnAway } of [...this.waits]) turnAway?.(error);
+  }
+
+  /** Ends timers and connections; exchanges that still run are cut. */
+  async close(): Promise<void> {
+    this.credentials.close();
+    await this.upstream.close();
+  }
 }
 
-/** The way out before, and which credentials go on to draw on the same limits of the platform. */
-function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousOutbound {
+/** The way to the upstream before, and which credentials go on to draw on the same limits of the platform. */
+function keptBy({ config, upstream }: Runtime, next: GatewayConfig): PreviousOutbound {
   const before = new Map(config.credentials.map((credential) => [credential.name, credential]));
   const kept = new Set<string>();
   for (const credential of next.credentials) {
@@ -157,16 +170,30 @@ function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousO
     if (old !== undefined && isSameAccount(old, credential)) kept.add(credential.name);
   }
   // Sessions that no configured credential stands behind.
-  const placeholder = placeholderCredential(next.general.hosts).name;
-  if (
-    !next.credentials.some(({ name }) => name === placeholder) &&
-    isSameSetting(config.general.hosts, next.general.hosts)
-  )
-    kept.add(placeholder);
-  return { config, outbound, isKept: (name) => kept.has(name) };
+  const { name } = placeholderCredential(next.general.hosts);
+  if (!next.credentials.some((one) => one.name === name) && isSameSetting(config.general.hosts, next.general.hosts))
+    kept.add(name);
+  return { config, outbound: upstream, isKept: (credential) => kept.has(credential) };
 }
 
 /** Whether calls go to a `[gateway]` host, which may lead back here, and not straight to a region. */
 function isChained(config: GatewayConfig): boolean {
   return config.credentials.some(({ hosts }) => hosts.api.origin !== `https://api.${hosts.domain}`);
+}
+
+const RESULTS: Record<TokenRequestOutcome['result'], TokenRequestResult> = {
+  success: 'ok',
+  transient: 'transient',
+  refused: 'rejected',
+  login_required: 'rejected',
+};
+
+/** Counts token requests of credentials and sessions alike. */
+function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) => void {
+  return ({ credential, grant, result }) => metrics.tokenRequest(credential, grant, RESULTS[result]);
+}
+
+/** Counts the changes of state of configured credentials; of those of sessions there is no end. */
+function countTransitions(metrics: Metrics): (transition: TokenTransition) => void {
+  return ({ credential, toToken, toRenewal }) => metrics.tokenTransition(credential, toToken, toRenewal);
 }

@@ -42,6 +42,15 @@ export class ExposureError extends Error {
   override readonly name = 'ExposureError';
 }
 
+/** Whether there is anything by which callers can prove who they are: clients, or a CA for their certificates. */
+export function canProve({ server, clients }: Pick<GatewayConfig, 'server' | 'clients'>): boolean {
+  return clients.length > 0 || hasClientCa(server.tls);
+}
+
+function hasClientCa(tls: GatewayConfig['server']['tls']): boolean {
+  return tls !== null && tls.clientCaFile !== null;
+}
+
 /**
  * Who may call and who may administer without proof, by listeners that other machines reach: nobody, unless
  * `unsafe_allow_anonymous` says so.
@@ -51,13 +60,12 @@ export function exposures(
   { server, clients }: Pick<GatewayConfig, 'server' | 'clients'>,
 ): Exposure[] {
   const { unsafeAllowAnonymous, anonymousCredentials, tls } = server;
-  const hasClientCa = tls !== null && tls.clientCaFile !== null;
-  const canProve = clients.length > 0 || hasClientCa;
+  const hasProof = canProve({ server, clients });
   const found: Exposure[] = [];
   const data = listeners.filter((listener) => listener.data);
   const open = data.filter(({ isReachable }) => isReachable);
   const openNames = namesOf(open);
-  if (open.length > 0 && (!canProve || anonymousCredentials !== null) && unsafeAllowAnonymous) {
+  if (open.length > 0 && (!hasProof || anonymousCredentials !== null) && unsafeAllowAnonymous) {
     const fact = 'can be reached by other machines, and everybody there may use your credentials';
     found.push({
       key: 'listen',
@@ -66,7 +74,7 @@ export function exposures(
       atStart: `${openNames} ${fact}`,
       atReload: `${openNames} ${fact}`,
     });
-  } else if (open.length > 0 && !canProve) {
+  } else if (open.length > 0 && !hasProof) {
     found.push({
       key: 'listen',
       client: null,
@@ -103,9 +111,9 @@ export function exposures(
   }
   const openAdmin = listeners.filter(({ admin, isReachable }) => admin && isReachable);
   const adminNames = namesOf(openAdmin);
-  const mayProve = clients.some(({ isAdmin }) => isAdmin) || (hasClientCa && clients.length === 0);
+  const mayProve = clients.some(({ isAdmin }) => isAdmin) || (hasClientCa(tls) && clients.length === 0);
   if (openAdmin.length === 0 || mayProve) return found;
-  if (unsafeAllowAnonymous && !canProve) {
+  if (unsafeAllowAnonymous && !hasProof) {
     const fact = 'can be reached by other machines, and everybody there may operate the gateway';
     found.push({
       key: 'admin_listen',

@@ -89,3 +89,11 @@ export function parseHttpUrl(text: string, schemes: readonly string[] = ['http',
 export function isPrintable(text: string): boolean {
   return !/[\u0000-\u0008\u000a-\u001f\u007f]/.test(text);
 }
+
+/** A length of time as people say it: `2 h 5 min`. */
+export function humanDuration(seconds: number): string {
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
+}

@@ -1,182 +1,125 @@
-// The first step of every request, before the framework sees it: framing, target, Host and Origin. What it refuses is
-// answered here; what it lets through reaches the router with nothing left for the framework to interpret (content
-// types, bodies, odd escapes).
+// The first step of every request, before the framework sees it: framing → target → CORS → admission → router. What it
+// refuses is responded to here; what it admits reaches the router with nothing left for the framework to interpret
+// (content types, bodies, odd escapes).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AuthThrottle, ResponseDelay } from '../auth/callers/auth-throttle.ts';
+import type { ResponseDelay } from '../auth/callers/auth-throttle.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { admit, type ListenerRole } from './admission.ts';
+import { admit } from './admission.ts';
 import { guessIn, isFailedAuthentication } from './authenticate.ts';
 import { noteRefused, wasRefused } from './connection.ts';
-import type { ServerRuntime } from './context.ts';
-import { allowOrigin, answerPreflight, isPreflight } from './cors.ts';
-import { bindExchange, type Exchange, noteTraceContext, type OpenedExchange, openExchange } from './exchange.ts';
+import type { ServerContext } from './context.ts';
+import { allowOrigin, isPreflight, respondToPreflight } from './cors.ts';
+import {
+  admittedExchange,
+  bindExchange,
+  type Exchange,
+  finishExchange,
+  type OpenedExchange,
+  openExchange,
+} from './exchange.ts';
 import { assertFraming } from './framing.ts';
-import { notFound } from './method-not-allowed.ts';
+import type { ListenerRole } from './listener-plan.ts';
 import { isTokenRevocation, revokeOwnToken } from './oauth/revocation.ts';
+import { FORWARD_MOUNT } from './own-routes.ts';
 import { isForApplications, noteRoute, parseTarget, type Route } from './request-target.ts';
-import { internalError, respondWithError, sendContinue } from './responses.ts';
+import { draining, internalError, notFound, respondWithError, sendContinue } from './responses.ts';
 
-/** What accept needs from the rest of the server. */
-export interface AcceptOptions {
-  /** Of the configuration in use. */
-  readonly runtime: () => ServerRuntime;
-  readonly throttle: AuthThrottle;
-  readonly isDraining: () => boolean;
-  /** The framework's request handler. */
-  readonly route: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Told when a request has arrived. */
-  readonly begun: () => void;
-  /** Takes the finished record of every exchange that is not forwarded. */
-  readonly finish: (record: ExchangeRecord) => void;
-}
-
-/**
- * Slows the refusal of a wrong secret, or the answer to a caller who showed the wrong secret `served` and is served
- * without.
- */
-export function delayGuess(throttle: AuthThrottle, peer: string, served: string | null): ResponseDelay {
-  return served === null ? throttle.delayFailure(peer) : throttle.delayGuess(peer, served);
-}
-
-/** Where the forwarding path is mounted in the router. */
-export const FORWARD_MOUNT = '/api/v2/';
-
-/** A caller of a local route that neither sends nor is answered for so long is cut off. */
+/** A caller of a local route that neither sends nor is sent anything for so long is cut off. */
 const LOCAL_IDLE_MS = 60_000;
 
-/** Makes the request listener of a node:http server with the given role. */
-export function createAccept(
-  options: AcceptOptions,
-): (role: ListenerRole) => (request: IncomingMessage, response: ServerResponse) => void {
-  return (role) => (request, response) => {
-    if (wasRefused(request.socket)) return;
-    const opened = openExchange(options.runtime(), role, request, response);
-    const { record, runtime } = opened;
-    options.begun();
-    noteTraceContext(record, request.headers.traceparent);
-    try {
-      const { host, target } = assertFraming(request);
-      const route = parseTarget(target);
-      opened.route = route;
-      noteRoute(record, route);
-      assertServedHere(request, route, role);
-      const { origin } = request.headers;
-      if (origin !== undefined && runtime.boundary.corsOrigins.has(origin) && isForApplications(route)) {
-        if (isPreflight(request)) return finishPreflight(opened, origin, options);
-        allowOrigin(response, origin);
+/** Takes a request that came in by a listener of `role`: admits it and hands it on, or refuses it. Never throws. */
+export function accept(
+  gateway: ServerContext,
+  role: ListenerRole,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  if (wasRefused(request.socket)) return;
+  const opened = openExchange(gateway, role, request, response);
+  try {
+    const { host, target } = assertFraming(request);
+    const route = parseTarget(target);
+    opened.route = route;
+    noteRoute(opened.record, route);
+    assertServedHere(request, route, role);
+    const origin = listedOrigin(opened, route);
+    if (origin !== null) {
+      allowOrigin(response, origin);
+      if (isPreflight(request)) {
+        preflight(opened, origin);
+        return;
       }
-      const caller = admit(request, host, route, role, runtime);
-      const exchange: Exchange = {
-        request,
-        response,
-        record,
-        runtime,
-        connection: opened.connection,
-        role,
-        route,
-        caller,
-      };
-      const guess = guessIn(request);
-      if (guess === null) serve(exchange, options);
-      else serveLater(exchange, host, delayGuess(options.throttle, runtime.peerOf(request), guess), options);
-    } catch (error) {
-      refuseFor(error, opened, options);
     }
-  };
+    const caller = admit(request, host, route, role, opened.runtime);
+    const exchange = admittedExchange(opened, route, caller);
+    const guess = guessIn(request);
+    if (guess === null) dispatch(exchange);
+    else dispatchLater(exchange, host, delayFor(opened, guess));
+  } catch (error) {
+    refuseInTime(opened, error);
+  }
 }
 
-/** Sends an admitted request on its way. */
-function serve(exchange: Exchange, options: AcceptOptions): void {
-  const { request, response, record, route, caller } = exchange;
+/** Sends an admitted exchange on: to the end of its own token, to a route of ours, or to the forwarding path. */
+function dispatch(exchange: Exchange): void {
+  const { gateway, request, response, record, route, caller } = exchange;
   record.client = caller.client?.name ?? null;
-  if (options.isDraining() && route.kind === 'forward')
-    throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-  if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange, options.finish);
-  // The router decodes a path before it compares; the door has compared it as it was sent.
+  if (gateway.phase === 'draining' && route.kind === 'forward') throw draining();
+  if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange);
+  // The router decodes a path before it compares; admission has compared it as it was sent.
   if (route.kind === 'local' && route.path.includes('%')) throw notFound();
   bindExchange(exchange);
   if (route.kind === 'local') {
     // A forwarded body has its own bound where it is read; one that is read here has this.
     request.setTimeout(LOCAL_IDLE_MS, () => request.socket.destroy());
-    finishLocal(exchange, options);
+    finishWithResponse(exchange);
     sendContinue(request, response);
   }
   rewriteForRouter(request, route);
-  options.route(request, response);
+  gateway.app.routing(request, response);
 }
 
 /**
- * For a caller who showed a wrong secret and is served without: what it may do tells whether the secret was right, so
- * it waits as a refusal does.
+ * The same for a caller who showed a wrong secret and is served without: what it may do tells whether the secret was
+ * right, so it waits as a refusal does.
  */
-function serveLater(
-  exchange: Exchange,
-  host: string,
-  { until, isOverflow }: ResponseDelay,
-  options: AcceptOptions,
-): void {
-  const { response, record, connection } = exchange;
+function dispatchLater(exchange: Exchange, host: string, { until, isOverflow }: ResponseDelay): void {
   const go = () => {
-    if (connection.disconnected) {
-      options.finish(record);
+    if (exchange.connection.disconnected) {
+      finishExchange(exchange);
       return;
     }
     try {
-      // Who may call without proof may have changed meanwhile.
-      serve(until === null ? exchange : readmit(exchange, host, options.runtime()), options);
+      dispatch(until === null ? exchange : readmit(exchange, host));
     } catch (error) {
-      response.once('close', () => options.finish(record));
+      finishWithResponse(exchange);
       refuse(exchange, error);
     }
   };
-  if (isOverflow) dropGuess(exchange, options);
+  if (isOverflow) dropGuess(exchange);
   else if (until === null) go();
   else void until.then(go);
 }
 
-/** The exchange as it would be accepted now. */
-function readmit(exchange: Exchange, host: string, runtime: ServerRuntime): Exchange {
-  const { request, route, role } = exchange;
+/** The exchange as it would be accepted now: who may call anonymously may have changed meanwhile. */
+function readmit(exchange: Exchange, host: string): Exchange {
+  const { gateway, request, route, role } = exchange;
+  const { runtime } = gateway;
   return { ...exchange, runtime, caller: admit(request, host, route, role, runtime) };
 }
 
-/** Too many guesses of one peer at a time: no answer, and no connection. */
-function dropGuess({ request, response, record }: OpenedExchange, options: AcceptOptions): void {
-  response.once('close', () => options.finish(record));
-  record.errorCode = 'gateway.client.unauthenticated';
-  record.heldBy = 'wrong secrets';
-  request.socket.destroy();
-}
-
-function refuseFor(error: unknown, opened: OpenedExchange, options: AcceptOptions): void {
-  const { request, response, record, runtime } = opened;
-  const held =
-    isFailedAuthentication(error) || guessIn(request) !== null
-      ? delayGuess(options.throttle, runtime.peerOf(request), null)
-      : null;
-  if (held?.isOverflow) {
-    dropGuess(opened, options);
+/** Refuses a request; where it showed a wrong secret, when its peer's turn has come. */
+function refuseInTime(opened: OpenedExchange, error: unknown): void {
+  const isGuess = isFailedAuthentication(error) || guessIn(opened.request) !== null;
+  const delay = isGuess ? delayFor(opened, null) : null;
+  if (delay?.isOverflow) {
+    dropGuess(opened);
     return;
   }
-  response.once('close', () => options.finish(record));
-  if (held?.until == null) refuse(opened, error);
-  else void held.until.then(() => refuse(opened, error));
-}
-
-function finishPreflight({ request, response, record }: OpenedExchange, origin: string, options: AcceptOptions): void {
-  response.once('close', () => options.finish(record));
-  record.status = 204;
-  answerPreflight(request, response, origin, record.requestId);
-}
-
-/** What is answered here need not think of its record. */
-function finishLocal({ response, record }: Exchange, options: AcceptOptions): void {
-  response.once('close', () => {
-    if (record.status === 0 && response.headersSent) record.status = response.statusCode;
-    options.finish(record);
-  });
+  finishWithResponse(opened);
+  if (delay?.until == null) refuse(opened, error);
+  else void delay.until.then(() => refuse(opened, error));
 }
 
 function refuse(opened: OpenedExchange, thrown: unknown): void {
@@ -188,8 +131,51 @@ function refuse(opened: OpenedExchange, thrown: unknown): void {
 }
 
 /**
- * A listener for health or administration forwards nothing and logs nobody in; one for health alone only answers
- * probes.
+ * How long a refusal waits, or, for a caller who showed the wrong secret `served` and is served without, the response.
+ */
+export function delayFor(
+  { gateway, runtime, request }: Pick<OpenedExchange, 'gateway' | 'runtime' | 'request'>,
+  served: string | null,
+): ResponseDelay {
+  const peer = runtime.trustedProxies.peerOf(request);
+  return served === null ? gateway.throttle.delayFailure(peer) : gateway.throttle.delayGuess(peer, served);
+}
+
+/** Ends the connection without a response: its peer has too many guesses at a time. */
+function dropGuess(opened: OpenedExchange): void {
+  const { request, record } = opened;
+  finishWithResponse(opened);
+  record.errorCode = 'gateway.client.unauthenticated';
+  record.heldBy = 'wrong secrets';
+  request.socket.destroy();
+}
+
+/** The origin of a page that `server.cors_origins` lets in where the request leads; null for all other requests. */
+function listedOrigin({ request, runtime }: OpenedExchange, route: Route): string | null {
+  const { origin } = request.headers;
+  if (origin === undefined || !runtime.boundary.corsOrigins.has(origin)) return null;
+  return isForApplications(route) ? origin : null;
+}
+
+function preflight(opened: OpenedExchange, origin: string): void {
+  const { request, response, record } = opened;
+  finishWithResponse(opened);
+  record.status = 204;
+  respondToPreflight(request, response, origin, record.requestId);
+}
+
+/** Finishes an exchange when its response closes, so that whoever responds need not think of the record. */
+function finishWithResponse(opened: OpenedExchange): void {
+  const { response, record } = opened;
+  response.once('close', () => {
+    if (record.status === 0 && response.headersSent) record.status = response.statusCode;
+    finishExchange(opened);
+  });
+}
+
+/**
+ * Throws where a listener does not serve a route: one for health or administration forwards nothing and logs nobody in;
+ * one for health alone only answers probes.
  */
 function assertServedHere({ method }: IncomingMessage, route: Route, role: ListenerRole): void {
   if (role.data) return;

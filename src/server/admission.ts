@@ -4,21 +4,14 @@
 
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { ANONYMOUS, type Arrival, type Caller } from '../auth/callers/caller.ts';
+import { ANONYMOUS, type Caller } from '../auth/callers/caller.ts';
 import { GatewayError } from '../errors.ts';
-import { type Authenticator, isFailedAuthentication } from './authenticate.ts';
-import { readLogin } from './oauth/token-request.ts';
+import { type Authenticator, isFailedAuthentication, readBasicCredentials } from './authenticate.ts';
+import type { ListenerRole } from './listener-plan.ts';
 import type { OwnRoute } from './own-routes.ts';
 import { isForApplications, type Route } from './request-target.ts';
 
-/** What a listener serves. The data listener may serve administration too. */
-export interface ListenerRole extends Arrival {
-  readonly data: boolean;
-  readonly admin: boolean;
-  readonly health: boolean;
-}
-
-/** What admission goes by; both belong to one configuration. */
+/** What admission goes by, of one configuration. */
 export interface AdmissionRules {
   readonly boundary: BoundaryRules;
   readonly authenticator: Authenticator;
@@ -26,7 +19,7 @@ export interface AdmissionRules {
 
 /**
  * Lets a request in, or throws gateway.origin.forbidden, gateway.host.forbidden, gateway.session.ended or
- * gateway.client.*. `otherProof` is asked for a caller who shows none of the usual proofs.
+ * gateway.client.*. `fallback` authenticates a caller whom nothing else does.
  */
 export function admit(
   request: IncomingMessage,
@@ -34,10 +27,10 @@ export function admit(
   route: Route,
   role: ListenerRole,
   rules: AdmissionRules,
-  otherProof: () => Caller | null = () => null,
+  fallback: () => Caller | null = () => null,
 ): Caller {
   const own = route.kind === 'local' ? route.own : null;
-  if (!(own?.isLanding && isNavigation(request))) assertOrigin(request, host, rules.boundary, isForApplications(route));
+  if (!(own?.isReturn && isNavigation(request))) assertOrigin(request, host, rules.boundary, isForApplications(route));
   if (route.kind === 'forward') assertDestination(request);
   if (own?.isAnyHost) return ANONYMOUS;
   if (own?.kind === 'metrics' && !role.data && !role.admin) {
@@ -46,10 +39,10 @@ export function admit(
     assertAllowedHost(host, rules.boundary);
     return ANONYMOUS;
   }
-  const shown = showsAtLogin(own)
+  const shown = authenticatesItself(own)
     ? callerAtLogin(request, own, host, role, rules)
     : rules.authenticator.authenticate(request, role);
-  const caller = shown.isAuthenticated ? shown : (otherProof() ?? shown);
+  const caller = shown.isAuthenticated ? shown : (fallback() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, rules.boundary);
     if (!own?.isOpen) rules.authenticator.assertAdmitted(caller, role);
@@ -57,12 +50,12 @@ export function admit(
   return caller;
 }
 
-/** Where callers prove themselves in the request's own way, or need not. */
-function showsAtLogin(own: OwnRoute | null): own is OwnRoute {
+/** Whether callers of a route are authenticated in the route's own way, or need not be. */
+function authenticatesItself(own: OwnRoute | null): own is OwnRoute {
   return own !== null && (own.kind === 'token' || own.kind === 'login-redirect');
 }
 
-/** A wrong secret is answered by the token endpoint itself, in its own words; until then its caller is nobody. */
+/** The token endpoint itself responds to a wrong secret, in its own words; until then its caller is anonymous. */
 function callerAtLogin(
   request: IncomingMessage,
   own: OwnRoute,
@@ -72,7 +65,7 @@ function callerAtLogin(
 ): Caller {
   if (own.kind !== 'token') return ANONYMOUS;
   try {
-    return authenticator.authenticateForToken(request, readLogin(request.headers.authorization), role);
+    return authenticator.authenticateForToken(request, readBasicCredentials(request.headers.authorization), role);
   } catch (error) {
     // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without
     // being slowed.
@@ -99,7 +92,7 @@ export interface BoundaryRules {
   readonly publicOrigin: string | null;
 }
 
-/** Prepares the rules. */
+/** The rules of one configuration. */
 export function createBoundaryRules(server: {
   allowedHosts: readonly string[];
   corsOrigins: readonly string[];
@@ -179,7 +172,7 @@ export function assertAllowedOrigin(request: BoundaryRequest, rules: BoundaryRul
   );
 }
 
-/** The same, asked of a request as it came. */
+/** `assertAllowedOrigin` for a request as it came. */
 export function assertOrigin(
   { headers, socket }: IncomingMessage,
   host: string,
@@ -202,11 +195,11 @@ export function isNavigation({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
 }
 
-/** Destinations (Fetch standard, section 2.2.5) where an answer runs, or becomes a part of the page that asked. */
+/** Destinations (Fetch standard, section 2.2.5) where a response runs, or becomes a part of the page that asked. */
 const RUNNING = /^(?:script|(?:shared|service)?worker|(?:audio|paint)worklet|xslt|i?frame|fencedframe|object|embed)$/i;
 
 /**
- * Throws gateway.origin.forbidden where a page would run, frame or embed what the upstream answers: that would be done
+ * Throws gateway.origin.forbidden where a page would run, frame or embed a response of the upstream: that would be done
  * as this gateway. A browser without Sec-Fetch-Dest says at least when it looks for a service worker.
  */
 export function assertDestination({ headers }: IncomingMessage): void {

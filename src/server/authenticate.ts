@@ -1,6 +1,6 @@
-// Who makes a request: by X-Gateway-Key, Authorization (client secret, Basic, handle) or certificate. A handle is only
-// ever itself, wherever it is shown: one that leads nowhere is an error, never another identity. It asks nothing of
-// what the caller may do.
+// Authenticates a request: by X-Gateway-Key, Authorization (client secret, Basic, handle) or certificate. A value that
+// looks like a handle but is unknown or expired is always an error; the request never falls back to another identity.
+// What the caller may do is decided elsewhere.
 
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
@@ -20,88 +20,174 @@ import {
 } from '../config/cert-subject.ts';
 import { GatewayError } from '../errors.ts';
 
-/** Recognises callers for one configuration. */
-export interface Authenticator {
-  /**
-   * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere,
-   * gateway.client.unauthenticated for a wrong secret, gateway.client.forbidden for proofs of two different clients.
-   * Costs nothing where there is no proof, microseconds where there is.
-   */
-  authenticate(request: IncomingMessage, arrival: Arrival): Caller;
-  /**
-   * The same at the token endpoint, where Authorization belongs to the grant: `login` is the id and secret shown there.
-   * A client's name with its secret proves that client, with another secret it throws gateway.client.unauthenticated,
-   * and so does a handle; any other id proves nothing.
-   */
-  authenticateForToken(
-    request: IncomingMessage,
-    login: { readonly name: string; readonly secret: string } | null,
-    arrival: Arrival,
-  ): Caller;
-  /**
-   * Who proved itself by `proof` before, as it is now; null when that proves nothing any more: the secret was changed,
-   * the client or a CA is gone, anonymous use has ended.
-   */
-  provedBy(
-    before: { readonly client: string | null; readonly authFingerprint: string | null },
-    arrival: Arrival,
-  ): Caller | null;
-  /**
-   * A caller of before as it is now: null when what proved it would not any more, or its session or handle has ended.
-   */
-  renew(caller: Caller, arrival: Arrival): Caller | null;
-  /** Why a caller of before may not go on; null while it may. Unlike `renew` it is no use of a session. */
-  revalidate(caller: Caller, arrival: Arrival): GatewayError | null;
-  /**
-   * The same for a caller whose request has taken its time since: throws what `whyEnded` says where there is nobody any
-   * more.
-   */
-  present(caller: Caller, arrival: Arrival): Caller;
-  /** Throws gateway.client.unauthenticated when this caller proved nothing and nobody may call without. */
-  assertAdmitted(caller: Caller, arrival: Arrival): void;
-  /**
-   * Throws unless the caller may administer: a client with `admin` where clients are configured, else whoever has a
-   * certificate where there is a CA for it, else anybody who is admitted.
-   */
-  assertAdmin(caller: Caller, arrival: Arrival): void;
-}
-
-/** Parts of one configuration, and what outlives it. */
+/** What requests are authenticated by: parts of one configuration, and what outlives it. */
 export interface AuthenticatorDeps {
   readonly clients: Clients;
   readonly handles: Handles;
   readonly sessions: Sessions;
-  /** Whether callers without proof are served although clients, or a client CA, are configured. */
+  /** Whether anonymous callers are served although clients, or a client CA, are configured. */
   readonly isAnonymousServed: boolean;
-  /** Whether callers without proof are served also where others than local users reach the listener. */
+  /** Whether anonymous callers are served also where others than local users reach the listener. */
   readonly unsafeAllowAnonymous?: boolean;
   /** What certificates of callers are verified by; null where none are asked for. */
   readonly clientCas?: ClientCas | null;
 }
 
-/** Makes the recogniser. */
-export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
-  const { clients, handles, sessions, unsafeAllowAnonymous = false, clientCas = null } = deps;
-  const isAnonymousServed = deps.isAnonymousServed || (clients.isEmpty && clientCas === null);
-  const mayBeAnonymous = ({ isLocal }: Arrival) => isAnonymousServed && (isLocal || unsafeAllowAnonymous);
+/** What authenticated an owner before: a client's name, and the mark of what it showed. */
+interface KeptAuthentication {
+  readonly client: string | null;
+  readonly authFingerprint: string | null;
+}
 
-  function provedBy(
-    { client, authFingerprint }: { readonly client: string | null; readonly authFingerprint: string | null },
-    arrival: Arrival,
-  ): Caller | null {
+/** An id and a secret that were shown together: Basic, or fields of a form. */
+export interface ClientCredentials {
+  readonly name: string;
+  readonly secret: string;
+}
+
+/** Authenticates requests for one configuration. */
+export class Authenticator {
+  readonly #clients: Clients;
+  readonly #handles: Handles;
+  readonly #sessions: Sessions;
+  /** Anonymous callers are served on local listeners. */
+  readonly #isAnonymousServed: boolean;
+  /** Anonymous callers are served on all other listeners, too. */
+  readonly #unsafeAllowAnonymous: boolean;
+  readonly #clientCas: ClientCas | null;
+
+  constructor(deps: AuthenticatorDeps) {
+    const { clients, handles, sessions, isAnonymousServed, unsafeAllowAnonymous = false, clientCas = null } = deps;
+    this.#clients = clients;
+    this.#handles = handles;
+    this.#sessions = sessions;
+    this.#isAnonymousServed = isAnonymousServed || (clients.isEmpty && clientCas === null);
+    this.#unsafeAllowAnonymous = unsafeAllowAnonymous;
+    this.#clientCas = clientCas;
+  }
+
+  /**
+   * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere,
+   * gateway.client.unauthenticated for a wrong secret, gateway.client.forbidden for proofs of two different clients.
+   * Costs nothing where there is no proof, microseconds where there is.
+   */
+  authenticate(request: IncomingMessage, arrival: Arrival): Caller {
+    const { authorization } = request.headers;
+    const aside = this.#authenticateAside(request, arrival);
+    if (authorization === undefined) return aside;
+    assertNoHandleBehind(request.rawHeaders);
+    const parsed = parseAuthorization(authorization);
+    const shown = authorization.length > 0 ? this.#authenticateByAuthorization(parsed, arrival) : null;
+    if (shown === null && parsed.scheme === 'bearer' && !this.#clients.isEmpty)
+      (request as GuessingRequest)[GUESS] = parsed.token;
+    if (shown === null) return aside;
+    if (aside.client !== null && aside.client !== shown.client) throw contradicted();
+    if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id))
+      throw contradicted();
+    return shown;
+  }
+
+  /**
+   * The same at the token endpoint, where Authorization belongs to the grant: `shown` is the id and secret given there.
+   * A client's name with its secret authenticates that client, with another secret it throws
+   * gateway.client.unauthenticated, and so does a handle; any other id proves nothing.
+   */
+  authenticateForToken(request: IncomingMessage, shown: ClientCredentials | null, arrival: Arrival): Caller {
+    const aside = this.#authenticateAside(request, arrival);
+    this.#assertNoDeadBearer(request, arrival);
+    // A handle may be bound to one credential: it must not buy another that is not.
+    const handle = shown && [shown.secret, shown.name].find(isHandle);
+    if (holdsHandle(aside) || (handle != null && this.#authenticateByHandle(handle, arrival)))
+      throw unauthenticated('a handle is no proof at a login', false);
+    if (shown === null || this.#clients.get(shown.name) === undefined) return aside;
+    const found = this.#clients.byNameAndSecret(shown.name, shown.secret);
+    if (found === null) throw unauthenticated('authentication failed: that is not the secret of this client');
+    if (aside.client !== null && aside.client !== found.client) throw contradicted();
+    return found;
+  }
+
+  /**
+   * The caller that `before` authenticated, as it is now; null when it would not any more: the secret was changed, the
+   * client or a CA is gone, anonymous use has ended.
+   */
+  reauthenticate({ client, authFingerprint }: KeptAuthentication, arrival: Arrival): Caller | null {
     if (authFingerprint === null || authFingerprint === undefined)
-      return client === null && mayBeAnonymous(arrival) ? ANONYMOUS : null;
-    const cas = clientCas?.marks ?? [];
-    if (client !== null) return clients.byFingerprint(client, authFingerprint, cas);
-    return clients.isEmpty && isCertificateBelieved(authFingerprint, null, cas)
+      return client === null && this.#mayBeAnonymous(arrival) ? ANONYMOUS : null;
+    const cas = this.#clientCas?.marks ?? [];
+    if (client !== null) return this.#clients.byFingerprint(client, authFingerprint, cas);
+    return this.#clients.isEmpty && isCertificateBelieved(authFingerprint, null, cas)
       ? certifiedCaller(authFingerprint)
       : null;
   }
 
-  function byKey(request: IncomingMessage, arrival: Arrival): Caller | null {
+  /**
+   * Re-resolves a caller of an earlier request; null when its proof would not be taken any more, or its session or
+   * handle has ended. It is a use of the session.
+   */
+  renew(caller: Caller, arrival: Arrival): Caller | null {
+    const { handle, session } = caller;
+    const owner = this.reauthenticate(keptOf(caller), arrival);
+    if (owner === null || (handle !== null && !this.#handles.isGood(handle))) return null;
+    const current = session && this.#sessions.findByOwner(session.owner);
+    if (session !== null && current === null) return null;
+    return {
+      ...owner,
+      handle,
+      session: current,
+      isAuthenticated: owner.isAuthenticated || handle !== null || session !== null,
+    };
+  }
+
+  /** Why a caller of an earlier request may not go on; null while it may. Unlike `renew` it is no use of a session. */
+  revalidate(caller: Caller, arrival: Arrival): GatewayError | null {
+    const { handle, session } = caller;
+    const isGood =
+      (handle === null || this.#handles.isGood(handle)) && (session === null || this.#sessions.isGood(session.owner));
+    if (isGood && this.reauthenticate(keptOf(caller), arrival) !== null) return null;
+    return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved who calls proves it no more', false);
+  }
+
+  /** `renew` for a caller whose request took its time: throws what `revalidate` says where it may not go on. */
+  assertRenewed(caller: Caller, arrival: Arrival): Caller {
+    const current = this.renew(caller, arrival);
+    if (current === null) throw this.revalidate(caller, arrival) ?? sessionEnded();
+    return current;
+  }
+
+  /** Throws gateway.client.unauthenticated when this caller is not authenticated and nobody may call without. */
+  assertAdmitted(caller: Caller, arrival: Arrival): void {
+    if (caller.isAuthenticated || this.#mayBeAnonymous(arrival)) return;
+    throw unauthenticated('each call at this address must prove who makes it', false);
+  }
+
+  /**
+   * Throws unless the caller may administer: a client with `admin` where clients are configured, else whoever has a
+   * certificate where there is a CA for it, else anybody who is admitted.
+   */
+  assertAdmin(caller: Caller, arrival: Arrival): void {
+    this.assertAdmitted(caller, arrival);
+    if (caller.client?.isAdmin === true) return;
+    const { isEmpty } = this.#clients;
+    if (isEmpty && (this.#clientCas === null || caller.authFingerprint !== null)) return;
+    if (isEmpty) throw unauthenticated('the admin pages need a client certificate here', false);
+    if (!caller.isAuthenticated) throw unauthenticated('the admin pages need a client with admin = true', false);
+    throw new GatewayError('gateway.client.forbidden', 'the admin pages need a client with admin = true');
+  }
+
+  #mayBeAnonymous({ isLocal }: Arrival): boolean {
+    return this.#isAnonymousServed && (isLocal || this.#unsafeAllowAnonymous);
+  }
+
+  /** Authenticates by what may stand beside Authorization: X-Gateway-Key, a certificate. */
+  #authenticateAside(request: IncomingMessage, arrival: Arrival): Caller {
+    return this.#authenticateByKey(request, arrival) ?? this.#authenticateByCertificate(request) ?? ANONYMOUS;
+  }
+
+  #authenticateByKey(request: IncomingMessage, arrival: Arrival): Caller | null {
+    const clients = this.#clients;
     const key = request.headers['x-gateway-key'];
     if (typeof key !== 'string') return null;
-    if (isHandle(key)) return byHandle(key, arrival);
+    if (isHandle(key)) return this.#authenticateByHandle(key, arrival);
     const found = clients.isEmpty ? null : clients.bySecret(key);
     if (found !== null) return found;
     // Several lines arrive as one.
@@ -110,24 +196,23 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     throw unauthenticated('X-Gateway-Key is not the secret of a client');
   }
 
-  function byCertificate(request: IncomingMessage): Caller | null {
-    if (clientCas === null) return null;
-    const shown = verifiedCertificate(request.socket as TLSSocket, clientCas);
+  #authenticateByCertificate(request: IncomingMessage): Caller | null {
+    const cas = this.#clientCas;
+    if (cas === null) return null;
+    const shown = verifiedCertificate(request.socket as TLSSocket, cas);
     // A connection may outlive the CA that it was verified by.
-    if (shown === null || !isCertificateBelieved(shown.authFingerprint, null, clientCas.marks)) return null;
-    return (
-      clients.byCertificate(shown.key, shown.authFingerprint) ??
-      (clients.isEmpty ? certifiedCaller(shown.authFingerprint) : null)
-    );
+    if (shown === null || !isCertificateBelieved(shown.authFingerprint, null, cas.marks)) return null;
+    const found = this.#clients.byCertificate(shown.key, shown.authFingerprint);
+    return found ?? (this.#clients.isEmpty ? certifiedCaller(shown.authFingerprint) : null);
   }
 
-  function byHandle(token: string, arrival: Arrival): Caller {
+  #authenticateByHandle(token: string, arrival: Arrival): Caller {
     if (isSignedHandle(token)) {
-      const handle = handles.find(token);
-      return { ...ownerOf(handle, arrival), handle, isAuthenticated: true };
+      const handle = this.#handles.find(token);
+      return { ...this.#ownerOf(handle, arrival), handle, isAuthenticated: true };
     }
-    const owner = ownerOf(sessions.ownerOf(token), arrival);
-    const session = sessions.find(token);
+    const owner = this.#ownerOf(this.#sessions.ownerOf(token), arrival);
+    const session = this.#sessions.find(token);
     if (session === null) throw sessionEnded();
     return { ...owner, session, isAuthenticated: true };
   }
@@ -136,23 +221,21 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
    * A handle lives no longer than what proved its owner; one without an owner no longer than anonymous use, and only
    * where there is such.
    */
-  function ownerOf(
-    kept: { readonly client: string | null; readonly authFingerprint: string | null } | null,
-    arrival: Arrival,
-  ): Caller {
-    const owner = kept && provedBy(kept, arrival);
+  #ownerOf(kept: KeptAuthentication | null, arrival: Arrival): Caller {
+    const owner = kept && this.reauthenticate(kept, arrival);
     if (owner === null) throw sessionEnded();
     return owner;
   }
 
-  /** Null when the header proves nothing: then the caller is who it is otherwise. */
-  function byAuthorization(authorization: Authorization, arrival: Arrival): Caller | null {
+  /** Null when the header proves nothing: then the caller is who X-Gateway-Key or the certificate says. */
+  #authenticateByAuthorization(authorization: Authorization, arrival: Arrival): Caller | null {
+    const clients = this.#clients;
     if (authorization.scheme === 'bearer') {
       const { token } = authorization;
-      if (isHandle(token)) return byHandle(token, arrival);
+      if (isHandle(token)) return this.#authenticateByHandle(token, arrival);
       const found = clients.isEmpty ? null : clients.bySecret(token);
       if (found === null) assertNoHandle(token);
-      if (found === null && !mayBeAnonymous(arrival))
+      if (found === null && !this.#mayBeAnonymous(arrival))
         throw unauthenticated('the Bearer value is not the secret of a client, nor a handle');
       return found;
     }
@@ -162,7 +245,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     }
     const { name, secret } = authorization;
     const handle = [secret, name].find(isHandle);
-    if (handle !== undefined) return byHandle(handle, arrival);
+    if (handle !== undefined) return this.#authenticateByHandle(handle, arrival);
     const found = clients.isEmpty ? null : clients.byNameAndSecret(name, secret);
     if (found !== null) return found;
     assertNoHandle(`${name}:${secret}`);
@@ -170,99 +253,31 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     throw unauthenticated('no client has that name and secret');
   }
 
-  /** At the token endpoint a handle in Authorization is nobody's login; but a dead one is dead there, too. */
-  function assertNoDeadBearer({ headers: { authorization }, rawHeaders }: IncomingMessage, arrival: Arrival): void {
+  /** Throws for a dead handle in Authorization of a token request, where a good one is no login either. */
+  #assertNoDeadBearer({ headers: { authorization }, rawHeaders }: IncomingMessage, arrival: Arrival): void {
     if (authorization === undefined) return;
     assertNoHandleBehind(rawHeaders);
     const parsed = parseAuthorization(authorization);
-    if (parsed.scheme === 'bearer' && isHandle(parsed.token)) byHandle(parsed.token, arrival);
+    if (parsed.scheme === 'bearer' && isHandle(parsed.token)) this.#authenticateByHandle(parsed.token, arrival);
     else if (parsed.scheme !== 'basic') assertNoHandle(readable(parsed));
   }
-
-  const identifyAside = (request: IncomingMessage, arrival: Arrival): Caller =>
-    byKey(request, arrival) ?? byCertificate(request) ?? ANONYMOUS;
-
-  return {
-    authenticate(request, arrival) {
-      const { authorization } = request.headers;
-      const aside = identifyAside(request, arrival);
-      if (authorization === undefined) return aside;
-      assertNoHandleBehind(request.rawHeaders);
-      const parsed = parseAuthorization(authorization);
-      const shown = authorization.length > 0 ? byAuthorization(parsed, arrival) : null;
-      if (shown === null && parsed.scheme === 'bearer' && !clients.isEmpty)
-        (request as GuessingRequest)[GUESS] = parsed.token;
-      if (shown === null) return aside;
-      if (aside.client !== null && aside.client !== shown.client) throw contradicted();
-      if (holdsHandle(aside) && !(aside.session === shown.session && aside.handle?.id === shown.handle?.id))
-        throw contradicted();
-      return shown;
-    },
-    authenticateForToken(request, login, arrival) {
-      const aside = identifyAside(request, arrival);
-      assertNoDeadBearer(request, arrival);
-      // A handle may be bound to one credential: it must not buy another that is not.
-      const handle = login && [login.secret, login.name].find(isHandle);
-      if (holdsHandle(aside) || (handle != null && byHandle(handle, arrival)))
-        throw unauthenticated('a handle is no proof at a login', false);
-      if (login === null || clients.get(login.name) === undefined) return aside;
-      const found = clients.byNameAndSecret(login.name, login.secret);
-      if (found === null) throw unauthenticated('authentication failed: that is not the secret of this client');
-      if (aside.client !== null && aside.client !== found.client) throw contradicted();
-      return found;
-    },
-    provedBy,
-    renew(caller, arrival) {
-      const { handle, session } = caller;
-      const owner = provedBy(keptOf(caller), arrival);
-      if (owner === null || (handle !== null && !handles.isGood(handle))) return null;
-      const present = session && sessions.findByOwner(session.owner);
-      if (session !== null && present === null) return null;
-      return {
-        ...owner,
-        handle,
-        session: present,
-        isAuthenticated: owner.isAuthenticated || handle !== null || session !== null,
-      };
-    },
-    revalidate(caller, arrival) {
-      const { handle, session } = caller;
-      const isGood =
-        (handle === null || handles.isGood(handle)) && (session === null || sessions.isGood(session.owner));
-      if (isGood && provedBy(keptOf(caller), arrival) !== null) return null;
-      return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved who calls proves it no more', false);
-    },
-    present(caller, arrival) {
-      const now = this.renew(caller, arrival);
-      if (now === null) throw this.revalidate(caller, arrival) ?? sessionEnded();
-      return now;
-    },
-    assertAdmitted(caller, arrival) {
-      if (caller.isAuthenticated || mayBeAnonymous(arrival)) return;
-      throw unauthenticated('each call at this address must prove who makes it', false);
-    },
-    assertAdmin(caller, arrival) {
-      this.assertAdmitted(caller, arrival);
-      if (caller.client?.isAdmin === true) return;
-      if (clients.isEmpty && (clientCas === null || caller.authFingerprint !== null)) return;
-      if (clients.isEmpty) throw unauthenticated('the admin pages need a client certificate here', false);
-      if (!caller.isAuthenticated) throw unauthenticated('the admin pages need a client with admin = true', false);
-      throw new GatewayError('gateway.client.forbidden', 'the admin pages need a client with admin = true');
-    },
-  };
 }
 
-/** What would prove a caller again. */
-function keptOf({ client, authFingerprint }: Caller): {
-  readonly client: string | null;
-  readonly authFingerprint: string | null;
-} {
+/** The id and secret of a Basic header; null without one. */
+export function readBasicCredentials(authorization: string | undefined): ClientCredentials | null {
+  if (authorization === undefined) return null;
+  const parsed = parseAuthorization(authorization);
+  return parsed.scheme === 'basic' ? { name: parsed.name, secret: parsed.secret } : null;
+}
+
+/** What authenticates a caller again. */
+function keptOf({ client, authFingerprint }: Caller): KeptAuthentication {
   return { client: client?.name ?? null, authFingerprint };
 }
 
 /**
- * 401 for a caller that did not prove who it is. `isGuess`: a wrong secret was shown, so the answer is delayed when
- * that repeats.
+ * 401 for a caller that did not authenticate. `isGuess`: a wrong secret was shown, so the response is delayed when that
+ * repeats.
  */
 export class AuthenticationError extends GatewayError {
   readonly isGuess: boolean;
@@ -285,12 +300,12 @@ const GUESS = Symbol('guess');
 
 type GuessingRequest = IncomingMessage & { [GUESS]?: string };
 
-/** The wrong Bearer value of a request that was identified and is not refused for it; null without one. */
+/** The wrong Bearer value of a request that is served all the same; null without one. */
 export function guessIn(request: IncomingMessage): string | null {
   return (request as GuessingRequest)[GUESS] ?? null;
 }
 
-/** 401 with what to do. */
+/** A 401 that says how to authenticate. */
 export function unauthenticated(what: string, isGuess = true): AuthenticationError {
   const advice = 'send its secret as Bearer, as Basic NAME:secret or in X-Gateway-Key (`gcg client add` makes one)';
   return new AuthenticationError(`${what}: ${advice}`, isGuess);
@@ -305,7 +320,7 @@ function contradicted(): GatewayError {
 
 const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;
 
-/** Where no handle can be read, one is not passed over either: whoever shows one is never served as somebody else. */
+/** Throws for a handle in a place where none is read: whoever shows one is never served as somebody else. */
 function assertNoHandle(shown: string): void {
   if (shown.includes(HANDLE_PREFIX)) throw sessionEnded();
 }

@@ -1,5 +1,5 @@
-// Which credential serves a caller, and whether its rules permit the call: the path and method that are sent count, and
-// a request that asks to be taken for another is refused where that matters.
+// Authorizes a call: which credential serves its caller, and whether the client's rules permit it. The path and method
+// that are sent count; a request that asks to be taken for another is refused where that matters.
 
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Access } from '../auth/callers/access.ts';
@@ -20,29 +20,33 @@ export interface ForwardCredential {
   readonly limitKey?: string;
 }
 
-/** The credentials there are, and those a caller may use. */
+/** The credentials of a configuration, and which of them a caller may use. */
 export interface CredentialChoice {
-  readonly get: (name: string) => ForwardCredential | undefined;
+  readonly credentials: { get(name: string): ForwardCredential | undefined };
   readonly access: Pick<Access, 'defaultFor' | 'mayUse'>;
-  readonly names: () => readonly string[];
+  readonly config: { readonly credentials: readonly Pick<CredentialConfig, 'name'>[] };
 }
 
 /**
  * The credential for a caller who named one, or none. Throws gateway.credential.unknown or gateway.client.forbidden.
  */
-export function chooseCredential(caller: Caller, named: string | null, choice: CredentialChoice): ForwardCredential {
+export function chooseCredential(
+  caller: Caller,
+  named: string | null,
+  { credentials, access, config }: CredentialChoice,
+): ForwardCredential {
   const asked = boundTo(caller, named);
   if (caller.session !== null) {
-    const { owner, config, source } = caller.session;
-    if (owner.credential !== null && !choice.access.mayUse(caller, owner.credential)) throw notListed(owner.credential);
-    const own = config();
+    const { owner, source } = caller.session;
+    if (owner.credential !== null && !access.mayUse(caller, owner.credential)) throw notListed(owner.credential);
+    const own = caller.session.config();
     // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with
     // it.
     return { config: own, source, limitKey: sessionLimitKey(own.name, caller.session.id) };
   }
-  const name = asked ?? choice.access.defaultFor(caller);
+  const name = asked ?? access.defaultFor(caller);
   if (name === null) {
-    const names = choice.names().filter((one) => choice.access.mayUse(caller, one));
+    const names = config.credentials.map((one) => one.name).filter((one) => access.mayUse(caller, one));
     const advice =
       names.length === 0 ? 'list one for this caller' : `call /NAME/api/v2/… with one of ${names.join(', ')}`;
     throw new GatewayError(
@@ -50,14 +54,9 @@ export function chooseCredential(caller: Caller, named: string | null, choice: C
       `no credential is the default: ${advice}, or mark one with default = true`,
     );
   }
-  const credential = choice.get(name);
-  if (!credential) {
-    throw new GatewayError(
-      'gateway.credential.unknown',
-      'no credential of that name is configured: `gcg config` lists them',
-    );
-  }
-  if (!choice.access.mayUse(caller, name)) throw notListed(name);
+  const credential = credentials.get(name);
+  if (!credential) throw unknownCredential();
+  if (!access.mayUse(caller, name)) throw notListed(name);
   return credential;
 }
 
@@ -73,7 +72,16 @@ function boundTo({ handle, session }: Caller, named: string | null): string | nu
   return named ?? bound;
 }
 
-function notListed(name: string): GatewayError {
+/** The error for a name that no credential has. */
+export function unknownCredential(): GatewayError {
+  return new GatewayError(
+    'gateway.credential.unknown',
+    'no credential of that name is configured: `gcg config` lists them',
+  );
+}
+
+/** The error for a credential that the caller may not use. */
+export function notListed(name: string): GatewayError {
   return new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
 }
 
@@ -110,33 +118,34 @@ export interface JudgedCall {
   readonly requestId: string;
 }
 
-/** Holds a call against its client's rules. */
-export type RuleCheck = (client: ClientConfig | null, call: JudgedCall) => void;
+/** The rules of the clients of one configuration. */
+export class ClientRules {
+  readonly #rules = new Map<string, Rules>();
+  readonly #log: Log;
 
-/**
- * Makes the check. It throws gateway.client.forbidden; in mode `report` it only logs, with the request id, what it
- * would have refused.
- */
-export function createRuleCheck(clients: readonly ClientConfig[], log: Log): RuleCheck {
-  const compiled = new Map<string, Rules>();
-  for (const client of clients) {
-    const rules = createRules(client);
-    if (rules !== null) compiled.set(client.name, rules);
+  constructor(clients: readonly ClientConfig[], log: Log) {
+    this.#log = log;
+    for (const client of clients) {
+      const rules = createRules(client);
+      if (rules !== null) this.#rules.set(client.name, rules);
+    }
   }
-  if (compiled.size === 0) return () => undefined;
-  return (client, { method, target, headers, requestId }) => {
-    const rules = client === null ? undefined : compiled.get(client.name);
+
+  /**
+   * Throws gateway.client.forbidden for a call that its client's rules do not permit; in mode `report` it only logs,
+   * with the request id, what it would have refused.
+   */
+  assertPermitted(client: ClientConfig | null, { method, target, headers, requestId }: JudgedCall): void {
+    const rules = client === null ? undefined : this.#rules.get(client.name);
     if (client === null || rules === undefined) return;
     const isTwoCalls = asksForOtherMethod(headers, target) || otherPathAsked(headers) !== null;
     const verdict: Verdict = isTwoCalls ? { reason: 'ambiguous' } : rules.judge(method, target);
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
-    if (client.mode === 'report') {
-      log.warn({ requestId, client: client.name, method, reason: verdict.reason, rule }, 'rule would refuse');
-      return;
-    }
-    throw new GatewayError('gateway.client.forbidden', MESSAGES[verdict.reason](client.name, rule));
-  };
+    if (client.mode !== 'report')
+      throw new GatewayError('gateway.client.forbidden', MESSAGES[verdict.reason](client.name, rule));
+    this.#log.warn({ requestId, client: client.name, method, reason: verdict.reason, rule }, 'rule would refuse');
+  }
 }
 
 const MESSAGES: Record<NonNullable<Verdict>['reason'], (client: string, rule: string | null) => string> = {

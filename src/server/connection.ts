@@ -1,11 +1,12 @@
-// Per-connection state: exchanges in progress, and whether the connection can still be used. Sends nothing. Older Nodes
-// tell a response that its connection is gone only when its turn has come: those that wait behind it (pipelining) are
-// closed here.
+// Per-connection state: exchanges in progress, whether the connection can still be used, and the address behind it.
+// Sends nothing. Older Nodes tell a response that its connection is gone only when its turn has come: those that wait
+// behind it (pipelining) are closed here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { BlockList, isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** An exchange as its connection sees it. */
+/** What a connection knows of an exchange on it. */
 export interface OpenExchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -35,15 +36,15 @@ export function wasRefused(socket: Duplex): boolean {
   return (socket as CallerSocket)[CONNECTION]?.isRefused === true;
 }
 
-/** Notes such a refusal. */
+/** Notes that a request on this connection was refused in such a way. */
 export function noteRefused(socket: Duplex): void {
   connectionOf(socket).isRefused = true;
 }
 
 /**
- * Event of a request whose body cannot be read on. Who listens has written an answer of ours already, and ends it now.
+ * Event of a request whose body cannot be read on. Who listens has written a response of ours already, and ends it now.
  */
-export const REQUEST_ABORTED = Symbol('broken');
+export const REQUEST_ABORTED = Symbol('request aborted');
 
 /** The property under which a socket carries its connection. */
 const CONNECTION = Symbol('connection');
@@ -76,27 +77,78 @@ export function enterConnection(exchange: OpenExchange): void {
 }
 
 /**
- * Calls `answer` when something can be written on a connection past its exchanges: at once, or after the answers that
- * are owed for earlier requests. A request that broke off in its body is given up for it. Where half an answer of the
- * upstream's stands already, the socket is destroyed instead. Only the first call has an effect: the connection ends
- * with it.
+ * Calls `respond` when something can be written on a connection past its exchanges: at once, or after the responses to
+ * earlier requests. A request that broke off in its body is given up for it. Where half a response of the upstream was
+ * written already, the socket is destroyed instead. Only the first call has an effect: the connection ends with it.
  */
-export function answerLast(socket: Duplex, answer: () => void): void {
+export function respondLast(socket: Duplex, respond: () => void): void {
   const connection = connectionOf(socket);
   if (connection.isBroken) return;
   connection.isBroken = true;
   const open = [...connection.open];
   const last = open.at(-1);
-  if (last === undefined) answer();
-  else if (last.request.complete) connection.onIdle = answer;
+  if (last === undefined) respond();
+  else if (last.request.complete) connection.onIdle = respond;
   else if (open.length === 1 && !last.response.headersSent) {
-    answer();
+    respond();
     last.onOver();
   } else if (!last.request.emit(REQUEST_ABORTED)) socket.destroy();
 }
 
-/** Lets a connection end with the answers that are owed on it: those that have not begun say `Connection: close`. */
-export function endAfterAnswers(socket: Duplex): void {
+/** Ends a connection after the responses in progress on it: those that have not begun say `Connection: close`. */
+export function endAfterResponses(socket: Duplex): void {
   for (const { response } of (socket as CallerSocket)[CONNECTION]?.open ?? [])
     if (!response.headersSent) response.shouldKeepAlive = false;
+}
+
+/**
+ * The proxies whose X-Forwarded-For is believed, and who the peer behind them is. For slowing down failed
+ * authentication only; an address gives no rights.
+ */
+export class TrustedProxies {
+  readonly #proxies = new BlockList();
+  readonly #isEmpty: boolean;
+
+  /** `trusted` are addresses and CIDR ranges. Throws a TypeError for what is neither. */
+  constructor(trusted: readonly string[]) {
+    this.#isEmpty = trusted.length === 0;
+    for (const entry of trusted) {
+      const [address = '', bits] = entry.trim().split('/');
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+      if (isIP(address) === 0) throw new TypeError('server.trusted_proxies takes addresses and ranges like 10.0.0.0/8');
+      if (bits === undefined) this.#proxies.addAddress(address, family);
+      else this.#proxies.addSubnet(address, Number(bits), family);
+    }
+  }
+
+  /** The address a request comes from: the socket's, or what trusted proxies say. */
+  peerOf(request: IncomingMessage): string {
+    const direct = withoutMapping(request.socket.remoteAddress ?? 'local');
+    if (this.#isEmpty || !this.#isTrusted(direct)) return direct;
+    // From the right: each trusted proxy vouches for the one before it, and the first that is not trusted is the peer.
+    const forwarded = request.headers['x-forwarded-for'];
+    const chain = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? ''))
+      .split(',')
+      .map((part) => withoutMapping(withoutPort(part.trim())));
+    for (const address of chain.reverse()) {
+      if (isIP(address) === 0) return direct;
+      if (!this.#isTrusted(address)) return address;
+    }
+    return direct;
+  }
+
+  #isTrusted(address: string): boolean {
+    const family = isIP(address);
+    return family !== 0 && this.#proxies.check(address, family === 6 ? 'ipv6' : 'ipv4');
+  }
+}
+
+/** Some proxies tell the port as well: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */
+function withoutPort(text: string): string {
+  const [, bracketed, plain] = /^(?:\[([^\]]*)\](?::\d+)?|(\d[\d.]*):\d+)$/.exec(text) ?? [];
+  return bracketed ?? plain ?? text;
+}
+
+function withoutMapping(address: string): string {
+  return address.toLowerCase().startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
 }

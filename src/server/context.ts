@@ -1,36 +1,90 @@
-// What the server works with: the parts of one configuration. Declared here, built where all parts are known; an
-// exchange keeps those it was accepted under.
+// What the server works with: the running gateway, and the parts of one configuration. Declared here and built where
+// all parts are known; an exchange knows both.
 
-import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import type { Access } from '../auth/callers/access.ts';
+import type { GrantPace } from '../auth/callers/allowance.ts';
+import type { AuthThrottle } from '../auth/callers/auth-throttle.ts';
+import type { Clients } from '../auth/callers/clients.ts';
+import type { Handles } from '../auth/callers/handles.ts';
+import type { Sessions } from '../auth/callers/sessions.ts';
+import type { Credentials } from '../auth/credentials/credentials.ts';
+import type { Logins } from '../auth/credentials/login.ts';
+import type { TokenEndpoint } from '../auth/credentials/token-endpoint.ts';
 import type { Clock } from '../clock.ts';
-import type { GatewayConfig } from '../config/gateway-config.ts';
-import type { CallerConnection, Send } from '../upstream/call.ts';
-import type { Egress } from '../upstream/egress/egress.ts';
+import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
+import type { BodyLogging } from '../logging/body-capture.ts';
+import type { Log } from '../logging/log.ts';
+import type { ExchangeObserver } from '../logging/metrics/exchange-observer.ts';
+import type { Metrics } from '../logging/metrics/metrics.ts';
+import type { ReloadReport } from '../reload/reloader.ts';
+import type { CallerConnection } from '../upstream/call.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { AdmissionRules } from './admission.ts';
-import type { CredentialChoice, RuleCheck } from './authorize.ts';
-import type { BodyLogging } from './body-logging.ts';
+import type { ClientRules } from './authorize.ts';
+import type { TrustedProxies } from './connection.ts';
 import type { OwnHeaders } from './headers.ts';
-import type { FacadeGrants } from './oauth/grants.ts';
-import type { FacadeRedirects } from './oauth/redirects.ts';
 import type { ChannelRegister } from './websocket/channels.ts';
+import type { OpenSockets } from './websocket/open-sockets.ts';
 
-/** The parts of one configuration as the server sees them. */
+/** The running gateway: what outlives a configuration, and the configuration in use now. */
+export interface ServerContext {
+  /** The parts of the configuration in use now; an exchange keeps those it was accepted under. */
+  readonly runtime: ServerRuntime;
+  /** `leaving`: not ready any more, and serving still; `draining`: new calls are refused. */
+  readonly phase: 'running' | 'leaving' | 'draining';
+  /** The framework, whose `routing` takes admitted requests. */
+  readonly app: FastifyInstance;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, 'render' | 'contentType'>;
+  /** Told of each exchange that begins and ends. */
+  readonly observer: ExchangeObserver;
+  readonly throttle: AuthThrottle;
+  readonly grantPace: GrantPace;
+  readonly openSockets: OpenSockets;
+  readonly logins: Logins;
+  /** Epoch ms. */
+  readonly startedAt: number;
+  /** What only the program can do that runs the gateway. */
+  readonly program: ProgramHooks;
+}
+
+/** The outcome of a reload that was asked for. */
+export type ReloadOutcome = Pick<ReloadReport, 'applied' | 'changed' | 'restart' | 'problems'>;
+
+/** What the program that runs the gateway adds to its admin routes. */
+export interface ProgramHooks {
+  /** Begins to drain, and ends the process where there is one to end. */
+  quit(): void;
+  /** Reads the configuration again and takes it into use. Absent where it did not come from files. */
+  readonly reload?: (() => ReloadOutcome) | undefined;
+  /** Further members of the status document. */
+  readonly status?: (() => Readonly<Record<string, unknown>>) | undefined;
+}
+
+/** The parts of one configuration as the server sees them. A reload replaces them as a whole. */
 export interface ServerRuntime extends AdmissionRules {
   readonly config: GatewayConfig;
   readonly clock: Clock;
-  /** The address a request comes from, for slowing down guesses. */
-  readonly peerOf: (request: IncomingMessage) => string;
-  readonly assertRules: RuleCheck;
-  readonly choice: CredentialChoice;
-  /** What the login endpoints for applications work with. */
-  readonly facade: FacadeGrants & FacadeRedirects;
-  readonly outbound: { readonly send: Send; readonly egress: Pick<Egress, 'agent'> };
+  readonly trustedProxies: TrustedProxies;
+  readonly clients: Clients;
+  readonly access: Access;
+  readonly rules: ClientRules;
+  readonly credentials: Pick<Credentials, 'get' | 'list'>;
+  /** The credential of a session or login that no configured one serves; only its hosts matter. */
+  readonly placeholderCredential: CredentialConfig;
+  /** Where grants of applications' own users are performed. */
+  readonly tokenEndpoint: TokenEndpoint;
+  readonly upstream: Pick<Upstream, 'send' | 'limits'> & { readonly egress: Pick<Upstream['egress'], 'agent'> };
+  /** The handles, sessions and notification channels that were issued, by this and earlier configurations. */
+  readonly handles: Handles;
+  readonly sessions: Sessions;
+  readonly channels: ChannelRegister;
   /** What all calls together keep for replays, those of earlier configurations included. */
   readonly budget: ReplayBudget;
   readonly ownHeaders: OwnHeaders;
-  /** The notification channels that were issued, by this and earlier configurations. */
-  readonly channels: ChannelRegister;
   /** What redirects to the upstream's own host lead through. */
   readonly redirectBase: string;
   /**
@@ -39,9 +93,17 @@ export interface ServerRuntime extends AdmissionRules {
   readonly instanceId: string | null;
   /** Bodies that go into the record; null: none. */
   readonly bodies: BodyLogging | null;
+  /** Calls that wait just now: for a connection, a limit, a token, another try. */
+  readonly waits: Set<CallerConnection>;
   /** A forwarded call begins here, and ends: while one runs, what it works with is not closed. */
   enter(): void;
   leave(): void;
-  /** Calls that wait just now: for a connection, a limit, a token, another try. */
-  readonly waits: Set<CallerConnection>;
+}
+
+/** The credential of a name, or for null the placeholder; undefined for a name there is not. */
+export function credentialConfig(
+  { credentials, placeholderCredential }: Pick<ServerRuntime, 'credentials' | 'placeholderCredential'>,
+  name: string | null,
+): CredentialConfig | undefined {
+  return name === null ? placeholderCredential : credentials.get(name)?.config;
 }

@@ -14,16 +14,11 @@ const EXPOSED = [
   'Content-Disposition',
 ];
 
-/** Puts the headers on whatever answer follows. Call it only for listed origins. */
+/** Puts the headers on whatever response follows. Call it only for listed origins. */
 export function allowOrigin(response: ServerResponse, origin: string): void {
   response.setHeader('Access-Control-Allow-Origin', origin);
   response.setHeader('Access-Control-Expose-Headers', EXPOSED.join(', '));
   response.setHeader('Vary', 'Origin');
-}
-
-/** An answer passed on may bring a Vary of its own, which would take the place of ours: then both go out. */
-export function appendVary(response: ServerResponse, headers: string[]): void {
-  if (response.hasHeader('access-control-allow-origin')) headers.push('Vary', 'Origin');
 }
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE';
@@ -37,10 +32,10 @@ export function isPreflight({ method, headers }: IncomingMessage): boolean {
 }
 
 /**
- * The whole answer, 204, for an origin that is listed. The headers asked for are allowed: what they may do is decided
+ * The whole response, 204, for an origin that is listed. The headers asked for are allowed: what they may do is decided
  * when they come.
  */
-export function answerPreflight(
+export function respondToPreflight(
   request: IncomingMessage,
   response: ServerResponse,
   origin: string,

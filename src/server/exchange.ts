@@ -1,14 +1,14 @@
-// One exchange as the server sees it: the two messages, where the request leads, who is served, the record, and the
-// runtime it was accepted under. Made at accept, ended once.
+// One exchange as the server sees it: the two messages, where the request leads, who makes it, the record, and the
+// runtime it was accepted under. Opened at accept, ended once.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../auth/callers/caller.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
 import type { CallerConnection } from '../upstream/call.ts';
-import type { ListenerRole } from './admission.ts';
 import { enterConnection } from './connection.ts';
-import type { ServerRuntime } from './context.ts';
+import type { ServerContext, ServerRuntime } from './context.ts';
+import type { ListenerRole } from './listener-plan.ts';
 import type { Route } from './request-target.ts';
 
 /** An exchange of which nothing has been read yet. */
@@ -16,33 +16,33 @@ export interface OpenedExchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly record: ExchangeRecord;
+  readonly gateway: ServerContext;
   /** The parts of the configuration that was in use when it was accepted: a reload never changes it. */
   readonly runtime: ServerRuntime;
   readonly connection: CallerConnection & { disconnected: boolean };
   readonly role: ListenerRole;
   /** Null until the request target is understood. */
   route: Route | null;
+  /** Who makes the call; null until it is admitted. */
+  caller: Caller | null;
 }
 
-/** An exchange in progress. */
+/** An admitted exchange. */
 export interface Exchange extends OpenedExchange {
-  readonly route: Route;
-  /** Who makes the call. */
-  readonly caller: Caller;
+  route: Route;
+  caller: Caller;
 }
 
-/** Opens an exchange and its record, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
+/** Opens an exchange and its record. */
 export function openExchange(
-  runtime: ServerRuntime,
+  gateway: ServerContext,
   role: ListenerRole,
   request: IncomingMessage,
   response: ServerResponse,
 ): OpenedExchange {
-  const record = createExchangeRecord();
-  record.requestId = randomUUID();
-  record.method = request.method ?? '';
-  record.target = request.url ?? '';
-  record.requestHeaders = request.rawHeaders;
+  const { runtime } = gateway;
+  const record = openRecord(request);
+  noteTraceContext(record, request.headers.traceparent);
   const connection: OpenedExchange['connection'] = {
     disconnected: false,
     onDisconnect: null,
@@ -59,7 +59,30 @@ export function openExchange(
       connection.onDisconnect?.();
     },
   });
-  return { request, response, record, runtime, connection, role, route: null };
+  gateway.observer.begun();
+  return { request, response, record, gateway, runtime, connection, role, route: null, caller: null };
+}
+
+/** The record of a request that has arrived, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
+export function openRecord(request: IncomingMessage): ExchangeRecord {
+  const record = createExchangeRecord();
+  record.requestId = randomUUID();
+  record.method = request.method ?? '';
+  record.target = request.url ?? '';
+  record.requestHeaders = request.rawHeaders;
+  return record;
+}
+
+/** The same exchange, once its caller is admitted. */
+export function admittedExchange(opened: OpenedExchange, route: Route, caller: Caller): Exchange {
+  opened.route = route;
+  opened.caller = caller;
+  return opened as Exchange;
+}
+
+/** Hands the finished record of an exchange to metrics and log. Only the first call counts. */
+export function finishExchange({ gateway, record }: Pick<OpenedExchange, 'gateway' | 'record'>): void {
+  gateway.observer.ended(record);
 }
 
 /**
@@ -70,7 +93,7 @@ const EXCHANGE = Symbol('exchange');
 
 type AcceptedRequest = IncomingMessage & { [EXCHANGE]?: Exchange };
 
-/** Ties an exchange to its request while the framework routes it. */
+/** Binds an exchange to its request while the framework routes it. */
 export function bindExchange(exchange: Exchange): void {
   (exchange.request as AcceptedRequest)[EXCHANGE] = exchange;
 }

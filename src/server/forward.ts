@@ -5,24 +5,22 @@
 import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
+import { captureRequestBody, captureResponseBody } from '../logging/body-capture.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { type BodySink, ClientClosedRequest, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
-import { captureRequestBody, captureResponseBody } from './body-logging.ts';
-import { appendVary } from './cors.ts';
-import type { Exchange } from './exchange.ts';
-import { cleanRequestHeaders, cleanResponseHeaders } from './headers.ts';
-import { rewriteLocation } from './location.ts';
+import { type Exchange, finishExchange } from './exchange.ts';
+import { cleanRequestHeaders, cleanResponseHeaders, rewriteLocation } from './headers.ts';
 import { drainRequest, internalError, respondWithError, sendContinue } from './responses.ts';
 import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket/channel-responses.ts';
 
-/** Serves one forwarded exchange. Never throws, and hands its finished record to `finish`. */
-export async function forward(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
+/** Serves one forwarded exchange and finishes it. Never throws. */
+export async function forward(exchange: Exchange): Promise<void> {
   const { record, runtime } = exchange;
   runtime.enter();
   let body: RequestBody | null = null;
-  let answer: UpstreamResponse | null = null;
+  let upstreamResponse: UpstreamResponse | null = null;
   try {
     // The router decodes before it compares, `/%61pi/v2/…` for one; what is forwarded must begin with the prefix
     // literally.
@@ -40,23 +38,23 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
     const isForChannels = isChannelCall(record.method, exchange.route.target);
     if (isForChannels) requestUncompressed(headers);
     body = await readBody(exchange);
-    answer = await runtime.outbound.send(upstreamRequest(exchange, credential, headers, body));
-    if (isForChannels) answer = await rewriteChannels(exchange, credential.config, answer);
-    await passAnswer(exchange, answer, credential.config);
-    // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
+    upstreamResponse = await runtime.upstream.send(upstreamRequest(exchange, credential, headers, body));
+    if (isForChannels) upstreamResponse = await rewriteChannels(exchange, credential.config, upstreamResponse);
+    await passResponse(exchange, upstreamResponse, credential.config);
+    // Responded to before its upload was over: what still comes must not be taken for the next request, nor hold it up.
     if (!exchange.request.complete) drainRequest(exchange.request);
   } catch (error) {
-    answer?.abort(NOT_WANTED);
+    upstreamResponse?.abort(NOT_WANTED);
     try {
-      answerFailure(exchange, error);
+      respondToFailure(exchange, error);
     } catch {
-      // Whatever is wrong with the answer: one exchange must not end the process with it.
+      // Whatever is wrong with the response: one exchange must not end the process with it.
       exchange.response.destroy();
     }
   } finally {
     record.requestBytes = body?.receivedBytes ?? 0;
     body?.release();
-    finish(record);
+    finishExchange(exchange);
     runtime.leave();
   }
 }
@@ -64,13 +62,13 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
 /** The credential that serves a call, if its client's rules permit it. */
 function authorize(exchange: Exchange, target: string): ForwardCredential {
   const { caller, request, record, runtime } = exchange;
-  runtime.assertRules(caller.client, {
+  runtime.rules.assertPermitted(caller.client, {
     method: record.method,
     target,
     headers: request.headers,
     requestId: record.requestId,
   });
-  return chooseCredential(caller, namedCredential(exchange), runtime.choice);
+  return chooseCredential(caller, namedCredential(exchange), runtime);
 }
 
 function upstreamRequest(
@@ -106,7 +104,9 @@ async function readBody(exchange: Exchange): Promise<RequestBody> {
   });
 }
 
-/** A request that already carries our mark has come back to us: another round would carry it for ever. */
+/**
+ * Adds our mark to the headers. A request that carries it already has come back: another round would repeat for ever.
+ */
 function markInstance(headers: string[], instances: string | null, instanceId: string | null): void {
   if (instanceId === null) return;
   const seen = instances === null ? [] : instances.split(',').map((id) => id.trim());
@@ -120,46 +120,56 @@ function markInstance(headers: string[], instances: string | null, instanceId: s
 }
 
 /**
- * Sends the upstream's answer on, unbuffered; resolves when the caller has it whole, rejects when either side breaks
+ * Passes the upstream's response on, unbuffered; resolves when the caller has it whole, rejects when either side breaks
  * off.
  */
-function passAnswer(exchange: Exchange, answer: UpstreamResponse, credential: CredentialConfig): Promise<void> {
+function passResponse(
+  exchange: Exchange,
+  upstreamResponse: UpstreamResponse,
+  credential: CredentialConfig,
+): Promise<void> {
   const { response, record, route, runtime } = exchange;
   const { bodies } = runtime;
   const prefix = route.credential === null ? '' : `/${route.credential}`;
   const toOurs = (location: string) => rewriteLocation(location, credential.hosts.api, runtime.redirectBase + prefix);
-  const { headers, correlationId } = cleanResponseHeaders(answer.rawHeaders, answer.statusCode, toOurs);
+  const { rawHeaders, statusCode } = upstreamResponse;
+  const { headers, correlationId } = cleanResponseHeaders(rawHeaders, statusCode, toOurs);
   headers.push('X-Gateway-Request-Id', record.requestId);
   appendVary(response, headers);
-  record.status = answer.statusCode;
+  record.status = statusCode;
   record.source = 'upstream';
   record.correlationId = correlationId;
   record.responseHeaders = headers;
   if (bodies?.response) captureResponseBody(record, headers, bodies.maxBytes);
   // The upstream's Date or none: a second clock would contradict it.
   response.sendDate = false;
-  writeHead(response, answer, headers);
-  const sink = new ResponseSink(response, record, answer);
+  writeHead(response, upstreamResponse, headers);
+  const sink = new ResponseSink(response, record, upstreamResponse);
   exchange.connection.onDisconnect = sink.abandon;
-  answer.pipe(sink);
+  upstreamResponse.pipe(sink);
   // Node keeps a head back until there is something of the body, which may take its time: a stream of events opens
   // before the first of them.
   if (record.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
   return sink.done;
 }
 
-function writeHead(response: ServerResponse, answer: UpstreamResponse, headers: string[]): void {
+/** Adds our Vary to the headers of a response that is passed on: a Vary of its own would take the place of ours. */
+function appendVary(response: ServerResponse, headers: string[]): void {
+  if (response.hasHeader('access-control-allow-origin')) headers.push('Vary', 'Origin');
+}
+
+function writeHead(response: ServerResponse, { statusCode, statusText }: UpstreamResponse, headers: string[]): void {
   try {
-    response.writeHead(answer.statusCode, answer.statusText, headers);
+    response.writeHead(statusCode, statusText, headers);
   } catch {
     // Node is stricter than undici about a few octets in header values and reason phrases, and would keep the phrase
-    // for our own answer.
+    // for our own response.
     response.statusMessage = '';
     throw new GatewayError('gateway.upstream.invalid', 'the upstream answered with a header that is not valid HTTP');
   }
 }
 
-function answerFailure(exchange: Exchange, error: unknown): void {
+function respondToFailure(exchange: Exchange, error: unknown): void {
   const { response, record, request } = exchange;
   if (error instanceof ClientClosedRequest || exchange.connection.disconnected) {
     response.destroy();
@@ -168,35 +178,35 @@ function answerFailure(exchange: Exchange, error: unknown): void {
   const failure = isGatewayError(error) ? error : internalError();
   record.errorCode = failure.code;
   if (response.headersSent) {
-    // Half an answer must not look like a whole one: the connection goes with it.
+    // Half a response must not look like a whole one: the connection goes with it.
     response.destroy();
     return;
   }
   record.source = 'gateway';
-  // What is still being uploaded will not be read: say so by ending the connection after the answer.
+  // What is still being uploaded will not be read: say so by ending the connection after the response.
   const isUploading =
     !request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding'] ?? '0') !== '0';
   respondWithError(exchange, failure, { close: isUploading || failure.code === 'gateway.draining' });
 }
 
-/** Why an answer is given up whose caller is gone or was answered otherwise. */
-export const NOT_WANTED = new GatewayError('gateway.internal', 'the answer is not wanted any more');
+/** Why a response of the upstream is given up: its caller is gone, or got another one. */
+export const NOT_WANTED = new GatewayError('gateway.internal', 'the response is not wanted any more');
 
-/** `done` resolves when the caller's side has taken the whole answer, and rejects when either side breaks off. */
+/** Streams a body to the caller. `done` resolves when all of it was taken, and rejects when either side breaks off. */
 export class ResponseSink implements BodySink {
   readonly done: Promise<void>;
   readonly #response: ServerResponse;
   readonly #record: ExchangeRecord;
-  readonly #answer: UpstreamResponse;
+  readonly #upstreamResponse: UpstreamResponse;
   /** Also while what was read ahead is written, chunk after chunk. */
   #isFull = false;
   #resolve!: () => void;
   #reject!: (error: Error) => void;
 
-  constructor(response: ServerResponse, record: ExchangeRecord, answer: UpstreamResponse) {
+  constructor(response: ServerResponse, record: ExchangeRecord, upstreamResponse: UpstreamResponse) {
     this.#response = response;
     this.#record = record;
-    this.#answer = answer;
+    this.#upstreamResponse = upstreamResponse;
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -212,14 +222,14 @@ export class ResponseSink implements BodySink {
     if (this.#response.write(chunk)) return true;
     if (!this.#isFull) {
       this.#isFull = true;
-      this.#response.once('drain', this.#goOn);
+      this.#response.once('drain', this.#onDrain);
     }
     return false;
   }
 
-  readonly #goOn = (): void => {
+  readonly #onDrain = (): void => {
     this.#isFull = false;
-    this.#answer.resume();
+    this.#upstreamResponse.resume();
   };
 
   end(): void {

@@ -4,7 +4,7 @@
 import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '../errors.ts';
 
-/** What framing tells: the Host as sent, the target in origin-form. */
+/** What a checked frame says: the Host as sent, the target in origin-form. */
 export interface Framing {
   readonly host: string;
   readonly target: string;

@@ -1,5 +1,8 @@
 // Which header lines pass the gateway, in both directions: pure functions over flat name, value lists. Strips first;
-// what is ours is added after.
+// what is ours is added after. A Location that names the upstream's own host is turned to ours: it would lead the
+// caller past the gateway, without a token.
+
+import type { UrlBase } from '../config/gateway-config.ts';
 
 /** What the gateway does with a header name it meets. */
 const DROP = 1;
@@ -107,7 +110,7 @@ export interface OwnHeaders {
   readonly names: ReadonlySet<string>;
 }
 
-/** Prepares `OwnHeaders`. */
+/** The headers of `[upstream.headers]`, ready to be set on each call. */
 export function createOwnHeaders(pairs: readonly (readonly [string, string])[]): OwnHeaders {
   return { pairs, names: new Set(pairs.map(([name]) => canonicalName(name))) };
 }
@@ -122,22 +125,22 @@ function isOwnHeader(name: string, { names }: OwnHeaders): boolean {
   return names.size > 0 && names.has(canonicalName(name));
 }
 
-/** `Genesys_App` and `genesys-app` are one header to many servers behind. */
+/** The form in which names are compared: `Genesys_App` and `genesys-app` are one header to many servers behind. */
 function canonicalName(name: string): string {
   return name.toLowerCase().replaceAll('_', '-');
 }
 
-/** Answer headers for the caller, and the platform's correlation id. */
+/** Response headers for the caller, and the platform's correlation id. */
 export interface CleanResponseHeaders {
   readonly headers: string[];
   readonly correlationId: string | null;
 }
 
 /**
- * Answer headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost),
+ * Response headers for the caller: hop-by-hop, Set-Cookie, Strict-Transport-Security (it would pin all of localhost),
  * Alt-Svc, Access-Control-*, X-Gateway-* and what else speaks to a browser about our whole address removed;
- * `rewriteLocation` sees each Location. The order and casing of the rest stay. An answer that a browser would render or
- * run, or take the fields of for one that it keeps, is put into a sandbox.
+ * `rewriteLocation` sees each Location. The order and casing of the rest stay. A response that a browser would render
+ * or run, or take the fields of for one that it keeps, is put into a sandbox.
  */
 export function cleanResponseHeaders(
   raw: readonly Buffer[],
@@ -173,16 +176,15 @@ export function cleanResponseHeaders(
 }
 
 /**
- * Not Modified and Partial Content: a browser takes their fields in the place of those of an answer that it keeps (RFC
- * 9111, sections 3.4 and
- * 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox must not replace the
- * one with it.
+ * Not Modified and Partial Content: a browser takes their fields in the place of those of a response that it keeps (RFC
+ * 9111, sections 3.4 and 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox
+ * must not replace the one with it.
  */
 const REVISING: ReadonlySet<number> = new Set([304, 206]);
 
 /**
- * Schemes for which browsers ask a person, and then send the answer along with whatever page asks. What is sent here
- * does not reach the upstream.
+ * Schemes for which browsers ask a person, and then send the credentials along with whatever page asks. What is sent
+ * here does not reach the upstream.
  */
 const PROMPTING = /(?:^|[,\s])(?:basic|digest|negotiate|ntlm)(?:[,\s]|$)/i;
 
@@ -194,8 +196,21 @@ const MEDIA_TYPE = /^[\t ]*([\w!#$&^.+-]+\/[\w!#$&^.+-]+)[\t ]*(?:;[^,]*)?$/;
  * sections 4.6 and 7): scripts of all names and versions there were, messages and multiparts, whose parts have types of
  * their own.
  */
-const RENDERED =
-  /^(?:text\/(?:html|xml|xsl)|application\/(?:xml|xslt)|.*\+xml|text\/xml-.*|application\/xml-.*|(?:text|application)\/(?:x-)?(?:java|ecma|j|live)script[\d.]*|multipart\/.*|message\/.*|unknown\/unknown|application\/(?:x-)?unknown.*)$/i;
+const RENDERED = new RegExp(
+  `^(?:${[
+    'text/(?:html|xml|xsl)',
+    'application/(?:xml|xslt)',
+    '.*\\+xml',
+    'text/xml-.*',
+    'application/xml-.*',
+    '(?:text|application)/(?:x-)?(?:java|ecma|j|live)script[\\d.]*',
+    'multipart/.*',
+    'message/.*',
+    'unknown/unknown',
+    'application/(?:x-)?unknown.*',
+  ].join('|')})$`,
+  'i',
+);
 
 /** Whether a browser would render or run a body of that Content-Type; what cannot be read as one type, it guesses. */
 function isRendered(contentType: string): boolean {
@@ -225,4 +240,49 @@ function withoutNamed(headers: string[], connection: string): string[] {
     if (!named.has(name.toLowerCase())) kept.push(name, headers[i + 1] as string);
   }
   return kept;
+}
+
+/**
+ * What a Location of ours begins with: nothing, as it is then right by whatever host the caller used; where an ingress
+ * takes a path off, the whole of `server.public_url`, since its path without its host would lead those astray who did
+ * not come through it.
+ */
+export function redirectBase(publicUrl: string | null): string {
+  return publicUrl === null || new URL(publicUrl).pathname === '/' ? '' : publicUrl.replace(/\/+$/, '');
+}
+
+/**
+ * Rewrites a Location to the upstream's API base so that it leads back through `prefix` here; any other Location
+ * passes.
+ */
+export function rewriteLocation(location: string, base: UrlBase, prefix: string): string {
+  const { origin, pathPrefix } = base;
+  if (location.startsWith('/') && !location.startsWith('//')) {
+    const path = withoutPrefix(location, pathPrefix);
+    return path === null ? location : prefix + path;
+  }
+  let url: URL;
+  try {
+    url = new URL(location.startsWith('//') ? new URL(origin).protocol + location : location);
+  } catch {
+    // A relative or broken Location is left to the caller, who resolves it against our address.
+    return location;
+  }
+  if (url.origin !== origin || url.username !== '' || url.password !== '') return location;
+  // Cut, not re-serialised: URL would normalise what the upstream wrote.
+  const authority = AUTHORITY.exec(location)?.[0];
+  if (authority === undefined) return location;
+  const rest = location.slice(authority.length);
+  const path = withoutPrefix(rest.startsWith('/') ? rest : `/${rest}`, pathPrefix);
+  // Standing alone, `//host/path` names another host; so does what a browser reads as that.
+  return path === null || /^\/\t*[\\/]/.test(path) ? location : prefix + path;
+}
+
+const AUTHORITY = /^(?:https?:)?\/\/[^/?#\\]+/i;
+
+function withoutPrefix(path: string, pathPrefix: string): string | null {
+  if (pathPrefix === '') return path;
+  if (!path.startsWith(pathPrefix)) return null;
+  const rest = path.slice(pathPrefix.length);
+  return rest === '' || /^[/?#]/.test(rest) ? rest : null;
 }

@@ -8,11 +8,11 @@ import { type AddressInfo, connect, isIP, type Socket, Server as TcpServer } fro
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
 import { isLoopbackHost, stripBrackets } from '../config/listen-address.ts';
-import { endAfterAnswers } from './connection.ts';
-import { answerBrokenRequest, refuseUpgrade } from './responses.ts';
+import { endAfterResponses } from './connection.ts';
+import { refuseUpgrade, respondToBrokenRequest } from './responses.ts';
 import type { ServerTls } from './tls.ts';
 
-/** One socket to open and what answers on it. */
+/** One socket to open, and what handles its requests. */
 export interface ListenerSpec {
   readonly address: ListenAddress;
   readonly handler: RequestListener;
@@ -96,7 +96,7 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
     'upgrade',
     spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')),
   );
-  server.on('clientError', answerBrokenRequest);
+  server.on('clientError', respondToBrokenRequest);
   server.on('connection', (socket) => noteSocket(server, socket));
   server.on('secureConnection', (socket) => noteSocket(server, socket));
   return server;
@@ -107,7 +107,7 @@ function createSecureServer({ handler }: ListenerSpec, options: ServerOptions, t
     { ...options, ...tls.options, handshakeTimeout: options.headersTimeout ?? 30_000 },
     handler,
   );
-  // A failed handshake leaves nobody to answer in HTTP.
+  // A failed handshake leaves nobody to respond to in HTTP.
   server.removeAllListeners('tlsClientError');
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   tls.attach(server);
@@ -122,8 +122,8 @@ function listen(server: Server, { address, onBound }: Pick<ListenerSpec, 'addres
       // Only the user may use a local socket file: it is a way to the user's token.
       if (address.kind === 'unix') chmodSync(address.path, 0o600);
       try {
-        // Still within the listening: whoever connects waits until this has been decided.
-        // Node knows the name of a Unix socket only where it gave it; all else that it listens on has an address.
+        // Still within the listening: whoever connects waits until this has been decided. Node knows the name of a Unix
+        // socket only where it gave it; all else that it listens on has an address.
         onBound?.(server.address() ?? 'inherited');
         resolve();
       } catch (error) {
@@ -238,13 +238,13 @@ function noteSocket(server: NotedServer, socket: Socket): void {
 async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Promise<void> {
   const sockets = () => servers.flatMap((server) => [...(server[SOCKETS] ?? [])]);
   // The plain close, which only stops listening. Node's HTTP one also cuts idle connections at once, and with them
-  // calls that are just on their way: for a moment callers that are busy get an answer that tells them to go.
+  // calls that are just on their way: for a moment callers that are busy get a response that tells them to go.
   const closed = Promise.all(
     servers.map(
       (server) => new Promise<void>((resolve) => void TcpServer.prototype.close.call(server, () => resolve())),
     ),
   );
-  for (const socket of sockets()) endAfterAnswers(socket);
+  for (const socket of sockets()) endAfterResponses(socket);
   // Connections that become idle while draining are not closed by themselves, nor are those on which nothing was ever
   // sent.
   const sweep = setInterval(() => {

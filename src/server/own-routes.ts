@@ -1,5 +1,5 @@
 // The table of the gateway's own routes: their paths and methods, and for each kind who may use it, from where, and how
-// it says that something is wrong. It answers nothing; a new path of our own is a row here and a handler.
+// it says that something is wrong. It responds to nothing; a new path of our own is a row here and a handler.
 
 /** What a route is for. `callback` is where a browser comes back to after a login at the platform. */
 export type RouteKind = 'health' | 'metrics' | 'token' | 'login-redirect' | 'channel' | 'admin' | 'callback';
@@ -9,15 +9,15 @@ interface RoutePolicy {
   readonly isProbe: boolean;
   /** Served by data listeners only. */
   readonly isData: boolean;
-  /** Answered whatever the Host: probes call by address or by a service's name. */
+  /** Served whatever the Host: probes call by address or by a service's name. */
   readonly isAnyHost: boolean;
-  /** Callers need not have proved who they are when they come here: the handler asks what it must know. */
+  /** Callers need not be authenticated when they come here: the handler asks what it must know. */
   readonly isOpen: boolean;
   /**
-   * Where a browser arrives from elsewhere by a link or redirect; such a route only sends it on, or takes a one-time
-   * answer.
+   * Where a browser arrives from elsewhere by a link or redirect; such a route only sends it on, or takes the one-time
+   * response of a login.
    */
-  readonly isLanding: boolean;
+  readonly isReturn: boolean;
   /**
    * Whether pages of the origins in `server.cors_origins` may use it; all other routes are for pages of our own origin.
    */
@@ -41,7 +41,7 @@ const CLOSED: RoutePolicy = {
   isData: false,
   isAnyHost: false,
   isOpen: false,
-  isLanding: false,
+  isReturn: false,
   isForApplications: false,
   errorFormat: 'api',
 };
@@ -50,11 +50,14 @@ const POLICIES: Readonly<Record<RouteKind, RoutePolicy>> = {
   health: { ...CLOSED, isProbe: true, isAnyHost: true, isOpen: true },
   metrics: { ...CLOSED, isProbe: true },
   token: { ...CLOSED, isData: true, isOpen: true, isForApplications: true, errorFormat: 'oauth' },
-  'login-redirect': { ...CLOSED, isData: true, isOpen: true, isLanding: true, isForApplications: true },
+  'login-redirect': { ...CLOSED, isData: true, isOpen: true, isReturn: true, isForApplications: true },
   channel: { ...CLOSED, isData: true, isForApplications: true },
   admin: CLOSED,
-  callback: { ...CLOSED, isOpen: true, isLanding: true },
+  callback: { ...CLOSED, isOpen: true, isReturn: true },
 };
+
+/** Where the forwarding path is mounted in the router. */
+export const FORWARD_MOUNT = '/api/v2/';
 
 export const TOKEN_PATH = '/oauth/token';
 export const AUTHORIZE_PATH = '/oauth/authorize';
@@ -71,7 +74,7 @@ const row = (kind: RouteKind, path: string, methods: readonly string[]): OwnRout
   methods,
 });
 
-/** All of them. */
+/** All routes of our own. */
 export const OWN_ROUTES: readonly OwnRoute[] = [
   row('health', '/livez', READ),
   row('health', '/healthz', READ),

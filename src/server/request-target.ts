@@ -10,7 +10,7 @@ export type Route =
   /** Forwarded: `target` begins with `/api/v2`; `credential` is the path's NAME, if any. */
   | { readonly kind: 'forward'; readonly credential: string | null; readonly target: string }
   /**
-   * Answered here; `path` is without the query and without the SDK's own prefix; `credential` as above. `own` is null
+   * Served here; `path` is without the query and without the SDK's own prefix; `credential` as above. `own` is null
    * where it is no path of ours: it may be one of the embedding program's.
    */
   | {
@@ -65,7 +65,7 @@ export function parseTarget(target: string): Route {
   return { kind: 'local', credential, path: rest, query, own: findOwnRoute(rest) };
 }
 
-/** Puts what the table says of a route of our own into the record. */
+/** Notes in the record what the table says of a route of our own. */
 export function noteRoute(record: ExchangeRecord, route: Route): void {
   if (route.kind !== 'local' || route.own === null) return;
   record.route = route.own.template;

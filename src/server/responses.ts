@@ -1,5 +1,5 @@
-// How the gateway responds by itself: errors in the platform's shape or in OAuth's, JSON documents, and what is written
-// on a bare socket. The only place that renders an error.
+// The gateway's own responses: errors in the platform's shape or in OAuth's, JSON documents, and what is written on a
+// bare socket. The only place that renders an error.
 
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { TokenFailure } from '../auth/credentials/token-source.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { answerLast, REQUEST_ABORTED } from './connection.ts';
+import { REQUEST_ABORTED, respondLast } from './connection.ts';
 import type { Route } from './request-target.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */
@@ -22,20 +22,13 @@ export function errorBody(error: GatewayError, requestId: string): string {
   });
 }
 
-/** What is forwarded. */
+/** The methods that are forwarded. */
 const FORWARDED = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
-/** Flat header list of an answer made here. */
+/** Flat header list of an error response. */
 export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: number): string[] {
-  const headers = [
-    'Content-Type',
-    'application/json',
-    'Content-Length',
-    String(bodyBytes),
-    'Cache-Control',
-    'no-store',
-  ];
-  headers.push('X-Gateway-Request-Id', requestId, 'X-Gateway-Error', error.code);
+  const headers = ['Content-Type', 'application/json', 'Content-Length', String(bodyBytes)];
+  headers.push('Cache-Control', 'no-store', 'X-Gateway-Request-Id', requestId, 'X-Gateway-Error', error.code);
   // Not below one second: SDKs read 0 as "at once".
   if (error.retryAfterMs !== undefined)
     headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
@@ -83,12 +76,25 @@ export function internalError(): GatewayError {
   return new GatewayError('gateway.internal', 'the gateway failed: please report it with the request id');
 }
 
+/** 404, with where calls go. */
+export function notFound(): GatewayError {
+  return new GatewayError(
+    'gateway.route.not.found',
+    'no such route: calls go to /api/v2/…, health to /livez and /readyz',
+  );
+}
+
+/** The error for calls that come while the gateway drains. */
+export function draining(): GatewayError {
+  return new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
+}
+
 /** How long a caller may go on with an upload that nobody wants any more. */
 const LINGER_MS = 2000;
 
 /**
- * Ends an answer, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be
- * answered by a reset, which may overtake the answer (RFC 9112, section 9.6). Of the upload nothing is kept.
+ * Ends a response, and its connection, once the caller has stopped sending. Closed at once, what still arrives would be
+ * met by a reset, which may overtake the response (RFC 9112, section 9.6). Of the upload nothing is kept.
  */
 function lingeringClose(response: ServerResponse): void {
   const { req: request } = response;
@@ -122,15 +128,14 @@ export function drainRequest(request: IncomingMessage): void {
 export function sendJson(response: ServerResponse, statusCode: number, document: unknown, requestId: string): void {
   const body = `${JSON.stringify(document)}\n`;
   response.writeHead(statusCode, [
-    ...[
-      'Content-Type',
-      'application/json',
-      'Content-Length',
-      String(Buffer.byteLength(body)),
-      'Cache-Control',
-      'no-store',
-    ],
-    ...['X-Gateway-Request-Id', requestId],
+    'Content-Type',
+    'application/json',
+    'Content-Length',
+    String(Buffer.byteLength(body)),
+    'Cache-Control',
+    'no-store',
+    'X-Gateway-Request-Id',
+    requestId,
   ]);
   response.end(response.req.method === 'HEAD' ? undefined : body);
 }
@@ -179,14 +184,14 @@ function oauthErrorBody({ oauthError, error }: OAuthRefusal): string {
   return JSON.stringify({ error: oauthError, description: error.message, error_description: error.message });
 }
 
-/** What an application gets in the place of a token. */
+/** What an application gets instead of a token of the platform. */
 export interface LocalToken {
   readonly handle: string;
   readonly expiresInS: number;
   readonly refreshHandle: string | null;
 }
 
-/** Sends it. */
+/** Responds to a token request. */
 export function sendLocalToken(
   response: ServerResponse,
   { handle, expiresInS, refreshHandle }: LocalToken,
@@ -204,7 +209,7 @@ export function sendLocalToken(
 /** How long a peer may go on sending after its connection was given up. */
 const SOCKET_LINGER_MS = 1000;
 
-/** Writes an error as a whole HTTP answer and ends the socket. `extra` are further header lines, flat. */
+/** Writes an error as a whole HTTP response and ends the socket. `extra` are further header lines, flat. */
 export function endWithError(
   socket: Duplex,
   error: GatewayError,
@@ -222,10 +227,10 @@ export function endWithError(
   endWith(socket, Buffer.from(`${text}\r\n${body}`));
 }
 
-/** Ends a socket with a whole answer; a peer that does not close its side then is cut off. */
-export function endWith(socket: Duplex, answer: Buffer): void {
-  socket.end(answer);
-  // Closed at once, what the peer still sends would be answered by a reset, which may overtake the answer (RFC 9112,
+/** Ends a socket with a whole response; a peer that does not close its side then is cut off. */
+export function endWith(socket: Duplex, response: Buffer): void {
+  socket.end(response);
+  // Closed at once, what the peer still sends would be met by a reset, which may overtake the response (RFC 9112,
   // section 9.6).
   const cut = setTimeout(() => socket.destroy(), SOCKET_LINGER_MS);
   socket.once('close', () => clearTimeout(cut));
@@ -236,11 +241,11 @@ export function refuseUpgrade(socket: Duplex, statusCode: number, what: string):
   socket.on('error', () => {
     // The peer may be gone already; there is nobody left to tell.
   });
-  answerLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
+  respondLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
 }
 
-/** node:http's `clientError`: what its parser refused, and headers that came too slowly. */
-export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+/** Responds to what node:http calls a `clientError`: its parser refused the request, or headers came too slowly. */
+export function respondToBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET') {
     socket.destroy();
     return;
@@ -251,5 +256,5 @@ export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? [408, 'the request header did not come in time (server.header_timeout)']
         : [400, 'the request is not valid HTTP/1.1'];
-  answerLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
+  respondLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
 }

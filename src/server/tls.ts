@@ -16,7 +16,7 @@ import type { Log } from '../logging/log.ts';
 export interface ServerTls {
   /**
    * For `https.createServer`. A client's certificate is asked for when there is a CA for it; callers without one may
-   * prove themselves otherwise.
+   * authenticate otherwise.
    */
   readonly options: SecureContextOptions & { readonly requestCert: boolean; readonly rejectUnauthorized: false };
   /** What certificates of callers are verified by; null where none are asked for. */
@@ -63,7 +63,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
 
   return {
     get options() {
-      // Who shows no certificate, or one of another CA, may prove itself otherwise: authentication looks at
+      // Who shows no certificate, or one of another CA, may authenticate otherwise: authentication looks at
       // `authorized`.
       return { ...context, requestCert: files.clientCaFile !== null, rejectUnauthorized: false as const };
     },
@@ -95,7 +95,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
   };
 }
 
-/** The same for a connection and for the TLS over it, and for no other that is open. */
+/** A name that a connection and the TLS over it share, and no other open connection has. */
 function connectionName({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
@@ -118,7 +118,7 @@ function load({ certFile, keyFile, clientCaFile }: NonNullable<GatewayConfig['se
   return context;
 }
 
-/** The CAs of a bundle, each told by its fingerprint, whatever stands around and between them. */
+/** The CAs of a bundle, each as a short fingerprint, whatever stands around and between them. */
 function marksOf(bundle: SecureContextOptions['ca']): readonly string[] {
   const blocks =
     String(bundle ?? '').match(/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----[^-]+-----END [A-Z0-9 ]*CERTIFICATE-----/g) ?? [];

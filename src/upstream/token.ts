@@ -3,8 +3,7 @@
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
 import type { Token } from '../auth/credentials/token-source.ts';
-import type { Clock } from '../clock.ts';
-import { withDeadline } from '../deadline.ts';
+import { type Clock, withDeadline } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import { type Send, type UpstreamRequest, type UpstreamResponse, waitFor, waitLeftMs } from './call.ts';

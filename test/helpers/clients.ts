@@ -102,8 +102,8 @@ export async function followLogin(
   const first = await fetch(authorizeUrl, { redirect: 'manual' });
   const firstHop = new URL(first.headers.get('location') ?? 'missing:');
   const second = await fetch(firstHop, { redirect: 'manual' });
-  const landing = new URL(second.headers.get('location') ?? 'missing:');
-  return { firstHop, code: landing.searchParams.get('code') ?? '', state: landing.searchParams.get('state') };
+  const callback = new URL(second.headers.get('location') ?? 'missing:');
+  return { firstHop, code: callback.searchParams.get('code') ?? '', state: callback.searchParams.get('state') };
 }
 
 /** A wire that remembers every octet that passed, both ways. `port` may be led elsewhere while it lies. */

@@ -16,13 +16,12 @@ import { redactText } from '../../src/logging/redact/text.ts';
 import { redactError, redactValue } from '../../src/logging/redact/value.ts';
 import { createBoundaryRules, isAllowedHost, isOwnOrigin } from '../../src/server/admission.ts';
 import { asksForOtherMethod } from '../../src/server/authorize.ts';
+import { TrustedProxies } from '../../src/server/connection.ts';
 import { noteTraceContext } from '../../src/server/exchange.ts';
 import { assertFraming } from '../../src/server/framing.ts';
-import { cleanRequestHeaders, createOwnHeaders } from '../../src/server/headers.ts';
-import { rewriteLocation } from '../../src/server/location.ts';
-import { facadeLocation } from '../../src/server/oauth/redirects.ts';
-import { readTokenRequest } from '../../src/server/oauth/token-request.ts';
-import { createPeerOf } from '../../src/server/peer.ts';
+import { cleanRequestHeaders, createOwnHeaders, rewriteLocation } from '../../src/server/headers.ts';
+import { readTokenRequest } from '../../src/server/oauth/grants.ts';
+import { facadeLocation, type RedirectRules } from '../../src/server/oauth/routes.ts';
 import { parseTarget } from '../../src/server/request-target.ts';
 import { readBinding } from '../../src/server/routes/login.ts';
 import { replaceConnectUris, socketBase } from '../../src/server/websocket/channel-responses.ts';
@@ -137,15 +136,16 @@ const boundary = createBoundaryRules({
   corsOrigins: ['https://app.example'],
   publicUrl: 'https://public.example',
 });
-const peerOf = createPeerOf(['10.0.0.0/8', '127.0.0.1']);
+const trustedProxies = new TrustedProxies(['10.0.0.0/8', '127.0.0.1']);
 const own = createOwnHeaders([['X-Own', '1']]);
 const upstream = configAt('http://127.0.0.1:1');
 const noClients = { get: () => undefined } as unknown as Clients;
-const redirects = {
+const redirects: RedirectRules = {
   access: {} as never,
   clients: noClients,
-  credential: () => credentialAt('http://127.0.0.1:1'),
-  defaultName: 'default',
+  config: upstream,
+  credentials: { get: () => ({ config: credentialAt('http://127.0.0.1:1') }) as never, list: () => [] },
+  placeholderCredential: credentialAt('http://127.0.0.1:1'),
 };
 const quietly =
   (entry: Entry): Entry =>
@@ -219,7 +219,7 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   ],
   cookie: readBinding,
   'forwarded for': (text) =>
-    peerOf(request({ socket: { remoteAddress: '127.0.0.1' }, headers: { 'x-forwarded-for': text } })),
+    trustedProxies.peerOf(request({ socket: { remoteAddress: '127.0.0.1' }, headers: { 'x-forwarded-for': text } })),
   'headers to send on': (text) =>
     cleanRequestHeaders(['Connection', text, text, text, 'X-Gateway-Instance', text], own),
   'method override': (text) => asksForOtherMethod({ [text]: text }, `/x?${text}`),

@@ -48,8 +48,7 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
       return { url };
     }
     case 'open': {
-      const { facade, config } = (gateway as Gateway).runtime();
-      const { sessions } = facade;
+      const { sessions, config } = (gateway as Gateway).runtime();
       const home = config.general.hosts.login.origin;
       const handles: string[] = [];
       for (let i = 0; i < message.tokens.length + message.count; i++) {
@@ -74,7 +73,7 @@ async function answer(message: ToSessionGateway): Promise<FromSessionGateway> {
         cpuMicros: user + system,
         heapBytes: heapUsed,
         rssBytes: rss,
-        size: gateway?.runtime().facade.sessions.size ?? 0,
+        size: gateway?.runtime().sessions.size ?? 0,
       };
     }
     case 'stop':

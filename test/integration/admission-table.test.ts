@@ -110,7 +110,7 @@ const UPGRADE = {
 
 /** What each of the ways in answers to a caller without proof. */
 async function answersOf({ url, gateway }: Started): Promise<Record<string, number>> {
-  const handle = gateway.runtime().facade.handles.issue({ client: null, credential: null, authFingerprint: null });
+  const handle = gateway.runtime().handles.issue({ client: null, credential: null, authFingerprint: null });
   const bearer = { authorization: `Bearer ${handle}` };
   const login = 'grant_type=client_credentials&client_id=x&client_secret=y';
   return {

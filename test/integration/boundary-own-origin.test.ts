@@ -179,7 +179,7 @@ t.test('nobody is asked for Basic: browsers would keep it and send it along with
   for (const path of ['/api/v2/users', '/']) t.equal(await isAsked('a wrong secret', path, 'GET', [wrong]), 401);
 });
 
-t.test("an embedding program's routes are behind the same door: Host, Origin, clients", async (t) => {
+t.test("an embedding program's routes are admitted as all others: by Host, Origin and client", async (t) => {
   const { config } = await startGateway(t, {
     config: { server: { corsOrigins: [APP] }, clients: [clientNamed('crm')] },
   });

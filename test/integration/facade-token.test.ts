@@ -1,10 +1,10 @@
 import t, { type Test } from 'tap';
+import { GrantPace } from '../../src/auth/callers/allowance.ts';
 import type { Clock } from '../../src/clock.ts';
 import type { GatewayError } from '../../src/errors.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createUsers } from '../../src/sandbox/directory.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
-import { GrantPace } from '../../src/server/oauth/grant-pace.ts';
 import {
   allCredentials,
   assertionFor,
@@ -154,10 +154,10 @@ t.test(
     const { firstHop } = await followLogin(`${url}/oauth/authorize?client_id=${id}`);
     const query = `response_type=code&client_id=${id}&redirect_uri=${encodeURIComponent(REDIRECT)}`;
     const login = `${firstHop.origin}/oauth/authorize?${query}`;
-    const landing = new URL((await fetch(login, { redirect: 'manual' })).headers.get('location') as string);
+    const callback = new URL((await fetch(login, { redirect: 'manual' })).headers.get('location') as string);
     const form = {
       grant_type: 'authorization_code',
-      code: landing.searchParams.get('code') as string,
+      code: callback.searchParams.get('code') as string,
       redirect_uri: REDIRECT,
     };
     const direct = await postToken(firstHop.origin, form, { authorization: basic(id, DEMO_CLIENTS.code.secret) });
@@ -261,7 +261,7 @@ t.test('id and secret may come in the form, as other OAuth libraries send them',
   t.match(await call(url, body.access_token), { status: 200 });
 });
 
-t.test('what is refused at the door has the shape of the token endpoint, too', async (t) => {
+t.test('what admission refuses has the shape of the token endpoint, too', async (t) => {
   const { url } = await start(t);
   const foreign = await postToken(url, CLIENT_CREDENTIALS, { origin: 'https://evil.example' });
   assertRefused(t, foreign, 403, 'invalid_request', 'a page of another origin');

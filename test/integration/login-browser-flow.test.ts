@@ -78,7 +78,7 @@ t.test('what the platform refuses is shown escaped, kept in status, and gone aft
   t.match((await statusOf(url)).credentials[0], { login: { lastError: null } });
 });
 
-t.test('implicit: the landing page reads the fragment, and what it posts is the token', async (t) => {
+t.test('implicit: the callback page reads the fragment, and what it posts is the token', async (t) => {
   const { url, sandbox } = await startAdminGateway(t, {
     sandbox: { switches: APPROVED },
     credentials: (origin) => [personAt(origin, 'implicit')],

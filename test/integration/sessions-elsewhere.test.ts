@@ -30,7 +30,7 @@ async function logIn(gateway: Gateway, { sandbox, origin }: { sandbox: Sandbox; 
   const owner = { client: null, authFingerprint: null, credential: 'crm', clientId: 'app', secret: null };
   const { handle } = await gateway
     .runtime()
-    .facade.sessions.open(owner, { token, refreshToken: new Secret('refresh') }, origin);
+    .sessions.open(owner, { token, refreshToken: new Secret('refresh') }, origin);
   return { authorization: `Bearer ${handle}` };
 }
 

@@ -219,30 +219,35 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
   ).body;
   t.equal((await call(started.url, handle, '/api/v2/users')).status, 200);
   const { createClients } = await import('../../src/auth/callers/clients.ts');
-  const { createAuthenticator: createIdentity } = await import('../../src/server/authenticate.ts');
+  const { Authenticator } = await import('../../src/server/authenticate.ts');
   const { inlineSecret } = await import('../../src/secret.ts');
-  const { handles, sessions } = started.gateway.runtime().facade;
-  const identifyWith = (clients: Parameters<typeof createClients>[0], isAnonymousServed: boolean) => {
-    const identity = createIdentity({
+  const { handles, sessions } = started.gateway.runtime();
+  const authenticateWith = (clients: Parameters<typeof createClients>[0], isAnonymousServed: boolean) => {
+    const authenticator = new Authenticator({
       clients: createClients(clients, {
         now: Date.now,
         monotonic: () => performance.now(),
         after: () => ({ cancel() {} }),
       }),
-      ...{ handles, sessions, isAnonymousServed },
+      handles,
+      sessions,
+      isAnonymousServed,
     });
     return () =>
-      identity.authenticate({ headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never, {
-        isLocal: true,
-      });
+      authenticator.authenticate(
+        { headers: { authorization: `Bearer ${handle}` }, rawHeaders: [], socket: {} } as never,
+        {
+          isLocal: true,
+        },
+      );
   };
-  t.equal(identifyWith([clientNamed('crm')], false)().client?.name, 'crm');
+  t.equal(authenticateWith([clientNamed('crm')], false)().client?.name, 'crm');
   t.throws(
-    identifyWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false),
+    authenticateWith([clientNamed('crm', { secret: inlineSecret('another', 'test') })], false),
     { code: 'gateway.session.ended' },
     'rotated away',
   );
-  t.throws(identifyWith([clientNamed('erp')], true), { code: 'gateway.session.ended' }, 'the client is gone');
+  t.throws(authenticateWith([clientNamed('erp')], true), { code: 'gateway.session.ended' }, 'the client is gone');
 });
 
 t.test('a dead handle behind another Authorization line is 401 all the same', async (t) => {

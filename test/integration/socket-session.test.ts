@@ -12,7 +12,7 @@ async function logIn({ gateway, sandbox, config }: TestGateway, userId: string):
   const issued = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId });
   const now = Date.now();
   const token = createToken({ accessToken: new Secret(issued.value), obtainedAt: now, expiresAt: now + 3_600_000 });
-  const { sessions } = gateway.runtime().facade;
+  const { sessions } = gateway.runtime();
   const opened = await sessions.open(
     { client: null, authFingerprint: null, credential: 'default', clientId: 'app', secret: null },
     { token, refreshToken: new Secret('r') },

@@ -1,12 +1,12 @@
 // Revoked handles: known here at once, and in the store before the revocation is confirmed.
 
 import { randomBytes } from 'node:crypto';
-import { Allowance } from '../../allowance.ts';
 import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { Secret } from '../../secret.ts';
 import { StoreError, type StoreKey, type TokenStore } from '../credentials/store/store.ts';
+import { Allowance } from './allowance.ts';
 import { ANYBODY, ownerKey } from './caller.ts';
 import { type ClientHandle, HANDLE_LIFE_MS } from './client-handle.ts';
 

@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import { createFairEviction, type LruEntry } from '../../fair-eviction.ts';
+import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 import type { TokenStore } from '../credentials/store/store.ts';
 import type { TokenGrant } from '../credentials/token-endpoint.ts';
 import { ownerKey } from './caller.ts';
@@ -101,7 +101,7 @@ export class Sessions {
   /** Entries by the hash of their access handle. */
   readonly #table: LRUCache<string, Entry>;
   /** Which session has to go first when there are too many. */
-  readonly #order = createFairEviction<string>();
+  readonly #order = new FairEviction<string>();
   /** Entries with a token source. */
   readonly #inUse = new Set<Entry>();
   /** Renewals that run. */

@@ -1,8 +1,7 @@
 // A token source that keeps its token fresh: it renews ahead of expiry, once for all callers, backs off after failures
 // and cools down after refusals (docs/tokens.md is its state table). How a token is acquired is given to it.
 
-import type { Clock, Timer } from '../../clock.ts';
-import { withDeadline } from '../../deadline.ts';
+import { type Clock, type Timer, withDeadline } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { backoffMs, isValid, placeToken, REFUSED_WAIT_MS, SHORTEST_WAIT_MS, TokenInUse } from './token-life.ts';

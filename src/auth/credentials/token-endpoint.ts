@@ -1,9 +1,8 @@
 // The one file that talks to a token endpoint (RFC 6749 section 3.2): builds the request, authenticates the client,
 // validates the reply, maps the errors. Keeps no token, and puts no body into a message.
 
-import type { Clock } from '../../clock.ts';
+import { type Clock, withDeadline } from '../../clock.ts';
 import type { UpstreamHosts } from '../../config/gateway-config.ts';
-import { withDeadline } from '../../deadline.ts';
 import { isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { parseRetryAfter } from '../../retry-after.ts';

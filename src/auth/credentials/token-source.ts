@@ -14,6 +14,13 @@ export function isUsable(token: TokenState): boolean {
   return token === 'fresh' || token === 'due' || token === 'suspect';
 }
 
+/** The required ones among some credentials that hold no token calls go up with: ready is who has none of these. */
+export function withoutToken<T extends { readonly required: boolean; readonly token: TokenState }>(
+  credentials: readonly T[],
+): T[] {
+  return credentials.filter(({ required, token }) => required && !isUsable(token));
+}
+
 /** The state of the renewal (docs/tokens.md). */
 export type RenewalState = 'idle' | 'running' | 'backoff' | 'rejected' | 'login_required';
 

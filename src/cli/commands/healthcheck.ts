@@ -2,7 +2,7 @@
 // without curl. Load the configuration and Node's HTTP client, nothing of the server.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isUsable, type TokenState } from '../../auth/credentials/token-source.ts';
+import { type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
 import type { GatewayConfig, ListenAddress } from '../../config/gateway-config.ts';
 import { loadConfig } from '../../config/load.ts';
 import { onOneLine } from '../../config/problem.ts';
@@ -94,7 +94,7 @@ function describe({ text, status: statusCode }: GatewayResponse): string {
       status: string;
       credentials?: { name: string; required: boolean; token: TokenState; renewal: string }[];
     };
-    const missing = credentials.filter(({ required, token }) => required && !isUsable(token));
+    const missing = withoutToken(credentials);
     const words = [
       status,
       ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`),

@@ -14,7 +14,7 @@ import { assertFraming } from '../../server/framing.ts';
 import { CALLBACK_PATH } from '../../server/own-routes.ts';
 import { renderFragmentPage, renderLoginDone, renderLoginFailed } from '../../server/pages/login-pages.ts';
 import { sendPage } from '../../server/pages/page.ts';
-import { hasAnswer, readCallback } from '../../server/routes/login.ts';
+import { hasOutcome, readCallback } from '../../server/routes/login.ts';
 import { isLoopbackAuthority } from '../../server/routes/redirect-uri.ts';
 import { exitCodeOf, findLoginTarget, type KnownCredential } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
@@ -286,7 +286,7 @@ export class CallbackListener {
       response
         .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
         .end(JSON.stringify(document));
-    } else if (!hasAnswer(search)) {
+    } else if (!hasOutcome(search)) {
       sendPage(response, 200, renderFragmentPage(null), 'login');
     } else {
       const { status, page } = await this.#finish(search).then(

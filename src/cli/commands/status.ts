@@ -2,7 +2,7 @@
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
-import { duration } from '../../server/pages/duration.ts';
+import { humanDuration } from '../../config/values.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
 import { createAdminRequest, exitCodeOf, loadOrReport, noGatewayAt, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
@@ -52,7 +52,7 @@ function tableOf(body: unknown): string | null {
 export function statusTable(document: StatusDocument): string {
   const { version, uptimeSeconds, upstream, credentials, limits, limitsInAll, store, reload } = document;
   const lines = [
-    `${document.status}: version ${version}, running for ${duration(uptimeSeconds)}, calls go to ${upstream.api}`,
+    `${document.status}: version ${version}, running for ${humanDuration(uptimeSeconds)}, calls go to ${upstream.api}`,
     '',
   ];
   lines.push(
@@ -74,7 +74,7 @@ export function statusTable(document: StatusDocument): string {
       String(perMinute ?? '-'),
       String(used),
       String(waiting),
-      pausedMs > 0 ? `paused for ${duration(Math.ceil(pausedMs / 1000))}` : 'going on',
+      pausedMs > 0 ? `paused for ${humanDuration(Math.ceil(pausedMs / 1000))}` : 'going on',
     ]);
     lines.push('', ...columns([['LIMIT', 'PER MINUTE', 'USED', 'WAITING', 'STATE'], ...rows]));
     if (limitsInAll > limits.length) lines.push(`(${limits.length} of ${limitsInAll})`);
@@ -92,7 +92,9 @@ function credentialRow({
   renewal,
   nextAttemptAt,
 }: CredentialStatus): string[] {
-  const life = isUsable(token) ? `, ${secondsLeft === null ? 'end not known' : `${duration(secondsLeft)} left`}` : '';
+  const life = isUsable(token)
+    ? `, ${secondsLeft === null ? 'end not known' : `${humanDuration(secondsLeft)} left`}`
+    : '';
   return [isDefault ? `${name} *` : name, grantType, `${token}${life}`, renewal, nextAttemptAt ?? '-'];
 }
 

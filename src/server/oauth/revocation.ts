@@ -4,9 +4,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { readPath } from '../../auth/callers/path-readings.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import type { ExchangeRecord } from '../../logging/exchange-record.ts';
 import { asksForOtherMethod, otherPathAsked } from '../authorize.ts';
-import type { Exchange } from '../exchange.ts';
+import { type Exchange, finishExchange } from '../exchange.ts';
 import { respondWithError, sendJson } from '../responses.ts';
 
 const OWN_TOKEN = JSON.stringify(['api', 'v2', 'tokens', 'me']);
@@ -59,12 +58,13 @@ function assertNoOtherToken(asked: string, method: string, headers: IncomingHttp
 }
 
 /**
- * Ends it and answers 200, also where there was nothing to end: a secret or an anonymous caller has no handle. What
- * could not be ended, or not for good, is not confirmed: then the answer is the error. Never rejects.
+ * Ends the caller's own token and responds with 200, also where there was nothing to end: a secret or an anonymous
+ * caller has no handle. What could not be ended, or not for good, is not confirmed: then the response is the error.
+ * Never rejects.
  */
-export async function revokeOwnToken(exchange: Exchange, finish: (record: ExchangeRecord) => void): Promise<void> {
+export async function revokeOwnToken(exchange: Exchange): Promise<void> {
   const { caller, request, response, record } = exchange;
-  const { handles, sessions } = exchange.runtime.facade;
+  const { handles, sessions } = exchange.runtime;
   request.resume();
   try {
     if (caller.session !== null) await sessions.end(caller.session);
@@ -77,5 +77,5 @@ export async function revokeOwnToken(exchange: Exchange, finish: (record: Exchan
       : new GatewayError('gateway.internal', 'the handle could not be ended: try again');
     respondWithError(exchange, failure);
   }
-  finish(record);
+  finishExchange(exchange);
 }

@@ -1,41 +1,30 @@
 // The login endpoints that an SDK looks for on its gateway: POST /oauth/token, GET /oauth/authorize, GET /logout.
-// Prefixes are off already. Mounts them and writes their answers; which grant is performed and where a redirect leads
-// is decided elsewhere.
+// Prefixes are off already. Reads, responds, and says where a redirect leads; which grant is performed is decided
+// elsewhere.
 
 import type { FastifyInstance } from 'fastify';
-import type { AuthThrottle } from '../../auth/callers/auth-throttle.ts';
+import { defaultCredential } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
-import { readBodiesAsText } from '../app.ts';
 import { isFailedAuthentication, unauthenticated } from '../authenticate.ts';
-import { namedCredential } from '../authorize.ts';
-import type { ServerRuntime } from '../context.ts';
+import { namedCredential, unknownCredential } from '../authorize.ts';
+import { credentialConfig, type ServerRuntime } from '../context.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 import { AUTHORIZE_PATH, LOGOUT_PATH, TOKEN_PATH } from '../own-routes.ts';
 import { OAuthRefusal, respondWithError, sendLocalToken, toOAuthRefusal } from '../responses.ts';
-import type { GrantPace } from './grant-pace.ts';
-import { performFacadeGrant } from './grants.ts';
-import { facadeLocation } from './redirects.ts';
-import { LARGEST_FORM_BYTES, readTokenRequest } from './token-request.ts';
+import { readBodiesAsText } from '../routes/access.ts';
+import { FacadeGrants, LARGEST_FORM_BYTES, readTokenRequest } from './grants.ts';
 
-/** What outlives a configuration; the rest is in the exchange. */
-export interface FacadeOptions {
-  readonly throttle: AuthThrottle;
-  readonly pace: GrantPace;
-  /** Of the configuration in use: a body takes as long as its sender likes, and what proves the caller may be in it. */
-  readonly runtime: () => ServerRuntime;
-}
-
-/** Adds the routes. */
-export function registerFacade(app: FastifyInstance, options: FacadeOptions): void {
+/** Registers the login endpoints. */
+export function registerFacade(app: FastifyInstance): void {
   app.register(async (scope) => {
     readBodiesAsText(scope, LARGEST_FORM_BYTES);
     scope.post(TOKEN_PATH, async (request, reply) => {
       reply.hijack();
       const exchange = exchangeOf(request.raw);
       try {
-        await answerToken(exchange, typeof request.body === 'string' ? request.body : '', options);
+        await issueToken(exchange, typeof request.body === 'string' ? request.body : '');
       } catch (error) {
-        await answerRefusal(exchange, error, options);
+        await refuseToken(exchange, error);
       }
     });
     scope.setErrorHandler(async (error, request, reply) => {
@@ -45,19 +34,15 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
         statusCode === 413
           ? new GatewayError('gateway.body.too.large', 'the form is too large')
           : new GatewayError('gateway.request.invalid', 'the form could not be read', { statusCode: 400 });
-      await answerRefusal(exchangeOf(request.raw), refusal, options);
+      await refuseToken(exchangeOf(request.raw), refusal);
     });
   });
   for (const path of [AUTHORIZE_PATH, LOGOUT_PATH] as const) {
     app.get(path, (request, reply) => {
       const exchange = exchangeOf(request.raw);
-      const { route, record } = exchange;
-      const location = facadeLocation(
-        path,
-        route.kind === 'local' ? route.query : '',
-        namedCredential(exchange),
-        exchange.runtime.facade,
-      );
+      const { route, record, runtime } = exchange;
+      const query = route.kind === 'local' ? route.query : '';
+      const location = facadeLocation(path, query, namedCredential(exchange), runtime);
       record.status = 302;
       reply.hijack();
       reply.raw.writeHead(302, [
@@ -75,32 +60,36 @@ export function registerFacade(app: FastifyInstance, options: FacadeOptions): vo
   }
 }
 
-async function answerToken(exchange: Exchange, body: string, options: FacadeOptions): Promise<void> {
-  const { request, response, record, role } = exchange;
-  const runtime = options.runtime();
-  const { authenticator, facade } = runtime;
+/**
+ * Goes by the configuration in use when the form is there: a body takes as long as its sender likes, and what proves
+ * the caller may be in it.
+ */
+async function issueToken(exchange: Exchange, body: string): Promise<void> {
+  const { gateway, request, response, record, role } = exchange;
+  const { authenticator, trustedProxies } = gateway.runtime;
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
-  const caller = authenticator.authenticateForToken(request, asked.login, role);
+  const caller = authenticator.authenticateForToken(request, asked.clientCredentials, role);
   record.client = caller.client?.name ?? null;
   try {
     authenticator.assertAdmitted(caller, role);
   } catch (error) {
     // Said in words for somebody who sent an id and a secret, and counted as a guess when one was sent.
-    throw asked.login === null ? error : unauthenticated('client not found: that is no client of this gateway');
+    if (asked.clientCredentials === null) throw error;
+    throw unauthenticated('client not found: that is no client of this gateway');
   }
-  const asking = { caller, arrival: role, named: namedCredential(exchange) };
-  const reply = await performFacadeGrant(asked, asking, facade, { pace: options.pace, peer: runtime.peerOf(request) });
-  record.credential = reply.credential;
+  const applicant = { caller, arrival: role, peer: trustedProxies.peerOf(request), named: namedCredential(exchange) };
+  const token = await new FacadeGrants(gateway, applicant).perform(asked);
+  record.credential = token.credential;
   record.status = 200;
-  sendLocalToken(response, reply, record.requestId);
+  sendLocalToken(response, token, record.requestId);
 }
 
-async function answerRefusal(exchange: Exchange, thrown: unknown, { throttle }: FacadeOptions): Promise<void> {
-  const { request, record, runtime } = exchange;
-  const refusal = inPlatformsWay(toOAuthRefusal(thrown));
+async function refuseToken(exchange: Exchange, thrown: unknown): Promise<void> {
+  const { gateway, request, record, runtime } = exchange;
+  const refusal = asTokenEndpointStatus(toOAuthRefusal(thrown));
   record.errorCode = refusal.error.code;
   if (isFailedAuthentication(thrown)) {
-    const { until, isOverflow } = throttle.delayFailure(runtime.peerOf(request));
+    const { until, isOverflow } = gateway.throttle.delayFailure(runtime.trustedProxies.peerOf(request));
     if (isOverflow) {
       record.heldBy = 'wrong secrets';
       request.socket.destroy();
@@ -115,9 +104,54 @@ async function answerRefusal(exchange: Exchange, thrown: unknown, { throttle }: 
  * The platform says 400 where a client is not known, and SDKs expect no 401 from a login. A handle that has ended is
  * 401 everywhere.
  */
-function inPlatformsWay(refusal: OAuthRefusal): OAuthRefusal {
+function asTokenEndpointStatus(refusal: OAuthRefusal): OAuthRefusal {
   const { code, message, statusCode } = refusal.error;
   return statusCode === 401 && code !== 'gateway.session.ended'
     ? new OAuthRefusal(refusal.oauthError, new GatewayError(code, message, { statusCode: 400 }))
     : refusal;
+}
+
+/** The parts of a configuration that say where a redirect leads. */
+export type RedirectRules = Pick<
+  ServerRuntime,
+  'access' | 'clients' | 'config' | 'credentials' | 'placeholderCredential'
+>;
+
+/**
+ * Where a browser goes from GET /oauth/authorize or /logout: on to the region's login host with every parameter as it
+ * came, but for a client_id that is a name of ours. `query` is raw, without its `?`. Throws gateway.credential.unknown.
+ */
+export function facadeLocation(
+  path: typeof AUTHORIZE_PATH | typeof LOGOUT_PATH,
+  query: string,
+  named: string | null,
+  runtime: RedirectRules,
+): string {
+  const { access, clients, config } = runtime;
+  const clientId = new URLSearchParams(query).get('client_id');
+  const caller = clientId === null ? undefined : clients.get(clientId);
+  const name = named ?? (caller === undefined ? (defaultCredential(config)?.name ?? null) : access.defaultFor(caller));
+  const base = credentialConfig(runtime, name);
+  if (base === undefined) throw unknownCredential();
+  const mapped = caller === undefined || base.clientId === null ? query : replaceClientId(query, base.clientId);
+  const { origin, pathPrefix } = base.hosts.login;
+  return `${origin}${pathPrefix}${path}${mapped === '' ? '' : `?${mapped}`}`;
+}
+
+/** A query with another client_id; order, escapes and everything else stay octet for octet. */
+function replaceClientId(query: string, clientId: string): string {
+  return query
+    .split('&')
+    .map((pair) =>
+      decodeName(pair.split('=', 1)[0] as string) === 'client_id' ? `client_id=${encodeURIComponent(clientId)}` : pair,
+    )
+    .join('&');
+}
+
+function decodeName(name: string): string {
+  try {
+    return decodeURIComponent(name.replaceAll('+', ' '));
+  } catch {
+    return name;
+  }
 }

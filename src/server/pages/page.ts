@@ -27,8 +27,12 @@ function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => entities[character] as string);
 }
 
-const STYLE = `:root{color-scheme:light dark;--ink:#1d2430;--soft:#566072;--line:#d5dae2;--paper:#fff;--card:#f6f7f9;--good:#14633a;--bad:#a3211b;--wait:#7a4b00;--link:#0b57c9}
-@media (prefers-color-scheme:dark){:root{--ink:#e7eaf0;--soft:#a9b2c1;--line:#39414e;--paper:#15191f;--card:#1e242c;--good:#6fd39b;--bad:#ff9a90;--wait:#f0c06a;--link:#8ab8ff}}
+const STYLE = `:root{color-scheme:light dark;
+--ink:#1d2430;--soft:#566072;--line:#d5dae2;--paper:#fff;--card:#f6f7f9;
+--good:#14633a;--bad:#a3211b;--wait:#7a4b00;--link:#0b57c9}
+@media (prefers-color-scheme:dark){:root{
+--ink:#e7eaf0;--soft:#a9b2c1;--line:#39414e;--paper:#15191f;--card:#1e242c;
+--good:#6fd39b;--bad:#ff9a90;--wait:#f0c06a;--link:#8ab8ff}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
 main,header{max-width:64rem;margin:0 auto;padding:0 1.25rem}
@@ -39,7 +43,8 @@ h1{font-size:1.6rem;line-height:1.25;margin:.4rem 0 1rem}
 h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
 h3{font-size:1.05rem;margin:0}
 a{color:var(--link)}
-code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:var(--card);border:1px solid var(--line);border-radius:.3rem;padding:.1rem .35rem;overflow-wrap:anywhere}
+code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+code{background:var(--card);border:1px solid var(--line);border-radius:.3rem;padding:.1rem .35rem}
 .card{border:1px solid var(--line);border-radius:.6rem;background:var(--card);padding:1rem 1.2rem;margin:0 0 1rem}
 .card code{background:var(--paper)}
 .head{display:flex;flex-wrap:wrap;gap:.3rem .8rem;align-items:baseline}
@@ -111,6 +116,15 @@ ${body.markup}
   };
 }
 
+/** Headers that keep a page from being framed, sniffed, embedded or reached by others. */
+const ISOLATION: readonly string[] = [
+  ['X-Frame-Options', 'DENY'],
+  ['X-Content-Type-Options', 'nosniff'],
+  ['Referrer-Policy', 'no-referrer'],
+  ['Cross-Origin-Opener-Policy', 'same-origin'],
+  ['Cross-Origin-Resource-Policy', 'same-origin'],
+].flat();
+
 /**
  * Sends a page: never kept, never framed, and telling nobody where the reader came from. `headers` is a flat list of
  * further ones.
@@ -123,24 +137,18 @@ export function sendPage(
   headers: readonly string[] = [],
 ): void {
   response.writeHead(statusCode, [
-    ...['Content-Type', 'text/html; charset=utf-8', 'Content-Length', String(Buffer.byteLength(page.text))],
-    ...[
-      'Content-Security-Policy',
-      page.contentSecurityPolicy,
-      'X-Frame-Options',
-      'DENY',
-      'X-Content-Type-Options',
-      'nosniff',
-    ],
-    ...[
-      'Referrer-Policy',
-      'no-referrer',
-      'Cross-Origin-Opener-Policy',
-      'same-origin',
-      'Cross-Origin-Resource-Policy',
-      'same-origin',
-    ],
-    ...['Cache-Control', 'no-store', 'X-Gateway-Request-Id', requestId, ...headers],
+    'Content-Type',
+    'text/html; charset=utf-8',
+    'Content-Length',
+    String(Buffer.byteLength(page.text)),
+    'Content-Security-Policy',
+    page.contentSecurityPolicy,
+    ...ISOLATION,
+    'Cache-Control',
+    'no-store',
+    'X-Gateway-Request-Id',
+    requestId,
+    ...headers,
   ]);
   response.end(response.req.method === 'HEAD' ? undefined : page.text);
 }

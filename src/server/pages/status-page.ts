@@ -2,14 +2,15 @@
 // command where it changes something.
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
+import { humanDuration } from '../../config/values.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
-import { duration } from './duration.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
 
-/** Renders it. All links are relative, so that the page works behind a path prefix. */
+/** Renders the status page. All links are relative, so that the page works behind a path prefix. */
 export function renderStatusPage(status: StatusDocument): Page {
   const body = html`<h1>${HEADINGS[status.status]}</h1>
-<p class="soft">Version ${status.version}, running for ${duration(status.uptimeSeconds)}, calls go to ${status.upstream.api}.
+<p class="soft">Version ${status.version}, running for ${humanDuration(status.uptimeSeconds)},
+calls go to ${status.upstream.api}.
 This page is what was true when it was loaded; <a href="-/status">the same as JSON</a>.</p>
 ${storeProblem(status)}${refusedConfiguration(status)}
 <h2>Credentials</h2>
@@ -17,9 +18,14 @@ ${status.credentials.map(renderCredential)}
 <h2>Limits of the platform</h2>
 ${renderLimits(status)}
 <h2>Configuration</h2>
-<p>${status.configuration.files.length === 0 ? 'No file: defaults, environment and flags.' : `Read from ${status.configuration.files.join(', ')}.`}
-Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in memory'}. <code>gcg config</code> shows every value and where it came from.</p>`;
+<p>${readFrom(status)}
+Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in memory'}.
+<code>gcg config</code> shows every value and where it came from.</p>`;
   return renderPage({ title: 'Status', body });
+}
+
+function readFrom({ configuration: { files } }: StatusDocument): string {
+  return files.length === 0 ? 'No file: defaults, environment and flags.' : `Read from ${files.join(', ')}.`;
 }
 
 const HEADINGS = { ready: 'Ready', waiting: 'Waiting for a token', draining: 'Shutting down' } as const;
@@ -33,26 +39,41 @@ function storeProblem({ store }: StatusDocument): Html | null {
 function refusedConfiguration({ reload }: StatusDocument): Html | null {
   if (!reload?.last || reload.last.applied) return null;
   const { at, problems } = reload.last;
-  return html`<div role="alert"><p class="bad">The configuration was changed at ${shortTime(at)} and refused; the one before it is still in use.</p>
+  const told = `The configuration was changed at ${shortTime(at)} and refused; the one before it is still in use.`;
+  return html`<div role="alert"><p class="bad">${told}</p>
 <ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div>`;
 }
 
 function renderCredential(credential: CredentialStatus): Html {
   const { name, grantType, isDefault, upstream, lastError, login, fingerprint, nextAttemptAt } = credential;
   const id = `credential-${name}`;
+  const refresh = `-/credentials/${name}/refresh`;
   return html`<section class="card" aria-labelledby="${id}">
-<div class="head"><h3 id="${id}">${name}</h3>${isDefault && name !== 'default' && html`<span class="soft">default</span>`} <span class="soft">${grantType}</span> ${verdict(credential)}</div>
+<div class="head"><h3 id="${id}">${name}</h3>${
+    isDefault && name !== 'default' && html`<span class="soft">default</span>`
+  } <span class="soft">${grantType}</span> ${verdict(credential)}</div>
 <dl>
-<dt>Token</dt><dd>${tokenWords(credential)}${fingerprint !== null && html` <span class="soft">fingerprint ${fingerprint}</span>`}</dd>
-<dt>Renewal</dt><dd>${RENEWALS[credential.renewal]}${nextAttemptAt !== null && `, next attempt at ${shortTime(nextAttemptAt)}`}</dd>
+<dt>Token</dt><dd>${tokenWords(credential)}${
+    fingerprint !== null && html` <span class="soft">fingerprint ${fingerprint}</span>`
+  }</dd>
+<dt>Renewal</dt><dd>${RENEWALS[credential.renewal]}${
+    nextAttemptAt !== null && `, next attempt at ${shortTime(nextAttemptAt)}`
+  }</dd>
 <dt>Region</dt><dd>${upstream.region}</dd>
 ${lastError !== null && html`<dt>Last failure</dt><dd>${shortTime(lastError.at)}: ${lastError.message}</dd>`}
-${login !== null && login.lastError !== null && html`<dt>Last login</dt><dd>failed at ${shortTime(login.lastError.at)}: ${login.lastError.message}</dd>`}
-${login !== null && html`<dt>Log in</dt><dd><a href="-/login/${name}">Log in as a person</a>, or run <code>gcg login ${name}</code></dd>`}
-<dt>Renew now</dt><dd><code>curl -X POST -H "X-Gateway-Request: 1" ADDRESS/-/credentials/${name}/refresh</code></dd>
+${login !== null && renderLogin(name, login)}
+<dt>Renew now</dt><dd><code>curl -X POST -H "X-Gateway-Request: 1" ADDRESS/${refresh}</code></dd>
 </dl>
 </section>
 `;
+}
+
+function renderLogin(name: string, { lastError }: NonNullable<CredentialStatus['login']>): Html {
+  return html`${
+    lastError !== null &&
+    html`<dt>Last login</dt><dd>failed at ${shortTime(lastError.at)}: ${lastError.message}</dd>
+`
+  }<dt>Log in</dt><dd><a href="-/login/${name}">Log in as a person</a>, or run <code>gcg login ${name}</code></dd>`;
 }
 
 function verdict({ token, renewal }: CredentialStatus): Html {
@@ -67,7 +88,7 @@ function tokenWords({ token, secondsLeft, expiresAt }: CredentialStatus): string
   if (token === 'expired') return 'expired';
   if (secondsLeft === null || expiresAt === null) return 'valid, its end is not known';
   return (
-    `valid for ${duration(secondsLeft)} ` +
+    `valid for ${humanDuration(secondsLeft)} ` +
     `more${token === 'fresh' ? '' : token === 'due' ? ', about to be renewed' : ', but refused by the upstream'}`
   );
 }
@@ -82,22 +103,21 @@ const RENEWALS: Readonly<Record<CredentialStatus['renewal'], string>> = {
 
 function renderLimits({ limits, limitsInAll }: StatusDocument): Html {
   if (limits.length === 0) return html`<p>None is known yet; nothing is held back.</p>`;
-  const rows = limits.map(
-    ({
-      name,
-      perMinute,
-      used,
-      waiting,
-      pausedMs,
-    }) => html`<tr><th scope="row">${name}</th><td>${perMinute ?? 'not known'}</td><td>${used}</td><td>${waiting}</td>
-<td>${pausedMs > 0 ? html`<span class="wait">paused for ${duration(Math.ceil(pausedMs / 1000))}</span>` : 'going on'}</td></tr>
-`,
-  );
   return html`<div class="scroll"><table>
-<thead><tr><th scope="col">Limit</th><th scope="col">Calls a minute</th><th scope="col">Used in the last minute</th><th scope="col">Waiting</th><th scope="col">State</th></tr></thead>
+<thead><tr>${LIMIT_COLUMNS.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
 <tbody>
-${rows}</tbody></table></div>
+${limits.map(renderLimit)}</tbody></table></div>
 ${limitsInAll > limits.length ? html`<p>${limits.length} of ${limitsInAll} are shown.</p>` : ''}`;
+}
+
+const LIMIT_COLUMNS = ['Limit', 'Calls a minute', 'Used in the last minute', 'Waiting', 'State'];
+
+function renderLimit({ name, perMinute, used, waiting, pausedMs }: StatusDocument['limits'][number]): Html {
+  const pause = humanDuration(Math.ceil(pausedMs / 1000));
+  const state = pausedMs > 0 ? html`<span class="wait">paused for ${pause}</span>` : 'going on';
+  return html`<tr><th scope="row">${name}</th><td>${perMinute ?? 'not known'}</td><td>${used}</td><td>${waiting}</td>
+<td>${state}</td></tr>
+`;
 }
 
 function shortTime(iso: string): string {

@@ -1,35 +1,25 @@
 // The admin listener's routes: status for machines and people, what can be changed while the gateway runs, and the
-// login. Further ones are registered beside it with the same guard.
+// login.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
-import type { Logins } from '../../auth/credentials/login.ts';
 import { GatewayError } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
-import { readBodiesAsText } from '../app.ts';
 import type { Exchange } from '../exchange.ts';
 import { sendPage } from '../pages/page.ts';
 import { renderStatusPage } from '../pages/status-page.ts';
 import { sendJson } from '../responses.ts';
-import type { AdminGuard } from './admin-guard.ts';
+import { adminExchange, changingExchange, configuredCredential, ignoreBodies, readBodiesAsText } from './access.ts';
 import { registerLogin } from './login.ts';
-import { createStatus, credentialStatus, type StatusDeps } from './status.ts';
-
-/** What the routes work with. */
-export interface AdminDeps extends StatusDeps {
-  readonly guard: AdminGuard;
-  readonly logins: Logins;
-  /** Begins to drain, and ends the process where there is one to end. Called after the answer has been sent. */
-  readonly quit: () => void;
-}
+import { credentialStatus, statusOf } from './status.ts';
 
 /** Room for a SAML assertion and no more; a fragment with a token is smaller. */
 const LARGEST_BODY_BYTES = 256 * 1024;
 
 type NamedRoute = { Params: { name: string } };
 
-/** Adds the routes. */
-export function registerAdmin(app: FastifyInstance, deps: AdminDeps): void {
+/** Registers the admin routes. */
+export function registerAdmin(app: FastifyInstance): void {
   app.register(async (scope) => {
     readBodiesAsText(scope, LARGEST_BODY_BYTES);
     scope.setErrorHandler((error) => {
@@ -39,68 +29,93 @@ export function registerAdmin(app: FastifyInstance, deps: AdminDeps): void {
         `the body is larger than the ${LARGEST_BODY_BYTES / 1024} KiB that an assertion may have`,
       );
     });
-    registerRoutes(scope, deps);
+    registerStatus(scope);
+    registerChange(scope, 'refresh', (found) => found.source.refresh());
+    registerChange(scope, 'logout', (found) => found.logout());
+    registerChange(scope, 'assertion', postAssertion);
+    scope.post('/-/quit', quit);
+    registerLogin(scope);
+  });
+  app.register(async (scope) => {
+    // `curl -d ''` sends a type, too; nothing is read of a body.
+    ignoreBodies(scope);
+    scope.post('/-/reload', reload);
   });
 }
 
-function registerRoutes(app: FastifyInstance, deps: AdminDeps): void {
-  const { guard, logins, parts } = deps;
-  const status = createStatus(deps);
-
-  function credential(name: string): Credential {
-    const found = parts().credentials.get(name);
-    if (found === undefined)
-      throw new GatewayError(
-        'gateway.credential.unknown',
-        'no credential of that name is configured: `gcg config` lists them',
-      );
-    return found;
-  }
-
+function registerStatus(app: FastifyInstance): void {
   app.get('/', (request, reply) => {
-    const { response, record } = guard.read(request);
-    const page = renderStatusPage(status());
+    const { response, record, gateway } = adminExchange(request);
+    const page = renderStatusPage(statusOf(gateway));
     reply.hijack();
     record.status = 200;
     sendPage(response, 200, page, record.requestId);
   });
-
-  app.get('/-/status', (request, reply) => answer(guard.read(request), reply, 200, status()));
-
-  change('refresh', (found) => found.source.refresh());
-
-  change('logout', (found) => found.logout());
-
-  change('assertion', (found, request) => {
-    const assertion = typeof request.body === 'string' ? request.body.trim() : '';
-    if (assertion === '')
-      throw new GatewayError('gateway.request.invalid', 'the body must be the assertion, in base64 or as XML', {
-        statusCode: 400,
-      });
-    return found.postAssertion(new Secret(assertion));
+  app.get('/-/status', (request, reply) => {
+    const exchange = adminExchange(request);
+    respond(exchange, reply, 200, statusOf(exchange.gateway));
   });
-
-  app.post('/-/quit', (request, reply) => {
-    const exchange = guard.change(request);
-    exchange.response.once('close', deps.quit);
-    answer(exchange, reply, 202, { status: 'draining' });
-  });
-
-  registerLogin(app, { guard, logins, credential, publicUrl: () => parts().config.server.publicUrl });
-
-  /** A change of one credential, answered with what it is afterwards. */
-  function change(verb: string, perform: (found: Credential, request: FastifyRequest) => Promise<unknown>): void {
-    app.post<NamedRoute>(`/-/credentials/:name/${verb}`, async (request, reply) => {
-      const exchange = guard.change(request);
-      const found = credential(request.params.name);
-      exchange.record.credential = found.config.name;
-      await perform(found, request);
-      answer(exchange, reply, 200, credentialStatus(found, deps));
-    });
-  }
 }
 
-function answer({ response, record }: Exchange, reply: FastifyReply, statusCode: number, document: unknown): void {
+/** Registers a change of one credential; the response is its state afterwards. */
+function registerChange(
+  app: FastifyInstance,
+  verb: string,
+  perform: (found: Credential, request: FastifyRequest) => Promise<unknown>,
+): void {
+  app.post<NamedRoute>(`/-/credentials/:name/${verb}`, async (request, reply) => {
+    const exchange = changingExchange(request);
+    const { gateway, record } = exchange;
+    const found = configuredCredential(gateway, request.params.name);
+    record.credential = found.config.name;
+    await perform(found, request);
+    respond(exchange, reply, 200, credentialStatus(found, gateway));
+  });
+}
+
+function postAssertion(found: Credential, { body }: FastifyRequest): Promise<unknown> {
+  const assertion = typeof body === 'string' ? body.trim() : '';
+  if (assertion === '')
+    throw new GatewayError('gateway.request.invalid', 'the body must be the assertion, in base64 or as XML', {
+      statusCode: 400,
+    });
+  return found.postAssertion(new Secret(assertion));
+}
+
+function quit(request: FastifyRequest, reply: FastifyReply): void {
+  const exchange = changingExchange(request);
+  exchange.response.once('close', () => exchange.gateway.program.quit());
+  respond(exchange, reply, 202, { status: 'draining' });
+}
+
+const NOTHING_TO_READ =
+  'this gateway runs without a configuration file, so there is nothing to read again: start it by `gcg serve ' +
+  '--config FILE` (`gcg init` writes one), or restart it';
+
+/** So many problems are told in a response; the log has them all. */
+const MOST_PROBLEMS = 20;
+
+/**
+ * Reads the configuration again: 200 with the keys that changed, gateway.request.invalid 422 with what is wrong, 400
+ * where there is nothing to read.
+ */
+function reload(request: FastifyRequest, reply: FastifyReply): void {
+  const exchange = changingExchange(request);
+  const { program } = exchange.gateway;
+  if (program.reload === undefined) throw new GatewayError('gateway.request.invalid', NOTHING_TO_READ);
+  const { applied, changed, restart, problems } = program.reload();
+  if (!applied) {
+    const told = problems.slice(0, MOST_PROBLEMS).join('; ');
+    throw new GatewayError(
+      'gateway.request.invalid',
+      `the configuration was refused, the previous one stays in use: ${told}`,
+      { statusCode: 422 },
+    );
+  }
+  respond(exchange, reply, 200, { status: 'reloaded', changed, restart });
+}
+
+function respond({ response, record }: Exchange, reply: FastifyReply, statusCode: number, document: unknown): void {
   reply.hijack();
   record.status = statusCode;
   sendJson(response, statusCode, document, record.requestId);

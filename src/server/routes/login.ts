@@ -4,120 +4,108 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
-import { createBinding, type LoginCallback, type Logins, withoutLogin } from '../../auth/credentials/login.ts';
+import { createBinding, type LoginCallback, withoutLogin } from '../../auth/credentials/login.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import type { Exchange } from '../exchange.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
 import { CALLBACK_PATH } from '../own-routes.ts';
 import { renderFragmentPage, renderLoginDone, renderLoginElsewhere, renderLoginFailed } from '../pages/login-pages.ts';
 import { type Page, sendPage } from '../pages/page.ts';
 import { sendJson } from '../responses.ts';
-import { type AdminGuard, assertCsrfHeader } from './admin-guard.ts';
+import { adminExchange, assertCsrfHeader, changingExchange, configuredCredential } from './access.ts';
 import { assertRedirectUri, redirectUriFor } from './redirect-uri.ts';
-
-/** What the routes work with; the functions give what belongs to the configuration at work. */
-export interface LoginRoutesDeps {
-  readonly guard: AdminGuard;
-  readonly logins: Logins;
-  readonly credential: (name: string) => Credential;
-  readonly publicUrl: () => string | null;
-}
 
 type NamedRoute = { Params: { name: string } };
 
 /**
- * Marks a start that was already sent to the address where the login ends: whatever Host arrives then, it is not sent
+ * Marks a start that was already sent to the host where the login ends: whatever Host arrives then, it is not sent
  * again.
  */
-const AT_HOME = 'here';
+const AT_CALLBACK_HOST = 'here';
 
-/** Adds the routes. Bodies must arrive as text. */
-export function registerLogin(app: FastifyInstance, { guard, logins, credential, publicUrl }: LoginRoutesDeps): void {
+/** Registers the login routes. Bodies must arrive as text. */
+export function registerLogin(app: FastifyInstance): void {
   app.get<NamedRoute>('/-/login/:name', { exposeHeadRoute: false }, (request, reply) => {
-    const exchange = guard.read(request);
-    const { name } = request.params;
-    const found = credential(name);
-    const answer = startInBrowser(exchange, found);
+    const exchange = adminExchange(request);
+    const respond = startInBrowser(exchange, configuredCredential(exchange.gateway, request.params.name));
     reply.hijack();
-    answer();
+    respond();
   });
-
   app.post<NamedRoute>('/-/login/:name', (request, reply) => {
-    const exchange = guard.change(request);
-    const found = credential(request.params.name);
-    const wanted = new URLSearchParams(textOf(request.body)).get('redirect_uri');
-    const arrival = arrivalOf(exchange);
-    if (wanted !== null) assertRedirectUri(wanted, found.config, publicUrl(), arrival);
-    const redirectUri = wanted ?? redirectUriFor(found.config, publicUrl(), arrival).uri;
-    // Begun by somebody who proved to be an admin, and finished by whoever holds the state: no browser is known yet.
-    const { url, state, expiresAt } = logins.begin(found, { redirectUri, binding: null });
+    const exchange = changingExchange(request);
+    const found = configuredCredential(exchange.gateway, request.params.name);
+    const login = startForProgram(exchange, found, new URLSearchParams(textOf(request.body)).get('redirect_uri'));
     reply.hijack();
-    exchange.record.status = 200;
-    sendJson(
-      exchange.response,
-      200,
-      { url, state, redirectUri, expiresAt: new Date(expiresAt).toISOString() },
-      exchange.record.requestId,
-    );
+    respondWithJson(exchange, login);
   });
-
   app.get(CALLBACK_PATH, { exposeHeadRoute: false }, async (request, reply) => {
-    const exchange = guard.callback(request);
+    const exchange = exchangeOf(request.raw);
     const query = exchange.route.kind === 'local' ? exchange.route.query : '';
-    const outcome = hasAnswer(query)
+    const { status, page, headers } = hasOutcome(query)
       ? await finishInBrowser(exchange, query)
       : { status: 200, page: renderFragmentPage(statusHref(exchange)), headers: [] };
     reply.hijack();
-    answerPage(exchange, outcome.status, outcome.page, outcome.headers);
+    respondWithPage(exchange, status, page, headers);
   });
-
   app.post(CALLBACK_PATH, async (request, reply) => {
-    const exchange = guard.callback(request);
+    const exchange = exchangeOf(request.raw);
     assertCsrfHeader(exchange);
-    const done = await logins.complete(
-      readCallback(textOf(request.body), readBinding(exchange.request.headers.cookie)),
-    );
+    const done = await complete(exchange, textOf(request.body));
     reply.hijack();
-    exchange.record.status = 200;
-    sendJson(exchange.response, 200, done, exchange.record.requestId);
+    respondWithJson(exchange, done);
   });
+}
 
-  /** The answer, ready to be sent; throws while nothing has been. */
-  function startInBrowser(exchange: Exchange, found: Credential): () => void {
-    const { request, route } = exchange;
-    const { name } = found.config;
-    if (!found.hasLogin) throw new GatewayError('gateway.request.invalid', withoutLogin(found.config));
-    const arrival = arrivalOf(exchange);
-    const { uri, isOurs } = redirectUriFor(found.config, publicUrl(), arrival);
-    if (!isOurs) return () => answerPage(exchange, 409, renderLoginElsewhere(name, uri));
-    const isSent = route.kind === 'local' && new URLSearchParams(route.query).has(AT_HOME);
-    // The cookie must be set where the browser comes back to: localhost and 127.0.0.1 are two places.
-    if (!isHostOf(uri, arrival.host) && !isSent) {
-      const home = uri.slice(0, -CALLBACK_PATH.length);
-      return () => answerRedirect(exchange, `${home}/-/login/${name}?${AT_HOME}`);
-    }
-    const { binding, setCookie } = bindBrowser(request.headers.cookie, uri);
-    const { url } = logins.begin(found, { redirectUri: uri, binding });
-    return () => answerRedirect(exchange, url, ['Set-Cookie', setCookie]);
+/** The response to a browser, ready to be sent; throws while nothing has been. */
+function startInBrowser(exchange: Exchange, found: Credential): () => void {
+  const { request, route, gateway } = exchange;
+  const { name } = found.config;
+  if (!found.hasLogin) throw new GatewayError('gateway.request.invalid', withoutLogin(found.config));
+  const arrival = arrivalOf(exchange);
+  const { uri, isLocalCallback } = redirectUriFor(found.config, gateway.runtime.config.server.publicUrl, arrival);
+  if (!isLocalCallback) return () => respondWithPage(exchange, 409, renderLoginElsewhere(name, uri));
+  const isSent = route.kind === 'local' && new URLSearchParams(route.query).has(AT_CALLBACK_HOST);
+  // The cookie must be set where the browser comes back to: localhost and 127.0.0.1 are two places.
+  if (!isHostOf(uri, arrival.host) && !isSent) {
+    const base = uri.slice(0, -CALLBACK_PATH.length);
+    return () => redirect(exchange, `${base}/-/login/${name}?${AT_CALLBACK_HOST}`);
   }
+  const { binding, setCookie } = bindBrowser(request.headers.cookie, uri);
+  const { url } = gateway.logins.begin(found, { redirectUri: uri, binding });
+  return () => redirect(exchange, url, ['Set-Cookie', setCookie]);
+}
 
-  async function finishInBrowser(
-    exchange: Exchange,
-    query: string,
-  ): Promise<{ status: number; page: Page; headers: readonly string[] }> {
-    try {
-      const { credential: name } = await logins.complete(
-        readCallback(query, readBinding(exchange.request.headers.cookie)),
-      );
-      return { status: 200, page: renderLoginDone(name, statusHref(exchange)), headers: [] };
-    } catch (error) {
-      if (!isGatewayError(error)) throw error;
-      return {
-        status: error.statusCode,
-        page: renderLoginFailed(error.message, statusHref(exchange)),
-        headers: ['X-Gateway-Error', error.code],
-      };
-    }
+/** A login for `gcg` or another program, which takes the callback at `wanted` where it gives that. */
+function startForProgram(exchange: Exchange, found: Credential, wanted: string | null) {
+  const { gateway } = exchange;
+  const { publicUrl } = gateway.runtime.config.server;
+  const arrival = arrivalOf(exchange);
+  if (wanted !== null) assertRedirectUri(wanted, found.config, publicUrl, arrival);
+  const redirectUri = wanted ?? redirectUriFor(found.config, publicUrl, arrival).uri;
+  // Begun by an administrator, and finished by whoever holds the state: no browser is known yet.
+  const { url, state, expiresAt } = gateway.logins.begin(found, { redirectUri, binding: null });
+  return { url, state, redirectUri, expiresAt: new Date(expiresAt).toISOString() };
+}
+
+async function finishInBrowser(
+  exchange: Exchange,
+  query: string,
+): Promise<{ status: number; page: Page; headers: readonly string[] }> {
+  try {
+    const { credential } = await complete(exchange, query);
+    return { status: 200, page: renderLoginDone(credential, statusHref(exchange)), headers: [] };
+  } catch (error) {
+    if (!isGatewayError(error)) throw error;
+    return {
+      status: error.statusCode,
+      page: renderLoginFailed(error.message, statusHref(exchange)),
+      headers: ['X-Gateway-Error', error.code],
+    };
   }
+}
+
+/** Ends a login by what the login page sent: a query or form. */
+function complete({ gateway, request }: Exchange, fields: string): Promise<{ credential: string }> {
+  return gateway.logins.complete(readCallback(fields, readBinding(request.headers.cookie)));
 }
 
 /** From the callback to the status page, which only an admin listener has. */
@@ -125,24 +113,26 @@ function statusHref({ role }: Exchange): string | null {
   return role.admin ? '../' : null;
 }
 
-function answerPage({ response, record }: Exchange, status: number, page: Page, headers: readonly string[] = []): void {
+function respondWithJson({ response, record }: Exchange, document: unknown): void {
+  record.status = 200;
+  sendJson(response, 200, document, record.requestId);
+}
+
+function respondWithPage(
+  { response, record }: Exchange,
+  status: number,
+  page: Page,
+  headers: readonly string[] = [],
+): void {
   record.status = status;
   sendPage(response, status, page, record.requestId, headers);
 }
 
-function answerRedirect({ response, record }: Exchange, location: string, headers: readonly string[] = []): void {
+function redirect({ response, record }: Exchange, location: string, headers: readonly string[] = []): void {
   record.status = 302;
-  const own = [
-    'Location',
-    location,
-    'Content-Length',
-    '0',
-    'Cache-Control',
-    'no-store',
-    'Referrer-Policy',
-    'no-referrer',
-  ];
-  response.writeHead(302, [...own, 'X-Gateway-Request-Id', record.requestId, ...headers]);
+  const own = ['Location', location, 'Content-Length', '0', 'Cache-Control', 'no-store'];
+  own.push('Referrer-Policy', 'no-referrer', 'X-Gateway-Request-Id', record.requestId, ...headers);
+  response.writeHead(302, own);
   response.end();
 }
 
@@ -156,7 +146,7 @@ function arrivalOf({ request }: Exchange) {
   };
 }
 
-/** Whether a Host header is that of an address. One who proved to be an admin may have come with any. */
+/** Whether a Host header is that of an address. An authenticated administrator may have come with any. */
 function isHostOf(uri: string, host: string): boolean {
   return URL.canParse(`http://${host}`) && new URL(uri).host === new URL(`http://${host}`).host;
 }
@@ -191,8 +181,8 @@ export function bindBrowser(cookie: string | undefined, redirectUri: string): { 
   };
 }
 
-/** Whether there is an answer in it at all, and not in a fragment that only the browser sees. */
-export function hasAnswer(query: string): boolean {
+/** Whether a callback's query has the login's outcome in it, and not in a fragment that only the browser sees. */
+export function hasOutcome(query: string): boolean {
   const fields = new URLSearchParams(query);
   return fields.has('code') || fields.has('error');
 }
@@ -211,13 +201,11 @@ export function readCallback(text: string, binding: string | null): LoginCallbac
     );
   const fragment = map.has('access_token') ? Object.fromEntries(map) : undefined;
   return {
-    ...{
-      state,
-      binding,
-      code: map.get('code'),
-      error: map.get('error'),
-      errorDescription: map.get('error_description'),
-    },
+    state,
+    binding,
+    code: map.get('code'),
+    error: map.get('error'),
+    errorDescription: map.get('error_description'),
     ...(fragment && { fragment }),
   };
 }

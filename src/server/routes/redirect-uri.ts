@@ -7,11 +7,11 @@ import { GatewayError } from '../../errors.ts';
 import { parseHost } from '../admission.ts';
 import { CALLBACK_PATH } from '../own-routes.ts';
 
-/** Where to, and whether that is a landing page of ours. */
+/** Where a login comes back to, and whether that is the callback of this gateway. */
 export interface RedirectUri {
   /** As it is registered with the OAuth client, octet by octet. */
   readonly uri: string;
-  readonly isOurs: boolean;
+  readonly isLocalCallback: boolean;
 }
 
 /** How the browser, or `gcg`, came here. `host` is the Host header. */
@@ -29,9 +29,9 @@ export function redirectUriFor(
   arrival: ArrivalAddress,
 ): RedirectUri {
   if (config.redirectUri !== null)
-    return { uri: config.redirectUri, isOurs: new URL(config.redirectUri).pathname.endsWith(CALLBACK_PATH) };
+    return { uri: config.redirectUri, isLocalCallback: new URL(config.redirectUri).pathname.endsWith(CALLBACK_PATH) };
   const own = ownCallback(publicUrl, arrival);
-  if (own !== null) return { uri: own, isOurs: true };
+  if (own !== null) return { uri: own, isLocalCallback: true };
   throw new GatewayError(
     'gateway.request.invalid',
     'a login can come back to a loopback address only: set server.public_url, or redirect_uri of the credential',
@@ -39,8 +39,7 @@ export function redirectUriFor(
 }
 
 /**
- * Our own landing page, as the world or this machine knows it; null where it has no address that a login may come back
- * to.
+ * Our own callback, as the world or this machine knows it; null where it has no address that a login may come back to.
  */
 function ownCallback(publicUrl: string | null, { host, isEncrypted, isUnixSocket }: ArrivalAddress): string | null {
   if (publicUrl !== null) return `${publicUrl.replace(/\/+$/, '')}${CALLBACK_PATH}`;
@@ -51,8 +50,8 @@ function ownCallback(publicUrl: string | null, { host, isEncrypted, isUnixSocket
 
 /**
  * Throws gateway.request.invalid for an address that an administrator may not have a login sent to: neither configured,
- * nor our own landing page, nor a port of this machine (RFC 8252, section 7.3), where `gcg` or whoever asked takes the
- * answer.
+ * nor our own callback, nor a port of this machine (RFC 8252, section 7.3), where `gcg` or whoever asked takes the
+ * callback.
  */
 export function assertRedirectUri(
   wanted: string,
@@ -73,7 +72,7 @@ export function assertRedirectUri(
   );
 }
 
-/** What two readers might take for two hosts is none. */
+/** Whether a URI is an http address of this machine. One that two readers might take for two hosts is not. */
 function isLoopbackUri(text: string): boolean {
   if (!/^http:\/\/[^\s\\@#]+$/.test(text) || !URL.canParse(text)) return false;
   return isLoopbackAuthority(new URL(text).host);

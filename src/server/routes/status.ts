@@ -2,21 +2,15 @@
 // secret; a token is a fingerprint.
 
 import type { Credential } from '../../auth/credentials/credentials.ts';
-import type { Logins } from '../../auth/credentials/login.ts';
-import { isUsable, type RenewalState, type TokenState } from '../../auth/credentials/token-source.ts';
+import { type RenewalState, type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
+import type { ReloadReport } from '../../reload/reloader.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
 import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
+import type { ServerContext } from '../context.ts';
 
-/** The parts of the configuration at work that status and changes need. */
-export interface AdminParts {
-  readonly config: GatewayConfig;
-  readonly credentials: { get(name: string): Credential | undefined; list(): readonly Credential[] };
-  readonly outbound: { readonly limits: () => readonly LimitState[] };
-}
-
-/** One credential. Times are ISO 8601 in UTC, or null. */
+/** The state of one credential. Times are ISO 8601 in UTC, or null. */
 export interface CredentialStatus {
   readonly name: string;
   readonly grantType: string;
@@ -40,14 +34,7 @@ export interface CredentialStatus {
   readonly upstream: { readonly region: string; readonly api: string; readonly login: string };
 }
 
-/** One attempt to take up a changed configuration. */
-export interface ReloadStatus {
-  readonly at: string;
-  readonly applied: boolean;
-  readonly problems: readonly string[];
-}
-
-/** The whole document. */
+/** The status document. */
 export interface StatusDocument {
   readonly status: 'ready' | 'waiting' | 'draining';
   readonly version: string;
@@ -61,41 +48,37 @@ export interface StatusDocument {
   readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
   /** Files the configuration was read from. */
   readonly configuration: { readonly files: readonly string[] };
-  /** How the last attempt to take up a changed configuration went; absent where none can be taken up. */
-  readonly reload?: { readonly last: ReloadStatus | null };
+  /** How the last reload went; absent where there are none. */
+  readonly reload?: { readonly last: (Omit<ReloadReport, 'at'> & { readonly at: string }) | null };
   readonly [more: string]: unknown;
 }
 
-/** What the document is made from. */
-export interface StatusDeps {
-  readonly parts: () => AdminParts;
-  readonly logins: Pick<Logins, 'lastError' | 'completedAt'>;
-  readonly now: () => number;
-  readonly startedAt: number;
-  readonly isDraining: () => boolean;
-  /** Further members, of other parts of the gateway. */
-  readonly more?: () => Readonly<Record<string, unknown>>;
+/** Whether calls would be served: `waiting` for the token of a required credential, or `draining`. */
+export function readinessOf(
+  phase: ServerContext['phase'],
+  credentials: readonly Pick<CredentialStatus, 'required' | 'token'>[],
+): StatusDocument['status'] {
+  if (phase !== 'running') return 'draining';
+  return withoutToken(credentials).length > 0 ? 'waiting' : 'ready';
 }
 
-/** Makes the function that answers the present state. It asks nothing of the network or the disk. */
-export function createStatus(deps: StatusDeps): () => StatusDocument {
-  const { parts, now, startedAt } = deps;
-  return () => {
-    const { config, credentials, outbound } = parts();
-    const list = credentials.list().map((credential) => credentialStatus(credential, deps));
-    const isWaiting = list.some(({ required, token }) => required && !isUsable(token));
-    return {
-      status: deps.isDraining() ? 'draining' : isWaiting ? 'waiting' : 'ready',
-      version: VERSION,
-      startedAt: iso(startedAt),
-      uptimeSeconds: Math.max(0, Math.floor((now() - startedAt) / 1000)),
-      upstream: upstreamOf(config.general.hosts),
-      credentials: list,
-      ...limitsOf(outbound.limits()),
-      store: { type: config.store.type, error: list.find(({ storeError }) => storeError !== null)?.storeError ?? null },
-      configuration: { files: config.files },
-      ...deps.more?.(),
-    };
+/** The state of a gateway as it is now. It asks nothing of the network or the disk. */
+export function statusOf(gateway: ServerContext): StatusDocument {
+  const { runtime, startedAt, clock, phase, program } = gateway;
+  const { config } = runtime;
+  const credentials = runtime.credentials.list().map((credential) => credentialStatus(credential, gateway));
+  const storeError = credentials.find((credential) => credential.storeError !== null)?.storeError ?? null;
+  return {
+    status: readinessOf(phase, credentials),
+    version: VERSION,
+    startedAt: iso(startedAt),
+    uptimeSeconds: Math.max(0, Math.floor((clock.now() - startedAt) / 1000)),
+    upstream: upstreamOf(config.general.hosts),
+    credentials,
+    ...limitsOf(runtime.upstream.limits()),
+    store: { type: config.store.type, error: storeError },
+    configuration: { files: config.files },
+    ...program.status?.(),
   };
 }
 
@@ -111,33 +94,31 @@ function limitsOf(all: readonly LimitState[]): Pick<StatusDocument, 'limits' | '
   return { limits, limitsInAll: all.length };
 }
 
-/** One credential, also as the answer to a change of it. */
+/** The state of one credential, also as the response to a change of it. */
 export function credentialStatus(
   { config, source, hasLogin }: Credential,
-  { logins, now }: Pick<StatusDeps, 'logins' | 'now'>,
+  { logins, clock }: Pick<ServerContext, 'logins' | 'clock'>,
 ): CredentialStatus {
   const { name, grantType, isDefault, isRequired, hosts } = config;
-  const {
-    token,
-    renewal,
-    expiresAt,
-    fingerprint,
-    nextAttemptAt,
-    lastError,
-    renewals,
-    failures,
-    storeError = null,
-  } = source.state();
+  const { token, renewal, expiresAt, fingerprint, nextAttemptAt, lastError, ...counts } = source.state();
+  const { renewals, failures, storeError = null } = counts;
   const completedAt = logins.completedAt(name);
   const loginError = logins.lastError(name);
   return {
-    ...{ name, grantType, isDefault, required: isRequired, token, renewal },
+    name,
+    grantType,
+    isDefault,
+    required: isRequired,
+    token,
+    renewal,
     expiresAt: expiresAt === null ? null : iso(expiresAt),
-    secondsLeft: expiresAt === null ? null : Math.max(0, Math.floor((expiresAt - now()) / 1000)),
+    secondsLeft: expiresAt === null ? null : Math.max(0, Math.floor((expiresAt - clock.now()) / 1000)),
     fingerprint,
     nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
     lastError: lastError && { ...lastError, at: iso(lastError.at) },
-    ...{ renewals, failures, storeError },
+    renewals,
+    failures,
+    storeError,
     login: hasLogin
       ? {
           completedAt: completedAt === null ? null : iso(completedAt),

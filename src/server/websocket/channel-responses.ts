@@ -1,8 +1,8 @@
 // The channel API's responses on their way back: connectUri is turned to this gateway, and the channel is remembered
 // for who asked.
 
+import { withDeadline } from '../../clock.ts';
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
-import { withDeadline } from '../../deadline.ts';
 import { GatewayError } from '../../errors.ts';
 import type { BodySink, UpstreamResponse } from '../../upstream/call.ts';
 import { headerValue } from '../../upstream/token.ts';
@@ -10,8 +10,8 @@ import { namedCredential } from '../authorize.ts';
 import type { Exchange } from '../exchange.ts';
 
 const CHANNELS = '/api/v2/notifications/channels';
-/** An answer longer than this passes as it is. */
-const MAX_ANSWER_BYTES = 1024 * 1024;
+/** A response longer than this passes as it is. */
+const MAX_RESPONSE_BYTES = 1024 * 1024;
 
 /** Whether a call makes or lists channels. */
 export function isChannelCall(method: string, target: string): boolean {
@@ -21,8 +21,8 @@ export function isChannelCall(method: string, target: string): boolean {
 }
 
 /**
- * Replaces Accept-Encoding in a flat list, so that the answer can be read. Its last pair, Authorization's place, stays
- * the last.
+ * Replaces Accept-Encoding in a flat list, so that the response can be read. Its last pair, Authorization's place,
+ * stays the last.
  */
 export function requestUncompressed(headers: string[]): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) {
@@ -32,25 +32,25 @@ export function requestUncompressed(headers: string[]): void {
 }
 
 /**
- * Gives the answer to pass on in place of `answer`. Rejects as the answer's body does when it breaks off, and when it
- * takes too long.
+ * The response to pass on in place of one of the channel API. Rejects as its body does when that breaks off, and when
+ * it takes too long.
  */
 export async function rewriteChannels(
   exchange: Exchange,
   credential: CredentialConfig,
-  answer: UpstreamResponse,
+  response: UpstreamResponse,
 ): Promise<UpstreamResponse> {
-  const encoding = headerValue(answer, 'content-encoding');
-  if (answer.statusCode !== 200 || (encoding !== null && encoding !== 'identity')) return answer;
+  const encoding = headerValue(response, 'content-encoding');
+  if (response.statusCode !== 200 || (encoding !== null && encoding !== 'identity')) return response;
   const { request, caller: owner, runtime } = exchange;
   const { totalWaitMs } = runtime.config.timeouts;
   const { bytes, complete } = await withDeadline(
     runtime.clock,
     totalWaitMs,
     () => late(totalWaitMs),
-    answer.peek(MAX_ANSWER_BYTES),
+    response.peek(MAX_RESPONSE_BYTES),
   );
-  if (!complete) return answer;
+  if (!complete) return response;
 
   const base = socketBase(
     runtime.config.server.publicUrl,
@@ -58,7 +58,7 @@ export async function rewriteChannels(
     (request.socket as { encrypted?: boolean }).encrypted === true,
   );
   // A socket cannot send X-Gateway-Credential, nor show a handle: what they say must be in its path.
-  const isDefault = owner.session !== null || runtime.facade.access.defaultFor(owner) === credential.name;
+  const isDefault = owner.session !== null || runtime.access.defaultFor(owner) === credential.name;
   const name = namedCredential(exchange) ?? (isDefault ? null : credential.name);
   const ownUri = (channel: DescribedChannel): string | null => {
     const id = channelId(channel);
@@ -69,24 +69,27 @@ export async function rewriteChannels(
     return `${base}${name === null ? '' : `/${name}`}/streaming/channels/${id}${query}`;
   };
   const body = replaceConnectUris(bytes, ownUri);
-  return body === null ? answer : withBody(answer, body);
+  return body === null ? response : withBody(response, body);
 }
 
 function late(totalWaitMs: number): GatewayError {
-  const message = `the upstream did not finish its answer within ${totalWaitMs / 1000} s (timeouts.total_wait): try again`;
-  return new GatewayError('gateway.upstream.timeout', message);
+  const limit = `${totalWaitMs / 1000} s (timeouts.total_wait)`;
+  return new GatewayError(
+    'gateway.upstream.timeout',
+    `the upstream did not finish its answer within ${limit}: try again`,
+  );
 }
 
-/** An answer with another body, which is whole already; its length is corrected where it was told. */
-function withBody(answer: UpstreamResponse, body: Buffer): UpstreamResponse {
-  const rawHeaders = [...answer.rawHeaders];
+/** A response with another body, which is whole already; its length is corrected where it was told. */
+function withBody(response: UpstreamResponse, body: Buffer): UpstreamResponse {
+  const rawHeaders = [...response.rawHeaders];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     if ((rawHeaders[i] as Buffer).toString('latin1').toLowerCase() === 'content-length')
       rawHeaders[i + 1] = Buffer.from(String(body.length));
   }
   return {
-    statusCode: answer.statusCode,
-    statusText: answer.statusText,
+    statusCode: response.statusCode,
+    statusText: response.statusText,
     rawHeaders,
     pipe(sink: BodySink) {
       sink.write(body);
@@ -96,12 +99,12 @@ function withBody(answer: UpstreamResponse, body: Buffer): UpstreamResponse {
       // There is nothing more to come.
     },
     peek: async (limitBytes) => ({ bytes: body.subarray(0, limitBytes), complete: body.length <= limitBytes }),
-    abort: (error) => answer.abort(error),
-    discard: () => answer.discard(),
+    abort: (error) => response.abort(error),
+    discard: () => response.discard(),
   };
 }
 
-/** A channel as an answer of the platform describes it. */
+/** A channel as a response of the platform describes it. */
 export interface DescribedChannel {
   readonly connectUri: string;
   readonly id: unknown;
@@ -183,7 +186,7 @@ function decode(literal: string): string {
 
 /**
  * Where the socket of a channel is: at the region's own streaming hosts, or at the `[gateway]` host where that is set,
- * whatever host its answer names. Null for what is no socket's address, or leads out of the region.
+ * whatever host the platform names. Null for what is no socket's address, or leads out of the region.
  */
 export function upstreamSocketUrl(connectUri: string, { domain, streaming }: UpstreamHosts): URL | null {
   if (!URL.canParse(connectUri)) return null;

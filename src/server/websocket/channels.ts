@@ -5,7 +5,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { Clock } from '../../clock.ts';
-import { createFairEviction, type LruEntry } from '../../fair-eviction.ts';
+import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 
 /** A channel that was issued. */
 export interface IssuedChannel {
@@ -31,7 +31,7 @@ const LONGEST_LIFE_MS = 7 * LIFE_MS;
  */
 const MAX_CHANNELS = 10_000;
 
-/** Remembers channels, for as long as they live. */
+/** The channels that were issued, each for as long as it lives. */
 export interface ChannelRegister {
   /**
    * Takes a channel in, or up to date. Null when somebody else has it: it stays theirs. `expires` is an ISO date, or
@@ -52,14 +52,14 @@ export function createChannelRegister({
   clock: Pick<Clock, 'now'>;
   max?: number;
 }): ChannelRegister {
-  const channels = new Map<string, { readonly channel: IssuedChannel; readonly place: LruEntry<string> }>();
-  const order = createFairEviction<string>();
+  const channels = new Map<string, { readonly channel: IssuedChannel; readonly entry: LruEntry<string> }>();
+  const order = new FairEviction<string>();
 
   function forget(id: string): void {
     const known = channels.get(id);
     if (known === undefined) return;
     channels.delete(id);
-    order.remove(known.place);
+    order.remove(known.entry);
   }
 
   function find(id: string): IssuedChannel | null {
@@ -69,22 +69,22 @@ export function createChannelRegister({
       forget(id);
       return null;
     }
-    order.touch(known.place);
+    order.touch(known.entry);
     return known.channel;
   }
 
   return {
     find,
     issue(id, { owner, credential, url }, expires) {
-      const present = find(id);
-      if (present !== null && !(isSameCaller(present.owner, owner) && present.credential === credential)) return null;
+      const known = find(id);
+      if (known !== null && !(isSameCaller(known.owner, owner) && known.credential === credential)) return null;
       const isNobody = owner.authFingerprint === null && owner.session === null;
-      const token = isNobody ? null : (present?.token ?? randomBytes(16).toString('base64url'));
+      const token = isNobody ? null : (known?.token ?? randomBytes(16).toString('base64url'));
       const channel = { owner, credential, url, token, expiresAt: expiryOf(expires, clock.now()) };
-      const place = channels.get(id)?.place ?? order.add(ownerKeyOf(owner), id);
+      const entry = channels.get(id)?.entry ?? order.add(ownerKeyOf(owner), id);
       const surplus = channels.has(id) || channels.size < max ? undefined : order.first();
       if (surplus !== undefined) forget(surplus);
-      channels.set(id, { channel, place });
+      channels.set(id, { channel, entry });
       return channel;
     },
   };

@@ -1,32 +1,32 @@
 // GET [/NAME]/streaming/channels/{id} as an upgrade: admitted like every request, then to a channel of this caller's,
 // then to the upstream, and only when that has accepted is the client told so. Any other upgrade is refused.
 
-import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Caller } from '../../auth/callers/caller.ts';
 import { isHandle } from '../../auth/callers/client-handle.ts';
 import { sessionEnded } from '../../auth/callers/session.ts';
-import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import { createExchangeRecord, type ExchangeRecord } from '../../logging/exchange-record.ts';
+import type { ExchangeRecord } from '../../logging/exchange-record.ts';
+import { ClientClosedRequest } from '../../upstream/call.ts';
 import { openSocket } from '../../upstream/websocket/open-socket.ts';
 import { createTunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
-import { type AcceptOptions, delayGuess } from '../accept.ts';
-import type { ListenerRole } from '../admission.ts';
+import { delayFor } from '../accept.ts';
 import { admit } from '../admission.ts';
 import { guessIn, isFailedAuthentication } from '../authenticate.ts';
 import { chooseCredential, namedCredential } from '../authorize.ts';
-import { answerLast, isQuiet, wasRefused } from '../connection.ts';
-import type { ServerRuntime } from '../context.ts';
+import { isQuiet, respondLast, wasRefused } from '../connection.ts';
+import type { ServerContext, ServerRuntime } from '../context.ts';
+import { openRecord } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { cleanResponseHeaders, setOwnHeaders } from '../headers.ts';
+import type { ListenerRole } from '../listener-plan.ts';
 import { noteRoute, parseTarget, type Route } from '../request-target.ts';
-import { endWith, endWithError } from '../responses.ts';
+import { draining, endWith, endWithError } from '../responses.ts';
 import { type IssuedChannel, isSameCaller, showsToken } from './channels.ts';
-import type { OpenSockets, SocketOwner } from './open-sockets.ts';
+import type { SocketOwner } from './open-sockets.ts';
 
-/** The call that makes a channel: a channel's events are for who may make channels. */
+/** The call that makes a channel, for the rules of clients: a channel's events are for who may make channels. */
 const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
 
 /**
@@ -35,28 +35,28 @@ const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' 
  * nobody asks just now.
  */
 function credentialFor(
-  { assertRules, choice }: ServerRuntime,
+  runtime: ServerRuntime,
   caller: Caller,
   named: string | null,
   headers: IncomingHttpHeaders = {},
   requestId = '',
-) {
-  assertRules(caller.client, { ...MAKE_CHANNEL, headers, requestId });
-  return chooseCredential(caller, named, choice).config.name;
+): string {
+  runtime.rules.assertPermitted(caller.client, { ...MAKE_CHANNEL, headers, requestId });
+  return chooseCredential(caller, named, runtime).config.name;
 }
 
-/** Why a configuration would not serve somebody who listens already; null where it would. */
+/** Why a configuration would not serve the owner of an open socket; null where it would. */
 export function whyNotServed(
   runtime: ServerRuntime,
   { caller, arrival, credential }: SocketOwner,
 ): GatewayError | null {
-  const { authenticator, facade } = runtime;
+  const { authenticator, clients } = runtime;
   const gone = authenticator.revalidate(caller, arrival);
   if (gone !== null) return gone;
-  const present = { ...caller, client: caller.client && (facade.clients.get(caller.client.name)?.client ?? null) };
+  const current = { ...caller, client: caller.client && (clients.get(caller.client.name)?.client ?? null) };
   try {
     // What a session is for, its owner says.
-    credentialFor(runtime, present, caller.session === null ? credential : null);
+    credentialFor(runtime, current, caller.session === null ? credential : null);
     return null;
   } catch (error) {
     if (isGatewayError(error)) return error;
@@ -64,99 +64,201 @@ export function whyNotServed(
   }
 }
 
-/** What upgrades need of the rest of the server. */
-export interface UpgradeOptions
-  extends Pick<AcceptOptions, 'runtime' | 'throttle' | 'isDraining' | 'begun' | 'finish'> {
-  readonly live: OpenSockets;
-  readonly clock: Clock;
-}
+type RefusedSocket = Extract<Awaited<ReturnType<typeof openSocket>>, { kind: 'refused' }>;
 
-/** Listener of node:http's `upgrade`. */
-export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
-
-/** Makes the listener for a server of the given role. Each upgrade gets one record, when the socket has ended. */
-export function createUpgrade(options: UpgradeOptions): (role: ListenerRole) => UpgradeListener {
-  return (role) => (request, socket, head) => {
-    socket.on('error', () => {
-      // The caller is gone; the close that follows ends what there is to end.
-    });
-    if (wasRefused(socket)) return;
-    const record = openRecord(request);
-    options.begun();
-    accept(request, socket, head, role, record, options)
-      .catch((error: unknown) => refuse(request, socket, record, error, options))
-      .finally(() => options.finish(record));
-  };
-}
-
-function openRecord(request: IncomingMessage): ExchangeRecord {
-  const record = createExchangeRecord();
-  record.requestId = randomUUID();
-  record.method = request.method ?? '';
-  record.target = request.url ?? '';
-  record.requestHeaders = request.rawHeaders;
-  return record;
-}
-
-/** Resolves when the socket has ended. */
-async function accept(
+/** Takes an upgrade that came in by a listener of `role`, until its socket has ended. Its record is finished then. */
+export function acceptUpgrade(
+  gateway: ServerContext,
+  role: ListenerRole,
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  role: ListenerRole,
-  record: ExchangeRecord,
-  options: UpgradeOptions,
-): Promise<void> {
-  const framing = assertFraming(request);
-  const route = parseTarget(framing.target);
-  noteRoute(record, route);
-  const asked = role.data ? channelOf(route) : null;
-  // Behind a request that is not answered yet the octets of a socket would mix with the answer.
-  if (asked === null || !isQuiet(socket))
-    throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
-  const handshake = readHandshake(request);
-  // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
-  if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
-  let runtime = options.runtime();
-  const channel = runtime.channels.find(asked.id);
-  const letIn = () => {
-    const byToken = () =>
-      channel !== null && showsToken(channel, asked.token) ? runtime.authenticator.renew(channel.owner, role) : null;
-    return admit(request, framing.host, route, role, runtime, byToken);
-  };
-  let caller = letIn();
-  const guess = guessIn(request);
-  if (guess !== null) {
-    if (await isDropped(request, socket, record, guess, options)) return;
-    // Who may call without proof may have changed meanwhile.
-    runtime = options.runtime();
-    caller = letIn();
-  }
-  record.client = caller.client?.name ?? null;
-  if (options.isDraining()) throw new GatewayError('gateway.draining', 'the gateway is shutting down: try again');
-  const credential = credentialFor(
-    runtime,
-    caller,
-    namedCredential({ route, request }),
-    request.headers,
-    record.requestId,
-  );
-  record.credential = credential;
-  await carry(
-    {
-      channel: assertOwn(channel, caller, credential),
-      listener: { caller, arrival: role, credential, channelId: asked.id },
-      handshake,
-      socket,
-      head,
-      record,
-      runtime,
-    },
-    options,
-  );
+): void {
+  socket.on('error', () => {
+    // The caller is gone; the close that follows ends what there is to end.
+  });
+  if (wasRefused(socket)) return;
+  void new Upgrade(gateway, role, request, socket, head).run();
 }
 
-/** Whether a channel exists that is not this caller's is not told. */
+/** One upgrade and, once it is admitted and the upstream has accepted, its socket. */
+class Upgrade {
+  readonly #gateway: ServerContext;
+  readonly #role: ListenerRole;
+  readonly #request: IncomingMessage;
+  readonly #socket: Duplex;
+  /** What the caller sent behind its handshake. */
+  readonly #head: Buffer;
+  readonly #record: ExchangeRecord;
+  /** The parts of the configuration that it is admitted by. */
+  #runtime: ServerRuntime;
+
+  constructor(gateway: ServerContext, role: ListenerRole, request: IncomingMessage, socket: Duplex, head: Buffer) {
+    this.#gateway = gateway;
+    this.#runtime = gateway.runtime;
+    this.#role = role;
+    this.#request = request;
+    this.#socket = socket;
+    this.#head = head;
+    this.#record = openRecord(request);
+  }
+
+  /** Resolves when the socket has ended and the record is finished. Never rejects. */
+  async run(): Promise<void> {
+    const { observer } = this.#gateway;
+    observer.begun();
+    try {
+      await this.#accept();
+    } catch (error) {
+      await this.#refuse(error);
+    } finally {
+      observer.ended(this.#record);
+    }
+  }
+
+  /** Admits the upgrade and carries the socket; resolves when that has ended. */
+  async #accept(): Promise<void> {
+    const request = this.#request;
+    const record = this.#record;
+    const { host, target } = assertFraming(request);
+    const route = parseTarget(target);
+    noteRoute(record, route);
+    const asked = this.#role.data ? channelOf(route) : null;
+    // Behind a request whose response is not complete the octets of a socket would mix with the response.
+    if (asked === null || !isQuiet(this.#socket))
+      throw new GatewayError('gateway.request.invalid', 'this address takes no upgrade');
+    const handshake = readHandshake(request);
+    // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
+    if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
+    const channel = this.#runtime.channels.find(asked.id);
+    let caller = this.#admit(host, route, channel, asked.token);
+    const guess = guessIn(request);
+    if (guess !== null) {
+      if (await this.#isDropped(guess)) return;
+      // Who may call anonymously may have changed meanwhile.
+      this.#runtime = this.#gateway.runtime;
+      caller = this.#admit(host, route, channel, asked.token);
+    }
+    record.client = caller.client?.name ?? null;
+    if (this.#gateway.phase === 'draining') throw draining();
+    const named = namedCredential({ route, request });
+    const credential = credentialFor(this.#runtime, caller, named, request.headers, record.requestId);
+    record.credential = credential;
+    const owner = { caller, arrival: this.#role, credential, channelId: asked.id };
+    await this.#carry(assertOwn(channel, caller, credential), owner, handshake);
+  }
+
+  /** A channel's token authenticates its owner, where nothing else does. */
+  #admit(host: string, route: Route, channel: IssuedChannel | null, token: string | null): Caller {
+    const { authenticator } = this.#runtime;
+    const byToken = () =>
+      channel !== null && showsToken(channel, token) ? authenticator.renew(channel.owner, this.#role) : null;
+    return admit(this.#request, host, route, this.#role, this.#runtime, byToken);
+  }
+
+  async #carry(channel: IssuedChannel, owner: SocketOwner, handshake: Handshake): Promise<void> {
+    const socket = this.#socket;
+    const record = this.#record;
+    const { clock, openSockets } = this.#gateway;
+    const slot = openSockets.acquire(owner);
+    const waiting = watchWaiting(socket, this.#head, () => slot.abortHandshake(new ClientClosedRequest()));
+    try {
+      const upstreamResponse = await this.#openUpstream(channel, handshake, slot.signal);
+      record.source = 'upstream';
+      record.responseHeaders = upstreamResponse.rawHeaders;
+      if (upstreamResponse.kind === 'refused') return this.#passRefusal(upstreamResponse);
+      const own = ['Upgrade', 'websocket', 'Connection', 'Upgrade', 'X-Gateway-Request-Id', record.requestId];
+      const head = responseHead('101 Switching Protocols', upstreamResponse.rawHeaders, own);
+      record.correlationId = head.correlationId;
+      record.status = 101;
+      detectDeadPeer(socket);
+      socket.write(head.text, 'latin1');
+      const tunnel = createTunnel(
+        {
+          client: socket,
+          clientHead: waiting.stop(),
+          upstream: upstreamResponse.socket,
+          upstreamHead: upstreamResponse.head,
+        },
+        { stalledMs: this.#runtime.config.timeouts.bodyMs },
+        clock,
+      );
+      slot.attach(tunnel);
+      noteEnd(record, await tunnel.done, slot.closeReason);
+    } finally {
+      waiting.stop();
+      slot.release();
+    }
+  }
+
+  async #openUpstream({ url }: IssuedChannel, { key, headers }: Handshake, signal: AbortSignal) {
+    const record = this.#record;
+    const { ownHeaders, upstream, config } = this.#runtime;
+    record.attempts = 1;
+    const startedAt = performance.now();
+    try {
+      return await openSocket(
+        { url, key, headers: setOwnHeaders(headers, ownHeaders) },
+        { egress: upstream.egress, clock: this.#gateway.clock, headersMs: config.timeouts.headersMs, signal },
+      );
+    } finally {
+      record.upstreamMs = performance.now() - startedAt;
+    }
+  }
+
+  #passRefusal({ statusCode, statusText, rawHeaders, body }: RefusedSocket): void {
+    const record = this.#record;
+    const own = [
+      'Content-Length',
+      String(body.length),
+      'Connection',
+      'close',
+      'X-Gateway-Request-Id',
+      record.requestId,
+    ];
+    const { text, correlationId } = responseHead(`${statusCode} ${statusText}`, rawHeaders, own);
+    record.correlationId = correlationId;
+    record.status = statusCode;
+    record.responseBytes = body.length;
+    endWith(this.#socket, Buffer.concat([Buffer.from(text, 'latin1'), body]));
+  }
+
+  /**
+   * Waits until a guess may be responded to. True when there are too many of its peer: then the connection is closed
+   * without a response.
+   */
+  async #isDropped(served: string | null): Promise<boolean> {
+    const request = this.#request;
+    const { until, isOverflow } = delayFor({ gateway: this.#gateway, runtime: this.#gateway.runtime, request }, served);
+    await until;
+    if (!isOverflow) return false;
+    this.#record.status = 0;
+    this.#record.heldBy = 'wrong secrets';
+    this.#socket.destroy();
+    return true;
+  }
+
+  async #refuse(error: unknown): Promise<void> {
+    const socket = this.#socket;
+    const record = this.#record;
+    const failure = isGatewayError(error)
+      ? error
+      : new GatewayError('gateway.internal', 'the socket could not be opened: please report it with the request id');
+    record.source = 'gateway';
+    record.errorCode = failure.code;
+    if (socket.destroyed) {
+      record.aborted = true;
+      return;
+    }
+    record.status = failure.statusCode;
+    // One that is served without its wrong secret has waited for it before.
+    if (isFailedAuthentication(failure) && (await this.#isDropped(null))) return;
+    const extra = failure.statusCode === 426 ? ['Sec-WebSocket-Version', '13'] : [];
+    respondLast(socket, () => endWithError(socket, failure, record.requestId, extra));
+  }
+}
+
+/** Throws for a channel that is not this caller's, in the same words as for one that does not exist. */
 function assertOwn(channel: IssuedChannel | null, caller: Caller, credential: string): IssuedChannel {
   if (channel !== null && channel.credential === credential && isSameCaller(channel.owner, caller)) return channel;
   throw new GatewayError(
@@ -166,74 +268,20 @@ function assertOwn(channel: IssuedChannel | null, caller: Caller, credential: st
   );
 }
 
-interface Carried {
-  readonly channel: IssuedChannel;
-  readonly listener: SocketOwner;
-  readonly handshake: Handshake;
-  readonly socket: Duplex;
-  readonly head: Buffer;
-  readonly record: ExchangeRecord;
-  readonly runtime: ServerRuntime;
-}
-
-async function carry(
-  { channel, listener, handshake, socket, head, record, runtime }: Carried,
-  { live, clock }: UpgradeOptions,
-): Promise<void> {
-  const place = live.take(listener);
-  const waiting = watchWaiting(socket, head, () =>
-    place.giveUp(new GatewayError('gateway.request.invalid', 'the caller left', { statusCode: 499 })),
-  );
-  try {
-    record.attempts = 1;
-    const headers = setOwnHeaders(handshake.headers, runtime.ownHeaders);
-    const startedAt = performance.now();
-    const answer = await openSocket(
-      { url: channel.url, key: handshake.key, headers },
-      { egress: runtime.outbound.egress, clock, headersMs: runtime.config.timeouts.headersMs, signal: place.signal },
-    ).finally(() => {
-      record.upstreamMs = performance.now() - startedAt;
-    });
-    record.source = 'upstream';
-    record.responseHeaders = answer.rawHeaders;
-    if (answer.kind === 'refused') {
-      const { text, correlationId } = refusalHead(answer, record.requestId);
-      record.correlationId = correlationId;
-      record.status = answer.statusCode;
-      record.responseBytes = answer.body.length;
-      endWith(socket, Buffer.concat([Buffer.from(text, 'latin1'), answer.body]));
-      return;
-    }
-    const own = ['Upgrade', 'websocket', 'Connection', 'Upgrade', 'X-Gateway-Request-Id', record.requestId];
-    const { text, correlationId } = answerHead('101 Switching Protocols', answer.rawHeaders, own);
-    record.correlationId = correlationId;
-    record.status = 101;
-    quicken(socket);
-    socket.write(text, 'latin1');
-    const ends = { client: socket, clientHead: waiting.stop(), upstream: answer.socket, upstreamHead: answer.head };
-    const tunnel = createTunnel(ends, { stalledMs: runtime.config.timeouts.bodyMs }, clock);
-    place.hold(tunnel);
-    noteEnd(record, await tunnel.done, place.lostBy);
-  } finally {
-    waiting.stop();
-    place.free();
-  }
-}
-
 /**
  * A caller that waits may say so much; what is more stays with the system, and then its leaving is not seen before the
- * upstream's answer.
+ * upstream's response.
  */
 const EARLY_BYTES = 64 * 1024;
 
 /**
- * Watches a caller that waits for the upstream's answer. One that ends its side, or is gone, is given up: it could
- * answer no ping. `stop` gives what it has said so far; an end is seen only behind that.
+ * Watches a caller that waits for the upstream's response. One that ends its side, or is gone, is given up: it could
+ * respond to no ping. `stop` gives what it has said so far; an end is seen only behind that.
  */
-function watchWaiting(socket: Duplex, head: Buffer, onLeave: () => void): { stop(): Buffer } {
+function watchWaiting(socket: Duplex, head: Buffer, onDisconnect: () => void): { stop(): Buffer } {
   const said = [head];
   let bytes = head.length;
-  const take = () => {
+  const readAhead = () => {
     while (bytes < EARLY_BYTES) {
       const chunk: Buffer | null = socket.read();
       if (chunk === null) return;
@@ -241,87 +289,35 @@ function watchWaiting(socket: Duplex, head: Buffer, onLeave: () => void): { stop
       bytes += chunk.length;
     }
   };
-  const leave = () => {
+  const disconnect = () => {
     socket.destroy();
-    onLeave();
+    onDisconnect();
   };
-  socket.on('readable', take).once('end', leave).once('close', leave);
+  socket.on('readable', readAhead).once('end', disconnect).once('close', disconnect);
   return {
     stop() {
-      socket.off('readable', take).off('end', leave).off('close', leave);
+      socket.off('readable', readAhead).off('end', disconnect).off('close', disconnect);
       return Buffer.concat(said);
     },
   };
 }
 
-function refusalHead(
-  answer: { statusCode: number; statusText: string; rawHeaders: readonly string[]; body: Buffer },
-  requestId: string,
-) {
-  const own = ['Content-Length', String(answer.body.length), 'Connection', 'close', 'X-Gateway-Request-Id', requestId];
-  return answerHead(`${answer.statusCode} ${answer.statusText}`, answer.rawHeaders, own);
-}
-
-/** A caller whose machine went away is noticed, though nothing is sent to it. */
-function quicken(
+/** Keep-alive probes notice a caller whose machine went away, though nothing is sent to it. */
+function detectDeadPeer(
   socket: Duplex & { setKeepAlive?: (on: boolean, ms: number) => void; setTimeout?: (ms: number) => void },
 ): void {
   socket.setTimeout?.(0);
   socket.setKeepAlive?.(true, 30_000);
 }
 
-function noteEnd(record: ExchangeRecord, end: TunnelEnd, lostBy: GatewayError | null): void {
+function noteEnd(record: ExchangeRecord, end: TunnelEnd, closeReason: GatewayError | null): void {
   record.requestBytes = end.fromClientBytes;
   record.responseBytes = end.fromUpstreamBytes;
   record.closeCode = end.closeCode;
   record.aborted = end.by === 'client' && end.closeCode === 1006;
-  if (end.by === 'gateway' && lostBy !== null) record.errorCode = lostBy.code;
+  if (end.by === 'gateway' && closeReason !== null) record.errorCode = closeReason.code;
   else if (end.by === 'silence') record.errorCode = 'gateway.upstream.timeout';
   else if (end.by === 'upstream' && end.closeCode === 1006) record.errorCode = 'gateway.upstream.unreachable';
-}
-
-/**
- * Waits until a guess may be answered. True when there are too many of its peer: then the connection is closed without
- * an answer.
- */
-async function isDropped(
-  request: IncomingMessage,
-  socket: Duplex,
-  record: ExchangeRecord,
-  served: string | null,
-  options: UpgradeOptions,
-) {
-  const { until, isOverflow } = delayGuess(options.throttle, options.runtime().peerOf(request), served);
-  await until;
-  if (!isOverflow) return false;
-  record.status = 0;
-  record.heldBy = 'wrong secrets';
-  socket.destroy();
-  return true;
-}
-
-async function refuse(
-  request: IncomingMessage,
-  socket: Duplex,
-  record: ExchangeRecord,
-  error: unknown,
-  options: UpgradeOptions,
-): Promise<void> {
-  const failure = isGatewayError(error)
-    ? error
-    : new GatewayError('gateway.internal', 'the socket could not be opened: please report it with the request id');
-  record.source = 'gateway';
-  record.errorCode = failure.code;
-  if (socket.destroyed) {
-    record.aborted = true;
-    return;
-  }
-  record.status = failure.statusCode;
-  // One that is served without its wrong secret has waited for it before.
-  if (isFailedAuthentication(failure) && (await isDropped(request, socket, record, null, options))) return;
-  answerLast(socket, () =>
-    endWithError(socket, failure, record.requestId, failure.statusCode === 426 ? ['Sec-WebSocket-Version', '13'] : []),
-  );
 }
 
 /** A handshake that is in order. */
@@ -368,8 +364,8 @@ export function channelOf(route: Route): { readonly id: string; readonly token: 
   return id === undefined ? null : { id, token: new URLSearchParams(route.query).get('token') };
 }
 
-/** The head of the answer to the caller, made of the upstream's. `own` goes behind its lines. */
-export function answerHead(
+/** The head of the response to the caller, made of the upstream's. `own` goes behind its lines. */
+export function responseHead(
   status: string,
   rawHeaders: readonly string[],
   own: readonly string[],
@@ -379,8 +375,8 @@ export function answerHead(
   let text = `HTTP/1.1 ${status}\r\n`;
   const lines = [...headers, ...own];
   for (let i = 0; i + 1 < lines.length; i += 2) {
-    const isOurs = i >= headers.length;
-    if (isOurs || (lines[i] as string).toLowerCase() !== 'content-length') text += `${lines[i]}: ${lines[i + 1]}\r\n`;
+    const isOwn = i >= headers.length;
+    if (isOwn || (lines[i] as string).toLowerCase() !== 'content-length') text += `${lines[i]}: ${lines[i + 1]}\r\n`;
   }
   return { text: `${text}\r\n`, correlationId };
 }

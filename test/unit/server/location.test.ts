@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { rewriteLocation } from '../../../src/server/location.ts';
+import { rewriteLocation } from '../../../src/server/headers.ts';
 
 const region = { origin: 'https://api.mypurecloud.de', pathPrefix: '' };
 const behindPath = { origin: 'http://127.0.0.1:8080', pathPrefix: '/genesys' };

@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { renderLoginFailed } from '../../../src/server/pages/login-pages.ts';
-import { bindBrowser, hasAnswer, readBinding, readCallback } from '../../../src/server/routes/login.ts';
+import { bindBrowser, hasOutcome, readBinding, readCallback } from '../../../src/server/routes/login.ts';
 import { assertRedirectUri, redirectUriFor } from '../../../src/server/routes/redirect-uri.ts';
 
 const arrival = (host: string, more: { isEncrypted?: boolean; isUnixSocket?: boolean } = {}) => ({
@@ -16,11 +16,11 @@ t.test('the redirect URI: configured, else public, else the loopback address tha
   const none = { redirectUri: null };
   t.same(redirectUriFor({ redirectUri: 'https://a.example/cb' }, 'https://gw.example', arrival('localhost')), {
     uri: 'https://a.example/cb',
-    isOurs: false,
+    isLocalCallback: false,
   });
   t.same(redirectUriFor({ redirectUri: 'http://localhost:8080/-/callback' }, null, arrival('x')), {
     uri: 'http://localhost:8080/-/callback',
-    isOurs: true,
+    isLocalCallback: true,
   });
   t.equal(redirectUriFor(none, 'https://gw.example/x/', arrival('10.0.0.1')).uri, 'https://gw.example/x/-/callback');
   for (const host of ['localhost:1', '127.0.0.1:8080', '127.9.9.9', '[::1]:8080']) {
@@ -124,9 +124,9 @@ t.test('a browser keeps its binding; what is no binding of ours is not taken for
 });
 
 t.test('an answer has a code or an error; a field twice, or no state, is refused', async (t) => {
-  t.ok(hasAnswer('code=a&state=b'));
-  t.ok(hasAnswer('error=x'));
-  t.notOk(hasAnswer('state=b'));
+  t.ok(hasOutcome('code=a&state=b'));
+  t.ok(hasOutcome('error=x'));
+  t.notOk(hasOutcome('state=b'));
   t.match(readCallback('access_token=t&expires_in=1&state=s', 'b'), {
     state: 's',
     binding: 'b',

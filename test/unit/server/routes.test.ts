@@ -43,7 +43,7 @@ t.test(
     for (const route of OWN_ROUTES.filter(({ kind }) => kind === 'admin' || kind === 'metrics')) {
       t.match(
         route,
-        { isOpen: false, isLanding: false, isForApplications: false, isAnyHost: false, isData: false },
+        { isOpen: false, isReturn: false, isForApplications: false, isAnyHost: false, isData: false },
         route.path,
       );
     }

@@ -53,7 +53,7 @@ const openSession = async ({ gateway, sandbox }: Pick<TestGateway, 'gateway' | '
   const owner = { client: null, authFingerprint: null, credential: 'default', clientId: 'app', secret: null };
   const { handle } = await gateway
     .runtime()
-    .facade.sessions.open(
+    .sessions.open(
       owner,
       { token, refreshToken: new Secret('r') },
       gateway.runtime().config.general.hosts.login.origin,

@@ -8,8 +8,8 @@ import { Sessions } from '../../../src/auth/callers/sessions.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { ClientConfig } from '../../../src/config/gateway-config.ts';
-import { createAuthenticator } from '../../../src/server/authenticate.ts';
-import { createPeerOf } from '../../../src/server/peer.ts';
+import { Authenticator } from '../../../src/server/authenticate.ts';
+import { TrustedProxies } from '../../../src/server/connection.ts';
 import { basic, clientNamed } from '../../helpers/clients.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
@@ -30,7 +30,7 @@ async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
   t.teardown(() => sessions.close());
   return {
     handles,
-    identity: createAuthenticator({
+    authenticator: new Authenticator({
       clients: createClients(clients, systemClock),
       handles,
       sessions,
@@ -42,7 +42,7 @@ async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
 t.test(
   'a Bearer that begins as a handle is a handle or an error, whatever follows and whoever may call without proof',
   async (t) => {
-    const { identity } = await setUp([clientNamed('crm')], true);
+    const { authenticator } = await setUp([clientNamed('crm')], true);
     fc.assert(
       fc.property(
         fc.string({ maxLength: 100 }),
@@ -51,7 +51,7 @@ t.test(
         (rest, kind, scheme) => {
           const token = `gcgh_${kind}${rest}`.trimEnd();
           try {
-            identity.authenticate(request({ authorization: scheme + token }), LOCAL);
+            authenticator.authenticate(request({ authorization: scheme + token }), LOCAL);
             return false;
           } catch (error) {
             return (error as { code?: string }).code === 'gateway.session.ended';
@@ -61,7 +61,7 @@ t.test(
       { numRuns: 2000 },
     );
     t.equal(
-      identity.authenticate(request({ authorization: 'Bearer gcg_h' }), LOCAL).isAuthenticated,
+      authenticator.authenticate(request({ authorization: 'Bearer gcg_h' }), LOCAL).isAuthenticated,
       false,
       'anything else is anonymous',
     );
@@ -75,13 +75,13 @@ t.test(
     const nobody = { client: null, handle: null, session: null, authFingerprint: null, isAuthenticated: true };
     const before = await setUp([]);
     const after = await setUp([clientNamed('crm')]);
-    t.ok(before.identity.renew(nobody, LOCAL), 'the control');
-    t.equal(after.identity.renew(nobody, LOCAL), null);
-    t.equal(after.identity.renew({ ...nobody, session }, LOCAL), null);
+    t.ok(before.authenticator.renew(nobody, LOCAL), 'the control');
+    t.equal(after.authenticator.renew(nobody, LOCAL), null);
+    t.equal(after.authenticator.renew({ ...nobody, session }, LOCAL), null);
   },
 );
 
-t.test('identifying costs nothing without clients and proof, and microseconds with them', async (t) => {
+t.test('authenticating costs nothing without clients and proof, and microseconds with them', async (t) => {
   const many = Array.from({ length: 50 }, (_, at) => clientNamed(`client-${at}`));
   const none = await setUp([]);
   const all = await setUp(many);
@@ -89,10 +89,10 @@ t.test('identifying costs nothing without clients and proof, and microseconds wi
     authorization: `Bearer ${none.handles.issue({ client: null, credential: null, authFingerprint: null })}`,
   });
   const cases: [name: string, run: () => unknown, limitMicros: number][] = [
-    ['no clients, no Authorization', () => none.identity.authenticate(ANONYMOUS_REQUEST, LOCAL), 2],
-    ['a signed handle', () => none.identity.authenticate(signed, LOCAL), 20],
-    ['50 clients, Bearer secret', () => all.identity.authenticate(BEARER_REQUEST, LOCAL), 60],
-    ['50 clients, Basic', () => all.identity.authenticate(BASIC_REQUEST, LOCAL), 60],
+    ['no clients, no Authorization', () => none.authenticator.authenticate(ANONYMOUS_REQUEST, LOCAL), 2],
+    ['a signed handle', () => none.authenticator.authenticate(signed, LOCAL), 20],
+    ['50 clients, Bearer secret', () => all.authenticator.authenticate(BEARER_REQUEST, LOCAL), 60],
+    ['50 clients, Basic', () => all.authenticator.authenticate(BASIC_REQUEST, LOCAL), 60],
   ];
   for (const [name, run, limitMicros] of cases) {
     for (let i = 0; i < 5_000; i++) run();
@@ -108,20 +108,20 @@ const BEARER_REQUEST = request({ authorization: 'Bearer client-49-secret' });
 const BASIC_REQUEST = request({ authorization: basic('client-0', 'client-0-secret') });
 
 t.test('who may administer: anybody without clients, else a client with admin', async (t) => {
-  const { identity } = await setUp([clientNamed('crm'), clientNamed('ops', { isAdmin: true })], true);
+  const { authenticator } = await setUp([clientNamed('crm'), clientNamed('ops', { isAdmin: true })], true);
   const as = (headers: Record<string, string>) => () =>
-    identity.assertAdmin(identity.authenticate(request(headers), LOCAL), LOCAL);
+    authenticator.assertAdmin(authenticator.authenticate(request(headers), LOCAL), LOCAL);
   t.doesNotThrow(as({ 'x-gateway-key': 'ops-secret' }));
   t.throws(as({ 'x-gateway-key': 'crm-secret' }), { code: 'gateway.client.forbidden' });
   t.throws(as({}), { code: 'gateway.client.unauthenticated' });
   const open = await setUp([]);
-  t.doesNotThrow(() => open.identity.assertAdmin(open.identity.authenticate(request({}), LOCAL), LOCAL));
+  t.doesNotThrow(() => open.authenticator.assertAdmin(open.authenticator.authenticate(request({}), LOCAL), LOCAL));
 });
 
 t.test('the peer is the socket’s, unless a trusted proxy says otherwise', async (t) => {
-  const peerOf = createPeerOf(['10.0.0.0/8', '2001:db8::/32', '127.0.0.1']);
+  const proxies = new TrustedProxies(['10.0.0.0/8', '2001:db8::/32', '127.0.0.1']);
   const from = (address: string, forwarded?: string) =>
-    peerOf(request(forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }, address));
+    proxies.peerOf(request(forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }, address));
   t.equal(from('192.0.2.1', '198.51.100.7'), '192.0.2.1', 'a stranger is not believed');
   t.equal(from('10.1.2.3', '198.51.100.7'), '198.51.100.7');
   t.equal(from('::ffff:10.1.2.3', '203.0.113.9, 198.51.100.7, 10.9.9.9'), '198.51.100.7', 'the last that is not ours');
@@ -132,6 +132,6 @@ t.test('the peer is the socket’s, unless a trusted proxy says otherwise', asyn
   for (const text of ['nonsense', '198.51.100.7:', ':4711', '[198.51.100.7', '198.51.100:4711', 'a.example:80'])
     t.equal(from('10.1.2.3', text), '10.1.2.3', text);
   t.equal(from('10.1.2.3'), '10.1.2.3');
-  t.equal(createPeerOf([])(request({ 'x-forwarded-for': '1.2.3.4' })), '127.0.0.1');
-  t.throws(() => createPeerOf(['not an address']), TypeError);
+  t.equal(new TrustedProxies([]).peerOf(request({ 'x-forwarded-for': '1.2.3.4' })), '127.0.0.1');
+  t.throws(() => new TrustedProxies(['not an address']), TypeError);
 });

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { createFairEviction, type LruEntry } from '../../../src/fair-eviction.ts';
+import { FairEviction, type LruEntry } from '../../src/fair-eviction.ts';
 
 t.test('of the owner that holds most, what was not used for longest', async (t) => {
-  const order = createFairEviction<string>();
+  const order = new FairEviction<string>();
   t.equal(order.first(), undefined);
   const [a1, a2] = [order.add('a', 'a1'), order.add('a', 'a2')];
   order.add('b', 'b1');
@@ -24,31 +24,31 @@ t.test('it says at each step what counting and sorting everything would say', as
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-      const order = createFairEviction<number>();
-      let places: LruEntry<number>[] = [];
+      const order = new FairEviction<number>();
+      let entries: LruEntry<number>[] = [];
       let next = 0;
       for (const { kind, owner, at } of steps) {
-        const place = places[at % Math.max(1, places.length)];
+        const entry = entries[at % Math.max(1, entries.length)];
         const first = order.first();
-        if (kind === 'add') places.push(order.add(`owner-${owner}`, next++));
-        else if (kind === 'touch' && place !== undefined) {
-          order.touch(place);
-          places = [...places.filter((one) => one !== place), place];
-        } else if (kind === 'remove' && place !== undefined) {
-          order.remove(place);
-          places = places.filter((one) => one !== place);
+        if (kind === 'add') entries.push(order.add(`owner-${owner}`, next++));
+        else if (kind === 'touch' && entry !== undefined) {
+          order.touch(entry);
+          entries = [...entries.filter((one) => one !== entry), entry];
+        } else if (kind === 'remove' && entry !== undefined) {
+          order.remove(entry);
+          entries = entries.filter((one) => one !== entry);
         } else if (kind === 'evict' && first !== undefined) {
-          const going = places.find(({ item }) => item === first) as LruEntry<number>;
+          const going = entries.find(({ item }) => item === first) as LruEntry<number>;
           order.remove(going);
-          places = places.filter((one) => one !== going);
+          entries = entries.filter((one) => one !== going);
         }
-        const owned = [0, 1, 2, 3].map((name) => places.filter((one) => one.owner.name === `owner-${name}`));
+        const owned = [0, 1, 2, 3].map((name) => entries.filter((one) => one.owner.name === `owner-${name}`));
         const most = Math.max(...owned.map(({ length }) => length));
         const newest = owned.filter(({ length }) => length === most).map((all) => all.at(-1));
-        if (places.length === 0 ? order.newest() !== undefined : !newest.includes(order.newest())) return false;
-        if (places.length > 0 && order.newest()?.owner.count !== most) return false;
+        if (entries.length === 0 ? order.newest() !== undefined : !newest.includes(order.newest())) return false;
+        if (entries.length > 0 && order.newest()?.owner.count !== most) return false;
         const candidates = owned.filter(({ length }) => length === most).map(([oldest]) => oldest?.item);
-        if (places.length === 0 ? order.first() !== undefined : !candidates.includes(order.first())) return false;
+        if (entries.length === 0 ? order.first() !== undefined : !candidates.includes(order.first())) return false;
       }
       return true;
     }),

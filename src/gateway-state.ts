@@ -1,0 +1,190 @@
+// What a gateway has for as long as it lives, whatever configuration is in use: log, metrics, store, handles, sessions,
+// sockets, the listening side's TLS; and which configuration that is.
+
+import type { FastifyInstance } from 'fastify';
+import { GrantPace } from './auth/callers/allowance.ts';
+import { AuthThrottle } from './auth/callers/auth-throttle.ts';
+import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
+import { type SessionOwner, sessionEnded } from './auth/callers/session.ts';
+import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
+import { createLogins, type Logins } from './auth/credentials/login.ts';
+import { FileStore } from './auth/credentials/store/file.ts';
+import { createMemoryStore } from './auth/credentials/store/memory.ts';
+import type { TokenStore } from './auth/credentials/store/store.ts';
+import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
+import { type Clock, systemClock } from './clock.ts';
+import type { ClientCas } from './config/cert-subject.ts';
+import { secretSettings } from './config/compare.ts';
+import { defaultCredential, type GatewayConfig } from './config/gateway-config.ts';
+import type { ExchangeRecord } from './logging/exchange-record.ts';
+import type { Log } from './logging/log.ts';
+import { createExchangeObserver, type ExchangeObserver } from './logging/metrics/exchange-observer.ts';
+import { createMetrics, type Metrics } from './logging/metrics/metrics.ts';
+import type { LiveSecrets } from './logging/redact/live-secrets.ts';
+import type { Runtime, Shared } from './runtime.ts';
+import { credentialConfig, type ProgramHooks, type ServerContext } from './server/context.ts';
+import { ListenerPlan } from './server/listener-plan.ts';
+import { createServerTls, type ServerTls } from './server/tls.ts';
+import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
+import { OpenSockets } from './server/websocket/open-sockets.ts';
+import { credentialOfLimit } from './upstream/call.ts';
+import { VERSION } from './version.ts';
+
+/** The log a gateway writes to. */
+export interface GatewayLog extends Log {
+  /** Writes the record of a finished exchange. */
+  exchange(record: ExchangeRecord): void;
+}
+
+/** What a gateway is given beside its configuration. */
+export interface StateOptions {
+  readonly log: GatewayLog;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  /** Default: metrics of its own, served as any others. */
+  readonly metrics?: Metrics;
+  /** The log's, so that it can mask the values in use. */
+  readonly liveSecrets?: LiveSecrets;
+  /**
+   * How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a
+   * week.
+   */
+  readonly sessionLimits?: SessionLimits;
+  /** How many notification sockets are carried at a time. Default: 2,000. */
+  readonly maxSockets?: number;
+}
+
+/** The state of one gateway. Made by `GatewayState.create`; `use` gives it its first runtime. */
+export class GatewayState implements ServerContext, Shared {
+  /** The configuration it was started with: listeners, store and TLS stay as it says. */
+  readonly started: GatewayConfig;
+  readonly env: NodeJS.ProcessEnv;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly observer: ExchangeObserver;
+  readonly liveSecrets: LiveSecrets | undefined;
+  readonly store: TokenStore;
+  readonly listenerPlan: ListenerPlan;
+  readonly tls: ServerTls | null;
+  readonly throttle: AuthThrottle;
+  readonly grantPace: GrantPace;
+  readonly logins: Logins;
+  readonly channels: ChannelRegister;
+  readonly openSockets: OpenSockets;
+  readonly startedAt: number;
+  phase: ServerContext['phase'] = 'running';
+  program!: ProgramHooks;
+  handles!: Handles;
+  sessions!: Sessions;
+  app!: FastifyInstance;
+  #runtime!: Runtime;
+
+  private constructor(config: GatewayConfig, options: StateOptions) {
+    const { log, env = process.env, clock = systemClock, random = Math.random } = options;
+    this.started = config;
+    this.env = env;
+    this.clock = clock;
+    this.random = random;
+    this.log = log;
+    this.metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
+    this.observer = createExchangeObserver({ log, metrics: this.metrics });
+    this.liveSecrets = options.liveSecrets;
+    this.store =
+      config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
+    this.listenerPlan = new ListenerPlan(config);
+    this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
+    this.throttle = new AuthThrottle(clock);
+    this.grantPace = new GrantPace(clock);
+    this.logins = createLogins({ clock, log, current: (name) => this.runtime.credentials.get(name) });
+    this.channels = createChannelRegister({ clock });
+    this.openSockets = new OpenSockets({
+      clock,
+      max: options.maxSockets,
+      revalidate: ({ caller, arrival }) => this.runtime.authenticator.revalidate(caller, arrival),
+    });
+    this.startedAt = clock.now();
+  }
+
+  /** Reads the handles that are stored. Throws StoreError when the folder of a file store cannot be used. */
+  static async create(config: GatewayConfig, options: StateOptions): Promise<GatewayState> {
+    const state = new GatewayState(config, options);
+    const { store, clock, random, log } = state;
+    state.liveSecrets?.configure(secretSettings(config).values());
+    // A folder that cannot be used is found now, and not when the first person has logged in.
+    await store.list();
+    const onEnded = (owner: SessionOwner | string) => state.openSockets.closeOwned(owner, sessionEnded());
+    const anonymousKey = deriveAnonymousKey(defaultCredential(config));
+    state.handles = await createHandles({ store, clock, log, onEnded, anonymousKey });
+    state.sessions = new Sessions({
+      store,
+      clock,
+      random,
+      log,
+      onEnded,
+      ...(options.sessionLimits && { limits: options.sessionLimits }),
+      endpoint: () => state.runtime.tokenEndpoint,
+      settings: () => state.runtime.config.reauthentication,
+      credential: (name) => credentialConfig(state.runtime, name),
+    });
+    return state;
+  }
+
+  /** The parts of the configuration in use now. */
+  get runtime(): Runtime {
+    return this.#runtime;
+  }
+
+  /** Takes the runtime of another configuration into use. */
+  use(runtime: Runtime): void {
+    this.#runtime = runtime;
+    const { clients, credentials } = runtime.config;
+    this.liveSecrets?.configure(secretSettings(runtime.config).values());
+    this.metrics.setNames({
+      clients: clients.map(({ name }) => name),
+      credentials: credentials.map(({ name }) => name),
+    });
+  }
+
+  /** Lets the metrics look at the parts in use when they are scraped. */
+  observe(): void {
+    this.metrics.setSources({
+      credentials: () => credentialStates(this.runtime),
+      queueLengths: () => queueLengths(this.runtime),
+      connections: () => this.runtime.upstream.dispatcher.connections(),
+      sockets: () =>
+        Array.from(this.openSockets.owners(), ({ caller, credential }) => ({
+          client: caller.client?.name ?? null,
+          credential,
+        })),
+    });
+  }
+
+  get clientCas(): ClientCas | null {
+    return this.tls?.clientCas ?? null;
+  }
+
+  /** Bound, to be handed on. */
+  readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
+}
+
+function* credentialStates({ credentials }: Runtime) {
+  for (const { config, source } of credentials.list()) {
+    const { token, renewal, expiresAt } = source.state();
+    yield { name: config.name, token, renewal, expiresAt };
+  }
+}
+
+/** Calls that wait for a limit or a connection, by credential. */
+function queueLengths({ upstream }: Runtime): Map<string, number> {
+  const lengths = new Map<string, number>();
+  const add = (limitKey: string, waiting: number) => {
+    const name = credentialOfLimit(limitKey);
+    lengths.set(name, (lengths.get(name) ?? 0) + waiting);
+  };
+  for (const { credential, waiting } of upstream.limits()) if (credential !== null) add(credential, waiting);
+  for (const [credential, waiting] of upstream.dispatcher.waiting()) add(credential, waiting);
+  return lengths;
+}

@@ -1,0 +1,123 @@
+// What the handlers of our own routes have in common: who may use admin pages and metrics, how a body is read, and what
+// is said to a request that no route takes. It responds to nothing.
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Credential } from '../../auth/credentials/credentials.ts';
+import { GatewayError } from '../../errors.ts';
+import type { Authenticator } from '../authenticate.ts';
+import { unknownCredential } from '../authorize.ts';
+import type { ServerContext } from '../context.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
+import { OWN_ROUTES, patternOf } from '../own-routes.ts';
+import { notFound } from '../responses.ts';
+
+/**
+ * The exchange of an admin route that changes nothing. Throws on a listener without admin pages, and for a caller who
+ * may not administer: a client without `admin` where clients are configured.
+ */
+export function adminExchange({ raw }: FastifyRequest): Exchange {
+  const exchange = exchangeOf(raw);
+  const { caller, role, gateway } = exchange;
+  if (!role.admin) throw noAdminPages();
+  // A body takes as long as its sender likes: whoever may not administer any more by then does not.
+  const { authenticator } = gateway.runtime;
+  authenticator.assertAdmin(authenticator.assertRenewed(caller, role), role);
+  return exchange;
+}
+
+/** The exchange of an admin route that changes something: it needs the header that no form or link can send, too. */
+export function changingExchange(request: FastifyRequest): Exchange {
+  const exchange = adminExchange(request);
+  assertCsrfHeader(exchange);
+  return exchange;
+}
+
+/** Throws gateway.origin.forbidden unless the request carries the header that makes browsers ask first. */
+export function assertCsrfHeader({ request }: Pick<Exchange, 'request'>): void {
+  if (request.headers['x-gateway-request'] === '1') return;
+  throw new GatewayError(
+    'gateway.origin.forbidden',
+    'changes need the header X-Gateway-Request: 1, which no link or form of a web page can send',
+  );
+}
+
+/** Throws gateway.route.not.found on a listener without metrics, gateway.client.* to who may not see them. */
+export function assertMetricsServed({ role, caller }: Exchange, authenticator: Authenticator): void {
+  if (!role.health && !role.admin)
+    throw new GatewayError('gateway.route.not.found', 'metrics are served on the admin and health listeners');
+  if (role.admin) authenticator.assertAdmin(caller, role);
+}
+
+function noAdminPages(): GatewayError {
+  return new GatewayError(
+    'gateway.route.not.found',
+    'the admin pages are not served at this address: see server.admin_listen',
+  );
+}
+
+/** Throws gateway.credential.unknown for a name that no credential of the configuration in use has. */
+export function configuredCredential({ runtime }: ServerContext, name: string): Credential {
+  const found = runtime.credentials.get(name);
+  if (found === undefined) throw unknownCredential();
+  return found;
+}
+
+/** Makes bodies of every type text, up to `limitBytes`; the framework's 413 beyond, before it is read whole. */
+export function readBodiesAsText(scope: FastifyInstance, limitBytes: number): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: limitBytes }, (_request, body, done) =>
+    done(null, body),
+  );
+}
+
+/** Reads nothing of a body, whatever its type says: what is wrong or right about the request lies elsewhere. */
+export function ignoreBodies(scope: FastifyInstance): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+}
+
+/** Routes of plain segments and `:names`; others are the framework's own to match. */
+const SIMPLE = /^(?:\/(?::?[\w.~-]+)?)+$/;
+
+/**
+ * The routes of a Fastify instance by path, our own and those that the embedding program adds, to tell a request that
+ * no route took why: 405 with the methods of its path where other methods are served there, else 404. A 405 tells that
+ * there is a route, so it is for callers who may use the route.
+ */
+export class RouteMethods {
+  /** The embedding program's routes, by path. */
+  readonly #added = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
+
+  /** Learns the routes that are registered from now on. */
+  constructor(app: FastifyInstance) {
+    app.addHook('onRoute', ({ url, method }) => {
+      if (OWN_ROUTES.some(({ path }) => path === url) || !SIMPLE.test(url)) return;
+      const route = this.#added.get(url) ?? { pattern: patternOf(url), methods: new Set() };
+      for (const one of [method].flat()) route.methods.add(one);
+      this.#added.set(url, route);
+    });
+  }
+
+  /** The error for a request that no route took: gateway.request.invalid 405, or gateway.route.not.found. */
+  methodNotAllowed(exchange: Exchange): GatewayError {
+    const { route, record, role, caller, gateway } = exchange;
+    if (route.kind !== 'local') return notFound();
+    const allow = [...new Set(route.own?.methods ?? this.#at(route.path))].sort();
+    if (allow.length === 0) return notFound();
+    const { authenticator } = gateway.runtime;
+    if (route.own?.kind === 'metrics') assertMetricsServed(exchange, authenticator);
+    else if (route.own?.kind === 'admin') {
+      if (!role.admin) throw noAdminPages();
+      authenticator.assertAdmin(caller, role);
+    }
+    return new GatewayError(
+      'gateway.request.invalid',
+      `this address takes ${allow.join(' and ')}, not ${record.method}`,
+      { statusCode: 405, allow },
+    );
+  }
+
+  #at(path: string): string[] {
+    return [...this.#added.values()].filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => [...methods]);
+  }
+}
