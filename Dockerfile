@@ -23,7 +23,7 @@ COPY --from=build /build/dist ./dist
 # The folder of the file store, for grants with a user and for clients' handles; mount a volume there to keep logins.
 RUN mkdir -p /var/lib/genesys-cloud-gateway && chown node:node /var/lib/genesys-cloud-gateway
 USER node
-# In a container, callers come from outside its loopback: clients must prove themselves, or the start is refused (see docs/operations.md).
+# In a container, callers come from outside its loopback: clients must authenticate, or the start is refused (see docs/operations.md).
 ENV GCG_SERVER_LISTEN=0.0.0.0:8080 \
     GCG_STORE_PATH=/var/lib/genesys-cloud-gateway
 EXPOSE 8080

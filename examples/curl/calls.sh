@@ -1,5 +1,5 @@
 #!/bin/sh
-# Calls through the gateway with curl. Without [client] sections no proof is needed; with them, set GATEWAY_CLIENT and GATEWAY_SECRET.
+# Calls through the gateway with curl. Without [client] sections no authentication is needed; with them, set GATEWAY_CLIENT and GATEWAY_SECRET.
 # Run: GATEWAY=http://localhost:8080 sh calls.sh
 set -eu
 GATEWAY=${GATEWAY:-http://localhost:8080}
