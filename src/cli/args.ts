@@ -83,7 +83,7 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   return { kind: 'run', command: command.name, flags, positionals, overrides: { configPath, entries } };
 }
 
-/** What is wrong with a flag, whichever command it is for. */
+/** Says what is wrong with a flag in any command; undefined when nothing is. */
 function refuseFlag(token: {
   name: string;
   rawName: string;
@@ -107,30 +107,33 @@ function helpOn(topic: string | undefined): ParsedCommandLine {
   return usage(`there is no help on "${onOneLine(topic)}"${didYouMean(topic, [...NAMES, 'settings'])}`);
 }
 
-/** `command` is the word that stands for one, if there is one. */
+/** A mistake, with a hint to the help of `command` where that is one. */
 function usage(message: string, command = ''): ParsedCommandLine {
   return { kind: 'usage', message: `gcg: ${message}\nTry gcg ${findCommand(command) ? `${command} ` : ''}--help.\n` };
 }
 
-/** What other programs call it. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
-  ...{
-    v: 'version',
-    V: 'version',
-    c: 'config',
-    f: 'config',
-    file: 'config',
-    p: 'listen',
-    port: 'listen',
-    bind: 'listen',
-    address: 'listen',
-  },
-  ...{ l: 'listen', region: 'host', environment: 'host', verbose: 'log-level', debug: 'log-level', o: 'output' },
+/** Our flags by the names that other programs use. */
+const ALIASES: Readonly<Record<string, string>> = {
+  v: 'version',
+  V: 'version',
+  c: 'config',
+  f: 'config',
+  file: 'config',
+  p: 'listen',
+  port: 'listen',
+  bind: 'listen',
+  address: 'listen',
+  l: 'listen',
+  region: 'host',
+  environment: 'host',
+  verbose: 'log-level',
+  debug: 'log-level',
+  o: 'output',
 };
 
 function suggestFlag(name: string, known: Iterable<string>): string {
   const names = [...known];
-  const alias = Object.hasOwn(ELSEWHERE, name) ? (ELSEWHERE[name] ?? '') : '';
+  const alias = Object.hasOwn(ALIASES, name) ? (ALIASES[name] ?? '') : '';
   return names.includes(alias) ? `; did you mean "--${alias}"?` : didYouMean(name, names).replace('"', '"--');
 }
 

@@ -1,15 +1,11 @@
 // Renders a new configuration file, with comments for its readers. Pure.
 
+import type { GrantType } from '../config/gateway-config.ts';
+
 /** A credential to write. Null: not given. */
 export interface DraftCredential {
   readonly name: string;
-  readonly grantType:
-    | 'client_credentials'
-    | 'authorization_code'
-    | 'pkce'
-    | 'saml2_bearer'
-    | 'implicit'
-    | 'access_token';
+  readonly grantType: GrantType;
   readonly host: string | null;
   readonly clientId: string | null;
   readonly clientSecret: string | null;

@@ -54,10 +54,7 @@ export function createTokenStore(clock: { now(): number }, random: RandomSource)
         expiresAt: issuedAt + lifetimeS * 1000,
       };
       tokens.set(token.value, token);
-      for (const oldest of tokens.keys()) {
-        if (tokens.size <= MAX_TOKENS) break;
-        tokens.delete(oldest);
-      }
+      dropOldest(tokens, MAX_TOKENS);
       return token;
     },
     check(value) {
@@ -194,10 +191,7 @@ export function createCodeStore(clock: { now(): number }, random: RandomSource):
     issue(grant) {
       const code = createOpaqueToken(random).slice(0, 43);
       codes.set(code, { grant, expiresAt: clock.now() + LIFETIME_MS, used: false });
-      for (const oldest of codes.keys()) {
-        if (codes.size <= MAX_CODES) break;
-        codes.delete(oldest);
-      }
+      dropOldest(codes, MAX_CODES);
       return code;
     },
     take(code) {
@@ -220,4 +214,12 @@ export function matchesChallenge(verifier: string, challenge: string): boolean {
     /^[A-Za-z0-9\-._~]{43,128}$/.test(verifier) &&
     createHash('sha256').update(verifier).digest('base64url') === challenge
   );
+}
+
+/** Deletes the oldest entries until no more than `max` are left. */
+function dropOldest(map: Map<string, unknown>, max: number): void {
+  for (const oldest of map.keys()) {
+    if (map.size <= max) return;
+    map.delete(oldest);
+  }
 }

@@ -69,9 +69,9 @@ export function faultsPage(): string {
   const groups = FAULTS.map(({ title, rows }) => `## ${title}\n\n${table(head, rows.map(cells))}`);
   const token = table(['the token endpoint', 'every call gets', 'within'], TOKEN_FAULTS.map(tokenCells));
   const intro = `This is while no token is available; a token that is still valid stays in use, and callers see no
-error. The API gets no call. A call waits up to \`refresh_token_wait_max\`, over several attempts: it is answered as below when
-the next attempt would not begin within its wait (in the tests: after the first). A refused secret ends the wait at
-once.`;
+error. The API gets no call. A call waits up to \`refresh_token_wait_max\`, over several attempts: it is answered as
+below when the next attempt would not begin within its wait (in the tests: after the first). A refused secret ends the
+wait at once.`;
   return `${HEAD}${groups.join('\n')}\n## The token endpoint\n\n${intro}\n\n${token}`;
 }
 

@@ -1,4 +1,4 @@
-// Pacing at full scale: 300 calls a minute, 50 ms an answer, ten clients. All but one test run on the real clock, so this
+// Pacing at full scale: 300 calls a minute, 50 ms an answer, ten clients. All but one test run on the real clock, which
 // takes about seven minutes.
 
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
