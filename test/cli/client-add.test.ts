@@ -18,7 +18,11 @@ async function gcg(...argv: string[]) {
     stderr: take((text) => {
       stderr += text;
     }),
-    ...{ env: {}, cwd: '/', isTTY: false, home: undefined, platform: 'linux' as const },
+    env: {},
+    cwd: '/',
+    isTTY: false,
+    home: undefined,
+    platform: 'linux' as const,
   };
   return { code: await run(argv, io), stdout, stderr };
 }
@@ -42,7 +46,12 @@ t.test('the lines are a valid configuration', async (t) => {
     mode: 0o600,
   });
   const loaded = loadConfig({
-    ...{ env: {}, cwd: folder, home: folder, platform: 'linux', isTTY: false, requireCredential: true },
+    env: {},
+    cwd: folder,
+    home: folder,
+    platform: 'linux',
+    isTTY: false,
+    requireCredential: true,
     overrides: { configPath: file, entries: [] },
   });
   t.ok(loaded.ok, JSON.stringify(loaded.ok ? '' : loaded.problems));

@@ -214,7 +214,10 @@ t.test("profiles of Genesys' own CLI become credentials; what cannot be is told 
   t.match(err, /http:\/\/localhost:9090\/cb/);
   t.notMatch(out + err, /lonely-secret|given-token|s#1/);
   const result = loadConfig({
-    ...{ env: {}, cwd: folder.dir, home: folder.dir, platform: 'linux' as const },
+    env: {},
+    cwd: folder.dir,
+    home: folder.dir,
+    platform: 'linux' as const,
     overrides: { configPath: join(folder.dir, 'gcg.ini'), entries: [] },
   });
   if (!result.ok) return t.fail(JSON.stringify(result.problems));

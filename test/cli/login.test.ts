@@ -263,15 +263,14 @@ t.test(
       await new Promise((resolve) => setImmediate(resolve));
     process.stdout.write(JSON.stringify([isOpened, process.env.GCG_CREDENTIAL_CLIENT_SECRET]));`;
     const env = {
-      ...{
-        PATH: process.env.PATH,
-        HOME: folder,
-        DISPLAY: ':9',
-        BROWSER: browser,
-        XDG_DATA_DIRS: folder,
-        XDG_DATA_HOME: folder,
-      },
-      ...{ GCG_CREDENTIAL_CLIENT_SECRET: 'canary-of-gcg', AWS_SECRET_ACCESS_KEY: 'canary-of-others' },
+      PATH: process.env.PATH,
+      HOME: folder,
+      DISPLAY: ':9',
+      BROWSER: browser,
+      XDG_DATA_DIRS: folder,
+      XDG_DATA_HOME: folder,
+      GCG_CREDENTIAL_CLIENT_SECRET: 'canary-of-gcg',
+      AWS_SECRET_ACCESS_KEY: 'canary-of-others',
     };
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env });
     t.same(JSON.parse(stdout), [true, 'canary-of-gcg'], 'and our own environment stays');

@@ -18,14 +18,14 @@ async function environment(t: Test) {
   const { host, port } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
   return {
-    ...{
-      PATH: process.env.PATH,
-      HOME: '/nonexistent',
-      GCG_PROXY_OFF: 'true',
-      GCG_CREDENTIAL_CLIENT_ID: id,
-      GCG_CREDENTIAL_CLIENT_SECRET: secret,
-    },
-    ...{ GCG_GATEWAY_HOST: host, GCG_GATEWAY_PORT: String(port), GCG_GATEWAY_PROTOCOL: 'http' },
+    PATH: process.env.PATH,
+    HOME: '/nonexistent',
+    GCG_PROXY_OFF: 'true',
+    GCG_CREDENTIAL_CLIENT_ID: id,
+    GCG_CREDENTIAL_CLIENT_SECRET: secret,
+    GCG_GATEWAY_HOST: host,
+    GCG_GATEWAY_PORT: String(port),
+    GCG_GATEWAY_PROTOCOL: 'http',
   };
 }
 

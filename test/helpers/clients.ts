@@ -35,7 +35,10 @@ export function credentialOf(
   overrides: Partial<CredentialConfig> = {},
 ): CredentialConfig {
   return credentialAt(origin, {
-    ...{ name, clientId: client.id, isDefault: false, isRequired: false },
+    name,
+    clientId: client.id,
+    isDefault: false,
+    isRequired: false,
     clientSecret: client.secret === undefined ? null : inlineSecret(client.secret, 'test'),
     ...overrides,
   });

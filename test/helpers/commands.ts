@@ -48,7 +48,11 @@ export function createCommandFolder(t: Test, ini: string | null): CommandFolder 
             onErr?.(text);
           },
         },
-        ...{ env: {}, cwd: dir, isTTY: false, home: dir, platform: 'linux' as const },
+        env: {},
+        cwd: dir,
+        isTTY: false,
+        home: dir,
+        platform: 'linux' as const,
         ...changes,
       };
       const code = await command(parsed, io);

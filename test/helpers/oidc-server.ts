@@ -66,7 +66,9 @@ export async function startOidcServer(t: Test): Promise<OidcServer> {
       {
         client_id: OIDC_CLIENTS.service.id,
         client_secret: OIDC_CLIENTS.service.secret,
-        ...{ grant_types: ['client_credentials'], redirect_uris: [], response_types: [] },
+        grant_types: ['client_credentials'],
+        redirect_uris: [],
+        response_types: [],
       },
     ],
     routes: { token: '/oauth/token', authorization: '/oauth/authorize' },

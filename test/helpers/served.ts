@@ -51,7 +51,12 @@ export async function startServed(t: Test, more = '', env: NodeJS.ProcessEnv = {
   await command.until('"toToken":"fresh"');
   let swaps = 0;
   return {
-    ...{ sandbox, command, url, folder, configFile, configText },
+    sandbox,
+    command,
+    url,
+    folder,
+    configFile,
+    configText,
     swapConfig(text) {
       swaps += 1;
       const temporary = `${configFile}.${swaps}`;

@@ -61,8 +61,12 @@ function configOf(address: ListenAddress, { hasClients, hasCa, isAsked, isRiskTa
       ? [clientNamed('crm', { secret: LONG('crm') }), clientNamed('ops', { secret: LONG('ops'), isAdmin: true })]
       : [],
     server: {
-      ...{ listen: [address], adminListen: [address], tls, drainTimeoutMs: 0 },
-      ...{ anonymousCredentials: isAsked ? ['default'] : null, unsafeAllowAnonymous: isRiskTaken },
+      listen: [address],
+      adminListen: [address],
+      tls,
+      drainTimeoutMs: 0,
+      anonymousCredentials: isAsked ? ['default'] : null,
+      unsafeAllowAnonymous: isRiskTaken,
     },
   });
 }
@@ -104,7 +108,9 @@ async function ask(
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
 const CHANGE = { 'x-gateway-request': '1' };
 const UPGRADE = {
-  ...{ connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' },
+  connection: 'Upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
   'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
 };
 
@@ -146,16 +152,20 @@ function expected(isLocal: boolean, { hasClients, hasCa, isAsked, isRiskTaken }:
   // A certificate or a client's secret is what the handle is not: it is anonymous, and says so at the pages, too.
   const adminByHandle = isAdmitted && hasClients ? 403 : admin;
   return {
-    ...{ get: call, unknownBearer: call, handle: call, post: call, end: call },
-    ...{ upgrade: isAdmitted ? 404 : 401, upgradeByHandle: isAdmitted ? 404 : 401, token: isAdmitted ? 200 : 400 },
-    ...{
-      status: admin,
-      page: admin,
-      metrics: admin,
-      refresh: admin,
-      quit: admin === 200 ? 202 : admin,
-      statusByHandle: adminByHandle,
-    },
+    get: call,
+    unknownBearer: call,
+    handle: call,
+    post: call,
+    end: call,
+    upgrade: isAdmitted ? 404 : 401,
+    upgradeByHandle: isAdmitted ? 404 : 401,
+    token: isAdmitted ? 200 : 400,
+    status: admin,
+    page: admin,
+    metrics: admin,
+    refresh: admin,
+    quit: admin === 200 ? 202 : admin,
+    statusByHandle: adminByHandle,
     health: 200,
   };
 }

@@ -215,15 +215,13 @@ t.test('in Chromium', { skip: withoutBrowser }, async (t) => {
       };
     })()`);
     t.strictSame(outcome, {
-      ...{
-        script: 'failed',
-        module: 'failed',
-        imported: 'failed',
-        worker: 'failed',
-        shared: 'failed',
-        service: 'failed',
-        embed: 'failed',
-      },
+      script: 'failed',
+      module: 'failed',
+      imported: 'failed',
+      worker: 'failed',
+      shared: 'failed',
+      service: 'failed',
+      embed: 'failed',
       ran: false,
       read: { good: true },
     });

@@ -24,7 +24,11 @@ async function start(t: Test, overrides: ConfigOverrides = {}) {
   );
   const given = (name: string) =>
     credentialAt(upstream.origin, {
-      ...{ name, isDefault: name === 'default', grantType: 'access_token', clientId: null, clientSecret: null },
+      name,
+      isDefault: name === 'default',
+      grantType: 'access_token',
+      clientId: null,
+      clientSecret: null,
       accessToken: inlineSecret(`token-of-${name}`, 'test'),
     });
   const config = configAt(upstream.origin, {

@@ -180,7 +180,10 @@ async function run(t: Test, row: Row): Promise<void> {
       else if (dials === 'hang, then connect') hanging.push(dial);
       else dial();
     },
-    ...{ clock: systemClock, random: () => 0.5, connections: CONNECTIONS, room },
+    clock: systemClock,
+    random: () => 0.5,
+    connections: CONNECTIONS,
+    room,
     headersMs: row.headersMs ?? 60_000,
     bodyMs: row.bodyMs ?? 60_000,
   });
@@ -236,14 +239,12 @@ t.test('a call that waited goes by the connection that came free, not by another
       dials += 1;
       const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
     },
-    ...{
-      clock: systemClock,
-      random: () => 0.5,
-      connections: 4,
-      room: new WaitingRoom(1_000),
-      headersMs: 60_000,
-      bodyMs: 60_000,
-    },
+    clock: systemClock,
+    random: () => 0.5,
+    connections: 4,
+    room: new WaitingRoom(1_000),
+    headersMs: 60_000,
+    bodyMs: 60_000,
   });
   t.teardown(() => dispatcher.destroy());
   const call = (nth: number) =>

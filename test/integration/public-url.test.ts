@@ -22,7 +22,9 @@ async function startIngress(
   let target = 0;
   const strays: string[] = [];
   const onward = (url = '', headers: NodeJS.Dict<string | string[]>) => ({
-    ...{ host: '127.0.0.1', port: target, path: url.slice('/gcg'.length) },
+    host: '127.0.0.1',
+    port: target,
+    path: url.slice('/gcg'.length),
     headers: keepsHost ? headers : { ...headers, host: `127.0.0.1:${target}` },
   });
   const isOurs = (url = '') => url.startsWith('/gcg/');
