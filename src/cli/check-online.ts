@@ -40,7 +40,7 @@ async function tryAll(credentials: Credentials, upstream: Upstream, io: Io): Pro
 async function tryCredential(upstream: Upstream, credential: Credential): Promise<{ code: number; words: string }> {
   try {
     await credential.source.token();
-    const answer = await upstream.send({
+    const response = await upstream.send({
       method: 'GET',
       base: credential.config.hosts.api,
       target: '/api/v2/tokens/me',
@@ -51,11 +51,11 @@ async function tryCredential(upstream: Upstream, credential: Credential): Promis
       record: createExchangeRecord(),
       connection: { disconnected: false, onDisconnect: null, turnAway: null },
     });
-    const code = answer.statusCode < 400 ? null : await platformCode(answer, systemClock, 0);
-    answer.discard();
-    if (answer.statusCode < 400)
-      return { code: EXIT.ok, words: `token obtained, GET /api/v2/tokens/me answered ${answer.statusCode}` };
-    const isRefused = answer.statusCode === 401 || answer.statusCode === 403;
+    const code = response.statusCode < 400 ? null : await platformCode(response, systemClock, 0);
+    response.discard();
+    if (response.statusCode < 400)
+      return { code: EXIT.ok, words: `token obtained, GET /api/v2/tokens/me answered ${response.statusCode}` };
+    const isRefused = response.statusCode === 401 || response.statusCode === 403;
     const advice = isRefused
       ? 'the token is not accepted there; does the credential belong to this region?'
       : 'is this the API of Genesys Cloud, and is it well? gcg doctor looks';
@@ -63,7 +63,7 @@ async function tryCredential(upstream: Upstream, credential: Credential): Promis
       code: isRefused ? EXIT.refused : EXIT.unavailable,
       words:
         'a token was obtained, but GET /api/v2/tokens/me answered ' +
-        `${answer.statusCode}${code ? ` ${onOneLine(code)}` : ''}: ${advice}`,
+        `${response.statusCode}${code ? ` ${onOneLine(code)}` : ''}: ${advice}`,
     };
   } catch (error) {
     return isGatewayError(error)

@@ -45,7 +45,7 @@ export interface DoctorStep {
 const LARGEST_SKEW_MS = 60_000;
 const DAY_MS = 86_400_000;
 const CERTIFICATE_WARNING_DAYS = 21;
-const ANSWER_LIMIT_MS = 15_000;
+const RESPONSE_LIMIT_MS = 15_000;
 
 /**
  * Examines the default region and every credential, each host once. Exit code 0 when nothing failed, 77 when a
@@ -187,16 +187,16 @@ async function examineAnswer(
   let date: string | undefined;
   const sentAt = clock.now();
   await take(steps, `region ${domain}`, async () => {
-    const answer = await call(agent, api);
-    date = answer.date;
-    if (answer.correlationId === undefined) {
+    const response = await call(agent, api);
+    date = response.date;
+    if (response.correlationId === undefined) {
       throw new GatewayError(
         'gateway.upstream.invalid',
-        `${host} answers (${answer.status}, ${answer.contentType}) but not as Genesys Cloud: check general.host, ` +
+        `${host} answers (${response.status}, ${response.contentType}) but not as Genesys Cloud: check general.host, ` +
           'and whether a login page or a proxy answers in its place',
       );
     }
-    return `${host} answers as Genesys Cloud, correlation id ${answer.correlationId}`;
+    return `${host} answers as Genesys Cloud, correlation id ${response.correlationId}`;
   });
   const receivedAt = clock.now();
   if (date === undefined || Number.isNaN(Date.parse(date))) {
@@ -281,7 +281,7 @@ async function call(agent: Dispatcher, { origin, pathPrefix }: UrlBase, token?: 
       path: `${pathPrefix}/api/v2/tokens/me`,
       method: 'GET',
       headers: { accept: 'application/json', ...(token && { authorization: token.authorization }) },
-      signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
+      signal: AbortSignal.timeout(RESPONSE_LIMIT_MS),
     });
     await body.dump();
     const header = (name: string) => [headers[name]].flat()[0]?.slice(0, 100);
@@ -293,7 +293,10 @@ async function call(agent: Dispatcher, { origin, pathPrefix }: UrlBase, token?: 
     };
   } catch (error) {
     if ((error as Error).name === 'TimeoutError')
-      throw new GatewayError('gateway.upstream.timeout', `${origin} did not answer within ${ANSWER_LIMIT_MS / 1000} s`);
+      throw new GatewayError(
+        'gateway.upstream.timeout',
+        `${origin} did not answer within ${RESPONSE_LIMIT_MS / 1000} s`,
+      );
     throw toGatewayError(error, new URL(origin).host);
   }
 }

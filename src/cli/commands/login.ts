@@ -227,7 +227,7 @@ export class CallbackListener {
     this.#done.catch(() => undefined);
     this.#server = createServer((request, response) => {
       // The client may have disconnected, for example.
-      this.#answer(request, response).catch(() => response.destroy());
+      this.#respond(request, response).catch(() => response.destroy());
     });
   }
 
@@ -271,7 +271,7 @@ export class CallbackListener {
     await this.#outcome;
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // The process ends after this response: connections must not stay open.
     response.setHeader('Connection', 'close');
     const search = this.#admit(request);

@@ -12,20 +12,20 @@ import { EXIT, type Io } from '../io.ts';
 export async function status(args: CommandLine, io: Io): Promise<number> {
   const config = loadOrReport(args, io, false);
   if (typeof config === 'number') return config;
-  const answer = await createAdminRequest(config, io)('GET', '/-/status').catch((error: Error) => {
+  const response = await createAdminRequest(config, io)('GET', '/-/status').catch((error: Error) => {
     io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
     return 'failed' as const;
   });
-  if (answer === 'failed') return EXIT.unavailable;
-  if (answer === null) {
+  if (response === 'failed') return EXIT.unavailable;
+  if (response === null) {
     io.stderr.write(`gcg: ${noGatewayAt(config)}\n`);
     return EXIT.unavailable;
   }
-  if (answer.error !== null) {
-    io.stderr.write(`gcg: ${refusal(answer.error)}\n`);
-    return exitCodeOf(answer.error);
+  if (response.error !== null) {
+    io.stderr.write(`gcg: ${refusal(response.error)}\n`);
+    return exitCodeOf(response.error);
   }
-  const text = args.flags.has('json') ? jsonOf(answer.body) : tableOf(answer.body);
+  const text = args.flags.has('json') ? jsonOf(response.body) : tableOf(response.body);
   if (text === null) {
     io.stderr.write('gcg: what answers there is no gateway of this version: its status cannot be read\n');
     return EXIT.unavailable;
