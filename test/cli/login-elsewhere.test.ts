@@ -61,9 +61,9 @@ t.test('the running gateway is asked which credential has a login, and a name le
 t.test('a redirect URI that is not the gateway’s own is waited for here, whoever configured it', async (t) => {
   const free = createServer().listen(0, '127.0.0.1');
   await once(free, 'listening');
-  const { port: landing } = free.address() as AddressInfo;
+  const { port: callbackPort } = free.address() as AddressInfo;
   await new Promise((resolve) => free.close(resolve));
-  const { port, url } = await startElsewhere(t, `http://127.0.0.1:${landing}/callback`);
+  const { port, url } = await startElsewhere(t, `http://127.0.0.1:${callbackPort}/callback`);
   const { code, err } = await createCommandFolder(t, null).run(inBrowser, ['login', '--listen', `127.0.0.1:${port}`]);
   t.equal(code, 0, err);
   t.equal((await statusOf(url)).credentials[1]?.token, 'fresh');

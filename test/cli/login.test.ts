@@ -56,7 +56,7 @@ const command =
   (args: CommandLine, io: Io): Promise<number> =>
     login(args, io, { open: async () => false, readLine: async () => null, ...outside });
 
-/** Follows redirects as a browser does, and reads fragments as the landing page does. */
+/** Follows redirects as a browser does, and reads fragments as the callback page does. */
 async function browse(url: string): Promise<string> {
   const jar = createCookieJar();
   let at = url;
@@ -99,15 +99,15 @@ for (const grant of ['pkce', 'code', 'implicit'] as const) {
 }
 
 t.test(
-  'alone, a page or program that knocks at the landing meanwhile neither ends the login nor the process',
+  'standalone, a page or program that calls the callback meanwhile neither ends the login nor the process',
   async (t) => {
     const { folder } = await alone(t, CREDENTIALS.pkce);
     const open = async (url: string) => {
-      const landing = new URL(new URL(url).searchParams.get('redirect_uri') as string);
+      const callback = new URL(new URL(url).searchParams.get('redirect_uri') as string);
       const image = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' };
       for (const lines of [image, {}] as const) {
-        await knock(Number(landing.port), `${landing.pathname}?error=x&state=y`, lines);
-        await knock(Number(landing.port), '//', lines);
+        await knock(Number(callback.port), `${callback.pathname}?error=x&state=y`, lines);
+        await knock(Number(callback.port), '//', lines);
       }
       void browse(url);
       return true;

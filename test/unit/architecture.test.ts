@@ -146,11 +146,11 @@ t.test('the linter refuses every import that the table does not allow', async (t
   const { overrides } = JSON.parse(readFileSync(join(ROOT, 'biome.json'), 'utf8')) as {
     overrides: {
       includes: string[];
-      linter?: { rules: { style: { noRestrictedImports?: { options: { patterns: { group: string[] }[] } } } } };
+      linter?: { rules: { style?: { noRestrictedImports?: { options: { patterns: { group: string[] }[] } } } } };
     }[];
   };
   const rows = overrides.flatMap(({ includes, linter }) => {
-    const rule = linter?.rules.style.noRestrictedImports;
+    const rule = linter?.rules.style?.noRestrictedImports;
     return rule === undefined ? [] : [{ includes, refused: rule.options.patterns.flatMap(({ group }) => group) }];
   });
   t.strictSame(
