@@ -1,5 +1,5 @@
-// What GET /oauth/authorize was asked: its parameters read and checked, the redirect URI held against those registered.
-// No page, no session, no code here.
+// Reads and checks the parameters of GET /oauth/authorize, the redirect URI against the registered ones included. It
+// knows no page, session or code.
 
 import type { SandboxClient } from './clients.ts';
 import { OAuthError } from './faults.ts';
@@ -19,7 +19,7 @@ export interface AuthorizeRequest {
   loginHint: string | undefined;
 }
 
-/** Where an answer may be sent: known before the rest has been checked, so that errors can go there too. */
+/** Where to redirect to: known before the rest is checked, so that errors can be sent there too. */
 export type ReturnAddress = Pick<AuthorizeRequest, 'client' | 'redirectUri' | 'responseType' | 'state'>;
 
 /**
@@ -40,7 +40,7 @@ export function readReturnAddress(sandbox: SandboxState, query: URLSearchParams)
   return { client, redirectUri, responseType, state: query.get('state') ?? undefined };
 }
 
-/** The whole request. Throws OAuthErrors that go to the redirect URI. */
+/** Reads the whole request. Throws OAuthErrors that go to the redirect URI. */
 export function readAuthorizeRequest(
   sandbox: SandboxState,
   query: URLSearchParams,
@@ -89,7 +89,7 @@ function readChallenge(
 }
 
 /**
- * Exact match, save that the port of a loopback one is not compared (RFC 8252 section 7.3). Never with a fragment or
+ * Exact match, except that the port of a loopback one is not compared (RFC 8252 section 7.3). Never with a fragment or
  * user info.
  */
 export function isRegisteredRedirect(registered: readonly string[], shown: string): boolean {
@@ -124,7 +124,7 @@ export function addToRedirect(
 
 /**
  * What `form-action` must allow so that a browser follows the redirect after the form: an origin, or a scheme where CSP
- * has no word for the host.
+ * cannot express the host.
  */
 export function toFormActionSource(redirectUri: string): string {
   const url = new URL(redirectUri);

@@ -1,10 +1,10 @@
-// Notification channels and what each is subscribed to. The live socket of a channel is kept here; the streaming host
-// makes it.
+// Notification channels and their subscriptions. The live socket of a channel is kept here and created by the streaming
+// host.
 
 import { createOpaqueToken, type RandomSource } from './random.ts';
 import type { AccessToken, TokenStore } from './tokens.ts';
 
-/** One end of a live socket, as channels see it. */
+/** The part of a live socket that channels use. */
 interface ChannelSocket {
   /** Resolves when the text has been handed to the system. */
   send(text: string): Promise<void>;
@@ -14,7 +14,7 @@ interface ChannelSocket {
 /** A channel. Its id is a secret: whoever knows it may listen. */
 export interface Channel {
   id: string;
-  /** The user and application it is counted against. */
+  /** The user and application whose limit it counts for. */
   owner: string;
   /** The access token that made it; its end closes the socket. */
   token: AccessToken;

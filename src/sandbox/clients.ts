@@ -1,12 +1,12 @@
 // OAuth clients of the simulated organisation, and the well-known ones that `gcg demo` and the examples use.
-// It only describes and finds them; whether a request comes from one is for the token endpoint to find out.
+// It only describes and finds them; the token endpoint authenticates them.
 
-/** What a client may be used for. PKCE is `code` without a secret on the request. */
+/** The grants of a client. PKCE is `code` without a secret on the request. */
 export type GrantKind = 'client_credentials' | 'code' | 'saml2_bearer' | 'implicit';
 
 /**
- * A registered client. `secret` absent: a public client. Redirect URIs match exactly, save that a loopback one matches
- * on any port.
+ * A registered client. `secret` absent: a public client. Redirect URIs match exactly, except that a loopback one
+ * matches on any port.
  */
 export interface SandboxClient {
   id: string;
@@ -24,8 +24,8 @@ const LOOPBACK_REDIRECTS = ['127.0.0.1', 'localhost', '[::1]'].flatMap((host) =>
 );
 
 /**
- * The clients every simulation knows unless told otherwise, one per grant. They are published here on purpose:
- * they open nothing but a simulation on loopback.
+ * The default clients of every simulation, one per grant. They are published here on purpose: they give access to
+ * nothing but a simulation on loopback.
  */
 export const DEMO_CLIENTS = {
   clientCredentials: {

@@ -1,4 +1,4 @@
-// What happened, for tests: events to wait for instead of sleeping, and counters.
+// Events for tests to wait for instead of sleeping, and counters.
 // `rawHeaders` of an event carries what the client sent, credentials included: for assertions, never for a log.
 
 import { EventEmitter } from 'node:events';
@@ -118,7 +118,7 @@ export interface SandboxStats {
   sockets: number;
 }
 
-/** What the rest of the simulation counts with. */
+/** Counts what the simulation does. */
 export interface StatsCounter {
   tokenRequest(grant: string, result: string): void;
   apiCall(status: string): void;

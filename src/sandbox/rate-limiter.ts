@@ -12,7 +12,7 @@ import type { RateLimit } from './switches.ts';
 const WINDOW_MS = 60_000;
 const MAX_WINDOWS = 10_000;
 
-/** A refusal, in the words of the 429 body. */
+/** A limit that was exceeded, in the form of the 429 body. */
 interface LimitHit {
   key: string;
   namespace: string;
@@ -23,8 +23,8 @@ interface LimitHit {
 /** Counts calls. */
 export interface RateLimiter {
   /**
-   * Takes one call of `token` on `route` (method and path template); gives the limit it runs into, if any. An
-   * endpoint's limit is looked at first.
+   * Takes one call of `token` on `route` (method and path template); returns the limit that refuses it, if any. An
+   * endpoint's limit is checked first.
    */
   take(token: string, route: string, limit: RateLimit): LimitHit | undefined;
   reset(): void;

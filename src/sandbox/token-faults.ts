@@ -1,4 +1,4 @@
-// The ways the token endpoint can misbehave, one branch each. Which one acts is decided by the switch board.
+// The deliberate faults of the token endpoint, one branch each. The switch board decides which one acts.
 
 import type { ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
@@ -13,7 +13,7 @@ const DEFAULT_DELAY_MS = 1000;
 const HUGE_BYTES = 20 * 1024 * 1024;
 const HTML = '<!doctype html><title>Maintenance</title><p>Please come back later.';
 
-/** Acts before any grant. True when the request has been answered, or its connection closed. */
+/** Applies a fault that comes before any grant. True when it has answered the request or closed the connection. */
 export async function answerBeforeGrant(
   sandbox: SandboxState,
   res: ServerResponse,
@@ -50,7 +50,7 @@ export async function answerBeforeGrant(
   }
 }
 
-/** Answers with the reply of a grant that was carried out, spoilt as the fault says. */
+/** Answers with the reply of a grant that was carried out, damaged as the fault says. */
 export async function answerReply(
   sandbox: SandboxState,
   res: ServerResponse,

@@ -1,10 +1,10 @@
-// What the simulation gives out: access tokens, refresh tokens in families, and authorization codes; checked, expired,
-// revoked, bounded in number. It knows nothing of HTTP, and of clients only the id that something belongs to.
+// Issues access tokens, refresh tokens in families, and authorization codes; checks, expires and revokes them, and
+// bounds their number. It knows nothing of HTTP, and of clients only their ids.
 
 import { createHash } from 'node:crypto';
 import { createOpaqueToken, createUuid, type RandomSource } from './random.ts';
 
-/** Who and what a token stands for. No `userId`: client credentials. `familyId` ties it to its refresh tokens. */
+/** The client and user of a token. No `userId`: client credentials. `familyId` ties it to its refresh tokens. */
 export interface TokenSubject {
   clientId: string;
   grant: string;
@@ -22,19 +22,19 @@ export interface AccessToken extends TokenSubject {
   expiresAt: number;
 }
 
-/** What a Bearer value turns out to be. */
+/** The result of checking a Bearer value. */
 type TokenCheck = { kind: 'valid' | 'expired'; token: AccessToken } | { kind: 'unknown' };
 
-/** Past this the oldest are forgotten, and then read as unknown. */
+/** The most tokens that are kept; older ones become unknown. */
 const MAX_TOKENS = 10_000;
 
-/** The tokens given out so far. */
+/** The access tokens issued so far. */
 export interface TokenStore {
   issue(subject: TokenSubject, lifetimeS: number): AccessToken;
   check(value: string): TokenCheck;
-  /** Makes every valid token that matches read as expired from now on; gives how many. */
+  /** Makes every valid token that matches expired from now on; returns how many. */
   expire(matches?: (token: AccessToken) => boolean): number;
-  /** Forgets every token that matches, so that it reads as unknown; gives how many. */
+  /** Deletes every token that matches, so that it is unknown; returns how many. */
   revoke(matches: (token: AccessToken) => boolean): number;
   valid(): number;
   issued(): number;
@@ -111,10 +111,10 @@ type Redemption =
   | { kind: 'reused'; familyId: string }
   | { kind: 'unknown' };
 
-/** Past this the oldest are forgotten. */
+/** The most that are kept; older ones become unknown. */
 const MAX_REFRESH_TOKENS = 10_000;
 
-/** The refresh tokens given out so far. */
+/** The refresh tokens issued so far. */
 export interface RefreshTokenStore {
   /** Starts a family. */
   issue(subject: TokenSubject): RefreshToken;
@@ -164,21 +164,21 @@ export function createRefreshTokenStore(clock: { now(): number }, random: Random
   };
 }
 
-/** What a code was given for. `challenge` is PKCE's, always S256. */
+/** The login that a code was issued for. `challenge` is PKCE's, always S256. */
 interface CodeGrant {
   subject: TokenSubject;
   redirectUri: string;
   challenge?: string | undefined;
 }
 
-/** The codes given out so far. */
+/** The authorization codes issued so far. */
 export interface CodeStore {
   issue(grant: CodeGrant): string;
   /** `used` when the code was taken before, with the family its first use started. */
   take(
     code: string,
   ): { kind: 'ok'; grant: CodeGrant } | { kind: 'used'; familyId: string | undefined } | { kind: 'unknown' };
-  /** Remembers which family of tokens a code led to. */
+  /** Records the family of tokens that a code was redeemed for. */
   settle(code: string, familyId: string): void;
 }
 

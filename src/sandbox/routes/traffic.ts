@@ -1,5 +1,5 @@
-// Routes under /api/v2/sandbox, which the platform does not have: bytes to and fro, echo, any status. For tests of what
-// lies between. They hold no body in memory, and the platform's limit of request bodies does not apply to them.
+// Routes under /api/v2/sandbox, which the platform does not have: bytes in both directions, echo, any status. They are
+// for tests of gateways and proxies. They keep no body in memory, and have no limit for request bodies.
 
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
@@ -40,7 +40,7 @@ async function digestBody({ req }: ApiCall): Promise<{ bytes: number; sha256: st
   return { bytes, sha256: hash.digest('hex') };
 }
 
-/** What arrived, octet for octet save the value of Authorization. */
+/** Returns the request as it arrived, except the value of Authorization. */
 async function echo(call: ApiCall): Promise<void> {
   const { req } = call;
   const body = await digestBody(call);
@@ -75,7 +75,7 @@ async function sendStatus(call: ApiCall): Promise<void> {
   await call.reply(status, [204, 205, 304].includes(status) ? undefined : { status });
 }
 
-/** Compressed whether or not the client asked. */
+/** Sends gzip whether or not the client accepts it. */
 async function sendGzip({ res, cut }: ApiCall): Promise<void> {
   res.setHeader('Content-Encoding', 'gzip');
   await send(

@@ -28,7 +28,7 @@ function renderUser(user: SandboxUser): Record<string, unknown> {
   };
 }
 
-/** The person a token stands for. Client credentials stand for nobody, and the platform says so with 400. */
+/** The user of a token. Client credentials have none, which the platform answers with 400. */
 function requireUser({ token, sandbox }: Pick<ApiCall, 'token' | 'sandbox'>): SandboxUser {
   const user = token.userId === undefined ? undefined : sandbox.directory.find(token.userId);
   if (user) return user;
@@ -56,8 +56,8 @@ const FIELDS = ['name', 'email', 'title', 'department'] as const;
 const LONGEST_TEXT = 1000;
 
 /**
- * The texts of a user among `body`; the others are left out. Throws PlatformError 400 for what is no text or too long,
- * 409 for an email in use.
+ * Returns the fields of a user that are in `body`. Throws PlatformError 400 for one that is no text or too long, 409
+ * for an email in use.
  */
 function readFields(call: ApiCall, body: Record<string, unknown>): Partial<Pick<SandboxUser, (typeof FIELDS)[number]>> {
   const fields: Partial<Record<(typeof FIELDS)[number], string>> = {};
