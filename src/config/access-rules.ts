@@ -23,7 +23,7 @@ export interface PlacedListener {
 }
 
 /**
- * Something that callers from other machines could do without proof, or that nobody could do. Refused, or accepted and
+ * Something that callers from other machines could do without proof, or that nobody could do. Refused, or ok and
  * warned of.
  */
 export interface Exposure {
@@ -184,15 +184,16 @@ export function checkConfigFile(
 ): void {
   let secretAt: string | undefined;
   const chosenBy = whoElseChooses(file);
-  for (const { option, form, where, isFromFile, value, label } of settings.all()) {
+  for (const { option, form, location, isFromFile, value, label } of settings.all()) {
     if (!isFromFile) continue;
     const hasUserInfo = label === 'proxy.url' && value.type === 'text' && value.text.includes('@');
-    if ((option.isSecret && form === 'value') || hasUserInfo) secretAt ??= where;
-    if (option.key.endsWith('_command') && chosenBy !== null) problems.push({ where, key: label, message: chosenBy });
+    if ((option.isSecret && form === 'value') || hasUserInfo) secretAt ??= location;
+    if (option.key.endsWith('_command') && chosenBy !== null)
+      problems.push({ location, key: label, message: chosenBy });
   }
   if (secretAt !== undefined && (file.mode & 0o044) !== 0) {
     warnings.push({
-      where: secretAt,
+      location: secretAt,
       key: '',
       message: `holds a secret, and others can read ${file.display}; run chmod 600 on it`,
     });

@@ -33,8 +33,8 @@ export function envName(section: string, name: string, key: string): string {
 
 /** What a GCG_ variable sets, or undefined when it is none of ours. Names come back in lower case with hyphens. */
 export function parseEnvName(variable: string): { readonly section: string; readonly key: string } | undefined {
-  const fixed = FIXED_NAMES.get(variable);
-  if (fixed !== undefined) return fixed;
+  const originOfSetting = FIXED_NAMES.get(variable);
+  if (originOfSetting !== undefined) return originOfSetting;
   const headers = 'GCG_UPSTREAM_HEADERS_';
   if (variable.startsWith(headers) && variable.length > headers.length) {
     return { section: 'upstream.headers', key: headerCase(variable.slice(headers.length)) };
@@ -68,11 +68,11 @@ export function readEnvironment(env: Environment): { entries: RawEntry[]; warnin
     if (!variable.startsWith('GCG_') || text === undefined || NOT_SETTINGS.has(variable)) continue;
     const setting = parseEnvName(variable);
     if (setting !== undefined) {
-      entries.push({ ...setting, value: rawText(text), where: `env ${variable}` });
+      entries.push({ ...setting, value: rawText(text), location: `env ${variable}` });
     } else {
       const likely = suggestions(variable);
       const hint = likely.length === 1 ? `; did you mean "${likely[0]}"?` : didYouMean(variable, likely);
-      warnings.push({ where: `env ${variable}`, key: '', message: `no option has this name; it is ignored${hint}` });
+      warnings.push({ location: `env ${variable}`, key: '', message: `no option has this name; it is ignored${hint}` });
     }
   }
   return { entries, warnings };
@@ -114,15 +114,15 @@ export function readGenesysEnvironment(env: Environment): { entries: RawEntry[];
   for (const [variable, section, key] of GENESYS_NAMES) {
     const text = env[variable];
     if (text === undefined || text.trim() === '') continue;
-    const where = `env ${variable}`;
+    const location = `env ${variable}`;
     if (key === 'host' && /^(https?:\/\/)?(localhost|127\.|\[::1\])/i.test(text.trim())) {
       warnings.push({
-        where,
+        location,
         key: 'general.host',
         message: 'names this machine, which is how gc is pointed at a gateway; it is ignored here',
       });
     } else {
-      entries.push({ section, key, value: rawText(text), where });
+      entries.push({ section, key, value: rawText(text), location });
     }
   }
   return { entries, warnings };

@@ -24,7 +24,7 @@ export interface FileContent {
 export type ReadFile = (path: string) => FileContent;
 
 /** What the search for the file depends on. */
-export interface Surroundings {
+export interface HostEnvironment {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** The home folder; undefined when there is none. */
@@ -33,7 +33,7 @@ export interface Surroundings {
 }
 
 /** One place a configuration may be. `display` is how messages name it. */
-export interface Place {
+export interface ConfigCandidate {
   readonly path: string;
   readonly display: string;
   /** The default file of the JavaScript SDK: its [gateway] section points at us. */
@@ -46,9 +46,9 @@ export function pathsOf(platform: NodeJS.Platform): typeof posix {
 }
 
 /** The places that are tried when neither --config nor GCG_CONFIG names one, best first. */
-export function searchPath({ env, cwd, home, platform }: Surroundings): Place[] {
+export function searchPath({ env, cwd, home, platform }: HostEnvironment): ConfigCandidate[] {
   const paths = pathsOf(platform);
-  const places: Place[] = ['gcg.ini', 'gcg.json'].map((name) => ({
+  const places: ConfigCandidate[] = ['gcg.ini', 'gcg.json'].map((name) => ({
     path: paths.join(cwd, name),
     display: name,
     isSdkDefault: false,
@@ -111,7 +111,7 @@ export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
   const failed = (message: string): RawSource => ({
     entries: [],
     sections: [],
-    problems: [{ where: display, key: '', message }],
+    problems: [{ location: display, key: '', message }],
     isIncomplete: true,
   });
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {

@@ -4,8 +4,8 @@
 
 import { unsafe } from 'ini';
 import type { RawEntry, RawSection, RawSource } from './layers.ts';
-import { type Problem, shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import { type Problem, quote } from './problem.ts';
+import { err, ok, type Parsed } from './values.ts';
 
 /** After so many mistakes the file is something else; the rest would only bury the first ones. */
 const MOST_PROBLEMS = 50;
@@ -22,14 +22,14 @@ export function parseIni(text: string, file: string): RawSource {
   let section: string | null | undefined = null;
   let isIncomplete = false;
 
-  const readSetting = (line: string, where: string): void => {
+  const readSetting = (line: string, location: string): void => {
     const separator = line.search(/[=:]/);
     if (separator < 1 || line.slice(0, separator).trim() === '') {
       const message =
         separator < 0
           ? 'this line has no "="; write key = value, or begin a comment with #'
           : 'there is no key before the "="; write key = value';
-      problems.push({ where, key: section ?? '', message });
+      problems.push({ location, key: section ?? '', message });
       return;
     }
     const written = line.slice(0, separator).trim();
@@ -38,17 +38,17 @@ export function parseIni(text: string, file: string): RawSource {
     if (section === undefined) return;
     if (section === null) {
       problems.push({
-        where,
+        location,
         key: '',
-        message: `${shown(key)} stands before any section; put a line like [general] above it`,
+        message: `${quote(key)} stands before any section; put a line like [general] above it`,
       });
       isIncomplete = true;
       return;
     }
     const value = decodeIniValue(line.slice(separator + 1));
     if (!value.ok) {
-      problems.push({ where, key: `${section}.${key}`, message: value.message });
-      entries.set(`${section}\n${key}`, { section, key, where, value: { type: 'broken' } });
+      problems.push({ location, key: `${section}.${key}`, message: value.message });
+      entries.set(`${section}\n${key}`, { section, key, location, value: { type: 'broken' } });
       return;
     }
     const slot = `${section}\n${key}`;
@@ -58,14 +58,14 @@ export function parseIni(text: string, file: string): RawSource {
       entries.set(slot, {
         section,
         key,
-        where: before?.where ?? where,
+        location: before?.location ?? location,
         value: { type: 'list', items: [...items, value.value] },
       });
     } else if (before === undefined) {
-      entries.set(slot, { section, key, where, value: { type: 'text', text: value.value } });
+      entries.set(slot, { section, key, location, value: { type: 'text', text: value.value } });
     } else {
-      const message = `already set at ${before.where}; remove one of the two, or write ${key}[] in every line when it is a list`;
-      problems.push({ where, key: `${section}.${key}`, message });
+      const message = `already set at ${before.location}; remove one of the two, or write ${key}[] in every line when it is a list`;
+      problems.push({ location, key: `${section}.${key}`, message });
     }
   };
 
@@ -77,24 +77,24 @@ export function parseIni(text: string, file: string): RawSource {
     if (line === '' || line.startsWith('#') || line.startsWith(';')) continue;
     if (problems.length >= MOST_PROBLEMS) {
       problems.push({
-        where: `${file}:${lineNumber}`,
+        location: `${file}:${lineNumber}`,
         key: '',
         message: 'too many mistakes; the rest of the file was not read',
       });
       isIncomplete = true;
       break;
     }
-    const where = `${file}:${lineNumber}`;
+    const location = `${file}:${lineNumber}`;
     if (!line.startsWith('[')) {
-      readSetting(line, where);
+      readSetting(line, location);
       continue;
     }
     const name = parseSectionLine(line);
     section = name.ok ? name.value : undefined;
-    if (name.ok) sections.push({ section: name.value, where });
+    if (name.ok) sections.push({ section: name.value, location });
     else {
       isIncomplete = true;
-      problems.push({ where, key: '', message: name.message });
+      problems.push({ location, key: '', message: name.message });
     }
   }
   return { entries: [...entries.values()], sections, problems, isIncomplete };
@@ -102,12 +102,12 @@ export function parseIni(text: string, file: string): RawSource {
 
 function parseSectionLine(line: string): Parsed<string> {
   const end = line.indexOf(']');
-  if (end < 0) return refused('this section line has no closing "]"; write [name]');
+  if (end < 0) return err('this section line has no closing "]"; write [name]');
   if (end !== line.length - 1)
-    return refused('nothing may follow the "]" of a section, not even a comment; put it on a line of its own');
+    return err('nothing may follow the "]" of a section, not even a comment; put it on a line of its own');
   const name = line.slice(1, end).trim();
-  if (name === '' || name.includes('[')) return refused('this section line has no proper name; write [name]');
-  return accepted(name);
+  if (name === '' || name.includes('[')) return err('this section line has no proper name; write [name]');
+  return ok(name);
 }
 
 /**
@@ -120,28 +120,28 @@ export function decodeIniValue(raw: string): Parsed<string> {
   if (text.startsWith("'")) {
     const inner = text.slice(1, -1);
     if (text.length < 2 || !text.endsWith("'") || inner.includes("'"))
-      return refused('the \' is not closed at the end of the line; use "…" instead');
-    return accepted(inner);
+      return err('the \' is not closed at the end of the line; use "…" instead');
+    return ok(inner);
   }
   const cut = firstUnescaped(text, '#;');
   if (cut >= 0) {
     const mark = text[cut];
-    return refused(
+    return err(
       `an unquoted "${mark}" would cut the value; write it in double quotes, or as \\${mark}; a comment needs a ` +
         'line of its own',
     );
   }
-  return accepted(String(unsafe(text)));
+  return ok(String(unsafe(text)));
 }
 
 function decodeDoubleQuoted(text: string): Parsed<string> {
   if (firstUnescaped(text.slice(1), '"') !== text.length - 2) {
-    return refused('the double quotes are not closed at the end of the line; write "value" and nothing after it');
+    return err('the double quotes are not closed at the end of the line; write "value" and nothing after it');
   }
   try {
-    return accepted(String(JSON.parse(text)));
+    return ok(String(JSON.parse(text)));
   } catch {
-    return refused(
+    return err(
       'inside double quotes a backslash is written \\\\ and no control character is allowed; or use single quotes',
     );
   }

@@ -2,7 +2,7 @@
 // positions, lets a duplicate key win in silence and gives `__proto__` a meaning.
 
 import type { RawEntry, RawSection, RawSource, RawValue } from './layers.ts';
-import { onOneLine, type Problem, shown } from './problem.ts';
+import { onOneLine, type Problem, quote } from './problem.ts';
 
 /** Objects inside objects: section, name, and one to notice a mistake. */
 const DEEPEST = 8;
@@ -60,7 +60,7 @@ export function parseJson(text: string, file: string): RawSource {
     if (word === 'null') return null;
     return { type: word === 'true' || word === 'false' ? 'boolean' : 'number', text: word };
   };
-  const readList = (where: string, key: string): RawValue | null => {
+  const readList = (location: string, key: string): RawValue | null => {
     const items: string[] = [];
     let isGood = true;
     expect('[');
@@ -77,10 +77,10 @@ export function parseJson(text: string, file: string): RawSource {
       if (source[at] === ']') fail('there is a comma too many before this');
     }
     expect(']');
-    if (!isGood) problems.push({ where, key, message: 'null is no value; leave it out' });
+    if (!isGood) problems.push({ location, key, message: 'null is no value; leave it out' });
     return isGood ? { type: 'list', items } : null;
   };
-  const readObject = (path: readonly string[], startWhere: string): void => {
+  const readObject = (path: readonly string[], startLocation: string): void => {
     if (path.length > DEEPEST) fail('the objects are nested too deeply');
     const seen = new Map<string, string>();
     expect('{');
@@ -89,17 +89,17 @@ export function parseJson(text: string, file: string): RawSource {
     while (source[at] !== '}') {
       if (source[at] !== '"')
         fail(at >= source.length ? 'the file ends inside an object' : 'a key in double quotes is missing before this');
-      const where = `${file}:${lineOf(at).line}`;
+      const location = `${file}:${lineOf(at).line}`;
       const key = readString();
       const label = [...path, key].join('.');
       const before = seen.get(key);
       if (before !== undefined)
-        problems.push({ where, key: onOneLine(label), message: `already set at ${before}; remove one of the two` });
-      seen.set(key, where);
+        problems.push({ location, key: onOneLine(label), message: `already set at ${before}; remove one of the two` });
+      seen.set(key, location);
       expect(':');
       skipBlanks();
       holdsSettings ||= source[at] !== '{';
-      readMember(path, key, label, where, before === undefined);
+      readMember(path, key, label, location, before === undefined);
       skipBlanks();
       if (source[at] !== ',') break;
       at += 1;
@@ -107,26 +107,37 @@ export function parseJson(text: string, file: string): RawSource {
       if (source[at] === '}') fail('there is a comma too many before this');
     }
     // `client` in {"client": {"crm": {…}}} is only the way to a section.
-    if (path.length > 0 && holdsSettings) sections.push({ section: path.join('.'), where: startWhere });
+    if (path.length > 0 && holdsSettings) sections.push({ section: path.join('.'), location: startLocation });
     expect('}');
   };
-  const readMember = (path: readonly string[], key: string, label: string, where: string, isFirst: boolean): void => {
+  const readMember = (
+    path: readonly string[],
+    key: string,
+    label: string,
+    location: string,
+    isFirst: boolean,
+  ): void => {
     if (source[at] === '{') {
-      readObject([...path, key], where);
+      readObject([...path, key], location);
       return;
     }
     const isList = source[at] === '[';
-    const value = isList ? readList(where, label) : readScalar();
+    const value = isList ? readList(location, label) : readScalar();
     if (value === null && !isList)
-      problems.push({ where, key: onOneLine(label), message: 'null is no value; leave the key out' });
+      problems.push({ location, key: onOneLine(label), message: 'null is no value; leave the key out' });
     if (value === null) {
-      if (path.length > 0 && isFirst) entries.push({ section: path.join('.'), key, value: { type: 'broken' }, where });
+      if (path.length > 0 && isFirst)
+        entries.push({ section: path.join('.'), key, value: { type: 'broken' }, location });
     } else if (path.length === 0 && key === '$schema') {
       // For editors; it sets nothing.
     } else if (path.length === 0) {
-      problems.push({ where, key: '', message: `${shown(key)} stands outside of any section; write {"general": {…}}` });
+      problems.push({
+        location,
+        key: '',
+        message: `${quote(key)} stands outside of any section; write {"general": {…}}`,
+      });
     } else if (isFirst) {
-      entries.push({ section: path.join('.'), key, value, where });
+      entries.push({ section: path.join('.'), key, value, location });
     }
   };
 
@@ -140,7 +151,7 @@ export function parseJson(text: string, file: string): RawSource {
     if (!(error instanceof JsonFault)) throw error;
     const { line, column } = lineOf(error.offset);
     isIncomplete = true;
-    problems.push({ where: `${file}:${line}:${column}`, key: '', message: `not valid JSON: ${error.message}` });
+    problems.push({ location: `${file}:${line}:${column}`, key: '', message: `not valid JSON: ${error.message}` });
   }
   return { entries, sections, problems, isIncomplete };
 }

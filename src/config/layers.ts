@@ -3,8 +3,8 @@
 
 import type { Option, SecretForm, SectionName } from './options/option.ts';
 import { findKey, isNamedSection, keysOf, SDK_ONLY_KEYS, SECTION_NAMES } from './options/table.ts';
-import { didYouMean, onOneLine, type Problem, shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import { didYouMean, onOneLine, type Problem, quote } from './problem.ts';
+import { err, ok, type Parsed } from './values.ts';
 
 /** A source of settings: flags beat the environment, which beats the file. */
 export interface Layer {
@@ -23,7 +23,7 @@ export interface Setting {
   readonly option: Option;
   readonly form: SecretForm;
   readonly value: RawValue;
-  readonly where: string;
+  readonly location: string;
   readonly baseFolder: string;
   /** 0 is the highest. */
   readonly layer: number;
@@ -36,7 +36,7 @@ export interface Setting {
 export interface HeaderSetting {
   readonly name: string;
   readonly value: RawValue;
-  readonly where: string;
+  readonly location: string;
 }
 
 /** All settings that won, and the sections there are. */
@@ -47,7 +47,7 @@ export interface Settings {
    * The names used in a section: `default` first, then in the order of their first appearance, file before environment
    * before flags.
    */
-  names(section: 'credential' | 'client'): readonly { readonly name: string; readonly where: string }[];
+  names(section: 'credential' | 'client'): readonly { readonly name: string; readonly location: string }[];
   readonly headers: readonly HeaderSetting[];
 }
 
@@ -60,13 +60,13 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
   const names = layers.map(() => ({ credential: new Map<string, string>(), client: new Map<string, string>() }));
   const wrongSections = new Set<string>();
 
-  const identify = (written: string, where: string): SectionId | undefined => {
+  const identify = (written: string, location: string): SectionId | undefined => {
     const parsed = parseSection(written);
     if (parsed.ok) return parsed.value;
     if (SDK_ONLY_KEYS.has(written)) {
-      warnings.push({ where, key: onOneLine(written), message: 'only an SDK knows this; it has no effect here' });
+      warnings.push({ location, key: onOneLine(written), message: 'only an SDK knows this; it has no effect here' });
     } else if (!wrongSections.has(written)) {
-      problems.push({ where, key: '', message: parsed.message });
+      problems.push({ location, key: '', message: parsed.message });
     }
     wrongSections.add(written);
     return undefined;
@@ -74,22 +74,22 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
 
   const readLayer = (layer: Layer, index: number): void => {
     const seen = new Map<string, Setting | HeaderSetting>();
-    for (const { section, where } of layer.sections ?? []) {
-      const id = identify(section, where);
+    for (const { section, location } of layer.sections ?? []) {
+      const id = identify(section, location);
       // An empty [credential] is a heading that somebody left in place; an empty [credential.crm] is a credential that
       // lacks everything.
       if (id !== undefined && (id.section === 'credential' || id.section === 'client') && section !== 'credential')
-        remember(id, where, index);
+        remember(id, location, index);
     }
     for (const entry of layer.entries) {
-      const id = identify(entry.section, entry.where);
+      const id = identify(entry.section, entry.location);
       if (id === undefined) continue;
       if (id.section === 'upstream.headers') {
         const slot = entry.key.toLowerCase();
         const before = seen.get(slot);
         if (before !== undefined && !layer.laterWins)
-          problems.push(twice(labelOf(id, entry.key), entry.where, before.where));
-        const header = { name: entry.key, value: entry.value, where: entry.where };
+          problems.push(twice(labelOf(id, entry.key), entry.location, before.location));
+        const header = { name: entry.key, value: entry.value, location: entry.location };
         seen.set(slot, header);
         if (!headers.has(slot) || layer.laterWins) headers.set(slot, header);
         continue;
@@ -98,17 +98,18 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
       if (setting === undefined) continue;
       const slot = slotOf(id, setting.option.key);
       const before = seen.get(slot);
-      if (before !== undefined && !layer.laterWins) problems.push(twice(setting.label, entry.where, before.where));
+      if (before !== undefined && !layer.laterWins)
+        problems.push(twice(setting.label, entry.location, before.location));
       seen.set(slot, setting);
-      remember(id, entry.where, index);
+      remember(id, entry.location, index);
       if (!winners.has(slot) || (layer.laterWins && winners.get(slot)?.layer === index)) winners.set(slot, setting);
     }
   };
 
-  const remember = (id: SectionId, where: string, index: number): void => {
+  const remember = (id: SectionId, location: string, index: number): void => {
     if (id.section !== 'credential' && id.section !== 'client') return;
     const known = names[index]?.[id.section];
-    if (known?.has(id.name) === false) known.set(id.name, where);
+    if (known?.has(id.name) === false) known.set(id.name, location);
   };
 
   const recognise = (id: SectionId, entry: RawEntry, layer: Layer, index: number): Setting | undefined => {
@@ -130,15 +131,15 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
       const ours =
         id.section === 'proxy' ? `: write proxy.${entry.key.endsWith('username') ? 'username' : 'password'}` : '';
       warnings.push({
-        where: entry.where,
+        location: entry.location,
         key: label,
         message: `only an SDK knows this key; it has no effect here${ours}`,
       });
     } else {
       problems.push({
-        where: entry.where,
+        location: entry.location,
         key: '',
-        message: `there is no key ${shown(label)}${didYouMean(entry.key, keysOf(id.section))}`,
+        message: `there is no key ${quote(label)}${didYouMean(entry.key, keysOf(id.section))}`,
       });
     }
     return undefined;
@@ -153,16 +154,16 @@ export function mergeLayers(layers: readonly Layer[], problems: Problem[], warni
       const ofDefault = names.findLast((layer) => layer[section].has(DEFAULT_NAME))?.[section].get(DEFAULT_NAME);
       if (ofDefault !== undefined) fileFirst.set(DEFAULT_NAME, ofDefault);
       for (const layer of names.toReversed()) {
-        for (const [name, where] of layer[section]) if (!fileFirst.has(name)) fileFirst.set(name, where);
+        for (const [name, location] of layer[section]) if (!fileFirst.has(name)) fileFirst.set(name, location);
       }
-      return [...fileFirst].map(([name, where]) => ({ name, where }));
+      return [...fileFirst].map(([name, location]) => ({ name, location }));
     },
     headers: [...headers.values()],
   };
 }
 
-function twice(label: string, where: string, before: string): Problem {
-  return { where, key: label, message: `already set at ${before}; keep one of the two` };
+function twice(label: string, location: string, before: string): Problem {
+  return { location, key: label, message: `already set at ${before}; keep one of the two` };
 }
 
 /** A value before its option is known. JSON's native numbers and booleans keep their spelling and their type. */
@@ -178,13 +179,13 @@ export interface RawEntry {
   readonly section: string;
   readonly key: string;
   readonly value: RawValue;
-  readonly where: string;
+  readonly location: string;
 }
 
 /** A section line, kept because a section may be named and empty. */
 export interface RawSection {
   readonly section: string;
-  readonly where: string;
+  readonly location: string;
 }
 
 /** All that one source says, and what is wrong with how it says it. */
@@ -210,17 +211,17 @@ export interface SectionId {
 /** Reads `server`, `server.tls`, `credential`, `credential.crm`, `client.crm`. */
 export function parseSection(written: string): Parsed<SectionId> {
   const known = SECTION_NAMES.find((name) => name === written);
-  if (known === 'client') return refused('a client needs a name; write [client.NAME]');
-  if (known === 'credential') return accepted({ section: known, name: DEFAULT_NAME });
-  if (known !== undefined) return accepted({ section: known, name: '' });
+  if (known === 'client') return err('a client needs a name; write [client.NAME]');
+  if (known === 'credential') return ok({ section: known, name: DEFAULT_NAME });
+  if (known !== undefined) return ok({ section: known, name: '' });
   const dot = written.indexOf('.');
   const head = SECTION_NAMES.find((name) => name === written.slice(0, dot));
   if (dot > 0 && head !== undefined && isNamedSection(head)) {
     const name = written.slice(dot + 1);
     const reason = refuseName(name);
-    return reason === undefined ? accepted({ section: head, name }) : refused(reason);
+    return reason === undefined ? ok({ section: head, name }) : err(reason);
   }
-  return refused(`there is no section ${shown(`[${written}]`)}${didYouMean(written, SECTION_NAMES)}`);
+  return err(`there is no section ${quote(`[${written}]`)}${didYouMean(written, SECTION_NAMES)}`);
 }
 
 /**
@@ -252,7 +253,7 @@ export const DEFAULT_NAME = 'default';
 export function refuseName(name: string): string | undefined {
   if (name.length > 64 || !/^[a-z0-9][a-z0-9-]*$/.test(name)) {
     return (
-      `${shown(name)} is not a name; use a-z, 0-9 and hyphens, beginning with a letter or digit, at most 64 ` +
+      `${quote(name)} is not a name; use a-z, 0-9 and hyphens, beginning with a letter or digit, at most 64 ` +
       'characters'
     );
   }

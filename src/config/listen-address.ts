@@ -2,8 +2,8 @@
 
 import { type AddressInfo, isIP } from 'node:net';
 import type { ListenAddress } from './gateway-config.ts';
-import { shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import { quote } from './problem.ts';
+import { err, ok, type Parsed } from './values.ts';
 
 /**
  * In bytes: what `sun_path` of unix(7) holds before its closing NUL. On Windows it is a named pipe, which the system
@@ -16,46 +16,46 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
     if (!/^[/\\]|^[A-Za-z]:\\/.test(path))
-      return refused(`${shown(text)} needs an absolute path, as in unix:/run/gcg.sock`);
+      return err(`${quote(text)} needs an absolute path, as in unix:/run/gcg.sock`);
     const bytes = Buffer.byteLength(path);
     if (bytes > LONGEST_SOCKET_PATH) {
-      return refused(
-        `${shown(text)} has a path of ${bytes} bytes, and a Unix socket here can have ${LONGEST_SOCKET_PATH}; ` +
+      return err(
+        `${quote(text)} has a path of ${bytes} bytes, and a Unix socket here can have ${LONGEST_SOCKET_PATH}; ` +
           'write a shorter one, as in unix:/run/gcg.sock',
       );
     }
-    return accepted({ kind: 'unix', path });
+    return ok({ kind: 'unix', path });
   }
   if (text.startsWith('fd:')) {
     const fd = /^\d{1,4}$/.test(text.slice(3)) ? Number(text.slice(3)) : -1;
-    return fd >= 3 ? accepted({ kind: 'fd', fd }) : refused(`${shown(text)} needs a number from 3 up, as in fd:3`);
+    return fd >= 3 ? ok({ kind: 'fd', fd }) : err(`${quote(text)} needs a number from 3 up, as in fd:3`);
   }
   if (text.includes('/'))
-    return refused(`${shown(text)} is not an address; write host:port without http://, or unix:/path`);
-  if (/^\d+$/.test(text)) return refused(`${shown(text)} has no host; write 127.0.0.1:${text}`);
+    return err(`${quote(text)} is not an address; write host:port without http://, or unix:/path`);
+  if (/^\d+$/.test(text)) return err(`${quote(text)} has no host; write 127.0.0.1:${text}`);
   if (/^(\*|):\d+$/.test(text)) {
     const port = text.slice(text.indexOf(':') + 1);
-    return refused(
-      `${shown(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} ` +
+    return err(
+      `${quote(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} ` +
         'for everybody',
     );
   }
-  if (isIP(text) === 6) return refused(`${shown(text)} has no port, or needs brackets; write [${text}]:8080`);
+  if (isIP(text) === 6) return err(`${quote(text)} has no port, or needs brackets; write [${text}]:8080`);
   const match = /^(?:\[([0-9a-fA-F:.%a-z]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (match === null || host === undefined) {
     const sixth = /^(.*):(\d{1,5})$/.exec(text);
     if (sixth?.[1] !== undefined && isIP(sixth[1]) === 6)
-      return refused(`${shown(text)} needs brackets; write [${sixth[1]}]:${sixth[2]}`);
-    return refused(`${shown(text)} is not an address; write 127.0.0.1:8080, [::1]:8080, unix:/path or fd:3`);
+      return err(`${quote(text)} needs brackets; write [${sixth[1]}]:${sixth[2]}`);
+    return err(`${quote(text)} is not an address; write 127.0.0.1:8080, [::1]:8080, unix:/path or fd:3`);
   }
-  if (port > 65535) return refused(`${shown(text)}: the port must be at most 65535`);
+  if (port > 65535) return err(`${quote(text)}: the port must be at most 65535`);
   if (match[1] !== undefined && isIP(host) !== 6)
-    return refused(`${shown(text)}: what stands in brackets is not an IPv6 address`);
+    return err(`${quote(text)}: what stands in brackets is not an IPv6 address`);
   if (match[1] === undefined && /^[\d.]+$/.test(host) && isIP(host) !== 4)
-    return refused(`${shown(text)} holds no IPv4 address of four numbers`);
-  return accepted({ kind: 'tcp', host, port });
+    return err(`${quote(text)} holds no IPv4 address of four numbers`);
+  return ok({ kind: 'tcp', host, port });
 }
 
 /** As it is written in a configuration. */

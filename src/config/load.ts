@@ -6,13 +6,13 @@ import { checkAccess, checkConfigFile } from './access-rules.ts';
 import { readEnvironment, readGenesysEnvironment } from './env.ts';
 import {
   ClosedFolderError,
+  type ConfigCandidate,
   type FileContent,
-  type Place,
+  type HostEnvironment,
   parseConfigText,
   pathsOf,
   type ReadFile,
   readConfigFile,
-  type Surroundings,
   searchPath,
   whyUnreadable,
 } from './file.ts';
@@ -41,7 +41,7 @@ import { readUpstream } from './sections/upstream.ts';
 export type { OriginEntry, Overrides, Problem };
 
 /** Everything the outcome depends on, besides the files. */
-export interface LoadInput extends Surroundings {
+export interface LoadInput extends HostEnvironment {
   readonly overrides?: Overrides;
   /** Whether standard output is a terminal: decides the default of `log_format`. */
   readonly isTTY?: boolean;
@@ -114,7 +114,7 @@ export function loadConfig(input: LoadInput): LoadResult {
 }
 
 interface FoundFile extends FileContent {
-  readonly place: Place;
+  readonly place: ConfigCandidate;
 }
 
 /** The file in use. One that was asked for must be there; the others are taken when they are. */
@@ -122,10 +122,10 @@ function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): F
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
   const origin = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
   if (named !== undefined && named.trim() === '') {
-    problems.push({ where: origin, key: '', message: 'is empty; name a file' });
+    problems.push({ location: origin, key: '', message: 'is empty; name a file' });
     return undefined;
   }
-  const places = named === undefined ? searchPath(input) : [namedPlace(named, input)];
+  const places = named === undefined ? searchPath(input) : [namedCandidate(named, input)];
   for (const place of places) {
     try {
       const file = { place, ...(input.readFile ?? readConfigFile)(place.path) };
@@ -135,7 +135,7 @@ function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): F
       const message =
         `belongs to another user (${foreign.uid}), and nobody named it; say --config ${place.display} if you trust ` +
         'it, or name a file of yours';
-      problems.push({ where: place.display, key: '', message: onOneLine(message) });
+      problems.push({ location: place.display, key: '', message: onOneLine(message) });
       return undefined;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'error';
@@ -143,13 +143,17 @@ function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): F
       // $HOME is often another user's in a container: whether there is a file nobody here can know, and it is not the
       // end.
       if (named === undefined && error instanceof ClosedFolderError) {
-        const where = pathsOf(input.platform).dirname(place.path);
-        warnings.push({ where, key: '', message: 'this user may not look for a configuration there; it is left out' });
+        const location = pathsOf(input.platform).dirname(place.path);
+        warnings.push({
+          location,
+          key: '',
+          message: 'this user may not look for a configuration there; it is left out',
+        });
         continue;
       }
       const message =
         named === undefined ? whyUnreadable(error) : onOneLine(`${place.display} ${whyUnreadable(error)}`);
-      problems.push({ where: named === undefined ? place.display : origin, key: '', message });
+      problems.push({ location: named === undefined ? place.display : origin, key: '', message });
       return undefined;
     }
   }
@@ -164,12 +168,12 @@ function ownUid({ uid, platform }: LoadInput): number | undefined {
 /**
  * The places a configuration is looked for with these flags and environment, best first; for messages and for watching.
  */
-export function configPlaces(input: Surroundings & { readonly overrides?: Overrides }): string[] {
+export function configCandidates(input: HostEnvironment & { readonly overrides?: Overrides }): string[] {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
-  return named === undefined ? searchPath(input).map(({ path }) => path) : [namedPlace(named, input).path];
+  return named === undefined ? searchPath(input).map(({ path }) => path) : [namedCandidate(named, input).path];
 }
 
-function namedPlace(named: string, input: Surroundings): Place {
+function namedCandidate(named: string, input: HostEnvironment): ConfigCandidate {
   const paths = pathsOf(input.platform);
   const path = paths.resolve(input.cwd, named);
   const sdkDefault = input.home === undefined ? undefined : paths.join(input.home, '.genesyscloudjavascript', 'config');
@@ -187,7 +191,7 @@ function readSource({ place, bytes }: FoundFile, problems: Problem[], warnings: 
   const message =
     "the [gateway] section is ignored, because this is the SDK's own file, where it points at us; use a file of " +
     'our own to set it';
-  warnings.push({ where: first.where, key: 'gateway', message });
+  warnings.push({ location: first.location, key: 'gateway', message });
   return {
     ...source,
     entries: source.entries.filter((e) => !isGateway(e)),
@@ -242,7 +246,7 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
       'no credential is configured; set client_id and client_secret in a [credential] ' +
       `section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and ` +
       'GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none';
-    context.problems.push({ where: files[0] ?? 'configuration', key: 'credential', message });
+    context.problems.push({ location: files[0] ?? 'configuration', key: 'credential', message });
   }
   return config;
 }
@@ -252,8 +256,8 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
  * put.
  */
 function once(problems: readonly Problem[]): Problem[] {
-  const safe = problems.map(({ where, key, message }) => ({
-    where,
+  const safe = problems.map(({ location, key, message }) => ({
+    location,
     key,
     message: withoutUserInfo(onOneLine(message)),
   }));
@@ -262,7 +266,7 @@ function once(problems: readonly Problem[]): Problem[] {
 
 /** By file and line, so that a person can go through the file from top to bottom; the others keep their order. */
 function inOrder(problems: readonly Problem[]): Problem[] {
-  const lineOf = ({ where }: Problem) => Number(/:(\d+)(?::\d+)?$/.exec(where)?.[1] ?? Number.POSITIVE_INFINITY);
+  const lineOf = ({ location }: Problem) => Number(/:(\d+)(?::\d+)?$/.exec(location)?.[1] ?? Number.POSITIVE_INFINITY);
   return problems.toSorted((a, b) => {
     const [lineA, lineB] = [lineOf(a), lineOf(b)];
     return lineA === lineB ? 0 : lineA - lineB;

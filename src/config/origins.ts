@@ -44,20 +44,20 @@ export function listOrigins(
     else for (const { name } of settings.names(section)) list(section, name, labelOf({ section, name }));
   }
   // Somebody may give another gateway its key this way.
-  for (const { name, value, where } of settings.headers) {
+  for (const { name, value, location } of settings.headers) {
     entries.push({
       key: `upstream.headers.${onOneLine(name)}`,
       value: /auth|token|secret|key|pass/i.test(name) ? REDACTED : onOneLine(withoutUserInfo(textOf(value))),
-      origin: where,
+      origin: location,
     });
   }
   return entries;
 }
 
-function shownSetting({ option, form, value, where, label }: Setting): OriginEntry {
+function shownSetting({ option, form, value, location, label }: Setting): OriginEntry {
   const text = textOf(value);
   const isMasked = option.isSecret && form === 'value';
-  return { key: label, value: isMasked ? REDACTED : onOneLine(withoutUserInfo(text)), origin: where };
+  return { key: label, value: isMasked ? REDACTED : onOneLine(withoutUserInfo(text)), origin: location };
 }
 
 function textOf(value: RawValue): string {
@@ -80,25 +80,34 @@ export function derivedValues(
 ): ReadonlyMap<string, DerivedValue> {
   const { server, logging, store, retry } = config;
   const originOf = createOriginOf(settings);
-  const fixed = (section: SectionId['section'], key: string) => originOf({ section, name: '' }, key);
+  const originOfSetting = (section: SectionId['section'], key: string) => originOf({ section, name: '' }, key);
   const isOnXdg = env.XDG_STATE_HOME !== undefined && store.path.startsWith(env.XDG_STATE_HOME);
   const values = new Map<string, DerivedValue>([
     [
       'server.admin_listen',
-      { value: server.adminListen.map(formatListenAddress).join(', ') || 'none', origin: fixed('server', 'listen') },
+      {
+        value: server.adminListen.map(formatListenAddress).join(', ') || 'none',
+        origin: originOfSetting('server', 'listen'),
+      },
     ],
     ['logging.log_format', { value: logging.format, origin: 'default' }],
     ['store.type', { value: store.type, origin: originOfStore(config, settings) }],
     ['store.path', { value: store.path, origin: isOnXdg ? 'env XDG_STATE_HOME' : 'default' }],
     // A default that would contradict the other one has given way to it.
-    ['retry.retry_wait_min', givenWay('retry_wait_min', retry.waitMinMs, fixed('retry', 'retry_wait_max'))],
-    ['retry.retry_wait_max', givenWay('retry_wait_max', retry.waitMaxMs, fixed('retry', 'retry_wait_min'))],
+    [
+      'retry.retry_wait_min',
+      yieldedDefault('retry_wait_min', retry.waitMinMs, originOfSetting('retry', 'retry_wait_max')),
+    ],
+    [
+      'retry.retry_wait_max',
+      yieldedDefault('retry_wait_max', retry.waitMaxMs, originOfSetting('retry', 'retry_wait_min')),
+    ],
   ]);
   const gatewayHost = settings.get({ section: 'gateway', name: '' }, 'host')?.value;
   if (gatewayHost?.type === 'text' && /^https?:/i.test(gatewayHost.text.trim())) {
     values.set('gateway.protocol', {
       value: new URL(config.general.hosts.api.origin).protocol.slice(0, -1),
-      origin: fixed('gateway', 'host'),
+      origin: originOfSetting('gateway', 'host'),
     });
   }
   for (const credential of config.credentials) {
@@ -117,8 +126,8 @@ function ofCredential(
   const { name, grantType, isDefault, isRequired, hosts } = credential;
   const originOf = createOriginOf(settings);
   const idOf = (other: string): SectionId => ({ section: 'credential', name: other });
-  const theDefault = credentials.find((one) => one.isDefault);
-  const flag = theDefault === undefined ? 'default' : originOf(idOf(theDefault.name), 'default');
+  const defaultCredential = credentials.find((one) => one.isDefault);
+  const flag = defaultCredential === undefined ? 'default' : originOf(idOf(defaultCredential.name), 'default');
   return {
     grant_type: {
       value: grantType,
@@ -139,17 +148,17 @@ function originOfStore({ credentials, clients, store }: GatewayConfig, settings:
   const person = credentials.find(({ grantType }) => USER_GRANTS.has(grantType));
   if (person !== undefined) return createOriginOf(settings)({ section: 'credential', name: person.name }, 'grant_type');
   const [client] = settings.names('client').filter(({ name }) => clients.some((one) => one.name === name));
-  return client === undefined ? 'default' : `${client.where} (client.${client.name})`;
+  return client === undefined ? 'default' : `${client.location} (client.${client.name})`;
 }
 
 const createOriginOf =
   (settings: Settings) =>
   (id: SectionId, key: string): string => {
     const setting = settings.get(id, key);
-    return setting === undefined ? 'default' : `${setting.where} (${setting.label})`;
+    return setting === undefined ? 'default' : `${setting.location} (${setting.label})`;
   };
 
-function givenWay(key: string, ms: number, origin: string): DerivedValue {
+function yieldedDefault(key: string, ms: number, origin: string): DerivedValue {
   const value = String(ms / 1000);
   return { value, origin: value === optionOf('retry', key).default ? 'default' : origin };
 }

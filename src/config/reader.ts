@@ -37,7 +37,7 @@ export interface SectionReader {
   secret(key: string): SecretSource | null;
   isSet(key: string): boolean;
   /** Where a key was set; when it was not, the whole section's origin, or `configuration`. */
-  where(key: string): string;
+  location(key: string): string;
   setting(key: string): Setting | undefined;
   /** Adds a problem (or warning) about a key. */
   problem(key: string, message: string): void;
@@ -51,15 +51,15 @@ export function createSectionReader(
   context: ReaderContext,
   section: SectionName,
   name = '',
-  where = 'configuration',
+  location = 'configuration',
 ): SectionReader {
   const id = { section, name };
   const head = name === '' || (section === 'credential' && name === DEFAULT_NAME) ? section : `${section}.${name}`;
   const get = (key: string): Setting | undefined => context.settings.get(id, key);
-  const whereOf = (key: string): string => get(key)?.where ?? where;
+  const locationOf = (key: string): string => get(key)?.location ?? location;
   const labelOfKey = (key: string): string => get(key)?.label ?? `${head}.${key}`;
   const problem = (key: string, message: string) =>
-    void context.problems.push({ where: whereOf(key), key: labelOfKey(key), message });
+    void context.problems.push({ location: locationOf(key), key: labelOfKey(key), message });
 
   /** The text of a scalar, `''` included; null when it is not set and has no default, or is of the wrong type. */
   const scalar = (key: string, type: OptionKind['type']): string | null => {
@@ -154,13 +154,13 @@ export function createSectionReader(
       return setting === undefined ? null : resolveSecret(setting, context);
     },
     isSet: (key) => get(key) !== undefined,
-    where: whereOf,
+    location: locationOf,
     setting: get,
     problem,
     missing: (key, message) => {
       if (!context.isIncomplete) problem(key, message);
     },
-    warning: (key, message) => void context.warnings.push({ where: whereOf(key), key: labelOfKey(key), message }),
+    warning: (key, message) => void context.warnings.push({ location: locationOf(key), key: labelOfKey(key), message }),
   };
 }
 
@@ -218,9 +218,9 @@ export function resolvePath(
 
 /** The source of a secret; null, with a problem added, when it holds nothing that could be used. */
 export function resolveSecret(setting: Setting, context: ReaderContext): SecretSource | null {
-  const { value, form, where, label: key, baseFolder } = setting;
+  const { value, form, location, label: key, baseFolder } = setting;
   const fail = (message: string): null => {
-    context.problems.push({ where, key, message });
+    context.problems.push({ location, key, message });
     return null;
   };
   if (value.type === 'broken') return null;
@@ -228,7 +228,7 @@ export function resolveSecret(setting: Setting, context: ReaderContext): SecretS
   if (value.text.trim() === '') return fail('is empty; give a value or leave the key out');
   if (form === 'value') {
     if (!isPrintable(value.text)) return fail('holds control characters');
-    return inlineSecret(value.text, where);
+    return inlineSecret(value.text, location);
   }
   if (form === 'env') {
     const variable = value.text.trim();
@@ -250,7 +250,7 @@ export function resolveSecret(setting: Setting, context: ReaderContext): SecretS
     source.read();
     if (isReadableByOthers(path))
       context.warnings.push({
-        where,
+        location,
         key,
         message: `others can read ${path}, which holds a secret; run chmod 600 on it`,
       });

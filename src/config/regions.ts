@@ -2,8 +2,8 @@
 
 import type { ListenAddress, UpstreamHosts } from './gateway-config.ts';
 import { isLoopbackHost, isWildcardHost } from './listen-address.ts';
-import { didYouMean, shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import { didYouMean, quote } from './problem.ts';
+import { err, ok, type Parsed } from './values.ts';
 
 /** Region names, spelt with hyphens, and their domains. The first is the default. */
 export const REGIONS = {
@@ -55,30 +55,28 @@ export function parseRegion(text: string): Parsed<Region> {
 
   const service = /^(login|apps|streaming|developer)\.(.+)$/.exec(bare);
   if (service)
-    return refused(`${shown(text)} is the ${service[1]} host; write the region alone: ${service[2]?.split('/')[0]}`);
+    return err(`${quote(text)} is the ${service[1]} host; write the region alone: ${service[2]?.split('/')[0]}`);
   if (/[/?#@\s]/.test(bare))
-    return refused(
-      `${shown(text)} is not a region; write a domain like mypurecloud.de, without path, query or user name`,
-    );
+    return err(`${quote(text)} is not a region; write a domain like mypurecloud.de, without path, query or user name`);
   if (isAddress(bare)) {
-    return refused(
-      `${shown(text)} is a machine, not a region; to send everything to a gateway or test server, set [gateway] ` +
+    return err(
+      `${quote(text)} is a machine, not a region; to send everything to a gateway or test server, set [gateway] ` +
         'host, protocol and port',
     );
   }
   if (!bare.includes('.')) {
-    return refused(
-      `${shown(text)} is not a region${didYouMean(bare.replaceAll('_', '-'), BY_NAME.keys()) || '; write one like eu-central-1 or mypurecloud.de'}`,
+    return err(
+      `${quote(text)} is not a region${didYouMean(bare.replaceAll('_', '-'), BY_NAME.keys()) || '; write one like eu-central-1 or mypurecloud.de'}`,
     );
   }
   if (!/^(?!-)[a-z0-9-]+(\.[a-z0-9-]+)+(:\d{1,5})?$/.test(bare))
-    return refused(`${shown(text)} is not a host name; write a domain like mypurecloud.de`);
+    return err(`${quote(text)} is not a host name; write a domain like mypurecloud.de`);
   if (!URL.canParse(`https://api.${bare}`))
-    return refused(`${shown(text)} is not a host name; write a domain like mypurecloud.de`);
+    return err(`${quote(text)} is not a host name; write a domain like mypurecloud.de`);
   const hint = didYouMean(bare, DOMAINS);
   return {
     ok: true,
-    value: { domain: bare, warning: `${shown(bare)} is not one of the known regions; it is used as it is${hint}` },
+    value: { domain: bare, warning: `${quote(bare)} is not one of the known regions; it is used as it is${hint}` },
   };
 }
 
@@ -126,17 +124,17 @@ export function parseGateway(
   const scheme = /^(https?):\/\/(.*)$/i.exec(host);
   const written = scheme?.[1]?.toLowerCase();
   if (written !== undefined && protocol !== null && written !== protocol)
-    return refused(`${shown(host)} does not agree with protocol = ${protocol}`);
+    return err(`${quote(host)} does not agree with protocol = ${protocol}`);
   const authority = scheme?.[2] ?? host;
   if (/[?#@\\\s]/.test(authority) || authority.includes('://'))
-    return refused('is not a host; write a name, with :port and /path where needed');
+    return err('is not a host; write a name, with :port and /path where needed');
   const [, name = '', path = ''] = /^([^/]*)(\/.*)?$/.exec(authority) ?? [];
   const hasPort = /:\d+$/.test(name.replace(/^\[[^\]]*\]/, ''));
-  if (hasPort && port !== null && port > 0) return refused(`${shown(host)} already holds a port; leave port out`);
+  if (hasPort && port !== null && port > 0) return err(`${quote(host)} already holds a port; leave port out`);
   const url = `${written ?? protocol ?? 'https'}://${name}${port !== null && port > 0 ? `:${port}` : ''}`;
   if (name === '' || !URL.canParse(url))
-    return refused(`${shown(host)} is not a host; write a name, with :port and /path where needed`);
-  return accepted({ origin: new URL(url).origin, path: normalisePath(path) });
+    return err(`${quote(host)} is not a host; write a name, with :port and /path where needed`);
+  return ok({ origin: new URL(url).origin, path: normalisePath(path) });
 }
 
 /** `''` or `/a/b`: one slash in front, none at the end, none doubled. */

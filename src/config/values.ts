@@ -1,24 +1,24 @@
 // Turns the text of one value into a number, boolean, duration or list. It knows the kinds, not the options; messages
 // say what would be right.
 
-import { shown } from './problem.ts';
+import { quote } from './problem.ts';
 
 /** The value, or a message that says what is wrong and what would be right. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly message: string };
 
-export const accepted = <T>(value: T): Parsed<T> => ({ ok: true, value });
-export const refused = (message: string): { readonly ok: false; readonly message: string } => ({ ok: false, message });
+export const ok = <T>(value: T): Parsed<T> => ({ ok: true, value });
+export const err = (message: string): { readonly ok: false; readonly message: string } => ({ ok: false, message });
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** Milliseconds. A bare number is seconds; `500ms`, `2m`, `1h`; a fraction is allowed, a sign or an exponent is not. */
 export function parseDuration(text: string, minMs = 0, maxMs = 24 * 3_600_000): Parsed<number> {
   const match = /^(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h)?$/.exec(text.trim().toLowerCase());
-  if (!match) return refused(`${shown(text)} is not a duration; write seconds (10), or 500ms, 2m, 1h`);
+  if (!match) return err(`${quote(text)} is not a duration; write seconds (10), or 500ms, 2m, 1h`);
   const valueMs = Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
-  if (valueMs < minMs) return refused(`${shown(text)} is too short; at least ${formatDuration(minMs)}`);
-  if (valueMs > maxMs) return refused(`${shown(text)} is too long; at most ${formatDuration(maxMs)}`);
-  return accepted(valueMs);
+  if (valueMs < minMs) return err(`${quote(text)} is too short; at least ${formatDuration(minMs)}`);
+  if (valueMs > maxMs) return err(`${quote(text)} is too long; at most ${formatDuration(maxMs)}`);
+  return ok(valueMs);
 }
 
 /** The shortest spelling that parseDuration reads back as the same number. */
@@ -36,9 +36,9 @@ const FALSE_WORDS = new Set(['false', 'no', 'off', '0']);
 /** true yes on 1, false no off 0, in any case. */
 export function parseBoolean(text: string): Parsed<boolean> {
   const word = text.trim().toLowerCase();
-  if (TRUE_WORDS.has(word)) return accepted(true);
-  if (FALSE_WORDS.has(word)) return accepted(false);
-  return refused(`${shown(text)} is neither true nor false; write true, yes, on, 1 or false, no, off, 0`);
+  if (TRUE_WORDS.has(word)) return ok(true);
+  if (FALSE_WORDS.has(word)) return ok(false);
+  return err(`${quote(text)} is neither true nor false; write true, yes, on, 1 or false, no, off, 0`);
 }
 
 /** A whole number, digits only, within the bounds. */
@@ -47,18 +47,16 @@ export function parseInteger(text: string, min = 0, max = Number.MAX_SAFE_INTEGE
   const value = /^\d{1,16}$/.test(digits) ? Number(digits) : Number.NaN;
   if (!Number.isSafeInteger(value) || value < min || value > max) {
     const range = max === Number.MAX_SAFE_INTEGER ? `from ${min} up` : `from ${min} to ${max}`;
-    return refused(`${shown(text)} is not a whole number ${range}`);
+    return err(`${quote(text)} is not a whole number ${range}`);
   }
-  return accepted(value);
+  return ok(value);
 }
 
 /** One word of a list, in any case; the answer is spelt as in the list. */
 export function parseChoice<T extends string>(text: string, choices: readonly T[]): Parsed<T> {
   const word = text.trim().toLowerCase();
   const found = choices.find((choice) => choice === word);
-  return found === undefined
-    ? refused(`${shown(text)} is not known; choose one of ${choices.join(', ')}`)
-    : accepted(found);
+  return found === undefined ? err(`${quote(text)} is not known; choose one of ${choices.join(', ')}`) : ok(found);
 }
 
 /** Items between commas, trimmed; empty ones are left out, so `''` is the empty list. */
@@ -75,14 +73,14 @@ export function splitCommas(text: string): string[] {
  */
 export function parseHttpUrl(text: string, schemes: readonly string[] = ['http', 'https']): Parsed<string> {
   const example = `write it like ${schemes.at(-1)}://gateway.example.com`;
-  if (!URL.canParse(text)) return refused(`this is not an absolute URL; ${example}`);
+  if (!URL.canParse(text)) return err(`this is not an absolute URL; ${example}`);
   const url = new URL(text);
   if (!schemes.includes(url.protocol.slice(0, -1)))
-    return refused(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
+    return err(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
   if (url.username !== '' || url.password !== '')
-    return refused(`the URL must not hold a user name or password; ${example}`);
-  if (url.search !== '' || url.hash !== '') return refused(`the URL must not have a query or a fragment; ${example}`);
-  return accepted(url.href.replace(/\/+$/, ''));
+    return err(`the URL must not hold a user name or password; ${example}`);
+  if (url.search !== '' || url.hash !== '') return err(`the URL must not have a query or a fragment; ${example}`);
+  return ok(url.href.replace(/\/+$/, ''));
 }
 
 /** Text that can go into a header or a form field: no control characters. */

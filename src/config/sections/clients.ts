@@ -6,7 +6,7 @@ import { METHODS } from 'node:http';
 import type { SecretSource } from '../../secret.ts';
 import { parseCertSubject } from '../cert-subject.ts';
 import type { ClientConfig, CredentialConfig, GatewayConfig } from '../gateway-config.ts';
-import { didYouMean, shown } from '../problem.ts';
+import { didYouMean, quote } from '../problem.ts';
 import { createSectionReader, type ReaderContext, type SectionReader } from '../reader.ts';
 
 /** Words that stand for a set of rules in `allow`. */
@@ -29,8 +29,8 @@ export function readClients(
 ): ClientConfig[] {
   const known = credentials.map(({ name }) => name);
   const assertUnlike = createComparison();
-  return context.settings.names('client').map(({ name, where }) => {
-    const reader = createSectionReader(context, 'client', name, where);
+  return context.settings.names('client').map(({ name, location }) => {
+    const reader = createSectionReader(context, 'client', name, location);
     const secretSha256 = readHashes(reader);
     const certSubject = reader.text('cert_subject');
     if (certSubject !== null && !hasClientCa)
@@ -56,7 +56,7 @@ export function readClients(
       mode: reader.choice('mode', ['enforce', 'report']) ?? 'enforce',
       isAdmin: reader.boolean('admin'),
       requestsPerMinute: reader.maybeInteger('requests_per_minute'),
-      origin: where,
+      origin: location,
     };
   });
 }
@@ -134,7 +134,7 @@ export function readCredentialNames(reader: SectionReader, key: string, known: r
     if (!known.includes(name)) {
       reader.missing(
         key,
-        `there is no credential ${shown(name)}${didYouMean(name, known) || `; there ${known.length === 0 ? 'is none' : `is ${known.join(', ')}`}`}`,
+        `there is no credential ${quote(name)}${didYouMean(name, known) || `; there ${known.length === 0 ? 'is none' : `is ${known.join(', ')}`}`}`,
       );
     }
   }
@@ -172,28 +172,28 @@ function readRules(reader: SectionReader, key: 'allow' | 'deny'): readonly strin
 export function refuseRule(rule: string, key: 'allow' | 'deny'): string | undefined {
   if (rule.startsWith('@')) {
     if (!RULE_PRESETS.includes(rule))
-      return `${shown(rule)} is not known${didYouMean(rule, RULE_PRESETS) || `; there is ${RULE_PRESETS.join(', ')}`}`;
-    return key === 'deny' ? `${shown(rule)} says what is allowed; it belongs into allow` : undefined;
+      return `${quote(rule)} is not known${didYouMean(rule, RULE_PRESETS) || `; there is ${RULE_PRESETS.join(', ')}`}`;
+    return key === 'deny' ? `${quote(rule)} says what is allowed; it belongs into allow` : undefined;
   }
   const [, methods, path] = /^(\S+)\s+(\S+)$/.exec(rule) ?? [];
   if (methods === undefined || path === undefined)
-    return `${shown(rule)} is not a rule; write it like GET /api/v2/users/**`;
+    return `${quote(rule)} is not a rule; write it like GET /api/v2/users/**`;
   if (!methods.split(',').every((method) => method === '*' || /^[A-Za-z]+$/.test(method))) {
-    return `${shown(rule)}: ${shown(methods)} is not a list of methods; write it like GET,POST or *`;
+    return `${quote(rule)}: ${quote(methods)} is not a list of methods; write it like GET,POST or *`;
   }
   // One that no request can have would look like a rule and protect nothing.
   const unknown = methods.split(',').find((method) => method !== '*' && !METHODS.includes(method.toUpperCase()));
   if (unknown !== undefined)
-    return `${shown(rule)}: ${shown(unknown)} is not a method${didYouMean(unknown.toUpperCase(), METHODS)}`;
+    return `${quote(rule)}: ${quote(unknown)} is not a method${didYouMean(unknown.toUpperCase(), METHODS)}`;
   if (!path.startsWith('/') || /[?#\\]/.test(path))
-    return `${shown(rule)}: the path must begin with / and have no query`;
+    return `${quote(rule)}: the path must begin with / and have no query`;
   const segments = path.slice(1).split('/');
   if (segments.some((segment) => segment === '.' || segment === '..'))
-    return `${shown(rule)}: the path must not hold . or ..`;
+    return `${quote(rule)}: the path must not hold . or ..`;
   if (segments.slice(0, -1).includes('**'))
-    return `${shown(rule)}: ** stands for the rest and must be the end of the path`;
+    return `${quote(rule)}: ** stands for the rest and must be the end of the path`;
   if (segments.some((segment) => segment.includes('*') && segment !== '*' && segment !== '**')) {
-    return `${shown(rule)}: * stands for a whole segment`;
+    return `${quote(rule)}: * stands for a whole segment`;
   }
   return undefined;
 }

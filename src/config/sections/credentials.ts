@@ -3,7 +3,7 @@
 import type { CredentialConfig, GrantType } from '../gateway-config.ts';
 import { DEFAULT_NAME } from '../layers.ts';
 import { GRANT_TYPES } from '../options/identity.ts';
-import { shown } from '../problem.ts';
+import { quote } from '../problem.ts';
 import { createSectionReader, type ReaderContext, type SectionReader } from '../reader.ts';
 import { parseHttpUrl } from '../values.ts';
 import type { UpstreamReader } from './upstream.ts';
@@ -44,12 +44,12 @@ const GRANT_KEYS = [
 
 /** Reads all credentials, in the order in which they are written. */
 export function readCredentials(context: ReaderContext, upstream: UpstreamReader): CredentialConfig[] {
-  const drafts = context.settings.names('credential').map(({ name, where }) => {
-    const reader = createSectionReader(context, 'credential', name, where);
+  const drafts = context.settings.names('credential').map(({ name, location }) => {
+    const reader = createSectionReader(context, 'credential', name, location);
     return {
       reader,
       name,
-      where,
+      location,
       isFlagged: reader.maybeBoolean('default'),
       isRequired: reader.maybeBoolean('required'),
     };
@@ -58,17 +58,17 @@ export function readCredentials(context: ReaderContext, upstream: UpstreamReader
   for (const { reader } of flagged.slice(1)) {
     reader.problem(
       'default',
-      `credential ${shown(flagged[0]?.name ?? '')} is the default already (${flagged[0]?.where}); only one can be`,
+      `credential ${quote(flagged[0]?.name ?? '')} is the default already (${flagged[0]?.location}); only one can be`,
     );
   }
   const candidates = drafts.filter(({ isFlagged }) => isFlagged !== false);
   const fallback =
     candidates.find(({ name }) => name === DEFAULT_NAME) ?? (drafts.length === 1 ? candidates[0] : undefined);
-  const theDefault = flagged[0] ?? fallback;
+  const defaultCredential = flagged[0] ?? fallback;
   return drafts.map((draft) => {
-    const isDefault = draft === theDefault;
+    const isDefault = draft === defaultCredential;
     return {
-      ...readCredential(draft.reader, draft.name, draft.where, upstream),
+      ...readCredential(draft.reader, draft.name, draft.location, upstream),
       isDefault,
       isRequired: draft.isRequired ?? isDefault,
     };
@@ -78,7 +78,7 @@ export function readCredentials(context: ReaderContext, upstream: UpstreamReader
 function readCredential(
   reader: SectionReader,
   name: string,
-  where: string,
+  location: string,
   upstream: UpstreamReader,
 ): Omit<CredentialConfig, 'isDefault' | 'isRequired'> {
   const guessed =
@@ -104,7 +104,7 @@ function readCredential(
     target: reader.text('target'),
     loginHint: reader.text('login_hint'),
     hosts: upstream.hostsOf(reader, 'host'),
-    origin: where,
+    origin: location,
   };
   if (!isGrantWrong) checkGrant(reader, grantType);
   return credential;
@@ -131,7 +131,7 @@ function checkAssertion(reader: SectionReader): void {
   if (hasCommand && reader.isSet('assertion')) {
     reader.problem(
       'assertion_command',
-      `and assertion (${reader.where('assertion')}) say the same thing; keep one of the two`,
+      `and assertion (${reader.location('assertion')}) say the same thing; keep one of the two`,
     );
   } else if (!hasCommand && !reader.isSet('assertion')) {
     reader.warning(

@@ -5,7 +5,7 @@ import { BlockList, isIP } from 'node:net';
 import type { GatewayConfig, ListenAddress } from '../gateway-config.ts';
 import { formatListenAddress, isReachable, parseListenAddress } from '../listen-address.ts';
 import { checkPemFile, checkPemPair } from '../pem-file.ts';
-import { shown } from '../problem.ts';
+import { quote } from '../problem.ts';
 import type { ReaderContext, SectionReader } from '../reader.ts';
 import { parseHttpUrl } from '../values.ts';
 
@@ -68,7 +68,7 @@ function readListeners(server: SectionReader, key: string): ListenAddress[] {
   for (const text of items) {
     const parsed = parseListenAddress(text);
     if (!parsed.ok) server.problem(key, parsed.message);
-    else if (isListed(addresses, parsed.value)) server.problem(key, `${shown(text)} is there twice`);
+    else if (isListed(addresses, parsed.value)) server.problem(key, `${quote(text)} is there twice`);
     else addresses.push(parsed.value);
   }
   return addresses;
@@ -118,7 +118,7 @@ function checkedList(
   message: string,
 ): readonly string[] {
   const items = server.list(key);
-  for (const item of items) if (!isGood(item)) server.problem(key, `${shown(item)} ${message}`);
+  for (const item of items) if (!isGood(item)) server.problem(key, `${quote(item)} ${message}`);
   return items.filter(isGood);
 }
 

@@ -6,7 +6,7 @@ import { inlineSecret } from '../../secret.ts';
 import type { GatewayConfig } from '../gateway-config.ts';
 import { parseNoProxy } from '../no-proxy.ts';
 import { checkPemFile, checkPemPair } from '../pem-file.ts';
-import { shown } from '../problem.ts';
+import { quote } from '../problem.ts';
 import type { ReaderContext, SectionReader } from '../reader.ts';
 import { LARGEST_SCRIPT_BYTES, parseProxyUrl, proxyUrlOf } from './proxy.ts';
 
@@ -38,7 +38,7 @@ export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
   const urlLayer = text === null ? undefined : proxy.setting('url')?.layer;
   const hostLayer = host === null ? undefined : proxy.setting('host')?.layer;
   if (urlLayer !== undefined && urlLayer === hostLayer)
-    proxy.problem('host', `and proxy.url (${proxy.where('url')}) say the same thing; keep one of the two`);
+    proxy.problem('host', `and proxy.url (${proxy.location('url')}) say the same thing; keep one of the two`);
   const usesUrl = text !== null && (urlLayer ?? 0) <= (hostLayer ?? Number.POSITIVE_INFINITY);
   const parsed = usesUrl ? parseProxyUrl(text) : host !== null ? proxyUrlOf(host, port, protocol) : null;
   if (parsed === null) {
@@ -58,7 +58,7 @@ export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
     proxy.problem('username', 'is given in proxy.url already; keep one of the two');
   if (urlPassword !== null && password !== null)
     proxy.problem('password', 'is given in proxy.url already; keep one of the two');
-  const givenPassword = password ?? (urlPassword === null ? null : inlineSecret(urlPassword, proxy.where(key)));
+  const givenPassword = password ?? (urlPassword === null ? null : inlineSecret(urlPassword, proxy.location(key)));
   if (givenPassword !== null && (urlUsername ?? username) === null)
     proxy.missing('password', 'needs proxy.username beside it');
   if (url.startsWith('pac+http:') && givenPassword !== null && credentialHosts.length === 0) {
@@ -77,7 +77,7 @@ function hostList(proxy: SectionReader, key: string): readonly string[] {
   for (const entry of parseNoProxy(entries).unusable) {
     proxy.problem(
       key,
-      `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in ` +
+      `${quote(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in ` +
         '10.0.0.0/8',
     );
   }
@@ -153,9 +153,9 @@ const OWN_HEADERS =
 /** `[upstream.headers]`. */
 export function readUpstreamHeaders({ settings, problems }: ReaderContext): GatewayConfig['upstreamHeaders'] {
   const headers: (readonly [string, string])[] = [];
-  for (const { name, value, where } of settings.headers) {
+  for (const { name, value, location } of settings.headers) {
     const fail = (message: string) =>
-      problems.push({ where, key: 'upstream.headers', message: `${shown(name)} ${message}` });
+      problems.push({ location, key: 'upstream.headers', message: `${quote(name)} ${message}` });
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/.test(name))
       fail('is not a header name; letters, digits and hyphens only');
     else if (OWN_HEADERS.test(name.toLowerCase().replaceAll('_', '-')))

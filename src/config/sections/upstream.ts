@@ -3,7 +3,7 @@
 
 import type { ListenAddress, UpstreamHosts } from '../gateway-config.ts';
 import { formatListenAddress } from '../listen-address.ts';
-import { shown } from '../problem.ts';
+import { quote } from '../problem.ts';
 import type { SectionReader } from '../reader.ts';
 import {
   findOwnListener,
@@ -68,7 +68,7 @@ function readGateway(gateway: SectionReader, listeners: readonly ListenAddress[]
   if (own !== undefined) {
     gateway.problem(
       'host',
-      `${shown(origin)} is this gateway itself (server.listen ${formatListenAddress(own)}); calls would go round ` +
+      `${quote(origin)} is this gateway itself (server.listen ${formatListenAddress(own)}); calls would go round ` +
         'in circles',
     );
   } else if (origin.startsWith('http:') && !isLoopbackOrigin(origin) && !allowsPlainHttp) {
@@ -85,7 +85,7 @@ function readPathParam(gateway: SectionReader, key: string): string {
   if (text === null) return '';
   const path = normalisePath(text);
   if (/[?#%\\\s]/.test(path) || path.split('/').some((segment) => segment === '.' || segment === '..')) {
-    gateway.problem(key, `${shown(text)} is not a plain path; write it like login or /my/login`);
+    gateway.problem(key, `${quote(text)} is not a plain path; write it like login or /my/login`);
     return '';
   }
   return path;
