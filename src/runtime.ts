@@ -15,7 +15,7 @@ import {
   type TokenTransport,
 } from './auth/credentials/token-endpoint.ts';
 import type { TokenTransition } from './auth/credentials/token-source.ts';
-import type { ClientCas } from './config/cert-subject.ts';
+import type { ClientCas } from './cert-subject.ts';
 import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import type { GatewayError } from './errors.ts';

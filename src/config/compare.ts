@@ -4,7 +4,7 @@ import type { SecretSource } from '../secret.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { DEFAULT_NAME } from './layers.ts';
 
-/** Whether two values of a configuration mean the same. Keys named `origin` are left out, and those in `besides`. */
+/** Whether two values of a configuration mean the same. Keys named `location` are left out, and those in `besides`. */
 export function isSameSetting(a: unknown, b: unknown, besides: readonly string[] = []): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
@@ -12,7 +12,7 @@ export function isSameSetting(a: unknown, b: unknown, besides: readonly string[]
   if (Array.isArray(a) !== Array.isArray(b)) return false;
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   for (const key of keys) {
-    if (key === 'origin' || besides.includes(key)) continue;
+    if (key === 'location' || besides.includes(key)) continue;
     if (!isSameSetting((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key], besides)) return false;
   }
   return true;

@@ -50,7 +50,7 @@ export interface CredentialConfig {
   readonly isDefault: boolean;
   readonly isRequired: boolean;
   /** `file:line` (or env NAME) where it is configured, for messages. */
-  readonly origin: string;
+  readonly location: string;
 }
 
 /** Where a listener listens. */
@@ -75,7 +75,7 @@ export interface ClientConfig {
   readonly mode: 'enforce' | 'report';
   readonly isAdmin: boolean;
   readonly requestsPerMinute: number | null;
-  readonly origin: string;
+  readonly location: string;
 }
 
 /**

@@ -50,7 +50,7 @@ export function credentialAt(origin: string, overrides: Partial<CredentialConfig
     hosts: hostsAt(origin),
     isDefault: true,
     isRequired: true,
-    origin: 'test',
+    location: 'test',
     ...overrides,
   };
 }

@@ -294,6 +294,6 @@ export function placeholderCredential(hosts: UpstreamHosts): CredentialConfig {
     hosts,
     isDefault: false,
     isRequired: false,
-    origin: 'the application',
+    location: 'the application',
   };
 }

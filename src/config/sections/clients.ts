@@ -3,8 +3,8 @@
 
 import { hash } from 'node:crypto';
 import { METHODS } from 'node:http';
+import { parseCertSubject } from '../../cert-subject.ts';
 import type { SecretSource } from '../../secret.ts';
-import { parseCertSubject } from '../cert-subject.ts';
 import type { ClientConfig, CredentialConfig, GatewayConfig } from '../gateway-config.ts';
 import { didYouMean, quote } from '../problem.ts';
 import { createSectionReader, type ReaderContext, type SectionReader } from '../reader.ts';
@@ -56,7 +56,7 @@ export function readClients(
       mode: reader.choice('mode', ['enforce', 'report']) ?? 'enforce',
       isAdmin: reader.boolean('admin'),
       requestsPerMinute: reader.maybeInteger('requests_per_minute'),
-      origin: location,
+      location,
     };
   });
 }

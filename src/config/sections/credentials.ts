@@ -104,7 +104,7 @@ function readCredential(
     target: reader.text('target'),
     loginHint: reader.text('login_hint'),
     hosts: upstream.hostsOf(reader, 'host'),
-    origin: location,
+    location,
   };
   if (!isGrantWrong) checkGrant(reader, grantType);
   return credential;

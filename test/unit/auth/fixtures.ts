@@ -98,7 +98,7 @@ export function credentialConfig(overrides: Partial<CredentialConfig> = {}): Cre
     hosts: HOSTS,
     isDefault: true,
     isRequired: true,
-    origin: 'gcg.ini:1',
+    location: 'gcg.ini:1',
     ...overrides,
   };
 }

@@ -23,7 +23,7 @@ t.test('a client is read with its defaults', async (t) => {
     mode: 'enforce',
     isAdmin: false,
     requestsPerMinute: null,
-    origin: 'gcg.ini:4',
+    location: 'gcg.ini:4',
   });
   t.match(
     clientOf(

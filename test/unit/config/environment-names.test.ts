@@ -78,7 +78,7 @@ t.test('a credential can be configured by the environment alone', async (t) => {
       env: { GCG_CREDENTIAL_CLIENT_ID: 'an-id', GCG_CREDENTIAL_CLIENT_SECRET: 'a-secret' },
     }),
   );
-  t.match(config.credentials, [{ name: 'default', clientId: 'an-id', origin: 'env GCG_CREDENTIAL_CLIENT_ID' }]);
+  t.match(config.credentials, [{ name: 'default', clientId: 'an-id', location: 'env GCG_CREDENTIAL_CLIENT_ID' }]);
 });
 
 t.test('lists: commas where allowed, lines or JSON where an item may hold commas', async (t) => {
