@@ -16,8 +16,8 @@ import {
 } from './auth/credentials/token-endpoint.ts';
 import type { TokenTransition } from './auth/credentials/token-source.ts';
 import type { ClientCas } from './cert-subject.ts';
-import { isSameSetting } from './config/compare.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
+import { isSameSetting } from './config/gateway-config.ts';
 import type { GatewayError } from './errors.ts';
 import { createBoundaryRules } from './server/admission.ts';
 import { createAuthenticator } from './server/authenticate.ts';

@@ -7,8 +7,8 @@ import type { GatewayConfig, ListenAddress } from './gateway-config.ts';
 import type { Settings } from './layers.ts';
 import { formatListenAddress, isReachable } from './listen-address.ts';
 import type { Problem } from './problem.ts';
-import type { SectionReader } from './reader.ts';
-import { SHORT_SECRET, shortSecrets } from './sections/clients.ts';
+import type { SectionReport } from './section.ts';
+import { SHORT_SECRET, shortSecrets } from './sections/client.ts';
 
 /** A listener as the rules see it. */
 export interface PlacedListener {
@@ -148,8 +148,8 @@ export function exposedSetting({ key, client }: Exposure): string {
  */
 export function checkAccess(
   config: Pick<GatewayConfig, 'server' | 'clients'>,
-  server: SectionReader,
-  clientReader: (name: string) => SectionReader,
+  server: SectionReport,
+  clientReport: (name: string) => SectionReport,
 ): void {
   const { listen, adminListen } = config.server;
   const placed = (address: ListenAddress, purpose: 'data' | 'admin'): PlacedListener => ({
@@ -163,14 +163,14 @@ export function checkAccess(
     ...adminListen.map((address) => placed(address, 'admin')),
   ];
   for (const { key, client, isRefused, atStart } of exposures(listeners, config)) {
-    if (client !== null) clientReader(client).problem(key, atStart);
+    if (client !== null) clientReport(client).problem(key, atStart);
     else if (!isRefused) server.warning(key, atStart);
     // What a section that is missing would mend is not said of a file that could not be read whole.
     else if (key === 'listen') server.missing(key, atStart);
     else server.problem(key, atStart);
   }
   if (!listeners.some(({ isReachable }) => isReachable))
-    for (const { name } of shortSecrets(config.clients)) clientReader(name).warning('secret', SHORT_SECRET);
+    for (const { name } of shortSecrets(config.clients)) clientReport(name).warning('secret', SHORT_SECRET);
 }
 
 /**
@@ -184,12 +184,11 @@ export function checkConfigFile(
 ): void {
   let secretAt: string | undefined;
   const chosenBy = whoElseChooses(file);
-  for (const { option, form, location, isFromFile, value, label } of settings.all()) {
+  for (const { key, isSecret, form, location, isFromFile, value, label } of settings.all()) {
     if (!isFromFile) continue;
     const hasUserInfo = label === 'proxy.url' && value.type === 'text' && value.text.includes('@');
-    if ((option.isSecret && form === 'value') || hasUserInfo) secretAt ??= location;
-    if (option.key.endsWith('_command') && chosenBy !== null)
-      problems.push({ location, key: label, message: chosenBy });
+    if ((isSecret && form === 'value') || hasUserInfo) secretAt ??= location;
+    if (key.endsWith('_command') && chosenBy !== null) problems.push({ location, key: label, message: chosenBy });
   }
   if (secretAt !== undefined && (file.mode & 0o044) !== 0) {
     warnings.push({

@@ -1,9 +1,10 @@
 // GCG_* environment variables as settings, named by section and key; and the few GENESYSCLOUD_* ones that count when
 // there is no file. A variable that fits no option is a warning: containers are full of other people's variables.
 
-import { DEFAULT_NAME, type RawEntry, rawText } from './layers.ts';
-import { isNamedSection, keysOf, SECTION_NAMES } from './options/table.ts';
 import { didYouMean, type Problem } from './problem.ts';
+import { labelOf } from './section.ts';
+import { keysOf, SECTIONS } from './table.ts';
+import { type RawEntry, rawText } from './values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -11,14 +12,14 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG', 'GCG_ADMIN_KEY', 'GCG_DEBUG']);
 
 /** `GCG_SERVER_TLS_CERT_FILE` to its section and key, for the sections without a NAME. */
-const FIXED_NAMES = new Map<string, { readonly section: string; readonly key: string }>();
-for (const section of SECTION_NAMES) {
-  if (isNamedSection(section)) continue;
-  for (const key of keysOf(section)) FIXED_NAMES.set(envName(section, '', key), { section, key });
-}
+const PLAIN_NAMES = new Map<string, { readonly section: string; readonly key: string }>(
+  SECTIONS.filter(({ isNamed }) => !isNamed).flatMap(({ name: section }) =>
+    keysOf(section).map((key) => [envName(section, '', key), { section, key }]),
+  ),
+);
 
 /** Keys of the sections with a NAME, longest first: the longest known suffix wins. */
-const NAMED_KEYS = (['credential', 'client'] as const).map((section) => ({
+const NAMED_KEYS = SECTIONS.filter(({ isNamed }) => isNamed).map(({ name: section }) => ({
   section,
   prefix: `GCG_${section.toUpperCase()}_`,
   keys: keysOf(section).sort((a, b) => b.length - a.length),
@@ -26,14 +27,12 @@ const NAMED_KEYS = (['credential', 'client'] as const).map((section) => ({
 
 /** The variable that sets an option: `GCG_CREDENTIAL_CRM_CLIENT_ID`. */
 export function envName(section: string, name: string, key: string): string {
-  const words =
-    name === '' || (section === 'credential' && name === DEFAULT_NAME) ? [section, key] : [section, name, key];
-  return `GCG_${words.join('_').replaceAll(/[.-]/g, '_').toUpperCase()}`;
+  return `GCG_${labelOf({ section, name }, key).replaceAll(/[.-]/g, '_').toUpperCase()}`;
 }
 
 /** What a GCG_ variable sets, or undefined when it is none of ours. Names come back in lower case with hyphens. */
 export function parseEnvName(variable: string): { readonly section: string; readonly key: string } | undefined {
-  const originOfSetting = FIXED_NAMES.get(variable);
+  const originOfSetting = PLAIN_NAMES.get(variable);
   if (originOfSetting !== undefined) return originOfSetting;
   const headers = 'GCG_UPSTREAM_HEADERS_';
   if (variable.startsWith(headers) && variable.length > headers.length) {
@@ -78,7 +77,7 @@ export function readEnvironment(env: Environment): { entries: RawEntry[]; warnin
   return { entries, warnings };
 }
 
-/** Besides the fixed names, the same NAME with every key: a slip is mostly in the key. */
+/** Besides the names without a NAME in them, the same NAME with every key: a slip is mostly in the key. */
 function suggestions(variable: string): string[] {
   const forgotten = variable.replace(/^GCG_CLIENT_/, 'GCG_CREDENTIAL_CLIENT_');
   if (parseEnvName(forgotten) !== undefined) return [forgotten];
@@ -90,7 +89,7 @@ function suggestions(variable: string): string[] {
     ]);
   });
   return [
-    ...FIXED_NAMES.keys(),
+    ...PLAIN_NAMES.keys(),
     ...named.filter((candidate) => parseEnvName(candidate) !== undefined),
     ...NOT_SETTINGS,
   ];

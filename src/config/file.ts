@@ -7,7 +7,7 @@ import { type FileName, namesOf } from '../fs/permissions.ts';
 import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import { parseIni } from './ini.ts';
 import { parseJson } from './json.ts';
-import type { RawSource } from './layers.ts';
+import type { RawSource } from './values.ts';
 
 /** A configuration is text written by people; what is larger is a mistaken path. */
 export const LARGEST_FILE_BYTES = 1024 * 1024;
@@ -32,7 +32,7 @@ export interface HostEnvironment {
   readonly platform: NodeJS.Platform;
 }
 
-/** One place a configuration may be. `display` is how messages name it. */
+/** A path at which the configuration may be. `display` is how messages name it. */
 export interface ConfigCandidate {
   readonly path: string;
   readonly display: string;
@@ -45,15 +45,15 @@ export function pathsOf(platform: NodeJS.Platform): typeof posix {
   return platform === 'win32' ? win32 : posix;
 }
 
-/** The places that are tried when neither --config nor GCG_CONFIG names one, best first. */
+/** The paths that are tried when neither --config nor GCG_CONFIG names one, best first. */
 export function searchPath({ env, cwd, home, platform }: HostEnvironment): ConfigCandidate[] {
   const paths = pathsOf(platform);
-  const places: ConfigCandidate[] = ['gcg.ini', 'gcg.json'].map((name) => ({
+  const candidates: ConfigCandidate[] = ['gcg.ini', 'gcg.json'].map((name) => ({
     path: paths.join(cwd, name),
     display: name,
     isSdkDefault: false,
   }));
-  const add = (path: string, isSdkDefault = false) => places.push({ path, display: path, isSdkDefault });
+  const add = (path: string, isSdkDefault = false) => candidates.push({ path, display: path, isSdkDefault });
   const addFolder = (...folder: string[]) => {
     for (const name of ['config.ini', 'config.json']) add(paths.join(...folder, 'genesys-cloud-gateway', name));
   };
@@ -63,7 +63,7 @@ export function searchPath({ env, cwd, home, platform }: HostEnvironment): Confi
   else if (home !== undefined) addFolder(home, '.config');
   if (platform !== 'win32') addFolder('/etc');
   if (home !== undefined) add(paths.join(home, '.genesyscloudjavascript', 'config'), true);
-  return places;
+  return candidates;
 }
 
 /** A file that may or may not be there: its folder cannot be entered. */

@@ -1,10 +1,11 @@
 // Settings given on the command line: `--set section.key=value` and the short forms. A secret is never taken from here:
 // other users see argv.
 
-import { labelOf, parseSection, type RawEntry, rawText } from './layers.ts';
-import { findKey, keysOf } from './options/table.ts';
+import { parseSection } from './layers.ts';
 import { didYouMean, quote } from './problem.ts';
-import { err, ok, type Parsed } from './values.ts';
+import { labelOf } from './section.ts';
+import { findKey, keysOf } from './table.ts';
+import { err, ok, type Parsed, type RawEntry, rawText } from './values.ts';
 
 /** What the command line says about the configuration. */
 export interface Overrides {

@@ -3,8 +3,8 @@
 // decodes single unquoted values.
 
 import { unsafe } from 'ini';
-import type { RawEntry, RawSection, RawSource } from './layers.ts';
 import { type Problem, quote } from './problem.ts';
+import type { RawEntry, RawSection, RawSource } from './values.ts';
 import { err, ok, type Parsed } from './values.ts';
 
 /** After so many mistakes the file is something else; the rest would only bury the first ones. */

@@ -1,8 +1,8 @@
 // JSON configuration that remembers file:line for every key. A small reader of its own, because JSON.parse keeps no
 // positions, lets a duplicate key win in silence and gives `__proto__` a meaning.
 
-import type { RawEntry, RawSection, RawSource, RawValue } from './layers.ts';
 import { onOneLine, type Problem, quote } from './problem.ts';
+import type { RawEntry, RawSection, RawSource, RawValue } from './values.ts';
 
 /** Objects inside objects: section, name, and one to notice a mistake. */
 const DEEPEST = 8;

@@ -1,9 +1,14 @@
 // Addresses to listen on: how they are written, and whether other machines can reach them. It opens nothing.
 
 import { type AddressInfo, isIP } from 'node:net';
-import type { ListenAddress } from './gateway-config.ts';
 import { quote } from './problem.ts';
 import { err, ok, type Parsed } from './values.ts';
+
+/** Where a listener listens. */
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'fd'; readonly fd: number };
 
 /**
  * In bytes: what `sun_path` of unix(7) holds before its closing NUL. On Windows it is a named pipe, which the system

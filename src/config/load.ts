@@ -3,6 +3,7 @@
 
 import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
+import { type EffectiveSetting, effectiveSettings } from './effective.ts';
 import { readEnvironment, readGenesysEnvironment } from './env.ts';
 import {
   ClosedFolderError,
@@ -18,27 +19,26 @@ import {
 } from './file.ts';
 import type { Overrides } from './flags.ts';
 import type { GatewayConfig } from './gateway-config.ts';
-import { type Layer, mergeLayers, type RawEntry, type RawSource } from './layers.ts';
-import type { SectionName } from './options/option.ts';
-import { listOrigins, type OriginEntry } from './origins.ts';
+import { type Layer, mergeLayers, type Settings } from './layers.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
-import { createSectionReader, type ReaderContext } from './reader.ts';
-import { readClients, readCredentialNames } from './sections/clients.ts';
-import { readCredentials } from './sections/credentials.ts';
+import type { SectionContext } from './section.ts';
+import { client, knownCredentials, readClients } from './sections/client.ts';
+import { readCredentials } from './sections/credential.ts';
+import { general, readRegions } from './sections/general.ts';
+import { readLogging, readStore } from './sections/process.ts';
+import { readProxy } from './sections/proxy.ts';
 import { readServer } from './sections/server.ts';
-import { readStore } from './sections/store.ts';
 import {
-  readLogging,
-  readProxy,
-  readRateLimit,
+  rateLimit as rateLimitSection,
   readRetry,
-  readTimeouts,
   readTls,
   readUpstreamHeaders,
+  reauthentication,
+  timeouts,
 } from './sections/traffic.ts';
-import { readUpstream } from './sections/upstream.ts';
+import type { RawEntry, RawSource } from './values.ts';
 
-export type { OriginEntry, Overrides, Problem };
+export type { Overrides, Problem };
 
 /** Everything the outcome depends on, besides the files. */
 export interface LoadInput extends HostEnvironment {
@@ -52,13 +52,13 @@ export interface LoadInput extends HostEnvironment {
   readonly uid?: number;
 }
 
-/** A whole configuration, or all that is wrong with it. `origins` says where each value came from, secrets masked. */
+/** A whole configuration, with the settings in effect and where each comes from; or all that is wrong with it. */
 export type LoadResult =
   | {
       readonly ok: true;
       readonly config: GatewayConfig;
       readonly warnings: readonly Problem[];
-      readonly origins: readonly OriginEntry[];
+      readonly settings: readonly EffectiveSetting[];
     }
   | {
       readonly ok: false;
@@ -72,36 +72,24 @@ export type LoadResult =
 export function loadConfig(input: LoadInput): LoadResult {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
-  const file = findFile(input, problems, warnings);
+  const findings = { problems, warnings };
+  const file = findFile(input, findings);
   // A file that was asked for and cannot be had makes all the rest look wrong.
   if (problems.length > 0) return { ok: false, problems, warnings };
-  const fromFile = file === undefined ? undefined : readSource(file, problems, warnings);
-  const fromEnv = readEnvironment(input.env);
-  warnings.push(...fromEnv.warnings);
-  const fromGenesys = file === undefined ? readGenesysEnvironment(input.env) : { entries: [], warnings: [] };
-  warnings.push(...fromGenesys.warnings);
-
-  const layers: Layer[] = [
-    { entries: input.overrides?.entries ?? [], baseFolder: input.cwd, laterWins: true },
-    { entries: fromEnv.entries, baseFolder: input.cwd },
-    { entries: fromGenesys.entries, baseFolder: input.cwd },
-  ];
-  if (file !== undefined && fromFile !== undefined) {
-    layers.push({ ...fromFile, baseFolder: pathsOf(input.platform).dirname(file.place.path), isFile: true });
-  }
-  const settings = mergeLayers(layers, problems, warnings);
+  const fromFile = file === undefined ? undefined : readSource(file, findings);
+  const settings = mergeLayers([...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile)], findings);
   if (file !== undefined && input.platform !== 'win32') {
-    checkConfigFile(settings, { ...file, display: file.place.display, ownUid: ownUid(input) }, problems, warnings);
+    const { display } = file.candidate;
+    checkConfigFile(settings, { ...file, display, ownUid: ownUid(input) }, problems, warnings);
   }
-  const context: ReaderContext = {
+  const context: LoadContext = {
     ...input,
+    ...findings,
     settings,
-    problems,
-    warnings,
     referencedFiles: new Set(),
     isIncomplete: fromFile?.isIncomplete ?? false,
   };
-  const config = buildConfig(context, input, file === undefined ? [] : [file.place.path]);
+  const config = buildConfig(context, input, file === undefined ? [] : [file.candidate.path]);
   if (problems.length > 0) {
     return {
       ok: false,
@@ -110,54 +98,79 @@ export function loadConfig(input: LoadInput): LoadResult {
       referencedFiles: [...context.referencedFiles],
     };
   }
-  return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config, input.env) };
+  return { ok: true, config, warnings: once(warnings), settings: effectiveSettings(settings, config, input.env) };
+}
+
+/** Where problems and warnings are added. */
+type Findings = Pick<SectionContext, 'problems' | 'warnings'>;
+
+interface LoadContext extends SectionContext {
+  readonly settings: Settings;
+}
+
+/** What is set outside the file: flags, then the environment. */
+function outerLayers(input: LoadInput, file: FoundFile | undefined, { warnings }: Findings): Layer[] {
+  const baseFolder = input.cwd;
+  const fromEnv = readEnvironment(input.env);
+  const fromGenesys = file === undefined ? readGenesysEnvironment(input.env) : { entries: [], warnings: [] };
+  warnings.push(...fromEnv.warnings, ...fromGenesys.warnings);
+  return [
+    { entries: input.overrides?.entries ?? [], baseFolder, laterWins: true },
+    { entries: fromEnv.entries, baseFolder },
+    { entries: fromGenesys.entries, baseFolder },
+  ];
+}
+
+function fileLayer({ platform }: LoadInput, file: FoundFile | undefined, source: RawSource | undefined): Layer[] {
+  if (file === undefined || source === undefined) return [];
+  return [{ ...source, baseFolder: pathsOf(platform).dirname(file.candidate.path), isFile: true }];
 }
 
 interface FoundFile extends FileContent {
-  readonly place: ConfigCandidate;
+  readonly candidate: ConfigCandidate;
 }
 
 /** The file in use. One that was asked for must be there; the others are taken when they are. */
-function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): FoundFile | undefined {
+function findFile(input: LoadInput, { problems, warnings }: Findings): FoundFile | undefined {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
-  const origin = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
+  const namedBy = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
   if (named !== undefined && named.trim() === '') {
-    problems.push({ location: origin, key: '', message: 'is empty; name a file' });
+    problems.push({ location: namedBy, key: '', message: 'is empty; name a file' });
     return undefined;
   }
-  const places = named === undefined ? searchPath(input) : [namedCandidate(named, input)];
-  for (const place of places) {
+  for (const candidate of named === undefined ? searchPath(input) : [namedCandidate(named, input)]) {
+    const { path, display } = candidate;
     try {
-      const file = { place, ...(input.readFile ?? readConfigFile)(place.path) };
-      if (named !== undefined) return file;
-      const foreign = [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
+      const file = { candidate, ...(input.readFile ?? readConfigFile)(path) };
+      const foreign = named !== undefined ? undefined : findForeign(file, input);
       if (foreign === undefined) return file;
       const message =
-        `belongs to another user (${foreign.uid}), and nobody named it; say --config ${place.display} if you trust ` +
+        `belongs to another user (${foreign.uid}), and nobody named it; say --config ${display} if you trust ` +
         'it, or name a file of yours';
-      problems.push({ location: place.display, key: '', message: onOneLine(message) });
+      problems.push({ location: display, key: '', message: onOneLine(message) });
       return undefined;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'error';
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
-      // $HOME is often another user's in a container: whether there is a file nobody here can know, and it is not the
-      // end.
-      if (named === undefined && error instanceof ClosedFolderError) {
-        const location = pathsOf(input.platform).dirname(place.path);
-        warnings.push({
-          location,
-          key: '',
-          message: 'this user may not look for a configuration there; it is left out',
-        });
-        continue;
+      if (named !== undefined) {
+        problems.push({ location: namedBy, key: '', message: onOneLine(`${display} ${whyUnreadable(error)}`) });
+        return undefined;
       }
-      const message =
-        named === undefined ? whyUnreadable(error) : onOneLine(`${place.display} ${whyUnreadable(error)}`);
-      problems.push({ location: named === undefined ? place.display : origin, key: '', message });
-      return undefined;
+      if (!(error instanceof ClosedFolderError)) {
+        problems.push({ location: display, key: '', message: whyUnreadable(error) });
+        return undefined;
+      }
+      // $HOME is often another user's in a container: nobody here can know whether there is a file, so it is passed by.
+      const location = pathsOf(input.platform).dirname(path);
+      warnings.push({ location, key: '', message: 'this user may not look for a configuration there; it is left out' });
     }
   }
   return undefined;
+}
+
+/** The file, or a name that led to it, of somebody who is neither root nor we. */
+function findForeign(file: FoundFile, input: LoadInput): { readonly uid: number } | undefined {
+  return [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
 }
 
 /** Undefined on Windows, where every file says 0. */
@@ -166,7 +179,8 @@ function ownUid({ uid, platform }: LoadInput): number | undefined {
 }
 
 /**
- * The places a configuration is looked for with these flags and environment, best first; for messages and for watching.
+ * The paths a configuration is looked for at with these flags and environment, best first; for messages and for
+ * watching.
  */
 export function configCandidates(input: HostEnvironment & { readonly overrides?: Overrides }): string[] {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
@@ -181,10 +195,10 @@ function namedCandidate(named: string, input: HostEnvironment): ConfigCandidate 
 }
 
 /** In the file that the SDK reads by default, [gateway] tells the SDK to come to us: for ourselves it is left out. */
-function readSource({ place, bytes }: FoundFile, problems: Problem[], warnings: Problem[]): RawSource {
-  const source = parseConfigText(bytes, place.display);
+function readSource({ candidate, bytes }: FoundFile, { problems, warnings }: Findings): RawSource {
+  const source = parseConfigText(bytes, candidate.display);
   problems.push(...source.problems);
-  if (!place.isSdkDefault) return source;
+  if (!candidate.isSdkDefault) return source;
   const isGateway = ({ section }: { section: string }) => section === 'gateway' || section.startsWith('gateway.');
   const first: RawEntry | undefined = source.entries.find(isGateway);
   if (first === undefined) return source;
@@ -199,46 +213,31 @@ function readSource({ place, bytes }: FoundFile, problems: Problem[], warnings: 
   };
 }
 
-function buildConfig(context: ReaderContext, input: LoadInput, files: readonly string[]): GatewayConfig {
-  const read = (section: SectionName) => createSectionReader(context, section);
-  const serverReader = read('server');
-  const server = readServer(serverReader, read('server.tls'), context);
-  const general = read('general');
-  const upstream = readUpstream(general, read('gateway'), [
-    ...server.listen,
-    ...server.adminListen,
-    ...server.healthListen,
-  ]);
-  const credentials = readCredentials(context, upstream);
-  const rateLimit = readRateLimit(read('rate_limit'));
-  const clients = readClients(context, {
-    credentials,
-    hasClientCa: server.tls !== null && server.tls.clientCaFile !== null,
-    rateLimitMode: rateLimit.mode,
-  });
+function buildConfig(context: LoadContext, input: LoadInput, files: readonly string[]): GatewayConfig {
+  const { config: server, reader: serverReader } = readServer(context);
+  const regions = readRegions(context, [...server.listen, ...server.adminListen, ...server.healthListen]);
+  const credentials = readCredentials(context, regions);
+  const rateLimit = rateLimitSection.read(context);
+  const clients = readClients(context, { credentials, server, rateLimitMode: rateLimit.mode });
+  const anonymous = server.anonymousCredentials ?? [];
   const names = credentials.map(({ name }) => name);
-  if (server.anonymousCredentials !== null && !server.anonymousCredentials.includes('*'))
-    readCredentialNames(serverReader, 'anonymous_credentials', names);
-  checkAccess({ server, clients }, serverReader, (client) => createSectionReader(context, 'client', client));
-  const reauthentication = read('reauthentication');
+  if (!anonymous.includes('*')) knownCredentials(anonymous, names, serverReader, 'anonymous_credentials');
+  checkAccess({ server, clients }, serverReader, (name) => client.reader(context, name));
   const config: GatewayConfig = {
     files,
-    general: { hosts: upstream.general, liveReloadConfig: general.boolean('live_reload_config') },
+    general: { hosts: regions.general, ...general.reader(context).values('host') },
     server,
     credentials,
-    reauthentication: {
-      refreshAccessToken: reauthentication.boolean('refresh_access_token'),
-      refreshTokenWaitMaxMs: reauthentication.durationMs('refresh_token_wait_max'),
-    },
-    logging: readLogging(read('logging'), input.isTTY ?? false),
-    proxy: readProxy(read('proxy')),
-    tls: readTls(read('tls'), context),
-    timeouts: readTimeouts(read('timeouts')),
-    retry: readRetry(read('retry')),
+    reauthentication: reauthentication.read(context),
+    logging: readLogging(context, input.isTTY ?? false),
+    proxy: readProxy(context),
+    tls: readTls(context),
+    timeouts: timeouts.read(context),
+    retry: readRetry(context),
     rateLimit,
     clients,
-    store: readStore(read('store'), { credentials, clients }, context),
-    upstreamHeaders: readUpstreamHeaders(context),
+    store: readStore(context, credentials, clients),
+    upstreamHeaders: readUpstreamHeaders(context.settings.headers, context.problems),
     referencedFiles: [...context.referencedFiles],
   };
   if (credentials.length === 0 && (input.requireCredential ?? true) && context.problems.length === 0) {
@@ -252,7 +251,7 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
 }
 
 /**
- * A value that is read in two places is complained about once; and a password in a URL is masked wherever the URL was
+ * A value that is read in two places is reported once; and a password in a URL is masked wherever the URL was
  * put.
  */
 function once(problems: readonly Problem[]): Problem[] {

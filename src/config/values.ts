@@ -1,7 +1,43 @@
-// Turns the text of one value into a number, boolean, duration or list. It knows the kinds, not the options; messages
-// say what would be right.
+// What a source of settings says, as written, and how the text of one value becomes a number, boolean, duration or list.
+// It knows no options; messages say what would be right.
 
-import { quote } from './problem.ts';
+import { type Problem, quote } from './problem.ts';
+
+/** A value before its option is known. JSON's native numbers and booleans keep their spelling and their type. */
+export type RawValue =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'number' | 'boolean'; readonly text: string }
+  | { readonly type: 'list'; readonly items: readonly string[] }
+  /** It was there and could not be read; that has been reported already. */
+  | { readonly type: 'broken' };
+
+/** One setting as written; `section` may hold a name, `credential.crm`. */
+export interface RawEntry {
+  readonly section: string;
+  readonly key: string;
+  readonly value: RawValue;
+  readonly location: string;
+}
+
+/** A section line, kept because a section may be named and empty. */
+export interface RawSection {
+  readonly section: string;
+  readonly location: string;
+}
+
+/** All that one source says, and what is wrong with how it says it. */
+export interface RawSource {
+  readonly entries: readonly RawEntry[];
+  readonly sections: readonly RawSection[];
+  readonly problems: readonly Problem[];
+  /** Settings were lost to mistakes: what seems to be missing may be there. */
+  readonly isIncomplete: boolean;
+}
+
+/** A text value. */
+export function rawText(text: string): RawValue {
+  return { type: 'text', text };
+}
 
 /** The value, or a message that says what is wrong and what would be right. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly message: string };
@@ -63,6 +99,26 @@ export function parseChoice<T extends string>(text: string, choices: readonly T[
 export function splitCommas(text: string): string[] {
   return text
     .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+/**
+ * Items of a list whose items may hold commas, where only one text can be given (environment, --set): a JSON array, or
+ * one a line.
+ */
+export function splitItems(text: string): string[] {
+  if (text.trim().startsWith('[')) {
+    try {
+      const items: unknown = JSON.parse(text);
+      if (Array.isArray(items) && items.every((item) => typeof item === 'string'))
+        return items.map((item) => item.trim());
+    } catch {
+      // Not JSON: it is taken as written.
+    }
+  }
+  return text
+    .split('\n')
     .map((item) => item.trim())
     .filter((item) => item !== '');
 }

@@ -5,7 +5,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import { isCertificateBelieved, isCertificateFingerprint, parseCertSubject } from '../../cert-subject.ts';
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
-import { isShortSecret } from '../../config/sections/clients.ts';
+import { isShortSecret } from '../../config/sections/client.ts';
 import type { Caller } from './caller.ts';
 
 /**

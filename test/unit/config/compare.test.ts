@@ -1,7 +1,7 @@
 // When two settings are the same: what a reload takes for unchanged, it keeps running.
 
 import t from 'tap';
-import { isSameSetting } from '../../../src/config/compare.ts';
+import { isSameSetting } from '../../../src/config/gateway-config.ts';
 import { CREDENTIAL, good, load, withCredential } from './load-text.ts';
 
 const credentialWith = (extra: string) => good(withCredential(extra)).credentials[0];

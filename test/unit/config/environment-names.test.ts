@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { envName, parseEnvName, readEnvironment, readGenesysEnvironment } from '../../../src/config/env.ts';
 import { refuseName } from '../../../src/config/layers.ts';
-import { keysOf, OPTIONS } from '../../../src/config/options/table.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
+import { keysOf, OPTIONS } from '../../../src/config/table.ts';
 import { good, load } from './load-text.ts';
 
 t.test('every option has a variable that leads back to it', async (t) => {

@@ -1,9 +1,66 @@
-// The platform's regions, and the API, login and streaming hosts that follow from a region or a [gateway] section.
+// [general] and [gateway]: the region, and the API, login and streaming hosts that follow from it or from another host in
+// its place. Refuses a gateway that is ourselves, and plain http to other machines.
 
-import type { ListenAddress, UpstreamHosts } from './gateway-config.ts';
-import { isLoopbackHost, isWildcardHost } from './listen-address.ts';
-import { didYouMean, quote } from './problem.ts';
-import { err, ok, type Parsed } from './values.ts';
+import { formatListenAddress, isLoopbackHost, isWildcardHost, type ListenAddress } from '../listen-address.ts';
+import { boolean, choice, integer, text, textOrEmpty } from '../option.ts';
+import { didYouMean, quote } from '../problem.ts';
+import { Section, type SectionContext, type SectionReader, type SectionReport, type Values } from '../section.ts';
+import { err, ok, type Parsed } from '../values.ts';
+
+export const general = new Section('general', 'Region and live reload.', {
+  host: text('https://api.mypurecloud.com', {
+    doc: 'The Genesys Cloud region.',
+    more:
+      'A domain (mypurecloud.de), an API address (https://api.mypurecloud.de) or a region name (eu-central-1, ' +
+      'eu_central_1).',
+  }),
+  live_reload_config: boolean('true', {
+    doc: 'Apply changes to this file while running.',
+    more: 'An invalid file is rejected and the current configuration stays in effect. SIGHUP always reloads.',
+  }),
+});
+
+export const gateway = new Section('gateway', 'Another host in place of the region, as in the SDKs.', {
+  host: textOrEmpty({
+    example: 'gateway.example.com',
+    doc: 'Send logins and API calls to this host instead of to the region.',
+    more: 'Another gateway or a test server; may hold a port and a path. The same keys as in the Genesys Cloud SDKs.',
+  }),
+  protocol: choice(['https', 'http'], 'https', { doc: 'https, or http (on loopback, or with unsafe_plain_http).' }),
+  port: integer(null, {
+    max: 65535,
+    example: '8443',
+    doc: 'The port, when it is not the usual one of the protocol.',
+  }),
+  path_params_login: textOrEmpty({
+    parse: parsePathPrefix,
+    example: 'login',
+    doc: 'Path put before /oauth/token and the other login paths.',
+  }),
+  path_params_api: textOrEmpty({ parse: parsePathPrefix, example: 'api', doc: 'Path put before /api/v2.' }),
+  unsafe_plain_http: boolean('false', {
+    doc: 'Allow protocol = http to a host that is not this machine: tokens and secrets then travel unencrypted.',
+  }),
+});
+
+/** `[general]`; the region is known by its hosts. */
+export type GeneralConfig = Omit<Values<typeof general>, 'host'> & { readonly hosts: UpstreamHosts };
+
+/** The base of a group of URLs: `origin` (scheme, host, port) and a path prefix, `''` or `/like/this`. */
+export interface UrlBase {
+  readonly origin: string;
+  readonly pathPrefix: string;
+}
+
+/** Where one credential's traffic goes: its region, or the `[gateway]` host that stands before it. */
+export interface UpstreamHosts {
+  /** The region's domain, `mypurecloud.de`; for messages and for `Host`-independent decisions. */
+  readonly domain: string;
+  readonly api: UrlBase;
+  readonly login: UrlBase;
+  /** `wss:` or `ws:` origin. */
+  readonly streaming: UrlBase;
+}
 
 /** Region names, spelt with hyphens, and their domains. The first is the default. */
 export const REGIONS = {
@@ -82,6 +139,75 @@ export function parseRegion(text: string): Parsed<Region> {
 
 function isAddress(host: string): boolean {
   return /^(localhost|.*\.localhost|\[.*\]|[\d.]+)(:\d+)?$/.test(host) || /^[0-9a-f]*:[0-9a-f:]+$/.test(host);
+}
+
+/** The hosts of regions, as the gateway's own and each credential's `host` name them. */
+export interface RegionReader {
+  readonly general: UpstreamHosts;
+  /** The hosts of the region in a setting; those of `[general]` when it is not set (null). */
+  hostsOf(region: string | null, key: string, report: SectionReport): UpstreamHosts;
+}
+
+/** Reads `[general]` and `[gateway]`. `listeners` are our own. */
+export function readRegions(context: SectionContext, listeners: readonly ListenAddress[]): RegionReader {
+  const reader = general.reader(context);
+  const base = readGateway(gateway.reader(context), listeners);
+  const read = (text: string | null, fallback: string, key: string, report: SectionReport): UpstreamHosts => {
+    if (text === null) return upstreamHosts(fallback, base);
+    const region = parseRegion(text);
+    if (!region.ok) {
+      report.problem(key, region.message);
+      return upstreamHosts(fallback, base);
+    }
+    if (region.value.warning !== null) report.warning(key, region.value.warning);
+    return upstreamHosts(region.value.domain, base);
+  };
+  const hosts = read(reader.get('host'), REGIONS['us-east-1'], 'host', reader);
+  return {
+    general: hosts,
+    hostsOf: (region, key, report) => read(region, hosts.domain, key, report),
+  };
+}
+
+type GatewayReader = SectionReader<(typeof gateway)['options']>;
+
+function readGateway(reader: GatewayReader, listeners: readonly ListenAddress[]): GatewayBase | null {
+  const protocol = reader.get('protocol');
+  const port = reader.get('port');
+  const host = reader.get('host');
+  const allowsPlainHttp = reader.get('unsafe_plain_http');
+  const loginPrefix = reader.get('path_params_login') ?? '';
+  const apiPrefix = reader.get('path_params_api') ?? '';
+  if (host === null) {
+    const orphan = (['port', 'path_params_login', 'path_params_api'] as const).find((key) => reader.isSet(key));
+    if (orphan !== undefined || reader.isSet('host'))
+      reader.warning(reader.isSet('host') ? 'host' : (orphan ?? 'host'), 'has no effect without gateway.host');
+    return null;
+  }
+  const parsed = parseGateway(host, reader.isSet('protocol') ? protocol : null, port);
+  if (!parsed.ok) {
+    reader.problem('host', parsed.message);
+    return null;
+  }
+  const { origin, path } = parsed.value;
+  const own = findOwnListener(origin, listeners);
+  if (own !== undefined) {
+    reader.problem(
+      'host',
+      `${quote(origin)} is this gateway itself (server.listen ${formatListenAddress(own)}); calls would go round ` +
+        'in circles',
+    );
+  } else if (origin.startsWith('http:') && !isLoopbackOrigin(origin) && !allowsPlainHttp) {
+    reader.problem('protocol', 'http sends tokens and secrets unencrypted; use https, or say unsafe_plain_http = true');
+  }
+  return { origin, path, loginPrefix, apiPrefix };
+}
+
+/** A path to put before others, `''` or `/like/this`. */
+function parsePathPrefix(text: string): Parsed<string> {
+  const path = normalisePath(text);
+  const isPlain = !/[?#%\\\s]/.test(path) && !path.split('/').some((segment) => segment === '.' || segment === '..');
+  return isPlain ? ok(path) : err(`${quote(text)} is not a plain path; write it like login or /my/login`);
 }
 
 /** The `[gateway]` section, read. */
