@@ -1,5 +1,5 @@
-// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by `loadConfig`; never read from
-// the environment elsewhere. What its sections hold is declared with their options.
+// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by `loadConfig`; nothing else
+// reads the environment. What its sections hold is declared with their options.
 
 import type { SecretSource } from '../secret.ts';
 import { labelOf, type Values } from './section.ts';

@@ -12,92 +12,105 @@ const MOST_PROBLEMS = 50;
 
 /** Reads INI text. `file` is how messages name it. Never throws; a value never appears in a message. */
 export function parseIni(text: string, file: string): RawSource {
-  const entries = new Map<string, RawEntry>();
-  const sections: RawSection[] = [];
-  const problems: Problem[] = [];
-  /**
-   * null: before the first section; undefined: under a section line that could not be read, whose keys would only
-   * mislead.
-   */
-  let section: string | null | undefined = null;
-  let isIncomplete = false;
+  const reader = new IniReader();
+  for (const [index, line] of text.split(/\r\n|\n|\r/).entries()) {
+    // `trim` also takes a byte order mark away.
+    if (!reader.take(line.trim(), `${file}:${index + 1}`)) break;
+  }
+  return reader.result();
+}
 
-  const readSetting = (line: string, location: string): void => {
+/** Takes the lines of a file, one by one. */
+class IniReader {
+  readonly #entries = new Map<string, RawEntry>();
+  readonly #sections: RawSection[] = [];
+  readonly #problems: Problem[] = [];
+  /** null: before the first section; undefined: below a section line that could not be read. */
+  #section: string | null | undefined = null;
+  #isIncomplete = false;
+
+  result(): RawSource {
+    return {
+      entries: [...this.#entries.values()],
+      sections: this.#sections,
+      problems: this.#problems,
+      isIncomplete: this.#isIncomplete,
+    };
+  }
+
+  /** Takes one line; false when there were so many mistakes that the rest is not worth reading. */
+  take(line: string, location: string): boolean {
+    if (line === '' || line.startsWith('#') || line.startsWith(';')) return true;
+    if (this.#problems.length >= MOST_PROBLEMS) {
+      this.#addProblem(location, '', 'too many mistakes; the rest of the file was not read');
+      this.#isIncomplete = true;
+      return false;
+    }
+    if (line.startsWith('[')) this.#takeSection(line, location);
+    else this.#takeSetting(line, location);
+    return true;
+  }
+
+  #takeSection(line: string, location: string): void {
+    const name = parseSectionLine(line);
+    this.#section = name.ok ? name.value : undefined;
+    if (name.ok) {
+      this.#sections.push({ section: name.value, location });
+      return;
+    }
+    this.#isIncomplete = true;
+    this.#addProblem(location, '', name.message);
+  }
+
+  #takeSetting(line: string, location: string): void {
+    const section = this.#section;
     const separator = line.search(/[=:]/);
     if (separator < 1 || line.slice(0, separator).trim() === '') {
       const message =
         separator < 0
           ? 'this line has no "="; write key = value, or begin a comment with #'
           : 'there is no key before the "="; write key = value';
-      problems.push({ location, key: section ?? '', message });
+      this.#addProblem(location, section ?? '', message);
       return;
     }
+    // Reported with the section line: problems with its keys would only mislead.
+    if (section === undefined) return;
     const written = line.slice(0, separator).trim();
     const isItem = written.endsWith('[]');
     const key = isItem ? written.slice(0, -2).trim() : written;
-    if (section === undefined) return;
     if (section === null) {
-      problems.push({
-        location,
-        key: '',
-        message: `${quote(key)} stands before any section; put a line like [general] above it`,
-      });
-      isIncomplete = true;
+      this.#addProblem(location, '', `${quote(key)} stands before any section; put a line like [general] above it`);
+      this.#isIncomplete = true;
       return;
     }
     const value = decodeIniValue(line.slice(separator + 1));
-    if (!value.ok) {
-      problems.push({ location, key: `${section}.${key}`, message: value.message });
-      entries.set(`${section}\n${key}`, { section, key, location, value: { type: 'broken' } });
+    if (value.ok) {
+      this.#addValue({ section, key, value: { type: 'text', text: value.value }, location }, isItem, value.value);
       return;
     }
+    this.#addProblem(location, `${section}.${key}`, value.message);
+    this.#entries.set(`${section}\n${key}`, { section, key, location, value: { type: 'broken' } });
+  }
+
+  /** Adds a setting, or an item to one that is a list. */
+  #addValue(entry: RawEntry, isItem: boolean, text: string): void {
+    const { section, key, location } = entry;
     const slot = `${section}\n${key}`;
-    const before = entries.get(slot);
+    const before = this.#entries.get(slot);
     if (isItem && (before === undefined || before.value.type === 'list')) {
       const items = before?.value.type === 'list' ? before.value.items : [];
-      entries.set(slot, {
-        section,
-        key,
-        location: before?.location ?? location,
-        value: { type: 'list', items: [...items, value.value] },
-      });
+      this.#entries.set(slot, { ...(before ?? entry), value: { type: 'list', items: [...items, text] } });
     } else if (before === undefined) {
-      entries.set(slot, { section, key, location, value: { type: 'text', text: value.value } });
+      this.#entries.set(slot, entry);
     } else {
-      const message = `already set at ${before.location}; remove one of the two, or write ${key}[] in every line when it is a list`;
-      problems.push({ location, key: `${section}.${key}`, message });
-    }
-  };
-
-  let lineNumber = 0;
-  for (const rawLine of text.split(/\r\n|\n|\r/)) {
-    lineNumber += 1;
-    // Also takes a byte order mark away.
-    const line = rawLine.trim();
-    if (line === '' || line.startsWith('#') || line.startsWith(';')) continue;
-    if (problems.length >= MOST_PROBLEMS) {
-      problems.push({
-        location: `${file}:${lineNumber}`,
-        key: '',
-        message: 'too many mistakes; the rest of the file was not read',
-      });
-      isIncomplete = true;
-      break;
-    }
-    const location = `${file}:${lineNumber}`;
-    if (!line.startsWith('[')) {
-      readSetting(line, location);
-      continue;
-    }
-    const name = parseSectionLine(line);
-    section = name.ok ? name.value : undefined;
-    if (name.ok) sections.push({ section: name.value, location });
-    else {
-      isIncomplete = true;
-      problems.push({ location, key: '', message: name.message });
+      const advice = `remove one of the two, or write ${key}[] in every line when it is a list`;
+      this.#addProblem(location, `${section}.${key}`, `already set at ${before.location}; ${advice}`);
     }
   }
-  return { entries: [...entries.values()], sections, problems, isIncomplete };
+
+  #addProblem(location: string, key: string, message: string): void {
+    this.#problems.push({ location, key, message });
+  }
 }
 
 function parseSectionLine(line: string): Parsed<string> {

@@ -1,5 +1,5 @@
-// What a source of settings says, as written, and how the text of one value becomes a number, boolean, duration or list.
-// It knows no options; messages say what would be right.
+// What a source of settings says, as written, and how the text of one value becomes a number, boolean, duration or
+// list. It knows no options; messages say what would be right.
 
 import { type Problem, quote } from './problem.ts';
 

@@ -151,7 +151,8 @@ export function isShortSecret(secret: string): boolean {
 }
 
 /** What is wrong with a short secret; for a warning or a problem. */
-export const SHORT_SECRET = `has under ${SHORTEST_SECRET} characters, and can be found by trying; \`gcg client add\` makes a good one`;
+export const SHORT_SECRET =
+  `has under ${SHORTEST_SECRET} characters, and can be found by trying; ` + `\`gcg client add\` makes a good one`;
 
 function knownValue(source: SecretSource): string | null {
   try {

@@ -1,5 +1,5 @@
-// [general] and [gateway]: the region, and the API, login and streaming hosts that follow from it or from another host in
-// its place. Refuses a gateway that is ourselves, and plain http to other machines.
+// [general] and [gateway]: the region, and the API, login and streaming hosts that follow from it or from another host
+// in its place. Refuses a gateway that is ourselves, and plain http to other machines.
 
 import { formatListenAddress, isLoopbackHost, isWildcardHost, type ListenAddress } from '../listen-address.ts';
 import { boolean, choice, integer, text, textOrEmpty } from '../option.ts';
@@ -122,9 +122,8 @@ export function parseRegion(text: string): Parsed<Region> {
     );
   }
   if (!bare.includes('.')) {
-    return err(
-      `${quote(text)} is not a region${didYouMean(bare.replaceAll('_', '-'), BY_NAME.keys()) || '; write one like eu-central-1 or mypurecloud.de'}`,
-    );
+    const hint = didYouMean(bare.replaceAll('_', '-'), BY_NAME.keys());
+    return err(`${quote(text)} is not a region${hint || '; write one like eu-central-1 or mypurecloud.de'}`);
   }
   if (!/^(?!-)[a-z0-9-]+(\.[a-z0-9-]+)+(:\d{1,5})?$/.test(bare))
     return err(`${quote(text)} is not a host name; write a domain like mypurecloud.de`);

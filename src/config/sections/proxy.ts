@@ -1,5 +1,5 @@
-// [proxy]: the corporate proxy's address, as one URL or as host, port and protocol in the way of the SDKs, and which hosts
-// it is not used for. User name and password are taken out of the URL, whose text never appears in a message.
+// [proxy]: the corporate proxy's address, as one URL or as host, port and protocol in the way of the SDKs, and which
+// hosts it is not used for. User name and password are taken out of the URL, whose text never appears in a message.
 
 import { BlockList, isIP } from 'node:net';
 import { FileRefusal, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
