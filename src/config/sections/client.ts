@@ -150,9 +150,10 @@ export function isShortSecret(secret: string): boolean {
   return secret.length < SHORTEST_SECRET;
 }
 
+const ADVICE = 'can be found by trying; `gcg client add` makes a good one';
+
 /** What is wrong with a short secret; for a warning or a problem. */
-export const SHORT_SECRET =
-  `has under ${SHORTEST_SECRET} characters, and can be found by trying; ` + `\`gcg client add\` makes a good one`;
+export const SHORT_SECRET = `has under ${SHORTEST_SECRET} characters, and ${ADVICE}`;
 
 function knownValue(source: SecretSource): string | null {
   try {
