@@ -23,8 +23,8 @@ export interface PlacedListener {
 }
 
 /**
- * Something that callers from other machines could do without proof, or that nobody could do. Refused, or ok and
- * warned of.
+ * Something that callers from other machines could do without authentication, or that nobody could do. Refused, or
+ * allowed with a warning.
  */
 export interface Exposure {
   readonly key: 'listen' | 'admin_listen' | 'anonymous_credentials' | 'secret';
@@ -42,95 +42,103 @@ export class ExposureError extends Error {
   override readonly name = 'ExposureError';
 }
 
+/** What decides who may call: `[server]` and the clients. */
+type AccessConfig = Pick<GatewayConfig, 'server' | 'clients'>;
+
 /**
- * Who may call and who may administer without proof, by listeners that other machines reach: nobody, unless
+ * Who may call and who may administer without authentication, by listeners that other machines reach: nobody, unless
  * `unsafe_allow_anonymous` says so.
  */
-export function exposures(
-  listeners: readonly PlacedListener[],
-  { server, clients }: Pick<GatewayConfig, 'server' | 'clients'>,
-): Exposure[] {
-  const { unsafeAllowAnonymous, anonymousCredentials, tls } = server;
-  const hasClientCa = tls !== null && tls.clientCaFile !== null;
-  const canProve = clients.length > 0 || hasClientCa;
-  const found: Exposure[] = [];
-  const data = listeners.filter((listener) => listener.data);
-  const open = data.filter(({ isReachable }) => isReachable);
-  const openNames = namesOf(open);
-  if (open.length > 0 && (!canProve || anonymousCredentials !== null) && unsafeAllowAnonymous) {
-    const fact = 'can be reached by other machines, and everybody there may use your credentials';
-    found.push({
-      key: 'listen',
-      client: null,
-      isRefused: false,
-      atStart: `${openNames} ${fact}`,
-      atReload: `${openNames} ${fact}`,
-    });
-  } else if (open.length > 0 && !canProve) {
-    found.push({
-      key: 'listen',
-      client: null,
-      isRefused: true,
-      atStart:
-        `${openNames} can be reached by other machines; add a [client.NAME] section or server.tls.client_ca_file, ` +
-        'listen on 127.0.0.1, or accept it with server.unsafe_allow_anonymous = true',
-      atReload:
-        `${openNames} stays open until a restart and can be reached by other machines, but nobody would have to ` +
-        'prove who they are; restart, or keep a [client.NAME]',
-    });
-  } else if (open.length > 0 && anonymousCredentials !== null) {
-    const isOfNoUse = open.length === data.length;
-    const fact = isOfNoUse
-      ? `would serve nobody: ${openNames} can be reached by other machines, where callers must prove who they are; ` +
-        'take it away, or listen on 127.0.0.1 or a Unix socket as well'
-      : `counts on loopback and Unix listeners only; at ${openNames} callers must prove who they are`;
-    found.push({ key: 'anonymous_credentials', client: null, isRefused: isOfNoUse, atStart: fact, atReload: fact });
-  }
-  // Others can try there what they like; where nobody else can, a short secret is only warned of.
-  const triable = [
-    ...new Set(
-      listeners.filter(({ data, admin, isReachable }) => (data || admin) && isReachable).map(({ name }) => name),
+export function exposures(listeners: readonly PlacedListener[], config: AccessConfig): Exposure[] {
+  return [
+    ...dataExposures(
+      listeners.filter(({ data }) => data),
+      config,
     ),
-  ].join(', ');
-  for (const { name } of triable === '' ? [] : shortSecrets(clients)) {
-    found.push({
-      key: 'secret',
-      client: name,
-      isRefused: true,
-      atStart: `${SHORT_SECRET}; other machines can reach ${triable}`,
-      atReload: `${SHORT_SECRET}; ${triable} stays open until a restart and can be reached by other machines`,
-    });
+    ...secretExposures(
+      listeners.filter(({ data, admin }) => data || admin),
+      config,
+    ),
+    ...adminExposures(
+      listeners.filter(({ admin }) => admin),
+      config,
+    ),
+  ];
+}
+
+const verifiesCertificates = ({ server: { tls } }: AccessConfig) => tls !== null && tls.clientCaFile !== null;
+
+const canProve = (config: AccessConfig) => config.clients.length > 0 || verifiesCertificates(config);
+
+/** An exposure of which the same is said at the start and later. */
+const always = (key: Exposure['key'], isRefused: boolean, fact: string): Exposure => ({
+  key,
+  client: null,
+  isRefused,
+  atStart: fact,
+  atReload: fact,
+});
+
+function dataExposures(listeners: readonly PlacedListener[], config: AccessConfig): Exposure[] {
+  const { unsafeAllowAnonymous, anonymousCredentials } = config.server;
+  const open = listeners.filter(({ isReachable }) => isReachable);
+  const names = namesOf(open);
+  if (open.length === 0) return [];
+  if (unsafeAllowAnonymous && (!canProve(config) || anonymousCredentials !== null)) {
+    const fact = 'can be reached by other machines, and everybody there may use your credentials';
+    return [always('listen', false, `${names} ${fact}`)];
   }
-  const openAdmin = listeners.filter(({ admin, isReachable }) => admin && isReachable);
-  const adminNames = namesOf(openAdmin);
-  const mayProve = clients.some(({ isAdmin }) => isAdmin) || (hasClientCa && clients.length === 0);
-  if (openAdmin.length === 0 || mayProve) return found;
-  if (unsafeAllowAnonymous && !canProve) {
+  if (!canProve(config)) {
+    const atStart =
+      `${names} can be reached by other machines; add a [client.NAME] section or server.tls.client_ca_file, ` +
+      'listen on 127.0.0.1, or accept it with server.unsafe_allow_anonymous = true';
+    const atReload =
+      `${names} stays open until a restart and can be reached by other machines, but nobody would have to prove who ` +
+      'they are; restart, or keep a [client.NAME]';
+    return [{ key: 'listen', client: null, isRefused: true, atStart, atReload }];
+  }
+  if (anonymousCredentials === null) return [];
+  const isOfNoUse = open.length === listeners.length;
+  const fact = isOfNoUse
+    ? `would serve nobody: ${names} can be reached by other machines, where callers must prove who they are; ` +
+      'take it away, or listen on 127.0.0.1 or a Unix socket as well'
+    : `counts on loopback and Unix listeners only; at ${names} callers must prove who they are`;
+  return [always('anonymous_credentials', isOfNoUse, fact)];
+}
+
+/** Short secrets where others can try what they like; where nobody else can, such a secret is only warned of. */
+function secretExposures(listeners: readonly PlacedListener[], { clients }: AccessConfig): Exposure[] {
+  const open = [...new Set(listeners.filter(({ isReachable }) => isReachable).map(({ name }) => name))].join(', ');
+  if (open === '') return [];
+  return shortSecrets(clients).map(({ name }) => ({
+    key: 'secret',
+    client: name,
+    isRefused: true,
+    atStart: `${SHORT_SECRET}; other machines can reach ${open}`,
+    atReload: `${SHORT_SECRET}; ${open} stays open until a restart and can be reached by other machines`,
+  }));
+}
+
+function adminExposures(listeners: readonly PlacedListener[], config: AccessConfig): Exposure[] {
+  const { clients, server } = config;
+  const open = listeners.filter(({ isReachable }) => isReachable);
+  const names = namesOf(open);
+  const hasAdmin = clients.some(({ isAdmin }) => isAdmin) || (verifiesCertificates(config) && clients.length === 0);
+  if (open.length === 0 || hasAdmin) return [];
+  if (server.unsafeAllowAnonymous && !canProve(config)) {
     const fact = 'can be reached by other machines, and everybody there may operate the gateway';
-    found.push({
-      key: 'admin_listen',
-      client: null,
-      isRefused: false,
-      atStart: `${adminNames} ${fact}`,
-      atReload: `${adminNames} ${fact}`,
-    });
-  } else {
-    const advice = unsafeAllowAnonymous
-      ? ''
-      : ' (server.unsafe_allow_anonymous = true accepts the risk where there are no clients)';
-    found.push({
-      key: 'admin_listen',
-      client: null,
-      isRefused: true,
-      atStart:
-        `${adminNames} can be reached by other machines; add a [client.NAME] with admin = true, or let the admin ` +
-        `listener be on 127.0.0.1${advice}`,
-      atReload:
-        `${adminNames} stays open until a restart and can be reached by other machines, but no client would be an ` +
-        'admin; restart, or keep a [client.NAME] with admin = true',
-    });
+    return [always('admin_listen', false, `${names} ${fact}`)];
   }
-  return found;
+  const advice = server.unsafeAllowAnonymous
+    ? ''
+    : ' (server.unsafe_allow_anonymous = true accepts the risk where there are no clients)';
+  const atStart =
+    `${names} can be reached by other machines; add a [client.NAME] with admin = true, or let the admin listener be ` +
+    `on 127.0.0.1${advice}`;
+  const atReload =
+    `${names} stays open until a restart and can be reached by other machines, but no client would be an admin; ` +
+    'restart, or keep a [client.NAME] with admin = true';
+  return [{ key: 'admin_listen', client: null, isRefused: true, atStart, atReload }];
 }
 
 function namesOf(listeners: readonly PlacedListener[]): string {
