@@ -1,5 +1,4 @@
-// The checks across sections: who can reach which listener, which file may hold what. They add problems and change
-// nothing.
+// Checks across sections: who can reach which listener, and what the configuration file may hold. They only add problems.
 
 import { isOursOrRoots, whyReplaceable } from '../fs/permissions.ts';
 import type { FileContent } from './file.ts';
@@ -10,9 +9,9 @@ import type { Problem } from './problem.ts';
 import type { SectionReport } from './section.ts';
 import { SHORT_SECRET, shortSecrets } from './sections/client.ts';
 
-/** A listener as the rules see it. */
+/** A listener with what decides who may use it. */
 export interface PlacedListener {
-  /** As it is told to people. */
+  /** How messages call it. */
   readonly name: string;
   /**
    * Whether other machines can reach it: by the address it is bound to once it is open, by what is configured before.
@@ -31,13 +30,13 @@ export interface Exposure {
   /** Whose secret it is; null for settings of `[server]`. */
   readonly client: string | null;
   readonly isRefused: boolean;
-  /** What is said of listeners that are about to be opened. */
+  /** The message about listeners that are about to be opened. */
   readonly atStart: string;
-  /** What is said of listeners that are open. */
+  /** The message about listeners that are open already. */
   readonly atReload: string;
 }
 
-/** A configuration that does not go with the listeners there are. Its message names the setting and what to do. */
+/** A configuration that does not fit the open listeners. The message names the setting and what to do. */
 export class ExposureError extends Error {
   override readonly name = 'ExposureError';
 }
@@ -46,8 +45,8 @@ export class ExposureError extends Error {
 type AccessConfig = Pick<GatewayConfig, 'server' | 'clients'>;
 
 /**
- * Who may call and who may administer without authentication, by listeners that other machines reach: nobody, unless
- * `unsafe_allow_anonymous` says so.
+ * All exposures of these listeners. Where other machines can reach a listener, nobody may call or administer without
+ * authentication, unless `unsafe_allow_anonymous` says so.
  */
 export function exposures(listeners: readonly PlacedListener[], config: AccessConfig): Exposure[] {
   return [
@@ -70,7 +69,7 @@ const verifiesCertificates = ({ server: { tls } }: AccessConfig) => tls !== null
 
 const canProve = (config: AccessConfig) => config.clients.length > 0 || verifiesCertificates(config);
 
-/** An exposure of which the same is said at the start and later. */
+/** An exposure with one message, at the start and at a reload. */
 const always = (key: Exposure['key'], isRefused: boolean, fact: string): Exposure => ({
   key,
   client: null,
@@ -106,7 +105,7 @@ function dataExposures(listeners: readonly PlacedListener[], config: AccessConfi
   return [always('anonymous_credentials', isOfNoUse, fact)];
 }
 
-/** Short secrets where others can try what they like; where nobody else can, such a secret is only warned of. */
+/** Short secrets at listeners where other machines can try them; elsewhere a short secret is only a warning. */
 function secretExposures(listeners: readonly PlacedListener[], { clients }: AccessConfig): Exposure[] {
   const open = [...new Set(listeners.filter(({ isReachable }) => isReachable).map(({ name }) => name))].join(', ');
   if (open === '') return [];
@@ -145,14 +144,14 @@ function namesOf(listeners: readonly PlacedListener[]): string {
   return listeners.map(({ name }) => name).join(', ');
 }
 
-/** The whole name of the setting that an exposure is about. */
+/** The full name of the setting that an exposure is about. */
 export function exposedSetting({ key, client }: Exposure): string {
   return client === null ? `server.${key}` : `client.${client}.${key}`;
 }
 
 /**
- * The same for what is configured. An inherited descriptor is judged when it is open: nobody knows before what it is
- * bound to.
+ * Checks the exposures of the configured listeners. Inherited descriptors are checked once they are open: what they are
+ * bound to is not known before.
  */
 export function checkAccess(
   config: Pick<GatewayConfig, 'server' | 'clients'>,
@@ -173,7 +172,7 @@ export function checkAccess(
   for (const { key, client, isRefused, atStart } of exposures(listeners, config)) {
     if (client !== null) clientReport(client).problem(key, atStart);
     else if (!isRefused) server.warning(key, atStart);
-    // What a section that is missing would mend is not said of a file that could not be read whole.
+    // A section that seems to be missing may be in the part of the file that could not be read.
     else if (key === 'listen') server.missing(key, atStart);
     else server.problem(key, atStart);
   }
@@ -181,9 +180,7 @@ export function checkAccess(
     for (const { name } of shortSecrets(config.clients)) clientReport(name).warning('secret', SHORT_SECRET);
 }
 
-/**
- * The configuration file itself: readable by others with a secret in it, in the hands of others with a command in it.
- */
+/** Checks the configuration file itself: others must not read it when it holds a secret, nor write it for a command. */
 export function checkConfigFile(
   settings: Settings,
   file: FileContent & { readonly display: string; readonly ownUid: number | undefined },
@@ -207,7 +204,7 @@ export function checkConfigFile(
   }
 }
 
-/** Why somebody besides us and root may write what this file says; null when nobody may. */
+/** Why somebody besides us and root can change what this file says; null when nobody can. */
 function whoElseChooses({ display, mode, uid, names, ownUid }: Parameters<typeof checkConfigFile>[1]): string | null {
   if (!isOursOrRoots(uid, ownUid))
     return `${display} belongs to another user (${uid}), who so chooses the command; make a copy that is yours`;

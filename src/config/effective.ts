@@ -1,5 +1,5 @@
-// Where each effective value comes from: default, file and line, environment, flag, or another setting that it follows
-// from.
+// Effective settings: the value of every option and where it comes from (default, file and line, environment, flag, or
+// another setting that it follows from).
 
 import { REDACTED } from '../secret.ts';
 import { type CredentialConfig, defaultCredential, type GatewayConfig } from './gateway-config.ts';
@@ -12,7 +12,7 @@ import { USER_GRANTS } from './sections/credential.ts';
 import { findKey, SECTIONS } from './table.ts';
 import type { RawValue } from './values.ts';
 
-/** The value of one option in effect. */
+/** One option with its value in effect. */
 export interface EffectiveSetting {
   /** `server.listen`, `credential.crm.client_secret_file`. */
   readonly key: string;
@@ -45,7 +45,7 @@ export function effectiveSettings(
   });
   const headers = settings.headers.map(({ name, value, location }) => ({
     key: `upstream.headers.${onOneLine(name)}`,
-    // Somebody may give another gateway its key this way.
+    // A header may hold the key of another gateway.
     value: /auth|token|secret|key|pass/i.test(name) ? REDACTED : onOneLine(withoutUserInfo(textOf(value))),
     origin: location,
   }));
@@ -62,14 +62,14 @@ function textOf(value: RawValue): string {
   return value.type === 'list' ? value.items.join(', ') : value.text.trim();
 }
 
-/** A value that nobody gave, under the key of its option. */
+/** A value that no source sets. */
 interface DerivedValue {
   readonly value: string;
   /** `gcg.ini:2 (general.host)`, `env XDG_STATE_HOME`, or `default`. */
   readonly origin: string;
 }
 
-/** The values of options that are not set and do not simply have the default of the table. */
+/** Values of options that no source sets and that are not simply the default of the table. */
 class DerivedValues {
   readonly #settings: Settings;
   readonly #config: GatewayConfig;
@@ -109,7 +109,7 @@ class DerivedValues {
     return this.#originOf({ section, name: '' }, key);
   }
 
-  /** A default that would contradict another setting has given way to it. */
+  /** A default that gives way where it would contradict another setting. */
   #yieldedDefault(key: string, ms: number, otherKey: string): DerivedValue {
     const value = String(ms / 1000);
     const isDefault = value === findKey('retry', key)?.option.default;
@@ -140,7 +140,7 @@ class DerivedValues {
     return Object.entries(values).map(([key, value]) => [labelOf(id, key), value]);
   }
 
-  /** A file where a person logs in or an application holds handles: the first setting that asks for one. */
+  /** The first setting that needs a file store: a grant in which a person logs in, or a client. */
   #originOfStore(): string {
     const { credentials, clients, store } = this.#config;
     if (store.type !== 'file') return 'default';

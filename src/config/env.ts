@@ -1,5 +1,5 @@
-// GCG_* environment variables as settings, named by section and key; and the few GENESYSCLOUD_* ones that count when
-// there is no file. A variable that fits no option is a warning: containers are full of other people's variables.
+// Environment variables as settings: GCG_*, named by section and key, and a few GENESYSCLOUD_* ones that are used when
+// there is no file. A variable that fits no option is a warning, since containers hold variables of other programs.
 
 import { didYouMean, type Problem } from './problem.ts';
 import { labelOf } from './section.ts';
@@ -8,10 +8,10 @@ import { type RawEntry, rawText } from './values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Variables of ours that are no settings. */
+/** Variables of ours that are not settings. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG', 'GCG_ADMIN_KEY', 'GCG_DEBUG']);
 
-/** `GCG_SERVER_TLS_CERT_FILE` to its section and key, for the sections without a NAME. */
+/** The variables of sections without a NAME, as `GCG_SERVER_TLS_CERT_FILE`, with section and key. */
 const PLAIN_NAMES = new Map<string, { readonly section: string; readonly key: string }>(
   SECTIONS.filter(({ isNamed }) => !isNamed).flatMap(({ name: section }) =>
     keysOf(section).map((key) => [envName(section, '', key), { section, key }]),
@@ -30,7 +30,7 @@ export function envName(section: string, name: string, key: string): string {
   return `GCG_${labelOf({ section, name }, key).replaceAll(/[.-]/g, '_').toUpperCase()}`;
 }
 
-/** What a GCG_ variable sets, or undefined when it is none of ours. Names come back in lower case with hyphens. */
+/** What a GCG_ variable sets; undefined when it is not one of ours. Names are in lower case with hyphens. */
 export function parseEnvName(variable: string): { readonly section: string; readonly key: string } | undefined {
   const originOfSetting = PLAIN_NAMES.get(variable);
   if (originOfSetting !== undefined) return originOfSetting;
@@ -51,7 +51,7 @@ export function parseEnvName(variable: string): { readonly section: string; read
   return undefined;
 }
 
-/** GENESYS_APP to Genesys-App. */
+/** Converts GENESYS_APP to Genesys-App. */
 function headerCase(words: string): string {
   return words
     .split('_')
@@ -77,7 +77,7 @@ export function readEnvironment(env: Environment): { entries: RawEntry[]; warnin
   return { entries, warnings };
 }
 
-/** Besides the names without a NAME in them, the same NAME with every key: a slip is mostly in the key. */
+/** Variables that may have been meant. A misspelling is mostly in the key, so the NAME is tried with every key. */
 function suggestions(variable: string): string[] {
   const forgotten = variable.replace(/^GCG_CLIENT_/, 'GCG_CREDENTIAL_CLIENT_');
   if (parseEnvName(forgotten) !== undefined) return [forgotten];
@@ -95,7 +95,7 @@ function suggestions(variable: string): string[] {
   ];
 }
 
-/** How Genesys' own CLI and Terraform provider name theirs. */
+/** The variables of Genesys' own CLI and Terraform provider. */
 const GENESYS_NAMES: readonly (readonly [variable: string, section: string, key: string])[] = [
   ['GENESYSCLOUD_REGION', 'general', 'host'],
   ['GENESYSCLOUD_OAUTHCLIENT_ID', 'credential', 'client_id'],

@@ -9,7 +9,7 @@ import { parseIni } from './ini.ts';
 import { parseJson } from './json.ts';
 import type { RawSource } from './values.ts';
 
-/** A configuration is text written by people; what is larger is a mistaken path. */
+/** The largest configuration file. People write it by hand; a larger file is a wrong path. */
 export const LARGEST_FILE_BYTES = 1024 * 1024;
 
 /** Content of a file, its permission bits and owner, and the names that led to it. */
@@ -23,7 +23,7 @@ export interface FileContent {
 /** Reads a file or throws an error with a `code`, as node:fs does. */
 export type ReadFile = (path: string) => FileContent;
 
-/** What the search for the file depends on. */
+/** The machine and process that the configuration is for. */
 export interface HostEnvironment {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
@@ -66,13 +66,13 @@ export function searchPath({ env, cwd, home, platform }: HostEnvironment): Confi
   return candidates;
 }
 
-/** A file that may or may not be there: its folder cannot be entered. */
+/** The folder of a file cannot be entered, so the file may or may not exist. */
 export class ClosedFolderError extends Error {
   override readonly name = 'ClosedFolderError';
   readonly code = 'EACCES';
 }
 
-/** Why a file could not be read, behind its name, and what to do. */
+/** Why a file could not be read and what to do; follows the file's name. */
 export function whyUnreadable(error: unknown): string {
   switch ((error as NodeJS.ErrnoException).code) {
     case 'ENOENT':
@@ -128,10 +128,7 @@ export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
   return isJsonText(text) ? parseJson(text, display) : parseIni(text, display);
 }
 
-/**
- * The SDKs try INI first and turn to JSON when there is no section line; seen from the first character that comes to
- * the same.
- */
+/** Whether text is JSON. The SDKs try INI first and JSON where there is no section line, which has the same result. */
 function isJsonText(text: string): boolean {
   return /^\s*\{/.test(text);
 }

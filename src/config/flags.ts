@@ -15,7 +15,7 @@ export interface Overrides {
   readonly entries?: readonly RawEntry[] | undefined;
 }
 
-/** Reads `server.listen=127.0.0.1:9000`. The message, for a usage error, never holds the value. */
+/** Reads `server.listen=127.0.0.1:9000`. The message of a usage error never holds the value. */
 export function parseSetFlag(text: string): Parsed<RawEntry> {
   const equals = text.indexOf('=');
   const path = (equals < 0 ? text : text.slice(0, equals)).trim();
@@ -60,7 +60,7 @@ export const SHORT_FLAGS = {
   'log-format': ['logging', 'log_format'],
 } as const satisfies Record<string, readonly [section: string, key: string]>;
 
-/** `--listen VALUE` and its like, as a setting. */
+/** The setting of a short form such as `--listen VALUE`. */
 export function shortFlag(flag: keyof typeof SHORT_FLAGS, value: string): RawEntry {
   const [section, key] = SHORT_FLAGS[flag];
   return { section, key, value: rawText(value), location: `flag --${flag}` };

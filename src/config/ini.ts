@@ -7,7 +7,7 @@ import { type Problem, quote } from './problem.ts';
 import type { RawEntry, RawSection, RawSource } from './values.ts';
 import { err, ok, type Parsed } from './values.ts';
 
-/** After so many mistakes the file is something else; the rest would only bury the first ones. */
+/** Problems after which reading stops: such a file is probably no configuration. */
 const MOST_PROBLEMS = 50;
 
 /** Reads INI text. `file` is how messages name it. Never throws; a value never appears in a message. */
@@ -124,7 +124,7 @@ function parseSectionLine(line: string): Parsed<string> {
 }
 
 /**
- * One value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;` and `\\`
+ * Decodes one value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;` and `\\`
  * stand for the second character. A bare `#` or `;` is refused, because other readers would cut the value there.
  */
 export function decodeIniValue(raw: string): Parsed<string> {
@@ -160,7 +160,7 @@ function decodeDoubleQuoted(text: string): Parsed<string> {
   }
 }
 
-/** Where the first of the marks stands that has no backslash before it; -1 when there is none. */
+/** The index of the first of the marks without a backslash before it; -1 when there is none. */
 function firstUnescaped(text: string, marks: string): number {
   for (let at = 0; at < text.length; at++) {
     if (text[at] === '\\') at += 1;

@@ -1,5 +1,5 @@
-// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. The strict checks are
-// made at loading.
+// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. Loading checks more
+// strictly.
 
 import { RESERVED_NAMES } from './layers.ts';
 import type { Option, OptionKind } from './option.ts';

@@ -4,10 +4,10 @@
 import { onOneLine, type Problem, quote } from './problem.ts';
 import type { RawEntry, RawSection, RawSource, RawValue } from './values.ts';
 
-/** Objects inside objects: section, name, and one to notice a mistake. */
+/** How deep objects may nest. Section and name need two levels; deeper ones are reported as unknown sections. */
 const DEEPEST = 8;
 
-/** Text that is not JSON, and where in it. */
+/** A syntax error and its offset. */
 class JsonFault extends Error {
   readonly offset: number;
   constructor(message: string, offset: number) {

@@ -1,5 +1,5 @@
-// The layers of a configuration, flags over environment over file: which setting is given where, as written, and which
-// sections and names there are. Nothing is interpreted here.
+// Merges the layers of a configuration: flags over environment over file. Finds which setting is set where, and which
+// sections and names there are. It does not interpret values.
 
 import type { SectionId, Setting } from './option.ts';
 import { didYouMean, onOneLine, type Problem, quote } from './problem.ts';
@@ -31,7 +31,7 @@ interface Findings {
   readonly warnings: Problem[];
 }
 
-/** The settings of all layers, highest first. */
+/** Merges layers, given highest first. */
 export function mergeLayers(layers: readonly Layer[], findings: Findings): Settings {
   const merged = new MergedLayers(findings);
   for (const layer of layers) merged.add(layer);
@@ -43,7 +43,7 @@ const slotOf = (id: SectionId, key: string) => `${id.section}\n${id.name}\n${key
 /** Where each option of one layer was set last. */
 type Seen = Map<string, string>;
 
-/** Layers laid over each other; a problem is added for what is set twice or unknown. */
+/** Merged layers. Adds a problem for each setting that is set twice or unknown. */
 class MergedLayers implements Settings {
   readonly #findings: Findings;
   /** The highest setting of each option. */

@@ -10,10 +10,7 @@ export type ListenAddress =
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'fd'; readonly fd: number };
 
-/**
- * In bytes: what `sun_path` of unix(7) holds before its closing NUL. On Windows it is a named pipe, which the system
- * bounds.
- */
+/** In bytes: the size of `sun_path` in unix(7) without its closing NUL. On Windows a named pipe, bounded by the system. */
 const LONGEST_SOCKET_PATH = { linux: 107, win32: 32_767 }[process.platform as string] ?? 103;
 
 /** Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path` or `fd:3`. Port 0 is any free port. */
@@ -63,30 +60,24 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
   return ok({ kind: 'tcp', host, port });
 }
 
-/** As it is written in a configuration. */
+/** The address as it is written in a configuration. */
 export function formatListenAddress(address: ListenAddress): string {
   if (address.kind === 'unix') return `unix:${address.path}`;
   if (address.kind === 'fd') return `fd:${address.fd}`;
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-/**
- * Whether other machines can reach it, as far as its configuration tells: what an inherited descriptor is bound to
- * shows when it is open.
- */
+/** Whether other machines can reach an address. For inherited descriptors this is known only once they are open. */
 export function isReachable(address: ListenAddress): boolean {
   return address.kind === 'tcp' && !isLoopbackHost(address.host);
 }
 
-/**
- * Whether a socket that is open is for users of this machine alone, by what it is bound to: a path, or a loopback
- * address.
- */
+/** Whether an open socket is for users of this machine only: it is bound to a path or a loopback address. */
 export function isLocalAddress(bound: AddressInfo | string): boolean {
   return typeof bound === 'string' || (isIP(bound.address) !== 0 && isLoopbackHost(bound.address));
 }
 
-/** 127.0.0.0/8, ::1, their IPv4-mapped forms, localhost and names below it. */
+/** Whether a host is 127.0.0.0/8, ::1, an IPv4-mapped form of them, localhost or a name below it. */
 export function isLoopbackHost(host: string): boolean {
   const name = stripBrackets(host).replace(/\.$/, '').toLowerCase();
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
@@ -96,7 +87,7 @@ export function isLoopbackHost(host: string): boolean {
   return canonical === '[::1]' || /^\[::ffff:7f[0-9a-f]{2}:/.test(canonical);
 }
 
-/** 0.0.0.0 and ::, which listen everywhere and, as a destination, mean this machine. */
+/** Whether a host is 0.0.0.0 or ::, which listen everywhere and, as a destination, mean this machine. */
 export function isWildcardHost(host: string): boolean {
   const name = stripBrackets(host);
   if (isIP(name) === 4) return name === '0.0.0.0';
@@ -105,7 +96,7 @@ export function isWildcardHost(host: string): boolean {
   );
 }
 
-/** `[::1]` to `::1`; anything else as it is. */
+/** Removes the brackets of `[::1]`; any other host stays as it is. */
 export function stripBrackets(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1');
 }

@@ -1,5 +1,5 @@
-// The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check
-// everything, report all problems at once. May be called again at any time (reload); it keeps nothing.
+// Loads the configuration: finds the file, merges flags, environment, file and defaults, checks everything and reports
+// all problems at once. Keeps no state, so it can be called again at any time (reload).
 
 import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
@@ -40,7 +40,7 @@ import type { RawEntry, RawSource } from './values.ts';
 
 export type { Overrides, Problem };
 
-/** Everything the outcome depends on, besides the files. */
+/** All that the result depends on, besides the files. */
 export interface LoadInput extends HostEnvironment {
   readonly overrides?: Overrides;
   /** Whether standard output is a terminal: decides the default of `log_format`. */
@@ -48,7 +48,7 @@ export interface LoadInput extends HostEnvironment {
   /** Without a credential the configuration is refused (true), unless the caller can do without. */
   readonly requireCredential?: boolean;
   readonly readFile?: ReadFile;
-  /** Whom we run as: the effective user id of the process, unless given. */
+  /** The user we run as; by default the effective user id of the process. */
   readonly uid?: number;
 }
 
@@ -68,13 +68,13 @@ export type LoadResult =
       readonly referencedFiles?: readonly string[];
     };
 
-/** Loads the configuration. Never throws for what people wrote; synchronous, since nothing can go on without it. */
+/** Loads the configuration. Never throws for wrong settings; synchronous, since nothing can start without it. */
 export function loadConfig(input: LoadInput): LoadResult {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
   const findings = { problems, warnings };
   const file = findFile(input, findings);
-  // A file that was asked for and cannot be had makes all the rest look wrong.
+  // Without the file that was named, all the rest would look wrong.
   if (problems.length > 0) return { ok: false, problems, warnings };
   const fromFile = file === undefined ? undefined : readSource(file, findings);
   const settings = mergeLayers([...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile)], findings);
@@ -130,7 +130,7 @@ interface FoundFile extends FileContent {
   readonly candidate: ConfigCandidate;
 }
 
-/** The file in use. One that was asked for must be there; the others are taken when they are. */
+/** The file in use. A file that was named must exist; of the others, the first that exists is used. */
 function findFile(input: LoadInput, { problems, warnings }: Findings): FoundFile | undefined {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
   const namedBy = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
@@ -160,7 +160,7 @@ function findFile(input: LoadInput, { problems, warnings }: Findings): FoundFile
         problems.push({ location: display, key: '', message: whyUnreadable(error) });
         return undefined;
       }
-      // $HOME is often another user's in a container: nobody here can know whether there is a file, so it is passed by.
+      // In containers $HOME is often another user's: whether a file is in it cannot be known, so it is skipped.
       const location = pathsOf(input.platform).dirname(path);
       warnings.push({ location, key: '', message: 'this user may not look for a configuration there; it is left out' });
     }
@@ -168,12 +168,12 @@ function findFile(input: LoadInput, { problems, warnings }: Findings): FoundFile
   return undefined;
 }
 
-/** The file, or a name that led to it, of somebody who is neither root nor we. */
+/** The file, or a link that led to it, if it belongs to neither root nor us. */
 function findForeign(file: FoundFile, input: LoadInput): { readonly uid: number } | undefined {
   return [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
 }
 
-/** Undefined on Windows, where every file says 0. */
+/** The user we run as; undefined on Windows, where every file has the owner 0. */
 function ownUid({ uid, platform }: LoadInput): number | undefined {
   return platform === 'win32' ? undefined : (uid ?? process.geteuid?.());
 }
@@ -194,7 +194,7 @@ function namedCandidate(named: string, input: HostEnvironment): ConfigCandidate 
   return { path, display: named, isSdkDefault: path === sdkDefault };
 }
 
-/** In the file that the SDK reads by default, [gateway] tells the SDK to come to us: for ourselves it is left out. */
+/** Reads the file. In the SDK's own file, [gateway] points the SDK at us, so we ignore that section. */
 function readSource({ candidate, bytes }: FoundFile, { problems, warnings }: Findings): RawSource {
   const source = parseConfigText(bytes, candidate.display);
   problems.push(...source.problems);
@@ -250,10 +250,7 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   return config;
 }
 
-/**
- * A value that is read in two places is reported once; and a password in a URL is masked wherever the URL was
- * put.
- */
+/** Removes repetitions, since some values are read twice, and masks passwords in URLs wherever the URL was written. */
 function once(problems: readonly Problem[]): Problem[] {
   const safe = problems.map(({ location, key, message }) => ({
     location,
@@ -263,7 +260,7 @@ function once(problems: readonly Problem[]): Problem[] {
   return [...new Map(safe.map((problem) => [JSON.stringify(problem), problem])).values()];
 }
 
-/** By file and line, so that a person can go through the file from top to bottom; the others keep their order. */
+/** Sorts by line, so that a person can go through the file from top to bottom; the others keep their order. */
 function inOrder(problems: readonly Problem[]): Problem[] {
   const lineOf = ({ location }: Problem) => Number(/:(\d+)(?::\d+)?$/.exec(location)?.[1] ?? Number.POSITIVE_INFINITY);
   return problems.toSorted((a, b) => {

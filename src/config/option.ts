@@ -1,5 +1,5 @@
-// One option: how it is declared (kind, default, what the documentation says of it) and how its value is read from what
-// was written. It knows no section and no other option.
+// One option: how it is declared (kind, default, documentation) and how its value is read from what was written. It
+// knows no section and no other option.
 
 import { isGatewayError } from '../errors.ts';
 import { isReadableByOthers } from '../fs/permissions.ts';
@@ -70,7 +70,7 @@ export interface SectionId {
   readonly name: string;
 }
 
-/** One setting that counts, as written. */
+/** One setting in effect, as written. */
 export interface Setting {
   readonly id: SectionId;
   readonly key: string;
@@ -86,7 +86,7 @@ export interface Setting {
   readonly label: string;
 }
 
-/** What reading depends on besides what is written, and what it adds to. */
+/** What reading an option depends on besides its setting, and what it adds to. */
 export interface ReadContext extends Pick<HostEnvironment, 'env' | 'home' | 'platform'> {
   readonly problems: Problem[];
   readonly warnings: Problem[];
@@ -105,15 +105,15 @@ export interface OptionSlot {
   warning(message: string): void;
 }
 
-/** An option always has a value where it has a default. */
+/** The type of a value: without a default it may be null. */
 type Value<T, D extends string | null> = D extends string ? T : T | null;
 
-/** true or false. */
+/** Declares an option that is true or false. */
 export function boolean<D extends string | null>(value: D, about: About) {
   return scalar({ type: 'boolean' }, value, about, parseBoolean);
 }
 
-/** Milliseconds; the field's name ends in `Ms`. */
+/** Declares a duration. Its field holds milliseconds and its name ends in `Ms`. */
 export function duration<D extends string | null>(
   value: D,
   { minMs, maxMs, ...about }: About & { readonly minMs?: number; readonly maxMs: number },
@@ -121,7 +121,7 @@ export function duration<D extends string | null>(
   return scalar({ type: 'duration' }, value, about, (text) => parseDuration(text, minMs, maxMs));
 }
 
-/** A whole number within bounds. */
+/** Declares a whole number within bounds. */
 export function integer<D extends string | null>(
   value: D,
   { min = 0, max, ...about }: About & { readonly min?: number; readonly max?: number },
@@ -130,7 +130,7 @@ export function integer<D extends string | null>(
   return scalar(kind, value, about, (text) => parseInteger(text, min, max));
 }
 
-/** A whole number from `min` up, or the word that is the default. */
+/** Declares a whole number from `min` up, or the word that is the default. */
 export function integerOr<W extends string>(word: W, { min, ...about }: About & { readonly min: number }) {
   return scalar({ type: 'integerOr', word, min }, word, about, (text): Parsed<number | W> => {
     if (text.toLowerCase() === word) return ok(word);
@@ -139,7 +139,7 @@ export function integerOr<W extends string>(word: W, { min, ...about }: About & 
   });
 }
 
-/** One of some words. */
+/** Declares an option that is one of some words. */
 export function choice<const C extends string, D extends C | null>(of: readonly C[], value: D, about: About) {
   return scalar({ type: 'choice', of }, value, about, (text) => parseChoice(text, of));
 }
@@ -147,17 +147,17 @@ export function choice<const C extends string, D extends C | null>(of: readonly 
 /** `parse` reads a text that has a form of its own. */
 type TextAbout = About & { readonly parse?: (text: string) => Parsed<string> };
 
-/** Printable text. */
+/** Declares printable text. */
 export function text<D extends string | null>(value: D, { parse = ok, ...about }: TextAbout) {
   return scalar({ type: 'text' }, value, about, parse);
 }
 
-/** The same; an empty value means "not set", as the SDKs read it. */
+/** Declares text whose empty value means "not set", as the SDKs read it. */
 export function textOrEmpty({ parse = ok, ...about }: TextAbout) {
   return scalar({ type: 'text' }, null, about, parse, true);
 }
 
-/** The absolute path of a file or folder. `check` looks at what is there. */
+/** Declares a file or folder; the value is its absolute path. `check` examines what is there. */
 export function path({
   check,
   ...about
@@ -174,19 +174,19 @@ export function path({
   };
 }
 
-/** The same; an empty value means "not set". */
+/** Declares a file whose empty value means "not set". */
 export function pathOrEmpty(about: About): Option<string | null> {
   return { ...about, kind: { type: 'path' }, default: null, read: (slot) => readPath(slot, true) };
 }
 
-/** How the items of a list are read one by one, and what is right where there are none. */
+/** How the items of a list are read, and what is right where there are none. */
 interface ItemRules {
   readonly item?: (text: string) => Parsed<string>;
   /** What is right in place of an empty list; without it one may be empty. */
   readonly whenEmpty?: string;
 }
 
-/** A list that may also be one line with commas. */
+/** Declares a list that may also be one line with commas. */
 export function commaList(
   value: string | null,
   { item, whenEmpty, ...about }: About & ItemRules,
@@ -195,13 +195,13 @@ export function commaList(
   return { ...about, kind: { type: 'commaList' }, default: value, read };
 }
 
-/** A list whose items may hold commas. */
+/** Declares a list whose items may hold commas. */
 export function itemList({ item, whenEmpty, ...about }: About & ItemRules): Option<readonly string[]> {
   const read = (slot: OptionSlot) => readList(slot, splitItems, { item, whenEmpty });
   return { ...about, kind: { type: 'itemList' }, default: null, read };
 }
 
-/** A secret: itself, or where it is found. null when it is not set, or holds nothing that could be used. */
+/** Declares a secret. The value is null when it is not set or cannot be used. */
 export function secret(about: About): Option<SecretSource | null> {
   return { ...about, kind: { type: 'text' }, default: null, isSecret: true, read: readSecret };
 }
@@ -280,7 +280,7 @@ export function itemThat(isGood: (item: string) => boolean, message: string): (i
   return (item) => (isGood(item) ? ok(item) : err(`${quote(item)} ${message}`));
 }
 
-/** An absolute path: `~/x` is in the home folder, a relative one in the folder of the file that names it. */
+/** Makes a path absolute: `~/x` is in the home folder, others are relative to the folder of the file that names them. */
 function resolvePath(path: string, baseFolder: string, { home, platform }: ReadContext): string {
   const paths = pathsOf(platform);
   if (home !== undefined && /^~[/\\]/.test(path)) return paths.join(home, path.slice(2));
@@ -308,7 +308,7 @@ function secretOf({ value, form, location, baseFolder }: Setting, slot: OptionSl
 function secretInVariable(variable: string, { env }: ReadContext): Parsed<SecretSource> {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable))
     return err('must be the name of an environment variable, not its value');
-  // What does not look like a variable's name may be the secret itself, in the wrong key.
+  // A value in small letters may be the secret itself, under the wrong key: it is not shown.
   const named = /^[A-Z_][A-Z0-9_]*$/.test(variable)
     ? `the environment variable ${variable}`
     : 'the environment variable it names';

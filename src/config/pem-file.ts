@@ -1,5 +1,5 @@
-// Certificate and key files are looked at when the configuration is loaded, so that `check` finds a mistaken path, a
-// wrong file, or a pair that does not belong together. Nothing is kept of them: who uses them reads them anew.
+// Checks certificate and key files when the configuration is loaded, so that `gcg check` finds a wrong path, a wrong
+// file, or a pair that does not belong together. Keeps nothing of them: whoever uses them reads them again.
 
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
@@ -9,7 +9,7 @@ import type { SecretSource } from '../secret.ts';
 import type { OptionSlot } from './option.ts';
 import type { SectionReport } from './section.ts';
 
-/** A bundle of every public authority is a quarter of a megabyte. */
+/** The largest PEM file. A bundle of every public authority is a quarter of a megabyte. */
 export const LARGEST_PEM_BYTES = 4 * 1024 * 1024;
 
 /** The certificates of a PEM text, and the number of the first that cannot be read, from 1; null: all can. */
@@ -65,7 +65,7 @@ export function checkPemPair(
   try {
     passphrase = keyPassphrase?.read().reveal();
   } catch {
-    // The secret's own problem is told where secrets are read.
+    // Reported where secrets are read.
     return;
   }
   try {

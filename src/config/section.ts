@@ -1,4 +1,4 @@
-// A section: its options, the type of the values they make, and the reader of one section as it is written.
+// A section of the configuration: the declaration of its options, the type of their values, and its reader.
 
 import type { Option, OptionSlot, ReadContext, SectionId, Setting } from './option.ts';
 
@@ -35,7 +35,7 @@ export interface OptionRow extends Option {
 /** What the table knows of a section. */
 export type SectionInfo = Pick<Section, 'name' | 'doc' | 'isNamed' | 'rows' | 'secrets'>;
 
-/** The settings that count, and the names of the sections that have one. */
+/** All settings in effect, and the names of credentials and clients. */
 export interface WrittenSettings {
   get(id: SectionId, key: string): Setting | undefined;
   /**
@@ -55,7 +55,7 @@ export class Section<O extends Options = Options, P extends string = ''> {
   /** Its options in the order of the documentation. */
   readonly rows: readonly OptionRow[];
   readonly options: O;
-  /** Begins keys, as the SDKs write them, and is left out of the names of fields. */
+  /** The beginning of the keys, in the way of the SDKs, that names of fields leave out. */
   readonly prefix: P;
 
   constructor(name: string, doc: string, options: O, more: { readonly isNamed?: true; readonly prefix?: P } = {}) {
@@ -114,12 +114,12 @@ export interface SectionContext extends ReadContext {
 /** Where problems with the settings of a section go, by key. */
 export interface SectionReport {
   problem(key: string, message: string): void;
-  /** The same for a key that is not there; says nothing when it may have been lost to another mistake. */
+  /** Adds a problem about a missing key, unless the key may have been lost to another mistake. */
   missing(key: string, message: string): void;
   warning(key: string, message: string): void;
 }
 
-/** Reads one section as it is written. A problem that is found twice is reported once, at the end. */
+/** Reads the options of one section, each when it is asked for, so that problems come in the order of the checks. */
 export class SectionReader<O extends Options, P extends string = ''> implements SectionReport {
   readonly #section: Section<O, P>;
   readonly #context: SectionContext;

@@ -3,12 +3,12 @@
 
 import { type Problem, quote } from './problem.ts';
 
-/** A value before its option is known. JSON's native numbers and booleans keep their spelling and their type. */
+/** A value before its option is known. Numbers and booleans of JSON keep their spelling and their type. */
 export type RawValue =
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'number' | 'boolean'; readonly text: string }
   | { readonly type: 'list'; readonly items: readonly string[] }
-  /** It was there and could not be read; that has been reported already. */
+  /** It could not be read, which has been reported already. */
   | { readonly type: 'broken' };
 
 /** One setting as written; `section` may hold a name, `credential.crm`. */
@@ -45,10 +45,13 @@ export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok
 export const ok = <T>(value: T): Parsed<T> => ({ ok: true, value });
 export const err = (message: string): { readonly ok: false; readonly message: string } => ({ ok: false, message });
 
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** An hour, the longest that most durations may be. */
+export const HOUR_MS = 3_600_000;
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: HOUR_MS };
 
 /** Milliseconds. A bare number is seconds; `500ms`, `2m`, `1h`; a fraction is allowed, a sign or an exponent is not. */
-export function parseDuration(text: string, minMs = 0, maxMs = 24 * 3_600_000): Parsed<number> {
+export function parseDuration(text: string, minMs = 0, maxMs = 24 * HOUR_MS): Parsed<number> {
   const match = /^(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h)?$/.exec(text.trim().toLowerCase());
   if (!match) return err(`${quote(text)} is not a duration; write seconds (10), or 500ms, 2m, 1h`);
   const valueMs = Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
@@ -60,7 +63,7 @@ export function parseDuration(text: string, minMs = 0, maxMs = 24 * 3_600_000): 
 /** The shortest spelling that parseDuration reads back as the same number. */
 export function formatDuration(valueMs: number): string {
   if (valueMs === 0) return '0';
-  if (valueMs % 3_600_000 === 0) return `${valueMs / 3_600_000}h`;
+  if (valueMs % HOUR_MS === 0) return `${valueMs / HOUR_MS}h`;
   if (valueMs % 60_000 === 0) return `${valueMs / 60_000}m`;
   if (valueMs % 1000 === 0) return `${valueMs / 1000}`;
   return `${valueMs}ms`;
@@ -139,7 +142,7 @@ export function parseHttpUrl(text: string, schemes: readonly string[] = ['http',
   return ok(url.href.replace(/\/+$/, ''));
 }
 
-/** Text that can go into a header or a form field: no control characters. */
+/** Whether text can go into a header or a form field: it has no control characters. */
 export function isPrintable(text: string): boolean {
   return !/[\u0000-\u0008\u000a-\u001f\u007f]/.test(text);
 }

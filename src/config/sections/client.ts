@@ -1,5 +1,4 @@
-// [client.NAME]: how a caller proves itself and what it may do. The rules' matching is the server's; here only their
-// spelling is checked.
+// [client.NAME]: how a client authenticates and what it may do. Checks only the spelling of rules, not what they match.
 
 import { hash } from 'node:crypto';
 import { METHODS } from 'node:http';
@@ -77,7 +76,7 @@ export type ClientConfig = Omit<Values<typeof client>, 'credential' | 'admin'> &
   readonly location: string;
 };
 
-/** Words that stand for a set of rules in `allow`. */
+/** Names for sets of rules, in `allow`. */
 const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];
 
 /** What else of the configuration decides about clients. */
@@ -87,7 +86,7 @@ interface Besides {
   readonly rateLimitMode: 'enforce' | 'report' | 'off';
 }
 
-/** Shorter secrets can be found by trying, slowed though tries are. */
+/** Shorter secrets can be guessed, although guesses are slowed down. */
 const SHORTEST_SECRET = 16;
 
 /** Reads all clients, in the order in which they are written. */
@@ -118,10 +117,7 @@ export function readClients(context: SectionContext, { credentials, server, rate
   });
 }
 
-/**
- * A secret that no way of showing it carries as it is. Its length is judged where it is known who can try:
- * shortSecrets.
- */
+/** Checks that a secret can be sent in a header. Its length is checked with the listeners: it matters who can try. */
 function checkSecret(reader: Reader, source: SecretSource): void {
   const secret = knownValue(source);
   if (secret === null) return;
@@ -145,7 +141,7 @@ export function shortSecrets(clients: readonly ClientConfig[]): readonly ClientC
   });
 }
 
-/** Whether a secret can be found by trying. */
+/** Whether a secret is short enough to be guessed. */
 export function isShortSecret(secret: string): boolean {
   return secret.length < SHORTEST_SECRET;
 }
@@ -159,12 +155,12 @@ function knownValue(source: SecretSource): string | null {
   try {
     return source.read().reveal();
   } catch {
-    // A file that cannot be read now is told of where it is read first.
+    // Reported where secrets are read.
     return null;
   }
 }
 
-/** Two clients that are proved by the same could not be told apart: each would have the rights of the other. */
+/** Adds a problem for a secret or certificate that two clients share: each would have the rights of the other. */
 function checkUnlikeOthers(
   reader: Reader,
   { name, secret, secretSha256, certSubject }: Pick<ClientConfig, 'name' | 'secret' | 'secretSha256' | 'certSubject'>,

@@ -120,7 +120,7 @@ export type CredentialConfig = Omit<Values<typeof credential>, 'grantType' | 'ho
   readonly location: string;
 };
 
-/** A credential of which nothing is set but these, for those that come from no configuration. */
+/** A credential with nothing else set, for those that do not come from a configuration. */
 export function bareCredential(
   own: Pick<CredentialConfig, 'name' | 'grantType' | 'hosts' | 'location'>,
 ): CredentialConfig {
@@ -128,7 +128,7 @@ export function bareCredential(
   return { ...nothing, isDefault: false, isRequired: false, ...own };
 }
 
-/** Grants in which a person logs in; their tokens deserve a store that survives a restart. */
+/** Grants in which a person logs in; their tokens should survive a restart. */
 export const USER_GRANTS: ReadonlySet<GrantType> = new Set(['authorization_code', 'pkce', 'implicit']);
 
 interface GrantNeeds {
@@ -151,7 +151,7 @@ const GRANTS: Readonly<Record<GrantType, GrantNeeds>> = {
   access_token: { needs: ['access_token'], uses: ['client_id'] },
 };
 
-/** Keys that some grants have no use for: set there, they are warned about. */
+/** Keys that some grants ignore: setting them there is a warning. */
 const GRANT_KEYS: readonly Key[] = [
   'client_secret',
   'org_name',

@@ -114,7 +114,7 @@ function withAddress(config: ProxyConfig, address: ProxyUrl, reader: Reader, key
   return { ...config, url, username: usedUsername, password: usedPassword };
 }
 
-/** A list of names, suffixes, addresses and ranges. */
+/** Reads a list of names, suffixes, addresses and ranges. */
 function readHosts(reader: Reader, key: 'no_proxy' | 'credential_hosts'): readonly string[] {
   const entries = reader.get(key);
   for (const entry of parseNoProxy(entries).unusable) {
@@ -128,8 +128,8 @@ function readHosts(reader: Reader, key: 'no_proxy' | 'credential_hosts'): readon
 }
 
 /**
- * What is no plain file can never be used as a PAC file. One that is missing may be there when it is needed: that is
- * told then.
+ * Why a PAC file can never be used: it is not a plain file. A missing one may exist when it is needed, and is reported
+ * then.
  */
 function refuseScriptFile(url: string): string | null {
   if (!url.startsWith('pac+file:')) return null;
@@ -142,7 +142,7 @@ function refuseScriptFile(url: string): string | null {
   }
 }
 
-/** A PAC file is a script written by people. */
+/** The largest PAC file. People write it by hand. */
 export const LARGEST_SCRIPT_BYTES = 1024 * 1024;
 
 /** `url` holds no user name or password; they are decoded beside it. */
@@ -186,7 +186,7 @@ function found(url: string, { username, password }: URL): Parsed<ProxyUrl> {
   }
 }
 
-/** A proxy from its parts. */
+/** Makes a proxy's URL from its parts. */
 export function proxyUrlOf(host: string, port: number | null, protocol: string | null): Parsed<ProxyUrl> {
   if (/[/@?#\s]/.test(host)) return err('is not a host; give protocol and port in their own keys, or use url instead');
   const bracketed = host.includes(':') && !host.startsWith('[') && host.split(':').length > 2 ? `[${host}]` : host;
@@ -258,8 +258,8 @@ function rangeRule(address: string, prefixText: string): Rule | null {
 }
 
 /**
- * Each piece where it first fits: a regular expression would try all the places, which takes for ever with some `*` and
- * a long name.
+ * Matches each piece at its first occurrence. A regular expression would backtrack, which takes very long with several
+ * `*` and a long name.
  */
 function globRule(glob: string): Rule {
   const parts = glob.split(/\*+/);

@@ -7,9 +7,7 @@ import { boolean, commaList, duration, integer, itemThat, path, text } from '../
 import { checkCertificates, checkKey, checkOwnCertificate, checkPemPair } from '../pem-file.ts';
 import { quote } from '../problem.ts';
 import { Section, type SectionContext, type SectionReader, type Values } from '../section.ts';
-import { parseHttpUrl } from '../values.ts';
-
-const HOUR = 3_600_000;
+import { HOUR_MS, parseHttpUrl } from '../values.ts';
 
 export const server = new Section('server', 'Listeners and what callers may do there.', {
   listen: commaList('127.0.0.1:8080', {
@@ -73,19 +71,19 @@ export const server = new Section('server', 'Listeners and what callers may do t
       'Counts on loopback addresses and Unix sockets, also beside clients and client certificates. Where other ' +
       'machines can reach a listener, callers there must prove who they are.',
   }),
-  drain_timeout: duration('10', { maxMs: HOUR, doc: 'How long calls in progress may take to end at shutdown.' }),
+  drain_timeout: duration('10', { maxMs: HOUR_MS, doc: 'How long calls in progress may take to end at shutdown.' }),
   shutdown_delay: duration('0', {
-    maxMs: HOUR,
+    maxMs: HOUR_MS,
     doc: 'How long to keep serving after reporting not ready, so that load balancers can stop sending traffic.',
   }),
   header_timeout: duration('30', {
     minMs: 100,
-    maxMs: HOUR,
+    maxMs: HOUR_MS,
     reload: 'restart',
     doc: 'How long a caller may take to send the request headers.',
   }),
   keep_alive_timeout: duration('75', {
-    maxMs: HOUR,
+    maxMs: HOUR_MS,
     reload: 'restart',
     doc: 'How long an idle connection of a caller is kept open.',
   }),

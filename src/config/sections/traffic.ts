@@ -5,14 +5,12 @@ import { boolean, choice, duration, integer, integerOr, path, secret } from '../
 import { checkCertificates, checkKey, checkOwnCertificate, checkPemPair } from '../pem-file.ts';
 import { type Problem, quote } from '../problem.ts';
 import { Section, type SectionContext, type Values } from '../section.ts';
-import type { RawValue } from '../values.ts';
-
-const HOUR = 3_600_000;
+import { HOUR_MS, type RawValue } from '../values.ts';
 
 export const reauthentication = new Section('reauthentication', 'Renewal of tokens.', {
   refresh_access_token: boolean('true', { doc: 'Renew tokens before they expire.' }),
   refresh_token_wait_max: duration('10', {
-    maxMs: HOUR,
+    maxMs: HOUR_MS,
     doc: 'How long a call waits for a token that is being obtained (seconds).',
   }),
 });
@@ -55,18 +53,18 @@ export function readTls(context: SectionContext): Values<typeof tls> {
 export const timeouts = new Section('timeouts', 'Timeouts.', {
   connect: duration('5', {
     minMs: 1,
-    maxMs: HOUR,
+    maxMs: HOUR_MS,
     doc: 'Opening a connection, the corporate proxy and TLS included.',
   }),
-  token: duration('4', { minMs: 1, maxMs: HOUR, doc: 'One attempt to obtain a token.' }),
+  token: duration('4', { minMs: 1, maxMs: HOUR_MS, doc: 'One attempt to obtain a token.' }),
   headers: duration('60', {
     minMs: 1,
-    maxMs: HOUR,
+    maxMs: HOUR_MS,
     doc: "From the request, once it has a connection, to the platform's response headers.",
   }),
-  body: duration('300', { minMs: 1, maxMs: HOUR, doc: 'Longest pause while a body is being sent or received.' }),
+  body: duration('300', { minMs: 1, maxMs: HOUR_MS, doc: 'Longest pause while a body is being sent or received.' }),
   total_wait: duration('15', {
-    maxMs: HOUR,
+    maxMs: HOUR_MS,
     doc: 'Queue, token wait and retries of one call together.',
     more: 'The JavaScript SDK gives up after 16 seconds, so keep this below 16.',
   }),
@@ -80,8 +78,8 @@ export const retry = new Section(
       max: 20,
       doc: 'Retries of one call after 429, 502, 503, 504 or a connection error; 0 for none.',
     }),
-    retry_wait_min: duration('1', { maxMs: HOUR, doc: 'The shortest wait between two tries (seconds).' }),
-    retry_wait_max: duration('5', { maxMs: HOUR, doc: 'The longest wait between two tries (seconds).' }),
+    retry_wait_min: duration('1', { maxMs: HOUR_MS, doc: 'The shortest wait between two tries (seconds).' }),
+    retry_wait_max: duration('5', { maxMs: HOUR_MS, doc: 'The longest wait between two tries (seconds).' }),
   },
   { prefix: 'retry_' },
 );
@@ -124,7 +122,7 @@ export const rateLimit = new Section('rate_limit', "Pacing to the platform's req
   }),
 });
 
-/** Its keys are free: names of headers. */
+/** `[upstream.headers]`. Its keys are names of headers, so it declares none. */
 export const upstreamHeaders = new Section('upstream.headers', 'Headers set on every forwarded call, one a line.', {});
 
 /** One line of `[upstream.headers]`. */
@@ -134,7 +132,7 @@ export interface HeaderSetting {
   readonly location: string;
 }
 
-/** Headers the gateway sets or removes itself; fixing them here would break calls or show the token elsewhere. */
+/** Headers the gateway sets or removes itself: other values would break calls or send the token elsewhere. */
 const OWN_HEADERS = new Set([
   ...['authorization', 'cookie', 'host', 'connection', 'keep-alive', 'te', 'trailer', 'upgrade', 'expect'],
   ...['content-length', 'content-type', 'content-encoding', 'transfer-encoding', 'forwarded'],
