@@ -1,4 +1,4 @@
-// Checks across sections: who can reach which listener, and what the configuration file may hold. They only add problems.
+// Checks across sections: who can reach which listener, and what the configuration file may hold. They only report.
 
 import { isOursOrRoots, whyReplaceable } from '../fs/permissions.ts';
 import type { FileContent } from './file.ts';

@@ -124,8 +124,9 @@ function parseSectionLine(line: string): Parsed<string> {
 }
 
 /**
- * Decodes one value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;` and `\\`
- * stand for the second character. A bare `#` or `;` is refused, because other readers would cut the value there.
+ * Decodes one value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;`
+ * and `\\` stand for the second character. A bare `#` or `;` is refused, because other readers would cut the value
+ * there.
  */
 export function decodeIniValue(raw: string): Parsed<string> {
   const text = raw.trim();

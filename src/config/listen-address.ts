@@ -10,7 +10,7 @@ export type ListenAddress =
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'fd'; readonly fd: number };
 
-/** In bytes: the size of `sun_path` in unix(7) without its closing NUL. On Windows a named pipe, bounded by the system. */
+/** In bytes: `sun_path` of unix(7) without its closing NUL. On Windows a named pipe, bounded by the system. */
 const LONGEST_SOCKET_PATH = { linux: 107, win32: 32_767 }[process.platform as string] ?? 103;
 
 /** Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path` or `fd:3`. Port 0 is any free port. */

@@ -280,7 +280,7 @@ export function itemThat(isGood: (item: string) => boolean, message: string): (i
   return (item) => (isGood(item) ? ok(item) : err(`${quote(item)} ${message}`));
 }
 
-/** Makes a path absolute: `~/x` is in the home folder, others are relative to the folder of the file that names them. */
+/** Makes a path absolute: `~/x` is in the home folder, others are relative to the folder of their file. */
 function resolvePath(path: string, baseFolder: string, { home, platform }: ReadContext): string {
   const paths = pathsOf(platform);
   if (home !== undefined && /^~[/\\]/.test(path)) return paths.join(home, path.slice(2));
