@@ -5,9 +5,9 @@ import { writeFileSync } from 'node:fs';
 import { envName } from '../src/config/env.ts';
 import { jsonSchema } from '../src/config/json-schema.ts';
 import { RESERVED_NAMES } from '../src/config/layers.ts';
-import type { Option, SectionName } from '../src/config/options/option.ts';
-import { optionsOf, SDK_ONLY_KEYS, SECTION_DOCS, SECTION_NAMES } from '../src/config/options/table.ts';
-import { REGIONS } from '../src/config/regions.ts';
+import type { OptionRow, SectionInfo } from '../src/config/section.ts';
+import { REGIONS } from '../src/config/sections/general.ts';
+import { SDK_ONLY_KEYS, SECTIONS } from '../src/config/table.ts';
 import { ERROR_TABLE } from '../src/errors.ts';
 
 /** Every generated file, by its path from the root of the repository. */
@@ -37,16 +37,16 @@ const EXAMPLE_HEAD = `# An example configuration of genesys-cloud-gateway, with 
 `;
 
 function exampleFile(): string {
-  return `${EXAMPLE_HEAD}${SECTION_NAMES.map(exampleSection).join('')}`;
+  return `${EXAMPLE_HEAD}${SECTIONS.map(exampleSection).join('')}`;
 }
 
-function exampleSection(section: SectionName): string {
-  const isOff = section === 'client';
-  const lines = ['', '', ...comment(SECTION_DOCS[section]), isOff ? ';[client.crm]' : `[${section}]`];
-  for (const option of optionsOf(section))
+function exampleSection({ name, doc, rows }: SectionInfo): string {
+  const isOff = name === 'client';
+  const lines = ['', '', ...comment(doc), isOff ? ';[client.crm]' : `[${name}]`];
+  for (const option of rows)
     lines.push('', ...comment(option.doc), ...comment(option.more ?? ''), ...exampleLines(option, isOff));
-  if (section === 'upstream.headers') lines.push('', ';Genesys-App = my-application');
-  if (section === 'credential') {
+  if (name === 'upstream.headers') lines.push('', ';Genesys-App = my-application');
+  if (name === 'credential') {
     lines.push('', '# A second identity, in another region; it takes the same keys.', ';[credential.crm]');
     lines.push(
       ';host = eu-central-1',
@@ -57,7 +57,7 @@ function exampleSection(section: SectionName): string {
   return `${lines.join('\n')}\n`;
 }
 
-function exampleLines(option: Option, isOff: boolean): string[] {
+function exampleLines(option: OptionRow, isOff: boolean): string[] {
   if (option.isSecret) {
     return [
       '# Best from a file, which is read again when it changes, or from a variable.',
@@ -161,7 +161,7 @@ flag, where other users see it.
 
 "Restart": a change counts after a restart, and the gateway says so; all others are taken over while it runs.
 
-${SECTION_NAMES.map(sectionTable).join('\n')}
+${SECTIONS.map(sectionTable).join('\n')}
 ## Regions
 
 \`host\` takes a domain, \`api.\` in front of it or not, with \`https://\` or not, or a region name with hyphens or \
@@ -173,36 +173,28 @@ ${regions.join('\n')}
 `;
 }
 
-function sectionTable(section: SectionName): string {
-  const title =
-    section === 'client'
-      ? '[client.NAME]'
-      : section === 'credential'
-        ? '[credential], [credential.NAME]'
-        : `[${section}]`;
-  if (section === 'upstream.headers') {
+function sectionTable({ name, doc, isNamed, rows }: SectionInfo): string {
+  if (name === 'upstream.headers') {
     return (
-      `### \`${title}\`\n\n${SECTION_DOCS[section]} In the environment \`GCG_UPSTREAM_HEADERS_GENESYS_APP\` is ` +
+      `### \`[${name}]\`\n\n${doc} In the environment \`GCG_UPSTREAM_HEADERS_GENESYS_APP\` is ` +
       `\`Genesys-App\`. Headers that the gateway sets or removes itself are refused.\n`
     );
   }
-  const rows = optionsOf(section).map(
-    (option) =>
-      `| \`${option.key}\` | ${defaultCell(option)} | ` +
-      `\`${envName(section, section === 'client' ? 'NAME' : '', option.key)}\` | ${docCell(option)} |`,
-  );
-  return (
-    `### \`${title}\`\n\n${SECTION_DOCS[section]}\n\n| key | default | environment | |\n| --- | --- | --- | --- ` +
-    `|\n${rows.join('\n')}\n`
-  );
+  const title = name === 'client' ? '[client.NAME]' : `[${name}]${isNamed ? `, [${name}.NAME]` : ''}`;
+  const options = rows.map((option) => {
+    const variable = envName(name, name === 'client' ? 'NAME' : '', option.key);
+    return `| \`${option.key}\` | ${defaultCell(option)} | \`${variable}\` | ${docCell(option)} |`;
+  });
+  const table = ['| key | default | environment | |', '| --- | --- | --- | --- |', ...options];
+  return `### \`${title}\`\n\n${doc}\n\n${table.join('\n')}\n`;
 }
 
-function defaultCell(option: Option): string {
+function defaultCell(option: OptionRow): string {
   if (option.default !== null) return `\`${option.default}\``;
   return option.defaultNote ?? '';
 }
 
-function docCell({ doc, more, kind, isSecret, reload }: Option): string {
+function docCell({ doc, more, kind, isSecret, reload }: OptionRow): string {
   const marks = [
     isSecret ? 'Secret.' : '',
     kind.type === 'commaList' ? 'List (commas).' : kind.type === 'itemList' ? 'List.' : '',

@@ -16,10 +16,10 @@ import {
   type TokenTransport,
 } from './auth/credentials/token-endpoint.ts';
 import type { TokenTransition } from './auth/credentials/token-source.ts';
+import type { ClientCas } from './cert-subject.ts';
 import type { Clock } from './clock.ts';
-import type { ClientCas } from './config/cert-subject.ts';
-import { isSameSetting } from './config/compare.ts';
 import type { CredentialConfig, GatewayConfig } from './config/gateway-config.ts';
+import { isSameSetting } from './config/gateway-config.ts';
 import type { GatewayError } from './errors.ts';
 import { type BodyLogging, bodyLoggingOf } from './logging/body-capture.ts';
 import type { Metrics, TokenRequestResult } from './logging/metrics/metrics.ts';

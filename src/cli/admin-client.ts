@@ -9,7 +9,7 @@ import { formatListenAddress } from '../config/listen-address.ts';
 import { loadConfig } from '../config/load.ts';
 import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { onOneLine } from '../config/problem.ts';
-import { USER_GRANTS } from '../config/sections/credentials.ts';
+import { USER_GRANTS } from '../config/sections/credential.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';

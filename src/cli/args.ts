@@ -2,8 +2,8 @@
 
 import { parseArgs } from 'node:util';
 import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag } from '../config/flags.ts';
-import type { RawEntry } from '../config/layers.ts';
 import { didYouMean, onOneLine } from '../config/problem.ts';
+import type { RawEntry } from '../config/values.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandName, type FlagSpec, findCommand } from './command-table.ts';
 import { commandHelp, mainHelp, settingsHelp } from './help.ts';
 

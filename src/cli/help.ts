@@ -1,6 +1,6 @@
 // Help texts, made from the table of commands and the table of options: at most 80 columns, for people.
 
-import { OPTIONS, SECTION_DOCS, SECTION_NAMES } from '../config/options/table.ts';
+import { SECTIONS } from '../config/table.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './command-table.ts';
 
 const WIDTH = 80;
@@ -64,11 +64,11 @@ export function commandHelp(command: CommandSpec): string {
 
 /** `gcg help settings`: every option of the table. */
 export function settingsHelp(): string {
-  const sections = SECTION_NAMES.flatMap((section) => {
-    const rows = OPTIONS.filter((option) => option.section === section).map(
+  const sections = SECTIONS.flatMap(({ name, doc, rows }) => {
+    const options = rows.map(
       (option) => [option.key, `${option.doc}${option.default === null ? '' : ` (${option.default})`}`] as const,
     );
-    return [`[${section}]`, ...wrap(SECTION_DOCS[section], '  '), ...columns(rows), ''];
+    return [`[${name}]`, ...wrap(doc, '  '), ...columns(options), ''];
   });
   return page([
     'Settings of the configuration file. Each can also be set in the environment',

@@ -1,5 +1,4 @@
-// The checks across sections: who can reach which listener, which file may hold what. They add problems and change
-// nothing.
+// Checks across sections: who can reach which listener, and what the configuration file may hold. They only report.
 
 import { isOursOrRoots, whyReplaceable } from '../fs/permissions.ts';
 import type { FileContent } from './file.ts';
@@ -7,12 +6,12 @@ import type { GatewayConfig, ListenAddress } from './gateway-config.ts';
 import type { Settings } from './layers.ts';
 import { formatListenAddress, isReachable } from './listen-address.ts';
 import type { Problem } from './problem.ts';
-import type { SectionReader } from './reader.ts';
-import { SHORT_SECRET, shortSecrets } from './sections/clients.ts';
+import type { SectionReport } from './section.ts';
+import { SHORT_SECRET, shortSecrets } from './sections/client.ts';
 
-/** A listener as the rules see it. */
+/** A listener with what decides who may use it. */
 export interface PlacedListener {
-  /** As it is told to people. */
+  /** How messages call it. */
   readonly name: string;
   /**
    * Whether other machines can reach it: by the address it is bound to once it is open, by what is configured before.
@@ -23,141 +22,142 @@ export interface PlacedListener {
 }
 
 /**
- * Something that callers from other machines could do without proof, or that nobody could do. Refused, or accepted and
- * warned of.
+ * Something that callers from other machines could do without authentication, or that nobody could do. Refused, or
+ * allowed with a warning.
  */
 export interface Exposure {
   readonly key: 'listen' | 'admin_listen' | 'anonymous_credentials' | 'secret';
   /** Whose secret it is; null for settings of `[server]`. */
   readonly client: string | null;
   readonly isRefused: boolean;
-  /** What is said of listeners that are about to be opened. */
+  /** The message about listeners that are about to be opened. */
   readonly atStart: string;
-  /** What is said of listeners that are open. */
+  /** The message about listeners that are open already. */
   readonly atReload: string;
 }
 
-/** A configuration that does not go with the listeners there are. Its message names the setting and what to do. */
+/** A configuration that does not fit the open listeners. The message names the setting and what to do. */
 export class ExposureError extends Error {
   override readonly name = 'ExposureError';
 }
 
-/** Whether there is anything by which callers can prove who they are: clients, or a CA for their certificates. */
-export function canProve({ server, clients }: Pick<GatewayConfig, 'server' | 'clients'>): boolean {
-  return clients.length > 0 || hasClientCa(server.tls);
-}
-
-function hasClientCa(tls: GatewayConfig['server']['tls']): boolean {
-  return tls !== null && tls.clientCaFile !== null;
-}
+/** What decides who may call: `[server]` and the clients. */
+type AccessConfig = Pick<GatewayConfig, 'server' | 'clients'>;
 
 /**
- * Who may call and who may administer without proof, by listeners that other machines reach: nobody, unless
- * `unsafe_allow_anonymous` says so.
+ * All exposures of these listeners. Where other machines can reach a listener, nobody may call or administer without
+ * authentication, unless `unsafe_allow_anonymous` says so.
  */
-export function exposures(
-  listeners: readonly PlacedListener[],
-  { server, clients }: Pick<GatewayConfig, 'server' | 'clients'>,
-): Exposure[] {
-  const { unsafeAllowAnonymous, anonymousCredentials, tls } = server;
-  const hasProof = canProve({ server, clients });
-  const found: Exposure[] = [];
-  const data = listeners.filter((listener) => listener.data);
-  const open = data.filter(({ isReachable }) => isReachable);
-  const openNames = namesOf(open);
-  if (open.length > 0 && (!hasProof || anonymousCredentials !== null) && unsafeAllowAnonymous) {
-    const fact = 'can be reached by other machines, and everybody there may use your credentials';
-    found.push({
-      key: 'listen',
-      client: null,
-      isRefused: false,
-      atStart: `${openNames} ${fact}`,
-      atReload: `${openNames} ${fact}`,
-    });
-  } else if (open.length > 0 && !hasProof) {
-    found.push({
-      key: 'listen',
-      client: null,
-      isRefused: true,
-      atStart:
-        `${openNames} can be reached by other machines; add a [client.NAME] section or server.tls.client_ca_file, ` +
-        'listen on 127.0.0.1, or accept it with server.unsafe_allow_anonymous = true',
-      atReload:
-        `${openNames} stays open until a restart and can be reached by other machines, but nobody would have to ` +
-        'prove who they are; restart, or keep a [client.NAME]',
-    });
-  } else if (open.length > 0 && anonymousCredentials !== null) {
-    const isOfNoUse = open.length === data.length;
-    const fact = isOfNoUse
-      ? `would serve nobody: ${openNames} can be reached by other machines, where callers must prove who they are; ` +
-        'take it away, or listen on 127.0.0.1 or a Unix socket as well'
-      : `counts on loopback and Unix listeners only; at ${openNames} callers must prove who they are`;
-    found.push({ key: 'anonymous_credentials', client: null, isRefused: isOfNoUse, atStart: fact, atReload: fact });
-  }
-  // Others can try there what they like; where nobody else can, a short secret is only warned of.
-  const triable = [
-    ...new Set(
-      listeners.filter(({ data, admin, isReachable }) => (data || admin) && isReachable).map(({ name }) => name),
+export function exposures(listeners: readonly PlacedListener[], config: AccessConfig): Exposure[] {
+  return [
+    ...dataExposures(
+      listeners.filter(({ data }) => data),
+      config,
     ),
-  ].join(', ');
-  for (const { name } of triable === '' ? [] : shortSecrets(clients)) {
-    found.push({
-      key: 'secret',
-      client: name,
-      isRefused: true,
-      atStart: `${SHORT_SECRET}; other machines can reach ${triable}`,
-      atReload: `${SHORT_SECRET}; ${triable} stays open until a restart and can be reached by other machines`,
-    });
+    ...secretExposures(
+      listeners.filter(({ data, admin }) => data || admin),
+      config,
+    ),
+    ...adminExposures(
+      listeners.filter(({ admin }) => admin),
+      config,
+    ),
+  ];
+}
+
+const verifiesCertificates = ({ server: { tls } }: AccessConfig) => tls !== null && tls.clientCaFile !== null;
+
+/** Whether there is anything by which callers can prove who they are: clients, or a CA for their certificates. */
+export const canProve = (config: AccessConfig) => config.clients.length > 0 || verifiesCertificates(config);
+
+/** An exposure with one message, at the start and at a reload. */
+const always = (key: Exposure['key'], isRefused: boolean, fact: string): Exposure => ({
+  key,
+  client: null,
+  isRefused,
+  atStart: fact,
+  atReload: fact,
+});
+
+function dataExposures(listeners: readonly PlacedListener[], config: AccessConfig): Exposure[] {
+  const { unsafeAllowAnonymous, anonymousCredentials } = config.server;
+  const open = listeners.filter(({ isReachable }) => isReachable);
+  const names = namesOf(open);
+  if (open.length === 0) return [];
+  if (unsafeAllowAnonymous && (!canProve(config) || anonymousCredentials !== null)) {
+    const fact = 'can be reached by other machines, and everybody there may use your credentials';
+    return [always('listen', false, `${names} ${fact}`)];
   }
-  const openAdmin = listeners.filter(({ admin, isReachable }) => admin && isReachable);
-  const adminNames = namesOf(openAdmin);
-  const mayProve = clients.some(({ isAdmin }) => isAdmin) || (hasClientCa(tls) && clients.length === 0);
-  if (openAdmin.length === 0 || mayProve) return found;
-  if (unsafeAllowAnonymous && !hasProof) {
+  if (!canProve(config)) {
+    const atStart =
+      `${names} can be reached by other machines; add a [client.NAME] section or server.tls.client_ca_file, ` +
+      'listen on 127.0.0.1, or accept it with server.unsafe_allow_anonymous = true';
+    const atReload =
+      `${names} stays open until a restart and can be reached by other machines, but nobody would have to prove who ` +
+      'they are; restart, or keep a [client.NAME]';
+    return [{ key: 'listen', client: null, isRefused: true, atStart, atReload }];
+  }
+  if (anonymousCredentials === null) return [];
+  const isOfNoUse = open.length === listeners.length;
+  const fact = isOfNoUse
+    ? `would serve nobody: ${names} can be reached by other machines, where callers must prove who they are; ` +
+      'take it away, or listen on 127.0.0.1 or a Unix socket as well'
+    : `counts on loopback and Unix listeners only; at ${names} callers must prove who they are`;
+  return [always('anonymous_credentials', isOfNoUse, fact)];
+}
+
+/** Short secrets at listeners where other machines can try them; elsewhere a short secret is only a warning. */
+function secretExposures(listeners: readonly PlacedListener[], { clients }: AccessConfig): Exposure[] {
+  const open = [...new Set(listeners.filter(({ isReachable }) => isReachable).map(({ name }) => name))].join(', ');
+  if (open === '') return [];
+  return shortSecrets(clients).map(({ name }) => ({
+    key: 'secret',
+    client: name,
+    isRefused: true,
+    atStart: `${SHORT_SECRET}; other machines can reach ${open}`,
+    atReload: `${SHORT_SECRET}; ${open} stays open until a restart and can be reached by other machines`,
+  }));
+}
+
+function adminExposures(listeners: readonly PlacedListener[], config: AccessConfig): Exposure[] {
+  const { clients, server } = config;
+  const open = listeners.filter(({ isReachable }) => isReachable);
+  const names = namesOf(open);
+  const hasAdmin = clients.some(({ isAdmin }) => isAdmin) || (verifiesCertificates(config) && clients.length === 0);
+  if (open.length === 0 || hasAdmin) return [];
+  if (server.unsafeAllowAnonymous && !canProve(config)) {
     const fact = 'can be reached by other machines, and everybody there may operate the gateway';
-    found.push({
-      key: 'admin_listen',
-      client: null,
-      isRefused: false,
-      atStart: `${adminNames} ${fact}`,
-      atReload: `${adminNames} ${fact}`,
-    });
-  } else {
-    const advice = unsafeAllowAnonymous
-      ? ''
-      : ' (server.unsafe_allow_anonymous = true accepts the risk where there are no clients)';
-    found.push({
-      key: 'admin_listen',
-      client: null,
-      isRefused: true,
-      atStart:
-        `${adminNames} can be reached by other machines; add a [client.NAME] with admin = true, or let the admin ` +
-        `listener be on 127.0.0.1${advice}`,
-      atReload:
-        `${adminNames} stays open until a restart and can be reached by other machines, but no client would be an ` +
-        'admin; restart, or keep a [client.NAME] with admin = true',
-    });
+    return [always('admin_listen', false, `${names} ${fact}`)];
   }
-  return found;
+  const advice = server.unsafeAllowAnonymous
+    ? ''
+    : ' (server.unsafe_allow_anonymous = true accepts the risk where there are no clients)';
+  const atStart =
+    `${names} can be reached by other machines; add a [client.NAME] with admin = true, or let the admin listener be ` +
+    `on 127.0.0.1${advice}`;
+  const atReload =
+    `${names} stays open until a restart and can be reached by other machines, but no client would be an admin; ` +
+    'restart, or keep a [client.NAME] with admin = true';
+  return [{ key: 'admin_listen', client: null, isRefused: true, atStart, atReload }];
 }
 
 function namesOf(listeners: readonly PlacedListener[]): string {
   return listeners.map(({ name }) => name).join(', ');
 }
 
-/** The whole name of the setting that an exposure is about. */
+/** The full name of the setting that an exposure is about. */
 export function exposedSetting({ key, client }: Exposure): string {
   return client === null ? `server.${key}` : `client.${client}.${key}`;
 }
 
 /**
- * The same for what is configured. An inherited descriptor is judged when it is open: nobody knows before what it is
- * bound to.
+ * Checks the exposures of the configured listeners. Inherited descriptors are checked once they are open: what they are
+ * bound to is not known before.
  */
 export function checkAccess(
   config: Pick<GatewayConfig, 'server' | 'clients'>,
-  server: SectionReader,
-  clientReader: (name: string) => SectionReader,
+  server: SectionReport,
+  clientReport: (name: string) => SectionReport,
 ): void {
   const { listen, adminListen } = config.server;
   const placed = (address: ListenAddress, purpose: 'data' | 'admin'): PlacedListener => ({
@@ -171,19 +171,17 @@ export function checkAccess(
     ...adminListen.map((address) => placed(address, 'admin')),
   ];
   for (const { key, client, isRefused, atStart } of exposures(listeners, config)) {
-    if (client !== null) clientReader(client).problem(key, atStart);
+    if (client !== null) clientReport(client).problem(key, atStart);
     else if (!isRefused) server.warning(key, atStart);
-    // What a section that is missing would mend is not said of a file that could not be read whole.
+    // A section that seems to be missing may be in the part of the file that could not be read.
     else if (key === 'listen') server.missing(key, atStart);
     else server.problem(key, atStart);
   }
   if (!listeners.some(({ isReachable }) => isReachable))
-    for (const { name } of shortSecrets(config.clients)) clientReader(name).warning('secret', SHORT_SECRET);
+    for (const { name } of shortSecrets(config.clients)) clientReport(name).warning('secret', SHORT_SECRET);
 }
 
-/**
- * The configuration file itself: readable by others with a secret in it, in the hands of others with a command in it.
- */
+/** Checks the configuration file itself: others must not read it when it holds a secret, nor write it for a command. */
 export function checkConfigFile(
   settings: Settings,
   file: FileContent & { readonly display: string; readonly ownUid: number | undefined },
@@ -192,22 +190,22 @@ export function checkConfigFile(
 ): void {
   let secretAt: string | undefined;
   const chosenBy = whoElseChooses(file);
-  for (const { option, form, where, isFromFile, value, label } of settings.all()) {
+  for (const { key, isSecret, form, location, isFromFile, value, label } of settings.all()) {
     if (!isFromFile) continue;
     const hasUserInfo = label === 'proxy.url' && value.type === 'text' && value.text.includes('@');
-    if ((option.isSecret && form === 'value') || hasUserInfo) secretAt ??= where;
-    if (option.key.endsWith('_command') && chosenBy !== null) problems.push({ where, key: label, message: chosenBy });
+    if ((isSecret && form === 'value') || hasUserInfo) secretAt ??= location;
+    if (key.endsWith('_command') && chosenBy !== null) problems.push({ location, key: label, message: chosenBy });
   }
   if (secretAt !== undefined && (file.mode & 0o044) !== 0) {
     warnings.push({
-      where: secretAt,
+      location: secretAt,
       key: '',
       message: `holds a secret, and others can read ${file.display}; run chmod 600 on it`,
     });
   }
 }
 
-/** Why somebody besides us and root may write what this file says; null when nobody may. */
+/** Why somebody besides us and root can change what this file says; null when nobody can. */
 function whoElseChooses({ display, mode, uid, names, ownUid }: Parameters<typeof checkConfigFile>[1]): string | null {
   if (!isOursOrRoots(uid, ownUid))
     return `${display} belongs to another user (${uid}), who so chooses the command; make a copy that is yours`;

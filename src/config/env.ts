@@ -1,24 +1,25 @@
-// GCG_* environment variables as settings, named by section and key; and the few GENESYSCLOUD_* ones that count when
-// there is no file. A variable that fits no option is a warning: containers are full of other people's variables.
+// Environment variables as settings: GCG_*, named by section and key, and a few GENESYSCLOUD_* ones that are used when
+// there is no file. A variable that fits no option is a warning, since containers hold variables of other programs.
 
-import { DEFAULT_NAME, type RawEntry, rawText } from './layers.ts';
-import { isNamedSection, keysOf, SECTION_NAMES } from './options/table.ts';
 import { didYouMean, type Problem } from './problem.ts';
+import { labelOf } from './section.ts';
+import { keysOf, SECTIONS } from './table.ts';
+import { type RawEntry, rawText } from './values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Variables of ours that are no settings. */
+/** Variables of ours that are not settings. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG', 'GCG_ADMIN_KEY', 'GCG_DEBUG']);
 
-/** `GCG_SERVER_TLS_CERT_FILE` to its section and key, for the sections without a NAME. */
-const FIXED_NAMES = new Map<string, { readonly section: string; readonly key: string }>();
-for (const section of SECTION_NAMES) {
-  if (isNamedSection(section)) continue;
-  for (const key of keysOf(section)) FIXED_NAMES.set(envName(section, '', key), { section, key });
-}
+/** The variables of sections without a NAME, as `GCG_SERVER_TLS_CERT_FILE`, with section and key. */
+const PLAIN_NAMES = new Map<string, { readonly section: string; readonly key: string }>(
+  SECTIONS.filter(({ isNamed }) => !isNamed).flatMap(({ name: section }) =>
+    keysOf(section).map((key) => [envName(section, '', key), { section, key }]),
+  ),
+);
 
 /** Keys of the sections with a NAME, longest first: the longest known suffix wins. */
-const NAMED_KEYS = (['credential', 'client'] as const).map((section) => ({
+const NAMED_KEYS = SECTIONS.filter(({ isNamed }) => isNamed).map(({ name: section }) => ({
   section,
   prefix: `GCG_${section.toUpperCase()}_`,
   keys: keysOf(section).sort((a, b) => b.length - a.length),
@@ -26,15 +27,13 @@ const NAMED_KEYS = (['credential', 'client'] as const).map((section) => ({
 
 /** The variable that sets an option: `GCG_CREDENTIAL_CRM_CLIENT_ID`. */
 export function envName(section: string, name: string, key: string): string {
-  const words =
-    name === '' || (section === 'credential' && name === DEFAULT_NAME) ? [section, key] : [section, name, key];
-  return `GCG_${words.join('_').replaceAll(/[.-]/g, '_').toUpperCase()}`;
+  return `GCG_${labelOf({ section, name }, key).replaceAll(/[.-]/g, '_').toUpperCase()}`;
 }
 
-/** What a GCG_ variable sets, or undefined when it is none of ours. Names come back in lower case with hyphens. */
+/** What a GCG_ variable sets; undefined when it is not one of ours. Names are in lower case with hyphens. */
 export function parseEnvName(variable: string): { readonly section: string; readonly key: string } | undefined {
-  const fixed = FIXED_NAMES.get(variable);
-  if (fixed !== undefined) return fixed;
+  const originOfSetting = PLAIN_NAMES.get(variable);
+  if (originOfSetting !== undefined) return originOfSetting;
   const headers = 'GCG_UPSTREAM_HEADERS_';
   if (variable.startsWith(headers) && variable.length > headers.length) {
     return { section: 'upstream.headers', key: headerCase(variable.slice(headers.length)) };
@@ -52,7 +51,7 @@ export function parseEnvName(variable: string): { readonly section: string; read
   return undefined;
 }
 
-/** GENESYS_APP to Genesys-App. */
+/** Converts GENESYS_APP to Genesys-App. */
 function headerCase(words: string): string {
   return words
     .split('_')
@@ -68,17 +67,17 @@ export function readEnvironment(env: Environment): { entries: RawEntry[]; warnin
     if (!variable.startsWith('GCG_') || text === undefined || NOT_SETTINGS.has(variable)) continue;
     const setting = parseEnvName(variable);
     if (setting !== undefined) {
-      entries.push({ ...setting, value: rawText(text), where: `env ${variable}` });
+      entries.push({ ...setting, value: rawText(text), location: `env ${variable}` });
     } else {
       const likely = suggestions(variable);
       const hint = likely.length === 1 ? `; did you mean "${likely[0]}"?` : didYouMean(variable, likely);
-      warnings.push({ where: `env ${variable}`, key: '', message: `no option has this name; it is ignored${hint}` });
+      warnings.push({ location: `env ${variable}`, key: '', message: `no option has this name; it is ignored${hint}` });
     }
   }
   return { entries, warnings };
 }
 
-/** Besides the fixed names, the same NAME with every key: a slip is mostly in the key. */
+/** Variables that may have been meant. A misspelling is mostly in the key, so the NAME is tried with every key. */
 function suggestions(variable: string): string[] {
   const forgotten = variable.replace(/^GCG_CLIENT_/, 'GCG_CREDENTIAL_CLIENT_');
   if (parseEnvName(forgotten) !== undefined) return [forgotten];
@@ -90,13 +89,13 @@ function suggestions(variable: string): string[] {
     ]);
   });
   return [
-    ...FIXED_NAMES.keys(),
+    ...PLAIN_NAMES.keys(),
     ...named.filter((candidate) => parseEnvName(candidate) !== undefined),
     ...NOT_SETTINGS,
   ];
 }
 
-/** How Genesys' own CLI and Terraform provider name theirs. */
+/** The variables of Genesys' own CLI and Terraform provider. */
 const GENESYS_NAMES: readonly (readonly [variable: string, section: string, key: string])[] = [
   ['GENESYSCLOUD_REGION', 'general', 'host'],
   ['GENESYSCLOUD_OAUTHCLIENT_ID', 'credential', 'client_id'],
@@ -114,15 +113,15 @@ export function readGenesysEnvironment(env: Environment): { entries: RawEntry[];
   for (const [variable, section, key] of GENESYS_NAMES) {
     const text = env[variable];
     if (text === undefined || text.trim() === '') continue;
-    const where = `env ${variable}`;
+    const location = `env ${variable}`;
     if (key === 'host' && /^(https?:\/\/)?(localhost|127\.|\[::1\])/i.test(text.trim())) {
       warnings.push({
-        where,
+        location,
         key: 'general.host',
         message: 'names this machine, which is how gc is pointed at a gateway; it is ignored here',
       });
     } else {
-      entries.push({ section, key, value: rawText(text), where });
+      entries.push({ section, key, value: rawText(text), location });
     }
   }
   return { entries, warnings };

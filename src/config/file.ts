@@ -7,9 +7,9 @@ import { type FileName, namesOf } from '../fs/permissions.ts';
 import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import { parseIni } from './ini.ts';
 import { parseJson } from './json.ts';
-import type { RawSource } from './layers.ts';
+import type { RawSource } from './values.ts';
 
-/** A configuration is text written by people; what is larger is a mistaken path. */
+/** The largest configuration file. People write it by hand; a larger file is a wrong path. */
 export const LARGEST_FILE_BYTES = 1024 * 1024;
 
 /** Content of a file, its permission bits and owner, and the names that led to it. */
@@ -23,8 +23,8 @@ export interface FileContent {
 /** Reads a file or throws an error with a `code`, as node:fs does. */
 export type ReadFile = (path: string) => FileContent;
 
-/** What the search for the file depends on. */
-export interface Surroundings {
+/** The machine and process that the configuration is for. */
+export interface HostEnvironment {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** The home folder; undefined when there is none. */
@@ -32,8 +32,8 @@ export interface Surroundings {
   readonly platform: NodeJS.Platform;
 }
 
-/** One place a configuration may be. `display` is how messages name it. */
-export interface Place {
+/** A path at which the configuration may be. `display` is how messages name it. */
+export interface ConfigCandidate {
   readonly path: string;
   readonly display: string;
   /** The default file of the JavaScript SDK: its [gateway] section points at us. */
@@ -45,15 +45,15 @@ export function pathsOf(platform: NodeJS.Platform): typeof posix {
   return platform === 'win32' ? win32 : posix;
 }
 
-/** The places that are tried when neither --config nor GCG_CONFIG names one, best first. */
-export function searchPath({ env, cwd, home, platform }: Surroundings): Place[] {
+/** The paths that are tried when neither --config nor GCG_CONFIG names one, best first. */
+export function searchPath({ env, cwd, home, platform }: HostEnvironment): ConfigCandidate[] {
   const paths = pathsOf(platform);
-  const places: Place[] = ['gcg.ini', 'gcg.json'].map((name) => ({
+  const candidates: ConfigCandidate[] = ['gcg.ini', 'gcg.json'].map((name) => ({
     path: paths.join(cwd, name),
     display: name,
     isSdkDefault: false,
   }));
-  const add = (path: string, isSdkDefault = false) => places.push({ path, display: path, isSdkDefault });
+  const add = (path: string, isSdkDefault = false) => candidates.push({ path, display: path, isSdkDefault });
   const addFolder = (...folder: string[]) => {
     for (const name of ['config.ini', 'config.json']) add(paths.join(...folder, 'genesys-cloud-gateway', name));
   };
@@ -63,16 +63,16 @@ export function searchPath({ env, cwd, home, platform }: Surroundings): Place[] 
   else if (home !== undefined) addFolder(home, '.config');
   if (platform !== 'win32') addFolder('/etc');
   if (home !== undefined) add(paths.join(home, '.genesyscloudjavascript', 'config'), true);
-  return places;
+  return candidates;
 }
 
-/** A file that may or may not be there: its folder cannot be entered. */
+/** The folder of a file cannot be entered, so the file may or may not exist. */
 export class ClosedFolderError extends Error {
   override readonly name = 'ClosedFolderError';
   readonly code = 'EACCES';
 }
 
-/** Why a file could not be read, behind its name, and what to do. */
+/** Why a file could not be read and what to do; follows the file's name. */
 export function whyUnreadable(error: unknown): string {
   switch ((error as NodeJS.ErrnoException).code) {
     case 'ENOENT':
@@ -111,7 +111,7 @@ export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
   const failed = (message: string): RawSource => ({
     entries: [],
     sections: [],
-    problems: [{ where: display, key: '', message }],
+    problems: [{ location: display, key: '', message }],
     isIncomplete: true,
   });
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
@@ -128,10 +128,7 @@ export function parseConfigText(bytes: Uint8Array, display: string): RawSource {
   return isJsonText(text) ? parseJson(text, display) : parseIni(text, display);
 }
 
-/**
- * The SDKs try INI first and turn to JSON when there is no section line; seen from the first character that comes to
- * the same.
- */
+/** Whether text is JSON. The SDKs try INI first and JSON where there is no section line, which has the same result. */
 function isJsonText(text: string): boolean {
   return /^\s*\{/.test(text);
 }

@@ -1,10 +1,11 @@
 // Settings given on the command line: `--set section.key=value` and the short forms. A secret is never taken from here:
 // other users see argv.
 
-import { labelOf, parseSection, type RawEntry, rawText } from './layers.ts';
-import { findKey, keysOf } from './options/table.ts';
-import { didYouMean, shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import { parseSection } from './layers.ts';
+import { didYouMean, quote } from './problem.ts';
+import { labelOf } from './section.ts';
+import { findKey, keysOf } from './table.ts';
+import { err, ok, type Parsed, type RawEntry, rawText } from './values.ts';
 
 /** What the command line says about the configuration. */
 export interface Overrides {
@@ -14,40 +15,40 @@ export interface Overrides {
   readonly entries?: readonly RawEntry[] | undefined;
 }
 
-/** Reads `server.listen=127.0.0.1:9000`. The message, for a usage error, never holds the value. */
+/** Reads `server.listen=127.0.0.1:9000`. The message of a usage error never holds the value. */
 export function parseSetFlag(text: string): Parsed<RawEntry> {
   const equals = text.indexOf('=');
   const path = (equals < 0 ? text : text.slice(0, equals)).trim();
   const dot = path.lastIndexOf('.');
-  if (equals < 0 || dot < 1) return refused(`--set needs section.key=value, as in --set server.listen=127.0.0.1:8080`);
+  if (equals < 0 || dot < 1) return err(`--set needs section.key=value, as in --set server.listen=127.0.0.1:8080`);
   const section = parseSection(path.slice(0, dot));
-  if (!section.ok) return refused(`--set ${shown(path)}: ${section.message}`);
+  if (!section.ok) return err(`--set ${quote(path)}: ${section.message}`);
   const key = path.slice(dot + 1);
   if (section.value.section !== 'upstream.headers') {
     const match = findKey(section.value.section, key);
     const label = labelOf(section.value, key);
     if (match === undefined) {
       const known = keysOf(section.value.section);
-      return refused(`--set ${shown(path)}: there is no such key${didYouMean(key, known)}`);
+      return err(`--set ${quote(path)}: there is no such key${didYouMean(key, known)}`);
     }
     if (match.option.isSecret && match.form === 'value') {
-      return refused(
+      return err(
         `--set ${label}: a secret is not taken from the command line, where others see it; use ${label}_file or ` +
           `${label}_env`,
       );
     }
   }
   if (path === 'proxy.url' && /\/\/[^/]*@/.test(text)) {
-    return refused(
+    return err(
       '--set proxy.url: a password is not taken from the command line; use proxy.username and proxy.password_file ' +
         'or proxy.password_env',
     );
   }
-  return accepted({
+  return ok({
     section: path.slice(0, dot),
     key,
     value: rawText(text.slice(equals + 1)),
-    where: `flag --set ${path}`,
+    location: `flag --set ${path}`,
   });
 }
 
@@ -59,8 +60,8 @@ export const SHORT_FLAGS = {
   'log-format': ['logging', 'log_format'],
 } as const satisfies Record<string, readonly [section: string, key: string]>;
 
-/** `--listen VALUE` and its like, as a setting. */
+/** The setting of a short form such as `--listen VALUE`. */
 export function shortFlag(flag: keyof typeof SHORT_FLAGS, value: string): RawEntry {
   const [section, key] = SHORT_FLAGS[flag];
-  return { section, key, value: rawText(value), where: `flag --${flag}` };
+  return { section, key, value: rawText(value), location: `flag --${flag}` };
 }

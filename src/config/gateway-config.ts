@@ -1,82 +1,21 @@
-// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by `loadConfig`; never read
-// from the environment elsewhere.
+// The configuration as the rest of the gateway sees it: typed, validated, complete. Made by `loadConfig`; nothing else
+// reads the environment. What its sections hold is declared with their options.
 
 import type { SecretSource } from '../secret.ts';
+import { labelOf, type Values } from './section.ts';
+import { type ClientConfig, client } from './sections/client.ts';
+import { type CredentialConfig, credential } from './sections/credential.ts';
+import type { GeneralConfig } from './sections/general.ts';
+import { type LoggingConfig, type StoreConfig, store } from './sections/process.ts';
+import { type ProxyConfig, proxy } from './sections/proxy.ts';
+import type { ServerConfig } from './sections/server.ts';
+import { type rateLimit, type reauthentication, type retry, type timeouts, tls } from './sections/traffic.ts';
 
-/** The base of a group of URLs: `origin` (scheme, host, port) and a path prefix, `''` or `/like/this`. */
-export interface UrlBase {
-  readonly origin: string;
-  readonly pathPrefix: string;
-}
-
-/** Where one credential's traffic goes: its region, or the `[gateway]` host that stands before it. */
-export interface UpstreamHosts {
-  /** The region's domain, `mypurecloud.de`; for messages and for `Host`-independent decisions. */
-  readonly domain: string;
-  readonly api: UrlBase;
-  readonly login: UrlBase;
-  /** `wss:` or `ws:` origin. */
-  readonly streaming: UrlBase;
-}
-
-export type GrantType =
-  | 'client_credentials'
-  | 'authorization_code'
-  | 'pkce'
-  | 'saml2_bearer'
-  | 'implicit'
-  | 'access_token';
-
-/** `[credential]` and `[credential.NAME]`. */
-export interface CredentialConfig {
-  readonly name: string;
-  readonly grantType: GrantType;
-  readonly clientId: string | null;
-  readonly clientSecret: SecretSource | null;
-  readonly orgName: string | null;
-  readonly assertion: SecretSource | null;
-  /** argv; empty when not set. */
-  readonly assertionCommand: readonly string[];
-  readonly accessToken: SecretSource | null;
-  readonly refreshToken: SecretSource | null;
-  readonly redirectUri: string | null;
-  readonly scope: string | null;
-  readonly org: string | null;
-  readonly provider: string | null;
-  readonly prompt: string | null;
-  readonly target: string | null;
-  readonly loginHint: string | null;
-  readonly hosts: UpstreamHosts;
-  readonly isDefault: boolean;
-  readonly isRequired: boolean;
-  /** `file:line` (or env NAME) where it is configured, for messages. */
-  readonly origin: string;
-}
-
-/** Where a listener listens. */
-export type ListenAddress =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'fd'; readonly fd: number };
-
-export type LogLevel = 'none' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
-
-/** `[client.NAME]`. */
-export interface ClientConfig {
-  readonly name: string;
-  readonly secret: SecretSource | null;
-  /** Lower-case hex SHA-256 of accepted secrets. */
-  readonly secretSha256: readonly string[];
-  readonly certSubject: string | null;
-  /** Names of credentials it may use; the first is its default. Empty: the gateway's default credential. */
-  readonly credentials: readonly string[];
-  readonly allow: readonly string[];
-  readonly deny: readonly string[];
-  readonly mode: 'enforce' | 'report';
-  readonly isAdmin: boolean;
-  readonly requestsPerMinute: number | null;
-  readonly origin: string;
-}
+export type { ListenAddress } from './listen-address.ts';
+export type { ClientConfig } from './sections/client.ts';
+export type { CredentialConfig, GrantType } from './sections/credential.ts';
+export type { UpstreamHosts, UrlBase } from './sections/general.ts';
+export type { LogLevel } from './sections/process.ts';
 
 /**
  * Everything the gateway needs to run. Durations in ms, sizes in bytes. Deeply readonly; replaced as a whole on reload.
@@ -84,82 +23,18 @@ export interface ClientConfig {
 export interface GatewayConfig {
   /** Files that were read, for messages and the watcher. */
   readonly files: readonly string[];
-  readonly general: { readonly hosts: UpstreamHosts; readonly liveReloadConfig: boolean };
-  readonly server: {
-    readonly listen: readonly ListenAddress[];
-    readonly adminListen: readonly ListenAddress[];
-    /**
-     * False: `adminListen` are the data listeners, and those of them count that turn out to be bound to this machine.
-     */
-    readonly isAdminListenSet: boolean;
-    readonly healthListen: readonly ListenAddress[];
-    readonly publicUrl: string | null;
-    readonly trustedProxies: readonly string[];
-    readonly allowedHosts: readonly string[];
-    readonly corsOrigins: readonly string[];
-    /** Names, or `*`; null when not set: the default credential only. */
-    readonly anonymousCredentials: readonly string[] | null;
-    readonly drainTimeoutMs: number;
-    readonly shutdownDelayMs: number;
-    readonly headerTimeoutMs: number;
-    readonly keepAliveTimeoutMs: number;
-    /** 0: no limit of ours. */
-    readonly maxBodyBytes: number;
-    readonly unsafeAllowAnonymous: boolean;
-    readonly tls: { readonly certFile: string; readonly keyFile: string; readonly clientCaFile: string | null } | null;
-  };
+  readonly general: GeneralConfig;
+  readonly server: ServerConfig;
   readonly credentials: readonly CredentialConfig[];
-  readonly reauthentication: { readonly refreshAccessToken: boolean; readonly refreshTokenWaitMaxMs: number };
-  readonly logging: {
-    readonly level: LogLevel;
-    readonly format: 'json' | 'text';
-    readonly toConsole: boolean;
-    readonly filePath: string | null;
-    readonly requestBody: boolean;
-    readonly responseBody: boolean;
-    readonly bodyMaxBytes: number;
-  };
-  readonly proxy: {
-    /** Explicit URL without credentials in it; null: the environment decides, unless `off`. */
-    readonly url: string | null;
-    readonly username: string | null;
-    readonly password: SecretSource | null;
-    /**
-     * The proxies that may be shown them, where a PAC script names the proxies; empty: whether all may depends on where
-     * it comes from.
-     */
-    readonly credentialHosts: readonly string[];
-    readonly noProxy: readonly string[];
-    readonly off: boolean;
-  };
-  readonly tls: {
-    readonly caFile: string | null;
-    readonly certFile: string | null;
-    readonly keyFile: string | null;
-    readonly keyPassphrase: SecretSource | null;
-  };
-  readonly timeouts: {
-    readonly connectMs: number;
-    readonly tokenMs: number;
-    readonly headersMs: number;
-    readonly bodyMs: number;
-    readonly totalWaitMs: number;
-  };
-  readonly retry: { readonly max: number; readonly waitMinMs: number; readonly waitMaxMs: number };
-  readonly rateLimit: {
-    readonly mode: 'enforce' | 'report' | 'off';
-    readonly requestsPerMinute: number | 'auto';
-    readonly queueMax: number;
-    /** Calls under way to one host at a time. */
-    readonly connections: number;
-  };
+  readonly reauthentication: Values<typeof reauthentication>;
+  readonly logging: LoggingConfig;
+  readonly proxy: ProxyConfig;
+  readonly tls: Values<typeof tls>;
+  readonly timeouts: Values<typeof timeouts>;
+  readonly retry: Values<typeof retry>;
+  readonly rateLimit: Values<typeof rateLimit>;
   readonly clients: readonly ClientConfig[];
-  readonly store: {
-    readonly type: 'memory' | 'file';
-    readonly path: string;
-    readonly prefix: string;
-    readonly encryptionKey: SecretSource | null;
-  };
+  readonly store: StoreConfig;
   /** Headers set on every forwarded call, as written. */
   readonly upstreamHeaders: readonly (readonly [name: string, value: string])[];
   /**
@@ -170,5 +45,52 @@ export interface GatewayConfig {
 
 /** The default credential, if there is one. */
 export function defaultCredential(config: GatewayConfig): CredentialConfig | undefined {
-  return config.credentials.find((credential) => credential.isDefault);
+  return config.credentials.find(({ isDefault }) => isDefault);
+}
+
+/** The secrets that are set, by keys like `credential.crm.client_secret`. Nothing is read. */
+export function secretSettings(config: GatewayConfig): ReadonlyMap<string, SecretSource> {
+  const all = [
+    ...config.credentials.map((one) => ({ section: credential, values: one, name: one.name })),
+    ...config.clients.map((one) => ({ section: client, values: one, name: one.name })),
+    ...[
+      { section: proxy, values: config.proxy, name: '' },
+      { section: tls, values: config.tls, name: '' },
+      { section: store, values: config.store, name: '' },
+    ],
+  ];
+  return new Map(
+    all.flatMap(({ section, values, name }) =>
+      section.secrets(values).flatMap(([key, value]): [string, SecretSource][] => {
+        const label = labelOf({ section: section.name, name }, key);
+        return isSecretSource(value) ? [[label, value]] : [];
+      }),
+    ),
+  );
+}
+
+/**
+ * Whether two values of a configuration mean the same, secrets included. Keys named `location` are left out, and those
+ * in `besides`.
+ */
+export function isSameSetting(a: unknown, b: unknown, besides: readonly string[] = []): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (isSecretSource(a) || isSecretSource(b)) return isSecretSource(a) && isSecretSource(b) && isSameSecret(a, b);
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  for (const key of keys) {
+    if (key === 'location' || besides.includes(key)) continue;
+    if (!isSameSetting((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key], besides)) return false;
+  }
+  return true;
+}
+
+function isSecretSource(value: unknown): value is SecretSource {
+  return typeof (value as Partial<SecretSource> | null | undefined)?.revision === 'function';
+}
+
+function isSameSecret(a: SecretSource, b: SecretSource): boolean {
+  const revision = a.revision();
+  return revision === b.revision() && (revision.startsWith('inline:') || a.origin === b.origin);
 }

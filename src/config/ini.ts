@@ -3,116 +3,130 @@
 // decodes single unquoted values.
 
 import { unsafe } from 'ini';
-import type { RawEntry, RawSection, RawSource } from './layers.ts';
-import { type Problem, shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import { type Problem, quote } from './problem.ts';
+import type { RawEntry, RawSection, RawSource } from './values.ts';
+import { err, ok, type Parsed } from './values.ts';
 
-/** After so many mistakes the file is something else; the rest would only bury the first ones. */
+/** Problems after which reading stops: such a file is probably no configuration. */
 const MOST_PROBLEMS = 50;
 
 /** Reads INI text. `file` is how messages name it. Never throws; a value never appears in a message. */
 export function parseIni(text: string, file: string): RawSource {
-  const entries = new Map<string, RawEntry>();
-  const sections: RawSection[] = [];
-  const problems: Problem[] = [];
-  /**
-   * null: before the first section; undefined: under a section line that could not be read, whose keys would only
-   * mislead.
-   */
-  let section: string | null | undefined = null;
-  let isIncomplete = false;
+  const reader = new IniReader();
+  for (const [index, line] of text.split(/\r\n|\n|\r/).entries()) {
+    // `trim` also takes a byte order mark away.
+    if (!reader.take(line.trim(), `${file}:${index + 1}`)) break;
+  }
+  return reader.result();
+}
 
-  const readSetting = (line: string, where: string): void => {
+/** Takes the lines of a file, one by one. */
+class IniReader {
+  readonly #entries = new Map<string, RawEntry>();
+  readonly #sections: RawSection[] = [];
+  readonly #problems: Problem[] = [];
+  /** null: before the first section; undefined: below a section line that could not be read. */
+  #section: string | null | undefined = null;
+  #isIncomplete = false;
+
+  result(): RawSource {
+    return {
+      entries: [...this.#entries.values()],
+      sections: this.#sections,
+      problems: this.#problems,
+      isIncomplete: this.#isIncomplete,
+    };
+  }
+
+  /** Takes one line; false when there were so many mistakes that the rest is not worth reading. */
+  take(line: string, location: string): boolean {
+    if (line === '' || line.startsWith('#') || line.startsWith(';')) return true;
+    if (this.#problems.length >= MOST_PROBLEMS) {
+      this.#addProblem(location, '', 'too many mistakes; the rest of the file was not read');
+      this.#isIncomplete = true;
+      return false;
+    }
+    if (line.startsWith('[')) this.#takeSection(line, location);
+    else this.#takeSetting(line, location);
+    return true;
+  }
+
+  #takeSection(line: string, location: string): void {
+    const name = parseSectionLine(line);
+    this.#section = name.ok ? name.value : undefined;
+    if (name.ok) {
+      this.#sections.push({ section: name.value, location });
+      return;
+    }
+    this.#isIncomplete = true;
+    this.#addProblem(location, '', name.message);
+  }
+
+  #takeSetting(line: string, location: string): void {
+    const section = this.#section;
     const separator = line.search(/[=:]/);
     if (separator < 1 || line.slice(0, separator).trim() === '') {
       const message =
         separator < 0
           ? 'this line has no "="; write key = value, or begin a comment with #'
           : 'there is no key before the "="; write key = value';
-      problems.push({ where, key: section ?? '', message });
+      this.#addProblem(location, section ?? '', message);
       return;
     }
+    // Reported with the section line: problems with its keys would only mislead.
+    if (section === undefined) return;
     const written = line.slice(0, separator).trim();
     const isItem = written.endsWith('[]');
     const key = isItem ? written.slice(0, -2).trim() : written;
-    if (section === undefined) return;
     if (section === null) {
-      problems.push({
-        where,
-        key: '',
-        message: `${shown(key)} stands before any section; put a line like [general] above it`,
-      });
-      isIncomplete = true;
+      this.#addProblem(location, '', `${quote(key)} stands before any section; put a line like [general] above it`);
+      this.#isIncomplete = true;
       return;
     }
     const value = decodeIniValue(line.slice(separator + 1));
-    if (!value.ok) {
-      problems.push({ where, key: `${section}.${key}`, message: value.message });
-      entries.set(`${section}\n${key}`, { section, key, where, value: { type: 'broken' } });
+    if (value.ok) {
+      this.#addValue({ section, key, value: { type: 'text', text: value.value }, location }, isItem, value.value);
       return;
     }
+    this.#addProblem(location, `${section}.${key}`, value.message);
+    this.#entries.set(`${section}\n${key}`, { section, key, location, value: { type: 'broken' } });
+  }
+
+  /** Adds a setting, or an item to one that is a list. */
+  #addValue(entry: RawEntry, isItem: boolean, text: string): void {
+    const { section, key, location } = entry;
     const slot = `${section}\n${key}`;
-    const before = entries.get(slot);
+    const before = this.#entries.get(slot);
     if (isItem && (before === undefined || before.value.type === 'list')) {
       const items = before?.value.type === 'list' ? before.value.items : [];
-      entries.set(slot, {
-        section,
-        key,
-        where: before?.where ?? where,
-        value: { type: 'list', items: [...items, value.value] },
-      });
+      this.#entries.set(slot, { ...(before ?? entry), value: { type: 'list', items: [...items, text] } });
     } else if (before === undefined) {
-      entries.set(slot, { section, key, where, value: { type: 'text', text: value.value } });
+      this.#entries.set(slot, entry);
     } else {
-      const message = `already set at ${before.where}; remove one of the two, or write ${key}[] in every line when it is a list`;
-      problems.push({ where, key: `${section}.${key}`, message });
-    }
-  };
-
-  let lineNumber = 0;
-  for (const rawLine of text.split(/\r\n|\n|\r/)) {
-    lineNumber += 1;
-    // Also takes a byte order mark away.
-    const line = rawLine.trim();
-    if (line === '' || line.startsWith('#') || line.startsWith(';')) continue;
-    if (problems.length >= MOST_PROBLEMS) {
-      problems.push({
-        where: `${file}:${lineNumber}`,
-        key: '',
-        message: 'too many mistakes; the rest of the file was not read',
-      });
-      isIncomplete = true;
-      break;
-    }
-    const where = `${file}:${lineNumber}`;
-    if (!line.startsWith('[')) {
-      readSetting(line, where);
-      continue;
-    }
-    const name = parseSectionLine(line);
-    section = name.ok ? name.value : undefined;
-    if (name.ok) sections.push({ section: name.value, where });
-    else {
-      isIncomplete = true;
-      problems.push({ where, key: '', message: name.message });
+      const advice = `remove one of the two, or write ${key}[] in every line when it is a list`;
+      this.#addProblem(location, `${section}.${key}`, `already set at ${before.location}; ${advice}`);
     }
   }
-  return { entries: [...entries.values()], sections, problems, isIncomplete };
+
+  #addProblem(location: string, key: string, message: string): void {
+    this.#problems.push({ location, key, message });
+  }
 }
 
 function parseSectionLine(line: string): Parsed<string> {
   const end = line.indexOf(']');
-  if (end < 0) return refused('this section line has no closing "]"; write [name]');
+  if (end < 0) return err('this section line has no closing "]"; write [name]');
   if (end !== line.length - 1)
-    return refused('nothing may follow the "]" of a section, not even a comment; put it on a line of its own');
+    return err('nothing may follow the "]" of a section, not even a comment; put it on a line of its own');
   const name = line.slice(1, end).trim();
-  if (name === '' || name.includes('[')) return refused('this section line has no proper name; write [name]');
-  return accepted(name);
+  if (name === '' || name.includes('[')) return err('this section line has no proper name; write [name]');
+  return ok(name);
 }
 
 /**
- * One value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;` and `\\`
- * stand for the second character. A bare `#` or `;` is refused, because other readers would cut the value there.
+ * Decodes one value. Double quotes hold a JSON string, single quotes hold their content as it is; unquoted, `\#`, `\;`
+ * and `\\` stand for the second character. A bare `#` or `;` is refused, because other readers would cut the value
+ * there.
  */
 export function decodeIniValue(raw: string): Parsed<string> {
   const text = raw.trim();
@@ -120,34 +134,34 @@ export function decodeIniValue(raw: string): Parsed<string> {
   if (text.startsWith("'")) {
     const inner = text.slice(1, -1);
     if (text.length < 2 || !text.endsWith("'") || inner.includes("'"))
-      return refused('the \' is not closed at the end of the line; use "…" instead');
-    return accepted(inner);
+      return err('the \' is not closed at the end of the line; use "…" instead');
+    return ok(inner);
   }
   const cut = firstUnescaped(text, '#;');
   if (cut >= 0) {
     const mark = text[cut];
-    return refused(
+    return err(
       `an unquoted "${mark}" would cut the value; write it in double quotes, or as \\${mark}; a comment needs a ` +
         'line of its own',
     );
   }
-  return accepted(String(unsafe(text)));
+  return ok(String(unsafe(text)));
 }
 
 function decodeDoubleQuoted(text: string): Parsed<string> {
   if (firstUnescaped(text.slice(1), '"') !== text.length - 2) {
-    return refused('the double quotes are not closed at the end of the line; write "value" and nothing after it');
+    return err('the double quotes are not closed at the end of the line; write "value" and nothing after it');
   }
   try {
-    return accepted(String(JSON.parse(text)));
+    return ok(String(JSON.parse(text)));
   } catch {
-    return refused(
+    return err(
       'inside double quotes a backslash is written \\\\ and no control character is allowed; or use single quotes',
     );
   }
 }
 
-/** Where the first of the marks stands that has no backslash before it; -1 when there is none. */
+/** The index of the first of the marks without a backslash before it; -1 when there is none. */
 function firstUnescaped(text: string, marks: string): number {
   for (let at = 0; at < text.length; at++) {
     if (text[at] === '\\') at += 1;

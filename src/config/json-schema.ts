@@ -1,9 +1,12 @@
-// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. The strict checks are
-// made at loading.
+// The option table as a JSON Schema (2020-12), for editors that complete JSON configurations. Loading checks more
+// strictly.
 
 import { RESERVED_NAMES } from './layers.ts';
-import type { Option, SectionName } from './options/option.ts';
-import { isNamedSection, optionsOf, SECTION_DOCS, SECTION_NAMES } from './options/table.ts';
+import type { Option, OptionKind } from './option.ts';
+import type { OptionRow, SectionInfo } from './section.ts';
+import { serverTls } from './sections/server.ts';
+import { upstreamHeaders } from './sections/traffic.ts';
+import { SECTIONS } from './table.ts';
 
 /** A schema document or a part of one. */
 type JsonSchema = { readonly [key: string]: unknown };
@@ -20,16 +23,17 @@ const TEXTS = { type: 'array', items: { type: 'string' } };
 
 /** The schema of a JSON configuration file. */
 export function jsonSchema(): JsonSchema {
-  const properties: Record<string, JsonSchema> = {};
-  for (const section of SECTION_NAMES.filter((name) => !name.includes('.')))
-    properties[section] = sectionSchema(section);
+  const plain = SECTIONS.filter(({ name }) => !name.includes('.'));
+  const properties: Record<string, JsonSchema> = Object.fromEntries(
+    plain.map((section) => [section.name, sectionSchema(section)]),
+  );
   properties.upstream = {
     type: 'object',
     additionalProperties: false,
     properties: {
       headers: {
         type: 'object',
-        description: SECTION_DOCS['upstream.headers'],
+        description: upstreamHeaders.doc,
         additionalProperties: { type: 'string' },
       },
     },
@@ -43,9 +47,9 @@ export function jsonSchema(): JsonSchema {
   };
 }
 
-function sectionSchema(section: SectionName): JsonSchema {
+function sectionSchema({ name, doc, isNamed, rows }: SectionInfo): JsonSchema {
   const properties: Record<string, JsonSchema> = {};
-  for (const option of optionsOf(section)) {
+  for (const option of rows) {
     properties[option.key] = optionSchema(option);
     if (option.isSecret) {
       properties[`${option.key}_file`] = { type: 'string', description: `A file that holds ${option.key}.` };
@@ -55,15 +59,15 @@ function sectionSchema(section: SectionName): JsonSchema {
       };
     }
   }
-  const base = { type: 'object', description: SECTION_DOCS[section] };
-  if (section === 'client') {
+  const base = { type: 'object', description: doc };
+  if (name === 'client') {
     return {
       ...base,
       additionalProperties: false,
       patternProperties: { [NAME_PATTERN]: { type: 'object', additionalProperties: false, properties } },
     };
   }
-  if (isNamedSection(section)) {
+  if (isNamed) {
     const named = { type: 'object', additionalProperties: false, properties };
     return {
       ...base,
@@ -72,7 +76,7 @@ function sectionSchema(section: SectionName): JsonSchema {
       patternProperties: { [withoutKeys(Object.keys(properties))]: named },
     };
   }
-  if (section === 'server') properties.tls = sectionSchema('server.tls');
+  if (name === 'server') properties.tls = sectionSchema(serverTls);
   return { ...base, additionalProperties: false, properties };
 }
 
@@ -83,28 +87,27 @@ function withoutKeys(keys: readonly string[]): string {
   return NAME_PATTERN.replace('^', `^(?!(?:${keys.join('|')})$)`);
 }
 
-function optionSchema(option: Option): JsonSchema {
+function optionSchema(option: OptionRow): JsonSchema {
   return {
     description: option.doc,
-    ...kindSchema(option),
+    ...kindSchema(option.kind),
     ...(option.default === null ? {} : { default: nativeDefault(option) }),
   };
 }
 
-function kindSchema({ kind }: Option): JsonSchema {
+function kindSchema(kind: OptionKind): JsonSchema {
   switch (kind.type) {
     case 'boolean':
       return BOOLEAN;
     case 'duration':
       return DURATION;
     case 'integer':
-      return { type: 'integer', minimum: kind.min ?? 0, ...(kind.max === undefined ? {} : { maximum: kind.max }) };
+      return { type: 'integer', minimum: kind.min, ...(kind.max === null ? {} : { maximum: kind.max }) };
     case 'integerOr':
       return { anyOf: [{ const: kind.word }, { type: 'integer', minimum: kind.min }] };
     case 'choice':
       return { enum: kind.of };
     case 'commaList':
-      return { anyOf: [TEXTS, { type: 'string' }] };
     case 'itemList':
       return { anyOf: [TEXTS, { type: 'string' }] };
     case 'text':

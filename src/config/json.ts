@@ -1,12 +1,13 @@
 // JSON configuration that remembers file:line for every key. A small reader of its own, because JSON.parse keeps no
 // positions, lets a duplicate key win in silence and gives `__proto__` a meaning.
 
-import type { RawEntry, RawSection, RawSource, RawValue } from './layers.ts';
-import { onOneLine, type Problem, shown } from './problem.ts';
+import { onOneLine, type Problem, quote } from './problem.ts';
+import type { RawEntry, RawSection, RawSource, RawValue } from './values.ts';
 
-/** Objects inside objects: section, name, and one to notice a mistake. */
+/** How deep objects may nest. Section and name need two levels; deeper ones are reported as unknown sections. */
 const DEEPEST = 8;
 
+/** A syntax error and its offset. */
 class JsonFault extends Error {
   readonly offset: number;
   constructor(message: string, offset: number) {
@@ -19,148 +20,198 @@ class JsonFault extends Error {
  * Reads JSON text: an object of sections, in which objects nest as names (`{"client": {"crm": {…}}}`). Never throws.
  */
 export function parseJson(text: string, file: string): RawSource {
-  const entries: RawEntry[] = [];
-  const sections: RawSection[] = [];
-  const problems: Problem[] = [];
-  const source = text.replace(/^\uFEFF/, '');
-  const lineOf = createLineFinder(source);
-  let at = 0;
-  let isIncomplete = false;
-
-  const fail = (message: string, offset = at): never => {
-    throw new JsonFault(message, offset);
-  };
-  const skipBlanks = (): void => {
-    while (at < source.length && ' \t\r\n'.includes(source.charAt(at))) at += 1;
-  };
-  const expect = (mark: string): void => {
-    skipBlanks();
-    if (source[at] !== mark)
-      fail(at >= source.length ? `the file ends where "${mark}" should be` : `"${mark}" is missing before this`);
-    at += 1;
-  };
-  const readString = (): string => {
-    const start = at;
-    for (at += 1; at < source.length && source[at] !== '"' && source.charAt(at) >= ' '; at++)
-      if (source[at] === '\\') at += 1;
-    try {
-      at += 1;
-      return String(JSON.parse(source.slice(start, at)));
-    } catch {
-      return fail('this string is not closed, or has a control character or a wrong escape in it', start);
-    }
-  };
-  const readScalar = (): RawValue | null => {
-    if (source[at] === '"') return { type: 'text', text: readString() };
-    const word = /^(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/.exec(
-      source.slice(at, at + 400),
-    )?.[0];
-    if (word === undefined) return fail('this is not a JSON value; text needs double quotes');
-    at += word.length;
-    if (word === 'null') return null;
-    return { type: word === 'true' || word === 'false' ? 'boolean' : 'number', text: word };
-  };
-  const readList = (where: string, key: string): RawValue | null => {
-    const items: string[] = [];
-    let isGood = true;
-    expect('[');
-    skipBlanks();
-    while (source[at] !== ']') {
-      if ('[{'.includes(source.charAt(at)) && at < source.length) fail('a list holds texts only');
-      const item = readScalar();
-      if (item === null) isGood = false;
-      else if ('text' in item) items.push(item.text);
-      skipBlanks();
-      if (source[at] !== ',') break;
-      at += 1;
-      skipBlanks();
-      if (source[at] === ']') fail('there is a comma too many before this');
-    }
-    expect(']');
-    if (!isGood) problems.push({ where, key, message: 'null is no value; leave it out' });
-    return isGood ? { type: 'list', items } : null;
-  };
-  const readObject = (path: readonly string[], startWhere: string): void => {
-    if (path.length > DEEPEST) fail('the objects are nested too deeply');
-    const seen = new Map<string, string>();
-    expect('{');
-    skipBlanks();
-    let holdsSettings = source[at] === '}';
-    while (source[at] !== '}') {
-      if (source[at] !== '"')
-        fail(at >= source.length ? 'the file ends inside an object' : 'a key in double quotes is missing before this');
-      const where = `${file}:${lineOf(at).line}`;
-      const key = readString();
-      const label = [...path, key].join('.');
-      const before = seen.get(key);
-      if (before !== undefined)
-        problems.push({ where, key: onOneLine(label), message: `already set at ${before}; remove one of the two` });
-      seen.set(key, where);
-      expect(':');
-      skipBlanks();
-      holdsSettings ||= source[at] !== '{';
-      readMember(path, key, label, where, before === undefined);
-      skipBlanks();
-      if (source[at] !== ',') break;
-      at += 1;
-      skipBlanks();
-      if (source[at] === '}') fail('there is a comma too many before this');
-    }
-    // `client` in {"client": {"crm": {…}}} is only the way to a section.
-    if (path.length > 0 && holdsSettings) sections.push({ section: path.join('.'), where: startWhere });
-    expect('}');
-  };
-  const readMember = (path: readonly string[], key: string, label: string, where: string, isFirst: boolean): void => {
-    if (source[at] === '{') {
-      readObject([...path, key], where);
-      return;
-    }
-    const isList = source[at] === '[';
-    const value = isList ? readList(where, label) : readScalar();
-    if (value === null && !isList)
-      problems.push({ where, key: onOneLine(label), message: 'null is no value; leave the key out' });
-    if (value === null) {
-      if (path.length > 0 && isFirst) entries.push({ section: path.join('.'), key, value: { type: 'broken' }, where });
-    } else if (path.length === 0 && key === '$schema') {
-      // For editors; it sets nothing.
-    } else if (path.length === 0) {
-      problems.push({ where, key: '', message: `${shown(key)} stands outside of any section; write {"general": {…}}` });
-    } else if (isFirst) {
-      entries.push({ section: path.join('.'), key, value, where });
-    }
-  };
-
-  try {
-    skipBlanks();
-    if (source[at] !== '{') fail('the configuration must be an object of sections: {"general": {…}}');
-    readObject([], `${file}:1`);
-    skipBlanks();
-    if (at < source.length) fail('there is text after the closing "}"');
-  } catch (error) {
-    if (!(error instanceof JsonFault)) throw error;
-    const { line, column } = lineOf(error.offset);
-    isIncomplete = true;
-    problems.push({ where: `${file}:${line}:${column}`, key: '', message: `not valid JSON: ${error.message}` });
-  }
-  return { entries, sections, problems, isIncomplete };
+  return new JsonReader(text.replace(/^\uFEFF/, ''), file).read();
 }
 
-function createLineFinder(source: string): (offset: number) => { line: number; column: number } {
-  let line = 1;
-  let lineStart = 0;
-  let seen = 0;
-  return (offset) => {
-    if (offset < seen) {
-      line = 1;
-      lineStart = 0;
-      seen = 0;
+/** Reads one text from its beginning to its end. */
+class JsonReader {
+  readonly #source: string;
+  readonly #file: string;
+  readonly #lines: LineFinder;
+  /** Where the next character is read. */
+  #at = 0;
+  readonly #entries: RawEntry[] = [];
+  readonly #sections: RawSection[] = [];
+  readonly #problems: Problem[] = [];
+
+  constructor(source: string, file: string) {
+    this.#source = source;
+    this.#file = file;
+    this.#lines = new LineFinder(source);
+  }
+
+  read(): RawSource {
+    let isIncomplete = false;
+    try {
+      this.#skipBlanks();
+      if (this.#next() !== '{') this.#fail('the configuration must be an object of sections: {"general": {…}}');
+      this.#readObject([], `${this.#file}:1`);
+      this.#skipBlanks();
+      if (!this.#isAtEnd) this.#fail('there is text after the closing "}"');
+    } catch (error) {
+      if (!(error instanceof JsonFault)) throw error;
+      const { line, column } = this.#lines.find(error.offset);
+      isIncomplete = true;
+      const location = `${this.#file}:${line}:${column}`;
+      this.#problems.push({ location, key: '', message: `not valid JSON: ${error.message}` });
     }
-    for (; seen < offset; seen++) {
-      if (source[seen] === '\n') {
-        line += 1;
-        lineStart = seen + 1;
+    return { entries: this.#entries, sections: this.#sections, problems: this.#problems, isIncomplete };
+  }
+
+  /** The character that is read next; '' at the end. */
+  #next(): string {
+    return this.#source.charAt(this.#at);
+  }
+
+  get #isAtEnd(): boolean {
+    return this.#at >= this.#source.length;
+  }
+
+  #fail(message: string, offset = this.#at): never {
+    throw new JsonFault(message, offset);
+  }
+
+  #skipBlanks(): void {
+    while (!this.#isAtEnd && ' \t\r\n'.includes(this.#next())) this.#at += 1;
+  }
+
+  #expect(mark: string): void {
+    this.#skipBlanks();
+    if (this.#next() !== mark)
+      this.#fail(this.#isAtEnd ? `the file ends where "${mark}" should be` : `"${mark}" is missing before this`);
+    this.#at += 1;
+  }
+
+  /** Whether another member or item follows; a comma before the closing mark is refused. */
+  #isContinued(close: string): boolean {
+    this.#skipBlanks();
+    if (this.#next() !== ',') return false;
+    this.#at += 1;
+    this.#skipBlanks();
+    if (this.#next() === close) this.#fail('there is a comma too many before this');
+    return true;
+  }
+
+  #readString(): string {
+    const start = this.#at;
+    for (this.#at += 1; this.#next() !== '"' && this.#next() >= ' '; this.#at++)
+      if (this.#next() === '\\') this.#at += 1;
+    try {
+      this.#at += 1;
+      return String(JSON.parse(this.#source.slice(start, this.#at)));
+    } catch {
+      return this.#fail('this string is not closed, or has a control character or a wrong escape in it', start);
+    }
+  }
+
+  #readScalar(): RawValue | null {
+    if (this.#next() === '"') return { type: 'text', text: this.#readString() };
+    const word = /^(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/.exec(
+      this.#source.slice(this.#at, this.#at + 400),
+    )?.[0];
+    if (word === undefined) return this.#fail('this is not a JSON value; text needs double quotes');
+    this.#at += word.length;
+    if (word === 'null') return null;
+    return { type: word === 'true' || word === 'false' ? 'boolean' : 'number', text: word };
+  }
+
+  #readList(location: string, key: string): RawValue | null {
+    const items: string[] = [];
+    let isGood = true;
+    this.#expect('[');
+    this.#skipBlanks();
+    if (this.#next() !== ']') {
+      do {
+        if (this.#next() === '[' || this.#next() === '{') this.#fail('a list holds texts only');
+        const item = this.#readScalar();
+        if (item === null) isGood = false;
+        else if ('text' in item) items.push(item.text);
+      } while (this.#isContinued(']'));
+    }
+    this.#expect(']');
+    if (!isGood) this.#problems.push({ location, key, message: 'null is no value; leave it out' });
+    return isGood ? { type: 'list', items } : null;
+  }
+
+  #readObject(path: readonly string[], start: string): void {
+    if (path.length > DEEPEST) this.#fail('the objects are nested too deeply');
+    const seen = new Map<string, string>();
+    this.#expect('{');
+    this.#skipBlanks();
+    let holdsSettings = this.#next() === '}';
+    if (!holdsSettings) {
+      do {
+        const isSetting = this.#readMember(path, seen);
+        holdsSettings ||= isSetting;
+      } while (this.#isContinued('}'));
+    }
+    // `client` in {"client": {"crm": {…}}} is only the way to a section.
+    if (path.length > 0 && holdsSettings) this.#sections.push({ section: path.join('.'), location: start });
+    this.#expect('}');
+  }
+
+  /** Reads `"key": value`; false when the value is an object, and so no setting. */
+  #readMember(path: readonly string[], seen: Map<string, string>): boolean {
+    if (this.#next() !== '"')
+      this.#fail(this.#isAtEnd ? 'the file ends inside an object' : 'a key in double quotes is missing before this');
+    const location = `${this.#file}:${this.#lines.find(this.#at).line}`;
+    const key = this.#readString();
+    const before = seen.get(key);
+    if (before !== undefined) {
+      const message = `already set at ${before}; remove one of the two`;
+      this.#problems.push({ location, key: onOneLine([...path, key].join('.')), message });
+    }
+    seen.set(key, location);
+    this.#expect(':');
+    this.#skipBlanks();
+    if (this.#next() === '{') {
+      this.#readObject([...path, key], location);
+      return false;
+    }
+    this.#readSetting(path, key, location, before === undefined);
+    return true;
+  }
+
+  #readSetting(path: readonly string[], key: string, location: string, isFirst: boolean): void {
+    const label = [...path, key].join('.');
+    const isList = this.#next() === '[';
+    const value = isList ? this.#readList(location, label) : this.#readScalar();
+    if (value === null && !isList)
+      this.#problems.push({ location, key: onOneLine(label), message: 'null is no value; leave the key out' });
+    if (path.length > 0) {
+      if (isFirst) this.#entries.push({ section: path.join('.'), key, value: value ?? { type: 'broken' }, location });
+      return;
+    }
+    // `$schema` is for editors; it sets nothing.
+    if (value === null || key === '$schema') return;
+    const message = `${quote(key)} stands outside of any section; write {"general": {…}}`;
+    this.#problems.push({ location, key: '', message });
+  }
+}
+
+/** Finds lines and columns. Quick for offsets that grow, as those of a reader do. */
+class LineFinder {
+  readonly #source: string;
+  #line = 1;
+  #lineStart = 0;
+  #seen = 0;
+
+  constructor(source: string) {
+    this.#source = source;
+  }
+
+  find(offset: number): { readonly line: number; readonly column: number } {
+    if (offset < this.#seen) {
+      this.#line = 1;
+      this.#lineStart = 0;
+      this.#seen = 0;
+    }
+    for (; this.#seen < offset; this.#seen++) {
+      if (this.#source[this.#seen] === '\n') {
+        this.#line += 1;
+        this.#lineStart = this.#seen + 1;
       }
     }
-    return { line, column: offset - lineStart + 1 };
-  };
+    return { line: this.#line, column: offset - this.#lineStart + 1 };
+  }
 }

@@ -1,10 +1,12 @@
-// The layers of a configuration, flags over environment over file: which setting is given where, as written, and which
-// sections and names there are. Nothing is interpreted here.
+// Merges the layers of a configuration: flags over environment over file. Finds which setting is set where, and which
+// sections and names there are. It does not interpret values.
 
-import type { Option, SecretForm, SectionName } from './options/option.ts';
-import { findKey, isNamedSection, keysOf, SDK_ONLY_KEYS, SECTION_NAMES } from './options/table.ts';
-import { didYouMean, onOneLine, type Problem, shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import type { SectionId, Setting } from './option.ts';
+import { didYouMean, onOneLine, type Problem, quote } from './problem.ts';
+import { DEFAULT_NAME, labelOf, type WrittenSettings } from './section.ts';
+import type { HeaderSetting } from './sections/traffic.ts';
+import { findKey, keysOf, SDK_ONLY_KEYS, SECTIONS } from './table.ts';
+import { err, ok, type Parsed, type RawEntry, type RawSection } from './values.ts';
 
 /** A source of settings: flags beat the environment, which beats the file. */
 export interface Layer {
@@ -17,219 +19,166 @@ export interface Layer {
   readonly isFile?: boolean;
 }
 
-/** One setting that won. */
-export interface Setting {
-  readonly id: SectionId;
-  readonly option: Option;
-  readonly form: SecretForm;
-  readonly value: RawValue;
-  readonly where: string;
-  readonly baseFolder: string;
-  /** 0 is the highest. */
-  readonly layer: number;
-  readonly isFromFile: boolean;
-  /** `credential.crm.client_secret_file`, as written. */
-  readonly label: string;
-}
-
-/** One `[upstream.headers]` line. */
-export interface HeaderSetting {
-  readonly name: string;
-  readonly value: RawValue;
-  readonly where: string;
-}
-
-/** All settings that won, and the sections there are. */
-export interface Settings {
-  get(id: SectionId, key: string): Setting | undefined;
+/** All settings that count. */
+export interface Settings extends WrittenSettings {
   all(): Iterable<Setting>;
-  /**
-   * The names used in a section: `default` first, then in the order of their first appearance, file before environment
-   * before flags.
-   */
-  names(section: 'credential' | 'client'): readonly { readonly name: string; readonly where: string }[];
   readonly headers: readonly HeaderSetting[];
+}
+
+/** Where problems and warnings are added. */
+interface Findings {
+  readonly problems: Problem[];
+  readonly warnings: Problem[];
+}
+
+/** Merges layers, given highest first. */
+export function mergeLayers(layers: readonly Layer[], findings: Findings): Settings {
+  const merged = new MergedLayers(findings);
+  for (const layer of layers) merged.add(layer);
+  return merged;
 }
 
 const slotOf = (id: SectionId, key: string) => `${id.section}\n${id.name}\n${key}`;
 
-/** Merges the layers, highest first. Problems and warnings are added to the given lists. */
-export function mergeLayers(layers: readonly Layer[], problems: Problem[], warnings: Problem[]): Settings {
-  const winners = new Map<string, Setting>();
-  const headers = new Map<string, HeaderSetting>();
-  const names = layers.map(() => ({ credential: new Map<string, string>(), client: new Map<string, string>() }));
-  const wrongSections = new Set<string>();
+/** Where each option of one layer was set last. */
+type Seen = Map<string, string>;
 
-  const identify = (written: string, where: string): SectionId | undefined => {
-    const parsed = parseSection(written);
-    if (parsed.ok) return parsed.value;
-    if (SDK_ONLY_KEYS.has(written)) {
-      warnings.push({ where, key: onOneLine(written), message: 'only an SDK knows this; it has no effect here' });
-    } else if (!wrongSections.has(written)) {
-      problems.push({ where, key: '', message: parsed.message });
+/** Merged layers. Adds a problem for each setting that is set twice or unknown. */
+class MergedLayers implements Settings {
+  readonly #findings: Findings;
+  /** The highest setting of each option. */
+  readonly #winners = new Map<string, Setting>();
+  /** The highest value of each header, by its name in lower case. */
+  readonly #headers = new Map<string, HeaderSetting>();
+  /** Names of credentials and clients, and where each appears first, by layer. */
+  readonly #names: { readonly credential: Map<string, string>; readonly client: Map<string, string> }[] = [];
+  /** Sections that were reported as unknown: once is enough. */
+  readonly #unknownSections = new Set<string>();
+
+  constructor(findings: Findings) {
+    this.#findings = findings;
+  }
+
+  get headers(): readonly HeaderSetting[] {
+    return [...this.#headers.values()];
+  }
+
+  get(id: SectionId, key: string): Setting | undefined {
+    return this.#winners.get(slotOf(id, key));
+  }
+
+  all(): Iterable<Setting> {
+    return this.#winners.values();
+  }
+
+  names(section: 'credential' | 'client'): { readonly name: string; readonly location: string }[] {
+    const found = new Map<string, string>();
+    const ofDefault = this.#names.findLast((layer) => layer[section].has(DEFAULT_NAME))?.[section].get(DEFAULT_NAME);
+    if (ofDefault !== undefined) found.set(DEFAULT_NAME, ofDefault);
+    for (const layer of this.#names.toReversed()) {
+      for (const [name, location] of layer[section]) if (!found.has(name)) found.set(name, location);
     }
-    wrongSections.add(written);
-    return undefined;
-  };
+    return [...found].map(([name, location]) => ({ name, location }));
+  }
 
-  const readLayer = (layer: Layer, index: number): void => {
-    const seen = new Map<string, Setting | HeaderSetting>();
-    for (const { section, where } of layer.sections ?? []) {
-      const id = identify(section, where);
+  /** Adds a layer below those that are there. */
+  add(layer: Layer): void {
+    const depth = this.#names.push({ credential: new Map(), client: new Map() }) - 1;
+    for (const { section, location } of layer.sections ?? []) {
+      const id = this.#identify(section, location);
       // An empty [credential] is a heading that somebody left in place; an empty [credential.crm] is a credential that
       // lacks everything.
-      if (id !== undefined && (id.section === 'credential' || id.section === 'client') && section !== 'credential')
-        remember(id, where, index);
+      if (id !== undefined && section !== 'credential') this.#remember(id, location, depth);
     }
+    const seen: Seen = new Map();
     for (const entry of layer.entries) {
-      const id = identify(entry.section, entry.where);
-      if (id === undefined) continue;
-      if (id.section === 'upstream.headers') {
-        const slot = entry.key.toLowerCase();
-        const before = seen.get(slot);
-        if (before !== undefined && !layer.laterWins)
-          problems.push(twice(labelOf(id, entry.key), entry.where, before.where));
-        const header = { name: entry.key, value: entry.value, where: entry.where };
-        seen.set(slot, header);
-        if (!headers.has(slot) || layer.laterWins) headers.set(slot, header);
-        continue;
-      }
-      const setting = recognise(id, entry, layer, index);
-      if (setting === undefined) continue;
-      const slot = slotOf(id, setting.option.key);
-      const before = seen.get(slot);
-      if (before !== undefined && !layer.laterWins) problems.push(twice(setting.label, entry.where, before.where));
-      seen.set(slot, setting);
-      remember(id, entry.where, index);
-      if (!winners.has(slot) || (layer.laterWins && winners.get(slot)?.layer === index)) winners.set(slot, setting);
+      const id = this.#identify(entry.section, entry.location);
+      if (id?.section === 'upstream.headers') this.#addHeader(id, entry, layer, seen);
+      else if (id !== undefined) this.#addSetting(id, entry, layer, depth, seen);
     }
-  };
+  }
 
-  const remember = (id: SectionId, where: string, index: number): void => {
-    if (id.section !== 'credential' && id.section !== 'client') return;
-    const known = names[index]?.[id.section];
-    if (known?.has(id.name) === false) known.set(id.name, where);
-  };
+  #addHeader(id: SectionId, entry: RawEntry, layer: Layer, seen: Seen): void {
+    const { key, value, location } = entry;
+    const slot = key.toLowerCase();
+    this.#assertOnce(slot, labelOf(id, key), location, layer, seen);
+    if (!this.#headers.has(slot) || layer.laterWins) this.#headers.set(slot, { name: key, value, location });
+  }
 
-  const recognise = (id: SectionId, entry: RawEntry, layer: Layer, index: number): Setting | undefined => {
+  #addSetting(id: SectionId, entry: RawEntry, layer: Layer, depth: number, seen: Seen): void {
     const label = onOneLine(labelOf(id, entry.key));
     const match = findKey(id.section, entry.key);
-    if (match !== undefined) {
-      const { section: _section, key: _key, ...rest } = entry;
-      return {
-        ...rest,
-        id,
-        ...match,
-        label,
-        baseFolder: layer.baseFolder,
-        layer: index,
-        isFromFile: layer.isFile === true,
-      };
+    if (match === undefined) {
+      this.#reportUnknownKey(id, entry, label);
+      return;
     }
-    if (SDK_ONLY_KEYS.has(`${id.section}.${entry.key}`)) {
-      const ours =
-        id.section === 'proxy' ? `: write proxy.${entry.key.endsWith('username') ? 'username' : 'password'}` : '';
-      warnings.push({
-        where: entry.where,
-        key: label,
-        message: `only an SDK knows this key; it has no effect here${ours}`,
-      });
-    } else {
-      problems.push({
-        where: entry.where,
-        key: '',
-        message: `there is no key ${shown(label)}${didYouMean(entry.key, keysOf(id.section))}`,
-      });
+    const { value, location } = entry;
+    const { key, isSecret = false } = match.option;
+    const slot = slotOf(id, key);
+    this.#assertOnce(slot, label, location, layer, seen);
+    this.#remember(id, location, depth);
+    const winner = this.#winners.get(slot);
+    if (winner !== undefined && !(layer.laterWins && winner.layer === depth)) return;
+    const { baseFolder, isFile: isFromFile = false } = layer;
+    const form = match.form;
+    this.#winners.set(slot, { id, key, isSecret, form, value, location, baseFolder, layer: depth, isFromFile, label });
+  }
+
+  #assertOnce(slot: string, label: string, location: string, layer: Layer, seen: Seen): void {
+    const before = seen.get(slot);
+    if (before !== undefined && !layer.laterWins) {
+      const message = `already set at ${before}; keep one of the two`;
+      this.#findings.problems.push({ location, key: label, message });
     }
+    seen.set(slot, location);
+  }
+
+  #remember({ section, name }: SectionId, location: string, depth: number): void {
+    if (section !== 'credential' && section !== 'client') return;
+    const known = this.#names[depth]?.[section];
+    if (known?.has(name) === false) known.set(name, location);
+  }
+
+  /** The section of that name; undefined, and reported, where there is none. */
+  #identify(written: string, location: string): SectionId | undefined {
+    const parsed = parseSection(written);
+    if (parsed.ok) return parsed.value;
+    const { problems, warnings } = this.#findings;
+    if (SDK_ONLY_KEYS.has(written)) {
+      warnings.push({ location, key: onOneLine(written), message: 'only an SDK knows this; it has no effect here' });
+    } else if (!this.#unknownSections.has(written)) {
+      problems.push({ location, key: '', message: parsed.message });
+    }
+    this.#unknownSections.add(written);
     return undefined;
-  };
+  }
 
-  layers.forEach(readLayer);
-  return {
-    get: (id, key) => winners.get(slotOf(id, key)),
-    all: () => winners.values(),
-    names(section) {
-      const fileFirst = new Map<string, string>();
-      const ofDefault = names.findLast((layer) => layer[section].has(DEFAULT_NAME))?.[section].get(DEFAULT_NAME);
-      if (ofDefault !== undefined) fileFirst.set(DEFAULT_NAME, ofDefault);
-      for (const layer of names.toReversed()) {
-        for (const [name, where] of layer[section]) if (!fileFirst.has(name)) fileFirst.set(name, where);
-      }
-      return [...fileFirst].map(([name, where]) => ({ name, where }));
-    },
-    headers: [...headers.values()],
-  };
+  #reportUnknownKey(id: SectionId, { key, location }: RawEntry, label: string): void {
+    if (SDK_ONLY_KEYS.has(`${id.section}.${key}`)) {
+      const ours = id.section === 'proxy' ? `: write proxy.${key.endsWith('username') ? 'username' : 'password'}` : '';
+      const message = `only an SDK knows this key; it has no effect here${ours}`;
+      this.#findings.warnings.push({ location, key: label, message });
+      return;
+    }
+    const message = `there is no key ${quote(label)}${didYouMean(key, keysOf(id.section))}`;
+    this.#findings.problems.push({ location, key: '', message });
+  }
 }
 
-function twice(label: string, where: string, before: string): Problem {
-  return { where, key: label, message: `already set at ${before}; keep one of the two` };
-}
-
-/** A value before its option is known. JSON's native numbers and booleans keep their spelling and their type. */
-export type RawValue =
-  | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'number' | 'boolean'; readonly text: string }
-  | { readonly type: 'list'; readonly items: readonly string[] }
-  /** It was there and could not be read; that has been said already. */
-  | { readonly type: 'broken' };
-
-/** One setting as written; `section` may hold a name, `credential.crm`. */
-export interface RawEntry {
-  readonly section: string;
-  readonly key: string;
-  readonly value: RawValue;
-  readonly where: string;
-}
-
-/** A section line, kept because a section may be named and empty. */
-export interface RawSection {
-  readonly section: string;
-  readonly where: string;
-}
-
-/** All that one source says, and what is wrong with how it says it. */
-export interface RawSource {
-  readonly entries: readonly RawEntry[];
-  readonly sections: readonly RawSection[];
-  readonly problems: readonly Problem[];
-  /** Settings were lost to mistakes: what seems to be missing may be there. */
-  readonly isIncomplete: boolean;
-}
-
-/** A text value. */
-export function rawText(text: string): RawValue {
-  return { type: 'text', text };
-}
-
-/** A section of the table; `name` is '' for the sections that have none. */
-export interface SectionId {
-  readonly section: SectionName;
-  readonly name: string;
-}
+const SECTION_NAMES = SECTIONS.map(({ name }) => name);
 
 /** Reads `server`, `server.tls`, `credential`, `credential.crm`, `client.crm`. */
 export function parseSection(written: string): Parsed<SectionId> {
-  const known = SECTION_NAMES.find((name) => name === written);
-  if (known === 'client') return refused('a client needs a name; write [client.NAME]');
-  if (known === 'credential') return accepted({ section: known, name: DEFAULT_NAME });
-  if (known !== undefined) return accepted({ section: known, name: '' });
+  const section = SECTIONS.find(({ name }) => name === written);
+  if (section?.name === 'client') return err('a client needs a name; write [client.NAME]');
+  if (section !== undefined) return ok({ section: section.name, name: section.isNamed ? DEFAULT_NAME : '' });
   const dot = written.indexOf('.');
-  const head = SECTION_NAMES.find((name) => name === written.slice(0, dot));
-  if (dot > 0 && head !== undefined && isNamedSection(head)) {
-    const name = written.slice(dot + 1);
-    const reason = refuseName(name);
-    return reason === undefined ? accepted({ section: head, name }) : refused(reason);
-  }
-  return refused(`there is no section ${shown(`[${written}]`)}${didYouMean(written, SECTION_NAMES)}`);
-}
-
-/**
- * How messages call a setting: `server.listen`, `credential.crm.client_id`; the default credential's is
- * `credential.client_id`.
- */
-export function labelOf({ section, name }: SectionId, key?: string): string {
-  const head = name === '' || (section === 'credential' && name === DEFAULT_NAME) ? section : `${section}.${name}`;
-  return key === undefined ? head : `${head}.${key}`;
+  const named = SECTIONS.find(({ name, isNamed }) => isNamed && name === written.slice(0, dot));
+  if (dot < 1 || named === undefined)
+    return err(`there is no section ${quote(`[${written}]`)}${didYouMean(written, SECTION_NAMES)}`);
+  const name = written.slice(dot + 1);
+  const reason = refuseName(name);
+  return reason === undefined ? ok({ section: named.name, name }) : err(reason);
 }
 
 /** Path segments the gateway serves itself; a credential of that name could never be reached as `/NAME/api/v2`. */
@@ -245,14 +194,11 @@ export const RESERVED_NAMES: ReadonlySet<string> = new Set([
   'metrics',
 ]);
 
-/** The name of the `[credential]` section that has none. */
-export const DEFAULT_NAME = 'default';
-
 /** Why a name cannot be used, or undefined when it can. */
 export function refuseName(name: string): string | undefined {
   if (name.length > 64 || !/^[a-z0-9][a-z0-9-]*$/.test(name)) {
     return (
-      `${shown(name)} is not a name; use a-z, 0-9 and hyphens, beginning with a letter or digit, at most 64 ` +
+      `${quote(name)} is not a name; use a-z, 0-9 and hyphens, beginning with a letter or digit, at most 64 ` +
       'characters'
     );
   }

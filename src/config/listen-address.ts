@@ -1,14 +1,16 @@
 // Addresses to listen on: how they are written, and whether other machines can reach them. It opens nothing.
 
 import { type AddressInfo, isIP } from 'node:net';
-import type { ListenAddress } from './gateway-config.ts';
-import { shown } from './problem.ts';
-import { accepted, type Parsed, refused } from './values.ts';
+import { quote } from './problem.ts';
+import { err, ok, type Parsed } from './values.ts';
 
-/**
- * In bytes: what `sun_path` of unix(7) holds before its closing NUL. On Windows it is a named pipe, which the system
- * bounds.
- */
+/** Where a listener listens. */
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'fd'; readonly fd: number };
+
+/** In bytes: `sun_path` of unix(7) without its closing NUL. On Windows a named pipe, bounded by the system. */
 const LONGEST_SOCKET_PATH = { linux: 107, win32: 32_767 }[process.platform as string] ?? 103;
 
 /** Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path` or `fd:3`. Port 0 is any free port. */
@@ -16,72 +18,66 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
     if (!/^[/\\]|^[A-Za-z]:\\/.test(path))
-      return refused(`${shown(text)} needs an absolute path, as in unix:/run/gcg.sock`);
+      return err(`${quote(text)} needs an absolute path, as in unix:/run/gcg.sock`);
     const bytes = Buffer.byteLength(path);
     if (bytes > LONGEST_SOCKET_PATH) {
-      return refused(
-        `${shown(text)} has a path of ${bytes} bytes, and a Unix socket here can have ${LONGEST_SOCKET_PATH}; ` +
+      return err(
+        `${quote(text)} has a path of ${bytes} bytes, and a Unix socket here can have ${LONGEST_SOCKET_PATH}; ` +
           'write a shorter one, as in unix:/run/gcg.sock',
       );
     }
-    return accepted({ kind: 'unix', path });
+    return ok({ kind: 'unix', path });
   }
   if (text.startsWith('fd:')) {
     const fd = /^\d{1,4}$/.test(text.slice(3)) ? Number(text.slice(3)) : -1;
-    return fd >= 3 ? accepted({ kind: 'fd', fd }) : refused(`${shown(text)} needs a number from 3 up, as in fd:3`);
+    return fd >= 3 ? ok({ kind: 'fd', fd }) : err(`${quote(text)} needs a number from 3 up, as in fd:3`);
   }
   if (text.includes('/'))
-    return refused(`${shown(text)} is not an address; write host:port without http://, or unix:/path`);
-  if (/^\d+$/.test(text)) return refused(`${shown(text)} has no host; write 127.0.0.1:${text}`);
+    return err(`${quote(text)} is not an address; write host:port without http://, or unix:/path`);
+  if (/^\d+$/.test(text)) return err(`${quote(text)} has no host; write 127.0.0.1:${text}`);
   if (/^(\*|):\d+$/.test(text)) {
     const port = text.slice(text.indexOf(':') + 1);
-    return refused(
-      `${shown(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} ` +
+    return err(
+      `${quote(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} ` +
         'for everybody',
     );
   }
-  if (isIP(text) === 6) return refused(`${shown(text)} has no port, or needs brackets; write [${text}]:8080`);
+  if (isIP(text) === 6) return err(`${quote(text)} has no port, or needs brackets; write [${text}]:8080`);
   const match = /^(?:\[([0-9a-fA-F:.%a-z]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (match === null || host === undefined) {
     const sixth = /^(.*):(\d{1,5})$/.exec(text);
     if (sixth?.[1] !== undefined && isIP(sixth[1]) === 6)
-      return refused(`${shown(text)} needs brackets; write [${sixth[1]}]:${sixth[2]}`);
-    return refused(`${shown(text)} is not an address; write 127.0.0.1:8080, [::1]:8080, unix:/path or fd:3`);
+      return err(`${quote(text)} needs brackets; write [${sixth[1]}]:${sixth[2]}`);
+    return err(`${quote(text)} is not an address; write 127.0.0.1:8080, [::1]:8080, unix:/path or fd:3`);
   }
-  if (port > 65535) return refused(`${shown(text)}: the port must be at most 65535`);
+  if (port > 65535) return err(`${quote(text)}: the port must be at most 65535`);
   if (match[1] !== undefined && isIP(host) !== 6)
-    return refused(`${shown(text)}: what stands in brackets is not an IPv6 address`);
+    return err(`${quote(text)}: what stands in brackets is not an IPv6 address`);
   if (match[1] === undefined && /^[\d.]+$/.test(host) && isIP(host) !== 4)
-    return refused(`${shown(text)} holds no IPv4 address of four numbers`);
-  return accepted({ kind: 'tcp', host, port });
+    return err(`${quote(text)} holds no IPv4 address of four numbers`);
+  return ok({ kind: 'tcp', host, port });
 }
 
-/** As it is written in a configuration. */
+/** The address as it is written in a configuration. */
 export function formatListenAddress(address: ListenAddress): string {
   if (address.kind === 'unix') return `unix:${address.path}`;
   if (address.kind === 'fd') return `fd:${address.fd}`;
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-/**
- * Whether other machines can reach it, as far as its configuration tells: what an inherited descriptor is bound to
- * shows when it is open.
- */
+/** Whether other machines can reach an address. For inherited descriptors this is known only once they are open. */
 export function isReachable(address: ListenAddress): boolean {
   return address.kind === 'tcp' && !isLoopbackHost(address.host);
 }
 
-/**
- * Whether a socket that is open is for users of this machine alone, by what it is bound to: a path, or a loopback
- * address.
- */
+/** Whether an open socket is for users of this machine only: it is bound to a path or a loopback address. */
 export function isLocalAddress(bound: AddressInfo | string): boolean {
   return typeof bound === 'string' || (isIP(bound.address) !== 0 && isLoopbackHost(bound.address));
 }
 
-/** 127.0.0.0/8, ::1, their IPv4-mapped forms, localhost and names below it. */
+/** Whether a host is 127.0.0.0/8, ::1, an IPv4-mapped form of them, localhost or a name below it. */
 export function isLoopbackHost(host: string): boolean {
   const name = stripBrackets(host).replace(/\.$/, '').toLowerCase();
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
@@ -91,7 +87,7 @@ export function isLoopbackHost(host: string): boolean {
   return canonical === '[::1]' || /^\[::ffff:7f[0-9a-f]{2}:/.test(canonical);
 }
 
-/** 0.0.0.0 and ::, which listen everywhere and, as a destination, mean this machine. */
+/** Whether a host is 0.0.0.0 or ::, which listen everywhere and, as a destination, mean this machine. */
 export function isWildcardHost(host: string): boolean {
   const name = stripBrackets(host);
   if (isIP(name) === 4) return name === '0.0.0.0';
@@ -100,7 +96,7 @@ export function isWildcardHost(host: string): boolean {
   );
 }
 
-/** `[::1]` to `::1`; anything else as it is. */
+/** Removes the brackets of `[::1]`; any other host stays as it is. */
 export function stripBrackets(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1');
 }

@@ -1,64 +1,64 @@
-// The one way to a GatewayConfig: find the file, lay flags, environment, file and defaults over each other, check
-// everything, report all problems at once. May be called again at any time (reload); it keeps nothing.
+// Loads the configuration: finds the file, merges flags, environment, file and defaults, checks everything and reports
+// all problems at once. Keeps no state, so it can be called again at any time (reload).
 
 import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
+import { type EffectiveSetting, effectiveSettings } from './effective.ts';
 import { readEnvironment, readGenesysEnvironment } from './env.ts';
 import {
   ClosedFolderError,
+  type ConfigCandidate,
   type FileContent,
-  type Place,
+  type HostEnvironment,
   parseConfigText,
   pathsOf,
   type ReadFile,
   readConfigFile,
-  type Surroundings,
   searchPath,
   whyUnreadable,
 } from './file.ts';
 import type { Overrides } from './flags.ts';
 import type { GatewayConfig } from './gateway-config.ts';
-import { type Layer, mergeLayers, type RawEntry, type RawSource } from './layers.ts';
-import type { SectionName } from './options/option.ts';
-import { listOrigins, type OriginEntry } from './origins.ts';
+import { type Layer, mergeLayers, type Settings } from './layers.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
-import { createSectionReader, type ReaderContext } from './reader.ts';
-import { readClients, readCredentialNames } from './sections/clients.ts';
-import { readCredentials } from './sections/credentials.ts';
+import type { SectionContext } from './section.ts';
+import { client, knownCredentials, readClients } from './sections/client.ts';
+import { readCredentials } from './sections/credential.ts';
+import { general, readRegions } from './sections/general.ts';
+import { readLogging, readStore } from './sections/process.ts';
+import { readProxy } from './sections/proxy.ts';
 import { readServer } from './sections/server.ts';
-import { readStore } from './sections/store.ts';
 import {
-  readLogging,
-  readProxy,
-  readRateLimit,
+  rateLimit as rateLimitSection,
   readRetry,
-  readTimeouts,
   readTls,
   readUpstreamHeaders,
+  reauthentication,
+  timeouts,
 } from './sections/traffic.ts';
-import { readUpstream } from './sections/upstream.ts';
+import type { RawEntry, RawSource } from './values.ts';
 
-export type { OriginEntry, Overrides, Problem };
+export type { Overrides, Problem };
 
-/** Everything the outcome depends on, besides the files. */
-export interface LoadInput extends Surroundings {
+/** All that the result depends on, besides the files. */
+export interface LoadInput extends HostEnvironment {
   readonly overrides?: Overrides;
   /** Whether standard output is a terminal: decides the default of `log_format`. */
   readonly isTTY?: boolean;
   /** Without a credential the configuration is refused (true), unless the caller can do without. */
   readonly requireCredential?: boolean;
   readonly readFile?: ReadFile;
-  /** Whom we run as: the effective user id of the process, unless given. */
+  /** The user we run as; by default the effective user id of the process. */
   readonly uid?: number;
 }
 
-/** A whole configuration, or all that is wrong with it. `origins` says where each value came from, secrets masked. */
+/** A whole configuration, with the settings in effect and where each comes from; or all that is wrong with it. */
 export type LoadResult =
   | {
       readonly ok: true;
       readonly config: GatewayConfig;
       readonly warnings: readonly Problem[];
-      readonly origins: readonly OriginEntry[];
+      readonly settings: readonly EffectiveSetting[];
     }
   | {
       readonly ok: false;
@@ -68,40 +68,28 @@ export type LoadResult =
       readonly referencedFiles?: readonly string[];
     };
 
-/** Loads the configuration. Never throws for what people wrote; synchronous, since nothing can go on without it. */
+/** Loads the configuration. Never throws for wrong settings; synchronous, since nothing can start without it. */
 export function loadConfig(input: LoadInput): LoadResult {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
-  const file = findFile(input, problems, warnings);
-  // A file that was asked for and cannot be had makes all the rest look wrong.
+  const findings = { problems, warnings };
+  const file = findFile(input, findings);
+  // Without the file that was named, all the rest would look wrong.
   if (problems.length > 0) return { ok: false, problems, warnings };
-  const fromFile = file === undefined ? undefined : readSource(file, problems, warnings);
-  const fromEnv = readEnvironment(input.env);
-  warnings.push(...fromEnv.warnings);
-  const fromGenesys = file === undefined ? readGenesysEnvironment(input.env) : { entries: [], warnings: [] };
-  warnings.push(...fromGenesys.warnings);
-
-  const layers: Layer[] = [
-    { entries: input.overrides?.entries ?? [], baseFolder: input.cwd, laterWins: true },
-    { entries: fromEnv.entries, baseFolder: input.cwd },
-    { entries: fromGenesys.entries, baseFolder: input.cwd },
-  ];
-  if (file !== undefined && fromFile !== undefined) {
-    layers.push({ ...fromFile, baseFolder: pathsOf(input.platform).dirname(file.place.path), isFile: true });
-  }
-  const settings = mergeLayers(layers, problems, warnings);
+  const fromFile = file === undefined ? undefined : readSource(file, findings);
+  const settings = mergeLayers([...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile)], findings);
   if (file !== undefined && input.platform !== 'win32') {
-    checkConfigFile(settings, { ...file, display: file.place.display, ownUid: ownUid(input) }, problems, warnings);
+    const { display } = file.candidate;
+    checkConfigFile(settings, { ...file, display, ownUid: ownUid(input) }, problems, warnings);
   }
-  const context: ReaderContext = {
+  const context: LoadContext = {
     ...input,
+    ...findings,
     settings,
-    problems,
-    warnings,
     referencedFiles: new Set(),
     isIncomplete: fromFile?.isIncomplete ?? false,
   };
-  const config = buildConfig(context, input, file === undefined ? [] : [file.place.path]);
+  const config = buildConfig(context, input, file === undefined ? [] : [file.candidate.path]);
   if (problems.length > 0) {
     return {
       ok: false,
@@ -110,84 +98,114 @@ export function loadConfig(input: LoadInput): LoadResult {
       referencedFiles: [...context.referencedFiles],
     };
   }
-  return { ok: true, config, warnings: once(warnings), origins: listOrigins(settings, config, input.env) };
+  return { ok: true, config, warnings: once(warnings), settings: effectiveSettings(settings, config, input.env) };
+}
+
+/** Where problems and warnings are added. */
+type Findings = Pick<SectionContext, 'problems' | 'warnings'>;
+
+interface LoadContext extends SectionContext {
+  readonly settings: Settings;
+}
+
+/** What is set outside the file: flags, then the environment. */
+function outerLayers(input: LoadInput, file: FoundFile | undefined, { warnings }: Findings): Layer[] {
+  const baseFolder = input.cwd;
+  const fromEnv = readEnvironment(input.env);
+  const fromGenesys = file === undefined ? readGenesysEnvironment(input.env) : { entries: [], warnings: [] };
+  warnings.push(...fromEnv.warnings, ...fromGenesys.warnings);
+  return [
+    { entries: input.overrides?.entries ?? [], baseFolder, laterWins: true },
+    { entries: fromEnv.entries, baseFolder },
+    { entries: fromGenesys.entries, baseFolder },
+  ];
+}
+
+function fileLayer({ platform }: LoadInput, file: FoundFile | undefined, source: RawSource | undefined): Layer[] {
+  if (file === undefined || source === undefined) return [];
+  return [{ ...source, baseFolder: pathsOf(platform).dirname(file.candidate.path), isFile: true }];
 }
 
 interface FoundFile extends FileContent {
-  readonly place: Place;
+  readonly candidate: ConfigCandidate;
 }
 
-/** The file in use. One that was asked for must be there; the others are taken when they are. */
-function findFile(input: LoadInput, problems: Problem[], warnings: Problem[]): FoundFile | undefined {
+/** The file in use. A file that was named must exist; of the others, the first that exists is used. */
+function findFile(input: LoadInput, { problems, warnings }: Findings): FoundFile | undefined {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
-  const origin = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
+  const namedBy = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
   if (named !== undefined && named.trim() === '') {
-    problems.push({ where: origin, key: '', message: 'is empty; name a file' });
+    problems.push({ location: namedBy, key: '', message: 'is empty; name a file' });
     return undefined;
   }
-  const places = named === undefined ? searchPath(input) : [namedPlace(named, input)];
-  for (const place of places) {
+  for (const candidate of named === undefined ? searchPath(input) : [namedCandidate(named, input)]) {
+    const { path, display } = candidate;
     try {
-      const file = { place, ...(input.readFile ?? readConfigFile)(place.path) };
-      if (named !== undefined) return file;
-      const foreign = [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
+      const file = { candidate, ...(input.readFile ?? readConfigFile)(path) };
+      const foreign = named !== undefined ? undefined : findForeign(file, input);
       if (foreign === undefined) return file;
       const message =
-        `belongs to another user (${foreign.uid}), and nobody named it; say --config ${place.display} if you trust ` +
+        `belongs to another user (${foreign.uid}), and nobody named it; say --config ${display} if you trust ` +
         'it, or name a file of yours';
-      problems.push({ where: place.display, key: '', message: onOneLine(message) });
+      problems.push({ location: display, key: '', message: onOneLine(message) });
       return undefined;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'error';
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
-      // $HOME is often another user's in a container: whether there is a file nobody here can know, and it is not the
-      // end.
-      if (named === undefined && error instanceof ClosedFolderError) {
-        const where = pathsOf(input.platform).dirname(place.path);
-        warnings.push({ where, key: '', message: 'this user may not look for a configuration there; it is left out' });
-        continue;
+      if (named !== undefined) {
+        problems.push({ location: namedBy, key: '', message: onOneLine(`${display} ${whyUnreadable(error)}`) });
+        return undefined;
       }
-      const message =
-        named === undefined ? whyUnreadable(error) : onOneLine(`${place.display} ${whyUnreadable(error)}`);
-      problems.push({ where: named === undefined ? place.display : origin, key: '', message });
-      return undefined;
+      if (!(error instanceof ClosedFolderError)) {
+        problems.push({ location: display, key: '', message: whyUnreadable(error) });
+        return undefined;
+      }
+      // In containers $HOME is often another user's: whether a file is in it cannot be known, so it is skipped.
+      const location = pathsOf(input.platform).dirname(path);
+      warnings.push({ location, key: '', message: 'this user may not look for a configuration there; it is left out' });
     }
   }
   return undefined;
 }
 
-/** Undefined on Windows, where every file says 0. */
+/** The file, or a link that led to it, if it belongs to neither root nor us. */
+function findForeign(file: FoundFile, input: LoadInput): { readonly uid: number } | undefined {
+  return [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
+}
+
+/** The user we run as; undefined on Windows, where every file has the owner 0. */
 function ownUid({ uid, platform }: LoadInput): number | undefined {
   return platform === 'win32' ? undefined : (uid ?? process.geteuid?.());
 }
 
 /**
- * The places a configuration is looked for with these flags and environment, best first; for messages and for watching.
+ * The paths a configuration is looked for at with these flags and environment, best first; for messages and for
+ * watching.
  */
-export function configPlaces(input: Surroundings & { readonly overrides?: Overrides }): string[] {
+export function configCandidates(input: HostEnvironment & { readonly overrides?: Overrides }): string[] {
   const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
-  return named === undefined ? searchPath(input).map(({ path }) => path) : [namedPlace(named, input).path];
+  return named === undefined ? searchPath(input).map(({ path }) => path) : [namedCandidate(named, input).path];
 }
 
-function namedPlace(named: string, input: Surroundings): Place {
+function namedCandidate(named: string, input: HostEnvironment): ConfigCandidate {
   const paths = pathsOf(input.platform);
   const path = paths.resolve(input.cwd, named);
   const sdkDefault = input.home === undefined ? undefined : paths.join(input.home, '.genesyscloudjavascript', 'config');
   return { path, display: named, isSdkDefault: path === sdkDefault };
 }
 
-/** In the file that the SDK reads by default, [gateway] tells the SDK to come to us: for ourselves it is left out. */
-function readSource({ place, bytes }: FoundFile, problems: Problem[], warnings: Problem[]): RawSource {
-  const source = parseConfigText(bytes, place.display);
+/** Reads the file. In the SDK's own file, [gateway] points the SDK at us, so we ignore that section. */
+function readSource({ candidate, bytes }: FoundFile, { problems, warnings }: Findings): RawSource {
+  const source = parseConfigText(bytes, candidate.display);
   problems.push(...source.problems);
-  if (!place.isSdkDefault) return source;
+  if (!candidate.isSdkDefault) return source;
   const isGateway = ({ section }: { section: string }) => section === 'gateway' || section.startsWith('gateway.');
   const first: RawEntry | undefined = source.entries.find(isGateway);
   if (first === undefined) return source;
   const message =
     "the [gateway] section is ignored, because this is the SDK's own file, where it points at us; use a file of " +
     'our own to set it';
-  warnings.push({ where: first.where, key: 'gateway', message });
+  warnings.push({ location: first.location, key: 'gateway', message });
   return {
     ...source,
     entries: source.entries.filter((e) => !isGateway(e)),
@@ -195,46 +213,31 @@ function readSource({ place, bytes }: FoundFile, problems: Problem[], warnings: 
   };
 }
 
-function buildConfig(context: ReaderContext, input: LoadInput, files: readonly string[]): GatewayConfig {
-  const read = (section: SectionName) => createSectionReader(context, section);
-  const serverReader = read('server');
-  const server = readServer(serverReader, read('server.tls'), context);
-  const general = read('general');
-  const upstream = readUpstream(general, read('gateway'), [
-    ...server.listen,
-    ...server.adminListen,
-    ...server.healthListen,
-  ]);
-  const credentials = readCredentials(context, upstream);
-  const rateLimit = readRateLimit(read('rate_limit'));
-  const clients = readClients(context, {
-    credentials,
-    hasClientCa: server.tls !== null && server.tls.clientCaFile !== null,
-    rateLimitMode: rateLimit.mode,
-  });
+function buildConfig(context: LoadContext, input: LoadInput, files: readonly string[]): GatewayConfig {
+  const { config: server, reader: serverReader } = readServer(context);
+  const regions = readRegions(context, [...server.listen, ...server.adminListen, ...server.healthListen]);
+  const credentials = readCredentials(context, regions);
+  const rateLimit = rateLimitSection.read(context);
+  const clients = readClients(context, { credentials, server, rateLimitMode: rateLimit.mode });
+  const anonymous = server.anonymousCredentials ?? [];
   const names = credentials.map(({ name }) => name);
-  if (server.anonymousCredentials !== null && !server.anonymousCredentials.includes('*'))
-    readCredentialNames(serverReader, 'anonymous_credentials', names);
-  checkAccess({ server, clients }, serverReader, (client) => createSectionReader(context, 'client', client));
-  const reauthentication = read('reauthentication');
+  if (!anonymous.includes('*')) knownCredentials(anonymous, names, serverReader, 'anonymous_credentials');
+  checkAccess({ server, clients }, serverReader, (name) => client.reader(context, name));
   const config: GatewayConfig = {
     files,
-    general: { hosts: upstream.general, liveReloadConfig: general.boolean('live_reload_config') },
+    general: { hosts: regions.general, ...general.reader(context).values('host') },
     server,
     credentials,
-    reauthentication: {
-      refreshAccessToken: reauthentication.boolean('refresh_access_token'),
-      refreshTokenWaitMaxMs: reauthentication.durationMs('refresh_token_wait_max'),
-    },
-    logging: readLogging(read('logging'), input.isTTY ?? false),
-    proxy: readProxy(read('proxy')),
-    tls: readTls(read('tls'), context),
-    timeouts: readTimeouts(read('timeouts')),
-    retry: readRetry(read('retry')),
+    reauthentication: reauthentication.read(context),
+    logging: readLogging(context, input.isTTY ?? false),
+    proxy: readProxy(context),
+    tls: readTls(context),
+    timeouts: timeouts.read(context),
+    retry: readRetry(context),
     rateLimit,
     clients,
-    store: readStore(read('store'), { credentials, clients }, context),
-    upstreamHeaders: readUpstreamHeaders(context),
+    store: readStore(context, credentials, clients),
+    upstreamHeaders: readUpstreamHeaders(context.settings.headers, context.problems),
     referencedFiles: [...context.referencedFiles],
   };
   if (credentials.length === 0 && (input.requireCredential ?? true) && context.problems.length === 0) {
@@ -242,27 +245,24 @@ function buildConfig(context: ReaderContext, input: LoadInput, files: readonly s
       'no credential is configured; set client_id and client_secret in a [credential] ' +
       `section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and ` +
       'GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none';
-    context.problems.push({ where: files[0] ?? 'configuration', key: 'credential', message });
+    context.problems.push({ location: files[0] ?? 'configuration', key: 'credential', message });
   }
   return config;
 }
 
-/**
- * A value that is read in two places is complained about once; and a password in a URL is masked wherever the URL was
- * put.
- */
+/** Removes repetitions, since some values are read twice, and masks passwords in URLs wherever the URL was written. */
 function once(problems: readonly Problem[]): Problem[] {
-  const safe = problems.map(({ where, key, message }) => ({
-    where,
+  const safe = problems.map(({ location, key, message }) => ({
+    location,
     key,
     message: withoutUserInfo(onOneLine(message)),
   }));
   return [...new Map(safe.map((problem) => [JSON.stringify(problem), problem])).values()];
 }
 
-/** By file and line, so that a person can go through the file from top to bottom; the others keep their order. */
+/** Sorts by line, so that a person can go through the file from top to bottom; the others keep their order. */
 function inOrder(problems: readonly Problem[]): Problem[] {
-  const lineOf = ({ where }: Problem) => Number(/:(\d+)(?::\d+)?$/.exec(where)?.[1] ?? Number.POSITIVE_INFINITY);
+  const lineOf = ({ location }: Problem) => Number(/:(\d+)(?::\d+)?$/.exec(location)?.[1] ?? Number.POSITIVE_INFINITY);
   return problems.toSorted((a, b) => {
     const [lineA, lineB] = [lineOf(a), lineOf(b)];
     return lineA === lineB ? 0 : lineA - lineB;

@@ -1,14 +1,15 @@
-// Certificate and key files are looked at when the configuration is loaded, so that `check` finds a mistaken path, a
-// wrong file, or a pair that does not belong together. Nothing is kept of them: who uses them reads them anew.
+// Checks certificate and key files when the configuration is loaded, so that `gcg check` finds a wrong path, a wrong
+// file, or a pair that does not belong together. Keeps nothing of them: whoever uses them reads them again.
 
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { isReadableByOthers } from '../fs/permissions.ts';
 import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import type { SecretSource } from '../secret.ts';
-import type { ReaderContext, SectionReader } from './reader.ts';
+import type { OptionSlot } from './option.ts';
+import type { SectionReport } from './section.ts';
 
-/** A bundle of every public authority is a quarter of a megabyte. */
+/** The largest PEM file. A bundle of every public authority is a quarter of a megabyte. */
 export const LARGEST_PEM_BYTES = 4 * 1024 * 1024;
 
 /** The certificates of a PEM text, and the number of the first that cannot be read, from 1; null: all can. */
@@ -18,25 +19,32 @@ export function findCertificates(text: string): { readonly pems: readonly string
   return { pems, damaged: damaged === -1 ? null : damaged + 1 };
 }
 
-/** The path of a file of PEM certificates, or of a PEM key; a problem is added when it is none. null when not set. */
-export function checkPemFile(
-  reader: SectionReader,
-  key: string,
-  holds: 'certificates' | 'key',
-  context: ReaderContext,
-): string | null {
-  const path = reader.path(key);
-  if (path === null) return null;
-  context.referencedFiles.add(path);
+/** Adds a problem when a file holds no certificates that can be read. */
+export function checkCertificates(path: string, slot: OptionSlot): void {
+  checkContent(path, slot, whyNoCertificates);
+}
+
+/** The same for a certificate of our own, which is also reported when it has expired: bundles always hold some. */
+export function checkOwnCertificate(path: string, slot: OptionSlot): void {
+  const text = checkContent(path, slot, whyNoCertificates);
+  const expiredAt = text === null ? null : findExpiry(text);
+  if (expiredAt !== null) slot.warning(`the certificate in ${path} has expired (${expiredAt}): renew it`);
+}
+
+/** Adds a problem when a file holds no private key, and a warning when others can read it. */
+export function checkKey(path: string, slot: OptionSlot): void {
+  const text = checkContent(path, slot, whyNoKey);
+  if (text !== null && isReadableByOthers(path))
+    slot.warning(`others can read ${path}, which holds a private key; run chmod 600 on it`);
+}
+
+/** The text of a file that is in order; null, with a problem added, when it is not. */
+function checkContent(path: string, slot: OptionSlot, refuse: (text: string) => string | undefined): string | null {
+  slot.context.referencedFiles.add(path);
   const { text, problem } = readText(path);
-  const reason = text === undefined ? problem : holds === 'key' ? refuseKey(text) : refuseCertificates(text);
-  if (reason !== undefined) reader.problem(key, `${path} ${reason}`);
-  else if (holds === 'key' && isReadableByOthers(path))
-    reader.warning(key, `others can read ${path}, which holds a private key; run chmod 600 on it`);
-  // Of our own certificate only: bundles of authorities always hold some that are past.
-  const expiredAt = key === 'cert_file' && reason === undefined ? findExpiry(text ?? '') : null;
-  if (expiredAt !== null) reader.warning(key, `the certificate in ${path} has expired (${expiredAt}): renew it`);
-  return path;
+  const reason = text === undefined ? problem : refuse(text);
+  if (reason !== undefined) slot.problem(`${path} ${reason}`);
+  return reason === undefined ? (text ?? null) : null;
 }
 
 /**
@@ -44,27 +52,27 @@ export function checkPemFile(
  * opened.
  */
 export function checkPemPair(
-  reader: SectionReader,
+  report: SectionReport,
   certFile: string | null,
   keyFile: string | null,
   keyPassphrase: SecretSource | null = null,
 ): void {
   if (certFile === null || keyFile === null) return;
   const [cert, key] = [readText(certFile).text, readText(keyFile).text];
-  if (cert === undefined || key === undefined || refuseCertificates(cert) !== undefined || refuseKey(key) !== undefined)
+  if (cert === undefined || key === undefined || whyNoCertificates(cert) !== undefined || whyNoKey(key) !== undefined)
     return;
   let passphrase: string | undefined;
   try {
     passphrase = keyPassphrase?.read().reveal();
   } catch {
-    // The secret's own problem is told where secrets are read.
+    // Reported where secrets are read.
     return;
   }
   try {
     createSecureContext({ cert, key, ...(passphrase !== undefined && { passphrase }) });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    reader.problem(
+    report.problem(
       'key_file',
       `${keyFile} does not fit ${certFile} (${code ?? 'unusable'}): they must belong together, and the key must be ` +
         'one we can open',
@@ -72,13 +80,13 @@ export function checkPemPair(
   }
 }
 
-function refuseCertificates(text: string): string | undefined {
+function whyNoCertificates(text: string): string | undefined {
   const { pems, damaged } = findCertificates(text);
   if (pems.length === 0) return `holds no certificate; ${inPem(text)}`;
   return damaged === null ? undefined : `holds a certificate that is damaged (${damaged} of ${pems.length})`;
 }
 
-function refuseKey(text: string): string | undefined {
+function whyNoKey(text: string): string | undefined {
   return /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/.test(text) ? undefined : `holds no private key; ${inPem(text)}`;
 }
 

@@ -8,7 +8,7 @@ import { REDACTED } from '../secret.ts';
  * when none is meant.
  */
 export interface Problem {
-  readonly where: string;
+  readonly location: string;
   readonly key: string;
   /** What is wrong; what would be right. */
   readonly message: string;
@@ -16,7 +16,7 @@ export interface Problem {
 
 /** `config.ini:12: server.listen: what is wrong; what would be right`, always one line. */
 export function formatProblem(problem: Problem): string {
-  const head = [problem.where, problem.key].filter((part) => part !== '').join(': ');
+  const head = [problem.location, problem.key].filter((part) => part !== '').join(': ');
   return onOneLine(head === '' ? problem.message : `${head}: ${problem.message}`);
 }
 
@@ -29,7 +29,7 @@ export function onOneLine(text: string): string {
  * A value as it may stand in a message: quoted, on one line, cut at 60 characters, without a password in a URL. Never
  * call it with a secret.
  */
-export function shown(value: string): string {
+export function quote(value: string): string {
   const line = onOneLine(withoutUserInfo(value));
   return `"${line.length > 60 ? `${line.slice(0, 60)}…` : line}"`;
 }

@@ -1,30 +1,69 @@
-// Turns the text of one value into a number, boolean, duration or list. It knows the kinds, not the options; messages
-// say what would be right.
+// What a source of settings says, as written, and how the text of one value becomes a number, boolean, duration or
+// list. It knows no options; messages say what would be right.
 
-import { shown } from './problem.ts';
+import { type Problem, quote } from './problem.ts';
+
+/** A value before its option is known. Numbers and booleans of JSON keep their spelling and their type. */
+export type RawValue =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'number' | 'boolean'; readonly text: string }
+  | { readonly type: 'list'; readonly items: readonly string[] }
+  /** It could not be read, which has been reported already. */
+  | { readonly type: 'broken' };
+
+/** One setting as written; `section` may hold a name, `credential.crm`. */
+export interface RawEntry {
+  readonly section: string;
+  readonly key: string;
+  readonly value: RawValue;
+  readonly location: string;
+}
+
+/** A section line, kept because a section may be named and empty. */
+export interface RawSection {
+  readonly section: string;
+  readonly location: string;
+}
+
+/** All that one source says, and what is wrong with how it says it. */
+export interface RawSource {
+  readonly entries: readonly RawEntry[];
+  readonly sections: readonly RawSection[];
+  readonly problems: readonly Problem[];
+  /** Settings were lost to mistakes: what seems to be missing may be there. */
+  readonly isIncomplete: boolean;
+}
+
+/** A text value. */
+export function rawText(text: string): RawValue {
+  return { type: 'text', text };
+}
 
 /** The value, or a message that says what is wrong and what would be right. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly message: string };
 
-export const accepted = <T>(value: T): Parsed<T> => ({ ok: true, value });
-export const refused = (message: string): { readonly ok: false; readonly message: string } => ({ ok: false, message });
+export const ok = <T>(value: T): Parsed<T> => ({ ok: true, value });
+export const err = (message: string): { readonly ok: false; readonly message: string } => ({ ok: false, message });
 
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** An hour, the longest that most durations may be. */
+export const HOUR_MS = 3_600_000;
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: HOUR_MS };
 
 /** Milliseconds. A bare number is seconds; `500ms`, `2m`, `1h`; a fraction is allowed, a sign or an exponent is not. */
-export function parseDuration(text: string, minMs = 0, maxMs = 24 * 3_600_000): Parsed<number> {
+export function parseDuration(text: string, minMs = 0, maxMs = 24 * HOUR_MS): Parsed<number> {
   const match = /^(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h)?$/.exec(text.trim().toLowerCase());
-  if (!match) return refused(`${shown(text)} is not a duration; write seconds (10), or 500ms, 2m, 1h`);
+  if (!match) return err(`${quote(text)} is not a duration; write seconds (10), or 500ms, 2m, 1h`);
   const valueMs = Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
-  if (valueMs < minMs) return refused(`${shown(text)} is too short; at least ${formatDuration(minMs)}`);
-  if (valueMs > maxMs) return refused(`${shown(text)} is too long; at most ${formatDuration(maxMs)}`);
-  return accepted(valueMs);
+  if (valueMs < minMs) return err(`${quote(text)} is too short; at least ${formatDuration(minMs)}`);
+  if (valueMs > maxMs) return err(`${quote(text)} is too long; at most ${formatDuration(maxMs)}`);
+  return ok(valueMs);
 }
 
 /** The shortest spelling that parseDuration reads back as the same number. */
 export function formatDuration(valueMs: number): string {
   if (valueMs === 0) return '0';
-  if (valueMs % 3_600_000 === 0) return `${valueMs / 3_600_000}h`;
+  if (valueMs % HOUR_MS === 0) return `${valueMs / HOUR_MS}h`;
   if (valueMs % 60_000 === 0) return `${valueMs / 60_000}m`;
   if (valueMs % 1000 === 0) return `${valueMs / 1000}`;
   return `${valueMs}ms`;
@@ -36,9 +75,9 @@ const FALSE_WORDS = new Set(['false', 'no', 'off', '0']);
 /** true yes on 1, false no off 0, in any case. */
 export function parseBoolean(text: string): Parsed<boolean> {
   const word = text.trim().toLowerCase();
-  if (TRUE_WORDS.has(word)) return accepted(true);
-  if (FALSE_WORDS.has(word)) return accepted(false);
-  return refused(`${shown(text)} is neither true nor false; write true, yes, on, 1 or false, no, off, 0`);
+  if (TRUE_WORDS.has(word)) return ok(true);
+  if (FALSE_WORDS.has(word)) return ok(false);
+  return err(`${quote(text)} is neither true nor false; write true, yes, on, 1 or false, no, off, 0`);
 }
 
 /** A whole number, digits only, within the bounds. */
@@ -47,18 +86,16 @@ export function parseInteger(text: string, min = 0, max = Number.MAX_SAFE_INTEGE
   const value = /^\d{1,16}$/.test(digits) ? Number(digits) : Number.NaN;
   if (!Number.isSafeInteger(value) || value < min || value > max) {
     const range = max === Number.MAX_SAFE_INTEGER ? `from ${min} up` : `from ${min} to ${max}`;
-    return refused(`${shown(text)} is not a whole number ${range}`);
+    return err(`${quote(text)} is not a whole number ${range}`);
   }
-  return accepted(value);
+  return ok(value);
 }
 
 /** One word of a list, in any case; the answer is spelt as in the list. */
 export function parseChoice<T extends string>(text: string, choices: readonly T[]): Parsed<T> {
   const word = text.trim().toLowerCase();
   const found = choices.find((choice) => choice === word);
-  return found === undefined
-    ? refused(`${shown(text)} is not known; choose one of ${choices.join(', ')}`)
-    : accepted(found);
+  return found === undefined ? err(`${quote(text)} is not known; choose one of ${choices.join(', ')}`) : ok(found);
 }
 
 /** Items between commas, trimmed; empty ones are left out, so `''` is the empty list. */
@@ -70,22 +107,42 @@ export function splitCommas(text: string): string[] {
 }
 
 /**
+ * Items of a list whose items may hold commas, where only one text can be given (environment, --set): a JSON array, or
+ * one a line.
+ */
+export function splitItems(text: string): string[] {
+  if (text.trim().startsWith('[')) {
+    try {
+      const items: unknown = JSON.parse(text);
+      if (Array.isArray(items) && items.every((item) => typeof item === 'string'))
+        return items.map((item) => item.trim());
+    } catch {
+      // Not JSON: it is taken as written.
+    }
+  }
+  return text
+    .split('\n')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+/**
  * An absolute URL of one of the schemes (`['http', 'https']`), without userinfo, query or fragment. The answer has no
  * trailing slash. The text is not repeated in the message: it may hold a password.
  */
 export function parseHttpUrl(text: string, schemes: readonly string[] = ['http', 'https']): Parsed<string> {
   const example = `write it like ${schemes.at(-1)}://gateway.example.com`;
-  if (!URL.canParse(text)) return refused(`this is not an absolute URL; ${example}`);
+  if (!URL.canParse(text)) return err(`this is not an absolute URL; ${example}`);
   const url = new URL(text);
   if (!schemes.includes(url.protocol.slice(0, -1)))
-    return refused(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
+    return err(`the URL must begin with ${schemes.map((s) => `${s}://`).join(' or ')}`);
   if (url.username !== '' || url.password !== '')
-    return refused(`the URL must not hold a user name or password; ${example}`);
-  if (url.search !== '' || url.hash !== '') return refused(`the URL must not have a query or a fragment; ${example}`);
-  return accepted(url.href.replace(/\/+$/, ''));
+    return err(`the URL must not hold a user name or password; ${example}`);
+  if (url.search !== '' || url.hash !== '') return err(`the URL must not have a query or a fragment; ${example}`);
+  return ok(url.href.replace(/\/+$/, ''));
 }
 
-/** Text that can go into a header or a form field: no control characters. */
+/** Whether text can go into a header or a form field: it has no control characters. */
 export function isPrintable(text: string): boolean {
   return !/[\u0000-\u0008\u000a-\u001f\u007f]/.test(text);
 }

@@ -1,21 +1,20 @@
 // Compares two configurations: which keys differ (never their values), and which of them need a restart. Pure.
 
-import { isSameSetting, secretSettings } from '../config/compare.ts';
+import type { EffectiveSetting } from '../config/effective.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import type { SectionName } from '../config/options/option.ts';
-import { findKey } from '../config/options/table.ts';
-import type { OriginEntry } from '../config/origins.ts';
+import { isSameSetting, secretSettings } from '../config/gateway-config.ts';
+import { findKey } from '../config/table.ts';
 import type { SecretSource } from '../secret.ts';
 
-/** A configuration with the origin of each of its values, as `loadConfig` gives it. */
+/** A configuration with its settings in effect, as `loadConfig` gives it. */
 export interface LoadedConfig {
   readonly config: GatewayConfig;
-  readonly origins: readonly OriginEntry[];
+  readonly settings: readonly EffectiveSetting[];
 }
 
 /** The keys that differ, in the order of the documentation. */
 export function changedKeys(before: LoadedConfig, after: LoadedConfig): string[] {
-  const [old, now] = [before, after].map(({ origins }) => new Map(origins.map(({ key, value }) => [key, value])));
+  const [old, now] = [before, after].map(({ settings }) => new Map(settings.map(({ key, value }) => [key, value])));
   const keys = new Set([...(now?.keys() ?? []), ...(old?.keys() ?? [])]);
   const changed = new Set([...keys].filter((key) => (old?.get(key) ?? null) !== (now?.get(key) ?? null)));
   const [oldSecrets, nowSecrets] = [secretSettings(before.config), secretSettings(after.config)];
@@ -55,7 +54,7 @@ function fingerprintOf(source: SecretSource): string {
 export function restartKeys(keys: readonly string[]): string[] {
   return keys.filter((key) => {
     const at = key.lastIndexOf('.');
-    return findKey(key.slice(0, at) as SectionName, key.slice(at + 1))?.option.reload === 'restart';
+    return findKey(key.slice(0, at), key.slice(at + 1))?.option.reload === 'restart';
   });
 }
 

@@ -5,7 +5,7 @@
 import type { Clock } from '../clock.ts';
 import { ExposureError } from '../config/access-rules.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import { configPlaces, type LoadInput, type LoadResult, loadConfig } from '../config/load.ts';
+import { configCandidates, type LoadInput, type LoadResult, loadConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problem.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Logger } from '../logging/logger.ts';
@@ -192,7 +192,7 @@ export class Reloader {
     }
     const { input, clock, log } = this.#deps;
     this.#watcher ??= new FileWatcher({ onChange: () => this.reload('file'), clock, log });
-    this.#watcher.watch([...configPlaces(input), ...files, ...referencedFiles, ...this.#suspects]);
+    this.#watcher.watch([...configCandidates(input), ...files, ...referencedFiles, ...this.#suspects]);
   }
 }
 

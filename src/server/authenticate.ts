@@ -17,7 +17,7 @@ import {
   certificateFingerprint,
   isCertificateBelieved,
   subjectKey,
-} from '../config/cert-subject.ts';
+} from '../cert-subject.ts';
 import { GatewayError } from '../errors.ts';
 
 /** What requests are authenticated by: parts of one configuration, and what outlives it. */

@@ -6,7 +6,7 @@ import { hash, X509Certificate } from 'node:crypto';
 import type { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
-import type { ClientCas } from '../config/cert-subject.ts';
+import type { ClientCas } from '../cert-subject.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { fileRevision, readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';

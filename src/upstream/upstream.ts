@@ -4,8 +4,8 @@
 import type { Dispatcher } from 'undici';
 import type { TokenTransport } from '../auth/credentials/token-endpoint.ts';
 import type { Clock } from '../clock.ts';
-import { isSameSetting } from '../config/compare.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
+import { isSameSetting } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { createRouteTemplates } from '../logging/metrics/route-template.ts';

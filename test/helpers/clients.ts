@@ -22,7 +22,7 @@ export function clientNamed(name: string, overrides: Partial<ClientConfig> = {})
     mode: 'enforce',
     isAdmin: false,
     requestsPerMinute: null,
-    origin: 'test',
+    location: 'test',
     ...overrides,
   };
 }

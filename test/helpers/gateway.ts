@@ -3,6 +3,7 @@
 import type { Test } from 'tap';
 import type { Clock } from '../../src/clock.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../src/config/gateway-config.ts';
+import { bareCredential } from '../../src/config/sections/credential.ts';
 import { createGateway, type Gateway, type GatewayLog } from '../../src/gateway.ts';
 import type { ExchangeRecord } from '../../src/logging/exchange-record.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
@@ -31,26 +32,16 @@ export function hostsAt(origin: string): UpstreamHosts {
 export function credentialAt(origin: string, overrides: Partial<CredentialConfig> = {}): CredentialConfig {
   const client = DEMO_CLIENTS.clientCredentials;
   return {
-    name: 'default',
-    grantType: 'client_credentials',
+    ...bareCredential({
+      name: 'default',
+      grantType: 'client_credentials',
+      hosts: hostsAt(origin),
+      location: 'test',
+    }),
     clientId: client.id,
     clientSecret: inlineSecret(client.secret as string, 'test'),
-    orgName: null,
-    assertion: null,
-    assertionCommand: [],
-    accessToken: null,
-    refreshToken: null,
-    redirectUri: null,
-    scope: null,
-    org: null,
-    provider: null,
-    prompt: null,
-    target: null,
-    loginHint: null,
-    hosts: hostsAt(origin),
     isDefault: true,
     isRequired: true,
-    origin: 'test',
     ...overrides,
   };
 }

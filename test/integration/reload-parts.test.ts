@@ -17,7 +17,9 @@ t.test(
     const before = gateway.runtime().credentials.default();
     const second = credentialOf(origin, 'second', DEMO_CLIENTS.clientCredentials);
     gateway.replace(
-      configAt(origin, { credentials: [credentialAt(origin, { isRequired: false, origin: 'elsewhere:99' }), second] }),
+      configAt(origin, {
+        credentials: [credentialAt(origin, { isRequired: false, location: 'elsewhere:99' }), second],
+      }),
     );
     const after = gateway.runtime().credentials.default();
     t.equal(after?.source, before?.source);

@@ -56,7 +56,7 @@ const REFRESHER = `
   const credential = { name: 'crm', grantType: 'pkce', clientId: 'c', clientSecret: null, assertion: null,
     assertionCommand: [], accessToken: null, scope: null,
     refreshToken: inlineSecret('rt-0', 'test'),
-    hosts: { domain: 'x', api: base, login: base, streaming: base }, isDefault: true, origin: 'test' };
+    hosts: { domain: 'x', api: base, login: base, streaming: base }, isDefault: true, location: 'test' };
   const reauthentication = { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 };
   const config = { credentials: [credential], reauthentication, timeouts: { tokenMs: 4_000 } };
   const transport = async ({ url, headers, body }) => {

@@ -1,6 +1,6 @@
 // Who makes a call, once it is authenticated: an anonymous caller, a client, or either with a handle. Data only.
 
-import { certificateSubjectOf } from '../../config/cert-subject.ts';
+import { certificateSubjectOf } from '../../cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
 import type { ClientHandle } from './client-handle.ts';
 import type { Session } from './session.ts';

@@ -2,10 +2,10 @@
 // in which a request carries them. Secrets are compared by SHA-256 in constant time.
 
 import { hash, timingSafeEqual } from 'node:crypto';
+import { isCertificateBelieved, isCertificateFingerprint, parseCertSubject } from '../../cert-subject.ts';
 import type { Clock } from '../../clock.ts';
-import { isCertificateBelieved, isCertificateFingerprint, parseCertSubject } from '../../config/cert-subject.ts';
 import type { ClientConfig } from '../../config/gateway-config.ts';
-import { isShortSecret } from '../../config/sections/clients.ts';
+import { isShortSecret } from '../../config/sections/client.ts';
 import type { Caller } from './caller.ts';
 
 /**

@@ -3,6 +3,7 @@
 
 import { hash, randomBytes } from 'node:crypto';
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
+import { bareCredential } from '../../config/sections/credential.ts';
 import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
 import { refreshTokenForm } from '../credentials/grants.ts';
@@ -274,26 +275,5 @@ const PLACEHOLDER_NAME = 'session';
  * acquires no token by itself.
  */
 export function placeholderCredential(hosts: UpstreamHosts): CredentialConfig {
-  return {
-    name: PLACEHOLDER_NAME,
-    grantType: 'access_token',
-    clientId: null,
-    clientSecret: null,
-    orgName: null,
-    assertion: null,
-    assertionCommand: [],
-    accessToken: null,
-    refreshToken: null,
-    redirectUri: null,
-    scope: null,
-    org: null,
-    provider: null,
-    prompt: null,
-    target: null,
-    loginHint: null,
-    hosts,
-    isDefault: false,
-    isRequired: false,
-    origin: 'the application',
-  };
+  return bareCredential({ name: PLACEHOLDER_NAME, grantType: 'access_token', hosts, location: 'the application' });
 }

@@ -1,8 +1,12 @@
 // The configured credentials, each with its own token source. Two of them share nothing but the network and the store.
 
 import type { Clock } from '../../clock.ts';
-import { isSameSetting } from '../../config/compare.ts';
-import { type CredentialConfig, defaultCredential, type GatewayConfig } from '../../config/gateway-config.ts';
+import {
+  type CredentialConfig,
+  defaultCredential,
+  type GatewayConfig,
+  isSameSetting,
+} from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import type { Secret } from '../../secret.ts';

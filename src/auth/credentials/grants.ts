@@ -203,7 +203,7 @@ function confidential(config: CredentialConfig): ClientAuth {
 
 /** `value`, which the loader requires for this grant. A credential made elsewhere gets an error that names the key. */
 function required<T extends string | SecretSource>(config: CredentialConfig, key: string, value: T | null): T {
-  if (value === null) throw new TokenFailure('refused', `credential ${config.name} (${config.origin}) has no ${key}`);
+  if (value === null) throw new TokenFailure('refused', `credential ${config.name} (${config.location}) has no ${key}`);
   return value;
 }
 

@@ -1,7 +1,7 @@
 // `gcg completion SHELL`: prints a completion script, made from the table of commands and the table of options. The
 // script calls no program at run time.
 
-import { isNamedSection, OPTIONS } from '../../config/options/table.ts';
+import { SECTIONS } from '../../config/table.ts';
 import type { CommandLine } from '../args.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from '../command-table.ts';
 import { EXIT, type Io } from '../io.ts';
@@ -23,9 +23,9 @@ const PROGRAMS = ['gcg', 'genesys-cloud-gateway'];
 
 /** The completions of `--set`: every key but secrets, and but those of credentials and clients, which need a name. */
 function settings(): string[] {
-  return OPTIONS.filter(
-    ({ section, isSecret }) => !isSecret && (section === 'credential' || !isNamedSection(section)),
-  ).map(({ section, key }) => `${section}.${key}=`);
+  return SECTIONS.filter(({ name, isNamed }) => name === 'credential' || !isNamed).flatMap(({ name, rows }) =>
+    rows.filter(({ isSecret }) => !isSecret).map(({ key }) => `${name}.${key}=`),
+  );
 }
 
 const flagsOf = (command: CommandSpec): readonly FlagSpec[] => [...command.flags, ...COMMON_FLAGS];

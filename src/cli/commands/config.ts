@@ -17,15 +17,15 @@ export async function showConfig(args: CommandLine, io: Io): Promise<number> {
     reportProblems(io, result.problems, result.warnings);
     return EXIT.badConfig;
   }
-  const { config, origins, warnings } = result;
+  const { config, settings, warnings } = result;
   if (args.flags.has('json')) {
     io.stdout.write(
-      `${JSON.stringify({ files: config.files, warnings: warnings.map(formatProblem), settings: origins }, null, 2)}\n`,
+      `${JSON.stringify({ files: config.files, warnings: warnings.map(formatProblem), settings }, null, 2)}\n`,
     );
     return EXIT.ok;
   }
   reportProblems(io, [], warnings);
-  const rows = origins
+  const rows = settings
     .filter(({ value }) => value !== null && value !== '')
     .map(({ key, value, origin }) => [`${key} = ${value}`, origin] as const);
   const width = Math.min(60, Math.max(...rows.map(([setting]) => setting.length)));

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline/promises';
 import { type Readable, Writable } from 'node:stream';
 import { LARGEST_FILE_BYTES } from '../../config/file.ts';
 import { loadConfig } from '../../config/load.ts';
-import { parseRegion } from '../../config/regions.ts';
+import { parseRegion } from '../../config/sections/general.ts';
 import { createFile, replaceFile } from '../../fs/atomic-write.ts';
 import { isOursOrRoots } from '../../fs/permissions.ts';
 import { FileRefusal, type PlainFile, readPlainFileSync } from '../../fs/plain-file.ts';

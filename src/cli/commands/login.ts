@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { withoutLogin } from '../../auth/credentials/login.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { onOneLine } from '../../config/problem.ts';
-import { USER_GRANTS } from '../../config/sections/credentials.ts';
+import { USER_GRANTS } from '../../config/sections/credential.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { assertOrigin, createBoundaryRules, isNavigation } from '../../server/admission.ts';
 import { assertFraming } from '../../server/framing.ts';

@@ -1,165 +1,161 @@
-// Reads the sections of the way to Genesys Cloud: renewal, proxy, tls, timeouts, retry, rate_limit, upstream.headers;
-// and logging.
+// The sections of the way to Genesys Cloud: [reauthentication], [tls], [timeouts], [retry], [rate_limit],
+// [upstream.headers].
 
-import { FileRefusal, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
-import { inlineSecret } from '../../secret.ts';
-import type { GatewayConfig } from '../gateway-config.ts';
-import { parseNoProxy } from '../no-proxy.ts';
-import { checkPemFile, checkPemPair } from '../pem-file.ts';
-import { shown } from '../problem.ts';
-import type { ReaderContext, SectionReader } from '../reader.ts';
-import { LARGEST_SCRIPT_BYTES, parseProxyUrl, proxyUrlOf } from './proxy.ts';
+import { boolean, choice, duration, integer, integerOr, path, secret } from '../option.ts';
+import { checkCertificates, checkKey, checkOwnCertificate, checkPemPair } from '../pem-file.ts';
+import { type Problem, quote } from '../problem.ts';
+import { Section, type SectionContext, type Values } from '../section.ts';
+import { HOUR_MS, type RawValue } from '../values.ts';
 
-/** `[logging]`; `isTTY` decides the default format. */
-export function readLogging(logging: SectionReader, isTTY: boolean): GatewayConfig['logging'] {
+export const reauthentication = new Section('reauthentication', 'Renewal of tokens.', {
+  refresh_access_token: boolean('true', { doc: 'Renew tokens before they expire.' }),
+  refresh_token_wait_max: duration('10', {
+    maxMs: HOUR_MS,
+    doc: 'How long a call waits for a token that is being obtained (seconds).',
+  }),
+});
+
+export const tls = new Section(
+  'tls',
+  'Trust and client certificate towards Genesys Cloud. Certificates are always verified.',
+  {
+    ca_file: path({
+      check: checkCertificates,
+      example: '/etc/ssl/corporate-ca.pem',
+      doc: 'Trust these CAs too (PEM), beside those of the system and of Node.',
+    }),
+    cert_file: path({
+      check: checkOwnCertificate,
+      example: '/etc/genesys-cloud-gateway/upstream.crt',
+      doc: 'The certificate to show to the region or the gateway before it (PEM).',
+    }),
+    key_file: path({
+      check: checkKey,
+      example: '/etc/genesys-cloud-gateway/upstream.key',
+      doc: 'Its private key (PEM).',
+    }),
+    key_passphrase: secret({ example: 'UPSTREAM_KEY_PASSPHRASE', doc: 'The passphrase of the private key.' }),
+  },
+);
+
+/** Reads `[tls]`. A certificate needs its key, and a key its certificate. */
+export function readTls(context: SectionContext): Values<typeof tls> {
+  const reader = tls.reader(context);
+  const values = reader.values();
+  const { certFile, keyFile, keyPassphrase } = values;
+  checkPemPair(reader, certFile, keyFile, keyPassphrase);
+  if (certFile !== null && keyFile === null) reader.missing('cert_file', 'needs tls.key_file beside it');
+  if (keyFile !== null && certFile === null) reader.missing('key_file', 'needs tls.cert_file beside it');
+  if (keyPassphrase !== null && keyFile === null) reader.missing('key_passphrase', 'needs tls.key_file beside it');
+  return values;
+}
+
+export const timeouts = new Section('timeouts', 'Timeouts.', {
+  connect: duration('5', {
+    minMs: 1,
+    maxMs: HOUR_MS,
+    doc: 'Opening a connection, the corporate proxy and TLS included.',
+  }),
+  token: duration('4', { minMs: 1, maxMs: HOUR_MS, doc: 'One attempt to obtain a token.' }),
+  headers: duration('60', {
+    minMs: 1,
+    maxMs: HOUR_MS,
+    doc: "From the request, once it has a connection, to the platform's response headers.",
+  }),
+  body: duration('300', { minMs: 1, maxMs: HOUR_MS, doc: 'Longest pause while a body is being sent or received.' }),
+  total_wait: duration('15', {
+    maxMs: HOUR_MS,
+    doc: 'Queue, token wait and retries of one call together.',
+    more: 'The JavaScript SDK gives up after 16 seconds, so keep this below 16.',
+  }),
+});
+
+export const retry = new Section(
+  'retry',
+  'Retries of calls the platform did not serve.',
+  {
+    retry_max: integer('3', {
+      max: 20,
+      doc: 'Retries of one call after 429, 502, 503, 504 or a connection error; 0 for none.',
+    }),
+    retry_wait_min: duration('1', { maxMs: HOUR_MS, doc: 'The shortest wait between two tries (seconds).' }),
+    retry_wait_max: duration('5', { maxMs: HOUR_MS, doc: 'The longest wait between two tries (seconds).' }),
+  },
+  { prefix: 'retry_' },
+);
+
+/** Reads `[retry]`. An SDK's file may set only the longest wait, so a default of the other kind gives way. */
+export function readRetry(context: SectionContext): Values<typeof retry> {
+  const reader = retry.reader(context);
+  const { waitMinMs, waitMaxMs } = reader.values('retry_max');
+  const isMinSet = reader.isSet('retry_wait_min');
+  const isMaxSet = reader.isSet('retry_wait_max');
+  if (waitMinMs > waitMaxMs && isMinSet && isMaxSet)
+    reader.problem('retry_wait_max', 'is shorter than retry.retry_wait_min');
   return {
-    level: logging.choice('log_level', ['none', 'error', 'warn', 'info', 'debug', 'trace']) ?? 'info',
-    format: logging.choice('log_format', ['json', 'text']) ?? (isTTY ? 'text' : 'json'),
-    toConsole: logging.boolean('log_to_console'),
-    filePath: logging.path('log_file_path'),
-    requestBody: logging.boolean('log_request_body'),
-    responseBody: logging.boolean('log_response_body'),
-    bodyMaxBytes: logging.integer('log_body_max_bytes'),
+    ...reader.values('retry_wait_min', 'retry_wait_max'),
+    waitMinMs: isMinSet ? waitMinMs : Math.min(waitMinMs, waitMaxMs),
+    waitMaxMs: isMaxSet ? waitMaxMs : Math.max(waitMinMs, waitMaxMs),
   };
 }
 
-/** `[proxy]`: url, or host, port and protocol; of two, the one from the higher source counts. */
-export function readProxy(proxy: SectionReader): GatewayConfig['proxy'] {
-  const off = proxy.boolean('off');
-  const noProxy = hostList(proxy, 'no_proxy');
-  const credentialHosts = hostList(proxy, 'credential_hosts');
-  const username = proxy.text('username');
-  const password = proxy.secret('password');
-  const text = proxy.text('url');
-  const host = proxy.text('host');
-  const port = proxy.maybeInteger('port');
-  const protocol = proxy.choice('protocol', ['http', 'https', 'socks4', 'socks4a', 'socks5', 'socks5h']);
+export const rateLimit = new Section('rate_limit', "Pacing to the platform's request limits.", {
+  mode: choice(['enforce', 'report', 'off'], 'enforce', {
+    doc: 'enforce: hold calls back before the platform refuses them; report: only log it; off.',
+  }),
+  requests_per_minute: integerOr('auto', {
+    min: 1,
+    doc: 'The limit of one credential: auto learns it from 429 answers, a number counts from the start.',
+  }),
+  queue_max: integer('1000', {
+    max: 1_000_000,
+    doc: 'How many calls may wait, for a limit or for a connection; further ones get 429 at once.',
+  }),
+  connections: integer('256', {
+    min: 1,
+    max: 10_000,
+    doc: 'How many calls may be under way to one host at a time, whatever the mode.',
+    more:
+      'Given out by client, then by credential, within timeouts.total_wait. One client may hold eight times as ' +
+      'many as are free, one credential of it four times as many: one alone can have 205 of 256. Calls that their ' +
+      'own callers hold up (a slow upload, an answer that is not read) may be as many again.',
+  }),
+});
 
-  const urlLayer = text === null ? undefined : proxy.setting('url')?.layer;
-  const hostLayer = host === null ? undefined : proxy.setting('host')?.layer;
-  if (urlLayer !== undefined && urlLayer === hostLayer)
-    proxy.problem('host', `and proxy.url (${proxy.where('url')}) say the same thing; keep one of the two`);
-  const usesUrl = text !== null && (urlLayer ?? 0) <= (hostLayer ?? Number.POSITIVE_INFINITY);
-  const parsed = usesUrl ? parseProxyUrl(text) : host !== null ? proxyUrlOf(host, port, protocol) : null;
-  if (parsed === null) {
-    const orphan = ['port', 'protocol'].find((key) => proxy.isSet(key));
-    if (orphan !== undefined) proxy.missing(orphan, 'needs proxy.host beside it');
-    return { url: null, username, password, credentialHosts, noProxy, off };
-  }
-  const key = usesUrl ? 'url' : 'host';
-  if (!parsed.ok) {
-    proxy.problem(key, parsed.message);
-    return { url: null, username, password, credentialHosts, noProxy, off };
-  }
-  const { url, username: urlUsername, password: urlPassword } = parsed.value;
-  const unusable = refuseScriptFile(url);
-  if (unusable !== null) proxy.problem(key, unusable);
-  if (urlUsername !== null && username !== null)
-    proxy.problem('username', 'is given in proxy.url already; keep one of the two');
-  if (urlPassword !== null && password !== null)
-    proxy.problem('password', 'is given in proxy.url already; keep one of the two');
-  const givenPassword = password ?? (urlPassword === null ? null : inlineSecret(urlPassword, proxy.where(key)));
-  if (givenPassword !== null && (urlUsername ?? username) === null)
-    proxy.missing('password', 'needs proxy.username beside it');
-  if (url.startsWith('pac+http:') && givenPassword !== null && credentialHosts.length === 0) {
-    proxy.warning(
-      key,
-      'comes over plain http, where anybody on the way may name a proxy: it is used, but the password is shown to ' +
-        'no proxy; use pac+https or pac+file, or list the proxies in proxy.credential_hosts',
-    );
-  }
-  return { url, username: urlUsername ?? username, password: givenPassword, credentialHosts, noProxy, off };
+/** `[upstream.headers]`. Its keys are names of headers, so it declares none. */
+export const upstreamHeaders = new Section('upstream.headers', 'Headers set on every forwarded call, one a line.', {});
+
+/** One line of `[upstream.headers]`. */
+export interface HeaderSetting {
+  readonly name: string;
+  readonly value: RawValue;
+  readonly location: string;
 }
 
-/** A list of names, suffixes, addresses and ranges. */
-function hostList(proxy: SectionReader, key: string): readonly string[] {
-  const entries = proxy.list(key);
-  for (const entry of parseNoProxy(entries).unusable) {
-    proxy.problem(
-      key,
-      `${shown(entry)} can match nothing; write a name, a suffix as in .example.com, an address, or a range as in ` +
-        '10.0.0.0/8',
-    );
-  }
-  return entries;
+/** Headers the gateway sets or removes itself: other values would break calls or send the token elsewhere. */
+const OWN_HEADERS = new Set([
+  ...['authorization', 'cookie', 'host', 'connection', 'keep-alive', 'te', 'trailer', 'upgrade', 'expect'],
+  ...['content-length', 'content-type', 'content-encoding', 'transfer-encoding', 'forwarded'],
+]);
+const OWN_PREFIXES = ['x-forwarded-', 'x-gateway-', 'proxy-', 'sec-websocket-'];
+
+function isOwnHeader(name: string): boolean {
+  const bare = name.toLowerCase().replaceAll('_', '-');
+  return OWN_HEADERS.has(bare) || OWN_PREFIXES.some((prefix) => bare.startsWith(prefix));
 }
 
-/**
- * What is no plain file can never be used as a PAC file. One that is missing may be there when it is needed: that is
- * told then.
- */
-function refuseScriptFile(url: string): string | null {
-  if (!url.startsWith('pac+file:')) return null;
-  const file = new URL(url.slice('pac+'.length));
-  try {
-    readPlainFileSync(file, LARGEST_SCRIPT_BYTES);
-    return null;
-  } catch (error) {
-    return error instanceof FileRefusal ? `${file.pathname} ${whyNotRead(error)}` : null;
-  }
-}
-
-/** `[tls]`. */
-export function readTls(tls: SectionReader, context: ReaderContext): GatewayConfig['tls'] {
-  const caFile = checkPemFile(tls, 'ca_file', 'certificates', context);
-  const certFile = checkPemFile(tls, 'cert_file', 'certificates', context);
-  const keyFile = checkPemFile(tls, 'key_file', 'key', context);
-  const keyPassphrase = tls.secret('key_passphrase');
-  checkPemPair(tls, certFile, keyFile, keyPassphrase);
-  if (certFile !== null && keyFile === null) tls.missing('cert_file', 'needs tls.key_file beside it');
-  if (keyFile !== null && certFile === null) tls.missing('key_file', 'needs tls.cert_file beside it');
-  if (keyPassphrase !== null && keyFile === null) tls.missing('key_passphrase', 'needs tls.key_file beside it');
-  return { caFile, certFile, keyFile, keyPassphrase };
-}
-
-/** `[timeouts]`. */
-export function readTimeouts(timeouts: SectionReader): GatewayConfig['timeouts'] {
-  return {
-    connectMs: timeouts.durationMs('connect'),
-    tokenMs: timeouts.durationMs('token'),
-    headersMs: timeouts.durationMs('headers'),
-    bodyMs: timeouts.durationMs('body'),
-    totalWaitMs: timeouts.durationMs('total_wait'),
-  };
-}
-
-/** `[retry]`. An SDK's file may set only the longest wait, so a default of the other kind gives way. */
-export function readRetry(retry: SectionReader): GatewayConfig['retry'] {
-  const waitMinMs = retry.durationMs('retry_wait_min');
-  const waitMaxMs = retry.durationMs('retry_wait_max');
-  const areBothSet = retry.isSet('retry_wait_min') && retry.isSet('retry_wait_max');
-  if (waitMinMs > waitMaxMs && areBothSet) retry.problem('retry_wait_max', 'is shorter than retry.retry_wait_min');
-  return {
-    max: retry.integer('retry_max'),
-    waitMinMs: retry.isSet('retry_wait_min') ? waitMinMs : Math.min(waitMinMs, waitMaxMs),
-    waitMaxMs: retry.isSet('retry_wait_max') ? waitMaxMs : Math.max(waitMinMs, waitMaxMs),
-  };
-}
-
-/** `[rate_limit]`. */
-export function readRateLimit(rateLimit: SectionReader): GatewayConfig['rateLimit'] {
-  return {
-    mode: rateLimit.choice('mode', ['enforce', 'report', 'off']) ?? 'enforce',
-    requestsPerMinute: rateLimit.integerOr('requests_per_minute', 'auto'),
-    queueMax: rateLimit.integer('queue_max'),
-    connections: rateLimit.integer('connections'),
-  };
-}
-
-/** Headers the gateway sets or removes itself; fixing them here would break calls or show the token elsewhere. */
-const OWN_HEADERS =
-  /^(authorization|cookie|host|connection|keep-alive|content-length|content-type|content-encoding|transfer-encoding|te|trailer|upgrade|expect|forwarded|x-forwarded-.*|x-gateway-.*|proxy-.*|sec-websocket-.*)$/;
-
-/** `[upstream.headers]`. */
-export function readUpstreamHeaders({ settings, problems }: ReaderContext): GatewayConfig['upstreamHeaders'] {
+/** Reads `[upstream.headers]`: pairs of name and value, as written. */
+export function readUpstreamHeaders(
+  settings: readonly HeaderSetting[],
+  problems: Problem[],
+): (readonly [name: string, value: string])[] {
   const headers: (readonly [string, string])[] = [];
-  for (const { name, value, where } of settings.headers) {
+  for (const { name, value, location } of settings) {
     const fail = (message: string) =>
-      problems.push({ where, key: 'upstream.headers', message: `${shown(name)} ${message}` });
+      problems.push({ location, key: 'upstream.headers', message: `${quote(name)} ${message}` });
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/.test(name))
       fail('is not a header name; letters, digits and hyphens only');
-    else if (OWN_HEADERS.test(name.toLowerCase().replaceAll('_', '-')))
-      fail('is set or removed by the gateway itself; it cannot be given here');
+    else if (isOwnHeader(name)) fail('is set or removed by the gateway itself; it cannot be given here');
     else if (value.type === 'broken') continue;
     else if (value.type === 'list') fail('is a list; give one value');
     else if (!/^[\t\x20-\x7e\x80-\xff]{0,8192}$/.test(value.text))

@@ -3,7 +3,7 @@
 
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { isLoopbackHost } from '../../config/listen-address.ts';
-import { parseNoProxy } from '../../config/no-proxy.ts';
+import { parseNoProxy } from '../../config/sections/proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import type { PacCredentials } from './pac.ts';

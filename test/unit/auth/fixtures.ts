@@ -12,6 +12,7 @@ import {
   type TokenTransition,
 } from '../../../src/auth/credentials/token-source.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../../src/config/gateway-config.ts';
+import { bareCredential } from '../../../src/config/sections/credential.ts';
 import type { Log } from '../../../src/logging/log.ts';
 import { inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
@@ -79,26 +80,11 @@ export const HOSTS: UpstreamHosts = {
 
 export function credentialConfig(overrides: Partial<CredentialConfig> = {}): CredentialConfig {
   return {
-    name: 'crm',
-    grantType: 'client_credentials',
+    ...bareCredential({ name: 'crm', grantType: 'client_credentials', hosts: HOSTS, location: 'gcg.ini:1' }),
     clientId: 'client-1',
     clientSecret: inlineSecret('secret-canary-1', 'test'),
-    orgName: null,
-    assertion: null,
-    assertionCommand: [],
-    accessToken: null,
-    refreshToken: null,
-    redirectUri: null,
-    scope: null,
-    org: null,
-    provider: null,
-    prompt: null,
-    target: null,
-    loginHint: null,
-    hosts: HOSTS,
     isDefault: true,
     isRequired: true,
-    origin: 'gcg.ini:1',
     ...overrides,
   };
 }

@@ -73,7 +73,7 @@ t.test('the authorise URL names its parameters in the order of the SDKs', async 
       '&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&response_type=code&code_challenge_method=S256' +
       '&state=s%2B1&org=acme&provider=okta&target=trustee&login_hint=a%40b.c%3Aacme&prompt=login&scope=users%20routing',
   );
-  const plain = authorizeUrl(credentialConfig({ grantType: 'implicit', prompt: 'none' }), {
+  const plain = authorizeUrl(credentialConfig({ grantType: 'implicit' }), {
     redirectUri: 'http://x',
     state: 's',
     verifier: null,

@@ -3,7 +3,7 @@
 import { hash } from 'node:crypto';
 import t from 'tap';
 import { exposedSetting, exposures } from '../../../src/config/access-rules.ts';
-import { refuseRule } from '../../../src/config/sections/clients.ts';
+import { refuseRule } from '../../../src/config/sections/client.ts';
 import { inlineSecret } from '../../../src/secret.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { configAt } from '../../helpers/gateway.ts';
@@ -23,7 +23,7 @@ t.test('a client is read with its defaults', async (t) => {
     mode: 'enforce',
     isAdmin: false,
     requestsPerMinute: null,
-    origin: 'gcg.ini:4',
+    location: 'gcg.ini:4',
   });
   t.match(
     clientOf(

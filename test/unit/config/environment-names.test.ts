@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { envName, parseEnvName, readEnvironment, readGenesysEnvironment } from '../../../src/config/env.ts';
 import { refuseName } from '../../../src/config/layers.ts';
-import { keysOf, OPTIONS } from '../../../src/config/options/table.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
+import { keysOf, OPTIONS } from '../../../src/config/table.ts';
 import { good, load } from './load-text.ts';
 
 t.test('every option has a variable that leads back to it', async (t) => {
@@ -78,7 +78,7 @@ t.test('a credential can be configured by the environment alone', async (t) => {
       env: { GCG_CREDENTIAL_CLIENT_ID: 'an-id', GCG_CREDENTIAL_CLIENT_SECRET: 'a-secret' },
     }),
   );
-  t.match(config.credentials, [{ name: 'default', clientId: 'an-id', origin: 'env GCG_CREDENTIAL_CLIENT_ID' }]);
+  t.match(config.credentials, [{ name: 'default', clientId: 'an-id', location: 'env GCG_CREDENTIAL_CLIENT_ID' }]);
 });
 
 t.test('lists: commas where allowed, lines or JSON where an item may hold commas', async (t) => {

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { generatedFiles } from '../../../scripts/generate.ts';
-import { OPTIONS } from '../../../src/config/options/table.ts';
+import { OPTIONS } from '../../../src/config/table.ts';
 import { good, load, warnings } from './load-text.ts';
 
 const root = new URL('../../../', import.meta.url);

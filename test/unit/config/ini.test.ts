@@ -6,7 +6,7 @@ import { decodeIniValue, parseIni } from '../../../src/config/ini.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 
 const valuesOf = (text: string) =>
-  parseIni(text, 'x.ini').entries.map(({ section, key, value, where }) => [section, key, value, where]);
+  parseIni(text, 'x.ini').entries.map(({ section, key, value, location }) => [section, key, value, location]);
 const problemsOf = (text: string) => parseIni(text, 'x.ini').problems.map(formatProblem);
 
 t.test('a setting remembers its section and its line', async (t) => {
@@ -71,7 +71,7 @@ t.test('a broken section line is a mistake, and the keys under it are not blamed
     const { entries, problems, isIncomplete } = parseIni(`[general]\n${line}\nlisten = x`, 'x.ini');
     t.strictSame(entries, [], line);
     t.equal(problems.length, 1, line);
-    t.equal(problems[0]?.where, 'x.ini:2', line);
+    t.equal(problems[0]?.location, 'x.ini:2', line);
     t.equal(isIncomplete, true);
   }
 });
@@ -137,7 +137,9 @@ t.test('no text makes the reader throw, and each setting it yields stands in its
     fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
       const text = pieces.join('');
       const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/);
-      return parseIni(text, 'x').entries.every(({ key, where }) => lines[Number(where.slice(2)) - 1]?.includes(key));
+      return parseIni(text, 'x').entries.every(({ key, location }) =>
+        lines[Number(location.slice(2)) - 1]?.includes(key),
+      );
     }),
     { numRuns: 2000 },
   );

@@ -15,12 +15,12 @@ t.test('sections are objects, names nest, and every key remembers its line', asy
   );
   t.strictSame(problems, []);
   t.strictSame(
-    entries.map(({ section, key, value, where }) => [
+    entries.map(({ section, key, value, location }) => [
       section,
       key,
       'text' in value ? value.text : value,
       value.type,
-      where,
+      location,
     ]),
     [
       ['server', 'listen', 'a', 'text', 'x.json:2'],

@@ -3,8 +3,8 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { OPTIONS } from '../../../src/config/options/table.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
+import { OPTIONS } from '../../../src/config/table.ts';
 import { load } from './load-text.ts';
 
 const CANARY = 'CANARYcanary77';

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { parseNoProxy } from '../../../src/config/no-proxy.ts';
+import { parseNoProxy } from '../../../src/config/sections/proxy.ts';
 
 const cases: [entries: string, host: string, port: number, matches: boolean][] = [
   ['example.com', 'example.com', 443, true],

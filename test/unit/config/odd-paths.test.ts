@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { readConfigFile } from '../../../src/config/file.ts';
-import { OPTIONS } from '../../../src/config/options/table.ts';
+import { OPTIONS } from '../../../src/config/table.ts';
 import { FileWatcher } from '../../../src/reload/file-watcher.ts';
 import { fileSecret } from '../../../src/secret.ts';
 import { createServerTls } from '../../../src/server/tls.ts';

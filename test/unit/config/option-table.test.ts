@@ -2,8 +2,8 @@
 
 import t from 'tap';
 import { jsonSchema } from '../../../src/config/json-schema.ts';
-import { findKey, OPTIONS, SECTION_NAMES } from '../../../src/config/options/table.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
+import { findKey, OPTIONS, SECTIONS } from '../../../src/config/table.ts';
 import { load } from './load-text.ts';
 
 const headOf = (section: string) => (section === 'client' ? 'client.crm' : section);
@@ -11,7 +11,7 @@ const headOf = (section: string) => (section === 'client' ? 'client.crm' : secti
 t.test('no option is there twice, each has one line of text, and each is of a known section', async (t) => {
   t.equal(new Set(OPTIONS.map(({ section, key }) => `${section}.${key}`)).size, OPTIONS.length);
   for (const { section, key, doc } of OPTIONS) {
-    t.ok(SECTION_NAMES.includes(section));
+    t.ok(SECTIONS.some(({ name }) => name === section));
     t.match(doc, /^[^\n|]{10,140}\.$/, `${section}.${key}`);
     t.match(key, /^[a-z0-9]+(_[a-z0-9]+)*$/);
   }

@@ -3,7 +3,7 @@
 import t from 'tap';
 import { ClosedFolderError, searchPath } from '../../../src/config/file.ts';
 import { parseSetFlag, shortFlag } from '../../../src/config/flags.ts';
-import { configPlaces } from '../../../src/config/load.ts';
+import { configCandidates } from '../../../src/config/load.ts';
 import { good, load, problems, warnings } from './load-text.ts';
 
 const HOME = '/home/someone';
@@ -121,7 +121,7 @@ t.test('--config beats GCG_CONFIG, and a file that was asked for must be there',
   ]);
   t.strictSame(problems(load({ env: { GCG_CONFIG: '' } })), ['env GCG_CONFIG: is empty; name a file']);
   t.strictSame(
-    configPlaces({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }),
+    configCandidates({ env: {}, cwd: '/srv/app', home: HOME, platform: 'linux', overrides: { configPath: 'c.ini' } }),
     ['/srv/app/c.ini'],
   );
 });

@@ -1,13 +1,13 @@
 // A value in a message shows no password of a URL, and costs no more than its length.
 
 import t from 'tap';
-import { shown, withoutUserInfo } from '../../../src/config/problem.ts';
+import { quote, withoutUserInfo } from '../../../src/config/problem.ts';
 import { ATOMS, searchCosts } from '../../helpers/cost.ts';
 
 t.test(
   'what stands before the last @ of a word goes, the scheme stays, and what is no login stays whole',
   async (t) => {
-    const rows: [text: string, shown: string][] = [
+    const rows: [text: string, quote: string][] = [
       ['http://u:p@proxy:3128/x', 'http://[redacted]@proxy:3128/x'],
       ['u:p@proxy, http://a:b@c', '[redacted]@proxy, http://[redacted]@c'],
       ['u:p@ss@proxy', '[redacted]@proxy'],
@@ -26,7 +26,7 @@ t.test('many colons before an @ take no longer than they are', async (t) => {
   const entries = {
     'user information': (text: string) => withoutUserInfo(`${text}@`),
     'a short one': (text: string) => withoutUserInfo(`${text.slice(0, text.length / 5)}@`),
-    'a value': (text: string) => shown(`a@${text}`),
+    'a value': (text: string) => quote(`a@${text}`),
   };
   t.strictSame(searchCosts(entries, [...ATOMS, 'a:', 'a:@', 'a://']), []);
 });

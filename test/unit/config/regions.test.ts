@@ -1,7 +1,7 @@
 // The region: every way people write it, and what they are told when it is none.
 
 import t from 'tap';
-import { parseRegion, REGIONS } from '../../../src/config/regions.ts';
+import { parseRegion, REGIONS } from '../../../src/config/sections/general.ts';
 import { good, load, problems, warnings, withCredential } from './load-text.ts';
 
 const domainOf = (text: string) => {

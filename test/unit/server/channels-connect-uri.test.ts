@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { UpstreamHosts } from '../../../src/config/gateway-config.ts';
-import { upstreamHosts } from '../../../src/config/regions.ts';
+import { upstreamHosts } from '../../../src/config/sections/general.ts';
 import {
   channelId,
   isChannelCall,

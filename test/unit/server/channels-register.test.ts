@@ -1,6 +1,6 @@
 import t from 'tap';
 import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/callers/caller.ts';
-import { certificateFingerprint } from '../../../src/config/cert-subject.ts';
+import { certificateFingerprint } from '../../../src/cert-subject.ts';
 import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/websocket/channels.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';

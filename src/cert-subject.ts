@@ -75,8 +75,8 @@ export function isCertificateBelieved(authFingerprint: string, key: string | nul
   const [, subject, vouching = ''] = authFingerprint.split(':');
   if (!isCertificateFingerprint(authFingerprint) || vouching === '' || (key !== null && subject !== markOf(key)))
     return false;
-  const present = new Set(casOf(cas));
-  return vouching.split('.').every((ca) => present.has(ca));
+  const current = new Set(casOf(cas));
+  return vouching.split('.').every((ca) => current.has(ca));
 }
 
 function casOf(cas: readonly string[]): readonly string[] {
