@@ -229,22 +229,22 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
 export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise<T>, late: () => Error): Promise<T> {
   const { connection, waitUntil } = request;
   return new Promise((resolve, reject) => {
-    const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => reject(late()));
-    const over = () => {
+    let isOver = false;
+    // Once only: `work` may settle when the call has long begun its next wait.
+    const over = (settle: () => void) => {
+      if (isOver) return;
+      isOver = true;
       timer?.cancel();
+      connection.onDisconnect = null;
       endWait(connection);
+      settle();
     };
-    const leave = () => {
-      over();
-      reject(new ClientClosedRequest());
-    };
-    beginWait(connection, (error) => {
-      over();
-      reject(error);
-    });
-    if (connection.disconnected) leave();
-    else connection.onDisconnect = leave;
-    work.finally(over).then(resolve, reject);
+    const fail = (error: Error) => over(() => reject(error));
+    const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => fail(late()));
+    beginWait(connection, fail);
+    if (connection.disconnected) fail(new ClientClosedRequest());
+    else connection.onDisconnect = () => fail(new ClientClosedRequest());
+    work.then((value) => over(() => resolve(value)), fail);
   });
 }
 

@@ -12,7 +12,7 @@ import { createAnswer, createCall, type TestCall } from './layer-fixtures.ts';
 /** A source whose token never comes. */
 const EMPTY = { current: () => null, token: () => new Promise(() => {}) } as unknown as TokenSource;
 
-function waiting() {
+function waiting(waits = new Set<TestCall['connection']>()) {
   const clock = createFakeClock();
   let sent = 0;
   const inner = async () => {
@@ -27,6 +27,7 @@ function waiting() {
     totalWaitMs: 15_000,
   });
   const call: TestCall = { ...createCall(), source: EMPTY };
+  Object.assign(call.connection, { waits });
   call.leave = () => {
     call.connection.disconnected = true;
     call.connection.onDisconnect?.();
@@ -48,6 +49,16 @@ t.test(
     t.equal(clock.pending, 0);
   },
 );
+
+t.test('a call that has given up on its token is not counted among those that wait', async (t) => {
+  const waits = new Set<TestCall['connection']>();
+  const { clock, outcome } = waiting(waits);
+  await clock.advance(14_900);
+  t.equal(waits.size, 1);
+  await clock.advance(100);
+  t.equal(outcome.code, 'gateway.credential.timeout');
+  t.equal(waits.size, 0);
+});
 
 t.test('a caller that leaves meanwhile is let go at once', async (t) => {
   const { clock, call, outcome, sent } = waiting();
