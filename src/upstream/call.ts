@@ -4,8 +4,9 @@
 import type { Token, TokenSource } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import type { UrlBase } from '../config/gateway-config.ts';
-import { type ErrorCode, GatewayError, type GatewayErrorOptions } from '../errors.ts';
+import type { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { ClientClosedRequest } from './errors.ts';
 import type { RequestBody } from './request-body.ts';
 
 /** Tells a call that its caller has left. One listener is enough: the layer that waits at the moment. */
@@ -95,30 +96,6 @@ export interface UpstreamResponse {
 
 /** Sends a request and resolves when the final answer's head is there. Throws GatewayError. */
 export type Send = (request: UpstreamRequest) => Promise<UpstreamResponse>;
-
-/**
- * A failed attempt at the upstream. `wasSent`: some of the request may have reached it, so that only a safe method may
- * be tried again.
- */
-export class UpstreamError extends GatewayError {
-  readonly wasSent: boolean;
-
-  constructor(
-    code: ErrorCode,
-    message: string,
-    { wasSent, ...options }: GatewayErrorOptions & { readonly wasSent: boolean },
-  ) {
-    super(code, message, options);
-    this.wasSent = wasSent;
-  }
-}
-
-/** The client closed its connection before the call was answered (499 in nginx's logs): nobody is there to be told. */
-export class ClientClosedRequest extends UpstreamError {
-  constructor({ wasSent = false } = {}) {
-    super('gateway.request.invalid', 'the client closed the connection', { statusCode: 499, wasSent });
-  }
-}
 
 /** What a session's calls are counted by: the credential it came from, and the session. */
 export function sessionLimitKey(credential: string, session: string): string {

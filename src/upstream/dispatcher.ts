@@ -4,10 +4,10 @@
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BreakerDeps } from './breaker.ts';
-import { ClientClosedRequest, type Send, UpstreamError, type UpstreamRequest, type WaitingRoom } from './call.ts';
+import type { Send, UpstreamRequest, WaitingRoom } from './call.ts';
+import { ClientClosedRequest, TOKEN_ENDED, toGatewayError, UpstreamError } from './errors.ts';
 import { Gate, type GatesByOrigin } from './gate.ts';
-import { AttemptHandler, TOKEN_ENDED } from './response.ts';
-import { toGatewayError } from './upstream-errors.ts';
+import { AttemptHandler } from './response.ts';
 
 /** What the dispatcher is made of. Times in ms. */
 export interface DispatcherOptions extends BreakerDeps {

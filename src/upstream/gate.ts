@@ -4,7 +4,8 @@
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { Breaker, type BreakerDeps, type BreakerState, type Dial } from './breaker.ts';
-import { beginWait, ClientClosedRequest, endWait, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
+import { beginWait, endWait, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
+import { ClientClosedRequest } from './errors.ts';
 
 /**
  * A client may hold at most eight times as many connections as are free, one credential of it at most four times as

@@ -3,7 +3,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import { bareCause } from './egress/dial-error.ts';
+import { bareCause } from './errors.ts';
 
 /** The platform refuses more than 512 000 bytes on its API, so what can succeed can be replayed. */
 const REPLAY_LIMIT_BYTES = 512 * 1024;

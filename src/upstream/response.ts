@@ -4,16 +4,10 @@
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
-import {
-  type BodySink,
-  ClientClosedRequest,
-  UpstreamError,
-  type UpstreamRequest,
-  type UpstreamResponse,
-} from './call.ts';
+import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
+import { ClientClosedRequest, TOKEN_ENDED, toGatewayError } from './errors.ts';
 import type { Place } from './gate.ts';
 import type { RequestBody } from './request-body.ts';
-import { toGatewayError } from './upstream-errors.ts';
 
 /** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
 const DISCARD_LIMIT_BYTES = 64 * 1024;
@@ -26,17 +20,6 @@ const PENDING_LIMIT_BYTES = 64 * 1024;
 
 /** Why an answer that was given up is cut. */
 const NOT_WANTED = new GatewayError('gateway.internal', 'the rest of an answer was not wanted');
-
-/**
- * How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another.
- */
-export const TOKEN_ENDED = new UpstreamError(
-  'gateway.credential.unavailable',
-  'the token ended while the call waited for a connection: try again',
-  {
-    wasSent: false,
-  },
-);
 
 /** Times that bound an attempt. */
 export interface AttemptLimits {

@@ -4,17 +4,9 @@
 import type { Clock } from '../clock.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
-import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
-import {
-  ClientClosedRequest,
-  pause,
-  type Send,
-  UpstreamError,
-  type UpstreamRequest,
-  type UpstreamResponse,
-  waitLeftMs,
-} from './call.ts';
-import { headerValue } from './token.ts';
+import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from './call.ts';
+import { ClientClosedRequest, UpstreamError } from './errors.ts';
+import { retryAfterMs } from './platform-error.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RetryDeps {
@@ -89,16 +81,6 @@ function mayHelp(error: unknown, isSafe: boolean): boolean {
   if (!isGatewayError(error) || error instanceof ClientClosedRequest || !PASSING_CODES.has(error.code)) return false;
   if (causeCode(error) === 'PROXY_DENIED') return false;
   return isSafe || (error instanceof UpstreamError && !error.wasSent);
-}
-
-/**
- * The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one.
- */
-export function retryAfterMs(response: UpstreamResponse, clock: Clock): number | undefined {
-  const value = headerValue(response, 'retry-after');
-  return value === null
-    ? undefined
-    : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined, LONGEST_LIMIT_MS);
 }
 
 /** The system's code of a failed attempt where there is one, else ours. */

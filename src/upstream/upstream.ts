@@ -12,11 +12,11 @@ import { createRouteTemplates } from '../logging/metrics/route-template.ts';
 import type { Send, WaitingRoom } from './call.ts';
 import { createDispatcher, type UpstreamDispatcher } from './dispatcher.ts';
 import { createEgress, type Egress } from './egress/egress.ts';
+import { toGatewayError } from './errors.ts';
 import type { GatesByOrigin } from './gate.ts';
 import { createRateLimits, type RateLimits } from './rate-limit/rate-limit.ts';
 import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
-import { toGatewayError } from './upstream-errors.ts';
 
 /** What an outbound is made with. */
 export type OutboundDeps = ConnectionsDeps;

@@ -9,12 +9,11 @@ import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import { type Attempt, withinDeadline } from './attempt.ts';
-import { upstreamError } from './dial-error.ts';
+import { upstreamError } from '../errors.ts';
+import { type Attempt, withinDeadline } from './dial-context.ts';
 import { createPac, type Pac } from './pac.ts';
-import { authority, DIRECT, type Route, routeName, type Target, targetOf } from './proxy-route.ts';
+import { authority, createRouting, DIRECT, type Route, routeName, type Target, targetOf } from './proxy-route.ts';
 import { createRouteOpener } from './route-opener.ts';
-import { createRouting } from './routing.ts';
 import { createTlsLayer, createTrust, markResets, type TlsLayer } from './tls.ts';
 
 export interface EgressOptions {

@@ -4,7 +4,7 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
-import { errorCode } from './dial-error.ts';
+import { errorCode } from '../errors.ts';
 
 export interface PacEvaluator {
   /** The script's answer, as text. Rejects with an Error that says what the script did (threw, ran too long). */

@@ -8,12 +8,12 @@ import { LARGEST_SCRIPT_BYTES } from '../../config/sections/proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { readPlainFile, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
-import { errorCode } from './dial-error.ts';
+import { errorCode } from '../errors.ts';
 import { createPacEvaluator, type PacEvaluator } from './pac-evaluator.ts';
 import {
   authority,
   DIRECT,
-  type ProxyCredentials,
+  type PacCredentials,
   type ProxyProtocol,
   parseProxySetting,
   type Route,
@@ -215,12 +215,6 @@ const KEYWORDS: Record<string, ProxyProtocol> = {
 
 /** Beyond so many entries a list is not read: each would get too small a share of the dial's time. */
 const MOST_ENTRIES = 32;
-
-/** Whom the configured credentials are for, among the proxies that a script names. */
-export interface PacCredentials {
-  readonly read: () => ProxyCredentials | null;
-  isFor(host: string, port: number): boolean;
-}
 
 /**
  * Never empty: an empty answer means direct, as in browsers. Unknown entries are passed over; throws when nothing else

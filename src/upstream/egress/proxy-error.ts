@@ -3,7 +3,7 @@
 
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
-import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from './dial-error.ts';
+import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from '../errors.ts';
 import { authority, type ProxyRoute, routeName, type Target } from './proxy-route.ts';
 
 /** The code of a connection that was ended because a proxy's answer to CONNECT had no end. */

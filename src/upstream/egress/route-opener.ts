@@ -5,12 +5,11 @@ import type { LookupFunction, Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import { type Attempt, openTcp, withinDeadline } from './attempt.ts';
-import { upstreamError } from './dial-error.ts';
-import { createHttpTunnels, type HttpTunnels } from './http-tunnel.ts';
+import { upstreamError } from '../errors.ts';
+import { type Attempt, openTcp, withinDeadline } from './dial-context.ts';
 import { mayFallThrough } from './proxy-error.ts';
 import { authority, type Route, routeName, type Target } from './proxy-route.ts';
-import { openSocksTunnel } from './socks-tunnel.ts';
+import { createHttpTunnels, type HttpTunnels, openSocksTunnel } from './proxy-tunnels.ts';
 import type { TlsLayer, Trust } from './tls.ts';
 
 interface RouteContext {

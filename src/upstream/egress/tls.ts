@@ -15,7 +15,7 @@ import { findCertificates, LARGEST_PEM_BYTES } from '../../config/pem-file.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { fileRevision, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
-import { type Attempt, destroyOnAbort } from './attempt.ts';
+import { type Attempt, destroyOnAbort } from './dial-context.ts';
 import { authority, type Target } from './proxy-route.ts';
 
 export interface TlsLayer {

@@ -4,8 +4,8 @@ import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import type { Log } from '../../logging/log.ts';
 import { credentialOfLimit, type UpstreamRequest, WaitingRoom } from '../call.ts';
-import { createLane, type Lane } from './lane.ts';
-import type { LimitNotice } from './limit-notice.ts';
+import type { LimitNotice } from '../platform-error.ts';
+import { createLane, type Lane } from './rate-limiter.ts';
 import { createRateWindow, MINUTE_MS } from './rate-window.ts';
 import { createShares } from './shares.ts';
 

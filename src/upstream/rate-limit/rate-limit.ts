@@ -4,10 +4,10 @@ import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { noteRetry } from '../../logging/exchange-record.ts';
 import type { Log } from '../../logging/log.ts';
-import { pause, type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
+import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
+import { UpstreamError } from '../errors.ts';
+import { type LimitNotice, readLimitNotice } from '../platform-error.ts';
 import { retryWaitMs } from '../retry.ts';
-import type { Lane } from './lane.ts';
-import { type LimitNotice, readLimitNotice } from './limit-notice.ts';
 import {
   createLimits,
   createReport,
@@ -16,6 +16,7 @@ import {
   type Limits,
   type PreviousLimits,
 } from './limits.ts';
+import type { Lane } from './rate-limiter.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RateLimitDeps {

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Egress } from '../egress/egress.ts';
-import { toGatewayError } from '../upstream-errors.ts';
+import { toGatewayError } from '../errors.ts';
 
 /** RFC 6455, section 1.3. */
 const HANDSHAKE_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';

@@ -2,8 +2,7 @@
 
 import t from 'tap';
 import { inlineSecret } from '../../../../src/secret.ts';
-import { routeName, targetOf } from '../../../../src/upstream/egress/proxy-route.ts';
-import { createRouting } from '../../../../src/upstream/egress/routing.ts';
+import { createRouting, routeName, targetOf } from '../../../../src/upstream/egress/proxy-route.ts';
 
 const unset = { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
 const warnings: unknown[] = [];

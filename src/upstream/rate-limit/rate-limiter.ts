@@ -3,14 +3,8 @@
 
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import {
-  beginWait,
-  type CallerConnection,
-  ClientClosedRequest,
-  endWait,
-  type Seat,
-  type WaitingRoom,
-} from '../call.ts';
+import { beginWait, type CallerConnection, endWait, type Seat, type WaitingRoom } from '../call.ts';
+import { ClientClosedRequest } from '../errors.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { RateWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';

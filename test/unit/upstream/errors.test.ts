@@ -1,7 +1,7 @@
 // Codes of sockets, DNS and TLS, and the errors they become.
 
 import t from 'tap';
-import { upstreamError } from '../../../../src/upstream/egress/dial-error.ts';
+import { upstreamError } from '../../../src/upstream/errors.ts';
 
 const target = { host: 'api.mypurecloud.de', port: 443, secure: true };
 const withCode = (code: string) => Object.assign(new Error('text-canary'), { code, address: 'canary' });

@@ -3,7 +3,7 @@
 import { PassThrough } from 'node:stream';
 import t from 'tap';
 import type { Clock } from '../../../../src/clock.ts';
-import { type Attempt, withinDeadline } from '../../../../src/upstream/egress/attempt.ts';
+import { type Attempt, withinDeadline } from '../../../../src/upstream/egress/dial-context.ts';
 
 function fakeClock() {
   let nowMs = 0;
