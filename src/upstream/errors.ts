@@ -3,7 +3,7 @@
 
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from '../errors.ts';
-import { authority, type Target } from './egress/proxy-route.ts';
+import { authority, type Endpoint } from './egress/proxy-route.ts';
 
 /**
  * A failed attempt at the upstream. `wasSent`: some of the request may have reached it, so that only a safe method may
@@ -133,18 +133,18 @@ const UNTRUSTED = new Set([
 const BAD_CERTIFICATE = /^(CERT_|CRL_|INVALID_(CA|PURPOSE)|PATH_LENGTH|HOSTNAME_MISMATCH|UNABLE_TO_)/;
 
 /**
- * The error of a dial that reached, or directly tried to reach, the target. `leaf` is the certificate it showed, if
+ * The error of a dial that reached, or directly tried to reach, the endpoint. `leaf` is the certificate it showed, if
  * any.
  */
-export function upstreamError(error: Error, target: Target, leaf?: DetailedPeerCertificate): GatewayError {
+export function upstreamError(error: Error, endpoint: Endpoint, leaf?: DetailedPeerCertificate): GatewayError {
   const code = errorCode(error);
-  const where = authority(target.host, target.port);
+  const where = authority(endpoint.host, endpoint.port);
   const fail = (errorCode: ErrorCode, message: string) =>
     new GatewayError(errorCode, message, { cause: bareCause(code) });
   if (NAME_ERRORS.has(code)) {
     return fail(
       'gateway.upstream.unreachable',
-      `the name ${target.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only ` +
+      `the name ${endpoint.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only ` +
         'a proxy may leave, set proxy.url',
     );
   }

@@ -11,7 +11,7 @@ import type { Log } from '../logging/log.ts';
 import { createRouteTemplates } from '../logging/metrics/route-template.ts';
 import type { Send, WaitingRoom } from './call.ts';
 import { createDispatcher, type UpstreamDispatcher } from './dispatcher.ts';
-import { createEgress, type Egress } from './egress/egress.ts';
+import { Egress } from './egress/egress.ts';
 import { toGatewayError } from './errors.ts';
 import type { GatesByOrigin } from './gate.ts';
 import { createRateLimits, type RateLimits } from './rate-limit/rate-limit.ts';
@@ -126,7 +126,7 @@ export function createConnections(
   room: WaitingRoom,
   gates: GatesByOrigin = new Map(),
 ): SharedConnections {
-  const egress = createEgress({ proxy, tls, timeouts, env, clock, log });
+  const egress = new Egress({ proxy, tls, timeouts, env, clock, log });
   const dispatcher = createDispatcher({
     ...{
       connect: egress.connect,

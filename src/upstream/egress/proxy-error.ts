@@ -4,7 +4,7 @@
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
 import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from '../errors.ts';
-import { authority, type ProxyRoute, routeName, type Target } from './proxy-route.ts';
+import { authority, type Endpoint, type ForwardProxy, routeName } from './proxy-route.ts';
 
 /** The code of a connection that was ended because a proxy's answer to CONNECT had no end. */
 export const ANSWER_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
@@ -15,9 +15,9 @@ const LONGEST_CHALLENGE = 1024;
  * A proxy that could not be reached, or dropped the connection before it answered. `leaf` is the certificate it showed,
  * if any.
  */
-export function proxyConnectError(error: Error, route: ProxyRoute, leaf?: DetailedPeerCertificate): GatewayError {
+export function proxyConnectError(error: Error, proxy: ForwardProxy, leaf?: DetailedPeerCertificate): GatewayError {
   const code = errorCode(error);
-  const name = routeName(route);
+  const name = routeName(proxy);
   const fail = (errorCode: ErrorCode, message: string) =>
     new GatewayError(errorCode, message, { cause: bareCause(code) });
   if ((error as NodeJS.ErrnoException).syscall === 'getaddrinfo') {
@@ -64,15 +64,15 @@ export function asksForBasic({ statusCode, headers }: ProxyAnswer): boolean {
 /** What an HTTP proxy answered to CONNECT, when it opened no tunnel. */
 export function connectRefusal(
   { statusCode, headers }: ProxyAnswer,
-  { route, target, hadCredentials }: { route: ProxyRoute; target: Target; hadCredentials: boolean },
+  { proxy, endpoint, hadCredentials }: { proxy: ForwardProxy; endpoint: Endpoint; hadCredentials: boolean },
 ): GatewayError {
-  const name = routeName(route);
-  const where = authority(target.host, target.port);
+  const name = routeName(proxy);
+  const where = authority(endpoint.host, endpoint.port);
   // tinyproxy answers 401 to a wrong password.
   if (statusCode === 407 || statusCode === 401)
     return new GatewayError(
       'gateway.proxy.auth',
-      `the proxy ${name} ${authenticationHint(statusCode, offeredSchemes(headers), { route, hadCredentials })}`,
+      `the proxy ${name} ${authenticationHint(statusCode, offeredSchemes(headers), { proxy, hadCredentials })}`,
     );
   if (statusCode === 504)
     return new GatewayError(
@@ -99,15 +99,15 @@ export function connectRefusal(
 /** What a SOCKS proxy, or its client library, reported. The library's error is dropped: it carries the credentials. */
 export function socksError(
   error: Error,
-  { route, target, hadCredentials }: { route: ProxyRoute; target: Target; hadCredentials: boolean },
+  { proxy, endpoint, hadCredentials }: { proxy: ForwardProxy; endpoint: Endpoint; hadCredentials: boolean },
 ): GatewayError {
-  const name = routeName(route);
-  const where = authority(target.host, target.port);
+  const name = routeName(proxy);
+  const where = authority(endpoint.host, endpoint.port);
   const { message } = error;
   if (/authentication failed|authentication type|no accepted authentication/i.test(message)) {
     return new GatewayError(
       'gateway.proxy.auth',
-      `the proxy ${name} ${socksAuthenticationHint(route, hadCredentials)}`,
+      `the proxy ${name} ${socksAuthenticationHint(proxy, hadCredentials)}`,
     );
   }
   if (/timed out/i.test(message))
@@ -134,7 +134,7 @@ export function socksError(
   }
   // The library keeps of a socket's error only its text: `connect ECONNREFUSED …`, `getaddrinfo ENOTFOUND …`.
   const [, syscall, code] = /^(\w+) (E[A-Z0-9_]+)/.exec(message) ?? [];
-  return proxyConnectError(code ? Object.assign(bareCause(code), { syscall }) : error, route);
+  return proxyConnectError(code ? Object.assign(bareCause(code), { syscall }) : error, proxy);
 }
 
 /**
@@ -173,7 +173,7 @@ const STRANGER_HINT =
 function authenticationHint(
   status: number,
   schemes: readonly string[],
-  { route, hadCredentials }: { route: ProxyRoute; hadCredentials: boolean },
+  { proxy, hadCredentials }: { proxy: ForwardProxy; hadCredentials: boolean },
 ): string {
   if (schemes.length > 0 && !schemes.includes('basic')) {
     const known = schemes.map((scheme) => KNOWN_SCHEMES[scheme] ?? 'another scheme');
@@ -182,7 +182,7 @@ function authenticationHint(
       'and Kerberos need a local relay: set proxy.url to it, or ask for an account with Basic'
     );
   }
-  if (route.isStranger) return `asks for credentials (${status}), ${STRANGER_HINT}`;
+  if (proxy.isStranger) return `asks for credentials (${status}), ${STRANGER_HINT}`;
   return hadCredentials
     ? `does not accept the credentials (${status}): correct proxy.username and proxy.password`
     : `asks for credentials (${status}): set proxy.username and proxy.password`;
@@ -196,8 +196,8 @@ const KNOWN_SCHEMES: Record<string, string> = {
   bearer: 'Bearer',
 };
 
-function socksAuthenticationHint(route: ProxyRoute, hadCredentials: boolean): string {
-  if (route.isStranger) return `asks for credentials, ${STRANGER_HINT}`;
+function socksAuthenticationHint(proxy: ForwardProxy, hadCredentials: boolean): string {
+  if (proxy.isStranger) return `asks for credentials, ${STRANGER_HINT}`;
   return hadCredentials
     ? 'does not accept the credentials: correct proxy.username and proxy.password'
     : 'asks for credentials, or for a kind of authentication that is not supported: set proxy.username and ' +

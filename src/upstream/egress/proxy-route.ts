@@ -14,7 +14,7 @@ export interface ProxyCredentials {
   readonly password: string;
 }
 
-export interface ProxyRoute {
+export interface ForwardProxy {
   readonly kind: 'proxy';
   readonly protocol: ProxyProtocol;
   readonly host: string;
@@ -28,9 +28,9 @@ export interface ProxyRoute {
   readonly isStranger: boolean;
 }
 
-export type Route = { readonly kind: 'direct' } | ProxyRoute;
+export type ProxyRoute = { readonly kind: 'direct' } | ForwardProxy;
 
-export const DIRECT: Route = { kind: 'direct' };
+export const DIRECT: ProxyRoute = { kind: 'direct' };
 
 const DEFAULT_PORTS: Record<ProxyProtocol, number> = {
   http: 80,
@@ -42,13 +42,13 @@ const DEFAULT_PORTS: Record<ProxyProtocol, number> = {
 };
 
 /** `direct`, or `http://proxy:3128`: for people, without credentials. */
-export function routeName(route: Route): string {
+export function routeName(route: ProxyRoute): string {
   return route.kind === 'direct' ? 'direct' : `${route.protocol}://${authority(route.host, route.port)}`;
 }
 
 /** Where a proxy setting points: at a proxy, or at a PAC file that names some. */
 export type ProxySetting =
-  | { readonly kind: 'fixed'; readonly route: ProxyRoute }
+  | { readonly kind: 'fixed'; readonly route: ForwardProxy }
   | { readonly kind: 'pac'; readonly url: URL };
 
 /**
@@ -108,7 +108,7 @@ function isProxyProtocol(text: string): text is ProxyProtocol {
 }
 
 /** `host` is a name or an IP address without brackets; `servername` replaces it in SNI and in the certificate check. */
-export interface Target {
+export interface Endpoint {
   readonly host: string;
   readonly port: number;
   readonly secure: boolean;
@@ -120,8 +120,8 @@ export function authority(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** The target of an http, https, ws or wss URL. */
-export function targetOf(url: URL): Target {
+/** The endpoint of an http, https, ws or wss URL. */
+export function endpointOf(url: URL): Endpoint {
   const secure = url.protocol === 'https:' || url.protocol === 'wss:';
   return { host: stripBrackets(url.hostname), port: Number(url.port) || (secure ? 443 : 80), secure };
 }
@@ -134,12 +134,12 @@ export interface PacCredentials {
 
 /** The outcome, with the setting that decided. A PAC file still has to be asked. */
 type Choice =
-  | { readonly kind: 'route'; readonly route: Route; readonly reason: string }
+  | { readonly kind: 'route'; readonly route: ProxyRoute; readonly reason: string }
   | { readonly kind: 'pac'; readonly url: URL; readonly reason: string };
 
 export interface Routing {
   /** Throws GatewayError `gateway.proxy.refused` when the setting that applies is not usable. */
-  choose(target: Target): Choice;
+  choose(endpoint: Endpoint): Choice;
   /**
    * `proxy.username` and `proxy.password`, for the proxies that the script at `script` names: those of
    * `proxy.credential_hosts`; where that is not set, all of them, unless the script comes over plain http, where

@@ -10,16 +10,16 @@ import type { DetailedPeerCertificate } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { bareCause, errorCode, isNameError, upstreamError } from '../errors.ts';
-import { type Attempt, destroyOnAbort, openTcp } from './dial-context.ts';
+import { type DialContext, destroyOnAbort, openTcp } from './dial-context.ts';
 import { ANSWER_TOO_LONG, asksForBasic, connectRefusal, proxyConnectError, socksError } from './proxy-error.ts';
-import { authority, type ProxyCredentials, type ProxyRoute, routeName, type Target } from './proxy-route.ts';
+import { authority, type Endpoint, type ForwardProxy, type ProxyCredentials, routeName } from './proxy-route.ts';
 import type { TlsLayer, Trust } from './tls.ts';
 
 export interface HttpTunnels {
   /**
    * Rejects with GatewayErrors `gateway.proxy.*`; with `gateway.upstream.tls` where our own TLS files cannot be read.
    */
-  open(route: ProxyRoute, target: Target, attempt: Attempt): Promise<Socket>;
+  open(proxy: ForwardProxy, endpoint: Endpoint, dial: DialContext): Promise<Socket>;
 }
 
 /** A proxy's answer to CONNECT has no reason to have a longer head, nor more answers before it. */
@@ -33,25 +33,25 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
   /** Proxies that have asked for credentials: these are shown at once from then on, others are not shown any. */
   const asking = new LRUCache<string, true>({ max: MOST_ASKING });
 
-  const reach = async (route: ProxyRoute, attempt: Attempt): Promise<Socket> => {
-    const { host, port } = route;
+  const reach = async (proxy: ForwardProxy, dial: DialContext): Promise<Socket> => {
+    const { host, port } = proxy;
     // First, because it may throw: then there is no connection to end.
-    const material = route.protocol === 'https' ? trust.current() : null;
-    const tcp = await openTcp({ host, port, signal: attempt.signal });
+    const material = proxy.protocol === 'https' ? trust.current() : null;
+    const tcp = await openTcp({ host, port, signal: dial.signal });
     if (material === null) return tcp;
-    const failure = (error: Error, leaf?: DetailedPeerCertificate) => proxyConnectError(error, route, leaf);
-    return tls.secure(tcp, { host, port, secure: true }, material, { attempt, failure });
+    const failure = (error: Error, leaf?: DetailedPeerCertificate) => proxyConnectError(error, proxy, leaf);
+    return tls.secure(tcp, { host, port, secure: true }, material, { dial, failure });
   };
   const ask = async (
-    route: ProxyRoute,
-    target: Target,
+    proxy: ForwardProxy,
+    endpoint: Endpoint,
     credentials: ProxyCredentials | null,
-    attempt: Attempt,
+    dial: DialContext,
   ): Promise<ConnectAnswer> => {
-    const socket = await reach(route, attempt);
-    const release = destroyOnAbort(attempt.signal, socket);
+    const socket = await reach(proxy, dial);
+    const release = destroyOnAbort(dial.signal, socket);
     try {
-      return await connectOver(socket, target, credentials);
+      return await connectOver(socket, endpoint, credentials);
     } catch (error) {
       socket.destroy();
       throw error;
@@ -61,33 +61,33 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
   };
 
   return {
-    async open(route, target, attempt) {
-      attempt.waitFor(
+    async open(proxy, endpoint, dial) {
+      dial.waitFor(
         'gateway.proxy.timeout',
-        `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`,
+        `the proxy ${routeName(proxy)}, asked for a tunnel to ${authority(endpoint.host, endpoint.port)}`,
       );
       try {
-        let credentials = asking.has(routeName(route)) ? route.credentials() : null;
-        let answer = await ask(route, target, credentials, attempt);
+        let credentials = asking.has(routeName(proxy)) ? proxy.credentials() : null;
+        let answer = await ask(proxy, endpoint, credentials, dial);
         if (credentials === null && asksForBasic(answer)) {
-          credentials = route.credentials();
+          credentials = proxy.credentials();
           if (credentials !== null) {
-            asking.set(routeName(route), true);
+            asking.set(routeName(proxy), true);
             answer.socket.destroy();
-            answer = await ask(route, target, credentials, attempt);
+            answer = await ask(proxy, endpoint, credentials, dial);
           }
         }
         if (answer.statusCode >= 200 && answer.statusCode < 300) return answer.socket;
         answer.socket.destroy();
-        throw connectRefusal(answer, { route, target, hadCredentials: credentials !== null });
+        throw connectRefusal(answer, { proxy, endpoint, hadCredentials: credentials !== null });
       } catch (error) {
-        throw isGatewayError(error) ? error : proxyConnectError(error as Error, route);
+        throw isGatewayError(error) ? error : proxyConnectError(error as Error, proxy);
       }
     },
   };
 }
 
-/** What a proxy said to CONNECT; after a 2xx `socket` leads to the target. */
+/** What a proxy said to CONNECT; after a 2xx `socket` leads to the endpoint. */
 interface ConnectAnswer {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
@@ -95,9 +95,9 @@ interface ConnectAnswer {
 }
 
 /** Sends CONNECT over `socket`, which stays the caller's to end. Rejects with an Error that has a code. */
-function connectOver(socket: Socket, target: Target, credentials: ProxyCredentials | null): Promise<ConnectAnswer> {
+function connectOver(socket: Socket, endpoint: Endpoint, credentials: ProxyCredentials | null): Promise<ConnectAnswer> {
   return new Promise((resolve, reject) => {
-    const where = authority(target.host, target.port);
+    const where = authority(endpoint.host, endpoint.port);
     const request = httpRequest({
       method: 'CONNECT',
       path: where,
@@ -154,30 +154,35 @@ type SocksAgent = new (
  * does not resolve.
  */
 export async function openSocksTunnel(
-  route: ProxyRoute,
-  target: Target,
-  { attempt, lookup }: { attempt: Attempt; lookup: LookupFunction | undefined },
+  proxy: ForwardProxy,
+  endpoint: Endpoint,
+  { dial, lookup }: { dial: DialContext; lookup: LookupFunction | undefined },
 ): Promise<Socket> {
-  attempt.waitFor(
+  dial.waitFor(
     'gateway.proxy.timeout',
-    `the proxy ${routeName(route)}, asked for a tunnel to ${authority(target.host, target.port)}`,
+    `the proxy ${routeName(proxy)}, asked for a tunnel to ${authority(endpoint.host, endpoint.port)}`,
   );
-  const credentials = route.credentials();
-  assertFits(credentials, route);
+  const credentials = proxy.credentials();
+  assertFits(credentials, proxy);
   const { proxies } = await import('proxy-agent');
   // Of a pair in its table the second is for tunnels.
-  const SocksProxyAgent = (await proxies[route.protocol][1]()) as unknown as SocksAgent;
+  const SocksProxyAgent = (await proxies[proxy.protocol][1]()) as unknown as SocksAgent;
   const login = credentials
     ? `${encodeURIComponent(credentials.username)}:${encodeURIComponent(credentials.password)}@`
     : '';
   // The library ends its own connection only by its own timer, which therefore runs as long as the dial.
-  const agent = new SocksProxyAgent(`${route.protocol}://${login}${authority(route.host, route.port)}`, {
-    timeout: Math.max(1, attempt.remainingMs()),
+  const agent = new SocksProxyAgent(`${proxy.protocol}://${login}${authority(proxy.host, proxy.port)}`, {
+    timeout: Math.max(1, dial.remainingMs()),
   });
-  agent.proxy.host = route.host;
+  agent.proxy.host = proxy.host;
   const request = Object.assign(new EventEmitter(), { destroy() {} });
-  const resolve = route.protocol === 'socks4' ? onlyIpv4(lookup ?? dnsLookup) : lookup;
-  const options = { host: target.host, port: target.port, secureEndpoint: false, ...(resolve && { lookup: resolve }) };
+  const resolve = proxy.protocol === 'socks4' ? onlyIpv4(lookup ?? dnsLookup) : lookup;
+  const options = {
+    host: endpoint.host,
+    port: endpoint.port,
+    secureEndpoint: false,
+    ...(resolve && { lookup: resolve }),
+  };
   try {
     const socket = await agent.connect(request, options);
     // For life: the library has taken its own listeners off, and an error that nobody hears ends the process.
@@ -187,8 +192,8 @@ export async function openSocksTunnel(
     return socket.setTimeout(0);
   } catch (error) {
     const { hostname } = error as { hostname?: string };
-    if (isNameError(error as Error) && hostname === target.host) throw upstreamError(error as Error, target);
-    throw socksError(error as Error, { route, target, hadCredentials: credentials !== null });
+    if (isNameError(error as Error) && hostname === endpoint.host) throw upstreamError(error as Error, endpoint);
+    throw socksError(error as Error, { proxy, endpoint, hadCredentials: credentials !== null });
   }
 }
 
@@ -196,13 +201,13 @@ export async function openSocksTunnel(
  * The library notices too late: it throws while it reads the proxy's answer, where nobody catches, and that ends the
  * process.
  */
-function assertFits(credentials: ProxyCredentials | null, route: ProxyRoute): void {
-  if (credentials === null || route.protocol === 'socks4' || route.protocol === 'socks4a') return;
+function assertFits(credentials: ProxyCredentials | null, proxy: ForwardProxy): void {
+  if (credentials === null || proxy.protocol === 'socks4' || proxy.protocol === 'socks4a') return;
   const lengths = [credentials.username, credentials.password].map((text) => Buffer.byteLength(text));
   if (Math.max(...lengths) <= LONGEST_LOGIN_BYTES) return;
   throw new GatewayError(
     'gateway.proxy.auth',
-    `the proxy ${routeName(route)} cannot be shown the credentials: SOCKS5 carries at most ${LONGEST_LOGIN_BYTES} ` +
+    `the proxy ${routeName(proxy)} cannot be shown the credentials: SOCKS5 carries at most ${LONGEST_LOGIN_BYTES} ` +
       'octets each; check proxy.username and proxy.password',
   );
 }
