@@ -268,7 +268,7 @@ export class Gateway {
       onTokenRequest: countTokenRequests(this.#metrics),
       onTransition: countTransitions(this.#metrics),
       ...(liveSecrets && { onSecret: liveSecrets.add }),
-      transport: (request) => this.#runtime.outbound.transport(request),
+      transport: (request) => this.#runtime.upstream.transport(request),
     };
     this.#runtime = createRuntime(config, this.#runtimeDeps);
     observeRuntime(this.#metrics, () => this.#runtime);
@@ -334,7 +334,7 @@ export class Gateway {
     const endsAt = performance.now() + drainTimeoutMs;
     const runtimes = [this.#runtime, ...this.#retiring];
     const stopWaits = onceNearlyOver(drainTimeoutMs, () => {
-      for (const each of runtimes) each.turnAway(draining());
+      for (const each of runtimes) each.rejectWaits(draining());
     });
     await Promise.all([this.#listeners?.close(drainTimeoutMs), this.#openSockets.close(drainTimeoutMs)]);
     stopWaits();

@@ -38,12 +38,12 @@ export function observeRuntime(metrics: Metrics, runtime: () => Runtime): void {
         const name = credentialOfLimit(limitKey);
         lengths.set(name, (lengths.get(name) ?? 0) + waiting);
       };
-      const { limits, dispatcher } = runtime().outbound;
+      const { limits, dispatcher } = runtime().upstream;
       for (const { credential, waiting } of limits()) if (credential !== null) add(credential, waiting);
       for (const [credential, waiting] of dispatcher.waiting()) add(credential, waiting);
       return lengths;
     },
-    connections: () => runtime().outbound.dispatcher.connections(),
+    connections: () => runtime().upstream.dispatcher.connections(),
   });
   nameRuntime(metrics, runtime());
 }

@@ -30,10 +30,10 @@ import { createPeerOf } from './server/peer.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
 import type { CallerConnection } from './upstream/call.ts';
 import { createReplayBudget } from './upstream/request-body.ts';
-import { createUpstream, type OutboundDeps, type PreviousOutbound, type Upstream } from './upstream/upstream.ts';
+import { createUpstream, type PreviousUpstream, type Upstream, type UpstreamDeps } from './upstream/upstream.ts';
 
 /** What outlives a configuration. */
-export interface RuntimeDeps extends OutboundDeps {
+export interface RuntimeDeps extends UpstreamDeps {
   readonly store: TokenStore;
   readonly handles: Handles;
   readonly sessions: Sessions;
@@ -54,14 +54,14 @@ export interface RuntimeDeps extends OutboundDeps {
 /** The parts of one configuration at work. */
 export interface Runtime extends ServerRuntime {
   readonly credentials: Credentials;
-  readonly outbound: Upstream;
+  readonly upstream: Upstream;
   /**
    * After `next` has taken its place: resolves when the calls that still run here have ended and what `next` does not
    * share is closed.
    */
   retire(next: Runtime): Promise<void>;
   /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
-  turnAway(error: GatewayError): void;
+  rejectWaits(error: GatewayError): void;
   /** Ends timers and connections; exchanges that still run are cut. */
   close(): Promise<void>;
 }
@@ -75,8 +75,8 @@ const INSTANCE_ID = randomUUID();
  */
 export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous?: Runtime): Runtime {
   const { clock, log, random, store, handles, sessions, onTokenRequest, onTransition, onSecret } = deps;
-  const outbound = createUpstream(config, deps, previous && withKept(previous, config));
-  const transport = deps.transport ?? outbound.transport;
+  const upstream = createUpstream(config, deps, previous && withKept(previous, config));
+  const transport = deps.transport ?? upstream.transport;
   const credentialsDeps = { config, transport, store, clock, random, log, onTokenRequest, onTransition, onSecret };
   const credentials = createCredentials(credentialsDeps, previous?.credentials);
   const clients = createClients(config.clients, clock, deps.exposure);
@@ -110,7 +110,7 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
     authenticator,
     facade,
     credentials,
-    outbound,
+    upstream,
     channels: deps.channels,
     budget: previous?.budget ?? createReplayBudget(),
     peerOf: createPeerOf(config.server.trustedProxies),
@@ -136,20 +136,20 @@ export function createRuntime(config: GatewayConfig, deps: RuntimeDeps, previous
           onIdle = resolve;
         });
       await credentials.settled();
-      await outbound.retire();
+      await upstream.retire();
     },
-    turnAway(error) {
-      for (const { turnAway } of [...waits]) turnAway?.(error);
+    rejectWaits(error) {
+      for (const { rejectWait } of [...waits]) rejectWait?.(error);
     },
     async close() {
       credentials.close();
-      await outbound.close();
+      await upstream.close();
     },
   };
 }
 
 /** The way out before, and which credentials go on to draw on the same limits of the platform. */
-function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousOutbound {
+function withKept({ config, upstream }: Runtime, next: GatewayConfig): PreviousUpstream {
   const before = new Map(config.credentials.map((credential) => [credential.name, credential]));
   const kept = new Set<string>();
   for (const credential of next.credentials) {
@@ -163,7 +163,7 @@ function withKept({ config, outbound }: Runtime, next: GatewayConfig): PreviousO
     isSameSetting(config.general.hosts, next.general.hosts)
   )
     kept.add(placeholder);
-  return { config, outbound, isKept: (name) => kept.has(name) };
+  return { config, upstream, isKept: (name) => kept.has(name) };
 }
 
 /** Whether calls go to a `[gateway]` host, which may lead back here, and not straight to a region. */

@@ -46,10 +46,10 @@ async function tryCredential(upstream: Upstream, credential: Credential): Promis
       target: '/api/v2/tokens/me',
       headers: ['Accept', 'application/json', 'Authorization', ''],
       body: NO_BODY,
-      credential: credential.config.name,
+      limitKey: credential.config.name,
       source: credential.source,
       record: createExchangeRecord(),
-      connection: { disconnected: false, onDisconnect: null, turnAway: null },
+      connection: { disconnected: false, onDisconnect: null, rejectWait: null },
     });
     const code = answer.statusCode < 400 ? null : await platformCode(answer, systemClock, 0);
     answer.discard();

@@ -25,7 +25,7 @@ export interface ServerRuntime extends AdmissionRules {
   readonly choice: CredentialChoice;
   /** What the login endpoints for applications work with. */
   readonly facade: FacadeGrants & FacadeRedirects;
-  readonly outbound: { readonly send: Send; readonly egress: Pick<Egress, 'agent'> };
+  readonly upstream: { readonly send: Send; readonly egress: Pick<Egress, 'agent'> };
   /** What all calls together keep for replays, those of earlier configurations included. */
   readonly budget: ReplayBudget;
   readonly ownHeaders: OwnHeaders;

@@ -41,7 +41,7 @@ export async function forward(exchange: Exchange, finish: (record: ExchangeRecor
     const isForChannels = isChannelCall(record.method, exchange.route.target);
     if (isForChannels) requestUncompressed(headers);
     body = await readBody(exchange);
-    answer = await runtime.outbound.send(upstreamRequest(exchange, credential, headers, body));
+    answer = await runtime.upstream.send(upstreamRequest(exchange, credential, headers, body));
     if (isForChannels) answer = await rewriteChannels(exchange, credential.config, answer);
     await passAnswer(exchange, answer, credential.config);
     // Answered before its upload was over: what still comes must not be taken for the next request, nor hold it up.
@@ -88,7 +88,7 @@ function upstreamRequest(
     target: route.target,
     headers,
     body,
-    credential: credential.limitKey ?? credential.config.name,
+    limitKey: credential.limitKey ?? credential.config.name,
     source: credential.source,
     record,
     connection,

@@ -4,7 +4,7 @@
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { Breaker, type BreakerDeps, type BreakerState, type Dial } from './breaker.ts';
-import { beginWait, endWait, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
+import { beginWait, endWait, type QueueCapacity, type QueuedCall, type UpstreamRequest } from './call.ts';
 import { ClientClosedRequest } from './errors.ts';
 
 /**
@@ -16,7 +16,7 @@ const CLIENT_PART = 8;
 const CREDENTIAL_PART = 4;
 
 /** Beyond so many clients and credentials that were seen, those that hold nothing are forgotten. */
-const REMEMBERED_LINES = 1_000;
+const REMEMBERED_QUEUES = 1_000;
 const TRY_AGAIN_MS = 1_000;
 
 /**
@@ -32,12 +32,12 @@ export type GatesByOrigin = Map<string, Set<Gate>>;
 export interface GateDeps extends BreakerDeps {
   readonly connections: number;
   readonly gates?: GatesByOrigin;
-  readonly room: WaitingRoom;
+  readonly capacity: QueueCapacity;
 }
 
-interface Waiter extends Seat {
-  go(place: Place): void;
-  turnAway(error: Error): void;
+interface Waiter extends QueuedCall {
+  go(permit: ConnectionPermit): void;
+  reject(error: Error): void;
 }
 
 /** What one client holds. */
@@ -45,11 +45,11 @@ interface Holder {
   held: number;
   /** When it was last given a connection, as a count of all that were given. */
   servedAt: number;
-  readonly lines: Map<string, Line>;
+  readonly queues: Map<string, ClientQueue>;
 }
 
 /** What one client holds with one credential, and its calls that wait. */
-interface Line {
+interface ClientQueue {
   readonly client: string;
   readonly credential: string;
   readonly holder: Holder;
@@ -69,14 +69,14 @@ export class Gate {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #connections: number;
-  readonly #room: WaitingRoom;
+  readonly #capacity: QueueCapacity;
   /** Those to the same origin, this one among them. */
   readonly #gates: Set<Gate>;
   readonly #holders = new Map<string, Holder>();
-  #lineCount = 0;
-  #tidyAt = REMEMBERED_LINES;
+  #queueCount = 0;
+  #tidyAt = REMEMBERED_QUEUES;
   /** Those with calls that wait. */
-  readonly #waitingLines = new Set<Line>();
+  readonly #waitingQueues = new Set<ClientQueue>();
   #running = 0;
   #heldUp = 0;
   #served = 0;
@@ -88,7 +88,7 @@ export class Gate {
     this.#name = `the connections to ${origin}`;
     this.#clock = deps.clock;
     this.#connections = deps.connections;
-    this.#room = deps.room;
+    this.#capacity = deps.capacity;
     this.#gates = deps.gates?.get(origin) ?? new Set();
     this.#gates.add(this);
     deps.gates?.set(origin, this.#gates);
@@ -106,63 +106,63 @@ export class Gate {
 
   get waiting(): number {
     let sum = 0;
-    for (const line of this.#waitingLines) sum += line.waiting.length;
+    for (const queue of this.#waitingQueues) sum += queue.waiting.length;
     return sum;
   }
 
-  /** Adds up the calls that wait here, by what their limits are counted by (`UpstreamRequest.credential`). */
+  /** Adds up the calls that wait here, by what their limits are counted by (`UpstreamRequest.limitKey`). */
   countWaiting(into: Map<string, number>): void {
-    for (const { credential, waiting } of this.#waitingLines)
+    for (const { credential, waiting } of this.#waitingQueues)
       into.set(credential, (into.get(credential) ?? 0) + waiting.length);
   }
 
   /** Clients and credentials of which something is kept. */
   get remembered(): number {
-    return this.#lineCount;
+    return this.#queueCount;
   }
 
   /**
-   * A place at once, or null when the call has to wait. Throws gateway.upstream.unavailable while the origin cannot be
+   * A permit at once, or null when the call has to wait. Throws gateway.upstream.unavailable while the origin cannot be
    * reached.
    */
-  tryEnter(client: string, credential: string): Place | null {
+  tryAcquire(client: string, credential: string): ConnectionPermit | null {
     if (this.breaker.isShedding) throw this.breaker.shed();
-    if (this.#waitingLines.size > 0 || !this.breaker.mayBegin) return null;
-    const line = this.#lineOf(client, credential);
-    return this.#mayServe(line, this.#free()) ? this.#take(line) : null;
+    if (this.#waitingQueues.size > 0 || !this.breaker.mayBegin) return null;
+    const queue = this.#queueOf(client, credential);
+    return this.#mayServe(queue, this.#free()) ? this.#take(queue) : null;
   }
 
   /**
-   * Waits for a place until the call's `waitUntil`: then 503 gateway.upstream.unavailable, as it was the origin that
+   * Waits for a permit until the call's `waitUntil`: then 503 gateway.upstream.unavailable, as it was the origin that
    * was too slow. Where too many wait already: 429 gateway.rate.limited at once, as too many calls were made. Rejects
    * too when the caller leaves.
    */
-  async enter(request: UpstreamRequest): Promise<Place> {
+  async acquire(request: UpstreamRequest): Promise<ConnectionPermit> {
     const { record } = request;
     const startedAt = this.#clock.monotonic();
     record.heldBy = this.#name;
     request.body.readAhead?.();
     try {
-      return await this.#wait(request, this.#lineOf(record.client ?? '', request.credential), startedAt);
+      return await this.#wait(request, this.#queueOf(record.client ?? '', request.limitKey), startedAt);
     } finally {
       record.queueMs += this.#clock.monotonic() - startedAt;
     }
   }
 
   /** Refuses all that wait. */
-  turnAllAway(error: () => GatewayError): void {
-    for (const line of this.#waitingLines) for (const waiter of line.waiting.splice(0)) waiter.turnAway(error());
-    this.#waitingLines.clear();
+  rejectAll(error: () => GatewayError): void {
+    for (const queue of this.#waitingQueues) for (const waiter of queue.waiting.splice(0)) waiter.reject(error());
+    this.#waitingQueues.clear();
   }
 
-  /** Told by a place: something of what a place needs has changed. */
+  /** Told by a permit: something of what a permit needs has changed. */
   reconsider(): void {
-    if (this.#waitingLines.size === 0) return;
-    if (this.breaker.isShedding) this.turnAllAway(() => this.breaker.shed());
+    if (this.#waitingQueues.size === 0) return;
+    if (this.breaker.isShedding) this.rejectAll(() => this.breaker.shed());
     else this.#serveSoon();
   }
 
-  /** Told by a place. */
+  /** Told by a permit. */
   holdUp(by: 1 | -1): void {
     this.#heldUp += by;
     this.reconsider();
@@ -170,24 +170,24 @@ export class Gate {
   }
 
   /**
-   * Told by a place. undici takes a connection for free again in an immediate of its own, which it sets after it has
+   * Told by a permit. undici takes a connection for free again in an immediate of its own, which it sets after it has
    * told of a call's end: who waits for that connection must not come before.
    */
-  release(line: Line): void {
-    if (this.#waitingLines.size === 0) this.#giveBack(line);
+  release(queue: ClientQueue): void {
+    if (this.#waitingQueues.size === 0) this.#giveBack(queue);
     else
       queueMicrotask(() =>
         setImmediate(() => {
-          this.#giveBack(line);
+          this.#giveBack(queue);
           this.#serve();
         }),
       );
   }
 
-  #giveBack(line: Line): void {
+  #giveBack(queue: ClientQueue): void {
     this.#running -= 1;
-    line.held -= 1;
-    line.holder.held -= 1;
+    queue.held -= 1;
+    queue.holder.held -= 1;
     this.#tellOthers();
   }
 
@@ -195,7 +195,7 @@ export class Gate {
     if (this.#gates.size > 1) for (const gate of this.#gates) if (gate !== this) gate.reconsider();
   }
 
-  #wait(request: UpstreamRequest, line: Line, now: number): Promise<Place> {
+  #wait(request: UpstreamRequest, queue: ClientQueue, now: number): Promise<ConnectionPermit> {
     const { connection, waitUntil } = request;
     return new Promise((resolve, reject) => {
       if (connection.disconnected) return reject(new ClientClosedRequest());
@@ -203,37 +203,37 @@ export class Gate {
         timer?.cancel();
         connection.onDisconnect = null;
         endWait(connection);
-        this.#room.leave(line.client, waiter);
+        this.#capacity.release(queue.client, waiter);
       };
       const waiter: Waiter = {
-        go(place) {
+        go(permit) {
           settle();
-          resolve(place);
+          resolve(permit);
         },
-        turnAway(error) {
+        reject(error) {
           settle();
           reject(error);
         },
-        giveWay: () => end(this.#full()),
+        evict: () => end(this.#full()),
       };
       const end = (error: GatewayError) => {
-        this.#remove(line, waiter);
-        waiter.turnAway(error);
+        this.#remove(queue, waiter);
+        waiter.reject(error);
       };
-      if (!this.#room.enter(line.client, waiter)) return reject(this.#full());
+      if (!this.#capacity.acquire(queue.client, waiter)) return reject(this.#full());
       const timer = waitUntil === undefined ? null : this.#clock.after(waitUntil - now, () => end(this.#late()));
       connection.onDisconnect = () => end(new ClientClosedRequest());
       beginWait(connection, end);
-      line.waiting.push(waiter);
-      this.#waitingLines.add(line);
+      queue.waiting.push(waiter);
+      this.#waitingQueues.add(queue);
       this.#serveSoon();
     });
   }
 
-  #remove(line: Line, waiter: Waiter): void {
-    const at = line.waiting.indexOf(waiter);
-    if (at >= 0) line.waiting.splice(at, 1);
-    if (line.waiting.length === 0) this.#waitingLines.delete(line);
+  #remove(queue: ClientQueue, waiter: Waiter): void {
+    const at = queue.waiting.indexOf(waiter);
+    if (at >= 0) queue.waiting.splice(at, 1);
+    if (queue.waiting.length === 0) this.#waitingQueues.delete(queue);
   }
 
   #serveSoon(): void {
@@ -245,19 +245,19 @@ export class Gate {
   readonly #serve = (): void => {
     this.#isServing = false;
     while (this.breaker.mayBegin) {
-      const line = this.#next(this.#free());
-      if (line === null) return;
-      const waiter = line.waiting.shift() as Waiter;
-      if (line.waiting.length === 0) this.#waitingLines.delete(line);
-      waiter.go(this.#take(line));
+      const queue = this.#next(this.#free());
+      if (queue === null) return;
+      const waiter = queue.waiting.shift() as Waiter;
+      if (queue.waiting.length === 0) this.#waitingQueues.delete(queue);
+      waiter.go(this.#take(queue));
     }
   };
 
   /** Whose turn it is. */
-  #next(free: number): Line | null {
-    let first: Line | null = null;
-    for (const line of this.#waitingLines)
-      if (this.#mayServe(line, free) && (first === null || comesBefore(line, first))) first = line;
+  #next(free: number): ClientQueue | null {
+    let first: ClientQueue | null = null;
+    for (const queue of this.#waitingQueues)
+      if (this.#mayServe(queue, free) && (first === null || comesBefore(queue, first))) first = queue;
     return first;
   }
 
@@ -275,53 +275,53 @@ export class Gate {
     return this.#connections + Math.min(heldUp, this.#connections) - running;
   }
 
-  #mayServe(line: Line, free: number): boolean {
-    return line.holder.held < CLIENT_PART * free && line.held < CREDENTIAL_PART * free;
+  #mayServe(queue: ClientQueue, free: number): boolean {
+    return queue.holder.held < CLIENT_PART * free && queue.held < CREDENTIAL_PART * free;
   }
 
-  #take(line: Line): Place {
+  #take(queue: ClientQueue): ConnectionPermit {
     this.#served += 1;
     this.#running += 1;
-    line.held += 1;
-    line.servedAt = this.#served;
-    line.holder.held += 1;
-    line.holder.servedAt = this.#served;
+    queue.held += 1;
+    queue.servedAt = this.#served;
+    queue.holder.held += 1;
+    queue.holder.servedAt = this.#served;
     const { round, state } = this.breaker;
     if (state !== 'closed') this.breaker.begin();
-    return new Place(this, line, round, state);
+    return new ConnectionPermit(this, queue, round, state);
   }
 
-  #lineOf(client: string, credential: string): Line {
+  #queueOf(client: string, credential: string): ClientQueue {
     let holder = this.#holders.get(client);
-    let line = holder?.lines.get(credential);
-    if (line !== undefined) return line;
-    if (this.#lineCount >= this.#tidyAt) {
+    let queue = holder?.queues.get(credential);
+    if (queue !== undefined) return queue;
+    if (this.#queueCount >= this.#tidyAt) {
       this.#tidy();
       holder = this.#holders.get(client);
     }
     if (holder === undefined) {
-      holder = { held: 0, servedAt: 0, lines: new Map() };
+      holder = { held: 0, servedAt: 0, queues: new Map() };
       this.#holders.set(client, holder);
     }
-    line = { client, credential, holder, held: 0, servedAt: 0, waiting: [] };
-    holder.lines.set(credential, line);
-    this.#lineCount += 1;
-    return line;
+    queue = { client, credential, holder, held: 0, servedAt: 0, waiting: [] };
+    holder.queues.set(credential, queue);
+    this.#queueCount += 1;
+    return queue;
   }
 
   #tidy(): void {
-    this.#lineCount = 0;
-    for (const [client, { lines }] of this.#holders) {
-      for (const [credential, { held, waiting }] of lines)
-        if (held === 0 && waiting.length === 0) lines.delete(credential);
-      if (lines.size === 0) this.#holders.delete(client);
-      this.#lineCount += lines.size;
+    this.#queueCount = 0;
+    for (const [client, { queues }] of this.#holders) {
+      for (const [credential, { held, waiting }] of queues)
+        if (held === 0 && waiting.length === 0) queues.delete(credential);
+      if (queues.size === 0) this.#holders.delete(client);
+      this.#queueCount += queues.size;
     }
-    this.#tidyAt = REMEMBERED_LINES + 2 * this.#lineCount;
+    this.#tidyAt = REMEMBERED_QUEUES + 2 * this.#queueCount;
   }
 
   #full(): GatewayError {
-    const message = `${this.#room.max} calls wait already (rate_limit.queue_max): try again later, with fewer calls at a time`;
+    const message = `${this.#capacity.max} calls wait already (rate_limit.queue_max): try again later, with fewer calls at a time`;
     return new GatewayError('gateway.rate.limited', message, { retryAfterMs: TRY_AGAIN_MS });
   }
 
@@ -334,7 +334,7 @@ export class Gate {
   }
 }
 
-function comesBefore(a: Line, b: Line): boolean {
+function comesBefore(a: ClientQueue, b: ClientQueue): boolean {
   if (a.holder !== b.holder)
     return (
       a.holder.held - b.holder.held < 0 || (a.holder.held === b.holder.held && a.holder.servedAt < b.holder.servedAt)
@@ -342,19 +342,19 @@ function comesBefore(a: Line, b: Line): boolean {
   return a.held < b.held || (a.held === b.held && a.servedAt < b.servedAt);
 }
 
-/** One call's place at a gate, from its dispatch until undici has let go of it. Every step is safe to repeat. */
-export class Place implements Dial {
+/** One call's permit at a gate, from its dispatch until undici has let go of it. Every step is safe to repeat. */
+export class ConnectionPermit implements Dial {
   readonly round: number;
   readonly began: BreakerState;
   readonly #gate: Gate;
-  readonly #line: Line;
+  readonly #queue: ClientQueue;
   #isDialling = true;
   #isHeldUp = false;
-  #isLeft = false;
+  #isReleased = false;
 
-  constructor(gate: Gate, line: Line, round: number, began: BreakerState) {
+  constructor(gate: Gate, queue: ClientQueue, round: number, began: BreakerState) {
     this.#gate = gate;
-    this.#line = line;
+    this.#queue = queue;
     this.round = round;
     this.began = began;
   }
@@ -377,17 +377,18 @@ export class Place implements Dial {
 
   /** Whether it is the caller that keeps it from going on. */
   set isHeldUp(isHeldUp: boolean) {
-    if (isHeldUp === this.#isHeldUp || this.#isLeft) return;
+    if (isHeldUp === this.#isHeldUp || this.#isReleased) return;
     this.#isHeldUp = isHeldUp;
     this.#gate.holdUp(isHeldUp ? 1 : -1);
   }
 
-  leave(): void {
-    if (this.#isLeft) return;
+  /** Gives it back. */
+  release(): void {
+    if (this.#isReleased) return;
     if (this.#isDialling) this.#gate.breaker.dropped(this);
     this.#isDialling = false;
     this.isHeldUp = false;
-    this.#isLeft = true;
-    this.#gate.release(this.#line);
+    this.#isReleased = true;
+    this.#gate.release(this.#queue);
   }
 }

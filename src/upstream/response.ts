@@ -6,7 +6,7 @@ import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { ClientClosedRequest, TOKEN_ENDED, toGatewayError } from './errors.ts';
-import type { Place } from './gate.ts';
+import type { ConnectionPermit } from './gate.ts';
 import type { RequestBody } from './request-body.ts';
 
 /** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
@@ -42,7 +42,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   readonly #host: string;
   readonly #limits: AttemptLimits;
   readonly #body: Pick<RequestBody, 'isAwaitingCaller'>;
-  readonly #place: Place;
+  readonly #permit: ConnectionPermit;
   readonly #tokenEndsAt: number;
   statusCode = 0;
   statusText = '';
@@ -72,12 +72,12 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     host: string,
     limits: AttemptLimits,
     { body, token }: Pick<UpstreamRequest, 'body' | 'token'>,
-    place: Place,
+    permit: ConnectionPermit,
   ) {
     this.#host = host;
     this.#limits = limits;
     this.#body = body;
-    this.#place = place;
+    this.#permit = permit;
     this.#isUploading = body.isStreaming;
     if (this.#isUploading) this.#tellHoldUp();
     this.#tokenEndsAt = token?.expiresAt ?? Number.POSITIVE_INFINITY;
@@ -102,7 +102,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#abort = abort;
     this.#isConnected = true;
     this.#progressAt = performance.now();
-    this.#place.connected();
+    this.#permit.connected();
     // It may have stood in line for long, and the machine may have slept.
     if (this.#limits.now() >= this.#tokenEndsAt) this.#fail(TOKEN_ENDED);
     if (this.#failure) abort(this.#failure);
@@ -153,7 +153,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#settleStall();
     clearTimeout(this.#timer);
     this.#settlePeek();
-    this.#place.leave();
+    this.#permit.release();
     this.#sink?.end();
   }
 
@@ -168,8 +168,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     // undici refuses a request it would not write before it looks for a connection: that says nothing about the way to
     // the upstream.
     const isRefused = (error as { code?: string }).code === 'UND_ERR_INVALID_ARG';
-    if (!this.#isConnected && !isRefused) this.#place.failed(toGatewayError(error, this.#host));
-    this.#place.leave();
+    if (!this.#isConnected && !isRefused) this.#permit.failed(toGatewayError(error, this.#host));
+    this.#permit.release();
     this.#fail(error);
   }
 
@@ -233,7 +233,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   /** What its own caller holds up takes no connection from others. */
   #tellHoldUp(): void {
-    this.#place.isHeldUp = this.#isUploading || this.#isStalled;
+    this.#permit.isHeldUp = this.#isUploading || this.#isStalled;
   }
 
   #settlePeek(): void {

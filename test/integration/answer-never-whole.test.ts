@@ -58,6 +58,6 @@ t.test(
     caller.socket.write(GET);
     await caller.until((received) => received.startsWith('HTTP/1.1 204'));
     await closed(upstream[0] as Socket);
-    t.equal(pair.gateway.runtime().outbound.dispatcher.occupancy().running, 0);
+    t.equal(pair.gateway.runtime().upstream.dispatcher.occupancy().running, 0);
   },
 );

@@ -68,7 +68,7 @@ async function start(t: Test, overrides: ConfigOverrides = {}) {
     config,
     flood,
     ask,
-    occupancy: () => started.gateway.runtime().outbound.dispatcher.occupancy(),
+    occupancy: () => started.gateway.runtime().upstream.dispatcher.occupancy(),
   };
 }
 
@@ -134,7 +134,7 @@ t.test('a flood of pipelined calls is bounded by queue_max, and delays nobody el
     'its own next call is refused at once',
   );
   for (const method of ['GET', 'POST']) t.match(await ask('b', '/api/v2/users', method), { status: 200 });
-  t.ok(gateway.runtime().outbound.parts.pacing.limits.room.waiting >= 98, 'two of its calls gave way');
+  t.ok(gateway.runtime().upstream.parts.limits.capacity.waiting >= 98, 'two of its calls gave way');
 });
 
 t.test(
@@ -146,9 +146,9 @@ t.test(
     });
     const callers = await flood(6, '/api/v2/slow', 'GET', 1);
     await until(() => requests.length === 4 && occupancy().waiting === 2);
-    const before = gateway.runtime().outbound;
+    const before = gateway.runtime().upstream;
     gateway.replace({ ...config, retry: { ...config.retry, waitMaxMs: 1_000 } });
-    t.not(gateway.runtime().outbound, before);
+    t.not(gateway.runtime().upstream, before);
     t.same(occupancy(), { running: 4, waiting: 2 });
     t.match(await ask('a', '/api/v2/users', 'GET'), { status: 429 });
     gateway.replace({ ...config, rateLimit: { ...config.rateLimit, connections: 5 } });

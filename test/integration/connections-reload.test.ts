@@ -29,9 +29,9 @@ t.test(
     while (held.length < 2) await turns(1);
     for (const more of [1, 2, 3]) {
       gateway.replace({ ...config, timeouts: { ...config.timeouts, connectMs: config.timeouts.connectMs + more } });
-      const before = gateway.runtime().outbound.dispatcher.occupancy().waiting;
+      const before = gateway.runtime().upstream.dispatcher.occupancy().waiting;
       first.push(await call());
-      while (gateway.runtime().outbound.dispatcher.occupancy().waiting === before && held.length === 2) await turns(1);
+      while (gateway.runtime().upstream.dispatcher.occupancy().waiting === before && held.length === 2) await turns(1);
       await turns(20);
       t.equal(held.length, 2, `after ${more} reloads`);
     }

@@ -8,7 +8,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';
 import type { UpstreamRequest } from '../../src/upstream/call.ts';
-import { createRateLimits } from '../../src/upstream/rate-limit/rate-limit.ts';
+import { RateLimits } from '../../src/upstream/rate-limit/rate-limit.ts';
 import { createReplayBudget, readRequestBody } from '../../src/upstream/request-body.ts';
 
 const CALLERS = 60;
@@ -18,7 +18,7 @@ const BODY = Buffer.alloc(200_000, 'x');
 async function startWaiting(t: Test, limitBytes: number) {
   const budget = createReplayBudget(limitBytes);
   const quiet = () => {};
-  const pacing = createRateLimits({
+  const pacing = new RateLimits({
     clock: systemClock,
     random: () => 0,
     log: { error: quiet, warn: quiet, info: quiet, debug: quiet },
@@ -37,7 +37,7 @@ async function startWaiting(t: Test, limitBytes: number) {
     const connection: UpstreamRequest['connection'] & { disconnected: boolean } = {
       disconnected: false,
       onDisconnect: null,
-      turnAway: null,
+      rejectWait: null,
     };
     response.once('close', () => {
       connection.disconnected = true;
@@ -95,7 +95,7 @@ async function startWaiting(t: Test, limitBytes: number) {
 
 t.test('what is kept of the bodies of waiting callers stays within the budget', async (t) => {
   const { budget, pacing, peakBytes } = await startWaiting(t, 1024 * 1024);
-  t.match(pacing.states(), [{ waiting: CALLERS - 1 }]);
+  t.match(pacing.limits.states(), [{ waiting: CALLERS - 1 }]);
   t.ok(peakBytes() > 0 && peakBytes() <= 1024 * 1024, `${peakBytes()} bytes at most`);
   t.ok(budget.usedBytes <= 1024 * 1024);
 });
@@ -106,7 +106,7 @@ t.test(
     const { budget, pacing, callers, until, gone } = await startWaiting(t, 64 * 1024 * 1024);
     for (const message of callers) message.destroy();
     await until(() => gone() === CALLERS - 1);
-    t.match(pacing.states(), [{ waiting: 0 }]);
+    t.match(pacing.limits.states(), [{ waiting: 0 }]);
     t.ok(budget.usedBytes <= BODY.length, 'the one that was sent still has its body');
   },
 );

@@ -68,15 +68,15 @@ t.test(
   async (t) => {
     const { gateway, sandbox, url, config } = await startGateway(t);
     const origin = config.general.hosts.api.origin;
-    const first = gateway.runtime().outbound.dispatcher;
+    const first = gateway.runtime().upstream.dispatcher;
     gateway.replace(configAt(origin, { retry: { max: 1 } }));
-    t.equal(gateway.runtime().outbound.dispatcher, first, 'retry has nothing to do with connections');
+    t.equal(gateway.runtime().upstream.dispatcher, first, 'retry has nothing to do with connections');
     sandbox.set({ holdApi: { next: 1 } });
     const held = sandbox.events.next('held');
     const call = fetch(`${url}/api/v2/users?pageSize=1`);
     await held;
     gateway.replace(configAt(origin, { retry: { max: 1 }, timeouts: { connectMs: 1234 } }));
-    const second = gateway.runtime().outbound.dispatcher;
+    const second = gateway.runtime().upstream.dispatcher;
     t.not(second, first);
     t.equal((await fetch(`${url}/api/v2/users?pageSize=2`)).status, 200, 'new calls go by the new ones');
     t.equal(first.connectionCount(), 2, 'the held call keeps its connection, and the token request its own until then');
@@ -158,7 +158,7 @@ t.test('a runtime that was replaced is let go of, whatever of it was taken over'
   for (let n = 0; n < 6; n += 1) {
     replaced.push(
       new WeakRef(gateway.runtime()),
-      new WeakRef(gateway.runtime().outbound),
+      new WeakRef(gateway.runtime().upstream),
       new WeakRef(gateway.runtime().credentials),
     );
     await (await fetch(`${url}/api/v2/users?pageSize=1`)).text();

@@ -13,7 +13,7 @@ import { VERSION } from '../../version.ts';
 export interface AdminParts {
   readonly config: GatewayConfig;
   readonly credentials: { get(name: string): Credential | undefined; list(): readonly Credential[] };
-  readonly outbound: { readonly limits: () => readonly LimitState[] };
+  readonly upstream: { readonly limits: () => readonly LimitState[] };
 }
 
 /** One credential. Times are ISO 8601 in UTC, or null. */
@@ -81,7 +81,7 @@ export interface StatusDeps {
 export function createStatus(deps: StatusDeps): () => StatusDocument {
   const { parts, now, startedAt } = deps;
   return () => {
-    const { config, credentials, outbound } = parts();
+    const { config, credentials, upstream } = parts();
     const list = credentials.list().map((credential) => credentialStatus(credential, deps));
     const isWaiting = list.some(({ required, token }) => required && !isUsable(token));
     return {
@@ -91,7 +91,7 @@ export function createStatus(deps: StatusDeps): () => StatusDocument {
       uptimeSeconds: Math.max(0, Math.floor((now() - startedAt) / 1000)),
       upstream: upstreamOf(config.general.hosts),
       credentials: list,
-      ...limitsOf(outbound.limits()),
+      ...limitsOf(upstream.limits()),
       store: { type: config.store.type, error: list.find(({ storeError }) => storeError !== null)?.storeError ?? null },
       configuration: { files: config.files },
       ...deps.more?.(),

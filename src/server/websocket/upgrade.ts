@@ -190,7 +190,7 @@ async function carry(
     const startedAt = performance.now();
     const answer = await openSocket(
       { url: channel.url, key: handshake.key, headers },
-      { egress: runtime.outbound.egress, clock, headersMs: runtime.config.timeouts.headersMs, signal: place.signal },
+      { egress: runtime.upstream.egress, clock, headersMs: runtime.config.timeouts.headersMs, signal: place.signal },
     ).finally(() => {
       record.upstreamMs = performance.now() - startedAt;
     });

@@ -7,7 +7,7 @@ import { createRateLimiter } from '../../../src/sandbox/rate-limiter.ts';
 import { formatRetryAfter, type RateLimit } from '../../../src/sandbox/switches.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from '../../../src/upstream/call.ts';
 import type { LimitSettings } from '../../../src/upstream/rate-limit/limits.ts';
-import { createRateLimits, type RateLimitDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { type RateLimitDeps, RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
@@ -36,14 +36,14 @@ export function createCall({
 }: CallOptions = {}): TestCall {
   const record = createExchangeRecord(0);
   record.client = client;
-  const connection: TestCall['connection'] = { disconnected: false, onDisconnect: null, turnAway: null };
+  const connection: TestCall['connection'] = { disconnected: false, onDisconnect: null, rejectWait: null };
   return {
     method,
     base: { origin: rest.origin ?? 'http://127.0.0.1:1', pathPrefix: '' },
     target,
     headers: ['Authorization', ''],
     body: rest.body ?? NO_BODY,
-    credential,
+    limitKey: credential,
     source: undefined as unknown as UpstreamRequest['source'],
     record,
     connection,
@@ -93,7 +93,7 @@ export function createPlatform(
   const seen: { target: string; client: string | null; at: number; status: number }[] = [];
   const send: Send = async (request) => {
     request.record.attempts += 1;
-    const hit = limiter.take(request.credential, `${request.method} ${request.target}`, limit);
+    const hit = limiter.take(request.limitKey, `${request.method} ${request.target}`, limit);
     seen.push({
       target: request.target,
       client: request.record.client,
@@ -131,7 +131,7 @@ export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOp
   const warnings: object[] = [];
   const quiet = () => {};
   const retry = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
-  const pacing = createRateLimits({
+  const pacing = new RateLimits({
     clock,
     random: () => 0.5,
     log: { error: quiet, info: quiet, debug: quiet, warn: (fields: object) => void warnings.push(fields) },

@@ -2,8 +2,8 @@
 
 import t from 'tap';
 import { sessionLimitKey } from '../../../src/upstream/call.ts';
-import { createLimits } from '../../../src/upstream/rate-limit/limits.ts';
-import { createRateLimits, type RateLimitDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { Limits } from '../../../src/upstream/rate-limit/limits.ts';
+import { type RateLimitDeps, RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createAnswer, createCall, createStack, refusal } from './layer-fixtures.ts';
 
@@ -11,12 +11,8 @@ const SETTINGS = { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000 } 
 const quiet = { error() {}, warn() {}, info() {}, debug() {} };
 
 /** One configuration's pacing, perhaps in the place of another's. */
-function paced(
-  clock: FakeClock,
-  settings: Partial<RateLimitDeps['settings']> = {},
-  previous?: ReturnType<typeof createRateLimits>,
-) {
-  return createRateLimits(
+function paced(clock: FakeClock, settings: Partial<RateLimitDeps['settings']> = {}, previous?: RateLimits) {
+  return new RateLimits(
     {
       ...{ clock, random: () => 0.5, log: quiet, routeOf: (method, target) => `${method} ${target}` },
       ...{ settings: { ...SETTINGS, ...settings }, retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 } },
@@ -75,7 +71,7 @@ t.test('who waits keeps its place when the configuration is replaced', async (t)
   t.same(order, ['/1', '/2']);
   const after = paced(clock, { requestsPerMinute: 2 }, before);
   calls.push(...['/5', '/6'].map((target) => after.wrap(send)(call(target))));
-  t.equal(after.states()[0]?.waiting, 4, 'and is seen in its successor’s state');
+  t.equal(after.limits.states()[0]?.waiting, 4, 'and is seen in its successor’s state');
   await clock.advance(61_000);
   t.same(order, ['/1', '/2', '/3', '/4']);
   await clock.advance(61_000);
@@ -121,28 +117,28 @@ t.test('the queue’s bound holds over both configurations, and is the new one�
 t.test('clients are those of the present configuration: who shares a limit, and what limit is a client’s own', (t) => {
   const clock = createFakeClock();
   const deps = { clock, settings: SETTINGS, routeOf: (method: string, target: string) => `${method} ${target}` };
-  const first = createLimits({ ...deps, clients: [clientConfig('a', 5)] });
+  const first = new Limits({ ...deps, clients: [clientConfig('a', 5)] });
   const lane = first.ofCredential('crm');
   const shares = lane.shares;
-  first.ofClient('a')?.tryEnter('a');
-  const second = createLimits({ ...deps, clients: [clientConfig('a', 7)] }, { limits: first, isKept: () => true });
+  first.ofClient('a')?.tryAcquire('a');
+  const second = new Limits({ ...deps, clients: [clientConfig('a', 7)] }, { limits: first, isKept: () => true });
   t.equal(second.ofCredential('crm'), lane);
   t.equal(lane.shares, shares, 'the same clients keep their habits');
   t.match(second.states().at(-1), { perMinute: 7, used: 1 });
-  const third = createLimits(
+  const third = new Limits(
     { ...deps, clients: [clientConfig('a'), clientConfig('b')] },
     { limits: second, isKept: () => true },
   );
   t.not(lane.shares, shares);
   t.equal(third.ofClient('a'), undefined);
-  const fourth = createLimits({ ...deps, clients: [] }, { limits: third, isKept: () => false });
+  const fourth = new Limits({ ...deps, clients: [] }, { limits: third, isKept: () => false });
   t.not(fourth.ofCredential('crm'), lane, 'another account starts afresh');
   t.end();
 });
 
 t.test('10,000 endpoints and 10,000 sessions, each of them limited, are not all remembered', (t) => {
   const clock = createFakeClock();
-  const limits = createLimits({
+  const limits = new Limits({
     clock,
     settings: SETTINGS,
     clients: [],
@@ -151,7 +147,7 @@ t.test('10,000 endpoints and 10,000 sessions, each of them limited, are not all 
   const own = limits.ofCredential('crm');
   for (let n = 0; n < 10_000; n += 1) {
     limits.learn(createCall({ target: `/api/v2/${n}` }), notice(10)).pauseUntil(clock.monotonic() + 3_600_000);
-    limits.ofCredential(sessionLimitKey('crm', String(n))).tryEnter('');
+    limits.ofCredential(sessionLimitKey('crm', String(n))).tryAcquire('');
   }
   const count = limits.states().length;
   t.ok(count <= 12_500, `${count} are kept`);

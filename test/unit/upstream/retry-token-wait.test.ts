@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import type { Token, TokenSource } from '../../../src/auth/credentials/token-source.ts';
-import { type Send, WaitingRoom } from '../../../src/upstream/call.ts';
+import { type Send, QueueCapacity } from '../../../src/upstream/call.ts';
 import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { withToken } from '../../../src/upstream/token.ts';
@@ -80,12 +80,12 @@ t.test('waits of every kind, one after the other, end together when total_wait e
     'a token that comes too late': { tokenMs: 16_000, refusals: 0, isFull: false },
   })) {
     const clock = createFakeClock();
-    const gate = new Gate('http://host', { clock, random: () => 0.5, connections: 1, room: new WaitingRoom(10) });
-    if (isFull) t.ok(gate.tryEnter('other', 'crm'));
+    const gate = new Gate('http://host', { clock, random: () => 0.5, connections: 1, capacity: new QueueCapacity(10) });
+    if (isFull) t.ok(gate.tryAcquire('other', 'crm'));
     let sent = 0;
     const inner: Send = async (request) => {
       if (sent++ < refusals) return createAnswer(503);
-      gate.tryEnter('', 'crm') ?? (await gate.enter(request));
+      gate.tryAcquire('', 'crm') ?? (await gate.acquire(request));
       return createAnswer(200);
     };
     const token = {

@@ -3,8 +3,8 @@
 import t from 'tap';
 import { systemClock } from '../../../src/clock.ts';
 import { GatewayError } from '../../../src/errors.ts';
-import { type Send, WaitingRoom } from '../../../src/upstream/call.ts';
-import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
+import { QueueCapacity, type Send } from '../../../src/upstream/call.ts';
+import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { retryWaitMs, withRetry } from '../../../src/upstream/retry.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { type CallOptions, createAnswer, createCall } from './layer-fixtures.ts';
@@ -49,7 +49,7 @@ function retried(
 function unreachable(
   code: 'gateway.upstream.unreachable' | 'gateway.upstream.tls' | 'gateway.proxy.auth' = 'gateway.upstream.unreachable',
 ) {
-  const dispatcher = createDispatcher({
+  const dispatcher = new UpstreamDispatcher({
     connect: (_options, callback) =>
       void callback(
         new GatewayError(code, 'no way', { cause: Object.assign(new Error('ECONNREFUSED'), { code: 'ECONNREFUSED' }) }),
@@ -57,7 +57,7 @@ function unreachable(
       ),
     headersMs: 60_000,
     bodyMs: 60_000,
-    ...{ clock: systemClock, random: () => 0, connections: 256, room: new WaitingRoom(1000) },
+    ...{ clock: systemClock, random: () => 0, connections: 256, capacity: new QueueCapacity(1000) },
   });
   t.teardown(() => dispatcher.destroy());
   return dispatcher.send;

@@ -5,8 +5,8 @@ import t, { type Test } from 'tap';
 import { createToken, type Token, type TokenSource } from '../../../src/auth/credentials/token-source.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import { Secret } from '../../../src/secret.ts';
-import { type UpstreamResponse, WaitingRoom } from '../../../src/upstream/call.ts';
-import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
+import { QueueCapacity, type UpstreamResponse } from '../../../src/upstream/call.ts';
+import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withToken } from '../../../src/upstream/token.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
@@ -48,11 +48,11 @@ async function narrow(t: Test, clock: FakeClock) {
   });
   let arrived = () => {};
   const first = new Promise<void>((resolve) => (arrived = resolve));
-  const dispatcher = createDispatcher({
+  const dispatcher = new UpstreamDispatcher({
     connect: (_options, callback) => {
       const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
     },
-    ...{ clock, random: () => 0, connections: 1, room: new WaitingRoom(1000) },
+    ...{ clock, random: () => 0, connections: 1, capacity: new QueueCapacity(1000) },
     headersMs: 60_000,
     bodyMs: 60_000,
   });
