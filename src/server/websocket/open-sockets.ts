@@ -216,7 +216,7 @@ function ownerOf({ session, handle }: Caller): SessionOwner | string | null {
 
 /** Whoever has to give way for others may come again; whoever may not listen any longer must prove anew who it is. */
 function tellWhy(tunnel: Tunnel, why: GatewayError): void {
-  tunnel.expel(why.code, why.code === 'gateway.rate.limited' ? TRY_AGAIN_LATER : undefined);
+  tunnel.closeForPolicy(why.code, why.code === 'gateway.rate.limited' ? TRY_AGAIN_LATER : undefined);
 }
 
 function tooMany(what: string): GatewayError {

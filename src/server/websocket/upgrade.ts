@@ -11,7 +11,7 @@ import type { Clock } from '../../clock.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { createExchangeRecord, type ExchangeRecord } from '../../logging/exchange-record.ts';
 import { openSocket } from '../../upstream/websocket/open-socket.ts';
-import { createTunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
+import { Tunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
 import { type AcceptOptions, delayGuess } from '../accept.ts';
 import type { ListenerRole } from '../admission.ts';
 import { admit } from '../admission.ts';
@@ -211,7 +211,7 @@ async function carry(
     quicken(socket);
     socket.write(text, 'latin1');
     const ends = { client: socket, clientHead: waiting.stop(), upstream: answer.socket, upstreamHead: answer.head };
-    const tunnel = createTunnel(ends, { stalledMs: runtime.config.timeouts.bodyMs }, clock);
+    const tunnel = new Tunnel(ends, { stalledMs: runtime.config.timeouts.bodyMs }, clock);
     place.hold(tunnel);
     noteEnd(record, await tunnel.done, place.lostBy);
   } finally {
