@@ -21,8 +21,12 @@ import { withDeadline } from './deadline.ts';
 import { GatewayError } from './errors.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
-import { createExchangeObserver, type ExchangeObserver } from './logging/metrics/exchange-observer.ts';
-import { createMetrics, type Metrics } from './logging/metrics/metrics.ts';
+import {
+  createExchangeObserver,
+  createMetrics,
+  type ExchangeObserver,
+  type Metrics,
+} from './logging/metrics/metrics.ts';
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
 import { countTokenRequests, countTransitions, nameRuntime, observeRuntime } from './metric-sources.ts';
 import { createRuntime, type Runtime, type RuntimeDeps } from './runtime.ts';
