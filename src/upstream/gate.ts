@@ -321,7 +321,9 @@ export class Gate {
   }
 
   #full(): GatewayError {
-    const message = `${this.#capacity.max} calls wait already (rate_limit.queue_max): try again later, with fewer calls at a time`;
+    const message =
+      `${this.#capacity.max} calls wait already (rate_limit.queue_max): try again later, with fewer calls at a ` +
+      'time';
     return new GatewayError('gateway.rate.limited', message, { retryAfterMs: TRY_AGAIN_MS });
   }
 

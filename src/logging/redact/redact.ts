@@ -14,8 +14,11 @@ const SUSPECT_PATH = /[#%;@:=\\]|channels|streaming-|gcg[a-z]_|eyj|bearer/i;
  * A target with a query and without any of these holds nothing to mask: no secret name contains none of these words,
  * and nothing is encoded.
  */
-const SUSPECT =
-  /[#%;@:\\]|channels|streaming-|gcg[a-z]_|eyj|bearer|basic|negotiate|ntlm|token|secret|pass|assertion|auth|cookie|key|saml|verifier|code|pwd|pin|otp|jwt|sid|handle|sig|state/i;
+const SUSPECT = new RegExp(
+  String.raw`[#%;@:\\]|channels|streaming-|gcg[a-z]_|eyj|bearer|basic|negotiate|ntlm|token|secret|pass|assertion|auth` +
+    '|cookie|key|saml|verifier|code|pwd|pin|otp|jwt|sid|handle|sig|state',
+  'i',
+);
 
 /**
  * A request target or URL fit for a log: query, form-like fragment and path parameters with secret values masked, user
