@@ -149,8 +149,8 @@ function parseJson(text: string, kind: BodyKind): unknown {
 }
 
 /**
- * The text up to its last complete value, with what was open closed; null when nothing complete was seen.
- * The value the cut went through is gone: half a token is never kept.
+ * The text up to its last complete value, with what was open closed; null when nothing complete was seen. The value the
+ * cut went through is gone: half a token is never kept.
  */
 function closeCutJson(text: string): string | null {
   const closers: string[] = [];

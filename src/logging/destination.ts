@@ -286,8 +286,8 @@ const APPEND =
 const RETURN_MS = 1_000;
 
 /**
- * Appends to a file, mode 0600, parents made with 0700, and can be pointed at a fresh file of the same name. A pipe that
- * nobody reads any more is opened again when there is a line to write, and what was written meanwhile is dropped;
+ * Appends to a file, mode 0600, parents made with 0700, and can be pointed at a fresh file of the same name. A pipe
+ * that nobody reads any more is opened again when there is a line to write, and what was written meanwhile is dropped;
  * terminals and other devices of characters are as good.
  */
 export class FileDestination implements Destination {
@@ -304,8 +304,8 @@ export class FileDestination implements Destination {
   #triedAt = Number.NEGATIVE_INFINITY;
 
   /**
-   * Throws what `open` throws when the file cannot be opened, and a FileRefusal for a disk, where records would take the
-   * place of its files.
+   * Throws what `open` throws when the file cannot be opened, and a FileRefusal for a disk, where records would take
+   * the place of its files.
    */
   constructor(path: string, now: () => number = () => performance.now()) {
     this.#path = path;

@@ -19,7 +19,9 @@ export interface CallerConnection {
    * the upstream then.
    */
   rejectWait: ((error: GatewayError) => void) | null;
-  /** The calls that wait just now, so that all waits can be ended together. A list of all calls would cost each of them. */
+  /**
+   * The calls that wait just now, so that all waits can be ended together. A list of all calls would cost each of them.
+   */
   readonly waits?: Set<CallerConnection>;
 }
 
@@ -50,7 +52,9 @@ export interface UpstreamRequest {
   /** What its limits are counted by: the name of the credential whose token it carries, or a `sessionLimitKey`. */
   readonly limitKey: string;
   readonly source: TokenSource;
-  /** The token it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended. */
+  /**
+   * The token it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended.
+   */
   token?: Token;
   readonly record: ExchangeRecord;
   readonly connection: CallerConnection;
@@ -61,7 +65,7 @@ export interface UpstreamRequest {
   waitUntil?: number;
 }
 
-/** Where an answer's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */
+/** Where a response's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */
 export interface BodySink {
   write(chunk: Buffer): boolean;
   end(): void;
@@ -70,7 +74,7 @@ export interface BodySink {
 }
 
 /**
- * An answer whose head has arrived. Its body waits until it is piped, peeked at or discarded; exactly one owner does
+ * A response whose head has arrived. Its body waits until it is piped, peeked at or discarded; exactly one owner does
  * so.
  */
 export interface UpstreamResponse {
@@ -87,11 +91,11 @@ export interface UpstreamResponse {
   peek(limitBytes: number): Promise<{ bytes: Buffer; complete: boolean }>;
   /** Ends the attempt, and its connection, before the body did. */
   abort(error: Error): void;
-  /** Gives the answer up: a short rest is read so that the connection can be used again, a long one is cut. */
+  /** Gives the response up: a short rest is read so that the connection can be used again, a long one is cut. */
   discard(): void;
 }
 
-/** Sends a request and resolves when the final answer's head is there. Throws GatewayError. */
+/** Sends a request and resolves when the final response's head is there. Throws GatewayError. */
 export type Send = (request: UpstreamRequest) => Promise<UpstreamResponse>;
 
 /** What a session's calls are counted by: the credential it came from, and the session. */
@@ -197,8 +201,8 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
 }
 
 /**
- * Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the client
- * disconnects. `work` itself goes on.
+ * Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the client disconnects.
+ * `work` itself goes on.
  */
 export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise<T>, late: () => Error): Promise<T> {
   const { connection, waitUntil } = request;

@@ -1,5 +1,5 @@
-// What undici, Node, DNS and TLS report about a failed call, as GatewayErrors that say what to change. Third-party errors
-// end here: the cause that is kept carries a code and nothing else. What proxies report is told elsewhere.
+// What undici, Node, DNS and TLS report about a failed call, as GatewayErrors that say what to change. Third-party
+// errors end here: the cause that is kept carries a code and nothing else. What proxies report is told elsewhere.
 
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from '../errors.ts';
@@ -79,13 +79,13 @@ const MESSAGES: Partial<Record<ErrorCode, (host: string, code: string) => string
 
 /**
  * Maps any failure of an exchange with `host` to a GatewayError; of the original only its code is kept, as it may carry
- * parts of an answer.
+ * parts of a response.
  */
 export function toGatewayError(error: unknown, host: string): GatewayError {
   if (isGatewayError(error)) return error;
   const rawCode = (error as { code?: unknown } | null)?.code;
   const code = typeof rawCode === 'string' ? rawCode : error instanceof Error ? error.name : 'unknown';
-  const mapped = isInvalidAnswer(error, code) ? 'gateway.upstream.invalid' : CODES[code];
+  const mapped = isInvalidResponse(error, code) ? 'gateway.upstream.invalid' : CODES[code];
   const tlsProblem = handshakeProblem(code);
   if (tlsProblem)
     return new GatewayError('gateway.upstream.tls', `the TLS connection to ${host} broke: ${tlsProblem}`, {
@@ -99,13 +99,13 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
 }
 
 /**
- * What undici's parser refuses: named by its class, as its code gets lost on the way (7.30). And an answer that no
+ * What undici's parser refuses: named by its class, as its code gets lost on the way (7.30). And a response that no
  * request asked for, a 100 or a 101 among them: undici drops the connection, and says why in words only.
  */
-function isInvalidAnswer(error: unknown, code: string): boolean {
+function isInvalidResponse(error: unknown, code: string): boolean {
   if (!(error instanceof Error)) return false;
   // Node's own parser, which reads the handshakes of sockets, has codes. undici's client asserts what it expects of its
-  // parser's answers: a 101 without an Upgrade header, for one.
+  // parser's responses: a 101 without an Upgrade header, for one.
   if (code.startsWith('HPE_') || code === 'ERR_ASSERTION') return true;
   return (
     error.name === 'HTTPParserError' || (code === 'UND_ERR_SOCKET' && /^bad (response|upgrade)$/.test(error.message))

@@ -1,5 +1,5 @@
-// The gate before the connections to one origin: who may have one, who waits for one and in what order. It opens none;
-// undici's pool does. The same calls wait here while the origin is only just being reached again, as the breaker says.
+// The gate before the connections to one origin: which calls may have one, which wait for one and in what order. It
+// opens none; undici's pool does. Calls wait here too while the breaker lets only a few dial.
 
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
@@ -15,7 +15,7 @@ import { ClientClosedRequest } from './errors.ts';
 const CLIENT_PART = 8;
 const CREDENTIAL_PART = 4;
 
-/** Beyond so many clients and credentials that were seen, those that hold nothing are forgotten. */
+/** How many pairs of client and credential are remembered before those that hold nothing are forgotten. */
 const REMEMBERED_QUEUES = 1_000;
 const TRY_AGAIN_MS = 1_000;
 
@@ -40,7 +40,7 @@ interface Waiter extends QueuedCall {
   reject(error: Error): void;
 }
 
-/** What one client holds. */
+/** The connections that one client holds. */
 interface Holder {
   held: number;
   /** When it was last given a connection, as a count of all that were given. */
@@ -48,7 +48,7 @@ interface Holder {
   readonly queues: Map<string, ClientQueue>;
 }
 
-/** What one client holds with one credential, and its calls that wait. */
+/** The connections that one client holds with one credential, and its calls that wait for one. */
 interface ClientQueue {
   readonly client: string;
   readonly credential: string;
@@ -60,7 +60,7 @@ interface ClientQueue {
 
 /**
  * One origin's gate. A connection goes to the client that holds fewest, then to the credential with which it holds
- * fewest, then to whoever has waited longest. Calls that their callers hold up (an upload still under way, an answer
+ * fewest, then to whoever has waited longest. Calls that their callers hold up (an upload still under way, a response
  * that is not read) take none of the others': there may be as many again of them.
  */
 export class Gate {
@@ -70,12 +70,12 @@ export class Gate {
   readonly #clock: Clock;
   readonly #connections: number;
   readonly #capacity: QueueCapacity;
-  /** Those to the same origin, this one among them. */
+  /** The gates to the same origin, this one among them. */
   readonly #gates: Set<Gate>;
   readonly #holders = new Map<string, Holder>();
   #queueCount = 0;
   #tidyAt = REMEMBERED_QUEUES;
-  /** Those with calls that wait. */
+  /** The queues with calls that wait. */
   readonly #waitingQueues = new Set<ClientQueue>();
   #running = 0;
   #heldUp = 0;
@@ -94,7 +94,7 @@ export class Gate {
     deps.gates?.set(origin, this.#gates);
   }
 
-  /** Nobody comes here any more, and nobody is left. */
+  /** To be called when no call comes here any more, and none is left. */
   close(): void {
     this.#gates.delete(this);
   }
@@ -116,7 +116,7 @@ export class Gate {
       into.set(credential, (into.get(credential) ?? 0) + waiting.length);
   }
 
-  /** Clients and credentials of which something is kept. */
+  /** Pairs of client and credential that are remembered. */
   get remembered(): number {
     return this.#queueCount;
   }
@@ -135,7 +135,7 @@ export class Gate {
   /**
    * Waits for a permit until the call's `waitUntil`: then 503 gateway.upstream.unavailable, as it was the origin that
    * was too slow. Where too many wait already: 429 gateway.rate.limited at once, as too many calls were made. Rejects
-   * too when the caller leaves.
+   * too when the client disconnects.
    */
   async acquire(request: UpstreamRequest): Promise<ConnectionPermit> {
     const { record } = request;
@@ -155,14 +155,14 @@ export class Gate {
     this.#waitingQueues.clear();
   }
 
-  /** Told by a permit: something of what a permit needs has changed. */
+  /** Looks again at who may go. Called by a permit when something has changed that others wait for. */
   reconsider(): void {
     if (this.#waitingQueues.size === 0) return;
     if (this.breaker.isShedding) this.rejectAll(() => this.breaker.shed());
     else this.#serveSoon();
   }
 
-  /** Told by a permit. */
+  /** Notes that one more, or one less, call is held up by its caller. Called by a permit. */
   holdUp(by: 1 | -1): void {
     this.#heldUp += by;
     this.reconsider();
@@ -170,8 +170,8 @@ export class Gate {
   }
 
   /**
-   * Told by a permit. undici takes a connection for free again in an immediate of its own, which it sets after it has
-   * told of a call's end: who waits for that connection must not come before.
+   * Takes a permit back. Called by the permit. undici takes a connection for free again in an immediate of its own,
+   * which it sets after it has told of a call's end: who waits for that connection must not come before.
    */
   release(queue: ClientQueue): void {
     if (this.#waitingQueues.size === 0) this.#giveBack(queue);

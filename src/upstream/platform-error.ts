@@ -1,5 +1,5 @@
-// What a failed response of the platform says: its error code, the limit that a 429 names, how long to wait. Reads a copy
-// and leaves the response whole; decides nothing.
+// What a failed response of the platform says: its error code, the limit that a 429 names, how long to wait. Reads a
+// copy and leaves the response whole; decides nothing.
 
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
@@ -9,13 +9,13 @@ import { GatewayError } from '../errors.ts';
 import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
 import type { UpstreamResponse } from './call.ts';
 
-/** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
+/** How much of a response that the gateway must understand is read, and decoded in a copy. */
 const INSPECTED_BYTES = 64 * 1024;
-/** Its body is waited for so long, however late its head came. */
+/** How long its body is waited for at least, however late its head came. */
 const SHORTEST_READ_MS = 1_000;
 
 /**
- * The platform's error code of an answer, or null when it has none that can be read. Waits and rejects as
+ * The platform's error code of a response, or null when it has none that can be read. Waits and rejects as
  * `platformErrorBody` does.
  */
 export async function platformCode(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<string | null> {
@@ -24,7 +24,7 @@ export async function platformCode(response: UpstreamResponse, clock: Clock, wai
 }
 
 /**
- * The platform's error body (message, code, limit…) of an answer of at most 64 KiB, decoded in a copy; null when it is
+ * The platform's error body (message, code, limit…) of a response of at most 64 KiB, decoded in a copy; null when it is
  * not one. Leaves the body whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`:
  * its caller is not held up for it any longer.
  */
@@ -64,7 +64,7 @@ async function decode(bytes: Buffer, encoding: string | null): Promise<Buffer> {
   return decoder(bytes, { maxOutputLength: INSPECTED_BYTES });
 }
 
-/** The first value of a header of the answer; the name in lower case. */
+/** The first value of a header of the response; the name in lower case. */
 export function headerValue(response: UpstreamResponse, name: string): string | null {
   const { rawHeaders } = response;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
@@ -76,7 +76,8 @@ export function headerValue(response: UpstreamResponse, name: string): string | 
 }
 
 /**
- * The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one.
+ * The Retry-After of a response, measured by the response's own clock where it tells it; undefined without a readable
+ * one.
  */
 export function retryAfterMs(response: UpstreamResponse, clock: Clock): number | undefined {
   const value = headerValue(response, 'retry-after');
@@ -85,7 +86,7 @@ export function retryAfterMs(response: UpstreamResponse, clock: Clock): number |
     : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined, LONGEST_LIMIT_MS);
 }
 
-/** What is known of a limit that a call ran into. */
+/** A limit that a call ran into, as the 429 tells it. */
 export interface LimitNotice {
   /**
    * `token`: it holds for everything done with this credential. `endpoint`: for this method and route; also when
@@ -108,12 +109,12 @@ const TOKEN_WIDE = /(^|\.)(token|user|app|org)\.rate(\.per\.[a-z]+)?$/i;
 const OTHER_PERIOD = /\.per\.(second|hour|day|week|month)/i;
 
 /**
- * Reads a 429; the answer stays whole. A body that cannot be read, breaks off, or does not come within `waitMs`, tells
- * nothing.
+ * Reads a 429; the response stays whole. A body that cannot be read, breaks off, or does not come within `waitMs`,
+ * tells nothing.
  */
 export async function readLimitNotice(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<LimitNotice> {
   const wishedMs = retryAfterMs(response, clock);
-  // The failure shows again when the answer is passed on, if it is.
+  // The failure shows again when the response is passed on, if it is.
   const body = await platformErrorBody(response, clock, waitMs).catch(() => null);
   const limit = typeof body?.limit === 'object' && body.limit !== null ? (body.limit as Record<string, unknown>) : {};
   const key = typeof limit.key === 'string' ? limit.key : null;

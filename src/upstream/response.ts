@@ -1,5 +1,5 @@
-// One attempt's answer: undici's dispatch handler on one side, `UpstreamResponse` on the other.
-// It holds the body back until someone wants it, and knows nothing of tokens, retries or the caller's HTTP.
+// One attempt's response: undici's dispatch handler on one side, `UpstreamResponse` on the other. It holds the body
+// back until someone wants it, and knows nothing of tokens, retries or the caller's HTTP.
 
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
@@ -11,31 +11,32 @@ import type { RequestBody } from './request-body.ts';
 
 /** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
 const DISCARD_LIMIT_BYTES = 64 * 1024;
-/** Nor is one waited for longer: it takes a place at the gate that others wait for. */
+/** Nor is one waited for longer: it takes a connection that others wait for. */
 const DISCARD_MS = 1_000;
 /**
- * A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause.
+ * A short response is usually whole before its head is looked at: this much is taken before the upstream is asked to
+ * pause.
  */
 const PENDING_LIMIT_BYTES = 64 * 1024;
 
-/** Why an answer that was given up is cut. */
+/** Why a response that was given up is cut. */
 const NOT_WANTED = new GatewayError('gateway.internal', 'the rest of an answer was not wanted');
 
 /** Times that bound an attempt. */
 export interface AttemptLimits {
   /** The wall clock, epoch ms. */
   readonly now: () => number;
-  /** From the connection's being in hand (or the last octet sent) to the final answer's head. */
+  /** From the connection's being in hand (or the last octet sent) to the final response's head. */
   readonly headersMs: number;
-  /** Longest pause of the caller while it reads the answer; the upstream's own pauses are undici's bodyTimeout. */
+  /** Longest pause of the caller while it reads the response; the upstream's own pauses are undici's bodyTimeout. */
   readonly stalledReaderMs: number;
 }
 
 /**
  * The handler in undici 7's first form (onConnect, onHeaders…), which hands out raw header buffers in the order and
  * casing of the wire and is what its HTTP/1 client calls without a wrapper. `head` settles once: with the response, or
- * with a GatewayError. Its place at the gate is left when undici has let go of it: with onComplete or onError, one of
- * which ends every dispatch.
+ * with a GatewayError. Its permit is released when undici has let go of it: with onComplete or onError, one of which
+ * ends every dispatch.
  */
 export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamResponse {
   readonly head: Promise<UpstreamResponse>;
@@ -103,7 +104,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#isConnected = true;
     this.#progressAt = performance.now();
     this.#permit.connected();
-    // It may have stood in line for long, and the machine may have slept.
+    // It may have waited for long, and the machine may have slept.
     if (this.#limits.now() >= this.#tokenEndsAt) this.#fail(TOKEN_ENDED);
     if (this.#failure) abort(this.#failure);
     else this.wasSent = true;
@@ -119,7 +120,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   onHeaders(statusCode: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
-    // Informational answers concern the hop; they do not move the deadline, so that a flood of them ends.
+    // Informational responses concern the hop; they do not move the deadline, so that a flood of them ends.
     if (statusCode < 200) return true;
     clearTimeout(this.#timer);
     this.statusCode = statusCode;
@@ -242,8 +243,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   #onHeadersDeadline = (): void => {
-    // A caller that stalls has a deadline of its own, where its body is read, and is told so in other words.
-    // A dial has its own too (timeouts.connect).
+    // A caller that stalls has a deadline of its own, where its body is read, and is told so in other words. A dial has
+    // its own too (timeouts.connect).
     if (this.#body.isAwaitingCaller || !this.#isConnected) this.#progressAt = performance.now();
     const leftMs = this.#progressAt + this.#limits.headersMs - performance.now();
     if (leftMs > 1) {

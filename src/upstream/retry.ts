@@ -1,5 +1,5 @@
 // The outermost layer: tries a call again where that cannot do anything twice. It knows nothing of 401 and 429, and
-// never touches an answer that has begun to be passed on.
+// never touches a response that has begun to be passed on.
 
 import type { Clock } from '../clock.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
@@ -24,7 +24,7 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 const RETRIED_STATUSES = new Set([502, 503, 504]);
 
 /**
- * Failures that may pass by themselves. A certificate or a proxy's refusal does not, nor does an answer that is not
+ * Failures that may pass by themselves. A certificate or a proxy's refusal does not, nor does a response that is not
  * HTTP.
  */
 const PASSING_CODES = new Set([
@@ -36,8 +36,9 @@ const PASSING_CODES = new Set([
 
 /**
  * Wraps `send`. GET, HEAD and OPTIONS are sent again after 502, 503, 504 and failures of the connection; any other
- * method only when no octet of it was sent and its body is at hand. A Retry-After of the answer takes the place of our
- * own wait; when it, or the attempts, exceed what is allowed, the last answer passes untouched (an error: is thrown).
+ * method only when no octet of it was sent and its body is at hand. A Retry-After of the response takes the place of
+ * our own wait; when it, or the attempts, exceed what is allowed, the last response passes untouched (an error: is
+ * thrown).
  */
 export function withRetry(send: Send, deps: RetryDeps): Send {
   const { clock, random, settings, totalWaitMs } = deps;

@@ -28,11 +28,11 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
   return async (request) => {
     const response = await sendWithToken(send, request, clock);
     if (response.statusCode !== 401) return response;
-    // What breaks off has no code that could be read; where the answer is passed on the failure shows again.
+    // If the body cannot be read there is no error code; the failure shows again when the response is passed on.
     const code = await platformCode(response, clock, waitLeftMs(request, clock)).catch(() => null);
     if (code !== null && !TOKEN_CODES.has(code)) return response;
     const refused = request.token as Token;
-    // The answer to HEAD has no body, so nobody can tell what it speaks of.
+    // The response to HEAD has no body, so nobody can tell what it speaks of.
     const route = request.method === 'HEAD' ? null : routeOf(request.target);
     if (!request.source.invalidate(refused, route) || !request.body.canReplay) return response;
     response.discard();
@@ -42,7 +42,7 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
   };
 }
 
-/** Sends with the present token, and with the next one where that ended before there was a connection to send it on. */
+/** Sends with the current token, and with the next one where that ended before there was a connection to send it on. */
 async function sendWithToken(send: Send, request: UpstreamRequest, clock: Clock): Promise<UpstreamResponse> {
   for (;;) {
     const token =
@@ -63,8 +63,8 @@ function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<U
 }
 
 /**
- * Waits for a token as long as the caller stays and `total_wait` lasts; the renewal itself belongs to no caller and
- * goes on.
+ * Waits for a token as long as the client stays connected and `total_wait` lasts; the renewal itself belongs to no
+ * caller and goes on.
  */
 async function awaitToken(
   request: UpstreamRequest,

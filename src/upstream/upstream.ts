@@ -1,5 +1,5 @@
-// The way to Genesys Cloud that one configuration describes: the layers of a call on one page, retry → rate limit →
-// token → dispatch, over connections that a reload which does not change how we dial keeps open.
+// The upstream of one configuration: the layers of a call on one page, retry → rate limit → token → dispatch, over
+// connections that a reload which does not change how we dial keeps open.
 
 import type { Dispatcher } from 'undici';
 import type { TokenTransport } from '../auth/credentials/token-endpoint.ts';
@@ -49,7 +49,7 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
-/** Endpoint limits are told apart by route; beyond so many routes they share one. */
+/** Endpoint limits are told apart by route; routes beyond this number share one limit. */
 const LIMITED_ROUTES = 2_000;
 
 /** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
@@ -156,15 +156,15 @@ export class SharedConnections {
 }
 
 /**
- * The transport of token requests over `agent`. It rejects with a GatewayError of the upstream or proxy group, and reads
- * no more than it was told to.
+ * The transport of token requests over `agent`. It rejects with a GatewayError of the upstream or proxy group, and
+ * reads no more than it was told to.
  */
 export function createTokenTransport(agent: Dispatcher): TokenTransport {
   return async ({ url, headers, body, timeoutMs, maxBodyBytes }) => {
     const { origin, pathname, search } = new URL(url);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const answer = await agent.request({
+      const response = await agent.request({
         origin,
         path: pathname + search,
         method: 'POST',
@@ -173,18 +173,18 @@ export function createTokenTransport(agent: Dispatcher): TokenTransport {
         signal,
       });
       const received: Record<string, string | undefined> = {};
-      for (const [name, value] of Object.entries(answer.headers))
+      for (const [name, value] of Object.entries(response.headers))
         received[name] = Array.isArray(value) ? value.join(', ') : value;
       const chunks: Buffer[] = [];
       let size = 0;
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      for await (const chunk of response.body as AsyncIterable<Buffer>) {
         size += chunk.length;
         // Leaving the loop destroys the body, and the connection with it.
         if (size > maxBodyBytes)
           throw new GatewayError('gateway.upstream.invalid', `the answer is larger than ${maxBodyBytes} bytes`);
         chunks.push(chunk);
       }
-      return { statusCode: answer.statusCode, headers: received, body: Buffer.concat(chunks) };
+      return { statusCode: response.statusCode, headers: received, body: Buffer.concat(chunks) };
     } catch (error) {
       if (signal.aborted)
         throw new GatewayError('gateway.upstream.timeout', `${origin} did not answer within ${timeoutMs / 1000} s`);

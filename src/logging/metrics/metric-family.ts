@@ -55,7 +55,7 @@ export function sampled(
   return { name, help, type, collect };
 }
 
-/** Upper bounds of duration buckets, in seconds: from the gateway's own answers to the platform's slowest. */
+/** Upper bounds of duration buckets, in seconds: from the gateway's own responses to the platform's slowest. */
 export const DURATION_BUCKETS: readonly number[] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60];
 
 /** One histogram series: plain counts, cumulated only when sampled. */

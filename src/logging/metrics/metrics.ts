@@ -1,5 +1,5 @@
-// All metrics of the gateway behind one object: what happens is told to it, what merely is, it asks for at a scrape.
-// It serves nothing itself; the listeners answer `GET /metrics` with what `render` gives.
+// All metrics of the gateway behind one object: what happens is told to it, what merely is, it asks for at a scrape. It
+// serves nothing itself; the listeners answer `GET /metrics` with what `render` gives.
 
 import type { Metric, Registry } from '@prometheus-io/client';
 import type { ExchangeRecord } from '../exchange-record.ts';
@@ -31,7 +31,7 @@ export interface MetricSources {
   logRecordsDropped?(): number;
 }
 
-/** What happens is told to it; `render` gives it all. */
+/** All metrics of a gateway: told what happens, and rendered for a scrape. */
 export interface Metrics {
   started(): void;
   ended(record: ExchangeRecord): void;

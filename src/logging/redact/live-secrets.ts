@@ -1,6 +1,6 @@
 // The last barrier of the log: the exact values of secrets that are in use, masked wherever they still turn up, in
-// whatever encoding: as they are, with escapes of JSON or percent at any depth, in base64. Recognising secrets by name
-// and shape is the job of the redact files.
+// whatever encoding: as they are, with escapes of JSON or percent at any depth, in base64. Secrets are not recognised
+// here by name or shape.
 
 import { REDACTED, type SecretSource } from '../../secret.ts';
 import { formsOf, SHORTEST, withoutEscapes } from './secret-forms.ts';
@@ -38,7 +38,7 @@ export type SecretOrigin = 'received' | 'sent';
  */
 const MOST_FORMS: Record<SecretOrigin, number> = { received: 100_000, sent: 30_000 };
 
-/** What a value may look like in a text. `offset` is where in it the gram stands by which it is found. */
+/** One thing that a value may look like in a text. It is found by the gram that stands at `offset` in it. */
 interface Form {
   readonly text: string;
   readonly offset: number;
@@ -56,6 +56,7 @@ interface Seen {
   forms: number;
 }
 
+/** `capacity`: how many values of each origin are remembered. */
 export function createLiveSecrets(capacity = 1024): LiveSecrets {
   const index = new FormIndex();
   const known = new Map<string, ReadonlySet<Form>>();
@@ -71,7 +72,7 @@ export function createLiveSecrets(capacity = 1024): LiveSecrets {
     return forms.size;
   };
   const isConfigured = (value: string) => {
-    for (const present of configured.values()) if (present === value) return true;
+    for (const current of configured.values()) if (current === value) return true;
     return false;
   };
   const forget = (value: string) => {
@@ -116,8 +117,8 @@ export function createLiveSecrets(capacity = 1024): LiveSecrets {
           // An unreadable file is the business of whoever needs the secret; what cannot be read cannot be shown either.
         }
       }
-      const present = new Set(now.values());
-      for (const value of before) if (!present.has(value)) add(value);
+      const current = new Set(now.values());
+      for (const value of before) if (!current.has(value)) add(value);
     },
     mask: (text) => (known.size === 0 || text.length < SHORTEST ? text : index.mask(text)),
   };
@@ -136,7 +137,7 @@ export function maskStrings(value: unknown, mask: LiveSecrets['mask']): unknown 
 const CUT_MARK = ' [cut at ';
 const LONGEST_CUT_MARK = 100;
 
-/** What stands behind the shown beginning of something longer. */
+/** The mark behind the shown beginning of something longer. */
 export function cutMark(shown: number, whole: string): string {
   return `${CUT_MARK}${shown} ${whole}]`;
 }
@@ -172,7 +173,7 @@ class FormIndex {
   readonly #byText = { plain: new Map<string, Form>(), edged: new Map<string, Form>() };
   readonly #byHash = new Map<number, Form[]>();
   readonly #byPrefix = new Map<string, Form[]>();
-  /** How many forms there are for the upper bits of a hash: says no for nearly every gram of an ordinary text. */
+  /** How many forms share the upper bits of a hash: nearly every gram of an ordinary text is ruled out by it. */
   readonly #filter = new Uint32Array(1 << FILTER_BITS);
   #longest = 0;
 
@@ -185,8 +186,8 @@ class FormIndex {
 
   #formOf(text: string, isEdged: boolean): Form {
     const byText = isEdged ? this.#byText.edged : this.#byText.plain;
-    const present = byText.get(text);
-    if (present !== undefined) return present;
+    const existing = byText.get(text);
+    if (existing !== undefined) return existing;
     const form: Form = { text, isEdged, uses: 0, ...this.#gramOf(text) };
     byText.set(text, form);
     push(this.#byHash, form.hash, form);
@@ -234,9 +235,9 @@ class FormIndex {
     for (let offset = 0; offset + GRAM_LENGTH <= text.length && fewest > 0; offset++) {
       let hash = 0;
       for (let i = offset; i < offset + GRAM_LENGTH; i++) hash = (Math.imul(hash, HASH_BASE) + text.charCodeAt(i)) | 0;
-      const present = this.#byHash.get(hash)?.length ?? 0;
-      if (present < fewest) {
-        fewest = present;
+      const others = this.#byHash.get(hash)?.length ?? 0;
+      if (others < fewest) {
+        fewest = others;
         best = { offset, hash };
       }
     }
@@ -285,9 +286,9 @@ class FormIndex {
 }
 
 function push<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
-  const present = forms.get(key);
-  if (present === undefined) forms.set(key, [form]);
-  else present.push(form);
+  const existing = forms.get(key);
+  if (existing === undefined) forms.set(key, [form]);
+  else existing.push(form);
 }
 
 function pull<K>(forms: Map<K, Form[]>, key: K, form: Form): void {

@@ -131,10 +131,10 @@ export function redactHeaders(headers: RawHeaders): Record<string, string | stri
         ? fullName.slice(0, LONGEST_NAME) + cutMark(LONGEST_NAME, `of ${fullName.length}`)
         : fullName;
     const shown = cutLong(value, (beginning) => redactHeader(fullName, beginning));
-    const present = out[name];
-    if (present === undefined) out[name] = shown;
-    else if (typeof present === 'string') out[name] = [present, shown];
-    else present.push(shown);
+    const existing = out[name];
+    if (existing === undefined) out[name] = shown;
+    else if (typeof existing === 'string') out[name] = [existing, shown];
+    else existing.push(shown);
   };
   if (Array.isArray(headers)) {
     for (let at = 0; at + 1 < headers.length; at += 2) add(latin1(headers[at]), latin1(headers[at + 1]));

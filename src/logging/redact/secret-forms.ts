@@ -1,5 +1,5 @@
-// What a secret may look like in a text: as it is, in parts, in base64; and a text with its escapes undone, in which the
-// plain forms are looked for. Remembers nothing.
+// What a secret may look like in a text: as it is, in parts, in base64; and a text with its escapes undone, in which
+// the plain forms are looked for. Remembers nothing.
 
 /** Shorter values are not looked for: masking them would eat ordinary words. */
 export const SHORTEST = 8;
@@ -56,7 +56,7 @@ const SCRATCH_LENGTH = 512;
 const scratchCodes = new Uint16Array(SCRATCH_LENGTH);
 const scratchStarts = new Uint32Array(SCRATCH_LENGTH + 1);
 
-/** What JSON writes by a letter. */
+/** Control characters that JSON writes as a letter, and these letters. */
 const CONTROLS = new Map([...'bfnrt'].map((letter, at) => ['\b\f\n\r\t'.charCodeAt(at), letter.charCodeAt(0)]));
 
 /**
@@ -134,7 +134,7 @@ function undoLast(codes: Uint16Array, length: number): number {
   return length;
 }
 
-/** The number that so many hexadecimal digits make, or -1. */
+/** The number that `digits` hexadecimal digits make, or -1. */
 function hexAt(codes: Uint16Array, from: number, digits: number): number {
   let number = 0;
   for (let at = from; at < from + digits; at++) {

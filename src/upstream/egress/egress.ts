@@ -127,8 +127,8 @@ export class Egress {
   }
 
   #pacFor(url: URL): Pac {
-    const present = this.#pacs.get(url.href);
-    if (present) return present;
+    const existing = this.#pacs.get(url.href);
+    if (existing) return existing;
     const { clock, log, timeouts } = this.#options;
     const pac = new Pac({
       url,

@@ -1,5 +1,5 @@
-// Asks one PAC script, which runs in a thread of its own: whatever it does, this side goes on, and can end it.
-// Fetches and caches nothing.
+// Asks one PAC script, which runs in a thread of its own: whatever it does, this side goes on, and can end it. Fetches
+// and caches nothing.
 
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';

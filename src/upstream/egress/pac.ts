@@ -188,8 +188,8 @@ export interface PacText {
 }
 
 /**
- * The present text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not fetched
- * through the proxies it names. Rejects with an Error whose message is fit for ours.
+ * The script's current text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not
+ * fetched through the proxies it names. Rejects with an Error whose message is fit for ours.
  */
 export async function fetchPacText(
   url: URL,
@@ -219,11 +219,11 @@ async function requestPacText(
       ...(etag && { 'if-none-match': etag }),
       ...(lastModified && { 'if-modified-since': lastModified }),
     };
-    const answer = await client.request({ path: `${url.pathname}${url.search}`, method: 'GET', headers, signal });
-    if (answer.statusCode === 304 && known) return null;
-    if (answer.statusCode !== 200) throw new Error(`its server answered ${answer.statusCode}`);
-    const text = await answer.body.text();
-    const header = (name: string) => [answer.headers[name]].flat()[0];
+    const response = await client.request({ path: `${url.pathname}${url.search}`, method: 'GET', headers, signal });
+    if (response.statusCode === 304 && known) return null;
+    if (response.statusCode !== 200) throw new Error(`its server answered ${response.statusCode}`);
+    const text = await response.body.text();
+    const header = (name: string) => [response.headers[name]].flat()[0];
     return { text, validators: { etag: header('etag'), lastModified: header('last-modified') } };
   } catch (error) {
     const code = errorCode(error as Error);
@@ -243,7 +243,7 @@ const KEYWORDS: Record<string, ProxyProtocol> = {
   SOCKS4: 'socks4a',
 };
 
-/** Beyond so many entries a list is not read: each would get too small a share of the dial's time. */
+/** How many entries of a list are read: with more, each would get too small a share of the dial's time. */
 const MOST_ENTRIES = 32;
 
 /**

@@ -1,13 +1,13 @@
 // Turns what goes wrong between us and a corporate proxy into GatewayErrors that name the proxy and the setting to
-// change. Nothing here shows credentials, and nothing a proxy says is passed on as Genesys' answer.
+// change. Nothing here shows credentials, and nothing a proxy says is passed on as Genesys' response.
 
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
 import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from '../errors.ts';
 import { authority, type Endpoint, type ForwardProxy, routeName } from './proxy-route.ts';
 
-/** The code of a connection that was ended because a proxy's answer to CONNECT had no end. */
-export const ANSWER_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
+/** The code of a connection that was ended because a proxy's response to CONNECT had no end. */
+export const RESPONSE_TOO_LONG = 'PROXY_RESPONSE_TOO_LONG';
 /** Of a longer challenge the beginning is read. */
 const LONGEST_CHALLENGE = 1024;
 
@@ -35,7 +35,7 @@ export function proxyConnectError(error: Error, proxy: ForwardProxy, leaf?: Deta
     : (certificateProblem(code, leaf) ?? handshakeProblem(code));
   if (problem)
     return fail('gateway.proxy.refused', `the TLS connection to the proxy ${name} itself is refused: ${problem}`);
-  if (code === ANSWER_TOO_LONG)
+  if (code === RESPONSE_TOO_LONG)
     return fail('gateway.proxy.refused', `the answer of the proxy ${name} to CONNECT is too long: check proxy.url`);
   if (code === 'unknown')
     return fail(
@@ -49,21 +49,21 @@ export function proxyConnectError(error: Error, proxy: ForwardProxy, leaf?: Deta
   );
 }
 
-/** An HTTP proxy's answer to CONNECT, as far as errors concern themselves with it. Header lines one by one. */
-interface ProxyAnswer {
+/** An HTTP proxy's response to CONNECT, as far as errors concern themselves with it. Header lines one by one. */
+interface ProxyResponse {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
 }
 
 /** Whether a proxy wants Basic credentials to be shown. A 407 that names no scheme at all is taken for that. */
-export function asksForBasic({ statusCode, headers }: ProxyAnswer): boolean {
+export function asksForBasic({ statusCode, headers }: ProxyResponse): boolean {
   const schemes = offeredSchemes(headers);
   return statusCode === 407 && (schemes.length === 0 || schemes.includes('basic'));
 }
 
 /** What an HTTP proxy answered to CONNECT, when it opened no tunnel. */
 export function connectRefusal(
-  { statusCode, headers }: ProxyAnswer,
+  { statusCode, headers }: ProxyResponse,
   { proxy, endpoint, hadCredentials }: { proxy: ForwardProxy; endpoint: Endpoint; hadCredentials: boolean },
 ): GatewayError {
   const name = routeName(proxy);
@@ -157,7 +157,7 @@ export function mayFallThrough(error: GatewayError): boolean {
 /**
  * The schemes of `Proxy-Authenticate`, in lower case: one line may hold several challenges (RFC 9110, section 11.6.1).
  */
-function offeredSchemes(headers: ProxyAnswer['headers']): readonly string[] {
+function offeredSchemes(headers: ProxyResponse['headers']): readonly string[] {
   const lines = (headers['proxy-authenticate'] ?? []).map((line) =>
     line.slice(0, LONGEST_CHALLENGE).replace(/"(?:[^"\\]|\\.)*"/g, '""'),
   );

@@ -1,5 +1,5 @@
-// Which way leads to an endpoint: direct, through a proxy, or as a PAC script says, by the `[proxy]` section, else by the
-// environment. Runs no script and dials nothing.
+// Which way leads to an endpoint: direct, through a proxy, or as a PAC script says, by the `[proxy]` section, else by
+// the environment. Runs no script and dials nothing.
 
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { isLoopbackHost, stripBrackets } from '../../config/listen-address.ts';

@@ -1,5 +1,5 @@
-// Tunnels through forward proxies: by CONNECT (RFC 9110, section 9.3.6), with Basic credentials where the proxy asks for
-// them, and by SOCKS, where 4 and 5 resolve the name here, 4a and 5h leave it to the proxy. They yield the raw
+// Tunnels through forward proxies: by CONNECT (RFC 9110, section 9.3.6), with Basic credentials where the proxy asks
+// for them, and by SOCKS, where 4 and 5 resolve the name here, 4a and 5h leave it to the proxy. They yield the raw
 // connection; TLS to the endpoint comes on top.
 
 import { lookup as dnsLookup } from 'node:dns';
@@ -11,7 +11,7 @@ import { LRUCache } from 'lru-cache';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { bareCause, errorCode, isNameError, upstreamError } from '../errors.ts';
 import { type DialContext, destroyOnAbort, openTcp } from './dial-context.ts';
-import { ANSWER_TOO_LONG, asksForBasic, connectRefusal, proxyConnectError, socksError } from './proxy-error.ts';
+import { asksForBasic, connectRefusal, proxyConnectError, RESPONSE_TOO_LONG, socksError } from './proxy-error.ts';
 import { authority, type Endpoint, type ForwardProxy, type ProxyCredentials, routeName } from './proxy-route.ts';
 import type { TlsLayer, Trust } from './tls.ts';
 
@@ -22,10 +22,10 @@ export interface HttpTunnels {
   open(proxy: ForwardProxy, endpoint: Endpoint, dial: DialContext): Promise<Socket>;
 }
 
-/** A proxy's answer to CONNECT has no reason to have a longer head, nor more answers before it. */
+/** A proxy's response to CONNECT has no reason to have a longer head, nor more responses before it. */
 const LARGEST_HEAD_BYTES = 64 * 1024;
 const MOST_INFORMATIONAL = 16;
-/** So many proxies are remembered to ask for credentials. */
+/** How many proxies are remembered to ask for credentials. */
 const MOST_ASKING = 100;
 
 /** `tls` and `trust` are for proxies that are spoken to over TLS. */
@@ -47,7 +47,7 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
     endpoint: Endpoint,
     credentials: ProxyCredentials | null,
     dial: DialContext,
-  ): Promise<ConnectAnswer> => {
+  ): Promise<ConnectResponse> => {
     const socket = await reach(proxy, dial);
     const release = destroyOnAbort(dial.signal, socket);
     try {
@@ -68,18 +68,18 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
       );
       try {
         let credentials = asking.has(routeName(proxy)) ? proxy.credentials() : null;
-        let answer = await ask(proxy, endpoint, credentials, dial);
-        if (credentials === null && asksForBasic(answer)) {
+        let response = await ask(proxy, endpoint, credentials, dial);
+        if (credentials === null && asksForBasic(response)) {
           credentials = proxy.credentials();
           if (credentials !== null) {
             asking.set(routeName(proxy), true);
-            answer.socket.destroy();
-            answer = await ask(proxy, endpoint, credentials, dial);
+            response.socket.destroy();
+            response = await ask(proxy, endpoint, credentials, dial);
           }
         }
-        if (answer.statusCode >= 200 && answer.statusCode < 300) return answer.socket;
-        answer.socket.destroy();
-        throw connectRefusal(answer, { proxy, endpoint, hadCredentials: credentials !== null });
+        if (response.statusCode >= 200 && response.statusCode < 300) return response.socket;
+        response.socket.destroy();
+        throw connectRefusal(response, { proxy, endpoint, hadCredentials: credentials !== null });
       } catch (error) {
         throw isGatewayError(error) ? error : proxyConnectError(error as Error, proxy);
       }
@@ -88,14 +88,18 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
 }
 
 /** What a proxy said to CONNECT; after a 2xx `socket` leads to the endpoint. */
-interface ConnectAnswer {
+interface ConnectResponse {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
   readonly socket: Socket;
 }
 
 /** Sends CONNECT over `socket`, which stays the caller's to end. Rejects with an Error that has a code. */
-function connectOver(socket: Socket, endpoint: Endpoint, credentials: ProxyCredentials | null): Promise<ConnectAnswer> {
+function connectOver(
+  socket: Socket,
+  endpoint: Endpoint,
+  credentials: ProxyCredentials | null,
+): Promise<ConnectResponse> {
   return new Promise((resolve, reject) => {
     const where = authority(endpoint.host, endpoint.port);
     const request = httpRequest({
@@ -115,14 +119,14 @@ function connectOver(socket: Socket, endpoint: Endpoint, credentials: ProxyCrede
     let informational = 0;
     request.on('information', () => {
       informational += 1;
-      if (informational > MOST_INFORMATIONAL) socket.destroy(bareCause(ANSWER_TOO_LONG));
+      if (informational > MOST_INFORMATIONAL) socket.destroy(bareCause(RESPONSE_TOO_LONG));
     });
     // Any status: after CONNECT Node takes whatever follows the head for the tunnel's.
     request.once('connect', ({ statusCode = 0, headersDistinct }: IncomingMessage, _socket: unknown, head: Buffer) => {
       if (head.length > 0) socket.unshift(head);
       resolve({ statusCode, headers: headersDistinct, socket });
     });
-    request.on('error', (error) => reject(answerError(error)));
+    request.on('error', (error) => reject(responseError(error)));
     request.end();
   });
 }
@@ -131,11 +135,11 @@ function basic({ username, password }: ProxyCredentials): Record<string, string>
   return { 'Proxy-Authorization': `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` };
 }
 
-/** Node's error of an answer that was not one, as the codes that proxyConnectError knows. */
-function answerError(error: Error): Error {
+/** Node's error of a response that was not one, as the codes that proxyConnectError knows. */
+function responseError(error: Error): Error {
   const code = errorCode(error);
-  if (code === 'HPE_HEADER_OVERFLOW') return bareCause(ANSWER_TOO_LONG);
-  // An end without an answer has the code of a reset, but no system call.
+  if (code === 'HPE_HEADER_OVERFLOW') return bareCause(RESPONSE_TOO_LONG);
+  // An end without a response has the code of a reset, but no system call.
   const isHangUp = code === 'ECONNRESET' && (error as NodeJS.ErrnoException).syscall === undefined;
   return isHangUp || code.startsWith('HPE_') ? bareCause('unknown') : error;
 }
@@ -187,7 +191,7 @@ export async function openSocksTunnel(
     const socket = await agent.connect(request, options);
     // For life: the library has taken its own listeners off, and an error that nobody hears ends the process.
     socket.on('error', () => {});
-    // That timer becomes an idle timeout that would end slow answers.
+    // That timer becomes an idle timeout that would end slow responses.
     socket.removeAllListeners('timeout');
     return socket.setTimeout(0);
   } catch (error) {
@@ -198,7 +202,7 @@ export async function openSocksTunnel(
 }
 
 /**
- * The library notices too late: it throws while it reads the proxy's answer, where nobody catches, and that ends the
+ * The library notices too late: it throws while it reads the proxy's response, where nobody catches, and that ends the
  * process.
  */
 function assertFits(credentials: ProxyCredentials | null, proxy: ForwardProxy): void {

@@ -1,5 +1,5 @@
-// Opens the raw connection to the endpoint over the first route of a list that works. TLS to the endpoint comes on top of
-// it, elsewhere.
+// Opens the raw connection to the endpoint over the first route of a list that works. TLS to the endpoint comes on top
+// of it, elsewhere.
 
 import type { LookupFunction, Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';

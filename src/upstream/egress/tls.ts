@@ -21,8 +21,8 @@ import { authority, type Endpoint } from './proxy-route.ts';
 export interface TlsLayer {
   /**
    * Completes a verified handshake with `peer` over `raw`, which it owns from here on. Rejects with what `failure`
-   * makes of the error, and of the certificate that the peer showed, if any. Ends with the dial; there is no
-   * deadline of its own. An error of the socket that is given out ends no process, whoever listens.
+   * makes of the error, and of the certificate that the peer showed, if any. Ends with the dial; there is no deadline
+   * of its own. An error of the socket that is given out ends no process, whoever listens.
    */
   secure(raw: Socket, peer: Endpoint, material: TlsMaterial, context: HandshakeContext): Promise<TLSSocket>;
 }

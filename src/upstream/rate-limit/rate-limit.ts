@@ -24,7 +24,7 @@ export interface RateLimitDeps {
 }
 
 /**
- * A request reaches the platform within this, so an answer that takes longer says no more about when it was counted.
+ * A request reaches the platform within this, so a response that takes longer says no more about when it was counted.
  */
 const LONGEST_WAY_MS = 1_000;
 /** `Retry-After: 0` is not taken at its word: the same call was refused a moment ago. */
@@ -36,10 +36,10 @@ const SLOW_START_MS = 60_000;
 const REPORT_PERIOD_MS = 10_000;
 
 /**
- * The layer that keeps to limits. In mode `enforce` calls wait for their turn, at most until `waitUntil`, and are refused with gateway.rate.limited at
- * once when it would come later. A 429 pauses what it limits; its call is sent again when that fits, else the 429
- * passes untouched. `report` counts, and logs what it would have held; `off` does nothing. `previous`: goes on with
- * what that layer counted and learnt.
+ * The rate-limit layer. In mode `enforce` calls wait for their turn, at most until `waitUntil`, and are refused with
+ * gateway.rate.limited at once when it would come later. A 429 pauses what it limits; its call is sent again when that
+ * fits, else the 429 passes untouched. `report` counts, and logs what it would have held; `off` does nothing.
+ * `previous`: goes on with what that layer counted and learnt.
  */
 export class RateLimits {
   readonly limits: Limits;

@@ -39,8 +39,8 @@ interface Waiter extends QueuedCall {
 const LOOK_AGAIN_MS = 20;
 
 /**
- * One limit. Every successful acquisition is followed by one `complete` or one `cancel`. Sets a timer only while somebody
- * waits.
+ * One limit. Every successful acquisition is followed by one `complete` or one `cancel`. Sets a timer only while
+ * somebody waits.
  */
 export class RateLimiter {
   name: string;
@@ -76,7 +76,7 @@ export class RateLimiter {
     const now = this.#clock.monotonic();
     this.shares?.noteAsked(client, now);
     if (now < this.#pausedUntil) return false;
-    // Who waits has had the first choice then: what is left is what they may not take.
+    // Those who wait choose first: what is free after that is what they may not take.
     if (this.#queue.size > 0) this.#serve(now);
     const free = this.window.free(now);
     if (free <= 0 || free <= this.#reservedForOthers(client, now)) return false;

@@ -3,7 +3,9 @@
 /** The period that the platform's limits speak of. */
 export const MINUTE_MS = 60_000;
 
-/** Counts events over a sliding period, in buckets. Times are monotonic ms and may be a little older than earlier ones. */
+/**
+ * Counts events over a sliding period, in buckets. Times are monotonic ms and may be a little older than earlier ones.
+ */
 export class RollingCount {
   readonly #bucketMs: number;
   /** Buckets of a period. */
@@ -79,9 +81,11 @@ export class RollingCount {
   }
 }
 
-/** Below so many calls a minute no limit of the platform is near: 300 is the least that it grants a token. */
+/** The rate below which no limit of the platform is near: 300 a minute is the least that it grants a token. */
 const CALM_PER_MINUTE = 240;
-/** Calls that may be under way unconfirmed while a limit is near that is not known: they are what a refusal can cost. */
+/**
+ * Calls that may be under way unconfirmed while a limit is near that is not known: they are what a refusal can cost.
+ */
 const FIRST_PROBES = 8;
 const SLOW_START_PROBES = 4;
 /** A refusal comes at once: a call that has been under way for longer than this was let in. */

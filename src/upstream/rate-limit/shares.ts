@@ -15,7 +15,7 @@ const LARGEST_PART = 0.5;
  * in 200 finds nothing left.
  */
 const SPARE_CALLS = 4;
-/** A client that stays away for so many of its usual pauses is not waited for. */
+/** How many of its usual pauses a client may stay away before nothing is reserved for it. */
 const PAUSES = 2;
 
 /** What one client asks for, and gets. */
@@ -51,9 +51,7 @@ export class Shares {
     demand.lastSeenAt = now;
   }
 
-  /**
-   * How many slots `client` has to leave to others. `queue` tells who waits in it, and so has not gone away.
-   */
+  /** How many slots `client` has to leave to others. `queue` tells who waits in it, and so has not gone away. */
   reservedForOthers(client: string, perMinute: number, now: number, queue: { has(client: string): boolean }): number {
     let seen = 0;
     for (const demand of this.#demands.values()) if (isSeen(demand, now)) seen += 1;

@@ -45,8 +45,8 @@ export interface OpenSocketDeps {
 }
 
 /**
- * Opens a WebSocket. Rejects with a GatewayError: those of the egress, `gateway.upstream.{unreachable,timeout,invalid}`,
- * or the signal's reason.
+ * Opens a WebSocket. Rejects with a GatewayError: those of the egress,
+ * `gateway.upstream.{unreachable,timeout,invalid}`, or the signal's reason.
  */
 export async function openSocket(request: SocketRequest, deps: OpenSocketDeps): Promise<HandshakeResponse> {
   return new Handshake(request, deps).response;

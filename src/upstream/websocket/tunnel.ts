@@ -1,6 +1,6 @@
-// A WebSocket that is carried: two flows between a client and the upstream, and how it ends. Whichever side ends or breaks
-// off, the other follows. Messages are not looked into: order, fragments, pings, pongs, close codes and compression are
-// between the two ends.
+// A WebSocket that is carried: two flows between a client and the upstream, and how it ends. Whichever side ends or
+// breaks off, the other follows. Messages are not looked into: order, fragments, pings, pongs, close codes and
+// compression are between the two ends.
 
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
@@ -48,8 +48,8 @@ interface StallWatch {
 }
 
 /**
- * A tunnel at work. It takes both ends over; a receiving end that takes nothing for `stalledMs` is dropped. `tick` is to
- * be called every TICK_MS.
+ * A tunnel at work. It takes both ends over; a receiving end that takes nothing for `stalledMs` is dropped. `tick` is
+ * to be called every TICK_MS.
  */
 export class Tunnel {
   /** Resolves when both connections are gone. Never rejects. */

@@ -169,13 +169,13 @@ t.test('calls that wait for a limit and calls that wait for a connection are cou
       settings: { requestsPerMinute: 1, queueMax: 4 },
       totalWaitMs: 1_000_000,
     });
-    const { times, ask } = gateOf({ clock, capacity: stack.pacing.limits.capacity, connections: 1 });
+    const { times, ask } = gateOf({ clock, capacity: stack.rateLimits.limits.capacity, connections: 1 });
     const forLimit = (count: number, client: string) =>
       Array.from({ length: count }, () => stack.run(createCall({ client })));
     if (first === 'limit') forLimit(5, 'a');
     else times(5, { client: 'a' });
     await clock.settle();
-    t.equal(stack.pacing.limits.capacity.waiting, 4);
+    t.equal(stack.rateLimits.limits.capacity.waiting, 4);
     const own = first === 'limit' ? times(2, { client: 'a' })[1] : forLimit(2, 'a')[1];
     await clock.settle();
     t.match(
@@ -187,7 +187,7 @@ t.test('calls that wait for a limit and calls that wait for a connection are cou
     else ask({ client: 'b' });
     await clock.settle();
     t.equal(
-      stack.pacing.limits.capacity.waiting,
+      stack.rateLimits.limits.capacity.waiting,
       4,
       `${first}: one of another has its last give way, wherever that waits`,
     );

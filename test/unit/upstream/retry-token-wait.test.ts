@@ -7,7 +7,7 @@ import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { withToken } from '../../../src/upstream/token.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
-import { createAnswer, createCall, type TestCall } from './layer-fixtures.ts';
+import { createCall, createResponse, type TestCall } from './layer-fixtures.ts';
 
 /** A source whose token never comes. */
 const EMPTY = { current: () => null, token: () => new Promise(() => {}) } as unknown as TokenSource;
@@ -17,7 +17,7 @@ function waiting(waits = new Set<TestCall['connection']>()) {
   let sent = 0;
   const inner = async () => {
     sent += 1;
-    return createAnswer(200);
+    return createResponse(200);
   };
   const settings = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
   const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), {
@@ -84,9 +84,9 @@ t.test('waits of every kind, one after the other, end together when total_wait e
     if (isFull) t.ok(gate.tryAcquire('other', 'crm'));
     let sent = 0;
     const inner: Send = async (request) => {
-      if (sent++ < refusals) return createAnswer(503);
+      if (sent++ < refusals) return createResponse(503);
       gate.tryAcquire('', 'crm') ?? (await gate.acquire(request));
-      return createAnswer(200);
+      return createResponse(200);
     };
     const token = {
       authorization: 'Bearer a',
