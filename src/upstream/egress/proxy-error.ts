@@ -7,7 +7,7 @@ import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint }
 import { authority, type Endpoint, type ForwardProxy, routeName } from './proxy-route.ts';
 
 /** The code of a connection that was ended because a proxy's response to CONNECT had no end. */
-export const RESPONSE_TOO_LONG = 'PROXY_RESPONSE_TOO_LONG';
+export const RESPONSE_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
 /** Of a longer challenge the beginning is read. */
 const LONGEST_CHALLENGE = 1024;
 
