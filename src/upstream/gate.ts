@@ -45,13 +45,14 @@ interface Holder {
   held: number;
   /** When it was last given a connection, as a count of all that were given. */
   servedAt: number;
+  /** By limit key. */
   readonly queues: Map<string, ClientQueue>;
 }
 
 /** The connections that one client holds with one credential, and its calls that wait for one. */
 interface ClientQueue {
   readonly client: string;
-  readonly credential: string;
+  readonly limitKey: string;
   readonly holder: Holder;
   held: number;
   servedAt: number;
@@ -74,12 +75,16 @@ export class Gate {
   readonly #gates: Set<Gate>;
   readonly #holders = new Map<string, Holder>();
   #queueCount = 0;
+  /** The number of queues at which those without calls are forgotten. */
   #tidyAt = REMEMBERED_QUEUES;
   /** The queues with calls that wait. */
   readonly #waitingQueues = new Set<ClientQueue>();
   #running = 0;
+  /** Of those, the calls that their callers hold up. */
   #heldUp = 0;
+  /** Permits given so far: the clock of `servedAt`. */
   #served = 0;
+  /** Whether those that wait are about to be served. */
   #isServing = false;
 
   constructor(origin: string, deps: GateDeps) {
@@ -110,10 +115,10 @@ export class Gate {
     return sum;
   }
 
-  /** Adds up the calls that wait here, by what their limits are counted by (`UpstreamRequest.limitKey`). */
+  /** Adds up the calls that wait here, by their limit keys. */
   countWaiting(into: Map<string, number>): void {
-    for (const { credential, waiting } of this.#waitingQueues)
-      into.set(credential, (into.get(credential) ?? 0) + waiting.length);
+    for (const { limitKey, waiting } of this.#waitingQueues)
+      into.set(limitKey, (into.get(limitKey) ?? 0) + waiting.length);
   }
 
   /** Pairs of client and credential that are remembered. */
@@ -125,10 +130,10 @@ export class Gate {
    * A permit at once, or null when the call has to wait. Throws gateway.upstream.unavailable while the origin cannot be
    * reached.
    */
-  tryAcquire(client: string, credential: string): ConnectionPermit | null {
+  tryAcquire(client: string, limitKey: string): ConnectionPermit | null {
     if (this.breaker.isShedding) throw this.breaker.shed();
     if (this.#waitingQueues.size > 0 || !this.breaker.mayBegin) return null;
-    const queue = this.#queueOf(client, credential);
+    const queue = this.#queueOf(client, limitKey);
     return this.#mayServe(queue, this.#free()) ? this.#take(queue) : null;
   }
 
@@ -291,9 +296,9 @@ export class Gate {
     return new ConnectionPermit(this, queue, round, state);
   }
 
-  #queueOf(client: string, credential: string): ClientQueue {
+  #queueOf(client: string, limitKey: string): ClientQueue {
     let holder = this.#holders.get(client);
-    let queue = holder?.queues.get(credential);
+    let queue = holder?.queues.get(limitKey);
     if (queue !== undefined) return queue;
     if (this.#queueCount >= this.#tidyAt) {
       this.#tidy();
@@ -303,8 +308,8 @@ export class Gate {
       holder = { held: 0, servedAt: 0, queues: new Map() };
       this.#holders.set(client, holder);
     }
-    queue = { client, credential, holder, held: 0, servedAt: 0, waiting: [] };
-    holder.queues.set(credential, queue);
+    queue = { client, limitKey, holder, held: 0, servedAt: 0, waiting: [] };
+    holder.queues.set(limitKey, queue);
     this.#queueCount += 1;
     return queue;
   }
@@ -312,8 +317,8 @@ export class Gate {
   #tidy(): void {
     this.#queueCount = 0;
     for (const [client, { queues }] of this.#holders) {
-      for (const [credential, { held, waiting }] of queues)
-        if (held === 0 && waiting.length === 0) queues.delete(credential);
+      for (const [limitKey, { held, waiting }] of queues)
+        if (held === 0 && waiting.length === 0) queues.delete(limitKey);
       if (queues.size === 0) this.#holders.delete(client);
       this.#queueCount += queues.size;
     }
@@ -337,11 +342,8 @@ export class Gate {
 }
 
 function comesBefore(a: ClientQueue, b: ClientQueue): boolean {
-  if (a.holder !== b.holder)
-    return (
-      a.holder.held - b.holder.held < 0 || (a.holder.held === b.holder.held && a.holder.servedAt < b.holder.servedAt)
-    );
-  return a.held < b.held || (a.held === b.held && a.servedAt < b.servedAt);
+  const [one, other] = a.holder === b.holder ? [a, b] : [a.holder, b.holder];
+  return one.held < other.held || (one.held === other.held && one.servedAt < other.servedAt);
 }
 
 /** One call's permit at a gate, from its dispatch until undici has let go of it. Every step is safe to repeat. */

@@ -1,11 +1,12 @@
-// One dial at a connection: TCP, and one deadline that knows what it waits for.
+// One dial: its deadline, which knows what is waited for, and the TCP connection. Proxies and TLS are other steps of
+// it.
 
 import { type LookupFunction, connect as netConnect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
 
-/** What a step of a dial needs to know about the dial it belongs to. */
+/** The dial that a step belongs to, as the step sees it. */
 export interface DialContext {
   /** Aborted when the deadline has passed or the egress is closed; every socket of the dial must go then. */
   readonly signal: AbortSignal;
@@ -77,6 +78,7 @@ export function destroyOnAbort(signal: AbortSignal, socket: Duplex): () => void 
   return () => signal.removeEventListener('abort', destroy);
 }
 
+/** What a TCP connection is opened with. */
 export interface TcpOptions {
   readonly host: string;
   readonly port: number;

@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
 import { errorCode } from '../errors.ts';
 
+/** One compiled script. */
 export interface PacEvaluator {
   /** The script's answer, as text. Rejects with an Error that says what the script did (threw, ran too long). */
   evaluate(url: string, host: string): Promise<string>;

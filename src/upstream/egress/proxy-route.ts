@@ -7,13 +7,16 @@ import { parseNoProxy } from '../../config/no-proxy.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 
+/** How a proxy is spoken to. With `socks4a` and `socks5h` the proxy resolves names. */
 export type ProxyProtocol = 'http' | 'https' | 'socks4' | 'socks4a' | 'socks5' | 'socks5h';
 
+/** The login at a proxy. */
 export interface ProxyCredentials {
   readonly username: string;
   readonly password: string;
 }
 
+/** One proxy that connections lead through. */
 export interface ForwardProxy {
   readonly kind: 'proxy';
   readonly protocol: ProxyProtocol;
@@ -22,14 +25,16 @@ export interface ForwardProxy {
   /** Read at every dial, so that a rotated password counts at once. Null: the proxy is used without. */
   readonly credentials: () => ProxyCredentials | null;
   /**
-   * The configured credentials are not for this proxy: nobody knows who named it. It may still have others, of whoever
-   * named it.
+   * Whether it was named by a script that is not trusted with the configured credentials. It may still have others,
+   * given by whoever named it.
    */
   readonly isStranger: boolean;
 }
 
+/** A way to an endpoint. */
 export type ProxyRoute = { readonly kind: 'direct' } | ForwardProxy;
 
+/** The way without a proxy. */
 export const DIRECT: ProxyRoute = { kind: 'direct' };
 
 const DEFAULT_PORTS: Record<ProxyProtocol, number> = {
@@ -137,6 +142,7 @@ type Choice =
   | { readonly kind: 'route'; readonly route: ProxyRoute; readonly reason: string }
   | { readonly kind: 'pac'; readonly url: URL; readonly reason: string };
 
+/** The choice of the setting that applies to an endpoint. */
 export interface Routing {
   /** Throws GatewayError `gateway.proxy.refused` when the setting that applies is not usable. */
   choose(endpoint: Endpoint): Choice;

@@ -15,6 +15,7 @@ import { asksForBasic, connectRefusal, proxyConnectError, RESPONSE_TOO_LONG, soc
 import { authority, type Endpoint, type ForwardProxy, type ProxyCredentials, routeName } from './proxy-route.ts';
 import type { TlsLayer, Trust } from './tls.ts';
 
+/** Opens tunnels by CONNECT, and remembers which proxies ask for credentials. */
 export interface HttpTunnels {
   /**
    * Rejects with GatewayErrors `gateway.proxy.*`; with `gateway.upstream.tls` where our own TLS files cannot be read.

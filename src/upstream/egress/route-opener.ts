@@ -17,6 +17,7 @@ interface RouteContext {
   readonly lookup: LookupFunction | undefined;
 }
 
+/** Opens connections over routes, and remembers which proxies were not there. */
 export interface RouteOpener {
   /**
    * Tries `routes` in order, each with a fair share of the time left, and passes over those that failed a short while

@@ -18,6 +18,7 @@ import type { Log } from '../../logging/log.ts';
 import { type DialContext, destroyOnAbort } from './dial-context.ts';
 import { authority, type Endpoint } from './proxy-route.ts';
 
+/** TLS over a stream that is there already. */
 export interface TlsLayer {
   /**
    * Completes a verified handshake with `peer` over `raw`, which it owns from here on. Rejects with what `failure`
@@ -94,9 +95,10 @@ export interface TlsMaterial {
   readonly plain: SecureContext;
 }
 
+/** The trust files, read again when they change. */
 export interface Trust {
   /**
-   * The present material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot
+   * The current material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot
    * be used. Once it has succeeded, a file that turns bad (half-written, say) is logged once and the last good material
    * stays in use.
    */

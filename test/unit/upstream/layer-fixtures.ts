@@ -125,7 +125,7 @@ export interface StackOptions {
   rateLimits?: Partial<RateLimitDeps>;
 }
 
-/** retry( pace( send )) under a fake clock, and what each call came to. */
+/** retry( rate limit( send )) under a fake clock, and what each call came to. */
 export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOptions = {}) {
   const clock = options.clock ?? createFakeClock();
   const warnings: object[] = [];

@@ -118,21 +118,21 @@ t.test('clients are those of the present configuration: who shares a limit, and 
   const clock = createFakeClock();
   const deps = { clock, settings: SETTINGS, routeOf: (method: string, target: string) => `${method} ${target}` };
   const first = new Limits({ ...deps, clients: [clientConfig('a', 5)] });
-  const lane = first.ofCredential('crm');
-  const shares = lane.shares;
+  const limiter = first.ofCredential('crm');
+  const shares = limiter.shares;
   first.ofClient('a')?.tryAcquire('a');
   const second = new Limits({ ...deps, clients: [clientConfig('a', 7)] }, { limits: first, isKept: () => true });
-  t.equal(second.ofCredential('crm'), lane);
-  t.equal(lane.shares, shares, 'the same clients keep their habits');
+  t.equal(second.ofCredential('crm'), limiter);
+  t.equal(limiter.shares, shares, 'the same clients keep their demands');
   t.match(second.states().at(-1), { perMinute: 7, used: 1 });
   const third = new Limits(
     { ...deps, clients: [clientConfig('a'), clientConfig('b')] },
     { limits: second, isKept: () => true },
   );
-  t.not(lane.shares, shares);
+  t.not(limiter.shares, shares);
   t.equal(third.ofClient('a'), undefined);
   const fourth = new Limits({ ...deps, clients: [] }, { limits: third, isKept: () => false });
-  t.not(fourth.ofCredential('crm'), lane, 'another account starts afresh');
+  t.not(fourth.ofCredential('crm'), limiter, 'another account starts afresh');
   t.end();
 });
 
