@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import type { Token, TokenSource } from '../../../src/auth/credentials/token-source.ts';
-import { type Send, QueueCapacity } from '../../../src/upstream/call.ts';
+import { QueueCapacity, type Send } from '../../../src/upstream/call.ts';
 import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { withToken } from '../../../src/upstream/token.ts';
