@@ -17,8 +17,12 @@ import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
-import { createExchangeObserver, type ExchangeObserver } from './logging/metrics/exchange-observer.ts';
-import { createMetrics, type Metrics } from './logging/metrics/metrics.ts';
+import {
+  createExchangeObserver,
+  createMetrics,
+  type ExchangeObserver,
+  type Metrics,
+} from './logging/metrics/metrics.ts';
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
 import type { Runtime, Shared } from './runtime.ts';
 import { credentialConfig, type ProgramHooks, type ServerContext } from './server/context.ts';

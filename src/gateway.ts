@@ -150,7 +150,7 @@ export class Gateway {
     const endsAt = performance.now() + drainTimeoutMs;
     const runtimes = [state.runtime, ...this.#retiring];
     const stopLooking = onceNearlyOver(drainTimeoutMs, () => {
-      for (const runtime of runtimes) runtime.endWaits(draining());
+      for (const runtime of runtimes) runtime.rejectWaits(draining());
     });
     await Promise.all([this.#listeners?.close(drainTimeoutMs), openSockets.close(drainTimeoutMs)]);
     stopLooking();

@@ -33,10 +33,10 @@ import { createOwnHeaders, type OwnHeaders, redirectBase } from './server/header
 import type { ChannelRegister } from './server/websocket/channels.ts';
 import type { CallerConnection } from './upstream/call.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
-import { createUpstream, type OutboundDeps, type PreviousOutbound, type Upstream } from './upstream/upstream.ts';
+import { createUpstream, type PreviousUpstream, type Upstream, type UpstreamDeps } from './upstream/upstream.ts';
 
 /** What outlives a configuration. */
-export interface Shared extends OutboundDeps {
+export interface Shared extends UpstreamDeps {
   readonly store: TokenStore;
   readonly handles: Handles;
   readonly sessions: Sessions;
@@ -150,8 +150,8 @@ export class Runtime implements ServerRuntime {
   }
 
   /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
-  endWaits(error: GatewayError): void {
-    for (const { turnAway } of [...this.waits]) turnAway?.(error);
+  rejectWaits(error: GatewayError): void {
+    for (const { rejectWait } of [...this.waits]) rejectWait?.(error);
   }
 
   /** Ends timers and connections; exchanges that still run are cut. */
@@ -162,7 +162,7 @@ export class Runtime implements ServerRuntime {
 }
 
 /** The way to the upstream before, and which credentials go on to draw on the same limits of the platform. */
-function keptBy({ config, upstream }: Runtime, next: GatewayConfig): PreviousOutbound {
+function keptBy({ config, upstream }: Runtime, next: GatewayConfig): PreviousUpstream {
   const before = new Map(config.credentials.map((credential) => [credential.name, credential]));
   const kept = new Set<string>();
   for (const credential of next.credentials) {
@@ -173,7 +173,7 @@ function keptBy({ config, upstream }: Runtime, next: GatewayConfig): PreviousOut
   const { name } = placeholderCredential(next.general.hosts);
   if (!next.credentials.some((one) => one.name === name) && isSameSetting(config.general.hosts, next.general.hosts))
     kept.add(name);
-  return { config, outbound: upstream, isKept: (credential) => kept.has(credential) };
+  return { config, upstream, isKept: (credential) => kept.has(credential) };
 }
 
 /** Whether calls go to a `[gateway]` host, which may lead back here, and not straight to a region. */

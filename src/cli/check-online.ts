@@ -6,8 +6,8 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { createExchangeRecord } from '../logging/exchange-record.ts';
+import { platformCode } from '../upstream/platform-error.ts';
 import { NO_BODY } from '../upstream/request-body.ts';
-import { platformCode } from '../upstream/token.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { EXIT, type Io } from './io.ts';
 import { withStandaloneCredentials } from './standalone.ts';
@@ -46,10 +46,10 @@ async function tryCredential(upstream: Upstream, credential: Credential): Promis
       target: '/api/v2/tokens/me',
       headers: ['Accept', 'application/json', 'Authorization', ''],
       body: NO_BODY,
-      credential: credential.config.name,
+      limitKey: credential.config.name,
       source: credential.source,
       record: createExchangeRecord(),
-      connection: { disconnected: false, onDisconnect: null, turnAway: null },
+      connection: { disconnected: false, onDisconnect: null, rejectWait: null },
     });
     const code = response.statusCode < 400 ? null : await platformCode(response, systemClock, 0);
     response.discard();

@@ -10,8 +10,10 @@ import {
 } from 'node:zlib';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { BodyCapture, ExchangeRecord } from './exchange-record.ts';
-import { type BodyKind, redactBody, redactCutBody } from './redact/body.ts';
 import { cutMark } from './redact/live-secrets.ts';
+import { redactParams } from './redact/redact.ts';
+import { redactText } from './redact/text.ts';
+import { redactValue } from './redact/value.ts';
 
 export interface BodyCaptureOptions {
   /** At most this much is kept, and at most this much is shown. */
@@ -50,6 +52,9 @@ export function createBodyCapture({ maxBytes, contentType, contentEncoding }: Bo
     },
   };
 }
+
+/** How a body is redacted. */
+type BodyKind = 'json' | 'form' | 'text';
 
 interface ContentType {
   readonly name: string;
@@ -95,6 +100,81 @@ function renderBody(
   const text = decoded.bytes.toString(type.encoding).replace(/\ufffd$/, '');
   const of = contentEncoding === '' ? `${totalBytes}` : `${totalBytes} bytes ${contentEncoding.slice(0, 32)}`;
   return redactCutBody(text, kind) + cutMark(decoded.bytes.length, `bytes of ${of}`);
+}
+
+/** A whole body. */
+function redactBody(text: string, kind: BodyKind): string | object {
+  const parsed = parseJson(text, kind);
+  if (parsed === undefined) return redactPlainBody(text, kind);
+  const redacted = redactValue(parsed);
+  return typeof redacted === 'object' && redacted !== null ? redacted : JSON.stringify(redacted);
+}
+
+/**
+ * The beginning of a longer body: what the cut went through is left out, so that no half secret slips by unrecognised.
+ */
+function redactCutBody(text: string, kind: BodyKind): string {
+  if (looksLikeJson(text)) {
+    const closed = closeCutJson(text);
+    const parsed = closed === null ? undefined : parseJson(closed, kind);
+    if (parsed !== undefined)
+      return trimEnd(JSON.stringify(redactValue(parsed)), (char) => char === '}' || char === ']');
+  }
+  const whole =
+    kind === 'form' ? text.slice(0, text.lastIndexOf('&') + 1) : trimEnd(text, (char) => !/[\s,;&<>]/.test(char));
+  return redactPlainBody(whole, kind);
+}
+
+/** By hand: the regular expression for it would be quadratic. */
+function trimEnd(text: string, isTrimmed: (char: string) => boolean): string {
+  let end = text.length;
+  while (end > 0 && isTrimmed(text[end - 1] as string)) end--;
+  return text.slice(0, end);
+}
+
+function redactPlainBody(text: string, kind: BodyKind): string {
+  return redactText(kind === 'form' ? redactParams(text) : text);
+}
+
+function looksLikeJson(text: string): boolean {
+  return /^[\s\ufeff]*["[{]/.test(text);
+}
+
+function parseJson(text: string, kind: BodyKind): unknown {
+  if (kind !== 'json' && !looksLikeJson(text)) return undefined;
+  try {
+    return JSON.parse(text.replace(/^\ufeff/, ''));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The text up to its last complete value, with what was open closed; null when nothing complete was seen. The value the
+ * cut went through is gone: half a token is never kept.
+ */
+function closeCutJson(text: string): string | null {
+  const closers: string[] = [];
+  let complete = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (isInString) {
+      if (char === '\\') at++;
+      else if (char === '"') isInString = false;
+      continue;
+    }
+    if (char === '"') isInString = true;
+    else if (char === ',') complete = at;
+    else if (char === '{' || char === '[') {
+      closers.push(char === '{' ? '}' : ']');
+      complete = at + 1;
+    } else if (char === '}' || char === ']') {
+      closers.pop();
+      complete = at + 1;
+    }
+  }
+  return complete === 0 ? null : text.slice(0, complete) + closers.reverse().join('');
 }
 
 /** What came out, at most the limit. `isWhole`: nothing is missing at the end. */

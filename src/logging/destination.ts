@@ -59,117 +59,131 @@ process.on('exit', () => {
   for (const last of atExit) last();
 });
 
-/** A destination over a sink. `isImmediate` writes each line at once, for a person who watches. */
-export function createDestination(
-  sink: Sink,
-  options: { isImmediate?: boolean; maxPendingLength?: number } = {},
-): Destination {
-  const { isImmediate = false, maxPendingLength = MAX_PENDING_LENGTH } = options;
-  let pending = '';
-  let pendingLines = 0;
-  let flight: string | Buffer | null = null;
-  let flightLines = 0;
-  let dropped = 0;
-  let state: 'open' | 'closing' | 'closed' = 'open';
-  let isReleased = false;
-  let timer: NodeJS.Timeout | null = null;
-  let waiters: (() => void)[] = [];
+/** Lines on their way to a sink, gathered; one batch is written at a time. */
+export class BufferedDestination implements Destination {
+  readonly #sink: Sink;
+  readonly #isImmediate: boolean;
+  readonly #maxPendingLength: number;
+  /** Lines that wait for the batch in flight, or for company. */
+  #pending = '';
+  #pendingLines = 0;
+  /** The batch that the sink has, or that it could not take yet. */
+  #flight: string | Buffer | null = null;
+  #flightLines = 0;
+  #dropped = 0;
+  #state: 'open' | 'closing' | 'closed' = 'open';
+  #isReleased = false;
+  #timer: NodeJS.Timeout | null = null;
+  /** Told when nothing is left to be written. */
+  #waiters: (() => void)[] = [];
 
-  const arm = (delayMs: number) => {
-    timer = setTimeout(send, delayMs);
-    timer.unref();
-  };
-  const settle = () => {
-    for (const waiter of waiters) waiter();
-    waiters = [];
-  };
-  const giveUp = () => {
-    dropped += pendingLines + flightLines;
-    pending = '';
-    flight = null;
-    pendingLines = flightLines = 0;
-    state = 'closed';
-    settle();
-  };
-
-  function send(): void {
-    if (timer) clearTimeout(timer);
-    timer = null;
-    if (flight === null) {
-      if (pending === '') return;
-      flight = pending;
-      flightLines = pendingLines;
-      pending = '';
-      pendingLines = 0;
-    }
-    sink.write(flight, onWritten);
+  /** `isImmediate` writes each line at once, for a person who watches. */
+  constructor(sink: Sink, options: { isImmediate?: boolean; maxPendingLength?: number } = {}) {
+    this.#sink = sink;
+    this.#isImmediate = options.isImmediate ?? false;
+    this.#maxPendingLength = options.maxPendingLength ?? MAX_PENDING_LENGTH;
+    atExit.add(this.#onExit);
   }
 
-  function onWritten(error: NodeJS.ErrnoException | null, rest?: Buffer): void {
-    if (state === 'closed') return;
-    if (error === null) {
-      flight = null;
-      flightLines = 0;
-      if (pending === '') settle();
-      else if (waiters.length > 0 || pending.length >= GATHER_LENGTH) send();
-      else if (timer === null) arm(GATHER_MS);
-    } else if (FATAL.has(error.code ?? '')) {
-      giveUp();
-    } else {
-      flight = rest ?? flight;
-      const isBusy = error.code === 'EAGAIN' || error.code === 'EBUSY';
-      // A full disk may have room again later; whoever waits for a flush is not kept waiting for it.
-      if (!isBusy) settle();
-      arm(isBusy ? BUSY_RETRY_MS : FAULT_RETRY_MS);
-    }
+  get isLost(): boolean {
+    return this.#state === 'closed' && !this.#isReleased;
   }
 
-  const flush = () =>
-    new Promise<void>((resolve) => {
-      if (state === 'closed' || (flight === null && pending === '')) return resolve();
+  write(line: string): void {
+    if (this.#state !== 'open' || this.#pending.length + line.length > this.#maxPendingLength) {
+      this.#dropped++;
+      return;
+    }
+    this.#pending += line;
+    this.#pendingLines++;
+    if (this.#flight !== null) return;
+    if (this.#isImmediate || this.#pending.length >= GATHER_LENGTH) this.#send();
+    else if (this.#timer === null) this.#arm(GATHER_MS);
+  }
+
+  flush(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#state === 'closed' || (this.#flight === null && this.#pending === '')) return resolve();
       const deadline = setTimeout(resolve, FLUSH_DEADLINE_MS);
-      waiters.push(() => {
+      this.#waiters.push(() => {
         clearTimeout(deadline);
         resolve();
       });
-      const isWriting = flight !== null && timer === null;
-      if (!isWriting) send();
+      const isWriting = this.#flight !== null && this.#timer === null;
+      if (!isWriting) this.#send();
     });
+  }
 
-  const onExit = () => {
-    if (flight === null && pending !== '' && state === 'open') sink.writeSync(pending);
+  async close(): Promise<void> {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    atExit.delete(this.#onExit);
+    if (this.#state === 'open') {
+      this.#state = 'closing';
+      await this.flush();
+    }
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#giveUp();
+    this.#sink.close();
+  }
+
+  dropped(): number {
+    return this.#dropped;
+  }
+
+  readonly #send = (): void => {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#flight === null) {
+      if (this.#pending === '') return;
+      this.#flight = this.#pending;
+      this.#flightLines = this.#pendingLines;
+      this.#pending = '';
+      this.#pendingLines = 0;
+    }
+    this.#sink.write(this.#flight, this.#onWritten);
   };
-  atExit.add(onExit);
 
-  return {
-    write(line) {
-      if (state !== 'open' || pending.length + line.length > maxPendingLength) {
-        dropped++;
-        return;
-      }
-      pending += line;
-      pendingLines++;
-      if (flight !== null) return;
-      if (isImmediate || pending.length >= GATHER_LENGTH) send();
-      else if (timer === null) arm(GATHER_MS);
-    },
-    flush,
-    async close() {
-      if (isReleased) return;
-      isReleased = true;
-      atExit.delete(onExit);
-      if (state === 'open') {
-        state = 'closing';
-        await flush();
-      }
-      if (timer) clearTimeout(timer);
-      giveUp();
-      sink.close();
-    },
-    dropped: () => dropped,
-    get isLost() {
-      return state === 'closed' && !isReleased;
-    },
+  readonly #onWritten = (error: NodeJS.ErrnoException | null, rest?: Buffer): void => {
+    if (this.#state === 'closed') return;
+    if (error === null) {
+      this.#flight = null;
+      this.#flightLines = 0;
+      if (this.#pending === '') this.#settle();
+      else if (this.#waiters.length > 0 || this.#pending.length >= GATHER_LENGTH) this.#send();
+      else if (this.#timer === null) this.#arm(GATHER_MS);
+    } else if (FATAL.has(error.code ?? '')) {
+      this.#giveUp();
+    } else {
+      this.#flight = rest ?? this.#flight;
+      const isBusy = error.code === 'EAGAIN' || error.code === 'EBUSY';
+      // A full disk may have room again later; whoever waits for a flush is not kept waiting for it.
+      if (!isBusy) this.#settle();
+      this.#arm(isBusy ? BUSY_RETRY_MS : FAULT_RETRY_MS);
+    }
+  };
+
+  #arm(delayMs: number): void {
+    this.#timer = setTimeout(this.#send, delayMs);
+    this.#timer.unref();
+  }
+
+  #settle(): void {
+    for (const waiter of this.#waiters) waiter();
+    this.#waiters = [];
+  }
+
+  #giveUp(): void {
+    this.#dropped += this.#pendingLines + this.#flightLines;
+    this.#pending = '';
+    this.#flight = null;
+    this.#pendingLines = this.#flightLines = 0;
+    this.#state = 'closed';
+    this.#settle();
+  }
+
+  readonly #onExit = (): void => {
+    if (this.#flight === null && this.#pending !== '' && this.#state === 'open') this.#sink.writeSync(this.#pending);
   };
 }
 
@@ -227,7 +241,7 @@ function writeQuietly(fd: number, text: string): void {
 
 /** A destination over standard output (or whatever descriptor or stream stands for it), which is left open. */
 export function createConsoleDestination(stdout: number | Writable, isImmediate: boolean): Destination {
-  if (typeof stdout !== 'number') return createDestination(streamSink(stdout), { isImmediate });
+  if (typeof stdout !== 'number') return new BufferedDestination(streamSink(stdout), { isImmediate });
   let isPipe = false;
   try {
     const stat = fstatSync(stdout);
@@ -235,18 +249,7 @@ export function createConsoleDestination(stdout: number | Writable, isImmediate:
   } catch {
     // A closed descriptor: the first write fails with EBADF and is counted.
   }
-  return createDestination(isPipe ? pipeSink(stdout) : descriptorSink(stdout, false), { isImmediate });
-}
-
-/** A file destination that can be pointed at a fresh file of the same name. */
-export interface FileDestination extends Destination {
-  /**
-   * Opens the path again after a rotation; lines taken before still go to the old file. When it fails the old file
-   * stays in use: returns the error's code.
-   */
-  reopen(): string | null;
-  /** How the file was found when it was opened last. */
-  readonly privacy: FilePrivacy;
+  return new BufferedDestination(isPipe ? pipeSink(stdout) : descriptorSink(stdout, false), { isImmediate });
 }
 
 /**
@@ -283,61 +286,90 @@ const APPEND =
 const RETURN_MS = 1_000;
 
 /**
- * Appends to `path`, mode 0600, parents made with 0700. A pipe that nobody reads any more is opened again when there is
- * a line to write, and what was written meanwhile is dropped; terminals and other devices of characters are as good.
- * Throws what `open` throws when it cannot be opened at the start, and a FileRefusal for a disk, where records would
- * take the place of its files. `now` is monotonic.
+ * Appends to a file, mode 0600, parents made with 0700, and can be pointed at a fresh file of the same name. A pipe
+ * that nobody reads any more is opened again when there is a line to write, and what was written meanwhile is dropped;
+ * terminals and other devices of characters are as good.
  */
-export function createFileDestination(path: string, now: () => number = () => performance.now()): FileDestination {
-  const open = () => {
-    makeFolder(dirname(path));
-    const fd = openSync(path, APPEND, 0o600);
+export class FileDestination implements Destination {
+  readonly #path: string;
+  /** Monotonic. */
+  readonly #now: () => number;
+  #current: BufferedDestination;
+  /** Resolves when the old files have been closed. */
+  #retiring: Promise<unknown> = Promise.resolve();
+  /** Lines that old files did not get. */
+  #droppedBefore = 0;
+  #privacy: FilePrivacy = 'private';
+  /** When a pipe without a reader was last opened again. */
+  #triedAt = Number.NEGATIVE_INFINITY;
+
+  /**
+   * Throws what `open` throws when the file cannot be opened, and a FileRefusal for a disk, where records would take
+   * the place of its files.
+   */
+  constructor(path: string, now: () => number = () => performance.now()) {
+    this.#path = path;
+    this.#now = now;
+    this.#current = this.#open();
+  }
+
+  get isLost(): boolean {
+    return this.#current.isLost;
+  }
+
+  /** How the file was found when it was opened last. */
+  get privacy(): FilePrivacy {
+    return this.#privacy;
+  }
+
+  write(line: string): void {
+    if (this.#current.isLost && this.#now() - this.#triedAt >= RETURN_MS) {
+      this.#triedAt = this.#now();
+      // Fails while there is no reader: then the line is one more that is dropped.
+      this.reopen();
+    }
+    this.#current.write(line);
+  }
+
+  /**
+   * Opens the path again after a rotation; lines taken before still go to the old file. When it fails the old file
+   * stays in use: returns the error's code.
+   */
+  reopen(): string | null {
+    let next: BufferedDestination;
+    try {
+      next = this.#open();
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
+    }
+    const old = this.#current;
+    this.#current = next;
+    this.#retiring = Promise.all([this.#retiring, old.close()]).then(() => {
+      this.#droppedBefore += old.dropped();
+    });
+    return null;
+  }
+
+  flush(): Promise<void> {
+    return this.#current.flush();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#current.close(), this.#retiring]);
+  }
+
+  dropped(): number {
+    return this.#droppedBefore + this.#current.dropped();
+  }
+
+  #open(): BufferedDestination {
+    makeFolder(dirname(this.#path));
+    const fd = openSync(this.#path, APPEND, 0o600);
     if (fstatSync(fd).isBlockDevice()) {
       closeSync(fd);
       throw new FileRefusal('EFTYPE', 'is a disk, not a plain file');
     }
-    privacy = restrict(fd);
-    return fd;
-  };
-  let triedAt = Number.NEGATIVE_INFINITY;
-  let privacy: FilePrivacy = 'private';
-  let current = createDestination(descriptorSink(open(), true));
-  let retiring: Promise<void> = Promise.resolve();
-  let droppedBefore = 0;
-  const reopen = (): string | null => {
-    let fd: number;
-    try {
-      fd = open();
-    } catch (error) {
-      return (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
-    }
-    const old = current;
-    current = createDestination(descriptorSink(fd, true));
-    retiring = Promise.all([retiring, old.close()]).then(() => {
-      droppedBefore += old.dropped();
-    });
-    return null;
-  };
-  return {
-    write(line) {
-      if (current.isLost && now() - triedAt >= RETURN_MS) {
-        triedAt = now();
-        // Fails while there is no reader: then the line is one more that is dropped.
-        reopen();
-      }
-      current.write(line);
-    },
-    flush: () => current.flush(),
-    async close() {
-      await Promise.all([current.close(), retiring]);
-    },
-    dropped: () => droppedBefore + current.dropped(),
-    get isLost() {
-      return current.isLost;
-    },
-    reopen,
-    get privacy() {
-      return privacy;
-    },
-  };
+    this.#privacy = restrict(fd);
+    return new BufferedDestination(descriptorSink(fd, true));
+  }
 }

@@ -31,12 +31,12 @@ export interface ExchangeRecord {
   route: string;
   /** Asked every few seconds by machines: counted, and not logged, since a record each would bury all others. */
   isProbe: boolean;
-  /** Status the caller was answered with; 0 while there is none (and when the caller left before). */
+  /** Status the caller was answered with; 0 while there is none (and when the client disconnected before). */
   status: number;
   /** Monotonic. */
   startedAt: number;
   durationMs: number;
-  /** Time spent waiting for the upstream's answer, summed over attempts. */
+  /** Time spent waiting for the upstream's response, summed over attempts. */
   upstreamMs: number;
   tokenWaitMs: number;
   queueMs: number;
@@ -53,7 +53,7 @@ export interface ExchangeRecord {
   authorizationReplaced: boolean;
   /** How a WebSocket ended: the code of its close frame, 1006 where there was none. Null for anything but a socket. */
   closeCode: number | null;
-  /** Who made the answer. */
+  /** Who made the response. */
   source: 'upstream' | 'gateway';
   /** Why each further attempt was made: `401`, `429`, `503`, `ECONNRESET`; null when there was one attempt or none. */
   retryReasons: string[] | null;
@@ -62,7 +62,7 @@ export interface ExchangeRecord {
    * it.
    */
   heldBy: string | null;
-  /** The caller left before its answer was complete. */
+  /** The client disconnected before its response was complete. */
   aborted: boolean;
   traceId: string | null;
   spanId: string | null;

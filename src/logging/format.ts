@@ -21,15 +21,16 @@ export function exchangeLevel(record: ExchangeRecord): 'info' | 'error' {
 /** One line with its newline. */
 export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: string, detail: ExchangeDetail): string {
   const { mask } = detail;
-  let line = `{"level":"${level}","time":"${time}","msg":"exchange","requestId":${text(record.requestId)},"client":${text(record.client)},"credential":${text(
-    record.credential,
-  )},"method":${text(record.method)},"path":${text(shownTarget(record, mask))},"route":${text(record.route)},"status":${record.status},"durationMs":${tidy(
-    record.durationMs,
-  )},"upstreamMs":${tidy(record.upstreamMs)},"tokenWaitMs":${tidy(record.tokenWaitMs)},"queueMs":${tidy(record.queueMs)},"attempts":${
-    record.attempts
-  },"requestBytes":${record.requestBytes},"responseBytes":${record.responseBytes},"correlationId":${text(shownCorrelation(record, mask))},"tokenFingerprint":${text(
-    record.tokenFingerprint,
-  )},"errorCode":${text(record.errorCode)},"authorizationReplaced":${record.authorizationReplaced},"source":"${record.source}"`;
+  let line =
+    `{"level":"${level}","time":"${time}","msg":"exchange","requestId":${text(record.requestId)}` +
+    `,"client":${text(record.client)},"credential":${text(record.credential)},"method":${text(record.method)}` +
+    `,"path":${text(shownTarget(record, mask))},"route":${text(record.route)},"status":${record.status}` +
+    `,"durationMs":${tidy(record.durationMs)},"upstreamMs":${tidy(record.upstreamMs)}` +
+    `,"tokenWaitMs":${tidy(record.tokenWaitMs)},"queueMs":${tidy(record.queueMs)},"attempts":${record.attempts}` +
+    `,"requestBytes":${record.requestBytes},"responseBytes":${record.responseBytes}` +
+    `,"correlationId":${text(shownCorrelation(record, mask))},"tokenFingerprint":${text(record.tokenFingerprint)}` +
+    `,"errorCode":${text(record.errorCode)},"authorizationReplaced":${record.authorizationReplaced}` +
+    `,"source":"${record.source}"`;
   if (record.retryReasons !== null) line += `,"retries":${JSON.stringify(record.retryReasons)}`;
   if (record.closeCode !== null) line += `,"closeCode":${record.closeCode}`;
   if (record.heldBy !== null) line += `,"heldBy":${JSON.stringify(record.heldBy)}`;
@@ -180,6 +181,7 @@ export function createIsoClock(now: () => number): () => string {
 /** `12:00:01.123` in local time, for a person at a terminal. */
 export function localTime(ms: number): string {
   const at = new Date(ms);
-  const two = (value: number) => String(value).padStart(2, '0');
-  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, '0')}`;
+  const padded = (value: number, length = 2) => String(value).padStart(length, '0');
+  const seconds = `${padded(at.getSeconds())}.${padded(at.getMilliseconds(), 3)}`;
+  return `${padded(at.getHours())}:${padded(at.getMinutes())}:${seconds}`;
 }

@@ -5,12 +5,7 @@
 import type { Writable } from 'node:stream';
 import pino from 'pino';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import {
-  createConsoleDestination,
-  createFileDestination,
-  type Destination,
-  type FileDestination,
-} from './destination.ts';
+import { createConsoleDestination, type Destination, FileDestination } from './destination.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
 import {
   createIsoClock,
@@ -64,31 +59,145 @@ export interface Logger extends Log {
 
 /** Throws what opening the log file throws, when one is configured and cannot be opened. */
 export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logger {
-  const { isTTY = false, now = Date.now, liveSecrets } = deps;
-  const mask = liveSecrets?.mask ?? ((text: string) => text);
-  const isoTime = createIsoClock(now);
-  let toConsole: Destination | null = null;
-  let toFile: FileDestination | null = null;
-  let filePath: string | null = null;
-  let threshold = SEVERITY.none;
-  let isText = false;
-  let detail: ExchangeDetail = { requestHeaders: false, responseHeaders: false, mask };
-  let droppedBefore = 0;
-  const retiring = new Set<Promise<void>>();
+  return new RecordLogger(config, deps);
+}
 
-  const retire = (old: Destination | null) => {
+class RecordLogger implements Logger {
+  readonly #stdout: number | Writable;
+  readonly #isTTY: boolean;
+  readonly #now: () => number;
+  readonly #mask: LiveSecrets['mask'];
+  readonly #isoTime: () => string;
+  /** Writes records other than exchanges as JSON. */
+  readonly #json: pino.Logger;
+  #toConsole: Destination | null = null;
+  #toFile: FileDestination | null = null;
+  #filePath: string | null = null;
+  #threshold = SEVERITY.none;
+  #isText = false;
+  #detail: ExchangeDetail;
+  /** Records that destinations of earlier settings did not get. */
+  #droppedBefore = 0;
+  /** Destinations of earlier settings that are being closed. */
+  readonly #retiring = new Set<Promise<void>>();
+
+  constructor(config: LoggingConfig, { stdout = 1, isTTY = false, now = Date.now, liveSecrets }: LoggerDeps) {
+    this.#stdout = stdout;
+    this.#isTTY = isTTY;
+    this.#now = now;
+    this.#mask = liveSecrets?.mask ?? ((text) => text);
+    this.#isoTime = createIsoClock(now);
+    this.#detail = { requestHeaders: false, responseHeaders: false, mask: this.#mask };
+    this.#json = createPino(this.#isoTime, (line) => this.#put(line));
+    this.configure(config);
+  }
+
+  // Own functions, not methods: whoever takes a log may spread it, or take one of them alone.
+  readonly error = (fields: Record<string, unknown>, msg: string): void => this.#write('error', fields, msg);
+  readonly warn = (fields: Record<string, unknown>, msg: string): void => this.#write('warn', fields, msg);
+  readonly info = (fields: Record<string, unknown>, msg: string): void => this.#write('info', fields, msg);
+  readonly debug = (fields: Record<string, unknown>, msg: string): void => this.#write('debug', fields, msg);
+  readonly trace = (fields: Record<string, unknown>, msg: string): void => this.#write('trace', fields, msg);
+
+  exchange(record: ExchangeRecord): void {
+    if (this.#threshold > SEVERITY.error) return;
+    const level = exchangeLevel(record);
+    if (SEVERITY[level] < this.#threshold) return;
+    if (this.#isText) this.#putText((time, hasColour) => exchangeText(record, level, time, this.#detail, hasColour));
+    else this.#put(exchangeLine(record, level, this.#isoTime(), this.#detail));
+  }
+
+  isLevelEnabled(level: RecordLevel): boolean {
+    return SEVERITY[level] >= this.#threshold;
+  }
+
+  reopen(): void {
+    const failure = this.#toFile?.reopen() ?? null;
+    if (failure === null) this.#tellPrivacy();
+    else {
+      const fields = { file: this.#filePath, code: failure };
+      this.warn(fields, 'log file cannot be reopened, the old one stays in use');
+    }
+  }
+
+  configure({ level, format, toConsole, filePath }: LoggingConfig): void {
+    const nextFile = level === 'none' ? null : filePath;
+    const isNewFile = nextFile !== this.#filePath;
+    if (isNewFile) {
+      const opened = nextFile === null ? null : new FileDestination(nextFile);
+      this.#retire(this.#toFile);
+      this.#toFile = opened;
+      this.#filePath = nextFile;
+    }
+    const wantsConsole = toConsole && level !== 'none';
+    if (wantsConsole !== (this.#toConsole !== null)) {
+      this.#retire(this.#toConsole);
+      this.#toConsole = wantsConsole ? createConsoleDestination(this.#stdout, this.#isTTY) : null;
+    }
+    const threshold = this.#toConsole || this.#toFile ? SEVERITY[level] : SEVERITY.none;
+    this.#threshold = threshold;
+    this.#isText = format === 'text';
+    this.#detail = {
+      requestHeaders: threshold <= SEVERITY.debug,
+      responseHeaders: threshold <= SEVERITY.trace,
+      mask: this.#mask,
+    };
+    if (isNewFile) this.#tellPrivacy();
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all([this.#toConsole?.flush(), this.#toFile?.flush()]);
+  }
+
+  async close(): Promise<void> {
+    this.#threshold = SEVERITY.none;
+    this.#retire(this.#toConsole);
+    this.#retire(this.#toFile);
+    this.#toConsole = this.#toFile = null;
+    await Promise.all(this.#retiring);
+  }
+
+  get dropped(): number {
+    return this.#droppedBefore + (this.#toConsole?.dropped() ?? 0) + (this.#toFile?.dropped() ?? 0);
+  }
+
+  #write(level: RecordLevel, fields: Record<string, unknown>, msg: string): void {
+    if (SEVERITY[level] < this.#threshold) return;
+    const safe = maskStrings(redactValue(fields), this.#mask) as Record<string, unknown>;
+    if (this.#isText) this.#putText((time, hasColour) => recordText(safe, msg, level, time, hasColour));
+    else this.#json[level](safe, msg);
+  }
+
+  #put(line: string): void {
+    this.#toConsole?.write(line);
+    this.#toFile?.write(line);
+  }
+
+  #putText(render: (time: string, hasColour: boolean) => string): void {
+    const plain = this.#toFile || (this.#toConsole && !this.#isTTY) ? render(this.#isoTime(), false) : '';
+    this.#toConsole?.write(this.#isTTY ? render(localTime(this.#now()), true) : plain);
+    this.#toFile?.write(plain);
+  }
+
+  #retire(old: Destination | null): void {
     if (old === null) return;
     const ending = old.close().then(() => {
-      droppedBefore += old.dropped();
-      retiring.delete(ending);
+      this.#droppedBefore += old.dropped();
+      this.#retiring.delete(ending);
     });
-    retiring.add(ending);
-  };
-  const put = (line: string) => {
-    toConsole?.write(line);
-    toFile?.write(line);
-  };
-  const json = pino(
+    this.#retiring.add(ending);
+  }
+
+  #tellPrivacy(): void {
+    const fields = { file: this.#filePath };
+    if (this.#toFile?.privacy === 'restricted') this.info(fields, 'log file was open to other users, now it is 0600');
+    else if (this.#toFile?.privacy === 'open')
+      this.warn({ ...fields, advice: 'make it 0600 and yours' }, 'log file is open to other users');
+  }
+}
+
+function createPino(isoTime: () => string, write: (line: string) => void): pino.Logger {
+  return pino(
     {
       level: 'trace',
       base: null,
@@ -97,81 +206,6 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
       // Errors arrive as redacted plain objects.
       serializers: { err: (value: unknown) => value },
     },
-    { write: put },
+    { write },
   );
-
-  const write = (level: RecordLevel, fields: Record<string, unknown>, msg: string) => {
-    if (SEVERITY[level] < threshold) return;
-    const safe = maskStrings(redactValue(fields), mask) as Record<string, unknown>;
-    if (isText) putText((time, hasColour) => recordText(safe, msg, level, time, hasColour));
-    else json[level](safe, msg);
-  };
-  const putText = (render: (time: string, hasColour: boolean) => string) => {
-    const plain = toFile || (toConsole && !isTTY) ? render(isoTime(), false) : '';
-    toConsole?.write(isTTY ? render(localTime(now()), true) : plain);
-    toFile?.write(plain);
-  };
-
-  const tellPrivacy = () => {
-    const fields = { file: filePath };
-    if (toFile?.privacy === 'restricted') write('info', fields, 'log file was open to other users, now it is 0600');
-    else if (toFile?.privacy === 'open')
-      write('warn', { ...fields, advice: 'make it 0600 and yours' }, 'log file is open to other users');
-  };
-  const configure = (next: LoggingConfig) => {
-    const nextFile = next.level === 'none' ? null : next.filePath;
-    const isNewFile = nextFile !== filePath;
-    if (isNewFile) {
-      const opened = nextFile === null ? null : createFileDestination(nextFile);
-      retire(toFile);
-      toFile = opened;
-      filePath = nextFile;
-    }
-    const wantsConsole = next.toConsole && next.level !== 'none';
-    if (wantsConsole !== (toConsole !== null)) {
-      retire(toConsole);
-      toConsole = wantsConsole ? createConsoleDestination(deps.stdout ?? 1, isTTY) : null;
-    }
-    threshold = toConsole || toFile ? SEVERITY[next.level] : SEVERITY.none;
-    isText = next.format === 'text';
-    detail = { requestHeaders: threshold <= SEVERITY.debug, responseHeaders: threshold <= SEVERITY.trace, mask };
-    if (isNewFile) tellPrivacy();
-  };
-  configure(config);
-
-  return {
-    error: (fields, msg) => write('error', fields, msg),
-    warn: (fields, msg) => write('warn', fields, msg),
-    info: (fields, msg) => write('info', fields, msg),
-    debug: (fields, msg) => write('debug', fields, msg),
-    trace: (fields, msg) => write('trace', fields, msg),
-    exchange(record) {
-      if (threshold > SEVERITY.error) return;
-      const level = exchangeLevel(record);
-      if (SEVERITY[level] < threshold) return;
-      if (isText) putText((time, hasColour) => exchangeText(record, level, time, detail, hasColour));
-      else put(exchangeLine(record, level, isoTime(), detail));
-    },
-    isLevelEnabled: (level) => SEVERITY[level] >= threshold,
-    reopen() {
-      const failure = toFile?.reopen() ?? null;
-      if (failure !== null)
-        write('warn', { file: filePath, code: failure }, 'log file cannot be reopened, the old one stays in use');
-      else tellPrivacy();
-    },
-    configure,
-    async flush() {
-      await Promise.all([toConsole?.flush(), toFile?.flush()]);
-    },
-    async close() {
-      threshold = SEVERITY.none;
-      retire(toConsole);
-      retire(toFile);
-      toConsole = toFile = null;
-      await Promise.all(retiring);
-    },
-    get dropped() {
-      return droppedBefore + (toConsole?.dropped() ?? 0) + (toFile?.dropped() ?? 0);
-    },
-  };
 }

@@ -46,7 +46,7 @@ export function openExchange(
   const connection: OpenedExchange['connection'] = {
     disconnected: false,
     onDisconnect: null,
-    turnAway: null,
+    rejectWait: null,
     waits: runtime.waits,
   };
   enterConnection({

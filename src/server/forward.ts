@@ -7,7 +7,8 @@ import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { captureRequestBody, captureResponseBody } from '../logging/body-capture.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { type BodySink, ClientClosedRequest, type UpstreamRequest, type UpstreamResponse } from '../upstream/call.ts';
+import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
+import { ClientClosedRequest } from '../upstream/errors.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
@@ -85,7 +86,7 @@ function upstreamRequest(
     target: route.target,
     headers,
     body,
-    credential: credential.limitKey ?? credential.config.name,
+    limitKey: credential.limitKey ?? credential.config.name,
     source: credential.source,
     record,
     connection,

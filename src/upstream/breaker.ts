@@ -1,11 +1,11 @@
-// Stops calls to a host that cannot be reached, before each of them waits for a dial of its own to fail. One for each
-// origin. Only failures to connect count: a host that answers, however badly, is there. It holds no calls; the gate
-// does.
+// The circuit breaker of one origin: refuses calls to a host that cannot be reached, before each of them waits for a
+// dial of its own to fail. Only failures to connect count: a host that responds, however badly, is there. It holds no
+// calls; the gate does.
 
 import type { Clock } from '../clock.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 
-/** `open`: calls are shed, save one probe; `recovering`: a growing number dials at a time. */
+/** `open`: calls are shed, except for one probe; `recovering`: a growing number dials at a time. */
 export type BreakerState = 'closed' | 'open' | 'recovering';
 
 /** `random` is 0 (inclusive) to 1 (exclusive). */
@@ -16,12 +16,13 @@ export interface BreakerDeps {
   readonly onChange?: (origin: string, state: BreakerState) => void;
 }
 
-/** So many dials must fail in a row. */
+/** Consecutive failed dials before the breaker opens. */
 const THRESHOLD = 5;
 const SHORTEST_INTERVAL_MS = 1_000;
 const LONGEST_INTERVAL_MS = 30_000;
-/** After the first success so many may dial at a time; the number doubles with each round of successes. */
+/** How many may dial at a time after the first success; the number doubles with each round of successes. */
 const FIRST_ROUND = 2;
+/** The number at which the breaker closes. */
 const FULL_FLOW = 64;
 
 const COUNTED_CODES: ReadonlySet<ErrorCode> = new Set([
@@ -30,7 +31,7 @@ const COUNTED_CODES: ReadonlySet<ErrorCode> = new Set([
   'gateway.proxy.timeout',
   'gateway.proxy.refused',
 ]);
-/** A certificate or a proxy that says no is there, and worth its own message each time. */
+/** Refusals by a host or proxy that is there; each is worth its own message. */
 const ANSWERED_CODES: ReadonlySet<ErrorCode> = new Set(['gateway.upstream.tls', 'gateway.proxy.auth']);
 
 /**
@@ -44,8 +45,9 @@ export interface Dial {
 
 /**
  * The state of one origin. After five failed dials in a row calls are to be answered 503 gateway.upstream.unavailable,
- * without a dial, save one probe at a time at growing intervals (1 to 30 s). The first dial that gets through opens the
- * way for a few at a time, these for more. Each `begin` is followed by one `connected`, `failed` or `dropped`.
+ * without a dial, except for one probe at a time at growing intervals (1 to 30 s). The first dial that gets through
+ * opens the way for a few at a time, these for more. Each `begin` is followed by one `connected`, `failed` or
+ * `dropped`.
  */
 export class Breaker {
   readonly #origin: string;
@@ -59,7 +61,7 @@ export class Breaker {
   /** While recovering: how many may dial at a time, and do, of those that began since. */
   #permits = 0;
   #dialling = 0;
-  /** Counts the recoveries: the failures of dials that began before the last one are of the past. */
+  /** Counts the recoveries: failures of dials that began before the last one do not count. */
   #round = 0;
   #lastFailure = '';
 
@@ -88,7 +90,7 @@ export class Breaker {
     return this.#state === 'open' && !this.#isProbing && this.#deps.clock.monotonic() < this.#nextProbeAt;
   }
 
-  /** What a call is refused with. */
+  /** The error that a call is refused with. */
   shed(): GatewayError {
     const waitMs = Math.max(
       this.#nextProbeAt - this.#deps.clock.monotonic(),
@@ -100,19 +102,19 @@ export class Breaker {
     return new GatewayError('gateway.upstream.unavailable', message, { retryAfterMs: waitMs });
   }
 
-  /** One more dials. Only while `mayBegin` holds. */
+  /** Notes that one more dials. Only while `mayBegin` holds. */
   begin(): void {
     if (this.#state === 'open') this.#isProbing = true;
     else if (this.#state === 'recovering') this.#dialling += 1;
   }
 
-  /** It has a connection: the host is there, whatever it will say. */
+  /** Notes that a dial has its connection: the host is there, whatever it will say. */
   connected(dial: Dial): void {
     this.dropped(dial);
     if (this.#failuresInRow > 0 || this.#state !== 'closed') this.#reached();
   }
 
-  /** It has none. */
+  /** Notes that a dial has failed. */
   failed(dial: Dial, error: GatewayError): void {
     this.dropped(dial);
     if (dial.round !== this.#round) return;
@@ -129,7 +131,7 @@ export class Breaker {
     if (isFirst) this.#enter('open');
   }
 
-  /** It ended without a word about the host. */
+  /** Notes that a dial ended without telling anything about the host. */
   dropped({ round, began }: Dial): void {
     if (round !== this.#round) return;
     if (began === 'open') this.#isProbing = false;

@@ -4,36 +4,36 @@
 import type { Token, TokenSource } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import type { UrlBase } from '../config/gateway-config.ts';
-import { type ErrorCode, GatewayError, type GatewayErrorOptions } from '../errors.ts';
+import type { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { ClientClosedRequest } from './errors.ts';
 import type { RequestBody } from './request-body.ts';
 
-/** Tells a call that its caller has left. One listener is enough: the layer that waits at the moment. */
+/** What a call knows of its client's connection. One listener is enough: the layer that waits at the moment. */
 export interface CallerConnection {
   readonly disconnected: boolean;
-  /** Called once, when the caller leaves; replaces the listener before it. */
+  /** Called once, when the client disconnects; replaces the listener before it. */
   onDisconnect: (() => void) | null;
   /**
    * Ends the wait that the call is in, with the error to be told; null while it does not wait: it may be on its way to
    * the upstream then.
    */
-  turnAway: ((error: GatewayError) => void) | null;
+  rejectWait: ((error: GatewayError) => void) | null;
   /**
-   * Where it is noted while it waits, so that all waits can be ended together. A list of all calls would cost each of
-   * them.
+   * The calls that wait just now, so that all waits can be ended together. A list of all calls would cost each of them.
    */
   readonly waits?: Set<CallerConnection>;
 }
 
-/** Notes that a call waits, until `endWait`; `turnAway` ends the wait with the error to be told. */
-export function beginWait(connection: CallerConnection, turnAway: (error: GatewayError) => void): void {
-  connection.turnAway = turnAway;
+/** Notes that a call waits, until `endWait`; `rejectWait` ends the wait with the error to be told. */
+export function beginWait(connection: CallerConnection, rejectWait: (error: GatewayError) => void): void {
+  connection.rejectWait = rejectWait;
   connection.waits?.add(connection);
 }
 
-/** Safe to repeat. */
+/** Notes that a call waits no more. Safe to repeat. */
 export function endWait(connection: CallerConnection): void {
-  connection.turnAway = null;
+  connection.rejectWait = null;
   connection.waits?.delete(connection);
 }
 
@@ -49,10 +49,12 @@ export interface UpstreamRequest {
   /** Flat name, value list; ends with `Authorization` and a placeholder. */
   readonly headers: string[];
   readonly body: RequestBody;
-  /** Whose token it carries, and whose limits it counts against: a credential's name, or a `sessionLimitKey`. */
-  readonly credential: string;
+  /** What its limits are counted by: the name of the credential whose token it carries, or a `sessionLimitKey`. */
+  readonly limitKey: string;
   readonly source: TokenSource;
-  /** The one it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended. */
+  /**
+   * The token it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended.
+   */
   token?: Token;
   readonly record: ExchangeRecord;
   readonly connection: CallerConnection;
@@ -63,7 +65,7 @@ export interface UpstreamRequest {
   waitUntil?: number;
 }
 
-/** Where an answer's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */
+/** Where a response's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */
 export interface BodySink {
   write(chunk: Buffer): boolean;
   end(): void;
@@ -72,7 +74,7 @@ export interface BodySink {
 }
 
 /**
- * An answer whose head has arrived. Its body waits until it is piped, peeked at or discarded; exactly one owner does
+ * A response whose head has arrived. Its body waits until it is piped, peeked at or discarded; exactly one owner does
  * so.
  */
 export interface UpstreamResponse {
@@ -89,36 +91,12 @@ export interface UpstreamResponse {
   peek(limitBytes: number): Promise<{ bytes: Buffer; complete: boolean }>;
   /** Ends the attempt, and its connection, before the body did. */
   abort(error: Error): void;
-  /** Gives the answer up: a short rest is read so that the connection can be used again, a long one is cut. */
+  /** Gives the response up: a short rest is read so that the connection can be used again, a long one is cut. */
   discard(): void;
 }
 
-/** Sends a request and resolves when the final answer's head is there. Throws GatewayError. */
+/** Sends a request and resolves when the final response's head is there. Throws GatewayError. */
 export type Send = (request: UpstreamRequest) => Promise<UpstreamResponse>;
-
-/**
- * A failed attempt at the upstream. `wasSent`: some of the request may have reached it, so that only a safe method may
- * be tried again.
- */
-export class UpstreamError extends GatewayError {
-  readonly wasSent: boolean;
-
-  constructor(
-    code: ErrorCode,
-    message: string,
-    { wasSent, ...options }: GatewayErrorOptions & { readonly wasSent: boolean },
-  ) {
-    super(code, message, options);
-    this.wasSent = wasSent;
-  }
-}
-
-/** The client closed its connection before the call was answered (499 in nginx's logs): nobody is there to be told. */
-export class ClientClosedRequest extends UpstreamError {
-  constructor({ wasSent = false } = {}) {
-    super('gateway.request.invalid', 'the client closed the connection', { statusCode: 499, wasSent });
-  }
-}
 
 /** What a session's calls are counted by: the credential it came from, and the session. */
 export function sessionLimitKey(credential: string, session: string): string {
@@ -131,18 +109,18 @@ export function credentialOfLimit(key: string): string {
   return end < 0 ? key : key.slice(0, end);
 }
 
-/** A call that waits. `giveWay` ends its wait at once, for the sake of another; it is out of the room then. */
-export interface Seat {
-  giveWay(): void;
+/** A call that waits in a queue. `evict` ends its wait at once, for the sake of another; it counts no more then. */
+export interface QueuedCall {
+  evict(): void;
 }
 
 /**
- * The bound on all calls that wait for a limit or a connection (`rate_limit.queue_max`), and who waits how often. It
- * keeps no order.
+ * The bound on all calls that wait for a limit or a connection (`rate_limit.queue_max`), and how many of each client
+ * wait. It keeps no order.
  */
-export class WaitingRoom {
+export class QueueCapacity {
   max: number;
-  readonly #seats = new Map<string, Set<Seat>>();
+  readonly #calls = new Map<string, Set<QueuedCall>>();
   #waiting = 0;
 
   constructor(max = 0) {
@@ -158,45 +136,45 @@ export class WaitingRoom {
   }
 
   /**
-   * Takes a seat. When there is none, the last call of the client that waits most often gives way, if that is more
-   * often by more than one than `client` does; else this one is refused: false.
+   * Counts a call in. Where there is no room, the last call of the client with most of them is evicted, if that client
+   * has more by over one than `client` has; else this one is refused: false.
    */
-  enter(client: string, seat: Seat): boolean {
-    while (this.isFull) if (!this.#makeRoomFor(client)) return false;
-    const own = this.#seats.get(client);
-    if (own === undefined) this.#seats.set(client, new Set([seat]));
-    else own.add(seat);
+  acquire(client: string, call: QueuedCall): boolean {
+    while (this.isFull) if (!this.#evictFor(client)) return false;
+    const own = this.#calls.get(client);
+    if (own === undefined) this.#calls.set(client, new Set([call]));
+    else own.add(call);
     this.#waiting += 1;
     return true;
   }
 
-  /** Safe to repeat. */
-  leave(client: string, seat: Seat): void {
-    const own = this.#seats.get(client);
-    if (!own?.delete(seat)) return;
+  /** Counts a call out. Safe to repeat. */
+  release(client: string, call: QueuedCall): void {
+    const own = this.#calls.get(client);
+    if (!own?.delete(call)) return;
     this.#waiting -= 1;
-    if (own.size === 0) this.#seats.delete(client);
+    if (own.size === 0) this.#calls.delete(client);
   }
 
-  #makeRoomFor(client: string): boolean {
+  #evictFor(client: string): boolean {
     let longest: string | undefined;
-    let most = (this.#seats.get(client)?.size ?? 0) + 1;
-    for (const [name, { size }] of this.#seats) {
+    let most = (this.#calls.get(client)?.size ?? 0) + 1;
+    for (const [name, { size }] of this.#calls) {
       if (size <= most) continue;
       most = size;
       longest = name;
     }
     if (longest === undefined) return false;
-    let last: Seat | undefined;
-    for (const seat of this.#seats.get(longest) ?? []) last = seat;
+    let last: QueuedCall | undefined;
+    for (const call of this.#calls.get(longest) ?? []) last = call;
     if (last === undefined) return false;
-    this.leave(longest, last);
-    last.giveWay();
+    this.release(longest, last);
+    last.evict();
     return true;
   }
 }
 
-/** Resolves after `ms`; rejects at once with ClientClosedRequest when the caller leaves. */
+/** Resolves after `ms`; rejects at once with ClientClosedRequest when the client disconnects. */
 export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promise<void> {
   const { connection } = request;
   return new Promise((resolve, reject) => {
@@ -223,28 +201,28 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
 }
 
 /**
- * Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the caller leaves. `work`
- * itself goes on.
+ * Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the client disconnects.
+ * `work` itself goes on.
  */
 export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise<T>, late: () => Error): Promise<T> {
   const { connection, waitUntil } = request;
   return new Promise((resolve, reject) => {
-    const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => reject(late()));
-    const over = () => {
+    let isOver = false;
+    // Once only: `work` may settle when the call has long begun its next wait.
+    const over = (settle: () => void) => {
+      if (isOver) return;
+      isOver = true;
       timer?.cancel();
+      connection.onDisconnect = null;
       endWait(connection);
+      settle();
     };
-    const leave = () => {
-      over();
-      reject(new ClientClosedRequest());
-    };
-    beginWait(connection, (error) => {
-      over();
-      reject(error);
-    });
-    if (connection.disconnected) leave();
-    else connection.onDisconnect = leave;
-    work.finally(over).then(resolve, reject);
+    const fail = (error: Error) => over(() => reject(error));
+    const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => fail(late()));
+    beginWait(connection, fail);
+    if (connection.disconnected) fail(new ClientClosedRequest());
+    else connection.onDisconnect = () => fail(new ClientClosedRequest());
+    work.then((value) => over(() => resolve(value)), fail);
   });
 }
 

@@ -4,10 +4,10 @@
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BreakerDeps } from './breaker.ts';
-import { ClientClosedRequest, type Send, UpstreamError, type UpstreamRequest, type WaitingRoom } from './call.ts';
-import { Gate, type GatesByOrigin } from './gate.ts';
-import { AttemptHandler, TOKEN_ENDED } from './response.ts';
-import { toGatewayError } from './upstream-errors.ts';
+import type { QueueCapacity, Send, UpstreamRequest } from './call.ts';
+import { ClientClosedRequest, TOKEN_ENDED, toGatewayError, UpstreamError } from './errors.ts';
+import { type ConnectionPermit, Gate, type GatesByOrigin } from './gate.ts';
+import { AttemptHandler, type AttemptLimits } from './response.ts';
 
 /** What the dispatcher is made of. Times in ms. */
 export interface DispatcherOptions extends BreakerDeps {
@@ -19,80 +19,47 @@ export interface DispatcherOptions extends BreakerDeps {
   readonly connections: number;
   /** Whose calls count as well, and where those of this one are added. */
   readonly gates?: GatesByOrigin;
-  /** Where calls wait beyond that. */
-  readonly room: WaitingRoom;
+  /** Bounds how many calls wait beyond that. */
+  readonly capacity: QueueCapacity;
 }
 
-/** Owns the gates and the connection pools. `close` waits for running exchanges, `destroy` ends them. */
-export interface UpstreamDispatcher {
-  readonly send: Send;
-  /** For calls of the gateway's own (token endpoint): dialled alike, undici's plain interface. */
+/**
+ * The gates and connection pools of one way out. Connects to nothing before the first call. `close` waits for running
+ * exchanges, `destroy` ends them.
+ */
+export class UpstreamDispatcher {
+  /** For requests of the gateway's own (token endpoint): dialled alike, undici's plain interface. */
   readonly agent: Dispatcher;
-  /** Connections open at the moment, over all origins. */
-  connectionCount(): number;
-  /** The same, told apart: carrying a call, and kept for the next. */
-  connections(): { readonly active: number; readonly idle: number };
-  /** Calls under way, and calls that wait for a connection. */
-  occupancy(): { readonly running: number; readonly waiting: number };
-  /** The latter by what their limits are counted by (`UpstreamRequest.credential`). */
-  waiting(): ReadonlyMap<string, number>;
-  close(): Promise<void>;
-  destroy(): Promise<void>;
-}
+  readonly #options: DispatcherOptions;
+  readonly #limits: AttemptLimits;
+  readonly #callAgent: Agent;
+  /** Token requests wait behind no call: the calls may be waiting for them. */
+  readonly #tokenAgent: Agent;
+  readonly #gates = new Map<string, Gate>();
 
-/** Makes the pools; connects to nothing yet. Throws nothing. */
-export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher {
-  const createAgent = () =>
-    new Agent({
-      connect: options.connect,
-      // The gates let no more calls through than there may be. A bound of the pool's own would let them wait in its
-      // queue, and for ever: for each request that undici refuses to write, a pool of 7.30 takes one of its clients for
-      // busy and never for free again.
-      connections: null,
-      // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
-      allowH2: false,
-      pipelining: 1,
-      // The head's deadline is ours: undici's is restarted by informational answers.
-      headersTimeout: 0,
-      bodyTimeout: options.bodyMs,
-      maxHeaderSize: 64 * 1024,
-    });
-  const calls = createAgent();
-  // Token requests wait behind no call: the calls may be waiting for them.
-  const apart = createAgent();
-  const limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, now: options.clock.now };
-  const gates = new Map<string, Gate>();
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, now: options.clock.now };
+    this.#callAgent = createAgent(options);
+    this.#tokenAgent = createAgent(options);
+    this.agent = this.#tokenAgent;
+  }
 
-  const gateOf = (origin: string): Gate => {
-    let gate = gates.get(origin);
-    if (gate === undefined) {
-      gate = new Gate(origin, options);
-      gates.set(origin, gate);
-    }
-    return gate;
-  };
-
-  const send: Send = async (request) => {
-    const { record, connection, token } = request;
+  /** One attempt, once there is a connection for it; bound, to be handed around. */
+  readonly send: Send = async (request) => {
+    const { record, connection } = request;
     if (connection.disconnected) throw new ClientClosedRequest();
-    const gate = gateOf(request.base.origin);
-    let place = gate.tryEnter(record.client ?? '', request.credential);
-    if (place === null) {
-      place = await gate.enter(request);
-      const isTokenEnded = token !== undefined && options.clock.now() >= token.expiresAt;
-      if (connection.disconnected || isTokenEnded) {
-        place.leave();
-        throw connection.disconnected ? new ClientClosedRequest() : TOKEN_ENDED;
-      }
-    }
+    const permit =
+      this.#gateOf(request.base.origin).tryAcquire(record.client ?? '', request.limitKey) ??
+      (await this.#waitForPermit(request));
     const startedAt = performance.now();
-    const attempt = new AttemptHandler(request.base.origin, limits, request, place);
+    const attempt = new AttemptHandler(request.base.origin, this.#limits, request, permit);
     // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full
     // collection.
     connection.onDisconnect = attempt.abandon;
     record.attempts += 1;
     try {
-      calls.dispatch(dispatchOptions(request), attempt);
+      this.#callAgent.dispatch(dispatchOptions(request), attempt);
       return await attempt.head;
     } catch (error) {
       throw asUpstreamError(error, request.base.origin, attempt.wasSent);
@@ -101,50 +68,100 @@ export function createDispatcher(options: DispatcherOptions): UpstreamDispatcher
     }
   };
 
-  return {
-    send,
-    agent: apart,
-    connectionCount: () =>
-      [calls, apart]
-        .flatMap((agent) => Object.values(agent.stats))
-        .reduce((sum, stats) => sum + (stats.connected ? Number(stats.connected) : 0), 0),
-    connections() {
-      let active = 0;
-      let idle = 0;
-      for (const agent of [calls, apart]) {
-        for (const stats of Object.values(agent.stats) as { connected?: unknown; free?: number; running?: number }[]) {
-          const connected = Number(stats.connected ?? 0);
-          const free = stats.free ?? Math.max(0, connected - (stats.running ?? 0));
-          active += connected - free;
-          idle += free;
-        }
-      }
-      return { active, idle };
-    },
-    occupancy() {
-      let running = 0;
-      let waiting = 0;
-      for (const gate of gates.values()) {
-        running += gate.running;
-        waiting += gate.waiting;
-      }
-      return { running, waiting };
-    },
-    waiting() {
-      const counts = new Map<string, number>();
-      for (const gate of gates.values()) gate.countWaiting(counts);
-      return counts;
-    },
-    async close() {
-      await Promise.all([calls.close(), apart.close()]);
-      for (const gate of gates.values()) gate.close();
-    },
-    async destroy() {
-      for (const gate of gates.values())
-        gate.turnAllAway(() => new GatewayError('gateway.draining', 'the gateway is shutting down: try again'));
-      await Promise.all([calls.destroy(), apart.destroy()]);
-    },
-  };
+  /** Connections open at the moment, over all origins. */
+  connectionCount(): number {
+    let count = 0;
+    for (const { connected } of this.#poolStats()) count += Number(connected ?? 0);
+    return count;
+  }
+
+  /** The same, told apart: carrying a call, and kept for the next. */
+  connections(): { readonly active: number; readonly idle: number } {
+    let active = 0;
+    let idle = 0;
+    for (const stats of this.#poolStats()) {
+      const connected = Number(stats.connected ?? 0);
+      const free = stats.free ?? Math.max(0, connected - (stats.running ?? 0));
+      active += connected - free;
+      idle += free;
+    }
+    return { active, idle };
+  }
+
+  /** Calls under way, and calls that wait for a connection. */
+  occupancy(): { readonly running: number; readonly waiting: number } {
+    let running = 0;
+    let waiting = 0;
+    for (const gate of this.#gates.values()) {
+      running += gate.running;
+      waiting += gate.waiting;
+    }
+    return { running, waiting };
+  }
+
+  /** How many calls wait, by `UpstreamRequest.limitKey`. */
+  waiting(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const gate of this.#gates.values()) gate.countWaiting(counts);
+    return counts;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#callAgent.close(), this.#tokenAgent.close()]);
+    for (const gate of this.#gates.values()) gate.close();
+  }
+
+  async destroy(): Promise<void> {
+    for (const gate of this.#gates.values())
+      gate.rejectAll(() => new GatewayError('gateway.draining', 'the gateway is shutting down: try again'));
+    await Promise.all([this.#callAgent.destroy(), this.#tokenAgent.destroy()]);
+  }
+
+  async #waitForPermit(request: UpstreamRequest): Promise<ConnectionPermit> {
+    const { connection, token } = request;
+    const permit = await this.#gateOf(request.base.origin).acquire(request);
+    const isTokenEnded = token !== undefined && this.#options.clock.now() >= token.expiresAt;
+    if (!connection.disconnected && !isTokenEnded) return permit;
+    permit.release();
+    throw connection.disconnected ? new ClientClosedRequest() : TOKEN_ENDED;
+  }
+
+  #gateOf(origin: string): Gate {
+    let gate = this.#gates.get(origin);
+    if (gate === undefined) {
+      gate = new Gate(origin, this.#options);
+      this.#gates.set(origin, gate);
+    }
+    return gate;
+  }
+
+  *#poolStats(): Iterable<PoolStats> {
+    for (const agent of [this.#callAgent, this.#tokenAgent]) yield* Object.values(agent.stats) as PoolStats[];
+  }
+}
+
+/** What undici tells of one origin's pool; of a lone client, whether it is connected. */
+interface PoolStats {
+  readonly connected?: unknown;
+  readonly free?: number;
+  readonly running?: number;
+}
+
+function createAgent({ connect, bodyMs }: DispatcherOptions): Agent {
+  return new Agent({
+    connect,
+    // The gates let no more calls through than there may be. A bound of the pool's own would let them wait in its
+    // queue, and for ever: for each request that undici refuses to write, a pool of 7.30 takes one of its clients for
+    // busy and never for free again.
+    connections: null,
+    // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
+    allowH2: false,
+    pipelining: 1,
+    // The head's deadline is ours: undici's is restarted by informational responses.
+    headersTimeout: 0,
+    bodyTimeout: bodyMs,
+    maxHeaderSize: 64 * 1024,
+  });
 }
 
 function dispatchOptions(request: UpstreamRequest): Dispatcher.DispatchOptions {

@@ -1,10 +1,11 @@
-// The gate before the connections to one origin: who may have one, who waits for one and in what order. It opens none;
-// undici's pool does. The same calls wait here while the origin is only just being reached again, as the breaker says.
+// The gate before the connections to one origin: which calls may have one, which wait for one and in what order. It
+// opens none; undici's pool does. Calls wait here too while the breaker lets only a few dial.
 
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { Breaker, type BreakerDeps, type BreakerState, type Dial } from './breaker.ts';
-import { beginWait, ClientClosedRequest, endWait, type Seat, type UpstreamRequest, type WaitingRoom } from './call.ts';
+import { beginWait, endWait, type QueueCapacity, type QueuedCall, type UpstreamRequest } from './call.ts';
+import { ClientClosedRequest } from './errors.ts';
 
 /**
  * A client may hold at most eight times as many connections as are free, one credential of it at most four times as
@@ -14,8 +15,8 @@ import { beginWait, ClientClosedRequest, endWait, type Seat, type UpstreamReques
 const CLIENT_PART = 8;
 const CREDENTIAL_PART = 4;
 
-/** Beyond so many clients and credentials that were seen, those that hold nothing are forgotten. */
-const REMEMBERED_LINES = 1_000;
+/** How many pairs of client and credential are remembered before those that hold nothing are forgotten. */
+const REMEMBERED_QUEUES = 1_000;
 const TRY_AGAIN_MS = 1_000;
 
 /**
@@ -31,26 +32,27 @@ export type GatesByOrigin = Map<string, Set<Gate>>;
 export interface GateDeps extends BreakerDeps {
   readonly connections: number;
   readonly gates?: GatesByOrigin;
-  readonly room: WaitingRoom;
+  readonly capacity: QueueCapacity;
 }
 
-interface Waiter extends Seat {
-  go(place: Place): void;
-  turnAway(error: Error): void;
+interface Waiter extends QueuedCall {
+  go(permit: ConnectionPermit): void;
+  reject(error: Error): void;
 }
 
-/** What one client holds. */
+/** The connections that one client holds. */
 interface Holder {
   held: number;
   /** When it was last given a connection, as a count of all that were given. */
   servedAt: number;
-  readonly lines: Map<string, Line>;
+  /** By limit key. */
+  readonly queues: Map<string, ClientQueue>;
 }
 
-/** What one client holds with one credential, and its calls that wait. */
-interface Line {
+/** The connections that one client holds with one credential, and its calls that wait for one. */
+interface ClientQueue {
   readonly client: string;
-  readonly credential: string;
+  readonly limitKey: string;
   readonly holder: Holder;
   held: number;
   servedAt: number;
@@ -59,7 +61,7 @@ interface Line {
 
 /**
  * One origin's gate. A connection goes to the client that holds fewest, then to the credential with which it holds
- * fewest, then to whoever has waited longest. Calls that their callers hold up (an upload still under way, an answer
+ * fewest, then to whoever has waited longest. Calls that their callers hold up (an upload still under way, a response
  * that is not read) take none of the others': there may be as many again of them.
  */
 export class Gate {
@@ -68,17 +70,21 @@ export class Gate {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #connections: number;
-  readonly #room: WaitingRoom;
-  /** Those to the same origin, this one among them. */
+  readonly #capacity: QueueCapacity;
+  /** The gates to the same origin, this one among them. */
   readonly #gates: Set<Gate>;
   readonly #holders = new Map<string, Holder>();
-  #lineCount = 0;
-  #tidyAt = REMEMBERED_LINES;
-  /** Those with calls that wait. */
-  readonly #waitingLines = new Set<Line>();
+  #queueCount = 0;
+  /** The number of queues at which those without calls are forgotten. */
+  #tidyAt = REMEMBERED_QUEUES;
+  /** The queues with calls that wait. */
+  readonly #waitingQueues = new Set<ClientQueue>();
   #running = 0;
+  /** Of those, the calls that their callers hold up. */
   #heldUp = 0;
+  /** Permits given so far: the clock of `servedAt`. */
   #served = 0;
+  /** Whether those that wait are about to be served. */
   #isServing = false;
 
   constructor(origin: string, deps: GateDeps) {
@@ -87,13 +93,13 @@ export class Gate {
     this.#name = `the connections to ${origin}`;
     this.#clock = deps.clock;
     this.#connections = deps.connections;
-    this.#room = deps.room;
+    this.#capacity = deps.capacity;
     this.#gates = deps.gates?.get(origin) ?? new Set();
     this.#gates.add(this);
     deps.gates?.set(origin, this.#gates);
   }
 
-  /** Nobody comes here any more, and nobody is left. */
+  /** To be called when no call comes here any more, and none is left. */
   close(): void {
     this.#gates.delete(this);
   }
@@ -105,63 +111,63 @@ export class Gate {
 
   get waiting(): number {
     let sum = 0;
-    for (const line of this.#waitingLines) sum += line.waiting.length;
+    for (const queue of this.#waitingQueues) sum += queue.waiting.length;
     return sum;
   }
 
-  /** Adds up the calls that wait here, by what their limits are counted by (`UpstreamRequest.credential`). */
+  /** Adds up the calls that wait here, by their limit keys. */
   countWaiting(into: Map<string, number>): void {
-    for (const { credential, waiting } of this.#waitingLines)
-      into.set(credential, (into.get(credential) ?? 0) + waiting.length);
+    for (const { limitKey, waiting } of this.#waitingQueues)
+      into.set(limitKey, (into.get(limitKey) ?? 0) + waiting.length);
   }
 
-  /** Clients and credentials of which something is kept. */
+  /** Pairs of client and credential that are remembered. */
   get remembered(): number {
-    return this.#lineCount;
+    return this.#queueCount;
   }
 
   /**
-   * A place at once, or null when the call has to wait. Throws gateway.upstream.unavailable while the origin cannot be
+   * A permit at once, or null when the call has to wait. Throws gateway.upstream.unavailable while the origin cannot be
    * reached.
    */
-  tryEnter(client: string, credential: string): Place | null {
+  tryAcquire(client: string, limitKey: string): ConnectionPermit | null {
     if (this.breaker.isShedding) throw this.breaker.shed();
-    if (this.#waitingLines.size > 0 || !this.breaker.mayBegin) return null;
-    const line = this.#lineOf(client, credential);
-    return this.#mayServe(line, this.#free()) ? this.#take(line) : null;
+    if (this.#waitingQueues.size > 0 || !this.breaker.mayBegin) return null;
+    const queue = this.#queueOf(client, limitKey);
+    return this.#mayServe(queue, this.#free()) ? this.#take(queue) : null;
   }
 
   /**
-   * Waits for a place until the call's `waitUntil`: then 503 gateway.upstream.unavailable, as it was the origin that
+   * Waits for a permit until the call's `waitUntil`: then 503 gateway.upstream.unavailable, as it was the origin that
    * was too slow. Where too many wait already: 429 gateway.rate.limited at once, as too many calls were made. Rejects
-   * too when the caller leaves.
+   * too when the client disconnects.
    */
-  async enter(request: UpstreamRequest): Promise<Place> {
+  async acquire(request: UpstreamRequest): Promise<ConnectionPermit> {
     const { record } = request;
     const startedAt = this.#clock.monotonic();
     record.heldBy = this.#name;
     request.body.readAhead?.();
     try {
-      return await this.#wait(request, this.#lineOf(record.client ?? '', request.credential), startedAt);
+      return await this.#wait(request, this.#queueOf(record.client ?? '', request.limitKey), startedAt);
     } finally {
       record.queueMs += this.#clock.monotonic() - startedAt;
     }
   }
 
   /** Refuses all that wait. */
-  turnAllAway(error: () => GatewayError): void {
-    for (const line of this.#waitingLines) for (const waiter of line.waiting.splice(0)) waiter.turnAway(error());
-    this.#waitingLines.clear();
+  rejectAll(error: () => GatewayError): void {
+    for (const queue of this.#waitingQueues) for (const waiter of queue.waiting.splice(0)) waiter.reject(error());
+    this.#waitingQueues.clear();
   }
 
-  /** Told by a place: something of what a place needs has changed. */
+  /** Looks again at who may go. Called by a permit when something has changed that others wait for. */
   reconsider(): void {
-    if (this.#waitingLines.size === 0) return;
-    if (this.breaker.isShedding) this.turnAllAway(() => this.breaker.shed());
+    if (this.#waitingQueues.size === 0) return;
+    if (this.breaker.isShedding) this.rejectAll(() => this.breaker.shed());
     else this.#serveSoon();
   }
 
-  /** Told by a place. */
+  /** Notes that one more, or one less, call is held up by its caller. Called by a permit. */
   holdUp(by: 1 | -1): void {
     this.#heldUp += by;
     this.reconsider();
@@ -169,24 +175,24 @@ export class Gate {
   }
 
   /**
-   * Told by a place. undici takes a connection for free again in an immediate of its own, which it sets after it has
-   * told of a call's end: who waits for that connection must not come before.
+   * Takes a permit back. Called by the permit. undici takes a connection for free again in an immediate of its own,
+   * which it sets after it has told of a call's end: who waits for that connection must not come before.
    */
-  release(line: Line): void {
-    if (this.#waitingLines.size === 0) this.#giveBack(line);
+  release(queue: ClientQueue): void {
+    if (this.#waitingQueues.size === 0) this.#giveBack(queue);
     else
       queueMicrotask(() =>
         setImmediate(() => {
-          this.#giveBack(line);
+          this.#giveBack(queue);
           this.#serve();
         }),
       );
   }
 
-  #giveBack(line: Line): void {
+  #giveBack(queue: ClientQueue): void {
     this.#running -= 1;
-    line.held -= 1;
-    line.holder.held -= 1;
+    queue.held -= 1;
+    queue.holder.held -= 1;
     this.#tellOthers();
   }
 
@@ -194,7 +200,7 @@ export class Gate {
     if (this.#gates.size > 1) for (const gate of this.#gates) if (gate !== this) gate.reconsider();
   }
 
-  #wait(request: UpstreamRequest, line: Line, now: number): Promise<Place> {
+  #wait(request: UpstreamRequest, queue: ClientQueue, now: number): Promise<ConnectionPermit> {
     const { connection, waitUntil } = request;
     return new Promise((resolve, reject) => {
       if (connection.disconnected) return reject(new ClientClosedRequest());
@@ -202,37 +208,37 @@ export class Gate {
         timer?.cancel();
         connection.onDisconnect = null;
         endWait(connection);
-        this.#room.leave(line.client, waiter);
+        this.#capacity.release(queue.client, waiter);
       };
       const waiter: Waiter = {
-        go(place) {
+        go(permit) {
           settle();
-          resolve(place);
+          resolve(permit);
         },
-        turnAway(error) {
+        reject(error) {
           settle();
           reject(error);
         },
-        giveWay: () => end(this.#full()),
+        evict: () => end(this.#full()),
       };
       const end = (error: GatewayError) => {
-        this.#remove(line, waiter);
-        waiter.turnAway(error);
+        this.#remove(queue, waiter);
+        waiter.reject(error);
       };
-      if (!this.#room.enter(line.client, waiter)) return reject(this.#full());
+      if (!this.#capacity.acquire(queue.client, waiter)) return reject(this.#full());
       const timer = waitUntil === undefined ? null : this.#clock.after(waitUntil - now, () => end(this.#late()));
       connection.onDisconnect = () => end(new ClientClosedRequest());
       beginWait(connection, end);
-      line.waiting.push(waiter);
-      this.#waitingLines.add(line);
+      queue.waiting.push(waiter);
+      this.#waitingQueues.add(queue);
       this.#serveSoon();
     });
   }
 
-  #remove(line: Line, waiter: Waiter): void {
-    const at = line.waiting.indexOf(waiter);
-    if (at >= 0) line.waiting.splice(at, 1);
-    if (line.waiting.length === 0) this.#waitingLines.delete(line);
+  #remove(queue: ClientQueue, waiter: Waiter): void {
+    const at = queue.waiting.indexOf(waiter);
+    if (at >= 0) queue.waiting.splice(at, 1);
+    if (queue.waiting.length === 0) this.#waitingQueues.delete(queue);
   }
 
   #serveSoon(): void {
@@ -244,19 +250,19 @@ export class Gate {
   readonly #serve = (): void => {
     this.#isServing = false;
     while (this.breaker.mayBegin) {
-      const line = this.#next(this.#free());
-      if (line === null) return;
-      const waiter = line.waiting.shift() as Waiter;
-      if (line.waiting.length === 0) this.#waitingLines.delete(line);
-      waiter.go(this.#take(line));
+      const queue = this.#next(this.#free());
+      if (queue === null) return;
+      const waiter = queue.waiting.shift() as Waiter;
+      if (queue.waiting.length === 0) this.#waitingQueues.delete(queue);
+      waiter.go(this.#take(queue));
     }
   };
 
   /** Whose turn it is. */
-  #next(free: number): Line | null {
-    let first: Line | null = null;
-    for (const line of this.#waitingLines)
-      if (this.#mayServe(line, free) && (first === null || comesBefore(line, first))) first = line;
+  #next(free: number): ClientQueue | null {
+    let first: ClientQueue | null = null;
+    for (const queue of this.#waitingQueues)
+      if (this.#mayServe(queue, free) && (first === null || comesBefore(queue, first))) first = queue;
     return first;
   }
 
@@ -274,53 +280,55 @@ export class Gate {
     return this.#connections + Math.min(heldUp, this.#connections) - running;
   }
 
-  #mayServe(line: Line, free: number): boolean {
-    return line.holder.held < CLIENT_PART * free && line.held < CREDENTIAL_PART * free;
+  #mayServe(queue: ClientQueue, free: number): boolean {
+    return queue.holder.held < CLIENT_PART * free && queue.held < CREDENTIAL_PART * free;
   }
 
-  #take(line: Line): Place {
+  #take(queue: ClientQueue): ConnectionPermit {
     this.#served += 1;
     this.#running += 1;
-    line.held += 1;
-    line.servedAt = this.#served;
-    line.holder.held += 1;
-    line.holder.servedAt = this.#served;
+    queue.held += 1;
+    queue.servedAt = this.#served;
+    queue.holder.held += 1;
+    queue.holder.servedAt = this.#served;
     const { round, state } = this.breaker;
     if (state !== 'closed') this.breaker.begin();
-    return new Place(this, line, round, state);
+    return new ConnectionPermit(this, queue, round, state);
   }
 
-  #lineOf(client: string, credential: string): Line {
+  #queueOf(client: string, limitKey: string): ClientQueue {
     let holder = this.#holders.get(client);
-    let line = holder?.lines.get(credential);
-    if (line !== undefined) return line;
-    if (this.#lineCount >= this.#tidyAt) {
+    let queue = holder?.queues.get(limitKey);
+    if (queue !== undefined) return queue;
+    if (this.#queueCount >= this.#tidyAt) {
       this.#tidy();
       holder = this.#holders.get(client);
     }
     if (holder === undefined) {
-      holder = { held: 0, servedAt: 0, lines: new Map() };
+      holder = { held: 0, servedAt: 0, queues: new Map() };
       this.#holders.set(client, holder);
     }
-    line = { client, credential, holder, held: 0, servedAt: 0, waiting: [] };
-    holder.lines.set(credential, line);
-    this.#lineCount += 1;
-    return line;
+    queue = { client, limitKey, holder, held: 0, servedAt: 0, waiting: [] };
+    holder.queues.set(limitKey, queue);
+    this.#queueCount += 1;
+    return queue;
   }
 
   #tidy(): void {
-    this.#lineCount = 0;
-    for (const [client, { lines }] of this.#holders) {
-      for (const [credential, { held, waiting }] of lines)
-        if (held === 0 && waiting.length === 0) lines.delete(credential);
-      if (lines.size === 0) this.#holders.delete(client);
-      this.#lineCount += lines.size;
+    this.#queueCount = 0;
+    for (const [client, { queues }] of this.#holders) {
+      for (const [limitKey, { held, waiting }] of queues)
+        if (held === 0 && waiting.length === 0) queues.delete(limitKey);
+      if (queues.size === 0) this.#holders.delete(client);
+      this.#queueCount += queues.size;
     }
-    this.#tidyAt = REMEMBERED_LINES + 2 * this.#lineCount;
+    this.#tidyAt = REMEMBERED_QUEUES + 2 * this.#queueCount;
   }
 
   #full(): GatewayError {
-    const message = `${this.#room.max} calls wait already (rate_limit.queue_max): try again later, with fewer calls at a time`;
+    const message =
+      `${this.#capacity.max} calls wait already (rate_limit.queue_max): try again later, with fewer calls at a ` +
+      'time';
     return new GatewayError('gateway.rate.limited', message, { retryAfterMs: TRY_AGAIN_MS });
   }
 
@@ -333,27 +341,24 @@ export class Gate {
   }
 }
 
-function comesBefore(a: Line, b: Line): boolean {
-  if (a.holder !== b.holder)
-    return (
-      a.holder.held - b.holder.held < 0 || (a.holder.held === b.holder.held && a.holder.servedAt < b.holder.servedAt)
-    );
-  return a.held < b.held || (a.held === b.held && a.servedAt < b.servedAt);
+function comesBefore(a: ClientQueue, b: ClientQueue): boolean {
+  const [one, other] = a.holder === b.holder ? [a, b] : [a.holder, b.holder];
+  return one.held < other.held || (one.held === other.held && one.servedAt < other.servedAt);
 }
 
-/** One call's place at a gate, from its dispatch until undici has let go of it. Every step is safe to repeat. */
-export class Place implements Dial {
+/** One call's permit at a gate, from its dispatch until undici has let go of it. Every step is safe to repeat. */
+export class ConnectionPermit implements Dial {
   readonly round: number;
   readonly began: BreakerState;
   readonly #gate: Gate;
-  readonly #line: Line;
+  readonly #queue: ClientQueue;
   #isDialling = true;
   #isHeldUp = false;
-  #isLeft = false;
+  #isReleased = false;
 
-  constructor(gate: Gate, line: Line, round: number, began: BreakerState) {
+  constructor(gate: Gate, queue: ClientQueue, round: number, began: BreakerState) {
     this.#gate = gate;
-    this.#line = line;
+    this.#queue = queue;
     this.round = round;
     this.began = began;
   }
@@ -376,17 +381,18 @@ export class Place implements Dial {
 
   /** Whether it is the caller that keeps it from going on. */
   set isHeldUp(isHeldUp: boolean) {
-    if (isHeldUp === this.#isHeldUp || this.#isLeft) return;
+    if (isHeldUp === this.#isHeldUp || this.#isReleased) return;
     this.#isHeldUp = isHeldUp;
     this.#gate.holdUp(isHeldUp ? 1 : -1);
   }
 
-  leave(): void {
-    if (this.#isLeft) return;
+  /** Gives it back. */
+  release(): void {
+    if (this.#isReleased) return;
     if (this.#isDialling) this.#gate.breaker.dropped(this);
     this.#isDialling = false;
     this.isHeldUp = false;
-    this.#isLeft = true;
-    this.#gate.release(this.#line);
+    this.#isReleased = true;
+    this.#gate.release(this.#queue);
   }
 }

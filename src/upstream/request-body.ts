@@ -3,7 +3,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import { bareCause } from './egress/dial-error.ts';
+import { bareCause } from './errors.ts';
 
 /** The platform refuses more than 512 000 bytes on its API, so what can succeed can be replayed. */
 const REPLAY_LIMIT_BYTES = 512 * 1024;
@@ -13,7 +13,7 @@ const WHOLE_LIMIT_BYTES = 64 * 1024;
 /** The largest piece that a socket hands out at once. */
 const LARGEST_CHUNK_BYTES = 64 * 1024;
 
-/** What all calls together may keep for replays. */
+/** Bounds what all calls together keep for replays. */
 export interface ReplayBudget {
   /** Takes `bytes` if they fit. */
   take(bytes: number): boolean;
@@ -54,8 +54,8 @@ export interface RequestBody {
   /** What to hand to the dispatcher for one attempt; only the latest attempt may go on reading. */
   attempt(): Buffer | AsyncIterable<Buffer> | null;
   /**
-   * For a call that has to wait: takes more from the caller meanwhile, as far as it may be kept. A caller that leaves
-   * is only noticed while it is read from. Ends by itself when an attempt begins; never throws.
+   * For a call that has to wait: takes more from the caller meanwhile, as far as it may be kept. A client that
+   * disconnects is only noticed while it is read from. Ends by itself when an attempt begins; never throws.
    */
   readAhead?(): void;
   release(): void;
@@ -71,11 +71,11 @@ export const NO_BODY: RequestBody = {
   release: () => {},
 };
 
-/** What `readRequestBody` needs to know beside the message itself. */
+/** How a request body is read. */
 export interface BodyRules {
   /** 0: no limit. */
   readonly maxBytes: number;
-  /** A caller that sends nothing for so long is told 408. */
+  /** How long a caller may send nothing before it is told 408. */
   readonly idleMs: number;
   readonly budget: ReplayBudget;
   /** Called when the body is about to be read: the time for `100 Continue`. */
@@ -86,8 +86,8 @@ export interface BodyRules {
 
 /**
  * Resolves when the body is ready to be sent: at once without one, whole when small, after the first chunk otherwise.
- * Throws gateway.body.too.large, gateway.request.invalid (408 when the caller stalls), or the abort of a caller that
- * left.
+ * Throws gateway.body.too.large, gateway.request.invalid (408 when the caller stalls), or the abort of a client that
+ * disconnected.
  */
 export async function readRequestBody(
   message: IncomingMessage,
@@ -137,7 +137,7 @@ class StreamedBody implements RequestBody {
   constructor(message: IncomingMessage, rules: BodyRules) {
     this.#rules = rules;
     this.#mayBeKept = Number(message.headers['content-length']) <= REPLAY_LIMIT_BYTES;
-    // An attempt that is given up must not destroy the message: the caller is still owed an answer on the same socket.
+    // An attempt that is given up must not destroy the message: the caller is still owed a response on the same socket.
     this.#source = message.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
@@ -215,7 +215,9 @@ class StreamedBody implements RequestBody {
     }
   }
 
-  /** The next chunk, or 408. The message itself is left whole: it is the way to the caller, who is owed that answer. */
+  /**
+   * The next chunk, or 408. The message itself is left whole: it is the way to the caller, who is owed that response.
+   */
   #next(): Promise<IteratorResult<Buffer>> {
     return new Promise((resolve, reject) => {
       const { idleMs } = this.#rules;

@@ -1,65 +1,49 @@
-// One attempt's answer: undici's dispatch handler on one side, `UpstreamResponse` on the other.
-// It holds the body back until someone wants it, and knows nothing of tokens, retries or the caller's HTTP.
+// One attempt's response: undici's dispatch handler on one side, `UpstreamResponse` on the other. It holds the body
+// back until someone wants it, and knows nothing of tokens, retries or the caller's HTTP.
 
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
-import {
-  type BodySink,
-  ClientClosedRequest,
-  UpstreamError,
-  type UpstreamRequest,
-  type UpstreamResponse,
-} from './call.ts';
-import type { Place } from './gate.ts';
+import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
+import { ClientClosedRequest, TOKEN_ENDED, toGatewayError } from './errors.ts';
+import type { ConnectionPermit } from './gate.ts';
 import type { RequestBody } from './request-body.ts';
-import { toGatewayError } from './upstream-errors.ts';
 
 /** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
 const DISCARD_LIMIT_BYTES = 64 * 1024;
-/** Nor is one waited for longer: it takes a place at the gate that others wait for. */
+/** Nor is one waited for longer: it takes a connection that others wait for. */
 const DISCARD_MS = 1_000;
 /**
- * A short answer is usually whole before its head is looked at: so much is taken before the upstream is asked to pause.
+ * A short response is usually whole before its head is looked at: this much is taken before the upstream is asked to
+ * pause.
  */
 const PENDING_LIMIT_BYTES = 64 * 1024;
 
-/** Why an answer that was given up is cut. */
+/** Why a response that was given up is cut. */
 const NOT_WANTED = new GatewayError('gateway.internal', 'the rest of an answer was not wanted');
-
-/**
- * How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another.
- */
-export const TOKEN_ENDED = new UpstreamError(
-  'gateway.credential.unavailable',
-  'the token ended while the call waited for a connection: try again',
-  {
-    wasSent: false,
-  },
-);
 
 /** Times that bound an attempt. */
 export interface AttemptLimits {
   /** The wall clock, epoch ms. */
   readonly now: () => number;
-  /** From the connection's being in hand (or the last octet sent) to the final answer's head. */
+  /** From the connection's being in hand (or the last octet sent) to the final response's head. */
   readonly headersMs: number;
-  /** Longest pause of the caller while it reads the answer; the upstream's own pauses are undici's bodyTimeout. */
+  /** Longest pause of the caller while it reads the response; the upstream's own pauses are undici's bodyTimeout. */
   readonly stalledReaderMs: number;
 }
 
 /**
  * The handler in undici 7's first form (onConnect, onHeaders…), which hands out raw header buffers in the order and
  * casing of the wire and is what its HTTP/1 client calls without a wrapper. `head` settles once: with the response, or
- * with a GatewayError. Its place at the gate is left when undici has let go of it: with onComplete or onError, one of
- * which ends every dispatch.
+ * with a GatewayError. Its permit is released when undici has let go of it: with onComplete or onError, one of which
+ * ends every dispatch.
  */
 export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamResponse {
   readonly head: Promise<UpstreamResponse>;
   readonly #host: string;
   readonly #limits: AttemptLimits;
   readonly #body: Pick<RequestBody, 'isAwaitingCaller'>;
-  readonly #place: Place;
+  readonly #permit: ConnectionPermit;
   readonly #tokenEndsAt: number;
   statusCode = 0;
   statusText = '';
@@ -89,12 +73,12 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     host: string,
     limits: AttemptLimits,
     { body, token }: Pick<UpstreamRequest, 'body' | 'token'>,
-    place: Place,
+    permit: ConnectionPermit,
   ) {
     this.#host = host;
     this.#limits = limits;
     this.#body = body;
-    this.#place = place;
+    this.#permit = permit;
     this.#isUploading = body.isStreaming;
     if (this.#isUploading) this.#tellHoldUp();
     this.#tokenEndsAt = token?.expiresAt ?? Number.POSITIVE_INFINITY;
@@ -119,8 +103,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#abort = abort;
     this.#isConnected = true;
     this.#progressAt = performance.now();
-    this.#place.connected();
-    // It may have stood in line for long, and the machine may have slept.
+    this.#permit.connected();
+    // It may have waited for long, and the machine may have slept.
     if (this.#limits.now() >= this.#tokenEndsAt) this.#fail(TOKEN_ENDED);
     if (this.#failure) abort(this.#failure);
     else this.wasSent = true;
@@ -136,7 +120,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   onHeaders(statusCode: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
-    // Informational answers concern the hop; they do not move the deadline, so that a flood of them ends.
+    // Informational responses concern the hop; they do not move the deadline, so that a flood of them ends.
     if (statusCode < 200) return true;
     clearTimeout(this.#timer);
     this.statusCode = statusCode;
@@ -170,7 +154,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#settleStall();
     clearTimeout(this.#timer);
     this.#settlePeek();
-    this.#place.leave();
+    this.#permit.release();
     this.#sink?.end();
   }
 
@@ -185,8 +169,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     // undici refuses a request it would not write before it looks for a connection: that says nothing about the way to
     // the upstream.
     const isRefused = (error as { code?: string }).code === 'UND_ERR_INVALID_ARG';
-    if (!this.#isConnected && !isRefused) this.#place.failed(toGatewayError(error, this.#host));
-    this.#place.leave();
+    if (!this.#isConnected && !isRefused) this.#permit.failed(toGatewayError(error, this.#host));
+    this.#permit.release();
     this.#fail(error);
   }
 
@@ -250,7 +234,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   /** What its own caller holds up takes no connection from others. */
   #tellHoldUp(): void {
-    this.#place.isHeldUp = this.#isUploading || this.#isStalled;
+    this.#permit.isHeldUp = this.#isUploading || this.#isStalled;
   }
 
   #settlePeek(): void {
@@ -259,8 +243,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   }
 
   #onHeadersDeadline = (): void => {
-    // A caller that stalls has a deadline of its own, where its body is read, and is told so in other words.
-    // A dial has its own too (timeouts.connect).
+    // A caller that stalls has a deadline of its own, where its body is read, and is told so in other words. A dial has
+    // its own too (timeouts.connect).
     if (this.#body.isAwaitingCaller || !this.#isConnected) this.#progressAt = performance.now();
     const leftMs = this.#progressAt + this.#limits.headersMs - performance.now();
     if (leftMs > 1) {

@@ -1,20 +1,12 @@
 // The outermost layer: tries a call again where that cannot do anything twice. It knows nothing of 401 and 429, and
-// never touches an answer that has begun to be passed on.
+// never touches a response that has begun to be passed on.
 
 import type { Clock } from '../clock.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
-import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
-import {
-  ClientClosedRequest,
-  pause,
-  type Send,
-  UpstreamError,
-  type UpstreamRequest,
-  type UpstreamResponse,
-  waitLeftMs,
-} from './call.ts';
-import { headerValue } from './token.ts';
+import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from './call.ts';
+import { ClientClosedRequest, UpstreamError } from './errors.ts';
+import { retryAfterMs } from './platform-error.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RetryDeps {
@@ -32,7 +24,7 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 const RETRIED_STATUSES = new Set([502, 503, 504]);
 
 /**
- * Failures that may pass by themselves. A certificate or a proxy's refusal does not, nor does an answer that is not
+ * Failures that may pass by themselves. A certificate or a proxy's refusal does not, nor does a response that is not
  * HTTP.
  */
 const PASSING_CODES = new Set([
@@ -44,8 +36,9 @@ const PASSING_CODES = new Set([
 
 /**
  * Wraps `send`. GET, HEAD and OPTIONS are sent again after 502, 503, 504 and failures of the connection; any other
- * method only when no octet of it was sent and its body is at hand. A Retry-After of the answer takes the place of our
- * own wait; when it, or the attempts, exceed what is allowed, the last answer passes untouched (an error: is thrown).
+ * method only when no octet of it was sent and its body is at hand. A Retry-After of the response takes the place of
+ * our own wait; when it, or the attempts, exceed what is allowed, the last response passes untouched (an error: is
+ * thrown).
  */
 export function withRetry(send: Send, deps: RetryDeps): Send {
   const { clock, random, settings, totalWaitMs } = deps;
@@ -89,16 +82,6 @@ function mayHelp(error: unknown, isSafe: boolean): boolean {
   if (!isGatewayError(error) || error instanceof ClientClosedRequest || !PASSING_CODES.has(error.code)) return false;
   if (causeCode(error) === 'PROXY_DENIED') return false;
   return isSafe || (error instanceof UpstreamError && !error.wasSent);
-}
-
-/**
- * The Retry-After of an answer, measured by the answer's own clock where it tells it; undefined without a readable one.
- */
-export function retryAfterMs(response: UpstreamResponse, clock: Clock): number | undefined {
-  const value = headerValue(response, 'retry-after');
-  return value === null
-    ? undefined
-    : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined, LONGEST_LIMIT_MS);
 }
 
 /** The system's code of a failed attempt where there is one, else ours. */

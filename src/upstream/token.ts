@@ -1,18 +1,12 @@
 // The layer that puts the token on a call and meets a 401 with one renewal and one replay (docs/tokens.md).
 
-import { promisify } from 'node:util';
-import { brotliDecompress, gunzip, inflate } from 'node:zlib';
 import type { Token } from '../auth/credentials/token-source.ts';
-import { type Clock, withDeadline } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import { type Send, type UpstreamRequest, type UpstreamResponse, waitFor, waitLeftMs } from './call.ts';
-import { TOKEN_ENDED } from './response.ts';
-
-/** Of an answer that the gateway must understand, so much is read and decoded in a copy. */
-const INSPECTED_BYTES = 64 * 1024;
-/** Its body is waited for so long, however late its head came. */
-const SHORTEST_READ_MS = 1_000;
+import { TOKEN_ENDED } from './errors.ts';
+import { platformCode } from './platform-error.ts';
 
 /** 401 codes of the platform that speak of the token; any other code with a 401 is not cured by a new one. */
 const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'credentials.expired']);
@@ -34,11 +28,11 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
   return async (request) => {
     const response = await sendWithToken(send, request, clock);
     if (response.statusCode !== 401) return response;
-    // What breaks off has no code that could be read; where the answer is passed on the failure shows again.
+    // If the body cannot be read there is no error code; the failure shows again when the response is passed on.
     const code = await platformCode(response, clock, waitLeftMs(request, clock)).catch(() => null);
     if (code !== null && !TOKEN_CODES.has(code)) return response;
     const refused = request.token as Token;
-    // The answer to HEAD has no body, so nobody can tell what it speaks of.
+    // The response to HEAD has no body, so nobody can tell what it speaks of.
     const route = request.method === 'HEAD' ? null : routeOf(request.target);
     if (!request.source.invalidate(refused, route) || !request.body.canReplay) return response;
     response.discard();
@@ -48,7 +42,7 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
   };
 }
 
-/** Sends with the present token, and with the next one where that ended before there was a connection to send it on. */
+/** Sends with the current token, and with the next one where that ended before there was a connection to send it on. */
 async function sendWithToken(send: Send, request: UpstreamRequest, clock: Clock): Promise<UpstreamResponse> {
   for (;;) {
     const token =
@@ -69,8 +63,8 @@ function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<U
 }
 
 /**
- * Waits for a token as long as the caller stays and `total_wait` lasts; the renewal itself belongs to no caller and
- * goes on.
+ * Waits for a token as long as the client stays connected and `total_wait` lasts; the renewal itself belongs to no
+ * caller and goes on.
  */
 async function awaitToken(
   request: UpstreamRequest,
@@ -88,65 +82,4 @@ async function awaitToken(
   } finally {
     request.record.tokenWaitMs += performance.now() - startedAt;
   }
-}
-
-/**
- * The platform's error code of an answer, or null when it has none that can be read. Waits and rejects as
- * `platformErrorBody` does.
- */
-export async function platformCode(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<string | null> {
-  const body = await platformErrorBody(response, clock, waitMs);
-  return typeof body?.code === 'string' ? body.code : null;
-}
-
-/**
- * The platform's error body (message, code, limit…) of an answer of at most 64 KiB, decoded in a copy; null when it is
- * not one. Leaves the body whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`:
- * its caller is not held up for it any longer.
- */
-export async function platformErrorBody(
-  response: UpstreamResponse,
-  clock: Clock,
-  waitMs: number,
-): Promise<Record<string, unknown> | null> {
-  const late = () => new GatewayError('gateway.upstream.timeout', 'the body of the answer did not come in time');
-  const { bytes, complete } = await withDeadline(
-    clock,
-    Math.max(waitMs, SHORTEST_READ_MS),
-    late,
-    response.peek(INSPECTED_BYTES),
-  );
-  if (!complete) return null;
-  try {
-    const decoded = await decode(bytes, headerValue(response, 'content-encoding'));
-    const parsed: unknown = JSON.parse(decoded.toString('utf8'));
-    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : null;
-  } catch {
-    // Not JSON, or not the encoding it claims: then there is no code to be read, which has a meaning of its own.
-    return null;
-  }
-}
-
-const DECODERS: Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>> = {
-  gzip: promisify(gunzip),
-  br: promisify(brotliDecompress),
-  deflate: promisify(inflate),
-};
-
-async function decode(bytes: Buffer, encoding: string | null): Promise<Buffer> {
-  if (encoding === null || encoding === 'identity') return bytes;
-  const decoder = DECODERS[encoding.trim().toLowerCase()];
-  if (!decoder) throw new Error('an encoding that cannot be read here');
-  return decoder(bytes, { maxOutputLength: INSPECTED_BYTES });
-}
-
-/** The first value of a header of the answer; the name in lower case. */
-export function headerValue(response: UpstreamResponse, name: string): string | null {
-  const { rawHeaders } = response;
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const field = rawHeaders[i] as Buffer;
-    if (field.length === name.length && field.toString('latin1').toLowerCase() === name)
-      return (rawHeaders[i + 1] as Buffer).toString('latin1');
-  }
-  return null;
 }

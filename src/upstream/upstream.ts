@@ -1,5 +1,5 @@
-// The way to Genesys Cloud that one configuration describes: the layers of a call on one page, retry → rate limit →
-// token → dispatch, over connections that a reload which does not change how we dial keeps open.
+// The upstream of one configuration: the layers of a call on one page, retry → rate limit → token → dispatch, over
+// connections that a reload which does not change how we dial keeps open.
 
 import type { Dispatcher } from 'undici';
 import type { TokenTransport } from '../auth/credentials/token-endpoint.ts';
@@ -9,22 +9,23 @@ import { isSameSetting } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { createRouteTemplates } from '../logging/metrics/route-template.ts';
-import type { Send, WaitingRoom } from './call.ts';
-import { createDispatcher, type UpstreamDispatcher } from './dispatcher.ts';
-import { createEgress, type Egress } from './egress/egress.ts';
+import type { QueueCapacity, Send } from './call.ts';
+import { UpstreamDispatcher } from './dispatcher.ts';
+import { Egress } from './egress/egress.ts';
+import { toGatewayError } from './errors.ts';
 import type { GatesByOrigin } from './gate.ts';
-import { createRateLimits, type RateLimits } from './rate-limit/rate-limit.ts';
+import type { LimitState, Limits } from './rate-limit/limits.ts';
+import { RateLimits } from './rate-limit/rate-limit.ts';
 import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
-import { toGatewayError } from './upstream-errors.ts';
 
-/** What an outbound is made with. */
-export type OutboundDeps = ConnectionsDeps;
+/** What an upstream is made with. */
+export type UpstreamDeps = ConnectionsDeps;
 
-/** The way out of the configuration before. `isKept` tells of which credentials the limits go on to count. */
-export interface PreviousOutbound {
+/** The upstream of the configuration before. `isKept` tells of which credentials the limits go on to count. */
+export interface PreviousUpstream {
   readonly config: GatewayConfig;
-  readonly outbound: Upstream;
+  readonly upstream: Upstream;
   readonly isKept: (credential: string) => boolean;
 }
 
@@ -33,12 +34,12 @@ export interface Upstream {
   readonly egress: Egress;
   readonly dispatcher: UpstreamDispatcher;
   readonly transport: TokenTransport;
-  /** All layers: retry, pace, token and replay, dispatch. */
+  /** All layers: retry, rate limit, token and replay, dispatch. */
   readonly send: Send;
   /** What the platform's limits are doing, for status and metrics. */
-  readonly limits: RateLimits['states'];
-  /** For the next configuration's way out. */
-  readonly parts: { readonly line: SharedConnections; readonly pacing: RateLimits };
+  readonly limits: () => LimitState[];
+  /** For the next configuration's upstream. */
+  readonly parts: { readonly connections: SharedConnections; readonly limits: Limits };
   /**
    * Resolves when what still runs has ended and its connections are closed, save those that a later configuration
    * shares.
@@ -48,36 +49,35 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
-/** Endpoint limits are told apart by route; beyond so many routes they share one. */
+/** Endpoint limits are told apart by route; routes beyond this number share one limit. */
 const LIMITED_ROUTES = 2_000;
 
 /** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
-export function createUpstream(config: GatewayConfig, deps: OutboundDeps, previous?: PreviousOutbound): Upstream {
+export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previous?: PreviousUpstream): Upstream {
   const { clock, random, log } = deps;
   const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
-  const { rateLimit: settings, retry, clients } = config;
+  const { rateLimit: settings, retry, clients, timeouts } = config;
   const routeOf = (method: string, target: string) => `${method} ${templates.of(target)}`;
-  const kept = previous && { limits: previous.outbound.parts.pacing.limits, isKept: previous.isKept };
-  const pacing = createRateLimits({ clock, random, log, settings, retry, clients, routeOf }, kept);
-  const isShared = previous !== undefined && dialAlike(previous.config, config);
-  const line = isShared
-    ? previous.outbound.parts.line.retain()
-    : createConnections(config, deps, pacing.limits.room, previous?.outbound.parts.line.gates);
-  const { egress, dispatcher } = line;
-  const once = withToken(line.send, { clock, routeOf: templates.of });
-  const send = withRetry(pacing.wrap(once), {
-    clock,
-    random,
-    settings: config.retry,
-    totalWaitMs: config.timeouts.totalWaitMs,
-  });
+  const { connections: shared, limits: counted } = previous?.upstream.parts ?? {};
+  const kept = previous && counted && { limits: counted, isKept: previous.isKept };
+  const rateLimits = new RateLimits({ clock, random, log, settings, retry, clients, routeOf }, kept);
+  const { limits } = rateLimits;
+  const connections =
+    shared && dialAlike(previous?.config ?? config, config)
+      ? shared.retain()
+      : new SharedConnections(config, deps, limits.capacity, shared?.gates);
+  const { egress, dispatcher } = connections;
+  const once = withToken(dispatcher.send, { clock, routeOf: templates.of });
+  const send = withRetry(rateLimits.wrap(once), { clock, random, settings: retry, totalWaitMs: timeouts.totalWaitMs });
   return {
-    ...{ egress, dispatcher, send },
+    egress,
+    dispatcher,
+    send,
     transport: createTokenTransport(dispatcher.agent),
-    limits: pacing.states,
-    parts: { line, pacing },
-    retire: line.release,
-    close: line.destroy,
+    limits: () => limits.states(),
+    parts: { connections, limits },
+    retire: () => connections.release(),
+    close: () => connections.destroy(),
   };
 }
 
@@ -89,27 +89,11 @@ function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
   return isInTime && areAsMany && isSameSetting(a.proxy, b.proxy) && isSameSetting(a.tls, b.tls);
 }
 
-/** A line in use. Whoever makes or shares it lets go of it once. */
-export interface SharedConnections {
-  readonly egress: Egress;
-  readonly dispatcher: UpstreamDispatcher;
-  /** Its gates, and those of earlier lines. */
-  readonly gates: GatesByOrigin;
-  /** One attempt, once there is a connection for it; shed while its origin cannot be reached. */
-  readonly send: Send;
-  /** One more user. */
-  retain(): SharedConnections;
-  /** One user less; the last one's resolves when what still runs has ended and the connections are closed. */
-  release(): Promise<void>;
-  /** Closes it at once, whoever uses it. */
-  destroy(): Promise<void>;
-}
+/** The settings that connections are made of. */
+type ConnectionSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'timeouts' | 'rateLimit'>;
 
-/** The settings that a line is made of. */
-export type LineSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'timeouts' | 'rateLimit'>;
-
-/** What a line is made with. `random` is 0 (inclusive) to 1 (exclusive). */
-export interface ConnectionsDeps {
+/** What connections are made with. `random` is 0 (inclusive) to 1 (exclusive). */
+interface ConnectionsDeps {
   readonly env: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly random: () => number;
@@ -117,64 +101,70 @@ export interface ConnectionsDeps {
 }
 
 /**
- * Opens nothing before the first call. Calls that find no connection free wait in `room`; those at `gates` have some of
- * them.
+ * Upstream connections, reference-counted so that a reload which does not change how we dial keeps them open. Opens
+ * nothing before the first call. Whoever makes or retains them releases them once; the last one closes them.
  */
-export function createConnections(
-  { proxy, tls, timeouts, rateLimit }: LineSettings,
-  { env, clock, random, log }: ConnectionsDeps,
-  room: WaitingRoom,
-  gates: GatesByOrigin = new Map(),
-): SharedConnections {
-  const egress = createEgress({ proxy, tls, timeouts, env, clock, log });
-  const dispatcher = createDispatcher({
-    ...{
-      connect: egress.connect,
+export class SharedConnections {
+  readonly egress: Egress;
+  readonly dispatcher: UpstreamDispatcher;
+  /** Their gates, and those of earlier connections: calls at all of them have the connections together. */
+  readonly gates: GatesByOrigin;
+  #users = 1;
+
+  /** Calls that find no connection free count against `capacity` while they wait. */
+  constructor(
+    { proxy, tls, timeouts, rateLimit }: ConnectionSettings,
+    { env, clock, random, log }: ConnectionsDeps,
+    capacity: QueueCapacity,
+    gates: GatesByOrigin = new Map(),
+  ) {
+    this.gates = gates;
+    this.egress = new Egress({ proxy, tls, timeouts, env, clock, log });
+    this.dispatcher = new UpstreamDispatcher({
+      connect: this.egress.connect,
       headersMs: timeouts.headersMs,
       bodyMs: timeouts.bodyMs,
       connections: rateLimit.connections,
       gates,
-      room,
+      capacity,
       clock,
       random,
-    },
-    onChange: (origin, state) =>
-      (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
-  });
-  let users = 1;
-  const line: SharedConnections = {
-    egress,
-    dispatcher,
-    gates,
-    send: dispatcher.send,
-    retain() {
-      users += 1;
-      return line;
-    },
-    async release() {
-      users -= 1;
-      if (users > 0) return;
-      await dispatcher.close();
-      egress.close();
-    },
-    async destroy() {
-      egress.close();
-      await dispatcher.destroy();
-    },
-  };
-  return line;
+      onChange: (origin, state) =>
+        (state === 'open' ? log.warn : log.info).call(log, { origin, state }, 'upstream reachability'),
+    });
+  }
+
+  /** One more user. */
+  retain(): this {
+    this.#users += 1;
+    return this;
+  }
+
+  /** One user less; the last one's resolves when what still runs has ended and the connections are closed. */
+  async release(): Promise<void> {
+    this.#users -= 1;
+    if (this.#users > 0) return;
+    await this.dispatcher.close();
+    this.egress.close();
+  }
+
+  /** Closes them at once, whoever uses them. */
+  async destroy(): Promise<void> {
+    this.egress.close();
+    await this.dispatcher.destroy();
+  }
 }
 
 /**
- * Makes the transport. It rejects with a GatewayError of the upstream or proxy group, and reads no more than it was
- * told to.
+ * The transport of token requests over `agent`. It rejects with a GatewayError of the upstream or proxy group, and
+ * reads no more than it was told to.
  */
 export function createTokenTransport(agent: Dispatcher): TokenTransport {
   return async ({ url, headers, body, timeoutMs, maxBodyBytes }) => {
     const { origin, pathname, search } = new URL(url);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const answer = await agent.request({
+      const response = await agent.request({
         origin,
         path: pathname + search,
         method: 'POST',
@@ -183,18 +173,18 @@ export function createTokenTransport(agent: Dispatcher): TokenTransport {
         signal,
       });
       const received: Record<string, string | undefined> = {};
-      for (const [name, value] of Object.entries(answer.headers))
+      for (const [name, value] of Object.entries(response.headers))
         received[name] = Array.isArray(value) ? value.join(', ') : value;
       const chunks: Buffer[] = [];
       let size = 0;
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      for await (const chunk of response.body as AsyncIterable<Buffer>) {
         size += chunk.length;
         // Leaving the loop destroys the body, and the connection with it.
         if (size > maxBodyBytes)
           throw new GatewayError('gateway.upstream.invalid', `the answer is larger than ${maxBodyBytes} bytes`);
         chunks.push(chunk);
       }
-      return { statusCode: answer.statusCode, headers: received, body: Buffer.concat(chunks) };
+      return { statusCode: response.statusCode, headers: received, body: Buffer.concat(chunks) };
     } catch (error) {
       if (signal.aborted)
         throw new GatewayError('gateway.upstream.timeout', `${origin} did not answer within ${timeoutMs / 1000} s`);

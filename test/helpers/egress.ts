@@ -11,7 +11,7 @@ import { systemClock } from '../../src/clock.ts';
 import type { GatewayConfig } from '../../src/config/gateway-config.ts';
 import type { Log } from '../../src/logging/log.ts';
 import { inlineSecret } from '../../src/secret.ts';
-import { createEgress, type Egress, type EgressOptions } from '../../src/upstream/egress/egress.ts';
+import { Egress, type EgressOptions } from '../../src/upstream/egress/egress.ts';
 
 /** Whatever can run something at the end of a test. */
 export interface TearsDown {
@@ -28,7 +28,7 @@ export const quietLog: Log = { error() {}, warn() {}, info() {}, debug() {} };
 /** Settings as they are when nothing is configured, and no environment but what is given. */
 export function createTestEgress(t: TearsDown, { proxy = {}, tls = {}, ...rest }: TestEgressOptions = {}): Egress {
   const { password, ...proxyRest } = proxy;
-  const egress = createEgress({
+  const egress = new Egress({
     proxy: {
       url: null,
       username: null,

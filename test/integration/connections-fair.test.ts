@@ -138,7 +138,7 @@ t.test('a flood of pipelined calls is bounded by queue_max, and delays nobody el
     'its own next call is refused at once',
   );
   for (const method of ['GET', 'POST']) t.match(await ask('b', '/api/v2/users', method), { status: 200 });
-  t.ok(gateway.runtime().upstream.parts.pacing.limits.room.waiting >= 98, 'two of its calls gave way');
+  t.ok(gateway.runtime().upstream.parts.limits.capacity.waiting >= 98, 'two of its calls gave way');
 });
 
 t.test(

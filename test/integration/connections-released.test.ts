@@ -5,8 +5,8 @@ import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
 import { GatewayError } from '../../src/errors.ts';
-import { type UpstreamResponse, WaitingRoom } from '../../src/upstream/call.ts';
-import { createDispatcher } from '../../src/upstream/dispatcher.ts';
+import { QueueCapacity, type UpstreamResponse } from '../../src/upstream/call.ts';
+import { UpstreamDispatcher } from '../../src/upstream/dispatcher.ts';
 import { NO_BODY, type RequestBody } from '../../src/upstream/request-body.ts';
 import { startRawServer } from '../helpers/raw-http.ts';
 import { createCall, type TestCall } from '../unit/upstream/layer-fixtures.ts';
@@ -163,8 +163,8 @@ async function run(t: Test, row: Row): Promise<void> {
   const upstream = await startUpstream(t);
   const hanging: (() => void)[] = [];
   let dials = row.dials ?? 'connect';
-  const room = new WaitingRoom(1_000);
-  const dispatcher = createDispatcher({
+  const capacity = new QueueCapacity(1_000);
+  const dispatcher = new UpstreamDispatcher({
     connect(_options, callback) {
       const fail = () => callback(new GatewayError('gateway.upstream.unreachable', 'refused by the test'), null);
       const dial = () => {
@@ -183,7 +183,7 @@ async function run(t: Test, row: Row): Promise<void> {
     clock: systemClock,
     random: () => 0.5,
     connections: CONNECTIONS,
-    room,
+    capacity,
     headersMs: row.headersMs ?? 60_000,
     bodyMs: row.bodyMs ?? 60_000,
   });
@@ -216,7 +216,7 @@ async function run(t: Test, row: Row): Promise<void> {
   }
   await Promise.all(ended);
   t.same(dispatcher.occupancy(), { running: 0, waiting: 0 });
-  t.equal(room.waiting, 0);
+  t.equal(capacity.waiting, 0);
   if (row.destroy || row.dials) return;
   // As many at once as before, and held: none is missing.
   dials = 'connect';
@@ -234,7 +234,7 @@ for (const [name, row] of Object.entries(ROWS)) t.test(`all places are free agai
 t.test('a call that waited goes by the connection that came free, not by another new one', async (t) => {
   const upstream = await startUpstream(t);
   let dials = 0;
-  const dispatcher = createDispatcher({
+  const dispatcher = new UpstreamDispatcher({
     connect(_options, callback) {
       dials += 1;
       const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
@@ -242,7 +242,7 @@ t.test('a call that waited goes by the connection that came free, not by another
     clock: systemClock,
     random: () => 0.5,
     connections: 4,
-    room: new WaitingRoom(1_000),
+    capacity: new QueueCapacity(1_000),
     headersMs: 60_000,
     bodyMs: 60_000,
   });

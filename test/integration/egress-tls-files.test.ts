@@ -10,7 +10,7 @@ import t from 'tap';
 import { request } from 'undici';
 import { systemClock } from '../../src/clock.ts';
 import { inlineSecret } from '../../src/secret.ts';
-import { toGatewayError } from '../../src/upstream/upstream-errors.ts';
+import { toGatewayError } from '../../src/upstream/errors.ts';
 import { openSocket } from '../../src/upstream/websocket/open-socket.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { createTestEgress, dispatcherOver, listenFor, startUpstream, type TearsDown } from '../helpers/egress.ts';

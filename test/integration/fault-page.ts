@@ -16,7 +16,7 @@ const HEAD = `# Faults and what callers see of them
 Every row is a test (\`test/integration/fault-matrix.test.ts\`, \`fault-token-endpoint.test.ts\`,
 \`fault-aftermath.test.ts\`), and this page is generated from the rows that the tests run
 (\`node test/integration/fault-page.ts\`). The rules are tested one by one in \`test/unit/upstream/retry.test.ts\`,
-\`retry-token-wait.test.ts\`, \`pacing.test.ts\`, \`gate.test.ts\` and \`breaker.test.ts\`.
+\`retry-token-wait.test.ts\`, \`rate-limit.test.ts\`, \`gate.test.ts\` and \`breaker.test.ts\`.
 
 The rules behind the rows:
 

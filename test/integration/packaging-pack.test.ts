@@ -152,11 +152,11 @@ t.test('the built package asks PAC scripts, in the thread that it starts from it
   const at = (path: string) => JSON.stringify(pathToFileURL(join(folder, 'dist', path)).href);
   const script = `
     import { systemClock } from ${at('clock.js')};
-    import { createEgress } from ${at('upstream/egress/egress.js')};
+    import { Egress } from ${at('upstream/egress/egress.js')};
     const url = ${JSON.stringify(`pac+${pathToFileURL(pac)}`)};
     const proxy = { url, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
     const timeouts = { connectMs: 5000 };
-    const egress = createEgress({ proxy, tls: {}, timeouts, env: {}, clock: systemClock, log: console });
+    const egress = new Egress({ proxy, tls: {}, timeouts, env: {}, clock: systemClock, log: console });
     console.log((await egress.routes('http://a.test/')).join());`;
   t.equal(run(process.execPath, ['--input-type=module', '--eval', script]), 'http://a:1\n');
 });

@@ -12,7 +12,7 @@ import t from 'tap';
 import { request } from 'undici';
 import { systemClock } from '../../src/clock.ts';
 import { fileSecret } from '../../src/secret.ts';
-import { createEgress } from '../../src/upstream/egress/egress.ts';
+import { Egress } from '../../src/upstream/egress/egress.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import {
   createTestEgress,
@@ -122,7 +122,7 @@ t.test('a changed password counts at the next dial', async (t) => {
   const file = join(folder, 'password');
   writeFileSync(file, 'old');
   const { url } = await proxied(t, { login: 'corp:new-one' });
-  const egress = createEgress({
+  const egress = new Egress({
     proxy: { url, username: 'corp', password: fileSecret(file), credentialHosts: [], noProxy: [], off: false },
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
     timeouts: { connectMs: 5000 },

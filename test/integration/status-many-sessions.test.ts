@@ -9,7 +9,7 @@ t.test('shows the limits of credentials and those that hold calls back, and coun
   const { url, gateway } = await startGateway(t, {
     config: { server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] } },
   });
-  const { limits } = gateway.runtime().upstream.parts.pacing;
+  const { limits } = gateway.runtime().upstream.parts;
   for (let n = 0; n < 1_000; n += 1) limits.ofCredential(sessionLimitKey('default', `s${n}`));
   limits.ofCredential(sessionLimitKey('default', 's700')).pauseUntil(performance.now() + 60_000);
   await (await fetch(`${url}/api/v2/users?pageSize=1`)).text();

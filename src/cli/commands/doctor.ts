@@ -12,9 +12,9 @@ import { loadConfig } from '../../config/load.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { redactText } from '../../logging/redact/text.ts';
 import type { Egress } from '../../upstream/egress/egress.ts';
-import { targetOf } from '../../upstream/egress/proxy-route.ts';
+import { endpointOf } from '../../upstream/egress/proxy-route.ts';
+import { toGatewayError } from '../../upstream/errors.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
-import { toGatewayError } from '../../upstream/upstream-errors.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
@@ -120,7 +120,7 @@ async function examineHost(
   { steps, egress, resolve, clock, limitMs }: HostExamination,
 ): Promise<boolean> {
   const url = new URL(base.origin);
-  const target = targetOf(url);
+  const target = endpointOf(url);
   let routes: readonly string[] = [];
   const found = await take(steps, `route to ${url.host}`, async () => {
     const { via, reason } = egress.describe(url);

@@ -1,9 +1,11 @@
-// All metrics of the gateway behind one object: what happens is told to it, what merely is, it asks for at a scrape.
-// It serves nothing itself; the listeners answer `GET /metrics` with what `render` gives.
+// All metrics of the gateway behind one object: what happens is told to it, what merely is, it asks for at a scrape. It
+// serves nothing itself; the listeners answer `GET /metrics` with what `render` gives.
 
-import { createExchangeMetrics, type ExchangeMetrics } from './exchange-metrics.ts';
-import { createExposition, METRICS_CONTENT_TYPE } from './exposition.ts';
-import { createCounter, type Sample, sampled } from './metric-family.ts';
+import type { Metric, Registry } from '@prometheus-io/client';
+import type { ExchangeRecord } from '../exchange-record.ts';
+import { ExchangeMetrics, type LabelNames } from './exchange-metrics.ts';
+import { Counter, type Family, type Sample, sampled } from './metric-family.ts';
+import { createRouteTemplates } from './route-template.ts';
 
 /** How one token request ended. `rejected` is final until something changes; `transient` is tried again. */
 export type TokenRequestResult = 'ok' | 'rejected' | 'transient';
@@ -29,7 +31,14 @@ export interface MetricSources {
   logRecordsDropped?(): number;
 }
 
-export interface Metrics extends Omit<ExchangeMetrics, 'families'> {
+/** All metrics of a gateway: told what happens, and rendered for a scrape. */
+export interface Metrics {
+  started(): void;
+  ended(record: ExchangeRecord): void;
+  /**
+   * The names that may be label values, after each load of the configuration. What was counted for others is forgotten.
+   */
+  setNames(names: LabelNames): void;
   tokenRequest(credential: string, grant: string, result: TokenRequestResult): void;
   /** A credential's token and renewal came into these states, from others. */
   tokenTransition(credential: string, token: string, renewal: string): void;
@@ -45,113 +54,222 @@ const TOKEN_STATES = ['none', 'fresh', 'due', 'suspect', 'expired'];
 const RENEWAL_STATES = ['idle', 'running', 'backoff', 'rejected', 'login_required'];
 
 /** Holds no timer and no socket: nothing to close. `now` in epoch ms. */
-export function createMetrics({ version, now = Date.now }: { version: string; now?: () => number }): Metrics {
-  const exchanges = createExchangeMetrics();
-  let known = new Set<string>();
-  let clients = new Set<string>();
-  const sources: MetricSources = {};
-  const tokenRequests = createCounter(
+export function createMetrics(options: { version: string; now?: () => number }): Metrics {
+  return new GatewayMetrics(options);
+}
+
+class GatewayMetrics implements Metrics {
+  readonly contentType = 'text/plain; version=0.0.4; charset=utf-8';
+  readonly #version: string;
+  readonly #now: () => number;
+  readonly #exchanges = new ExchangeMetrics();
+  /** What is looked up at each scrape. */
+  readonly #sources: MetricSources = {};
+  readonly #tokenRequests = new Counter(
     'gcg_token_requests_total',
     'Requests to the token endpoint, by grant and result.',
   );
-  const transitions = createCounter(
+  readonly #transitions = new Counter(
     'gcg_token_transitions_total',
     'Changes of state of a credential, by the pair of states it came into.',
   );
-  const reloads = createCounter('gcg_config_reloads_total', 'Reloads of the configuration: applied or refused.');
-  let isLastReloadApplied = true;
+  readonly #reloads = new Counter('gcg_config_reloads_total', 'Reloads of the configuration: applied or refused.');
+  #credentials = new Set<string>();
+  #clients = new Set<string>();
+  #isLastReloadApplied = true;
+  /** Made at the first scrape. */
+  #registry: Promise<Registry> | null = null;
 
-  const states = (names: readonly string[], of: (state: { token: string; renewal: string }) => string) =>
-    function* (): Iterable<Sample> {
-      for (const state of sources.credentials?.() ?? []) {
-        for (const name of names)
-          yield { labels: { credential: state.name, state: name }, value: of(state) === name ? 1 : 0 };
-      }
-    };
+  constructor({ version, now = Date.now }: { version: string; now?: () => number }) {
+    this.#version = version;
+    this.#now = now;
+  }
 
-  const render = createExposition([
-    sampled('gauge', 'gcg_build_info', 'Always 1; the labels say what runs.', () => [
-      { labels: { version, node: process.versions.node }, value: 1 },
-    ]),
-    ...exchanges.families,
-    tokenRequests.family,
-    transitions.family,
-    sampled(
-      'gauge',
-      'gcg_token_seconds_left',
-      "Life left of a credential's token; 0 when expired, absent when unknown.",
-      function* () {
-        for (const { name, expiresAt } of sources.credentials?.() ?? []) {
-          if (expiresAt !== null)
-            yield { labels: { credential: name }, value: Math.max(0, (expiresAt - now()) / 1000) };
-        }
-      },
-    ),
-    sampled(
-      'gauge',
-      'gcg_token_state',
-      "1 for the state a credential's token is in.",
-      states(TOKEN_STATES, (state) => state.token),
-    ),
-    sampled(
-      'gauge',
-      'gcg_renewal_state',
-      "1 for the state a credential's renewal is in.",
-      states(RENEWAL_STATES, (state) => state.renewal),
-    ),
-    sampled('gauge', 'gcg_queue_length', 'Calls that wait for a rate limit or a connection.', function* () {
-      for (const [credential, value] of sources.queueLengths?.() ?? []) yield { labels: { credential }, value };
-    }),
-    sampled('gauge', 'gcg_upstream_connections', 'Connections to the upstream.', function* () {
-      const connections = sources.connections?.();
-      if (!connections) return;
-      yield { labels: { state: 'active' }, value: connections.active };
-      yield { labels: { state: 'idle' }, value: connections.idle };
-    }),
-    sampled('gauge', 'gcg_websockets_open', 'Notification sockets that are open, or being opened.', function* () {
-      const counts = new Map<string, number>();
-      for (const { client, credential } of sources.sockets?.() ?? []) {
-        const label = client === null ? 'anonymous' : clients.has(client) ? client : 'other';
-        const key = `${label} ${known.has(credential) ? credential : 'other'}`;
-        counts.set(key, (counts.get(key) ?? 0) + 1);
-      }
-      for (const [key, value] of counts) {
-        const [client = '', credential = ''] = key.split(' ');
-        yield { labels: { client, credential }, value };
-      }
-    }),
-    reloads.family,
-    sampled(
-      'gauge',
-      'gcg_config_last_reload_applied',
-      '0 while the file on disk is refused and an older configuration is in use.',
-      () => [{ labels: {}, value: isLastReloadApplied ? 1 : 0 }],
-    ),
-    sampled('counter', 'gcg_log_records_dropped_total', 'Log records that could not be written.', () => [
-      { labels: {}, value: sources.logRecordsDropped?.() ?? 0 },
-    ]),
-  ]);
+  started(): void {
+    this.#exchanges.started();
+  }
 
+  ended(record: ExchangeRecord): void {
+    this.#exchanges.ended(record);
+  }
+
+  setNames(names: LabelNames): void {
+    this.#credentials = new Set(names.credentials);
+    this.#clients = new Set(names.clients);
+    this.#exchanges.setNames({ clients: this.#clients, credentials: this.#credentials });
+    for (const counter of [this.#tokenRequests, this.#transitions])
+      counter.keep(({ credential = '' }) => credential === 'other' || this.#credentials.has(credential));
+  }
+
+  tokenRequest(credential: string, grant: string, result: TokenRequestResult): void {
+    this.#tokenRequests.inc({ credential: this.#labelOf(credential), grant, result });
+  }
+
+  tokenTransition(credential: string, token: string, renewal: string): void {
+    this.#transitions.inc({ credential: this.#labelOf(credential), token, renewal });
+  }
+
+  configReload(isApplied: boolean): void {
+    this.#isLastReloadApplied = isApplied;
+    this.#reloads.inc({ result: isApplied ? 'applied' : 'refused' });
+  }
+
+  setSources(sources: MetricSources): void {
+    Object.assign(this.#sources, sources);
+  }
+
+  async render(): Promise<string> {
+    this.#registry ??= createRegistry(this.#families());
+    return (await this.#registry).metrics();
+  }
+
+  #labelOf(credential: string): string {
+    return this.#credentials.has(credential) ? credential : 'other';
+  }
+
+  #families(): readonly Family[] {
+    return [
+      sampled('gauge', 'gcg_build_info', 'Always 1; the labels say what runs.', () => [
+        { labels: { version: this.#version, node: process.versions.node }, value: 1 },
+      ]),
+      ...this.#exchanges.families(),
+      this.#tokenRequests.family,
+      this.#transitions.family,
+      ...this.#credentialFamilies(),
+      sampled('gauge', 'gcg_queue_length', 'Calls that wait for a rate limit or a connection.', () =>
+        Array.from(this.#sources.queueLengths?.() ?? [], ([credential, value]) => ({ labels: { credential }, value })),
+      ),
+      sampled('gauge', 'gcg_upstream_connections', 'Connections to the upstream.', () => {
+        const connections = this.#sources.connections?.();
+        if (!connections) return [];
+        return [
+          { labels: { state: 'active' }, value: connections.active },
+          { labels: { state: 'idle' }, value: connections.idle },
+        ];
+      }),
+      sampled('gauge', 'gcg_websockets_open', 'Notification sockets that are open, or being opened.', () =>
+        this.#openSockets(),
+      ),
+      this.#reloads.family,
+      sampled(
+        'gauge',
+        'gcg_config_last_reload_applied',
+        '0 while the file on disk is refused and an older configuration is in use.',
+        () => [{ labels: {}, value: this.#isLastReloadApplied ? 1 : 0 }],
+      ),
+      sampled('counter', 'gcg_log_records_dropped_total', 'Log records that could not be written.', () => [
+        { labels: {}, value: this.#sources.logRecordsDropped?.() ?? 0 },
+      ]),
+    ];
+  }
+
+  #credentialFamilies(): readonly Family[] {
+    return [
+      sampled(
+        'gauge',
+        'gcg_token_seconds_left',
+        "Life left of a credential's token; 0 when expired, absent when unknown.",
+        () => this.#secondsLeft(),
+      ),
+      sampled('gauge', 'gcg_token_state', "1 for the state a credential's token is in.", () =>
+        this.#states(TOKEN_STATES, (state) => state.token),
+      ),
+      sampled('gauge', 'gcg_renewal_state', "1 for the state a credential's renewal is in.", () =>
+        this.#states(RENEWAL_STATES, (state) => state.renewal),
+      ),
+    ];
+  }
+
+  *#secondsLeft(): Iterable<Sample> {
+    for (const { name, expiresAt } of this.#sources.credentials?.() ?? []) {
+      if (expiresAt === null) continue;
+      yield { labels: { credential: name }, value: Math.max(0, (expiresAt - this.#now()) / 1000) };
+    }
+  }
+
+  *#states(names: readonly string[], of: (state: { token: string; renewal: string }) => string): Iterable<Sample> {
+    for (const state of this.#sources.credentials?.() ?? []) {
+      for (const name of names)
+        yield { labels: { credential: state.name, state: name }, value: of(state) === name ? 1 : 0 };
+    }
+  }
+
+  *#openSockets(): Iterable<Sample> {
+    const counts = new Map<string, number>();
+    for (const { client, credential } of this.#sources.sockets?.() ?? []) {
+      const label = client === null ? 'anonymous' : this.#clients.has(client) ? client : 'other';
+      const key = `${label} ${this.#labelOf(credential)}`;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    for (const [key, value] of counts) {
+      const [client = '', credential = ''] = key.split(' ');
+      yield { labels: { client, credential }, value };
+    }
+  }
+}
+
+/** Coarse on purpose: a finer timer would wake an idle sidecar ten times as often. */
+const EVENT_LOOP_PRECISION_MS = 100;
+
+/**
+ * The Prometheus client formats the families and adds the process's own metrics. It is loaded at the first scrape: a
+ * gateway nobody scrapes neither waits for it at the start nor samples its event loop.
+ */
+async function createRegistry(families: readonly Family[]): Promise<Registry> {
+  const client = await import('@prometheus-io/client');
+  const registry = new client.Registry();
+  for (const family of families) registry.registerMetric(asMetric(family));
+  client.collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS });
+  return registry;
+}
+
+/**
+ * The registry asks a metric for its values by `get()`; numbers that are kept elsewhere can therefore stand in for one.
+ */
+function asMetric({ name, help, type, collect }: Family): Metric {
+  const get = async () => ({
+    name,
+    help,
+    type,
+    aggregator: 'sum',
+    values: Array.from(collect(), ({ labels, value, suffix }) => ({
+      labels,
+      value,
+      metricName: suffix ? name + suffix : name,
+    })),
+  });
+  return { name, help, type, aggregator: 'sum', get, reset() {} } as unknown as Metric;
+}
+
+/** The two moments of an exchange that are watched. */
+export interface ExchangeObserver {
+  readonly begun: () => void;
+  /** May be called more than once for a record: only the first call counts. */
+  readonly ended: (record: ExchangeRecord) => void;
+}
+
+/**
+ * Told when an exchange begins and when it has ended: names its route, takes its duration, counts it and writes its
+ * record. `log.exchange` gets each record once, when all of its fields are final. It never throws and nothing waits for
+ * it.
+ */
+export function createExchangeObserver({
+  log,
+  metrics,
+}: {
+  log: { exchange(record: ExchangeRecord): void };
+  metrics: Metrics;
+}): ExchangeObserver {
+  const templates = createRouteTemplates();
   return {
-    started: exchanges.started,
-    ended: exchanges.ended,
-    setNames(names) {
-      known = new Set(names.credentials);
-      clients = new Set(names.clients);
-      exchanges.setNames({ clients, credentials: known });
-      for (const counter of [tokenRequests, transitions])
-        counter.keep(({ credential = '' }) => credential === 'other' || known.has(credential));
+    begun: () => metrics.started(),
+    ended(record) {
+      if (record.isEnded) return;
+      record.isEnded = true;
+      if (record.route === '') record.route = templates.of(record.target);
+      record.durationMs = performance.now() - record.startedAt;
+      metrics.ended(record);
+      if (!record.isProbe) log.exchange(record);
     },
-    tokenRequest: (credential, grant, result) =>
-      tokenRequests.inc({ credential: known.has(credential) ? credential : 'other', grant, result }),
-    tokenTransition: (credential, token, renewal) =>
-      transitions.inc({ credential: known.has(credential) ? credential : 'other', token, renewal }),
-    configReload(isApplied) {
-      isLastReloadApplied = isApplied;
-      reloads.inc({ result: isApplied ? 'applied' : 'refused' });
-    },
-    setSources: (more) => void Object.assign(sources, more),
-    render,
-    contentType: METRICS_CONTENT_TYPE,
   };
 }

@@ -1,8 +1,9 @@
 // The last barrier of the log: the exact values of secrets that are in use, masked wherever they still turn up, in
-// whatever encoding: as they are, with escapes of JSON or percent at any depth, in base64. Recognising secrets by name
-// and shape is the job of the redact files.
+// whatever encoding: as they are, with escapes of JSON or percent at any depth, in base64. Secrets are not recognised
+// here by name or shape.
 
 import { REDACTED, type SecretSource } from '../../secret.ts';
+import { formsOf, SHORTEST, withoutEscapes } from './secret-forms.ts';
 
 /**
  * Values in use. Never printed, never enumerated. Values shorter than 8 characters are not taken: masking them would
@@ -37,12 +38,7 @@ export type SecretOrigin = 'received' | 'sent';
  */
 const MOST_FORMS: Record<SecretOrigin, number> = { received: 100_000, sent: 30_000 };
 
-const SHORTEST = 8;
-/** A longer value is known by its parts of this length, so that a piece of it is recognised too. */
-const PART_LENGTH = 64;
-const MOST_PARTS = 1024;
-
-/** What a value may look like in a text. `offset` is where in it the gram stands by which it is found. */
+/** One thing that a value may look like in a text. It is found by the gram that stands at `offset` in it. */
 interface Form {
   readonly text: string;
   readonly offset: number;
@@ -60,6 +56,7 @@ interface Seen {
   forms: number;
 }
 
+/** `capacity`: how many values of each origin are remembered. */
 export function createLiveSecrets(capacity = 1024): LiveSecrets {
   const index = new FormIndex();
   const known = new Map<string, ReadonlySet<Form>>();
@@ -75,7 +72,7 @@ export function createLiveSecrets(capacity = 1024): LiveSecrets {
     return forms.size;
   };
   const isConfigured = (value: string) => {
-    for (const present of configured.values()) if (present === value) return true;
+    for (const current of configured.values()) if (current === value) return true;
     return false;
   };
   const forget = (value: string) => {
@@ -120,8 +117,8 @@ export function createLiveSecrets(capacity = 1024): LiveSecrets {
           // An unreadable file is the business of whoever needs the secret; what cannot be read cannot be shown either.
         }
       }
-      const present = new Set(now.values());
-      for (const value of before) if (!present.has(value)) add(value);
+      const current = new Set(now.values());
+      for (const value of before) if (!current.has(value)) add(value);
     },
     mask: (text) => (known.size === 0 || text.length < SHORTEST ? text : index.mask(text)),
   };
@@ -140,7 +137,7 @@ export function maskStrings(value: unknown, mask: LiveSecrets['mask']): unknown 
 const CUT_MARK = ' [cut at ';
 const LONGEST_CUT_MARK = 100;
 
-/** What stands behind the shown beginning of something longer. */
+/** The mark behind the shown beginning of something longer. */
 export function cutMark(shown: number, whole: string): string {
   return `${CUT_MARK}${shown} ${whole}]`;
 }
@@ -176,7 +173,7 @@ class FormIndex {
   readonly #byText = { plain: new Map<string, Form>(), edged: new Map<string, Form>() };
   readonly #byHash = new Map<number, Form[]>();
   readonly #byPrefix = new Map<string, Form[]>();
-  /** How many forms there are for the upper bits of a hash: says no for nearly every gram of an ordinary text. */
+  /** How many forms share the upper bits of a hash: nearly every gram of an ordinary text is ruled out by it. */
   readonly #filter = new Uint32Array(1 << FILTER_BITS);
   #longest = 0;
 
@@ -189,8 +186,8 @@ class FormIndex {
 
   #formOf(text: string, isEdged: boolean): Form {
     const byText = isEdged ? this.#byText.edged : this.#byText.plain;
-    const present = byText.get(text);
-    if (present !== undefined) return present;
+    const existing = byText.get(text);
+    if (existing !== undefined) return existing;
     const form: Form = { text, isEdged, uses: 0, ...this.#gramOf(text) };
     byText.set(text, form);
     push(this.#byHash, form.hash, form);
@@ -238,9 +235,9 @@ class FormIndex {
     for (let offset = 0; offset + GRAM_LENGTH <= text.length && fewest > 0; offset++) {
       let hash = 0;
       for (let i = offset; i < offset + GRAM_LENGTH; i++) hash = (Math.imul(hash, HASH_BASE) + text.charCodeAt(i)) | 0;
-      const present = this.#byHash.get(hash)?.length ?? 0;
-      if (present < fewest) {
-        fewest = present;
+      const others = this.#byHash.get(hash)?.length ?? 0;
+      if (others < fewest) {
+        fewest = others;
         best = { offset, hash };
       }
     }
@@ -289,57 +286,15 @@ class FormIndex {
 }
 
 function push<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
-  const present = forms.get(key);
-  if (present === undefined) forms.set(key, [form]);
-  else present.push(form);
+  const existing = forms.get(key);
+  if (existing === undefined) forms.set(key, [form]);
+  else existing.push(form);
 }
 
 function pull<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
   const left = (forms.get(key) ?? []).filter((each) => each !== form);
   if (left.length === 0) forms.delete(key);
   else forms.set(key, left);
-}
-
-/** All that a value may look like; escapes are undone in the text, and so they are here. */
-function* formsOf(value: string): Generator<[text: string, isEdged: boolean]> {
-  for (const part of new Set(partsOf(value))) {
-    const plain = new Set<string>();
-    // A header's octets are read one a character, and so are percent-encoded ones.
-    for (const text of [part, part.replaceAll(' ', '+')])
-      plain.add(text).add(Buffer.from(text, 'utf8').toString('latin1'));
-    for (const text of [...plain]) {
-      const undone = withoutEscapes(text)?.text ?? text;
-      plain.add(undone);
-      // Made of escapes itself: nothing to be found by is left of it.
-      if (undone.length < SHORTEST)
-        plain.add(encodeURIComponent(Buffer.from(text).toString())).add(JSON.stringify(text).slice(1, -1));
-    }
-    for (const text of plain) if (text.length >= SHORTEST) yield [text, false];
-    const encoded = new Set<string>();
-    for (const offset of [0, 1, 2]) {
-      const bytes = Buffer.concat([Buffer.alloc(offset), Buffer.from(part, 'utf8')]);
-      // Whole sextets of the value's own octets.
-      const [from, to] = [Math.ceil((offset * 8) / 6), Math.floor((bytes.length * 8) / 6)];
-      for (const encoding of ['base64', 'base64url'] as const) encoded.add(bytes.toString(encoding).slice(from, to));
-    }
-    for (const text of encoded) yield [text, true];
-  }
-}
-
-/**
- * The value, or its parts; the last one reaches back so that it is as long as the others. No part begins or ends within
- * a character.
- */
-function* partsOf(value: string): Generator<string> {
-  if (value.length <= PART_LENGTH) return yield value;
-  const isWithin = (at: number) => /^[\udc00-\udfff]/.test(value.slice(at, at + 1));
-  for (let from = 0, count = 0; from < value.length && count < MOST_PARTS; count++) {
-    let start = Math.min(from, value.length - PART_LENGTH);
-    if (isWithin(start)) start--;
-    const end = isWithin(from + PART_LENGTH) ? from + PART_LENGTH + 1 : from + PART_LENGTH;
-    yield value.slice(start, end);
-    from = end;
-  }
 }
 
 type Range = readonly [from: number, to: number];
@@ -355,106 +310,4 @@ function maskRanges(text: string, ranges: Range[]): string {
     done = Math.max(done, to);
   }
   return out + text.slice(done);
-}
-
-const BACKSLASH = 0x5c;
-const PERCENT = 0x25;
-/** Paths are short and many: for them nothing is allocated. */
-const SCRATCH_LENGTH = 512;
-const scratchCodes = new Uint16Array(SCRATCH_LENGTH);
-const scratchStarts = new Uint32Array(SCRATCH_LENGTH + 1);
-
-/** What JSON writes by a letter. */
-const CONTROLS = new Map([...'bfnrt'].map((letter, at) => ['\b\f\n\r\t'.charCodeAt(at), letter.charCodeAt(0)]));
-
-/**
- * What is the same of a text in every encoding: `%41` and `\u0041` undone, and those that this makes, to the last; then
- * no backslashes, and for a line break its letter. Null when nothing changes. `starts` says where in the text each
- * character came from, and where the text ends. Linear: each step but the reading of a character makes what was read
- * shorter. What it returns is good until it is called again.
- */
-function withoutEscapes(text: string): { readonly text: string; readonly starts: Uint32Array } | null {
-  const isShort = text.length < SCRATCH_LENGTH;
-  const codes = isShort ? scratchCodes : new Uint16Array(text.length);
-  const starts = isShort ? scratchStarts : new Uint32Array(text.length + 1);
-  let length = 0;
-  let isEscaped = false;
-  for (let at = 0; at < text.length; at++) {
-    codes[length] = text.charCodeAt(at);
-    starts[length] = at;
-    length++;
-    // Nothing is undone before there is something to undo.
-    if (codes[length - 1] === BACKSLASH || codes[length - 1] === PERCENT) isEscaped = true;
-    if (!isEscaped) continue;
-    for (let left = undoLast(codes, length); left !== length; left = undoLast(codes, length)) length = left;
-  }
-  let isChanged = length !== text.length;
-  let kept = 0;
-  let start = -1;
-  for (let at = 0; at < length; at++) {
-    const code = codes[at] as number;
-    if (start === -1) start = starts[at] as number;
-    if (code === BACKSLASH) {
-      isChanged = true;
-      continue;
-    }
-    const letter = CONTROLS.get(code);
-    isChanged ||= letter !== undefined;
-    codes[kept] = letter ?? code;
-    starts[kept] = start;
-    start = -1;
-    kept++;
-  }
-  if (!isChanged) return null;
-  starts[kept] = text.length;
-  return {
-    text: isShort
-      ? String.fromCharCode(...codes.subarray(0, kept))
-      : Buffer.from(codes.buffer, 0, kept * 2).toString('utf16le'),
-    starts,
-  };
-}
-
-const LETTER_U = 0x75;
-
-/** Undoes the escape that ends with the last of `length` characters; the new length. */
-function undoLast(codes: Uint16Array, length: number): number {
-  const last = codes[length - 1] as number;
-  // A `u` may go on with an escape, and a `%` begin one.
-  if (length >= 2 && codes[length - 2] === BACKSLASH && last !== BACKSLASH && last !== LETTER_U && last !== PERCENT) {
-    codes[length - 2] = last;
-    return length - 1;
-  }
-  if (length >= 3 && codes[length - 3] === PERCENT) {
-    const octet = hexAt(codes, length - 2, 2);
-    if (octet !== -1) {
-      codes[length - 3] = octet;
-      return length - 2;
-    }
-  }
-  if (length >= 6 && codes[length - 6] === BACKSLASH && codes[length - 5] === LETTER_U) {
-    const unit = hexAt(codes, length - 4, 4);
-    if (unit !== -1) {
-      codes[length - 6] = unit;
-      return length - 5;
-    }
-  }
-  return length;
-}
-
-/** The number that so many hexadecimal digits make, or -1. */
-function hexAt(codes: Uint16Array, from: number, digits: number): number {
-  let number = 0;
-  for (let at = from; at < from + digits; at++) {
-    const code = codes[at] as number;
-    const digit =
-      code >= 0x30 && code <= 0x39
-        ? code - 0x30
-        : (code | 0x20) >= 0x61 && (code | 0x20) <= 0x66
-          ? (code | 0x20) - 0x57
-          : -1;
-    if (digit === -1) return -1;
-    number = number * 16 + digit;
-  }
-  return number;
 }

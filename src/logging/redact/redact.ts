@@ -14,8 +14,11 @@ const SUSPECT_PATH = /[#%;@:=\\]|channels|streaming-|gcg[a-z]_|eyj|bearer/i;
  * A target with a query and without any of these holds nothing to mask: no secret name contains none of these words,
  * and nothing is encoded.
  */
-const SUSPECT =
-  /[#%;@:\\]|channels|streaming-|gcg[a-z]_|eyj|bearer|basic|negotiate|ntlm|token|secret|pass|assertion|auth|cookie|key|saml|verifier|code|pwd|pin|otp|jwt|sid|handle|sig|state/i;
+const SUSPECT = new RegExp(
+  String.raw`[#%;@:\\]|channels|streaming-|gcg[a-z]_|eyj|bearer|basic|negotiate|ntlm|token|secret|pass|assertion|auth` +
+    '|cookie|key|saml|verifier|code|pwd|pin|otp|jwt|sid|handle|sig|state',
+  'i',
+);
 
 /**
  * A request target or URL fit for a log: query, form-like fragment and path parameters with secret values masked, user
@@ -128,10 +131,10 @@ export function redactHeaders(headers: RawHeaders): Record<string, string | stri
         ? fullName.slice(0, LONGEST_NAME) + cutMark(LONGEST_NAME, `of ${fullName.length}`)
         : fullName;
     const shown = cutLong(value, (beginning) => redactHeader(fullName, beginning));
-    const present = out[name];
-    if (present === undefined) out[name] = shown;
-    else if (typeof present === 'string') out[name] = [present, shown];
-    else present.push(shown);
+    const existing = out[name];
+    if (existing === undefined) out[name] = shown;
+    else if (typeof existing === 'string') out[name] = [existing, shown];
+    else existing.push(shown);
   };
   if (Array.isArray(headers)) {
     for (let at = 0; at + 1 < headers.length; at += 2) add(latin1(headers[at]), latin1(headers[at + 1]));

@@ -8,8 +8,10 @@
 export type NameKind = 'param' | 'field' | 'header';
 
 /** Anywhere in a name, after dropping case and everything but letters and digits. */
-const ANYWHERE =
-  /token|secret|passw(?:or)?d|passphrase|passcode|assertion|authorization|cookie|apikey|privatekey|accesskey|encryptionkey|signingkey|subscriptionkey|gatewaykey|masterkey|samlre|verifier/;
+const ANYWHERE = new RegExp(
+  'token|secret|passw(?:or)?d|passphrase|passcode|assertion|authorization|cookie|apikey|privatekey|accesskey' +
+    '|encryptionkey|signingkey|subscriptionkey|gatewaykey|masterkey|samlre|verifier',
+);
 
 /** As the whole name. */
 const WHOLE = /^(?:pwd|pass|pin|otp|jwt|sid|saml|bearer|handle|authcode|oauthcode|devicecode|usercode|xgatewaycode)$/;
@@ -18,8 +20,10 @@ const WHOLE = /^(?:pwd|pass|pin|otp|jwt|sid|saml|bearer|handle|authcode|oauthcod
  * What a name must not end in: these speak about a secret without being one (`token_type`,
  * `accessTokenValiditySeconds`).
  */
-const ABOUT =
-  /(?:type|types|seconds|minutes|days|count|fingerprint|expiry|expires|expiresin|expiresat|expired|lifetime|duration|endpoint|state|status|ms|wait|max|min|limit|length|bytes|replaced|required|enabled|policy|requirements)$/;
+const ABOUT = new RegExp(
+  '(?:type|types|seconds|minutes|days|count|fingerprint|expiry|expires|expiresin|expiresat|expired|lifetime|duration' +
+    '|endpoint|state|status|ms|wait|max|min|limit|length|bytes|replaced|required|enabled|policy|requirements)$',
+);
 
 const PASSWORDISH = /passw(?:or)?d|passphrase|passcode|^(?:pwd|pass|pin|otp)$/;
 

@@ -17,8 +17,11 @@ import {
 /** Text without any of these cannot hold what we look for. */
 const SUSPECT = /[=:%@<]|bearer|basic|negotiate|ntlm|gcg[a-z]_|eyj|channels|streaming-/i;
 
-const SCHEME =
-  /\b(bearer|basic|negotiate|ntlm)((?:\s|%20|\+){1,8})(?!(?:auth\w*|credentials?|tokens?|scheme|challenge|realm)\b)[\w.~+/=%-]{4,}/gi;
+const SCHEME = new RegExp(
+  String.raw`\b(bearer|basic|negotiate|ntlm)((?:\s|%20|\+){1,8})` +
+    String.raw`(?!(?:auth\w*|credentials?|tokens?|scheme|challenge|realm)\b)[\w.~+/=%-]{4,}`,
+  'gi',
+);
 /** The letter tells our secrets from our names: `GCG_CREDENTIAL_CLIENT_ID`, `gcg_requests_total`. */
 const LOCAL_TOKEN = /\bgcg[a-z]_[\w.~+/=-]+/gi;
 const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){0,4}/g;

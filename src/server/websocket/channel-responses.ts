@@ -5,7 +5,7 @@ import { withDeadline } from '../../clock.ts';
 import type { CredentialConfig, UpstreamHosts } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
 import type { BodySink, UpstreamResponse } from '../../upstream/call.ts';
-import { headerValue } from '../../upstream/token.ts';
+import { headerValue } from '../../upstream/platform-error.ts';
 import { namedCredential } from '../authorize.ts';
 import type { Exchange } from '../exchange.ts';
 

@@ -252,7 +252,7 @@ function ownerOf({ session, handle }: Caller): SessionOwner | string | null {
  * Tells both ends why: who gives way to others may come again, who may not listen any longer must authenticate anew.
  */
 function closeTunnel(tunnel: Tunnel, reason: GatewayError): void {
-  tunnel.expel(reason.code, reason.code === 'gateway.rate.limited' ? TRY_AGAIN_LATER : undefined);
+  tunnel.closeForPolicy(reason.code, reason.code === 'gateway.rate.limited' ? TRY_AGAIN_LATER : undefined);
 }
 
 function tooMany(what: string): GatewayError {

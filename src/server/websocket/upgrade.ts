@@ -8,9 +8,9 @@ import { isHandle } from '../../auth/callers/client-handle.ts';
 import { sessionEnded } from '../../auth/callers/session.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { ExchangeRecord } from '../../logging/exchange-record.ts';
-import { ClientClosedRequest } from '../../upstream/call.ts';
+import { ClientClosedRequest } from '../../upstream/errors.ts';
 import { openSocket } from '../../upstream/websocket/open-socket.ts';
-import { createTunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
+import { Tunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
 import { delayFor } from '../accept.ts';
 import { admit } from '../admission.ts';
 import { guessIn, isFailedAuthentication } from '../authenticate.ts';
@@ -173,7 +173,7 @@ class Upgrade {
       record.status = 101;
       detectDeadPeer(socket);
       socket.write(head.text, 'latin1');
-      const tunnel = createTunnel(
+      const tunnel = new Tunnel(
         {
           client: socket,
           clientHead: waiting.stop(),

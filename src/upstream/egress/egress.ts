@@ -1,22 +1,32 @@
-// The one connector for API calls, token requests and sockets: proxy, TLS, deadlines.
+// The one connector for API calls, token requests and sockets: proxy, TLS, deadlines. It keeps no connections.
 
 import { lookup as dnsLookup } from 'node:dns';
 import { Agent, type ClientRequestArgs } from 'node:http';
 import { isIP, type LookupFunction, type Socket } from 'node:net';
+import type { DetailedPeerCertificate } from 'node:tls';
 import type { buildConnector } from 'undici';
 import type { Clock } from '../../clock.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import { type Attempt, withinDeadline } from './attempt.ts';
-import { upstreamError } from './dial-error.ts';
-import { createPac, type Pac } from './pac.ts';
-import { authority, DIRECT, type Route, routeName, type Target, targetOf } from './proxy-route.ts';
-import { createRouteOpener } from './route-opener.ts';
-import { createRouting } from './routing.ts';
-import { createTlsLayer, createTrust, markResets, type TlsLayer } from './tls.ts';
+import { upstreamError } from '../errors.ts';
+import { type DialContext, withinDeadline } from './dial-context.ts';
+import { Pac } from './pac.ts';
+import {
+  authority,
+  createRouting,
+  DIRECT,
+  type Endpoint,
+  endpointOf,
+  type ProxyRoute,
+  type Routing,
+  routeName,
+} from './proxy-route.ts';
+import { createRouteOpener, type RouteOpener } from './route-opener.ts';
+import { createTlsLayer, createTrust, markResets, type TlsLayer, type Trust } from './tls.ts';
 
+/** What an egress is made of. */
 export interface EgressOptions {
   readonly proxy: GatewayConfig['proxy'];
   readonly tls: GatewayConfig['tls'];
@@ -36,125 +46,141 @@ interface RouteDescription {
   readonly reason: string;
 }
 
-export interface Egress {
+/**
+ * The way out that one configuration describes, for all traffic. Opens nothing and reads no file until the first dial.
+ * Whoever makes it closes it.
+ */
+export class Egress {
+  readonly #options: EgressOptions;
+  /** Aborted by `close`. */
+  readonly #closing = new AbortController();
+  readonly #lookup: LookupFunction | undefined;
+  readonly #trust: Trust;
+  readonly #upstreamTls = createTlsLayer((material) => material.upstream);
+  /** For proxies and PAC files: never with our client certificate. */
+  readonly #plainTls = createTlsLayer((material) => material.plain);
+  readonly #opener: RouteOpener;
+  readonly #routing: Routing;
+  /** By their URLs. */
+  readonly #pacs = new Map<string, Pac>();
+
+  constructor(options: EgressOptions) {
+    const { proxy, tls, env, clock, log, hosts } = options;
+    this.#options = options;
+    this.#lookup = hosts && hostsLookup(hosts);
+    this.#trust = createTrust({ tls, log });
+    this.#opener = createRouteOpener({ clock, tls: this.#plainTls, trust: this.#trust });
+    this.#routing = createRouting({ proxy, env, log });
+  }
+
   /**
    * For `new Agent({ connect, allowH2: false })`. Calls back with a connected (for https: verified) socket, or with a
    * GatewayError: `gateway.upstream.{unreachable,timeout,tls}` or `gateway.proxy.{refused,auth,timeout}`. Nothing of a
    * request was sent then.
    */
-  readonly connect: buildConnector.connector;
+  readonly connect: buildConnector.connector = connectorOver((endpoint) => this.dial(endpoint));
+
   /**
    * The same for other protocols, WebSockets above all. The socket is the caller's; the errors are those of `connect`.
    */
-  dial(target: Target): Promise<Socket>;
+  dial(endpoint: Endpoint): Promise<Socket> {
+    return this.#dialOver(endpoint, (context) => this.#routesTo(endpoint, context), this.#upstreamTls);
+  }
+
   /**
    * Which setting decides about the URL, and for what; asks no PAC file. Throws GatewayError when that setting is not
    * usable.
    */
-  describe(url: URL | string): RouteDescription;
+  describe(url: URL | string): RouteDescription {
+    const choice = this.#routing.choose(endpointOf(new URL(url)));
+    return {
+      via: choice.kind === 'route' ? routeName(choice.route) : `PAC file ${this.#pacFor(choice.url).name}`,
+      reason: choice.reason,
+    };
+  }
+
   /**
    * The routes that would be tried, in order (`http://proxy:3128`, `direct`); a PAC file is asked, for which the caller
    * has the deadline.
    */
-  routes(url: URL | string): Promise<readonly string[]>;
+  async routes(url: URL | string): Promise<readonly string[]> {
+    return (await this.#routesTo(endpointOf(new URL(url)))).map(routeName);
+  }
+
   /** A node:http agent that dials here and keeps no connections; `secure` for wss and https. */
-  agent(options: { secure: boolean }): Agent;
+  agent({ secure }: { secure: boolean }): Agent {
+    return createDialAgent((endpoint) => this.dial(endpoint), secure);
+  }
+
   /** Ends dials under way; connections already handed out are their owners'. */
-  close(): void;
-}
+  close(): void {
+    this.#closing.abort();
+    for (const pac of this.#pacs.values()) pac.close();
+  }
 
-/** Opens nothing and reads no file until the first dial. */
-export function createEgress({ proxy, tls, timeouts, env, clock, log, hosts }: EgressOptions): Egress {
-  const closing = new AbortController();
-  const lookup = hosts && hostsLookup(hosts);
-  const trust = createTrust({ tls, log });
-  const upstreamTls = createTlsLayer((material) => material.upstream);
-  const plainTls = createTlsLayer((material) => material.plain);
-  const opener = createRouteOpener({ clock, tls: plainTls, trust });
-  const routing = createRouting({ proxy, env, log });
-  const pacs = new Map<string, Pac>();
+  async #routesTo(endpoint: Endpoint, context?: DialContext): Promise<readonly ProxyRoute[]> {
+    const choice = this.#routing.choose(endpoint);
+    if (choice.kind === 'route') return [choice.route];
+    const pac = this.#pacFor(choice.url);
+    context?.waitFor('gateway.proxy.timeout', `the PAC file ${pac.name}`);
+    return pac.routesTo(endpoint);
+  }
 
-  const dialOver = async (
-    target: Target,
-    routesTo: (attempt: Attempt) => Promise<readonly Route[]>,
+  #pacFor(url: URL): Pac {
+    const existing = this.#pacs.get(url.href);
+    if (existing) return existing;
+    const { clock, log, timeouts } = this.#options;
+    const pac = new Pac({
+      url,
+      connect: connectorOver((endpoint) => this.#dialOver(endpoint, async () => [DIRECT], this.#plainTls)),
+      credentials: this.#routing.credentialsBy(url),
+      limitMs: timeouts.connectMs,
+      clock,
+      log,
+    });
+    this.#pacs.set(url.href, pac);
+    return pac;
+  }
+
+  async #dialOver(
+    endpoint: Endpoint,
+    routesTo: (context: DialContext) => Promise<readonly ProxyRoute[]>,
     tlsLayer: TlsLayer,
-  ): Promise<Socket> => {
-    const socket = await withinDeadline(
-      { clock, limitMs: timeouts.connectMs, closed: closing.signal },
-      async (attempt) => {
-        const material = target.secure ? trust.current() : null;
-        const routes = await routesTo(attempt);
-        const raw = await opener.open(routes, target, { attempt, lookup });
-        if (!material) return raw;
-        attempt.waitFor('gateway.upstream.timeout', `${authority(target.host, target.port)}, in the TLS handshake`);
-        return tlsLayer.secure(raw, target, material, {
-          attempt,
-          failure: (error, leaf) => upstreamError(error, target, leaf),
-        });
-      },
-    ).catch((error) => {
+  ): Promise<Socket> {
+    const { clock, log, timeouts } = this.#options;
+    const limits = { clock, limitMs: timeouts.connectMs, closed: this.#closing.signal };
+    const socket = await withinDeadline(limits, async (dial) => {
+      const material = endpoint.secure ? this.#trust.current() : null;
+      const raw = await this.#opener.open(await routesTo(dial), endpoint, { dial, lookup: this.#lookup });
+      if (!material) return raw;
+      dial.waitFor('gateway.upstream.timeout', `${authority(endpoint.host, endpoint.port)}, in the TLS handshake`);
+      const failure = (error: Error, leaf?: DetailedPeerCertificate) => upstreamError(error, endpoint, leaf);
+      return tlsLayer.secure(raw, endpoint, material, { dial, failure });
+    }).catch((error) => {
       throw isGatewayError(error) ? error : unexpected(error, log);
     });
     return markResets(socket.setNoDelay(true).setKeepAlive(true, 60_000));
-  };
-  const connector =
-    (dial: (target: Target) => Promise<Socket>): buildConnector.connector =>
-    ({ hostname, port, protocol, servername }, callback) => {
-      const secure = protocol === 'https:';
-      const target = {
-        host: stripBrackets(hostname),
-        port: Number(port) || (secure ? 443 : 80),
-        secure,
-        ...(servername && { servername }),
-      };
-      dial(target).then(
-        (socket) => callback(null, socket),
-        (error: GatewayError) => callback(error, null),
-      );
-    };
+  }
+}
 
-  const pacFor = (url: URL): Pac => {
-    let pac = pacs.get(url.href);
-    if (!pac) {
-      const connect = connector((target) => dialOver(target, async () => [DIRECT], plainTls));
-      pac = createPac({
-        url,
-        connect,
-        credentials: routing.credentialsBy(url),
-        limitMs: timeouts.connectMs,
-        clock,
-        log,
-      });
-      pacs.set(url.href, pac);
-    }
-    return pac;
+/** `dial` as undici's connector. */
+function connectorOver(dial: (endpoint: Endpoint) => Promise<Socket>): buildConnector.connector {
+  return ({ hostname, port, protocol, servername }, callback) => {
+    dial(endpointAt(hostname, port, protocol === 'https:', servername)).then(
+      (socket) => callback(null, socket),
+      (error: GatewayError) => callback(error, null),
+    );
   };
-  const routesTo = async (target: Target, attempt?: Attempt): Promise<readonly Route[]> => {
-    const choice = routing.choose(target);
-    if (choice.kind === 'route') return [choice.route];
-    const pac = pacFor(choice.url);
-    attempt?.waitFor('gateway.proxy.timeout', `the PAC file ${pac.name}`);
-    return pac.routesTo(target);
-  };
-  const dial = (target: Target) => dialOver(target, (attempt) => routesTo(target, attempt), upstreamTls);
+}
 
-  return {
-    connect: connector(dial),
-    dial,
-    describe(url) {
-      const choice = routing.choose(targetOf(new URL(url)));
-      return {
-        via: choice.kind === 'route' ? routeName(choice.route) : `PAC file ${pacFor(choice.url).name}`,
-        reason: choice.reason,
-      };
-    },
-    routes: async (url) => (await routesTo(targetOf(new URL(url)))).map(routeName),
-    agent: ({ secure }) => createDialAgent(dial, secure),
-    close() {
-      closing.abort();
-      for (const pac of pacs.values()) pac.close();
-    },
-  };
+function endpointAt(
+  host: string,
+  port: string | number | null | undefined,
+  secure: boolean,
+  servername: string | undefined,
+): Endpoint {
+  const numeric = Number(port) || (secure ? 443 : 80);
+  return { host: stripBrackets(host), port: numeric, secure, ...(servername && { servername }) };
 }
 
 /** A fault of ours on the way out; the log gets its class and stack, the caller neither. */
@@ -166,19 +192,13 @@ function unexpected(error: unknown, log: Log): GatewayError {
 type Created = (error: Error | null, socket?: Socket) => void;
 
 /** The agent fits `http.request` and, with `secure`, `https.request`. */
-export function createDialAgent(dial: (target: Target) => Promise<Socket>, secure: boolean): Agent {
+export function createDialAgent(dial: (endpoint: Endpoint) => Promise<Socket>, secure: boolean): Agent {
   const agent = new Agent({ keepAlive: false });
   return Object.assign(agent, {
     protocol: secure ? 'https:' : 'http:',
     defaultPort: secure ? 443 : 80,
     createConnection({ host, port, servername }: ClientRequestArgs & { servername?: string }, created: Created) {
-      const target = {
-        host: stripBrackets(host ?? 'localhost'),
-        port: Number(port) || (secure ? 443 : 80),
-        secure,
-        ...(servername && { servername }),
-      };
-      dial(target).then(
+      dial(endpointAt(host ?? 'localhost', port, secure, servername)).then(
         (socket) => created(null, socket),
         (error) => created(error),
       );

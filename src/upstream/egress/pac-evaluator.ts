@@ -1,11 +1,12 @@
-// Asks one PAC script, which runs in a thread of its own: whatever it does, this side goes on, and can end it.
-// Fetches and caches nothing.
+// Asks one PAC script, which runs in a thread of its own: whatever it does, this side goes on, and can end it. Fetches
+// and caches nothing.
 
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
-import { errorCode } from './dial-error.ts';
+import { errorCode } from '../errors.ts';
 
+/** One compiled script. */
 export interface PacEvaluator {
   /** The script's answer, as text. Rejects with an Error that says what the script did (threw, ran too long). */
   evaluate(url: string, host: string): Promise<string>;

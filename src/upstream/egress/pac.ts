@@ -1,36 +1,26 @@
-// Proxy auto-configuration: loads the script, asks it in its thread, reads its answer, and keeps to the proxies that
-// worked.
+// Proxy auto-configuration: loads the script, asks it in its thread, reads its answer. Which of the proxies it names is
+// used is decided elsewhere.
 
 import { LRUCache } from 'lru-cache';
 import { type buildConnector, Client } from 'undici';
 import type { Clock } from '../../clock.ts';
 import { LARGEST_SCRIPT_BYTES } from '../../config/sections/proxy.ts';
-import { GatewayError, isGatewayError } from '../../errors.ts';
+import { GatewayError } from '../../errors.ts';
 import { readPlainFile, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
-import { errorCode } from './dial-error.ts';
+import { errorCode } from '../errors.ts';
 import { createPacEvaluator, type PacEvaluator } from './pac-evaluator.ts';
 import {
   authority,
   DIRECT,
-  type ProxyCredentials,
+  type Endpoint,
+  type PacCredentials,
   type ProxyProtocol,
+  type ProxyRoute,
   parseProxySetting,
-  type Route,
-  type Target,
 } from './proxy-route.ts';
 
-export interface Pac {
-  /** For people; without credentials or query. */
-  readonly name: string;
-  /**
-   * The script's list, never empty. Rejects with GatewayError `gateway.proxy.refused` that names the file. The caller
-   * has the deadline.
-   */
-  routesTo(target: Target): Promise<readonly Route[]>;
-  close(): void;
-}
-
+/** What a PAC file is read with. */
 export interface PacOptions {
   readonly url: URL;
   /** Leads out directly. */
@@ -54,99 +44,139 @@ const REMEMBER_BROKEN_MS = 300_000;
 interface Loaded {
   readonly source: PacText;
   readonly evaluator: PacEvaluator;
-  readonly answers: LRUCache<string, { until: number; readonly routes: Promise<readonly Route[]> }>;
+  readonly answers: LRUCache<string, { until: number; readonly routes: Promise<readonly ProxyRoute[]> }>;
 }
 
-/** Reads nothing before the first question. */
-export function createPac({ url, connect, credentials, limitMs, clock, log }: PacOptions): Pac {
-  const name = `${url.protocol}//${url.host}${url.pathname}`;
-  const closing = new AbortController();
-  let loaded: Loaded | undefined;
-  let loading: Promise<Loaded> | undefined;
-  let broken: { text: string; problem: string; until: number } | undefined;
-  let checkedAt = Number.NEGATIVE_INFINITY;
-  const refuse = (why: string) =>
-    new GatewayError('gateway.proxy.refused', `the PAC file ${name} cannot be used: ${why}; check proxy.url`);
+/** What could not be compiled, and until when it is not tried again (monotonic ms). */
+interface BrokenScript {
+  readonly text: string;
+  readonly problem: string;
+  readonly until: number;
+}
 
-  const load = async (): Promise<Loaded> => {
+/** One PAC file: its script, kept up to date, and its answers. Reads nothing before the first question. */
+export class Pac {
+  /** For people; without credentials or query. */
+  readonly name: string;
+  readonly #options: PacOptions;
+  /** Aborted by `close`. */
+  readonly #closing = new AbortController();
+  /** The script in use; it stays while a newer one cannot be had. */
+  #loaded: Loaded | undefined;
+  #loading: Promise<Loaded> | undefined;
+  #broken: BrokenScript | undefined;
+  /** Monotonic. */
+  #checkedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: PacOptions) {
+    const { protocol, host, pathname } = options.url;
+    this.#options = options;
+    this.name = `${protocol}//${host}${pathname}`;
+  }
+
+  /**
+   * The script's list, never empty. Rejects with GatewayError `gateway.proxy.refused` that names the file. The caller
+   * has the deadline.
+   */
+  async routesTo(endpoint: Endpoint): Promise<readonly ProxyRoute[]> {
+    const { evaluator, answers } = await this.#current();
+    const { clock } = this.#options;
+    const key = `${endpoint.secure ? 'https' : 'http'}://${authority(endpoint.host, endpoint.port)}/`;
+    const known = answers.get(key);
+    if (known && known.until > clock.monotonic()) return known.routes;
+    const answer = {
+      until: clock.monotonic() + REMEMBER_ANSWER_MS,
+      routes: this.#ask(evaluator, key, endpoint.host),
+    };
+    answers.set(key, answer);
+    answer.routes.catch(() => {
+      answer.until = clock.monotonic() + REMEMBER_FAILURE_MS;
+    });
+    return answer.routes;
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  /** The first load is waited for; later ones happen meanwhile, and the script in use stays when they fail. */
+  #current(): Promise<Loaded> | Loaded {
+    const { clock } = this.#options;
+    const isDue = clock.monotonic() - this.#checkedAt >= (this.#loaded ? RECHECK_MS : 0);
+    if (!this.#loading && isDue) {
+      this.#loading = this.#refresh();
+      const done = () => {
+        this.#loading = undefined;
+        this.#checkedAt = clock.monotonic();
+      };
+      this.#loading.then(done, done);
+    }
+    return this.#loaded ?? (this.#loading as Promise<Loaded>);
+  }
+
+  async #refresh(): Promise<Loaded> {
+    try {
+      const fresh = await this.#load();
+      if (this.#loaded && this.#loaded.evaluator !== fresh.evaluator) this.#loaded.evaluator.retire();
+      this.#loaded = fresh;
+      return fresh;
+    } catch (error) {
+      if (!this.#loaded) throw error;
+      const fields = { pac: this.name, problem: (error as GatewayError).message };
+      this.#options.log.warn(fields, 'pac file cannot be refreshed, the previous one stays');
+      return this.#loaded;
+    }
+  }
+
+  async #load(): Promise<Loaded> {
+    const { url, connect, clock, limitMs } = this.#options;
     const controller = new AbortController();
     const timer = clock.after(limitMs, () => controller.abort());
     try {
-      const signal = AbortSignal.any([controller.signal, closing.signal]);
-      const source = await fetchPacText(url, { known: loaded?.source, connect, signal });
-      if (source === null && loaded) return loaded;
+      const signal = AbortSignal.any([controller.signal, this.#closing.signal]);
+      const source = await fetchPacText(url, { known: this.#loaded?.source, connect, signal });
+      if (source === null && this.#loaded) return this.#loaded;
       if (source === null) throw new Error('its server answered 304 to a first question');
-      if (source.text === loaded?.source.text) return { ...loaded, source };
-      if (broken && source.text === broken.text && clock.monotonic() < broken.until) throw new Error(broken.problem);
-      const evaluator = await createPacEvaluator(source.text, { clock, signal: closing.signal }).catch(
-        (error: Error) => {
-          if (!closing.signal.aborted)
-            broken = { text: source.text, problem: error.message, until: clock.monotonic() + REMEMBER_BROKEN_MS };
-          throw error;
-        },
-      );
-      return { source, evaluator, answers: new LRUCache({ max: 1000 }) };
+      if (source.text === this.#loaded?.source.text) return { ...this.#loaded, source };
+      return { source, evaluator: await this.#compile(source.text), answers: new LRUCache({ max: 1000 }) };
     } catch (error) {
-      throw isGatewayError(error) ? refuse(error.message) : refuse((error as Error).message);
+      throw this.#refuse((error as Error).message);
     } finally {
       timer.cancel();
     }
-  };
+  }
 
-  /** The first load is waited for; later ones happen behind the old script's back, which stays when they fail. */
-  const current = (): Promise<Loaded> | Loaded => {
-    if (!loading && clock.monotonic() - checkedAt >= (loaded ? RECHECK_MS : 0)) {
-      loading = load().then(
-        (fresh) => {
-          if (loaded && loaded.evaluator !== fresh.evaluator) loaded.evaluator.retire();
-          loaded = fresh;
-          return fresh;
-        },
-        (error: GatewayError) => {
-          if (!loaded) throw error;
-          log.warn({ pac: name, problem: error.message }, 'pac file cannot be refreshed, the previous one stays');
-          return loaded;
-        },
-      );
-      const done = () => {
-        loading = undefined;
-        checkedAt = clock.monotonic();
-      };
-      loading.then(done, done);
-    }
-    return loaded ?? (loading as Promise<Loaded>);
-  };
-
-  return {
-    name,
-    async routesTo(target) {
-      const { evaluator, answers } = await current();
-      const key = `${target.secure ? 'https' : 'http'}://${authority(target.host, target.port)}/`;
-      let answer = answers.get(key);
-      if (!answer || answer.until <= clock.monotonic()) {
-        answer = { until: clock.monotonic() + REMEMBER_ANSWER_MS, routes: ask(evaluator, key, target.host) };
-        answers.set(key, answer);
-        const remembered = answer;
-        answer.routes.catch(() => {
-          remembered.until = clock.monotonic() + REMEMBER_FAILURE_MS;
-        });
-      }
-      return answer.routes;
-    },
-    close() {
-      closing.abort();
-    },
-  };
-
-  async function ask(evaluator: PacEvaluator, url: string, host: string): Promise<readonly Route[]> {
+  async #compile(text: string): Promise<PacEvaluator> {
+    const { clock } = this.#options;
+    const broken = this.#broken;
+    if (broken && text === broken.text && clock.monotonic() < broken.until) throw new Error(broken.problem);
+    const { signal } = this.#closing;
     try {
-      return parsePacAnswer(await evaluator.evaluate(url, host), credentials);
+      return await createPacEvaluator(text, { clock, signal });
     } catch (error) {
-      throw refuse(`asked for ${host}, ${(error as Error).message}`);
+      if (!signal.aborted)
+        this.#broken = { text, problem: (error as Error).message, until: clock.monotonic() + REMEMBER_BROKEN_MS };
+      throw error;
     }
+  }
+
+  async #ask(evaluator: PacEvaluator, url: string, host: string): Promise<readonly ProxyRoute[]> {
+    try {
+      return parsePacAnswer(await evaluator.evaluate(url, host), this.#options.credentials);
+    } catch (error) {
+      throw this.#refuse(`asked for ${host}, ${(error as Error).message}`);
+    }
+  }
+
+  #refuse(why: string): GatewayError {
+    return new GatewayError(
+      'gateway.proxy.refused',
+      `the PAC file ${this.name} cannot be used: ${why}; check proxy.url`,
+    );
   }
 }
 
+/** A PAC file's text as it was read. */
 export interface PacText {
   readonly text: string;
   /** What to ask with whether it changed: the file's revision, or ETag and Last-Modified. */
@@ -158,8 +188,8 @@ export interface PacText {
 }
 
 /**
- * The present text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not fetched
- * through the proxies it names. Rejects with an Error whose message is fit for ours.
+ * The script's current text; null when it is still that of `known`. `connect` must lead out directly: a PAC file is not
+ * fetched through the proxies it names. Rejects with an Error whose message is fit for ours.
  */
 export async function fetchPacText(
   url: URL,
@@ -189,11 +219,11 @@ async function requestPacText(
       ...(etag && { 'if-none-match': etag }),
       ...(lastModified && { 'if-modified-since': lastModified }),
     };
-    const answer = await client.request({ path: `${url.pathname}${url.search}`, method: 'GET', headers, signal });
-    if (answer.statusCode === 304 && known) return null;
-    if (answer.statusCode !== 200) throw new Error(`its server answered ${answer.statusCode}`);
-    const text = await answer.body.text();
-    const header = (name: string) => [answer.headers[name]].flat()[0];
+    const response = await client.request({ path: `${url.pathname}${url.search}`, method: 'GET', headers, signal });
+    if (response.statusCode === 304 && known) return null;
+    if (response.statusCode !== 200) throw new Error(`its server answered ${response.statusCode}`);
+    const text = await response.body.text();
+    const header = (name: string) => [response.headers[name]].flat()[0];
     return { text, validators: { etag: header('etag'), lastModified: header('last-modified') } };
   } catch (error) {
     const code = errorCode(error as Error);
@@ -213,20 +243,14 @@ const KEYWORDS: Record<string, ProxyProtocol> = {
   SOCKS4: 'socks4a',
 };
 
-/** Beyond so many entries a list is not read: each would get too small a share of the dial's time. */
+/** How many entries of a list are read: with more, each would get too small a share of the dial's time. */
 const MOST_ENTRIES = 32;
-
-/** Whom the configured credentials are for, among the proxies that a script names. */
-export interface PacCredentials {
-  readonly read: () => ProxyCredentials | null;
-  isFor(host: string, port: number): boolean;
-}
 
 /**
  * Never empty: an empty answer means direct, as in browsers. Unknown entries are passed over; throws when nothing else
  * is left.
  */
-export function parsePacAnswer(answer: string, credentials: PacCredentials): readonly Route[] {
+export function parsePacAnswer(answer: string, credentials: PacCredentials): readonly ProxyRoute[] {
   const entries = answer
     .split(';')
     .map((entry) => entry.trim())
@@ -238,7 +262,7 @@ export function parsePacAnswer(answer: string, credentials: PacCredentials): rea
   return routes;
 }
 
-function parseEntry(entry: string, credentials: PacCredentials): Route | null {
+function parseEntry(entry: string, credentials: PacCredentials): ProxyRoute | null {
   const [keyword = '', address, ...rest] = entry.split(/\s+/);
   if (/^direct$/i.test(keyword) && address === undefined) return DIRECT;
   const protocol = Object.hasOwn(KEYWORDS, keyword.toUpperCase()) ? KEYWORDS[keyword.toUpperCase()] : undefined;

@@ -1,13 +1,13 @@
 // Turns what goes wrong between us and a corporate proxy into GatewayErrors that name the proxy and the setting to
-// change. Nothing here shows credentials, and nothing a proxy says is passed on as Genesys' answer.
+// change. Nothing here shows credentials, and nothing a proxy says is passed on as Genesys' response.
 
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
-import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from './dial-error.ts';
-import { authority, type ProxyRoute, routeName, type Target } from './proxy-route.ts';
+import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from '../errors.ts';
+import { authority, type Endpoint, type ForwardProxy, routeName } from './proxy-route.ts';
 
-/** The code of a connection that was ended because a proxy's answer to CONNECT had no end. */
-export const ANSWER_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
+/** The code of a connection that was ended because a proxy's response to CONNECT had no end. */
+export const RESPONSE_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
 /** Of a longer challenge the beginning is read. */
 const LONGEST_CHALLENGE = 1024;
 
@@ -15,9 +15,9 @@ const LONGEST_CHALLENGE = 1024;
  * A proxy that could not be reached, or dropped the connection before it answered. `leaf` is the certificate it showed,
  * if any.
  */
-export function proxyConnectError(error: Error, route: ProxyRoute, leaf?: DetailedPeerCertificate): GatewayError {
+export function proxyConnectError(error: Error, proxy: ForwardProxy, leaf?: DetailedPeerCertificate): GatewayError {
   const code = errorCode(error);
-  const name = routeName(route);
+  const name = routeName(proxy);
   const fail = (errorCode: ErrorCode, message: string) =>
     new GatewayError(errorCode, message, { cause: bareCause(code) });
   if ((error as NodeJS.ErrnoException).syscall === 'getaddrinfo') {
@@ -35,7 +35,7 @@ export function proxyConnectError(error: Error, route: ProxyRoute, leaf?: Detail
     : (certificateProblem(code, leaf) ?? handshakeProblem(code));
   if (problem)
     return fail('gateway.proxy.refused', `the TLS connection to the proxy ${name} itself is refused: ${problem}`);
-  if (code === ANSWER_TOO_LONG)
+  if (code === RESPONSE_TOO_LONG)
     return fail('gateway.proxy.refused', `the answer of the proxy ${name} to CONNECT is too long: check proxy.url`);
   if (code === 'unknown')
     return fail(
@@ -49,30 +49,30 @@ export function proxyConnectError(error: Error, route: ProxyRoute, leaf?: Detail
   );
 }
 
-/** An HTTP proxy's answer to CONNECT, as far as errors concern themselves with it. Header lines one by one. */
-interface ProxyAnswer {
+/** An HTTP proxy's response to CONNECT, as far as errors concern themselves with it. Header lines one by one. */
+interface ProxyResponse {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
 }
 
 /** Whether a proxy wants Basic credentials to be shown. A 407 that names no scheme at all is taken for that. */
-export function asksForBasic({ statusCode, headers }: ProxyAnswer): boolean {
+export function asksForBasic({ statusCode, headers }: ProxyResponse): boolean {
   const schemes = offeredSchemes(headers);
   return statusCode === 407 && (schemes.length === 0 || schemes.includes('basic'));
 }
 
 /** What an HTTP proxy answered to CONNECT, when it opened no tunnel. */
 export function connectRefusal(
-  { statusCode, headers }: ProxyAnswer,
-  { route, target, hadCredentials }: { route: ProxyRoute; target: Target; hadCredentials: boolean },
+  { statusCode, headers }: ProxyResponse,
+  { proxy, endpoint, hadCredentials }: { proxy: ForwardProxy; endpoint: Endpoint; hadCredentials: boolean },
 ): GatewayError {
-  const name = routeName(route);
-  const where = authority(target.host, target.port);
+  const name = routeName(proxy);
+  const where = authority(endpoint.host, endpoint.port);
   // tinyproxy answers 401 to a wrong password.
   if (statusCode === 407 || statusCode === 401)
     return new GatewayError(
       'gateway.proxy.auth',
-      `the proxy ${name} ${authenticationHint(statusCode, offeredSchemes(headers), { route, hadCredentials })}`,
+      `the proxy ${name} ${authenticationHint(statusCode, offeredSchemes(headers), { proxy, hadCredentials })}`,
     );
   if (statusCode === 504)
     return new GatewayError(
@@ -99,15 +99,15 @@ export function connectRefusal(
 /** What a SOCKS proxy, or its client library, reported. The library's error is dropped: it carries the credentials. */
 export function socksError(
   error: Error,
-  { route, target, hadCredentials }: { route: ProxyRoute; target: Target; hadCredentials: boolean },
+  { proxy, endpoint, hadCredentials }: { proxy: ForwardProxy; endpoint: Endpoint; hadCredentials: boolean },
 ): GatewayError {
-  const name = routeName(route);
-  const where = authority(target.host, target.port);
+  const name = routeName(proxy);
+  const where = authority(endpoint.host, endpoint.port);
   const { message } = error;
   if (/authentication failed|authentication type|no accepted authentication/i.test(message)) {
     return new GatewayError(
       'gateway.proxy.auth',
-      `the proxy ${name} ${socksAuthenticationHint(route, hadCredentials)}`,
+      `the proxy ${name} ${socksAuthenticationHint(proxy, hadCredentials)}`,
     );
   }
   if (/timed out/i.test(message))
@@ -134,7 +134,7 @@ export function socksError(
   }
   // The library keeps of a socket's error only its text: `connect ECONNREFUSED …`, `getaddrinfo ENOTFOUND …`.
   const [, syscall, code] = /^(\w+) (E[A-Z0-9_]+)/.exec(message) ?? [];
-  return proxyConnectError(code ? Object.assign(bareCause(code), { syscall }) : error, route);
+  return proxyConnectError(code ? Object.assign(bareCause(code), { syscall }) : error, proxy);
 }
 
 /**
@@ -157,7 +157,7 @@ export function mayFallThrough(error: GatewayError): boolean {
 /**
  * The schemes of `Proxy-Authenticate`, in lower case: one line may hold several challenges (RFC 9110, section 11.6.1).
  */
-function offeredSchemes(headers: ProxyAnswer['headers']): readonly string[] {
+function offeredSchemes(headers: ProxyResponse['headers']): readonly string[] {
   const lines = (headers['proxy-authenticate'] ?? []).map((line) =>
     line.slice(0, LONGEST_CHALLENGE).replace(/"(?:[^"\\]|\\.)*"/g, '""'),
   );
@@ -173,7 +173,7 @@ const STRANGER_HINT =
 function authenticationHint(
   status: number,
   schemes: readonly string[],
-  { route, hadCredentials }: { route: ProxyRoute; hadCredentials: boolean },
+  { proxy, hadCredentials }: { proxy: ForwardProxy; hadCredentials: boolean },
 ): string {
   if (schemes.length > 0 && !schemes.includes('basic')) {
     const known = schemes.map((scheme) => KNOWN_SCHEMES[scheme] ?? 'another scheme');
@@ -182,7 +182,7 @@ function authenticationHint(
       'and Kerberos need a local relay: set proxy.url to it, or ask for an account with Basic'
     );
   }
-  if (route.isStranger) return `asks for credentials (${status}), ${STRANGER_HINT}`;
+  if (proxy.isStranger) return `asks for credentials (${status}), ${STRANGER_HINT}`;
   return hadCredentials
     ? `does not accept the credentials (${status}): correct proxy.username and proxy.password`
     : `asks for credentials (${status}): set proxy.username and proxy.password`;
@@ -196,8 +196,8 @@ const KNOWN_SCHEMES: Record<string, string> = {
   bearer: 'Bearer',
 };
 
-function socksAuthenticationHint(route: ProxyRoute, hadCredentials: boolean): string {
-  if (route.isStranger) return `asks for credentials, ${STRANGER_HINT}`;
+function socksAuthenticationHint(proxy: ForwardProxy, hadCredentials: boolean): string {
+  if (proxy.isStranger) return `asks for credentials, ${STRANGER_HINT}`;
   return hadCredentials
     ? 'does not accept the credentials: correct proxy.username and proxy.password'
     : 'asks for credentials, or for a kind of authentication that is not supported: set proxy.username and ' +

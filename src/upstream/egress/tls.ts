@@ -15,20 +15,21 @@ import { findCertificates, LARGEST_PEM_BYTES } from '../../config/pem-file.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { fileRevision, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
-import { type Attempt, destroyOnAbort } from './attempt.ts';
-import { authority, type Target } from './proxy-route.ts';
+import { type DialContext, destroyOnAbort } from './dial-context.ts';
+import { authority, type Endpoint } from './proxy-route.ts';
 
+/** TLS over a stream that is there already. */
 export interface TlsLayer {
   /**
    * Completes a verified handshake with `peer` over `raw`, which it owns from here on. Rejects with what `failure`
-   * makes of the error, and of the certificate that the peer showed, if any. Ends with the attempt; there is no
-   * deadline of its own. An error of the socket that is given out ends no process, whoever listens.
+   * makes of the error, and of the certificate that the peer showed, if any. Ends with the dial; there is no deadline
+   * of its own. An error of the socket that is given out ends no process, whoever listens.
    */
-  secure(raw: Socket, peer: Target, material: TlsMaterial, context: HandshakeContext): Promise<TLSSocket>;
+  secure(raw: Socket, peer: Endpoint, material: TlsMaterial, context: HandshakeContext): Promise<TLSSocket>;
 }
 
 interface HandshakeContext {
-  readonly attempt: Attempt;
+  readonly dial: DialContext;
   readonly failure: (error: Error, leaf?: DetailedPeerCertificate) => GatewayError;
 }
 
@@ -53,7 +54,7 @@ export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureConte
     return connector;
   };
   return {
-    secure(raw, peer, material, { attempt, failure }) {
+    secure(raw, peer, material, { dial, failure }) {
       return new Promise((resolve, reject) => {
         let leaf: DetailedPeerCertificate | undefined;
         const options = {
@@ -66,7 +67,7 @@ export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureConte
         };
         // The socket beneath may report the same failure first, and nobody else listens there.
         raw.on('error', () => {});
-        const release = destroyOnAbort(attempt.signal, raw);
+        const release = destroyOnAbort(dial.signal, raw);
         const socket = connectorFor(material)(options, (error, secured) => {
           release();
           if (error) reject(failure(error, leaf));
@@ -94,9 +95,10 @@ export interface TlsMaterial {
   readonly plain: SecureContext;
 }
 
+/** The trust files, read again when they change. */
 export interface Trust {
   /**
-   * The present material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot
+   * The current material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot
    * be used. Once it has succeeded, a file that turns bad (half-written, say) is logged once and the last good material
    * stays in use.
    */

@@ -1,7 +1,8 @@
 // A queue that serves clients in turn, however many calls each has waiting (start-time fair queueing). It keeps no time
 // and wakes nobody.
 
-interface Line<T> {
+/** The entries of one client, in their order. */
+interface ClientQueue<T> {
   readonly client: string;
   readonly waiting: T[];
   /** The turn in which this client is served next. */
@@ -11,108 +12,111 @@ interface Line<T> {
 }
 
 /** Entries of one client keep their order. */
-export interface FairQueue<T> {
-  readonly size: number;
+export class FairQueue<T> {
+  readonly #queues = new Map<string, ClientQueue<T>>();
+  /** Turns of clients that are not waiting, as long as those lie ahead: coming back at once gains nothing. */
+  readonly #aheadOfTurn = new Map<string, number>();
+  #turn = 0;
+  #arrivals = 0;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
   /** Clients that wait. */
-  readonly clients: number;
-  /** `atFront` is for one that had its place before and comes back. */
-  push(client: string, entry: T, atFront?: boolean): void;
-  /** The next entry, of a client that `mayServe`; undefined when there is none. */
-  shift(mayServe?: (client: string) => boolean): { client: string; entry: T } | undefined;
+  get clients(): number {
+    return this.#queues.size;
+  }
+
+  /** Whether this client has an entry. */
+  has(client: string): boolean {
+    return this.#queues.has(client);
+  }
+
+  /** Adds an entry. `atFront` is for one that had its place before and comes back. */
+  push(client: string, entry: T, atFront = false): void {
+    let queue = this.#queues.get(client);
+    if (queue === undefined) {
+      this.#arrivals += 1;
+      queue = { client, waiting: [], turn: this.#firstTurnOf(client), since: this.#arrivals };
+      this.#queues.set(client, queue);
+      this.#aheadOfTurn.delete(client);
+    }
+    if (atFront) queue.waiting.unshift(entry);
+    else queue.waiting.push(entry);
+    this.#size += 1;
+  }
+
+  /** Takes out the next entry, of a client that `mayServe`; undefined when there is none. */
+  shift(mayServe?: (client: string) => boolean): { client: string; entry: T } | undefined {
+    let first: ClientQueue<T> | undefined;
+    for (const queue of this.#queues.values()) {
+      if ((first === undefined || comesBefore(queue, first)) && (mayServe === undefined || mayServe(queue.client)))
+        first = queue;
+    }
+    if (first === undefined) return undefined;
+    const entry = first.waiting.shift() as T;
+    this.#size -= 1;
+    if (first.turn > this.#turn) {
+      this.#turn = first.turn;
+      this.#forgetPast();
+    }
+    first.turn += 1;
+    if (first.waiting.length === 0) this.#drop(first);
+    return { client: first.client, entry };
+  }
+
   /** Takes an entry out wherever it stands; false when it is not there. */
-  remove(client: string, entry: T): boolean;
-  has(client: string): boolean;
+  remove(client: string, entry: T): boolean {
+    const queue = this.#queues.get(client);
+    const at = queue?.waiting.indexOf(entry) ?? -1;
+    if (queue === undefined || at === -1) return false;
+    queue.waiting.splice(at, 1);
+    this.#size -= 1;
+    if (queue.waiting.length === 0) this.#drop(queue);
+    return true;
+  }
+
   /** How many entries are served no later than one more of this client would be, itself included. */
-  positionOf(client: string): number;
+  positionOf(client: string): number {
+    const own = this.#queues.get(client);
+    const ownTurn = (own?.turn ?? this.#firstTurnOf(client)) + (own?.waiting.length ?? 0);
+    let position = 1 + (own?.waiting.length ?? 0);
+    for (const queue of this.#queues.values()) {
+      if (queue === own) continue;
+      // A newcomer is served before the others of its turn, a client that waits already after those that came later.
+      const through = own === undefined || own.since > queue.since ? ownTurn : ownTurn + 1;
+      position += Math.min(queue.waiting.length, Math.max(0, through - queue.turn));
+    }
+    return position;
+  }
+
   /** All entries in the order in which they would be served. */
-  inOrder(): { client: string; entry: T }[];
+  inOrder(): { client: string; entry: T }[] {
+    const all: { client: string; entry: T; turn: number; since: number }[] = [];
+    for (const { client, waiting, turn: first, since } of this.#queues.values()) {
+      waiting.forEach((entry, index) => {
+        all.push({ client, entry, turn: first + index, since });
+      });
+    }
+    return all.sort((a, b) => a.turn - b.turn || b.since - a.since);
+  }
+
+  #firstTurnOf(client: string): number {
+    return Math.max(this.#turn, this.#aheadOfTurn.get(client) ?? 0);
+  }
+
+  #drop(queue: ClientQueue<T>): void {
+    this.#queues.delete(queue.client);
+    if (queue.turn > this.#turn) this.#aheadOfTurn.set(queue.client, queue.turn);
+  }
+
+  #forgetPast(): void {
+    for (const [client, ahead] of this.#aheadOfTurn) if (ahead <= this.#turn) this.#aheadOfTurn.delete(client);
+  }
 }
 
-export function createFairQueue<T>(): FairQueue<T> {
-  const lines = new Map<string, Line<T>>();
-  /** Turns of clients that are not waiting, as long as those lie ahead: coming back at once gains nothing. */
-  const aheadOfTurn = new Map<string, number>();
-  let turn = 0;
-  let arrivals = 0;
-  let size = 0;
-
-  const comesBefore = (a: Line<T>, b: Line<T>) => a.turn < b.turn || (a.turn === b.turn && a.since > b.since);
-
-  const drop = (line: Line<T>) => {
-    lines.delete(line.client);
-    if (line.turn > turn) aheadOfTurn.set(line.client, line.turn);
-  };
-
-  const forgetPast = () => {
-    for (const [client, ahead] of aheadOfTurn) if (ahead <= turn) aheadOfTurn.delete(client);
-  };
-
-  return {
-    get size() {
-      return size;
-    },
-    get clients() {
-      return lines.size;
-    },
-    push(client, entry, atFront = false) {
-      let line = lines.get(client);
-      if (line === undefined) {
-        arrivals += 1;
-        line = { client, waiting: [], turn: Math.max(turn, aheadOfTurn.get(client) ?? 0), since: arrivals };
-        lines.set(client, line);
-        aheadOfTurn.delete(client);
-      }
-      if (atFront) line.waiting.unshift(entry);
-      else line.waiting.push(entry);
-      size += 1;
-    },
-    shift(mayServe) {
-      let first: Line<T> | undefined;
-      for (const line of lines.values()) {
-        if ((first === undefined || comesBefore(line, first)) && (mayServe === undefined || mayServe(line.client)))
-          first = line;
-      }
-      if (first === undefined) return undefined;
-      const entry = first.waiting.shift() as T;
-      size -= 1;
-      if (first.turn > turn) {
-        turn = first.turn;
-        forgetPast();
-      }
-      first.turn += 1;
-      if (first.waiting.length === 0) drop(first);
-      return { client: first.client, entry };
-    },
-    remove(client, entry) {
-      const line = lines.get(client);
-      const at = line?.waiting.indexOf(entry) ?? -1;
-      if (line === undefined || at === -1) return false;
-      line.waiting.splice(at, 1);
-      size -= 1;
-      if (line.waiting.length === 0) drop(line);
-      return true;
-    },
-    has: (client) => lines.has(client),
-    positionOf(client) {
-      const own = lines.get(client);
-      const ownTurn = (own?.turn ?? Math.max(turn, aheadOfTurn.get(client) ?? 0)) + (own?.waiting.length ?? 0);
-      let position = 1 + (own?.waiting.length ?? 0);
-      for (const line of lines.values()) {
-        if (line === own) continue;
-        // A newcomer is served before the others of its turn, a line that stands already after those that came later.
-        const through = own === undefined || own.since > line.since ? ownTurn : ownTurn + 1;
-        position += Math.min(line.waiting.length, Math.max(0, through - line.turn));
-      }
-      return position;
-    },
-    inOrder() {
-      const all: { client: string; entry: T; turn: number; since: number }[] = [];
-      for (const { client, waiting, turn: first, since } of lines.values()) {
-        waiting.forEach((entry, index) => {
-          all.push({ client, entry, turn: first + index, since });
-        });
-      }
-      return all.sort((a, b) => a.turn - b.turn || b.since - a.since);
-    },
-  };
+function comesBefore(a: ClientQueue<unknown>, b: ClientQueue<unknown>): boolean {
+  return a.turn < b.turn || (a.turn === b.turn && a.since > b.since);
 }

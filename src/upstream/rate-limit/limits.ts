@@ -1,16 +1,15 @@
-// The limits that are known: of tokens, of routes; what each holds back, and what of that is said in logs and status.
+// The limits that are known: of tokens, of routes; what each holds back, and what of that is told in the status.
 
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
-import type { Log } from '../../logging/log.ts';
-import { credentialOfLimit, type UpstreamRequest, WaitingRoom } from '../call.ts';
-import { createLane, type Lane } from './lane.ts';
-import type { LimitNotice } from './limit-notice.ts';
-import { createRateWindow, MINUTE_MS } from './rate-window.ts';
-import { createShares } from './shares.ts';
+import { credentialOfLimit, QueueCapacity, type UpstreamRequest } from '../call.ts';
+import type { LimitNotice } from '../platform-error.ts';
+import { RateLimiter } from './rate-limiter.ts';
+import { MINUTE_MS, RateWindow } from './rate-window.ts';
+import { Shares } from './shares.ts';
 
 const MOST_ENDPOINTS = 1_000;
-/** As many as there may be sessions, each of which has a limit of its own (auth/sessions). */
+/** As many as there may be sessions, each of which has a limit of its own. */
 const MOST_CREDENTIALS = 10_000;
 /** A limit that was learnt is forgotten after this, in case the platform has raised it. */
 const LEARNT_FOR_MS = 30 * MINUTE_MS;
@@ -18,7 +17,7 @@ const LEARNT_FOR_MS = 30 * MINUTE_MS;
 /** What a limit is doing, for `status`. */
 export interface LimitState {
   readonly name: string;
-  /** Null for a client's own limit. */
+  /** The key that the limit is known by; null for a client's own limit. */
   readonly credential: string | null;
   /** Null while no limit is known. */
   readonly perMinute: number | null;
@@ -30,7 +29,7 @@ export interface LimitState {
 }
 
 /** What of a call decides by which limits it is counted. */
-export type LimitedCall = Pick<UpstreamRequest, 'credential' | 'method' | 'target'>;
+export type LimitedCall = Pick<UpstreamRequest, 'limitKey' | 'method' | 'target'>;
 
 /** `[rate_limit]` without what is the gate's. */
 export type LimitSettings = Omit<GatewayConfig['rateLimit'], 'connections'>;
@@ -52,15 +51,14 @@ export interface PreviousLimits {
   readonly isKept: (credential: string) => boolean;
 }
 
-/**
- * A lane and what it is for. `route` is null for the limit of a whole credential; `credential` is null for a client's
- * own limit.
- */
-interface HeldLane {
-  readonly credential: string | null;
+/** A limiter and what it is for. Exactly one of `limitKey` and `client` is set. */
+interface KnownLimit {
+  /** Null for a client's own limit. */
+  readonly limitKey: string | null;
+  /** Null for the limit of a whole credential. */
   readonly route: string | null;
   readonly client: string | null;
-  readonly lane: Lane;
+  readonly limiter: RateLimiter;
   readonly learnt: Learnt | undefined;
 }
 
@@ -70,174 +68,196 @@ interface Learnt {
   readonly at: number;
 }
 
-/** The registry. */
-export interface Limits {
-  ofCredential(credential: string): Lane;
+/** All limits that are known. Opens no timer until somebody waits. */
+export class Limits {
+  /** Where calls wait, for connections as well. */
+  readonly capacity: QueueCapacity;
+  /** The configured clients. */
+  readonly names: readonly string[];
+  readonly #clock: Clock;
+  readonly #routeOf: LimitsDeps['routeOf'];
+  /** Calls a minute that the configuration allows a credential; Infinity for `auto`. */
+  readonly #configured: number;
+  /** By limit key. */
+  readonly #credentials = new Map<string, RateLimiter>();
+  /** By limit key, blank, route. */
+  readonly #endpoints = new Map<string, RateLimiter>();
+  /** Clients' own, by name. */
+  readonly #clients = new Map<string, RateLimiter>();
+  readonly #learnt = new WeakMap<RateLimiter, Learnt>();
+
+  constructor({ clock, settings, clients, routeOf }: LimitsDeps, previous?: PreviousLimits) {
+    this.#clock = clock;
+    this.#routeOf = routeOf;
+    this.#configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
+    this.capacity = previous?.limits.capacity ?? new QueueCapacity();
+    this.capacity.max = settings.queueMax;
+    this.names = clients.map(({ name }) => name);
+    if (previous !== undefined) this.#takeOver(previous);
+    this.#limitClients(clients);
+  }
+
+  /** The limit of a whole credential, or of a session's. */
+  ofCredential(limitKey: string): RateLimiter {
+    const limiter =
+      this.#credentials.get(limitKey) ??
+      this.#make(
+        this.#credentials,
+        limitKey,
+        limitKey,
+        `the platform's limit of credential ${limitKey}`,
+        this.#configured,
+      );
+    if (limiter.window.perMinute !== this.#configured) this.#forgetOld(limiter, this.#configured);
+    return limiter;
+  }
+
   /** The client's own limit, where it has one. */
-  ofClient(client: string | null): Lane | undefined;
+  ofClient(client: string | null): RateLimiter | undefined {
+    return client === null || this.#clients.size === 0 ? undefined : this.#clients.get(client);
+  }
+
   /** The limit of the call's method and route, where one is known. */
-  ofEndpoint(call: LimitedCall): Lane | undefined;
-  /** Takes note of a refusal: learns the limit and its size; gives the lane that is concerned. Pauses nothing. */
-  learn(call: LimitedCall, notice: LimitNotice): Lane;
-  states(): LimitState[];
+  ofEndpoint({ limitKey, method, target }: LimitedCall): RateLimiter | undefined {
+    if (this.#endpoints.size === 0) return undefined;
+    const limiter = this.#endpoints.get(`${limitKey} ${this.#routeOf(method, target)}`);
+    if (limiter !== undefined && limiter.window.perMinute !== Number.POSITIVE_INFINITY)
+      this.#forgetOld(limiter, Number.POSITIVE_INFINITY);
+    return limiter;
+  }
+
+  /** Takes note of a refusal: learns the limit and its size; gives the limiter that is concerned. Pauses nothing. */
+  learn({ limitKey, method, target }: LimitedCall, { scope, key, perMinute }: LimitNotice): RateLimiter {
+    const limiter =
+      scope === 'token' ? this.ofCredential(limitKey) : this.#makeEndpoint(limitKey, this.#routeOf(method, target));
+    if (key !== null && scope === 'token') limiter.name = `the platform's limit ${key} of credential ${limitKey}`;
+    if (perMinute === null) return limiter;
+    limiter.window.perMinute = scope === 'token' ? Math.min(perMinute, this.#configured) : perMinute;
+    this.#learnt.set(limiter, { perMinute, at: this.#clock.monotonic() });
+    return limiter;
+  }
+
   /**
-   * For the limits of the next configuration, which go on with the same lanes: calls that still run or wait here are
+   * For the limits of the next configuration, which go on with the same limiters: calls that still run or wait here are
    * counted, and served in turn, with its own.
    */
-  held(): Iterable<HeldLane>;
-  /** Where calls wait for connections as well. */
-  readonly room: WaitingRoom;
-  readonly names: readonly string[];
-}
-
-/** Opens no timer until somebody waits. */
-export function createLimits({ clock, settings, clients, routeOf }: LimitsDeps, previous?: PreviousLimits): Limits {
-  const room: WaitingRoom = previous?.limits.room ?? new WaitingRoom();
-  room.max = settings.queueMax;
-  const names = clients.map(({ name }) => name);
-  const areNamesKept = names.join() === previous?.limits.names.join();
-  const configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
-  const credentials = new Map<string, Lane>();
-  const endpoints = new Map<string, Lane>();
-  const own = new Map<string, Lane>();
-  const learnt = new WeakMap<Lane, Learnt>();
-
-  /** A session is one client's. */
-  const sharesOf = (credential: string) => (names.length === 0 || isSession(credential) ? null : createShares(names));
-
-  const make = (lanes: Map<string, Lane>, credential: string, key: string, name: string, perMinute: number): Lane => {
-    if (lanes.size >= (lanes === credentials ? MOST_CREDENTIALS : MOST_ENDPOINTS))
-      thinOut(lanes, lanes === credentials, clock.monotonic());
-    const window = createRateWindow({ perMinute, isCautious: lanes === credentials });
-    const lane = createLane({ name, clock, window, room, shares: sharesOf(credential) });
-    lanes.set(key, lane);
-    return lane;
-  };
-
-  for (const { credential, route, client, lane, learnt: was } of previous?.limits.held() ?? []) {
-    if (client !== null) own.set(client, lane);
-    if (credential === null || !previous?.isKept(credentialOfLimit(credential))) continue;
-    if (was !== undefined) learnt.set(lane, was);
-    if (!areNamesKept) lane.shares = sharesOf(credential);
-    if (route === null) {
-      lane.window.perMinute = Math.min(was?.perMinute ?? Number.POSITIVE_INFINITY, configured);
-      credentials.set(credential, lane);
-    } else endpoints.set(`${credential} ${route}`, lane);
-    lane.reconsider();
-  }
-
-  for (const name of own.keys())
-    if (!clients.some((client) => client.name === name && client.requestsPerMinute !== null)) own.delete(name);
-  for (const { name, requestsPerMinute } of clients) {
-    if (requestsPerMinute === null) continue;
-    const window = createRateWindow({ perMinute: requestsPerMinute, isCautious: false });
-    const lane =
-      own.get(name) ?? createLane({ name: `requests_per_minute of client ${name}`, clock, window, room, shares: null });
-    lane.window.perMinute = requestsPerMinute;
-    own.set(name, lane);
-    lane.reconsider();
-  }
-
-  function* held(): Iterable<HeldLane> {
-    const none = { route: null, client: null };
-    for (const [credential, lane] of credentials) yield { ...none, credential, lane, learnt: learnt.get(lane) };
-    for (const [key, lane] of endpoints) {
+  *entries(): Iterable<KnownLimit> {
+    const learnt = this.#learnt;
+    for (const [limitKey, limiter] of this.#credentials)
+      yield { limitKey, route: null, client: null, limiter, learnt: learnt.get(limiter) };
+    for (const [key, limiter] of this.#endpoints) {
       const space = key.indexOf(' ');
-      yield { ...none, credential: key.slice(0, space), route: key.slice(space + 1), lane, learnt: learnt.get(lane) };
+      const [limitKey, route] = [key.slice(0, space), key.slice(space + 1)];
+      yield { limitKey, route, client: null, limiter, learnt: learnt.get(limiter) };
     }
-    for (const [client, lane] of own) yield { ...none, credential: null, client, lane, learnt: undefined };
+    for (const [client, limiter] of this.#clients)
+      yield { limitKey: null, route: null, client, limiter, learnt: undefined };
   }
 
-  const forgetOld = (lane: Lane, initial: number) => {
-    const was = learnt.get(lane);
-    if (was === undefined || clock.monotonic() - was.at < LEARNT_FOR_MS) return;
-    learnt.delete(lane);
-    lane.window.perMinute = initial;
-    lane.reconsider();
-  };
+  states(): LimitState[] {
+    const now = this.#clock.monotonic();
+    return [...this.entries()].map(({ limitKey, limiter: { name, window, waiting, pausedUntil } }) => ({
+      name,
+      credential: limitKey,
+      perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
+      used: window.used(now),
+      waiting,
+      pausedMs: Math.max(0, Math.round(pausedUntil - now)) || 0,
+    }));
+  }
 
-  const ofCredential = (credential: string): Lane => {
-    const lane =
-      credentials.get(credential) ??
-      make(credentials, credential, credential, `the platform's limit of credential ${credential}`, configured);
-    if (lane.window.perMinute !== configured) forgetOld(lane, configured);
-    return lane;
-  };
+  #takeOver({ limits, isKept }: PreviousLimits): void {
+    const areNamesKept = this.names.join() === limits.names.join();
+    for (const { limitKey, route, client, limiter, learnt } of limits.entries()) {
+      if (client !== null) this.#clients.set(client, limiter);
+      if (limitKey === null || !isKept(credentialOfLimit(limitKey))) continue;
+      if (learnt !== undefined) this.#learnt.set(limiter, learnt);
+      if (!areNamesKept) limiter.shares = this.#sharesOf(limitKey);
+      if (route === null) {
+        limiter.window.perMinute = Math.min(learnt?.perMinute ?? Number.POSITIVE_INFINITY, this.#configured);
+        this.#credentials.set(limitKey, limiter);
+      } else this.#endpoints.set(`${limitKey} ${route}`, limiter);
+      limiter.reconsider();
+    }
+  }
 
-  return {
-    ofCredential,
-    ofClient: (client) => (client === null || own.size === 0 ? undefined : own.get(client)),
-    ofEndpoint({ credential, method, target }) {
-      if (endpoints.size === 0) return undefined;
-      const lane = endpoints.get(`${credential} ${routeOf(method, target)}`);
-      if (lane !== undefined && lane.window.perMinute !== Number.POSITIVE_INFINITY)
-        forgetOld(lane, Number.POSITIVE_INFINITY);
-      return lane;
-    },
-    learn({ credential, method, target }, { scope, key, perMinute }) {
-      let lane: Lane;
-      if (scope === 'token') lane = ofCredential(credential);
-      else {
-        const route = routeOf(method, target);
-        const key = `${credential} ${route}`;
-        const name = `the platform's limit of ${route} for credential ${credential}`;
-        lane = endpoints.get(key) ?? make(endpoints, credential, key, name, Number.POSITIVE_INFINITY);
-      }
-      if (key !== null && scope === 'token') lane.name = `the platform's limit ${key} of credential ${credential}`;
-      if (perMinute === null) return lane;
-      lane.window.perMinute = scope === 'token' ? Math.min(perMinute, configured) : perMinute;
-      learnt.set(lane, { perMinute, at: clock.monotonic() });
-      return lane;
-    },
-    held,
-    room,
-    names,
-    states() {
-      const now = clock.monotonic();
-      return [...held()].map(({ credential, lane: { name, window, waiting, pausedUntil } }) => ({
-        name,
-        credential,
-        perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
-        used: window.used(now),
-        waiting,
-        pausedMs: Math.max(0, Math.round(pausedUntil - now)) || 0,
-      }));
-    },
-  };
+  #limitClients(clients: readonly ClientConfig[]): void {
+    const limited = new Map<string, number>();
+    for (const { name, requestsPerMinute } of clients)
+      if (requestsPerMinute !== null) limited.set(name, requestsPerMinute);
+    for (const name of this.#clients.keys()) if (!limited.has(name)) this.#clients.delete(name);
+    for (const [name, perMinute] of limited) {
+      const limiter =
+        this.#clients.get(name) ??
+        new RateLimiter({
+          name: `requests_per_minute of client ${name}`,
+          clock: this.#clock,
+          window: new RateWindow({ perMinute, isCautious: false }),
+          capacity: this.capacity,
+          shares: null,
+        });
+      limiter.window.perMinute = perMinute;
+      this.#clients.set(name, limiter);
+      limiter.reconsider();
+    }
+  }
+
+  /** Null where nobody shares: a session is one client's. */
+  #sharesOf(limitKey: string): Shares | null {
+    return this.names.length === 0 || isSession(limitKey) ? null : new Shares(this.names);
+  }
+
+  #makeEndpoint(limitKey: string, route: string): RateLimiter {
+    const key = `${limitKey} ${route}`;
+    const name = `the platform's limit of ${route} for credential ${limitKey}`;
+    return this.#endpoints.get(key) ?? this.#make(this.#endpoints, limitKey, key, name, Number.POSITIVE_INFINITY);
+  }
+
+  #make(
+    limiters: Map<string, RateLimiter>,
+    limitKey: string,
+    key: string,
+    name: string,
+    perMinute: number,
+  ): RateLimiter {
+    const areCredentials = limiters === this.#credentials;
+    if (limiters.size >= (areCredentials ? MOST_CREDENTIALS : MOST_ENDPOINTS))
+      thinOut(limiters, areCredentials, this.#clock.monotonic());
+    const limiter = new RateLimiter({
+      name,
+      clock: this.#clock,
+      window: new RateWindow({ perMinute, isCautious: areCredentials }),
+      capacity: this.capacity,
+      shares: this.#sharesOf(limitKey),
+    });
+    limiters.set(key, limiter);
+    return limiter;
+  }
+
+  #forgetOld(limiter: RateLimiter, initial: number): void {
+    const learnt = this.#learnt.get(limiter);
+    if (learnt === undefined || this.#clock.monotonic() - learnt.at < LEARNT_FOR_MS) return;
+    this.#learnt.delete(limiter);
+    limiter.window.perMinute = initial;
+    limiter.reconsider();
+  }
 }
 
-function isSession(credential: string): boolean {
-  return credentialOfLimit(credential) !== credential;
+function isSession(limitKey: string): boolean {
+  return credentialOfLimit(limitKey) !== limitKey;
 }
 
 /**
  * Makes room for a tenth more, so that it is not looked for again at once. What is forgotten of a limit costs one more
  * refusal; the limits of configured credentials are few, and stay.
  */
-function thinOut(lanes: Map<string, Lane>, areCredentials: boolean, now: number): void {
-  const goal = lanes.size * 0.9;
-  const isIdle = (lane: Lane) => lane.pausedUntil <= now && lane.window.used(now) === 0;
+function thinOut(limiters: Map<string, RateLimiter>, areCredentials: boolean, now: number): void {
+  const goal = limiters.size * 0.9;
+  const isIdle = (limiter: RateLimiter) => limiter.pausedUntil <= now && limiter.window.used(now) === 0;
   for (const mayGo of [isIdle, () => true]) {
-    for (const [key, lane] of lanes) {
-      if (lanes.size <= goal) return;
-      if (lane.waiting === 0 && mayGo(lane) && !(areCredentials && !isSession(key))) lanes.delete(key);
+    for (const [key, limiter] of limiters) {
+      if (limiters.size <= goal) return;
+      if (limiter.waiting === 0 && mayGo(limiter) && !(areCredentials && !isSession(key))) limiters.delete(key);
     }
   }
-}
-
-const PERIOD_MS = 10_000;
-
-/** Counts in between; the next line tells the number. */
-export function createReport(log: Log, clock: Clock): { held(limit: string): void } {
-  let saidAt = Number.NEGATIVE_INFINITY;
-  let count = 0;
-  return {
-    held(limit) {
-      count += 1;
-      if (clock.monotonic() - saidAt < PERIOD_MS) return;
-      saidAt = clock.monotonic();
-      log.warn({ limit, calls: count }, 'calls would have been held back (rate_limit.mode = report)');
-      count = 0;
-    },
-  };
 }

@@ -4,18 +4,12 @@ import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { noteRetry } from '../../logging/exchange-record.ts';
 import type { Log } from '../../logging/log.ts';
-import { pause, type Send, UpstreamError, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
+import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
+import { UpstreamError } from '../errors.ts';
+import { type LimitNotice, readLimitNotice } from '../platform-error.ts';
 import { retryWaitMs } from '../retry.ts';
-import type { Lane } from './lane.ts';
-import { type LimitNotice, readLimitNotice } from './limit-notice.ts';
-import {
-  createLimits,
-  createReport,
-  type LimitSettings,
-  type LimitState,
-  type Limits,
-  type PreviousLimits,
-} from './limits.ts';
+import { type LimitSettings, Limits, type PreviousLimits } from './limits.ts';
+import type { RateLimiter } from './rate-limiter.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RateLimitDeps {
@@ -29,127 +23,53 @@ export interface RateLimitDeps {
   readonly routeOf: (method: string, target: string) => string;
 }
 
-/** The layer, and what its limits are doing. */
-export interface RateLimits {
-  wrap(send: Send): Send;
-  states(): LimitState[];
-  readonly limits: Limits;
-}
-
 /**
- * A request reaches the platform within this, so an answer that takes longer says no more about when it was counted.
+ * A request reaches the platform within this, so a response that takes longer says no more about when it was counted.
  */
 const LONGEST_WAY_MS = 1_000;
 /** `Retry-After: 0` is not taken at its word: the same call was refused a moment ago. */
 const SHORTEST_PAUSE_MS = 1_000;
-/** After a pause that our own count did not foresee, few calls are risked at once for so long. */
-const WARY_MS = 60_000;
+/** How long few calls run at a time after a pause that our own count did not foresee. */
+const SLOW_START_MS = 60_000;
+
+/** How often the log is told of calls that would have been held back. */
+const REPORT_PERIOD_MS = 10_000;
 
 /**
- * In mode `enforce` calls wait for their turn, at most until `waitUntil`, and are refused with gateway.rate.limited at
- * once when it would come later. A 429 pauses what it limits; its call is sent again when that fits, else the 429
- * passes untouched. `report` counts, and logs what it would have held; `off` does nothing. `previous`: goes on with
- * what that pacing counted and learnt.
+ * The rate-limit layer. In mode `enforce` calls wait for their turn, at most until `waitUntil`, and are refused with
+ * gateway.rate.limited at once when it would come later. A 429 pauses what it limits; its call is sent again when that
+ * fits, else the 429 passes untouched. `report` counts, and logs what it would have held; `off` does nothing.
+ * `previous`: goes on with what that layer counted and learnt.
  */
-export function createRateLimits(deps: RateLimitDeps, previous?: PreviousLimits): RateLimits {
-  const { clock, settings } = deps;
-  const limits = createLimits({ clock, settings, clients: deps.clients, routeOf: deps.routeOf }, previous);
-  const isEnforced = settings.mode === 'enforce';
-  const report = createReport(deps.log, clock);
+export class RateLimits {
+  readonly limits: Limits;
+  readonly #deps: RateLimitDeps;
+  readonly #isEnforced: boolean;
+  /** When the log was last told of calls that would have been held back, and how many there were since. */
+  #reportedAt = Number.NEGATIVE_INFINITY;
+  #unreported = 0;
 
-  /** Waits for a lane that did not let the call pass at once. */
-  const wait = async (lane: Lane, request: UpstreamRequest, isReturning: boolean): Promise<void> => {
-    const client = request.record.client ?? '';
-    if (!isEnforced) {
-      lane.force(client);
-      report.held(lane.name);
-      return;
-    }
-    const startedAt = clock.monotonic();
-    try {
-      request.record.heldBy = lane.name;
-      request.body.readAhead?.();
-      await lane.enter({
-        client,
-        waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY,
-        connection: request.connection,
-        isReturning,
-      });
-    } finally {
-      request.record.queueMs += clock.monotonic() - startedAt;
-    }
-  };
+  constructor(deps: RateLimitDeps, previous?: PreviousLimits) {
+    const { clock, settings, clients, routeOf } = deps;
+    this.#deps = deps;
+    this.limits = new Limits({ clock, settings, clients, routeOf }, previous);
+    this.#isEnforced = settings.mode === 'enforce';
+  }
 
-  /** A place in every lane, the narrowest first, so that a wide one is not taken by a call that cannot go yet. */
-  const passAll = async (
-    lanes: readonly (Lane | undefined)[],
-    request: UpstreamRequest,
-    isReturning: boolean,
-  ): Promise<void> => {
-    for (let entered = 0; entered < lanes.length; entered += 1) {
-      const lane = lanes[entered];
-      if (lane === undefined || lane.tryEnter(request.record.client ?? '')) continue;
-      try {
-        await wait(lane, request, isReturning);
-      } catch (error) {
-        for (const taken of lanes.slice(0, entered)) taken?.refund();
-        throw error;
-      }
-    }
-  };
+  /** The layer around `send`. */
+  wrap(send: Send): Send {
+    return this.#deps.settings.mode === 'off' ? send : (request) => this.#send(send, request);
+  }
 
-  const leave = (
-    own: Lane | undefined,
-    endpoint: Lane | undefined,
-    whole: Lane,
-    isCounted: boolean,
-    upstreamMs: number,
-  ): void => {
-    const now = clock.monotonic();
-    const arrivedAt = Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
-    if (isCounted) {
-      own?.leave(arrivedAt);
-      endpoint?.leave(arrivedAt);
-      whole.leave(arrivedAt);
-    } else {
-      own?.refund();
-      endpoint?.refund();
-      whole.refund();
-    }
-  };
-
-  /** Learns from a refusal and pauses what was limited. Gives the lane concerned. */
-  const heed = (request: UpstreamRequest, notice: LimitNotice): Lane => {
-    const lane = limits.learn(request, notice);
-    const now = clock.monotonic();
-    // Our own count left room, so somebody else draws on the same limit, or its size is not known.
-    if (lane.window.free(now) > 0) lane.window.beWary(now + (notice.retryAfterMs ?? 0) + WARY_MS);
-    if (notice.retryAfterMs !== undefined) lane.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, notice.retryAfterMs));
-    return lane;
-  };
-
-  /** How long a refused call waits by itself before it queues again; null when its caller is to have the 429. */
-  const patienceMs = (request: UpstreamRequest, notice: LimitNotice, lane: Lane, rounds: number): number | null => {
-    if (!isEnforced || !request.body.canReplay || request.connection.disconnected) return null;
-    const leftMs = waitLeftMs(request, clock);
-    if (notice.retryAfterMs === undefined) {
-      // Nothing is said of how long: nobody else is held up for a guess of ours.
-      const waitMs = retryWaitMs(rounds, deps.random(), deps.retry);
-      return rounds < deps.retry.max && waitMs <= leftMs ? waitMs : null;
-    }
-    const now = clock.monotonic();
-    return Math.max(lane.pausedUntil, lane.window.openings(now)()) - now <= leftMs ? 0 : null;
-  };
-
-  const send = async (next: Send, request: UpstreamRequest): Promise<UpstreamResponse> => {
+  async #send(next: Send, request: UpstreamRequest): Promise<UpstreamResponse> {
     const { record } = request;
     for (let rounds = 0; ; rounds += 1) {
-      const whole = limits.ofCredential(request.credential);
-      const endpoint = limits.ofEndpoint(request);
-      const own = limits.ofClient(record.client);
+      const whole = this.limits.ofCredential(request.limitKey);
+      const endpoint = this.limits.ofEndpoint(request);
+      const own = this.limits.ofClient(record.client);
       if (endpoint === undefined && own === undefined) {
-        if (!whole.tryEnter(record.client ?? '')) await wait(whole, request, rounds > 0);
-      } else await passAll([own, endpoint, whole], request, rounds > 0);
+        if (!whole.tryAcquire(record.client ?? '')) await this.#wait(whole, request, rounds > 0);
+      } else await this.#acquireAll([own, endpoint, whole], request, rounds > 0);
       const { upstreamMs, attempts } = record;
       let notice: LimitNotice | null = null;
       let limited = whole;
@@ -159,32 +79,125 @@ export function createRateLimits(deps: RateLimitDeps, previous?: PreviousLimits)
         response = await next(request);
         isCounted = response.statusCode !== 429;
         if (!isCounted) {
+          const { clock } = this.#deps;
           notice = await readLimitNotice(response, clock, waitLeftMs(request, clock));
-          // Before the place is given back: else the next call would be let in and refused as well.
-          limited = heed(request, notice);
+          // Before the slot is given back: else the next call would be let in and refused as well.
+          limited = this.#applyLimit(request, notice);
         }
       } catch (error) {
         // A call that had no token, or no connection, used nothing up.
         isCounted = record.attempts > attempts && !(error instanceof UpstreamError && !error.wasSent);
         throw error;
       } finally {
-        leave(own, endpoint, whole, isCounted, record.upstreamMs - upstreamMs);
+        this.#release(own, endpoint, whole, isCounted, record.upstreamMs - upstreamMs);
       }
       if (notice === null) return response;
-      const waitMs = patienceMs(request, notice, limited, rounds);
-      if (waitMs === null) return response;
+      const delayMs = this.#retryDelayMs(request, notice, limited, rounds);
+      if (delayMs === null) return response;
       response.discard();
-      if (waitMs > 0) {
-        await pause(request, clock, waitMs);
-        record.queueMs += waitMs;
+      if (delayMs > 0) {
+        await pause(request, this.#deps.clock, delayMs);
+        record.queueMs += delayMs;
       }
       noteRetry(record, '429');
     }
-  };
+  }
 
-  return {
-    wrap: (next) => (settings.mode === 'off' ? next : (request) => send(next, request)),
-    states: limits.states,
-    limits,
-  };
+  /** Waits for a limiter that did not let the call pass at once. */
+  async #wait(limiter: RateLimiter, request: UpstreamRequest, isReturning: boolean): Promise<void> {
+    const { clock } = this.#deps;
+    const client = request.record.client ?? '';
+    if (!this.#isEnforced) {
+      limiter.acquireUnchecked(client);
+      this.#report(limiter.name);
+      return;
+    }
+    const startedAt = clock.monotonic();
+    try {
+      request.record.heldBy = limiter.name;
+      request.body.readAhead?.();
+      await limiter.acquire({
+        client,
+        waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY,
+        connection: request.connection,
+        isReturning,
+      });
+    } finally {
+      request.record.queueMs += clock.monotonic() - startedAt;
+    }
+  }
+
+  /** A slot of every limiter, the narrowest first, so that a wide one is not taken by a call that cannot go yet. */
+  async #acquireAll(
+    limiters: readonly (RateLimiter | undefined)[],
+    request: UpstreamRequest,
+    isReturning: boolean,
+  ): Promise<void> {
+    for (let acquired = 0; acquired < limiters.length; acquired += 1) {
+      const limiter = limiters[acquired];
+      if (limiter === undefined || limiter.tryAcquire(request.record.client ?? '')) continue;
+      try {
+        await this.#wait(limiter, request, isReturning);
+      } catch (error) {
+        for (const taken of limiters.slice(0, acquired)) taken?.cancel();
+        throw error;
+      }
+    }
+  }
+
+  /** Gives back what the call took: it counts for a minute from its arrival, or not at all. */
+  #release(
+    own: RateLimiter | undefined,
+    endpoint: RateLimiter | undefined,
+    whole: RateLimiter,
+    isCounted: boolean,
+    upstreamMs: number,
+  ): void {
+    if (isCounted) {
+      const now = this.#deps.clock.monotonic();
+      const arrivedAt = Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
+      own?.complete(arrivedAt);
+      endpoint?.complete(arrivedAt);
+      whole.complete(arrivedAt);
+    } else {
+      own?.cancel();
+      endpoint?.cancel();
+      whole.cancel();
+    }
+  }
+
+  /** Learns from a refusal and pauses what was limited. Gives the limiter concerned. */
+  #applyLimit(request: UpstreamRequest, notice: LimitNotice): RateLimiter {
+    const limiter = this.limits.learn(request, notice);
+    const now = this.#deps.clock.monotonic();
+    // Our own count left room, so somebody else draws on the same limit, or its size is not known.
+    if (limiter.window.free(now) > 0) limiter.window.enterSlowStart(now + (notice.retryAfterMs ?? 0) + SLOW_START_MS);
+    if (notice.retryAfterMs !== undefined) limiter.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, notice.retryAfterMs));
+    return limiter;
+  }
+
+  /** How long a refused call waits by itself before it queues again; null when its client is to have the 429. */
+  #retryDelayMs(request: UpstreamRequest, notice: LimitNotice, limiter: RateLimiter, rounds: number): number | null {
+    if (!this.#isEnforced || !request.body.canReplay || request.connection.disconnected) return null;
+    const { clock, random, retry } = this.#deps;
+    const leftMs = waitLeftMs(request, clock);
+    if (notice.retryAfterMs === undefined) {
+      // Nothing is said of how long: nobody else is held up for a guess of ours.
+      const waitMs = retryWaitMs(rounds, random(), retry);
+      return rounds < retry.max && waitMs <= leftMs ? waitMs : null;
+    }
+    const now = clock.monotonic();
+    return Math.max(limiter.pausedUntil, limiter.window.openings(now)()) - now <= leftMs ? 0 : null;
+  }
+
+  /** Counts in between; the next line tells the number. */
+  #report(limit: string): void {
+    const now = this.#deps.clock.monotonic();
+    this.#unreported += 1;
+    if (now - this.#reportedAt < REPORT_PERIOD_MS) return;
+    this.#reportedAt = now;
+    const fields = { limit, calls: this.#unreported };
+    this.#deps.log.warn(fields, 'calls would have been held back (rate_limit.mode = report)');
+    this.#unreported = 0;
+  }
 }

@@ -1,14 +1,14 @@
-// Opens a WebSocket at the upstream: the handshake alone, over the connection that the egress makes. What is said on it
-// is the tunnel's business.
+// Opens a WebSocket at the upstream: the handshake alone, over a connection of the egress. Carrying what follows is the
+// tunnel's job.
 
 import { createHash } from 'node:crypto';
-import http, { type IncomingMessage } from 'node:http';
+import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { Clock } from '../../clock.ts';
+import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Egress } from '../egress/egress.ts';
-import { toGatewayError } from '../upstream-errors.ts';
+import { toGatewayError } from '../errors.ts';
 
 /** RFC 6455, section 1.3. */
 const HANDSHAKE_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -24,8 +24,8 @@ export interface SocketRequest {
   readonly headers: readonly string[];
 }
 
-/** The upstream's answer. Header lines are flat, as they came. Of an open socket `head` came behind the handshake. */
-export type SocketAnswer =
+/** The upstream's response. Header lines are flat, as they came. Of an open socket `head` came behind the handshake. */
+export type HandshakeResponse =
   | { readonly kind: 'open'; readonly socket: Duplex; readonly head: Buffer; readonly rawHeaders: readonly string[] }
   | {
       readonly kind: 'refused';
@@ -35,7 +35,7 @@ export type SocketAnswer =
       readonly body: Buffer;
     };
 
-/** What it opens with. `headersMs` bounds everything up to the end of the answer. */
+/** What it opens with. `headersMs` bounds everything up to the end of the response. */
 export interface OpenSocketDeps {
   readonly egress: Pick<Egress, 'agent'>;
   readonly clock: Clock;
@@ -45,87 +45,108 @@ export interface OpenSocketDeps {
 }
 
 /**
- * Rejects with a GatewayError: those of the egress, `gateway.upstream.{unreachable,timeout,invalid}`, or the signal's
- * reason.
+ * Opens a WebSocket. Rejects with a GatewayError: those of the egress,
+ * `gateway.upstream.{unreachable,timeout,invalid}`, or the signal's reason.
  */
-export function openSocket(
-  request: SocketRequest,
-  { egress, clock, headersMs, signal }: OpenSocketDeps,
-): Promise<SocketAnswer> {
-  const { url, key } = request;
-  const secure = url.protocol === 'wss:';
-  return new Promise<SocketAnswer>((resolve, reject) => {
-    const outgoing = (secure ? https : http).request({
+export async function openSocket(request: SocketRequest, deps: OpenSocketDeps): Promise<HandshakeResponse> {
+  return new Handshake(request, deps).response;
+}
+
+/** One handshake, from its first octet to the end of its response. */
+class Handshake {
+  readonly response: Promise<HandshakeResponse>;
+  readonly #host: string;
+  readonly #key: string;
+  readonly #signal: AbortSignal;
+  readonly #outgoing: ClientRequest;
+  readonly #deadline: Timer;
+  #resolve!: (response: HandshakeResponse) => void;
+  #reject!: (error: Error) => void;
+
+  constructor({ url, key, headers }: SocketRequest, { egress, clock, headersMs, signal }: OpenSocketDeps) {
+    this.#host = url.host;
+    this.#key = key;
+    this.#signal = signal;
+    this.response = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    const secure = url.protocol === 'wss:';
+    this.#outgoing = (secure ? https : http).request({
       agent: egress.agent({ secure }),
       host: url.hostname.replace(/^\[|\]$/g, ''),
       port: url.port || (secure ? 443 : 80),
       path: url.pathname + url.search,
       setHost: false,
       maxHeaderSize: 64 * 1024,
-      headers: ['Host', url.host, 'Upgrade', 'websocket', 'Connection', 'Upgrade', ...request.headers],
+      headers: ['Host', url.host, 'Upgrade', 'websocket', 'Connection', 'Upgrade', ...headers],
     });
-    const fail = (error: unknown) => {
-      release();
-      reject(toGatewayError(error, url.host));
-      outgoing.destroy();
-    };
-    const onAbort = () => fail(signal.reason);
-    // From the first octet to the last: a flood of informational answers does not move it.
-    const deadline = clock.after(headersMs, () =>
-      fail(
-        new GatewayError(
-          'gateway.upstream.timeout',
-          `${url.host} did not answer within ${headersMs / 1000} s (timeouts.headers): try again`,
-        ),
-      ),
-    );
-    const release = () => {
-      deadline.cancel();
-      signal.removeEventListener('abort', onAbort);
-    };
-    signal.addEventListener('abort', onAbort);
+    // From the first octet to the last: a flood of informational responses does not move it.
+    this.#deadline = clock.after(headersMs, () => this.#fail(this.#late(headersMs)));
+    signal.addEventListener('abort', this.#onAbort);
     // Stays: what happens on the connection after the handshake is told to its next owner as well.
-    outgoing.on('error', fail);
-    outgoing.on('upgrade', (answer, socket, head) => {
-      release();
-      if (answer.headers['sec-websocket-accept'] === acceptOf(key))
-        resolve({ kind: 'open', socket, head, rawHeaders: answer.rawHeaders });
-      else {
-        socket.on('error', () => {
-          // Given up already.
-        });
-        socket.destroy();
-        reject(
-          new GatewayError(
-            'gateway.upstream.invalid',
-            `${url.host} accepted the socket without reading its key: is it the right host?`,
-          ),
-        );
-      }
+    this.#outgoing.on('error', this.#fail);
+    this.#outgoing.on('upgrade', (response, socket, head) => this.#onUpgrade(response, socket, head));
+    this.#outgoing.on('response', (response) => this.#onResponse(response));
+    if (signal.aborted) this.#onAbort();
+    else this.#outgoing.end();
+  }
+
+  #onUpgrade(response: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#release();
+    if (response.headers['sec-websocket-accept'] === acceptOf(this.#key)) {
+      this.#resolve({ kind: 'open', socket, head, rawHeaders: response.rawHeaders });
+      return;
+    }
+    socket.on('error', () => {
+      // Given up already.
     });
-    outgoing.on('response', (answer) => {
-      // Without an Upgrade header Node takes it for an answer as any other; a caller would take it for an open socket.
-      if (answer.statusCode === 101)
-        return fail(
-          new GatewayError('gateway.upstream.invalid', `${url.host} switched to no protocol: is it the right host?`),
-        );
-      readRefusal(answer).then((body) => {
-        const { statusCode = 502, statusMessage = '', rawHeaders } = answer;
-        release();
-        resolve({ kind: 'refused', statusCode, statusText: statusMessage, rawHeaders, body });
-        outgoing.destroy();
-      }, fail);
-    });
-    if (signal.aborted) onAbort();
-    else outgoing.end();
-  });
+    socket.destroy();
+    this.#reject(this.#invalid('accepted the socket without reading its key'));
+  }
+
+  #onResponse(response: IncomingMessage): void {
+    // Without an Upgrade header Node takes it for any other response; a client would take it for an open socket.
+    if (response.statusCode === 101) {
+      this.#fail(this.#invalid('switched to no protocol'));
+      return;
+    }
+    readRefusal(response).then((body) => {
+      const { statusCode = 502, statusMessage = '', rawHeaders } = response;
+      this.#release();
+      this.#resolve({ kind: 'refused', statusCode, statusText: statusMessage, rawHeaders, body });
+      this.#outgoing.destroy();
+    }, this.#fail);
+  }
+
+  readonly #onAbort = (): void => this.#fail(this.#signal.reason);
+
+  readonly #fail = (error: unknown): void => {
+    this.#release();
+    this.#reject(toGatewayError(error, this.#host));
+    this.#outgoing.destroy();
+  };
+
+  #release(): void {
+    this.#deadline.cancel();
+    this.#signal.removeEventListener('abort', this.#onAbort);
+  }
+
+  #invalid(what: string): GatewayError {
+    return new GatewayError('gateway.upstream.invalid', `${this.#host} ${what}: is it the right host?`);
+  }
+
+  #late(headersMs: number): GatewayError {
+    const message = `${this.#host} did not answer within ${headersMs / 1000} s (timeouts.headers): try again`;
+    return new GatewayError('gateway.upstream.timeout', message);
+  }
 }
 
 /** Half a body must not look like a whole one: it is all or nothing. */
-async function readRefusal(answer: IncomingMessage): Promise<Buffer> {
+async function readRefusal(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
+  for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > REFUSAL_BYTES) return Buffer.alloc(0);
     chunks.push(chunk);

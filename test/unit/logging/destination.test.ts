@@ -19,9 +19,9 @@ import {
 import { join } from 'node:path';
 import t from 'tap';
 import {
+  BufferedDestination,
   createConsoleDestination,
-  createDestination,
-  createFileDestination,
+  FileDestination,
   type Sink,
 } from '../../../src/logging/destination.ts';
 import { createLogger, type LoggingConfig } from '../../../src/logging/logger.ts';
@@ -56,7 +56,7 @@ const fault = (code: string) => Object.assign(new Error(code), { code });
 
 t.test('lines are gathered into one write at a time, in order', async (t) => {
   const { sink, writes } = manualSink();
-  const destination = createDestination(sink);
+  const destination = new BufferedDestination(sink);
   destination.write('a\n');
   destination.write('b\n');
   t.equal(writes.length, 0, 'nothing is written before the moment is over');
@@ -78,13 +78,13 @@ t.test('lines are gathered into one write at a time, in order', async (t) => {
 
 t.test('a person at a terminal sees each line at once', async (t) => {
   const { sink, writes } = manualSink();
-  createDestination(sink, { isImmediate: true }).write('a\n');
+  new BufferedDestination(sink, { isImmediate: true }).write('a\n');
   t.equal(writes[0]?.text, 'a\n');
 });
 
 t.test('while the sink stalls lines are kept up to the limit, then dropped and counted', async (t) => {
   const { sink, writes } = manualSink();
-  const destination = createDestination(sink, { isImmediate: true, maxPendingLength: 40 });
+  const destination = new BufferedDestination(sink, { isImmediate: true, maxPendingLength: 40 });
   for (let n = 0; n < 10; n++) destination.write(`line ${n}...\n`);
   t.equal(destination.dropped(), 5, 'one in flight, four kept');
   writes[0]?.done(null);
@@ -97,7 +97,7 @@ t.test('while the sink stalls lines are kept up to the limit, then dropped and c
 
 t.test('a full disk keeps the rest of the batch for later and a flush does not wait for it', async (t) => {
   const { sink, writes } = manualSink();
-  const destination = createDestination(sink, { isImmediate: true });
+  const destination = new BufferedDestination(sink, { isImmediate: true });
   destination.write('abc\n');
   const flushed = destination.flush();
   writes[0]?.done(fault('ENOSPC'), Buffer.from('c\n'));
@@ -110,7 +110,7 @@ t.test('a full disk keeps the rest of the batch for later and a flush does not w
 
 t.test('after a closed pipe every line is counted as dropped', async (t) => {
   const { sink, writes, isClosed } = manualSink();
-  const destination = createDestination(sink, { isImmediate: true });
+  const destination = new BufferedDestination(sink, { isImmediate: true });
   destination.write('a\n');
   destination.write('b\n');
   writes[0]?.done(fault('EPIPE'));
@@ -170,7 +170,7 @@ t.test(
 
 t.test('a rotation that fails leaves the old file in use', async (t) => {
   const path = join(t.testdir({ sub: {} }), 'sub', 'gcg.log');
-  const destination = createFileDestination(path);
+  const destination = new FileDestination(path);
   rmSync(join(path, '..'), { recursive: true });
   writeFileSync(join(path, '..'), 'a file where the folder was');
   t.match(destination.reopen(), /EEXIST|ENOTDIR/);
@@ -189,7 +189,7 @@ t.test(
   async (t) => {
     const path = join(t.testdir(), 'pipe');
     execFileSync('mkfifo', [path]);
-    t.throws(() => createFileDestination(path), { code: 'ENXIO' });
+    t.throws(() => new FileDestination(path), { code: 'ENXIO' });
     const reader = () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const readable = (fd: number) => {
       const bytes = Buffer.alloc(1000);
@@ -197,7 +197,7 @@ t.test(
     };
     let now = 0;
     const first = reader();
-    const destination = createFileDestination(path, () => now);
+    const destination = new FileDestination(path, () => now);
     destination.write('one\n');
     await destination.flush();
     t.equal(readable(first), 'one\n');

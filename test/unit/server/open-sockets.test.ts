@@ -25,10 +25,10 @@ function tunnel(log: string[] = []): Tunnel & { log: string[] } {
     log,
     done: new Promise(() => {}),
     goAway: () => void log.push('1001'),
-    expel: (words, code = 1008) => void log.push(`${code} ${words}`),
+    closeForPolicy: (words: string, code = 1008) => void log.push(`${code} ${words}`),
     tick: () => {},
     destroy: () => {},
-  };
+  } as unknown as Tunnel & { log: string[] };
 }
 
 t.test('what ends without a word is noticed at the next tick, once', async (t) => {

@@ -3,8 +3,8 @@
 
 import t from 'tap';
 import { type ErrorCode, GatewayError } from '../../../src/errors.ts';
-import { WaitingRoom } from '../../../src/upstream/call.ts';
-import { Gate, type Place } from '../../../src/upstream/gate.ts';
+import { QueueCapacity } from '../../../src/upstream/call.ts';
+import { type ConnectionPermit, Gate } from '../../../src/upstream/gate.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createCall } from './layer-fixtures.ts';
 
@@ -15,32 +15,32 @@ function broken({ queueMax = 1_000, totalWaitMs = 15_000 } = {}) {
     is: 'down' as 'down' | 'up' | 'silent',
     code: 'gateway.upstream.unreachable' as ErrorCode,
     dialled: 0,
-    dials: [] as Place[],
+    dials: [] as ConnectionPermit[],
   };
   const changes: string[] = [];
-  const room = new WaitingRoom(queueMax);
+  const capacity = new QueueCapacity(queueMax);
   const gate = new Gate('http://host', {
     clock,
     random: () => 0.5,
     connections: 256,
-    room,
+    capacity,
     onChange: (_origin, state) => changes.push(state),
   });
   const refused = () => new GatewayError(host.code, 'refused by the test');
 
-  /** Resolves with `ok`, once connected, or a code; the place is kept until the test lets go of it. */
+  /** Resolves with `ok`, once connected, or a code; the permit is kept until the test lets go of it. */
   const call = async (client = 'a', request = createCall({ client })): Promise<string> => {
     request.waitUntil = clock.monotonic() + totalWaitMs;
     try {
-      const place = gate.tryEnter(client, 'crm') ?? (await gate.enter(request));
+      const permit = gate.tryAcquire(client, 'crm') ?? (await gate.acquire(request));
       host.dialled += 1;
       if (host.is === 'silent') {
-        host.dials.push(place);
+        host.dials.push(permit);
         return 'dials';
       }
-      if (host.is === 'up') place.connected();
-      else place.failed(refused());
-      place.leave();
+      if (host.is === 'up') permit.connected();
+      else permit.failed(refused());
+      permit.release();
       return host.is === 'up' ? 'ok' : host.code;
     } catch (error) {
       const { code, retryAfterMs } = error as GatewayError;
@@ -51,10 +51,10 @@ function broken({ queueMax = 1_000, totalWaitMs = 15_000 } = {}) {
   const fail = async (times: number) => {
     for (let index = 0; index < times; index += 1) await call();
   };
-  const settle = (place: Place | undefined, outcome: 'connected' | 'failed' | 'dropped') => {
-    if (outcome === 'connected') place?.connected();
-    if (outcome === 'failed') place?.failed(refused());
-    place?.leave();
+  const settle = (permit: ConnectionPermit | undefined, outcome: 'connected' | 'failed' | 'dropped') => {
+    if (outcome === 'connected') permit?.connected();
+    if (outcome === 'failed') permit?.failed(refused());
+    permit?.release();
   };
   /** Open, with a probe that dials. */
   const probing = async () => {
@@ -62,9 +62,9 @@ function broken({ queueMax = 1_000, totalWaitMs = 15_000 } = {}) {
     host.is = 'silent';
     await clock.advance(1_000);
     await call();
-    return host.dials.shift() as Place;
+    return host.dials.shift() as ConnectionPermit;
   };
-  return { clock, host, gate, room, call, many, fail, settle, probing, changes };
+  return { clock, host, gate, capacity, call, many, fail, settle, probing, changes };
 }
 
 t.test(
@@ -134,11 +134,11 @@ t.test('one probe at a time, at growing intervals up to 30 s', async (t) => {
 t.test(
   'who comes while the probe dials waits for its outcome: of 500 calls none is refused once it has succeeded',
   async (t) => {
-    const { clock, host, many, probing, settle, room, changes } = broken();
+    const { clock, host, many, probing, settle, capacity, changes } = broken();
     const probe = await probing();
     const waiting = many(500);
     await clock.advance(4_000);
-    t.equal(room.waiting, 500);
+    t.equal(capacity.waiting, 500);
     t.equal(host.dialled, 6, 'one dial, theirs not among them');
     host.is = 'up';
     settle(probe, 'connected');
@@ -146,23 +146,23 @@ t.test(
     await clock.settle();
     t.same(new Set(await Promise.all([...waiting, ...late])), new Set(['ok']));
     t.same(changes, ['open', 'recovering', 'closed']);
-    t.equal(room.waiting, 0);
+    t.equal(capacity.waiting, 0);
   },
 );
 
 t.test('the probe fails: who waited for it is refused at once, with the time of the next', async (t) => {
-  const { clock, host, many, probing, settle, room } = broken();
+  const { clock, host, many, probing, settle, capacity } = broken();
   const probe = await probing();
   const waiting = many(10);
   await clock.settle();
   settle(probe, 'failed');
   t.same(new Set(await Promise.all(waiting)), new Set(['gateway.upstream.unavailable 2000']));
-  t.equal(room.waiting, 0);
+  t.equal(capacity.waiting, 0);
   t.equal(host.dialled, 6);
 });
 
 t.test('who waits for a probe waits within its own total_wait, and no longer than its caller', async (t) => {
-  const { clock, call, probing, room } = broken({ totalWaitMs: 3_000 });
+  const { clock, call, probing, capacity } = broken({ totalWaitMs: 3_000 });
   await probing();
   const waiting = call();
   const request = createCall({ client: 'b' });
@@ -172,7 +172,7 @@ t.test('who waits for a probe waits within its own total_wait, and no longer tha
   t.equal(await left, 'gateway.request.invalid');
   await clock.advance(3_000);
   t.equal(await waiting, 'gateway.upstream.unavailable 1000');
-  t.equal(room.waiting, 0);
+  t.equal(capacity.waiting, 0);
   t.equal(clock.pending, 0);
 });
 
@@ -198,7 +198,7 @@ t.test('after a success a few calls dial at a time, then more: no herd, and no r
   for (let round = 0; round < 6; round += 1) {
     await clock.settle();
     passed.push(host.dials.length);
-    for (const place of host.dials.splice(0)) settle(place, 'connected');
+    for (const permit of host.dials.splice(0)) settle(permit, 'connected');
   }
   t.same(passed.slice(0, 5), [2, 4, 8, 16, 32]);
   t.ok((passed[5] ?? 0) > 64, `then all that fit: ${passed[5]}`);
@@ -212,7 +212,7 @@ t.test('a call that waits for its answer keeps nobody from dialling: the host ha
   many(600);
   for (let round = 0; round < 6; round += 1) {
     await clock.settle();
-    for (const place of host.dials.splice(0)) place.connected();
+    for (const permit of host.dials.splice(0)) permit.connected();
   }
   t.same(changes, ['open', 'recovering', 'closed']);
 });
@@ -238,7 +238,7 @@ t.test('dials that began before the recovery and fail after it say nothing about
   host.is = 'up';
   await clock.advance(1_000);
   t.equal(await call(), 'ok', 'the probe');
-  for (const place of old) settle(place, 'failed');
+  for (const permit of old) settle(permit, 'failed');
   t.same(changes, ['open', 'recovering']);
   t.same(new Set(await Promise.all(many(200))), new Set(['ok']));
   t.equal(gate.running, 0);

@@ -7,7 +7,7 @@ import { createRateLimiter } from '../../../src/sandbox/rate-limiter.ts';
 import { formatRetryAfter, type RateLimit } from '../../../src/sandbox/switches.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from '../../../src/upstream/call.ts';
 import type { LimitSettings } from '../../../src/upstream/rate-limit/limits.ts';
-import { createRateLimits, type RateLimitDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { type RateLimitDeps, RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
@@ -36,14 +36,14 @@ export function createCall({
 }: CallOptions = {}): TestCall {
   const record = createExchangeRecord(0);
   record.client = client;
-  const connection: TestCall['connection'] = { disconnected: false, onDisconnect: null, turnAway: null };
+  const connection: TestCall['connection'] = { disconnected: false, onDisconnect: null, rejectWait: null };
   return {
     method,
     base: { origin: rest.origin ?? 'http://127.0.0.1:1', pathPrefix: '' },
     target,
     headers: ['Authorization', ''],
     body: rest.body ?? NO_BODY,
-    credential,
+    limitKey: credential,
     source: undefined as unknown as UpstreamRequest['source'],
     record,
     connection,
@@ -55,7 +55,7 @@ export function createCall({
 }
 
 /** An answer whose whole body is there. `uses` counts what became of it. */
-export function createAnswer(
+export function createResponse(
   statusCode: number,
   headers: Record<string, string> = {},
   body = '',
@@ -75,9 +75,9 @@ export function createAnswer(
 }
 
 /** The platform's 429. */
-export function refusal(retryAfter: string | null, limit: object | null): ReturnType<typeof createAnswer> {
+export function refusal(retryAfter: string | null, limit: object | null): ReturnType<typeof createResponse> {
   const headers: Record<string, string> = retryAfter === null ? {} : { 'Retry-After': retryAfter };
-  return createAnswer(
+  return createResponse(
     429,
     headers,
     JSON.stringify({ code: 'too.many.requests.retry.after', status: 429, ...(limit && { limit }) }),
@@ -93,7 +93,7 @@ export function createPlatform(
   const seen: { target: string; client: string | null; at: number; status: number }[] = [];
   const send: Send = async (request) => {
     request.record.attempts += 1;
-    const hit = limiter.take(request.credential, `${request.method} ${request.target}`, limit);
+    const hit = limiter.take(request.limitKey, `${request.method} ${request.target}`, limit);
     seen.push({
       target: request.target,
       client: request.record.client,
@@ -102,7 +102,7 @@ export function createPlatform(
     });
     await new Promise<void>((resolve) => clock.after(latencyMs, resolve));
     request.record.upstreamMs += latencyMs;
-    if (!hit) return createAnswer(200);
+    if (!hit) return createResponse(200);
     const { retryAfterS, ...named } = hit;
     return refusal(
       formatRetryAfter({ retryAfterS, retryAfterAs: limit.retryAfterAs ?? 'seconds' }, clock.now()) ?? null,
@@ -122,16 +122,16 @@ export interface StackOptions {
   totalWaitMs?: number;
   settings?: Partial<LimitSettings>;
   clients?: readonly ClientConfig[];
-  pacing?: Partial<RateLimitDeps>;
+  rateLimits?: Partial<RateLimitDeps>;
 }
 
-/** retry( pace( send )) under a fake clock, and what each call came to. */
+/** retry( rate limit( send )) under a fake clock, and what each call came to. */
 export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOptions = {}) {
   const clock = options.clock ?? createFakeClock();
   const warnings: object[] = [];
   const quiet = () => {};
   const retry = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
-  const pacing = createRateLimits({
+  const rateLimits = new RateLimits({
     clock,
     random: () => 0.5,
     log: { error: quiet, info: quiet, debug: quiet, warn: (fields: object) => void warnings.push(fields) },
@@ -139,9 +139,9 @@ export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOp
     retry,
     clients: options.clients ?? [],
     routeOf: (method, target) => `${method} ${target}`,
-    ...options.pacing,
+    ...options.rateLimits,
   });
-  const send = withRetry(pacing.wrap(sendOf(clock)), {
+  const send = withRetry(rateLimits.wrap(sendOf(clock)), {
     clock,
     random: () => 0.5,
     settings: retry,
@@ -179,7 +179,7 @@ export function createStack(sendOf: (clock: FakeClock) => Send, options: StackOp
     );
     return outcome;
   };
-  return { clock, run, send, pacing, warnings };
+  return { clock, run, send, rateLimits, warnings };
 }
 
 function withResolver(): { promise: Promise<void>; resolve: () => void } {

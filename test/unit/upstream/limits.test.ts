@@ -2,21 +2,17 @@
 
 import t from 'tap';
 import { sessionLimitKey } from '../../../src/upstream/call.ts';
-import { createLimits } from '../../../src/upstream/rate-limit/limits.ts';
-import { createRateLimits, type RateLimitDeps } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { Limits } from '../../../src/upstream/rate-limit/limits.ts';
+import { type RateLimitDeps, RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
-import { clientConfig, createAnswer, createCall, createStack, refusal } from './layer-fixtures.ts';
+import { clientConfig, createCall, createResponse, createStack, refusal } from './layer-fixtures.ts';
 
 const SETTINGS = { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000 } as const;
 const quiet = { error() {}, warn() {}, info() {}, debug() {} };
 
-/** One configuration's pacing, perhaps in the place of another's. */
-function paced(
-  clock: FakeClock,
-  settings: Partial<RateLimitDeps['settings']> = {},
-  previous?: ReturnType<typeof createRateLimits>,
-) {
-  return createRateLimits(
+/** One configuration's rate limits, perhaps in the place of another's. */
+function limitsOf(clock: FakeClock, settings: Partial<RateLimitDeps['settings']> = {}, previous?: RateLimits) {
+  return new RateLimits(
     {
       ...{ clock, random: () => 0.5, log: quiet, routeOf: (method, target) => `${method} ${target}` },
       ...{ settings: { ...SETTINGS, ...settings }, retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 } },
@@ -36,7 +32,7 @@ t.test(
   async (t) => {
     let isLimited = true;
     const stack = createStack(
-      () => async () => (isLimited ? refusal('1', { key: 'reports.rate', value: 1 }) : createAnswer(200)),
+      () => async () => (isLimited ? refusal('1', { key: 'reports.rate', value: 1 }) : createResponse(200)),
     );
     stack.run(createCall());
     await stack.clock.advance(100_000);
@@ -51,12 +47,12 @@ t.test(
 t.test('a number that is raised counts at once, also after a larger limit was learnt', (t) => {
   const clock = createFakeClock();
   const call = createCall();
-  const before = paced(clock, { requestsPerMinute: 100 });
+  const before = limitsOf(clock, { requestsPerMinute: 100 });
   before.limits.learn(call, notice(300, 'token'));
   t.equal(before.limits.ofCredential('crm').window.perMinute, 100);
-  const after = paced(clock, { requestsPerMinute: 200 }, before);
+  const after = limitsOf(clock, { requestsPerMinute: 200 }, before);
   t.equal(after.limits.ofCredential('crm').window.perMinute, 200);
-  const auto = paced(clock, {}, after);
+  const auto = limitsOf(clock, {}, after);
   t.equal(auto.limits.ofCredential('crm').window.perMinute, 300);
   t.end();
 });
@@ -64,18 +60,18 @@ t.test('a number that is raised counts at once, also after a larger limit was le
 t.test('who waits keeps its place when the configuration is replaced', async (t) => {
   const clock = createFakeClock();
   const order: string[] = [];
-  const before = paced(clock, { requestsPerMinute: 2 });
+  const before = limitsOf(clock, { requestsPerMinute: 2 });
   const send = async (request: { target: string }) => {
     order.push(request.target);
-    return createAnswer(200);
+    return createResponse(200);
   };
   const call = (target: string) => ({ ...createCall({ target }), waitUntil: clock.monotonic() + 200_000 });
   const calls = ['/1', '/2', '/3', '/4'].map((target) => before.wrap(send)(call(target)));
   await clock.settle();
   t.same(order, ['/1', '/2']);
-  const after = paced(clock, { requestsPerMinute: 2 }, before);
+  const after = limitsOf(clock, { requestsPerMinute: 2 }, before);
   calls.push(...['/5', '/6'].map((target) => after.wrap(send)(call(target))));
-  t.equal(after.states()[0]?.waiting, 4, 'and is seen in its successor’s state');
+  t.equal(after.limits.states()[0]?.waiting, 4, 'and is seen in its successor’s state');
   await clock.advance(61_000);
   t.same(order, ['/1', '/2', '/3', '/4']);
   await clock.advance(61_000);
@@ -85,19 +81,19 @@ t.test('who waits keeps its place when the configuration is replaced', async (t)
 
 t.test('a 429 to a call of the configuration before pauses the calls of the present one', async (t) => {
   const clock = createFakeClock();
-  const before = paced(clock);
+  const before = limitsOf(clock);
   let refuse = () => {};
   const late = before.wrap(
     () => new Promise((resolve) => (refuse = () => resolve(refusal('10', { key: 'token.rate', value: 300 })))),
   );
   const first = late({ ...createCall(), waitUntil: clock.monotonic() + 1_000 });
-  const after = paced(clock, { queueMax: 5 }, before);
+  const after = limitsOf(clock, { queueMax: 5 }, before);
   refuse();
   t.equal((await first).statusCode, 429);
   let sent = 0;
   const next = after.wrap(async () => {
     sent += 1;
-    return createAnswer(200);
+    return createResponse(200);
   })({ ...createCall(), waitUntil: clock.monotonic() + 15_000 });
   await clock.advance(9_000);
   t.equal(sent, 0);
@@ -107,12 +103,12 @@ t.test('a 429 to a call of the configuration before pauses the calls of the pres
 
 t.test('the queue’s bound holds over both configurations, and is the new one’s', async (t) => {
   const clock = createFakeClock();
-  const before = paced(clock, { requestsPerMinute: 1 });
-  const send = async () => createAnswer(200);
+  const before = limitsOf(clock, { requestsPerMinute: 1 });
+  const send = async () => createResponse(200);
   const call = () => ({ ...createCall(), waitUntil: clock.monotonic() + 1_000_000 });
   const calls = [1, 2, 3].map(() => before.wrap(send)(call()));
   await clock.settle();
-  const after = paced(clock, { requestsPerMinute: 1, queueMax: 2 }, before);
+  const after = limitsOf(clock, { requestsPerMinute: 1, queueMax: 2 }, before);
   await t.rejects(after.wrap(send)(call()), { code: 'gateway.rate.limited' });
   await clock.advance(200_000);
   await Promise.all(calls);
@@ -121,28 +117,28 @@ t.test('the queue’s bound holds over both configurations, and is the new one�
 t.test('clients are those of the present configuration: who shares a limit, and what limit is a client’s own', (t) => {
   const clock = createFakeClock();
   const deps = { clock, settings: SETTINGS, routeOf: (method: string, target: string) => `${method} ${target}` };
-  const first = createLimits({ ...deps, clients: [clientConfig('a', 5)] });
-  const lane = first.ofCredential('crm');
-  const shares = lane.shares;
-  first.ofClient('a')?.tryEnter('a');
-  const second = createLimits({ ...deps, clients: [clientConfig('a', 7)] }, { limits: first, isKept: () => true });
-  t.equal(second.ofCredential('crm'), lane);
-  t.equal(lane.shares, shares, 'the same clients keep their habits');
+  const first = new Limits({ ...deps, clients: [clientConfig('a', 5)] });
+  const limiter = first.ofCredential('crm');
+  const shares = limiter.shares;
+  first.ofClient('a')?.tryAcquire('a');
+  const second = new Limits({ ...deps, clients: [clientConfig('a', 7)] }, { limits: first, isKept: () => true });
+  t.equal(second.ofCredential('crm'), limiter);
+  t.equal(limiter.shares, shares, 'the same clients keep their demands');
   t.match(second.states().at(-1), { perMinute: 7, used: 1 });
-  const third = createLimits(
+  const third = new Limits(
     { ...deps, clients: [clientConfig('a'), clientConfig('b')] },
     { limits: second, isKept: () => true },
   );
-  t.not(lane.shares, shares);
+  t.not(limiter.shares, shares);
   t.equal(third.ofClient('a'), undefined);
-  const fourth = createLimits({ ...deps, clients: [] }, { limits: third, isKept: () => false });
-  t.not(fourth.ofCredential('crm'), lane, 'another account starts afresh');
+  const fourth = new Limits({ ...deps, clients: [] }, { limits: third, isKept: () => false });
+  t.not(fourth.ofCredential('crm'), limiter, 'another account starts afresh');
   t.end();
 });
 
 t.test('10,000 endpoints and 10,000 sessions, each of them limited, are not all remembered', (t) => {
   const clock = createFakeClock();
-  const limits = createLimits({
+  const limits = new Limits({
     clock,
     settings: SETTINGS,
     clients: [],
@@ -151,7 +147,7 @@ t.test('10,000 endpoints and 10,000 sessions, each of them limited, are not all 
   const own = limits.ofCredential('crm');
   for (let n = 0; n < 10_000; n += 1) {
     limits.learn(createCall({ target: `/api/v2/${n}` }), notice(10)).pauseUntil(clock.monotonic() + 3_600_000);
-    limits.ofCredential(sessionLimitKey('crm', String(n))).tryEnter('');
+    limits.ofCredential(sessionLimitKey('crm', String(n))).tryAcquire('');
   }
   const count = limits.states().length;
   t.ok(count <= 12_500, `${count} are kept`);

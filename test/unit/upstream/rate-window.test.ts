@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { createRateWindow, createRollingCount } from '../../../src/upstream/rate-limit/rate-window.ts';
+import { RateWindow, RollingCount } from '../../../src/upstream/rate-limit/rate-window.ts';
 
 t.test('no minute holds more calls than the limit, whenever they come', (t) => {
   fc.assert(
@@ -10,14 +10,14 @@ t.test('no minute holds more calls than the limit, whenever they come', (t) => {
       fc.integer({ min: 1, max: 20 }),
       fc.array(fc.integer({ min: 0, max: 20_000 }), { maxLength: 200 }),
       (perMinute, gaps) => {
-        const window = createRateWindow({ perMinute, isCautious: false });
+        const window = new RateWindow({ perMinute, isCautious: false });
         const starts: number[] = [];
         let now = 0;
         for (const gap of gaps) {
           now += gap;
           if (window.free(now) <= 0) continue;
-          window.take(now);
-          window.settle(now);
+          window.acquire(now);
+          window.complete(now);
           starts.push(now);
         }
         return starts.every((at) => starts.filter((other) => other >= at && other - at < 60_000).length <= perMinute);
@@ -34,13 +34,13 @@ t.test('an opening that is foretold is one, and no earlier moment is', (t) => {
       fc.integer({ min: 1, max: 10 }),
       fc.array(fc.integer({ min: 0, max: 9_000 }), { minLength: 1, maxLength: 60 }),
       (perMinute, gaps) => {
-        const window = createRateWindow({ perMinute, isCautious: false });
+        const window = new RateWindow({ perMinute, isCautious: false });
         let now = 0;
         for (const gap of gaps) {
           now += gap;
           if (window.free(now) <= 0) continue;
-          window.take(now);
-          window.settle(now);
+          window.acquire(now);
+          window.complete(now);
         }
         const opensAt = window.openings(now)();
         if (opensAt === now) return window.free(now) > 0;
@@ -53,10 +53,10 @@ t.test('an opening that is foretold is one, and no earlier moment is', (t) => {
 });
 
 t.test('the nth opening is foretold as well', (t) => {
-  const window = createRateWindow({ perMinute: 3, isCautious: false });
+  const window = new RateWindow({ perMinute: 3, isCautious: false });
   for (const at of [0, 1_000, 1_050]) {
-    window.take(at);
-    window.settle(at);
+    window.acquire(at);
+    window.complete(at);
   }
   const next = window.openings(2_000);
   t.same([next(), next(), next()], [60_100, 61_100, 61_100]);
@@ -69,7 +69,7 @@ t.test('the nth opening is foretold as well', (t) => {
 t.test('a count keeps the last minute and the one before apart, over gaps of any length', (t) => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: 300_000 }), { maxLength: 80 }), (gaps) => {
-      const count = createRollingCount({ keepsEarlier: true });
+      const count = new RollingCount({ keepsEarlier: true });
       const all: number[] = [];
       let now = 0;
       for (const gap of gaps) {

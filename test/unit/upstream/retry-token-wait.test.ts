@@ -2,22 +2,22 @@
 
 import t from 'tap';
 import type { Token, TokenSource } from '../../../src/auth/credentials/token-source.ts';
-import { type Send, WaitingRoom } from '../../../src/upstream/call.ts';
+import { QueueCapacity, type Send } from '../../../src/upstream/call.ts';
 import { Gate } from '../../../src/upstream/gate.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
 import { withToken } from '../../../src/upstream/token.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
-import { createAnswer, createCall, type TestCall } from './layer-fixtures.ts';
+import { createCall, createResponse, type TestCall } from './layer-fixtures.ts';
 
 /** A source whose token never comes. */
 const EMPTY = { current: () => null, token: () => new Promise(() => {}) } as unknown as TokenSource;
 
-function waiting() {
+function waiting(waits = new Set<TestCall['connection']>()) {
   const clock = createFakeClock();
   let sent = 0;
   const inner = async () => {
     sent += 1;
-    return createAnswer(200);
+    return createResponse(200);
   };
   const settings = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
   const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), {
@@ -27,6 +27,7 @@ function waiting() {
     totalWaitMs: 15_000,
   });
   const call: TestCall = { ...createCall(), source: EMPTY };
+  Object.assign(call.connection, { waits });
   call.leave = () => {
     call.connection.disconnected = true;
     call.connection.onDisconnect?.();
@@ -49,6 +50,16 @@ t.test(
   },
 );
 
+t.test('a call that has given up on its token is not counted among those that wait', async (t) => {
+  const waits = new Set<TestCall['connection']>();
+  const { clock, outcome } = waiting(waits);
+  await clock.advance(14_900);
+  t.equal(waits.size, 1);
+  await clock.advance(100);
+  t.equal(outcome.code, 'gateway.credential.timeout');
+  t.equal(waits.size, 0);
+});
+
 t.test('a caller that leaves meanwhile is let go at once', async (t) => {
   const { clock, call, outcome, sent } = waiting();
   await clock.advance(2_000);
@@ -69,13 +80,13 @@ t.test('waits of every kind, one after the other, end together when total_wait e
     'a token that comes too late': { tokenMs: 16_000, refusals: 0, isFull: false },
   })) {
     const clock = createFakeClock();
-    const gate = new Gate('http://host', { clock, random: () => 0.5, connections: 1, room: new WaitingRoom(10) });
-    if (isFull) t.ok(gate.tryEnter('other', 'crm'));
+    const gate = new Gate('http://host', { clock, random: () => 0.5, connections: 1, capacity: new QueueCapacity(10) });
+    if (isFull) t.ok(gate.tryAcquire('other', 'crm'));
     let sent = 0;
     const inner: Send = async (request) => {
-      if (sent++ < refusals) return createAnswer(503);
-      gate.tryEnter('', 'crm') ?? (await gate.enter(request));
-      return createAnswer(200);
+      if (sent++ < refusals) return createResponse(503);
+      gate.tryAcquire('', 'crm') ?? (await gate.acquire(request));
+      return createResponse(200);
     };
     const token = {
       authorization: 'Bearer a',

@@ -3,22 +3,22 @@
 import t from 'tap';
 import { systemClock } from '../../../src/clock.ts';
 import { GatewayError } from '../../../src/errors.ts';
-import { type Send, WaitingRoom } from '../../../src/upstream/call.ts';
-import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
+import { QueueCapacity, type Send } from '../../../src/upstream/call.ts';
+import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { retryWaitMs, withRetry } from '../../../src/upstream/retry.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
-import { type CallOptions, createAnswer, createCall } from './layer-fixtures.ts';
+import { type CallOptions, createCall, createResponse } from './layer-fixtures.ts';
 
 const SETTINGS = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
 
 /** Runs one call against scripted outcomes; the last repeats. */
 function retried(
-  script: (() => ReturnType<typeof createAnswer>)[],
+  script: (() => ReturnType<typeof createResponse>)[],
   options: CallOptions & { totalWaitMs?: number; random?: number; send?: Send } = {},
 ) {
   const clock = createFakeClock();
   const sentAt: number[] = [];
-  const answers: ReturnType<typeof createAnswer>[] = [];
+  const answers: ReturnType<typeof createResponse>[] = [];
   const scripted: Send = async (request) => {
     sentAt.push(clock.monotonic());
     if (options.send) return options.send(request);
@@ -49,7 +49,7 @@ function retried(
 function unreachable(
   code: 'gateway.upstream.unreachable' | 'gateway.upstream.tls' | 'gateway.proxy.auth' = 'gateway.upstream.unreachable',
 ) {
-  const dispatcher = createDispatcher({
+  const dispatcher = new UpstreamDispatcher({
     connect: (_options, callback) =>
       void callback(
         new GatewayError(code, 'no way', { cause: Object.assign(new Error('ECONNREFUSED'), { code: 'ECONNREFUSED' }) }),
@@ -57,7 +57,7 @@ function unreachable(
       ),
     headersMs: 60_000,
     bodyMs: 60_000,
-    ...{ clock: systemClock, random: () => 0, connections: 256, room: new WaitingRoom(1000) },
+    ...{ clock: systemClock, random: () => 0, connections: 256, capacity: new QueueCapacity(1000) },
   });
   t.teardown(() => dispatcher.destroy());
   return dispatcher.send;
@@ -69,7 +69,7 @@ t.test(
   async (t) => {
     for (const method of ['GET', 'HEAD', 'OPTIONS']) {
       for (const status of [502, 503, 504]) {
-        const { clock, sentAt, answers, outcome, request } = retried([() => createAnswer(status)], {
+        const { clock, sentAt, answers, outcome, request } = retried([() => createResponse(status)], {
           method,
           random: 0.5,
         });
@@ -88,7 +88,7 @@ t.test(
 );
 
 t.test('an answer that comes after all is the answer', async (t) => {
-  const { clock, outcome, sentAt } = retried([() => createAnswer(503), () => createAnswer(200)]);
+  const { clock, outcome, sentAt } = retried([() => createResponse(503), () => createResponse(200)]);
   await clock.advance(1_000);
   t.match(outcome, { status: 200 });
   t.equal(sentAt.length, 2);
@@ -96,13 +96,13 @@ t.test('an answer that comes after all is the answer', async (t) => {
 
 t.test('other methods and other statuses are sent once', async (t) => {
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'PURGE']) {
-    const { clock, sentAt, outcome } = retried([() => createAnswer(503, { 'Retry-After': '1' })], { method });
+    const { clock, sentAt, outcome } = retried([() => createResponse(503, { 'Retry-After': '1' })], { method });
     await clock.advance(15_000);
     t.same(sentAt, [0], method);
     t.match(outcome, { status: 503 });
   }
   for (const status of [400, 401, 403, 404, 408, 409, 413, 429, 500, 501, 505]) {
-    const { clock, sentAt, outcome } = retried([() => createAnswer(status)]);
+    const { clock, sentAt, outcome } = retried([() => createResponse(status)]);
     await clock.advance(15_000);
     t.same(sentAt, [0], String(status));
     t.match(outcome, { status });
@@ -112,18 +112,18 @@ t.test('other methods and other statuses are sent once', async (t) => {
 t.test('Retry-After of a 503 takes the place of our own wait, as seconds or as a date', async (t) => {
   const inFour = new Date(createFakeClock().now() + 4000).toUTCString();
   for (const value of ['4', inFour]) {
-    const { clock, sentAt } = retried([() => createAnswer(503, { 'retry-after': value }), () => createAnswer(200)]);
+    const { clock, sentAt } = retried([() => createResponse(503, { 'retry-after': value }), () => createResponse(200)]);
     await clock.advance(15_000);
     t.same(sentAt, [0, 4000], value);
   }
 });
 
 t.test('a wait that total_wait does not allow is not begun: the answer passes at once', async (t) => {
-  const asked = retried([() => createAnswer(503, { 'Retry-After': '16' })]);
+  const asked = retried([() => createResponse(503, { 'Retry-After': '16' })]);
   await asked.clock.advance(0);
   t.same(asked.sentAt, [0]);
   t.match(asked.outcome, { status: 503 });
-  const short = retried([() => createAnswer(503)], { totalWaitMs: 2_500, random: 0.5 });
+  const short = retried([() => createResponse(503)], { totalWaitMs: 2_500, random: 0.5 });
   await short.clock.advance(15_000);
   t.same(short.sentAt, [0, 1500], 'the second wait would have ended after 4 s');
   t.match(short.outcome, { status: 503 });
@@ -180,7 +180,7 @@ t.test('a failure after bytes were sent repeats a GET and never a POST', async (
 });
 
 t.test('a caller that leaves ends the wait', async (t) => {
-  const { clock, sentAt, outcome, request } = retried([() => createAnswer(503)]);
+  const { clock, sentAt, outcome, request } = retried([() => createResponse(503)]);
   await clock.advance(500);
   request.leave();
   await clock.settle();

@@ -5,13 +5,13 @@ import t, { type Test } from 'tap';
 import { createToken, type Token, type TokenSource } from '../../../src/auth/credentials/token-source.ts';
 import { GatewayError } from '../../../src/errors.ts';
 import { Secret } from '../../../src/secret.ts';
-import { type UpstreamResponse, WaitingRoom } from '../../../src/upstream/call.ts';
-import { createDispatcher } from '../../../src/upstream/dispatcher.ts';
+import { QueueCapacity, type UpstreamResponse } from '../../../src/upstream/call.ts';
+import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { NO_BODY, type RequestBody } from '../../../src/upstream/request-body.ts';
 import { withToken } from '../../../src/upstream/token.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { startRawUpstream } from '../../helpers/raw-http.ts';
-import { createAnswer, createCall } from './layer-fixtures.ts';
+import { createCall, createResponse } from './layer-fixtures.ts';
 
 const tokenOf = (clock: FakeClock, value: string, lifeMs: number) =>
   createToken({ accessToken: new Secret(value), obtainedAt: clock.now(), expiresAt: clock.now() + lifeMs });
@@ -48,11 +48,11 @@ async function narrow(t: Test, clock: FakeClock) {
   });
   let arrived = () => {};
   const first = new Promise<void>((resolve) => (arrived = resolve));
-  const dispatcher = createDispatcher({
+  const dispatcher = new UpstreamDispatcher({
     connect: (_options, callback) => {
       const socket = connect(upstream.port, '127.0.0.1', () => callback(null, socket));
     },
-    ...{ clock, random: () => 0, connections: 1, room: new WaitingRoom(1000) },
+    ...{ clock, random: () => 0, connections: 1, capacity: new QueueCapacity(1000) },
     headersMs: 60_000,
     bodyMs: 60_000,
   });
@@ -116,10 +116,10 @@ t.test('a 401 whose body breaks off has no readable code, so it speaks of the to
   const clock = createFakeClock();
   const invalidated: string[] = [];
   const broken: UpstreamResponse = {
-    ...createAnswer(401),
+    ...createResponse(401),
     peek: () => Promise.reject(new GatewayError('gateway.upstream.unreachable', 'broke off')),
   };
-  const answers = [broken, createAnswer(200)];
+  const answers = [broken, createResponse(200)];
   const send = withToken(async () => answers.shift() as UpstreamResponse, { clock, routeOf });
   const source = sourceOf(clock, [tokenOf(clock, 'one', 1_000), tokenOf(clock, 'two', 1_000)], invalidated);
   t.equal((await send({ ...createCall(), source })).statusCode, 200);
@@ -131,7 +131,7 @@ t.test('a wait that ends names the credential, not what its limits are counted b
   const source = { current: () => null, token: () => new Promise(() => {}) } as unknown as TokenSource;
   const call = { ...createCall({ credential: 'crm/5e551041d' }), source, waitUntil: 1_000 };
   call.record.credential = 'crm';
-  const sent = withToken(async () => createAnswer(200), { clock, routeOf })(call);
+  const sent = withToken(async () => createResponse(200), { clock, routeOf })(call);
   const [error] = await Promise.all([sent.catch((thrown) => thrown), clock.advance(1_000)]);
   t.match(error, { code: 'gateway.credential.timeout', message: /credential crm came/ });
   t.notMatch(error.message, /5e551041d/);

@@ -2,9 +2,9 @@
 
 import t from 'tap';
 import { proxyConnectError } from '../../../../src/upstream/egress/proxy-error.ts';
-import type { ProxyRoute } from '../../../../src/upstream/egress/proxy-route.ts';
+import type { ForwardProxy } from '../../../../src/upstream/egress/proxy-route.ts';
 
-const route: ProxyRoute = {
+const route: ForwardProxy = {
   kind: 'proxy',
   protocol: 'https',
   host: 'proxy.example',

@@ -2,9 +2,9 @@
 
 import t from 'tap';
 import { GatewayError } from '../../../src/errors.ts';
-import { createRateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
+import { RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
-import { clientConfig, createAnswer, createCall, createPlatform, createStack, refusal } from './layer-fixtures.ts';
+import { clientConfig, createCall, createPlatform, createResponse, createStack, refusal } from './layer-fixtures.ts';
 
 const LIMITED = { perMinute: 300, key: 'client.credentials.token.rate' };
 
@@ -42,7 +42,7 @@ t.test('auto from a cold start costs at most 3 % refusals, which no caller sees'
   t.ok(outcomes.every(({ status }) => status === 200));
   t.ok(platform.refused() > 0, 'the limit was learnt the only way there is');
   t.ok(platform.refused() <= platform.seen.length * 0.03, `${platform.refused()} of ${platform.seen.length} refused`);
-  t.match(stack.pacing.states(), [
+  t.match(stack.rateLimits.limits.states(), [
     { name: /client\.credentials\.token\.rate of credential crm/, perMinute: 300, waiting: 0 },
   ]);
   const again = Array.from({ length: 300 }, () => stack.run(createCall()));
@@ -130,7 +130,7 @@ t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds 
       const at = Math.ceil(clock.now() / 1000) * 1000 + 7000;
       if (sent === 1)
         return refusal(kind === 'seconds' ? '7' : new Date(at).toUTCString(), { key: 'token.rate', value: 300 });
-      return createAnswer(200);
+      return createResponse(200);
     });
     const call = stack.run(createCall({ method: 'POST' }));
     await stack.clock.advance(0);
@@ -148,7 +148,7 @@ t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds 
 t.test('other credentials are not held up', async (t) => {
   const stack = createStack(
     () => async (request) =>
-      request.credential === 'crm' ? refusal('10', { key: 'token.rate', value: 300 }) : createAnswer(200),
+      request.limitKey === 'crm' ? refusal('10', { key: 'token.rate', value: 300 }) : createResponse(200),
   );
   stack.run(createCall());
   await stack.clock.advance(0);
@@ -164,7 +164,7 @@ t.test(
     let sent = 0;
     const answers: ReturnType<typeof refusal>[] = [];
     const stack = createStack(() => async (request) => {
-      if (request.target !== '/api/v2/users') return createAnswer(200);
+      if (request.target !== '/api/v2/users') return createResponse(200);
       sent += 1;
       answers.push(refusal(null, null));
       return answers[answers.length - 1]!;
@@ -237,7 +237,7 @@ t.test('a caller that leaves gives its place up', async (t) => {
   t.equal(stack.clock.pending, 0);
 });
 
-t.test('the queue is bounded, and a full one makes room for whom it is fair to make room', async (t) => {
+t.test('the queue is bounded, and a full one makes room for whom it is fair to make capacity', async (t) => {
   const stack = createStack((clock) => createPlatform(clock, LIMITED).send, {
     settings: { requestsPerMinute: 1, queueMax: 3 },
     totalWaitMs: 1_000_000,
@@ -295,7 +295,7 @@ t.test('report counts and says, but holds nothing; off does nothing', async (t) 
 });
 
 t.test('while nothing is limited no timer is set and nothing waits', async (t) => {
-  const stack = createStack(() => async () => createAnswer(200));
+  const stack = createStack(() => async () => createResponse(200));
   for (let index = 0; index < 200; index += 1) stack.run(createCall());
   t.equal(stack.clock.pending, 0);
   await stack.clock.settle();
@@ -310,17 +310,17 @@ t.test('while nothing is limited no timer is set and nothing waits', async (t) =
 
 t.test('a call that had no token used nothing of the limit up', async (t) => {
   const clock = createFakeClock();
-  const pacing = createRateLimits({
+  const rateLimits = new RateLimits({
     ...{ clock, random: () => 0, clients: [], routeOf: (method: string) => method },
     log: { error() {}, warn() {}, info() {}, debug() {} },
     settings: { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 10 },
     retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 },
   });
-  const used = () => pacing.states().map((state) => state.used);
-  const failing = pacing.wrap(() => Promise.reject(new GatewayError('gateway.login.required', 'log in')));
+  const used = () => rateLimits.limits.states().map((state) => state.used);
+  const failing = rateLimits.wrap(() => Promise.reject(new GatewayError('gateway.login.required', 'log in')));
   await t.rejects(failing(createCall()), { code: 'gateway.login.required' });
   t.same(used(), [0]);
-  const broken = pacing.wrap((request) => {
+  const broken = rateLimits.wrap((request) => {
     request.record.attempts += 1;
     return Promise.reject(new GatewayError('gateway.upstream.unreachable', 'reset'));
   });

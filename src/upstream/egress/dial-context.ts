@@ -1,12 +1,13 @@
-// One attempt at a connection: TCP, and one deadline that knows what it waits for.
+// One dial: its deadline, which knows what is waited for, and the TCP connection. Proxies and TLS are other steps of
+// it.
 
 import { type LookupFunction, connect as netConnect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
 
-/** What a step of a dial needs to know about the dial it belongs to. */
-export interface Attempt {
+/** The dial that a step belongs to, as the step sees it. */
+export interface DialContext {
   /** Aborted when the deadline has passed or the egress is closed; every socket of the dial must go then. */
   readonly signal: AbortSignal;
   /**
@@ -24,7 +25,7 @@ export interface Attempt {
  */
 export function withinDeadline<T extends Duplex>(
   { clock, limitMs, closed }: { clock: Clock; limitMs: number; closed: AbortSignal },
-  work: (attempt: Attempt) => Promise<T>,
+  work: (dial: DialContext) => Promise<T>,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const controller = new AbortController();
@@ -49,14 +50,14 @@ export function withinDeadline<T extends Duplex>(
     );
     closed.addEventListener('abort', shut);
     if (closed.aborted) return shut();
-    const attempt: Attempt = {
+    const dial: DialContext = {
       signal: controller.signal,
       waitFor: (code, what) => {
         waiting = { code, what };
       },
       remainingMs: () => Math.max(0, limitMs - (clock.monotonic() - startedAt)),
     };
-    work(attempt).then(
+    work(dial).then(
       (socket) => {
         if (!isOver) return over(() => resolve(socket));
         socket.on('error', () => {});
@@ -77,6 +78,7 @@ export function destroyOnAbort(signal: AbortSignal, socket: Duplex): () => void 
   return () => signal.removeEventListener('abort', destroy);
 }
 
+/** What a TCP connection is opened with. */
 export interface TcpOptions {
   readonly host: string;
   readonly port: number;

@@ -1,9 +1,9 @@
 // Codes of sockets, DNS and TLS, and the errors they become.
 
 import t from 'tap';
-import { upstreamError } from '../../../../src/upstream/egress/dial-error.ts';
+import { upstreamError } from '../../../src/upstream/errors.ts';
 
-const target = { host: 'api.mypurecloud.de', port: 443, secure: true };
+const endpoint = { host: 'api.mypurecloud.de', port: 443, secure: true };
 const withCode = (code: string) => Object.assign(new Error('text-canary'), { code, address: 'canary' });
 
 const cases: [code: string, errorCode: string, message: RegExp][] = [
@@ -33,7 +33,7 @@ const cases: [code: string, errorCode: string, message: RegExp][] = [
 ];
 for (const [code, errorCode, message] of cases) {
   t.test(`${code} is ${errorCode}`, async (t) => {
-    const error = upstreamError(withCode(code), target);
+    const error = upstreamError(withCode(code), endpoint);
     t.match(error, { code: errorCode, message });
     t.notMatch(JSON.stringify([error.message, error.cause, Object.entries(error.cause ?? {})]), /canary/);
   });
@@ -42,7 +42,7 @@ for (const [code, errorCode, message] of cases) {
 t.test('several failed addresses are told by the first', async (t) => {
   const error = upstreamError(
     Object.assign(new AggregateError([withCode('ECONNREFUSED'), withCode('ENETUNREACH')]), { code: undefined }),
-    target,
+    endpoint,
   );
   t.match(error.message, /ECONNREFUSED/);
 });

@@ -1,9 +1,8 @@
-// Which setting decides how a target is reached.
+// Which setting decides how a endpoint is reached.
 
 import t from 'tap';
 import { inlineSecret } from '../../../../src/secret.ts';
-import { routeName, targetOf } from '../../../../src/upstream/egress/proxy-route.ts';
-import { createRouting } from '../../../../src/upstream/egress/routing.ts';
+import { createRouting, endpointOf, routeName } from '../../../../src/upstream/egress/proxy-route.ts';
 
 const unset = { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: false };
 const warnings: unknown[] = [];
@@ -14,7 +13,7 @@ function way(
   proxy: Partial<Parameters<typeof createRouting>[0]['proxy']>,
   env: NodeJS.ProcessEnv,
 ): string {
-  const choice = createRouting({ proxy: { ...unset, ...proxy }, env, log }).choose(targetOf(new URL(url)));
+  const choice = createRouting({ proxy: { ...unset, ...proxy }, env, log }).choose(endpointOf(new URL(url)));
   return `${choice.kind === 'route' ? routeName(choice.route) : choice.url.href} by ${choice.reason}`;
 }
 
@@ -139,7 +138,7 @@ t.test('a setting that is no proxy is an error that names it and shows no creden
 
 t.test('credentials: the configured ones win, those of a URL are decoded', async (t) => {
   const credentials = (proxy: Parameters<typeof way>[1], env: NodeJS.ProcessEnv) => {
-    const choice = createRouting({ proxy: { ...unset, ...proxy }, env, log }).choose(targetOf(new URL(api)));
+    const choice = createRouting({ proxy: { ...unset, ...proxy }, env, log }).choose(endpointOf(new URL(api)));
     return choice.kind === 'route' && choice.route.kind === 'proxy' ? choice.route.credentials() : 'no proxy';
   };
   const env = { HTTPS_PROXY: 'http://us%20er:p%40ss%3Aw%25rd@e:1' };

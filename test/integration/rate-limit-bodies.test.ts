@@ -8,7 +8,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../src/clock.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';
 import type { UpstreamRequest } from '../../src/upstream/call.ts';
-import { createRateLimits } from '../../src/upstream/rate-limit/rate-limit.ts';
+import { RateLimits } from '../../src/upstream/rate-limit/rate-limit.ts';
 import { createReplayBudget, readRequestBody } from '../../src/upstream/request-body.ts';
 
 const CALLERS = 60;
@@ -18,7 +18,7 @@ const BODY = Buffer.alloc(200_000, 'x');
 async function startWaiting(t: Test, limitBytes: number) {
   const budget = createReplayBudget(limitBytes);
   const quiet = () => {};
-  const pacing = createRateLimits({
+  const rateLimits = new RateLimits({
     clock: systemClock,
     random: () => 0,
     log: { error: quiet, warn: quiet, info: quiet, debug: quiet },
@@ -32,12 +32,12 @@ async function startWaiting(t: Test, limitBytes: number) {
   let gone = 0;
   let tell = () => {};
   // The first call takes the only slot of the minute; all others wait for theirs.
-  const send = pacing.wrap(() => new Promise(() => {}));
+  const send = rateLimits.wrap(() => new Promise(() => {}));
   const server = createServer(async (message, response) => {
     const connection: UpstreamRequest['connection'] & { disconnected: boolean } = {
       disconnected: false,
       onDisconnect: null,
-      turnAway: null,
+      rejectWait: null,
     };
     response.once('close', () => {
       connection.disconnected = true;
@@ -90,12 +90,12 @@ async function startWaiting(t: Test, limitBytes: number) {
   });
   t.teardown(() => server.closeAllConnections());
   await until(() => arrived === CALLERS);
-  return { budget, pacing, callers, until, gone: () => gone, peakBytes: () => peakBytes };
+  return { budget, rateLimits, callers, until, gone: () => gone, peakBytes: () => peakBytes };
 }
 
 t.test('what is kept of the bodies of waiting callers stays within the budget', async (t) => {
-  const { budget, pacing, peakBytes } = await startWaiting(t, 1024 * 1024);
-  t.match(pacing.states(), [{ waiting: CALLERS - 1 }]);
+  const { budget, rateLimits, peakBytes } = await startWaiting(t, 1024 * 1024);
+  t.match(rateLimits.limits.states(), [{ waiting: CALLERS - 1 }]);
   t.ok(peakBytes() > 0 && peakBytes() <= 1024 * 1024, `${peakBytes()} bytes at most`);
   t.ok(budget.usedBytes <= 1024 * 1024);
 });
@@ -103,10 +103,10 @@ t.test('what is kept of the bodies of waiting callers stays within the budget', 
 t.test(
   'a caller that leaves gives both back, its place and its octets, with a body that was not whole yet',
   async (t) => {
-    const { budget, pacing, callers, until, gone } = await startWaiting(t, 64 * 1024 * 1024);
+    const { budget, rateLimits, callers, until, gone } = await startWaiting(t, 64 * 1024 * 1024);
     for (const message of callers) message.destroy();
     await until(() => gone() === CALLERS - 1);
-    t.match(pacing.states(), [{ waiting: 0 }]);
+    t.match(rateLimits.limits.states(), [{ waiting: 0 }]);
     t.ok(budget.usedBytes <= BODY.length, 'the one that was sent still has its body');
   },
 );

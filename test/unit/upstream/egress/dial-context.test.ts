@@ -3,7 +3,7 @@
 import { PassThrough } from 'node:stream';
 import t from 'tap';
 import type { Clock } from '../../../../src/clock.ts';
-import { type Attempt, withinDeadline } from '../../../../src/upstream/egress/attempt.ts';
+import { type DialContext, withinDeadline } from '../../../../src/upstream/egress/dial-context.ts';
 
 function fakeClock() {
   let nowMs = 0;
@@ -28,10 +28,10 @@ const open = new AbortController().signal;
 
 t.test('at the deadline it names what was waited for, and aborts', async (t) => {
   const { clock, advance } = fakeClock();
-  let seen: Attempt | undefined;
-  const dial = withinDeadline({ clock, limitMs: 5000, closed: open }, (attempt) => {
-    seen = attempt;
-    attempt.waitFor('gateway.proxy.timeout', 'the proxy http://p:1');
+  let seen: DialContext | undefined;
+  const dial = withinDeadline({ clock, limitMs: 5000, closed: open }, (context) => {
+    seen = context;
+    context.waitFor('gateway.proxy.timeout', 'the proxy http://p:1');
     return new Promise<PassThrough>(() => {});
   });
   advance(4999);

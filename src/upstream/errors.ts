@@ -1,9 +1,116 @@
-// Turns what sockets, DNS and TLS report while dialling the upstream into GatewayErrors that say what to change.
-// Third-party errors end here: the cause that is kept carries a code and nothing else.
+// What undici, Node, DNS and TLS report about a failed call, as GatewayErrors that say what to change. Third-party
+// errors end here: the cause that is kept carries a code and nothing else. What proxies report is told elsewhere.
 
 import type { DetailedPeerCertificate } from 'node:tls';
-import { type ErrorCode, GatewayError } from '../../errors.ts';
-import { authority, type Target } from './proxy-route.ts';
+import { type ErrorCode, GatewayError, type GatewayErrorOptions, isGatewayError } from '../errors.ts';
+import { authority, type Endpoint } from './egress/proxy-route.ts';
+
+/**
+ * A failed attempt at the upstream. `wasSent`: some of the request may have reached it, so that only a safe method may
+ * be tried again.
+ */
+export class UpstreamError extends GatewayError {
+  readonly wasSent: boolean;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    { wasSent, ...options }: GatewayErrorOptions & { readonly wasSent: boolean },
+  ) {
+    super(code, message, options);
+    this.wasSent = wasSent;
+  }
+}
+
+/** The client closed its connection before the call was answered (499 in nginx's logs): nobody is there to be told. */
+export class ClientClosedRequest extends UpstreamError {
+  constructor({ wasSent = false } = {}) {
+    super('gateway.request.invalid', 'the client closed the connection', { statusCode: 499, wasSent });
+  }
+}
+
+/**
+ * How an attempt ends, unsent, whose token ended while it waited for a connection. The layer of tokens takes another.
+ */
+export const TOKEN_ENDED = new UpstreamError(
+  'gateway.credential.unavailable',
+  'the token ended while the call waited for a connection: try again',
+  {
+    wasSent: false,
+  },
+);
+
+/** Failure codes of the connection, after it stood. */
+const CODES: Record<string, ErrorCode> = {
+  UND_ERR_SOCKET: 'gateway.upstream.unreachable',
+  UND_ERR_CONNECT_TIMEOUT: 'gateway.upstream.timeout',
+  UND_ERR_HEADERS_TIMEOUT: 'gateway.upstream.timeout',
+  UND_ERR_BODY_TIMEOUT: 'gateway.upstream.timeout',
+  UND_ERR_HEADERS_OVERFLOW: 'gateway.upstream.invalid',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'gateway.upstream.invalid',
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: 'gateway.upstream.invalid',
+  UND_ERR_DESTROYED: 'gateway.draining',
+  UND_ERR_CLOSED: 'gateway.draining',
+  UND_ERR_INVALID_ARG: 'gateway.request.invalid',
+  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: 'gateway.request.invalid',
+  GCG_RESET: 'gateway.upstream.unreachable',
+  ECONNRESET: 'gateway.upstream.unreachable',
+  ECONNREFUSED: 'gateway.upstream.unreachable',
+  ENOTFOUND: 'gateway.upstream.unreachable',
+  EAI_AGAIN: 'gateway.upstream.unreachable',
+  EHOSTUNREACH: 'gateway.upstream.unreachable',
+  ENETUNREACH: 'gateway.upstream.unreachable',
+  EPIPE: 'gateway.upstream.unreachable',
+  ETIMEDOUT: 'gateway.upstream.timeout',
+};
+
+/** What each code says to a person; `host` is the upstream's, never the caller's. */
+const MESSAGES: Partial<Record<ErrorCode, (host: string, code: string) => string>> = {
+  'gateway.upstream.unreachable': (host, code) =>
+    `the connection to ${host} broke (${code}): try again; \`gcg doctor\` tests the way there`,
+  'gateway.upstream.timeout': (host) =>
+    `${host} did not answer in time: try again, or raise timeouts.headers or timeouts.body`,
+  'gateway.upstream.invalid': (host, code) =>
+    `${host} answered with something that is not valid HTTP (${code}): is it the right host?`,
+  'gateway.draining': () => 'the gateway is shutting down: try again',
+  'gateway.request.invalid': (_host, code) =>
+    `the request cannot be sent on as it is (${code}): check its headers, target and Content-Length`,
+};
+
+/**
+ * Maps any failure of an exchange with `host` to a GatewayError; of the original only its code is kept, as it may carry
+ * parts of a response.
+ */
+export function toGatewayError(error: unknown, host: string): GatewayError {
+  if (isGatewayError(error)) return error;
+  const rawCode = (error as { code?: unknown } | null)?.code;
+  const code = typeof rawCode === 'string' ? rawCode : error instanceof Error ? error.name : 'unknown';
+  const mapped = isInvalidResponse(error, code) ? 'gateway.upstream.invalid' : CODES[code];
+  const tlsProblem = handshakeProblem(code);
+  if (tlsProblem)
+    return new GatewayError('gateway.upstream.tls', `the TLS connection to ${host} broke: ${tlsProblem}`, {
+      cause: bareCause(code),
+    });
+  if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code, { cause: bareCause(code) });
+  return new GatewayError(
+    'gateway.internal',
+    'the call failed in the gateway itself: please report it with the request id',
+  );
+}
+
+/**
+ * What undici's parser refuses: named by its class, as its code gets lost on the way (7.30). And a response that no
+ * request asked for, a 100 or a 101 among them: undici drops the connection, and says why in words only.
+ */
+function isInvalidResponse(error: unknown, code: string): boolean {
+  if (!(error instanceof Error)) return false;
+  // Node's own parser, which reads the handshakes of sockets, has codes. undici's client asserts what it expects of its
+  // parser's responses: a 101 without an Upgrade header, for one.
+  if (code.startsWith('HPE_') || code === 'ERR_ASSERTION') return true;
+  return (
+    error.name === 'HTTPParserError' || (code === 'UND_ERR_SOCKET' && /^bad (response|upgrade)$/.test(error.message))
+  );
+}
 
 const NAME_ERRORS = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'EAI_FAIL', 'EAI_NONAME', 'ENODATA']);
 
@@ -26,18 +133,18 @@ const UNTRUSTED = new Set([
 const BAD_CERTIFICATE = /^(CERT_|CRL_|INVALID_(CA|PURPOSE)|PATH_LENGTH|HOSTNAME_MISMATCH|UNABLE_TO_)/;
 
 /**
- * The error of a dial that reached, or directly tried to reach, the target. `leaf` is the certificate it showed, if
+ * The error of a dial that reached, or directly tried to reach, the endpoint. `leaf` is the certificate it showed, if
  * any.
  */
-export function upstreamError(error: Error, target: Target, leaf?: DetailedPeerCertificate): GatewayError {
+export function upstreamError(error: Error, endpoint: Endpoint, leaf?: DetailedPeerCertificate): GatewayError {
   const code = errorCode(error);
-  const where = authority(target.host, target.port);
+  const where = authority(endpoint.host, endpoint.port);
   const fail = (errorCode: ErrorCode, message: string) =>
     new GatewayError(errorCode, message, { cause: bareCause(code) });
   if (NAME_ERRORS.has(code)) {
     return fail(
       'gateway.upstream.unreachable',
-      `the name ${target.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only ` +
+      `the name ${endpoint.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only ` +
         'a proxy may leave, set proxy.url',
     );
   }

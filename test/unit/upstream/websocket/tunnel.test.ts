@@ -1,6 +1,6 @@
 import { Duplex, type DuplexOptions } from 'node:stream';
 import t from 'tap';
-import { createTunnel, TICK_MS } from '../../../../src/upstream/websocket/tunnel.ts';
+import { TICK_MS, Tunnel } from '../../../../src/upstream/websocket/tunnel.ts';
 import { createFakeClock } from '../../../helpers/fake-clock.ts';
 
 /** One end, as the tunnel sees it. What it is sent is kept; `take` lets it have the next of what it holds back. */
@@ -33,7 +33,7 @@ function createPair(stalledMs = 300_000) {
   const upstream = createEnd();
   const nothing = Buffer.alloc(0);
   const ends = { client: client.socket, clientHead: nothing, upstream: upstream.socket, upstreamHead: nothing };
-  const tunnel = createTunnel(ends, { stalledMs }, clock);
+  const tunnel = new Tunnel(ends, { stalledMs }, clock);
   const tick = async () => {
     await clock.advance(TICK_MS);
     tunnel.tick();
@@ -105,7 +105,7 @@ t.test('an end that was gone before it began ends it', async (t) => {
   await new Promise((resolve) => socket.once('close', resolve));
   const nothing = Buffer.alloc(0);
   const clock = createFakeClock();
-  const tunnel = createTunnel(
+  const tunnel = new Tunnel(
     { client: socket, clientHead: nothing, upstream: other, upstreamHead: nothing },
     { stalledMs: 1_000 },
     clock,

@@ -1,0 +1,130 @@
+// What a failed response of the platform says: its error code, the limit that a 429 names, how long to wait. Reads a
+// copy and leaves the response whole; decides nothing.
+
+import { promisify } from 'node:util';
+import { brotliDecompress, gunzip, inflate } from 'node:zlib';
+import { type Clock, withDeadline } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
+import { LONGEST_LIMIT_MS, parseRetryAfter } from '../retry-after.ts';
+import type { UpstreamResponse } from './call.ts';
+
+/** How much of a response that the gateway must understand is read, and decoded in a copy. */
+const INSPECTED_BYTES = 64 * 1024;
+/** How long its body is waited for at least, however late its head came. */
+const SHORTEST_READ_MS = 1_000;
+
+/**
+ * The platform's error code of a response, or null when it has none that can be read. Waits and rejects as
+ * `platformErrorBody` does.
+ */
+export async function platformCode(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<string | null> {
+  const body = await platformErrorBody(response, clock, waitMs);
+  return typeof body?.code === 'string' ? body.code : null;
+}
+
+/**
+ * The platform's error body (message, code, limit…) of a response of at most 64 KiB, decoded in a copy; null when it is
+ * not one. Leaves the body whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`:
+ * its caller is not held up for it any longer.
+ */
+export async function platformErrorBody(
+  response: UpstreamResponse,
+  clock: Clock,
+  waitMs: number,
+): Promise<Record<string, unknown> | null> {
+  const late = () => new GatewayError('gateway.upstream.timeout', 'the body of the answer did not come in time');
+  const { bytes, complete } = await withDeadline(
+    clock,
+    Math.max(waitMs, SHORTEST_READ_MS),
+    late,
+    response.peek(INSPECTED_BYTES),
+  );
+  if (!complete) return null;
+  try {
+    const decoded = await decode(bytes, headerValue(response, 'content-encoding'));
+    const parsed: unknown = JSON.parse(decoded.toString('utf8'));
+    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : null;
+  } catch {
+    // Not JSON, or not the encoding it claims: then there is no code to be read, which has a meaning of its own.
+    return null;
+  }
+}
+
+const DECODERS: Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>> = {
+  gzip: promisify(gunzip),
+  br: promisify(brotliDecompress),
+  deflate: promisify(inflate),
+};
+
+async function decode(bytes: Buffer, encoding: string | null): Promise<Buffer> {
+  if (encoding === null || encoding === 'identity') return bytes;
+  const decoder = DECODERS[encoding.trim().toLowerCase()];
+  if (!decoder) throw new Error('an encoding that cannot be read here');
+  return decoder(bytes, { maxOutputLength: INSPECTED_BYTES });
+}
+
+/** The first value of a header of the response; the name in lower case. */
+export function headerValue(response: UpstreamResponse, name: string): string | null {
+  const { rawHeaders } = response;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const field = rawHeaders[i] as Buffer;
+    if (field.length === name.length && field.toString('latin1').toLowerCase() === name)
+      return (rawHeaders[i + 1] as Buffer).toString('latin1');
+  }
+  return null;
+}
+
+/**
+ * The Retry-After of a response, measured by the response's own clock where it tells it; undefined without a readable
+ * one.
+ */
+export function retryAfterMs(response: UpstreamResponse, clock: Clock): number | undefined {
+  const value = headerValue(response, 'retry-after');
+  return value === null
+    ? undefined
+    : parseRetryAfter(value, clock.now(), headerValue(response, 'date') ?? undefined, LONGEST_LIMIT_MS);
+}
+
+/** A limit that a call ran into, as the 429 tells it. */
+export interface LimitNotice {
+  /**
+   * `token`: it holds for everything done with this credential. `endpoint`: for this method and route; also when
+   * nothing is said.
+   */
+  readonly scope: 'token' | 'endpoint';
+  /** The platform's name of the limit. */
+  readonly key: string | null;
+  /** Calls a minute; null when not said, or said for another period. */
+  readonly perMinute: number | null;
+  /** What the platform asks for; undefined when it asks for nothing. */
+  readonly retryAfterMs: number | undefined;
+}
+
+/**
+ * `client.credentials.token.rate`, `token.rate.per.minute`, `org.app.user.rate`, `org.user.rate`: counted over all
+ * endpoints.
+ */
+const TOKEN_WIDE = /(^|\.)(token|user|app|org)\.rate(\.per\.[a-z]+)?$/i;
+const OTHER_PERIOD = /\.per\.(second|hour|day|week|month)/i;
+
+/**
+ * Reads a 429; the response stays whole. A body that cannot be read, breaks off, or does not come within `waitMs`,
+ * tells nothing.
+ */
+export async function readLimitNotice(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<LimitNotice> {
+  const wishedMs = retryAfterMs(response, clock);
+  // The failure shows again when the response is passed on, if it is.
+  const body = await platformErrorBody(response, clock, waitMs).catch(() => null);
+  const limit = typeof body?.limit === 'object' && body.limit !== null ? (body.limit as Record<string, unknown>) : {};
+  const key = typeof limit.key === 'string' ? limit.key : null;
+  const value =
+    typeof limit.value === 'number' && Number.isFinite(limit.value) && limit.value >= 1
+      ? Math.floor(limit.value)
+      : null;
+  return {
+    scope: key !== null && TOKEN_WIDE.test(key) ? 'token' : 'endpoint',
+    key,
+    perMinute: key !== null && OTHER_PERIOD.test(key) ? null : value,
+    retryAfterMs: wishedMs,
+  };
+}
