@@ -9,7 +9,7 @@ import t from 'tap';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Files of `src` itself that put the rooms together. Every other one is on the ground, save `main.ts`. */
-const TOP_FILES = ['runtime', 'metric-sources', 'gateway', 'index'];
+const TOP_FILES = ['runtime', 'gateway-state', 'gateway', 'index'];
 
 /** Which rooms each room may import, from the ground up: a room imports only rooms that stand before it. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
@@ -17,13 +17,13 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ground: ['fs'],
   config: ['fs', 'ground'],
   logging: ['fs', 'ground', 'config'],
+  reload: ['fs', 'ground', 'config', 'logging'],
   auth: ['fs', 'ground', 'config', 'logging'],
   upstream: ['fs', 'ground', 'config', 'logging', 'auth'],
-  server: ['fs', 'ground', 'config', 'logging', 'auth', 'upstream'],
-  reload: ['fs', 'ground', 'config', 'logging'],
+  server: ['fs', 'ground', 'config', 'logging', 'reload', 'auth', 'upstream'],
   sandbox: [],
   top: ['fs', 'ground', 'config', 'logging', 'auth', 'upstream', 'server'],
-  cli: ['fs', 'ground', 'config', 'logging', 'auth', 'upstream', 'server', 'reload', 'sandbox', 'top'],
+  cli: ['fs', 'ground', 'config', 'logging', 'reload', 'auth', 'upstream', 'server', 'sandbox', 'top'],
   main: ['cli'],
 };
 
