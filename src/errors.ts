@@ -62,7 +62,7 @@ export const ERROR_TABLE = {
   'gateway.credential.timeout': {
     status: 504,
     side: 'token',
-    meaning: 'No token came within `reauthentication.refresh_token_wait_max`.',
+    meaning: 'No token came within `reauthentication.refresh_token_wait_max` or `timeouts.total_wait`.',
   },
   'gateway.upstream.unreachable': {
     status: 502,
@@ -130,7 +130,8 @@ export interface GatewayErrorOptions {
 
 /**
  * An error with a message that is safe to show to the caller: no secret, no token, no body of the token endpoint.
- * `statusCode` comes from the table; only `gateway.request.invalid` may be narrowed (405, 408, 431).
+ * `statusCode` comes from the table; `gateway.request.invalid` may be narrowed (400, 405, 408, 417, 422, 431, 499), and the
+ * token endpoint narrows `gateway.client.unauthenticated` to 400.
  * `retryAfterMs` becomes `Retry-After`, rounded up to whole seconds; `allow` are the methods that a 405 names.
  */
 export class GatewayError extends Error {

@@ -119,7 +119,7 @@ export class Gateway {
     const state = this.#state;
     const { started, listenerPlan, sessions, openSockets } = state;
     if (state.phase !== 'running') throw draining();
-    const config = withRiskTaken(started, wanted);
+    const config = withoutNewRisk(started, wanted);
     listenerPlan.assertMayServe(config);
     const before = state.runtime;
     const runtime = new Runtime(config, state, before);
@@ -167,9 +167,9 @@ export class Gateway {
   }
 }
 
-/** Calls that wait are refused so long before `drain_timeout` cuts them, if it is no more than a tenth of it. */
+/** Waiting calls are refused this long before `drain_timeout` ends, or a tenth of it if that is less. */
 const LAST_WORDS_MS = 500;
-/** Calls that begin to wait after that are refused at most so long after. */
+/** How often calls that begin to wait after that are looked for. */
 const LOOK_AGAIN_MS = 50;
 
 /** Calls `end` when all but the last of `ms` is over, and then again and again, until what it returns is called. */
@@ -183,8 +183,8 @@ function onceNearlyOver(ms: number, end: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-/** A risk that was not taken at the start is not taken by a reload. */
-function withRiskTaken({ server }: GatewayConfig, next: GatewayConfig): GatewayConfig {
+/** The next configuration without a risk that was not accepted at the start: a reload does not add it. */
+function withoutNewRisk({ server }: GatewayConfig, next: GatewayConfig): GatewayConfig {
   if (server.unsafeAllowAnonymous || !next.server.unsafeAllowAnonymous) return next;
   return { ...next, server: { ...next.server, unsafeAllowAnonymous: false } };
 }

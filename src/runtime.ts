@@ -193,7 +193,7 @@ function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) =>
   return ({ credential, grant, result }) => metrics.tokenRequest(credential, grant, RESULTS[result]);
 }
 
-/** Counts the changes of state of configured credentials; of those of sessions there is no end. */
+/** Counts the changes of state of configured credentials; sessions are not counted: their number has no bound. */
 function countTransitions(metrics: Metrics): (transition: TokenTransition) => void {
   return ({ credential, toToken, toRenewal }) => metrics.tokenTransition(credential, toToken, toRenewal);
 }

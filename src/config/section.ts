@@ -55,7 +55,7 @@ export class Section<O extends Options = Options, P extends string = ''> {
   /** Its options in the order of the documentation. */
   readonly rows: readonly OptionRow[];
   readonly options: O;
-  /** The beginning of the keys, in the way of the SDKs, that names of fields leave out. */
+  /** A prefix of the keys, as the SDKs write them; field names omit it. */
   readonly prefix: P;
 
   constructor(name: string, doc: string, options: O, more: { readonly isNamed?: true; readonly prefix?: P } = {}) {

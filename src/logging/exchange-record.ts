@@ -72,7 +72,7 @@ export interface ExchangeRecord {
   requestBody: BodyCapture | null;
   /** Set only when `log_response_body` is on. */
   responseBody: BodyCapture | null;
-  /** Set when it was counted and written. */
+  /** Set when its end was reported; later reports are ignored. */
   isEnded: boolean;
 }
 

@@ -68,8 +68,8 @@ export class Reloader {
   #watcher: FileWatcher | null = null;
   /** Whether `start` was called and `close` was not. */
   #isLive = false;
-  /** Files that a refused configuration refers to: the one that is missing now may be what it waits for. */
-  #suspects: readonly string[] = [];
+  /** Files that a refused configuration names: a change of one may make it valid. */
+  #namedByRefused: readonly string[] = [];
 
   constructor(deps: ReloaderDeps) {
     this.#deps = deps;
@@ -128,7 +128,7 @@ export class Reloader {
 
   #load(): LoadResult {
     const result = loadConfig(this.#deps.input);
-    this.#suspects = result.ok ? [] : (result.referencedFiles ?? []);
+    this.#namedByRefused = result.ok ? [] : (result.referencedFiles ?? []);
     return result;
   }
 
@@ -192,7 +192,7 @@ export class Reloader {
     }
     const { input, clock, log } = this.#deps;
     this.#watcher ??= new FileWatcher({ onChange: () => this.reload('file'), clock, log });
-    this.#watcher.watch([...configCandidates(input), ...files, ...referencedFiles, ...this.#suspects]);
+    this.#watcher.watch([...configCandidates(input), ...files, ...referencedFiles, ...this.#namedByRefused]);
   }
 }
 

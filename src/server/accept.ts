@@ -53,6 +53,7 @@ export function accept(
     }
     const caller = admit(request, host, route, role, opened.runtime);
     const exchange = admittedExchange(opened, route, caller);
+    // A wrong Bearer of a caller who is served as anonymous.
     const guess = guessIn(request);
     if (guess === null) dispatch(exchange);
     else dispatchLater(exchange, host, delayFor(opened, guess));
@@ -81,8 +82,8 @@ function dispatch(exchange: Exchange): void {
 }
 
 /**
- * The same for a caller who showed a wrong secret and is served without: what it may do tells whether the secret was
- * right, so it waits as a refusal does.
+ * As `dispatch`, for an anonymous caller who showed a wrong secret: the response would tell that the secret is wrong, so
+ * it is delayed like a refusal.
  */
 function dispatchLater(exchange: Exchange, host: string, { until, isOverflow }: ResponseDelay): void {
   const go = () => {
@@ -130,15 +131,13 @@ function refuse(opened: OpenedExchange, thrown: unknown): void {
   respondWithError(opened, error, { close: isBroken || error.code === 'gateway.draining' });
 }
 
-/**
- * How long a refusal waits, or, for a caller who showed the wrong secret `served` and is served without, the response.
- */
+/** How long a refusal waits; or the response to an anonymous caller who showed `wrongSecret`. */
 export function delayFor(
   { gateway, runtime, request }: Pick<OpenedExchange, 'gateway' | 'runtime' | 'request'>,
-  served: string | null,
+  wrongSecret: string | null,
 ): ResponseDelay {
   const peer = runtime.trustedProxies.peerOf(request);
-  return served === null ? gateway.throttle.delayFailure(peer) : gateway.throttle.delayGuess(peer, served);
+  return wrongSecret === null ? gateway.throttle.delayFailure(peer) : gateway.throttle.delayGuess(peer, wrongSecret);
 }
 
 /** Ends the connection without a response: its peer has too many guesses at a time. */

@@ -31,11 +31,11 @@ export function admit(
 ): Caller {
   const own = route.kind === 'local' ? route.own : null;
   if (!(own?.isReturn && isNavigation(request))) assertOrigin(request, host, rules.boundary, isForApplications(route));
-  if (route.kind === 'forward') assertDestination(request);
+  if (route.kind === 'forward') assertNotRendered(request);
   if (own?.isAnyHost) return ANONYMOUS;
   if (own?.kind === 'metrics' && !role.data && !role.admin) {
-    // Open where nothing but health is served. It names credentials, clients and routes, which a page could read whose
-    // name was rebound to this address.
+    // Open where nothing but health is served. Metrics name credentials, clients and routes, and a page could read them
+    // by DNS rebinding: so the Host is checked.
     assertAllowedHost(host, rules.boundary);
     return ANONYMOUS;
   }
@@ -67,8 +67,8 @@ function callerAtLogin(
   try {
     return authenticator.authenticateForToken(request, readBasicCredentials(request.headers.authorization), role);
   } catch (error) {
-    // A right secret is not asked for a Host of ours: refused at once for it, a wrong one would be told apart without
-    // being slowed.
+    // A right secret is accepted under any Host. If only a wrong one were refused for its Host, and at once, an attacker
+    // could tell the two apart without the delay.
     if (isFailedAuthentication(error) && !isAllowedHost(host, boundary)) throw error;
     return ANONYMOUS;
   }
@@ -202,7 +202,7 @@ const RUNNING = /^(?:script|(?:shared|service)?worker|(?:audio|paint)worklet|xsl
  * Throws gateway.origin.forbidden where a page would run, frame or embed a response of the upstream: that would be done
  * as this gateway. A browser without Sec-Fetch-Dest says at least when it looks for a service worker.
  */
-export function assertDestination({ headers }: IncomingMessage): void {
+export function assertNotRendered({ headers }: IncomingMessage): void {
   const destination = headers['sec-fetch-dest'];
   if (headers['service-worker'] === undefined && (typeof destination !== 'string' || !RUNNING.test(destination)))
     return;

@@ -6,8 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { ANONYMOUS, type Arrival, type Caller, certifiedCaller } from '../auth/callers/caller.ts';
 import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/callers/client-handle.ts';
-import type { Clients } from '../auth/callers/clients.ts';
-import { type Authorization, parseAuthorization } from '../auth/callers/clients.ts';
+import { type Authorization, type Clients, parseAuthorization } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
 import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
@@ -294,7 +293,8 @@ export function isFailedAuthentication(error: unknown): boolean {
 }
 
 /**
- * The property under which a request carries a Bearer value that is no client's secret, where it may be served without.
+ * The property under which a request carries a Bearer value that is no client's secret, where the call is served as
+ * anonymous.
  */
 const GUESS = Symbol('guess');
 

@@ -2,8 +2,7 @@
 // that are sent count; a request that asks to be taken for another is refused where that matters.
 
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { Access } from '../auth/callers/access.ts';
-import { createRules, type Rules, type Verdict } from '../auth/callers/access.ts';
+import { type Access, createRules, type Rules, type Verdict } from '../auth/callers/access.ts';
 import type { Caller } from '../auth/callers/caller.ts';
 import type { TokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';

@@ -42,7 +42,7 @@ export function noteRefused(socket: Duplex): void {
 }
 
 /**
- * Event of a request whose body cannot be read on. Who listens has written a response of ours already, and ends it now.
+ * Emitted on a request whose body cannot be read further. A listener has already written our response and now ends it.
  */
 export const REQUEST_ABORTED = Symbol('request aborted');
 

@@ -1,5 +1,5 @@
-// The data path of one forwarded call, as one readable sequence: which credential → clean headers → body → send (token,
-// replay, retry inside) → response → record. Each step is a module of its own; accept came before, the record is
+// The data path of one forwarded call, as one readable sequence: rules → credential → clean headers → body → send
+// (retry, rate limit, token and replay inside) → response → record. Each step is a module of its own; accept came before, the record is
 // written when the exchange ends.
 
 import type { ServerResponse } from 'node:http';
@@ -23,8 +23,7 @@ export async function forward(exchange: Exchange): Promise<void> {
   let body: RequestBody | null = null;
   let upstreamResponse: UpstreamResponse | null = null;
   try {
-    // The router decodes before it compares, `/%61pi/v2/…` for one; what is forwarded must begin with the prefix
-    // literally.
+    // Never otherwise: accept answers 404 where the router would decode a path into this mount (`/%61pi/v2/…`).
     if (exchange.route.kind !== 'forward')
       throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
     const credential = authorize(exchange, exchange.route.target);

@@ -176,9 +176,8 @@ export function cleanResponseHeaders(
 }
 
 /**
- * Not Modified and Partial Content: a browser takes their fields in the place of those of a response that it keeps (RFC
- * 9111, sections 3.4 and 4.3.4), which may be a page of long ago, whatever type these name: a policy without a sandbox
- * must not replace the one with it.
+ * Not Modified and Partial Content: they update the header fields of a response that the browser has stored (RFC 9111,
+ * sections 3.4 and 4.3.4). That may be an old page, whatever type they name, so they always carry the sandbox policy.
  */
 const REVISING: ReadonlySet<number> = new Set([304, 206]);
 
@@ -243,9 +242,8 @@ function withoutNamed(headers: string[], connection: string): string[] {
 }
 
 /**
- * What a Location of ours begins with: nothing, as it is then right by whatever host the caller used; where an ingress
- * takes a path off, the whole of `server.public_url`, since its path without its host would lead those astray who did
- * not come through it.
+ * The start of a rewritten Location: empty, so that it is right for every host name; the whole `server.public_url` where
+ * an ingress removes a path, since that path alone would be wrong for callers who do not come through the ingress.
  */
 export function redirectBase(publicUrl: string | null): string {
   return publicUrl === null || new URL(publicUrl).pathname === '/' ? '' : publicUrl.replace(/\/+$/, '');

@@ -65,7 +65,7 @@ export class ListenerPlan implements Exposure {
     if (address.kind !== 'unix' && typeof bound === 'object') listener.boundTo = `${bound.address} port ${bound.port}`;
     // Administration that nobody asked for is served where nobody else can reach it.
     if (!role.isLocal && this.#started.server.isAdminListenSet === false) role.admin = false;
-    // What would be of no use harms nobody.
+    // A setting without effect is no risk.
     const refused = exposures([placed(listener)], this.#started).find(
       ({ isRefused, key }) => isRefused && key !== 'anonymous_credentials',
     );
@@ -81,7 +81,7 @@ export class ListenerPlan implements Exposure {
 
   /**
    * Warns where a configuration serves anonymous callers. Whoever has an account on this machine reaches a loopback
-   * address; a Unix socket has its owner. Who asked for anonymous use knows. `addresses` are those that were opened.
+   * address; a Unix socket has its owner. Not where anonymous use was configured. `addresses` are those that were opened.
    */
   warnOfAnonymousUse(config: GatewayConfig, addresses: readonly string[], log: Log): void {
     if (!isAnonymousServed(config)) return;

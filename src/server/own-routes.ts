@@ -11,7 +11,7 @@ interface RoutePolicy {
   readonly isData: boolean;
   /** Served whatever the Host: probes call by address or by a service's name. */
   readonly isAnyHost: boolean;
-  /** Callers need not be authenticated when they come here: the handler asks what it must know. */
+  /** Callers need not be authenticated when they come here: the handler authenticates by itself where it needs to. */
   readonly isOpen: boolean;
   /**
    * Where a browser arrives from elsewhere by a link or redirect; such a route only sends it on, or takes the one-time

@@ -184,28 +184,6 @@ function oauthErrorBody({ oauthError, error }: OAuthRefusal): string {
   return JSON.stringify({ error: oauthError, description: error.message, error_description: error.message });
 }
 
-/** What an application gets instead of a token of the platform. */
-export interface LocalToken {
-  readonly handle: string;
-  readonly expiresInS: number;
-  readonly refreshHandle: string | null;
-}
-
-/** Responds to a token request. */
-export function sendLocalToken(
-  response: ServerResponse,
-  { handle, expiresInS, refreshHandle }: LocalToken,
-  requestId: string,
-): void {
-  const reply = {
-    access_token: handle,
-    token_type: 'bearer',
-    expires_in: expiresInS,
-    ...(refreshHandle !== null && { refresh_token: refreshHandle }),
-  };
-  sendJson(response, 200, reply, requestId);
-}
-
 /** How long a peer may go on sending after its connection was given up. */
 const SOCKET_LINGER_MS = 1000;
 

@@ -150,9 +150,8 @@ interface PoolStats {
 function createAgent({ connect, bodyMs }: DispatcherOptions): Agent {
   return new Agent({
     connect,
-    // The gates let no more calls through than there may be. A bound of the pool's own would let them wait in its
-    // queue, and for ever: for each request that undici refuses to write, a pool of 7.30 takes one of its clients for
-    // busy and never for free again.
+    // The gates let no more calls through than there may be. A limit of the pool's own would block calls: in undici
+    // 7.30 each request that it refuses to write leaves one client of the pool busy for ever.
     connections: null,
     // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
     allowH2: false,

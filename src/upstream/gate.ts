@@ -175,8 +175,8 @@ export class Gate {
   }
 
   /**
-   * Takes a permit back. Called by the permit. undici takes a connection for free again in an immediate of its own,
-   * which it sets after it has told of a call's end: who waits for that connection must not come before.
+   * Takes a permit back. Called by the permit. undici marks a connection free in a `setImmediate` after it
+   * reports the end of a call. A call that waits for it must not be served before that.
    */
   release(queue: ClientQueue): void {
     if (this.#waitingQueues.size === 0) this.#giveBack(queue);

@@ -1,5 +1,6 @@
 // A caller's request body, ready to be sent more than once: small ones whole, large ones streamed and kept up to a
-// limit. It never takes more from the caller than the upstream takes from it, and counts what all calls keep together.
+// limit. What is streamed is read no faster than the upstream accepts it, beyond a small read-ahead; what
+// all calls keep together is counted.
 
 import type { IncomingMessage } from 'node:http';
 import { GatewayError, isGatewayError } from '../errors.ts';

@@ -22,7 +22,7 @@ import { withToken } from './token.ts';
 /** What an upstream is made with. */
 export type UpstreamDeps = ConnectionsDeps;
 
-/** The upstream of the configuration before. `isKept` tells of which credentials the limits go on to count. */
+/** The upstream of the configuration before. `isKept`: whether the limits of that credential go on to count. */
 export interface PreviousUpstream {
   readonly config: GatewayConfig;
   readonly upstream: Upstream;
@@ -67,8 +67,13 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
       ? shared.retain()
       : new SharedConnections(config, deps, limits.capacity, shared?.gates);
   const { egress, dispatcher } = connections;
-  const once = withToken(dispatcher.send, { clock, routeOf: templates.of });
-  const send = withRetry(rateLimits.wrap(once), { clock, random, settings: retry, totalWaitMs: timeouts.totalWaitMs });
+  const sendWithToken = withToken(dispatcher.send, { clock, routeOf: templates.of });
+  const send = withRetry(rateLimits.wrap(sendWithToken), {
+    clock,
+    random,
+    settings: retry,
+    totalWaitMs: timeouts.totalWaitMs,
+  });
   return {
     egress,
     dispatcher,

@@ -30,7 +30,7 @@ export class Allowance {
     this.#countedMono = clock.monotonic();
   }
 
-  /** How long until one may be taken, ms; 0: now. More than one has been taken in advance when it exceeds `everyMs`. */
+  /** How long until one may be taken, ms; 0: now. More than `everyMs`: some were taken in advance. */
   waitMs(): number {
     const nowMono = this.#clock.monotonic();
     this.#left = Math.min(this.#limit.burst, this.#left + (nowMono - this.#countedMono) / this.#limit.everyMs);
@@ -50,7 +50,7 @@ export class Allowance {
  * Grants with one OAuth client: about half of what the platform's login bears (50 at once cost a minute of refusals).
  */
 const OF_OAUTH_CLIENT = { burst: 20, everyMs: 1_000 };
-/** So long a grant waits for its turn; a person is before it. */
+/** The longest wait of a grant for its turn: a person is waiting. */
 const LONGEST_WAIT_MS = 10_000;
 /** Grants of one caller that were refused, or are under way. */
 const REFUSED_OF_CALLER = { burst: 20, everyMs: 5_000 };

@@ -38,8 +38,8 @@ export interface Exposure {
 }
 
 /**
- * Builds the registry from the configuration. A secret file that cannot be read, or that came to hold what can be found
- * by trying where others may try, leaves its client without that secret until it changes.
+ * Builds the registry from the configuration. A secret file that cannot be read, or that now holds a short secret while
+ * other machines reach a listener, leaves its client without that secret until the file changes.
  */
 export function createClients(
   configs: readonly ClientConfig[],

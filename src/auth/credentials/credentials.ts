@@ -28,7 +28,7 @@ export interface Credential {
   readonly source: RefreshingTokenSource;
   /** Whether a person logs in for it. */
   readonly hasLogin: boolean;
-  /** Exchanges a login's answer for a token, stores and uses it. Throws TokenFailure or GatewayError. Once a login. */
+  /** Exchanges a login's answer for a token, stores and uses it. Throws TokenFailure or GatewayError. Call it once per login. */
   redeem(answer: LoginAnswer): Promise<void>;
   /**
    * Takes a SAML assertion into use and acquires a token with it. Throws the renewal's error; gateway.request.invalid

@@ -14,7 +14,7 @@ export function isUsable(token: TokenState): boolean {
   return token === 'fresh' || token === 'due' || token === 'suspect';
 }
 
-/** The required ones among some credentials that hold no token calls go up with: ready is who has none of these. */
+/** The required credentials without a usable token. The gateway is ready when there are none. */
 export function withoutToken<T extends { readonly required: boolean; readonly token: TokenState }>(
   credentials: readonly T[],
 ): T[] {

@@ -1,5 +1,5 @@
-// All metrics of the gateway behind one object: what happens is told to it, what merely is, it asks for at a scrape. It
-// serves nothing itself; the listeners answer `GET /metrics` with what `render` gives.
+// All metrics of the gateway behind one object: events are reported to it, present states are looked up at each scrape.
+// It serves nothing itself; the listeners answer `GET /metrics` with what `render` gives.
 
 import type { Metric, Registry } from '@prometheus-io/client';
 import type { ExchangeRecord } from '../exchange-record.ts';
@@ -19,7 +19,7 @@ export interface MetricSources {
     readonly renewal: string;
     readonly expiresAt: number | null;
   }>;
-  /** Callers that wait for a rate limit, by credential. */
+  /** Calls that wait for a rate limit or a connection, by credential. */
   queueLengths?(): Iterable<readonly [credential: string, length: number]>;
   /** Connections to the upstream: in use, and kept for later. */
   connections?(): { readonly active: number; readonly idle: number };

@@ -20,7 +20,7 @@ import { Secret } from '../../secret.ts';
 import { type ClientCredentials, readBasicCredentials } from '../authenticate.ts';
 import { notListed, unknownCredential } from '../authorize.ts';
 import { credentialConfig, type ServerContext, type ServerRuntime } from '../context.ts';
-import { type LocalToken, refuse } from '../responses.ts';
+import { refuse } from '../responses.ts';
 
 /** Room for a SAML assertion and no more. */
 export const LARGEST_FORM_BYTES = 256 * 1024;
@@ -82,7 +82,12 @@ export interface TokenApplicant {
 }
 
 /** What an application gets, and the credential behind it. */
-export type IssuedToken = LocalToken & { readonly credential: string | null };
+export interface IssuedToken {
+  readonly handle: string;
+  readonly expiresInS: number;
+  readonly refreshHandle: string | null;
+  readonly credential: string | null;
+}
 
 /** Carries out the grants of one admitted caller, by the configuration in use. */
 export class FacadeGrants {

@@ -2,6 +2,7 @@
 // Prefixes are off already. Reads, responds, and says where a redirect leads; which grant is performed is decided
 // elsewhere.
 
+import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { defaultCredential } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
@@ -10,9 +11,9 @@ import { namedCredential, unknownCredential } from '../authorize.ts';
 import { credentialConfig, type ServerRuntime } from '../context.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 import { AUTHORIZE_PATH, LOGOUT_PATH, TOKEN_PATH } from '../own-routes.ts';
-import { OAuthRefusal, respondWithError, sendLocalToken, toOAuthRefusal } from '../responses.ts';
+import { OAuthRefusal, respondWithError, sendJson, toOAuthRefusal } from '../responses.ts';
 import { readBodiesAsText } from '../routes/access.ts';
-import { FacadeGrants, LARGEST_FORM_BYTES, readTokenRequest } from './grants.ts';
+import { FacadeGrants, type IssuedToken, LARGEST_FORM_BYTES, readTokenRequest } from './grants.ts';
 
 /** Registers the login endpoints. */
 export function registerFacade(app: FastifyInstance): void {
@@ -82,6 +83,21 @@ async function issueToken(exchange: Exchange, body: string): Promise<void> {
   record.credential = token.credential;
   record.status = 200;
   sendLocalToken(response, token, record.requestId);
+}
+
+/** Responds to a token request. */
+function sendLocalToken(
+  response: ServerResponse,
+  { handle, expiresInS, refreshHandle }: IssuedToken,
+  requestId: string,
+): void {
+  const reply = {
+    access_token: handle,
+    token_type: 'bearer',
+    expires_in: expiresInS,
+    ...(refreshHandle !== null && { refresh_token: refreshHandle }),
+  };
+  sendJson(response, 200, reply, requestId);
 }
 
 async function refuseToken(exchange: Exchange, thrown: unknown): Promise<void> {

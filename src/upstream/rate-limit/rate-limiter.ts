@@ -76,7 +76,7 @@ export class RateLimiter {
     const now = this.#clock.monotonic();
     this.shares?.noteAsked(client, now);
     if (now < this.#pausedUntil) return false;
-    // Those who wait choose first: what is free after that is what they may not take.
+    // Waiting calls are served first; what is free after that they may not take.
     if (this.#queue.size > 0) this.#serve(now);
     const free = this.window.free(now);
     if (free <= 0 || free <= this.#reservedForOthers(client, now)) return false;
@@ -93,7 +93,7 @@ export class RateLimiter {
     if (connection.disconnected) throw new ClientClosedRequest();
     const at = isReturning ? Math.max(this.window.openings(now)(), this.#pausedUntil) : this.#startsAt(client, now);
     if (at > waitUntil) throw this.#tooLate(at - now);
-    // No limit is known: it is in doubt only whether one is near, which is no reason to refuse a call.
+    // No limit is known, so no call is refused for one.
     if (this.#capacity.isFull && this.window.perMinute === Number.POSITIVE_INFINITY && now >= this.#pausedUntil)
       return this.#pass(client, now);
     let waiter: Waiter | null = null;
@@ -134,7 +134,7 @@ export class RateLimiter {
     if (this.#queue.size === 0) return;
     const now = this.#clock.monotonic();
     this.#serve(now);
-    // Now it is known when this slot opens again: perhaps sooner than was to be feared.
+    // The time when this slot opens is known now; it may be earlier than assumed.
     if (this.#queue.size > 0) this.#wakeAt(Math.max(now + 1, this.window.openings(now)(), this.#pausedUntil));
   }
 

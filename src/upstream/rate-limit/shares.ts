@@ -63,7 +63,7 @@ export class Shares {
     // One more than are there, as long as one more may come.
     const equalShare = perMinute / Math.max(1, seen + Math.min(1, absent));
     const own = this.#demands.get(client);
-    // Whoever has a part of its own open may take what is reserved: it is reserved for such as it.
+    // A client whose own part is not used up may also take reserved slots.
     if (isNewcomer(own, now) || (own !== undefined && reserved(own, equalShare, now, true) > 0)) return 0;
     let sum = 0;
     for (const [name, demand] of this.#demands)
