@@ -112,7 +112,7 @@ export function describeCut(piece: Buffer): CutPiece {
 
 /** Whether a line notes just this piece before it. */
 export function notesCut({ kind, fields }: AuditLine, piece: Buffer): boolean {
-  if (kind !== 'opened' && kind !== 'chain') return false;
+  if (kind !== 'opened' && kind !== 'chain' && kind !== 'continued') return false;
   const noted = fields.cut as Partial<CutPiece> | undefined;
   const { octets, sha256 } = describeCut(piece);
   return noted?.octets === octets && noted.sha256 === sha256;

@@ -14,7 +14,7 @@ import { createIsoClock } from '../logging/format.ts';
 import type { Log } from '../logging/log.ts';
 import { AuditChain, type ChainHead, describeCut } from './audit-chain.ts';
 import { type AuditIo, nodeIo } from './audit-io.ts';
-import { readTrailEnd, TrailRefusal } from './trail-end.ts';
+import { readRotatedEnd, readTrailEnd, TrailRefusal } from './trail-end.ts';
 
 /** One changing call, as it is written: nothing in it is secret any more. */
 export interface AuditedCall {
@@ -139,12 +139,12 @@ export class AuditTrail {
     this.#time = createIsoClock(clock.now);
     this.#lock = lock;
     const { segment, size } = this.#openFile();
-    const end = size === 0 ? null : this.#readEnd(segment);
+    const end = size === 0 ? readRotatedEnd(file) : this.#readEnd(segment);
     this.#segments = [segment];
     this.#chain = new AuditChain(this.#time, end?.head ?? undefined);
     const cut = end === null || end.piece.length === 0 ? '' : `"cut":${JSON.stringify(describeCut(end.piece))}`;
-    if (end?.lacksNewline) this.#put('\n');
-    if (end?.head) this.#put(this.#chain.next('opened', cut));
+    if (size > 0 && end?.lacksNewline) this.#put('\n');
+    if (end?.head) this.#put(this.#chain.next(size === 0 ? 'continued' : 'opened', cut));
     else this.#put(this.#chain.next('chain', `"chain":"${randomUUID()}"${cut === '' ? '' : `,${cut}`}`));
     if (cut !== '')
       log.warn({ file, octets: end?.piece.length }, 'audit file ended with a cut line, which is noted in the next one');

@@ -1,6 +1,7 @@
 // The end of an audit file as a start finds it: the last line of its chain, and what a crash left behind it.
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { type ChainHead, isCutPiece, LINE_START, LONGEST_LINE_BYTES, parseAuditLine } from './audit-chain.ts';
 
 /** How a file ends. */
@@ -37,6 +38,34 @@ export function readTrailEnd(path: string): TrailEnd {
     return findTrailEnd(octets.subarray(0, read), length === size);
   } finally {
     closeSync(fd);
+  }
+}
+
+/** What a rotation puts behind a file's name: `.1`, `-20261128`, `-2026-11-28.10`. */
+const ROTATED = /^[.-]\d[\dT._-]*$/;
+
+/**
+ * The end of the file that was at `path` before a rotation, where no process has gone on with it: it was moved while
+ * none ran, or the one that did was killed just then. Null where there is none, or none whose end can be read.
+ */
+export function readRotatedEnd(path: string): TrailEnd | null {
+  const folder = dirname(path);
+  const name = basename(path);
+  let newest: { path: string; mtimeMs: number } | null = null;
+  try {
+    for (const other of readdirSync(folder)) {
+      if (!other.startsWith(name) || !ROTATED.test(other.slice(name.length))) continue;
+      const rotated = join(folder, other);
+      const { mtimeMs, size } = statSync(rotated);
+      // Another gateway's file may have such a name: it has a lock of its own.
+      if (size === 0 || existsSync(`${rotated}.lock`)) continue;
+      if (newest === null || mtimeMs > newest.mtimeMs) newest = { path: rotated, mtimeMs };
+    }
+    const end = newest === null ? null : readTrailEnd(newest.path);
+    return end?.head ? end : null;
+  } catch {
+    // Compressed, changed, not ours, or gone meanwhile: then a chain of its own begins.
+    return null;
   }
 }
 

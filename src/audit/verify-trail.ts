@@ -69,6 +69,8 @@ interface FileReading {
   /** Whether `first` stands at the file's beginning, with nothing before it but what it notes itself. */
   isFirstOnTop: boolean;
   calls: number;
+  /** What stands behind `last`: a problem, unless the first line of the next file notes it. */
+  tail: { readonly piece: Buffer; readonly problems: readonly TrailProblem[] } | null;
   readonly problems: TrailProblem[];
   readonly notes: TrailNote[];
 }
@@ -144,9 +146,20 @@ class TrailReader {
   /** Lines that are not as they were written, since the last that is. */
   #damaged: Buffer[] = [];
   #damagedAt = 0;
+  /** Whether the last of them has no newline. */
+  #isCut = false;
 
   constructor(file: string, expected: Set<string>) {
-    this.#reading = { file, first: null, last: null, isFirstOnTop: true, calls: 0, problems: [], notes: [] };
+    this.#reading = {
+      file,
+      first: null,
+      last: null,
+      isFirstOnTop: true,
+      calls: 0,
+      tail: null,
+      problems: [],
+      notes: [],
+    };
     this.#expected = expected;
   }
 
@@ -154,11 +167,11 @@ class TrailReader {
     this.#number += 1;
     const line = parseAuditLine(octets);
     if (line === undefined) {
-      if (!isEnded) this.#cut(octets);
-      else this.#noteDamaged(octets);
+      this.#noteDamaged(octets);
+      this.#isCut = !isEnded;
       return;
     }
-    if (!isEnded) this.#problem(this.#number, 'cut: its newline is missing, or it is being written just now');
+    if (!isEnded) this.#setTail(NOTHING, 'cut: its newline is missing, or it is being written just now');
     const { last, first } = this.#reading;
     const wasDamaged = this.#damaged.length > 0 && !this.#isNotedCut(line);
     if (last !== null) this.#follow(line, last, wasDamaged);
@@ -175,9 +188,25 @@ class TrailReader {
   }
 
   end(): FileReading {
-    if (this.#damaged.length > 0) this.#damagedProblem(null);
     if (this.#number === 0) this.#problem(0, 'empty');
+    if (this.#damaged.length === 0) return this.#reading;
+    const piece = joinLines(this.#damaged);
+    const isCut = this.#isCut && isCutPiece(this.#damaged.at(-1) as Buffer);
+    if (this.#damaged.length === 1 && isCut)
+      this.#setTail(
+        piece,
+        'cut: the gateway was killed in the middle of it, or writes it just now, or somebody cut it',
+      );
+    else this.#setTail(piece, UNKNOWN);
     return this.#reading;
+  }
+
+  #setTail(piece: Buffer, what: string): void {
+    const { file } = this.#reading;
+    const count = Math.min(Math.max(1, this.#damaged.length), MOST_PROBLEMS);
+    const from = this.#number - Math.max(1, this.#damaged.length) + 1;
+    const problems = Array.from({ length: count }, (_, at) => ({ file, line: from + at, what }));
+    this.#reading.tail = { piece, problems };
   }
 
   /** A line that is whole in itself: does it follow the last one? */
@@ -200,8 +229,7 @@ class TrailReader {
   #isNotedCut(line: AuditLine): boolean {
     const piece = joinLines(this.#damaged);
     if (!isCutPiece(piece) || !notesCut(line, piece)) return false;
-    const what = `${piece.length} octets of a line that was cut by a crash, as the next line notes`;
-    this.#reading.notes.push({ file: this.#reading.file, line: this.#damagedAt, what });
+    this.#reading.notes.push({ file: this.#reading.file, line: this.#damagedAt, what: cutNote(piece) });
     return true;
   }
 
@@ -217,17 +245,9 @@ class TrailReader {
         ? 'added: the chain goes on without it'
         : known === 'changed'
           ? 'changed: it is not as it was written'
-          : 'changed, cut or added: it is not a line as it was written';
+          : UNKNOWN;
     for (let at = 0; at < this.#damaged.length; at++) this.#problem(this.#damagedAt + at, what);
     this.#damaged = known === null ? [] : this.#damaged;
-  }
-
-  #cut(octets: Buffer): void {
-    const why = isCutPiece(octets)
-      ? 'cut: the gateway was killed in the middle of it, or writes it just now, or somebody cut it'
-      : 'changed: it is not as it was written, and its newline is missing';
-    if (this.#damaged.length > 0) this.#damagedProblem(null);
-    this.#problem(this.#number, why);
   }
 
   #tell({ kind, fields, time }: AuditLine): void {
@@ -245,9 +265,14 @@ class TrailReader {
 }
 
 const NOTHING = Buffer.alloc(0);
+const UNKNOWN = 'changed, cut or added: it is not a line as it was written';
 
 function lines(count: number, from: number): string {
   return count === 1 ? `line ${from} of the chain is` : `lines ${from} to ${from + count - 1} of the chain are`;
+}
+
+function cutNote(piece: Buffer): string {
+  return `${piece.length} octets of a line that was cut by a crash, as the next line notes`;
 }
 
 function joinLines(parts: readonly Buffer[]): Buffer {
@@ -264,6 +289,7 @@ class Joining implements Verification {
   #calls = 0;
   #first: AuditLine | null = null;
   #end: { file: string; number: number; line: AuditLine } | null = null;
+  #tail: FileReading['tail'] = null;
   /** The file that each chain begins in, by the hash of its first line. */
   readonly #begun = new Map<string, string>();
 
@@ -273,6 +299,8 @@ class Joining implements Verification {
 
   add(reading: FileReading): void {
     const { file, first, last } = reading;
+    this.#endTail(first?.line ?? null);
+    this.#tail = reading.tail;
     if (first !== null && reading.isFirstOnTop) this.#join(file, first.line);
     this.problems.push(...reading.problems);
     this.notes.push(...reading.notes);
@@ -284,6 +312,7 @@ class Joining implements Verification {
   }
 
   finish(expected: ReadonlySet<string>): void {
+    this.#endTail(null);
     this.#endChain();
     const { file = '-', number = 0 } = this.#end ?? {};
     for (const hash of expected)
@@ -322,6 +351,18 @@ class Joining implements Verification {
         line: this.#end.number,
         what: `changed or added: ${file} was written after another line`,
       });
+  }
+
+  /** What a crash left at the end of a file may be noted by the first line of the next. */
+  #endTail(next: AuditLine | null): void {
+    if (this.#tail === null) return;
+    const { piece, problems } = this.#tail;
+    const isContinued = next?.kind === 'continued' && next.previous === this.#end?.line.hash;
+    const isNoted = piece.length === 0 || (isCutPiece(piece) && next !== null && notesCut(next, piece));
+    const [first] = problems;
+    if (!isContinued || !isNoted) this.problems.push(...problems);
+    else if (first !== undefined) this.notes.push({ ...first, what: cutNote(piece) });
+    this.#tail = null;
   }
 
   #endChain(): void {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { lockFile } from '../auth/credentials/store/file-lock.ts';
 import type { StoreLock } from '../auth/credentials/store/store.ts';
 import type { Clock, Timer } from '../clock.ts';
-import { makeFolder } from '../fs/make-folder.ts';
+import { makeFolder } from '../fs/atomic-write.ts';
 import type { Log } from '../logging/log.ts';
 import { MonthBook, type UsageRow } from './month-book.ts';
 

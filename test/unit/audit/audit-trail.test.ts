@@ -324,3 +324,45 @@ t.test('a link to the file is the same file', async (t) => {
   symlinkSync(file, join(dir, 'link'));
   await t.rejects(openTrail(t, { dir, file: join(dir, 'link'), clock: systemClock }), { name: 'AuditError' });
 });
+
+t.test('a file that was rotated while no gateway ran is gone on with', async (t) => {
+  const { trail, file, dir } = await openTrail(t);
+  trail.append(call(1));
+  await trail.close();
+  renameSync(file, `${file}-20261128`);
+  const next = await openTrail(t, { dir });
+  next.trail.append(call(2));
+  await next.trail.close();
+  t.equal(readLines(file)[0]?.kind, 'continued');
+  t.same(await problemsOf(file, `${file}-20261128`), []);
+  t.match(await problemsOf(file), [/^1: goes on from line 3 of a chain/]);
+});
+
+t.test('a crash in a rotation: the cut end of the old file is noted in the new one', async (t) => {
+  const { trail, file, dir } = await openTrail(t);
+  trail.append(call(1));
+  trail.append(call(2));
+  await trail.close();
+  const whole = readFileSync(file);
+  const cut = whole.subarray(0, whole.length - 200);
+  for (const [at, content] of [cut, whole.subarray(0, -1), Buffer.concat([cut, Buffer.from('\n{"ti')])].entries()) {
+    rmSync(file, { force: true });
+    writeFileSync(`${file}.${at}`, content);
+    await (await openTrail(t, { dir })).trail.close();
+    t.same(await problemsOf(file, `${file}.${at}`), []);
+    t.not((await problemsOf(`${file}.${at}`)).length, 0, 'without the next file it is a cut line');
+    rmSync(`${file}.${at}`);
+  }
+});
+
+t.test('what is beside the file and no trail of ours begins no chain', async (t) => {
+  const { trail, file, dir } = await openTrail(t);
+  await trail.close();
+  const whole = readFileSync(file);
+  rmSync(file);
+  writeFileSync(`${file}.bak`, whole);
+  writeFileSync(`${file}.1`, 'no trail\n');
+  writeFileSync(`${file}.1.lock`, '');
+  await (await openTrail(t, { dir })).trail.close();
+  t.equal(readLines(file)[0]?.kind, 'chain');
+});
