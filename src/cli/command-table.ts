@@ -209,6 +209,27 @@ export const COMMANDS = [
     flags: [],
   },
   {
+    name: 'audit',
+    arguments: 'verify FILE…',
+    minArguments: 2,
+    maxArguments: 10_000,
+    doc: 'check that an audit trail is whole',
+    more:
+      'Each line of a trail ([audit] file) names the hash of the line before: what was changed, dropped, added or ' +
+      'moved is named with its file and line. Takes the files of a rotation together, in any order, compressed or ' +
+      'not. Lines that were cut off the end leave no trace in the files: give a head that the log told to --expect.',
+    examples: [
+      ['audit verify /var/log/gcg/audit.jsonl*', 'with the files that were rotated'],
+      ['audit verify audit.jsonl --expect HASH', 'and with a head from the log ("audit head")'],
+    ],
+    exits: [['1', 'it is not whole, or a file cannot be read']],
+    flags: [
+      JSON_FLAG,
+      { name: 'from', value: 'HASH', doc: 'the hash of the line before the first: files before it were put away' },
+      { name: 'expect', value: 'HASH', isRepeatable: true, doc: 'the hash of a line that must be there' },
+    ],
+  },
+  {
     ...NO_ARGUMENTS,
     name: 'doctor',
     doc: 'diagnose the connection to Genesys Cloud',
