@@ -3,13 +3,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeIo } from '../src/audit/audit-io.ts';
 import { AuditTrail } from '../src/audit/audit-trail.ts';
 import { systemClock } from '../src/clock.ts';
 import { UsageLedger } from '../src/usage/usage-ledger.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'gcg-bench-'));
 const log = { error() {}, warn() {}, info() {}, debug() {} };
-const deps = { clock: systemClock, log };
+const deps = { clock: systemClock, log, io: nodeIo };
 const call = {
   ...{ client: 'crm', credential: 'default', operation: 'patchRoutingQueue', method: 'PATCH', status: 200 },
   path: '/api/v2/routing/queues/6b1f0f6e-2f0e-4d3a-9b1c-0d7a5e9c1f22',

@@ -3,18 +3,16 @@
 // `failure` and waits for `append`.
 
 import { randomUUID } from 'node:crypto';
-import { closeSync, realpathSync, statSync, writeSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { lockFile, ownerLife, parseLockOwner } from '../auth/credentials/store/file-lock.ts';
-import type { StoreError, StoreLock } from '../auth/credentials/store/store.ts';
+import { closeSync, writeSync } from 'node:fs';
 import type { Clock, Timer } from '../clock.ts';
+import type { FileLock } from '../file-lock.ts';
 import { openAppendFile } from '../fs/append-file.ts';
-import { FileRefusal, readPlainFile } from '../fs/plain-file.ts';
 import { createIsoClock } from '../logging/format.ts';
 import type { Log } from '../logging/log.ts';
 import { AuditChain, type ChainHead, describeCut } from './audit-chain.ts';
-import { type AuditIo, nodeIo } from './audit-io.ts';
+import type { AuditIo } from './audit-io.ts';
 import { readRotatedEnd, readTrailEnd, TrailRefusal } from './trail-end.ts';
+import { asAuditError, idAt, lockTrail, type TrailPlace } from './trail-file.ts';
 
 /** One changing call, as it is written: nothing in it is secret any more. */
 export interface AuditedCall {
@@ -32,19 +30,10 @@ export interface AuditedCall {
   readonly peer: string | null;
 }
 
-export interface AuditOptions {
-  readonly file: string;
+export interface AuditOptions extends TrailPlace {
   /** Each line is on the disk, and not only with the system, before `append` resolves. */
   readonly sync: boolean;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Default: the system's. */
-  readonly io?: AuditIo;
-}
-
-/** Why a trail cannot be opened. The message names the file and says what to do. */
-export class AuditError extends Error {
-  override readonly name = 'AuditError';
+  readonly io: AuditIo;
 }
 
 /** While the disk does not take lines, this much is kept (UTF-16 units); what comes then is counted as lost. */
@@ -55,10 +44,6 @@ const BATCH_LENGTH = 256 * 1024;
 const RETRY_MS = 1_000;
 /** The head goes into the log this often, and the file is looked for at its path. */
 const HEAD_MS = 60_000;
-/** A lock of a process that is gone is taken over within this; one of this machine's is seen to be held. */
-const LOCK_WAIT_MS = 500;
-/** A lock of another machine or container is old enough to be taken over after this. */
-const FOREIGN_LOCK_WAIT_MS = 35_000;
 /** How long `close` tries to write what is left. */
 const CLOSE_MS = 5_000;
 
@@ -91,7 +76,7 @@ interface Fault {
   lost: number;
 }
 
-/** Made by `openAuditTrail`, ended by `close`. No method but `open` throws. */
+/** Made by `AuditTrail.open`, ended by `close`. No method but `open` throws. */
 export class AuditTrail {
   readonly #file: string;
   readonly #sync: boolean;
@@ -99,7 +84,7 @@ export class AuditTrail {
   readonly #log: Log;
   readonly #io: AuditIo;
   readonly #time: () => string;
-  readonly #lock: StoreLock;
+  readonly #lock: FileLock;
   readonly #chain: AuditChain;
   /** In order; there is always one, and the last takes new lines. */
   readonly #segments: Segment[];
@@ -112,6 +97,8 @@ export class AuditTrail {
   /** Whether a write runs, or one is planned. */
   #isBusy = false;
   #fault: Fault | null = null;
+  /** Calls without a line, over all faults. */
+  #lost = 0;
   #retry: Timer | null = null;
   #headTimer: Timer;
   #headTold = 0;
@@ -130,7 +117,7 @@ export class AuditTrail {
     }
   }
 
-  private constructor({ file, sync, clock, log, io = nodeIo }: AuditOptions, lock: StoreLock) {
+  private constructor({ file, sync, clock, log, io }: AuditOptions, lock: FileLock) {
     this.#file = file;
     this.#sync = sync;
     this.#clock = clock;
@@ -162,9 +149,9 @@ export class AuditTrail {
     return this.#fault?.code ?? null;
   }
 
-  /** Calls whose lines will never be written, since the fault that lasts began. */
+  /** Calls whose lines could not be kept, since the start. */
   get lost(): number {
-    return this.#fault?.lost ?? 0;
+    return this.#lost;
   }
 
   /**
@@ -175,6 +162,7 @@ export class AuditTrail {
     if (this.#isClosed || this.#pendingLength > MOST_PENDING_LENGTH) {
       this.#fault ??= { code: 'EAGAIN', from: this.#time(), lost: 0 };
       this.#fault.lost += 1;
+      this.#lost += 1;
       return this.#sync ? Promise.resolve(false) : null;
     }
     this.#put(this.#chain.next('call', callFields(call)));
@@ -406,55 +394,4 @@ function createSettlement(): Settlement {
 function closeQuietly(fd: number): () => void {
   // What a sync says of a file that is left behind changes nothing: its lines are with the system.
   return () => closeSync(fd);
-}
-
-function idAt(path: string): string | null {
-  try {
-    const { dev, ino } = statSync(path);
-    return `${dev}:${ino}`;
-  } catch {
-    return null;
-  }
-}
-
-/** The lock lies beside the file, under its real name: two ways to one file are one lock. */
-async function lockTrail({ file, clock, log }: AuditOptions): Promise<StoreLock> {
-  let path: string;
-  try {
-    const { fd } = openAppendFile(file);
-    closeSync(fd);
-    const real = realpathSync(file);
-    path = join(dirname(real), `${basename(real)}.lock`);
-  } catch (error) {
-    throw asAuditError(file, error);
-  }
-  try {
-    return await lockFile(path, LOCK_WAIT_MS, clock);
-  } catch (error) {
-    if ((error as StoreError).code === 'unwritable') throw new AuditError(`${file}: ${(error as Error).message}`);
-    if ((await holderLife(path)) === 'alive') throw inUse(file);
-    log.warn({ file, waitMs: FOREIGN_LOCK_WAIT_MS }, 'audit file may be in use on another machine: waiting');
-    return await lockFile(path, FOREIGN_LOCK_WAIT_MS, clock).catch(() => {
-      throw inUse(file);
-    });
-  }
-}
-
-function inUse(file: string): AuditError {
-  return new AuditError(`${file} is written by another gateway: give each its own [audit] file`);
-}
-
-async function holderLife(path: string) {
-  const file = await readPlainFile(path, LARGEST_LOCK_BYTES).catch(() => null);
-  const owner = file === null ? undefined : parseLockOwner(file.bytes.toString('utf8'));
-  return owner === undefined ? 'unknown' : ownerLife(owner);
-}
-
-const LARGEST_LOCK_BYTES = 64 * 1024;
-
-function asAuditError(file: string, error: unknown): AuditError {
-  if (error instanceof AuditError) return error;
-  if (error instanceof TrailRefusal || error instanceof FileRefusal) return new AuditError(`${file} ${error.message}`);
-  const code = (error as NodeJS.ErrnoException).code ?? 'error';
-  return new AuditError(`${file} cannot be written (${code}): make its folder ours, or name another [audit] file`);
 }

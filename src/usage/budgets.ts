@@ -1,7 +1,10 @@
-// What clients may spend of a month: how far each has come, and a record when one comes near its budget or has used it.
-// It refuses nothing: whoever serves a call asks.
+// What clients may spend of a month: how far each has come, a record when one comes near its budget or has used it, and
+// the refusal of what goes beyond it, where the client's configuration says so.
 
 import type { Clock } from '../clock.ts';
+import type { ClientConfig } from '../config/gateway-config.ts';
+import { GatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import type { UsageLedger } from './usage-ledger.ts';
 
@@ -12,18 +15,23 @@ export interface BudgetState {
   readonly level: 'within' | 'near' | 'over';
 }
 
+/** A client as its budget sees it. */
+export type BudgetedClient = Pick<ClientConfig, 'name' | 'requestsPerMonth' | 'overBudget'>;
+
 const NEAR = 0.8;
 const SEVERITY = { within: 0, near: 1, over: 2 } as const;
 
-/** A client as its budget sees it. */
+/** A client that made calls under a budget. */
 interface Account {
-  /** Calls that were let in and are not counted yet. */
-  running: number;
+  limit: number;
+  /** Calls that have their place in the budget and were not sent yet: the ledger does not have them. */
+  reserved: number;
   month: string;
   /** What the log was told last in this month. */
   told: BudgetState['level'];
 }
 
+/** The budgets of all clients. */
 export class Budgets {
   readonly #ledger: UsageLedger;
   readonly #clock: Clock;
@@ -43,21 +51,42 @@ export class Budgets {
   }
 
   /**
-   * Whether the budget has room for one more call, beside those that run. Each call that enters is counted in the ledger
-   * and then leaves; one that enters over budget, too.
+   * Reserves the place of a call in its client's budget until it is sent, or given up (`release`). Throws
+   * `gateway.budget.exceeded` where there is none and calls beyond the budget are refused.
    */
-  enter(client: string, limit: number): boolean {
-    const account = this.#account(client);
-    const hasRoom = this.#ledger.total(client, this.#clock.now()) + account.running < limit;
-    account.running += 1;
-    return hasRoom;
+  reserve({ name, requestsPerMonth: limit, overBudget }: BudgetedClient, record: ExchangeRecord): void {
+    if (limit === null) return;
+    const account = this.#account(name, limit);
+    if (overBudget === 'refuse' && this.#ledger.total(name, this.#clock.now()) + account.reserved >= limit) {
+      throw new GatewayError(
+        'gateway.budget.exceeded',
+        `client ${name} has used its budget of ${limit} requests for ${account.month}: the next month (UTC) begins ` +
+          'with a new one, and client.requests_per_month sets it',
+      );
+    }
+    account.reserved += 1;
+    record.holdsBudget = true;
   }
 
-  /** Ends what `enter` began, and tells the log once a month when a client comes near its limit, and when it is over. */
-  leave(client: string, limit: number): void {
-    const account = this.#account(client);
-    account.running -= 1;
-    const { used, level } = this.state(client, limit);
+  /** Gives a reserved place back. Safe to repeat. */
+  release(record: ExchangeRecord): void {
+    if (!record.holdsBudget) return;
+    record.holdsBudget = false;
+    const account = this.#accounts.get(record.client ?? '');
+    if (account !== undefined && account.reserved > 0) account.reserved -= 1;
+  }
+
+  /**
+   * Called when a request of a call was sent and counted: tells the log, once a month, that its client has come near
+   * its budget, and that it has used it.
+   */
+  sent(record: ExchangeRecord): void {
+    this.release(record);
+    const { client } = record;
+    const known = client === null ? undefined : this.#accounts.get(client);
+    if (client === null || known === undefined) return;
+    const account = this.#account(client, known.limit);
+    const { used, limit, level } = this.state(client, account.limit);
     const isWorse = SEVERITY[level] > SEVERITY[account.told];
     account.told = level;
     if (!isWorse) return;
@@ -66,20 +95,24 @@ export class Budgets {
     else this.#log.warn(fields, 'client has used 80 % of its budget of requests for this month');
   }
 
-  /** Forgets clients that are configured no more. */
-  keep(clients: ReadonlySet<string>): void {
-    for (const [client, { running }] of this.#accounts)
-      if (running === 0 && !clients.has(client)) this.#accounts.delete(client);
+  /** Forgets clients that have no budget any more. */
+  keep(clients: readonly BudgetedClient[]): void {
+    const names = new Set(clients.filter((one) => one.requestsPerMonth !== null).map(({ name }) => name));
+    for (const name of this.#accounts.keys()) if (!names.has(name)) this.#accounts.delete(name);
   }
 
-  #account(client: string): Account {
+  #account(client: string, limit: number): Account {
     const month = this.#ledger.monthAt(this.#clock.now());
     let account = this.#accounts.get(client);
     if (account === undefined) {
-      account = { running: 0, month, told: 'within' };
+      account = { limit, reserved: 0, month, told: 'within' };
       this.#accounts.set(client, account);
     }
-    if (account.month !== month) Object.assign(account, { month, told: 'within' });
+    account.limit = limit;
+    if (account.month !== month) {
+      account.month = month;
+      account.told = 'within';
+    }
     return account;
   }
 }

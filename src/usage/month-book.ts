@@ -83,6 +83,11 @@ export class MonthBook {
     return this.#totals.get(client) ?? 0;
   }
 
+  /** The rows as they are kept: they go on counting. */
+  get counting(): Iterable<UsageRow> {
+    return this.#counters;
+  }
+
   /** The rows, those with most calls first. */
   rows(): UsageRow[] {
     return this.#counters

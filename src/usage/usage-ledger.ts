@@ -4,9 +4,8 @@
 import { copyFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { lockFile } from '../auth/credentials/store/file-lock.ts';
-import type { StoreLock } from '../auth/credentials/store/store.ts';
 import type { Clock, Timer } from '../clock.ts';
+import { type FileLock, lockFile } from '../file-lock.ts';
 import { makeFolder } from '../fs/atomic-write.ts';
 import type { Log } from '../logging/log.ts';
 import { MonthBook, type UsageRow } from './month-book.ts';
@@ -47,7 +46,7 @@ export class UsageLedger {
   readonly #prefix: string;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #lock: StoreLock | null;
+  readonly #lock: FileLock | null;
   readonly #books = new Map<string, MonthBook>();
   /** The book of the last call, and the times that belong into it. */
   #book!: MonthBook;
@@ -77,7 +76,7 @@ export class UsageLedger {
     }
   }
 
-  private constructor({ folder, prefix, clock, log }: LedgerOptions, lock: StoreLock | null) {
+  private constructor({ folder, prefix, clock, log }: LedgerOptions, lock: FileLock | null) {
     this.#folder = folder;
     this.#prefix = prefix;
     this.#clock = clock;
@@ -99,6 +98,12 @@ export class UsageLedger {
     return this.#book.total(client);
   }
 
+  /** The rows of the month of `at` as they are kept, for a look at once. */
+  rowsAt(at: number): Iterable<UsageRow> {
+    if (at < this.#from || at >= this.#until) this.#turnTo(at);
+    return this.#book.counting;
+  }
+
   /** The month of `at`, as `month` takes it. */
   monthAt(at: number): string {
     if (at < this.#from || at >= this.#until) this.#turnTo(at);
@@ -111,6 +116,11 @@ export class UsageLedger {
     if (open !== undefined) return open.rows();
     if (this.#folder === null) return [];
     return new MonthBook(month, this.#pathOf(month)).rows();
+  }
+
+  /** Whether the counts outlive the process. */
+  get isKept(): boolean {
+    return this.#folder !== null;
   }
 
   /** The months of which something is known, the latest first. */

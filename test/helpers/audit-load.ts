@@ -3,13 +3,14 @@
 
 import { writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { nodeIo } from '../../src/audit/audit-io.ts';
 import { AuditTrail } from '../../src/audit/audit-trail.ts';
 import { systemClock } from '../../src/clock.ts';
 import { UsageLedger } from '../../src/usage/usage-ledger.ts';
 
 const [folder, mode] = process.argv.slice(2) as [string, string];
 const log = { error: tell, warn() {}, info() {}, debug() {} };
-const deps = { clock: systemClock, log };
+const deps = { clock: systemClock, log, io: nodeIo };
 const trail = await AuditTrail.open({ file: join(folder, 'audit.jsonl'), sync: mode === 'sync', ...deps });
 const ledger = await UsageLedger.open({ folder, prefix: 'gcg', ...deps });
 process.on('SIGHUP', () => trail.reopen());

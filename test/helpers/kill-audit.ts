@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
+import { nodeIo } from '../../src/audit/audit-io.ts';
 import { AuditTrail } from '../../src/audit/audit-trail.ts';
 import { verifyTrail } from '../../src/audit/verify-trail.ts';
 import { systemClock } from '../../src/clock.ts';
@@ -63,7 +64,7 @@ export async function surviveAuditKills(t: Test, kills: number, seed: number): P
       [],
     );
     const confirmed = Math.max(0, ...told().map((line) => Number(/^confirmed (\d+)$/.exec(line)?.[1] ?? 0)));
-    const next = await AuditTrail.open({ file, sync: false, clock: systemClock, log: SILENT });
+    const next = await AuditTrail.open({ file, sync: false, clock: systemClock, log: SILENT, io: nodeIo });
     t.ok(next.head.seq > confirmed, `${next.head.seq} lines, ${confirmed} of them confirmed`);
     await next.close();
     if (killed % 20 !== 19 && killed !== kills - 1) continue;

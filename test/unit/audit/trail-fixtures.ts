@@ -68,7 +68,7 @@ export async function openTrail(t: Test, options: Partial<AuditOptions> & { dir?
   const note = (level: string) => (fields: Record<string, unknown>, msg: string) =>
     void records.push({ level, msg, ...fields });
   const log = { error: note('error'), warn: note('warn'), info: note('info'), debug: note('debug') };
-  const trail = await AuditTrail.open({ file, sync: false, clock, log, ...rest });
+  const trail = await AuditTrail.open({ file, sync: false, clock, log, io: nodeIo, ...rest });
   t.teardown(() => trail.close());
   return { trail, file, dir, clock, records, lines: () => readLines(file) };
 }
