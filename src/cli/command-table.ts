@@ -185,6 +185,20 @@ export const COMMANDS = [
     flags: [JSON_FLAG],
   },
   {
+    ...NO_ARGUMENTS,
+    name: 'usage',
+    doc: 'show how many requests went to Genesys Cloud in a month',
+    more:
+      'By client, credential and operation, as the running gateway counted them: each request that was sent, further ' +
+      'attempts included, in months of UTC. Asks the admin listener, as status does.',
+    examples: [['usage --month 2026-11', 'of another month']],
+    exits: [
+      ['69', 'no gateway is running there'],
+      ['77', 'it wants the secret of a client with admin = true'],
+    ],
+    flags: [JSON_FLAG, { name: 'month', value: 'MONTH', doc: 'the month, like 2026-11 (the present one)' }],
+  },
+  {
     ...MAYBE_NAME,
     name: 'token',
     doc: 'print an access token, for scripts',
