@@ -5,7 +5,7 @@ import { copyFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../clock.ts';
-import { type FileLock, lockFile } from '../file-lock.ts';
+import { type FileLock, LockError, lockFile } from '../file-lock.ts';
 import { makeFolder } from '../fs/atomic-write.ts';
 import type { Log } from '../logging/log.ts';
 import { MonthBook, type UsageRow } from './month-book.ts';
@@ -40,13 +40,18 @@ export function isMonth(text: string): boolean {
   return /^\d{4}-(0[1-9]|1[0-2])$/.test(text);
 }
 
+function lockPath(folder: string, prefix: string): string {
+  return join(folder, `${prefix}-usage.lock`);
+}
+
 /** Made by `UsageLedger.open`, ended by `close`. `count` never throws. */
 export class UsageLedger {
-  readonly #folder: string | null;
+  /** Null where nothing is kept, or not yet. */
+  #folder: string | null;
   readonly #prefix: string;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #lock: FileLock | null;
+  #lock: FileLock | null;
   readonly #books = new Map<string, MonthBook>();
   /** The book of the last call, and the times that belong into it. */
   #book!: MonthBook;
@@ -54,10 +59,16 @@ export class UsageLedger {
   #until = 0;
   #timer: Timer | null = null;
   #flushing: Promise<void> = Promise.resolve();
+  /** Set while another process counts in the folder. */
+  #lockTimer: Timer | null = null;
+  #isClosed = false;
   /** Whether the last flush failed: that is told once. */
   #isFailing = false;
 
-  /** Never rejects: where the folder cannot be used, or another process counts in it, counts are kept in memory. */
+  /**
+   * Never rejects: where the folder cannot be used, counts are kept in memory; where another process counts in it, until
+   * that one has ended.
+   */
   static async open(options: LedgerOptions): Promise<UsageLedger> {
     const { folder, prefix, clock, log } = options;
     if (folder === null) return new UsageLedger(options, null);
@@ -65,12 +76,15 @@ export class UsageLedger {
     const alive = setInterval(() => {}, LOCK_WAIT_MS);
     try {
       makeFolder(folder);
-      const lock = await lockFile(join(folder, `${prefix}-usage.lock`), LOCK_WAIT_MS, clock);
-      return new UsageLedger(options, lock);
+      return new UsageLedger(options, await lockFile(lockPath(folder, prefix), LOCK_WAIT_MS, clock));
     } catch (error) {
-      const reason = (error as Error).message;
-      log.warn({ path: folder, reason }, 'usage is counted in memory only, and ends with this process');
-      return new UsageLedger({ ...options, folder: null }, null);
+      const ledger = new UsageLedger({ ...options, folder: null }, null);
+      const fields = { path: folder, reason: (error as Error).message };
+      if (error instanceof LockError && error.code === 'locked') {
+        log.warn(fields, 'usage is counted in memory until another process lets go of its file');
+        ledger.#awaitLock(folder);
+      } else log.warn(fields, 'usage is counted in memory only, and ends with this process');
+      return ledger;
     } finally {
       clearInterval(alive);
     }
@@ -142,6 +156,8 @@ export class UsageLedger {
 
   /** Writes what is counted and lets go of the files. What is counted afterwards is lost. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#lockTimer?.cancel();
     this.#timer?.cancel();
     await this.flush();
     this.#timer?.cancel();
@@ -168,6 +184,33 @@ export class UsageLedger {
       }
     }
     this.#closeOldBooks();
+  }
+
+  /** Asks for the lock again until it is free. */
+  #awaitLock(folder: string): void {
+    this.#lockTimer = this.#clock.after(RETRY_MS, async () => {
+      const lock = await lockFile(lockPath(folder, this.#prefix), 0, this.#clock).catch(() => null);
+      if (this.#isClosed) await lock?.release();
+      else if (lock === null) this.#awaitLock(folder);
+      else this.#adopt(folder, lock);
+    });
+  }
+
+  /** Adds what was counted in memory to what the folder has, and keeps it there. */
+  #adopt(folder: string, lock: FileLock): void {
+    this.#folder = folder;
+    this.#lock = lock;
+    const counted = [...this.#books.values()];
+    this.#books.clear();
+    for (const { month, counting } of counted) {
+      const book = this.#openBook(month);
+      for (const { client, credential, operation, calls } of counting)
+        if (calls > 0) book.count(client, credential, operation, calls);
+      this.#books.set(month, book);
+    }
+    this.#turnTo(this.#clock.now());
+    this.#log.info({ path: folder }, 'usage is kept in the store from now on');
+    this.#timer ??= this.#clock.after(FLUSH_MS, this.#onTimer);
   }
 
   /** Makes the book of a time the present one. */

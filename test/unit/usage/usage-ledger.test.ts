@@ -2,7 +2,6 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmdirSync, statSyn
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { systemClock } from '../../../src/clock.ts';
 import { UsageLedger } from '../../../src/usage/usage-ledger.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
@@ -133,22 +132,37 @@ t.test('rows are bounded: what has no place is counted as other', async (t) => {
   );
 });
 
-t.test('a second process with the same folder counts in memory, and says so', async (t) => {
-  const folder = t.testdir();
-  const { ledger } = await openLedger(t, folder, createFakeClock(NOVEMBER));
-  ledger.count('crm', 'default', 'getUsers', NOVEMBER);
-  const { ledger: second, records } = await openLedger(t, folder, {
-    ...createFakeClock(NOVEMBER),
-    ...systemClock,
-    now: () => NOVEMBER,
-  });
-  t.match(records, [{ msg: 'usage is counted in memory only, and ends with this process' }]);
-  second.count('crm', 'default', 'getUsers', NOVEMBER, 100);
-  await second.close();
-  await ledger.close();
-  const { ledger: third } = await openLedger(t, folder);
-  t.equal(third.total('crm', NOVEMBER), 1);
-});
+t.test(
+  'a second process with the same folder counts in memory until the first has ended, and loses nothing',
+  async (t) => {
+    const folder = t.testdir();
+    const { ledger } = await openLedger(t, folder);
+    ledger.count('crm', 'default', 'getUsers', NOVEMBER);
+    const clock = createFakeClock(NOVEMBER);
+    const opening = openLedger(t, folder, clock);
+    for (let step = 0; step < 30; step++) {
+      await clock.advance(50);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    const { ledger: second, records } = await opening;
+    t.match(records, [{ msg: 'usage is counted in memory until another process lets go of its file' }]);
+    second.count('crm', 'default', 'getUsers', NOVEMBER, 100);
+    second.count('crm', 'default', 'getUsers', NEXT_MONTH, 7);
+    t.notOk(second.isKept);
+    await clock.advance(10_000);
+    t.equal(second.total('crm', NOVEMBER), 100);
+    await ledger.close();
+    for (let step = 0; !second.isKept && step < 100; step++) {
+      await clock.advance(1_000);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    t.equal(second.total('crm', NOVEMBER), 101);
+    second.count('crm', 'default', 'getQueues', NOVEMBER);
+    await second.close();
+    const { ledger: third } = await openLedger(t, folder);
+    t.strictSame([third.total('crm', NOVEMBER), third.total('crm', NEXT_MONTH)], [102, 7]);
+  },
+);
 
 t.test('a folder that cannot be used: counts in memory', async (t) => {
   const { ledger, records } = await openLedger(t, '/dev/null/state');
