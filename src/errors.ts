@@ -43,6 +43,11 @@ export const ERROR_TABLE = {
       'The call was held back, because the platform would have refused it, or because `rate_limit.queue_max` calls ' +
       'wait already. At the token endpoint, and for `DELETE /api/v2/tokens/me`: too many of one caller.',
   },
+  'gateway.budget.exceeded': {
+    status: 403,
+    side: 'caller',
+    meaning: 'The client has used its `requests_per_month`. Retrying does not help before the next month begins (UTC).',
+  },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {
     status: 424,
@@ -101,6 +106,13 @@ export const ERROR_TABLE = {
     status: 504,
     side: 'proxy',
     meaning: 'The corporate proxy did not open the tunnel in time.',
+  },
+  'gateway.audit.unavailable': {
+    status: 503,
+    side: 'gateway',
+    meaning:
+      'The audit trail cannot be written, and changing calls are not sent without it (`audit.on_failure`). The message ' +
+      'says whether this one was sent.',
   },
   'gateway.draining': {
     status: 503,

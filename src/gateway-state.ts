@@ -2,6 +2,8 @@
 // sockets, the listening side's TLS; and which configuration that is.
 
 import type { FastifyInstance } from 'fastify';
+import { type AuditIo, nodeIo } from './audit/audit-io.ts';
+import { AuditTrail } from './audit/audit-trail.ts';
 import { GrantPace } from './auth/callers/allowance.ts';
 import { AuthThrottle } from './auth/callers/auth-throttle.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
@@ -31,6 +33,8 @@ import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { credentialOfLimit } from './upstream/call.ts';
+import { Budgets } from './usage/budgets.ts';
+import { UsageLedger } from './usage/usage-ledger.ts';
 import { VERSION } from './version.ts';
 
 /** The log a gateway writes to. */
@@ -54,6 +58,8 @@ export interface StateOptions {
    * week.
    */
   readonly sessionLimits?: SessionLimits;
+  /** The disk under the audit trail. Default: the system's. */
+  readonly auditIo?: AuditIo;
   /** How many notification sockets are carried at a time. Default: 2,000. */
   readonly maxSockets?: number;
 }
@@ -78,6 +84,10 @@ export class GatewayState implements ServerContext, Shared {
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
   readonly startedAt: number;
+  /** Null where no file is configured. */
+  auditTrail: AuditTrail | null = null;
+  usage!: UsageLedger;
+  budgets!: Budgets;
   phase: ServerContext['phase'] = 'running';
   program!: ProgramHooks;
   handles!: Handles;
@@ -111,28 +121,47 @@ export class GatewayState implements ServerContext, Shared {
     this.startedAt = clock.now();
   }
 
-  /** Reads the handles that are stored. Throws StoreError when the folder of a file store cannot be used. */
+  /**
+   * Opens the audit trail and the ledger of usage, and reads the handles that are stored. Throws StoreError when the
+   * folder of a file store cannot be used, AuditError when the audit file cannot.
+   */
   static async create(config: GatewayConfig, options: StateOptions): Promise<GatewayState> {
     const state = new GatewayState(config, options);
-    const { store, clock, random, log } = state;
     state.liveSecrets?.configure(secretSettings(config).values());
+    try {
+      await state.#open(options);
+    } catch (error) {
+      await state.closeBooks();
+      state.tls?.close();
+      throw error;
+    }
+    return state;
+  }
+
+  async #open(options: StateOptions): Promise<void> {
+    const { started: config, store, clock, random, log } = this;
     // A folder that cannot be used is found now, and not when the first person has logged in.
     await store.list();
-    const onEnded = (owner: SessionOwner | string) => state.openSockets.closeOwned(owner, sessionEnded());
+    const { file, sync } = config.audit;
+    const { auditIo: io = nodeIo } = options;
+    if (file !== null) this.auditTrail = await AuditTrail.open({ file, sync, clock, log, io });
+    const { type, path, prefix } = config.store;
+    this.usage = await UsageLedger.open({ folder: type === 'file' ? path : null, prefix, clock, log });
+    this.budgets = new Budgets({ ledger: this.usage, clock, log });
+    const onEnded = (owner: SessionOwner | string) => this.openSockets.closeOwned(owner, sessionEnded());
     const anonymousKey = deriveAnonymousKey(defaultCredential(config));
-    state.handles = await createHandles({ store, clock, log, onEnded, anonymousKey });
-    state.sessions = new Sessions({
+    this.handles = await createHandles({ store, clock, log, onEnded, anonymousKey });
+    this.sessions = new Sessions({
       store,
       clock,
       random,
       log,
       onEnded,
       ...(options.sessionLimits && { limits: options.sessionLimits }),
-      endpoint: () => state.runtime.tokenEndpoint,
-      settings: () => state.runtime.config.reauthentication,
-      credential: (name) => credentialConfig(state.runtime, name),
+      endpoint: () => this.runtime.tokenEndpoint,
+      settings: () => this.runtime.config.reauthentication,
+      credential: (name) => credentialConfig(this.runtime, name),
     });
-    return state;
   }
 
   /** The parts of the configuration in use now. */
@@ -144,6 +173,7 @@ export class GatewayState implements ServerContext, Shared {
   use(runtime: Runtime): void {
     this.#runtime = runtime;
     const { clients, credentials } = runtime.config;
+    this.budgets.keep(clients);
     this.liveSecrets?.configure(secretSettings(runtime.config).values());
     this.metrics.setNames({
       clients: clients.map(({ name }) => name),
@@ -157,6 +187,12 @@ export class GatewayState implements ServerContext, Shared {
       credentials: () => credentialStates(this.runtime),
       queueLengths: () => queueLengths(this.runtime),
       connections: () => this.runtime.upstream.dispatcher.connections(),
+      usage: () => this.usage.rowsAt(this.clock.now()),
+      budgets: () =>
+        this.runtime.config.clients.flatMap(({ name, requestsPerMonth: limit }) =>
+          limit === null ? [] : [{ name, limit }],
+        ),
+      audit: () => this.auditTrail,
       sockets: () =>
         Array.from(this.openSockets.owners(), ({ caller, credential }) => ({
           client: caller.client?.name ?? null,
@@ -164,6 +200,17 @@ export class GatewayState implements ServerContext, Shared {
         })),
     });
   }
+
+  /** Writes what is left of usage and audit; the last line of the trail is made. */
+  async closeBooks(): Promise<void> {
+    await Promise.all([this.usage?.close(), this.auditTrail?.close()]);
+  }
+
+  /** Counts a request that goes to the platform; bound, to be handed on. */
+  readonly onSent = (record: ExchangeRecord): void => {
+    this.usage.count(record.client, record.credential ?? '', record.operation, this.clock.now());
+    this.budgets.sent(record);
+  };
 
   get clientCas(): ClientCas | null {
     return this.tls?.clientCas ?? null;

@@ -33,7 +33,8 @@ export interface GatewayOptions extends StateOptions {
 }
 
 /**
- * Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used.
+ * Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used, AuditError
+ * when the audit file cannot.
  */
 export function createGateway(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
   return Gateway.create(config, options);
@@ -134,6 +135,11 @@ export class Gateway {
     before.retire(runtime).then(forget, forget);
   }
 
+  /** Opens the audit file again, after a rotation. */
+  reopen(): void {
+    this.#state.auditTrail?.reopen();
+  }
+
   /** Not ready at once, refusing after `shutdown_delay`, gone within `drain_timeout` more. Safe to repeat. */
   drain(): Promise<void> {
     this.#drained ??= this.#close();
@@ -163,7 +169,7 @@ export class Gateway {
     sessions.close();
     state.tls?.close();
     await Promise.all(runtimes.map((runtime) => runtime.close()));
-    await state.app.close();
+    await Promise.all([state.app.close(), state.closeBooks()]);
   }
 }
 

@@ -2,6 +2,8 @@
 // credentials, who may call and what.
 
 import { randomUUID } from 'node:crypto';
+import type { AuditTrail } from './audit/audit-trail.ts';
+import { CallAudit } from './audit/call-audit.ts';
 import { type Access, createAccess } from './auth/callers/access.ts';
 import { type Clients, createClients, type Exposure } from './auth/callers/clients.ts';
 import type { Handles } from './auth/callers/handles.ts';
@@ -34,6 +36,7 @@ import type { ChannelRegister } from './server/websocket/channels.ts';
 import type { CallerConnection } from './upstream/call.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
 import { createUpstream, type PreviousUpstream, type Upstream, type UpstreamDeps } from './upstream/upstream.ts';
+import type { Budgets } from './usage/budgets.ts';
 
 /** What outlives a configuration. */
 export interface Shared extends UpstreamDeps {
@@ -43,6 +46,9 @@ export interface Shared extends UpstreamDeps {
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
   readonly metrics: Metrics;
+  /** Null where no file is configured. */
+  readonly auditTrail: AuditTrail | null;
+  readonly budgets: Budgets;
   /** The log's, told each token that is obtained, so that it can mask them. */
   readonly liveSecrets: LiveSecrets | undefined;
   /** What certificates of callers are verified by; null where none are asked for. */
@@ -81,6 +87,8 @@ export class Runtime implements ServerRuntime {
   readonly redirectBase: string;
   readonly instanceId: string | null;
   readonly bodies: BodyLogging | null;
+  readonly audit: CallAudit | null;
+  readonly budgets: Budgets;
   readonly waits = new Set<CallerConnection>();
   /** Forwarded calls that run. */
   #running = 0;
@@ -124,6 +132,9 @@ export class Runtime implements ServerRuntime {
     this.redirectBase = redirectBase(server.publicUrl);
     this.instanceId = isChained(config) ? INSTANCE_ID : null;
     this.bodies = bodyLoggingOf(config.logging);
+    this.audit =
+      shared.auditTrail && new CallAudit(shared.auditTrail, config.audit, shared.liveSecrets?.mask ?? ((text) => text));
+    this.budgets = shared.budgets;
   }
 
   enter(): void {

@@ -185,6 +185,20 @@ export const COMMANDS = [
     flags: [JSON_FLAG],
   },
   {
+    ...NO_ARGUMENTS,
+    name: 'usage',
+    doc: 'show how many requests went to Genesys Cloud in a month',
+    more:
+      'By client, credential and operation, as the running gateway counted them: each request that was sent, further ' +
+      'attempts included, in months of UTC. Asks the admin listener, as status does.',
+    examples: [['usage --month 2026-11', 'of another month']],
+    exits: [
+      ['69', 'no gateway is running there'],
+      ['77', 'it wants the secret of a client with admin = true'],
+    ],
+    flags: [JSON_FLAG, { name: 'month', value: 'MONTH', doc: 'the month, like 2026-11 (the present one)' }],
+  },
+  {
     ...MAYBE_NAME,
     name: 'token',
     doc: 'print an access token, for scripts',
@@ -207,6 +221,27 @@ export const COMMANDS = [
     more: 'Prints the secret once, and the configuration lines that hold only its hash. Writes no file.',
     examples: [['client add crm', 'a secret for an application called crm']],
     flags: [],
+  },
+  {
+    name: 'audit',
+    arguments: 'verify FILE…',
+    minArguments: 2,
+    maxArguments: 10_000,
+    doc: 'check that an audit trail is whole',
+    more:
+      'Each line of a trail ([audit] file) names the hash of the line before: what was changed, dropped, added or ' +
+      'moved is named with its file and line. Takes the files of a rotation together, in any order, compressed or ' +
+      'not. Lines that were cut off the end leave no trace in the files: give a head that the log told to --expect.',
+    examples: [
+      ['audit verify /var/log/gcg/audit.jsonl*', 'with the files that were rotated'],
+      ['audit verify audit.jsonl --expect HASH', 'and with a head from the log ("audit head")'],
+    ],
+    exits: [['1', 'it is not whole, or a file cannot be read']],
+    flags: [
+      JSON_FLAG,
+      { name: 'from', value: 'HASH', doc: 'the hash of the line before the first: files before it were put away' },
+      { name: 'expect', value: 'HASH', isRepeatable: true, doc: 'the hash of a line that must be there' },
+    ],
   },
   {
     ...NO_ARGUMENTS,

@@ -16,14 +16,14 @@ export interface ProcessDeps {
 
 /**
  * Made before the gateway. `ending` resolves with the exit code: 0 when the gateway has drained after a first SIGTERM,
- * SIGINT or `end`, at once where there is none yet, or at a second one; 1 after a fault. SIGUSR2 reopens the log file,
+ * SIGINT or `end`, at once where there is none yet, or at a second one; 1 after a fault. SIGUSR2 reopens the log file and the audit file,
  * SIGUSR1 no longer starts the inspector.
  */
 export class ProcessEvents {
   readonly ending: Promise<number>;
   readonly #deps: ProcessDeps;
   #resolve: (code: number) => void = () => {};
-  #gateway: Pick<Gateway, 'drain'> | null = null;
+  #gateway: Pick<Gateway, 'drain' | 'reopen'> | null = null;
   #isEnding = false;
 
   constructor(deps: ProcessDeps) {
@@ -31,9 +31,9 @@ export class ProcessEvents {
     this.ending = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    const { signals, log } = deps;
+    const { signals } = deps;
     signals.take(['SIGTERM', 'SIGINT'], (signal) => this.end(signal));
-    signals.take(['SIGUSR2'], () => log.reopen());
+    signals.take(['SIGUSR2'], () => this.#reopen());
     // Without a listener it starts the inspector, which shows whoever connects all of the memory.
     signals.take(['SIGUSR1'], () => {});
     process
@@ -47,15 +47,21 @@ export class ProcessEvents {
   }
 
   /**
-   * Sets what is to be drained at the end. From now on SIGHUP (also one that came earlier) reopens the log file and
+   * Sets what is to be drained at the end. From now on SIGHUP (also one that came earlier) reopens both files and
    * calls `reload`.
    */
-  setGateway(gateway: Pick<Gateway, 'drain'>, reload: () => void): void {
+  setGateway(gateway: Pick<Gateway, 'drain' | 'reopen'>, reload: () => void): void {
     this.#gateway = gateway;
     this.#deps.signals.take(['SIGHUP'], () => {
-      this.#deps.log.reopen();
+      this.#reopen();
       reload();
     });
+  }
+
+  /** After a rotation. */
+  #reopen(): void {
+    this.#deps.log.reopen();
+    this.#gateway?.reopen();
   }
 
   end(reason: string): void {

@@ -6,7 +6,7 @@ import { labelOf, type Values } from './section.ts';
 import { type ClientConfig, client } from './sections/client.ts';
 import { type CredentialConfig, credential } from './sections/credential.ts';
 import type { GeneralConfig } from './sections/general.ts';
-import { type LoggingConfig, type StoreConfig, store } from './sections/process.ts';
+import { type AuditConfig, type LoggingConfig, type StoreConfig, store } from './sections/process.ts';
 import { type ProxyConfig, proxy } from './sections/proxy.ts';
 import type { ServerConfig } from './sections/server.ts';
 import { type rateLimit, type reauthentication, type retry, type timeouts, tls } from './sections/traffic.ts';
@@ -28,6 +28,7 @@ export interface GatewayConfig {
   readonly credentials: readonly CredentialConfig[];
   readonly reauthentication: Values<typeof reauthentication>;
   readonly logging: LoggingConfig;
+  readonly audit: AuditConfig;
   readonly proxy: ProxyConfig;
   readonly tls: Values<typeof tls>;
   readonly timeouts: Values<typeof timeouts>;

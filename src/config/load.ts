@@ -25,7 +25,7 @@ import type { SectionContext } from './section.ts';
 import { client, knownCredentials, readClients } from './sections/client.ts';
 import { readCredentials } from './sections/credential.ts';
 import { general, readRegions } from './sections/general.ts';
-import { readLogging, readStore } from './sections/process.ts';
+import { readAudit, readLogging, readStore } from './sections/process.ts';
 import { readProxy } from './sections/proxy.ts';
 import { readServer } from './sections/server.ts';
 import {
@@ -223,13 +223,15 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   const names = credentials.map(({ name }) => name);
   if (!anonymous.includes('*')) knownCredentials(anonymous, names, serverReader, 'anonymous_credentials');
   checkAccess({ server, clients }, serverReader, (name) => client.reader(context, name));
+  const logging = readLogging(context, input.isTTY ?? false);
   const config: GatewayConfig = {
     files,
     general: { hosts: regions.general, ...general.reader(context).values('host') },
     server,
     credentials,
     reauthentication: reauthentication.read(context),
-    logging: readLogging(context, input.isTTY ?? false),
+    logging,
+    audit: readAudit(context, logging),
     proxy: readProxy(context),
     tls: readTls(context),
     timeouts: timeouts.read(context),

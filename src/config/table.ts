@@ -6,7 +6,7 @@ import type { OptionRow, SectionInfo } from './section.ts';
 import { client } from './sections/client.ts';
 import { credential } from './sections/credential.ts';
 import { gateway, general } from './sections/general.ts';
-import { logging, store } from './sections/process.ts';
+import { audit, logging, store } from './sections/process.ts';
 import { proxy } from './sections/proxy.ts';
 import { server, serverTls } from './sections/server.ts';
 import { rateLimit, reauthentication, retry, timeouts, tls, upstreamHeaders } from './sections/traffic.ts';
@@ -19,6 +19,7 @@ export const SECTIONS: readonly SectionInfo[] = [
   serverTls,
   client,
   logging,
+  audit,
   reauthentication,
   proxy,
   tls,

@@ -125,7 +125,8 @@ class Content {
   }
 }
 
-function assertPlain(stats: Stats, largestBytes: number): void {
+/** Throws a FileRefusal for what is no plain file, or a larger one. */
+export function assertPlain(stats: Stats, largestBytes: number = Number.POSITIVE_INFINITY): void {
   if (stats.isDirectory()) throw new FileRefusal('EISDIR', 'is a folder; name the file in it');
   if (!stats.isFile()) {
     const kind = stats.isFIFO() ? 'a pipe' : stats.isSocket() ? 'a socket' : 'a device';

@@ -24,6 +24,8 @@ export interface ExchangeRecord {
   client: string | null;
   /** Name of the credential used; null when none was chosen. */
   credential: string | null;
+  /** The platform's name of the operation; null while it is not known. */
+  operation: string | null;
   method: string;
   /** The request target octet for octet, secrets and all. Logged only as the redacted `path`. */
   target: string;
@@ -72,6 +74,10 @@ export interface ExchangeRecord {
   requestBody: BodyCapture | null;
   /** Set only when `log_response_body` is on. */
   responseBody: BodyCapture | null;
+  /** Set while it has a place in its client's budget and was not sent yet. */
+  holdsBudget: boolean;
+  /** Set when its line in the audit trail was made. */
+  isAudited: boolean;
   /** Set when its end was reported; later reports are ignored. */
   isEnded: boolean;
 }
@@ -85,6 +91,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     requestId: '',
     client: null,
     credential: null,
+    operation: null,
     method: '',
     target: '',
     route: '',
@@ -113,6 +120,8 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     responseHeaders: null,
     requestBody: null,
     responseBody: null,
+    holdsBudget: false,
+    isAudited: false,
     isEnded: false,
   };
 }

@@ -58,12 +58,13 @@ export function restartKeys(keys: readonly string[]): string[] {
   });
 }
 
-/** The new configuration with the listeners and the store that the process was started with. */
+/** The new configuration with the listeners, the store and the audit file that the process was started with. */
 export function keepForRestart(started: GatewayConfig, next: GatewayConfig): GatewayConfig {
   const { listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls } = started.server;
   return {
     ...next,
     server: { ...next.server, listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls },
+    audit: { ...next.audit, file: started.audit.file, sync: started.audit.sync },
     store: started.store,
   };
 }

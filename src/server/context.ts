@@ -2,6 +2,8 @@
 // all parts are known; an exchange knows both.
 
 import type { FastifyInstance } from 'fastify';
+import type { AuditTrail } from '../audit/audit-trail.ts';
+import type { CallAudit } from '../audit/call-audit.ts';
 import type { Access } from '../auth/callers/access.ts';
 import type { GrantPace } from '../auth/callers/allowance.ts';
 import type { AuthThrottle } from '../auth/callers/auth-throttle.ts';
@@ -20,6 +22,8 @@ import type { ReloadReport } from '../reload/reloader.ts';
 import type { CallerConnection } from '../upstream/call.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import type { Budgets } from '../usage/budgets.ts';
+import type { UsageLedger } from '../usage/usage-ledger.ts';
 import type { AdmissionRules } from './admission.ts';
 import type { ClientRules } from './authorize.ts';
 import type { TrustedProxies } from './connection.ts';
@@ -43,6 +47,10 @@ export interface ServerContext {
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
   readonly openSockets: OpenSockets;
+  /** Null where no file is configured. */
+  readonly auditTrail: AuditTrail | null;
+  /** How many calls were sent, by month. */
+  readonly usage: UsageLedger;
   readonly logins: Logins;
   /** Epoch ms. */
   readonly startedAt: number;
@@ -92,6 +100,10 @@ export interface ServerRuntime extends AdmissionRules {
   readonly instanceId: string | null;
   /** Bodies that go into the record; null: none. */
   readonly bodies: BodyLogging | null;
+  /** The trail of changing calls; null: none. */
+  readonly audit: CallAudit | null;
+  /** What clients may spend of a month. */
+  readonly budgets: Budgets;
   /** Calls that wait just now: for a connection, a limit, a token, another try. */
   readonly waits: Set<CallerConnection>;
   /** A forwarded call begins here, and ends: while one runs, what it works with is not closed. */

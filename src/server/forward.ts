@@ -9,6 +9,7 @@ import { captureRequestBody, captureResponseBody } from '../logging/body-capture
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
+import { headerValue } from '../upstream/platform-error.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
@@ -28,6 +29,8 @@ export async function forward(exchange: Exchange): Promise<void> {
       throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
     const credential = authorize(exchange, exchange.route.target);
     record.credential = credential.config.name;
+    runtime.audit?.assertWritable(record.method);
+    if (exchange.caller.client !== null) runtime.budgets.reserve(exchange.caller.client, record);
     const { headers, hadAuthorization, instances } = cleanRequestHeaders(
       exchange.request.rawHeaders,
       runtime.ownHeaders,
@@ -40,13 +43,15 @@ export async function forward(exchange: Exchange): Promise<void> {
     body = await readBody(exchange);
     upstreamResponse = await runtime.upstream.send(upstreamRequest(exchange, credential, headers, body));
     if (isForChannels) upstreamResponse = await rewriteChannels(exchange, credential.config, upstreamResponse);
+    const audited = auditCall(exchange, upstreamResponse);
+    if (audited !== null) await audited;
     await passResponse(exchange, upstreamResponse, credential.config);
     // Responded to before its upload was over: what still comes must not be taken for the next request, nor hold it up.
     if (!exchange.request.complete) drainRequest(exchange.request);
   } catch (error) {
     upstreamResponse?.abort(NOT_WANTED);
     try {
-      respondToFailure(exchange, error);
+      await respondToFailure(exchange, error);
     } catch {
       // Whatever is wrong with the response: one exchange must not end the process with it.
       exchange.response.destroy();
@@ -54,6 +59,7 @@ export async function forward(exchange: Exchange): Promise<void> {
   } finally {
     record.requestBytes = body?.receivedBytes ?? 0;
     body?.release();
+    runtime.budgets.release(record);
     finishExchange(exchange);
     runtime.leave();
   }
@@ -169,13 +175,44 @@ function writeHead(response: ServerResponse, { statusCode, statusText }: Upstrea
   }
 }
 
-function respondToFailure(exchange: Exchange, error: unknown): void {
-  const { response, record, request } = exchange;
-  if (error instanceof ClientClosedRequest || exchange.connection.disconnected) {
+/**
+ * Writes the line of a call that was sent into the audit trail, once. Null where nobody has to wait for the disk; else
+ * the response may go out when it resolves.
+ */
+function auditCall(exchange: Exchange, response: UpstreamResponse): Promise<void> | null {
+  const { record, runtime } = exchange;
+  if (runtime.audit === null || !runtime.audit.covers(record.method)) return null;
+  record.correlationId = headerValue(response, 'inin-correlation-id');
+  const peer = runtime.trustedProxies.peerOf(exchange.request);
+  const written = runtime.audit.write(record, response.statusCode, peer);
+  return written === null ? null : written.then(() => assertConnected(exchange));
+}
+
+/** While a response is held back, nothing else notices that its caller leaves. */
+function assertConnected({ connection }: Exchange): void {
+  if (connection.disconnected) throw new ClientClosedRequest();
+}
+
+/** The error that a caller is told, after the line of its call was written where it was sent. */
+async function auditFailure(exchange: Exchange, failure: GatewayError | null): Promise<GatewayError | null> {
+  const { record, runtime, request } = exchange;
+  try {
+    await runtime.audit?.write(record, failure?.statusCode ?? 0, runtime.trustedProxies.peerOf(request));
+    return failure;
+  } catch (error) {
+    return failure === null || !isGatewayError(error) ? failure : error;
+  }
+}
+
+async function respondToFailure(exchange: Exchange, error: unknown): Promise<void> {
+  const { response, record, request, connection } = exchange;
+  const hasLeft = error instanceof ClientClosedRequest || connection.disconnected;
+  const known = hasLeft ? null : isGatewayError(error) ? error : internalError();
+  const failure = exchange.runtime.audit === null ? known : await auditFailure(exchange, known);
+  if (failure === null || connection.disconnected) {
     response.destroy();
     return;
   }
-  const failure = isGatewayError(error) ? error : internalError();
   record.errorCode = failure.code;
   if (response.headersSent) {
     // Half a response must not look like a whole one: the connection goes with it.

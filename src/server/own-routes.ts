@@ -87,6 +87,7 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('channel', '/streaming/channels/:id', []),
   row('admin', '/', READ),
   row('admin', '/-/status', READ),
+  row('admin', '/-/usage', READ),
   row('admin', '/-/credentials/:name/refresh', ['POST']),
   row('admin', '/-/credentials/:name/logout', ['POST']),
   row('admin', '/-/credentials/:name/assertion', ['POST']),

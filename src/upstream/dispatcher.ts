@@ -15,6 +15,8 @@ export interface DispatcherOptions extends BreakerDeps {
   readonly connect: buildConnector.connector;
   readonly headersMs: number;
   readonly bodyMs: number;
+  /** Told of each request when it begins to be written, each further attempt included. */
+  readonly onSent?: AttemptLimits['onSent'];
   /** How many calls may be under way to one origin; as many again where their callers hold them up. */
   readonly connections: number;
   /** Whose calls count as well, and where those of this one are added. */
@@ -39,7 +41,8 @@ export class UpstreamDispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#limits = { headersMs: options.headersMs, stalledReaderMs: options.bodyMs, now: options.clock.now };
+    const { headersMs, bodyMs: stalledReaderMs, onSent } = options;
+    this.#limits = { headersMs, stalledReaderMs, onSent, now: options.clock.now };
     this.#callAgent = createAgent(options);
     this.#tokenAgent = createAgent(options);
     this.agent = this.#tokenAgent;

@@ -4,6 +4,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { ClientClosedRequest, TOKEN_ENDED, toGatewayError } from './errors.ts';
 import type { ConnectionPermit } from './gate.ts';
@@ -28,6 +29,8 @@ export interface AttemptLimits {
   readonly now: () => number;
   /** From the connection's being in hand (or the last octet sent) to the final response's head. */
   readonly headersMs: number;
+  /** Told when undici begins to write a request. */
+  readonly onSent?: ((record: ExchangeRecord) => void) | undefined;
   /** Longest pause of the caller while it reads the response; the upstream's own pauses are undici's bodyTimeout. */
   readonly stalledReaderMs: number;
 }
@@ -43,6 +46,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   readonly #host: string;
   readonly #limits: AttemptLimits;
   readonly #body: Pick<RequestBody, 'isAwaitingCaller'>;
+  readonly #record: ExchangeRecord;
   readonly #permit: ConnectionPermit;
   readonly #tokenEndsAt: number;
   statusCode = 0;
@@ -72,12 +76,13 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   constructor(
     host: string,
     limits: AttemptLimits,
-    { body, token }: Pick<UpstreamRequest, 'body' | 'token'>,
+    { body, token, record }: Pick<UpstreamRequest, 'body' | 'token' | 'record'>,
     permit: ConnectionPermit,
   ) {
     this.#host = host;
     this.#limits = limits;
     this.#body = body;
+    this.#record = record;
     this.#permit = permit;
     this.#isUploading = body.isStreaming;
     if (this.#isUploading) this.#tellHoldUp();
@@ -106,8 +111,12 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#permit.connected();
     // It may have waited for long, and the machine may have slept.
     if (this.#limits.now() >= this.#tokenEndsAt) this.#fail(TOKEN_ENDED);
-    if (this.#failure) abort(this.#failure);
-    else this.wasSent = true;
+    if (this.#failure) {
+      abort(this.#failure);
+      return;
+    }
+    this.wasSent = true;
+    this.#limits.onSent?.(this.#record);
   }
 
   onBodySent(): void {

@@ -10,7 +10,7 @@ import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { createRouteTemplates } from '../logging/metrics/route-template.ts';
 import type { QueueCapacity, Send } from './call.ts';
-import { UpstreamDispatcher } from './dispatcher.ts';
+import { type DispatcherOptions, UpstreamDispatcher } from './dispatcher.ts';
 import { Egress } from './egress/egress.ts';
 import { toGatewayError } from './errors.ts';
 import type { GatesByOrigin } from './gate.ts';
@@ -103,6 +103,8 @@ interface ConnectionsDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Told of each request that is sent, by this and by later configurations. */
+  readonly onSent?: DispatcherOptions['onSent'];
 }
 
 /**
@@ -119,7 +121,7 @@ export class SharedConnections {
   /** Calls that find no connection free count against `capacity` while they wait. */
   constructor(
     { proxy, tls, timeouts, rateLimit }: ConnectionSettings,
-    { env, clock, random, log }: ConnectionsDeps,
+    { env, clock, random, log, onSent }: ConnectionsDeps,
     capacity: QueueCapacity,
     gates: GatesByOrigin = new Map(),
   ) {
@@ -129,6 +131,7 @@ export class SharedConnections {
       connect: this.egress.connect,
       headersMs: timeouts.headersMs,
       bodyMs: timeouts.bodyMs,
+      onSent,
       connections: rateLimit.connections,
       gates,
       capacity,

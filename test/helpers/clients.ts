@@ -22,6 +22,8 @@ export function clientNamed(name: string, overrides: Partial<ClientConfig> = {})
     mode: 'enforce',
     isAdmin: false,
     requestsPerMinute: null,
+    requestsPerMonth: null,
+    overBudget: 'warn',
     location: 'test',
     ...overrides,
   };

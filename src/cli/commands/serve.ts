@@ -2,6 +2,7 @@
 // gateway and handles no request itself.
 
 import { spawn } from 'node:child_process';
+import { AuditError } from '../../audit/trail-file.ts';
 import { StoreError } from '../../auth/credentials/store/store.ts';
 import { systemClock } from '../../clock.ts';
 import { ExposureError } from '../../config/access-rules.ts';
@@ -113,6 +114,10 @@ class ServingProcess {
     try {
       gateway = await this.#createGateway();
     } catch (error) {
+      if (error instanceof AuditError) {
+        this.#io.stderr.write(`audit.file: ${error.message}\n`);
+        return EXIT.badConfig;
+      }
       if (!(error instanceof StoreError)) throw error;
       this.#io.stderr.write(`store: ${error.message}: fix it, or choose another [store] path, or type = memory\n`);
       return EXIT.badConfig;

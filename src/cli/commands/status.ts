@@ -4,48 +4,13 @@ import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { humanDuration } from '../../config/values.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
-import { createAdminRequest, exitCodeOf, loadOrReport, noGatewayAt, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { EXIT, type Io } from '../io.ts';
+import { columns, showDocument } from '../document.ts';
+import type { Io } from '../io.ts';
 
 /** 0 when the gateway answered, whatever its state; 69 when none does, 77 when it wants an admin's secret. */
 export async function status(args: CommandLine, io: Io): Promise<number> {
-  const config = loadOrReport(args, io, false);
-  if (typeof config === 'number') return config;
-  const response = await createAdminRequest(config, io)('GET', '/-/status').catch((error: Error) => {
-    io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
-    return 'failed' as const;
-  });
-  if (response === 'failed') return EXIT.unavailable;
-  if (response === null) {
-    io.stderr.write(`gcg: ${noGatewayAt(config)}\n`);
-    return EXIT.unavailable;
-  }
-  if (response.error !== null) {
-    io.stderr.write(`gcg: ${refusal(response.error)}\n`);
-    return exitCodeOf(response.error);
-  }
-  const text = args.flags.has('json') ? jsonOf(response.body) : tableOf(response.body);
-  if (text === null) {
-    io.stderr.write('gcg: what answers there is no gateway of this version: its status cannot be read\n');
-    return EXIT.unavailable;
-  }
-  io.stdout.write(text);
-  return EXIT.ok;
-}
-
-function jsonOf(body: unknown): string | null {
-  return typeof body === 'object' && body !== null ? `${JSON.stringify(body, null, 2)}\n` : null;
-}
-
-/** The document as a table; null when it has another shape. */
-function tableOf(body: unknown): string | null {
-  try {
-    return statusTable(body as StatusDocument);
-  } catch (error) {
-    if (error instanceof TypeError) return null;
-    throw error;
-  }
+  return showDocument(args, io, { path: '/-/status', what: 'status', table: statusTable });
 }
 
 /** The document as lines for a person. */
@@ -96,14 +61,4 @@ function credentialRow({
     ? `, ${secondsLeft === null ? 'end not known' : `${humanDuration(secondsLeft)} left`}`
     : '';
   return [isDefault ? `${name} *` : name, grantType, `${token}${life}`, renewal, nextAttemptAt ?? '-'];
-}
-
-function columns(rows: readonly string[][]): string[] {
-  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
 }

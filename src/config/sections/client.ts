@@ -60,6 +60,16 @@ export const client = new Section(
       example: '120',
       doc: 'Its share of the calls. Enforced only with rate_limit.mode = enforce.',
     }),
+    requests_per_month: integer(null, {
+      min: 1,
+      max: 1_000_000_000,
+      defaultNote: 'no budget',
+      example: '100000',
+      doc: 'Its budget of calls in a month (UTC). At 80 % and at the end there is a warning in the log.',
+    }),
+    over_budget: choice(['warn', 'refuse'], 'warn', {
+      doc: 'What becomes of its calls beyond requests_per_month: warn (they go on) or refuse (403).',
+    }),
   },
   { isNamed: true },
 );
@@ -111,6 +121,8 @@ export function readClients(context: SectionContext, { credentials, server, rate
       const effect = rateLimitMode === 'off' ? 'has no effect' : 'is only reported';
       reader.warning('requests_per_minute', `${effect} with rate_limit.mode = ${rateLimitMode}`);
     }
+    if (reader.isSet('over_budget') && reader.get('requests_per_month') === null)
+      reader.warning('over_budget', 'has no effect without requests_per_month');
     const allowed = knownCredentials(reader.get('credential'), known, reader, 'credential');
     const { admin, ...rest } = reader.values('secret', 'secret_sha256', 'cert_subject', 'credential');
     return { ...identity, ...rest, credentials: allowed, isAdmin: admin, location };

@@ -1,7 +1,10 @@
-// The sections of the process itself: [logging], its records, and [store], what survives a restart.
+// The sections of the process itself: [logging], its records, [audit], its trail of changes, and [store], what survives a
+// restart.
 
+import { METHODS } from 'node:http';
 import { pathsOf } from '../file.ts';
-import { boolean, choice, integer, path, pathOrEmpty, secret, text } from '../option.ts';
+import { boolean, choice, commaList, integer, path, pathOrEmpty, secret, text } from '../option.ts';
+import { didYouMean, quote } from '../problem.ts';
 import { Section, type SectionContext, type Values } from '../section.ts';
 import { err, ok } from '../values.ts';
 import type { ClientConfig } from './client.ts';
@@ -46,6 +49,48 @@ export type LogLevel = LoggingConfig['level'];
 export function readLogging(context: SectionContext, isTTY: boolean): LoggingConfig {
   const values = logging.read(context);
   return { ...values, format: values.format ?? (isTTY ? 'text' : 'json') };
+}
+
+export const audit = new Section(
+  'audit',
+  'A tamper-evident trail of the calls that may change something (docs/audit.md).',
+  {
+    file: path({
+      example: '/var/log/genesys-cloud-gateway/audit.jsonl',
+      reload: 'restart',
+      doc: 'The file of the trail; without one there is none. Mode 0600, reopened on SIGHUP and SIGUSR2.',
+      more: 'Each line names the hash of the line before; `gcg audit verify FILE` finds what was changed or taken out.',
+    }),
+    methods: commaList(null, {
+      item: (method) =>
+        METHODS.includes(method.toUpperCase())
+          ? ok(method.toUpperCase())
+          : err(`${quote(method)} is not a method${didYouMean(method.toUpperCase(), METHODS)}`),
+      whenEmpty: 'name a method or leave the key out',
+      defaultNote: 'all but GET, HEAD and OPTIONS',
+      example: 'POST, PUT, PATCH, DELETE',
+      doc: 'Calls of these methods are in the trail.',
+    }),
+    sync: boolean('false', {
+      reload: 'restart',
+      doc: 'Each line is on the disk before the response goes to the caller: costs each such call a wait for the disk.',
+    }),
+    on_failure: choice(['refuse', 'continue'], 'refuse', {
+      doc: 'While the trail cannot be written: refuse (such calls get 503 and are not sent) or continue (without a line).',
+    }),
+  },
+);
+
+/** `[audit]`. Without `methods`: all but GET, HEAD and OPTIONS. */
+export type AuditConfig = Values<typeof audit>;
+
+/** Reads `[audit]`; `log` is what must not be the same file. */
+export function readAudit(context: SectionContext, log: LoggingConfig): AuditConfig {
+  const reader = audit.reader(context);
+  const values = reader.values();
+  if (values.file !== null && values.file === log.filePath)
+    reader.problem('file', 'is also logging.log_file_path; give the trail a file of its own');
+  return values;
 }
 
 export const store = new Section('store', 'Where tokens and sessions are kept.', {

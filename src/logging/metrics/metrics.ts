@@ -29,6 +29,12 @@ export interface MetricSources {
    */
   sockets?(): Iterable<{ readonly client: string | null; readonly credential: string }>;
   logRecordsDropped?(): number;
+  /** Requests sent to the platform in this month, by client (null: anonymous) and credential. */
+  usage?(): Iterable<{ readonly client: string | null; readonly credential: string; readonly calls: number }>;
+  /** The budgets of clients that have one. */
+  budgets?(): Iterable<{ readonly name: string; readonly limit: number }>;
+  /** The audit trail; null without one. */
+  audit?(): { readonly failure: string | null; readonly lost: number } | null;
 }
 
 /** All metrics of a gateway: told what happens, and rendered for a scrape. */
@@ -148,8 +154,9 @@ class GatewayMetrics implements Metrics {
         ];
       }),
       sampled('gauge', 'gcg_websockets_open', 'Notification sockets that are open, or being opened.', () =>
-        this.#openSockets(),
+        this.#byClientAndCredential(this.#sources.sockets?.() ?? [], () => 1),
       ),
+      ...this.#usageFamilies(),
       this.#reloads.family,
       sampled(
         'gauge',
@@ -160,6 +167,25 @@ class GatewayMetrics implements Metrics {
       sampled('counter', 'gcg_log_records_dropped_total', 'Log records that could not be written.', () => [
         { labels: {}, value: this.#sources.logRecordsDropped?.() ?? 0 },
       ]),
+    ];
+  }
+
+  #usageFamilies(): readonly Family[] {
+    return [
+      sampled('gauge', 'gcg_month_requests', 'Requests sent to the platform in this month (UTC).', () =>
+        this.#byClientAndCredential(this.#sources.usage?.() ?? [], ({ calls }) => calls),
+      ),
+      sampled('gauge', 'gcg_month_budget_requests', "A client's budget of requests for a month.", () =>
+        Array.from(this.#sources.budgets?.() ?? [], ({ name, limit }) => ({ labels: { client: name }, value: limit })),
+      ),
+      sampled('gauge', 'gcg_audit_writable', '0 while the audit trail cannot be written; absent without one.', () => {
+        const audit = this.#sources.audit?.() ?? null;
+        return audit === null ? [] : [{ labels: {}, value: audit.failure === null ? 1 : 0 }];
+      }),
+      sampled('counter', 'gcg_audit_lost_total', 'Calls whose line in the audit trail could not be kept.', () => {
+        const audit = this.#sources.audit?.() ?? null;
+        return audit === null ? [] : [{ labels: {}, value: audit.lost }];
+      }),
     ];
   }
 
@@ -194,12 +220,17 @@ class GatewayMetrics implements Metrics {
     }
   }
 
-  *#openSockets(): Iterable<Sample> {
+  /** Sums by labels that are bounded: names that are not configured are counted together. */
+  *#byClientAndCredential<T extends { readonly client: string | null; readonly credential: string }>(
+    things: Iterable<T>,
+    numberOf: (thing: T) => number,
+  ): Iterable<Sample> {
     const counts = new Map<string, number>();
-    for (const { client, credential } of this.#sources.sockets?.() ?? []) {
+    for (const thing of things) {
+      const { client, credential } = thing;
       const label = client === null ? 'anonymous' : this.#clients.has(client) ? client : 'other';
       const key = `${label} ${this.#labelOf(credential)}`;
-      counts.set(key, (counts.get(key) ?? 0) + 1);
+      counts.set(key, (counts.get(key) ?? 0) + numberOf(thing));
     }
     for (const [key, value] of counts) {
       const [client = '', credential = ''] = key.split(' ');

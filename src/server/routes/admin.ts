@@ -12,6 +12,7 @@ import { sendJson } from '../responses.ts';
 import { adminExchange, changingExchange, configuredCredential, ignoreBodies, readBodiesAsText } from './access.ts';
 import { registerLogin } from './login.ts';
 import { credentialStatus, statusOf } from './status.ts';
+import { usageOf } from './usage.ts';
 
 /** Room for a SAML assertion and no more; a fragment with a token is smaller. */
 const LARGEST_BODY_BYTES = 256 * 1024;
@@ -54,6 +55,10 @@ function registerStatus(app: FastifyInstance): void {
   app.get('/-/status', (request, reply) => {
     const exchange = adminExchange(request);
     respond(exchange, reply, 200, statusOf(exchange.gateway));
+  });
+  app.get('/-/usage', async (request, reply) => {
+    const exchange = adminExchange(request);
+    respond(exchange, reply, 200, await usageOf(exchange.gateway, request.query as { month?: unknown }));
   });
 }
 

@@ -1,6 +1,8 @@
 // What the gateway says about itself: one document, for GET /-/status, for the page, and for `gcg status`. It holds no
 // secret; a token is a fingerprint.
 
+import type { ChainHead } from '../../audit/audit-chain.ts';
+import type { AuditTrail } from '../../audit/audit-trail.ts';
 import type { Credential } from '../../auth/credentials/credentials.ts';
 import { type RenewalState, type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
@@ -46,6 +48,8 @@ export interface StatusDocument {
   readonly limits: readonly LimitState[];
   readonly limitsInAll: number;
   readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
+  /** The audit trail; null without one. `lost`: calls whose line could not be kept. */
+  readonly audit: { readonly failure: string | null; readonly lost: number; readonly head: ChainHead } | null;
   /** Files the configuration was read from. */
   readonly configuration: { readonly files: readonly string[] };
   /** How the last reload went; absent where there are none. */
@@ -77,9 +81,14 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     credentials,
     ...limitsOf(runtime.upstream.limits()),
     store: { type: config.store.type, error: storeError },
+    audit: gateway.auditTrail && auditStatus(gateway.auditTrail),
     configuration: { files: config.files },
     ...program.status?.(),
   };
+}
+
+function auditStatus({ failure, lost, head }: AuditTrail): StatusDocument['audit'] {
+  return { failure, lost, head };
 }
 
 const MOST_LIMITS = 200;

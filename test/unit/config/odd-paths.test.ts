@@ -24,8 +24,8 @@ t.teardown(() => ca.close());
 const own = ca.issue(['localhost']);
 const odd = await makeOddPaths(t);
 
-/** Written to, not read: a folder, and the log, which may well be a device. */
-const WRITTEN = ['store.path', 'logging.log_file_path'];
+/** Written to, not read: a folder, the log, which may well be a device, and the audit trail, opened at the start. */
+const WRITTEN = ['store.path', 'logging.log_file_path', 'audit.file'];
 
 /** Every key that names a file to be read, from the option table: a new one is in this test by itself. */
 const KEYS = OPTIONS.flatMap(({ section, key, kind, isSecret }) =>

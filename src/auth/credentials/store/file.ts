@@ -5,12 +5,12 @@ import { createHash } from 'node:crypto';
 import { readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../../clock.ts';
+import { isHeldBy, LockError, lockFile } from '../../../file-lock.ts';
 import { makeFolder, replaceFile, syncFolder, TEMPORARY_SUFFIX } from '../../../fs/atomic-write.ts';
 import { fileRevision, readPlainFile, whyNotRead } from '../../../fs/plain-file.ts';
 import type { Log } from '../../../logging/log.ts';
 import type { Secret, SecretSource } from '../../../secret.ts';
 import { createSealer, loadOrCreateKey, type Sealer, sealedName } from './encryption.ts';
-import { isHeldBy, lockFile } from './file-lock.ts';
 import {
   parseStoredToken,
   type StoredEntry,
@@ -116,7 +116,9 @@ export class FileStore implements TokenStore {
 
   async lock(key: StoreKey, waitMs: number): Promise<StoreLock> {
     await this.#open();
-    return lockFile(`${this.#fileOf(key)}.lock`, waitMs, this.#deps.clock);
+    return lockFile(`${this.#fileOf(key)}.lock`, waitMs, this.#deps.clock).catch((error: unknown) => {
+      throw error instanceof LockError ? new StoreError(error.code, error.message) : error;
+    });
   }
 
   async list(): Promise<readonly string[]> {

@@ -5,10 +5,9 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { open, stat, unlink, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import type { Clock, Timer } from '../../../clock.ts';
-import { createFile } from '../../../fs/atomic-write.ts';
-import { readPlainFile } from '../../../fs/plain-file.ts';
-import { StoreError, type StoreLock } from './store.ts';
+import type { Clock, Timer } from './clock.ts';
+import { createFile } from './fs/atomic-write.ts';
+import { readPlainFile } from './fs/plain-file.ts';
 
 const POLL_MS = 50;
 
@@ -21,15 +20,34 @@ const HEARTBEAT_MS = 5_000;
 /** A lock of another machine that was not touched for this long is taken over. */
 const SILENT_MS = 30_000;
 
-/** Takes the lock at `path`. Waits up to `waitMs`, then throws StoreError `locked`. */
-export async function lockFile(path: string, waitMs: number, clock: Clock): Promise<StoreLock> {
+/** A lock that is held. */
+export interface FileLock {
+  /** Names this holding of the lock. */
+  readonly fence: string;
+  /** Never throws; does nothing when the lock was lost. */
+  release(): Promise<void>;
+}
+
+/** `locked`: waited in vain. `unwritable`: no lock can be made there. */
+export class LockError extends Error {
+  override readonly name = 'LockError';
+  readonly code: 'locked' | 'unwritable';
+
+  constructor(code: LockError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Takes the lock at `path`. Waits up to `waitMs`, then throws LockError `locked`. */
+export async function lockFile(path: string, waitMs: number, clock: Clock): Promise<FileLock> {
   const fence = randomBytes(12).toString('hex');
   const content = JSON.stringify(ownLock(fence));
   const deadline = clock.monotonic() + waitMs;
   while (!(await tryLock(path, content, clock))) {
     await removeStale(path, clock);
     if (clock.monotonic() >= deadline)
-      throw new StoreError('locked', `another process held ${path} for ${waitMs / 1000} s`);
+      throw new LockError('locked', `another process held ${path} for ${waitMs / 1000} s`);
     await new Promise<void>((resolve) => clock.after(POLL_MS, resolve));
   }
   let heartbeat: Timer | undefined;
@@ -58,7 +76,7 @@ async function tryLock(path: string, content: string, clock: Clock): Promise<boo
   try {
     return await createFile(path, content, (temporary) => touch(temporary, clock));
   } catch (error) {
-    throw new StoreError('unwritable', `${path} cannot be made (${(error as NodeJS.ErrnoException).code})`);
+    throw new LockError('unwritable', `${path} cannot be made (${(error as NodeJS.ErrnoException).code})`);
   }
 }
 
@@ -88,6 +106,12 @@ async function isStale(path: string, clock: Clock): Promise<boolean> {
   if (owner === null) return false;
   const life = owner === undefined ? 'unknown' : ownerLife(owner);
   return life === 'dead' || (life === 'unknown' && (await isSilent(path, clock)));
+}
+
+/** Whether the owner of the lock at `path` lives; `unknown` where nobody can tell, also when there is no lock. */
+export async function holderLife(path: string): Promise<'alive' | 'dead' | 'unknown'> {
+  const owner = await readOwner(path);
+  return owner ? ownerLife(owner) : 'unknown';
 }
 
 /** The owner of a lock; null without a lock, undefined when the file is not readable as one. */

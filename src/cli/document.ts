@@ -1,0 +1,66 @@
+// Documents of the running gateway, shown as a table or as JSON.
+
+import { onOneLine } from '../config/problem.ts';
+import { createAdminRequest, exitCodeOf, loadOrReport, noGatewayAt, refusal } from './admin-client.ts';
+import type { CommandLine } from './args.ts';
+import { EXIT, type Io } from './io.ts';
+
+/** A document and its form for people. */
+interface DocumentView<T> {
+  readonly path: string;
+  /** What messages call it. */
+  readonly what: string;
+  /** Throws a TypeError for a document of another shape. */
+  readonly table: (document: T) => string;
+}
+
+/** 0 when the gateway answered; 69 when none does, 77 when it wants an admin's secret. */
+export async function showDocument<T>(args: CommandLine, io: Io, view: DocumentView<T>): Promise<number> {
+  const config = loadOrReport(args, io, false);
+  if (typeof config === 'number') return config;
+  const response = await createAdminRequest(config, io)('GET', view.path).catch((error: Error) => {
+    io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
+    return 'failed' as const;
+  });
+  if (response === 'failed') return EXIT.unavailable;
+  if (response === null) {
+    io.stderr.write(`gcg: ${noGatewayAt(config)}\n`);
+    return EXIT.unavailable;
+  }
+  if (response.error !== null) {
+    io.stderr.write(`gcg: ${refusal(response.error)}\n`);
+    return exitCodeOf(response.error);
+  }
+  const text = args.flags.has('json') ? jsonOf(response.body) : tableOf(response.body, view);
+  if (text === null) {
+    io.stderr.write(`gcg: what answers there is no gateway of this version: its ${view.what} cannot be read\n`);
+    return EXIT.unavailable;
+  }
+  io.stdout.write(text);
+  return EXIT.ok;
+}
+
+function jsonOf(body: unknown): string | null {
+  return typeof body === 'object' && body !== null ? `${JSON.stringify(body, null, 2)}\n` : null;
+}
+
+/** The document as a table; null when it has another shape. */
+function tableOf<T>(body: unknown, { table }: DocumentView<T>): string | null {
+  try {
+    return table(body as T);
+  } catch (error) {
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
+}
+
+/** Rows as lines whose cells stand below one another; the first row is the head. */
+export function columns(rows: readonly string[][]): string[] {
+  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
