@@ -7,6 +7,7 @@ import type { Caller } from '../auth/callers/caller.ts';
 import type { TokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import { sessionLimitKey } from '../upstream/call.ts';
 import type { Route } from './request-target.ts';
@@ -109,12 +110,12 @@ export function namedCredential({
   return header;
 }
 
-/** A call that rules are asked about; `requestId` is for the log. */
+/** A call that rules are asked about; its record, where it has one, is told the rule that decides. */
 export interface JudgedCall {
   readonly method: string;
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
-  readonly requestId: string;
+  readonly record: Pick<ExchangeRecord, 'requestId' | 'rule'> | null;
 }
 
 /** The rules of the clients of one configuration. */
@@ -134,18 +135,26 @@ export class ClientRules {
    * Throws gateway.client.forbidden for a call that its client's rules do not permit; in mode `report` it only logs,
    * with the request id, what it would have refused.
    */
-  assertPermitted(client: ClientConfig | null, { method, target, headers, requestId }: JudgedCall): void {
+  assertPermitted(client: ClientConfig | null, { method, target, headers, record }: JudgedCall): void {
     const rules = client === null ? undefined : this.#rules.get(client.name);
     if (client === null || rules === undefined) return;
     const isTwoCalls = asksForOtherMethod(headers, target) || otherPathAsked(headers) !== null;
     const verdict: Verdict = isTwoCalls ? { reason: 'ambiguous' } : rules.judge(method, target);
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
+    if (record !== null) record.rule = rule === null ? NO_RULE[verdict.reason as 'unlisted'] : `deny[] = ${rule}`;
     if (client.mode !== 'report')
       throw new GatewayError('gateway.client.forbidden', MESSAGES[verdict.reason](client.name, rule));
+    const requestId = record?.requestId;
     this.#log.warn({ requestId, client: client.name, method, reason: verdict.reason, rule }, 'rule would refuse');
   }
 }
+
+/** What a record says where no single rule refused. */
+const NO_RULE: Record<'unlisted' | 'ambiguous', string> = {
+  unlisted: 'allow[]: not listed',
+  ambiguous: 'allow[], deny[]: the call can be read in more than one way',
+};
 
 const MESSAGES: Record<NonNullable<Verdict>['reason'], (client: string, rule: string | null) => string> = {
   denied: (client, rule) => `the rules of client ${client} deny this call (${rule})`,

@@ -3,7 +3,7 @@
 // behind it (pipelining) are closed here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /** What a connection knows of an exchange on it. */
@@ -19,6 +19,8 @@ interface Connection {
   isBroken: boolean;
   /** A request on it was refused for its framing. */
   isRefused: boolean;
+  /** The address at its other end, as it was at the first request: a socket that is gone tells none. */
+  readonly address: string;
   onIdle: (() => void) | null;
 }
 
@@ -54,7 +56,8 @@ type CallerSocket = Duplex & { [CONNECTION]?: Connection };
 function connectionOf(socket: CallerSocket): Connection {
   const known = socket[CONNECTION];
   if (known) return known;
-  const connection: Connection = { open: new Set(), isBroken: false, isRefused: false, onIdle: null };
+  const address = addressOf(socket);
+  const connection: Connection = { open: new Set(), isBroken: false, isRefused: false, address, onIdle: null };
   socket[CONNECTION] = connection;
   socket.once('close', () => {
     // Node's own listeners come first: they close the response whose turn it was.
@@ -63,6 +66,10 @@ function connectionOf(socket: CallerSocket): Connection {
     });
   });
   return connection;
+}
+
+function addressOf(socket: CallerSocket): string {
+  return socket[CONNECTION]?.address ?? withoutMapping((socket as Socket).remoteAddress ?? 'local');
 }
 
 /** Notes an exchange on its connection until it is over. */
@@ -102,8 +109,8 @@ export function endAfterResponses(socket: Duplex): void {
 }
 
 /**
- * The proxies whose X-Forwarded-For is believed, and who the peer behind them is. For slowing down failed
- * authentication only; an address gives no rights.
+ * The proxies whose X-Forwarded-For is believed, and who the peer behind them is: for records, and for slowing down
+ * failed authentication. An address gives no rights.
  */
 export class TrustedProxies {
   readonly #proxies = new BlockList();
@@ -121,17 +128,17 @@ export class TrustedProxies {
     }
   }
 
-  /** The address a request comes from: the socket's, or what trusted proxies say. */
+  /** The address a request comes from: the socket's, or what trusted proxies say. `local`: a Unix socket. */
   peerOf(request: IncomingMessage): string {
-    const direct = withoutMapping(request.socket.remoteAddress ?? 'local');
+    const direct = addressOf(request.socket);
     if (this.#isEmpty || !this.#isTrusted(direct)) return direct;
     // From the right: each trusted proxy vouches for the one before it, and the first that is not trusted is the peer.
     const forwarded = request.headers['x-forwarded-for'];
-    const chain = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? ''))
+    const chain = lastOf(Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? ''))
       .split(',')
       .map((part) => withoutMapping(withoutPort(part.trim())));
     for (const address of chain.reverse()) {
-      if (isIP(address) === 0) return direct;
+      if (isIP(address) === 0 || address.length > LONGEST_ADDRESS) return direct;
       if (!this.#isTrusted(address)) return address;
     }
     return direct;
@@ -141,6 +148,15 @@ export class TrustedProxies {
     const family = isIP(address);
     return family !== 0 && this.#proxies.check(address, family === 6 ? 'ipv6' : 'ipv4');
   }
+}
+
+/** With a zone, whose name may be as long as its sender likes. */
+const LONGEST_ADDRESS = 64;
+/** So much of a chain is looked at, from its end: more proxies than that nobody has. */
+const LONGEST_CHAIN = 2048;
+
+function lastOf(chain: string): string {
+  return chain.length <= LONGEST_CHAIN ? chain : chain.slice(chain.indexOf(',', chain.length - LONGEST_CHAIN) + 1);
 }
 
 /** Some proxies tell the port as well: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */
