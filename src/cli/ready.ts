@@ -3,10 +3,10 @@
 import { defaultCredential, type GatewayConfig } from '../config/gateway-config.ts';
 import type { Gateway } from '../gateway.ts';
 
-/** Who a credential is at the platform, as far as it is known. */
+/** Who a credential is at the platform, as far as it is known. A person is not named: it goes into the log. */
 export interface KnownIdentity {
   readonly organization: string | null;
-  readonly user: string | null;
+  readonly oauthClient: string | null;
 }
 
 /** Looks an identity up; null while it is not known. Must be quick. */
@@ -29,12 +29,12 @@ export function readyFields(
     // Where `[gateway]` sends calls in the place of the region.
     ...(api.origin !== `https://api.${domain}` && { upstream: api.origin }),
     credentials: credentials.list().map(({ config: { name, grantType }, source }) => {
-      const { organization, user } = identityOf(name) ?? { organization: null, user: null };
+      const { organization, oauthClient } = identityOf(name) ?? { organization: null, oauthClient: null };
       return {
         name,
         grant: grantType,
         ...(organization !== null && { organization }),
-        ...(user !== null && { user }),
+        ...(oauthClient !== null && { oauthClient }),
         ...(source.state().renewal === 'login_required' && { loginNeeded: true }),
       };
     }),

@@ -13,9 +13,9 @@ const counted = (count: unknown, one: string, many = `${one}s`): string => `${co
 
 /** `default ("Acme", client_credentials)`. */
 function credentialWords(credential: unknown): string {
-  const { name, grant, organization, user, loginNeeded } = credential as Fields;
+  const { name, grant, organization, oauthClient, loginNeeded } = credential as Fields;
   if (loginNeeded === true) return `${name} (nobody is logged in: gcg login ${name})`;
-  const known = [organization, user].filter((one) => typeof one === 'string').map((one) => `"${one}"`);
+  const known = [organization, oauthClient].filter((one) => typeof one === 'string').map((one) => `"${one}"`);
   return `${name} (${[...known, grant].join(', ')})`;
 }
 
