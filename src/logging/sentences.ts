@@ -27,6 +27,10 @@ function ready({ addresses, region, upstream, credentials, try: example }: Field
   return `READY ${where} -> ${region}${by} as ${who}. Try: ${example}`;
 }
 
+function listening({ addresses, version, pid }: Fields): string | null {
+  return Array.isArray(addresses) ? `listening on ${addresses.join(', ')} (gcg ${version}, pid ${pid})` : null;
+}
+
 function waiting({ method, path, heldBy, atMostMs, client }: Fields): string {
   const longest = atMostMs === undefined ? '' : ` up to ${seconds(atMostMs)}`;
   return `waiting${longest} for ${heldBy}: ${method} ${path}${client === undefined ? '' : ` ${client}`}`;
@@ -51,6 +55,7 @@ function tokenState({ credential, toToken, toRenewal, error, nextAttemptInMs }: 
 }
 
 const SENTENCES: ReadonlyMap<string, Sentence> = new Map<string, Sentence>([
+  ['listening', listening],
   ['ready', ready],
   ['waiting', waiting],
   ['draining', draining],
