@@ -106,9 +106,16 @@ export function shownCorrelation({ correlationId }: ExchangeRecord, mask: LiveSe
 
 const LONGEST_CORRELATION = 1024;
 
+/** The last User-Agent and what was left of it: one program sends the same with each call. */
+const lastUserAgent = { full: '', redacted: '' };
+
 /** A User-Agent as a record shows it. */
 function shownUserAgent(userAgent: string, mask: LiveSecrets['mask']): string {
-  return mask(cutLong(userAgent, redactText, LONGEST_USER_AGENT));
+  if (userAgent !== lastUserAgent.full) {
+    lastUserAgent.redacted = cutLong(userAgent, redactText, LONGEST_USER_AGENT);
+    lastUserAgent.full = userAgent;
+  }
+  return mask(lastUserAgent.redacted);
 }
 
 const LONGEST_USER_AGENT = 256;

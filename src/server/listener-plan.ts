@@ -90,12 +90,12 @@ export class ListenerPlan implements Exposure {
   warnOfAnonymousUse(config: GatewayConfig, addresses: readonly string[], log: Log): void {
     if (!isAnonymousServed(config)) return;
     const { anonymousCredentials, unsafeAllowAnonymous } = config.server;
+    const isAskedFor = anonymousCredentials !== null || unsafeAllowAnonymous;
     const { listeners } = this;
     const open = addresses.filter((_, at) => {
       const { address, role } = listeners[at] as PlannedListener;
       return (
-        (role.data || role.admin) &&
-        (role.isLocal ? anonymousCredentials === null && address.kind !== 'unix' : unsafeAllowAnonymous)
+        (role.data || role.admin) && (role.isLocal ? !isAskedFor && address.kind !== 'unix' : unsafeAllowAnonymous)
       );
     });
     if (open.length === 0) return;
