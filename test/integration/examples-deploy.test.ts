@@ -126,6 +126,16 @@ t.test('the image: not as root, without a shell, with the inspector signal off',
   t.strictSame(only('USER'), ['node']);
   t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', '--disable-sigusr1', 'dist/main.js']);
   t.strictSame(JSON.parse(only('CMD')[0] ?? ''), ['serve']);
+  const env = Object.fromEntries([...last.matchAll(/(GCG_\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
+  const loaded = (more: Record<string, string>, file: string | null) => {
+    const result = load({ ...env, GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y', ...more }, file);
+    return result.ok ? result.config : t.fail(JSON.stringify(result.problems));
+  };
+  const withClient = loaded({ GCG_CLIENT_APP_SECRET: 'a secret of 16 or more' }, null);
+  t.match(withClient, { server: { listen: [{ host: '0.0.0.0', port: 8080 }] }, store: { type: 'file' } });
+  t.match(withClient, { store: { path: '/var/lib/genesys-cloud-gateway' } });
+  const mounted = loaded({}, '[server]\nlisten = 127.0.0.1:8081\n[store]\npath = /data\n');
+  t.match(mounted, { server: { listen: [{ host: '127.0.0.1', port: 8081 }] }, store: { path: '/data' } });
   t.match(only('HEALTHCHECK'), [/CMD \["node", "dist\/main\.js", "healthcheck"\]$/], 'no shell either');
   t.ok(last.indexOf('\nUSER ') > last.lastIndexOf('\nRUN '), 'what needs rights is done before');
 });
