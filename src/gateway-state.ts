@@ -28,6 +28,7 @@ import {
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
 import type { Runtime, Shared } from './runtime.ts';
 import { credentialConfig, type ProgramHooks, type ServerContext } from './server/context.ts';
+import { Expiries } from './server/expiries.ts';
 import { ListenerPlan } from './server/listener-plan.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
@@ -83,6 +84,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly logins: Logins;
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
+  readonly expiries: Expiries;
   readonly startedAt: number;
   /** Null where no file is configured. */
   auditTrail: AuditTrail | null = null;
@@ -121,6 +123,7 @@ export class GatewayState implements ServerContext, Shared {
       max: options.maxSockets,
       revalidate: ({ caller, arrival }) => this.runtime.authenticator.revalidate(caller, arrival),
     });
+    this.expiries = new Expiries({ clock, log, config: () => this.runtime.config });
     this.startedAt = clock.now();
   }
 
@@ -189,6 +192,7 @@ export class GatewayState implements ServerContext, Shared {
     this.metrics.setSources({
       credentials: () => credentialStates(this.runtime),
       queueLengths: () => queueLengths(this.runtime),
+      certificates: () => this.expiries.certificates(),
       connections: () => this.runtime.upstream.dispatcher.connections(),
       usage: () => this.usage.rowsAt(this.clock.now()),
       budgets: () =>
@@ -226,7 +230,7 @@ export class GatewayState implements ServerContext, Shared {
 function* credentialStates({ credentials }: Runtime) {
   for (const { config, source } of credentials.list()) {
     const { token, renewal, expiresAt } = source.state();
-    yield { name: config.name, token, renewal, expiresAt };
+    yield { name: config.name, isRequired: config.isRequired, token, renewal, expiresAt };
   }
 }
 
