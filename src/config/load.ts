@@ -226,7 +226,7 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   const logging = readLogging(context, input.isTTY ?? false);
   const config: GatewayConfig = {
     files,
-    general: { hosts: regions.general, ...general.reader(context).values('host') },
+    general: { hosts: regions.general, ...general.reader(context).values('host', 'unsafe_unlisted_host') },
     server,
     credentials,
     reauthentication: reauthentication.read(context),
@@ -246,10 +246,17 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
     const message =
       'no credential is configured; set client_id and client_secret in a [credential] ' +
       `section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and ` +
-      'GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none';
+      'GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none' +
+      (files.length === 0 ? `; no file was found: ${whereLooked(input)}` : '');
     context.problems.push({ location: files[0] ?? 'configuration', key: 'credential', message });
   }
   return config;
+}
+
+/** Where a file was looked for, folder by folder. */
+function whereLooked(input: LoadInput): string {
+  const names = searchPath(input).map(({ path, display }) => (path === display ? path : `./${display}`));
+  return `looked for ${names.join(', ').replace(/config\.ini, \S*config\.json/g, 'config.{ini,json}')}`;
 }
 
 /** Removes repetitions, since some values are read twice, and masks passwords in URLs wherever the URL was written. */
