@@ -18,6 +18,8 @@ export interface CommandSpec {
   readonly arguments: string;
   readonly minArguments: number;
   readonly maxArguments: number;
+  /** Whether what stands behind `--` is another program, with its arguments. */
+  readonly takesProgram?: true;
   /** One line. */
   readonly doc: string;
   readonly more?: string;
@@ -80,6 +82,31 @@ export const COMMANDS = [
       ['demo --simulate rate-limit=60', 'with a limit of 60 calls a minute'],
     ],
     values: { title: 'Faults', rows: DEMO_FAULT_ROWS },
+  },
+  {
+    name: 'run',
+    arguments: '-- COMMAND',
+    minArguments: 0,
+    maxArguments: 0,
+    takesProgram: true,
+    doc: 'run a command with a gateway of its own, for CI and cron',
+    more:
+      'The gateway listens on a free port of 127.0.0.1, whatever listeners are configured, and ends with the command. ' +
+      'The command starts once every required credential has a token, and finds the gateway in GATEWAY_URL. gc and ' +
+      "Genesys' Terraform provider find it by themselves. No secret of the gateway is in its environment. Signals are " +
+      'passed on to it. Records of calls are written only with --log-level, to stderr, or to the configured file.',
+    examples: [
+      ['run -- npm test', 'with ./gcg.ini'],
+      ['run --config ci.ini -- terraform apply', ''],
+      ["run -- sh -c 'curl $GATEWAY_URL/api/v2/users/me'", ''],
+    ],
+    exits: [
+      ['69', 'not ready in time, or no port was free'],
+      ['77', 'a credential is refused, or a person must log in'],
+      ['126, 127', 'the command cannot be run, or is not there'],
+      ['any other', "the command's own; 128 and the number of the signal that ended it"],
+    ],
+    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait for a token at most (60 s)' }],
   },
   {
     ...NO_ARGUMENTS,

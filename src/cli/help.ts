@@ -48,7 +48,7 @@ export function commandHelp(command: CommandSpec): string {
   ]);
   const exits = command.exits ?? [];
   return page([
-    `Usage: gcg ${usageOf(command)} [options]`,
+    `Usage: gcg ${command.takesProgram ? `${command.name} [options] ${command.arguments}` : `${usageOf(command)} [options]`}`,
     '',
     ...wrap(sentence(command.doc), ''),
     ...(command.more === undefined ? [] : wrap(command.more, '')),

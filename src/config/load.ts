@@ -48,6 +48,8 @@ export interface LoadInput extends HostEnvironment {
   /** Without a credential the configuration is refused (true), unless the caller can do without. */
   readonly requireCredential?: boolean;
   readonly readFile?: ReadFile;
+  /** Replaces what is written, before it is read: for commands that use a configuration in another place than it is for. */
+  readonly substitute?: (layers: readonly Layer[]) => readonly Layer[];
   /** The user we run as; by default the effective user id of the process. */
   readonly uid?: number;
 }
@@ -77,7 +79,8 @@ export function loadConfig(input: LoadInput): LoadResult {
   // Without the file that was named, all the rest would look wrong.
   if (problems.length > 0) return { ok: false, problems, warnings };
   const fromFile = file === undefined ? undefined : readSource(file, findings);
-  const settings = mergeLayers([...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile)], findings);
+  const layers = [...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile)];
+  const settings = mergeLayers(input.substitute?.(layers) ?? layers, findings);
   if (file !== undefined && input.platform !== 'win32') {
     const { display } = file.candidate;
     checkConfigFile(settings, { ...file, display, ownUid: ownUid(input) }, problems, warnings);
