@@ -155,7 +155,9 @@ function suggestFlag(name: string, known: Iterable<string>): string {
 }
 
 function suggestCommand(word: string): string {
-  return word === 'version' ? '; did you mean "--version"?' : didYouMean(word, NAMES);
+  if (word === 'version') return '; did you mean "--version"?';
+  const begun = word.length < 2 ? [] : NAMES.filter((name) => name.startsWith(word.toLowerCase()));
+  return begun.length === 1 ? `; did you mean "${begun[0]}"?` : didYouMean(word, NAMES);
 }
 
 function isList(name: string): boolean {

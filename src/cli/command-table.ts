@@ -73,13 +73,16 @@ export const COMMANDS = [
     doc: 'run the gateway with a simulated Genesys Cloud behind it',
     more:
       'Needs no file and no account: only flags count, neither files nor GCG_ variables. Prints curl lines to ' +
-      'copy. Nothing goes wrong in the simulation unless you ask for it.',
+      'copy. Nothing goes wrong in the simulation unless you ask for it. With --config FILE it rehearses that ' +
+      'configuration: its clients, rules, listeners and limits count; hosts, proxy, store and the secrets for Genesys ' +
+      'Cloud are replaced, and what is replaced is printed.',
     flags: [
       { name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' },
     ],
     examples: [
       ['demo --listen 127.0.0.1:9090', 'on another port'],
       ['demo --simulate rate-limit=60', 'with a limit of 60 calls a minute'],
+      ['demo --config gcg.ini --listen 127.0.0.1:9090', 'your own configuration, on a port for tests'],
     ],
     values: { title: 'Faults', rows: DEMO_FAULT_ROWS },
   },
