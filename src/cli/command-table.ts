@@ -97,17 +97,16 @@ export const COMMANDS = [
       'The gateway listens on a free port of 127.0.0.1, whatever listeners are configured, and ends with the command. ' +
       'The command starts once every required credential has a token, and finds the gateway in GATEWAY_URL. gc and ' +
       "Genesys' Terraform provider find it by themselves. No secret of the gateway is in its environment. Signals are " +
-      'passed on to it. Records of calls are written only with --log-level, to stderr, or to the configured file.',
+      'passed on to it, and its exit code is that of gcg: 128 and the number of a signal that ended it, 127 where there ' +
+      'is no such command. Records of calls are written only with --log-level, to stderr, or to the configured file.',
     examples: [
       ['run -- npm test', 'with ./gcg.ini'],
       ['run --config ci.ini -- terraform apply', ''],
       ["run -- sh -c 'curl $GATEWAY_URL/api/v2/users/me'", ''],
     ],
     exits: [
-      ['69', 'not ready in time, or no port was free'],
-      ['77', 'a credential is refused, or a person must log in'],
-      ['126, 127', 'the command cannot be run, or is not there'],
-      ['any other', "the command's own; 128 and the number of the signal that ended it"],
+      ['69', 'not ready in time, or no port was free: the command was not started'],
+      ['77', 'a credential is refused, or a person must log in: the command was not started'],
     ],
     flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait for a token at most (60 s)' }],
   },

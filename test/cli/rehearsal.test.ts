@@ -75,7 +75,7 @@ allow[] = GET /api/v2/users/**
       { mode: 0o600 },
     );
     const command = startCommand(t, ['demo', '--config', config], {
-    cwd: dir,
+      cwd: dir,
       env: {
         HTTPS_PROXY: `http://127.0.0.1:${port}`,
         DIALLED: join(dir, 'dialled'),
