@@ -5,6 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AuditError } from '../../audit/trail-file.ts';
 import { StoreError } from '../../auth/credentials/store/store.ts';
 import { ExposureError } from '../../config/access-rules.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
@@ -240,6 +241,10 @@ class CommandRun {
   #report(error: unknown): number {
     if (error instanceof StoreError) {
       this.#say(`store: ${error.message}: fix it, or choose another [store] path, or type = memory`);
+      return EXIT.badConfig;
+    }
+    if (error instanceof AuditError) {
+      this.#say(`audit.file: ${error.message}`);
       return EXIT.badConfig;
     }
     if (error instanceof ExposureError) {
