@@ -18,6 +18,8 @@ export interface CommandSpec {
   readonly arguments: string;
   readonly minArguments: number;
   readonly maxArguments: number;
+  /** Whether what stands behind `--` is another program, with its arguments. */
+  readonly takesProgram?: true;
   /** One line. */
   readonly doc: string;
   readonly more?: string;
@@ -71,15 +73,42 @@ export const COMMANDS = [
     doc: 'run the gateway with a simulated Genesys Cloud behind it',
     more:
       'Needs no file and no account: only flags count, neither files nor GCG_ variables. Prints curl lines to ' +
-      'copy. Nothing goes wrong in the simulation unless you ask for it.',
+      'copy. Nothing goes wrong in the simulation unless you ask for it. With --config FILE it rehearses that ' +
+      'configuration: its clients, rules, listeners and limits count; hosts, proxy, store and the secrets for Genesys ' +
+      'Cloud are replaced, and what is replaced is printed.',
     flags: [
       { name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' },
     ],
     examples: [
       ['demo --listen 127.0.0.1:9090', 'on another port'],
       ['demo --simulate rate-limit=60', 'with a limit of 60 calls a minute'],
+      ['demo --config gcg.ini --listen 127.0.0.1:9090', 'your own configuration, on a port for tests'],
     ],
     values: { title: 'Faults', rows: DEMO_FAULT_ROWS },
+  },
+  {
+    name: 'run',
+    arguments: '-- COMMAND',
+    minArguments: 0,
+    maxArguments: 0,
+    takesProgram: true,
+    doc: 'run a command with a gateway of its own, for CI and cron',
+    more:
+      'The gateway listens on a free port of 127.0.0.1, whatever listeners are configured, and ends with the command. ' +
+      'The command starts once every required credential has a token, and finds the gateway in GATEWAY_URL. gc and ' +
+      "Genesys' Terraform provider find it by themselves. No secret of the gateway is in its environment. Signals are " +
+      'passed on to it, and its exit code is that of gcg: 128 and the number of a signal that ended it, 127 where there ' +
+      'is no such command. Records of calls are written only with --log-level, to stderr, or to the configured file.',
+    examples: [
+      ['run -- npm test', 'with ./gcg.ini'],
+      ['run --config ci.ini -- terraform apply', ''],
+      ["run -- sh -c 'curl $GATEWAY_URL/api/v2/users/me'", ''],
+    ],
+    exits: [
+      ['69', 'not ready in time, or no port was free: the command was not started'],
+      ['77', 'a credential is refused, or a person must log in: the command was not started'],
+    ],
+    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait for a token at most (60 s)' }],
   },
   {
     ...NO_ARGUMENTS,

@@ -9,6 +9,7 @@ type Command = (args: CommandLine, io: Io) => Promise<number>;
 
 const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
+  run: async () => (await import('./commands/run.ts')).runWithGateway,
   demo: async () => (await import('./commands/demo.ts')).demo,
   check: async () => {
     const [{ check }, { checkOnline }] = await Promise.all([
@@ -33,7 +34,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
 };
 
 /** Commands that handle signals; any other is ended by them. */
-const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo']);
+const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo', 'run']);
 
 /** Runs one command; resolves with the process's exit code. */
 export async function run(argv: readonly string[], io: Io = processIo()): Promise<number> {
