@@ -33,6 +33,7 @@ import { ListenerPlan } from './server/listener-plan.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
+import { WrongProtocols } from './server/wrong-protocol.ts';
 import { credentialOfLimit } from './upstream/call.ts';
 import { Budgets } from './usage/budgets.ts';
 import { UsageLedger } from './usage/usage-ledger.ts';
@@ -81,6 +82,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly tls: ServerTls | null;
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
+  readonly wrongProtocols: WrongProtocols;
   readonly logins: Logins;
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
@@ -116,6 +118,7 @@ export class GatewayState implements ServerContext, Shared {
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);
+    this.wrongProtocols = new WrongProtocols({ clock, log });
     this.logins = createLogins({ clock, log, current: (name) => this.runtime.credentials.get(name) });
     this.channels = createChannelRegister({ clock });
     this.openSockets = new OpenSockets({
