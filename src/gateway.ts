@@ -125,6 +125,7 @@ export class Gateway {
     state.runtime.credentials.start();
     state.expiries.start();
     listenerPlan.warnOfAnonymousUse(started, this.#listeners.addresses, log);
+    listenerPlan.warnOfWrongAddresses(log);
     this.#checkReady();
     return this.#listeners.addresses;
   }
