@@ -33,6 +33,7 @@ import { ListenerPlan } from './server/listener-plan.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
+import { WrongProtocols } from './server/wrong-protocol.ts';
 import { credentialOfLimit } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
 import { Budgets } from './usage/budgets.ts';
@@ -87,6 +88,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly tls: ServerTls | null;
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
+  readonly wrongProtocols: WrongProtocols;
   readonly logins: Logins;
   readonly identities: Identities;
   readonly channels: ChannelRegister;
@@ -123,6 +125,7 @@ export class GatewayState implements ServerContext, Shared {
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);
+    this.wrongProtocols = new WrongProtocols({ clock, log });
     this.logins = createLogins({ clock, log, current: (name) => this.runtime.credentials.get(name) });
     this.identities = new Identities({
       clock,

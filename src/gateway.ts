@@ -153,12 +153,14 @@ export class Gateway {
         // Probes of health alone come without certificates and see no secret.
         tls: role.data || role.admin ? state.tls : null,
         onBound: (bound) => listenerPlan.settle(planned, bound),
+        onWrongProtocol: (spoken, socket) => state.wrongProtocols.note(spoken, socket),
       };
     });
     this.#listeners = await openListeners(specs, started.server);
     state.runtime.credentials.start();
     state.expiries.start();
     listenerPlan.warnOfAnonymousUse(started, this.#listeners.addresses, log);
+    listenerPlan.warnOfWrongAddresses(log);
     this.#checkReady();
     return this.#listeners.addresses;
   }

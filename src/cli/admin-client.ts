@@ -6,7 +6,7 @@ import { type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions, re
 import { request as requestTls, type RequestOptions as TlsOptions } from 'node:https';
 import { LARGEST_PEM_BYTES } from '../config/certificates.ts';
 import type { CredentialConfig, GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
-import { formatListenAddress } from '../config/listen-address.ts';
+import { type CallableAddress, callableAddress, formatListenAddress } from '../config/listen-address.ts';
 import { loadConfig } from '../config/load.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credential.ts';
@@ -14,9 +14,14 @@ import { readPlainFileSync } from '../fs/plain-file.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
 
+/** Something answered that is no gateway of ours, or not in the protocol of the configuration. The message says what. */
+export class OtherProgram extends Error {
+  override readonly name = 'OtherProgram';
+}
+
 /** One request to a gateway. `timeoutMs` bounds it from the connection to the last byte of the response. */
 export interface GatewayRequest {
-  readonly address: ListenAddress;
+  readonly address: CallableAddress;
   /** How its certificate is verified; null where the listener has no TLS. */
   readonly tls: Pick<TlsOptions, 'ca' | 'allowPartialTrustChain' | 'checkServerIdentity' | 'rejectUnauthorized'> | null;
   readonly method: 'GET' | 'POST';
@@ -36,8 +41,8 @@ export interface GatewayResponse {
 const LARGEST_RESPONSE_BYTES = 8 * 1024 * 1024;
 
 /**
- * Sends one request and reads the whole response. Null: nothing listens there, or what answers is no gateway of ours.
- * Rejects, in words, when the response is incomplete or too large.
+ * Sends one request and reads the whole response. Null: nothing listens there. Rejects with OtherProgram where what
+ * answers is no gateway of ours; in words, when the response is incomplete or too large.
  */
 export async function askGateway(gatewayRequest: GatewayRequest): Promise<GatewayResponse | null> {
   const { timeoutMs } = gatewayRequest;
@@ -60,26 +65,51 @@ function send(
     const options: RequestOptions = { method, path, signal, agent: false, ...connection(address) };
     options.headers = { ...(address.kind === 'unix' && { host: 'localhost' }), ...headers };
     const outgoing = tls === null ? request(options) : requestTls({ ...options, ...tls });
-    outgoing.on('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? resolve(null) : reject(error),
-    );
+    outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      const isNobody = error.code === 'ECONNREFUSED' || error.code === 'ENOENT';
+      if (isNobody) resolve(null);
+      else reject(isAborted(error) ? error : (otherProtocol(error, tls !== null) ?? error));
+    });
     outgoing.on('response', (response) => {
       if (response.headers['x-gateway-request-id'] !== undefined) return resolve(response);
       outgoing.destroy();
-      resolve(null);
+      const { statusCode, headers } = response;
+      const server = headers.server ? `, Server: ${onOneLine(String(headers.server)).slice(0, LONGEST_NAME)}` : '';
+      reject(new OtherProgram(`something else answers there (HTTP ${statusCode}${server})`));
     });
     // No request here asks for an upgrade.
     outgoing.on('upgrade', (_response, socket) => {
       socket.destroy();
-      resolve(null);
+      reject(new OtherProgram('something else answers there (HTTP 101)'));
     });
     outgoing.end(body);
   });
 }
 
-function connection(address: ListenAddress): { socketPath: string } | { host: string; port: number } {
+/** As much of what another program says of itself is shown. */
+const LONGEST_NAME = 60;
+
+const isAborted = ({ name }: Error): boolean => name === 'AbortError' || name === 'TimeoutError';
+
+/** What a failure says of the program that answers; undefined where it says nothing. */
+function otherProtocol({ code = '', message }: NodeJS.ErrnoException, isTls: boolean): OtherProgram | undefined {
+  if (
+    isTls &&
+    /WRONG_VERSION_NUMBER|PACKET_LENGTH|HTTP_REQUEST/.test(`${code} ${message}`.toUpperCase().replaceAll(' ', '_'))
+  ) {
+    return new OtherProgram(
+      'what answers there speaks no TLS, and this configuration has [server.tls]: it counts after a restart, or ' +
+        'something else answers',
+    );
+  }
+  if (code.startsWith('HPE_')) return new OtherProgram('something else answers there, and not in HTTP');
+  return code === 'ECONNRESET' && message === 'socket hang up'
+    ? new OtherProgram('something else answers there, and ends the connection')
+    : undefined;
+}
+
+function connection(address: CallableAddress): { socketPath: string } | { host: string; port: number } {
   if (address.kind === 'unix') return { socketPath: address.path };
-  if (address.kind === 'fd') throw new Error('a descriptor has no address');
   // A wildcard address cannot be called: loopback is one of the addresses it stands for.
   const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
   return { host, port: address.port };
@@ -107,18 +137,22 @@ export type AdminRequest = (method: 'GET' | 'POST', path: string, body?: string)
 
 const TIMEOUT_MS = 30_000;
 
-/** Authenticates with the secret of the first client with `admin` in the configuration, else with $GCG_ADMIN_KEY. */
-export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>): AdminRequest {
-  const address = config.server.adminListen.find(({ kind }) => kind !== 'fd');
-  const key = adminKey(config) ?? io.env.GCG_ADMIN_KEY;
+/**
+ * Authenticates with the secret of the first client with `admin` in the configuration, else with $GCG_ADMIN_KEY. With
+ * `isGuess` the address is one that nobody wrote down: no secret goes there, and nothing that changes anything.
+ */
+export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>, { isGuess = false } = {}): AdminRequest {
+  const address = adminAddress(config);
+  const key = isGuess ? undefined : (adminKey(config) ?? io.env.GCG_ADMIN_KEY);
   return async (method, path, body) => {
     if (address === undefined) return null;
+    if (isGuess && method !== 'GET') throw new Error('the address is a guess, and nothing is changed there');
     const headers = {
       'X-Gateway-Request': '1',
       ...(key && { 'X-Gateway-Key': key }),
       ...(body !== undefined && { 'Content-Type': 'text/plain' }),
     };
-    const tls = address.kind === 'unix' ? null : trustOf(config);
+    const tls = address.kind === 'unix' ? null : isGuess ? unverified(config) : trustOf(config);
     const response = await askGateway({ address, tls, method, path, headers, body, timeoutMs: TIMEOUT_MS });
     return response && readAdminResponse(response);
   };
@@ -133,7 +167,27 @@ export function exitCodeOf({ status, code }: { status: number; code: string }): 
 
 function adminKey({ clients }: GatewayConfig): string | undefined {
   const admin = clients.find(({ isAdmin, secret }) => isAdmin && secret !== null);
-  return admin?.secret?.read().reveal();
+  try {
+    return admin?.secret?.read().reveal();
+  } catch {
+    // Its file may be what is wrong with the configuration: the gateway then says that it wants a secret.
+    return undefined;
+  }
+}
+
+/** Where the admin pages can be asked for; undefined where there are none, or nobody says where they are. */
+export function adminAddress({ server }: GatewayConfig): CallableAddress | undefined {
+  return firstAddress(server.adminListen);
+}
+
+/** The first of some listeners that can be called. */
+export function firstAddress(listeners: readonly ListenAddress[]): CallableAddress | undefined {
+  return listeners.map(callableAddress).find((address) => address !== undefined);
+}
+
+/** For requests that send nothing secret and believe nothing they are told. */
+function unverified({ server }: GatewayConfig): GatewayRequest['tls'] {
+  return server.tls === null ? null : { rejectUnauthorized: false };
 }
 
 /** Trusts exactly the certificate of this configuration, whatever name is on it and whoever issued it. */
@@ -175,6 +229,31 @@ export function loadOrReport(args: CommandLine, io: Io, requireCredential: boole
   if (result.ok) return result.config;
   reportProblems(io, result.problems, []);
   return EXIT.badConfig;
+}
+
+/** A configuration by which a running gateway is asked. */
+export interface ConfigToAsk {
+  readonly config: GatewayConfig;
+  /** Whether a gateway would refuse to start with it; the problems have been printed. */
+  readonly isBroken: boolean;
+  /** Whether the address is one that nobody wrote down. */
+  readonly isGuess: boolean;
+}
+
+/**
+ * The configuration as far as it can be read: a gateway that runs is asked also where the file on disk is bad, as it is
+ * just then. Prints what is wrong with it as warnings, and what is asked all the same.
+ */
+export function loadToAsk(args: CommandLine, io: Io): ConfigToAsk {
+  const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: false });
+  if (result.ok) return { config: result.config, isBroken: false, isGuess: false };
+  const { config, isAddressCertain } = result.readable();
+  reportProblems(io, [], result.problems);
+  const address = firstAddress([...config.server.adminListen, ...config.server.listen]);
+  const where = address === undefined ? '' : ` at ${formatListenAddress(address)}`;
+  const guess = isAddressCertain ? '' : '; that address is a guess, --listen names another';
+  io.stderr.write(`warning: no gateway starts with this configuration; one that runs${where} is asked${guess}\n`);
+  return { config, isBroken: true, isGuess: !isAddressCertain };
 }
 
 /**
@@ -221,13 +300,21 @@ export type LoginTarget =
  * responded, 78 no configuration.
  */
 export async function findLoginTarget(args: CommandLine, io: Io): Promise<LoginTarget | number> {
-  const config = loadOrReport(args, io, false);
-  if (typeof config === 'number') return config;
+  const known = loadToAsk(args, io);
+  const { config, isGuess } = known;
+  if (isGuess) {
+    io.stderr.write('gcg: where the gateway is cannot be read, and a login is not sent to a guess: say --listen\n');
+    return EXIT.badConfig;
+  }
   const ask = createAdminRequest(config, io);
   const status = await askStatus(ask);
   if (status?.error) {
     io.stderr.write(`gcg: ${refusal(status.error)}\n`);
     return exitCodeOf(status.error);
+  }
+  if (status === null && known.isBroken) {
+    io.stderr.write(`gcg: ${noGatewayAt(config)}\n`);
+    return EXIT.badConfig;
   }
   if (status === null) {
     const found = loadCredential(args, io, credentialToLogIn);
@@ -246,15 +333,34 @@ export async function findLoginTarget(args: CommandLine, io: Io): Promise<LoginT
   return EXIT.usage;
 }
 
-/** Says why no gateway can be asked: none is running, or the configuration has no listener for it. */
-export function noGatewayAt({ server }: GatewayConfig): string {
-  const address = server.adminListen.find(({ kind }) => kind !== 'fd');
-  if (address === undefined) return 'this configuration has no admin listener (server.admin_listen)';
-  return `no gateway is running at ${formatListenAddress(address)}`;
+/** Says why no gateway can be asked: none is running, or the configuration does not say where to ask. */
+export function noGatewayAt(config: GatewayConfig): string {
+  const address = adminAddress(config);
+  if (address !== undefined) return `no gateway is running at ${formatListenAddress(address)}`;
+  const [descriptor] = config.server.adminListen;
+  if (descriptor !== undefined) return whereIsDescriptor(descriptor);
+  return (
+    'this configuration has no admin listener (server.admin_listen): write admin_listen = 127.0.0.1:8081 into ' +
+    '[server], and restart the gateway'
+  );
+}
+
+/** Says that nothing tells where an inherited descriptor is bound, and what to write. */
+export function whereIsDescriptor(descriptor: ListenAddress): string {
+  const fd = formatListenAddress(descriptor);
+  return (
+    `${fd} in this configuration is an inherited socket, and nothing says where it is bound: write ` +
+    `${fd}@127.0.0.1:8080, with the address of the socket unit, or say --listen 127.0.0.1:8080`
+  );
 }
 
 /** The gateway's refusal in words, with the variable to set where a secret is missing. */
-export function refusal({ status, message }: { readonly status: number; readonly message: string }): string {
+export function refusal(
+  { status, message }: { readonly status: number; readonly message: string },
+  { isGuess = false } = {},
+): string {
+  if (isGuess && status === 401)
+    return `${message} (none was sent: where the gateway is cannot be read from the configuration; say --listen)`;
   return `${message}${status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}`;
 }
 

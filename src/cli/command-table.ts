@@ -210,13 +210,15 @@ export const COMMANDS = [
     name: 'status',
     doc: 'show what the running gateway says about itself',
     more:
-      'Asks the admin listener of the configuration, 127.0.0.1:8080 if nothing is said. Where clients are ' +
+      'Asks the admin listener of the configuration, 127.0.0.1:8080 if nothing is said, also where the configuration ' +
+      'has been broken since. Where clients are ' +
       'configured, status, login and logout need a client with admin = true: its secret is taken from the ' +
       'configuration, else from GCG_ADMIN_KEY.',
     examples: [['status --listen 127.0.0.1:9090', 'of a gateway that was started there']],
     exits: [
       ['0', 'the gateway answered, whatever its state'],
       ['69', 'none is running there'],
+      ['78', 'none is running there, and the configuration is wrong'],
       ['77', 'it wants the secret of a client with admin = true'],
     ],
     flags: [JSON_FLAG],
@@ -313,7 +315,10 @@ export const COMMANDS = [
     name: 'healthcheck',
     doc: 'exit 0 when the running gateway is ready',
     more: 'Asks GET /readyz once, at the health listener where there is one: for containers without curl.',
-    exits: [['1', 'it is not ready, or nothing answers']],
+    exits: [
+      ['1', 'it is not ready, or nothing answers'],
+      ['78', 'nothing answers, and the configuration is wrong'],
+    ],
     flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long an answer may take (3 s)' }],
   },
   {
@@ -321,9 +326,20 @@ export const COMMANDS = [
     name: 'wait',
     doc: 'block until the running gateway is ready',
     more: 'For start scripts, and for services that start after the gateway. Says on stderr what it waits for.',
-    examples: [['wait --timeout 2m && ./app', 'an application that needs the gateway']],
-    exits: [['1', 'it was not ready in time']],
-    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait at most (60 s)' }],
+    examples: [
+      ['wait --timeout 2m && ./app', 'an application that needs the gateway'],
+      ['wait --fail-fast', 'in CI: a wrong secret ends it at once'],
+    ],
+    exits: [
+      ['1', 'it was not ready in time'],
+      ['69', 'with --fail-fast: something else answers there'],
+      ['77', 'with --fail-fast: a credential is refused, or a person must log in'],
+      ['78', 'the configuration is wrong and no gateway answers; with --fail-fast at once'],
+    ],
+    flags: [
+      { name: 'timeout', value: 'DURATION', doc: 'how long to wait at most (60 s)' },
+      { name: 'fail-fast', doc: 'do not wait for what waiting does not mend' },
+    ],
   },
   {
     name: 'completion',

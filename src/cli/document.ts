@@ -1,7 +1,7 @@
 // Documents of the running gateway, shown as a table or as JSON.
 
 import { onOneLine } from '../config/problem.ts';
-import { createAdminRequest, exitCodeOf, loadOrReport, noGatewayAt, refusal } from './admin-client.ts';
+import { createAdminRequest, exitCodeOf, loadToAsk, noGatewayAt, OtherProgram, refusal } from './admin-client.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io } from './io.ts';
 
@@ -14,21 +14,19 @@ interface DocumentView<T> {
   readonly table: (document: T) => string;
 }
 
-/** 0 when the gateway answered; 69 when none does, 77 when it wants an admin's secret. */
+/** 0 when the gateway answered; 69 when none does, 78 where none would start, 77 when it wants an admin's secret. */
 export async function showDocument<T>(args: CommandLine, io: Io, view: DocumentView<T>): Promise<number> {
-  const config = loadOrReport(args, io, false);
-  if (typeof config === 'number') return config;
-  const response = await createAdminRequest(config, io)('GET', view.path).catch((error: Error) => {
-    io.stderr.write(`gcg: ${onOneLine(error.message)}\n`);
-    return 'failed' as const;
-  });
-  if (response === 'failed') return EXIT.unavailable;
-  if (response === null) {
-    io.stderr.write(`gcg: ${noGatewayAt(config)}\n`);
-    return EXIT.unavailable;
+  const known = loadToAsk(args, io);
+  const { config } = known;
+  const response = await createAdminRequest(config, io, known)('GET', view.path).catch((error: Error) => error);
+  if (response === null || response instanceof Error) {
+    const isOther = response === null || response instanceof OtherProgram;
+    const why = [isOther ? noGatewayAt(config) : '', response === null ? '' : onOneLine(response.message)];
+    io.stderr.write(`gcg: ${why.filter((part) => part !== '').join(': ')}\n`);
+    return known.isBroken ? EXIT.badConfig : EXIT.unavailable;
   }
   if (response.error !== null) {
-    io.stderr.write(`gcg: ${refusal(response.error)}\n`);
+    io.stderr.write(`gcg: ${refusal(response.error, known)}\n`);
     return exitCodeOf(response.error);
   }
   const text = args.flags.has('json') ? jsonOf(response.body) : tableOf(response.body, view);

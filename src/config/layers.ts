@@ -22,6 +22,8 @@ export interface Layer {
 /** All settings that count. */
 export interface Settings extends WrittenSettings {
   all(): Iterable<Setting>;
+  /** False where a key of `[server]` or `[server.tls]`, or a whole section, was not understood. */
+  readonly isServerWhole: boolean;
   readonly headers: readonly HeaderSetting[];
 }
 
@@ -54,6 +56,7 @@ class MergedLayers implements Settings {
   readonly #names: { readonly credential: Map<string, string>; readonly client: Map<string, string> }[] = [];
   /** Sections that were reported as unknown: once is enough. */
   readonly #unknownSections = new Set<string>();
+  #isServerWhole = true;
 
   constructor(findings: Findings) {
     this.#findings = findings;
@@ -61,6 +64,10 @@ class MergedLayers implements Settings {
 
   get headers(): readonly HeaderSetting[] {
     return [...this.#headers.values()];
+  }
+
+  get isServerWhole(): boolean {
+    return this.#isServerWhole && this.#unknownSections.size === 0;
   }
 
   get(id: SectionId, key: string): Setting | undefined {
@@ -160,6 +167,7 @@ class MergedLayers implements Settings {
       this.#findings.warnings.push({ location, key: label, message });
       return;
     }
+    if (id.section === 'server' || id.section === 'server.tls') this.#isServerWhole = false;
     const message = `there is no key ${quote(label)}${didYouMean(key, keysOf(id.section))}`;
     this.#findings.problems.push({ location, key: '', message });
   }

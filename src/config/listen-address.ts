@@ -4,16 +4,23 @@ import { type AddressInfo, isIP } from 'node:net';
 import { quote } from './problem.ts';
 import { err, ok, type Parsed } from './values.ts';
 
-/** Where a listener listens. */
-export type ListenAddress =
+/** An address that can be called. */
+export type CallableAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'fd'; readonly fd: number };
+  | { readonly kind: 'unix'; readonly path: string };
+
+/** Where a listener listens. `at` is where an inherited descriptor is bound, as somebody wrote it. */
+export type ListenAddress =
+  | CallableAddress
+  | { readonly kind: 'fd'; readonly fd: number; readonly at?: CallableAddress };
 
 /** In bytes: `sun_path` of unix(7) without its closing NUL. On Windows a named pipe, bounded by the system. */
 const LONGEST_SOCKET_PATH = { linux: 107, win32: 32_767 }[process.platform as string] ?? 103;
 
-/** Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path` or `fd:3`. Port 0 is any free port. */
+/**
+ * Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path`, `fd:3` or `fd:3@127.0.0.1:8080`. Port 0 is any
+ * free port.
+ */
 export function parseListenAddress(text: string): Parsed<ListenAddress> {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
@@ -28,10 +35,7 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
     }
     return ok({ kind: 'unix', path });
   }
-  if (text.startsWith('fd:')) {
-    const fd = /^\d{1,4}$/.test(text.slice(3)) ? Number(text.slice(3)) : -1;
-    return fd >= 3 ? ok({ kind: 'fd', fd }) : err(`${quote(text)} needs a number from 3 up, as in fd:3`);
-  }
+  if (text.startsWith('fd:')) return parseDescriptor(text);
   if (text.includes('/'))
     return err(`${quote(text)} is not an address; write host:port without http://, or unix:/path`);
   if (/^\d+$/.test(text)) return err(`${quote(text)} has no host; write 127.0.0.1:${text}`);
@@ -60,16 +64,48 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
   return ok({ kind: 'tcp', host, port });
 }
 
+/** Reads `fd:3`, and `fd:3@ADDRESS` with the address that the descriptor is bound to. */
+function parseDescriptor(text: string): Parsed<ListenAddress> {
+  const [, digits, where] = /^fd:(\d{1,4})(?:@(.*))?$/s.exec(text) ?? [];
+  const fd = Number(digits ?? -1);
+  if (fd < 3) return err(`${quote(text)} needs a number from 3 up, as in fd:3`);
+  if (where === undefined) return ok({ kind: 'fd', fd });
+  const at = parseListenAddress(where);
+  if (!at.ok) return at;
+  if (at.value.kind === 'fd' || (at.value.kind === 'tcp' && at.value.port === 0))
+    return err(`${quote(text)} needs the address that the socket is bound to, as in fd:${fd}@127.0.0.1:8080`);
+  return ok({ kind: 'fd', fd, at: at.value });
+}
+
+/** Where a listener can be called; undefined for a descriptor of which only the number is known. */
+export function callableAddress(address: ListenAddress): CallableAddress | undefined {
+  return address.kind === 'fd' ? address.at : address;
+}
+
 /** The address as it is written in a configuration. */
 export function formatListenAddress(address: ListenAddress): string {
   if (address.kind === 'unix') return `unix:${address.path}`;
-  if (address.kind === 'fd') return `fd:${address.fd}`;
+  if (address.kind === 'fd')
+    return `fd:${address.fd}${address.at === undefined ? '' : `@${formatListenAddress(address.at)}`}`;
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
-/** Whether other machines can reach an address. For inherited descriptors this is known only once they are open. */
+/**
+ * Whether other machines can reach an address. Of an inherited descriptor this is known only once it is open; the
+ * address written beside it is believed where it makes the rules stricter.
+ */
 export function isReachable(address: ListenAddress): boolean {
-  return address.kind === 'tcp' && !isLoopbackHost(address.host);
+  const known = callableAddress(address);
+  return known?.kind === 'tcp' && !isLoopbackHost(known.host);
+}
+
+/** Whether a socket is bound where the address written beside its descriptor says; a name is not looked up. */
+export function isBoundAt(at: CallableAddress, bound: AddressInfo | string): boolean {
+  if (typeof bound === 'string' || at.kind === 'unix') return typeof bound === 'string' && at.kind === 'unix';
+  if (at.port !== bound.port) return false;
+  // A name may stand for any address; of loopback there are several, and each is called in its own way.
+  if (isWildcardHost(bound.address) || isWildcardHost(at.host) || isIP(at.host) === 0) return true;
+  return at.host.toLowerCase() === bound.address.toLowerCase();
 }
 
 /** Whether an open socket is for users of this machine only: it is bound to a path or a loopback address. */

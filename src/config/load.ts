@@ -20,6 +20,7 @@ import {
 import type { Overrides } from './flags.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { type Layer, mergeLayers, type Settings } from './layers.ts';
+import { isReachable } from './listen-address.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
 import type { SectionContext } from './section.ts';
 import { client, knownCredentials, readClients } from './sections/client.ts';
@@ -68,7 +69,17 @@ export type LoadResult =
       readonly warnings: readonly Problem[];
       /** Files that settings point to: one of them may be what is wrong. */
       readonly referencedFiles?: readonly string[];
+      /** A function, so that no problem report ever writes a configuration out. */
+      readonly readable: () => ReadableConfig;
     };
+
+/** What can be read of a configuration that is refused, for commands that only have to find the running gateway. */
+export interface ReadableConfig {
+  /** Defaults stand in the place of what cannot be read. */
+  readonly config: GatewayConfig;
+  /** Whether somebody wrote down where the gateway is: no secret may be sent to an address that is only a guess. */
+  readonly isAddressCertain: boolean;
+}
 
 /** Loads the configuration. Never throws for wrong settings; synchronous, since nothing can start without it. */
 export function loadConfig(input: LoadInput): LoadResult {
@@ -77,7 +88,7 @@ export function loadConfig(input: LoadInput): LoadResult {
   const findings = { problems, warnings };
   const file = findFile(input, findings);
   // Without the file that was named, all the rest would look wrong.
-  if (problems.length > 0) return { ok: false, problems, warnings };
+  if (problems.length > 0) return { ok: false, problems, warnings, readable: () => readWithoutFile(input) };
   const fromFile = file === undefined ? undefined : readSource(file, findings);
   const layers = [
     ...outerLayers(input, file, findings),
@@ -103,10 +114,38 @@ export function loadConfig(input: LoadInput): LoadResult {
       problems: inOrder(once(problems)),
       warnings: once(warnings),
       referencedFiles: [...context.referencedFiles],
+      readable: () => ({ config, isAddressCertain: isAddressCertain(context, config) }),
     };
   }
   return { ok: true, config, warnings: once(warnings), settings: effectiveSettings(settings, config, input.env) };
 }
+
+/** What flags and environment say, where the file cannot be had. */
+function readWithoutFile(input: LoadInput): ReadableConfig {
+  const findings = { problems: [], warnings: [] };
+  const settings = mergeLayers(outerLayers(input, undefined, findings), findings);
+  const context: LoadContext = { ...input, ...findings, settings, referencedFiles: new Set(), isIncomplete: true };
+  const config = buildConfig(context, input, []);
+  return { config, isAddressCertain: isAddressCertain(context, config) };
+}
+
+/** The settings by which the gateway is found, and by which what answers is known to be it. */
+const FINDING = /^server\.(?:listen|admin_listen|tls\..*)$/;
+
+/**
+ * An address by a flag is certain on this machine alone where the rest of `[server]` was not read: whether it has TLS
+ * is not known then.
+ */
+function isAddressCertain({ problems, settings, isIncomplete }: LoadContext, { server }: GatewayConfig): boolean {
+  if (problems.some(({ key }) => FINDING.test(key))) return false;
+  if (!isIncomplete && settings.isServerWhole) return true;
+  const id = { section: 'server', name: '' };
+  const decisive = settings.get(id, 'admin_listen') ?? settings.get(id, 'listen');
+  return decisive?.layer === FLAGS && !server.adminListen.some(isReachable);
+}
+
+/** The place of the flags among the layers. */
+const FLAGS = 0;
 
 /** Where problems and warnings are added. */
 type Findings = Pick<SectionContext, 'problems' | 'warnings'>;

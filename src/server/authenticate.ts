@@ -153,9 +153,14 @@ export class Authenticator {
     return current;
   }
 
+  /** Whether this caller is authenticated, or may call without. */
+  isAdmitted(caller: Caller, arrival: Arrival): boolean {
+    return caller.isAuthenticated || this.#mayBeAnonymous(arrival);
+  }
+
   /** Throws gateway.client.unauthenticated when this caller is not authenticated and nobody may call without. */
   assertAdmitted(caller: Caller, arrival: Arrival): void {
-    if (caller.isAuthenticated || this.#mayBeAnonymous(arrival)) return;
+    if (this.isAdmitted(caller, arrival)) return;
     throw unauthenticated('each call at this address must prove who makes it', false);
   }
 

@@ -165,6 +165,7 @@ function withoutPort(text: string): string {
   return bracketed ?? plain ?? text;
 }
 
-function withoutMapping(address: string): string {
+/** An IPv4 address that IPv6 carries (`::ffff:192.0.2.1`) as itself; any other text as it is. */
+export function withoutMapping(address: string): string {
   return address.toLowerCase().startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
 }

@@ -6,7 +6,13 @@ import type { Arrival } from '../auth/callers/caller.ts';
 import type { Exposure } from '../auth/callers/clients.ts';
 import { canProve, ExposureError, exposedSetting, exposures, type PlacedListener } from '../config/access-rules.ts';
 import type { GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
-import { formatListenAddress, isLocalAddress, isReachable } from '../config/listen-address.ts';
+import {
+  callableAddress,
+  formatListenAddress,
+  isBoundAt,
+  isLocalAddress,
+  isReachable,
+} from '../config/listen-address.ts';
 import type { Log } from '../logging/log.ts';
 
 /** What a listener serves. The data listener may serve administration too. */
@@ -28,6 +34,8 @@ interface Listener extends PlannedListener {
   readonly role: { data: boolean; admin: boolean; health: boolean; isLocal: boolean; peerName: string | undefined };
   /** The address it is bound to; null for a Unix socket, and before. */
   boundTo: string | null;
+  /** Whether it is bound elsewhere than where the address beside its descriptor says. */
+  isElsewhere: boolean;
   isBound: boolean;
 }
 
@@ -66,6 +74,8 @@ export class ListenerPlan implements Exposure {
     // An inherited one, whose path is not known.
     if (typeof bound === 'string') role.peerName ??= 'unix';
     listener.isBound = true;
+    const said = address.kind === 'fd' ? callableAddress(address) : undefined;
+    listener.isElsewhere = said !== undefined && !isBoundAt(said, bound);
     if (address.kind !== 'unix' && typeof bound === 'object') listener.boundTo = `${bound.address} port ${bound.port}`;
     // Administration that nobody asked for is served where nobody else can reach it.
     if (!role.isLocal && this.#started.server.isAdminListenSet === false) role.admin = false;
@@ -108,12 +118,24 @@ export class ListenerPlan implements Exposure {
     log.warn({ addresses: open, advice }, 'anonymous callers are served');
   }
 
+  /** Warns of descriptors that are bound elsewhere than the configuration says: commands would ask the wrong address. */
+  warnOfWrongAddresses(log: Log): void {
+    for (const { address, isElsewhere, boundTo } of this.#listeners.values()) {
+      if (!isElsewhere) continue;
+      const advice = 'gcg status, wait and login ask the address behind the @: write that of the socket there';
+      log.warn(
+        { listener: formatListenAddress(address), boundTo: boundTo ?? 'a Unix socket', advice },
+        'socket is bound elsewhere',
+      );
+    }
+  }
+
   #add(address: ListenAddress, purpose: 'data' | 'admin' | 'health'): void {
     // Each port 0 is a port of its own; the loader has refused any other address that is to serve health and more.
     const key = `${purpose === 'health'} ${JSON.stringify(address)}`;
     const peerName = address.kind === 'unix' ? `unix:${address.path}` : undefined;
     const role = { data: false, admin: false, health: false, isLocal: false, peerName };
-    const listener = this.#listeners.get(key) ?? { address, role, boundTo: null, isBound: false };
+    const listener = this.#listeners.get(key) ?? { address, role, boundTo: null, isElsewhere: false, isBound: false };
     listener.role[purpose] = true;
     this.#listeners.set(key, listener);
   }

@@ -9,8 +9,9 @@ import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/gateway-config.ts';
 import { isLoopbackHost, stripBrackets } from '../config/listen-address.ts';
 import { endAfterResponses } from './connection.ts';
-import { refuseUpgrade, respondToBrokenRequest } from './responses.ts';
-import type { ServerTls } from './tls.ts';
+import { refuseUpgrade, respondToBrokenRequest, respondToPlainRequest, respondToTlsHello } from './responses.ts';
+import { connectionName, type ServerTls } from './tls.ts';
+import { isPlainRequest, isTlsHello, type SpokenProtocol } from './wrong-protocol.ts';
 
 /** One socket to open, and what handles its requests. */
 export interface ListenerSpec {
@@ -23,6 +24,8 @@ export interface ListenerSpec {
    * throws, the socket is not opened.
    */
   readonly onBound?: (bound: AddressInfo | string) => void;
+  /** Told of callers that speak TLS where the listener has none, or plain HTTP where it has; they get a 400 in clear. */
+  readonly onWrongProtocol?: (spoken: SpokenProtocol, socket: Socket) => void;
   /** TLS, on all but Unix sockets. */
   readonly tls?: ServerTls | null;
 }
@@ -102,20 +105,42 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
     'upgrade',
     spec.onUpgrade ?? ((_request, socket) => refuseUpgrade(socket, 400, 'this address takes no upgrade')),
   );
-  server.on('clientError', respondToBrokenRequest);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (tls !== null || !isTlsHello(error, socket)) return respondToBrokenRequest(error, socket);
+    spec.onWrongProtocol?.('tls', socket);
+    respondToTlsHello(socket);
+  });
   server.on('connection', (socket) => noteSocket(server, socket));
   server.on('secureConnection', (socket) => noteSocket(server, socket));
   return server;
 }
 
-function createSecureServer({ handler }: ListenerSpec, options: ServerOptions, tls: ServerTls): Server {
+function createSecureServer(
+  { handler, onWrongProtocol }: ListenerSpec,
+  options: ServerOptions,
+  tls: ServerTls,
+): Server {
   const server = createTlsServer(
     { ...options, ...tls.options, handshakeTimeout: options.headersTimeout ?? 30_000 },
     handler,
   );
-  // A failed handshake leaves nobody to respond to in HTTP.
+  // The connections beneath those in their handshake.
+  const raw = new Map<string, Socket>();
+  server.on('connection', (socket: Socket) => {
+    const name = connectionName(socket);
+    raw.set(name, socket);
+    socket.once('close', () => raw.delete(name));
+  });
+  // A failed handshake leaves nobody to respond to, save where it was an HTTP request.
   server.removeAllListeners('tlsClientError');
-  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  server.on('tlsClientError', (error, socket) => {
+    const beneath = raw.get(connectionName(socket));
+    if (beneath !== undefined && isPlainRequest(error, beneath)) {
+      onWrongProtocol?.('http', beneath);
+      respondToPlainRequest(beneath);
+    }
+    socket.destroy();
+  });
   tls.attach(server);
   return server;
 }

@@ -231,15 +231,17 @@ export function endWithError(
   requestId: string = randomUUID(),
   extra: readonly string[] = [],
 ): void {
-  if (!socket.writable) {
-    socket.destroy();
-    return;
-  }
+  if (socket.writable) endWith(socket, errorResponse(error, requestId, extra));
+  else socket.destroy();
+}
+
+/** A whole HTTP response that tells an error and ends the connection. */
+function errorResponse(error: GatewayError, requestId: string, extra: readonly string[] = []): Buffer {
   const body = errorBody(error, requestId);
   const headers = [...errorHeaders(error, requestId, Buffer.byteLength(body)), ...extra];
   let text = `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode] ?? 'Error'}\r\nConnection: close\r\n`;
   for (let i = 0; i + 1 < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
-  endWith(socket, Buffer.from(`${text}\r\n${body}`));
+  return Buffer.from(`${text}\r\n${body}`);
 }
 
 /** Ends a socket with a whole response; a peer that does not close its side then is cut off. */
@@ -272,4 +274,25 @@ export function respondToBrokenRequest(error: NodeJS.ErrnoException, socket: Dup
         ? [408, 'the request header did not come in time (server.header_timeout)']
         : [400, 'the request is not valid HTTP/1.1'];
   respondLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what, { statusCode })));
+}
+
+/**
+ * Responds to a TLS handshake at a plain listener. Most TLS clients only say that it is no TLS; some (Go's) say that it
+ * is HTTP.
+ */
+export function respondToTlsHello(socket: Duplex): void {
+  const what = 'this address speaks plain http, and the request came over TLS: write http://';
+  respondLast(socket, () => endWithError(socket, new GatewayError('gateway.request.invalid', what)));
+}
+
+/**
+ * Writes, in clear, the response to a plain request at a TLS listener. `socket` is the one beneath the TLS that failed;
+ * whoever calls this ends it.
+ */
+export function respondToPlainRequest(socket: Duplex): void {
+  const what = 'this address speaks TLS, and the request came as plain http: write https://';
+  socket.on('error', () => {
+    // The peer may be gone already; there is nobody left to tell.
+  });
+  socket.write(errorResponse(new GatewayError('gateway.request.invalid', what), randomUUID()));
 }

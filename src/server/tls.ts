@@ -96,7 +96,7 @@ export function createServerTls(files: NonNullable<GatewayConfig['server']['tls'
 }
 
 /** A name that a connection and the TLS over it share, and no other open connection has. */
-function connectionName({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+export function connectionName({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
 

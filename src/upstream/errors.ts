@@ -85,6 +85,13 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
   if (isGatewayError(error)) return error;
   const rawCode = (error as { code?: unknown } | null)?.code;
   const code = typeof rawCode === 'string' ? rawCode : error instanceof Error ? error.name : 'unknown';
+  const secured = protocolHint(error, code, host);
+  if (secured !== undefined)
+    return new GatewayError(
+      code === 'UND_ERR_SOCKET' ? 'gateway.upstream.unreachable' : 'gateway.upstream.invalid',
+      secured,
+      { cause: bareCause(code) },
+    );
   const mapped = isInvalidResponse(error, code) ? 'gateway.upstream.invalid' : CODES[code];
   const tlsProblem = handshakeProblem(code);
   if (tlsProblem)
@@ -95,6 +102,24 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
   return new GatewayError(
     'gateway.internal',
     'the call failed in the gateway itself: please report it with the request id',
+  );
+}
+
+/** The first octets of a TLS alert (RFC 8446, section 5.1): what a TLS server says to plain http, if it says anything. */
+const TLS_ALERT = '\x15\x03';
+
+/**
+ * What is said where plain http met a server that speaks TLS, or may do so: it sent an alert, or hung up. `host` is an
+ * origin. Undefined where nothing hints at that.
+ */
+function protocolHint(error: unknown, code: string, host: string): string | undefined {
+  const { data, message } = (error ?? {}) as { data?: unknown; message?: unknown };
+  if (typeof data === 'string' && data.startsWith(TLS_ALERT))
+    return `${host} speaks TLS, and was asked in plain http: write protocol = https in [gateway]`;
+  if (!host.startsWith('http:') || code !== 'UND_ERR_SOCKET' || message !== 'other side closed') return undefined;
+  return (
+    `${host} ended the connection (${code}): try again; if it speaks TLS, write protocol = https in [gateway]; ` +
+    '`gcg doctor` tests the way there'
   );
 }
 
@@ -162,7 +187,12 @@ export function hostSetting(host: string): string {
 /** What is wrong with a certificate, with what to change; undefined when the code is not about certificates. */
 export function certificateProblem(code: string, leaf?: DetailedPeerCertificate): string | undefined {
   const issuer = leaf ? `issuer ${issuerName(leaf)}` : 'issuer unknown';
-  if (UNTRUSTED.has(code)) return `its certificate is not trusted (${code}); ${issuer}: add it to tls.ca_file`;
+  if (UNTRUSTED.has(code)) {
+    return (
+      `its certificate is not trusted (${code}); ${issuer}: add it to tls.ca_file, if it is to be trusted (the CA of ` +
+      'a corporate proxy that inspects TLS, for instance)'
+    );
+  }
   if (code === 'CERT_HAS_EXPIRED') {
     return (
       `a certificate of its chain has expired (its own is valid to ${leaf?.valid_to ?? 'unknown'}); ${issuer}: it ` +
@@ -184,8 +214,14 @@ export function certificateProblem(code: string, leaf?: DetailedPeerCertificate)
   return BAD_CERTIFICATE.test(code) ? `its certificate is not acceptable (${code}); ${issuer}` : undefined;
 }
 
+/** What to write where TLS was spoken to a server, or to a proxy, that speaks plain http. */
+const PLAIN_HTTP = {
+  upstream: 'write protocol = http in [gateway] if it is to be plain http, else check host and port',
+  proxy: 'write http:// in proxy.url, or check its port',
+} as const;
+
 /** The same for a handshake that failed before or beside certificates. */
-export function handshakeProblem(code: string): string | undefined {
+export function handshakeProblem(code: string, place: keyof typeof PLAIN_HTTP = 'upstream'): string | undefined {
   if (!code.startsWith('ERR_SSL_') && code !== 'EPROTO') return undefined;
   if (/ALERT_(?:(?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_(?:EXPIRED|REVOKED|UNKNOWN)|UNKNOWN_CA)/.test(code)) {
     return (
@@ -200,13 +236,18 @@ export function handshakeProblem(code: string): string | undefined {
     );
   }
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code))
-    return `the other side does not speak TLS there (${code}): check the port and the protocol`;
+    return `the other side does not speak TLS there (${code}): ${PLAIN_HTTP[place]}`;
   return `the handshake failed (${code})`;
 }
 
-/** The code of a socket's error; of the first attempt where several addresses were tried. */
+/**
+ * The code of a socket's error; of the first attempt where several addresses were tried. Of a failed write in a
+ * handshake Node keeps OpenSSL's reason in words only.
+ */
 export function errorCode(error: Error): string {
   const { code, errors } = error as NodeJS.ErrnoException & { errors?: unknown[] };
+  const reason = code === 'EPROTO' ? /:SSL routines:[^:]*:([a-z0-9 /]+):/i.exec(error.message)?.[1] : undefined;
+  if (reason !== undefined) return `ERR_SSL_${reason.toUpperCase().replaceAll(/[^A-Z0-9]+/g, '_')}`;
   if (typeof code === 'string') return code;
   const first = Array.isArray(errors) ? errors[0] : undefined;
   return first instanceof Error ? errorCode(first) : 'unknown';

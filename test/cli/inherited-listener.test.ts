@@ -47,11 +47,12 @@ async function startInherited(
   bound: ListenOptions,
   server: string,
   more: string,
+  written = '',
 ): Promise<{ command: Command; url: string }> {
   const socket = createServer().listen(bound);
   await once(socket, 'listening');
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-  const command = startCommand(t, ['serve', '--config', writeConfig(`listen = fd:3\n${server}`, more)], {
+  const command = startCommand(t, ['serve', '--config', writeConfig(`listen = fd:3${written}\n${server}`, more)], {
     descriptor: fd,
   });
   const address = socket.address();
@@ -76,8 +77,9 @@ for (const [name, { isLocal, bound }] of Object.entries(BOUND)) {
     `a descriptor of ${name} ` +
       `${isLocal ? 'serves local users, and the admin pages' : 'needs clients, and serves no admin pages unasked'}`,
     async (t) => {
-      const open = await startInherited(t, bound, '', '');
+      const open = await startInherited(t, bound, '', '', isLocal ? '@127.0.0.1:1' : '');
       if (isLocal) {
+        await open.command.until('socket is bound elsewhere');
         await open.command.until('"msg":"listening"');
         await open.command.until('"msg":"ready"');
         await open.command.until('anonymous callers are served');

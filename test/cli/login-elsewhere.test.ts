@@ -110,7 +110,7 @@ t.test(
     }
     t.match(await folder.run(status, ['status', '--listen', address]), {
       code: 69,
-      err: `gcg: no gateway is running at ${address}\n`,
+      err: `gcg: no gateway is running at ${address}: something else answers there (HTTP 200)\n`,
     });
   },
 );

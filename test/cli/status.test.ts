@@ -43,14 +43,14 @@ t.test('nobody there, somebody else there, and no admin listener are 69, each in
   t.match(await createCommandFolder(t, at(port)).run(status, ['status']), {
     code: 69,
     out: '',
-    err: `gcg: no gateway is running at 127.0.0.1:${port}\n`,
+    err: `gcg: no gateway is running at 127.0.0.1:${port}: something else answers there (HTTP 200)\n`,
   });
   t.match(await createCommandFolder(t, at(1)).run(status, ['status']), { code: 69, out: '' });
   t.match(
     await createCommandFolder(t, at(1, '[server.tls]\n')).run(status, ['status', '--set', 'server.admin_listen=none']),
     {
       code: 69,
-      err: /server\.admin_listen/,
+      err: /server\.admin_listen.*write admin_listen = 127\.0\.0\.1:8081/,
     },
   );
 });

@@ -34,7 +34,7 @@ const SOME = { GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y' 
 t.test('blocks while the gateway is waiting for its token, and ends with 0 when it is ready', async (t) => {
   const health = await startHealth(t);
   const command = startCommand(t, ['wait', '--listen', health.listen], { env: SOME });
-  await command.until('waiting: waiting; crm has token none, renewal backoff');
+  await command.until('waiting: credential crm could not obtain a token yet, and tries again (gcg status says why)');
   health.becomeReady();
   t.equal(await command.ended, 0);
   t.ok(health.asked() > 1);
@@ -45,7 +45,7 @@ t.test('gives up after --timeout with 1 and says why', async (t) => {
   const health = await startHealth(t);
   const command = startCommand(t, ['wait', '--timeout', '600ms', '--listen', health.listen], { env: SOME });
   t.equal(await command.ended, 1);
-  t.match(command.stderr(), /not ready within 0\.6 s: waiting; crm has token none/);
+  t.match(command.stderr(), /not ready within 0\.6 s: credential crm could not obtain/);
 });
 
 t.test('waits for a gateway that is not running yet', async (t) => {
@@ -58,7 +58,7 @@ t.test('waits for a gateway that is not running yet', async (t) => {
 t.test('SIGUSR1 starts no inspector in a command either', async (t) => {
   const health = await startHealth(t);
   const command = startCommand(t, ['wait', '--listen', health.listen], { env: SOME });
-  await command.until('waiting: waiting');
+  await command.until('waiting: credential crm');
   command.child.kill('SIGUSR1');
   health.becomeReady();
   t.equal(await command.ended, 0);

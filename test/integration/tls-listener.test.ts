@@ -6,7 +6,6 @@ import t, { type Test } from 'tap';
 import { createTestCa } from '../helpers/certificates.ts';
 import { basic, clientNamed } from '../helpers/clients.ts';
 import { startGateway } from '../helpers/gateway.ts';
-import { exchangeRaw } from '../helpers/raw-http.ts';
 
 const ca = await createTestCa('Server CA');
 const clientCa = await createTestCa('Client CA');
@@ -84,11 +83,6 @@ t.test('a secret is as good over TLS, and a secret of another client than the ce
 t.test('health needs no certificate', async (t) => {
   const { port } = await withTls(t);
   t.match(await ask(port, { path: '/readyz' }), { status: 200 });
-});
-
-t.test('plain HTTP on a TLS address gets no answer', async (t) => {
-  const { port } = await withTls(t);
-  t.equal(await exchangeRaw(port, 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'), '');
 });
 
 t.test(

@@ -191,12 +191,6 @@ function networkFailure(thrown: unknown, host: string): TokenFailure {
   if (!isGatewayError(thrown))
     return new TokenFailure('transient', `the token endpoint ${host} cannot be reached (${systemCode(thrown)})`);
   const { retryAfterMs } = thrown;
-  if (thrown.code === 'gateway.upstream.tls') {
-    const advice = 'if a corporate proxy inspects TLS, put its CA into tls.ca_file';
-    return new TokenFailure('transient', `the certificate of the token endpoint ${host} is not trusted: ${advice}`, {
-      retryAfterMs,
-    });
-  }
   return new TokenFailure('transient', `the token endpoint ${host} cannot be reached: ${thrown.message}`, {
     retryAfterMs,
   });
@@ -327,6 +321,16 @@ interface ErrorReply {
   readonly body: Buffer;
 }
 
+/** What nginx, Go, Apache and this gateway say to plain http at an address for TLS. */
+const WANTS_TLS = new RegExp(
+  [
+    'plain HTTP request was sent to HTTPS port',
+    'HTTP request to an HTTPS server',
+    'plain HTTP to an SSL',
+    'speaks TLS, and the request came as plain http',
+  ].join('|'),
+);
+
 /** The failure that a response outside 200–299 means. `secret` is the one that was shown: nothing of it is told. */
 export function judgeErrorReply(
   call: { grant: string; hosts: UpstreamHosts; auth: ClientAuth },
@@ -341,6 +345,14 @@ export function judgeErrorReply(
     new TokenFailure('transient', message, {
       retryAfterMs: parseRetryAfter(headers['retry-after'], nowMs, headers.date),
     });
+  if (
+    statusCode === 400 &&
+    call.hosts.login.origin.startsWith('http:') &&
+    WANTS_TLS.test(reply.body.toString('latin1'))
+  )
+    return transient(
+      `the token endpoint ${host} speaks TLS, and was asked in plain http: set gateway.protocol = https`,
+    );
   if (statusCode === 429 || parsed.isRateLimit)
     return transient(`the token endpoint ${host} throttles logins of this client`);
   if (statusCode >= 500 || statusCode === 408 || statusCode === 425)

@@ -3,34 +3,48 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
-import type { GatewayConfig, ListenAddress } from '../../config/gateway-config.ts';
-import { loadConfig } from '../../config/load.ts';
+import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { type CallableAddress, formatListenAddress } from '../../config/listen-address.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { parseDuration } from '../../config/values.ts';
-import { askGateway, type GatewayResponse } from '../admin-client.ts';
+import {
+  askGateway,
+  firstAddress,
+  type GatewayResponse,
+  loadToAsk,
+  OtherProgram,
+  whereIsDescriptor,
+} from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
+import { EXIT, type Io } from '../io.ts';
 
 /** Longest wait for a response, ms, without --timeout. */
 const DEFAULT_TIMEOUT_MS = 3000;
 
-/** The result of a probe: ready, or the reason in words. */
-export type Probe = { readonly ready: true } | { readonly ready: false; readonly why: string };
+/**
+ * The result of a probe: ready, or the reason in words. `absent`: nothing listens there, `foreign`: something else does,
+ * `refused`: a required credential is refused, or a person must log in; `waiting`: anything else.
+ */
+export type Probe =
+  | { readonly ready: true }
+  | { readonly ready: false; readonly why: string; readonly kind: 'absent' | 'foreign' | 'refused' | 'waiting' };
 
 /** The address a probe asks. `isEncrypted`: the listener there uses TLS with the gateway's certificate. */
 export interface ProbeTarget {
-  readonly address: ListenAddress;
+  readonly address: CallableAddress;
   readonly isEncrypted: boolean;
+  /** Where the reasons are told, if not there: a health listener is for others too, and tells them none. */
+  readonly reasonsAt?: ProbeTarget | undefined;
 }
 
-/** 0 when ready, 1 when not or when nothing answers, 2 for a wrong duration, 78 bad configuration. */
+/** 0 when ready, 1 when not or when nothing answers, 2 for a wrong duration, 78 where none would start either. */
 export async function healthcheck(args: CommandLine, io: Io): Promise<number> {
   const target = probeTarget(args, io);
   if (typeof target === 'number') return target;
   const probe = await probeReadiness(target, target.timeoutMs);
   if (probe.ready) return EXIT.ok;
   io.stderr.write(`not ready: ${probe.why}\n`);
-  return EXIT.failure;
+  return probe.kind === 'absent' && target.isBroken ? EXIT.badConfig : EXIT.failure;
 }
 
 /** Returns where to ask and for how long, or an exit code after printing what is wrong. */
@@ -38,7 +52,7 @@ export function probeTarget(
   args: CommandLine,
   io: Io,
   defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
-): (ProbeTarget & { timeoutMs: number }) | number {
+): (ProbeTarget & { timeoutMs: number; isBroken: boolean }) | number {
   const flag = args.flags.get('timeout');
   const timeout = typeof flag === 'string' ? parseDuration(flag) : null;
   if (timeout !== null && !timeout.ok) {
@@ -46,30 +60,34 @@ export function probeTarget(
     return EXIT.usage;
   }
   // Only the gateway's address is needed: the variables with the credential may be missing in this environment.
-  const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: false });
-  if (!result.ok) {
-    reportProblems(io, result.problems, []);
-    return EXIT.badConfig;
-  }
-  const target = healthTarget(result.config);
+  const { config, isBroken } = loadToAsk(args, io);
+  const target = healthTarget(config);
   if (!target) {
-    io.stderr.write(
-      'gcg: the gateway listens on an inherited descriptor only: set server.health_listen to have an address to ask\n',
-    );
-    return EXIT.usage;
+    const [descriptor] = config.server.listen;
+    const why = descriptor === undefined ? 'the configuration names no address to ask' : whereIsDescriptor(descriptor);
+    io.stderr.write(`gcg: ${why}\n`);
+    return isBroken ? EXIT.badConfig : EXIT.usage;
   }
-  return { ...target, timeoutMs: timeout?.value ?? defaultTimeoutMs };
+  return { ...target, isBroken, timeoutMs: timeout?.value ?? defaultTimeoutMs };
 }
 
 /** The health listener where there is one, else the listener for calls. */
 function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
-  const plain = server.healthListen.find(({ kind }) => kind !== 'fd');
-  const address = plain ?? [...server.adminListen, ...server.listen].find(({ kind }) => kind !== 'fd');
-  return address && { address, isEncrypted: plain === undefined && address.kind === 'tcp' && server.tls !== null };
+  const health = firstAddress(server.healthListen);
+  const address = firstAddress([...server.adminListen, ...server.listen]);
+  const other = address && { address, isEncrypted: address.kind === 'tcp' && server.tls !== null };
+  return health === undefined ? other : { address: health, isEncrypted: false, reasonsAt: other };
 }
 
 /** Asks /readyz once. Never rejects. */
-export async function probeReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
+export async function probeReadiness({ reasonsAt, ...target }: ProbeTarget, timeoutMs: number): Promise<Probe> {
+  const probe = await askReadiness(target, timeoutMs);
+  if (probe.ready || reasonsAt === undefined || probe.kind === 'absent' || probe.kind === 'foreign') return probe;
+  const inWords = await askReadiness(reasonsAt, timeoutMs);
+  return inWords.ready || inWords.kind === 'absent' || inWords.kind === 'foreign' ? probe : inWords;
+}
+
+async function askReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
   // Nothing secret is sent or received, and an expired certificate does not make a gateway that serves "not ready".
   const tls = isEncrypted ? { rejectUnauthorized: false } : null;
   try {
@@ -81,29 +99,53 @@ export async function probeReadiness({ address, isEncrypted }: ProbeTarget, time
       headers: { host: 'localhost' },
       timeoutMs,
     });
-    if (response === null) return { ready: false, why: 'no gateway is running there' };
-    return response.status === 200 ? { ready: true } : { ready: false, why: describe(response) };
+    if (response === null)
+      return { ready: false, why: `no gateway is running there (${formatListenAddress(address)})`, kind: 'absent' };
+    return response.status === 200 ? { ready: true } : { ready: false, ...describe(response) };
   } catch (error) {
-    return { ready: false, why: onOneLine((error as Error).message) };
+    const isForeign = error instanceof OtherProgram;
+    const why = `${onOneLine((error as Error).message)}${isForeign ? `: ${formatListenAddress(address)}` : ''}`;
+    return { ready: false, why, kind: isForeign ? 'foreign' : 'waiting' };
   }
 }
 
-function describe({ text, status: statusCode }: GatewayResponse): string {
+/** What /readyz says of a credential; `error` is for callers who may use it. */
+interface ReadyCredential {
+  readonly name: string;
+  readonly required: boolean;
+  readonly token: TokenState;
+  readonly renewal: string;
+  readonly error?: { readonly message: string };
+}
+
+function describe({ text, status: statusCode }: GatewayResponse): { why: string; kind: 'refused' | 'waiting' } {
   try {
-    const { status, credentials = [] } = JSON.parse(text) as {
-      status: string;
-      credentials?: { name: string; required: boolean; token: TokenState; renewal: string }[];
-    };
+    const { status, credentials = [] } = JSON.parse(text) as { status: string; credentials?: ReadyCredential[] };
     const missing = withoutToken(credentials);
-    const words = [
-      status,
-      ...missing.map(({ name, token, renewal }) => `${name} has token ${token}, renewal ${renewal}`),
-    ].join('; ');
-    return onOneLine(words) || `status ${statusCode}`;
+    const isRefused = missing.some(({ renewal }) => renewal === 'rejected' || renewal === 'login_required');
+    const why =
+      status === 'draining'
+        ? 'it is shutting down, once the calls in progress are done'
+        : missing.map(describeCredential).join('; ') || status;
+    return { why: onOneLine(why) || `status ${statusCode}`, kind: isRefused ? 'refused' : 'waiting' };
   } catch {
-    return `status ${statusCode}`;
+    return { why: `status ${statusCode}`, kind: 'waiting' };
   }
 }
+
+function describeCredential({ name, renewal, error }: ReadyCredential): string {
+  const message = error?.message;
+  if (message) return `credential ${name}: ${message.replace(`credential ${name} `, '')}`;
+  return `credential ${name} ${IN_WORDS[renewal] ?? 'has no token yet'}`;
+}
+
+/** What a renewal without a token means, where the gateway does not tell the reason. */
+const IN_WORDS: Readonly<Record<string, string>> = {
+  running: 'is obtaining its first token',
+  backoff: 'could not obtain a token yet, and tries again (gcg status says why)',
+  rejected: 'is refused by Genesys Cloud, or cannot be used as it is configured (gcg status says why)',
+  login_required: 'has nobody logged in: run gcg login',
+};
 
 /** Longest wait until the gateway is ready, ms, without --timeout. */
 const DEFAULT_WAIT_MS = 60_000;
@@ -111,22 +153,39 @@ const DEFAULT_WAIT_MS = 60_000;
 const LONGEST_PROBE_MS = 3_000;
 const PAUSE_MS = 250;
 
-/** 0 when ready, 1 when it was not in time, 78 bad configuration. Says once, on stderr, what it waits for. */
+/**
+ * 0 when ready, 1 when it was not in time, 78 where no gateway answered and none would start. With --fail-fast at once
+ * also 77 for a credential that is refused or needs a person, and 69 where something else answers. Says on stderr what
+ * it waits for, when that changes.
+ */
 export async function wait(args: CommandLine, io: Io): Promise<number> {
   const target = probeTarget(args, io, DEFAULT_WAIT_MS);
   if (typeof target === 'number') return target;
+  const isImpatient = args.flags.has('fail-fast');
   const deadline = performance.now() + target.timeoutMs;
   let reported = '';
   for (;;) {
     const leftMs = deadline - performance.now();
     const probe = await probeReadiness(target, Math.max(1, Math.min(LONGEST_PROBE_MS, leftMs)));
     if (probe.ready) return EXIT.ok;
+    const noSense = isImpatient ? senseless(probe.kind, target.isBroken) : null;
+    if (noSense !== null) {
+      io.stderr.write(`not ready: ${probe.why}\n`);
+      return noSense;
+    }
     if (deadline - performance.now() <= PAUSE_MS) {
       io.stderr.write(`not ready within ${target.timeoutMs / 1000} s: ${probe.why}\n`);
-      return EXIT.failure;
+      return probe.kind === 'absent' && target.isBroken ? EXIT.badConfig : EXIT.failure;
     }
     if (probe.why !== reported) io.stderr.write(`waiting: ${probe.why}\n`);
     reported = probe.why;
     await sleep(PAUSE_MS);
   }
+}
+
+/** The exit code where waiting longer mends nothing, else null. */
+function senseless(kind: 'absent' | 'foreign' | 'refused' | 'waiting', isBroken: boolean): number | null {
+  if (kind === 'refused') return EXIT.refused;
+  if (kind === 'foreign') return EXIT.unavailable;
+  return kind === 'absent' && isBroken ? EXIT.badConfig : null;
 }

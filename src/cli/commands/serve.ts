@@ -18,6 +18,7 @@ import { createLiveSecrets, type LiveSecrets } from '../../logging/redact/live-s
 import type { LoadedConfig } from '../../reload/changes.ts';
 import { CONFIGURATION_WARNING, Reloader } from '../../reload/reloader.ts';
 import { VERSION } from '../../version.ts';
+import { holderOf } from '../address-holder.ts';
 import type { CommandLine } from '../args.ts';
 import { HeldSignals } from '../held-signals.ts';
 import { EXIT, hasColour, type Io, loadInput, reportProblems } from '../io.ts';
@@ -139,7 +140,7 @@ class ServingProcess {
       await this.#listen(gateway);
     } catch (error) {
       const isExposed = error instanceof ExposureError;
-      this.#io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${describeListenError(error)}\n`);
+      this.#io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${await describeListenError(error)}\n`);
       await gateway.drain();
       return isExposed ? EXIT.badConfig : EXIT.unavailable;
     }
@@ -239,7 +240,7 @@ class Notifier {
   }
 }
 
-function describeListenError(error: unknown): string {
+async function describeListenError(error: unknown): Promise<string> {
   const { code, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
   // A Unix socket comes with its path as the address and no port, a descriptor with neither.
   if (!address && path === undefined)
@@ -249,8 +250,12 @@ function describeListenError(error: unknown): string {
     path ?? (isUnix ? `unix:${address}` : address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
   if (isUnix && (code === 'EACCES' || code === 'ENOENT'))
     return `${where} cannot be made: its folder must be there, and this user must be able to write to it`;
-  if (code === 'EADDRINUSE')
-    return `${where} is in use by another program: end that one, or choose another with --listen`;
+  if (code === 'EADDRINUSE') {
+    const holder = await holderOf(
+      isUnix ? { kind: 'unix', path: path ?? address ?? '' } : { kind: 'tcp', host: address ?? '', port },
+    );
+    return `${where} is in use by ${holder}: end that one, or choose another address with --listen`;
+  }
   if (code === 'EACCES') return `${where} may not be opened by this user: choose a port above 1023 or another path`;
   if (code === 'EADDRNOTAVAIL') return `${where} is not an address of this machine`;
   return `${where} cannot be opened (${codeOf(error)})`;

@@ -11,17 +11,24 @@ import { columns, showDocument } from '../document.ts';
 import type { Io } from '../io.ts';
 import { whoInWords } from '../who-is-it.ts';
 
-/** 0 when the gateway answered, whatever its state; 69 when none does, 77 when it wants an admin's secret. */
+/**
+ * 0 when the gateway answered, whatever its state; 69 when none does, or 78 where none would start either; 77 when it
+ * wants an admin's secret.
+ */
 export async function status(args: CommandLine, io: Io): Promise<number> {
   return showDocument(args, io, { path: '/-/status', what: 'status', table: statusTable });
 }
+
+/** What a gateway does that is about to end. */
+const DRAINING = ' (it ends when the calls in progress are done, at the latest after server.drain_timeout)';
 
 /** The document as lines for a person. */
 export function statusTable(document: StatusDocument): string {
   const { version, uptimeSeconds, upstream, credentials, limits, limitsInAll, store, reload } = document;
   const { clients = [] } = document as Partial<StatusDocument>;
+  const state = `${document.status}${document.status === 'draining' ? DRAINING : ''}`;
   const lines = [
-    `${document.status}: version ${version}, running for ${humanDuration(uptimeSeconds)}, calls go to ${upstream.api}`,
+    `${state}: version ${version}, running for ${humanDuration(uptimeSeconds)}, calls go to ${upstream.api}`,
     '',
   ];
   lines.push(

@@ -15,8 +15,9 @@ export const server = new Section('server', 'Listeners and what callers may do t
     reload: 'restart',
     doc: 'Where callers connect: host:port, [::1]:port, unix:/path or fd:3; several with commas.',
     more:
-      'An address that other machines can reach needs a [client.NAME] section or client certificates. 127.0.0.1 ' +
-      'takes the same port of [::1] too.',
+      'An inherited descriptor with its address, fd:3@127.0.0.1:8080, is found by gcg status, wait and login. An ' +
+      'address that other machines can reach needs a [client.NAME] section or client certificates. 127.0.0.1 takes the ' +
+      'same port of [::1] too.',
   }),
   admin_listen: commaList(null, {
     defaultNote:
@@ -174,7 +175,11 @@ function readListeners(reader: Reader, key: 'listen' | 'admin_listen' | 'health_
 
 function isListed(addresses: readonly ListenAddress[], wanted: ListenAddress): boolean {
   if (wanted.kind === 'tcp' && wanted.port === 0) return false;
-  return addresses.some((address) => formatListenAddress(address) === formatListenAddress(wanted));
+  return addresses.some((address) =>
+    address.kind === 'fd' && wanted.kind === 'fd'
+      ? address.fd === wanted.fd
+      : formatListenAddress(address) === formatListenAddress(wanted),
+  );
 }
 
 /** A health listener serves nothing else, so it cannot be a data or admin listener too. */

@@ -51,7 +51,8 @@ export function assertMetricsServed({ role, caller }: Exchange, authenticator: A
 function noAdminPages(): GatewayError {
   return new GatewayError(
     'gateway.route.not.found',
-    'the admin pages are not served at this address: see server.admin_listen',
+    'the admin pages are not served at this address: see server.admin_listen, 127.0.0.1:8081 for instance, which ' +
+      'counts after a restart',
   );
 }
 

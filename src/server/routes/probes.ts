@@ -3,9 +3,11 @@
 // on one for data alone.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ANONYMOUS } from '../../auth/callers/caller.ts';
+import { isUsable } from '../../auth/credentials/token-source.ts';
+import { VERSION } from '../../version.ts';
 import { isAllowedHost } from '../admission.ts';
-import type { ServerContext } from '../context.ts';
-import { exchangeOf } from '../exchange.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
 import { sendJson } from '../responses.ts';
 import { assertMetricsServed } from './access.ts';
 import { readinessOf } from './status.ts';
@@ -16,9 +18,12 @@ import { readinessOf } from './status.ts';
  */
 export function registerProbes(app: FastifyInstance): void {
   for (const path of ['/livez', '/healthz'])
-    app.get(path, (request, reply) => respond(request, reply, 200, { status: 'ok' }));
+    app.get(path, (request, reply) => {
+      const who = isFromThisMachine(exchangeOf(request.raw)) ? { version: VERSION, pid: process.pid } : {};
+      respond(request, reply, 200, { status: 'ok', ...who });
+    });
   app.get('/readyz', (request, reply) => {
-    const readiness = describeReadiness(exchangeOf(request.raw).gateway, request.raw.headers.host ?? '');
+    const readiness = describeReadiness(exchangeOf(request.raw));
     respond(request, reply, readiness.status === 'ready' ? 200 : 503, readiness);
   });
   app.get('/metrics', sendMetrics);
@@ -26,16 +31,29 @@ export function registerProbes(app: FastifyInstance): void {
 
 /**
  * Probes by any name need the status; a page whose own name was rebound to this address must not learn the names of
- * credentials.
+ * credentials. Why there is no token is told where a call with that credential would be answered the same sentence: a
+ * probe proves nothing, so that is where anonymous callers may use it.
  */
-function describeReadiness(gateway: ServerContext, host: string) {
-  const { credentials, boundary } = gateway.runtime;
+function describeReadiness({ gateway, request, role }: Exchange) {
+  const { credentials, boundary, access, authenticator } = gateway.runtime;
+  const mayCall = role.data && authenticator.isAdmitted(ANONYMOUS, role);
   const states = credentials.list().map(({ config: { name, isRequired }, source }) => {
-    const { token, renewal } = source.state();
-    return { name, required: isRequired, token, renewal };
+    const { token, renewal, lastError } = source.state();
+    const isTold = lastError !== null && !isUsable(token) && mayCall && access.mayUse(ANONYMOUS, name);
+    const error = isTold ? { code: lastError.code, message: lastError.message } : undefined;
+    return { name, required: isRequired, token, renewal, ...(error && { error }) };
   });
   const status = readinessOf(gateway.phase, states);
-  return isAllowedHost(host, boundary) ? { status, credentials: states } : { status };
+  return isAllowedHost(request.headers.host ?? '', boundary) ? { status, credentials: states } : { status };
+}
+
+/** Headers by which a proxy tells that a request comes from elsewhere. */
+const FORWARDED = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via'];
+
+/** Whether a request was sent on this machine to this machine, as far as can be told; for what is public there anyway. */
+function isFromThisMachine({ role, request: { headers }, gateway }: Exchange): boolean {
+  if (!role.isLocal || !isAllowedHost(headers.host ?? '', gateway.runtime.boundary)) return false;
+  return !FORWARDED.some((name) => headers[name] !== undefined);
 }
 
 function respond(request: FastifyRequest, reply: FastifyReply, statusCode: number, document: object): void {

@@ -6,6 +6,9 @@ import { type ErrorCode, GatewayError } from '../../errors.ts';
 import { bareCause, certificateProblem, errorCode, handshakeProblem, hostSetting, reachHint } from '../errors.ts';
 import { authority, type Endpoint, type ForwardProxy, routeName } from './proxy-route.ts';
 
+/** The codes of responses to CONNECT that are a TLS alert, and no HTTP at all. */
+export const PROXY_SPEAKS_TLS = 'PROXY_SPEAKS_TLS';
+export const PROXY_SPEAKS_SOCKS = 'PROXY_SPEAKS_SOCKS';
 /** The code of a connection that was ended because a proxy's response to CONNECT had no end. */
 export const RESPONSE_TOO_LONG = 'PROXY_ANSWER_TOO_LONG';
 /** Of a longer challenge the beginning is read. */
@@ -32,16 +35,23 @@ export function proxyConnectError(error: Error, proxy: ForwardProxy, leaf?: Deta
   const wantsCertificate = /ALERT_CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE/.test(code);
   const problem = wantsCertificate
     ? `it refused our handshake (${code}); if it wants a client certificate, that is not supported`
-    : (certificateProblem(code, leaf) ?? handshakeProblem(code));
+    : (certificateProblem(code, leaf) ?? handshakeProblem(code, 'proxy'));
   if (problem)
     return fail('gateway.proxy.refused', `the TLS connection to the proxy ${name} itself is refused: ${problem}`);
+  if (code === PROXY_SPEAKS_TLS)
+    return fail('gateway.proxy.refused', `the proxy ${name} speaks TLS: write https:// in proxy.url`);
+  if (code === PROXY_SPEAKS_SOCKS)
+    return fail(
+      'gateway.proxy.refused',
+      `the proxy ${name} speaks SOCKS, and no HTTP: write socks5h:// in proxy.url, or check its port`,
+    );
   if (code === RESPONSE_TOO_LONG)
     return fail('gateway.proxy.refused', `the answer of the proxy ${name} to CONNECT is too long: check proxy.url`);
   if (code === 'unknown')
     return fail(
       'gateway.proxy.refused',
       `the proxy ${name} dropped the connection without an answer, or answered with something that is not HTTP: ` +
-        'check proxy.url',
+        'check proxy.url, its scheme (https:// where the proxy speaks TLS, socks5h:// for SOCKS) and its port',
     );
   return fail(
     'gateway.proxy.refused',
@@ -86,7 +96,9 @@ export function connectRefusal(
         ? `it could not reach that host itself; ask its administrators, or check ${hostSetting(endpoint.host)}`
         : statusCode === 405 || statusCode === 501
           ? 'it does not tunnel; check that proxy.url names a forward proxy'
-          : 'check proxy.url, and ask its administrators';
+          : statusCode === 400 && proxy.protocol === 'http'
+            ? 'check proxy.url (https:// where the proxy speaks TLS), and ask its administrators'
+            : 'check proxy.url, and ask its administrators';
   return new GatewayError(
     'gateway.proxy.refused',
     `the proxy ${name} refused a tunnel to ${where} with status ${statusCode}: ${hint}`,
@@ -129,12 +141,26 @@ export function socksError(
   if (/socket closed|invalid|internal error/i.test(message) && errorCode(error) === 'unknown') {
     return new GatewayError(
       'gateway.proxy.refused',
-      `the proxy ${name} ended the SOCKS handshake: check that proxy.url has the right scheme and port`,
+      `the proxy ${name} ended the SOCKS handshake, or does not speak SOCKS: check that proxy.url has the right ` +
+        'scheme (http:// for an HTTP proxy) and port',
     );
   }
   // The library keeps of a socket's error only its text: `connect ECONNREFUSED …`, `getaddrinfo ENOTFOUND …`.
   const [, syscall, code] = /^(\w+) (E[A-Z0-9_]+)/.exec(message) ?? [];
   return proxyConnectError(code ? Object.assign(bareCause(code), { syscall }) : error, proxy);
+}
+
+/** The name of the endpoint, which SOCKS 4 and 5 want resolved here, has no address here. */
+export function unresolvedName(error: Error, proxy: ForwardProxy, endpoint: Endpoint): GatewayError {
+  const code = errorCode(error);
+  const remote = proxy.protocol === 'socks4' ? 'socks4a' : 'socks5h';
+  return new GatewayError(
+    'gateway.upstream.unreachable',
+    `the name ${endpoint.host} cannot be resolved on this machine (${code}), to which ${proxy.protocol}:// leaves it: ` +
+      `write ${remote}:// in proxy.url to let the proxy ${routeName(proxy)} resolve it, or http:// if that is an HTTP ` +
+      'proxy; or check general.host, or gateway.host',
+    { cause: bareCause(code) },
+  );
 }
 
 /**

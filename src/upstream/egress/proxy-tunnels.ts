@@ -9,9 +9,18 @@ import type { LookupFunction, Socket } from 'node:net';
 import type { DetailedPeerCertificate } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import { bareCause, errorCode, isNameError, upstreamError } from '../errors.ts';
+import { bareCause, errorCode, isNameError } from '../errors.ts';
 import { type DialContext, destroyOnAbort, openTcp } from './dial-context.ts';
-import { asksForBasic, connectRefusal, proxyConnectError, RESPONSE_TOO_LONG, socksError } from './proxy-error.ts';
+import {
+  asksForBasic,
+  connectRefusal,
+  PROXY_SPEAKS_SOCKS,
+  PROXY_SPEAKS_TLS,
+  proxyConnectError,
+  RESPONSE_TOO_LONG,
+  socksError,
+  unresolvedName,
+} from './proxy-error.ts';
 import { authority, type Endpoint, type ForwardProxy, type ProxyCredentials, routeName } from './proxy-route.ts';
 import type { TlsLayer, Trust } from './tls.ts';
 
@@ -136,11 +145,21 @@ function basic({ username, password }: ProxyCredentials): Record<string, string>
   return { 'Proxy-Authorization': `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` };
 }
 
+/** In octets: RFC 1928, section 6, with an IPv6 address. */
+const LONGEST_SOCKS_REPLY = 22;
+
 /** Node's error of a response that was not one, as the codes that proxyConnectError knows. */
 function responseError(error: Error): Error {
   const code = errorCode(error);
   if (code === 'HPE_HEADER_OVERFLOW') return bareCause(RESPONSE_TOO_LONG);
   // An end without a response has the code of a reset, but no system call.
+  const { rawPacket } = error as Error & { readonly rawPacket?: unknown };
+  if (rawPacket instanceof Uint8Array && code.startsWith('HPE_')) {
+    // A TLS alert; and the replies of SOCKS 5 (version 5) and 4 (version 0), which are short.
+    if (rawPacket[0] === 0x15 && rawPacket[1] === 0x03) return bareCause(PROXY_SPEAKS_TLS);
+    if ((rawPacket[0] === 5 || rawPacket[0] === 0) && rawPacket.length <= LONGEST_SOCKS_REPLY)
+      return bareCause(PROXY_SPEAKS_SOCKS);
+  }
   const isHangUp = code === 'ECONNRESET' && (error as NodeJS.ErrnoException).syscall === undefined;
   return isHangUp || code.startsWith('HPE_') ? bareCause('unknown') : error;
 }
@@ -197,7 +216,8 @@ export async function openSocksTunnel(
     return socket.setTimeout(0);
   } catch (error) {
     const { hostname } = error as { hostname?: string };
-    if (isNameError(error as Error) && hostname === endpoint.host) throw upstreamError(error as Error, endpoint);
+    if (isNameError(error as Error) && hostname === endpoint.host)
+      throw unresolvedName(error as Error, proxy, endpoint);
     throw socksError(error as Error, { proxy, endpoint, hadCredentials: credentials !== null });
   }
 }

@@ -211,7 +211,7 @@ const networkFailures: [string, Error, RegExp][] = [
   [
     'an untrusted certificate',
     new GatewayError('gateway.upstream.tls', 'self-signed'),
-    /certificate of the token endpoint login\.mypurecloud\.de is not trusted/,
+    /token endpoint login\.mypurecloud\.de cannot be reached: self-signed/,
   ],
   [
     'a refused connection',

@@ -1,7 +1,12 @@
 // [server]: addresses to listen on, who may reach them, and what is asked of those that others can reach.
 
 import t from 'tap';
-import { formatListenAddress, isLoopbackHost, parseListenAddress } from '../../../src/config/listen-address.ts';
+import {
+  formatListenAddress,
+  isBoundAt,
+  isLoopbackHost,
+  parseListenAddress,
+} from '../../../src/config/listen-address.ts';
 import { good, problems, warnings, withCredential } from './load-text.ts';
 
 const serverOf = (text: string, more = '') => good(withCredential(`[server]\n${text}\n${more}`)).server;
@@ -9,7 +14,16 @@ const problemsOf = (text: string, more = '') => problems(withCredential(`[server
 const CLIENT = '[client.a]\nsecret = a-long-enough-secret\n';
 
 t.test('addresses are host:port, unix:/path or fd:N, and are written back as they were', async (t) => {
-  for (const text of ['127.0.0.1:8080', '[::1]:0', 'localhost:65535', '0.0.0.0:80', 'unix:/run/gcg.sock', 'fd:3']) {
+  for (const text of [
+    '127.0.0.1:8080',
+    '[::1]:0',
+    'localhost:65535',
+    '0.0.0.0:80',
+    'unix:/run/gcg.sock',
+    'fd:3',
+    'fd:3@[::1]:80',
+    'fd:4@unix:/x',
+  ]) {
     const parsed = parseListenAddress(text);
     t.equal(parsed.ok && formatListenAddress(parsed.value), text);
   }
@@ -31,6 +45,10 @@ t.test('what is not quite an address is refused with what would be right', async
     [`unix:/${'s'.repeat(110)}`, /a path of 111 bytes, and a Unix socket here can have 10[37]; write a shorter one/],
     [`unix:/${'é'.repeat(60)}`, /a path of 121 bytes/],
     ['fd:0', /from 3 up/],
+    ['fd:3@', /is not an address/],
+    ['fd:3@fd:4', /needs the address that the socket is bound to/],
+    ['fd:3@127.0.0.1:0', /needs the address that the socket is bound to/],
+    ['fd:3@8080', /has no host/],
     ['a b:80', /is not an address/],
   ];
   for (const [text, message] of cases) t.match(parseListenAddress(text), { ok: false, message }, text);
@@ -151,4 +169,24 @@ t.test('hosts, origins, proxies and the public address must be what they say', a
     t.equal(problemsOf(text).length, 1, text);
   }
   t.strictSame(serverOf('anonymous_credentials = *').anonymousCredentials, ['*']);
+});
+
+t.test('the address beside a descriptor makes rules stricter, never laxer, and the descriptor is one', async (t) => {
+  t.match(problemsOf('listen = fd:3@0.0.0.0:80'), [/can be reached by other machines/]);
+  t.strictSame(problemsOf('listen = fd:3@127.0.0.1:80'), []);
+  t.match(problemsOf('listen = fd:3, fd:3@127.0.0.1:80'), [/is there twice/]);
+  const v4 = (address: string, port: number) => ({ address, port, family: 'IPv4' });
+  for (const [written, bound, isSame] of [
+    ['127.0.0.1:80', v4('127.0.0.1', 80), true],
+    ['127.0.0.1:80', v4('0.0.0.0', 80), true],
+    ['localhost:80', v4('127.0.0.1', 80), true],
+    ['127.0.0.1:80', v4('127.0.0.1', 81), false],
+    ['127.0.0.1:80', v4('127.0.0.2', 80), false],
+    ['127.0.0.1:80', 'inherited', false],
+    ['unix:/x', 'inherited', true],
+    ['unix:/x', v4('127.0.0.1', 80), false],
+  ] as const) {
+    const parsed = parseListenAddress(written);
+    if (parsed.ok && parsed.value.kind !== 'fd') t.equal(isBoundAt(parsed.value, bound), isSame, written);
+  }
 });
