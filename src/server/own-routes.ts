@@ -93,6 +93,7 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('admin', '/-/credentials/:name/assertion', ['POST']),
   row('admin', '/-/reload', ['POST']),
   row('admin', '/-/quit', ['POST']),
+  row('admin', '/-/login', ['GET', 'POST']),
   row('admin', '/-/login/:name', ['GET', 'POST']),
   row('callback', CALLBACK_PATH, ['GET', 'POST']),
 ];

@@ -290,7 +290,7 @@ export class CallbackListener {
       sendPage(response, 200, renderFragmentPage(null), 'login');
     } else {
       const { status, page } = await this.#finish(search).then(
-        () => ({ status: 200, page: renderLoginDone(this.#options.name, null) }),
+        () => ({ status: 200, page: renderLoginDone(this.#options.name, null, null) }),
         (error: unknown) => ({ status: 400, page: renderLoginFailed(messageOf(error), null) }),
       );
       sendPage(response, status, page, 'login');

@@ -152,6 +152,7 @@ class ServingProcess {
       log: this.#log,
       metrics: this.#metrics,
       liveSecrets: this.#liveSecrets,
+      identify: true,
       env: this.#io.env as NodeJS.ProcessEnv,
       onQuit: () => this.#events.end('POST /-/quit'),
       ...(reloader && { reload: () => reloader.reload('request'), status: () => reloader.status() }),
