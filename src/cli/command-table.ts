@@ -193,9 +193,17 @@ export const COMMANDS = [
     name: 'logout',
     doc: 'forget the tokens of a login',
     more:
-      'In the running gateway, or without one in the file store. NAME as in login. Genesys Cloud is not told: the ' +
-      'tokens stay good there until they end.',
-    flags: [],
+      'In the running gateway, or without one in the file store. NAME as in login. Genesys Cloud is not told, and ' +
+      'the tokens stay good there until they end, unless --revoke is given.',
+    examples: [
+      ['logout', 'of the default login, or the only one'],
+      ['logout --all --revoke', 'of every login, and Genesys Cloud ends their tokens'],
+    ],
+    exits: [['69', 'no gateway runs and nothing is kept without one, or Genesys Cloud did not end a token']],
+    flags: [
+      { name: 'all', doc: 'every login; without a running gateway also the kept tokens of services' },
+      { name: 'revoke', doc: 'also end the token at Genesys Cloud' },
+    ],
   },
   {
     ...NO_ARGUMENTS,
@@ -226,6 +234,20 @@ export const COMMANDS = [
       ['77', 'it wants the secret of a client with admin = true'],
     ],
     flags: [JSON_FLAG, { name: 'month', value: 'MONTH', doc: 'the month, like 2026-11 (the present one)' }],
+  },
+  {
+    ...MAYBE_NAME,
+    name: 'whoami',
+    doc: 'show the organisation, the user and the OAuth client behind each credential',
+    more:
+      'The running gateway is asked; without one each credential is tried, with a token from the store or by a grant ' +
+      'of its own. NAME is a credential; without it, all of them.',
+    examples: [['whoami crm --json', 'the ids, too']],
+    exits: [
+      ['69', 'Genesys Cloud cannot be reached, or did not say'],
+      ['77', 'a credential was refused, or a person must log in'],
+    ],
+    flags: [JSON_FLAG],
   },
   {
     ...MAYBE_NAME,

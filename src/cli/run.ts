@@ -27,6 +27,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   logout: async () => (await import('./commands/logout.ts')).logout,
   status: async () => (await import('./commands/status.ts')).status,
   usage: async () => (await import('./commands/usage.ts')).usage,
+  whoami: async () => (await import('./commands/whoami.ts')).whoami,
   token: async () => (await import('./commands/token.ts')).token,
   healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
   wait: async () => (await import('./commands/healthcheck.ts')).wait,

@@ -61,6 +61,11 @@ export class Identities {
     this.#deps = deps;
   }
 
+  /** Whether anything is ever asked. */
+  get isEnabled(): boolean {
+    return this.#deps.isEnabled;
+  }
+
   /**
    * A token of the credential was taken into use: asks whose it is, unless that is known. `isRenewal` is false for one
    * that came from a login or another source. Returns at once, never throws.

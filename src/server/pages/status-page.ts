@@ -107,7 +107,7 @@ function renderTry({ name, basePath, usableBy, login }: CredentialStatus, base: 
 <code>credential</code> list of a <code>[client.NAME]</code>`;
 }
 
-function renderIdentity({ identity, identityProblem }: CredentialStatus): Html {
+function renderIdentity({ identity = null, identityProblem = null }: CredentialStatus): Html {
   const { organization = null, user = null, oauthClient = null } = identity ?? {};
   return html`${
     organization !== null &&

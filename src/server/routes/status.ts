@@ -43,10 +43,10 @@ export interface CredentialStatus {
   readonly basePath: string;
   /** Who may use it. */
   readonly usableBy: { readonly anonymous: boolean; readonly clients: readonly string[] };
-  /** Whose the token is, as the platform said at `learntAt`; null while that is not known. */
-  readonly identity: (Identity & { readonly learntAt: string }) | null;
+  /** Whose the token is, as the platform said at `learntAt`; null while that is not known, absent where nobody asks. */
+  readonly identity?: (Identity & { readonly learntAt: string }) | null;
   /** Why it is not known, or not wholly; null where nothing is wrong. */
-  readonly identityProblem: string | null;
+  readonly identityProblem?: string | null;
 }
 
 /** A file of certificates, and when the first of them ends that counts. */
@@ -171,8 +171,10 @@ export function credentialStatus(
       : null,
     upstream: upstreamOf(hosts),
     ...usersOf(name, runtime),
-    identity: identity && learntAt !== null ? { ...identity, learntAt: iso(learntAt) } : null,
-    identityProblem,
+    ...(identities.isEnabled && {
+      identity: identity && learntAt !== null ? { ...identity, learntAt: iso(learntAt) } : null,
+      identityProblem,
+    }),
   };
 }
 
