@@ -131,6 +131,8 @@ export class Identities {
 
   async #learn(name: string, entry: Entry): Promise<void> {
     const { clock, log, send } = this.#deps;
+    // Calls that waited for the token go first.
+    await new Promise<void>((resolve) => setImmediate(resolve));
     const credential = this.#deps.credential(name);
     const token = credential?.source.current();
     // Another token has taken its place, about which is asked as well.

@@ -57,7 +57,9 @@ function fromStatus({ name, identity, identityProblem, upstream, renewal, lastEr
   return {
     name,
     region: upstream?.region ?? '',
-    ...(identity ?? NOBODY),
+    organization: identity?.organization ?? null,
+    user: identity?.user ?? null,
+    oauthClient: identity?.oauthClient ?? null,
     problem: identityProblem ?? (identity ? null : unknown),
     code: identity ? EXIT.ok : isRefused ? EXIT.refused : EXIT.unavailable,
   };
