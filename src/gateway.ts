@@ -35,6 +35,12 @@ export interface GatewayOptions extends StateOptions {
   readonly status?: () => Readonly<Record<string, unknown>>;
 }
 
+/** Whose a token is, as a log may tell it. */
+export interface LoggedIdentity {
+  readonly organization: string | null;
+  readonly oauthClient: string | null;
+}
+
 /**
  * Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used, AuditError
  * when the audit file cannot.
@@ -105,12 +111,30 @@ export class Gateway {
 
   /**
    * Whose the token of a credential is, the default one's where none is named: once that is known, and after `withinMs`
-   * at the latest. For a log, without the user: a person's name is for whoever asks.
+   * at the latest. It may name a person, and is not for a log.
    */
   async identity(withinMs: number, name?: string): Promise<KnownIdentity> {
     const { identities, runtime } = this.#state;
     const credential = name === undefined ? runtime.credentials.default() : runtime.credentials.get(name);
     return credential === undefined ? NOTHING_KNOWN : identities.settled(credential, withinMs);
+  }
+
+  /**
+   * The organisation and OAuth client of each credential, to be looked up by name and fit for a log: no person is named.
+   * Waits for answers that are under way, `withinMs` at most.
+   */
+  async identitiesForLog(withinMs: number): Promise<(name: string) => LoggedIdentity | null> {
+    const { identities, runtime } = this.#state;
+    const known = await Promise.all(
+      runtime.credentials.list().map(async (credential) => {
+        const { identity } = await identities.settled(credential, withinMs);
+        const { organization = null, oauthClient = null } = identity ?? {};
+        const names = { organization: organization?.name ?? null, oauthClient: oauthClient?.name ?? null };
+        return [credential.config.name, identity === null ? null : names] as const;
+      }),
+    );
+    const byName = new Map(known);
+    return (name) => byName.get(name) ?? null;
   }
 
   /**

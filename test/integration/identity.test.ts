@@ -49,6 +49,9 @@ t.test('a person is known by name once logged in, is not in the log, and is forg
   t.match(await logIn(), /logged in as Ada Lindqvist of Simulated Organization/);
   const { identity } = await answered(running, 'crm');
   t.match(identity, { organization: ORGANIZATION, user: { name: 'Ada Lindqvist' } });
+  const lookUp = await running.gateway.identitiesForLog(5_000);
+  t.same(lookUp('crm'), { organization: ORGANIZATION.name, oauthClient: 'Demo desktop application' });
+  t.equal(lookUp('nobody'), null);
   t.notMatch(JSON.stringify(log.lines), /Lindqvist/);
   sandbox.set({ login: { approve: 'bruno.okafor@simulated-org.example' } });
   t.match(await logIn(), /Bruno Okafor/, 'nobody is taken for who logged in before');
