@@ -103,7 +103,7 @@ export interface ServerRuntime extends AdmissionRules {
   readonly placeholderCredential: CredentialConfig;
   /** Where grants of applications' own users are performed. */
   readonly tokenEndpoint: TokenEndpoint;
-  readonly upstream: Pick<Upstream, 'send' | 'aside' | 'limits'> & {
+  readonly upstream: Pick<Upstream, 'send' | 'limits'> & {
     readonly egress: Pick<Upstream['egress'], 'agent'>;
   };
   /** The handles, sessions and notification channels that were issued, by this and earlier configurations. */

@@ -112,12 +112,16 @@ function registerLogout(app: FastifyInstance): void {
   });
 }
 
+/** Whoever runs `gcg logout` waits 30 s at most. */
+const LONGEST_REVOCATION_MS = 20_000;
+
 /** Whether the platform has ended the token, and why not. */
 async function revoke(credential: Credential, { runtime }: ServerContext): Promise<Revocation> {
   const token = credential.source.current();
   if (token === null) return { revoked: false, problem: 'there is no token that could be revoked' };
   try {
-    await revokeToken({ send: runtime.upstream.aside, credential, token });
+    // A person asked for it: it waits its turn as any call.
+    await revokeToken({ send: runtime.upstream.send, credential, token, timeoutMs: LONGEST_REVOCATION_MS });
     return { revoked: true, problem: null };
   } catch (error) {
     if (!isGatewayError(error)) throw error;
