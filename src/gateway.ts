@@ -153,7 +153,7 @@ export class Gateway {
         // Probes of health alone come without certificates and see no secret.
         tls: role.data || role.admin ? state.tls : null,
         onBound: (bound) => listenerPlan.settle(planned, bound),
-        onWrongProtocol: (spoken, socket) => state.wrongProtocols.note(spoken, socket),
+        onWrongProtocol: (spoken, socket) => state.wrongProtocols.note(spoken, socket, role.peerName),
       };
     });
     this.#listeners = await openListeners(specs, started.server);

@@ -37,10 +37,10 @@ export class WrongProtocols {
     this.#log = log;
   }
 
-  /** Notes what came in over a connection. */
-  note(spoken: SpokenProtocol, socket: Socket): void {
+  /** Notes what came in over a connection; `unixPath` is what a Unix socket is called, which has no addresses. */
+  note(spoken: SpokenProtocol, socket: Socket, unixPath = 'unix'): void {
     const { remoteAddress, localAddress, localPort } = socket;
-    const peer = remoteAddress === undefined ? 'local' : withoutMapping(remoteAddress);
+    const peer = remoteAddress === undefined ? unixPath : withoutMapping(remoteAddress);
     const key = `${spoken} ${networkOf(peer)}`;
     const now = this.#clock.monotonic();
     for (const [one, at] of this.#toldAt) {
@@ -54,7 +54,7 @@ export class WrongProtocols {
     }
     this.#toldAt.set(key, now);
     const [message, advice] = RECORDS[spoken];
-    const listener = localAddress === undefined ? 'unix' : `${withoutMapping(localAddress)} port ${localPort}`;
+    const listener = localAddress === undefined ? unixPath : `${withoutMapping(localAddress)} port ${localPort}`;
     this.#log.warn({ peer, listener, advice, ...(this.#leftOut > 0 && { leftOut: this.#leftOut }) }, message);
     this.#leftOut = 0;
   }
