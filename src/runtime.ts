@@ -121,7 +121,7 @@ export class Runtime implements ServerRuntime {
       unsafeAllowAnonymous: server.unsafeAllowAnonymous,
       clientCas: shared.clientCas,
     });
-    this.rules = new ClientRules(config.clients, log);
+    this.rules = new ClientRules(config, log);
     this.boundary = createBoundaryRules(server);
     this.trustedProxies = new TrustedProxies(server.trustedProxies);
     this.handles = handles;

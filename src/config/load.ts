@@ -22,7 +22,7 @@ import type { GatewayConfig } from './gateway-config.ts';
 import { type Layer, mergeLayers, type Settings } from './layers.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
 import type { SectionContext } from './section.ts';
-import { client, knownCredentials, readClients } from './sections/client.ts';
+import { client, knownCredentials, readClients, warnOfIdleRules } from './sections/client.ts';
 import { readCredentials } from './sections/credential.ts';
 import { general, readRegions } from './sections/general.ts';
 import { readAudit, readLogging, readStore } from './sections/process.ts';
@@ -48,6 +48,8 @@ export interface LoadInput extends HostEnvironment {
   /** Without a credential the configuration is refused (true), unless the caller can do without. */
   readonly requireCredential?: boolean;
   readonly readFile?: ReadFile;
+  /** The time now, epoch ms; by default the system's. */
+  readonly now?: number;
   /** The user we run as; by default the effective user id of the process. */
   readonly uid?: number;
 }
@@ -218,10 +220,12 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   const regions = readRegions(context, [...server.listen, ...server.adminListen, ...server.healthListen]);
   const credentials = readCredentials(context, regions);
   const rateLimit = rateLimitSection.read(context);
-  const clients = readClients(context, { credentials, server, rateLimitMode: rateLimit.mode });
+  const { now = Date.now() } = input;
+  const clients = readClients(context, { credentials, server, rateLimitMode: rateLimit.mode, now });
   const anonymous = server.anonymousCredentials ?? [];
   const names = credentials.map(({ name }) => name);
   if (!anonymous.includes('*')) knownCredentials(anonymous, names, serverReader, 'anonymous_credentials');
+  warnOfIdleRules(serverReader, { anonymous_allow: server.anonymousAllow, anonymous_deny: server.anonymousDeny });
   checkAccess({ server, clients }, serverReader, (name) => client.reader(context, name));
   const logging = readLogging(context, input.isTTY ?? false);
   const config: GatewayConfig = {

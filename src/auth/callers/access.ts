@@ -65,10 +65,12 @@ export type Verdict =
   | { readonly reason: 'unlisted' }
   | { readonly reason: 'ambiguous' };
 
-/** Compiled rules of one client. */
+/** Compiled rules of one client, or of callers who are none. */
 export interface Rules {
   /** `target` is what goes upstream, query included. Microseconds for plain paths; never throws. */
   judge(method: string, target: string): Verdict;
+  /** The rule by which a call is allowed; null where nothing is listed, or none allows it. */
+  allowedBy(method: string, target: string): string | null;
 }
 
 interface Rule {
@@ -89,13 +91,13 @@ const PRESETS: Readonly<Record<string, Rule['matches']>> = {
 };
 
 /**
- * Null when the client has no rules, so that nothing is paid for them. Throws a TypeError for text that is no rule; the
+ * Null where there are no rules, so that nothing is paid for them. Throws a TypeError for text that is no rule; the
  * loader refuses it before.
  */
-export function createRules(client: Pick<ClientConfig, 'allow' | 'deny'>): Rules | null {
-  if (client.allow.length === 0 && client.deny.length === 0) return null;
-  const allow = client.allow.map(parseRule);
-  const deny = client.deny.map(parseRule);
+export function createRules(lists: Pick<ClientConfig, 'allow' | 'deny'>): Rules | null {
+  if (lists.allow.length === 0 && lists.deny.length === 0) return null;
+  const allow = lists.allow.map(parseRule);
+  const deny = lists.deny.map(parseRule);
   return {
     judge(method, target) {
       const queryAt = target.indexOf('?');
@@ -107,6 +109,10 @@ export function createRules(client: Pick<ClientConfig, 'allow' | 'deny'>): Rules
       if (allow.length === 0 || readings.every((reading) => allow.some((rule) => applies(rule, method, reading))))
         return null;
       return { reason: 'unlisted' };
+    },
+    allowedBy(method, target) {
+      const [reading] = readPath(target.split('?', 1)[0] as string) ?? [];
+      return (reading && allow.find((rule) => applies(rule, method, reading))?.text) ?? null;
     },
   };
 }

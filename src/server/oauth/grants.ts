@@ -117,7 +117,8 @@ export class FacadeGrants {
 
   #assertMayUse(name: string): void {
     if (credentialConfig(this.#runtime, name) === undefined) throw unknownCredential();
-    if (!this.#runtime.access.mayUse(this.#applicant.caller, name)) throw notListed(name);
+    if (!this.#runtime.access.mayUse(this.#applicant.caller, name))
+      throw notListed(name, this.#applicant.caller, this.#runtime);
   }
 
   #issueHandle(clientId: string | null): IssuedToken {
