@@ -6,6 +6,7 @@ import { type AuditIo, nodeIo } from './audit/audit-io.ts';
 import { AuditTrail } from './audit/audit-trail.ts';
 import { GrantPace } from './auth/callers/allowance.ts';
 import { AuthThrottle } from './auth/callers/auth-throttle.ts';
+import { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
 import { type SessionOwner, sessionEnded } from './auth/callers/session.ts';
 import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
@@ -80,6 +81,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly tls: ServerTls | null;
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
+  readonly blocks: ClientBlocks;
   readonly logins: Logins;
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
@@ -111,12 +113,13 @@ export class GatewayState implements ServerContext, Shared {
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);
+    this.blocks = new ClientBlocks({ store: this.store, clock, log });
     this.logins = createLogins({ clock, log, current: (name) => this.runtime.credentials.get(name) });
     this.channels = createChannelRegister({ clock });
     this.openSockets = new OpenSockets({
       clock,
       max: options.maxSockets,
-      revalidate: ({ caller, arrival }) => this.runtime.authenticator.revalidate(caller, arrival),
+      revalidate: ({ caller, arrival, peer }) => this.runtime.authenticator.revalidate(caller, arrival, peer),
     });
     this.startedAt = clock.now();
   }
@@ -142,6 +145,7 @@ export class GatewayState implements ServerContext, Shared {
     const { started: config, store, clock, random, log } = this;
     // A folder that cannot be used is found now, and not when the first person has logged in.
     await store.list();
+    await this.blocks.load();
     const { file, sync } = config.audit;
     const { auditIo: io = nodeIo } = options;
     if (file !== null) this.auditTrail = await AuditTrail.open({ file, sync, clock, log, io });

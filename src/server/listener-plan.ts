@@ -23,7 +23,7 @@ export interface PlannedListener {
 }
 
 interface Listener extends PlannedListener {
-  readonly role: { data: boolean; admin: boolean; health: boolean; isLocal: boolean };
+  readonly role: { data: boolean; admin: boolean; health: boolean; isLocal: boolean; peerName: string | undefined };
   /** The address it is bound to; null for a Unix socket, and before. */
   boundTo: string | null;
   isBound: boolean;
@@ -61,6 +61,8 @@ export class ListenerPlan implements Exposure {
     const listener = [...this.#listeners.values()].find((one) => one.address === address) as Listener;
     const { role } = listener;
     role.isLocal = isLocalAddress(bound);
+    // An inherited one, whose path is not known.
+    if (typeof bound === 'string') role.peerName ??= 'unix';
     listener.isBound = true;
     if (address.kind !== 'unix' && typeof bound === 'object') listener.boundTo = `${bound.address} port ${bound.port}`;
     // Administration that nobody asked for is served where nobody else can reach it.
@@ -107,7 +109,8 @@ export class ListenerPlan implements Exposure {
   #add(address: ListenAddress, purpose: 'data' | 'admin' | 'health'): void {
     // Each port 0 is a port of its own; the loader has refused any other address that is to serve health and more.
     const key = `${purpose === 'health'} ${JSON.stringify(address)}`;
-    const role = { data: false, admin: false, health: false, isLocal: false };
+    const peerName = address.kind === 'unix' ? `unix:${address.path}` : undefined;
+    const role = { data: false, admin: false, health: false, isLocal: false, peerName };
     const listener = this.#listeners.get(key) ?? { address, role, boundTo: null, isBound: false };
     listener.role[purpose] = true;
     this.#listeners.set(key, listener);

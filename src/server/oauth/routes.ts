@@ -67,7 +67,7 @@ export function registerFacade(app: FastifyInstance): void {
  */
 async function issueToken(exchange: Exchange, body: string): Promise<void> {
   const { gateway, request, response, record, role } = exchange;
-  const { authenticator, trustedProxies } = gateway.runtime;
+  const { authenticator } = gateway.runtime;
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
   const caller = authenticator.authenticateForToken(request, asked.clientCredentials, role);
   record.client = caller.client?.name ?? null;
@@ -78,7 +78,12 @@ async function issueToken(exchange: Exchange, body: string): Promise<void> {
     if (asked.clientCredentials === null) throw error;
     throw unauthenticated('client not found: that is no client of this gateway');
   }
-  const applicant = { caller, arrival: role, peer: trustedProxies.peerOf(request), named: namedCredential(exchange) };
+  const applicant = {
+    caller,
+    arrival: role,
+    peer: authenticator.peerOf(request, role),
+    named: namedCredential(exchange),
+  };
   const token = await new FacadeGrants(gateway, applicant).perform(asked);
   record.credential = token.credential;
   record.status = 200;
