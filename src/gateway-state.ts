@@ -6,6 +6,7 @@ import { type AuditIo, nodeIo } from './audit/audit-io.ts';
 import { AuditTrail } from './audit/audit-trail.ts';
 import { GrantPace } from './auth/callers/allowance.ts';
 import { AuthThrottle } from './auth/callers/auth-throttle.ts';
+import { ClientActivity } from './auth/callers/client-activity.ts';
 import { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
 import { type SessionOwner, sessionEnded } from './auth/callers/session.ts';
@@ -81,6 +82,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly tls: ServerTls | null;
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
+  readonly activity: ClientActivity;
   readonly blocks: ClientBlocks;
   readonly logins: Logins;
   readonly channels: ChannelRegister;
@@ -105,7 +107,8 @@ export class GatewayState implements ServerContext, Shared {
     this.random = random;
     this.log = log;
     this.metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
-    this.observer = createExchangeObserver({ log, metrics: this.metrics });
+    this.activity = new ClientActivity(clock);
+    this.observer = createExchangeObserver({ log, metrics: this.metrics, activity: this.activity });
     this.liveSecrets = options.liveSecrets;
     this.store =
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
@@ -179,6 +182,7 @@ export class GatewayState implements ServerContext, Shared {
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
     this.liveSecrets?.configure(secretSettings(runtime.config).values());
+    this.activity.setNames(clients.map(({ name }) => name));
     this.metrics.setNames({
       clients: clients.map(({ name }) => name),
       credentials: credentials.map(({ name }) => name),
@@ -189,6 +193,7 @@ export class GatewayState implements ServerContext, Shared {
   observe(): void {
     this.metrics.setSources({
       credentials: () => credentialStates(this.runtime),
+      clients: () => clientUses(this),
       queueLengths: () => queueLengths(this.runtime),
       connections: () => this.runtime.upstream.dispatcher.connections(),
       usage: () => this.usage.rowsAt(this.clock.now()),
@@ -228,6 +233,14 @@ function* credentialStates({ credentials }: Runtime) {
   for (const { config, source } of credentials.list()) {
     const { token, renewal, expiresAt } = source.state();
     yield { name: config.name, token, renewal, expiresAt };
+  }
+}
+
+/** Clients with their ends and what was seen of their secrets. */
+function* clientUses({ runtime, activity, blocks }: GatewayState) {
+  for (const { name, expiresAt } of runtime.config.clients) {
+    const { rejected, secrets } = activity.of(name);
+    yield { name, expiresAt, isBlocked: blocks.since(name) !== null, rejected, secrets };
   }
 }
 

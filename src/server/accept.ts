@@ -66,6 +66,8 @@ export function accept(
 function dispatch(exchange: Exchange): void {
   const { gateway, request, response, record, route, caller } = exchange;
   record.client = caller.client?.name ?? null;
+  if (caller.client !== null || route.kind === 'forward')
+    gateway.activity.seen(caller, exchange.runtime.authenticator.peerOf(request, exchange.role));
   if (gateway.phase === 'draining' && route.kind === 'forward') throw draining();
   if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange);
   // The router decodes a path before it compares; admission has compared it as it was sent.

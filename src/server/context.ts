@@ -7,6 +7,8 @@ import type { CallAudit } from '../audit/call-audit.ts';
 import type { Access } from '../auth/callers/access.ts';
 import type { GrantPace } from '../auth/callers/allowance.ts';
 import type { AuthThrottle } from '../auth/callers/auth-throttle.ts';
+import type { ClientActivity } from '../auth/callers/client-activity.ts';
+import type { ClientBlocks } from '../auth/callers/client-blocks.ts';
 import type { Clients } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
@@ -45,6 +47,10 @@ export interface ServerContext {
   /** Told of each exchange that begins and ends. */
   readonly observer: ExchangeObserver;
   readonly throttle: AuthThrottle;
+  /** What clients did since the start. */
+  readonly activity: ClientActivity;
+  /** The clients that an administrator has blocked. */
+  readonly blocks: ClientBlocks;
   readonly grantPace: GrantPace;
   readonly openSockets: OpenSockets;
   /** Null where no file is configured. */

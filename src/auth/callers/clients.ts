@@ -13,6 +13,8 @@ import type { Caller } from './caller.ts';
  */
 export interface Clients {
   readonly isEmpty: boolean;
+  /** The marks of the secrets that authenticate the client of that name now. */
+  marksOf(name: string): readonly string[];
   /** The client of that name, as a caller that is not authenticated. */
   get(name: string): Caller | undefined;
   /** By a secret alone (Bearer, X-Gateway-Key). */
@@ -70,6 +72,7 @@ export function createClients(
 
   return {
     isEmpty: configs.length === 0,
+    marksOf: (name) => digests().flatMap(({ mark, owner }) => (owner.client?.name === name ? [mark] : [])),
     get: (name) => callers.get(name),
     bySecret(secret) {
       const found = findByDigest(digestOf(secret), digests());
@@ -130,6 +133,15 @@ export function digestOf(secret: string): Buffer {
 /** First 12 hex digits of a digest: enough to tell an owner's secrets apart, useless for guessing one. */
 export function markOf(digest: Buffer): string {
   return digest.toString('hex', 0, 6);
+}
+
+/**
+ * What tells a client's secrets apart in records, in metrics and in `gcg client list`: the first 8 hex digits of the
+ * secret's SHA-256, as `secret_sha256` shows them. Takes such a digest, or an `authFingerprint`; null for what is no
+ * secret's.
+ */
+export function secretFingerprint(authFingerprint: string | null): string | null {
+  return authFingerprint === null || isCertificateFingerprint(authFingerprint) ? null : authFingerprint.slice(0, 8);
 }
 
 /** An accepted digest and whose it is. */

@@ -71,6 +71,7 @@ async function issueToken(exchange: Exchange, body: string): Promise<void> {
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
   const caller = authenticator.authenticateForToken(request, asked.clientCredentials, role);
   record.client = caller.client?.name ?? null;
+  gateway.activity.seen(caller, authenticator.peerOf(request, role));
   try {
     authenticator.assertAdmitted(caller, role);
   } catch (error) {

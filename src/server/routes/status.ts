@@ -11,6 +11,7 @@ import { credentialOfLimit } from '../../upstream/call.ts';
 import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
 import type { ServerContext } from '../context.ts';
+import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientsOf } from './client-status.ts';
 
 /** The state of one credential. Times are ISO 8601 in UTC, or null. */
 export interface CredentialStatus {
@@ -44,6 +45,11 @@ export interface StatusDocument {
   readonly uptimeSeconds: number;
   readonly upstream: CredentialStatus['upstream'];
   readonly credentials: readonly CredentialStatus[];
+  readonly clients: readonly ClientStatus[];
+  /** Callers who are no client. */
+  readonly anonymous: AnonymousStatus;
+  /** Whether nobody may change anything. */
+  readonly readOnly: boolean;
   /** At most 200: those of configured credentials and clients, then those that hold calls back, then the rest. */
   readonly limits: readonly LimitState[];
   readonly limitsInAll: number;
@@ -79,6 +85,9 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     uptimeSeconds: Math.max(0, Math.floor((clock.now() - startedAt) / 1000)),
     upstream: upstreamOf(config.general.hosts),
     credentials,
+    clients: clientsOf(gateway),
+    anonymous: anonymousStatus(gateway),
+    readOnly: config.server.readOnly,
     ...limitsOf(runtime.upstream.limits()),
     store: { type: config.store.type, error: storeError },
     audit: gateway.auditTrail && auditStatus(gateway.auditTrail),

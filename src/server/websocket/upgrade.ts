@@ -140,6 +140,7 @@ class Upgrade {
       caller = this.#admit(host, route, channel, asked.token);
     }
     record.client = caller.client?.name ?? null;
+    this.#gateway.activity.seen(caller, this.#peer());
     if (this.#gateway.phase === 'draining') throw draining();
     const named = namedCredential({ route, request });
     const credential = credentialFor(this.#runtime, caller, named, request.headers, record.requestId);
