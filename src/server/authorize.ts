@@ -23,7 +23,7 @@ export interface ForwardCredential {
 /** The credentials of a configuration, and which of them a caller may use. */
 export interface CredentialChoice {
   readonly credentials: { get(name: string): ForwardCredential | undefined };
-  readonly access: Pick<Access, 'defaultFor' | 'mayUse'>;
+  readonly access: Pick<Access, 'defaultFor' | 'mayUse' | 'usableBy'>;
   readonly config: { readonly credentials: readonly Pick<CredentialConfig, 'name'>[] };
 }
 
@@ -39,7 +39,7 @@ export function chooseCredential(
   if (caller.session !== null) {
     const { owner, source } = caller.session;
     if (owner.credential !== null && !access.mayUse(caller, owner.credential))
-      throw notListed(owner.credential, caller, { access, config });
+      throw notListed(owner.credential, caller, { access });
     const own = caller.session.config();
     // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with
     // it.
@@ -57,7 +57,7 @@ export function chooseCredential(
   }
   const credential = credentials.get(name);
   if (!credential) throw unknownCredential();
-  if (!access.mayUse(caller, name)) throw notListed(name, caller, { access, config });
+  if (!access.mayUse(caller, name)) throw notListed(name, caller, { access });
   return credential;
 }
 
@@ -82,14 +82,9 @@ export function unknownCredential(): GatewayError {
 }
 
 /** The error for a credential that the caller may not use: says which setting would let it. */
-export function notListed(
-  name: string,
-  caller: Caller,
-  { access, config }: Pick<CredentialChoice, 'access' | 'config'>,
-): GatewayError {
+export function notListed(name: string, caller: Caller, { access }: Pick<CredentialChoice, 'access'>): GatewayError {
   const { client } = caller;
-  const usable = config.credentials.map((one) => one.name).filter((one) => access.mayUse(caller, one));
-  const listed = [...usable, name].join(', ');
+  const listed = [...access.usableBy(caller), name].join(', ');
   const advice =
     client === null
       ? `set server.anonymous_credentials = ${listed}, or give the caller a [client.NAME] with credential = ${name}`

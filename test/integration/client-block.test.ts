@@ -150,15 +150,15 @@ t.test('status and metrics tell when each secret was last used, what was called 
   const status = await (await fetch(`${url}/-/status`, { headers: OPS })).json();
   t.match(status, {
     readOnly: false,
-    anonymous: { served: false, credentials: ['default'], allow: ['@read-only'], calls: 0 },
+    anonymous: { served: false, credentials: ['default'], rules: { allow: ['@read-only'] }, calls: 0 },
     clients: [
-      { name: 'ops', admin: true, state: 'active', calls: 1 },
+      { name: 'ops', isAdmin: true, state: 'active', calls: 1 },
       {
         name: 'crm',
         state: 'active',
         expiresAt: new Date(expiresAt).toISOString(),
         credentials: ['default'],
-        allow: ['@read-only'],
+        rules: { allow: ['@read-only'], mode: 'enforce' },
         from: ['127.0.0.0/8'],
         calls: 2,
         refused: 1,

@@ -18,6 +18,8 @@ export interface Access {
   defaultFor(caller: Caller): string | null;
   /** Whether the caller may use a credential of that name, which may not exist. */
   mayUse(caller: Caller, name: string): boolean;
+  /** The names of all credentials that the caller may use, the first of a client's list first. */
+  usableBy(caller: Caller): readonly string[];
   /** The permitted credential with that OAuth client id, the caller's default first. */
   byClientId(caller: Caller, clientId: string): CredentialConfig | null;
 }
@@ -49,6 +51,7 @@ export function createAccess(config: Pick<GatewayConfig, 'credentials' | 'client
       return defaultName !== null && names.has(defaultName) ? defaultName : null;
     },
     mayUse: (caller, name) => allowed(caller).has(name),
+    usableBy: (caller) => [...allowed(caller)],
     byClientId(caller, clientId) {
       const matching = config.credentials.filter(
         (credential) => credential.clientId === clientId && allowed(caller).has(credential.name),

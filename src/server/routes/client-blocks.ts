@@ -6,7 +6,7 @@ import { GatewayError } from '../../errors.ts';
 import type { Exchange } from '../exchange.ts';
 import { sendJson } from '../responses.ts';
 import { changingExchange } from './access.ts';
-import { clientsOf } from './client-status.ts';
+import { clientStatuses } from './client-status.ts';
 
 type NamedRequest = FastifyRequest<{ Params: { name: string } }>;
 
@@ -29,7 +29,7 @@ async function change(request: NamedRequest, reply: FastifyReply, isBlocked: boo
   await kept;
   reply.hijack();
   record.status = 200;
-  const client = clientsOf(gateway).find((one) => one.name === name) ?? null;
+  const client = clientStatuses(gateway).find((one) => one.name === name) ?? null;
   const { isDurable } = gateway.blocks;
   sendJson(response, 200, { blocked: isBlocked, survivesRestart: isDurable, client }, record.requestId);
 }

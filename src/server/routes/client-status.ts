@@ -16,9 +16,13 @@ export interface SecretStatus {
 
 /** What somebody may do, and did. Times are ISO 8601 in UTC, or null; numbers count from the start. */
 interface CallerStatus {
+  /** The credentials it may use; of a client's, the first is its default. */
   readonly credentials: readonly string[];
-  readonly allow: readonly string[];
-  readonly deny: readonly string[];
+  readonly rules: {
+    readonly allow: readonly string[];
+    readonly deny: readonly string[];
+    readonly mode: 'enforce' | 'report';
+  };
   readonly calls: number;
   /** Of the calls, how many the gateway refused by itself. */
   readonly refused: number;
@@ -32,8 +36,7 @@ export interface ClientStatus extends CallerStatus {
   readonly blockedAt: string | null;
   readonly expiresAt: string | null;
   readonly secondsLeft: number | null;
-  readonly admin: boolean;
-  readonly mode: 'enforce' | 'report';
+  readonly isAdmin: boolean;
   /** Addresses it may call from; none: all. */
   readonly from: readonly string[];
   /** Requests that named it and whose proof was not taken. */
@@ -50,7 +53,7 @@ export interface AnonymousStatus extends CallerStatus {
 }
 
 /** The clients as they are now, in the order of the configuration. */
-export function clientsOf(gateway: ServerContext): readonly ClientStatus[] {
+export function clientStatuses(gateway: ServerContext): readonly ClientStatus[] {
   const sockets = new Map<string, number>();
   for (const { caller } of gateway.openSockets.owners()) {
     const name = caller.client?.name;
@@ -67,18 +70,15 @@ export function clientStatus(client: ClientConfig, gateway: ServerContext, socke
   const blockedAt = blocks.since(name);
   const isExpired = expiresAt !== null && expiresAt <= now;
   const { secrets, ...counts } = activity.of(name);
-  const caller = { ...ANONYMOUS, client };
   return {
     name,
     state: blockedAt !== null ? 'blocked' : isExpired ? 'expired' : 'active',
     blockedAt: isoTime(blockedAt),
     expiresAt: isoTime(expiresAt),
     secondsLeft: expiresAt === null ? null : Math.max(0, Math.floor((expiresAt - now) / 1000)),
-    admin: isAdmin,
-    credentials: runtime.config.credentials.map((one) => one.name).filter((one) => runtime.access.mayUse(caller, one)),
-    allow,
-    deny,
-    mode,
+    isAdmin,
+    credentials: runtime.access.usableBy({ ...ANONYMOUS, client }),
+    rules: { allow, deny, mode },
     from,
     ...counts,
     lastSeenAt: lastOf(secrets),
@@ -109,9 +109,8 @@ export function anonymousStatus({ runtime, activity }: ServerContext): Anonymous
   const { secrets, calls, refused } = activity.of(null);
   return {
     served: isAnonymousServed(config),
-    credentials: config.credentials.map((one) => one.name).filter((one) => access.mayUse(ANONYMOUS, one)),
-    allow: config.server.anonymousAllow,
-    deny: config.server.anonymousDeny,
+    credentials: access.usableBy(ANONYMOUS),
+    rules: { allow: config.server.anonymousAllow, deny: config.server.anonymousDeny, mode: 'enforce' },
     calls,
     refused,
     lastSeenAt: lastOf(secrets),

@@ -11,7 +11,7 @@ import { credentialOfLimit } from '../../upstream/call.ts';
 import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
 import type { ServerContext } from '../context.ts';
-import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientsOf } from './client-status.ts';
+import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
 
 /** The state of one credential. Times are ISO 8601 in UTC, or null. */
 export interface CredentialStatus {
@@ -85,7 +85,7 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     uptimeSeconds: Math.max(0, Math.floor((clock.now() - startedAt) / 1000)),
     upstream: upstreamOf(config.general.hosts),
     credentials,
-    clients: clientsOf(gateway),
+    clients: clientStatuses(gateway),
     anonymous: anonymousStatus(gateway),
     readOnly: config.server.readOnly,
     ...limitsOf(runtime.upstream.limits()),
