@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import t from 'tap';
 import { createUsers, DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
-import { change, statusOf } from '../helpers/admin.ts';
+import { change } from '../helpers/admin.ts';
 import { askAt } from '../helpers/ask.ts';
 import { allCredentials, assertionFor, basic, clientNamed, postToken } from '../helpers/clients.ts';
 import { configAt, startGateway, startGatewayWith } from '../helpers/gateway.ts';
