@@ -7,6 +7,7 @@ import { canProve } from '../../config/access-rules.ts';
 import type { ClientConfig, CredentialConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { formatListenAddress } from '../../config/listen-address.ts';
 import { loadConfig } from '../../config/load.ts';
+import { lastDayOf } from '../../config/sections/client.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
@@ -53,9 +54,7 @@ function summarise(config: GatewayConfig): string {
 }
 
 function clientInWords({ name, isAdmin, expiresAt, from }: ClientConfig): string {
-  // The last moment of a day, and not the first of the next.
-  const end =
-    expiresAt === null ? '' : `until ${new Date(Math.min(expiresAt - 1, 8.64e15)).toISOString().slice(0, 10)}`;
+  const end = expiresAt === null ? '' : `until ${lastDayOf(expiresAt)}`;
   const facts = [isAdmin ? 'admin' : '', end, from.length > 0 ? `from ${from.join(' and ')}` : ''].filter(Boolean);
   return facts.length === 0 ? name : `${name} (${facts.join(', ')})`;
 }

@@ -6,6 +6,7 @@ import { ANONYMOUS } from '../../auth/callers/caller.ts';
 import { digestOf, secretFingerprint } from '../../auth/callers/clients.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { onOneLine } from '../../config/problem.ts';
+import { lastDayOf } from '../../config/sections/client.ts';
 import { humanDuration } from '../../config/values.ts';
 import { isAnonymousServed } from '../../server/listener-plan.ts';
 import type { AnonymousStatus, ClientStatus } from '../../server/routes/client-status.ts';
@@ -132,8 +133,8 @@ function tableOf({ source, clients, anonymous, readOnly }: Listed, now: number):
 }
 
 function stateOf({ state, secondsLeft, expiresAt }: ClientStatus): string {
-  if (state !== 'active' || secondsLeft === null) return state;
-  return `active, ${humanDuration(secondsLeft)} left (${expiresAt?.slice(0, 10)})`;
+  if (state !== 'active' || secondsLeft === null || expiresAt === null) return state;
+  return `active, ${humanDuration(secondsLeft)} left (to ${lastDayOf(Date.parse(expiresAt))})`;
 }
 
 function ago(at: string | null, now: number): string {

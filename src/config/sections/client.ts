@@ -168,11 +168,15 @@ const WITHOUT_ADMIN_LISTENER =
 export const END_WARNING_DAYS = 21;
 const DAY_MS = 86_400_000;
 
+/** The day, in UTC, of the last moment before an end: the end of a day is the start of the next. */
+export function lastDayOf(expiresAt: number): string {
+  return new Date(Math.min(expiresAt - 1, 8.64e15)).toISOString().slice(0, 10);
+}
+
 /** Says that a client has ended or ends soon; null while there is time, or where there is no end. */
 export function endWarning(expiresAt: number | null, now: number): string | null {
   if (expiresAt === null) return null;
-  // The last moment of a day, and not the first of the next.
-  const date = new Date(Math.min(expiresAt - 1, 8.64e15)).toISOString().slice(0, 10);
+  const date = lastDayOf(expiresAt);
   if (expiresAt <= now)
     return `was reached on ${date}: calls of this client are refused; move the date, or remove the client`;
   const days = Math.floor((expiresAt - now) / DAY_MS);
