@@ -93,6 +93,9 @@ export class GatewayState implements ServerContext, Shared {
   usage!: UsageLedger;
   budgets!: Budgets;
   phase: ServerContext['phase'] = 'running';
+  isCutting = false;
+  /** Told of each change of state of a configured credential. */
+  onTransition: () => void = () => {};
   program!: ProgramHooks;
   handles!: Handles;
   sessions!: Sessions;

@@ -6,6 +6,7 @@ import { Agent } from 'undici';
 import { systemClock, withDeadline } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { type GatewayLog, GatewayState, type StateOptions } from './gateway-state.ts';
+import type { ExchangeCounts } from './logging/metrics/metrics.ts';
 import { Runtime } from './runtime.ts';
 import { accept } from './server/accept.ts';
 import { createApp } from './server/app.ts';
@@ -13,6 +14,7 @@ import type { ReloadOutcome } from './server/context.ts';
 import { isAnonymousServed } from './server/listener-plan.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
 import { draining } from './server/responses.ts';
+import { readinessOf } from './server/routes/status.ts';
 import { acceptUpgrade, whyNotServed } from './server/websocket/upgrade.ts';
 
 export type { GatewayLog };
@@ -50,9 +52,18 @@ export class Gateway {
   readonly #retiring = new Set<Runtime>();
   #listeners: Listeners | null = null;
   #drained: Promise<void> | null = null;
+  #becomeReady: () => void = () => {};
+  /**
+   * Resolves once: when the gateway listens and every required credential holds a token, as /readyz tells it. A login
+   * that nobody makes keeps it waiting.
+   */
+  readonly ready: Promise<void> = new Promise((resolve) => {
+    this.#becomeReady = resolve;
+  });
 
   private constructor(state: GatewayState) {
     this.#state = state;
+    state.onTransition = () => this.#checkReady();
   }
 
   /** Reads what is stored and builds the first runtime; opens nothing. */
@@ -81,6 +92,11 @@ export class Gateway {
     return this.#state.runtime;
   }
 
+  /** How many calls run, and how many ended or were cut so far. Open sockets are among them. */
+  get calls(): ExchangeCounts {
+    return this.#state.observer.counts;
+  }
+
   /** Notification sockets that are open, or about to be. */
   socketCount(): number {
     return this.#state.openSockets.count;
@@ -107,7 +123,18 @@ export class Gateway {
     this.#listeners = await openListeners(specs, started.server);
     state.runtime.credentials.start();
     listenerPlan.warnOfAnonymousUse(started, this.#listeners.addresses, log);
+    this.#checkReady();
     return this.#listeners.addresses;
+  }
+
+  #checkReady(): void {
+    const { phase, runtime } = this.#state;
+    if (this.#listeners === null) return;
+    const tokens = runtime.credentials.list().map(({ config, source }) => ({
+      required: config.isRequired,
+      token: source.state().token,
+    }));
+    if (readinessOf(phase, tokens) === 'ready') this.#becomeReady();
   }
 
   /**
@@ -130,6 +157,7 @@ export class Gateway {
     openSockets.review((owner) => whyNotServed(runtime, owner));
     if (this.#listeners !== null && !isAnonymousServed(before.config))
       listenerPlan.warnOfAnonymousUse(config, this.#listeners.addresses, state.log);
+    this.#checkReady();
     this.#retiring.add(before);
     const forget = () => void this.#retiring.delete(before);
     before.retire(runtime).then(forget, forget);
@@ -146,6 +174,12 @@ export class Gateway {
     return this.#drained;
   }
 
+  /** Ends `drain` at once: calls that still run are cut, and recorded as such. */
+  cut(): void {
+    this.#state.isCutting = true;
+    this.#listeners?.cut();
+  }
+
   async #close(): Promise<void> {
     const state = this.#state;
     const { sessions, openSockets } = state;
@@ -158,7 +192,10 @@ export class Gateway {
     const stopLooking = onceNearlyOver(drainTimeoutMs, () => {
       for (const runtime of runtimes) runtime.rejectWaits(draining());
     });
-    await Promise.all([this.#listeners?.close(drainTimeoutMs), openSockets.close(drainTimeoutMs)]);
+    const onCut = () => {
+      state.isCutting = true;
+    };
+    await Promise.all([this.#listeners?.close(drainTimeoutMs, onCut), openSockets.close(drainTimeoutMs)]);
     stopLooking();
     for (const { credentials } of runtimes) credentials.close();
     // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.

@@ -35,9 +35,9 @@ import { TrustedProxies } from './server/connection.ts';
 import type { ServerRuntime } from './server/context.ts';
 import { createOwnHeaders, type OwnHeaders, redirectBase } from './server/headers.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
-import type { CallerConnection } from './upstream/call.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
 import { createUpstream, type PreviousUpstream, type Upstream, type UpstreamDeps } from './upstream/upstream.ts';
+import { WaitingCalls } from './upstream/waiting-calls.ts';
 import type { Budgets } from './usage/budgets.ts';
 
 /** What outlives a configuration. */
@@ -53,6 +53,8 @@ export interface Shared extends UpstreamDeps {
   /** Null where no file is configured. */
   readonly auditTrail: AuditTrail | null;
   readonly budgets: Budgets;
+  /** Told, after `metrics`, of each change of state of a configured credential; read anew each time. */
+  readonly onTransition: () => void;
   /** The log's, told each token that is obtained, so that it can mask them. */
   readonly liveSecrets: LiveSecrets | undefined;
   /** What certificates of callers are verified by; null where none are asked for. */
@@ -93,7 +95,7 @@ export class Runtime implements ServerRuntime {
   readonly bodies: BodyLogging | null;
   readonly audit: CallAudit | null;
   readonly budgets: Budgets;
-  readonly waits = new Set<CallerConnection>();
+  readonly waits: WaitingCalls;
   /** Forwarded calls that run. */
   #running = 0;
   /** Set when it is replaced: called when the last of them has ended. */
@@ -110,7 +112,7 @@ export class Runtime implements ServerRuntime {
       onSecret: shared.liveSecrets?.add,
     };
     this.credentials = createCredentials(
-      { config, transport, store, clock, random, log, onTransition: countTransitions(shared.metrics), ...told },
+      { config, transport, store, clock, random, log, onTransition: tellTransitions(shared), ...told },
       previous?.credentials,
     );
     this.tokenEndpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, ...told });
@@ -141,6 +143,7 @@ export class Runtime implements ServerRuntime {
     this.audit =
       shared.auditTrail && new CallAudit(shared.auditTrail, config.audit, shared.liveSecrets?.mask ?? ((text) => text));
     this.budgets = shared.budgets;
+    this.waits = new WaitingCalls({ clock, log, mostAMinute: config.logging.format === 'text' ? 20 : 1 });
   }
 
   enter(): void {
@@ -162,18 +165,20 @@ export class Runtime implements ServerRuntime {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;
       });
+    this.waits.close();
     await this.credentials.settled();
     await this.upstream.retire();
   }
 
   /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
   rejectWaits(error: GatewayError): void {
-    for (const { rejectWait } of [...this.waits]) rejectWait?.(error);
+    this.waits.rejectAll(error);
   }
 
   /** Ends timers and connections; exchanges that still run are cut. */
   async close(): Promise<void> {
     this.credentials.close();
+    this.waits.close();
     await this.upstream.close();
   }
 }
@@ -211,6 +216,9 @@ function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) =>
 }
 
 /** Counts the changes of state of configured credentials; sessions are not counted: their number has no bound. */
-function countTransitions(metrics: Metrics): (transition: TokenTransition) => void {
-  return ({ credential, toToken, toRenewal }) => metrics.tokenTransition(credential, toToken, toRenewal);
+function tellTransitions(shared: Pick<Shared, 'metrics' | 'onTransition'>): (transition: TokenTransition) => void {
+  return ({ credential, toToken, toRenewal }) => {
+    shared.metrics.tokenTransition(credential, toToken, toRenewal);
+    shared.onTransition();
+  };
 }

@@ -47,6 +47,12 @@ function findHome(env: Io['env']): string | undefined {
   }
 }
 
+/** Whether a terminal shows colours: not where NO_COLOR (https://no-color.org) or TERM=dumb says otherwise. */
+export function hasColour({ isTTY, env }: Pick<Io, 'isTTY' | 'env'>): boolean {
+  const { NO_COLOR = '', TERM } = env;
+  return isTTY && NO_COLOR === '' && TERM !== 'dumb';
+}
+
 /** What loadConfig needs, from the process and the command line. */
 export function loadInput(io: Io, overrides: Overrides): LoadInput {
   const { env, cwd, home, platform, isTTY } = io;

@@ -1,30 +1,43 @@
 // Handles what happens to a process while it serves: signals, and exceptions that nothing caught. It decides when to
 // end; the exit itself belongs to the main program.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { HeldSignals } from './held-signals.ts';
 import { EXIT } from './io.ts';
 
+/** What is drained at the end. */
+type EndedGateway = Pick<Gateway, 'calls' | 'cut' | 'drain' | 'reopen' | 'runtime' | 'socketCount'>;
+
+/** So long the records of calls that a second signal cuts are waited for. */
+const CUT_MS = 250;
+
 /** What the events act on. */
 export interface ProcessDeps {
   readonly signals: HeldSignals;
-  readonly log: Pick<Logger, 'info' | 'error' | 'reopen'>;
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error' | 'reopen'>;
   /** Called once, before draining begins. */
   readonly onEnding: () => void;
 }
 
 /**
  * Made before the gateway. `ending` resolves with the exit code: 0 when the gateway has drained after a first SIGTERM,
- * SIGINT or `end`, at once where there is none yet, or at a second one; 1 after a fault. SIGUSR2 reopens the log file and the audit file,
+ * SIGINT or `end`, at once where there is none yet, or when a second one has cut what still runs; 1 after a fault.
+ * SIGUSR2 reopens the log file and the audit file,
  * SIGUSR1 no longer starts the inspector.
  */
 export class ProcessEvents {
   readonly ending: Promise<number>;
   readonly #deps: ProcessDeps;
   #resolve: (code: number) => void = () => {};
-  #gateway: Pick<Gateway, 'drain' | 'reopen'> | null = null;
+  #gateway: EndedGateway | null = null;
+  /** Resolves when the gateway has drained; null before the end. */
+  #drained: Promise<void> | null = null;
+  /** What had ended before the end began. */
+  #before = { finished: 0, cut: 0 };
   #isEnding = false;
+  #isStopped = false;
 
   constructor(deps: ProcessDeps) {
     this.#deps = deps;
@@ -50,7 +63,7 @@ export class ProcessEvents {
    * Sets what is to be drained at the end. From now on SIGHUP (also one that came earlier) reopens both files and
    * calls `reload`.
    */
-  setGateway(gateway: Pick<Gateway, 'drain' | 'reopen'>, reload: () => void): void {
+  setGateway(gateway: EndedGateway, reload: () => void): void {
     this.#gateway = gateway;
     this.#deps.signals.take(['SIGHUP'], () => {
       this.#reopen();
@@ -65,19 +78,39 @@ export class ProcessEvents {
   }
 
   end(reason: string): void {
+    const gateway = this.#gateway;
     if (this.#isEnding) {
-      this.#resolve(EXIT.ok);
+      gateway?.cut();
+      // The records of the calls that are cut come when their connections have closed: a moment, bounded.
+      const drained = this.#drained ?? Promise.resolve();
+      void Promise.race([drained, sleep(gateway === null ? 0 : CUT_MS)]).finally(() => this.#stopped(EXIT.ok));
       return;
     }
     this.#isEnding = true;
-    this.#deps.log.info({ reason }, 'draining');
+    if (gateway !== null) {
+      const { running, finished, cut } = gateway.calls;
+      this.#before = { finished, cut };
+      const { drainTimeoutMs, shutdownDelayMs } = gateway.runtime().config.server;
+      const atMostMs = shutdownDelayMs + drainTimeoutMs;
+      this.#deps.log.info({ reason, calls: running, sockets: gateway.socketCount(), atMostMs }, 'draining');
+    } else this.#deps.log.info({ reason }, 'draining');
     this.#deps.onEnding();
     // Before there is a gateway there is nothing to drain.
-    const drained = this.#gateway?.drain() ?? Promise.resolve();
-    drained.then(
-      () => this.#resolve(EXIT.ok),
-      () => this.#resolve(EXIT.failure),
+    this.#drained = gateway?.drain() ?? Promise.resolve();
+    this.#drained.then(
+      () => this.#stopped(EXIT.ok),
+      () => this.#stopped(EXIT.failure),
     );
+  }
+
+  /** Tells the last word and ends. Only the first call counts. */
+  #stopped(code: number): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    const { finished, cut } = this.#gateway?.calls ?? this.#before;
+    const fields = { finished: finished - this.#before.finished, cut: cut - this.#before.cut };
+    this.#deps.log[fields.cut > 0 ? 'warn' : 'info'](fields, 'stopped');
+    this.#resolve(code);
   }
 
   #fault(kind: string): (thrown: unknown) => void {

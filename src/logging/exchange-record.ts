@@ -22,6 +22,18 @@ export interface ExchangeRecord {
   requestId: string;
   /** Name of the authenticated local client; null for an anonymous caller. */
   client: string | null;
+  /** The `secretFingerprint` of what authenticated that client; null for certificates and anonymous callers. */
+  secretFingerprint: string | null;
+  /**
+   * The client that a proof names which was not taken: a wrong secret's, an ended handle's. As `shownClaim` gives it.
+   */
+  claimedClient: string | null;
+  /** The platform's user behind the session that the call was made with, where that is known. */
+  sessionUser: string | null;
+  /** The caller's address, the one behind trusted proxies, or `unix:` and the path of the listener's socket. */
+  peer: string | null;
+  /** The caller's User-Agent as it came. */
+  userAgent: string | null;
   /** Name of the credential used; null when none was chosen. */
   credential: string | null;
   /** The platform's name of the operation; null while it is not known. */
@@ -33,6 +45,8 @@ export interface ExchangeRecord {
   route: string;
   /** Asked every few seconds by machines: counted, and not logged, since a record each would bury all others. */
   isProbe: boolean;
+  /** Asked every second by a command of ours that waits: logged at `debug` while all is well. */
+  isPoll: boolean;
   /** Status the caller was answered with; 0 while there is none (and when the client disconnected before). */
   status: number;
   /** Monotonic. */
@@ -49,8 +63,12 @@ export interface ExchangeRecord {
   /** The platform's `ININ-Correlation-Id`. */
   correlationId: string | null;
   tokenFingerprint: string | null;
-  /** A gateway code, or the platform's own code where it was read. */
+  /** The gateway's code, where it failed the call. */
   errorCode: string | null;
+  /** The sentence beside that code, as the caller was told it. Ours, safe to show. */
+  error: string | null;
+  /** The rule that refused the call, or would have (mode `report`). */
+  rule: string | null;
   /** The caller sent an `Authorization` of its own, and it was replaced. */
   authorizationReplaced: boolean;
   /** How a WebSocket ended: the code of its close frame, 1006 where there was none. Null for anything but a socket. */
@@ -90,12 +108,18 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
   return {
     requestId: '',
     client: null,
+    secretFingerprint: null,
+    claimedClient: null,
+    sessionUser: null,
+    peer: null,
+    userAgent: null,
     credential: null,
     operation: null,
     method: '',
     target: '',
     route: '',
     isProbe: false,
+    isPoll: false,
     status: 0,
     startedAt,
     durationMs: 0,
@@ -108,6 +132,8 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     correlationId: null,
     tokenFingerprint: null,
     errorCode: null,
+    error: null,
+    rule: null,
     authorizationReplaced: false,
     closeCode: null,
     source: 'gateway',
@@ -124,6 +150,15 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     isAudited: false,
     isEnded: false,
   };
+}
+
+/** Notes the error of ours that fails a call. */
+export function noteError(
+  record: ExchangeRecord,
+  { code, message }: { readonly code: string; readonly message: string },
+): void {
+  record.errorCode = code;
+  record.error = message;
 }
 
 /** Notes why one more attempt is made. */

@@ -13,12 +13,13 @@ import {
   exchangeLevel,
   exchangeLine,
   exchangeText,
+  isFailed,
   localTime,
   recordText,
 } from './format.ts';
 import { type Log, type RecordLevel, SEVERITY } from './log.ts';
 import { type LiveSecrets, maskStrings } from './redact/live-secrets.ts';
-import { redactValue } from './redact/value.ts';
+import { redactFields } from './redact/value.ts';
 
 /** `[logging]`. */
 export type LoggingConfig = GatewayConfig['logging'];
@@ -26,8 +27,10 @@ export type LoggingConfig = GatewayConfig['logging'];
 export interface LoggerDeps {
   /** Standard output or what stands for it; a descriptor or a stream. 1 when not given. Never closed by the logger. */
   readonly stdout?: number | Writable;
-  /** A person watches: colours and local time in `text`, and no gathering of lines. */
+  /** A person watches: local time in `text`, and no gathering of lines. */
   readonly isTTY?: boolean;
+  /** Whether that person sees colours; not when NO_COLOR or TERM=dumb says so. Default: as `isTTY`. */
+  readonly hasColour?: boolean;
   /** Wall clock, epoch ms. */
   readonly now?: () => number;
   /** Exact values to mask in every record. */
@@ -38,8 +41,8 @@ export interface LoggerDeps {
 export interface Logger extends Log {
   trace(fields: Record<string, unknown>, msg: string): void;
   /**
-   * Writes the record of an ended exchange: `info`, or `error` when it failed. Reads the record before it returns and
-   * keeps nothing of it.
+   * Writes the record of an ended exchange, at the level of its outcome; one that failed at every level but `none`.
+   * Reads the record before it returns and keeps nothing of it.
    */
   exchange(record: ExchangeRecord): void;
   /** Whether records of this level are written: ask before building something costly. */
@@ -65,6 +68,7 @@ export function createLogger(config: LoggingConfig, deps: LoggerDeps = {}): Logg
 class RecordLogger implements Logger {
   readonly #stdout: number | Writable;
   readonly #isTTY: boolean;
+  readonly #hasColour: boolean;
   readonly #now: () => number;
   readonly #mask: LiveSecrets['mask'];
   readonly #isoTime: () => string;
@@ -81,9 +85,11 @@ class RecordLogger implements Logger {
   /** Destinations of earlier settings that are being closed. */
   readonly #retiring = new Set<Promise<void>>();
 
-  constructor(config: LoggingConfig, { stdout = 1, isTTY = false, now = Date.now, liveSecrets }: LoggerDeps) {
+  constructor(config: LoggingConfig, deps: LoggerDeps) {
+    const { stdout = 1, isTTY = false, hasColour = isTTY, now = Date.now, liveSecrets } = deps;
     this.#stdout = stdout;
     this.#isTTY = isTTY;
+    this.#hasColour = hasColour;
     this.#now = now;
     this.#mask = liveSecrets?.mask ?? ((text) => text);
     this.#isoTime = createIsoClock(now);
@@ -102,7 +108,7 @@ class RecordLogger implements Logger {
   exchange(record: ExchangeRecord): void {
     if (this.#threshold > SEVERITY.error) return;
     const level = exchangeLevel(record);
-    if (SEVERITY[level] < this.#threshold) return;
+    if (SEVERITY[level] < this.#threshold && !isFailed(record)) return;
     if (this.#isText) this.#putText((time, hasColour) => exchangeText(record, level, time, this.#detail, hasColour));
     else this.#put(exchangeLine(record, level, this.#isoTime(), this.#detail));
   }
@@ -163,7 +169,7 @@ class RecordLogger implements Logger {
 
   #write(level: RecordLevel, fields: Record<string, unknown>, msg: string): void {
     if (SEVERITY[level] < this.#threshold) return;
-    const safe = maskStrings(redactValue(fields), this.#mask) as Record<string, unknown>;
+    const safe = maskStrings(redactFields(fields), this.#mask) as Record<string, unknown>;
     if (this.#isText) this.#putText((time, hasColour) => recordText(safe, msg, level, time, hasColour));
     else this.#json[level](safe, msg);
   }
@@ -175,7 +181,7 @@ class RecordLogger implements Logger {
 
   #putText(render: (time: string, hasColour: boolean) => string): void {
     const plain = this.#toFile || (this.#toConsole && !this.#isTTY) ? render(this.#isoTime(), false) : '';
-    this.#toConsole?.write(this.#isTTY ? render(localTime(this.#now()), true) : plain);
+    this.#toConsole?.write(this.#isTTY ? render(localTime(this.#now()), this.#hasColour) : plain);
     this.#toFile?.write(plain);
   }
 

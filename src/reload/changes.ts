@@ -3,6 +3,7 @@
 import type { EffectiveSetting } from '../config/effective.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isSameSetting, secretSettings } from '../config/gateway-config.ts';
+import type { Problem } from '../config/problem.ts';
 import { findKey } from '../config/table.ts';
 import type { SecretSource } from '../secret.ts';
 
@@ -10,6 +11,7 @@ import type { SecretSource } from '../secret.ts';
 export interface LoadedConfig {
   readonly config: GatewayConfig;
   readonly settings: readonly EffectiveSetting[];
+  readonly warnings: readonly Problem[];
 }
 
 /** The keys that differ, in the order of the documentation. */

@@ -20,6 +20,9 @@ import {
 } from './changes.ts';
 import { FileWatcher } from './file-watcher.ts';
 
+/** The message of a record that tells a warning of the configuration, at the start and after a reload. */
+export const CONFIGURATION_WARNING = 'configuration warning';
+
 /** What asked for a reload: a change of a file, SIGHUP, or POST /-/reload. */
 export type ReloadTrigger = 'file' | 'signal' | 'request';
 
@@ -59,6 +62,8 @@ type Outcome =
 /** The reloader of a process. Watches no file until `start`. Whoever creates it closes it. */
 export class Reloader {
   readonly #deps: ReloaderDeps;
+  /** The warnings of the last look at the files: they were told, and are not told again while they last. */
+  #toldWarnings: ReadonlySet<string>;
   /** The configuration in use, as it was read. */
   #current: LoadedConfig;
   /** The fingerprints of its secrets when it was taken into use. */
@@ -74,6 +79,7 @@ export class Reloader {
   constructor(deps: ReloaderDeps) {
     this.#deps = deps;
     this.#current = deps.started;
+    this.#toldWarnings = new Set(deps.started.warnings.map(formatProblem));
     this.#fingerprints = secretFingerprints(deps.started.config);
   }
 
@@ -133,9 +139,9 @@ export class Reloader {
   }
 
   #attempt(): Outcome {
-    const { started, log } = this.#deps;
+    const { started } = this.#deps;
     const result = this.#load();
-    for (const warning of result.warnings) log.warn({ warning: formatProblem(warning) }, 'configuration warning');
+    this.#tellWarnings(result.warnings.map(formatProblem));
     if (!result.ok) return { problems: result.problems.map(formatProblem) };
     const config = keepForRestart(started.config, result.config);
     const failure = this.#apply(config);
@@ -146,6 +152,12 @@ export class Reloader {
     this.#fingerprints = fingerprints;
     this.#current = result;
     return { changed, restart: restartKeys(changedKeys(started, result)) };
+  }
+
+  #tellWarnings(warnings: readonly string[]): void {
+    for (const warning of warnings)
+      if (!this.#toldWarnings.has(warning)) this.#deps.log.warn({ warning }, CONFIGURATION_WARNING);
+    this.#toldWarnings = new Set(warnings);
   }
 
   /** What is wrong, or null when it is in use. The log comes first: opening its file is what may fail. */

@@ -5,8 +5,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ResponseDelay } from '../auth/callers/auth-throttle.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
+import { noteError } from '../logging/exchange-record.ts';
 import { admit } from './admission.ts';
 import { guessIn, isFailedAuthentication } from './authenticate.ts';
+import { claimedClient, isRefusedProof } from './claimed-client.ts';
 import { noteRefused, wasRefused } from './connection.ts';
 import type { ServerContext } from './context.ts';
 import { allowOrigin, isPreflight, respondToPreflight } from './cors.ts';
@@ -15,6 +17,7 @@ import {
   bindExchange,
   type Exchange,
   finishExchange,
+  noteCaller,
   type OpenedExchange,
   openExchange,
 } from './exchange.ts';
@@ -23,7 +26,7 @@ import type { ListenerRole } from './listener-plan.ts';
 import { isTokenRevocation, revokeOwnToken } from './oauth/revocation.ts';
 import { FORWARD_MOUNT } from './own-routes.ts';
 import { isForApplications, noteRoute, parseTarget, type Route } from './request-target.ts';
-import { draining, internalError, notFound, respondWithError, sendContinue } from './responses.ts';
+import { draining, internalError, notFound, respondWithError, sendContinue, tooManyGuesses } from './responses.ts';
 
 /** A caller of a local route that neither sends nor is sent anything for so long is cut off. */
 const LOCAL_IDLE_MS = 60_000;
@@ -65,9 +68,8 @@ export function accept(
 /** Sends an admitted exchange on: to the end of its own token, to a route of ours, or to the forwarding path. */
 function dispatch(exchange: Exchange): void {
   const { gateway, request, response, record, route, caller } = exchange;
-  record.client = caller.client?.name ?? null;
-  if (caller.client !== null || route.kind === 'forward')
-    gateway.activity.seen(caller, exchange.runtime.authenticator.peerOf(request, exchange.role));
+  noteCaller(record, caller);
+  if (caller.client !== null || route.kind === 'forward') gateway.activity.seen(caller, record.peer);
   if (gateway.phase === 'draining' && route.kind === 'forward') throw draining();
   if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange);
   // The router decodes a path before it compares; admission has compared it as it was sent.
@@ -127,6 +129,7 @@ function refuseInTime(opened: OpenedExchange, error: unknown): void {
 
 function refuse(opened: OpenedExchange, thrown: unknown): void {
   const error = isGatewayError(thrown) ? thrown : internalError();
+  if (isRefusedProof(error)) opened.record.claimedClient = claimedClient(opened.request, opened.runtime);
   // A request that is not understood leaves a connection that is not understood.
   const isBroken = error.code === 'gateway.request.invalid' || error.code === 'gateway.internal';
   if (isBroken) noteRefused(opened.request.socket);
@@ -144,9 +147,10 @@ export function delayFor(
 
 /** Ends the connection without a response: its peer has too many guesses at a time. */
 function dropGuess(opened: OpenedExchange): void {
-  const { request, record } = opened;
+  const { request, record, runtime } = opened;
   finishWithResponse(opened);
-  record.errorCode = 'gateway.client.unauthenticated';
+  noteError(record, tooManyGuesses());
+  record.claimedClient = claimedClient(request, runtime);
   record.heldBy = 'wrong secrets';
   request.socket.destroy();
 }

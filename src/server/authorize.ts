@@ -8,6 +8,7 @@ import type { TokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
 import type { ServerConfig } from '../config/sections/server.ts';
 import { GatewayError } from '../errors.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import { sessionLimitKey } from '../upstream/call.ts';
 import type { Route } from './request-target.ts';
@@ -120,12 +121,12 @@ export function namedCredential({
   return header;
 }
 
-/** A call that rules are asked about; `requestId` is for the log. */
+/** A call that rules are asked about; its record, where it has one, is told the rule that decides. */
 export interface JudgedCall {
   readonly method: string;
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
-  readonly requestId: string;
+  readonly record: Pick<ExchangeRecord, 'requestId' | 'rule'> | null;
 }
 
 /** What decides which calls may be made: the clients, and what `[server]` says of all others. */
@@ -161,14 +162,18 @@ export class ClientRules {
    * for everybody, also where the mode is `report`.
    */
   assertPermitted(client: ClientConfig | null, call: JudgedCall): void {
-    if (this.#readOnly !== null && verdictOf(this.#readOnly, call) !== null)
+    const { record, method } = call;
+    if (this.#readOnly !== null && verdictOf(this.#readOnly, call) !== null) {
+      if (record !== null) record.rule = 'server.read_only';
       throw new GatewayError('gateway.client.forbidden', READ_ONLY_MESSAGE);
+    }
     const rules = client === null ? this.#ofAnonymous : (this.#ofClients.get(client.name) ?? null);
     const verdict = rules === null ? null : verdictOf(rules, call);
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
+    if (record !== null) record.rule = ruleInRecord(client, verdict);
     if (client?.mode !== 'report') throw new GatewayError('gateway.client.forbidden', messageOf(client, verdict));
-    const { requestId, method } = call;
+    const requestId = record?.requestId;
     this.#log.warn({ requestId, client: client.name, method, reason: verdict.reason, rule }, 'rule would refuse');
   }
 
@@ -176,6 +181,19 @@ export class ClientRules {
   allowedBy(client: ClientConfig | null, { method, target }: Pick<JudgedCall, 'method' | 'target'>): string | null {
     const rules = client === null ? this.#ofAnonymous : this.#ofClients.get(client.name);
     return rules?.allowedBy(method, target) ?? null;
+  }
+}
+
+/** What a record says of the rule, or the list, that refused. */
+function ruleInRecord(client: ClientConfig | null, verdict: NonNullable<Verdict>): string {
+  const keys = client === null ? 'server.anonymous_' : '';
+  switch (verdict.reason) {
+    case 'denied':
+      return `${keys}deny[] = ${verdict.rule}`;
+    case 'unlisted':
+      return `${keys}allow[]: not listed`;
+    case 'ambiguous':
+      return `${keys}allow[], ${keys}deny[]: the call can be read in more than one way`;
   }
 }
 

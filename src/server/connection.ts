@@ -3,6 +3,7 @@
 // behind it (pipelining) are closed here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { AddressBlocks, canonicalAddress, withoutMapping } from '../config/address-blocks.ts';
 
@@ -19,6 +20,8 @@ interface Connection {
   isBroken: boolean;
   /** A request on it was refused for its framing. */
   isRefused: boolean;
+  /** The address at its other end, as it was at the first request: a socket that is gone tells none. */
+  readonly address: string;
   onIdle: (() => void) | null;
 }
 
@@ -54,7 +57,8 @@ type CallerSocket = Duplex & { [CONNECTION]?: Connection };
 function connectionOf(socket: CallerSocket): Connection {
   const known = socket[CONNECTION];
   if (known) return known;
-  const connection: Connection = { open: new Set(), isBroken: false, isRefused: false, onIdle: null };
+  const address = addressOf(socket);
+  const connection: Connection = { open: new Set(), isBroken: false, isRefused: false, address, onIdle: null };
   socket[CONNECTION] = connection;
   socket.once('close', () => {
     // Node's own listeners come first: they close the response whose turn it was.
@@ -63,6 +67,10 @@ function connectionOf(socket: CallerSocket): Connection {
     });
   });
   return connection;
+}
+
+function addressOf(socket: CallerSocket): string {
+  return socket[CONNECTION]?.address ?? withoutMapping((socket as Socket).remoteAddress ?? 'local');
 }
 
 /** Notes an exchange on its connection until it is over. */
@@ -102,7 +110,7 @@ export function endAfterResponses(socket: Duplex): void {
 }
 
 /**
- * The proxies whose X-Forwarded-For is believed, and who the peer behind them is: for the record, for slowing down failed
+ * The proxies whose X-Forwarded-For is believed, and who the peer behind them is: for records, for slowing down failed
  * authentication, and for clients that may call from some addresses only. An address alone gives no rights.
  */
 export class TrustedProxies {
@@ -115,11 +123,11 @@ export class TrustedProxies {
 
   /** The address a request comes from: the socket's, or what trusted proxies say. `local`: the socket has none. */
   peerOf(request: IncomingMessage): string {
-    const direct = withoutMapping(request.socket.remoteAddress ?? 'local');
+    const direct = addressOf(request.socket);
     if (this.#proxies.isEmpty || !this.#proxies.has(direct)) return direct;
     // From the right: each trusted proxy vouches for the one before it, and the first that is not trusted is the peer.
     const forwarded = request.headers['x-forwarded-for'];
-    const chain = (Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',');
+    const chain = lastOf(Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',');
     for (const part of chain.reverse()) {
       const address = canonicalAddress(withoutPort(part.trim()));
       if (address === null) return direct;
@@ -127,6 +135,13 @@ export class TrustedProxies {
     }
     return direct;
   }
+}
+
+/** So much of a chain is looked at, from its end: more proxies than that nobody has. */
+const LONGEST_CHAIN = 2048;
+
+function lastOf(chain: string): string {
+  return chain.length <= LONGEST_CHAIN ? chain : chain.slice(chain.indexOf(',', chain.length - LONGEST_CHAIN) + 1);
 }
 
 /** Some proxies tell the port as well: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */

@@ -21,7 +21,7 @@ import type { BodyLogging } from '../logging/body-capture.ts';
 import type { Log } from '../logging/log.ts';
 import type { ExchangeObserver, Metrics } from '../logging/metrics/metrics.ts';
 import type { ReloadReport } from '../reload/reloader.ts';
-import type { CallerConnection } from '../upstream/call.ts';
+import type { CallWaits } from '../upstream/call.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Budgets } from '../usage/budgets.ts';
@@ -39,6 +39,8 @@ export interface ServerContext {
   readonly runtime: ServerRuntime;
   /** `leaving`: not ready any more, and serving still; `draining`: new calls are refused. */
   readonly phase: 'running' | 'leaving' | 'draining';
+  /** The end has come: calls that still run are being cut. */
+  readonly isCutting: boolean;
   /** The framework, whose `routing` takes admitted requests. */
   readonly app: FastifyInstance;
   readonly clock: Clock;
@@ -111,7 +113,7 @@ export interface ServerRuntime extends AdmissionRules {
   /** What clients may spend of a month. */
   readonly budgets: Budgets;
   /** Calls that wait just now: for a connection, a limit, a token, another try. */
-  readonly waits: Set<CallerConnection>;
+  readonly waits: CallWaits;
   /** A forwarded call begins here, and ends: while one runs, what it works with is not closed. */
   enter(): void;
   leave(): void;

@@ -4,8 +4,10 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../auth/callers/caller.ts';
-import { createExchangeRecord, type ExchangeRecord } from '../logging/exchange-record.ts';
-import type { CallerConnection } from '../upstream/call.ts';
+import { secretFingerprint } from '../auth/callers/clients.ts';
+import { GatewayError } from '../errors.ts';
+import { createExchangeRecord, type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
+import type { WaitingCall } from '../upstream/waiting-calls.ts';
 import { enterConnection } from './connection.ts';
 import type { ServerContext, ServerRuntime } from './context.ts';
 import type { ListenerRole } from './listener-plan.ts';
@@ -19,7 +21,7 @@ export interface OpenedExchange {
   readonly gateway: ServerContext;
   /** The parts of the configuration that was in use when it was accepted: a reload never changes it. */
   readonly runtime: ServerRuntime;
-  readonly connection: CallerConnection & { disconnected: boolean };
+  readonly connection: WaitingCall & { disconnected: boolean };
   readonly role: ListenerRole;
   /** Null until the request target is understood. */
   route: Route | null;
@@ -41,13 +43,18 @@ export function openExchange(
   response: ServerResponse,
 ): OpenedExchange {
   const { runtime } = gateway;
-  const record = openRecord(request);
+  const record = openRecord(request, role, runtime);
   noteTraceContext(record, request.headers.traceparent);
   const connection: OpenedExchange['connection'] = {
     disconnected: false,
     onDisconnect: null,
     rejectWait: null,
     waits: runtime.waits,
+    record,
+    waitsFor: '',
+    waitsSince: 0,
+    waitsUntil: 0,
+    isWaitTold: false,
   };
   enterConnection({
     request,
@@ -56,6 +63,7 @@ export function openExchange(
       if (response.writableFinished || connection.disconnected) return;
       connection.disconnected = true;
       record.aborted = true;
+      if (gateway.isCutting) noteError(record, CUT);
       connection.onDisconnect?.();
     },
   });
@@ -63,14 +71,31 @@ export function openExchange(
   return { request, response, record, gateway, runtime, connection, role, route: null, caller: null };
 }
 
+/** For the record of a call that did not end before the gateway did. */
+export const CUT = new GatewayError('gateway.draining', 'the gateway ended before the call did, and cut it');
+
 /** The record of a request that has arrived, with an id of its own: a caller's X-Gateway-Request-Id is not believed. */
-export function openRecord(request: IncomingMessage): ExchangeRecord {
+export function openRecord(
+  request: IncomingMessage,
+  { peerName }: Pick<ListenerRole, 'peerName'>,
+  { trustedProxies }: Pick<ServerRuntime, 'trustedProxies'>,
+): ExchangeRecord {
   const record = createExchangeRecord();
   record.requestId = randomUUID();
   record.method = request.method ?? '';
   record.target = request.url ?? '';
   record.requestHeaders = request.rawHeaders;
+  const peer = trustedProxies.peerOf(request);
+  record.peer = peer === 'local' ? (peerName ?? null) : peer;
+  record.userAgent = request.headers['user-agent'] ?? null;
   return record;
+}
+
+/** Notes who calls, and what proved it. */
+export function noteCaller(record: ExchangeRecord, { client, authFingerprint, session }: Caller): void {
+  record.client = client?.name ?? null;
+  record.secretFingerprint = secretFingerprint(authFingerprint);
+  record.sessionUser = session?.tokens.user ?? null;
 }
 
 /** The same exchange, once its caller is admitted. */

@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { captureRequestBody, captureResponseBody } from '../logging/body-capture.ts';
-import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
 import { headerValue } from '../upstream/platform-error.ts';
@@ -72,7 +72,7 @@ function authorize(exchange: Exchange, target: string): ForwardCredential {
     method: record.method,
     target,
     headers: request.headers,
-    requestId: record.requestId,
+    record,
   });
   return chooseCredential(caller, namedCredential(exchange), runtime);
 }
@@ -213,7 +213,7 @@ async function respondToFailure(exchange: Exchange, error: unknown): Promise<voi
     response.destroy();
     return;
   }
-  record.errorCode = failure.code;
+  noteError(record, failure);
   if (response.headersSent) {
     // Half a response must not look like a whole one: the connection goes with it.
     response.destroy();

@@ -14,6 +14,8 @@ export interface ListenerRole extends Arrival {
   readonly data: boolean;
   readonly admin: boolean;
   readonly health: boolean;
+  /** The peer of all its calls where they have no address: `unix:` and the path of its Unix socket. */
+  readonly peerName?: string | undefined;
 }
 
 /** A listener to be opened. Its role is known in full when the socket is bound. */
@@ -88,12 +90,12 @@ export class ListenerPlan implements Exposure {
   warnOfAnonymousUse(config: GatewayConfig, addresses: readonly string[], log: Log): void {
     if (!isAnonymousServed(config)) return;
     const { anonymousCredentials, unsafeAllowAnonymous } = config.server;
+    const isAskedFor = anonymousCredentials !== null || unsafeAllowAnonymous;
     const { listeners } = this;
     const open = addresses.filter((_, at) => {
       const { address, role } = listeners[at] as PlannedListener;
       return (
-        (role.data || role.admin) &&
-        (role.isLocal ? anonymousCredentials === null && address.kind !== 'unix' : unsafeAllowAnonymous)
+        (role.data || role.admin) && (role.isLocal ? !isAskedFor && address.kind !== 'unix' : unsafeAllowAnonymous)
       );
     });
     if (open.length === 0) return;

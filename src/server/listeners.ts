@@ -41,9 +41,11 @@ export interface Listeners {
   readonly addresses: readonly string[];
   /**
    * Stops taking connections and ends idle ones; resolves when the last connection has ended, or at the deadline, when
-   * the rest is cut.
+   * `onCut` is called and the rest is cut.
    */
-  close(deadlineMs: number): Promise<void>;
+  close(deadlineMs: number, onCut?: () => void): Promise<void>;
+  /** Ends all connections at once. */
+  cut(): void;
 }
 
 /** Opens all or none. Rejects with the system's error, `address` in it, when one cannot be opened. */
@@ -63,7 +65,11 @@ export async function openListeners(specs: readonly ListenerSpec[], limits: List
     await closeAll(servers, 0);
     throw error;
   }
-  return { addresses, close: (deadlineMs) => closeAll(servers, deadlineMs) };
+  return {
+    addresses,
+    close: (deadlineMs, onCut) => closeAll(servers, deadlineMs, onCut),
+    cut: () => cutAll(servers),
+  };
 }
 
 function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
@@ -235,8 +241,20 @@ function noteSocket(server: NotedServer, socket: Socket): void {
   socket.once('close', () => sockets.delete(socket));
 }
 
-async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Promise<void> {
-  const sockets = () => servers.flatMap((server) => [...(server[SOCKETS] ?? [])]);
+function socketsOf(servers: readonly NotedServer[]): Socket[] {
+  return servers.flatMap((server) => [...(server[SOCKETS] ?? [])]);
+}
+
+function cutAll(servers: readonly NotedServer[]): void {
+  for (const socket of socketsOf(servers)) socket.destroy();
+}
+
+async function closeAll(
+  servers: readonly NotedServer[],
+  deadlineMs: number,
+  onCut: () => void = () => {},
+): Promise<void> {
+  const sockets = () => socketsOf(servers);
   // The plain close, which only stops listening. Node's HTTP one also cuts idle connections at once, and with them
   // calls that are just on their way: for a moment callers that are busy get a response that tells them to go.
   const closed = Promise.all(
@@ -252,7 +270,8 @@ async function closeAll(servers: readonly NotedServer[], deadlineMs: number): Pr
     for (const socket of sockets()) if (socket.bytesRead === 0) socket.destroy();
   }, SWEEP_MS);
   const deadline = setTimeout(() => {
-    for (const socket of sockets()) socket.destroy();
+    onCut();
+    cutAll(servers);
   }, deadlineMs);
   await closed;
   clearInterval(sweep);

@@ -6,7 +6,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Duplex } from 'node:stream';
 import { TokenFailure } from '../auth/credentials/token-source.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import { REQUEST_ABORTED, respondLast } from './connection.ts';
 import type { Route } from './request-target.ts';
 
@@ -59,7 +59,7 @@ export function respondWithError(
   const refusal = isOAuth ? toOAuthRefusal(thrown) : null;
   const error = refusal?.error ?? (isGatewayError(thrown) ? thrown : internalError());
   record.status = error.statusCode;
-  record.errorCode = error.code;
+  noteError(record, error);
   if (response.headersSent || response.destroyed) return;
   const body = refusal === null ? errorBody(error, record.requestId) : oauthErrorBody(refusal);
   const headers = errorHeaders(error, record.requestId, Buffer.byteLength(body));
@@ -74,6 +74,14 @@ export function respondWithError(
 /** An error of which nothing more can be told. */
 export function internalError(): GatewayError {
   return new GatewayError('gateway.internal', 'the gateway failed: please report it with the request id');
+}
+
+/** For the record of a connection that is closed without a response. */
+export function tooManyGuesses(): GatewayError {
+  return new GatewayError(
+    'gateway.client.unauthenticated',
+    'too many wrong secrets came from this address at a time: the connection was closed',
+  );
 }
 
 /** 404, with where calls go. */

@@ -19,15 +19,38 @@ export interface CallerConnection {
    * the upstream then.
    */
   rejectWait: ((error: GatewayError) => void) | null;
-  /**
-   * The calls that wait just now, so that all waits can be ended together. A list of all calls would cost each of them.
-   */
-  readonly waits?: Set<CallerConnection>;
+  /** The calls that wait just now. A list of all calls would cost each of them. */
+  readonly waits?: CallWaits;
+  /** What it waits for, in words; set by `beginWait`, as are the times after it. */
+  waitsFor?: string;
+  /** When the wait began, and ends at the latest: monotonic ms of the layers' clock. */
+  waitsSince?: number;
+  waitsUntil?: number;
+}
+
+/** Where calls are noted that wait. */
+export interface CallWaits {
+  add(connection: CallerConnection): void;
+  delete(connection: CallerConnection): void;
+}
+
+/** One wait of a call: what for, from when to when at the latest (monotonic ms). */
+export interface Wait {
+  readonly what: string;
+  readonly since: number;
+  readonly until: number;
 }
 
 /** Notes that a call waits, until `endWait`; `rejectWait` ends the wait with the error to be told. */
-export function beginWait(connection: CallerConnection, rejectWait: (error: GatewayError) => void): void {
+export function beginWait(
+  connection: CallerConnection,
+  { what, since, until }: Wait,
+  rejectWait: (error: GatewayError) => void,
+): void {
   connection.rejectWait = rejectWait;
+  connection.waitsFor = what;
+  connection.waitsSince = since;
+  connection.waitsUntil = until;
   connection.waits?.add(connection);
 }
 
@@ -174,7 +197,7 @@ export class QueueCapacity {
   }
 }
 
-/** Resolves after `ms`; rejects at once with ClientClosedRequest when the client disconnects. */
+/** Resolves after `ms`, as the pause before another try; rejects at once with ClientClosedRequest when the client disconnects. */
 export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promise<void> {
   const { connection } = request;
   return new Promise((resolve, reject) => {
@@ -189,7 +212,8 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
       over();
       resolve();
     });
-    beginWait(connection, (error) => {
+    const since = clock.monotonic();
+    beginWait(connection, { what: 'another try', since, until: since + ms }, (error) => {
       over();
       reject(error);
     });
@@ -201,10 +225,16 @@ export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promi
 }
 
 /**
- * Settles as `work` does, or rejects with `late()` at the call's `waitUntil`, or at once when the client disconnects.
+ * Settles as `work` does, which is waiting for `what`, or rejects with `late()` at the call's `waitUntil`, or at once when the client disconnects.
  * `work` itself goes on.
  */
-export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise<T>, late: () => Error): Promise<T> {
+export function waitFor<T>(
+  request: UpstreamRequest,
+  clock: Clock,
+  work: Promise<T>,
+  what: string,
+  late: () => Error,
+): Promise<T> {
   const { connection, waitUntil } = request;
   return new Promise((resolve, reject) => {
     let isOver = false;
@@ -219,7 +249,7 @@ export function waitFor<T>(request: UpstreamRequest, clock: Clock, work: Promise
     };
     const fail = (error: Error) => over(() => reject(error));
     const timer = waitUntil === undefined ? null : clock.after(waitUntil - clock.monotonic(), () => fail(late()));
-    beginWait(connection, fail);
+    beginWait(connection, { what, since: clock.monotonic(), until: waitUntil ?? Number.POSITIVE_INFINITY }, fail);
     if (connection.disconnected) fail(new ClientClosedRequest());
     else connection.onDisconnect = () => fail(new ClientClosedRequest());
     work.then((value) => over(() => resolve(value)), fail);

@@ -228,7 +228,7 @@ export class Gate {
       if (!this.#capacity.acquire(queue.client, waiter)) return reject(this.#full());
       const timer = waitUntil === undefined ? null : this.#clock.after(waitUntil - now, () => end(this.#late()));
       connection.onDisconnect = () => end(new ClientClosedRequest());
-      beginWait(connection, end);
+      beginWait(connection, { what: this.#name, since: now, until: waitUntil ?? Number.POSITIVE_INFINITY }, end);
       queue.waiting.push(waiter);
       this.#waitingQueues.add(queue);
       this.#serveSoon();

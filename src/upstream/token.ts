@@ -78,7 +78,7 @@ async function awaitToken(
       `no token for credential ${request.record.credential} came before timeouts.total_wait ended: try again`,
     );
   try {
-    return await waitFor(request, clock, obtain(waitLeftMs(request, clock)), late);
+    return await waitFor(request, clock, obtain(waitLeftMs(request, clock)), 'a token', late);
   } finally {
     request.record.tokenWaitMs += performance.now() - startedAt;
   }

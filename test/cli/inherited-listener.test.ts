@@ -79,7 +79,7 @@ for (const [name, { isLocal, bound }] of Object.entries(BOUND)) {
       const open = await startInherited(t, bound, '', '');
       if (isLocal) {
         await open.command.until('"msg":"listening"');
-        await open.command.until('"toToken":"fresh"');
+        await open.command.until('"msg":"ready"');
         await open.command.until('anonymous callers are served');
         t.equal((await askAt(open.url)).status, 200);
         t.equal((await askAt(open.url, { path: '/-/status' })).status, 200);
@@ -95,7 +95,7 @@ for (const [name, { isLocal, bound }] of Object.entries(BOUND)) {
       if (isLocal) return;
       const closed = await startInherited(t, bound, 'anonymous_credentials = default', CLIENT);
       await closed.command.until('"msg":"listening"');
-      await closed.command.until('"toToken":"fresh"');
+      await closed.command.until('"msg":"ready"');
       const headers = { authorization: 'Bearer a-long-secret-of-crm' };
       t.equal((await askAt(closed.url)).status, 401);
       t.equal((await askAt(closed.url, { headers })).status, 200);
@@ -117,7 +117,7 @@ t.test('127.0.0.1 and [::1] with one port are two listeners, in either order and
       writeConfig(`listen = ${(at === 0 ? both : both.reverse()).join(', ')}`, ''),
     ]);
     await command.until('"msg":"listening"');
-    await command.until('"toToken":"fresh"');
+    await command.until('"msg":"ready"');
     for (const host of ['127.0.0.1', '[::1]'])
       t.equal((await askAt(`http://${host}:${port}`)).status, 200, `${host} of ${both}`);
     command.child.kill('SIGTERM');

@@ -124,7 +124,7 @@ t.test('a running gateway keeps what it had, says so and goes on, whichever of i
   for (const [name, content] of Object.entries(files)) write(name, content);
   const command = startCommand(t, ['serve', '--config', 'gcg.ini'], { cwd });
   const url = addressOf(await command.until('"msg":"listening"'));
-  await command.until('"toToken":"fresh"');
+  await command.until('"msg":"ready"');
   const records = (msg: string) => command.stdout().split(`"msg":"${msg}"`).length - 1;
   const nth = async (msg: string, count: number) => {
     for (let seen = ''; records(msg) < count; ) seen = await command.until(new RegExp(`^[^]{${seen.length + 1}}`));

@@ -175,7 +175,7 @@ t.test('healthcheck is 0 beside a ready gateway and 1 without one', async (t) =>
   const { env } = await startSimulation(t);
   const command = startCommand(t, ['serve', '--listen', '127.0.0.1:0'], { env });
   const url = addressOf(await command.until('"msg":"listening"'));
-  await command.until('"toToken":"fresh"');
+  await command.until('"msg":"ready"');
   const { host } = new URL(url);
   t.equal(await startCommand(t, ['healthcheck', '--listen', host]).ended, 0);
   command.child.kill('SIGTERM');

@@ -48,7 +48,7 @@ export async function startServed(t: Test, more = '', env: NodeJS.ProcessEnv = {
   writeFileSync(configFile, configText(more), { mode: 0o600 });
   const command = startCommand(t, ['serve', '--config', configFile], { cwd: folder, env });
   const url = addressOf(await command.until('"msg":"listening"'));
-  await command.until('"toToken":"fresh"');
+  await command.until('"msg":"ready"');
   let swaps = 0;
   return {
     sandbox,

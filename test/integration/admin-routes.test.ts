@@ -104,6 +104,16 @@ t.test('a posted assertion obtains a token; a larger one than an assertion can b
   t.equal(taken.status, 200);
 });
 
+t.test('status is a record at debug where a command of ours asks, at info for all others', async (t) => {
+  const { url, log } = await startAdminGateway(t);
+  for (const headers of [{ 'x-gateway-request': '1' }, {}] as Record<string, string>[]) {
+    const before = log.exchanges.length;
+    await (await fetch(`${url}/-/status`, { headers })).arrayBuffer();
+    const record = await log.nextExchange(() => log.exchanges.length > before).then(() => log.exchanges.at(-1));
+    t.match(record, { status: 200, isPoll: 'x-gateway-request' in headers });
+  }
+});
+
 t.test('changes without X-Gateway-Request are 403 and change nothing', async (t) => {
   const { url, sandbox } = await startAdminGateway(t);
   for (const path of [

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import t from 'tap';
 import { createUsers, DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
+import type { StatusDocument } from '../../src/server/routes/status.ts';
 import { change } from '../helpers/admin.ts';
 import { askAt } from '../helpers/ask.ts';
 import { allCredentials, assertionFor, basic, clientNamed, postToken } from '../helpers/clients.ts';
@@ -177,6 +178,16 @@ t.test('status and metrics tell when each secret was last used, what was called 
   t.match(metrics, /^gcg_client_seconds_left\{client="crm"\} 43\d{4}/m);
   t.match(metrics, /^gcg_client_blocked\{client="crm"\} 0$/m);
   t.match(metrics, /^gcg_client_rejected_total\{client="crm"\} 0$/m);
+  await askAt(url, { headers: { authorization: basic('crm', 'a wrong one') } });
+  await askAt(url, { headers: { ...crm, 'x-gateway-request': '1' }, method: 'POST', path: '/-/quit' });
+  await change(`${url}/-/clients/crm/block`, undefined, OPS);
+  await askAt(url, { headers: crm });
+  const after = (await (await fetch(`${url}/-/status`, { headers: OPS })).json()) as StatusDocument;
+  t.match(
+    after.clients[1],
+    { calls: 3, refused: 2, rejected: 2 },
+    'a wrong secret, and the right one of a blocked client',
+  );
 });
 
 t.test(

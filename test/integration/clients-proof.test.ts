@@ -122,8 +122,10 @@ t.test(
     t.ok(open.log.lines.some(({ level, msg }) => level === 'warn' && msg === 'anonymous callers are served'));
     const closed = await startGateway(t, { config: { clients: [clientNamed('crm')] } });
     t.notOk(closed.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
-    const asked = await startGateway(t, { config: { server: { anonymousCredentials: ['default'] } } });
-    t.notOk(asked.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
+    for (const server of [{ anonymousCredentials: ['default'] }, { unsafeAllowAnonymous: true }]) {
+      const asked = await startGateway(t, { config: { server } });
+      t.notOk(asked.log.lines.some(({ msg }) => msg === 'anonymous callers are served'));
+    }
   },
 );
 

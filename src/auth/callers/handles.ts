@@ -26,6 +26,8 @@ export interface Handles {
   issue(content: Omit<ClientHandle, 'id' | 'issuedAt'>): string;
   /** What a good handle says; null when it is forged, too old or was ended. */
   find(token: string): ClientHandle | null;
+  /** What a handle says that was made here, also one that is good no more; null for all others. */
+  read(token: string): ClientHandle | null;
   /** Whether a handle that was found before would be found again. */
   isGood(handle: ClientHandle): boolean;
   /**
@@ -85,6 +87,7 @@ export async function createHandles(deps: HandleDeps): Promise<Handles> {
       }
       return isGood(handle) ? handle : null;
     },
+    read: readSigned,
     isGood,
     end: (handle) => revoked.end(handle, () => deps.onEnded?.(handle.id)),
   };

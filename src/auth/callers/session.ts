@@ -46,6 +46,8 @@ export interface SessionTokens {
   refreshToken: Secret | null;
   /** When the token ends by the monotonic clock, where that was known when the session was last in use. */
   endsMono?: number;
+  /** The platform's id of the user who logged in; absent while nobody has looked. */
+  user?: string;
 }
 
 /** What a session is made with. */

@@ -228,6 +228,7 @@ function createCredential(
     storeError,
     log,
     onTransition,
+    isOptional: !config.isRequired,
   });
 
   const credential: Credential = {

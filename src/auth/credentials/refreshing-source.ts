@@ -34,6 +34,8 @@ export interface RefreshingSourceDeps {
   readonly storeError?: (() => string | null) | undefined;
   readonly log: Log;
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
+  /** Whether calls may do without it: a login that nobody has made yet is no trouble then. */
+  readonly isOptional?: boolean;
 }
 
 /** Secret files are checked this often. */
@@ -89,6 +91,8 @@ export class RefreshingTokenSource implements TokenSource {
   #seenRevision: string;
   /** The state pair that was last reported, so that each change is reported once. */
   #reported: { readonly token: TokenState; readonly renewal: RenewalState } = { token: 'none', renewal: 'idle' };
+  /** Whether the last record of a change was a `warn`. */
+  #isInTrouble = false;
   /** Runs the next tick. */
   #timer: Timer | null = null;
   #isClosed = false;
@@ -349,7 +353,8 @@ export class RefreshingTokenSource implements TokenSource {
   }
 
   /**
-   * Reports a change of either half of the state by one log record, `warn` where somebody should look, and one call.
+   * Reports a change of either half of the state by one call and one log record: `warn` where somebody should look,
+   * `info` when that is over, else `debug`.
    */
   #reportTransition(failure: TokenFailure | null = null): void {
     const from = this.#reported;
@@ -368,8 +373,21 @@ export class RefreshingTokenSource implements TokenSource {
       nextAttemptInMs: untilNextMs === null ? null : Math.max(0, Math.round(untilNextMs)),
     };
     const fields = failure === null ? { ...transition } : { ...transition, error: failure.error.message };
-    this.#deps.log[failure !== null || now.token === 'expired' ? 'warn' : 'info'](fields, 'token state');
+    this.#deps.log[this.#levelOf(now, failure)](fields, 'token state');
     this.#deps.onTransition?.(transition);
+  }
+
+  #levelOf({ token, renewal }: Pick<CredentialState, 'token' | 'renewal'>, failure: TokenFailure | null) {
+    if (failure !== null || token === 'expired') {
+      // Nobody has logged in yet, and nobody needs to.
+      if (failure?.kind === 'login_required' && this.#deps.isOptional === true && this.#inUse.last === null)
+        return 'info';
+      this.#isInTrouble = true;
+      return 'warn';
+    }
+    if (!this.#isInTrouble || renewal !== 'idle') return 'debug';
+    this.#isInTrouble = false;
+    return 'info';
   }
 
   /** The failure as a caller is told it now. */

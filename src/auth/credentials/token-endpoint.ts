@@ -84,7 +84,7 @@ export function createTokenEndpoint(deps: {
       const reply = await send(call, url);
       statusCode = reply.statusCode;
       const granted = judge(call, reply, clock.monotonic() - startedMs);
-      report('success', { tokenFingerprint: granted.token.fingerprint }, log.info.bind(log));
+      report('success', { tokenFingerprint: granted.token.fingerprint }, log.debug.bind(log));
       return granted;
     } catch (thrown) {
       const failure = toTokenFailure(thrown);

@@ -83,7 +83,7 @@ function judge(
       return { isAllowed: false, words: 'rules are for calls to /api/v2/…, and this is none of them' };
     const barred = client === null ? whyNobody(config) : whyBarred(client, isBlocked);
     if (barred !== null) return { isAllowed: false, words: barred };
-    const call = { method, target: route.target, headers: {}, requestId: '' };
+    const call = { method, target: route.target, headers: {}, record: null };
     rules.assertPermitted(client, call);
     const named = new Map(config.credentials.map((one) => [one.name, { config: one, source: null as never }]));
     const choice = { credentials: named, access: createAccess(config), config };

@@ -9,18 +9,20 @@ import { ExposureError } from '../../config/access-rules.ts';
 import type { Overrides } from '../../config/flags.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { loadConfig } from '../../config/load.ts';
+import { formatProblem, type Problem } from '../../config/problem.ts';
 import { createGateway, type Gateway } from '../../gateway.ts';
 import type { Log } from '../../logging/log.ts';
 import { createLogger, type Logger } from '../../logging/logger.ts';
 import { createMetrics, type Metrics } from '../../logging/metrics/metrics.ts';
 import { createLiveSecrets, type LiveSecrets } from '../../logging/redact/live-secrets.ts';
 import type { LoadedConfig } from '../../reload/changes.ts';
-import { Reloader } from '../../reload/reloader.ts';
+import { CONFIGURATION_WARNING, Reloader } from '../../reload/reloader.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandLine } from '../args.ts';
 import { HeldSignals } from '../held-signals.ts';
-import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
+import { EXIT, hasColour, type Io, loadInput, reportProblems } from '../io.ts';
 import { ProcessEvents } from '../process-events.ts';
+import { readyFields } from '../ready.ts';
 
 /**
  * Runs until SIGTERM or SIGINT, and ends with 0 (a second signal ends it at once); 78 bad configuration, 69 an address
@@ -28,8 +30,10 @@ import { ProcessEvents } from '../process-events.ts';
  */
 export async function serve(args: CommandLine, io: Io): Promise<number> {
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
-  reportProblems(io, result.ok ? [] : result.problems, result.warnings);
-  if (!result.ok) return EXIT.badConfig;
+  if (!result.ok) {
+    reportProblems(io, result.problems, result.warnings);
+    return EXIT.badConfig;
+  }
   return serveConfig(result.config, io, { live: { overrides: args.overrides, started: result } });
 }
 
@@ -46,7 +50,7 @@ export async function serveConfig(config: GatewayConfig, io: Io, options: ServeO
   const liveSecrets = createLiveSecrets();
   let log: Logger;
   try {
-    log = createLogger(config.logging, { isTTY: io.isTTY, liveSecrets });
+    log = createLogger(config.logging, { isTTY: io.isTTY, hasColour: hasColour(io), liveSecrets });
   } catch (error) {
     io.stderr.write(
       `logging.log_file_path: ${config.logging.filePath} cannot be opened (${codeOf(error)}): name a file that can ` +
@@ -54,7 +58,14 @@ export async function serveConfig(config: GatewayConfig, io: Io, options: ServeO
     );
     return EXIT.badConfig;
   }
+  tellWarnings(config, io, options.live?.started.warnings ?? [], log);
   return new ServingProcess(config, io, options, log, liveSecrets).run();
+}
+
+/** Warnings are records, as after a reload; where no record of theirs reaches the console, they go to stderr. */
+function tellWarnings({ logging }: GatewayConfig, io: Io, warnings: readonly Problem[], log: Logger): void {
+  if (!logging.toConsole || logging.level === 'none') reportProblems(io, [], warnings);
+  for (const warning of warnings) log.warn({ warning: formatProblem(warning) }, CONFIGURATION_WARNING);
 }
 
 /** What a process that serves is made of, from the start to the exit code. */
@@ -150,10 +161,15 @@ class ServingProcess {
   async #listen(gateway: Gateway): Promise<void> {
     const addresses = await gateway.listen();
     if (this.#events.isEnding) return;
+    void gateway.ready.then(() => this.#tellReady(gateway, addresses));
     this.#log.info({ version: VERSION, addresses, pid: process.pid }, 'listening');
     this.#reloader?.start();
     this.#notifier.send('READY=1');
     this.#onListening?.(addresses);
+  }
+
+  #tellReady(gateway: Gateway, addresses: readonly string[]): void {
+    if (!this.#events.isEnding) this.#log.info(readyFields(gateway, addresses, performance.now()), 'ready');
   }
 }
 

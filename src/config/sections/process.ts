@@ -16,6 +16,7 @@ export const logging = new Section(
   {
     log_level: choice(['none', 'error', 'warn', 'info', 'debug', 'trace'], 'info', {
       doc: 'none, error, warn, info, debug (adds request headers) or trace (adds response headers).',
+      more: 'Failed calls (status 400 and above) are written at every level but none, each with its own.',
     }),
     log_format: choice(['json', 'text'], null, {
       defaultNote: 'text on a terminal, else json',

@@ -324,6 +324,16 @@ export interface ExchangeObserver {
   readonly begun: () => void;
   /** May be called more than once for a record: only the first call counts. */
   readonly ended: (record: ExchangeRecord) => void;
+  readonly counts: ExchangeCounts;
+}
+
+/** Exchanges of this process: probes count while they run. */
+export interface ExchangeCounts {
+  readonly running: number;
+  /** Ended by themselves, however that was; probes are left out. */
+  readonly finished: number;
+  /** Ended by the end of the gateway. */
+  readonly cut: number;
 }
 
 /**
@@ -342,8 +352,13 @@ export function createExchangeObserver({
   activity?: { ended(record: ExchangeRecord): void };
 }): ExchangeObserver {
   const templates = createRouteTemplates();
+  const counts = { running: 0, finished: 0, cut: 0 };
   return {
-    begun: () => metrics.started(),
+    counts,
+    begun() {
+      counts.running += 1;
+      metrics.started();
+    },
     ended(record) {
       if (record.isEnded) return;
       record.isEnded = true;
@@ -351,7 +366,11 @@ export function createExchangeObserver({
       record.durationMs = performance.now() - record.startedAt;
       metrics.ended(record);
       activity?.ended(record);
-      if (!record.isProbe) log.exchange(record);
+      counts.running -= 1;
+      if (record.isProbe) return;
+      if (record.aborted && record.errorCode === 'gateway.draining') counts.cut += 1;
+      else counts.finished += 1;
+      log.exchange(record);
     },
   };
 }

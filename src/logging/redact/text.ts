@@ -50,6 +50,19 @@ export function redactText(text: string): string {
     : plain;
 }
 
+/**
+ * Masks what is secret by its shape alone, in a sentence of ours. Labels mean nothing there: "wrongsecret.ini:6: there
+ * is no key …" and "send its secret as Bearer" hold no secret.
+ */
+export function redactWords(words: string): string {
+  if (!SUSPECT.test(words)) return words;
+  return words
+    .replace(LOCAL_TOKEN, `gcgh_${REDACTED}`)
+    .replace(JWT, REDACTED)
+    .replace(USERINFO, `$1${REDACTED}@`)
+    .replace(CHANNEL_ID, fingerprintOf);
+}
+
 /** Looks below each layer of percent-encoding; the run stays as it was unless something was found. */
 function redactEncoded(run: string): string {
   let text = run;

@@ -4,7 +4,7 @@
 import { REDACTED } from '../../secret.ts';
 import { cutLong } from './redact.ts';
 import { isHarmlessCode, isSecretName, isTokenState } from './secret-names.ts';
-import { fingerprintOf, redactText } from './text.ts';
+import { fingerprintOf, redactText, redactWords } from './text.ts';
 
 /** Deeper than any body of the platform; JSON.stringify would overflow the stack on a hostile one. */
 const MAX_DEPTH = 64;
@@ -27,6 +27,25 @@ export function redactValue(value: unknown, depth = 0): unknown {
   if (typeof (value as { toJSON?: unknown }).toJSON === 'function')
     return redactValue((value as { toJSON(): unknown }).toJSON(), depth + 1);
   return redactObject(value as Record<string, unknown>, depth);
+}
+
+/**
+ * Fields of records that hold sentences of ours, or lists of them. In them a label (`secret.ini:6:`) is no sign of a
+ * secret.
+ */
+const WORDS: ReadonlySet<string> = new Set(['advice', 'error', 'problems', 'try', 'warning']);
+
+/** A copy of the fields of one record, fit for a log. */
+export function redactFields(fields: Record<string, unknown>): Record<string, unknown> {
+  const out = redactObject(fields, 0);
+  for (const name in fields) {
+    const value = fields[name];
+    if (!WORDS.has(name)) continue;
+    if (typeof value === 'string') out[name] = cutLong(value, redactWords, LONGEST_MESSAGE);
+    else if (Array.isArray(value) && value.every((one) => typeof one === 'string'))
+      out[name] = value.map((one) => cutLong(one, redactWords, LONGEST_MESSAGE));
+  }
+  return out;
 }
 
 function redactObject(object: Record<string, unknown>, depth: number): Record<string, unknown> {

@@ -4,16 +4,19 @@
 
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import type { Caller } from '../../auth/callers/caller.ts';
 import { defaultCredential } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
+import { noteError } from '../../logging/exchange-record.ts';
 import { isFailedAuthentication, unauthenticated } from '../authenticate.ts';
 import { namedCredential, unknownCredential } from '../authorize.ts';
+import { claimedClient, isRefusedProof } from '../claimed-client.ts';
 import { credentialConfig, type ServerRuntime } from '../context.ts';
-import { type Exchange, exchangeOf } from '../exchange.ts';
+import { type Exchange, exchangeOf, noteCaller } from '../exchange.ts';
 import { AUTHORIZE_PATH, LOGOUT_PATH, TOKEN_PATH } from '../own-routes.ts';
 import { OAuthRefusal, respondWithError, sendJson, toOAuthRefusal } from '../responses.ts';
 import { readBodiesAsText } from '../routes/access.ts';
-import { FacadeGrants, type IssuedToken, LARGEST_FORM_BYTES, readTokenRequest } from './grants.ts';
+import { FacadeGrants, type IssuedToken, LARGEST_FORM_BYTES, readTokenRequest, type TokenRequest } from './grants.ts';
 
 /** Registers the login endpoints. */
 export function registerFacade(app: FastifyInstance): void {
@@ -69,26 +72,34 @@ async function issueToken(exchange: Exchange, body: string): Promise<void> {
   const { gateway, request, response, record, role } = exchange;
   const { authenticator } = gateway.runtime;
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
-  const caller = authenticator.authenticateForToken(request, asked.clientCredentials, role);
-  record.client = caller.client?.name ?? null;
-  gateway.activity.seen(caller, authenticator.peerOf(request, role));
+  try {
+    const caller = applicantOf(exchange, asked);
+    noteCaller(record, caller);
+    gateway.activity.seen(caller, record.peer);
+    const peer = authenticator.peerOf(request, role);
+    const applicant = { caller, arrival: role, peer, named: namedCredential(exchange) };
+    const token = await new FacadeGrants(gateway, applicant).perform(asked);
+    record.credential = token.credential;
+    record.status = 200;
+    sendLocalToken(response, token, record.requestId);
+  } catch (error) {
+    if (isRefusedProof(error) || toOAuthRefusal(error).oauthError === 'invalid_client')
+      record.claimedClient = claimedClient(request, gateway.runtime, asked.clientId);
+    throw error;
+  }
+}
+
+function applicantOf({ gateway, request, role }: Exchange, { clientCredentials }: TokenRequest): Caller {
+  const { authenticator } = gateway.runtime;
+  const caller = authenticator.authenticateForToken(request, clientCredentials, role);
   try {
     authenticator.assertAdmitted(caller, role);
   } catch (error) {
     // Said in words for somebody who sent an id and a secret, and counted as a guess when one was sent.
-    if (asked.clientCredentials === null) throw error;
+    if (clientCredentials === null) throw error;
     throw unauthenticated('client not found: that is no client of this gateway');
   }
-  const applicant = {
-    caller,
-    arrival: role,
-    peer: authenticator.peerOf(request, role),
-    named: namedCredential(exchange),
-  };
-  const token = await new FacadeGrants(gateway, applicant).perform(asked);
-  record.credential = token.credential;
-  record.status = 200;
-  sendLocalToken(response, token, record.requestId);
+  return caller;
 }
 
 /** Responds to a token request. */
@@ -109,7 +120,7 @@ function sendLocalToken(
 async function refuseToken(exchange: Exchange, thrown: unknown): Promise<void> {
   const { gateway, request, record, runtime } = exchange;
   const refusal = asTokenEndpointStatus(toOAuthRefusal(thrown));
-  record.errorCode = refusal.error.code;
+  noteError(record, refusal.error);
   if (isFailedAuthentication(thrown)) {
     const { until, isOverflow } = gateway.throttle.delayFailure(runtime.trustedProxies.peerOf(request));
     if (isOverflow) {

@@ -7,7 +7,7 @@ import type { Caller } from '../../auth/callers/caller.ts';
 import { isHandle } from '../../auth/callers/client-handle.ts';
 import { sessionEnded } from '../../auth/callers/session.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
-import type { ExchangeRecord } from '../../logging/exchange-record.ts';
+import { type ExchangeRecord, noteError } from '../../logging/exchange-record.ts';
 import { ClientClosedRequest } from '../../upstream/errors.ts';
 import { openSocket } from '../../upstream/websocket/open-socket.ts';
 import { Tunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
@@ -15,14 +15,15 @@ import { delayFor } from '../accept.ts';
 import { admit } from '../admission.ts';
 import { guessIn, isFailedAuthentication } from '../authenticate.ts';
 import { chooseCredential, namedCredential } from '../authorize.ts';
+import { claimedClient, isRefusedProof } from '../claimed-client.ts';
 import { isQuiet, respondLast, wasRefused } from '../connection.ts';
 import type { ServerContext, ServerRuntime } from '../context.ts';
-import { openRecord } from '../exchange.ts';
+import { CUT, noteCaller, openRecord } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { cleanResponseHeaders, setOwnHeaders } from '../headers.ts';
 import type { ListenerRole } from '../listener-plan.ts';
 import { noteRoute, parseTarget, type Route } from '../request-target.ts';
-import { draining, endWith, endWithError } from '../responses.ts';
+import { draining, endWith, endWithError, tooManyGuesses } from '../responses.ts';
 import { type IssuedChannel, isSameCaller, showsToken } from './channels.ts';
 import type { SocketOwner } from './open-sockets.ts';
 
@@ -31,7 +32,7 @@ const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' 
 
 /**
  * Name of the credential that serves a caller who named one, or none. Throws what chooseCredential throws, and
- * gateway.client.forbidden to who may not make channels. Headers and request id are those of the upgrade; without them
+ * gateway.client.forbidden to who may not make channels. Headers and record are those of the upgrade; without them
  * nobody asks just now.
  */
 function credentialFor(
@@ -39,9 +40,9 @@ function credentialFor(
   caller: Caller,
   named: string | null,
   headers: IncomingHttpHeaders = {},
-  requestId = '',
+  record: ExchangeRecord | null = null,
 ): string {
-  runtime.rules.assertPermitted(caller.client, { ...MAKE_CHANNEL, headers, requestId });
+  runtime.rules.assertPermitted(caller.client, { ...MAKE_CHANNEL, headers, record });
   return chooseCredential(caller, named, runtime).config.name;
 }
 
@@ -100,7 +101,7 @@ class Upgrade {
     this.#request = request;
     this.#socket = socket;
     this.#head = head;
-    this.#record = openRecord(request);
+    this.#record = openRecord(request, role, gateway.runtime);
   }
 
   /** Resolves when the socket has ended and the record is finished. Never rejects. */
@@ -139,11 +140,11 @@ class Upgrade {
       this.#runtime = this.#gateway.runtime;
       caller = this.#admit(host, route, channel, asked.token);
     }
-    record.client = caller.client?.name ?? null;
-    this.#gateway.activity.seen(caller, this.#peer());
+    noteCaller(record, caller);
+    this.#gateway.activity.seen(caller, record.peer);
     if (this.#gateway.phase === 'draining') throw draining();
     const named = namedCredential({ route, request });
-    const credential = credentialFor(this.#runtime, caller, named, request.headers, record.requestId);
+    const credential = credentialFor(this.#runtime, caller, named, request.headers, record);
     record.credential = credential;
     const owner = { caller, arrival: this.#role, peer: this.#peer(), credential, channelId: asked.id };
     await this.#carry(assertOwn(channel, caller, credential), owner, handshake);
@@ -192,6 +193,7 @@ class Upgrade {
       );
       slot.attach(tunnel);
       noteEnd(record, await tunnel.done, slot.closeReason);
+      if (record.aborted && this.#gateway.isCutting) noteError(record, CUT);
     } finally {
       waiting.stop();
       slot.release();
@@ -240,6 +242,7 @@ class Upgrade {
     await until;
     if (!isOverflow) return false;
     this.#record.status = 0;
+    noteError(this.#record, tooManyGuesses());
     this.#record.heldBy = 'wrong secrets';
     this.#socket.destroy();
     return true;
@@ -252,7 +255,8 @@ class Upgrade {
       ? error
       : new GatewayError('gateway.internal', 'the socket could not be opened: please report it with the request id');
     record.source = 'gateway';
-    record.errorCode = failure.code;
+    noteError(record, failure);
+    if (isRefusedProof(failure)) record.claimedClient = claimedClient(this.#request, this.#runtime);
     if (socket.destroyed) {
       record.aborted = true;
       return;
@@ -317,14 +321,17 @@ function detectDeadPeer(
   socket.setKeepAlive?.(true, 30_000);
 }
 
+const SILENT = new GatewayError('gateway.upstream.timeout', 'one side of the socket took nothing for timeouts.body');
+const BROKEN_OFF = new GatewayError('gateway.upstream.unreachable', 'the upstream ended the socket without a word');
+
 function noteEnd(record: ExchangeRecord, end: TunnelEnd, closeReason: GatewayError | null): void {
   record.requestBytes = end.fromClientBytes;
   record.responseBytes = end.fromUpstreamBytes;
   record.closeCode = end.closeCode;
   record.aborted = end.by === 'client' && end.closeCode === 1006;
-  if (end.by === 'gateway' && closeReason !== null) record.errorCode = closeReason.code;
-  else if (end.by === 'silence') record.errorCode = 'gateway.upstream.timeout';
-  else if (end.by === 'upstream' && end.closeCode === 1006) record.errorCode = 'gateway.upstream.unreachable';
+  if (end.by === 'gateway' && closeReason !== null) noteError(record, closeReason);
+  else if (end.by === 'silence') noteError(record, SILENT);
+  else if (end.by === 'upstream' && end.closeCode === 1006) noteError(record, BROKEN_OFF);
 }
 
 /** A handshake that is in order. */

@@ -108,7 +108,7 @@ export class RateLimiter {
         if (!this.#capacity.acquire(client, entry)) return reject(this.#tooLate(this.#startsAt(client, now) - now));
         waiter = entry;
         this.#queue.push(client, entry, isReturning);
-        beginWait(connection, (error) => {
+        beginWait(connection, { what: this.name, since: now, until: waitUntil }, (error) => {
           this.#queue.remove(client, entry);
           reject(error);
         });

@@ -58,6 +58,8 @@ function exchange(fields: Partial<ExchangeRecord> = {}): ExchangeRecord {
     responseBytes: 512,
     correlationId: 'c-1',
     tokenFingerprint: '0123456789ab',
+    peer: '192.0.2.7',
+    userAgent: 'sdk/1',
     source: 'upstream' as const,
     ...fields,
   });
@@ -87,8 +89,8 @@ t.test('an exchange is one line with the documented fields in the documented ord
     responseBytes: 512,
     correlationId: 'c-1',
     tokenFingerprint: '0123456789ab',
-    errorCode: null,
-    authorizationReplaced: false,
+    peer: '192.0.2.7',
+    userAgent: 'sdk/1',
     source: 'upstream',
   });
   t.strictSame(Object.keys(line ?? {}).slice(3, 11), [
@@ -104,24 +106,89 @@ t.test('an exchange is one line with the documented fields in the documented ord
   await log.close();
 });
 
-t.test(
-  'a failed exchange is an error from status 400 on, and also when it broke after its status was sent',
-  async (t) => {
-    const { log, lines } = start({ level: 'error' });
-    log.exchange(exchange({ status: 399 }));
-    log.exchange(exchange({ status: 400 }));
-    log.exchange(exchange({ status: 200, errorCode: 'gateway.upstream.unreachable' }));
-    log.exchange(exchange({ status: 0, aborted: true }));
+/** What happened, and how much it matters. */
+const LEVELS: readonly [what: string, fields: Partial<ExchangeRecord>, level: string][] = [
+  ['served', { status: 200 }, 'info'],
+  ['the caller left', { status: 0, aborted: true }, 'info'],
+  ['a poll of a command of ours', { status: 200, source: 'gateway', isPoll: true }, 'debug'],
+  [
+    'a poll that was refused',
+    { status: 401, source: 'gateway', isPoll: true, errorCode: 'gateway.client.unauthenticated' },
+    'warn',
+  ],
+  ['404 of the platform', { status: 404 }, 'info'],
+  ['429 of the platform', { status: 429 }, 'info'],
+  ['500 of the platform', { status: 500 }, 'error'],
+  ['a refusal of ours', { status: 403, source: 'gateway', errorCode: 'gateway.client.forbidden' }, 'warn'],
+  ['a status of ours without a code', { status: 404, source: 'gateway' }, 'warn'],
+  ['token trouble', { status: 424, source: 'gateway', errorCode: 'gateway.credential.rejected' }, 'warn'],
+  ['no token in time', { status: 504, source: 'gateway', errorCode: 'gateway.credential.timeout' }, 'error'],
+  ['not reached', { status: 502, source: 'gateway', errorCode: 'gateway.upstream.unreachable' }, 'error'],
+  ['broken off behind its status', { status: 200, errorCode: 'gateway.upstream.unreachable' }, 'error'],
+  ['a socket whose client was revoked', { status: 101, errorCode: 'gateway.client.unauthenticated' }, 'warn'],
+  ['cut at the end', { status: 0, aborted: true, errorCode: 'gateway.draining' }, 'error'],
+  ['a fault of ours', { status: 500, source: 'gateway', errorCode: 'gateway.internal' }, 'error'],
+];
+
+t.test('faults are errors, our refusals warnings, the platform’s refusals the caller’s business', async (t) => {
+  const { log, lines } = start({ level: 'debug' });
+  for (const [, fields] of LEVELS) log.exchange(exchange(fields));
+  const written = await lines();
+  LEVELS.forEach(([what, , level], at) => {
+    t.equal(written[at]?.level, level, what);
+  });
+  await log.close();
+});
+
+t.test('a failed call is written at every level but none, with its own level', async (t) => {
+  const isFailed = ({ status = 0, errorCode = null }: Partial<ExchangeRecord>) => status >= 400 || errorCode !== null;
+  for (const level of ['error', 'warn', 'info'] as const) {
+    const { log, lines } = start({ level });
+    for (const [, fields] of LEVELS) log.exchange(exchange(fields));
+    const expected = LEVELS.filter(([, fields, own]) => isFailed(fields) || (level === 'info' && own !== 'debug'));
     t.strictSame(
-      (await lines()).map(({ level, status }) => [level, status]),
-      [
-        ['error', 400],
-        ['error', 200],
-      ],
+      (await lines()).map((line) => line.level),
+      expected.map(([, , own]) => own),
+      level,
     );
     await log.close();
-  },
-);
+  }
+});
+
+t.test('a record says who and why, where there is something to say', async (t) => {
+  const liveSecrets = createLiveSecrets();
+  const canaries = createCanaries();
+  liveSecrets.add(canaries.clientSecret);
+  const { log, lines, text } = start({}, { liveSecrets });
+  log.exchange(
+    exchange({
+      status: 403,
+      source: 'gateway',
+      errorCode: 'gateway.client.forbidden',
+      error: `my-secret.ini:6: the rules deny this call, send it as Bearer or Basic; ${canaries.clientSecret}`,
+      rule: 'deny[] = DELETE /api/v2/users/**',
+      claimedClient: canaries.clientSecret,
+      secretFingerprint: '0a1b2c3d',
+      sessionUser: 'u-1',
+      userAgent: `${'long '.repeat(200)}`,
+    }),
+  );
+  log.exchange(exchange({ userAgent: `app Bearer ${canaries.accessToken}`, client: null, credential: null }));
+  const [refused, other] = await lines();
+  t.match(refused, {
+    rule: 'deny[] = DELETE /api/v2/users/**',
+    secretFingerprint: '0a1b2c3d',
+    sessionUser: 'u-1',
+    error: /^my-secret\.ini:6: the rules deny this call, send it as Bearer or Basic; \[redacted\]$/,
+    userAgent: /^(long )+ ?\[cut at \d+ characters of 1000\]$/,
+  });
+  t.ok(String(refused?.userAgent).length < 300);
+  t.equal(other?.userAgent, 'app Bearer [redacted]');
+  for (const name of ['client', 'credential', 'error', 'errorCode', 'rule', 'claimedClient', 'secretFingerprint'])
+    t.notOk(name in (other ?? {}), name);
+  t.strictSame(canaries.scan(await text()), []);
+  await log.close();
+});
 
 t.test('each level lets through itself and what is more severe', async (t) => {
   const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
@@ -257,19 +324,21 @@ t.test('text is one readable line per exchange, with what explains a failure', a
     exchange({
       client: null,
       status: 429,
+      source: 'gateway' as const,
       errorCode: 'gateway.rate.limited',
+      error: 'the limit x is used up: try again',
       queueMs: 900,
       retryReasons: ['429'],
       attempts: 2,
     }),
   );
-  log.warn({ credential: 'crm', reason: 'two words', attempt: 2 }, 'renewal failed');
+  log.warn({ credential: 'crm', reason: 'two words', attempt: 2, none: null }, 'renewal failed');
   t.equal(
     await text(),
     [
       '2026-11-24T12:00:01.123Z INFO  GET /api/v2/users?pageSize=25 200 43ms crm as default',
-      '2026-11-24T12:00:01.123Z ERROR GET /api/v2/users?pageSize=25 429 43ms as default gateway.rate.limited (sent ' +
-        'again: 429) (queued 900ms) request=r-1 correlation=c-1',
+      '2026-11-24T12:00:01.123Z WARN  GET /api/v2/users?pageSize=25 429 43ms as default gateway.rate.limited: the ' +
+        'limit x is used up: try again (sent again: 429) (queued 900ms) from=192.0.2.7 request=r-1 correlation=c-1',
       '2026-11-24T12:00:01.123Z WARN  renewal failed credential=crm reason="two words" attempt=2',
       '',
     ].join('\n'),
@@ -287,6 +356,11 @@ t.test('text neutralises control characters and terminal escapes wherever they c
       method: evil,
       correlationId: evil,
       errorCode: evil,
+      error: evil,
+      rule: evil,
+      claimedClient: evil,
+      peer: evil,
+      userAgent: evil,
       requestHeaders: ['X', evil],
       responseHeaders: { y: evil },
       requestBody: body,
@@ -304,8 +378,98 @@ t.test('text neutralises control characters and terminal escapes wherever they c
 t.test('colours are for terminals only', async (t) => {
   const onTerminal = start({ format: 'text' }, { isTTY: true });
   onTerminal.log.exchange(exchange());
-  t.match(await onTerminal.text(), /^\d\d:\d\d:\d\d\.123 \x1b\[32mINFO \x1b\[0m GET/);
+  t.match(await onTerminal.text(), /^\d\d:\d\d:\d\d\.123 \x1b\[32mINFO \x1b\[0m GET \S+ \x1b\[32m200\x1b\[0m 43ms/);
   await onTerminal.log.close();
+});
+
+t.test('status and slowness have a colour of their own, and none where colours are not wanted', async (t) => {
+  for (const [fields, shown] of [
+    [{ status: 404 }, '\x1b[33m404\x1b[0m 43ms'],
+    [{ status: 503 }, '\x1b[31m503\x1b[0m 43ms'],
+    [{ status: 302 }, '\x1b[36m302\x1b[0m 43ms'],
+    [{ status: 0 }, '\x1b[90m---\x1b[0m 43ms'],
+    [{ status: 200, durationMs: 1500 }, '\x1b[32m200\x1b[0m \x1b[33m1500ms\x1b[0m'],
+    [{ status: 200, durationMs: 9000 }, '\x1b[32m200\x1b[0m \x1b[31m9000ms\x1b[0m'],
+    [{ status: 101, durationMs: 90000, closeCode: 1000 }, '\x1b[32m101\x1b[0m 90000ms'],
+  ] as const) {
+    const { log, text } = start({ format: 'text' }, { isTTY: true });
+    log.exchange(exchange(fields));
+    t.ok((await text()).includes(shown), JSON.stringify(fields));
+    await log.close();
+    const plain = start({ format: 'text' }, { isTTY: true, hasColour: false });
+    plain.log.exchange(exchange(fields));
+    t.notMatch(await plain.text(), '\x1b');
+    await plain.log.close();
+  }
+});
+
+t.test('records of the gateway’s life are sentences for a person, and fields for a machine', async (t) => {
+  const TOLD: readonly [msg: string, fields: Record<string, unknown>, text: string][] = [
+    [
+      'ready',
+      {
+        addresses: ['http://127.0.0.1:8080'],
+        region: 'mypurecloud.de',
+        credentials: [
+          { name: 'default', grant: 'client_credentials', organization: 'Acme (prod)' },
+          { name: 'me', grant: 'pkce', loginNeeded: true },
+        ],
+        afterMs: 400,
+        try: "curl -H 'X-Gateway-Key: SECRET' http://127.0.0.1:8080/api/v2/tokens/me",
+      },
+      'READY http://127.0.0.1:8080 -> mypurecloud.de as default ("Acme (prod)", client_credentials), me (nobody is ' +
+        "logged in: gcg login me). Try: curl -H 'X-Gateway-Key: SECRET' http://127.0.0.1:8080/api/v2/tokens/me",
+    ],
+    [
+      'waiting',
+      { requestId: 'r', method: 'GET', path: '/api/v2/users', heldBy: 'the limit x', waitedMs: 2000, atMostMs: 13000 },
+      'waiting up to 13 s for the limit x: GET /api/v2/users',
+    ],
+    [
+      'draining',
+      { reason: 'SIGINT', calls: 1, sockets: 0, atMostMs: 10_000 },
+      'finishing 1 call, at most 10 s; Ctrl-C again ends it now',
+    ],
+    [
+      'draining',
+      { reason: 'SIGTERM', calls: 3, sockets: 2, atMostMs: 500 },
+      'finishing 3 calls, 2 of them open sockets, at most 0.5 s; a second signal ends it now',
+    ],
+    ['draining', { reason: 'SIGTERM' }, 'ending (SIGTERM)'],
+    ['stopped', { finished: 1, cut: 2 }, 'stopped: 1 call finished, 2 cut'],
+    [
+      'token state',
+      {
+        credential: 'crm',
+        toToken: 'none',
+        toRenewal: 'rejected',
+        fingerprint: null,
+        error: 'wrong client secret',
+        nextAttemptInMs: 60_000,
+      },
+      'credential crm: wrong client secret (next try in 60 s)',
+    ],
+    [
+      'token state',
+      { credential: 'crm', toToken: 'fresh', toRenewal: 'idle' },
+      'credential crm: token fresh, renewal idle',
+    ],
+    [
+      'configuration warning',
+      { warning: 'my-secret.ini:6: there is no key' },
+      'configuration warning: my-secret.ini:6: there is no key',
+    ],
+  ];
+  for (const [msg, fields, shown] of TOLD) {
+    const forPerson = start({ format: 'text' });
+    forPerson.log.info(fields, msg);
+    t.equal(await forPerson.text(), `2026-11-24T12:00:01.123Z INFO  ${shown}\n`, msg);
+    await forPerson.log.close();
+    const forMachine = start();
+    forMachine.log.info(fields, msg);
+    t.match(await forMachine.lines(), [{ msg, ...fields }], msg);
+    await forMachine.log.close();
+  }
 });
 
 t.test('a reload changes level and format from the next record on', async (t) => {
