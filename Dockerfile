@@ -24,8 +24,9 @@ COPY --from=build /build/dist ./dist
 RUN mkdir -p /var/lib/genesys-cloud-gateway && chown node:node /var/lib/genesys-cloud-gateway
 USER node
 # In a container, callers come from outside its loopback: clients must authenticate, or the start is refused (see docs/operations.md).
-ENV GCG_SERVER_LISTEN=0.0.0.0:8080 \
-    GCG_STORE_PATH=/var/lib/genesys-cloud-gateway
+# Defaults of the image: what a mounted file says counts more, and so does GCG_SERVER_LISTEN.
+ENV GCG_DEFAULT_SERVER_LISTEN=0.0.0.0:8080 \
+    GCG_DEFAULT_STORE_PATH=/var/lib/genesys-cloud-gateway
 EXPOSE 8080
 # Nothing is written but the store: run it with --read-only.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["node", "dist/main.js", "healthcheck"]

@@ -93,7 +93,8 @@ function configurationPage(): string {
 
 ${GENERATED}
 
-Values come from flags, then the environment, then the configuration file, then the defaults.
+Values come from flags, then the environment, then the configuration file, then \`GCG_DEFAULT_*\` (by which an image or \
+a unit presets options, \`GCG_DEFAULT_SERVER_LISTEN\`), then the defaults.
 \`gcg config\` shows the effective values and where each came from; \`gcg check\` reports everything that is wrong, \
 with file and line.
 [config.example.ini](../config.example.ini) explains every option where it is set.

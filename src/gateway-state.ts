@@ -30,6 +30,7 @@ import {
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
 import type { Runtime, Shared } from './runtime.ts';
 import { credentialConfig, type ProgramHooks, type ServerContext } from './server/context.ts';
+import { Expiries } from './server/expiries.ts';
 import { ListenerPlan } from './server/listener-plan.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
@@ -87,6 +88,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly logins: Logins;
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
+  readonly expiries: Expiries;
   readonly startedAt: number;
   /** Null where no file is configured. */
   auditTrail: AuditTrail | null = null;
@@ -127,6 +129,7 @@ export class GatewayState implements ServerContext, Shared {
       max: options.maxSockets,
       revalidate: ({ caller, arrival, peer }) => this.runtime.authenticator.revalidate(caller, arrival, peer),
     });
+    this.expiries = new Expiries({ clock, log, config: () => this.runtime.config });
     this.startedAt = clock.now();
   }
 
@@ -198,6 +201,7 @@ export class GatewayState implements ServerContext, Shared {
       credentials: () => credentialStates(this.runtime),
       clients: () => clientUses(this),
       queueLengths: () => queueLengths(this.runtime),
+      certificates: () => this.expiries.certificates(),
       connections: () => this.runtime.upstream.dispatcher.connections(),
       usage: () => this.usage.rowsAt(this.clock.now()),
       budgets: () =>
@@ -235,7 +239,7 @@ export class GatewayState implements ServerContext, Shared {
 function* credentialStates({ credentials }: Runtime) {
   for (const { config, source } of credentials.list()) {
     const { token, renewal, expiresAt } = source.state();
-    yield { name: config.name, token, renewal, expiresAt };
+    yield { name: config.name, isRequired: config.isRequired, token, renewal, expiresAt };
   }
 }
 

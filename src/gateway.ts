@@ -122,6 +122,7 @@ export class Gateway {
     });
     this.#listeners = await openListeners(specs, started.server);
     state.runtime.credentials.start();
+    state.expiries.start();
     listenerPlan.warnOfAnonymousUse(started, this.#listeners.addresses, log);
     this.#checkReady();
     return this.#listeners.addresses;
@@ -204,6 +205,7 @@ export class Gateway {
       () => undefined,
     );
     sessions.close();
+    state.expiries.close();
     state.tls?.close();
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await Promise.all([state.app.close(), state.closeBooks()]);

@@ -4,10 +4,10 @@
 
 import { type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions, request } from 'node:http';
 import { request as requestTls, type RequestOptions as TlsOptions } from 'node:https';
+import { LARGEST_PEM_BYTES } from '../config/certificates.ts';
 import type { CredentialConfig, GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
 import { formatListenAddress } from '../config/listen-address.ts';
 import { loadConfig } from '../config/load.ts';
-import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credential.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';

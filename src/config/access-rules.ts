@@ -155,7 +155,7 @@ export function exposedSetting({ key, client }: Exposure): string {
  * bound to is not known before.
  */
 export function checkAccess(
-  config: Pick<GatewayConfig, 'server' | 'clients'>,
+  config: Pick<GatewayConfig, 'server' | 'clients'> & { readonly isListenPreset: boolean },
   server: SectionReport,
   clientReport: (name: string) => SectionReport,
 ): void {
@@ -174,7 +174,7 @@ export function checkAccess(
     if (client !== null) clientReport(client).problem(key, atStart);
     else if (!isRefused) server.warning(key, atStart);
     // A section that seems to be missing may be in the part of the file that could not be read.
-    else if (key === 'listen') server.missing(key, atStart);
+    else if (key === 'listen') server.missing(key, config.isListenPreset ? inContainer(atStart) : atStart);
     else server.problem(key, atStart);
   }
   warnOfClearSecrets(listeners, config, server);
@@ -208,6 +208,14 @@ function warnOfIdleAnonymousRules({ clients, server }: AccessConfig, report: Sec
     'local ones call without';
   if (server.anonymousAllow.length > 0) report.warning('anonymous_allow', what);
   if (server.anonymousDeny.length > 0) report.warning('anonymous_deny', what);
+}
+
+/** Advice for an address that nobody wrote: in a container, loopback is reached by those who share its network alone. */
+function inContainer(message: string): string {
+  return message.replace(
+    'listen on 127.0.0.1, or',
+    'set GCG_SERVER_LISTEN=127.0.0.1:8080 if all callers share its network (a pod, network_mode: service), or',
+  );
 }
 
 /** Checks the configuration file itself: others must not read it when it holds a secret, nor write it for a command. */

@@ -1,5 +1,5 @@
-// Environment variables as settings: GCG_*, named by section and key, and a few GENESYSCLOUD_* ones that are used when
-// there is no file. A variable that fits no option is a warning, since containers hold variables of other programs.
+// Environment variables as settings: GCG_*, named by section and key; GCG_DEFAULT_*, by which an image or a unit gives
+// defaults of its own, below the file; and a few GENESYSCLOUD_* ones that are used when there is no file. A variable that fits no option is a warning, since containers hold variables of other programs.
 
 import { didYouMean, type Problem } from './problem.ts';
 import { labelOf } from './section.ts';
@@ -10,6 +10,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Variables of ours that are not settings. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG', 'GCG_ADMIN_KEY', 'GCG_DEBUG']);
+
+/** What variables begin with that count less than the file. */
+export const PRESET_PREFIX = 'GCG_DEFAULT_';
 
 /** The variables of sections without a NAME, as `GCG_SERVER_TLS_CERT_FILE`, with section and key. */
 const PLAIN_NAMES = new Map<string, { readonly section: string; readonly key: string }>(
@@ -65,6 +68,7 @@ export function readEnvironment(env: Environment): { entries: RawEntry[]; warnin
   const warnings: Problem[] = [];
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith('GCG_') || text === undefined || NOT_SETTINGS.has(variable)) continue;
+    if (variable.startsWith(PRESET_PREFIX)) continue;
     const setting = parseEnvName(variable);
     if (setting !== undefined) {
       entries.push({ ...setting, value: rawText(text), location: `env ${variable}` });
@@ -73,6 +77,23 @@ export function readEnvironment(env: Environment): { entries: RawEntry[]; warnin
       const hint = likely.length === 1 ? `; did you mean "${likely[0]}"?` : didYouMean(variable, likely);
       warnings.push({ location: `env ${variable}`, key: '', message: `no option has this name; it is ignored${hint}` });
     }
+  }
+  return { entries, warnings };
+}
+
+/**
+ * All GCG_DEFAULT_* settings: what an image or a unit sets for everybody, and any file may set otherwise. Credentials and
+ * clients have no such defaults.
+ */
+export function readPresets(env: Environment): { entries: RawEntry[]; warnings: Problem[] } {
+  const entries: RawEntry[] = [];
+  const warnings: Problem[] = [];
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith(PRESET_PREFIX) || text === undefined) continue;
+    const setting = PLAIN_NAMES.get(`GCG_${variable.slice(PRESET_PREFIX.length)}`);
+    const location = `env ${variable}`;
+    if (setting !== undefined) entries.push({ ...setting, value: rawText(text), location });
+    else warnings.push({ location, key: '', message: 'no option has this name, or it can have no default of yours' });
   }
   return { entries, warnings };
 }

@@ -1,10 +1,10 @@
-// Loads the configuration: finds the file, merges flags, environment, file and defaults, checks everything and reports
+// Loads the configuration: finds the file, merges flags, environment, file, presets and defaults, checks everything and reports
 // all problems at once. Keeps no state, so it can be called again at any time (reload).
 
 import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
 import { type EffectiveSetting, effectiveSettings } from './effective.ts';
-import { readEnvironment, readGenesysEnvironment } from './env.ts';
+import { PRESET_PREFIX, readEnvironment, readGenesysEnvironment, readPresets } from './env.ts';
 import {
   ClosedFolderError,
   type ConfigCandidate,
@@ -79,7 +79,10 @@ export function loadConfig(input: LoadInput): LoadResult {
   // Without the file that was named, all the rest would look wrong.
   if (problems.length > 0) return { ok: false, problems, warnings };
   const fromFile = file === undefined ? undefined : readSource(file, findings);
-  const settings = mergeLayers([...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile)], findings);
+  const settings = mergeLayers(
+    [...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile), presetLayer(input, findings)],
+    findings,
+  );
   if (file !== undefined && input.platform !== 'win32') {
     const { display } = file.candidate;
     checkConfigFile(settings, { ...file, display, ownUid: ownUid(input) }, problems, warnings);
@@ -126,6 +129,13 @@ function outerLayers(input: LoadInput, file: FoundFile | undefined, { warnings }
 function fileLayer({ platform }: LoadInput, file: FoundFile | undefined, source: RawSource | undefined): Layer[] {
   if (file === undefined || source === undefined) return [];
   return [{ ...source, baseFolder: pathsOf(platform).dirname(file.candidate.path), isFile: true }];
+}
+
+/** What the image or the unit sets for everybody: the file counts more. */
+function presetLayer({ env, cwd }: LoadInput, { warnings }: Findings): Layer {
+  const presets = readPresets(env);
+  warnings.push(...presets.warnings);
+  return { entries: presets.entries, baseFolder: cwd };
 }
 
 interface FoundFile extends FileContent {
@@ -226,7 +236,12 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   const names = credentials.map(({ name }) => name);
   if (!anonymous.includes('*')) knownCredentials(anonymous, names, serverReader, 'anonymous_credentials');
   warnOfIdleRules(serverReader, { anonymous_allow: server.anonymousAllow, anonymous_deny: server.anonymousDeny });
-  checkAccess({ server, clients }, serverReader, (name) => client.reader(context, name));
+  const listenFrom = context.settings.get({ section: 'server', name: '' }, 'listen')?.location ?? '';
+  checkAccess(
+    { server, clients, isListenPreset: listenFrom.startsWith(`env ${PRESET_PREFIX}`) },
+    serverReader,
+    (name) => client.reader(context, name),
+  );
   const logging = readLogging(context, input.isTTY ?? false);
   const config: GatewayConfig = {
     files,

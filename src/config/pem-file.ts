@@ -1,34 +1,29 @@
 // Checks certificate and key files when the configuration is loaded, so that `gcg check` finds a wrong path, a wrong
 // file, or a pair that does not belong together. Keeps nothing of them: whoever uses them reads them again.
 
-import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { isReadableByOthers } from '../fs/permissions.ts';
 import { readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import type { SecretSource } from '../secret.ts';
+import { expiryWarning, findCertificates, findExpiry, LARGEST_PEM_BYTES } from './certificates.ts';
 import type { OptionSlot } from './option.ts';
 import type { SectionReport } from './section.ts';
 
-/** The largest PEM file. A bundle of every public authority is a quarter of a megabyte. */
-export const LARGEST_PEM_BYTES = 4 * 1024 * 1024;
-
-/** The certificates of a PEM text, and the number of the first that cannot be read, from 1; null: all can. */
-export function findCertificates(text: string): { readonly pems: readonly string[]; readonly damaged: number | null } {
-  const pems = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
-  const damaged = pems.findIndex((pem) => !isCertificate(pem));
-  return { pems, damaged: damaged === -1 ? null : damaged + 1 };
-}
-
-/** Adds a problem when a file holds no certificates that can be read. */
+/** Adds a problem when a file holds no CAs that can be read, and a warning when one ends soon. */
 export function checkCertificates(path: string, slot: OptionSlot): void {
-  checkContent(path, slot, whyNoCertificates);
+  checkExpiring(path, slot, true);
 }
 
-/** The same for a certificate of our own, which is also reported when it has expired: bundles always hold some. */
+/** The same for a certificate of our own, with the chain that is shown with it. */
 export function checkOwnCertificate(path: string, slot: OptionSlot): void {
+  checkExpiring(path, slot, false);
+}
+
+function checkExpiring(path: string, slot: OptionSlot, isBundle: boolean): void {
   const text = checkContent(path, slot, whyNoCertificates);
-  const expiredAt = text === null ? null : findExpiry(text);
-  if (expiredAt !== null) slot.warning(`the certificate in ${path} has expired (${expiredAt}): renew it`);
+  const expiry = text === null ? null : findExpiry(findCertificates(text).pems, isBundle);
+  const warning = expiry && expiryWarning(expiry, path);
+  if (warning) slot.warning(warning);
 }
 
 /** Adds a problem when a file holds no private key, and a warning when others can read it. */
@@ -90,23 +85,8 @@ function whyNoKey(text: string): string | undefined {
   return /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/.test(text) ? undefined : `holds no private key; ${inPem(text)}`;
 }
 
-/** When the first certificate, which is the owner's, expired; null when it has not. */
-function findExpiry(text: string): string | null {
-  const [own] = findCertificates(text).pems;
-  const { validTo } = own === undefined ? { validTo: '' } : new X509Certificate(own);
-  return Date.parse(validTo) <= Date.now() ? validTo : null;
-}
-
 function inPem(text: string): string {
   return text.includes('-----BEGIN ') ? 'is it the right file?' : 'convert it to PEM (-----BEGIN …)';
-}
-
-function isCertificate(pem: string): boolean {
-  try {
-    return new X509Certificate(pem).raw.length > 0;
-  } catch {
-    return false;
-  }
 }
 
 function readText(path: string): { text?: string; problem?: string } {

@@ -129,7 +129,9 @@ export class TrustedProxies {
     const forwarded = request.headers['x-forwarded-for'];
     const chain = lastOf(Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',');
     for (const part of chain.reverse()) {
-      const address = canonicalAddress(withoutPort(part.trim()));
+      const told = withoutPort(part.trim());
+      // A zone means something to the machine that has it alone.
+      const address = told.includes('%') ? null : canonicalAddress(told);
       if (address === null) return direct;
       if (!this.#proxies.has(address)) return address;
     }

@@ -29,6 +29,7 @@ import type { UsageLedger } from '../usage/usage-ledger.ts';
 import type { AdmissionRules } from './admission.ts';
 import type { ClientRules } from './authorize.ts';
 import type { TrustedProxies } from './connection.ts';
+import type { Expiries } from './expiries.ts';
 import type { OwnHeaders } from './headers.ts';
 import type { ChannelRegister } from './websocket/channels.ts';
 import type { OpenSockets } from './websocket/open-sockets.ts';
@@ -59,6 +60,8 @@ export interface ServerContext {
   readonly auditTrail: AuditTrail | null;
   /** How many calls were sent, by month. */
   readonly usage: UsageLedger;
+  /** What ends by itself: certificates. */
+  readonly expiries: Pick<Expiries, 'certificates'>;
   readonly logins: Logins;
   /** Epoch ms. */
   readonly startedAt: number;

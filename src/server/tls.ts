@@ -7,8 +7,8 @@ import type { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import type { ClientCas } from '../cert-subject.ts';
+import { LARGEST_PEM_BYTES } from '../config/certificates.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import { LARGEST_PEM_BYTES } from '../config/pem-file.ts';
 import { fileRevision, readPlainFileSync, whyNotRead } from '../fs/plain-file.ts';
 import type { Log } from '../logging/log.ts';
 

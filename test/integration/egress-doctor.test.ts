@@ -24,11 +24,16 @@ interface Setting {
   answer?: { headers?: Record<string, string>; withToken?: number };
   port?: number;
   json?: boolean;
+  /** A file: `tls.cert_file`. */
+  ownCertificate?: string | null;
 }
 type Tap = { teardown(fn: () => unknown): void };
 
 /** Runs the doctor against one host that plays API and login, over TLS. */
-async function run(t: Tap, { egress = {}, deps = {}, answer = {}, port, json = true }: Setting = {}) {
+async function run(
+  t: Tap,
+  { egress = {}, deps = {}, answer = {}, port, json = true, ownCertificate = null }: Setting = {},
+) {
   const seen: string[] = [];
   const server = https.createServer(ca.issue(['api.region.test']), (req, res) => {
     seen.push(
@@ -50,6 +55,8 @@ async function run(t: Tap, { egress = {}, deps = {}, answer = {}, port, json = t
   const credential = { name: 'crm', grantType: 'client_credentials', hosts } as CredentialConfig;
   const config = {
     general: { hosts },
+    server: { tls: null },
+    tls: { caFile: null, certFile: ownCertificate },
     credentials: [credential],
     timeouts: { connectMs: 2000 },
   } as unknown as GatewayConfig;
@@ -292,4 +299,16 @@ t.test('what depends on a failed step is skipped, and says why', async (t) => {
       'call skipped',
     ],
   );
+});
+
+t.test('certificates of ours: with the days that are left; one that has expired is a failure', async (t) => {
+  const issued = (days: number) =>
+    ca.issue(['ours'], { notAfter: new Date(Date.now() + (days + 0.5) * 86_400_000) }).certFile;
+  const stepFor = async (ownCertificate: string) => {
+    const { steps, exitCode } = await run(t, { ownCertificate });
+    return { exitCode, ...steps.find(({ step }) => step === 'certificate upstream_client') };
+  };
+  t.match(await stepFor(issued(90)), { exitCode: 0, status: 'ok', detail: /\(CN=ours\): valid for 90 more days$/ });
+  t.match(await stepFor(issued(5)), { exitCode: 0, status: 'ok', detail: /expires in 5 days, on .*: renew it$/ });
+  t.match(await stepFor(issued(-2)), { exitCode: 1, status: 'failed', detail: /has expired on .*: renew it$/ });
 });

@@ -1,11 +1,13 @@
 // The examples for Kubernetes, Compose and systemd: well-formed, complete, and what they configure is a configuration
 // that this gateway takes.
 
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { loadConfig } from '../../src/config/load.ts';
+import { inlineSecret } from '../../src/secret.ts';
+import { credentialAt, startGateway } from '../helpers/gateway.ts';
 import { parsePlainYaml } from '../helpers/plain-yaml.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
@@ -93,11 +95,54 @@ t.test('kubernetes: the job waits for the gateway and ends it', async (t) => {
   const [gateway, main] = job.spec.template.spec.containers;
   checkHardening(t, gateway);
   checkSecretIsReadable(t, job.spec.template.spec, gateway);
-  t.match(main.args[0], '/readyz');
-  t.match(main.args[0], /-X POST -H "X-Gateway-Request: 1" http:\/\/127\.0\.0\.1:8080\/-\/quit/);
+  t.ok(Number(job.spec.activeDeadlineSeconds) > 0, 'what hangs is ended');
   const result = load(envOf(gateway), null);
   if (!result.ok) return t.fail(JSON.stringify(result.problems));
   t.match(result.config.server.adminListen, [{ host: '127.0.0.1', port: 8080 }], 'where it is asked to quit');
+
+  const folder = t.testdir();
+  const runAt = (port: number) => {
+    const here = [
+      ['127.0.0.1:8080', `127.0.0.1:${port}`],
+      ['/tmp/users.json', `${folder}/users.json`],
+      ['sleep 1', 'sleep 0'],
+    ] as const;
+    const script = here.reduce((text, [from, to]) => text.replaceAll(from, to), main.args[0] as string);
+    return new Promise<{ code: number | null; stderr: string }>((resolve) => {
+      const child = execFile('/bin/sh', ['-c', script], (_, __, stderr) => resolve({ code: child.exitCode, stderr }));
+    });
+  };
+  const FREE = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const;
+  const served = await startGateway(t, { config: { server: { adminListen: [FREE] } } });
+  t.equal((await runAt(served.port)).code, 0);
+  t.match(JSON.parse(readFileSync(`${folder}/users.json`, 'utf8')), { pageSize: 100 });
+  await served.gateway.drain();
+  t.equal(
+    await fetch(`${served.url}/livez`).then(
+      () => 'alive',
+      () => 'gone',
+    ),
+    'gone',
+    'it was told to quit',
+  );
+
+  const refused = await startGateway(t, {
+    awaitReady: false,
+    config: (origin) => ({
+      server: { adminListen: [FREE] },
+      credentials: [credentialAt(origin, { clientSecret: inlineSecret('not-the-secret', 'test') })],
+    }),
+  });
+  const { code, stderr } = await runAt(refused.port);
+  t.equal(code, 1, 'with a wrong secret it ends');
+  t.match(stderr, /not ready after a minute.*"renewal":"rejected"/s, 'and says what the gateway says');
+  t.equal(
+    (await fetch(`${refused.url}/readyz`).then(
+      ({ status }) => (status === 503 ? 'draining' : 'alive'),
+      () => 'gone',
+    )) !== 'alive',
+    true,
+  );
 });
 
 t.test('compose: the application shares the loopback, the secret is a file, and it waits for health', async (t) => {
@@ -108,7 +153,7 @@ t.test('compose: the application shares the loopback, the secret is a file, and 
   ) as [Document];
   const { gateway, 'legacy-app': app } = compose.services;
   t.equal(app.network_mode, 'service:gateway');
-  t.equal(app.depends_on.gateway.condition, 'service_healthy');
+  t.match(app.depends_on.gateway, { condition: 'service_healthy', restart: 'true' });
   t.match(gateway, { read_only: 'true', cap_drop: ['ALL'], secrets: ['client_secret'] });
   t.match(gateway.healthcheck.test.at(-1), 'healthcheck');
   const result = load(gateway.environment, null);
@@ -126,6 +171,16 @@ t.test('the image: not as root, without a shell, with the inspector signal off',
   t.strictSame(only('USER'), ['node']);
   t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', '--disable-sigusr1', 'dist/main.js']);
   t.strictSame(JSON.parse(only('CMD')[0] ?? ''), ['serve']);
+  const env = Object.fromEntries([...last.matchAll(/(GCG_\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
+  const loaded = (more: Record<string, string>, file: string | null) => {
+    const result = load({ ...env, GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y', ...more }, file);
+    return result.ok ? result.config : t.fail(JSON.stringify(result.problems));
+  };
+  const withClient = loaded({ GCG_CLIENT_APP_SECRET: 'a secret of 16 or more' }, null);
+  t.match(withClient, { server: { listen: [{ host: '0.0.0.0', port: 8080 }] }, store: { type: 'file' } });
+  t.match(withClient, { store: { path: '/var/lib/genesys-cloud-gateway' } });
+  const mounted = loaded({}, '[server]\nlisten = 127.0.0.1:8081\n[store]\npath = /data\n');
+  t.match(mounted, { server: { listen: [{ host: '127.0.0.1', port: 8081 }] }, store: { path: '/data' } });
   t.match(only('HEALTHCHECK'), [/CMD \["node", "dist\/main\.js", "healthcheck"\]$/], 'no shell either');
   t.ok(last.indexOf('\nUSER ') > last.lastIndexOf('\nRUN '), 'what needs rights is done before');
 });
@@ -146,10 +201,12 @@ t.test('systemd: the units say what the gateway does', async (t) => {
   t.match(service, /^ExecStart=.* --disable-sigusr1 .* serve /m);
   t.match(service, /^ExecReload=.*-HUP/m);
   t.match(read('systemd/genesys-cloud-gateway.socket'), /^ListenStream=127\.0\.0\.1:8080$/m);
-  const lines = '[server]\nlisten = fd:3\n[credential]\nclient_id = x\nclient_secret_file = y\n';
-  const result = load({}, lines);
+  const lines = service.match(/^# {3}(?:\[\w+\]|\w+ = .*)$/gm)?.map((line) => line.slice(4)) ?? [];
+  const result = load({}, lines.join('\n'));
   if (!result.ok) return t.fail(JSON.stringify(result.problems));
   t.match(result.config.server.listen, [{ kind: 'fd', fd: 3 }]);
+  t.match(result.config.server.adminListen, [{ kind: 'tcp', host: '127.0.0.1', port: 8081 }], 'where gcg finds it');
+  t.match(service, /127\.0\.0\.1:8081/);
 });
 
 t.test(

@@ -7,6 +7,14 @@ import { Agent, type Dispatcher } from 'undici';
 import type { Credentials } from '../../auth/credentials/credentials.ts';
 import type { Token } from '../../auth/credentials/token-source.ts';
 import { type Clock, systemClock } from '../../clock.ts';
+import {
+  type CertificateFile,
+  certificateFiles,
+  daysUntil,
+  EXPIRY_WARNING_DAYS,
+  expiryWarning,
+  readExpiry,
+} from '../../config/certificates.ts';
 import type { CredentialConfig, GatewayConfig, UrlBase } from '../../config/gateway-config.ts';
 import { loadConfig } from '../../config/load.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
@@ -43,8 +51,6 @@ export interface DoctorStep {
 
 /** The largest clock error; beyond it logins and signed assertions begin to fail. */
 const LARGEST_SKEW_MS = 60_000;
-const DAY_MS = 86_400_000;
-const CERTIFICATE_WARNING_DAYS = 21;
 const RESPONSE_LIMIT_MS = 15_000;
 
 /**
@@ -101,6 +107,7 @@ async function examine(steps: DoctorStep[], agent: Dispatcher, deps: DoctorDeps)
     examined.add(api.origin);
     await examineAnswer(api, domain, { steps, agent, clock, isReachable: reachable.get(api.origin) === true });
   }
+  for (const file of certificateFiles(config)) steps.push(certificateStep(file, clock.now()));
   if (config.credentials.length === 0)
     steps.push({ step: 'credential', status: 'skipped', detail: 'none is configured' });
   for (const credential of config.credentials) await examineCredential(credential, { steps, agent, deps, reachable });
@@ -167,9 +174,21 @@ function describeCertificate(socket: Socket, clock: Clock): string {
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
   if (!certificate) return 'verified';
   const issuer = certificate.issuer.split('\n').reverse().join(', ');
-  const days = Math.floor((Date.parse(certificate.validTo) - clock.now()) / DAY_MS);
-  const warning = days < CERTIFICATE_WARNING_DAYS ? ': soon; whoever runs that host must renew it' : '';
+  const days = daysUntil(Date.parse(certificate.validTo), clock.now());
+  const warning = days < EXPIRY_WARNING_DAYS ? ': soon; whoever runs that host must renew it' : '';
   return `verified; issuer ${issuer}; valid for ${days} more days${warning}`;
+}
+
+/** Tests a file of certificates: one that has ended is a failure. */
+function certificateStep(file: CertificateFile, now: number): DoctorStep {
+  const step = `certificate ${file.use}`;
+  const expiry = readExpiry(file);
+  if (expiry === null) return { step, status: 'failed', detail: `${file.file} cannot be read` };
+  const { subject, expiresAt } = expiry;
+  const detail =
+    expiryWarning(expiry, file.file, now) ??
+    `${file.file} (${subject}): valid for ${daysUntil(expiresAt, now)} more days`;
+  return { step, status: expiresAt <= now ? 'failed' : 'ok', detail };
 }
 
 /** Tests the host by a call without a token, which changes nothing: its Date header, and whether it is the platform. */

@@ -44,6 +44,8 @@ export function statusTable(document: StatusDocument): string {
     lines.push('', ...columns([['LIMIT', 'PER MINUTE', 'USED', 'WAITING', 'STATE'], ...rows]));
     if (limitsInAll > limits.length) lines.push(`(${limits.length} of ${limitsInAll})`);
   }
+  const expiring = (document.certificates ?? []).flatMap(({ warning }) => warning ?? []);
+  if (expiring.length > 0) lines.push('', ...expiring);
   lines.push('', `tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
   return `${lines.map(onOneLine).join('\n')}\n`;
 }

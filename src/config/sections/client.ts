@@ -4,6 +4,7 @@ import { hash } from 'node:crypto';
 import { parseCertSubject } from '../../cert-subject.ts';
 import type { SecretSource } from '../../secret.ts';
 import { AddressBlocks, isAddressOrBlock } from '../address-blocks.ts';
+import { daysUntil, EXPIRY_WARNING_DAYS } from '../certificates.ts';
 import { boolean, choice, commaList, instant, integer, itemList, itemThat, secret, text } from '../option.ts';
 import { didYouMean, quote } from '../problem.ts';
 import { parseRule, whyMatchesNothing } from '../rule.ts';
@@ -164,10 +165,6 @@ const BESIDE_PROXIES =
 const WITHOUT_ADMIN_LISTENER =
   'has no effect, since there is no admin listener; add server.admin_listen = 127.0.0.1:8081 (it counts after a restart)';
 
-/** An end that comes sooner is warned of. */
-export const END_WARNING_DAYS = 21;
-const DAY_MS = 86_400_000;
-
 /** The day, in UTC, of the last moment before an end: the end of a day is the start of the next. */
 export function lastDayOf(expiresAt: number): string {
   return new Date(Math.min(expiresAt - 1, 8.64e15)).toISOString().slice(0, 10);
@@ -179,8 +176,8 @@ export function endWarning(expiresAt: number | null, now: number): string | null
   const date = lastDayOf(expiresAt);
   if (expiresAt <= now)
     return `was reached on ${date}: calls of this client are refused; move the date, or remove the client`;
-  const days = Math.floor((expiresAt - now) / DAY_MS);
-  if (days >= END_WARNING_DAYS) return null;
+  const days = daysUntil(expiresAt, now);
+  if (days >= EXPIRY_WARNING_DAYS) return null;
   const left = days === 0 ? 'within a day' : days === 1 ? 'in 1 day' : `in ${days} days`;
   return `is reached ${left}, on ${date}: calls of this client are refused from then on; move the date if they should not be`;
 }

@@ -8,6 +8,11 @@ import { Counter, type Family, Histogram, type Sample, sampled } from './metric-
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 const STATUS_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'] as const;
+/** The statuses of `gcg_requests_total`: classes, and those whose cause and cure differ from the rest of their class. */
+const STATUS_LABELS = [...STATUS_CLASSES, '401', '403', '404', '409', '429'] as const;
+const EXACT_STATUSES: ReadonlyMap<number, number> = new Map(
+  STATUS_LABELS.flatMap((label, at) => (at < STATUS_CLASSES.length ? [] : [[Number(label), at]])),
+);
 const RETRY_REASONS = new Set([
   '401',
   '429',
@@ -48,8 +53,6 @@ interface CredentialSums {
   tokenWaitSeconds: number;
   requestBytes: number;
   responseBytes: number;
-  upstream429: number;
-  absorbed429: number;
   aborted: number;
 }
 
@@ -74,7 +77,19 @@ export class ExchangeMetrics {
   /** By credential. */
   readonly #sums = new Map<string, CredentialSums>();
   readonly #retries = new Counter('gcg_retries_total', 'Further attempts at the upstream, by reason.');
-  readonly #errors = new Counter('gcg_errors_total', 'Exchanges that ended with an error of the gateway, by code.');
+  readonly #errors = new Counter(
+    'gcg_errors_total',
+    'Exchanges that ended with an error of the gateway, by client and code.',
+    1000,
+  );
+  readonly #upstream429 = new Counter(
+    'gcg_upstream_429_total',
+    'Answers 429 of the upstream, whether the caller saw them or not.',
+  );
+  readonly #absorbed429 = new Counter(
+    'gcg_upstream_429_absorbed_total',
+    'Answers 429 of the upstream that the caller did not see.',
+  );
 
   started(): void {
     this.#inFlight++;
@@ -85,9 +100,11 @@ export class ExchangeMetrics {
     const credential =
       record.credential === null ? 'none' : this.#credentials.has(record.credential) ? record.credential : 'other';
     const statusClass = record.status >= 100 && record.status < 600 ? Math.trunc(record.status / 100) : 0;
-    const outcome = (statusClass << 1) | (record.source === 'upstream' ? 1 : 0);
+    const isUpstream = record.source === 'upstream' ? 1 : 0;
+    const outcome = (statusClass << 1) | isUpstream;
     const seconds = record.durationMs / 1000;
-    const series = this.#seriesOf(record, credential, outcome);
+    const statusLabel = statusClass === 4 ? (EXACT_STATUSES.get(record.status) ?? statusClass) : statusClass;
+    const series = this.#seriesOf(record, credential, (statusLabel << 1) | isUpstream);
     series.count++;
     series.seconds += seconds;
     const own = this.#sumsOf(credential);
@@ -99,9 +116,9 @@ export class ExchangeMetrics {
     }
     durations.observe(seconds);
     addTo(own, record);
-    if (record.retryReasons !== null) this.#countRetries(record, record.retryReasons, credential, own);
+    if (record.status === 429 || record.retryReasons !== null) this.#countRetries(record, credential);
     if (record.errorCode !== null && Object.hasOwn(ERROR_TABLE, record.errorCode))
-      this.#errors.inc({ code: record.errorCode });
+      this.#errors.inc({ client: this.#clientLabel(record), code: record.errorCode });
   }
 
   /**
@@ -121,6 +138,9 @@ export class ExchangeMetrics {
     this.#requests = this.#requests.filter(({ labels }) => isClient(labels.client) && isCredential(labels.credential));
     for (const credential of this.#sums.keys()) if (!isCredential(credential)) this.#sums.delete(credential);
     this.#retries.keep(({ credential = '' }) => isCredential(credential));
+    this.#errors.keep(({ client = '' }) => isClient(client));
+    for (const counter of [this.#upstream429, this.#absorbed429])
+      counter.keep(({ client = '', credential = '' }) => isClient(client) && isCredential(credential));
   }
 
   families(): readonly Family[] {
@@ -134,16 +154,8 @@ export class ExchangeMetrics {
       ),
       this.#bySums('gcg_request_bytes_total', 'Bytes of request bodies.', (one) => one.requestBytes),
       this.#bySums('gcg_response_bytes_total', 'Bytes of response bodies.', (one) => one.responseBytes),
-      this.#bySums(
-        'gcg_upstream_429_total',
-        'Answers 429 of the upstream, whether the caller saw them or not.',
-        (one) => one.upstream429,
-      ),
-      this.#bySums(
-        'gcg_upstream_429_absorbed_total',
-        'Answers 429 of the upstream that the caller did not see.',
-        (one) => one.absorbed429,
-      ),
+      this.#upstream429.family,
+      this.#absorbed429.family,
       this.#bySums('gcg_requests_aborted_total', 'Exchanges whose caller left before the end.', (one) => one.aborted),
       this.#retries.family,
       this.#errors.family,
@@ -196,7 +208,7 @@ export class ExchangeMetrics {
   }
 
   #seriesOf(record: ExchangeRecord, credential: string, outcome: number): RequestSeries {
-    const client = record.client === null ? 'anonymous' : this.#clients.has(record.client) ? record.client : 'other';
+    const client = this.#clientLabel(record);
     const method = METHODS.has(record.method) ? record.method : 'other';
     const route = record.route || 'other';
     const byRoute = branch(branch(branch(this.#tree, client), credential), method);
@@ -208,7 +220,7 @@ export class ExchangeMetrics {
       leaf = [];
       byRoute.set(route, leaf);
     }
-    const status = STATUS_CLASSES[outcome >> 1] as string;
+    const status = STATUS_LABELS[outcome >> 1] as string;
     const source = outcome & 1 ? 'upstream' : 'gateway';
     const made = { labels: { client, credential, method, route, status, source }, count: 0, seconds: 0 };
     leaf[outcome] = made;
@@ -227,8 +239,6 @@ export class ExchangeMetrics {
         tokenWaitSeconds: 0,
         requestBytes: 0,
         responseBytes: 0,
-        upstream429: 0,
-        absorbed429: 0,
         aborted: 0,
       };
       this.#sums.set(credential, sums);
@@ -236,14 +246,22 @@ export class ExchangeMetrics {
     return sums;
   }
 
-  #countRetries(record: ExchangeRecord, reasons: readonly string[], credential: string, own: CredentialSums): void {
+  #clientLabel({ client }: ExchangeRecord): string {
+    return client === null ? 'anonymous' : this.#clients.has(client) ? client : 'other';
+  }
+
+  /** Counts further attempts, and what the platform's limits refused. */
+  #countRetries(record: ExchangeRecord, credential: string): void {
     let limited = 0;
-    for (const reason of reasons) {
+    for (const reason of record.retryReasons ?? []) {
       if (reason === '429') limited++;
       this.#retries.inc({ credential, reason: RETRY_REASONS.has(reason) ? reason : 'other' });
     }
-    own.upstream429 += limited;
-    if (record.status !== 429) own.absorbed429 += limited;
+    const isShown = record.source === 'upstream' && record.status === 429;
+    if (limited === 0 && !isShown) return;
+    const labels = { client: this.#clientLabel(record), credential };
+    this.#upstream429.inc(labels, limited + (isShown ? 1 : 0));
+    this.#absorbed429.inc(labels, record.status === 429 ? 0 : limited);
   }
 }
 
@@ -258,7 +276,6 @@ function addTo(sums: CredentialSums, record: ExchangeRecord): void {
   sums.requestBytes += record.requestBytes;
   sums.responseBytes += record.responseBytes;
   if (record.aborted) sums.aborted++;
-  if (record.source === 'upstream' && record.status === 429) sums.upstream429++;
 }
 
 function branch<T>(tree: Tree<Tree<T>>, key: string): Tree<T> {

@@ -15,6 +15,7 @@ export interface MetricSources {
   /** The state of each configured credential. `expiresAt` in epoch ms. */
   credentials?(): Iterable<{
     readonly name: string;
+    readonly isRequired: boolean;
     readonly token: string;
     readonly renewal: string;
     readonly expiresAt: number | null;
@@ -27,6 +28,8 @@ export interface MetricSources {
     readonly rejected: number;
     readonly secrets: readonly { readonly fingerprint: string | null; readonly lastSeenAt: number }[];
   }>;
+  /** Files of certificates, with the time at which they end to be of use, in epoch ms. */
+  certificates?(): Iterable<{ readonly use: string; readonly expiresAt: number }>;
   /** Calls that wait for a rate limit or a connection, by credential. */
   queueLengths?(): Iterable<readonly [credential: string, length: number]>;
   /** Connections to the upstream: in use, and kept for later. */
@@ -166,6 +169,16 @@ class GatewayMetrics implements Metrics {
         this.#byClientAndCredential(this.#sources.sockets?.() ?? [], () => 1),
       ),
       ...this.#usageFamilies(),
+      sampled(
+        'gauge',
+        'gcg_certificate_seconds_left',
+        'Life left of the certificates in use, by what for; below 0 when expired.',
+        () =>
+          Array.from(this.#sources.certificates?.() ?? [], ({ use, expiresAt }) => ({
+            labels: { use },
+            value: (expiresAt - this.#now()) / 1000,
+          })),
+      ),
       this.#reloads.family,
       sampled(
         'gauge',
@@ -263,7 +276,10 @@ class GatewayMetrics implements Metrics {
   *#states(names: readonly string[], of: (state: { token: string; renewal: string }) => string): Iterable<Sample> {
     for (const state of this.#sources.credentials?.() ?? []) {
       for (const name of names)
-        yield { labels: { credential: state.name, state: name }, value: of(state) === name ? 1 : 0 };
+        yield {
+          labels: { credential: state.name, required: String(state.isRequired), state: name },
+          value: of(state) === name ? 1 : 0,
+        };
     }
   }
 

@@ -12,7 +12,7 @@ export function renderStatusPage(status: StatusDocument): Page {
 <p class="soft">Version ${status.version}, running for ${humanDuration(status.uptimeSeconds)},
 calls go to ${status.upstream.api}.
 This page is what was true when it was loaded; <a href="-/status">the same as JSON</a>.</p>
-${storeProblem(status)}${refusedConfiguration(status)}
+${storeProblem(status)}${refusedConfiguration(status)}${expiringCertificates(status)}
 <h2>Credentials</h2>
 ${status.credentials.map(renderCredential)}
 <h2>Limits of the platform</h2>
@@ -34,6 +34,12 @@ function storeProblem({ store }: StatusDocument): Html | null {
   return store.error === null
     ? null
     : html`<p class="bad" role="alert">The token store has a problem: ${store.error}</p>`;
+}
+
+function expiringCertificates({ certificates }: StatusDocument): readonly Html[] {
+  return certificates.flatMap(({ warning }) =>
+    warning === null ? [] : [html`<p class="bad" role="alert">Soon to end: ${warning}.</p>`],
+  );
 }
 
 function refusedConfiguration({ reload }: StatusDocument): Html | null {

@@ -5,6 +5,7 @@ import type { ChainHead } from '../../audit/audit-chain.ts';
 import type { AuditTrail } from '../../audit/audit-trail.ts';
 import type { Credential } from '../../auth/credentials/credentials.ts';
 import { type RenewalState, type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
+import { type CertificateExpiry, type CertificateFile, expiryWarning } from '../../config/certificates.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import type { ReloadReport } from '../../reload/reloader.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
@@ -37,6 +38,15 @@ export interface CredentialStatus {
   readonly upstream: { readonly region: string; readonly api: string; readonly login: string };
 }
 
+/** A file of certificates, and when the first of them ends that counts. */
+export interface CertificateStatus extends CertificateFile {
+  readonly subject: string;
+  readonly expiresAt: string;
+  readonly secondsLeft: number;
+  /** What to do; null while there is time. */
+  readonly warning: string | null;
+}
+
 /** The status document. */
 export interface StatusDocument {
   readonly status: 'ready' | 'waiting' | 'draining';
@@ -53,6 +63,8 @@ export interface StatusDocument {
   /** At most 200: those of configured credentials and clients, then those that hold calls back, then the rest. */
   readonly limits: readonly LimitState[];
   readonly limitsInAll: number;
+  /** Of the listeners, of callers' and of the upstream's CAs, and ours for the upstream. */
+  readonly certificates: readonly CertificateStatus[];
   readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
   /** The audit trail; null without one. `lost`: calls whose line could not be kept. */
   readonly audit: { readonly failure: string | null; readonly lost: number; readonly head: ChainHead } | null;
@@ -89,6 +101,7 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     anonymous: anonymousStatus(gateway),
     readOnly: config.server.readOnly,
     ...limitsOf(runtime.upstream.limits()),
+    certificates: gateway.expiries.certificates().map((expiry) => certificateStatus(expiry, clock.now())),
     store: { type: config.store.type, error: storeError },
     audit: gateway.auditTrail && auditStatus(gateway.auditTrail),
     configuration: { files: config.files },
@@ -98,6 +111,12 @@ export function statusOf(gateway: ServerContext): StatusDocument {
 
 function auditStatus({ failure, lost, head }: AuditTrail): StatusDocument['audit'] {
   return { failure, lost, head };
+}
+
+function certificateStatus({ use, file, subject, expiresAt }: CertificateExpiry, now: number): CertificateStatus {
+  const secondsLeft = Math.floor((expiresAt - now) / 1000);
+  const warning = expiryWarning({ subject, expiresAt }, file, now);
+  return { use, file, subject, expiresAt: iso(expiresAt), secondsLeft, warning };
 }
 
 const MOST_LIMITS = 200;

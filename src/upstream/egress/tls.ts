@@ -10,8 +10,8 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import { buildConnector } from 'undici';
+import { findCertificates, LARGEST_PEM_BYTES } from '../../config/certificates.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
-import { findCertificates, LARGEST_PEM_BYTES } from '../../config/pem-file.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { fileRevision, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';

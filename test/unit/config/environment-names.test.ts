@@ -2,11 +2,17 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { envName, parseEnvName, readEnvironment, readGenesysEnvironment } from '../../../src/config/env.ts';
+import {
+  envName,
+  parseEnvName,
+  readEnvironment,
+  readGenesysEnvironment,
+  readPresets,
+} from '../../../src/config/env.ts';
 import { refuseName } from '../../../src/config/layers.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
 import { keysOf, OPTIONS } from '../../../src/config/table.ts';
-import { good, load } from './load-text.ts';
+import { CREDENTIAL, good, load, problems } from './load-text.ts';
 
 t.test('every option has a variable that leads back to it', async (t) => {
   for (const { section, key } of OPTIONS) {
@@ -111,4 +117,42 @@ t.test('a region on this machine, as gc is pointed at a gateway, is left out', a
   });
   t.strictSame(entries, []);
   t.equal(warnings.length, 1);
+});
+
+t.test('a default of an image or a unit is below the file, the environment and the flags', async (t) => {
+  const env = { GCG_DEFAULT_SERVER_LISTEN: '127.0.0.1:1', GCG_DEFAULT_STORE_PATH: '/var/lib/x' };
+  const port = (given: Parameters<typeof load>[0]) =>
+    good(load(given)).server.listen.map((one) => 'port' in one && one.port);
+  t.strictSame(port({ env }), [1]);
+  t.strictSame(port({ env, file: '[server]\nlisten = 127.0.0.1:2' }), [2]);
+  t.strictSame(
+    port({ env: { ...env, GCG_SERVER_LISTEN: '127.0.0.1:3' }, file: '[server]\nlisten = 127.0.0.1:2' }),
+    [3],
+  );
+  t.strictSame(port({ env, set: ['server.listen=127.0.0.1:4'] }), [4]);
+  t.equal(good(load({ env })).store.path, '/var/lib/x');
+  const result = load({ env });
+  const listen = result.ok ? result.settings.find(({ key }) => key === 'server.listen') : undefined;
+  t.equal(listen?.origin, 'env GCG_DEFAULT_SERVER_LISTEN', 'gcg config names it');
+});
+
+t.test('what has no default of that kind is told, by name and without its value', async (t) => {
+  const { entries, warnings } = readPresets({
+    GCG_DEFAULT_SERVER_LISTN: 'hidden',
+    GCG_DEFAULT_CREDENTIAL_CLIENT_SECRET: 'hidden',
+    GCG_DEFAULT_: 'hidden',
+    GCG_SERVER_LISTEN: 'x',
+  });
+  t.strictSame(entries, []);
+  t.equal(warnings.length, 3);
+  t.notMatch(warnings.map(formatProblem).join(), 'hidden');
+});
+
+t.test('an address of the image that others reach is refused with words for who runs a container', async (t) => {
+  const refused = (env: Record<string, string>) => problems(load({ env, file: CREDENTIAL })).join('\n');
+  t.match(
+    refused({ GCG_DEFAULT_SERVER_LISTEN: '0.0.0.0:8080' }),
+    /GCG_DEFAULT_SERVER_LISTEN.*add a \[client\.NAME\] section.*set GCG_SERVER_LISTEN=127\.0\.0\.1:8080 if all callers share its network/,
+  );
+  t.notMatch(refused({ GCG_SERVER_LISTEN: '0.0.0.0:8080' }), /share its network/);
 });

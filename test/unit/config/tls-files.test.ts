@@ -11,6 +11,8 @@ t.teardown(() => ca.close());
 const one = ca.issue(['one']);
 const two = ca.issue(['two']);
 const past = ca.issue(['past'], { notAfter: new Date(Date.now() - 86_400_000) });
+const soon = ca.issue(['soon'], { notAfter: new Date(Date.now() + 5.5 * 86_400_000) });
+const renewed = ca.issue(['soon'], { notAfter: new Date(Date.now() + 400 * 86_400_000) });
 const locked = ca.issue(['locked'], { passphrase: 'opensesame' });
 
 const DAMAGED = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
@@ -23,6 +25,12 @@ const dir = t.testdir({
   'two.key': two.key,
   'past.crt': past.cert,
   'past.key': past.key,
+  'bundle.crt': `${past.cert}${ca.caPem}`,
+  'soon.crt': soon.cert,
+  'soon.key': soon.key,
+  'chain.crt': `${one.cert}${soon.cert}`,
+  'renewed-ca.crt': `${soon.cert}${renewed.cert}`,
+  'two-cas.crt': `${soon.cert}${one.cert}`,
   'ca.pem': `# corporate\n${ca.caPem}\ntext between\n${one.cert}`,
   'damaged.pem': `${ca.caPem}${DAMAGED}`,
   'cut.pem': ca.caPem.slice(0, 200),
@@ -69,10 +77,23 @@ t.test('a certificate of ours that has expired is warned of, and no other', asyn
   const told = (text: string) =>
     warnings(withCredential(`[tls]\n${text.replaceAll('DIR', dir)}`)).filter((line) => line.includes('expired'));
   t.match(told('cert_file = DIR/past.crt\nkey_file = DIR/past.key'), [
-    /^gcg\.ini:5: tls\.cert_file: the certificate in .*past\.crt has expired \(.* GMT\)/,
+    /^gcg\.ini:5: tls\.cert_file: the certificate in .*past\.crt \(CN=.*\) has expired on \d{4}-\d\d-\d\d: renew it/,
   ]);
   t.strictSame(told('cert_file = DIR/one.crt\nkey_file = DIR/one.key'), []);
-  t.strictSame(told('ca_file = DIR/past.crt'), []);
+  t.equal(told('ca_file = DIR/past.crt').length, 1, 'a CA that has ended, where it is the only one');
+  t.strictSame(told('ca_file = DIR/bundle.crt'), [], 'bundles always hold some');
+});
+
+t.test('what ends within 21 days is warned of: any of a chain, and of CAs what no other stands in for', async (t) => {
+  const told = (section: string, text: string) =>
+    warnings(withCredential(`[${section}]\n${text.replaceAll('DIR', dir)}`)).filter((line) => line.includes('expires'));
+  for (const section of ['server.tls', 'tls'])
+    t.match(told(section, 'cert_file = DIR/soon.crt\nkey_file = DIR/soon.key'), [
+      /cert_file: the certificate in .*soon\.crt \(CN=soon\) expires in 5 days, on \d{4}-\d\d-\d\d: renew it/,
+    ]);
+  t.equal(told('tls', 'cert_file = DIR/chain.crt\nkey_file = DIR/one.key').length, 1, 'a chain is shown as a whole');
+  t.strictSame(told('tls', 'ca_file = DIR/renewed-ca.crt'), [], 'the same CA, renewed');
+  t.match(told('tls', 'ca_file = DIR/two-cas.crt'), [/CN=soon/], 'another CA stands in for nothing');
 });
 
 t.test('a key with a passphrase is opened with it', async (t) => {

@@ -13,7 +13,8 @@ async function exported(): Promise<Map<string, Set<string>>> {
   const metrics = createMetrics({ version: '0' });
   metrics.setNames({ clients: [], credentials: ['a'] });
   metrics.setSources({
-    credentials: () => [{ name: 'a', token: 'fresh', renewal: 'idle', expiresAt: 1 }],
+    credentials: () => [{ name: 'a', isRequired: true, token: 'fresh', renewal: 'idle', expiresAt: 1 }],
+    certificates: () => [{ use: 'listener', expiresAt: 1 }],
     queueLengths: () => [['a', 0]],
     connections: () => ({ active: 0, idle: 0 }),
     logRecordsDropped: () => 0,
@@ -27,6 +28,7 @@ async function exported(): Promise<Map<string, Set<string>>> {
       credential: 'a',
       queueMs: 1,
       retryReasons: ['429'],
+      status: 200,
       errorCode: 'gateway.internal',
     }),
   );

@@ -70,7 +70,7 @@ t.test('exchanges are counted and timed by client, credential, method, route, st
   t.equal(
     series.get(
       'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",' +
-        'status="4xx",source="gateway"}',
+        'status="404",source="gateway"}',
     ),
     1,
   );
@@ -101,9 +101,57 @@ t.test('exchanges are counted and timed by client, credential, method, route, st
     2,
   );
   t.equal(series.get('gcg_request_duration_seconds_count{credential="default",status="2xx",source="upstream"}'), 2);
-  t.equal(series.get('gcg_errors_total{code="gateway.upstream.unavailable"}'), 1);
+  t.equal(series.get('gcg_errors_total{client="crm",code="gateway.upstream.unavailable"}'), 1);
   t.equal(series.get('gcg_requests_aborted_total{credential="default"}'), 1);
   t.equal(series.get(`gcg_build_info{version="1.2.3",node="${process.versions.node}"}`), 1);
+});
+
+t.test('statuses with a cause of their own are counted by themselves, all others by class', async (t) => {
+  const { end, scrape } = start();
+  const statuses = [200, 204, 301, 400, 401, 403, 404, 405, 409, 422, 429, 500, 503];
+  for (const status of statuses) end({ status });
+  for (const status of [401, 403, 429]) end({ status, source: 'gateway', client: null });
+  const counted = [...(await scrape())].filter(([key]) => key.startsWith('gcg_requests_total'));
+  const by = (source: string) =>
+    Object.fromEntries(
+      counted
+        .filter(([key]) => key.includes(`source="${source}"`))
+        .map(([key, value]) => [/status="(\w+)"/.exec(key)?.[1], value]),
+    );
+  t.same(by('upstream'), { '2xx': 2, '3xx': 1, '4xx': 3, '401': 1, '403': 1, '404': 1, '409': 1, '429': 1, '5xx': 2 });
+  t.same(by('gateway'), { '401': 1, '403': 1, '429': 1 });
+  const durations = of(await scrape(), 'gcg_request_duration_seconds').map(([key]) => key);
+  t.notOk(
+    durations.some((key) => /status="\d\d\d"/.test(key)),
+    'histograms go by class',
+  );
+});
+
+t.test('who was refused is counted by client: by the gateway, and by the platform', async (t) => {
+  const { metrics, end, scrape } = start();
+  end({ status: 429, source: 'gateway', errorCode: 'gateway.rate.limited' });
+  end({ status: 429 });
+  end({ status: 429, client: 'made-up' });
+  const series = await scrape();
+  t.equal(series.get('gcg_errors_total{client="crm",code="gateway.rate.limited"}'), 1);
+  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default"}'), 1);
+  t.equal(series.get('gcg_upstream_429_total{client="other",credential="default"}'), 1);
+  metrics.setNames({ clients: [], credentials: ['default'] });
+  t.notMatch(await metrics.render(), /crm/, 'a client that is gone is forgotten');
+});
+
+t.test('certificates are told by what they are for, with the life that they have left', async (t) => {
+  const { metrics, scrape } = start();
+  t.equal(of(await scrape(), 'gcg_certificate_seconds_left').length, 0);
+  metrics.setSources({
+    certificates: () => [
+      { use: 'listener', expiresAt: NOW + 5000 },
+      { use: 'upstream_ca', expiresAt: NOW - 1000 },
+    ],
+  });
+  const series = await scrape();
+  t.equal(series.get('gcg_certificate_seconds_left{use="listener"}'), 5);
+  t.equal(series.get('gcg_certificate_seconds_left{use="upstream_ca"}'), -1);
 });
 
 t.test('429s are counted as seen and as absorbed, further attempts by reason', async (t) => {
@@ -113,8 +161,8 @@ t.test('429s are counted as seen and as absorbed, further attempts by reason', a
   end({ status: 429, source: 'gateway' });
   end({ retryReasons: ['ECONNRESET', 'something new'] });
   const series = await scrape();
-  t.equal(series.get('gcg_upstream_429_total{credential="default"}'), 4);
-  t.equal(series.get('gcg_upstream_429_absorbed_total{credential="default"}'), 2);
+  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default"}'), 4);
+  t.equal(series.get('gcg_upstream_429_absorbed_total{client="crm",credential="default"}'), 2);
   t.equal(series.get('gcg_retries_total{credential="default",reason="429"}'), 3);
   t.equal(series.get('gcg_retries_total{credential="default",reason="ECONNRESET"}'), 1);
   t.equal(series.get('gcg_retries_total{credential="default",reason="other"}'), 1);
@@ -144,8 +192,8 @@ t.test('tokens, renewals, queues, connections, reloads and dropped records are t
   metrics.configReload(false);
   metrics.setSources({
     credentials: () => [
-      { name: 'default', token: 'fresh', renewal: 'backoff', expiresAt: NOW + 90_000 },
-      { name: 'eu', token: 'none', renewal: 'login_required', expiresAt: null },
+      { name: 'default', isRequired: true, token: 'fresh', renewal: 'backoff', expiresAt: NOW + 90_000 },
+      { name: 'eu', isRequired: true, token: 'none', renewal: 'login_required', expiresAt: null },
     ],
     queueLengths: () => [['default', 3]],
     connections: () => ({ active: 2, idle: 5 }),
@@ -160,9 +208,9 @@ t.test('tokens, renewals, queues, connections, reloads and dropped records are t
     gcg_config_last_reload_applied: 0,
     'gcg_token_seconds_left{credential="default"}': 90,
     'gcg_token_seconds_left{credential="eu"}': undefined,
-    'gcg_token_state{credential="default",state="fresh"}': 1,
-    'gcg_token_state{credential="default",state="due"}': 0,
-    'gcg_renewal_state{credential="eu",state="login_required"}': 1,
+    'gcg_token_state{credential="default",required="true",state="fresh"}': 1,
+    'gcg_token_state{credential="default",required="true",state="due"}': 0,
+    'gcg_renewal_state{credential="eu",required="true",state="login_required"}': 1,
     'gcg_queue_length{credential="default"}': 3,
     'gcg_upstream_connections{state="idle"}': 5,
     gcg_log_records_dropped_total: 7,
