@@ -7,7 +7,6 @@ import { certificateFiles, daysUntil, expiryWarning } from '../../src/config/cer
 import { Expiries } from '../../src/server/expiries.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { clientNamed } from '../helpers/clients.ts';
-import { clientNamed } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { configAt, createTestLog, startGateway } from '../helpers/gateway.ts';
 
