@@ -36,6 +36,7 @@ import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { credentialOfLimit } from './upstream/call.ts';
+import { Identities } from './upstream/identities.ts';
 import { Budgets } from './usage/budgets.ts';
 import { UsageLedger } from './usage/usage-ledger.ts';
 import { VERSION } from './version.ts';
@@ -56,6 +57,11 @@ export interface StateOptions {
   readonly metrics?: Metrics;
   /** The log's, so that it can mask the values in use. */
   readonly liveSecrets?: LiveSecrets;
+  /**
+   * Whether it asks the platform once a token whose that is, for the status. Default: false, no call is made that no
+   * caller asked for.
+   */
+  readonly identify?: boolean;
   /**
    * How many sessions of applications' own users there may be, and how long one may be idle. Default: 10,000, and a
    * week.
@@ -86,6 +92,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly activity: ClientActivity;
   readonly blocks: ClientBlocks;
   readonly logins: Logins;
+  readonly identities: Identities;
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
   readonly expiries: Expiries;
@@ -123,6 +130,13 @@ export class GatewayState implements ServerContext, Shared {
     this.grantPace = new GrantPace(clock);
     this.blocks = new ClientBlocks({ store: this.store, clock, log });
     this.logins = createLogins({ clock, log, current: (name) => this.runtime.credentials.get(name) });
+    this.identities = new Identities({
+      clock,
+      log,
+      credential: (name) => this.runtime.credentials.get(name),
+      send: (request) => this.runtime.upstream.aside(request),
+      isEnabled: options.identify === true,
+    });
     this.channels = createChannelRegister({ clock });
     this.openSockets = new OpenSockets({
       clock,

@@ -16,6 +16,7 @@ import { type ListenerSpec, type Listeners, openListeners } from './server/liste
 import { draining } from './server/responses.ts';
 import { readinessOf } from './server/routes/status.ts';
 import { acceptUpgrade, whyNotServed } from './server/websocket/upgrade.ts';
+import { type KnownIdentity, NOTHING_KNOWN } from './upstream/identities.ts';
 
 export type { GatewayLog };
 
@@ -32,6 +33,12 @@ export interface GatewayOptions extends StateOptions {
   readonly plugins?: readonly ((app: FastifyInstance) => void)[];
   /** Further members of the status document. */
   readonly status?: () => Readonly<Record<string, unknown>>;
+}
+
+/** Whose a token is, as a log may tell it. */
+export interface LoggedIdentity {
+  readonly organization: string | null;
+  readonly oauthClient: string | null;
 }
 
 /**
@@ -103,6 +110,34 @@ export class Gateway {
   }
 
   /**
+   * Whose the token of a credential is, the default one's where none is named: once that is known, and after `withinMs`
+   * at the latest. It may name a person, and is not for a log.
+   */
+  async identity(withinMs: number, name?: string): Promise<KnownIdentity> {
+    const { identities, runtime } = this.#state;
+    const credential = name === undefined ? runtime.credentials.default() : runtime.credentials.get(name);
+    return credential === undefined ? NOTHING_KNOWN : identities.settled(credential, withinMs);
+  }
+
+  /**
+   * The organisation and OAuth client of each credential, to be looked up by name and fit for a log: no person is named.
+   * Waits for answers that are under way, `withinMs` at most.
+   */
+  async identitiesForLog(withinMs: number): Promise<(name: string) => LoggedIdentity | null> {
+    const { identities, runtime } = this.#state;
+    const known = await Promise.all(
+      runtime.credentials.list().map(async (credential) => {
+        const { identity } = await identities.settled(credential, withinMs);
+        const { organization = null, oauthClient = null } = identity ?? {};
+        const names = { organization: organization?.name ?? null, oauthClient: oauthClient?.name ?? null };
+        return [credential.config.name, identity === null ? null : names] as const;
+      }),
+    );
+    const byName = new Map(known);
+    return (name) => byName.get(name) ?? null;
+  }
+
+  /**
    * Opens the listeners and begins to obtain tokens. Rejects with the system's error when an address cannot be had,
    * with an ExposureError when others could reach it and would not have to authenticate; nothing is left open then.
    */
@@ -155,6 +190,7 @@ export class Gateway {
     state.use(runtime);
     sessions.reconsider();
     if (this.#listeners !== null) runtime.credentials.start();
+    state.identities.prune();
     openSockets.review((owner) => whyNotServed(runtime, owner));
     if (this.#listeners !== null && !isAnonymousServed(before.config))
       listenerPlan.warnOfAnonymousUse(config, this.#listeners.addresses, state.log);
@@ -183,8 +219,9 @@ export class Gateway {
 
   async #close(): Promise<void> {
     const state = this.#state;
-    const { sessions, openSockets } = state;
+    const { sessions, openSockets, identities } = state;
     state.phase = 'leaving';
+    identities.close();
     const { shutdownDelayMs, drainTimeoutMs } = state.runtime.config.server;
     if (shutdownDelayMs > 0) await new Promise<void>((resolve) => void setTimeout(resolve, shutdownDelayMs));
     state.phase = 'draining';

@@ -14,8 +14,8 @@ if (isSupported) {
   process.exit(await outputs.settle(await run(process.argv.slice(2), processIo(signals))));
 } else {
   process.stderr.write(
-    `gcg needs Node 22.22.2, 24.15 or 26 and later; this is ${process.version}: install a newer Node and start it ` +
-      `with that\n`,
+    `gcg needs Node 22.22.2, 24.15 or 26 and later; this is ${process.version}, at ${process.execPath}: install a ` +
+      'newer Node, or, in a checkout, start it with "npx --no-install gcg" on the Node that npm ci brought\n',
   );
   process.exit(1);
 }

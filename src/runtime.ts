@@ -35,6 +35,7 @@ import { TrustedProxies } from './server/connection.ts';
 import type { ServerRuntime } from './server/context.ts';
 import { createOwnHeaders, type OwnHeaders, redirectBase } from './server/headers.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
+import type { Identities } from './upstream/identities.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
 import { createUpstream, type PreviousUpstream, type Upstream, type UpstreamDeps } from './upstream/upstream.ts';
 import { WaitingCalls } from './upstream/waiting-calls.ts';
@@ -61,6 +62,8 @@ export interface Shared extends UpstreamDeps {
   readonly clientCas: ClientCas | null;
   /** The listeners, where clients authenticate. */
   readonly listenerPlan: Exposure;
+  /** Whose the tokens are. */
+  readonly identities: Identities;
   /** The way to the token endpoint of the runtime in use: credentials outlive the one they were made for. */
   readonly transport: TokenTransport;
 }
@@ -112,7 +115,17 @@ export class Runtime implements ServerRuntime {
       onSecret: shared.liveSecrets?.add,
     };
     this.credentials = createCredentials(
-      { config, transport, store, clock, random, log, onTransition: tellTransitions(shared), ...told },
+      {
+        config,
+        transport,
+        store,
+        clock,
+        random,
+        log,
+        onTransition: tellTransitions(shared),
+        onToken: (name, token, isRenewal) => shared.identities.noteToken(name, token, isRenewal),
+        ...told,
+      },
       previous?.credentials,
     );
     this.tokenEndpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, ...told });

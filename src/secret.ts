@@ -59,6 +59,30 @@ export interface SecretSource {
    * can change has it.
    */
   onNew?(tell: (secret: Secret) => void): void;
+  /** The value now, of a source that has to ask for it first: `read` throws until it has. See `fetchSecret`. */
+  fetch?(): Promise<Secret>;
+  /** Asks anew, because the value was refused. Only a source that keeps what it was told has it. */
+  refetch?(): Promise<Secret>;
+  /** Asks anew, in case the value is another now: then the revision changes. Throws as `fetch`. */
+  renew?(): Promise<void>;
+}
+
+/** The value of a source of any kind. Throws GatewayError as `read`, or gateway.credential.unavailable. */
+export async function fetchSecret(source: SecretSource): Promise<Secret> {
+  return source.fetch === undefined ? source.read() : source.fetch();
+}
+
+/** Whether a secret begins or ends with white space: that is sent as part of it, and rarely meant. */
+export function hasOuterBlanks(secret: Secret): boolean {
+  const value = secret.reveal();
+  return value.trim() !== value;
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Whether a client id and its secret look swapped: ids of the platform are UUIDs, its secrets are not. */
+export function looksSwapped(clientId: string, secret: Secret): boolean {
+  return !UUID.test(clientId) && UUID.test(secret.reveal().trim());
 }
 
 /**

@@ -211,6 +211,8 @@ export type LoginTarget =
       readonly config: GatewayConfig;
       readonly credential: KnownCredential;
       readonly ask: AdminRequest;
+      /** All that the gateway has. */
+      readonly credentials: readonly KnownCredential[];
     }
   | { readonly kind: 'standalone'; readonly config: GatewayConfig; readonly credential: CredentialConfig };
 
@@ -237,7 +239,7 @@ export async function findLoginTarget(args: CommandLine, io: Io): Promise<LoginT
   const { credentials = [] } = (status.body ?? {}) as { credentials?: readonly KnownCredential[] };
   const [name] = args.positionals;
   const credential = name === undefined ? credentialToLogIn(credentials) : credentials.find((one) => one.name === name);
-  if (credential !== undefined) return { kind: 'running', config, credential, ask };
+  if (credential !== undefined) return { kind: 'running', config, credential, ask, credentials };
   const names = credentials.map((one) => one.name).join(', ');
   const what = name === undefined ? 'has no default credential' : `has no credential called "${onOneLine(name)}"`;
   io.stderr.write(`gcg: the running gateway ${what}; there are: ${onOneLine(names)}\n`);

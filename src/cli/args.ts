@@ -13,6 +13,8 @@ export interface CommandLine {
   readonly command: CommandName;
   readonly flags: ReadonlyMap<string, string | true>;
   readonly positionals: readonly string[];
+  /** The words behind `--`: a command to run, with its arguments. Empty for all commands that run none. */
+  readonly program: readonly string[];
   /** The settings given by flags. */
   readonly overrides: Overrides;
 }
@@ -38,8 +40,9 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
       { type: flag.value === undefined ? 'boolean' : 'string' } as const,
     ]),
   );
+  const { own, program } = splitProgram(argv);
   const { tokens } = parseArgs({
-    args: [...argv],
+    args: [...own],
     options: { ...options, h: { type: 'boolean' } },
     strict: false,
     allowPositionals: true,
@@ -78,11 +81,25 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
     else flags.set(name, isList(name) && flags.has(name) ? `${flags.get(name)},${value}` : value);
   }
   const positionals = words.slice(1);
-  if (positionals.length > command.maxArguments)
-    return usage(`${first} takes ${command.arguments === '' ? 'no argument' : `only ${command.arguments}`}`, first);
-  if (positionals.length < command.minArguments)
+  if (command.takesProgram && (program.length === 0 || positionals.length > 0))
+    return usage(`${first} needs -- before the command to run; write gcg ${first} ${command.arguments}`, first);
+  if (positionals.length > command.maxArguments) {
+    const extra = positionals[command.maxArguments] ?? '';
+    const hint = /\.(ini|json)$/.test(extra) ? `; for a file write --config ${onOneLine(extra)}` : '';
+    const takes = command.arguments === '' ? 'no argument' : `only ${command.arguments}`;
+    return usage(`${first} takes ${takes}${hint}`, first);
+  }
+  if (positionals.length < command.minArguments && !command.takesProgram)
     return usage(`${first} needs ${command.arguments}; write gcg ${first} ${command.arguments}`, first);
-  return { kind: 'run', command: command.name, flags, positionals, overrides: { configPath, entries } };
+  return { kind: 'run', command: command.name, flags, positionals, program, overrides: { configPath, entries } };
+}
+
+/** Cuts off what stands behind `--`, which is another program's, where the command takes one. */
+function splitProgram(argv: readonly string[]): { own: readonly string[]; program: readonly string[] } {
+  const end = argv.indexOf('--');
+  const own = end === -1 ? [] : argv.slice(0, end);
+  if (!own.some((word) => findCommand(word)?.takesProgram)) return { own: argv, program: [] };
+  return { own, program: argv.slice(end + 1) };
 }
 
 /** Says what is wrong with a flag in any command; undefined when nothing is. */
@@ -140,7 +157,9 @@ function suggestFlag(name: string, known: Iterable<string>): string {
 }
 
 function suggestCommand(word: string): string {
-  return word === 'version' ? '; did you mean "--version"?' : didYouMean(word, NAMES);
+  if (word === 'version') return '; did you mean "--version"?';
+  const begun = word.length < 2 ? [] : NAMES.filter((name) => name.startsWith(word.toLowerCase()));
+  return begun.length === 1 ? `; did you mean "${begun[0]}"?` : didYouMean(word, NAMES);
 }
 
 function isList(name: string): boolean {

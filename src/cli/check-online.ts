@@ -1,16 +1,17 @@
 // `gcg check --online`: a token for each credential and one harmless call with it, without opening a listener.
 
 import type { Credential, Credentials } from '../auth/credentials/credentials.ts';
-import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
-import { createExchangeRecord } from '../logging/exchange-record.ts';
-import { platformCode } from '../upstream/platform-error.ts';
-import { NO_BODY } from '../upstream/request-body.ts';
+import { askIdentity, OwnCallError } from '../upstream/own-calls.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { EXIT, type Io } from './io.ts';
 import { withStandaloneCredentials } from './standalone.ts';
+import { whoInWords } from './who-is-it.ts';
+
+/** Longer than any wait of a call, so that its own error is told. */
+const LONGEST_TRIAL_MS = 90_000;
 
 /**
  * One line per credential on stdout, and the verdict: on stdout when all are good, else on stderr.
@@ -39,36 +40,27 @@ async function tryAll(credentials: Credentials, upstream: Upstream, io: Io): Pro
 
 async function tryCredential(upstream: Upstream, credential: Credential): Promise<{ code: number; words: string }> {
   try {
-    await credential.source.token();
-    const response = await upstream.send({
-      method: 'GET',
-      base: credential.config.hosts.api,
-      target: '/api/v2/tokens/me',
-      headers: ['Accept', 'application/json', 'Authorization', ''],
-      body: NO_BODY,
-      limitKey: credential.config.name,
-      source: credential.source,
-      record: createExchangeRecord(),
-      connection: { disconnected: false, onDisconnect: null, rejectWait: null },
+    const token = await credential.source.token();
+    const { identity, problem } = await askIdentity({
+      send: upstream.send,
+      credential,
+      token,
+      timeoutMs: LONGEST_TRIAL_MS,
     });
-    const code = response.statusCode < 400 ? null : await platformCode(response, systemClock, 0);
-    response.discard();
-    if (response.statusCode < 400)
-      return { code: EXIT.ok, words: `token obtained, GET /api/v2/tokens/me answered ${response.statusCode}` };
-    const isRefused = response.statusCode === 401 || response.statusCode === 403;
+    const who = whoInWords(identity);
+    const words = `token obtained, GET /api/v2/tokens/me answered 200${who === null ? '' : `: ${who}`}`;
+    return { code: EXIT.ok, words: problem === null ? words : `${words} (${onOneLine(problem)})` };
+  } catch (error) {
+    if (!isGatewayError(error)) return { code: EXIT.failure, words: 'failed unexpectedly' };
+    if (!(error instanceof OwnCallError)) return { code: exitCode(error), words: error.message };
+    const isRefused = error.upstreamStatus === 401 || error.upstreamStatus === 403;
     const advice = isRefused
       ? 'the token is not accepted there; does the credential belong to this region?'
       : 'is this the API of Genesys Cloud, and is it well? gcg doctor looks';
     return {
       code: isRefused ? EXIT.refused : EXIT.unavailable,
-      words:
-        'a token was obtained, but GET /api/v2/tokens/me answered ' +
-        `${response.statusCode}${code ? ` ${onOneLine(code)}` : ''}: ${advice}`,
+      words: `a token was obtained, but ${error.message}: ${advice}`,
     };
-  } catch (error) {
-    return isGatewayError(error)
-      ? { code: exitCode(error), words: error.message }
-      : { code: EXIT.failure, words: 'failed unexpectedly' };
   }
 }
 

@@ -18,6 +18,8 @@ export interface CommandSpec {
   readonly arguments: string;
   readonly minArguments: number;
   readonly maxArguments: number;
+  /** Whether what stands behind `--` is another program, with its arguments. */
+  readonly takesProgram?: true;
   /** One line. */
   readonly doc: string;
   readonly more?: string;
@@ -72,7 +74,9 @@ export const COMMANDS = [
     doc: 'run the gateway with a simulated Genesys Cloud behind it',
     more:
       'Needs no file and no account: only flags count, neither files nor GCG_ variables. Prints curl lines to ' +
-      'copy. Nothing goes wrong in the simulation unless you ask for it.',
+      'copy. Nothing goes wrong in the simulation unless you ask for it. With --config FILE it rehearses that ' +
+      'configuration: its clients, rules, listeners and limits count; hosts, proxy, store and the secrets for Genesys ' +
+      'Cloud are replaced, and what is replaced is printed.',
     flags: [
       { name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' },
       READ_ONLY_FLAG,
@@ -80,8 +84,33 @@ export const COMMANDS = [
     examples: [
       ['demo --listen 127.0.0.1:9090', 'on another port'],
       ['demo --simulate rate-limit=60', 'with a limit of 60 calls a minute'],
+      ['demo --config gcg.ini --listen 127.0.0.1:9090', 'your own configuration, on a port for tests'],
     ],
     values: { title: 'Faults', rows: DEMO_FAULT_ROWS },
+  },
+  {
+    name: 'run',
+    arguments: '-- COMMAND',
+    minArguments: 0,
+    maxArguments: 0,
+    takesProgram: true,
+    doc: 'run a command with a gateway of its own, for CI and cron',
+    more:
+      'The gateway listens on a free port of 127.0.0.1, whatever listeners are configured, and ends with the command. ' +
+      'The command starts once every required credential has a token, and finds the gateway in GATEWAY_URL. gc and ' +
+      "Genesys' Terraform provider find it by themselves. No secret of the gateway is in its environment. Signals are " +
+      'passed on to it, and its exit code is that of gcg: 128 and the number of a signal that ended it, 127 where there ' +
+      'is no such command. Records of calls are written only with --log-level, to stderr, or to the configured file.',
+    examples: [
+      ['run -- npm test', 'with ./gcg.ini'],
+      ['run --config ci.ini -- terraform apply', ''],
+      ["run -- sh -c 'curl $GATEWAY_URL/api/v2/users/me'", ''],
+    ],
+    exits: [
+      ['69', 'not ready in time, or no port was free: the command was not started'],
+      ['77', 'a credential is refused, or a person must log in: the command was not started'],
+    ],
+    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait for a token at most (60 s)' }, READ_ONLY_FLAG],
   },
   {
     ...NO_ARGUMENTS,
@@ -166,9 +195,17 @@ export const COMMANDS = [
     name: 'logout',
     doc: 'forget the tokens of a login',
     more:
-      'In the running gateway, or without one in the file store. NAME as in login. Genesys Cloud is not told: the ' +
-      'tokens stay good there until they end.',
-    flags: [],
+      'In the running gateway, or without one in the file store. NAME as in login. Genesys Cloud is not told, and ' +
+      'the tokens stay good there until they end, unless --revoke is given.',
+    examples: [
+      ['logout', 'of the default login, or the only one'],
+      ['logout --all --revoke', 'of every login, and Genesys Cloud ends their tokens'],
+    ],
+    exits: [['69', 'no gateway runs and nothing is kept without one, or Genesys Cloud did not end a token']],
+    flags: [
+      { name: 'all', doc: 'every login; without a running gateway also the kept tokens of services' },
+      { name: 'revoke', doc: 'also end the token at Genesys Cloud' },
+    ],
   },
   {
     ...NO_ARGUMENTS,
@@ -199,6 +236,20 @@ export const COMMANDS = [
       ['77', 'it wants the secret of a client with admin = true'],
     ],
     flags: [JSON_FLAG, { name: 'month', value: 'MONTH', doc: 'the month, like 2026-11 (the present one)' }],
+  },
+  {
+    ...MAYBE_NAME,
+    name: 'whoami',
+    doc: 'show the organisation, the user and the OAuth client behind each credential',
+    more:
+      'The running gateway is asked; without one each credential is tried, with a token from the store or by a grant ' +
+      'of its own. NAME is a credential; without it, all of them.',
+    examples: [['whoami crm --json', 'the ids, too']],
+    exits: [
+      ['69', 'Genesys Cloud cannot be reached, or did not say'],
+      ['77', 'a credential was refused, or a person must log in'],
+    ],
+    flags: [JSON_FLAG],
   },
   {
     ...MAYBE_NAME,

@@ -48,7 +48,7 @@ export function commandHelp(command: CommandSpec): string {
   ]);
   const exits = command.exits ?? [];
   return page([
-    `Usage: gcg ${usageOf(command)} [options]`,
+    `Usage: gcg ${command.takesProgram ? `${command.name} [options] ${command.arguments}` : `${usageOf(command)} [options]`}`,
     '',
     ...wrap(sentence(command.doc), ''),
     ...(command.more === undefined ? [] : wrap(command.more, '')),
@@ -64,11 +64,16 @@ export function commandHelp(command: CommandSpec): string {
 
 /** `gcg help settings`: every option of the table. */
 export function settingsHelp(): string {
-  const sections = SECTIONS.flatMap(({ name, doc, rows }) => {
+  const sections = SECTIONS.flatMap(({ name, isNamed, doc, rows }) => {
     const options = rows.map(
       (option) => [option.key, `${option.doc}${option.default === null ? '' : ` (${option.default})`}`] as const,
     );
-    return [`[${name}]`, ...wrap(doc, '  '), ...columns(options), ''];
+    return [
+      isNamed && name !== 'credential' ? `[${name}.NAME]` : `[${name}]`,
+      ...wrap(doc, '  '),
+      ...columns(options),
+      '',
+    ];
   });
   return page([
     'Settings of the configuration file. Each can also be set in the environment',

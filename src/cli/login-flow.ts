@@ -4,12 +4,15 @@
 import type { Credential } from '../auth/credentials/credentials.ts';
 import { createLogins } from '../auth/credentials/login.ts';
 import { systemClock } from '../clock.ts';
-import type { CredentialConfig } from '../config/gateway-config.ts';
+import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import { readCallback } from '../server/routes/login.ts';
 import type { StatusDocument } from '../server/routes/status.ts';
+import { askIdentity } from '../upstream/own-calls.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { AdminRequest, AdminResponse } from './admin-client.ts';
 import { SILENT } from './standalone.ts';
+import { askWhoseTheyAre, callAdvice, whoInWords } from './who-is-it.ts';
 
 /** A login that has begun. */
 export interface BegunLogin {
@@ -25,6 +28,8 @@ interface FlowBase {
   begin(redirectUri: string | null): Promise<BegunLogin>;
   /** Completes the login with the parameters of the redirect: the query or the fragment of the last address. */
   complete(fields: string): Promise<void>;
+  /** Who has logged in, and how calls are made now, in words; null where that is not known. Never rejects. */
+  outcome(): Promise<{ readonly who: string | null; readonly advice: string | null }>;
 }
 
 interface GatewayFlow extends FlowBase {
@@ -45,7 +50,7 @@ export type LoginFlow = GatewayFlow | StandaloneFlow;
 const POLL_MS = 300;
 
 /** Logs in through the running gateway. */
-export function gatewayFlow(ask: AdminRequest, name: string): GatewayFlow {
+export function gatewayFlow(ask: AdminRequest, name: string, config: GatewayConfig): GatewayFlow {
   const readLoginStatus = async () => {
     const { credentials } = succeeded(await ask('GET', '/-/status')).body as StatusDocument;
     const login = credentials.find((one) => one.name === name)?.login;
@@ -72,6 +77,10 @@ export function gatewayFlow(ask: AdminRequest, name: string): GatewayFlow {
     async complete(fields) {
       succeeded(await ask('POST', '/-/callback', fields));
     },
+    async outcome() {
+      const [told] = (await askWhoseTheyAre(ask, (one) => one === name)) ?? [];
+      return { who: whoInWords(told?.identity), advice: told === undefined ? null : callAdvice(config, told) };
+    },
     async awaitCallback({ expiresAt }) {
       while (Date.now() < expiresAt) {
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -86,7 +95,11 @@ export function gatewayFlow(ask: AdminRequest, name: string): GatewayFlow {
 }
 
 /** Logs in by this process. `fallbackRedirectUri` is used where the credential has none configured. */
-export function standaloneFlow(credential: Credential, fallbackRedirectUri: string): StandaloneFlow {
+export function standaloneFlow(
+  credential: Credential,
+  { send }: Upstream,
+  fallbackRedirectUri: string,
+): StandaloneFlow {
   const logins = createLogins({ clock: systemClock, log: SILENT });
   const callback = {
     redirectUri: credential.config.redirectUri ?? fallbackRedirectUri,
@@ -100,6 +113,11 @@ export function standaloneFlow(credential: Credential, fallbackRedirectUri: stri
     },
     async complete(fields) {
       await logins.complete(readCallback(fields, null));
+    },
+    async outcome() {
+      const token = credential.source.current();
+      const answer = token && (await askIdentity({ send, credential, token }).catch(() => null));
+      return { who: whoInWords(answer?.identity), advice: null };
     },
   };
 }

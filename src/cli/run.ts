@@ -9,6 +9,7 @@ type Command = (args: CommandLine, io: Io) => Promise<number>;
 
 const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   serve: async () => (await import('./commands/serve.ts')).serve,
+  run: async () => (await import('./commands/run.ts')).runWithGateway,
   demo: async () => (await import('./commands/demo.ts')).demo,
   check: async () => {
     const [{ check }, { checkOnline }] = await Promise.all([
@@ -26,6 +27,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   logout: async () => (await import('./commands/logout.ts')).logout,
   status: async () => (await import('./commands/status.ts')).status,
   usage: async () => (await import('./commands/usage.ts')).usage,
+  whoami: async () => (await import('./commands/whoami.ts')).whoami,
   token: async () => (await import('./commands/token.ts')).token,
   healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
   wait: async () => (await import('./commands/healthcheck.ts')).wait,
@@ -33,7 +35,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
 };
 
 /** Commands that handle signals; any other is ended by them. */
-const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo']);
+const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo', 'run']);
 
 /** Runs one command; resolves with the process's exit code. */
 export async function run(argv: readonly string[], io: Io = processIo()): Promise<number> {

@@ -50,6 +50,8 @@ export interface LoadInput extends HostEnvironment {
   readonly readFile?: ReadFile;
   /** The time now, epoch ms; by default the system's. */
   readonly now?: number;
+  /** Replaces what is written, before it is read: for commands that use a configuration in another place than it is for. */
+  readonly substitute?: (layers: readonly Layer[]) => readonly Layer[];
   /** The user we run as; by default the effective user id of the process. */
   readonly uid?: number;
 }
@@ -79,10 +81,12 @@ export function loadConfig(input: LoadInput): LoadResult {
   // Without the file that was named, all the rest would look wrong.
   if (problems.length > 0) return { ok: false, problems, warnings };
   const fromFile = file === undefined ? undefined : readSource(file, findings);
-  const settings = mergeLayers(
-    [...outerLayers(input, file, findings), ...fileLayer(input, file, fromFile), presetLayer(input, findings)],
-    findings,
-  );
+  const layers = [
+    ...outerLayers(input, file, findings),
+    ...fileLayer(input, file, fromFile),
+    presetLayer(input, findings),
+  ];
+  const settings = mergeLayers(input.substitute?.(layers) ?? layers, findings);
   if (file !== undefined && input.platform !== 'win32') {
     const { display } = file.candidate;
     checkConfigFile(settings, { ...file, display, ownUid: ownUid(input) }, problems, warnings);
@@ -245,7 +249,7 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   const logging = readLogging(context, input.isTTY ?? false);
   const config: GatewayConfig = {
     files,
-    general: { hosts: regions.general, ...general.reader(context).values('host') },
+    general: { hosts: regions.general, ...general.reader(context).values('host', 'unsafe_unlisted_host') },
     server,
     credentials,
     reauthentication: reauthentication.read(context),
@@ -265,10 +269,17 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
     const message =
       'no credential is configured; set client_id and client_secret in a [credential] ' +
       `section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and ` +
-      'GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none';
+      'GCG_CREDENTIAL_CLIENT_SECRET; "gcg init" writes one, "gcg demo" needs none' +
+      (files.length === 0 ? `; no file was found: ${whereLooked(input)}` : '');
     context.problems.push({ location: files[0] ?? 'configuration', key: 'credential', message });
   }
   return config;
+}
+
+/** Where a file was looked for, folder by folder. */
+function whereLooked(input: LoadInput): string {
+  const names = searchPath(input).map(({ path, display }) => (path === display ? path : `./${display}`));
+  return `looked for ${names.join(', ').replace(/config\.ini, \S*config\.json/g, 'config.{ini,json}')}`;
 }
 
 /** Removes repetitions, since some values are read twice, and masks passwords in URLs wherever the URL was written. */

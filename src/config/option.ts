@@ -3,7 +3,7 @@
 
 import { isGatewayError } from '../errors.ts';
 import { isReadableByOthers } from '../fs/permissions.ts';
-import { fileSecret, inlineSecret, type SecretSource } from '../secret.ts';
+import { fileSecret, hasOuterBlanks, inlineSecret, type SecretSource } from '../secret.ts';
 import { type HostEnvironment, pathsOf } from './file.ts';
 import { type Problem, quote } from './problem.ts';
 import {
@@ -58,6 +58,8 @@ export interface Option<T = unknown, K extends OptionKind = OptionKind> extends 
   readonly default: string | null;
   /** Also settable as `KEY_file` and `KEY_env`; never by a flag, never printed. */
   readonly isSecret?: true;
+  /** White space around this secret does no harm. */
+  readonly ignoresBlanks?: true;
   /** The value of what is written; a problem is added where it does not fit, and the default taken. */
   read(slot: OptionSlot): T;
 }
@@ -208,7 +210,7 @@ export function itemList({ item, whenEmpty, ...about }: About & ItemRules): Opti
 }
 
 /** Declares a secret. The value is null when it is not set or cannot be used. */
-export function secret(about: About): Option<SecretSource | null> {
+export function secret(about: About & { readonly ignoresBlanks?: true }): Option<SecretSource | null> {
   return { ...about, kind: { type: 'text' }, default: null, isSecret: true, read: readSecret };
 }
 
@@ -297,9 +299,18 @@ function readSecret(slot: OptionSlot): SecretSource | null {
   const { setting } = slot;
   if (setting === undefined || setting.value.type === 'broken') return null;
   const result = secretOf(setting, slot);
-  if (result.ok) return result.value;
+  if (result.ok) {
+    warnOfBlanks(result.value, slot);
+    return result.value;
+  }
   slot.problem(result.message);
   return null;
+}
+
+/** Warns of white space that was copied along with a secret. Of an assertion it is left out when it is sent. */
+function warnOfBlanks(source: SecretSource, { option, warning }: OptionSlot): void {
+  if (option.ignoresBlanks || !hasOuterBlanks(source.read())) return;
+  warning(`the secret (${source.origin}) begins or ends with a blank or an empty line, which is sent as part of it`);
 }
 
 function secretOf({ value, form, location, baseFolder }: Setting, slot: OptionSlot): Parsed<SecretSource> {

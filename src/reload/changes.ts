@@ -14,6 +14,9 @@ export interface LoadedConfig {
   readonly warnings: readonly Problem[];
 }
 
+/** How a secret's key may end. */
+const SECRET_FORMS = ['', '_file', '_env', '_command'];
+
 /** The keys that differ, in the order of the documentation. */
 export function changedKeys(before: LoadedConfig, after: LoadedConfig): string[] {
   const [old, now] = [before, after].map(({ settings }) => new Map(settings.map(({ key, value }) => [key, value])));
@@ -21,7 +24,7 @@ export function changedKeys(before: LoadedConfig, after: LoadedConfig): string[]
   const changed = new Set([...keys].filter((key) => (old?.get(key) ?? null) !== (now?.get(key) ?? null)));
   const [oldSecrets, nowSecrets] = [secretSettings(before.config), secretSettings(after.config)];
   for (const key of new Set([...oldSecrets.keys(), ...nowSecrets.keys()])) {
-    const isShown = [...changed].some((shown) => shown === key || shown === `${key}_file` || shown === `${key}_env`);
+    const isShown = SECRET_FORMS.some((form) => changed.has(key + form));
     if (!isShown && !isSameSetting(oldSecrets.get(key), nowSecrets.get(key))) changed.add(key);
   }
   return [...changed];

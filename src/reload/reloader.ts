@@ -2,9 +2,10 @@
 // remembers the outcome. All in one synchronous step, so no call ever sees half of it. It watches the files itself; the
 // signal and the route that also trigger it belong to others.
 
+import { existsSync } from 'node:fs';
 import type { Clock } from '../clock.ts';
 import { ExposureError } from '../config/access-rules.ts';
-import type { GatewayConfig } from '../config/gateway-config.ts';
+import { type GatewayConfig, secretSettings } from '../config/gateway-config.ts';
 import { configCandidates, type LoadInput, type LoadResult, loadConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problem.ts';
 import { isGatewayError } from '../errors.ts';
@@ -100,6 +101,8 @@ export class Reloader {
     this.#last = report;
     metrics.configReload(report.applied);
     this.#logReport(report);
+    // Whoever asks for a reload may have changed what a command prints; a changed file says nothing of it.
+    if (trigger !== 'file') this.#renewSecrets();
     this.#follow(this.#current.config);
     onReload('ended');
     return report;
@@ -142,7 +145,7 @@ export class Reloader {
     const { started } = this.#deps;
     const result = this.#load();
     this.#tellWarnings(result.warnings.map(formatProblem));
-    if (!result.ok) return { problems: result.problems.map(formatProblem) };
+    if (!result.ok) return { problems: [...this.#goneFile(), ...result.problems.map(formatProblem)] };
     const config = keepForRestart(started.config, result.config);
     const failure = this.#apply(config);
     if (failure !== null) return { problems: [failure] };
@@ -158,6 +161,13 @@ export class Reloader {
     for (const warning of warnings)
       if (!this.#toldWarnings.has(warning)) this.#deps.log.warn({ warning }, CONFIGURATION_WARNING);
     this.#toldWarnings = new Set(warnings);
+  }
+
+  /** Says that the file in use was deleted: without it other things seem to be wrong. */
+  #goneFile(): string[] {
+    const [file] = this.#current.config.files;
+    const isGone = file !== undefined && this.#deps.input.readFile === undefined && !existsSync(file);
+    return isGone ? [`${file} is gone: put it back, or name another with --config and restart`] : [];
   }
 
   /** What is wrong, or null when it is in use. The log comes first: opening its file is what may fail. */
@@ -182,6 +192,14 @@ export class Reloader {
       }
       return error instanceof ExposureError ? error.message : `it cannot be taken into use: ${describe(error)}`;
     }
+  }
+
+  /** Asks for the secrets that commands print once more, in the background. What a failed one printed before stays. */
+  #renewSecrets(): void {
+    for (const [key, source] of secretSettings(this.#current.config))
+      source.renew?.().catch((error: unknown) => {
+        this.#deps.log.warn({ key, error: describe(error) }, 'secret could not be renewed, the last one stays in use');
+      });
   }
 
   #logReport({ trigger, applied, changed, restart, problems }: ReloadReport): void {

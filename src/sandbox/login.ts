@@ -203,11 +203,18 @@ function sendPage(res: ServerResponse, status: number, { html, headers }: Page):
   res.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(html) }).end(html);
 }
 
-const STYLE = `body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem}
+const STYLE = `:root{color-scheme:light dark}
+*{box-sizing:border-box}
+body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem;overflow-wrap:anywhere}
 body{color:#1b1b1b;background:#fff}
 .notice{border-left:.3rem solid #b45309;padding:.5rem 1rem;background:#fef3c7}
-select,button{font:inherit;padding:.4rem .8rem;margin:.3rem .5rem .3rem 0}
-label{display:block;font-weight:600}`;
+select,button{font:inherit;padding:.4rem .8rem;margin:.3rem .5rem .3rem 0;max-width:100%}
+select{width:100%}
+label{display:block;font-weight:600}
+@media (max-width:34rem){body{margin:1rem auto}}
+@media (prefers-color-scheme:dark){
+body{color:#e7eaf0;background:#15191f}
+.notice{background:#3a2a08;border-color:#f0c06a}}`;
 const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64');
 
 /** A page and the headers that have to be sent with it. */

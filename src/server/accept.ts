@@ -67,13 +67,13 @@ export function accept(
 
 /** Sends an admitted exchange on: to the end of its own token, to a route of ours, or to the forwarding path. */
 function dispatch(exchange: Exchange): void {
-  const { gateway, request, response, record, route, caller } = exchange;
+  const { gateway, request, response, record, route, caller, role } = exchange;
   noteCaller(record, caller);
   if (caller.client !== null || route.kind === 'forward') gateway.activity.seen(caller, record.peer);
   if (gateway.phase === 'draining' && route.kind === 'forward') throw draining();
   if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange);
   // The router decodes a path before it compares; admission has compared it as it was sent.
-  if (route.kind === 'local' && route.path.includes('%')) throw notFound();
+  if (route.kind === 'local' && route.path.includes('%')) throw notFound(role.admin);
   bindExchange(exchange);
   if (route.kind === 'local') {
     // A forwarded body has its own bound where it is read; one that is read here has this.

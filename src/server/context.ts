@@ -22,6 +22,7 @@ import type { Log } from '../logging/log.ts';
 import type { ExchangeObserver, Metrics } from '../logging/metrics/metrics.ts';
 import type { ReloadReport } from '../reload/reloader.ts';
 import type { CallWaits } from '../upstream/call.ts';
+import type { Identities } from '../upstream/identities.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Budgets } from '../usage/budgets.ts';
@@ -63,6 +64,8 @@ export interface ServerContext {
   /** What ends by itself: certificates. */
   readonly expiries: Pick<Expiries, 'certificates'>;
   readonly logins: Logins;
+  /** Whose the tokens of the credentials are. */
+  readonly identities: Identities;
   /** Epoch ms. */
   readonly startedAt: number;
   /** What only the program can do that runs the gateway. */
@@ -95,7 +98,9 @@ export interface ServerRuntime extends AdmissionRules {
   readonly placeholderCredential: CredentialConfig;
   /** Where grants of applications' own users are performed. */
   readonly tokenEndpoint: TokenEndpoint;
-  readonly upstream: Pick<Upstream, 'send' | 'limits'> & { readonly egress: Pick<Upstream['egress'], 'agent'> };
+  readonly upstream: Pick<Upstream, 'send' | 'limits'> & {
+    readonly egress: Pick<Upstream['egress'], 'agent'>;
+  };
   /** The handles, sessions and notification channels that were issued, by this and earlier configurations. */
   readonly handles: Handles;
   readonly sessions: Sessions;

@@ -95,6 +95,7 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('admin', '/-/clients/:name/unblock', ['POST']),
   row('admin', '/-/reload', ['POST']),
   row('admin', '/-/quit', ['POST']),
+  row('admin', '/-/login', ['GET', 'POST']),
   row('admin', '/-/login/:name', ['GET', 'POST']),
   row('callback', CALLBACK_PATH, ['GET', 'POST']),
 ];

@@ -8,6 +8,9 @@ import { TokenFailure } from '../auth/credentials/token-source.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import { REQUEST_ABORTED, respondLast } from './connection.ts';
+import type { ListenerRole } from './listener-plan.ts';
+import { renderErrorPage } from './pages/error-page.ts';
+import { sendPage } from './pages/page.ts';
 import type { Route } from './request-target.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */
@@ -28,7 +31,13 @@ const FORWARDED = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 /** Flat header list of an error response. */
 export function errorHeaders(error: GatewayError, requestId: string, bodyBytes: number): string[] {
   const headers = ['Content-Type', 'application/json', 'Content-Length', String(bodyBytes)];
-  headers.push('Cache-Control', 'no-store', 'X-Gateway-Request-Id', requestId, 'X-Gateway-Error', error.code);
+  headers.push('Cache-Control', 'no-store', 'X-Gateway-Request-Id', requestId, ...errorMarks(error));
+  return headers;
+}
+
+/** What marks an error of ours, whatever its body is. */
+function errorMarks(error: GatewayError): string[] {
+  const headers = ['X-Gateway-Error', error.code];
   // Not below one second: SDKs read 0 as "at once".
   if (error.retryAfterMs !== undefined)
     headers.push('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
@@ -44,14 +53,16 @@ export interface FailedExchange {
   readonly response: ServerResponse;
   readonly record: ExchangeRecord;
   readonly route: Route | null;
+  readonly role?: ListenerRole;
 }
 
 /**
  * Sends an error as the whole response, in the shape of its route, and notes it in the record. What is no error of ours
- * is told as an internal one. Nothing is sent where a response was already begun. `close` also ends the connection.
+ * is told as an internal one. Nothing is sent where a response was already begun. `close` also ends the connection. A
+ * browser that opens an address for people gets a page.
  */
 export function respondWithError(
-  { response, record, route }: FailedExchange,
+  { response, record, route, role }: FailedExchange,
   thrown: unknown,
   { close = false } = {},
 ): void {
@@ -61,6 +72,13 @@ export function respondWithError(
   record.status = error.statusCode;
   noteError(record, error);
   if (response.headersSent || response.destroyed) return;
+  const path = !close && response.req.method === 'GET' && route?.kind === 'local' ? route.path : null;
+  if (path !== null && isForPeople(path) && wantsPage(response.req)) {
+    const statusHref = role?.admin && path !== '/' ? '../'.repeat(path.split('/').length - 2) : null;
+    const page = renderErrorPage(error, record.requestId, statusHref);
+    sendPage(response, error.statusCode, page, record.requestId, errorMarks(error));
+    return;
+  }
   const body = refusal === null ? errorBody(error, record.requestId) : oauthErrorBody(refusal);
   const headers = errorHeaders(error, record.requestId, Buffer.byteLength(body));
   if (isOAuth) headers.push('Pragma', 'no-cache');
@@ -69,6 +87,16 @@ export function respondWithError(
   if (response.req.method !== 'HEAD') response.write(body);
   if (close && !response.req.complete) lingeringClose(response);
   else response.end();
+}
+
+/** Whether an address is one that people open: the status page, and what it leads to. */
+function isForPeople(path: string): boolean {
+  return path === '/' || path.startsWith('/-/');
+}
+
+/** Whether the caller asks for HTML by name, as browsers do where a person opens an address, and programs do not. */
+function wantsPage({ headers }: IncomingMessage): boolean {
+  return /(?:^|,)\s*text\/html\s*(?:[;,]|$)/i.test(headers.accept ?? '');
 }
 
 /** An error of which nothing more can be told. */
@@ -84,11 +112,12 @@ export function tooManyGuesses(): GatewayError {
   );
 }
 
-/** 404, with where calls go. */
-export function notFound(): GatewayError {
+/** 404, with where calls go, and where people look: on a listener with admin pages. */
+export function notFound(hasStatusPage = false): GatewayError {
+  const page = hasStatusPage ? ', and the status page is /' : '';
   return new GatewayError(
     'gateway.route.not.found',
-    'no such route: calls go to /api/v2/…, health to /livez and /readyz',
+    `no such route: calls go to /api/v2/…, health to /livez and /readyz${page}`,
   );
 }
 

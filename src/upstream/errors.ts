@@ -144,14 +144,19 @@ export function upstreamError(error: Error, endpoint: Endpoint, leaf?: DetailedP
   if (NAME_ERRORS.has(code)) {
     return fail(
       'gateway.upstream.unreachable',
-      `the name ${endpoint.host} cannot be resolved (${code}): check general.host and this machine's DNS; where only ` +
-        'a proxy may leave, set proxy.url',
+      `the name ${endpoint.host} cannot be resolved (${code}): check ${hostSetting(endpoint.host)} and this machine's ` +
+        'DNS; where only a proxy may leave, set proxy.url',
     );
   }
   if (code === 'ETIMEDOUT') return fail('gateway.upstream.timeout', `${where} did not accept the connection (${code})`);
   const problem = certificateProblem(code, leaf) ?? handshakeProblem(code);
   if (problem) return fail('gateway.upstream.tls', `the TLS connection to ${where} is refused: ${problem}`);
   return fail('gateway.upstream.unreachable', `${where} cannot be reached (${code}): ${reachHint(code)}`);
+}
+
+/** The setting that a host comes from: those of a region have these names, and other hosts are named by themselves. */
+export function hostSetting(host: string): string {
+  return /^(api|login|streaming)\./.test(host) ? 'general.host (or gateway.host, where that is set)' : 'gateway.host';
 }
 
 /** What is wrong with a certificate, with what to change; undefined when the code is not about certificates. */

@@ -15,19 +15,19 @@ const SHORTEST_READ_MS = 1_000;
 
 /**
  * The platform's error code of a response, or null when it has none that can be read. Waits and rejects as
- * `platformErrorBody` does.
+ * `platformBody` does.
  */
 export async function platformCode(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<string | null> {
-  const body = await platformErrorBody(response, clock, waitMs);
+  const body = await platformBody(response, clock, waitMs);
   return typeof body?.code === 'string' ? body.code : null;
 }
 
 /**
- * The platform's error body (message, code, limit…) of a response of at most 64 KiB, decoded in a copy; null when it is
+ * The platform's JSON body (of an error: message, code, limit…) of at most 64 KiB, decoded in a copy; null when it is
  * not one. Leaves the body whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`:
  * its caller is not held up for it any longer.
  */
-export async function platformErrorBody(
+export async function platformBody(
   response: UpstreamResponse,
   clock: Clock,
   waitMs: number,
@@ -114,7 +114,7 @@ const OTHER_PERIOD = /\.per\.(second|hour|day|week|month)/i;
 export async function readLimitNotice(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<LimitNotice> {
   const wishedMs = retryAfterMs(response, clock);
   // The failure shows again when the response is passed on, if it is.
-  const body = await platformErrorBody(response, clock, waitMs).catch(() => null);
+  const body = await platformBody(response, clock, waitMs).catch(() => null);
   const limit = typeof body?.limit === 'object' && body.limit !== null ? (body.limit as Record<string, unknown>) : {};
   const key = typeof limit.key === 'string' ? limit.key : null;
   const value =

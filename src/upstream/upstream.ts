@@ -36,6 +36,11 @@ export interface Upstream {
   readonly transport: TokenTransport;
   /** All layers: retry, rate limit, token and replay, dispatch. */
   readonly send: Send;
+  /**
+   * For calls of our own, which carry their token: neither retried nor renewed, and refused with gateway.rate.limited
+   * where calls of others may want the room.
+   */
+  readonly aside: Send;
   /** What the platform's limits are doing, for status and metrics. */
   readonly limits: () => LimitState[];
   /** For the next configuration's upstream. */
@@ -78,6 +83,7 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
     egress,
     dispatcher,
     send,
+    aside: (request) => rateLimits.sendAside(dispatcher.send, request),
     transport: createTokenTransport(dispatcher.agent),
     limits: () => limits.states(),
     parts: { connections, limits },

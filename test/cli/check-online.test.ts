@@ -31,7 +31,10 @@ t.test('when all is well the verdict is the last line', async (t) => {
   const { folder } = await folderFor(t, SERVICE);
   const { code, out, err } = await folder.run(online, ARGV);
   t.equal(code, 0, err);
-  t.match(out, /^configuration: \S+gcg\.ini\n[\s\S]+\n {2}ok {6}default: token obtained.* 200\nOK: [^\n]+\n$/);
+  t.match(
+    out,
+    /^configuration: \S+gcg\.ini\n[\s\S]+\n {2}ok {6}default: token obtained.* 200: the OAuth client Demo service of Simulated Organization\nOK: [^\n]+\n$/,
+  );
 });
 
 t.test('a refused credential is 77, is named, and no line begins with OK', async (t) => {

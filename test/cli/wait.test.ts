@@ -85,7 +85,7 @@ t.test('completion scripts name commands, flags and settings, and no secret', as
     t.equal(await command.ended, 0);
     for (const word of ['healthcheck', 'timeout', 'rate_limit.queue_max=', 'log-level'])
       t.ok(command.stdout().includes(word), `${shell}: ${word}`);
-    t.notMatch(command.stdout(), /client_secret|encryption_key/);
+    t.notMatch(command.stdout(), /client_secret(?!_command)|encryption_key/);
   }
   const other = startCommand(t, ['completion', 'powershell']);
   t.equal(await other.ended, 2);
@@ -93,16 +93,22 @@ t.test('completion scripts name commands, flags and settings, and no secret', as
 
 t.test('bash completes what was begun', { skip: hasBash() ? false : 'no bash here' }, async (t) => {
   const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-  const complete = (words: string[]) => {
+  const complete = (words: string[], cwd?: string) => {
     const script =
       'source <("$0" "$1" completion bash); compopt() { :; }; ' +
       `COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _gcg; echo ` +
       `"\${COMPREPLY[@]}"`;
-    return execFileSync('bash', ['-c', script, process.execPath, main], { encoding: 'utf8' }).trim();
+    return execFileSync('bash', ['-c', script, process.execPath, main], { encoding: 'utf8', cwd }).trim();
   };
   t.equal(complete(['gcg', 'heal']), 'healthcheck');
   t.equal(complete(['gcg', 'wait', '--t']), '--timeout');
   t.equal(complete(['gcg', 'serve', '--set', 'store.p']), 'store.path= store.prefix=');
+  t.equal(complete(['gcg', 'serve', '--log-level', 'd']), 'debug');
+  t.equal(complete(['gcg', 'demo', '--simulate', 'r']), 'rate-limit rotation');
+  t.equal(complete(['gcg', 'init', '--grant-type', 'p']), 'pkce');
+  const cwd = t.testdir({ 'gcg.ini': '[credential]\n[credential.crm]\n[credential.$(touch ran)]\n[credential.c-2]\n' });
+  t.equal(complete(['gcg', 'login', 'c'], cwd), 'crm c-2');
+  t.equal(complete(['gcg', 'run', '--', 'bas'], cwd).split(' ').includes('bash'), true);
 });
 
 function hasBash(): boolean {

@@ -163,6 +163,8 @@ export interface StartOptions {
   readonly sandbox?: SandboxOptions;
   readonly config?: ConfigOverrides | ((origin: string) => ConfigOverrides);
   readonly clock?: Clock;
+  /** Ask whose the tokens are: calls that most tests would have to count. */
+  readonly identify?: boolean;
   /** false: return while the first token is still on its way. */
   readonly awaitReady?: boolean;
 }
@@ -174,7 +176,7 @@ export async function startGateway(t: Test, options: StartOptions = {}): Promise
   t.teardown(() => sandbox.close());
   const overrides = typeof options.config === 'function' ? options.config(origin) : options.config;
   const config = configAt(origin, overrides);
-  const started = await startGatewayWith(t, config, options.clock);
+  const started = await startGatewayWith(t, config, options.clock, options.identify);
   if (options.awaitReady !== false) await started.gateway.runtime().credentials.default()?.source.token();
   return { ...started, sandbox, config };
 }
@@ -184,9 +186,10 @@ export async function startGatewayWith(
   t: Test,
   config: GatewayConfig,
   clock?: Clock,
+  identify = false,
 ): Promise<{ url: string; port: number; gateway: Gateway; log: TestLog }> {
   const log = createTestLog();
-  const gateway = await createGateway(config, { log, env: {}, ...(clock && { clock }) });
+  const gateway = await createGateway(config, { log, env: {}, identify, ...(clock && { clock }) });
   const [url] = (await gateway.listen()) as [string];
   t.teardown(() => gateway.drain());
   return { url, port: Number(new URL(url).port), gateway, log };

@@ -158,7 +158,7 @@ t.test('a secret in a file of its own counts when it changes, and so does one th
 
 t.test('a reload while the gateway drains is refused, and told why', async (t) => {
   const served = await startServed(t);
-  served.sandbox.set({ holdApi: { next: 1 } });
+  served.sandbox.set({ holdApi: { next: 1, path: '/api/v2/users' } });
   const held = served.sandbox.events.next('held');
   const call = fetch(`${served.url}/api/v2/users?pageSize=1`);
   await held;

@@ -238,7 +238,7 @@ function isRefusal(error: unknown): boolean {
   return isGatewayError(error) && ENDED.has(error.code);
 }
 
-/** How the session's client authenticates upstream. Throws GatewayError when the credential's secret cannot be read. */
+/** How the session's client authenticates upstream. */
 export function authOf({ clientId, secret }: SessionOwner, config: CredentialConfig): ClientAuth {
   if (secret === 'credential')
     return config.clientSecret === null ? publicClientAuth(clientId) : basicAuth(clientId, config.clientSecret);

@@ -89,6 +89,8 @@ export interface CredentialsDeps {
   readonly random: () => number;
   readonly log: Log;
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
+  /** Told each token that a credential takes into use. `isRenewal` is false for one that a login or another source gave. */
+  readonly onToken?: ((credential: string, token: Token, isRenewal: boolean) => void) | undefined;
   readonly onTokenRequest?: ((outcome: TokenRequestOutcome) => void) | undefined;
   /** Told each token that is taken into use, wherever it comes from. */
   readonly onSecret?: ((value: string, origin: 'received' | 'sent') => void) | undefined;
@@ -198,7 +200,7 @@ function createCredential(
   deps: CredentialsDeps,
   before: MadeCredential | undefined,
 ) {
-  const { store, clock, random, log, onTransition, onSecret } = deps;
+  const { store, clock, random, log, onTransition, onToken, onSecret } = deps;
   const { name, grantType } = config;
   const { reauthentication } = deps.config;
   const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.settings.config), storeKeyOf(config));
@@ -229,6 +231,7 @@ function createCredential(
     log,
     onTransition,
     isOptional: !config.isRequired,
+    onToken: onToken && ((token, isRenewal) => onToken(name, token, isRenewal)),
   });
 
   const credential: Credential = {

@@ -15,6 +15,7 @@ import {
   basicAuth,
   type ClientAuth,
   type FormFields,
+  NO_CLIENT_AUTH,
   parseTokenReply,
   publicClientAuth,
   type TokenEndpoint,
@@ -99,7 +100,7 @@ const GRANTS: Record<GrantType, (deps: GrantDeps) => Grant> = {
     const clientId = (config: CredentialConfig) => required(config, 'client_id', config.clientId);
     const exchange: UserExchange = ({ code, redirectUri, verifier }) =>
       pkceForm({ code, redirectUri, verifier: verifier ?? '', clientId: clientId(deps.config) });
-    return withUser(deps, exchange, (config) => publicClientAuth(clientId(config)), { headers: [], formFields: [] });
+    return withUser(deps, exchange, (config) => publicClientAuth(clientId(config)), NO_CLIENT_AUTH);
   },
 
   implicit(deps) {

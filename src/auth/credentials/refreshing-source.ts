@@ -36,6 +36,8 @@ export interface RefreshingSourceDeps {
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
   /** Whether calls may do without it: a login that nobody has made yet is no trouble then. */
   readonly isOptional?: boolean;
+  /** Told each token once it is in use. `isRenewal`: this source acquired it; else it came from elsewhere. */
+  readonly onToken?: ((token: Token, isRenewal: boolean) => void) | undefined;
 }
 
 /** Secret files are checked this often. */
@@ -323,6 +325,7 @@ export class RefreshingTokenSource implements TokenSource {
     if (by === null) this.#lastEndedMono = lastEndedMono;
     this.#waiters.resolveAll(token);
     this.#tick();
+    this.#deps.onToken?.(token, by !== null);
     return token;
   }
 

@@ -6,7 +6,7 @@ import type { UpstreamHosts } from '../../config/gateway-config.ts';
 import { isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { parseRetryAfter } from '../../retry-after.ts';
-import { Secret, type SecretSource } from '../../secret.ts';
+import { fetchSecret, hasOuterBlanks, looksSwapped, Secret, type SecretSource } from '../../secret.ts';
 import {
   createToken,
   isHeaderSafeToken,
@@ -48,7 +48,10 @@ export interface TokenGrant {
   readonly refreshToken: Secret | null;
 }
 
-/** Sends one request for a token; throws TokenFailure. */
+/**
+ * Sends one request for a token. Throws TokenFailure; GatewayError when the client's secret cannot be had, before
+ * anything is sent.
+ */
 export type TokenEndpoint = (call: TokenCall) => Promise<TokenGrant>;
 
 /** How one token request ended, for metrics. */
@@ -59,7 +62,10 @@ export interface TokenRequestOutcome {
   readonly durationMs: number;
 }
 
-/** Makes the endpoint. `timeoutMs` bounds one call, whatever the transport does. Each call writes one log record. */
+/**
+ * Makes the endpoint. `timeoutMs` bounds one request, whatever the transport does. Each request writes one log record. A
+ * client secret that is refused, and that a command printed, is asked for anew; a new one is tried at once.
+ */
 export function createTokenEndpoint(deps: {
   transport: TokenTransport;
   clock: Clock;
@@ -71,6 +77,20 @@ export function createTokenEndpoint(deps: {
 }): TokenEndpoint {
   const { transport, clock, timeoutMs, log, onTokenRequest, onSecret } = deps;
   return async (call) => {
+    const { auth } = call;
+    if (auth.kind === 'public') return request(call, null);
+    const secret = await fetchSecret(auth.secret);
+    try {
+      return await request(call, secret);
+    } catch (thrown) {
+      const isRefused = thrown instanceof TokenFailure && thrown.oauthError === 'invalid_client';
+      const another = isRefused ? await anotherSecret(auth.secret, secret) : null;
+      if (another === null) throw thrown;
+      return request(call, another);
+    }
+  };
+
+  async function request(call: TokenCall, secret: Secret | null): Promise<TokenGrant> {
     const { credential, grant } = call;
     const url = tokenUrl(call.hosts);
     const startedMs = clock.monotonic();
@@ -81,9 +101,9 @@ export function createTokenEndpoint(deps: {
       onTokenRequest?.({ credential, grant, result, durationMs });
     };
     try {
-      const reply = await send(call, url);
+      const reply = await send(call, secret, url);
       statusCode = reply.statusCode;
-      const granted = judge(call, reply, clock.monotonic() - startedMs);
+      const granted = judge(call, secret, reply, clock.monotonic() - startedMs);
       report('success', { tokenFingerprint: granted.token.fingerprint }, log.debug.bind(log));
       return granted;
     } catch (thrown) {
@@ -92,15 +112,14 @@ export function createTokenEndpoint(deps: {
       report(failure.kind, fields, log.warn.bind(log));
       throw failure;
     }
-  };
+  }
 
-  async function send(call: TokenCall, url: string) {
-    for (const [name, value] of [...call.form, ...call.auth.formFields])
-      if (SECRET_FIELDS.has(name)) onSecret?.(value, 'sent');
-    const body = new URLSearchParams(
-      [...call.form, ...call.auth.formFields].map(([name, value]): [string, string] => [name, value]),
-    ).toString();
-    const headers = [...FIXED_HEADERS, ...call.auth.headers];
+  async function send({ auth, form }: TokenCall, secret: Secret | null, url: string) {
+    const isBasic = auth.kind === 'basic' && secret !== null;
+    const fields = auth.kind === 'public' ? [...form, ...auth.formFields] : form;
+    for (const [name, value] of fields) if (SECRET_FIELDS.has(name)) onSecret?.(value, 'sent');
+    const body = new URLSearchParams(fields.map(([name, value]): [string, string] => [name, value])).toString();
+    const headers = [...FIXED_HEADERS, ...(isBasic ? ['authorization', basicHeader(auth.clientId, secret)] : [])];
     const host = new URL(url).host;
     try {
       return await withDeadline(
@@ -114,9 +133,14 @@ export function createTokenEndpoint(deps: {
     }
   }
 
-  function judge(call: TokenCall, reply: Awaited<ReturnType<TokenTransport>>, elapsedMs: number): TokenGrant {
+  function judge(
+    call: TokenCall,
+    secret: Secret | null,
+    reply: Awaited<ReturnType<TokenTransport>>,
+    elapsedMs: number,
+  ): TokenGrant {
     const { statusCode, headers, body } = reply;
-    if (statusCode < 200 || statusCode > 299) throw judgeErrorReply(call, reply, clock.now());
+    if (statusCode < 200 || statusCode > 299) throw judgeErrorReply(call, secret, reply, clock.now());
     const refuse = (what: string) =>
       new TokenFailure(
         'transient',
@@ -139,6 +163,12 @@ export function createTokenEndpoint(deps: {
     });
     return { token, refreshToken: parsed.refreshToken };
   }
+}
+
+/** Another secret than the one that was refused; null when the source keeps none, has no other, or cannot be asked. */
+async function anotherSecret(source: SecretSource, refused: Secret): Promise<Secret | null> {
+  const now = await source.refetch?.().catch(() => null);
+  return now == null || now.reveal() === refused.reveal() ? null : now;
 }
 
 /**
@@ -172,28 +202,37 @@ function networkFailure(thrown: unknown, host: string): TokenFailure {
   });
 }
 
-/** Client authentication. `headers` are flat name, value pairs; `formFields` follow the grant's own. Never log it. */
-export interface ClientAuth {
-  readonly headers: readonly string[];
-  readonly formFields: FormFields;
-}
+/**
+ * Client authentication: `basic` shows a secret, as HTTP Basic; a `public` client only says its id, as fields of the
+ * form that follow the grant's own.
+ */
+export type ClientAuth =
+  | { readonly kind: 'basic'; readonly clientId: string; readonly secret: SecretSource }
+  | { readonly kind: 'public'; readonly formFields: FormFields };
 
 /** Form fields in wire order. */
 export type FormFields = readonly (readonly [name: string, value: string])[];
 
+/** A client with a secret. It is read, or asked for, when a request is sent. */
+export function basicAuth(clientId: string, secret: SecretSource): ClientAuth {
+  return { kind: 'basic', clientId, secret };
+}
+
 /**
- * HTTP Basic with the raw id and secret in UTF-8, as the platform and its SDKs do: RFC 6749 section 2.3.1 would
- * percent-encode both first. Reads the secret; throws GatewayError `gateway.credential.rejected` when it cannot.
+ * The header of HTTP Basic with the raw id and secret in UTF-8, as the platform and its SDKs do: RFC 6749 section 2.3.1
+ * would percent-encode both first.
  */
-export function basicAuth(clientId: string, clientSecret: SecretSource): ClientAuth {
-  const pair = Buffer.from(`${clientId}:${clientSecret.read().reveal()}`, 'utf8').toString('base64');
-  return { headers: ['authorization', `Basic ${pair}`], formFields: [] };
+export function basicHeader(clientId: string, secret: Secret): string {
+  return `Basic ${Buffer.from(`${clientId}:${secret.reveal()}`, 'utf8').toString('base64')}`;
 }
 
 /** A public client: its id is sent in the form, for grants that do not put it there themselves. */
 export function publicClientAuth(clientId: string): ClientAuth {
-  return { headers: [], formFields: [['client_id', clientId]] };
+  return { kind: 'public', formFields: [['client_id', clientId]] };
 }
+
+/** A client that is named by nothing but the grant's own fields. */
+export const NO_CLIENT_AUTH: ClientAuth = { kind: 'public', formFields: [] };
 
 /** Used when the reply does not say how long the token is good for: the platform's shortest setting. */
 export const DEFAULT_LIFE_MS = 300_000;
@@ -288,9 +327,10 @@ interface ErrorReply {
   readonly body: Buffer;
 }
 
-/** The failure that a response outside 200–299 means. */
+/** The failure that a response outside 200–299 means. `secret` is the one that was shown: nothing of it is told. */
 export function judgeErrorReply(
-  call: { grant: string; hosts: UpstreamHosts },
+  call: { grant: string; hosts: UpstreamHosts; auth: ClientAuth },
+  secret: Secret | null,
   reply: ErrorReply,
   nowMs: number,
 ): TokenFailure {
@@ -307,8 +347,19 @@ export function judgeErrorReply(
     return transient(`the token endpoint ${host} answered ${statusCode}`);
   if (statusCode < 400)
     return transient(`the token endpoint ${host} answered ${statusCode}, which is not followed: is the host right?`);
-  const message = refusal(call, statusCode, parsed, host);
+  const hint = parsed.oauthError === 'invalid_client' ? secretHint(call.auth, secret) : '';
+  const message = `${refusal(call, statusCode, parsed, host)}${hint}`;
   return new TokenFailure('refused', message, { oauthError: parsed.oauthError });
+}
+
+/** What looks wrong with an id and a secret that were refused, without saying anything of the secret itself. */
+function secretHint(auth: ClientAuth, secret: Secret | null): string {
+  if (auth.kind === 'public' || secret === null) return '';
+  const { origin } = auth.secret;
+  if (looksSwapped(auth.clientId, secret)) return `; the client id and the secret (${origin}) look swapped`;
+  return hasOuterBlanks(secret)
+    ? `; the secret (${origin}) begins or ends with a blank or an empty line, which is sent as part of it`
+    : '';
 }
 
 function refusal(

@@ -1,7 +1,9 @@
 // `gcg completion SHELL`: prints a completion script, made from the table of commands and the table of options. The
-// script calls no program at run time.
+// script does not call gcg at run time: names of credentials are read from the INI file by sed.
 
-import { SECTIONS } from '../../config/table.ts';
+import { SHORT_FLAGS } from '../../config/flags.ts';
+import { findKey, SECTIONS } from '../../config/table.ts';
+import { DEMO_FAULT_ROWS } from '../../sandbox/switches.ts';
 import type { CommandLine } from '../args.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from '../command-table.ts';
 import { EXIT, type Io } from '../io.ts';
@@ -28,6 +30,28 @@ function settings(): string[] {
   );
 }
 
+/** The possible values of a flag; empty when they cannot be listed. */
+function valuesOf({ name }: FlagSpec): readonly string[] {
+  if (name === 'simulate') return DEMO_FAULT_ROWS.map(([fault]) => fault.replace(/\[.*/, ''));
+  const setting = name === 'grant-type' ? (['credential', 'grant_type'] as const) : SHORT_FLAGS[name as never];
+  const kind = setting === undefined ? undefined : findKey(setting[0], setting[1])?.option.kind;
+  return kind?.type === 'choice' ? kind.of : [];
+}
+
+const ALL_FLAGS = new Map(
+  [...COMMON_FLAGS, ...COMMANDS.flatMap(({ flags }): readonly FlagSpec[] => flags)].map((flag) => [flag.name, flag]),
+);
+
+/** Flags whose values can be listed. */
+const listed = () => [...ALL_FLAGS.values()].filter((flag) => valuesOf(flag).length > 0);
+
+/** Commands that take the name of a credential. */
+const NAMING: readonly string[] = COMMANDS.filter((command) => command.arguments === '[NAME]').map(({ name }) => name);
+
+/** A shell command that prints the names of credentials in the files that gcg looks for first. */
+const NAMES =
+  "sed -n 's/^\\[credential\\.\\([a-z0-9-]*\\)\\].*/\\1/p' gcg.ini ~/.config/genesys-cloud-gateway/config.ini 2>/dev/null";
+
 const flagsOf = (command: CommandSpec): readonly FlagSpec[] => [...command.flags, ...COMMON_FLAGS];
 
 function bash(): string {
@@ -43,7 +67,13 @@ _gcg() {
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "$word" in -*) ;; *) command="$word"; break ;; esac
   done
+  for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    if [[ $word == -- ]]; then COMPREPLY=($(compgen -cf -- "$current")); return; fi
+  done
   case "$previous" in
+${listed()
+  .map((flag) => `    --${flag.name}) COMPREPLY=($(compgen -W "${valuesOf(flag).join(' ')}" -- "$current")); return ;;`)
+  .join('\n')}
     --config) compopt -o filenames; COMPREPLY=($(compgen -f -- "$current")); return ;;
     --set) compopt -o nospace; COMPREPLY=($(compgen -W "${settings().join(' ')}" -- "$current")); return ;;
   esac
@@ -51,6 +81,7 @@ _gcg() {
 ${cases.join('\n')}
     *) words="${[...COMMANDS.map(({ name }) => name), ...COMMON_FLAGS.map(({ name }) => `--${name}`)].join(' ')}" ;;
   esac
+  case "$command" in ${NAMING.join('|')}) words+=" $(${NAMES})" ;; esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
 complete -F _gcg ${PROGRAMS.join(' ')}
@@ -62,7 +93,8 @@ const quoted = (text: string) =>
   text.replaceAll("'", "'\\''").replaceAll('[', '\\[').replaceAll(']', '\\]').replaceAll(':', '\\:');
 
 function zsh(): string {
-  const flag = ({ name, value, doc, isRepeatable }: FlagSpec) => {
+  const flag = (spec: FlagSpec) => {
+    const { name, value, doc, isRepeatable } = spec;
     const argument =
       value === undefined
         ? ''
@@ -70,16 +102,23 @@ function zsh(): string {
           ? ':file:_files'
           : name === 'set'
             ? ':setting:($settings)'
-            : `:${value}:`;
+            : `:${value}:${valuesOf(spec).length === 0 ? '' : `(${valuesOf(spec).join(' ')})`}`;
     return `'${isRepeatable ? '*' : ''}--${name}${value === undefined ? '' : '='}[${quoted(doc)}]${argument}'`;
   };
-  const cases = COMMANDS.map((command) => `    ${command.name}) _arguments ${flagsOf(command).map(flag).join(' ')} ;;`);
+  const rest = (command: CommandSpec) => {
+    if (command.takesProgram) return " '*::command:_normal'";
+    return NAMING.includes(command.name) ? " '*:credential:($names)'" : '';
+  };
+  const cases = COMMANDS.map(
+    (command) => `    ${command.name}) _arguments ${flagsOf(command).map(flag).join(' ')}${rest(command)} ;;`,
+  );
   return `#compdef ${PROGRAMS.join(' ')}
 # zsh completion for gcg: put this into a file _gcg in a folder of $fpath
 _gcg() {
-  local -a commands settings
+  local -a commands settings names
   commands=(${COMMANDS.map(({ name, doc }) => `'${name}:${quoted(doc)}'`).join(' ')})
   settings=(${settings().join(' ')})
+  names=(\${(f)"$(${NAMES})"})
   if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then _describe command commands; return; fi
   case $words[2] in
 ${cases.join('\n')}
@@ -94,15 +133,15 @@ if [[ $funcstack[1] == _gcg ]]; then _gcg "$@"; else compdef _gcg ${PROGRAMS.joi
 
 function fish(): string {
   const text = (doc: string) => `'${doc.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
-  const line = (condition: string, { name, value, doc }: FlagSpec) => {
+  const line = (condition: string, spec: FlagSpec) => {
+    const { name, value, doc } = spec;
+    const values = name === 'set' ? settings() : valuesOf(spec);
     const argument =
       value === undefined
         ? ''
         : name === 'config'
           ? ' -r -F'
-          : name === 'set'
-            ? ` -x -a '${settings().join(' ')}'`
-            : ' -x';
+          : ` -x${values.length === 0 ? '' : ` -a '${values.join(' ')}'`}`;
     return `complete -c gcg ${condition}-l ${name}${argument} -d ${text(doc)}`;
   };
   return [
@@ -113,6 +152,7 @@ function fish(): string {
     ...COMMANDS.flatMap(({ name, flags }) =>
       flags.map((flag) => line(`-n '__fish_seen_subcommand_from ${name}' `, flag)),
     ),
+    `complete -c gcg -n '__fish_seen_subcommand_from ${NAMING.join(' ')}' -a ${text(`(${NAMES})`)}`,
     `complete -c genesys-cloud-gateway -w gcg`,
     '',
   ].join('\n');

@@ -1,11 +1,14 @@
-// `gcg demo`: the gateway with the simulated Genesys Cloud behind it, in one process, without a file or an account.
+// `gcg demo`: the gateway with the simulated Genesys Cloud behind it, in one process, without an account; and without a
+// file, unless one is named to be rehearsed.
 
 import { loadConfig } from '../../config/load.ts';
+import { onOneLine } from '../../config/problem.ts';
 import { DEMO_CLIENTS } from '../../sandbox/clients.ts';
 import { createSandbox } from '../../sandbox/sandbox.ts';
 import { readDemoFaults } from '../../sandbox/switches.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
+import { type Rehearsal, rehearse } from '../rehearsal.ts';
 import { serveConfig } from './serve.ts';
 
 /** Runs until a signal, as `serve` does, and prints what to try once it listens. */
@@ -16,6 +19,7 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
     io.stderr.write(`gcg: --simulate: ${faults.problem}\nTry gcg demo --help.\n`);
     return EXIT.usage;
   }
+  if (args.overrides.configPath !== undefined) return rehearseOwn(args, io, faults.switches);
   // The controls are reachable from this machine only, and the simulation holds nothing secret.
   const sandbox = createSandbox({ switches: faults.switches, controls: true });
   const { host, port } = await sandbox.listen();
@@ -32,6 +36,58 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
   } finally {
     await sandbox.close();
   }
+}
+
+/** Serves a configuration of one's own before the simulation, and says what is not as it is written. */
+async function rehearseOwn(args: CommandLine, io: Io, switches: Parameters<typeof rehearse>[1]): Promise<number> {
+  const rehearsal = await rehearse(loadInput(io, args.overrides), switches);
+  if (!rehearsal.ok) {
+    reportProblems(io, rehearsal.problems, rehearsal.warnings);
+    return EXIT.badConfig;
+  }
+  try {
+    reportProblems(io, [], rehearsal.warnings);
+    return await serveConfig(rehearsal.config, io, {
+      onListening: (addresses) => io.stderr.write(programme(addresses, rehearsal)),
+    });
+  } finally {
+    await rehearsal.sandbox.close();
+  }
+}
+
+/** What a rehearsal consists of. */
+function programme(addresses: readonly string[], rehearsal: Extract<Rehearsal, { ok: true }>): string {
+  const { config, address, clients, replaced } = rehearsal;
+  const used = new Map(clients.map((client) => [client.id, client]));
+  const credentials = config.credentials.map(({ name, grantType, clientId }) => {
+    const secret = used.get(clientId ?? '')?.secret;
+    const id = clientId === null ? 'a token of the simulation' : `client id ${clientId}`;
+    return `  ${name} (${grantType}): ${id}${secret === undefined ? '' : `, secret ${secret}`}`;
+  });
+  const callers = config.clients.map(({ name }) => name).join(', ');
+  const anonymous = callers === '' || config.server.anonymousCredentials !== null ? 'anonymous ones' : '';
+  const proved = callers === '' ? '' : `${callers}, by what the configuration says of them`;
+  return onLines(`
+A rehearsal of ${config.files[0]}, on ${addresses.join(', ')}.
+Genesys Cloud is simulated (${address}): nothing is real, and nothing leaves this machine.
+
+Credentials, registered with the simulation:
+${credentials.join('\n')}
+
+Callers: ${[proved, anonymous].filter((words) => words !== '').join('; and ')}.
+Replaced or left out: ${[...replaced, 'the store (memory)'].join(', ')}.
+Changes of the file count after a restart. All tokens end at once with
+
+  curl http://${address}/sandbox/controls -H 'Content-Type: application/json' -d '{"do":["expireTokens"]}'
+
+Ctrl-C ends it.
+
+`);
+}
+
+/** Each line made safe for a terminal: names and ids come from a file. */
+function onLines(text: string): string {
+  return text.split('\n').map(onOneLine).join('\n');
 }
 
 /** The demo's environment. It is the same everywhere: files and the GCG_ variables of this machine are not read. */

@@ -45,7 +45,7 @@ export async function login(
   }
   const attempt = (flow: LoginFlow) =>
     perform(flow, credential.name, args, io, environment).catch((error: unknown) => report(error, io));
-  if (found.kind === 'running') return attempt(gatewayFlow(found.ask, credential.name));
+  if (found.kind === 'running') return attempt(gatewayFlow(found.ask, credential.name, config));
   if (config.store.type === 'memory') {
     io.stderr.write(
       'gcg: no gateway is running, and without one a login would be lost ([store] type is memory): start gcg serve ' +
@@ -53,10 +53,10 @@ export async function login(
     );
     return EXIT.unavailable;
   }
-  return withStandaloneCredentials(config, io, async (credentials) => {
+  return withStandaloneCredentials(config, io, async (credentials, upstream) => {
     const own = credentials.get(credential.name);
     if (own === undefined) throw new GatewayError('gateway.credential.unknown', 'the credential is gone');
-    return attempt(standaloneFlow(own, fallbackUri(config)));
+    return attempt(standaloneFlow(own, upstream, fallbackUri(config)));
   });
 }
 
@@ -98,14 +98,34 @@ async function perform(
       `Open this address and log in:\n\n  ${url}\n\nThe browser ends at an address that may show no page. Paste ` +
         `that address here:\n`,
     );
-    const pasted = await environment.readLine();
-    if (!pasted?.trim()) throw new GatewayError('gateway.request.invalid', 'nothing was pasted: start the login again');
-    await flow.complete(fieldsOf(pasted));
+    await completeByPaste(flow, io, environment);
   } else {
     await inBrowser(flow, name, io, environment);
   }
-  io.stderr.write(`logged in: credential ${name} holds a token\n`);
+  const { who, advice } = await flow.outcome();
+  io.stderr.write(`logged in${who === null ? '' : ` as ${who}`}: credential ${name} holds a token\n`);
+  if (advice !== null) io.stderr.write(`${advice}\n`);
   return EXIT.ok;
+}
+
+const MOST_PASTES = 5;
+
+/** Takes the last address from standard input, and asks again for one that is not that of this login. */
+async function completeByPaste(flow: LoginFlow, io: Io, { readLine }: LoginEnvironment): Promise<void> {
+  for (let left = MOST_PASTES; ; left -= 1) {
+    const pasted = await readLine();
+    if (!pasted?.trim()) throw new GatewayError('gateway.request.invalid', 'nothing was pasted: start the login again');
+    try {
+      return await flow.complete(fieldsOf(pasted));
+    } catch (error) {
+      // Nothing was redeemed, and the login is still open.
+      if (left <= 1 || !isGatewayError(error) || error.code !== 'gateway.request.invalid') throw error;
+      io.stderr.write(
+        `gcg: ${onOneLine(error.message)}\nThat is not the address this login ends at. Paste the whole address bar ` +
+          'again, or press Enter to give up:\n',
+      );
+    }
+  }
 }
 
 async function inBrowser(flow: LoginFlow, name: string, io: Io, { open }: LoginEnvironment): Promise<void> {
@@ -159,13 +179,13 @@ function textOf(flag: string | true | undefined): string | null {
   return typeof flag === 'string' ? flag : null;
 }
 
+let lines: AsyncIterator<string> | null = null;
+
 async function readLine(): Promise<string | null> {
-  const lines = createInterface({ input: process.stdin });
-  for await (const line of lines) {
-    lines.close();
-    return line;
-  }
-  return null;
+  // One reader for all of them: it reads ahead.
+  lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  const { value, done } = await lines.next();
+  return done ? null : value;
 }
 
 /** The largest fragment that may be posted. */
@@ -290,7 +310,7 @@ export class CallbackListener {
       sendPage(response, 200, renderFragmentPage(null), 'login');
     } else {
       const { status, page } = await this.#finish(search).then(
-        () => ({ status: 200, page: renderLoginDone(this.#options.name, null) }),
+        () => ({ status: 200, page: renderLoginDone(this.#options.name, null, null) }),
         (error: unknown) => ({ status: 400, page: renderLoginFailed(messageOf(error), null) }),
       );
       sendPage(response, status, page, 'login');

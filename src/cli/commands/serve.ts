@@ -152,6 +152,7 @@ class ServingProcess {
       log: this.#log,
       metrics: this.#metrics,
       liveSecrets: this.#liveSecrets,
+      identify: true,
       env: this.#io.env as NodeJS.ProcessEnv,
       onQuit: () => this.#events.end('POST /-/quit'),
       ...(reloader && { reload: () => reloader.reload('request'), status: () => reloader.status() }),
@@ -168,10 +169,15 @@ class ServingProcess {
     this.#onListening?.(addresses);
   }
 
-  #tellReady(gateway: Gateway, addresses: readonly string[]): void {
-    if (!this.#events.isEnding) this.#log.info(readyFields(gateway, addresses, performance.now()), 'ready');
+  async #tellReady(gateway: Gateway, addresses: readonly string[]): Promise<void> {
+    const afterMs = performance.now();
+    const identityOf = await gateway.identitiesForLog(LONGEST_IDENTITY_WAIT_MS);
+    if (!this.#events.isEnding) this.#log.info(readyFields(gateway, addresses, afterMs, identityOf), 'ready');
   }
 }
+
+/** How long the record `ready` waits for whose the tokens are, ms. Calls are served meanwhile. */
+const LONGEST_IDENTITY_WAIT_MS = 2_000;
 
 /** A notice to the service manager. */
 type Notice = 'READY=1' | 'STOPPING=1' | 'RELOADING=1';

@@ -3,10 +3,13 @@
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { humanDuration } from '../../config/values.ts';
+import { ruleWords } from '../../server/pages/client-table.ts';
+import type { ClientStatus } from '../../server/routes/client-status.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
 import type { CommandLine } from '../args.ts';
 import { columns, showDocument } from '../document.ts';
 import type { Io } from '../io.ts';
+import { whoInWords } from '../who-is-it.ts';
 
 /** 0 when the gateway answered, whatever its state; 69 when none does, 77 when it wants an admin's secret. */
 export async function status(args: CommandLine, io: Io): Promise<number> {
@@ -16,6 +19,7 @@ export async function status(args: CommandLine, io: Io): Promise<number> {
 /** The document as lines for a person. */
 export function statusTable(document: StatusDocument): string {
   const { version, uptimeSeconds, upstream, credentials, limits, limitsInAll, store, reload } = document;
+  const { clients = [] } = document as Partial<StatusDocument>;
   const lines = [
     `${document.status}: version ${version}, running for ${humanDuration(uptimeSeconds)}, calls go to ${upstream.api}`,
     '',
@@ -23,7 +27,10 @@ export function statusTable(document: StatusDocument): string {
   lines.push(
     ...columns([['CREDENTIAL', 'GRANT', 'TOKEN', 'RENEWAL', 'NEXT ATTEMPT'], ...credentials.map(credentialRow)]),
   );
-  for (const { name, lastError, login, storeError } of credentials) {
+  for (const { name, lastError, login, storeError, identity, identityProblem } of credentials) {
+    const who = whoInWords(identity);
+    if (who !== null) lines.push(`  ${name}: ${who}`);
+    if (identityProblem) lines.push(`  ${name}: whose it is, is not known: ${identityProblem}`);
     if (lastError !== null) lines.push(`  ${name}: ${lastError.message} (${lastError.at})`);
     if (login !== null && login.lastError !== null)
       lines.push(`  ${name}: last login failed: ${login.lastError.message} (${login.lastError.at})`);
@@ -33,6 +40,7 @@ export function statusTable(document: StatusDocument): string {
     lines.push('', `the configuration was changed and refused (${reload.last.at}); the one before it is still in use:`);
     for (const problem of reload.last.problems) lines.push(`  ${problem}`);
   }
+  if (clients.length > 0) lines.push('', ...clientTable(clients));
   if (limits.length > 0) {
     const rows = limits.map(({ name, perMinute, used, waiting, pausedMs }) => [
       name,
@@ -63,4 +71,17 @@ function credentialRow({
     ? `, ${secondsLeft === null ? 'end not known' : `${humanDuration(secondsLeft)} left`}`
     : '';
   return [isDefault ? `${name} *` : name, grantType, `${token}${life}`, renewal, nextAttemptAt ?? '-'];
+}
+
+function clientTable(clients: readonly ClientStatus[]): string[] {
+  const rows = clients.map((client) => [
+    client.isAdmin ? `${client.name} (admin)` : client.name,
+    client.credentials.join(', ') || '-',
+    client.lastSeenAt ?? '-',
+    String(client.calls ?? '-'),
+    String(client.refused ?? '-'),
+    String(client.sockets),
+    ruleWords(client),
+  ]);
+  return columns([['CLIENT', 'MAY USE', 'LAST SEEN', 'CALLS', 'REFUSED', 'SOCKETS', 'RULES'], ...rows]);
 }

@@ -1,5 +1,7 @@
 // [credential] and [credential.NAME]: which grant, whether it has all it needs, which one is the default.
 
+import { looksSwapped, type SecretSource } from '../../secret.ts';
+import { commandSecret } from '../../secret-command.ts';
 import { boolean, choice, itemList, secret, text } from '../option.ts';
 import { quote } from '../problem.ts';
 import { DEFAULT_NAME, Section, type SectionContext, type SectionReader, type Values } from '../section.ts';
@@ -38,11 +40,20 @@ export const credential = new Section(
       doc: 'The OAuth client id, from Admin > Integrations > OAuth.',
     }),
     client_secret: secret({ example: 'GENESYS_CLIENT_SECRET', doc: 'The OAuth client secret.' }),
+    client_secret_command: itemList({
+      example: '/usr/local/bin/print-secret',
+      whenEmpty: 'give the program, or leave the key out',
+      doc: 'A program that prints the client secret: one list item per argument, run without a shell.',
+      more:
+        'For key chains and vaults. Run when the secret is first needed, again when the platform refuses it and on ' +
+        "SIGHUP. Refused unless this file and its folder are yours or root's, and nobody else can write to them.",
+    }),
     org_name: text(null, {
       example: 'my-organisation',
       doc: 'The short name of the organisation (saml2_bearer).',
     }),
     assertion: secret({
+      ignoresBlanks: true,
       example: 'SAML_ASSERTION',
       doc: 'The SAML assertion in Base64 (saml2_bearer).',
       more: 'Without it, and without assertion_command, post one to /-/credentials/NAME/assertion.',
@@ -110,7 +121,10 @@ type Key = keyof (typeof credential)['options'];
 type Reader = SectionReader<(typeof credential)['options']>;
 
 /** `[credential]` or `[credential.NAME]`. */
-export type CredentialConfig = Omit<Values<typeof credential>, 'grantType' | 'host' | 'default' | 'required'> & {
+export type CredentialConfig = Omit<
+  Values<typeof credential>,
+  'grantType' | 'host' | 'default' | 'required' | 'clientSecretCommand'
+> & {
   readonly name: string;
   readonly grantType: GrantType;
   readonly hosts: UpstreamHosts;
@@ -124,7 +138,7 @@ export type CredentialConfig = Omit<Values<typeof credential>, 'grantType' | 'ho
 export function bareCredential(
   own: Pick<CredentialConfig, 'name' | 'grantType' | 'hosts' | 'location'>,
 ): CredentialConfig {
-  const { host, default: isDefault, required, ...nothing } = credential.defaults();
+  const { host, default: isDefault, required, clientSecretCommand, ...nothing } = credential.defaults();
   return { ...nothing, isDefault: false, isRequired: false, ...own };
 }
 
@@ -140,12 +154,18 @@ interface GrantNeeds {
 const LOGIN_KEYS: readonly Key[] = ['redirect_uri', 'scope', 'org', 'provider', 'prompt', 'target', 'login_hint'];
 
 const GRANTS: Readonly<Record<GrantType, GrantNeeds>> = {
-  client_credentials: { needs: ['client_id', 'client_secret'], uses: ['scope'] },
-  authorization_code: { needs: ['client_id', 'client_secret'], uses: [...LOGIN_KEYS, 'refresh_token'] },
-  pkce: { needs: ['client_id'], uses: [...LOGIN_KEYS, 'refresh_token', 'client_secret'] },
+  client_credentials: { needs: ['client_id', 'client_secret'], uses: ['scope', 'client_secret_command'] },
+  authorization_code: {
+    needs: ['client_id', 'client_secret'],
+    uses: [...LOGIN_KEYS, 'refresh_token', 'client_secret_command'],
+  },
+  pkce: {
+    needs: ['client_id'],
+    uses: [...LOGIN_KEYS, 'refresh_token', 'client_secret', 'client_secret_command'],
+  },
   saml2_bearer: {
     needs: ['client_id', 'client_secret', 'org_name'],
-    uses: ['scope', 'assertion', 'assertion_command'],
+    uses: ['scope', 'client_secret_command', 'assertion', 'assertion_command'],
   },
   implicit: { needs: ['client_id'], uses: LOGIN_KEYS },
   access_token: { needs: ['access_token'], uses: ['client_id'] },
@@ -154,6 +174,7 @@ const GRANTS: Readonly<Record<GrantType, GrantNeeds>> = {
 /** Keys that some grants ignore: setting them there is a warning. */
 const GRANT_KEYS: readonly Key[] = [
   'client_secret',
+  'client_secret_command',
   'org_name',
   'assertion',
   'assertion_command',
@@ -190,21 +211,42 @@ function readCredential(
   reader: Reader,
   regions: RegionReader,
 ): Omit<CredentialConfig, 'name' | 'location' | 'isDefault' | 'isRequired'> {
-  const guessed =
-    reader.isSet('access_token') && !reader.isSet('client_secret') ? 'access_token' : 'client_credentials';
+  const hasSecret = reader.isSet('client_secret') || reader.isSet('client_secret_command');
+  const guessed = reader.isSet('access_token') && !hasSecret ? 'access_token' : 'client_credentials';
   const grant = reader.get('grant_type');
   const isGrantWrong = reader.isSet('grant_type') && grant === null;
   const grantType = grant ?? guessed;
-  const values = reader.values('grant_type', 'host', 'default', 'required');
+  const values = reader.values('grant_type', 'host', 'default', 'required', 'client_secret', 'client_secret_command');
+  const clientSecret = readClientSecret(reader);
   const hosts = regions.hostsOf(reader.get('host'), 'host', reader);
   if (!isGrantWrong) checkGrant(reader, grantType);
-  return { ...values, grantType, hosts };
+  if (clientSecret !== null && values.clientId !== null && !reader.isSet('client_secret_command'))
+    checkSwapped(reader, values.clientId, clientSecret);
+  return { ...values, clientSecret, grantType, hosts };
+}
+
+/** The secret, or the command that prints it. The higher layer counts: a variable replaces the command of a file. */
+function readClientSecret(reader: Reader): SecretSource | null {
+  const [value, command] = [reader.setting('client_secret'), reader.setting('client_secret_command')];
+  if (value !== undefined && command !== undefined && value.layer === command.layer)
+    reader.problem('client_secret_command', `and client_secret (${value.location}) say the same thing; keep one`);
+  if (command === undefined || (value !== undefined && value.layer <= command.layer))
+    return reader.get('client_secret');
+  const argv = reader.get('client_secret_command');
+  return argv.length === 0 ? null : commandSecret(argv);
+}
+
+function checkSwapped(reader: Reader, clientId: string, source: SecretSource): void {
+  if (looksSwapped(clientId, source.read()))
+    reader.warning('client_id', 'and client_secret look swapped: an id of Genesys Cloud is a UUID, a secret is not');
 }
 
 function checkGrant(reader: Reader, grantType: GrantType): void {
   const { needs, uses } = GRANTS[grantType];
-  for (const key of needs)
+  for (const key of needs) {
+    if (key === 'client_secret' && reader.isSet('client_secret_command')) continue;
     if (!reader.isSet(key)) reader.missing(key, `is missing; grant_type = ${grantType} needs it`);
+  }
   for (const key of GRANT_KEYS) {
     if (reader.isSet(key) && !needs.includes(key) && !uses.includes(key))
       reader.warning(key, `has no effect with grant_type = ${grantType}`);

@@ -14,6 +14,9 @@ export const general = new Section('general', 'Region and live reload.', {
       'A domain (mypurecloud.de), an API address (https://api.mypurecloud.de) or a region name (eu-central-1, ' +
       'eu_central_1).',
   }),
+  unsafe_unlisted_host: boolean('false', {
+    doc: 'Accept a host that is no known region, though it looks like a misspelt one: secrets are sent there.',
+  }),
   live_reload_config: boolean('true', {
     doc: 'Apply changes to this file while running.',
     more: 'An invalid file is rejected and the current configuration stays in effect. SIGHUP always reloads.',
@@ -44,7 +47,9 @@ export const gateway = new Section('gateway', 'Another host in place of the regi
 });
 
 /** `[general]`; the region is known by its hosts. */
-export type GeneralConfig = Omit<Values<typeof general>, 'host'> & { readonly hosts: UpstreamHosts };
+export type GeneralConfig = Omit<Values<typeof general>, 'host' | 'unsafeUnlistedHost'> & {
+  readonly hosts: UpstreamHosts;
+};
 
 /** The base of a group of URLs: `origin` (scheme, host, port) and a path prefix, `''` or `/like/this`. */
 export interface UrlBase {
@@ -87,11 +92,16 @@ export const REGIONS = {
 const DOMAINS: ReadonlySet<string> = new Set(Object.values(REGIONS));
 const BY_NAME = new Map<string, string>(Object.entries(REGIONS));
 
-/** A region's domain (with a port, where one was given); `warning` when it is not a listed one. */
+/** A region's domain, with a port where one was given. */
 export interface Region {
   readonly domain: string;
+  /** What is to be said of a domain that is not listed; null for one that is. */
   readonly warning: string | null;
 }
+
+/** Domains that Genesys has regions in, and those of its own test systems, by their ends. */
+const VENDOR_DOMAIN =
+  /(^|\.)(pure\.cloud|us-gov-pure\.cloud|eusc-pure\.cloud|mypurecloud\.com|inindca\.com|inintca\.com)$/;
 
 /**
  * Reads what `setEnvironment` of the SDKs takes (`mypurecloud.de`, `api.mypurecloud.de`, `https://api.mypurecloud.de/`)
@@ -136,6 +146,14 @@ export function parseRegion(text: string): Parsed<Region> {
   };
 }
 
+/**
+ * What a domain that is not listed seems to be a misspelling of; '' when it is nothing of the kind, or in a domain of
+ * Genesys, whose next region will look like the others. Whoever owns a misspelt one would be sent the client secret.
+ */
+function suspicion(domain: string): string {
+  return VENDOR_DOMAIN.test(domain.replace(/:\d+$/, '')) ? '' : didYouMean(domain, DOMAINS);
+}
+
 function isAddress(host: string): boolean {
   return /^(localhost|.*\.localhost|\[.*\]|[\d.]+)(:\d+)?$/.test(host) || /^[0-9a-f]*:[0-9a-f:]+$/.test(host);
 }
@@ -151,6 +169,8 @@ export interface RegionReader {
 export function readRegions(context: SectionContext, listeners: readonly ListenAddress[]): RegionReader {
   const reader = general.reader(context);
   const base = readGateway(gateway.reader(context), listeners);
+  // With [gateway] nothing goes to the region's hosts.
+  const acceptsUnlisted = reader.get('unsafe_unlisted_host') || base !== null;
   const read = (text: string | null, fallback: string, key: string, report: SectionReport): UpstreamHosts => {
     if (text === null) return upstreamHosts(fallback, base);
     const region = parseRegion(text);
@@ -158,8 +178,13 @@ export function readRegions(context: SectionContext, listeners: readonly ListenA
       report.problem(key, region.message);
       return upstreamHosts(fallback, base);
     }
-    if (region.value.warning !== null) report.warning(key, region.value.warning);
-    return upstreamHosts(region.value.domain, base);
+    const { domain, warning } = region.value;
+    const hint = warning === null || acceptsUnlisted ? '' : suspicion(domain);
+    if (hint !== '') {
+      const what = `${quote(domain)} is not a known region, and your secrets would be sent there${hint}`;
+      report.problem(key, `${what} (if it is right, set general.unsafe_unlisted_host = true)`);
+    } else if (warning !== null) report.warning(key, warning);
+    return upstreamHosts(domain, base);
   };
   const hosts = read(reader.get('host'), REGIONS['us-east-1'], 'host', reader);
   return {

@@ -10,6 +10,7 @@ function organizationReference({ sandbox }: ApiCall): { id: string; name: string
   return { id, name };
 }
 
+/** The platform's TokenInfo: it names no user, whoever has logged in. */
 function describeToken(call: ApiCall): Promise<void> {
   const { token, sandbox } = call;
   const organization = organizationReference(call);
@@ -22,9 +23,6 @@ function describeToken(call: ApiCall): Promise<void> {
       name: sandbox.clients.find(token.clientId)?.name ?? 'Simulated client',
       organization,
     },
-    ...(token.userId !== undefined && {
-      authenticatedUser: { id: token.userId, name: sandbox.directory.find(token.userId)?.name },
-    }),
   });
 }
 

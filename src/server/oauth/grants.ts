@@ -14,7 +14,7 @@ import {
   type SessionTokens,
   sessionIssuer,
 } from '../../auth/callers/session.ts';
-import type { FormFields } from '../../auth/credentials/token-endpoint.ts';
+import { type FormFields, NO_CLIENT_AUTH } from '../../auth/credentials/token-endpoint.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import { Secret } from '../../secret.ts';
 import { type ClientCredentials, readBasicCredentials } from '../authenticate.ts';
@@ -169,7 +169,7 @@ export class FacadeGrants {
       credential: owner.credential ?? 'session',
       grant: request.get('code_verifier') === undefined ? grant : 'pkce',
       hosts: config.hosts,
-      auth: isIdInForm ? { ...auth, formFields: [] } : auth,
+      auth: isIdInForm && auth.kind === 'public' ? NO_CLIENT_AUTH : auth,
       form,
     };
     const granted = await this.#inTurn(config, owner.clientId, () => tokenEndpoint(call));

@@ -3,9 +3,12 @@
 
 import { html, type Page, renderPage } from './page.ts';
 
-/** A login that worked. `statusHref` leads to the status page, where there is one. */
-export function renderLoginDone(name: string, statusHref: string | null): Page {
-  const body = html`<h1 class="good">You are logged in</h1>
+/**
+ * A login that worked. `who` is who it was, in words, where that is known; `statusHref` leads to the status page, where
+ * there is one.
+ */
+export function renderLoginDone(name: string, who: string | null, statusHref: string | null): Page {
+  const body = html`<h1 class="good">You are logged in${who !== null && ` as ${who}`}</h1>
 <p>Credential <strong>${name}</strong> holds a token now, and keeps it fresh. Calls that waited for it go on.</p>
 <p>You can close this window.${statusHref !== null && html` <a href="${statusHref}">Status of the gateway</a>`}</p>`;
   return renderPage({ title: 'Logged in', body, isNarrow: true });

@@ -58,7 +58,8 @@ dd{margin:0;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.4rem .8rem .4rem 0;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:600}
-.scroll{overflow-x:auto}`;
+.scroll{overflow-x:auto}
+.scroll:focus-visible{outline:2px solid var(--link)}`;
 
 const STYLE_SOURCE = sourceOf(STYLE);
 
@@ -76,10 +77,12 @@ export interface PageParts {
   readonly body: Html;
   readonly isNarrow?: boolean;
   readonly script?: string;
+  /** Seconds after which the browser loads it again, by itself. */
+  readonly refreshS?: number | null;
 }
 
 /** Renders a page. The body's first heading is the page's own, `h1`. */
-export function renderPage({ title, body, isNarrow = false, script }: PageParts): Page {
+export function renderPage({ title, body, isNarrow = false, script, refreshS = null }: PageParts): Page {
   const scripts = script === undefined ? '' : `\n<script>${script}</script>`;
   const policy = [
     "default-src 'none'",
@@ -100,7 +103,7 @@ export function renderPage({ title, body, isNarrow = false, script }: PageParts)
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)} - Genesys Cloud gateway</title>
+${refreshS === null ? '' : `<meta http-equiv="refresh" content="${refreshS}">\n`}<title>${escapeHtml(title)} - Genesys Cloud gateway</title>
 <link rel="icon" href="data:,">
 <style>${STYLE}</style>
 </head>

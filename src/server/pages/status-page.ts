@@ -3,25 +3,45 @@
 
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { humanDuration } from '../../config/values.ts';
+import type { Named } from '../../upstream/own-calls.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
+import { renderClients } from './client-table.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
 
+/** What a page knows of its reader. */
+export interface StatusView {
+  /** This gateway's address, for commands to copy; null where it cannot be told. */
+  readonly address: string | null;
+  /** Seconds after which the page loads itself again; null: it does not. */
+  readonly refreshS: number | null;
+}
+
 /** Renders the status page. All links are relative, so that the page works behind a path prefix. */
-export function renderStatusPage(status: StatusDocument): Page {
+export function renderStatusPage(status: StatusDocument, { address, refreshS }: StatusView): Page {
+  const base = address ?? 'ADDRESS';
   const body = html`<h1>${HEADINGS[status.status]}</h1>
 <p class="soft">Version ${status.version}, running for ${humanDuration(status.uptimeSeconds)},
 calls go to ${status.upstream.api}.
-This page is what was true when it was loaded; <a href="-/status">the same as JSON</a>.</p>
+${refreshWords(refreshS)} <a href="-/status">The same as JSON</a>.</p>
+${address === null && html`<p class="soft">In the commands below, ADDRESS stands for the address of this gateway.</p>`}
 ${storeProblem(status)}${refusedConfiguration(status)}${expiringCertificates(status)}
 <h2>Credentials</h2>
-${status.credentials.map(renderCredential)}
+${status.credentials.map((credential) => renderCredential(credential, base, status.clients.length > 0))}
+<h2>Clients</h2>
+${renderClients(status.clients)}
 <h2>Limits of the platform</h2>
 ${renderLimits(status)}
 <h2>Configuration</h2>
 <p>${readFrom(status)}
 Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in memory'}.
 <code>gcg config</code> shows every value and where it came from.</p>`;
-  return renderPage({ title: 'Status', body });
+  return renderPage({ title: 'Status', body, refreshS });
+}
+
+function refreshWords(refreshS: number | null): Html {
+  return refreshS === null
+    ? html`This page is what was true when it was loaded; <a href="?refresh=5">load it again every 5 s</a>.`
+    : html`This page is loaded again every ${refreshS} s; <a href="./">stop that</a>.`;
 }
 
 function readFrom({ configuration: { files } }: StatusDocument): string {
@@ -50,10 +70,9 @@ function refusedConfiguration({ reload }: StatusDocument): Html | null {
 <ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div>`;
 }
 
-function renderCredential(credential: CredentialStatus): Html {
+function renderCredential(credential: CredentialStatus, base: string, hasClients: boolean): Html {
   const { name, grantType, isDefault, upstream, lastError, login, fingerprint, nextAttemptAt } = credential;
   const id = `credential-${name}`;
-  const refresh = `-/credentials/${name}/refresh`;
   return html`<section class="card" aria-labelledby="${id}">
 <div class="head"><h3 id="${id}">${name}</h3>${
     isDefault && name !== 'default' && html`<span class="soft">default</span>`
@@ -66,20 +85,66 @@ function renderCredential(credential: CredentialStatus): Html {
     nextAttemptAt !== null && `, next attempt at ${shortTime(nextAttemptAt)}`
   }</dd>
 <dt>Region</dt><dd>${upstream.region}</dd>
-${lastError !== null && html`<dt>Last failure</dt><dd>${shortTime(lastError.at)}: ${lastError.message}</dd>`}
-${login !== null && renderLogin(name, login)}
-<dt>Renew now</dt><dd><code>curl -X POST -H "X-Gateway-Request: 1" ADDRESS/${refresh}</code></dd>
+${renderIdentity(credential)}${lastError !== null && html`<dt>Last failure</dt><dd>${shortTime(lastError.at)}: ${lastError.message}</dd>`}
+${login !== null && renderLogin(credential, login)}
+<dt>Try</dt><dd>${renderTry(credential, base)}</dd>
+<dt>Renew now</dt><dd><code>curl -X POST -H "X-Gateway-Request: 1"${
+    hasClients && ADMIN_PROOF
+  } ${base}/-/credentials/${name}/refresh</code></dd>
 </dl>
 </section>
 `;
 }
 
-function renderLogin(name: string, { lastError }: NonNullable<CredentialStatus['login']>): Html {
+/** What an administrator shows where clients are configured. */
+const ADMIN_PROOF = ' -H "X-Gateway-Key: SECRET-OF-AN-ADMIN"';
+
+function renderTry({ name, basePath, usableBy, login }: CredentialStatus, base: string): Html {
+  const url = `${base}${basePath}/api/v2/${login === null ? 'organizations/me' : 'users/me'}`;
+  if (usableBy.anonymous) return html`<code>curl ${url}</code>`;
+  if (usableBy.clients.length > 0) return html`<code>curl -H "X-Gateway-Key: SECRET-OF-A-CLIENT" ${url}</code>`;
+  return html`nobody may use it yet: add <code>${name}</code> to <code>server.anonymous_credentials</code>, or to the
+<code>credential</code> list of a <code>[client.NAME]</code>`;
+}
+
+function renderIdentity({ identity = null, identityProblem = null }: CredentialStatus): Html {
+  const { organization = null, user = null, oauthClient = null } = identity ?? {};
+  return html`${
+    organization !== null &&
+    html`<dt>Organisation</dt><dd>${named(organization)}</dd>
+`
+  }${
+    user !== null &&
+    html`<dt>User</dt><dd>${named(user)}</dd>
+`
+  }${
+    oauthClient !== null &&
+    html`<dt>OAuth client</dt><dd>${named(oauthClient)}</dd>
+`
+  }${
+    identityProblem !== null &&
+    html`<dt>Whose it is</dt><dd>${identity === null ? 'not known' : 'not wholly known'}: ${identityProblem}</dd>
+`
+  }`;
+}
+
+function named({ id, name }: Named): Html {
+  return html`${name}${id !== name && html` <span class="soft">${id}</span>`}`;
+}
+
+function renderLogin({ name, token }: CredentialStatus, { lastError }: NonNullable<CredentialStatus['login']>): Html {
+  const isLoggedIn = isUsable(token);
   return html`${
     lastError !== null &&
     html`<dt>Last login</dt><dd>failed at ${shortTime(lastError.at)}: ${lastError.message}</dd>
 `
-  }<dt>Log in</dt><dd><a href="-/login/${name}">Log in as a person</a>, or run <code>gcg login ${name}</code></dd>`;
+  }<dt>Log in</dt><dd><a href="-/login/${name}">${isLoggedIn ? 'Log in again, or as somebody else' : 'Log in as a person'}</a>,
+or run <code>gcg login ${name}</code></dd>
+${
+  isLoggedIn &&
+  html`<dt>Log out</dt><dd>run <code>gcg logout ${name}</code>, with <code>--revoke</code> to end the token at
+Genesys Cloud, too</dd>`
+}`;
 }
 
 function verdict({ token, renewal }: CredentialStatus): Html {

@@ -102,9 +102,9 @@ export class RouteMethods {
   /** The error for a request that no route took: gateway.request.invalid 405, or gateway.route.not.found. */
   methodNotAllowed(exchange: Exchange): GatewayError {
     const { route, record, role, caller, gateway } = exchange;
-    if (route.kind !== 'local') return notFound();
+    if (route.kind !== 'local') return notFound(role.admin);
     const allow = [...new Set(route.own?.methods ?? this.#at(route.path))].sort();
-    if (allow.length === 0) return notFound();
+    if (allow.length === 0) return notFound(role.admin);
     const { authenticator } = gateway.runtime;
     if (route.own?.kind === 'metrics') assertMetricsServed(exchange, authenticator);
     else if (route.own?.kind === 'admin') {

@@ -3,8 +3,10 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
-import { GatewayError } from '../../errors.ts';
+import { GatewayError, isGatewayError } from '../../errors.ts';
 import { Secret } from '../../secret.ts';
+import { revokeToken } from '../../upstream/own-calls.ts';
+import type { ServerContext } from '../context.ts';
 import type { Exchange } from '../exchange.ts';
 import { sendPage } from '../pages/page.ts';
 import { renderStatusPage } from '../pages/status-page.ts';
@@ -17,6 +19,12 @@ import { usageOf } from './usage.ts';
 
 /** Room for a SAML assertion and no more; a fragment with a token is smaller. */
 const LARGEST_BODY_BYTES = 256 * 1024;
+
+/** What came of the wish to end a token at the platform. */
+export interface Revocation {
+  readonly revoked: boolean;
+  readonly problem: string | null;
+}
 
 type NamedRoute = { Params: { name: string } };
 
@@ -33,7 +41,7 @@ export function registerAdmin(app: FastifyInstance): void {
     });
     registerStatus(scope);
     registerChange(scope, 'refresh', (found) => found.source.refresh());
-    registerChange(scope, 'logout', (found) => found.logout());
+    registerLogout(scope);
     registerChange(scope, 'assertion', postAssertion);
     scope.post('/-/quit', quit);
     registerLogin(scope);
@@ -48,8 +56,9 @@ export function registerAdmin(app: FastifyInstance): void {
 
 function registerStatus(app: FastifyInstance): void {
   app.get('/', (request, reply) => {
-    const { response, record, gateway } = adminExchange(request);
-    const page = renderStatusPage(statusOf(gateway));
+    const exchange = adminExchange(request);
+    const { response, record, gateway } = exchange;
+    const page = renderStatusPage(statusOf(gateway), { address: addressOf(exchange), refreshS: refreshWish(exchange) });
     reply.hijack();
     record.status = 200;
     sendPage(response, 200, page, record.requestId);
@@ -64,6 +73,62 @@ function registerStatus(app: FastifyInstance): void {
     const exchange = adminExchange(request);
     respond(exchange, reply, 200, await usageOf(exchange.gateway, request.query as { month?: unknown }));
   });
+}
+
+/**
+ * The address of this gateway as the reader of the page knows it, without a slash at its end; null where it cannot be
+ * told, as on a Unix socket.
+ */
+function addressOf({ request, gateway }: Exchange): string | null {
+  const { publicUrl } = gateway.runtime.config.server;
+  if (publicUrl !== null) return publicUrl.replace(/\/+$/, '');
+  const { host = '', 'x-forwarded-host': throughProxy } = request.headers;
+  const socket = request.socket as { encrypted?: boolean; remoteAddress?: string };
+  // It becomes part of a command that people copy.
+  if (socket.remoteAddress === undefined || throughProxy !== undefined || !/^[\w.:[\]-]+$/.test(host)) return null;
+  return `${socket.encrypted === true ? 'https' : 'http'}://${host}`;
+}
+
+/** The wish of the query, `?refresh=5`, for a page that loads itself again; null without one that can be served. */
+function refreshWish({ route }: Exchange): number | null {
+  const wish = route.kind === 'local' ? new URLSearchParams(route.query).get('refresh') : null;
+  const seconds = wish !== null && /^\d{1,4}$/.test(wish) ? Number(wish) : 0;
+  return seconds >= 2 ? seconds : null;
+}
+
+/**
+ * Registers the logout. With `?revoke=true` the platform ends the token, too: the response says whether it did; the
+ * token is forgotten here in any case.
+ */
+function registerLogout(app: FastifyInstance): void {
+  app.post<NamedRoute>('/-/credentials/:name/logout', async (request, reply) => {
+    const exchange = changingExchange(request);
+    const { gateway, record, route } = exchange;
+    const found = configuredCredential(gateway, request.params.name);
+    record.credential = found.config.name;
+    const query = new URLSearchParams(route.kind === 'local' ? route.query : '');
+    const revocation = query.get('revoke') === 'true' ? await revoke(found, gateway) : null;
+    await found.logout();
+    gateway.identities.prune();
+    respond(exchange, reply, 200, { ...credentialStatus(found, gateway), revocation });
+  });
+}
+
+/** Whoever runs `gcg logout` waits 30 s at most. */
+const LONGEST_REVOCATION_MS = 20_000;
+
+/** Whether the platform has ended the token, and why not. */
+async function revoke(credential: Credential, { runtime }: ServerContext): Promise<Revocation> {
+  const token = credential.source.current();
+  if (token === null) return { revoked: false, problem: 'there is no token that could be revoked' };
+  try {
+    // A person asked for it: it waits its turn as any call.
+    await revokeToken({ send: runtime.upstream.send, credential, token, timeoutMs: LONGEST_REVOCATION_MS });
+    return { revoked: true, problem: null };
+  } catch (error) {
+    if (!isGatewayError(error)) throw error;
+    return { revoked: false, problem: error.message };
+  }
 }
 
 /** Registers a change of one credential; the response is its state afterwards. */

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Credential } from '../../auth/credentials/credentials.ts';
 import { createBinding, type LoginCallback, withoutLogin } from '../../auth/credentials/login.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
+import { identityWords } from '../../upstream/own-calls.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 import { CALLBACK_PATH } from '../own-routes.ts';
 import { renderFragmentPage, renderLoginDone, renderLoginElsewhere, renderLoginFailed } from '../pages/login-pages.ts';
@@ -30,10 +31,22 @@ export function registerLogin(app: FastifyInstance): void {
     reply.hijack();
     respond();
   });
+  app.get('/-/login', { exposeHeadRoute: false }, (request, reply) => {
+    const exchange = adminExchange(request);
+    const { name } = onlyLogin(exchange).config;
+    reply.hijack();
+    redirect(exchange, `login/${name}`);
+  });
+  app.post('/-/login', (request, reply) => {
+    const exchange = changingExchange(request);
+    const login = startForProgram(exchange, onlyLogin(exchange), redirectUriIn(request.body));
+    reply.hijack();
+    respondWithJson(exchange, login);
+  });
   app.post<NamedRoute>('/-/login/:name', (request, reply) => {
     const exchange = changingExchange(request);
     const found = configuredCredential(exchange.gateway, request.params.name);
-    const login = startForProgram(exchange, found, new URLSearchParams(textOf(request.body)).get('redirect_uri'));
+    const login = startForProgram(exchange, found, redirectUriIn(request.body));
     reply.hijack();
     respondWithJson(exchange, login);
   });
@@ -53,6 +66,24 @@ export function registerLogin(app: FastifyInstance): void {
     reply.hijack();
     respondWithJson(exchange, done);
   });
+}
+
+/** The credential to log in where none is named: the default one, else the only one that has a login. Throws else. */
+function onlyLogin({ gateway }: Exchange): Credential {
+  const withLogin = gateway.runtime.credentials.list().filter(({ hasLogin }) => hasLogin);
+  const found = withLogin.find(({ config }) => config.isDefault) ?? (withLogin.length === 1 ? withLogin[0] : undefined);
+  if (found !== undefined) return found;
+  const names = withLogin.map(({ config }) => config.name).join(', ');
+  throw new GatewayError(
+    'gateway.credential.unknown',
+    withLogin.length === 0
+      ? 'no credential of this gateway has a login'
+      : `several credentials have a login: open /-/login/NAME, where NAME is one of ${names}`,
+  );
+}
+
+function redirectUriIn(body: unknown): string | null {
+  return new URLSearchParams(textOf(body)).get('redirect_uri');
 }
 
 /** The response to a browser, ready to be sent; throws while nothing has been. */
@@ -92,7 +123,8 @@ async function finishInBrowser(
 ): Promise<{ status: number; page: Page; headers: readonly string[] }> {
   try {
     const { credential } = await complete(exchange, query);
-    return { status: 200, page: renderLoginDone(credential, statusHref(exchange)), headers: [] };
+    const page = renderLoginDone(credential, await whoLoggedIn(exchange, credential), statusHref(exchange));
+    return { status: 200, page, headers: [] };
   } catch (error) {
     if (!isGatewayError(error)) throw error;
     return {
@@ -101,6 +133,16 @@ async function finishInBrowser(
       headers: ['X-Gateway-Error', error.code],
     };
   }
+}
+
+/** The page with the outcome is not held up for longer than this, ms: it only says more with a name on it. */
+const WHO_WAIT_MS = 1_500;
+
+async function whoLoggedIn({ gateway }: Exchange, name: string): Promise<string | null> {
+  const credential = gateway.runtime.credentials.get(name);
+  if (credential === undefined) return null;
+  const { identity } = await gateway.identities.settled(credential, WHO_WAIT_MS);
+  return identity && identityWords(identity);
 }
 
 /** Ends a login by what the login page sent: a query or form. */

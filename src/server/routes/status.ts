@@ -3,15 +3,18 @@
 
 import type { ChainHead } from '../../audit/audit-chain.ts';
 import type { AuditTrail } from '../../audit/audit-trail.ts';
+import { ANONYMOUS } from '../../auth/callers/caller.ts';
 import type { Credential } from '../../auth/credentials/credentials.ts';
 import { type RenewalState, type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
 import { type CertificateExpiry, type CertificateFile, expiryWarning } from '../../config/certificates.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import type { ReloadReport } from '../../reload/reloader.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
+import type { Identity } from '../../upstream/own-calls.ts';
 import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
-import type { ServerContext } from '../context.ts';
+import type { ServerContext, ServerRuntime } from '../context.ts';
+import { isAnonymousServed } from '../listener-plan.ts';
 import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
 
 /** The state of one credential. Times are ISO 8601 in UTC, or null. */
@@ -36,6 +39,14 @@ export interface CredentialStatus {
     readonly lastError: { readonly message: string; readonly at: string } | null;
   } | null;
   readonly upstream: { readonly region: string; readonly api: string; readonly login: string };
+  /** What paths of calls with it begin with, before `/api/v2/`: nothing where it is the default of all who may. */
+  readonly basePath: string;
+  /** Who may use it. */
+  readonly usableBy: { readonly anonymous: boolean; readonly clients: readonly string[] };
+  /** Whose the token is, as the platform said at `learntAt`; null while that is not known, absent where nobody asks. */
+  readonly identity?: (Identity & { readonly learntAt: string }) | null;
+  /** Why it is not known, or not wholly; null where nothing is wrong. */
+  readonly identityProblem?: string | null;
 }
 
 /** A file of certificates, and when the first of them ends that counts. */
@@ -133,12 +144,14 @@ function limitsOf(all: readonly LimitState[]): Pick<StatusDocument, 'limits' | '
 
 /** The state of one credential, also as the response to a change of it. */
 export function credentialStatus(
-  { config, source, hasLogin }: Credential,
-  { logins, clock }: Pick<ServerContext, 'logins' | 'clock'>,
+  credential: Credential,
+  { logins, clock, identities, runtime }: Pick<ServerContext, 'logins' | 'clock' | 'identities' | 'runtime'>,
 ): CredentialStatus {
+  const { config, source, hasLogin } = credential;
   const { name, grantType, isDefault, isRequired, hosts } = config;
   const { token, renewal, expiresAt, fingerprint, nextAttemptAt, lastError, ...counts } = source.state();
   const { renewals, failures, storeError = null } = counts;
+  const { identity, learntAt, problem: identityProblem } = identities.of(credential);
   const completedAt = logins.completedAt(name);
   const loginError = logins.lastError(name);
   return {
@@ -163,6 +176,25 @@ export function credentialStatus(
         }
       : null,
     upstream: upstreamOf(hosts),
+    ...usersOf(name, runtime),
+    ...(identities.isEnabled && {
+      identity: identity && learntAt !== null ? { ...identity, learntAt: iso(learntAt) } : null,
+      identityProblem,
+    }),
+  };
+}
+
+/** Who may use a credential, and by which path. */
+function usersOf(
+  name: string,
+  { config, access, clients }: ServerRuntime,
+): Pick<CredentialStatus, 'basePath' | 'usableBy'> {
+  const all = config.clients.flatMap((client) => clients.get(client.name) ?? []);
+  const callers = [...(isAnonymousServed(config) ? [ANONYMOUS] : []), ...all].filter((one) => access.mayUse(one, name));
+  const names = callers.flatMap(({ client }) => client?.name ?? []);
+  return {
+    basePath: callers.every((caller) => access.defaultFor(caller) === name) && callers.length > 0 ? '' : `/${name}`,
+    usableBy: { anonymous: names.length < callers.length, clients: names },
   };
 }
 

@@ -3,7 +3,7 @@
 
 import type { DetailedPeerCertificate } from 'node:tls';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
-import { bareCause, certificateProblem, errorCode, handshakeProblem, reachHint } from '../errors.ts';
+import { bareCause, certificateProblem, errorCode, handshakeProblem, hostSetting, reachHint } from '../errors.ts';
 import { authority, type Endpoint, type ForwardProxy, routeName } from './proxy-route.ts';
 
 /** The code of a connection that was ended because a proxy's response to CONNECT had no end. */
@@ -83,7 +83,7 @@ export function connectRefusal(
     statusCode === 403 || statusCode === 451
       ? 'its rules do not allow that; ask its administrators to allow CONNECT to that host and port'
       : statusCode >= 500
-        ? 'it could not reach that host itself; ask its administrators, or check general.host'
+        ? `it could not reach that host itself; ask its administrators, or check ${hostSetting(endpoint.host)}`
         : statusCode === 405 || statusCode === 501
           ? 'it does not tunnel; check that proxy.url names a forward proxy'
           : 'check proxy.url, and ask its administrators';

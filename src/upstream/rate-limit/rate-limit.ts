@@ -2,6 +2,7 @@
 
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
+import { GatewayError } from '../../errors.ts';
 import { noteRetry } from '../../logging/exchange-record.ts';
 import type { Log } from '../../logging/log.ts';
 import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
@@ -32,6 +33,9 @@ const SHORTEST_PAUSE_MS = 1_000;
 /** How long few calls run at a time after a pause that our own count did not foresee. */
 const SLOW_START_MS = 60_000;
 
+/** So many calls of others must fit beside a call of our own. */
+const ROOM_FOR_OTHERS = 8;
+
 /** How often the log is told of calls that would have been held back. */
 const REPORT_PERIOD_MS = 10_000;
 
@@ -59,6 +63,31 @@ export class RateLimits {
   /** The layer around `send`. */
   wrap(send: Send): Send {
     return this.#deps.settings.mode === 'off' ? send : (request) => this.#send(send, request);
+  }
+
+  /**
+   * Sends a call that is nobody's: only where much is free and nobody waits; else it is refused with
+   * gateway.rate.limited. It counts as any other, and a 429 teaches as much; it is not sent again.
+   */
+  async sendAside(next: Send, request: UpstreamRequest): Promise<UpstreamResponse> {
+    const { clock, settings } = this.#deps;
+    if (settings.mode === 'off') return next(request);
+    const limiter = this.limits.ofCredential(request.limitKey);
+    if (!limiter.tryAcquireAside(ROOM_FOR_OTHERS))
+      throw new GatewayError('gateway.rate.limited', `${limiter.name} leaves no room for it at the moment`);
+    let isCounted = true;
+    try {
+      const response = await next({ ...request, waitUntil: clock.monotonic() });
+      isCounted = response.statusCode !== 429;
+      if (!isCounted) this.#applyLimit(request, await readLimitNotice(response, clock, 0));
+      return response;
+    } catch (error) {
+      isCounted = !(error instanceof UpstreamError && !error.wasSent);
+      throw error;
+    } finally {
+      if (isCounted) limiter.complete(clock.monotonic());
+      else limiter.cancel();
+    }
   }
 
   async #send(next: Send, request: UpstreamRequest): Promise<UpstreamResponse> {

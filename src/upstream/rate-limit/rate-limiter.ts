@@ -84,6 +84,14 @@ export class RateLimiter {
     return true;
   }
 
+  /** Lets a call pass that is nobody's: where nobody waits, and as many as `leaving` others could pass after it. */
+  tryAcquireAside(leaving: number): boolean {
+    const now = this.#clock.monotonic();
+    if (now < this.#pausedUntil || this.#queue.size > 0 || this.window.free(now) <= leaving) return false;
+    this.window.acquire(now);
+    return true;
+  }
+
   /**
    * Waits for its turn. Rejects at once with gateway.rate.limited when that comes too late or too many wait already,
    * later when it becomes too late, and when the client disconnects.

@@ -21,10 +21,9 @@ t.test(
         ['grant_type', 'refresh_token'],
         ['refresh_token', `refresh-${renewal}`],
       ]);
-      t.match(calls.at(-1)?.auth.headers, [
-        'authorization',
-        `Basic ${Buffer.from('app:app-secret').toString('base64')}`,
-      ]);
+      const auth = calls.at(-1)?.auth;
+      t.match(auth, { kind: 'basic', clientId: 'app' });
+      t.equal(auth?.kind === 'basic' && auth.secret.read().reveal(), 'app-secret');
       t.equal(sessions.find(handle)?.source.current()?.accessToken.reveal(), `token-${renewal + 1}`);
     }
   },

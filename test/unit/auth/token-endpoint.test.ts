@@ -1,7 +1,12 @@
 import t from 'tap';
-import { createTokenEndpoint, type TokenRequestOutcome } from '../../../src/auth/credentials/token-endpoint.ts';
+import {
+  basicAuth,
+  createTokenEndpoint,
+  type TokenRequestOutcome,
+} from '../../../src/auth/credentials/token-endpoint.ts';
 import type { TokenFailure } from '../../../src/auth/credentials/token-source.ts';
 import { GatewayError } from '../../../src/errors.ts';
+import { inlineSecret } from '../../../src/secret.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import {
   createLogRecorder,
@@ -16,7 +21,7 @@ const CALL = {
   credential: 'crm',
   grant: 'client_credentials',
   hosts: HOSTS,
-  auth: { headers: ['authorization', 'Basic canary-basic'], formFields: [] },
+  auth: basicAuth('an-id', inlineSecret('canary-basic', 'gcg.ini:4')),
   form: [['grant_type', 'client_credentials']],
 } as const;
 
@@ -80,7 +85,7 @@ t.test('what is sent is told apart from what the platform gave', async (t) => {
     timeoutMs: 4_000,
     onSecret,
   });
-  const auth = { headers: [], formFields: [['client_secret', 'own']] } as const;
+  const auth = { kind: 'public', formFields: [['client_secret', 'own']] } as const;
   await endpoint({ ...CALL, auth, form: [...CALL.form, ['refresh_token', 'rt-1']] });
   t.strictSame(told, ['sent rt-1', 'sent own', 'received at-1', 'received rt-2']);
 });

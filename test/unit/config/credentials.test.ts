@@ -1,7 +1,8 @@
 // [credential] and [credential.NAME]: what each grant needs, and which one is the default.
 
 import t from 'tap';
-import { good, load, problems, warnings } from './load-text.ts';
+import { isSameSetting } from '../../../src/config/gateway-config.ts';
+import { CREDENTIAL, good, load, problems, warnings } from './load-text.ts';
 
 const problemsOf = (text: string) => problems(load({ file: text }));
 const credentialsOf = (text: string) => good(load({ file: text })).credentials;
@@ -100,6 +101,13 @@ t.test('without a credential the gateway does not start, and says how to begin',
   t.match(problems(load({ requireCredential: true })), [
     /credential: no credential is configured; set client_id and client_secret .*GCG_CREDENTIAL_CLIENT_ID.*gcg demo/,
   ]);
+  t.match(
+    problems(load({ requireCredential: true })),
+    [
+      /looked for \.\/gcg\.ini, \.\/gcg\.json, \/home\/someone\/\.config\/genesys-cloud-gateway\/config\.\{ini,json\}, \/etc/,
+    ],
+    'and where a file was looked for',
+  );
   t.strictSame(problems(load({ requireCredential: false })), []);
   t.strictSame(credentialsOf('[credential]\n'), [], 'an empty [credential] is only a heading');
   t.match(problemsOf('[credential.crm]\n'), [/client_id: is missing/, /client_secret: is missing/]);
@@ -147,3 +155,51 @@ t.test(
     t.strictSame(problems(load({ file: command, env: { S: 'x' }, mode: 0o644 })), []);
   },
 );
+
+t.test('a client secret can be what a command prints', async (t) => {
+  const command = (extra = '') =>
+    load({
+      file: `[credential]\nclient_id = an-id\nclient_secret_command[] = /bin/vault\nclient_secret_command[] = read, it\n${extra}`,
+    });
+  t.equal(good(command()).credentials[0]?.clientSecret?.origin, 'client_secret_command /bin/vault');
+  t.equal(good(command()).credentials[0]?.grantType, 'client_credentials');
+  t.match(problems(command('client_secret = x\n')), [/client_secret_command: and client_secret \(gcg\.ini:5\)/]);
+  t.match(problems(load({ file: '[credential]\nclient_id = an-id\nclient_secret_command[] =\n' })), [
+    /client_secret_command/,
+  ]);
+  t.match(warnings(command('grant_type = access_token\naccess_token = t\n')), [/client_secret_command: has no effect/]);
+  const overridden = load({
+    file: '[credential]\nclient_id = an-id\nclient_secret_command[] = /bin/vault\n',
+    env: { GCG_CREDENTIAL_CLIENT_SECRET: 'from-the-variable' },
+  });
+  t.equal(good(overridden).credentials[0]?.clientSecret?.origin, 'env GCG_CREDENTIAL_CLIENT_SECRET');
+  const replaced = load({
+    file: '[credential]\nclient_id = an-id\nclient_secret_file = /not/there\n',
+    env: { GCG_CREDENTIAL_CLIENT_SECRET_COMMAND: '/bin/vault\nread' },
+  });
+  t.equal(good(replaced).credentials[0]?.clientSecret?.origin, 'client_secret_command /bin/vault');
+  t.match(
+    problems(load({ file: '[credential]\nclient_id = an-id\nclient_secret_command[] = /bin/vault\n', mode: 0o622 })),
+    [/client_secret_command: others can write to gcg\.ini, and so choose the command/],
+  );
+});
+
+t.test('two configurations with the same command share what it prints, others do not', async (t) => {
+  const secretOf = (command: string) =>
+    good(load({ file: `[credential]\nclient_id = an-id\nclient_secret_command[] = ${command}\n` })).credentials[0];
+  t.ok(isSameSetting(secretOf('/bin/one'), secretOf('/bin/one')));
+  t.notOk(isSameSetting(secretOf('/bin/one'), secretOf('/bin/two')));
+});
+
+t.test('blanks around a secret, and an id and a secret that look swapped, are warned of', async (t) => {
+  const uuid = '5a4d0b1e-0001-4000-8000-000000000001';
+  t.match(warnings(load({ file: '[credential]\nclient_id = an-id\nclient_secret = " a-secret "\n' })), [
+    /client_secret: the secret \(gcg\.ini:3\) begins or ends with a blank or an empty line/,
+  ]);
+  t.match(warnings(load({ file: `[credential]\nclient_id = a-secret\nclient_secret = ${uuid}\n` })), [
+    /client_id: and client_secret look swapped/,
+  ]);
+  t.strictSame(warnings(load({ file: `[credential]\nclient_id = ${uuid}\nclient_secret = ${uuid}\n` })), []);
+  const saml = `${CREDENTIAL}grant_type = saml2_bearer\norg_name = o\nassertion = " PHg+ "\n`;
+  t.strictSame(warnings(load({ file: saml })), [], 'an assertion is trimmed when it is sent');
+});

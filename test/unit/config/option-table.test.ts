@@ -80,7 +80,11 @@ t.test('the JSON schema knows every option and nothing else', async (t) => {
   t.equal(additionalProperties, false);
   const text = JSON.stringify(properties);
   for (const { key } of OPTIONS) t.match(text, `"${key}"`);
-  t.strictSame(Object.keys(properties.general?.properties ?? {}), ['host', 'live_reload_config']);
+  t.strictSame(Object.keys(properties.general?.properties ?? {}), [
+    'host',
+    'unsafe_unlisted_host',
+    'live_reload_config',
+  ]);
   const named = properties.credential as { patternProperties?: Record<string, unknown> };
   const [pattern = ''] = Object.keys(named.patternProperties ?? {});
   t.equal(new RegExp(pattern).test('crm'), true);

@@ -64,7 +64,23 @@ t.test('an unlisted domain is used as it is, with a warning', async (t) => {
     api: { origin: 'https://api.genesys.example:8443' },
   });
   t.match(warnings(result), [/^gcg\.ini:5: general\.host: .*not one of the known regions/]);
-  t.match(warnings(withCredential('[general]\nhost = mypurecloud.dee')), [/did you mean "mypurecloud\.de"/]);
+  t.match(
+    warnings(withCredential('[general]\nhost = apne4.pure.cloud')),
+    [/did you mean "apne\d\.pure\.cloud"/],
+    'a region of Genesys that is newer than this program',
+  );
+});
+
+t.test('a misspelt region is refused, because whoever owns it would be sent the secret', async (t) => {
+  const misspelt = '[general]\nhost = mypurecloud.dee\n';
+  const refusal =
+    /^gcg\.ini:5: general\.host: "mypurecloud\.dee" .* your secrets would be sent there; did you mean "mypurecloud\.de"/;
+  t.match(problems(withCredential(misspelt)), [refusal]);
+  t.match(problems(withCredential('[credential.crm]\nclient_id = x\nclient_secret = y\nhost = mypurecloud.co\n')), [
+    /^gcg\.ini:7: credential\.crm\.host: "mypurecloud\.co" is not a known region/,
+  ]);
+  t.match(warnings(withCredential(`${misspelt}unsafe_unlisted_host = true\n`)), [/not one of the known regions/]);
+  t.match(warnings(withCredential(`${misspelt}[gateway]\nhost = gw.example`)), [/not one of the known regions/]);
 });
 
 t.test('the hosts of a region are its api, login and streaming hosts', async (t) => {

@@ -1,0 +1,169 @@
+// Whose the token of each credential is: asked once a token, aside from the calls, and told where somebody looks. What
+// goes wrong with it goes wrong with nothing else.
+
+import t, { type Test } from 'tap';
+import { DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
+import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+import type { Switches } from '../../src/sandbox/switches.ts';
+import { inlineSecret } from '../../src/secret.ts';
+import { change, createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
+import { createFakeClock } from '../helpers/fake-clock.ts';
+import { type ConfigOverrides, credentialAt, type TestGateway } from '../helpers/gateway.ts';
+
+const ADA = { login: { approve: 'ada.lindqvist@simulated-org.example' } };
+const ORGANIZATION = { id: DEFAULT_ORGANIZATION.id, name: DEFAULT_ORGANIZATION.name };
+
+function start(t: Test, options: Parameters<typeof startAdminGateway>[1] = {}): Promise<TestGateway> {
+  return startAdminGateway(t, { identify: true, ...options });
+}
+
+async function answered({ gateway }: TestGateway, name = 'default') {
+  return gateway.identity(5_000, name);
+}
+
+function asked(sandbox: Sandbox, path = '/api/v2/'): string[] {
+  return sandbox.events.recent.filter(({ target }) => target.startsWith(path)).map(({ target }) => target);
+}
+
+t.test('a service is known by its organisation and OAuth client, by one call that does not count as use', async (t) => {
+  const running = await start(t);
+  const { identity, problem } = await answered(running);
+  t.match(identity, { organization: ORGANIZATION, user: null, oauthClient: { name: 'Demo service' } });
+  t.equal(problem, null);
+  t.match((await statusOf(running.url)).credentials[0], {
+    identity: { organization: ORGANIZATION, user: null, oauthClient: { name: 'Demo service' }, learntAt: /^20/ },
+    identityProblem: null,
+  });
+  t.same(asked(running.sandbox), ['/api/v2/tokens/me?preserveIdleTTL=true']);
+});
+
+t.test('a person is known by name once logged in, is not in the log, and is forgotten after the logout', async (t) => {
+  const running = await start(t, {
+    sandbox: { switches: ADA },
+    credentials: (origin) => [personAt(origin, 'pkce')],
+  });
+  const { url, sandbox, log } = running;
+  const jar = createCookieJar();
+  const logIn = async () =>
+    (await jar.get((await jar.get((await jar.get(`${url}/-/login/crm`)).location)).location)).text();
+  t.match(await logIn(), /logged in as Ada Lindqvist of Simulated Organization/);
+  const { identity } = await answered(running, 'crm');
+  t.match(identity, { organization: ORGANIZATION, user: { name: 'Ada Lindqvist' } });
+  const lookUp = await running.gateway.identitiesForLog(5_000);
+  t.same(lookUp('crm'), { organization: ORGANIZATION.name, oauthClient: 'Demo desktop application' });
+  t.equal(lookUp('nobody'), null);
+  t.notMatch(JSON.stringify(log.lines), /Lindqvist/);
+  sandbox.set({ login: { approve: 'bruno.okafor@simulated-org.example' } });
+  t.match(await logIn(), /Bruno Okafor/, 'nobody is taken for who logged in before');
+  t.equal((await change(`${url}/-/credentials/crm/logout`)).status, 200);
+  t.match((await statusOf(url)).credentials[0], { identity: null, identityProblem: null });
+  t.notMatch(await (await fetch(url)).text(), /Okafor|Lindqvist/);
+});
+
+t.test('a renewed token is asked about again, and what was known stays meanwhile', async (t) => {
+  const running = await start(t);
+  await answered(running);
+  const { url, sandbox } = running;
+  sandbox.set({ holdApi: { path: '/api/v2/tokens/me' } });
+  const held = sandbox.events.next('held');
+  await change(`${url}/-/credentials/default/refresh`);
+  await held;
+  t.match((await statusOf(url)).credentials[0]?.identity, { organization: ORGANIZATION });
+  sandbox.set({ holdApi: null });
+  sandbox.release();
+  await answered(running);
+  t.equal(asked(sandbox).length, 2);
+});
+
+t.test('another account under the same name is not taken for the one before', async (t) => {
+  const running = await start(t);
+  await answered(running);
+  const { url, sandbox, gateway, config } = running;
+  sandbox.set({ tokenEndpoint: { fault: 'hang' } });
+  const origin = config.general.hosts.api.origin;
+  const clientSecret = inlineSecret('another', 'test');
+  gateway.replace({ ...config, credentials: [credentialAt(origin, { clientId: 'another', clientSecret })] });
+  t.equal((await statusOf(url)).credentials[0]?.identity, null);
+  sandbox.release();
+});
+
+t.test('a token that is handed over to a changed configuration is not asked about again', async (t) => {
+  const running = await start(t);
+  await answered(running);
+  const { url, sandbox, gateway, config } = running;
+  gateway.replace({ ...config, reauthentication: { ...config.reauthentication, refreshTokenWaitMaxMs: 5_000 } });
+  t.match((await statusOf(url)).credentials[0]?.identity, { organization: ORGANIZATION });
+  t.equal(asked(sandbox).length, 1);
+});
+
+const FAILURES: readonly (readonly [string, Partial<Switches>, RegExp])[] = [
+  ['500', { serverError: { status: 500, path: '/api/v2/tokens/me' } }, /tokens\/me answered 500 internal/],
+  ['401', { unauthorized: { path: '/api/v2/tokens/me' } }, /tokens\/me answered 401 bad\.credentials/],
+  ['an answer that is cut', { cutBody: { path: '/api/v2/tokens/me' } }, /connection|closed|ended|broke/],
+  ['no answer', { closeBeforeAnswer: { path: '/api/v2/tokens/me' } }, /connection|closed/],
+];
+for (const [title, switches, words] of FAILURES) {
+  t.test(`${title}: the calls are served, the token is kept, and status says why nobody is named`, async (t) => {
+    const running = await start(t, { sandbox: { switches } });
+    const { url, sandbox, log } = running;
+    t.match((await answered(running)).problem, words);
+    t.equal((await fetch(`${url}/api/v2/users`)).status, 200);
+    t.equal((await fetch(`${url}/readyz`)).status, 200);
+    t.match((await statusOf(url)).credentials[0], { token: 'fresh', identity: null, identityProblem: words });
+    t.equal(sandbox.stats.tokensIssued, 1);
+    t.same(
+      log.lines
+        .filter(({ level }) => level === 'warn' || level === 'error')
+        .map(({ msg }) => msg)
+        .filter((msg) => /identity/.test(msg)),
+      [],
+    );
+  });
+}
+
+t.test('a question that failed for a passing reason is asked again later; a refusal is not', async (t) => {
+  for (const [switches, again] of [
+    [{ serverError: { status: 503, path: '/api/v2/tokens/me', next: 1 } }, 2],
+    [{ unauthorized: { path: '/api/v2/tokens/me', next: 1 } }, 1],
+  ] as const) {
+    const clock = createFakeClock();
+    const running = await start(t, { sandbox: { switches }, clock });
+    t.ok((await answered(running)).problem);
+    await clock.advance(31_000);
+    await answered(running);
+    t.equal(asked(running.sandbox).length, again);
+  }
+});
+
+t.test('a question that is never answered holds up neither readiness, nor calls, nor the end', async (t) => {
+  const running = await start(t, { sandbox: { switches: { holdApi: { path: '/api/v2/tokens/me' } } } });
+  const { url, gateway } = running;
+  t.equal((await fetch(`${url}/readyz`)).status, 200);
+  t.equal((await fetch(`${url}/api/v2/users`)).status, 200);
+  const before = performance.now();
+  await gateway.drain();
+  t.ok(performance.now() - before < 2_000);
+});
+
+t.test('where limits are narrow or calls wait, nothing is asked', async (t) => {
+  const overrides: ConfigOverrides = { rateLimit: { requestsPerMinute: 5 } };
+  const running = await start(t, { overrides });
+  t.match((await answered(running)).problem, /leaves no room/);
+  t.same(asked(running.sandbox), []);
+  for (let call = 0; call < 5; call += 1) t.equal((await fetch(`${running.url}/api/v2/users`)).status, 200);
+});
+
+t.test('names are cut and cleaned, whatever the platform says', async (t) => {
+  const name = `Acme\u001b[31m\u202e\n<script>${'x'.repeat(5_000)}`;
+  const running = await start(t, { sandbox: { organization: { ...DEFAULT_ORGANIZATION, name } } });
+  const { identity } = await answered(running);
+  t.match(identity?.organization?.name, /^Acme \[31m <script>x+$/);
+  t.equal(identity?.organization?.name.length, 200);
+  t.match(await (await fetch(running.url)).text(), /Acme \[31m &lt;script&gt;/);
+});
+
+t.test('an embedding program that does not ask for it makes no call', async (t) => {
+  const running = await startAdminGateway(t);
+  t.same(await running.gateway.identity(1_000), { identity: null, learntAt: null, problem: null });
+  t.same(asked(running.sandbox), []);
+});
