@@ -6,6 +6,8 @@ import { type AuditIo, nodeIo } from './audit/audit-io.ts';
 import { AuditTrail } from './audit/audit-trail.ts';
 import { GrantPace } from './auth/callers/allowance.ts';
 import { AuthThrottle } from './auth/callers/auth-throttle.ts';
+import { ClientActivity } from './auth/callers/client-activity.ts';
+import { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
 import { type SessionOwner, sessionEnded } from './auth/callers/session.ts';
 import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
@@ -89,6 +91,8 @@ export class GatewayState implements ServerContext, Shared {
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
   readonly wrongProtocols: WrongProtocols;
+  readonly activity: ClientActivity;
+  readonly blocks: ClientBlocks;
   readonly logins: Logins;
   readonly identities: Identities;
   readonly channels: ChannelRegister;
@@ -117,7 +121,8 @@ export class GatewayState implements ServerContext, Shared {
     this.random = random;
     this.log = log;
     this.metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
-    this.observer = createExchangeObserver({ log, metrics: this.metrics });
+    this.activity = new ClientActivity(clock);
+    this.observer = createExchangeObserver({ log, metrics: this.metrics, activity: this.activity });
     this.liveSecrets = options.liveSecrets;
     this.store =
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
@@ -126,6 +131,7 @@ export class GatewayState implements ServerContext, Shared {
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);
     this.wrongProtocols = new WrongProtocols({ clock, log });
+    this.blocks = new ClientBlocks({ store: this.store, clock, log });
     this.logins = createLogins({ clock, log, current: (name) => this.runtime.credentials.get(name) });
     this.identities = new Identities({
       clock,
@@ -138,7 +144,7 @@ export class GatewayState implements ServerContext, Shared {
     this.openSockets = new OpenSockets({
       clock,
       max: options.maxSockets,
-      revalidate: ({ caller, arrival }) => this.runtime.authenticator.revalidate(caller, arrival),
+      revalidate: ({ caller, arrival, peer }) => this.runtime.authenticator.revalidate(caller, arrival, peer),
     });
     this.expiries = new Expiries({ clock, log, config: () => this.runtime.config });
     this.startedAt = clock.now();
@@ -165,6 +171,7 @@ export class GatewayState implements ServerContext, Shared {
     const { started: config, store, clock, random, log } = this;
     // A folder that cannot be used is found now, and not when the first person has logged in.
     await store.list();
+    await this.blocks.load();
     const { file, sync } = config.audit;
     const { auditIo: io = nodeIo } = options;
     if (file !== null) this.auditTrail = await AuditTrail.open({ file, sync, clock, log, io });
@@ -198,6 +205,7 @@ export class GatewayState implements ServerContext, Shared {
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
     this.liveSecrets?.configure(secretSettings(runtime.config).values());
+    this.activity.setNames(clients.map(({ name }) => name));
     this.metrics.setNames({
       clients: clients.map(({ name }) => name),
       credentials: credentials.map(({ name }) => name),
@@ -208,6 +216,7 @@ export class GatewayState implements ServerContext, Shared {
   observe(): void {
     this.metrics.setSources({
       credentials: () => credentialStates(this.runtime),
+      clients: () => clientUses(this),
       queueLengths: () => queueLengths(this.runtime),
       certificates: () => this.expiries.certificates(),
       connections: () => this.runtime.upstream.dispatcher.connections(),
@@ -248,6 +257,14 @@ function* credentialStates({ credentials }: Runtime) {
   for (const { config, source } of credentials.list()) {
     const { token, renewal, expiresAt } = source.state();
     yield { name: config.name, isRequired: config.isRequired, token, renewal, expiresAt };
+  }
+}
+
+/** Clients with their ends and what was seen of their secrets. */
+function* clientUses({ runtime, activity, blocks }: GatewayState) {
+  for (const { name, expiresAt } of runtime.config.clients) {
+    const { rejected, secrets } = activity.of(name);
+    yield { name, expiresAt, isBlocked: blocks.since(name) !== null, rejected, secrets };
   }
 }
 

@@ -5,10 +5,12 @@ import { randomUUID } from 'node:crypto';
 import type { AuditTrail } from './audit/audit-trail.ts';
 import { CallAudit } from './audit/call-audit.ts';
 import { type Access, createAccess } from './auth/callers/access.ts';
+import type { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { type Clients, createClients, type Exposure } from './auth/callers/clients.ts';
 import type { Handles } from './auth/callers/handles.ts';
 import { placeholderCredential } from './auth/callers/session.ts';
 import type { Sessions } from './auth/callers/sessions.ts';
+import { Standing } from './auth/callers/standing.ts';
 import { type Credentials, createCredentials, isSameAccount } from './auth/credentials/credentials.ts';
 import type { TokenStore } from './auth/credentials/store/store.ts';
 import {
@@ -44,6 +46,8 @@ export interface Shared extends UpstreamDeps {
   readonly store: TokenStore;
   readonly handles: Handles;
   readonly sessions: Sessions;
+  /** The clients that an administrator has blocked. */
+  readonly blocks: ClientBlocks;
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
   readonly metrics: Metrics;
@@ -128,17 +132,19 @@ export class Runtime implements ServerRuntime {
     this.placeholderCredential = placeholderCredential(config.general.hosts);
     this.clients = createClients(config.clients, clock, shared.listenerPlan);
     this.access = createAccess(config);
+    this.trustedProxies = new TrustedProxies(server.trustedProxies);
     this.authenticator = new Authenticator({
       clients: this.clients,
       handles,
       sessions,
+      standing: new Standing(config.clients, clock, shared.blocks),
+      trustedProxies: this.trustedProxies,
       isAnonymousServed: server.anonymousCredentials !== null,
       unsafeAllowAnonymous: server.unsafeAllowAnonymous,
       clientCas: shared.clientCas,
     });
-    this.rules = new ClientRules(config.clients, log);
+    this.rules = new ClientRules(config, log);
     this.boundary = createBoundaryRules(server);
-    this.trustedProxies = new TrustedProxies(server.trustedProxies);
     this.handles = handles;
     this.sessions = sessions;
     this.channels = shared.channels;

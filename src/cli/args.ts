@@ -1,7 +1,7 @@
 // Parses the command line by the table of commands: node:util parseArgs splits it, this file reports its mistakes.
 
 import { parseArgs } from 'node:util';
-import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag } from '../config/flags.ts';
+import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag, switchSetting } from '../config/flags.ts';
 import { didYouMean, onOneLine } from '../config/problem.ts';
 import type { RawEntry } from '../config/values.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandName, type FlagSpec, findCommand } from './command-table.ts';
@@ -69,7 +69,9 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   let configPath: string | undefined;
   for (const { name, value } of given) {
     if (!known.has(name)) return usage(`${first} has no option --${name}${suggestFlag(name, known)}`, first);
-    if (value === undefined) flags.set(name, true);
+    const switched = value === undefined ? switchSetting(name) : undefined;
+    if (switched !== undefined) entries.push(switched);
+    else if (value === undefined) flags.set(name, true);
     else if (name === 'config') configPath = value;
     else if (name === 'set') {
       const setting = parseSetFlag(value);

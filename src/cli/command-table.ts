@@ -45,6 +45,7 @@ export const COMMON_FLAGS: readonly FlagSpec[] = [
 ];
 
 const JSON_FLAG: FlagSpec = { name: 'json', doc: 'print JSON' };
+const READ_ONLY_FLAG: FlagSpec = { name: 'read-only', doc: 'let nobody change anything (server.read_only = true)' };
 const NO_ARGUMENTS = { arguments: '', minArguments: 0, maxArguments: 0 } as const;
 const MAYBE_NAME = { arguments: '[NAME]', minArguments: 0, maxArguments: 1 } as const;
 
@@ -65,7 +66,7 @@ export const COMMANDS = [
       ['69', 'cannot listen on an address'],
       ['78', 'the configuration, or the store it names, cannot be used'],
     ],
-    flags: [],
+    flags: [READ_ONLY_FLAG],
   },
   {
     ...NO_ARGUMENTS,
@@ -78,6 +79,7 @@ export const COMMANDS = [
       'Cloud are replaced, and what is replaced is printed.',
     flags: [
       { name: 'simulate', value: 'FAULTS', isRepeatable: true, doc: 'what goes wrong, as in rate-limit=60,slow' },
+      READ_ONLY_FLAG,
     ],
     examples: [
       ['demo --listen 127.0.0.1:9090', 'on another port'],
@@ -108,7 +110,7 @@ export const COMMANDS = [
       ['69', 'not ready in time, or no port was free: the command was not started'],
       ['77', 'a credential is refused, or a person must log in: the command was not started'],
     ],
-    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait for a token at most (60 s)' }],
+    flags: [{ name: 'timeout', value: 'DURATION', doc: 'how long to wait for a token at most (60 s)' }, READ_ONLY_FLAG],
   },
   {
     ...NO_ARGUMENTS,
@@ -267,13 +269,28 @@ export const COMMANDS = [
   },
   {
     name: 'client',
-    arguments: 'add NAME',
-    minArguments: 2,
-    maxArguments: 2,
-    doc: 'make a secret for a client of the gateway',
-    more: 'Prints the secret once, and the configuration lines that hold only its hash. Writes no file.',
-    examples: [['client add crm', 'a secret for an application called crm']],
-    flags: [],
+    arguments: 'VERB [NAME] …',
+    minArguments: 1,
+    maxArguments: 4,
+    doc: 'the clients of the gateway: list, add, rotate, revoke, can',
+    more:
+      'Writes no file. add and rotate print a secret once, on stderr, and on stdout the configuration lines that hold ' +
+      'only its hash. list, revoke and unblock ask the running gateway, as status does. NAME - is a caller who is no ' +
+      'client.',
+    examples: [
+      ['client list', 'who was last seen when, and with which secret; --json for programs'],
+      ['client add crm >> gcg.ini', 'a client called crm; the secret is shown on the terminal'],
+      ['client rotate crm', 'a second secret, and how to move to it'],
+      ['client revoke crm', 'blocks crm in the running gateway, and says what to remove'],
+      ['client unblock crm', 'lifts that block'],
+      ['client can crm DELETE /api/v2/users/x', 'whether it may, and which rule decides; exit code 0 or 1'],
+    ],
+    exits: [
+      ['1', 'can: it may not'],
+      ['69', 'revoke, unblock: no gateway runs'],
+      ['77', 'revoke, unblock: the gateway wants the secret of a client with admin = true'],
+    ],
+    flags: [JSON_FLAG],
   },
   {
     name: 'audit',

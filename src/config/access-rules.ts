@@ -177,8 +177,37 @@ export function checkAccess(
     else if (key === 'listen') server.missing(key, config.isListenPreset ? inContainer(atStart) : atStart);
     else server.problem(key, atStart);
   }
+  warnOfClearSecrets(listeners, config, server);
+  warnOfIdleAnonymousRules(config, server);
   if (!listeners.some(({ isReachable }) => isReachable))
     for (const { name } of shortSecrets(config.clients)) clientReport(name).warning('secret', SHORT_SECRET);
+}
+
+/** Warns where secrets of clients cross the network in clear. What stands before us may speak TLS, and we cannot see it. */
+function warnOfClearSecrets(
+  listeners: readonly PlacedListener[],
+  { clients, server: { tls, publicUrl, trustedProxies } }: AccessConfig,
+  report: SectionReport,
+): void {
+  const isBehindProxy = trustedProxies.length > 0 || publicUrl?.startsWith('https:') === true;
+  const open = listeners.filter(({ isReachable }) => isReachable);
+  if (tls !== null || isBehindProxy || clients.length === 0 || open.length === 0) return;
+  const names = [...new Set(open.map(({ name }) => name))].join(', ');
+  report.warning(
+    'listen',
+    `${names} can be reached by other machines without TLS, and secrets of clients are sent there in clear: set ` +
+      'server.tls, or, where a proxy before it speaks TLS, server.public_url = https://… or server.trusted_proxies',
+  );
+}
+
+/** Warns of rules for callers who are no client where only clients are served. */
+function warnOfIdleAnonymousRules({ clients, server }: AccessConfig, report: SectionReport): void {
+  if (clients.length === 0 || server.anonymousCredentials !== null) return;
+  const what =
+    'has no effect: with clients configured, all callers must prove who they are; server.anonymous_credentials lets ' +
+    'local ones call without';
+  if (server.anonymousAllow.length > 0) report.warning('anonymous_allow', what);
+  if (server.anonymousDeny.length > 0) report.warning('anonymous_deny', what);
 }
 
 /** Advice for an address that nobody wrote: in a container, loopback is reached by those who share its network alone. */

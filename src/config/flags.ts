@@ -65,3 +65,15 @@ export function shortFlag(flag: keyof typeof SHORT_FLAGS, value: string): RawEnt
   const [section, key] = SHORT_FLAGS[flag];
   return { section, key, value: rawText(value), location: `flag --${flag}` };
 }
+
+/** Switches that set something to true. */
+const SWITCHES: Readonly<Record<string, readonly [section: string, key: string]>> = {
+  'read-only': ['server', 'read_only'],
+};
+
+/** The setting of a switch such as `--read-only`; undefined for any other flag. */
+export function switchSetting(flag: string): RawEntry | undefined {
+  const [section, key] = (Object.hasOwn(SWITCHES, flag) && SWITCHES[flag]) || [];
+  if (section === undefined || key === undefined) return undefined;
+  return { section, key, value: rawText('true'), location: `flag --${flag}` };
+}

@@ -23,7 +23,7 @@ import { type Layer, mergeLayers, type Settings } from './layers.ts';
 import { isReachable } from './listen-address.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
 import type { SectionContext } from './section.ts';
-import { client, knownCredentials, readClients } from './sections/client.ts';
+import { client, knownCredentials, readClients, warnOfIdleRules } from './sections/client.ts';
 import { readCredentials } from './sections/credential.ts';
 import { general, readRegions } from './sections/general.ts';
 import { readAudit, readLogging, readStore } from './sections/process.ts';
@@ -49,6 +49,8 @@ export interface LoadInput extends HostEnvironment {
   /** Without a credential the configuration is refused (true), unless the caller can do without. */
   readonly requireCredential?: boolean;
   readonly readFile?: ReadFile;
+  /** The time now, epoch ms; by default the system's. */
+  readonly now?: number;
   /** Replaces what is written, before it is read: for commands that use a configuration in another place than it is for. */
   readonly substitute?: (layers: readonly Layer[]) => readonly Layer[];
   /** The user we run as; by default the effective user id of the process. */
@@ -271,10 +273,12 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   const regions = readRegions(context, [...server.listen, ...server.adminListen, ...server.healthListen]);
   const credentials = readCredentials(context, regions);
   const rateLimit = rateLimitSection.read(context);
-  const clients = readClients(context, { credentials, server, rateLimitMode: rateLimit.mode });
+  const { now = Date.now() } = input;
+  const clients = readClients(context, { credentials, server, rateLimitMode: rateLimit.mode, now });
   const anonymous = server.anonymousCredentials ?? [];
   const names = credentials.map(({ name }) => name);
   if (!anonymous.includes('*')) knownCredentials(anonymous, names, serverReader, 'anonymous_credentials');
+  warnOfIdleRules(serverReader, { anonymous_allow: server.anonymousAllow, anonymous_deny: server.anonymousDeny });
   const listenFrom = context.settings.get({ section: 'server', name: '' }, 'listen')?.location ?? '';
   checkAccess(
     { server, clients, isListenPreset: listenFrom.startsWith(`env ${PRESET_PREFIX}`) },

@@ -14,6 +14,7 @@ import {
   parseBoolean,
   parseChoice,
   parseDuration,
+  parseInstant,
   parseInteger,
   type RawValue,
   splitCommas,
@@ -152,6 +153,11 @@ type TextAbout = About & { readonly parse?: (text: string) => Parsed<string> };
 /** Declares printable text. */
 export function text<D extends string | null>(value: D, { parse = ok, ...about }: TextAbout) {
   return scalar({ type: 'text' }, value, about, parse);
+}
+
+/** Declares a point in time: a date, or an RFC 3339 time. Its value is epoch ms. */
+export function instant(about: About) {
+  return scalar({ type: 'text' }, null, about, parseInstant);
 }
 
 /** Declares text whose empty value means "not set", as the SDKs read it. */

@@ -72,6 +72,27 @@ export function formatDuration(valueMs: number): string {
 const TRUE_WORDS = new Set(['true', 'yes', 'on', '1']);
 const FALSE_WORDS = new Set(['false', 'no', 'off', '0']);
 
+const DATE = /^(\d{4})-(\d\d)-(\d\d)$/;
+/** RFC 3339, section 5.6. */
+const TIME =
+  /^(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?)([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
+
+/** Epoch ms of a date, which lasts to the end of that day in UTC, or of an RFC 3339 time. */
+export function parseInstant(text: string): Parsed<number> {
+  const written = text.trim();
+  const [, date = '', time = '', zone = ''] = TIME.exec(written) ?? [];
+  const day = startOfDay(date === '' ? written : date);
+  if (day === null || (date === '' && !DATE.test(written)))
+    return err(`${quote(text)} is neither a date nor a time; write 2027-01-31 or 2027-01-31T18:00:00Z`);
+  return ok(date === '' ? day + 24 * HOUR_MS : Date.parse(`${date}T${time.slice(0, 12)}${zone.toUpperCase()}`));
+}
+
+/** Null for a day that no calendar has. */
+function startOfDay(text: string): number | null {
+  const at = Date.parse(`${text}T00:00:00Z`);
+  return Number.isNaN(at) || new Date(at).toISOString().slice(0, 10) !== text ? null : at;
+}
+
 /** true yes on 1, false no off 0, in any case. */
 export function parseBoolean(text: string): Parsed<boolean> {
   const word = text.trim().toLowerCase();

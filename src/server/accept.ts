@@ -69,6 +69,7 @@ export function accept(
 function dispatch(exchange: Exchange): void {
   const { gateway, request, response, record, route, caller, role } = exchange;
   noteCaller(record, caller);
+  if (caller.client !== null || route.kind === 'forward') gateway.activity.seen(caller, record.peer);
   if (gateway.phase === 'draining' && route.kind === 'forward') throw draining();
   if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange);
   // The router decodes a path before it compares; admission has compared it as it was sent.

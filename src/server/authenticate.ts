@@ -10,6 +10,7 @@ import { type Authorization, type Clients, parseAuthorization } from '../auth/ca
 import type { Handles } from '../auth/callers/handles.ts';
 import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
+import type { Bar, Standing } from '../auth/callers/standing.ts';
 import {
   type CertificateSubject,
   type ClientCas,
@@ -18,12 +19,15 @@ import {
   subjectKey,
 } from '../cert-subject.ts';
 import { GatewayError } from '../errors.ts';
+import type { TrustedProxies } from './connection.ts';
 
 /** What requests are authenticated by: parts of one configuration, and what outlives it. */
 export interface AuthenticatorDeps {
   readonly clients: Clients;
   readonly handles: Handles;
   readonly sessions: Sessions;
+  readonly standing: Pick<Standing, 'whyBarred'>;
+  readonly trustedProxies: Pick<TrustedProxies, 'peerOf'>;
   /** Whether anonymous callers are served although clients, or a client CA, are configured. */
   readonly isAnonymousServed: boolean;
   /** Whether anonymous callers are served also where others than local users reach the listener. */
@@ -49,6 +53,8 @@ export class Authenticator {
   readonly #clients: Clients;
   readonly #handles: Handles;
   readonly #sessions: Sessions;
+  readonly #standing: Pick<Standing, 'whyBarred'>;
+  readonly #trustedProxies: Pick<TrustedProxies, 'peerOf'>;
   /** Anonymous callers are served on local listeners. */
   readonly #isAnonymousServed: boolean;
   /** Anonymous callers are served on all other listeners, too. */
@@ -60,6 +66,8 @@ export class Authenticator {
     this.#clients = clients;
     this.#handles = handles;
     this.#sessions = sessions;
+    this.#standing = deps.standing;
+    this.#trustedProxies = deps.trustedProxies;
     this.#isAnonymousServed = isAnonymousServed || (clients.isEmpty && clientCas === null);
     this.#unsafeAllowAnonymous = unsafeAllowAnonymous;
     this.#clientCas = clientCas;
@@ -67,10 +75,17 @@ export class Authenticator {
 
   /**
    * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere,
-   * gateway.client.unauthenticated for a wrong secret, gateway.client.forbidden for proofs of two different clients.
-   * Costs nothing where there is no proof, microseconds where there is.
+   * gateway.client.unauthenticated for a wrong secret, or for a client that may not call now or from there,
+   * gateway.client.forbidden for proofs of two different clients. Costs nothing where there is no proof, microseconds
+   * where there is.
    */
   authenticate(request: IncomingMessage, arrival: Arrival): Caller {
+    const caller = this.#identify(request, arrival);
+    this.#assertNotBarred(caller, request, arrival);
+    return caller;
+  }
+
+  #identify(request: IncomingMessage, arrival: Arrival): Caller {
     const { authorization } = request.headers;
     const aside = this.#authenticateAside(request, arrival);
     if (authorization === undefined) return aside;
@@ -92,6 +107,12 @@ export class Authenticator {
    * gateway.client.unauthenticated, and so does a handle; any other id proves nothing.
    */
   authenticateForToken(request: IncomingMessage, shown: ClientCredentials | null, arrival: Arrival): Caller {
+    const caller = this.#identifyForToken(request, shown, arrival);
+    this.#assertNotBarred(caller, request, arrival);
+    return caller;
+  }
+
+  #identifyForToken(request: IncomingMessage, shown: ClientCredentials | null, arrival: Arrival): Caller {
     const aside = this.#authenticateAside(request, arrival);
     this.#assertNoDeadBearer(request, arrival);
     // A handle may be bound to one credential: it must not buy another that is not.
@@ -107,9 +128,14 @@ export class Authenticator {
 
   /**
    * The caller that `before` authenticated, as it is now; null when it would not any more: the secret was changed, the
-   * client or a CA is gone, anonymous use has ended.
+   * client or a CA is gone, anonymous use has ended, or the client may not call now, or from `peer`.
    */
-  reauthenticate({ client, authFingerprint }: KeptAuthentication, arrival: Arrival): Caller | null {
+  reauthenticate(kept: KeptAuthentication, arrival: Arrival, peer: string | null): Caller | null {
+    const owner = this.#asKept(kept, arrival);
+    return owner === null || this.#whyBarred(owner, peer) !== null ? null : owner;
+  }
+
+  #asKept({ client, authFingerprint }: KeptAuthentication, arrival: Arrival): Caller | null {
     if (authFingerprint === null || authFingerprint === undefined)
       return client === null && this.#mayBeAnonymous(arrival) ? ANONYMOUS : null;
     const cas = this.#clientCas?.marks ?? [];
@@ -119,13 +145,30 @@ export class Authenticator {
       : null;
   }
 
+  /** Who a request comes from, as `Standing` takes it. A socket that is gone tells no address. */
+  peerOf(request: IncomingMessage, { peerName }: Arrival): string | null {
+    const peer = this.#trustedProxies.peerOf(request);
+    return peer === 'local' ? (peerName ?? null) : peer;
+  }
+
+  #whyBarred({ client }: Caller, peer: string | null): Bar | null {
+    return client === null ? null : this.#standing.whyBarred(client, peer);
+  }
+
+  #assertNotBarred(caller: Caller, request: IncomingMessage, arrival: Arrival): void {
+    if (caller.client === null) return;
+    const peer = caller.client.from.length === 0 ? null : this.peerOf(request, arrival);
+    const bar = this.#whyBarred(caller, peer);
+    if (bar !== null) throw barred(bar, caller);
+  }
+
   /**
-   * Re-resolves a caller of an earlier request; null when its proof would not be taken any more, or its session or
-   * handle has ended. It is a use of the session.
+   * Re-resolves a caller of an earlier request, for one that comes from `peer`; null when its proof would not be taken
+   * any more, or its session or handle has ended. It is a use of the session.
    */
-  renew(caller: Caller, arrival: Arrival): Caller | null {
+  renew(caller: Caller, arrival: Arrival, peer: string | null): Caller | null {
     const { handle, session } = caller;
-    const owner = this.reauthenticate(keptOf(caller), arrival);
+    const owner = this.reauthenticate(keptOf(caller), arrival, peer);
     if (owner === null || (handle !== null && !this.#handles.isGood(handle))) return null;
     const current = session && this.#sessions.findByOwner(session.owner);
     if (session !== null && current === null) return null;
@@ -138,18 +181,22 @@ export class Authenticator {
   }
 
   /** Why a caller of an earlier request may not go on; null while it may. Unlike `renew` it is no use of a session. */
-  revalidate(caller: Caller, arrival: Arrival): GatewayError | null {
+  revalidate(caller: Caller, arrival: Arrival, peer: string | null): GatewayError | null {
     const { handle, session } = caller;
     const isGood =
       (handle === null || this.#handles.isGood(handle)) && (session === null || this.#sessions.isGood(session.owner));
-    if (isGood && this.reauthenticate(keptOf(caller), arrival) !== null) return null;
+    const owner = isGood ? this.#asKept(keptOf(caller), arrival) : null;
+    if (owner !== null) {
+      const bar = this.#whyBarred(owner, peer);
+      return bar && barred(bar, caller);
+    }
     return holdsHandle(caller) ? sessionEnded() : unauthenticated('what proved who calls proves it no more', false);
   }
 
   /** `renew` for a caller whose request took its time: throws what `revalidate` says where it may not go on. */
-  assertRenewed(caller: Caller, arrival: Arrival): Caller {
-    const current = this.renew(caller, arrival);
-    if (current === null) throw this.revalidate(caller, arrival) ?? sessionEnded();
+  assertRenewed(caller: Caller, arrival: Arrival, peer: string | null): Caller {
+    const current = this.renew(caller, arrival, peer);
+    if (current === null) throw this.revalidate(caller, arrival, peer) ?? sessionEnded();
     return current;
   }
 
@@ -226,7 +273,7 @@ export class Authenticator {
    * where there is such.
    */
   #ownerOf(kept: KeptAuthentication | null, arrival: Arrival): Caller {
-    const owner = kept && this.reauthenticate(kept, arrival);
+    const owner = kept && this.#asKept(kept, arrival);
     if (owner === null) throw sessionEnded();
     return owner;
   }
@@ -314,6 +361,15 @@ export function guessIn(request: IncomingMessage): string | null {
 export function unauthenticated(what: string, isGuess = true): AuthenticationError {
   const advice = 'send its secret as Bearer, as Basic NAME:secret or in X-Gateway-Key (`gcg client add` makes one)';
   return new AuthenticationError(`${what}: ${advice}`, isGuess);
+}
+
+/**
+ * The refusal of a client that has proved who it is. From a wrong address a right secret counts as a guess: it may have
+ * been stolen.
+ */
+function barred({ reason, message }: Bar, caller: Caller): GatewayError {
+  if (reason !== 'address' && holdsHandle(caller)) return new GatewayError('gateway.session.ended', message);
+  return new AuthenticationError(message, reason === 'address');
 }
 
 function contradicted(): GatewayError {

@@ -6,6 +6,7 @@ import { type Access, createRules, type Rules, type Verdict } from '../auth/call
 import type { Caller } from '../auth/callers/caller.ts';
 import type { TokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
+import type { ServerConfig } from '../config/sections/server.ts';
 import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
@@ -23,7 +24,7 @@ export interface ForwardCredential {
 /** The credentials of a configuration, and which of them a caller may use. */
 export interface CredentialChoice {
   readonly credentials: { get(name: string): ForwardCredential | undefined };
-  readonly access: Pick<Access, 'defaultFor' | 'mayUse'>;
+  readonly access: Pick<Access, 'defaultFor' | 'mayUse' | 'usableBy'>;
   readonly config: { readonly credentials: readonly Pick<CredentialConfig, 'name'>[] };
 }
 
@@ -38,7 +39,8 @@ export function chooseCredential(
   const asked = boundTo(caller, named);
   if (caller.session !== null) {
     const { owner, source } = caller.session;
-    if (owner.credential !== null && !access.mayUse(caller, owner.credential)) throw notListed(owner.credential);
+    if (owner.credential !== null && !access.mayUse(caller, owner.credential))
+      throw notListed(owner.credential, caller, { access });
     const own = caller.session.config();
     // The platform limits tokens, and this one has its own: other sessions of the same application are not held up with
     // it.
@@ -56,7 +58,7 @@ export function chooseCredential(
   }
   const credential = credentials.get(name);
   if (!credential) throw unknownCredential();
-  if (!access.mayUse(caller, name)) throw notListed(name);
+  if (!access.mayUse(caller, name)) throw notListed(name, caller, { access });
   return credential;
 }
 
@@ -80,9 +82,18 @@ export function unknownCredential(): GatewayError {
   );
 }
 
-/** The error for a credential that the caller may not use. */
-export function notListed(name: string): GatewayError {
-  return new GatewayError('gateway.client.forbidden', `the credential ${name} is not listed for this caller`);
+/** The error for a credential that the caller may not use: says which setting would let it. */
+export function notListed(name: string, caller: Caller, { access }: Pick<CredentialChoice, 'access'>): GatewayError {
+  const { client } = caller;
+  const listed = [...access.usableBy(caller), name].join(', ');
+  const advice =
+    client === null
+      ? `set server.anonymous_credentials = ${listed}, or give the caller a [client.NAME] with credential = ${name}`
+      : `set client.${client.name}.credential = ${listed}`;
+  return new GatewayError(
+    'gateway.client.forbidden',
+    `the credential ${name} is not listed for this caller: ${advice}`,
+  );
 }
 
 /**
@@ -118,50 +129,94 @@ export interface JudgedCall {
   readonly record: Pick<ExchangeRecord, 'requestId' | 'rule'> | null;
 }
 
-/** The rules of the clients of one configuration. */
-export class ClientRules {
-  readonly #rules = new Map<string, Rules>();
-  readonly #log: Log;
+/** What decides which calls may be made: the clients, and what `[server]` says of all others. */
+export interface RuleSettings {
+  readonly clients: readonly ClientConfig[];
+  readonly server: Pick<ServerConfig, 'anonymousAllow' | 'anonymousDeny' | 'readOnly'>;
+}
 
-  constructor(clients: readonly ClientConfig[], log: Log) {
+/** What holds a call to be read-only, whoever makes it. */
+const READ_ONLY = { allow: ['@read-only'], deny: [] };
+
+/** The rules of one configuration: of its clients, of callers who are no client, and of everybody. */
+export class ClientRules {
+  readonly #ofClients = new Map<string, Rules>();
+  readonly #ofAnonymous: Rules | null;
+  /** Null where changes are allowed. */
+  readonly #readOnly: Rules | null;
+  readonly #log: Pick<Log, 'warn'>;
+
+  constructor({ clients, server }: RuleSettings, log: Pick<Log, 'warn'>) {
     this.#log = log;
+    this.#ofAnonymous = createRules({ allow: server.anonymousAllow, deny: server.anonymousDeny });
+    this.#readOnly = server.readOnly ? createRules(READ_ONLY) : null;
     for (const client of clients) {
       const rules = createRules(client);
-      if (rules !== null) this.#rules.set(client.name, rules);
+      if (rules !== null) this.#ofClients.set(client.name, rules);
     }
   }
 
   /**
-   * Throws gateway.client.forbidden for a call that its client's rules do not permit; in mode `report` it only logs,
-   * with the request id, what it would have refused.
+   * Throws gateway.client.forbidden for a call that the rules of its caller do not permit, null being a caller who is no
+   * client; with mode `report` it only logs, with the request id, what it would have refused. `server.read_only` holds
+   * for everybody, also where the mode is `report`.
    */
-  assertPermitted(client: ClientConfig | null, { method, target, headers, record }: JudgedCall): void {
-    const rules = client === null ? undefined : this.#rules.get(client.name);
-    if (client === null || rules === undefined) return;
-    const isTwoCalls = asksForOtherMethod(headers, target) || otherPathAsked(headers) !== null;
-    const verdict: Verdict = isTwoCalls ? { reason: 'ambiguous' } : rules.judge(method, target);
+  assertPermitted(client: ClientConfig | null, call: JudgedCall): void {
+    const { record, method } = call;
+    if (this.#readOnly !== null && verdictOf(this.#readOnly, call) !== null) {
+      if (record !== null) record.rule = 'server.read_only';
+      throw new GatewayError('gateway.client.forbidden', READ_ONLY_MESSAGE);
+    }
+    const rules = client === null ? this.#ofAnonymous : (this.#ofClients.get(client.name) ?? null);
+    const verdict = rules === null ? null : verdictOf(rules, call);
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
-    if (record !== null) record.rule = rule === null ? NO_RULE[verdict.reason as 'unlisted'] : `deny[] = ${rule}`;
-    if (client.mode !== 'report')
-      throw new GatewayError('gateway.client.forbidden', MESSAGES[verdict.reason](client.name, rule));
+    if (record !== null) record.rule = ruleInRecord(client, verdict);
+    if (client?.mode !== 'report') throw new GatewayError('gateway.client.forbidden', messageOf(client, verdict));
     const requestId = record?.requestId;
     this.#log.warn({ requestId, client: client.name, method, reason: verdict.reason, rule }, 'rule would refuse');
   }
+
+  /** The rule that allows a call, for explanations; null where nothing needs to. */
+  allowedBy(client: ClientConfig | null, { method, target }: Pick<JudgedCall, 'method' | 'target'>): string | null {
+    const rules = client === null ? this.#ofAnonymous : this.#ofClients.get(client.name);
+    return rules?.allowedBy(method, target) ?? null;
+  }
 }
 
-/** What a record says where no single rule refused. */
-const NO_RULE: Record<'unlisted' | 'ambiguous', string> = {
-  unlisted: 'allow[]: not listed',
-  ambiguous: 'allow[], deny[]: the call can be read in more than one way',
-};
+/** What a record says of the rule, or the list, that refused. */
+function ruleInRecord(client: ClientConfig | null, verdict: NonNullable<Verdict>): string {
+  const keys = client === null ? 'server.anonymous_' : '';
+  switch (verdict.reason) {
+    case 'denied':
+      return `${keys}deny[] = ${verdict.rule}`;
+    case 'unlisted':
+      return `${keys}allow[]: not listed`;
+    case 'ambiguous':
+      return `${keys}allow[], ${keys}deny[]: the call can be read in more than one way`;
+  }
+}
 
-const MESSAGES: Record<NonNullable<Verdict>['reason'], (client: string, rule: string | null) => string> = {
-  denied: (client, rule) => `the rules of client ${client} deny this call (${rule})`,
-  unlisted: (client) => `the rules of client ${client} do not list this call: add it to allow[] if it may be made`,
-  ambiguous: (client) =>
-    `client ${client} has rules, and this path or method can be read in more than one way: send it plainly`,
-};
+function verdictOf(rules: Rules, { method, target, headers }: JudgedCall): Verdict {
+  const isTwoCalls = asksForOtherMethod(headers, target) || otherPathAsked(headers) !== null;
+  return isTwoCalls ? { reason: 'ambiguous' } : rules.judge(method, target);
+}
+
+const READ_ONLY_MESSAGE =
+  'this gateway is read-only, so this call is refused: server.read_only = true, or the flag --read-only, says so';
+
+function messageOf(client: ClientConfig | null, verdict: NonNullable<Verdict>): string {
+  const owner = client === null ? 'for callers who are no client' : `of client ${client.name}`;
+  const keys = client === null ? 'server.anonymous_' : '';
+  switch (verdict.reason) {
+    case 'denied':
+      return `the rules ${owner} deny this call (${keys === '' ? '' : `${keys}deny: `}${verdict.rule})`;
+    case 'unlisted':
+      return `the rules ${owner} do not list this call: add it to ${keys}allow[] if it may be made`;
+    case 'ambiguous':
+      return `there are rules ${owner}, and this path or method can be read in more than one way: send it plainly`;
+  }
+}
 
 const METHOD_HEADERS = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);
 const FIELD = '_method';

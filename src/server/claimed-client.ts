@@ -18,7 +18,7 @@ export function isRefusedProof(error: unknown): boolean {
 
 /** What names and handles are looked up in. */
 export interface KnownCallers {
-  readonly clients: Pick<Clients, 'get'>;
+  readonly clients: Pick<Clients, 'get' | 'bySecret'>;
   readonly handles: Pick<Handles, 'read'>;
   readonly sessions: Pick<Sessions, 'ownerOf'>;
 }
@@ -42,7 +42,12 @@ export function claimedClient(
   if (shown.scheme === 'bearer') secrets.push(shown.token);
   if (shown.scheme === 'basic') secrets.push(shown.secret, shown.name);
   for (const secret of secrets) {
-    if (!isHandle(secret)) continue;
+    if (!isHandle(secret)) {
+      // The right one of a client that may not call now, or from there.
+      const barred = clients.bySecret(secret)?.client ?? null;
+      if (barred !== null) return barred.name;
+      continue;
+    }
     const owner = isSignedHandle(secret) ? handles.read(secret) : sessions.ownerOf(secret);
     if (owner !== null && owner.client !== null) return owner.client;
   }

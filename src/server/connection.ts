@@ -3,8 +3,9 @@
 // behind it (pipelining) are closed here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { BlockList, isIP, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { AddressBlocks, canonicalAddress, withoutMapping } from '../config/address-blocks.ts';
 
 /** What a connection knows of an exchange on it. */
 export interface OpenExchange {
@@ -109,49 +110,35 @@ export function endAfterResponses(socket: Duplex): void {
 }
 
 /**
- * The proxies whose X-Forwarded-For is believed, and who the peer behind them is: for records, and for slowing down
- * failed authentication. An address gives no rights.
+ * The proxies whose X-Forwarded-For is believed, and who the peer behind them is: for records, for slowing down failed
+ * authentication, and for clients that may call from some addresses only. An address alone gives no rights.
  */
 export class TrustedProxies {
-  readonly #proxies = new BlockList();
-  readonly #isEmpty: boolean;
+  readonly #proxies: AddressBlocks;
 
   /** `trusted` are addresses and CIDR ranges. Throws a TypeError for what is neither. */
   constructor(trusted: readonly string[]) {
-    this.#isEmpty = trusted.length === 0;
-    for (const entry of trusted) {
-      const [address = '', bits] = entry.trim().split('/');
-      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-      if (isIP(address) === 0) throw new TypeError('server.trusted_proxies takes addresses and ranges like 10.0.0.0/8');
-      if (bits === undefined) this.#proxies.addAddress(address, family);
-      else this.#proxies.addSubnet(address, Number(bits), family);
-    }
+    this.#proxies = new AddressBlocks(trusted);
   }
 
-  /** The address a request comes from: the socket's, or what trusted proxies say. `local`: a Unix socket. */
+  /** The address a request comes from: the socket's, or what trusted proxies say. `local`: the socket has none. */
   peerOf(request: IncomingMessage): string {
     const direct = addressOf(request.socket);
-    if (this.#isEmpty || !this.#isTrusted(direct)) return direct;
+    if (this.#proxies.isEmpty || !this.#proxies.has(direct)) return direct;
     // From the right: each trusted proxy vouches for the one before it, and the first that is not trusted is the peer.
     const forwarded = request.headers['x-forwarded-for'];
-    const chain = lastOf(Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? ''))
-      .split(',')
-      .map((part) => withoutMapping(withoutPort(part.trim())));
-    for (const address of chain.reverse()) {
-      if (isIP(address) === 0 || address.length > LONGEST_ADDRESS) return direct;
-      if (!this.#isTrusted(address)) return address;
+    const chain = lastOf(Array.isArray(forwarded) ? forwarded.join(',') : (forwarded ?? '')).split(',');
+    for (const part of chain.reverse()) {
+      const told = withoutPort(part.trim());
+      // A zone means something to the machine that has it alone.
+      const address = told.includes('%') ? null : canonicalAddress(told);
+      if (address === null) return direct;
+      if (!this.#proxies.has(address)) return address;
     }
     return direct;
   }
-
-  #isTrusted(address: string): boolean {
-    const family = isIP(address);
-    return family !== 0 && this.#proxies.check(address, family === 6 ? 'ipv6' : 'ipv4');
-  }
 }
 
-/** With a zone, whose name may be as long as its sender likes. */
-const LONGEST_ADDRESS = 64;
 /** So much of a chain is looked at, from its end: more proxies than that nobody has. */
 const LONGEST_CHAIN = 2048;
 
@@ -163,9 +150,4 @@ function lastOf(chain: string): string {
 function withoutPort(text: string): string {
   const [, bracketed, plain] = /^(?:\[([^\]]*)\](?::\d+)?|(\d[\d.]*):\d+)$/.exec(text) ?? [];
   return bracketed ?? plain ?? text;
-}
-
-/** An IPv4 address that IPv6 carries (`::ffff:192.0.2.1`) as itself; any other text as it is. */
-export function withoutMapping(address: string): string {
-  return address.toLowerCase().startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
 }

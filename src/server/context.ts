@@ -7,6 +7,8 @@ import type { CallAudit } from '../audit/call-audit.ts';
 import type { Access } from '../auth/callers/access.ts';
 import type { GrantPace } from '../auth/callers/allowance.ts';
 import type { AuthThrottle } from '../auth/callers/auth-throttle.ts';
+import type { ClientActivity } from '../auth/callers/client-activity.ts';
+import type { ClientBlocks } from '../auth/callers/client-blocks.ts';
 import type { Clients } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
@@ -49,6 +51,10 @@ export interface ServerContext {
   /** Told of each exchange that begins and ends. */
   readonly observer: ExchangeObserver;
   readonly throttle: AuthThrottle;
+  /** What clients did since the start. */
+  readonly activity: ClientActivity;
+  /** The clients that an administrator has blocked. */
+  readonly blocks: ClientBlocks;
   readonly grantPace: GrantPace;
   readonly openSockets: OpenSockets;
   /** Null where no file is configured. */
@@ -62,19 +68,8 @@ export interface ServerContext {
   readonly identities: Identities;
   /** Epoch ms. */
   readonly startedAt: number;
-  /** What was seen of the client of that name since the start. Absent where nobody counts. */
-  readonly clientActivity?: (client: string) => ClientActivity | null;
   /** What only the program can do that runs the gateway. */
   readonly program: ProgramHooks;
-}
-
-/** What was seen of one client since the start. */
-export interface ClientActivity {
-  /** Epoch ms when it last proved who it is; null when it has not. */
-  readonly lastSeenAt: number | null;
-  readonly calls: number;
-  /** Calls of it that were refused here. */
-  readonly refused: number;
 }
 
 /** The outcome of a reload that was asked for. */

@@ -1,5 +1,5 @@
-// What of a configuration ends by itself, and when: its certificates. Read again when a file changes, at most once a
-// minute; told in the log once a day while something is about to end.
+// What of a configuration ends by itself, and when: its certificates and its clients. Certificates are read again when a
+// file changes, at most once a minute; told in the log once a day while something is about to end.
 
 import type { Clock, Timer } from '../clock.ts';
 import {
@@ -11,6 +11,7 @@ import {
   readExpiry,
 } from '../config/certificates.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
+import { endWarning } from '../config/sections/client.ts';
 import { fileRevision } from '../fs/plain-file.ts';
 import type { Log } from '../logging/log.ts';
 
@@ -62,7 +63,7 @@ export class Expiries {
     });
   }
 
-  /** Writes a record for each certificate that has ended or ends soon. */
+  /** Writes a record for each certificate and each client that has ended or ends soon. */
   warn(): void {
     const { clock, log } = this.#deps;
     const now = clock.now();
@@ -72,6 +73,15 @@ export class Expiries {
       const { use, file, subject, expiresAt } = expiry;
       const daysLeft = daysUntil(expiresAt, now);
       log.warn({ use, file, subject, expiresAt: isoTime(expiresAt), daysLeft, warning }, 'certificate expires');
+    }
+    for (const { name, expiresAt } of this.#deps.config().clients) {
+      const end = endWarning(expiresAt, now);
+      if (end === null || expiresAt === null) continue;
+      const warning = `client.${name}.expires ${end}`;
+      log.warn(
+        { client: name, expiresAt: isoTime(expiresAt), daysLeft: daysUntil(expiresAt, now), warning },
+        'client expires',
+      );
     }
   }
 

@@ -91,6 +91,8 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('admin', '/-/credentials/:name/refresh', ['POST']),
   row('admin', '/-/credentials/:name/logout', ['POST']),
   row('admin', '/-/credentials/:name/assertion', ['POST']),
+  row('admin', '/-/clients/:name/block', ['POST']),
+  row('admin', '/-/clients/:name/unblock', ['POST']),
   row('admin', '/-/reload', ['POST']),
   row('admin', '/-/quit', ['POST']),
   row('admin', '/-/login', ['GET', 'POST']),

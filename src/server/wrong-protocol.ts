@@ -4,8 +4,8 @@
 import type { Socket } from 'node:net';
 import { networkOf } from '../auth/callers/auth-throttle.ts';
 import type { Clock } from '../clock.ts';
+import { withoutMapping } from '../config/address-blocks.ts';
 import type { Log } from '../logging/log.ts';
-import { withoutMapping } from './connection.ts';
 
 /** What a caller spoke, where the listener speaks the other. */
 export type SpokenProtocol = 'http' | 'tls';

@@ -39,9 +39,28 @@ t.test('a good configuration is summed up on stdout', async (t) => {
   const { code, out, err } = await run(dir, []);
   t.equal(code, 0);
   t.match(out, /^OK: .*gcg\.ini\n.*mypurecloud\.de.*127\.0\.0\.1:8080/s);
-  t.match(out, 'default (client_credentials, default), crm (client_credentials, mypurecloud.ie)');
-  t.equal(err, '');
+  t.match(out, /credentials {2}default \(client_credentials, default\): for callers without proof\n/);
+  t.match(out, /^ {15}crm \(client_credentials, mypurecloud\.ie\): for nobody$/m);
+  t.match(
+    err,
+    /^warning: gcg\.ini:6: credential\.crm: nobody may use this credential: set server\.anonymous_credentials = default, crm, or credential = crm in a \[client\.NAME\]; then it is reached as \/crm\/api\/v2\/…\n$/,
+  );
   t.notMatch(out, 'hidden');
+});
+
+t.test('beside each credential stands who may use it, and clients are told with their limits', async (t) => {
+  const more =
+    '[client.web]\nsecret = a-secret-of-some-length\ncredential = crm, default\nadmin = true\nexpires = 2099-12-31\n' +
+    'from = 10.0.0.0/8, unix\n[server]\nanonymous_credentials = crm\nread_only = true\n[store]\ntype = memory\n';
+  const dir = t.testdir({ 'gcg.ini': GOOD + more });
+  chmodSync(`${dir}/gcg.ini`, 0o600);
+  const { code, out, err } = await run(dir, []);
+  t.equal(code, 0);
+  t.match(out, 'default (client_credentials, default): for web\n');
+  t.match(out, 'crm (client_credentials, mypurecloud.ie): for callers without proof, web\n');
+  t.match(out, 'web (admin, until 2099-12-31, from 10.0.0.0/8 and unix)\n');
+  t.match(out, 'nobody may change anything (server.read_only)\n');
+  t.equal(err, '');
 });
 
 t.test('all problems are on stderr, one a line, and stdout stays empty', async (t) => {

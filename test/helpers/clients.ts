@@ -21,6 +21,8 @@ export function clientNamed(name: string, overrides: Partial<ClientConfig> = {})
     deny: [],
     mode: 'enforce',
     isAdmin: false,
+    expiresAt: null,
+    from: [],
     requestsPerMinute: null,
     requestsPerMonth: null,
     overBudget: 'warn',

@@ -6,6 +6,7 @@ import t from 'tap';
 import { certificateFiles, daysUntil, expiryWarning } from '../../src/config/certificates.ts';
 import { Expiries } from '../../src/server/expiries.ts';
 import { createTestCa } from '../helpers/certificates.ts';
+import { clientNamed } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { configAt, createTestLog, startGateway } from '../helpers/gateway.ts';
 
@@ -84,4 +85,21 @@ t.test('a file that is gone, or no certificate, tells nothing and throws nothing
     const config = configAt('http://127.0.0.1:1', { tls: { caFile } });
     t.same(new Expiries({ clock, log: createTestLog(), config: () => config }).certificates(), []);
   }
+});
+
+t.test('a client that ends soon is told of in the log once a day, until it has another end', async (t) => {
+  const clock = createFakeClock();
+  const log = createTestLog();
+  const ending = clientNamed('crm', { expiresAt: clock.now() + 22.5 * 86_400_000 });
+  const config = configAt('http://upstream.invalid', { clients: [ending, clientNamed('bi')] });
+  const expiries = new Expiries({ clock, log, config: () => config });
+  t.teardown(() => expiries.close());
+  expiries.start();
+  const told = () => log.lines.filter(({ msg }) => msg === 'client expires').map(({ fields }) => fields);
+  await clock.advance(86_400_000);
+  t.equal(told().length, 0, 'there is time');
+  await clock.advance(86_400_000);
+  t.match(told(), [{ client: 'crm', daysLeft: 20, warning: /^client\.crm\.expires is reached in 20 days, on / }]);
+  await clock.advance(86_400_000);
+  t.equal(told().length, 2);
 });

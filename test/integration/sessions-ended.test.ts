@@ -231,6 +231,8 @@ t.test('a handle ends with its owner: the secret it was given for, the client, a
       }),
       handles,
       sessions,
+      standing: { whyBarred: () => null },
+      trustedProxies: { peerOf: () => '127.0.0.1' },
       isAnonymousServed,
     });
     return () =>

@@ -18,6 +18,8 @@ export interface Access {
   defaultFor(caller: Caller): string | null;
   /** Whether the caller may use a credential of that name, which may not exist. */
   mayUse(caller: Caller, name: string): boolean;
+  /** The names of all credentials that the caller may use, the first of a client's list first. */
+  usableBy(caller: Caller): readonly string[];
   /** The permitted credential with that OAuth client id, the caller's default first. */
   byClientId(caller: Caller, clientId: string): CredentialConfig | null;
 }
@@ -49,6 +51,7 @@ export function createAccess(config: Pick<GatewayConfig, 'credentials' | 'client
       return defaultName !== null && names.has(defaultName) ? defaultName : null;
     },
     mayUse: (caller, name) => allowed(caller).has(name),
+    usableBy: (caller) => [...allowed(caller)],
     byClientId(caller, clientId) {
       const matching = config.credentials.filter(
         (credential) => credential.clientId === clientId && allowed(caller).has(credential.name),
@@ -65,10 +68,12 @@ export type Verdict =
   | { readonly reason: 'unlisted' }
   | { readonly reason: 'ambiguous' };
 
-/** Compiled rules of one client. */
+/** Compiled rules of one client, or of callers who are none. */
 export interface Rules {
   /** `target` is what goes upstream, query included. Microseconds for plain paths; never throws. */
   judge(method: string, target: string): Verdict;
+  /** The rule by which a call is allowed; null where nothing is listed, or none allows it. */
+  allowedBy(method: string, target: string): string | null;
 }
 
 interface Rule {
@@ -89,13 +94,13 @@ const PRESETS: Readonly<Record<string, Rule['matches']>> = {
 };
 
 /**
- * Null when the client has no rules, so that nothing is paid for them. Throws a TypeError for text that is no rule; the
+ * Null where there are no rules, so that nothing is paid for them. Throws a TypeError for text that is no rule; the
  * loader refuses it before.
  */
-export function createRules(client: Pick<ClientConfig, 'allow' | 'deny'>): Rules | null {
-  if (client.allow.length === 0 && client.deny.length === 0) return null;
-  const allow = client.allow.map(parseRule);
-  const deny = client.deny.map(parseRule);
+export function createRules(lists: Pick<ClientConfig, 'allow' | 'deny'>): Rules | null {
+  if (lists.allow.length === 0 && lists.deny.length === 0) return null;
+  const allow = lists.allow.map(parseRule);
+  const deny = lists.deny.map(parseRule);
   return {
     judge(method, target) {
       const queryAt = target.indexOf('?');
@@ -107,6 +112,10 @@ export function createRules(client: Pick<ClientConfig, 'allow' | 'deny'>): Rules
       if (allow.length === 0 || readings.every((reading) => allow.some((rule) => applies(rule, method, reading))))
         return null;
       return { reason: 'unlisted' };
+    },
+    allowedBy(method, target) {
+      const [reading] = readPath(target.split('?', 1)[0] as string) ?? [];
+      return (reading && allow.find((rule) => applies(rule, method, reading))?.text) ?? null;
     },
   };
 }

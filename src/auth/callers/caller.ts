@@ -15,6 +15,8 @@ export interface Arrival {
    * once it is open, false before.
    */
   readonly isLocal: boolean;
+  /** The peer of all its calls where they have no address: `unix:` and the path of its Unix socket. */
+  readonly peerName?: string | undefined;
 }
 
 /**

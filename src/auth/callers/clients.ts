@@ -13,6 +13,8 @@ import type { Caller } from './caller.ts';
  */
 export interface Clients {
   readonly isEmpty: boolean;
+  /** The marks of the secrets that authenticate the client of that name now. */
+  marksOf(name: string): readonly string[];
   /** The client of that name, as a caller that is not authenticated. */
   get(name: string): Caller | undefined;
   /** By a secret alone (Bearer, X-Gateway-Key). */
@@ -70,6 +72,7 @@ export function createClients(
 
   return {
     isEmpty: configs.length === 0,
+    marksOf: (name) => digests().flatMap(({ mark, owner }) => (owner.client?.name === name ? [mark] : [])),
     get: (name) => callers.get(name),
     bySecret(secret) {
       const found = findByDigest(digestOf(secret), digests());

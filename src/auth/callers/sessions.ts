@@ -200,6 +200,13 @@ export class Sessions {
     );
   }
 
+  /** Ends all sessions of a client; how many there were. */
+  endOf(client: string): number {
+    const own = [...this.#table.values()].filter(({ owner }) => owner.client === client);
+    for (const { hash } of own) this.#table.delete(hash);
+    return own.length;
+  }
+
   /** To be called after a reload: checks which sessions' credentials are gone or have another issuer now. */
   reconsider(): void {
     for (const entry of this.#table.values()) {

@@ -1,9 +1,13 @@
 // `gcg check`: reads the configuration and reports every problem in it; opens nothing. The check of --online is passed
 // in, so that its code is loaded only when it runs.
 
-import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { createAccess } from '../../auth/callers/access.ts';
+import { ANONYMOUS } from '../../auth/callers/caller.ts';
+import { canProve } from '../../config/access-rules.ts';
+import type { ClientConfig, CredentialConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { formatListenAddress } from '../../config/listen-address.ts';
 import { loadConfig } from '../../config/load.ts';
+import { lastDayOf } from '../../config/sections/client.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
@@ -21,28 +25,62 @@ export async function check(args: CommandLine, io: Io, online: OnlineCheck): Pro
     return EXIT.badConfig;
   }
   reportProblems(io, [], result.warnings);
+  warnOfUnused(result.config, io);
   const isOnline = args.flags.has('online');
   // "OK" is printed only when nothing more is to be checked; with --online the verdict comes last.
   io.stdout.write(`${isOnline ? 'configuration' : 'OK'}: ${summarise(result.config)}`);
   return isOnline ? online(result.config, io) : EXIT.ok;
 }
 
-function summarise({ files, general, credentials, clients, server }: GatewayConfig): string {
-  const named = credentials.map(({ name, grantType, hosts, isDefault }) => {
+function summarise(config: GatewayConfig): string {
+  const { files, general, credentials, clients, server } = config;
+  const named = credentials.map((credential) => {
+    const { name, grantType, hosts, isDefault } = credential;
     const region = hosts.domain === general.hosts.domain ? '' : `, ${hosts.domain}`;
-    return `${name} (${grantType}${region}${isDefault ? ', default' : ''})`;
+    const users = usersOf(credential, config).join(', ') || 'nobody';
+    return `${name} (${grantType}${region}${isDefault ? ', default' : ''}): for ${users}`;
   });
   const { origin, pathPrefix } = general.hosts.api;
   const rows: [string, string][] = [
     ['region', general.hosts.domain],
     ['calls go to', origin + pathPrefix],
-    ['credentials', named.join(', ')],
-    [
-      'clients',
-      clients.length === 0 ? 'none: local callers need no proof' : clients.map(({ name }) => name).join(', '),
-    ],
+    ...named.map((text, at): [string, string] => [at === 0 ? 'credentials' : '', text]),
+    ['clients', clients.length === 0 ? 'none: local callers need no proof' : clients.map(clientInWords).join(', ')],
     ['listens on', server.listen.map(formatListenAddress).join(', ')],
+    ...(server.readOnly ? [['read-only', 'nobody may change anything (server.read_only)'] as [string, string]] : []),
   ];
   const lines = rows.map(([head, text]) => `  ${head.padEnd(13)}${text}`);
   return `${[files[0] ?? 'no file, settings from flags and environment', ...lines].join('\n')}\n`;
+}
+
+function clientInWords({ name, isAdmin, expiresAt, from }: ClientConfig): string {
+  const end = expiresAt === null ? '' : `until ${lastDayOf(expiresAt)}`;
+  const facts = [isAdmin ? 'admin' : '', end, from.length > 0 ? `from ${from.join(' and ')}` : ''].filter(Boolean);
+  return facts.length === 0 ? name : `${name} (${facts.join(', ')})`;
+}
+
+/** Who may use a credential, in words. */
+function usersOf({ name }: CredentialConfig, config: GatewayConfig): string[] {
+  const access = createAccess(config);
+  const names = config.clients
+    .filter((client) => access.mayUse({ ...ANONYMOUS, client }, name))
+    .map((client) => client.name);
+  if (!access.mayUse(ANONYMOUS, name)) return names;
+  const isServed = config.server.anonymousCredentials !== null || !canProve(config);
+  if (isServed) return ['callers without proof', ...names];
+  return config.clients.length === 0 ? ['callers with a certificate'] : names;
+}
+
+/** Warns of each credential that no caller may use, with the settings that would let one. */
+function warnOfUnused(config: GatewayConfig, io: Io): void {
+  for (const credential of config.credentials) {
+    if (usersOf(credential, config).length > 0) continue;
+    const { name, location } = credential;
+    const listed = [...createAccess(config).usableBy(ANONYMOUS), name].join(', ');
+    const message =
+      `nobody may use this credential: set server.anonymous_credentials = ${listed}, or credential = ${name} in a ` +
+      '[client.NAME]; then it is reached as ' +
+      `/${name}/api/v2/…`;
+    reportProblems(io, [], [{ location, key: name === 'default' ? 'credential' : `credential.${name}`, message }]);
+  }
 }

@@ -1,13 +1,14 @@
 // [client.NAME]: how a client authenticates and what it may do. Checks only the spelling of rules, not what they match.
 
 import { hash } from 'node:crypto';
-import { METHODS } from 'node:http';
 import { parseCertSubject } from '../../cert-subject.ts';
 import type { SecretSource } from '../../secret.ts';
-import { boolean, choice, commaList, integer, itemList, secret, text } from '../option.ts';
+import { AddressBlocks, isAddressOrBlock } from '../address-blocks.ts';
+import { daysUntil, EXPIRY_WARNING_DAYS } from '../certificates.ts';
+import { boolean, choice, commaList, instant, integer, itemList, itemThat, secret, text } from '../option.ts';
 import { didYouMean, quote } from '../problem.ts';
+import { parseRule, whyMatchesNothing } from '../rule.ts';
 import { Section, type SectionContext, type SectionReader, type SectionReport, type Values } from '../section.ts';
-import { err, ok, type Parsed } from '../values.ts';
 import type { CredentialConfig } from './credential.ts';
 import type { ServerConfig } from './server.ts';
 
@@ -53,6 +54,23 @@ export const client = new Section(
     }),
     mode: choice(['enforce', 'report'], 'enforce', { doc: 'report: only log what the rules would refuse.' }),
     admin: boolean('false', { doc: 'May use the admin listener.' }),
+    expires: instant({
+      defaultNote: 'never',
+      example: '2027-01-31',
+      doc: 'When it ends: a date (to the end of that day, UTC) or an RFC 3339 time. Then its calls are refused.',
+      more: 'Handles, sessions and sockets end with it. Warned of from 21 days before.',
+    }),
+    from: commaList(null, {
+      item: itemThat(
+        (item) => item === UNIX || isAddressOrBlock(item),
+        'is neither an address nor a CIDR block; write 10.0.0.1, 10.0.0.0/8, or unix for Unix sockets',
+      ),
+      whenEmpty: 'name an address or leave the key out',
+      defaultNote: 'anywhere',
+      example: '10.0.0.0/8',
+      doc: 'Addresses and CIDR blocks it may call from, and unix for Unix sockets; from elsewhere its proof is refused.',
+      more: 'Behind a proxy of server.trusted_proxies the address is the one that X-Forwarded-For tells.',
+    }),
     requests_per_minute: integer(null, {
       min: 1,
       max: 1_000_000,
@@ -74,33 +92,39 @@ export const client = new Section(
   { isNamed: true },
 );
 
+/** The word for Unix sockets in `from`. */
+export const UNIX = 'unix';
+
 type Reader = SectionReader<(typeof client)['options']>;
 
 /** `[client.NAME]`. Hashes are in lower case; no credentials: the gateway's default one. */
-export type ClientConfig = Omit<Values<typeof client>, 'credential' | 'admin'> & {
+export type ClientConfig = Omit<Values<typeof client>, 'credential' | 'admin' | 'expires'> & {
   readonly name: string;
   /** Names of credentials it may use; the first is its default. */
   readonly credentials: readonly string[];
   readonly isAdmin: boolean;
+  /** Epoch ms; null: never. */
+  readonly expiresAt: number | null;
   /** `file:line` (or env NAME) where it is configured, for messages. */
   readonly location: string;
 };
-
-/** Names for sets of rules, in `allow`. */
-const RULE_PRESETS: readonly string[] = ['@read-only', '@no-delete'];
 
 /** What else of the configuration decides about clients. */
 interface Besides {
   readonly credentials: readonly CredentialConfig[];
   readonly server: ServerConfig;
   readonly rateLimitMode: 'enforce' | 'report' | 'off';
+  /** Epoch ms. */
+  readonly now: number;
 }
 
 /** Shorter secrets can be guessed, although guesses are slowed down. */
 const SHORTEST_SECRET = 16;
 
 /** Reads all clients, in the order in which they are written. */
-export function readClients(context: SectionContext, { credentials, server, rateLimitMode }: Besides): ClientConfig[] {
+export function readClients(context: SectionContext, besides: Besides): ClientConfig[] {
+  const { credentials, server, rateLimitMode, now } = besides;
+  const proxies = new AddressBlocks(server.trustedProxies);
   const hasClientCa = server.tls !== null && server.tls.clientCaFile !== null;
   const known = credentials.map(({ name }) => name);
   const owners = new Map<string, string>();
@@ -124,9 +148,53 @@ export function readClients(context: SectionContext, { credentials, server, rate
     if (reader.isSet('over_budget') && reader.get('requests_per_month') === null)
       reader.warning('over_budget', 'has no effect without requests_per_month');
     const allowed = knownCredentials(reader.get('credential'), known, reader, 'credential');
-    const { admin, ...rest } = reader.values('secret', 'secret_sha256', 'cert_subject', 'credential');
-    return { ...identity, ...rest, credentials: allowed, isAdmin: admin, location };
+    const { admin, expires, ...rest } = reader.values('secret', 'secret_sha256', 'cert_subject', 'credential');
+    warnOfEnd(reader, expires, now);
+    warnOfIdleRules(reader, { allow: rest.allow, deny: rest.deny });
+    if (new AddressBlocks(rest.from.filter((item) => item !== UNIX)).meets(proxies))
+      reader.warning('from', BESIDE_PROXIES);
+    if (admin && server.adminListen.length === 0) reader.warning('admin', WITHOUT_ADMIN_LISTENER);
+    return { ...identity, ...rest, credentials: allowed, isAdmin: admin, expiresAt: expires, location };
   });
+}
+
+const BESIDE_PROXIES =
+  'holds addresses of server.trusted_proxies, and whoever calls from there may claim any address by X-Forwarded-For; ' +
+  'name the callers alone, and in server.trusted_proxies the proxies alone';
+
+const WITHOUT_ADMIN_LISTENER =
+  'has no effect, since there is no admin listener; add server.admin_listen = 127.0.0.1:8081 (it counts after a restart)';
+
+/** The day, in UTC, of the last moment before an end: the end of a day is the start of the next. */
+export function lastDayOf(expiresAt: number): string {
+  return new Date(Math.min(expiresAt - 1, 8.64e15)).toISOString().slice(0, 10);
+}
+
+/** Says that a client has ended or ends soon; null while there is time, or where there is no end. */
+export function endWarning(expiresAt: number | null, now: number): string | null {
+  if (expiresAt === null) return null;
+  const date = lastDayOf(expiresAt);
+  if (expiresAt <= now)
+    return `was reached on ${date}: calls of this client are refused; move the date, or remove the client`;
+  const days = daysUntil(expiresAt, now);
+  if (days >= EXPIRY_WARNING_DAYS) return null;
+  const left = days === 0 ? 'within a day' : days === 1 ? 'in 1 day' : `in ${days} days`;
+  return `is reached ${left}, on ${date}: calls of this client are refused from then on; move the date if they should not be`;
+}
+
+function warnOfEnd(reader: Reader, expiresAt: number | null, now: number): void {
+  const warning = endWarning(expiresAt, now);
+  if (warning !== null) reader.warning('expires', warning);
+}
+
+/** Warns of rules that can match no call, by the key that they stand under. */
+export function warnOfIdleRules(report: SectionReport, lists: Readonly<Record<string, readonly string[]>>): void {
+  for (const [key, rules] of Object.entries(lists)) {
+    for (const rule of rules) {
+      const why = whyMatchesNothing(rule);
+      if (why !== null) report.warning(key, why);
+    }
+  }
 }
 
 /** Checks that a secret can be sent in a header. Its length is checked with the listeners: it matters who can try. */
@@ -215,40 +283,4 @@ function readHashes(reader: Reader): readonly string[] {
   if (hashes.some((hash) => hash.toLowerCase() === empty))
     reader.problem('secret_sha256', 'is the SHA-256 of nothing; hash the secret itself');
   return hashes.map((hash) => hash.toLowerCase());
-}
-
-/** A rule with one blank between its parts. */
-function parseRule(rule: string, key: 'allow' | 'deny'): Parsed<string> {
-  const reason = refuseRule(rule, key);
-  return reason === undefined ? ok(rule.replace(/\s+/, ' ')) : err(reason);
-}
-
-/** Why a rule cannot be used: `METHOD[,METHOD] /path`, or a preset in `allow`. undefined when it can. */
-export function refuseRule(rule: string, key: 'allow' | 'deny'): string | undefined {
-  if (rule.startsWith('@')) {
-    if (!RULE_PRESETS.includes(rule))
-      return `${quote(rule)} is not known${didYouMean(rule, RULE_PRESETS) || `; there is ${RULE_PRESETS.join(', ')}`}`;
-    return key === 'deny' ? `${quote(rule)} says what is allowed; it belongs into allow` : undefined;
-  }
-  const [, methods, path] = /^(\S+)\s+(\S+)$/.exec(rule) ?? [];
-  if (methods === undefined || path === undefined)
-    return `${quote(rule)} is not a rule; write it like GET /api/v2/users/**`;
-  if (!methods.split(',').every((method) => method === '*' || /^[A-Za-z]+$/.test(method))) {
-    return `${quote(rule)}: ${quote(methods)} is not a list of methods; write it like GET,POST or *`;
-  }
-  // One that no request can have would look like a rule and protect nothing.
-  const unknown = methods.split(',').find((method) => method !== '*' && !METHODS.includes(method.toUpperCase()));
-  if (unknown !== undefined)
-    return `${quote(rule)}: ${quote(unknown)} is not a method${didYouMean(unknown.toUpperCase(), METHODS)}`;
-  if (!path.startsWith('/') || /[?#\\]/.test(path))
-    return `${quote(rule)}: the path must begin with / and have no query`;
-  const segments = path.slice(1).split('/');
-  if (segments.some((segment) => segment === '.' || segment === '..'))
-    return `${quote(rule)}: the path must not hold . or ..`;
-  if (segments.slice(0, -1).includes('**'))
-    return `${quote(rule)}: ** stands for the rest and must be the end of the path`;
-  if (segments.some((segment) => segment.includes('*') && segment !== '*' && segment !== '**')) {
-    return `${quote(rule)}: * stands for a whole segment`;
-  }
-  return undefined;
 }

@@ -1,11 +1,12 @@
 // [server] and [server.tls]: the listeners and what belongs to them. Who may use a listener is checked across sections,
 // afterwards.
 
-import { BlockList, isIP } from 'node:net';
+import { isAddressOrBlock } from '../address-blocks.ts';
 import { formatListenAddress, isReachable, type ListenAddress, parseListenAddress } from '../listen-address.ts';
-import { boolean, commaList, duration, integer, itemThat, path, text } from '../option.ts';
+import { boolean, commaList, duration, integer, itemList, itemThat, path, text } from '../option.ts';
 import { checkCertificates, checkKey, checkOwnCertificate, checkPemPair } from '../pem-file.ts';
 import { quote } from '../problem.ts';
+import { parseRule } from '../rule.ts';
 import { Section, type SectionContext, type SectionReader, type Values } from '../section.ts';
 import { HOUR_MS, parseHttpUrl } from '../values.ts';
 
@@ -43,8 +44,8 @@ export const server = new Section('server', 'Listeners and what callers may do t
     item: itemThat(isAddressOrBlock, 'is neither an address nor a CIDR block; write 10.0.0.1 or 10.0.0.0/8'),
     example: '10.0.0.0/8',
     doc:
-      'Addresses and CIDR blocks whose X-Forwarded-For is believed: in the peer of records, and when wrong secrets ' +
-      'and refused logins are slowed. It gives no rights.',
+      'Addresses and CIDR blocks of proxies whose X-Forwarded-For is believed: in the peer of records, where wrong ' +
+      'secrets and refused logins are slowed, and for client.NAME.from.',
   }),
   allowed_hosts: commaList(null, {
     item: itemThat(isHostName, 'is not a host name; write it without scheme and path'),
@@ -71,6 +72,23 @@ export const server = new Section('server', 'Listeners and what callers may do t
     more:
       'Counts on loopback addresses and Unix sockets, also beside clients and client certificates. Where other ' +
       'machines can reach a listener, callers there must prove who they are.',
+  }),
+  anonymous_allow: itemList({
+    item: (rule) => parseRule(rule, 'allow'),
+    whenEmpty: 'give a rule or leave the key out',
+    defaultNote: 'everything',
+    example: '@read-only',
+    doc: 'What callers may call that are no [client.NAME]; rules as in client.NAME.allow.',
+  }),
+  anonymous_deny: itemList({
+    item: (rule) => parseRule(rule, 'deny'),
+    whenEmpty: 'give a rule or leave the key out',
+    example: 'DELETE /api/v2/**',
+    doc: 'What they may not call; wins over anonymous_allow.',
+  }),
+  read_only: boolean('false', {
+    doc: 'Let nobody change anything: all callers may only do what @read-only allows, whatever else they may.',
+    more: 'The flag --read-only of serve, demo and run sets it.',
   }),
   drain_timeout: duration('10', { maxMs: HOUR_MS, doc: 'How long calls in progress may take to end at shutdown.' }),
   shutdown_delay: duration('0', {
@@ -204,20 +222,6 @@ function readServerTls(context: SectionContext): ServerTlsConfig | null {
   if (clientCaFile !== null && certFile === null && keyFile === null)
     reader.problem('client_ca_file', 'needs server.tls.cert_file and key_file beside it');
   return certFile === null || keyFile === null ? null : { certFile, keyFile, clientCaFile };
-}
-
-function isAddressOrBlock(text: string): boolean {
-  const [address = '', bits, ...rest] = text.split('/');
-  const family = isIP(address);
-  if (family === 0 || rest.length > 0) return false;
-  if (bits === undefined) return true;
-  if (!/^\d{1,3}$/.test(bits)) return false;
-  try {
-    new BlockList().addSubnet(address, Number(bits), family === 4 ? 'ipv4' : 'ipv6');
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function isHostName(text: string): boolean {

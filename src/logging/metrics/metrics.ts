@@ -20,6 +20,14 @@ export interface MetricSources {
     readonly renewal: string;
     readonly expiresAt: number | null;
   }>;
+  /** Each configured client. Times in epoch ms; a `fingerprint` of null stands for certificates. */
+  clients?(): Iterable<{
+    readonly name: string;
+    readonly expiresAt: number | null;
+    readonly isBlocked: boolean;
+    readonly rejected: number;
+    readonly secrets: readonly { readonly fingerprint: string | null; readonly lastSeenAt: number }[];
+  }>;
   /** Files of certificates, with the time at which they end to be of use, in epoch ms. */
   certificates?(): Iterable<{ readonly use: string; readonly expiresAt: number }>;
   /** Calls that wait for a rate limit or a connection, by credential. */
@@ -145,6 +153,7 @@ class GatewayMetrics implements Metrics {
       this.#tokenRequests.family,
       this.#transitions.family,
       ...this.#credentialFamilies(),
+      ...this.#clientFamilies(),
       sampled('gauge', 'gcg_queue_length', 'Calls that wait for a rate limit or a connection.', () =>
         Array.from(this.#sources.queueLengths?.() ?? [], ([credential, value]) => ({ labels: { credential }, value })),
       ),
@@ -215,6 +224,44 @@ class GatewayMetrics implements Metrics {
       ),
       sampled('gauge', 'gcg_renewal_state', "1 for the state a credential's renewal is in.", () =>
         this.#states(RENEWAL_STATES, (state) => state.renewal),
+      ),
+    ];
+  }
+
+  #clientFamilies(): readonly Family[] {
+    const clients = () => [...(this.#sources.clients?.() ?? [])];
+    return [
+      sampled(
+        'gauge',
+        'gcg_client_last_seen_seconds',
+        'When a client last called with each of its secrets, in Unix time; no sample for one not seen since the start.',
+        () =>
+          clients().flatMap(({ name, secrets }) =>
+            secrets.map(({ fingerprint, lastSeenAt }) => ({
+              labels: { client: name, secret: fingerprint ?? 'certificate' },
+              value: lastSeenAt / 1000,
+            })),
+          ),
+      ),
+      sampled(
+        'gauge',
+        'gcg_client_seconds_left',
+        'Time until a client expires; 0 when it has, absent without end.',
+        () =>
+          clients().flatMap(({ name, expiresAt }) =>
+            expiresAt === null
+              ? []
+              : [{ labels: { client: name }, value: Math.max(0, (expiresAt - this.#now()) / 1000) }],
+          ),
+      ),
+      sampled('gauge', 'gcg_client_blocked', '1 for a client that an administrator has blocked.', () =>
+        clients().map(({ name, isBlocked }) => ({ labels: { client: name }, value: isBlocked ? 1 : 0 })),
+      ),
+      sampled(
+        'counter',
+        'gcg_client_rejected_total',
+        'Requests that named a client and whose proof was not taken: a wrong secret, an end, a block, an address.',
+        () => clients().map(({ name, rejected }) => ({ labels: { client: name }, value: rejected })),
       ),
     ];
   }
@@ -313,9 +360,12 @@ export interface ExchangeCounts {
 export function createExchangeObserver({
   log,
   metrics,
+  activity,
 }: {
   log: { exchange(record: ExchangeRecord): void };
   metrics: Metrics;
+  /** Counts by client. */
+  activity?: { ended(record: ExchangeRecord): void };
 }): ExchangeObserver {
   const templates = createRouteTemplates();
   const counts = { running: 0, finished: 0, cut: 0 };
@@ -331,6 +381,7 @@ export function createExchangeObserver({
       if (record.route === '') record.route = templates.of(record.target);
       record.durationMs = performance.now() - record.startedAt;
       metrics.ended(record);
+      activity?.ended(record);
       counts.running -= 1;
       if (record.isProbe) return;
       if (record.aborted && record.errorCode === 'gateway.draining') counts.cut += 1;

@@ -76,8 +76,8 @@ const USER_GRANTS = new Map([
 export interface TokenApplicant {
   readonly caller: Caller;
   readonly arrival: Arrival;
-  /** The address it comes from, which tells callers apart that are no clients. */
-  readonly peer: string;
+  /** The address it comes from, which tells callers apart that are no clients; null where it is not known. */
+  readonly peer: string | null;
   readonly named: string | null;
 }
 
@@ -117,7 +117,8 @@ export class FacadeGrants {
 
   #assertMayUse(name: string): void {
     if (credentialConfig(this.#runtime, name) === undefined) throw unknownCredential();
-    if (!this.#runtime.access.mayUse(this.#applicant.caller, name)) throw notListed(name);
+    if (!this.#runtime.access.mayUse(this.#applicant.caller, name))
+      throw notListed(name, this.#applicant.caller, this.#runtime);
   }
 
   #issueHandle(clientId: string | null): IssuedToken {
@@ -142,9 +143,10 @@ export class FacadeGrants {
 
   async #refreshSession(refreshHandle: string): Promise<IssuedToken> {
     const { sessions, authenticator } = this.#runtime;
-    const { caller, arrival } = this.#applicant;
+    const { caller, arrival, peer } = this.#applicant;
     const owner = sessions.ownerOf(handleOf(refreshHandle));
-    const isOwn = owner !== null && mayRefresh(caller, owner) && authenticator.reauthenticate(owner, arrival) !== null;
+    const isOwn =
+      owner !== null && mayRefresh(caller, owner) && authenticator.reauthenticate(owner, arrival, peer) !== null;
     if (isOwn && owner.credential !== null) this.#assertMayUse(owner.credential);
     const found = isOwn ? sessions.findByRefreshHandle(refreshHandle) : null;
     if (found === null)
@@ -180,7 +182,7 @@ export class FacadeGrants {
     const { caller, peer } = this.#applicant;
     return this.#gateway.grantPace.perform(
       `${sessionIssuer(config)} ${clientId}`,
-      caller.client === null ? `peer ${networkOf(peer)}` : `client ${caller.client.name}`,
+      caller.client === null ? `peer ${networkOf(peer ?? '')}` : `client ${caller.client.name}`,
       perform,
     );
   }

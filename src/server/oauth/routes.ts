@@ -70,12 +70,14 @@ export function registerFacade(app: FastifyInstance): void {
  */
 async function issueToken(exchange: Exchange, body: string): Promise<void> {
   const { gateway, request, response, record, role } = exchange;
-  const { trustedProxies } = gateway.runtime;
+  const { authenticator } = gateway.runtime;
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
   try {
     const caller = applicantOf(exchange, asked);
     noteCaller(record, caller);
-    const applicant = { caller, arrival: role, peer: trustedProxies.peerOf(request), named: namedCredential(exchange) };
+    gateway.activity.seen(caller, record.peer);
+    const peer = authenticator.peerOf(request, role);
+    const applicant = { caller, arrival: role, peer, named: namedCredential(exchange) };
     const token = await new FacadeGrants(gateway, applicant).perform(asked);
     record.credential = token.credential;
     record.status = 200;

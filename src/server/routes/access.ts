@@ -21,7 +21,8 @@ export function adminExchange({ raw }: FastifyRequest): Exchange {
   if (!role.admin) throw noAdminPages();
   // A body takes as long as its sender likes: whoever may not administer any more by then does not.
   const { authenticator } = gateway.runtime;
-  authenticator.assertAdmin(authenticator.assertRenewed(caller, role), role);
+  const peer = authenticator.peerOf(exchange.request, role);
+  authenticator.assertAdmin(authenticator.assertRenewed(caller, role, peer), role);
   return exchange;
 }
 

@@ -12,6 +12,7 @@ import { sendPage } from '../pages/page.ts';
 import { renderStatusPage } from '../pages/status-page.ts';
 import { sendJson } from '../responses.ts';
 import { adminExchange, changingExchange, configuredCredential, ignoreBodies, readBodiesAsText } from './access.ts';
+import { registerBlocks } from './client-blocks.ts';
 import { registerLogin } from './login.ts';
 import { credentialStatus, statusOf } from './status.ts';
 import { usageOf } from './usage.ts';
@@ -49,6 +50,7 @@ export function registerAdmin(app: FastifyInstance): void {
     // `curl -d ''` sends a type, too; nothing is read of a body.
     ignoreBodies(scope);
     scope.post('/-/reload', reload);
+    registerBlocks(scope);
   });
 }
 

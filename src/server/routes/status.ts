@@ -15,7 +15,7 @@ import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
 import type { ServerContext, ServerRuntime } from '../context.ts';
 import { isAnonymousServed } from '../listener-plan.ts';
-import { type ClientStatus, clientStatuses } from './client-status.ts';
+import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
 
 /** The state of one credential. Times are ISO 8601 in UTC, or null. */
 export interface CredentialStatus {
@@ -67,6 +67,10 @@ export interface StatusDocument {
   readonly upstream: CredentialStatus['upstream'];
   readonly credentials: readonly CredentialStatus[];
   readonly clients: readonly ClientStatus[];
+  /** Callers who are no client. */
+  readonly anonymous: AnonymousStatus;
+  /** Whether nobody may change anything. */
+  readonly readOnly: boolean;
   /** At most 200: those of configured credentials and clients, then those that hold calls back, then the rest. */
   readonly limits: readonly LimitState[];
   readonly limitsInAll: number;
@@ -105,6 +109,8 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     upstream: upstreamOf(config.general.hosts),
     credentials,
     clients: clientStatuses(gateway),
+    anonymous: anonymousStatus(gateway),
+    readOnly: config.server.readOnly,
     ...limitsOf(runtime.upstream.limits()),
     certificates: gateway.expiries.certificates().map((expiry) => certificateStatus(expiry, clock.now())),
     store: { type: config.store.type, error: storeError },

@@ -25,10 +25,12 @@ const TRY_AGAIN_LATER = 1013;
 /** How long both ends of a socket are given to close it once they were told, at most. */
 const LEAVE_MS = 3_000;
 
-/** Who opened a socket, where, with which credential, and to which channel. */
+/** Who opened a socket, where and from where, with which credential, and to which channel. */
 export interface SocketOwner {
   readonly caller: Caller;
   readonly arrival: Arrival;
+  /** The address it came from; null where it was not known. */
+  readonly peer: string | null;
   readonly credential: string;
   readonly channelId: string;
 }

@@ -49,10 +49,10 @@ function credentialFor(
 /** Why a configuration would not serve the owner of an open socket; null where it would. */
 export function whyNotServed(
   runtime: ServerRuntime,
-  { caller, arrival, credential }: SocketOwner,
+  { caller, arrival, peer, credential }: SocketOwner,
 ): GatewayError | null {
   const { authenticator, clients } = runtime;
-  const gone = authenticator.revalidate(caller, arrival);
+  const gone = authenticator.revalidate(caller, arrival, peer);
   if (gone !== null) return gone;
   const current = { ...caller, client: caller.client && (clients.get(caller.client.name)?.client ?? null) };
   try {
@@ -141,19 +141,26 @@ class Upgrade {
       caller = this.#admit(host, route, channel, asked.token);
     }
     noteCaller(record, caller);
+    this.#gateway.activity.seen(caller, record.peer);
     if (this.#gateway.phase === 'draining') throw draining();
     const named = namedCredential({ route, request });
     const credential = credentialFor(this.#runtime, caller, named, request.headers, record);
     record.credential = credential;
-    const owner = { caller, arrival: this.#role, credential, channelId: asked.id };
+    const owner = { caller, arrival: this.#role, peer: this.#peer(), credential, channelId: asked.id };
     await this.#carry(assertOwn(channel, caller, credential), owner, handshake);
+  }
+
+  #peer(): string | null {
+    return this.#runtime.authenticator.peerOf(this.#request, this.#role);
   }
 
   /** A channel's token authenticates its owner, where nothing else does. */
   #admit(host: string, route: Route, channel: IssuedChannel | null, token: string | null): Caller {
     const { authenticator } = this.#runtime;
     const byToken = () =>
-      channel !== null && showsToken(channel, token) ? authenticator.renew(channel.owner, this.#role) : null;
+      channel !== null && showsToken(channel, token)
+        ? authenticator.renew(channel.owner, this.#role, this.#peer())
+        : null;
     return admit(this.#request, host, route, this.#role, this.#runtime, byToken);
   }
 

@@ -3,7 +3,7 @@
 import { hash } from 'node:crypto';
 import t from 'tap';
 import { exposedSetting, exposures } from '../../../src/config/access-rules.ts';
-import { refuseRule } from '../../../src/config/sections/client.ts';
+import { refuseRule } from '../../../src/config/rule.ts';
 import { inlineSecret } from '../../../src/secret.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { configAt } from '../../helpers/gateway.ts';

@@ -34,6 +34,8 @@ async function setUp(clients: ClientConfig[], isAnonymousServed = false) {
       clients: createClients(clients, systemClock),
       handles,
       sessions,
+      standing: { whyBarred: () => null },
+      trustedProxies: new TrustedProxies([]),
       isAnonymousServed,
     }),
   };
@@ -75,9 +77,9 @@ t.test(
     const nobody = { client: null, handle: null, session: null, authFingerprint: null, isAuthenticated: true };
     const before = await setUp([]);
     const after = await setUp([clientNamed('crm')]);
-    t.ok(before.authenticator.renew(nobody, LOCAL), 'the control');
-    t.equal(after.authenticator.renew(nobody, LOCAL), null);
-    t.equal(after.authenticator.renew({ ...nobody, session }, LOCAL), null);
+    t.ok(before.authenticator.renew(nobody, LOCAL, null), 'the control');
+    t.equal(after.authenticator.renew(nobody, LOCAL, null), null);
+    t.equal(after.authenticator.renew({ ...nobody, session }, LOCAL, null), null);
   },
 );
 

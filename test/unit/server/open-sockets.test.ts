@@ -9,6 +9,7 @@ const ENDED = new GatewayError('gateway.session.ended', 'over');
 const byHandle = (id: string): SocketOwner => ({
   caller: { ...ANONYMOUS, handle: { id } } as unknown as Caller,
   arrival: { isLocal: true },
+  peer: '127.0.0.1',
   credential: 'default',
   channelId: `channel-of-${id}`,
 });
@@ -16,6 +17,7 @@ let channels = 0;
 const byClient = (name: string, channelId = `channel-${++channels}`): SocketOwner => ({
   caller: { ...ANONYMOUS, client: { name } } as unknown as Caller,
   arrival: { isLocal: true },
+  peer: '127.0.0.1',
   credential: 'default',
   channelId,
 });
