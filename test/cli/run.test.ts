@@ -60,7 +60,7 @@ t.test('the command reaches the gateway, sees no secret, and its output and exit
   t.equal(command.stderr(), 'words of the command\n', 'not a word of ours');
   const { status, name, env } = JSON.parse(command.stdout());
   t.match({ status, name }, { status: 200, name: 'Simulated Organization' });
-  t.notMatch(JSON.stringify(env), new RegExp(`canary|${SECRET}`));
+  t.notMatch(JSON.stringify(env), new RegExp(`canary-key|canary-token|${SECRET}`));
   t.notOk(Object.keys(env).some((key) => key.startsWith('GCG_') || key === 'CRM_SECRET' || key === 'OTHER'));
   t.match(env, {
     GATEWAY_URL: /^http:\/\/127\.0\.0\.1:\d+$/,
