@@ -9,13 +9,14 @@ import { AuthThrottle } from './auth/callers/auth-throttle.ts';
 import { ClientActivity } from './auth/callers/client-activity.ts';
 import { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
-import { type SessionOwner, sessionEnded } from './auth/callers/session.ts';
+import { type Session, type SessionOwner, sessionEnded } from './auth/callers/session.ts';
 import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
 import { createLogins, type Logins } from './auth/credentials/login.ts';
 import { FileStore } from './auth/credentials/store/file.ts';
 import { createMemoryStore } from './auth/credentials/store/memory.ts';
 import type { TokenStore } from './auth/credentials/store/store.ts';
 import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
+import type { Token } from './auth/credentials/token-source.ts';
 import type { ClientCas } from './cert-subject.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
@@ -36,8 +37,9 @@ import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { WrongProtocols } from './server/wrong-protocol.ts';
-import { credentialOfLimit } from './upstream/call.ts';
+import { credentialOfLimit, sessionLimitKey } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
+import { askUserId, OwnCallError } from './upstream/own-calls.ts';
 import { Budgets } from './usage/budgets.ts';
 import { UsageLedger } from './usage/usage-ledger.ts';
 import { VERSION } from './version.ts';
@@ -191,6 +193,23 @@ export class GatewayState implements ServerContext, Shared {
       endpoint: () => this.runtime.tokenEndpoint,
       settings: () => this.runtime.config.reauthentication,
       credential: (name) => credentialConfig(this.runtime, name),
+      ...(options.identify === true && { askUser: (session, token) => this.#askUser(session, token) }),
+    });
+  }
+
+  async #askUser(session: Session, token: Token): Promise<string | null> {
+    // Calls that wait for their turn go first.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const config = session.config();
+    return askUserId({
+      send: (request) => this.runtime.upstream.aside(request),
+      credential: { config, source: session.source },
+      token,
+      limitKey: sessionLimitKey(config.name, session.id),
+    }).catch((error: unknown) => {
+      // The token of a service has no user, and a scope may not allow the question: asking again is of no use.
+      if (error instanceof OwnCallError && [400, 403, 404].includes(error.upstreamStatus)) return null;
+      throw error;
     });
   }
 

@@ -51,14 +51,3 @@ function tableOf<T>(body: unknown, { table }: DocumentView<T>): string | null {
     throw error;
   }
 }
-
-/** Rows as lines whose cells stand below one another; the first row is the head. */
-export function columns(rows: readonly string[][]): string[] {
-  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-}

@@ -1,7 +1,7 @@
 // The calls that the gateway makes by itself, about a token: whose it is, and its end. No caller waits behind them.
 
 import type { Credential } from '../auth/credentials/credentials.ts';
-import type { Token } from '../auth/credentials/token-source.ts';
+import type { Token, TokenSource } from '../auth/credentials/token-source.ts';
 import { systemClock } from '../clock.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GrantType, USER_GRANTS } from '../config/sections/credential.ts';
@@ -55,8 +55,10 @@ export class OwnCallError extends GatewayError {
 /** What a call of our own is sent with. `send` may put a newer token of the credential on it. */
 export interface OwnCallDeps {
   readonly send: Send;
-  readonly credential: Pick<Credential, 'config' | 'source'>;
+  readonly credential: Pick<Credential, 'config'> & { readonly source: TokenSource };
   readonly token: Token;
+  /** The limit that the call counts by; default: the credential's. */
+  readonly limitKey?: string;
   /** How long a call may take, waits included; default 10 s. */
   readonly timeoutMs?: number;
 }
@@ -80,6 +82,14 @@ export async function askIdentity(deps: OwnCallDeps): Promise<IdentityAnswer> {
   }
 }
 
+/**
+ * Asks for the id of a token's user: one call. Null where nobody is behind the token. Throws GatewayError, an
+ * OwnCallError where the platform's answer is not 2xx.
+ */
+export async function askUserId(deps: OwnCallDeps): Promise<string | null> {
+  return namedOf(await call(deps, 'GET', USER_PATH))?.id || null;
+}
+
 /** Ends a token at the platform, and the login it came from. Throws as `askIdentity` does. */
 export async function revokeToken(deps: OwnCallDeps): Promise<void> {
   await call(deps, 'DELETE', TOKEN_PATH);
@@ -90,7 +100,7 @@ function mayHaveUser(grantType: GrantType): boolean {
 }
 
 async function call(
-  { send, credential: { config, source }, token, timeoutMs = LONGEST_CALL_MS }: OwnCallDeps,
+  { send, credential: { config, source }, token, limitKey = config.name, timeoutMs = LONGEST_CALL_MS }: OwnCallDeps,
   method: string,
   target: string,
 ): Promise<Record<string, unknown>> {
@@ -109,7 +119,7 @@ async function call(
       target,
       headers: ['Accept', 'application/json', 'Authorization', token.authorization],
       body: NO_BODY,
-      limitKey: config.name,
+      limitKey,
       source,
       token,
       record,

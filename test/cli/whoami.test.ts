@@ -119,14 +119,14 @@ t.test('where clients are configured, the advice names them and the commands sho
   const there = await folder.run((args, io) => login(args, io, browser), ['login', 'crm'], io);
   t.match(there.err, /^call http:\/\/127\.0\.0\.1:\d+\/api\/v2\/… as ops$/m);
   const { out } = await folder.run(status, ['status'], io);
-  t.match(out, /^CLIENT +MAY USE +LAST SEEN +CALLS +REFUSED +SOCKETS +RULES$/m);
-  t.match(out, /^ops \(admin\) +crm .*none: all calls$/m);
-  t.match(out, /^bi +default .*allow @read-only; deny \* \/api\/v2\/users\/\*\* \(only reported\)$/m);
+  t.match(out, /^CLIENT +STATE +MAY USE +LAST SEEN +CALLS +REFUSED +SOCKETS +RULES$/m);
+  t.match(out, /^ops \(admin\) +active +crm .* all calls$/m);
+  t.match(out, /^bi +active +default .*allow @read-only; deny \* \/api\/v2\/users\/\*\* \(only reported\)$/m);
   t.match(out, /^ {2}default: the OAuth client Demo service of Simulated Organization$/m);
   t.match(out, /^ {2}crm: Ada Lindqvist of Simulated Organization$/m);
   const headers = { 'X-Gateway-Key': 'ops-secret' };
   const page = await (await fetch(url, { headers })).text();
-  t.match(page, /<th scope="row">ops \(admin\)<\/th><td>crm<\/td>/);
+  t.match(page, /<th scope="row">ops \(admin\)<\/th><td>active<\/td>\s*<td>crm<\/td>/);
   t.notMatch(JSON.stringify(await (await fetch(`${url}/-/status`, { headers })).json()), /ops-secret|secretSha256/i);
 });
 

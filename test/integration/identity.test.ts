@@ -2,13 +2,15 @@
 // goes wrong with it goes wrong with nothing else.
 
 import t, { type Test } from 'tap';
-import { DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
+import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
+import { createUsers, DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import type { Switches } from '../../src/sandbox/switches.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { change, createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
+import { allCredentials, assertionFor, basic, postToken } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
-import { type ConfigOverrides, credentialAt, type TestGateway } from '../helpers/gateway.ts';
+import { type ConfigOverrides, credentialAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
 
 const ADA = { login: { approve: 'ada.lindqvist@simulated-org.example' } };
 const ORGANIZATION = { id: DEFAULT_ORGANIZATION.id, name: DEFAULT_ORGANIZATION.name };
@@ -166,4 +168,41 @@ t.test('an embedding program that does not ask for it makes no call', async (t) 
   const running = await startAdminGateway(t);
   t.same(await running.gateway.identity(1_000), { identity: null, learntAt: null, problem: null });
   t.same(asked(running.sandbox), []);
+});
+
+t.test("records name a session's user, whom the platform was asked for once, aside from the calls", async (t) => {
+  const [ada, bruno] = createUsers(2) as unknown as [{ id: string; email: string }, { id: string; email: string }];
+  const { url, sandbox, log, gateway } = await startGateway(t, {
+    identify: true,
+    config: (origin) => ({ credentials: allCredentials(origin), server: { anonymousCredentials: ['*'] } }),
+  });
+  await gateway.identity(5_000, 'default');
+  const login = async (email: string) => {
+    const { body } = await postToken(
+      `${url}/oauth/token`,
+      {
+        grant_type: 'urn:ietf:params:oauth:grant-type:saml2-bearer',
+        orgName: 'Simulated Organization',
+        assertion: assertionFor(email),
+      },
+      { authorization: basic(DEMO_CLIENTS.saml2Bearer.id, 'x') },
+    );
+    return body.access_token;
+  };
+  const call = async (token: string | null, path: string) => {
+    const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+    const answer = await fetch(`${url}${path}`, { headers });
+    await answer.arrayBuffer();
+    const requestId = answer.headers.get('x-gateway-request-id');
+    return (await log.nextExchange((record) => record.requestId === requestId)).sessionUser;
+  };
+  const tokens = [await login(ada.email), await login(bruno.email)] as const;
+  while (asked(sandbox, '/api/v2/users/me').length < 2) await fetch(`${url}/livez`);
+  for (const at of [1, 2]) {
+    t.equal(await call(tokens[0], `/api/v2/users?pageNumber=${at}`), ada.id);
+    t.equal(await call(tokens[1], `/api/v2/users?pageNumber=${at}`), bruno.id);
+  }
+  t.equal(await call(null, '/api/v2/users'), null, "a credential is nobody's session");
+  t.equal(asked(sandbox, '/api/v2/users/me').length, 2, 'once a session');
+  t.notMatch(JSON.stringify(log.lines), /lindqvist/i, 'an id, and no name');
 });

@@ -2,6 +2,9 @@
 // addresses, clients and itself. For programs everything stays as it is.
 
 import t from 'tap';
+import { statusTable } from '../../src/cli/commands/status.ts';
+import { renderStatusPage } from '../../src/server/pages/status-page.ts';
+import type { StatusDocument } from '../../src/server/routes/status.ts';
 import { change, personAt, startAdminGateway } from '../helpers/admin.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { credentialAt, startGateway } from '../helpers/gateway.ts';
@@ -113,8 +116,41 @@ t.test('where clients are configured the page shows them, and commands show a pr
   const clients = [clientNamed('ops', { isAdmin: true }), clientNamed('<b>', { allow: ['GET /api/v2/a/**'] })];
   const { url } = await startAdminGateway(t, { overrides: { clients } });
   const { text } = await open(url, { ...HTML, 'X-Gateway-Key': 'ops-secret' });
-  t.match(text, /<th scope="row">ops \(admin\)<\/th><td>default<\/td>\s*<td>none: all calls<\/td>/);
-  t.match(text, /&lt;b&gt;<\/th><td>default<\/td>\s*<td>allow GET \/api\/v2\/a\/\*\*<\/td>/);
+  t.match(text, /<th scope="row">ops \(admin\)<\/th><td>active<\/td>\s*<td>default<\/td>\s*<td>all calls<\/td>/);
+  t.match(text, /&lt;b&gt;<\/th><td>active<\/td>\s*<td>default<\/td>\s*<td>allow GET \/api\/v2\/a\/\*\*<\/td>/);
   t.match(text, /curl -H &quot;X-Gateway-Key: SECRET-OF-A-CLIENT&quot;|curl -H "X-Gateway-Key: SECRET-OF-A-CLIENT"/);
   t.notMatch(text, /ops-secret/);
 });
+
+t.test(
+  'page and status say who is blocked or has ended, who may change anything, and how the audit fares',
+  async (t) => {
+    const clients = [
+      clientNamed('ops', { isAdmin: true }),
+      clientNamed('left', { expiresAt: Date.now() - 1000 }),
+      clientNamed('soon', { expiresAt: Date.now() + 3 * 86_400_000 }),
+      clientNamed('crm'),
+    ];
+    const file = `${t.testdir()}/audit.jsonl`;
+    const { url } = await startAdminGateway(t, { overrides: { clients, audit: { file }, server: { readOnly: true } } });
+    const proof = { 'X-Gateway-Key': 'ops-secret' };
+    t.equal((await change(`${url}/-/clients/crm/block`, undefined, proof)).status, 200);
+    const document = (await (await fetch(`${url}/-/status`, { headers: proof })).json()) as StatusDocument;
+    const table = statusTable(document);
+    const { text } = await open(url, { ...HTML, ...proof });
+    t.match(table, /^ops \(admin\) +active +default/m);
+    t.match(table, /^left +expired +default/m);
+    t.match(table, /^soon +active, 2 d 23 h left \(to \d{4}-\d\d-\d\d\) +default/m);
+    t.match(table, /^crm +blocked +default/m);
+    t.match(text, /<th scope="row">left<\/th><td><span class="bad">expired<\/span><\/td>/);
+    t.match(text, /<th scope="row">crm<\/th><td><span class="bad">blocked<\/span><\/td>/);
+    t.match(table, /^nobody may change anything \(server\.read_only\)$/m);
+    t.match(text, '<p>Nobody may change anything (server.read_only).</p>');
+    t.match(table, /^the audit trail is written \(line 1 is its last\)$/m);
+    t.match(text, 'The audit trail is written (line 1 is its last).');
+    const broken = { ...document, audit: { failure: 'ENOSPC', lost: 2, head: { seq: 7, hash: '' } } };
+    const told = /the audit trail cannot be written \(ENOSPC\); 2 calls have no line in it/i;
+    t.match(statusTable(broken), told);
+    t.match(renderStatusPage(broken, { address: null, refreshS: null }).text, told);
+  },
+);

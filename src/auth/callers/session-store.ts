@@ -13,6 +13,8 @@ export interface StoredSession {
   readonly issuer: string;
   readonly token: Token | null;
   readonly refreshToken: Secret | null;
+  /** The platform's id of the user, where it is known. */
+  readonly user?: string | null;
   /** Epoch ms, exact to an hour. */
   readonly usedAt: number;
 }
@@ -33,7 +35,7 @@ const nameOf = (hash: string) => PREFIX + hash.slice(0, 40);
 export function createSessionStore(store: TokenStore): SessionStore {
   return {
     async save(session) {
-      const { hash, owner, issuer, token, refreshToken, usedAt } = session;
+      const { hash, owner, issuer, token, refreshToken, usedAt, user } = session;
       const { client, authFingerprint, credential, clientId, secret } = owner;
       const key = keyOf(nameOf(hash));
       // `home` and `proof` are the names that earlier versions gave them.
@@ -45,6 +47,7 @@ export function createSessionStore(store: TokenStore): SessionStore {
         proof: authFingerprint,
         credential,
         clientId,
+        user,
         secret: secret instanceof Secret ? { own: secret.reveal() } : secret,
         accessToken: token?.accessToken.reveal() ?? null,
       });
@@ -70,14 +73,14 @@ export function createSessionStore(store: TokenStore): SessionStore {
         const entry = await store.get(keyOf(name)).catch(() => null);
         const text = entry?.value.accessToken?.reveal();
         if (entry === null || text === undefined) continue;
-        const { hash, usedAt, home, secret, accessToken, client, proof, credential, clientId } = JSON.parse(text);
+        const { hash, usedAt, home, secret, accessToken, client, proof, credential, clientId, user } = JSON.parse(text);
         const { expiresAt, obtainedAt, refreshToken } = entry.value;
         const own = typeof secret?.own === 'string' ? new Secret(secret.own) : secret;
         // Version 0.1.0 may have kept no fingerprint: such a session is an anonymous caller's, or nobody can use it.
         const owner: SessionOwner = { client, authFingerprint: proof ?? null, credential, clientId, secret: own };
         const token =
           accessToken === null ? null : createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt });
-        sessions.push({ hash, owner, issuer: home, token, refreshToken, usedAt });
+        sessions.push({ hash, owner, issuer: home, token, refreshToken, usedAt, ...(user !== undefined && { user }) });
       }
       return sessions;
     },

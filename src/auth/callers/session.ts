@@ -46,12 +46,14 @@ export interface SessionTokens {
   refreshToken: Secret | null;
   /** When the token ends by the monotonic clock, where that was known when the session was last in use. */
   endsMono?: number;
-  /** The platform's id of the user who logged in; absent while nobody has looked. */
-  user?: string;
+  /** The platform's id of the user who logged in; null where there is none, absent while it is not known. */
+  user?: string | null;
 }
 
 /** What a session is made with. */
 export interface SessionDeps extends Pick<RefreshingSourceDeps, 'clock' | 'random' | 'log'> {
+  /** Asks the platform for the id of a session's user; null where there is none. May throw. Absent: nobody asks. */
+  readonly askUser?: (session: Session, token: Token) => Promise<string | null>;
   readonly endpoint: () => TokenEndpoint;
   readonly settings: () => RefreshingSourceDeps['settings'];
   /** The credential of that name, or a placeholder with the general hosts for null; undefined for one that is gone. */

@@ -4,7 +4,7 @@
 
 import { LRUCache } from 'lru-cache';
 import type { Timer } from '../../clock.ts';
-import { GatewayError } from '../../errors.ts';
+import { GatewayError, isGatewayError } from '../../errors.ts';
 import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 import type { TokenStore } from '../credentials/store/store.ts';
 import type { TokenGrant } from '../credentials/token-endpoint.ts';
@@ -145,7 +145,10 @@ export class Sessions {
   async open(owner: SessionOwner, { token, refreshToken }: TokenGrant, issuer: string): Promise<OpenedSession> {
     const refreshHandle = refreshToken === null ? null : createRefreshHandle();
     const handle = refreshHandle === null ? createSessionHandle() : handleOf(refreshHandle);
-    await this.#save(this.#add(handleHash(handle), owner, { token, refreshToken }, issuer));
+    const entry = this.#add(handleHash(handle), owner, { token, refreshToken }, issuer);
+    await this.#save(entry);
+    // Its user is asked for now, so that already the first call can be told to be theirs.
+    if (this.#deps.askUser !== undefined) this.#use(entry);
     return { handle, refreshHandle };
   }
 
@@ -220,11 +223,11 @@ export class Sessions {
     const now = () => this.#deps.clock.now();
     const found = (await this.#store?.load().catch(() => null)) ?? [];
     for (const session of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
-      const { hash, owner, issuer, token, refreshToken, usedAt } = session;
+      const { hash, owner, issuer, token, refreshToken, usedAt, user } = session;
       const isOver =
         now() - usedAt > this.#limits.idleMs || (refreshToken === null && (token === null || token.expiresAt <= now()));
       if (isOver) void this.#forget(hash);
-      else this.#add(hash, owner, { token, refreshToken }, issuer);
+      else this.#add(hash, owner, { token, refreshToken, ...(user !== undefined && { user }) }, issuer);
     }
   }
 
@@ -281,7 +284,25 @@ export class Sessions {
       isIdle: () => !this.#table.has(hash),
     });
     this.#inUse.add(entry);
+    if (tokens.user === undefined) void this.#learnUser(entry, entry.session);
     return entry.session;
+  }
+
+  /**
+   * Asks whose the session is, for records: aside from the calls, once each time that it is taken into use until it is
+   * known. What goes wrong changes nothing else.
+   */
+  async #learnUser(entry: Entry, session: Session): Promise<void> {
+    const { askUser, log } = this.#deps;
+    const token = session.source.current();
+    if (askUser === undefined || token === null) return;
+    try {
+      const user = await askUser(session, token);
+      entry.tokens.user = user;
+      if (user !== null && this.#table.peek(entry.hash) === entry) await this.#save(entry);
+    } catch (error) {
+      log.debug({ session: session.id, problem: isGatewayError(error) ? error.code : 'unexpected' }, 'user not learnt');
+    }
   }
 
   #noteRenewal(renewal: Promise<unknown>): void {

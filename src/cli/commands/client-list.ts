@@ -6,9 +6,9 @@ import { ANONYMOUS } from '../../auth/callers/caller.ts';
 import { digestOf, secretFingerprint } from '../../auth/callers/clients.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { onOneLine } from '../../config/problem.ts';
-import { lastDayOf } from '../../config/sections/client.ts';
 import { humanDuration } from '../../config/values.ts';
 import { isAnonymousServed } from '../../server/listener-plan.ts';
+import { READ_ONLY, ruleWords, stateWords } from '../../server/pages/status-words.ts';
 import type { AnonymousStatus, ClientStatus } from '../../server/routes/client-status.ts';
 import type { StatusDocument } from '../../server/routes/status.ts';
 import { askStatus, createAdminRequest, loadOrReport, noGatewayAt, refusal } from '../admin-client.ts';
@@ -92,7 +92,7 @@ function tableOf({ source, clients, anonymous, readOnly }: Listed, now: number):
   const seen = clients.flatMap((client) =>
     client.secrets.map(({ fingerprint, lastSeenAt, lastFrom, calls }, at) => [
       at === 0 ? client.name : '',
-      at === 0 ? stateOf(client) : '',
+      at === 0 ? stateWords(client) : '',
       fingerprint ?? 'certificate',
       isSeen ? ago(lastSeenAt, now) : '-',
       lastFrom ?? '-',
@@ -113,11 +113,11 @@ function tableOf({ source, clients, anonymous, readOnly }: Listed, now: number):
   const rights = clients.map((client) => [
     client.isAdmin ? `${client.name} (admin)` : client.name,
     client.credentials.join(', ') || 'none',
-    rulesOf(client),
+    ruleWords(client),
     client.from.join(', ') || 'anywhere',
   ]);
   if (anonymous.served)
-    rights.push(['-', anonymous.credentials.join(', ') || 'none', rulesOf(anonymous), 'this machine']);
+    rights.push(['-', anonymous.credentials.join(', ') || 'none', ruleWords(anonymous), 'this machine']);
   return [
     ...columns([
       ['CLIENT', 'STATE', 'SECRET', 'LAST SEEN', 'FROM', 'CALLS', 'REFUSED', 'WRONG PROOFS', 'SOCKETS'],
@@ -128,22 +128,11 @@ function tableOf({ source, clients, anonymous, readOnly }: Listed, now: number):
     ...columns([['CLIENT', 'CREDENTIALS', 'RULES', 'MAY CALL FROM'], ...rights]),
     '',
     '- stands for callers who are no client; numbers count from the start of the gateway',
-    ...(readOnly ? ['nobody may change anything (server.read_only)'] : []),
+    ...(readOnly ? [READ_ONLY] : []),
   ];
-}
-
-function stateOf({ state, secondsLeft, expiresAt }: ClientStatus): string {
-  if (state !== 'active' || secondsLeft === null || expiresAt === null) return state;
-  return `active, ${humanDuration(secondsLeft)} left (to ${lastDayOf(Date.parse(expiresAt))})`;
 }
 
 function ago(at: string | null, now: number): string {
   if (at === null) return 'not since the start';
   return `${humanDuration(Math.max(0, Math.floor((now - Date.parse(at)) / 1000)))} ago`;
-}
-
-function rulesOf({ rules: { allow, deny, mode } }: Pick<ClientStatus, 'rules'>): string {
-  const parts = [...allow.map((rule) => `allow ${rule}`), ...deny.map((rule) => `deny ${rule}`)];
-  if (parts.length === 0) return 'all calls';
-  return parts.join('; ') + (mode === 'report' ? ' (only reported)' : '');
 }

@@ -3,12 +3,13 @@
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { humanDuration } from '../../config/values.ts';
-import { ruleWords } from '../../server/pages/client-table.ts';
+import { auditWords, READ_ONLY, ruleWords, stateWords } from '../../server/pages/status-words.ts';
 import type { ClientStatus } from '../../server/routes/client-status.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
 import type { CommandLine } from '../args.ts';
-import { columns, showDocument } from '../document.ts';
+import { showDocument } from '../document.ts';
 import type { Io } from '../io.ts';
+import { columns } from '../table.ts';
 import { whoInWords } from '../who-is-it.ts';
 
 /**
@@ -61,7 +62,10 @@ export function statusTable(document: StatusDocument): string {
   }
   const expiring = (document.certificates ?? []).flatMap(({ warning }) => warning ?? []);
   if (expiring.length > 0) lines.push('', ...expiring);
-  lines.push('', `tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
+  lines.push('');
+  if (document.readOnly) lines.push(READ_ONLY);
+  if (document.audit) lines.push(auditWords(document.audit));
+  lines.push(`tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
   return `${lines.map(onOneLine).join('\n')}\n`;
 }
 
@@ -80,15 +84,19 @@ function credentialRow({
   return [isDefault ? `${name} *` : name, grantType, `${token}${life}`, renewal, nextAttemptAt ?? '-'];
 }
 
+/** So many rules of a list are shown; `gcg client list` shows them all. */
+const MOST_RULES = 3;
+
 function clientTable(clients: readonly ClientStatus[]): string[] {
   const rows = clients.map((client) => [
     client.isAdmin ? `${client.name} (admin)` : client.name,
+    stateWords(client),
     client.credentials.join(', ') || '-',
     client.lastSeenAt ?? '-',
     String(client.calls ?? '-'),
     String(client.refused ?? '-'),
     String(client.sockets),
-    ruleWords(client),
+    ruleWords(client, MOST_RULES),
   ]);
-  return columns([['CLIENT', 'MAY USE', 'LAST SEEN', 'CALLS', 'REFUSED', 'SOCKETS', 'RULES'], ...rows]);
+  return columns([['CLIENT', 'STATE', 'MAY USE', 'LAST SEEN', 'CALLS', 'REFUSED', 'SOCKETS', 'RULES'], ...rows]);
 }

@@ -4,8 +4,9 @@ import { onOneLine } from '../../config/problem.ts';
 import type { UsageDocument } from '../../server/routes/usage.ts';
 import { isMonth } from '../../usage/usage-ledger.ts';
 import type { CommandLine } from '../args.ts';
-import { columns, showDocument } from '../document.ts';
+import { showDocument } from '../document.ts';
 import { EXIT, type Io } from '../io.ts';
+import { columns } from '../table.ts';
 
 /** 0 when the gateway answered; 2 for what is no month, 69 when none answers, 77 when it wants an admin's secret. */
 export async function usage(args: CommandLine, io: Io): Promise<number> {

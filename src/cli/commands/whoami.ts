@@ -8,9 +8,9 @@ import { askIdentity, type Identity, OwnCallError } from '../../upstream/own-cal
 import type { Upstream } from '../../upstream/upstream.ts';
 import { askStatus, createAdminRequest, exitCodeOf, loadOrReport, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { columns } from '../document.ts';
 import { EXIT, type Io } from '../io.ts';
 import { withStandaloneCredentials } from '../standalone.ts';
+import { columns } from '../table.ts';
 import { askWhoseTheyAre, type ToldCredential } from '../who-is-it.ts';
 
 /** What is found out of one credential. */

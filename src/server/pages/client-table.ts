@@ -2,8 +2,9 @@
 
 import type { ClientStatus } from '../routes/client-status.ts';
 import { type Html, html } from './page.ts';
+import { ruleWords, stateWords } from './status-words.ts';
 
-const COLUMNS = ['Client', 'May use', 'Rules', 'Last seen', 'Calls', 'Refused', 'Open sockets'];
+const COLUMNS = ['Client', 'State', 'May use', 'Rules', 'Last seen', 'Calls', 'Refused', 'Open sockets'];
 
 /** Renders the table; what nobody has counted is a dash. */
 export function renderClients(clients: readonly ClientStatus[]): Html {
@@ -16,23 +17,16 @@ ${clients.map(renderClient)}</tbody></table></div>`;
 
 function renderClient(client: ClientStatus): Html {
   const { name, isAdmin, credentials, lastSeenAt, calls, refused, sockets } = client;
-  return html`<tr><th scope="row">${name}${isAdmin && ' (admin)'}</th><td>${credentials.join(', ')}</td>
-<td>${ruleWords(client)}</td><td>${lastSeenAt === null ? '-' : `${lastSeenAt.slice(0, 19).replace('T', ' ')} UTC`}</td>
+  return html`<tr><th scope="row">${name}${isAdmin && ' (admin)'}</th><td>${renderState(client)}</td>
+<td>${credentials.join(', ')}</td>
+<td>${ruleWords(client, MOST_RULES)}</td><td>${lastSeenAt === null ? '-' : `${lastSeenAt.slice(0, 19).replace('T', ' ')} UTC`}</td>
 <td>${calls ?? '-'}</td><td>${refused ?? '-'}</td><td>${sockets}</td></tr>
 `;
 }
 
-/** The rules of a client in a few words. */
-export function ruleWords({ rules }: Pick<ClientStatus, 'rules'>): string {
-  const { allow, deny, mode } = rules;
-  if (allow.length + deny.length === 0) return 'none: all calls';
-  const parts = [allow.length > 0 && `allow ${listed(allow)}`, deny.length > 0 && `deny ${listed(deny)}`];
-  return `${parts.filter((part) => part !== false).join('; ')}${mode === 'report' ? ' (only reported)' : ''}`;
+function renderState(client: ClientStatus): Html {
+  return client.state === 'active' ? html`${stateWords(client)}` : html`<span class="bad">${stateWords(client)}</span>`;
 }
 
+/** So many rules of a list are shown; `gcg client list` shows them all. */
 const MOST_RULES = 3;
-
-function listed(rules: readonly string[]): string {
-  const rest = rules.length - MOST_RULES;
-  return rules.slice(0, MOST_RULES).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
-}

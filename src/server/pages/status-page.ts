@@ -7,6 +7,7 @@ import type { Named } from '../../upstream/own-calls.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
 import { renderClients } from './client-table.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
+import { auditWords, READ_ONLY } from './status-words.ts';
 
 /** What a page knows of its reader. */
 export interface StatusView {
@@ -24,16 +25,18 @@ export function renderStatusPage(status: StatusDocument, { address, refreshS }: 
 calls go to ${status.upstream.api}.
 ${refreshWords(refreshS)} <a href="-/status">The same as JSON</a>.</p>
 ${address === null && html`<p class="soft">In the commands below, ADDRESS stands for the address of this gateway.</p>`}
-${storeProblem(status)}${refusedConfiguration(status)}${expiringCertificates(status)}
+${storeProblem(status)}${auditProblem(status)}${refusedConfiguration(status)}${expiringCertificates(status)}
 <h2>Credentials</h2>
 ${status.credentials.map((credential) => renderCredential(credential, base, status.clients.length > 0))}
 <h2>Clients</h2>
 ${renderClients(status.clients)}
+${status.readOnly && html`<p>${capital(READ_ONLY)}.</p>`}
 <h2>Limits of the platform</h2>
 ${renderLimits(status)}
 <h2>Configuration</h2>
 <p>${readFrom(status)}
 Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in memory'}.
+${status.audit?.failure === null && `${capital(auditWords(status.audit))}.`}
 <code>gcg config</code> shows every value and where it came from.</p>`;
   return renderPage({ title: 'Status', body, refreshS });
 }
@@ -54,6 +57,16 @@ function storeProblem({ store }: StatusDocument): Html | null {
   return store.error === null
     ? null
     : html`<p class="bad" role="alert">The token store has a problem: ${store.error}</p>`;
+}
+
+function auditProblem({ audit }: StatusDocument): Html | null {
+  return audit === null || audit.failure === null
+    ? null
+    : html`<p class="bad" role="alert">${capital(auditWords(audit))}.</p>`;
+}
+
+function capital(words: string): string {
+  return words.slice(0, 1).toUpperCase() + words.slice(1);
 }
 
 function expiringCertificates({ certificates }: StatusDocument): readonly Html[] {

@@ -2,7 +2,7 @@
 
 import type { Test } from 'tap';
 import { placeholderCredential } from '../../../src/auth/callers/session.ts';
-import { type SessionLimits, Sessions } from '../../../src/auth/callers/sessions.ts';
+import { type SessionLimits, Sessions, type SessionsDeps } from '../../../src/auth/callers/sessions.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import type { TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { TokenCall, TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
@@ -24,7 +24,13 @@ export const ISSUER = 'http://login.invalid';
 /** A table of sessions over a platform that rotates at each refresh; it ends with the test. */
 export function setUpSessions(
   t: Test,
-  options: { clock?: FakeClock; store?: TokenStore; limits?: SessionLimits; lifeMs?: number } = {},
+  options: {
+    clock?: FakeClock;
+    store?: TokenStore;
+    limits?: SessionLimits;
+    lifeMs?: number;
+    askUser?: SessionsDeps['askUser'];
+  } = {},
 ) {
   const clock = options.clock ?? createFakeClock();
   const store = options.store ?? createMemoryStore({ clock });
@@ -45,6 +51,7 @@ export function setUpSessions(
   const sessions = new Sessions({
     ...{ clock, store, random: () => 0, log: createTestLog() },
     ...(options.limits && { limits: options.limits }),
+    ...(options.askUser && { askUser: options.askUser }),
     endpoint: () => async (call) => {
       calls.push(call);
       if (refuse) throw refuse;

@@ -8,6 +8,7 @@ import type { Session } from '../../../src/auth/callers/session.ts';
 import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
+import { GatewayError } from '../../../src/errors.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog } from '../../helpers/gateway.ts';
 
@@ -154,4 +155,52 @@ t.test('a session that the store could not forget is forgotten as soon as it can
   isFailing = false;
   await clock.advance(60_000);
   t.same(await memory.list(), []);
+});
+
+t.test(
+  'the user of a session is asked for until known, is kept over a restart, and then not asked for again',
+  async (t) => {
+    const clock = createFakeClock();
+    const store = { ...createMemoryStore({ clock }), isDurable: true };
+    let user: string | null = null;
+    let asked = 0;
+    const askUser = async () => {
+      asked += 1;
+      if (user === null) throw new GatewayError('gateway.upstream.unreachable', 'not now');
+      return user;
+    };
+    const before = setUpSessions(t, { clock, store, askUser });
+    const { handle } = await before.sessions.open(OWNER, before.grant(), ISSUER);
+    t.equal(before.sessions.find(handle)?.tokens.user, undefined);
+    t.equal(asked, 1, 'a session works without an answer');
+    await before.sessions.settled();
+    before.sessions.close();
+    user = 'u-1';
+    const later = setUpSessions(t, { clock, store, askUser });
+    await later.sessions.restore();
+    later.sessions.find(handle);
+    await clock.advance(0);
+    t.equal(later.sessions.find(handle)?.tokens.user, 'u-1', 'asked when it was in use again');
+    await later.sessions.settled();
+    later.sessions.close();
+    const last = setUpSessions(t, { clock, store, askUser });
+    await last.sessions.restore();
+    t.equal(last.sessions.find(handle)?.tokens.user, 'u-1');
+    t.equal(asked, 2);
+  },
+);
+
+t.test('the token of a service has no user, and is not asked about again', async (t) => {
+  let asked = 0;
+  const askUser = async () => {
+    asked += 1;
+    return null;
+  };
+  const { sessions, grant, clock } = setUpSessions(t, { askUser });
+  const { handle } = await sessions.open(OWNER, grant(), ISSUER);
+  for (let hour = 0; hour < 3; hour += 1) {
+    t.equal(sessions.find(handle)?.tokens.user ?? null, null);
+    await clock.advance(HOUR / 2);
+  }
+  t.equal(asked, 1);
 });

@@ -1,0 +1,44 @@
+// Parts of the status document in words, as the page and the commands say them alike.
+
+import { lastDayOf } from '../../config/sections/client.ts';
+import { humanDuration } from '../../config/values.ts';
+import type { AnonymousStatus, ClientStatus } from '../routes/client-status.ts';
+import type { StatusDocument } from '../routes/status.ts';
+
+/** Whether a client may call, and until when. */
+export function stateWords({
+  state,
+  secondsLeft,
+  expiresAt,
+}: Pick<ClientStatus, 'state' | 'secondsLeft' | 'expiresAt'>): string {
+  if (state !== 'active' || secondsLeft === null || expiresAt === null) return state;
+  return `active, ${humanDuration(secondsLeft)} left (to ${lastDayOf(Date.parse(expiresAt))})`;
+}
+
+/** The rules of a caller; of long lists the first `most`. */
+export function ruleWords(
+  { rules: { allow, deny, mode } }: Pick<ClientStatus | AnonymousStatus, 'rules'>,
+  most = Number.POSITIVE_INFINITY,
+): string {
+  if (allow.length + deny.length === 0) return 'all calls';
+  const listed = (word: string, rules: readonly string[]) => {
+    const rest = rules.length - most;
+    return rules.length === 0
+      ? []
+      : [`${word} ${rules.slice(0, most).join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`];
+  };
+  return (
+    [...listed('allow', allow), ...listed('deny', deny)].join('; ') + (mode === 'report' ? ' (only reported)' : '')
+  );
+}
+
+/** Whether changing calls are written down, and what is missing. */
+export function auditWords({ failure, lost, head }: NonNullable<StatusDocument['audit']>): string {
+  const missing = lost === 0 ? '' : `; ${lost} ${lost === 1 ? 'call has' : 'calls have'} no line in it`;
+  return failure === null
+    ? `the audit trail is written (line ${head.seq} is its last)${missing}`
+    : `the audit trail cannot be written (${failure})${missing}`;
+}
+
+/** Said where a whole gateway is read-only. */
+export const READ_ONLY = 'nobody may change anything (server.read_only)';
