@@ -241,6 +241,18 @@ async function happenings(t: Test): Promise<Record<string, Happening>> {
     GatewayCertificateExpiresSoon: [use],
     GatewayCertificateExpired: [use],
   });
+  const inDays = (days: number) => Date.now() + days * 86_400_000;
+  const ends = [
+    ['left', -1],
+    ['soon', 20],
+    ['later', 22],
+  ] as const;
+  made.clientEnds = await happening(
+    t,
+    { clients: [...clients, ...ends.map(([name, days]) => clientNamed(name, { expiresAt: inDays(days) }))] },
+    async () => {},
+    { GatewayClientExpiresSoon: [{ client: 'soon', ...TARGET }] },
+  );
   made.slow = await happening(t, {}, slowCall, { GatewaySlow: [credential] });
   if (existsSync('/dev/full')) made.broken = await brokenOutside(t);
   return made;
