@@ -118,7 +118,8 @@ export const COMMANDS = [
     doc: 'write a configuration, by asking or from flags',
     more:
       'Asks on a terminal for what no flag says. The client secret is never a flag: it is asked for, or the file ' +
-      'names the variable GENESYSCLOUD_OAUTHCLIENT_SECRET in its place. Says which redirect URI to register.',
+      'names the variable GENESYSCLOUD_OAUTHCLIENT_SECRET in its place. Says which redirect URI to register, and on a ' +
+      'terminal offers to try the credential.',
     examples: [
       ['init --host eu-central-1 --client-id ID', 'client credentials, without questions about these two'],
       ['init --grant-type pkce --client-id ID', 'for a person who logs in'],

@@ -22,7 +22,10 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   audit: async () => (await import('./commands/audit.ts')).audit,
   client: async () => (await import('./commands/client.ts')).client,
   doctor: async () => (await import('./commands/doctor.ts')).runDoctor,
-  init: async () => (await import('./commands/init.ts')).init,
+  init: async () => {
+    const { askOnTerminal, init } = await import('./commands/init.ts');
+    return (args, io) => init(args, io, askOnTerminal(), async (...given) => (await COMMANDS.check())(...given));
+  },
   login: async () => (await import('./commands/login.ts')).login,
   logout: async () => (await import('./commands/logout.ts')).logout,
   status: async () => (await import('./commands/status.ts')).status,

@@ -287,3 +287,41 @@ t.test('TOML that the CLI does not write is refused by its line, never guessed a
     ]),
   });
 });
+
+t.test(
+  'a credential of a service can be tried at once, where somebody is asked; its outcome is the exit code',
+  async (t) => {
+    const tried: (string | undefined)[] = [];
+    const tryOnline = async ({ flags, overrides }: CommandLine) => {
+      tried.push(flags.get('online') === true ? overrides.configPath : undefined);
+      return 77;
+    };
+    const start = (argv: string[], ...answers: string[]) => {
+      const folder = createCommandFolder(t, null);
+      const { ask } = answering(...answers);
+      return folder.run((args, io) => init(args, io, ask, tryOnline), ['init', ...argv]);
+    };
+    const uuid = '5a4d0b1e-0001-4000-8000-000000000001';
+    const yes = await start(['--client-id', uuid], '', '', 'a secret', '');
+    t.match(yes, { code: 77, err: /^Then: gcg check, gcg serve$/m });
+    t.match(tried, [/gcg\.ini$/]);
+    t.notMatch(yes.err, /UUID/);
+    t.match(await start(['--client-id', 'abc'], '', '', 'a secret', 'no'), {
+      code: 0,
+      err: /^note: that id is not a UUID, and those of OAuth clients are; it is taken as it is$/m,
+    });
+    t.equal((await start(['--client-id', uuid], '', '', '')).code, 0, 'there is no secret to try');
+    t.equal((await start(['--client-id', uuid, '--grant-type', 'pkce'])).code, 0, 'a person has to log in first');
+    t.equal(tried.length, 1);
+  },
+);
+
+t.test('a secret that is written into a git work tree is warned of', async (t) => {
+  const folder = createCommandFolder(t, null);
+  mkdirSync(join(folder.dir, '.git'));
+  const { ask } = answering('', '', 'abc', 'a secret');
+  const warning = /^warning: .*gcg\.ini holds a secret and is inside the git work tree .*: do not commit it$/m;
+  t.match((await folder.run((args, io) => init(args, io, ask), ['init'])).err, warning);
+  const flags = ['init', '--client-id', 'abc', '--force'];
+  t.notMatch((await folder.run(flagsOnly, flags, { env: SECRET })).err, /work tree/, 'without a secret');
+});

@@ -1,7 +1,7 @@
 // `gcg init`: writes a configuration from flags and from answers to questions.
 
 import { lstatSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { type Readable, Writable } from 'node:stream';
 import { LARGEST_FILE_BYTES } from '../../config/file.ts';
@@ -10,6 +10,7 @@ import { parseRegion } from '../../config/sections/general.ts';
 import { createFile, replaceFile } from '../../fs/atomic-write.ts';
 import { isOursOrRoots } from '../../fs/permissions.ts';
 import { FileRefusal, type PlainFile, readPlainFileSync } from '../../fs/plain-file.ts';
+import { looksLikeClientId } from '../../secret.ts';
 import type { CommandLine } from '../args.ts';
 import { type DraftCredential, redirectUris, renderConfigFile, SECRET_VARIABLE } from '../config-template.ts';
 import { readGcProfiles } from '../gc-profiles.ts';
@@ -20,9 +21,15 @@ const DEFAULT_REGION = 'https://api.mypurecloud.com';
 
 /**
  * 0 written, 2 for what is missing or wrong in flags, 1 when the file is there, cannot be written, or the person
- * stopped. `ask` is null where nobody can be asked.
+ * stopped. `ask` is null where nobody can be asked. `tryOnline` is `gcg check --online`, which is offered where no
+ * login of a person is needed; its exit code counts then.
  */
-export async function init(args: CommandLine, io: Io, ask: Ask | null = askOnTerminal()): Promise<number> {
+export async function init(
+  args: CommandLine,
+  io: Io,
+  ask: Ask | null = askOnTerminal(),
+  tryOnline?: (args: CommandLine, io: Io) => Promise<number>,
+): Promise<number> {
   const output = resolve(io.cwd, textOf(args, 'output') ?? 'gcg.ini');
   const isForced = args.flags.has('force');
   try {
@@ -31,11 +38,21 @@ export async function init(args: CommandLine, io: Io, ask: Ask | null = askOnTer
         `${output} is there already: give --force to replace it, or another --output`,
         EXIT.failure,
       );
-    const { region, credentials } = args.flags.has('from-gc') ? importProfiles(args, io) : await describe(args, ask);
+    const { region, credentials } = args.flags.has('from-gc')
+      ? importProfiles(args, io)
+      : await describe(args, ask, (words) => io.stderr.write(`${words}\n`));
     await write(output, renderConfigFile(region, credentials), isForced);
     io.stdout.write(`${output}\n`);
     tellNextSteps(io, output, credentials);
-    return check(output, io);
+    const isGood = check(output, io);
+    const isTriable = isGood && credentials.every(({ grantType, clientSecret }) => isService(grantType, clientSecret));
+    if (tryOnline === undefined || ask === null || !isTriable) return EXIT.ok;
+    const answer = await ask.text('Try it at Genesys Cloud now? (yes or no)', 'yes');
+    if (answer === null || !/^y(es)?$/i.test(answer)) return EXIT.ok;
+    return tryOnline(
+      { ...args, flags: new Map([['online', true]]), overrides: { configPath: output, entries: [] } },
+      io,
+    );
   } catch (error) {
     if (!(error instanceof InitRefusal)) throw error;
     io.stderr.write(`gcg: ${error.message}\n`);
@@ -58,6 +75,7 @@ class InitRefusal extends Error {
 async function describe(
   args: CommandLine,
   ask: Ask | null,
+  say: (words: string) => void,
 ): Promise<{ region: string; credentials: DraftCredential[] }> {
   const obtain = async (
     flag: string,
@@ -98,6 +116,8 @@ async function describe(
     (text) => (GRANTS.includes(text) ? undefined : `must be one of ${GRANTS.join(', ')}`),
   )) as DraftCredential['grantType'];
   const clientId = await obtain('--client-id', textOf(args, 'client-id'), 'OAuth client id', '', anything);
+  if (!looksLikeClientId(clientId))
+    say('note: that id is not a UUID, and those of OAuth clients are; it is taken as it is');
   const hasSecret = grantType !== 'pkce' && grantType !== 'implicit';
   const clientSecret =
     hasSecret && ask !== null
@@ -190,17 +210,35 @@ function tellNextSteps(io: Io, output: string, credentials: readonly DraftCreden
         `${uri}\n\n`,
     );
   }
+  const repository = workTreeOf(dirname(output));
+  if (
+    repository !== null &&
+    credentials.some(({ clientSecret, accessToken }) => (clientSecret ?? accessToken) !== null)
+  )
+    io.stderr.write(
+      `warning: ${output} holds a secret and is inside the git work tree ${repository}: do not commit it\n`,
+    );
   const from = dirname(output) === io.cwd && output.endsWith('/gcg.ini') ? '' : ` --config ${output}`;
   io.stderr.write(
     `Then: gcg check${from}, gcg serve${from}${redirectUris(credentials).length > 0 ? `, gcg login${from}` : ''}\n`,
   );
 }
 
+/** The git work tree that a folder is in; null for none. */
+function workTreeOf(folder: string): string | null {
+  if (exists(join(folder, '.git'))) return folder;
+  return dirname(folder) === folder ? null : workTreeOf(dirname(folder));
+}
+
 /** Reads the written file once more, so that its problems are reported now and not at the first start. */
-function check(output: string, io: Io): number {
+function check(output: string, io: Io): boolean {
   const result = loadConfig({ ...loadInput(io, { configPath: output, entries: [] }), requireCredential: true });
   if (!result.ok) reportProblems(io, result.problems, []);
-  return EXIT.ok;
+  return result.ok;
+}
+
+function isService(grantType: DraftCredential['grantType'], secret: string | null): boolean {
+  return grantType === 'client_credentials' && secret !== null;
 }
 
 function exists(path: string): boolean {
