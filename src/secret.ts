@@ -80,6 +80,11 @@ export function hasOuterBlanks(secret: Secret): boolean {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
+/** Whether an id has the form of the platform's OAuth clients'. */
+export function looksLikeClientId(clientId: string): boolean {
+  return UUID.test(clientId);
+}
+
 /** Whether a client id and its secret look swapped: ids of the platform are UUIDs, its secrets are not. */
 export function looksSwapped(clientId: string, secret: Secret): boolean {
   return !UUID.test(clientId) && UUID.test(secret.reveal().trim());

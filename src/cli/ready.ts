@@ -23,8 +23,10 @@ export function readyFields(
 ): Record<string, unknown> {
   const { config, credentials } = gateway.runtime();
   const { domain, api } = config.general.hosts;
+  // Those for calls come first; who cannot call at an address is not sent there.
+  const callable = addresses.slice(0, config.server.listen.length);
   return {
-    addresses,
+    addresses: callable,
     region: domain,
     // Where `[gateway]` sends calls in the place of the region.
     ...(api.origin !== `https://api.${domain}` && { upstream: api.origin }),
@@ -39,7 +41,7 @@ export function readyFields(
       };
     }),
     afterMs: Math.round(afterMs),
-    try: callToTry(config, addresses[0] ?? ''),
+    try: callToTry(config, callable[0] ?? ''),
   };
 }
 
@@ -54,10 +56,10 @@ function callToTry(config: GatewayConfig, address: string): string {
   const proof = clients.length > 0 && server.anonymousCredentials === null ? " -H 'X-Gateway-Key: SECRET'" : '';
   if (address.startsWith('unix:')) return `curl${proof} --unix-socket ${address.slice(5)} http://localhost${path}`;
   const ca = address.startsWith('https:') ? ' --cacert CA.pem' : '';
-  return `curl${proof}${ca} ${callable(address)}${path}`;
+  return `curl${proof}${ca} ${withoutWildcard(address)}${path}`;
 }
 
 /** A wildcard address cannot be called. */
-function callable(address: string): string {
+function withoutWildcard(address: string): string {
   return address.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:');
 }

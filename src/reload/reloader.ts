@@ -145,7 +145,7 @@ export class Reloader {
     const { started } = this.#deps;
     const result = this.#load();
     this.#tellWarnings(result.warnings.map(formatProblem));
-    if (!result.ok) return { problems: [...this.#goneFile(), ...result.problems.map(formatProblem)] };
+    if (!result.ok) return { problems: this.#goneFile() ?? result.problems.map(formatProblem) };
     const config = keepForRestart(started.config, result.config);
     const failure = this.#apply(config);
     if (failure !== null) return { problems: [failure] };
@@ -163,11 +163,11 @@ export class Reloader {
     this.#toldWarnings = new Set(warnings);
   }
 
-  /** Says that the file in use was deleted: without it other things seem to be wrong. */
-  #goneFile(): string[] {
+  /** Says that the file in use was deleted, null where it is there: without it other things seem to be wrong. */
+  #goneFile(): string[] | null {
     const [file] = this.#current.config.files;
     const isGone = file !== undefined && this.#deps.input.readFile === undefined && !existsSync(file);
-    return isGone ? [`${file} is gone: put it back, or name another with --config and restart`] : [];
+    return isGone ? [`${file} is gone: put it back, or name another with --config and restart`] : null;
   }
 
   /** What is wrong, or null when it is in use. The log comes first: opening its file is what may fail. */

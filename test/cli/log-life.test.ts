@@ -56,6 +56,7 @@ t.test('the start says READY once, and a second signal records the calls that it
   const { id, secret } = DEMO_CLIENTS.clientCredentials;
   const command = startCommand(t, ['serve', '--listen', '127.0.0.1:0'], {
     env: {
+      GCG_SERVER_HEALTH_LISTEN: '127.0.0.1:0',
       GCG_GATEWAY_HOST: host,
       GCG_GATEWAY_PORT: String(port),
       GCG_GATEWAY_PROTOCOL: 'http',

@@ -2,7 +2,7 @@
 // /-/reload.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
@@ -53,6 +53,14 @@ t.test('a bad file is refused with all of its problems, shown, and the old confi
   served.swapConfig(served.configText());
   await served.record(APPLIED, 1);
   t.equal(await metric(served, 'gcg_config_last_reload_applied'), 'gcg_config_last_reload_applied 1');
+});
+
+t.test('a file that was deleted is said to be gone, and nothing else', async (t) => {
+  const served = await startServed(t);
+  renameSync(served.configFile, `${served.configFile}.old`);
+  t.match((await served.record(REFUSED, 1)).problems, [/gcg\.ini is gone: put it back/]);
+  t.match(await statusOf(served), { reload: { last: { problems: { length: 1 } } } });
+  t.equal((await fetch(`${served.url}/api/v2/users?pageSize=1`)).status, 200);
 });
 
 const hasPrlimit = spawnSync('prlimit', ['--version']).status === 0;

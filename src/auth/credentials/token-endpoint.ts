@@ -6,7 +6,14 @@ import type { UpstreamHosts } from '../../config/gateway-config.ts';
 import { isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { parseRetryAfter } from '../../retry-after.ts';
-import { fetchSecret, hasOuterBlanks, looksSwapped, Secret, type SecretSource } from '../../secret.ts';
+import {
+  fetchSecret,
+  hasOuterBlanks,
+  looksLikeClientId,
+  looksSwapped,
+  Secret,
+  type SecretSource,
+} from '../../secret.ts';
 import {
   createToken,
   isHeaderSafeToken,
@@ -359,18 +366,20 @@ export function judgeErrorReply(
     return transient(`the token endpoint ${host} answered ${statusCode}`);
   if (statusCode < 400)
     return transient(`the token endpoint ${host} answered ${statusCode}, which is not followed: is the host right?`);
-  const hint = parsed.oauthError === 'invalid_client' ? secretHint(call.auth, secret) : '';
+  const hint = parsed.oauthError === 'invalid_client' ? secretHint(call.auth, secret, parsed) : '';
   const message = `${refusal(call, statusCode, parsed, host)}${hint}`;
   return new TokenFailure('refused', message, { oauthError: parsed.oauthError });
 }
 
 /** What looks wrong with an id and a secret that were refused, without saying anything of the secret itself. */
-function secretHint(auth: ClientAuth, secret: Secret | null): string {
+function secretHint(auth: ClientAuth, secret: Secret | null, { isClientUnknown }: TokenErrorReply): string {
   if (auth.kind === 'public' || secret === null) return '';
   const { origin } = auth.secret;
   if (looksSwapped(auth.clientId, secret)) return `; the client id and the secret (${origin}) look swapped`;
-  return hasOuterBlanks(secret)
-    ? `; the secret (${origin}) begins or ends with a blank or an empty line, which is sent as part of it`
+  if (hasOuterBlanks(secret))
+    return `; the secret (${origin}) begins or ends with a blank or an empty line, which is sent as part of it`;
+  return isClientUnknown && !looksLikeClientId(auth.clientId)
+    ? '; the client id is not a UUID, and those of OAuth clients are'
     : '';
 }
 

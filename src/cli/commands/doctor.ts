@@ -43,7 +43,8 @@ export interface DoctorDeps {
 /** The result of one step. `detail` is what was found and, after a failure, what to change. */
 export interface DoctorStep {
   readonly step: string;
-  readonly status: 'ok' | 'failed' | 'skipped';
+  /** `warning`: well now, and not for long. */
+  readonly status: 'ok' | 'warning' | 'failed' | 'skipped';
   readonly detail: string;
   /** The gateway's error code, where the step failed with one. */
   readonly code?: string;
@@ -185,10 +186,9 @@ function certificateStep(file: CertificateFile, now: number): DoctorStep {
   const expiry = readExpiry(file);
   if (expiry === null) return { step, status: 'failed', detail: `${file.file} cannot be read` };
   const { subject, expiresAt } = expiry;
-  const detail =
-    expiryWarning(expiry, file.file, now) ??
-    `${file.file} (${subject}): valid for ${daysUntil(expiresAt, now)} more days`;
-  return { step, status: expiresAt <= now ? 'failed' : 'ok', detail };
+  const warning = expiryWarning(expiry, file.file, now);
+  if (warning !== null) return { step, status: expiresAt <= now ? 'failed' : 'warning', detail: warning };
+  return { step, status: 'ok', detail: `${file.file} (${subject}): valid for ${daysUntil(expiresAt, now)} more days` };
 }
 
 /** Tests the host by a call without a token, which changes nothing: its Date header, and whether it is the platform. */
@@ -378,10 +378,9 @@ function asText(head: Readonly<Record<string, string>>, steps: readonly DoctorSt
       `${status.padEnd(8)}${step.padEnd(width + 2)}${detail}${code ? ` [${code}]` : ''}`,
   );
   const failed = steps.filter(({ status }) => status === 'failed').length;
-  const sum =
-    failed === 0
-      ? 'All steps that were taken are well.'
-      : `${failed} of ${steps.length} steps failed; begin with the first.`;
+  const hasWarning = steps.some(({ status }) => status === 'warning');
+  const well = hasWarning ? 'No step failed; see to what is marked warning.' : 'All steps that were taken are well.';
+  const sum = failed === 0 ? well : `${failed} of ${steps.length} steps failed; begin with the first.`;
   return (
     `gcg doctor ${head.version}, node ${head.node}, ${head.platform}, ` +
     `${head.time}\n\n${lines.join('\n')}\n\n${sum}\n`

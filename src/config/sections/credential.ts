@@ -238,7 +238,10 @@ function readClientSecret(reader: Reader): SecretSource | null {
 
 function checkSwapped(reader: Reader, clientId: string, source: SecretSource): void {
   if (looksSwapped(clientId, source.read()))
-    reader.warning('client_id', 'and client_secret look swapped: an id of Genesys Cloud is a UUID, a secret is not');
+    reader.warning(
+      'client_id',
+      'this and client_secret look swapped: an id of Genesys Cloud is a UUID, a secret is not',
+    );
 }
 
 function checkGrant(reader: Reader, grantType: GrantType): void {

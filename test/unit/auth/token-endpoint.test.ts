@@ -168,7 +168,7 @@ const verdicts: [string, ScriptedReply, object][] = [
     { statusCode: 400, body: { error: 'invalid_client', description: 'client not found: x' } },
     {
       kind: 'refused',
-      message: 'client not found: wrong client id, or wrong region (mypurecloud.de)',
+      message: /^client not found: wrong client id, or wrong region \(mypurecloud\.de\); the client id is not a UUID/,
       error: { statusCode: 424 },
     },
   ],

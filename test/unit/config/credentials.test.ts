@@ -197,7 +197,7 @@ t.test('blanks around a secret, and an id and a secret that look swapped, are wa
     /client_secret: the secret \(gcg\.ini:3\) begins or ends with a blank or an empty line/,
   ]);
   t.match(warnings(load({ file: `[credential]\nclient_id = a-secret\nclient_secret = ${uuid}\n` })), [
-    /client_id: and client_secret look swapped/,
+    /client_id: this and client_secret look swapped/,
   ]);
   t.strictSame(warnings(load({ file: `[credential]\nclient_id = ${uuid}\nclient_secret = ${uuid}\n` })), []);
   const saml = `${CREDENTIAL}grant_type = saml2_bearer\norg_name = o\nassertion = " PHg+ "\n`;
