@@ -44,17 +44,12 @@ export async function client(args: CommandLine, io: Io): Promise<number> {
  * secret goes to stderr.
  */
 async function addClient({ positionals: [name = ''] }: CommandLine, io: Io): Promise<number> {
-  const reason = refuseName(name);
-  if (reason !== undefined) {
-    io.stderr.write(`gcg: ${reason}\n`);
-    return EXIT.usage;
-  }
+  if (isRefused(name, io)) return EXIT.usage;
   const secret = createClientSecret();
   io.stderr.write(
-    `secret: ${secret}\n\nIt is shown this once: give it to the application, which uses ${name} as its client id and ` +
-      'this as its client secret.\n' +
-      'The lines below, or what stdout was led to, go into the configuration; they hold only a hash:\n' +
-      `gcg client add ${name} >> gcg.ini. Later: gcg client rotate ${name}, gcg client revoke ${name}.\n\n`,
+    `secret: ${secret}\n\nIt is shown this once. Give it to the application: its client id is ${name}, its client secret ` +
+      'this.\nThe lines for the configuration are on stdout, so that >> can append them to the file; they hold only a ' +
+      `hash.\nLater: gcg client rotate ${name}, gcg client revoke ${name}.\n\n`,
   );
   io.stdout.write(`\n[client.${name}]\nsecret_sha256[] = ${hash('sha256', secret)}\n`);
   return EXIT.ok;
@@ -118,11 +113,7 @@ async function revokeClient(args: CommandLine, io: Io): Promise<number> {
 /** Lifts the block of a client, whether or not the configuration still has it. */
 async function unblockClient(args: CommandLine, io: Io): Promise<number> {
   const [name = ''] = args.positionals;
-  const reason = refuseName(name);
-  if (reason !== undefined) {
-    io.stderr.write(`gcg: ${reason}\n`);
-    return EXIT.usage;
-  }
+  if (isRefused(name, io)) return EXIT.usage;
   const config = loadOrReport(args, io, false);
   return typeof config === 'number' ? config : changeBlock(config, io, name, 'unblock');
 }
@@ -163,4 +154,11 @@ function loadClient(args: CommandLine, io: Io): { config: GatewayConfig; client:
   const there = names === '' ? 'there is none; gcg client add NAME makes one' : `there are: ${names}`;
   io.stderr.write(`gcg: no client is called "${onOneLine(name)}"; ${there}\n`);
   return EXIT.usage;
+}
+
+/** Whether no client can have that name; says why. */
+function isRefused(name: string, io: Io): boolean {
+  const reason = refuseName(name);
+  if (reason !== undefined) io.stderr.write(`gcg: ${reason}\n`);
+  return reason !== undefined;
 }
