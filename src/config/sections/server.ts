@@ -44,8 +44,8 @@ export const server = new Section('server', 'Listeners and what callers may do t
     item: itemThat(isAddressOrBlock, 'is neither an address nor a CIDR block; write 10.0.0.1 or 10.0.0.0/8'),
     example: '10.0.0.0/8',
     doc:
-      'Addresses and CIDR blocks of proxies whose X-Forwarded-For is believed: in the peer of records, where wrong ' +
-      'secrets and refused logins are slowed, and for client.NAME.from.',
+      'Proxies (addresses, CIDR) whose X-Forwarded-For is believed: in records, for client.NAME.from, and where ' +
+      'wrong secrets are slowed.',
   }),
   allowed_hosts: commaList(null, {
     item: itemThat(isHostName, 'is not a host name; write it without scheme and path'),
