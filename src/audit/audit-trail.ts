@@ -17,6 +17,8 @@ import { asAuditError, idAt, lockTrail, type TrailPlace } from './trail-file.ts'
 /** One changing call, as it is written: nothing in it is secret any more. */
 export interface AuditedCall {
   readonly client: string | null;
+  /** The platform's user behind the session that the call was made with; absent where none is known. */
+  readonly sessionUser?: string;
   readonly credential: string | null;
   /** The platform's name of the operation; null while it is not known. */
   readonly operation: string | null;
@@ -371,9 +373,9 @@ async function keepAlive<T>(done: Promise<T>): Promise<T> {
 }
 
 function callFields(call: AuditedCall): string {
-  const { client, credential, operation, method, path, status, requestId, correlationId, peer } = call;
+  const { client, sessionUser, credential, operation, method, path, status, requestId, correlationId, peer } = call;
   return (
-    `"client":${text(client)},"credential":${text(credential)},"operation":${text(operation)}` +
+    `"client":${text(client)}${sessionUser === undefined ? '' : `,"sessionUser":${text(sessionUser)}`},"credential":${text(credential)},"operation":${text(operation)}` +
     `,"method":${text(method)},"path":${text(path)},"status":${status},"requestId":${text(requestId)}` +
     `,"correlationId":${text(correlationId)},"peer":${text(peer)}`
   );

@@ -50,6 +50,7 @@ export class CallAudit {
     record.isAudited = true;
     const written = this.#trail.append({
       client: record.client,
+      ...(record.sessionUser !== null && { sessionUser: this.#mask(record.sessionUser) }),
       credential: record.credential,
       operation: record.operation,
       method: record.method,

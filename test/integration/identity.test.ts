@@ -1,6 +1,8 @@
 // Whose the token of each credential is: asked once a token, aside from the calls, and told where somebody looks. What
 // goes wrong with it goes wrong with nothing else.
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createUsers, DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
@@ -172,9 +174,13 @@ t.test('an embedding program that does not ask for it makes no call', async (t) 
 
 t.test("records name a session's user, whom the platform was asked for once, aside from the calls", async (t) => {
   const [ada, bruno] = createUsers(2) as unknown as [{ id: string; email: string }, { id: string; email: string }];
+  const file = join(t.testdir(), 'audit.jsonl');
   const { url, sandbox, log, gateway } = await startGateway(t, {
     identify: true,
-    config: (origin) => ({ credentials: allCredentials(origin), server: { anonymousCredentials: ['*'] } }),
+    config: (origin) => ({
+      ...{ credentials: allCredentials(origin), server: { anonymousCredentials: ['*'] } },
+      audit: { file, methods: ['PATCH'] },
+    }),
   });
   await gateway.identity(5_000, 'default');
   const login = async (email: string) => {
@@ -189,9 +195,9 @@ t.test("records name a session's user, whom the platform was asked for once, asi
     );
     return body.access_token;
   };
-  const call = async (token: string | null, path: string) => {
+  const call = async (token: string | null, path: string, method = 'GET') => {
     const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
-    const answer = await fetch(`${url}${path}`, { headers });
+    const answer = await fetch(`${url}${path}`, { method, headers });
     await answer.arrayBuffer();
     const requestId = answer.headers.get('x-gateway-request-id');
     return (await log.nextExchange((record) => record.requestId === requestId)).sessionUser;
@@ -202,6 +208,16 @@ t.test("records name a session's user, whom the platform was asked for once, asi
     t.equal(await call(tokens[0], `/api/v2/users?pageNumber=${at}`), ada.id);
     t.equal(await call(tokens[1], `/api/v2/users?pageNumber=${at}`), bruno.id);
   }
+  t.equal(await call(tokens[1], '/api/v2/sandbox/echo', 'PATCH'), bruno.id);
+  t.equal(await call(null, '/api/v2/sandbox/echo', 'PATCH'), null);
+  const lines = readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('"call"'));
+  t.same(
+    lines.map((line) => JSON.parse(line).sessionUser),
+    [bruno.id, undefined],
+    'the audit trail, too',
+  );
   t.equal(await call(null, '/api/v2/users'), null, "a credential is nobody's session");
   t.equal(asked(sandbox, '/api/v2/users/me').length, 2, 'once a session');
   t.notMatch(JSON.stringify(log.lines), /lindqvist/i, 'an id, and no name');

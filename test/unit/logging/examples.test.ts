@@ -14,7 +14,9 @@ async function exported(): Promise<Map<string, Set<string>>> {
   metrics.setNames({ clients: [], credentials: ['a'] });
   metrics.setSources({
     credentials: () => [{ name: 'a', isRequired: true, token: 'fresh', renewal: 'idle', expiresAt: 1 }],
-    clients: () => [{ name: 'a', expiresAt: 1, isBlocked: false, rejected: 0, secrets: [{ fingerprint: 'f', lastSeenAt: 1 }] }],
+    clients: () => [
+      { name: 'a', expiresAt: 1, isBlocked: false, rejected: 0, secrets: [{ fingerprint: 'f', lastSeenAt: 1 }] },
+    ],
     certificates: () => [{ use: 'listener', expiresAt: 1 }],
     queueLengths: () => [['a', 0]],
     connections: () => ({ active: 0, idle: 0 }),
