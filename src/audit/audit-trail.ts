@@ -3,10 +3,10 @@
 // `failure` and waits for `append`.
 
 import { randomUUID } from 'node:crypto';
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync, type Stats, writeSync } from 'node:fs';
 import type { Clock, Timer } from '../clock.ts';
 import type { FileLock } from '../file-lock.ts';
-import { openAppendFile } from '../fs/append-file.ts';
+import { closeToOthers, openAppendFile } from '../fs/append-file.ts';
 import { createIsoClock } from '../logging/format.ts';
 import type { Log } from '../logging/log.ts';
 import { AuditChain, type ChainHead, describeCut } from './audit-chain.ts';
@@ -125,8 +125,10 @@ export class AuditTrail {
     this.#io = io;
     this.#time = createIsoClock(clock.now);
     this.#lock = lock;
-    const { segment, size } = this.#openFile();
+    const { segment, stats } = this.#openFile();
+    const { size } = stats;
     const end = size === 0 ? readRotatedEnd(file) : this.#readEnd(segment);
+    this.#closeToOthers(segment, stats);
     this.#segments = [segment];
     this.#chain = new AuditChain(this.#time, end?.head ?? undefined);
     const cut = end === null || end.piece.length === 0 ? '' : `"cut":${JSON.stringify(describeCut(end.piece))}`;
@@ -180,7 +182,7 @@ export class AuditTrail {
   reopen(): void {
     if (this.#isClosed) return;
     const current = this.#segments[this.#segments.length - 1] as Segment;
-    let next: { segment: Segment; size: number } | undefined;
+    let next: { segment: Segment; stats: Stats } | undefined;
     try {
       next = this.#openFile();
       if (next.segment.id === current.id) {
@@ -188,13 +190,14 @@ export class AuditTrail {
         return;
       }
       // Its end is not the end of our chain: no line of ours belongs behind it.
-      if (next.size > 0) throw new TrailRefusal('is not empty: the next file of a rotation must be');
+      if (next.stats.size > 0) throw new TrailRefusal('is not empty: the next file of a rotation must be');
     } catch (error) {
       if (next !== undefined) closeSync(next.segment.fd);
       const { message } = asAuditError(this.#file, error);
       this.#log.error({ file: this.#file, reason: message }, 'audit file cannot be reopened, the old one stays in use');
       return;
     }
+    this.#closeToOthers(next.segment, next.stats);
     this.#tellHead();
     this.#segments.push(next.segment);
     this.#put(this.#chain.next('continued', ''));
@@ -333,11 +336,15 @@ export class AuditTrail {
     this.#log.info({ file: this.#file, seq, hash }, 'audit head');
   }
 
-  #openFile(): { segment: Segment; size: number } {
-    const { fd, stats, isOpenToOthers } = openAppendFile(this.#file);
-    if (isOpenToOthers)
+  #openFile(): { segment: Segment; stats: Stats } {
+    const { fd, stats } = openAppendFile(this.#file);
+    return { segment: { fd, id: `${stats.dev}:${stats.ino}`, text: '' }, stats };
+  }
+
+  /** Not before it is known to be ours: another file that somebody named by mistake stays as it is. */
+  #closeToOthers({ fd }: Segment, stats: Stats): void {
+    if (closeToOthers(fd, stats) === 'open')
       this.#log.warn({ file: this.#file, advice: 'make it 0600 and yours' }, 'audit file is open to other users');
-    return { segment: { fd, id: `${stats.dev}:${stats.ino}`, text: '' }, size: stats.size };
   }
 
   #readEnd({ fd }: Segment) {

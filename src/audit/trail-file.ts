@@ -56,6 +56,8 @@ function inUse(file: string): AuditError {
 /** Any failure to open a trail, in words. */
 export function asAuditError(file: string, error: unknown): AuditError {
   if (error instanceof AuditError) return error;
+  if (error instanceof FileRefusal && error.code === 'EFTYPE')
+    return new AuditError(`${file} is a pipe or a device: name a plain file, which can be read again`);
   if (error instanceof TrailRefusal || error instanceof FileRefusal) return new AuditError(`${file} ${error.message}`);
   const code = (error as NodeJS.ErrnoException).code ?? 'error';
   return new AuditError(`${file} cannot be written (${code}): make its folder ours, or name another [audit] file`);

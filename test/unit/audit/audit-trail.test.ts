@@ -115,7 +115,10 @@ t.test('a file that is no trail, or whose end was changed, is refused and left a
 t.test('a path that cannot be written is refused in words', async (t) => {
   const dir = t.testdir({ folder: {} });
   await t.rejects(openTrail(t, { dir, file: join(dir, 'folder') }), { name: 'AuditError', message: /is a folder/ });
-  await t.rejects(openTrail(t, { dir, file: '/dev/null' }), { name: 'AuditError', message: /is a device/ });
+  await t.rejects(openTrail(t, { dir, file: '/dev/null' }), {
+    name: 'AuditError',
+    message: /is a pipe or a device: name a plain file/,
+  });
   await t.rejects(openTrail(t, { dir, file: '/proc/nothing/audit' }), {
     name: 'AuditError',
     message: /cannot be written/,
@@ -330,6 +333,8 @@ t.test('a file that was rotated while no gateway ran is gone on with', async (t)
   trail.append(call(1));
   await trail.close();
   renameSync(file, `${file}-20261128`);
+  mkdirSync(`${file}.1`);
+  symlinkSync('nowhere', `${file}.2`);
   const next = await openTrail(t, { dir });
   next.trail.append(call(2));
   await next.trail.close();
