@@ -70,3 +70,11 @@ t.test('a file that is no trail: exit 78, and the file stays as it is', async (t
   t.match(command.stderr(), /^audit\.file: .*is not an audit trail/m);
   t.equal(statSync(join(dir, 'audit.jsonl')).mode & 0o777, 0o644);
 });
+
+t.test('the log cannot take the file of the trail in use, which a reload cannot change', async (t) => {
+  const { configText, swapConfig, record, folder } = await startServed(t, AUDITED);
+  swapConfig(configText('[logging]\nlog_file_path = audit.jsonl'));
+  const { problems } = await record('configuration refused, the previous one stays in use', 1);
+  t.match(problems, [/^logging\.log_file_path: .*audit\.jsonl is the audit trail until a restart/]);
+  t.equal(readLines(join(folder, 'audit.jsonl')).length, 1);
+});
