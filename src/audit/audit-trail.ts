@@ -14,7 +14,7 @@ import type { AuditIo } from './audit-io.ts';
 import { readRotatedEnd, readTrailEnd, TrailRefusal } from './trail-end.ts';
 import { asAuditError, idAt, lockTrail, type TrailPlace } from './trail-file.ts';
 
-/** One changing call, as it is written: nothing in it is secret any more. */
+/** One changing call, of the platform or of the gateway itself, as it is written: nothing in it is secret any more. */
 export interface AuditedCall {
   readonly client: string | null;
   readonly credential: string | null;
@@ -160,14 +160,14 @@ export class AuditTrail {
    * Writes the line of a call. With `sync` the promise tells when it is on the disk (true), or that it is not and may
    * be later (false); without, null is returned: nobody has to wait.
    */
-  append(call: AuditedCall): Promise<boolean> | null {
+  append(call: AuditedCall, kind: 'call' | 'admin' = 'call'): Promise<boolean> | null {
     if (this.#isClosed || this.#pendingLength > MOST_PENDING_LENGTH) {
       this.#fault ??= { code: 'EAGAIN', from: this.#time(), lost: 0 };
       this.#fault.lost += 1;
       this.#lost += 1;
       return this.#sync ? Promise.resolve(false) : null;
     }
-    this.#put(this.#chain.next('call', callFields(call)));
+    this.#put(this.#chain.next(kind, callFields(call)));
     if (!this.#sync) return null;
     // Whoever waits while the disk refuses would wait for as long as it does.
     if (this.#fault !== null) return Promise.resolve(false);
