@@ -269,6 +269,8 @@ class Joining implements Verification {
   readonly problems: TrailProblem[] = [];
   readonly notes: TrailNote[] = [];
   readonly #from: string | undefined;
+  /** Whether a file goes on from there. */
+  #isFromFound = false;
   #files: string[] = [];
   #calls = 0;
   #first: AuditLine | null = null;
@@ -299,6 +301,12 @@ class Joining implements Verification {
     this.#endTail(null);
     this.#endChain();
     const { file = '-', number = 0 } = this.#end ?? {};
+    if (this.#from !== undefined && !this.#isFromFound)
+      this.problems.push({
+        file,
+        line: 0,
+        what: `no file goes on from the line with the hash ${this.#from}: one is missing, or the chain was begun anew`,
+      });
     for (const hash of expected)
       this.problems.push({
         file,
@@ -310,6 +318,7 @@ class Joining implements Verification {
   /** Does a file's first line follow the last line of the file before? */
   #join(file: string, line: AuditLine): void {
     const problem = (what: string) => this.problems.push({ file, line: 1, what });
+    if (line.previous === this.#from) this.#isFromFound = true;
     if (line.previous === NO_PREVIOUS && line.seq === 1) {
       this.#endChain();
       const twin = this.#begun.get(line.hash);

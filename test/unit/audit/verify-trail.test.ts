@@ -207,3 +207,9 @@ t.test('a pipe is read as a file, also where it carries what is compressed', asy
     t.equal(chains[0]?.calls, 1_000, name);
   }
 });
+
+t.test('a chain that was begun anew does not go on from the line that is said', async (t) => {
+  const from = hashOf(makeLines(3, 'old')[3] as string);
+  const { problems } = await verifyFiles(t.testdir(), { a: makeLines(5, 'new').join('') }, { from });
+  t.match(problems, [/^a:0: no file goes on from the line with the hash [0-9a-f]{64}: one is missing, or the chain/]);
+});
