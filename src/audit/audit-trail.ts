@@ -3,7 +3,7 @@
 // `failure` and waits for `append`.
 
 import { randomUUID } from 'node:crypto';
-import { closeSync, type Stats, writeSync } from 'node:fs';
+import { closeSync, fstatSync, type Stats, writeSync } from 'node:fs';
 import type { Clock, Timer } from '../clock.ts';
 import type { FileLock } from '../file-lock.ts';
 import { closeToOthers, openAppendFile } from '../fs/append-file.ts';
@@ -97,6 +97,8 @@ export class AuditTrail {
   /** Whether a write runs, or one is planned. */
   #isBusy = false;
   #fault: Fault | null = null;
+  /** Why a file that was removed cannot be followed by another: what is written to it is gone with the process. */
+  #removal: string | null = null;
   /** Calls without a line, over all faults. */
   #lost = 0;
   #retry: Timer | null = null;
@@ -148,7 +150,7 @@ export class AuditTrail {
 
   /** Why lines cannot be written just now, as the system's code; null while they can. */
   get failure(): string | null {
-    return this.#fault?.code ?? null;
+    return this.#fault?.code ?? this.#removal;
   }
 
   /** Calls whose lines could not be kept, since the start. */
@@ -177,7 +179,7 @@ export class AuditTrail {
 
   /**
    * Opens the path again, after a rotation; the chain goes on in the new file. Where the path leads to the same file,
-   * nothing happens; where it cannot be opened, the old file stays in use.
+   * nothing happens; where it cannot be opened, the old file stays in use, which is a failure where it was removed.
    */
   reopen(): void {
     if (this.#isClosed) return;
@@ -194,9 +196,11 @@ export class AuditTrail {
     } catch (error) {
       if (next !== undefined) closeSync(next.segment.fd);
       const { message } = asAuditError(this.#file, error);
+      if (fstatSync(current.fd).nlink === 0) this.#removal = (error as NodeJS.ErrnoException).code ?? 'EEXIST';
       this.#log.error({ file: this.#file, reason: message }, 'audit file cannot be reopened, the old one stays in use');
       return;
     }
+    this.#removal = null;
     this.#closeToOthers(next.segment, next.stats);
     this.#tellHead();
     this.#segments.push(next.segment);

@@ -36,7 +36,7 @@ export class CallAudit {
     throw new GatewayError(
       'gateway.audit.unavailable',
       `the audit trail cannot be written (${this.#trail.failure}), and without it no changing call is sent: ` +
-        'nothing was changed; make room on its disk, or set audit.on_failure = continue',
+        'nothing was changed; mend its file or its disk (see the log), or set audit.on_failure = continue',
       { retryAfterMs: RETRY_AFTER_MS },
     );
   }

@@ -177,6 +177,24 @@ t.test('a file that is moved without a signal is noticed within a minute', async
   t.same(await problemsOf(`${file}.1`, file), []);
 });
 
+t.test('while a file that was removed cannot be followed by another, the trail cannot be written', async (t) => {
+  const { trail, file, clock } = await openTrail(t);
+  trail.append(call(1));
+  await until(() => readLines(file).length === 2);
+  // As an editor does that saves a copy under the same name.
+  writeFileSync(`${file}.copy`, readFileSync(file));
+  renameSync(`${file}.copy`, file);
+  t.equal(trail.failure, null);
+  await clock.advance(60_000);
+  t.equal(trail.failure, 'EEXIST');
+  renameSync(file, `${file}.1`);
+  await clock.advance(60_000);
+  t.equal(trail.failure, null);
+  trail.append(call(2));
+  await trail.close();
+  t.same(await problemsOf(`${file}.1`, file), []);
+});
+
 t.test('the head is told to the log each minute in which it moved', async (t) => {
   const { trail, clock, records } = await openTrail(t);
   const heads = () => records.filter(({ msg }) => msg === 'audit head');
