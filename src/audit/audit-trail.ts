@@ -11,24 +11,9 @@ import { createIsoClock } from '../logging/format.ts';
 import type { Log } from '../logging/log.ts';
 import { AuditChain, type ChainHead, describeCut } from './audit-chain.ts';
 import type { AuditIo } from './audit-io.ts';
+import { type AuditedCall, callFields } from './audited-call.ts';
 import { readRotatedEnd, readTrailEnd, TrailRefusal } from './trail-end.ts';
 import { asAuditError, idAt, lockTrail, type TrailPlace } from './trail-file.ts';
-
-/** One changing call, of the platform or of the gateway itself, as it is written: nothing in it is secret any more. */
-export interface AuditedCall {
-  readonly client: string | null;
-  readonly credential: string | null;
-  /** The platform's name of the operation; null while it is not known. */
-  readonly operation: string | null;
-  readonly method: string;
-  /** As the record of the call shows it. */
-  readonly path: string;
-  /** What the platform answered; 0 where nothing was answered. */
-  readonly status: number;
-  readonly requestId: string;
-  readonly correlationId: string | null;
-  readonly peer: string | null;
-}
 
 export interface AuditOptions extends TrailPlace {
   /** Each line is on the disk, and not only with the system, before `append` resolves. */
@@ -379,19 +364,6 @@ async function keepAlive<T>(done: Promise<T>): Promise<T> {
   } finally {
     clearInterval(timer);
   }
-}
-
-function callFields(call: AuditedCall): string {
-  const { client, credential, operation, method, path, status, requestId, correlationId, peer } = call;
-  return (
-    `"client":${text(client)},"credential":${text(credential)},"operation":${text(operation)}` +
-    `,"method":${text(method)},"path":${text(path)},"status":${status},"requestId":${text(requestId)}` +
-    `,"correlationId":${text(correlationId)},"peer":${text(peer)}`
-  );
-}
-
-function text(value: string | null): string {
-  return value === null ? 'null' : JSON.stringify(value);
 }
 
 function createSettlement(): Settlement {

@@ -5,7 +5,8 @@ import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { shownCorrelation, shownTarget } from '../logging/format.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
-import type { AuditedCall, AuditTrail } from './audit-trail.ts';
+import type { AuditTrail } from './audit-trail.ts';
+import type { AuditedCall } from './audited-call.ts';
 
 /** `[audit]`, as far as it is about calls. Without `methods`: all but GET, HEAD and OPTIONS. */
 export type CallAuditRules = Pick<AuditConfig, 'methods' | 'onFailure'>;
