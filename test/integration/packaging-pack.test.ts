@@ -54,7 +54,7 @@ t.test('npm pack holds the built program, its declarations, pages and examples, 
       String.raw`dist/[\w/-]+\.(?:js|d\.ts)`,
       String.raw`package\.json|LICENSE|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|config\.example\.ini`,
       String.raw`docs/[\w-]+\.(?:md|schema\.json)`,
-      String.raw`examples/[a-z]+/[\w.-]+`,
+      String.raw`examples/[a-z-]+/[\w.-]+`,
     ].join('|')})$`,
   );
   t.same(
