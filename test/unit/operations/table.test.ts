@@ -35,7 +35,7 @@ t.test('it holds the operations of the installed SDK, no more and no less, as th
   );
 });
 
-t.test('five methods of the SDK are named otherwise: their ids differ from others in case only', async (t) => {
+t.test('five pairs of ids differ in case only, for which the SDK has names of its own', async (t) => {
   const ids = new Map<string, string[]>();
   for (const { id } of operations) ids.set(id.toLowerCase(), [...(ids.get(id.toLowerCase()) ?? []), id]);
   const pairs = [...ids.values()].filter((same) => same.length > 1);
