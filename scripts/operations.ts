@@ -93,6 +93,18 @@ function requirement(requires: Requirement, listed: readonly string[]): Pick<Ope
     : { requires, permissions };
 }
 
+/**
+ * Methods that the SDK calls otherwise than the platform: each would differ in case only from one of the older
+ * `/presencedefinitions`, which the SDK's generator does not let stand.
+ */
+const RENAMED_IN_SDK: ReadonlyMap<string, string> = new Map([
+  ['getPresenceDefinitions0', 'getPresenceDefinitions'],
+  ['getPresenceDefinition0', 'getPresenceDefinition'],
+  ['postPresenceDefinitions0', 'postPresenceDefinitions'],
+  ['putPresenceDefinition0', 'putPresenceDefinition'],
+  ['deletePresenceDefinition0', 'deletePresenceDefinition'],
+]);
+
 /** What is read of a method of the SDK. */
 const SDK_METHOD = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*(\w+)\([^)]*\) \{((?:(?!\n\t\}\n)[\s\S])*?)\n\t\}\n/g;
 /** Path, method, and what is sent as the body: the argument before the lists of logins and media types. */
@@ -100,7 +112,7 @@ const SDK_CALL = /callApi\(\s*'([^']+)',\s*'([A-Z]+)',[\s\S]*?\n\s*(\S+),\s*\n\s
 
 /**
  * The operations of the installed JavaScript SDK, each class of which is a tag; what `known` says of their permissions
- * is kept, by method and path. Names of the SDK that end in `0` only to be told apart from others by case lose it.
+ * is kept, by method and path.
  */
 export function operationsOfSdk(known: readonly Operation[]): Operation[] {
   const main = createRequire(import.meta.url).resolve('purecloud-platform-client-v2/package.json');
@@ -118,7 +130,7 @@ export function operationsOfSdk(known: readonly Operation[]): Operation[] {
       const before = found.get(routeOf({ method, path }));
       const permissions = knownByRoute.get(routeOf({ method, path }));
       found.set(routeOf({ method, path }), {
-        id: name.replace(/0$/, ''),
+        id: RENAMED_IN_SDK.get(name) ?? name,
         method,
         path,
         tags: sorted([...(before?.tags ?? []), tag]),

@@ -28,9 +28,13 @@ The preset \`@read-only\` of a client's \`allow\` permits what only reads, by th
 
 These are ${permitted.length} of ${posts.length} POSTs. PUT, PATCH and DELETE are refused.
 
-Some of what is permitted leaves something behind: a job, an export, a query that is kept for its results. Nothing of it changes what it asks about. Ending such a job is a DELETE, which is refused.
+What may surprise:
 
-Scopes of the platform do not define reading: its \`:readonly\` scopes open operations that delete and change.
+- Reading is not harmless: recordings in bulk (\`postRecordingBatchrequests\`), exports of contact and do-not-contact lists, transcripts and the audit log are permitted.
+- Some of it leaves something behind: a job, an export, a query that is kept for its results. Nothing of it changes what it asks about. Ending such a job is a DELETE, which is refused.
+- Some of it makes the platform work: previews of summaries and campaigns, answers from a knowledge base, the detection of intents. Two GETs send a ping (\`getJourneyDeploymentCustomerPing\`, \`getTelephonyProvidersEdgeDiagnosticPing\`), one starts a job (\`getFlowsInstance\`).
+- Exports that need a permission to add (external contacts, flows, reports), checks of a draft that need one to edit, and the creation of a notification channel are refused.
+- Scopes of the platform do not define reading: its \`:readonly\` scopes open operations that delete and change.
 
 ## Permitted POSTs, by their permissions
 
