@@ -24,8 +24,6 @@ const LONGEST_DECODED_PATH = 1024;
  */
 export class OperationMatcher {
   readonly #root: Node = newNode();
-  /** Segments of the deepest template: longer paths are no operation. */
-  #deepest = 0;
   /** Characters of the longest word: a longer segment can only be a parameter, and is not hashed to look it up. */
   #longestWord = 0;
 
@@ -48,13 +46,12 @@ export class OperationMatcher {
   /** Every operation that fits; `segments` are decoded and case-folded, `['api', 'v2', 'users']`. */
   all(method: string, segments: readonly string[]): Operation[] {
     const found: Operation[] = [];
-    if (segments.length <= this.#deepest) this.#collect(this.#root, method, segments, 0, found);
+    this.#collect(this.#root, method, segments, 0, found);
     return found;
   }
 
   #add(operation: Operation): void {
     const segments = operation.path.split('/').slice(1);
-    this.#deepest = Math.max(this.#deepest, segments.length);
     let node = this.#root;
     for (const segment of segments) {
       if (segment.startsWith('{')) {
@@ -99,7 +96,7 @@ export class OperationMatcher {
     }
     const segment = segments[depth] as string;
     if (segment === '') return;
-    const next = segment.length > this.#longestWord ? undefined : node.words?.get(segment);
+    const next = node.words?.get(segment);
     if (next !== undefined) this.#collect(next, method, segments, depth + 1, found);
     if (node.parameter !== null) this.#collect(node.parameter, method, segments, depth + 1, found);
   }

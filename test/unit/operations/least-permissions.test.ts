@@ -219,7 +219,7 @@ t.test('with what is missing everything is allowed, and without what is unused n
       );
       const grantedBy = (list: readonly string[]) => (permission: string) =>
         list.some((grant) => isPermissionMatch(grant, permission));
-      const { missing, refused, unused } = compareGrants(operations, policies);
+      const { missing, refused, unused, wide } = compareGrants(operations, policies);
       const allowedBy = (list: readonly string[]) =>
         operations.filter((operation) => isAllowed(operation, grantedBy(list))).length;
       const before = allowedBy(grants);
@@ -233,6 +233,8 @@ t.test('with what is missing everything is allowed, and without what is unused n
         allowedBy(list) === before &&
         whole.every((each) => grantedBy(list)(each) || !grantedBy(grants)(each) || !isGrantable(each));
       if (!keeps(kept)) throw new Error(`unused ${unused}`);
+      const narrowed = kept.flatMap((grant) => wide.find((each) => each.grant === grant)?.needed ?? [grant]);
+      if (!keeps(narrowed)) throw new Error(`too narrow: ${narrowed}`);
       for (const grant of kept) if (keeps(kept.filter((each) => each !== grant))) throw new Error(`kept ${grant}`);
     }),
     { numRuns: 400 },

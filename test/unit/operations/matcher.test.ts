@@ -122,6 +122,7 @@ t.test('a hostile path costs no more than the table allows', async (t) => {
     `/${'a/'.repeat(100_000)}`,
     '/'.repeat(200_000),
     `/api/v2/users/${'%61'.repeat(100_000)}`,
+    `/api/v2/nothing/${'%61'.repeat(100_000)}`,
     `/api/v2/users/${'%'.repeat(200_000)}/`,
     `/api/v2${'/users'.repeat(50_000)}`,
     `/api/v2/flows/datatables${'/rows'.repeat(300)}`,
@@ -135,8 +136,8 @@ t.test('a hostile path costs no more than the table allows', async (t) => {
       table.all('GET', segments);
     }
     const { user, system } = process.cpuUsage(from);
-    // Reading such a path whole once would alone take a hundred times as long.
-    t.ok(user + system < 1_000_000, `${path.slice(0, 40)}: ${(user + system) / 2000} µs`);
+    // CPU time, not time on the clock: 5 µs a round at most, and decoding such a path takes 300 and more.
+    t.ok(user + system < 100_000, `${path.slice(0, 40)}: ${(user + system) / 1000} µs`);
   }
 });
 

@@ -99,6 +99,9 @@ t.test('a star is any run of characters', async (t) => {
     operations.map(({ id }) => id).filter((id) => /^get.*s$/.test(id)),
   );
   t.same(selected('getUsers*getUsers'), [], 'both ends need characters of their own');
+  const named = (pattern: string, id: string) => matches(selector(pattern), { ...anOperation('none', []), id });
+  t.notOk(named('a*bc*c', 'abc'), 'and so does what is between');
+  t.ok(named('a*bc*c', 'abcc'));
 });
 
 t.test('a star within a permission stays in its word', async (t) => {
