@@ -51,9 +51,8 @@ export class OperationMatcher {
   }
 
   #add(operation: Operation): void {
-    const segments = operation.path.split('/').slice(1);
     let node = this.#root;
-    for (const segment of segments) {
+    for (const segment of operation.path.slice(1).split('/')) {
       if (segment.startsWith('{')) {
         node.parameter ??= newNode();
         node = node.parameter;
