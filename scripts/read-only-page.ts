@@ -4,9 +4,13 @@
 import { isReadingPermission, isReadOnly } from '../src/operations/read-only.ts';
 import { type Operation, operationTable } from '../src/operations/table.ts';
 
-/** Words of a path that promise a question or a copy of something. */
-const LOOKS_LIKE_READING =
-  /\/(?:[a-z]*(?:quer(?:y|ies)|search|lookup|preview|validat[a-z]*|exports?|simulat[a-z]*|evaluate|infer|suggest[a-z]*|detect|estimate|scoring|details|history|summary|retrieve|download[a-z]*))(?:\/|$)/;
+/** Words of a path that promise a question or a copy of something; `+` stands for any ending. */
+const PROMISING_WORDS =
+  'query queries search lookup preview validat+ export exports simulat+ evaluate infer suggest+ detect estimate ' +
+  'scoring details history summary retrieve download+';
+const LOOKS_LIKE_READING = new RegExp(
+  `/[a-z]*(?:${PROMISING_WORDS.replaceAll('+', '[a-z]*').replaceAll(' ', '|')})(?:/|$)`,
+);
 
 export function readOnlyPage(): string {
   const { operations } = operationTable();
@@ -24,16 +28,22 @@ The preset \`@read-only\` of a client's \`allow\` permits what only reads, by th
 
 - GET and HEAD: all ${count('GET')} and ${count('HEAD')} operations with these methods.
 - A POST that declares permissions, each of which is one to view, search or read: ${byPermission.length} operations.
-- A POST whose path ends in \`query\`, \`search\`, \`aggregates\`, \`suggest\`, \`suggestions\` or \`simplesearch\` (\`/me\` behind it does not count): ${byWord.length} more.
+- A POST whose path ends in \`query\`, \`search\`, \`aggregates\`, \`suggest\`, \`suggestions\` or \`simplesearch\` \
+(\`/me\` behind it does not count): ${byWord.length} more.
 
 These are ${permitted.length} of ${posts.length} POSTs. PUT, PATCH and DELETE are refused.
 
 What may surprise:
 
-- Reading is not harmless: recordings in bulk (\`postRecordingBatchrequests\`), exports of contact and do-not-contact lists, transcripts and the audit log are permitted.
-- Some of it leaves something behind: a job, an export, a query that is kept for its results. Nothing of it changes what it asks about. Ending such a job is a DELETE, which is refused.
-- Some of it makes the platform work: previews of summaries and campaigns, answers from a knowledge base, the detection of intents. Two GETs send a ping (\`getJourneyDeploymentCustomerPing\`, \`getTelephonyProvidersEdgeDiagnosticPing\`), one starts a job (\`getFlowsInstance\`).
-- Exports that need a permission to add (external contacts, flows, reports), checks of a draft that need one to edit, and the creation of a notification channel are refused.
+- Reading is not harmless: recordings in bulk (\`postRecordingBatchrequests\`), exports of contact and \
+do-not-contact lists, transcripts and the audit log are permitted.
+- Some of it leaves something behind: a job, an export, a query that is kept for its results. Nothing of it changes \
+what it asks about. Ending such a job is a DELETE, which is refused.
+- Some of it makes the platform work: previews of summaries and campaigns, answers from a knowledge base, the \
+detection of intents. Two GETs send a ping (\`getJourneyDeploymentCustomerPing\`, \
+\`getTelephonyProvidersEdgeDiagnosticPing\`), one starts a job (\`getFlowsInstance\`).
+- Exports that need a permission to add (external contacts, flows, reports), checks of a draft that need one to \
+edit, and the creation of a notification channel are refused.
 - Scopes of the platform do not define reading: its \`:readonly\` scopes open operations that delete and change.
 
 ## Permitted POSTs, by their permissions
@@ -44,7 +54,8 @@ ${rowsOf(byPermission)}
 ${rowsOf(byWord)}
 ## Refused POSTs that look like reading
 
-Each of them declares a permission to change something, declares none and ends in no word of asking, or is so new that its permissions are not known. Allow one by its operationId if you need it.
+Each of them declares a permission that is none to read, declares no permission and ends in no word of asking, or is \
+so new that its permissions are not known. Allow one by its operationId if you need it.
 
 ${rowsOf(refused)}`;
 }

@@ -26,8 +26,8 @@ export function leastHittingSet<T extends string>(
 }
 
 /**
- * The lists without what cannot matter: a list that holds a whole other one, and an item in no list where another, which
- * costs no more, is not. Repeated until nothing goes.
+ * The lists without what cannot matter: a list that holds another one whole, and an item that is in no list without
+ * another, which costs no more. Repeated until nothing goes.
  */
 function reduce<T extends string>(lists: Iterable<readonly T[]>, costOf: (item: T) => number): T[][] {
   let kept = [...lists].filter((list) => list.length > 0).map((list) => [...new Set(list)].sort());

@@ -8,7 +8,7 @@ import type { Operation } from './table.ts';
 
 /** What a set of operations needs. */
 export interface LeastPermissions {
-  /** Sorted, without wildcards: everything that is needed by lists of which all are needed, and the least for the rest. */
+  /** Sorted, without wildcards: all of the lists that are needed whole, and the least for the others. */
   readonly permissions: readonly string[];
   /** Whether no smaller set exists; false when finding that out would have taken too long. */
   readonly isLeast: boolean;

@@ -1,5 +1,5 @@
-// Selectors of operations, as rules name them: an operationId, `tag:…` or `permission:…`. Pure. It knows operations, not
-// paths, and tells what is unknown; saying so to people is the configuration's.
+// Selectors of operations, as rules name them: an operationId, `tag:…` or `permission:…`. Pure. It knows operations,
+// not paths, and tells what is unknown; saying so to people is the configuration's.
 
 import { isReadOnly } from './read-only.ts';
 import type { Operation } from './table.ts';
@@ -20,7 +20,10 @@ const ID = /^[A-Za-z0-9*]+$/;
 const TAG = /^tag:([A-Za-z0-9*]+)$/;
 const PERMISSION = /^permission:([A-Za-z0-9_*-]+(?::[A-Za-z0-9_*-]+){2})$/;
 
-/** Null for text that has not the form of a selector, as `GET /users` or `@read-only`. Whether it exists is not asked. */
+/**
+ * Reads a selector. Null for text that has not the form of one, as `GET /users` or `@read-only`. Whether it names
+ * anything is not asked.
+ */
 export function parseSelector(text: string): Selector | null {
   if (ID.test(text)) return { text, by: 'id', pattern: text };
   const [, tag] = TAG.exec(text) ?? [];
@@ -57,8 +60,8 @@ export function allows(selectors: readonly Selector[], operation: Operation): bo
 }
 
 /**
- * What to suggest from when a selector names no operation at all: every selector of its kind that names one. Null when it
- * names some operation.
+ * What to suggest from when a selector names no operation at all: every selector of its kind that names one. Null when
+ * it names some operation.
  */
 export function alternativesTo(selector: Selector, operations: readonly Operation[]): ReadonlySet<string> | null {
   if (operations.some((operation) => matches(selector, operation))) return null;

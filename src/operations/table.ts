@@ -79,8 +79,9 @@ export function operationTable(): OperationTable {
 }
 
 /**
- * Reads rows: `method path operationId tags requirement flags`, with a tab between columns; lists have commas, the
- * permissions follow the requirement after a blank, the last column may be absent. Throws a TypeError for anything else.
+ * Reads rows: `method path operationId tags requirement flags`, with a tab between columns. Lists have commas, the
+ * permissions follow the requirement after a blank, the last column may be absent. Throws a TypeError for anything
+ * else.
  */
 export function parseOperations(text: string): Operation[] {
   // Equal lists are one array: most permissions and tags occur many times.

@@ -24,8 +24,8 @@ const isAllowed = ({ requires, permissions }: Operation, isGranted: (permission:
 const isBroad = (permission: string) => /:(?:all|admin)$/.test(permission);
 
 /**
- * The size of the smallest set that allows all; tries all sets by growing size. Candidates are what the operations name;
- * what opens everything is one only where an operation leaves no choice.
+ * The size of the smallest set that allows all; tries all sets by growing size. Candidates are what the operations
+ * name; what opens everything is one only where an operation leaves no choice.
  */
 function bruteForce(operations: readonly Operation[], isGranted = (_permission: string) => false): number {
   const named = operations.flatMap(({ requires, permissions }) => {

@@ -1,5 +1,5 @@
-// The matcher: every operation is found by its own template, all that overlap are found together, and no path costs more
-// than the table allows.
+// The matcher: every operation is found by its own template, all that overlap are found together, and no path costs
+// more than the table allows.
 
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';

@@ -1,5 +1,5 @@
-// Selectors of operations: what has the form of one, what each names, what a list of them lets pass, and what is said of
-// one that names nothing.
+// Selectors of operations: what has the form of one, what each names, what a list of them lets pass, and what is said
+// of one that names nothing.
 
 import t from 'tap';
 import { didYouMean } from '../../../src/config/problem.ts';

@@ -65,10 +65,10 @@ t.test('JSON lines become rows', async (t) => {
   const lines = [
     '{"method":"GET","path":"/api/v2/b","operationId":"getB","tags":["B","A"],"requires":"none"}',
     '',
-    '{"method":"POST","path":"/api/v2/a","operationId":"postA","tags":["A"],"requires":null,"body":true,"preview":true}',
+    '{"method":"POST","path":"/api/v2/a","operationId":"postA","tags":[],"requires":null,"body":true,"preview":true}',
   ];
   t.same(formatOperations(operationsOfLines(lines.join('\n'))).split('\n'), [
-    'POST\t/api/v2/a\tpostA\tA\tunknown\tbody,preview',
+    'POST\t/api/v2/a\tpostA\t\tunknown\tbody,preview',
     'GET\t/api/v2/b\tgetB\tA,B\tnone',
     '',
   ]);
