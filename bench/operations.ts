@@ -1,7 +1,8 @@
 // What the table of operations costs: time and memory of loading it, and time of a match, over the paths of all
 // operations. Run it with `npm run bench:operations`, which gives it the garbage collector. It asserts nothing.
 
-import { type Operation, operationTable } from '../src/operations/table.ts';
+import type { Operation } from '../src/operations/operation.ts';
+import { operationTable } from '../src/operations/table.ts';
 
 const ROUNDS = 40;
 const ID = '8d6c0b2e-1f6f-4b5e-9d70-5a0e7f6a3c21';

@@ -6,13 +6,8 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import {
-  formatOperations,
-  OPERATIONS_FILE,
-  type Operation,
-  parseOperations,
-  type Requirement,
-} from '../src/operations/table.ts';
+import type { Operation, Requirement } from '../src/operations/operation.ts';
+import { formatOperations, OPERATIONS_FILE, parseOperations } from '../src/operations/table.ts';
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
 

@@ -1,8 +1,9 @@
 // The page that says which POSTs `@read-only` permits, and which it refuses although they look like reading. It is
 // generated so that a refresh of the table shows what changes for those who use the preset.
 
+import type { Operation } from '../src/operations/operation.ts';
 import { isReadingPermission, isReadOnly } from '../src/operations/read-only.ts';
-import { type Operation, operationTable } from '../src/operations/table.ts';
+import { operationTable } from '../src/operations/table.ts';
 
 /** Words of a path that promise a question or a copy of something; `+` stands for any ending. */
 const PROMISING_WORDS =

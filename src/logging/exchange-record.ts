@@ -36,12 +36,12 @@ export interface ExchangeRecord {
   userAgent: string | null;
   /** Name of the credential used; null when none was chosen. */
   credential: string | null;
-  /** The platform's name of the operation; null while it is not known. */
+  /** The platform's operationId of a call, `unlisted` where the table has none; null for what is no call. */
   operation: string | null;
   method: string;
   /** The request target octet for octet, secrets and all. Logged only as the redacted `path`. */
   target: string;
-  /** Route template, `/-/login/{name}`, where it is a route of our own; else empty until the exchange ends. */
+  /** Route template: the operation's, or that of a route of our own; `other` for what leads nowhere. Empty before. */
   route: string;
   /** Asked every few seconds by machines: counted, and not logged, since a record each would bury all others. */
   isProbe: boolean;

@@ -50,6 +50,7 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.userAgent !== null) line += `,"userAgent":${text(shownUserAgent(record.userAgent, mask))}`;
   line += `,"source":"${record.source}"${failureFields(record, mask)}${callerFields(record, mask)}`;
   if (record.authorizationReplaced) line += ',"authorizationReplaced":true';
+  if (record.operation !== null) line += `,"operation":"${record.operation}"`;
   if (record.retryReasons !== null) line += `,"retries":${JSON.stringify(record.retryReasons)}`;
   if (record.closeCode !== null) line += `,"closeCode":${record.closeCode}`;
   if (record.heldBy !== null) line += `,"heldBy":${JSON.stringify(record.heldBy)}`;

@@ -2,9 +2,9 @@
 // Advice, never a decision: what is declared is a floor, and some of what the platform checks is declared nowhere.
 
 import { leastHittingSet } from './hitting-set.ts';
+import type { Operation } from './operation.ts';
 import { isReadingPermission } from './read-only.ts';
 import { isPermissionMatch } from './selectors.ts';
-import type { Operation } from './table.ts';
 
 /** What a set of operations needs. */
 export interface LeastPermissions {

@@ -1,7 +1,7 @@
 // Finds operations by method and path: a tree of segments, words before parameters, with backtracking. It knows
 // templates only, neither names nor permissions.
 
-import type { Operation } from './table.ts';
+import type { Operation } from './operation.ts';
 
 /** One place in the tree: what the segments so far lead to. */
 interface Node {
@@ -14,7 +14,7 @@ interface Node {
 /** A path of only these is read as it is: nothing to decode or to fold. */
 const PLAIN = /^[a-z0-9/._~-]*$/;
 /** Longer paths are read as they are written. The longest template has 174 characters. */
-const LONGEST_DECODED_PATH = 1024;
+export const LONGEST_DECODED_PATH = 1024;
 
 /**
  * Immutable once built. A search visits each node of the tree at most once, whatever the path, and reads no further
@@ -40,7 +40,7 @@ export class OperationMatcher {
     if (!path.startsWith('/')) return null;
     const found = this.#first(this.#root, method, path, 1);
     if (found !== null || path.length > LONGEST_DECODED_PATH || PLAIN.test(path)) return found;
-    return this.#first(this.#root, method, path.split('/').map(decoded).join('/'), 1);
+    return this.#first(this.#root, method, path.split('/').map(foldedSegment).join('/'), 1);
   }
 
   /** Every operation that fits; `segments` are decoded and case-folded, `['api', 'v2', 'users']`. */
@@ -48,6 +48,28 @@ export class OperationMatcher {
     const found: Operation[] = [];
     this.#collect(this.#root, method, segments, 0, found);
     return found;
+  }
+
+  /**
+   * As much of a path as templates begin with, for a path that no operation has: `/api/v2/users/{id}/…`. Made of words
+   * of the table alone, so that there are only so many of them, whatever is asked for. Never throws.
+   */
+  known(path: string): string {
+    let node = this.#root;
+    let known = '';
+    let at = 1;
+    while (at < path.length) {
+      const slash = path.indexOf('/', at);
+      const end = slash < 0 ? path.length : slash;
+      if (end === at) break;
+      const word = end - at <= this.#longestWord ? path.slice(at, end).toLowerCase() : '';
+      const next = node.words?.get(word);
+      if (next === undefined && node.parameter === null) break;
+      known += next === undefined ? '/{id}' : `/${word}`;
+      node = next ?? (node.parameter as Node);
+      at = end + 1;
+    }
+    return at < path.length || known === '' ? `${known}/…` : known;
   }
 
   #add(operation: Operation): void {
@@ -111,7 +133,7 @@ function operationOf(node: Node, method: string): Operation | null {
 }
 
 /** A segment as words are written; a slash in it stays encoded. */
-function decoded(segment: string): string {
+export function foldedSegment(segment: string): string {
   try {
     return decodeURIComponent(segment).toLowerCase().replaceAll('/', '%2f');
   } catch {

@@ -1,7 +1,7 @@
 // Decides which operations only read, for the preset `@read-only`. It goes by what the platform declares; what an
 // operation does is the platform's word.
 
-import type { Operation } from './table.ts';
+import type { Operation } from './operation.ts';
 
 /**
  * Words that end the path of a POST that only asks. No operation of the platform that ends in one of them changes

@@ -1,8 +1,8 @@
 // Selectors of operations, as rules name them: an operationId, `tag:…` or `permission:…`. Pure. It knows operations,
 // not paths, and tells what is unknown; saying so to people is the configuration's.
 
+import type { Operation } from './operation.ts';
 import { isReadOnly } from './read-only.ts';
-import type { Operation } from './table.ts';
 
 /**
  * What a rule selects operations by. `*` stands for any run of characters, none included. Case counts: five pairs of

@@ -1,53 +1,49 @@
 // The platform's operations: what each is called, where it is, what it declares to need. The rows come from a file that
-// is read once, when the first caller asks. It finds operations by name; finding them by path is the matcher's.
+// is read once, when the first caller asks, and are understood part by part. It finds operations by name; finding them by path is the matcher's.
 
 import { readFileSync } from 'node:fs';
-import { OperationMatcher } from './matcher.ts';
-
-/**
- * What an operation declares of permissions: none, one of a list, all of a list, or nothing that is known. Declared is
- * a floor: `none` does not mean that the platform checks nothing.
- */
-export type Requirement = 'none' | 'any' | 'all' | 'unknown';
-
-/** One operation of the platform, as it publishes it. */
-export interface Operation {
-  /** The platform's operationId, which is the method name in its SDKs. Unique; its case counts. */
-  readonly id: string;
-  readonly method: string;
-  /** The template of its path: `/api/v2/users/{userId}`. */
-  readonly path: string;
-  readonly tags: readonly string[];
-  readonly requires: Requirement;
-  /** `domain:entity:action`; a few of the platform's are one word. Empty for `none` and `unknown`. */
-  readonly permissions: readonly string[];
-  readonly hasBody: boolean;
-  readonly isDeprecated: boolean;
-  /** It may change at any time without notice. */
-  readonly isPreview: boolean;
-}
+import { foldedSegment, LONGEST_DECODED_PATH, OperationMatcher } from './matcher.ts';
+import type { Operation, Requirement } from './operation.ts';
 
 /** Where the rows are: beside this file, in `src` as in `dist`. */
 export const OPERATIONS_FILE = new URL('./operations.tsv', import.meta.url);
 
+/** What stands for the operation of a call that the table does not know: removed, not published, or newer. */
+export const UNLISTED = 'unlisted';
+
 const REQUIREMENTS: ReadonlySet<string> = new Set<Requirement>(['none', 'any', 'all', 'unknown']);
 
-/** All operations, with the ways to find them. Immutable; one serves the whole process. */
-export class OperationTable {
-  /** Sorted by path, then method. */
-  readonly operations: readonly Operation[];
-  readonly #byId: ReadonlyMap<string, Operation>;
-  readonly #matcher: OperationMatcher;
+/** What all paths of the platform begin with. */
+const API = '/api/v2/';
 
-  constructor(operations: readonly Operation[]) {
-    this.operations = operations;
-    this.#byId = new Map(operations.map((operation) => [operation.id, operation]));
-    this.#matcher = new OperationMatcher(operations);
+/**
+ * All operations, with the ways to find them: one serves the whole process. A row is read when somebody asks for an
+ * operation of its part of the API (`/api/v2/users/…`), so that a gateway pays for what its callers use.
+ */
+export class OperationTable {
+  readonly #text: string;
+  /** By the word behind `/api/v2/`. */
+  readonly #parts: ReadonlyMap<string, Part>;
+  #all: readonly Operation[] | null = null;
+
+  /** Takes rows as `formatOperations` writes them. */
+  constructor(text: string) {
+    this.#text = text;
+    this.#parts = partsOf(text);
+  }
+
+  /** Sorted by path, then method. */
+  get operations(): readonly Operation[] {
+    this.#all ??= [...this.#parts.values()].flatMap((part) => part.operations);
+    return this.#all;
   }
 
   /** The operation of that operationId, in exactly that case. */
   byId(id: string): Operation | undefined {
-    return this.#byId.get(id);
+    const at = this.#text.indexOf(`\t${id}\t`);
+    if (at < 0) return undefined;
+    const path = this.#text.slice(this.#text.lastIndexOf('\t', at - 1) + 1, at);
+    return this.#partOf(path)?.operations.find((operation) => operation.id === id);
   }
 
   /**
@@ -55,7 +51,12 @@ export class OperationTable {
    * query. Where several fit, words win over parameters, from the left.
    */
   find(method: string, path: string): Operation | null {
-    return this.#matcher.find(method, path);
+    return this.#partOf(path)?.matcher.find(method, path) ?? null;
+  }
+
+  /** As much of the path of a call as is known, for one that is `unlisted`: a template, of which there are not many. */
+  known(path: string): string {
+    return this.#partOf(path)?.matcher.known(path) ?? `${API}…`;
   }
 
   /**
@@ -63,19 +64,97 @@ export class OperationTable {
    * `segments` are decoded and case-folded. Empty when the table does not know it.
    */
   all(method: string, segments: readonly string[]): Operation[] {
-    return this.#matcher.all(method, segments);
+    const [api, version, word = ''] = segments;
+    if (api !== 'api' || version !== 'v2') return [];
+    return this.#parts.get(word)?.matcher.all(method, segments) ?? [];
+  }
+
+  #partOf(path: string): Part | undefined {
+    if (path.startsWith(API)) {
+      const end = path.indexOf('/', API.length);
+      const word = path.slice(API.length, end < 0 ? undefined : end);
+      const part = this.#parts.get(word);
+      if (part !== undefined) return part;
+    }
+    if (path.length > LONGEST_DECODED_PATH) return undefined;
+    const [, api = '', version = '', word = ''] = path.split('/', 4).map(foldedSegment);
+    return api === 'api' && version === 'v2' ? this.#parts.get(word) : undefined;
   }
 }
+
+/** The operations of one part of the API, read when they are asked for. */
+class Part {
+  #rows: string;
+  #operations: readonly Operation[] | null = null;
+  #matcher: OperationMatcher | null = null;
+
+  constructor(rows: string) {
+    this.#rows = rows;
+  }
+
+  get operations(): readonly Operation[] {
+    if (this.#operations === null) {
+      this.#operations = parseOperations(this.#rows);
+      this.#rows = '';
+    }
+    return this.#operations;
+  }
+
+  get matcher(): OperationMatcher {
+    this.#matcher ??= new OperationMatcher(this.operations);
+    return this.#matcher;
+  }
+}
+
+/** Cuts sorted rows into the parts of the API, reading no more of a row than that. */
+function partsOf(text: string): Map<string, Part> {
+  const parts = new Map<string, Part>();
+  let word = '';
+  let from = 0;
+  for (let at = 0; at < text.length; ) {
+    const path = text.indexOf('\t', at) + 1;
+    if (path === 0 || !text.startsWith(API, path)) throw new TypeError('not a table of operations');
+    const start = path + API.length;
+    const behind = text.charCodeAt(start + word.length);
+    if (word === '' || !text.startsWith(word, start) || (behind !== SLASH && behind !== TAB)) {
+      if (word !== '') parts.set(word, new Part(text.slice(from, at)));
+      word = (/[^\t/]+/.exec(text.slice(start, start + LONGEST_WORD)) ?? [''])[0];
+      if (word === '' || parts.has(word)) throw new TypeError('not a sorted table of operations');
+      from = at;
+    }
+    const end = text.indexOf('\n', start);
+    at = end < 0 ? text.length : end + 1;
+  }
+  if (word !== '') parts.set(word, new Part(text.slice(from)));
+  return parts;
+}
+
+const SLASH = 47;
+const TAB = 9;
+const LONGEST_WORD = 200;
 
 let loaded: OperationTable | undefined;
 
 /**
- * The table of this release. The first call reads and builds it, which takes about 30 ms once; later ones cost nothing.
- * Throws when the file is missing or damaged, which is a broken installation.
+ * The table of this release. The first call reads its file, which takes about 2 ms once. Throws when that is missing or
+ * damaged, which is a broken installation.
  */
 export function operationTable(): OperationTable {
-  loaded ??= new OperationTable(parseOperations(readFileSync(OPERATIONS_FILE, 'utf8')));
+  loaded ??= new OperationTable(readFileSync(OPERATIONS_FILE, 'latin1'));
   return loaded;
+}
+
+/**
+ * Which operation a call is, by its method and its target, query included: the operationId, or `unlisted`, and the
+ * route template.
+ */
+export function identifyOperation(method: string, target: string): { readonly id: string; readonly template: string } {
+  const queryAt = target.indexOf('?');
+  const path = queryAt < 0 ? target : target.slice(0, queryAt);
+  const operation = operationTable().find(method, path);
+  return operation === null
+    ? { id: UNLISTED, template: operationTable().known(path) }
+    : { id: operation.id, template: operation.path };
 }
 
 /**

@@ -4,8 +4,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { compareGrants, type GrantedPolicy, leastPermissions } from '../../../src/operations/least-permissions.ts';
+import type { Operation } from '../../../src/operations/operation.ts';
 import { isPermissionMatch } from '../../../src/operations/selectors.ts';
-import { type Operation, operationTable } from '../../../src/operations/table.ts';
+import { operationTable } from '../../../src/operations/table.ts';
 
 const table = operationTable();
 const operationsOf = (...ids: string[]): Operation[] =>

@@ -5,8 +5,9 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
 import { readPath } from '../../../src/auth/callers/path-readings.ts';
+import type { Operation } from '../../../src/operations/operation.ts';
 import { allows, matches, parseSelector, type Selector } from '../../../src/operations/selectors.ts';
-import { type Operation, operationTable } from '../../../src/operations/table.ts';
+import { operationTable } from '../../../src/operations/table.ts';
 
 const table = operationTable();
 const { operations } = table;

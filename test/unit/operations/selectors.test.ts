@@ -3,6 +3,7 @@
 
 import t from 'tap';
 import { didYouMean } from '../../../src/config/problem.ts';
+import type { Operation } from '../../../src/operations/operation.ts';
 import {
   allows,
   alternativesTo,
@@ -11,7 +12,7 @@ import {
   parseSelector,
   type Selector,
 } from '../../../src/operations/selectors.ts';
-import { type Operation, operationTable } from '../../../src/operations/table.ts';
+import { operationTable } from '../../../src/operations/table.ts';
 
 const { operations } = operationTable();
 

@@ -6,6 +6,7 @@ import t from 'tap';
 import { operationsOfSdk } from '../../../scripts/operations.ts';
 import {
   formatOperations,
+  identifyOperation,
   OPERATIONS_FILE,
   OperationTable,
   operationTable,
@@ -95,8 +96,37 @@ t.test('a row that is damaged is told', async (t) => {
 });
 
 t.test('an empty table knows nothing', async (t) => {
-  const empty = new OperationTable([]);
+  const empty = new OperationTable('');
   t.equal(empty.find('GET', '/api/v2/users'), null);
   t.same(empty.all('GET', ['api']), []);
   t.same(empty.all('GET', []), []);
+});
+
+t.test('a path that no operation has is told by as much of it as is known, whatever is asked for', async (t) => {
+  const cases: [path: string, known: string][] = [
+    ['/api/v2/users/someone/profile', '/api/v2/users/{id}/profile'],
+    ['/api/v2/users/someone/nothing/more', '/api/v2/users/{id}/…'],
+    ['/api/v2/Users/me', '/api/v2/users/me'],
+    ['/api/v2/nothing', '/api/v2/…'],
+    ['/api/v2/nothing/users', '/api/v2/…'],
+    ['/api/v2', '/api/v2/…'],
+    [`/api/v2/users${'/users'.repeat(500)}`, '/api/v2/users/{id}/…'],
+    [`/api/v2/users/${'a'.repeat(100_000)}`, '/api/v2/users/{id}'],
+  ];
+  const table = operationTable();
+  for (const [path, known] of cases) t.equal(table.known(path), known, path.slice(0, 60));
+  const words = ['users', 'queues', 'me', 'query', 'search', 'groups', 'routing', 'skills', 'x1'];
+  const seen = new Set<string>();
+  for (const a of words)
+    for (const b of words)
+      for (const c of words)
+        for (const d of words) seen.add(identifyOperation('PUT', `/api/v2/${a}/${b}/${c}/${d}`).template);
+  t.ok(seen.size < 60, `${seen.size} templates of ${9 ** 4} paths`);
+});
+
+t.test('a call is identified by method and target', async (t) => {
+  const id = (method: string, target: string) => identifyOperation(method, target);
+  t.same(id('GET', '/api/v2/users/me?expand=presence'), { id: 'getUsersMe', template: '/api/v2/users/me' });
+  t.same(id('GET', '/api/v2/users/a%20b'), { id: 'getUser', template: '/api/v2/users/{userId}' });
+  t.same(id('PUT', '/api/v2/users/me'), { id: 'unlisted', template: '/api/v2/users/me' });
 });
