@@ -73,6 +73,7 @@ function authorize(exchange: Exchange, target: string): ForwardCredential {
     target,
     headers: request.headers,
     record,
+    operation: record.operation,
   });
   return chooseCredential(caller, namedCredential(exchange), runtime);
 }
