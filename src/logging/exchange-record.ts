@@ -69,6 +69,8 @@ export interface ExchangeRecord {
   error: string | null;
   /** The rule that refused the call, or would have (mode `report`). */
   rule: string | null;
+  /** Why the platform refused the call, or will, in words of ours and names of the platform's. */
+  explanation: string | null;
   /** The caller sent an `Authorization` of its own, and it was replaced. */
   authorizationReplaced: boolean;
   /** How a WebSocket ended: the code of its close frame, 1006 where there was none. Null for anything but a socket. */
@@ -134,6 +136,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     errorCode: null,
     error: null,
     rule: null,
+    explanation: null,
     authorizationReplaced: false,
     closeCode: null,
     source: 'gateway',

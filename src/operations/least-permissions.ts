@@ -129,7 +129,8 @@ function isGrantable(permission: string): boolean {
   return permission.split(':').length === 3;
 }
 
-function grantsOf({ domain, entityName, actions }: GrantedPolicy): string[] {
+/** The grants of a policy, `domain:entity:action`, each of which may have `*`. */
+export function grantsOf({ domain, entityName, actions }: GrantedPolicy): string[] {
   return actions.map((action) => `${domain}:${entityName}:${action}`);
 }
 
