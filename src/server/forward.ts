@@ -13,8 +13,8 @@ import { headerValue } from '../upstream/platform-error.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
+import { explainRefusal, foresee, mayNeedExplaining } from './explain-refusal.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, rewriteLocation } from './headers.ts';
-import { explainRefusal, foresee, mayNeedExplaining } from './refusals.ts';
 import { drainRequest, internalError, respondWithError, sendContinue } from './responses.ts';
 import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket/channel-responses.ts';
 
