@@ -141,7 +141,7 @@ t.test('deprecated and preview operations are said, with who calls them', async 
 });
 
 t.test('a role as Terraform begins no template of its own', async (t) => {
-  const text = terraformOf(roleOf('gcg-a b', '${x} %{y} "z"', ['a:b:view', 'a:b:edit']));
+  const text = terraformOf(roleOf('gcg-a b', `\${x} %{y} "z"`, ['a:b:view', 'a:b:edit']));
   t.match(text, /"gcg-a_b" \{\n {2}name {8}= "gcg-a b"\n {2}description = "\$\$\{x\} %%\{y\} \\"z\\""\n/);
   t.match(text, /domain {6}= "a"\n {4}entity_name = "b"\n {4}action_set {2}= \["view", "edit"\]/);
 });
