@@ -36,7 +36,8 @@ export function missingPermissions(operation: Operation, policies: readonly Gran
 
 /** Why the platform refused a call, and what to do, in one line of our own words and names of permissions. */
 export function refusalWords({ operation, credential, named, policies }: Refusal): string {
-  const ofPlatform = named.length === 0 ? '' : `; the platform names ${named.join(', ')}`;
+  const isNews = named.length > 0 && [...named].sort().join() !== [...(operation?.permissions ?? [])].sort().join();
+  const ofPlatform = isNews ? `; the platform names ${named.join(', ')}` : '';
   if (operation === null)
     return `the platform refused an operation that is not in the table of this release${ofPlatform}`;
   const needs = `${operation.id} ${needsWords(operation)}`;

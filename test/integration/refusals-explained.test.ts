@@ -45,7 +45,6 @@ t.test('a 403 is explained: what the operation needs, and once it is known what 
   }
   const lack =
     `${NEEDS}; the roles of credential default lack analytics:conversationDetail:view or ` +
-    'analytics:agentConversationDetail:view; the platform names analytics:conversationDetail:view, ' +
     'analytics:agentConversationDetail:view';
   t.equal(told, lack);
   const second = await fetch(path, { ...QUERY, headers: { ...QUERY.headers, 'X-Gateway-Explain': '1' } });

@@ -21,7 +21,7 @@ export interface OperationsDocument {
 const ASKING_MS = 5_000;
 
 /** What the gateway itself asks; it needs no permission, whoever asks. */
-const OWN_QUESTION = 'getAuthorizationSubjectsMe';
+const OWN_QUESTIONS: ReadonlySet<string> = new Set(['getAuthorizationSubjectsMe', 'getTokensMe']);
 
 /** What was called, and what is granted for it. */
 export async function operationsOf({ usage, runtime, refusals, clock }: ServerContext): Promise<OperationsDocument> {
@@ -32,7 +32,7 @@ export async function operationsOf({ usage, runtime, refusals, clock }: ServerCo
   const months = await usage.months();
   const uses = new Map<string, { client: string | null; credential: string; operation: string; calls: number }>();
   for (const row of months.flatMap((month) => usage.month(month))) {
-    if (row.client === null && row.operation === OWN_QUESTION) continue;
+    if (row.client === null && OWN_QUESTIONS.has(row.operation)) continue;
     const key = JSON.stringify([row.client, row.credential, row.operation]);
     const known = uses.get(key);
     if (known === undefined) uses.set(key, { ...row });
