@@ -2,6 +2,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
+import { statusTable } from '../../src/cli/commands/status.ts';
+import type { StatusDocument } from '../../src/server/routes/status.ts';
 import { startGateway } from '../helpers/gateway.ts';
 
 const FREE = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const;
@@ -51,6 +53,8 @@ t.test('a 403 is explained: what the operation needs, and once it is known what 
   t.equal(second.headers.get('x-gateway-explain'), lack);
   await second.arrayBuffer();
   t.match(await refusals(url), [{ operation: 'postAnalyticsConversationsDetailsQuery', count: 2, client: null }]);
+  const shown = statusTable((await (await fetch(`${url}/-/status`)).json()) as StatusDocument);
+  t.match(shown, /refused by Genesys Cloud of late:\n {2}anonymous callers: 403, 2 times, last [^ ]+: postAnalytics/);
 });
 
 t.test('a granted permission and a 403 all the same point at what is not declared', async (t) => {

@@ -47,11 +47,13 @@ async function readUses(args: CommandLine, io: Io): Promise<Pick<OperationsDocum
   try {
     const { uses, records, unreadable } = await readLogUses(chunks as AsyncIterable<string>);
     io.stderr.write(
-      `gcg: ${records} calls in the log${unreadable > 0 ? `; ${unreadable} lines are no records` : ''}\n`,
+      `gcg: ${counted(records, 'call')} in the log${unreadable > 0 ? `; ${unreadable} lines are no records` : ''}\n`,
     );
     return { uses, granted: NO_GRANTS };
   } catch (error) {
-    io.stderr.write(`gcg: ${onOneLine(from)} cannot be read: ${onOneLine((error as Error).message)}\n`);
+    io.stderr.write(
+      `gcg: ${onOneLine(from)} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'it broke off'})\n`,
+    );
     return EXIT.failure;
   }
 }
@@ -73,7 +75,7 @@ function writeRole(args: CommandLine, io: Io, advice: readonly Advice[]): number
     io.stderr.write('gcg: these calls declare to need no permission: the role is empty\n');
   const client = args.flags.get('client');
   const name = `gcg-${one.credential}${typeof client === 'string' ? `-${client}` : ''}`;
-  const description = `The least permissions of ${one.operations} operations, as gcg saw them called`;
+  const description = `The least permissions of ${counted(one.operations, 'operation')}, as gcg saw them called`;
   const role = roleOf(name, description, one.permissions);
   io.stdout.write(args.flags.has('role') ? `${JSON.stringify(role, null, 2)}\n` : terraformOf(role));
   return EXIT.ok;
@@ -87,7 +89,7 @@ function nameOf({ credential }: Advice): string {
 function adviceText(advice: Advice): string {
   const { granted, permissions, unlistedCalls } = advice;
   const lines = [
-    `credential ${nameOf(advice)}: ${advice.operations} operations, ${advice.calls} calls by ` +
+    `credential ${nameOf(advice)}: ${counted(advice.operations, 'operation')}, ${counted(advice.calls, 'call')} by ` +
       advice.clients.map(clientName).join(', '),
     ...section(advice.isLeast ? 'needs at least' : 'needs (a good set, not proven to be the least)', permissions),
     ...(permissions.length === 0 ? ['  needs no permission that is declared'] : []),
@@ -121,6 +123,10 @@ function section(title: string, items: readonly string[]): string[] {
 
 function notedText({ operation, clients }: NotedOperation): string {
   return `${operation} (${clients.map(clientName).join(', ')})`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 function clientName(client: string | null): string {
