@@ -1,12 +1,15 @@
-// After tsc: makes the command executable, and the declarations fit to be published: they name .js files, and only
-// those that the package's face needs are kept. Takes the folder, `dist` by default.
+// After tsc: makes the command executable, puts the table of operations beside the module that reads it, and makes the
+// declarations fit to be published: they name .js files, and only those that the package's face needs are kept. Takes
+// the folder, `dist` by default.
 
-import { chmodSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { OPERATIONS_FILE } from '../src/operations/table.ts';
 
 const dist = resolve(process.argv[2] ?? fileURLToPath(new URL('../dist', import.meta.url)));
 chmodSync(join(dist, 'main.js'), 0o755);
+copyFileSync(OPERATIONS_FILE, join(dist, 'operations/operations.tsv'));
 
 const SPECIFIER = /((?:from|import\()\s*')(\.[^']+)\.ts'/g;
 const needed = new Set<string>();

@@ -1,5 +1,5 @@
 // Writes the files that come from tables: config.example.ini, docs/configuration.md, docs/config.schema.json,
-// docs/errors.md. A test compares them with what is in the repository.
+// docs/errors.md, docs/read-only.md. A test compares them with what is in the repository.
 
 import { writeFileSync } from 'node:fs';
 import { envName } from '../src/config/env.ts';
@@ -9,6 +9,7 @@ import type { OptionRow, SectionInfo } from '../src/config/section.ts';
 import { REGIONS } from '../src/config/sections/general.ts';
 import { SDK_ONLY_KEYS, SECTIONS } from '../src/config/table.ts';
 import { ERROR_TABLE } from '../src/errors.ts';
+import { readOnlyPage } from './read-only-page.ts';
 
 /** Every generated file, by its path from the root of the repository. */
 export function generatedFiles(): ReadonlyMap<string, string> {
@@ -17,6 +18,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ['docs/configuration.md', configurationPage()],
     ['docs/config.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`],
     ['docs/errors.md', errorsPage()],
+    ['docs/read-only.md', readOnlyPage()],
   ]);
 }
 

@@ -146,7 +146,7 @@ export interface LockOwner {
 
 /** This process, with a fence of its own. */
 export function ownLock(fence: string): LockOwner {
-  return { fence, pid: process.pid, startTime: startTimeOf(process.pid) ?? '', space: processSpace() };
+  return { fence, pid: process.pid, startTime: statOf(process.pid)?.startTime ?? '', space: processSpace() };
 }
 
 /** The owner in a lock file's text; undefined when it is none, for example cut by a crash. */
@@ -171,9 +171,9 @@ export function ownerLife(owner: LockOwner): 'alive' | 'dead' | 'unknown' {
     // EPERM: it lives, and belongs to another user.
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'dead';
   }
-  const startTime = startTimeOf(owner.pid);
-  if (startTime === undefined || owner.startTime === '') return 'unknown';
-  return startTime === owner.startTime ? 'alive' : 'dead';
+  const found = statOf(owner.pid);
+  if (found === undefined || owner.startTime === '') return 'unknown';
+  return found.startTime === owner.startTime && !found.hasEnded ? 'alive' : 'dead';
 }
 
 let space: string | undefined;
@@ -192,11 +192,14 @@ function namespace(): string {
   }
 }
 
-/** Field 22 of /proc/PID/stat; the second field may itself hold spaces and brackets. */
-function startTimeOf(pid: number): string | undefined {
+/** What /proc/PID/stat says of a process. The second field may itself hold spaces and brackets. */
+function statOf(pid: number): { readonly startTime: string; readonly hasEnded: boolean } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    const [state = '', threads = '', startTime = ''] = [fields[0], fields[17], fields[19]];
+    // A killed process is there until its parent has asked for its exit code, which in a container may be never.
+    return { startTime, hasEnded: /^[ZX]$/.test(state) && Number(threads) <= 1 };
   } catch {
     // No /proc, or the process is gone.
     return undefined;

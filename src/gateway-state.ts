@@ -33,6 +33,7 @@ import type { Runtime, Shared } from './runtime.ts';
 import { credentialConfig, type ProgramHooks, type ServerContext } from './server/context.ts';
 import { Expiries } from './server/expiries.ts';
 import { ListenerPlan } from './server/listener-plan.ts';
+import { Refusals } from './server/refusals.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
@@ -90,6 +91,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly store: TokenStore;
   readonly listenerPlan: ListenerPlan;
   readonly tls: ServerTls | null;
+  readonly refusals: Refusals;
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
   readonly wrongProtocols: WrongProtocols;
@@ -130,6 +132,7 @@ export class GatewayState implements ServerContext, Shared {
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
     this.listenerPlan = new ListenerPlan(config);
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
+    this.refusals = new Refusals(clock);
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);
     this.wrongProtocols = new WrongProtocols({ clock, log });

@@ -7,6 +7,7 @@ import { systemClock, withDeadline } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
 import { type GatewayLog, GatewayState, type StateOptions } from './gateway-state.ts';
 import type { ExchangeCounts } from './logging/metrics/metrics.ts';
+import { operationTable } from './operations/table.ts';
 import { Runtime } from './runtime.ts';
 import { accept } from './server/accept.ts';
 import { createApp } from './server/app.ts';
@@ -156,6 +157,8 @@ export class Gateway {
         onWrongProtocol: (spoken, socket) => state.wrongProtocols.note(spoken, socket, role.peerName),
       };
     });
+    // A broken installation shows at the start, and not at the first call.
+    operationTable();
     this.#listeners = await openListeners(specs, started.server);
     state.runtime.credentials.start();
     state.expiries.start();

@@ -6,10 +6,10 @@ import { crc32 } from 'node:zlib';
 
 /**
  * What a line is. `chain`: a chain begins. `opened`: a process goes on with a file. `continued`: the first line of the
- * next file, after a rotation. `call`: a changing call. `fault`: for a while, lines could not be written. `closed`: the
+ * next file, after a rotation. `call`: a changing call. `admin`: a change of the gateway itself. `fault`: for a while, lines could not be written. `closed`: the
  * process ended in order.
  */
-export type AuditKind = 'chain' | 'opened' | 'continued' | 'call' | 'fault' | 'closed';
+export type AuditKind = 'chain' | 'opened' | 'continued' | 'call' | 'admin' | 'fault' | 'closed';
 
 /** What `previous` is in the first line of a chain. */
 export const NO_PREVIOUS = '0'.repeat(64);
@@ -68,7 +68,15 @@ export interface AuditLine extends ChainHead {
 const CHECKSUM_BYTES = 18;
 const CHECKSUM = /^,"crc":"([0-9a-f]{8})"\}$/;
 const HASH = /^[0-9a-f]{64}$/;
-const KINDS: ReadonlySet<unknown> = new Set<AuditKind>(['chain', 'opened', 'continued', 'call', 'fault', 'closed']);
+const KINDS: ReadonlySet<unknown> = new Set<AuditKind>([
+  'chain',
+  'opened',
+  'continued',
+  'call',
+  'admin',
+  'fault',
+  'closed',
+]);
 
 /**
  * Reads a line without its newline; undefined when it is not as it was written. The checksum tells that without the

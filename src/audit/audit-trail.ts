@@ -3,34 +3,17 @@
 // `failure` and waits for `append`.
 
 import { randomUUID } from 'node:crypto';
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, type Stats, writeSync } from 'node:fs';
 import type { Clock, Timer } from '../clock.ts';
 import type { FileLock } from '../file-lock.ts';
-import { openAppendFile } from '../fs/append-file.ts';
+import { closeToOthers, openAppendFile } from '../fs/append-file.ts';
 import { createIsoClock } from '../logging/format.ts';
 import type { Log } from '../logging/log.ts';
 import { AuditChain, type ChainHead, describeCut } from './audit-chain.ts';
 import type { AuditIo } from './audit-io.ts';
+import { type AuditedCall, callFields } from './audited-call.ts';
 import { readRotatedEnd, readTrailEnd, TrailRefusal } from './trail-end.ts';
 import { asAuditError, idAt, lockTrail, type TrailPlace } from './trail-file.ts';
-
-/** One changing call, as it is written: nothing in it is secret any more. */
-export interface AuditedCall {
-  readonly client: string | null;
-  /** The platform's user behind the session that the call was made with; absent where none is known. */
-  readonly sessionUser?: string;
-  readonly credential: string | null;
-  /** The platform's name of the operation; null while it is not known. */
-  readonly operation: string | null;
-  readonly method: string;
-  /** As the record of the call shows it. */
-  readonly path: string;
-  /** What the platform answered; 0 where nothing was answered. */
-  readonly status: number;
-  readonly requestId: string;
-  readonly correlationId: string | null;
-  readonly peer: string | null;
-}
 
 export interface AuditOptions extends TrailPlace {
   /** Each line is on the disk, and not only with the system, before `append` resolves. */
@@ -99,6 +82,8 @@ export class AuditTrail {
   /** Whether a write runs, or one is planned. */
   #isBusy = false;
   #fault: Fault | null = null;
+  /** Why a file that was removed cannot be followed by another: what is written to it is gone with the process. */
+  #removal: string | null = null;
   /** Calls without a line, over all faults. */
   #lost = 0;
   #retry: Timer | null = null;
@@ -127,8 +112,10 @@ export class AuditTrail {
     this.#io = io;
     this.#time = createIsoClock(clock.now);
     this.#lock = lock;
-    const { segment, size } = this.#openFile();
+    const { segment, stats } = this.#openFile();
+    const { size } = stats;
     const end = size === 0 ? readRotatedEnd(file) : this.#readEnd(segment);
+    this.#closeToOthers(segment, stats);
     this.#segments = [segment];
     this.#chain = new AuditChain(this.#time, end?.head ?? undefined);
     const cut = end === null || end.piece.length === 0 ? '' : `"cut":${JSON.stringify(describeCut(end.piece))}`;
@@ -148,7 +135,7 @@ export class AuditTrail {
 
   /** Why lines cannot be written just now, as the system's code; null while they can. */
   get failure(): string | null {
-    return this.#fault?.code ?? null;
+    return this.#fault?.code ?? this.#removal;
   }
 
   /** Calls whose lines could not be kept, since the start. */
@@ -160,14 +147,14 @@ export class AuditTrail {
    * Writes the line of a call. With `sync` the promise tells when it is on the disk (true), or that it is not and may
    * be later (false); without, null is returned: nobody has to wait.
    */
-  append(call: AuditedCall): Promise<boolean> | null {
+  append(call: AuditedCall, kind: 'call' | 'admin' = 'call'): Promise<boolean> | null {
     if (this.#isClosed || this.#pendingLength > MOST_PENDING_LENGTH) {
       this.#fault ??= { code: 'EAGAIN', from: this.#time(), lost: 0 };
       this.#fault.lost += 1;
       this.#lost += 1;
       return this.#sync ? Promise.resolve(false) : null;
     }
-    this.#put(this.#chain.next('call', callFields(call)));
+    this.#put(this.#chain.next(kind, callFields(call)));
     if (!this.#sync) return null;
     // Whoever waits while the disk refuses would wait for as long as it does.
     if (this.#fault !== null) return Promise.resolve(false);
@@ -177,12 +164,12 @@ export class AuditTrail {
 
   /**
    * Opens the path again, after a rotation; the chain goes on in the new file. Where the path leads to the same file,
-   * nothing happens; where it cannot be opened, the old file stays in use.
+   * nothing happens; where it cannot be opened, the old file stays in use, which is a failure where it was removed.
    */
   reopen(): void {
     if (this.#isClosed) return;
     const current = this.#segments[this.#segments.length - 1] as Segment;
-    let next: { segment: Segment; size: number } | undefined;
+    let next: { segment: Segment; stats: Stats } | undefined;
     try {
       next = this.#openFile();
       if (next.segment.id === current.id) {
@@ -190,13 +177,16 @@ export class AuditTrail {
         return;
       }
       // Its end is not the end of our chain: no line of ours belongs behind it.
-      if (next.size > 0) throw new TrailRefusal('is not empty: the next file of a rotation must be');
+      if (next.stats.size > 0) throw new TrailRefusal('is not empty: the next file of a rotation must be');
     } catch (error) {
       if (next !== undefined) closeSync(next.segment.fd);
       const { message } = asAuditError(this.#file, error);
+      if (fstatSync(current.fd).nlink === 0) this.#removal = (error as NodeJS.ErrnoException).code ?? 'EEXIST';
       this.#log.error({ file: this.#file, reason: message }, 'audit file cannot be reopened, the old one stays in use');
       return;
     }
+    this.#removal = null;
+    this.#closeToOthers(next.segment, next.stats);
     this.#tellHead();
     this.#segments.push(next.segment);
     this.#put(this.#chain.next('continued', ''));
@@ -335,11 +325,15 @@ export class AuditTrail {
     this.#log.info({ file: this.#file, seq, hash }, 'audit head');
   }
 
-  #openFile(): { segment: Segment; size: number } {
-    const { fd, stats, isOpenToOthers } = openAppendFile(this.#file);
-    if (isOpenToOthers)
+  #openFile(): { segment: Segment; stats: Stats } {
+    const { fd, stats } = openAppendFile(this.#file);
+    return { segment: { fd, id: `${stats.dev}:${stats.ino}`, text: '' }, stats };
+  }
+
+  /** Not before it is known to be ours: another file that somebody named by mistake stays as it is. */
+  #closeToOthers({ fd }: Segment, stats: Stats): void {
+    if (closeToOthers(fd, stats) === 'open')
       this.#log.warn({ file: this.#file, advice: 'make it 0600 and yours' }, 'audit file is open to other users');
-    return { segment: { fd, id: `${stats.dev}:${stats.ino}`, text: '' }, size: stats.size };
   }
 
   #readEnd({ fd }: Segment) {
@@ -370,19 +364,6 @@ async function keepAlive<T>(done: Promise<T>): Promise<T> {
   } finally {
     clearInterval(timer);
   }
-}
-
-function callFields(call: AuditedCall): string {
-  const { client, sessionUser, credential, operation, method, path, status, requestId, correlationId, peer } = call;
-  return (
-    `"client":${text(client)}${sessionUser === undefined ? '' : `,"sessionUser":${text(sessionUser)}`},"credential":${text(credential)},"operation":${text(operation)}` +
-    `,"method":${text(method)},"path":${text(path)},"status":${status},"requestId":${text(requestId)}` +
-    `,"correlationId":${text(correlationId)},"peer":${text(peer)}`
-  );
-}
-
-function text(value: string | null): string {
-  return value === null ? 'null' : JSON.stringify(value);
 }
 
 function createSettlement(): Settlement {

@@ -6,6 +6,7 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { shownCorrelation, shownTarget } from '../logging/format.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
 import type { AuditTrail } from './audit-trail.ts';
+import type { AuditedCall } from './audited-call.ts';
 
 /** `[audit]`, as far as it is about calls. Without `methods`: all but GET, HEAD and OPTIONS. */
 export type CallAuditRules = Pick<AuditConfig, 'methods' | 'onFailure'>;
@@ -36,7 +37,7 @@ export class CallAudit {
     throw new GatewayError(
       'gateway.audit.unavailable',
       `the audit trail cannot be written (${this.#trail.failure}), and without it no changing call is sent: ` +
-        'nothing was changed; make room on its disk, or set audit.on_failure = continue',
+        'nothing was changed; mend its file or its disk (see the log), or set audit.on_failure = continue',
       { retryAfterMs: RETRY_AFTER_MS },
     );
   }
@@ -48,7 +49,17 @@ export class CallAudit {
   write(record: ExchangeRecord, status: number, peer: string): Promise<void> | null {
     if (record.isAudited || record.attempts === 0 || !this.covers(record.method)) return null;
     record.isAudited = true;
-    const written = this.#trail.append({
+    const written = this.#trail.append(this.#line(record, status, peer));
+    return written === null || this.#rules.onFailure === 'continue' ? discard(written) : confirm(written, status);
+  }
+
+  /** Writes the line of a change of the gateway itself, which nobody waits for and nothing refuses. */
+  writeAdmin(record: ExchangeRecord, peer: string): void {
+    if (this.covers(record.method)) void this.#trail.append(this.#line(record, record.status, peer), 'admin');
+  }
+
+  #line(record: ExchangeRecord, status: number, peer: string): AuditedCall {
+    return {
       client: record.client,
       ...(record.sessionUser !== null && { sessionUser: this.#mask(record.sessionUser) }),
       credential: record.credential,
@@ -59,8 +70,7 @@ export class CallAudit {
       requestId: record.requestId,
       correlationId: shownCorrelation(record, this.#mask),
       peer,
-    });
-    return written === null || this.#rules.onFailure === 'continue' ? discard(written) : confirm(written, status);
+    };
   }
 }
 

@@ -56,7 +56,9 @@ export function readRotatedEnd(path: string): TrailEnd | null {
     for (const other of readdirSync(folder)) {
       if (!other.startsWith(name) || !ROTATED.test(other.slice(name.length))) continue;
       const rotated = join(folder, other);
-      const { mtimeMs, size } = statSync(rotated);
+      const stats = statSync(rotated, { throwIfNoEntry: false });
+      if (!stats?.isFile()) continue;
+      const { mtimeMs, size } = stats;
       // Another gateway's file may have such a name: it has a lock of its own.
       if (size === 0 || existsSync(`${rotated}.lock`)) continue;
       if (newest === null || mtimeMs > newest.mtimeMs) newest = { path: rotated, mtimeMs };

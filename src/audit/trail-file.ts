@@ -5,9 +5,9 @@ import { basename, dirname, join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { type FileLock, holderLife, LockError, lockFile } from '../file-lock.ts';
 import { openAppendFile } from '../fs/append-file.ts';
-import { FileRefusal } from '../fs/plain-file.ts';
+import { assertPlain, FileRefusal } from '../fs/plain-file.ts';
 import type { Log } from '../logging/log.ts';
-import { TrailRefusal } from './trail-end.ts';
+import { readTrailEnd, TrailRefusal } from './trail-end.ts';
 
 /** Why a trail cannot be opened. The message names the file and says what to do. */
 export class AuditError extends Error {
@@ -18,6 +18,7 @@ export class AuditError extends Error {
 const LOCK_WAIT_MS = 500;
 /** A lock of another machine or container is old enough to be taken over after this. */
 const FOREIGN_LOCK_WAIT_MS = 35_000;
+
 /** Where a trail is, and what waiting for it takes. */
 export interface TrailPlace {
   readonly file: string;
@@ -56,9 +57,28 @@ function inUse(file: string): AuditError {
 /** Any failure to open a trail, in words. */
 export function asAuditError(file: string, error: unknown): AuditError {
   if (error instanceof AuditError) return error;
+  if (error instanceof FileRefusal && error.code === 'EFTYPE')
+    return new AuditError(`${file} is a pipe or a device: name a plain file, which can be read again`);
   if (error instanceof TrailRefusal || error instanceof FileRefusal) return new AuditError(`${file} ${error.message}`);
   const code = (error as NodeJS.ErrnoException).code ?? 'error';
   return new AuditError(`${file} cannot be written (${code}): make its folder ours, or name another [audit] file`);
+}
+
+/**
+ * Says why no trail can go on in the file at a path; null where one can, or begins, or where only its owner can tell.
+ * Changes nothing.
+ */
+export function whyNoTrail(file: string): string | null {
+  try {
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats === undefined) return null;
+    assertPlain(stats);
+    if (stats.size > 0) readTrailEnd(file);
+    return null;
+  } catch (error) {
+    const isRefusal = error instanceof TrailRefusal || error instanceof FileRefusal;
+    return isRefusal ? asAuditError(file, error).message : null;
+  }
 }
 
 /** Device and inode of the file at a path; null where there is none. */

@@ -2,18 +2,8 @@
 // moved, from the first line to the last. What a chain alone cannot show is whether lines were cut off its end: for
 // that a head which was kept elsewhere is expected to be in it.
 
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import {
-  type AuditLine,
-  isCutPiece,
-  LONGEST_LINE_BYTES,
-  NO_PREVIOUS,
-  notesCut,
-  parseAuditLine,
-} from './audit-chain.ts';
+import { type AuditLine, isCutPiece, NO_PREVIOUS, notesCut, parseAuditLine } from './audit-chain.ts';
+import { readLines } from './trail-lines.ts';
 
 /** What is wrong, and where: `line` is counted from 1. */
 export interface TrailProblem {
@@ -48,6 +38,8 @@ export interface VerifyOptions {
 }
 
 const MOST_PROBLEMS = 10;
+/** Of one file; each may tell of calls without a line. */
+const MOST_NOTES = 1_000;
 
 /** Verifies files that together are one chain, or several, whatever their order. Throws the system's error. */
 export async function verifyTrail(files: readonly string[], options: VerifyOptions = {}): Promise<Verification> {
@@ -106,36 +98,8 @@ function byTime({ first: one }: FileReading, { first: other }: FileReading): num
 
 async function readTrail(file: string, expected: Set<string>): Promise<FileReading> {
   const reading = new TrailReader(file, expected);
-  for await (const { octets, isEnded } of linesOf(await openStream(file))) reading.take(octets, isEnded);
-  return reading.end();
-}
-
-/** Rotated files may be compressed; gzip begins with these octets, and no line does. */
-async function openStream(file: string): Promise<Readable> {
-  const handle = await open(file, 'r');
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0).finally(() => handle.close());
-  const stream = createReadStream(file);
-  if (bytesRead < 2 || buffer.readUInt16BE() !== 0x1f8b) return stream;
-  return stream.pipe(createGunzip());
-}
-
-/** Lines without their newlines. One that is too long comes in pieces: none of them is a line of ours. */
-async function* linesOf(stream: Readable): AsyncGenerator<{ octets: Buffer; isEnded: boolean }> {
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    const octets = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    let start = 0;
-    for (let at = octets.indexOf(0x0a); at !== -1; at = octets.indexOf(0x0a, start)) {
-      yield { octets: octets.subarray(start, at), isEnded: true };
-      start = at + 1;
-    }
-    rest = octets.subarray(start);
-    if (rest.length > LONGEST_LINE_BYTES) {
-      yield { octets: rest, isEnded: true };
-      rest = Buffer.alloc(0);
-    }
-  }
-  if (rest.length > 0) yield { octets: rest, isEnded: false };
+  const fault = await readLines(file, reading.take);
+  return reading.end(fault);
 }
 
 /** Follows the chain through one file. */
@@ -143,9 +107,9 @@ class TrailReader {
   readonly #reading: FileReading;
   readonly #expected: Set<string>;
   #number = 0;
-  /** Lines that are not as they were written, since the last that is. */
-  #damaged: Buffer[] = [];
-  #damagedAt = 0;
+  /** How many lines are not as they were written, since the last that is; the first of them are kept. */
+  #damagedCount = 0;
+  readonly #damaged: Buffer[] = [];
   /** Whether the last of them has no newline. */
   #isCut = false;
 
@@ -163,7 +127,8 @@ class TrailReader {
     this.#expected = expected;
   }
 
-  take(octets: Buffer, isEnded: boolean): void {
+  /** Takes the next line; bound, to be handed on. */
+  readonly take = (octets: Buffer, isEnded: boolean): void => {
     this.#number += 1;
     const line = parseAuditLine(octets);
     if (line === undefined) {
@@ -173,26 +138,27 @@ class TrailReader {
     }
     if (!isEnded) this.#setTail(NOTHING, 'cut: its newline is missing, or it is being written just now');
     const { last, first } = this.#reading;
-    const wasDamaged = this.#damaged.length > 0 && !this.#isNotedCut(line);
+    const wasDamaged = this.#damagedCount > 0 && !this.#isNotedCut(line);
     if (last !== null) this.#follow(line, last, wasDamaged);
     else if (wasDamaged) this.#damagedProblem(null);
     if (first === null) {
       this.#reading.isFirstOnTop = !wasDamaged;
       this.#reading.first = { line, number: this.#number };
     }
-    this.#damaged = [];
+    this.#forgetDamaged();
     this.#reading.last = { line, number: this.#number };
     if (line.kind === 'call') this.#reading.calls += 1;
     this.#expected.delete(line.hash);
     this.#tell(line);
-  }
+  };
 
-  end(): FileReading {
-    if (this.#number === 0) this.#problem(0, 'empty');
-    if (this.#damaged.length === 0) return this.#reading;
-    const piece = joinLines(this.#damaged);
-    const isCut = this.#isCut && isCutPiece(this.#damaged.at(-1) as Buffer);
-    if (this.#damaged.length === 1 && isCut)
+  /** `fault`: why the file could not be read any further. */
+  end(fault: string | null): FileReading {
+    if (fault !== null) this.#problem(this.#number + 1, `damaged: it cannot be decompressed from here on (${fault})`);
+    else if (this.#number === 0) this.#problem(0, 'empty');
+    if (this.#damagedCount === 0) return this.#reading;
+    const piece = this.#damagedPiece();
+    if (this.#damagedCount === 1 && this.#isCut && isCutPiece(piece))
       this.#setTail(
         piece,
         'cut: the gateway was killed in the middle of it, or writes it just now, or somebody cut it',
@@ -203,8 +169,9 @@ class TrailReader {
 
   #setTail(piece: Buffer, what: string): void {
     const { file } = this.#reading;
-    const count = Math.min(Math.max(1, this.#damaged.length), MOST_PROBLEMS);
-    const from = this.#number - Math.max(1, this.#damaged.length) + 1;
+    const lineCount = Math.max(1, this.#damagedCount);
+    const count = Math.min(lineCount, MOST_PROBLEMS);
+    const from = this.#number - lineCount + 1;
     const problems = Array.from({ length: count }, (_, at) => ({ file, line: from + at, what }));
     this.#reading.tail = { piece, problems };
   }
@@ -214,8 +181,9 @@ class TrailReader {
     const missing = line.seq - last.seq - 1;
     if (wasDamaged) {
       const isNext = missing === 0 && line.previous === last.hash;
-      this.#damagedProblem(isNext ? 'added' : missing === this.#damaged.length ? 'changed' : null);
-      if (isNext || missing === this.#damaged.length) return;
+      const areChanged = missing === this.#damagedCount;
+      this.#damagedProblem(isNext ? 'added' : areChanged ? 'changed' : null);
+      if (isNext || areChanged) return;
     }
     if (missing === 0 && line.previous === last.hash) return;
     if (line.hash === last.hash) this.#problem(this.#number, `doubled: it repeats line ${number}`);
@@ -227,16 +195,25 @@ class TrailReader {
 
   /** Pieces of lines that a crash left are noted by the process that came next. */
   #isNotedCut(line: AuditLine): boolean {
-    const piece = joinLines(this.#damaged);
+    const piece = this.#damagedPiece();
     if (!isCutPiece(piece) || !notesCut(line, piece)) return false;
-    this.#reading.notes.push({ file: this.#reading.file, line: this.#damagedAt, what: cutNote(piece) });
+    this.#note(this.#number - this.#damagedCount, cutNote(piece));
     return true;
   }
 
   #noteDamaged(octets: Buffer): void {
-    if (this.#damaged.length === 0) this.#damagedAt = this.#number;
-    // More than this is no crash's; the places are told, and memory is bounded.
-    this.#damaged.push(this.#damaged.length < MOST_PROBLEMS ? Buffer.from(octets) : NOTHING);
+    this.#damagedCount += 1;
+    if (this.#damagedCount <= MOST_PROBLEMS) this.#damaged.push(Buffer.from(octets));
+  }
+
+  /** The damaged lines as they stand in the file; with more of them than are kept, what is no crash's. */
+  #damagedPiece(): Buffer {
+    return this.#damagedCount > this.#damaged.length ? NO_CUT : joinLines(this.#damaged);
+  }
+
+  #forgetDamaged(): void {
+    this.#damagedCount = 0;
+    this.#damaged.length = 0;
   }
 
   #damagedProblem(known: 'added' | 'changed' | null): void {
@@ -246,16 +223,21 @@ class TrailReader {
         : known === 'changed'
           ? 'changed: it is not as it was written'
           : UNKNOWN;
-    for (let at = 0; at < this.#damaged.length; at++) this.#problem(this.#damagedAt + at, what);
-    this.#damaged = known === null ? [] : this.#damaged;
+    const first = this.#number - this.#damagedCount;
+    for (let at = 0; at < Math.min(this.#damagedCount, MOST_PROBLEMS); at++) this.#problem(first + at, what);
   }
 
   #tell({ kind, fields, time }: AuditLine): void {
-    const { file, notes } = this.#reading;
     if (kind !== 'fault') return;
     const lost = fields.lost === 0 ? 'no call is missing' : `${fields.lost} calls are missing`;
     const what = `lines could not be written (${fields.code}) from ${fields.from} to ${fields.to ?? time}; ${lost}`;
-    notes.push({ file, line: this.#number, what });
+    this.#note(this.#number, what);
+  }
+
+  #note(line: number, what: string): void {
+    const { file, notes } = this.#reading;
+    if (notes.length < MOST_NOTES) notes.push({ file, line, what });
+    else if (notes.length === MOST_NOTES) notes.push({ file, line, what: 'more notes from here on are left out' });
   }
 
   #problem(line: number, what: string): void {
@@ -265,6 +247,8 @@ class TrailReader {
 }
 
 const NOTHING = Buffer.alloc(0);
+/** What no crash leaves. */
+const NO_CUT = Buffer.from('\n');
 const UNKNOWN = 'changed, cut or added: it is not a line as it was written';
 
 function lines(count: number, from: number): string {
@@ -285,6 +269,8 @@ class Joining implements Verification {
   readonly problems: TrailProblem[] = [];
   readonly notes: TrailNote[] = [];
   readonly #from: string | undefined;
+  /** Whether a file goes on from there. */
+  #isFromFound = false;
   #files: string[] = [];
   #calls = 0;
   #first: AuditLine | null = null;
@@ -315,6 +301,12 @@ class Joining implements Verification {
     this.#endTail(null);
     this.#endChain();
     const { file = '-', number = 0 } = this.#end ?? {};
+    if (this.#from !== undefined && !this.#isFromFound)
+      this.problems.push({
+        file,
+        line: 0,
+        what: `no file goes on from the line with the hash ${this.#from}: one is missing, or the chain was begun anew`,
+      });
     for (const hash of expected)
       this.problems.push({
         file,
@@ -326,6 +318,7 @@ class Joining implements Verification {
   /** Does a file's first line follow the last line of the file before? */
   #join(file: string, line: AuditLine): void {
     const problem = (what: string) => this.problems.push({ file, line: 1, what });
+    if (line.previous === this.#from) this.#isFromFound = true;
     if (line.previous === NO_PREVIOUS && line.seq === 1) {
       this.#endChain();
       const twin = this.#begun.get(line.hash);

@@ -241,6 +241,37 @@ export const COMMANDS = [
     flags: [JSON_FLAG, { name: 'month', value: 'MONTH', doc: 'the month, like 2026-11 (the present one)' }],
   },
   {
+    ...NO_ARGUMENTS,
+    name: 'advise',
+    doc: 'show the least permissions that the calls seen so far need',
+    more:
+      'For each credential: what its role needs at least, what it lacks, and what it is granted and does not use; ' +
+      'deprecated and preview operations that are still called, and by whom. As the running gateway counted them, or ' +
+      'from its log. Declared permissions are a floor: the platform may check more.',
+    examples: [
+      ['advise', 'of the running gateway'],
+      ['advise --from gateway.log --client crm', 'what one client did, by the log'],
+      ['advise --credential default --role', 'a role for POST /api/v2/authorization/roles'],
+    ],
+    exits: [
+      ['1', 'no calls were seen, or the log cannot be read'],
+      ['69', 'no gateway is running there'],
+      ['77', 'it wants the secret of a client with admin = true'],
+    ],
+    flags: [
+      JSON_FLAG,
+      {
+        name: 'from',
+        value: 'FILE',
+        doc: "a log of JSON lines, - for standard input, in place of the gateway's counts",
+      },
+      { name: 'client', value: 'CLIENT', doc: 'only what this client called' },
+      { name: 'credential', value: 'CREDENTIAL', doc: 'only what was called with this credential' },
+      { name: 'role', doc: "print a role as the platform's API takes it" },
+      { name: 'terraform', doc: "print a role for Genesys' Terraform provider" },
+    ],
+  },
+  {
     ...MAYBE_NAME,
     name: 'whoami',
     doc: 'show the organisation, the user and the OAuth client behind each credential',

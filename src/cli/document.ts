@@ -16,9 +16,22 @@ interface DocumentView<T> {
 
 /** 0 when the gateway answered; 69 when none does, 78 where none would start, 77 when it wants an admin's secret. */
 export async function showDocument<T>(args: CommandLine, io: Io, view: DocumentView<T>): Promise<number> {
+  const body = await fetchDocument(args, io, view.path);
+  if (typeof body === 'number') return body;
+  const text = args.flags.has('json') ? jsonOf(body) : tableOf(body, view);
+  if (text === null) {
+    io.stderr.write(`gcg: what answers there is no gateway of this version: its ${view.what} cannot be read\n`);
+    return EXIT.unavailable;
+  }
+  io.stdout.write(text);
+  return EXIT.ok;
+}
+
+/** A document of the running gateway, or the exit code after a message that says why there is none. */
+export async function fetchDocument<T>(args: CommandLine, io: Io, path: string): Promise<T | number> {
   const known = loadToAsk(args, io);
   const { config } = known;
-  const response = await createAdminRequest(config, io, known)('GET', view.path).catch((error: Error) => error);
+  const response = await createAdminRequest(config, io, known)('GET', path).catch((error: Error) => error);
   if (response === null || response instanceof Error) {
     const isOther = response === null || response instanceof OtherProgram;
     const why = [isOther ? noGatewayAt(config) : '', response === null ? '' : onOneLine(response.message)];
@@ -29,13 +42,7 @@ export async function showDocument<T>(args: CommandLine, io: Io, view: DocumentV
     io.stderr.write(`gcg: ${refusal(response.error, known)}\n`);
     return exitCodeOf(response.error);
   }
-  const text = args.flags.has('json') ? jsonOf(response.body) : tableOf(response.body, view);
-  if (text === null) {
-    io.stderr.write(`gcg: what answers there is no gateway of this version: its ${view.what} cannot be read\n`);
-    return EXIT.unavailable;
-  }
-  io.stdout.write(text);
-  return EXIT.ok;
+  return response.body as T;
 }
 
 function jsonOf(body: unknown): string | null {

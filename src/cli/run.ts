@@ -19,6 +19,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
     return (args, io) => check(args, io, checkOnline);
   },
   config: async () => (await import('./commands/config.ts')).showConfig,
+  advise: async () => (await import('./commands/advise.ts')).advise,
   audit: async () => (await import('./commands/audit.ts')).audit,
   client: async () => (await import('./commands/client.ts')).client,
   doctor: async () => (await import('./commands/doctor.ts')).runDoctor,

@@ -2,6 +2,7 @@
 // matches is decided where calls are judged.
 
 import { METHODS } from 'node:http';
+import { OPERATION_FORMS, refuseOperationRule } from './operation-rule.ts';
 import { didYouMean, quote } from './problem.ts';
 import { err, ok, type Parsed } from './values.ts';
 
@@ -14,16 +15,18 @@ export function parseRule(rule: string, key: 'allow' | 'deny'): Parsed<string> {
   return reason === undefined ? ok(rule.replace(/\s+/, ' ')) : err(reason);
 }
 
-/** Why a rule cannot be used: `METHOD[,METHOD] /path`, or a preset in `allow`. undefined when it can. */
+/** Why a rule cannot be used: `METHOD[,METHOD] /path`, an operation, or a preset in `allow`. undefined when it can. */
 export function refuseRule(rule: string, key: 'allow' | 'deny'): string | undefined {
   if (rule.startsWith('@')) {
     if (!RULE_PRESETS.includes(rule))
       return `${quote(rule)} is not known${didYouMean(rule, RULE_PRESETS) || `; there is ${RULE_PRESETS.join(', ')}`}`;
     return key === 'deny' ? `${quote(rule)} says what is allowed; it belongs into allow` : undefined;
   }
+  const refused = refuseOperationRule(rule);
+  if (refused !== null) return refused;
   const [, methods, path] = /^(\S+)\s+(\S+)$/.exec(rule) ?? [];
   if (methods === undefined || path === undefined)
-    return `${quote(rule)} is not a rule; write it like GET /api/v2/users/**`;
+    return `${quote(rule)} is not a rule; write it like GET /api/v2/users/**, or ${OPERATION_FORMS}`;
   if (!methods.split(',').every((method) => method === '*' || /^[A-Za-z]+$/.test(method))) {
     return `${quote(rule)}: ${quote(methods)} is not a list of methods; write it like GET,POST or *`;
   }

@@ -1,4 +1,4 @@
-// Opens a plain file for appending, closed to other users.
+// Opens files for appending, and closes them to other users.
 
 import { closeSync, constants, fchmodSync, fstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -8,10 +8,7 @@ import { assertPlain } from './plain-file.ts';
 /** A file that is open for appending. Whoever opened it closes `fd`. */
 export interface AppendFile {
   readonly fd: number;
-  /** As it was when it was opened, before its mode was changed. */
   readonly stats: Stats;
-  /** Others may read or write it, and that cannot be changed: the file is not ours, or its disk knows no modes. */
-  readonly isOpenToOthers: boolean;
 }
 
 /** No open waits for the reader of a pipe, and no terminal becomes the one that controls us. */
@@ -20,31 +17,42 @@ const APPEND =
 
 /** Opens `path`, made 0600 where it is missing, its folders 0700. Throws a FileRefusal, or the system's error. */
 export function openAppendFile(path: string): AppendFile {
-  makeFolder(dirname(path));
   // Opening a device can do something by itself, so what it is gets asked before; and again after, because it may have
   // been replaced.
   const before = statSync(path, { throwIfNoEntry: false });
   if (before !== undefined) assertPlain(before);
-  const fd = openSync(path, APPEND, 0o600);
+  const fd = openForAppending(path);
   try {
     const stats = fstatSync(fd);
     assertPlain(stats);
-    return { fd, stats, isOpenToOthers: !closeToOthers(fd, stats) };
+    return { fd, stats };
   } catch (error) {
     closeSync(fd);
     throw error;
   }
 }
 
-/** Only its owner may change a file's mode, and a root that is not its owner leaves it. */
-function closeToOthers(fd: number, { mode, uid }: Stats): boolean {
-  if ((mode & 0o077) === 0 || process.getuid === undefined) return true;
-  if (uid !== process.getuid()) return false;
+/** As `openAppendFile`, but whatever is at `path`: a pipe, a terminal, a disk. Throws the system's error. */
+export function openForAppending(path: string): number {
+  makeFolder(dirname(path));
+  return openSync(path, APPEND, 0o600);
+}
+
+/**
+ * What others may do with a file. `private`: nothing, or it is no plain file. `restricted`: something before, and
+ * nothing now. `open`: they still may, because it is not ours.
+ */
+export type FilePrivacy = 'private' | 'restricted' | 'open';
+
+/** Takes from others what they may do with a file; only its owner may, and a root that is not its owner leaves it. */
+export function closeToOthers(fd: number, stats: Stats = fstatSync(fd)): FilePrivacy {
+  if (!stats.isFile() || (stats.mode & 0o077) === 0 || process.getuid === undefined) return 'private';
+  if (stats.uid !== process.getuid()) return 'open';
   try {
     fchmodSync(fd, 0o600);
-    return true;
+    return 'restricted';
   } catch {
     // A file system without modes, or a read-only attribute.
-    return false;
+    return 'open';
   }
 }

@@ -1,11 +1,10 @@
 // Where records are written: standard output and a file (0600, reopened for rotation). A reader that stalls or a full
 // disk never stops a call: records are dropped and counted.
 
-import { close, closeSync, constants, fchmodSync, fstatSync, openSync, write, writeSync } from 'node:fs';
+import { close, closeSync, fstatSync, write, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
-import { makeFolder } from '../fs/atomic-write.ts';
+import { closeToOthers, type FilePrivacy, openForAppending } from '../fs/append-file.ts';
 import { FileRefusal } from '../fs/plain-file.ts';
 
 /** Something that takes a batch of text. `done` is called once; `rest` is what was not written, when it failed. */
@@ -252,36 +251,6 @@ export function createConsoleDestination(stdout: number | Writable, isImmediate:
   return new BufferedDestination(isPipe ? pipeSink(stdout) : descriptorSink(stdout, false), { isImmediate });
 }
 
-/**
- * `private`: mode 0600, or no plain file. `restricted`: it was open to others, and is 0600 now. `open`: it still is,
- * because it is not ours.
- */
-export type FilePrivacy = 'private' | 'restricted' | 'open';
-
-/**
- * Takes from others what they may do with a file that was there before; only its owner may, and a root that is not its
- * owner leaves it.
- */
-function restrict(fd: number): FilePrivacy {
-  const stat = fstatSync(fd);
-  if (!stat.isFile() || (stat.mode & 0o077) === 0 || process.getuid === undefined) return 'private';
-  if (stat.uid !== process.getuid()) return 'open';
-  try {
-    fchmodSync(fd, 0o600);
-    return 'restricted';
-  } catch {
-    // A file system without modes, or a read-only attribute.
-    return 'open';
-  }
-}
-
-/**
- * Non-blocking matters only for a pipe, whose open would otherwise wait for a reader; and no terminal becomes the one
- * that controls us.
- */
-const APPEND =
-  constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
-
 /** How often a pipe is opened again whose reader has gone. */
 const RETURN_MS = 1_000;
 
@@ -363,13 +332,12 @@ export class FileDestination implements Destination {
   }
 
   #open(): BufferedDestination {
-    makeFolder(dirname(this.#path));
-    const fd = openSync(this.#path, APPEND, 0o600);
+    const fd = openForAppending(this.#path);
     if (fstatSync(fd).isBlockDevice()) {
       closeSync(fd);
       throw new FileRefusal('EFTYPE', 'is a disk, not a plain file');
     }
-    this.#privacy = restrict(fd);
+    this.#privacy = closeToOthers(fd);
     return new BufferedDestination(descriptorSink(fd, true));
   }
 }

@@ -36,12 +36,12 @@ export interface ExchangeRecord {
   userAgent: string | null;
   /** Name of the credential used; null when none was chosen. */
   credential: string | null;
-  /** The platform's name of the operation; null while it is not known. */
+  /** The platform's operationId of a call, `unlisted` where the table has none; null for what is no call. */
   operation: string | null;
   method: string;
   /** The request target octet for octet, secrets and all. Logged only as the redacted `path`. */
   target: string;
-  /** Route template, `/-/login/{name}`, where it is a route of our own; else empty until the exchange ends. */
+  /** Route template: the operation's, or that of a route of our own; `other` for what leads nowhere. Empty before. */
   route: string;
   /** Asked every few seconds by machines: counted, and not logged, since a record each would bury all others. */
   isProbe: boolean;
@@ -69,6 +69,8 @@ export interface ExchangeRecord {
   error: string | null;
   /** The rule that refused the call, or would have (mode `report`). */
   rule: string | null;
+  /** Why the platform refused the call, or will, in words of ours and names of the platform's. */
+  explanation: string | null;
   /** The caller sent an `Authorization` of its own, and it was replaced. */
   authorizationReplaced: boolean;
   /** How a WebSocket ended: the code of its close frame, 1006 where there was none. Null for anything but a socket. */
@@ -134,6 +136,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     errorCode: null,
     error: null,
     rule: null,
+    explanation: null,
     authorizationReplaced: false,
     closeCode: null,
     source: 'gateway',

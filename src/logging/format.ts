@@ -50,6 +50,8 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.userAgent !== null) line += `,"userAgent":${text(shownUserAgent(record.userAgent, mask))}`;
   line += `,"source":"${record.source}"${failureFields(record, mask)}${callerFields(record, mask)}`;
   if (record.authorizationReplaced) line += ',"authorizationReplaced":true';
+  if (record.operation !== null) line += `,"operation":"${record.operation}"`;
+  if (record.explanation !== null) line += `,"explanation":${text(mask(record.explanation))}`;
   if (record.retryReasons !== null) line += `,"retries":${JSON.stringify(record.retryReasons)}`;
   if (record.closeCode !== null) line += `,"closeCode":${record.closeCode}`;
   if (record.heldBy !== null) line += `,"heldBy":${JSON.stringify(record.heldBy)}`;
@@ -191,6 +193,7 @@ export function exchangeText(
   let out =
     `${head(level, time, hasColour)}${call} ${statusText(record, hasColour)} ${durationText(record, hasColour)}` +
     more.join('');
+  if (record.explanation !== null) out += `\n    ${printable(mask(record.explanation))}`;
   if (detail.requestHeaders && record.requestHeaders !== null)
     out += block('request headers', shown(redactHeaders(record.requestHeaders)));
   if (record.requestBody !== null) out += block('request body', shown(record.requestBody.render()));

@@ -147,6 +147,11 @@ export class Reloader {
     this.#tellWarnings(result.warnings.map(formatProblem));
     if (!result.ok) return { problems: this.#goneFile() ?? result.problems.map(formatProblem) };
     const config = keepForRestart(started.config, result.config);
+    const { audit, logging } = config;
+    if (audit.file !== null && audit.file === logging.filePath) {
+      const message = `${audit.file} is the audit trail until a restart; name another file`;
+      return { problems: [`logging.log_file_path: ${message}`] };
+    }
     const failure = this.#apply(config);
     if (failure !== null) return { problems: [failure] };
     const fingerprints = secretFingerprints(config);

@@ -1,10 +1,11 @@
 // Everything under /api/v2: the bearer check with the platform's three refusals, the switches in their order, the
-// route, and the platform's headers and error bodies. It checks neither permissions nor scopes.
+// route, its permissions where they are enforced, and the platform's headers and error bodies. It checks no scopes.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SandboxRequest } from './events.ts';
 import { createGoneSignal, sendJson, splitTarget } from './exchange.ts';
 import { isPlatformError, PlatformError } from './faults.ts';
+import { assertPermitted } from './permissions.ts';
 import type { RouteTable } from './route-table.ts';
 import type { SandboxState } from './state.ts';
 import { formatRetryAfter, type Switches } from './switches.ts';
@@ -76,6 +77,8 @@ async function answer(
       'not.found',
       `The simulation does not have ${method} ${path.slice(0, SHOWN_PATH)}; the real platform may.`,
     );
+  const granted = switches.now.permissions;
+  if (granted !== null && found.route.needs !== undefined) assertPermitted(found.route.needs, granted);
   const cut = switches.take('cutBody', call) !== undefined;
   await found.route.handle({
     sandbox,

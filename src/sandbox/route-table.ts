@@ -3,6 +3,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PlatformError } from './faults.ts';
+import type { Needs } from './permissions.ts';
 import type { SandboxState } from './state.ts';
 import type { AccessToken } from './tokens.ts';
 
@@ -24,6 +25,8 @@ export interface ApiCall {
 /** One route. `template` is `METHOD /path/{name}`. */
 export interface Route {
   template: string;
+  /** What the caller must be granted while permissions are enforced. */
+  needs?: Needs;
   handle(call: ApiCall): Promise<void> | void;
 }
 

@@ -23,6 +23,7 @@ import { Login } from './login.ts';
 import { createRandomSource, createUuid, type RandomSource } from './random.ts';
 import { createRateLimiter } from './rate-limiter.ts';
 import { createRouteTable } from './route-table.ts';
+import { authorizationRoutes } from './routes/authorization.ts';
 import { notificationRoutes } from './routes/notifications.ts';
 import { organizationRoutes } from './routes/organization.ts';
 import { trafficRoutes } from './routes/traffic.ts';
@@ -92,7 +93,13 @@ export class Sandbox {
 
   constructor(options: SandboxOptions) {
     const state = createState(options);
-    const routes = createRouteTable([...organizationRoutes, ...userRoutes, ...notificationRoutes, ...trafficRoutes]);
+    const routes = createRouteTable([
+      ...organizationRoutes,
+      ...authorizationRoutes,
+      ...userRoutes,
+      ...notificationRoutes,
+      ...trafficRoutes,
+    ]);
     this.#state = state;
     this.#hasControls = options.controls === true;
     this.#streamingBase = options.streamingBase;

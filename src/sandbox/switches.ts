@@ -58,6 +58,8 @@ export interface Switches extends RefreshPolicy {
   /** Real milliseconds before every API answer. */
   latencyMs: number;
   rateLimit: RateLimit | null;
+  /** What every token is granted, `routing:queue:view`, with `*`; routes that need more answer 403. */
+  permissions: readonly string[] | null;
   /** API calls answered with a server error. */
   serverError: (Occasion & RetryAfter & { status: 500 | 502 | 503 | 504 }) | null;
   /** API calls answered 401 although the token is good. */
@@ -89,6 +91,7 @@ export interface Switches extends RefreshPolicy {
 export const SWITCHES_OFF: Switches = {
   latencyMs: 0,
   rateLimit: null,
+  permissions: null,
   serverError: null,
   unauthorized: null,
   cutBody: null,
@@ -202,6 +205,8 @@ const LIMIT = { perMinute: isCount, key: isText, namespace: isText };
 const isLimit = shaped({ ...LIMIT, route: isText }, ['route', 'perMinute']);
 const isFinalStatus: Check = (value) => Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599;
 
+const PERMISSION = /^[\w*-]+:[\w*-]+:[\w*-]+$/;
+
 const CHECKS: Readonly<Record<keyof Switches, Check>> = {
   latencyMs: isCount,
   rateLimit: orOff(
@@ -210,6 +215,10 @@ const CHECKS: Readonly<Record<keyof Switches, Check>> = {
       retryAfterAs: oneOf('seconds', 'date'),
       endpoints: (value) => Array.isArray(value) && value.length <= 1000 && value.every(isLimit),
     }),
+  ),
+  permissions: orOff(
+    (value) =>
+      Array.isArray(value) && value.length <= 10_000 && value.every((one) => isText(one) && PERMISSION.test(one)),
   ),
   serverError: orOff(shaped({ ...OCCASION, ...RETRY_AFTER, status: oneOf(500, 502, 503, 504) }, ['status'])),
   unauthorized: orOff(
@@ -260,7 +269,9 @@ interface DemoFault {
   readonly value?: string;
   readonly usual: number;
   readonly doc: string;
-  readonly switches: (number: number) => Partial<Switches>;
+  readonly switches: (number: number, text: string) => Partial<Switches>;
+  /** Takes a text instead of a number: what is wrong with it, or null. */
+  readonly refuse?: (text: string) => string | null;
 }
 
 const DEMO_FAULTS: readonly DemoFault[] = [
@@ -307,6 +318,14 @@ const DEMO_FAULTS: readonly DemoFault[] = [
     switches: (next) => ({ throttleLogin: { next } }),
   },
   {
+    name: 'permissions',
+    value: 'A:B:C+…',
+    usual: 0,
+    doc: 'only these are granted, with a + between; other routes answer 403 (directory:*:*)',
+    switches: (_number, text) => ({ permissions: text === '0' ? ['directory:*:*'] : text.split('+') }),
+    refuse: (text) => (text.split('+').every((one) => PERMISSION.test(one)) ? null : 'permissions like a:b:c+d:e:f'),
+  },
+  {
     name: 'rotation',
     usual: 0,
     doc: 'each refresh token is good for one use',
@@ -332,11 +351,17 @@ export function readDemoFaults(list: string): { readonly switches: Partial<Switc
       return { problem: `there is no such fault; there are ${DEMO_FAULTS.map((known) => known.name).join(', ')}` };
     const text = rest.length === 0 ? String(fault.usual) : rest.join('=');
     if (rest.length > 0 && fault.value === undefined) return { problem: `${name} takes no value` };
+    if (fault.refuse !== undefined) {
+      const wanted = rest.length === 0 ? null : fault.refuse(text);
+      if (wanted !== null) return { problem: `${name} needs ${wanted}` };
+      Object.assign(switches, fault.switches(0, text));
+      continue;
+    }
     const number = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
     if (rest.length > 0 && !(number >= 1 && number <= LARGEST_NUMBER)) {
       return { problem: `${name} needs a whole number from 1 to ${LARGEST_NUMBER}` };
     }
-    Object.assign(switches, fault.switches(number));
+    Object.assign(switches, fault.switches(number, text));
   }
   return { switches };
 }

@@ -10,6 +10,7 @@ import type { ServerConfig } from '../config/sections/server.ts';
 import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
+import { UNLISTED } from '../operations/table.ts';
 import { sessionLimitKey } from '../upstream/call.ts';
 import type { Route } from './request-target.ts';
 
@@ -127,6 +128,8 @@ export interface JudgedCall {
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
   readonly record: Pick<ExchangeRecord, 'requestId' | 'rule'> | null;
+  /** For the log and for messages. */
+  readonly operation: string | null;
 }
 
 /** What decides which calls may be made: the clients, and what `[server]` says of all others. */
@@ -162,7 +165,7 @@ export class ClientRules {
    * for everybody, also where the mode is `report`.
    */
   assertPermitted(client: ClientConfig | null, call: JudgedCall): void {
-    const { record, method } = call;
+    const { record, method, operation } = call;
     if (this.#readOnly !== null && verdictOf(this.#readOnly, call) !== null) {
       if (record !== null) record.rule = 'server.read_only';
       throw new GatewayError('gateway.client.forbidden', READ_ONLY_MESSAGE);
@@ -172,9 +175,11 @@ export class ClientRules {
     if (verdict === null) return;
     const rule = verdict.reason === 'denied' ? verdict.rule : null;
     if (record !== null) record.rule = ruleInRecord(client, verdict);
-    if (client?.mode !== 'report') throw new GatewayError('gateway.client.forbidden', messageOf(client, verdict));
+    if (client?.mode !== 'report')
+      throw new GatewayError('gateway.client.forbidden', messageOf(client, verdict, operation));
+    const { reason } = verdict;
     const requestId = record?.requestId;
-    this.#log.warn({ requestId, client: client.name, method, reason: verdict.reason, rule }, 'rule would refuse');
+    this.#log.warn({ requestId, client: client.name, method, operation, reason, rule }, 'rule would refuse');
   }
 
   /** The rule that allows a call, for explanations; null where nothing needs to. */
@@ -205,17 +210,22 @@ function verdictOf(rules: Rules, { method, target, headers }: JudgedCall): Verdi
 const READ_ONLY_MESSAGE =
   'this gateway is read-only, so this call is refused: server.read_only = true, or the flag --read-only, says so';
 
-function messageOf(client: ClientConfig | null, verdict: NonNullable<Verdict>): string {
+function messageOf(client: ClientConfig | null, verdict: NonNullable<Verdict>, operation: string | null): string {
   const owner = client === null ? 'for callers who are no client' : `of client ${client.name}`;
   const keys = client === null ? 'server.anonymous_' : '';
   switch (verdict.reason) {
     case 'denied':
       return `the rules ${owner} deny this call (${keys === '' ? '' : `${keys}deny: `}${verdict.rule})`;
     case 'unlisted':
-      return `the rules ${owner} do not list this call: add it to ${keys}allow[] if it may be made`;
+      return `the rules ${owner} do not list this call (${operationWords(operation)}): add it to ${keys}allow[] if it may be made`;
     case 'ambiguous':
       return `there are rules ${owner}, and this path or method can be read in more than one way: send it plainly`;
   }
+}
+
+/** A call by the name that rules may use; what has none can only be named by its path. */
+export function operationWords(operation: string | null): string {
+  return operation === null || operation === UNLISTED ? 'no known operation, so name it by its path' : operation;
 }
 
 const METHOD_HEADERS = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);

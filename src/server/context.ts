@@ -32,6 +32,7 @@ import type { ClientRules } from './authorize.ts';
 import type { TrustedProxies } from './connection.ts';
 import type { Expiries } from './expiries.ts';
 import type { OwnHeaders } from './headers.ts';
+import type { Refusals } from './refusals.ts';
 import type { ChannelRegister } from './websocket/channels.ts';
 import type { OpenSockets } from './websocket/open-sockets.ts';
 
@@ -50,6 +51,8 @@ export interface ServerContext {
   readonly metrics: Pick<Metrics, 'render' | 'contentType'>;
   /** Told of each exchange that begins and ends. */
   readonly observer: ExchangeObserver;
+  /** The calls that the platform refused, explained. */
+  readonly refusals: Refusals;
   readonly throttle: AuthThrottle;
   /** What clients did since the start. */
   readonly activity: ClientActivity;

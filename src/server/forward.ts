@@ -13,6 +13,7 @@ import { headerValue } from '../upstream/platform-error.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
+import { explainRefusal, foresee, mayNeedExplaining } from './explain-refusal.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, rewriteLocation } from './headers.ts';
 import { drainRequest, internalError, respondWithError, sendContinue } from './responses.ts';
 import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket/channel-responses.ts';
@@ -40,9 +41,11 @@ export async function forward(exchange: Exchange): Promise<void> {
     if (runtime.bodies?.request) captureRequestBody(record, exchange.request.headers, runtime.bodies.maxBytes);
     const isForChannels = isChannelCall(record.method, exchange.route.target);
     if (isForChannels) requestUncompressed(headers);
+    foresee(exchange, credential);
     body = await readBody(exchange);
     upstreamResponse = await runtime.upstream.send(upstreamRequest(exchange, credential, headers, body));
     if (isForChannels) upstreamResponse = await rewriteChannels(exchange, credential.config, upstreamResponse);
+    if (mayNeedExplaining(record, upstreamResponse)) await explainRefusal(exchange, credential, upstreamResponse);
     const audited = auditCall(exchange, upstreamResponse);
     if (audited !== null) await audited;
     await passResponse(exchange, upstreamResponse, credential.config);
@@ -73,6 +76,7 @@ function authorize(exchange: Exchange, target: string): ForwardCredential {
     target,
     headers: request.headers,
     record,
+    operation: record.operation,
   });
   return chooseCredential(caller, namedCredential(exchange), runtime);
 }
@@ -141,6 +145,8 @@ function passResponse(
   const { rawHeaders, statusCode } = upstreamResponse;
   const { headers, correlationId } = cleanResponseHeaders(rawHeaders, statusCode, toOurs);
   headers.push('X-Gateway-Request-Id', record.requestId);
+  if (record.explanation !== null && exchange.request.headers['x-gateway-explain'] === '1')
+    headers.push('X-Gateway-Explain', record.explanation);
   appendVary(response, headers);
   record.status = statusCode;
   record.source = 'upstream';

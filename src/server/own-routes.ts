@@ -88,6 +88,7 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('admin', '/', READ),
   row('admin', '/-/status', READ),
   row('admin', '/-/usage', READ),
+  row('admin', '/-/operations', READ),
   row('admin', '/-/credentials/:name/refresh', ['POST']),
   row('admin', '/-/credentials/:name/logout', ['POST']),
   row('admin', '/-/credentials/:name/assertion', ['POST']),

@@ -3,6 +3,7 @@
 import { RESERVED_NAMES } from '../config/layers.ts';
 import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
+import { identifyOperation } from '../operations/table.ts';
 import { findOwnRoute, type OwnRoute } from './own-routes.ts';
 
 /** Where a request goes. */
@@ -65,9 +66,15 @@ export function parseTarget(target: string): Route {
   return { kind: 'local', credential, path: rest, query, own: findOwnRoute(rest) };
 }
 
-/** Notes in the record what the table says of a route of our own. */
+/** Notes in the record which operation of the platform a call is, or which route of our own. The one look-up of it. */
 export function noteRoute(record: ExchangeRecord, route: Route): void {
-  if (route.kind !== 'local' || route.own === null) return;
+  if (route.kind === 'forward') {
+    const { id, template } = identifyOperation(record.method, route.target);
+    record.operation = id;
+    record.route = template;
+    return;
+  }
+  if (route.own === null) return;
   record.route = route.own.template;
   record.isProbe = route.own.isProbe;
 }

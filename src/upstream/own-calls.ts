@@ -1,13 +1,14 @@
-// The calls that the gateway makes by itself, about a token: whose it is, and its end. No caller waits behind them.
+// The calls that the gateway makes by itself, about a token: whose it is, what it is granted, and its end. No caller waits behind them.
 
 import type { Credential } from '../auth/credentials/credentials.ts';
-import type { Token, TokenSource } from '../auth/credentials/token-source.ts';
+import type { Token } from '../auth/credentials/token-source.ts';
 import { systemClock } from '../clock.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GrantType, USER_GRANTS } from '../config/sections/credential.ts';
 import { GatewayError } from '../errors.ts';
 import { createExchangeRecord } from '../logging/exchange-record.ts';
-import type { Send, UpstreamResponse } from './call.ts';
+import { identifyOperation } from '../operations/table.ts';
+import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { platformBody } from './platform-error.ts';
 import { NO_BODY } from './request-body.ts';
 
@@ -55,10 +56,10 @@ export class OwnCallError extends GatewayError {
 /** What a call of our own is sent with. `send` may put a newer token of the credential on it. */
 export interface OwnCallDeps {
   readonly send: Send;
-  readonly credential: Pick<Credential, 'config'> & { readonly source: TokenSource };
+  readonly credential: { readonly config: Credential['config']; readonly source: UpstreamRequest['source'] };
   readonly token: Token;
-  /** The limit that the call counts by; default: the credential's. */
-  readonly limitKey?: string;
+  /** What it counts against; by default the credential. */
+  readonly limitKey?: string | undefined;
   /** How long a call may take, waits included; default 10 s. */
   readonly timeoutMs?: number;
 }
@@ -95,14 +96,26 @@ export async function revokeToken(deps: OwnCallDeps): Promise<void> {
   await call(deps, 'DELETE', TOKEN_PATH);
 }
 
+/** Roles may be many. */
+const LARGEST_SUBJECT = 4 * 1024 * 1024;
+
+/**
+ * Asks what is granted to whom a token belongs: the platform's answer. It needs no permission. Throws as `askIdentity`
+ * does.
+ */
+export function askSubject(deps: OwnCallDeps): Promise<Record<string, unknown>> {
+  return call(deps, 'GET', '/api/v2/authorization/subjects/me', LARGEST_SUBJECT);
+}
+
 function mayHaveUser(grantType: GrantType): boolean {
   return USER_GRANTS.has(grantType) || grantType === 'saml2_bearer' || grantType === 'access_token';
 }
 
 async function call(
-  { send, credential: { config, source }, token, limitKey = config.name, timeoutMs = LONGEST_CALL_MS }: OwnCallDeps,
+  { send, credential: { config, source }, token, timeoutMs = LONGEST_CALL_MS, limitKey = config.name }: OwnCallDeps,
   method: string,
   target: string,
+  limitBytes?: number,
 ): Promise<Record<string, unknown>> {
   const path = target.split('?', 1)[0] as string;
   const connection = { disconnected: false, onDisconnect: null as (() => void) | null, rejectWait: null };
@@ -112,6 +125,9 @@ async function call(
   });
   const record = createExchangeRecord();
   record.credential = config.name;
+  const operation = identifyOperation(method, target);
+  record.operation = operation.id;
+  record.route = operation.template;
   try {
     const response = await send({
       method,
@@ -125,7 +141,7 @@ async function call(
       record,
       connection,
     });
-    return await read(response, method, path);
+    return await read(response, method, path, limitBytes);
   } catch (error) {
     if (!connection.disconnected) throw error;
     throw new GatewayError('gateway.upstream.timeout', `${method} ${path} took longer than ${timeoutMs / 1000} s`);
@@ -134,9 +150,14 @@ async function call(
   }
 }
 
-async function read(response: UpstreamResponse, method: string, path: string): Promise<Record<string, unknown>> {
+async function read(
+  response: UpstreamResponse,
+  method: string,
+  path: string,
+  limitBytes?: number,
+): Promise<Record<string, unknown>> {
   try {
-    const body = await platformBody(response, systemClock, LONGEST_CALL_MS);
+    const body = await platformBody(response, systemClock, LONGEST_CALL_MS, limitBytes);
     const { statusCode } = response;
     const isGood = statusCode >= 200 && statusCode < 300;
     if (isGood && (body !== null || method === 'DELETE')) return body ?? {};

@@ -23,7 +23,7 @@ export async function platformCode(response: UpstreamResponse, clock: Clock, wai
 }
 
 /**
- * The platform's JSON body (of an error: message, code, limit…) of at most 64 KiB, decoded in a copy; null when it is
+ * The platform's JSON body (of an error: message, code, limit…) of at most `limitBytes`, decoded in a copy; null when it is
  * not one. Leaves the body whole for whoever sends it on. Rejects when it breaks off, or has not come within `waitMs`:
  * its caller is not held up for it any longer.
  */
@@ -31,17 +31,18 @@ export async function platformBody(
   response: UpstreamResponse,
   clock: Clock,
   waitMs: number,
+  limitBytes = INSPECTED_BYTES,
 ): Promise<Record<string, unknown> | null> {
   const late = () => new GatewayError('gateway.upstream.timeout', 'the body of the answer did not come in time');
   const { bytes, complete } = await withDeadline(
     clock,
     Math.max(waitMs, SHORTEST_READ_MS),
     late,
-    response.peek(INSPECTED_BYTES),
+    response.peek(limitBytes),
   );
   if (!complete) return null;
   try {
-    const decoded = await decode(bytes, headerValue(response, 'content-encoding'));
+    const decoded = await decode(bytes, headerValue(response, 'content-encoding'), limitBytes);
     const parsed: unknown = JSON.parse(decoded.toString('utf8'));
     return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : null;
   } catch {
@@ -56,11 +57,11 @@ const DECODERS: Record<string, (bytes: Buffer, options: { maxOutputLength: numbe
   deflate: promisify(inflate),
 };
 
-async function decode(bytes: Buffer, encoding: string | null): Promise<Buffer> {
+async function decode(bytes: Buffer, encoding: string | null, limitBytes: number): Promise<Buffer> {
   if (encoding === null || encoding === 'identity') return bytes;
   const decoder = DECODERS[encoding.trim().toLowerCase()];
   if (!decoder) throw new Error('an encoding that cannot be read here');
-  return decoder(bytes, { maxOutputLength: INSPECTED_BYTES });
+  return decoder(bytes, { maxOutputLength: limitBytes });
 }
 
 /** The first value of a header of the response; the name in lower case. */

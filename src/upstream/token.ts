@@ -12,12 +12,12 @@ import { platformCode } from './platform-error.ts';
 const TOKEN_CODES = new Set(['authentication.required', 'bad.credentials', 'credentials.expired']);
 
 /**
- * What the layer is made of. `routeOf` gives a target's route template: what is refused on two of them is not the
+ * What the layer is made of. `routeOf` gives method and route template: what is refused on two of them is not the
  * routes' fault.
  */
 export interface TokenLayerDeps {
   readonly clock: Clock;
-  readonly routeOf: (target: string) => string;
+  readonly routeOf: (method: string, target: string) => string;
 }
 
 /**
@@ -33,7 +33,7 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
     if (code !== null && !TOKEN_CODES.has(code)) return response;
     const refused = request.token as Token;
     // The response to HEAD has no body, so nobody can tell what it speaks of.
-    const route = request.method === 'HEAD' ? null : routeOf(request.target);
+    const route = request.method === 'HEAD' ? null : routeOf(request.method, request.target);
     if (!request.source.invalidate(refused, route) || !request.body.canReplay) return response;
     response.discard();
     await awaitToken(request, clock, (withinMs) => request.source.successor(refused, withinMs));

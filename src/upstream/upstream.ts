@@ -8,7 +8,7 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isSameSetting } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
-import { createRouteTemplates } from '../logging/metrics/route-template.ts';
+import { identifyOperation } from '../operations/table.ts';
 import type { QueueCapacity, Send } from './call.ts';
 import { type DispatcherOptions, UpstreamDispatcher } from './dispatcher.ts';
 import { Egress } from './egress/egress.ts';
@@ -54,15 +54,15 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
-/** Endpoint limits are told apart by route; routes beyond this number share one limit. */
-const LIMITED_ROUTES = 2_000;
+/** Endpoint limits are told apart by this. Looked up only once the platform has refused something. */
+function routeOf(method: string, target: string): string {
+  return `${method} ${identifyOperation(method, target).template}`;
+}
 
 /** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
 export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previous?: PreviousUpstream): Upstream {
   const { clock, random, log } = deps;
-  const templates = createRouteTemplates({ maxTemplates: LIMITED_ROUTES });
   const { rateLimit: settings, retry, clients, timeouts } = config;
-  const routeOf = (method: string, target: string) => `${method} ${templates.of(target)}`;
   const { connections: shared, limits: counted } = previous?.upstream.parts ?? {};
   const kept = previous && counted && { limits: counted, isKept: previous.isKept };
   const rateLimits = new RateLimits({ clock, random, log, settings, retry, clients, routeOf }, kept);
@@ -72,7 +72,7 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
       ? shared.retain()
       : new SharedConnections(config, deps, limits.capacity, shared?.gates);
   const { egress, dispatcher } = connections;
-  const sendWithToken = withToken(dispatcher.send, { clock, routeOf: templates.of });
+  const sendWithToken = withToken(dispatcher.send, { clock, routeOf });
   const send = withRetry(rateLimits.wrap(sendWithToken), {
     clock,
     random,

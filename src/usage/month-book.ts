@@ -96,6 +96,11 @@ export class MonthBook {
       .sort((one, other) => other.calls - one.calls || compareRows(one, other));
   }
 
+  /** Whether there is a journal. */
+  get isKept(): boolean {
+    return this.#path !== null;
+  }
+
   /** Whether the journal lacks something. */
   get isChanged(): boolean {
     return this.#changed.length > 0 && this.#path !== null;

@@ -132,9 +132,9 @@ export class UsageLedger {
     return new MonthBook(month, this.#pathOf(month)).rows();
   }
 
-  /** Whether the counts outlive the process. */
+  /** Whether the counts of the present month outlive the process. */
   get isKept(): boolean {
-    return this.#folder !== null;
+    return this.#book.isKept;
   }
 
   /** The months of which something is known, the latest first. */

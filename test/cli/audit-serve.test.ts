@@ -1,6 +1,6 @@
 // `gcg serve` with an audit trail: rotation by signal, a second gateway, a file that cannot be used; and `gcg usage`.
 
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
@@ -64,8 +64,17 @@ t.test('SIGUSR2 and SIGHUP open the file that was rotated again, and the whole t
 
 t.test('a file that is no trail: exit 78, and the file stays as it is', async (t) => {
   const { dir } = createCommandFolder(t, `[credential]\nclient_id = a\nclient_secret = b\n${AUDITED}`);
-  writeFileSync(join(dir, 'audit.jsonl'), 'something else\n');
+  writeFileSync(join(dir, 'audit.jsonl'), 'something else\n', { mode: 0o644 });
   const command = startCommand(t, ['serve', '--listen', '127.0.0.1:0'], { cwd: dir });
   t.equal(await command.ended, 78);
   t.match(command.stderr(), /^audit\.file: .*is not an audit trail/m);
+  t.equal(statSync(join(dir, 'audit.jsonl')).mode & 0o777, 0o644);
+});
+
+t.test('the log cannot take the file of the trail in use, which a reload cannot change', async (t) => {
+  const { configText, swapConfig, record, folder } = await startServed(t, AUDITED);
+  swapConfig(configText('[logging]\nlog_file_path = audit.jsonl'));
+  const { problems } = await record('configuration refused, the previous one stays in use', 1);
+  t.match(problems, [/^logging\.log_file_path: .*audit\.jsonl is the audit trail until a restart/]);
+  t.equal(readLines(join(folder, 'audit.jsonl')).length, 1);
 });

@@ -11,7 +11,8 @@ t.test('a whole trail: exit 0, and where it begins and ends', async (t) => {
   writeFileSync(join(dir, 'audit.jsonl'), lines.slice(2).join(''));
   writeFileSync(join(dir, 'audit.jsonl.1'), lines.slice(0, 2).join(''));
   writeFileSync(join(dir, 'audit.jsonl.lock'), '{}');
-  for (const files of [['audit.jsonl*'], ['audit.jsonl', './audit.jsonl.1', 'audit.jsonl']]) {
+  const expanded = ['audit.jsonl', 'audit.jsonl.1', 'audit.jsonl.lock'];
+  for (const files of [['audit.jsonl*'], expanded, ['audit.jsonl', './audit.jsonl.1', 'audit.jsonl']]) {
     const { code, out, err } = await run(audit, ['audit', 'verify', ...files]);
     t.equal(code, 0);
     t.equal(err, '');
@@ -52,6 +53,7 @@ t.test('mistakes on the command line', async (t) => {
   t.match(await run(audit, ['audit', 'verify', 'a', '--expect', 'abc']), { code: 2, err: /64 digits/ });
   t.match(await run(audit, ['audit', 'verify', 'missing']), { code: 1, err: /missing cannot be read \(ENOENT\)/ });
   t.match(await run(audit, ['audit', 'verify', '.']), { code: 1, err: /cannot be read \(EISDIR\)/ });
+  t.match(await run(audit, ['audit', 'verify', '/dev/null', '.']), { err: /^gcg: \/[^ ]* cannot be read \(EISDIR\)/ });
 });
 
 t.test('octets of a file cannot turn the text of a terminal', async (t) => {

@@ -1,6 +1,6 @@
 // gcg check: all problems on stderr with exit 78, or a summary on stdout with exit 0.
 
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
 import { check, type OnlineCheck } from '../../src/cli/commands/check.ts';
@@ -101,4 +101,21 @@ t.test('--online hands the configuration on and answers with its exit code', asy
   t.strictSame(asked, ['default', 'crm']);
   t.equal((await run(dir, [], {}, online)).code, 0, 'without the flag it is not asked');
   t.equal(asked.length, 2);
+});
+
+t.test('an audit file that is none is a problem, and stays as it is', async (t) => {
+  const start = '[credential]\nclient_id = a\nclient_secret = b\n[audit]\nfile = ';
+  const dir = t.testdir({ 'gcg.ini': `${start}notes.txt\n`, 'notes.txt': 'not a trail\n' });
+  chmodSync(`${dir}/gcg.ini`, 0o600);
+  chmodSync(`${dir}/notes.txt`, 0o644);
+  t.match(await run(dir, []), { code: 78, out: '', err: /gcg\.ini: audit\.file: .*notes\.txt is not an audit trail/ });
+  t.equal(statSync(`${dir}/notes.txt`).mode & 0o777, 0o644);
+  for (const [file, code] of [
+    ['/dev/null', 78],
+    ['new/audit.jsonl', 0],
+  ] as const) {
+    writeFileSync(`${dir}/gcg.ini`, `${start}${file}\n`);
+    t.equal((await run(dir, [])).code, code, file);
+  }
+  t.notOk(existsSync(`${dir}/new`));
 });

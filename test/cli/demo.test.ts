@@ -7,7 +7,7 @@ import { createSwitchBoard, DEMO_FAULT_ROWS, readDemoFaults } from '../../src/sa
 import { startCommand } from '../helpers/command.ts';
 
 t.test('every fault of the help is a switch of the simulation, with a usual value', async (t) => {
-  t.equal(DEMO_FAULT_ROWS.length, 7);
+  t.equal(DEMO_FAULT_ROWS.length, 8);
   const help = parseCommandLine(['demo', '--help']);
   for (const [written, doc] of DEMO_FAULT_ROWS) {
     t.match(help, { kind: 'help' });

@@ -9,11 +9,11 @@ import { parseAuthorization } from '../../src/auth/callers/clients.ts';
 import { createBodyCapture } from '../../src/logging/body-capture.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';
 import { exchangeLine, exchangeText, recordText } from '../../src/logging/format.ts';
-import { createRouteTemplates } from '../../src/logging/metrics/route-template.ts';
 import { createLiveSecrets } from '../../src/logging/redact/live-secrets.ts';
 import { redactHeader, redactHeaders, redactParams, redactTarget } from '../../src/logging/redact/redact.ts';
 import { redactText } from '../../src/logging/redact/text.ts';
 import { redactError, redactValue } from '../../src/logging/redact/value.ts';
+import { identifyOperation } from '../../src/operations/table.ts';
 import { createBoundaryRules, isAllowedHost, isOwnOrigin } from '../../src/server/admission.ts';
 import { asksForOtherMethod } from '../../src/server/authorize.ts';
 import { TrustedProxies } from '../../src/server/connection.ts';
@@ -130,7 +130,6 @@ const rules = createRules({
   allow: ['GET /api/v2/users/**', 'POST /a/*/a/*'],
   deny: ['* /api/v2/*/secret', '* /a/**'],
 });
-const templates = createRouteTemplates();
 const boundary = createBoundaryRules({
   allowedHosts: ['gateway.example'],
   corsOrigins: ['https://app.example'],
@@ -204,8 +203,8 @@ export const ENTRIES: Readonly<Record<string, Entry>> = {
   'field of a record as text': (text) => recordText({ a: text }, 'msg', 'info', AT, false),
   'rules on a path': (text) => rules?.judge('GET', `/api/v2/${text}`),
   'rules on a bare path': (text) => rules?.judge('GET', `/${text}`),
-  'template of a route': (text) => templates.of(`/api/v2/${text}`),
-  'template of a bare path': (text) => templates.of(`/${text}`),
+  'template of a route': (text) => identifyOperation('GET', `/api/v2/${text}`),
+  'template of a bare path': (text) => identifyOperation('GET', `/${text}`),
   target: quietly((text) => parseTarget(`/${text}`)),
   'framing, absolute form': quietly((text) =>
     assertFraming(request({ url: `http://${text}`, rawHeaders: ['Host', text] })),

@@ -18,7 +18,8 @@ async function startAudited(t: Test, audit: Partial<GatewayConfig['audit']> = {}
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
   const file = join(t.testdir(), 'audit.jsonl');
-  const config = configAt(origin, { audit: { file, ...audit }, clients });
+  const adminListen = [{ kind: 'tcp' as const, host: '127.0.0.1', port: 0 }];
+  const config = configAt(origin, { audit: { file, ...audit }, clients, server: { adminListen } });
   const { io, disk } = createDisk();
   const log = createTestLog();
   const gateway = await createGateway(config, { log, env: {}, auditIo: io });
@@ -190,4 +191,36 @@ t.test('a file that cannot be used is told at the start, and nothing is left ope
   await gateway.drain();
   const next = await createGateway(config, { log: createTestLog(), env: {} });
   await next.drain();
+});
+
+t.test('changes of the gateway itself are lines of their own', async (t) => {
+  const { url, file, call, disk } = await startAudited(t, {}, [
+    clientNamed('crm'),
+    clientNamed('ops', { isAdmin: true }),
+  ]);
+  const post = (path: string, key: string) =>
+    fetch(`${url}${path}`, { method: 'POST', headers: { 'X-Gateway-Key': key, 'X-Gateway-Request': '1' } });
+  await (await post('/-/credentials/default/refresh', 'ops-secret')).text();
+  await (await post('/-/reload', 'ops-secret')).text();
+  await (await post('/-/reload', 'crm-secret')).text();
+  await (await fetch(`${url}/-/status`, { headers: { 'X-Gateway-Key': 'ops-secret' } })).text();
+  disk.writeFailure = 'ENOSPC';
+  await (await call('DELETE')).text();
+  await until(() => disk.writes > 4);
+  t.equal((await call('DELETE')).status, 503);
+  const refreshed = await post('/-/credentials/default/refresh', 'ops-secret');
+  t.equal(refreshed.status, 200, 'while the trail cannot be written they are done all the same');
+  await refreshed.text();
+  disk.writeFailure = null;
+  const lines = () =>
+    readFileSync(file, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  const admin = () => lines().filter(({ kind }) => kind === 'admin');
+  await until(() => admin().length === 3);
+  const line = { client: 'ops', method: 'POST', operation: null, correlationId: null };
+  const refresh = { ...line, credential: 'default', path: '/-/credentials/default/refresh', status: 200 };
+  t.match(admin(), [refresh, { ...line, credential: null, path: '/-/reload', status: 400 }, refresh]);
+  t.same((await verifyTrail([file])).problems, []);
 });

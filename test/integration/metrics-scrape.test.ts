@@ -104,15 +104,15 @@ t.test('what came and went is balanced, whatever way it went', async (t) => {
   t.equal(
     seriesOf(
       text,
-      'gcg_requests_total{client="anonymous",credential="default",method="GET",route="/api/v2/users",' +
-        'status="2xx",source="upstream"}',
+      'gcg_requests_total{client="anonymous",credential="default",method="GET",operation="getUsers",' +
+        'route="/api/v2/users",status="2xx",source="upstream"}',
     ),
     1,
   );
   t.equal(
     seriesOf(
       text,
-      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="/livez",' +
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",operation="none",route="/livez",' +
         'status="2xx",source="gateway"}',
     ),
     1,
@@ -120,7 +120,7 @@ t.test('what came and went is balanced, whatever way it went', async (t) => {
   t.equal(
     seriesOf(
       text,
-      'gcg_requests_total{client="anonymous",credential="none",method="GET",route="other",' +
+      'gcg_requests_total{client="anonymous",credential="none",method="GET",operation="none",route="other",' +
         'status="404",source="gateway"}',
     ),
     1,

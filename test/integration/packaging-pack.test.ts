@@ -51,20 +51,35 @@ const paths = pack.files.map(({ path }) => path);
 t.test('npm pack holds the built program, its declarations, pages and examples, and nothing else', async (t) => {
   const expected = new RegExp(
     `^(?:${[
-      String.raw`dist/[\w/-]+\.(?:js|d\.ts)`,
+      String.raw`dist/[\w/-]+\.(?:js|d\.ts)|dist/operations/operations\.tsv`,
       String.raw`package\.json|LICENSE|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|config\.example\.ini`,
       String.raw`docs/[\w-]+\.(?:md|schema\.json)`,
-      String.raw`examples/[a-z]+/[\w.-]+`,
+      String.raw`examples/[a-z-]+/[\w.-]+`,
     ].join('|')})$`,
   );
   t.same(
     paths.filter((path) => !expected.test(path)),
     [],
   );
-  for (const path of ['dist/main.js', 'dist/index.js', 'dist/index.d.ts', 'LICENSE', 'README.md', 'config.example.ini'])
+  for (const path of [
+    'dist/main.js',
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/operations/operations.tsv',
+    'LICENSE',
+    'README.md',
+    'config.example.ini',
+  ])
     t.ok(paths.includes(path), path);
-  t.ok(pack.unpackedSize < 2_800_000, `${pack.unpackedSize} bytes`);
+  t.ok(pack.unpackedSize < 3_000_000, `${pack.unpackedSize} bytes`);
   t.comment(`${paths.length} files, ${pack.unpackedSize} bytes unpacked`);
+});
+
+t.test('the built program finds the table of operations beside it', async (t) => {
+  const code =
+    `const { operationTable } = await import(${JSON.stringify(pathToFileURL(join(folder, 'dist/operations/table.js')))});` +
+    `console.log(operationTable().find('GET', '/api/v2/users/me').id)`;
+  t.equal(run(process.execPath, ['--input-type=module', '-e', code]).trim(), 'getUsersMe');
 });
 
 t.test('what the packed pages point at is packed too', async (t) => {

@@ -157,10 +157,10 @@ t.test('mode report lets everything through and says what it would refuse', asyn
   t.equal(await call('/api/v2/sandbox/echo', 'POST'), 200);
   const said = log.lines
     .filter(({ msg }) => msg === 'rule would refuse')
-    .map(({ fields: { client, method, reason, rule } }) => ({ client, method, reason, rule }));
+    .map(({ fields: { client, method, operation, reason, rule } }) => ({ client, method, operation, reason, rule }));
   t.same(said, [
-    { client: 'crm', method: 'GET', reason: 'denied', rule: '* /api/v2/tokens/**' },
-    { client: 'crm', method: 'POST', reason: 'unlisted', rule: null },
+    { client: 'crm', method: 'GET', operation: 'getTokensMe', reason: 'denied', rule: '* /api/v2/tokens/**' },
+    { client: 'crm', method: 'POST', operation: 'unlisted', reason: 'unlisted', rule: null },
   ]);
 });
 

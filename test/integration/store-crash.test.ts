@@ -1,4 +1,4 @@
-// A process that writes tokens is killed 25 times in the middle of it: the store must be whole each time, and lose
+// A process that writes tokens is killed 10 times in the middle of it: the store must be whole each time, and lose
 // nothing it confirmed.
 
 import { spawn } from 'node:child_process';
@@ -9,7 +9,7 @@ import t from 'tap';
 import { FileStore } from '../../src/auth/credentials/store/file.ts';
 import { systemClock } from '../../src/clock.ts';
 
-const KILLS = 25;
+const KILLS = 10;
 const KEY = { name: 'crm', clientId: 'client-1', host: 'https://login.mypurecloud.de' };
 const silent = { error() {}, warn() {}, info() {}, debug() {} };
 
@@ -40,7 +40,7 @@ const WRITER = `
   }
 `;
 
-t.test('25 kills in the middle of writing leave a whole store that lost nothing', async (t) => {
+t.test('10 kills in the middle of writing leave a whole store that lost nothing', async (t) => {
   const path = join(t.testdir(), 'state');
   let confirmed = 0;
   for (let kill = 0; kill < KILLS; kill += 1) {

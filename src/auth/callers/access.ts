@@ -1,5 +1,5 @@
-// What a caller may do: which credentials it may use, and which calls a client may make (`METHOD[,METHOD] /path`, allow
-// and deny, and the presets). Pure. Deny wins, and a rule must hold for every reading of a path.
+// What a caller may do: which credentials it may use, and which calls a client may make: by path (`METHOD[,METHOD]
+// /path`), by the platform's operations, and by presets. Deny wins, and a rule must hold for every reading of a path.
 
 import {
   type ClientConfig,
@@ -7,6 +7,10 @@ import {
   defaultCredential,
   type GatewayConfig,
 } from '../../config/gateway-config.ts';
+import type { Operation } from '../../operations/operation.ts';
+import { isReadOnly } from '../../operations/read-only.ts';
+import { allows, matches, parseSelector, type Selector } from '../../operations/selectors.ts';
+import { operationTable } from '../../operations/table.ts';
 import type { Caller } from './caller.ts';
 import { fold, type Reading, readPath } from './path-readings.ts';
 
@@ -84,12 +88,12 @@ interface Rule {
 }
 
 const READ_METHODS = new Set(['GET', 'HEAD']);
-/** The last segment of the platform's POST routes that only read. */
-const READING_POSTS = new Set(['query', 'search', 'aggregates', 'suggest', 'simplesearch']);
 
+/**
+ * Of `@read-only` what needs no look into the table: whatever else it permits is a POST of an operation that only reads.
+ */
 const PRESETS: Readonly<Record<string, Rule['matches']>> = {
-  '@read-only': (reading, method) =>
-    READ_METHODS.has(method) || (method === 'POST' && READING_POSTS.has(reading.at(-1) ?? '')),
+  '@read-only': (_reading, method) => READ_METHODS.has(method),
   '@no-delete': (_reading, method) => method !== 'DELETE',
 };
 
@@ -99,25 +103,97 @@ const PRESETS: Readonly<Record<string, Rule['matches']>> = {
  */
 export function createRules(lists: Pick<ClientConfig, 'allow' | 'deny'>): Rules | null {
   if (lists.allow.length === 0 && lists.deny.length === 0) return null;
-  const allow = lists.allow.map(parseRule);
-  const deny = lists.deny.map(parseRule);
+  const deny = new RuleList(lists.deny);
+  const allow = new RuleList(lists.allow);
   return {
     judge(method, target) {
       const queryAt = target.indexOf('?');
       const readings = readPath(queryAt < 0 ? target : target.slice(0, queryAt));
       if (readings === null) return { reason: 'ambiguous' };
-      for (const rule of deny) {
-        if (readings.some((reading) => applies(rule, method, reading))) return { reason: 'denied', rule: rule.text };
+      for (const reading of readings) {
+        const rule = deny.denying(method, reading);
+        if (rule !== null) return { reason: 'denied', rule };
       }
-      if (allow.length === 0 || readings.every((reading) => allow.some((rule) => applies(rule, method, reading))))
+      if (lists.allow.length === 0 || readings.every((reading) => allow.allowing(method, reading) !== null))
         return null;
       return { reason: 'unlisted' };
     },
     allowedBy(method, target) {
       const [reading] = readPath(target.split('?', 1)[0] as string) ?? [];
-      return (reading && allow.find((rule) => applies(rule, method, reading))?.text) ?? null;
+      return reading === undefined ? null : allow.allowing(method, reading);
     },
   };
+}
+
+/** The rules of one list, compiled. What it says of an operation is found out once. */
+class RuleList {
+  readonly #byPath: readonly Rule[];
+  /** Those that name operations. */
+  readonly #selectors: readonly Selector[];
+  readonly #isReadOnlyListed: boolean;
+  readonly #denying = new Map<Operation, string | null>();
+  readonly #allowing = new Map<Operation, string | null>();
+
+  constructor(rules: readonly string[]) {
+    const selectors = rules.map(parseSelector);
+    this.#selectors = selectors.filter((selector) => selector !== null);
+    this.#byPath = rules.filter((_rule, index) => selectors[index] === null).map(parseRule);
+    this.#isReadOnlyListed = rules.includes('@read-only');
+  }
+
+  /** The rule of a list of denials that one of the operations which a call could be meets; null where none does. */
+  denying(method: string, reading: Reading): string | null {
+    const rule = this.#ruleByPath(method, reading);
+    if (rule !== null || this.#selectors.length === 0) return rule;
+    for (const operation of operationTable().all(method, reading)) {
+      const found = remembered(this.#denying, operation, this.#denyingOperation);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  /**
+   * The rule of a list of permissions that lets a call pass; null where none does. By operations it passes when there
+   * are any and each that it could be is allowed: what the table does not know is let in by no such rule.
+   */
+  allowing(method: string, reading: Reading): string | null {
+    const rule = this.#ruleByPath(method, reading);
+    if (rule !== null || (this.#selectors.length === 0 && !this.#isReadOnlyListed)) return rule;
+    let allowing: string | null = null;
+    for (const operation of operationTable().all(method, reading)) {
+      const found = remembered(this.#allowing, operation, this.#allowingOperation);
+      if (found === null) return null;
+      allowing ??= found;
+    }
+    return allowing;
+  }
+
+  #ruleByPath(method: string, reading: Reading): string | null {
+    for (const rule of this.#byPath) if (applies(rule, method, reading)) return rule.text;
+    return null;
+  }
+
+  readonly #denyingOperation = (operation: Operation): string | null =>
+    this.#selectors.find((selector) => matches(selector, operation))?.text ?? null;
+
+  readonly #allowingOperation = (operation: Operation): string | null => {
+    if (this.#isReadOnlyListed && isReadOnly(operation)) return '@read-only';
+    if (!allows(this.#selectors, operation)) return null;
+    return this.#selectors.find((selector) => matches(selector, operation))?.text ?? null;
+  };
+}
+
+function remembered(
+  known: Map<Operation, string | null>,
+  operation: Operation,
+  find: (operation: Operation) => string | null,
+): string | null {
+  let rule = known.get(operation);
+  if (rule === undefined) {
+    rule = find(operation);
+    known.set(operation, rule);
+  }
+  return rule;
 }
 
 function applies(rule: Rule, method: string, reading: Reading): boolean {

@@ -37,7 +37,7 @@ function textOf(args: CommandLine, flag: string): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Each file once, also where a shell left a `*` as it is. */
+/** Each file once, also where a shell left a `*` as it is; without the locks that lie beside files of a trail. */
 async function filesOf(patterns: readonly string[], cwd: string): Promise<string[]> {
   const files = new Set<string>();
   for (const pattern of patterns) {
@@ -45,15 +45,18 @@ async function filesOf(patterns: readonly string[], cwd: string): Promise<string
     const matching = /[*?]/.test(basename(path)) ? await matchesOf(path) : [];
     for (const file of matching.length === 0 ? [path] : matching) files.add(file);
   }
-  return [...files];
+  return [...files].filter((file) => !files.has(file.replace(LOCK, '')) || !LOCK.test(file));
 }
 
-/** The files of a folder that a name with `*` and `?` matches; a lock is no file of a trail. */
+/** What the name of a lock, and of one that is being made or broken, has behind the file's. */
+const LOCK = /\.lock(\.[^/]*)?$/;
+
+/** The files of a folder that a name with `*` and `?` matches. */
 async function matchesOf(path: string): Promise<string[]> {
   const source = basename(path).replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
   const wanted = new RegExp(`^${source.replaceAll(/(\\\*)+/g, '.*').replaceAll('\\?', '.')}$`, 's');
   const names = await readdir(dirname(path)).catch(() => []);
-  return names.filter((name) => wanted.test(name) && !name.endsWith('.lock')).map((name) => join(dirname(path), name));
+  return names.filter((name) => wanted.test(name)).map((name) => join(dirname(path), name));
 }
 
 function jsonOf({ chains, problems, notes }: Verification): string {

@@ -1,6 +1,7 @@
-// `gcg check`: reads the configuration and reports every problem in it; opens nothing. The check of --online is passed
-// in, so that its code is loaded only when it runs.
+// `gcg check`: reads the configuration and reports every problem in it; opens no listener and changes no file. The check
+// of --online is passed in, so that its code is loaded only when it runs.
 
+import { whyNoTrail } from '../../audit/trail-file.ts';
 import { createAccess } from '../../auth/callers/access.ts';
 import { ANONYMOUS } from '../../auth/callers/caller.ts';
 import { canProve } from '../../config/access-rules.ts';
@@ -22,6 +23,13 @@ export async function check(args: CommandLine, io: Io, online: OnlineCheck): Pro
   const result = loadConfig({ ...loadInput(io, args.overrides), requireCredential: true });
   if (!result.ok) {
     reportProblems(io, result.problems, result.warnings);
+    return EXIT.badConfig;
+  }
+  const { audit, files } = result.config;
+  const noTrail = audit.file === null ? null : whyNoTrail(audit.file);
+  if (noTrail !== null) {
+    const location = files[0] ?? 'configuration';
+    reportProblems(io, [{ location, key: 'audit.file', message: noTrail }], result.warnings);
     return EXIT.badConfig;
   }
   reportProblems(io, [], result.warnings);

@@ -9,6 +9,7 @@ import { Standing } from '../../auth/callers/standing.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { didYouMean, onOneLine, quote } from '../../config/problem.ts';
 import { isGatewayError } from '../../errors.ts';
+import { identifyOperation } from '../../operations/table.ts';
 import { ClientRules, chooseCredential } from '../../server/authorize.ts';
 import { isAnonymousServed } from '../../server/listener-plan.ts';
 import { parseTarget } from '../../server/request-target.ts';
@@ -83,7 +84,8 @@ function judge(
       return { isAllowed: false, words: 'rules are for calls to /api/v2/…, and this is none of them' };
     const barred = client === null ? whyNobody(config) : whyBarred(client, isBlocked);
     if (barred !== null) return { isAllowed: false, words: barred };
-    const call = { method, target: route.target, headers: {}, record: null };
+    const operation = identifyOperation(method, route.target).id;
+    const call = { method, target: route.target, headers: {}, record: null, operation };
     rules.assertPermitted(client, call);
     const named = new Map(config.credentials.map((one) => [one.name, { config: one, source: null as never }]));
     const choice = { credentials: named, access: createAccess(config), config };

@@ -4,6 +4,7 @@ import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { humanDuration } from '../../config/values.ts';
 import { auditWords, READ_ONLY, ruleWords, stateWords } from '../../server/pages/status-words.ts';
+import type { RefusalStatus } from '../../server/refusals.ts';
 import type { ClientStatus } from '../../server/routes/client-status.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
 import type { CommandLine } from '../args.ts';
@@ -26,7 +27,7 @@ const DRAINING = ' (it ends when the calls in progress are done, at the latest a
 /** The document as lines for a person. */
 export function statusTable(document: StatusDocument): string {
   const { version, uptimeSeconds, upstream, credentials, limits, limitsInAll, store, reload } = document;
-  const { clients = [] } = document as Partial<StatusDocument>;
+  const { clients = [], refusals = [] } = document as Partial<StatusDocument>;
   const state = `${document.status}${document.status === 'draining' ? DRAINING : ''}`;
   const lines = [
     `${state}: version ${version}, running for ${humanDuration(uptimeSeconds)}, calls go to ${upstream.api}`,
@@ -60,6 +61,7 @@ export function statusTable(document: StatusDocument): string {
     lines.push('', ...columns([['LIMIT', 'PER MINUTE', 'USED', 'WAITING', 'STATE'], ...rows]));
     if (limitsInAll > limits.length) lines.push(`(${limits.length} of ${limitsInAll})`);
   }
+  if (refusals.length > 0) lines.push('', 'refused by Genesys Cloud of late:', ...refusals.map(refusalText));
   const expiring = (document.certificates ?? []).flatMap(({ warning }) => warning ?? []);
   if (expiring.length > 0) lines.push('', ...expiring);
   lines.push('');
@@ -67,6 +69,10 @@ export function statusTable(document: StatusDocument): string {
   if (document.audit) lines.push(auditWords(document.audit));
   lines.push(`tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
   return `${lines.map(onOneLine).join('\n')}\n`;
+}
+
+function refusalText({ client, status, count, lastAt, explanation }: RefusalStatus): string {
+  return `  ${client ?? 'anonymous callers'}: ${status}, ${count} times, last ${lastAt}: ${explanation}`;
 }
 
 function credentialRow({

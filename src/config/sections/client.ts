@@ -43,8 +43,10 @@ export const client = new Section(
       whenEmpty: 'give a rule or leave the key out',
       defaultNote: 'everything',
       example: 'GET /api/v2/users/**',
-      doc: 'What it may call: METHOD[,METHOD] /path, @read-only or @no-delete. Once set, nothing else is allowed.',
-      more: '* is one path segment or any method, ** is the rest of the path.',
+      doc: 'What it may call: METHOD[,METHOD] /path, an operation, @read-only or @no-delete. Once set, nothing else is allowed.',
+      more:
+        '* is one path segment or any method, ** is the rest of the path. Operations are named by getUsers, tag:Routing ' +
+        'or permission:routing:queue:view, where * is any text.',
     }),
     deny: itemList({
       item: (rule) => parseRule(rule, 'deny'),

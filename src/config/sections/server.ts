@@ -43,9 +43,7 @@ export const server = new Section('server', 'Listeners and what callers may do t
   trusted_proxies: commaList(null, {
     item: itemThat(isAddressOrBlock, 'is neither an address nor a CIDR block; write 10.0.0.1 or 10.0.0.0/8'),
     example: '10.0.0.0/8',
-    doc:
-      'Proxies (addresses, CIDR) whose X-Forwarded-For is believed: in records, for client.NAME.from, and where ' +
-      'wrong secrets are slowed.',
+    doc: 'Proxies whose X-Forwarded-For is believed: in records, where wrong secrets are slowed, and for client.NAME.from.',
   }),
   allowed_hosts: commaList(null, {
     item: itemThat(isHostName, 'is not a host name; write it without scheme and path'),

@@ -37,9 +37,11 @@ export interface LabelNames {
   readonly credentials: Iterable<string>;
 }
 
+type RequestLabel = 'client' | 'credential' | 'method' | 'operation' | 'route' | 'status' | 'source';
+
 /** One series of `gcg_requests_total` and `gcg_requests_seconds_total`. */
 interface RequestSeries {
-  readonly labels: Readonly<Record<'client' | 'credential' | 'method' | 'route' | 'status' | 'source', string>>;
+  readonly labels: Readonly<Record<RequestLabel, string>>;
   count: number;
   seconds: number;
 }
@@ -70,7 +72,15 @@ export class ExchangeMetrics {
   #requests: RequestSeries[] = [];
   /** Counts what would have made a series too many. */
   readonly #overflow: RequestSeries = {
-    labels: { client: 'other', credential: 'other', method: 'other', route: 'other', status: 'other', source: 'other' },
+    labels: {
+      client: 'other',
+      credential: 'other',
+      method: 'other',
+      operation: 'other',
+      route: 'other',
+      status: 'other',
+      source: 'other',
+    },
     count: 0,
     seconds: 0,
   };
@@ -222,7 +232,10 @@ export class ExchangeMetrics {
     }
     const status = STATUS_LABELS[outcome >> 1] as string;
     const source = outcome & 1 ? 'upstream' : 'gateway';
-    const made = { labels: { client, credential, method, route, status, source }, count: 0, seconds: 0 };
+    // Method and route have one operation: it makes no series more.
+    const operation = record.operation ?? 'none';
+    const labels = { client, credential, method, operation, route, status, source };
+    const made = { labels, count: 0, seconds: 0 };
     leaf[outcome] = made;
     this.#requests.push(made);
     return made;

@@ -5,7 +5,6 @@ import type { Metric, Registry } from '@prometheus-io/client';
 import type { ExchangeRecord } from '../exchange-record.ts';
 import { ExchangeMetrics, type LabelNames } from './exchange-metrics.ts';
 import { Counter, type Family, type Sample, sampled } from './metric-family.ts';
-import { createRouteTemplates } from './route-template.ts';
 
 /** How one token request ended. `rejected` is final until something changes; `transient` is tried again. */
 export type TokenRequestResult = 'ok' | 'rejected' | 'transient';
@@ -335,6 +334,9 @@ function asMetric({ name, help, type, collect }: Family): Metric {
   return { name, help, type, aggregator: 'sum', get, reset() {} } as unknown as Metric;
 }
 
+/** The route of what leads nowhere, or was not understood. */
+const OTHER_ROUTE = 'other';
+
 /** The two moments of an exchange that are watched. */
 export interface ExchangeObserver {
   readonly begun: () => void;
@@ -353,7 +355,7 @@ export interface ExchangeCounts {
 }
 
 /**
- * Told when an exchange begins and when it has ended: names its route, takes its duration, counts it and writes its
+ * Told when an exchange begins and when it has ended: takes its duration, counts it and writes its
  * record. `log.exchange` gets each record once, when all of its fields are final. It never throws and nothing waits for
  * it.
  */
@@ -367,7 +369,6 @@ export function createExchangeObserver({
   /** Counts by client. */
   activity?: { ended(record: ExchangeRecord): void };
 }): ExchangeObserver {
-  const templates = createRouteTemplates();
   const counts = { running: 0, finished: 0, cut: 0 };
   return {
     counts,
@@ -378,7 +379,7 @@ export function createExchangeObserver({
     ended(record) {
       if (record.isEnded) return;
       record.isEnded = true;
-      if (record.route === '') record.route = templates.of(record.target);
+      if (record.route === '') record.route = OTHER_ROUTE;
       record.durationMs = performance.now() - record.startedAt;
       metrics.ended(record);
       activity?.ended(record);

@@ -22,6 +22,9 @@ export function* formsOf(value: string): Generator<[text: string, isEdged: boole
         plain.add(encodeURIComponent(Buffer.from(text).toString())).add(JSON.stringify(text).slice(1, -1));
     }
     for (const text of plain) if (text.length >= SHORTEST) yield [text, false];
+    // Escaped twice, a `u` with four digits behind it comes out as one more escape, and is undone as well.
+    const twice = withoutEscapes(part.replace(/u(?=[0-9a-f]{4})/g, '\\u'))?.text;
+    if (twice !== undefined && twice.length >= SHORTEST && !plain.has(twice)) yield [twice, false];
     const encoded = new Set<string>();
     for (const offset of [0, 1, 2]) {
       const bytes = Buffer.concat([Buffer.alloc(offset), Buffer.from(part, 'utf8')]);

@@ -3,6 +3,7 @@
 import { type Channel, TOPICS_PER_CHANNEL } from '../channels.ts';
 import { readBody } from '../exchange.ts';
 import { PlatformError } from '../faults.ts';
+import { covers } from '../permissions.ts';
 import type { ApiCall, Route } from '../route-table.ts';
 
 function ownerOf({ token }: ApiCall): string {
@@ -37,12 +38,24 @@ function renderTopics(channel: Channel): Record<string, unknown> {
 async function subscribe(call: ApiCall, replace: boolean): Promise<void> {
   const channel = findChannel(call);
   const wanted = await readTopics(call);
-  const topics = new Set(replace ? wanted : [...channel.topics, ...wanted]);
+  const isRefused = (topic: string) => refusedTopic(topic, call.sandbox.switches.now.permissions) !== null;
+  const accepted = wanted.filter((topic) => !isRefused(topic));
+  const topics = new Set(replace ? accepted : [...channel.topics, ...accepted]);
   if (topics.size > TOPICS_PER_CHANNEL)
     throw new PlatformError(400, 'bad.request', `A channel takes ${TOPICS_PER_CHANNEL} topics.`);
   channel.topics = topics;
-  await call.reply(200, renderTopics(channel));
+  const refused = wanted.flatMap((topic) => refusedTopic(topic, call.sandbox.switches.now.permissions) ?? []);
+  await call.reply(200, { entities: [...(renderTopics(channel).entities as unknown[]), ...refused] });
 }
+
+/** Topics of queues need a permission; the platform refuses a topic inside an answer of 200. */
+function refusedTopic(id: string, granted: readonly string[] | null): Record<string, unknown> | null {
+  if (granted === null || !id.startsWith('v2.routing.queues.')) return null;
+  if (granted.some((grant) => covers(grant, QUEUE_TOPICS))) return null;
+  return { id, state: 'Rejected', rejectionReason: 'Missing permissions', missingPermissions: [QUEUE_TOPICS] };
+}
+
+const QUEUE_TOPICS = 'routing:queue:view';
 
 async function readTopics({ req }: ApiCall): Promise<string[]> {
   let body: unknown;

@@ -2,7 +2,7 @@
 
 import { readJson } from '../exchange.ts';
 import { PlatformError } from '../faults.ts';
-import { type ApiCall, createPage, type Route } from '../route-table.ts';
+import type { ApiCall, Route } from '../route-table.ts';
 import { endLogin } from '../token-endpoint.ts';
 
 function organizationReference({ sandbox }: ApiCall): { id: string; name: string } {
@@ -34,13 +34,6 @@ async function endToken(call: ApiCall): Promise<void> {
   sandbox.channels.closeOrphans(sandbox.tokens);
   await call.reply(200);
 }
-
-const PERMISSIONS = ['analytics', 'authorization', 'directory', 'notifications', 'oauth', 'routing'].map((domain) => ({
-  domain,
-  permissionMap: {
-    [domain]: [{ domain, entityType: domain, action: 'view', label: `View ${domain}`, allowsConditions: false }],
-  },
-}));
 
 /** Conversations begin a little later than the interval, and dates end in the year 275760. */
 const LATEST_START_MS = 8.64e15 - 3_600_000;
@@ -83,8 +76,8 @@ export const organizationRoutes: readonly Route[] = [
     },
   },
   {
-    template: 'GET /api/v2/authorization/permissions',
-    handle: (call) => call.reply(200, createPage(call, PERMISSIONS)),
+    template: 'POST /api/v2/analytics/conversations/details/query',
+    needs: { any: ['analytics:conversationDetail:view', 'analytics:agentConversationDetail:view'] },
+    handle: queryConversations,
   },
-  { template: 'POST /api/v2/analytics/conversations/details/query', handle: queryConversations },
 ];

@@ -112,10 +112,18 @@ async function deleteUser(call: ApiCall): Promise<void> {
 export const userRoutes: readonly Route[] = [
   { template: 'GET /api/v2/users', handle: listUsers },
   { template: 'HEAD /api/v2/users', handle: listUsers },
-  { template: 'POST /api/v2/users', handle: createUser },
+  { template: 'POST /api/v2/users', needs: { any: ['directory:user:add'] }, handle: createUser },
   { template: 'GET /api/v2/users/me', handle: (call) => call.reply(200, renderUser(requireUser(call))) },
   { template: 'GET /api/v2/users/{userId}', handle: (call) => call.reply(200, renderUser(findUser(call))) },
   { template: 'HEAD /api/v2/users/{userId}', handle: (call) => call.reply(200, renderUser(findUser(call))) },
-  { template: 'PATCH /api/v2/users/{userId}', handle: changeUser },
-  { template: 'DELETE /api/v2/users/{userId}', handle: deleteUser },
+  {
+    template: 'PATCH /api/v2/users/{userId}',
+    needs: { any: ['admin', 'directory:user:edit', 'directory:organization:admin'] },
+    handle: changeUser,
+  },
+  {
+    template: 'DELETE /api/v2/users/{userId}',
+    needs: { any: ['admin', 'directory:user:delete', 'directory:organization:admin'] },
+    handle: deleteUser,
+  },
 ];

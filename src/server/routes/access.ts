@@ -26,10 +26,19 @@ export function adminExchange({ raw }: FastifyRequest): Exchange {
   return exchange;
 }
 
-/** The exchange of an admin route that changes something: it needs the header that no form or link can send, too. */
+/**
+ * The exchange of an admin route that changes something: it needs the header that no form or link can send, too. Its
+ * outcome is a line of the audit trail, where there is one.
+ */
 export function changingExchange(request: FastifyRequest): Exchange {
   const exchange = adminExchange(request);
   assertCsrfHeader(exchange);
+  const { response, record, runtime } = exchange;
+  if (runtime.audit !== null) {
+    const { audit } = runtime;
+    const peer = runtime.trustedProxies.peerOf(request.raw);
+    response.once('close', () => audit.writeAdmin(record, peer));
+  }
   return exchange;
 }
 

@@ -14,6 +14,7 @@ import { sendJson } from '../responses.ts';
 import { adminExchange, changingExchange, configuredCredential, ignoreBodies, readBodiesAsText } from './access.ts';
 import { registerBlocks } from './client-blocks.ts';
 import { registerLogin } from './login.ts';
+import { operationsOf } from './operations.ts';
 import { credentialStatus, statusOf } from './status.ts';
 import { usageOf } from './usage.ts';
 
@@ -72,6 +73,10 @@ function registerStatus(app: FastifyInstance): void {
   app.get('/-/usage', async (request, reply) => {
     const exchange = adminExchange(request);
     respond(exchange, reply, 200, await usageOf(exchange.gateway, request.query as { month?: unknown }));
+  });
+  app.get('/-/operations', async (request, reply) => {
+    const exchange = adminExchange(request);
+    respond(exchange, reply, 200, await operationsOf(exchange.gateway));
   });
 }
 

@@ -15,6 +15,7 @@ import type { LimitState } from '../../upstream/rate-limit/limits.ts';
 import { VERSION } from '../../version.ts';
 import type { ServerContext, ServerRuntime } from '../context.ts';
 import { isAnonymousServed } from '../listener-plan.ts';
+import type { RefusalStatus } from '../refusals.ts';
 import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
 
 /** The state of one credential. Times are ISO 8601 in UTC, or null. */
@@ -76,6 +77,8 @@ export interface StatusDocument {
   readonly limitsInAll: number;
   /** Of the listeners, of callers' and of the upstream's CAs, and ours for the upstream. */
   readonly certificates: readonly CertificateStatus[];
+  /** What the platform refused of late for want of a permission or a person: at most 20, the last first. */
+  readonly refusals: readonly RefusalStatus[];
   readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
   /** The audit trail; null without one. `lost`: calls whose line could not be kept. */
   readonly audit: { readonly failure: string | null; readonly lost: number; readonly head: ChainHead } | null;
@@ -113,6 +116,7 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     readOnly: config.server.readOnly,
     ...limitsOf(runtime.upstream.limits()),
     certificates: gateway.expiries.certificates().map((expiry) => certificateStatus(expiry, clock.now())),
+    refusals: gateway.refusals.list(),
     store: { type: config.store.type, error: storeError },
     audit: gateway.auditTrail && auditStatus(gateway.auditTrail),
     configuration: { files: config.files },

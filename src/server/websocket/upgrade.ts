@@ -28,7 +28,11 @@ import { type IssuedChannel, isSameCaller, showsToken } from './channels.ts';
 import type { SocketOwner } from './open-sockets.ts';
 
 /** The call that makes a channel, for the rules of clients: a channel's events are for who may make channels. */
-const MAKE_CHANNEL = { method: 'POST', target: '/api/v2/notifications/channels' } as const;
+const MAKE_CHANNEL = {
+  method: 'POST',
+  target: '/api/v2/notifications/channels',
+  operation: 'postNotificationsChannels',
+} as const;
 
 /**
  * Name of the credential that serves a caller who named one, or none. Throws what chooseCredential throws, and

@@ -115,7 +115,10 @@ t.test('a file that is no trail, or whose end was changed, is refused and left a
 t.test('a path that cannot be written is refused in words', async (t) => {
   const dir = t.testdir({ folder: {} });
   await t.rejects(openTrail(t, { dir, file: join(dir, 'folder') }), { name: 'AuditError', message: /is a folder/ });
-  await t.rejects(openTrail(t, { dir, file: '/dev/null' }), { name: 'AuditError', message: /is a device/ });
+  await t.rejects(openTrail(t, { dir, file: '/dev/null' }), {
+    name: 'AuditError',
+    message: /is a pipe or a device: name a plain file/,
+  });
   await t.rejects(openTrail(t, { dir, file: '/proc/nothing/audit' }), {
     name: 'AuditError',
     message: /cannot be written/,
@@ -170,6 +173,24 @@ t.test('a file that is moved without a signal is noticed within a minute', async
   renameSync(file, `${file}.1`);
   await clock.advance(60_000);
   t.match(records.at(-1), { level: 'warn', msg: /moved or removed without a signal/ });
+  await trail.close();
+  t.same(await problemsOf(`${file}.1`, file), []);
+});
+
+t.test('while a file that was removed cannot be followed by another, the trail cannot be written', async (t) => {
+  const { trail, file, clock } = await openTrail(t);
+  trail.append(call(1));
+  await until(() => readLines(file).length === 2);
+  // As an editor does that saves a copy under the same name.
+  writeFileSync(`${file}.copy`, readFileSync(file));
+  renameSync(`${file}.copy`, file);
+  t.equal(trail.failure, null);
+  await clock.advance(60_000);
+  t.equal(trail.failure, 'EEXIST');
+  renameSync(file, `${file}.1`);
+  await clock.advance(60_000);
+  t.equal(trail.failure, null);
+  trail.append(call(2));
   await trail.close();
   t.same(await problemsOf(`${file}.1`, file), []);
 });
@@ -330,6 +351,8 @@ t.test('a file that was rotated while no gateway ran is gone on with', async (t)
   trail.append(call(1));
   await trail.close();
   renameSync(file, `${file}-20261128`);
+  mkdirSync(`${file}.1`);
+  symlinkSync('nowhere', `${file}.2`);
   const next = await openTrail(t, { dir });
   next.trail.append(call(2));
   await next.trail.close();

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { AuditIo } from '../../../src/audit/audit-io.ts';
 import { nodeIo } from '../../../src/audit/audit-io.ts';
-import { type AuditedCall, type AuditOptions, AuditTrail } from '../../../src/audit/audit-trail.ts';
+import { type AuditOptions, AuditTrail } from '../../../src/audit/audit-trail.ts';
+import type { AuditedCall } from '../../../src/audit/audited-call.ts';
 import { verifyTrail } from '../../../src/audit/verify-trail.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 

@@ -1,8 +1,12 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
 import { AuditChain } from '../../../src/audit/audit-chain.ts';
+import { verifyTrail } from '../../../src/audit/verify-trail.ts';
 import { makeLines, verifyFiles } from './trail-lines.ts';
 
 const hashOf = (line: string) => createHash('sha256').update(line.slice(0, -1)).digest('hex');
@@ -155,4 +159,57 @@ t.test('a file that is none is refused in words', async (t) => {
   t.match(problems, [/^a:1: changed, cut or added: it is not a line as it was written/, /^a:2: /]);
   const endless = await verifyFiles(t.testdir(), { a: Buffer.alloc(3 * 1024 * 1024, 'x') });
   t.ok(endless.problems.length > 0 && endless.problems.length <= 10);
+});
+
+t.test('a line that is longer than any of ours is one line, whatever it holds', async (t) => {
+  const lines = makeLines(3);
+  const long = `${lines[1]?.slice(0, -1)}${'x'.repeat(600_000)}\n`;
+  for (const added of [long, `{"a":"${'x'.repeat(600_000)}"}\n`]) {
+    const { problems } = await verifyFiles(t.testdir(), { a: lines.toSpliced(2, 0, added).join('') });
+    t.same(problems, ['a:3: added: the chain goes on without it']);
+  }
+  const { problems } = await verifyFiles(t.testdir(), { a: lines.join('') + long.slice(0, -1) });
+  t.same(problems, ['a:6: changed, cut or added: it is not a line as it was written']);
+});
+
+t.test('memory does not grow with lines that are none of ours', async (t) => {
+  const file = join(t.testdir(), 'bomb');
+  writeFileSync(file, gzipSync(Buffer.alloc(8_000_000, '\n')));
+  const before = process.memoryUsage().heapUsed;
+  let most = 0;
+  const timer = setInterval(() => {
+    most = Math.max(most, process.memoryUsage().heapUsed - before);
+  }, 1);
+  const { problems } = await verifyTrail([file]);
+  clearInterval(timer);
+  t.equal(problems.length, 10);
+  t.ok(most < 64 * 1024 * 1024, `${most} bytes`);
+});
+
+t.test('what cannot be decompressed is told where it begins, and other files are verified all the same', async (t) => {
+  const lines = makeLines(2_000);
+  const whole = gzipSync(lines.slice(0, 1_000).join(''));
+  const cases = { cut: whole.subarray(0, -40), changed: Buffer.concat([whole, Buffer.from('junk')]) };
+  for (const [name, b] of Object.entries(cases)) {
+    const { problems, chains } = await verifyFiles(t.testdir(), { a: lines.slice(1_000).join(''), b });
+    t.match(problems[0], /^b:\d+: damaged: it cannot be decompressed from here on \(Z_/, name);
+    t.equal(chains.length, 1, name);
+  }
+});
+
+t.test('a pipe is read as a file, also where it carries what is compressed', async (t) => {
+  const dir = t.testdir({ plain: makeLines(1_000).join(''), packed: gzipSync(makeLines(1_000).join('')) });
+  execFileSync('mkfifo', [join(dir, 'pipe')]);
+  for (const name of ['plain', 'packed']) {
+    spawn('sh', ['-c', `cat ${name} > pipe`], { cwd: dir, stdio: 'ignore' });
+    const { problems, chains } = await verifyTrail([join(dir, 'pipe')]);
+    t.same(problems, [], name);
+    t.equal(chains[0]?.calls, 1_000, name);
+  }
+});
+
+t.test('a chain that was begun anew does not go on from the line that is said', async (t) => {
+  const from = hashOf(makeLines(3, 'old')[3] as string);
+  const { problems } = await verifyFiles(t.testdir(), { a: makeLines(5, 'new').join('') }, { from });
+  t.match(problems, [/^a:0: no file goes on from the line with the hash [0-9a-f]{64}: one is missing, or the chain/]);
 });

@@ -223,3 +223,15 @@ t.test('a short secret is refused beside every listener that others reach, at th
     }
   }
 });
+
+t.test('a rule that names operations names one there is; else it is refused, with the nearest', async (t) => {
+  for (const rule of ['getUsers', 'getUsers*', 'tag:Routing', 'permission:routing:queue:view', 'permission:*:*:view'])
+    t.equal(refuseRule(rule, 'deny'), undefined, rule);
+  t.match(refuseRule('getUsrs', 'allow'), /"getUsrs" names no operation of the platform; did you mean "getUsers"\?/);
+  t.match(refuseRule('getusers', 'allow'), /did you mean "getUsers"/, 'case counts');
+  t.match(refuseRule('tag:Ruoting', 'allow'), /did you mean "tag:Routing"/);
+  t.match(refuseRule('permission:routing:queue:veiw', 'deny'), /did you mean "permission:routing:queue:view"/);
+  t.match(refuseRule('postSomethingOfNextYear', 'deny'), /knows \d{4}; a newer one can be named by its path/);
+  t.match(refuseRule('permission:routing:queue', 'deny'), /is not a rule; write it like getUsers/);
+  t.match(refuseRule('*', 'deny'), /write \* \/api\/v2\/\*\*/);
+});

@@ -20,7 +20,7 @@ function waiting(waits = new Set<TestCall['connection']>()) {
     return createResponse(200);
   };
   const settings = { max: 3, waitMinMs: 1000, waitMaxMs: 5000 };
-  const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), {
+  const send = withRetry(withToken(inner, { clock, routeOf: (_method, target) => target }), {
     clock,
     random: () => 0,
     settings,
@@ -99,7 +99,7 @@ t.test('waits of every kind, one after the other, end together when total_wait e
       token: () => new Promise((resolve) => void clock.after(tokenMs - clock.monotonic(), () => resolve(token))),
     } as unknown as TokenSource;
     const settings = { max: 3, waitMinMs: 1_000, waitMaxMs: 2_000 };
-    const send = withRetry(withToken(inner, { clock, routeOf: (target) => target }), {
+    const send = withRetry(withToken(inner, { clock, routeOf: (_method, target) => target }), {
       clock,
       random: () => 0.5,
       settings,

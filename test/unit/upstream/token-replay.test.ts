@@ -16,7 +16,7 @@ import { createCall, createResponse } from './layer-fixtures.ts';
 const tokenOf = (clock: FakeClock, value: string, lifeMs: number) =>
   createToken({ accessToken: new Secret(value), obtainedAt: clock.now(), expiresAt: clock.now() + lifeMs });
 
-const routeOf = (target: string) => target;
+const routeOf = (_method: string, target: string) => target;
 
 /** Hands out `tokens` one after the other: the first that is not over. */
 function sourceOf(clock: FakeClock, tokens: Token[], invalidated: string[] = []): TokenSource {

@@ -212,3 +212,10 @@ t.test('a clock that is put back counts in the month it says', async (t) => {
   t.equal(ledger.total('crm', NEXT_MONTH), 2);
   t.equal(ledger.total('crm', Date.UTC(2025, 0, 2)), 1);
 });
+
+t.test('a month whose file cannot be read is not kept, and says so', async (t) => {
+  const { ledger } = await openLedger(t, t.testdir({ 'gcg-usage-2026-11.journal': {} }));
+  t.equal(ledger.isKept, false);
+  ledger.count('crm', 'default', 'getUsers', NEXT_MONTH);
+  t.equal(ledger.isKept, true);
+});
