@@ -56,7 +56,8 @@ async function* linesOf(chunks: AsyncIterable<string>): AsyncIterable<string | n
 
 function parsed(line: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(line);
+    // Some editors and shells put a mark of the encoding before the first line.
+    const value: unknown = JSON.parse(line.charCodeAt(0) === 0xfeff ? line.slice(1) : line);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     // Text of another program, or a line that was cut: it is counted.

@@ -57,14 +57,15 @@ export function adviseOn(
   uses: readonly OperationUse[],
   granted: (credential: string) => readonly GrantedPolicy[] | null,
 ): Advice[] {
-  const names = [...new Set(uses.map(({ credential }) => credential))].sort();
-  return names.map((name) =>
-    adviceOn(
-      name,
-      uses.filter(({ credential }) => credential === name),
-      granted(name),
-    ),
-  );
+  const ofCredentials = new Map<string, OperationUse[]>();
+  for (const use of uses) {
+    const known = ofCredentials.get(use.credential);
+    if (known === undefined) ofCredentials.set(use.credential, [use]);
+    else known.push(use);
+  }
+  return [...ofCredentials]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, itsUses]) => adviceOn(name, itsUses, granted(name)));
 }
 
 function adviceOn(

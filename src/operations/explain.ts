@@ -27,11 +27,31 @@ export function needsWords({ requires, permissions }: Operation): string {
 
 /** The permissions that an operation declares to need and that are not granted; empty where it is allowed. */
 export function missingPermissions(operation: Operation, policies: readonly GrantedPolicy[]): readonly string[] {
-  const grants = policies.flatMap(grantsOf);
+  const { exact, wide } = grantsIn(policies);
   const missing = operation.permissions.filter(
-    (permission) => !grants.some((grant) => isPermissionMatch(grant, permission)),
+    (permission) => !exact.has(permission) && !wide.some((grant) => isPermissionMatch(grant, permission)),
   );
   return operation.requires === 'any' && missing.length < operation.permissions.length ? [] : missing;
+}
+
+/** What policies grant, in a form in which to look it up. */
+interface Grants {
+  readonly exact: ReadonlySet<string>;
+  /** Those with `*`. */
+  readonly wide: readonly string[];
+}
+
+/** Roles may grant thousands, and a caller may be refused a thousand times a second: they are read once. */
+const knownGrants = new WeakMap<readonly GrantedPolicy[], Grants>();
+
+function grantsIn(policies: readonly GrantedPolicy[]): Grants {
+  let grants = knownGrants.get(policies);
+  if (grants === undefined) {
+    const all = new Set(policies.flatMap(grantsOf));
+    grants = { exact: all, wide: [...all].filter((grant) => grant.includes('*')) };
+    knownGrants.set(policies, grants);
+  }
+  return grants;
 }
 
 /** Why the platform refused a call, and what to do, in one line of our own words and names of permissions. */
@@ -53,11 +73,12 @@ export function refusalWords({ operation, credential, named, policies }: Refusal
   );
 }
 
+/** The longest word of a permission has 38 characters; a secret of 256 bits has 43 and more, and is no name. */
+const PERMISSION_NAME = /(?<![\w:.])[A-Za-z]\w{0,41}:[A-Za-z*][\w*]{0,41}:[A-Za-z*][\w*]{0,41}(?![\w:*])/g;
+
 /** Names of permissions in a text of the platform. */
 export function permissionsIn(text: string): string[] {
-  return [
-    ...new Set(text.slice(0, 4096).match(/(?<![\w:.])[A-Za-z]\w*:[A-Za-z*][\w*]*:[A-Za-z*][\w*]*(?![\w:])/g) ?? []),
-  ].slice(0, 20);
+  return [...new Set(text.slice(0, 4096).match(PERMISSION_NAME) ?? [])].slice(0, 20);
 }
 
 /** What of these is about the token, the organisation or its roles, and not about a person. */

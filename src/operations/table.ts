@@ -25,6 +25,9 @@ export class OperationTable {
   /** By the word behind `/api/v2/`. */
   readonly #parts: ReadonlyMap<string, Part>;
   #all: readonly Operation[] | null = null;
+  /** Those that were asked for, or all: refusals are explained by their name. */
+  readonly #byId = new Map<string, Operation>();
+  #isEachById = false;
 
   /** Takes rows as `formatOperations` writes them. */
   constructor(text: string) {
@@ -40,10 +43,15 @@ export class OperationTable {
 
   /** The operation of that operationId, in exactly that case. */
   byId(id: string): Operation | undefined {
+    if (id === UNLISTED) return undefined;
+    const known = this.#byId.get(id);
+    if (known !== undefined || this.#isEachById) return known;
     const at = this.#text.indexOf(`\t${id}\t`);
-    if (at < 0) return undefined;
-    const path = this.#text.slice(this.#text.lastIndexOf('\t', at - 1) + 1, at);
-    return this.#partOf(path)?.operations.find((operation) => operation.id === id);
+    const path = at < 0 ? '' : this.#text.slice(this.#text.lastIndexOf('\t', at - 1) + 1, at);
+    const found = this.#partOf(path)?.operations.find((operation) => operation.id === id);
+    if (found !== undefined) this.#byId.set(id, found);
+    else this.#nameEach();
+    return found;
   }
 
   /**
@@ -67,6 +75,12 @@ export class OperationTable {
     const [api, version, word = ''] = segments;
     if (api !== 'api' || version !== 'v2') return [];
     return this.#parts.get(word)?.matcher.all(method, segments) ?? [];
+  }
+
+  /** Whoever asks for a name that is none may have many of them, and each search for one reads the whole text. */
+  #nameEach(): void {
+    for (const operation of this.operations) this.#byId.set(operation.id, operation);
+    this.#isEachById = true;
   }
 
   #partOf(path: string): Part | undefined {

@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 const EXPOSED = [
   'X-Gateway-Request-Id',
   'X-Gateway-Error',
+  'X-Gateway-Explain',
   'ININ-Correlation-Id',
   'Retry-After',
   'Location',

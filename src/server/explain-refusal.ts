@@ -59,7 +59,7 @@ export async function explainRefusal(
   const words = (policies: Refusal['policies']) =>
     refusalWords({ operation, credential: credential.config.name, named, policies });
   record.explanation = gateway.refusals.note(record, statusCode, credential.source, words);
-  // Aside from the call, and once a token: the next refusal can say what is missing, and the status.
+  // Aside from the call, and at most once a minute: the next refusal can say what is missing, and the status.
   void gateway.refusals.granted.ask(credential, runtime.upstream.send);
 }
 
@@ -78,16 +78,22 @@ const SUBSCRIBING: ReadonlySet<string> = new Set([
 /** So many topics are named. */
 const NAMED_TOPICS = 3;
 
-/** The topics that the platform refused inside an answer of 200; null where there is none. */
+/** The topics that the platform refused inside an answer of 200; null where there is none. Never throws. */
 export function refusedTopics({ entities }: Readonly<Record<string, unknown>>): string | null {
   if (!Array.isArray(entities)) return null;
   const refused = entities.filter(
-    (topic) => typeof topic?.rejectionReason === 'string' || (topic?.missingPermissions?.length ?? 0) > 0,
+    (topic) =>
+      typeof topic?.rejectionReason === 'string' ||
+      (Array.isArray(topic?.missingPermissions) && topic.missingPermissions.length > 0),
   );
   if (refused.length === 0) return null;
   const named = refused.slice(0, NAMED_TOPICS).map(({ id, missingPermissions }) => {
     const topic = typeof id === 'string' && /^[\w.{}@-]{1,200}$/.test(id) ? id : 'a topic';
-    const missing = Array.isArray(missingPermissions) ? permissionsIn(missingPermissions.join(' ')) : [];
+    // Only texts are joined: what else there may be has no text, or an endless one.
+    const names = Array.isArray(missingPermissions)
+      ? missingPermissions.filter((name) => typeof name === 'string')
+      : [];
+    const missing = permissionsIn(names.join(' '));
     return missing.length === 0 ? topic : `${topic} (needs ${missing.join(', ')})`;
   });
   const more = refused.length > NAMED_TOPICS ? ` and ${refused.length - NAMED_TOPICS} more` : '';

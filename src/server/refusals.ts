@@ -26,7 +26,8 @@ interface Entry {
   lastAt: number;
   /** What is granted to it may be known only later. */
   readonly source: TokenSource;
-  readonly words: (policies: Refusal['policies']) => string;
+  /** Of the last one: what the platform names may change. */
+  words: (policies: Refusal['policies']) => string;
 }
 
 /** So many different ones are kept, the last. */
@@ -34,12 +35,13 @@ const MOST = 20;
 
 /** The refusals that a gateway saw last. */
 export class Refusals {
-  readonly granted = new GrantedPermissions();
+  readonly granted: GrantedPermissions;
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.granted = new GrantedPermissions(clock);
   }
 
   /** Notes a refusal; gives the words for it. */
@@ -61,6 +63,7 @@ export class Refusals {
             words,
           };
     entry.count += 1;
+    entry.words = words;
     entry.lastAt = this.#clock.now();
     this.#entries.delete(key);
     this.#entries.set(key, entry);

@@ -125,6 +125,24 @@ t.test('from a log: records alone count, earlier ones by their path, whatever el
     /^resource "genesyscloud_auth_role" "gcg-us" \{[\s\S]*action_set {2}= \["add"\]\n {2}\}\n\}\n$/,
   );
   t.match(await run('--from', join(folder.dir, 'none')), { code: 1, err: /cannot be read/ });
+  // As an editor leaves it; and what no credential is called.
+  writeFileSync(file, `\uFEFF${record({ operation: 'postUsers', credential: 'a\b\u001b[31m\u0024{b}' })}\r\n{`);
+  const odd = await run('--from', file, '--terraform');
+  t.match(odd, { code: 0, err: /1 call in the log; 1 line is no record/ });
+  t.match(odd.out, '"gcg-a [31m$\u0024{b}"', 'a string that Terraform reads');
+});
+
+t.test('a log of very many credentials and unknown operations is read at its own cost', async (t) => {
+  const uses = Array.from({ length: 50_000 }, (_, at) => ({
+    client: null,
+    credential: `c${at}`,
+    operation: `op${at}`,
+    calls: 1,
+  }));
+  const before = process.cpuUsage();
+  t.equal(adviseOn(uses, () => null).length, 50_000);
+  const { user, system } = process.cpuUsage(before);
+  t.ok((user + system) / 1e6 < 5, `${(user + system) / 1e6} s`);
 });
 
 t.test('deprecated and preview operations are said, with who calls them', async (t) => {

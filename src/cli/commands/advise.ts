@@ -46,9 +46,8 @@ async function readUses(args: CommandLine, io: Io): Promise<Pick<OperationsDocum
   const chunks = from === '-' ? process.stdin.setEncoding('utf8') : createReadStream(from, 'utf8');
   try {
     const { uses, records, unreadable } = await readLogUses(chunks as AsyncIterable<string>);
-    io.stderr.write(
-      `gcg: ${counted(records, 'call')} in the log${unreadable > 0 ? `; ${unreadable} lines are no records` : ''}\n`,
-    );
+    const others = unreadable === 1 ? '; 1 line is no record' : `; ${unreadable} lines are no records`;
+    io.stderr.write(`gcg: ${counted(records, 'call')} in the log${unreadable > 0 ? others : ''}\n`);
     return { uses, granted: NO_GRANTS };
   } catch (error) {
     io.stderr.write(
@@ -74,7 +73,7 @@ function writeRole(args: CommandLine, io: Io, advice: readonly Advice[]): number
   if (one.permissions.length === 0)
     io.stderr.write('gcg: these calls declare to need no permission: the role is empty\n');
   const client = args.flags.get('client');
-  const name = `gcg-${one.credential}${typeof client === 'string' ? `-${client}` : ''}`;
+  const name = onOneLine(`gcg-${one.credential}${typeof client === 'string' ? `-${client}` : ''}`);
   const description = `The least permissions of ${counted(one.operations, 'operation')}, as gcg saw them called`;
   const role = roleOf(name, description, one.permissions);
   io.stdout.write(args.flags.has('role') ? `${JSON.stringify(role, null, 2)}\n` : terraformOf(role));

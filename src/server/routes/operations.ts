@@ -17,7 +17,7 @@ export interface OperationsDocument {
   readonly isKept: boolean;
 }
 
-/** The platform is asked what is granted, once a token; whoever waits for the document waits no longer than this. */
+/** The platform is asked what is granted, at most once a minute; whoever waits for the document waits no longer than this. */
 const ASKING_MS = 5_000;
 
 /** What the gateway itself asks; it needs no permission, whoever asks. */

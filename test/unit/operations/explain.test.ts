@@ -78,3 +78,17 @@ t.test('operations about a person', async (t) => {
   for (const id of ['getTokensMe', 'getOrganizationsMe', 'getAuthorizationSubjectsMe', 'getUser'])
     t.notOk(isAbout(id), id);
 });
+
+t.test('roles that grant very much are read once, not at each refusal', async (t) => {
+  let reads = 0;
+  const counted = grants('a:b:c').map(({ domain, entityName, actions }) => ({
+    domain,
+    entityName,
+    get actions() {
+      reads += 1;
+      return actions;
+    },
+  }));
+  for (let i = 0; i < 100; i += 1) t.same(missingPermissions(anOperation('all', 'a:b:c', 'd:e:f'), counted), ['d:e:f']);
+  t.equal(reads, 1);
+});
