@@ -157,7 +157,7 @@ Only when no configuration file is in use: \`GENESYSCLOUD_REGION\`, \`GENESYSCLO
 
 A secret \`X\` is given as \`X\`, as \`X_file\` (a file that holds it; read again when it changes, one newline at \
 its end is not part of it) or as \`X_env\` (the variable that holds it; read once).
-A credential's \`client_secret\` can also be what a program prints (\`client_secret_command[]\`), for key chains and vaults: run without a shell and with only PATH, HOME and LANG, for at most 10 s. What it prints, less one newline, is kept in memory; it runs again when the platform refuses the secret, and on SIGHUP or \`POST /-/reload\`. Let the program read its own token from a file: arguments are visible to other users.
+A credential's \`client_secret\` can also be what a program prints (\`client_secret_command[]\`), for key chains and vaults: run without a shell and with only PATH, HOME and LANG, for at most 10 s. What it prints, less one newline, is kept in memory; it runs again when the platform refuses the secret, and on SIGHUP or \`POST /-/reload\`. Let the program read its own token from a file: arguments are visible to other users. One that cannot be run, or that everybody may change, is warned of.
 Two of them in one source are an error; in different sources the higher one counts. A secret is never taken from a \
 flag, where other users see it.
 

@@ -144,6 +144,7 @@ export class GatewayState implements ServerContext, Shared {
       credential: (name) => this.runtime.credentials.get(name),
       send: (request) => this.runtime.upstream.aside(request),
       isEnabled: options.identify === true,
+      mask: options.liveSecrets?.mask,
     });
     this.channels = createChannelRegister({ clock });
     this.openSockets = new OpenSockets({

@@ -48,8 +48,7 @@ export function runSecretCommand(argv: readonly string[], run: CommandRun): Prom
         // The process has ended already.
       }
     };
-    // Its own process group would outlive this process.
-    process.once('exit', kill);
+    const stopWatching = killAtExit(kill);
     const deadline = clock.after(DEADLINE_MS, () => {
       fail(`did not end within ${DEADLINE_MS / 1000} s`);
       kill();
@@ -68,7 +67,7 @@ export function runSecretCommand(argv: readonly string[], run: CommandRun): Prom
     });
     const cleanUp = () => {
       deadline.cancel();
-      process.off('exit', kill);
+      stopWatching();
     };
     child.once('error', (error: NodeJS.ErrnoException) => {
       cleanUp();
@@ -80,6 +79,23 @@ export function runSecretCommand(argv: readonly string[], run: CommandRun): Prom
       else resolve(Buffer.concat(chunks).toString('utf8'));
     });
   });
+}
+
+/** How the runs under way are killed: their process groups would outlive this process. */
+const underWay = new Set<() => void>();
+
+function killAll(): void {
+  for (const kill of underWay) kill();
+}
+
+/** Kills a run when this process ends before it; the function that is returned says that it has ended. */
+function killAtExit(kill: () => void): () => void {
+  // One listener for all: Node warns of many.
+  if (underWay.size === 0) process.once('exit', killAll);
+  underWay.add(kill);
+  return () => {
+    if (underWay.delete(kill) && underWay.size === 0) process.off('exit', killAll);
+  };
 }
 
 const MIB = 1024 * 1024;

@@ -18,9 +18,9 @@ interface DocumentView<T> {
 export async function showDocument<T>(args: CommandLine, io: Io, view: DocumentView<T>): Promise<number> {
   const body = await fetchDocument(args, io, view.path);
   if (typeof body === 'number') return body;
-  const text = args.flags.has('json') ? jsonOf(body) : tableOf(body, view);
+  const text = args.flags.has('json') ? jsonOf(body) : shownOrNull(body as T, view.table);
   if (text === null) {
-    io.stderr.write(`gcg: what answers there is no gateway of this version: its ${view.what} cannot be read\n`);
+    io.stderr.write(otherVersion(view.what));
     return EXIT.unavailable;
   }
   io.stdout.write(text);
@@ -49,10 +49,15 @@ function jsonOf(body: unknown): string | null {
   return typeof body === 'object' && body !== null ? `${JSON.stringify(body, null, 2)}\n` : null;
 }
 
-/** The document as a table; null when it has another shape. */
-function tableOf<T>(body: unknown, { table }: DocumentView<T>): string | null {
+/** What is said of a document, `what` it is called, that has another shape than it should. */
+export function otherVersion(what: string): string {
+  return `gcg: what answers there is no gateway of this version: its ${what} cannot be read\n`;
+}
+
+/** A document as `show` shows it; null when it has another shape. */
+export function shownOrNull<T>(document: T, show: (document: T) => string): string | null {
   try {
-    return table(body as T);
+    return show(document);
   } catch (error) {
     if (error instanceof TypeError) return null;
     throw error;

@@ -26,6 +26,8 @@ const REMOVED = /^(GCG_|GENESYSCLOUD_(ACCESS_TOKEN|OAUTHCLIENT_(ID|SECRET)|GATEW
 
 /** Shorter values are words that other variables have for other reasons. */
 const SHORTEST_SECRET = 8;
+/** So long a value is looked for inside others, too: in a URL, or a header. */
+const SHORTEST_SECRET_WITHIN = 16;
 
 const NO_PROXY = ['NO_PROXY', 'no_proxy'] as const;
 const PROXIES = ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy', 'HTTPS_PROXY', 'https_proxy'];
@@ -36,7 +38,7 @@ export function programEnvironment(env: Environment, setting: ProgramSetting): R
   const secrets = knownSecrets(config);
   const named = new Set(settings.filter(({ key }) => key.endsWith('_env')).map(({ value }) => value));
   const kept = Object.entries(env).filter(
-    ([name, value]) => value !== undefined && !REMOVED.test(name) && !named.has(name) && !secrets.has(value),
+    ([name, value]) => value !== undefined && !REMOVED.test(name) && !named.has(name) && !holdsSecret(value, secrets),
   ) as [string, string][];
   const { hostname, port } = new URL(url);
   const clientId = defaultCredential(config)?.clientId;
@@ -58,12 +60,18 @@ export function programEnvironment(env: Environment, setting: ProgramSetting): R
   return next;
 }
 
+function holdsSecret(value: string, secrets: ReadonlySet<string>): boolean {
+  for (const secret of secrets)
+    if (value === secret || (secret.length >= SHORTEST_SECRET_WITHIN && value.includes(secret))) return true;
+  return false;
+}
+
 function regionName({ general }: GatewayConfig): string {
   const { domain } = general.hosts;
   return Object.entries(REGIONS).find(([, one]) => one === domain)?.[0] ?? domain;
 }
 
-function knownSecrets(config: GatewayConfig): ReadonlySet<string | undefined> {
+function knownSecrets(config: GatewayConfig): ReadonlySet<string> {
   const values = [...secretSettings(config).values()].map((source) => {
     try {
       return source.read().reveal();

@@ -53,6 +53,8 @@ const SECRET_KEY = /^(client_secret|access_token|refresh_token|assertion)(_file|
 
 function isReplaced(section: string, key: string): boolean {
   if (REPLACED_SECTIONS.has(section)) return true;
+  // Browsers and sockets would be led to the real gateway.
+  if (section === 'server') return key === 'public_url';
   if (section === 'logging') return key === 'log_file_path' || key === 'log_to_console';
   return isCredential(section) && (SECRET_KEY.test(key) || key === 'org_name' || key === 'org');
 }
@@ -139,7 +141,7 @@ const GRANTS: Readonly<Record<GrantType, GrantKind>> = {
 };
 
 /** One registered client for each client id, with the grants of all credentials that use it. */
-function simulatedClients({ credentials, server }: GatewayConfig): SandboxClient[] {
+function simulatedClients({ credentials }: GatewayConfig): SandboxClient[] {
   const byId = new Map<string, CredentialConfig[]>();
   for (const credential of credentials) {
     const { clientId: id } = credential;
@@ -150,11 +152,7 @@ function simulatedClients({ credentials, server }: GatewayConfig): SandboxClient
     name: users.map(({ name }) => name).join(', '),
     ...(users.some(hasSecret) && { secret: simulatedSecret(id) }),
     grants: [...new Set(users.map(({ grantType }) => GRANTS[grantType]))],
-    redirectUris: [
-      ...DEMO_CLIENTS.pkce.redirectUris,
-      ...users.flatMap(({ redirectUri }) => redirectUri ?? []),
-      ...(server.publicUrl === null ? [] : [`${server.publicUrl}/-/callback`]),
-    ],
+    redirectUris: [...DEMO_CLIENTS.pkce.redirectUris, ...users.flatMap(({ redirectUri }) => redirectUri ?? [])],
   }));
 }
 

@@ -106,9 +106,11 @@ export function expiryWarning(
   return `the certificate in ${file} (${subject}) expires ${left}, on ${date}: renew it`;
 }
 
+/** Null also for one whose end is no time: nobody would take it. */
 function parse(pem: string): X509Certificate | null {
   try {
-    return new X509Certificate(pem);
+    const certificate = new X509Certificate(pem);
+    return Number.isNaN(Date.parse(certificate.validTo)) ? null : certificate;
   } catch {
     return null;
   }

@@ -40,7 +40,8 @@ export function withoutUserInfo(text: string): string {
   return text.replace(/[^\s,]+/g, (word) => {
     const at = word.lastIndexOf('@');
     const before = word.slice(0, Math.max(at, 0));
-    if (!before.includes(':')) return word;
+    // `fd:3@127.0.0.1:8080` is an address to listen on.
+    if (!before.includes(':') || /^"?fd:\d+$/.test(before)) return word;
     const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(before)?.[0] ?? '';
     return `${before.includes(':', scheme.length) ? scheme : ''}${REDACTED}${word.slice(at)}`;
   });

@@ -239,12 +239,16 @@ const PATH_HEADERS = new Set(
   ['url', 'uri', 'path'].flatMap((what) => ['original', 'rewrite', 'override'].map((how) => `x-${how}-${what}`)),
 );
 
-/** `target` with its query. To many servers `X_HTTP_Method_Override` is the same header. */
+/**
+ * `target` with its query. To many servers `X_HTTP_Method_Override` is the same header, and to some `;` parts a query as
+ * `&` does.
+ */
 export function asksForOtherMethod(headers: IncomingHttpHeaders, target: string): boolean {
   for (const name in headers) if (name.startsWith('x') && METHOD_HEADERS.has(name.replaceAll('_', '-'))) return true;
   const queryAt = target.indexOf('?');
   if (queryAt < 0) return false;
-  for (const name of new URLSearchParams(target.slice(queryAt)).keys()) if (name.toLowerCase() === FIELD) return true;
+  const query = new URLSearchParams(target.slice(queryAt).replaceAll(';', '&'));
+  for (const name of query.keys()) if (name.toLowerCase() === FIELD) return true;
   return false;
 }
 

@@ -54,8 +54,11 @@ export function claimedClient(
   return null;
 }
 
-/** What names and ids look like: short words and hyphens, as in `crm-batch-2` and UUIDs. */
-const PLAIN_NAME = /^[a-z0-9]{1,15}(?:[-_.][a-z0-9]{1,15}){0,7}$/i;
+/**
+ * What names and ids look like: short words and hyphens, as in `crm-batch-2` and UUIDs. No word mixes its cases, as
+ * random characters do.
+ */
+const PLAIN_NAME = /^(?:[A-Z]?[a-z0-9]{1,14}|[A-Z0-9]{1,15})(?:[-_.](?:[A-Z]?[a-z0-9]{1,14}|[A-Z0-9]{1,15})){0,7}$/;
 
 /**
  * A name that a caller gave itself, fit for a record. What does not look like one is shown as a fingerprint: people put

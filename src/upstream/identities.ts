@@ -29,6 +29,8 @@ export interface IdentitiesDeps {
   readonly send: Send;
   /** Nothing is asked, and nothing known, unless it is set. */
   readonly isEnabled: boolean;
+  /** As for `askIdentity`. */
+  readonly mask?: ((text: string) => string) | undefined;
 }
 
 /** The pauses before a failed question is asked again: it is a courtesy, and not worth more. */
@@ -130,7 +132,7 @@ export class Identities {
   }
 
   async #learn(name: string, entry: Entry): Promise<void> {
-    const { clock, log, send } = this.#deps;
+    const { clock, log, send, mask } = this.#deps;
     // Calls that waited for the token go first.
     await new Promise<void>((resolve) => setImmediate(resolve));
     const credential = this.#deps.credential(name);
@@ -138,7 +140,7 @@ export class Identities {
     // Another token has taken its place, about which is asked as well.
     if (credential?.source !== entry.source || token?.fingerprint !== entry.fingerprint) return;
     try {
-      const { identity, problem } = await askIdentity({ send, credential, token });
+      const { identity, problem } = await askIdentity({ send, credential, token, mask });
       entry.known = { identity, learntAt: clock.now(), problem };
       log.debug({ credential: name, organization: identity.organization?.name ?? null, problem }, 'identity learnt');
     } catch (error) {

@@ -47,7 +47,7 @@ export class OwnCallError extends GatewayError {
   readonly upstreamStatus: number;
 
   constructor(method: string, path: string, upstreamStatus: number, code: string | null) {
-    const answer = `${upstreamStatus}${code === null ? '' : ` ${onOneLine(code).slice(0, 100)}`}`;
+    const answer = `${upstreamStatus}${code === null ? '' : ` ${code}`}`;
     super('gateway.upstream.invalid', `${method} ${path} answered ${answer}`);
     this.upstreamStatus = upstreamStatus;
   }
@@ -62,6 +62,8 @@ export interface OwnCallDeps {
   readonly limitKey?: string | undefined;
   /** How long a call may take, waits included; default 10 s. */
   readonly timeoutMs?: number;
+  /** Masks secrets in what the platform tells: a platform that lies may tell us our own. */
+  readonly mask?: ((text: string) => string) | undefined;
 }
 
 /**
@@ -70,11 +72,12 @@ export interface OwnCallDeps {
  */
 export async function askIdentity(deps: OwnCallDeps): Promise<IdentityAnswer> {
   const { grantType } = deps.credential.config;
+  const mask = deps.mask ?? ((text: string) => text);
   const { organization, OAuthClient } = await call(deps, 'GET', TOKEN_TARGET);
-  const known = { organization: namedOf(organization), user: null, oauthClient: namedOf(OAuthClient) };
+  const known = { organization: namedOf(organization, mask), user: null, oauthClient: namedOf(OAuthClient, mask) };
   if (!mayHaveUser(grantType)) return { identity: known, problem: null };
   try {
-    return { identity: { ...known, user: namedOf(await call(deps, 'GET', USER_PATH)) }, problem: null };
+    return { identity: { ...known, user: namedOf(await call(deps, 'GET', USER_PATH), mask) }, problem: null };
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     // A token that was given may be one of client credentials, of which the platform says so by 400.
@@ -161,26 +164,36 @@ async function read(
     const { statusCode } = response;
     const isGood = statusCode >= 200 && statusCode < 300;
     if (isGood && (body !== null || method === 'DELETE')) return body ?? {};
-    const code = isGood ? 'without JSON' : typeof body?.code === 'string' ? body.code : null;
+    const code = isGood ? 'without JSON' : codeOf(body);
     throw new OwnCallError(method, path, statusCode, code);
   } finally {
     response.discard();
   }
 }
 
+/** The platform's code, `bad.credentials`; null for what does not look like one, since it is shown and logged. */
+function codeOf(body: Record<string, unknown> | null): string | null {
+  const code = body?.code;
+  return typeof code === 'string' && /^[\w.-]{1,60}$/.test(code) ? code : null;
+}
+
 const LONGEST_NAME = 200;
 
 /** Reads an id and a name; null where there is neither. */
-function namedOf(value: unknown): Named | null {
+function namedOf(value: unknown, mask: (text: string) => string): Named | null {
   if (typeof value !== 'object' || value === null) return null;
   const { id, name } = value as { id?: unknown; name?: unknown };
-  const named = { id: textOf(id), name: textOf(name) };
+  const named = { id: textOf(id, mask), name: textOf(name, mask) };
   if (named.id === '' && named.name === '') return null;
   return { id: named.id, name: named.name || named.id };
 }
 
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? onOneLine(value).trim().slice(0, LONGEST_NAME) : '';
+function textOf(value: unknown, mask: (text: string) => string): string {
+  if (typeof value !== 'string') return '';
+  // Masked whole: half a secret would not be recognised.
+  return mask(onOneLine(value).trim())
+    .slice(0, LONGEST_NAME)
+    .replace(/\p{Surrogate}/gu, '');
 }
 
 /**

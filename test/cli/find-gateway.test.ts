@@ -180,7 +180,8 @@ t.test('/readyz tells why to whoever would be told by a call, and /livez who it 
   const live = async (headers: Record<string, string>) =>
     (await fetch(`http://127.0.0.1:${open.port}/livez`, { headers })).json();
   t.match(await live({}), { status: 'ok', version: /./, pid: process.pid });
-  t.same(await live({ 'x-forwarded-for': '192.0.2.1' }), { status: 'ok' });
+  for (const name of ['x-forwarded-for', 'x-forwarded-proto', 'x-real-ip', 'cf-connecting-ip', 'via'])
+    t.same(await live({ [name]: '192.0.2.1' }), { status: 'ok' }, name);
 });
 
 async function freePort(): Promise<number> {

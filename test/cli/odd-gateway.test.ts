@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { listClients } from '../../src/cli/commands/client-list.ts';
 import { probeReadiness } from '../../src/cli/commands/healthcheck.ts';
 import { logout } from '../../src/cli/commands/logout.ts';
 import { status } from '../../src/cli/commands/status.ts';
@@ -108,4 +109,14 @@ for (const body of ['null', '[]', '"x"', '{}', '{"credentials":[{"name":5}],"lim
       `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n`,
     );
     t.match(await folder.run(status, ['status']), { code: 69, out: '', err: /cannot be read/ });
+  });
+
+for (const body of ['{"clients":[{"name":"x"}]}', '{"clients":[null]}', '{"clients":[]}'])
+  t.test(`client list, where the document is ${body}: 69`, async (t) => {
+    const port = await listenAs(t, answer(body));
+    const folder = createCommandFolder(
+      t,
+      `[server]\nlisten = 127.0.0.1:${port}\n[credential]\nclient_id = x\nclient_secret = y\n`,
+    );
+    t.match(await folder.run(listClients, ['client', 'list']), { code: 69, out: '', err: /cannot be read/ });
   });

@@ -40,6 +40,7 @@ protocol = http
 path_params_api = elsewhere
 [server]
 listen = 127.0.0.1:0
+public_url = https://gateway.example.com
 anonymous_credentials = *
 [logging]
 log_file_path = ${join(dir, 'real.log')}
@@ -97,6 +98,10 @@ allow[] = GET /api/v2/users/**
     const crm = { authorization: 'Bearer secret-of-the-crm-app' };
     t.equal(await status('/api/v2/users', crm), 200);
     t.equal(await status('/api/v2/organizations/me', crm), 403, 'its own rules count');
+    const login = await fetch(`${url}/-/login/me`, { redirect: 'manual' });
+    t.notMatch(login.headers.get('location'), /example\.com/, 'a browser stays on this machine');
+    const channel = await fetch(`${url}/bridge/api/v2/notifications/channels`, { method: 'POST' });
+    t.match(await channel.json(), { connectUri: new RegExp(`^ws://${url.slice(7)}/`) }, 'and so does a socket');
     t.match(said, /default \(client_credentials\): client id an-id, secret simulated-secret-/);
     t.match(said, /Callers: crm, .*; and anonymous ones/);
     const replaced = [

@@ -176,6 +176,24 @@ t.test('the words behind -- are the command, whatever they look like', async (t)
   t.match(parseCommandLine(['check', 'gcg.ini']), { kind: 'usage', message: /for a file write --config gcg\.ini/ });
 });
 
+t.test('a variable that holds a secret of ours within is kept from the command, a short one is not', async (t) => {
+  const SECRETS = ['a-secret-of-length-24-00', 'eight-ch'];
+  const [one, two] = SECRETS.map((secret) => `client_id = i\nclient_secret = ${secret}\n`);
+  const config = good(load({ file: `[credential]\n${one}[credential.two]\n${two}` }));
+  const env = {
+    WHOLE: SECRETS[0],
+    URL: `https://i:${SECRETS[0]}@login.example.com`,
+    SHORT: SECRETS[1],
+    WORD: `x-${SECRETS[1]}`,
+    OTHER: 'a-secret-of-length-24',
+  };
+  const made = programEnvironment(env, { config, settings: [], url: 'http://127.0.0.1:4711', program: 'x' });
+  t.same(
+    Object.keys(env).filter((name) => name in made),
+    ['WORD', 'OTHER'],
+  );
+});
+
 t.test("Genesys' own CLI is pointed here in its own way", async (t) => {
   const result = load({ file: '[general]\nhost = eu-central-1\n[credential]\nclient_id = i\nclient_secret = s\n' });
   const config = good(result);

@@ -1,9 +1,14 @@
 // Whose the token of each credential is: asked once a token, aside from the calls, and told where somebody looks. What
 // goes wrong with it goes wrong with nothing else.
 
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { createGateway } from '../../src/gateway.ts';
+import { createLiveSecrets } from '../../src/logging/redact/live-secrets.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createUsers, DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
@@ -12,7 +17,14 @@ import { inlineSecret } from '../../src/secret.ts';
 import { change, createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { allCredentials, assertionFor, basic, postToken } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
-import { type ConfigOverrides, credentialAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
+import {
+  type ConfigOverrides,
+  configAt,
+  createTestLog,
+  credentialAt,
+  startGateway,
+  type TestGateway,
+} from '../helpers/gateway.ts';
 
 const ADA = { login: { approve: 'ada.lindqvist@simulated-org.example' } };
 const ORGANIZATION = { id: DEFAULT_ORGANIZATION.id, name: DEFAULT_ORGANIZATION.name };
@@ -164,6 +176,36 @@ t.test('names are cut and cleaned, whatever the platform says', async (t) => {
   t.match(identity?.organization?.name, /^Acme \[31m <script>x+$/);
   t.equal(identity?.organization?.name.length, 200);
   t.match(await (await fetch(running.url)).text(), /Acme \[31m &lt;script&gt;/);
+});
+
+t.test('a platform that tells our own secrets, as names or as a code, has them shown to nobody', async (t) => {
+  let answer = { status: 200, body: {} };
+  const platform = createServer(({ url }, response) => {
+    const isToken = url === '/oauth/token';
+    response.writeHead(isToken ? 200 : answer.status, { 'Content-Type': 'application/json' });
+    response.end(JSON.stringify(isToken ? { access_token: 'canary-token', expires_in: 60 } : answer.body));
+  }).listen(0, '127.0.0.1');
+  await once(platform, 'listening');
+  t.teardown(() => platform.close());
+  const origin = `http://127.0.0.1:${(platform.address() as AddressInfo).port}`;
+  const tell = async () => {
+    const liveSecrets = createLiveSecrets();
+    const log = createTestLog();
+    const gateway = await createGateway(configAt(origin), { log, env: {}, identify: true, liveSecrets });
+    await gateway.listen();
+    await gateway.runtime().credentials.default()?.source.token();
+    const told = await gateway.identity(5_000, 'default');
+    await gateway.drain();
+    return told;
+  };
+  // The cut must not leave half of a secret.
+  answer = { status: 200, body: { organization: { id: 'canary-token', name: `${'x'.repeat(191)} canary-token` } } };
+  const { identity } = await tell();
+  t.same(identity?.organization, { id: '[redacted]', name: `${'x'.repeat(191)} [redacte` });
+  answer = { status: 403, body: { code: `see ${'x'.repeat(86)} canary-token` } };
+  t.equal((await tell()).problem, 'GET /api/v2/tokens/me answered 403');
+  answer = { status: 403, body: { code: 'not.authorized' } };
+  t.equal((await tell()).problem, 'GET /api/v2/tokens/me answered 403 not.authorized');
 });
 
 t.test('an embedding program that does not ask for it makes no call', async (t) => {

@@ -181,6 +181,7 @@ t.test('with rules, what can be read in two ways is refused; without, it goes up
     ['POST /api/v2/users', 'X-HTTP-Method-Override: DELETE\r\n'],
     ['POST /api/v2/users', 'x_http_method_override: DELETE\r\n'],
     ['POST /api/v2/users?_method=DELETE', ''],
+    ['POST /api/v2/users?a=1;_method=DELETE', ''],
     ['GET /api/v2/users', 'X-Original-URL: /api/v2/authorization/roles\r\n'],
     ['GET /api/v2/users', 'x_original_url: /api/v2/users\r\n'],
     ['GET /api/v2/users', 'X-ORIGINAL-URI: /\r\n'],

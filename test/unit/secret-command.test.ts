@@ -56,6 +56,21 @@ t.test('asked anew it tells a change by its revision, and a failure leaves what 
   t.equal((await fetchSecret(secret)).reveal(), 'secret-number-two');
 });
 
+t.test('many run at once, and Node has nothing to warn of', async (t) => {
+  const warnings: string[] = [];
+  const note = ({ name }: Error) => warnings.push(name);
+  process.on('warning', note);
+  const listeners = process.listenerCount('exit');
+  const secrets = Array.from({ length: 12 }, (_, i) => commandSecret(['/bin/sh', '-c', `echo secret-number-${i}`]));
+  const fetched = Promise.all(secrets.map(fetchSecret));
+  t.equal(process.listenerCount('exit'), listeners + 1);
+  t.equal((await fetched)[11]?.reveal(), 'secret-number-11');
+  t.equal(process.listenerCount('exit'), listeners);
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('warning', note);
+  t.same(warnings, []);
+});
+
 t.test('every value it prints is masked before anybody is given it', async (t) => {
   const { argv, put } = vault(t, 'canary-of-the-vault-1');
   const live = createLiveSecrets();

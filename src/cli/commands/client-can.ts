@@ -66,7 +66,7 @@ function whyNoPath(path: string): string | null {
 async function isBlockedNow(name: string, config: GatewayConfig, io: Io): Promise<boolean> {
   const status = await askStatus(createAdminRequest(config, io));
   const { clients } = (status?.body ?? {}) as { clients?: readonly { name?: unknown; state?: unknown }[] };
-  return Array.isArray(clients) && clients.some((one) => one.name === name && one.state === 'blocked');
+  return Array.isArray(clients) && clients.some((one) => one?.name === name && one.state === 'blocked');
 }
 
 function judge(

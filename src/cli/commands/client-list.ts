@@ -13,13 +13,14 @@ import type { AnonymousStatus, ClientStatus } from '../../server/routes/client-s
 import type { StatusDocument } from '../../server/routes/status.ts';
 import { askStatus, createAdminRequest, loadOrReport, noGatewayAt, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
+import { otherVersion, shownOrNull } from '../document.ts';
 import { EXIT, type Io } from '../io.ts';
 import { columns } from '../table.ts';
 
 /** What is listed, and where it comes from. */
 type Listed = Pick<StatusDocument, 'clients' | 'anonymous' | 'readOnly'> & { readonly source: 'gateway' | 'file' };
 
-/** Exit code 0, also where no gateway runs. */
+/** Exit code 0, also where no gateway runs; 69 for the answer of another version. */
 export async function listClients(args: CommandLine, io: Io): Promise<number> {
   const config = loadOrReport(args, io, false);
   if (typeof config === 'number') return config;
@@ -28,7 +29,14 @@ export async function listClients(args: CommandLine, io: Io): Promise<number> {
   if (args.flags.has('json')) {
     const { source, readOnly, clients, anonymous } = listed;
     io.stdout.write(`${JSON.stringify({ source, readOnly, clients, anonymous }, null, 2)}\n`);
-  } else io.stdout.write(`${tableOf(listed, Date.now()).map(onOneLine).join('\n')}\n`);
+    return EXIT.ok;
+  }
+  const text = shownOrNull(listed, () => `${tableOf(listed, Date.now()).map(onOneLine).join('\n')}\n`);
+  if (text === null) {
+    io.stderr.write(otherVersion('status'));
+    return EXIT.unavailable;
+  }
+  io.stdout.write(text);
   return EXIT.ok;
 }
 

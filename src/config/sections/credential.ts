@@ -1,5 +1,7 @@
 // [credential] and [credential.NAME]: which grant, whether it has all it needs, which one is the default.
 
+import { accessSync, constants, statSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
 import { looksSwapped, type SecretSource } from '../../secret.ts';
 import { commandSecret } from '../../secret-command.ts';
 import { boolean, choice, itemList, secret, text } from '../option.ts';
@@ -217,7 +219,7 @@ function readCredential(
   const isGrantWrong = reader.isSet('grant_type') && grant === null;
   const grantType = grant ?? guessed;
   const values = reader.values('grant_type', 'host', 'default', 'required', 'client_secret', 'client_secret_command');
-  const clientSecret = readClientSecret(reader);
+  const clientSecret = readClientSecret(reader, grantType);
   const hosts = regions.hostsOf(reader.get('host'), 'host', reader);
   if (!isGrantWrong) checkGrant(reader, grantType);
   if (clientSecret !== null && values.clientId !== null && !reader.isSet('client_secret_command'))
@@ -226,14 +228,36 @@ function readCredential(
 }
 
 /** The secret, or the command that prints it. The higher layer counts: a variable replaces the command of a file. */
-function readClientSecret(reader: Reader): SecretSource | null {
+function readClientSecret(reader: Reader, grantType: GrantType): SecretSource | null {
   const [value, command] = [reader.setting('client_secret'), reader.setting('client_secret_command')];
   if (value !== undefined && command !== undefined && value.layer === command.layer)
     reader.problem('client_secret_command', `and client_secret (${value.location}) say the same thing; keep one`);
   if (command === undefined || (value !== undefined && value.layer <= command.layer))
     return reader.get('client_secret');
   const argv = reader.get('client_secret_command');
-  return argv.length === 0 ? null : commandSecret(argv);
+  if (argv.length === 0) return null;
+  if (GRANTS[grantType].uses.includes('client_secret_command')) checkProgram(reader, 'client_secret_command');
+  return commandSecret(argv);
+}
+
+/**
+ * Warns of a program that is not there, that cannot be run, or that everybody may change. One that is found by $PATH, or from
+ * the working directory, is looked for when it is needed.
+ */
+function checkProgram(reader: Reader, key: 'client_secret_command' | 'assertion_command'): void {
+  const [program = ''] = reader.get(key);
+  if (!isAbsolute(program) || process.platform === 'win32') return;
+  try {
+    accessSync(program, constants.X_OK);
+    const stats = statSync(program);
+    if (!stats.isFile()) reader.warning(key, `${program} is no program that could be run`);
+    else if ((stats.mode & 0o002) !== 0)
+      reader.warning(key, `everybody can write to ${program}, and so run programs as us; run chmod o-w on it`);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const what = code === 'EACCES' ? 'may not be run by us; run chmod +x on it' : `cannot be run (${code})`;
+    reader.warning(key, `${program} ${what}: no token can be had until it can`);
+  }
 }
 
 function checkSwapped(reader: Reader, clientId: string, source: SecretSource): void {
@@ -274,7 +298,7 @@ function checkAssertion(reader: Reader): void {
       'assertion',
       'is not set; no token can be had before one is posted to /-/credentials/NAME/assertion',
     );
-  }
+  } else if (hasCommand) checkProgram(reader, 'assertion_command');
 }
 
 /** A URL, unchanged: a redirect URI must equal the registered one octet by octet. */

@@ -168,8 +168,8 @@ function quit(request: FastifyRequest, reply: FastifyReply): void {
 }
 
 const NOTHING_TO_READ =
-  'this gateway runs without a configuration file, so there is nothing to read again: start it by `gcg serve ' +
-  '--config FILE` (`gcg init` writes one), or restart it';
+  'this gateway has no configuration file that it reads again (a rehearsal reads its file once): start it by `gcg ' +
+  'serve --config FILE` (`gcg init` writes one), or restart it';
 
 /** So many problems are told in a response; the log has them all. */
 const MOST_PROBLEMS = 20;

@@ -47,13 +47,14 @@ function describeReadiness({ gateway, request, role }: Exchange) {
   return isAllowedHost(request.headers.host ?? '', boundary) ? { status, credentials: states } : { status };
 }
 
-/** Headers by which a proxy tells that a request comes from elsewhere. */
-const FORWARDED = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via'];
+/** Headers by which a proxy tells that a request comes from elsewhere; some send one of these alone. */
+const FORWARDED =
+  /^(?:x-forwarded(?:-.*)?|x-(?:real|client|cluster-client|original)-ip|x-original-host|forwarded|via|.*-connecting-ip|true-client-ip)$/;
 
 /** Whether a request was sent on this machine to this machine, as far as can be told; for what is public there anyway. */
 function isFromThisMachine({ role, request: { headers }, gateway }: Exchange): boolean {
   if (!role.isLocal || !isAllowedHost(headers.host ?? '', gateway.runtime.boundary)) return false;
-  return !FORWARDED.some((name) => headers[name] !== undefined);
+  return !Object.keys(headers).some((name) => FORWARDED.test(name));
 }
 
 function respond(request: FastifyRequest, reply: FastifyReply, statusCode: number, document: object): void {

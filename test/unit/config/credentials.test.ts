@@ -1,5 +1,7 @@
 // [credential] and [credential.NAME]: what each grant needs, and which one is the default.
 
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { isSameSetting } from '../../../src/config/gateway-config.ts';
 import { CREDENTIAL, good, load, problems, warnings } from './load-text.ts';
@@ -202,4 +204,29 @@ t.test('blanks around a secret, and an id and a secret that look swapped, are wa
   t.strictSame(warnings(load({ file: `[credential]\nclient_id = ${uuid}\nclient_secret = ${uuid}\n` })), []);
   const saml = `${CREDENTIAL}grant_type = saml2_bearer\norg_name = o\nassertion = " PHg+ "\n`;
   t.strictSame(warnings(load({ file: saml })), [], 'an assertion is trimmed when it is sent');
+});
+
+t.test('a command is warned of that cannot be run, or that everybody may change; nothing runs', async (t) => {
+  const dir = t.testdir({ good: '', plain: '', open: '', folder: {} });
+  chmodSync(join(dir, 'good'), 0o755);
+  chmodSync(join(dir, 'open'), 0o777);
+  const ROWS: readonly [program: string, warning: RegExp | null][] = [
+    [join(dir, 'good'), null],
+    ['print-secret', null],
+    [join(dir, 'none'), /^gcg\.ini:\d+: credential\.KEY: .*none cannot be run \(ENOENT\): no token can be had/],
+    [join(dir, 'plain'), /credential\.KEY: .*plain may not be run by us; run chmod \+x on it/],
+    [join(dir, 'folder'), /credential\.KEY: .*folder is no program/],
+    [join(dir, 'open'), /credential\.KEY: everybody can write to .*open, and so run programs as us; run chmod o-w/],
+  ];
+  const FILES: readonly [key: string, file: string][] = [
+    ['client_secret_command', '[credential]\nclient_id = i\n'],
+    ['assertion_command', '[credential]\ngrant_type = saml2_bearer\nclient_id = i\nclient_secret = s\norg_name = o\n'],
+  ];
+  for (const [key, file] of FILES) {
+    for (const [program, warning] of ROWS) {
+      const told = warnings(load({ file: `${file}${key}[] = ${program}\n${key}[] = an-argument\n` }));
+      if (warning === null) t.same(told, [], program);
+      else t.match(told, [new RegExp(warning.source.replace('KEY', key))], program);
+    }
+  }
 });

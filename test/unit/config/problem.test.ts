@@ -15,6 +15,8 @@ t.test(
       ['http://user@proxy', '[redacted]@proxy'],
       ['mail to a@b.example: soon', 'mail to a@b.example: soon'],
       ['a@b:c', 'a@b:c'],
+      ['"fd:3@0.0.0.0:80" or fd:4@[::1]:80', '"fd:3@0.0.0.0:80" or fd:4@[::1]:80'],
+      ['http://fd:3@proxy', 'http://[redacted]@proxy'],
       ['@', '@'],
       [`see https://h/ and ${'x'.repeat(3000)} u:p@h`, `see https://h/ and ${'x'.repeat(3000)} [redacted]@h`],
     ];

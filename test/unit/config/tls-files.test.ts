@@ -15,6 +15,14 @@ const soon = ca.issue(['soon'], { notAfter: new Date(Date.now() + 5.5 * 86_400_0
 const renewed = ca.issue(['soon'], { notAfter: new Date(Date.now() + 400 * 86_400_000) });
 const locked = ca.issue(['locked'], { passphrase: 'opensesame' });
 
+/** A certificate whose end is no time; the first time in it is its beginning. */
+function withoutEnd(pem: string): string {
+  const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+  const UTC_TIME = Buffer.from([0x17, 0x0d]);
+  der.write('9999', der.indexOf(UTC_TIME, der.indexOf(UTC_TIME) + 2) + 4, 'latin1');
+  return `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
+}
+
 const DAMAGED = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
 const dir = t.testdir({
   'one.crt': one.cert,
@@ -33,6 +41,7 @@ const dir = t.testdir({
   'two-cas.crt': `${soon.cert}${one.cert}`,
   'ca.pem': `# corporate\n${ca.caPem}\ntext between\n${one.cert}`,
   'damaged.pem': `${ca.caPem}${DAMAGED}`,
+  'no-time.pem': withoutEnd(one.cert),
   'cut.pem': ca.caPem.slice(0, 200),
   'empty.pem': '',
   'a.p12': '\u0000\u0001',
@@ -113,6 +122,8 @@ t.test('authorities: one or more certificates, and text between them', async (t)
   t.match(tls('ca_file = DIR/one.key'), [/one\.key holds no certificate; is it the right file/]);
   t.match(tls('ca_file = DIR/cut.pem'), [/holds no certificate/]);
   t.match(tls('ca_file = DIR/damaged.pem'), [/damaged\.pem holds a certificate that is damaged \(2 of 2\)/]);
+  t.match(tls('ca_file = DIR/no-time.pem'), [/no-time\.pem holds a certificate that is damaged \(1 of 1\)/]);
+  t.match(of('server.tls')('cert_file = DIR/no-time.pem\nkey_file = DIR/one.key'), [/damaged \(1 of 1\)/]);
   t.match(of('server.tls')('client_ca_file = DIR/ca.pem'), [/needs server\.tls\.cert_file and key_file/]);
 });
 
