@@ -354,14 +354,16 @@ export function whereIsDescriptor(descriptor: ListenAddress): string {
   );
 }
 
-/** The gateway's refusal in words, with the variable to set where a secret is missing. */
+/** The gateway's refusal in words; of one for want of a secret, what a person at a terminal does about it. */
 export function refusal(
   { status, message }: { readonly status: number; readonly message: string },
   { isGuess = false } = {},
 ): string {
   if (isGuess && status === 401)
     return `${message} (none was sent: where the gateway is cannot be read from the configuration; say --listen)`;
-  return `${message}${status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}`;
+  if (status !== 401) return message;
+  // What a program is told about headers is of no use at a terminal.
+  return `${message.replace(/: send its secret as .*$/, '')}: set GCG_ADMIN_KEY to the secret of a client with admin = true`;
 }
 
 /** Asks for the status document. Null where no gateway of ours answers. */
