@@ -363,7 +363,8 @@ export function refusal(
     return `${message} (none was sent: where the gateway is cannot be read from the configuration; say --listen)`;
   if (status !== 401) return message;
   // What a program is told about headers is of no use at a terminal.
-  return `${message.replace(/: send its secret as .*$/, '')}: set GCG_ADMIN_KEY to the secret of a client with admin = true`;
+  const what = message.replace(/: send its secret as .*$/, '');
+  return `${what}: set GCG_ADMIN_KEY to the secret of a client with admin = true`;
 }
 
 /** Asks for the status document. Null where no gateway of ours answers. */

@@ -60,7 +60,8 @@ async function addClient(args: CommandLine, io: Io): Promise<number> {
   io.stderr.write(
     `secret: ${secret}\n\nIt is shown this once: give it to the application, which uses ${name} as its client id and ` +
       'this as its client secret.\n' +
-      `The lines with its hash ${io.isTTY ? 'below' : 'went to stdout, and'} belong into ${file}: at its end is right.\n` +
+      `The lines with its hash ${io.isTTY ? 'below' : 'went to stdout, and'} belong into ${file}: ` +
+      'at its end is right.\n' +
       (known === undefined
         ? `Later: gcg client rotate ${name}, gcg client revoke ${name}.\n\n`
         : `note: ${name} is a client already (${known.location}), and what it has stays good beside this: ` +
