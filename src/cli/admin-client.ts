@@ -11,6 +11,7 @@ import { loadConfig } from '../config/load.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credential.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
+import { VERSION } from '../version.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
 
@@ -149,6 +150,7 @@ export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>, {
     if (isGuess && method !== 'GET') throw new Error('the address is a guess, and nothing is changed there');
     const headers = {
       'X-Gateway-Request': '1',
+      'User-Agent': `gcg/${VERSION}`,
       ...(key && { 'X-Gateway-Key': key }),
       ...(body !== undefined && { 'Content-Type': 'text/plain' }),
     };
