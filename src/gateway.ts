@@ -128,6 +128,9 @@ export class Gateway {
     const { identities, runtime } = this.#state;
     const known = await Promise.all(
       runtime.credentials.list().map(async (credential) => {
+        // Whether somebody is logged in may still be being found out.
+        const { source } = credential;
+        if (source.state().renewal === 'running') await source.token(withinMs).catch(() => undefined);
         const { identity } = await identities.settled(credential, withinMs);
         const { organization = null, oauthClient = null } = identity ?? {};
         const names = { organization: organization?.name ?? null, oauthClient: oauthClient?.name ?? null };

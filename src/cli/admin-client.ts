@@ -11,6 +11,7 @@ import { loadConfig } from '../config/load.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credential.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
+import { VERSION } from '../version.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
 
@@ -149,6 +150,7 @@ export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>, {
     if (isGuess && method !== 'GET') throw new Error('the address is a guess, and nothing is changed there');
     const headers = {
       'X-Gateway-Request': '1',
+      'User-Agent': `gcg/${VERSION}`,
       ...(key && { 'X-Gateway-Key': key }),
       ...(body !== undefined && { 'Content-Type': 'text/plain' }),
     };
@@ -354,14 +356,17 @@ export function whereIsDescriptor(descriptor: ListenAddress): string {
   );
 }
 
-/** The gateway's refusal in words, with the variable to set where a secret is missing. */
+/** The gateway's refusal in words; of one for want of a secret, what a person at a terminal does about it. */
 export function refusal(
   { status, message }: { readonly status: number; readonly message: string },
   { isGuess = false } = {},
 ): string {
   if (isGuess && status === 401)
     return `${message} (none was sent: where the gateway is cannot be read from the configuration; say --listen)`;
-  return `${message}${status === 401 ? ' (or set GCG_ADMIN_KEY)' : ''}`;
+  if (status !== 401) return message;
+  // What a program is told about headers is of no use at a terminal.
+  const what = message.replace(/: send its secret as .*$/, '');
+  return `${what}: set GCG_ADMIN_KEY to the secret of a client with admin = true`;
 }
 
 /** Asks for the status document. Null where no gateway of ours answers. */

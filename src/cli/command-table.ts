@@ -304,7 +304,7 @@ export const COMMANDS = [
     arguments: 'VERB [NAME] …',
     minArguments: 1,
     maxArguments: 4,
-    doc: 'the clients of the gateway: list, add, rotate, revoke, can',
+    doc: 'the clients of the gateway: list, add, rotate, revoke, unblock, can',
     more:
       'Writes no file. add and rotate print a secret once, on stderr, and on stdout the configuration lines that hold ' +
       'only its hash. list, revoke and unblock ask the running gateway, as status does. NAME - is a caller who is no ' +

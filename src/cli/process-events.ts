@@ -1,7 +1,9 @@
 // Handles what happens to a process while it serves: signals, and exceptions that nothing caught. It decides when to
 // end; the exit itself belongs to the main program.
 
+import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isatty } from 'node:tty';
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { HeldSignals } from './held-signals.ts';
@@ -38,6 +40,8 @@ export class ProcessEvents {
   #before = { finished: 0, cut: 0 };
   #isEnding = false;
   #isStopped = false;
+  /** Whether it was started from a terminal, and not as by nohup. */
+  readonly #hadTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor)) && hasTerminal();
 
   constructor(deps: ProcessDeps) {
     this.#deps = deps;
@@ -61,11 +65,15 @@ export class ProcessEvents {
 
   /**
    * Sets what is to be drained at the end. From now on SIGHUP (also one that came earlier) reopens both files and
-   * calls `reload`.
+   * calls `reload`; where the terminal has gone it was closed, and the gateway ends as any program there does.
    */
   setGateway(gateway: EndedGateway, reload: () => void): void {
     this.#gateway = gateway;
     this.#deps.signals.take(['SIGHUP'], () => {
+      if (this.#hadTerminal && !hasTerminal()) {
+        if (!this.#isEnding) this.end('the terminal was closed');
+        return;
+      }
       this.#reopen();
       reload();
     });
@@ -119,6 +127,16 @@ export class ProcessEvents {
       // The state of the process is unknown now: calls that still run could be answered wrongly.
       this.#resolve(EXIT.failure);
     };
+  }
+}
+
+/** Whether the process has a terminal that signals it, wherever its input and output go. */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return true;
+  } catch {
+    return false;
   }
 }
 

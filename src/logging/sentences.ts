@@ -54,6 +54,20 @@ function tokenState({ credential, toToken, toRenewal, error, nextAttemptInMs }: 
   return `${error.startsWith(`${name} `) ? '' : `${name}: `}${error}${next}`;
 }
 
+function anonymous({ addresses, advice }: Fields): string | null {
+  return Array.isArray(addresses) ? `anonymous callers are served on ${addresses.join(', ')}: ${advice}` : null;
+}
+
+function wrongProtocol(msg: string): Sentence {
+  return ({ peer, listener, advice, leftOut }) => {
+    const others = leftOut === undefined ? '' : `; ${counted(leftOut, 'other')}`;
+    return `${msg} (${peer}, to ${listener}${others}): ${advice}`;
+  };
+}
+
+const SPOKE_TLS = 'a caller spoke TLS to a plain http listener';
+const SPOKE_HTTP = 'a caller spoke plain http to a TLS listener';
+
 const SENTENCES: ReadonlyMap<string, Sentence> = new Map<string, Sentence>([
   ['listening', listening],
   ['ready', ready],
@@ -61,6 +75,9 @@ const SENTENCES: ReadonlyMap<string, Sentence> = new Map<string, Sentence>([
   ['draining', draining],
   ['stopped', stopped],
   ['token state', tokenState],
+  ['anonymous callers are served', anonymous],
+  [SPOKE_TLS, wrongProtocol(SPOKE_TLS)],
+  [SPOKE_HTTP, wrongProtocol(SPOKE_HTTP)],
   ['configuration warning', ({ warning }) => `configuration warning: ${warning}`],
 ]);
 

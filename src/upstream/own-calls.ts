@@ -91,7 +91,7 @@ export async function askIdentity(deps: OwnCallDeps): Promise<IdentityAnswer> {
  * OwnCallError where the platform's answer is not 2xx.
  */
 export async function askUserId(deps: OwnCallDeps): Promise<string | null> {
-  return namedOf(await call(deps, 'GET', USER_PATH))?.id || null;
+  return namedOf(await call(deps, 'GET', USER_PATH), (text) => text)?.id || null;
 }
 
 /** Ends a token at the platform, and the login it came from. Throws as `askIdentity` does. */

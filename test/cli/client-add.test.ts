@@ -57,6 +57,18 @@ t.test('the lines are a valid configuration', async (t) => {
   t.match(loaded.ok && loaded.config.clients, [{ name: 'crm', secretSha256: [/^[0-9a-f]{64}$/] }]);
 });
 
+t.test('a client that is there already is told, with the way to change a secret', async (t) => {
+  const folder = t.testdir({
+    'gcg.ini': '[credential]\nclient_id = a\nclient_secret = b\n[client.crm]\nsecret = 0123456789abcdef\n',
+  });
+  const at = `${folder}/gcg.ini`;
+  const again = await gcg('client', 'add', 'crm', '--config', at);
+  t.match(again.stderr, /^note: crm is a client already \(.*gcg\.ini:4\), and .*: gcg client rotate crm /m);
+  t.match(again.stderr, `belong into ${at}: at its end`, 'the file that counts, not any');
+  t.match(again.stdout, '[client.crm]');
+  t.notMatch((await gcg('client', 'add', 'other', '--config', at)).stderr, /^note/m);
+});
+
 t.test('a bad name and another verb are usage errors', async (t) => {
   t.match(await gcg('client', 'add', 'Bad Name'), { code: 2, stdout: '' });
   t.match(await gcg('client', 'add', 'oauth'), { code: 2, stdout: '' });

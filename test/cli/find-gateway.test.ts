@@ -25,9 +25,10 @@ const withBoss = (t: Test) =>
 
 /** Answers as a gateway that refuses everybody, and keeps the headers it was sent. */
 async function startListener(t: Test) {
-  const asked: { readonly key: unknown; readonly method: string | undefined }[] = [];
+  const asked: { readonly key: unknown; readonly method: string | undefined; readonly agent: unknown }[] = [];
   const server = createServer((request, response) => {
-    asked.push({ key: request.headers['x-gateway-key'], method: request.method });
+    const { 'x-gateway-key': key, 'user-agent': agent } = request.headers;
+    asked.push({ key, method: request.method, agent });
     response.writeHead(401, { 'X-Gateway-Request-Id': '1' }).end('{"message":"prove who you are","code":"x"}');
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -106,7 +107,7 @@ for (const [kind, server] of Object.entries(GUESSES)) {
       const refused = await folder.run(command, [command.name], { env });
       t.match(refused, { code: 78, err: /not sent to a guess: say --listen/ });
     }
-    t.same(asked, [{ key: undefined, method: 'GET' }]);
+    t.match(asked, [{ key: undefined, method: 'GET', agent: /^gcg\/\d+\.\d+\.\d+$/ }]);
     const known = await folder.run(status, ['status', '--listen', `127.0.0.1:${port}`], { env });
     t.match(known, { code: 77, err: /GCG_ADMIN_KEY|none was sent/ });
   });

@@ -99,6 +99,23 @@ t.test('the start says READY once, and a second signal records the calls that it
   ]);
 });
 
+t.test('READY knows who has to log in, also where that is found out a moment later', async (t) => {
+  const sandbox = createSandbox();
+  const { host, port } = await sandbox.listen();
+  t.teardown(() => sandbox.close());
+  // The default credential is ready at once; the login of the other is refused only when the platform has been asked.
+  const config =
+    `[gateway]\nhost = ${host}\nport = ${port}\nprotocol = http\n[server]\nlisten = 127.0.0.1:0\n` +
+    `[credential]\naccess_token = a-token-that-somebody-has\n[credential.me]\ngrant_type = pkce\n` +
+    `client_id = ${DEMO_CLIENTS.pkce.id}\nrefresh_token = a-login-that-is-over\n`;
+  const folder = t.testdir({ 'gcg.ini': config });
+  const args = ['serve', '--config', join(folder, 'gcg.ini'), '--set', `store.path=${folder}/store`];
+  const command = startCommand(t, args, { cwd: folder });
+  await command.until('"msg":"ready"');
+  const ready = records(command.stdout()).find(({ msg }) => msg === 'ready');
+  t.match(ready?.credentials, [{ name: 'default' }, { name: 'me', loginNeeded: true }]);
+});
+
 t.test('colours are for terminals that want them', async (t) => {
   for (const [isTTY, env, wanted] of [
     [true, {}, true],

@@ -103,6 +103,36 @@ t.test('SIGUSR2 and SIGHUP reopen the log file that logrotate moved', async (t) 
   t.pass('both did');
 });
 
+const hasScript = existsSync('/usr/bin/script') && process.platform === 'linux';
+
+t.test('the terminal it was started from is closed: it ends', { skip: !hasScript && 'no script here' }, async (t) => {
+  const folder = t.testdir();
+  const log = join(folder, 'gateway.log');
+  const command =
+    `exec '${process.execPath}' '${MAIN}' demo --listen 127.0.0.1:0 --log-format json ` +
+    `--set logging.log_file_path='${log}'`;
+  const terminal = spawn('/usr/bin/script', ['-qec', command, '/dev/null'], { cwd: folder, stdio: 'pipe' });
+  const said = () => (existsSync(log) ? readFileSync(log, 'utf8') : '');
+  const until = async (text: RegExp) => {
+    while (!text.test(said())) await new Promise((resolve) => setTimeout(resolve, 20));
+  };
+  t.teardown(() => terminal.kill('SIGKILL'));
+  await until(/"msg":"ready"/);
+  const pid = Number(/"pid":(\d+)/.exec(said())?.[1]);
+  t.teardown(() => {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {}
+  });
+  process.kill(pid, 'SIGHUP');
+  terminal.stdin.write('still there');
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  t.notMatch(said(), 'draining', 'a signal from elsewhere ends nothing while the terminal is there');
+  terminal.kill('SIGKILL');
+  await until(/"msg":"stopped"/);
+  t.match(said(), /"reason":"the terminal was closed"/);
+});
+
 t.test('SIGUSR1 starts no inspector', async (t) => {
   const served = await startServed(t);
   served.command.child.kill('SIGUSR1');

@@ -64,7 +64,10 @@ t.test(
     t.equal((await knows.run(status, ['status'])).code, 0);
     const hash = '0'.repeat(64);
     const ignorant = createCommandFolder(t, at(port, `[client.boss]\nsecret_sha256[] = ${hash}\nadmin = true\n`));
-    t.match(await ignorant.run(status, ['status']), { code: 77, err: /GCG_ADMIN_KEY/ });
+    t.match(await ignorant.run(status, ['status']), {
+      code: 77,
+      err: /^gcg: [^:]+: set GCG_ADMIN_KEY to the secret of a client with admin = true\n$/,
+    });
     t.equal((await ignorant.run(status, ['status'], { env: { GCG_ADMIN_KEY: 'boss-secret-boss' } })).code, 0);
   },
 );

@@ -5,10 +5,11 @@ import { hash, randomBytes } from 'node:crypto';
 import { secretFingerprint } from '../../auth/callers/clients.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { refuseName } from '../../config/layers.ts';
+import { loadConfig } from '../../config/load.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { createAdminRequest, exitCodeOf, loadOrReport, noGatewayAt, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { EXIT, type Io } from '../io.ts';
+import { EXIT, type Io, loadInput } from '../io.ts';
 import { canCall } from './client-can.ts';
 import { fingerprintsOf, listClients } from './client-list.ts';
 
@@ -43,13 +44,24 @@ export async function client(args: CommandLine, io: Io): Promise<number> {
  * Makes a secret for a new client. The configuration lines are all that stdout gets, so that `>> gcg.ini` is right; the
  * secret goes to stderr.
  */
-async function addClient({ positionals: [name = ''] }: CommandLine, io: Io): Promise<number> {
+async function addClient(args: CommandLine, io: Io): Promise<number> {
+  const [name = ''] = args.positionals;
   if (isRefused(name, io)) return EXIT.usage;
+  // The configuration may be another machine's, or still to be written: what is wrong with it is left to `check`.
+  const loaded = loadConfig({ ...loadInput(io, args.overrides), requireCredential: false });
+  const { files, clients } = loaded.ok ? loaded.config : loaded.readable().config;
+  const known = clients.find((one) => one.name === name);
   const secret = createClientSecret();
+  const file = files[0] ?? 'the configuration, gcg.ini';
   io.stderr.write(
-    `secret: ${secret}\n\nIt is shown this once. Give it to the application: its client id is ${name}, its client secret ` +
-      'this.\nThe lines for the configuration are on stdout, so that >> can append them to the file; they hold only a ' +
-      `hash.\nLater: gcg client rotate ${name}, gcg client revoke ${name}.\n\n`,
+    `secret: ${secret}\n\nIt is shown this once: give it to the application, which uses ${name} as its client id and ` +
+      'this as its client secret.\n' +
+      `The lines with its hash ${io.isTTY ? 'below' : 'went to stdout, and'} belong into ${file}: ` +
+      'at its end is right.\n' +
+      (known === undefined
+        ? `Later: gcg client rotate ${name}, gcg client revoke ${name}.\n\n`
+        : `note: ${name} is a client already (${known.location}), and what it has stays good beside this: ` +
+          `gcg client rotate ${name} says how to change a secret.\n\n`),
   );
   io.stdout.write(`\n[client.${name}]\nsecret_sha256[] = ${hash('sha256', secret)}\n`);
   return EXIT.ok;

@@ -220,7 +220,7 @@ function tellNextSteps(io: Io, output: string, credentials: readonly DraftCreden
     );
   const from = dirname(output) === io.cwd && output.endsWith('/gcg.ini') ? '' : ` --config ${output}`;
   io.stderr.write(
-    `Then: gcg check${from}, gcg serve${from}${redirectUris(credentials).length > 0 ? `, gcg login${from}` : ''}\n`,
+    `Then: gcg check --online${from}, gcg serve${from}${redirectUris(credentials).length > 0 ? `, gcg login${from}` : ''}\n`,
   );
 }
 

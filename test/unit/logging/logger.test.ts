@@ -436,6 +436,16 @@ t.test('records of the gateway’s life are sentences for a person, and fields f
       'finishing 3 calls, 2 of them open sockets, at most 0.5 s; a second signal ends it now',
     ],
     ['draining', { reason: 'SIGTERM' }, 'ending (SIGTERM)'],
+    [
+      'anonymous callers are served',
+      { addresses: ['http://127.0.0.1:8080', 'http://127.0.0.1:8081'], advice: 'every local user can' },
+      'anonymous callers are served on http://127.0.0.1:8080, http://127.0.0.1:8081: every local user can',
+    ],
+    [
+      'a caller spoke TLS to a plain http listener',
+      { peer: '10.0.0.7', listener: '127.0.0.1 port 8080', advice: 'write http:// there', leftOut: 3 },
+      'a caller spoke TLS to a plain http listener (10.0.0.7, to 127.0.0.1 port 8080; 3 others): write http:// there',
+    ],
     ['stopped', { finished: 1, cut: 2 }, 'stopped: 1 call finished, 2 cut'],
     [
       'token state',
