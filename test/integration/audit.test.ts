@@ -54,7 +54,7 @@ t.test('each call that may change something is a line, with what the log has of 
     {
       client: 'crm',
       credential: 'default',
-      operation: null,
+      operation: 'unlisted',
       method: 'PATCH',
       path: '/api/v2/sandbox/echo?token=[redacted]',
       status: made.status,

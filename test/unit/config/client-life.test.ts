@@ -108,7 +108,7 @@ t.test('rules of callers who are no client are written as those of one', async (
   t.match(server, { anonymousAllow: ['@read-only'], anonymousDeny: ['GET /api/v2/x'], readOnly: true });
   t.match(good(withCredential('')).server, { anonymousAllow: [], anonymousDeny: [], readOnly: false });
   t.match(problems(withCredential('[server]\nanonymous_allow[] = users')), [
-    /server\.anonymous_allow: "users" is not a rule/,
+    /server\.anonymous_allow: "users" names no operation/,
   ]);
   t.match(problems(withCredential('[server]\nanonymous_deny[] = @read-only')), [/belongs into allow/]);
   t.match(problems(withCredential('[server]\nread_only = maybe')), [/neither true nor false/]);
