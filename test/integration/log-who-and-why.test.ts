@@ -116,8 +116,6 @@ t.test('the record of a refused proof names whom it claims, in no case the secre
     ['a client that is gone', { authorization: basic('old-batch-2', 'wrong') }, 'old-batch-2'],
     ['an OAuth client’s id', { authorization: basic('0e8b3a52-0f4c-4f6b-9d5c-1a2b3c4d5e6f', 'x') }, /^0e8b3a52-/],
     ['a secret in the place of the name', { authorization: basic(secretLike, '') }, /^~[0-9a-f]{12}$/],
-    ['one that is cut by chance', { authorization: basic('aB3dE5gH7jK9mN1_pQ3sT5v-fH2jL4nP6rT8v', '') }, /^~/],
-    ['a name in capitals', { authorization: basic('CRM-Batch', 'x') }, 'CRM-Batch'],
     ['a name that drives a terminal', { authorization: basic('\u001b[2J"}', 'x') }, /^~[0-9a-f]{12}$/],
     ['a name without end', { authorization: basic('a'.repeat(5_000), 'x') }, /^~[0-9a-f]{12}$/],
     ['a wrong secret alone', { authorization: 'Bearer wrong' }, null],
