@@ -10,6 +10,8 @@ export interface Refusal {
   /** Null for one that the table does not know. */
   readonly operation: Operation | null;
   readonly credential: string;
+  /** Whether it is the token of a person's own session, whose roles count and not those of the application. */
+  readonly isSession: boolean;
   /** Permissions that the platform itself names in its answer. */
   readonly named: readonly string[];
   /** What the credential's roles grant; null while it is not known. */
@@ -55,20 +57,21 @@ function grantsIn(policies: readonly GrantedPolicy[]): Grants {
 }
 
 /** Why the platform refused a call, and what to do, in one line of our own words and names of permissions. */
-export function refusalWords({ operation, credential, named, policies }: Refusal): string {
+export function refusalWords({ operation, credential, isSession, named, policies }: Refusal): string {
   const isNews = named.length > 0 && [...named].sort().join() !== [...(operation?.permissions ?? [])].sort().join();
   const ofPlatform = isNews ? `; the platform names ${named.join(', ')}` : '';
   if (operation === null)
     return `the platform refused an operation that is not in the table of this release${ofPlatform}`;
   const needs = `${operation.id} ${needsWords(operation)}`;
   if (policies === null || operation.requires === 'unknown') return `${needs}${ofPlatform}`;
+  const holder = isSession ? 'the person of this session' : `credential ${credential}`;
   const missing = missingPermissions(operation, policies);
   if (missing.length > 0) {
     const join = operation.requires === 'any' && missing.length > 1 ? ' or ' : ', ';
-    return `${needs}; the roles of credential ${credential} lack ${missing.join(join)}${ofPlatform}`;
+    return `${needs}; the roles of ${holder} lack ${missing.join(join)}${ofPlatform}`;
   }
   return (
-    `${needs}, which the roles of credential ${credential} grant: a division, a condition of a grant, or a check that ` +
+    `${needs}, which the roles of ${holder} grant: a division, a condition of a grant, or a check that ` +
     `is not declared refused it${ofPlatform}`
   );
 }

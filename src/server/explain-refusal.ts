@@ -56,8 +56,9 @@ export async function explainRefusal(
   }
   const operation = operationOf(record.operation);
   const named = typeof body?.message === 'string' ? permissionsIn(body.message) : [];
+  const isSession = credential.limitKey !== undefined;
   const words = (policies: Refusal['policies']) =>
-    refusalWords({ operation, credential: credential.config.name, named, policies });
+    refusalWords({ operation, credential: credential.config.name, isSession, named, policies });
   record.explanation = gateway.refusals.note(record, statusCode, credential.source, words);
   // Aside from the call, and at most once a minute: the next refusal can say what is missing, and the status.
   void gateway.refusals.granted.ask(credential, runtime.upstream.send);

@@ -24,9 +24,8 @@ interface Entry {
   readonly status: number;
   count: number;
   lastAt: number;
-  /** What is granted to it may be known only later. */
-  readonly source: TokenSource;
-  /** Of the last one: what the platform names may change. */
+  /** Of the last one, as are the words. What is granted to it may be known only later. */
+  source: TokenSource;
   words: (policies: Refusal['policies']) => string;
 }
 
@@ -48,21 +47,19 @@ export class Refusals {
   note(record: ExchangeRecord, status: number, source: TokenSource, words: Entry['words']): string {
     const { client, credential, operation } = record;
     const key = JSON.stringify([client, credential, operation, status]);
-    const known = this.#entries.get(key);
-    const entry: Entry =
-      known?.source === source
-        ? known
-        : {
-            client,
-            credential: credential ?? '',
-            operation: operation ?? '',
-            status,
-            count: 0,
-            lastAt: 0,
-            source,
-            words,
-          };
+    const entry: Entry = this.#entries.get(key) ?? {
+      client,
+      credential: credential ?? '',
+      operation: operation ?? '',
+      status,
+      count: 0,
+      lastAt: 0,
+      source,
+      words,
+    };
     entry.count += 1;
+    // Sessions have sources of their own, as has each reload, and what the platform names may change.
+    entry.source = source;
     entry.words = words;
     entry.lastAt = this.#clock.now();
     this.#entries.delete(key);

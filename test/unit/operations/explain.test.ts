@@ -43,7 +43,7 @@ t.test('ANY is missing whole or not at all, ALL by what is lacking; wildcards gr
 });
 
 t.test('a refusal', async (t) => {
-  const refusal = { credential: 'crm', named: [], policies: null };
+  const refusal = { credential: 'crm', isSession: false, named: [], policies: null };
   const operation = anOperation('all', 'a:b:c', 'd:e:f');
   t.equal(refusalWords({ ...refusal, operation }), 'getThings needs all of a:b:c, d:e:f');
   t.equal(
@@ -53,6 +53,10 @@ t.test('a refusal', async (t) => {
   t.equal(
     refusalWords({ ...refusal, operation, policies: grants('a:b:c') }),
     'getThings needs all of a:b:c, d:e:f; the roles of credential crm lack d:e:f',
+  );
+  t.equal(
+    refusalWords({ ...refusal, isSession: true, operation, policies: grants('a:b:c') }),
+    'getThings needs all of a:b:c, d:e:f; the roles of the person of this session lack d:e:f',
   );
   t.match(refusalWords({ ...refusal, operation, policies: grants('*:*:*') }), /grant: a division, a condition/);
   t.match(refusalWords({ ...refusal, operation: null, named: ['a:b:c'] }), /not in the table.*names a:b:c/);
