@@ -55,7 +55,10 @@ t.test('SIGUSR2 and SIGHUP open the file that was rotated again, and the whole t
 
   const told = await runIn(folder, usage, 'usage', '--listen', new URL(url).host);
   // One is the gateway's own: whose the token is.
-  t.match(told, { code: 0, out: /^4 requests to Genesys Cloud in .*\n\nCLIENT.*\n- +default +unlisted +4\n$/ });
+  t.match(told, {
+    code: 0,
+    out: /^4 requests to Genesys Cloud in .*\n\nCLIENT.*\n- +default +unlisted +3\n- +default +getTokensMe +1\n$/,
+  });
   t.match(await runIn(folder, usage, 'usage', '--month', '13'), { code: 2, err: /like 2026-11/ });
   command.child.kill('SIGTERM');
   t.equal(await command.ended, 0);

@@ -303,7 +303,7 @@ t.test(
     };
     const uuid = '5a4d0b1e-0001-4000-8000-000000000001';
     const yes = await start(['--client-id', uuid], '', '', 'a secret', '');
-    t.match(yes, { code: 77, err: /^Then: gcg check, gcg serve$/m });
+    t.match(yes, { code: 77, err: /^Then: gcg check --online, gcg serve$/m });
     t.match(tried, [/gcg\.ini$/]);
     t.notMatch(yes.err, /UUID/);
     t.match(await start(['--client-id', 'abc'], '', '', 'a secret', 'no'), {
