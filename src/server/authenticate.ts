@@ -19,6 +19,7 @@ import {
   subjectKey,
 } from '../cert-subject.ts';
 import { GatewayError } from '../errors.ts';
+import { barred, contradicted, holdsHandle, unauthenticated } from './authentication-error.ts';
 import type { TrustedProxies } from './connection.ts';
 
 /** What requests are authenticated by: parts of one configuration, and what outlives it. */
@@ -327,24 +328,6 @@ function keptOf({ client, authFingerprint }: Caller): KeptAuthentication {
 }
 
 /**
- * 401 for a caller that did not authenticate. `isGuess`: a wrong secret was shown, so the response is delayed when that
- * repeats.
- */
-export class AuthenticationError extends GatewayError {
-  readonly isGuess: boolean;
-
-  constructor(message: string, isGuess: boolean) {
-    super('gateway.client.unauthenticated', message);
-    this.isGuess = isGuess;
-  }
-}
-
-/** Whether an error refuses a secret that somebody tried; a call without any proof guesses nothing. */
-export function isFailedAuthentication(error: unknown): boolean {
-  return error instanceof AuthenticationError && error.isGuess;
-}
-
-/**
  * The property under which a request carries a Bearer value that is no client's secret, where the call is served as
  * anonymous.
  */
@@ -356,30 +339,6 @@ type GuessingRequest = IncomingMessage & { [GUESS]?: string };
 export function guessIn(request: IncomingMessage): string | null {
   return (request as GuessingRequest)[GUESS] ?? null;
 }
-
-/** A 401 that says how to authenticate. */
-export function unauthenticated(what: string, isGuess = true): AuthenticationError {
-  const advice = 'send its secret as Bearer, as Basic NAME:secret or in X-Gateway-Key (`gcg client add` makes one)';
-  return new AuthenticationError(`${what}: ${advice}`, isGuess);
-}
-
-/**
- * The refusal of a client that has proved who it is. From a wrong address a right secret counts as a guess: it may have
- * been stolen.
- */
-function barred({ reason, message }: Bar, caller: Caller): GatewayError {
-  if (reason !== 'address' && holdsHandle(caller)) return new GatewayError('gateway.session.ended', message);
-  return new AuthenticationError(message, reason === 'address');
-}
-
-function contradicted(): GatewayError {
-  return new GatewayError(
-    'gateway.client.forbidden',
-    'the proofs in this request belong to different callers: send one of them',
-  );
-}
-
-const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;
 
 /** Throws for a handle in a place where none is read: whoever shows one is never served as somebody else. */
 function assertNoHandle(shown: string): void {

@@ -16,11 +16,11 @@ import {
   type ClientAuth,
   type FormFields,
   NO_CLIENT_AUTH,
-  parseTokenReply,
   publicClientAuth,
   type TokenEndpoint,
 } from './token-endpoint.ts';
 import type { PendingWrite } from './token-record.ts';
+import { parseTokenReply } from './token-reply.ts';
 import { type Acquire, createToken, isHeaderSafeToken, type Token, TokenFailure } from './token-source.ts';
 
 /** What came back from the login page. */

@@ -8,7 +8,7 @@ import type { Caller } from '../../auth/callers/caller.ts';
 import { defaultCredential } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
 import { noteError } from '../../logging/exchange-record.ts';
-import { isFailedAuthentication, unauthenticated } from '../authenticate.ts';
+import { isFailedAuthentication, unauthenticated } from '../authentication-error.ts';
 import { namedCredential, unknownCredential } from '../authorize.ts';
 import { claimedClient, isRefusedProof } from '../claimed-client.ts';
 import { credentialConfig, type ServerRuntime } from '../context.ts';

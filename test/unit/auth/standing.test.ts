@@ -13,7 +13,8 @@ import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts
 import type { TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { StoreError } from '../../../src/auth/credentials/store/store.ts';
 import type { ClientConfig } from '../../../src/config/gateway-config.ts';
-import { Authenticator, isFailedAuthentication } from '../../../src/server/authenticate.ts';
+import { Authenticator } from '../../../src/server/authenticate.ts';
+import { isFailedAuthentication } from '../../../src/server/authentication-error.ts';
 import { TrustedProxies } from '../../../src/server/connection.ts';
 import { basic, clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { backoffMs, renewalMarginMs } from '../../../src/auth/credentials/token-life.ts';
 import {
   DEFAULT_LIFE_MS,
   LONGEST_LIFE_MS,
   parseExpiresIn,
   parseTokenError,
   parseTokenReply,
-} from '../../../src/auth/credentials/token-endpoint.ts';
-import { backoffMs, renewalMarginMs } from '../../../src/auth/credentials/token-life.ts';
+} from '../../../src/auth/credentials/token-reply.ts';
 import { LONGEST_RETRY_AFTER_MS, parseRetryAfter } from '../../../src/retry-after.ts';
 
 const NOW = Date.UTC(2026, 0, 1);

@@ -1,0 +1,50 @@
+// How a request that is not authenticated is refused: what the caller is told, and whether it counts as a guess. Who is
+// authenticated by what is decided elsewhere.
+
+import type { Caller } from '../auth/callers/caller.ts';
+import type { Bar } from '../auth/callers/standing.ts';
+import { GatewayError } from '../errors.ts';
+
+/**
+ * 401 for a caller that did not authenticate. `isGuess`: a wrong secret was shown, so the response is delayed when that
+ * repeats.
+ */
+export class AuthenticationError extends GatewayError {
+  readonly isGuess: boolean;
+
+  constructor(message: string, isGuess: boolean) {
+    super('gateway.client.unauthenticated', message);
+    this.isGuess = isGuess;
+  }
+}
+
+/** Whether an error refuses a secret that somebody tried; a call without any proof guesses nothing. */
+export function isFailedAuthentication(error: unknown): boolean {
+  return error instanceof AuthenticationError && error.isGuess;
+}
+
+/** A 401 that says how to authenticate. */
+export function unauthenticated(what: string, isGuess = true): AuthenticationError {
+  const advice = 'send its secret as Bearer, as Basic NAME:secret or in X-Gateway-Key (`gcg client add` makes one)';
+  return new AuthenticationError(`${what}: ${advice}`, isGuess);
+}
+
+/**
+ * The refusal of a client that has proved who it is. From a wrong address a right secret counts as a guess: it may have
+ * been stolen.
+ */
+export function barred({ reason, message }: Bar, caller: Caller): GatewayError {
+  if (reason !== 'address' && holdsHandle(caller)) return new GatewayError('gateway.session.ended', message);
+  return new AuthenticationError(message, reason === 'address');
+}
+
+/** 403 for proofs of different callers in one request. */
+export function contradicted(): GatewayError {
+  return new GatewayError(
+    'gateway.client.forbidden',
+    'the proofs in this request belong to different callers: send one of them',
+  );
+}
+
+/** Whether it is by a handle or a session that a caller is known. */
+export const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;
