@@ -141,7 +141,7 @@ t.test('a reload where there is no configuration file says so, to those who may 
     t.equal(answer.status, 400);
     t.match(await answer.json(), {
       code: 'gateway.request.invalid',
-      message: /without a configuration file.*gcg serve --config FILE/,
+      message: /no configuration file that it reads again.*gcg serve --config FILE/,
     });
   }
   t.match(
