@@ -3,16 +3,15 @@
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { credentialOfLimit, QueueCapacity, type UpstreamRequest } from '../call.ts';
-import type { LimitNotice } from '../platform-error.ts';
+import type { LimitNotice } from './limit-notice.ts';
+import { PlatformLimit } from './platform-limit.ts';
 import { RateLimiter } from './rate-limiter.ts';
-import { MINUTE_MS, RateWindow } from './rate-window.ts';
+import { RateWindow } from './rate-window.ts';
 import { Shares } from './shares.ts';
 
 const MOST_ENDPOINTS = 1_000;
 /** As many as there may be sessions, each of which has a limit of its own. */
 const MOST_CREDENTIALS = 10_000;
-/** A limit that was learnt is forgotten after this, in case the platform has raised it. */
-const LEARNT_FOR_MS = 30 * MINUTE_MS;
 
 /** What a limit is doing, for `status`. */
 export interface LimitState {
@@ -51,23 +50,6 @@ export interface PreviousLimits {
   readonly isKept: (credential: string) => boolean;
 }
 
-/** A limiter and what it is for. Exactly one of `limitKey` and `client` is set. */
-interface KnownLimit {
-  /** Null for a client's own limit. */
-  readonly limitKey: string | null;
-  /** Null for the limit of a whole credential. */
-  readonly route: string | null;
-  readonly client: string | null;
-  readonly limiter: RateLimiter;
-  readonly learnt: Learnt | undefined;
-}
-
-/** What the platform said of a limit, and when (monotonic ms). */
-interface Learnt {
-  readonly perMinute: number;
-  readonly at: number;
-}
-
 /** All limits that are known. Opens no timer until somebody waits. */
 export class Limits {
   /** Where calls wait, for connections as well. */
@@ -79,12 +61,11 @@ export class Limits {
   /** Calls a minute that the configuration allows a credential; Infinity for `auto`. */
   readonly #configured: number;
   /** By limit key. */
-  readonly #credentials = new Map<string, RateLimiter>();
+  readonly #credentials = new Map<string, PlatformLimit>();
   /** By limit key, blank, route. */
-  readonly #endpoints = new Map<string, RateLimiter>();
+  readonly #endpoints = new Map<string, PlatformLimit>();
   /** Clients' own, by name. */
   readonly #clients = new Map<string, RateLimiter>();
-  readonly #learnt = new WeakMap<RateLimiter, Learnt>();
 
   constructor({ clock, settings, clients, routeOf }: LimitsDeps, previous?: PreviousLimits) {
     this.#clock = clock;
@@ -99,17 +80,7 @@ export class Limits {
 
   /** The limit of a whole credential, or of a session's. */
   ofCredential(limitKey: string): RateLimiter {
-    const limiter =
-      this.#credentials.get(limitKey) ??
-      this.#make(
-        this.#credentials,
-        limitKey,
-        limitKey,
-        `the platform's limit of credential ${limitKey}`,
-        this.#configured,
-      );
-    if (limiter.window.perMinute !== this.#configured) this.#forgetOld(limiter, this.#configured);
-    return limiter;
+    return this.#current(this.#credentialLimit(limitKey));
   }
 
   /** The client's own limit, where it has one. */
@@ -120,65 +91,58 @@ export class Limits {
   /** The limit of the call's method and route, where one is known. */
   ofEndpoint({ limitKey, method, target }: LimitedCall): RateLimiter | undefined {
     if (this.#endpoints.size === 0) return undefined;
-    const limiter = this.#endpoints.get(`${limitKey} ${this.#routeOf(method, target)}`);
-    if (limiter !== undefined && limiter.window.perMinute !== Number.POSITIVE_INFINITY)
-      this.#forgetOld(limiter, Number.POSITIVE_INFINITY);
-    return limiter;
+    const limit = this.#endpoints.get(`${limitKey} ${this.#routeOf(method, target)}`);
+    return limit && this.#current(limit);
   }
 
   /** Takes note of a refusal: learns the limit and its size; gives the limiter that is concerned. Pauses nothing. */
   learn({ limitKey, method, target }: LimitedCall, { scope, key, perMinute }: LimitNotice): RateLimiter {
-    const limiter =
-      scope === 'token' ? this.ofCredential(limitKey) : this.#makeEndpoint(limitKey, this.#routeOf(method, target));
-    if (key !== null && scope === 'token') limiter.name = `the platform's limit ${key} of credential ${limitKey}`;
-    if (perMinute === null) return limiter;
-    limiter.window.perMinute = scope === 'token' ? Math.min(perMinute, this.#configured) : perMinute;
-    this.#learnt.set(limiter, { perMinute, at: this.#clock.monotonic() });
-    return limiter;
-  }
-
-  /**
-   * For the limits of the next configuration, which go on with the same limiters: calls that still run or wait here are
-   * counted, and served in turn, with its own.
-   */
-  *entries(): Iterable<KnownLimit> {
-    const learnt = this.#learnt;
-    for (const [limitKey, limiter] of this.#credentials)
-      yield { limitKey, route: null, client: null, limiter, learnt: learnt.get(limiter) };
-    for (const [key, limiter] of this.#endpoints) {
-      const space = key.indexOf(' ');
-      const [limitKey, route] = [key.slice(0, space), key.slice(space + 1)];
-      yield { limitKey, route, client: null, limiter, learnt: learnt.get(limiter) };
-    }
-    for (const [client, limiter] of this.#clients)
-      yield { limitKey: null, route: null, client, limiter, learnt: undefined };
+    const limit =
+      scope === 'token'
+        ? this.#credentialLimit(limitKey)
+        : this.#endpointLimit(limitKey, this.#routeOf(method, target));
+    if (key !== null && scope === 'token') limit.limiter.name = `the platform's limit ${key} of credential ${limitKey}`;
+    if (perMinute !== null) limit.meet(perMinute, this.#clock.monotonic());
+    return limit.limiter;
   }
 
   states(): LimitState[] {
     const now = this.#clock.monotonic();
-    return [...this.entries()].map(({ limitKey, limiter: { name, window, waiting, pausedUntil } }) => ({
+    const state = (credential: string | null, { name, window, waiting, pausedUntil }: RateLimiter): LimitState => ({
       name,
-      credential: limitKey,
+      credential,
       perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
       used: window.used(now),
       waiting,
       pausedMs: Math.max(0, Math.round(pausedUntil - now)) || 0,
-    }));
+    });
+    return [
+      ...Array.from(this.#credentials, ([limitKey, { limiter }]) => state(limitKey, limiter)),
+      ...Array.from(this.#endpoints, ([key, { limiter }]) => state(limitKeyOf(key), limiter)),
+      ...Array.from(this.#clients.values(), (limiter) => state(null, limiter)),
+    ];
   }
 
+  #current(limit: PlatformLimit): RateLimiter {
+    if (limit.isMet) limit.refresh(this.#clock.monotonic());
+    return limit.limiter;
+  }
+
+  /**
+   * Goes on with the same limiters: calls that still run or wait by the configuration before are counted, and served in
+   * turn, with its own.
+   */
   #takeOver({ limits, isKept }: PreviousLimits): void {
     const areNamesKept = this.names.join() === limits.names.join();
-    for (const { limitKey, route, client, limiter, learnt } of limits.entries()) {
-      if (client !== null) this.#clients.set(client, limiter);
-      if (limitKey === null || !isKept(credentialOfLimit(limitKey))) continue;
-      if (learnt !== undefined) this.#learnt.set(limiter, learnt);
-      if (!areNamesKept) limiter.shares = this.#sharesOf(limitKey);
-      if (route === null) {
-        limiter.window.perMinute = Math.min(learnt?.perMinute ?? Number.POSITIVE_INFINITY, this.#configured);
-        this.#credentials.set(limitKey, limiter);
-      } else this.#endpoints.set(`${limitKey} ${route}`, limiter);
-      limiter.reconsider();
-    }
+    const keep = (into: Map<string, PlatformLimit>, key: string, limit: PlatformLimit, limitKey: string) => {
+      if (!isKept(credentialOfLimit(limitKey))) return;
+      if (!areNamesKept) limit.limiter.shares = this.#sharesOf(limitKey);
+      into.set(key, limit);
+      limit.configure(into === this.#credentials ? this.#configured : Number.POSITIVE_INFINITY);
+    };
+    for (const [limitKey, limit] of limits.#credentials) keep(this.#credentials, limitKey, limit, limitKey);
+    for (const [key, limit] of limits.#endpoints) keep(this.#endpoints, key, limit, limitKeyOf(key));
+    for (const [client, limiter] of limits.#clients) this.#clients.set(client, limiter);
   }
 
   #limitClients(clients: readonly ClientConfig[]): void {
@@ -207,40 +171,42 @@ export class Limits {
     return this.names.length === 0 || isSession(limitKey) ? null : new Shares(this.names);
   }
 
-  #makeEndpoint(limitKey: string, route: string): RateLimiter {
+  #credentialLimit(limitKey: string): PlatformLimit {
+    const known = this.#credentials.get(limitKey);
+    if (known !== undefined) return known;
+    if (this.#credentials.size >= MOST_CREDENTIALS) thinOut(this.#credentials, this.#clock.monotonic(), isSession);
+    const limit = this.#make(limitKey, `the platform's limit of credential ${limitKey}`, true);
+    limit.configure(this.#configured);
+    this.#credentials.set(limitKey, limit);
+    return limit;
+  }
+
+  #endpointLimit(limitKey: string, route: string): PlatformLimit {
     const key = `${limitKey} ${route}`;
-    const name = `the platform's limit of ${route} for credential ${limitKey}`;
-    return this.#endpoints.get(key) ?? this.#make(this.#endpoints, limitKey, key, name, Number.POSITIVE_INFINITY);
+    const known = this.#endpoints.get(key);
+    if (known !== undefined) return known;
+    if (this.#endpoints.size >= MOST_ENDPOINTS) thinOut(this.#endpoints, this.#clock.monotonic(), () => true);
+    const limit = this.#make(limitKey, `the platform's limit of ${route} for credential ${limitKey}`, false);
+    this.#endpoints.set(key, limit);
+    return limit;
   }
 
-  #make(
-    limiters: Map<string, RateLimiter>,
-    limitKey: string,
-    key: string,
-    name: string,
-    perMinute: number,
-  ): RateLimiter {
-    const areCredentials = limiters === this.#credentials;
-    if (limiters.size >= (areCredentials ? MOST_CREDENTIALS : MOST_ENDPOINTS))
-      thinOut(limiters, areCredentials, this.#clock.monotonic());
-    const limiter = new RateLimiter({
-      name,
-      clock: this.#clock,
-      window: new RateWindow({ perMinute, isCautious: areCredentials }),
-      capacity: this.capacity,
-      shares: this.#sharesOf(limitKey),
-    });
-    limiters.set(key, limiter);
-    return limiter;
+  #make(limitKey: string, name: string, isCautious: boolean): PlatformLimit {
+    return new PlatformLimit(
+      new RateLimiter({
+        name,
+        clock: this.#clock,
+        window: new RateWindow({ perMinute: Number.POSITIVE_INFINITY, isCautious }),
+        capacity: this.capacity,
+        shares: this.#sharesOf(limitKey),
+      }),
+    );
   }
+}
 
-  #forgetOld(limiter: RateLimiter, initial: number): void {
-    const learnt = this.#learnt.get(limiter);
-    if (learnt === undefined || this.#clock.monotonic() - learnt.at < LEARNT_FOR_MS) return;
-    this.#learnt.delete(limiter);
-    limiter.window.perMinute = initial;
-    limiter.reconsider();
-  }
+/** Of the key of an endpoint's limit. */
+function limitKeyOf(key: string): string {
+  return key.slice(0, key.indexOf(' '));
 }
 
 function isSession(limitKey: string): boolean {
@@ -251,13 +217,13 @@ function isSession(limitKey: string): boolean {
  * Makes room for a tenth more, so that it is not looked for again at once. What is forgotten of a limit costs one more
  * refusal; the limits of configured credentials are few, and stay.
  */
-function thinOut(limiters: Map<string, RateLimiter>, areCredentials: boolean, now: number): void {
-  const goal = limiters.size * 0.9;
-  const isIdle = (limiter: RateLimiter) => limiter.pausedUntil <= now && limiter.window.used(now) === 0;
+function thinOut(limits: Map<string, PlatformLimit>, now: number, mayForget: (key: string) => boolean): void {
+  const goal = limits.size * 0.9;
+  const isIdle = ({ pausedUntil, window }: RateLimiter) => pausedUntil <= now && window.used(now) === 0;
   for (const mayGo of [isIdle, () => true]) {
-    for (const [key, limiter] of limiters) {
-      if (limiters.size <= goal) return;
-      if (limiter.waiting === 0 && mayGo(limiter) && !(areCredentials && !isSession(key))) limiters.delete(key);
+    for (const [key, { limiter }] of limits) {
+      if (limits.size <= goal) return;
+      if (limiter.waiting === 0 && mayGo(limiter) && mayForget(key)) limits.delete(key);
     }
   }
 }

@@ -7,8 +7,8 @@ import { noteRetry } from '../../logging/exchange-record.ts';
 import type { Log } from '../../logging/log.ts';
 import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
 import { UpstreamError } from '../errors.ts';
-import { type LimitNotice, readLimitNotice } from '../platform-error.ts';
 import { retryWaitMs } from '../retry.ts';
+import { type LimitNotice, readLimitNotice } from './limit-notice.ts';
 import { type LimitSettings, Limits, type PreviousLimits } from './limits.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 
