@@ -16,6 +16,7 @@ import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox, type SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { createCookieJar, personAt, startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { createCommandFolder, gatewaySection } from '../helpers/commands.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
 import { exchangeRaw } from '../helpers/raw-http.ts';
 
 const APPROVED = { login: { approve: 'ada.lindqvist@simulated-org.example' } };
@@ -263,7 +264,7 @@ t.test(
       await new Promise((resolve) => setImmediate(resolve));
     process.stdout.write(JSON.stringify([isOpened, process.env.GCG_CREDENTIAL_CLIENT_SECRET]));`;
     const env = {
-      PATH: process.env.PATH,
+      ...childEnvironment,
       HOME: folder,
       DISPLAY: ':9',
       BROWSER: browser,

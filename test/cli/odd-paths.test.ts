@@ -12,6 +12,7 @@ import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { addressOf, startCommand } from '../helpers/command.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
 import { makeOddPaths } from '../helpers/odd-paths.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -68,7 +69,7 @@ t.test(
   async (t) => {
     const cwd = t.testdir();
     const check = (script: string) =>
-      spawnSync('bash', ['--norc', '-c', script], { cwd, encoding: 'utf8', env: { PATH: process.env.PATH } });
+      spawnSync('bash', ['--norc', '-c', script], { cwd, encoding: 'utf8', env: childEnvironment });
     const gcg = `'${process.execPath}' '${MAIN}' check --config`;
     for (const script of [`printf '[credential]' | ${gcg} /dev/stdin`, `${gcg} <(printf '[credential]')`]) {
       const { status, stderr } = check(script);

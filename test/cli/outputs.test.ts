@@ -9,6 +9,7 @@ import t, { type Test } from 'tap';
 import { watchOutputs } from '../../src/cli/io.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const { id, secret = '' } = DEMO_CLIENTS.clientCredentials;
@@ -18,7 +19,7 @@ async function environment(t: Test) {
   const { host, port } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
   return {
-    PATH: process.env.PATH,
+    ...childEnvironment,
     HOME: '/nonexistent',
     GCG_PROXY_OFF: 'true',
     GCG_CREDENTIAL_CLIENT_ID: id,
@@ -49,7 +50,7 @@ for (const argv of [['check', '--online'], ['token'], ['doctor'], ['config', '--
 
 t.test('a result that a full disk does not take is 1, and said', { skip: !existsSync('/dev/full') }, async (t) => {
   const full = openSync('/dev/full', 'w');
-  const env = { PATH: process.env.PATH, HOME: '/nonexistent' };
+  const env = { ...childEnvironment, HOME: '/nonexistent' };
   const { status, stderr } = spawnSync(process.execPath, [MAIN, '--help'], {
     cwd: t.testdir(),
     env,

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { childEnvironment } from '../helpers/fast-start.ts';
 import { startServed } from '../helpers/served.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -234,7 +235,7 @@ async function signalAtStart(t: Test, command: string, module: string, signal: N
   );
   // Without what the test runner puts in: it listens to signals itself.
   const line = ['-u', 'NODE_OPTIONS', process.execPath, stopAt(module), MAIN, command, '--config', config];
-  const child = spawn('env', line, { env: { PATH: process.env.PATH }, stdio: 'pipe' });
+  const child = spawn('env', line, { env: childEnvironment, stdio: 'pipe' });
   t.teardown(() => child.kill('SIGKILL'));
   let said = '';
   let wake = () => {};

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
+import { childEnvironment } from './fast-start.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -27,7 +28,7 @@ export function startCommand(
 ): Command {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: options.cwd ?? t.testdir(),
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
+    env: { ...childEnvironment, HOME: '/nonexistent', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptor === undefined ? [] : [options.descriptor])],
   }) as ChildProcessByStdio<null, Readable, Readable>;
   t.teardown(() => child.kill('SIGKILL'));

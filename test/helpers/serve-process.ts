@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
+import { childEnvironment } from './fast-start.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -25,7 +26,7 @@ export interface ServeProcess {
  */
 export async function startServe(t: Test, configPath: string, env: Record<string, string> = {}): Promise<ServeProcess> {
   const child = spawn(process.execPath, [MAIN, 'serve', '--config', configPath], {
-    env: { PATH: process.env.PATH, ...env },
+    env: { ...childEnvironment, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const gone = once(child, 'exit') as Promise<[number | null]>;

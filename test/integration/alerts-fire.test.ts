@@ -13,6 +13,7 @@ import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { clientNamed } from '../helpers/clients.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
 import { type ConfigOverrides, credentialAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
 import { parsePlainYaml } from '../helpers/plain-yaml.ts';
 import { goingOn, type InputSeries, MINUTES, promtool, whyNoPromtool } from '../helpers/prometheus.ts';
@@ -88,7 +89,7 @@ async function brokenOutside(t: Test): Promise<Happening> {
   writeFileSync(file, text(''), { mode: 0o600 });
   const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
   const child = spawn(process.execPath, [main, 'serve', '--config', file], {
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', NOTIFY_SOCKET: '' },
+    env: { ...childEnvironment, HOME: '/nonexistent', NOTIFY_SOCKET: '' },
     stdio: ['ignore', openSync('/dev/full', 'w'), 'ignore'],
   });
   t.teardown(async () => {

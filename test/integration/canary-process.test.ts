@@ -15,6 +15,7 @@ import { change, createCookieJar } from '../helpers/admin.ts';
 import { createCanaries } from '../helpers/canary.ts';
 import { assertionFor, layWire } from '../helpers/clients.ts';
 import { gatewaySection } from '../helpers/commands.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
 import { startServe } from '../helpers/serve-process.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -151,14 +152,14 @@ credential = default, person, web, page, bridge
       const child = promisify(execFile)(
         process.execPath,
         [MAIN, ...argv, '--config', config, '--set', `server.listen=${admin}`, '--set', `server.admin_listen=${admin}`],
-        { env: { ...env, PATH: process.env.PATH } },
+        { env: { ...childEnvironment, ...env } },
       );
       child.child.stdin?.end('http://127.0.0.1/-/callback?code=wrong&state=wrong\n');
       const { stdout, stderr } = await child.catch((error: { stdout: string; stderr: string }) => error);
       shown.push(stdout, stderr);
     }
     const printed = await promisify(execFile)(process.execPath, [MAIN, 'token', '--config', config], {
-      env: { ...env, PATH: process.env.PATH },
+      env: { ...childEnvironment, ...env },
     });
     t.equal(await gateway.end('SIGTERM'), 0);
 

@@ -12,6 +12,7 @@ import t, { type Test } from 'tap';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { createTestCa } from '../helpers/certificates.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
 import { startServed } from '../helpers/served.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
@@ -116,7 +117,7 @@ t.test('each question has its answer', { skip: unless('jq') }, async (t) => {
         (all, [from, to]) => all.replaceAll(from, to),
         command,
       );
-      const env = { PATH: process.env.PATH, HOME: served.folder, GCG_ADMIN_KEY: 'ops has one of its own' };
+      const env = { ...childEnvironment, HOME: served.folder, GCG_ADMIN_KEY: 'ops has one of its own' };
       return execFileSync('sh', ['-ec', text], { cwd: served.folder, encoding: 'utf8', env });
     });
   const first = JSON.parse(answer(1)[0] ?? '');
@@ -198,6 +199,7 @@ t.test('a command with a gateway beside it ends with its own exit code, and hold
   const { id, secret = '' } = DEMO_CLIENTS.clientCredentials;
   const withGateway = async (command: string, more: Record<string, string> = {}) => {
     const env = {
+      ...childEnvironment,
       PATH: `${folder}/bin:${process.env.PATH}`,
       HOME: folder,
       PORT: String(free),

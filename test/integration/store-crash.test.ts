@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import t from 'tap';
 import { FileStore } from '../../src/auth/credentials/store/file.ts';
 import { systemClock } from '../../src/clock.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
 
 const KILLS = 10;
 const KEY = { name: 'crm', clientId: 'client-1', host: 'https://login.mypurecloud.de' };
@@ -44,7 +45,7 @@ t.test('10 kills in the middle of writing leave a whole store that lost nothing'
   const path = join(t.testdir(), 'state');
   let confirmed = 0;
   for (let kill = 0; kill < KILLS; kill += 1) {
-    const env = { PATH: process.env.PATH, STORE: path };
+    const env = { ...childEnvironment, STORE: path };
     const child = spawn(process.execPath, ['--input-type=module', '-e', WRITER], {
       env,
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
+import { childEnvironment } from '../helpers/fast-start.ts';
 
 const KILLS = 10;
 
@@ -78,7 +79,7 @@ const REFRESHER = `
 `;
 
 function startRefresher(store: string, login: string, mode: 'once' | 'forever') {
-  const env = { PATH: process.env.PATH, STORE: store, LOGIN: login, MODE: mode };
+  const env = { ...childEnvironment, STORE: store, LOGIN: login, MODE: mode };
   return spawn(process.execPath, ['--input-type=module', '-e', REFRESHER], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
