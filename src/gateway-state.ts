@@ -9,6 +9,7 @@ import { AuthThrottle } from './auth/callers/auth-throttle.ts';
 import { ClientActivity } from './auth/callers/client-activity.ts';
 import { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
+import { PageKeys } from './auth/callers/page-keys.ts';
 import { type Session, type SessionOwner, sessionEnded } from './auth/callers/session.ts';
 import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
 import { createLogins, type Logins } from './auth/credentials/login.ts';
@@ -20,6 +21,8 @@ import type { Token } from './auth/credentials/token-source.ts';
 import type { ClientCas } from './cert-subject.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
+import { isReachable } from './config/listen-address.ts';
+import { Inspector } from './inspector/inspector.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
 import {
@@ -47,8 +50,8 @@ import { VERSION } from './version.ts';
 
 /** The log a gateway writes to. */
 export interface GatewayLog extends Log {
-  /** Writes the record of a finished exchange. */
-  exchange(record: ExchangeRecord): void;
+  /** Writes the record of a finished exchange. May return its line: JSON, redacted, without headers and bodies. */
+  exchange(record: ExchangeRecord): unknown;
 }
 
 /** What a gateway is given beside its configuration. */
@@ -87,6 +90,8 @@ export class GatewayState implements ServerContext, Shared {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly observer: ExchangeObserver;
+  readonly inspector: Inspector | null;
+  readonly pageKeys: PageKeys;
   readonly liveSecrets: LiveSecrets | undefined;
   readonly store: TokenStore;
   readonly listenerPlan: ListenerPlan;
@@ -126,7 +131,16 @@ export class GatewayState implements ServerContext, Shared {
     this.log = log;
     this.metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
     this.activity = new ClientActivity(clock);
-    this.observer = createExchangeObserver({ log, metrics: this.metrics, activity: this.activity });
+    this.inspector = isInspectorOn(config)
+      ? new Inspector({ memory: config.inspector.memory, now: clock.now, mask: options.liveSecrets?.mask })
+      : null;
+    this.pageKeys = new PageKeys(clock);
+    this.observer = createExchangeObserver({
+      log,
+      metrics: this.metrics,
+      activity: this.activity,
+      inspector: this.inspector,
+    });
     this.liveSecrets = options.liveSecrets;
     this.store =
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
@@ -227,6 +241,7 @@ export class GatewayState implements ServerContext, Shared {
     this.#runtime = runtime;
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
+    this.inspector?.configure(runtime.config);
     this.liveSecrets?.configure(secretSettings(runtime.config).values());
     this.activity.setNames(clients.map(({ name }) => name));
     this.metrics.setNames({
@@ -274,6 +289,11 @@ export class GatewayState implements ServerContext, Shared {
 
   /** Bound, to be handed on. */
   readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
+}
+
+/** Whether calls can be looked at by some listener, as far as that is known before they are open. */
+function isInspectorOn({ inspector, server }: GatewayConfig): boolean {
+  return inspector.enabled ?? server.adminListen.some((address) => !isReachable(address));
 }
 
 function* credentialStates({ credentials }: Runtime) {

@@ -105,6 +105,11 @@ export class Gateway {
     return this.#state.observer.counts;
   }
 
+  /** The key of this start: whoever shows it sees all calls, where callers need not prove anything. */
+  get pageKey(): string {
+    return this.#state.pageKeys.own;
+  }
+
   /** Notification sockets that are open, or about to be. */
   socketCount(): number {
     return this.#state.openSockets.count;

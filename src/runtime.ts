@@ -8,6 +8,7 @@ import { type Access, createAccess } from './auth/callers/access.ts';
 import type { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { type Clients, createClients, type Exposure } from './auth/callers/clients.ts';
 import type { Handles } from './auth/callers/handles.ts';
+import type { PageKeys } from './auth/callers/page-keys.ts';
 import { placeholderCredential } from './auth/callers/session.ts';
 import type { Sessions } from './auth/callers/sessions.ts';
 import { Standing } from './auth/callers/standing.ts';
@@ -48,6 +49,8 @@ export interface Shared extends UpstreamDeps {
   readonly sessions: Sessions;
   /** The clients that an administrator has blocked. */
   readonly blocks: ClientBlocks;
+  /** The keys of the live page. */
+  readonly pageKeys: PageKeys;
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
   readonly metrics: Metrics;
@@ -139,6 +142,7 @@ export class Runtime implements ServerRuntime {
       sessions,
       standing: new Standing(config.clients, clock, shared.blocks),
       trustedProxies: this.trustedProxies,
+      pageKeys: shared.pageKeys,
       isAnonymousServed: server.anonymousCredentials !== null,
       unsafeAllowAnonymous: server.unsafeAllowAnonymous,
       clientCas: shared.clientCas,

@@ -6,6 +6,7 @@ import { labelOf, type Values } from './section.ts';
 import { type ClientConfig, client } from './sections/client.ts';
 import { type CredentialConfig, credential } from './sections/credential.ts';
 import type { GeneralConfig } from './sections/general.ts';
+import type { InspectorConfig } from './sections/inspector.ts';
 import { type AuditConfig, type LoggingConfig, type StoreConfig, store } from './sections/process.ts';
 import { type ProxyConfig, proxy } from './sections/proxy.ts';
 import type { ServerConfig } from './sections/server.ts';
@@ -29,6 +30,7 @@ export interface GatewayConfig {
   readonly reauthentication: Values<typeof reauthentication>;
   readonly logging: LoggingConfig;
   readonly audit: AuditConfig;
+  readonly inspector: InspectorConfig;
   readonly proxy: ProxyConfig;
   readonly tls: Values<typeof tls>;
   readonly timeouts: Values<typeof timeouts>;

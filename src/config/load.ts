@@ -26,6 +26,7 @@ import type { SectionContext } from './section.ts';
 import { client, knownCredentials, readClients, warnOfIdleRules } from './sections/client.ts';
 import { readCredentials } from './sections/credential.ts';
 import { general, readRegions } from './sections/general.ts';
+import { inspector } from './sections/inspector.ts';
 import { readAudit, readLogging, readStore } from './sections/process.ts';
 import { readProxy } from './sections/proxy.ts';
 import { readServer } from './sections/server.ts';
@@ -294,6 +295,7 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
     reauthentication: reauthentication.read(context),
     logging,
     audit: readAudit(context, logging),
+    inspector: inspector.read(context),
     proxy: readProxy(context),
     tls: readTls(context),
     timeouts: timeouts.read(context),

@@ -6,6 +6,7 @@ import type { OptionRow, SectionInfo } from './section.ts';
 import { client } from './sections/client.ts';
 import { credential } from './sections/credential.ts';
 import { gateway, general } from './sections/general.ts';
+import { inspector } from './sections/inspector.ts';
 import { audit, logging, store } from './sections/process.ts';
 import { proxy } from './sections/proxy.ts';
 import { server, serverTls } from './sections/server.ts';
@@ -20,6 +21,7 @@ export const SECTIONS: readonly SectionInfo[] = [
   client,
   logging,
   audit,
+  inspector,
   reauthentication,
   proxy,
   tls,

@@ -97,7 +97,10 @@ export interface Attempt extends Stretch {
 export interface CallsAnswer {
   /** Another one after each start of the gateway: numbers of two instances are not comparable. */
   readonly instance: string;
-  /** Numbers of the oldest and newest call that are kept; null where there is none. */
+  /**
+   * Numbers of the oldest and newest call that are kept, for whoever sees only some: of this answer; null where there
+   * is none.
+   */
   readonly oldest: number | null;
   readonly newest: number | null;
   /** Time of the oldest call that is kept, where earlier ones fell out. */

@@ -274,6 +274,20 @@ export function captureRequestBody(
 
 /** For an answer's body; `headers` is a flat list of names and values. */
 export function captureResponseBody(record: ExchangeRecord, headers: readonly string[], maxBytes: number): void {
+  record.responseBody = createBodyCapture({ maxBytes, ...contentOf(headers) });
+}
+
+/** A failure that says what is wrong in JSON is short. */
+const LONGEST_FAILURE_BYTES = 4096;
+
+/** For the body of a failed answer, where it is JSON: whatever passes it is the platform's own words. */
+export function captureFailure(record: ExchangeRecord, headers: readonly string[]): void {
+  const content = contentOf(headers);
+  if (content.contentType == null || parseContentType(content.contentType).kind !== 'json') return;
+  record.failureBody = createBodyCapture({ maxBytes: LONGEST_FAILURE_BYTES, ...content });
+}
+
+function contentOf(headers: readonly string[]): Pick<BodyCaptureOptions, 'contentType' | 'contentEncoding'> {
   let contentType: string | null = null;
   let contentEncoding: string | null = null;
   for (let at = 0; at + 1 < headers.length; at += 2) {
@@ -283,5 +297,5 @@ export function captureResponseBody(record: ExchangeRecord, headers: readonly st
       contentEncoding =
         contentEncoding === null ? (headers[at + 1] as string) : `${contentEncoding},${headers[at + 1]}`;
   }
-  record.responseBody = createBodyCapture({ maxBytes, contentType, contentEncoding });
+  return { contentType, contentEncoding };
 }

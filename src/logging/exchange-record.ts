@@ -47,6 +47,8 @@ export interface ExchangeRecord {
   isProbe: boolean;
   /** Asked every second by a command of ours that waits: logged at `debug` while all is well. */
   isPoll: boolean;
+  /** Made by whoever looks at calls: they would see little else. */
+  isInspection: boolean;
   /** Status the caller was answered with; 0 while there is none (and when the client disconnected before). */
   status: number;
   /** Monotonic. */
@@ -94,6 +96,8 @@ export interface ExchangeRecord {
   requestBody: BodyCapture | null;
   /** Set only when `log_response_body` is on. */
   responseBody: BodyCapture | null;
+  /** The beginning of what the platform says of a failure; null where nobody asks. */
+  failureBody: BodyCapture | null;
   /** Set while it has a place in its client's budget and was not sent yet. */
   holdsBudget: boolean;
   /** Set when its line in the audit trail was made. */
@@ -122,6 +126,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     route: '',
     isProbe: false,
     isPoll: false,
+    isInspection: false,
     status: 0,
     startedAt,
     durationMs: 0,
@@ -149,6 +154,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     responseHeaders: null,
     requestBody: null,
     responseBody: null,
+    failureBody: null,
     holdsBudget: false,
     isAudited: false,
     isEnded: false,

@@ -12,6 +12,8 @@ import { sentenceOf } from './sentences.ts';
 export interface ExchangeDetail {
   readonly requestHeaders: boolean;
   readonly responseHeaders: boolean;
+  /** Bodies, where they were captured. */
+  readonly bodies: boolean;
   readonly mask: LiveSecrets['mask'];
 }
 
@@ -62,8 +64,10 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
     line += `,"requestHeaders":${structure(redactHeaders(record.requestHeaders), mask)}`;
   if (detail.responseHeaders && record.responseHeaders !== null)
     line += `,"responseHeaders":${structure(redactHeaders(record.responseHeaders), mask)}`;
-  if (record.requestBody !== null) line += `,"requestBody":${structure(record.requestBody.render(), mask)}`;
-  if (record.responseBody !== null) line += `,"responseBody":${structure(record.responseBody.render(), mask)}`;
+  if (detail.bodies && record.requestBody !== null)
+    line += `,"requestBody":${structure(record.requestBody.render(), mask)}`;
+  if (detail.bodies && record.responseBody !== null)
+    line += `,"responseBody":${structure(record.responseBody.render(), mask)}`;
   return `${line}}\n`;
 }
 
@@ -196,10 +200,10 @@ export function exchangeText(
   if (record.explanation !== null) out += `\n    ${printable(mask(record.explanation))}`;
   if (detail.requestHeaders && record.requestHeaders !== null)
     out += block('request headers', shown(redactHeaders(record.requestHeaders)));
-  if (record.requestBody !== null) out += block('request body', shown(record.requestBody.render()));
+  if (detail.bodies && record.requestBody !== null) out += block('request body', shown(record.requestBody.render()));
   if (detail.responseHeaders && record.responseHeaders !== null)
     out += block('response headers', shown(redactHeaders(record.responseHeaders)));
-  if (record.responseBody !== null) out += block('response body', shown(record.responseBody.render()));
+  if (detail.bodies && record.responseBody !== null) out += block('response body', shown(record.responseBody.render()));
   return `${out}\n`;
 }
 

@@ -42,9 +42,10 @@ export interface Logger extends Log {
   trace(fields: Record<string, unknown>, msg: string): void;
   /**
    * Writes the record of an ended exchange, at the level of its outcome; one that failed at every level but `none`.
-   * Reads the record before it returns and keeps nothing of it.
+   * Reads the record before it returns and keeps nothing of it. Returns the line, where that is JSON and holds neither
+   * headers nor bodies; else null.
    */
-  exchange(record: ExchangeRecord): void;
+  exchange(record: ExchangeRecord): string | null;
   /** Whether records of this level are written: ask before building something costly. */
   isLevelEnabled(level: RecordLevel): boolean;
   /** Opens the log file again (SIGHUP, SIGUSR2: after logrotate moved it). */
@@ -93,7 +94,7 @@ class RecordLogger implements Logger {
     this.#now = now;
     this.#mask = liveSecrets?.mask ?? ((text) => text);
     this.#isoTime = createIsoClock(now);
-    this.#detail = { requestHeaders: false, responseHeaders: false, mask: this.#mask };
+    this.#detail = { requestHeaders: false, responseHeaders: false, bodies: true, mask: this.#mask };
     this.#json = createPino(this.#isoTime, (line) => this.#put(line));
     this.configure(config);
   }
@@ -105,12 +106,18 @@ class RecordLogger implements Logger {
   readonly debug = (fields: Record<string, unknown>, msg: string): void => this.#write('debug', fields, msg);
   readonly trace = (fields: Record<string, unknown>, msg: string): void => this.#write('trace', fields, msg);
 
-  exchange(record: ExchangeRecord): void {
-    if (this.#threshold > SEVERITY.error) return;
+  exchange(record: ExchangeRecord): string | null {
+    if (this.#threshold > SEVERITY.error) return null;
     const level = exchangeLevel(record);
-    if (SEVERITY[level] < this.#threshold && !isFailed(record)) return;
-    if (this.#isText) this.#putText((time, hasColour) => exchangeText(record, level, time, this.#detail, hasColour));
-    else this.#put(exchangeLine(record, level, this.#isoTime(), this.#detail));
+    if (SEVERITY[level] < this.#threshold && !isFailed(record)) return null;
+    if (this.#isText) {
+      this.#putText((time, hasColour) => exchangeText(record, level, time, this.#detail, hasColour));
+      return null;
+    }
+    const line = exchangeLine(record, level, this.#isoTime(), this.#detail);
+    this.#put(line);
+    // Response headers are shown at a level that shows the request's too.
+    return this.#detail.requestHeaders || record.requestBody !== null || record.responseBody !== null ? null : line;
   }
 
   isLevelEnabled(level: RecordLevel): boolean {
@@ -146,6 +153,7 @@ class RecordLogger implements Logger {
     this.#detail = {
       requestHeaders: threshold <= SEVERITY.debug,
       responseHeaders: threshold <= SEVERITY.trace,
+      bodies: true,
       mask: this.#mask,
     };
     if (isNewFile) this.#tellPrivacy();

@@ -70,6 +70,7 @@ export function keepForRestart(started: GatewayConfig, next: GatewayConfig): Gat
     ...next,
     server: { ...next.server, listen, adminListen, healthListen, headerTimeoutMs, keepAliveTimeoutMs, tls },
     audit: { ...next.audit, file: started.audit.file, sync: started.audit.sync },
+    inspector: { ...next.inspector, enabled: started.inspector.enabled, memory: started.inspector.memory },
     store: started.store,
   };
 }

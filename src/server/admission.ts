@@ -42,13 +42,20 @@ export function admit(
   }
   const shown = authenticatesItself(own)
     ? callerAtLogin(request, own, host, role, rules)
-    : rules.authenticator.authenticate(request, role);
+    : isOurPage(own)
+      ? rules.authenticator.authenticateForPage(request, role)
+      : rules.authenticator.authenticate(request, role);
   const caller = shown.isAuthenticated ? shown : (fallback() ?? shown);
   if (!caller.isAuthenticated) {
     assertAllowedHost(host, rules.boundary);
     if (!own?.isOpen) rules.authenticator.assertAdmitted(caller, role);
   }
   return caller;
+}
+
+/** Whether a route is one that our own pages call. */
+function isOurPage(own: OwnRoute | null): boolean {
+  return own !== null && (own.kind === 'admin' || own.kind === 'inspector' || own.kind === 'page-key');
 }
 
 /** Whether callers of a route are authenticated in the route's own way, or need not be. */

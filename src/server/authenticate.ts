@@ -4,10 +4,18 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { ANONYMOUS, type Arrival, type Caller, certifiedCaller } from '../auth/callers/caller.ts';
+import {
+  ANONYMOUS,
+  type Arrival,
+  type Caller,
+  certifiedCaller,
+  holdsHandle,
+  OPERATOR,
+} from '../auth/callers/caller.ts';
 import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/callers/client-handle.ts';
 import { type Authorization, type Clients, parseAuthorization } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
+import { isPageKey, type PageKeys } from '../auth/callers/page-keys.ts';
 import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
 import type { Bar, Standing } from '../auth/callers/standing.ts';
@@ -19,7 +27,7 @@ import {
   subjectKey,
 } from '../cert-subject.ts';
 import { GatewayError } from '../errors.ts';
-import { barred, contradicted, holdsHandle, unauthenticated } from './authentication-error.ts';
+import { barred, contradicted, unauthenticated, wrongPageKey } from './authentication-error.ts';
 import type { TrustedProxies } from './connection.ts';
 
 /** What requests are authenticated by: parts of one configuration, and what outlives it. */
@@ -29,6 +37,8 @@ export interface AuthenticatorDeps {
   readonly sessions: Sessions;
   readonly standing: Pick<Standing, 'whyBarred'>;
   readonly trustedProxies: Pick<TrustedProxies, 'peerOf'>;
+  /** The keys of the live page; none are taken without. */
+  readonly pageKeys?: Pick<PageKeys, 'find'> | undefined;
   /** Whether anonymous callers are served although clients, or a client CA, are configured. */
   readonly isAnonymousServed: boolean;
   /** Whether anonymous callers are served also where others than local users reach the listener. */
@@ -56,6 +66,7 @@ export class Authenticator {
   readonly #sessions: Sessions;
   readonly #standing: Pick<Standing, 'whyBarred'>;
   readonly #trustedProxies: Pick<TrustedProxies, 'peerOf'>;
+  readonly #pageKeys: Pick<PageKeys, 'find'> | undefined;
   /** Anonymous callers are served on local listeners. */
   readonly #isAnonymousServed: boolean;
   /** Anonymous callers are served on all other listeners, too. */
@@ -69,6 +80,7 @@ export class Authenticator {
     this.#sessions = sessions;
     this.#standing = deps.standing;
     this.#trustedProxies = deps.trustedProxies;
+    this.#pageKeys = deps.pageKeys;
     this.#isAnonymousServed = isAnonymousServed || (clients.isEmpty && clientCas === null);
     this.#unsafeAllowAnonymous = unsafeAllowAnonymous;
     this.#clientCas = clientCas;
@@ -84,6 +96,28 @@ export class Authenticator {
     const caller = this.#identify(request, arrival);
     this.#assertNotBarred(caller, request, arrival);
     return caller;
+  }
+
+  /**
+   * The same on our own pages, where a key of the live page proves who calls, too. It decides alone: what a browser
+   * sends along by itself counts for nothing beside it. Throws gateway.client.unauthenticated for one that is unknown
+   * or over.
+   */
+  authenticateForPage(request: IncomingMessage, arrival: Arrival): Caller {
+    const key = request.headers['x-gateway-key'];
+    if (this.#pageKeys === undefined || typeof key !== 'string' || !isPageKey(key))
+      return this.authenticate(request, arrival);
+    const holder = this.#pageKeys.find(key);
+    if (holder === 'operator' && this.asksForNoProof) return OPERATOR;
+    if (holder === null || holder === 'operator') throw wrongPageKey();
+    const caller = this.reauthenticate(holder, arrival, this.peerOf(request, arrival));
+    if (caller === null) throw wrongPageKey();
+    return caller;
+  }
+
+  /** Whether there is nothing that callers could prove themselves with: no client, no CA for certificates. */
+  get asksForNoProof(): boolean {
+    return this.#clients.isEmpty && this.#clientCas === null;
   }
 
   #identify(request: IncomingMessage, arrival: Arrival): Caller {

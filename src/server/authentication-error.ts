@@ -1,7 +1,7 @@
 // How a request that is not authenticated is refused: what the caller is told, and whether it counts as a guess. Who is
 // authenticated by what is decided elsewhere.
 
-import type { Caller } from '../auth/callers/caller.ts';
+import { type Caller, holdsHandle } from '../auth/callers/caller.ts';
 import type { Bar } from '../auth/callers/standing.ts';
 import { GatewayError } from '../errors.ts';
 
@@ -29,6 +29,15 @@ export function unauthenticated(what: string, isGuess = true): AuthenticationErr
   return new AuthenticationError(`${what}: ${advice}`, isGuess);
 }
 
+/** The refusal of a key of the live page. */
+export function wrongPageKey(): AuthenticationError {
+  return new AuthenticationError(
+    'this key of the live page is not good any more, or never was: the gateway was started again, or the key was idle ' +
+      'too long; `gcg open` opens the page with another one',
+    true,
+  );
+}
+
 /**
  * The refusal of a client that has proved who it is. From a wrong address a right secret counts as a guess: it may have
  * been stolen.
@@ -45,6 +54,3 @@ export function contradicted(): GatewayError {
     'the proofs in this request belong to different callers: send one of them',
   );
 }
-
-/** Whether it is by a handle or a session that a caller is known. */
-export const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;

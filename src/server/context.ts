@@ -11,12 +11,14 @@ import type { ClientActivity } from '../auth/callers/client-activity.ts';
 import type { ClientBlocks } from '../auth/callers/client-blocks.ts';
 import type { Clients } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
+import type { PageKeys } from '../auth/callers/page-keys.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
 import type { Credentials } from '../auth/credentials/credentials.ts';
 import type { Logins } from '../auth/credentials/login.ts';
 import type { TokenEndpoint } from '../auth/credentials/token-endpoint.ts';
 import type { Clock } from '../clock.ts';
 import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
+import type { Inspector } from '../inspector/inspector.ts';
 import type { BodyLogging } from '../logging/body-capture.ts';
 import type { Log } from '../logging/log.ts';
 import type { ExchangeObserver, Metrics } from '../logging/metrics/metrics.ts';
@@ -51,6 +53,10 @@ export interface ServerContext {
   readonly metrics: Pick<Metrics, 'render' | 'contentType'>;
   /** Told of each exchange that begins and ends. */
   readonly observer: ExchangeObserver;
+  /** What can be looked at; null where that is switched off. */
+  readonly inspector: Inspector | null;
+  /** The keys of the live page. */
+  readonly pageKeys: PageKeys;
   /** The calls that the platform refused, explained. */
   readonly refusals: Refusals;
   readonly throttle: AuthThrottle;

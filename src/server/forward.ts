@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import { captureRequestBody, captureResponseBody } from '../logging/body-capture.ts';
+import { captureFailure, captureRequestBody, captureResponseBody } from '../logging/body-capture.ts';
 import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
@@ -153,6 +153,7 @@ function passResponse(
   record.correlationId = correlationId;
   record.responseHeaders = headers;
   if (bodies?.response) captureResponseBody(record, headers, bodies.maxBytes);
+  if (statusCode >= 400 && keepsWords(exchange)) captureFailure(record, headers);
   // The upstream's Date or none: a second clock would contradict it.
   response.sendDate = false;
   writeHead(response, upstreamResponse, headers);
@@ -163,6 +164,11 @@ function passResponse(
   // before the first of them.
   if (record.responseBytes === 0 && !response.writableEnded) response.flushHeaders();
   return sink.done;
+}
+
+/** Whether the platform's own words for a failure are kept. */
+function keepsWords({ gateway, runtime }: Exchange): boolean {
+  return gateway.inspector !== null && runtime.config.inspector.capture === 'errors';
 }
 
 /** Adds our Vary to the headers of a response that is passed on: a Vary of its own would take the place of ours. */
@@ -262,6 +268,7 @@ export class ResponseSink implements BodySink {
   write(chunk: Buffer): boolean {
     this.#record.responseBytes += chunk.length;
     this.#record.responseBody?.write(chunk);
+    this.#record.failureBody?.write(chunk);
     if (this.#response.write(chunk)) return true;
     if (!this.#isFull) {
       this.#isFull = true;

@@ -1,8 +1,20 @@
 // The table of the gateway's own routes: their paths and methods, and for each kind who may use it, from where, and how
 // it says that something is wrong. It responds to nothing; a new path of our own is a row here and a handler.
 
-/** What a route is for. `callback` is where a browser comes back to after a login at the platform. */
-export type RouteKind = 'health' | 'metrics' | 'token' | 'login-redirect' | 'channel' | 'admin' | 'callback';
+/**
+ * What a route is for. `callback` is where a browser comes back to after a login at the platform; `inspector` is the
+ * data of the live page, and `page-key` where its key is had.
+ */
+export type RouteKind =
+  | 'health'
+  | 'metrics'
+  | 'token'
+  | 'login-redirect'
+  | 'channel'
+  | 'admin'
+  | 'callback'
+  | 'inspector'
+  | 'page-key';
 
 interface RoutePolicy {
   /** Served by a listener for health alone, with GET. */
@@ -54,6 +66,8 @@ const POLICIES: Readonly<Record<RouteKind, RoutePolicy>> = {
   channel: { ...CLOSED, isData: true, isForApplications: true },
   admin: CLOSED,
   callback: { ...CLOSED, isOpen: true, isReturn: true },
+  inspector: CLOSED,
+  'page-key': { ...CLOSED, isOpen: true },
 };
 
 /** Where the forwarding path is mounted in the router. */
@@ -98,6 +112,10 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('admin', '/-/quit', ['POST']),
   row('admin', '/-/login', ['GET', 'POST']),
   row('admin', '/-/login/:name', ['GET', 'POST']),
+  row('inspector', '/-/calls', [...READ, 'DELETE']),
+  row('inspector', '/-/calls/:id', READ),
+  row('page-key', '/-/ui/session', ['POST', 'DELETE']),
+  row('page-key', '/-/ui/link', ['POST']),
   row('callback', CALLBACK_PATH, ['GET', 'POST']),
 ];
 

@@ -26,6 +26,7 @@ export function clientNamed(name: string, overrides: Partial<ClientConfig> = {})
     requestsPerMinute: null,
     requestsPerMonth: null,
     overBudget: 'warn',
+    inspect: 'none',
     location: 'test',
     ...overrides,
   };

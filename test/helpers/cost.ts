@@ -109,7 +109,7 @@ for (const value of [
 ])
   SECRETS.add(value);
 
-const detail = { requestHeaders: true, responseHeaders: true, mask: SECRETS.mask };
+const detail = { requestHeaders: true, responseHeaders: true, bodies: true, mask: SECRETS.mask };
 const AT = '2026-11-24T12:00:00.000Z';
 
 const capture =

@@ -84,6 +84,7 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
       bodyMaxBytes: 65_536,
     },
     audit: { file: null, methods: [], sync: false, onFailure: 'refuse' },
+    inspector: { enabled: null, memory: 4, capture: 'errors', replay: 'safe' },
     proxy: { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: true },
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
     timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },

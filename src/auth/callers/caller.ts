@@ -41,6 +41,9 @@ export interface Caller {
   readonly isAuthenticated: boolean;
 }
 
+/** Whether it is by a handle or a session that a caller is known. */
+export const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;
+
 /** A caller that is not authenticated. */
 export const ANONYMOUS: Caller = Object.freeze({
   client: null,
@@ -49,6 +52,9 @@ export const ANONYMOUS: Caller = Object.freeze({
   authFingerprint: null,
   isAuthenticated: false,
 });
+
+/** Whoever shows the key of this start, where nobody else has to prove anything: an anonymous caller otherwise. */
+export const OPERATOR: Caller = Object.freeze({ ...ANONYMOUS });
 
 /** A caller with a certificate of the configured CA while no clients are configured. */
 export function certifiedCaller(authFingerprint: string): Caller {

@@ -56,6 +56,9 @@ export const client = new Section(
     }),
     mode: choice(['enforce', 'report'], 'enforce', { doc: 'report: only log what the rules would refuse.' }),
     admin: boolean('false', { doc: 'May use the admin listener.' }),
+    inspect: choice(['none', 'own'], 'none', {
+      doc: 'Which calls it may look at on the live page: none, or own. A client with admin sees all.',
+    }),
     expires: instant({
       defaultNote: 'never',
       example: '2027-01-31',

@@ -363,11 +363,14 @@ export function createExchangeObserver({
   log,
   metrics,
   activity,
+  inspector,
 }: {
-  log: { exchange(record: ExchangeRecord): void };
+  log: { exchange(record: ExchangeRecord): unknown };
   metrics: Metrics;
   /** Counts by client. */
   activity?: { ended(record: ExchangeRecord): void };
+  /** Keeps calls; told the line that the log made, if any. */
+  inspector?: { ended(record: ExchangeRecord, line: string | null): void } | null;
 }): ExchangeObserver {
   const counts = { running: 0, finished: 0, cut: 0 };
   return {
@@ -387,7 +390,8 @@ export function createExchangeObserver({
       if (record.isProbe) return;
       if (record.aborted && record.errorCode === 'gateway.draining') counts.cut += 1;
       else counts.finished += 1;
-      log.exchange(record);
+      const line = log.exchange(record);
+      inspector?.ended(record, typeof line === 'string' ? line : null);
     },
   };
 }

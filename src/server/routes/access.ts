@@ -18,7 +18,7 @@ import { notFound } from '../responses.ts';
 export function adminExchange({ raw }: FastifyRequest): Exchange {
   const exchange = exchangeOf(raw);
   const { caller, role, gateway } = exchange;
-  if (!role.admin) throw noAdminPages();
+  assertAdminListener(exchange);
   // A body takes as long as its sender likes: whoever may not administer any more by then does not.
   const { authenticator } = gateway.runtime;
   const peer = authenticator.peerOf(exchange.request, role);
@@ -43,11 +43,16 @@ export function changingExchange(request: FastifyRequest): Exchange {
 }
 
 /** Throws gateway.origin.forbidden unless the request carries the header that makes browsers ask first. */
-export function assertCsrfHeader({ request }: Pick<Exchange, 'request'>): void {
+export function assertCsrfHeader(exchange: Pick<Exchange, 'request'>): void {
+  assertRequestHeader(exchange, 'changes need');
+}
+
+/** The same for what no page of another origin may even read. */
+export function assertRequestHeader({ request }: Pick<Exchange, 'request'>, what = 'this needs'): void {
   if (request.headers['x-gateway-request'] === '1') return;
   throw new GatewayError(
     'gateway.origin.forbidden',
-    'changes need the header X-Gateway-Request: 1, which no link or form of a web page can send',
+    `${what} the header X-Gateway-Request: 1, which no link or form of a web page can send`,
   );
 }
 
@@ -58,8 +63,10 @@ export function assertMetricsServed({ role, caller }: Exchange, authenticator: A
   if (role.admin) authenticator.assertAdmin(caller, role);
 }
 
-function noAdminPages(): GatewayError {
-  return new GatewayError(
+/** Throws gateway.route.not.found on a listener without admin pages. */
+export function assertAdminListener({ role }: Pick<Exchange, 'role'>): void {
+  if (role.admin) return;
+  throw new GatewayError(
     'gateway.route.not.found',
     'the admin pages are not served at this address: see server.admin_listen, 127.0.0.1:8081 for instance, which ' +
       'counts after a restart',
@@ -117,8 +124,9 @@ export class RouteMethods {
     if (allow.length === 0) return notFound(role.admin);
     const { authenticator } = gateway.runtime;
     if (route.own?.kind === 'metrics') assertMetricsServed(exchange, authenticator);
+    else if (route.own?.kind === 'inspector' || route.own?.kind === 'page-key') assertAdminListener(exchange);
     else if (route.own?.kind === 'admin') {
-      if (!role.admin) throw noAdminPages();
+      assertAdminListener(exchange);
       authenticator.assertAdmin(caller, role);
     }
     return new GatewayError(

@@ -13,6 +13,8 @@ import { renderStatusPage } from '../pages/status-page.ts';
 import { sendJson } from '../responses.ts';
 import { adminExchange, changingExchange, configuredCredential, ignoreBodies, readBodiesAsText } from './access.ts';
 import { registerBlocks } from './client-blocks.ts';
+import { registerCalls } from './inspector/calls.ts';
+import { registerPageKeys } from './inspector/page-key.ts';
 import { registerLogin } from './login.ts';
 import { operationsOf } from './operations.ts';
 import { credentialStatus, statusOf } from './status.ts';
@@ -47,11 +49,13 @@ export function registerAdmin(app: FastifyInstance): void {
     scope.post('/-/quit', quit);
     registerLogin(scope);
   });
+  registerPageKeys(app);
   app.register(async (scope) => {
     // `curl -d ''` sends a type, too; nothing is read of a body.
     ignoreBodies(scope);
     scope.post('/-/reload', reload);
     registerBlocks(scope);
+    registerCalls(scope);
   });
 }
 

@@ -1,0 +1,108 @@
+// Who looks at calls, and what of them: decided for each request, before any filter is asked.
+
+import type { FastifyRequest } from 'fastify';
+import { OPERATOR } from '../../../auth/callers/caller.ts';
+import { GatewayError } from '../../../errors.ts';
+import type { Inspector } from '../../../inspector/inspector.ts';
+import type { Rights } from '../../../inspector/wire.ts';
+import { AuthenticationError, unauthenticated } from '../../authentication-error.ts';
+import { type Exchange, exchangeOf } from '../../exchange.ts';
+import { assertAdminListener, assertRequestHeader } from '../access.ts';
+
+/** Somebody who may look, and the exchange by which it is asked. */
+export interface Viewer {
+  readonly exchange: Exchange;
+  readonly inspector: Inspector;
+  readonly rights: Rights;
+}
+
+/** What no other origin may be given, and what nothing may keep. */
+const HEADERS: readonly (readonly [name: string, value: string])[] = [
+  ['Cache-Control', 'no-store, no-transform'],
+  ['Cross-Origin-Resource-Policy', 'same-origin'],
+  ['X-Content-Type-Options', 'nosniff'],
+];
+
+/**
+ * Who makes a request for data of the inspector. Throws gateway.route.not.found where none is served,
+ * gateway.origin.forbidden without the header that no link, form or script tag can send, gateway.client.* for whoever
+ * may see nothing.
+ */
+export function viewerOf(request: FastifyRequest): Viewer {
+  const { exchange, inspector } = inspectorExchange(request);
+  const { caller, role, gateway } = exchange;
+  const { authenticator } = gateway.runtime;
+  const current =
+    caller === OPERATOR ? caller : authenticator.assertRenewed(caller, role, authenticator.peerOf(request.raw, role));
+  exchange.caller = current;
+  return { exchange, inspector, rights: rightsOf(exchange) };
+}
+
+/** The exchange of a route of the inspector's, whoever asks. */
+export function inspectorExchange({ raw }: FastifyRequest): { exchange: Exchange; inspector: Inspector } {
+  const exchange = exchangeOf(raw);
+  for (const [name, value] of HEADERS) exchange.response.setHeader(name, value);
+  assertAdminListener(exchange);
+  const { gateway, record } = exchange;
+  // Pages ask often: while all is well that is no news.
+  record.isPoll = true;
+  const inspector = inspectorFor(exchange);
+  if (inspector === null)
+    throw new GatewayError(
+      'gateway.route.not.found',
+      gateway.runtime.config.inspector.enabled === false
+        ? 'calls cannot be looked at: inspector.enabled is false'
+        : 'calls cannot be looked at here: set inspector.enabled = true where other machines reach the admin listener',
+    );
+  assertRequestHeader(exchange);
+  return { exchange, inspector };
+}
+
+/** The inspector, where the listener serves it: by itself only where no other machine reaches that. */
+export function inspectorFor({ gateway, role }: Pick<Exchange, 'gateway' | 'role'>): Inspector | null {
+  return role.admin && (role.isLocal || gateway.runtime.config.inspector.enabled === true) ? gateway.inspector : null;
+}
+
+/** What a caller may see and do. Throws where that is nothing. */
+export function rightsOf({ caller, role, gateway }: Pick<Exchange, 'caller' | 'role' | 'gateway'>): Rights {
+  const { authenticator, config } = gateway.runtime;
+  const { replay, capture } = config.inspector;
+  const { client } = caller;
+  const all: Rights = { sees: 'all', client: client?.name ?? null, capture: capture !== 'none', replay, clear: true };
+  if (client?.isAdmin) return all;
+  if (client?.inspect === 'own') return { ...all, sees: 'own', capture: false, clear: false };
+  if (client !== null)
+    throw new GatewayError(
+      'gateway.client.forbidden',
+      'looking at calls needs a client with admin = true, or with inspect = own for those of its own',
+    );
+  if (!authenticator.asksForNoProof) {
+    if (!caller.isAuthenticated) throw unauthenticated('looking at calls needs a client with admin = true', false);
+    throw new GatewayError('gateway.client.forbidden', 'looking at calls needs a client with admin = true');
+  }
+  if (caller === OPERATOR || isOurSocket(role.peerName)) return all;
+  throw new AuthenticationError(
+    'looking at calls needs the key of this start in X-Gateway-Key: `gcg open` opens the page with it',
+    false,
+  );
+}
+
+/** Whether callers come by a Unix socket that we made: its mode is 0600. Of one that we were given nobody knows that. */
+function isOurSocket(peerName: string | undefined): boolean {
+  return peerName?.startsWith('unix:') === true;
+}
+
+/** Responds with a JSON object. */
+export function sendInspection({ response, record }: Exchange, json: string): void {
+  record.status = 200;
+  const body = `${json}\n`;
+  response.writeHead(200, [
+    'Content-Type',
+    'application/json',
+    'Content-Length',
+    String(Buffer.byteLength(body)),
+    'X-Gateway-Request-Id',
+    record.requestId,
+  ]);
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
