@@ -75,6 +75,23 @@ t.test('pages of the list: before, after, and the limit', async (t) => {
     t.equal((await fetch(`${started.url}/-/calls${query}`, { headers })).status, 400, query);
 });
 
+t.test('a filter chooses from the list, and one that cannot be read is refused with the place', async (t) => {
+  const started = await start(t);
+  const { url } = started;
+  const headers = asOperator(started);
+  for (const path of ['organizations/me', 'nowhere', 'organizations/me'])
+    await fetch(`${url}/api/v2/${path}`).then((one) => one.text());
+  const found = await list(url, headers, `?f=${encodeURIComponent('status:404')}`);
+  t.strictSame([found.calls.map(({ path }) => path), found.more], [['/api/v2/nowhere'], false]);
+  const more = await list(url, headers, `?limit=1&f=${encodeURIComponent('-status:404')}`);
+  t.strictSame([more.calls.map(({ seq }) => seq), more.more], [[3], true]);
+  for (const wrong of ['status:', '(', 'x'.repeat(1_100)]) {
+    const refused = await fetch(`${url}/-/calls?f=${encodeURIComponent(wrong)}`, { headers });
+    t.equal(refused.status, 400, wrong);
+    t.match(await refused.json(), { code: 'gateway.request.invalid', message: /^f, at \d+: / });
+  }
+});
+
 t.test('who may see which calls', async (t) => {
   const clients = [
     clientNamed('boss', { isAdmin: true }),
@@ -90,6 +107,11 @@ t.test('who may see which calls', async (t) => {
   t.strictSame(await seen('boss'), ['4 blind', '3 crm', '2 etl', '1 crm']);
   t.strictSame(await seen('crm'), ['3 crm', '1 crm']);
   t.strictSame(await seen('etl'), ['2 etl']);
+  for (const f of ['client:etl', '-client:crm', 'client:etl OR status:200', 'id:*', 'status:200'])
+    for (const call of (await list(url, as('crm'), `?f=${encodeURIComponent(f)}`)).calls)
+      t.equal(call.client, 'crm', f);
+  t.strictSame((await list(url, as('crm'), '?f=client:etl')).calls, [], 'a filter is asked after the rights');
+  t.equal((await list(url, as('boss'), '?f=client:crm')).calls.length, 2);
   t.match(await list(url, as('etl')), { oldest: 2, newest: 2 }, 'how many others call is not told');
   const refusals: [Record<string, string>, number][] = [
     [as('blind'), 403],

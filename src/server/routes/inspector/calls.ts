@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../../../errors.ts';
 import type { CallRing, KeptCall } from '../../../inspector/call-ring.ts';
+import { FilterError, matches, parseFilter } from '../../../inspector/filter.ts';
 import { type CallQuery, maySee, searchCalls } from '../../../inspector/search.ts';
 import type { Call, CallAnswer } from '../../../inspector/wire.ts';
 import type { Exchange } from '../../exchange.ts';
@@ -57,14 +58,28 @@ function auditChange({ runtime, request, response, record }: Exchange): void {
 }
 
 /** The query of a list. Throws gateway.request.invalid for what is no number, or no filter. */
-function queryOf({ route }: Exchange): CallQuery {
+function queryOf({ route, gateway }: Exchange): CallQuery {
   const query = new URLSearchParams(route.kind === 'local' ? route.query : '');
   return {
-    matches: null,
+    matches: filterIn(query, gateway.clock.now()),
     limit: Math.min(numberIn(query, 'limit') ?? USUAL_LIMIT, LARGEST_LIMIT),
     before: numberIn(query, 'before') ?? Number.POSITIVE_INFINITY,
     after: numberIn(query, 'after') ?? 0,
   };
+}
+
+/** The filter of the query; null where it lets every call through. */
+function filterIn(query: URLSearchParams, now: number): CallQuery['matches'] {
+  const text = query.get('f') ?? '';
+  if (text.trim() === '') return null;
+  try {
+    const filter = parseFilter(text);
+    return (call) => matches(filter, call, now);
+  } catch (error) {
+    if (!(error instanceof FilterError)) throw error;
+    const message = `f, at ${error.column}: ${error.message}`;
+    throw new GatewayError('gateway.request.invalid', message, { statusCode: 400 });
+  }
 }
 
 /** A whole number of the query; null where it is not said. */
