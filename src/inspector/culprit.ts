@@ -55,24 +55,27 @@ export function hasFailed({ status, errorCode, aborted }: Call): boolean {
   return status >= 400 || status === 0 || errorCode !== undefined || aborted === true;
 }
 
-/** Who or what a call failed by, or was slow by; null for one that went well, and was not slow by anybody's doing. */
+/** Who or what a call failed by, or was slow by; null for one that went well, and was not slow. */
 export function culpritOf(call: Call): Culprit | null {
   if (!hasFailed(call)) return slowedBy(call);
-  const { status, errorCode, source, aborted } = call;
+  const { status, errorCode, error, source, explanation } = call;
+  if (errorCode === 'gateway.credential.unavailable' && error?.includes(' cannot be reached'))
+    return error.includes(': the proxy ') ? 'proxy' : 'network';
   if (errorCode !== undefined) return CULPRIT_OF_CODE[errorCode] ?? (status >= 500 ? 'gateway' : 'caller');
-  if (aborted === true && status < 400) return 'caller';
+  if (status < 400) return 'caller';
   if (source === 'gateway') return status >= 500 ? 'gateway' : 'caller';
   if (status >= 500) return 'platform';
   if (status === 429) return 'limit';
-  return status === 401 || status === 403 ? 'token' : 'caller';
+  return status === 401 || status === 403 || explanation !== undefined ? 'token' : 'caller';
 }
 
-/** What took more than half of a slow call's time, where that is not the platform's own work. */
-function slowedBy({ durationMs, queueMs, tokenWaitMs, trace, closeCode }: Call): Culprit | null {
+/** What took more than half of a slow call's time. */
+function slowedBy({ durationMs, queueMs, tokenWaitMs, upstreamMs, trace, closeCode }: Call): Culprit | null {
   // A socket is open as long as its caller wants it.
   if (durationMs < SLOW_MS || closeCode !== undefined) return null;
   const half = durationMs / 2;
   if ((trace?.stalled ?? 0) > half) return 'reader';
   if (queueMs > half) return 'limit';
-  return tokenWaitMs > half ? 'token' : null;
+  if (tokenWaitMs > half) return 'token';
+  return upstreamMs > half ? 'platform' : null;
 }

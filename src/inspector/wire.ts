@@ -38,6 +38,10 @@ export interface Call {
   readonly errorCode?: string;
   readonly error?: string;
   readonly rule?: string;
+  /** The Host or the Origin that was not let in. */
+  readonly refused?: string;
+  /** When the answer said to try again. */
+  readonly retryAfterMs?: number;
   readonly secretFingerprint?: string;
   readonly claimedClient?: string;
   readonly sessionUser?: string;

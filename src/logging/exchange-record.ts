@@ -71,6 +71,10 @@ export interface ExchangeRecord {
   error: string | null;
   /** The rule that refused the call, or would have (mode `report`). */
   rule: string | null;
+  /** The Host or the Origin that was not let in. */
+  refused: string | null;
+  /** When the caller was told to try again. */
+  retryAfterMs: number | null;
   /** Why the platform refused the call, or will, in words of ours and names of the platform's. */
   explanation: string | null;
   /** The caller sent an `Authorization` of its own, and it was replaced. */
@@ -141,6 +145,8 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     errorCode: null,
     error: null,
     rule: null,
+    refused: null,
+    retryAfterMs: null,
     explanation: null,
     authorizationReplaced: false,
     closeCode: null,
@@ -164,10 +170,15 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
 /** Notes the error of ours that fails a call. */
 export function noteError(
   record: ExchangeRecord,
-  { code, message }: { readonly code: string; readonly message: string },
+  {
+    code,
+    message,
+    retryAfterMs,
+  }: { readonly code: string; readonly message: string; readonly retryAfterMs?: number | undefined },
 ): void {
   record.errorCode = code;
   record.error = message;
+  if (retryAfterMs !== undefined) record.retryAfterMs = retryAfterMs;
 }
 
 /** Notes why one more attempt is made. */

@@ -51,6 +51,8 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.peer !== null) line += `,"peer":${text(record.peer)}`;
   if (record.userAgent !== null) line += `,"userAgent":${text(shownUserAgent(record.userAgent, mask))}`;
   line += `,"source":"${record.source}"${failureFields(record, mask)}${callerFields(record, mask)}`;
+  if (record.refused !== null) line += `,"refused":${text(shownRefused(record.refused, mask))}`;
+  if (record.retryAfterMs !== null) line += `,"retryAfterMs":${tidy(record.retryAfterMs)}`;
   if (record.authorizationReplaced) line += ',"authorizationReplaced":true';
   if (record.operation !== null) line += `,"operation":"${record.operation}"`;
   if (record.explanation !== null) line += `,"explanation":${text(mask(record.explanation))}`;
@@ -125,6 +127,13 @@ function shownUserAgent(userAgent: string, mask: LiveSecrets['mask']): string {
 }
 
 const LONGEST_USER_AGENT = 256;
+
+/** A Host or Origin as a record shows it: whoever called may have put anything there. */
+function shownRefused(name: string, mask: LiveSecrets['mask']): string {
+  return mask(cutLong(name, redactText, LONGEST_REFUSED));
+}
+
+const LONGEST_REFUSED = 256;
 
 /** A sentence of ours as a record shows it. */
 function shownWords(words: string, mask: LiveSecrets['mask']): string {

@@ -130,6 +130,8 @@ function refuseInTime(opened: OpenedExchange, error: unknown): void {
 
 function refuse(opened: OpenedExchange, thrown: unknown): void {
   const error = isGatewayError(thrown) ? thrown : internalError();
+  if (error.code === 'gateway.origin.forbidden') opened.record.refused = opened.request.headers.origin ?? null;
+  else if (error.code === 'gateway.host.forbidden') opened.record.refused = opened.request.headers.host ?? null;
   if (isRefusedProof(error)) opened.record.claimedClient = claimedClient(opened.request, opened.runtime);
   // A request that is not understood leaves a connection that is not understood.
   const isBroken = error.code === 'gateway.request.invalid' || error.code === 'gateway.internal';

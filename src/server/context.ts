@@ -108,7 +108,7 @@ export interface ServerRuntime extends AdmissionRules {
   /** Where grants of applications' own users are performed. */
   readonly tokenEndpoint: TokenEndpoint;
   readonly upstream: Pick<Upstream, 'send' | 'limits'> & {
-    readonly egress: Pick<Upstream['egress'], 'agent'>;
+    readonly egress: Pick<Upstream['egress'], 'agent' | 'describe'>;
   };
   /** The handles, sessions and notification channels that were issued, by this and earlier configurations. */
   readonly handles: Handles;

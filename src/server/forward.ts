@@ -9,7 +9,7 @@ import { captureFailure, captureRequestBody, captureResponseBody } from '../logg
 import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
-import { headerValue } from '../upstream/platform-error.ts';
+import { headerValue, retryAfterMs } from '../upstream/platform-error.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
@@ -151,6 +151,8 @@ function passResponse(
   record.status = statusCode;
   record.source = 'upstream';
   record.correlationId = correlationId;
+  if (statusCode === 429 || statusCode === 503)
+    record.retryAfterMs = retryAfterMs(upstreamResponse, runtime.clock) ?? null;
   record.responseHeaders = headers;
   if (bodies?.response) captureResponseBody(record, headers, bodies.maxBytes);
   if (statusCode >= 400 && keepsWords(exchange)) captureFailure(record, headers);

@@ -1,0 +1,364 @@
+// Explanations of what happened on the way: the corporate proxy, the network, the platform's own failures, and the
+// gateway's.
+
+import type { WhyFacts } from './why-facts.ts';
+import { type Explain, type Explanation, said, sentence, sentences, setting, span, steps, way } from './why-words.ts';
+import type { Call } from './wire.ts';
+
+/** The explanations by the gateway's code. */
+export const NETWORK_ROWS: Readonly<Record<string, Explain>> = {
+  'gateway.proxy.auth': proxyAuth,
+  'gateway.proxy.refused': proxyRefused,
+  'gateway.proxy.timeout': proxyTimeout,
+  'gateway.upstream.tls': untrusted,
+  'gateway.upstream.unreachable': unreachable,
+  'gateway.upstream.timeout': late,
+  'gateway.upstream.unavailable': heldOff,
+  'gateway.upstream.invalid': notHttp,
+  'gateway.audit.unavailable': auditUnavailable,
+  'gateway.draining': draining,
+  'gateway.internal': internal,
+};
+
+const DOCTOR = 'gcg doctor tests the way there, step by step.';
+
+/** The proxy that a sentence of ours names: `the proxy http://proxy:3128 refused …`. */
+function proxyIn({ error = '' }: Call): string {
+  return /the proxy (\S+?)[:,]?(?: |$)/.exec(error)?.[1] ?? 'the corporate proxy';
+}
+
+/** Who chose the proxy. */
+function chosenBy({ wayOut }: WhyFacts): string | null {
+  return wayOut === null || wayOut.via === 'direct' ? null : `It is used because ${wayOut.reason} says so.`;
+}
+
+/** The setting of a proxy that does not come from the configuration is changed elsewhere. */
+function proxySetting({ wayOut }: WhyFacts, line: string): string {
+  const isVariable = wayOut !== null && /^[A-Za-z]+_PROXY$/i.test(wayOut.reason);
+  return isVariable
+    ? `${setting('proxy', line)}; or change ${wayOut.reason} in the environment that the gateway starts in`
+    : setting('proxy', line);
+}
+
+function proxyAuth(call: Call, facts: WhyFacts): Explanation {
+  const { error = '' } = call;
+  const proxy = proxyIn(call);
+  const offersOther = /offers only (.+?) authentication/.exec(error)?.[1];
+  if (offersOther !== undefined)
+    return {
+      title: `the corporate proxy ${proxy} wants ${offersOther}, which the gateway does not speak`,
+      text: sentences(said(call, ''), chosenBy(facts)),
+      todo: steps(
+        `Run a local relay that speaks it (px, cntlm), and ` +
+          `${setting('proxy', 'url = http://127.0.0.1:3128').replace(/^I/, 'i')}`,
+        'Or ask the administrators of the proxy for an account with Basic.',
+      ),
+    };
+  const isWrong = error.includes('does not accept the credentials');
+  return {
+    title: isWrong
+      ? `the corporate proxy ${proxy} does not accept the credentials`
+      : `the corporate proxy ${proxy} wants a user name and a password`,
+    text: sentences(said(call, 'the corporate proxy asks for credentials'), chosenBy(facts)),
+    todo: steps(
+      `${setting('proxy', 'username = …')}, and password_file = … beside it`,
+      'An account that is locked after wrong passwords looks the same: ask the administrators of the proxy.',
+      `If this machine may leave without it: ${proxySetting(facts, 'off = true')}`,
+    ),
+  };
+}
+
+function proxyRefused(call: Call, facts: WhyFacts): Explanation {
+  const { error = '' } = call;
+  const proxy = proxyIn(call);
+  const [, host, status] = /refused a tunnel to (\S+) (?:with status (\d+)|\(\w+\))/.exec(error) ?? [];
+  const text = sentences(said(call, 'the corporate proxy refused the tunnel'), chosenBy(facts));
+  if (host !== undefined)
+    return {
+      title: `the corporate proxy ${proxy} opens no tunnel to ${host}${status === undefined ? '' : ` (${status})`}`,
+      text,
+      todo: steps(
+        `Ask the administrators of the proxy to allow CONNECT to ${host}, and to the login server of the region.`,
+        `If another proxy is the right one: ${proxySetting(facts, 'url = http://PROXY:PORT')}`,
+        `If this host needs none: ${setting('proxy', `no_proxy = ${host.replace(/:\d+$/, '')}`)}`,
+      ),
+    };
+  if (/PAC file/.test(error))
+    return {
+      title: 'the PAC file that names the proxy cannot be used',
+      text,
+      todo: steps(proxySetting(facts, 'url = pac+http://…'), DOCTOR),
+    };
+  return {
+    title: `the corporate proxy ${proxy} cannot be used`,
+    text,
+    todo: steps(
+      `Check its name, port and scheme: ${proxySetting(facts, 'url = http://PROXY:PORT')}`,
+      `If this machine may leave without a proxy: ${setting('proxy', 'off = true')}`,
+      DOCTOR,
+    ),
+  };
+}
+
+function proxyTimeout(call: Call, facts: WhyFacts): Explanation {
+  return {
+    title: `the corporate proxy ${proxyIn(call)} took too long to open a tunnel`,
+    text: sentences(said(call, 'the proxy did not open the tunnel in time'), chosenBy(facts), tries(call)),
+    todo: steps(
+      DOCTOR,
+      `If the proxy is just slow: ${setting('timeouts', `connect = ${twice(facts.settings?.connectMs)}`)} (seconds)`,
+      'If it does not answer at all, ask its administrators, and check the firewall on the way to it.',
+    ),
+  };
+}
+
+function untrusted(call: Call, { wayOut }: WhyFacts): Explanation {
+  const { error = '' } = call;
+  const issuer = /issuer ((?:CN|O)=[^:;]+)/.exec(error)?.[1]?.trim();
+  const isUntrusted = error.includes('is not trusted');
+  if (isUntrusted)
+    return {
+      title:
+        `the certificate that came in place of Genesys Cloud's is not ` +
+        `trusted${issuer === undefined ? '' : ` (issuer ${issuer})`}`,
+      text: sentences(
+        said(call, "the region's certificate is not trusted"),
+        'An issuer from your own company means that a proxy or firewall inspects TLS.',
+        way(wayOut),
+      ),
+      todo: steps(
+        `If so, have the certificate of that issuer as a PEM file: ` +
+          `${setting('tls', 'ca_file = /etc/ssl/company-ca.pem')}`,
+        'Or ask for an exception: Genesys Cloud is not to be inspected.',
+        'If the issuer is nobody you know, trust nothing and ask who answers there.',
+      ),
+    };
+  return {
+    title: 'no secure connection to Genesys Cloud could be made',
+    text: sentences(said(call, 'the TLS connection failed'), way(wayOut)),
+    todo: steps(
+      /has expired|not valid yet/.test(error) ? "Check this machine's clock first." : null,
+      /does not speak TLS/.test(error)
+        ? `${setting('gateway', 'protocol = http')}, if it is to be plain http; else check host and port`
+        : null,
+      /client certificate/.test(error) ? `${setting('tls', 'cert_file = …')} and key_file = … beside it` : null,
+      DOCTOR,
+    ),
+  };
+}
+
+function unreachable(call: Call, { wayOut }: WhyFacts): Explanation {
+  const { error = '' } = call;
+  const host = /^(?:the name |the connection to )?(?:https?:\/\/)?([\w.[\]:-]+) /.exec(error)?.[1];
+  const hasName = error.includes('cannot be resolved');
+  const title = hasName
+    ? `the name ${host ?? 'of the region'} cannot be resolved on this machine`
+    : call.status === 200
+      ? 'the connection broke while the answer was on its way'
+      : `no connection to ${host ?? 'Genesys Cloud'} lasted`;
+  return {
+    title,
+    text: sentences(
+      said(call, 'the connection was refused, reset, or its name not resolved'),
+      way(wayOut),
+      tries(call),
+    ),
+    todo: steps(
+      hasName
+        ? 'Check the region ([general] host) and the DNS of this machine.'
+        : 'Send it again; a change (POST, PUT, PATCH, DELETE) may have been made, so look first.',
+      wayOut?.via === 'direct' ? `If only a proxy may leave: ${setting('proxy', 'url = http://PROXY:PORT')}` : null,
+      DOCTOR,
+    ),
+  };
+}
+
+function late(call: Call, { settings }: WhyFacts): Explanation {
+  const { error = '' } = call;
+  if (error.includes('the caller stopped reading'))
+    return {
+      title: 'the caller did not read the answer',
+      text: said(call, ''),
+      todo: steps('Read answers as they come, or close the connection.'),
+    };
+  const isConnecting = error.includes('did not accept the connection');
+  return {
+    title: isConnecting
+      ? 'Genesys Cloud did not accept the connection in time'
+      : 'Genesys Cloud did not answer in time',
+    text: sentences(
+      said(call, 'the region did not answer in time'),
+      tries(call),
+      call.upstreamMs > 0
+        ? `${span(call.upstreamMs)} of ${span(call.durationMs)} were spent waiting for the platform.`
+        : null,
+    ),
+    todo: isConnecting
+      ? steps(
+          DOCTOR,
+          'A firewall that drops packets looks like this: ask whether this machine may leave, or only a proxy.',
+        )
+      : steps(
+          'Ask for less at a time: a smaller page, a shorter interval, or an asynchronous job where the ' +
+            'platform has one.',
+          `If such calls just take long: ${setting('timeouts', `headers = ${twice(settings?.headersMs)}`)} (seconds)`,
+          'A change (POST, PUT, PATCH, DELETE) may have been made all the same: look before you send it again.',
+        ),
+  };
+}
+
+function heldOff(call: Call, { wayOut, settings }: WhyFacts): Explanation {
+  if (/rate_limit\.connections/.test(call.error ?? ''))
+    return {
+      title: 'all connections that this client may have were in use',
+      text: said(call, ''),
+      todo: steps(
+        'Make fewer calls at a time, and read their answers without pauses.',
+        `If there is room: ` +
+          `${setting('rate_limit', `connections = ${settings === null ? '…' : settings.connections * 2}`)}`,
+      ),
+    };
+  return {
+    title: 'Genesys Cloud could not be reached several times in a row',
+    text: sentences(
+      said(call, 'calls are held off until one gets through'),
+      'Nothing of this call was sent.',
+      way(wayOut),
+    ),
+    todo: steps(
+      call.retryAfterMs === undefined
+        ? 'Send it again later: the gateway tries by itself.'
+        : `Send it again after ${span(call.retryAfterMs)}: the gateway tries by itself.`,
+      DOCTOR,
+    ),
+  };
+}
+
+function notHttp(call: Call): Explanation {
+  return {
+    title: 'what answered in place of Genesys Cloud does not speak HTTP as it should',
+    text: sentences(
+      said(call, 'the answer is not valid HTTP'),
+      'A middlebox, or a wrong host or port, is the usual reason.',
+    ),
+    todo: steps('Check [general] host, and [gateway] host, port and protocol.', DOCTOR),
+  };
+}
+
+function auditUnavailable(call: Call): Explanation {
+  return {
+    title: 'the audit trail cannot be written, and changes are not made without it',
+    text: said(call, 'the audit trail cannot be written'),
+    todo: steps(
+      'Make room on the disk of audit.file, or mend its permissions; the log says what failed.',
+      `If changes must go on without it: ${setting('audit', 'on_failure = continue')}`,
+    ),
+  };
+}
+
+function draining(): Explanation {
+  return {
+    title: 'the gateway was shutting down',
+    text: 'It takes no new calls then, and cuts what is not done after server.drain_timeout.',
+    todo: steps(
+      'Send it again, once the gateway is back; a change (POST, PUT, PATCH, DELETE) may have been made, so look first.',
+      'If it ends while it is needed: look at who stopped it (systemctl status, kubectl describe pod).',
+    ),
+  };
+}
+
+function internal(call: Call): Explanation {
+  return {
+    title: 'the gateway itself failed',
+    text: sentences(
+      said(call, 'a fault of the gateway itself'),
+      `The log has the cause under the request id ${call.requestId}.`,
+    ),
+    todo: steps(
+      'Please report it with that id and the lines of the log round it.',
+      'Send it again: other calls go on.',
+    ),
+  };
+}
+
+/** The platform failed (5xx), and trying again did not help. */
+export function platformFailed(call: Call, { settings }: WhyFacts): Explanation {
+  const words = call.platform?.message;
+  const isSafe = /^(?:GET|HEAD|OPTIONS)$/.test(call.method);
+  return {
+    title: `Genesys Cloud failed with ${call.status}`,
+    text: sentences(
+      words === undefined ? null : `It says: ${sentence(words)}`,
+      tries(call) ?? (isSafe ? null : `A ${call.method} is not sent twice by itself, since it might be done twice.`),
+      settings !== null && call.attempts > settings.retryMax
+        ? `More tries than retry.retry_max (${settings.retryMax}) are not made.`
+        : null,
+      call.correlationId === undefined ? null : `Its correlation id is ${call.correlationId}.`,
+    ),
+    todo: steps(
+      isSafe ? 'Send it again in a while.' : 'Look whether it was done; then send it again.',
+      'Look at https://status.mypurecloud.com for your region.',
+      call.correlationId === undefined
+        ? null
+        : `If it lasts, give ${call.correlationId} to the support of Genesys: it finds the call there.`,
+    ),
+  };
+}
+
+/** The platform refused what was asked (4xx). */
+export function platformRefused(call: Call): Explanation {
+  const { code, message } = call.platform ?? {};
+  const words = message === undefined ? null : sentence(message);
+  const title = TITLES[call.status] ?? `Genesys Cloud refuses the request with ${call.status}`;
+  return {
+    title,
+    text: sentences(
+      code === undefined && words === null
+        ? `It answered ${call.status}.`
+        : `It answered ${call.status}${code === undefined ? '' : ` (${code})`}${words === null ? '.' : `: ${words}`}`,
+      'The gateway passed the answer on as it came.',
+    ),
+    todo: steps(
+      ADVICE[call.status] ?? 'Change the request as the answer says.',
+      call.operation === undefined || call.operation === 'unlisted'
+        ? 'The path is none that this release knows of the platform: check its spelling.'
+        : `The documentation of ${call.operation} in the API Explorer (developer.genesys.cloud) says what it takes.`,
+      call.correlationId === undefined ? null : `For the support of Genesys: correlation id ${call.correlationId}.`,
+    ),
+  };
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: 'Genesys Cloud finds the request malformed',
+  404: 'Genesys Cloud has nothing at this path',
+  405: 'Genesys Cloud does not take this method at this path',
+  409: 'the change collides with what Genesys Cloud has already',
+  412: 'the version that the change was made for is not the newest',
+  413: "the request's body is larger than Genesys Cloud takes",
+  415: 'Genesys Cloud does not take a body of this type',
+  422: 'Genesys Cloud understands the request, and cannot do what it says',
+};
+
+const ADVICE: Readonly<Record<number, string>> = {
+  400: 'Mend the field that the answer names; its body has details.',
+  404:
+    'Check the id and the path. An object of a division that the credential may not see looks as if it were ' +
+    'not there.',
+  405: 'Use a method that the operation has.',
+  409: 'Read the object again, and make the change on what it is now; the same name may be taken.',
+  412: 'Read the object again, and send its new version with the change.',
+  413: 'Send less at a time.',
+  415: 'Send Content-Type: application/json with JSON, or the type that the operation takes.',
+  422: 'Mend what the answer names.',
+};
+
+/** How often it was sent, and why again. */
+function tries({ attempts, retries }: Call): string | null {
+  if (attempts <= 1) return null;
+  return `It was sent ${attempts} times${retries === undefined ? '' : ` (again after ${retries.join(', ')})`}.`;
+}
+
+/** Twice as many seconds, for a setting. */
+function twice(ms: number | undefined): string {
+  return ms === undefined ? '…' : String(Math.ceil((2 * ms) / 1_000));
+}

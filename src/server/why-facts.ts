@@ -1,0 +1,146 @@
+// What the running gateway knows of a call's surroundings, for its explanation: states as they are now, and who used
+// its limit in the minute before. Asks nothing of the network or the disk, and holds no secret.
+
+import { ANONYMOUS } from '../auth/callers/caller.ts';
+import type { Credential } from '../auth/credentials/credentials.ts';
+import { isGatewayError } from '../errors.ts';
+import type { LimitFacts, UsedBy, WhyFacts } from '../inspector/why-facts.ts';
+import type { Call, Rights } from '../inspector/wire.ts';
+import type { ServerContext, ServerRuntime } from './context.ts';
+
+/** The calls that are kept, newest first from a number downwards. */
+export interface KeptCalls {
+  below(seq: number): { readonly seq: number; readonly json: string } | null;
+  /** Null where none fell out yet. */
+  readonly wholeSince: unknown;
+}
+
+/** Whose names a viewer may see. */
+export type SeenBy = Pick<Rights, 'sees' | 'client'>;
+
+/** In which the platform counts calls. */
+const MINUTE_MS = 60_000;
+/** So many calls are looked at; where more were made in a minute, nobody is told who made them. */
+const MOST_CALLS = 3_000;
+
+/** The facts for one call, as its viewer may know them. */
+export function whyFacts(
+  { runtime, clock }: Pick<ServerContext, 'runtime' | 'clock'>,
+  call: Call,
+  kept: KeptCalls | null,
+  viewer: SeenBy,
+): WhyFacts {
+  const { config } = runtime;
+  const { timeouts, server, rateLimit, retry, reauthentication } = config;
+  const credential = call.credential === undefined ? undefined : runtime.credentials.get(call.credential);
+  return {
+    now: clock.now(),
+    credential: credential === undefined ? null : credentialFacts(credential, call),
+    limit: limitFacts(call, runtime),
+    usedBy: kept === null || !isLimited(call) ? null : usedBy(call, kept, runtime, viewer),
+    wayOut: wayOut(credential, runtime),
+    settings: {
+      totalWaitMs: timeouts.totalWaitMs,
+      connectMs: timeouts.connectMs,
+      headersMs: timeouts.headersMs,
+      tokenWaitMs: reauthentication.refreshTokenWaitMaxMs,
+      maxBodyBytes: server.maxBodyBytes,
+      queueMax: rateLimit.queueMax,
+      connections: rateLimit.connections,
+      retryMax: retry.max,
+    },
+    usable: usable(call, runtime),
+  };
+}
+
+function credentialFacts({ config, source, hasLogin }: Credential, call: Call): WhyFacts['credential'] {
+  const { token, renewal, nextAttemptAt, lastError } = source.state();
+  const current = source.current();
+  return {
+    name: config.name,
+    grantType: config.grantType,
+    region: config.hosts.domain,
+    loginHost: new URL(config.hosts.login.origin).host,
+    token,
+    renewal,
+    nextAttemptAt,
+    lastError: lastError?.message ?? null,
+    secretFrom: config.clientSecret?.origin ?? null,
+    tokenSince:
+      current !== null && current.fingerprint === call.tokenFingerprint && current.obtainedAt > 0
+        ? current.obtainedAt
+        : null,
+    hasLogin,
+  };
+}
+
+/** Whether its explanation tells who used a limit. */
+function isLimited({ status, errorCode }: Call): boolean {
+  return status === 429 || errorCode === 'gateway.rate.limited';
+}
+
+/** The limit by the name that the record has; for a 429 of the platform, the one of the route or credential. */
+function limitFacts({ heldBy, credential, status, route }: Call, { upstream }: ServerRuntime): LimitFacts | null {
+  const all = upstream.limits();
+  const named = heldBy === undefined ? undefined : all.find(({ name }) => name === heldBy);
+  const found =
+    named ??
+    (status !== 429 || credential === undefined
+      ? undefined
+      : (all.find(({ name }) => name.endsWith(` ${route} for credential ${credential}`)) ??
+        all.find((limit) => limit.credential === credential)));
+  if (found === undefined) return null;
+  const { name, perMinute, used, waiting, pausedMs } = found;
+  return { name, perMinute, used, waiting, pausedMs };
+}
+
+/** Null where not all calls of the minute are kept. */
+function usedBy(call: Call, kept: KeptCalls, { config }: ServerRuntime, viewer: SeenBy): readonly UsedBy[] | null {
+  if (!['info', 'debug', 'trace'].includes(config.logging.level)) return null;
+  const until = Date.parse(call.time);
+  const counts = new Map<string | null, number>();
+  let looked = 0;
+  let isWhole = kept.wholeSince === null;
+  for (let next = kept.below(call.seq); next !== null; next = kept.below(next.seq)) {
+    const one = JSON.parse(next.json) as Call;
+    if (until - Date.parse(one.time) > MINUTE_MS) {
+      isWhole = true;
+      break;
+    }
+    if (++looked > MOST_CALLS) return null;
+    if (one.credential !== call.credential || one.attempts === 0) continue;
+    const client = one.client ?? null;
+    counts.set(client, (counts.get(client) ?? 0) + one.attempts);
+  }
+  if (!isWhole) return null;
+  return merged(
+    Array.from(counts, ([client, calls]) => ({ client, calls })),
+    viewer,
+  ).sort((a, b) => b.calls - a.calls);
+}
+
+/** What a viewer may not see by name is told as one. */
+function merged(all: readonly UsedBy[], { sees, client }: SeenBy): UsedBy[] {
+  if (sees === 'all') return [...all];
+  const own = all.filter((one) => one.client === client);
+  const calls = all.reduce((sum, one) => sum + (one.client === client ? 0 : one.calls), 0);
+  return calls === 0 ? own : [...own, { client: 'other clients', calls }];
+}
+
+/** A setting that cannot be used has said so in the call's own error. */
+function wayOut(credential: Credential | undefined, { upstream, config }: ServerRuntime): WhyFacts['wayOut'] {
+  const { origin } = (credential?.config.hosts ?? config.general.hosts).api;
+  try {
+    return upstream.egress.describe(origin);
+  } catch (error) {
+    if (isGatewayError(error)) return null;
+    throw error;
+  }
+}
+
+function usable({ client }: Call, { config, access, clients }: ServerRuntime): readonly string[] {
+  const caller = client === undefined ? ANONYMOUS : clients.get(client);
+  return caller === undefined
+    ? []
+    : config.credentials.map(({ name }) => name).filter((name) => access.mayUse(caller, name));
+}
