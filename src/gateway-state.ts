@@ -44,6 +44,7 @@ import { WrongProtocols } from './server/wrong-protocol.ts';
 import { credentialOfLimit, sessionLimitKey } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
 import { askUserId, OwnCallError } from './upstream/own-calls.ts';
+import { Tracing } from './upstream/tracing.ts';
 import { Budgets } from './usage/budgets.ts';
 import { UsageLedger } from './usage/usage-ledger.ts';
 import { VERSION } from './version.ts';
@@ -96,6 +97,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly store: TokenStore;
   readonly listenerPlan: ListenerPlan;
   readonly tls: ServerTls | null;
+  readonly tracing: Tracing;
   readonly refusals: Refusals;
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
@@ -146,6 +148,7 @@ export class GatewayState implements ServerContext, Shared {
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
     this.listenerPlan = new ListenerPlan(config);
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
+    this.tracing = new Tracing(clock.monotonic);
     this.refusals = new Refusals(clock);
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);

@@ -86,7 +86,8 @@ export interface Attempt extends Stretch {
   readonly pool?: number;
   /** How its connection was made; absent where it was there already. `proxy` is the CONNECT of a corporate proxy. */
   readonly dial?: { readonly dns?: number; readonly tcp?: number; readonly proxy?: number; readonly tls?: number };
-  /** For a connection that was there already: how long it had been idle. */
+  /** For a connection that was there already: its age, and how long it had been idle, where that is known. */
+  readonly age?: number;
   readonly idle?: number;
   readonly send?: number;
   /** From the request's last octet to the answer's first. */
@@ -94,6 +95,7 @@ export interface Attempt extends Stretch {
   readonly body?: number;
   readonly status?: number;
   readonly error?: string;
+  /** What the platform asked to wait, in ms. */
   readonly retryAfter?: number;
 }
 

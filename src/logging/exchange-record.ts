@@ -2,6 +2,8 @@
 // exchange ends. It holds raw, unredacted references; redaction is the writer's job, so nothing here is ever serialised
 // as it is.
 
+import type { CallTrace } from './call-trace.ts';
+
 /**
  * Header lines as Node and undici hand them out: a flat list (name, value, name, value…; buffers are latin1) or a
  * dictionary. Only a reference is kept, and it is rendered (redacted) only at the level that shows it.
@@ -92,6 +94,8 @@ export interface ExchangeRecord {
   heldBy: string | null;
   /** The client disconnected before its response was complete. */
   aborted: boolean;
+  /** Where its time goes; null while nobody watches. */
+  trace: CallTrace | null;
   traceId: string | null;
   spanId: string | null;
   requestHeaders: RawHeaders | null;
@@ -154,6 +158,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     retryReasons: null,
     heldBy: null,
     aborted: false,
+    trace: null,
     traceId: null,
     spanId: null,
     requestHeaders: null,

@@ -4,6 +4,7 @@ import { ERROR_TABLE, type ErrorCode } from '../errors.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
 import type { RecordLevel } from './log.ts';
 import { type LiveSecrets, maskStrings } from './redact/live-secrets.ts';
+import { isFingerprinting } from './redact/mask.ts';
 import { cutLong, redactHeaders, redactTarget } from './redact/redact.ts';
 import { redactText, redactWords } from './redact/text.ts';
 import { sentenceOf } from './sentences.ts';
@@ -119,6 +120,7 @@ const lastUserAgent = { full: '', redacted: '' };
 
 /** A User-Agent as a record shows it. */
 function shownUserAgent(userAgent: string, mask: LiveSecrets['mask']): string {
+  if (isFingerprinting()) return mask(cutLong(userAgent, redactText, LONGEST_USER_AGENT));
   if (userAgent !== lastUserAgent.full) {
     lastUserAgent.redacted = cutLong(userAgent, redactText, LONGEST_USER_AGENT);
     lastUserAgent.full = userAgent;

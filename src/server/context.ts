@@ -26,6 +26,7 @@ import type { ReloadReport } from '../reload/reloader.ts';
 import type { CallWaits } from '../upstream/call.ts';
 import type { Identities } from '../upstream/identities.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
+import type { Tracing } from '../upstream/tracing.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Budgets } from '../usage/budgets.ts';
 import type { UsageLedger } from '../usage/usage-ledger.ts';
@@ -57,6 +58,8 @@ export interface ServerContext {
   readonly inspector: Inspector | null;
   /** The keys of the live page. */
   readonly pageKeys: PageKeys;
+  /** Whether somebody watches where the time of calls goes. */
+  readonly tracing: Tracing;
   /** The calls that the platform refused, explained. */
   readonly refusals: Refusals;
   readonly throttle: AuthThrottle;

@@ -6,6 +6,7 @@ import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { captureFailure, captureRequestBody, captureResponseBody } from '../logging/body-capture.ts';
+import type { CallTrace } from '../logging/call-trace.ts';
 import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
@@ -43,6 +44,7 @@ export async function forward(exchange: Exchange): Promise<void> {
     if (isForChannels) requestUncompressed(headers);
     foresee(exchange, credential);
     body = await readBody(exchange);
+    record.trace?.handOver();
     upstreamResponse = await runtime.upstream.send(upstreamRequest(exchange, credential, headers, body));
     if (isForChannels) upstreamResponse = await rewriteChannels(exchange, credential.config, upstreamResponse);
     if (mayNeedExplaining(record, upstreamResponse)) await explainRefusal(exchange, credential, upstreamResponse);
@@ -285,7 +287,18 @@ export class ResponseSink implements BodySink {
   };
 
   end(): void {
-    this.#response.end(this.#resolve);
+    const { trace } = this.#record;
+    if (trace === null) this.#response.end(this.#resolve);
+    else this.#endTraced(trace);
+  }
+
+  /** What its caller has not taken yet when all is written is waited for, too. */
+  #endTraced(trace: CallTrace): void {
+    const from = trace.now();
+    this.#response.end(() => {
+      trace.stalledMs += trace.now() - from;
+      this.#resolve();
+    });
   }
 
   fail(error: Error): void {

@@ -199,11 +199,13 @@ export class QueueCapacity {
 
 /** Resolves after `ms`, as the pause before another try; rejects at once with ClientClosedRequest when the client disconnects. */
 export function pause(request: UpstreamRequest, clock: Clock, ms: number): Promise<void> {
-  const { connection } = request;
+  const { connection, record } = request;
   return new Promise((resolve, reject) => {
     if (connection.disconnected) return reject(new ClientClosedRequest());
     request.body.readAhead?.();
+    const from = record.trace?.now() ?? 0;
     const over = () => {
+      record.trace?.waited('pause', from);
       timer.cancel();
       connection.onDisconnect = null;
       endWait(connection);

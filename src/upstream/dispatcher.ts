@@ -5,8 +5,9 @@ import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BreakerDeps } from './breaker.ts';
 import type { QueueCapacity, Send, UpstreamRequest } from './call.ts';
-import { ClientClosedRequest, TOKEN_ENDED, toGatewayError, UpstreamError } from './errors.ts';
+import { ClientClosedRequest, failureReason, TOKEN_ENDED, toGatewayError, UpstreamError } from './errors.ts';
 import { type ConnectionPermit, Gate, type GatesByOrigin } from './gate.ts';
+import { retryAfterMs } from './platform-error.ts';
 import { AttemptHandler, type AttemptLimits } from './response.ts';
 
 /** What the dispatcher is made of. Times in ms. */
@@ -52,18 +53,28 @@ export class UpstreamDispatcher {
   readonly send: Send = async (request) => {
     const { record, connection } = request;
     if (connection.disconnected) throw new ClientClosedRequest();
-    const permit =
-      this.#gateOf(request.base.origin).tryAcquire(record.client ?? '', request.limitKey) ??
-      (await this.#waitForPermit(request));
+    const trace = record.trace?.attempt() ?? null;
+    let permit: ConnectionPermit;
+    try {
+      permit =
+        this.#gateOf(request.base.origin).tryAcquire(record.client ?? '', request.limitKey) ??
+        (await this.#waitForPermit(request));
+    } catch (error) {
+      trace?.ended(failureReason(error as GatewayError));
+      throw error;
+    }
+    trace?.permitted();
     const startedAt = performance.now();
-    const attempt = new AttemptHandler(request.base.origin, this.#limits, request, permit);
+    const attempt = new AttemptHandler(request.base.origin, this.#limits, request, permit, trace);
     // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full
     // collection.
     connection.onDisconnect = attempt.abandon;
     record.attempts += 1;
     try {
       this.#callAgent.dispatch(dispatchOptions(request), attempt);
-      return await attempt.head;
+      const response = await attempt.head;
+      if (trace !== null) trace.retryAfterMs = retryAfterMs(response, this.#options.clock) ?? null;
+      return response;
     } catch (error) {
       throw asUpstreamError(error, request.base.origin, attempt.wasSent);
     } finally {

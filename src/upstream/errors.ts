@@ -40,6 +40,16 @@ export const TOKEN_ENDED = new UpstreamError(
   },
 );
 
+/** The system's code of a failure; undefined where there is none. */
+export function causeCode(error: GatewayError): string | undefined {
+  return (error.cause as NodeJS.ErrnoException | undefined)?.code;
+}
+
+/** The system's code of a failed attempt where there is one, else ours. */
+export function failureReason(error: GatewayError): string {
+  return causeCode(error) ?? error.code;
+}
+
 /** Failure codes of the connection, after it stood. */
 const CODES: Record<string, ErrorCode> = {
   UND_ERR_SOCKET: 'gateway.upstream.unreachable',

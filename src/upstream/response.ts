@@ -4,11 +4,14 @@
 import { STATUS_CODES } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
+import type { AttemptTrace } from '../logging/call-trace.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
-import { ClientClosedRequest, TOKEN_ENDED, toGatewayError } from './errors.ts';
+import { timesOf } from './egress/connection-times.ts';
+import { ClientClosedRequest, failureReason, TOKEN_ENDED, toGatewayError } from './errors.ts';
 import type { ConnectionPermit } from './gate.ts';
 import type { RequestBody } from './request-body.ts';
+import { beginsToWrite } from './tracing.ts';
 
 /** A rest of up to this much is read to keep the connection; a longer one costs more than a new handshake. */
 const DISCARD_LIMIT_BYTES = 64 * 1024;
@@ -49,6 +52,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   readonly #record: ExchangeRecord;
   readonly #permit: ConnectionPermit;
   readonly #tokenEndsAt: number;
+  readonly #trace: AttemptTrace | null;
   statusCode = 0;
   statusText = '';
   rawHeaders: readonly Buffer[] = [];
@@ -78,12 +82,14 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     limits: AttemptLimits,
     { body, token, record }: Pick<UpstreamRequest, 'body' | 'token' | 'record'>,
     permit: ConnectionPermit,
+    trace: AttemptTrace | null = null,
   ) {
     this.#host = host;
     this.#limits = limits;
     this.#body = body;
     this.#record = record;
     this.#permit = permit;
+    this.#trace = trace;
     this.#isUploading = body.isStreaming;
     if (this.#isUploading) this.#tellHoldUp();
     this.#tokenEndsAt = token?.expiresAt ?? Number.POSITIVE_INFINITY;
@@ -116,6 +122,10 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
       return;
     }
     this.wasSent = true;
+    if (this.#trace !== null) {
+      this.#trace.connected();
+      beginsToWrite(this.#trace);
+    }
     this.#limits.onSent?.(this.#record);
   }
 
@@ -126,12 +136,14 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   onRequestSent(): void {
     this.#isUploading = false;
     this.#tellHoldUp();
+    this.#trace?.sent();
   }
 
   onHeaders(statusCode: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
     // Informational responses concern the hop; they do not move the deadline, so that a flood of them ends.
     if (statusCode < 200) return true;
     clearTimeout(this.#timer);
+    this.#trace?.answered(statusCode);
     this.statusCode = statusCode;
     this.statusText = reasonPhrase(statusCode, statusText);
     this.rawHeaders = rawHeaders;
@@ -163,6 +175,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#settleStall();
     clearTimeout(this.#timer);
     this.#settlePeek();
+    this.#trace?.ended();
     this.#permit.release();
     this.#sink?.end();
   }
@@ -179,6 +192,8 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     // the upstream.
     const isRefused = (error as { code?: string }).code === 'UND_ERR_INVALID_ARG';
     if (!this.#isConnected && !isRefused) this.#permit.failed(toGatewayError(error, this.#host));
+    const dial = this.#isConnected ? undefined : timesOf(error);
+    if (dial !== undefined) this.#trace?.dialled(dial);
     this.#permit.release();
     this.#fail(error);
   }
@@ -228,6 +243,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   #pause(): void {
     this.#isPaused = true;
     this.#isStalled = true;
+    this.#trace?.stalled(true);
     this.#tellHoldUp();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
@@ -238,6 +254,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
 
   #settleStall(): void {
     this.#isStalled = false;
+    this.#trace?.stalled(false);
     this.#tellHoldUp();
   }
 
@@ -275,6 +292,7 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     clearTimeout(this.#timer);
     const failure = toGatewayError(error, this.#host);
     this.#failure = failure;
+    this.#trace?.ended(failureReason(failure));
     if (this.statusCode === 0) this.#reject(failure);
     this.#peek?.reject(failure);
     this.#peek = null;

@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
 import { noteRetry } from '../logging/exchange-record.ts';
 import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from './call.ts';
-import { ClientClosedRequest, UpstreamError } from './errors.ts';
+import { ClientClosedRequest, causeCode, failureReason, UpstreamError } from './errors.ts';
 import { retryAfterMs } from './platform-error.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
@@ -82,15 +82,6 @@ function mayHelp(error: unknown, isSafe: boolean): boolean {
   if (!isGatewayError(error) || error instanceof ClientClosedRequest || !PASSING_CODES.has(error.code)) return false;
   if (causeCode(error) === 'PROXY_DENIED') return false;
   return isSafe || (error instanceof UpstreamError && !error.wasSent);
-}
-
-/** The system's code of a failed attempt where there is one, else ours. */
-function failureReason(error: GatewayError): string {
-  return causeCode(error) ?? error.code;
-}
-
-function causeCode(error: GatewayError): string | undefined {
-  return (error.cause as NodeJS.ErrnoException | undefined)?.code;
 }
 
 /** `[retry]`, in ms. */

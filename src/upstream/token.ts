@@ -72,14 +72,17 @@ async function awaitToken(
   obtain: (withinMs: number) => Promise<Token>,
 ): Promise<Token> {
   const startedAt = performance.now();
+  const { record } = request;
+  const from = record.trace?.now() ?? 0;
   const late = () =>
     new GatewayError(
       'gateway.credential.timeout',
-      `no token for credential ${request.record.credential} came before timeouts.total_wait ended: try again`,
+      `no token for credential ${record.credential} came before timeouts.total_wait ended: try again`,
     );
   try {
     return await waitFor(request, clock, obtain(waitLeftMs(request, clock)), 'a token', late);
   } finally {
-    request.record.tokenWaitMs += performance.now() - startedAt;
+    record.tokenWaitMs += performance.now() - startedAt;
+    record.trace?.waited('token', from);
   }
 }

@@ -1,8 +1,9 @@
 // The last barrier of the log: the exact values of secrets that are in use, masked wherever they still turn up, in
-// whatever encoding: as they are, with escapes of JSON or percent at any depth, in base64. Secrets are not recognised
+// whatever encoding: as they are, with escapes of JSON or percent at any depth, in base64 or hex. Secrets are not recognised
 // here by name or shape.
 
-import { REDACTED, type SecretSource } from '../../secret.ts';
+import type { SecretSource } from '../../secret.ts';
+import { maskOf } from './mask.ts';
 import { formsOf, SHORTEST, withoutEscapes } from './secret-forms.ts';
 
 /**
@@ -25,6 +26,8 @@ export interface LiveSecrets {
    * Where a text ends in a mark of `cutLong`, the beginning of a value right before it is masked as well.
    */
   mask(text: string): string;
+  /** Where in a text the first remembered value stands, in whatever form; -1 where none does. */
+  find(text: string): number;
 }
 
 /**
@@ -121,6 +124,7 @@ export function createLiveSecrets(capacity = 1024): LiveSecrets {
       for (const value of before) if (!current.has(value)) add(value);
     },
     mask: (text) => (known.size === 0 || text.length < SHORTEST ? text : index.mask(text)),
+    find: (text) => (known.size === 0 || text.length < SHORTEST ? -1 : index.find(text)),
   };
 }
 
@@ -208,17 +212,20 @@ class FormIndex {
     }
   }
 
+  /** The first place where a form stands, or -1. */
+  find(text: string): number {
+    const ranges = this.#rangesIn(text, hasEscapes(text) ? withoutEscapes(text) : null);
+    return ranges.reduce((first, [from]) => (first === -1 ? from : Math.min(first, from)), -1);
+  }
+
   mask(text: string): string {
     const cutAt = cutMarkAt(text);
     // The cut may have gone through an escape.
     const half =
       cutAt === -1 ? '' : (HALF_ESCAPE.exec(text.slice(Math.max(0, cutAt - LONGEST_HALF_ESCAPE), cutAt))?.[0] ?? '');
     const read = cutAt === -1 ? text : text.slice(0, cutAt - half.length);
-    const ranges = this.#find(read);
-    const plain = read.includes('%') || read.includes('\\') ? withoutEscapes(read) : null;
-    if (plain !== null)
-      for (const [from, to] of this.#find(plain.text))
-        ranges.push([plain.starts[from] as number, plain.starts[to] as number]);
+    const plain = hasEscapes(read) ? withoutEscapes(read) : null;
+    const ranges = this.#rangesIn(read, plain);
     if (cutAt !== -1) {
       const begun = this.#findBegun(read);
       if (begun !== -1) ranges.push([begun, cutAt]);
@@ -226,6 +233,15 @@ class FormIndex {
       if (begunPlain !== -1) ranges.push([plain?.starts[begunPlain] as number, cutAt]);
     }
     return ranges.length === 0 ? text : maskRanges(text, ranges);
+  }
+
+  /** Where forms stand in a text, and in `plain`, which is the same without its escapes. */
+  #rangesIn(text: string, plain: ReturnType<typeof withoutEscapes>): Range[] {
+    const ranges = this.#find(text);
+    if (plain !== null)
+      for (const [from, to] of this.#find(plain.text))
+        ranges.push([plain.starts[from] as number, plain.starts[to] as number]);
+    return ranges;
   }
 
   /** The gram that fewest others are found by: tokens of one issuer may all begin alike. */
@@ -285,6 +301,10 @@ class FormIndex {
   }
 }
 
+function hasEscapes(text: string): boolean {
+  return text.includes('%') || text.includes('\\');
+}
+
 function push<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
   const existing = forms.get(key);
   if (existing === undefined) forms.set(key, [form]);
@@ -303,11 +323,17 @@ function maskRanges(text: string, ranges: Range[]): string {
   ranges.sort((a, b) => a[0] - b[0]);
   let out = '';
   let done = 0;
-  let isOpen = false;
+  let open: Range | null = null;
   for (const [from, to] of ranges) {
-    if (!isOpen || from > done) out += text.slice(done, from) + REDACTED;
-    isOpen = true;
-    done = Math.max(done, to);
+    if (open !== null && from <= open[1]) open = [open[0], Math.max(open[1], to)];
+    else {
+      if (open !== null) {
+        out += text.slice(done, open[0]) + maskOf(text.slice(...open));
+        done = open[1];
+      }
+      open = [from, to];
+    }
   }
-  return out + text.slice(done);
+  if (open === null) return text;
+  return out + text.slice(done, open[0]) + maskOf(text.slice(...open)) + text.slice(open[1]);
 }

@@ -1,9 +1,9 @@
 // Masks secrets in request targets, parameters and headers, for everything that is logged or shown. Pure; runs on every
 // exchange, so what needs no masking is recognised first and returned as it came.
 
-import { REDACTED } from '../../secret.ts';
 import type { RawHeaders } from '../exchange-record.ts';
 import { cutMark } from './live-secrets.ts';
+import { maskOf } from './mask.ts';
 import { isSecretName, isSecretState, percentDecode } from './secret-names.ts';
 import { fingerprintOf, redactText } from './text.ts';
 
@@ -75,7 +75,8 @@ function redactParam(param: string): string {
   const value = param.slice(equalsAt + 1);
   const name = rawName.includes('%') || rawName.includes('+') ? decodeFully(rawName.replaceAll('+', ' ')) : rawName;
   const shownName = redactText(rawName);
-  if (value !== '' && (isSecretName(name, 'param') || isSecretState(name, value))) return `${shownName}=${REDACTED}`;
+  if (value !== '' && (isSecretName(name, 'param') || isSecretState(name, value)))
+    return `${shownName}=${maskOf(value)}`;
   return `${shownName}=${redactText(value)}`;
 }
 
@@ -96,7 +97,7 @@ const URL_HEADERS = /^(?:location|content-location|referer|origin)$/i;
 
 /** One header's value fit for a log. Spelling of the name (case, underscores) does not matter. */
 export function redactHeader(name: string, value: string): string {
-  if (isSecretName(name, 'header')) return REDACTED;
+  if (isSecretName(name, 'header')) return maskOf(value);
   return redactText(URL_HEADERS.test(name) ? redactTarget(value) : value);
 }
 

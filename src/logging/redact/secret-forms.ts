@@ -1,4 +1,4 @@
-// What a secret may look like in a text: as it is, in parts, in base64; and a text with its escapes undone, in which
+// What a secret may look like in a text: as it is, in parts, in base64, in hex; and a text with its escapes undone, in which
 // the plain forms are looked for. Remembers nothing.
 
 /** Shorter values are not looked for: masking them would eat ordinary words. */
@@ -33,6 +33,9 @@ export function* formsOf(value: string): Generator<[text: string, isEdged: boole
       for (const encoding of ['base64', 'base64url'] as const) encoded.add(bytes.toString(encoding).slice(from, to));
     }
     for (const text of encoded) yield [text, true];
+    const hex = Buffer.from(part, 'utf8').toString('hex');
+    yield [hex, false];
+    if (hex.toUpperCase() !== hex) yield [hex.toUpperCase(), false];
   }
 }
 

@@ -3,7 +3,7 @@
 // JSON document means is not looked at here.
 
 import { hash } from 'node:crypto';
-import { REDACTED } from '../../secret.ts';
+import { isMask, maskEnd, maskOf } from './mask.ts';
 import {
   compactName,
   isHarmlessCode,
@@ -57,11 +57,17 @@ export function redactText(text: string): string {
 export function redactWords(words: string): string {
   if (!SUSPECT.test(words)) return words;
   return words
-    .replace(LOCAL_TOKEN, `gcgh_${REDACTED}`)
-    .replace(JWT, REDACTED)
-    .replace(USERINFO, `$1${REDACTED}@`)
+    .replace(LOCAL_TOKEN, maskHandle)
+    .replace(JWT, maskOf)
+    .replace(USERINFO, maskUserinfo)
     .replace(CHANNEL_ID, fingerprintOf);
 }
+
+const maskScheme = (match: string, scheme: string, gap: string): string =>
+  scheme + gap + maskOf(match.slice(scheme.length + gap.length));
+const maskHandle = (handle: string): string => `gcgh_${maskOf(handle)}`;
+const maskUserinfo = (match: string, slashes: string): string =>
+  `${slashes}${maskOf(match.slice(slashes.length, -1))}@`;
 
 /** Looks below each layer of percent-encoding; the run stays as it was unless something was found. */
 function redactEncoded(run: string): string {
@@ -73,16 +79,16 @@ function redactEncoded(run: string): string {
     text = redactPlain(decoded);
     found ||= text !== decoded;
   }
-  return percentDecode(text) === text && !found ? run : REDACTED;
+  return percentDecode(text) === text && !found ? run : maskOf(run);
 }
 
 function redactPlain(text: string): string {
   return redactSlashedUserinfo(
     redactElements(redactLabelled(text))
-      .replace(SCHEME, `$1$2${REDACTED}`)
-      .replace(LOCAL_TOKEN, `gcgh_${REDACTED}`)
-      .replace(JWT, REDACTED)
-      .replace(USERINFO, `$1${REDACTED}@`),
+      .replace(SCHEME, maskScheme)
+      .replace(LOCAL_TOKEN, maskHandle)
+      .replace(JWT, maskOf)
+      .replace(USERINFO, maskUserinfo),
   )
     .replace(
       CHANNEL_PATH,
@@ -108,7 +114,7 @@ function redactSlashedUserinfo(text: string): string {
     if (!ahead.includes('@')) continue;
     const at = (/^[^\s"'<>]*/.exec(ahead)?.[0] ?? '').lastIndexOf('@');
     if (at === -1) continue;
-    out += `${text.slice(done, match.index)}://${REDACTED}`;
+    out += `${text.slice(done, match.index)}://${maskOf(text.slice(match.index + 3, from + at))}`;
     done = from + at;
     SLASHED_NAME.lastIndex = done;
   }
@@ -130,7 +136,7 @@ function redactElements(text: string): string {
     const start = at + tagEnd + 1;
     const close = text.indexOf(`</${name}`, start);
     const end = close === -1 ? text.length : close;
-    out += text.slice(done, start) + REDACTED;
+    out += text.slice(done, start) + maskOf(text.slice(start, end));
     done = end;
   }
   return done === 0 ? text : out + text.slice(done);
@@ -156,8 +162,8 @@ function redactLabelled(text: string): string {
     if (!isState && !isSecretName(name, kind)) continue;
     const [start, end] = valueAfter(text, at, name);
     const value = text.slice(start, end);
-    if (start === end || value === REDACTED || isHarmless(name, value, separator, isState)) continue;
-    out += text.slice(done, start) + REDACTED;
+    if (start === end || isMask(value) || isHarmless(name, value, separator, isState)) continue;
+    out += text.slice(done, start) + maskOf(value);
     done = end;
     at = end - 1;
   }
@@ -203,10 +209,10 @@ function valueAfter(text: string, separatorAt: number, name: string): [start: nu
     const first = start + slashes + 1;
     return [first, quoteEnd(text, first, opening, slashes)];
   }
-  if ((opening === '{' || opening === '[') && !text.startsWith(REDACTED, start))
-    return [start, bracketEnd(text, start)];
+  const masked = maskEnd(text, start);
+  if ((opening === '{' || opening === '[') && masked === start) return [start, bracketEnd(text, start)];
   const isHeaderLine = !isAssignment && /authorization|cookie/i.test(name);
-  let end = text.startsWith(REDACTED, start) ? start + REDACTED.length : start;
+  let end = masked;
   for (; end < text.length; end++) {
     const char = text[end] as string;
     if (char === '\n' || char === '\r') break;

@@ -1,7 +1,7 @@
 // Masks secrets in structures: parsed JSON bodies, the fields of log records, errors. Returns copies; never changes
 // what it is given.
 
-import { REDACTED } from '../../secret.ts';
+import { isFingerprinting, maskOf } from './mask.ts';
 import { cutLong } from './redact.ts';
 import { isHarmlessCode, isSecretName, isTokenState } from './secret-names.ts';
 import { fingerprintOf, redactText, redactWords } from './text.ts';
@@ -57,7 +57,8 @@ function redactObject(object: Record<string, unknown>, depth: number): Record<st
   for (const [name, value] of Object.entries(object)) {
     const shownName = name.length > 8 ? redactText(name) : name;
     if (isChannel && name === 'id' && typeof value === 'string') out[shownName] = fingerprintOf(value);
-    else if (isMasked(name, value) || (isLabelSecret && /^values?$/i.test(name))) out[shownName] = maskOf(value);
+    else if (isMasked(name, value) || (isLabelSecret && /^values?$/i.test(name)))
+      out[shownName] = maskOfValue(value, depth + 1);
     else out[shownName] = redactValue(value, depth + 1);
   }
   return out;
@@ -69,8 +70,14 @@ function isMasked(name: string, value: unknown): boolean {
   return !(typeof value === 'string' && (value === '' || isHarmlessCode(name, value) || isTokenState(value)));
 }
 
-function maskOf(value: unknown): unknown {
-  return value === null || typeof value === 'boolean' ? value : REDACTED;
+function maskOfValue(value: unknown, depth: number): unknown {
+  if (value === null || typeof value === 'boolean') return value;
+  return maskOf(isFingerprinting() ? plainText(value, depth) : '');
+}
+
+/** A value as one text, which nobody sees: equal ones have equal masks. */
+function plainText(value: unknown, depth: number): string {
+  return typeof value === 'object' ? JSON.stringify(redactValue(value, depth)) : String(value);
 }
 
 /** Strings that hold JSON are looked into and stay strings. */

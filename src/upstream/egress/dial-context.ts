@@ -1,10 +1,11 @@
 // One dial: its deadline, which knows what is waited for, and the TCP connection. Proxies and TLS are other steps of
 // it.
 
-import { type LookupFunction, connect as netConnect, type Socket } from 'node:net';
+import { isIP, type LookupFunction, connect as netConnect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';
 import { type ErrorCode, GatewayError } from '../../errors.ts';
+import { ConnectionTimes } from './connection-times.ts';
 
 /** The dial that a step belongs to, as the step sees it. */
 export interface DialContext {
@@ -17,6 +18,16 @@ export interface DialContext {
   waitFor(code: ErrorCode, what: string): void;
   /** Milliseconds left, never negative. */
   remainingMs(): number;
+  /** Where the times of its phases are noted. */
+  readonly times: ConnectionTimes;
+}
+
+/** What bounds a dial. `times`: those of the dial that this one is a part of. */
+interface DialLimits {
+  readonly clock: Clock;
+  readonly limitMs: number;
+  readonly closed: AbortSignal;
+  readonly times?: ConnectionTimes;
 }
 
 /**
@@ -24,7 +35,7 @@ export interface DialContext {
  * and destroys a socket that `work` yields later. `closed` (also a signal) ends it early.
  */
 export function withinDeadline<T extends Duplex>(
-  { clock, limitMs, closed }: { clock: Clock; limitMs: number; closed: AbortSignal },
+  { clock, limitMs, closed, times = new ConnectionTimes(clock.monotonic) }: DialLimits,
   work: (dial: DialContext) => Promise<T>,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -56,6 +67,7 @@ export function withinDeadline<T extends Duplex>(
         waiting = { code, what };
       },
       remainingMs: () => Math.max(0, limitMs - (clock.monotonic() - startedAt)),
+      times,
     };
     work(dial).then(
       (socket) => {
@@ -82,7 +94,7 @@ export function destroyOnAbort(signal: AbortSignal, socket: Duplex): () => void 
 export interface TcpOptions {
   readonly host: string;
   readonly port: number;
-  readonly signal: AbortSignal;
+  readonly dial: Pick<DialContext, 'signal' | 'times'>;
   readonly lookup?: LookupFunction | undefined;
 }
 
@@ -90,8 +102,10 @@ export interface TcpOptions {
  * Resolves with a connected socket, which is the caller's from then on. Aborting destroys a socket that is not there
  * yet. Its errors end no process.
  */
-export function openTcp({ host, port, signal, lookup }: TcpOptions): Promise<Socket> {
+export function openTcp({ host, port, dial, lookup }: TcpOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
+    const { signal, times } = dial;
+    times.enter(isIP(host) === 0 ? 'dns' : 'tcp');
     const socket = netConnect({ host, port, autoSelectFamily: true, ...(lookup && { lookup }) });
     const release = destroyOnAbort(signal, socket);
     const failed = (error: Error) => {
@@ -103,6 +117,9 @@ export function openTcp({ host, port, signal, lookup }: TcpOptions): Promise<Soc
     socket.on('error', () => {});
     socket.once('error', failed);
     socket.once('close', () => failed(Object.assign(new Error('closed'), { code: 'ECONNABORTED' })));
+    socket.once('lookup', (error: Error | null) => {
+      if (!error) times.enter('tcp');
+    });
     socket.once('connect', () => {
       release();
       socket.removeAllListeners('close');

@@ -11,6 +11,7 @@ import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { upstreamError } from '../errors.ts';
+import { ConnectionTimes, keepTimes } from './connection-times.ts';
 import { type DialContext, withinDeadline } from './dial-context.ts';
 import { Pac } from './pac.ts';
 import {
@@ -123,6 +124,7 @@ export class Egress {
     if (choice.kind === 'route') return [choice.route];
     const pac = this.#pacFor(choice.url);
     context?.waitFor('gateway.proxy.timeout', `the PAC file ${pac.name}`);
+    context?.times.enter('proxy');
     return pac.routesTo(endpoint);
   }
 
@@ -148,17 +150,24 @@ export class Egress {
     tlsLayer: TlsLayer,
   ): Promise<Socket> {
     const { clock, log, timeouts } = this.#options;
-    const limits = { clock, limitMs: timeouts.connectMs, closed: this.#closing.signal };
+    const times = new ConnectionTimes(clock.monotonic);
+    const limits = { clock, limitMs: timeouts.connectMs, closed: this.#closing.signal, times };
     const socket = await withinDeadline(limits, async (dial) => {
       const material = endpoint.secure ? this.#trust.current() : null;
       const raw = await this.#opener.open(await routesTo(dial), endpoint, { dial, lookup: this.#lookup });
       if (!material) return raw;
       dial.waitFor('gateway.upstream.timeout', `${authority(endpoint.host, endpoint.port)}, in the TLS handshake`);
+      times.enter('tls');
       const failure = (error: Error, leaf?: DetailedPeerCertificate) => upstreamError(error, endpoint, leaf);
       return tlsLayer.secure(raw, endpoint, material, { dial, failure });
     }).catch((error) => {
-      throw isGatewayError(error) ? error : unexpected(error, log);
+      const failure = isGatewayError(error) ? error : unexpected(error, log);
+      times.failed();
+      keepTimes(failure, times);
+      throw failure;
     });
+    times.ready();
+    keepTimes(socket, times);
     return markResets(socket.setNoDelay(true).setKeepAlive(true, 60_000));
   }
 }

@@ -47,7 +47,8 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
     const { host, port } = proxy;
     // First, because it may throw: then there is no connection to end.
     const material = proxy.protocol === 'https' ? trust.current() : null;
-    const tcp = await openTcp({ host, port, signal: dial.signal });
+    const tcp = await openTcp({ host, port, dial });
+    dial.times.enter('proxy');
     if (material === null) return tcp;
     const failure = (error: Error, leaf?: DetailedPeerCertificate) => proxyConnectError(error, proxy, leaf);
     return tls.secure(tcp, { host, port, secure: true }, material, { dial, failure });
@@ -188,6 +189,7 @@ export async function openSocksTunnel(
   );
   const credentials = proxy.credentials();
   assertFits(credentials, proxy);
+  dial.times.enter('proxy');
   const { proxies } = await import('proxy-agent');
   // Of a pair in its table the second is for tunnels.
   const SocksProxyAgent = (await proxies[proxy.protocol][1]()) as unknown as SocksAgent;

@@ -75,7 +75,7 @@ async function openRoute(
   }
   dial.waitFor('gateway.upstream.timeout', authority(endpoint.host, endpoint.port));
   try {
-    return await openTcp({ host: endpoint.host, port: endpoint.port, signal: dial.signal, lookup });
+    return await openTcp({ host: endpoint.host, port: endpoint.port, dial, lookup });
   } catch (error) {
     throw upstreamError(error as Error, endpoint);
   }
@@ -87,7 +87,8 @@ function withShare<T extends Socket>(
   { clock, parts }: { clock: Clock; parts: number },
   work: (dial: DialContext) => Promise<T>,
 ): Promise<T> {
-  return withinDeadline({ clock, limitMs: Math.ceil(whole.remainingMs() / parts), closed: whole.signal }, (part) =>
+  const limits = { clock, limitMs: Math.ceil(whole.remainingMs() / parts), closed: whole.signal, times: whole.times };
+  return withinDeadline(limits, (part) =>
     work({
       ...part,
       waitFor(code, what) {

@@ -142,8 +142,10 @@ export class RateLimits {
       return;
     }
     const startedAt = clock.monotonic();
+    const { record } = request;
+    const from = record.trace?.now() ?? 0;
     try {
-      request.record.heldBy = limiter.name;
+      record.heldBy = limiter.name;
       request.body.readAhead?.();
       await limiter.acquire({
         client,
@@ -152,7 +154,8 @@ export class RateLimits {
         isReturning,
       });
     } finally {
-      request.record.queueMs += clock.monotonic() - startedAt;
+      record.queueMs += clock.monotonic() - startedAt;
+      record.trace?.waited('queue', from);
     }
   }
 

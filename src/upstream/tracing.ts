@@ -1,0 +1,78 @@
+// Whether somebody watches where the time of calls goes; and, only then, which connection carries which attempt.
+
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
+import { type AttemptTrace, CallTrace } from '../logging/call-trace.ts';
+import { timesOf } from './egress/connection-times.ts';
+
+/** The switch of one gateway: calls that begin while it is on are traced. Watchers are counted. */
+export class Tracing {
+  /** Asked once a call. */
+  isOn = false;
+  readonly #now: () => number;
+  #watchers = 0;
+
+  /** `now`: monotonic ms, of the clock that the layers and the egress have. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** One watcher more; what it returns is to be called when it leaves, and is safe to repeat. */
+  watch(): () => void {
+    this.#watchers += 1;
+    if (this.#watchers === 1) this.#switch(true);
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      this.#watchers -= 1;
+      if (this.#watchers === 0) this.#switch(false);
+    };
+  }
+
+  /** The notes of a call that begins now. */
+  begin(): CallTrace {
+    return new CallTrace(this.#now);
+  }
+
+  #switch(isOn: boolean): void {
+    this.isOn = isOn;
+    switchedOn += isOn ? 1 : -1;
+    if (isOn && switchedOn === 1) {
+      period += 1;
+      subscribe(SEND_HEADERS, onSendHeaders);
+    } else if (!isOn && switchedOn === 0) unsubscribe(SEND_HEADERS, onSendHeaders);
+  }
+}
+
+/** What undici publishes of a request that it is about to write. */
+const SEND_HEADERS = 'undici:client:sendHeaders';
+
+/** The gateways of this process that are watched; undici's channel is the process's. */
+let switchedOn = 0;
+/** The number of this stretch of being watched: what used a connection before it left no mark. */
+let period = 0;
+
+/** The attempt that undici is about to write: it publishes the socket in the tick in which it has called onConnect. */
+let writing: AttemptTrace | null = null;
+
+/** To be called in onConnect of a traced attempt. */
+export function beginsToWrite(attempt: AttemptTrace): void {
+  writing = attempt;
+}
+
+function onSendHeaders(message: unknown): void {
+  const { socket, headers } = message as { readonly socket: Socket; readonly headers: string };
+  const attempt = writing;
+  writing = null;
+  if (attempt !== null) attempt.call.sentHead = attempt.call.isHeadWanted ? headers : null;
+  const times = timesOf(socket);
+  if (times === undefined) return;
+  const freeSince = times.usedInPeriod === period ? times.freeSince : null;
+  times.usedInPeriod = period;
+  times.freeSince = null;
+  if (attempt === null) return;
+  attempt.connection = times;
+  if (times.readyAt >= attempt.permittedAt) attempt.dialled(times);
+  else attempt.reused(times.readyAt, freeSince);
+}
