@@ -24,7 +24,7 @@ import { isReachable } from './listen-address.ts';
 import { onOneLine, type Problem, withoutUserInfo } from './problem.ts';
 import type { SectionContext } from './section.ts';
 import { client, knownCredentials, readClients, warnOfIdleRules } from './sections/client.ts';
-import { readCredentials } from './sections/credential.ts';
+import { readCredentials, warnOfIdleTokens } from './sections/credential.ts';
 import { general, readRegions } from './sections/general.ts';
 import { inspector } from './sections/inspector.ts';
 import { readAudit, readLogging, readStore } from './sections/process.ts';
@@ -274,6 +274,7 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
   const regions = readRegions(context, [...server.listen, ...server.adminListen, ...server.healthListen]);
   const credentials = readCredentials(context, regions);
   const rateLimit = rateLimitSection.read(context);
+  if (rateLimit.mode === 'off') warnOfIdleTokens(context, credentials);
   const { now = Date.now() } = input;
   const clients = readClients(context, { credentials, server, rateLimitMode: rateLimit.mode, now });
   const anonymous = server.anonymousCredentials ?? [];

@@ -4,6 +4,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type Access, createRules, type Rules, type Verdict } from '../auth/callers/access.ts';
 import type { Caller } from '../auth/callers/caller.ts';
+import type { TokenPool } from '../auth/credentials/token-pool.ts';
 import type { TokenSource } from '../auth/credentials/token-source.ts';
 import type { ClientConfig, CredentialConfig } from '../config/gateway-config.ts';
 import type { ServerConfig } from '../config/sections/server.ts';
@@ -18,6 +19,8 @@ import type { Route } from './request-target.ts';
 export interface ForwardCredential {
   readonly config: CredentialConfig;
   readonly source: TokenSource;
+  /** Null or absent where it has one token only. */
+  readonly pool?: TokenPool | null;
   /** Whose limits it counts against, where that is not the credential as a whole. */
   readonly limitKey?: string;
 }

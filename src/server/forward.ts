@@ -99,9 +99,20 @@ function upstreamRequest(
     body,
     limitKey: credential.limitKey ?? credential.config.name,
     source: credential.source,
+    pool: isBoundToToken(record.route) ? null : (credential.pool ?? null),
+    place: 0,
+    choice: null,
     record,
     connection,
   };
+}
+
+/**
+ * Whether calls of a route concern the token that they are sent with: channels live as long as the token that made them,
+ * so one token must have made them all.
+ */
+function isBoundToToken(route: string): boolean {
+  return route.startsWith('/api/v2/notifications/') || route.startsWith('/api/v2/tokens/');
 }
 
 async function readBody(exchange: Exchange): Promise<RequestBody> {

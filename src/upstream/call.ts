@@ -1,12 +1,14 @@
 // The shape of one call to the upstream, and of the functions that carry it: each layer (retry, rate limit, token,
 // dispatch) is a `Send` round another. And the waits of a call, which end when its client disconnects.
 
+import type { TokenPool } from '../auth/credentials/token-pool.ts';
 import type { Token, TokenSource } from '../auth/credentials/token-source.ts';
 import type { Clock } from '../clock.ts';
 import type { UrlBase } from '../config/gateway-config.ts';
 import type { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { ClientClosedRequest } from './errors.ts';
+import type { TokenChoice } from './rate-limit/rate-window.ts';
 import type { RequestBody } from './request-body.ts';
 
 /** What a call knows of its client's connection. One listener is enough: the layer that waits at the moment. */
@@ -62,7 +64,7 @@ export function endWait(connection: CallerConnection): void {
 
 /**
  * One call to the upstream. Owned by the exchange it serves. The layers may send it more than once; they change nothing
- * in it but its token and the value of Authorization, which is the last pair of `headers`, kept free for them.
+ * in it but its token, where that is from, and the value of Authorization, which is the last pair of `headers`, kept free for them.
  */
 export interface UpstreamRequest {
   readonly method: string;
@@ -74,7 +76,13 @@ export interface UpstreamRequest {
   readonly body: RequestBody;
   /** What its limits are counted by: the name of the credential whose token it carries, or a `sessionLimitKey`. */
   readonly limitKey: string;
-  readonly source: TokenSource;
+  /** Of the token it carries: of the first, or only one, unless `pool` is set. */
+  source: TokenSource;
+  /** The tokens that it may be sent with; absent or null where it is bound to `source`. */
+  readonly pool?: TokenPool | null;
+  /** Which of them `source` is, and the limits that could give it another one. Set by the layer of limits. */
+  place?: number;
+  choice?: TokenChoice | null;
   /**
    * The token it carries. Set by the layer of tokens; the innermost one does not send a call with one that has ended.
    */

@@ -36,7 +36,9 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
     const route = request.method === 'HEAD' ? null : routeOf(request.method, request.target);
     if (!request.source.invalidate(refused, route) || !request.body.canReplay) return response;
     response.discard();
-    await awaitToken(request, clock, (withinMs) => request.source.successor(refused, withinMs));
+    // Another token at hand is as good as the successor of this one, and the call need not wait for it.
+    if (!moveOn(request, clock))
+      await awaitToken(request, clock, (withinMs) => request.source.successor(refused, withinMs));
     noteRetry(request.record, '401');
     return sendWithToken(send, request, clock);
   };
@@ -45,14 +47,20 @@ export function withToken(send: Send, { clock, routeOf }: TokenLayerDeps): Send 
 /** Sends with the current token, and with the next one where that ended before there was a connection to send it on. */
 async function sendWithToken(send: Send, request: UpstreamRequest, clock: Clock): Promise<UpstreamResponse> {
   for (;;) {
-    const token =
-      request.source.current() ?? (await awaitToken(request, clock, (withinMs) => request.source.token(withinMs)));
+    let token = request.source.current();
+    if (token === null && moveOn(request, clock)) token = request.source.current();
+    token ??= await awaitToken(request, clock, (withinMs) => request.source.token(withinMs));
     try {
       return await sendWith(send, request, token);
     } catch (error) {
       if (error !== TOKEN_ENDED) throw error;
     }
   }
+}
+
+/** Gives the call another of its credential's tokens; false where none is good and has room. */
+function moveOn(request: UpstreamRequest, clock: Clock): boolean {
+  return request.choice?.moveOn(request, clock.monotonic()) ?? false;
 }
 
 function sendWith(send: Send, request: UpstreamRequest, token: Token): Promise<UpstreamResponse> {

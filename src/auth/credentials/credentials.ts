@@ -7,10 +7,11 @@ import {
   type GatewayConfig,
   isSameSetting,
 } from '../../config/gateway-config.ts';
+import { MOST_TOKENS } from '../../config/sections/credential.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import type { Secret } from '../../secret.ts';
-import { createGrant, type LoginAnswer, loginAdvice, storeKeyOf } from './grants.ts';
+import { createGrant, type Grant, type LoginAnswer, loginAdvice, secretsRevision, storeKeyOf } from './grants.ts';
 import { RefreshingTokenSource } from './refreshing-source.ts';
 import type { TokenStore } from './store/store.ts';
 import {
@@ -19,13 +20,18 @@ import {
   type TokenRequestOutcome,
   type TokenTransport,
 } from './token-endpoint.ts';
+import { inherit, type PooledSource, TokenPool } from './token-pool.ts';
 import type { PendingWrite } from './token-record.ts';
 import { type Acquire, type CredentialState, type Token, TokenFailure, type TokenTransition } from './token-source.ts';
+import { TokenTurns } from './token-turns.ts';
 
 /** One configured credential. */
 export interface Credential {
   readonly config: CredentialConfig;
+  /** Of its first token, or the only one. */
   readonly source: RefreshingTokenSource;
+  /** Null where it may have one token only. */
+  readonly pool: TokenPool | null;
   /** Whether a person logs in for it. */
   readonly hasLogin: boolean;
   /** Exchanges a login's answer for a token, stores and uses it. Throws TokenFailure or GatewayError. Call it once per login. */
@@ -35,8 +41,10 @@ export interface Credential {
    * for other grants.
    */
   postAssertion(assertion: Secret): Promise<Token>;
+  /** Forces a renewal of the first token, and then, in the background, of the others. Throws the renewal's error. */
+  refresh(): Promise<Token>;
   /**
-   * Drops the token and removes what is stored; the platform is not asked to revoke it. Throws gateway.internal when
+   * Drops all tokens and removes what is stored; the platform is not asked to revoke it. Throws gateway.internal when
    * the store cannot remove it.
    */
   logout(): Promise<void>;
@@ -67,6 +75,12 @@ export interface Credentials {
 export interface MadeCredential {
   readonly credential: Credential;
   readonly settings: CredentialSettings;
+  /** Its pool, and how that is to be made by these settings; null for a grant that has none. */
+  readonly pooled: {
+    readonly pool: TokenPool;
+    readonly make: (number: number) => PooledSource;
+    readonly turns: TokenTurns;
+  } | null;
   readonly settled: () => Promise<void>;
   readonly pendingWrite: () => PendingWrite | null;
   readonly close: () => void;
@@ -122,14 +136,19 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
       tokenMs: config.timeouts.tokenMs,
     };
     const before = previous?.made(credential.name);
-    if (before !== undefined && isSameSetting(before.settings, settings, ROLE_KEYS)) {
-      made.set(credential.name, { ...before, credential: { ...before.credential, config: credential } });
+    if (before !== undefined && isSameSetting(before.settings, settings, KEPT_KEYS)) {
+      const pool = credential.tokens > 1 ? (before.pooled?.pool ?? null) : null;
+      made.set(credential.name, {
+        ...before,
+        settings,
+        credential: { ...before.credential, config: credential, pool },
+      });
       continue;
     }
     const one = { ...createCredential(credential, endpoint, deps, before), settings };
     made.set(credential.name, one);
     if (before === undefined || !isSameAccount(before.settings.config, credential)) continue;
-    const isSecretNew = !isSameSetting(before.settings.config, credential, ROLE_KEYS);
+    const isSecretNew = !isSameSetting(before.settings.config, credential, KEPT_KEYS);
     inherited.set(one.credential.source, { from: before.credential.source, isSecretNew });
   }
   const byName = new Map([...made].map(([name, { credential }]) => [name, credential]));
@@ -141,17 +160,23 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
     list: () => [...byName.values()],
     states: () => Object.fromEntries([...byName].map(([name, { source }]) => [name, source.state()])),
     start() {
-      for (const { source } of byName.values()) {
+      for (const { credential, pooled } of made.values()) {
+        const { source, config: own } = credential;
         const before = inherited.get(source);
         const hasToken = before !== undefined && inherit(source, before.from);
         source.start();
-        // Tests the new secret now, while the token that it will replace is still valid.
-        if (hasToken && before.isSecretNew) source.refresh().catch(() => undefined);
+        pooled?.pool.use({ max: own.tokens, first: source, make: pooled.make });
+        // Tests the new secret now, while the tokens that it will replace are still valid.
+        if (hasToken && before.isSecretNew) credential.refresh().catch(() => undefined);
       }
       inherited.clear();
     },
     close(next) {
-      for (const [name, { credential, close }] of made) if (next?.get(name)?.source !== credential.source) close();
+      for (const [name, { credential, pooled, close }] of made) {
+        const after = next?.made(name);
+        if (after?.credential.source !== credential.source) close();
+        if (after?.pooled?.pool !== pooled?.pool) pooled?.pool.close();
+      }
     },
     async settled() {
       await Promise.all([...made.values()].map((one) => one.settled()));
@@ -160,24 +185,10 @@ export function createCredentials(deps: CredentialsDeps, previous?: Credentials)
   };
 }
 
-/**
- * Gives the token of one source to another, for as long as the first would have used it: a clock may have been stepped
- * back meanwhile. False when there was none to give.
- */
-function inherit(source: RefreshingTokenSource, from: RefreshingTokenSource): boolean {
-  const token = from.current();
-  if (token === null) return false;
-  try {
-    source.accept(token, from.leftMs());
-    return true;
-  } catch {
-    // It expired at this very moment.
-    return false;
-  }
-}
-
 /** Settings of a credential's role, which its token source does not depend on. */
 const ROLE_KEYS = ['isDefault', 'isRequired'];
+/** The same, and those that change while it is kept. */
+const KEPT_KEYS = [...ROLE_KEYS, 'tokens'];
 
 /**
  * Whether two credentials lead to tokens of the same account: then the token of one serves the other, and counts
@@ -189,54 +200,26 @@ export function isSameAccount(a: CredentialConfig, b: CredentialConfig): boolean
     a,
     b,
     isGiven
-      ? ROLE_KEYS
-      : [...ROLE_KEYS, 'clientSecret', 'assertion', 'assertionCommand', 'redirectUri', 'prompt', 'loginHint'],
+      ? KEPT_KEYS
+      : [...KEPT_KEYS, 'clientSecret', 'assertion', 'assertionCommand', 'redirectUri', 'prompt', 'loginHint'],
   );
 }
 
+/** Makes a credential. One that is the same account as the one before goes on with its pool. */
 function createCredential(
   config: CredentialConfig,
   endpoint: TokenEndpoint,
   deps: CredentialsDeps,
   before: MadeCredential | undefined,
-) {
-  const { store, clock, random, log, onTransition, onToken, onSecret } = deps;
+): Omit<MadeCredential, 'settings'> {
+  const parts = new CredentialParts(config, endpoint, deps, before);
+  const { first, pool } = parts;
+  const { source, grant } = first;
   const { name, grantType } = config;
-  const { reauthentication } = deps.config;
-  const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.settings.config), storeKeyOf(config));
-  const grant = createGrant({
-    config,
-    endpoint,
-    store,
-    clock,
-    log,
-    pendingWrite: isSameEntry ? before.pendingWrite() : null,
-  });
-  const { revision, storeError } = grant;
-  const acquire: Acquire = async (request) => {
-    const token = await grant.acquire(request);
-    onSecret?.(token.accessToken.reveal(), 'received');
-    return token;
-  };
-  // A configured token is only read again, which is no renewal that could be switched off.
-  const settings = grantType === 'access_token' ? { ...reauthentication, refreshAccessToken: true } : reauthentication;
-  const source = new RefreshingTokenSource({
-    name,
-    acquire,
-    clock,
-    random,
-    settings,
-    revision,
-    storeError,
-    log,
-    onTransition,
-    isOptional: !config.isRequired,
-    onToken: onToken && ((token, isRenewal) => onToken(name, token, isRenewal)),
-  });
-
   const credential: Credential = {
     config,
     source,
+    pool: config.tokens > 1 ? pool : null,
     hasLogin: grant.redeem !== undefined,
     async redeem(answer) {
       if (grant.redeem === undefined)
@@ -252,25 +235,130 @@ function createCredential(
       if (source.state().renewal === 'running') await source.refresh().catch(() => undefined);
       return source.refresh();
     },
+    async refresh() {
+      const token = await source.refresh();
+      pool?.renewMore();
+      return token;
+    },
     async logout() {
-      await grant.forget?.().catch(() => {
+      const what = grant.redeem === undefined ? `renew it by POST /-/credentials/${name}/refresh` : loginAdvice(name);
+      const failure = new TokenFailure('login_required', `credential ${name} was logged out: ${what}`);
+      await Promise.all([grant.forget?.(), pool?.drop(failure), parts.forgetStored()]).catch(() => {
         throw new GatewayError(
           'gateway.internal',
-          `credential ${name}: its stored tokens could not be removed (${storeError?.() ?? 'store failed'})`,
+          `credential ${name}: its stored tokens could not be removed (${grant.storeError?.() ?? 'store failed'})`,
         );
       });
-      const what = grant.redeem === undefined ? `renew it by POST /-/credentials/${name}/refresh` : loginAdvice(name);
-      source.drop(new TokenFailure('login_required', `credential ${name} was logged out: ${what}`));
+      source.drop(failure);
     },
-  };
-  const close = () => {
-    source.close();
-    grant.close?.();
   };
   return {
     credential,
-    close,
-    settled: async () => grant.settled?.(),
+    pooled: pool && { pool, make: parts.make, turns: parts.turns },
+    close() {
+      source.close();
+      grant.close?.();
+    },
+    settled: async () => void (await Promise.all([grant.settled?.(), pool?.settled()])),
     pendingWrite: () => grant.pendingWrite?.() ?? null,
   };
+}
+
+/** A token's source, and the grant that acquires it. */
+interface SourceWithGrant {
+  readonly source: RefreshingTokenSource;
+  readonly grant: Grant;
+}
+
+/** What a credential is made of: the source of its first token, and of each further one that it may have. */
+class CredentialParts {
+  readonly first: SourceWithGrant;
+  readonly pool: TokenPool | null;
+  readonly turns: TokenTurns;
+  readonly #config: CredentialConfig;
+  readonly #endpoint: TokenEndpoint;
+  readonly #deps: CredentialsDeps;
+
+  constructor(
+    config: CredentialConfig,
+    endpoint: TokenEndpoint,
+    deps: CredentialsDeps,
+    before: MadeCredential | undefined,
+  ) {
+    this.#config = config;
+    this.#endpoint = endpoint;
+    this.#deps = deps;
+    const { clock, random } = deps;
+    const kept = before !== undefined && isSameAccount(before.settings.config, config) ? before.pooled : null;
+    // Where there is one token only, nothing waits for what still runs by the configuration before.
+    const turns = before !== undefined && before.settings.config.tokens > 1 ? kept?.turns : undefined;
+    this.turns = turns ?? new TokenTurns({ clock, random });
+    this.turns.revision = secretsRevision([config.clientSecret]) ?? (() => String(config.clientSecret?.revision()));
+    const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.settings.config), storeKeyOf(config));
+    this.first = this.#create(1, isSameEntry ? before.pendingWrite() : null);
+    const settings = { max: config.tokens, first: this.first.source, make: this.make };
+    this.pool = config.grantType === 'client_credentials' ? (kept?.pool ?? new TokenPool(clock, settings)) : null;
+  }
+
+  /** Makes a further token's source; bound, to be handed on. */
+  readonly make = (number: number): PooledSource => {
+    const { source, grant } = this.#create(number, null);
+    return {
+      source,
+      forget: async () => grant.forget?.(),
+      settled: async () => grant.settled?.(),
+    };
+  };
+
+  /** Removes what may be stored of further tokens, by this process or by one before. Throws StoreError. */
+  async forgetStored(): Promise<void> {
+    const { store } = this.#deps;
+    if (this.pool === null || !store.isDurable) return;
+    for (let number = 2; number <= MOST_TOKENS; number += 1) await store.delete(storeKeyOf(this.#config, number));
+  }
+
+  #create(number: number, pendingWrite: PendingWrite | null): SourceWithGrant {
+    const { store, clock, random, log, onTransition, onToken, onSecret } = this.#deps;
+    const { name, grantType, isRequired } = this.#config;
+    const { reauthentication } = this.#deps.config;
+    const grant = createGrant({
+      config: this.#config,
+      endpoint: grantType === 'client_credentials' ? this.turns.around(this.#endpoint, number) : this.#endpoint,
+      store,
+      key: storeKeyOf(this.#config, number),
+      clock,
+      log,
+      pendingWrite,
+    });
+    const isFirst = number === 1;
+    const acquire: Acquire = async (request) => {
+      const token = await grant.acquire(request);
+      onSecret?.(token.accessToken.reveal(), 'received');
+      // The platform takes the new secret: the tokens that the one before was given go, too.
+      if (isFirst && request.reason === 'changed') this.pool?.renewMore();
+      return token;
+    };
+    // A configured token is only read again, which is no renewal that could be switched off.
+    const settings =
+      grantType === 'access_token' ? { ...reauthentication, refreshAccessToken: true } : reauthentication;
+    const source = new RefreshingTokenSource({
+      name,
+      acquire,
+      clock,
+      random,
+      settings,
+      // The first one looks for all.
+      revision: isFirst ? grant.revision : undefined,
+      storeError: grant.storeError,
+      log,
+      onTransition,
+      isOptional: !isFirst || !isRequired,
+      ...(!isFirst && { number, isWanted: (own) => this.pool?.isWanted(number - 1, own) ?? false }),
+      onToken: (token, isRenewal) => {
+        if (isFirst) onToken?.(name, token, isRenewal);
+        this.pool?.onRoom();
+      },
+    });
+    return { source, grant };
+  }
 }

@@ -52,6 +52,8 @@ export interface GrantDeps {
   readonly config: CredentialConfig;
   readonly endpoint: TokenEndpoint;
   readonly store: TokenStore;
+  /** Whose tokens it stores: of the credential, or of one of its further tokens. */
+  readonly key: StoreKey;
   readonly clock: Clock;
   readonly log: Log;
   /** Of the grant before, where that kept its tokens under the same key. */
@@ -136,9 +138,11 @@ export function loginAdvice(name: string): string {
   return `run \`gcg login ${name}\`, or open /-/login/${name}`;
 }
 
-/** The identity under which a credential's tokens are stored. */
-export function storeKeyOf({ name, clientId, hosts }: CredentialConfig): StoreKey {
-  return { name, clientId: clientId ?? '', host: `${hosts.login.origin}${hosts.login.pathPrefix}` };
+/** The identity under which a credential's tokens are stored; `number` tells further ones apart, from 2 on. */
+export function storeKeyOf({ name, clientId, hosts }: CredentialConfig, number = 1): StoreKey {
+  // No name of a credential has a # in it.
+  const own = number === 1 ? name : `${name}#${number}`;
+  return { name: own, clientId: clientId ?? '', host: `${hosts.login.origin}${hosts.login.pathPrefix}` };
 }
 
 type UserExchange = (answer: Extract<LoginAnswer, { kind: 'code' }>) => FormFields;
@@ -187,8 +191,8 @@ function storedParts({ storeError, forget, settled }: StoredSource) {
   return { storeError, forget, settled };
 }
 
-function storing({ config, store, clock, log }: GrantDeps) {
-  return { name: config.name, key: storeKeyOf(config), store, clock, log };
+function storing({ config, store, key, clock, log }: GrantDeps) {
+  return { name: config.name, key, store, clock, log };
 }
 
 function call({ config, endpoint }: GrantDeps, auth: ClientAuth, form: FormFields, grant: string = config.grantType) {

@@ -36,6 +36,10 @@ export interface RefreshingSourceDeps {
   readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
   /** Whether calls may do without it: a login that nobody has made yet is no trouble then. */
   readonly isOptional?: boolean;
+  /** The number of one of several tokens, from 2 on, for records. */
+  readonly number?: number | undefined;
+  /** Asked before a token that ends, or that could not be had, is asked for again. False: it is left at that. */
+  readonly isWanted?: ((source: RefreshingTokenSource) => boolean) | undefined;
   /** Told each token once it is in use. `isRenewal`: this source acquired it; else it came from elsewhere. */
   readonly onToken?: ((token: Token, isRenewal: boolean) => void) | undefined;
 }
@@ -113,6 +117,16 @@ export class RefreshingTokenSource implements TokenSource {
 
   leftMs(): number {
     return this.#inUse.leftMs();
+  }
+
+  /** Whether it has a valid token that the upstream has not refused. */
+  get isGood(): boolean {
+    return this.#inUse.current() !== null && !this.#inUse.isSuspect;
+  }
+
+  /** Milliseconds until the next attempt begins by itself; 0 where one runs, or none is planned. */
+  untilNextAttemptMs(): number {
+    return this.#nextAttemptMono === null ? 0 : Math.max(0, this.#nextAttemptMono - this.#clock.monotonic());
   }
 
   async token(withinMs = POSITIVE_INFINITY): Promise<Token> {
@@ -227,11 +241,16 @@ export class RefreshingTokenSource implements TokenSource {
   #dueReason(): AcquireReason | null {
     if (!this.#mayRenewByItself()) return null;
     if (this.#revision() !== this.#seenRevision) return 'changed';
-    if (this.#nextAttemptMono !== null) return this.#clock.monotonic() >= this.#nextAttemptMono ? 'retry' : null;
+    if (this.#nextAttemptMono !== null)
+      return this.#clock.monotonic() >= this.#nextAttemptMono && this.#isWanted() ? 'retry' : null;
     if (this.#renewalState !== 'idle') return null;
-    if (this.#inUse.isSuspect) return 'invalidated';
+    if (this.#inUse.isSuspect) return this.#isWanted() ? 'invalidated' : null;
     const state = this.#inUse.state();
-    return state === 'due' || state === 'expired' ? state : null;
+    return (state === 'due' || state === 'expired') && this.#isWanted() ? state : null;
+  }
+
+  #isWanted(): boolean {
+    return this.#deps.isWanted?.(this) ?? true;
   }
 
   #untilNextTick(): number {
@@ -365,8 +384,10 @@ export class RefreshingTokenSource implements TokenSource {
     if (now.token === from.token && now.renewal === from.renewal) return;
     this.#reported = now;
     const untilNextMs = this.#nextAttemptMono === null ? null : this.#nextAttemptMono - this.#clock.monotonic();
+    const { name: credential, number } = this.#deps;
     const transition: TokenTransition = {
-      credential: this.#deps.name,
+      credential,
+      ...(number !== undefined && { number }),
       fromToken: from.token,
       toToken: now.token,
       fromRenewal: from.renewal,

@@ -44,6 +44,8 @@ export interface CredentialState {
 /** One change of a credential's state, for the log and for metrics. Holds no secret. */
 export interface TokenTransition {
   readonly credential: string;
+  /** Of one of several tokens, from 2 on; absent for the first. */
+  readonly number?: number;
   readonly fromToken: TokenState;
   readonly toToken: TokenState;
   readonly fromRenewal: RenewalState;

@@ -4,7 +4,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { looksSwapped, type SecretSource } from '../../secret.ts';
 import { commandSecret } from '../../secret-command.ts';
-import { boolean, choice, itemList, secret, text } from '../option.ts';
+import { boolean, choice, integer, itemList, secret, text } from '../option.ts';
 import { quote } from '../problem.ts';
 import { DEFAULT_NAME, Section, type SectionContext, type SectionReader, type Values } from '../section.ts';
 import { err, ok, type Parsed, parseHttpUrl } from '../values.ts';
@@ -20,6 +20,9 @@ const GRANT_TYPES = [
 ] as const;
 
 export type GrantType = (typeof GRANT_TYPES)[number];
+
+/** The most tokens of one credential. */
+export const MOST_TOKENS = 20;
 
 export const credential = new Section(
   'credential',
@@ -100,6 +103,16 @@ export const credential = new Section(
       example: 'someone@example.com',
       doc: 'Fills in the login page: an e-mail address, an organisation, or email:org.',
     }),
+    tokens: integer(null, {
+      min: 1,
+      max: MOST_TOKENS,
+      defaultNote: '1',
+      example: '4',
+      doc: 'How many tokens of this OAuth client calls may be spread over (client_credentials).',
+      more:
+        "Got one by one as the limits of those in hand fill; rate_limit.requests_per_minute is each one's. Your " +
+        'contract decides whether that suits: docs/limits.md, "More tokens".',
+    }),
     host: text(null, {
       defaultNote: 'general.host',
       example: 'mypurecloud.de',
@@ -125,10 +138,12 @@ type Reader = SectionReader<(typeof credential)['options']>;
 /** `[credential]` or `[credential.NAME]`. */
 export type CredentialConfig = Omit<
   Values<typeof credential>,
-  'grantType' | 'host' | 'default' | 'required' | 'clientSecretCommand'
+  'grantType' | 'host' | 'default' | 'required' | 'clientSecretCommand' | 'tokens'
 > & {
   readonly name: string;
   readonly grantType: GrantType;
+  /** The most tokens that calls are spread over. */
+  readonly tokens: number;
   readonly hosts: UpstreamHosts;
   readonly isDefault: boolean;
   readonly isRequired: boolean;
@@ -140,8 +155,8 @@ export type CredentialConfig = Omit<
 export function bareCredential(
   own: Pick<CredentialConfig, 'name' | 'grantType' | 'hosts' | 'location'>,
 ): CredentialConfig {
-  const { host, default: isDefault, required, clientSecretCommand, ...nothing } = credential.defaults();
-  return { ...nothing, isDefault: false, isRequired: false, ...own };
+  const { host, default: isDefault, required, clientSecretCommand, tokens, ...nothing } = credential.defaults();
+  return { ...nothing, tokens: 1, isDefault: false, isRequired: false, ...own };
 }
 
 /** Grants in which a person logs in; their tokens should survive a restart. */
@@ -209,6 +224,14 @@ export function readCredentials(context: SectionContext, regions: RegionReader):
   });
 }
 
+/** For a gateway that counts no calls: it cannot tell when a token's limit is near. */
+export function warnOfIdleTokens(context: SectionContext, credentials: readonly CredentialConfig[]): void {
+  for (const { name, tokens } of credentials) {
+    if (tokens > 1)
+      credential.reader(context, name).warning('tokens', 'has no effect with rate_limit.mode = off: one token is used');
+  }
+}
+
 function readCredential(
   reader: Reader,
   regions: RegionReader,
@@ -218,13 +241,22 @@ function readCredential(
   const grant = reader.get('grant_type');
   const isGrantWrong = reader.isSet('grant_type') && grant === null;
   const grantType = grant ?? guessed;
-  const values = reader.values('grant_type', 'host', 'default', 'required', 'client_secret', 'client_secret_command');
+  const values = reader.values(
+    'grant_type',
+    'tokens',
+    'host',
+    'default',
+    'required',
+    'client_secret',
+    'client_secret_command',
+  );
+  const tokens = reader.get('tokens') ?? 1;
   const clientSecret = readClientSecret(reader, grantType);
   const hosts = regions.hostsOf(reader.get('host'), 'host', reader);
   if (!isGrantWrong) checkGrant(reader, grantType);
   if (clientSecret !== null && values.clientId !== null && !reader.isSet('client_secret_command'))
     checkSwapped(reader, values.clientId, clientSecret);
-  return { ...values, clientSecret, grantType, hosts };
+  return { ...values, clientSecret, grantType, tokens, hosts };
 }
 
 /** The secret, or the command that prints it. The higher layer counts: a variable replaces the command of a file. */
@@ -282,6 +314,8 @@ function checkGrant(reader: Reader, grantType: GrantType): void {
     const [given, missing] = reader.isSet('org') ? (['org', 'provider'] as const) : (['provider', 'org'] as const);
     reader.missing(given, `needs ${missing} beside it`);
   }
+  if (grantType !== 'client_credentials' && (reader.get('tokens') ?? 1) > 1)
+    reader.problem('tokens', `must be 1 with grant_type = ${grantType}: only client_credentials may have more tokens`);
   if (grantType === 'saml2_bearer') checkAssertion(reader);
   if (grantType === 'implicit') reader.warning('grant_type', 'implicit is being retired by Genesys Cloud; use pkce');
 }

@@ -105,7 +105,7 @@ export const rateLimit = new Section('rate_limit', "Pacing to the platform's req
   }),
   requests_per_minute: integerOr('auto', {
     min: 1,
-    doc: 'The limit of one credential: auto learns it from 429 answers, a number counts from the start.',
+    doc: "The limit of one credential's token: auto learns it from 429 answers, a number counts from the start.",
   }),
   queue_max: integer('1000', {
     max: 1_000_000,

@@ -43,7 +43,7 @@ export function registerAdmin(app: FastifyInstance): void {
       );
     });
     registerStatus(scope);
-    registerChange(scope, 'refresh', (found) => found.source.refresh());
+    registerChange(scope, 'refresh', (found) => found.refresh());
     registerLogout(scope);
     registerChange(scope, 'assertion', postAssertion);
     scope.post('/-/quit', quit);

@@ -8,6 +8,7 @@ import { PlatformLimit } from './platform-limit.ts';
 import { RateLimiter } from './rate-limiter.ts';
 import { RateWindow } from './rate-window.ts';
 import { Shares } from './shares.ts';
+import { spreadOver, type TokenLimitState, WindowPool } from './window-pool.ts';
 
 const MOST_ENDPOINTS = 1_000;
 /** As many as there may be sessions, each of which has a limit of its own. */
@@ -81,6 +82,20 @@ export class Limits {
   /** The limit of a whole credential, or of a session's. */
   ofCredential(limitKey: string): RateLimiter {
     return this.#current(this.#credentialLimit(limitKey));
+  }
+
+  /** The limit of the tokens that a call may be sent with: of all of its credential's, or of the first. */
+  ofCall({ limitKey, pool = null }: Pick<UpstreamRequest, 'limitKey' | 'pool'>): RateLimiter {
+    const limiter = this.ofCredential(limitKey);
+    if (pool === null) return limiter.first ?? limiter;
+    if (limiter.first === null) spreadOver(pool, limiter, { clock: this.#clock, capacity: this.capacity });
+    return limiter;
+  }
+
+  /** What the limit of each token of a credential that has several is doing, in their order; null for any other. */
+  ofTokens(limitKey: string): TokenLimitState[] | null {
+    const window = this.#credentials.get(limitKey)?.limiter.window;
+    return window instanceof WindowPool ? window.states(this.#clock.monotonic()) : null;
   }
 
   /** The client's own limit, where it has one. */
@@ -160,7 +175,7 @@ export class Limits {
           capacity: this.capacity,
           shares: null,
         });
-      limiter.window.perMinute = perMinute;
+      limiter.window.limit = perMinute;
       this.#clients.set(name, limiter);
       limiter.reconsider();
     }

@@ -53,6 +53,6 @@ export class PlatformLimit {
   }
 
   #resize(): void {
-    this.limiter.window.perMinute = Math.min(this.#met?.perMinute ?? Number.POSITIVE_INFINITY, this.#configured);
+    this.limiter.window.limit = Math.min(this.#met?.perMinute ?? Number.POSITIVE_INFINITY, this.#configured);
   }
 }

@@ -72,7 +72,7 @@ export class RateLimits {
   async sendAside(next: Send, request: UpstreamRequest): Promise<UpstreamResponse> {
     const { clock, settings } = this.#deps;
     if (settings.mode === 'off') return next(request);
-    const limiter = this.limits.ofCredential(request.limitKey);
+    const limiter = this.limits.ofCall(request);
     if (!limiter.tryAcquireAside(ROOM_FOR_OTHERS))
       throw new GatewayError('gateway.rate.limited', `${limiter.name} leaves no room for it at the moment`);
     let isCounted = true;
@@ -85,19 +85,19 @@ export class RateLimits {
       isCounted = !(error instanceof UpstreamError && !error.wasSent);
       throw error;
     } finally {
-      if (isCounted) limiter.complete(clock.monotonic());
-      else limiter.cancel();
+      if (isCounted) limiter.complete(clock.monotonic(), request);
+      else limiter.cancel(request);
     }
   }
 
   async #send(next: Send, request: UpstreamRequest): Promise<UpstreamResponse> {
     const { record } = request;
     for (let rounds = 0; ; rounds += 1) {
-      const whole = this.limits.ofCredential(request.limitKey);
+      const whole = this.limits.ofCall(request);
       const endpoint = this.limits.ofEndpoint(request);
       const own = this.limits.ofClient(record.client);
       if (endpoint === undefined && own === undefined) {
-        if (!whole.tryAcquire(record.client ?? '')) await this.#wait(whole, request, rounds > 0);
+        if (!whole.tryAcquire(record.client ?? '', request)) await this.#wait(whole, request, rounds > 0);
       } else await this.#acquireAll([own, endpoint, whole], request, rounds > 0);
       const { upstreamMs, attempts } = record;
       let notice: LimitNotice | null = null;
@@ -112,13 +112,14 @@ export class RateLimits {
           notice = await readLimitNotice(response, clock, waitLeftMs(request, clock));
           // Before the slot is given back: else the next call would be let in and refused as well.
           limited = this.#applyLimit(request, notice);
+          if (limited.first === whole) limited = whole;
         }
       } catch (error) {
         // A call that had no token, or no connection, used nothing up.
         isCounted = record.attempts > attempts && !(error instanceof UpstreamError && !error.wasSent);
         throw error;
       } finally {
-        this.#release(own, endpoint, whole, isCounted, record.upstreamMs - upstreamMs);
+        this.#release(own, endpoint, whole, request, isCounted ? record.upstreamMs - upstreamMs : null);
       }
       if (notice === null) return response;
       const delayMs = this.#retryDelayMs(request, notice, limited, rounds);
@@ -137,7 +138,7 @@ export class RateLimits {
     const { clock } = this.#deps;
     const client = request.record.client ?? '';
     if (!this.#isEnforced) {
-      limiter.acquireUnchecked(client);
+      limiter.acquireUnchecked(client, request);
       this.#report(limiter.name);
       return;
     }
@@ -151,6 +152,7 @@ export class RateLimits {
         client,
         waitUntil: request.waitUntil ?? Number.POSITIVE_INFINITY,
         connection: request.connection,
+        call: request,
         isReturning,
       });
     } finally {
@@ -167,34 +169,34 @@ export class RateLimits {
   ): Promise<void> {
     for (let acquired = 0; acquired < limiters.length; acquired += 1) {
       const limiter = limiters[acquired];
-      if (limiter === undefined || limiter.tryAcquire(request.record.client ?? '')) continue;
+      if (limiter === undefined || limiter.tryAcquire(request.record.client ?? '', request)) continue;
       try {
         await this.#wait(limiter, request, isReturning);
       } catch (error) {
-        for (const taken of limiters.slice(0, acquired)) taken?.cancel();
+        for (const taken of limiters.slice(0, acquired)) taken?.cancel(request);
         throw error;
       }
     }
   }
 
-  /** Gives back what the call took: it counts for a minute from its arrival, or not at all. */
+  /** Gives back what the call took: it counts for a minute from its arrival, or, with null, not at all. */
   #release(
     own: RateLimiter | undefined,
     endpoint: RateLimiter | undefined,
     whole: RateLimiter,
-    isCounted: boolean,
-    upstreamMs: number,
+    request: UpstreamRequest,
+    upstreamMs: number | null,
   ): void {
-    if (isCounted) {
+    if (upstreamMs !== null) {
       const now = this.#deps.clock.monotonic();
       const arrivedAt = Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
       own?.complete(arrivedAt);
       endpoint?.complete(arrivedAt);
-      whole.complete(arrivedAt);
+      whole.complete(arrivedAt, request);
     } else {
       own?.cancel();
       endpoint?.cancel();
-      whole.cancel();
+      whole.cancel(request);
     }
   }
 
@@ -203,8 +205,10 @@ export class RateLimits {
     const limiter = this.limits.learn(request, notice);
     const now = this.#deps.clock.monotonic();
     // Our own count left room, so somebody else draws on the same limit, or its size is not known.
-    if (limiter.window.free(now) > 0) limiter.window.enterSlowStart(now + (notice.retryAfterMs ?? 0) + SLOW_START_MS);
-    if (notice.retryAfterMs !== undefined) limiter.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, notice.retryAfterMs));
+    if (limiter.window.freeFor(now, request) > 0)
+      limiter.window.enterSlowStart(now + (notice.retryAfterMs ?? 0) + SLOW_START_MS, request);
+    if (notice.retryAfterMs !== undefined)
+      limiter.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, notice.retryAfterMs), request);
     return limiter;
   }
 

@@ -6,7 +6,7 @@ import { GatewayError } from '../../errors.ts';
 import { beginWait, type CallerConnection, endWait, type QueueCapacity, type QueuedCall } from '../call.ts';
 import { ClientClosedRequest } from '../errors.ts';
 import { FairQueue } from './fair-queue.ts';
-import type { RateWindow } from './rate-window.ts';
+import type { CountedCall, LimitWindow } from './rate-window.ts';
 import type { Shares } from './shares.ts';
 
 /** What a rate limiter is made of. */
@@ -14,7 +14,7 @@ export interface RateLimiterDeps {
   /** For messages and records: `client.credentials.token.rate of credential crm`. */
   readonly name: string;
   readonly clock: Clock;
-  readonly window: RateWindow;
+  readonly window: LimitWindow;
   readonly capacity: QueueCapacity;
   /** Null where only one client can come. */
   readonly shares: Shares | null;
@@ -25,12 +25,15 @@ export interface LimitedWait {
   readonly client: string;
   readonly waitUntil: number;
   readonly connection: CallerConnection;
+  /** The call itself, where one of several tokens is to be chosen for it. */
+  readonly call?: CountedCall;
   /** It waited for this limiter before and comes back: it does not lose its place. */
   readonly isReturning: boolean;
 }
 
 interface Waiter extends QueuedCall {
   readonly waitUntil: number;
+  readonly call: CountedCall | undefined;
   go(): void;
   reject(error: Error): void;
 }
@@ -46,7 +49,9 @@ export class RateLimiter {
   name: string;
   /** Among whom the limit is shared from now on. */
   shares: Shares | null;
-  readonly window: RateWindow;
+  window: LimitWindow;
+  /** Where the limit is that of several tokens: the limiter of the calls that are bound to the first. */
+  first: RateLimiter | null = null;
   readonly #clock: Clock;
   readonly #capacity: QueueCapacity;
   readonly #queue = new FairQueue<Waiter>();
@@ -72,7 +77,7 @@ export class RateLimiter {
   }
 
   /** Lets the call pass at once, or returns false. Allocates nothing. */
-  tryAcquire(client: string): boolean {
+  tryAcquire(client: string, call?: CountedCall): boolean {
     const now = this.#clock.monotonic();
     this.shares?.noteAsked(client, now);
     if (now < this.#pausedUntil) return false;
@@ -80,7 +85,7 @@ export class RateLimiter {
     if (this.#queue.size > 0) this.#serve(now);
     const free = this.window.free(now);
     if (free <= 0 || free <= this.#reservedForOthers(client, now)) return false;
-    this.#pass(client, now);
+    this.#pass(client, now, call);
     return true;
   }
 
@@ -96,14 +101,14 @@ export class RateLimiter {
    * Waits for its turn. Rejects at once with gateway.rate.limited when that comes too late or too many wait already,
    * later when it becomes too late, and when the client disconnects.
    */
-  async acquire({ client, waitUntil, connection, isReturning }: LimitedWait): Promise<void> {
+  async acquire({ client, waitUntil, connection, call, isReturning }: LimitedWait): Promise<void> {
     const now = this.#clock.monotonic();
     if (connection.disconnected) throw new ClientClosedRequest();
     const at = isReturning ? Math.max(this.window.openings(now)(), this.#pausedUntil) : this.#startsAt(client, now);
     if (at > waitUntil) throw this.#tooLate(at - now);
     // No limit is known, so no call is refused for one.
     if (this.#capacity.isFull && this.window.perMinute === Number.POSITIVE_INFINITY && now >= this.#pausedUntil)
-      return this.#pass(client, now);
+      return this.#pass(client, now, call);
     let waiter: Waiter | null = null;
     try {
       await new Promise<void>((resolve, reject) => {
@@ -112,7 +117,7 @@ export class RateLimiter {
           const at = this.#clock.monotonic();
           reject(this.#tooLate(this.#startsAt(client, at) - at));
         };
-        const entry: Waiter = { waitUntil, go: resolve, reject, evict };
+        const entry: Waiter = { waitUntil, call, go: resolve, reject, evict };
         if (!this.#capacity.acquire(client, entry)) return reject(this.#tooLate(this.#startsAt(client, now) - now));
         waiter = entry;
         this.#queue.push(client, entry, isReturning);
@@ -132,13 +137,13 @@ export class RateLimiter {
   }
 
   /** Passes without regard to the limit (report mode). */
-  acquireUnchecked(client: string): void {
-    this.#pass(client, this.#clock.monotonic());
+  acquireUnchecked(client: string, call?: CountedCall): void {
+    this.#pass(client, this.#clock.monotonic(), call);
   }
 
   /** The call has been answered, or may have arrived. */
-  complete(arrivedAt: number): void {
-    this.window.complete(arrivedAt);
+  complete(arrivedAt: number, call?: CountedCall): void {
+    this.window.complete(arrivedAt, call);
     if (this.#queue.size === 0) return;
     const now = this.#clock.monotonic();
     this.#serve(now);
@@ -147,15 +152,16 @@ export class RateLimiter {
   }
 
   /** The call did not count. */
-  cancel(): void {
-    this.window.cancel();
+  cancel(call?: CountedCall): void {
+    this.window.cancel(call);
     if (this.#queue.size > 0) this.#serve(this.#clock.monotonic());
   }
 
-  /** Nobody passes before `until`. */
-  pauseUntil(until: number): void {
-    if (until <= this.#pausedUntil) return;
-    this.#pausedUntil = until;
+  /** Nobody passes before `until`; where there are several tokens, nobody with that of `call`. */
+  pauseUntil(until: number, call?: CountedCall): void {
+    const isOneOfMany = call !== undefined && this.window.pause(until, call);
+    if (!isOneOfMany && until <= this.#pausedUntil) return;
+    if (!isOneOfMany) this.#pausedUntil = until;
     this.reconsider();
   }
 
@@ -175,8 +181,8 @@ export class RateLimiter {
     this.#wakeAt(Math.max(now + 1, opensAt, this.#pausedUntil));
   }
 
-  #pass(client: string, now: number): void {
-    this.window.acquire(now);
+  #pass(client: string, now: number, call: CountedCall | undefined): void {
+    this.window.acquire(now, call);
     this.shares?.noteServed(client, now);
   }
 
@@ -186,7 +192,7 @@ export class RateLimiter {
       if (free <= 0) break;
       const next = this.#queue.shift((client) => free > this.#reservedForOthers(client, now));
       if (next === undefined) break;
-      this.#pass(next.client, now);
+      this.#pass(next.client, now, next.entry.call);
       next.entry.go();
     }
   }

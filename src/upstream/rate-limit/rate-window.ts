@@ -1,5 +1,8 @@
 // Counts the calls of a sliding minute against a limit whose size and other users are not known for certain.
 
+import type { TokenPool } from '../../auth/credentials/token-pool.ts';
+import type { TokenSource } from '../../auth/credentials/token-source.ts';
+
 /** The period that the platform's limits speak of. */
 export const MINUTE_MS = 60_000;
 
@@ -81,6 +84,53 @@ export class RollingCount {
   }
 }
 
+/** A call as a window sees it: one over several tokens notes in it for which of them the call was let in. */
+export interface CountedCall {
+  readonly pool?: TokenPool | null;
+  source: TokenSource;
+  place?: number;
+  choice?: TokenChoice | null;
+}
+
+/** The tokens that a call could also be sent with. */
+export interface TokenChoice {
+  /**
+   * Gives a call that is counted already to another token, which is good and has room; false when there is none.
+   */
+  moveOn(call: CountedCall, now: number): boolean;
+}
+
+/**
+ * What a limiter counts in. Times are monotonic ms. Every `acquire` is followed by one `complete` or one `cancel`, of
+ * the same call where the window is one over several tokens.
+ */
+export interface LimitWindow {
+  /** Calls a minute; Infinity while no limit is known. */
+  readonly perMinute: number;
+  /** The same of a single token. */
+  limit: number;
+  acquire(now: number, call?: CountedCall): void;
+  /** The call has reached the platform, `arrivedAt` at the latest: from then on it counts for a minute. */
+  complete(arrivedAt: number, call?: CountedCall): void;
+  /** The call never reached the platform, or was refused uncounted. */
+  cancel(call?: CountedCall): void;
+  /** How many calls may start now; may be Infinity, or negative after a limit has come down. */
+  free(now: number): number;
+  /** How many of them could be sent with the call's token. */
+  freeFor(now: number, call?: CountedCall): number;
+  /** Calls of the last minute, those under way included. */
+  used(now: number): number;
+  /** Slow start: the limit is unknown or shared with other programs, so few calls run at a time until `until`. */
+  enterSlowStart(until: number, call?: CountedCall): void;
+  /** Holds back the calls of one token only, that of `call`. False where there is no other: then all have to wait. */
+  pause(until: number, call: CountedCall): boolean;
+  /**
+   * When calls may start, one after the other: each call of the result gives the next time, `now` for those that may
+   * start at once.
+   */
+  openings(now: number): () => number;
+}
+
 /** The rate below which no limit of the platform is near: 300 a minute is the least that it grants a token. */
 const CALM_PER_MINUTE = 240;
 /**
@@ -95,12 +145,10 @@ const PROBE_BUCKET_MS = 100;
 const REOPENS_MS = MINUTE_MS + 100;
 
 /**
- * A limit's minute. Times are monotonic ms. Every `acquire` is followed by one `complete` or one `cancel`.
- * `isCautious`: while `perMinute` is unknown and the rate is near the platform's usual limits, few calls run
- * unconfirmed at a time.
+ * A limit's minute. `isCautious`: while `perMinute` is unknown and the rate is near the platform's usual limits, few
+ * calls run unconfirmed at a time.
  */
-export class RateWindow {
-  /** Calls a minute; Infinity while no limit is known. */
+export class RateWindow implements LimitWindow {
   perMinute: number;
   readonly #isCautious: boolean;
   readonly #counted = new RollingCount();
@@ -123,39 +171,46 @@ export class RateWindow {
     this.#started.add(now);
   }
 
-  /** The call has reached the platform, `arrivedAt` at the latest: from then on it counts for a minute. */
+  get limit(): number {
+    return this.perMinute;
+  }
+
+  set limit(perMinute: number) {
+    this.perMinute = perMinute;
+  }
+
   complete(arrivedAt: number): void {
     this.#inFlight -= 1;
     this.#counted.add(arrivedAt);
   }
 
-  /** The call never reached the platform, or was refused uncounted. */
   cancel(): void {
     this.#inFlight -= 1;
   }
 
-  /** How many calls may start now; may be Infinity, or negative after a limit has come down. */
   free(now: number): number {
     const left = this.perMinute - this.#inFlight - this.#counted.recent(now);
     if (!this.#isProbing(now)) return left;
     return Math.min(left, Math.floor(this.#probeWindow) - Math.min(this.#inFlight, this.#started.recent(now)));
   }
 
-  /** Calls of the last minute, those under way included. */
+  freeFor(now: number): number {
+    return this.free(now);
+  }
+
   used(now: number): number {
     return this.#inFlight + this.#counted.recent(now);
   }
 
-  /** Slow start: the limit is unknown or shared with other programs, so few calls run at a time until `until`. */
+  pause(): boolean {
+    return false;
+  }
+
   enterSlowStart(until: number): void {
     this.#slowStartUntil = Math.max(this.#slowStartUntil, until);
     this.#probeWindow = SLOW_START_PROBES;
   }
 
-  /**
-   * When calls may start, one after the other: each call of the result gives the next time, `now` for those that may
-   * start at once.
-   */
   openings(now: number): () => number {
     const limit = this.perMinute;
     if (limit === Number.POSITIVE_INFINITY) return this.#guessedOpenings(now);

@@ -1,0 +1,310 @@
+// The limit of a credential that holds several tokens: a window for each, and which of them a call is let in for. It
+// asks for one more token when those in hand have little room left.
+
+import type { TokenPool } from '../../auth/credentials/token-pool.ts';
+import { RateLimiter, type RateLimiterDeps } from './rate-limiter.ts';
+import { type CountedCall, type LimitWindow, MINUTE_MS, RateWindow, type TokenChoice } from './rate-window.ts';
+
+/** What the platform grants a token of client credentials that nobody has negotiated about, calls a minute. */
+const USUAL_PER_MINUTE = 300;
+/** One more token is asked for when the room left is less than this part of a token's limit. */
+const SPARE_PART = 1 / 3;
+/** Of the first token's limit this part is given out last: some calls can be sent with that one only. */
+const BOUND_PART = 1 / 10;
+
+/** What the limit of one token is doing. */
+export interface TokenLimitState {
+  /** Null while no limit is known. */
+  readonly perMinute: number | null;
+  /** Calls of the last minute. */
+  readonly used: number;
+  /** Milliseconds until calls go on with it, 0 when they are not paused. */
+  readonly pausedMs: number;
+}
+
+/** The limit of the token in one place of a pool. A renewed token goes on with what was counted for the one before. */
+interface Place {
+  readonly window: RateWindow;
+  pausedUntil: number;
+}
+
+/** The openings of one place, none before `from`; `at` is the next one. */
+interface Head {
+  readonly next: () => number;
+  readonly from: number;
+  at: number;
+}
+
+/** Those who wait for the first token. */
+type Bound = Pick<RateLimiter, 'waiting' | 'reconsider'>;
+
+/**
+ * The windows of a pool. A token that is not good has no room; where none is, calls wait for the first. Calls without a
+ * `pool` of their own are bound to the first.
+ */
+export class WindowPool implements LimitWindow, TokenChoice {
+  /** Its room is theirs before it is anybody's. */
+  bound: Bound | null = null;
+  readonly #tokens: TokenPool;
+  readonly #places: Place[];
+  #limit: number;
+  /** How many tokens were good when that was last looked at. */
+  #good = 1;
+
+  /** Goes on with what `first` counted, and still counts. */
+  constructor(tokens: TokenPool, first: RateWindow) {
+    this.#tokens = tokens;
+    this.#limit = first.perMinute;
+    this.#places = [{ window: first, pausedUntil: Number.NEGATIVE_INFINITY }];
+  }
+
+  get perMinute(): number {
+    return this.#limit * this.#good;
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+
+  set limit(perMinute: number) {
+    this.#limit = perMinute;
+    for (const { window } of this.#places) window.perMinute = perMinute;
+  }
+
+  acquire(now: number, call?: CountedCall): void {
+    const isBound = call?.pool === undefined || call.pool === null;
+    this.#give(call, isBound ? 0 : Math.max(0, this.#roomiest(now)), now);
+  }
+
+  complete(arrivedAt: number, call?: CountedCall): void {
+    const place = call?.place ?? 0;
+    this.#at(place).window.complete(arrivedAt);
+    if (place === 0) this.#tellBound();
+  }
+
+  cancel(call?: CountedCall): void {
+    const place = call?.place ?? 0;
+    this.#at(place).window.cancel();
+    if (place === 0) this.#tellBound();
+  }
+
+  moveOn(call: CountedCall, now: number): boolean {
+    const place = this.#roomiest(now, call.place ?? 0);
+    if (place < 0 || this.#freeAt(place, now) <= 0) return false;
+    // It may have been sent with the other one, and may have counted.
+    this.complete(now, call);
+    this.#give(call, place, now);
+    return true;
+  }
+
+  /** Asks for one more token where little is free. */
+  free(now: number): number {
+    let free = 0;
+    let spare = 0;
+    let good = 0;
+    let roomy = 0;
+    for (let place = 0; place < this.#tokens.max; place += 1) {
+      if (!this.#tokens.isGood(place)) continue;
+      good += 1;
+      const { window, pausedUntil } = this.#at(place);
+      if (now < pausedUntil) continue;
+      roomy += 1;
+      free += Math.max(0, this.#freeAt(place, now));
+      spare += Math.max(0, this.#assumed() - window.used(now));
+    }
+    this.#good = Math.max(1, good);
+    const wanted = this.#assumed() * SPARE_PART;
+    this.#tokens.need(Math.max(1, roomy - Math.floor((spare - wanted) / this.#assumed())), roomy);
+    return good > 0 || now < this.#at(0).pausedUntil ? free : this.#freeAt(0, now);
+  }
+
+  freeFor(now: number, call?: CountedCall): number {
+    return this.#at(call?.place ?? 0).window.free(now);
+  }
+
+  used(now: number): number {
+    let used = 0;
+    for (const { window } of this.#places) used += window.used(now);
+    return used;
+  }
+
+  enterSlowStart(until: number, call?: CountedCall): void {
+    if (call === undefined) for (const { window } of this.#places) window.enterSlowStart(until);
+    else this.#at(call.place ?? 0).window.enterSlowStart(until);
+  }
+
+  pause(until: number, call: CountedCall): boolean {
+    const place = this.#at(call.place ?? 0);
+    place.pausedUntil = Math.max(place.pausedUntil, until);
+    return true;
+  }
+
+  /** Those of tokens that are still to come are among them: a call need not wait for longer than for one of these. */
+  openings(now: number): () => number {
+    const heads: Head[] = [];
+    let comesAt = now + this.#tokens.untilNextMs();
+    for (let place = 0; place < this.#tokens.max; place += 1) {
+      const isGood = this.#tokens.isGood(place);
+      if (isGood) heads.push(this.#headOf(place, now, now));
+      else if (comesAt < Number.POSITIVE_INFINITY) {
+        heads.push(this.#headOf(place, comesAt, now));
+        comesAt += BETWEEN_TOKENS_MS;
+      }
+    }
+    // Whoever is let in for the first waits for it elsewhere.
+    if (heads.length === 0) heads.push(this.#headOf(0, now, now));
+    return () => {
+      let first = heads[0] as Head;
+      for (const head of heads) if (head.at < first.at) first = head;
+      const { at } = first;
+      first.at = Math.max(first.from, first.next());
+      return at;
+    };
+  }
+
+  /** In the order of the tokens' numbers; those that never were there are left out. */
+  states(now: number): TokenLimitState[] {
+    return this.#places.map(({ window, pausedUntil }) => ({
+      perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
+      used: window.used(now),
+      pausedMs: Math.max(0, Math.round(pausedUntil - now)) || 0,
+    }));
+  }
+
+  /** The part of it that is the first token's. */
+  ofFirst(): FirstPlace {
+    return new FirstPlace(this.#at(0));
+  }
+
+  /** A token's limit, or what is taken for one where none is known yet. */
+  #assumed(): number {
+    return this.#limit === Number.POSITIVE_INFINITY ? USUAL_PER_MINUTE : this.#limit;
+  }
+
+  #headOf(place: number, from: number, now: number): Head {
+    const { window, pausedUntil } = this.#at(place);
+    const next = window.openings(now);
+    const notBefore = Math.max(from, pausedUntil);
+    return { next, from: notBefore, at: Math.max(notBefore, next()) };
+  }
+
+  #at(place: number): Place {
+    for (let made = this.#places.length; made <= place; made += 1)
+      this.#places.push({
+        window: new RateWindow({ perMinute: this.#limit, isCautious: true }),
+        pausedUntil: Number.NEGATIVE_INFINITY,
+      });
+    return this.#places[place] as Place;
+  }
+
+  /** How many calls that are bound to no token may start with that of a place. */
+  #freeAt(place: number, now: number): number {
+    const free = this.#at(place).window.free(now);
+    return place === 0 && this.bound !== null ? free - this.bound.waiting : free;
+  }
+
+  /** The place with most room, leaving one out; -1 where none is good. */
+  #roomiest(now: number, besides = -1): number {
+    let best = -1;
+    let most = Number.NEGATIVE_INFINITY;
+    for (let place = 0; place < this.#tokens.max; place += 1) {
+      if (place === besides || !this.#tokens.isGood(place)) continue;
+      const { window, pausedUntil } = this.#at(place);
+      if (now < pausedUntil) continue;
+      let room = this.#freeAt(place, now);
+      // No limit is known: the least used is the one to take, above all those that are near what might be one.
+      if (room === Number.POSITIVE_INFINITY) room = MINUTE_MS * USUAL_PER_MINUTE - window.used(now);
+      if (place === 0 && room > 0) room -= this.#assumed() * BOUND_PART;
+      if (room <= most) continue;
+      most = room;
+      best = place;
+    }
+    return best;
+  }
+
+  #give(call: CountedCall | undefined, place: number, now: number): void {
+    this.#at(place).window.acquire(now);
+    if (call === undefined) return;
+    call.place = place;
+    if (call.pool === undefined || call.pool === null) return;
+    call.source = this.#tokens.sourceAt(place);
+    call.choice = this;
+  }
+
+  #tellBound(): void {
+    if (this.bound !== null && this.bound.waiting > 0) this.bound.reconsider();
+  }
+}
+
+/** The first token's part of a pool's windows, for calls that can be sent with no other. */
+class FirstPlace implements LimitWindow {
+  readonly #place: Place;
+
+  constructor(place: Place) {
+    this.#place = place;
+  }
+
+  get perMinute(): number {
+    return this.#place.window.perMinute;
+  }
+
+  get limit(): number {
+    return this.perMinute;
+  }
+
+  acquire(now: number, call?: CountedCall): void {
+    this.#place.window.acquire(now);
+    if (call !== undefined) call.place = 0;
+  }
+
+  complete(arrivedAt: number): void {
+    this.#place.window.complete(arrivedAt);
+  }
+
+  cancel(): void {
+    this.#place.window.cancel();
+  }
+
+  free(now: number): number {
+    return now < this.#place.pausedUntil ? 0 : this.#place.window.free(now);
+  }
+
+  freeFor(now: number): number {
+    return this.#place.window.free(now);
+  }
+
+  used(now: number): number {
+    return this.#place.window.used(now);
+  }
+
+  enterSlowStart(until: number): void {
+    this.#place.window.enterSlowStart(until);
+  }
+
+  pause(until: number): boolean {
+    this.#place.pausedUntil = Math.max(this.#place.pausedUntil, until);
+    return true;
+  }
+
+  openings(now: number): () => number {
+    const next = this.#place.window.openings(now);
+    return () => Math.max(next(), this.#place.pausedUntil);
+  }
+}
+
+/** Two tokens come about so far apart. */
+const BETWEEN_TOKENS_MS = 1_500;
+
+/** Makes a limiter, which counts for one token so far, that of a pool's tokens. Who waits in it goes on waiting. */
+export function spreadOver(
+  tokens: TokenPool,
+  limiter: RateLimiter,
+  { clock, capacity }: Pick<RateLimiterDeps, 'clock' | 'capacity'>,
+): void {
+  const windows = new WindowPool(tokens, limiter.window as RateWindow);
+  const name = `${limiter.name}, its first token`;
+  limiter.first = new RateLimiter({ name, clock, window: windows.ofFirst(), capacity, shares: null });
+  limiter.window = windows;
+  windows.bound = limiter.first;
+  tokens.onRoom = () => limiter.reconsider();
+}
