@@ -21,8 +21,8 @@ import type { Token } from './auth/credentials/token-source.ts';
 import type { ClientCas } from './cert-subject.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
-import { isReachable } from './config/listen-address.ts';
 import { Inspector } from './inspector/inspector.ts';
+import { isInspectorOn } from './inspector/page-place.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
 import {
@@ -292,11 +292,6 @@ export class GatewayState implements ServerContext, Shared {
 
   /** Bound, to be handed on. */
   readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
-}
-
-/** Whether calls can be looked at by some listener, as far as that is known before they are open. */
-function isInspectorOn({ inspector, server }: GatewayConfig): boolean {
-  return inspector.enabled ?? server.adminListen.some((address) => !isReachable(address));
 }
 
 function* credentialStates({ credentials }: Runtime) {

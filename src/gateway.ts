@@ -5,7 +5,9 @@ import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
 import { systemClock, withDeadline } from './clock.ts';
 import type { GatewayConfig } from './config/gateway-config.ts';
+import { callableAddress } from './config/listen-address.ts';
 import { type GatewayLog, GatewayState, type StateOptions } from './gateway-state.ts';
+import { isPageServed, PAGE_PATH } from './inspector/page-place.ts';
 import type { ExchangeCounts } from './logging/metrics/metrics.ts';
 import { operationTable } from './operations/table.ts';
 import { Runtime } from './runtime.ts';
@@ -36,6 +38,14 @@ export interface GatewayOptions extends StateOptions {
   readonly status?: () => Readonly<Record<string, unknown>>;
 }
 
+/** Where the live page is served. */
+export interface PageAddress {
+  readonly url: string;
+  /** As the configuration has it. */
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Whose a token is, as a log may tell it. */
 export interface LoggedIdentity {
   readonly organization: string | null;
@@ -59,6 +69,8 @@ export class Gateway {
   /** Runtimes of earlier configurations, with calls that still run. */
   readonly #retiring = new Set<Runtime>();
   #listeners: Listeners | null = null;
+  /** Where browsers find the live page: of each listener that serves it. Known once it listens. */
+  pages: readonly PageAddress[] = [];
   #drained: Promise<void> | null = null;
   #becomeReady: () => void = () => {};
   /**
@@ -108,6 +120,12 @@ export class Gateway {
   /** The key of this start: whoever shows it sees all calls, where callers need not prove anything. */
   get pageKey(): string {
     return this.#state.pageKeys.own;
+  }
+
+  /** Makes the code of a link to the live page, good once and for a minute; null where callers prove who they are. */
+  inviteToPage(): string | null {
+    const { pageKeys, runtime } = this.#state;
+    return runtime.authenticator.asksForNoProof ? pageKeys.invite('operator') : null;
   }
 
   /** Notification sockets that are open, or about to be. */
@@ -168,6 +186,7 @@ export class Gateway {
     // A broken installation shows at the start, and not at the first call.
     operationTable();
     this.#listeners = await openListeners(specs, started.server);
+    this.pages = pageAddresses(state, this.#listeners.addresses);
     state.runtime.credentials.start();
     state.expiries.start();
     listenerPlan.warnOfAnonymousUse(started, this.#listeners.addresses, log);
@@ -276,6 +295,20 @@ function onceNearlyOver(ms: number, end: () => void): () => void {
   };
   timer = setTimeout(look, ms - Math.min(LAST_WORDS_MS, ms / 10));
   return () => clearTimeout(timer);
+}
+
+/** The listeners that browsers can call and that serve the live page. `addresses` are those that were opened. */
+function pageAddresses({ listenerPlan, started }: GatewayState, addresses: readonly string[]): PageAddress[] {
+  return listenerPlan.listeners.flatMap(({ address, role }, at): PageAddress[] => {
+    const opened = addresses[at] ?? '';
+    if (!role.admin || !opened.startsWith('http') || !isPageServed(started, role.isLocal)) return [];
+    const { origin, hostname, port } = new URL(
+      opened.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:'),
+    );
+    const written = callableAddress(address);
+    const host = written?.kind === 'tcp' ? written.host : hostname;
+    return [{ url: origin + PAGE_PATH, host, port: Number(port || (origin.startsWith('https') ? 443 : 80)) }];
+  });
 }
 
 /** The next configuration without a risk that was not accepted at the start: a reload does not add it. */

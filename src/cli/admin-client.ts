@@ -11,9 +11,11 @@ import { loadConfig } from '../config/load.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credential.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
+import { KEY_OF_START } from '../inspector/page-place.ts';
 import { VERSION } from '../version.ts';
 import type { CommandLine } from './args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from './io.ts';
+import { readPageKey } from './page-key.ts';
 
 /** Something answered that is no gateway of ours, or not in the protocol of the configuration. The message says what. */
 export class OtherProgram extends Error {
@@ -139,12 +141,17 @@ export type AdminRequest = (method: 'GET' | 'POST', path: string, body?: string)
 const TIMEOUT_MS = 30_000;
 
 /**
- * Authenticates with the secret of the first client with `admin` in the configuration, else with $GCG_ADMIN_KEY. With
- * `isGuess` the address is one that nobody wrote down: no secret goes there, and nothing that changes anything.
+ * Authenticates with the secret of the first client with `admin` in the configuration, else with $GCG_ADMIN_KEY; for
+ * the live page and its data, where there are no clients, with the key of that. With `isGuess` the address is one that nobody wrote down: no secret goes
+ * there, and nothing that changes anything.
  */
-export function createAdminRequest(config: GatewayConfig, io: Pick<Io, 'env'>, { isGuess = false } = {}): AdminRequest {
+export function createAdminRequest(
+  config: GatewayConfig,
+  io: Pick<Io, 'env' | 'home' | 'platform'>,
+  { isGuess = false, forPage = false } = {},
+): AdminRequest {
   const address = adminAddress(config);
-  const key = isGuess ? undefined : (adminKey(config) ?? io.env.GCG_ADMIN_KEY);
+  const key = isGuess ? undefined : adminProof(config, io, forPage);
   return async (method, path, body) => {
     if (address === undefined) return null;
     if (isGuess && method !== 'GET') throw new Error('the address is a guess, and nothing is changed there');
@@ -165,6 +172,17 @@ export function exitCodeOf({ status, code }: { status: number; code: string }): 
   if (code === 'gateway.credential.rejected' || code === 'gateway.login.required' || status === 401 || status === 403)
     return EXIT.refused;
   return status >= 500 ? EXIT.unavailable : EXIT.failure;
+}
+
+/** What proves at the admin listener who asks: for the live page and its data, or for the rest. */
+export function adminProof(
+  config: GatewayConfig,
+  io: Pick<Io, 'env' | 'home' | 'platform'>,
+  forPage: boolean,
+): string | undefined {
+  // Where there are no clients, no secret of one is asked for.
+  const ofPage = forPage && config.clients.length === 0 ? readPageKey(config, adminAddress(config), io) : undefined;
+  return ofPage ?? adminKey(config) ?? io.env.GCG_ADMIN_KEY;
 }
 
 function adminKey({ clients }: GatewayConfig): string | undefined {
@@ -364,6 +382,8 @@ export function refusal(
   if (isGuess && status === 401)
     return `${message} (none was sent: where the gateway is cannot be read from the configuration; say --listen)`;
   if (status !== 401) return message;
+  if (message.startsWith(KEY_OF_START))
+    return 'this takes the key that the gateway has written for the user who runs it: run it as that user';
   // What a program is told about headers is of no use at a terminal.
   const what = message.replace(/: send its secret as .*$/, '');
   return `${what}: set GCG_ADMIN_KEY to the secret of a client with admin = true`;

@@ -228,6 +228,21 @@ export const COMMANDS = [
   },
   {
     ...NO_ARGUMENTS,
+    name: 'open',
+    doc: 'open the live page of the running gateway',
+    more:
+      'Makes a link that opens the page once, within a minute, and shows it to a browser; prints it where there is none. ' +
+      'Where clients are configured it takes the secret of one with admin, as status does; else the key that the ' +
+      'gateway has written for the user who runs it.',
+    examples: [['open --print', 'only the link, for another program']],
+    exits: [
+      ['69', 'no gateway is running there'],
+      ['77', 'it takes another user, or the secret of a client with admin = true'],
+    ],
+    flags: [{ name: 'print', doc: 'print the link and open nothing' }],
+  },
+  {
+    ...NO_ARGUMENTS,
     name: 'usage',
     doc: 'show how many requests went to Genesys Cloud in a month',
     more:

@@ -11,7 +11,7 @@ import type { HeldSignals } from './held-signals.ts';
 /** Results go to `stdout`, words for people to `stderr`. */
 export interface Io {
   readonly stdout: { write(text: string): unknown };
-  readonly stderr: { write(text: string): unknown };
+  readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Whether stdout is a terminal. */

@@ -29,6 +29,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   },
   login: async () => (await import('./commands/login.ts')).login,
   logout: async () => (await import('./commands/logout.ts')).logout,
+  open: async () => (await import('./commands/open.ts')).openPage,
   status: async () => (await import('./commands/status.ts')).status,
   usage: async () => (await import('./commands/usage.ts')).usage,
   whoami: async () => (await import('./commands/whoami.ts')).whoami,

@@ -27,8 +27,10 @@ function ready({ addresses, region, upstream, credentials, try: example }: Field
   return `READY ${where} -> ${region}${by} as ${who}. Try: ${example}`;
 }
 
-function listening({ addresses, version, pid }: Fields): string | null {
-  return Array.isArray(addresses) ? `listening on ${addresses.join(', ')} (gcg ${version}, pid ${pid})` : null;
+function listening({ addresses, version, pid, page, pageFor }: Fields): string | null {
+  if (!Array.isArray(addresses)) return null;
+  const live = page === undefined ? '' : `; live page ${page} for ${pageFor}`;
+  return `listening on ${addresses.join(', ')} (gcg ${version}, pid ${pid})${live}`;
 }
 
 function waiting({ method, path, heldBy, atMostMs, client }: Fields): string {

@@ -2,6 +2,8 @@
 
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
@@ -28,7 +30,7 @@ export function startCommand(
 ): Command {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: options.cwd ?? t.testdir(),
-    env: { ...childEnvironment, HOME: '/nonexistent', ...options.env },
+    env: { ...childEnvironment, HOME: '/nonexistent', ...stateFolder(options.env), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptor === undefined ? [] : [options.descriptor])],
   }) as ChildProcessByStdio<null, Readable, Readable>;
   t.teardown(() => child.kill('SIGKILL'));
@@ -65,6 +67,11 @@ export function startCommand(
       }
     },
   };
+}
+
+/** A folder for the keys of live pages, where a test has none of its own. */
+function stateFolder(env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  return env.HOME === undefined ? { XDG_STATE_HOME: join(tmpdir(), 'gcg-test-state') } : {};
 }
 
 /** The address of the first listener, from the record that says so. */

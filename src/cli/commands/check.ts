@@ -9,6 +9,7 @@ import type { ClientConfig, CredentialConfig, GatewayConfig } from '../../config
 import { formatListenAddress } from '../../config/listen-address.ts';
 import { loadConfig } from '../../config/load.ts';
 import { lastDayOf } from '../../config/sections/client.ts';
+import { isInspectorOn, plannedPages, viewersInWords } from '../../inspector/page-place.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 
@@ -55,10 +56,19 @@ function summarise(config: GatewayConfig): string {
     ...named.map((text, at): [string, string] => [at === 0 ? 'credentials' : '', text]),
     ['clients', clients.length === 0 ? 'none: local callers need no proof' : clients.map(clientInWords).join(', ')],
     ['listens on', server.listen.map(formatListenAddress).join(', ')],
+    ['live page', pageInWords(config)],
     ...(server.readOnly ? [['read-only', 'nobody may change anything (server.read_only)'] as [string, string]] : []),
   ];
   const lines = rows.map(([head, text]) => `  ${head.padEnd(13)}${text}`);
   return `${[files[0] ?? 'no file, settings from flags and environment', ...lines].join('\n')}\n`;
+}
+
+function pageInWords(config: GatewayConfig): string {
+  const [page] = plannedPages(config);
+  if (page !== undefined && isInspectorOn(config)) return `${page} for ${viewersInWords(config)}`;
+  const { adminListen } = config.server;
+  const why = adminListen.length === 0 ? 'no admin listener' : 'inspector.enabled';
+  return `off (${why})`;
 }
 
 function clientInWords({ name, isAdmin, expiresAt, from }: ClientConfig): string {

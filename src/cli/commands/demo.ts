@@ -24,7 +24,7 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
   const sandbox = createSandbox({ switches: faults.switches, controls: true });
   const { host, port } = await sandbox.listen();
   try {
-    const input = loadInput({ ...io, env: demoEnvironment(host, port) }, args.overrides);
+    const input = loadInput({ ...io, env: demoEnvironment(io.env, host, port) }, args.overrides);
     const result = loadConfig({ ...input, requireCredential: true, readFile: noFile });
     if (!result.ok) {
       reportProblems(io, result.problems, result.warnings);
@@ -91,9 +91,11 @@ function onLines(text: string): string {
 }
 
 /** The demo's environment. It is the same everywhere: files and the GCG_ variables of this machine are not read. */
-function demoEnvironment(host: string, port: number): Record<string, string> {
+function demoEnvironment({ XDG_STATE_HOME }: Io['env'], host: string, port: number): Record<string, string> {
   const { clientCredentials, pkce } = DEMO_CLIENTS;
   return {
+    // Where commands look for the key of the live page.
+    ...(XDG_STATE_HOME !== undefined && { XDG_STATE_HOME }),
     GCG_GATEWAY_HOST: host,
     GCG_GATEWAY_PORT: String(port),
     GCG_GATEWAY_PROTOCOL: 'http',
@@ -113,6 +115,7 @@ function noFile(path: string): never {
 }
 
 function invitation(address: string, simulation: string): string {
+  const listen = address.endsWith('//127.0.0.1:8080') ? '' : ` --listen ${address.replace(/^https?:\/\//, '')}`;
   const query = `-H 'Content-Type: application/json' -d '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}'`;
   return `
 The gateway listens on ${address}; behind it is a simulated Genesys Cloud (${simulation}).
@@ -129,7 +132,7 @@ Faults can be turned on: gcg demo --help lists them. All tokens end at once, and
   curl http://${simulation}/sandbox/controls -H 'Content-Type: application/json' -d '{"do":["expireTokens"]}'
 
 A person's login: open ${address}/-/login/person in a browser; ${address}/person/api/v2/users/me then answers.
-Each call is a line of the log. Ctrl-C ends it.
+Each call is a line of the log, and on the live page: gcg open${listen}. Ctrl-C ends it.
 
 `;
 }

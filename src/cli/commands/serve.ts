@@ -11,6 +11,7 @@ import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { loadConfig } from '../../config/load.ts';
 import { formatProblem, type Problem } from '../../config/problem.ts';
 import { createGateway, type Gateway } from '../../gateway.ts';
+import { takesKeyOfStart, viewersInWords } from '../../inspector/page-place.ts';
 import type { Log } from '../../logging/log.ts';
 import { createLogger, type Logger } from '../../logging/logger.ts';
 import { createMetrics, type Metrics } from '../../logging/metrics/metrics.ts';
@@ -22,6 +23,7 @@ import { holderOf } from '../address-holder.ts';
 import type { CommandLine } from '../args.ts';
 import { HeldSignals } from '../held-signals.ts';
 import { EXIT, hasColour, type Io, loadInput, reportProblems } from '../io.ts';
+import { PageKeyFiles } from '../page-key.ts';
 import { ProcessEvents } from '../process-events.ts';
 import { readyFields } from '../ready.ts';
 
@@ -83,6 +85,7 @@ class ServingProcess {
   readonly #reloader: Reloader | null;
   /** Null until it is made. */
   #gateway: Gateway | null = null;
+  #pageKeyFiles: PageKeyFiles | null = null;
 
   constructor(config: GatewayConfig, io: Io, { onListening, live }: ServeOptions, log: Logger, secrets: LiveSecrets) {
     this.#config = config;
@@ -117,6 +120,7 @@ class ServingProcess {
   async run(): Promise<number> {
     const code = await Promise.race([this.#events.ending, this.#start()]);
     this.#reloader?.close();
+    this.#pageKeyFiles?.remove();
     await Promise.all([this.#log.close(), this.#notifier.done()]);
     return code;
   }
@@ -164,10 +168,30 @@ class ServingProcess {
     const addresses = await gateway.listen();
     if (this.#events.isEnding) return;
     void gateway.ready.then(() => this.#tellReady(gateway, addresses));
-    this.#log.info({ version: VERSION, addresses, pid: process.pid }, 'listening');
+    const page = gateway.pages[0]?.url;
+    const told = page === undefined ? {} : { page, pageFor: viewersInWords(this.#config) };
+    this.#log.info({ version: VERSION, addresses, pid: process.pid, ...told }, 'listening');
     this.#reloader?.start();
     this.#notifier.send('READY=1');
     this.#onListening?.(addresses);
+    if (page !== undefined && this.#io.stderr.isTTY === true) this.#io.stderr.write(invitation(page, gateway));
+    await this.#writePageKey(gateway);
+  }
+
+  /** The page is there also where its key cannot be stored. */
+  async #writePageKey({ pages, pageKey }: Gateway): Promise<void> {
+    const { path: folder } = this.#config.store;
+    if (pages.length === 0 || !takesKeyOfStart(this.#config)) return;
+    const files = new PageKeyFiles(pageKey);
+    this.#pageKeyFiles = files;
+    try {
+      if (folder === '') throw Object.assign(new Error('no home folder'), { code: 'ENOENT' });
+      await files.write(folder, pages);
+    } catch (error) {
+      const advice = 'gcg open and gcg tail cannot show it: [store] path names a folder that can be written';
+      this.#log.info({ folder, code: codeOf(error), advice }, 'key of the live page is not stored');
+    }
+    if (this.#events.isEnding) files.remove();
   }
 
   async #tellReady(gateway: Gateway, addresses: readonly string[]): Promise<void> {
@@ -175,6 +199,14 @@ class ServingProcess {
     const identityOf = await gateway.identitiesForLog(LONGEST_IDENTITY_WAIT_MS);
     if (!this.#events.isEnding) this.#log.info(readyFields(gateway, addresses, afterMs, identityOf), 'ready');
   }
+}
+
+/** The link to the live page, for the person at the terminal: it is in no record. */
+function invitation(page: string, gateway: Gateway): string {
+  const code = gateway.inviteToPage();
+  return code === null
+    ? `Live page: ${page} (it asks for the secret of a client)\n`
+    : `Live page, once and within a minute: ${page}#o=${code} (later: gcg open)\n`;
 }
 
 /** How long the record `ready` waits for whose the tokens are, ms. Calls are served meanwhile. */

@@ -133,7 +133,7 @@ export function readStore(
   const wantsFile = clients.length > 0 || credentials.some(({ grantType }) => USER_GRANTS.has(grantType));
   const type = reader.get('type') ?? (wantsFile ? 'file' : 'memory');
   const prefix = reader.get('prefix');
-  const path = reader.get('path') ?? defaultStorePath(context);
+  const path = reader.get('path') ?? defaultStateFolder(context);
   if (path === undefined && type === 'file') {
     reader.problem(
       'path',
@@ -146,7 +146,11 @@ export function readStore(
 const FOLDER = 'genesys-cloud-gateway';
 
 /** `$XDG_STATE_HOME` or `~/.local/state`, `%LOCALAPPDATA%` on Windows; undefined without any of them. */
-function defaultStorePath({ env, home, platform }: SectionContext): string | undefined {
+export function defaultStateFolder({
+  env,
+  home,
+  platform,
+}: Pick<SectionContext, 'env' | 'home' | 'platform'>): string | undefined {
   const paths = pathsOf(platform);
   const xdg = env.XDG_STATE_HOME;
   if (xdg !== undefined && paths.isAbsolute(xdg)) return paths.join(xdg, FOLDER);

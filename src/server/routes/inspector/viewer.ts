@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { OPERATOR } from '../../../auth/callers/caller.ts';
 import { GatewayError } from '../../../errors.ts';
 import type { Inspector } from '../../../inspector/inspector.ts';
+import { isPageServed, KEY_OF_START } from '../../../inspector/page-place.ts';
 import type { Rights } from '../../../inspector/wire.ts';
 import { AuthenticationError, unauthenticated } from '../../authentication-error.ts';
 import { type Exchange, exchangeOf } from '../../exchange.ts';
@@ -60,7 +61,7 @@ export function inspectorExchange({ raw }: FastifyRequest): { exchange: Exchange
 
 /** The inspector, where the listener serves it: by itself only where no other machine reaches that. */
 export function inspectorFor({ gateway, role }: Pick<Exchange, 'gateway' | 'role'>): Inspector | null {
-  return role.admin && (role.isLocal || gateway.runtime.config.inspector.enabled === true) ? gateway.inspector : null;
+  return role.admin && isPageServed(gateway.runtime.config, role.isLocal) ? gateway.inspector : null;
 }
 
 /** What a caller may see and do. Throws where that is nothing. */
@@ -81,10 +82,7 @@ export function rightsOf({ caller, role, gateway }: Pick<Exchange, 'caller' | 'r
     throw new GatewayError('gateway.client.forbidden', 'looking at calls needs a client with admin = true');
   }
   if (caller === OPERATOR || isOurSocket(role.peerName)) return all;
-  throw new AuthenticationError(
-    'looking at calls needs the key of this start in X-Gateway-Key: `gcg open` opens the page with it',
-    false,
-  );
+  throw new AuthenticationError(`${KEY_OF_START} in X-Gateway-Key: \`gcg open\` opens the page with it`, false);
 }
 
 /** Whether callers come by a Unix socket that we made: its mode is 0600. Of one that we were given nobody knows that. */
