@@ -167,6 +167,46 @@ export function createAdminRequest(
   };
 }
 
+/** What a stream of the admin listener begins with: the response itself where that is 2xx. */
+export type AdminStream =
+  | { readonly response: IncomingMessage; readonly error: null }
+  | { readonly response: null; readonly error: NonNullable<AdminResponse['error']> };
+
+/**
+ * Opens a response of the admin listener that has no end; `signal` ends it. Null: no gateway answers there. The proof is
+ * that of `createAdminRequest`, read anew: that of a gateway that was started again is another.
+ */
+export async function openAdminStream(
+  config: GatewayConfig,
+  io: Pick<Io, 'env'>,
+  path: string,
+  signal: AbortSignal,
+): Promise<AdminStream | null> {
+  const address = adminAddress(config);
+  if (address === undefined) return null;
+  const key = adminKey(config) ?? io.env.GCG_ADMIN_KEY;
+  const headers = {
+    Accept: 'text/event-stream',
+    'X-Gateway-Request': '1',
+    'User-Agent': `gcg/${VERSION}`,
+    ...(key && { 'X-Gateway-Key': key }),
+  };
+  const tls = address.kind === 'unix' ? null : trustOf(config);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), TIMEOUT_MS);
+  const begins = AbortSignal.any([signal, late.signal]);
+  try {
+    const response = await send({ address, tls, method: 'GET', path, headers, timeoutMs: TIMEOUT_MS }, begins);
+    if (response === null) return null;
+    const { statusCode: status = 0 } = response;
+    if (status >= 200 && status < 300) return { response, error: null };
+    const { error } = readAdminResponse({ status, text: await readWhole(response) });
+    return { response: null, error: error ?? { status, code: '', message: `status ${status}` } };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** The exit code that fits an error: 77 refused, 69 unavailable, 1 otherwise. */
 export function exitCodeOf({ status, code }: { status: number; code: string }): number {
   if (code === 'gateway.credential.rejected' || code === 'gateway.login.required' || status === 401 || status === 403)

@@ -37,12 +37,15 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   const options = Object.fromEntries(
     [...ALL_FLAGS.values()].map((flag) => [
       flag.name,
-      { type: flag.value === undefined ? 'boolean' : 'string' } as const,
+      {
+        type: flag.value === undefined ? ('boolean' as const) : ('string' as const),
+        ...(flag.letter !== undefined && { short: flag.letter }),
+      },
     ]),
   );
   const { own, program } = splitProgram(argv);
   const { tokens } = parseArgs({
-    args: [...own],
+    args: deniedTerms(own),
     options: { ...options, h: { type: 'boolean' } },
     strict: false,
     allowPositionals: true,
@@ -92,6 +95,12 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
   if (positionals.length < command.minArguments && !command.takesProgram)
     return usage(`${first} needs ${command.arguments}; write gcg ${first} ${command.arguments}`, first);
   return { kind: 'run', command: command.name, flags, positionals, program, overrides: { configPath, entries } };
+}
+
+/** No option has a colon: `-status:200` is a term of a filter, where the command takes one. */
+function deniedTerms(argv: readonly string[]): string[] {
+  if (!argv.some((word) => findCommand(word)?.takesFilter)) return [...argv];
+  return argv.map((word) => (/^-(?:[a-z]+:|\()/i.test(word) ? `NOT ${word.slice(1)}` : word));
 }
 
 /** Cuts off what stands behind `--`, which is another program's, where the command takes one. */

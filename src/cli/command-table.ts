@@ -9,6 +9,8 @@ export interface FlagSpec {
   readonly value?: string;
   /** Repeated values are joined by commas to one list; `set` collects its own. */
   readonly isRepeatable?: true;
+  /** One letter that means the same. */
+  readonly letter?: string;
   readonly doc: string;
 }
 
@@ -18,6 +20,8 @@ export interface CommandSpec {
   readonly arguments: string;
   readonly minArguments: number;
   readonly maxArguments: number;
+  /** Whether its arguments are a filter, in which words may begin with `-`. */
+  readonly takesFilter?: true;
   /** Whether what stands behind `--` is another program, with its arguments. */
   readonly takesProgram?: true;
   /** One line. */
@@ -223,6 +227,52 @@ export const COMMANDS = [
       ['69', 'none is running there'],
       ['78', 'none is running there, and the configuration is wrong'],
       ['77', 'it wants the secret of a client with admin = true'],
+    ],
+    flags: [JSON_FLAG],
+  },
+  {
+    name: 'tail',
+    arguments: '[FILTER…]',
+    minArguments: 0,
+    maxArguments: 32,
+    takesFilter: true,
+    doc: 'show calls as they are made, with why they failed',
+    more:
+      'Asks the running gateway, as status does. One line a call; below one that failed, who failed it and what to ' +
+      'do. In a pipe, JSON lines. A FILTER is like status:5xx client:etl -path:/users/** (docs/inspector.md). It goes on ' +
+      'for ever, also over restarts of the gateway; what was missed is told on stderr.',
+    examples: [
+      ['tail', 'the last 20, and those to come'],
+      ["tail 'status:5xx OR ms:>2s' --since 1h", 'faults and slow calls of the last hour, and those to come'],
+      ['tail --failures --no-follow -n 5', 'the last five that failed'],
+      ['tail --json client:etl | jq .path', 'for programs'],
+    ],
+    exits: [
+      ['69', 'no gateway is running there'],
+      ['77', 'it shows calls to others only'],
+    ],
+    flags: [
+      { name: 'lines', letter: 'n', value: 'N', doc: 'how many of the calls before (20)' },
+      { name: 'since', value: 'TIME', doc: 'all calls since then: 5m, 2h, 2026-11-28T14:00Z' },
+      { name: 'failures', doc: 'only calls that failed' },
+      { name: 'no-follow', doc: 'end with the last call that was made' },
+      JSON_FLAG,
+    ],
+  },
+  {
+    name: 'explain',
+    arguments: 'ID|last',
+    minArguments: 1,
+    maxArguments: 1,
+    doc: 'say why a call failed, what to do, and where its time went',
+    more:
+      'ID is the request id (X-Gateway-Request-Id of the answer, or in the log) or the number of a call that the ' +
+      'running gateway still keeps; last is the last one that failed.',
+    examples: [['explain last', '']],
+    exits: [
+      ['1', 'no such call is kept'],
+      ['69', 'no gateway is running there'],
+      ['77', 'it shows calls to others only'],
     ],
     flags: [JSON_FLAG],
   },

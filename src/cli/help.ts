@@ -91,7 +91,8 @@ function usageOf(command: CommandSpec): string {
 }
 
 function describeFlag(flag: FlagSpec): readonly [string, string] {
-  return [flag.value === undefined ? `--${flag.name}` : `--${flag.name} ${flag.value}`, flag.doc];
+  const letter = flag.letter === undefined ? '' : `-${flag.letter}, `;
+  return [`${letter}--${flag.name}${flag.value === undefined ? '' : ` ${flag.value}`}`, flag.doc];
 }
 
 function sentence(text: string): string {

@@ -30,6 +30,8 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   login: async () => (await import('./commands/login.ts')).login,
   logout: async () => (await import('./commands/logout.ts')).logout,
   open: async () => (await import('./commands/open.ts')).openPage,
+  tail: async () => (await import('./commands/tail.ts')).tail,
+  explain: async () => (await import('./commands/explain.ts')).explain,
   status: async () => (await import('./commands/status.ts')).status,
   usage: async () => (await import('./commands/usage.ts')).usage,
   whoami: async () => (await import('./commands/whoami.ts')).whoami,
@@ -40,7 +42,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
 };
 
 /** Commands that handle signals; any other is ended by them. */
-const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo', 'run']);
+const SERVING: ReadonlySet<CommandName> = new Set(['serve', 'demo', 'run', 'tail']);
 
 /** Runs one command; resolves with the process's exit code. */
 export async function run(argv: readonly string[], io: Io = processIo()): Promise<number> {

@@ -141,7 +141,7 @@ function originForbidden(call: Call): Explanation {
 
 function unauthenticated(call: Call): Explanation {
   const { claimedClient, peer, heldBy, error = '' } = call;
-  const name = claimedClient ?? /client ([\w.-]+)/.exec(error)?.[1];
+  const name = claimedClient ?? /^client ([\w.-]+) (?:is|ended|may) /.exec(error)?.[1];
   const from = peer === undefined ? null : `It came from ${peer}.`;
   if (/ is blocked/.test(error))
     return {
@@ -167,7 +167,7 @@ function unauthenticated(call: Call): Explanation {
   return {
     title: name === undefined ? 'the call did not prove who makes it' : `the call did not prove that ${name} makes it`,
     text: sentences(
-      said(call, 'the caller did not prove who it is'),
+      fault(call, 'the caller did not prove who it is'),
       from,
       heldBy === 'wrong secrets'
         ? `Answers to wrong secrets are delayed: this one waited ${span(call.durationMs)}.`

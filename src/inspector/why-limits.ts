@@ -1,7 +1,7 @@
 // Explanations of rate limits: the platform's, a client's own, and the bounds of the gateway's queue.
 
 import type { UsedBy, WhyFacts } from './why-facts.ts';
-import { type Explanation, fault, said, sentence, sentences, setting, span, steps } from './why-words.ts';
+import { count, type Explanation, fault, said, sentence, sentences, setting, span, steps } from './why-words.ts';
 import type { Call } from './wire.ts';
 
 /** The gateway held a call back (`gateway.rate.limited`). */
@@ -103,7 +103,10 @@ function holderOf(limit: string, { credential }: Call): string {
 
 /** `300 a minute of credential crm were used: etl 212, ivr 71, this client (web) 17.` */
 function used(call: Call, { limit, usedBy }: WhyFacts): string | null {
-  const perMinute = limit?.perMinute == null ? null : `${limit.perMinute} calls a minute are allowed.`;
+  const perMinute =
+    limit?.perMinute == null
+      ? null
+      : `${count(limit.perMinute, 'call')} a minute ` + `${limit.perMinute === 1 ? 'is' : 'are'} allowed.`;
   if (usedBy === null || usedBy.length === 0) return perMinute;
   const nameOf = ({ client }: UsedBy) =>
     client === (call.client ?? null)
@@ -146,6 +149,6 @@ function relief(call: Call, { usedBy }: WhyFacts): readonly (string | null)[] {
       ? 'Or give the program with the most calls an OAuth client of its own ([credential.NAME]): each has a ' +
         'limit of its own.'
       : 'Ask for more at a time (pageSize=100, bulk and search operations), and keep what does not change.',
-    'If calls may wait longer than their callers do now: In the configuration: [timeouts] total_wait = … (seconds)',
+    `If calls may wait longer: ${setting('timeouts', 'total_wait = …')} (seconds)`,
   ];
 }

@@ -2,7 +2,19 @@
 // gateway's.
 
 import type { WhyFacts } from './why-facts.ts';
-import { type Explain, type Explanation, said, sentence, sentences, setting, span, steps, way } from './why-words.ts';
+import {
+  again,
+  type Explain,
+  type Explanation,
+  isSafe,
+  said,
+  sentence,
+  sentences,
+  setting,
+  span,
+  steps,
+  way,
+} from './why-words.ts';
 import type { Call } from './wire.ts';
 
 /** The explanations by the gateway's code. */
@@ -49,8 +61,7 @@ function proxyAuth(call: Call, facts: WhyFacts): Explanation {
       title: `the corporate proxy ${proxy} wants ${offersOther}, which the gateway does not speak`,
       text: sentences(said(call, ''), chosenBy(facts)),
       todo: steps(
-        `Run a local relay that speaks it (px, cntlm), and ` +
-          `${setting('proxy', 'url = http://127.0.0.1:3128').replace(/^I/, 'i')}`,
+        `Run a local relay that speaks it (px, cntlm), and ${setting('proxy', 'url = http://127.0.0.1:3128')}`,
         'Or ask the administrators of the proxy for an account with Basic.',
       ),
     };
@@ -62,7 +73,9 @@ function proxyAuth(call: Call, facts: WhyFacts): Explanation {
     text: sentences(said(call, 'the corporate proxy asks for credentials'), chosenBy(facts)),
     todo: steps(
       `${setting('proxy', 'username = …')}, and password_file = … beside it`,
-      'An account that is locked after wrong passwords looks the same: ask the administrators of the proxy.',
+      isWrong
+        ? 'An account that is locked after wrong passwords looks the same: ask the administrators of the proxy.'
+        : null,
       `If this machine may leave without it: ${proxySetting(facts, 'off = true')}`,
     ),
   };
@@ -166,7 +179,9 @@ function unreachable(call: Call, { wayOut }: WhyFacts): Explanation {
     todo: steps(
       hasName
         ? 'Check the region ([general] host) and the DNS of this machine.'
-        : 'Send it again; a change (POST, PUT, PATCH, DELETE) may have been made, so look first.',
+        : call.attempts === 0
+          ? 'Nothing of the call was sent: send it again.'
+          : again(call),
       wayOut?.via === 'direct' ? `If only a proxy may leave: ${setting('proxy', 'url = http://PROXY:PORT')}` : null,
       DOCTOR,
     ),
@@ -202,7 +217,7 @@ function late(call: Call, { settings }: WhyFacts): Explanation {
           'Ask for less at a time: a smaller page, a shorter interval, or an asynchronous job where the ' +
             'platform has one.',
           `If such calls just take long: ${setting('timeouts', `headers = ${twice(settings?.headersMs)}`)} (seconds)`,
-          'A change (POST, PUT, PATCH, DELETE) may have been made all the same: look before you send it again.',
+          isSafe(call) ? null : `It may have been done all the same. ${again(call)}`,
         ),
   };
 }
@@ -256,12 +271,12 @@ function auditUnavailable(call: Call): Explanation {
   };
 }
 
-function draining(): Explanation {
+function draining(call: Call): Explanation {
   return {
     title: 'the gateway was shutting down',
     text: 'It takes no new calls then, and cuts what is not done after server.drain_timeout.',
     todo: steps(
-      'Send it again, once the gateway is back; a change (POST, PUT, PATCH, DELETE) may have been made, so look first.',
+      call.attempts === 0 ? 'Send it again once the gateway is back.' : again(call, ' once the gateway is back'),
       'If it ends while it is needed: look at who stopped it (systemctl status, kubectl describe pod).',
     ),
   };
@@ -284,19 +299,19 @@ function internal(call: Call): Explanation {
 /** The platform failed (5xx), and trying again did not help. */
 export function platformFailed(call: Call, { settings }: WhyFacts): Explanation {
   const words = call.platform?.message;
-  const isSafe = /^(?:GET|HEAD|OPTIONS)$/.test(call.method);
   return {
     title: `Genesys Cloud failed with ${call.status}`,
     text: sentences(
       words === undefined ? null : `It says: ${sentence(words)}`,
-      tries(call) ?? (isSafe ? null : `A ${call.method} is not sent twice by itself, since it might be done twice.`),
+      tries(call) ??
+        (isSafe(call) ? null : `A ${call.method} is not sent twice by itself, since it might be done twice.`),
       settings !== null && call.attempts > settings.retryMax
         ? `More tries than retry.retry_max (${settings.retryMax}) are not made.`
         : null,
       call.correlationId === undefined ? null : `Its correlation id is ${call.correlationId}.`,
     ),
     todo: steps(
-      isSafe ? 'Send it again in a while.' : 'Look whether it was done; then send it again.',
+      again(call, ' in a while'),
       'Look at https://status.mypurecloud.com for your region.',
       call.correlationId === undefined
         ? null

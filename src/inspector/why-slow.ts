@@ -1,7 +1,7 @@
 // Explanations of calls that no answer failed: their caller left, or they were slow, and by whom.
 
 import type { WhyFacts } from './why-facts.ts';
-import { type Explanation, sentences, setting, span, steps } from './why-words.ts';
+import { type Explanation, isSafe, sentences, setting, span, steps } from './why-words.ts';
 import type { Call } from './wire.ts';
 
 /** Time limits that programs have unless they are told otherwise, in ms. */
@@ -19,7 +19,9 @@ const TOLERANCE_MS = 250;
 export function callerLeft(call: Call): Explanation {
   const { durationMs } = call;
   const limit = USUAL_TIMEOUTS.find(([ms]) => Math.abs(durationMs - ms) <= TOLERANCE_MS)?.[1];
-  const [what, ms] = largestPart(call);
+  const [what, ms, kind] = largestPart(call);
+  const half = Math.max(1, Math.floor(durationMs / 2_000));
+  const hasWaited = ms > 0 && (kind === 'queue' || kind === 'token');
   return {
     title: `the caller left after ${span(durationMs)}, before it had its answer`,
     text: sentences(
@@ -31,8 +33,9 @@ export function callerLeft(call: Call): Explanation {
       limit === undefined
         ? 'Look at the time limit of the program that made the call.'
         : 'Raise the time limit of the program that made the call.',
-      `Or let the gateway give up earlier, with a reason: ` +
-        `${setting('timeouts', `total_wait = ${Math.max(1, Math.floor(durationMs / 2_000))}`)} (seconds)`,
+      hasWaited
+        ? `Or let the gateway give up earlier, with a reason: ${setting('timeouts', `total_wait = ${half}`)} (seconds)`
+        : 'Or ask for less at a time: a smaller page, a shorter interval, fewer expanded fields.',
     ),
   };
 }
@@ -94,8 +97,4 @@ function largestPart({ queueMs, tokenWaitMs, upstreamMs, trace }: Call): Part {
     ["the caller's reading of the answer", trace?.stalled ?? 0, 'reader'],
   ];
   return parts.reduce((most, part) => (part[1] > most[1] ? part : most));
-}
-
-function isSafe({ method }: Call): boolean {
-  return /^(?:GET|HEAD|OPTIONS)$/.test(method);
 }

@@ -24,9 +24,24 @@ export function size(bytes: number): string {
   return `${Math.round((bytes / factor) * 10) / 10} ${unit}`;
 }
 
-/** A line for the configuration, with its section: `[client.etl] allow[] = getUser`. */
+/** A line for the configuration, with its section: `set [client.etl] allow[] = getUser`. */
 export function setting(section: string, line: string): string {
-  return `In the configuration: [${section}] ${line}`;
+  return `set [${section}] ${line}`;
+}
+
+/** `1 call`, `2 calls`. */
+export function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}
+
+/** Whether a call may be made twice without harm. */
+export function isSafe({ method }: Call): boolean {
+  return /^(?:GET|HEAD|OPTIONS)$/.test(method);
+}
+
+/** How to repeat a call of which nobody knows whether it was done. */
+export function again(call: Call, when = ''): string {
+  return isSafe(call) ? `Send it again${when}.` : `Look whether it was done, and send it again${when} if not.`;
 }
 
 /** What the gateway said, as a sentence; `otherwise` where it said nothing. */
@@ -41,7 +56,7 @@ export function fault({ error }: Call, otherwise: string): string {
 
 /** With a capital and a full stop. A text that begins with a code or a name keeps its first letter. */
 export function sentence(text: string): string {
-  const begun = /^[a-z]+[ ,:]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+  const begun = /^[a-z]+(?:[ ,]|: )/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
 }
 
@@ -52,7 +67,7 @@ export function sentences(...parts: readonly (string | null)[]): string {
 
 /** Steps, the best first; what is null is left out. */
 export function steps(...parts: readonly (string | null)[]): readonly string[] {
-  return parts.filter((part) => part !== null);
+  return parts.filter((part) => part !== null).map((part) => part.replace(/^set \[/, 'Set ['));
 }
 
 /** How a call is named in a rule: by its operation where it has one, else by method and path. */

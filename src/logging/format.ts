@@ -152,7 +152,7 @@ function structure(value: string | object, mask: LiveSecrets['mask']): string {
 }
 
 /** C0, DEL, C1, line and paragraph separators, and the marks that reorder text. */
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
 const RED = 31;
 const GREEN = 32;
@@ -191,6 +191,11 @@ export function printable(text: string): string {
     const code = char.charCodeAt(0);
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
   });
+}
+
+/** JSON with the same characters as `\u001b`: it says the same, and drives no terminal. */
+export function escapeUnprintable(json: string): string {
+  return json.replace(UNPRINTABLE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** `12:00:01.123 INFO  GET /api/v2/users 200 43ms crm as default`, and what explains a failure or a delay. */

@@ -108,7 +108,9 @@ export function toGatewayError(error: unknown, host: string): GatewayError {
     return new GatewayError('gateway.upstream.tls', `the TLS connection to ${host} broke: ${tlsProblem}`, {
       cause: bareCause(code),
     });
-  if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, code) ?? code, { cause: bareCause(code) });
+  // Our name for a reset has its meaning in here alone.
+  const shown = code === 'GCG_RESET' ? 'ECONNRESET' : code;
+  if (mapped) return new GatewayError(mapped, MESSAGES[mapped]?.(host, shown) ?? shown, { cause: bareCause(code) });
   return new GatewayError(
     'gateway.internal',
     'the call failed in the gateway itself: please report it with the request id',

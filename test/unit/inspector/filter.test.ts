@@ -11,6 +11,7 @@ import {
   printFilter,
 } from '../../../src/inspector/filter.ts';
 import { FILTER_FIELDS } from '../../../src/inspector/filter-fields.ts';
+import { loosest, suggest } from '../../../src/inspector/filter-suggestions.ts';
 import type { Call } from '../../../src/inspector/wire.ts';
 
 const NOW = Date.parse('2026-11-28T14:00:00.000Z');
@@ -364,4 +365,46 @@ t.test('patterns made to go wrong cost no more than their length', async (t) => 
     for (let count = 0; count < 100; count++) matches(parsed, call({ path, client: path }), NOW);
     t.pass(filter.slice(0, 30));
   }
+});
+
+t.test('suggestions are fields, then values with how often they are there', async (t) => {
+  const calls = [
+    call({ client: 'etl', status: 404, route: '/a b' }),
+    call({ client: 'etl', status: 503 }),
+    call({ client: 'ivr "two"', status: 404 }),
+  ];
+  const at = (text: string, caret = text.length) => suggest(text, caret, calls);
+  const texts = (text: string, caret?: number) => at(text, caret).list.map((one) => one.text);
+  t.match(at('st'), { from: 0, to: 2, list: [{ text: 'status:', count: null, meaning: /status/ }] });
+  t.strictSame(texts('x -(stat'), ['status:']);
+  t.equal(at('x -(stat').from, 4);
+  t.strictSame(at('status:').list, [
+    { text: '404', count: 2, meaning: null },
+    { text: '503', count: 1, meaning: null },
+  ]);
+  t.match(at('status:404,5'), { from: 11, to: 12, list: [{ text: '503', count: 1 }] });
+  t.strictSame(texts('client:'), ['etl', String.raw`"ivr \"two\""`]);
+  t.match(at('client:"ivr '), { from: 7, list: [{ count: 1 }] }, 'a blank in quotes ends no word');
+  t.strictSame(texts('client: status:4', 7), ['etl', String.raw`"ivr \"two\""`], 'where the caret stands');
+  t.strictSame(texts('route:/a'), ['/api/v2/users/{userId}', '"/a b"']);
+  t.strictSame(texts('ms:'), [], 'no numbers');
+  t.strictSame(texts('nosuchfield:'), []);
+  for (const { text } of at('client:').list) t.doesNotThrow(() => parseFilter(`client:${text}`));
+  fc.assert(
+    fc.property(SAFE_TEXT, fc.nat(20), (text, caret) => {
+      const { from, to, list } = suggest(text, Math.min(caret, text.length), calls);
+      return from >= 0 && from <= to && to <= text.length && list.length <= 10;
+    }),
+  );
+});
+
+t.test('of a filter that matches nothing, the part is told that keeps most calls out', async (t) => {
+  const calls = [call({ status: 404 }), call({ status: 404, client: 'ivr' }), call({ status: 500, client: 'ivr' })];
+  t.strictSame(loosest(parseFilter('client:nobody status:404 method:GET'), calls), {
+    without: 'client:nobody',
+    filter: 'status:404 method:GET',
+    count: 2,
+  });
+  t.equal(loosest(parseFilter('client:nobody'), calls), null);
+  t.equal(loosest(parseFilter('client:nobody method:PUT'), calls), null, 'neither helps alone');
 });

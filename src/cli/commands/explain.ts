@@ -1,0 +1,58 @@
+// `gcg explain`: why one call failed, what to do, and where its time went, as the running gateway tells it.
+
+import type { CallAnswer, CallsAnswer } from '../../inspector/wire.ts';
+import { type AdminRequest, createAdminRequest, exitCodeOf, loadToAsk, noGatewayAt, refusal } from '../admin-client.ts';
+import type { CommandLine } from '../args.ts';
+import { CallText, jsonLine } from '../call-text.ts';
+import { otherVersion, shownOrNull } from '../document.ts';
+import { EXIT, hasColour, type Io } from '../io.ts';
+
+/** 0 when the call is shown, 1 when no such call is kept, 69 when no gateway answers, 77 when it does not tell. */
+export async function explain(args: CommandLine, io: Io): Promise<number> {
+  const [id = 'last'] = args.positionals;
+  const known = loadToAsk(args, io);
+  const ask = createAdminRequest(known.config, io, known);
+  const found = id === 'last' ? await lastCall(ask) : { id };
+  if (found === undefined) return fail(io, 'no call was made yet, or none is kept any more', EXIT.failure);
+  const isFound = found !== null && 'id' in found;
+  const answer = isFound ? await asked(ask, `/-/calls/${encodeURIComponent(found.id)}`) : found;
+  if (answer instanceof Error) return fail(io, answer.message, EXIT.unavailable);
+  if (answer === null) return fail(io, noGatewayAt(known.config), known.isBroken ? EXIT.badConfig : EXIT.unavailable);
+  if (answer.error !== null) {
+    const isMissing = answer.error.status === 404;
+    // A list that is not there is none of any call: the gateway keeps none.
+    const missing = isFound ? EXIT.failure : EXIT.unavailable;
+    return fail(io, refusal(answer.error, known), isMissing ? missing : exitCodeOf(answer.error));
+  }
+  const shown = shownOrNull(answer.body as CallAnswer, (body) =>
+    args.flags.has('json') ? jsonLine(body) : new CallText(hasColour(io)).explained(body),
+  );
+  if (shown === null) {
+    io.stderr.write(otherVersion('call'));
+    return EXIT.unavailable;
+  }
+  io.stdout.write(shown);
+  return EXIT.ok;
+}
+
+type Asked = Awaited<ReturnType<AdminRequest>> | Error;
+
+function asked(ask: AdminRequest, path: string): Promise<Asked> {
+  return ask('GET', path).catch((error: Error) => error);
+}
+
+/** The last call that failed, else the last one; undefined where there is none; the answer where that is no list. */
+async function lastCall(ask: AdminRequest): Promise<{ readonly id: string } | Asked | undefined> {
+  for (const filter of ['failed:yes', '']) {
+    const answer = await asked(ask, `/-/calls?limit=1&f=${encodeURIComponent(filter)}`);
+    if (answer === null || answer instanceof Error || answer.error !== null) return answer;
+    const [call] = (answer.body as Partial<CallsAnswer> | null)?.calls ?? [];
+    if (call !== undefined) return { id: String(call.seq) };
+  }
+  return undefined;
+}
+
+function fail(io: Io, message: string, code: number): number {
+  io.stderr.write(`gcg: ${message}\n`);
+  return code;
+}
