@@ -1,15 +1,25 @@
-// After tsc: makes the command executable, puts the table of operations beside the module that reads it, and makes the
-// declarations fit to be published: they name .js files, and only those that the package's face needs are kept. Takes
-// the folder, `dist` by default.
+// After tsc: makes the command executable, puts the table of operations beside the module that reads it, and the style,
+// the shell and the foreign modules of the inspector's page beside its modules; makes the declarations fit to be
+// published: they name .js files, and only those that the package's face needs are kept. Takes the folder, `dist` by
+// default.
 
-import { chmodSync, copyFileSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { VENDORED, vendorFolder } from '../src/inspector/page-files.ts';
 import { OPERATIONS_FILE } from '../src/operations/table.ts';
 
 const dist = resolve(process.argv[2] ?? fileURLToPath(new URL('../dist', import.meta.url)));
 chmodSync(join(dist, 'main.js'), 0o755);
 copyFileSync(OPERATIONS_FILE, join(dist, 'operations/operations.tsv'));
+const pageSource = fileURLToPath(new URL('../src/inspector/page/', import.meta.url));
+const page = join(dist, 'inspector/page');
+for (const name of ['page.css', 'shell.html']) copyFileSync(join(pageSource, name), join(page, name));
+mkdirSync(join(page, 'vendor'), { recursive: true });
+for (const [name, file] of Object.entries(VENDORED)) {
+  copyFileSync(new URL(file, vendorFolder(name)), join(page, 'vendor', file));
+  copyFileSync(new URL('LICENSE', vendorFolder(name)), join(page, 'vendor', `${name}.LICENSE`));
+}
 
 const SPECIFIER = /((?:from|import\()\s*')(\.[^']+)\.ts'/g;
 const needed = new Set<string>();

@@ -3,7 +3,8 @@
 
 /**
  * What a route is for. `callback` is where a browser comes back to after a login at the platform; `inspector` is the
- * data of the live page, and `page-key` where its key is had.
+ * data of the live page, `page-key` where its key is had, `page` the page without any data, and `page-file` what it is
+ * made of.
  */
 export type RouteKind =
   | 'health'
@@ -14,7 +15,9 @@ export type RouteKind =
   | 'admin'
   | 'callback'
   | 'inspector'
-  | 'page-key';
+  | 'page-key'
+  | 'page'
+  | 'page-file';
 
 interface RoutePolicy {
   /** Served by a listener for health alone, with GET. */
@@ -26,14 +29,16 @@ interface RoutePolicy {
   /** Callers need not be authenticated when they come here: the handler authenticates by itself where it needs to. */
   readonly isOpen: boolean;
   /**
-   * Where a browser arrives from elsewhere by a link or redirect; such a route only sends it on, or takes the one-time
-   * response of a login.
+   * Where a browser arrives from elsewhere by a link or redirect; such a route only sends it on, takes the one-time
+   * response of a login, or is a page that holds no data.
    */
   readonly isReturn: boolean;
   /**
    * Whether pages of the origins in `server.cors_origins` may use it; all other routes are for pages of our own origin.
    */
   readonly isForApplications: boolean;
+  /** Serves those who look at calls: not a call to be looked at itself. */
+  readonly isInspection: boolean;
   /** The shape of errors: the platform API's, or the token endpoint's (RFC 6749 section 5.2). */
   readonly errorFormat: 'api' | 'oauth';
 }
@@ -55,8 +60,11 @@ const CLOSED: RoutePolicy = {
   isOpen: false,
   isReturn: false,
   isForApplications: false,
+  isInspection: false,
   errorFormat: 'api',
 };
+
+const INSPECTION: RoutePolicy = { ...CLOSED, isInspection: true };
 
 const POLICIES: Readonly<Record<RouteKind, RoutePolicy>> = {
   health: { ...CLOSED, isProbe: true, isAnyHost: true, isOpen: true },
@@ -66,8 +74,10 @@ const POLICIES: Readonly<Record<RouteKind, RoutePolicy>> = {
   channel: { ...CLOSED, isData: true, isForApplications: true },
   admin: CLOSED,
   callback: { ...CLOSED, isOpen: true, isReturn: true },
-  inspector: CLOSED,
-  'page-key': { ...CLOSED, isOpen: true },
+  inspector: INSPECTION,
+  'page-key': { ...INSPECTION, isOpen: true },
+  page: { ...INSPECTION, isOpen: true, isReturn: true },
+  'page-file': { ...INSPECTION, isOpen: true },
 };
 
 /** Where the forwarding path is mounted in the router. */
@@ -117,6 +127,9 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('page-key', '/-/ui/session', ['POST', 'DELETE']),
   row('page-key', '/-/ui/link', ['POST']),
   row('callback', CALLBACK_PATH, ['GET', 'POST']),
+  row('page', '/-/ui', READ),
+  row('page', '/-/ui/', READ),
+  row('page-file', '/-/ui/:version/:name', READ),
 ];
 
 const byPath = new Map(OWN_ROUTES.map((route) => [route.path, route]));

@@ -77,7 +77,7 @@ export function noteRoute(record: ExchangeRecord, route: Route): void {
   if (route.own === null) return;
   record.route = route.own.template;
   record.isProbe = route.own.isProbe;
-  record.isInspection = route.own.kind === 'inspector' || route.own.kind === 'page-key';
+  record.isInspection = route.own.isInspection;
 }
 
 /** Whether pages of listed origins are let in where a route leads. */

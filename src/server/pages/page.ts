@@ -119,8 +119,8 @@ ${body.markup}
   };
 }
 
-/** Headers that keep a page from being framed, sniffed, embedded or reached by others. */
-const ISOLATION: readonly string[] = [
+/** Headers that keep a page from being framed, sniffed, embedded or reached by others, flat. */
+export const ISOLATION: readonly string[] = [
   ['X-Frame-Options', 'DENY'],
   ['X-Content-Type-Options', 'nosniff'],
   ['Referrer-Policy', 'no-referrer'],

@@ -124,7 +124,7 @@ export class RouteMethods {
     if (allow.length === 0) return notFound(role.admin);
     const { authenticator } = gateway.runtime;
     if (route.own?.kind === 'metrics') assertMetricsServed(exchange, authenticator);
-    else if (route.own?.kind === 'inspector' || route.own?.kind === 'page-key') assertAdminListener(exchange);
+    else if (route.own?.isInspection) assertAdminListener(exchange);
     else if (route.own?.kind === 'admin') {
       assertAdminListener(exchange);
       authenticator.assertAdmin(caller, role);

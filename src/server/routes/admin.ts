@@ -14,6 +14,7 @@ import { sendJson } from '../responses.ts';
 import { adminExchange, changingExchange, configuredCredential, ignoreBodies, readBodiesAsText } from './access.ts';
 import { registerBlocks } from './client-blocks.ts';
 import { registerCalls } from './inspector/calls.ts';
+import { registerPage } from './inspector/page.ts';
 import { registerPageKeys } from './inspector/page-key.ts';
 import { registerLogin } from './login.ts';
 import { operationsOf } from './operations.ts';
@@ -56,6 +57,7 @@ export function registerAdmin(app: FastifyInstance): void {
     scope.post('/-/reload', reload);
     registerBlocks(scope);
     registerCalls(scope);
+    registerPage(scope);
   });
 }
 

@@ -39,10 +39,17 @@ export function viewerOf(request: FastifyRequest): Viewer {
   return { exchange, inspector, rights: rightsOf(exchange) };
 }
 
-/** The exchange of a route of the inspector's, whoever asks. */
+/** The exchange of a route of the inspector's data, whoever asks. */
 export function inspectorExchange({ raw }: FastifyRequest): { exchange: Exchange; inspector: Inspector } {
   const exchange = exchangeOf(raw);
   for (const [name, value] of HEADERS) exchange.response.setHeader(name, value);
+  const inspector = assertInspected(exchange);
+  assertRequestHeader(exchange);
+  return { exchange, inspector };
+}
+
+/** Throws gateway.route.not.found where nothing of the inspector is served. */
+export function assertInspected(exchange: Exchange): Inspector {
   assertAdminListener(exchange);
   const { gateway, record } = exchange;
   // Pages ask often: while all is well that is no news.
@@ -55,8 +62,7 @@ export function inspectorExchange({ raw }: FastifyRequest): { exchange: Exchange
         ? 'calls cannot be looked at: inspector.enabled is false'
         : 'calls cannot be looked at here: set inspector.enabled = true where other machines reach the admin listener',
     );
-  assertRequestHeader(exchange);
-  return { exchange, inspector };
+  return inspector;
 }
 
 /** The inspector, where the listener serves it: by itself only where no other machine reaches that. */

@@ -1,0 +1,260 @@
+// The field for a filter: what is wrong with it and where, what could follow, from the calls that are there. It holds
+// the text; what is shown for it is the view's.
+
+import { html, nothing } from 'lit-html';
+import { FilterError, parseFilter } from '../filter.ts';
+import { FILTER_FIELDS } from '../filter-fields.ts';
+import type { Call } from '../wire.ts';
+import { visible } from './format.ts';
+
+/** What may be put in the place of the word at the cursor. */
+interface Suggestion {
+  readonly text: string;
+  readonly hint: string;
+}
+
+const MOST_SUGGESTIONS = 8;
+/** So many of the newest calls are looked at for values. */
+const SAMPLE = 3000;
+/** After the last key. */
+const SETTLE_MS = 120;
+
+/** The word that the cursor is in: its sign, and what stands of it before the cursor. */
+const WORD = /(^|[\s(])(-?)([^\s()"]*)$/;
+
+/** A text with a term added at its end, or taken out where it is there. */
+export function toggled(text: string, term: string): string {
+  return hasTerm(text, term) ? withoutTerm(text, term) : `${text.trim()} ${term}`.trim();
+}
+
+/** Whether a term stands by itself in a text. */
+export function hasTerm(text: string, term: string): boolean {
+  return text.split(/\s+/).includes(term);
+}
+
+function withoutTerm(text: string, term: string): string {
+  return text
+    .split(/\s+/)
+    .filter((word) => word !== term)
+    .join(' ');
+}
+
+/** A value as it stands in a filter. */
+export function quoted(value: string): string {
+  return /[\s()",|*]/.test(value) || value === '' ? `"${value.replace(/["\\]/g, '\\$&')}"` : value;
+}
+
+/** The field and its list. */
+export class FilterBox {
+  readonly #calls: () => readonly Call[];
+  readonly #onText: (text: string) => void;
+  readonly #onChange: () => void;
+  #text = '';
+  #problem: FilterError | null = null;
+  #suggestions: readonly Suggestion[] = [];
+  #chosen = -1;
+  #settle: ReturnType<typeof setTimeout> | undefined;
+  #input: HTMLInputElement | null = null;
+
+  /** `onText` is told a text that can be read; `onChange` that the template is another one. */
+  constructor(calls: () => readonly Call[], onText: (text: string) => void, onChange: () => void) {
+    this.#calls = calls;
+    this.#onText = onText;
+    this.#onChange = onChange;
+  }
+
+  get text(): string {
+    return this.#text;
+  }
+
+  /** Takes a text from elsewhere: the address, a chip, a saved filter. */
+  set(text: string): void {
+    if (text === this.#text) return;
+    this.#text = text;
+    this.#check();
+    if (this.#input !== null) this.#input.value = text;
+  }
+
+  focus(host: HTMLElement): void {
+    host.querySelector<HTMLInputElement>('#filter')?.select();
+    host.querySelector<HTMLInputElement>('#filter')?.focus();
+  }
+
+  template() {
+    const isOpen = this.#suggestions.length > 0;
+    const problem = this.#problem;
+    return html`<div class="filter" @focusout=${(event: FocusEvent) => this.#left(event)}>
+      <svg viewBox="0 0 14 14" aria-hidden="true">
+        <path d="M1 2h12L8.5 7.5V12l-3-1.5v-3z" fill="none" stroke="currentColor" stroke-linejoin="round" />
+      </svg>
+      <input
+        id="filter"
+        type="text"
+        role="combobox"
+        aria-label="Filter"
+        aria-expanded=${isOpen}
+        aria-controls="options"
+        aria-autocomplete="list"
+        aria-activedescendant=${this.#chosen >= 0 ? `option-${this.#chosen}` : nothing}
+        aria-invalid=${problem === null ? nothing : 'true'}
+        aria-describedby=${problem === null ? nothing : 'problem'}
+        autocomplete="off"
+        autocapitalize="off"
+        spellcheck="false"
+        maxlength="1024"
+        placeholder="status:4xx client:etl path:/users/** ms:>500"
+        .value=${this.#text}
+        @input=${(event: InputEvent) => this.#typed(event)}
+        @click=${() => this.#suggest()}
+        @keydown=${(event: KeyboardEvent) => this.#key(event)}
+      />
+      ${
+        this.#text === ''
+          ? nothing
+          : html`<button class="button plain clear" @click=${() => this.#empty()}>Clear</button>`
+      }
+      <ul class="options" id="options" role="listbox" aria-label="What could stand here" ?hidden=${!isOpen}>
+        ${this.#suggestions.map(
+          ({ text, hint }, at) =>
+            html`<li
+              id="option-${at}"
+              role="option"
+              aria-selected=${at === this.#chosen}
+              @mousedown=${(event: Event) => {
+                event.preventDefault();
+                this.#accept(at);
+              }}
+            >
+              <code>${visible(text, 80)}</code><span class="soft">${hint}</span>
+            </li>`,
+        )}
+      </ul>
+      ${
+        problem === null
+          ? nothing
+          : html`<p class="problem bad" id="problem">Column ${problem.column}: ${visible(problem.message, 400)}</p>`
+      }
+    </div>`;
+  }
+
+  #empty(): void {
+    this.set('');
+    this.#suggestions = [];
+    this.#onText('');
+  }
+
+  #left({ relatedTarget, currentTarget }: FocusEvent): void {
+    if (relatedTarget instanceof Node && (currentTarget as Element).contains(relatedTarget)) return;
+    this.#close();
+  }
+
+  #close(): void {
+    this.#suggestions = [];
+    this.#chosen = -1;
+    this.#onChange();
+  }
+
+  #typed(event: InputEvent): void {
+    this.#input = event.target as HTMLInputElement;
+    this.#text = this.#input.value;
+    this.#suggest();
+    clearTimeout(this.#settle);
+    this.#settle = setTimeout(() => {
+      this.#check();
+      if (this.#problem === null) this.#onText(this.#text);
+      this.#onChange();
+    }, SETTLE_MS);
+  }
+
+  #check(): void {
+    this.#problem = null;
+    try {
+      parseFilter(this.#text);
+    } catch (error) {
+      if (!(error instanceof FilterError)) throw error;
+      this.#problem = error;
+    }
+  }
+
+  #key(event: KeyboardEvent): void {
+    this.#input = event.target as HTMLInputElement;
+    const { length } = this.#suggestions;
+    if (event.key === 'Escape') {
+      if (length > 0) this.#close();
+      else this.#input.blur();
+    } else if (event.key === 'ArrowDown' && length === 0) this.#suggest();
+    else if (event.key === 'ArrowDown') this.#choose((this.#chosen + 1) % length);
+    else if (event.key === 'ArrowUp' && length > 0) this.#choose(this.#chosen <= 0 ? length - 1 : this.#chosen - 1);
+    else if ((event.key === 'Enter' || event.key === 'Tab') && this.#chosen >= 0) this.#accept(this.#chosen);
+    else if (event.key === 'Enter') {
+      this.#close();
+      return;
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  #choose(at: number): void {
+    this.#chosen = at;
+    this.#onChange();
+  }
+
+  #accept(at: number): void {
+    const input = this.#input ?? document.querySelector<HTMLInputElement>('#filter');
+    const suggestion = this.#suggestions[at];
+    if (input === null || suggestion === undefined) return;
+    this.#input = input;
+    const cursor = input.selectionStart ?? input.value.length;
+    const before = input.value.slice(0, cursor).replace(WORD, (_, lead, sign) => `${lead}${sign}${suggestion.text}`);
+    // A field waits for its value; a term that is whole is followed by the next.
+    const isWhole = !suggestion.text.endsWith(':');
+    const after = input.value.slice(cursor).trimStart();
+    this.#text = `${before}${isWhole ? ' ' : ''}${after}`;
+    input.value = this.#text;
+    input.setSelectionRange(before.length + Number(isWhole), before.length + Number(isWhole));
+    input.focus();
+    this.#check();
+    if (isWhole) {
+      this.#close();
+      if (this.#problem === null) this.#onText(this.#text.trim());
+    } else this.#suggest();
+  }
+
+  #suggest(): void {
+    const input = this.#input ?? document.querySelector<HTMLInputElement>('#filter');
+    if (input === null) return;
+    this.#input = input;
+    const [, , , word = ''] = WORD.exec(input.value.slice(0, input.selectionStart ?? undefined)) ?? [];
+    this.#suggestions = this.#suggestionsFor(word);
+    this.#chosen = -1;
+    this.#onChange();
+  }
+
+  #suggestionsFor(word: string): Suggestion[] {
+    const colon = word.indexOf(':');
+    if (colon < 0) {
+      const wanted = word.toLowerCase();
+      return Object.entries(FILTER_FIELDS)
+        .filter(([name]) => name.startsWith(wanted))
+        .slice(0, wanted === '' ? MOST_SUGGESTIONS : undefined)
+        .map(([name, { meaning }]) => ({ text: `${name}:`, hint: meaning }));
+    }
+    const name = word.slice(0, colon).toLowerCase();
+    const field = Object.hasOwn(FILTER_FIELDS, name) ? FILTER_FIELDS[name] : undefined;
+    if (field === undefined) return [];
+    if (field.valuesIn === undefined) return [{ text: `${name}:`, hint: `like ${field.example}` }];
+    return this.#values(field.valuesIn, word.slice(colon + 1).toLowerCase()).map(([value, calls]) => ({
+      text: `${name}:${quoted(value)}`,
+      hint: `${calls.toLocaleString('en')} calls`,
+    }));
+  }
+
+  /** The most frequent values, and how often they are. */
+  #values(valuesIn: (call: Call) => readonly (string | undefined)[], begin: string): [string, number][] {
+    const counts = new Map<string, number>();
+    for (const call of this.#calls().slice(-SAMPLE))
+      for (const value of valuesIn(call))
+        if (value?.toLowerCase().startsWith(begin) === true) counts.set(value, (counts.get(value) ?? 0) + 1);
+    return [...counts].sort(([, a], [, b]) => b - a).slice(0, MOST_SUGGESTIONS);
+  }
+}
