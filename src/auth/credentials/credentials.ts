@@ -290,9 +290,7 @@ class CredentialParts {
     this.#deps = deps;
     const { clock, random } = deps;
     const kept = before !== undefined && isSameAccount(before.settings.config, config) ? before.pooled : null;
-    // Where there is one token only, nothing waits for what still runs by the configuration before.
-    const turns = before !== undefined && before.settings.config.tokens > 1 ? kept?.turns : undefined;
-    this.turns = turns ?? new TokenTurns({ clock, random });
+    this.turns = kept?.turns ?? new TokenTurns({ clock, random });
     this.turns.revision = secretsRevision([config.clientSecret]) ?? (() => String(config.clientSecret?.revision()));
     const isSameEntry = before !== undefined && isSameSetting(storeKeyOf(before.settings.config), storeKeyOf(config));
     this.first = this.#create(1, isSameEntry ? before.pendingWrite() : null);

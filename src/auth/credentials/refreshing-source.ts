@@ -124,8 +124,9 @@ export class RefreshingTokenSource implements TokenSource {
     return this.#inUse.current() !== null && !this.#inUse.isSuspect;
   }
 
-  /** Milliseconds until the next attempt begins by itself; 0 where one runs, or none is planned. */
+  /** Milliseconds until the next attempt begins by itself; 0 where none need wait, Infinity where a person has to. */
   untilNextAttemptMs(): number {
+    if (this.#renewalState === 'login_required') return POSITIVE_INFINITY;
     return this.#nextAttemptMono === null ? 0 : Math.max(0, this.#nextAttemptMono - this.#clock.monotonic());
   }
 

@@ -116,12 +116,14 @@ export class TokenPool {
   /** Milliseconds until one more token may be there, as far as can be told; Infinity while none will be asked for. */
   untilNextMs(): number {
     const { max, first } = this.#settings;
-    if (this.#isClosed || first.current() === null) return Number.POSITIVE_INFINITY;
+    if (this.#isClosed) return Number.POSITIVE_INFINITY;
+    // The others follow it.
+    if (first.current() === null) return first.untilNextAttemptMs() + USUAL_MS;
     let waitMs = Number.POSITIVE_INFINITY;
     for (let place = 1; place < max; place += 1) {
       const held = this.#more[place];
       if (held === undefined) waitMs = Math.min(waitMs, USUAL_MS);
-      else if (!held.source.isGood) return Math.max(USUAL_MS, held.source.untilNextAttemptMs());
+      else if (!held.source.isGood) return USUAL_MS + held.source.untilNextAttemptMs();
     }
     return waitMs;
   }

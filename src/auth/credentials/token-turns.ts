@@ -23,7 +23,7 @@ interface Failed {
 
 /**
  * Gives the turns. The first token's requests go first, and always ask: its source keeps the distances of its own. A
- * credential with one token has them only, and waits for nothing here.
+ * credential with one token has them only, and waits here for nothing but what a configuration before began.
  */
 export class TokenTurns {
   /** Changes when a secret may have changed: what was refused with the one before says nothing of it. */

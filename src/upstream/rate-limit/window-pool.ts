@@ -3,7 +3,7 @@
 
 import type { TokenPool } from '../../auth/credentials/token-pool.ts';
 import { RateLimiter, type RateLimiterDeps } from './rate-limiter.ts';
-import { type CountedCall, type LimitWindow, MINUTE_MS, RateWindow, type TokenChoice } from './rate-window.ts';
+import { type CountedCall, type LimitWindow, RateWindow, type TokenChoice } from './rate-window.ts';
 
 /** What the platform grants a token of client credentials that nobody has negotiated about, calls a minute. */
 const USUAL_PER_MINUTE = 300;
@@ -11,6 +11,13 @@ const USUAL_PER_MINUTE = 300;
 const SPARE_PART = 1 / 3;
 /** Of the first token's limit this part is given out last: some calls can be sent with that one only. */
 const BOUND_PART = 1 / 10;
+
+/** Above what a token is ever used in a minute. */
+const MOST_USED = 1e9;
+/** A token that comes within this is waited for, where no limit is known. */
+const SOON_MS = 5_000;
+/** Calls that are held for it look so often whether it is there. */
+const LOOK_AGAIN_MS = 100;
 
 /** What the limit of one token is doing. */
 export interface TokenLimitState {
@@ -50,6 +57,8 @@ export class WindowPool implements LimitWindow, TokenChoice {
   #limit: number;
   /** How many tokens were good when that was last looked at. */
   #good = 1;
+  /** Whether there is room below what is usual, or about to be: then no token is tried beyond that. */
+  #isUsualEnough = false;
 
   /** Goes on with what `first` counted, and still counts. */
   constructor(tokens: TokenPool, first: RateWindow) {
@@ -99,23 +108,29 @@ export class WindowPool implements LimitWindow, TokenChoice {
 
   /** Asks for one more token where little is free. */
   free(now: number): number {
-    let free = 0;
+    const { max } = this.#tokens;
     let spare = 0;
     let good = 0;
     let roomy = 0;
-    for (let place = 0; place < this.#tokens.max; place += 1) {
+    for (let place = 0; place < max; place += 1) {
       if (!this.#tokens.isGood(place)) continue;
       good += 1;
       const { window, pausedUntil } = this.#at(place);
       if (now < pausedUntil) continue;
       roomy += 1;
-      free += Math.max(0, this.#freeAt(place, now));
       spare += Math.max(0, this.#assumed() - window.used(now));
     }
     this.#good = Math.max(1, good);
+    this.#isUsualEnough = spare > 0 || this.#tokens.untilNextMs() <= SOON_MS;
     const wanted = this.#assumed() * SPARE_PART;
     this.#tokens.need(Math.max(1, roomy - Math.floor((spare - wanted) / this.#assumed())), roomy);
-    return good > 0 || now < this.#at(0).pausedUntil ? free : this.#freeAt(0, now);
+    if (good === 0) return now < this.#at(0).pausedUntil ? 0 : this.#freeAt(0, now);
+    let free = 0;
+    for (let place = 0; place < max; place += 1) {
+      if (this.#tokens.isGood(place) && now >= this.#at(place).pausedUntil)
+        free += Math.max(0, this.#freeAt(place, now));
+    }
+    return free;
   }
 
   freeFor(now: number, call?: CountedCall): number {
@@ -142,17 +157,15 @@ export class WindowPool implements LimitWindow, TokenChoice {
   /** Those of tokens that are still to come are among them: a call need not wait for longer than for one of these. */
   openings(now: number): () => number {
     const heads: Head[] = [];
+    const isFirstAwaited = this.#isFirstAwaited();
     let comesAt = now + this.#tokens.untilNextMs();
     for (let place = 0; place < this.#tokens.max; place += 1) {
-      const isGood = this.#tokens.isGood(place);
-      if (isGood) heads.push(this.#headOf(place, now, now));
+      if (this.#tokens.isGood(place) || (place === 0 && isFirstAwaited)) heads.push(this.#headOf(place, now, now));
       else if (comesAt < Number.POSITIVE_INFINITY) {
         heads.push(this.#headOf(place, comesAt, now));
         comesAt += BETWEEN_TOKENS_MS;
       }
     }
-    // Whoever is let in for the first waits for it elsewhere.
-    if (heads.length === 0) heads.push(this.#headOf(0, now, now));
     return () => {
       let first = heads[0] as Head;
       for (const head of heads) if (head.at < first.at) first = head;
@@ -181,10 +194,17 @@ export class WindowPool implements LimitWindow, TokenChoice {
     return this.#limit === Number.POSITIVE_INFINITY ? USUAL_PER_MINUTE : this.#limit;
   }
 
+  /** Whether no token is good: whoever is let in then waits for the first, in another layer. */
+  #isFirstAwaited(): boolean {
+    for (let place = 0; place < this.#tokens.max; place += 1) if (this.#tokens.isGood(place)) return false;
+    return true;
+  }
+
   #headOf(place: number, from: number, now: number): Head {
     const { window, pausedUntil } = this.#at(place);
     const next = window.openings(now);
-    const notBefore = Math.max(from, pausedUntil);
+    const isHeld = this.#limit === Number.POSITIVE_INFINITY && this.#freeAt(place, now) <= 0;
+    const notBefore = Math.max(from, pausedUntil, isHeld ? now + LOOK_AGAIN_MS : now);
     return { next, from: notBefore, at: Math.max(notBefore, next()) };
   }
 
@@ -199,7 +219,10 @@ export class WindowPool implements LimitWindow, TokenChoice {
 
   /** How many calls that are bound to no token may start with that of a place. */
   #freeAt(place: number, now: number): number {
-    const free = this.#at(place).window.free(now);
+    const { window } = this.#at(place);
+    let free = window.free(now);
+    if (this.#isUsualEnough && this.#limit === Number.POSITIVE_INFINITY)
+      free = Math.min(free, USUAL_PER_MINUTE - window.used(now));
     return place === 0 && this.bound !== null ? free - this.bound.waiting : free;
   }
 
@@ -212,9 +235,10 @@ export class WindowPool implements LimitWindow, TokenChoice {
       const { window, pausedUntil } = this.#at(place);
       if (now < pausedUntil) continue;
       let room = this.#freeAt(place, now);
-      // No limit is known: the least used is the one to take, above all those that are near what might be one.
-      if (room === Number.POSITIVE_INFINITY) room = MINUTE_MS * USUAL_PER_MINUTE - window.used(now);
-      if (place === 0 && room > 0) room -= this.#assumed() * BOUND_PART;
+      // What is not known is no measure: the least used is the one to take.
+      if (this.#limit === Number.POSITIVE_INFINITY && room > 0) room = MOST_USED - window.used(now);
+      // The last of the first token's room is still room.
+      if (place === 0 && room > 0) room = Math.max(room - this.#assumed() * BOUND_PART, room / MOST_USED);
       if (room <= most) continue;
       most = room;
       best = place;
@@ -306,5 +330,9 @@ export function spreadOver(
   limiter.first = new RateLimiter({ name, clock, window: windows.ofFirst(), capacity, shares: null });
   limiter.window = windows;
   windows.bound = limiter.first;
-  tokens.onRoom = () => limiter.reconsider();
+  tokens.onRoom = () => {
+    // Where nobody waits, and one more token is needed all the same.
+    windows.free(clock.monotonic());
+    limiter.reconsider();
+  };
 }
