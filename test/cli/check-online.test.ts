@@ -12,7 +12,7 @@ import { login } from '../../src/cli/commands/login.ts';
 import type { Io } from '../../src/cli/io.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
-import { createCommandFolder, gatewaySection } from '../helpers/commands.ts';
+import { ASKED_ONCE, createCommandFolder, gatewaySection } from '../helpers/commands.ts';
 import { listenFor } from '../helpers/egress.ts';
 
 const { clientCredentials, pkce } = DEMO_CLIENTS;
@@ -24,7 +24,7 @@ async function folderFor(t: Test, credentials: string) {
   const sandbox = createSandbox({ switches: { login: { approve: 'ada.lindqvist@simulated-org.example' } } });
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
-  return { sandbox, folder: createCommandFolder(t, `${gatewaySection(origin)}${credentials}`) };
+  return { sandbox, folder: createCommandFolder(t, `${gatewaySection(origin)}${ASKED_ONCE}${credentials}`) };
 }
 
 t.test('when all is well the verdict is the last line', async (t) => {

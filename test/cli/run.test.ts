@@ -9,7 +9,7 @@ import { parseCommandLine } from '../../src/cli/args.ts';
 import { programEnvironment } from '../../src/cli/program-environment.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { startCommand } from '../helpers/command.ts';
-import { gatewaySection } from '../helpers/commands.ts';
+import { ASKED_ONCE, gatewaySection } from '../helpers/commands.ts';
 import { good, load } from '../unit/config/load-text.ts';
 
 const NODE = process.execPath;
@@ -135,7 +135,7 @@ t.test('why it is not ready, and the exit code that scripts go by', async (t) =>
 });
 
 t.test('a signal before the command has started ends the wait', async (t) => {
-  const { start, sandbox } = await prepare(t);
+  const { start, sandbox } = await prepare(t, ASKED_ONCE);
   await sandbox.close();
   const command = start(script(''));
   await command.until('waiting:');

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { token } from '../../src/cli/commands/token.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
-import { createCommandFolder, gatewaySection } from '../helpers/commands.ts';
+import { ASKED_ONCE, createCommandFolder, gatewaySection } from '../helpers/commands.ts';
 
 const { id, secret } = DEMO_CLIENTS.clientCredentials;
 
@@ -14,7 +14,7 @@ async function folderFor(t: Test, clientSecret: string, more = '') {
   const sandbox = createSandbox();
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
-  const ini = `${gatewaySection(origin)}[credential]\nclient_id = ${id}\nclient_secret = ${clientSecret}\n${more}`;
+  const ini = `${gatewaySection(origin)}${ASKED_ONCE}[credential]\nclient_id = ${id}\nclient_secret = ${clientSecret}\n${more}`;
   return { sandbox, origin, folder: createCommandFolder(t, ini) };
 }
 

@@ -29,6 +29,9 @@ export function gatewaySection(origin: string): string {
   return `[gateway]\nprotocol = http\nhost = ${hostname}\nport = ${port}\n[proxy]\noff = true\n`;
 }
 
+/** A token endpoint that does not answer is asked for a second, not for the ten of the default. */
+export const ASKED_ONCE = '[reauthentication]\nrefresh_token_wait_max = 1\n';
+
 /** Null: no file. */
 export function createCommandFolder(t: Test, ini: string | null): CommandFolder {
   const dir = t.testdir();

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { AuditError } from '../../src/audit/trail-file.ts';
 import { verifyTrail } from '../../src/audit/verify-trail.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import type { GatewayConfig } from '../../src/config/gateway-config.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
@@ -13,16 +14,19 @@ import { clientNamed } from '../helpers/clients.ts';
 import { configAt, createTestLog } from '../helpers/gateway.ts';
 import { createDisk, until } from '../unit/audit/trail-fixtures.ts';
 
+/** Twenty times as fast: the trail is tried again every 50 ms. */
+const HURRIED: Clock = { ...systemClock, after: (delayMs, fn) => systemClock.after(delayMs / 20, fn) };
+
 async function startAudited(t: Test, audit: Partial<GatewayConfig['audit']> = {}, clients = [clientNamed('crm')]) {
   const sandbox = createSandbox();
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
   const file = join(t.testdir(), 'audit.jsonl');
   const adminListen = [{ kind: 'tcp' as const, host: '127.0.0.1', port: 0 }];
-  const config = configAt(origin, { audit: { file, ...audit }, clients, server: { adminListen } });
+  const config = configAt(origin, { audit: { file, ...audit }, clients, server: { adminListen }, retry: { max: 0 } });
   const { io, disk } = createDisk();
   const log = createTestLog();
-  const gateway = await createGateway(config, { log, env: {}, auditIo: io });
+  const gateway = await createGateway(config, { log, env: {}, auditIo: io, clock: HURRIED });
   t.teardown(() => {
     disk.release();
     Object.assign(disk, { writeFailure: null, syncFailure: null });
@@ -146,8 +150,9 @@ t.test('with sync the response waits for the disk', async (t) => {
     return response;
   });
   const synced = disk.syncs;
-  while (disk.writes < 2) await new Promise((resolve) => setTimeout(resolve, 5));
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  // The line is written when the platform has answered: what is sent after it is answered after it.
+  await until(() => disk.writes === 2);
+  t.equal((await call('GET')).status, 200);
   t.notOk(isAnswered);
   disk.release();
   t.equal((await waiting).status, 200);
@@ -174,10 +179,11 @@ t.test('a caller that leaves while its line is written disturbs nobody', async (
   disk.isHeld = true;
   const leaving = new AbortController();
   const left = call('PATCH', '/api/v2/sandbox/echo', { signal: leaving.signal }).catch(() => undefined);
-  while (disk.writes < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => disk.writes === 2);
   leaving.abort();
   await left;
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  // Its connection was closed before this call was sent.
+  t.equal((await call('GET')).status, 200);
   disk.release();
   await log.nextExchange(({ method }) => method === 'PATCH');
   t.equal((await call('PATCH')).status, 200);

@@ -38,6 +38,8 @@ secret = ${SECRETS.local}
 secret_file = ${join(folder, 'secret')}
 [store]
 encryption_key_env = STORE_KEY
+[reauthentication]
+refresh_token_wait_max = 1
 [logging]
 log_format = json
 ${logging}

@@ -73,7 +73,10 @@ for (const [name, issued, message] of refused) {
 
 t.test('a token endpoint with a certificate nobody trusts is 503, and gets no secret', async (t) => {
   const upstream = await startUpstream(t, stranger.issue(['localhost']));
-  const { port } = await startGatewayWith(t, configAt(upstream.origin, { tls }));
+  const { port } = await startGatewayWith(
+    t,
+    configAt(upstream.origin, { tls, reauthentication: { refreshTokenWaitMaxMs: 500 } }),
+  );
   const received = await exchangeRaw(port, GET);
   isRefusal(t, received, 503, 'gateway.credential.unavailable');
   t.match(headerOf(parseAnswer(received), 'Retry-After'), /^[1-9]\d*$/);

@@ -12,6 +12,7 @@ const GET = 'GET /api/v2/users HTTP/1.1\r\nHost: localhost\r\n\r\n';
 t.test('without a token nothing is forwarded, and nothing is 200', async (t) => {
   const { port, sandbox } = await startGateway(t, {
     sandbox: { switches: { tokenEndpoint: { fault: 'no-token' } } },
+    config: { reauthentication: { refreshTokenWaitMaxMs: 500 } },
     awaitReady: false,
   });
   t.match(await exchangeRaw(port, GET), /^HTTP\/1\.1 503 /);
@@ -146,6 +147,7 @@ t.test('an error of the gateway carries its headers, an error of the platform no
 t.test('Retry-After is written as it is looked for: the Java SDK reads that casing and no other', async (t) => {
   const { port, sandbox } = await startGateway(t, {
     sandbox: { switches: { tokenEndpoint: { fault: 'down' } } },
+    config: { reauthentication: { refreshTokenWaitMaxMs: 500 } },
     awaitReady: false,
   });
   t.match(await exchangeRaw(port, GET), /^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: [1-9]\d*\r\n/, 'ours');
