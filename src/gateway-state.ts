@@ -133,8 +133,15 @@ export class GatewayState implements ServerContext, Shared {
     this.log = log;
     this.metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
     this.activity = new ClientActivity(clock);
+    this.tracing = new Tracing(clock.monotonic);
     this.inspector = isInspectorOn(config)
-      ? new Inspector({ memory: config.inspector.memory, now: clock.now, mask: options.liveSecrets?.mask })
+      ? new Inspector({
+          memory: config.inspector.memory,
+          clock,
+          log,
+          watch: () => this.tracing.watch(),
+          mask: options.liveSecrets?.mask,
+        })
       : null;
     this.pageKeys = new PageKeys(clock);
     this.observer = createExchangeObserver({
@@ -148,7 +155,6 @@ export class GatewayState implements ServerContext, Shared {
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
     this.listenerPlan = new ListenerPlan(config);
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
-    this.tracing = new Tracing(clock.monotonic);
     this.refusals = new Refusals(clock);
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);
@@ -267,6 +273,7 @@ export class GatewayState implements ServerContext, Shared {
           limit === null ? [] : [{ name, limit }],
         ),
       audit: () => this.auditTrail,
+      isCapturing: () => this.inspector && this.inspector.capture.state.what !== null,
       sockets: () =>
         Array.from(this.openSockets.owners(), ({ caller, credential }) => ({
           client: caller.client?.name ?? null,

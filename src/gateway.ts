@@ -275,6 +275,7 @@ export class Gateway {
     );
     sessions.close();
     state.expiries.close();
+    state.inspector?.close();
     state.tls?.close();
     await Promise.all(runtimes.map((runtime) => runtime.close()));
     await Promise.all([state.app.close(), state.closeBooks()]);

@@ -1,20 +1,26 @@
 // The inspector of one gateway: takes in each call that has ended. Who may see what is decided where it is asked for.
 
 import { randomBytes } from 'node:crypto';
+import type { Clock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { createIsoClock, type ExchangeDetail, exchangeLevel, exchangeLine, isFailed } from '../logging/format.ts';
-import { SEVERITY } from '../logging/log.ts';
+import { type Log, SEVERITY } from '../logging/log.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
+import { isMask, withFingerprints } from '../logging/redact/mask.ts';
 import { REDACTED } from '../secret.ts';
 import { CallRing } from './call-ring.ts';
+import { Capture } from './capture.ts';
+import { Fingerprints } from './fingerprints.ts';
 
 /** What an inspector is made of. */
 export interface InspectorDeps {
   /** Memory for calls, in MiB; a quarter more is for failures. */
   readonly memory: number;
-  /** Epoch ms. */
-  readonly now: () => number;
+  readonly clock: Clock;
+  readonly log: Pick<Log, 'info'>;
+  /** Makes calls be traced; returns what ends that. */
+  readonly watch: () => () => void;
   readonly mask?: LiveSecrets['mask'] | undefined;
 }
 
@@ -25,15 +31,18 @@ export class Inspector {
   /** Another one after each start: numbers of two instances are not comparable. */
   readonly instance = randomBytes(6).toString('base64url');
   readonly ring: CallRing;
+  readonly fingerprints = new Fingerprints();
+  readonly capture: Capture;
   readonly #isoTime: () => string;
   /** Headers and bodies are never kept here. */
   readonly #detail: ExchangeDetail;
   /** Calls that went well are kept from this severity on, as the log has them. */
   #threshold = SEVERITY.info;
 
-  constructor({ memory, now, mask = (text) => text }: InspectorDeps) {
+  constructor({ memory, clock, log, watch, mask = (text) => text }: InspectorDeps) {
     this.ring = new CallRing({ bytes: memory * MIB, failureBytes: (memory * MIB) / 4 });
-    this.#isoTime = createIsoClock(now);
+    this.#isoTime = createIsoClock(clock.now);
+    this.capture = new Capture({ clock, log, watch, mask, fingerprint: this.fingerprints.kept });
     this.#detail = { requestHeaders: false, responseHeaders: false, bodies: false, mask };
   }
 
@@ -44,32 +53,53 @@ export class Inspector {
 
   /** Takes a finished exchange in. `line` is what the log made of it; null where that is nothing of use here. */
   ended(record: ExchangeRecord, line: string | null): void {
-    if (record.isInspection) return;
     const hasFailed = isFailed(record);
-    if (record.isPoll && !hasFailed) return;
+    const kept = this.#lineOf(record, line, hasFailed);
+    if (kept !== null) this.ring.add(kept, hasFailed);
+    if (record.trace !== null) this.capture.ended(record, kept);
+  }
+
+  /** Ends what is under way. */
+  close(): void {
+    this.capture.close();
+  }
+
+  /** What is kept of a call; null where that is nothing. */
+  #lineOf(record: ExchangeRecord, logged: string | null, hasFailed: boolean): string | null {
+    if (record.isInspection) return null;
+    if (record.isPoll && !hasFailed) return null;
     const level = exchangeLevel(record);
-    if (line === null && !hasFailed && SEVERITY[level] < this.#threshold) return;
-    const plain = line ?? exchangeLine(record, level, this.#isoTime(), this.#detail);
-    this.ring.add(record.failureBody === null ? plain : withWords(plain, record, this.#detail.mask), hasFailed);
+    if (logged === null && !hasFailed && SEVERITY[level] < this.#threshold) return null;
+    // Where the log masked something, equal secrets can be told here.
+    const plain =
+      logged?.includes(REDACTED) === false
+        ? logged
+        : withFingerprints(this.fingerprints.kept, () => exchangeLine(record, level, this.#isoTime(), this.#detail));
+    if (record.failureBody === null && record.trace === null) return plain;
+    const words = record.failureBody && withFingerprints(this.fingerprints.kept, () => this.#wordsOf(record));
+    const trace = record.trace === null ? '' : `,"trace":${JSON.stringify(record.trace.show())}`;
+    return `${plain.slice(0, plain.lastIndexOf('}'))}${words ?? ''}${trace}}\n`;
+  }
+
+  /** The platform's own words for a failure, as a field; empty where they cannot be read. */
+  #wordsOf({ failureBody, source }: ExchangeRecord): string {
+    const { mask } = this.#detail;
+    const body = source === 'upstream' ? failureBody?.render() : null;
+    if (typeof body !== 'object' || body === null) return '';
+    const { code, message } = body as Readonly<Record<string, unknown>>;
+    const words: { code?: string; message?: string } = {};
+    if (typeof code === 'string' && !isMask(code)) words.code = shortened(mask(code), LONGEST_CODE);
+    if (typeof message === 'string') words.message = shortened(mask(message), LONGEST_MESSAGE);
+    return words.code === undefined && words.message === undefined ? '' : `,"platform":${JSON.stringify(words)}`;
   }
 }
 
 const LONGEST_CODE = 128;
 const LONGEST_MESSAGE = 512;
 
-/** The line with the platform's own words for the failure; as it is where they cannot be read. */
-function withWords(line: string, { failureBody, source }: ExchangeRecord, mask: LiveSecrets['mask']): string {
-  const body = source === 'upstream' ? failureBody?.render() : null;
-  if (typeof body !== 'object' || body === null) return line;
-  const { code, message } = body as Readonly<Record<string, unknown>>;
-  const words: { code?: string; message?: string } = {};
-  if (typeof code === 'string' && code !== REDACTED) words.code = shortened(mask(code), LONGEST_CODE);
-  if (typeof message === 'string') words.message = shortened(mask(message), LONGEST_MESSAGE);
-  if (words.code === undefined && words.message === undefined) return line;
-  return `${line.slice(0, line.lastIndexOf('}'))},"platform":${JSON.stringify(words)}}\n`;
-}
-
-/** What is left of a text is marked where it was cut, and no character is halved. */
+/** What is left of a text is marked where it was cut, and neither a character nor a mask is halved. */
 function shortened(text: string, longest: number): string {
-  return text.length <= longest ? text : `${text.slice(0, longest - 1).replace(/[\ud800-\udbff]$/, '')}…`;
+  return text.length <= longest
+    ? text
+    : `${text.slice(0, longest - 1).replace(/[\ud800-\udbff]$|\[redacted[^\]]{0,11}$/, '')}…`;
 }

@@ -167,6 +167,20 @@ export interface RunningCall {
   readonly waitsFor: string | null;
 }
 
+/** The answer of `POST` and `DELETE /-/capture`: what is captured just now, null where nothing is. */
+export interface CaptureState {
+  readonly what: 'headers' | 'bodies' | null;
+  readonly until: string | null;
+  /** The client that asked; null for who has no name. */
+  readonly by: string | null;
+  /** How many calls more it takes. */
+  readonly left: number;
+  /** Calls whose headers, or bodies, are kept. */
+  readonly kept: number;
+  /** Calls that found no room. */
+  readonly missed: number;
+}
+
 /** The events of `GET /-/events`: `event` is the key, `data` the value as JSON; `id` is INSTANCE-SEQ. */
 export interface FeedEvents {
   readonly hello: {
@@ -187,7 +201,7 @@ export interface FeedEvents {
   readonly limit: Readonly<Record<string, unknown>>;
   readonly stats: { readonly callsPerSecond: number; readonly running: number; readonly watchers: number };
   readonly reload: Readonly<Record<string, unknown>>;
-  readonly capture: { readonly until: string | null; readonly what: 'headers' | 'bodies' | null };
+  readonly capture: CaptureState;
   readonly gap: { readonly missed: number; readonly resumeAt: number };
   readonly bye: { readonly reason: string };
 }

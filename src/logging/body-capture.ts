@@ -258,23 +258,43 @@ export function bodyLoggingOf({
   return { request: requestBody, response: responseBody, maxBytes: bodyMaxBytes };
 }
 
-/** For a request's body, before the first of it is read. */
+/** For a request's body, before the first of it is read: for the log, where `logging` says so, and for who captures. */
 export function captureRequestBody(
   record: ExchangeRecord,
   headers: NodeJS.Dict<string | string[]>,
-  maxBytes: number,
+  logging: BodyLogging | null,
 ): void {
-  const contentEncoding = headers['content-encoding'];
-  record.requestBody = createBodyCapture({
-    maxBytes,
-    contentType: headers['content-type'] as string | undefined,
-    contentEncoding: Array.isArray(contentEncoding) ? contentEncoding.join(',') : contentEncoding,
-  });
+  const { captured } = record;
+  if (!logging?.request && captured === null) return;
+  const encodings = headers['content-encoding'];
+  const contentType = headers['content-type'] as string | undefined;
+  const contentEncoding = Array.isArray(encodings) ? encodings.join(',') : encodings;
+  const capture = (maxBytes: number) => createBodyCapture({ maxBytes, contentType, contentEncoding });
+  if (logging?.request) record.requestBody = capture(logging.maxBytes);
+  if (captured !== null) captured.requestBody = capture(captured.maxBytes);
 }
 
-/** For an answer's body; `headers` is a flat list of names and values. */
-export function captureResponseBody(record: ExchangeRecord, headers: readonly string[], maxBytes: number): void {
-  record.responseBody = createBodyCapture({ maxBytes, ...contentOf(headers) });
+/** What the chunks of a request's body are told; null where nobody keeps them. */
+export function requestBodyObserver({ requestBody, captured }: ExchangeRecord): ((chunk: Buffer) => void) | null {
+  const other = captured?.requestBody ?? null;
+  if (other === null) return requestBody && ((chunk) => requestBody.write(chunk));
+  return (chunk) => {
+    requestBody?.write(chunk);
+    other.write(chunk);
+  };
+}
+
+/** The same for an answer's body; `headers` is a flat list of names and values. */
+export function captureResponseBody(
+  record: ExchangeRecord,
+  headers: readonly string[],
+  logging: BodyLogging | null,
+): void {
+  const { captured } = record;
+  if (!logging?.response && captured === null) return;
+  const content = contentOf(headers);
+  if (logging?.response) record.responseBody = createBodyCapture({ maxBytes: logging.maxBytes, ...content });
+  if (captured !== null) captured.responseBody = createBodyCapture({ maxBytes: captured.maxBytes, ...content });
 }
 
 /** A failure that says what is wrong in JSON is short. */

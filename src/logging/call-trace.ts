@@ -22,7 +22,7 @@ interface Wait {
 export class CallTrace {
   /** The clock: monotonic ms. */
   readonly now: () => number;
-  readonly #startedAt: number;
+  readonly startedAt: number;
   readonly #waits: Wait[] = [];
   readonly #attempts: AttemptTrace[] = [];
   #handedOverAt: number | null = null;
@@ -34,7 +34,7 @@ export class CallTrace {
 
   constructor(now: () => number) {
     this.now = now;
-    this.#startedAt = now();
+    this.startedAt = now();
   }
 
   /** The call leaves admission and rules, and goes to the layers. */
@@ -56,7 +56,7 @@ export class CallTrace {
 
   /** What is shown of it: offsets from when the call was accepted, in hundredths of a ms. */
   show(): object {
-    const offset = (time: number) => tidy(time - this.#startedAt);
+    const offset = (time: number) => tidy(time - this.startedAt);
     return {
       rules: offset(this.#handedOverAt ?? this.now()),
       waits: this.#waits.map((wait) => ({ for: wait.for, at: offset(wait.at), ms: tidy(wait.ms) })),

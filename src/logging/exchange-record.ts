@@ -19,6 +19,14 @@ export interface BodyCapture {
   render(): string | object;
 }
 
+/** The bodies of a call that somebody who looks at calls captures, beside what is logged. */
+export interface CapturedBodies {
+  /** As much of each is kept. */
+  readonly maxBytes: number;
+  requestBody: BodyCapture | null;
+  responseBody: BodyCapture | null;
+}
+
 /** One exchange between a caller and the gateway. Durations and `startedAt` in ms, sizes in bytes. */
 export interface ExchangeRecord {
   requestId: string;
@@ -106,6 +114,8 @@ export interface ExchangeRecord {
   responseBody: BodyCapture | null;
   /** The beginning of what the platform says of a failure; null where nobody asks. */
   failureBody: BodyCapture | null;
+  /** Set only while somebody captures calls. */
+  captured: CapturedBodies | null;
   /** Set while it has a place in its client's budget and was not sent yet. */
   holdsBudget: boolean;
   /** Set when its line in the audit trail was made. */
@@ -166,6 +176,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     requestBody: null,
     responseBody: null,
     failureBody: null,
+    captured: null,
     holdsBudget: false,
     isAudited: false,
     isEnded: false,

@@ -22,6 +22,7 @@ import type { Inspector } from '../inspector/inspector.ts';
 import type { BodyLogging } from '../logging/body-capture.ts';
 import type { Log } from '../logging/log.ts';
 import type { ExchangeObserver, Metrics } from '../logging/metrics/metrics.ts';
+import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
 import type { ReloadReport } from '../reload/reloader.ts';
 import type { CallWaits } from '../upstream/call.ts';
 import type { Identities } from '../upstream/identities.ts';
@@ -56,6 +57,8 @@ export interface ServerContext {
   readonly observer: ExchangeObserver;
   /** What can be looked at; null where that is switched off. */
   readonly inspector: Inspector | null;
+  /** The values in use that nothing may show; absent where the log does not know them. */
+  readonly liveSecrets: LiveSecrets | undefined;
   /** The keys of the live page. */
   readonly pageKeys: PageKeys;
   /** Whether somebody watches where the time of calls goes. */

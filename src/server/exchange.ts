@@ -44,7 +44,7 @@ export function openExchange(
 ): OpenedExchange {
   const { runtime } = gateway;
   const record = openRecord(request, role, runtime);
-  if (gateway.tracing.isOn) record.trace = gateway.tracing.begin();
+  if (gateway.tracing.isOn) gateway.tracing.begin(record);
   noteTraceContext(record, request.headers.traceparent);
   const connection: OpenedExchange['connection'] = {
     disconnected: false,

@@ -5,7 +5,12 @@
 import type { ServerResponse } from 'node:http';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
-import { captureFailure, captureRequestBody, captureResponseBody } from '../logging/body-capture.ts';
+import {
+  captureFailure,
+  captureRequestBody,
+  captureResponseBody,
+  requestBodyObserver,
+} from '../logging/body-capture.ts';
 import type { CallTrace } from '../logging/call-trace.ts';
 import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
@@ -39,7 +44,8 @@ export async function forward(exchange: Exchange): Promise<void> {
     );
     record.authorizationReplaced = hadAuthorization;
     markInstance(headers, instances, runtime.instanceId);
-    if (runtime.bodies?.request) captureRequestBody(record, exchange.request.headers, runtime.bodies.maxBytes);
+    if (record.trace !== null) exchange.gateway.inspector?.capture.begun(record);
+    captureRequestBody(record, exchange.request.headers, runtime.bodies);
     const isForChannels = isChannelCall(record.method, exchange.route.target);
     if (isForChannels) requestUncompressed(headers);
     foresee(exchange, credential);
@@ -123,7 +129,7 @@ async function readBody(exchange: Exchange): Promise<RequestBody> {
     idleMs: runtime.config.timeouts.bodyMs,
     budget: runtime.budget,
     invite: () => sendContinue(request, exchange.response),
-    observe: record.requestBody ? (chunk) => record.requestBody?.write(chunk) : null,
+    observe: requestBodyObserver(record),
   });
 }
 
@@ -152,7 +158,6 @@ function passResponse(
   credential: CredentialConfig,
 ): Promise<void> {
   const { response, record, route, runtime } = exchange;
-  const { bodies } = runtime;
   const prefix = route.credential === null ? '' : `/${route.credential}`;
   const toOurs = (location: string) => rewriteLocation(location, credential.hosts.api, runtime.redirectBase + prefix);
   const { rawHeaders, statusCode } = upstreamResponse;
@@ -167,7 +172,7 @@ function passResponse(
   if (statusCode === 429 || statusCode === 503)
     record.retryAfterMs = retryAfterMs(upstreamResponse, runtime.clock) ?? null;
   record.responseHeaders = headers;
-  if (bodies?.response) captureResponseBody(record, headers, bodies.maxBytes);
+  captureResponseBody(record, headers, runtime.bodies);
   if (statusCode >= 400 && keepsWords(exchange)) captureFailure(record, headers);
   // The upstream's Date or none: a second clock would contradict it.
   response.sendDate = false;
@@ -284,6 +289,7 @@ export class ResponseSink implements BodySink {
     this.#record.responseBytes += chunk.length;
     this.#record.responseBody?.write(chunk);
     this.#record.failureBody?.write(chunk);
+    this.#record.captured?.responseBody?.write(chunk);
     if (this.#response.write(chunk)) return true;
     if (!this.#isFull) {
       this.#isFull = true;

@@ -3,6 +3,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { type AttemptTrace, CallTrace } from '../logging/call-trace.ts';
+import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { timesOf } from './egress/connection-times.ts';
 
 /** The switch of one gateway: calls that begin while it is on are traced. Watchers are counted. */
@@ -30,9 +31,9 @@ export class Tracing {
     };
   }
 
-  /** The notes of a call that begins now. */
-  begin(): CallTrace {
-    return new CallTrace(this.#now);
+  /** A call begins: there are notes of it. */
+  begin(record: ExchangeRecord): void {
+    record.trace = new CallTrace(this.#now);
   }
 
   #switch(isOn: boolean): void {
@@ -48,6 +49,20 @@ export class Tracing {
 /** What undici publishes of a request that it is about to write. */
 const SEND_HEADERS = 'undici:client:sendHeaders';
 
+interface SendHeaders {
+  readonly socket: Socket;
+  /** Request line and header lines, all but the one that frames the body. */
+  readonly headers: string;
+  readonly request: { readonly body: unknown; readonly contentLength: number | null };
+}
+
+/** The header line that undici writes behind the others. */
+function framingOf({ body, contentLength }: SendHeaders['request']): string {
+  const length = Buffer.isBuffer(body) ? body.length : contentLength;
+  if (length !== null) return `content-length: ${length}\r\n`;
+  return body === null ? '' : 'transfer-encoding: chunked\r\n';
+}
+
 /** The gateways of this process that are watched; undici's channel is the process's. */
 let switchedOn = 0;
 /** The number of this stretch of being watched: what used a connection before it left no mark. */
@@ -62,10 +77,10 @@ export function beginsToWrite(attempt: AttemptTrace): void {
 }
 
 function onSendHeaders(message: unknown): void {
-  const { socket, headers } = message as { readonly socket: Socket; readonly headers: string };
+  const { socket, headers, request } = message as SendHeaders;
   const attempt = writing;
   writing = null;
-  if (attempt !== null) attempt.call.sentHead = attempt.call.isHeadWanted ? headers : null;
+  if (attempt?.call.isHeadWanted) attempt.call.sentHead = headers + framingOf(request);
   const times = timesOf(socket);
   if (times === undefined) return;
   const freeSince = times.usedInPeriod === period ? times.freeSince : null;

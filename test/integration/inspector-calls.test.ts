@@ -41,7 +41,7 @@ t.test('a call is found in the list, by number and by request id, as its record 
   t.match(about, { instance: /^[\w-]{8}$/, oldest: 1, newest: 2, keptSince: null, more: false });
   t.match(calls, [
     { seq: 2, path: '/api/v2/organizations/me', status: 200, credential: 'default', source: 'upstream', attempts: 1 },
-    { seq: 1, path: '/api/v2/users/me?access_token=[redacted]', method: 'GET', requestId: String },
+    { seq: 1, path: /^\/api\/v2\/users\/me\?access_token=\[redacted~\w{10}\]$/, method: 'GET', requestId: String },
   ]);
   t.equal(calls[1]?.requestId, answer.headers.get('x-gateway-request-id'));
   for (const id of ['1', calls[1]?.requestId]) {
@@ -199,7 +199,7 @@ t.test(
     const rows: Record<string, { type?: string; body: Buffer | string; encoding?: string; words: unknown }> = {
       plain: {
         body: JSON.stringify(refused),
-        words: { code: 'bad.request', message: /^no token \[redacted\] here x+…$/ },
+        words: { code: 'bad.request', message: /^no token \[redacted~\w{10}\] here x+…$/ },
       },
       packed: { body: gzipSync(JSON.stringify(refused)), encoding: 'gzip', words: { code: 'bad.request' } },
       large: { body: JSON.stringify({ ...refused, more: 'y'.repeat(5_000) }), words: undefined },

@@ -39,6 +39,8 @@ export interface MetricSources {
    */
   sockets?(): Iterable<{ readonly client: string | null; readonly credential: string }>;
   logRecordsDropped?(): number;
+  /** Whether headers or bodies of calls are captured; null where calls cannot be looked at. */
+  isCapturing?(): boolean | null;
   /** Requests sent to the platform in this month, by client (null: anonymous) and credential. */
   usage?(): Iterable<{ readonly client: string | null; readonly credential: string; readonly calls: number }>;
   /** The budgets of clients that have one. */
@@ -178,6 +180,10 @@ class GatewayMetrics implements Metrics {
             value: (expiresAt - this.#now()) / 1000,
           })),
       ),
+      sampled('gauge', 'gcg_inspector_capture', '1 while headers or bodies of calls are captured.', () => {
+        const isCapturing = this.#sources.isCapturing?.() ?? null;
+        return isCapturing === null ? [] : [{ labels: {}, value: isCapturing ? 1 : 0 }];
+      }),
       this.#reloads.family,
       sampled(
         'gauge',

@@ -36,12 +36,12 @@ const SCHEME = /^(?:bearer|basic|negotiate|ntlm)[\s+]{1,8}/i;
 /** The mask of a secret; a mask stays as it is. */
 export function maskOf(secret: string): string {
   if (fingerprint === null) return REDACTED;
-  const plain = plainOf(secret);
+  const plain = plainSecret(secret);
   return WHOLE_MASK.test(plain) ? plain : `[redacted~${fingerprint(plain)}]`;
 }
 
 /** The secret itself, in whatever of its usual forms it came: behind a scheme, percent-encoded. */
-function plainOf(secret: string): string {
+export function plainSecret(secret: string): string {
   return (secret.includes('%') ? percentDecode(secret) : secret).replace(SCHEME, '');
 }
 

@@ -126,16 +126,24 @@ export function cutLong(value: string, redact: (beginning: string) => string, li
  */
 export function redactHeaders(headers: RawHeaders): Record<string, string | string[]> {
   const out: Record<string, string | string[]> = Object.create(null);
+  for (const [name, shown] of redactHeaderList(headers)) {
+    const existing = out[name];
+    if (existing === undefined) out[name] = shown;
+    else if (typeof existing === 'string') out[name] = [existing, shown];
+    else existing.push(shown);
+  }
+  return out;
+}
+
+/** The same one by one, in their order. */
+export function redactHeaderList(headers: RawHeaders): [name: string, value: string][] {
+  const out: [string, string][] = [];
   const add = (fullName: string, value: string) => {
     const name =
       fullName.length > LONGEST_NAME
         ? fullName.slice(0, LONGEST_NAME) + cutMark(LONGEST_NAME, `of ${fullName.length}`)
         : fullName;
-    const shown = cutLong(value, (beginning) => redactHeader(fullName, beginning));
-    const existing = out[name];
-    if (existing === undefined) out[name] = shown;
-    else if (typeof existing === 'string') out[name] = [existing, shown];
-    else existing.push(shown);
+    out.push([name, cutLong(value, (beginning) => redactHeader(fullName, beginning))]);
   };
   if (Array.isArray(headers)) {
     for (let at = 0; at + 1 < headers.length; at += 2) add(latin1(headers[at]), latin1(headers[at + 1]));

@@ -14,6 +14,8 @@ import { sendJson } from '../responses.ts';
 import { adminExchange, changingExchange, configuredCredential, ignoreBodies, readBodiesAsText } from './access.ts';
 import { registerBlocks } from './client-blocks.ts';
 import { registerCalls } from './inspector/calls.ts';
+import { registerCapture } from './inspector/capture.ts';
+import { registerExport } from './inspector/export.ts';
 import { registerPage } from './inspector/page.ts';
 import { registerPageKeys } from './inspector/page-key.ts';
 import { registerLogin } from './login.ts';
@@ -51,6 +53,8 @@ export function registerAdmin(app: FastifyInstance): void {
     registerLogin(scope);
   });
   registerPageKeys(app);
+  registerCapture(app);
+  registerExport(app);
   app.register(async (scope) => {
     // `curl -d ''` sends a type, too; nothing is read of a body.
     ignoreBodies(scope);

@@ -62,7 +62,7 @@ async function send(
   tracing: Tracing,
   onChunk?: (nth: number) => boolean,
 ): Promise<TestCall> {
-  if (tracing.isOn) call.record.trace = tracing.begin();
+  if (tracing.isOn) tracing.begin(call.record);
   await read(await dispatcher.send(call), onChunk);
   return call;
 }
@@ -181,10 +181,10 @@ t.test('a call that waits for a connection, and a caller that does not read', as
   const tracing = new Tracing(clock.monotonic);
   t.teardown(tracing.watch());
   const first = createCall({ origin: `http://127.0.0.1:${port}` });
-  first.record.trace = tracing.begin();
+  tracing.begin(first.record);
   const response = await dispatcher.send(first);
   const second = createCall({ origin: `http://127.0.0.1:${port}` });
-  second.record.trace = tracing.begin();
+  tracing.begin(second.record);
   const ended = dispatcher.send(second).then(read);
   await new Promise((resolve) => setImmediate(resolve));
   clock.at += 700;
@@ -217,8 +217,8 @@ t.test('waits for a limit, a token and another try come in their order, each wit
   });
   const call = createCall();
   const tracing = new Tracing(stack.clock.monotonic);
-  call.record.trace = tracing.begin();
-  call.record.trace.handOver();
+  tracing.begin(call.record);
+  call.record.trace?.handOver();
   const outcome = stack.run(call);
   await stack.clock.advance(15_000);
   t.equal(outcome.status, 200);
@@ -245,7 +245,7 @@ t.test('waits for a limit, a token and another try come in their order, each wit
   };
   const answer: Send = async () => createResponse(200);
   const waiting = Object.assign(createCall(), { source });
-  waiting.record.trace = new Tracing(clock.monotonic).begin();
+  new Tracing(clock.monotonic).begin(waiting.record);
   const sent = withToken(answer, { clock, routeOf: () => '' })(waiting as never);
   await clock.advance(250);
   await sent;

@@ -3,11 +3,10 @@
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../../../errors.ts';
 import type { CallRing, KeptCall } from '../../../inspector/call-ring.ts';
-import { FilterError, matches, parseFilter } from '../../../inspector/filter.ts';
 import { type CallQuery, maySee, searchCalls } from '../../../inspector/search.ts';
 import type { Call, CallAnswer } from '../../../inspector/wire.ts';
 import type { Exchange } from '../../exchange.ts';
-import { sendInspection, type Viewer, viewerOf } from './viewer.ts';
+import { auditChange, filterOf, sendInspection, type Viewer, viewerOf } from './viewer.ts';
 
 const USUAL_LIMIT = 200;
 const LARGEST_LIMIT = 1_000;
@@ -29,10 +28,12 @@ export function registerCalls(app: FastifyInstance): void {
     const call = found && (JSON.parse(found.json) as Call);
     // What is not theirs is not there for them.
     if (call === null || !maySee(call, rights)) throw noSuchCall();
+    const captured = rights.sees === 'all' ? inspector.capture.of(call.requestId) : undefined;
     const answer: CallAnswer = {
       instance: inspector.instance,
       call,
       why: null,
+      ...(captured !== undefined && { captured }),
       replay: { possible: false, needsConfirmation: false, reason: 'calls cannot be sent again from here' },
     };
     reply.hijack();
@@ -44,42 +45,21 @@ export function registerCalls(app: FastifyInstance): void {
       throw new GatewayError('gateway.client.forbidden', 'only a client with admin = true may make the gateway forget');
     auditChange(exchange);
     inspector.ring.clear();
+    inspector.capture.forget();
     reply.hijack();
     sendInspection(exchange, JSON.stringify({ instance: inspector.instance, status: 'cleared' }));
   });
-}
-
-/** Makes the outcome of a change a line of the audit trail, where there is one. */
-function auditChange({ runtime, request, response, record }: Exchange): void {
-  const { audit } = runtime;
-  if (audit === null) return;
-  const peer = runtime.trustedProxies.peerOf(request);
-  response.once('close', () => audit.writeAdmin(record, peer));
 }
 
 /** The query of a list. Throws gateway.request.invalid for what is no number, or no filter. */
 function queryOf({ route, gateway }: Exchange): CallQuery {
   const query = new URLSearchParams(route.kind === 'local' ? route.query : '');
   return {
-    matches: filterIn(query, gateway.clock.now()),
+    matches: filterOf(query.get('f') ?? '', gateway.clock.now),
     limit: Math.min(numberIn(query, 'limit') ?? USUAL_LIMIT, LARGEST_LIMIT),
     before: numberIn(query, 'before') ?? Number.POSITIVE_INFINITY,
     after: numberIn(query, 'after') ?? 0,
   };
-}
-
-/** The filter of the query; null where it lets every call through. */
-function filterIn(query: URLSearchParams, now: number): CallQuery['matches'] {
-  const text = query.get('f') ?? '';
-  if (text.trim() === '') return null;
-  try {
-    const filter = parseFilter(text);
-    return (call) => matches(filter, call, now);
-  } catch (error) {
-    if (!(error instanceof FilterError)) throw error;
-    const message = `f, at ${error.column}: ${error.message}`;
-    throw new GatewayError('gateway.request.invalid', message, { statusCode: 400 });
-  }
 }
 
 /** A whole number of the query; null where it is not said. */
@@ -92,7 +72,7 @@ function numberIn(query: URLSearchParams, name: string): number | null {
 }
 
 /** By its number in this instance, or by its request id. */
-function findCall(ring: CallRing, id: string): KeptCall | null {
+export function findCall(ring: CallRing, id: string): KeptCall | null {
   if (/^\d{1,15}$/.test(id)) return ring.get(Number(id));
   return /^[\w-]{1,64}$/.test(id) ? ring.byRequestId(id) : null;
 }

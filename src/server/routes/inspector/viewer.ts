@@ -3,9 +3,10 @@
 import type { FastifyRequest } from 'fastify';
 import { OPERATOR } from '../../../auth/callers/caller.ts';
 import { GatewayError } from '../../../errors.ts';
+import { FilterError, matches, parseFilter } from '../../../inspector/filter.ts';
 import type { Inspector } from '../../../inspector/inspector.ts';
 import { isPageServed, KEY_OF_START } from '../../../inspector/page-place.ts';
-import type { Rights } from '../../../inspector/wire.ts';
+import type { Call, Rights } from '../../../inspector/wire.ts';
 import { AuthenticationError, unauthenticated } from '../../authentication-error.ts';
 import { type Exchange, exchangeOf } from '../../exchange.ts';
 import { assertAdminListener, assertRequestHeader } from '../access.ts';
@@ -109,4 +110,25 @@ export function sendInspection({ response, record }: Exchange, json: string): vo
     record.requestId,
   ]);
   response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+/** Makes the outcome of a change a line of the audit trail, where there is one. */
+export function auditChange({ runtime, request, response, record }: Exchange): void {
+  const { audit } = runtime;
+  if (audit === null) return;
+  const peer = runtime.trustedProxies.peerOf(request);
+  response.once('close', () => audit.writeAdmin(record, peer));
+}
+
+/** The test of a filter's text; null where it lets every call through. Throws gateway.request.invalid with the place. */
+export function filterOf(text: string, now: () => number): ((call: Call) => boolean) | null {
+  if (text.trim() === '') return null;
+  try {
+    const filter = parseFilter(text);
+    return (call) => matches(filter, call, now());
+  } catch (error) {
+    if (!(error instanceof FilterError)) throw error;
+    const message = `f, at ${error.column}: ${error.message}`;
+    throw new GatewayError('gateway.request.invalid', message, { statusCode: 400 });
+  }
 }
