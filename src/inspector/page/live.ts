@@ -37,7 +37,7 @@ export class Live {
   hello: FeedEvents['hello'] | null = null;
   stats: FeedEvents['stats'] | null = null;
   running: readonly RunningCall[] = [];
-  capture: FeedEvents['capture'] = { until: null, what: null };
+  capture: FeedEvents['capture'] = { until: null, what: null, by: null, left: 0, kept: 0, missed: 0 };
   /** Time of the oldest call that the gateway keeps, where earlier ones fell out. */
   keptSince: string | null = null;
   /** Of the successes each n-th is told. */
