@@ -48,6 +48,11 @@ export const ERROR_TABLE = {
     side: 'caller',
     meaning: 'The client has used its `requests_per_month`. Retrying does not help before the next month begins (UTC).',
   },
+  'gateway.inspector.busy': {
+    status: 429,
+    side: 'caller',
+    meaning: 'As many watch the live page, or its data, as may at a time.',
+  },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {
     status: 424,

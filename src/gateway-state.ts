@@ -138,6 +138,7 @@ export class GatewayState implements ServerContext, Shared {
       ? new Inspector({
           memory: config.inspector.memory,
           clock,
+          version: VERSION,
           log,
           watch: () => this.tracing.watch(),
           mask: options.liveSecrets?.mask,
@@ -259,8 +260,12 @@ export class GatewayState implements ServerContext, Shared {
     });
   }
 
-  /** Lets the metrics look at the parts in use when they are scraped. */
+  /** Lets the metrics look at the parts in use when they are scraped, and watchers while there are any. */
   observe(): void {
+    if (this.inspector !== null) {
+      this.inspector.waiting = () => this.runtime.waits.list();
+      this.inspector.feed.sources = { limits: () => limitStates(this.runtime) };
+    }
     this.metrics.setSources({
       credentials: () => credentialStates(this.runtime),
       clients: () => clientUses(this),
@@ -274,6 +279,7 @@ export class GatewayState implements ServerContext, Shared {
         ),
       audit: () => this.auditTrail,
       isCapturing: () => this.inspector && this.inspector.capture.state.what !== null,
+      ...(this.inspector && { watchers: () => this.inspector?.feed.watchers.length ?? 0 }),
       sockets: () =>
         Array.from(this.openSockets.owners(), ({ caller, credential }) => ({
           client: caller.client?.name ?? null,
@@ -306,6 +312,11 @@ function* credentialStates({ credentials }: Runtime) {
     const { token, renewal, expiresAt } = source.state();
     yield { name: config.name, isRequired: config.isRequired, token, renewal, expiresAt };
   }
+}
+
+/** The limits in force, each by a key of its own. */
+function* limitStates({ upstream }: Runtime): Iterable<readonly [key: string, state: Record<string, unknown>]> {
+  for (const state of upstream.limits()) yield [`${state.credential} ${state.name}`, { ...state }];
 }
 
 /** Clients with their ends and what was seen of their secrets. */

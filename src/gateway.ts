@@ -224,6 +224,8 @@ export class Gateway {
     if (this.#listeners !== null) runtime.credentials.start();
     state.identities.prune();
     openSockets.review((owner) => whyNotServed(runtime, owner));
+    state.inspector?.feed.review();
+    state.inspector?.tell('reload', { at: new Date(state.clock.now()).toISOString(), applied: true });
     if (this.#listeners !== null && !isAnonymousServed(before.config))
       listenerPlan.warnOfAnonymousUse(config, this.#listeners.addresses, state.log);
     this.#checkReady();
@@ -257,6 +259,7 @@ export class Gateway {
     const { shutdownDelayMs, drainTimeoutMs } = state.runtime.config.server;
     if (shutdownDelayMs > 0) await new Promise<void>((resolve) => void setTimeout(resolve, shutdownDelayMs));
     state.phase = 'draining';
+    state.inspector?.feed.close('the gateway ends');
     const endsAt = performance.now() + drainTimeoutMs;
     const runtimes = [state.runtime, ...this.#retiring];
     const stopLooking = onceNearlyOver(drainTimeoutMs, () => {

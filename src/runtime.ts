@@ -26,6 +26,7 @@ import type { Clock } from './clock.ts';
 import type { CredentialConfig, GatewayConfig } from './config/gateway-config.ts';
 import { isSameSetting } from './config/gateway-config.ts';
 import type { GatewayError } from './errors.ts';
+import type { Inspector } from './inspector/inspector.ts';
 import { type BodyLogging, bodyLoggingOf } from './logging/body-capture.ts';
 import type { Metrics, TokenRequestResult } from './logging/metrics/metrics.ts';
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
@@ -54,6 +55,8 @@ export interface Shared extends UpstreamDeps {
   /** The notification channels that were issued. */
   readonly channels: ChannelRegister;
   readonly metrics: Metrics;
+  /** Null where nobody can look. */
+  readonly inspector: Inspector | null;
   /** Null where no file is configured. */
   readonly auditTrail: AuditTrail | null;
   readonly budgets: Budgets;
@@ -233,9 +236,13 @@ function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) =>
 }
 
 /** Counts the changes of state of configured credentials; sessions are not counted: their number has no bound. */
-function tellTransitions(shared: Pick<Shared, 'metrics' | 'onTransition'>): (transition: TokenTransition) => void {
-  return ({ credential, toToken, toRenewal }) => {
+function tellTransitions(
+  shared: Pick<Shared, 'metrics' | 'inspector' | 'onTransition'>,
+): (transition: TokenTransition) => void {
+  return (transition) => {
+    const { credential, toToken, toRenewal } = transition;
     shared.metrics.tokenTransition(credential, toToken, toRenewal);
+    shared.inspector?.tell('token', { ...transition });
     shared.onTransition();
   };
 }

@@ -54,6 +54,11 @@ export class CallRing {
     return this.#all.newest;
   }
 
+  /** Number of the call from which on all are kept; null where none is. */
+  get wholeFrom(): number | null {
+    return this.#all.oldest;
+  }
+
   /** The oldest call from which on all are kept, where earlier ones fell out; null where none did. */
   get wholeSince(): KeptCall | null {
     return this.#all.dropped === 0 ? null : numbered(this.#all.below((this.#all.oldest ?? 0) + 1));
@@ -84,6 +89,8 @@ export class CallRing {
 }
 
 /** With its number as the first field, and without the newline. */
-function numbered(kept: Kept | null): KeptCall | null {
+export function numbered(kept: Kept): KeptCall;
+export function numbered(kept: Kept | null): KeptCall | null;
+export function numbered(kept: Kept | null): KeptCall | null {
   return kept && { seq: kept.seq, json: `{"seq":${kept.seq},${kept.text.slice(1).trimEnd()}` };
 }

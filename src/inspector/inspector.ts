@@ -6,18 +6,22 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { createIsoClock, type ExchangeDetail, exchangeLevel, exchangeLine, isFailed } from '../logging/format.ts';
 import { type Log, SEVERITY } from '../logging/log.ts';
-import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
+import { type LiveSecrets, maskStrings } from '../logging/redact/live-secrets.ts';
 import { isMask, withFingerprints } from '../logging/redact/mask.ts';
+import { redactFields } from '../logging/redact/value.ts';
 import { REDACTED } from '../secret.ts';
-import { CallRing } from './call-ring.ts';
+import { CallRing, numbered } from './call-ring.ts';
 import { Capture } from './capture.ts';
+import { Feed } from './feed.ts';
 import { Fingerprints } from './fingerprints.ts';
+import { RunningCalls, type RunningExchange } from './running.ts';
 
 /** What an inspector is made of. */
 export interface InspectorDeps {
   /** Memory for calls, in MiB; a quarter more is for failures. */
   readonly memory: number;
   readonly clock: Clock;
+  readonly version: string;
   readonly log: Pick<Log, 'info'>;
   /** Makes calls be traced; returns what ends that. */
   readonly watch: () => () => void;
@@ -33,16 +37,33 @@ export class Inspector {
   readonly ring: CallRing;
   readonly fingerprints = new Fingerprints();
   readonly capture: Capture;
+  readonly feed: Feed;
+  /** The calls that wait for something, now. */
+  waiting: () => Iterable<RunningExchange> = () => [];
+  readonly #running: RunningCalls;
   readonly #isoTime: () => string;
   /** Headers and bodies are never kept here. */
   readonly #detail: ExchangeDetail;
   /** Calls that went well are kept from this severity on, as the log has them. */
   #threshold = SEVERITY.info;
 
-  constructor({ memory, clock, log, watch, mask = (text) => text }: InspectorDeps) {
-    this.ring = new CallRing({ bytes: memory * MIB, failureBytes: (memory * MIB) / 4 });
+  constructor({ memory, clock, version, log, watch, mask = (text) => text }: InspectorDeps) {
+    const { instance } = this;
+    const ring = new CallRing({ bytes: memory * MIB, failureBytes: (memory * MIB) / 4 });
+    this.ring = ring;
+    this.#running = new RunningCalls(mask);
+    this.feed = new Feed({
+      instance,
+      version,
+      ring,
+      clock,
+      watch,
+      capture: () => this.capture.state,
+      running: (rights) => this.#running.list(rights, this.waiting()),
+    });
     this.#isoTime = createIsoClock(clock.now);
     this.capture = new Capture({ clock, log, watch, mask, fingerprint: this.fingerprints.kept });
+    this.capture.onChange = () => this.feed.tellCapture();
     this.#detail = { requestHeaders: false, responseHeaders: false, bodies: false, mask };
   }
 
@@ -55,13 +76,37 @@ export class Inspector {
   ended(record: ExchangeRecord, line: string | null): void {
     const hasFailed = isFailed(record);
     const kept = this.#lineOf(record, line, hasFailed);
-    if (kept !== null) this.ring.add(kept, hasFailed);
+    if (this.#running.size > 0) this.#running.delete(record);
+    const seq = kept === null ? 0 : this.ring.add(kept, hasFailed);
+    if (kept !== null && seq > 0 && this.feed.isWatched)
+      this.feed.ended({ ...numbered({ seq, text: kept }), client: record.client, hasFailed, call: null });
     if (record.trace !== null) this.capture.ended(record, kept);
   }
 
   /** Ends what is under way. */
   close(): void {
     this.capture.close();
+    this.feed.close('the gateway ends');
+  }
+
+  /** Notes a call that begins, while somebody watches. */
+  begun(exchange: RunningExchange): void {
+    if (this.feed.isWatched) this.#running.add(exchange);
+    else if (this.#running.size > 0) this.#running.clear();
+  }
+
+  /** Tells those who see all that something happened. Fields are redacted here, as in the log. */
+  tell(name: 'token' | 'reload', fields: Readonly<Record<string, unknown>>): void {
+    if (!this.feed.isWatched) return;
+    const safe = maskStrings(redactFields(fields), this.#detail.mask) as Record<string, unknown>;
+    this.feed.tell(name, safe);
+  }
+
+  /** Forgets all calls, and what was captured of them. */
+  clear(): void {
+    this.ring.clear();
+    this.capture.forget();
+    this.feed.reset();
   }
 
   /** What is kept of a call; null where that is nothing. */
@@ -69,7 +114,8 @@ export class Inspector {
     if (record.isInspection) return null;
     if (record.isPoll && !hasFailed) return null;
     const level = exchangeLevel(record);
-    if (logged === null && !hasFailed && SEVERITY[level] < this.#threshold) return null;
+    const threshold = this.feed.isWatched ? Math.min(this.#threshold, SEVERITY.info) : this.#threshold;
+    if (logged === null && !hasFailed && SEVERITY[level] < threshold) return null;
     // Where the log masked something, equal secrets can be told here.
     const plain =
       logged?.includes(REDACTED) === false

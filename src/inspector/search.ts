@@ -37,7 +37,7 @@ export async function searchCalls(
   let next = ring.below(before);
   for (let looked = 1; next !== null && next.seq > after; looked++) {
     const call = parsedWhereNeeded(next, rights, matches);
-    if (call === null || (maySee(call, rights) && (matches?.(call) ?? true))) {
+    if (call === null || (maySee(call.client, rights) && (matches?.(call) ?? true))) {
       if (calls.length === limit) return { calls, more: true };
       calls.push(next);
     }
@@ -52,9 +52,9 @@ export async function searchCalls(
   return { calls, more: false };
 }
 
-/** Whether somebody with these rights may see a call. */
-export function maySee({ client }: Pick<Call, 'client'>, rights: Pick<Rights, 'sees' | 'client'>): boolean {
-  return rights.sees === 'all' || (client !== undefined && client === rights.client);
+/** Whether somebody with these rights may see a call of this client; of an anonymous caller: null. */
+export function maySee(client: string | null | undefined, rights: Pick<Rights, 'sees' | 'client'>): boolean {
+  return rights.sees === 'all' || (typeof client === 'string' && client === rights.client);
 }
 
 /** Null where everything is wanted: then nobody has to read it. */

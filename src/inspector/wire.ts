@@ -196,7 +196,8 @@ export interface FeedEvents {
   };
   /** A frame of calls, oldest first. `sampled` n: of the successes only each n-th is told. */
   readonly calls: { readonly calls: readonly Call[]; readonly sampled?: number };
-  readonly running: { readonly calls: readonly RunningCall[] };
+  /** At most 100 of `count`, those that began first. */
+  readonly running: { readonly calls: readonly RunningCall[]; readonly count: number };
   readonly token: Readonly<Record<string, unknown>>;
   readonly limit: Readonly<Record<string, unknown>>;
   readonly stats: { readonly callsPerSecond: number; readonly running: number; readonly watchers: number };

@@ -104,7 +104,7 @@ export function tidy(ms: number): number {
 }
 
 /** The target as every record shows it. */
-export function shownTarget({ target }: ExchangeRecord, mask: LiveSecrets['mask']): string {
+export function shownTarget({ target }: Pick<ExchangeRecord, 'target'>, mask: LiveSecrets['mask']): string {
   return mask(cutLong(target, redactTarget));
 }
 

@@ -28,6 +28,7 @@ import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket
 export async function forward(exchange: Exchange): Promise<void> {
   const { record, runtime } = exchange;
   runtime.enter();
+  exchange.gateway.inspector?.begun(exchange.connection);
   let body: RequestBody | null = null;
   let upstreamResponse: UpstreamResponse | null = null;
   try {

@@ -10,7 +10,7 @@ import type { CallerConnection, CallWaits } from './call.ts';
 
 /** A call that waits, with the record of its exchange. */
 export interface WaitingCall extends CallerConnection {
-  readonly record: Pick<ExchangeRecord, 'requestId' | 'client' | 'credential' | 'method' | 'target'>;
+  readonly record: Pick<ExchangeRecord, 'requestId' | 'client' | 'credential' | 'method' | 'target' | 'startedAt'>;
   /** Whether the log was told that it waits: once is enough, however often it does. */
   isWaitTold: boolean;
 }
@@ -52,6 +52,11 @@ export class WaitingCalls implements CallWaits {
 
   delete(call: CallerConnection): void {
     this.#calls.delete(call);
+  }
+
+  /** Those that wait now. */
+  list(): Iterable<WaitingCall> {
+    return this.#calls as Set<WaitingCall>;
   }
 
   /** Ends the waits of all calls, which are on their way to nobody: they are told `error`. */

@@ -45,6 +45,8 @@ export interface MetricSources {
   usage?(): Iterable<{ readonly client: string | null; readonly credential: string; readonly calls: number }>;
   /** The budgets of clients that have one. */
   budgets?(): Iterable<{ readonly name: string; readonly limit: number }>;
+  /** How many watch the live page or its data; absent where nobody can. */
+  watchers?(): number;
   /** The audit trail; null without one. */
   audit?(): { readonly failure: string | null; readonly lost: number } | null;
 }
@@ -191,6 +193,10 @@ class GatewayMetrics implements Metrics {
         '0 while the file on disk is refused and an older configuration is in use.',
         () => [{ labels: {}, value: this.#isLastReloadApplied ? 1 : 0 }],
       ),
+      sampled('gauge', 'gcg_inspector_watchers', 'Streams of the live page, or of its data, that are open.', () => {
+        const value = this.#sources.watchers?.();
+        return value === undefined ? [] : [{ labels: {}, value }];
+      }),
       sampled('counter', 'gcg_log_records_dropped_total', 'Log records that could not be written.', () => [
         { labels: {}, value: this.#sources.logRecordsDropped?.() ?? 0 },
       ]),

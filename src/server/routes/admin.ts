@@ -15,6 +15,7 @@ import { adminExchange, changingExchange, configuredCredential, ignoreBodies, re
 import { registerBlocks } from './client-blocks.ts';
 import { registerCalls } from './inspector/calls.ts';
 import { registerCapture } from './inspector/capture.ts';
+import { registerEvents } from './inspector/events.ts';
 import { registerExport } from './inspector/export.ts';
 import { registerPage } from './inspector/page.ts';
 import { registerPageKeys } from './inspector/page-key.ts';
@@ -62,6 +63,7 @@ export function registerAdmin(app: FastifyInstance): void {
     registerBlocks(scope);
     registerCalls(scope);
     registerPage(scope);
+    registerEvents(scope);
   });
 }
 

@@ -57,5 +57,6 @@ function endAllOf({ gateway }: Exchange, name: string): { readonly sockets: numb
     sockets += 1;
     return runtime.authenticator.revalidate(owner.caller, owner.arrival, owner.peer);
   });
+  gateway.inspector?.feed.review();
   return { sockets, sessions };
 }

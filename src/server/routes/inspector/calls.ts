@@ -27,7 +27,7 @@ export function registerCalls(app: FastifyInstance): void {
     const found = findCall(inspector.ring, request.params.id);
     const call = found && (JSON.parse(found.json) as Call);
     // What is not theirs is not there for them.
-    if (call === null || !maySee(call, rights)) throw noSuchCall();
+    if (call === null || !maySee(call.client, rights)) throw noSuchCall();
     const captured = rights.sees === 'all' ? inspector.capture.of(call.requestId) : undefined;
     const answer: CallAnswer = {
       instance: inspector.instance,
@@ -44,8 +44,7 @@ export function registerCalls(app: FastifyInstance): void {
     if (!rights.clear)
       throw new GatewayError('gateway.client.forbidden', 'only a client with admin = true may make the gateway forget');
     auditChange(exchange);
-    inspector.ring.clear();
-    inspector.capture.forget();
+    inspector.clear();
     reply.hijack();
     sendInspection(exchange, JSON.stringify({ instance: inspector.instance, status: 'cleared' }));
   });

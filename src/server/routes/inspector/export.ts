@@ -125,7 +125,7 @@ async function chosenCalls(
   const calls = ids.map((id) => {
     const kept = findCall(inspector.ring, id);
     const call = kept && (JSON.parse(kept.json) as Call);
-    if (call === null || !maySee(call, rights))
+    if (call === null || !maySee(call.client, rights))
       throw new GatewayError('gateway.route.not.found', 'one of the calls is not kept any more, or not yours to see');
     return call;
   });

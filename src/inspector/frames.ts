@@ -1,0 +1,63 @@
+// What goes to watchers, as text: events of a stream (WHATWG HTML, section 9.2), and which calls are told where there
+// are too many to look at.
+
+import type { Call, FeedEvents } from './wire.ts';
+
+/** A call that has ended, on its way to those who watch. */
+export interface EndedCall {
+  readonly seq: number;
+  /** A `Call` as JSON. */
+  readonly json: string;
+  readonly client: string | null;
+  readonly hasFailed: boolean;
+  /** Read from `json` when the first filter asks for it. */
+  call: Call | null;
+}
+
+/** The call as filters are asked about it. */
+export function callOf(ended: EndedCall): Call {
+  ended.call ??= JSON.parse(ended.json) as Call;
+  return ended.call;
+}
+
+/** One event as it stands in the stream. */
+export function eventText<N extends keyof FeedEvents>(name: N, data: FeedEvents[N], id?: string): string {
+  return frame(name, JSON.stringify(data), id);
+}
+
+/** A frame of calls, oldest first. */
+export function callsText(calls: readonly { readonly json: string }[], id: string, sampled: number): string {
+  const told = calls.map(({ json }) => json).join(',');
+  return frame('calls', `{"calls":[${told}]${sampled > 1 ? `,"sampled":${sampled}` : ''}}`, id);
+}
+
+/** What keeps a connection open on which nothing happens. */
+export const PING = ': ping\n\n';
+
+function frame(name: string, json: string, id?: string): string {
+  return `${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: ${json}\n\n`;
+}
+
+/** So many calls that went well are told in a second; a moment's burst is told whole. */
+const MOST_A_SECOND = 300;
+const FRAMES_A_SECOND = 10;
+
+/** Chooses which calls are told: all that failed, and of the others as many as somebody can look at. */
+export class Sampler {
+  #budget = MOST_A_SECOND;
+
+  /** To be asked for each frame, also for one without a call. `sampled` n: of those that went well, each n-th. */
+  choose(calls: readonly EndedCall[]): { readonly chosen: readonly EndedCall[]; readonly sampled: number } {
+    this.#budget = Math.min(MOST_A_SECOND, this.#budget + MOST_A_SECOND / FRAMES_A_SECOND);
+    let fine = 0;
+    for (const { hasFailed } of calls) if (!hasFailed) fine += 1;
+    if (fine <= this.#budget) {
+      this.#budget -= fine;
+      return { chosen: calls, sampled: 1 };
+    }
+    const sampled = Math.ceil(fine / this.#budget);
+    this.#budget = 0;
+    let at = 0;
+    return { chosen: calls.filter(({ hasFailed }) => hasFailed || at++ % sampled === 0), sampled };
+  }
+}
