@@ -32,6 +32,8 @@ export interface GatewayRequest {
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: string | undefined;
   readonly timeoutMs: number;
+  /** A larger response is refused. */
+  readonly maxBytes?: number;
 }
 
 /** A complete response. */
@@ -48,12 +50,12 @@ const LARGEST_RESPONSE_BYTES = 8 * 1024 * 1024;
  * answers is no gateway of ours; in words, when the response is incomplete or too large.
  */
 export async function askGateway(gatewayRequest: GatewayRequest): Promise<GatewayResponse | null> {
-  const { timeoutMs } = gatewayRequest;
+  const { timeoutMs, maxBytes = LARGEST_RESPONSE_BYTES } = gatewayRequest;
   const deadline = AbortSignal.timeout(Math.max(1, Math.round(timeoutMs)));
   try {
     const response = await send(gatewayRequest, deadline);
     if (response === null) return null;
-    return { status: response.statusCode ?? 0, text: await readWhole(response) };
+    return { status: response.statusCode ?? 0, text: await readWhole(response, maxBytes) };
   } catch (error) {
     if (deadline.aborted) throw new Error(`the gateway did not answer within ${timeoutMs / 1000} s`);
     throw error;
@@ -118,12 +120,12 @@ function connection(address: CallableAddress): { socketPath: string } | { host: 
   return { host, port: address.port };
 }
 
-async function readWhole(response: IncomingMessage): Promise<string> {
+async function readWhole(response: IncomingMessage, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > LARGEST_RESPONSE_BYTES) throw new Error('the answer of the gateway is too large');
+    if (size > maxBytes) throw new Error('the answer of the gateway is too large');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
@@ -132,11 +134,18 @@ async function readWhole(response: IncomingMessage): Promise<string> {
 /** A response of the admin listener. `error` is null for 2xx; its message is cleaned for a terminal. */
 export interface AdminResponse {
   readonly body: unknown;
+  /** The body as it came. */
+  readonly text: string;
   readonly error: { readonly status: number; readonly code: string; readonly message: string } | null;
 }
 
 /** Sends one request to the admin listener. Null: no gateway answers there. */
-export type AdminRequest = (method: 'GET' | 'POST', path: string, body?: string) => Promise<AdminResponse | null>;
+export type AdminRequest = (
+  method: 'GET' | 'POST',
+  path: string,
+  body?: string,
+  bounds?: Partial<Pick<GatewayRequest, 'maxBytes' | 'timeoutMs'>>,
+) => Promise<AdminResponse | null>;
 
 const TIMEOUT_MS = 30_000;
 
@@ -152,7 +161,7 @@ export function createAdminRequest(
 ): AdminRequest {
   const address = adminAddress(config);
   const key = isGuess ? undefined : adminProof(config, io, forPage);
-  return async (method, path, body) => {
+  return async (method, path, body, bounds) => {
     if (address === undefined) return null;
     if (isGuess && method !== 'GET') throw new Error('the address is a guess, and nothing is changed there');
     const headers = {
@@ -162,7 +171,7 @@ export function createAdminRequest(
       ...(body !== undefined && { 'Content-Type': 'text/plain' }),
     };
     const tls = address.kind === 'unix' ? null : isGuess ? unverified(config) : trustOf(config);
-    const response = await askGateway({ address, tls, method, path, headers, body, timeoutMs: TIMEOUT_MS });
+    const response = await askGateway({ address, tls, method, path, headers, body, timeoutMs: TIMEOUT_MS, ...bounds });
     return response && readAdminResponse(response);
   };
 }
@@ -200,7 +209,7 @@ export async function openAdminStream(
     if (response === null) return null;
     const { statusCode: status = 0 } = response;
     if (status >= 200 && status < 300) return { response, error: null };
-    const { error } = readAdminResponse({ status, text: await readWhole(response) });
+    const { error } = readAdminResponse({ status, text: await readWhole(response, LARGEST_RESPONSE_BYTES) });
     return { response: null, error: error ?? { status, code: '', message: `status ${status}` } };
   } finally {
     clearTimeout(timer);
@@ -262,10 +271,11 @@ function trustOf({ server }: GatewayConfig): GatewayRequest['tls'] {
 
 function readAdminResponse({ status, text }: GatewayResponse): AdminResponse {
   const body = parse(text);
-  if (status >= 200 && status < 300) return { body, error: null };
+  if (status >= 200 && status < 300) return { body, text, error: null };
   const { code, message } = (body ?? {}) as { code?: unknown; message?: unknown };
   return {
     body,
+    text,
     error: {
       status,
       code: String(code ?? ''),

@@ -274,7 +274,38 @@ export const COMMANDS = [
       ['69', 'no gateway is running there'],
       ['77', 'it shows calls to others only'],
     ],
-    flags: [JSON_FLAG],
+    flags: [JSON_FLAG, { name: 'markdown', doc: 'print Markdown, for a ticket' }],
+  },
+  {
+    name: 'har',
+    arguments: '[FILTER…]',
+    minArguments: 0,
+    maxArguments: 32,
+    takesFilter: true,
+    doc: 'write calls into a file that can be given away (HTTP Archive, without secrets)',
+    more:
+      'Asks the running gateway, as tail does. Each secret is replaced by [redacted~…], equal ones by equal marks, and ' +
+      'the file is searched for secrets before it is written: where one is found there is no file. Browsers and the ' +
+      'live page open it (docs/inspector.md).',
+    examples: [
+      ["har 'status:>=400' --since 1h -o calls.har", 'the failures of the last hour'],
+      ['har --id 3f6c… -o call.har', 'one call, with the settings that touch it'],
+      ["har --which '[redacted~EE8R557DP4]'", 'which secret in use a mark in such a file stands for'],
+    ],
+    exits: [
+      ['1', 'no such call is kept, or the mark is of no secret in use'],
+      ['69', 'no gateway is running there'],
+      ['77', 'it shows calls to others only'],
+    ],
+    flags: [
+      { name: 'output', letter: 'o', value: 'FILE', doc: 'the file; without it stdout' },
+      { name: 'since', value: 'TIME', doc: 'calls since then: 5m, 2h, 2026-11-28T14:00Z' },
+      { name: 'id', value: 'ID', isRepeatable: true, doc: 'this call, by number or request id; may be repeated' },
+      { name: 'bodies', value: 'WHAT', doc: 'bodies that were captured: none, shape, full (none)' },
+      { name: 'scope', value: 'SCOPE', doc: 'run: marks can be compared with those of other such files (file)' },
+      { name: 'which', value: 'MARK', doc: 'write no file, and say what the mark stands for' },
+      { name: 'yes', doc: 'with --bodies full: personal data may be in the file' },
+    ],
   },
   {
     ...NO_ARGUMENTS,

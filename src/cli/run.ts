@@ -31,6 +31,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   logout: async () => (await import('./commands/logout.ts')).logout,
   open: async () => (await import('./commands/open.ts')).openPage,
   tail: async () => (await import('./commands/tail.ts')).tail,
+  har: async () => (await import('./commands/har.ts')).har,
   explain: async () => (await import('./commands/explain.ts')).explain,
   status: async () => (await import('./commands/status.ts')).status,
   usage: async () => (await import('./commands/usage.ts')).usage,

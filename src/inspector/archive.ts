@@ -116,8 +116,8 @@ const SCOPES: Readonly<Record<FingerprintScope, string>> = {
 function manifest(calls: number, { scope, replaced, distinct, bodies }: Redaction, isCut: boolean): string {
   return [
     `${calls} ${calls === 1 ? 'call' : 'calls'} through genesys-cloud-gateway${isCut ? '; there were more' : ''}.`,
-    `Secrets: ${replaced} places are replaced by [redacted], ${distinct} different ones with a mark:`,
-    `${SCOPES[scope]}; no secret can be found by its mark.`,
+    `Places where a secret is replaced by [redacted]: ${replaced}; different secrets among them: ${distinct}.`,
+    `Of their marks, ${SCOPES[scope]}; no secret can be found by its mark.`,
     'The file was searched for every secret in use, in all encodings, and for the shapes of tokens: none is in it.',
     BODIES[bodies],
     'Paths of calls are in it with the ids in them, and names of hosts, clients and credentials.',

@@ -275,6 +275,9 @@ t.test('who may capture and export, and what is refused', async (t) => {
   const everything = entriesOf((await as('boss')('POST', '/-/export', { f: '' })).text);
   t.equal(everything.length, 3);
   t.match(everything[0]?._attempts, [{ wait: Number, status: 200 }]);
+  await fetch(`${started.url}/api/v2/nowhere`, { headers: { 'X-Gateway-Key': 'crm-secret' } }).then((a) => a.text());
+  const failed = (await as('crm')('POST', '/-/export', { f: 'status:404' })).text;
+  t.match(entriesOf(failed)[0]?._gcg.why, { who: 'caller', title: String, todo: Array }, 'a failure is explained');
 
   const boss = as('boss');
   for (const body of [

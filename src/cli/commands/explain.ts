@@ -1,6 +1,8 @@
 // `gcg explain`: why one call failed, what to do, and where its time went, as the running gateway tells it.
 
+import { callMarkdown } from '../../inspector/call-markdown.ts';
 import type { CallAnswer, CallsAnswer } from '../../inspector/wire.ts';
+import { VERSION } from '../../version.ts';
 import { type AdminRequest, createAdminRequest, exitCodeOf, loadToAsk, noGatewayAt, refusal } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
 import { CallText, jsonLine } from '../call-text.ts';
@@ -25,7 +27,11 @@ export async function explain(args: CommandLine, io: Io): Promise<number> {
     return fail(io, refusal(answer.error, known), isMissing ? missing : exitCodeOf(answer.error));
   }
   const shown = shownOrNull(answer.body as CallAnswer, (body) =>
-    args.flags.has('json') ? jsonLine(body) : new CallText(hasColour(io)).explained(body),
+    args.flags.has('json')
+      ? jsonLine(body)
+      : args.flags.has('markdown')
+        ? callMarkdown(body.call, body.why, VERSION)
+        : new CallText(hasColour(io)).explained(body),
   );
   if (shown === null) {
     io.stderr.write(otherVersion('call'));

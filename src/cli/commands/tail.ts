@@ -4,7 +4,6 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { onOneLine } from '../../config/problem.ts';
-import { FilterError, parseFilter } from '../../inspector/filter.ts';
 import { span } from '../../inspector/why-words.ts';
 import type { Call, CallsAnswer, FeedEvents } from '../../inspector/wire.ts';
 import {
@@ -20,6 +19,7 @@ import type { CommandLine } from '../args.ts';
 import { CallText, jsonLine } from '../call-text.ts';
 import { otherVersion } from '../document.ts';
 import { feedEvents } from '../feed.ts';
+import { filterArgument } from '../filter-argument.ts';
 import { EXIT, hasColour, type Io } from '../io.ts';
 
 const USUAL_LINES = 20;
@@ -56,27 +56,16 @@ interface Asked {
 }
 
 /** Returns what is wrong with them as a text. */
-function readArguments({ flags, positionals }: CommandLine): Asked | string {
-  const words = positionals.join(' ');
+function readArguments(args: CommandLine): Asked | string {
+  const { flags } = args;
   const lines = flags.get('lines');
   if (lines !== undefined && !/^\d{1,4}$/.test(String(lines))) return '--lines is a number, such as -n 20';
-  const since = flags.get('since');
-  const terms = [
-    since === undefined ? '' : `since:${since}`,
-    flags.has('failures') ? 'failed:yes' : '',
-    words === '' ? '' : `(${words})`,
-  ];
-  try {
-    // Alone first, so that the column is one of what was written.
-    if (words !== '') parseFilter(words);
-    parseFilter(terms.filter(Boolean).join(' '));
-  } catch (error) {
-    if (!(error instanceof FilterError)) throw error;
-    return `${onOneLine(error.message)} (column ${error.column} of the filter)`;
-  }
+  const chosen = filterArgument(args);
+  if ('problem' in chosen) return chosen.problem;
+  const usual = flags.has('since') ? MOST_LINES : USUAL_LINES;
   return {
-    filter: terms.filter(Boolean).join(' '),
-    lines: Math.min(MOST_LINES, lines === undefined ? (since === undefined ? USUAL_LINES : MOST_LINES) : Number(lines)),
+    filter: chosen.filter,
+    lines: Math.min(MOST_LINES, lines === undefined ? usual : Number(lines)),
     isFollowing: !flags.has('no-follow'),
   };
 }

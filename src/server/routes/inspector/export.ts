@@ -6,10 +6,12 @@ import { GatewayError } from '../../../errors.ts';
 import { ArchiveLeak, type ArchiveOptions, createArchive } from '../../../inspector/archive.ts';
 import type { HarCall } from '../../../inspector/har.ts';
 import { maySee, searchCalls } from '../../../inspector/search.ts';
+import { whyOf, whyRowOf } from '../../../inspector/why.ts';
 import type { Call } from '../../../inspector/wire.ts';
 import { VERSION } from '../../../version.ts';
 import type { ServerContext } from '../../context.ts';
 import type { Exchange } from '../../exchange.ts';
+import { whyFacts } from '../../why-facts.ts';
 import { readBodiesAsText } from '../access.ts';
 import { findCall } from './calls.ts';
 import { invalid, jsonBody } from './capture.ts';
@@ -132,11 +134,16 @@ async function chosenCalls(
   return { calls: calls.sort((a, b) => a.seq - b.seq), isCut: false };
 }
 
+/** A look at the calls of the minute before is worth it for so many; for more it would be made for each. */
+const MOST_LOOKS = 5;
+
 /** Calls with what is known of them; what was captured is for those who may capture. */
 function* known(calls: readonly Call[], { exchange, inspector, rights }: Viewer): Iterable<HarCall> {
+  const before = calls.length <= MOST_LOOKS ? inspector.ring : null;
   for (const call of calls)
     yield {
       call,
+      why: whyRowOf(call) === null ? null : whyOf(call, whyFacts(exchange.gateway, call, before, rights)),
       captured: rights.sees === 'all' ? inspector.capture.of(call.requestId) : undefined,
       origin: originOf(call, exchange.gateway),
     };
