@@ -234,8 +234,9 @@ function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) =>
 
 /** Counts the changes of state of configured credentials; sessions are not counted: their number has no bound. */
 function tellTransitions(shared: Pick<Shared, 'metrics' | 'onTransition'>): (transition: TokenTransition) => void {
-  return ({ credential, toToken, toRenewal }) => {
-    shared.metrics.tokenTransition(credential, toToken, toRenewal);
+  return ({ credential, number, toToken, toRenewal }) => {
+    // Those of further tokens are the pool's business: what is watched is whether calls can be served.
+    if (number === undefined) shared.metrics.tokenTransition(credential, toToken, toRenewal);
     shared.onTransition();
   };
 }
