@@ -307,10 +307,16 @@ export class GatewayState implements ServerContext, Shared {
   readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
 }
 
-function* credentialStates({ credentials }: Runtime) {
-  for (const { config, source } of credentials.list()) {
-    const { token, renewal, expiresAt } = source.state();
-    yield { name: config.name, isRequired: config.isRequired, token, renewal, expiresAt };
+function* credentialStates({ credentials, upstream }: Runtime) {
+  for (const credential of credentials.list()) {
+    const { config, source, pool } = credential;
+    const { name, isRequired } = config;
+    const { renewal, expiresAt } = source.state();
+    const limits = upstream.tokenLimits(name) ?? [];
+    const tokens =
+      pool?.states().map(({ number, token }) => ({ number, token, used: limits[number - 1]?.used ?? 0 })) ?? [];
+    const pooled = pool && { max: pool.max, tokens };
+    yield { name, isRequired, token: credential.tokenState(), renewal, expiresAt, pool: pooled };
   }
 }
 

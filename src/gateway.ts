@@ -198,9 +198,9 @@ export class Gateway {
   #checkReady(): void {
     const { phase, runtime } = this.#state;
     if (this.#listeners === null) return;
-    const tokens = runtime.credentials.list().map(({ config, source }) => ({
-      required: config.isRequired,
-      token: source.state().token,
+    const tokens = runtime.credentials.list().map((credential) => ({
+      required: credential.config.isRequired,
+      token: credential.tokenState(),
     }));
     if (readinessOf(phase, tokens) === 'ready') this.#becomeReady();
   }

@@ -240,8 +240,9 @@ function tellTransitions(
   shared: Pick<Shared, 'metrics' | 'inspector' | 'onTransition'>,
 ): (transition: TokenTransition) => void {
   return (transition) => {
-    const { credential, toToken, toRenewal } = transition;
-    shared.metrics.tokenTransition(credential, toToken, toRenewal);
+    const { credential, number, toToken, toRenewal } = transition;
+    // Those of further tokens are the pool's business: what is watched is whether calls can be served.
+    if (number === undefined) shared.metrics.tokenTransition(credential, toToken, toRenewal);
     shared.inspector?.tell('token', { ...transition });
     shared.onTransition();
   };

@@ -113,7 +113,7 @@ export interface ServerRuntime extends AdmissionRules {
   readonly placeholderCredential: CredentialConfig;
   /** Where grants of applications' own users are performed. */
   readonly tokenEndpoint: TokenEndpoint;
-  readonly upstream: Pick<Upstream, 'send' | 'limits'> & {
+  readonly upstream: Pick<Upstream, 'send' | 'limits' | 'tokenLimits'> & {
     readonly egress: Pick<Upstream['egress'], 'agent' | 'describe'>;
   };
   /** The handles, sessions and notification channels that were issued, by this and earlier configurations. */

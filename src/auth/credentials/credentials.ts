@@ -22,7 +22,14 @@ import {
 } from './token-endpoint.ts';
 import { inherit, type PooledSource, TokenPool } from './token-pool.ts';
 import type { PendingWrite } from './token-record.ts';
-import { type Acquire, type CredentialState, type Token, TokenFailure, type TokenTransition } from './token-source.ts';
+import {
+  type Acquire,
+  type CredentialState,
+  type Token,
+  TokenFailure,
+  type TokenState,
+  type TokenTransition,
+} from './token-source.ts';
 import { TokenTurns } from './token-turns.ts';
 
 /** One configured credential. */
@@ -32,6 +39,8 @@ export interface Credential {
   readonly source: RefreshingTokenSource;
   /** Null where it may have one token only. */
   readonly pool: TokenPool | null;
+  /** The state of the token that calls go up with: of the first, or of another where that has none. */
+  tokenState(): TokenState;
   /** Whether a person logs in for it. */
   readonly hasLogin: boolean;
   /** Exchanges a login's answer for a token, stores and uses it. Throws TokenFailure or GatewayError. Call it once per login. */
@@ -220,6 +229,7 @@ function createCredential(
     config,
     source,
     pool: config.tokens > 1 ? pool : null,
+    tokenState: () => pool?.tokenState() ?? source.state().token,
     hasLogin: grant.redeem !== undefined,
     async redeem(answer) {
       if (grant.redeem === undefined)

@@ -89,6 +89,12 @@ export class TokenPool {
     return this.#more[place]?.source ?? this.#settings.first;
   }
 
+  /** The sources that have a token, of the first one first. */
+  sources(): TokenSource[] {
+    const all = [this.#settings.first, ...this.#more.filter(isHeld).map(({ source }) => source)];
+    return all.filter((source) => source.current() !== null);
+  }
+
   /** Whether calls are to be sent with the token of a place: it is valid, and the upstream has not refused it. */
   isGood(place: number): boolean {
     if (place === 0) return this.#settings.first.isGood;

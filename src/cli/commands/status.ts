@@ -3,7 +3,7 @@
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { humanDuration } from '../../config/values.ts';
-import { auditWords, READ_ONLY, ruleWords, stateWords } from '../../server/pages/status-words.ts';
+import { auditWords, READ_ONLY, ruleWords, stateWords, tokenWords } from '../../server/pages/status-words.ts';
 import type { RefusalStatus } from '../../server/refusals.ts';
 import type { ClientStatus } from '../../server/routes/client-status.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
@@ -36,13 +36,25 @@ export function statusTable(document: StatusDocument): string {
   lines.push(
     ...columns([['CREDENTIAL', 'GRANT', 'TOKEN', 'RENEWAL', 'NEXT ATTEMPT'], ...credentials.map(credentialRow)]),
   );
-  for (const { name, lastError, login, storeError, identity, identityProblem } of credentials) {
+  for (const {
+    name,
+    lastError,
+    login,
+    storeError,
+    identity,
+    identityProblem,
+    tokens = null,
+    maxTokens,
+  } of credentials) {
     const who = whoInWords(identity);
     if (who !== null) lines.push(`  ${name}: ${who}`);
     if (identityProblem) lines.push(`  ${name}: whose it is, is not known: ${identityProblem}`);
     if (lastError !== null) lines.push(`  ${name}: ${lastError.message} (${lastError.at})`);
     if (login !== null && login.lastError !== null)
       lines.push(`  ${name}: last login failed: ${login.lastError.message} (${login.lastError.at})`);
+    for (const token of tokens ?? []) lines.push(`  ${name}: ${tokenWords(token)}`);
+    if (tokens !== null && tokens.length < maxTokens)
+      lines.push(`  ${name}: up to ${maxTokens} tokens, as they are needed`);
     if (storeError !== null) lines.push(`  ${name}: store: ${storeError}`);
   }
   if (reload?.last && !reload.last.applied) {

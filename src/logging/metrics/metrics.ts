@@ -5,20 +5,15 @@ import type { Metric, Registry } from '@prometheus-io/client';
 import type { ExchangeRecord } from '../exchange-record.ts';
 import { ExchangeMetrics, type LabelNames } from './exchange-metrics.ts';
 import { Counter, type Family, type Sample, sampled } from './metric-family.ts';
+import { type CredentialSample, tokenFamilies } from './token-metrics.ts';
 
 /** How one token request ended. `rejected` is final until something changes; `transient` is tried again. */
 export type TokenRequestResult = 'ok' | 'rejected' | 'transient';
 
 /** What is looked up at each scrape. Each function must be quick and must not throw; those left out give no samples. */
 export interface MetricSources {
-  /** The state of each configured credential. `expiresAt` in epoch ms. */
-  credentials?(): Iterable<{
-    readonly name: string;
-    readonly isRequired: boolean;
-    readonly token: string;
-    readonly renewal: string;
-    readonly expiresAt: number | null;
-  }>;
+  /** The state of each configured credential. */
+  credentials?(): Iterable<CredentialSample>;
   /** Each configured client. Times in epoch ms; a `fingerprint` of null stands for certificates. */
   clients?(): Iterable<{
     readonly name: string;
@@ -69,9 +64,6 @@ export interface Metrics {
   render(): Promise<string>;
   readonly contentType: string;
 }
-
-const TOKEN_STATES = ['none', 'fresh', 'due', 'suspect', 'expired'];
-const RENEWAL_STATES = ['idle', 'running', 'backoff', 'rejected', 'login_required'];
 
 /** Holds no timer and no socket: nothing to close. `now` in epoch ms. */
 export function createMetrics(options: { version: string; now?: () => number }): Metrics {
@@ -155,7 +147,7 @@ class GatewayMetrics implements Metrics {
       ...this.#exchanges.families(),
       this.#tokenRequests.family,
       this.#transitions.family,
-      ...this.#credentialFamilies(),
+      ...tokenFamilies(() => this.#sources.credentials?.() ?? [], this.#now),
       ...this.#clientFamilies(),
       sampled('gauge', 'gcg_queue_length', 'Calls that wait for a rate limit or a connection.', () =>
         Array.from(this.#sources.queueLengths?.() ?? [], ([credential, value]) => ({ labels: { credential }, value })),
@@ -222,23 +214,6 @@ class GatewayMetrics implements Metrics {
     ];
   }
 
-  #credentialFamilies(): readonly Family[] {
-    return [
-      sampled(
-        'gauge',
-        'gcg_token_seconds_left',
-        "Life left of a credential's token; 0 when expired, absent when unknown.",
-        () => this.#secondsLeft(),
-      ),
-      sampled('gauge', 'gcg_token_state', "1 for the state a credential's token is in.", () =>
-        this.#states(TOKEN_STATES, (state) => state.token),
-      ),
-      sampled('gauge', 'gcg_renewal_state', "1 for the state a credential's renewal is in.", () =>
-        this.#states(RENEWAL_STATES, (state) => state.renewal),
-      ),
-    ];
-  }
-
   #clientFamilies(): readonly Family[] {
     const clients = () => [...(this.#sources.clients?.() ?? [])];
     return [
@@ -275,23 +250,6 @@ class GatewayMetrics implements Metrics {
         () => clients().map(({ name, rejected }) => ({ labels: { client: name }, value: rejected })),
       ),
     ];
-  }
-
-  *#secondsLeft(): Iterable<Sample> {
-    for (const { name, expiresAt } of this.#sources.credentials?.() ?? []) {
-      if (expiresAt === null) continue;
-      yield { labels: { credential: name }, value: Math.max(0, (expiresAt - this.#now()) / 1000) };
-    }
-  }
-
-  *#states(names: readonly string[], of: (state: { token: string; renewal: string }) => string): Iterable<Sample> {
-    for (const state of this.#sources.credentials?.() ?? []) {
-      for (const name of names)
-        yield {
-          labels: { credential: state.name, required: String(state.isRequired), state: name },
-          value: of(state) === name ? 1 : 0,
-        };
-    }
   }
 
   /** Sums by labels that are bounded: names that are not configured are counted together. */

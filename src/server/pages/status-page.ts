@@ -7,7 +7,7 @@ import type { Named } from '../../upstream/own-calls.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
 import { renderClients } from './client-table.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
-import { auditWords, READ_ONLY } from './status-words.ts';
+import { auditWords, tokenWords as oneOfSeveralWords, READ_ONLY } from './status-words.ts';
 
 /** What a page knows of its reader. */
 export interface StatusView {
@@ -97,7 +97,7 @@ function renderCredential(credential: CredentialStatus, base: string, hasClients
 <dt>Renewal</dt><dd>${RENEWALS[credential.renewal]}${
     nextAttemptAt !== null && `, next attempt at ${shortTime(nextAttemptAt)}`
   }</dd>
-<dt>Region</dt><dd>${upstream.region}</dd>
+${renderTokens(credential)}<dt>Region</dt><dd>${upstream.region}</dd>
 ${renderIdentity(credential)}${lastError !== null && html`<dt>Last failure</dt><dd>${shortTime(lastError.at)}: ${lastError.message}</dd>`}
 ${login !== null && renderLogin(credential, login)}
 <dt>Try</dt><dd>${renderTry(credential, base)}</dd>
@@ -106,6 +106,14 @@ ${login !== null && renderLogin(credential, login)}
   } ${base}/-/credentials/${name}/refresh</code></dd>
 </dl>
 </section>
+`;
+}
+
+function renderTokens({ tokens, maxTokens }: CredentialStatus): Html | null {
+  if (tokens === null) return null;
+  return html`<dt>Tokens</dt><dd>${tokens.length} of at most ${maxTokens}<ul>${tokens.map(
+    (token) => html`<li>${oneOfSeveralWords(token)}</li>`,
+  )}</ul></dd>
 `;
 }
 

@@ -1,9 +1,10 @@
 // Parts of the status document in words, as the page and the commands say them alike.
 
+import { isUsable } from '../../auth/credentials/token-source.ts';
 import { lastDayOf } from '../../config/sections/client.ts';
 import { humanDuration } from '../../config/values.ts';
 import type { AnonymousStatus, ClientStatus } from '../routes/client-status.ts';
-import type { StatusDocument } from '../routes/status.ts';
+import type { StatusDocument, TokenStatus } from '../routes/status.ts';
 
 /** Whether a client may call, and until when. */
 export function stateWords({
@@ -38,6 +39,15 @@ export function auditWords({ failure, lost, head }: NonNullable<StatusDocument['
   return failure === null
     ? `the audit trail is written (line ${head.seq} is its last)${missing}`
     : `the audit trail cannot be written (${failure})${missing}`;
+}
+
+/** One of several tokens: how good it is, and how much of its limit is used. */
+export function tokenWords({ number, token, secondsLeft, used, perMinute, pausedMs, lastError }: TokenStatus): string {
+  const life = isUsable(token) && secondsLeft !== null ? `, ${humanDuration(secondsLeft)} left` : '';
+  const limit = perMinute === null ? '' : ` of ${perMinute}`;
+  const pause = pausedMs > 0 ? `, paused for ${humanDuration(Math.ceil(pausedMs / 1000))}` : '';
+  const failure = lastError === null ? '' : `: ${lastError.message}`;
+  return `token ${number}: ${token}${life}, ${used}${limit} calls in the last minute${pause}${failure}`;
 }
 
 /** Said where a whole gateway is read-only. */

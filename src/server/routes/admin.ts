@@ -134,19 +134,29 @@ function registerLogout(app: FastifyInstance): void {
 /** Whoever runs `gcg logout` waits 30 s at most. */
 const LONGEST_REVOCATION_MS = 20_000;
 
-/** Whether the platform has ended the token, and why not. */
-async function revoke(credential: Credential, { runtime }: ServerContext): Promise<Revocation> {
-  const token = credential.source.current();
-  if (token === null) return { revoked: false, problem: 'there is no token that could be revoked' };
-  try {
-    // A person asked for it: it waits its turn as any call.
-    await revokeToken({ send: runtime.upstream.send, credential, token, timeoutMs: LONGEST_REVOCATION_MS });
-    return { revoked: true, problem: null };
-  } catch (error) {
-    if (!isGatewayError(error)) throw error;
-    return { revoked: false, problem: error.message };
+/** Whether the platform has ended the token, all of them where there are several, and why not. */
+async function revoke({ config, source: first, pool }: Credential, { runtime }: ServerContext): Promise<Revocation> {
+  const sources = pool?.sources() ?? [first];
+  let problem: string | null = sources.length === 0 ? NO_TOKEN : null;
+  const endsAt = performance.now() + LONGEST_REVOCATION_MS;
+  for (const source of sources) {
+    const token = source.current();
+    try {
+      if (token === null) problem ??= NO_TOKEN;
+      else {
+        const timeoutMs = Math.max(1, endsAt - performance.now());
+        // A person asked for it: it waits its turn as any call.
+        await revokeToken({ send: runtime.upstream.send, credential: { config, source }, token, timeoutMs });
+      }
+    } catch (error) {
+      if (!isGatewayError(error)) throw error;
+      problem ??= error.message;
+    }
   }
+  return { revoked: problem === null, problem };
 }
+
+const NO_TOKEN = 'there is no token that could be revoked';
 
 /** Registers a change of one credential; the response is its state afterwards. */
 function registerChange(

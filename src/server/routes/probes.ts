@@ -37,8 +37,10 @@ export function registerProbes(app: FastifyInstance): void {
 function describeReadiness({ gateway, request, role }: Exchange) {
   const { credentials, boundary, access, authenticator } = gateway.runtime;
   const mayCall = role.data && authenticator.isAdmitted(ANONYMOUS, role);
-  const states = credentials.list().map(({ config: { name, isRequired }, source }) => {
-    const { token, renewal, lastError } = source.state();
+  const states = credentials.list().map((credential) => {
+    const { name, isRequired } = credential.config;
+    const token = credential.tokenState();
+    const { renewal, lastError } = credential.source.state();
     const isTold = lastError !== null && !isUsable(token) && mayCall && access.mayUse(ANONYMOUS, name);
     const error = isTold ? { code: lastError.code, message: lastError.message } : undefined;
     return { name, required: isRequired, token, renewal, ...(error && { error }) };

@@ -5,18 +5,44 @@ import type { ChainHead } from '../../audit/audit-chain.ts';
 import type { AuditTrail } from '../../audit/audit-trail.ts';
 import { ANONYMOUS } from '../../auth/callers/caller.ts';
 import type { Credential } from '../../auth/credentials/credentials.ts';
-import { type RenewalState, type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
+import type { TokenPool } from '../../auth/credentials/token-pool.ts';
+import {
+  type CredentialState,
+  type RenewalState,
+  type TokenState,
+  withoutToken,
+} from '../../auth/credentials/token-source.ts';
 import { type CertificateExpiry, type CertificateFile, expiryWarning } from '../../config/certificates.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import type { ReloadReport } from '../../reload/reloader.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
 import type { Identity } from '../../upstream/own-calls.ts';
 import type { LimitState } from '../../upstream/rate-limit/limits.ts';
+import type { TokenLimitState } from '../../upstream/rate-limit/window-pool.ts';
 import { VERSION } from '../../version.ts';
 import type { ServerContext, ServerRuntime } from '../context.ts';
 import { isAnonymousServed } from '../listener-plan.ts';
 import type { RefusalStatus } from '../refusals.ts';
 import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
+
+/** One of several tokens of a credential. Times are ISO 8601 in UTC, or null. */
+export interface TokenStatus {
+  /** From 1 on. Notification channels are bound to the first. */
+  readonly number: number;
+  readonly token: TokenState;
+  readonly renewal: RenewalState;
+  readonly expiresAt: string | null;
+  readonly secondsLeft: number | null;
+  readonly fingerprint: string | null;
+  readonly nextAttemptAt: string | null;
+  readonly lastError: CredentialStatus['lastError'];
+  /** The limit of this token; null while none is known. */
+  readonly perMinute: number | null;
+  /** Calls of the last minute. */
+  readonly used: number;
+  /** Milliseconds until calls go on with it, 0 when they are not paused. */
+  readonly pausedMs: number;
+}
 
 /** The state of one credential. Times are ISO 8601 in UTC, or null. */
 export interface CredentialStatus {
@@ -24,6 +50,7 @@ export interface CredentialStatus {
   readonly grantType: string;
   readonly isDefault: boolean;
   readonly required: boolean;
+  /** Of the token that calls go up with; what follows is the first token's where there are several. */
   readonly token: TokenState;
   readonly renewal: RenewalState;
   readonly expiresAt: string | null;
@@ -34,6 +61,10 @@ export interface CredentialStatus {
   readonly renewals: number;
   readonly failures: number;
   readonly storeError: string | null;
+  /** The most tokens that it may have. */
+  readonly maxTokens: number;
+  /** Those that it has, by number; null where it may have one only. */
+  readonly tokens: readonly TokenStatus[] | null;
   /** Null for a grant in which nobody logs in. */
   readonly login: {
     readonly completedAt: string | null;
@@ -151,10 +182,10 @@ export function credentialStatus(
   credential: Credential,
   { logins, clock, identities, runtime }: Pick<ServerContext, 'logins' | 'clock' | 'identities' | 'runtime'>,
 ): CredentialStatus {
-  const { config, source, hasLogin } = credential;
+  const { config, source, pool, hasLogin } = credential;
   const { name, grantType, isDefault, isRequired, hosts } = config;
-  const { token, renewal, expiresAt, fingerprint, nextAttemptAt, lastError, ...counts } = source.state();
-  const { renewals, failures, storeError = null } = counts;
+  const state = source.state();
+  const { renewal, renewals, failures, storeError = null } = state;
   const { identity, learntAt, problem: identityProblem } = identities.of(credential);
   const completedAt = logins.completedAt(name);
   const loginError = logins.lastError(name);
@@ -163,16 +194,14 @@ export function credentialStatus(
     grantType,
     isDefault,
     required: isRequired,
-    token,
+    token: credential.tokenState(),
     renewal,
-    expiresAt: expiresAt === null ? null : iso(expiresAt),
-    secondsLeft: expiresAt === null ? null : Math.max(0, Math.floor((expiresAt - clock.now()) / 1000)),
-    fingerprint,
-    nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
-    lastError: lastError && { ...lastError, at: iso(lastError.at) },
+    ...timesOf(state, clock.now()),
     renewals,
     failures,
     storeError,
+    maxTokens: pool?.max ?? 1,
+    tokens: pool && tokenStatuses(pool, runtime.upstream.tokenLimits(name) ?? [], clock.now()),
     login: hasLogin
       ? {
           completedAt: completedAt === null ? null : iso(completedAt),
@@ -185,6 +214,25 @@ export function credentialStatus(
       identity: identity && learntAt !== null ? { ...identity, learntAt: iso(learntAt) } : null,
       identityProblem,
     }),
+  };
+}
+
+function tokenStatuses(pool: TokenPool, limits: readonly TokenLimitState[], now: number): TokenStatus[] {
+  return pool.states().map(({ number, token, renewal, ...state }) => {
+    const { perMinute = null, used = 0, pausedMs = 0 } = limits[number - 1] ?? {};
+    return { number, token, renewal, ...timesOf(state, now), perMinute, used, pausedMs };
+  });
+}
+
+type TimedState = Pick<CredentialState, 'expiresAt' | 'fingerprint' | 'nextAttemptAt' | 'lastError'>;
+
+function timesOf({ expiresAt, fingerprint, nextAttemptAt, lastError }: TimedState, now: number) {
+  return {
+    expiresAt: expiresAt === null ? null : iso(expiresAt),
+    secondsLeft: expiresAt === null ? null : Math.max(0, Math.floor((expiresAt - now) / 1000)),
+    fingerprint,
+    nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
+    lastError: lastError && { ...lastError, at: iso(lastError.at) },
   };
 }
 

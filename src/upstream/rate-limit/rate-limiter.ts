@@ -72,8 +72,9 @@ export class RateLimiter {
     return this.#pausedUntil;
   }
 
+  /** Those that are bound to the first of several tokens included. */
   get waiting(): number {
-    return this.#queue.size;
+    return this.#queue.size + (this.first?.waiting ?? 0);
   }
 
   /** Lets the call pass at once, or returns false. Allocates nothing. */

@@ -13,7 +13,7 @@ async function exported(): Promise<Map<string, Set<string>>> {
   const metrics = createMetrics({ version: '0' });
   metrics.setNames({ clients: [], credentials: ['a'] });
   metrics.setSources({
-    credentials: () => [{ name: 'a', isRequired: true, token: 'fresh', renewal: 'idle', expiresAt: 1 }],
+    credentials: () => [{ name: 'a', isRequired: true, token: 'fresh', renewal: 'idle', expiresAt: 1, pool: null }],
     clients: () => [
       { name: 'a', expiresAt: 1, isBlocked: false, rejected: 0, secrets: [{ fingerprint: 'f', lastSeenAt: 1 }] },
     ],

@@ -183,6 +183,34 @@ t.test('queue waits are a histogram of those who waited', async (t) => {
   t.equal((await scrape()).get('gcg_queue_wait_seconds_count{credential="default"}'), 1);
 });
 
+t.test('of several tokens each is there: how many are in which state, and what each was used', async (t) => {
+  const { metrics, scrape } = start();
+  const tokens = [
+    { number: 1, token: 'fresh', used: 290 },
+    { number: 2, token: 'suspect', used: 12 },
+    { number: 3, token: 'fresh', used: 0 },
+  ];
+  const common = { isRequired: true, token: 'fresh', renewal: 'idle', expiresAt: null };
+  metrics.setSources({
+    credentials: () => [
+      { ...common, name: 'default', pool: { max: 4, tokens } },
+      { ...common, name: 'eu', pool: null },
+    ],
+  });
+  const series = await scrape();
+  const expected = {
+    'gcg_token_pool_max{credential="default"}': 4,
+    'gcg_token_pool_tokens{credential="default",state="fresh"}': 2,
+    'gcg_token_pool_tokens{credential="default",state="suspect"}': 1,
+    'gcg_token_pool_tokens{credential="default",state="none"}': 0,
+    'gcg_token_pool_calls{credential="default",number="1"}': 290,
+    'gcg_token_pool_calls{credential="default",number="3"}': 0,
+    'gcg_token_pool_max{credential="eu"}': undefined,
+    'gcg_token_state{credential="default",required="true",state="fresh"}': 1,
+  };
+  for (const [name, value] of Object.entries(expected)) t.equal(series.get(name), value, name);
+});
+
 t.test('tokens, renewals, queues, connections, reloads and dropped records are there', async (t) => {
   const { metrics, scrape } = start();
   metrics.tokenRequest('default', 'client_credentials', 'ok');
@@ -192,8 +220,8 @@ t.test('tokens, renewals, queues, connections, reloads and dropped records are t
   metrics.configReload(false);
   metrics.setSources({
     credentials: () => [
-      { name: 'default', isRequired: true, token: 'fresh', renewal: 'backoff', expiresAt: NOW + 90_000 },
-      { name: 'eu', isRequired: true, token: 'none', renewal: 'login_required', expiresAt: null },
+      { name: 'default', isRequired: true, token: 'fresh', renewal: 'backoff', expiresAt: NOW + 90_000, pool: null },
+      { name: 'eu', isRequired: true, token: 'none', renewal: 'login_required', expiresAt: null, pool: null },
     ],
     queueLengths: () => [['default', 3]],
     connections: () => ({ active: 2, idle: 5 }),
