@@ -11,6 +11,8 @@ export interface Storm {
   /** All signals within this. */
   readonly withinMs: number;
   readonly swaps: number;
+  /** How often the heap is looked at, before and after: what counts is the least. */
+  readonly heapLooks: number;
 }
 
 /** What is not garbage is what counts: without this the heap depends on when the collector was here last. */
@@ -29,7 +31,7 @@ function goodText(served: Served, n: number): string {
 /** Runs it and asserts that nobody noticed. Gives what there was to hold before and after, and how many calls ran. */
 export async function storm(
   t: Test,
-  { signals, withinMs, swaps }: Storm,
+  { signals, withinMs, swaps, heapLooks }: Storm,
 ): Promise<{ before: Holdings; after: Holdings; calls: number; tookMs: number }> {
   const served = await startServed(t, '', { NODE_OPTIONS: COLLECT_OFTEN });
   const { command } = served;
@@ -47,7 +49,7 @@ export async function storm(
   // The first ones warm up what is made once.
   for (let n = 0; n < 4; n += 1) await reloadBySignal(n);
   await load.more(200);
-  const before = await settledHoldings(served);
+  const before = await settledHoldings(served, heapLooks);
   const startedAt = performance.now();
   for (let n = 0; n < signals; n += 1) {
     await reloadBySignal(n);
@@ -63,7 +65,7 @@ export async function storm(
     await load.more(50);
   }
   await load.more(200);
-  const after = await settledHoldings(served);
+  const after = await settledHoldings(served, heapLooks);
   const { calls, failures } = await load.stop();
   t.same(failures, [], `no call of ${calls} failed`);
   command.child.kill('SIGTERM');
@@ -72,10 +74,10 @@ export async function storm(
   return { before, after, calls, tookMs };
 }
 
-/** Looked at for longer than the collector pauses. */
-async function settledHoldings(served: Served): Promise<Holdings> {
+/** Twenty looks take longer than the collector pauses. */
+async function settledHoldings(served: Served, heapLooks: number): Promise<Holdings> {
   let held = await holdingsOf(served);
-  for (let looks = 0; looks < 20; looks += 1) {
+  for (let looks = 0; looks < heapLooks; looks += 1) {
     await sleep(100);
     const next = await holdingsOf(served);
     held = { ...next, heapMiB: Math.min(held.heapMiB, next.heapMiB) };

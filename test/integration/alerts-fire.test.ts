@@ -219,7 +219,8 @@ async function happenings(t: Test): Promise<Record<string, Happening>> {
   );
   made.queueing = await happening(
     t,
-    { rateLimit: { connections: 1 } },
+    // Its calls never end.
+    { rateLimit: { connections: 1 }, server: { drainTimeoutMs: 0 } },
     async (gateway) => {
       gateway.sandbox.set({ holdApi: {} });
       const held = gateway.sandbox.events.next('held');

@@ -36,13 +36,13 @@ const sumOf = (text: string, name: string) =>
     .filter((line) => line.startsWith(`${name}{`))
     .reduce((sum, line) => sum + Number(line.split(' ')[1]), 0);
 
-t.test('10,000 different ids, methods, clients and paths make fewer than 200 series a metric', async (t) => {
+t.test('2,000 different ids, methods, clients and paths make fewer than 200 series a metric', async (t) => {
   const { url, port } = await startGateway(t, {
     config: { server: { adminListen: [FREE] }, rateLimit: { mode: 'off' } },
   });
   let sent = 0;
   const workers = Array.from({ length: 20 }, async (_, worker) => {
-    for (let n = 0; n < 500; n += 1) {
+    for (let n = 0; n < 100; n += 1) {
       const id = randomUUID();
       const paths = [
         `/api/v2/users/${id}`,
@@ -60,7 +60,7 @@ t.test('10,000 different ids, methods, clients and paths make fewer than 200 ser
   });
   await Promise.all(workers);
   for (let n = 0; n < 50; n += 1) await exchangeRaw(port, `X${n} /api/v2/users HTTP/1.1\r\nHost: localhost\r\n\r\n`);
-  t.equal(sent, 10_000);
+  t.equal(sent, 2_000);
   const { text } = await scrape(url);
   const perMetric = new Map<string, number>();
   for (const line of text.split('\n')) {

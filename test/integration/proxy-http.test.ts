@@ -22,6 +22,7 @@ import {
   startUpstream,
   type TestEgressOptions,
 } from '../helpers/egress.ts';
+import { createFakeClock } from '../helpers/fake-clock.ts';
 import { type ConnectProxyOptions, freePort, startConnectProxy } from '../helpers/proxies.ts';
 
 const ca = await createTestCa('Interception CA');
@@ -336,12 +337,19 @@ for (const secure of [false, true]) {
 
 t.test('a proxy that never answers ends at timeouts.connect, and its connection is closed', async (t) => {
   for (const secure of [undefined, ca.issue(['localhost'])]) {
+    const clock = createFakeClock();
+    let hear = () => {};
+    const asked = new Promise<void>((resolve) => {
+      hear = resolve;
+    });
     const { egress, proxy } = await proxied(
       t,
-      { answer: () => {}, ...(secure && { tls: secure }) },
-      { timeouts: { connectMs: 200 } },
+      { answer: () => hear(), ...(secure && { tls: secure }) },
+      { timeouts: { connectMs: 200 }, clock },
     );
-    await t.rejects(egress.dial(target), {
+    const dialled = egress.dial(target);
+    asked.then(() => clock.advance(200));
+    await t.rejects(dialled, {
       code: 'gateway.proxy.timeout',
       statusCode: 504,
       message: /200 ms \(timeouts\.connect\) from the proxy .*api\.region\.test:443/,

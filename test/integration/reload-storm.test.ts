@@ -4,7 +4,7 @@ import t from 'tap';
 import { storm } from '../helpers/reload-storm.ts';
 
 t.test('20 reloads by SIGHUP and 3 by file fail no call and leave no socket, watch or timer behind', async (t) => {
-  const { before, after } = await storm(t, { signals: 20, withinMs: 2_000, swaps: 3 });
+  const { before, after } = await storm(t, { signals: 20, withinMs: 2_000, swaps: 3, heapLooks: 1 });
   t.comment(JSON.stringify({ before, after }));
   t.equal(after.watches, before.watches);
   t.equal(after.files, before.files);

@@ -13,10 +13,10 @@ t.test(
 
 t.test('the search finds what is quadratic, and lets what is linear pass', async (t) => {
   const controls: Record<string, Entry> = {
-    'a run of backslashes, begun anew at each': (text) => text.replace(/\\+u/g, ''),
+    'a run of backslashes, begun anew at each': (text) => text.slice(text.length / 2).replace(/\\+u/g, ''),
     'a copy for each character': (text) => {
       let before: string[] = [];
-      for (const char of text) before = before.concat(char);
+      for (const char of text.slice(text.length / 2)) before = before.concat(char);
       return before;
     },
     'one step for each character': (text) => [...text].map((char) => char.repeat(20).toUpperCase()).join(''),
