@@ -77,7 +77,7 @@ t.test('the start says READY once, and a second signal records the calls that it
   const tried = await fetch(String(ready[0]?.try).slice('curl '.length));
   t.equal(tried.status, 200, 'the call to try is answered');
   await tried.text();
-  sandbox.set({ holdApi: {} });
+  sandbox.set({ holdApi: { path: '/api/v2/users' } });
   const held = sandbox.events.next('held');
   const call = fetch(`${url}/api/v2/users`, { headers: { 'user-agent': 'cut/1' } }).catch(() => 'cut');
   await held;

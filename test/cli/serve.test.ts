@@ -49,7 +49,7 @@ t.test('no command means serve', async (t) => {
 
 t.test('finishes the calls in progress before it ends, and a second signal ends it at once', async (t) => {
   const { env, sandbox } = await startSimulation(t);
-  sandbox.set({ holdApi: {} });
+  sandbox.set({ holdApi: { path: '/api/v2/users' } });
   const command = startCommand(t, ['serve', '--listen', '127.0.0.1:0'], { env });
   const url = addressOf(await command.until('"msg":"listening"'));
   const held = sandbox.events.next('held');
