@@ -41,6 +41,7 @@ import { createServerTls, type ServerTls } from './server/tls.ts';
 import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { WrongProtocols } from './server/wrong-protocol.ts';
+import { AskedLimits } from './upstream/asked-limits.ts';
 import { credentialOfLimit, sessionLimitKey } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
 import { askUserId, OwnCallError } from './upstream/own-calls.ts';
@@ -66,8 +67,8 @@ export interface StateOptions {
   /** The log's, so that it can mask the values in use. */
   readonly liveSecrets?: LiveSecrets;
   /**
-   * Whether it asks the platform once a token whose that is, for the status. Default: false, no call is made that no
-   * caller asked for.
+   * Whether it asks the platform once a token whose that is, for the status, and once a day what limits it has.
+   * Default: false, no call is made that no caller asked for.
    */
   readonly identify?: boolean;
   /**
@@ -106,6 +107,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly blocks: ClientBlocks;
   readonly logins: Logins;
   readonly identities: Identities;
+  readonly askedLimits: AskedLimits;
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
   readonly expiries: Expiries;
@@ -168,8 +170,10 @@ export class GatewayState implements ServerContext, Shared {
       credential: (name) => this.runtime.credentials.get(name),
       send: (request) => this.runtime.upstream.aside(request),
       isEnabled: options.identify === true,
+      onOrganization: (name, id) => this.runtime.upstream.parts.limits.setOrganization(name, id),
       mask: options.liveSecrets?.mask,
     });
+    this.askedLimits = new AskedLimits({ clock, log, inUse: () => this.runtime, isEnabled: options.identify === true });
     this.channels = createChannelRegister({ clock });
     this.openSockets = new OpenSockets({
       clock,
@@ -249,6 +253,7 @@ export class GatewayState implements ServerContext, Shared {
   /** Takes the runtime of another configuration into use. */
   use(runtime: Runtime): void {
     this.#runtime = runtime;
+    this.askedLimits.reconsider();
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
     this.inspector?.configure(runtime.config);

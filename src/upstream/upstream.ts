@@ -68,7 +68,8 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
   const { rateLimit: settings, retry, clients, timeouts } = config;
   const { connections: shared, limits: counted } = previous?.upstream.parts ?? {};
   const kept = previous && counted && { limits: counted, isKept: previous.isKept };
-  const rateLimits = new RateLimits({ clock, random, log, settings, retry, clients, routeOf }, kept);
+  const organizations = organizationsOf(config);
+  const rateLimits = new RateLimits({ clock, random, log, settings, retry, clients, routeOf, organizations }, kept);
   const { limits } = rateLimits;
   const connections =
     shared && dialAlike(previous?.config ?? config, config)
@@ -94,6 +95,14 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
     retire: () => connections.release(),
     close: () => connections.destroy(),
   };
+}
+
+/** The organisations that logins name. */
+function organizationsOf({ credentials }: GatewayConfig): ReadonlyMap<string, string> {
+  const organizations = new Map<string, string>();
+  for (const { name, orgName, hosts } of credentials)
+    if (orgName !== null) organizations.set(name, `${orgName.toLowerCase()} (${hosts.domain})`);
+  return organizations;
 }
 
 function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {

@@ -107,8 +107,8 @@ const passes = (httpStatus: number): Pick<FaultRow, 'get' | 'post' | 'within'> =
   within: 'at once',
 });
 
-const TOKEN_LIMIT = { key: 'client.credentials.token.rate', namespace: 'platform.api', value: 300 };
-const ENDPOINT_LIMIT = { key: 'users.rate', namespace: 'platform.api', value: 10 };
+const TOKEN_LIMIT = { key: 'client.credentials.token.rate.per.minute', namespace: 'platform.api', value: 300 };
+const ENDPOINT_LIMIT = { key: 'users.rate.per.minute', namespace: 'platform.api', value: 10 };
 
 export const FAULTS: readonly FaultGroup[] = [
   {

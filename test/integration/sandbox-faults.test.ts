@@ -17,7 +17,7 @@ t.test("beyond the limit the answer is the platform's 429, until the window ends
     contextId: headers.get('inin-correlation-id') ?? '-',
     details: [],
     errors: [],
-    limit: { key: 'token.rate', namespace: 'platform.api', value: 2 },
+    limit: { key: 'token.rate.per.minute', namespace: 'platform.api', value: 2 },
   });
   t.equal(sandbox.stats.rateLimitedCalls, 1);
   clock.advance(50_000);
@@ -25,13 +25,13 @@ t.test("beyond the limit the answer is the platform's 429, until the window ends
 });
 
 t.test('an endpoint can have a limit of its own, and Retry-After can be a date', async (t) => {
-  const endpoints = [{ route: 'GET /api/v2/users/{userId}', perMinute: 1, key: 'users.get' }];
+  const endpoints = [{ route: 'GET /api/v2/users/{userId}', perMinute: 1, key: 'users.get.rate.per.minute' }];
   const { call, sandbox } = await start(t, { switches: { rateLimit: { endpoints, retryAfterAs: 'date' } } });
   const token = sandbox.issueToken().value;
   const [ada, bruno] = ['a11ce000-0000-4000-8000-000000000001', 'a11ce000-0000-4000-8000-000000000002'];
   t.equal((await call(`/api/v2/users/${ada}`, { token })).status, 200);
   const refused = await call(`/api/v2/users/${bruno}`, { token });
-  t.match(refused.body.limit, { key: 'users.get', value: 1 });
+  t.match(refused.body.limit, { key: 'users.get.rate.per.minute', value: 1 });
   t.equal(refused.headers.get('retry-after'), 'Thu, 01 Jan 2026 00:01:00 GMT');
   t.equal((await call('/api/v2/users', { token })).status, 200);
 });

@@ -27,7 +27,10 @@ async function start(t: Test, config: ConfigOverrides = {}, clients: readonly st
     ...(clock && { clock }),
     sandbox: {
       ...(clock && { clock }),
-      switches: { latencyMs: LATENCY_MS, rateLimit: { perMinute: PER_MINUTE, key: 'client.credentials.token.rate' } },
+      switches: {
+        latencyMs: LATENCY_MS,
+        rateLimit: { perMinute: PER_MINUTE, key: 'client.credentials.token.rate.per.minute' },
+      },
     },
     config: { clients: clients.map((name) => clientNamed(name)), ...config },
   });
@@ -131,7 +134,7 @@ t.test("an endpoint's 429 delays no other endpoint", async (t) => {
   sandbox.set({
     rateLimit: {
       perMinute: 1_000_000,
-      endpoints: [{ route: 'GET /api/v2/routing/queues', perMinute: 5, key: 'routing.queues.rate' }],
+      endpoints: [{ route: 'GET /api/v2/routing/queues', perMinute: 5, key: 'routing.queues.rate.per.minute' }],
     },
   });
   const isOther = ({ target }: { target: string }) => target === '/api/v2/users';
