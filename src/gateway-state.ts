@@ -38,7 +38,7 @@ import { Expiries } from './server/expiries.ts';
 import { ListenerPlan } from './server/listener-plan.ts';
 import { Refusals } from './server/refusals.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
-import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
+import { ChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { WrongProtocols } from './server/wrong-protocol.ts';
 import { AskedLimits } from './upstream/asked-limits.ts';
@@ -174,7 +174,7 @@ export class GatewayState implements ServerContext, Shared {
       mask: options.liveSecrets?.mask,
     });
     this.askedLimits = new AskedLimits({ clock, log, inUse: () => this.runtime, isEnabled: options.identify === true });
-    this.channels = createChannelRegister({ clock });
+    this.channels = new ChannelRegister({ clock, log });
     this.openSockets = new OpenSockets({
       clock,
       max: options.maxSockets,
@@ -285,6 +285,7 @@ export class GatewayState implements ServerContext, Shared {
       audit: () => this.auditTrail,
       isCapturing: () => this.inspector && this.inspector.capture.state.what !== null,
       ...(this.inspector && { watchers: () => this.inspector?.feed.watchers.length ?? 0 }),
+      channels: () => ownChannels(this.channels),
       sockets: () =>
         Array.from(this.openSockets.owners(), ({ caller, credential }) => ({
           client: caller.client?.name ?? null,
@@ -338,6 +339,12 @@ function* clientUses({ runtime, activity, blocks }: GatewayState) {
   }
 }
 
+/** Channels made with the credentials' own tokens: those of sessions count for their users. */
+function* ownChannels(channels: ChannelRegister) {
+  for (const { credential, session, clients } of channels.accounts())
+    if (session === null) for (const one of clients) yield { client: one.client, credential, channels: one.channels };
+}
+
 /** Calls that wait for a limit or a connection, by credential. */
 function queueLengths({ upstream }: Runtime): Map<string, number> {
   const lengths = new Map<string, number>();
@@ -345,7 +352,11 @@ function queueLengths({ upstream }: Runtime): Map<string, number> {
     const name = credentialOfLimit(limitKey);
     lengths.set(name, (lengths.get(name) ?? 0) + waiting);
   };
-  for (const { credential, waiting } of upstream.limits()) if (credential !== null) add(credential, waiting);
+  for (const { credential, organization, waiting } of upstream.limits()) {
+    if (credential !== null) add(credential, waiting);
+    // Of several credentials; it is not known whose.
+    else if (organization !== null) add('other', waiting);
+  }
   for (const [credential, waiting] of upstream.dispatcher.waiting()) add(credential, waiting);
   return lengths;
 }

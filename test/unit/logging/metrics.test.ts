@@ -134,8 +134,8 @@ t.test('who was refused is counted by client: by the gateway, and by the platfor
   end({ status: 429, client: 'made-up' });
   const series = await scrape();
   t.equal(series.get('gcg_errors_total{client="crm",code="gateway.rate.limited"}'), 1);
-  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default"}'), 1);
-  t.equal(series.get('gcg_upstream_429_total{client="other",credential="default"}'), 1);
+  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default",limit="unnamed"}'), 1);
+  t.equal(series.get('gcg_upstream_429_total{client="other",credential="default",limit="unnamed"}'), 1);
   metrics.setNames({ clients: [], credentials: ['default'] });
   t.notMatch(await metrics.render(), /crm/, 'a client that is gone is forgotten');
 });
@@ -161,7 +161,7 @@ t.test('429s are counted as seen and as absorbed, further attempts by reason', a
   end({ status: 429, source: 'gateway' });
   end({ retryReasons: ['ECONNRESET', 'something new'] });
   const series = await scrape();
-  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default"}'), 4);
+  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default",limit="unnamed"}'), 4);
   t.equal(series.get('gcg_upstream_429_absorbed_total{client="crm",credential="default"}'), 2);
   t.equal(series.get('gcg_retries_total{credential="default",reason="429"}'), 3);
   t.equal(series.get('gcg_retries_total{credential="default",reason="ECONNRESET"}'), 1);

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/callers/caller.ts';
 import { certificateFingerprint } from '../../../src/cert-subject.ts';
-import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/websocket/channels.ts';
+import { ChannelRegister, isSameCaller, showsToken } from '../../../src/server/websocket/channels.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
@@ -17,7 +17,7 @@ const url = new URL('wss://streaming.mypurecloud.de/channels/a');
 const mine = { owner: callerOf('crm'), credential: 'default', url };
 
 t.test('a channel stays whose it is', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock() });
+  const register = new ChannelRegister({ clock: createFakeClock() });
   const first = register.issue('a', mine, undefined);
   t.ok(first?.token);
   t.equal(register.issue('a', { ...mine, owner: callerOf('erp') }, undefined), null, 'not another client’s');
@@ -37,7 +37,7 @@ t.test(
     t.notOk(isSameCaller(by('CN=a', 'one'), by('CN=b', 'one')));
     t.notOk(isSameCaller(by('CN=a', 'one'), ANONYMOUS));
     t.ok(isSameCaller(ANONYMOUS, ANONYMOUS));
-    const register = createChannelRegister({ clock: createFakeClock() });
+    const register = new ChannelRegister({ clock: createFakeClock() });
     t.ok(
       register.issue('a', { ...mine, owner: by('CN=a', 'one') }, undefined)?.token,
       'its socket may come without the certificate',
@@ -50,7 +50,7 @@ t.test(
 
 t.test('a channel lives as long as the platform says, a day if it does not, and never for ever', async (t) => {
   const clock = createFakeClock();
-  const register = createChannelRegister({ clock });
+  const register = new ChannelRegister({ clock });
   const in2h = new Date(clock.now() + 7_200_000).toISOString();
   register.issue('short', mine, in2h);
   register.issue('day', mine, 'whenever');
@@ -68,7 +68,7 @@ t.test('a channel lives as long as the platform says, a day if it does not, and 
 });
 
 t.test('there is a bound, and those not used for longest go first', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock(), max: 2 });
+  const register = new ChannelRegister({ clock: createFakeClock(), max: 2 });
   register.issue('a', mine, undefined);
   register.issue('b', mine, undefined);
   register.find('a');
@@ -79,7 +79,7 @@ t.test('there is a bound, and those not used for longest go first', (t) => {
 });
 
 t.test('a client that makes channels without end makes its own be forgotten, and nobody else’s', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock(), max: 4 });
+  const register = new ChannelRegister({ clock: createFakeClock(), max: 4 });
   register.issue('quiet', { ...mine, owner: callerOf('erp') }, undefined);
   register.issue('anybody', { ...mine, owner: ANONYMOUS }, undefined);
   for (let made = 0; made < 20; made++) register.issue(`noisy-${made}`, mine, undefined);
@@ -107,7 +107,7 @@ t.test('who is the same caller', (t) => {
 });
 
 t.test('only the right token is one, and nobody has none', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock() });
+  const register = new ChannelRegister({ clock: createFakeClock() });
   const issued = register.issue('a', mine, undefined)!;
   const open = register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)!;
   t.ok(showsToken(issued, issued.token));
