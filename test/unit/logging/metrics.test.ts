@@ -168,6 +168,36 @@ t.test('429s are counted as seen and as absorbed, further attempts by reason', a
   t.equal(series.get('gcg_retries_total{credential="default",reason="other"}'), 1);
 });
 
+t.test('429s are told by the limit that the platform names; what it makes up is no end of series', async (t) => {
+  const { end, scrape } = start();
+  end({ status: 429, limit: 'directory:user.rate.per.minute' });
+  end({ retryReasons: ['429'], limit: 'directory:user.rate.per.minute' });
+  for (let made = 0; made < 1_000; made += 1) end({ status: 429, limit: `made:up.${made}.rate.per.minute` });
+  const series = of(await scrape(), 'gcg_upstream_429_total');
+  t.equal(new Map(series).get(labelled('directory:user.rate.per.minute')), 2);
+  t.equal(series.length, 51);
+  t.equal(new Map(series).get(labelled('other')), 951);
+});
+
+function labelled(limit: string): string {
+  return `gcg_upstream_429_total{client="crm",credential="default",limit="${limit}"}`;
+}
+
+t.test('channels are told by who made them with the token of which credential', async (t) => {
+  const { metrics, scrape } = start();
+  metrics.setSources({
+    channels: () => [
+      { client: 'crm', credential: 'default', channels: 12 },
+      { client: null, credential: 'default', channels: 3 },
+      { client: 'made-up', credential: 'made-up', channels: 1 },
+    ],
+  });
+  const series = await scrape();
+  t.equal(series.get('gcg_notification_channels{client="crm",credential="default"}'), 12);
+  t.equal(series.get('gcg_notification_channels{client="anonymous",credential="default"}'), 3);
+  t.equal(series.get('gcg_notification_channels{client="other",credential="other"}'), 1);
+});
+
 t.test('in flight goes up and down', async (t) => {
   const { metrics, end, scrape } = start();
   metrics.started();

@@ -91,6 +91,76 @@ t.test('a client that makes channels without end makes its own be forgotten, and
   t.end();
 });
 
+t.test('near 20 of an account the log is told once who has them, beyond it once more, and again the next time', (t) => {
+  const clock = createFakeClock();
+  const warnings: Record<string, unknown>[] = [];
+  const log = { warn: (fields: object, msg: string) => void warnings.push({ ...fields, msg }) };
+  const register = new ChannelRegister({ clock, log });
+  const issue = (from: number, to: number, owner = mine.owner, credential = 'default') => {
+    for (let made = from; made < to; made += 1)
+      register.issue(`${credential}-${made}`, { ...mine, owner, credential }, undefined);
+  };
+  issue(0, 10);
+  issue(10, 15, callerOf('erp'));
+  issue(0, 15, mine.owner, 'other');
+  t.equal(warnings.length, 0);
+  t.same(
+    register.accounts().map(({ warning }) => warning),
+    [null, null],
+  );
+  issue(15, 20, ANONYMOUS);
+  t.match(warnings, [
+    {
+      msg: 'many notification channels',
+      ...{ credential: 'default', channels: 16, most: 20, clients: 'crm 10, erp 5, anonymous 1' },
+      warning: /16 notification channels are in use, and Genesys Cloud keeps 20/,
+    },
+  ]);
+  register.issue('default-3', mine, undefined);
+  t.equal(warnings.length, 1, 'one that is listed again is no new one');
+  issue(20, 30);
+  t.match(warnings.slice(1), [{ channels: 21, warning: /21 notification channels were made .* are gone/ }]);
+  t.match(register.accounts(), [
+    {
+      credential: 'default',
+      session: null,
+      channels: 30,
+      clients: [{ client: 'crm', channels: 20 }, {}, {}],
+      warning: /30/,
+    },
+    { credential: 'other', channels: 15, warning: null },
+  ]);
+  clock.stepWall(24 * 3_600_000);
+  t.same(register.accounts(), [], 'they have ended');
+  issue(30, 31);
+  issue(40, 55);
+  t.equal(warnings.length, 3);
+  t.end();
+});
+
+t.test('the users of sessions count for themselves, whatever number of sessions they have', (t) => {
+  const clock = createFakeClock();
+  const register = new ChannelRegister({ clock });
+  const session = (id: string, user: string | undefined): Caller => {
+    const owner = { clientId: 'app' };
+    return { ...ANONYMOUS, session: { id, owner, tokens: { user } } as never, isAuthenticated: true };
+  };
+  const callers = [session('a', 'ada'), session('b', 'ada'), session('c', 'bruno'), session('d', undefined)];
+  for (const [index, owner] of [...callers, ...callers].entries())
+    register.issue(`s${index}`, { ...mine, owner }, undefined);
+  register.issue('own', mine, undefined);
+  t.same(
+    register.accounts().map(({ session, channels }) => [session, channels]),
+    [
+      ['a', 4],
+      ['c', 2],
+      ['d', 2],
+      [null, 1],
+    ],
+  );
+  t.end();
+});
+
 t.test('who is the same caller', (t) => {
   const owner = {};
   t.ok(
