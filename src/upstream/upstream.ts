@@ -8,6 +8,7 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isSameSetting } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
+import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
 import { identifyOperation } from '../operations/table.ts';
 import type { QueueCapacity, Send } from './call.ts';
 import { type DispatcherOptions, UpstreamDispatcher } from './dispatcher.ts';
@@ -21,7 +22,10 @@ import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
 
 /** What an upstream is made with. */
-export type UpstreamDeps = ConnectionsDeps;
+export interface UpstreamDeps extends ConnectionsDeps {
+  /** The log's. */
+  readonly liveSecrets?: LiveSecrets | undefined;
+}
 
 /** The upstream of the configuration before. `isKept`: whether the limits of that credential go on to count. */
 export interface PreviousUpstream {
@@ -64,12 +68,13 @@ function routeOf(method: string, target: string): string {
 
 /** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
 export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previous?: PreviousUpstream): Upstream {
-  const { clock, random, log } = deps;
+  const { clock, random, log, liveSecrets: secrets } = deps;
   const { rateLimit: settings, retry, clients, timeouts } = config;
   const { connections: shared, limits: counted } = previous?.upstream.parts ?? {};
   const kept = previous && counted && { limits: counted, isKept: previous.isKept };
   const organizations = organizationsOf(config);
-  const rateLimits = new RateLimits({ clock, random, log, settings, retry, clients, routeOf, organizations }, kept);
+  const limited = { settings, retry, clients, routeOf, organizations, secrets };
+  const rateLimits = new RateLimits({ clock, random, log, ...limited }, kept);
   const { limits } = rateLimits;
   const connections =
     shared && dialAlike(previous?.config ?? config, config)

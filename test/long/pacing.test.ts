@@ -22,8 +22,15 @@ interface Answer {
   tookMs: number;
 }
 
-async function start(t: Test, config: ConfigOverrides = {}, clients: readonly string[] = CLIENTS, clock?: Clock) {
+async function start(
+  t: Test,
+  config: ConfigOverrides = {},
+  clients: readonly string[] = CLIENTS,
+  clock?: Clock,
+  identify = false,
+) {
   const started = await startGateway(t, {
+    identify,
     ...(clock && { clock }),
     sandbox: {
       ...(clock && { clock }),
@@ -106,6 +113,22 @@ t.test('the same from a cold start, the limit to be learnt', async (t) => {
   );
   t.ok(answers.every(({ status }) => status === 200));
   t.ok(rateLimitedCalls <= apiCallsTotal * 0.03);
+});
+
+t.test('the same from a cold start, the limit asked for before the first call', async (t) => {
+  const { call, sandbox, gateway } = await start(t, { timeouts: { totalWaitMs: 600_000 } }, CLIENTS, undefined, true);
+  while (gateway.runtime().upstream.limits()[0]?.source !== 'asked')
+    await new Promise((resolve) => setImmediate(resolve));
+  // Two questions of ours count too.
+  const { answers, tookMs } = await burst(call, CALLS - 2);
+  const { apiCallsTotal, rateLimitedCalls } = sandbox.stats;
+  t.comment(
+    `${Math.round(tookMs)} ms, ${(tookMs / MINIMUM_MS).toFixed(4)} of the minimum; ${rateLimitedCalls} of ` +
+      `${apiCallsTotal} refused`,
+  );
+  t.ok(answers.every(({ status }) => status === 200));
+  t.ok(tookMs <= MINIMUM_MS * 1.05);
+  t.equal(rateLimitedCalls, 0);
 });
 
 t.test('with the default budget, who cannot be served learns so at once, and truly when to come back', async (t) => {

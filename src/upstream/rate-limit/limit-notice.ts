@@ -2,6 +2,7 @@
 // decides nothing.
 
 import type { Clock } from '../../clock.ts';
+import type { LiveSecrets } from '../../logging/redact/live-secrets.ts';
 import type { UpstreamResponse } from '../call.ts';
 import { platformBody, retryAfterMs } from '../platform-error.ts';
 
@@ -46,13 +47,20 @@ const NAME = /^[a-z0-9][\w.-]{0,99}$/i;
 
 /**
  * Reads a 429; the response stays whole. A body that cannot be read, breaks off, or does not come within `waitMs`,
- * tells nothing.
+ * tells nothing. A name in which one of `secrets` stands is none: a platform that lies may tell us our own.
  */
-export async function readLimitNotice(response: UpstreamResponse, clock: Clock, waitMs: number): Promise<LimitNotice> {
+export async function readLimitNotice(
+  response: UpstreamResponse,
+  clock: Clock,
+  waitMs: number,
+  secrets?: Pick<LiveSecrets, 'find'>,
+): Promise<LimitNotice> {
   const wishedMs = retryAfterMs(response, clock);
   // The failure shows again when the response is passed on, if it is.
   const body = await platformBody(response, clock, waitMs).catch(() => null);
   const limit = typeof body?.limit === 'object' && body.limit !== null ? (body.limit as Record<string, unknown>) : {};
+  const nameOf = (value: unknown) =>
+    typeof value === 'string' && NAME.test(value) && (secrets?.find(value) ?? -1) < 0 ? value : null;
   const key = nameOf(limit.key);
   // The platform's own limits are known by name, whether or not their namespace is said.
   const own = key === null ? undefined : PLATFORM_LIMITS.get(key);
@@ -81,8 +89,4 @@ function scopeOf(key: string | null, namespace: string | null): LimitScope {
   if (key === null) return 'route';
   if (/^org\./i.test(key)) return 'organization';
   return namespace === null ? 'route' : 'service';
-}
-
-function nameOf(value: unknown): string | null {
-  return typeof value === 'string' && NAME.test(value) ? value : null;
 }

@@ -5,6 +5,7 @@ import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts
 import { GatewayError } from '../../errors.ts';
 import { noteRetry } from '../../logging/exchange-record.ts';
 import type { Log } from '../../logging/log.ts';
+import type { LiveSecrets } from '../../logging/redact/live-secrets.ts';
 import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
 import { UpstreamError } from '../errors.ts';
 import { retryWaitMs } from '../retry.ts';
@@ -24,6 +25,8 @@ export interface RateLimitDeps {
   readonly routeOf: (method: string, target: string) => string;
   /** As for `Limits`. */
   readonly organizations?: ReadonlyMap<string, string> | undefined;
+  /** Those in use, which no name of a limit may hold. */
+  readonly secrets?: Pick<LiveSecrets, 'find'> | undefined;
 }
 
 /**
@@ -72,7 +75,7 @@ export class RateLimits {
    * gateway.rate.limited. It counts as any other, and a 429 teaches as much; it is not sent again.
    */
   async sendAside(next: Send, request: UpstreamRequest): Promise<UpstreamResponse> {
-    const { clock, settings } = this.#deps;
+    const { clock, settings, secrets } = this.#deps;
     if (settings.mode === 'off') return next(request);
     const whole = this.limits.ofCall(request);
     const limiters = [...this.limits.ofParts(request), whole];
@@ -85,7 +88,7 @@ export class RateLimits {
     try {
       const response = await next({ ...request, waitUntil: clock.monotonic() });
       isCounted = response.statusCode !== 429;
-      if (!isCounted) this.#applyLimit(request, await readLimitNotice(response, clock, 0));
+      if (!isCounted) this.#applyLimit(request, await readLimitNotice(response, clock, 0, secrets));
       return response;
     } catch (error) {
       isCounted = !(error instanceof UpstreamError && !error.wasSent);
@@ -117,8 +120,8 @@ export class RateLimits {
         response = await next(request);
         isCounted = response.statusCode !== 429;
         if (!isCounted) {
-          const { clock } = this.#deps;
-          notice = await readLimitNotice(response, clock, waitLeftMs(request, clock));
+          const { clock, secrets } = this.#deps;
+          notice = await readLimitNotice(response, clock, waitLeftMs(request, clock), secrets);
           // Before the slot is given back: else the next call would be let in and refused as well.
           limited = this.#applyLimit(request, notice);
           if (limited.first === whole) limited = whole;

@@ -3,6 +3,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t from 'tap';
+import { createLiveSecrets } from '../../../src/logging/redact/live-secrets.ts';
 import { Limits } from '../../../src/upstream/rate-limit/limits.ts';
 import { type RateLimitDeps, RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
@@ -278,6 +279,27 @@ t.test(
       rows += 1;
     }
     t.equal(rows, 216);
+  },
+);
+
+t.test(
+  'a name in which a secret of ours stands is no name: a platform that lies does not put it before people',
+  async (t) => {
+    const clock = createFakeClock();
+    const secrets = createLiveSecrets();
+    secrets.add('a-secret-of-ours-1234');
+    const rateLimits = new RateLimits({ ...layerDeps(clock), clients: [], secrets });
+    for (const named of [
+      { key: 'a-secret-of-ours-1234', namespace: 'directory' },
+      { key: 'x.a-secret-of-ours-1234.rate.per.minute', namespace: 'directory' },
+      { key: 'user.rate.per.minute', namespace: 'a-secret-of-ours-1234' },
+    ]) {
+      const call = { ...createCall(), waitUntil: clock.monotonic() };
+      await rateLimits.wrap(async () => refusal('10', { ...named, value: 10 }))(call);
+      t.notMatch(JSON.stringify([rateLimits.limits.states(), call.record]), /a-secret/);
+      await clock.advance(11_000);
+    }
+    t.match(rateLimits.limits.states()[1], { scope: 'route', limit: null });
   },
 );
 
