@@ -38,9 +38,10 @@ import { Expiries } from './server/expiries.ts';
 import { ListenerPlan } from './server/listener-plan.ts';
 import { Refusals } from './server/refusals.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
-import { type ChannelRegister, createChannelRegister } from './server/websocket/channels.ts';
+import { ChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { WrongProtocols } from './server/wrong-protocol.ts';
+import { AskedLimits } from './upstream/asked-limits.ts';
 import { credentialOfLimit, sessionLimitKey } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
 import { askUserId, OwnCallError } from './upstream/own-calls.ts';
@@ -66,8 +67,8 @@ export interface StateOptions {
   /** The log's, so that it can mask the values in use. */
   readonly liveSecrets?: LiveSecrets;
   /**
-   * Whether it asks the platform once a token whose that is, for the status. Default: false, no call is made that no
-   * caller asked for.
+   * Whether it asks the platform once a token whose that is, for the status, and once a day what limits it has.
+   * Default: false, no call is made that no caller asked for.
    */
   readonly identify?: boolean;
   /**
@@ -106,6 +107,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly blocks: ClientBlocks;
   readonly logins: Logins;
   readonly identities: Identities;
+  readonly askedLimits: AskedLimits;
   readonly channels: ChannelRegister;
   readonly openSockets: OpenSockets;
   readonly expiries: Expiries;
@@ -168,9 +170,11 @@ export class GatewayState implements ServerContext, Shared {
       credential: (name) => this.runtime.credentials.get(name),
       send: (request) => this.runtime.upstream.aside(request),
       isEnabled: options.identify === true,
+      onOrganization: (name, id) => this.runtime.upstream.parts.limits.setOrganization(name, id),
       mask: options.liveSecrets?.mask,
     });
-    this.channels = createChannelRegister({ clock });
+    this.askedLimits = new AskedLimits({ clock, log, inUse: () => this.runtime, isEnabled: options.identify === true });
+    this.channels = new ChannelRegister({ clock, log });
     this.openSockets = new OpenSockets({
       clock,
       max: options.maxSockets,
@@ -249,6 +253,7 @@ export class GatewayState implements ServerContext, Shared {
   /** Takes the runtime of another configuration into use. */
   use(runtime: Runtime): void {
     this.#runtime = runtime;
+    this.askedLimits.reconsider();
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
     this.inspector?.configure(runtime.config);
@@ -280,6 +285,7 @@ export class GatewayState implements ServerContext, Shared {
       audit: () => this.auditTrail,
       isCapturing: () => this.inspector && this.inspector.capture.state.what !== null,
       ...(this.inspector && { watchers: () => this.inspector?.feed.watchers.length ?? 0 }),
+      channels: () => ownChannels(this.channels),
       sockets: () =>
         Array.from(this.openSockets.owners(), ({ caller, credential }) => ({
           client: caller.client?.name ?? null,
@@ -333,6 +339,12 @@ function* clientUses({ runtime, activity, blocks }: GatewayState) {
   }
 }
 
+/** Channels made with the credentials' own tokens: those of sessions count for their users. */
+function* ownChannels(channels: ChannelRegister) {
+  for (const { credential, session, clients } of channels.accounts())
+    if (session === null) for (const one of clients) yield { client: one.client, credential, channels: one.channels };
+}
+
 /** Calls that wait for a limit or a connection, by credential. */
 function queueLengths({ upstream }: Runtime): Map<string, number> {
   const lengths = new Map<string, number>();
@@ -340,7 +352,11 @@ function queueLengths({ upstream }: Runtime): Map<string, number> {
     const name = credentialOfLimit(limitKey);
     lengths.set(name, (lengths.get(name) ?? 0) + waiting);
   };
-  for (const { credential, waiting } of upstream.limits()) if (credential !== null) add(credential, waiting);
+  for (const { credential, organization, waiting } of upstream.limits()) {
+    if (credential !== null) add(credential, waiting);
+    // Of several credentials; it is not known whose.
+    else if (organization !== null) add('other', waiting);
+  }
   for (const [credential, waiting] of upstream.dispatcher.waiting()) add(credential, waiting);
   return lengths;
 }

@@ -253,9 +253,10 @@ export class Gateway {
 
   async #close(): Promise<void> {
     const state = this.#state;
-    const { sessions, openSockets, identities } = state;
+    const { sessions, openSockets, identities, askedLimits } = state;
     state.phase = 'leaving';
     identities.close();
+    askedLimits.close();
     const { shutdownDelayMs, drainTimeoutMs } = state.runtime.config.server;
     if (shutdownDelayMs > 0) await new Promise<void>((resolve) => void setTimeout(resolve, shutdownDelayMs));
     state.phase = 'draining';

@@ -37,6 +37,7 @@ import { TrustedProxies } from './server/connection.ts';
 import type { ServerRuntime } from './server/context.ts';
 import { createOwnHeaders, type OwnHeaders, redirectBase } from './server/headers.ts';
 import type { ChannelRegister } from './server/websocket/channels.ts';
+import type { AskedLimits } from './upstream/asked-limits.ts';
 import type { Identities } from './upstream/identities.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
 import { createUpstream, type PreviousUpstream, type Upstream, type UpstreamDeps } from './upstream/upstream.ts';
@@ -70,6 +71,8 @@ export interface Shared extends UpstreamDeps {
   readonly listenerPlan: Exposure;
   /** Whose the tokens are. */
   readonly identities: Identities;
+  /** What limits they have. */
+  readonly askedLimits: AskedLimits;
   /** The way to the token endpoint of the runtime in use: credentials outlive the one they were made for. */
   readonly transport: TokenTransport;
 }
@@ -129,7 +132,10 @@ export class Runtime implements ServerRuntime {
         random,
         log,
         onTransition: tellTransitions(shared),
-        onToken: (name, token, isRenewal) => shared.identities.noteToken(name, token, isRenewal),
+        onToken: (name, token, isRenewal) => {
+          shared.identities.noteToken(name, token, isRenewal);
+          shared.askedLimits.noteToken(name, token, isRenewal);
+        },
         ...told,
       },
       previous?.credentials,

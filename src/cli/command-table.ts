@@ -1,7 +1,7 @@
 // The table of commands: what each does and which flags it takes. The command line is parsed by it, and help and shell
 // completions are printed from it.
 
-import { DEMO_FAULT_ROWS } from '../sandbox/switches.ts';
+import { DEMO_FAULT_ROWS } from '../sandbox/demo-faults.ts';
 
 /** One flag. `value` is the placeholder of its argument in help; without one the flag is a switch. */
 export interface FlagSpec {

@@ -93,8 +93,17 @@ function tooOften(call: Call): Explanation {
   };
 }
 
-/** The holder of a limit, from its name: `the platform's limit KEY of credential crm`. */
+/**
+ * The holder of a limit, from its name: `the platform's limit NAMESPACE:KEY of credential crm`. Those of a whole
+ * credential are of namespace platform.api.
+ */
 function holderOf(limit: string, { credential }: Call): string {
+  const [, name, owner] =
+    /^the platform's limit (?!platform\.api:)(\S+:\S+) of (credential|organisation) /.exec(limit) ?? [];
+  if (name !== undefined)
+    return owner === 'organisation'
+      ? `${name}, which the whole organisation shares,`
+      : `${name} of credential ${credential ?? 'default'}`;
   const [, route] = /^the platform's limit of (\S+ \S+) for credential /.exec(limit) ?? [];
   return route === undefined
     ? `credential ${credential ?? 'default'}`
@@ -139,6 +148,11 @@ function retry({ retryAfterMs }: Call): string {
 
 /** What makes room: the greediest of several clients first. */
 function relief(call: Call, { usedBy }: WhyFacts): readonly (string | null)[] {
+  // No OAuth client of one's own helps, nor does a number for one of the organisation's programs.
+  if (/\borg\.rate\b/.test(call.limit ?? call.heldBy ?? ''))
+    return [
+      'The limit is shared by all OAuth clients of the organisation, also those that do not call this gateway: fewer calls help.',
+    ];
   const greediest = usedBy?.[0];
   const isShared = (usedBy?.length ?? 0) > 1;
   return [

@@ -51,6 +51,8 @@ export interface Call {
   readonly retries?: readonly string[];
   readonly closeCode?: number;
   readonly heldBy?: string;
+  /** The platform's name of the limit that refused it. */
+  readonly limit?: string;
   readonly aborted?: boolean;
   readonly traceId?: string;
   readonly spanId?: string;

@@ -100,6 +100,11 @@ export interface ExchangeRecord {
    * it.
    */
   heldBy: string | null;
+  /**
+   * The platform's name of the limit that refused it last (429), `directory:user.rate.per.minute`; null where none did,
+   * or none was named.
+   */
+  limit: string | null;
   /** The client disconnected before its response was complete. */
   aborted: boolean;
   /** Where its time goes; null while nobody watches. */
@@ -167,6 +172,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     source: 'gateway',
     retryReasons: null,
     heldBy: null,
+    limit: null,
     aborted: false,
     trace: null,
     traceId: null,

@@ -60,6 +60,7 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.retryReasons !== null) line += `,"retries":${JSON.stringify(record.retryReasons)}`;
   if (record.closeCode !== null) line += `,"closeCode":${record.closeCode}`;
   if (record.heldBy !== null) line += `,"heldBy":${JSON.stringify(record.heldBy)}`;
+  if (record.limit !== null) line += `,"limit":"${record.limit}"`;
   if (record.aborted) line += ',"aborted":true';
   if (record.traceId !== null) line += `,"traceId":${text(record.traceId)}`;
   if (record.spanId !== null) line += `,"spanId":${text(record.spanId)}`;
@@ -235,6 +236,7 @@ function explanations(record: ExchangeRecord, mask: LiveSecrets['mask']): string
   if (record.closeCode !== null) parts.push(`(closed with ${record.closeCode})`);
   if (record.aborted) parts.push(errorCode === 'gateway.draining' ? '(cut)' : '(the caller left)');
   if (record.retryReasons !== null) parts.push(`(sent again: ${record.retryReasons.join(', ')})`);
+  if (record.limit !== null) parts.push(`(limited by ${record.limit})`);
   if (record.tokenWaitMs >= NOTABLE_WAIT_MS) parts.push(`(waited ${Math.round(record.tokenWaitMs)}ms for a token)`);
   if (record.queueMs >= NOTABLE_WAIT_MS)
     parts.push(`(queued ${Math.round(record.queueMs)}ms${heldBy === null ? '' : ` for ${heldBy}`})`);

@@ -66,7 +66,7 @@ async function answer(
   if (switches.now.latencyMs > 0) await holding.delay(switches.now.latencyMs, gone);
   if (switches.take('closeBeforeAnswer', call)) return void res.socket?.destroy();
   const found = routes.find(method, path);
-  limitRate(sandbox, token.value, found?.route.template ?? `${method} ${path}`);
+  limitRate(sandbox, token, found?.route.template ?? `${method} ${path}`, Number(query.get('pageSize') ?? Number.NaN));
   const unauthorized = switches.take('unauthorized', call);
   if (unauthorized) throw createUnauthorized(unauthorized.code ?? 'bad.credentials');
   const failing = switches.take('serverError', call);
@@ -98,18 +98,20 @@ async function answer(
   });
 }
 
-function limitRate(sandbox: SandboxState, token: string, route: string): void {
+function limitRate(sandbox: SandboxState, { value, grant }: AccessToken, route: string, pageSize: number): void {
   const wanted = sandbox.switches.now.rateLimit;
-  const hit = wanted && sandbox.rateLimiter.take(token, route, wanted);
+  const call = pageSize >= 1 ? { grant, pageSize } : { grant };
+  const hit = wanted && sandbox.rateLimiter.take(value, route, wanted, call);
   if (!hit) return;
   sandbox.stats.add('rateLimitedCalls');
   const { retryAfterS, ...limit } = hit;
   const message = `Rate limit exceeded the maximum. Retry the request in [${retryAfterS}] seconds`;
+  const { retryAfterAs = 'seconds', isUnnamed } = wanted;
   const retryAfter =
-    formatRetryAfter({ retryAfterS, retryAfterAs: wanted.retryAfterAs ?? 'seconds' }, sandbox.clock.now()) ?? '';
+    retryAfterAs === 'none' ? undefined : formatRetryAfter({ retryAfterS, retryAfterAs }, sandbox.clock.now());
   throw new PlatformError(429, 'too.many.requests.retry.after', message, {
-    limit,
-    headers: { 'Retry-After': retryAfter },
+    ...(isUnnamed !== true && { limit }),
+    ...(retryAfter !== undefined && { headers: { 'Retry-After': retryAfter } }),
   });
 }
 

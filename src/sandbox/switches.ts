@@ -1,5 +1,5 @@
 // The faults and policies that can be switched on: their shapes, their defaults (all off), valid values, when each one
-// acts on a call, and the faults of `gcg demo` by name. The effect of a switch belongs to whatever answers the call.
+// acts on a call. The effect of a switch belongs to whatever answers the call.
 
 import type { RefreshPolicy } from './tokens.ts';
 
@@ -14,18 +14,36 @@ interface Occasion {
   path?: string;
 }
 
+/** A limit that the calls of several paths draw on together. */
+export interface ServiceLimit {
+  readonly namespace: string;
+  readonly key: string;
+  readonly perMinute: number;
+  /** Beginnings of path templates. */
+  readonly paths: readonly string[];
+  /** Counted over all tokens of the organisation, not for each. */
+  readonly isShared?: boolean;
+  /** A page of more than 25 counts as several calls. */
+  readonly byPageSize?: boolean;
+}
+
 /** `Retry-After`, in seconds or as a date that many seconds ahead of the simulation's clock. */
 export interface RetryAfter {
   retryAfterS?: number;
   retryAfterAs?: 'seconds' | 'date';
 }
 
-/** Calls a minute per token, and further limits of single endpoints (`route` as in `GET /api/v2/users/{userId}`). */
+/**
+ * Calls a minute per token, and further limits of single endpoints (`route` as in `GET /api/v2/users/{userId}`) and of
+ * services. `key`: by default the platform's, by the token's grant. `isUnnamed`: the 429 names no limit.
+ */
 export interface RateLimit {
   perMinute?: number;
   key?: string;
   namespace?: string;
-  retryAfterAs?: 'seconds' | 'date';
+  retryAfterAs?: 'seconds' | 'date' | 'none';
+  isUnnamed?: boolean;
+  services?: readonly ServiceLimit[];
   endpoints?: readonly { route: string; perMinute: number; key?: string; namespace?: string }[];
 }
 
@@ -203,16 +221,28 @@ const OCCASION = { next: isCount, every: isCount, method: isText, path: isText }
 const RETRY_AFTER = { retryAfterS: isCount, retryAfterAs: oneOf('seconds', 'date') };
 const LIMIT = { perMinute: isCount, key: isText, namespace: isText };
 const isLimit = shaped({ ...LIMIT, route: isText }, ['route', 'perMinute']);
+const isServiceLimit = shaped(
+  {
+    ...LIMIT,
+    paths: (value) => Array.isArray(value) && value.length <= 1000 && value.every(isText),
+    isShared: oneOf(true, false),
+    byPageSize: oneOf(true, false),
+  },
+  ['namespace', 'key', 'perMinute', 'paths'],
+);
 const isFinalStatus: Check = (value) => Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599;
 
-const PERMISSION = /^[\w*-]+:[\w*-]+:[\w*-]+$/;
+/** What a permission looks like. */
+export const PERMISSION = /^[\w*-]+:[\w*-]+:[\w*-]+$/;
 
 const CHECKS: Readonly<Record<keyof Switches, Check>> = {
   latencyMs: isCount,
   rateLimit: orOff(
     shaped({
       ...LIMIT,
-      retryAfterAs: oneOf('seconds', 'date'),
+      retryAfterAs: oneOf('seconds', 'date', 'none'),
+      isUnnamed: oneOf(true, false),
+      services: (value) => Array.isArray(value) && value.length <= 1000 && value.every(isServiceLimit),
       endpoints: (value) => Array.isArray(value) && value.length <= 1000 && value.every(isLimit),
     }),
   ),
@@ -260,108 +290,4 @@ export function assertSwitchValues(changes: Readonly<Record<string, unknown>>): 
     if (!check) throw new TypeError(`no such switch: ${name}`);
     if (!check(value)) throw new TypeError(`switch ${name} cannot hold ${JSON.stringify(value)}`);
   }
-}
-
-/** A fault of `gcg demo --simulate`, and the switches that it turns on. */
-interface DemoFault {
-  readonly name: string;
-  /** The placeholder of its number in help; without one the fault takes no number. */
-  readonly value?: string;
-  readonly usual: number;
-  readonly doc: string;
-  readonly switches: (number: number, text: string) => Partial<Switches>;
-  /** Takes a text instead of a number: what is wrong with it, or null. */
-  readonly refuse?: (text: string) => string | null;
-}
-
-const DEMO_FAULTS: readonly DemoFault[] = [
-  {
-    name: 'rate-limit',
-    value: 'CALLS',
-    usual: 300,
-    doc: 'so many calls a minute, then 429 (300)',
-    switches: (perMinute) => ({ rateLimit: { perMinute } }),
-  },
-  {
-    name: 'slow',
-    value: 'MS',
-    usual: 2000,
-    doc: 'each API answer takes so much longer (2000)',
-    switches: (latencyMs) => ({ latencyMs }),
-  },
-  {
-    name: 'server-error',
-    value: 'N',
-    usual: 5,
-    doc: 'each Nth API call is answered 500 (5)',
-    switches: (every) => ({ serverError: { status: 500, every } }),
-  },
-  {
-    name: 'cut-body',
-    value: 'N',
-    usual: 5,
-    doc: 'each Nth API answer breaks off half-way (5)',
-    switches: (every) => ({ cutBody: { every } }),
-  },
-  {
-    name: 'expire',
-    value: 'SECONDS',
-    usual: 30,
-    doc: 'tokens live so long (30)',
-    switches: (tokenLifetimeS) => ({ tokenLifetimeS }),
-  },
-  {
-    name: 'throttle-login',
-    value: 'N',
-    usual: 3,
-    doc: 'the first N token requests are refused as too many (3)',
-    switches: (next) => ({ throttleLogin: { next } }),
-  },
-  {
-    name: 'permissions',
-    value: 'A:B:C+…',
-    usual: 0,
-    doc: 'only these are granted, with a + between; other routes answer 403 (directory:*:*)',
-    switches: (_number, text) => ({ permissions: text === '0' ? ['directory:*:*'] : text.split('+') }),
-    refuse: (text) => (text.split('+').every((one) => PERMISSION.test(one)) ? null : 'permissions like a:b:c+d:e:f'),
-  },
-  {
-    name: 'rotation',
-    usual: 0,
-    doc: 'each refresh token is good for one use',
-    switches: () => ({ rotation: 'strict' }),
-  },
-];
-
-const LARGEST_NUMBER = 1_000_000;
-
-/** Name and meaning of each fault, for help. */
-export const DEMO_FAULT_ROWS: readonly (readonly [string, string])[] = DEMO_FAULTS.map(({ name, value, doc }) => [
-  value === undefined ? name : `${name}[=${value}]`,
-  doc,
-]);
-
-/** Returns the switches for a list such as `rate-limit=60,slow`, or a message that says what is wrong with it. */
-export function readDemoFaults(list: string): { readonly switches: Partial<Switches> } | { readonly problem: string } {
-  const switches: Partial<Switches> = {};
-  for (const item of list.split(',').map((text) => text.trim())) {
-    const [name = '', ...rest] = item.split('=');
-    const fault = DEMO_FAULTS.find((candidate) => candidate.name === name);
-    if (fault === undefined)
-      return { problem: `there is no such fault; there are ${DEMO_FAULTS.map((known) => known.name).join(', ')}` };
-    const text = rest.length === 0 ? String(fault.usual) : rest.join('=');
-    if (rest.length > 0 && fault.value === undefined) return { problem: `${name} takes no value` };
-    if (fault.refuse !== undefined) {
-      const wanted = rest.length === 0 ? null : fault.refuse(text);
-      if (wanted !== null) return { problem: `${name} needs ${wanted}` };
-      Object.assign(switches, fault.switches(0, text));
-      continue;
-    }
-    const number = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
-    if (rest.length > 0 && !(number >= 1 && number <= LARGEST_NUMBER)) {
-      return { problem: `${name} needs a whole number from 1 to ${LARGEST_NUMBER}` };
-    }
-    Object.assign(switches, fault.switches(number, text));
-  }
-  return { switches };
 }

@@ -80,15 +80,21 @@ function isLimited({ status, errorCode }: Call): boolean {
 }
 
 /** The limit by the name that the record has; for a 429 of the platform, the one of the route or credential. */
-function limitFacts({ heldBy, credential, status, route }: Call, { upstream }: ServerRuntime): LimitFacts | null {
+function limitFacts(
+  { heldBy, limit, credential, status, route }: Call,
+  { upstream }: ServerRuntime,
+): LimitFacts | null {
   const all = upstream.limits();
   const named = heldBy === undefined ? undefined : all.find(({ name }) => name === heldBy);
   const found =
     named ??
     (status !== 429 || credential === undefined
       ? undefined
-      : (all.find(({ name }) => name.endsWith(` ${route} for credential ${credential}`)) ??
-        all.find((limit) => limit.credential === credential)));
+      : (all.find(
+          (one) => limit !== undefined && one.limit === limit && (one.credential ?? credential) === credential,
+        ) ??
+        all.find(({ name }) => name.endsWith(` ${route} for credential ${credential}`)) ??
+        all.find((one) => one.credential === credential)));
   if (found === undefined) return null;
   const { name, perMinute, used, waiting, pausedMs } = found;
   return { name, perMinute, used, waiting, pausedMs };

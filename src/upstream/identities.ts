@@ -29,6 +29,8 @@ export interface IdentitiesDeps {
   readonly send: Send;
   /** Nothing is asked, and nothing known, unless it is set. */
   readonly isEnabled: boolean;
+  /** Told of the organisation of each credential, by its id; null when that is not known any more. */
+  readonly onOrganization?: (name: string, id: string | null) => void;
   /** As for `askIdentity`. */
   readonly mask?: ((text: string) => string) | undefined;
 }
@@ -84,6 +86,7 @@ export class Identities {
     entry?.retry?.cancel();
     const isSame = isRenewal && entry?.source === source && STEADY_GRANTS.has(config.grantType);
     const known = isSame ? entry.known : NOTHING_KNOWN;
+    if (!isSame) this.#deps.onOrganization?.(name, null);
     const next: Entry = { source, fingerprint: token.fingerprint, known, asking: null, failures: 0, retry: null };
     this.#entries.set(name, next);
     this.#ask(name, next);
@@ -132,7 +135,7 @@ export class Identities {
   }
 
   async #learn(name: string, entry: Entry): Promise<void> {
-    const { clock, log, send, mask } = this.#deps;
+    const { clock, log, send, mask, onOrganization } = this.#deps;
     // Calls that waited for the token go first.
     await new Promise<void>((resolve) => setImmediate(resolve));
     const credential = this.#deps.credential(name);
@@ -142,12 +145,14 @@ export class Identities {
     try {
       const { identity, problem } = await askIdentity({ send, credential, token, mask });
       entry.known = { identity, learntAt: clock.now(), problem };
+      if (this.#entries.get(name) === entry) onOrganization?.(name, organizationId(identity));
       log.debug({ credential: name, organization: identity.organization?.name ?? null, problem }, 'identity learnt');
     } catch (error) {
       const problem = isGatewayError(error) ? error.message : 'the question failed unexpectedly';
       entry.known = { ...entry.known, problem };
       log.debug({ credential: name, problem }, 'identity not learnt');
-      const pauseMs = isLasting(error) ? undefined : RETRY_MS[entry.failures];
+      const isLasting = error instanceof OwnCallError && error.isLasting;
+      const pauseMs = isLasting ? undefined : RETRY_MS[entry.failures];
       entry.failures += 1;
       if (pauseMs === undefined || this.#isClosed || this.#entries.get(name) !== entry) return;
       entry.retry = clock.after(pauseMs, () => this.#ask(name, entry));
@@ -155,7 +160,7 @@ export class Identities {
   }
 }
 
-/** Whether asking again is of no use: the platform has said no. */
-function isLasting(error: unknown): boolean {
-  return error instanceof OwnCallError && error.upstreamStatus < 500 && error.upstreamStatus !== 429;
+/** An id as it may stand in names of limits; null for what looks like none. */
+function organizationId({ organization }: Identity): string | null {
+  return organization !== null && /^[\w-]{1,64}$/.test(organization.id) ? organization.id : null;
 }

@@ -1,4 +1,4 @@
-// The calls that the gateway makes by itself, about a token: whose it is, what it is granted, and its end. No caller waits behind them.
+// The calls that the gateway makes by itself, about a token: whose it is, its limits, what it is granted, and its end. No caller waits behind them.
 
 import type { Credential } from '../auth/credentials/credentials.ts';
 import type { Token } from '../auth/credentials/token-source.ts';
@@ -10,6 +10,7 @@ import { createExchangeRecord } from '../logging/exchange-record.ts';
 import { identifyOperation } from '../operations/table.ts';
 import type { Send, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { platformBody } from './platform-error.ts';
+import { PLATFORM_NAMESPACE } from './rate-limit/limit-notice.ts';
 import { NO_BODY } from './request-body.ts';
 
 /** Something of the platform by its id, and the name people know it by. Text of the platform's: shorten, escape. */
@@ -50,6 +51,11 @@ export class OwnCallError extends GatewayError {
     const answer = `${upstreamStatus}${code === null ? '' : ` ${code}`}`;
     super('gateway.upstream.invalid', `${method} ${path} answered ${answer}`);
     this.upstreamStatus = upstreamStatus;
+  }
+
+  /** Whether asking again is of no use: the platform has said no. */
+  get isLasting(): boolean {
+    return this.upstreamStatus < 500 && this.upstreamStatus !== 429;
   }
 }
 
@@ -108,6 +114,14 @@ const LARGEST_SUBJECT = 4 * 1024 * 1024;
  */
 export function askSubject(deps: OwnCallDeps): Promise<Record<string, unknown>> {
   return call(deps, 'GET', '/api/v2/authorization/subjects/me', LARGEST_SUBJECT);
+}
+
+/**
+ * Asks for the effective limits of the platform's API: its answer, `entities` of `key`, `namespace`, `value`. It needs no
+ * permission. Throws as `askIdentity` does.
+ */
+export function askLimits(deps: OwnCallDeps): Promise<Record<string, unknown>> {
+  return call(deps, 'GET', `/api/v2/organizations/limits/namespaces/${PLATFORM_NAMESPACE}`);
 }
 
 function mayHaveUser(grantType: GrantType): boolean {

@@ -8,6 +8,7 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import { isSameSetting } from '../config/gateway-config.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
+import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
 import { identifyOperation } from '../operations/table.ts';
 import type { QueueCapacity, Send } from './call.ts';
 import { type DispatcherOptions, UpstreamDispatcher } from './dispatcher.ts';
@@ -21,7 +22,10 @@ import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
 
 /** What an upstream is made with. */
-export type UpstreamDeps = ConnectionsDeps;
+export interface UpstreamDeps extends ConnectionsDeps {
+  /** The log's. */
+  readonly liveSecrets?: LiveSecrets | undefined;
+}
 
 /** The upstream of the configuration before. `isKept`: whether the limits of that credential go on to count. */
 export interface PreviousUpstream {
@@ -64,11 +68,13 @@ function routeOf(method: string, target: string): string {
 
 /** Opens nothing before the first call. Shares the connections of `previous` where both dial alike. */
 export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previous?: PreviousUpstream): Upstream {
-  const { clock, random, log } = deps;
+  const { clock, random, log, liveSecrets: secrets } = deps;
   const { rateLimit: settings, retry, clients, timeouts } = config;
   const { connections: shared, limits: counted } = previous?.upstream.parts ?? {};
   const kept = previous && counted && { limits: counted, isKept: previous.isKept };
-  const rateLimits = new RateLimits({ clock, random, log, settings, retry, clients, routeOf }, kept);
+  const organizations = organizationsOf(config);
+  const limited = { settings, retry, clients, routeOf, organizations, secrets };
+  const rateLimits = new RateLimits({ clock, random, log, ...limited }, kept);
   const { limits } = rateLimits;
   const connections =
     shared && dialAlike(previous?.config ?? config, config)
@@ -94,6 +100,14 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
     retire: () => connections.release(),
     close: () => connections.destroy(),
   };
+}
+
+/** The organisations that logins name. */
+function organizationsOf({ credentials }: GatewayConfig): ReadonlyMap<string, string> {
+  const organizations = new Map<string, string>();
+  for (const { name, orgName, hosts } of credentials)
+    if (orgName !== null) organizations.set(name, `${orgName.toLowerCase()} (${hosts.domain})`);
+  return organizations;
 }
 
 function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {

@@ -3,11 +3,12 @@
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
 import { run } from '../../src/cli/run.ts';
-import { createSwitchBoard, DEMO_FAULT_ROWS, readDemoFaults } from '../../src/sandbox/switches.ts';
+import { DEMO_FAULT_ROWS, readDemoFaults } from '../../src/sandbox/demo-faults.ts';
+import { createSwitchBoard } from '../../src/sandbox/switches.ts';
 import { startCommand } from '../helpers/command.ts';
 
 t.test('every fault of the help is a switch of the simulation, with a usual value', async (t) => {
-  t.equal(DEMO_FAULT_ROWS.length, 8);
+  t.equal(DEMO_FAULT_ROWS.length, 11);
   const help = parseCommandLine(['demo', '--help']);
   for (const [written, doc] of DEMO_FAULT_ROWS) {
     t.match(help, { kind: 'help' });
@@ -21,6 +22,17 @@ t.test('every fault of the help is a switch of the simulation, with a usual valu
 t.test('values and lists are read, and several flags are one list', async (t) => {
   t.strictSame(readDemoFaults('rate-limit=60, slow=5,rotation'), {
     switches: { rateLimit: { perMinute: 60 }, latencyMs: 5, rotation: 'strict' },
+  });
+  t.match(readDemoFaults('rate-limit=60,service-limit,org-limit=90'), {
+    switches: {
+      rateLimit: {
+        perMinute: 60,
+        services: [
+          { namespace: 'directory', key: 'user.rate.per.minute', perMinute: 180 },
+          { namespace: 'routing', key: 'org.rate.per.minute', perMinute: 90, isShared: true },
+        ],
+      },
+    },
   });
   const parsed = parseCommandLine(['demo', '--simulate', 'slow', '--simulate=expire=20']);
   t.equal(parsed.kind === 'run' && parsed.flags.get('simulate'), 'slow,expire=20');
@@ -52,7 +64,7 @@ t.test('what is no fault, or no number for one, is a mistake in the command line
     platform: 'linux',
   });
   t.equal(code, 2);
-  t.match(said.join(''), /--simulate: there is no such fault; there are rate-limit, slow, .*gcg demo --help/s);
+  t.match(said.join(''), /--simulate: there is no such fault; there are rate-limit, service-limit, .*gcg demo --help/s);
 });
 
 t.test('a fault that was asked for is seen through the gateway, and the controls turn it off', async (t) => {

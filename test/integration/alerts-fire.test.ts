@@ -255,6 +255,12 @@ async function happenings(t: Test): Promise<Record<string, Happening>> {
     async () => {},
     { GatewayClientExpiresSoon: [{ client: 'soon', ...TARGET }] },
   );
+  made.channels = await happening(
+    t,
+    {},
+    (gateway) => times(16, () => fetch(`${gateway.url}/api/v2/notifications/channels`, { method: 'POST' })),
+    { GatewayChannelsRunningOut: [credential] },
+  );
   made.slow = await happening(t, {}, slowCall, { GatewaySlow: [credential] });
   if (existsSync('/dev/full')) made.broken = await brokenOutside(t);
   return made;

@@ -28,7 +28,7 @@ t.test('a 429 that was passed on holds the same limit, and tells the rest of its
   const upstream = await startHostileUpstream(t, {
     onRequest(socket, nth) {
       const isUsers = upstream.seen[nth - 1]?.startsWith('GET /api/v2/users');
-      socket.write(isUsers ? refusal({ key: 'users.rate', value: 10 }) : ok('fine'));
+      socket.write(isUsers ? refusal({ key: 'users.rate.per.minute', value: 10 }) : ok('fine'));
     },
   });
   // Time stands still: whatever has to be waited for would never come.

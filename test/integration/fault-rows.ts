@@ -88,11 +88,11 @@ const resetSoon = (socket: Socket) => void setTimeout(() => socket.resetAndDestr
 const status = (line: string, headers: readonly string[] = [], body = '{}') =>
   `HTTP/1.1 ${line}\r\n${headers.map((header) => `${header}\r\n`).join('')}Content-Type: ` +
   `application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-const limited = (limit: object, retryAfter: string) =>
+const limited = (limit: object | null, retryAfter: string) =>
   status(
     '429 Too Many Requests',
     [`Retry-After: ${retryAfter}`],
-    JSON.stringify({ code: 'too.many.requests.retry.after', status: 429, limit }),
+    JSON.stringify({ code: 'too.many.requests.retry.after', status: 429, ...(limit && { limit }) }),
   );
 
 /** The same for both methods. */
@@ -107,8 +107,9 @@ const passes = (httpStatus: number): Pick<FaultRow, 'get' | 'post' | 'within'> =
   within: 'at once',
 });
 
-const TOKEN_LIMIT = { key: 'client.credentials.token.rate', namespace: 'platform.api', value: 300 };
-const ENDPOINT_LIMIT = { key: 'users.rate', namespace: 'platform.api', value: 10 };
+const TOKEN_LIMIT = { key: 'client.credentials.token.rate.per.minute', namespace: 'platform.api', value: 300 };
+const SERVICE_LIMIT = { key: 'user.rate.per.minute', namespace: 'directory', value: 180 };
+const ORGANIZATION_LIMIT = { key: 'org.rate.per.minute', namespace: 'routing', value: 600 };
 
 export const FAULTS: readonly FaultGroup[] = [
   {
@@ -427,8 +428,20 @@ export const FAULTS: readonly FaultGroup[] = [
         note: 'further calls of the credential get 429 `gateway.rate.limited` at once, with what is left of it',
       },
       {
-        name: '429 of an endpoint’s limit, Retry-After beyond `total_wait`',
-        start: answers(limited(ENDPOINT_LIMIT, '60')),
+        name: '429 of a service’s limit, Retry-After beyond `total_wait`',
+        start: answers(limited(SERVICE_LIMIT, '60')),
+        ...passes(429),
+        note: 'as above, for the routes that were refused for it: [limits.md](limits.md)',
+      },
+      {
+        name: '429 of an organisation’s limit, Retry-After beyond `total_wait`',
+        start: answers(limited(ORGANIZATION_LIMIT, '60')),
+        ...passes(429),
+        note: 'as above, for all credentials of that organisation',
+      },
+      {
+        name: '429 that names no limit, Retry-After beyond `total_wait`',
+        start: answers(limited(null, '60')),
         ...passes(429),
         note: 'as above, for the same method and route alone',
       },

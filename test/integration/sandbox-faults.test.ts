@@ -17,7 +17,7 @@ t.test("beyond the limit the answer is the platform's 429, until the window ends
     contextId: headers.get('inin-correlation-id') ?? '-',
     details: [],
     errors: [],
-    limit: { key: 'token.rate', namespace: 'platform.api', value: 2 },
+    limit: { key: 'token.rate.per.minute', namespace: 'platform.api', value: 2 },
   });
   t.equal(sandbox.stats.rateLimitedCalls, 1);
   clock.advance(50_000);
@@ -25,15 +25,55 @@ t.test("beyond the limit the answer is the platform's 429, until the window ends
 });
 
 t.test('an endpoint can have a limit of its own, and Retry-After can be a date', async (t) => {
-  const endpoints = [{ route: 'GET /api/v2/users/{userId}', perMinute: 1, key: 'users.get' }];
+  const endpoints = [{ route: 'GET /api/v2/users/{userId}', perMinute: 1, key: 'users.get.rate.per.minute' }];
   const { call, sandbox } = await start(t, { switches: { rateLimit: { endpoints, retryAfterAs: 'date' } } });
   const token = sandbox.issueToken().value;
   const [ada, bruno] = ['a11ce000-0000-4000-8000-000000000001', 'a11ce000-0000-4000-8000-000000000002'];
   t.equal((await call(`/api/v2/users/${ada}`, { token })).status, 200);
   const refused = await call(`/api/v2/users/${bruno}`, { token });
-  t.match(refused.body.limit, { key: 'users.get', value: 1 });
+  t.match(refused.body.limit, { key: 'users.get.rate.per.minute', value: 1 });
   t.equal(refused.headers.get('retry-after'), 'Thu, 01 Jan 2026 00:01:00 GMT');
   t.equal((await call('/api/v2/users', { token })).status, 200);
+});
+
+t.test('services have limits, of a token, of all tokens, by the size of pages, and they are listed', async (t) => {
+  const services = [
+    { namespace: 'directory', key: 'user.rate.per.minute', perMinute: 2, paths: ['/api/v2/users'] },
+    { namespace: 'routing', key: 'org.rate.per.minute', perMinute: 3, paths: ['/api/v2/tokens'], isShared: true },
+    {
+      namespace: 'orgs',
+      key: 'list.rate.per.minute',
+      perMinute: 10,
+      paths: ['/api/v2/organizations/me'],
+      byPageSize: true,
+    },
+  ];
+  const { call, sandbox } = await start(t, { switches: { rateLimit: { services } } });
+  const [one, two] = [sandbox.issueToken().value, sandbox.issueToken().value];
+  const statuses = async (path: string, tokens: readonly string[]) => {
+    const seen: number[] = [];
+    for (const token of tokens) seen.push((await call(path, { token })).status);
+    return seen;
+  };
+  t.same(await statuses('/api/v2/users', [one, one, one, two]), [200, 200, 429, 200]);
+  t.same(await statuses('/api/v2/tokens/me', [one, two, one, two]), [200, 200, 200, 429]);
+  t.same(await statuses('/api/v2/organizations/me?pageSize=100', [one, one, one]), [200, 200, 429]);
+  t.same(await statuses('/api/v2/organizations/me', [one, one, one]), [200, 200, 429]);
+  const refused = await call('/api/v2/users', { token: one });
+  t.match(refused.body.limit, { key: 'user.rate.per.minute', namespace: 'directory', value: 2 });
+  const listed = async (name: string) =>
+    (await call(`/api/v2/organizations/limits/namespaces/${name}`, { token: two })).body.entities;
+  t.same(await listed('directory'), [{ key: 'user.rate.per.minute', namespace: 'directory', value: 2 }]);
+  t.match(await listed('platform.api'), [
+    { key: 'client.credentials.token.rate.per.minute', value: 300 },
+    { key: 'token.rate.per.minute', value: 300 },
+    { key: 'request.bytes.max', value: 512_000 },
+  ]);
+  sandbox.set({ rateLimit: { perMinute: 0, isUnnamed: true, retryAfterAs: 'none' } });
+  const bare = await call('/api/v2/users', { token: one });
+  t.equal(bare.status, 429);
+  t.equal(bare.headers.get('retry-after'), null);
+  t.notOk('limit' in bare.body);
 });
 
 for (const status of [500, 502, 503, 504] as const) {

@@ -27,7 +27,7 @@ t.test('the official SDK, pointed here by its gateway setting, logs in and works
   t.match(channel.connectUri, /^ws:\/\/127\.0\.0\.1:\d+\/channels\//);
 
   sandbox.set({ rateLimit: { perMinute: 0 } });
-  await t.rejects(users.getUsers(), { code: 'too.many.requests.retry.after', limit: { key: 'token.rate' } });
+  await t.rejects(users.getUsers(), { code: 'too.many.requests.retry.after', limit: { key: 'token.rate.per.minute' } });
   sandbox.set({ rateLimit: null });
   await tokens.deleteTokensMe();
   t.equal(sandbox.stats.validTokens, 0);

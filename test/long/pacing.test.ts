@@ -22,12 +22,22 @@ interface Answer {
   tookMs: number;
 }
 
-async function start(t: Test, config: ConfigOverrides = {}, clients: readonly string[] = CLIENTS, clock?: Clock) {
+async function start(
+  t: Test,
+  config: ConfigOverrides = {},
+  clients: readonly string[] = CLIENTS,
+  clock?: Clock,
+  identify = false,
+) {
   const started = await startGateway(t, {
+    identify,
     ...(clock && { clock }),
     sandbox: {
       ...(clock && { clock }),
-      switches: { latencyMs: LATENCY_MS, rateLimit: { perMinute: PER_MINUTE, key: 'client.credentials.token.rate' } },
+      switches: {
+        latencyMs: LATENCY_MS,
+        rateLimit: { perMinute: PER_MINUTE, key: 'client.credentials.token.rate.per.minute' },
+      },
     },
     config: { clients: clients.map((name) => clientNamed(name)), ...config },
   });
@@ -105,6 +115,22 @@ t.test('the same from a cold start, the limit to be learnt', async (t) => {
   t.ok(rateLimitedCalls <= apiCallsTotal * 0.03);
 });
 
+t.test('the same from a cold start, the limit asked for before the first call', async (t) => {
+  const { call, sandbox, gateway } = await start(t, { timeouts: { totalWaitMs: 600_000 } }, CLIENTS, undefined, true);
+  while (gateway.runtime().upstream.limits()[0]?.source !== 'asked')
+    await new Promise((resolve) => setImmediate(resolve));
+  // Two questions of ours count too.
+  const { answers, tookMs } = await burst(call, CALLS - 2);
+  const { apiCallsTotal, rateLimitedCalls } = sandbox.stats;
+  t.comment(
+    `${Math.round(tookMs)} ms, ${(tookMs / MINIMUM_MS).toFixed(4)} of the minimum; ${rateLimitedCalls} of ` +
+      `${apiCallsTotal} refused`,
+  );
+  t.ok(answers.every(({ status }) => status === 200));
+  t.ok(tookMs <= MINIMUM_MS * 1.05);
+  t.equal(rateLimitedCalls, 0);
+});
+
 t.test('with the default budget, who cannot be served learns so at once, and truly when to come back', async (t) => {
   const clock = createFakeClock();
   const { call, sandbox } = await start(t, { rateLimit: { requestsPerMinute: PER_MINUTE } }, CLIENTS, clock);
@@ -131,7 +157,7 @@ t.test("an endpoint's 429 delays no other endpoint", async (t) => {
   sandbox.set({
     rateLimit: {
       perMinute: 1_000_000,
-      endpoints: [{ route: 'GET /api/v2/routing/queues', perMinute: 5, key: 'routing.queues.rate' }],
+      endpoints: [{ route: 'GET /api/v2/routing/queues', perMinute: 5, key: 'routing.queues.rate.per.minute' }],
     },
   });
   const isOther = ({ target }: { target: string }) => target === '/api/v2/users';

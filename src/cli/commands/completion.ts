@@ -3,7 +3,7 @@
 
 import { SHORT_FLAGS } from '../../config/flags.ts';
 import { findKey, SECTIONS } from '../../config/table.ts';
-import { DEMO_FAULT_ROWS } from '../../sandbox/switches.ts';
+import { DEMO_FAULT_ROWS } from '../../sandbox/demo-faults.ts';
 import type { CommandLine } from '../args.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from '../command-table.ts';
 import { EXIT, type Io } from '../io.ts';

@@ -4,8 +4,8 @@
 import { loadConfig } from '../../config/load.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { DEMO_CLIENTS } from '../../sandbox/clients.ts';
+import { readDemoFaults } from '../../sandbox/demo-faults.ts';
 import { createSandbox } from '../../sandbox/sandbox.ts';
-import { readDemoFaults } from '../../sandbox/switches.ts';
 import type { CommandLine } from '../args.ts';
 import { EXIT, type Io, loadInput, reportProblems } from '../io.ts';
 import { type Rehearsal, rehearse } from '../rehearsal.ts';

@@ -3,7 +3,15 @@
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { humanDuration } from '../../config/values.ts';
-import { auditWords, READ_ONLY, ruleWords, stateWords, tokenWords } from '../../server/pages/status-words.ts';
+import {
+  auditWords,
+  channelWords,
+  READ_ONLY,
+  ruleWords,
+  SOURCES,
+  stateWords,
+  tokenWords,
+} from '../../server/pages/status-words.ts';
 import type { RefusalStatus } from '../../server/refusals.ts';
 import type { ClientStatus } from '../../server/routes/client-status.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
@@ -63,19 +71,22 @@ export function statusTable(document: StatusDocument): string {
   }
   if (clients.length > 0) lines.push('', ...clientTable(clients));
   if (limits.length > 0) {
-    const rows = limits.map(({ name, perMinute, used, waiting, pausedMs }) => [
+    const rows = limits.map(({ name, perMinute, source, used, waiting, pausedMs }) => [
       name,
       String(perMinute ?? '-'),
+      source ? SOURCES[source] : '-',
       String(used),
       String(waiting),
       pausedMs > 0 ? `paused for ${humanDuration(Math.ceil(pausedMs / 1000))}` : 'going on',
     ]);
-    lines.push('', ...columns([['LIMIT', 'PER MINUTE', 'USED', 'WAITING', 'STATE'], ...rows]));
+    lines.push('', ...columns([['LIMIT', 'PER MINUTE', 'KNOWN FROM', 'USED', 'WAITING', 'STATE'], ...rows]));
     if (limitsInAll > limits.length) lines.push(`(${limits.length} of ${limitsInAll})`);
   }
   if (refusals.length > 0) lines.push('', 'refused by Genesys Cloud of late:', ...refusals.map(refusalText));
   const expiring = (document.certificates ?? []).flatMap(({ warning }) => warning ?? []);
   if (expiring.length > 0) lines.push('', ...expiring);
+  const many = (document.channels ?? []).flatMap((account) => channelWords(account) ?? []);
+  if (many.length > 0) lines.push('', ...many);
   lines.push('');
   if (document.readOnly) lines.push(READ_ONLY);
   if (document.audit) lines.push(auditWords(document.audit));

@@ -105,7 +105,8 @@ export const rateLimit = new Section('rate_limit', "Pacing to the platform's req
   }),
   requests_per_minute: integerOr('auto', {
     min: 1,
-    doc: "The limit of one credential's token: auto learns it from 429 answers, a number counts from the start.",
+    doc: "The limit of one credential's token: auto asks the platform, or learns it from 429s; a number counts at once.",
+    more: 'The platform has other limits as well, which are learnt as they are met: limits.md tells them.',
   }),
   queue_max: integer('1000', {
     max: 1_000_000,

@@ -31,6 +31,9 @@ const RETRY_REASONS = new Set([
 /** Label sets of `gcg_requests_total`, whatever happens. */
 const MAX_REQUEST_SERIES = 1000;
 
+/** Names of limits that are told apart. */
+const MOST_LIMITS = 50;
+
 /** The names that may be label values. */
 export interface LabelNames {
   readonly clients: Iterable<string>;
@@ -94,8 +97,11 @@ export class ExchangeMetrics {
   );
   readonly #upstream429 = new Counter(
     'gcg_upstream_429_total',
-    'Answers 429 of the upstream, whether the caller saw them or not.',
+    'Answers 429 of the upstream, whether the caller saw them or not, by the limit that was named last.',
+    1000,
   );
+  /** Names of limits that are label values: the platform's words, so they are bounded. */
+  readonly #limits = new Set<string>();
   readonly #absorbed429 = new Counter(
     'gcg_upstream_429_absorbed_total',
     'Answers 429 of the upstream that the caller did not see.',
@@ -263,6 +269,14 @@ export class ExchangeMetrics {
     return client === null ? 'anonymous' : this.#clients.has(client) ? client : 'other';
   }
 
+  #limitLabel({ limit }: ExchangeRecord): string {
+    if (limit === null) return 'unnamed';
+    if (this.#limits.has(limit)) return limit;
+    if (this.#limits.size >= MOST_LIMITS) return 'other';
+    this.#limits.add(limit);
+    return limit;
+  }
+
   /** Counts further attempts, and what the platform's limits refused. */
   #countRetries(record: ExchangeRecord, credential: string): void {
     let limited = 0;
@@ -273,7 +287,7 @@ export class ExchangeMetrics {
     const isShown = record.source === 'upstream' && record.status === 429;
     if (limited === 0 && !isShown) return;
     const labels = { client: this.#clientLabel(record), credential };
-    this.#upstream429.inc(labels, limited + (isShown ? 1 : 0));
+    this.#upstream429.inc({ ...labels, limit: this.#limitLabel(record) }, limited + (isShown ? 1 : 0));
     this.#absorbed429.inc(labels, record.status === 429 ? 0 : limited);
   }
 }

@@ -33,6 +33,8 @@ export interface MetricSources {
    * callers, and of the credential.
    */
   sockets?(): Iterable<{ readonly client: string | null; readonly credential: string }>;
+  /** The notification channels that live, by who made them with the token of which credential. */
+  channels?(): Iterable<{ readonly client: string | null; readonly credential: string; readonly channels: number }>;
   logRecordsDropped?(): number;
   /** Whether headers or bodies of calls are captured; null where calls cannot be looked at. */
   isCapturing?(): boolean | null;
@@ -162,6 +164,12 @@ class GatewayMetrics implements Metrics {
       }),
       sampled('gauge', 'gcg_websockets_open', 'Notification sockets that are open, or being opened.', () =>
         this.#byClientAndCredential(this.#sources.sockets?.() ?? [], () => 1),
+      ),
+      sampled(
+        'gauge',
+        'gcg_notification_channels',
+        "Notification channels made here that live, of the credential's own token: the platform keeps 20 of each.",
+        () => this.#byClientAndCredential(this.#sources.channels?.() ?? [], ({ channels }) => channels),
       ),
       ...this.#usageFamilies(),
       sampled(

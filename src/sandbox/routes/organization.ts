@@ -2,6 +2,7 @@
 
 import { readJson } from '../exchange.ts';
 import { PlatformError } from '../faults.ts';
+import { listLimits } from '../rate-limiter.ts';
 import type { ApiCall, Route } from '../route-table.ts';
 import { endLogin } from '../token-endpoint.ts';
 
@@ -74,6 +75,11 @@ export const organizationRoutes: readonly Route[] = [
         selfUri: `/api/v2/organizations/${id}`,
       });
     },
+  },
+  {
+    template: 'GET /api/v2/organizations/limits/namespaces/{namespaceName}',
+    handle: (call) =>
+      call.reply(200, { entities: listLimits(call.params.namespaceName ?? '', call.sandbox.switches.now.rateLimit) }),
   },
   {
     template: 'POST /api/v2/analytics/conversations/details/query',

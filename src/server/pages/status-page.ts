@@ -7,7 +7,7 @@ import type { Named } from '../../upstream/own-calls.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
 import { renderClients } from './client-table.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
-import { auditWords, tokenWords as oneOfSeveralWords, READ_ONLY } from './status-words.ts';
+import { auditWords, channelWords, tokenWords as oneOfSeveralWords, READ_ONLY, SOURCES } from './status-words.ts';
 
 /** What a page knows of its reader. */
 export interface StatusView {
@@ -25,7 +25,7 @@ export function renderStatusPage(status: StatusDocument, { address, refreshS }: 
 calls go to ${status.upstream.api}.
 ${refreshWords(refreshS)} <a href="-/status">The same as JSON</a>.</p>
 ${address === null && html`<p class="soft">In the commands below, ADDRESS stands for the address of this gateway.</p>`}
-${storeProblem(status)}${auditProblem(status)}${refusedConfiguration(status)}${expiringCertificates(status)}
+${storeProblem(status)}${auditProblem(status)}${refusedConfiguration(status)}${expiringCertificates(status)}${manyChannels(status)}
 <h2>Credentials</h2>
 ${status.credentials.map((credential) => renderCredential(credential, base, status.clients.length > 0))}
 <h2>Clients</h2>
@@ -73,6 +73,13 @@ function expiringCertificates({ certificates }: StatusDocument): readonly Html[]
   return certificates.flatMap(({ warning }) =>
     warning === null ? [] : [html`<p class="bad" role="alert">Soon to end: ${warning}.</p>`],
   );
+}
+
+function manyChannels({ channels }: StatusDocument): readonly Html[] {
+  return channels.flatMap((account) => {
+    const words = channelWords(account);
+    return words === null ? [] : [html`<p class="wait" role="alert">${capital(words)}.</p>`];
+  });
 }
 
 function refusedConfiguration({ reload }: StatusDocument): Html | null {
@@ -202,12 +209,12 @@ ${limits.map(renderLimit)}</tbody></table></div>
 ${limitsInAll > limits.length ? html`<p>${limits.length} of ${limitsInAll} are shown.</p>` : ''}`;
 }
 
-const LIMIT_COLUMNS = ['Limit', 'Calls a minute', 'Used in the last minute', 'Waiting', 'State'];
+const LIMIT_COLUMNS = ['Limit', 'Calls a minute', 'Known from', 'Used in the last minute', 'Waiting', 'State'];
 
-function renderLimit({ name, perMinute, used, waiting, pausedMs }: StatusDocument['limits'][number]): Html {
+function renderLimit({ name, perMinute, source, used, waiting, pausedMs }: StatusDocument['limits'][number]): Html {
   const pause = humanDuration(Math.ceil(pausedMs / 1000));
   const state = pausedMs > 0 ? html`<span class="wait">paused for ${pause}</span>` : 'going on';
-  return html`<tr><th scope="row">${name}</th><td>${perMinute ?? 'not known'}</td><td>${used}</td><td>${waiting}</td>
+  return html`<tr><th scope="row">${name}</th><td>${perMinute ?? 'not known'}</td><td>${source === null ? '' : SOURCES[source]}</td><td>${used}</td><td>${waiting}</td>
 <td>${state}</td></tr>
 `;
 }

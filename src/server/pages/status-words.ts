@@ -52,3 +52,26 @@ export function tokenWords({ number, token, secondsLeft, used, perMinute, paused
 
 /** Said where a whole gateway is read-only. */
 export const READ_ONLY = 'nobody may change anything (server.read_only)';
+
+/** Where the size of a limit is known from. */
+export const SOURCES: Readonly<Record<NonNullable<StatusDocument['limits'][number]['source']>, string>> = {
+  configured: 'the configuration',
+  asked: 'the platform, asked',
+  met: 'a 429',
+};
+
+/** So many of those who made channels are named. */
+const MOST_MAKERS = 5;
+
+/** What is to be known of the channels of a user and application, and who made them; null while there is room. */
+export function channelWords({
+  credential,
+  session,
+  clients,
+  warning,
+}: StatusDocument['channels'][number]): string | null {
+  if (warning === null) return null;
+  const makers = clients.slice(0, MOST_MAKERS).map(({ client, channels }) => `${client ?? 'anonymous'} ${channels}`);
+  const whose = session === null ? `credential ${credential}` : `a session of credential ${credential}`;
+  return `${whose} (${makers.join(', ')}): ${warning}`;
+}

@@ -23,6 +23,7 @@ import { VERSION } from '../../version.ts';
 import type { ServerContext, ServerRuntime } from '../context.ts';
 import { isAnonymousServed } from '../listener-plan.ts';
 import type { RefusalStatus } from '../refusals.ts';
+import { type AccountChannels, MOST_OF_ACCOUNT } from '../websocket/channels.ts';
 import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
 
 /** One of several tokens of a credential. Times are ISO 8601 in UTC, or null. */
@@ -106,6 +107,8 @@ export interface StatusDocument {
   /** At most 200: those of configured credentials and clients, then those that hold calls back, then the rest. */
   readonly limits: readonly LimitState[];
   readonly limitsInAll: number;
+  /** Users and applications with notification channels made here, at most 100: those with most first. */
+  readonly channels: readonly (AccountChannels & { readonly most: number })[];
   /** Of the listeners, of callers' and of the upstream's CAs, and ours for the upstream. */
   readonly certificates: readonly CertificateStatus[];
   /** What the platform refused of late for want of a permission or a person: at most 20, the last first. */
@@ -146,6 +149,10 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     anonymous: anonymousStatus(gateway),
     readOnly: config.server.readOnly,
     ...limitsOf(runtime.upstream.limits()),
+    channels: gateway.runtime.channels
+      .accounts()
+      .slice(0, MOST_ACCOUNTS)
+      .map((account) => ({ ...account, most: MOST_OF_ACCOUNT })),
     certificates: gateway.expiries.certificates().map((expiry) => certificateStatus(expiry, clock.now())),
     refusals: gateway.refusals.list(),
     store: { type: config.store.type, error: storeError },
@@ -166,11 +173,12 @@ function certificateStatus({ use, file, subject, expiresAt }: CertificateExpiry,
 }
 
 const MOST_LIMITS = 200;
+const MOST_ACCOUNTS = 100;
 
 /** Each session has a limit of its own, and there may be thousands. */
 function limitsOf(all: readonly LimitState[]): Pick<StatusDocument, 'limits' | 'limitsInAll'> {
-  const rank = ({ credential, waiting, pausedMs }: LimitState) => {
-    if (credential === null || credentialOfLimit(credential) === credential) return 0;
+  const rank = ({ credential, routes, waiting, pausedMs }: LimitState) => {
+    if (routes === null && (credential === null || credentialOfLimit(credential) === credential)) return 0;
     return waiting > 0 || pausedMs > 0 ? 1 : 2;
   };
   const limits = all.length <= MOST_LIMITS ? all : all.toSorted((a, b) => rank(a) - rank(b)).slice(0, MOST_LIMITS);

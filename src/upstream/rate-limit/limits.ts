@@ -1,35 +1,50 @@
-// The limits that are known: of tokens, of routes; what each holds back, and what of that is told in the status.
+// The limits that are known, of credentials, of parts of the platform, of clients: what each holds back, and what of that
+// is told in the status.
 
 import type { Clock } from '../../clock.ts';
 import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { credentialOfLimit, QueueCapacity, type UpstreamRequest } from '../call.ts';
-import type { LimitNotice } from './limit-notice.ts';
-import { PlatformLimit } from './platform-limit.ts';
+import { type Lane, type LaneMaker, Lanes, type LimitedCall, organizationOfOwner } from './lanes.ts';
+import { type LimitNotice, type LimitScope, limitName } from './limit-notice.ts';
+import { type LimitSource, PlatformLimit } from './platform-limit.ts';
 import { RateLimiter } from './rate-limiter.ts';
 import { RateWindow } from './rate-window.ts';
 import { Shares } from './shares.ts';
 import { spreadOver, type TokenLimitState, WindowPool } from './window-pool.ts';
 
-const MOST_ENDPOINTS = 1_000;
 /** As many as there may be sessions, each of which has a limit of its own. */
 const MOST_CREDENTIALS = 10_000;
+/**
+ * A limit so many times as large as what was used when it refused depends on more than calls: on the size of pages, or
+ * on what others use. Then it is no pace to keep to, and Retry-After alone counts.
+ */
+const FAR_ABOVE = 2;
+/** Routes of a limit that the status names. */
+const MOST_SHOWN_ROUTES = 20;
 
 /** What a limit is doing, for `status`. */
 export interface LimitState {
   readonly name: string;
-  /** The key that the limit is known by; null for a client's own limit. */
+  /** Whose it is: `client` a client's own, `token` all calls of a credential, else as the platform's 429 said. */
+  readonly scope: Exclude<LimitScope, 'user'> | 'client';
+  /** The platform's name of the limit, `directory:user.rate.per.minute`; null where none is known. */
+  readonly limit: string | null;
+  /** The key that the limit is known by; null for a client's own limit, and for one that an organisation shares. */
   readonly credential: string | null;
+  /** The organisation whose credentials share it, by its id; null for any other. */
+  readonly organization: string | null;
+  /** Method and route of the calls that draw on it, at most 20; null for all calls. */
+  readonly routes: readonly string[] | null;
   /** Null while no limit is known. */
   readonly perMinute: number | null;
+  /** Where that is known from; null while it is not known. */
+  readonly source: LimitSource | null;
   /** Calls of the last minute. */
   readonly used: number;
   readonly waiting: number;
   /** Milliseconds until calls go on, 0 when they are not paused. */
   readonly pausedMs: number;
 }
-
-/** What of a call decides by which limits it is counted. */
-export type LimitedCall = Pick<UpstreamRequest, 'limitKey' | 'method' | 'target'>;
 
 /** `[rate_limit]` without what is the gate's. */
 export type LimitSettings = Omit<GatewayConfig['rateLimit'], 'connections'>;
@@ -40,7 +55,11 @@ export interface LimitsDeps {
   readonly settings: LimitSettings;
   readonly clients: readonly ClientConfig[];
   readonly routeOf: (method: string, target: string) => string;
+  /** The organisations of credentials, as far as the configuration tells. Default: none. */
+  readonly organizations?: ReadonlyMap<string, string> | undefined;
 }
+
+const NO_LIMITERS: readonly RateLimiter[] = [];
 
 /**
  * The limits of the configuration before: what they counted and learnt of the credentials that are kept goes on to
@@ -52,25 +71,25 @@ export interface PreviousLimits {
 }
 
 /** All limits that are known. Opens no timer until somebody waits. */
-export class Limits {
+export class Limits implements LaneMaker {
   /** Where calls wait, for connections as well. */
   readonly capacity: QueueCapacity;
   /** The configured clients. */
   readonly names: readonly string[];
   readonly #clock: Clock;
-  readonly #routeOf: LimitsDeps['routeOf'];
   /** Calls a minute that the configuration allows a credential; Infinity for `auto`. */
   readonly #configured: number;
   /** By limit key. */
   readonly #credentials = new Map<string, PlatformLimit>();
-  /** By limit key, blank, route. */
-  readonly #endpoints = new Map<string, PlatformLimit>();
+  readonly #lanes: Lanes;
   /** Clients' own, by name. */
   readonly #clients = new Map<string, RateLimiter>();
+  /** The limits of the configuration after: what calls that still run here learn is theirs to know. */
+  #next: PreviousLimits | null = null;
 
-  constructor({ clock, settings, clients, routeOf }: LimitsDeps, previous?: PreviousLimits) {
+  constructor({ clock, settings, clients, routeOf, organizations = new Map() }: LimitsDeps, previous?: PreviousLimits) {
     this.#clock = clock;
-    this.#routeOf = routeOf;
+    this.#lanes = new Lanes({ maker: this, routeOf, organizations, now: () => clock.monotonic() });
     this.#configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
     this.capacity = previous?.limits.capacity ?? new QueueCapacity();
     this.capacity.max = settings.queueMax;
@@ -103,44 +122,110 @@ export class Limits {
     return client === null || this.#clients.size === 0 ? undefined : this.#clients.get(client);
   }
 
-  /** The limit of the call's method and route, where one is known. */
-  ofEndpoint({ limitKey, method, target }: LimitedCall): RateLimiter | undefined {
-    if (this.#endpoints.size === 0) return undefined;
-    const limit = this.#endpoints.get(`${limitKey} ${this.#routeOf(method, target)}`);
-    return limit && this.#current(limit);
+  /** The limits of parts of the platform that the call's route has met: none for most. */
+  ofParts(call: LimitedCall): readonly RateLimiter[] {
+    const lanes = this.#lanes.of(call);
+    return lanes.length === 0 ? NO_LIMITERS : lanes.map((limit) => this.#current(limit));
   }
 
   /** Takes note of a refusal: learns the limit and its size; gives the limiter that is concerned. Pauses nothing. */
-  learn({ limitKey, method, target }: LimitedCall, { scope, key, perMinute }: LimitNotice): RateLimiter {
-    const limit =
-      scope === 'token'
-        ? this.#credentialLimit(limitKey)
-        : this.#endpointLimit(limitKey, this.#routeOf(method, target));
-    if (key !== null && scope === 'token') limit.limiter.name = `the platform's limit ${key} of credential ${limitKey}`;
-    if (perMinute !== null) limit.meet(perMinute, this.#clock.monotonic());
+  learn(call: LimitedCall, notice: LimitNotice): RateLimiter {
+    const { limitKey } = call;
+    const next = this.#next;
+    if (next?.isKept(credentialOfLimit(limitKey))) return next.limits.learn(call, notice);
+    const { scope, perMinute } = notice;
+    const now = this.#clock.monotonic();
+    const name = limitName(notice) ?? '';
+    if (scope === 'token' || scope === 'user') {
+      const limit = this.#credentialLimit(limitKey);
+      if (perMinute !== null) limit.meet(name, perMinute, now);
+      limit.limiter.name = `the platform's limit ${name} of credential ${limitKey}`;
+      return limit.limiter;
+    }
+    const { limit } = this.#lanes.join(call, notice);
+    if (perMinute !== null && perMinute <= FAR_ABOVE * this.#usedBy(limitKey, scope, now))
+      limit.meet(name, perMinute, now);
     return limit.limiter;
+  }
+
+  /** Takes what the platform answered when it was asked for a credential's limits, by their names. */
+  ask(credential: string, answer: ReadonlyMap<string, number>): void {
+    this.#credentialLimit(credential).ask(answer);
+  }
+
+  /** Takes note of the organisation that a credential is of; null when it is not known any more. */
+  setOrganization(credential: string, id: string | null): void {
+    this.#lanes.setOrganization(credential, id);
   }
 
   states(): LimitState[] {
     const now = this.#clock.monotonic();
-    const state = (credential: string | null, { name, window, waiting, pausedUntil }: RateLimiter): LimitState => ({
+    const state = (
+      { name, window, waiting, pausedUntil }: RateLimiter,
+      what: Omit<LimitState, 'name' | 'used' | 'waiting' | 'pausedMs' | 'perMinute'>,
+    ): LimitState => ({
       name,
-      credential,
+      ...what,
       perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
       used: window.used(now),
       waiting,
       pausedMs: Math.max(0, Math.round(pausedUntil - now)) || 0,
     });
+    const general = { organization: null, routes: null };
+    const ofCredential = (credential: string, { limiter, size }: PlatformLimit) =>
+      state(limiter, {
+        ...general,
+        ...{ scope: 'token', limit: size?.limit ?? null, credential, source: size?.source ?? null },
+      });
+    const ofLane = ({ limit: { scope, limiter, size }, name, owner, routes }: Lane) => {
+      const organization = organizationOfOwner(owner);
+      return state(limiter, {
+        scope: scope === 'user' ? 'token' : scope,
+        limit: name,
+        credential: organization === null ? owner : null,
+        organization,
+        routes: [...routes].slice(0, MOST_SHOWN_ROUTES),
+        source: size?.source ?? null,
+      });
+    };
     return [
-      ...Array.from(this.#credentials, ([limitKey, { limiter }]) => state(limitKey, limiter)),
-      ...Array.from(this.#endpoints, ([key, { limiter }]) => state(limitKeyOf(key), limiter)),
-      ...Array.from(this.#clients.values(), (limiter) => state(null, limiter)),
+      ...Array.from(this.#credentials, ([limitKey, limit]) => ofCredential(limitKey, limit)),
+      ...Array.from(this.#lanes.all(), ofLane),
+      ...Array.from(this.#clients.values(), (limiter) =>
+        state(limiter, { ...general, scope: 'client', limit: null, credential: null, source: 'configured' }),
+      ),
     ];
   }
 
+  /** For the lanes. */
+  make(scope: LimitScope): PlatformLimit {
+    return new PlatformLimit(scope, this.#limiter(null));
+  }
+
+  /** For the lanes. */
+  fit({ limit: { limiter, scope }, name, owner, routes }: Lane): void {
+    const organization = organizationOfOwner(owner);
+    const whose = organization === null ? `credential ${owner}` : `organisation ${organization}`;
+    const [route] = routes;
+    const what =
+      scope !== 'route' && name !== null ? ` ${name} of` : `${name === null ? '' : ` ${name}`} of ${route} for`;
+    limiter.name = `the platform's limit${what} ${whose}`;
+    if ((limiter.shares === null) !== (this.#sharersOf(owner) === 0)) limiter.shares = this.#sharesOf(owner);
+  }
+
   #current(limit: PlatformLimit): RateLimiter {
-    if (limit.isMet) limit.refresh(this.#clock.monotonic());
+    limit.refresh(this.#clock);
     return limit.limiter;
+  }
+
+  /** Calls of the last minute that may have counted for a limit: it is not known which did. */
+  #usedBy(limitKey: string, scope: LimitScope, now: number): number {
+    const organization = scope === 'organization' ? this.#lanes.organizationOf(limitKey) : undefined;
+    if (organization === undefined) return this.ofCredential(limitKey).window.used(now);
+    let used = 0;
+    for (const [key, { limiter }] of this.#credentials)
+      if (this.#lanes.organizationOf(key) === organization) used += limiter.window.used(now);
+    return used;
   }
 
   /**
@@ -149,15 +234,19 @@ export class Limits {
    */
   #takeOver({ limits, isKept }: PreviousLimits): void {
     const areNamesKept = this.names.join() === limits.names.join();
-    const keep = (into: Map<string, PlatformLimit>, key: string, limit: PlatformLimit, limitKey: string) => {
-      if (!isKept(credentialOfLimit(limitKey))) return;
+    for (const [limitKey, limit] of limits.#credentials) {
+      if (!isKept(credentialOfLimit(limitKey))) continue;
       if (!areNamesKept) limit.limiter.shares = this.#sharesOf(limitKey);
-      into.set(key, limit);
-      limit.configure(into === this.#credentials ? this.#configured : Number.POSITIVE_INFINITY);
-    };
-    for (const [limitKey, limit] of limits.#credentials) keep(this.#credentials, limitKey, limit, limitKey);
-    for (const [key, limit] of limits.#endpoints) keep(this.#endpoints, key, limit, limitKeyOf(key));
+      this.#credentials.set(limitKey, limit);
+      limit.configure(this.#configured);
+    }
+    this.#lanes.takeOver(limits.#lanes, isKept);
+    for (const { owner, limit } of this.#lanes.all()) {
+      if (!areNamesKept) limit.limiter.shares = this.#sharesOf(owner);
+      limit.limiter.reconsider();
+    }
     for (const [client, limiter] of limits.#clients) this.#clients.set(client, limiter);
+    limits.#next = { limits: this, isKept };
   }
 
   #limitClients(clients: readonly ClientConfig[]): void {
@@ -181,47 +270,36 @@ export class Limits {
     }
   }
 
-  /** Null where nobody shares: a session is one client's. */
-  #sharesOf(limitKey: string): Shares | null {
-    return this.names.length === 0 || isSession(limitKey) ? null : new Shares(this.names);
+  /** How many clients share what is a credential's or an organisation's: a session is one client's. */
+  #sharersOf(owner: string): number {
+    return isSession(owner) ? 0 : this.names.length;
+  }
+
+  #sharesOf(owner: string): Shares | null {
+    return this.#sharersOf(owner) === 0 ? null : new Shares(this.names);
   }
 
   #credentialLimit(limitKey: string): PlatformLimit {
     const known = this.#credentials.get(limitKey);
     if (known !== undefined) return known;
-    if (this.#credentials.size >= MOST_CREDENTIALS) thinOut(this.#credentials, this.#clock.monotonic(), isSession);
-    const limit = this.#make(limitKey, `the platform's limit of credential ${limitKey}`, true);
+    if (this.#credentials.size >= MOST_CREDENTIALS) thinOut(this.#credentials, this.#clock.monotonic());
+    const limiter = this.#limiter(this.#sharesOf(limitKey), true);
+    limiter.name = `the platform's limit of credential ${limitKey}`;
+    const limit = new PlatformLimit('token', limiter);
     limit.configure(this.#configured);
     this.#credentials.set(limitKey, limit);
     return limit;
   }
 
-  #endpointLimit(limitKey: string, route: string): PlatformLimit {
-    const key = `${limitKey} ${route}`;
-    const known = this.#endpoints.get(key);
-    if (known !== undefined) return known;
-    if (this.#endpoints.size >= MOST_ENDPOINTS) thinOut(this.#endpoints, this.#clock.monotonic(), () => true);
-    const limit = this.#make(limitKey, `the platform's limit of ${route} for credential ${limitKey}`, false);
-    this.#endpoints.set(key, limit);
-    return limit;
+  #limiter(shares: Shares | null, isCautious = false): RateLimiter {
+    return new RateLimiter({
+      name: '',
+      clock: this.#clock,
+      window: new RateWindow({ perMinute: Number.POSITIVE_INFINITY, isCautious }),
+      capacity: this.capacity,
+      shares,
+    });
   }
-
-  #make(limitKey: string, name: string, isCautious: boolean): PlatformLimit {
-    return new PlatformLimit(
-      new RateLimiter({
-        name,
-        clock: this.#clock,
-        window: new RateWindow({ perMinute: Number.POSITIVE_INFINITY, isCautious }),
-        capacity: this.capacity,
-        shares: this.#sharesOf(limitKey),
-      }),
-    );
-  }
-}
-
-/** Of the key of an endpoint's limit. */
-function limitKeyOf(key: string): string {
-  return key.slice(0, key.indexOf(' '));
 }
 
 function isSession(limitKey: string): boolean {
@@ -229,16 +307,16 @@ function isSession(limitKey: string): boolean {
 }
 
 /**
- * Makes room for a tenth more, so that it is not looked for again at once. What is forgotten of a limit costs one more
- * refusal; the limits of configured credentials are few, and stay.
+ * Makes room for a tenth more, so that it is not looked for again at once. What is forgotten of a session's limit costs
+ * one more refusal; the limits of configured credentials are few, and stay.
  */
-function thinOut(limits: Map<string, PlatformLimit>, now: number, mayForget: (key: string) => boolean): void {
+function thinOut(limits: Map<string, PlatformLimit>, now: number): void {
   const goal = limits.size * 0.9;
   const isIdle = ({ pausedUntil, window }: RateLimiter) => pausedUntil <= now && window.used(now) === 0;
   for (const mayGo of [isIdle, () => true]) {
     for (const [key, { limiter }] of limits) {
       if (limits.size <= goal) return;
-      if (limiter.waiting === 0 && mayGo(limiter) && mayForget(key)) limits.delete(key);
+      if (limiter.waiting === 0 && mayGo(limiter) && isSession(key)) limits.delete(key);
     }
   }
 }

@@ -1,29 +1,53 @@
-// One limit of the platform: where calls wait for it, and what is known of its size, and from whom.
+// One limit of the platform, or several that the same calls draw on: where calls wait for it, and what is known of its
+// size, and from whom.
 
+import type { LimitScope } from './limit-notice.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 import { MINUTE_MS } from './rate-window.ts';
 
 /** A size that a refusal told is forgotten after this, in case the platform has raised it. */
 const MET_FOR_MS = 30 * MINUTE_MS;
 
-/** Where a size is known from: the configuration, or a 429. */
-export type LimitSource = 'configured' | 'met';
+/** Where a size is known from: the configuration, the platform's answer to a question of ours, or a 429. */
+export type LimitSource = 'configured' | 'asked' | 'met';
 
-/** A limit, and its size in calls a minute. Times are monotonic ms. */
+/** A limit's size, in calls a minute. */
+export interface KnownSize {
+  readonly perMinute: number;
+  readonly source: LimitSource;
+  /** The platform's name of the limit; null for the configuration's number. */
+  readonly limit: string | null;
+}
+
+/** What the platform said of one limit. Infinity: nothing. */
+interface Told {
+  /** When asked. */
+  asked: number;
+  /** In a 429, and when. */
+  met: number;
+  metAt: number;
+  /** An answer that a 429 has refuted: it is not believed again. */
+  refuted: number;
+}
+
+/** What is known of a limit. Times are monotonic ms. All sizes that are known hold, so the smallest counts. */
 export class PlatformLimit {
   readonly limiter: RateLimiter;
+  readonly scope: LimitScope;
   #configured = Number.POSITIVE_INFINITY;
-  /** What a 429 said, and when. */
-  #met: { readonly perMinute: number; readonly at: number } | null = null;
+  /** By the platform's names of them: few, as these are known, or are one. */
+  readonly #told = new Map<string, Told>();
+  #isMet = false;
+  /** Null while nothing is known. */
+  #size: KnownSize | null = null;
 
-  constructor(limiter: RateLimiter) {
+  constructor(scope: LimitScope, limiter: RateLimiter) {
+    this.scope = scope;
     this.limiter = limiter;
   }
 
-  /** Where its size is known from; null while it is not known. */
-  get source(): LimitSource | null {
-    if (this.#met !== null && this.#met.perMinute <= this.#configured) return 'met';
-    return this.#configured === Number.POSITIVE_INFINITY ? null : 'configured';
+  get size(): KnownSize | null {
+    return this.#size;
   }
 
   /** Takes the configuration's number, Infinity without one. */
@@ -34,25 +58,80 @@ export class PlatformLimit {
   }
 
   /** Takes what a 429 said. Lets nobody go: a pause may follow. */
-  meet(perMinute: number, now: number): void {
-    this.#met = { perMinute, at: now };
+  meet(limit: string, perMinute: number, now: number): void {
+    const told = this.#toldOf(limit);
+    told.met = perMinute;
+    told.metAt = now;
+    if (told.asked > perMinute && told.asked !== Number.POSITIVE_INFINITY) {
+      told.refuted = told.asked;
+      told.asked = Number.POSITIVE_INFINITY;
+    }
+    this.#isMet = true;
     this.#resize();
   }
 
-  /** Forgets what was met long ago. */
-  refresh(now: number): void {
-    if (this.#met === null || now - this.#met.at < MET_FOR_MS) return;
-    this.#met = null;
+  /** Takes what the platform answered when it was asked, by names of limits: in place of what it answered before. */
+  ask(answer: ReadonlyMap<string, number>): void {
+    for (const [limit, told] of this.#told) if (!answer.has(limit)) told.asked = Number.POSITIVE_INFINITY;
+    for (const [limit, perMinute] of answer) {
+      const told = this.#toldOf(limit);
+      told.asked = perMinute === told.refuted ? Number.POSITIVE_INFINITY : perMinute;
+    }
     this.#resize();
     this.limiter.reconsider();
   }
 
-  /** Whether there is something to `refresh`. */
-  get isMet(): boolean {
-    return this.#met !== null;
+  /** Forgets what was met long ago. Costs next to nothing where nothing was. */
+  refresh(clock: { monotonic(): number }): void {
+    if (!this.#isMet) return;
+    const now = clock.monotonic();
+    this.#isMet = false;
+    let isChanged = false;
+    for (const told of this.#told.values()) {
+      if (told.met === Number.POSITIVE_INFINITY) continue;
+      if (now - told.metAt < MET_FOR_MS) this.#isMet = true;
+      else {
+        told.met = Number.POSITIVE_INFINITY;
+        isChanged = true;
+      }
+    }
+    if (!isChanged) return;
+    this.#resize();
+    this.limiter.reconsider();
+  }
+
+  /** Takes over what another one, of which it turned out that it is the same, had met. Whoever waits there goes on to. */
+  absorb(other: PlatformLimit, now: number, cautiousMs: number): void {
+    for (const [limit, { met, metAt }] of other.#told) {
+      if (met !== Number.POSITIVE_INFINITY && met < this.#toldOf(limit).met) this.meet(limit, met, metAt);
+    }
+    // What the other counted is not known here.
+    this.limiter.window.enterSlowStart(now + cautiousMs);
+    this.limiter.pauseUntil(other.limiter.pausedUntil);
+  }
+
+  #toldOf(limit: string): Told {
+    let told = this.#told.get(limit);
+    if (told === undefined) {
+      const nothing = Number.POSITIVE_INFINITY;
+      told = { asked: nothing, met: nothing, metAt: 0, refuted: nothing };
+      this.#told.set(limit, told);
+    }
+    return told;
   }
 
   #resize(): void {
-    this.limiter.window.limit = Math.min(this.#met?.perMinute ?? Number.POSITIVE_INFINITY, this.#configured);
+    let size: KnownSize | null = null;
+    const take = (perMinute: number, source: LimitSource, limit: string | null) => {
+      if (perMinute < (size?.perMinute ?? Number.POSITIVE_INFINITY)) size = { perMinute, source, limit };
+    };
+    for (const [limit, { asked, met }] of this.#told) {
+      // A refusal is the later word, and the surer one.
+      if (met !== Number.POSITIVE_INFINITY) take(met, 'met', limit);
+      else take(asked, 'asked', limit);
+    }
+    take(this.#configured, 'configured', null);
+    this.#size = size;
+    this.limiter.window.limit = (size as KnownSize | null)?.perMinute ?? Number.POSITIVE_INFINITY;
   }
 }

@@ -5,12 +5,13 @@ import type { ClientConfig, GatewayConfig } from '../../config/gateway-config.ts
 import { GatewayError } from '../../errors.ts';
 import { noteRetry } from '../../logging/exchange-record.ts';
 import type { Log } from '../../logging/log.ts';
+import type { LiveSecrets } from '../../logging/redact/live-secrets.ts';
 import { pause, type Send, type UpstreamRequest, type UpstreamResponse, waitLeftMs } from '../call.ts';
 import { UpstreamError } from '../errors.ts';
 import { retryWaitMs } from '../retry.ts';
-import { type LimitNotice, readLimitNotice } from './limit-notice.ts';
+import { type LimitNotice, limitName, readLimitNotice } from './limit-notice.ts';
 import { type LimitSettings, Limits, type PreviousLimits } from './limits.ts';
-import type { RateLimiter } from './rate-limiter.ts';
+import { RateLimiter } from './rate-limiter.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RateLimitDeps {
@@ -22,6 +23,10 @@ export interface RateLimitDeps {
   readonly clients: readonly ClientConfig[];
   /** Method and route template: what an endpoint's limit is counted by. Bounded in its values. */
   readonly routeOf: (method: string, target: string) => string;
+  /** As for `Limits`. */
+  readonly organizations?: ReadonlyMap<string, string> | undefined;
+  /** Those in use, which no name of a limit may hold. */
+  readonly secrets?: Pick<LiveSecrets, 'find'> | undefined;
 }
 
 /**
@@ -54,9 +59,9 @@ export class RateLimits {
   #unreported = 0;
 
   constructor(deps: RateLimitDeps, previous?: PreviousLimits) {
-    const { clock, settings, clients, routeOf } = deps;
+    const { clock, settings, clients, routeOf, organizations } = deps;
     this.#deps = deps;
-    this.limits = new Limits({ clock, settings, clients, routeOf }, previous);
+    this.limits = new Limits({ clock, settings, clients, routeOf, organizations }, previous);
     this.#isEnforced = settings.mode === 'enforce';
   }
 
@@ -70,23 +75,29 @@ export class RateLimits {
    * gateway.rate.limited. It counts as any other, and a 429 teaches as much; it is not sent again.
    */
   async sendAside(next: Send, request: UpstreamRequest): Promise<UpstreamResponse> {
-    const { clock, settings } = this.#deps;
+    const { clock, settings, secrets } = this.#deps;
     if (settings.mode === 'off') return next(request);
-    const limiter = this.limits.ofCall(request);
-    if (!limiter.tryAcquireAside(ROOM_FOR_OTHERS))
+    const whole = this.limits.ofCall(request);
+    const limiters = [...this.limits.ofParts(request), whole];
+    for (const [at, limiter] of limiters.entries()) {
+      if (limiter.tryAcquireAside(limiter === whole ? ROOM_FOR_OTHERS : 0)) continue;
+      for (const taken of limiters.slice(0, at)) taken.cancel(request);
       throw new GatewayError('gateway.rate.limited', `${limiter.name} leaves no room for it at the moment`);
+    }
     let isCounted = true;
     try {
       const response = await next({ ...request, waitUntil: clock.monotonic() });
       isCounted = response.statusCode !== 429;
-      if (!isCounted) this.#applyLimit(request, await readLimitNotice(response, clock, 0));
+      if (!isCounted) this.#applyLimit(request, await readLimitNotice(response, clock, 0, secrets));
       return response;
     } catch (error) {
       isCounted = !(error instanceof UpstreamError && !error.wasSent);
       throw error;
     } finally {
-      if (isCounted) limiter.complete(clock.monotonic(), request);
-      else limiter.cancel(request);
+      for (const limiter of limiters) {
+        if (isCounted) limiter.complete(clock.monotonic(), request);
+        else limiter.cancel(request);
+      }
     }
   }
 
@@ -94,11 +105,12 @@ export class RateLimits {
     const { record } = request;
     for (let rounds = 0; ; rounds += 1) {
       const whole = this.limits.ofCall(request);
-      const endpoint = this.limits.ofEndpoint(request);
+      const parts = this.limits.ofParts(request);
       const own = this.limits.ofClient(record.client);
-      if (endpoint === undefined && own === undefined) {
-        if (!whole.tryAcquire(record.client ?? '', request)) await this.#wait(whole, request, rounds > 0);
-      } else await this.#acquireAll([own, endpoint, whole], request, rounds > 0);
+      // What is limited by more than its credential's limit is the exception, and may cost a list.
+      const limiters = parts.length === 0 && own === undefined ? null : [...(own ? [own] : []), ...parts, whole];
+      if (limiters !== null) await this.#acquireAll(limiters, request, rounds > 0);
+      else if (!whole.tryAcquire(record.client ?? '', request)) await this.#wait(whole, request, rounds > 0);
       const { upstreamMs, attempts } = record;
       let notice: LimitNotice | null = null;
       let limited = whole;
@@ -108,8 +120,8 @@ export class RateLimits {
         response = await next(request);
         isCounted = response.statusCode !== 429;
         if (!isCounted) {
-          const { clock } = this.#deps;
-          notice = await readLimitNotice(response, clock, waitLeftMs(request, clock));
+          const { clock, secrets } = this.#deps;
+          notice = await readLimitNotice(response, clock, waitLeftMs(request, clock), secrets);
           // Before the slot is given back: else the next call would be let in and refused as well.
           limited = this.#applyLimit(request, notice);
           if (limited.first === whole) limited = whole;
@@ -119,7 +131,7 @@ export class RateLimits {
         isCounted = record.attempts > attempts && !(error instanceof UpstreamError && !error.wasSent);
         throw error;
       } finally {
-        this.#release(own, endpoint, whole, request, isCounted ? record.upstreamMs - upstreamMs : null);
+        this.#release(limiters ?? whole, request, isCounted ? record.upstreamMs - upstreamMs : null);
       }
       if (notice === null) return response;
       const delayMs = this.#retryDelayMs(request, notice, limited, rounds);
@@ -162,53 +174,38 @@ export class RateLimits {
   }
 
   /** A slot of every limiter, the narrowest first, so that a wide one is not taken by a call that cannot go yet. */
-  async #acquireAll(
-    limiters: readonly (RateLimiter | undefined)[],
-    request: UpstreamRequest,
-    isReturning: boolean,
-  ): Promise<void> {
-    for (let acquired = 0; acquired < limiters.length; acquired += 1) {
-      const limiter = limiters[acquired];
-      if (limiter === undefined || limiter.tryAcquire(request.record.client ?? '', request)) continue;
+  async #acquireAll(limiters: readonly RateLimiter[], request: UpstreamRequest, isReturning: boolean): Promise<void> {
+    for (const [acquired, limiter] of limiters.entries()) {
+      if (limiter.tryAcquire(request.record.client ?? '', request)) continue;
       try {
         await this.#wait(limiter, request, isReturning);
       } catch (error) {
-        for (const taken of limiters.slice(0, acquired)) taken?.cancel(request);
+        for (const taken of limiters.slice(0, acquired)) taken.cancel(request);
         throw error;
       }
     }
   }
 
-  /** Gives back what the call took: it counts for a minute from its arrival, or, with null, not at all. */
-  #release(
-    own: RateLimiter | undefined,
-    endpoint: RateLimiter | undefined,
-    whole: RateLimiter,
-    request: UpstreamRequest,
-    upstreamMs: number | null,
-  ): void {
-    if (upstreamMs !== null) {
-      const now = this.#deps.clock.monotonic();
-      const arrivedAt = Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
-      own?.complete(arrivedAt);
-      endpoint?.complete(arrivedAt);
-      whole.complete(arrivedAt, request);
-    } else {
-      own?.cancel();
-      endpoint?.cancel();
-      whole.cancel(request);
-    }
+  /** Gives back what the call took, of one or of several: it counts for a minute from its arrival, or, with null, not at all. */
+  #release(taken: RateLimiter | readonly RateLimiter[], request: UpstreamRequest, upstreamMs: number | null): void {
+    const now = this.#deps.clock.monotonic();
+    const arrivedAt = upstreamMs === null ? null : Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
+    if (taken instanceof RateLimiter) release(taken, request, arrivedAt);
+    else for (const limiter of taken) release(limiter, request, arrivedAt);
   }
 
   /** Learns from a refusal and pauses what was limited. Gives the limiter concerned. */
   #applyLimit(request: UpstreamRequest, notice: LimitNotice): RateLimiter {
     const limiter = this.limits.learn(request, notice);
+    request.record.limit = limitName(notice);
     const now = this.#deps.clock.monotonic();
     // Our own count left room, so somebody else draws on the same limit, or its size is not known.
+    const { retryAfterMs = 0 } = notice;
+    // A user's limit is that of all tokens.
+    const one = notice.scope === 'user' ? undefined : request;
     if (limiter.window.freeFor(now, request) > 0)
-      limiter.window.enterSlowStart(now + (notice.retryAfterMs ?? 0) + SLOW_START_MS, request);
-    if (notice.retryAfterMs !== undefined)
-      limiter.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, notice.retryAfterMs), request);
+      limiter.window.enterSlowStart(now + retryAfterMs + SLOW_START_MS, one);
+    if (notice.retryAfterMs !== undefined) limiter.pauseUntil(now + Math.max(SHORTEST_PAUSE_MS, retryAfterMs), one);
     return limiter;
   }
 
@@ -236,4 +233,9 @@ export class RateLimits {
     this.#deps.log.warn(fields, 'calls would have been held back (rate_limit.mode = report)');
     this.#unreported = 0;
   }
+}
+
+function release(limiter: RateLimiter, request: UpstreamRequest, arrivedAt: number | null): void {
+  if (arrivedAt === null) limiter.cancel(request);
+  else limiter.complete(arrivedAt, request);
 }

@@ -134,8 +134,8 @@ t.test('who was refused is counted by client: by the gateway, and by the platfor
   end({ status: 429, client: 'made-up' });
   const series = await scrape();
   t.equal(series.get('gcg_errors_total{client="crm",code="gateway.rate.limited"}'), 1);
-  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default"}'), 1);
-  t.equal(series.get('gcg_upstream_429_total{client="other",credential="default"}'), 1);
+  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default",limit="unnamed"}'), 1);
+  t.equal(series.get('gcg_upstream_429_total{client="other",credential="default",limit="unnamed"}'), 1);
   metrics.setNames({ clients: [], credentials: ['default'] });
   t.notMatch(await metrics.render(), /crm/, 'a client that is gone is forgotten');
 });
@@ -161,11 +161,41 @@ t.test('429s are counted as seen and as absorbed, further attempts by reason', a
   end({ status: 429, source: 'gateway' });
   end({ retryReasons: ['ECONNRESET', 'something new'] });
   const series = await scrape();
-  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default"}'), 4);
+  t.equal(series.get('gcg_upstream_429_total{client="crm",credential="default",limit="unnamed"}'), 4);
   t.equal(series.get('gcg_upstream_429_absorbed_total{client="crm",credential="default"}'), 2);
   t.equal(series.get('gcg_retries_total{credential="default",reason="429"}'), 3);
   t.equal(series.get('gcg_retries_total{credential="default",reason="ECONNRESET"}'), 1);
   t.equal(series.get('gcg_retries_total{credential="default",reason="other"}'), 1);
+});
+
+t.test('429s are told by the limit that the platform names; what it makes up is no end of series', async (t) => {
+  const { end, scrape } = start();
+  end({ status: 429, limit: 'directory:user.rate.per.minute' });
+  end({ retryReasons: ['429'], limit: 'directory:user.rate.per.minute' });
+  for (let made = 0; made < 1_000; made += 1) end({ status: 429, limit: `made:up.${made}.rate.per.minute` });
+  const series = of(await scrape(), 'gcg_upstream_429_total');
+  t.equal(new Map(series).get(labelled('directory:user.rate.per.minute')), 2);
+  t.equal(series.length, 51);
+  t.equal(new Map(series).get(labelled('other')), 951);
+});
+
+function labelled(limit: string): string {
+  return `gcg_upstream_429_total{client="crm",credential="default",limit="${limit}"}`;
+}
+
+t.test('channels are told by who made them with the token of which credential', async (t) => {
+  const { metrics, scrape } = start();
+  metrics.setSources({
+    channels: () => [
+      { client: 'crm', credential: 'default', channels: 12 },
+      { client: null, credential: 'default', channels: 3 },
+      { client: 'made-up', credential: 'made-up', channels: 1 },
+    ],
+  });
+  const series = await scrape();
+  t.equal(series.get('gcg_notification_channels{client="crm",credential="default"}'), 12);
+  t.equal(series.get('gcg_notification_channels{client="anonymous",credential="default"}'), 3);
+  t.equal(series.get('gcg_notification_channels{client="other",credential="other"}'), 1);
 });
 
 t.test('in flight goes up and down', async (t) => {

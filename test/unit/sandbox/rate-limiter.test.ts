@@ -8,7 +8,7 @@ t.test('300 calls pass in a window, the next is refused with the time that is le
   for (let call = 0; call < 300; call++) t.equal(limiter.take('token', 'GET /api/v2/users', {}), undefined);
   clock.advance(18_500);
   t.same(limiter.take('token', 'GET /api/v2/users', {}), {
-    key: 'token.rate',
+    key: 'token.rate.per.minute',
     namespace: 'platform.api',
     value: 300,
     retryAfterS: 42,
@@ -35,11 +35,14 @@ t.test('tokens are counted apart', async (t) => {
 
 t.test("an endpoint's limit refuses only that endpoint, and its refusals cost the token nothing", async (t) => {
   const limiter = createRateLimiter(createNow());
-  const limit = { perMinute: 3, endpoints: [{ route: 'GET /api/v2/users', perMinute: 1, key: 'users.rate' }] };
+  const limit = {
+    perMinute: 3,
+    endpoints: [{ route: 'GET /api/v2/users', perMinute: 1, key: 'users.rate.per.minute' }],
+  };
   t.equal(limiter.take('token', 'GET /api/v2/users', limit), undefined);
   for (let call = 0; call < 5; call++)
-    t.match(limiter.take('token', 'GET /api/v2/users', limit), { key: 'users.rate', value: 1 });
+    t.match(limiter.take('token', 'GET /api/v2/users', limit), { key: 'users.rate.per.minute', value: 1 });
   t.equal(limiter.take('token', 'GET /api/v2/tokens/me', limit), undefined);
   t.equal(limiter.take('token', 'GET /api/v2/tokens/me', limit), undefined);
-  t.match(limiter.take('token', 'GET /api/v2/tokens/me', limit), { key: 'token.rate' });
+  t.match(limiter.take('token', 'GET /api/v2/tokens/me', limit), { key: 'token.rate.per.minute' });
 });

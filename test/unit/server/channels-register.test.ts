@@ -1,7 +1,7 @@
 import t from 'tap';
 import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/callers/caller.ts';
 import { certificateFingerprint } from '../../../src/cert-subject.ts';
-import { createChannelRegister, isSameCaller, showsToken } from '../../../src/server/websocket/channels.ts';
+import { ChannelRegister, isSameCaller, showsToken } from '../../../src/server/websocket/channels.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
@@ -17,7 +17,7 @@ const url = new URL('wss://streaming.mypurecloud.de/channels/a');
 const mine = { owner: callerOf('crm'), credential: 'default', url };
 
 t.test('a channel stays whose it is', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock() });
+  const register = new ChannelRegister({ clock: createFakeClock() });
   const first = register.issue('a', mine, undefined);
   t.ok(first?.token);
   t.equal(register.issue('a', { ...mine, owner: callerOf('erp') }, undefined), null, 'not another client’s');
@@ -37,7 +37,7 @@ t.test(
     t.notOk(isSameCaller(by('CN=a', 'one'), by('CN=b', 'one')));
     t.notOk(isSameCaller(by('CN=a', 'one'), ANONYMOUS));
     t.ok(isSameCaller(ANONYMOUS, ANONYMOUS));
-    const register = createChannelRegister({ clock: createFakeClock() });
+    const register = new ChannelRegister({ clock: createFakeClock() });
     t.ok(
       register.issue('a', { ...mine, owner: by('CN=a', 'one') }, undefined)?.token,
       'its socket may come without the certificate',
@@ -50,7 +50,7 @@ t.test(
 
 t.test('a channel lives as long as the platform says, a day if it does not, and never for ever', async (t) => {
   const clock = createFakeClock();
-  const register = createChannelRegister({ clock });
+  const register = new ChannelRegister({ clock });
   const in2h = new Date(clock.now() + 7_200_000).toISOString();
   register.issue('short', mine, in2h);
   register.issue('day', mine, 'whenever');
@@ -68,7 +68,7 @@ t.test('a channel lives as long as the platform says, a day if it does not, and 
 });
 
 t.test('there is a bound, and those not used for longest go first', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock(), max: 2 });
+  const register = new ChannelRegister({ clock: createFakeClock(), max: 2 });
   register.issue('a', mine, undefined);
   register.issue('b', mine, undefined);
   register.find('a');
@@ -79,7 +79,7 @@ t.test('there is a bound, and those not used for longest go first', (t) => {
 });
 
 t.test('a client that makes channels without end makes its own be forgotten, and nobody else’s', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock(), max: 4 });
+  const register = new ChannelRegister({ clock: createFakeClock(), max: 4 });
   register.issue('quiet', { ...mine, owner: callerOf('erp') }, undefined);
   register.issue('anybody', { ...mine, owner: ANONYMOUS }, undefined);
   for (let made = 0; made < 20; made++) register.issue(`noisy-${made}`, mine, undefined);
@@ -87,6 +87,76 @@ t.test('a client that makes channels without end makes its own be forgotten, and
   t.same(
     [17, 18, 19].map((made) => register.find(`noisy-${made}`) !== null),
     [false, true, true],
+  );
+  t.end();
+});
+
+t.test('near 20 of an account the log is told once who has them, beyond it once more, and again the next time', (t) => {
+  const clock = createFakeClock();
+  const warnings: Record<string, unknown>[] = [];
+  const log = { warn: (fields: object, msg: string) => void warnings.push({ ...fields, msg }) };
+  const register = new ChannelRegister({ clock, log });
+  const issue = (from: number, to: number, owner = mine.owner, credential = 'default') => {
+    for (let made = from; made < to; made += 1)
+      register.issue(`${credential}-${made}`, { ...mine, owner, credential }, undefined);
+  };
+  issue(0, 10);
+  issue(10, 15, callerOf('erp'));
+  issue(0, 15, mine.owner, 'other');
+  t.equal(warnings.length, 0);
+  t.same(
+    register.accounts().map(({ warning }) => warning),
+    [null, null],
+  );
+  issue(15, 20, ANONYMOUS);
+  t.match(warnings, [
+    {
+      msg: 'many notification channels',
+      ...{ credential: 'default', channels: 16, most: 20, clients: 'crm 10, erp 5, anonymous 1' },
+      warning: /16 notification channels are in use, and Genesys Cloud keeps 20/,
+    },
+  ]);
+  register.issue('default-3', mine, undefined);
+  t.equal(warnings.length, 1, 'one that is listed again is no new one');
+  issue(20, 30);
+  t.match(warnings.slice(1), [{ channels: 21, warning: /21 notification channels were made .* are gone/ }]);
+  t.match(register.accounts(), [
+    {
+      credential: 'default',
+      session: null,
+      channels: 30,
+      clients: [{ client: 'crm', channels: 20 }, {}, {}],
+      warning: /30/,
+    },
+    { credential: 'other', channels: 15, warning: null },
+  ]);
+  clock.stepWall(24 * 3_600_000);
+  t.same(register.accounts(), [], 'they have ended');
+  issue(30, 31);
+  issue(40, 55);
+  t.equal(warnings.length, 3);
+  t.end();
+});
+
+t.test('the users of sessions count for themselves, whatever number of sessions they have', (t) => {
+  const clock = createFakeClock();
+  const register = new ChannelRegister({ clock });
+  const session = (id: string, user: string | undefined): Caller => {
+    const owner = { clientId: 'app' };
+    return { ...ANONYMOUS, session: { id, owner, tokens: { user } } as never, isAuthenticated: true };
+  };
+  const callers = [session('a', 'ada'), session('b', 'ada'), session('c', 'bruno'), session('d', undefined)];
+  for (const [index, owner] of [...callers, ...callers].entries())
+    register.issue(`s${index}`, { ...mine, owner }, undefined);
+  register.issue('own', mine, undefined);
+  t.same(
+    register.accounts().map(({ session, channels }) => [session, channels]),
+    [
+      ['a', 4],
+      ['c', 2],
+      ['d', 2],
+      [null, 1],
+    ],
   );
   t.end();
 });
@@ -107,7 +177,7 @@ t.test('who is the same caller', (t) => {
 });
 
 t.test('only the right token is one, and nobody has none', (t) => {
-  const register = createChannelRegister({ clock: createFakeClock() });
+  const register = new ChannelRegister({ clock: createFakeClock() });
   const issued = register.issue('a', mine, undefined)!;
   const open = register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)!;
   t.ok(showsToken(issued, issued.token));

@@ -5,7 +5,7 @@ import { createDice } from '../../helpers/dice.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createCall, createPlatform, createStack, type Outcome } from './layer-fixtures.ts';
 
-const LIMITED = { perMinute: 300, key: 'token.rate' };
+const LIMITED = { perMinute: 300, key: 'token.rate.per.minute' };
 /** 60 s over 300 calls. */
 const SLOT_MS = 200;
 const GREEDY = Array.from({ length: 9 }, (_, index) => `greedy-${index}`);

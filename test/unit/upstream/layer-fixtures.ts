@@ -93,7 +93,8 @@ export function createPlatform(
   const seen: { target: string; client: string | null; at: number; status: number }[] = [];
   const send: Send = async (request) => {
     request.record.attempts += 1;
-    const hit = limiter.take(request.limitKey, `${request.method} ${request.target}`, limit);
+    const pageSize = Number(/[?&]pageSize=(\d+)/.exec(request.target)?.[1] ?? 25);
+    const hit = limiter.take(request.limitKey, `${request.method} ${request.target}`, limit, { pageSize });
     seen.push({
       target: request.target,
       client: request.record.client,
@@ -105,7 +106,9 @@ export function createPlatform(
     if (!hit) return createResponse(200);
     const { retryAfterS, ...named } = hit;
     return refusal(
-      formatRetryAfter({ retryAfterS, retryAfterAs: limit.retryAfterAs ?? 'seconds' }, clock.now()) ?? null,
+      limit.retryAfterAs === 'none'
+        ? null
+        : (formatRetryAfter({ retryAfterS, retryAfterAs: limit.retryAfterAs ?? 'seconds' }, clock.now()) ?? null),
       named,
     );
   };

@@ -2,6 +2,7 @@
 
 import t from 'tap';
 import { sessionLimitKey } from '../../../src/upstream/call.ts';
+import type { LimitNotice, LimitScope } from '../../../src/upstream/rate-limit/limit-notice.ts';
 import { Limits } from '../../../src/upstream/rate-limit/limits.ts';
 import { type RateLimitDeps, RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
@@ -22,8 +23,8 @@ function limitsOf(clock: FakeClock, settings: Partial<RateLimitDeps['settings']>
   );
 }
 
-const notice = (perMinute: number, scope: 'token' | 'endpoint' = 'endpoint', retryAfterMs?: number) => ({
-  ...{ scope, key: `the.${scope}.rate`, perMinute, retryAfterMs },
+const notice = (perMinute: number, scope: LimitScope = 'service', retryAfterMs?: number): LimitNotice => ({
+  ...{ scope, key: `the.${scope}.rate.per.minute`, namespace: 'some', perMinute, retryAfterMs },
 });
 
 t.test(
@@ -32,7 +33,7 @@ t.test(
   async (t) => {
     let isLimited = true;
     const stack = createStack(
-      () => async () => (isLimited ? refusal('1', { key: 'reports.rate', value: 1 }) : createResponse(200)),
+      () => async () => (isLimited ? refusal('1', { key: 'reports.rate.per.minute', value: 1 }) : createResponse(200)),
     );
     stack.run(createCall());
     await stack.clock.advance(100_000);
@@ -84,7 +85,8 @@ t.test('a 429 to a call of the configuration before pauses the calls of the pres
   const before = limitsOf(clock);
   let refuse = () => {};
   const late = before.wrap(
-    () => new Promise((resolve) => (refuse = () => resolve(refusal('10', { key: 'token.rate', value: 300 })))),
+    () =>
+      new Promise((resolve) => (refuse = () => resolve(refusal('10', { key: 'token.rate.per.minute', value: 300 })))),
   );
   const first = late({ ...createCall(), waitUntil: clock.monotonic() + 1_000 });
   const after = limitsOf(clock, { queueMax: 5 }, before);

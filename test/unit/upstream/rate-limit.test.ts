@@ -6,7 +6,7 @@ import { RateLimits } from '../../../src/upstream/rate-limit/rate-limit.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { clientConfig, createCall, createPlatform, createResponse, createStack, refusal } from './layer-fixtures.ts';
 
-const LIMITED = { perMinute: 300, key: 'client.credentials.token.rate' };
+const LIMITED = { perMinute: 300, key: 'client.credentials.token.rate.per.minute' };
 
 t.test('600 calls of 10 clients take one minute and no refusal, whatever the phase of the window', async (t) => {
   for (const idleMs of [0, 17_321]) {
@@ -43,7 +43,7 @@ t.test('auto from a cold start costs at most 3 % refusals, which no caller sees'
   t.ok(platform.refused() > 0, 'the limit was learnt the only way there is');
   t.ok(platform.refused() <= platform.seen.length * 0.03, `${platform.refused()} of ${platform.seen.length} refused`);
   t.match(stack.rateLimits.limits.states(), [
-    { name: /client\.credentials\.token\.rate of credential crm/, perMinute: 300, waiting: 0 },
+    { name: /client\.credentials\.token\.rate\.per\.minute of credential crm/, perMinute: 300, waiting: 0 },
   ]);
   const again = Array.from({ length: 300 }, () => stack.run(createCall()));
   const refusedBefore = platform.refused();
@@ -75,7 +75,7 @@ t.test('a 429 of one endpoint pauses that method and route, and delays no other'
   const clock = createFakeClock();
   const platform = createPlatform(clock, {
     ...LIMITED,
-    endpoints: [{ route: reports, perMinute: 2, key: 'reports.rate' }],
+    endpoints: [{ route: reports, perMinute: 2, key: 'reports.rate.per.minute' }],
   });
   const stack = createStack(() => platform.send, { clock });
   const first = Array.from({ length: 4 }, () => stack.run(createCall({ target: '/api/v2/reports' })));
@@ -110,7 +110,7 @@ t.test('a daily limit is told as long as it lasts, and no wish counts for more t
     let sent = 0;
     const stack = createStack(() => async () => {
       sent += 1;
-      return refusal(wished, { key: 'daily.rate', namespace: 'client.credentials', value: 300 });
+      return refusal(wished, { key: 'token.rate.per.day', namespace: 'platform.api', value: 300 });
     });
     const first = stack.run(createCall());
     await stack.clock.advance(0);
@@ -129,7 +129,10 @@ t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds 
       sent += 1;
       const at = Math.ceil(clock.now() / 1000) * 1000 + 7000;
       if (sent === 1)
-        return refusal(kind === 'seconds' ? '7' : new Date(at).toUTCString(), { key: 'token.rate', value: 300 });
+        return refusal(kind === 'seconds' ? '7' : new Date(at).toUTCString(), {
+          key: 'token.rate.per.minute',
+          value: 300,
+        });
       return createResponse(200);
     });
     const call = stack.run(createCall({ method: 'POST' }));
@@ -148,7 +151,7 @@ t.test('a 429 whose Retry-After fits the budget is waited for, given as seconds 
 t.test('other credentials are not held up', async (t) => {
   const stack = createStack(
     () => async (request) =>
-      request.limitKey === 'crm' ? refusal('10', { key: 'token.rate', value: 300 }) : createResponse(200),
+      request.limitKey === 'crm' ? refusal('10', { key: 'token.rate.per.minute', value: 300 }) : createResponse(200),
   );
   stack.run(createCall());
   await stack.clock.advance(0);
@@ -189,7 +192,7 @@ t.test('a body that cannot be sent again lets the 429 pass', async (t) => {
   let sent = 0;
   const stack = createStack(() => async () => {
     sent += 1;
-    return refusal('1', { key: 'token.rate', value: 300 });
+    return refusal('1', { key: 'token.rate.per.minute', value: 300 });
   });
   const body = {
     canReplay: false,
