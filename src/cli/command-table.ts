@@ -267,7 +267,7 @@ export const COMMANDS = [
     doc: 'say why a call failed, what to do, and where its time went',
     more:
       'ID is the request id (X-Gateway-Request-Id of the answer, or in the log) or the number of a call that the ' +
-      'running gateway still keeps; last is the last one that failed.',
+      'running gateway still keeps, or the address in X-Gateway-Explain-Url; last is the last one that failed.',
     examples: [['explain last', '']],
     exits: [
       ['1', 'no such call is kept'],
