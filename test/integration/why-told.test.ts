@@ -130,3 +130,21 @@ t.test('the terminal tells the same, and to nobody who may not see the call', as
     t.match(await run(command, argv, 'a wrong secret'), { code: 77, out: '', err: /GCG_ADMIN_KEY/ });
   }
 });
+
+t.test('who may see only calls of its own reads how much others used, and not who they are', async (t) => {
+  const clients = [clientNamed('etl'), clientNamed('web', { inspect: 'own' })];
+  const rateLimit = { requestsPerMinute: 10 } as const;
+  const { url } = await start(t, {}, { clients, rateLimit, timeouts: { totalWaitMs: 200 } });
+  const call = (name: string) => fetch(`${url}/api/v2/users`, { headers: { 'x-gateway-key': `${name}-secret` } });
+  let refused = await call('web');
+  for (let sent = 0; sent < 9; sent++) await (await call('etl')).arrayBuffer();
+  while (refused.status !== 429) {
+    await refused.arrayBuffer();
+    refused = await call('web');
+  }
+  const id = refused.headers.get('x-gateway-request-id');
+  const headers = { 'x-gateway-request': '1', 'x-gateway-key': 'web-secret' };
+  const { why } = (await (await fetch(`${url}/-/calls/${id}`, { headers })).json()) as CallAnswer;
+  t.match(why?.text, /other clients \d.*this client \(web\) \d/);
+  t.notMatch(JSON.stringify(why), /etl/);
+});
