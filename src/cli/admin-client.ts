@@ -151,8 +151,8 @@ const TIMEOUT_MS = 30_000;
 
 /**
  * Authenticates with the secret of the first client with `admin` in the configuration, else with $GCG_ADMIN_KEY; for
- * the live page and its data, where there are no clients, with the key of that. With `isGuess` the address is one that nobody wrote down: no secret goes
- * there, and nothing that changes anything.
+ * the live page and its data, where there are no clients, with the key of that. With `isGuess` the address is one that
+ * nobody wrote down: no secret goes there, and nothing that changes anything.
  */
 export function createAdminRequest(
   config: GatewayConfig,
@@ -182,25 +182,25 @@ export type AdminStream =
   | { readonly response: null; readonly error: NonNullable<AdminResponse['error']> };
 
 /**
- * Opens a response of the admin listener that has no end; `signal` ends it. Null: no gateway answers there. The proof is
- * that of `createAdminRequest`, read anew: that of a gateway that was started again is another.
+ * Opens a response of the live page's data that has no end; `signal` ends it. Null: no gateway answers there. The proof
+ * is that of `createAdminRequest`, read anew: that of a gateway that was started again is another.
  */
 export async function openAdminStream(
-  config: GatewayConfig,
-  io: Pick<Io, 'env'>,
+  { config, isGuess }: Pick<ConfigToAsk, 'config' | 'isGuess'>,
+  io: Pick<Io, 'env' | 'home' | 'platform'>,
   path: string,
   signal: AbortSignal,
 ): Promise<AdminStream | null> {
   const address = adminAddress(config);
   if (address === undefined) return null;
-  const key = adminKey(config) ?? io.env.GCG_ADMIN_KEY;
+  const key = isGuess ? undefined : adminProof(config, io, true);
   const headers = {
     Accept: 'text/event-stream',
     'X-Gateway-Request': '1',
     'User-Agent': `gcg/${VERSION}`,
     ...(key && { 'X-Gateway-Key': key }),
   };
-  const tls = address.kind === 'unix' ? null : trustOf(config);
+  const tls = address.kind === 'unix' ? null : isGuess ? unverified(config) : trustOf(config);
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), TIMEOUT_MS);
   const begins = AbortSignal.any([signal, late.signal]);

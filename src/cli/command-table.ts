@@ -239,7 +239,7 @@ export const COMMANDS = [
     doc: 'show calls as they are made, with why they failed',
     more:
       'Asks the running gateway, as status does. One line a call; below one that failed, who failed it and what to ' +
-      'do. In a pipe, JSON lines. A FILTER is like status:5xx client:etl -path:/users/** (docs/inspector.md). It goes on ' +
+      'do. In a pipe, JSON lines. A FILTER is like status:5xx client:etl -path:/users/** (docs/troubleshooting.md). It goes on ' +
       'for ever, also over restarts of the gateway; what was missed is told on stderr.',
     examples: [
       ['tail', 'the last 20, and those to come'],
@@ -267,7 +267,7 @@ export const COMMANDS = [
     doc: 'say why a call failed, what to do, and where its time went',
     more:
       'ID is the request id (X-Gateway-Request-Id of the answer, or in the log) or the number of a call that the ' +
-      'running gateway still keeps; last is the last one that failed.',
+      'running gateway still keeps, or the address in X-Gateway-Explain-Url; last is the last one that failed.',
     examples: [['explain last', '']],
     exits: [
       ['1', 'no such call is kept'],

@@ -8,6 +8,7 @@ const EXPOSED = [
   'X-Gateway-Request-Id',
   'X-Gateway-Error',
   'X-Gateway-Explain',
+  'X-Gateway-Explain-Url',
   'ININ-Correlation-Id',
   'Retry-After',
   'Location',

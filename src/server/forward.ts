@@ -18,6 +18,7 @@ import { ClientClosedRequest } from '../upstream/errors.ts';
 import { headerValue, retryAfterMs } from '../upstream/platform-error.ts';
 import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
+import { callPageHeader } from './call-page.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
 import { explainRefusal, foresee, mayNeedExplaining } from './explain-refusal.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, rewriteLocation } from './headers.ts';
@@ -166,6 +167,7 @@ function passResponse(
   headers.push('X-Gateway-Request-Id', record.requestId);
   if (record.explanation !== null && exchange.request.headers['x-gateway-explain'] === '1')
     headers.push('X-Gateway-Explain', record.explanation);
+  if (statusCode >= 400) headers.push(...callPageHeader(exchange));
   appendVary(response, headers);
   record.status = statusCode;
   record.source = 'upstream';

@@ -7,8 +7,8 @@ import type { Duplex } from 'node:stream';
 import { TokenFailure } from '../auth/credentials/token-source.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
+import { callPageHeader, type TellingExchange } from './call-page.ts';
 import { REQUEST_ABORTED, respondLast } from './connection.ts';
-import type { ListenerRole } from './listener-plan.ts';
 import { renderErrorPage } from './pages/error-page.ts';
 import { sendPage } from './pages/page.ts';
 import type { Route } from './request-target.ts';
@@ -49,11 +49,9 @@ function errorMarks(error: GatewayError): string[] {
 }
 
 /** What an error is the response to. `route` is null while it is not known. */
-export interface FailedExchange {
-  readonly response: ServerResponse;
+export interface FailedExchange extends TellingExchange {
   readonly record: ExchangeRecord;
   readonly route: Route | null;
-  readonly role?: ListenerRole;
 }
 
 /**
@@ -61,11 +59,8 @@ export interface FailedExchange {
  * is told as an internal one. Nothing is sent where a response was already begun. `close` also ends the connection. A
  * browser that opens an address for people gets a page.
  */
-export function respondWithError(
-  { response, record, route, role }: FailedExchange,
-  thrown: unknown,
-  { close = false } = {},
-): void {
+export function respondWithError(exchange: FailedExchange, thrown: unknown, { close = false } = {}): void {
+  const { response, record, route, role } = exchange;
   const isOAuth = route?.kind === 'local' && route.own?.errorFormat === 'oauth';
   const refusal = isOAuth ? toOAuthRefusal(thrown) : null;
   const error = refusal?.error ?? (isGatewayError(thrown) ? thrown : internalError());
@@ -76,11 +71,13 @@ export function respondWithError(
   if (path !== null && isForPeople(path) && wantsPage(response.req)) {
     const statusHref = role?.admin && path !== '/' ? '../'.repeat(path.split('/').length - 2) : null;
     const page = renderErrorPage(error, record.requestId, statusHref);
-    sendPage(response, error.statusCode, page, record.requestId, errorMarks(error));
+    const marks = [...errorMarks(error), ...callPageHeader(exchange)];
+    sendPage(response, error.statusCode, page, record.requestId, marks);
     return;
   }
   const body = refusal === null ? errorBody(error, record.requestId) : oauthErrorBody(refusal);
   const headers = errorHeaders(error, record.requestId, Buffer.byteLength(body));
+  headers.push(...callPageHeader(exchange));
   if (isOAuth) headers.push('Pragma', 'no-cache');
   if (close) headers.push('Connection', 'close');
   response.writeHead(error.statusCode, headers);

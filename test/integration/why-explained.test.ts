@@ -10,7 +10,7 @@ import { createGateway, type Gateway } from '../../src/gateway.ts';
 import { culpritOf } from '../../src/inspector/culprit.ts';
 import { WHY_ROWS, whyOf, whyRowOf } from '../../src/inspector/why.ts';
 import { NO_FACTS } from '../../src/inspector/why-facts.ts';
-import type { Call, Culprit, Why } from '../../src/inspector/wire.ts';
+import type { Call, CallAnswer, Culprit, Why } from '../../src/inspector/wire.ts';
 import type { ExchangeRecord } from '../../src/logging/exchange-record.ts';
 import { exchangeLevel, exchangeLine } from '../../src/logging/format.ts';
 import type { Switches } from '../../src/sandbox/switches.ts';
@@ -58,22 +58,10 @@ interface Expected {
 /** Rows that a failure led to. */
 const seenRows = new Set<string>();
 
-/** Records as calls, the platform's words from the answer. */
-function callOf(record: ExchangeRecord, seq: number, answer = ''): Call {
+function callOf(record: ExchangeRecord, seq: number): Call {
   const detail = { requestHeaders: false, responseHeaders: false, bodies: false, mask: (text: string) => text };
   const time = new Date(Date.now()).toISOString();
-  const call = JSON.parse(exchangeLine(record, exchangeLevel(record), time, detail)) as Call;
-  const words = record.source === 'upstream' && record.status >= 400 ? platformWords(answer) : undefined;
-  return { ...call, seq, ...(words && { platform: words }) };
-}
-
-function platformWords(answer: string): Call['platform'] {
-  try {
-    const { code, message } = JSON.parse(answer);
-    return { code, message };
-  } catch {
-    return undefined;
-  }
+  return { ...(JSON.parse(exchangeLine(record, exchangeLevel(record), time, detail)) as Call), seq };
 }
 
 /** Sends one request on a connection of its own; resolves with its record's id and the answer. */
@@ -91,18 +79,14 @@ async function ask(port: number, { method = 'GET', path = '/api/v2/users', heade
   return { id: answer.headers['x-gateway-request-id'] as string, text };
 }
 
-function explain(t: Test, { gateway, log }: Started, record: ExchangeRecord, expected: Expected, answer = ''): Why {
-  const calls = log.exchanges.map((one, index) => callOf(one, index + 1));
-  const call = callOf(record, log.exchanges.indexOf(record) + 1, answer);
-  const kept = {
-    below: (seq: number) => {
-      const found = calls.findLast((one) => one.seq < seq);
-      return found === undefined ? null : { seq: found.seq, json: JSON.stringify(found) };
-    },
-    wholeSince: null,
-  };
-  const facts = whyFacts({ runtime: gateway.runtime(), clock: systemClock }, call, kept, { sees: 'all', client: null });
-  const why = whyOf(call, facts) as Why;
+/** The explanation of a record where no gateway is left to be asked. */
+function explain(t: Test, { gateway }: Started, record: ExchangeRecord, expected: Expected): void {
+  const call = callOf(record, 1);
+  const facts = whyFacts({ runtime: gateway.runtime(), clock: systemClock }, call, null, { sees: 'all', client: null });
+  check(t, call, whyOf(call, facts) as Why, expected);
+}
+
+function check(t: Test, call: Call, why: Why, expected: Expected): void {
   const told = `${JSON.stringify(why, null, 2)}\n${JSON.stringify(call)}`;
   t.equal(whyRowOf(call), expected.row, told);
   seenRows.add(expected.row);
@@ -114,11 +98,6 @@ function explain(t: Test, { gateway, log }: Started, record: ExchangeRecord, exp
   isWellWritten(t, why);
   // By the line alone it says less, and never nothing.
   isWellWritten(t, whyOf(call, NO_FACTS) as Why);
-  if (process.env.GCG_SHOW_WHY)
-    console.error(
-      `${expected.row}\n  ${why.who}: ${why.title}\n  ${why.text}\n${why.todo.map((one) => `  -> ${one}\n`).join('')}`,
-    );
-  return why;
 }
 
 function isWellWritten(t: Test, why: Why): void {
@@ -129,16 +108,30 @@ function isWellWritten(t: Test, why: Why): void {
   t.ok(why.todo.length > 0, 'something can be done');
 }
 
+/** What the gateway itself tells about a call, to whoever may see all. */
+async function told({ url, gateway }: Started, id: string): Promise<CallAnswer> {
+  const key = gateway.runtime().config.clients.length > 0 ? 'boss-secret' : gateway.pageKey;
+  const answer = await fetch(`${url}/-/calls/${id}`, { headers: { 'x-gateway-request': '1', 'x-gateway-key': key } });
+  return (await answer.json()) as CallAnswer;
+}
+
 async function fails(t: Test, started: Started, asked: Asked, expected: Expected): Promise<void> {
-  const { id, text } = await ask(started.port, asked);
-  const record = await started.log.nextExchange(({ requestId }) => requestId === id);
-  explain(t, started, record, expected, text);
+  const { id } = await ask(started.port, asked);
+  await isTold(t, started, id, expected);
+}
+
+async function isTold(t: Test, started: Started, id: string, expected: Expected): Promise<void> {
+  await started.log.nextExchange(({ requestId }) => requestId === id);
+  const { call, why } = await told(started, id);
+  check(t, call, why as Why, expected);
 }
 
 const json = (body: object): Pick<Asked, 'body' | 'headers'> => ({
   body: JSON.stringify(body),
   headers: { 'content-type': 'application/json' },
 });
+const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
+const BOSS = clientNamed('boss', { isAdmin: true });
 const key = (name: string) => ({ 'x-gateway-key': `${name}-secret` });
 const QUERY = '/api/v2/analytics/conversations/details/query';
 
@@ -146,12 +139,13 @@ t.test('callers and rules', async (t) => {
   const started = await startGateway(t, {
     config: (origin) => ({
       server: {
-        adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }],
+        adminListen: LOCAL,
         maxBodyBytes: 64,
         corsOrigins: ['https://app.example.com'],
       },
       credentials: [credentialAt(origin), credentialOf(origin, 'crm', { id: 'x', secret: 'y' })],
       clients: [
+        BOSS,
         clientNamed('etl', { deny: ['DELETE /api/v2/**'], credentials: ['default'] }),
         clientNamed('web', { allow: ['getUsers'] }),
         clientNamed('old', { expiresAt: Date.UTC(2026, 0, 1) }),
@@ -314,7 +308,7 @@ t.test('callers and rules', async (t) => {
 });
 
 t.test('a gateway that is read-only', async (t) => {
-  const started = await startGateway(t, { config: { server: { readOnly: true } } });
+  const started = await startGateway(t, { config: { server: { readOnly: true, adminListen: LOCAL } } });
   await fails(
     t,
     started,
@@ -326,7 +320,8 @@ t.test('a gateway that is read-only', async (t) => {
 t.test('limits, with who used them', async (t) => {
   const started = await startGateway(t, {
     config: {
-      clients: [clientNamed('etl'), clientNamed('ivr'), clientNamed('web', { requestsPerMinute: 1 })],
+      server: { adminListen: LOCAL },
+      clients: [BOSS, clientNamed('etl'), clientNamed('ivr'), clientNamed('web', { requestsPerMinute: 1 })],
       rateLimit: { requestsPerMinute: 10 },
       timeouts: { totalWaitMs: 300 },
     },
@@ -362,7 +357,11 @@ t.test('limits, with who used them', async (t) => {
 
 t.test('a queue that is full, and a limit of the platform', async (t) => {
   const started = await startGateway(t, {
-    config: { rateLimit: { queueMax: 1, connections: 1 }, timeouts: { totalWaitMs: 200 } },
+    config: {
+      server: { adminListen: LOCAL },
+      rateLimit: { queueMax: 1, connections: 1 },
+      timeouts: { totalWaitMs: 200 },
+    },
     sandbox: { switches: { rateLimit: { perMinute: 2, key: 'client.credentials.token.rate' } } },
   });
   await ask(started.port, {});
@@ -383,12 +382,16 @@ t.test('a queue that is full, and a limit of the platform', async (t) => {
 
 t.test('too many calls at a time', async (t) => {
   const started = await startGateway(t, {
-    config: { rateLimit: { queueMax: 1, connections: 1 }, timeouts: { totalWaitMs: 400 } },
+    config: {
+      server: { adminListen: LOCAL },
+      rateLimit: { queueMax: 1, connections: 1 },
+      timeouts: { totalWaitMs: 400 },
+    },
     sandbox: { switches: { holdApi: {} } },
   });
   const answers = [0, 1, 2].map(() => ask(started.port, {}));
   const full = await started.log.nextExchange(({ errorCode }) => errorCode === 'gateway.rate.limited');
-  explain(t, started, full, {
+  await isTold(t, started, full.requestId, {
     row: 'gateway.rate.limited',
     who: 'limit',
     title: /too many calls wait/,
@@ -396,7 +399,7 @@ t.test('too many calls at a time', async (t) => {
     todo: /\[rate_limit\] queue_max = 2/,
   });
   const late = await started.log.nextExchange(({ errorCode }) => errorCode === 'gateway.upstream.unavailable');
-  explain(t, started, late, {
+  await isTold(t, started, late.requestId, {
     row: 'gateway.upstream.unavailable',
     who: 'network',
     title: /all connections .* in use/,
@@ -421,7 +424,7 @@ t.test('credentials and tokens', async (t) => {
         }),
         credentialOf(origin, 'person', { id, secret: 'x' }, { grantType: 'authorization_code' }),
       ],
-      server: { anonymousCredentials: ['*'] },
+      server: { adminListen: LOCAL, anonymousCredentials: ['*'] },
       reauthentication: { refreshTokenWaitMaxMs: 300 },
     }),
   });
@@ -474,7 +477,7 @@ t.test('a token endpoint that fails, and one that throttles', async (t) => {
   for (const [switches, expected] of rows) {
     const started = await startGateway(t, {
       awaitReady: false,
-      config: { reauthentication: { refreshTokenWaitMaxMs: 300 } },
+      config: { server: { adminListen: LOCAL }, reauthentication: { refreshTokenWaitMaxMs: 300 } },
       sandbox: { switches },
     });
     await fails(t, started, {}, expected);
@@ -484,7 +487,7 @@ t.test('a token endpoint that fails, and one that throttles', async (t) => {
 t.test('a token endpoint that does not answer', async (t) => {
   const started = await startGateway(t, {
     awaitReady: false,
-    config: { reauthentication: { refreshTokenWaitMaxMs: 100 } },
+    config: { server: { adminListen: LOCAL }, reauthentication: { refreshTokenWaitMaxMs: 100 } },
     sandbox: { switches: { tokenEndpoint: { fault: 'hang' } } },
   });
   await fails(
@@ -505,7 +508,7 @@ t.test('a token endpoint that does not answer', async (t) => {
 t.test('what the platform refuses', async (t) => {
   const started = await startGateway(t, {
     sandbox: { switches: { permissions: ['directory:*:*'] } },
-    config: { retry: { max: 1, waitMinMs: 1, waitMaxMs: 2 } },
+    config: { server: { adminListen: LOCAL }, retry: { max: 1, waitMinMs: 1, waitMaxMs: 2 } },
   });
   await fails(
     t,
@@ -576,7 +579,11 @@ t.test('the way to the platform', async (t) => {
   const start = (origin: string, config: ConfigOverrides = {}) =>
     startGatewayWith(
       t,
-      givenTokenConfig(origin, { timeouts: { connectMs: 150, headersMs: 150, totalWaitMs: 400 }, ...config }),
+      givenTokenConfig(origin, {
+        server: { adminListen: LOCAL },
+        timeouts: { connectMs: 150, headersMs: 150, totalWaitMs: 400 },
+        ...config,
+      }),
     );
   const through = (port: number, more: object = {}) => ({
     proxy: { off: false, url: `http://127.0.0.1:${port}`, ...more },
@@ -630,7 +637,7 @@ t.test('the way to the platform', async (t) => {
   ];
   for (const [started, expected] of rows) await fails(t, started, {}, expected);
   const log = createTestLog();
-  const config = givenTokenConfig(secret, { proxy: { off: false } });
+  const config = givenTokenConfig(secret, { server: { adminListen: LOCAL }, proxy: { off: false } });
   const env = { https_proxy: `http://127.0.0.1:${refusing.port}` };
   const byVariable = await createGateway(config, { log, env });
   t.teardown(() => byVariable.drain());
@@ -750,6 +757,7 @@ t.test('a token behind a proxy that refuses it', async (t) => {
       const base = { origin: 'https://login.mypurecloud.invalid', pathPrefix: '' };
       const hosts = { domain: 'mypurecloud.invalid', api: base, login: base, streaming: base };
       return {
+        server: { adminListen: LOCAL },
         credentials: [credentialAt('https://login.mypurecloud.invalid', { hosts })],
         proxy: { off: false, url: `http://127.0.0.1:${proxy.port}` },
         reauthentication: { refreshTokenWaitMaxMs: 500 },
@@ -771,7 +779,7 @@ t.test('a token behind a proxy that refuses it', async (t) => {
 });
 
 t.test('calls that came back, were cut, or met a fault of ours', async (t) => {
-  const looping = await startGatewayWith(t, givenTokenConfig('http://127.0.0.1:1', {}));
+  const looping = await startGatewayWith(t, givenTokenConfig('http://127.0.0.1:1', { server: { adminListen: LOCAL } }));
   // The gateway knows its mark again, whoever brings it back.
   const { instanceId } = looping.gateway.runtime();
   if (instanceId === null) Object.assign(looping.gateway.runtime(), { instanceId: 'this-gateway' });
@@ -805,13 +813,16 @@ t.test('calls that came back, were cut, or met a fault of ours', async (t) => {
     arrive = resolve;
   });
   const silent = await startHostileUpstream(t, { onRequest: () => arrive() });
-  const held = await startGatewayWith(t, givenTokenConfig(silent.origin, { server: { drainTimeoutMs: 50 } }));
+  const held = await startGatewayWith(
+    t,
+    givenTokenConfig(silent.origin, { server: { adminListen: LOCAL, drainTimeoutMs: 50 } }),
+  );
   const socket = connect(held.port, '127.0.0.1');
   socket.write('GET /api/v2/users?pageSize=1 HTTP/1.1\r\nHost: localhost\r\n\r\n');
   await arrived;
   socket.destroy();
   const left = await held.log.nextExchange(({ aborted }) => aborted);
-  explain(t, held, left, {
+  await isTold(t, held, left.requestId, {
     row: 'caller.left',
     who: 'caller',
     title: /the caller left after/,
@@ -836,7 +847,10 @@ t.test('an audit trail that cannot be written', async (t) => {
   const upstream = await startHostileUpstream(t, {
     onRequest: (socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
   });
-  const config = givenTokenConfig(upstream.origin, { audit: { file: join(t.testdir(), 'audit.jsonl') } });
+  const config = givenTokenConfig(upstream.origin, {
+    server: { adminListen: LOCAL },
+    audit: { file: join(t.testdir(), 'audit.jsonl') },
+  });
   const log = createTestLog();
   const gateway = await createGateway(config, { log, env: {}, auditIo: io });
   t.teardown(() => {
@@ -863,10 +877,13 @@ t.test('an audit trail that cannot be written', async (t) => {
 });
 
 t.test('calls that go well, and are slow', async (t) => {
-  const started = await startGateway(t, { sandbox: { switches: { latencyMs: 1_050 } } });
+  const started = await startGateway(t, {
+    config: { server: { adminListen: LOCAL } },
+    sandbox: { switches: { latencyMs: 1_050 } },
+  });
   const { id } = await ask(started.port, {});
   const record = await started.log.nextExchange(({ requestId }) => requestId === id);
-  explain(t, started, record, {
+  await isTold(t, started, id, {
     row: 'slow',
     who: 'platform',
     title: /took 1\.\d s to answer/,

@@ -9,11 +9,19 @@ import { CallText, jsonLine } from '../call-text.ts';
 import { otherVersion, shownOrNull } from '../document.ts';
 import { EXIT, hasColour, type Io } from '../io.ts';
 
-/** 0 when the call is shown, 1 when no such call is kept, 69 when no gateway answers, 77 when it does not tell. */
+/** 0 when the call is shown, 1 when no such call is kept, 2 for what is no id, 69 when no gateway answers, 77 when it does not tell. */
 export async function explain(args: CommandLine, io: Io): Promise<number> {
-  const [id = 'last'] = args.positionals;
+  const [word = 'last'] = args.positionals;
+  // The address that an answer carries ends with the id.
+  const id = /^https?:\/\/\S+#\/calls\/([\w-]+)$/.exec(word)?.[1] ?? word;
+  if (!/^[\w-]{1,64}$/.test(id)) {
+    io.stderr.write(
+      'gcg: that is no id of a call: X-Gateway-Request-Id of an answer has one\nTry gcg explain --help.\n',
+    );
+    return EXIT.usage;
+  }
   const known = loadToAsk(args, io);
-  const ask = createAdminRequest(known.config, io, known);
+  const ask = createAdminRequest(known.config, io, { ...known, forPage: true });
   const found = id === 'last' ? await lastCall(ask) : { id };
   if (found === undefined) return fail(io, 'no call was made yet, or none is kept any more', EXIT.failure);
   const isFound = found !== null && 'id' in found;

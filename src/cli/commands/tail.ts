@@ -132,7 +132,10 @@ class Tail {
     const limit = isFirst ? lines : MOST_LINES;
     const after = isFirst ? '' : `&after=${this.#last}`;
     const path = `/-/calls?f=${encodeURIComponent(filter)}&limit=${Math.max(1, limit)}${after}`;
-    const answer = await createAdminRequest(this.#known.config, this.#io, this.#known)('GET', path);
+    const answer = await createAdminRequest(this.#known.config, this.#io, { ...this.#known, forPage: true })(
+      'GET',
+      path,
+    );
     const code = this.#refused(answer, isFirst);
     if (code !== null) return code;
     const { instance, calls, more, newest } = (answer?.body ?? {}) as CallsAnswer;
@@ -155,9 +158,8 @@ class Tail {
   }
 
   async #follow(onStanding: () => void): Promise<Ended> {
-    const { config } = this.#known;
     const path = `/-/events?f=${encodeURIComponent(this.#asked.filter)}&since=${this.#instance}-${this.#last}`;
-    const stream = await openAdminStream(config, this.#io, path, this.#signal);
+    const stream = await openAdminStream(this.#known, this.#io, path, this.#signal);
     const code = this.#refused(stream, false);
     if (code !== null) return code;
     for await (const { event, data } of feedEvents(stream?.response as never, IDLE_MS)) {

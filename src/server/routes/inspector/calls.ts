@@ -4,8 +4,10 @@ import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../../../errors.ts';
 import type { CallRing, KeptCall } from '../../../inspector/call-ring.ts';
 import { type CallQuery, maySee, searchCalls } from '../../../inspector/search.ts';
+import { whyOf } from '../../../inspector/why.ts';
 import type { Call, CallAnswer } from '../../../inspector/wire.ts';
 import type { Exchange } from '../../exchange.ts';
+import { whyFacts } from '../../why-facts.ts';
 import { auditChange, filterOf, sendInspection, type Viewer, viewerOf } from './viewer.ts';
 
 const USUAL_LIMIT = 200;
@@ -32,7 +34,7 @@ export function registerCalls(app: FastifyInstance): void {
     const answer: CallAnswer = {
       instance: inspector.instance,
       call,
-      why: null,
+      why: whyOf(call, whyFacts(exchange.gateway, call, inspector.ring, rights)),
       ...(captured !== undefined && { captured }),
       replay: { possible: false, needsConfirmation: false, reason: 'calls cannot be sent again from here' },
     };
