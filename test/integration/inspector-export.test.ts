@@ -1,13 +1,16 @@
 // Headers and bodies that are captured for a while, and the file that is made of calls: who may, what is in it, and
 // that no secret is, in whatever disguise.
 
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
 import type { CallAnswer, CaptureState } from '../../src/inspector/wire.ts';
 import { createLiveSecrets } from '../../src/logging/redact/live-secrets.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { createCanaries } from '../helpers/canary.ts';
+import { openChromium, withoutBrowser } from '../helpers/chromium.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { listenFor } from '../helpers/egress.ts';
 import { configAt, createTestLog, credentialAt, startGateway, type TestLog } from '../helpers/gateway.ts';
@@ -214,8 +217,10 @@ t.test('a file of calls that were full of secrets', async (t) => {
 });
 
 t.test('who may capture and export, and what is refused', async (t) => {
+  const audit = join(t.testdir(), 'audit.jsonl');
   const started = await startGateway(t, {
     config: {
+      audit: { file: audit, methods: ['POST', 'DELETE'] },
       server: { adminListen: LOCAL },
       clients: [
         clientNamed('boss', { isAdmin: true }),
@@ -313,6 +318,38 @@ t.test('who may capture and export, and what is refused', async (t) => {
   for (const name of ['crm', 'etl']) await call(name);
   t.match(JSON.parse((await boss('DELETE', '/-/capture')).text), { what: null, until: null, kept: 3 });
   t.match(JSON.parse((await boss('DELETE', '/-/capture')).text), { kept: 0 }, 'a second time it forgets');
+  await started.gateway.drain();
+  const trail = readFileSync(audit, 'utf8');
+  for (const [name, method, path] of [
+    ['boss', 'POST', '/-/capture'],
+    ['boss', 'DELETE', '/-/capture'],
+    ['crm', 'POST', '/-/export'],
+  ])
+    t.ok(
+      trail
+        .split('\n')
+        .some((line) => line.includes(`"client":"${name}"`) && line.includes(`"${method}","path":"${path}"`)),
+      `${name} ${method} ${path} is in the audit trail`,
+    );
+});
+
+t.test('a browser answers by the file as the gateway did', { skip: withoutBrowser }, async (t) => {
+  const started = await startGateway(t, { config: { server: { adminListen: LOCAL } } });
+  const ask = asker(started, started.gateway.pageKey);
+  await ask('POST', '/-/capture', { what: 'bodies' });
+  const answer = await fetch(`${started.url}/api/v2/organizations/me?page=1`).then((one) => one.json());
+  const file = join(t.testdir(), 'calls.har');
+  const { text } = await ask('POST', '/-/export', { bodies: 'full', confirm: 'full' });
+  writeFileSync(file, text);
+  const browser = await openChromium(t);
+  const page = await browser.newPage();
+  await page.routeFromHAR(file, { notFound: 'abort' });
+  const called = new URL(entriesOf(text)[0]?.request.url ?? '');
+  t.equal(called.pathname + called.search, '/api/v2/organizations/me?page=1');
+  const shown = await page.goto(called.href);
+  t.equal(shown?.status(), 200);
+  t.same(await shown?.json(), answer);
+  await t.rejects(page.goto(`${called.origin}/api/v2/other`), 'and nothing else');
 });
 
 t.test('a body is kept up to its bound, and what is cut is marked', async (t: Test) => {
