@@ -116,6 +116,7 @@ export class GatewayState implements ServerContext, Shared {
   auditTrail: AuditTrail | null = null;
   usage!: UsageLedger;
   budgets!: Budgets;
+  pages: readonly string[] = [];
   phase: ServerContext['phase'] = 'running';
   isCutting = false;
   /** Told of each change of state of a configured credential. */

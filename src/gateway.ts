@@ -187,6 +187,7 @@ export class Gateway {
     operationTable();
     this.#listeners = await openListeners(specs, started.server);
     this.pages = pageAddresses(state, this.#listeners.addresses);
+    state.pages = this.pages.map(({ url }) => url);
     state.runtime.credentials.start();
     state.expiries.start();
     listenerPlan.warnOfAnonymousUse(started, this.#listeners.addresses, log);

@@ -59,6 +59,8 @@ export interface ServerContext {
   readonly inspector: Inspector | null;
   /** The values in use that nothing may show; absent where the log does not know them. */
   readonly liveSecrets: LiveSecrets | undefined;
+  /** Where browsers find the live page; known once it listens. */
+  readonly pages: readonly string[];
   /** The keys of the live page. */
   readonly pageKeys: PageKeys;
   /** Whether somebody watches where the time of calls goes. */

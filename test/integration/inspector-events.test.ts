@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import t, { type Test } from 'tap';
 import type { ClientConfig } from '../../src/config/gateway-config.ts';
 import type { FeedEvents } from '../../src/inspector/wire.ts';
-import { change } from '../helpers/admin.ts';
+import { change, statusOf } from '../helpers/admin.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { type ConfigOverrides, configAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
 
@@ -96,6 +96,13 @@ t.test(
     await stream.until('running', ({ count }) => count === 0);
     const metrics = await fetch(`${url}/metrics`).then((one) => one.text());
     t.match(metrics, /^gcg_inspector_watchers 1$/m);
+    t.match((await statusOf(url)).inspector, {
+      pages: [`${url}/-/ui/`],
+      for: 'whoever runs it, by `gcg open`',
+      newest: 2,
+      watchers: [{ client: null, peer: '127.0.0.1', sees: 'all', filter: '', since: /Z$/ }],
+      keys: [],
+    });
     stream.leave();
     const back = await watch(t, url, key, `?since=${id}`);
     t.match((await back.until('hello')).data, { reset: false });

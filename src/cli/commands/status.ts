@@ -89,9 +89,16 @@ export function statusTable(document: StatusDocument): string {
   if (many.length > 0) lines.push('', ...many);
   lines.push('');
   if (document.readOnly) lines.push(READ_ONLY);
+  if (document.inspector) lines.push(liveWords(document.inspector));
   if (document.audit) lines.push(auditWords(document.audit));
   lines.push(`tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
   return `${lines.map(onOneLine).join('\n')}\n`;
+}
+
+function liveWords({ pages: [page], for: whom, watchers }: NonNullable<StatusDocument['inspector']>): string {
+  const names = watchers.map(({ client, peer }) => client ?? peer ?? 'somebody');
+  const now = names.length === 0 ? '' : `; watching now: ${names.join(', ')}`;
+  return `live page${page === undefined ? '' : ` ${page}`}: for ${whom}${now}`;
 }
 
 function refusalText({ client, status, count, lastAt, explanation }: RefusalStatus): string {

@@ -25,6 +25,7 @@ import { isAnonymousServed } from '../listener-plan.ts';
 import type { RefusalStatus } from '../refusals.ts';
 import { type AccountChannels, MOST_OF_ACCOUNT } from '../websocket/channels.ts';
 import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
+import { type InspectorStatus, inspectorStatus } from './inspector/inspector-status.ts';
 
 /** One of several tokens of a credential. Times are ISO 8601 in UTC, or null. */
 export interface TokenStatus {
@@ -116,6 +117,8 @@ export interface StatusDocument {
   readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
   /** The audit trail; null without one. `lost`: calls whose line could not be kept. */
   readonly audit: { readonly failure: string | null; readonly lost: number; readonly head: ChainHead } | null;
+  /** What can be looked at; null where that is switched off. */
+  readonly inspector: InspectorStatus | null;
   /** Files the configuration was read from. */
   readonly configuration: { readonly files: readonly string[] };
   /** How the last reload went; absent where there are none. */
@@ -157,6 +160,7 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     refusals: gateway.refusals.list(),
     store: { type: config.store.type, error: storeError },
     audit: gateway.auditTrail && auditStatus(gateway.auditTrail),
+    inspector: inspectorStatus(gateway),
     configuration: { files: config.files },
     ...program.status?.(),
   };
