@@ -37,6 +37,13 @@ const OWN = [
   ['GET', '/-/callback'],
   ['POST', '/-/callback'],
   ['GET', '/-/ui/'],
+  ['GET', '/-/calls'],
+  ['DELETE', '/-/calls'],
+  ['GET', '/-/events'],
+  ['GET', '/-/capture'],
+  ['POST', '/-/export'],
+  ['POST', '/-/ui/session'],
+  ['POST', '/-/ui/link'],
   ['GET', '/nothing'],
   ['GET', '/%2d/status'],
 ] as const;

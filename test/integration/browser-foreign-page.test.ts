@@ -87,6 +87,52 @@ async function testInBrowser() {
       t.equal(read, 403, 'same-origin for the browser, and refused all the same');
     });
 
+    t.test(
+      'no page of another origin sees or changes what the inspector has, not even one that is listed',
+      async (t) => {
+        const APP = `http://evil.test:${foreign}`;
+        const { port, url, gateway } = await startGateway(t, {
+          config: { server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }], corsOrigins: [APP] } },
+        });
+        await fetch(`${url}/api/v2/organizations/me`).then((answer) => answer.text());
+        const headers = { 'X-Gateway-Request': '1', 'X-Gateway-Key': gateway.pageKey };
+        for (const address of [`${APP}/`, `http://localhost:${foreign}/`]) {
+          const page = await open(t, browser, address);
+          const run = (script: string) => page.evaluate<unknown>(`probe.${script}`);
+          for (const path of ['calls', 'calls/1', 'events', 'ui/session', 'ui/link', 'capture', 'export']) {
+            const target = JSON.stringify(`http://localhost:${port}/-/${path}`);
+            for (const init of [{ headers }, {}, { method: 'POST', body: '{}' }, { method: 'DELETE', headers }])
+              t.equal(
+                await run(`read(${target}, ${JSON.stringify(init)})`),
+                'blocked',
+                `${path} ${JSON.stringify(init)}`,
+              );
+            t.match(await run(`read(${target}, { mode: 'no-cors' })`), /^(opaque|blocked)$/, path);
+            for (const tag of ['img', 'script', 'link'])
+              t.equal(await run(`load('${tag}', ${target})`), 'failed', `${tag} ${path}`);
+            await run(`beacon(${target})`);
+            t.equal(await run(`socket('ws://localhost:${port}/-/${path}')`), 'failed', `a WebSocket to ${path}`);
+          }
+          const shell = `http://localhost:${port}/-/ui/`;
+          const framed = page.waitForResponse((answer) => answer.url() === shell);
+          await run(`frame('${shell}')`);
+          t.equal((await framed).status(), 403, 'the page in a frame');
+          const answered = page.waitForResponse(
+            (answer) => answer.request().isNavigationRequest() && answer.url() !== shell,
+          );
+          await run(`submit('http://localhost:${port}/-/ui/session')`);
+          t.equal((await answered).status(), 403, 'a form');
+        }
+        const page = await open(t, browser, `${APP}/`);
+        for (const path of ['ui/', 'calls', 'events', 'status']) {
+          const answer = await page.goto(`http://evil.test:${port}/-/${path}`);
+          t.equal(answer?.status(), 403, `rebound: ${path}`);
+        }
+        const kept = await fetch(`${url}/-/calls`, { headers }).then((answer) => answer.json());
+        t.match(kept, { newest: 1, calls: [{ seq: 1 }] }, 'nothing was cleared');
+      },
+    );
+
     t.test('a page of our own origin, and a person at the address bar, are let through', async (t) => {
       const page = await open(t, browser, users);
       t.match(JSON.parse(await page.evaluate<string>('document.body.innerText')), { pageSize: 25 });

@@ -81,7 +81,9 @@ async function redeemed(request: FastifyRequest, code: string): Promise<{ exchan
   const result = gateway.pageKeys.redeem(code);
   if ('holder' in result) return { exchange, session: sessionOf(exchange, result.holder) };
   if (result.refused === 'used') gateway.log.warn({ peer: record.peer }, 'link to the live page was used again');
-  await delayFor(exchange, null).until;
+  const { until, isOverflow } = delayFor(exchange, null);
+  if (isOverflow) request.raw.socket.destroy();
+  await until;
   throw new AuthenticationError(REFUSALS[result.refused], false);
 }
 

@@ -9,6 +9,7 @@ import { isPageServed, KEY_OF_START } from '../../../inspector/page-place.ts';
 import type { Call, Rights } from '../../../inspector/wire.ts';
 import { AuthenticationError, unauthenticated } from '../../authentication-error.ts';
 import { type Exchange, exchangeOf } from '../../exchange.ts';
+import { notFound } from '../../responses.ts';
 import { assertAdminListener, assertRequestHeader } from '../access.ts';
 
 /** Somebody who may look, and the exchange by which it is asked. */
@@ -52,7 +53,9 @@ export function inspectorExchange({ raw }: FastifyRequest): { exchange: Exchange
 /** Throws gateway.route.not.found where nothing of the inspector is served. */
 export function assertInspected(exchange: Exchange): Inspector {
   assertAdminListener(exchange);
-  const { gateway, record } = exchange;
+  const { gateway, record, route, role } = exchange;
+  // The router takes an empty segment for a name: admission has not.
+  if (route.kind !== 'local' || route.own === null) throw notFound(role.admin);
   // Pages ask often: while all is well that is no news.
   record.isPoll = true;
   const inspector = inspectorFor(exchange);
