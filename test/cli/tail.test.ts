@@ -51,13 +51,13 @@ t.test(
   'for people a call is a line, and below one that failed stands who, what to do, and where to read on',
   async (t) => {
     const fake = await startFakeInspector(t);
-    fake.calls.push(fakeCall(1), fakeCall(2, LIMITED));
+    fake.calls.push(fakeCall(1), fakeCall(2, LIMITED), fakeCall(3, { durationMs: 2_500, upstreamMs: 2_400 }));
     const folder = createCommandFolder(t, null);
     const argv = ['tail', '--no-follow', '--listen', fake.address];
     const plain = await folder.run(tail, argv, { isTTY: true, env: { NO_COLOR: '1' } });
     t.match(
       plain.out,
-      /^[\d:.]+ 200 GET \/api\/v2\/users\/1 43 ms etl as crm\n[\d:.]+ 429 GET \/api\/v2\/users\/2 43 ms etl as crm\n {4}a rate limit: Genesys Cloud's rate limit for credential crm is used up\n {4}Wait, and send it again\.\n {4}gcg explain 9f3c7a10-0000-4000-8000-000000000002\n$/,
+      /^[\d:.]+ 200 GET \/api\/v2\/users\/1 43 ms etl as crm\n[\d:.]+ 429 GET \/api\/v2\/users\/2 43 ms etl as crm\n {4}a rate limit: Genesys Cloud's rate limit for credential crm is used up\n {4}Wait, and send it again\.\n {4}gcg explain 9f3c7a10-0000-4000-8000-000000000002\n[\d:.]+ 200 GET \/api\/v2\/users\/3 2\.5 s etl as crm \(slowed by Genesys Cloud\)\n$/,
     );
     t.equal((await folder.run(tail, argv, { isTTY: true, env: { TERM: 'dumb' } })).out, plain.out);
     const coloured = await folder.run(tail, argv, { isTTY: true });
