@@ -41,7 +41,7 @@ export class CallText {
     ];
     const why = whyOf(call, NO_FACTS);
     const isFailure = hasFailed(call);
-    if (why !== null && !isFailure) parts.push(this.#paint(`(slowed by ${WHO[why.who]})`, YELLOW));
+    if (why !== null && !isFailure) parts.push(this.#paint(`(slow: ${why.who})`, YELLOW));
     const head = parts.filter((part) => part !== '').join(' ');
     return why === null || !isFailure ? `${head}\n` : `${head}\n${this.#insight(call, why)}`;
   }
@@ -63,9 +63,9 @@ export class CallText {
     ];
     if (why === null) lines.push('It went well, and was not slow.');
     else {
-      const title = `${capital(WHO[why.who] ?? why.who)}: ${why.title}`;
-      lines.push(...wrapped(printable(title), '').map((line) => this.#paint(line, BOLD)));
-      lines.push(...wrapped(printable(why.text), '  '), '', 'What to do');
+      lines.push(...wrapped(printable(capital(why.title)), '').map((line) => this.#paint(line, BOLD)));
+      lines.push(...wrapped(printable(why.text), '  '), '');
+      lines.push(printable(`${hasFailed(call) ? 'Failed' : 'Slowed'} by ${WHO[why.who] ?? why.who}. What to do`));
       for (const step of why.todo) lines.push(...wrapped(printable(step), '    ', '  - '));
     }
     return `${[...lines, '', ...this.#timeLine(call)].join('\n')}\n`;
@@ -73,7 +73,7 @@ export class CallText {
 
   #insight(call: Call, why: Why): string {
     const [first] = why.todo;
-    const title = printable(`${WHO[why.who] ?? why.who}: ${why.title}`);
+    const title = printable(`${why.who}: ${why.title}`);
     const next = first === undefined ? '' : `    ${printable(first)}\n`;
     const more = this.#paint(printable(`gcg explain ${call.requestId}`), DIM);
     return `    ${this.#paint(title, RED)}
