@@ -111,6 +111,8 @@ t.test('it goes on over lost connections and restarts, tells what was missed, an
   await command.until('7 calls were missed');
   fake.write(': ping\n\nevent: unknown\ndata: {}\n\n');
   fake.add(fakeCall(3, { path: '/twice' }));
+  fake.add(fakeCall(4));
+  await command.until('"seq":4');
   await fake.down();
   fake.calls.splice(0);
   fake.instance = 'two';
@@ -120,7 +122,7 @@ t.test('it goes on over lost connections and restarts, tells what was missed, an
   await command.until('was started again');
   await command.until('/of/the/next');
   t.notMatch(command.stdout(), /twice/, 'no call is shown twice');
-  t.equal(command.stdout().trim().split('\n').length, 4);
+  t.equal(command.stdout().trim().split('\n').length, 5);
   command.child.kill('SIGINT');
   t.equal(await command.ended, 0);
 });

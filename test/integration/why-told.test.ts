@@ -89,6 +89,14 @@ t.test('the address is one that its caller can open, and repeats nothing that is
     const answer = parseAnswer(await exchangeRaw(port, `GET /nowhere HTTP/1.1\r\nHost: ${host}\r\n\r\n`));
     t.match(headerOf(answer, HEADER), new RegExp(`^${base.replaceAll(/[.[\]]/g, '\\$&')}/-/ui/#/calls/${ID}$`), host);
   }
+  // Of whoever has proved who it is, no Host is refused.
+  const known = await start(t, {}, { clients: [clientNamed('etl')] });
+  for (const host of ['a"><script>', 'localhost/x', 'user@localhost', 'x y']) {
+    const head = `GET /nowhere HTTP/1.1\r\nHost: ${host}\r\nX-Gateway-Key: etl-secret\r\n\r\n`;
+    const answer = parseAnswer(await exchangeRaw(known.port, head));
+    t.equal(answer.status, 404);
+    t.equal(headerOf(answer, HEADER)?.split('/-/')[0], `http://127.0.0.1:${known.port}`, host);
+  }
   const shown = await start(t, { publicUrl: 'https://gw.example.com/gcg/' });
   t.match(await addressIn(`${shown.url}/nowhere`), /^https:\/\/gw\.example\.com\/gcg\/-\/ui\/#\/calls\//);
   const ca = await createTestCa();
