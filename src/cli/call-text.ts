@@ -1,7 +1,7 @@
 // Calls as text for a terminal: one line each, and one call explained. Whatever came from outside passes `printable`:
 // no octet of it drives the terminal.
 
-import { WHO } from '../inspector/culprit.ts';
+import { hasFailed, WHO } from '../inspector/culprit.ts';
 import { phasesOf } from '../inspector/phases.ts';
 import { whyOf } from '../inspector/why.ts';
 import { NO_FACTS } from '../inspector/why-facts.ts';
@@ -39,9 +39,11 @@ export class CallText {
       attempts > 1 ? `(sent ${attempts} times)` : '',
       replayOf === undefined ? '' : '(repeated)',
     ];
-    const head = parts.filter((part) => part !== '').join(' ');
     const why = whyOf(call, NO_FACTS);
-    return why === null ? `${head}\n` : `${head}\n${this.#insight(call, why)}`;
+    const isFailure = hasFailed(call);
+    if (why !== null && !isFailure) parts.push(this.#paint(`(slow: ${why.who})`, YELLOW));
+    const head = parts.filter((part) => part !== '').join(' ');
+    return why === null || !isFailure ? `${head}\n` : `${head}\n${this.#insight(call, why)}`;
   }
 
   /** One call, explained: who, what happened, what to do, where the time went. */
@@ -61,9 +63,9 @@ export class CallText {
     ];
     if (why === null) lines.push('It went well, and was not slow.');
     else {
-      const title = `${capital(WHO[why.who] ?? why.who)}: ${why.title}`;
-      lines.push(...wrapped(printable(title), '').map((line) => this.#paint(line, BOLD)));
-      lines.push(...wrapped(printable(why.text), '  '), '', 'What to do');
+      lines.push(...wrapped(printable(capital(why.title)), '').map((line) => this.#paint(line, BOLD)));
+      lines.push(...wrapped(printable(why.text), '  '), '');
+      lines.push(printable(`${hasFailed(call) ? 'Failed' : 'Slowed'} by ${WHO[why.who] ?? why.who}. What to do`));
       for (const step of why.todo) lines.push(...wrapped(printable(step), '    ', '  - '));
     }
     return `${[...lines, '', ...this.#timeLine(call)].join('\n')}\n`;
@@ -71,11 +73,10 @@ export class CallText {
 
   #insight(call: Call, why: Why): string {
     const [first] = why.todo;
-    const title = printable(`${WHO[why.who] ?? why.who}: ${why.title}`);
+    const title = printable(`${why.who}: ${why.title}`);
     const next = first === undefined ? '' : `    ${printable(first)}\n`;
     const more = this.#paint(printable(`gcg explain ${call.requestId}`), DIM);
-    const colour = call.status < 400 && call.errorCode === undefined ? YELLOW : RED;
-    return `    ${this.#paint(title, colour)}
+    return `    ${this.#paint(title, RED)}
 ${next}    ${more}
 `;
   }

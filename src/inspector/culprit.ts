@@ -29,6 +29,7 @@ export const CULPRIT_OF_CODE: Readonly<Record<string, Culprit>> = {
   'gateway.credential.unknown': 'caller',
   'gateway.rate.limited': 'limit',
   'gateway.budget.exceeded': 'rule',
+  'gateway.inspector.busy': 'caller',
   'gateway.loop': 'caller',
   'gateway.credential.rejected': 'token',
   'gateway.login.required': 'token',

@@ -31,7 +31,7 @@ export interface LimitFacts {
   readonly pausedMs: number;
 }
 
-/** How many calls of the minute before the call a client sent. */
+/** How many calls of a client went through in the minute before the call. */
 export interface UsedBy {
   /** Null: callers who are no client. */
   readonly client: string | null;

@@ -120,7 +120,7 @@ function used(call: Call, { limit, usedBy }: WhyFacts): string | null {
   const nameOf = ({ client }: UsedBy) =>
     client === (call.client ?? null)
       ? client === null
-        ? 'callers without a name, as this one'
+        ? 'callers without a name (as this one)'
         : `this client (${client})`
       : (client ?? 'callers without a name');
   const shares = usedBy.slice(0, NAMED).map((one) => `${nameOf(one)} ${one.calls}`);
@@ -128,7 +128,7 @@ function used(call: Call, { limit, usedBy }: WhyFacts): string | null {
   const all = usedBy.reduce((sum, { calls }) => sum + calls, 0);
   return sentences(
     perMinute,
-    `In the minute before, ${all} were sent with credential ${call.credential ?? 'default'}: ` +
+    `In the minute before, ${all} went through with credential ${call.credential ?? 'default'}: ` +
       `${shares.join(', ')}${rest > 0 ? `, others ${rest}` : ''}.`,
   );
 }

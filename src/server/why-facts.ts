@@ -114,15 +114,21 @@ function usedBy(call: Call, kept: KeptCalls, { config }: ServerRuntime, viewer: 
       break;
     }
     if (++looked > MOST_CALLS) return null;
-    if (one.credential !== call.credential || one.attempts === 0) continue;
+    const passed = one.attempts - refusedAttempts(one);
+    if (one.credential !== call.credential || passed <= 0) continue;
     const client = one.client ?? null;
-    counts.set(client, (counts.get(client) ?? 0) + one.attempts);
+    counts.set(client, (counts.get(client) ?? 0) + passed);
   }
   if (!isWhole) return null;
   return merged(
     Array.from(counts, ([client, calls]) => ({ client, calls })),
     viewer,
   ).sort((a, b) => b.calls - a.calls);
+}
+
+/** Attempts that the platform refused for its limit: they used nothing of it up. */
+function refusedAttempts({ status, source, retries = [] }: Call): number {
+  return retries.filter((reason) => reason === '429').length + (status === 429 && source === 'upstream' ? 1 : 0);
 }
 
 /** What a viewer may not see by name is told as one. */

@@ -51,13 +51,13 @@ t.test(
   'for people a call is a line, and below one that failed stands who, what to do, and where to read on',
   async (t) => {
     const fake = await startFakeInspector(t);
-    fake.calls.push(fakeCall(1), fakeCall(2, LIMITED));
+    fake.calls.push(fakeCall(1), fakeCall(2, LIMITED), fakeCall(3, { durationMs: 2_500, upstreamMs: 2_400 }));
     const folder = createCommandFolder(t, null);
     const argv = ['tail', '--no-follow', '--listen', fake.address];
     const plain = await folder.run(tail, argv, { isTTY: true, env: { NO_COLOR: '1' } });
     t.match(
       plain.out,
-      /^[\d:.]+ 200 GET \/api\/v2\/users\/1 43 ms etl as crm\n[\d:.]+ 429 GET \/api\/v2\/users\/2 43 ms etl as crm\n {4}a rate limit: Genesys Cloud's rate limit for credential crm is used up\n {4}Wait, and send it again\.\n {4}gcg explain 9f3c7a10-0000-4000-8000-000000000002\n$/,
+      /^[\d:.]+ 200 GET \/api\/v2\/users\/1 43 ms etl as crm\n[\d:.]+ 429 GET \/api\/v2\/users\/2 43 ms etl as crm\n {4}limit: Genesys Cloud's rate limit for credential crm is used up\n {4}Wait, and send it again\.\n {4}gcg explain 9f3c7a10-0000-4000-8000-000000000002\n[\d:.]+ 200 GET \/api\/v2\/users\/3 2\.5 s etl as crm \(slow: platform\)\n$/,
     );
     t.equal((await folder.run(tail, argv, { isTTY: true, env: { TERM: 'dumb' } })).out, plain.out);
     const coloured = await folder.run(tail, argv, { isTTY: true });
@@ -111,6 +111,8 @@ t.test('it goes on over lost connections and restarts, tells what was missed, an
   await command.until('7 calls were missed');
   fake.write(': ping\n\nevent: unknown\ndata: {}\n\n');
   fake.add(fakeCall(3, { path: '/twice' }));
+  fake.add(fakeCall(4));
+  await command.until('"seq":4');
   await fake.down();
   fake.calls.splice(0);
   fake.instance = 'two';
@@ -120,7 +122,7 @@ t.test('it goes on over lost connections and restarts, tells what was missed, an
   await command.until('was started again');
   await command.until('/of/the/next');
   t.notMatch(command.stdout(), /twice/, 'no call is shown twice');
-  t.equal(command.stdout().trim().split('\n').length, 4);
+  t.equal(command.stdout().trim().split('\n').length, 5);
   command.child.kill('SIGINT');
   t.equal(await command.ended, 0);
 });
@@ -283,7 +285,7 @@ t.test('a call is explained: who, what happened, what to do, where the time went
   t.match(out, /^429 GET \/api\/v2\/users\/2\n[\s\S]*request\s+9f3c7a10/);
   t.match(
     out,
-    /\nA rate limit: title\n {2}text\n\nWhat to do\n {2}- one\n {2}- two\n\nWhere 400 ms went, in 2 attempts\n/,
+    /\nTitle\n {2}text\n\nFailed by a rate limit\. What to do\n {2}- one\n {2}- two\n\nWhere 400 ms went, in 2 attempts\n/,
   );
   t.match(out, /\+1 ms +199 ms \|=+ +\| waiting for the platform's limit of credential crm\n/);
   t.match(out, /\| attempt 1: the TLS handshake\n[\s\S]*\| attempt 2: Genesys Cloud, until it answered\n/);

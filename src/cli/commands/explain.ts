@@ -9,7 +9,7 @@ import { CallText, jsonLine } from '../call-text.ts';
 import { otherVersion, shownOrNull } from '../document.ts';
 import { EXIT, hasColour, type Io } from '../io.ts';
 
-/** 0 when the call is shown, 1 when no such call is kept, 2 for what is no id, 69 when no gateway answers, 77 when it does not tell. */
+/** 0: the call is shown; 1: no such call is kept; 2: that is no id; 69: no gateway answers; 77: it does not tell. */
 export async function explain(args: CommandLine, io: Io): Promise<number> {
   const [word = 'last'] = args.positionals;
   // The address that an answer carries ends with the id.

@@ -22,6 +22,7 @@ const firstCells = (part: string) =>
 t.test('every kind of failure is on the page, and each is of somebody that is told there', async (t) => {
   t.strictSame(firstCells(rows).sort(), Object.keys(WHY_ROWS).sort());
   for (const [code, who] of Object.entries(CULPRIT_OF_CODE)) {
+    if (!Object.hasOwn(WHY_ROWS, code)) continue;
     const [, told = ''] = new RegExp(`^\\| \`${code.replaceAll('.', '\\.')}\` \\| ([^|]+) \\|`, 'm').exec(rows) ?? [];
     t.ok(told.includes(who), `${code}: ${who}, and not only ${told}`);
   }
@@ -36,22 +37,29 @@ t.test('every field of a filter is on the page, and its filters can be read', as
 
 t.test('every code of the gateway has a culprit and an explanation', async (t) => {
   t.strictSame(Object.keys(CULPRIT_OF_CODE).sort(), Object.keys(ERROR_TABLE).sort());
-  for (const code of Object.keys(ERROR_TABLE)) t.ok(Object.hasOwn(WHY_ROWS, code), code);
+  // Who looks at calls makes none that is kept.
+  const kept = Object.keys(ERROR_TABLE).filter((code) => code !== 'gateway.inspector.busy');
+  for (const code of kept) t.ok(Object.hasOwn(WHY_ROWS, code), code);
 });
 
 t.test('who failed a call is known for each answer there may be', async (t) => {
+  const wrong: string[] = [];
   for (const status of [0, ...Array.from({ length: 500 }, (_, index) => 100 + index)]) {
     for (const source of ['upstream', 'gateway'] as const) {
       for (const aborted of [undefined, true]) {
         const call = fakeCall(1, { status, source, ...(aborted && { aborted }) });
         const isFine = status > 0 && status < 400 && !aborted;
-        t.equal(hasFailed(call), !isFine);
-        t.equal(culpritOf(call) === null, isFine, `${status} ${source} ${aborted}`);
-        t.equal(whyRowOf(call) === null, isFine);
-        t.equal(whyOf(call, NO_FACTS)?.who ?? null, culpritOf(call));
+        const who = culpritOf(call);
+        const isRight =
+          hasFailed(call) !== isFine &&
+          (who === null) === isFine &&
+          (whyRowOf(call) === null) === isFine &&
+          (whyOf(call, NO_FACTS)?.who ?? null) === who;
+        if (!isRight) wrong.push(`${status} ${source} ${aborted}`);
       }
     }
   }
+  t.strictSame(wrong, []);
   const unknown = fakeCall(1, { status: 500, errorCode: 'gateway.of.the.future', source: 'gateway' });
   t.equal(whyRowOf(unknown), 'gateway.internal');
   t.equal(whyRowOf(fakeCall(1, { status: 499, errorCode: 'constructor' })), 'caller.left');
