@@ -143,6 +143,9 @@ t.test('a file of calls that were full of secrets', async (t) => {
     t.equal(inBody, token, 'in the body of the answer');
     t.equal(new URL(json?.request.url ?? '').searchParams.get('access_token'), token, 'in the query');
     t.equal(deep[0].note, `Bearer ${token}`, 'behind its scheme');
+    const sent = JSON.parse(json?.request.postData?.text ?? '{}');
+    t.ok(sent.base64.includes(token), 'in base64, with something before it');
+    t.equal(sent.hex, deep[0].client_secret, 'in hex');
     t.ok(header(json?.request._received, 'user-agent').includes(String(token)), 'in another header, of the caller');
     const redirect = entriesOf(made.text).find(({ request }) => request.url.includes('/redirect'));
     t.ok(redirect?.response.redirectURL.includes(`access_token=${token}`), 'in a Location');
