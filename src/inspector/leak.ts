@@ -11,7 +11,7 @@ export interface Leak {
 
 /** Shapes of secrets. A scheme is followed by words in prose, so that what follows it here is longer than words are. */
 const SHAPES: readonly (readonly [what: string, shape: RegExp])[] = [
-  ['a JSON Web Token', /eyJ[\w-]{8,}\.[\w-]/],
+  ['a JSON Web Token', /eyJ[\w-]{8,512}\.[\w-]/],
   ['a handle of this gateway', /\bgcg[a-z]_[\w-]{16,}/i],
   ['a token behind Bearer', /\bbearer(?:\s|%20|\+){1,8}[\w.~+/=-]{20,}/i],
   ['a password behind Basic', /\bbasic(?:\s|%20|\+){1,8}[\w+/=-]{16,}/i],

@@ -1,9 +1,11 @@
 // Headers and bodies that are captured for a while, and the file that is made of calls: who may, what is in it, and
 // that no secret is, in whatever disguise.
 
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
 import type { CallAnswer, CaptureState } from '../../src/inspector/wire.ts';
@@ -17,6 +19,7 @@ import { configAt, createTestLog, credentialAt, startGateway, type TestLog } fro
 import { problemsOfHar } from '../helpers/har.ts';
 import { startSecretUpstream } from '../helpers/secret-upstream.ts';
 
+const MIB = Buffer.alloc(1024 * 1024, 'x');
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 const KINDS = ['json', 'gzip', 'text', 'form', 'string', 'error', 'redirect', 'channels', 'broken'];
 
@@ -143,6 +146,9 @@ t.test('a file of calls that were full of secrets', async (t) => {
     t.equal(inBody, token, 'in the body of the answer');
     t.equal(new URL(json?.request.url ?? '').searchParams.get('access_token'), token, 'in the query');
     t.equal(deep[0].note, `Bearer ${token}`, 'behind its scheme');
+    const sent = JSON.parse(json?.request.postData?.text ?? '{}');
+    t.ok(sent.base64.includes(token), 'in base64, with something before it');
+    t.equal(sent.hex, deep[0].client_secret, 'in hex');
     t.ok(header(json?.request._received, 'user-agent').includes(String(token)), 'in another header, of the caller');
     const redirect = entriesOf(made.text).find(({ request }) => request.url.includes('/redirect'));
     t.ok(redirect?.response.redirectURL.includes(`access_token=${token}`), 'in a Location');
@@ -361,7 +367,9 @@ t.test('a body is kept up to its bound, and what is cut is marked', async (t: Te
       );
     }
     response.setHeader('content-type', 'text/plain');
-    request.pipe(response);
+    // More than all buffers on the way hold.
+    if (request.url === '/api/v2/big') Readable.from(Array.from({ length: 64 }, () => MIB)).pipe(response);
+    else request.pipe(response);
   });
   const origin = `http://127.0.0.1:${await listenFor(t, server)}`;
   const log = createTestLog();
@@ -385,4 +393,16 @@ t.test('a body is kept up to its bound, and what is cut is marked', async (t: Te
   }
   t.notOk('captured' in JSON.parse((await ask('GET', '/-/calls/2')).text), 'what the filter leaves out is not kept');
   t.equal(log.exchanges[0]?.requestBody, null, 'the log captures nothing');
+
+  const [answer] = (await once(get(`${url}/api/v2/big`), 'response')) as [IncomingMessage];
+  for (let asked = 0; asked < 3; asked += 1) await ask('GET', '/-/calls');
+  answer.resume();
+  await once(answer, 'end');
+  for (let trace = null; trace === null; ) {
+    const one = await ask('GET', '/-/calls/3');
+    if (one.status !== 200) continue;
+    trace = (JSON.parse(one.text) as CallAnswer).call.trace ?? null;
+    t.ok((trace?.stalled ?? 0) > 0, 'the time in which the caller did not read');
+    t.match(trace?.attempts, [{ send: Number, wait: Number, body: Number, status: 200 }]);
+  }
 });

@@ -48,6 +48,8 @@ interface Form {
   readonly hash: number;
   /** Base64 of neighbours shares its first and last character with them. */
   readonly isEdged: boolean;
+  /** The first value that has it. */
+  readonly owner: string;
   /** How many values have it. */
   uses: number;
 }
@@ -183,16 +185,16 @@ class FormIndex {
 
   add(value: string): ReadonlySet<Form> {
     const forms = new Set<Form>();
-    for (const [text, isEdged] of formsOf(value)) forms.add(this.#formOf(text, isEdged));
+    for (const [text, isEdged] of formsOf(value)) forms.add(this.#formOf(text, isEdged, value));
     for (const form of forms) form.uses++;
     return forms;
   }
 
-  #formOf(text: string, isEdged: boolean): Form {
+  #formOf(text: string, isEdged: boolean, owner: string): Form {
     const byText = isEdged ? this.#byText.edged : this.#byText.plain;
     const existing = byText.get(text);
     if (existing !== undefined) return existing;
-    const form: Form = { text, isEdged, uses: 0, ...this.#gramOf(text) };
+    const form: Form = { text, isEdged, owner, uses: 0, ...this.#gramOf(text) };
     byText.set(text, form);
     push(this.#byHash, form.hash, form);
     push(this.#byPrefix, text.slice(0, PREFIX_LENGTH), form);
@@ -228,9 +230,9 @@ class FormIndex {
     const ranges = this.#rangesIn(read, plain);
     if (cutAt !== -1) {
       const begun = this.#findBegun(read);
-      if (begun !== -1) ranges.push([begun, cutAt]);
-      const begunPlain = plain === null ? -1 : this.#findBegun(plain.text);
-      if (begunPlain !== -1) ranges.push([plain?.starts[begunPlain] as number, cutAt]);
+      if (begun !== null) ranges.push([begun[0], cutAt, begun[1]]);
+      const begunPlain = plain && this.#findBegun(plain.text);
+      if (begunPlain !== null) ranges.push([plain?.starts[begunPlain[0]] as number, cutAt, begunPlain[1]]);
     }
     return ranges.length === 0 ? text : maskRanges(text, ranges);
   }
@@ -239,8 +241,8 @@ class FormIndex {
   #rangesIn(text: string, plain: ReturnType<typeof withoutEscapes>): Range[] {
     const ranges = this.#find(text);
     if (plain !== null)
-      for (const [from, to] of this.#find(plain.text))
-        ranges.push([plain.starts[from] as number, plain.starts[to] as number]);
+      for (const [from, to, owner] of this.#find(plain.text))
+        ranges.push([plain.starts[from] as number, plain.starts[to] as number, owner]);
     return ranges;
   }
 
@@ -264,6 +266,7 @@ class FormIndex {
   #find(text: string): Range[] {
     const found: Range[] = [];
     let [start, end] = [-1, -1];
+    let owner = '';
     const filter = this.#filter;
     let hash = 0;
     for (let at = 0; at < text.length; at++) {
@@ -282,22 +285,24 @@ class FormIndex {
         if (form.isEdged && isBase64At(text, to)) to++;
         if (from >= start && from <= end) end = Math.max(end, to);
         else {
-          if (end !== -1) found.push([start, end]);
+          if (end !== -1) found.push([start, end, owner]);
           [start, end] = [from, to];
+          owner = form.owner;
         }
       }
     }
-    if (end !== -1) found.push([start, end]);
+    if (end !== -1) found.push([start, end, owner]);
     return found;
   }
 
-  /** Where the longest beginning of a form stands that this text ends in, or -1. */
-  #findBegun(text: string): number {
+  /** Where the longest beginning of a form stands that this text ends in, and whose that is; null where none does. */
+  #findBegun(text: string): readonly [from: number, owner: string] | null {
     for (let from = Math.max(0, text.length - this.#longest); from + PREFIX_LENGTH <= text.length; from++) {
       const rest = text.slice(from);
-      if (this.#byPrefix.get(rest.slice(0, PREFIX_LENGTH))?.some((form) => form.text.startsWith(rest))) return from;
+      const form = this.#byPrefix.get(rest.slice(0, PREFIX_LENGTH))?.find((one) => one.text.startsWith(rest));
+      if (form !== undefined) return [from, form.owner];
     }
-    return -1;
+    return null;
   }
 }
 
@@ -317,23 +322,24 @@ function pull<K>(forms: Map<K, Form[]>, key: K, form: Form): void {
   else forms.set(key, left);
 }
 
-type Range = readonly [from: number, to: number];
+/** A place where a form of `owner` stands. */
+type Range = readonly [from: number, to: number, owner: string];
 
 function maskRanges(text: string, ranges: Range[]): string {
   ranges.sort((a, b) => a[0] - b[0]);
   let out = '';
   let done = 0;
   let open: Range | null = null;
-  for (const [from, to] of ranges) {
-    if (open !== null && from <= open[1]) open = [open[0], Math.max(open[1], to)];
+  for (const range of ranges) {
+    if (open !== null && range[0] <= open[1]) open = [open[0], Math.max(open[1], range[1]), open[2]];
     else {
       if (open !== null) {
-        out += text.slice(done, open[0]) + maskOf(text.slice(...open));
+        out += text.slice(done, open[0]) + maskOf(open[2]);
         done = open[1];
       }
-      open = [from, to];
+      open = range;
     }
   }
   if (open === null) return text;
-  return out + text.slice(done, open[0]) + maskOf(text.slice(...open)) + text.slice(open[1]);
+  return out + text.slice(done, open[0]) + maskOf(open[2]) + text.slice(open[1]);
 }

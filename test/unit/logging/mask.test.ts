@@ -59,7 +59,9 @@ t.test('live values have the mark of what stands there, whatever label it has', 
   const live = createLiveSecrets();
   live.add(SECRET);
   const expected = keyedFingerprint(key, SECRET);
-  for (const text of [`x ${SECRET} y`, `x ${PERCENT} y`, `${SECRET}`])
+  const bytes = Buffer.from(SECRET);
+  const encoded = [bytes.toString('base64'), Buffer.from(`id:${SECRET}`).toString('base64url'), bytes.toString('hex')];
+  for (const text of [`x ${SECRET} y`, `x ${PERCENT} y`, `${SECRET}`, JSON.stringify({ a: SECRET }), ...encoded])
     t.same(markIn(marked(() => live.mask(text))), [expected], text);
   t.equal(live.mask(`x ${SECRET} y`), 'x [redacted] y');
   const cut = `x ${SECRET.slice(0, 9)}${cutMark(11, 'characters of 16')}`;
