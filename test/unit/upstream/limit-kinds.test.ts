@@ -471,6 +471,16 @@ t.test('a platform that names ever new limits, on ever new routes, is not rememb
   t.equal(one?.routes?.length, 20);
 });
 
+t.test('a limit that ever more routes join forgets the first of them', (t) => {
+  const limits = new Limits({ ...layerDeps(createFakeClock()), clients: [] });
+  const notice = { scope: 'service', key: 'one.rate.per.minute', namespace: 'some', perMinute: 10 } as const;
+  const partsOf = (route: number) => limits.ofParts(createCall({ target: `/${route}` })).length;
+  for (let route = 0; route < 6_000; route += 1)
+    limits.learn(createCall({ target: `/${route}` }), { ...notice, retryAfterMs: 1 });
+  t.same([partsOf(0), partsOf(999), partsOf(1_000), partsOf(5_999)], [0, 0, 1, 1]);
+  t.end();
+});
+
 async function usedBytes(): Promise<number> {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
