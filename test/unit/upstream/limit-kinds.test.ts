@@ -424,6 +424,32 @@ t.test(
   },
 );
 
+t.test(
+  'credentials whose logins name one organisation share its limits, until the platform says whose they are',
+  async (t) => {
+    const clock = createFakeClock();
+    const organizations = new Map([
+      ['crm', 'acme/eu (mypurecloud.de)'],
+      ['wfm', 'acme/eu (mypurecloud.de)'],
+      ['hr', 'other (mypurecloud.de)'],
+    ]);
+    const limits = new Limits({ ...layerDeps(clock), clients: [clientConfig('a'), clientConfig('b')], organizations });
+    const call = (credential: string) => createCall({ credential });
+    const notice = { scope: 'organization', key: 'org.rate.per.minute', namespace: 'routing' } as const;
+    limits.learn(call('crm'), { ...notice, perMinute: null, retryAfterMs: 1 });
+    const parts = () => ['crm', 'wfm', 'hr', 'nobody'].map((credential) => limits.ofParts(call(credential)).length);
+    t.same(parts(), [1, 1, 0, 0]);
+    const [limiter] = limits.ofParts(call('wfm'));
+    t.ok(limiter?.shares, 'among all clients');
+    t.match(limits.states().at(-1), { organization: 'acme/eu (mypurecloud.de)', credential: null });
+    limits.setOrganization('crm', ORGANIZATION);
+    t.same(parts(), [1, 0, 0, 0]);
+    limits.setOrganization('wfm', ORGANIZATION);
+    t.same(parts(), [1, 1, 0, 0]);
+    t.equal(limits.ofParts(call('wfm'))[0], limiter, 'with what it has counted');
+  },
+);
+
 t.test('a refusal of a call that began before a reload is known after it', async (t) => {
   const clock = createFakeClock();
   const before = layer(clock, 'enforce');
