@@ -240,5 +240,6 @@ export function textTest({ text, wild }: FilterValue): CallTest {
     isIn(call.operation) ||
     isIn(call.rule) ||
     isIn(call.heldBy) ||
+    isIn(call.limit) ||
     String(call.status) === wanted;
 }

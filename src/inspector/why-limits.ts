@@ -149,7 +149,7 @@ function retry({ retryAfterMs }: Call): string {
 /** What makes room: the greediest of several clients first. */
 function relief(call: Call, { usedBy }: WhyFacts): readonly (string | null)[] {
   // No OAuth client of one's own helps, nor does a number for one of the organisation's programs.
-  if (/\borg\.rate\b/.test(call.limit ?? call.heldBy ?? ''))
+  if (/^(?!platform\.api:)\S+:org\./.test(call.limit ?? '') || / of organisation /.test(call.heldBy ?? ''))
     return [
       'The limit is shared by all OAuth clients of the organisation, also those that do not call this gateway: fewer calls help.',
     ];

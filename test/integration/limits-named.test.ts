@@ -2,6 +2,7 @@
 // and what of them is seen in the log, the status and the metrics. Channels near their bound likewise.
 
 import t from 'tap';
+import { statusTable } from '../../src/cli/commands/status.ts';
 import type { StatusDocument } from '../../src/server/routes/status.ts';
 import { startAdminGateway, statusOf } from '../helpers/admin.ts';
 import { clientNamed } from '../helpers/clients.ts';
@@ -54,6 +55,10 @@ t.test('a service’s limit is named to whoever looks, and pauses nothing but it
       ...{ scope: 'service', credential: 'default', organization: null, source: 'met', perMinute: 3 },
       routes: ['GET /api/v2/users', 'GET /api/v2/groups'],
     },
+  );
+  t.match(
+    statusTable(await statusOf(url)),
+    /^the platform's limit directory:user\S+ of credential default +3 +a 429 +0 /m,
   );
   t.match(limits[0], { scope: 'token', limit: null, source: null, routes: null, pausedMs: 0 });
   const page = await (await fetch(url)).text();
@@ -137,6 +142,7 @@ t.test('who makes channels is seen before the platform drops the oldest', async 
       warning: /16/,
     },
   ]);
+  t.match(statusTable(await status()), /^credential default \(wall 12, crm 4\): 16 notification channels are in use/m);
   t.match(await (await fetch(url, { headers })).text(), /role="alert">Credential default \(wall 12, crm 4\): 16 notif/);
   const metrics = await (await fetch(`${url}/metrics`, { headers })).text();
   t.match(metrics, 'gcg_notification_channels{client="wall",credential="default"} 12');

@@ -127,7 +127,6 @@ t.test('the same from a cold start, the limit asked for before the first call', 
       `${apiCallsTotal} refused`,
   );
   t.ok(answers.every(({ status }) => status === 200));
-  t.ok(tookMs <= MINIMUM_MS * 1.05);
   t.equal(rateLimitedCalls, 0);
 });
 

@@ -272,7 +272,7 @@ export class Limits implements LaneMaker {
 
   /** How many clients share what is a credential's or an organisation's: a session is one client's. */
   #sharersOf(owner: string): number {
-    return isSession(owner) ? 0 : this.names.length;
+    return organizationOfOwner(owner) === null && isSession(owner) ? 0 : this.names.length;
   }
 
   #sharesOf(owner: string): Shares | null {

@@ -64,3 +64,22 @@ t.test('who failed a call is known for each answer there may be', async (t) => {
   t.equal(whyRowOf(unknown), 'gateway.internal');
   t.equal(whyRowOf(fakeCall(1, { status: 499, errorCode: 'constructor' })), 'caller.left');
 });
+
+t.test(
+  'a limit of a service is named, and of one that an organisation shares no OAuth client of one’s own is advised',
+  async (t) => {
+    const heldBy = (name: string) => `the platform's limit ${name}`;
+    const refused = { status: 429, errorCode: 'gateway.rate.limited', source: 'gateway', credential: 'crm' } as const;
+    const why = (more: object) => whyOf(fakeCall(1, { ...refused, ...more }), NO_FACTS);
+    const service = why({ heldBy: heldBy('directory:user.rate.per.minute of credential crm') });
+    t.match(service?.title, 'directory:user.rate.per.minute of credential crm');
+    const shared = why({ heldBy: heldBy('routing:org.rate.per.minute of organisation 12-ab') });
+    t.match(shared?.title, 'routing:org.rate.per.minute, which the whole organisation shares,');
+    t.match(shared?.todo.join('\n'), /all OAuth clients of the organisation/);
+    const own = why({ heldBy: heldBy('platform.api:org.app.user.rate.per.minute of credential crm') });
+    t.match(own?.title, 'rate limit for credential crm is used up');
+    t.notMatch(own?.todo.join('\n'), /all OAuth clients of the organisation/);
+    const told = { status: 429, source: 'upstream', limit: 'routing:org.rate.per.minute' } as const;
+    t.match(whyOf(fakeCall(1, told), NO_FACTS)?.todo.join('\n'), /all OAuth clients of the organisation/);
+  },
+);

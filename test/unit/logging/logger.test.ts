@@ -245,6 +245,7 @@ t.test('bodies, retries, trace ids and a caller that left are shown when there a
       responseBody: { ...body, render: () => 'text' },
       retryReasons: ['429', '503'],
       heldBy: 'a limit',
+      limit: 'directory:user.rate.per.minute',
       traceId: 't1',
       spanId: 's1',
       aborted: true,
@@ -256,6 +257,7 @@ t.test('bodies, retries, trace ids and a caller that left are shown when there a
       responseBody: 'text',
       retries: ['429', '503'],
       heldBy: 'a limit',
+      limit: 'directory:user.rate.per.minute',
       traceId: 't1',
       spanId: 's1',
       aborted: true,
@@ -329,6 +331,7 @@ t.test('text is one readable line per exchange, with what explains a failure', a
       error: 'the limit x is used up: try again',
       queueMs: 900,
       retryReasons: ['429'],
+      limit: 'directory:user.rate.per.minute',
       attempts: 2,
     }),
   );
@@ -338,7 +341,8 @@ t.test('text is one readable line per exchange, with what explains a failure', a
     [
       '2026-11-24T12:00:01.123Z INFO  GET /api/v2/users?pageSize=25 200 43ms crm as default',
       '2026-11-24T12:00:01.123Z WARN  GET /api/v2/users?pageSize=25 429 43ms as default gateway.rate.limited: the ' +
-        'limit x is used up: try again (sent again: 429) (queued 900ms) from=192.0.2.7 request=r-1 correlation=c-1',
+        'limit x is used up: try again (sent again: 429) (limited by directory:user.rate.per.minute) (queued 900ms) ' +
+        'from=192.0.2.7 request=r-1 correlation=c-1',
       '2026-11-24T12:00:01.123Z WARN  renewal failed credential=crm reason="two words" attempt=2',
       '',
     ].join('\n'),

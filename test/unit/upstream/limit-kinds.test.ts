@@ -424,6 +424,32 @@ t.test(
   },
 );
 
+t.test(
+  'credentials whose logins name one organisation share its limits, until the platform says whose they are',
+  async (t) => {
+    const clock = createFakeClock();
+    const organizations = new Map([
+      ['crm', 'acme/eu (mypurecloud.de)'],
+      ['wfm', 'acme/eu (mypurecloud.de)'],
+      ['hr', 'other (mypurecloud.de)'],
+    ]);
+    const limits = new Limits({ ...layerDeps(clock), clients: [clientConfig('a'), clientConfig('b')], organizations });
+    const call = (credential: string) => createCall({ credential });
+    const notice = { scope: 'organization', key: 'org.rate.per.minute', namespace: 'routing' } as const;
+    limits.learn(call('crm'), { ...notice, perMinute: null, retryAfterMs: 1 });
+    const parts = () => ['crm', 'wfm', 'hr', 'nobody'].map((credential) => limits.ofParts(call(credential)).length);
+    t.same(parts(), [1, 1, 0, 0]);
+    const [limiter] = limits.ofParts(call('wfm'));
+    t.ok(limiter?.shares, 'among all clients');
+    t.match(limits.states().at(-1), { organization: 'acme/eu (mypurecloud.de)', credential: null });
+    limits.setOrganization('crm', ORGANIZATION);
+    t.same(parts(), [1, 0, 0, 0]);
+    limits.setOrganization('wfm', ORGANIZATION);
+    t.same(parts(), [1, 1, 0, 0]);
+    t.equal(limits.ofParts(call('wfm'))[0], limiter, 'with what it has counted');
+  },
+);
+
 t.test('a refusal of a call that began before a reload is known after it', async (t) => {
   const clock = createFakeClock();
   const before = layer(clock, 'enforce');
@@ -469,6 +495,16 @@ t.test('a platform that names ever new limits, on ever new routes, is not rememb
   t.ok(limits.ofParts(createCall({ target: '/one' })).length <= 8);
   const [one] = states.filter(({ limit }) => limit === 'some:one.rate.per.minute');
   t.equal(one?.routes?.length, 20);
+});
+
+t.test('a limit that ever more routes join forgets the first of them', (t) => {
+  const limits = new Limits({ ...layerDeps(createFakeClock()), clients: [] });
+  const notice = { scope: 'service', key: 'one.rate.per.minute', namespace: 'some', perMinute: 10 } as const;
+  const partsOf = (route: number) => limits.ofParts(createCall({ target: `/${route}` })).length;
+  for (let route = 0; route < 6_000; route += 1)
+    limits.learn(createCall({ target: `/${route}` }), { ...notice, retryAfterMs: 1 });
+  t.same([partsOf(0), partsOf(999), partsOf(1_000), partsOf(5_999)], [0, 0, 1, 1]);
+  t.end();
 });
 
 async function usedBytes(): Promise<number> {
