@@ -1,5 +1,10 @@
-# The Genesys Cloud provider through the gateway. Its token pool asks for ten tokens at the start: each is a handle, made at once, and all of them
-# share the one real token. Keep token_pool_size small all the same: the platform's limit is counted for the token behind them.
+# The Genesys Cloud provider through the gateway. The tokens that its pool asks for at the start are handles, made at once; the real ones are the
+# gateway's, which spreads all calls over as many as the credential may have. So write there how many, and here how many pages are read at a time:
+#
+#   [credential]
+#   tokens = 10
+#
+# With tokens = 1 keep token_pool_size at 1: the platform's limit is counted for the token behind the handles. See docs/limits.md, "More tokens".
 
 terraform {
   required_providers {
@@ -24,7 +29,7 @@ provider "genesyscloud" {
   oauthclient_id     = var.gateway_client
   oauthclient_secret = var.gateway_secret
   aws_region         = "us-east-1" # not used for calls: the region is the gateway's
-  token_pool_size    = 1
+  token_pool_size    = 10
 
   gateway {
     protocol = "http"

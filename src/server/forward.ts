@@ -3,6 +3,7 @@
 // written when the exchange ends.
 
 import type { ServerResponse } from 'node:http';
+import type { TokenPool } from '../auth/credentials/token-pool.ts';
 import type { CredentialConfig } from '../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import {
@@ -107,7 +108,7 @@ function upstreamRequest(
     body,
     limitKey: credential.limitKey ?? credential.config.name,
     source: credential.source,
-    pool: isBoundToToken(record.route) ? null : (credential.pool ?? null),
+    pool: poolFor(record.route, credential),
     place: 0,
     choice: null,
     record,
@@ -116,11 +117,12 @@ function upstreamRequest(
 }
 
 /**
- * Whether calls of a route concern the token that they are sent with: channels live as long as the token that made them,
- * so one token must have made them all.
+ * The tokens that a call of a route may be sent with; null where there is one, or where it concerns the token itself:
+ * channels live as long as the token that made them, so one token must have made them all.
  */
-function isBoundToToken(route: string): boolean {
-  return route.startsWith('/api/v2/notifications/') || route.startsWith('/api/v2/tokens/');
+function poolFor(route: string, { pool = null }: ForwardCredential): TokenPool | null {
+  if (pool === null) return null;
+  return route.startsWith('/api/v2/notifications/') || route.startsWith('/api/v2/tokens/') ? null : pool;
 }
 
 async function readBody(exchange: Exchange): Promise<RequestBody> {

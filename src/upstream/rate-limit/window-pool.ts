@@ -100,8 +100,8 @@ export class WindowPool implements LimitWindow, TokenChoice {
   moveOn(call: CountedCall, now: number): boolean {
     const place = this.#roomiest(now, call.place ?? 0);
     if (place < 0 || this.#freeAt(place, now) <= 0) return false;
-    // It may have been sent with the other one, and may have counted.
-    this.complete(now, call);
+    // The one before has ended, or is refused: what its successor may do begins anew.
+    this.cancel(call);
     this.#give(call, place, now);
     return true;
   }

@@ -230,3 +230,25 @@ t.test('a command is warned of that cannot be run, or that everybody may change;
     }
   }
 });
+
+t.test('up to twenty tokens, where the grant can be performed by itself', async (t) => {
+  const tokens = (value: string, more = '') => load({ file: named('', `tokens = ${value}\n${more}`) });
+  t.match(credentialsOf(named('')), [{ tokens: 1 }]);
+  t.match(good(tokens('20')).credentials, [{ tokens: 20 }]);
+  t.strictSame(warnings(tokens('20')), []);
+  for (const wrong of ['0', '21', '-1', '1.5', 'auto', '1e1', '']) t.equal(problems(tokens(wrong)).length, 1, wrong);
+  const grants = {
+    pkce: 'grant_type = pkce',
+    saml2_bearer: 'grant_type = saml2_bearer\norg_name = o\nassertion = a',
+    authorization_code: 'grant_type = authorization_code',
+  };
+  for (const [grant, more] of Object.entries(grants)) {
+    t.strictSame(problems(tokens('2', more)), [
+      `gcg.ini:4: credential.tokens: must be 1 with grant_type = ${grant}: only client_credentials may have more tokens`,
+    ]);
+    t.strictSame(problems(tokens('1', more)), []);
+  }
+  t.strictSame(warnings(tokens('2', '[rate_limit]\nmode = off')), [
+    'gcg.ini:4: credential.tokens: has no effect with rate_limit.mode = off: one token is used',
+  ]);
+});

@@ -53,7 +53,7 @@ export function createRange(options: RangeOptions = {}) {
   const logins: { at: number; endedAt: number; number: number }[] = [];
   const seen: { token: number; target: string; status: number; at: number }[] = [];
   const faults: string[] = [];
-  const state = { mood: 'good' as EndpointMood, running: 0, lifeS };
+  const state = { mood: 'good' as EndpointMood, running: 0, lifeS, loginMs: 100 };
 
   const transport: TokenTransport = async ({ timeoutMs }) => {
     state.running += 1;
@@ -62,7 +62,7 @@ export function createRange(options: RangeOptions = {}) {
     logins.push(login);
     const { mood } = state;
     try {
-      await new Promise<void>((resolve) => clock.after(mood === 'hangs' ? timeoutMs : 100, resolve));
+      await new Promise<void>((resolve) => clock.after(mood === 'hangs' ? timeoutMs : state.loginMs, resolve));
       if (mood === 'refuses') return reply(400, { error: 'invalid_client' });
       if (mood === 'throttles')
         return reply(400, { error: 'invalid_request', error_description: 'rate limit exceeded; try later' });
@@ -144,6 +144,8 @@ export function createRange(options: RangeOptions = {}) {
     logins,
     seen,
     faults,
+    /** Its counts of calls, for programs that draw on the same tokens. */
+    platform: limiter,
     state,
     outcomes,
     get credential() {
