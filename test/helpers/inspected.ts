@@ -1,17 +1,15 @@
 // A gateway whose list of calls holds whatever a test wants to be seen: any text in any field, as many as it likes. All
 // else is the gateway's own: its routes, its feed, its page and the policy that goes with it.
 
-import type { ServerResponse } from 'node:http';
-import type { FastifyInstance } from 'fastify';
+import { randomUUID } from 'node:crypto';
 import type { Test } from 'tap';
 import type { GatewayConfig } from '../../src/config/gateway-config.ts';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
 import type { Inspector } from '../../src/inspector/inspector.ts';
-import type { Call, FeedEvents } from '../../src/inspector/wire.ts';
+import type { Call } from '../../src/inspector/wire.ts';
 import { createExchangeRecord } from '../../src/logging/exchange-record.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { exchangeOf } from '../../src/server/exchange.ts';
-import { OWN_ROUTES } from '../../src/server/own-routes.ts';
 import { type ConfigOverrides, configAt, createTestLog } from './gateway.ts';
 
 /** A gateway, and what it is made to show. */
@@ -21,14 +19,12 @@ export interface Inspected {
   readonly config: GatewayConfig;
   /** Feeds that are open. */
   streams(): number;
-  /** Ends all feeds without a word. */
-  cut(): void;
   /** The page by a link that is good once. */
   link(): Promise<string>;
   /** Lets calls end: those that went well, save for what is wished of them. */
   add(...wishes: readonly Partial<Call>[]): void;
-  /** Sends an event of the feed. */
-  tell<Name extends keyof FeedEvents>(event: Name, data: FeedEvents[Name]): void;
+  /** Lets a call run, and wait for something, from `ago` ms before now. */
+  run(wish: { client: string; method: string; target: string; waitsFor: string | null; ago: number }): void;
 }
 
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
@@ -40,7 +36,6 @@ export async function startInspected(t: Pick<Test, 'teardown'>, overrides: Confi
   t.teardown(() => sandbox.close());
   const config = configAt(origin, { ...overrides, server: { adminListen: LOCAL, ...overrides.server } });
   let inspector: Inspector | null = null;
-  const feed = new FakeFeed();
   const gateway = await createGateway(config, {
     log: createTestLog(),
     env: {},
@@ -51,39 +46,45 @@ export async function startInspected(t: Pick<Test, 'teardown'>, overrides: Confi
           ({ inspector } = exchangeOf(request.raw).gateway);
           return reply.send();
         }),
-      ...(OWN_ROUTES.some(({ path }) => path === '/-/events') ? [] : [feed.route]),
     ],
   });
   const [url] = (await gateway.listen()) as [string];
   t.teardown(() => gateway.drain());
-  await fetch(`${url}/test/inspector`);
+  // It is a call as well.
+  const [client] = config.clients;
+  await fetch(`${url}/test/inspector`, {
+    ...(client !== undefined && { headers: { 'X-Gateway-Key': `${client.name}-secret` } }),
+  });
+  const { ring, feed } = inspector as unknown as Inspector;
+  ring.clear();
   let count = 0;
   return {
     url,
     gateway,
     config,
-    streams: () => feed.count,
-    cut: () => feed.cut(),
+    streams: () => feed.watchers.length,
     async link() {
       const headers = { 'X-Gateway-Request': '1', 'X-Gateway-Key': gateway.pageKey };
       const answer = await fetch(`${url}/-/ui/link`, { method: 'POST', headers });
       return `${url}/-/ui/#o=${((await answer.json()) as { code: string }).code}`;
     },
     add(...wishes) {
-      const calls: Call[] = [];
       for (const wish of wishes) {
         count += 1;
         const call = callNamed(count, wish);
         const { seq: _, ...line } = call;
         const record = createExchangeRecord();
+        Object.assign(record, { client: call.client ?? null, requestId: call.requestId });
         record.status = call.status;
         record.errorCode = call.errorCode ?? null;
         inspector?.ended(record, `${JSON.stringify(line)}\n`);
-        calls.push({ ...call, seq: inspector?.ring.newest ?? 0 });
       }
-      feed.tell('calls', { calls });
     },
-    tell: (event, data) => feed.tell(event, data),
+    run({ waitsFor, ago, ...wish }) {
+      const record = createExchangeRecord(performance.now() - ago);
+      Object.assign(record, wish, { requestId: randomUUID() });
+      inspector?.begun({ record, waitsFor: waitsFor ?? '', rejectWait: waitsFor });
+    },
   };
 }
 
@@ -111,41 +112,4 @@ function callNamed(number: number, wish: Partial<Call>): Call {
     source: 'upstream',
     ...wish,
   };
-}
-
-/** The feed's route while the gateway has none. */
-class FakeFeed {
-  readonly #streams = new Set<ServerResponse>();
-
-  get count(): number {
-    return this.#streams.size;
-  }
-
-  readonly route = (app: FastifyInstance): void => {
-    app.get('/-/events', (request, reply) => {
-      reply.hijack();
-      reply.raw.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-      this.#streams.add(reply.raw);
-      reply.raw.on('close', () => this.#streams.delete(reply.raw));
-      const { inspector } = exchangeOf(request.raw).gateway;
-      this.tell('hello', {
-        instance: inspector?.instance ?? '',
-        version: '0.1.0',
-        now: new Date().toISOString(),
-        oldest: 1,
-        newest: 1,
-        rights: { sees: 'all', client: null, capture: true, replay: 'safe', clear: true },
-        watchers: 1,
-        reset: false,
-      });
-    });
-  };
-
-  cut(): void {
-    for (const stream of this.#streams) stream.destroy();
-  }
-
-  tell(event: string, data: unknown): void {
-    for (const stream of this.#streams) stream.write(`event: ${event}\nid: x-1\ndata: ${JSON.stringify(data)}\n\n`);
-  }
 }

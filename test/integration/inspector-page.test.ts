@@ -3,8 +3,11 @@
 // GCG_PICTURES=FOLDER keeps pictures of it there.
 
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { type RequestOptions, request } from 'node:http';
 import { createRequire } from 'node:module';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import t, { type Test } from 'tap';
@@ -50,7 +53,7 @@ async function profile(t: Test, options: Parameters<Browser['newContext']>[0] = 
 }
 
 /** The page as somebody sees it who opened it by a link. */
-async function open(context: BrowserContext, { link }: Inspected, hash = ''): Promise<Page> {
+async function open(context: BrowserContext, { link }: Pick<Inspected, 'link'>, hash = ''): Promise<Page> {
   const page = await context.newPage();
   await page.goto(await link());
   await page.waitForSelector('.dot.live');
@@ -121,7 +124,7 @@ t.test('the shell and its files', async (t) => {
   t.match(headers, { ...isolation, 'content-security-policy': POLICY, 'cache-control': 'no-store' });
   t.equal(headers['content-security-policy'], POLICY, 'to the letter');
   t.equal(headers['set-cookie'], undefined);
-  t.notMatch(text, /<script>|style=|on\w+=|https?:/, 'nothing in line, nothing from elsewhere');
+  t.notMatch(text, /<script>|style=|\son\w+=|https?:/, 'nothing in line, nothing from elsewhere');
   const paths = [...text.matchAll(/(?:href|src)="([0-9a-f]{12}\/[^"]+)"/g)].map(([, path]) => path as string);
   t.ok(paths.length > 5);
   for (const path of paths) {
@@ -134,13 +137,15 @@ t.test('the shell and its files', async (t) => {
     t.notMatch(await file.text(), /sourceMappingURL/);
   }
   const [main] = paths as [string];
-  const statusOf = async (path: string, init: RequestInit = {}) => {
-    const answer = await fetch(url + path, { redirect: 'manual', ...init });
-    await answer.text();
-    return answer.status;
-  };
+  // Not by fetch, which has an opinion of its own about these headers.
+  const statusOf = (path: string, init: RequestOptions = {}) =>
+    new Promise<number>((resolve, reject) => {
+      request(url + path, init, (answer) => resolve(answer.resume().statusCode ?? 0))
+        .on('error', reject)
+        .end();
+    });
   t.equal(await statusOf(`/-/ui/000000000000/${main.split('/')[1]}`), 404, 'another version');
-  for (const path of ['/-/ui/x/../../status', '/-/ui/%2e%2e/page.css', '/-/ui//page.css', '/-/UI/', '/-/ui/a/b/c'])
+  for (const path of ['/-/ui/%2e%2e/page.css', '/-/ui//page.css', '/-/UI/', '/-/ui/a/b/c'])
     t.ok([400, 404].includes(await statusOf(path)), path);
   t.equal(await statusOf('/-/ui'), 302);
   t.equal(await statusOf('/-/ui/', { method: 'POST' }), 405);
@@ -200,7 +205,7 @@ t.test('the key comes by the link once, is in no address, and another tab gets i
   const other = await profile(t);
   const late = await other.newPage();
   await late.goto(link);
-  t.match(await late.textContent('.entry'), /this link was used already/);
+  t.match(await late.textContent('.entry'), /This link was used already/);
   t.equal(late.url(), `${inspected.url}/-/ui/`);
   await late.fill('#secret', 'wrong');
   await late.keyboard.press('Enter');
@@ -263,7 +268,7 @@ t.test('by keyboard alone', SKIP, async (t) => {
   t.equal(await focused(page), 'input#filter');
   await page.keyboard.type('status:4');
   await page.waitForSelector('#options li');
-  t.match(await page.textContent('#options'), /status:404/, 'values are suggested, with their number');
+  t.match(await page.textContent('#options'), /404\s*6 calls/, 'values are suggested, with their number');
   await press('ArrowDown', 'Enter');
   await until(page, `location.hash.startsWith('#/calls?f=status:404')`);
   t.equal(await rowCount(page), 6);
@@ -321,6 +326,7 @@ t.test('filters: what is wrong and where, chips, times, columns, saved ones, and
   t.equal(await page.getAttribute('#filter', 'aria-invalid'), 'true');
   t.equal(await rowCount(page), 5, 'the last filter that could be read stays');
   await page.fill('#filter', '');
+  await page.keyboard.press('Escape');
   for (const [chip, found] of [
     ['Failures', 2],
     ['429', 1],
@@ -407,16 +413,8 @@ t.test('nothing of what is hostile becomes an element, an address, or runs', SKI
     HOSTILE_TEXTS.slice(0, 50),
   );
   inspected.add(...HOSTILE_TEXTS.map(hostileCall));
-  inspected.tell('running', {
-    calls: HOSTILE_TEXTS.slice(0, 5).map((text) => ({
-      requestId: text,
-      client: text,
-      method: text,
-      path: text,
-      startedAt: text,
-      waitsFor: text,
-    })),
-  });
+  for (const text of HOSTILE_TEXTS.slice(0, 5))
+    inspected.run({ client: text, method: text, target: `/${text}`, waitsFor: text, ago: 2000 });
   await page.setViewportSize({ width: 1280, height: 3200 });
   await lines(page, HOSTILE_TEXTS.length);
   await page.click('summary:has-text("Saved")');
@@ -473,22 +471,26 @@ t.test('eight tabs have one feed; when its tab goes, another one takes it', SKIP
     });
 });
 
-t.test('a gateway that goes is said, what was there stays, and the next instance is told', SKIP, async (t) => {
-  const first = await startInspected(t);
-  const context = await profile(t);
-  const page = await open(context, first);
-  first.add({}, FAILED);
-  await rows(page).first().waitFor();
-  await context.setOffline(true);
-  first.cut();
+t.test('a connection that breaks is said, what was there stays, and what was missed comes', SKIP, async (t) => {
+  const inspected = await startInspected(t);
+  const relay = await startRelay(t, Number(new URL(inspected.url).port));
+  const page = await open(await profile(t), {
+    link: async () => (await inspected.link()).replace(/:\d+/, `:${relay.port}`),
+  });
+  inspected.add({}, FAILED);
+  await lines(page, 2);
+  relay.cut();
   await page.waitForSelector('.banner.bad');
-  t.match(await page.textContent('.banner'), /No connection: .*Trying again/);
+  t.match(await page.textContent('.banner'), /No connection: .*Trying again/s);
   t.equal(await rowCount(page), 2);
-  first.add({});
-  await context.setOffline(false);
+  inspected.add({});
+  relay.mend();
+  await lines(page, 3);
   await page.waitForSelector('.dot.live');
-  await until(page, `document.querySelectorAll('.line').length === 3`);
   t.equal(await page.locator('.banner').count(), 0);
+  await inspected.gateway.drain();
+  await page.waitForSelector('.banner.bad');
+  t.match(await page.textContent('.banner'), /No connection: the gateway ends/);
 });
 
 t.test('accessible: full, empty, one call, in both themes and on a phone', SKIP, async (t) => {
@@ -511,8 +513,8 @@ t.test('accessible: full, empty, one call, in both themes and on a phone', SKIP,
         if (pictures === undefined || !['light', 'dark', 'phone'].includes(name)) return;
         await page.screenshot({ path: join(pictures, `inspector-${view}-${name}.png`) });
       };
-      full.tell('stats', { callsPerSecond: 4.7, running: 2, watchers: 1 });
-      full.tell('running', { calls: running() });
+      full.run({ ...RUNNING, ago: 2100 });
+      full.run({ ...RUNNING, client: 'crm', target: '/api/v2/conversations/calls', waitsFor: null, ago: 120 });
       await page.waitForSelector('.running li');
       await keep('calls');
       t.strictSame(await axe(page), [], 'the list');
@@ -739,24 +741,46 @@ function traffic(): Partial<Call>[] {
   return [...calls, { ...WHOLE, time: new Date(now - 400).toISOString() }];
 }
 
-function running() {
-  const ago = (ms: number) => new Date(Date.now() - ms).toISOString();
-  return [
-    {
-      requestId: 'a',
-      client: 'etl',
-      method: 'GET',
-      path: '/api/v2/users?pageSize=500',
-      startedAt: ago(2100),
-      waitsFor: 'queued behind client etl, about 2.1 s',
-    },
-    {
-      requestId: 'b',
-      client: 'crm',
-      method: 'POST',
-      path: '/api/v2/conversations/calls',
-      startedAt: ago(120),
-      waitsFor: null,
-    },
-  ];
+const RUNNING = {
+  client: 'etl',
+  method: 'GET',
+  target: '/api/v2/users?pageSize=500',
+  waitsFor: 'queued behind client etl, about 2.1 s',
+};
+
+/** Hands connections on to a port of this machine, and can cut and refuse them all. */
+async function startRelay(t: Test, to: number) {
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const server = createServer((socket) => {
+    if (isCut) return void socket.destroy();
+    const other = connect(to, '127.0.0.1');
+    for (const [one, end] of [
+      [socket, other],
+      [other, socket],
+    ] as const) {
+      sockets.add(one);
+      one
+        .on('error', () => {})
+        .on('close', () => {
+          sockets.delete(one);
+          end.destroy();
+        });
+      one.pipe(end);
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cut = () => {
+    isCut = true;
+    for (const socket of sockets) socket.destroy();
+  };
+  t.teardown(() => {
+    cut();
+    server.close();
+  });
+  const mend = () => {
+    isCut = false;
+  };
+  return { port: (server.address() as AddressInfo).port, cut, mend };
 }

@@ -248,7 +248,7 @@ class Page implements App {
         ? html`<p class="banner bad">No connection: ${connection.reason}. What you see is the last that came.${again}</p>`
         : nothing
     }${
-      capture.until === null || capture.what === null
+      capture === null || capture.until === null || capture.what === null
         ? nothing
         : html`<p class="banner">${capture.what === 'bodies' ? 'Headers and bodies' : 'Headers'} of calls are being
             captured until ${timeOfDay(Date.parse(capture.until), false)}.</p>`
