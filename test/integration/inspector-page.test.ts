@@ -104,6 +104,8 @@ const LIMITED: Partial<Call> = {
 };
 
 const suite = t;
+/** Small enough for a page of documentation. */
+const WINDOW = { viewport: { width: 1080, height: 640 } };
 
 /** SHA-256 of lit-html.js as it was read. */
 const LIT_HTML = 'b878e7f95dec8a9b6e9b217faca6b6a11bad82ebc44c0caa77419ed83edd81f2';
@@ -387,7 +389,7 @@ t.test('one call: where its time went, what was asked and answered', SKIP, async
   const page = await open(await profile(t), inspected, '#/calls/00000000-0000-4000-8000-000000000002');
   await page.waitForSelector('#timeline');
   const text = (await page.textContent('main')) ?? '';
-  for (const word of ['Waited for a limit', 'Try 2', 'retry after 2.50 s', 'There is no such user', 'python-requests'])
+  for (const word of ['Waited for a limit', 'Try 2', 'retry after 2.50 s', 'Rate limit exceeded', 'python-requests'])
     t.ok(text.includes(word), word);
   await page.click('text=As table');
   t.match(await page.textContent('[aria-label="Time line as a table"]'), /tunnel by the proxy\s*1.24 s\s*21 ms/i);
@@ -495,19 +497,18 @@ t.test('a connection that breaks is said, what was there stays, and what was mis
 
 t.test('accessible: full, empty, one call, in both themes and on a phone', SKIP, async (t) => {
   const empty = await startInspected(t);
-  const full = await startInspected(t);
-  full.add(...traffic());
   const pictures = process.env.GCG_PICTURES;
   for (const [name, options] of [
-    ['light', {}],
-    ['dark', { colorScheme: 'dark' }],
+    ['light', WINDOW],
+    ['dark', { ...WINDOW, colorScheme: 'dark' }],
     ['phone', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }],
     ['forced-colors', { forcedColors: 'active' }],
     ['reduced-motion', { reducedMotion: 'reduce' }],
   ] as const)
     await t.test(name, async (t) => {
-      const context = await profile(t, options);
-      const page = await open(context, full);
+      const full = await startInspected(t);
+      full.add(...traffic());
+      const page = await open(await profile(t, options), full);
       await rows(page).first().waitFor();
       const keep = async (view: string) => {
         if (pictures === undefined || !['light', 'dark', 'phone'].includes(name)) return;
@@ -633,10 +634,10 @@ function foreign(page: Page): Promise<string[]> {
           /^on|^style$|^srcdoc$|^action$/.test(name) &&
           !(element instanceof HTMLElement && name === 'style' && element.matches('.grid,.lines'))
         )
-          found.push(\`\${element.tagName} \${name}=\${value}\`);
+          found.push(element.tagName + ' ' + name + '=' + value);
         if (name === 'href' && element instanceof HTMLAnchorElement) {
           const isOwn = new URL(value, document.baseURI).origin === location.origin;
-          if (!isOwn || !/^(?:#|../)/.test(value)) found.push(\`href=\${value}\`);
+          if (!isOwn || !(value.startsWith('#') || value.startsWith('../'))) found.push('href=' + value);
         }
       }
     }
@@ -665,7 +666,10 @@ const WHOLE: Partial<Call> = {
   tokenFingerprint: '~3fa9c1d0',
   userAgent: 'python-requests/2.32',
   peer: '10.20.3.7',
-  platform: { code: 'too.many.requests', message: 'There is no such user' },
+  platform: {
+    code: 'too.many.requests',
+    message: 'Rate limit exceeded the maximum [300] requests within [60] seconds',
+  },
   trace: {
     rules: 0.4,
     stalled: 0,

@@ -7,10 +7,10 @@ import { pathMark, statusMark } from './call-grid.ts';
 import { copyText } from './copy-line.ts';
 import { quoted } from './filter-box.ts';
 import { duration, size, timeOfDay, visible } from './format.ts';
-import { hashOf } from './place.ts';
+import { hashOf, type Place } from './place.ts';
 import { RequestFailure } from './session.ts';
 import { timelineMark, timelineOf, timelineTable } from './timeline.ts';
-import type { App, Key, OpenView, Place, View } from './view.ts';
+import type { App, Key, OpenView, View } from './view.ts';
 
 export const openView: OpenView = (app, host) => new CallView(app, host);
 

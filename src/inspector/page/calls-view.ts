@@ -10,11 +10,11 @@ import { CallList, type Time, timeOf } from './call-list.ts';
 import { emptyList } from './empty-list.ts';
 import { FilterBox, hasTerm, quoted, toggled } from './filter-box.ts';
 import { count, duration, timeOfDay, visible } from './format.ts';
-import { hashOf } from './place.ts';
+import { hashOf, type Place } from './place.ts';
 import { savedMenu } from './saved-filters.ts';
 import type { StoreChange } from './store.ts';
 import { SPANS, StripChart } from './strip-chart.ts';
-import type { App, Key, OpenView, Place, View } from './view.ts';
+import type { App, Key, OpenView, View } from './view.ts';
 
 /** What the address says, and nothing else decides. */
 interface Wish {
@@ -372,7 +372,7 @@ function runningLine({ method, path, client, startedAt, waitsFor }: RunningCall,
   return html`<li>
     <span class="num soft">${duration(Math.max(0, now - Date.parse(startedAt)))}</span>
     <span class="mono">${visible(method, 20)}</span>
-    <span class="path">${visible(path, 200)}</span>
+    <span class="path">${visible(path.replace(/^\/api\/v2(?=\/)/, ''), 200)}</span>
     ${client === undefined ? nothing : html`<span class="soft">${visible(client, 64)}</span>`}
     ${waitsFor === null ? html`<span class="soft">on its way</span>` : html`<span class="for">${visible(waitsFor, 200)}</span>`}
   </li>`;
