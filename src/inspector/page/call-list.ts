@@ -108,18 +108,13 @@ export class CallList {
 }
 
 /** The terms that stand side by side. */
-export function termsOf({ node }: Filter): readonly FilterNode[] {
+function termsOf({ node }: Filter): readonly FilterNode[] {
   return node.kind === 'all' ? node.of : [node];
 }
 
 /** A filter of terms. */
-export function filterOf(terms: readonly FilterNode[]): Filter {
-  return parseFilter(textOf(terms));
-}
-
-/** How terms are written. */
-export function textOf(terms: readonly FilterNode[]): string {
-  return printFilter({ node: { kind: 'all', of: terms }, test: () => true });
+function filterOf(terms: readonly FilterNode[]): Filter {
+  return parseFilter(printFilter({ node: { kind: 'all', of: terms }, test: () => true }));
 }
 
 /** The time between a `since` and an `until` of a filter, as a drag makes it. */

@@ -7,10 +7,10 @@ import { pathMark, statusMark } from './call-grid.ts';
 import { copyText } from './copy-line.ts';
 import { quoted } from './filter-box.ts';
 import { duration, size, timeOfDay, visible } from './format.ts';
-import { hashOf } from './place.ts';
+import { hashOf, type Place } from './place.ts';
 import { RequestFailure } from './session.ts';
 import { timelineMark, timelineOf, timelineTable } from './timeline.ts';
-import type { App, Key, OpenView, Place, View } from './view.ts';
+import type { App, Key, OpenView, View } from './view.ts';
 
 export const openView: OpenView = (app, host) => new CallView(app, host);
 
@@ -243,7 +243,7 @@ function attemptsCard({ trace, retries, attempts }: Call) {
     ${
       trace === undefined
         ? html`<p>${attempts} tries, again after: ${visible((retries ?? []).join(', '))}.</p>`
-        : html`<div class="scroll">
+        : html`<div class="scroll" role="region" tabindex="0" aria-label="Tries, one by one">
             <table>
               <thead>
                 <tr><th>Try</th><th class="right">From</th><th class="right">Took</th><th>Outcome</th><th>Connection</th></tr>
@@ -322,7 +322,7 @@ function card(title: string, content: unknown) {
 }
 
 function headerTable(headers: Headers) {
-  return html`<div class="scroll">
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="Headers as a table">
     <table>
       <tbody>
         ${headers.map(
@@ -342,7 +342,7 @@ function sentTable(asked: Headers, sent: Headers) {
       .map(([, value]) => visible(value))
       .join(', ');
   const names = [...new Set([...asked, ...sent].map(([name]) => name.toLowerCase()))].sort();
-  return html`<div class="scroll">
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="Headers side by side">
     <table>
       <thead><tr><th>Name</th><th>From the caller</th><th>To Genesys Cloud</th><th></th></tr></thead>
       <tbody>

@@ -10,11 +10,11 @@ import { CallList, type Time, timeOf } from './call-list.ts';
 import { emptyList } from './empty-list.ts';
 import { FilterBox, hasTerm, quoted, toggled } from './filter-box.ts';
 import { count, duration, timeOfDay, visible } from './format.ts';
-import { hashOf } from './place.ts';
+import { hashOf, type Place } from './place.ts';
 import { savedMenu } from './saved-filters.ts';
 import type { StoreChange } from './store.ts';
 import { SPANS, StripChart } from './strip-chart.ts';
-import type { App, Key, OpenView, Place, View } from './view.ts';
+import type { App, Key, OpenView, View } from './view.ts';
 
 /** What the address says, and nothing else decides. */
 interface Wish {
@@ -55,10 +55,13 @@ class CallsView implements View {
     this.#chart = new StripChart((time) => this.#choose(time), change);
     this.#list = new CallList(app.live.store, () => app.live.now());
     const timer = setInterval(() => this.#tick(), 1000);
+    const onPress = ({ target }: Event) => void this.#closeMenus(target);
+    document.addEventListener('pointerdown', onPress);
     this.#ends = [
       app.live.store.listen((stored) => this.#take(stored)),
       app.live.listen(change),
       () => clearInterval(timer),
+      () => document.removeEventListener('pointerdown', onPress),
     ];
   }
 
@@ -73,7 +76,7 @@ class CallsView implements View {
       { keys: ['/'], means: 'filter', run: () => this.#box.focus(this.#host) },
       { keys: ['p'], means: 'stand still, go on', run: () => this.#pause() },
       { keys: ['f'], means: 'failures only', run: () => this.#toggle('failed:yes') },
-      { keys: ['Escape'], means: 'no filter', run: () => this.#ask({ filter: '' }) },
+      { keys: ['Escape'], means: 'close a menu; no filter', run: () => this.#escape() },
     ];
   }
 
@@ -149,6 +152,19 @@ class CallsView implements View {
   #top(): void {
     this.#grid?.choose(0);
     this.#goOn();
+  }
+
+  #escape(): void {
+    if (!this.#closeMenus(null)) this.#ask({ filter: '' });
+  }
+
+  /** Closes the menus that an event was not in; whether there were any. */
+  #closeMenus(target: EventTarget | null): boolean {
+    const open = [...this.#host.querySelectorAll<HTMLDetailsElement>('.menu[open]')].filter(
+      (menu) => !(target instanceof Node && menu.contains(target)),
+    );
+    for (const menu of open) menu.open = false;
+    return open.length > 0;
   }
 
   #open(call: Call | null): void {
@@ -275,7 +291,7 @@ class CallsView implements View {
   }
 
   #menus() {
-    return html`<details class="menu">
+    return html`<details class="menu" name="menu">
         <summary class="button">Saved</summary>
         <div>${savedMenu(
           this.#wish.filter,
@@ -283,7 +299,7 @@ class CallsView implements View {
           () => this.#update(),
         )}</div>
       </details>
-      <details class="menu">
+      <details class="menu" name="menu">
         <summary class="button">View</summary>
         <div>
           <fieldset>
@@ -317,13 +333,13 @@ class CallsView implements View {
   }
 
   #running() {
-    const { running, stats } = this.#app.live;
+    const { calls, count: all } = this.#app.live.running;
     const now = this.#app.live.now();
-    if (running.length === 0) return nothing;
-    const more = Math.max(stats?.running ?? 0, running.length) - MOST_RUNNING;
+    if (calls.length === 0) return nothing;
+    const more = all - MOST_RUNNING;
     return html`<section class="running" aria-label="Running now">
       <ul>
-        ${running.slice(0, MOST_RUNNING).map((call) => runningLine(call, now))}
+        ${calls.slice(0, MOST_RUNNING).map((call) => runningLine(call, now))}
         ${more > 0 ? html`<li class="soft">and ${count(more, 'more running call')}</li>` : nothing}
       </ul>
     </section>`;
@@ -356,7 +372,7 @@ function runningLine({ method, path, client, startedAt, waitsFor }: RunningCall,
   return html`<li>
     <span class="num soft">${duration(Math.max(0, now - Date.parse(startedAt)))}</span>
     <span class="mono">${visible(method, 20)}</span>
-    <span class="path">${visible(path, 200)}</span>
+    <span class="path">${visible(path.replace(/^\/api\/v2(?=\/)/, ''), 200)}</span>
     ${client === undefined ? nothing : html`<span class="soft">${visible(client, 64)}</span>`}
     ${waitsFor === null ? html`<span class="soft">on its way</span>` : html`<span class="for">${visible(waitsFor, 200)}</span>`}
   </li>`;

@@ -1,8 +1,8 @@
 // What stands where no call does: a call to try, or which term of the filter keeps all away.
 
 import { html } from 'lit-html';
-import { type Filter, matches } from '../filter.ts';
-import { filterOf, termsOf, textOf } from './call-list.ts';
+import type { Filter } from '../filter.ts';
+import { loosest } from '../filter-suggestions.ts';
 import { copyLine } from './copy-line.ts';
 import { count, visible } from './format.ts';
 import { address } from './session.ts';
@@ -21,30 +21,18 @@ export function emptyList(app: App, filter: Filter, ask: (filter: string) => voi
   </div>`;
 }
 
-/** Which term keeps most calls away, to be taken out. */
+/** Which part keeps most calls away, to be taken out. */
 function noMatch({ live }: App, filter: Filter, ask: (filter: string) => void) {
   const { calls } = live.store;
-  const now = live.now();
-  const terms = termsOf(filter);
-  const without = terms
-    .map((term) => {
-      const others = terms.filter((one) => one !== term);
-      const rest = filterOf(others);
-      const found = calls.reduce((sum, call) => sum + Number(matches(rest, call, now)), 0);
-      return { text: textOf([term]), rest: textOf(others), found };
-    })
-    .sort((a, b) => b.found - a.found);
+  const looser = loosest(filter, calls, live.now());
   return html`<div class="empty">
     <h2>None of ${count(calls.length, 'call')} passes the filter</h2>
     ${
-      without.length === 1
+      looser === null
         ? html`<button class="button" @click=${() => ask('')}>No filter</button>`
-        : without.slice(0, 3).map(
-            ({ text, rest, found }) =>
-              html`<button class="button" ?disabled=${found === 0} @click=${() => ask(rest)}>
-                Without <code>${visible(text, 60)}</code> ${count(found, 'call')}
-              </button>`,
-          )
+        : html`<button class="button" @click=${() => ask(looser.filter)}>
+            Without <code>${visible(looser.without, 60)}</code> ${count(looser.count, 'call')}
+          </button>`
     }
   </div>`;
 }

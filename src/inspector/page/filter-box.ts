@@ -3,24 +3,16 @@
 
 import { html, nothing } from 'lit-html';
 import { FilterError, parseFilter } from '../filter.ts';
-import { FILTER_FIELDS } from '../filter-fields.ts';
+import { type Suggestions, suggest } from '../filter-suggestions.ts';
 import type { Call } from '../wire.ts';
-import { visible } from './format.ts';
+import { count, visible } from './format.ts';
 
-/** What may be put in the place of the word at the cursor. */
-interface Suggestion {
-  readonly text: string;
-  readonly hint: string;
-}
-
-const MOST_SUGGESTIONS = 8;
 /** So many of the newest calls are looked at for values. */
 const SAMPLE = 3000;
 /** After the last key. */
 const SETTLE_MS = 120;
 
-/** The word that the cursor is in: its sign, and what stands of it before the cursor. */
-const WORD = /(^|[\s(])(-?)([^\s()"]*)$/;
+const NONE: Suggestions = { from: 0, to: 0, list: [] };
 
 /** A text with a term added at its end, or taken out where it is there. */
 export function toggled(text: string, term: string): string {
@@ -51,7 +43,7 @@ export class FilterBox {
   readonly #onChange: () => void;
   #text = '';
   #problem: FilterError | null = null;
-  #suggestions: readonly Suggestion[] = [];
+  #suggestions = NONE;
   #chosen = -1;
   #settle: ReturnType<typeof setTimeout> | undefined;
   #input: HTMLInputElement | null = null;
@@ -81,7 +73,7 @@ export class FilterBox {
   }
 
   template() {
-    const isOpen = this.#suggestions.length > 0;
+    const isOpen = this.#suggestions.list.length > 0;
     const problem = this.#problem;
     return html`<div class="filter" @focusout=${(event: FocusEvent) => this.#left(event)}>
       <svg viewBox="0 0 14 14" aria-hidden="true">
@@ -114,8 +106,8 @@ export class FilterBox {
           : html`<button class="button plain clear" @click=${() => this.#empty()}>Clear</button>`
       }
       <ul class="options" id="options" role="listbox" aria-label="What could stand here" ?hidden=${!isOpen}>
-        ${this.#suggestions.map(
-          ({ text, hint }, at) =>
+        ${this.#suggestions.list.map(
+          ({ text, count: calls, meaning }, at) =>
             html`<li
               id="option-${at}"
               role="option"
@@ -125,7 +117,9 @@ export class FilterBox {
                 this.#accept(at);
               }}
             >
-              <code>${visible(text, 80)}</code><span class="soft">${hint}</span>
+              <code>${visible(text, 80)}</code><span class="soft"
+                >${meaning ?? count(calls ?? 0, 'call')}</span
+              >
             </li>`,
         )}
       </ul>
@@ -139,7 +133,7 @@ export class FilterBox {
 
   #empty(): void {
     this.set('');
-    this.#suggestions = [];
+    this.#suggestions = NONE;
     this.#onText('');
   }
 
@@ -149,7 +143,7 @@ export class FilterBox {
   }
 
   #close(): void {
-    this.#suggestions = [];
+    this.#suggestions = NONE;
     this.#chosen = -1;
     this.#onChange();
   }
@@ -178,7 +172,7 @@ export class FilterBox {
 
   #key(event: KeyboardEvent): void {
     this.#input = event.target as HTMLInputElement;
-    const { length } = this.#suggestions;
+    const { length } = this.#suggestions.list;
     if (event.key === 'Escape') {
       if (length > 0) this.#close();
       else this.#input.blur();
@@ -200,18 +194,16 @@ export class FilterBox {
   }
 
   #accept(at: number): void {
-    const input = this.#input ?? document.querySelector<HTMLInputElement>('#filter');
-    const suggestion = this.#suggestions[at];
-    if (input === null || suggestion === undefined) return;
-    this.#input = input;
-    const cursor = input.selectionStart ?? input.value.length;
-    const before = input.value.slice(0, cursor).replace(WORD, (_, lead, sign) => `${lead}${sign}${suggestion.text}`);
+    const input = this.#field();
+    const { from, to, list } = this.#suggestions;
+    const text = list[at]?.text;
+    if (input === null || text === undefined) return;
     // A field waits for its value; a term that is whole is followed by the next.
-    const isWhole = !suggestion.text.endsWith(':');
-    const after = input.value.slice(cursor).trimStart();
-    this.#text = `${before}${isWhole ? ' ' : ''}${after}`;
+    const isWhole = !text.endsWith(':');
+    const before = `${input.value.slice(0, from)}${text}${isWhole ? ' ' : ''}`;
+    this.#text = before + input.value.slice(to).trimStart();
     input.value = this.#text;
-    input.setSelectionRange(before.length + Number(isWhole), before.length + Number(isWhole));
+    input.setSelectionRange(before.length, before.length);
     input.focus();
     this.#check();
     if (isWhole) {
@@ -221,40 +213,15 @@ export class FilterBox {
   }
 
   #suggest(): void {
-    const input = this.#input ?? document.querySelector<HTMLInputElement>('#filter');
+    const input = this.#field();
     if (input === null) return;
-    this.#input = input;
-    const [, , , word = ''] = WORD.exec(input.value.slice(0, input.selectionStart ?? undefined)) ?? [];
-    this.#suggestions = this.#suggestionsFor(word);
+    this.#suggestions = suggest(input.value, input.selectionStart ?? input.value.length, this.#calls().slice(-SAMPLE));
     this.#chosen = -1;
     this.#onChange();
   }
 
-  #suggestionsFor(word: string): Suggestion[] {
-    const colon = word.indexOf(':');
-    if (colon < 0) {
-      const wanted = word.toLowerCase();
-      return Object.entries(FILTER_FIELDS)
-        .filter(([name]) => name.startsWith(wanted))
-        .slice(0, wanted === '' ? MOST_SUGGESTIONS : undefined)
-        .map(([name, { meaning }]) => ({ text: `${name}:`, hint: meaning }));
-    }
-    const name = word.slice(0, colon).toLowerCase();
-    const field = Object.hasOwn(FILTER_FIELDS, name) ? FILTER_FIELDS[name] : undefined;
-    if (field === undefined) return [];
-    if (field.valuesIn === undefined) return [{ text: `${name}:`, hint: `like ${field.example}` }];
-    return this.#values(field.valuesIn, word.slice(colon + 1).toLowerCase()).map(([value, calls]) => ({
-      text: `${name}:${quoted(value)}`,
-      hint: `${calls.toLocaleString('en')} calls`,
-    }));
-  }
-
-  /** The most frequent values, and how often they are. */
-  #values(valuesIn: (call: Call) => readonly (string | undefined)[], begin: string): [string, number][] {
-    const counts = new Map<string, number>();
-    for (const call of this.#calls().slice(-SAMPLE))
-      for (const value of valuesIn(call))
-        if (value?.toLowerCase().startsWith(begin) === true) counts.set(value, (counts.get(value) ?? 0) + 1);
-    return [...counts].sort(([, a], [, b]) => b - a).slice(0, MOST_SUGGESTIONS);
+  #field(): HTMLInputElement | null {
+    this.#input ??= document.querySelector<HTMLInputElement>('#filter');
+    return this.#input;
   }
 }

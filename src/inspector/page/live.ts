@@ -1,7 +1,7 @@
 // What the page knows of the gateway, and how it stays true: the list of calls, read once, and the feed, read by one tab
 // for all that have the same proof. Views listen; they never ask the feed themselves.
 
-import type { Call, CallsAnswer, FeedEvents, Rights, RunningCall } from '../wire.ts';
+import type { Call, CallsAnswer, FeedEvents, Rights } from '../wire.ts';
 import { type FeedEvent, readFeed } from './feed.ts';
 import { RequestFailure, type Session } from './session.ts';
 import { CallStore, MOST_CALLS } from './store.ts';
@@ -26,6 +26,8 @@ const LONGEST_RETRY_MS = 16_000;
 const HIDDEN_MS = 60_000;
 const PAGE_CALLS = 1000;
 
+const NONE_RUNNING: FeedEvents['running'] = { calls: [], count: 0 };
+
 type Listener<Name extends keyof FeedEvents> = (data: FeedEvents[Name]) => void;
 
 /** The gateway as it is now. */
@@ -36,7 +38,7 @@ export class Live {
   /** Null until the feed has said hello. */
   hello: FeedEvents['hello'] | null = null;
   stats: FeedEvents['stats'] | null = null;
-  running: readonly RunningCall[] = [];
+  running: FeedEvents['running'] = NONE_RUNNING;
   capture: FeedEvents['capture'] = { until: null, what: null, by: null, left: 0, kept: 0, missed: 0 };
   /** Time of the oldest call that the gateway keeps, where earlier ones fell out. */
   keptSince: string | null = null;
@@ -114,7 +116,7 @@ export class Live {
     this.#lastId = '';
     this.hello = null;
     this.stats = null;
-    this.running = [];
+    this.running = NONE_RUNNING;
     this.isListed = false;
     this.notice = null;
     this.store.clear();
@@ -177,7 +179,7 @@ export class Live {
       }
       if (signal.aborted) break;
       this.#farewell = null;
-      this.running = [];
+      this.running = NONE_RUNNING;
       this.#set({ phase: 'lost', reason, retryAt: Date.now() + wait });
       await pause(wait, signal);
       wait = Math.min(wait * 2, LONGEST_RETRY_MS);
@@ -203,7 +205,7 @@ export class Live {
         this.#tell();
       }
       this.store.add(calls);
-    } else if (name === 'running') this.running = (value as FeedEvents['running']).calls;
+    } else if (name === 'running') this.running = value as FeedEvents['running'];
     else if (name === 'stats') this.stats = value as FeedEvents['stats'];
     else if (name === 'capture') this.capture = value as FeedEvents['capture'];
     else if (name === 'gap') void this.#list(this.store.newest);

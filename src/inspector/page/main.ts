@@ -6,10 +6,10 @@ import { hasFailed } from '../culprit.ts';
 import { count, timeOfDay } from './format.ts';
 import { Keyboard } from './keyboard.ts';
 import { Live } from './live.ts';
-import { hashOf, parsePlace } from './place.ts';
+import { hashOf, type Place, parsePlace } from './place.ts';
 import { Session } from './session.ts';
 import type { StoreChange } from './store.ts';
-import type { App, Key, Place, View } from './view.ts';
+import type { App, Key, View } from './view.ts';
 import { VIEWS, type ViewEntry } from './views.ts';
 
 const LOGO = svg`<rect x="1" y="1" width="18" height="18" rx="5" fill="none" stroke="currentColor" stroke-width="1.6"
@@ -248,7 +248,7 @@ class Page implements App {
         ? html`<p class="banner bad">No connection: ${connection.reason}. What you see is the last that came.${again}</p>`
         : nothing
     }${
-      capture.until === null || capture.what === null
+      capture === null || capture.until === null || capture.what === null
         ? nothing
         : html`<p class="banner">${capture.what === 'bodies' ? 'Headers and bodies' : 'Headers'} of calls are being
             captured until ${timeOfDay(Date.parse(capture.until), false)}.</p>`

@@ -1,7 +1,12 @@
 // Addresses: which view is shown, with which filter, columns and time. An address is the whole state of the page, ids
 // and filters only, so that a link can be handed on.
 
-import type { Place } from './view.ts';
+/** Where the address leads: `#/calls/ID?f=status:5xx` is the view `calls`, its rest `['ID']` and the parameters. */
+export interface Place {
+  readonly view: string;
+  readonly rest: readonly string[];
+  readonly params: URLSearchParams;
+}
 
 /** Reads the fragment of an address. `#/calls/ID` is one call. */
 export function parsePlace(hash: string): Place {

@@ -41,13 +41,17 @@ export class CallStore {
 
   /** Takes calls in any order; those that are known already are left as they are. */
   add(calls: readonly Call[]): void {
-    const added = calls.filter(({ requestId }) => !this.#ids.has(requestId)).sort((a, b) => a.seq - b.seq);
-    if (added.length === 0) return;
-    const isInOrder = (this.newest ?? 0) < (added[0] as Call).seq;
-    for (const call of added) {
+    const before = this.newest ?? 0;
+    const added: Call[] = [];
+    for (const call of calls) {
+      if (this.#ids.has(call.requestId)) continue;
       this.#ids.set(call.requestId, call);
-      this.#calls.push(call);
+      added.push(call);
     }
+    if (added.length === 0) return;
+    added.sort((a, b) => a.seq - b.seq);
+    const isInOrder = before < (added[0] as Call).seq;
+    for (const call of added) this.#calls.push(call);
     if (!isInOrder) this.#calls.sort((a, b) => a.seq - b.seq);
     const dropped = this.#calls.splice(0, Math.max(0, this.#calls.length - this.#most));
     for (const { requestId } of dropped) this.#ids.delete(requestId);

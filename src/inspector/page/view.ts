@@ -2,14 +2,8 @@
 // row in the list of views says where.
 
 import type { Live } from './live.ts';
+import type { Place } from './place.ts';
 import type { Session } from './session.ts';
-
-/** Where the address leads: `#/calls/ID?f=status:5xx` is the view `calls`, its rest `['ID']` and the parameters. */
-export interface Place {
-  readonly view: string;
-  readonly rest: readonly string[];
-  readonly params: URLSearchParams;
-}
 
 /** A key of the keyboard. */
 export interface Key {
