@@ -2,12 +2,12 @@
 // no octet of it drives the terminal.
 
 import { hasFailed, WHO } from '../inspector/culprit.ts';
-import { phasesOf } from '../inspector/phases.ts';
 import { whyOf } from '../inspector/why.ts';
 import { NO_FACTS } from '../inspector/why-facts.ts';
 import { count, span } from '../inspector/why-words.ts';
 import type { Call, CallAnswer, Why } from '../inspector/wire.ts';
 import { escapeUnprintable, localTime, printable } from '../logging/format.ts';
+import { phasesOf } from './phases.ts';
 
 const BOLD = 1;
 const DIM = 2;

@@ -239,8 +239,8 @@ export const COMMANDS = [
     doc: 'show calls as they are made, with why they failed',
     more:
       'Asks the running gateway, as status does. One line a call; below one that failed, who failed it and what to ' +
-      'do. In a pipe, JSON lines. A FILTER is like status:5xx client:etl -path:/users/** (docs/troubleshooting.md). It goes on ' +
-      'for ever, also over restarts of the gateway; what was missed is told on stderr.',
+      'do. In a pipe, JSON lines. A FILTER is like status:5xx client:etl -path:/users/** (docs/troubleshooting.md). It ' +
+      'goes on for ever, also over restarts of the gateway; what was missed is told on stderr.',
     examples: [
       ['tail', 'the last 20, and those to come'],
       ["tail 'status:5xx OR ms:>2s' --since 1h", 'faults and slow calls of the last hour, and those to come'],

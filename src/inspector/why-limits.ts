@@ -39,7 +39,7 @@ export function platformLimited(call: Call, facts: WhyFacts): Explanation {
     title:
       limit === null
         ? "Genesys Cloud's rate limit was reached"
-        : `${limit.name.replace(/^the platform's/, "Genesys Cloud's")} was reached`,
+        : `${limit.name.replace(/^the platform's/, "Genesys Cloud's").replace(' platform.api:', ' ')} was reached`,
     text: sentences(
       words === undefined ? null : `Genesys Cloud says: ${sentence(words)}`,
       used(call, facts),
@@ -104,7 +104,7 @@ function holderOf(limit: string, { credential }: Call): string {
     return owner === 'organisation'
       ? `${name}, which the whole organisation shares,`
       : `${name} of credential ${credential ?? 'default'}`;
-  const [, route] = /^the platform's limit of (\S+ \S+) for credential /.exec(limit) ?? [];
+  const [, route] = /^the platform's limit (?:\S+ )?of (\S+ \S+) for (?:credential|organisation) /.exec(limit) ?? [];
   return route === undefined
     ? `credential ${credential ?? 'default'}`
     : `${route} with credential ${credential ?? 'default'}`;
@@ -151,7 +151,8 @@ function relief(call: Call, { usedBy }: WhyFacts): readonly (string | null)[] {
   // No OAuth client of one's own helps, nor does a number for one of the organisation's programs.
   if (/^(?!platform\.api:)\S+:org\./.test(call.limit ?? '') || / of organisation /.test(call.heldBy ?? ''))
     return [
-      'The limit is shared by all OAuth clients of the organisation, also those that do not call this gateway: fewer calls help.',
+      'The limit is shared by all OAuth clients of the organisation, also those that do not call this gateway: ' +
+        'fewer calls help.',
     ];
   const greediest = usedBy?.[0];
   const isShared = (usedBy?.length ?? 0) > 1;

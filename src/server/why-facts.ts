@@ -81,20 +81,15 @@ function isLimited({ status, errorCode }: Call): boolean {
 
 /** The limit by the name that the record has; for a 429 of the platform, the one of the route or credential. */
 function limitFacts(
-  { heldBy, limit, credential, status, route }: Call,
+  { heldBy, credential, status, method, route }: Call,
   { upstream }: ServerRuntime,
 ): LimitFacts | null {
   const all = upstream.limits();
-  const named = heldBy === undefined ? undefined : all.find(({ name }) => name === heldBy);
+  const ofCredential = status === 429 ? all.filter((limit) => limit.credential === (credential ?? '')) : [];
   const found =
-    named ??
-    (status !== 429 || credential === undefined
-      ? undefined
-      : (all.find(
-          (one) => limit !== undefined && one.limit === limit && (one.credential ?? credential) === credential,
-        ) ??
-        all.find(({ name }) => name.endsWith(` ${route} for credential ${credential}`)) ??
-        all.find((one) => one.credential === credential)));
+    all.find(({ name }) => name === heldBy) ??
+    ofCredential.find(({ routes }) => routes?.includes(`${method} ${route}`)) ??
+    ofCredential.find(({ routes }) => routes === null);
   if (found === undefined) return null;
   const { name, perMinute, used, waiting, pausedMs } = found;
   return { name, perMinute, used, waiting, pausedMs };

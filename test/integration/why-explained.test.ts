@@ -362,7 +362,7 @@ t.test('a queue that is full, and a limit of the platform', async (t) => {
       rateLimit: { queueMax: 1, connections: 1 },
       timeouts: { totalWaitMs: 200 },
     },
-    sandbox: { switches: { rateLimit: { perMinute: 2, key: 'client.credentials.token.rate' } } },
+    sandbox: { switches: { rateLimit: { perMinute: 2, key: 'client.credentials.token.rate.per.minute' } } },
   });
   await ask(started.port, {});
   await ask(started.port, {});
@@ -373,11 +373,31 @@ t.test('a queue that is full, and a limit of the platform', async (t) => {
     {
       row: 'platform.429',
       who: 'limit',
-      title: /limit client\.credentials\.token\.rate of credential default was reached/,
+      title: /limit client\.credentials\.token\.rate\.per\.minute of credential default was reached/,
       text: /Genesys Cloud says: .*2 went through.*It asked to wait \d+ s; that did not fit into timeouts\.total_wait \(200 ms\)/,
       todo: /Retry-After[\s\S]*pageSize=100[\s\S]*Other programs/,
     },
   );
+});
+
+t.test('a limit of one service of the platform', async (t) => {
+  const limit = {
+    route: 'GET /api/v2/users/{userId}',
+    perMinute: 1,
+    namespace: 'directory',
+    key: 'user.rate.per.minute',
+  };
+  const started = await startGateway(t, {
+    config: { server: { adminListen: LOCAL }, timeouts: { totalWaitMs: 200 } },
+    sandbox: { switches: { rateLimit: { endpoints: [limit] } } },
+  });
+  const asked = { path: '/api/v2/users/00000000-0000-0000-0000-000000000000' };
+  await ask(started.port, asked);
+  const [who, todo] = ['limit', /Retry-After/] as const;
+  const name = 'directory:user\\.rate\\.per\\.minute of credential default';
+  await fails(t, started, asked, { row: 'platform.429', who, title: new RegExp(`limit ${name} was reached`), todo });
+  const held = new RegExp(`rate limit for ${name} is used up`);
+  await fails(t, started, asked, { row: 'gateway.rate.limited', who, title: held, todo });
 });
 
 t.test('too many calls at a time', async (t) => {

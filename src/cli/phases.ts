@@ -1,7 +1,7 @@
 // Where the time of one call went, as stretches in their order: by its trace where it has one, else by the sums of its
-// record. Pure: the page and the terminal share it.
+// record.
 
-import type { Attempt, Call } from './wire.ts';
+import type { Attempt, Call } from '../inspector/wire.ts';
 
 /** A stretch of a call. `at` null: how much is known, and not when. Times in ms. */
 export interface Phase {
