@@ -68,6 +68,8 @@ export interface WhyFacts {
   readonly limit: LimitFacts | null;
   /** With the same credential; most first. Null where calls of that minute are not kept. */
   readonly usedBy: readonly UsedBy[] | null;
+  /** Whether only the viewer's own are in it: others may have used the rest. */
+  readonly areOthersHidden: boolean;
   readonly wayOut: WayOut | null;
   readonly settings: LimitingSettings | null;
   /** Names of the credentials that the caller may use. */
@@ -80,6 +82,7 @@ export const NO_FACTS: WhyFacts = {
   credential: null,
   limit: null,
   usedBy: null,
+  areOthersHidden: false,
   wayOut: null,
   settings: null,
   usable: [],

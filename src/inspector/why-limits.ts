@@ -111,11 +111,16 @@ function holderOf(limit: string, { credential }: Call): string {
 }
 
 /** `300 a minute of credential crm were used: etl 212, ivr 71, this client (web) 17.` */
-function used(call: Call, { limit, usedBy }: WhyFacts): string | null {
+function used(call: Call, { limit, usedBy, areOthersHidden }: WhyFacts): string | null {
   const perMinute =
     limit?.perMinute == null
       ? null
       : `${count(limit.perMinute, 'call')} a minute ` + `${limit.perMinute === 1 ? 'is' : 'are'} allowed.`;
+  if (areOthersHidden) {
+    const own = usedBy?.[0]?.calls ?? 0;
+    const went = usedBy === null ? null : `In the minute before, ${count(own, 'call')} of this client went through.`;
+    return sentences(perMinute, went, 'Other clients may use the same limit.');
+  }
   if (usedBy === null || usedBy.length === 0) return perMinute;
   const nameOf = ({ client }: UsedBy) =>
     client === (call.client ?? null)

@@ -15,7 +15,7 @@ export interface KeptCalls {
   readonly wholeSince: unknown;
 }
 
-/** Whose names a viewer may see. */
+/** Whose calls a viewer may see. */
 export type SeenBy = Pick<Rights, 'sees' | 'client'>;
 
 /** In which the platform counts calls. */
@@ -36,7 +36,8 @@ export function whyFacts(
   return {
     now: clock.now(),
     credential: credential === undefined ? null : credentialFacts(credential, call),
-    limit: limitFacts(call, runtime),
+    limit: limitFacts(call, runtime, viewer),
+    areOthersHidden: viewer.sees !== 'all',
     usedBy: kept === null || !isLimited(call) ? null : usedBy(call, kept, runtime, viewer),
     wayOut: wayOut(credential, runtime),
     settings: {
@@ -83,6 +84,7 @@ function isLimited({ status, errorCode }: Call): boolean {
 function limitFacts(
   { heldBy, credential, status, method, route }: Call,
   { upstream }: ServerRuntime,
+  { sees }: SeenBy,
 ): LimitFacts | null {
   const all = upstream.limits();
   const ofCredential = status === 429 ? all.filter((limit) => limit.credential === (credential ?? '')) : [];
@@ -92,7 +94,10 @@ function limitFacts(
     ofCredential.find(({ routes }) => routes === null);
   if (found === undefined) return null;
   const { name, perMinute, used, waiting, pausedMs } = found;
-  return { name, perMinute, used, waiting, pausedMs };
+  // How much others call is not for everybody to know.
+  return sees === 'all'
+    ? { name, perMinute, used, waiting, pausedMs }
+    : { name, perMinute, used: 0, waiting: 0, pausedMs };
 }
 
 /** Null where not all calls of the minute are kept. */
@@ -112,26 +117,16 @@ function usedBy(call: Call, kept: KeptCalls, { config }: ServerRuntime, viewer: 
     const passed = one.attempts - refusedAttempts(one);
     if (one.credential !== call.credential || passed <= 0) continue;
     const client = one.client ?? null;
+    if (viewer.sees !== 'all' && client !== viewer.client) continue;
     counts.set(client, (counts.get(client) ?? 0) + passed);
   }
   if (!isWhole) return null;
-  return merged(
-    Array.from(counts, ([client, calls]) => ({ client, calls })),
-    viewer,
-  ).sort((a, b) => b.calls - a.calls);
+  return Array.from(counts, ([client, calls]) => ({ client, calls })).sort((a, b) => b.calls - a.calls);
 }
 
 /** Attempts that the platform refused for its limit: they used nothing of it up. */
 function refusedAttempts({ status, source, retries = [] }: Call): number {
   return retries.filter((reason) => reason === '429').length + (status === 429 && source === 'upstream' ? 1 : 0);
-}
-
-/** What a viewer may not see by name is told as one. */
-function merged(all: readonly UsedBy[], { sees, client }: SeenBy): UsedBy[] {
-  if (sees === 'all') return [...all];
-  const own = all.filter((one) => one.client === client);
-  const calls = all.reduce((sum, one) => sum + (one.client === client ? 0 : one.calls), 0);
-  return calls === 0 ? own : [...own, { client: 'other clients', calls }];
 }
 
 /** A setting that cannot be used has said so in the call's own error. */
