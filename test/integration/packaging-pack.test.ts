@@ -44,7 +44,7 @@ for (const name of [
 symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
 
 /** Files of the page that the list of calls does not need. */
-const LATER = new Set(['call-view.js', 'timeline.js', 'entry.js', 'help.js']);
+const LATER = new Set(['call-view.js', 'timeline.js', 'entry.js', 'help.js', 'more-menu.js', 'export-har.js']);
 
 /** As it is sent: without the name of its map, and no line begins with blanks. */
 function withoutMap(text: string): string {
