@@ -9,7 +9,7 @@ import { CallGrid, COLUMNS } from './call-grid.ts';
 import { CallList, type Time, timeOf } from './call-list.ts';
 import { emptyList } from './empty-list.ts';
 import { FilterBox, hasTerm, quoted, toggled } from './filter-box.ts';
-import { count, duration, timeOfDay, visible } from './format.ts';
+import { count, timeOfDay } from './format.ts';
 import { hashOf, type Place } from './place.ts';
 import { runningCalls } from './running-calls.ts';
 import { savedMenu } from './saved-filters.ts';
