@@ -105,7 +105,7 @@ const LIMITED: Partial<Call> = {
 
 const suite = t;
 /** Small enough for a page of documentation. */
-const WINDOW = { viewport: { width: 1080, height: 640 } };
+const WINDOW = { viewport: { width: 1120, height: 660 } };
 
 /** SHA-256 of lit-html.js as it was read. */
 const LIT_HTML = 'b878e7f95dec8a9b6e9b217faca6b6a11bad82ebc44c0caa77419ed83edd81f2';
@@ -167,6 +167,9 @@ t.test('the page is served where calls can be looked at, and nowhere else', asyn
   t.equal(await statusOf((await startGateway(t)).url), 404, 'a listener without administration');
   const off = await startGateway(t, config({ inspector: { enabled: false } }));
   t.equal(await statusOf(off.url), 404, 'switched off');
+  const linkIn = async (url: string) => (await (await fetch(url)).text()).includes('href="-/ui/"');
+  t.equal(await linkIn(off.url), false, 'and the status page does not lead there');
+  t.equal(await linkIn((await startGateway(t, config({}))).url), true);
   const clients = await startGateway(t, config({ clients: [clientNamed('ops', { isAdmin: true })] }));
   t.equal(await statusOf(clients.url), 200, 'with clients: it holds no data');
 });
@@ -403,6 +406,41 @@ t.test('one call: where its time went, what was asked and answered', SKIP, async
   t.match(await page.textContent('[role=alert]'), /does not keep this call/);
 });
 
+t.test('what is done rarely: captured for a while, saved as a file, forgotten', SKIP, async (t) => {
+  const inspected = await startInspected(t);
+  inspected.add({}, FAILED);
+  const page = await open(await profile(t), inspected, '#/calls?f=failed:yes');
+  const more = async (word: string) => {
+    await page.click('summary:has-text("More")');
+    await page.click(`.menu .item:text-is("${word}")`);
+  };
+  const saved = async (begin: () => Promise<void>) => {
+    const [download] = await Promise.all([page.waitForEvent('download'), begin()]);
+    t.match(download.suggestedFilename(), /^gcg-[\w-]+\.har$/);
+    return JSON.parse(readFileSync(await download.path(), 'utf8')).log.entries.length;
+  };
+  t.equal(await saved(() => more('Save as HAR')), 1, 'what passes the filter');
+  await go(page, '#/calls');
+  await lines(page, 2);
+  await more('Capture headers for 5 min');
+  await page.waitForSelector('.banner');
+  t.match(await page.textContent('.banner'), /Headers of calls are being\s+captured until \d\d:\d\d:\d\d/);
+  await page.evaluate("fetch('/api/v2/organizations/me').then((answer) => answer.text())");
+  await lines(page, 3);
+  await page.click('.line');
+  await page.waitForSelector('[aria-label="Headers side by side"]');
+  t.match(await page.textContent('[aria-label="Headers side by side"]'), /authorization\s*\[redacted[^\]]*\]\s*added/i);
+  t.strictSame(await axe(page), []);
+  t.equal(await saved(() => page.click('text=Save as HAR')), 1, 'one call');
+  await page.click('.banner button');
+  await until(page, `document.querySelector('.banner') === null`);
+  await page.keyboard.press('Escape');
+  await rows(page).first().waitFor();
+  await more('Forget all calls');
+  await page.waitForSelector('.empty h2');
+  t.match(await page.textContent('.told'), 'All calls are forgotten');
+});
+
 t.test('nothing of what is hostile becomes an element, an address, or runs', SKIP, async (t) => {
   const inspected = await startInspected(t);
   t.ok(HOSTILE_TEXTS.length >= 80, `${HOSTILE_TEXTS.length} texts`);
@@ -420,20 +458,41 @@ t.test('nothing of what is hostile becomes an element, an address, or runs', SKI
   await page.setViewportSize({ width: 1280, height: 3200 });
   await lines(page, HOSTILE_TEXTS.length);
   await page.click('summary:has-text("Saved")');
-  const check = async (what: string) => t.strictSame(await foreign(page), [], what);
+  const check = async (what: string) => t.strictSame(await page.evaluate(FOREIGN), [], what);
   await check('the list');
   t.ok((await page.textContent('.grid'))?.includes('<img src=x onerror=gcgFell()>'), 'they are there as texts');
-  for (const [at, text] of HOSTILE_TEXTS.entries()) {
-    const id = `00000000-0000-4000-8000-${String(at + 1).padStart(12, '0')}`;
-    await go(page, `#/calls/${id}`);
-    await until(page, `document.querySelector('#answer') !== null && location.hash.endsWith('${id}')`);
-    await check(text.slice(0, 60));
-  }
-  for (const text of HOSTILE_TEXTS) {
-    const part = encodeURIComponent(text.replace('\ud800', '')).slice(0, 900);
-    for (const hash of [`#/calls/${part}`, `#/${part}`, `#/calls?f=${part}&hl=${part}&cols=${part}&w=${part}`])
-      await go(page, hash);
-  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+  const ids = HOSTILE_TEXTS.map((_, at) => `00000000-0000-4000-8000-${String(at + 1).padStart(12, '0')}`);
+  t.strictSame(
+    await page.evaluate(`(async () => {
+      const found = [];
+      for (const id of ${JSON.stringify(ids)}) {
+        location.hash = '#/calls/' + id;
+        const isThere = () => document.querySelector('.call dd code')?.textContent === id && document.querySelector('.why');
+        while (!isThere()) await new Promise((resolve) => setTimeout(resolve, 5));
+        found.push(...${FOREIGN});
+      }
+      return found;
+    })()`),
+    [],
+    'each of them by itself, with what the gateway says of it',
+  );
+  const hashes = HOSTILE_TEXTS.map((text) => encodeURIComponent(text.replace('\ud800', '')).slice(0, 900)).flatMap(
+    (part) => [`#/calls/${part}`, `#/${part}`, `#/calls?f=${part}&hl=${part}&cols=${part}&w=${part}`],
+  );
+  t.strictSame(
+    await page.evaluate(`(async () => {
+      const found = [];
+      for (const hash of ${JSON.stringify(hashes)}) {
+        location.hash = hash;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        found.push(...${FOREIGN});
+      }
+      return found;
+    })()`),
+    [],
+    'in the address',
+  );
   await go(page, '#/calls?f=%3Cimg%20src%3Dx%3E');
   await page.waitForSelector('.empty');
   await check('the address');
@@ -534,6 +593,7 @@ t.test('accessible: full, empty, one call, in both themes and on a phone', SKIP,
       await keep('call');
       t.strictSame(await axe(page), [], 'one call');
       t.ok((await page.evaluate<number>(`document.documentElement.scrollWidth - innerWidth`)) <= 0);
+      if (name === 'forced-colors' || name === 'reduced-motion') return;
       const none = await open(await profile(t, options), empty);
       await none.waitForSelector('.empty h2');
       t.match(await none.textContent('.empty'), /curl 'http/);
@@ -551,7 +611,7 @@ t.test('ten thousand calls: few elements, few requests, bounded numbers', SKIP, 
   await until(page, `Number(document.querySelector('.grid')?.getAttribute('aria-rowcount')) === 10_001`);
   const readyMs = await page.evaluate<number>(`performance.now()`);
   const files = asked.filter((path) => path.startsWith('/-/ui/') && path !== '/-/ui/session');
-  t.ok(files.length <= 26, `${files.length} files`);
+  t.ok(files.length <= 27, `${files.length} files`);
   t.ok(asked.filter((path) => path === '/-/calls').length <= 11);
   const elements = await page.evaluate<number>(`document.querySelectorAll('*').length`);
   t.ok(elements <= 1500, `${elements} elements`);
@@ -620,8 +680,7 @@ function hostileCall(text: string): Partial<Call> {
 }
 
 /** Elements, attributes and addresses that no template of ours makes. */
-function foreign(page: Page): Promise<string[]> {
-  return page.evaluate(`(() => {
+const FOREIGN = `(() => {
     const known =
       'html,head,meta,title,link,script,body,a,header,p,section,main,noscript,div,span,nav,ul,ol,li,button,h1,h2,h3,' +
       'input,details,summary,fieldset,legend,label,form,figure,svg,g,path,rect,circle,code,kbd,b,table,thead,tbody,tr,' +
@@ -643,8 +702,7 @@ function foreign(page: Page): Promise<string[]> {
     }
     if (document.querySelectorAll('script').length !== 1) found.push('another script');
     return found;
-  })()`);
-}
+  })()`;
 
 /** A call with all that can be told of one. */
 const WHOLE: Partial<Call> = {

@@ -44,7 +44,7 @@ for (const name of [
 symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
 
 /** Files of the page that the list of calls does not need. */
-const LATER = new Set(['call-view.js', 'timeline.js', 'entry.js', 'help.js']);
+const LATER = new Set(['call-view.js', 'timeline.js', 'entry.js', 'help.js', 'more-menu.js', 'export-har.js']);
 
 /** As it is sent: without the name of its map, and no line begins with blanks. */
 function withoutMap(text: string): string {
@@ -64,7 +64,7 @@ t.test('npm pack holds the built program, its declarations, pages and examples, 
       String.raw`dist/[\w/-]+\.(?:js|d\.ts)|dist/operations/operations\.tsv`,
       String.raw`dist/inspector/page/(?:page\.css|shell\.html|vendor/lit-html\.LICENSE)`,
       String.raw`package\.json|LICENSE|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|config\.example\.ini`,
-      String.raw`docs/[\w-]+\.(?:md|schema\.json)`,
+      String.raw`docs/[\w-]+\.(?:md|schema\.json)|docs/images/[\w-]+\.png`,
       String.raw`examples/[a-z-]+/[\w.-]+`,
     ].join('|')})$`,
   );

@@ -61,20 +61,20 @@ export function pathMark({ path, route }: Call, isShort = false) {
 /** All columns, in their order. */
 export const COLUMNS: readonly Column[] = [
   { id: 'time', title: 'Time', width: '6.2rem', cell: ({ time }) => timeOfDay(Date.parse(time)) },
-  { id: 'method', title: 'Method', width: '3.9rem', cell: ({ method }) => visible(method, 20) },
-  { id: 'status', title: 'Status', width: '8.2rem', cell: statusMark },
+  { id: 'method', title: 'Method', width: '3.4rem', cell: ({ method }) => visible(method, 20) },
+  { id: 'status', title: 'Status', width: '7.2rem', cell: statusMark },
   { id: 'path', title: 'Path', width: 'minmax(9rem, 1fr)', cell: (call) => link(call, pathMark(call, true)) },
-  { id: 'ms', title: 'Took', width: '4.4rem', isRight: true, cell: ({ durationMs }) => duration(durationMs) },
-  { id: 'bars', title: 'Where', width: '6rem', cell: miniBars },
-  { id: 'client', title: 'Client', width: '5.6rem', cell: ({ client }) => visible(client ?? '', 64) },
+  { id: 'ms', title: 'Took', width: '4rem', isRight: true, cell: ({ durationMs }) => duration(durationMs) },
+  { id: 'bars', title: 'Where', width: '5rem', cell: miniBars },
+  { id: 'client', title: 'Client', width: '5rem', cell: ({ client }) => visible(client ?? '', 64) },
   {
     id: 'cred',
     title: 'Credential',
-    width: '5.6rem',
+    width: '5rem',
     cell: ({ credential }) => visible(credential ?? '', 64),
   },
   { id: 'tries', title: 'Tries', width: '2.4rem', isRight: true, cell: ({ attempts }) => attempts },
-  { id: 'size', title: 'Size', width: '4.2rem', isRight: true, cell: ({ responseBytes }) => size(responseBytes) },
+  { id: 'size', title: 'Size', width: '3.6rem', isRight: true, cell: ({ responseBytes }) => size(responseBytes) },
 ];
 
 function link({ requestId }: Call, what: unknown) {
@@ -85,15 +85,17 @@ function link({ requestId }: Call, what: unknown) {
 const LONGEST_MS = 60_000;
 
 /** Where a call's time went, from the sums of its record: one short bar. */
-function miniBars({ durationMs, queueMs, tokenWaitMs, upstreamMs }: Call) {
+function miniBars({ durationMs, queueMs, tokenWaitMs, upstreamMs, trace }: Call) {
+  const pauseMs = trace?.waits.reduce((sum, one) => sum + (one.for === 'pause' ? one.ms : 0), 0) ?? 0;
   const scale = (100 * Math.log1p(Math.min(durationMs, LONGEST_MS))) / Math.log1p(LONGEST_MS) / (durationMs || 1);
-  const rest = Math.max(0, durationMs - queueMs - tokenWaitMs - upstreamMs);
+  const rest = Math.max(0, durationMs - queueMs - tokenWaitMs - upstreamMs - pauseMs);
   let x = 0;
   const pieces = (
     [
       ['queue', queueMs],
       ['token', tokenWaitMs],
       ['wait', upstreamMs],
+      ['pause', pauseMs],
       ['rules', rest],
     ] as const
   ).map(([name, ms]) => {

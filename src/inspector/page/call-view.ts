@@ -5,6 +5,7 @@ import { WHO } from '../culprit.ts';
 import type { Call, CallAnswer, Why } from '../wire.ts';
 import { pathMark, statusMark } from './call-grid.ts';
 import { copyText } from './copy-line.ts';
+import { exportHar } from './export-har.ts';
 import { quoted } from './filter-box.ts';
 import { duration, size, timeOfDay, visible } from './format.ts';
 import { hashOf, type Place } from './place.ts';
@@ -112,6 +113,7 @@ class CallView implements View {
       <div class="bar" role="group" aria-label="This call">
         ${this.#copier('Copy id', () => call.requestId)}
         ${this.#copier('Copy link', () => new URL(hashOf('call', {}, call.requestId), document.baseURI).href)}
+        <button class="button" @click=${() => exportHar(this.#app, { ids: [call.requestId] })}>Save as HAR</button>
         ${this.#copier('Copy JSON', () => JSON.stringify(this.#answer?.call ?? call, null, 2))}
       </div>`;
   }
@@ -344,7 +346,7 @@ function sentTable(asked: Headers, sent: Headers) {
   const names = [...new Set([...asked, ...sent].map(([name]) => name.toLowerCase()))].sort();
   return html`<div class="scroll" role="region" tabindex="0" aria-label="Headers side by side">
     <table>
-      <thead><tr><th>Name</th><th>From the caller</th><th>To Genesys Cloud</th><th></th></tr></thead>
+      <thead><tr><th>Name</th><th>From the caller</th><th>To Genesys Cloud</th><th>Change</th></tr></thead>
       <tbody>
         ${names.map((name) => {
           const [before, after] = [values(asked, name), values(sent, name)];

@@ -4,13 +4,14 @@
 import { html, nothing, render } from 'lit-html';
 import { hasFailed } from '../culprit.ts';
 import { type Filter, matches, parseFilter } from '../filter.ts';
-import type { Call, RunningCall } from '../wire.ts';
+import type { Call } from '../wire.ts';
 import { CallGrid, COLUMNS } from './call-grid.ts';
 import { CallList, type Time, timeOf } from './call-list.ts';
 import { emptyList } from './empty-list.ts';
 import { FilterBox, hasTerm, quoted, toggled } from './filter-box.ts';
-import { count, duration, timeOfDay, visible } from './format.ts';
+import { count, timeOfDay } from './format.ts';
 import { hashOf, type Place } from './place.ts';
+import { runningCalls } from './running-calls.ts';
 import { savedMenu } from './saved-filters.ts';
 import type { StoreChange } from './store.ts';
 import { SPANS, StripChart } from './strip-chart.ts';
@@ -25,8 +26,6 @@ interface Wish {
 }
 
 const ALL_COLUMNS = COLUMNS.map(({ id }) => id);
-/** So many running calls are shown. */
-const MOST_RUNNING = 5;
 
 export const openView: OpenView = (app, host) => new CallsView(app, host);
 
@@ -41,6 +40,8 @@ class CallsView implements View {
   #wish: Wish = { filter: '', highlight: '', columns: '', span: '5m' };
   #marked: Filter | null = null;
   #columns: readonly string[] = ALL_COLUMNS;
+  /** Loaded when it is first opened. */
+  #more: typeof import('./more-menu.ts') | null = null;
   #frame = 0;
 
   constructor(app: App, host: HTMLElement) {
@@ -209,7 +210,7 @@ class CallsView implements View {
           ${this.#chips()}
           ${this.#chart.template(live.now(), timeOf(this.#list.filter))}
         </div>
-        ${this.#running()}
+        ${runningCalls(this.#app)}
         <div class="grid-wrap" ?hidden=${isEmpty}>
           ${this.#newerButton()}
           <div class="grid" role="grid" tabindex="0" aria-label="Calls, newest first"></div>
@@ -299,6 +300,10 @@ class CallsView implements View {
           () => this.#update(),
         )}</div>
       </details>
+      <details class="menu" name="menu" @toggle=${() => this.#loadMore()}>
+        <summary class="button">More</summary>
+        <div @click=${() => this.#closeMenus(null)}>${this.#more?.moreMenu(this.#app, this.#wish.filter)}</div>
+      </details>
       <details class="menu" name="menu">
         <summary class="button">View</summary>
         <div>
@@ -327,22 +332,14 @@ class CallsView implements View {
       </details>`;
   }
 
+  async #loadMore(): Promise<void> {
+    this.#more ??= await import('./more-menu.ts');
+    this.#update();
+  }
+
   #toggleColumn(id: string): void {
     const columns = ALL_COLUMNS.filter((one) => this.#columns.includes(one) !== (one === id));
     this.#ask({ columns: columns.length === ALL_COLUMNS.length || columns.length === 0 ? '' : columns.join(',') });
-  }
-
-  #running() {
-    const { calls, count: all } = this.#app.live.running;
-    const now = this.#app.live.now();
-    if (calls.length === 0) return nothing;
-    const more = all - MOST_RUNNING;
-    return html`<section class="running" aria-label="Running now">
-      <ul>
-        ${calls.slice(0, MOST_RUNNING).map((call) => runningLine(call, now))}
-        ${more > 0 ? html`<li class="soft">and ${count(more, 'more running call')}</li>` : nothing}
-      </ul>
-    </section>`;
   }
 
   #newerButton() {
@@ -366,16 +363,6 @@ class CallsView implements View {
       }
     </p>`;
   }
-}
-
-function runningLine({ method, path, client, startedAt, waitsFor }: RunningCall, now: number) {
-  return html`<li>
-    <span class="num soft">${duration(Math.max(0, now - Date.parse(startedAt)))}</span>
-    <span class="mono">${visible(method, 20)}</span>
-    <span class="path">${visible(path.replace(/^\/api\/v2(?=\/)/, ''), 200)}</span>
-    ${client === undefined ? nothing : html`<span class="soft">${visible(client, 64)}</span>`}
-    ${waitsFor === null ? html`<span class="soft">on its way</span>` : html`<span class="for">${visible(waitsFor, 200)}</span>`}
-  </li>`;
 }
 
 /** A filter; null where the text is none. */

@@ -8,9 +8,9 @@ import type { App } from './view.ts';
 export async function copyText(text: string, app: App): Promise<void> {
   try {
     await navigator.clipboard.writeText(text);
-    app.say('Copied');
+    app.tell('Copied');
   } catch {
-    app.say(copyBySelection(text) ? 'Copied' : 'Not copied: select the text and copy it');
+    app.tell(copyBySelection(text) ? 'Copied' : 'Not copied: select the text and copy it');
   }
 }
 

@@ -42,6 +42,8 @@ export class FilterBox {
   readonly #onText: (text: string) => void;
   readonly #onChange: () => void;
   #text = '';
+  /** The text that was taken into use last. */
+  #applied = '';
   #problem: FilterError | null = null;
   #suggestions = NONE;
   #chosen = -1;
@@ -55,13 +57,10 @@ export class FilterBox {
     this.#onChange = onChange;
   }
 
-  get text(): string {
-    return this.#text;
-  }
-
   /** Takes a text from elsewhere: the address, a chip, a saved filter. */
   set(text: string): void {
-    if (text === this.#text) return;
+    this.#applied = text;
+    if (text === this.#text.trim()) return;
     this.#text = text;
     this.#check();
     if (this.#input !== null) this.#input.value = text;
@@ -132,9 +131,9 @@ export class FilterBox {
   }
 
   #empty(): void {
-    this.set('');
-    this.#suggestions = NONE;
-    this.#onText('');
+    this.#text = '';
+    if (this.#input !== null) this.#input.value = '';
+    this.#close();
   }
 
   #left({ relatedTarget, currentTarget }: FocusEvent): void {
@@ -145,6 +144,18 @@ export class FilterBox {
   #close(): void {
     this.#suggestions = NONE;
     this.#chosen = -1;
+    this.#apply();
+  }
+
+  /** Takes the text into use, where it can be read. */
+  #apply(): void {
+    clearTimeout(this.#settle);
+    this.#check();
+    const text = this.#text.trim();
+    if (this.#problem === null && text !== this.#applied) {
+      this.#applied = text;
+      this.#onText(text);
+    }
     this.#onChange();
   }
 
@@ -153,11 +164,9 @@ export class FilterBox {
     this.#text = this.#input.value;
     this.#suggest();
     clearTimeout(this.#settle);
-    this.#settle = setTimeout(() => {
-      this.#check();
-      if (this.#problem === null) this.#onText(this.#text);
-      this.#onChange();
-    }, SETTLE_MS);
+    // The beginning of a field's name is not yet what is looked for.
+    const isName = this.#suggestions.list.some(({ count: calls }) => calls === null);
+    if (!isName || this.#text === '') this.#settle = setTimeout(() => this.#apply(), SETTLE_MS);
   }
 
   #check(): void {
@@ -205,11 +214,8 @@ export class FilterBox {
     input.value = this.#text;
     input.setSelectionRange(before.length, before.length);
     input.focus();
-    this.#check();
-    if (isWhole) {
-      this.#close();
-      if (this.#problem === null) this.#onText(this.#text.trim());
-    } else this.#suggest();
+    if (isWhole) this.#close();
+    else this.#suggest();
   }
 
   #suggest(): void {

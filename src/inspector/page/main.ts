@@ -3,7 +3,7 @@
 
 import { html, nothing, render, svg } from 'lit-html';
 import { hasFailed } from '../culprit.ts';
-import { count, timeOfDay } from './format.ts';
+import { count, timeOfDay, visible } from './format.ts';
 import { Keyboard } from './keyboard.ts';
 import { Live } from './live.ts';
 import { hashOf, type Place, parsePlace } from './place.ts';
@@ -24,6 +24,8 @@ const UNLOADED = html`<div class="entry">
 
 /** Counts are told no more often than this. */
 const SAY_MS = 5000;
+/** So long what came of an action is shown. */
+const TELL_MS = 6000;
 
 class Page implements App {
   readonly session = new Session();
@@ -38,6 +40,7 @@ class Page implements App {
   #toSay = '';
   #sayTimer: ReturnType<typeof setTimeout> | undefined;
   #lastSaidAt = 0;
+  #told = { text: '', until: 0 };
   #newCalls = 0;
   #newFailures = 0;
   #failures = 0;
@@ -95,6 +98,11 @@ class Page implements App {
       this.#newCalls = 0;
       this.#newFailures = 0;
     }, wait);
+  }
+
+  tell(text: string): void {
+    this.#told = { text, until: Date.now() + TELL_MS };
+    this.refresh();
   }
 
   refresh(): void {
@@ -243,7 +251,8 @@ class Page implements App {
     const { connection, capture, notice } = this.live;
     const seconds = Math.ceil(((connection.retryAt ?? 0) - Date.now()) / 1000);
     const again = seconds > 0 ? ` Trying again in ${seconds} s.` : ' Trying again.';
-    return html`${
+    const isTold = this.#told.until > Date.now();
+    return html`<p class="told" role="status" ?hidden=${!isTold}>${isTold ? visible(this.#told.text, 500) : nothing}</p>${
       connection.phase === 'lost'
         ? html`<p class="banner bad">No connection: ${connection.reason}. What you see is the last that came.${again}</p>`
         : nothing
@@ -251,12 +260,22 @@ class Page implements App {
       capture === null || capture.until === null || capture.what === null
         ? nothing
         : html`<p class="banner">${capture.what === 'bodies' ? 'Headers and bodies' : 'Headers'} of calls are being
-            captured until ${timeOfDay(Date.parse(capture.until), false)}.</p>`
+            captured until ${timeOfDay(Date.parse(capture.until), false)}.
+            ${
+              this.live.rights?.capture === true
+                ? html`<button class="button plain" @click=${() => this.#stopCapture()}>Stop</button>`
+                : nothing
+            }</p>`
     }${
       notice === null
         ? nothing
         : html`<p class="banner">${notice} <button class="button plain" @click=${() => this.#dismiss()}>Close</button></p>`
     }`;
+  }
+
+  async #stopCapture(): Promise<void> {
+    const { stopCapture } = await import('./more-menu.ts');
+    await stopCapture(this);
   }
 
   #dismiss(): void {

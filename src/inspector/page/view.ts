@@ -24,6 +24,8 @@ export interface App {
   lastPlace(view: string): string;
   /** Tells readers of the screen; a later text replaces an earlier one that was not told yet. */
   say(text: string): void;
+  /** Shows what came of an action for some seconds, and says it. */
+  tell(text: string): void;
   /** Renders the head again: a view's own state has changed. */
   refresh(): void;
 }

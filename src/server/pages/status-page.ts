@@ -15,15 +15,18 @@ export interface StatusView {
   readonly address: string | null;
   /** Seconds after which the page loads itself again; null: it does not. */
   readonly refreshS: number | null;
+  /** Whether calls can be looked at where this page is. */
+  readonly hasLivePage?: boolean;
 }
 
 /** Renders the status page. All links are relative, so that the page works behind a path prefix. */
-export function renderStatusPage(status: StatusDocument, { address, refreshS }: StatusView): Page {
+export function renderStatusPage(status: StatusDocument, { address, refreshS, hasLivePage = false }: StatusView): Page {
   const base = address ?? 'ADDRESS';
   const body = html`<h1>${HEADINGS[status.status]}</h1>
 <p class="soft">Version ${status.version}, running for ${humanDuration(status.uptimeSeconds)},
 calls go to ${status.upstream.api}.
 ${refreshWords(refreshS)} <a href="-/status">The same as JSON</a>.</p>
+${hasLivePage && html`<p><a href="-/ui/">Calls as they happen</a>, why they fail and where their time goes.</p>`}
 ${address === null && html`<p class="soft">In the commands below, ADDRESS stands for the address of this gateway.</p>`}
 ${storeProblem(status)}${auditProblem(status)}${refusedConfiguration(status)}${expiringCertificates(status)}${manyChannels(status)}
 <h2>Credentials</h2>

@@ -19,6 +19,7 @@ import { registerEvents } from './inspector/events.ts';
 import { registerExport } from './inspector/export.ts';
 import { registerPage } from './inspector/page.ts';
 import { registerPageKeys } from './inspector/page-key.ts';
+import { inspectorFor } from './inspector/viewer.ts';
 import { registerLogin } from './login.ts';
 import { operationsOf } from './operations.ts';
 import { credentialStatus, statusOf } from './status.ts';
@@ -71,7 +72,11 @@ function registerStatus(app: FastifyInstance): void {
   app.get('/', (request, reply) => {
     const exchange = adminExchange(request);
     const { response, record, gateway } = exchange;
-    const page = renderStatusPage(statusOf(gateway), { address: addressOf(exchange), refreshS: refreshWish(exchange) });
+    const page = renderStatusPage(statusOf(gateway), {
+      address: addressOf(exchange),
+      refreshS: refreshWish(exchange),
+      hasLivePage: inspectorFor(exchange) !== null,
+    });
     reply.hijack();
     record.status = 200;
     sendPage(response, 200, page, record.requestId);
