@@ -202,6 +202,16 @@ t.test('a file of calls that were full of secrets', async (t) => {
       t.notOk(field in (entriesOf(one)[0]?._gcg ?? {}), field);
   });
 
+  await t.test('what became a secret after the call is masked as well', async (t) => {
+    const headers = { 'X-Gateway-Key': canaries.localSecret };
+    await fetch(`${url}/api/v2/things/text?note=turned-secret-later`, { headers }).then((answer) => answer.text());
+    liveSecrets.add('turned-secret-later');
+    const { status, text } = await ask('POST', '/-/export', { f: 'path:**/text method:GET' });
+    t.equal(status, 200);
+    t.notOk(text.includes('turned-secret-later'));
+    t.match(entriesOf(text)[0]?.request.url, /\?note=\[redacted~\w{10}\]$/);
+  });
+
   await t.test('a secret that got through anyway: no file, and a report without it', async (t) => {
     // Three parts that nobody masks, which the file brings together.
     liveSecrets.add('GET","url":"http');
