@@ -229,6 +229,7 @@ t.test('a file of calls that were full of secrets', async (t) => {
       what: 'a secret in use',
       place: 'more than one text of log.entries[0] together',
     });
+    t.equal((await ask('POST', '/-/export', { f: '-method:GET' })).status, 200, 'the next file is made');
   });
 });
 
@@ -347,6 +348,28 @@ t.test('who may capture and export, and what is refused', async (t) => {
         .some((line) => line.includes(`"client":"${name}"`) && line.includes(`"${method}","path":"${path}"`)),
       `${name} ${method} ${path} is in the audit trail`,
     );
+});
+
+t.test('where nothing may be captured, and many files at a time', async (t) => {
+  const started = await startGateway(t, {
+    config: {
+      server: { adminListen: LOCAL },
+      inspector: { enabled: null, memory: 4, capture: 'none', replay: 'off' },
+    },
+  });
+  const ask = asker(started, started.gateway.pageKey);
+  const refused = await ask('POST', '/-/capture', { what: 'headers' });
+  t.match(JSON.parse(refused.text), { status: 403, message: 'nothing is captured here: inspector.capture is none' });
+  t.equal((await ask('DELETE', '/-/capture')).status, 403);
+  t.equal((await asker(started, 'wrong-key')('POST', '/-/export', {})).status, 401);
+  for (let calls = 0; calls < 50; calls += 1)
+    await fetch(`${started.url}/api/v2/organizations/me`).then((a) => a.text());
+  const many = await Promise.all(Array.from({ length: 20 }, () => ask('POST', '/-/export', {})));
+  const made = many.filter(({ status }) => status === 200);
+  t.ok(made.length >= 1);
+  t.same(new Set(many.map(({ status }) => status)), new Set([200, ...(made.length < 20 ? [429] : [])]));
+  for (const { text } of made) t.equal(entriesOf(text).length, 50, 'none is half a file');
+  t.equal((await ask('POST', '/-/export', {})).status, 200);
 });
 
 t.test('a browser answers by the file as the gateway did', { skip: withoutBrowser }, async (t) => {
