@@ -285,8 +285,8 @@ export const COMMANDS = [
     doc: 'write calls into a file that can be given away (HTTP Archive, without secrets)',
     more:
       'Asks the running gateway, as tail does. Each secret is replaced by [redacted~…], equal ones by equal marks, and ' +
-      'the file is searched for secrets before it is written: where one is found there is no file. Browsers and the ' +
-      'live page open it (docs/inspector.md).',
+      'the file is searched for secrets before it is written: where one is found there is no file. Browsers open it ' +
+      '(docs/inspector.md).',
     examples: [
       ["har 'status:>=400' --since 1h -o calls.har", 'the failures of the last hour'],
       ['har --id 3f6c… -o call.har', 'one call, with the settings that touch it'],

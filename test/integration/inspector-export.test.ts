@@ -202,6 +202,16 @@ t.test('a file of calls that were full of secrets', async (t) => {
       t.notOk(field in (entriesOf(one)[0]?._gcg ?? {}), field);
   });
 
+  await t.test('what became a secret after the call is masked as well', async (t) => {
+    const headers = { 'X-Gateway-Key': canaries.localSecret };
+    await fetch(`${url}/api/v2/things/text?note=turned-secret-later`, { headers }).then((answer) => answer.text());
+    liveSecrets.add('turned-secret-later');
+    const { status, text } = await ask('POST', '/-/export', { f: 'path:**/text method:GET' });
+    t.equal(status, 200);
+    t.notOk(text.includes('turned-secret-later'));
+    t.match(entriesOf(text)[0]?.request.url, /\?note=\[redacted~\w{10}\]$/);
+  });
+
   await t.test('a secret that got through anyway: no file, and a report without it', async (t) => {
     // Three parts that nobody masks, which the file brings together.
     liveSecrets.add('GET","url":"http');
@@ -219,6 +229,7 @@ t.test('a file of calls that were full of secrets', async (t) => {
       what: 'a secret in use',
       place: 'more than one text of log.entries[0] together',
     });
+    t.equal((await ask('POST', '/-/export', { f: '-method:GET' })).status, 200, 'the next file is made');
   });
 });
 
@@ -337,6 +348,28 @@ t.test('who may capture and export, and what is refused', async (t) => {
         .some((line) => line.includes(`"client":"${name}"`) && line.includes(`"${method}","path":"${path}"`)),
       `${name} ${method} ${path} is in the audit trail`,
     );
+});
+
+t.test('where nothing may be captured, and many files at a time', async (t) => {
+  const started = await startGateway(t, {
+    config: {
+      server: { adminListen: LOCAL },
+      inspector: { enabled: null, memory: 4, capture: 'none', replay: 'off' },
+    },
+  });
+  const ask = asker(started, started.gateway.pageKey);
+  const refused = await ask('POST', '/-/capture', { what: 'headers' });
+  t.match(JSON.parse(refused.text), { status: 403, message: 'nothing is captured here: inspector.capture is none' });
+  t.equal((await ask('DELETE', '/-/capture')).status, 403);
+  t.equal((await asker(started, 'wrong-key')('POST', '/-/export', {})).status, 401);
+  for (let calls = 0; calls < 50; calls += 1)
+    await fetch(`${started.url}/api/v2/organizations/me`).then((a) => a.text());
+  const many = await Promise.all(Array.from({ length: 20 }, () => ask('POST', '/-/export', {})));
+  const made = many.filter(({ status }) => status === 200);
+  t.ok(made.length >= 1);
+  t.same(new Set(many.map(({ status }) => status)), new Set([200, ...(made.length < 20 ? [429] : [])]));
+  for (const { text } of made) t.equal(entriesOf(text).length, 50, 'none is half a file');
+  t.equal((await ask('POST', '/-/export', {})).status, 200);
 });
 
 t.test('a browser answers by the file as the gateway did', { skip: withoutBrowser }, async (t) => {

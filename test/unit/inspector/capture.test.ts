@@ -84,6 +84,30 @@ t.test('it ends after its time, and what it kept is forgotten ten minutes later'
   t.equal(clock.pending, 0);
 });
 
+t.test(
+  'a call that was refused before it went anywhere is kept with its headers, one from before the order is not',
+  async (t) => {
+    const { clock, capture } = setUp();
+    const refused = (id: string): ExchangeRecord => {
+      const record = createExchangeRecord(0);
+      record.requestId = id;
+      record.requestHeaders = ['X-Gateway-Key', 'wrong-secret-of-somebody'];
+      record.trace = new CallTrace(clock.monotonic);
+      return record;
+    };
+    const before = refused('before');
+    await clock.advance(1);
+    capture.start(ORDER);
+    const during = refused('during');
+    for (const record of [before, during]) capture.ended(record, '{}');
+    t.match(capture.of('during'), { requestHeaders: [['X-Gateway-Key', /^\[redacted~/]] });
+    t.equal(capture.of('before'), undefined);
+    capture.ended(refused('not looked at'), null);
+    t.match(capture.state, { kept: 1 });
+    capture.close();
+  },
+);
+
 t.test('it ends after its calls; another order takes its place and keeps what was kept', async (t) => {
   const { clock, capture, begin, end, watchers } = setUp();
   capture.start({ ...ORDER, calls: 2 });

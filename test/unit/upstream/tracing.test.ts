@@ -9,6 +9,7 @@ import type { Token } from '../../../src/auth/credentials/token-source.ts';
 import { type Clock, systemClock } from '../../../src/clock.ts';
 import type { CallTrace as WireTrace } from '../../../src/inspector/wire.ts';
 import type { CallTrace } from '../../../src/logging/call-trace.ts';
+import { ResponseSink } from '../../../src/server/forward.ts';
 import { QueueCapacity, type Send, type UpstreamResponse } from '../../../src/upstream/call.ts';
 import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { withToken } from '../../../src/upstream/token.ts';
@@ -200,6 +201,24 @@ t.test('a call that waits for a connection, and a caller that does not read', as
   t.equal(shown(first).stalled, 300);
   t.equal(shown(second).stalled, 0);
   t.ok((shown(second).attempts[0]?.pool ?? 0) >= 700, 'the time without a connection');
+});
+
+t.test('what is written and not taken yet counts as standing still', async (t) => {
+  const clock = new HandClock();
+  const record = createCall().record;
+  new Tracing(clock.monotonic).begin(record);
+  let flushed = () => {};
+  const response = {
+    end(done: () => void) {
+      flushed = done;
+    },
+  };
+  const sink = new ResponseSink(response as never, record, createResponse(200));
+  sink.end();
+  clock.at += 400;
+  flushed();
+  await sink.done;
+  t.match(record.trace?.show(), { stalled: 400 });
 });
 
 t.test('waits for a limit, a token and another try come in their order, each with its time', async (t) => {

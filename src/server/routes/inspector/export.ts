@@ -177,12 +177,13 @@ function markIn({ mark }: Readonly<Record<string, unknown>>): string {
 
 /** The secrets that are in use, each with what it is. */
 function* secretsInUse({ runtime }: ServerContext): Iterable<{ readonly what: string; readonly secret: string }> {
-  for (const { config, source } of runtime.credentials.list()) {
-    const token = source.current();
-    if (token === null) continue;
-    const since = new Date(token.obtainedAt).toISOString();
-    yield { what: `the token of credential ${config.name}, obtained ${since}`, secret: token.accessToken.reveal() };
-  }
+  for (const { config, source, pool } of runtime.credentials.list())
+    for (const one of pool?.sources() ?? [source]) {
+      const token = one.current();
+      if (token === null) continue;
+      const since = new Date(token.obtainedAt).toISOString();
+      yield { what: `the token of credential ${config.name}, obtained ${since}`, secret: token.accessToken.reveal() };
+    }
   for (const [what, source] of secretSettings(runtime.config)) {
     try {
       yield { what, secret: source.read().reveal() };
