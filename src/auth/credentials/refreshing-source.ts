@@ -3,7 +3,6 @@
 
 import { type Clock, type Timer, withDeadline } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
-import type { Log } from '../../logging/log.ts';
 import { backoffMs, isValid, placeToken, REFUSED_WAIT_MS, SHORTEST_WAIT_MS, TokenInUse } from './token-life.ts';
 import {
   type Acquire,
@@ -13,15 +12,13 @@ import {
   type Token,
   TokenFailure,
   type TokenSource,
-  type TokenState,
-  type TokenTransition,
   toTokenFailure,
 } from './token-source.ts';
+import { TokenTransitions, type TokenTransitionsDeps } from './token-transitions.ts';
 import { Waiters } from './waiters.ts';
 
 /** What a refreshing source needs. */
-export interface RefreshingSourceDeps {
-  readonly name: string;
+export interface RefreshingSourceDeps extends TokenTransitionsDeps {
   readonly acquire: Acquire;
   readonly clock: Clock;
   /** 0 (inclusive) to 1 (exclusive). */
@@ -32,12 +29,6 @@ export interface RefreshingSourceDeps {
   readonly revision?: (() => string) | undefined;
   /** What is wrong with the store, for `state()`; null when nothing is. */
   readonly storeError?: (() => string | null) | undefined;
-  readonly log: Log;
-  readonly onTransition?: ((transition: TokenTransition) => void) | undefined;
-  /** Whether calls may do without it: a login that nobody has made yet is no trouble then. */
-  readonly isOptional?: boolean;
-  /** The number of one of several tokens, from 2 on, for records. */
-  readonly number?: number | undefined;
   /** Asked before a token that ends, or that could not be had, is asked for again. False: it is left at that. */
   readonly isWanted?: ((source: RefreshingTokenSource) => boolean) | undefined;
   /** Told each token once it is in use. `isRenewal`: this source acquired it; else it came from elsewhere. */
@@ -75,6 +66,7 @@ export class RefreshingTokenSource implements TokenSource {
   readonly #clock: Clock;
   /** The callers that wait for the next token. */
   readonly #waiters: Waiters;
+  readonly #transitions: TokenTransitions;
   /** The token half of the state; the fields below are the renewal half. */
   readonly #inUse: TokenInUse;
   #renewalState: RenewalState = 'idle';
@@ -95,10 +87,6 @@ export class RefreshingTokenSource implements TokenSource {
   #failures = 0;
   /** The revision of the secrets that the last renewal began with. */
   #seenRevision: string;
-  /** The state pair that was last reported, so that each change is reported once. */
-  #reported: { readonly token: TokenState; readonly renewal: RenewalState } = { token: 'none', renewal: 'idle' };
-  /** Whether the last record of a change was a `warn`. */
-  #isInTrouble = false;
   /** Runs the next tick. */
   #timer: Timer | null = null;
   #isClosed = false;
@@ -107,6 +95,7 @@ export class RefreshingTokenSource implements TokenSource {
     this.#deps = deps;
     this.#clock = deps.clock;
     this.#waiters = new Waiters(deps.name, deps.clock);
+    this.#transitions = new TokenTransitions(deps);
     this.#inUse = new TokenInUse(deps.clock);
     this.#seenRevision = this.#revision();
   }
@@ -375,44 +364,15 @@ export class RefreshingTokenSource implements TokenSource {
     this.#reportTransition(failure);
   }
 
-  /**
-   * Reports a change of either half of the state by one call and one log record: `warn` where somebody should look,
-   * `info` when that is over, else `debug`.
-   */
   #reportTransition(failure: TokenFailure | null = null): void {
-    const from = this.#reported;
-    const now = { token: this.#inUse.state(), renewal: this.#renewalState };
-    if (now.token === from.token && now.renewal === from.renewal) return;
-    this.#reported = now;
-    const untilNextMs = this.#nextAttemptMono === null ? null : this.#nextAttemptMono - this.#clock.monotonic();
-    const { name: credential, number } = this.#deps;
-    const transition: TokenTransition = {
-      credential,
-      ...(number !== undefined && { number }),
-      fromToken: from.token,
-      toToken: now.token,
-      fromRenewal: from.renewal,
-      toRenewal: now.renewal,
+    this.#transitions.note({
+      token: this.#inUse.state(),
+      renewal: this.#renewalState,
       fingerprint: this.#inUse.fingerprint,
-      errorCode: failure?.error.code ?? null,
-      nextAttemptInMs: untilNextMs === null ? null : Math.max(0, Math.round(untilNextMs)),
-    };
-    const fields = failure === null ? { ...transition } : { ...transition, error: failure.error.message };
-    this.#deps.log[this.#levelOf(now, failure)](fields, 'token state');
-    this.#deps.onTransition?.(transition);
-  }
-
-  #levelOf({ token, renewal }: Pick<CredentialState, 'token' | 'renewal'>, failure: TokenFailure | null) {
-    if (failure !== null || token === 'expired') {
-      // Nobody has logged in yet, and nobody needs to.
-      if (failure?.kind === 'login_required' && this.#deps.isOptional === true && this.#inUse.last === null)
-        return 'info';
-      this.#isInTrouble = true;
-      return 'warn';
-    }
-    if (!this.#isInTrouble || renewal !== 'idle') return 'debug';
-    this.#isInTrouble = false;
-    return 'info';
+      hadToken: this.#inUse.last !== null,
+      nextAttemptInMs: this.#nextAttemptMono === null ? null : this.untilNextAttemptMs(),
+      failure,
+    });
   }
 
   /** The failure as a caller is told it now. */

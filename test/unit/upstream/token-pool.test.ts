@@ -88,6 +88,12 @@ t.test('a token that is revoked: its calls go on with another, and only it is re
   t.ok(Math.max(...calls.map(({ tookMs }) => tookMs)) <= 200, 'nobody waited for its successor');
   t.equal(range.logins.length, 5, 'one renewal');
   t.strictSame(tokensOf(range), ['1 fresh', '2 fresh', '3 fresh', '4 fresh']);
+  await range.clock.advance(70_000);
+  t.strictSame(
+    range.limits.ofTokens('crm')?.map(({ used }) => used),
+    [0, 0, 0, 0],
+    'nothing of it is counted for ever',
+  );
   t.strictSame(range.faults, []);
 });
 
@@ -141,6 +147,54 @@ t.test('where the first is full, a call that is bound to it waits for it, and go
   await range.clock.advance(4_000);
   t.equal(bound?.status, 200);
   t.equal(refusedUpstream(range), 0);
+});
+
+t.test('in a flood, a call that is bound to the first token has the next place of it', async (t) => {
+  const range = createRange({ tokens: 2, totalWaitMs: 300_000 });
+  await range.clock.advance(1_000);
+  for (let second = 0; second < 60; second += 1) {
+    range.calls(10);
+    await range.clock.advance(1_000);
+  }
+  range.calls(1_500);
+  await range.clock.advance(5_000);
+  for (let count = 0; count < 5; count += 1) {
+    const [bound] = range.calls(1, { isBound: true });
+    await range.clock.advance(3_000);
+    t.equal(bound?.status, 200);
+  }
+  t.ok(
+    range.outcomes.some(({ status }) => status === null),
+    'others wait still',
+  );
+});
+
+t.test('while renewals are refused, the login host is not asked for each token', async (t) => {
+  const range = createRange({ tokens: 5, lifeS: 300 });
+  range.calls(1_500);
+  await range.clock.advance(200_000);
+  range.calls(1_500);
+  range.state.mood = 'refuses';
+  const before = range.logins.length;
+  t.equal(before, 5);
+  await range.clock.advance(180_000);
+  const asked = range.logins.length - before;
+  t.ok(asked >= 2 && asked <= 8, `${asked} requests in two minutes`);
+});
+
+t.test('tokens that come back by a reload are renewed as any other', async (t) => {
+  const range = createRange({ tokens: 3, lifeS: 300 });
+  range.calls(900);
+  await range.clock.advance(61_000);
+  range.reload({ tokens: 1 });
+  range.reload({ tokens: 3 });
+  for (let second = 0; second < 600; second += 1) {
+    range.calls(13);
+    await range.clock.advance(1_000);
+  }
+  await range.clock.advance(5_000);
+  t.equal(served(range.outcomes), range.outcomes.length);
+  t.strictSame(tokensOf(range), ['1 fresh', '2 fresh', '3 fresh']);
 });
 
 t.test('what the login host refuses for one token is not asked for the others', async (t) => {

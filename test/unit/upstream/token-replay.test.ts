@@ -136,3 +136,31 @@ t.test('a wait that ends names the credential, not what its limits are counted b
   t.match(error, { code: 'gateway.credential.timeout', message: /credential crm came/ });
   t.notMatch(error.message, /5e551041d/);
 });
+
+t.test('a call whose token has ended before it was sent goes on with another of the same credential', async (t) => {
+  const clock = createFakeClock();
+  const ended = sourceOf(clock, []);
+  const other = sourceOf(clock, [tokenOf(clock, 'other', 60_000)]);
+  const sent: string[] = [];
+  const send = withToken(
+    async (request) => {
+      sent.push(request.headers.at(-1) ?? '');
+      return createResponse(200);
+    },
+    { clock, routeOf },
+  );
+  const choices = [other, ended];
+  const request = {
+    ...createCall(),
+    source: ended,
+    choice: {
+      moveOn(call: { source: TokenSource }) {
+        call.source = choices.shift() as TokenSource;
+        return true;
+      },
+    },
+  };
+  t.equal((await send(request)).statusCode, 200);
+  t.strictSame(sent, ['Bearer other']);
+  t.equal(choices.length, 1, 'asked for once');
+});
