@@ -11,6 +11,8 @@ interface ClientQueue<T> {
   since: number;
 }
 
+type Precedence<T> = (client: string, first: T, waiting: number) => number;
+
 /** Entries of one client keep their order. */
 export class FairQueue<T> {
   readonly #queues = new Map<string, ClientQueue<T>>();
@@ -29,9 +31,9 @@ export class FairQueue<T> {
     return this.#queues.size;
   }
 
-  /** Whether this client has an entry. */
-  has(client: string): boolean {
-    return this.#queues.has(client);
+  /** How many entries this client has. */
+  countOf(client: string): number {
+    return this.#queues.get(client)?.waiting.length ?? 0;
   }
 
   /** Adds an entry. `atFront` is for one that had its place before and comes back. */
@@ -48,21 +50,30 @@ export class FairQueue<T> {
     this.#size += 1;
   }
 
-  /** Takes out the next entry, of a client that `mayServe`; undefined when there is none. */
-  shift(mayServe?: (client: string) => boolean): { client: string; entry: T } | undefined {
+  /**
+   * Takes out the next entry; undefined when there is none. `precedence` says of each client, by its first entry and
+   * how many it has: 0 for in its turn; less for before its turn, which that uses up; -Infinity for before all, which
+   * costs no turn; Infinity for not yet.
+   */
+  shift(precedence?: Precedence<T>): { client: string; entry: T } | undefined {
     let first: ClientQueue<T> | undefined;
+    let lowest = Number.POSITIVE_INFINITY;
     for (const queue of this.#queues.values()) {
-      if ((first === undefined || comesBefore(queue, first)) && (mayServe === undefined || mayServe(queue.client)))
-        first = queue;
+      const { client, waiting } = queue;
+      const own = precedence === undefined ? 0 : precedence(client, waiting[0] as T, waiting.length);
+      if (own > lowest || own === Number.POSITIVE_INFINITY) continue;
+      if (first !== undefined && own === lowest && !comesBefore(queue, first)) continue;
+      first = queue;
+      lowest = own;
     }
     if (first === undefined) return undefined;
     const entry = first.waiting.shift() as T;
     this.#size -= 1;
-    if (first.turn > this.#turn) {
+    if (lowest === 0 && first.turn > this.#turn) {
       this.#turn = first.turn;
       this.#forgetPast();
     }
-    first.turn += 1;
+    if (lowest !== Number.NEGATIVE_INFINITY) first.turn += 1;
     if (first.waiting.length === 0) this.#drop(first);
     return { client: first.client, entry };
   }

@@ -7,7 +7,7 @@ import { beginWait, type CallerConnection, endWait, type QueueCapacity, type Que
 import { ClientClosedRequest } from '../errors.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { CountedCall, LimitWindow } from './rate-window.ts';
-import type { Shares } from './shares.ts';
+import { DUE, evened, type Forecast, NOT_YET, type Shares } from './shares.ts';
 
 /** What a rate limiter is made of. */
 export interface RateLimiterDeps {
@@ -34,6 +34,8 @@ export interface LimitedWait {
 interface Waiter extends QueuedCall {
   readonly waitUntil: number;
   readonly call: CountedCall | undefined;
+  /** Its client asks for no more than its share: it goes before all others. */
+  readonly isDue: boolean;
   go(): void;
   reject(error: Error): void;
 }
@@ -80,12 +82,11 @@ export class RateLimiter {
   /** Lets the call pass at once, or returns false. Allocates nothing. */
   tryAcquire(client: string, call?: CountedCall): boolean {
     const now = this.#clock.monotonic();
-    this.shares?.noteAsked(client, now);
     if (now < this.#pausedUntil) return false;
     // Waiting calls are served first; what is free after that they may not take.
     if (this.#queue.size > 0) this.#serve(now);
     const free = this.window.free(now);
-    if (free <= 0 || free <= this.#reservedForOthers(client, now)) return false;
+    if (free <= 0 || (!this.#isDue(client, now) && this.#precedence(client, 1, now, free) === NOT_YET)) return false;
     this.#pass(client, now, call);
     return true;
   }
@@ -93,7 +94,10 @@ export class RateLimiter {
   /** Lets a call pass that is nobody's: where nobody waits, and as many as `leaving` others could pass after it. */
   tryAcquireAside(leaving: number): boolean {
     const now = this.#clock.monotonic();
-    if (now < this.#pausedUntil || this.#queue.size > 0 || this.window.free(now) <= leaving) return false;
+    const free = this.window.free(now);
+    if (now < this.#pausedUntil || this.#queue.size > 0 || free <= leaving) return false;
+    // It is as good as a call of the client that asks for most.
+    if (this.#precedence('', Number.POSITIVE_INFINITY, now, free - leaving) === NOT_YET) return false;
     this.window.acquire(now);
     return true;
   }
@@ -114,20 +118,22 @@ export class RateLimiter {
     try {
       await new Promise<void>((resolve, reject) => {
         const evict = () => {
-          this.#queue.remove(client, entry);
+          this.#giveUp(client, entry);
           const at = this.#clock.monotonic();
           reject(this.#tooLate(this.#startsAt(client, at) - at));
         };
-        const entry: Waiter = { waitUntil, call, go: resolve, reject, evict };
+        const isDue = this.#isDue(client, now);
+        const entry: Waiter = { waitUntil, call, isDue, go: resolve, reject, evict };
         if (!this.#capacity.acquire(client, entry)) return reject(this.#tooLate(this.#startsAt(client, now) - now));
         waiter = entry;
         this.#queue.push(client, entry, isReturning);
+        if (isDue) this.#count(client, now);
         beginWait(connection, { what: this.name, since: now, until: waitUntil }, (error) => {
-          this.#queue.remove(client, entry);
+          this.#giveUp(client, entry);
           reject(error);
         });
         connection.onDisconnect = () => connection.rejectWait?.(new ClientClosedRequest());
-        if (this.#queue.size === 1 || this.window.free(now) > 0) this.reconsider();
+        if (this.#queue.size === 1) this.reconsider();
         else if (this.#queue.clients > 1) this.#wakeAt(now + LOOK_AGAIN_MS);
       });
     } finally {
@@ -149,7 +155,7 @@ export class RateLimiter {
     const now = this.#clock.monotonic();
     this.#serve(now);
     // The time when this slot opens is known now; it may be earlier than assumed.
-    if (this.#queue.size > 0) this.#wakeAt(Math.max(now + 1, this.window.openings(now)(), this.#pausedUntil));
+    if (this.#queue.size > 0) this.#wakeAt(this.#opensAt(now));
   }
 
   /** The call did not count. */
@@ -171,43 +177,68 @@ export class RateLimiter {
     if (this.#queue.size === 0) return;
     const now = this.#clock.monotonic();
     this.#serve(now);
-    this.#rejectLate(now);
+    if (this.#queue.size > 0) this.#rejectLate(now);
     if (this.#queue.size === 0) {
       this.#timer?.cancel();
       this.#timer = null;
       return;
     }
-    // What is reserved for others may be given up at any time, so a free slot is looked at again soon.
-    const opensAt = this.window.free(now) > 0 ? now + 10 * LOOK_AGAIN_MS : this.window.openings(now)();
-    this.#wakeAt(Math.max(now + 1, opensAt, this.#pausedUntil));
+    this.#wakeAt(this.#opensAt(now));
   }
 
   #pass(client: string, now: number, call: CountedCall | undefined): void {
     this.window.acquire(now, call);
-    this.shares?.noteServed(client, now);
+    this.#count(client, now);
+  }
+
+  #count(client: string, now: number): void {
+    this.shares?.count(client, this.window, now);
+  }
+
+  /** Whether a call that comes now is due. One that comes back was counted already, as one of its client's. */
+  #isDue(client: string, now: number): boolean {
+    return this.shares !== null && this.#queue.countOf(client) === 0 && this.shares.isDue(client, now);
+  }
+
+  /** `more`: calls of the client beside those that wait. */
+  #precedence(client: string, more: number, now: number, free: number): number {
+    if (this.shares === null) return 0;
+    return this.shares.precedence(client, this.#queue.countOf(client) + more, this.window, now, free);
+  }
+
+  /** Takes a call out that was not served. */
+  #giveUp(client: string, entry: Waiter): void {
+    if (this.#queue.remove(client, entry) && !entry.isDue) this.#count(client, this.#clock.monotonic());
   }
 
   #serve(now: number): void {
     while (this.#queue.size > 0 && now >= this.#pausedUntil) {
       const free = this.window.free(now);
       if (free <= 0) break;
-      const next = this.#queue.shift((client) => free > this.#reservedForOthers(client, now));
+      const next = this.#queue.shift((client, { isDue }) => (isDue ? DUE : this.#precedence(client, 0, now, free)));
       if (next === undefined) break;
-      this.#pass(next.client, now, next.entry.call);
+      this.window.acquire(now, next.entry.call);
+      if (!next.entry.isDue) this.#count(next.client, now);
       next.entry.go();
     }
   }
 
   /** Refuses whoever cannot be served in time any more. */
   #rejectLate(now: number): void {
-    const next = this.window.openings(now);
-    let at = Math.max(next(), this.#pausedUntil);
-    for (const { client, entry } of this.#queue.inOrder()) {
+    const all = this.#queue.inOrder();
+    const forecast = this.#forecast(now, all.length);
+    const first = Math.max(this.window.openings(now)(), this.#pausedUntil);
+    const kept = new Map<string, number>();
+    let position = 1;
+    for (const { client, entry } of all) {
+      const waiting = (kept.get(client) ?? 0) + 1;
+      const at = entry.isDue ? first : Math.max(forecast(position, client, waiting), this.#pausedUntil);
       if (at <= entry.waitUntil) {
-        at = Math.max(next(), this.#pausedUntil);
+        kept.set(client, waiting);
+        position += 1;
         continue;
       }
-      this.#queue.remove(client, entry);
+      this.#giveUp(client, entry);
       entry.reject(this.#tooLate(at - now));
     }
   }
@@ -223,19 +254,28 @@ export class RateLimiter {
     });
   }
 
-  /** When a further call of this client could start, as things stand. */
-  #startsAt(client: string, now: number): number {
-    const next = this.window.openings(now);
-    let at = now;
-    for (let left = this.#queue.positionOf(client) + this.#reservedForOthers(client, now); left > 0; left -= 1)
-      at = next();
-    return Math.max(at, this.#pausedUntil);
+  /** When it is worth looking again: a place opens, or one that is kept is given out. */
+  #opensAt(now: number): number {
+    const { shares, window } = this;
+    const opensAt =
+      shares === null || window.free(now) <= 0
+        ? window.openings(now)()
+        : Math.min(shares.opensAt(window, now), now + 10 * LOOK_AGAIN_MS);
+    return Math.max(now + 1, opensAt, this.#pausedUntil);
   }
 
-  #reservedForOthers(client: string, now: number): number {
-    const { shares, window } = this;
-    if (shares === null || window.perMinute === Number.POSITIVE_INFINITY) return 0;
-    return shares.reservedForOthers(client, window.perMinute, now, this.#queue);
+  /** When a further call of this client could start, as things stand. */
+  #startsAt(client: string, now: number): number {
+    if (this.#isDue(client, now)) return Math.max(this.window.openings(now)(), this.#pausedUntil);
+    const position = this.#queue.positionOf(client);
+    const forecast = this.#forecast(now, position);
+    return Math.max(forecast(position, client, this.#queue.countOf(client) + 1), this.#pausedUntil);
+  }
+
+  #forecast(now: number, count: number): Forecast {
+    if (this.shares !== null) return this.shares.forecast(this.window, now, count);
+    const openings = evened(this.window.openings(now), count, Number.POSITIVE_INFINITY);
+    return (position) => openings[position - 1] as number;
   }
 
   #tooLate(waitMs: number): GatewayError {

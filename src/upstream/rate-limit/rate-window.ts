@@ -13,19 +13,16 @@ export class RollingCount {
   readonly #bucketMs: number;
   /** Buckets of a period. */
   readonly #span: number;
-  readonly #keepsEarlier: boolean;
   readonly #buckets: Uint32Array;
   /** The number of the newest bucket. */
   #last = 0;
   #recent = 0;
-  #earlier = 0;
 
-  /** `periodMs` is a whole number of buckets. `keepsEarlier`: counts the period before the last one, too. */
-  constructor({ bucketMs = 100, periodMs = MINUTE_MS, keepsEarlier = false } = {}) {
+  /** `periodMs` is a whole number of buckets. */
+  constructor({ bucketMs = 100, periodMs = MINUTE_MS } = {}) {
     this.#bucketMs = bucketMs;
     this.#span = Math.round(periodMs / bucketMs);
-    this.#keepsEarlier = keepsEarlier;
-    this.#buckets = new Uint32Array(keepsEarlier ? 2 * this.#span + 2 : this.#span + 1);
+    this.#buckets = new Uint32Array(this.#span + 1);
   }
 
   add(at: number): void {
@@ -40,12 +37,6 @@ export class RollingCount {
   recent(now: number): number {
     this.#advance(now);
     return this.#recent;
-  }
-
-  /** Events of the period before that; 0 unless `keepsEarlier`. */
-  earlier(now: number): number {
-    this.#advance(now);
-    return this.#earlier;
   }
 
   /**
@@ -70,15 +61,13 @@ export class RollingCount {
     if (index - this.#last > this.#buckets.length) {
       this.#buckets.fill(0);
       this.#recent = 0;
-      this.#earlier = 0;
       this.#last = index;
     }
     while (this.#last < index) {
       this.#last += 1;
-      const expiring = this.#buckets[this.#slot(this.#last - this.#span - 1)] as number;
+      // The place of the newest bucket is that of the one that expires.
       const reused = this.#slot(this.#last);
-      this.#recent -= expiring;
-      if (this.#keepsEarlier) this.#earlier += expiring - (this.#buckets[reused] as number);
+      this.#recent -= this.#buckets[reused] as number;
       this.#buckets[reused] = 0;
     }
   }

@@ -1,103 +1,166 @@
-// Reserves part of a limit for clients with low demand, so that one client's burst cannot starve the others for a whole
-// minute (max-min fairness). A client's calls are never counted against its own part, and a part that nobody comes for
-// is given to whoever waits.
+// Shares one limit among clients: part of it opens evenly over the minute, so that whoever asks for little finds a
+// place soon after any burst of others. Keeps no queue and no time of its own.
+//
+// The rule, and why it holds: a burst takes places only as long as the next ones, those that are free and those that
+// come back, lie no further apart than a gap (`evened`). A client that asks no more often than its share allows is due:
+// it takes the first place there is. So of n clients that are due at the same time none waits longer than n gaps. What
+// a burst may not take at once it is given place by place, all of it within a minute; given evenly, places come back
+// evenly, and nothing more has to be kept.
 
-import { MINUTE_MS, RollingCount } from './rate-window.ts';
+import { MINUTE_MS } from './rate-window.ts';
 
-/** The part of a limit that is reserved for configured clients that have not been seen lately. */
-const NEWCOMERS_PART = 0.01;
-const NEWCOMER_CALLS = 3;
-/** The most that is reserved in all. */
-const LARGEST_PART = 0.5;
-/**
- * Reserved beyond a client's demand: calls that had to wait into this minute have used up a part of what is reserved
- * for its own, and a minute's count of calls goes up and down by one as it slides along. Measured: with fewer, one call
- * in 200 finds nothing left.
- */
-const SPARE_CALLS = 4;
-/** How many of its usual pauses a client may stay away before nothing is reserved for it. */
-const PAUSES = 2;
+/** Calls a minute that a client may ask for and be served at once; less where an equal share is less. */
+const LITTLE = 20;
+/** A minute's count goes up and down by one as it slides along, and no client's clock is exact. */
+const LENIENCY = 1.1;
+/** How soon a place comes for one client, and how soon at half of the limit: under 3 s, and 120 s over the limit. */
+const CLIENT_GAP_MS = 2_700;
+const HALF_GAP_MS = 115_000;
+/** For how long a place that opens earlier than was computed may go unnoticed. */
+const LOOK_AGAIN_MS = 100;
 
-/** What one client asks for, and gets. */
-interface Demand {
-  readonly asked: RollingCount;
-  readonly served: RollingCount;
-  /** When it last asked for, or was given, a call. */
-  lastSeenAt: number;
+/** When a waiting client is served: lower ones first; below 0, not as its turn. */
+export const DUE = Number.NEGATIVE_INFINITY;
+export const IN_TURN = 0;
+export const NOT_YET = Number.POSITIVE_INFINITY;
+
+/** What is shared. */
+export interface SharedWindow {
+  readonly perMinute: number;
+  openings(now: number): () => number;
 }
 
 /**
- * The demands of one limit's clients. Times are monotonic ms. The clients it is made with are the configured names; any
- * others have demands too, but nothing is reserved for them before they were seen.
+ * What clients asked of one limit lately, and what follows. Times are monotonic ms. It is made with the configured
+ * names; others join with their first call. Holds one number a client.
  */
 export class Shares {
-  readonly #clients: readonly string[];
-  readonly #demands = new Map<string, Demand>();
+  /** By client, until when its calls have used up its share: each moves it one spacing on, at most a span ahead. */
+  readonly #aheadUntil = new Map<string, number>();
+  /** For how many clients and which limit the two times are. */
+  #clients = 0;
+  #perMinute = Number.NaN;
+  /** A client's calls are within its share where they come no closer than this. */
+  #spacingMs = 0;
+  /** A minute, or longer where a share is less than a call a minute. */
+  #spanMs = 0;
+  /** When the next place opens, by how many others it is left to; computed lately, when so many places were free. */
+  #opensAt: number[] = [];
+  #seenAt = Number.NEGATIVE_INFINITY;
+  #seenFree = 0;
 
   constructor(clients: readonly string[]) {
-    this.#clients = clients;
+    for (const client of clients) this.#aheadUntil.set(client, Number.NEGATIVE_INFINITY);
   }
 
-  /** A client asks for a call, whether or not it gets it. */
-  noteAsked(client: string, now: number): void {
-    const demand = this.#demandOf(client);
-    demand.asked.add(now);
-    demand.lastSeenAt = now;
+  /** Counts a call: one that is due when it is asked for, any other when it is served or given up. */
+  count(client: string, window: SharedWindow, now: number): void {
+    const ahead = this.#aheadUntil.get(client);
+    if (ahead === undefined) this.#aheadUntil.set(client, now);
+    this.#fit(window);
+    this.#aheadUntil.set(client, Math.min(Math.max(ahead ?? now, now) + this.#spacingMs, now + this.#spanMs));
   }
 
-  noteServed(client: string, now: number): void {
-    const demand = this.#demandOf(client);
-    demand.served.add(now);
-    demand.lastSeenAt = now;
+  /** Whether a client that has no call waiting may have one at once: its last ones lie as far back as they should. */
+  isDue(client: string, now: number): boolean {
+    return (this.#aheadUntil.get(client) ?? now) <= now;
   }
 
-  /** How many slots `client` has to leave to others. `queue` tells who waits in it, and so has not gone away. */
-  reservedForOthers(client: string, perMinute: number, now: number, queue: { has(client: string): boolean }): number {
-    let seen = 0;
-    for (const demand of this.#demands.values()) if (isSeen(demand, now)) seen += 1;
-    let absent = 0;
-    for (const name of this.#clients) {
-      const demand = this.#demands.get(name);
-      if (name !== client && (demand === undefined || !isSeen(demand, now))) absent += 1;
-    }
-    // One more than are there, as long as one more may come.
-    const equalShare = perMinute / Math.max(1, seen + Math.min(1, absent));
-    const own = this.#demands.get(client);
-    // A client whose own part is not used up may also take reserved slots.
-    if (isNewcomer(own, now) || (own !== undefined && reserved(own, equalShare, now, true) > 0)) return 0;
-    let sum = 0;
-    for (const [name, demand] of this.#demands)
-      if (name !== client) sum += reserved(demand, equalShare, now, queue.has(name));
-    const forNewcomers = Math.min(absent * NEWCOMER_CALLS, Math.ceil(perMinute * NEWCOMERS_PART));
-    return Math.min(sum + forNewcomers, Math.floor(perMinute * LARGEST_PART));
+  /**
+   * When a client that is not due is to be served, of those that wait: the less it was served, the sooner, until it had
+   * its share of a minute. `waiting` counts its calls, the one in question too; `free` is more than 0.
+   */
+  precedence(client: string, waiting: number, window: SharedWindow, now: number, free: number): number {
+    this.#fit(window);
+    const asksLittle = this.#excessMs(client, waiting, now) < 0;
+    const others = asksLittle ? this.#othersWithLess(client, now) : this.#clients - 1;
+    // With so many left there is nothing to look at.
+    const isPlenty = free > MINUTE_MS / this.#gapMs(others) + 1;
+    if (!isPlenty && this.#opensTo(others, window, now, free) > now) return NOT_YET;
+    return Math.min(this.#excessMs(client, 1, now), IN_TURN);
   }
 
-  #demandOf(client: string): Demand {
-    let demand = this.#demands.get(client);
-    if (demand === undefined) {
-      demand = {
-        asked: new RollingCount({ keepsEarlier: true }),
-        served: new RollingCount(),
-        lastSeenAt: Number.NEGATIVE_INFINITY,
-      };
-      this.#demands.set(client, demand);
-    }
-    return demand;
+  /** When the next place opens to a client that asks for much. */
+  opensAt(window: SharedWindow, now: number): number {
+    this.#fit(window);
+    return evened(window.openings(now), 1, this.#gapMs(this.#clients - 1))[0] as number;
+  }
+
+  /**
+   * When waiting calls start, as things stand; what others ask for meanwhile makes it later. `count` is how many of them
+   * are asked about.
+   */
+  forecast(window: SharedWindow, now: number, count: number): Forecast {
+    this.#fit(window);
+    const starts: number[][] = [];
+    const startsOf = (others: number) => {
+      starts[others] ??= evened(window.openings(now), count, this.#gapMs(others));
+      return starts[others];
+    };
+    return (position, client, waiting) => {
+      const inTurn = startsOf(this.#clients - 1)[position - 1] as number;
+      const little = startsOf(this.#othersWithLess(client, now));
+      // No more than a minute's share is counted, so it is over that soon after the call before has started.
+      const soonest = waiting === 1 ? Number.POSITIVE_INFINITY : (little[waiting - 2] as number) + this.#spacingMs;
+      const littleAt = Math.min(soonest, now + this.#excessMs(client, waiting, now));
+      return Math.min(inTurn, Math.max(littleAt, little[waiting - 1] as number));
+    };
+  }
+
+  /** How many other clients have asked for less than their share of a minute: to them places are left. */
+  #othersWithLess(client: string, now: number): number {
+    let count = 0;
+    for (const [name, aheadUntil] of this.#aheadUntil)
+      if (name !== client && aheadUntil < now + this.#spanMs - this.#spacingMs) count += 1;
+    return count;
+  }
+
+  /** The longest time between two places, where they are left to so many others. */
+  #gapMs(others: number): number {
+    if (others === 0 || this.#perMinute === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
+    return Math.max(CLIENT_GAP_MS / others, HALF_GAP_MS / this.#perMinute);
+  }
+
+  /** How long it takes until what the client has asked for is no more than its share of a minute; 0 or less if so. */
+  #excessMs(client: string, waiting: number, now: number): number {
+    const aheadMs = Math.max(0, (this.#aheadUntil.get(client) ?? now) - now);
+    return aheadMs + (waiting - 1) * this.#spacingMs - (this.#spanMs - this.#spacingMs);
+  }
+
+  /** An answer that is later than `now` holds for a moment: a burst asks with each of its calls. */
+  #opensTo(others: number, window: SharedWindow, now: number, free: number): number {
+    const known = this.#opensAt[others] ?? now;
+    if (known > now && free <= this.#seenFree && now < this.#seenAt + LOOK_AGAIN_MS) return known;
+    if (now !== this.#seenAt || free !== this.#seenFree) this.#opensAt.length = 0;
+    this.#seenAt = now;
+    this.#seenFree = free;
+    this.#opensAt[others] ??= evened(window.openings(now), 1, this.#gapMs(others))[0] as number;
+    return this.#opensAt[others];
+  }
+
+  #fit({ perMinute }: SharedWindow): void {
+    if (perMinute === this.#perMinute && this.#clients === this.#aheadUntil.size) return;
+    this.#perMinute = perMinute;
+    this.#clients = this.#aheadUntil.size;
+    this.#opensAt.length = 0;
+    this.#spacingMs = MINUTE_MS / (LENIENCY * Math.min(LITTLE, Math.max(1, perMinute) / this.#clients));
+    this.#spanMs = Math.max(MINUTE_MS, this.#spacingMs);
   }
 }
 
-function isSeen({ asked }: Demand, now: number): boolean {
-  return asked.recent(now) + asked.earlier(now) > 0;
-}
+/** When the call starts that is at this position of all that wait, and the `waiting`th of its client. */
+export type Forecast = (position: number, client: string, waiting: number) => number;
 
-function isNewcomer(demand: Demand | undefined, now: number): boolean {
-  return demand === undefined || (demand.asked.earlier(now) === 0 && demand.served.recent(now) < NEWCOMER_CALLS);
-}
-
-/** Slots reserved for a client that asks for no more than an equal share; 0 for any other. */
-function reserved(demand: Demand, equalShare: number, now: number, isWaiting: boolean): number {
-  const wanted = Math.max(demand.asked.recent(now), demand.asked.earlier(now));
-  if (wanted === 0 || wanted > equalShare) return 0;
-  if (!isWaiting && now - demand.lastSeenAt > (PAUSES * MINUTE_MS) / wanted) return 0;
-  return Math.max(0, Math.min(equalShare, wanted + SPARE_CALLS) - demand.served.recent(now));
+/**
+ * The first `count` openings, each late enough that the next one comes at most `gapMs` after it. After a minute all
+ * places have come back, so that is as far as it looks.
+ */
+export function evened(next: () => number, count: number, gapMs: number): number[] {
+  const beyond = Math.ceil(MINUTE_MS / gapMs);
+  const at: number[] = [];
+  while (at.length < count + beyond) at.push(next());
+  for (let index = at.length - 2; index >= 0; index -= 1)
+    at[index] = Math.max(at[index] as number, (at[index + 1] as number) - gapMs);
+  at.length = count;
+  return at;
 }
