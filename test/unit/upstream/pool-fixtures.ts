@@ -12,7 +12,7 @@ import { withRetry } from '../../../src/upstream/retry.ts';
 import { withToken } from '../../../src/upstream/token.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createLogRecorder, credentialConfig } from '../auth/fixtures.ts';
-import { createCall, createResponse, refusal } from './layer-fixtures.ts';
+import { clientConfig, createCall, createResponse, refusal } from './layer-fixtures.ts';
 
 export type EndpointMood = 'good' | 'refuses' | 'throttles' | 'hangs';
 
@@ -32,6 +32,7 @@ export interface RangeOptions {
   queueMax?: number;
   isDurable?: boolean;
   mode?: 'enforce' | 'report';
+  clients?: readonly string[];
 }
 
 /** What belongs to one configuration. */
@@ -113,7 +114,14 @@ export function createRange(options: RangeOptions = {}) {
     } as unknown as GatewayConfig;
     const rateLimits = new RateLimits(
       {
-        ...{ clock, random: () => 0.5, log, retry, clients: [], routeOf },
+        ...{
+          clock,
+          random: () => 0.5,
+          log,
+          retry,
+          routeOf,
+          clients: (options.clients ?? []).map((name) => clientConfig(name)),
+        },
         settings: {
           mode: options.mode ?? 'enforce',
           requestsPerMinute: options.requestsPerMinute ?? perMinute,

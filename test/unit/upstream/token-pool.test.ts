@@ -169,6 +169,24 @@ t.test('in a flood, a call that is bound to the first token has the next place o
   );
 });
 
+t.test('clients share several tokens as fairly as one: a modest one is served within 3 s of a flood', async (t) => {
+  const clients = ['a', 'b', 'c', 'modest'];
+  const range = createRange({ tokens: 4, perMinute: 75, clients, totalWaitMs: 600_000, queueMax: 10_000 });
+  await range.clock.advance(1_000);
+  for (const client of ['a', 'b', 'c']) range.calls(600, { client });
+  const modest = [];
+  for (let second = 0; second < 240; second += 1) {
+    if (second % 10 === 3) modest.push(range.call({ client: 'modest' }));
+    await range.clock.advance(1_000);
+  }
+  t.ok(
+    Math.max(...modest.map(({ tookMs }) => tookMs)) < 3_000,
+    `${Math.max(...modest.map(({ tookMs }) => tookMs))} ms`,
+  );
+  t.ok(range.seen.length >= 4 * 4 * 75 * 0.98, `${range.seen.length} of ${4 * 4 * 75}`);
+  t.equal(refusedUpstream(range), 0);
+});
+
 t.test('while renewals are refused, the login host is not asked for each token', async (t) => {
   const range = createRange({ tokens: 5, lifeS: 300 });
   range.calls(1_500);
