@@ -1,6 +1,7 @@
 // The finished calls that a gateway keeps: who may see which of them, what is in them, and how they are found.
 
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type RequestListener, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -99,7 +100,11 @@ t.test('who may see which calls', async (t) => {
     clientNamed('etl', { inspect: 'own' }),
     clientNamed('blind'),
   ];
-  const { url } = await start(t, { clients });
+  const audit = join(t.testdir(), 'audit.jsonl');
+  const { url, gateway } = await start(t, {
+    clients,
+    audit: { file: audit, methods: ['DELETE'] },
+  });
   const as = (name: string) => ({ ...ASKED, 'X-Gateway-Key': `${name}-secret` });
   for (const name of ['crm', 'etl', 'crm', 'blind'])
     await fetch(`${url}/api/v2/users/me`, { headers: as(name) }).then((one) => one.text());
@@ -135,6 +140,8 @@ t.test('who may see which calls', async (t) => {
   t.equal((await fetch(`${url}/-/calls`, { method: 'DELETE', headers: as('crm') })).status, 403);
   t.equal((await fetch(`${url}/-/calls`, { method: 'DELETE', headers: as('boss') })).status, 200);
   t.strictSame((await list(url, as('boss'))).calls, []);
+  await gateway.drain();
+  t.match(readFileSync(audit, 'utf8'), /"client":"boss".*"method":"DELETE","path":"\/-\/calls","status":200/);
 });
 
 t.test('without clients it takes the key of this start, and on a Unix socket of ours nothing', async (t) => {
