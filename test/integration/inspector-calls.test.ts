@@ -7,11 +7,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
+import { createGateway } from '../../src/gateway.ts';
 import type { Call, CallsAnswer } from '../../src/inspector/wire.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { listenFor } from '../helpers/egress.ts';
-import { type ConfigOverrides, credentialAt, hostsAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
+import {
+  type ConfigOverrides,
+  configAt,
+  createTestLog,
+  credentialAt,
+  hostsAt,
+  startGateway,
+  type TestGateway,
+} from '../helpers/gateway.ts';
 
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 const ASKED = { 'X-Gateway-Request': '1' };
@@ -275,4 +284,29 @@ t.test('where other machines reach the admin listener, nothing is kept unless it
     t.equal(response.status, enabled === true ? 200 : 404, String(enabled));
     await response.text();
   }
+});
+
+t.test('of several admin listeners only those serve it that no other machine reaches', async (t) => {
+  const wide = { kind: 'tcp', host: '0.0.0.0', port: 0 } as const;
+  const clients = [clientNamed('boss', { isAdmin: true, secret: inlineSecret('boss-secret-0123456789', 'test') })];
+  const log = createTestLog();
+  const config = configAt('http://127.0.0.1:1', {
+    clients,
+    server: { listen: [LOCAL[0]], adminListen: [wide, LOCAL[0]] },
+  });
+  const gateway = await createGateway(config, { log, env: {} });
+  t.teardown(() => gateway.drain());
+  const addresses = await gateway.listen();
+  const headers = { ...ASKED, 'X-Gateway-Key': 'boss-secret-0123456789' };
+  const statuses = [];
+  for (const address of addresses) {
+    const url = address.replace('0.0.0.0', '127.0.0.1');
+    const asked = ['calls', 'status'].map((path) => fetch(`${url}/-/${path}`, { headers }));
+    statuses.push((await Promise.all(asked)).map(({ status }) => status));
+  }
+  t.strictSame(statuses.sort(), [
+    [200, 200],
+    [404, 200],
+  ]);
+  t.equal(gateway.pages.length, 1);
 });
