@@ -1,8 +1,10 @@
 // `gcg open`, and the file with the key of the live page: the link works once, and files of several gateways do not get
 // in one another's way.
 
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { openPage } from '../../src/cli/commands/open.ts';
 import { PageKeyFiles, pageKeyFile, readPageKey } from '../../src/cli/page-key.ts';
@@ -12,6 +14,9 @@ import { startAdminGateway } from '../helpers/admin.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { addressOf, startCommand } from '../helpers/command.ts';
 import { createCommandFolder } from '../helpers/commands.ts';
+import { childEnvironment } from '../helpers/fast-start.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 const ASKED = { 'X-Gateway-Request': '1' };
 
@@ -141,4 +146,31 @@ t.test('a browser is shown the link, and where clients are configured their secr
   t.match(await session.json(), { key: /^gcgp_/, client: 'boss' });
   const nobody = await createCommandFolder(t, '').run(openPage, ['open', '--listen', `127.0.0.1:${port}`]);
   t.match(nobody, { code: 77, err: /GCG_ADMIN_KEY/ });
+});
+
+t.test('on a terminal the start prints a link, once good, and no record has it', async (t) => {
+  if (spawnSync('script', ['--version']).status !== 0) return t.comment('skipped: there is no script(1)');
+  const state = t.testdir();
+  const log = join(state, 'gateway.log');
+  const argv = [process.execPath, MAIN, 'demo', '--listen', '127.0.0.1:0', '--set', `logging.log_file_path=${log}`];
+  const terminal = spawn('script', ['-qec', argv.map((word) => `'${word}'`).join(' '), '/dev/null'], {
+    env: { ...childEnvironment, HOME: '/nonexistent', XDG_STATE_HOME: state, TERM: 'xterm' },
+    cwd: state,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  t.teardown(() => terminal.kill('SIGKILL'));
+  let output = '';
+  terminal.stdout.setEncoding('utf8');
+  for await (const text of terminal.stdout as AsyncIterable<string>) {
+    output += text;
+    if (/#o=[\w-]{22}\b/.test(output)) break;
+  }
+  const [, url, code] = /(http:\/\/127\.0\.0\.1:\d+)\/-\/ui\/#o=([\w-]{22})/.exec(output) ?? [];
+  const session = await fetch(`${url}/-/ui/session`, {
+    method: 'POST',
+    headers: ASKED,
+    body: JSON.stringify({ code }),
+  });
+  t.match(await session.json(), { key: /^gcgp_/, client: null });
+  t.notMatch(readFileSync(log, 'utf8'), code ?? 'no code');
 });

@@ -1,16 +1,26 @@
 // The finished calls that a gateway keeps: who may see which of them, what is in them, and how they are found.
 
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type RequestListener, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
+import { createGateway } from '../../src/gateway.ts';
 import type { Call, CallsAnswer } from '../../src/inspector/wire.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { listenFor } from '../helpers/egress.ts';
-import { type ConfigOverrides, credentialAt, hostsAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
+import {
+  type ConfigOverrides,
+  configAt,
+  createTestLog,
+  credentialAt,
+  hostsAt,
+  startGateway,
+  type TestGateway,
+} from '../helpers/gateway.ts';
 
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 const ASKED = { 'X-Gateway-Request': '1' };
@@ -99,7 +109,11 @@ t.test('who may see which calls', async (t) => {
     clientNamed('etl', { inspect: 'own' }),
     clientNamed('blind'),
   ];
-  const { url } = await start(t, { clients });
+  const audit = join(t.testdir(), 'audit.jsonl');
+  const { url, gateway } = await start(t, {
+    clients,
+    audit: { file: audit, methods: ['DELETE'] },
+  });
   const as = (name: string) => ({ ...ASKED, 'X-Gateway-Key': `${name}-secret` });
   for (const name of ['crm', 'etl', 'crm', 'blind'])
     await fetch(`${url}/api/v2/users/me`, { headers: as(name) }).then((one) => one.text());
@@ -135,6 +149,8 @@ t.test('who may see which calls', async (t) => {
   t.equal((await fetch(`${url}/-/calls`, { method: 'DELETE', headers: as('crm') })).status, 403);
   t.equal((await fetch(`${url}/-/calls`, { method: 'DELETE', headers: as('boss') })).status, 200);
   t.strictSame((await list(url, as('boss'))).calls, []);
+  await gateway.drain();
+  t.match(readFileSync(audit, 'utf8'), /"client":"boss".*"method":"DELETE","path":"\/-\/calls","status":200/);
 });
 
 t.test('without clients it takes the key of this start, and on a Unix socket of ours nothing', async (t) => {
@@ -268,4 +284,29 @@ t.test('where other machines reach the admin listener, nothing is kept unless it
     t.equal(response.status, enabled === true ? 200 : 404, String(enabled));
     await response.text();
   }
+});
+
+t.test('of several admin listeners only those serve it that no other machine reaches', async (t) => {
+  const wide = { kind: 'tcp', host: '0.0.0.0', port: 0 } as const;
+  const clients = [clientNamed('boss', { isAdmin: true, secret: inlineSecret('boss-secret-0123456789', 'test') })];
+  const log = createTestLog();
+  const config = configAt('http://127.0.0.1:1', {
+    clients,
+    server: { listen: [LOCAL[0]], adminListen: [wide, LOCAL[0]] },
+  });
+  const gateway = await createGateway(config, { log, env: {} });
+  t.teardown(() => gateway.drain());
+  const addresses = await gateway.listen();
+  const headers = { ...ASKED, 'X-Gateway-Key': 'boss-secret-0123456789' };
+  const statuses = [];
+  for (const address of addresses) {
+    const url = address.replace('0.0.0.0', '127.0.0.1');
+    const asked = ['calls', 'status'].map((path) => fetch(`${url}/-/${path}`, { headers }));
+    statuses.push((await Promise.all(asked)).map(({ status }) => status));
+  }
+  t.strictSame(statuses.sort(), [
+    [200, 200],
+    [404, 200],
+  ]);
+  t.equal(gateway.pages.length, 1);
 });
