@@ -270,7 +270,7 @@ export class GatewayState implements ServerContext, Shared {
   observe(): void {
     if (this.inspector !== null) {
       this.inspector.waiting = () => this.runtime.waits.list();
-      this.inspector.feed.sources = { limits: () => limitStates(this.runtime) };
+      this.inspector.limits = () => limitStates(this.runtime);
     }
     this.metrics.setSources({
       credentials: () => credentialStates(this.runtime),

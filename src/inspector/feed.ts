@@ -5,12 +5,13 @@
 import type { Clock, Timer } from '../clock.ts';
 import type { CallRing } from './call-ring.ts';
 import { callOf, callsText, type EndedCall, eventText, PING, Sampler } from './frames.ts';
+import { type PresentSources, PresentState } from './present-state.ts';
 import { maySee, searchCalls } from './search.ts';
 import { type Watch, Watcher } from './watcher.ts';
 import type { CaptureState, FeedEvents, Rights } from './wire.ts';
 
 /** What a feed tells of, and by what. */
-export interface FeedDeps {
+export interface FeedDeps extends PresentSources {
   readonly instance: string;
   readonly version: string;
   readonly ring: CallRing;
@@ -19,14 +20,6 @@ export interface FeedDeps {
   readonly watch: () => () => void;
   /** Whether headers or bodies are captured, and until when. */
   readonly capture: () => CaptureState;
-  /** What runs now, as somebody with these rights may see it. */
-  readonly running: (rights: Rights) => FeedEvents['running'];
-}
-
-/** What else changes all the time: looked up a few times a second, and told where it differs from what was told. */
-export interface FeedSources {
-  /** The limits by a key that stays the same. */
-  limits(): Iterable<readonly [key: string, state: Readonly<Record<string, unknown>>]>;
 }
 
 /** One who watches, as all others are told. */
@@ -52,7 +45,6 @@ const MOST_PENDING = 2_000;
 /** So many are told of when somebody comes back. */
 const MOST_RESUMED = 1_000;
 const CALLS_A_FRAME = 200;
-const MOST_LIMITS_A_TICK = 50;
 
 /** Watchers who see the same calls: these are chosen and put into words once for all of them. */
 interface Group {
@@ -60,21 +52,12 @@ interface Group {
   readonly sampler: Sampler;
 }
 
-/** What those with the same rights were told last. */
-interface State {
-  running: string;
-  ended: number;
-}
-
 /** The feed of one gateway. `close` ends it. */
 export class Feed {
-  /** Null: nothing beyond calls is told. */
-  sources: FeedSources | null = null;
   readonly #deps: FeedDeps;
   readonly #watchers = new Set<Watcher>();
   readonly #groups = new Map<string, Group>();
-  readonly #states = new Map<string, State>();
-  readonly #limits = new Map<string, string>();
+  readonly #present: PresentState;
   #pending: EndedCall[] = [];
   #lost = 0;
   #ticks = 0;
@@ -84,6 +67,7 @@ export class Feed {
 
   constructor(deps: FeedDeps) {
     this.#deps = deps;
+    this.#present = new PresentState(deps);
   }
 
   get isWatched(): boolean {
@@ -241,7 +225,7 @@ export class Feed {
     const group = this.#groups.get(key) ?? { watchers: new Set(), sampler: new Sampler() };
     this.#groups.set(key, group);
     group.watchers.add(watcher);
-    this.#stateOf(watcher.rightsKey);
+    this.#present.join(watcher.rightsKey);
   }
 
   #end(watcher: Watcher, reason: string): void {
@@ -255,14 +239,12 @@ export class Feed {
     const group = this.#groups.get(key);
     group?.watchers.delete(watcher);
     if (group?.watchers.size === 0) this.#groups.delete(key);
-    if (!this.#byRights().has(watcher.rightsKey)) this.#states.delete(watcher.rightsKey);
     if (this.isWatched) return;
     this.#unwatch?.();
     this.#unwatch = null;
     this.#pending = [];
     this.#lost = 0;
-    this.#states.clear();
-    this.#limits.clear();
+    this.#present.clear();
     this.#timer?.cancel();
     this.#timer = null;
   }
@@ -277,10 +259,10 @@ export class Feed {
       this.#remove(watcher);
     }
     this.#flush();
-    if (isDue(RUNNING_TICKS)) this.#tellRunning();
-    if (isDue(LIMIT_TICKS)) this.#tellLimits();
+    if (isDue(RUNNING_TICKS)) this.#present.tellRunning(this.#watchers, this.#nextSeq);
+    if (isDue(LIMIT_TICKS)) this.#present.tellLimits(this.#watchers, this.#nextSeq);
     if (isDue(SECOND_TICKS)) {
-      this.#tellStats();
+      this.#present.tellStats(this.#watchers, this.#nextSeq, this.#idAt(this.#deps.ring.lastSeq));
       this.review();
     }
     if (isDue(PING_TICKS)) for (const watcher of this.#watchers) watcher.send(PING, 0, this.#nextSeq);
@@ -310,70 +292,7 @@ export class Feed {
         for (const watcher of watchers) watcher.send(gap, 0, this.#nextSeq);
       }
     }
-    for (const [key, state] of this.#states) state.ended += this.#countFor(key, pending) + (key === '' ? lost : 0);
-  }
-
-  #countFor(key: string, pending: readonly EndedCall[]): number {
-    if (key === '') return pending.length;
-    return pending.filter(({ client }) => client !== null && key === `own ${client}`).length;
-  }
-
-  #stateOf(key: string): State {
-    const state = this.#states.get(key) ?? { running: '', ended: 0 };
-    this.#states.set(key, state);
-    return state;
-  }
-
-  /** Those who see the same, together. */
-  #byRights(): Map<string, Watcher[]> {
-    const groups = new Map<string, Watcher[]>();
-    for (const watcher of this.#watchers) {
-      const group = groups.get(watcher.rightsKey);
-      if (group === undefined) groups.set(watcher.rightsKey, [watcher]);
-      else group.push(watcher);
-    }
-    return groups;
-  }
-
-  #tellRunning(): void {
-    for (const [key, watchers] of this.#byRights()) {
-      const state = this.#stateOf(key);
-      const text = eventText('running', this.#deps.running((watchers[0] as Watcher).watch.rights));
-      for (const watcher of watchers) {
-        if (text === state.running && !watcher.needsState) continue;
-        // Of limits only changes are told: this one is to be told them all.
-        if (watcher.needsState) this.#limits.clear();
-        watcher.needsState = !watcher.send(text, 0, this.#nextSeq);
-      }
-      state.running = text;
-    }
-  }
-
-  #tellLimits(): void {
-    const seeing = [...this.#watchers].filter(({ watch }) => watch.rights.sees === 'all');
-    if (seeing.length === 0 || this.sources === null) return;
-    let told = 0;
-    let text = '';
-    for (const [key, state] of this.sources.limits()) {
-      const json = JSON.stringify(state);
-      if (this.#limits.get(key) === json) continue;
-      if (++told > MOST_LIMITS_A_TICK) break;
-      this.#limits.set(key, json);
-      text += eventText('limit', state);
-    }
-    if (text !== '') for (const watcher of seeing) watcher.send(text, 0, this.#nextSeq);
-  }
-
-  #tellStats(): void {
-    const id = this.#idAt(this.#deps.ring.lastSeq);
-    for (const [key, watchers] of this.#byRights()) {
-      const state = this.#stateOf(key);
-      const { count: running } = this.#deps.running((watchers[0] as Watcher).watch.rights);
-      const stats = { callsPerSecond: state.ended, running, watchers: this.#watchers.size };
-      state.ended = 0;
-      const text = eventText('stats', stats, id);
-      for (const watcher of watchers) watcher.send(text, 0, this.#nextSeq);
-    }
+    this.#present.count(pending, lost);
   }
 }
 

@@ -14,6 +14,7 @@ import { CallRing, numbered } from './call-ring.ts';
 import { Capture } from './capture.ts';
 import { Feed } from './feed.ts';
 import { Fingerprints } from './fingerprints.ts';
+import type { PresentSources } from './present-state.ts';
 import { RunningCalls, type RunningExchange } from './running.ts';
 
 /** What an inspector is made of. */
@@ -40,6 +41,8 @@ export class Inspector {
   readonly feed: Feed;
   /** The calls that wait for something, now. */
   waiting: () => Iterable<RunningExchange> = () => [];
+  /** The limits in force, each by a key that stays the same. */
+  limits: PresentSources['limits'] = () => [];
   readonly #running: RunningCalls;
   readonly #isoTime: () => string;
   /** Headers and bodies are never kept here. */
@@ -60,6 +63,7 @@ export class Inspector {
       watch,
       capture: () => this.capture.state,
       running: (rights) => this.#running.list(rights, this.waiting()),
+      limits: () => this.limits(),
     });
     this.#isoTime = createIsoClock(clock.now);
     this.capture = new Capture({ clock, log, watch, mask, fingerprint: this.fingerprints.kept });

@@ -19,16 +19,11 @@ import { isPageKey, type PageKeys } from '../auth/callers/page-keys.ts';
 import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
 import type { Bar, Standing } from '../auth/callers/standing.ts';
-import {
-  type CertificateSubject,
-  type ClientCas,
-  certificateFingerprint,
-  isCertificateBelieved,
-  subjectKey,
-} from '../cert-subject.ts';
+import { type ClientCas, isCertificateBelieved } from '../cert-subject.ts';
 import { GatewayError } from '../errors.ts';
 import { barred, contradicted, unauthenticated, wrongPageKey } from './authentication-error.ts';
 import type { TrustedProxies } from './connection.ts';
+import { verifiedCertificate } from './shown-certificate.ts';
 
 /** What requests are authenticated by: parts of one configuration, and what outlives it. */
 export interface AuthenticatorDeps {
@@ -396,25 +391,4 @@ function assertNoHandleBehind(rawHeaders: readonly string[]): void {
 function readable(authorization: Authorization): string {
   if (authorization.scheme === 'basic') return `${authorization.name}:${authorization.secret}`;
   return authorization.scheme === 'bearer' ? authorization.token : authorization.text;
-}
-
-interface ShownCertificate {
-  /** Its `subjectKey`. */
-  readonly key: string;
-  readonly authFingerprint: string;
-}
-
-const shownCertificates = new WeakMap<TLSSocket, ShownCertificate | null>();
-
-/** A certificate that the TLS layer verified; looked at once per connection. */
-function verifiedCertificate(socket: TLSSocket, cas: ClientCas): ShownCertificate | null {
-  const known = shownCertificates.get(socket);
-  if (known !== undefined) return known;
-  const subject = socket.authorized
-    ? ((socket.getPeerCertificate()?.subject as CertificateSubject | undefined) ?? null)
-    : null;
-  const key = subject && subjectKey(subject);
-  const shown = key === null ? null : { key, authFingerprint: certificateFingerprint(key, cas.marksAt(socket)) };
-  shownCertificates.set(socket, shown);
-  return shown;
 }

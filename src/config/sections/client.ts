@@ -216,6 +216,8 @@ function checkSecret(reader: Reader, source: SecretSource): void {
     reader.problem('secret', 'begins or ends with a blank, which a header does not carry; leave it out');
   else if (secret.startsWith('gcgh_'))
     reader.problem('secret', 'begins with gcgh_, as handles do, and would be taken for one; use another');
+  else if (secret.startsWith('gcgp_'))
+    reader.problem('secret', 'begins with gcgp_, as keys of the live page do, and would be taken for one; use another');
 }
 
 /** The clients whose secret, where it is known, is under 16 characters. */

@@ -151,6 +151,7 @@ t.test('a secret that not every header can carry is refused, and not shown', asy
     ['pässwörter-sind-lang', /other than ASCII/],
     ['a secret with an emoji 🔑', /other than ASCII/],
     ['gcgh_is-how-handles-begin', /begins with gcgh_/],
+    ['gcgp_is-how-keys-of-the-page-begin', /begins with gcgp_/],
   ] as const) {
     for (const text of [
       `secret = "${secret}"`,

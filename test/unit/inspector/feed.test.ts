@@ -62,6 +62,7 @@ function setUp(bytes = 1 << 20) {
   const clock = createFakeClock();
   const ring = new CallRing({ bytes, failureBytes: bytes / 4 });
   const running: RunningCall[] = [];
+  const states = new Map<string, Record<string, unknown>>();
   const traced = { now: 0 };
   const capture: { -readonly [K in keyof CaptureState]: CaptureState[K] } = {
     ...{ what: null, until: null, by: 'boss', left: 7, kept: 3, missed: 0 },
@@ -78,6 +79,7 @@ function setUp(bytes = 1 << 20) {
       };
     },
     capture: () => capture,
+    limits: () => states,
     running: (rights) => {
       const calls = running.filter(({ client }) => rights.sees === 'all' || client === rights.client);
       return { calls, count: calls.length };
@@ -101,7 +103,7 @@ function setUp(bytes = 1 << 20) {
     await clock.settle();
     return Object.assign(outlet, { leave });
   };
-  return { clock, ring, feed, running, capture, traced, end, watch };
+  return { clock, ring, feed, running, states, capture, traced, end, watch };
 }
 
 t.test('who joins is greeted, and told what ends from then on, in frames of a tenth of a second', async (t) => {
@@ -300,12 +302,8 @@ t.test('whoever may not look any more is let go, and so is who may see something
 });
 
 t.test('limits are told where they changed, and all of them to whoever comes', async (t) => {
-  const { clock, feed, watch } = setUp();
-  const states = new Map([
-    ['a', { name: 'a', used: 1 }],
-    ['b', { name: 'b', used: 1 }],
-  ]);
-  feed.sources = { limits: () => states };
+  const { clock, states, watch } = setUp();
+  for (const name of ['a', 'b']) states.set(name, { name, used: 1 });
   const first = await watch();
   const crm = await watch(own('crm'));
   await clock.advance(1_000);
