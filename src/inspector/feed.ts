@@ -3,7 +3,7 @@
 // watch, and where the text goes, is the server's.
 
 import type { Clock, Timer } from '../clock.ts';
-import type { CallRing } from './call-ring.ts';
+import { type CallRing, numbered } from './call-ring.ts';
 import { callOf, callsText, type EndedCall, eventText, PING, Sampler } from './frames.ts';
 import { type PresentSources, PresentState } from './present-state.ts';
 import { maySee, searchCalls } from './search.ts';
@@ -282,7 +282,13 @@ export class Feed {
       const wanted = pending.filter((one) => maySee(one.client, rights) && (matches?.(callOf(one)) ?? true));
       const { chosen, sampled } = sampler.choose(wanted);
       if (chosen.length > 0) {
-        const text = Buffer.from(callsText(chosen, this.#idAt(pending.at(-1)?.seq ?? 0), sampled));
+        const text = Buffer.from(
+          callsText(
+            chosen.map((one) => numbered(one)),
+            this.#idAt(pending.at(-1)?.seq ?? 0),
+            sampled,
+          ),
+        );
         for (const watcher of watchers) watcher.send(text, chosen.length, this.#nextSeq);
       }
       if (lost > 0) {

@@ -1,22 +1,23 @@
 // What goes to watchers, as text: events of a stream (WHATWG HTML, section 9.2), and which calls are told where there
 // are too many to look at.
 
+import { numbered } from './call-ring.ts';
 import type { Call, FeedEvents } from './wire.ts';
 
 /** A call that has ended, on its way to those who watch. */
 export interface EndedCall {
   readonly seq: number;
-  /** A `Call` as JSON. */
-  readonly json: string;
+  /** Its line, as the ring has it. */
+  readonly text: string;
   readonly client: string | null;
   readonly hasFailed: boolean;
-  /** Read from `json` when the first filter asks for it. */
+  /** Read when the first filter asks for it. */
   call: Call | null;
 }
 
 /** The call as filters are asked about it. */
 export function callOf(ended: EndedCall): Call {
-  ended.call ??= JSON.parse(ended.json) as Call;
+  ended.call ??= JSON.parse(numbered(ended).json) as Call;
   return ended.call;
 }
 

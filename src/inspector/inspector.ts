@@ -10,7 +10,7 @@ import { type LiveSecrets, maskStrings } from '../logging/redact/live-secrets.ts
 import { isMask, withFingerprints } from '../logging/redact/mask.ts';
 import { redactFields } from '../logging/redact/value.ts';
 import { REDACTED } from '../secret.ts';
-import { CallRing, numbered } from './call-ring.ts';
+import { CallRing } from './call-ring.ts';
 import { Capture } from './capture.ts';
 import { Feed } from './feed.ts';
 import { Fingerprints } from './fingerprints.ts';
@@ -83,7 +83,7 @@ export class Inspector {
     if (this.#running.size > 0) this.#running.delete(record);
     const seq = kept === null ? 0 : this.ring.add(kept, hasFailed);
     if (kept !== null && seq > 0 && this.feed.isWatched)
-      this.feed.ended({ ...numbered({ seq, text: kept }), client: record.client, hasFailed, call: null });
+      this.feed.ended({ seq, text: kept, client: record.client, hasFailed, call: null });
     if (record.trace !== null) this.capture.ended(record, kept);
   }
 
