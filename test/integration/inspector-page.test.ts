@@ -206,6 +206,10 @@ t.test('the key comes by the link once, is in no address, and another tab gets i
   await second.waitForSelector('.dot.live');
   await page.reload();
   await page.waitForSelector('.dot.live');
+  const again = await context.newPage();
+  await again.goto(link);
+  await again.waitForSelector('.dot.live');
+  t.match(await again.textContent('.banner'), /this link was used already/, 'said also to who has the key');
   const other = await profile(t);
   const late = await other.newPage();
   await late.goto(link);
