@@ -304,7 +304,7 @@ class CallsView implements View {
         <summary class="button">More</summary>
         <div @click=${() => this.#closeMenus(null)}>${this.#more?.moreMenu(this.#app, this.#wish.filter)}</div>
       </details>
-      <details class="menu" name="menu">
+      <details class="menu view-menu" name="menu">
         <summary class="button">View</summary>
         <div>
           <fieldset>

@@ -1,7 +1,7 @@
 // What the page knows of the gateway, and how it stays true: the list of calls, read once, and the feed, read by one tab
 // for all that have the same proof. Views listen; they never ask the feed themselves.
 
-import type { Call, CallsAnswer, FeedEvents, Rights } from '../wire.ts';
+import type { CallsAnswer, FeedEvents, Rights } from '../wire.ts';
 import { type FeedEvent, readFeed } from './feed.ts';
 import { RequestFailure, type Session } from './session.ts';
 import { CallStore, MOST_CALLS } from './store.ts';
@@ -120,11 +120,6 @@ export class Live {
     this.isListed = false;
     this.notice = null;
     this.store.clear();
-  }
-
-  /** Takes a call that was asked for by itself. */
-  keep(call: Call): void {
-    this.store.add([call]);
   }
 
   #post(message: Message): void {

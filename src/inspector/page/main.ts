@@ -74,6 +74,7 @@ class Page implements App {
     const problem = await this.session.begin();
     if (problem !== null && this.session.key === null) return this.#lock(problem);
     await this.#unlock();
+    this.live.notice = problem;
   }
 
   go(hash: string, replace = false): void {
@@ -269,7 +270,7 @@ class Page implements App {
     }${
       notice === null
         ? nothing
-        : html`<p class="banner">${notice} <button class="button plain" @click=${() => this.#dismiss()}>Close</button></p>`
+        : html`<p class="banner">${visible(notice, 500)} <button class="button plain" @click=${() => this.#dismiss()}>Close</button></p>`
     }`;
   }
 

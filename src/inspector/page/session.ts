@@ -42,22 +42,24 @@ export class Session {
 
   /**
    * Finds a proof: the one-time code of the address, which is taken out of it at once; what this tab had before a
-   * reload; what another tab has. Without any the gateway may still answer: on a Unix socket it asks for none.
+   * reload; what another tab has. Without any the gateway may still answer: on a Unix socket it asks for none. Returns
+   * what was wrong with the code.
    */
   async begin(): Promise<string | null> {
     const code = /^#o=([\w-]+)$/.exec(location.hash)?.[1];
+    let problem: string | null = null;
     if (code !== undefined) {
       history.replaceState(null, '', location.pathname);
       try {
         await this.#trade(JSON.stringify({ code }));
         return null;
       } catch (error) {
-        return (error as Error).message;
+        problem = (error as Error).message;
       }
     }
     this.#key = sessionStorage.getItem(STORED) ?? (await this.#borrow());
     if (this.#key !== null) sessionStorage.setItem(STORED, this.#key);
-    return null;
+    return problem;
   }
 
   /** Trades the secret of a client for a key. The secret is not kept. Throws a RequestFailure. */

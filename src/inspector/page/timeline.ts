@@ -29,7 +29,7 @@ export interface Timeline {
   readonly isExact: boolean;
 }
 
-/** Shorter phases are left out of the bars. */
+/** What is shorter has no bar; the table has it. */
 const SHORTEST_MS = 0.5;
 
 const WAITS = {
@@ -124,14 +124,16 @@ const KEY: Readonly<Record<string, string>> = {
 };
 
 /** The bars, and the table beside them. */
-export function timelineMark({ rows, total, isExact }: Timeline) {
-  const kinds = new Set(rows.flatMap(({ pieces }) => pieces.map(({ kind }) => kind)));
+export function timelineMark({ rows: all, total, isExact }: Timeline) {
+  const isSeen = ({ ms }: { readonly ms: number }) => ms >= SHORTEST_MS || ms >= total / 50;
+  const rows = all.filter(isSeen);
+  const kinds = new Set(rows.flatMap(({ pieces }) => pieces.filter(isSeen).map(({ kind }) => kind)));
   return html`<div class="spans" role="img" aria-label="Time line: ${rows.map(({ label, ms }) => `${label} ${duration(ms)}`).join(', ')}">
       ${rows.map(
         ({ label, note, ms, pieces }) =>
           html`<span>${label}</span>
             <svg viewBox="0 0 1000 16" preserveAspectRatio="none" aria-hidden="true">
-              ${pieces.map(({ kind, at, ms: took }) => bar(kind, at, took, total))}
+              ${pieces.filter(isSeen).map(({ kind, at, ms: took }) => bar(kind, at, took, total))}
             </svg>
             <span class="right">${duration(ms)}</span>
             ${note === '' ? nothing : html`<span class="note soft">${note}</span>`}`,
@@ -146,7 +148,6 @@ export function timelineMark({ rows, total, isExact }: Timeline) {
 }
 
 function bar(kind: string, at: number, ms: number, total: number) {
-  if (ms < SHORTEST_MS && ms < total / 50) return nothing;
   const x = (at / total) * 1000;
   return svg`<rect class=${`r-${kind}`} x=${x.toFixed(1)} y="2" width=${Math.max(2, (ms / total) * 1000).toFixed(1)} height="12" rx="1"/>`;
 }
