@@ -55,7 +55,7 @@ async function startWaiting(t: Test, limitBytes: number) {
     const call = {
       method: 'POST',
       target: '/',
-      credential: 'crm',
+      limitKey: 'crm',
       body,
       connection,
       record: createExchangeRecord(),
