@@ -119,7 +119,7 @@ t.test('the same from a cold start, the limit to be learnt', async (t) => {
 });
 
 t.test('the same from a cold start, the limit asked for before the first call', async (t) => {
-  const { call, sandbox, gateway } = await start(t, { timeouts: { totalWaitMs: 600_000 } }, CLIENTS, undefined, true);
+  const { call, sandbox, gateway } = await start(t, { timeouts: { totalWaitMs: 600_000 } }, ALONE, undefined, true);
   while (gateway.runtime().upstream.limits()[0]?.source !== 'asked')
     await new Promise((resolve) => setImmediate(resolve));
   // Two questions of ours count too.
