@@ -143,8 +143,23 @@ export interface CallAnswer {
     readonly sentHeaders?: readonly (readonly [name: string, value: string])[];
     readonly responseHeaders?: readonly (readonly [name: string, value: string])[];
     readonly requestBody?: string;
+    /** It stands there as it came, octet for octet. */
+    readonly isRequestBodyWhole?: true;
     readonly responseBody?: string;
   };
+}
+
+/** What `POST /-/calls/ID/replay` takes. */
+export interface ReplayWish {
+  /** `METHOD path`, as the call has them, for a call that may change something. */
+  readonly confirm?: string;
+  /** Also while a limit that the call counts for is paused. */
+  readonly anyway?: boolean;
+}
+
+/** What it answers: the request id of the new call, which may still run. */
+export interface ReplayAnswer {
+  readonly id: string;
 }
 
 /** What a watcher may do and see. */

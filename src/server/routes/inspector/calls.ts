@@ -2,13 +2,14 @@
 
 import type { FastifyInstance } from 'fastify';
 import { GatewayError } from '../../../errors.ts';
-import type { CallRing, KeptCall } from '../../../inspector/call-ring.ts';
+import type { KeptCall } from '../../../inspector/call-ring.ts';
 import { type CallQuery, maySee, searchCalls } from '../../../inspector/search.ts';
 import { whyOf } from '../../../inspector/why.ts';
 import type { Call, CallAnswer } from '../../../inspector/wire.ts';
 import type { Exchange } from '../../exchange.ts';
 import { whyFacts } from '../../why-facts.ts';
-import { auditChange, filterOf, sendInspection, type Viewer, viewerOf } from './viewer.ts';
+import { replayOf } from './replay.ts';
+import { auditChange, filterOf, findCall, noSuchCall, sendInspection, type Viewer, viewerOf } from './viewer.ts';
 
 const USUAL_LIMIT = 200;
 const LARGEST_LIMIT = 1_000;
@@ -36,7 +37,7 @@ export function registerCalls(app: FastifyInstance): void {
       call,
       why: whyOf(call, whyFacts(exchange.gateway, call, inspector.ring, rights)),
       ...(captured !== undefined && { captured }),
-      replay: { possible: false, needsConfirmation: false, reason: 'calls cannot be sent again from here' },
+      replay: replayOf({ exchange, inspector, rights }, call, captured),
     };
     reply.hijack();
     sendInspection(exchange, JSON.stringify(answer));
@@ -70,19 +71,6 @@ function numberIn(query: URLSearchParams, name: string): number | null {
   if (!/^\d{1,15}$/.test(text))
     throw new GatewayError('gateway.request.invalid', `${name} must be a whole number`, { statusCode: 400 });
   return Number(text);
-}
-
-/** By its number in this instance, or by its request id. */
-export function findCall(ring: CallRing, id: string): KeptCall | null {
-  if (/^\d{1,15}$/.test(id)) return ring.get(Number(id));
-  return /^[\w-]{1,64}$/.test(id) ? ring.byRequestId(id) : null;
-}
-
-function noSuchCall(): GatewayError {
-  return new GatewayError(
-    'gateway.route.not.found',
-    'no such call: it is not kept any more, never was, or is not yours to see',
-  );
 }
 
 function listed(
