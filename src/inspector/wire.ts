@@ -136,6 +136,8 @@ export interface CallAnswer {
   /** Null for a call that went well and was not slow. */
   readonly why: Why | null;
   readonly replay: { readonly possible: boolean; readonly needsConfirmation: boolean; readonly reason: string | null };
+  /** What a copy of it is made with. */
+  readonly copy: CopyFacts;
   /** What a capture kept, redacted; absent where none ran. */
   readonly captured?: {
     readonly requestHeaders?: readonly (readonly [name: string, value: string])[];
@@ -147,6 +149,16 @@ export interface CallAnswer {
     readonly isRequestBodyWhole?: true;
     readonly responseBody?: string;
   };
+}
+
+/** Where a copy of a call goes, and which operation it is. */
+export interface CopyFacts {
+  /** The gateway's address for calls, without a slash at its end. */
+  readonly base: string;
+  /** Whether callers have to prove who they are. */
+  readonly needsKey: boolean;
+  /** Null for one that is not in the table. */
+  readonly operation: { readonly id: string; readonly tag: string; readonly path: string } | null;
 }
 
 /** What `POST /-/calls/ID/replay` takes. */

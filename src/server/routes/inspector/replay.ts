@@ -8,7 +8,7 @@ import type { ClientHandle } from '../../../auth/callers/client-handle.ts';
 import { readPath } from '../../../auth/callers/path-readings.ts';
 import type { SessionOwner } from '../../../auth/callers/session.ts';
 import { GatewayError } from '../../../errors.ts';
-import { isMasked } from '../../../inspector/masked.ts';
+import { isMasked, repeatedHeaders } from '../../../inspector/repeat.ts';
 import { maySee } from '../../../inspector/search.ts';
 import type { Call, CallAnswer, ReplayAnswer } from '../../../inspector/wire.ts';
 import type { EarlierCaller } from '../../authenticate.ts';
@@ -192,13 +192,8 @@ function earlierCaller(who: Caller | ClientHandle | SessionOwner): EarlierCaller
     : { client, authFingerprint, handle: null, session: { owner: who } };
 }
 
-/** What is not repeated: what the new request has of its own, what proves who calls, what speaks to this gateway. */
-const LEFT_OUT =
-  /^(?:host|connection|keep-alive|te|trailer|transfer-encoding|content-length|upgrade|expect|authorization|cookie|origin|proxy-.*|x-gateway-.*|x-forwarded-.*|forwarded|sec-.*|traceparent|tracestate)$/i;
-
 function headersOf(call: Call, { handle, session }: EarlierCaller, captured: Captured): string[] {
-  const asked = captured?.requestHeaders ?? usualHeaders(call);
-  const headers = asked.flatMap(([name, value]) => (LEFT_OUT.test(name) || isMasked(value) ? [] : [name, value]));
+  const headers = repeatedHeaders(captured?.requestHeaders ?? usualHeaders(call)).flat();
   // The credential that served it then, where its caller may choose.
   const isBound = session !== null || (handle !== null && handle.credential !== null);
   if (!isBound && call.credential !== undefined && forwardedRoute(call.path)?.credential === null)
