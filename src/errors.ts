@@ -51,7 +51,9 @@ export const ERROR_TABLE = {
   'gateway.inspector.busy': {
     status: 429,
     side: 'caller',
-    meaning: 'As many watch the live page, or its data, as may at a time.',
+    meaning:
+      'As many watch the live page, or its data, as may at a time; or as many calls were made again as may be, or the ' +
+      'limit that one would count for is paused.',
   },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {

@@ -37,6 +37,7 @@ import { credentialConfig, type ProgramHooks, type ServerContext } from './serve
 import { Expiries } from './server/expiries.ts';
 import { ListenerPlan } from './server/listener-plan.ts';
 import { Refusals } from './server/refusals.ts';
+import { Replays } from './server/replays.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { ChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
@@ -94,6 +95,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly observer: ExchangeObserver;
   readonly inspector: Inspector | null;
   readonly pageKeys: PageKeys;
+  readonly replays: Replays;
   readonly liveSecrets: LiveSecrets | undefined;
   readonly store: TokenStore;
   readonly listenerPlan: ListenerPlan;
@@ -148,6 +150,7 @@ export class GatewayState implements ServerContext, Shared {
         })
       : null;
     this.pageKeys = new PageKeys(clock);
+    this.replays = new Replays(this);
     this.observer = createExchangeObserver({
       log,
       metrics: this.metrics,

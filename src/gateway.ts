@@ -250,6 +250,7 @@ export class Gateway {
   cut(): void {
     this.#state.isCutting = true;
     this.#listeners?.cut();
+    this.#state.replays.cut();
   }
 
   async #close(): Promise<void> {
@@ -270,7 +271,11 @@ export class Gateway {
     const onCut = () => {
       state.isCutting = true;
     };
-    await Promise.all([this.#listeners?.close(drainTimeoutMs, onCut), openSockets.close(drainTimeoutMs)]);
+    await Promise.all([
+      this.#listeners?.close(drainTimeoutMs, onCut),
+      openSockets.close(drainTimeoutMs),
+      state.replays.close(drainTimeoutMs, onCut),
+    ]);
     stopLooking();
     for (const { credentials } of runtimes) credentials.close();
     // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.

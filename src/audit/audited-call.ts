@@ -5,6 +5,9 @@ export interface AuditedCall {
   readonly client: string | null;
   /** The platform's user behind the session that the call was made with; absent where none is known. */
   readonly sessionUser?: string;
+  /** The call that it repeats, by its request id, and who asked for that; absent for what a caller sent. */
+  readonly replayOf?: string;
+  readonly replayedBy?: string | null;
   readonly credential: string | null;
   /** The platform's name of the operation; null while it is not known. */
   readonly operation: string | null;
@@ -22,10 +25,12 @@ export interface AuditedCall {
 export function callFields(call: AuditedCall): string {
   const { client, sessionUser, credential, operation, method, path, status, requestId, correlationId, peer } = call;
   const user = sessionUser === undefined ? '' : `,"sessionUser":${text(sessionUser)}`;
+  const { replayOf, replayedBy = null } = call;
+  const replay = replayOf === undefined ? '' : `,"replayOf":${text(replayOf)},"replayedBy":${text(replayedBy)}`;
   return (
     `"client":${text(client)}${user},"credential":${text(credential)},"operation":${text(operation)}` +
     `,"method":${text(method)},"path":${text(path)},"status":${status},"requestId":${text(requestId)}` +
-    `,"correlationId":${text(correlationId)},"peer":${text(peer)}`
+    `,"correlationId":${text(correlationId)},"peer":${text(peer)}${replay}`
   );
 }
 

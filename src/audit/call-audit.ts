@@ -62,6 +62,7 @@ export class CallAudit {
     return {
       client: record.client,
       ...(record.sessionUser !== null && { sessionUser: this.#mask(record.sessionUser) }),
+      ...(record.replayOf !== null && { replayOf: record.replayOf, replayedBy: record.replayedBy }),
       credential: record.credential,
       operation: record.operation,
       method: record.method,

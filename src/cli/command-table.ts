@@ -274,7 +274,40 @@ export const COMMANDS = [
       ['69', 'no gateway is running there'],
       ['77', 'it shows calls to others only'],
     ],
-    flags: [JSON_FLAG, { name: 'markdown', doc: 'print Markdown, for a ticket' }],
+    flags: [
+      JSON_FLAG,
+      { name: 'markdown', doc: 'print Markdown, for a ticket' },
+      {
+        name: 'as',
+        value: 'FORM',
+        doc: 'print it as something to run: curl, powershell, httpie, fetch, javascript, python, java, dotnet, go',
+      },
+    ],
+  },
+  {
+    name: 'replay',
+    arguments: 'ID',
+    minArguments: 1,
+    maxArguments: 1,
+    doc: 'make a call again, as the caller that made it',
+    more:
+      'Asks the running gateway, as tail does. ID is the request id or the number of a call that it still keeps. It is ' +
+      'made by the rights that its caller has now; what came of it is explained and compared. [inspector] replay says ' +
+      'which calls may be made again (docs/inspector.md).',
+    examples: [
+      ['replay 4711', 'a call that reads'],
+      ["replay 4711 --confirm 'DELETE /api/v2/users/x'", 'one that changes something: with the call itself'],
+    ],
+    exits: [
+      ['1', 'it failed again, is not kept, or cannot be made again'],
+      ['69', 'no gateway is running there'],
+      ['77', 'it lets others do that'],
+    ],
+    flags: [
+      JSON_FLAG,
+      { name: 'confirm', value: 'CALL', doc: 'METHOD path, for a call that may change something' },
+      { name: 'anyway', doc: 'also while a limit that it counts for is paused' },
+    ],
   },
   {
     name: 'har',

@@ -32,6 +32,7 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   open: async () => (await import('./commands/open.ts')).openPage,
   tail: async () => (await import('./commands/tail.ts')).tail,
   har: async () => (await import('./commands/har.ts')).har,
+  replay: async () => (await import('./commands/replay.ts')).replay,
   explain: async () => (await import('./commands/explain.ts')).explain,
   status: async () => (await import('./commands/status.ts')).status,
   usage: async () => (await import('./commands/usage.ts')).usage,

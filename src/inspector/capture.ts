@@ -186,10 +186,36 @@ export class Capture {
       ...(record.requestHeaders !== null && { requestHeaders: list(record.requestHeaders) }),
       ...(record.trace?.sentHead != null && { sentHeaders: list(headersIn(record.trace.sentHead)) }),
       ...(record.responseHeaders !== null && { responseHeaders: list(record.responseHeaders) }),
-      ...(requestBody !== null && { requestBody: body(requestBody) }),
+      ...(requestBody !== null && shownRequestBody(body(requestBody), requestBody.whole(), mask)),
       ...(responseBody !== null && { responseBody: body(responseBody) }),
     }));
   }
+}
+
+/** The body as it came where nothing in it had to be masked: that can be sent again. */
+function shownRequestBody(
+  shown: string,
+  whole: string | null,
+  mask: LiveSecrets['mask'],
+): Pick<Captured, 'requestBody' | 'isRequestBodyWhole'> {
+  const isWhole = whole !== null && mask(whole) === whole && (shown === whole || isSameJson(shown, whole));
+  return isWhole ? { requestBody: whole, isRequestBodyWhole: true } : { requestBody: shown };
+}
+
+/**
+ * Whether `shown`, which is what was read of `whole` and written again, says all that stands there: of members with one
+ * name only the last is read, and so is only the last redacted.
+ */
+function isSameJson(shown: string, whole: string): boolean {
+  try {
+    return JSON.stringify(JSON.parse(whole)) === shown && countStrings(whole) === countStrings(shown);
+  } catch {
+    return false;
+  }
+}
+
+function countStrings(json: string): number {
+  return json.match(/"(?:[^"\\]|\\.)*"/g)?.length ?? 0;
 }
 
 /** The header lines of a request's head, as a flat list. */

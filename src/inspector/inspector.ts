@@ -16,6 +16,7 @@ import { Feed } from './feed.ts';
 import { Fingerprints } from './fingerprints.ts';
 import type { PresentSources } from './present-state.ts';
 import { RunningCalls, type RunningExchange } from './running.ts';
+import { Senders } from './senders.ts';
 
 /** What an inspector is made of. */
 export interface InspectorDeps {
@@ -38,6 +39,8 @@ export class Inspector {
   readonly ring: CallRing;
   readonly fingerprints = new Fingerprints();
   readonly capture: Capture;
+  /** Who made the calls that can be made again. */
+  readonly senders = new Senders();
   readonly feed: Feed;
   /** The calls that wait for something, now. */
   waiting: () => Iterable<RunningExchange> = () => [];
@@ -82,6 +85,7 @@ export class Inspector {
     const kept = this.#lineOf(record, line, hasFailed);
     if (this.#running.size > 0) this.#running.delete(record);
     const seq = kept === null ? 0 : this.ring.add(kept, hasFailed);
+    if (seq > 0 && record.sender !== null) this.senders.add(seq, record.sender, record.listener, hasFailed);
     if (kept !== null && seq > 0 && this.feed.isWatched)
       this.feed.ended({ seq, text: kept, client: record.client, hasFailed, call: null });
     if (record.trace !== null) this.capture.ended(record, kept);
@@ -109,6 +113,7 @@ export class Inspector {
   /** Forgets all calls, and what was captured of them. */
   clear(): void {
     this.ring.clear();
+    this.senders.clear();
     this.capture.forget();
     this.feed.reset();
   }

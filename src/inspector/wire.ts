@@ -136,6 +136,8 @@ export interface CallAnswer {
   /** Null for a call that went well and was not slow. */
   readonly why: Why | null;
   readonly replay: { readonly possible: boolean; readonly needsConfirmation: boolean; readonly reason: string | null };
+  /** What a copy of it is made with. */
+  readonly copy: CopyFacts;
   /** What a capture kept, redacted; absent where none ran. */
   readonly captured?: {
     readonly requestHeaders?: readonly (readonly [name: string, value: string])[];
@@ -143,8 +145,33 @@ export interface CallAnswer {
     readonly sentHeaders?: readonly (readonly [name: string, value: string])[];
     readonly responseHeaders?: readonly (readonly [name: string, value: string])[];
     readonly requestBody?: string;
+    /** It stands there as it came, octet for octet. */
+    readonly isRequestBodyWhole?: true;
     readonly responseBody?: string;
   };
+}
+
+/** Where a copy of a call goes, and which operation it is. */
+export interface CopyFacts {
+  /** The gateway's address for calls, without a slash at its end. */
+  readonly base: string;
+  /** Whether callers have to prove who they are. */
+  readonly needsKey: boolean;
+  /** Null for one that is not in the table. */
+  readonly operation: { readonly id: string; readonly tag: string; readonly path: string } | null;
+}
+
+/** What `POST /-/calls/ID/replay` takes. */
+export interface ReplayWish {
+  /** `METHOD path`, as the call has them, for a call that may change something. */
+  readonly confirm?: string;
+  /** Also while a limit that the call counts for is paused. */
+  readonly anyway?: boolean;
+}
+
+/** What it answers: the request id of the new call, which may still run. */
+export interface ReplayAnswer {
+  readonly id: string;
 }
 
 /** What a watcher may do and see. */

@@ -50,6 +50,12 @@ export function createBodyCapture({ maxBytes, contentType, contentEncoding }: Bo
         return summary;
       }
     },
+    whole() {
+      if (keptBytes < totalBytes || contentEncoding || type.kind === 'binary') return null;
+      const raw = Buffer.concat(kept);
+      const text = raw.toString();
+      return Buffer.from(text).equals(raw) ? text : null;
+    },
   };
 }
 

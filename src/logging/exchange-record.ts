@@ -17,6 +17,8 @@ export interface BodyCapture {
   /** Takes note of a chunk as it streams by. Keeps no more than the limit and never changes the chunk. */
   write(chunk: Buffer): void;
   render(): string | object;
+  /** The body octet for octet, as text, unredacted; null where it was cut, is packed, or is no UTF-8. */
+  whole(): string | null;
 }
 
 /** The bodies of a call that somebody who looks at calls captures, beside what is logged. */
@@ -121,6 +123,12 @@ export interface ExchangeRecord {
   failureBody: BodyCapture | null;
   /** Set only while somebody captures calls. */
   captured: CapturedBodies | null;
+  /** The call that it repeats, by its request id, and who asked for that; null for what a caller sent. */
+  replayOf: string | null;
+  replayedBy: string | null;
+  /** Who is to make it when it is made again, and the listener it came by: the server's own objects, nothing to show. */
+  sender: object | null;
+  listener: object | null;
   /** Set while it has a place in its client's budget and was not sent yet. */
   holdsBudget: boolean;
   /** Set when its line in the audit trail was made. */
@@ -183,6 +191,10 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     responseBody: null,
     failureBody: null,
     captured: null,
+    replayOf: null,
+    replayedBy: null,
+    sender: null,
+    listener: null,
     holdsBudget: false,
     isAudited: false,
     isEnded: false,

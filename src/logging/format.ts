@@ -62,6 +62,7 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.heldBy !== null) line += `,"heldBy":${JSON.stringify(record.heldBy)}`;
   if (record.limit !== null) line += `,"limit":"${record.limit}"`;
   if (record.aborted) line += ',"aborted":true';
+  if (record.replayOf !== null) line += `,"replayOf":${text(record.replayOf)},"replayedBy":${text(record.replayedBy)}`;
   if (record.traceId !== null) line += `,"traceId":${text(record.traceId)}`;
   if (record.spanId !== null) line += `,"spanId":${text(record.spanId)}`;
   if (detail.requestHeaders && record.requestHeaders !== null)
@@ -233,6 +234,7 @@ function explanations(record: ExchangeRecord, mask: LiveSecrets['mask']): string
   if (errorCode !== null) parts.push(error === null ? errorCode : `${errorCode}: ${shownWords(error, mask)}`);
   else if (rule !== null) parts.push(`(a rule would refuse: ${mask(rule)})`);
   if (claimedClient !== null) parts.push(`(said to be ${mask(claimedClient)})`);
+  if (record.replayOf !== null) parts.push(`(sent again by ${record.replayedBy}, as ${record.replayOf} was)`);
   if (record.closeCode !== null) parts.push(`(closed with ${record.closeCode})`);
   if (record.aborted) parts.push(errorCode === 'gateway.draining' ? '(cut)' : '(the caller left)');
   if (record.retryReasons !== null) parts.push(`(sent again: ${record.retryReasons.join(', ')})`);

@@ -21,6 +21,7 @@ import {
   noteCaller,
   type OpenedExchange,
   openExchange,
+  type Replay,
 } from './exchange.ts';
 import { assertFraming } from './framing.ts';
 import type { ListenerRole } from './listener-plan.ts';
@@ -32,15 +33,20 @@ import { draining, internalError, notFound, respondWithError, sendContinue, tooM
 /** A caller of a local route that neither sends nor is sent anything for so long is cut off. */
 const LOCAL_IDLE_MS = 60_000;
 
-/** Takes a request that came in by a listener of `role`: admits it and hands it on, or refuses it. Never throws. */
+/**
+ * Takes a request that came in by a listener of `role`: admits it and hands it on, or refuses it. `replay` is what a
+ * request of our own stands for, null for all others. Never throws.
+ */
 export function accept(
   gateway: ServerContext,
   role: ListenerRole,
   request: IncomingMessage,
   response: ServerResponse,
+  replay: Replay | null = null,
 ): void {
   if (wasRefused(request.socket)) return;
   const opened = openExchange(gateway, role, request, response);
+  replay?.begun(opened.record);
   try {
     const { host, target } = assertFraming(request);
     const route = parseTarget(target);
@@ -55,7 +61,7 @@ export function accept(
         return;
       }
     }
-    const caller = admit(request, host, route, role, opened.runtime);
+    const caller = replay === null ? admit(request, host, route, role, opened.runtime) : replay.admit(opened, route);
     const exchange = admittedExchange(opened, route, caller);
     // A wrong Bearer of a caller who is served as anonymous.
     const guess = guessIn(request);
@@ -70,7 +76,8 @@ export function accept(
 function dispatch(exchange: Exchange): void {
   const { gateway, request, response, record, route, caller, role } = exchange;
   noteCaller(record, caller);
-  if (caller.client !== null || route.kind === 'forward') gateway.activity.seen(caller, record.peer);
+  const isSeen = record.replayOf === null && (caller.client !== null || route.kind === 'forward');
+  if (isSeen) gateway.activity.seen(caller, record.peer);
   if (gateway.phase === 'draining' && route.kind === 'forward') throw draining();
   if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange);
   // The router decodes a path before it compares; admission has compared it as it was sent.
@@ -117,7 +124,9 @@ function readmit(exchange: Exchange, host: string): Exchange {
 
 /** Refuses a request; where it showed a wrong secret, when its peer's turn has come. */
 function refuseInTime(opened: OpenedExchange, error: unknown): void {
-  const isGuess = isFailedAuthentication(error) || guessIn(opened.request) !== null;
+  // What is refused to a replay was right when it was shown.
+  const isGuess =
+    opened.record.replayOf === null && (isFailedAuthentication(error) || guessIn(opened.request) !== null);
   const delay = isGuess ? delayFor(opened, null) : null;
   if (delay?.isOverflow) {
     dropGuess(opened);
@@ -132,7 +141,8 @@ function refuse(opened: OpenedExchange, thrown: unknown): void {
   const error = isGatewayError(thrown) ? thrown : internalError();
   if (error.code === 'gateway.origin.forbidden') opened.record.refused = opened.request.headers.origin ?? null;
   else if (error.code === 'gateway.host.forbidden') opened.record.refused = opened.request.headers.host ?? null;
-  if (isRefusedProof(error)) opened.record.claimedClient = claimedClient(opened.request, opened.runtime);
+  if (opened.record.replayOf === null && isRefusedProof(error))
+    opened.record.claimedClient = claimedClient(opened.request, opened.runtime);
   // A request that is not understood leaves a connection that is not understood.
   const isBroken = error.code === 'gateway.request.invalid' || error.code === 'gateway.internal';
   if (isBroken) noteRefused(opened.request.socket);

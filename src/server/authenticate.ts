@@ -16,7 +16,7 @@ import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/callers/client-
 import { type Authorization, type Clients, parseAuthorization } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
 import { isPageKey, type PageKeys } from '../auth/callers/page-keys.ts';
-import { sessionEnded } from '../auth/callers/session.ts';
+import { type Session, sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
 import type { Bar, Standing } from '../auth/callers/standing.ts';
 import { type ClientCas, isCertificateBelieved } from '../cert-subject.ts';
@@ -46,6 +46,12 @@ export interface AuthenticatorDeps {
 interface KeptAuthentication {
   readonly client: string | null;
   readonly authFingerprint: string | null;
+}
+
+/** A caller of an earlier request: what authenticated it, and what of that has an end of its own. */
+export interface EarlierCaller extends Pick<Caller, 'authFingerprint' | 'handle'> {
+  readonly client: { readonly name: string } | null;
+  readonly session: Pick<Session, 'owner'> | null;
 }
 
 /** An id and a secret that were shown together: Basic, or fields of a form. */
@@ -196,7 +202,7 @@ export class Authenticator {
    * Re-resolves a caller of an earlier request, for one that comes from `peer`; null when its proof would not be taken
    * any more, or its session or handle has ended. It is a use of the session.
    */
-  renew(caller: Caller, arrival: Arrival, peer: string | null): Caller | null {
+  renew(caller: EarlierCaller, arrival: Arrival, peer: string | null): Caller | null {
     const { handle, session } = caller;
     const owner = this.reauthenticate(keptOf(caller), arrival, peer);
     if (owner === null || (handle !== null && !this.#handles.isGood(handle))) return null;
@@ -211,7 +217,7 @@ export class Authenticator {
   }
 
   /** Why a caller of an earlier request may not go on; null while it may. Unlike `renew` it is no use of a session. */
-  revalidate(caller: Caller, arrival: Arrival, peer: string | null): GatewayError | null {
+  revalidate(caller: EarlierCaller, arrival: Arrival, peer: string | null): GatewayError | null {
     const { handle, session } = caller;
     const isGood =
       (handle === null || this.#handles.isGood(handle)) && (session === null || this.#sessions.isGood(session.owner));
@@ -224,7 +230,7 @@ export class Authenticator {
   }
 
   /** `renew` for a caller whose request took its time: throws what `revalidate` says where it may not go on. */
-  assertRenewed(caller: Caller, arrival: Arrival, peer: string | null): Caller {
+  assertRenewed(caller: EarlierCaller, arrival: Arrival, peer: string | null): Caller {
     const current = this.renew(caller, arrival, peer);
     if (current === null) throw this.revalidate(caller, arrival, peer) ?? sessionEnded();
     return current;
@@ -352,7 +358,7 @@ export function readBasicCredentials(authorization: string | undefined): ClientC
 }
 
 /** What authenticates a caller again. */
-function keptOf({ client, authFingerprint }: Caller): KeptAuthentication {
+function keptOf({ client, authFingerprint }: EarlierCaller): KeptAuthentication {
   return { client: client?.name ?? null, authFingerprint };
 }
 

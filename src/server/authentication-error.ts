@@ -1,7 +1,7 @@
 // How a request that is not authenticated is refused: what the caller is told, and whether it counts as a guess. Who is
 // authenticated by what is decided elsewhere.
 
-import { type Caller, holdsHandle } from '../auth/callers/caller.ts';
+import { holdsHandle } from '../auth/callers/caller.ts';
 import type { Bar } from '../auth/callers/standing.ts';
 import { GatewayError } from '../errors.ts';
 
@@ -42,7 +42,7 @@ export function wrongPageKey(): AuthenticationError {
  * The refusal of a client that has proved who it is. From a wrong address a right secret counts as a guess: it may have
  * been stolen.
  */
-export function barred({ reason, message }: Bar, caller: Caller): GatewayError {
+export function barred({ reason, message }: Bar, caller: Parameters<typeof holdsHandle>[0]): GatewayError {
   if (reason !== 'address' && holdsHandle(caller)) return new GatewayError('gateway.session.ended', message);
   return new AuthenticationError(message, reason === 'address');
 }

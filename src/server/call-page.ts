@@ -29,12 +29,12 @@ export function callPageHeader(exchange: TellingExchange): readonly string[] {
   const { record, role, gateway } = exchange;
   if (role === undefined || !role.admin || gateway === undefined || gateway.inspector === null) return [];
   if (record.isProbe || record.isInspection || !isPageServed(gateway.runtime.config, role.isLocal)) return [];
-  const base = baseOf(exchange, gateway.runtime.config.server.publicUrl);
+  const base = gatewayBase(exchange, gateway.runtime.config.server.publicUrl);
   return base === null ? [] : ['X-Gateway-Explain-Url', `${base}${PAGE_PATH}#/calls/${record.requestId}`];
 }
 
 /** Where the caller reached us: by the public URL, by the Host that it used, or by the address of its connection. */
-function baseOf({ response, record, role }: TellingExchange, publicUrl: string | null): string | null {
+export function gatewayBase({ response, record, role }: TellingExchange, publicUrl: string | null): string | null {
   if (publicUrl !== null) return publicUrl.replace(/\/+$/, '');
   if (role?.peerName !== undefined) return null;
   const { headers, socket } = response.req;

@@ -32,10 +32,12 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { Budgets } from '../usage/budgets.ts';
 import type { UsageLedger } from '../usage/usage-ledger.ts';
 import type { AdmissionRules } from './admission.ts';
+import type { EarlierCaller } from './authenticate.ts';
 import type { ClientRules } from './authorize.ts';
 import type { TrustedProxies } from './connection.ts';
 import type { Expiries } from './expiries.ts';
 import type { OwnHeaders } from './headers.ts';
+import type { ListenerRole } from './listener-plan.ts';
 import type { Refusals } from './refusals.ts';
 import type { ChannelRegister } from './websocket/channels.ts';
 import type { OpenSockets } from './websocket/open-sockets.ts';
@@ -61,6 +63,8 @@ export interface ServerContext {
   readonly liveSecrets: LiveSecrets | undefined;
   /** Where browsers find the live page; known once it listens. */
   readonly pages: readonly string[];
+  /** Makes calls again that somebody looks at. */
+  readonly replays: ReplaySender;
   /** The keys of the live page. */
   readonly pageKeys: PageKeys;
   /** Whether somebody watches where the time of calls goes. */
@@ -87,6 +91,29 @@ export interface ServerContext {
   readonly startedAt: number;
   /** What only the program can do that runs the gateway. */
   readonly program: ProgramHooks;
+}
+
+/** A call to be made again. */
+export interface ReplayOrder {
+  readonly method: string;
+  /** With the query, octet for octet. */
+  readonly target: string;
+  /** Name, value, name, value; without Host and what frames the message. */
+  readonly headers: readonly string[];
+  readonly body: string | null;
+  /** Who made it, and where it came in. */
+  readonly caller: EarlierCaller;
+  readonly role: ListenerRole;
+  readonly peer: string | null;
+  /** Request id of the call that is made again, and who asked for it. */
+  readonly replayOf: string;
+  readonly replayedBy: string;
+}
+
+/** Makes calls again, one at a time. */
+export interface ReplaySender {
+  /** Throws gateway.inspector.busy where another one runs, or there were too many. Resolves with its request id when it was accepted. */
+  start(order: ReplayOrder): Promise<string>;
 }
 
 /** The outcome of a reload that was asked for. */

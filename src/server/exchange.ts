@@ -35,6 +35,20 @@ export interface Exchange extends OpenedExchange {
   caller: Caller;
 }
 
+/**
+ * A call that is made again inside the process. Who makes it is known already: nothing in its request says so, and
+ * nothing in a request of anybody else could.
+ */
+export interface Replay {
+  /** Marks its record. */
+  begun(record: ExchangeRecord): void;
+  /**
+   * Who makes it, as that caller is under the configuration it was accepted by. Throws what the caller would be refused
+   * with today.
+   */
+  admit(exchange: OpenedExchange, route: Route): Caller;
+}
+
 /** Opens an exchange and its record. */
 export function openExchange(
   gateway: ServerContext,

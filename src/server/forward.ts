@@ -30,7 +30,11 @@ import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket
 export async function forward(exchange: Exchange): Promise<void> {
   const { record, runtime } = exchange;
   runtime.enter();
-  exchange.gateway.inspector?.begun(exchange.connection);
+  const { inspector } = exchange.gateway;
+  if (inspector !== null) {
+    inspector.begun(exchange.connection);
+    noteSender(exchange);
+  }
   let body: RequestBody | null = null;
   let upstreamResponse: UpstreamResponse | null = null;
   try {
@@ -47,7 +51,7 @@ export async function forward(exchange: Exchange): Promise<void> {
     );
     record.authorizationReplaced = hadAuthorization;
     markInstance(headers, instances, runtime.instanceId);
-    if (record.trace !== null) exchange.gateway.inspector?.capture.begun(record);
+    if (record.trace !== null) inspector?.capture.begun(record);
     captureRequestBody(record, exchange.request.headers, runtime.bodies);
     const isForChannels = isChannelCall(record.method, exchange.route.target);
     if (isForChannels) requestUncompressed(headers);
@@ -77,6 +81,12 @@ export async function forward(exchange: Exchange): Promise<void> {
     finishExchange(exchange);
     runtime.leave();
   }
+}
+
+/** Notes who would make the call if it were made again. Objects that are there anyway, and outlive the call. */
+function noteSender({ record, caller, role }: Exchange): void {
+  record.sender = caller.handle ?? caller.session?.owner ?? caller;
+  record.listener = role;
 }
 
 /** The credential that serves a call, if its client's rules permit it. */

@@ -124,6 +124,7 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('admin', '/-/login/:name', ['GET', 'POST']),
   row('inspector', '/-/calls', [...READ, 'DELETE']),
   row('inspector', '/-/calls/:id', READ),
+  row('inspector', '/-/calls/:id/replay', ['POST']),
   row('inspector', '/-/capture', [...READ, 'POST', 'DELETE']),
   row('inspector', '/-/export', ['POST']),
   row('inspector', '/-/export/which', ['POST']),

@@ -96,7 +96,8 @@ t.test('every example of a help is a command line of that command, and every exi
   t.ok(specs.filter(({ examples }) => examples !== undefined).length > 8);
   for (const { name, examples = [], exits = [] } of specs) {
     for (const [line] of examples) {
-      t.match(parse(...(line.split(/ (?:\||>|&&) /)[0] ?? '').split(' ')), { kind: 'run', command: name }, line);
+      const words = (line.split(/ (?:\||>|&&) /)[0] ?? '').match(/'[^']*'|\S+/g) ?? [];
+      t.match(parse(...words.map((word) => word.replaceAll("'", ''))), { kind: 'run', command: name }, line);
       t.match(helpOf('help', name), `\n  gcg ${line}\n`);
     }
     for (const [code] of exits) t.ok(Object.values(EXIT).map(String).includes(code), `${name} ${code}`);

@@ -12,7 +12,7 @@ export interface FakeInspector {
   readonly address: string;
   instance: string;
   readonly calls: Call[];
-  answer: Omit<CallAnswer, 'instance'> | null;
+  answer: (Omit<CallAnswer, 'instance' | 'copy'> & Partial<Pick<CallAnswer, 'copy'>>) | null;
   /** Requests, as METHOD target. */
   readonly seen: string[];
   /** A status that every request gets. */

@@ -630,6 +630,76 @@ t.test('ten thousand calls: few elements, few requests, bounded numbers', SKIP, 
   t.comment(`ready after ${Math.round(readyMs)} ms, ${elements} elements, ${files.length} files`);
 });
 
+t.test('a call is copied, made again and compared, by keyboard and by mouse', SKIP, async (t) => {
+  const inspected = await startInspected(t, { inspector: { replay: 'confirm' } });
+  const context = await profile(t);
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: inspected.url });
+  const page = await open(context, inspected);
+  const pasted = () => page.evaluate<string>('navigator.clipboard.readText()');
+  await page.evaluate("fetch('/api/v2/organizations/me').then((answer) => answer.text())");
+  await page.evaluate("fetch('/api/v2/users/nobody?a=1', { method: 'DELETE' }).then((answer) => answer.text())");
+  await lines(page, 2);
+  await page.click('.line >> nth=1');
+  await page.waitForSelector('text=Make again');
+  await page.keyboard.press('c');
+  await until(page, "document.querySelector('.told')?.textContent?.includes('Copied')");
+  t.match(await pasted(), /^curl --globoff[\s\S]*'http:\/\/127\.0\.0\.1:\d+\/api\/v2\/organizations\/me'\n$/);
+  await page.click('summary:has-text("Copy as")');
+  t.strictSame(await axe(page), []);
+  await page.click('text=JavaScript SDK');
+  await until(page, "document.querySelector('details[open]') === null");
+  let code = '';
+  while (!code.includes('OrganizationApi')) code = await pasted();
+  t.match(code, /setGateway\(\{ host: "127\.0\.0\.1", protocol: "http", port: \d+ \}\)[\s\S]*getOrganizationsMe\(\)/);
+  await page.keyboard.press('x');
+  await until(page, "document.querySelector('.told')?.textContent?.includes('Marked')");
+  await page.keyboard.press('r');
+  await until(page, "location.hash.startsWith('#/compare/')");
+  await page.waitForSelector('[aria-label="Outcome"]');
+  t.match(await page.textContent('[aria-label="Second"]'), /made again by operator/);
+  t.match(await page.textContent('[aria-label="Where the time went"]'), /waiting for the answer/);
+  t.strictSame(await axe(page), []);
+  const [first, second] = (await page.evaluate<string>('location.hash')).split('/').slice(2);
+  await page.keyboard.press('s');
+  await until(page, `location.hash === '#/compare/${second}/${first}'`);
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('#related');
+  t.match(await page.textContent('#related ~ *'), /Repeats/);
+
+  await go(page, '#/calls');
+  await lines(page, 3);
+  await page.click('.line >> nth=1');
+  await page.waitForSelector('text=Make again');
+  await page.keyboard.press('r');
+  await page.waitForSelector('dialog[open]');
+  t.match(await page.textContent('dialog'), /This will be done again[\s\S]*DELETE \/api\/v2\/users\/nobody\?a=1/);
+  t.strictSame(await axe(page), []);
+  const ended = await rowCountNow(page);
+  await page.fill('dialog input', 'DELETE /api/v2/users/nobody');
+  await page.keyboard.press('Enter');
+  t.ok(await page.evaluate("document.querySelector('dialog[open]') !== null"), 'not the call itself');
+  await page.fill('dialog input', 'DELETE /api/v2/users/nobody?a=1');
+  await page.keyboard.press('Enter');
+  await until(page, "location.hash.startsWith('#/compare/')");
+  await page.waitForSelector('[aria-label="Outcome"]');
+  t.equal(await rowCountNow(page), ended + 1, 'once');
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('text=Make again');
+  await page.keyboard.press('r');
+  await page.waitForSelector('dialog[open]');
+  await page.keyboard.press('Escape');
+  await until(page, "document.querySelector('dialog') === null");
+  await page.keyboard.press('=');
+  await until(page, `location.hash.includes('${first}')`);
+  t.equal(await rowCountNow(page), ended + 1);
+});
+
+/** How many calls the gateway keeps. */
+const rowCountNow = (page: Page) =>
+  page.evaluate<number>(`fetch('/-/calls', { headers: {
+    'X-Gateway-Request': '1', 'X-Gateway-Key': sessionStorage.getItem('gcg-inspector-key') } })
+    .then((answer) => answer.json()).then(({ calls }) => calls.length)`);
+
 t.test('what is told to readers of the screen are numbers, and not often', SKIP, async (t) => {
   const inspected = await startInspected(t);
   const page = await open(await profile(t), inspected);

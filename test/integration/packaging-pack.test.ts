@@ -44,7 +44,24 @@ for (const name of [
 symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
 
 /** Files of the page that the list of calls does not need. */
-const LATER = new Set(['call-view.js', 'timeline.js', 'entry.js', 'help.js', 'more-menu.js', 'export-har.js']);
+const LATER = new Set([
+  ...[
+    'call-actions.js',
+    'replay-dialog.js',
+    'marked.js',
+    'repeat.js',
+    'compare.js',
+    'compare-view.js',
+    'body-shape.js',
+  ],
+  ...['copies.js', 'copy-as.js', 'copy-sdk.js'],
+  'call-view.js',
+  'timeline.js',
+  'entry.js',
+  'help.js',
+  'more-menu.js',
+  'export-har.js',
+]);
 
 /** As it is sent: without the name of its map, and no line begins with blanks. */
 function withoutMap(text: string): string {
@@ -82,7 +99,7 @@ t.test('npm pack holds the built program, its declarations, pages and examples, 
     'config.example.ini',
   ])
     t.ok(paths.includes(path), path);
-  t.ok(pack.unpackedSize < 4_000_000, `${pack.unpackedSize} bytes`);
+  t.ok(pack.unpackedSize < 4_500_000, `${pack.unpackedSize} bytes`);
   t.comment(`${paths.length} files, ${pack.unpackedSize} bytes unpacked`);
 });
 

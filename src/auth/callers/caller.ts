@@ -42,7 +42,13 @@ export interface Caller {
 }
 
 /** Whether it is by a handle or a session that a caller is known. */
-export const holdsHandle = ({ handle, session }: Caller): boolean => handle !== null || session !== null;
+export const holdsHandle = ({
+  handle,
+  session,
+}: {
+  readonly handle: object | null;
+  readonly session: object | null;
+}): boolean => handle !== null || session !== null;
 
 /** A caller that is not authenticated. */
 export const ANONYMOUS: Caller = Object.freeze({

@@ -1,6 +1,7 @@
 // `gcg explain`: why one call failed, what to do, and where its time went, as the running gateway tells it.
 
 import { callMarkdown } from '../../inspector/call-markdown.ts';
+import { COPY_FORMS, copyOf } from '../../inspector/copies.ts';
 import type { CallAnswer, CallsAnswer } from '../../inspector/wire.ts';
 import { VERSION } from '../../version.ts';
 import { type AdminRequest, createAdminRequest, exitCodeOf, loadToAsk, noGatewayAt, refusal } from '../admin-client.ts';
@@ -20,6 +21,11 @@ export async function explain(args: CommandLine, io: Io): Promise<number> {
     );
     return EXIT.usage;
   }
+  const form = args.flags.get('as');
+  if (form !== undefined && !COPY_FORMS.has(String(form))) {
+    io.stderr.write(`gcg: --as is one of ${[...COPY_FORMS.keys()].join(', ')}\nTry gcg explain --help.\n`);
+    return EXIT.usage;
+  }
   const known = loadToAsk(args, io);
   const ask = createAdminRequest(known.config, io, { ...known, forPage: true });
   const found = id === 'last' ? await lastCall(ask) : { id };
@@ -35,16 +41,19 @@ export async function explain(args: CommandLine, io: Io): Promise<number> {
     return fail(io, refusal(answer.error, known), isMissing ? missing : exitCodeOf(answer.error));
   }
   const shown = shownOrNull(answer.body as CallAnswer, (body) =>
-    args.flags.has('json')
-      ? jsonLine(body)
-      : args.flags.has('markdown')
-        ? callMarkdown(body.call, body.why, VERSION)
-        : new CallText(hasColour(io)).explained(body),
+    form !== undefined
+      ? (copyOf(String(form), body) ?? '')
+      : args.flags.has('json')
+        ? jsonLine(body)
+        : args.flags.has('markdown')
+          ? callMarkdown(body.call, body.why, VERSION)
+          : new CallText(hasColour(io)).explained(body),
   );
   if (shown === null) {
     io.stderr.write(otherVersion('call'));
     return EXIT.unavailable;
   }
+  if (shown === '') return fail(io, 'it cannot be written as one of its operation: --as curl', EXIT.failure);
   io.stdout.write(shown);
   return EXIT.ok;
 }

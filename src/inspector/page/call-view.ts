@@ -3,6 +3,7 @@
 import { html, nothing, render } from 'lit-html';
 import { WHO } from '../culprit.ts';
 import type { Call, CallAnswer, Why } from '../wire.ts';
+import { CallActions } from './call-actions.ts';
 import { pathMark, statusMark } from './call-grid.ts';
 import { copyText } from './copy-line.ts';
 import { exportHar } from './export-har.ts';
@@ -21,6 +22,7 @@ class CallView implements View {
   readonly #app: App;
   readonly #host: HTMLElement;
   readonly #end: () => void;
+  readonly #actions: CallActions;
   #id = '';
   #answer: CallAnswer | null = null;
   #problem: string | null = null;
@@ -30,6 +32,11 @@ class CallView implements View {
   constructor(app: App, host: HTMLElement) {
     this.#app = app;
     this.#host = host;
+    this.#actions = new CallActions(
+      app,
+      () => this.#answer,
+      () => this.#render(),
+    );
     // A call that is still running, or that the list does not have yet.
     this.#end = app.live.store.listen(({ added }) => {
       if (this.#answer === null && added.some(({ requestId }) => requestId === this.#id)) void this.#load();
@@ -41,6 +48,7 @@ class CallView implements View {
       { keys: ['Escape'], means: 'back to the list', run: () => this.#app.go(this.#app.lastPlace('calls')) },
       { keys: ['j'], means: 'older call', run: () => this.#step(-1) },
       { keys: ['k'], means: 'newer call', run: () => this.#step(1) },
+      ...this.#actions.keys,
       { keys: ['i'], means: 'copy the request id', run: () => void copyText(this.#id, this.#app) },
     ];
   }
@@ -111,6 +119,7 @@ class CallView implements View {
         <span>${size(call.responseBytes)}</span>
       </p>
       <div class="bar" role="group" aria-label="This call">
+        ${this.#actions.buttons()}
         ${this.#copier('Copy id', () => call.requestId)}
         ${this.#copier('Copy link', () => new URL(hashOf('call', {}, call.requestId), document.baseURI).href)}
         <button class="button" @click=${() => exportHar(this.#app, { ids: [call.requestId] })}>Save as HAR</button>

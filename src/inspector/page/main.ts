@@ -224,7 +224,7 @@ class Page implements App {
   }
 
   #navigation() {
-    const current = this.#entry?.id === 'call' ? 'calls' : this.#entry?.id;
+    const current = this.#entry?.id === 'call' || this.#entry?.id === 'compare' ? 'calls' : this.#entry?.id;
     return html`<nav aria-label="Views">
       <ul>
         ${VIEWS.filter(({ isInHead }) => isInHead).map(

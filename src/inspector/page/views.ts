@@ -18,4 +18,5 @@ export interface ViewEntry {
 export const VIEWS: readonly [ViewEntry, ...ViewEntry[]] = [
   { id: 'calls', title: 'Calls', key: 'c', isInHead: true, load: () => import('./calls-view.ts') },
   { id: 'call', title: 'Call', key: null, isInHead: false, load: () => import('./call-view.ts') },
+  { id: 'compare', title: 'Compare', key: null, isInHead: false, load: () => import('./compare-view.ts') },
 ];

@@ -19,6 +19,7 @@ import { registerEvents } from './inspector/events.ts';
 import { registerExport } from './inspector/export.ts';
 import { registerPage } from './inspector/page.ts';
 import { registerPageKeys } from './inspector/page-key.ts';
+import { registerReplay } from './inspector/replay.ts';
 import { inspectorFor } from './inspector/viewer.ts';
 import { registerLogin } from './login.ts';
 import { operationsOf } from './operations.ts';
@@ -57,6 +58,7 @@ export function registerAdmin(app: FastifyInstance): void {
   registerPageKeys(app);
   registerCapture(app);
   registerExport(app);
+  registerReplay(app);
   app.register(async (scope) => {
     // `curl -d ''` sends a type, too; nothing is read of a body.
     ignoreBodies(scope);

@@ -238,11 +238,11 @@ t.test('request headers show at debug, response headers at trace, credentials in
 
 t.test('bodies, retries, trace ids and a caller that left are shown when there are any', async (t) => {
   const { log, lines } = start();
-  const body = { write() {}, render: () => ({ name: 'x' }) };
+  const body = { write() {}, whole: () => null, render: () => ({ name: 'x' }) };
   log.exchange(
     exchange({
       requestBody: body,
-      responseBody: { ...body, render: () => 'text' },
+      responseBody: { ...body, whole: () => null, render: () => 'text' },
       retryReasons: ['429', '503'],
       heldBy: 'a limit',
       limit: 'directory:user.rate.per.minute',
@@ -300,7 +300,9 @@ t.test('a live secret is masked where no name and no shape gives it away', async
   liveSecrets.add(secret);
   const { log, text } = start({}, { liveSecrets });
   log.exchange(
-    exchange({ responseBody: { write() {}, render: () => ({ note: `the value\n${secret} was refused` }) } }),
+    exchange({
+      responseBody: { write() {}, whole: () => null, render: () => ({ note: `the value\n${secret} was refused` }) },
+    }),
   );
   log.info({ note: secret }, 'something');
   t.notMatch(await text(), secret);
@@ -353,7 +355,7 @@ t.test('text is one readable line per exchange, with what explains a failure', a
 t.test('text neutralises control characters and terminal escapes wherever they come from', async (t) => {
   const { log, text } = start({ format: 'text', level: 'trace' });
   const evil = 'a\n2026 INFO forged\r\x1b[2J\u009b31m\u202e\u2028b';
-  const body = { write() {}, render: () => `line one\n${evil}` };
+  const body = { write() {}, whole: () => null, render: () => `line one\n${evil}` };
   log.exchange(
     exchange({
       target: `/api/v2/${evil}`,

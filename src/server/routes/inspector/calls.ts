@@ -1,14 +1,19 @@
 // The finished calls that are kept: a list of them, one, and the end of all.
 
 import type { FastifyInstance } from 'fastify';
+import type { GatewayConfig } from '../../../config/gateway-config.ts';
+import { callableAddress, formatListenAddress, isWildcardHost } from '../../../config/listen-address.ts';
 import { GatewayError } from '../../../errors.ts';
-import type { CallRing, KeptCall } from '../../../inspector/call-ring.ts';
+import type { KeptCall } from '../../../inspector/call-ring.ts';
 import { type CallQuery, maySee, searchCalls } from '../../../inspector/search.ts';
 import { whyOf } from '../../../inspector/why.ts';
-import type { Call, CallAnswer } from '../../../inspector/wire.ts';
+import type { Call, CallAnswer, CopyFacts } from '../../../inspector/wire.ts';
+import { operationTable } from '../../../operations/table.ts';
+import { gatewayBase } from '../../call-page.ts';
 import type { Exchange } from '../../exchange.ts';
 import { whyFacts } from '../../why-facts.ts';
-import { auditChange, filterOf, sendInspection, type Viewer, viewerOf } from './viewer.ts';
+import { replayOf } from './replay.ts';
+import { auditChange, filterOf, findCall, noSuchCall, sendInspection, type Viewer, viewerOf } from './viewer.ts';
 
 const USUAL_LIMIT = 200;
 const LARGEST_LIMIT = 1_000;
@@ -36,7 +41,8 @@ export function registerCalls(app: FastifyInstance): void {
       call,
       why: whyOf(call, whyFacts(exchange.gateway, call, inspector.ring, rights)),
       ...(captured !== undefined && { captured }),
-      replay: { possible: false, needsConfirmation: false, reason: 'calls cannot be sent again from here' },
+      replay: replayOf({ exchange, inspector, rights }, call, captured),
+      copy: copyFacts(exchange, call),
     };
     reply.hijack();
     sendInspection(exchange, JSON.stringify(answer));
@@ -72,17 +78,26 @@ function numberIn(query: URLSearchParams, name: string): number | null {
   return Number(text);
 }
 
-/** By its number in this instance, or by its request id. */
-export function findCall(ring: CallRing, id: string): KeptCall | null {
-  if (/^\d{1,15}$/.test(id)) return ring.get(Number(id));
-  return /^[\w-]{1,64}$/.test(id) ? ring.byRequestId(id) : null;
+/** What a copy of a call is made with: where callers reach this gateway, and what the platform calls it. */
+function copyFacts(exchange: Exchange, { operation }: Call): CopyFacts {
+  const { runtime } = exchange.gateway;
+  const known = operation === undefined ? undefined : operationTable().byId(operation);
+  return {
+    base:
+      (exchange.role.data ? gatewayBase(exchange, runtime.config.server.publicUrl) : null) ??
+      listenBase(runtime.config),
+    needsKey: !runtime.authenticator.asksForNoProof,
+    operation: known === undefined ? null : { id: known.id, tag: known.tags[0] ?? '', path: known.path },
+  };
 }
 
-function noSuchCall(): GatewayError {
-  return new GatewayError(
-    'gateway.route.not.found',
-    'no such call: it is not kept any more, never was, or is not yours to see',
-  );
+/** The first address that takes calls; what is usual where none can be told. */
+function listenBase({ server }: GatewayConfig): string {
+  if (server.publicUrl !== null) return server.publicUrl.replace(/\/+$/, '');
+  const address = server.listen.map(callableAddress).find((one) => one?.kind === 'tcp');
+  if (address?.kind !== 'tcp' || address.port === 0) return 'http://localhost:8080';
+  const host = isWildcardHost(address.host) ? 'localhost' : address.host;
+  return `${server.tls === null ? 'http' : 'https'}://${formatListenAddress({ ...address, host })}`;
 }
 
 function listed(

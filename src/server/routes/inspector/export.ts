@@ -14,10 +14,10 @@ import type { ServerContext } from '../../context.ts';
 import type { Exchange } from '../../exchange.ts';
 import { whyFacts } from '../../why-facts.ts';
 import { readBodiesAsText } from '../access.ts';
-import { findCall } from './calls.ts';
+
 import { invalid, jsonBody } from './capture.ts';
 import { settingsOf } from './share-settings.ts';
-import { auditChange, filterOf, sendInspection, type Viewer, viewerOf } from './viewer.ts';
+import { auditChange, filterOf, findCall, sendInspection, type Viewer, viewerOf } from './viewer.ts';
 
 const LARGEST_BODY_BYTES = 64 * 1024;
 /** So many calls are in one file at most. */

@@ -2,12 +2,14 @@
 
 import type { FastifyRequest } from 'fastify';
 import { OPERATOR } from '../../../auth/callers/caller.ts';
+import { isPageKey } from '../../../auth/callers/page-keys.ts';
 import { GatewayError } from '../../../errors.ts';
+import type { CallRing, KeptCall } from '../../../inspector/call-ring.ts';
 import { FilterError, matches, parseFilter } from '../../../inspector/filter.ts';
 import type { Inspector } from '../../../inspector/inspector.ts';
 import { isPageServed, KEY_OF_START } from '../../../inspector/page-place.ts';
 import type { Call, Rights } from '../../../inspector/wire.ts';
-import { AuthenticationError, unauthenticated } from '../../authentication-error.ts';
+import { AuthenticationError, unauthenticated, wrongPageKey } from '../../authentication-error.ts';
 import { type Exchange, exchangeOf } from '../../exchange.ts';
 import { notFound } from '../../responses.ts';
 import { assertAdminListener, assertRequestHeader } from '../access.ts';
@@ -35,6 +37,9 @@ export function viewerOf(request: FastifyRequest): Viewer {
   const { exchange, inspector } = inspectorExchange(request);
   const { caller, role, gateway } = exchange;
   const { authenticator } = gateway.runtime;
+  const key = request.headers['x-gateway-key'];
+  // A body takes as long as its sender likes, and keys end.
+  if (typeof key === 'string' && isPageKey(key) && gateway.pageKeys.find(key) === null) throw wrongPageKey();
   const current =
     caller === OPERATOR ? caller : authenticator.assertRenewed(caller, role, authenticator.peerOf(request.raw, role));
   exchange.caller = current;
@@ -81,7 +86,8 @@ export function rightsOf({ caller, role, gateway }: Pick<Exchange, 'caller' | 'r
   const { client } = caller;
   const all: Rights = { sees: 'all', client: client?.name ?? null, capture: capture !== 'none', replay, clear: true };
   if (client?.isAdmin) return all;
-  if (client?.inspect === 'own') return { ...all, sees: 'own', capture: false, clear: false };
+  if (client?.inspect === 'own')
+    return { ...all, sees: 'own', capture: false, clear: false, replay: replay === 'off' ? 'off' : 'safe' };
   if (client !== null)
     throw new GatewayError(
       'gateway.client.forbidden',
@@ -100,11 +106,25 @@ function isOurSocket(peerName: string | undefined): boolean {
   return peerName?.startsWith('unix:') === true;
 }
 
+/** By its number in this instance, or by its request id. */
+export function findCall(ring: CallRing, id: string): KeptCall | null {
+  if (/^\d{1,15}$/.test(id)) return ring.get(Number(id));
+  return /^[\w-]{1,64}$/.test(id) ? ring.byRequestId(id) : null;
+}
+
+/** What somebody may not see is as what is not there. */
+export function noSuchCall(): GatewayError {
+  return new GatewayError(
+    'gateway.route.not.found',
+    'no such call: it is not kept any more, never was, or is not yours to see',
+  );
+}
+
 /** Responds with a JSON object. */
-export function sendInspection({ response, record }: Exchange, json: string): void {
-  record.status = 200;
+export function sendInspection({ response, record }: Exchange, json: string, status = 200): void {
+  record.status = status;
   const body = `${json}\n`;
-  response.writeHead(200, [
+  response.writeHead(status, [
     'Content-Type',
     'application/json',
     'Content-Length',
