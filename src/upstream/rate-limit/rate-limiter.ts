@@ -34,8 +34,16 @@ export interface LimitedWait {
 interface Waiter extends QueuedCall {
   readonly waitUntil: number;
   readonly call: CountedCall | undefined;
+  readonly connection: CallerConnection;
   go(): void;
   reject(error: Error): void;
+}
+
+/** A call that waits, and when it may start as things stand (monotonic ms). */
+export interface QueuedStart {
+  readonly client: string;
+  readonly connection: CallerConnection;
+  readonly startsAt: number;
 }
 
 /** How long a change of the order may go unnoticed by those who are pushed back. */
@@ -75,6 +83,18 @@ export class RateLimiter {
   /** Those that are bound to the first of several tokens included. */
   get waiting(): number {
     return this.#queue.size + (this.first?.waiting ?? 0);
+  }
+
+  /** The first `most` of those that wait, in the order in which they will go. */
+  line(most: number): QueuedStart[] {
+    const next = this.window.openings(this.#clock.monotonic());
+    const own = this.#queue
+      .inOrder()
+      .slice(0, most)
+      .map(({ client, entry: { connection } }) => {
+        return { client, connection, startsAt: Math.max(next(), this.#pausedUntil) };
+      });
+    return this.first === null ? own : [...own, ...this.first.line(most - own.length)];
   }
 
   /** Lets the call pass at once, or returns false. Allocates nothing. */
@@ -118,7 +138,7 @@ export class RateLimiter {
           const at = this.#clock.monotonic();
           reject(this.#tooLate(this.#startsAt(client, at) - at));
         };
-        const entry: Waiter = { waitUntil, call, go: resolve, reject, evict };
+        const entry: Waiter = { waitUntil, call, connection, go: resolve, reject, evict };
         if (!this.#capacity.acquire(client, entry)) return reject(this.#tooLate(this.#startsAt(client, now) - now));
         waiter = entry;
         this.#queue.push(client, entry, isReturning);
