@@ -44,7 +44,11 @@ for (const name of [
 symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
 
 /** Files of the page that the list of calls does not need. */
-const LATER = new Set(['call-view.js', 'timeline.js', 'entry.js', 'help.js', 'more-menu.js', 'export-har.js']);
+const LATER = new Set([
+  ...['call-view.js', 'timeline.js', 'entry.js', 'help.js', 'more-menu.js', 'export-har.js', 'har-reader.js'],
+  ...['tokens', 'limits', 'routes', 'clients', 'gateway', 'file', 'insight'].map((name) => `${name}-view.js`),
+  ...['charts.js', 'data-table.js', 'view-style.js', 'views.css'],
+]);
 
 /** As it is sent: without the name of its map, and no line begins with blanks. */
 function withoutMap(text: string): string {

@@ -118,8 +118,8 @@ function wordsOf({ label, rows, unit }: TimeChart): string {
 
 /** The button of a chart. */
 export function tableButton({ isOpen, toggle }: TableSwitch, label: string) {
-  return html`<button class="button plain" aria-expanded=${isOpen} aria-label="${label}: as table" @click=${toggle}>
-    ${isOpen ? 'Hide table' : 'As table'}
+  return html`<button class="button plain" aria-expanded=${isOpen} @click=${toggle}>
+    ${isOpen ? 'Hide table' : 'As table'}<span class="sr">: ${label}</span>
   </button>`;
 }
 

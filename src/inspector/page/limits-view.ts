@@ -37,18 +37,19 @@ class LimitsView extends InsightView {
         ? `${count(used, 'call')} in the last minute`
         : `${used} of ${count(perMinute, 'call')} a minute are used`;
     const table = this.table(name);
+    const title = visible(titleOf(limit), 200);
     return html`<section class="card" aria-labelledby=${id}>
       <div class="card-head">
-        <h2 id=${id}>${visible(titleOf(limit), 200)}</h2>
+        <h2 id=${id}>${title}</h2>
         ${stateMark(limit)}
       </div>
       <p class="figure num"><b>${used}</b> ${perMinute === null ? 'calls in the last minute' : `of ${perMinute} a minute`}</p>
       ${partBar(parts, perMinute, label)}
       <p class="key num">
         ${parts.map(({ name: who, value, tone }) => html`<span class=${tone}>${visible(who, 64)} <b>${value}</b></span>`)}
-        ${tableButton(table, visible(titleOf(limit), 80))}
+        ${tableButton(table, title)}
       </p>
-      ${table.isOpen ? shareTable(parts, perMinute) : nothing} ${lineTable(limit)} ${this.#history(limit, insight)}
+      ${table.isOpen ? shareTable(parts, limit, title) : nothing} ${lineTable(limit, title)} ${this.#history(limit, insight)}
       <p class="facts num">
         ${
           perMinute === null
@@ -86,9 +87,9 @@ function refusalWords({ refusals: { seen, absorbed, passed } }: LimitInsight, { 
   >`;
 }
 
-function titleOf({ name, scope, credential, limit }: LimitInsight): string {
+function titleOf({ name, scope, credential, routes }: LimitInsight): string {
   if (scope === 'client') return `Client ${clientOf(name)}: its own limit`;
-  if (scope === 'token' && credential !== null && limit === null) return `Credential ${credential}`;
+  if (scope === 'token' && credential !== null && routes === null) return `Credential ${credential}`;
   return name.replace(/^the platform's limit( of)?/, (_, of) => (of === undefined ? 'Limit' : 'Limit of'));
 }
 
@@ -126,8 +127,8 @@ function stateMark({ pausedMs, waiting, used, perMinute }: LimitInsight) {
   return html`<span class="pill good num">● ${perMinute === null ? 'free' : `${perMinute - used} free`}</span>`;
 }
 
-function shareTable(parts: readonly BarPart[], perMinute: number | null) {
-  return html`<div class="scroll" role="region" tabindex="0" aria-label="Use by client, as a table">
+function shareTable(parts: readonly BarPart[], { perMinute }: LimitInsight, title: string) {
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="${title}, by client, as a table">
     <table>
       <thead><tr><th>Client</th><th class="right">Calls of the minute</th><th class="right">Part</th></tr></thead>
       <tbody>
@@ -144,10 +145,10 @@ function shareTable(parts: readonly BarPart[], perMinute: number | null) {
   </div>`;
 }
 
-function lineTable({ line, waiting }: LimitInsight) {
+function lineTable({ line, waiting }: LimitInsight, title: string) {
   if (line.length === 0) return nothing;
   return html`<h3 class="soft">Who waits, in this order</h3>
-    <div class="scroll" role="region" tabindex="0" aria-label="Who waits">
+    <div class="scroll" role="region" tabindex="0" aria-label="${title}: who waits">
       <table>
         <thead><tr><th>Turn</th><th>Client</th><th class="right">Has waited</th><th class="right">Starts in</th></tr></thead>
         <tbody>

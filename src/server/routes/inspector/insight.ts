@@ -131,8 +131,12 @@ function limitsOf(viewer: Viewer, tally: CallTally, isMinuteKept: boolean): Limi
   const { runtime, clock } = exchange.gateway;
   const all = runtime.upstream.limits();
   const lines = runtime.upstream.lines(MOST_IN_LINE);
-  const rank = ({ waiting, pausedMs, used, perMinute }: LimitState) =>
-    (waiting > 0 ? 4 : 0) + (pausedMs > 0 ? 2 : 0) + (perMinute === null ? 0 : Math.min(1, used / perMinute));
+  // Whole credentials before the rest, where nothing else tells them apart.
+  const rank = ({ waiting, pausedMs, used, perMinute, scope }: LimitState) =>
+    (waiting > 0 ? 8 : 0) +
+    (pausedMs > 0 ? 4 : 0) +
+    (scope === 'client' ? 0 : 1) +
+    (perMinute === null ? 0 : Math.min(1, used / perMinute));
   return all
     .filter((limit) => maySeeLimit(limit, viewer))
     .sort((a, b) => rank(b) - rank(a))
