@@ -6,7 +6,7 @@
 import { chmodSync, copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { VENDORED, vendorFolder } from '../src/inspector/page-files.ts';
+import { PAGE_STYLES, VENDORED, vendorFolder } from '../src/inspector/page-files.ts';
 import { OPERATIONS_FILE } from '../src/operations/table.ts';
 
 const dist = resolve(process.argv[2] ?? fileURLToPath(new URL('../dist', import.meta.url)));
@@ -14,7 +14,7 @@ chmodSync(join(dist, 'main.js'), 0o755);
 copyFileSync(OPERATIONS_FILE, join(dist, 'operations/operations.tsv'));
 const pageSource = fileURLToPath(new URL('../src/inspector/page/', import.meta.url));
 const page = join(dist, 'inspector/page');
-for (const name of ['page.css', 'shell.html']) copyFileSync(join(pageSource, name), join(page, name));
+for (const name of [...PAGE_STYLES, 'shell.html']) copyFileSync(join(pageSource, name), join(page, name));
 mkdirSync(join(page, 'vendor'), { recursive: true });
 for (const [name, file] of Object.entries(VENDORED)) {
   copyFileSync(new URL(file, vendorFolder(name)), join(page, 'vendor', file));

@@ -23,6 +23,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
 import { Inspector } from './inspector/inspector.ts';
 import { isInspectorOn } from './inspector/page-place.ts';
+import type { Reload } from './inspector/reload-history.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
 import {
@@ -274,6 +275,10 @@ export class GatewayState implements ServerContext, Shared {
     if (this.inspector !== null) {
       this.inspector.waiting = () => this.runtime.waits.list();
       this.inspector.limits = () => limitStates(this.runtime);
+      this.inspector.observe(
+        { samples: (name) => this.metrics.samples(name), used: () => usedLimits(this.runtime) },
+        () => lastReloadOf(this),
+      );
     }
     this.metrics.setSources({
       credentials: () => credentialStates(this.runtime),
@@ -333,6 +338,19 @@ function* credentialStates({ credentials, upstream }: Runtime) {
 /** The limits in force, each by a key of its own. */
 function* limitStates({ upstream }: Runtime): Iterable<readonly [key: string, state: Record<string, unknown>]> {
   for (const state of upstream.limits()) yield [`${state.credential} ${state.name}`, { ...state }];
+}
+
+/** How much of the limits of credentials as a whole is used. */
+function* usedLimits({ upstream, config }: Runtime): Iterable<readonly [credential: string, used: number]> {
+  const names = new Set(config.credentials.map(({ name }) => name));
+  for (const { credential, scope, routes, used } of upstream.limits())
+    if (scope === 'token' && routes === null && credential !== null && names.has(credential)) yield [credential, used];
+}
+
+/** The last reload as the program reports it; null where there was none. */
+function lastReloadOf({ program }: GatewayState): Reload | null {
+  const { reload } = (program.status?.() ?? {}) as { readonly reload?: { readonly last: Reload | null } };
+  return reload?.last ?? null;
 }
 
 /** Clients with their ends and what was seen of their secrets. */

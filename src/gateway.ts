@@ -226,7 +226,7 @@ export class Gateway {
     state.identities.prune();
     openSockets.review((owner) => whyNotServed(runtime, owner));
     state.inspector?.feed.review();
-    state.inspector?.tell('reload', { at: new Date(state.clock.now()).toISOString(), applied: true });
+    state.inspector?.reloaded();
     if (this.#listeners !== null && !isAnonymousServed(before.config))
       listenerPlan.warnOfAnonymousUse(config, this.#listeners.addresses, state.log);
     this.#checkReady();

@@ -249,7 +249,7 @@ function tellTransitions(
     const { credential, number, toToken, toRenewal } = transition;
     // Those of further tokens are the pool's business: what is watched is whether calls can be served.
     if (number === undefined) shared.metrics.tokenTransition(credential, toToken, toRenewal);
-    shared.inspector?.tell('token', { ...transition });
+    shared.inspector?.tokenChanged(transition);
     shared.onTransition();
   };
 }

@@ -12,11 +12,14 @@ import { redactFields } from '../logging/redact/value.ts';
 import { REDACTED } from '../secret.ts';
 import { CallRing } from './call-ring.ts';
 import { Capture } from './capture.ts';
+import { type CounterSources, Counters } from './counters.ts';
 import { Feed } from './feed.ts';
 import { Fingerprints } from './fingerprints.ts';
 import type { PresentSources } from './present-state.ts';
+import { type Reload, ReloadHistory } from './reload-history.ts';
 import { RunningCalls, type RunningExchange } from './running.ts';
 import { Senders } from './senders.ts';
+import { type TokenChange, TokenLanes } from './token-lanes.ts';
 
 /** What an inspector is made of. */
 export interface InspectorDeps {
@@ -42,6 +45,10 @@ export class Inspector {
   /** Who made the calls that can be made again. */
   readonly senders = new Senders();
   readonly feed: Feed;
+  readonly counters: Counters;
+  readonly lanes: TokenLanes;
+  readonly reloads = new ReloadHistory();
+  readonly #clock: Clock;
   /** The calls that wait for something, now. */
   waiting: () => Iterable<RunningExchange> = () => [];
   /** The limits in force, each by a key that stays the same. */
@@ -57,6 +64,9 @@ export class Inspector {
     const { instance } = this;
     const ring = new CallRing({ bytes: memory * MIB, failureBytes: (memory * MIB) / 4 });
     this.ring = ring;
+    this.#clock = clock;
+    this.counters = new Counters(clock);
+    this.lanes = new TokenLanes(clock.now());
     this.#running = new RunningCalls(mask);
     this.feed = new Feed({
       instance,
@@ -91,8 +101,18 @@ export class Inspector {
     if (record.trace !== null) this.capture.ended(record, kept);
   }
 
+  /** Begins to note how things go over the day. `lastReload`: the last that was reported. */
+  observe(sources: Omit<CounterSources, 'also'>, lastReload: () => Reload | null): void {
+    const also = () => {
+      const last = lastReload();
+      if (last !== null) this.reloads.note(last);
+    };
+    this.counters.start({ ...sources, also });
+  }
+
   /** Ends what is under way. */
   close(): void {
+    this.counters.close();
     this.capture.close();
     this.feed.close('the gateway ends');
   }
@@ -101,6 +121,19 @@ export class Inspector {
   begun(exchange: RunningExchange): void {
     if (this.feed.isWatched) this.#running.add(exchange);
     else if (this.#running.size > 0) this.#running.clear();
+  }
+
+  /** Notes that the state of a credential changed, and tells those who see all. */
+  tokenChanged(change: TokenChange): void {
+    this.lanes.note(change, this.#clock.now());
+    this.tell('token', { ...change });
+  }
+
+  /** Notes that another configuration was taken into use, and tells those who see all. */
+  reloaded(): void {
+    const reload = { at: new Date(this.#clock.now()).toISOString(), applied: true };
+    this.reloads.note(reload);
+    this.tell('reload', reload);
   }
 
   /** Tells those who see all that something happened. Fields are redacted here, as in the log. */

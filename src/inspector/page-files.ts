@@ -10,6 +10,9 @@ import { basename } from 'node:path';
 /** Packages that the page imports: the name is the specifier, the value the package's own file for browsers. */
 export const VENDORED: Readonly<Record<string, string>> = { 'lit-html': 'lit-html.js' };
 
+/** The page's styles: the first comes with the shell, the other with the views that need it. */
+export const PAGE_STYLES = ['page.css', 'views.css'] as const;
+
 /** Where a vendored package's files are, in an installation with development dependencies. */
 export function vendorFolder(name: string): URL {
   // Node is given the file for servers, in a folder of its own.
@@ -40,8 +43,10 @@ const isSource = import.meta.url.endsWith('.ts');
 export function readPageFiles(): PageFiles {
   const files = new Map<string, PageFile>();
   const startsWith = new Modules().collect(new URL(`./page/main.${isSource ? 'ts' : 'js'}`, import.meta.url), files);
-  const style = read(new URL('./page/page.css', import.meta.url)).toString();
-  files.set('page.css', { type: 'text/css; charset=utf-8', body: unindented(style) });
+  for (const name of PAGE_STYLES) {
+    const style = read(new URL(`./page/${name}`, import.meta.url)).toString();
+    files.set(name, { type: 'text/css; charset=utf-8', body: unindented(style) });
+  }
   const hash = createHash('sha256');
   for (const [name, { body }] of files) hash.update(`${name}\0${body.length}\0`).update(body);
   const version = hash.digest('hex').slice(0, 12);

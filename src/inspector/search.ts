@@ -25,6 +25,28 @@ const SLICE_MS = 5;
 /** Between two looks at the clock. */
 const CALLS_A_LOOK = 16;
 
+/**
+ * Visits the calls below a number, the newest first, until `visit` returns false. `isWanted` is asked between slices
+ * and ends it early.
+ */
+export async function walkCalls(
+  ring: Pick<CallRing, 'below'>,
+  before: number,
+  visit: (call: KeptCall) => boolean,
+  isWanted: () => boolean = () => true,
+): Promise<void> {
+  let sliceEndsAt = performance.now() + SLICE_MS;
+  // By number, so that what falls out meanwhile is passed over.
+  for (let next = ring.below(before), looked = 1; next !== null && visit(next); looked++) {
+    if (looked % CALLS_A_LOOK === 0 && performance.now() >= sliceEndsAt) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (!isWanted()) return;
+      sliceEndsAt = performance.now() + SLICE_MS;
+    }
+    next = ring.below(next.seq);
+  }
+}
+
 /** Searches until enough calls are found. `isWanted` ends the search early, with what was found until then. */
 export async function searchCalls(
   ring: CallRing,
@@ -33,23 +55,17 @@ export async function searchCalls(
   isWanted: () => boolean = () => true,
 ): Promise<FoundCalls> {
   const calls: KeptCall[] = [];
-  let sliceEndsAt = performance.now() + SLICE_MS;
-  let next = ring.below(before);
-  for (let looked = 1; next !== null && next.seq > after; looked++) {
-    const call = parsedWhereNeeded(next, rights, matches);
-    if (call === null || (maySee(call.client, rights) && (matches?.(call) ?? true))) {
-      if (calls.length === limit) return { calls, more: true };
-      calls.push(next);
-    }
-    if (looked % CALLS_A_LOOK === 0 && performance.now() >= sliceEndsAt) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      if (!isWanted()) break;
-      sliceEndsAt = performance.now() + SLICE_MS;
-    }
-    // By number, so that what falls out meanwhile is passed over.
-    next = ring.below(next.seq);
-  }
-  return { calls, more: false };
+  let more = false;
+  const visit = (kept: KeptCall): boolean => {
+    if (kept.seq <= after) return false;
+    const call = parsedWhereNeeded(kept, rights, matches);
+    if (call !== null && !(maySee(call.client, rights) && (matches?.(call) ?? true))) return true;
+    more = calls.length === limit;
+    if (!more) calls.push(kept);
+    return !more;
+  };
+  await walkCalls(ring, before, visit, isWanted);
+  return { calls, more };
 }
 
 /** Whether somebody with these rights may see a call of this client; of an anonymous caller: null. */

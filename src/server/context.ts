@@ -54,7 +54,7 @@ export interface ServerContext {
   readonly app: FastifyInstance;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Pick<Metrics, 'render' | 'contentType'>;
+  readonly metrics: Pick<Metrics, 'render' | 'contentType' | 'samples'>;
   /** Told of each exchange that begins and ends. */
   readonly observer: ExchangeObserver;
   /** What can be looked at; null where that is switched off. */
@@ -142,8 +142,9 @@ export interface ServerRuntime extends AdmissionRules {
   readonly placeholderCredential: CredentialConfig;
   /** Where grants of applications' own users are performed. */
   readonly tokenEndpoint: TokenEndpoint;
-  readonly upstream: Pick<Upstream, 'send' | 'limits' | 'tokenLimits'> & {
+  readonly upstream: Pick<Upstream, 'send' | 'limits' | 'lines' | 'tokenLimits'> & {
     readonly egress: Pick<Upstream['egress'], 'agent' | 'describe'>;
+    readonly dispatcher: Pick<Upstream['dispatcher'], 'connections' | 'origins'>;
   };
   /** The handles, sessions and notification channels that were issued, by this and earlier configurations. */
   readonly handles: Handles;

@@ -129,6 +129,7 @@ export const OWN_ROUTES: readonly OwnRoute[] = [
   row('inspector', '/-/export', ['POST']),
   row('inspector', '/-/export/which', ['POST']),
   row('inspector', '/-/events', ['GET']),
+  row('inspector', '/-/insight', READ),
   row('page-key', '/-/ui/session', ['POST', 'DELETE']),
   row('page-key', '/-/ui/link', ['POST']),
   row('callback', CALLBACK_PATH, ['GET', 'POST']),

@@ -3,12 +3,20 @@
 
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
-import type { BreakerDeps } from './breaker.ts';
+import type { BreakerDeps, BreakerState } from './breaker.ts';
 import type { QueueCapacity, Send, UpstreamRequest } from './call.ts';
 import { ClientClosedRequest, failureReason, TOKEN_ENDED, toGatewayError, UpstreamError } from './errors.ts';
 import { type ConnectionPermit, Gate, type GatesByOrigin } from './gate.ts';
 import { retryAfterMs } from './platform-error.ts';
 import { AttemptHandler, type AttemptLimits } from './response.ts';
+
+/** One origin that calls went to: whether it can be reached, and how many calls are with it, and wait to be. */
+export interface OriginState {
+  readonly origin: string;
+  readonly breaker: BreakerState;
+  readonly running: number;
+  readonly waiting: number;
+}
 
 /** What the dispatcher is made of. Times in ms. */
 export interface DispatcherOptions extends BreakerDeps {
@@ -100,6 +108,13 @@ export class UpstreamDispatcher {
       idle += free;
     }
     return { active, idle };
+  }
+
+  /** Each origin that calls went to, as it is now. */
+  origins(): OriginState[] {
+    return Array.from(this.#gates, ([origin, { breaker, running, waiting }]) => {
+      return { origin, breaker: breaker.state, running, waiting };
+    });
   }
 
   /** Calls under way, and calls that wait for a connection. */

@@ -17,6 +17,7 @@ import { toGatewayError } from './errors.ts';
 import type { GatesByOrigin } from './gate.ts';
 import type { LimitState, Limits } from './rate-limit/limits.ts';
 import { RateLimits } from './rate-limit/rate-limit.ts';
+import type { QueuedStart } from './rate-limit/rate-limiter.ts';
 import type { TokenLimitState } from './rate-limit/window-pool.ts';
 import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
@@ -48,6 +49,8 @@ export interface Upstream {
   readonly aside: Send;
   /** What the platform's limits are doing, for status and metrics. */
   readonly limits: () => LimitState[];
+  /** Who waits for them, by the limit's name, in their order; so many for each. */
+  readonly lines: (most: number) => ReadonlyMap<string, readonly QueuedStart[]>;
   /** The same of each token of a credential that has several; null for any other. */
   readonly tokenLimits: (credential: string) => TokenLimitState[] | null;
   /** For the next configuration's upstream. */
@@ -95,6 +98,7 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
     aside: (request) => rateLimits.sendAside(dispatcher.send, request),
     transport: createTokenTransport(dispatcher.agent),
     limits: () => limits.states(),
+    lines: (most) => limits.lines(most),
     tokenLimits: (credential) => limits.ofTokens(credential),
     parts: { connections, limits },
     retire: () => connections.release(),

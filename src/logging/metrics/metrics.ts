@@ -62,6 +62,8 @@ export interface Metrics {
   configReload(isApplied: boolean): void;
   /** Adds to, or replaces, what is looked up at a scrape. */
   setSources(sources: MetricSources): void;
+  /** The samples of one metric as they are now; none where there is no such metric. */
+  samples(name: string): Iterable<Sample>;
   /** Prometheus' text format. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -93,6 +95,8 @@ class GatewayMetrics implements Metrics {
   #isLastReloadApplied = true;
   /** Made at the first scrape. */
   #registry: Promise<Registry> | null = null;
+  /** By name; made when one is first asked for. */
+  #byName: ReadonlyMap<string, Family> | null = null;
 
   constructor({ version, now = Date.now }: { version: string; now?: () => number }) {
     this.#version = version;
@@ -130,6 +134,11 @@ class GatewayMetrics implements Metrics {
 
   setSources(sources: MetricSources): void {
     Object.assign(this.#sources, sources);
+  }
+
+  samples(name: string): Iterable<Sample> {
+    this.#byName ??= new Map(this.#families().map((family) => [family.name, family]));
+    return this.#byName.get(name)?.collect() ?? [];
   }
 
   async render(): Promise<string> {

@@ -17,6 +17,7 @@ import { registerCalls } from './inspector/calls.ts';
 import { registerCapture } from './inspector/capture.ts';
 import { registerEvents } from './inspector/events.ts';
 import { registerExport } from './inspector/export.ts';
+import { registerInsight } from './inspector/insight.ts';
 import { registerPage } from './inspector/page.ts';
 import { registerPageKeys } from './inspector/page-key.ts';
 import { registerReplay } from './inspector/replay.ts';
@@ -67,6 +68,7 @@ export function registerAdmin(app: FastifyInstance): void {
     registerCalls(scope);
     registerPage(scope);
     registerEvents(scope);
+    registerInsight(scope);
   });
 }
 

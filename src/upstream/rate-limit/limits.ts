@@ -7,7 +7,7 @@ import { credentialOfLimit, QueueCapacity, type UpstreamRequest } from '../call.
 import { type Lane, type LaneMaker, Lanes, type LimitedCall, organizationOfOwner } from './lanes.ts';
 import { type LimitNotice, type LimitScope, limitName } from './limit-notice.ts';
 import { type LimitSource, PlatformLimit } from './platform-limit.ts';
-import { RateLimiter } from './rate-limiter.ts';
+import { type QueuedStart, RateLimiter } from './rate-limiter.ts';
 import { RateWindow } from './rate-window.ts';
 import { Shares } from './shares.ts';
 import { spreadOver, type TokenLimitState, WindowPool } from './window-pool.ts';
@@ -195,6 +195,16 @@ export class Limits implements LaneMaker {
         state(limiter, { ...general, scope: 'client', limit: null, credential: null, source: 'configured' }),
       ),
     ];
+  }
+
+  /** Who waits for each limit, by its name: at most `most` for one. Limits that nobody waits for are left out. */
+  lines(most: number): Map<string, QueuedStart[]> {
+    const lines = new Map<string, QueuedStart[]>();
+    const add = (limiter: RateLimiter) => limiter.waiting > 0 && lines.set(limiter.name, limiter.line(most));
+    for (const { limiter } of this.#credentials.values()) add(limiter);
+    for (const { limit } of this.#lanes.all()) add(limit.limiter);
+    for (const limiter of this.#clients.values()) add(limiter);
+    return lines;
   }
 
   /** For the lanes. */

@@ -36,8 +36,16 @@ interface Waiter extends QueuedCall {
   readonly call: CountedCall | undefined;
   /** Its client asks for no more than its share: it goes before all others. */
   readonly isDue: boolean;
+  readonly connection: CallerConnection;
   go(): void;
   reject(error: Error): void;
+}
+
+/** A call that waits, and when it may start as things stand (monotonic ms). */
+export interface QueuedStart {
+  readonly client: string;
+  readonly connection: CallerConnection;
+  readonly startsAt: number;
 }
 
 /** How long a change of the order may go unnoticed by those who are pushed back. */
@@ -77,6 +85,18 @@ export class RateLimiter {
   /** Those that are bound to the first of several tokens included. */
   get waiting(): number {
     return this.#queue.size + (this.first?.waiting ?? 0);
+  }
+
+  /** The first `most` of those that wait, in the order in which they will go. */
+  line(most: number): QueuedStart[] {
+    const next = this.window.openings(this.#clock.monotonic());
+    const own = this.#queue
+      .inOrder()
+      .slice(0, most)
+      .map(({ client, entry: { connection } }) => {
+        return { client, connection, startsAt: Math.max(next(), this.#pausedUntil) };
+      });
+    return this.first === null ? own : [...own, ...this.first.line(most - own.length)];
   }
 
   /** Lets the call pass at once, or returns false. Allocates nothing. */
@@ -123,7 +143,7 @@ export class RateLimiter {
           reject(this.#tooLate(this.#startsAt(client, at) - at));
         };
         const isDue = this.#isDue(client, now);
-        const entry: Waiter = { waitUntil, call, isDue, go: resolve, reject, evict };
+        const entry: Waiter = { waitUntil, call, isDue, connection, go: resolve, reject, evict };
         if (!this.#capacity.acquire(client, entry)) return reject(this.#tooLate(this.#startsAt(client, now) - now));
         waiter = entry;
         this.#queue.push(client, entry, isReturning);
