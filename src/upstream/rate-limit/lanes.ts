@@ -55,7 +55,7 @@ export class Lanes {
   readonly #deps: LanesDeps;
   /** By owner and mark. */
   readonly #lanes = new Map<string, OwnLane>();
-  /** By owner and route. */
+  /** By owner and route, in the order of the lanes. */
   readonly #ofRoutes = new Map<string, PlatformLimit[]>();
   /** The organisations of credentials, as the platform told them. */
   readonly #organizations = new Map<string, string>();
@@ -146,15 +146,17 @@ export class Lanes {
   #addRoute(lane: OwnLane, route: string): void {
     if (lane.routes.has(route)) return;
     const key = `${lane.owner}\n${route}`;
-    let limits = this.#ofRoutes.get(key);
-    if (limits === undefined) {
-      if (this.#ofRoutes.size >= MOST_ROUTES) this.#forgetRoute();
-      limits = [];
-      this.#ofRoutes.set(key, limits);
-    }
+    if (!this.#ofRoutes.has(key) && this.#ofRoutes.size >= MOST_ROUTES) this.#forgetRoute();
     lane.routes.add(route);
-    limits.push(lane.limit);
-    if (limits.length > MOST_LANES_OF_ROUTE) this.#leave(key, limits.shift() as PlatformLimit);
+    const limits: PlatformLimit[] = [];
+    // In the order in which the lanes were made, whichever the route met first: calls take places in one after the
+    // other, and those of two routes that did so crosswise could wait for each other.
+    for (const { owner, routes, limit } of this.#lanes.values())
+      if (owner === lane.owner && routes.has(route)) limits.push(limit);
+    this.#ofRoutes.set(key, limits);
+    if (limits.length <= MOST_LANES_OF_ROUTE) return;
+    const [gone] = limits.splice(limits[0] === lane.limit ? 1 : 0, 1);
+    this.#leave(key, gone as PlatformLimit);
   }
 
   /** The membership that is oldest. */

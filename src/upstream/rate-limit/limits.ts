@@ -107,7 +107,10 @@ export class Limits implements LaneMaker {
   ofCall({ limitKey, pool = null }: Pick<UpstreamRequest, 'limitKey' | 'pool'>): RateLimiter {
     const limiter = this.ofCredential(limitKey);
     if (pool === null) return limiter.first ?? limiter;
-    if (limiter.first === null) spreadOver(pool, limiter, { clock: this.#clock, capacity: this.capacity });
+    if (limiter.first === null) {
+      const shares = this.#sharesOf(limitKey);
+      spreadOver(pool, limiter, { clock: this.#clock, capacity: this.capacity, shares });
+    }
     return limiter;
   }
 
@@ -246,7 +249,11 @@ export class Limits implements LaneMaker {
     const areNamesKept = this.names.join() === limits.names.join();
     for (const [limitKey, limit] of limits.#credentials) {
       if (!isKept(credentialOfLimit(limitKey))) continue;
-      if (!areNamesKept) limit.limiter.shares = this.#sharesOf(limitKey);
+      if (!areNamesKept) {
+        const { limiter } = limit;
+        limiter.shares = this.#sharesOf(limitKey);
+        if (limiter.first !== null) limiter.first.shares = this.#sharesOf(limitKey);
+      }
       this.#credentials.set(limitKey, limit);
       limit.configure(this.#configured);
     }

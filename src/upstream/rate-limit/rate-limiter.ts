@@ -116,10 +116,19 @@ export class RateLimiter {
     const now = this.#clock.monotonic();
     const free = this.window.free(now);
     if (now < this.#pausedUntil || this.#queue.size > 0 || free <= leaving) return false;
-    // It is as good as a call of the client that asks for most.
-    if (this.#precedence('', Number.POSITIVE_INFINITY, now, free - leaving) === NOT_YET) return false;
+    if (this.keepsBack(now, free - leaving)) return false;
     this.window.acquire(now);
     return true;
+  }
+
+  /** Whether the `free` places, at least one, are kept for clients that ask for less than the one that asks for most. */
+  keepsBack(now: number, free: number): boolean {
+    return this.#precedence('', Number.POSITIVE_INFINITY, now, free) === NOT_YET;
+  }
+
+  /** Until when the next place is. */
+  keptUntil(now: number): number {
+    return this.shares === null ? now : this.shares.opensAt(this.window, now);
   }
 
   /**

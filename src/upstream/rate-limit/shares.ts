@@ -46,6 +46,9 @@ export class Shares {
   #spanMs = 0;
   /** When the next place opens, by how many others it is left to; computed lately, when so many places were free. */
   #opensAt: number[] = [];
+  /** How many clients are ahead by less than until then; NaN when that has to be counted. */
+  #lessUntil = Number.NaN;
+  #withLess = 0;
   #seenAt = Number.NEGATIVE_INFINITY;
   #seenFree = 0;
 
@@ -58,6 +61,7 @@ export class Shares {
     const ahead = this.#aheadUntil.get(client);
     if (ahead === undefined) this.#aheadUntil.set(client, now);
     this.#fit(window);
+    this.#lessUntil = Number.NaN;
     this.#aheadUntil.set(client, Math.min(Math.max(ahead ?? now, now) + this.#spacingMs, now + this.#spanMs));
   }
 
@@ -109,10 +113,14 @@ export class Shares {
 
   /** How many other clients have asked for less than their share of a minute: to them places are left. */
   #othersWithLess(client: string, now: number): number {
-    let count = 0;
-    for (const [name, aheadUntil] of this.#aheadUntil)
-      if (name !== client && aheadUntil < now + this.#spanMs - this.#spacingMs) count += 1;
-    return count;
+    const until = now + this.#spanMs - this.#spacingMs;
+    // The same for all that wait, of whom there may be many.
+    if (until !== this.#lessUntil) {
+      this.#lessUntil = until;
+      this.#withLess = 0;
+      for (const aheadUntil of this.#aheadUntil.values()) if (aheadUntil < until) this.#withLess += 1;
+    }
+    return (this.#aheadUntil.get(client) ?? until) < until ? this.#withLess - 1 : this.#withLess;
   }
 
   /** The longest time between two places, where they are left to so many others. */

@@ -43,7 +43,7 @@ interface Head {
 }
 
 /** Those who wait for the first token. */
-type Bound = Pick<RateLimiter, 'waiting' | 'reconsider'>;
+type Bound = Pick<RateLimiter, 'waiting' | 'reconsider' | 'keepsBack' | 'keptUntil'>;
 
 /**
  * The windows of a pool. A token that is not good has no room; where none is, calls wait for the first. Calls without a
@@ -204,7 +204,8 @@ export class WindowPool implements LimitWindow, TokenChoice {
     const { window, pausedUntil } = this.#at(place);
     const next = window.openings(now);
     const isHeld = this.#limit === Number.POSITIVE_INFINITY && this.#freeAt(place, now) <= 0;
-    const notBefore = Math.max(from, pausedUntil, isHeld ? now + LOOK_AGAIN_MS : now);
+    const keptUntil = place === 0 && this.bound !== null ? this.bound.keptUntil(now) : now;
+    const notBefore = Math.max(from, pausedUntil, isHeld ? now + LOOK_AGAIN_MS : now, keptUntil);
     return { next, from: notBefore, at: Math.max(notBefore, next()) };
   }
 
@@ -223,7 +224,10 @@ export class WindowPool implements LimitWindow, TokenChoice {
     let free = window.free(now);
     if (this.#isUsualEnough && this.#limit === Number.POSITIVE_INFINITY)
       free = Math.min(free, USUAL_PER_MINUTE - window.used(now));
-    return place === 0 && this.bound !== null ? free - this.bound.waiting : free;
+    if (place !== 0 || this.bound === null) return free;
+    free -= this.bound.waiting;
+    // Nor may a burst of the others take what is kept there for clients whose calls can be sent with no other.
+    return free > 0 && this.bound.keepsBack(now, free) ? 0 : free;
   }
 
   /** The place with most room, leaving one out; -1 where none is good. */
@@ -319,15 +323,18 @@ class FirstPlace implements LimitWindow {
 /** Two tokens come about so far apart. */
 const BETWEEN_TOKENS_MS = 1_500;
 
-/** Makes a limiter, which counts for one token so far, that of a pool's tokens. Who waits in it goes on waiting. */
+/**
+ * Makes a limiter, which counts for one token so far, that of a pool's tokens. Who waits in it goes on waiting. `shares`
+ * are for the calls that are bound to the first.
+ */
 export function spreadOver(
   tokens: TokenPool,
   limiter: RateLimiter,
-  { clock, capacity }: Pick<RateLimiterDeps, 'clock' | 'capacity'>,
+  { clock, capacity, shares }: Pick<RateLimiterDeps, 'clock' | 'capacity' | 'shares'>,
 ): void {
   const windows = new WindowPool(tokens, limiter.window as RateWindow);
   const name = `${limiter.name}, its first token`;
-  limiter.first = new RateLimiter({ name, clock, window: windows.ofFirst(), capacity, shares: null });
+  limiter.first = new RateLimiter({ name, clock, window: windows.ofFirst(), capacity, shares });
   limiter.window = windows;
   windows.bound = limiter.first;
   tokens.onRoom = () => {

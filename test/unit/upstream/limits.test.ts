@@ -156,3 +156,35 @@ t.test('10,000 endpoints and 10,000 sessions, each of them limited, are not all 
   t.equal(limits.ofCredential('crm'), own, 'a configured credential is');
   t.end();
 });
+
+t.test('two routes that met the same limits crosswise do not wait for each other', async (t) => {
+  const met: string[] = [];
+  const stack = createStack(
+    (clock) => async (request) => {
+      request.record.attempts += 1;
+      const key = met.shift();
+      if (key !== undefined) return refusal('1', { key: `${key}.rate.per.minute`, namespace: 'some', value: 5 });
+      await new Promise<void>((resolve) => clock.after(50, resolve));
+      return createResponse(200);
+    },
+    { totalWaitMs: 300_000 },
+  );
+  for (let calls = 0; calls < 5; calls += 1) stack.run(createCall({ target: '/other' }));
+  await stack.clock.advance(100);
+  for (const [target, keys] of Object.entries({ '/one': ['a', 'b'], '/two': ['b', 'a'] })) {
+    met.push(...keys);
+    stack.run(createCall({ target }));
+    await stack.clock.advance(5_000);
+  }
+  await stack.clock.advance(60_000);
+  const calls = Array.from({ length: 20 }, (_, index) =>
+    stack.run(createCall({ target: index % 2 ? '/one' : '/two' })),
+  );
+  await stack.clock.advance(5 * 60_000);
+  t.same(
+    calls.filter(({ status }) => status !== 200),
+    [],
+    'five a minute',
+  );
+  t.ok(calls.every(({ tookMs }) => tookMs < 4.1 * 60_000));
+});

@@ -187,6 +187,34 @@ t.test('clients share several tokens as fairly as one: a modest one is served wi
   t.equal(refusedUpstream(range), 0);
 });
 
+for (const [tokens, how] of [
+  [2, 'a flood of calls that are bound to the first token'],
+  [2, 'a flood over all tokens'],
+  [1, 'a flood after a reload to one token'],
+] as const) {
+  t.test(`who asks for little of the first token alone is not held up by ${how}`, async (t) => {
+    const range = createRange({ tokens: 2, perMinute: 60, totalWaitMs: 120_000, clients: ['greedy', 'modest'] });
+    range.call({ client: 'greedy' });
+    await range.clock.advance(1_000);
+    range.reload({ tokens });
+    const flood = () => range.calls(400, { client: 'greedy', isBound: how.includes('bound') });
+    flood();
+    for (let second = 0; second < 120; second += 1) {
+      if (second % 6 === 1) range.call({ client: 'modest', isBound: tokens > 1 });
+      if (second === 60) flood();
+      await range.clock.advance(1_000);
+    }
+    const modest = range.outcomes.slice(401).filter(({ startedAt }) => startedAt % 6_000 === 2_000);
+    t.equal(modest.length, 20);
+    t.ok(
+      modest.every(({ status, tookMs }) => status === 200 && tookMs <= 3_000),
+      modest.map(({ status, tookMs }) => `${status} ${tookMs}`).join(', '),
+    );
+    t.ok(range.seen.length >= 0.98 * 2 * 60 * tokens * (how.includes('bound') ? 1 / 2 : 1), `${range.seen.length}`);
+    t.equal(refusedUpstream(range), 0);
+  });
+}
+
 t.test('while renewals are refused, the login host is not asked for each token', async (t) => {
   const range = createRange({ tokens: 5, lifeS: 300 });
   range.calls(1_500);
