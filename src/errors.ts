@@ -51,7 +51,7 @@ export const ERROR_TABLE = {
   'gateway.inspector.busy': {
     status: 429,
     side: 'caller',
-    meaning: 'As many watch the live page, or its data, as may at a time.',
+    meaning: 'As many watch the live page, or read its data, as may at a time.',
   },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {
