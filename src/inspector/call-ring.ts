@@ -8,6 +8,8 @@ import { type Kept, LineRing } from './line-ring.ts';
 export interface CallRingOptions {
   readonly bytes: number;
   readonly failureBytes: number;
+  /** Makes the JSON of a call fit to be read now: what was kept then may be a secret since. Default: as it is. */
+  readonly shown?: (json: string) => string;
 }
 
 /** One call that is kept. */
@@ -21,11 +23,13 @@ export interface KeptCall {
 export class CallRing {
   readonly #all: LineRing;
   readonly #failures: LineRing;
+  readonly #shown: (json: string) => string;
   #newest = 0;
 
-  constructor({ bytes, failureBytes }: CallRingOptions) {
+  constructor({ bytes, failureBytes, shown = (json) => json }: CallRingOptions) {
     this.#all = new LineRing(bytes);
     this.#failures = new LineRing(failureBytes);
+    this.#shown = shown;
   }
 
   /**
@@ -61,24 +65,24 @@ export class CallRing {
 
   /** The oldest call from which on all are kept, where earlier ones fell out; null where none did. */
   get wholeSince(): KeptCall | null {
-    return this.#all.dropped === 0 ? null : numbered(this.#all.below((this.#all.oldest ?? 0) + 1));
+    return this.#all.dropped === 0 ? null : this.#read(this.#all.below((this.#all.oldest ?? 0) + 1));
   }
 
   /** The call of a number; null where it is not kept. */
   get(seq: number): KeptCall | null {
-    return numbered(this.#all.get(seq) ?? this.#failures.get(seq));
+    return this.#read(this.#all.get(seq) ?? this.#failures.get(seq));
   }
 
   /** The newest call below `seq`: one after the other they are all that are kept, the newest first. */
   below(seq: number): KeptCall | null {
-    return numbered(this.#all.below(seq) ?? this.#failures.below(seq));
+    return this.#read(this.#all.below(seq) ?? this.#failures.below(seq));
   }
 
   /** The call with a request id; null where it is not kept. */
   byRequestId(id: string): KeptCall | null {
     // As the record has it: a quotation mark inside a value has a backslash before it.
     const octets = Buffer.from(`"requestId":${JSON.stringify(id)}`);
-    return numbered(this.#all.find(octets) ?? this.#failures.find(octets));
+    return this.#read(this.#all.find(octets) ?? this.#failures.find(octets));
   }
 
   /** Forgets all calls. Numbers go on. */
@@ -86,11 +90,15 @@ export class CallRing {
     this.#all.clear();
     this.#failures.clear();
   }
+
+  #read(kept: Kept | null): KeptCall | null {
+    if (kept === null) return null;
+    const { seq, json } = numbered(kept);
+    return { seq, json: this.#shown(json) };
+  }
 }
 
 /** With its number as the first field, and without the newline. */
-export function numbered(kept: Kept): KeptCall;
-export function numbered(kept: Kept | null): KeptCall | null;
-export function numbered(kept: Kept | null): KeptCall | null {
-  return kept && { seq: kept.seq, json: `{"seq":${kept.seq},${kept.text.slice(1).trimEnd()}` };
+export function numbered({ seq, text }: Kept): KeptCall {
+  return { seq, json: `{"seq":${seq},${text.slice(1).trimEnd()}` };
 }

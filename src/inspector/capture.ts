@@ -5,7 +5,7 @@ import { Buffer } from 'node:buffer';
 import type { Clock, Timer } from '../clock.ts';
 import type { BodyCapture, ExchangeRecord, RawHeaders } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
-import { type LiveSecrets, maskStrings } from '../logging/redact/live-secrets.ts';
+import { type LiveSecrets, maskJson, maskStrings } from '../logging/redact/live-secrets.ts';
 import { withFingerprints } from '../logging/redact/mask.ts';
 import { redactHeaderList } from '../logging/redact/redact.ts';
 import type { Call, CallAnswer, CaptureState } from './wire.ts';
@@ -109,6 +109,13 @@ export class Capture {
     return this.state;
   }
 
+  /** Ends the capture, and forgets what is kept. */
+  abandon(): void {
+    if (this.#order !== null) this.stop();
+    this.#forget?.cancel();
+    this.forget();
+  }
+
   /** Forgets what is kept. */
   forget(): void {
     this.#kept.clear();
@@ -155,10 +162,12 @@ export class Capture {
     if (this.#taken >= order.calls) this.stop();
   }
 
-  /** What was kept of a call; undefined where nothing was. */
+  /** What was kept of a call, without what became a secret since; undefined where nothing was. */
   of(requestId: string): Captured | undefined {
     const kept = this.#kept.get(requestId);
-    return kept && (JSON.parse(kept.toString()) as Captured);
+    if (kept === undefined) return undefined;
+    const { mask, fingerprint } = this.#deps;
+    return JSON.parse(withFingerprints(fingerprint, () => maskJson(kept.toString(), mask))) as Captured;
   }
 
   #stop(): void {

@@ -22,12 +22,11 @@ export interface FeedDeps extends PresentSources {
   readonly capture: () => CaptureState;
 }
 
-/** One who watches, as all others are told. */
+/** One who watches, as all others are told; not what it looks for. */
 export interface WatcherStatus {
   readonly client: string | null;
   readonly peer: string | null;
   readonly sees: Rights['sees'];
-  readonly filter: string;
   /** Epoch ms. */
   readonly since: number;
 }
@@ -75,9 +74,9 @@ export class Feed {
   }
 
   get watchers(): WatcherStatus[] {
-    return Array.from(this.#watchers, ({ since, watch: { rights, peer, filter } }) => {
+    return Array.from(this.#watchers, ({ since, watch: { rights, peer } }) => {
       const { client, sees } = rights;
-      return { client, peer, sees, filter, since };
+      return { client, peer, sees, since };
     });
   }
 

@@ -176,7 +176,6 @@ export interface GatewayInsight {
   readonly watchers: readonly {
     readonly client: string | null;
     readonly peer: string | null;
-    readonly filter: string;
     readonly since: string;
   }[];
   readonly keys: readonly { readonly client: string; readonly givenAt: string; readonly lastUsedAt: string }[];

@@ -6,7 +6,7 @@ import type { GatewayConfig } from '../config/gateway-config.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { createIsoClock, type ExchangeDetail, exchangeLevel, exchangeLine, isFailed } from '../logging/format.ts';
 import { type Log, SEVERITY } from '../logging/log.ts';
-import { type LiveSecrets, maskStrings } from '../logging/redact/live-secrets.ts';
+import { type LiveSecrets, maskJson, maskStrings } from '../logging/redact/live-secrets.ts';
 import { isMask, withFingerprints } from '../logging/redact/mask.ts';
 import { redactFields } from '../logging/redact/value.ts';
 import { REDACTED } from '../secret.ts';
@@ -15,6 +15,7 @@ import { Capture } from './capture.ts';
 import { type CounterSources, Counters } from './counters.ts';
 import { Feed } from './feed.ts';
 import { Fingerprints } from './fingerprints.ts';
+import { takesKeyOfStart } from './page-place.ts';
 import type { PresentSources } from './present-state.ts';
 import { type Reload, ReloadHistory } from './reload-history.ts';
 import { RunningCalls, type RunningExchange } from './running.ts';
@@ -62,7 +63,11 @@ export class Inspector {
 
   constructor({ memory, clock, version, log, watch, mask = (text) => text }: InspectorDeps) {
     const { instance } = this;
-    const ring = new CallRing({ bytes: memory * MIB, failureBytes: (memory * MIB) / 4 });
+    const ring = new CallRing({
+      bytes: memory * MIB,
+      failureBytes: (memory * MIB) / 4,
+      shown: (json) => withFingerprints(this.fingerprints.kept, () => maskJson(json, mask)),
+    });
     this.ring = ring;
     this.#clock = clock;
     this.counters = new Counters(clock);
@@ -84,9 +89,15 @@ export class Inspector {
     this.#detail = { requestHeaders: false, responseHeaders: false, bodies: false, mask };
   }
 
-  /** Keeps what the log of this configuration would write, and each failure. */
-  configure({ logging }: Pick<GatewayConfig, 'logging'>): void {
-    this.#threshold = SEVERITY[logging.level];
+  /**
+   * Keeps what the log of this configuration would write, and each failure. A capture ends with the right of whoever
+   * began it; where none may be made any more, what was captured is forgotten, too.
+   */
+  configure(config: Pick<GatewayConfig, 'logging' | 'inspector' | 'clients' | 'server'>): void {
+    this.#threshold = SEVERITY[config.logging.level];
+    const { what, by } = this.capture.state;
+    if (config.inspector.capture === 'none') this.capture.abandon();
+    else if (what !== null && !mayCapture(by, config)) this.capture.stop();
   }
 
   /** Takes a finished exchange in. `line` is what the log made of it; null where that is nothing of use here. */
@@ -180,6 +191,11 @@ export class Inspector {
     if (typeof message === 'string') words.message = shortened(mask(message), LONGEST_MESSAGE);
     return words.code === undefined && words.message === undefined ? '' : `,"platform":${JSON.stringify(words)}`;
   }
+}
+
+/** Whether who began a capture might do so by another configuration; null is whoever runs the gateway. */
+function mayCapture(by: string | null, config: Pick<GatewayConfig, 'clients' | 'server'>): boolean {
+  return by === null ? takesKeyOfStart(config) : config.clients.some(({ name, isAdmin }) => name === by && isAdmin);
 }
 
 const LONGEST_CODE = 128;

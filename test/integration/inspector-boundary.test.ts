@@ -1,14 +1,17 @@
 // What must not reach the data of the inspector: pages of others by every way that a browser has, upgrades, the way
 // through the gateway itself, malformed requests, guesses, caches; and where it must not be served at all.
 
+import { EventEmitter, once } from 'node:events';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { Places, type Viewer } from '../../src/server/routes/inspector/viewer.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 import { type ConfigOverrides, startGateway, type TestGateway } from '../helpers/gateway.ts';
+import { startInspected } from '../helpers/inspected.ts';
 import { exchangeRaw, parseAnswer, type RawAnswer } from '../helpers/raw-http.ts';
 
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
@@ -23,6 +26,7 @@ const ROUTES = [
   ['POST', '/-/capture'],
   ['DELETE', '/-/capture'],
   ['POST', '/-/export'],
+  ['POST', '/-/export/which'],
   ['POST', '/-/ui/session'],
   ['DELETE', '/-/ui/session'],
   ['POST', '/-/ui/link'],
@@ -252,4 +256,48 @@ t.test('a request whose head never ends, and streams that nobody reads, keep nob
     }),
   );
   t.strictSame(new Set(statuses), new Set([200]));
+});
+
+t.test('who asks for much and reads nothing is refused more, and alone', async (t) => {
+  const clients = [clientNamed('boss', { isAdmin: true }), clientNamed('crm', { inspect: 'own' })];
+  const { url, add } = await startInspected(t, { clients });
+  add(...Array.from({ length: 7_000 }, () => ({ client: 'crm' })));
+  const as = (name: string) => ({ 'X-Gateway-Request': '1', 'X-Gateway-Key': `${name}-secret` });
+  const make = (name: string) => fetch(`${url}/-/export`, { method: 'POST', headers: as(name), body: '{}' });
+  const port = Number(new URL(url).port);
+  const fields = ['Host: localhost', ...Object.entries(as('crm')).map((field) => field.join(': '))];
+  const unread = [];
+  for (let at = 0; at < 3; at++) {
+    const socket = connect(port, '127.0.0.1').pause();
+    socket.write(['POST /-/export HTTP/1.1', ...fields, 'Content-Length: 2', '', '{}'].join('\r\n'));
+    await once(socket, 'readable');
+    unread.push(socket);
+  }
+  const refused = await make('crm');
+  t.equal(refused.status, 429);
+  t.match(await refused.json(), { code: 'gateway.inspector.busy', message: /3 answers to you are not read yet/ });
+  t.equal((await make('boss').then((one) => one.blob().then(() => one))).status, 200, 'others have their own places');
+  for (const socket of unread) socket.destroy();
+  let status = 429;
+  while (status === 429) status = (await make('crm').then((one) => one.blob().then(() => one))).status;
+  t.equal(status, 200, 'places are free again');
+});
+
+t.test('a place is free again when its answer is over, and is not taken for who has left', async (t) => {
+  const places = new Places(2);
+  const ask = (client: string | null, disconnected = false) => {
+    const response = new EventEmitter();
+    places.take({ exchange: { connection: { disconnected }, response }, rights: { client } } as unknown as Viewer);
+    return response;
+  };
+  const first = ask('crm');
+  ask('crm');
+  t.throws(() => ask('crm'), { code: 'gateway.inspector.busy' });
+  ask(null);
+  first.emit('close');
+  for (let at = 0; at < 3; at++) ask('etl', true);
+  const second = ask('crm');
+  t.throws(() => ask('crm'), { code: 'gateway.inspector.busy' });
+  second.emit('close');
+  t.doesNotThrow(() => ask('crm'));
 });

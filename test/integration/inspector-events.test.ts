@@ -100,9 +100,17 @@ t.test(
       pages: [`${url}/-/ui/`],
       for: 'whoever runs it, by `gcg open`',
       newest: 2,
-      watchers: [{ client: null, peer: '127.0.0.1', sees: 'all', filter: '', since: /Z$/ }],
+      watchers: [{ client: null, peer: '127.0.0.1', sees: 'all', since: /Z$/ }],
       keys: [],
     });
+    const looking = await watch(t, url, key, '?f=who-i-look-for');
+    await looking.until('hello');
+    t.notMatch(
+      await fetch(`${url}/-/status`).then((one) => one.text()),
+      /who-i-look-for/,
+      'the status is for all here',
+    );
+    looking.leave();
     stream.leave();
     const back = await watch(t, url, key, `?since=${id}`);
     t.match((await back.until('hello')).data, { reset: false });

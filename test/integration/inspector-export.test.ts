@@ -8,14 +8,21 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
-import type { CallAnswer, CaptureState } from '../../src/inspector/wire.ts';
+import type { CallAnswer, CallsAnswer, CaptureState } from '../../src/inspector/wire.ts';
 import { createLiveSecrets } from '../../src/logging/redact/live-secrets.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { createCanaries } from '../helpers/canary.ts';
 import { openChromium, withoutBrowser } from '../helpers/chromium.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { listenFor } from '../helpers/egress.ts';
-import { configAt, createTestLog, credentialAt, startGateway, type TestLog } from '../helpers/gateway.ts';
+import {
+  type ConfigOverrides,
+  configAt,
+  createTestLog,
+  credentialAt,
+  startGateway,
+  type TestLog,
+} from '../helpers/gateway.ts';
 import { problemsOfHar } from '../helpers/har.ts';
 import { startSecretUpstream } from '../helpers/secret-upstream.ts';
 
@@ -203,13 +210,38 @@ t.test('a file of calls that were full of secrets', async (t) => {
   });
 
   await t.test('what became a secret after the call is masked as well', async (t) => {
-    const headers = { 'X-Gateway-Key': canaries.localSecret };
+    const headers = { 'X-Gateway-Key': canaries.localSecret, 'X-Note': 'turned-secret-later' };
     await fetch(`${url}/api/v2/things/text?note=turned-secret-later`, { headers }).then((answer) => answer.text());
     liveSecrets.add('turned-secret-later');
     const { status, text } = await ask('POST', '/-/export', { f: 'path:**/text method:GET' });
     t.equal(status, 200);
     t.notOk(text.includes('turned-secret-later'));
     t.match(entriesOf(text)[0]?.request.url, /\?note=\[redacted~\w{10}\]$/);
+    const { calls, instance } = JSON.parse((await ask('GET', '/-/calls?limit=1')).text) as CallsAnswer;
+    const { seq = 0, requestId = '', path } = calls[0] ?? {};
+    t.match(path, /\?note=\[redacted~\w{10}\]$/, 'in the list');
+    for (const id of [seq, requestId])
+      t.match(JSON.parse((await ask('GET', `/-/calls/${id}`)).text), {
+        call: { seq, path },
+        captured: { responseHeaders: Array },
+      });
+    for (const one of [`/-/calls/${seq}`, '/-/calls?f=turned-secret*', '/-/calls?f=path:*note=turned*'])
+      t.notMatch((await ask('GET', one)).text, /turned-secret/, 'and no filter finds it out');
+    t.strictSame(JSON.parse((await ask('GET', '/-/calls?f=path:*note=turned*')).text).calls, []);
+    const leaving = new AbortController();
+    const since = `${instance}-${seq - 1}`;
+    const feed = await fetch(`${url}/-/events?since=${since}`, {
+      headers: { ...headers, 'X-Gateway-Request': '1' },
+      signal: leaving.signal,
+    });
+    let told = '';
+    for await (const chunk of feed.body as unknown as AsyncIterable<Uint8Array>) {
+      told += Buffer.from(chunk).toString();
+      if (told.includes('event: calls')) break;
+    }
+    leaving.abort();
+    t.match(told, /\?note=\[redacted~\w{10}\]/, 'and to who comes back');
+    t.notMatch(told, /turned-secret/);
   });
 
   await t.test('a secret that got through anyway: no file, and a report without it', async (t) => {
@@ -362,6 +394,32 @@ t.test('where nothing may be captured, and many files at a time', async (t) => {
   t.match(JSON.parse(refused.text), { status: 403, message: 'nothing is captured here: inspector.capture is none' });
   t.equal((await ask('DELETE', '/-/capture')).status, 403);
   t.equal((await asker(started, 'wrong-key')('POST', '/-/export', {})).status, 401);
+  const { config, gateway, url } = started;
+  const next = (changed: ConfigOverrides) =>
+    gateway.replace(configAt(config.general.hosts.api.origin, { ...config, ...changed } as ConfigOverrides));
+  const state = async (proof = ask) => JSON.parse((await proof('GET', '/-/capture')).text) as CaptureState;
+  next({ inspector: { ...config.inspector, capture: 'errors' } });
+  await ask('POST', '/-/capture', { what: 'bodies' });
+  await fetch(`${url}/api/v2/users/me`).then((a) => a.text());
+  t.ok('captured' in JSON.parse((await ask('GET', '/-/calls/1')).text));
+  next({});
+  t.match(await state(), { what: null, kept: 0 }, 'what runs ends, and is forgotten, when it is forbidden');
+  t.notOk('captured' in JSON.parse((await ask('GET', '/-/calls/1')).text));
+  const inspector = { ...config.inspector, capture: 'errors' } as const;
+  const boss = clientNamed('boss', { isAdmin: true });
+  const other = clientNamed('other', { isAdmin: true });
+  next({ inspector });
+  await ask('POST', '/-/capture', { what: 'bodies' });
+  next({ inspector, clients: [boss, other] });
+  const asOther = asker(started, 'other-secret');
+  t.match(await state(asOther), { what: null }, 'it ends with the right of who began it: the key of the start');
+  await asker(started, 'boss-secret')('POST', '/-/capture', { what: 'bodies' });
+  next({ inspector, clients: [boss, other], rateLimit: { ...config.rateLimit, queueMax: 7 } });
+  t.match(await state(asOther), { what: 'bodies', by: 'boss' }, 'another change ends nothing');
+  next({ inspector, clients: [clientNamed('boss', { inspect: 'own' }), other] });
+  t.match(await state(asOther), { what: null }, 'a client');
+  next({});
+  await ask('DELETE', '/-/calls');
   for (let calls = 0; calls < 50; calls += 1)
     await fetch(`${started.url}/api/v2/organizations/me`).then((a) => a.text());
   const many = await Promise.all(Array.from({ length: 20 }, () => ask('POST', '/-/export', {})));

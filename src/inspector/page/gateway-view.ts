@@ -178,11 +178,10 @@ function watchers({ watchers: all, keys }: GatewayInsight) {
         ? html`<p class="soft">Nobody.</p>`
         : html`<ul class="history num">
             ${all.map(
-              ({ client, peer, filter, since }) =>
+              ({ client, peer, since }) =>
                 html`<li>
                   <b>${visible(client ?? 'whoever has the key of this start', 64)}</b>
                   <span class="soft">${visible(peer ?? '', 80)} since ${timeOfDay(Date.parse(since), false)}</span>
-                  ${filter === '' ? nothing : html`<code>${visible(filter, 120)}</code>`}
                 </li>`,
             )}
           </ul>`

@@ -13,17 +13,30 @@ import { gatewayBase } from '../../call-page.ts';
 import type { Exchange } from '../../exchange.ts';
 import { whyFacts } from '../../why-facts.ts';
 import { replayOf } from './replay.ts';
-import { auditChange, filterOf, findCall, noSuchCall, sendInspection, type Viewer, viewerOf } from './viewer.ts';
+import {
+  auditChange,
+  filterOf,
+  findCall,
+  noSuchCall,
+  Places,
+  sendInspection,
+  type Viewer,
+  viewerOf,
+} from './viewer.ts';
 
 const USUAL_LIMIT = 200;
 const LARGEST_LIMIT = 1_000;
+/** Each may hold a thousand calls. */
+const MOST_LISTS = 32;
 
 /** Registers the routes. */
 export function registerCalls(app: FastifyInstance): void {
+  const places = new Places(MOST_LISTS);
   app.get('/-/calls', async (request, reply) => {
     const viewer = viewerOf(request);
     const { exchange, inspector, rights } = viewer;
     const query = queryOf(exchange);
+    places.take(viewer);
     reply.hijack();
     const found = await searchCalls(inspector.ring, rights, query, () => !exchange.connection.disconnected);
     if (exchange.connection.disconnected) return;

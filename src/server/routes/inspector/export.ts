@@ -17,17 +17,20 @@ import { readBodiesAsText } from '../access.ts';
 
 import { invalid, jsonBody } from './capture.ts';
 import { settingsOf } from './share-settings.ts';
-import { auditChange, filterOf, findCall, sendInspection, type Viewer, viewerOf } from './viewer.ts';
+import { auditChange, filterOf, findCall, Places, sendInspection, type Viewer, viewerOf } from './viewer.ts';
 
 const LARGEST_BODY_BYTES = 64 * 1024;
 /** So many calls are in one file at most. */
 const MOST_CALLS = 5_000;
 const MOST_IDS = 1_000;
+/** Each may be as large as all that is kept. */
+const MOST_FILES = 3;
 
 /** Registers the routes. */
 export function registerExport(app: FastifyInstance): void {
-  /** One at a time: each may hold all that is kept. */
+  /** One is made at a time: that takes all others' time. */
   let isBusy = false;
+  const places = new Places(MOST_FILES);
   app.register(async (scope) => {
     readBodiesAsText(scope, LARGEST_BODY_BYTES);
     scope.post('/-/export', async (request, reply) => {
@@ -35,6 +38,7 @@ export function registerExport(app: FastifyInstance): void {
       const wish = wishIn(jsonBody(request.body), viewer);
       if (isBusy)
         throw new GatewayError('gateway.rate.limited', 'another file is being made: try again', { retryAfterMs: 1000 });
+      places.take(viewer);
       isBusy = true;
       try {
         auditChange(viewer.exchange);

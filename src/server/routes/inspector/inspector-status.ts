@@ -16,7 +16,6 @@ export interface InspectorStatus {
     readonly client: string | null;
     readonly peer: string | null;
     readonly sees: 'all' | 'own';
-    readonly filter: string;
     readonly since: string;
   }[];
   /** Keys of the page that clients hold. */

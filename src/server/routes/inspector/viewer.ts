@@ -106,6 +106,38 @@ function isOurSocket(peerName: string | undefined): boolean {
   return peerName?.startsWith('unix:') === true;
 }
 
+const RETRY_AFTER_MS = 1_000;
+
+/** Places for answers that may be large: each viewer may have so many that are made, or that it has not read. */
+export class Places {
+  readonly #most: number;
+  readonly #taken = new Map<string | null, number>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Takes one until the response is over. Throws gateway.inspector.busy where all are taken. */
+  take({ exchange: { connection, response }, rights: { client } }: Viewer): void {
+    const taken = this.#taken.get(client) ?? 0;
+    if (taken >= this.#most)
+      throw new GatewayError(
+        'gateway.inspector.busy',
+        `${taken} answers to you are not read yet, and no more may wait`,
+        {
+          retryAfterMs: RETRY_AFTER_MS,
+        },
+      );
+    if (connection.disconnected) return;
+    this.#taken.set(client, taken + 1);
+    response.once('close', () => {
+      const left = (this.#taken.get(client) ?? 1) - 1;
+      if (left === 0) this.#taken.delete(client);
+      else this.#taken.set(client, left);
+    });
+  }
+}
+
 /** By its number in this instance, or by its request id. */
 export function findCall(ring: CallRing, id: string): KeptCall | null {
   if (/^\d{1,15}$/.test(id)) return ring.get(Number(id));
