@@ -1,6 +1,6 @@
-// Pacing at full scale: 300 calls a minute, 50 ms an answer, ten clients. All but one test run on the real clock, which
-// takes about six minutes. Where clients are configured, a burst gets a part of the first minute later; that is the subject of the
-// last test.
+// Pacing at full scale: 300 calls a minute, 50 ms an answer. All but two tests run on the real clock, which takes about
+// six minutes. Where several clients are configured a burst gets a part of the first minute later: the last tests are
+// about that, the others have one client.
 
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import t, { type Test } from 'tap';
