@@ -11,6 +11,7 @@ import { GatewayError } from '../../../errors.ts';
 import { isMasked, repeatedHeaders } from '../../../inspector/repeat.ts';
 import { maySee } from '../../../inspector/search.ts';
 import type { Call, CallAnswer, ReplayAnswer } from '../../../inspector/wire.ts';
+import { credentialOfLimit } from '../../../upstream/call.ts';
 import type { EarlierCaller } from '../../authenticate.ts';
 import { asksForOtherMethod, otherPathAsked } from '../../authorize.ts';
 import type { ReplayOrder } from '../../context.ts';
@@ -147,20 +148,24 @@ function headersNamed(captured: Captured, wanted: string): string[] {
 }
 
 /** Throws gateway.inspector.busy while a limit is paused that the call would count for: others need what is left. */
-function assertNotPaused({ exchange }: Viewer, { credential, method, route }: Call): void {
-  const { limits } = exchange.gateway.runtime.upstream;
+function assertNotPaused({ exchange, inspector, rights }: Viewer, { seq, credential = '', method, route }: Call): void {
+  const isSession = 'clientId' in (inspector.senders.of(seq)?.who ?? ANONYMOUS);
   const drawn = `${method} ${route}`;
-  const paused = limits().filter(
+  const paused = exchange.gateway.runtime.upstream.limits().filter(
     (limit) =>
       limit.pausedMs > 0 &&
-      (limit.credential === null || limit.credential.split('/')[0] === credential) &&
+      limit.scope !== 'client' &&
+      (limit.credential === null ||
+        // Sessions have limits of their own; which one this is does not matter enough to find out.
+        (isSession ? credentialOfLimit(limit.credential) === credential : limit.credential === credential)) &&
       (limit.routes === null || limit.routes.includes(drawn)),
   );
   const longest = Math.max(0, ...paused.map(({ pausedMs }) => pausedMs));
   if (longest === 0) return;
+  const name = rights.sees === 'all' ? paused[0]?.name : 'a limit that it counts for';
   throw new GatewayError(
     'gateway.inspector.busy',
-    `${paused[0]?.name} is paused, and callers wait for it: "anyway": true makes the call all the same`,
+    `${name} is paused, and callers wait for it: "anyway": true makes the call all the same`,
     { retryAfterMs: longest },
   );
 }
