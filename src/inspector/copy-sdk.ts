@@ -152,12 +152,17 @@ function javascriptOf(request: Request): string {
   return `${start}${named}console.log(${call});\n`;
 }
 
+/** What is no name of an argument in Python. */
+const PYTHON_WORDS =
+  /^(?:and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|lambda|nonlocal|not|or|pass|raise|return|try|while|with|yield|True|False|None)$/;
+
 function pythonOf(request: Request): string {
   const { api, id, parameters, query, body, client, needsKey } = request;
   const named = [...parameters.map(([name, value]) => [name, quoted(value)] as const), ...queryTexts(request)];
   if (body !== null) named.push(['body', `json.loads(${quoted(body)})`]);
   const isNameable =
-    named.every(([name]) => /^[A-Za-z]\w*$/.test(name)) && new Set(named.map(([name]) => name)).size === named.length;
+    named.every(([name]) => /^[A-Za-z]\w*$/.test(name) && !PYTHON_WORDS.test(name)) &&
+    new Set(named.map(([name]) => name)).size === named.length;
   const login = needsKey
     ? `get_client_credentials_token(${quoted(client)}, os.environ["GCG_KEY"])`
     : 'get_client_credentials_token("local", "local")';

@@ -137,10 +137,16 @@ async function looked({ url }: Pick<Started, 'url'>, id: string, headers: Record
 
 t.test('a call is made again as its client, octet for octet, and each says which the other is', async (t) => {
   const started = await start(t);
-  const { gateway, sent, log } = started;
+  const { sent, log } = started;
   const path = '/api/v2/users/a%20b/x?q=%C3%A9&b=1%2C2&&c';
   const first = await call(started, path, as('crm'));
-  const seenBefore = gateway.runtime().config.clients.length;
+  const seen = async () => {
+    const status = await fetch(`${started.url}/-/status`, { headers: as('boss') });
+    const { clients } = (await status.json()) as { clients: { name: string; lastSeenAt: string | null }[] };
+    return clients.find(({ name }) => name === 'crm')?.lastSeenAt;
+  };
+  const seenBefore = await seen();
+  t.type(seenBefore, 'string');
   t.match((await looked(started, first, as('boss'))).replay, {
     possible: true,
     needsConfirmation: false,
@@ -156,14 +162,23 @@ t.test('a call is made again as its client, octet for octet, and each says which
     sent.map(({ method, url }) => `${method} ${url}`),
     [`GET ${path}`, `GET ${path}`],
   );
+  t.equal(await seen(), seenBefore, 'the client was not seen');
   t.match((await looked(started, answer.id, as('crm'))).call, { replayOf: first, replayedBy: 'boss' });
   t.notMatch(sent[1]?.headers, { 'x-gateway-key': String, 'x-gateway-credential': String });
   t.equal(log.exchanges.filter(({ replayOf }) => replayOf !== null).length, 1);
-  t.equal(gateway.runtime().config.clients.length, seenBefore);
   const other = await call(started, '/bridge/api/v2/x', as('crm'));
   t.match(await ended(started, await again(started, other, as('boss'))), { credential: 'bridge' });
   const aside = await call(started, '/api/v2/x', { ...as('crm'), 'X-Gateway-Credential': 'bridge' });
   t.match(await ended(started, await again(started, aside, as('boss'))), { credential: 'bridge' });
+});
+
+t.test('it is asked for at the admin listener, and made as if it came where it came the first time', async (t) => {
+  const started = await start(t, { server: { adminListen: [{ kind: 'tcp', host: '127.0.0.2', port: 0 }] } });
+  const id = await call(started, '/api/v2/x', as('crm'));
+  t.match(await again(started, id, as('boss')), { status: 404, code: 'gateway.route.not.found' });
+  const admin = { url: (started.gateway.pages[0]?.url ?? '').replace('/-/ui/', '') };
+  t.match(await ended(started, await again(admin, id, as('boss'))), { status: 200, client: 'crm', peer: '127.0.0.1' });
+  t.equal((await looked(admin, id, as('boss'))).copy.base, 'http://localhost:8080', 'no port is known before');
 });
 
 t.test('who may make which calls again, by the configuration', async (t) => {

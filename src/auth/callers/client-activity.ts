@@ -35,6 +35,8 @@ export interface EndedExchange {
   readonly source: 'upstream' | 'gateway';
   readonly status: number;
   readonly claimedClient?: string | null;
+  /** Set for one that somebody had made again: it says nothing of its client. */
+  readonly replayOf?: string | null;
 }
 
 interface Counts {
@@ -84,8 +86,8 @@ export class ClientActivity {
   }
 
   /** An exchange has ended, whether its caller was admitted or not. */
-  ended({ client, source, status, claimedClient }: EndedExchange): void {
-    if (source !== 'gateway' || status < 400 || status >= 500) return;
+  ended({ client, source, status, claimedClient, replayOf = null }: EndedExchange): void {
+    if (replayOf !== null || source !== 'gateway' || status < 400 || status >= 500) return;
     const name = client ?? claimedClient ?? NO_CLIENT;
     const counts = this.#counts.get(name);
     if (counts === undefined) return;

@@ -382,6 +382,22 @@ t.test('code for the JavaScript SDK sends what was sent, by the SDK itself', asy
   }
 });
 
+t.test('code for Python: arguments by name, and by what the method calls where a name is none', (t) => {
+  const operation = { id: 'getUsersSearch', tag: 'Users', path: '/api/v2/users/search' };
+  const of = (query: string) => {
+    const one = { method: 'GET', path: `/api/v2/users/search?${query}`, headers: [], body: null, isBodyMissing: false };
+    return copyAsSdk('python', one, { base: 'http://localhost:8080', needsKey: false }, operation) ?? '';
+  };
+  t.match(of('q64=a&pageSize=25'), /UsersApi\(client\)\.get_users_search\(q64="a", page_size=25\)/);
+  for (const name of ['from', 'a.b', 'x)+exit(', '1'])
+    t.match(
+      of(`${encodeURIComponent(name)}=x`),
+      `call_api("/api/v2/users/search", "GET", {}, {"${name}": ["x"]}`,
+      name,
+    );
+  t.end();
+});
+
 t.test('code for every SDK: texts of callers are strings, and never code', (t) => {
   const hostile = '";System.exit(1);//\n\u2028\x24{x}`\\u0022+exit()+\\u0022';
   const path = `/api/v2/users/${encodeURIComponent(hostile)}`;
