@@ -363,6 +363,10 @@ t.test('who waits is told in the order of their starts, and each starts when it 
     starts.toSorted((a, b) => a - b),
   );
   t.ok(line.every(({ client }) => client === 'etl' || client === 'ivr'));
+  t.ok(
+    starts.every((at) => at <= 61_000),
+    'the first sixty calls make room for them after a minute',
+  );
   const [cut = []] = [...stack.rateLimits.limits.lines(3).values()];
   t.strictSame(cut, line.slice(0, 3));
   for (const [at, { connection, startsAt }] of line.slice(0, 5).entries()) {
