@@ -40,6 +40,7 @@ const OWN = [
   ['GET', '/-/calls'],
   ['DELETE', '/-/calls'],
   ['GET', '/-/events'],
+  ['GET', '/-/insight'],
   ['GET', '/-/capture'],
   ['POST', '/-/export'],
   ['POST', '/-/ui/session'],

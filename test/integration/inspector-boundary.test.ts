@@ -22,6 +22,7 @@ const ROUTES = [
   ['GET', '/-/calls/1'],
   ['DELETE', '/-/calls'],
   ['GET', '/-/events'],
+  ['GET', '/-/insight'],
   ['GET', '/-/capture'],
   ['POST', '/-/capture'],
   ['DELETE', '/-/capture'],

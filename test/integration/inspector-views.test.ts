@@ -2,9 +2,9 @@
 // gets them, what is in them, under hostile names, in both themes, at 360 px, by keyboard. One gateway and one browser
 // for all. GCG_PICTURES=FOLDER keeps pictures of them there.
 
-import { readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import axeCore from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import t, { type Test } from 'tap';
 import type { Insight } from '../../src/inspector/insight-answer.ts';
@@ -13,7 +13,6 @@ import { clientNamed } from '../helpers/clients.ts';
 import { HOSTILE_TEXTS } from '../helpers/hostile-texts.ts';
 import { startInspected } from '../helpers/inspected.ts';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SKIP = { skip: withoutBrowser };
 const VIEWS = ['tokens', 'limits', 'routes', 'clients', 'gateway'] as const;
 
@@ -111,6 +110,16 @@ t.test('who sees its own calls gets nothing of others, but how full the limits a
   t.equal(own.credentials[0]?.identity, null);
 });
 
+t.test('who reads nothing of what it asks for is refused more of it', async (t) => {
+  const answers = await Promise.all(
+    Array.from({ length: 12 }, () => fetch(`${url}/-/insight?span=24h`, { headers: proof('ops') })),
+  );
+  const statuses = answers.map(({ status }) => status);
+  for (const answer of answers) await answer.arrayBuffer();
+  t.ok(statuses.every((status) => status === 200 || status === 429));
+  t.equal((await fetch(`${url}/-/insight`, { headers: proof('ops') })).status, 200, 'places are given back');
+});
+
 /** What must not happen in any page of the run. */
 const reports: string[] = [];
 let browser: Browser | null = null;
@@ -155,7 +164,7 @@ async function until(page: Page, expression: string): Promise<void> {
 }
 
 async function axe(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
+  await page.evaluate(axeCore.source);
   return page.evaluate<string[]>(`axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) =>
     id + ' (' + impact + '): ' + nodes.slice(0, 3).map(({ html, any }) => html + ' ' + any[0]?.message).join(' | ')))`);
 }
@@ -333,6 +342,17 @@ t.test('a file is opened here: its manifest first, its calls, one of them, and n
   await show(page, '#/tokens');
   await show(page, '#/file');
   t.equal(await page.locator('.manifest').count(), 0, 'leaving the view forgets the file');
+});
+
+t.test('calls that fell out are not made up for by the failures that are kept longer', async (t) => {
+  const small = await startInspected(t, { clients: [clientNamed('ops', { isAdmin: true })], inspector: { memory: 1 } });
+  small.add(...Array.from({ length: 300 }, () => ({ status: 500 })));
+  small.add(...Array.from({ length: 3_000 }, () => ({})));
+  const answer = await fetch(`${small.url}/-/insight`, { headers: proof('ops') });
+  const { reach, routes } = (await answer.json()) as Insight;
+  t.equal(reach.isWhole, false);
+  t.ok(reach.calls > 100 && reach.calls < 3_000, `${reach.calls}`);
+  t.match(routes, [{ calls: reach.calls, failures: 0 }]);
 });
 
 t.test('nothing of the whole run offended the policy, or fell', SKIP, async (t) => {

@@ -4,7 +4,7 @@
 import { html, nothing, render } from 'lit-html';
 import { type Filter, matches, parseFilter } from '../filter.ts';
 import { type FileCall, HarError, type HarFile, readHar } from '../har-reader.ts';
-import type { Call } from '../wire.ts';
+import type { Call, CallAnswer } from '../wire.ts';
 import { CallGrid, COLUMNS } from './call-grid.ts';
 import { openView as openCall } from './call-view.ts';
 import { count, visible } from './format.ts';
@@ -17,6 +17,8 @@ import { loadViewStyle } from './view-style.ts';
 export const openView: OpenView = (app, host) => new FileView(app, host);
 
 const ALL_COLUMNS = COLUMNS.map(({ id }) => id);
+/** What is done with a live call cannot be done with one of a file. */
+const KEYS_OF_CALL = new Set(['Escape', 'j', 'k', 'i']);
 const LARGEST_BYTES = 64 * 1024 * 1024;
 
 /** What a file holds, as the list and the view of one call ask for it. */
@@ -50,7 +52,7 @@ class FileView implements View {
   }
 
   get keys(): readonly Key[] {
-    if (this.#call !== null) return this.#call.keys;
+    if (this.#call !== null) return this.#call.keys.filter(({ keys }) => keys.some((key) => KEYS_OF_CALL.has(key)));
     const move = (by: number) => () => {
       this.#grid?.move(by);
       this.#grid?.focus();
@@ -238,12 +240,13 @@ class FileView implements View {
 
 /** The page as the view of one call sees it in a file: everything is asked of the file. */
 function appOf(app: App, { store, byId }: OpenFile): App {
-  const json = async (path: string) => {
+  const json = async (path: string): Promise<CallAnswer> => {
     const found = byId.get(decodeURIComponent(path.replace(/^calls\//, '')));
     if (found === undefined) throw new RequestFailure(404, 'no such call in the file');
     const { call, why, captured } = found;
     const replay = { possible: false, needsConfirmation: false, reason: 'it is a call of a file' };
-    return { instance: '', call, why, replay, ...(captured !== undefined && { captured }) };
+    const copy = { base: '', needsKey: false, operation: null };
+    return { instance: '', call, why, replay, copy, ...(captured !== undefined && { captured }) };
   };
   const refused = async () => {
     throw new RequestFailure(0, 'this is a call of a file');

@@ -158,13 +158,19 @@ function lineTable({ line, waiting }: LimitInsight, title: string) {
                 <td class="num">${at + 1}</td>
                 <td>${visible(client ?? 'anonymous', 64)}</td>
                 <td class="right">${duration(waitedMs)}</td>
-                <td class="right">${startsInMs < 50 ? 'now' : `about ${duration(startsInMs)}`}</td>
+                <td class="right">${startText(startsInMs)}</td>
               </tr>`,
           )}
         </tbody>
       </table>
     </div>
     ${waiting > line.length ? html`<p class="soft num">and ${count(waiting - line.length, 'more call')}</p>` : nothing}`;
+}
+
+/** No more exact than it is. */
+function startText(ms: number): string {
+  if (ms < 500) return 'now';
+  return `about ${ms < 60_000 ? `${Math.round(ms / 1000)} s` : duration(ms)}`;
 }
 
 function linkOf({ credential, scope, name }: LimitInsight) {

@@ -14,7 +14,6 @@ export const openView: OpenView = (app, host) => new RoutesView(app, host);
 
 const COLUMNS: readonly DataColumn<RouteInsight>[] = [
   { id: 'route', title: 'Route', by: ({ route, method }) => `${route} ${method}`, cell: routeLink },
-  { id: 'spark', title: 'Over time', cell: ({ spark: values }) => spark(values) },
   number('calls', 'Calls', ({ calls }) => calls),
   {
     ...number('failures', 'Failed', ({ failures, calls }) => failures / calls),
@@ -27,6 +26,7 @@ const COLUMNS: readonly DataColumn<RouteInsight>[] = [
   number('sent', 'Sent', ({ bytesIn }) => bytesIn, size),
   number('retries', 'Retries', ({ retries }) => retries),
   number('limited', '429', ({ limited }) => limited),
+  { id: 'spark', title: 'Over time', cell: ({ spark: values }) => spark(values) },
 ];
 
 function number(

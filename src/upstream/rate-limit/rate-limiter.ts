@@ -87,16 +87,21 @@ export class RateLimiter {
     return this.#queue.size + (this.first?.waiting ?? 0);
   }
 
-  /** The first `most` of those that wait, in the order in which they will go. */
+  /** The first `most` of those that wait, in the order in which they may start as things stand. */
   line(most: number): QueuedStart[] {
-    const next = this.window.openings(this.#clock.monotonic());
-    const own = this.#queue
-      .inOrder()
-      .slice(0, most)
-      .map(({ client, entry: { connection } }) => {
-        return { client, connection, startsAt: Math.max(next(), this.#pausedUntil) };
-      });
-    return this.first === null ? own : [...own, ...this.first.line(most - own.length)];
+    const now = this.#clock.monotonic();
+    const all = this.#queue.inOrder();
+    const forecast = this.#forecast(now, all.length);
+    const opensAt = Math.max(this.window.openings(now)(), this.#pausedUntil);
+    const waiting = new Map<string, number>();
+    const own = all.map(({ client, entry: { connection, isDue } }, at) => {
+      const nth = (waiting.get(client) ?? 0) + 1;
+      waiting.set(client, nth);
+      const startsAt = isDue ? opensAt : Math.max(forecast(at + 1, client, nth), this.#pausedUntil);
+      return { client, connection, startsAt };
+    });
+    const others = this.first?.line(most) ?? [];
+    return [...own, ...others].sort((a, b) => a.startsAt - b.startsAt).slice(0, most);
   }
 
   /** Lets the call pass at once, or returns false. Allocates nothing. */
@@ -152,7 +157,7 @@ export class RateLimiter {
           reject(this.#tooLate(this.#startsAt(client, at) - at));
         };
         const isDue = this.#isDue(client, now);
-        const entry: Waiter = { waitUntil, call, isDue, connection, go: resolve, reject, evict };
+        const entry: Waiter = { waitUntil, call, connection, isDue, go: resolve, reject, evict };
         if (!this.#capacity.acquire(client, entry)) return reject(this.#tooLate(this.#startsAt(client, now) - now));
         waiter = entry;
         this.#queue.push(client, entry, isReturning);

@@ -338,3 +338,42 @@ t.test('a call that had no token used nothing of the limit up', async (t) => {
   await t.rejects(broken(createCall()), { code: 'gateway.upstream.unreachable' });
   t.same(used(), [1], 'one that broke off on the way counts');
 });
+
+t.test('who waits is told in the order of their starts, and each starts when it was told', async (t) => {
+  const clock = createFakeClock();
+  const platform = createPlatform(clock, LIMITED);
+  const stack = createStack(() => platform.send, {
+    clock,
+    settings: { requestsPerMinute: 60 },
+    totalWaitMs: 600_000,
+    clients: ['etl', 'ivr'].map((name) => clientConfig(name)),
+  });
+  t.equal(stack.rateLimits.limits.lines(50).size, 0, 'nobody waits');
+  const calls = [
+    ...Array.from({ length: 70 }, () => createCall({ client: 'etl' })),
+    ...Array.from({ length: 4 }, () => createCall({ client: 'ivr' })),
+  ];
+  const outcomes = calls.map((call) => stack.run(call));
+  await clock.advance(100);
+  const [line = []] = [...stack.rateLimits.limits.lines(50).values()];
+  t.equal(line.length, outcomes.filter(({ status }) => status === null).length);
+  const starts = line.map(({ startsAt }) => startsAt);
+  t.strictSame(
+    starts,
+    starts.toSorted((a, b) => a - b),
+  );
+  t.ok(line.every(({ client }) => client === 'etl' || client === 'ivr'));
+  t.ok(
+    starts.every((at) => at <= 61_000),
+    'the first sixty calls make room for them after a minute',
+  );
+  const [cut = []] = [...stack.rateLimits.limits.lines(3).values()];
+  t.strictSame(cut, line.slice(0, 3));
+  for (const [at, { connection, startsAt }] of line.slice(0, 5).entries()) {
+    const own = outcomes[calls.findIndex((call) => call.connection === connection)];
+    await clock.advance(Math.max(0, startsAt - clock.monotonic()) + 1_000);
+    t.equal(own?.status, 200, `number ${at + 1} went as it was told`);
+  }
+  await clock.advance(200_000);
+  t.equal(stack.rateLimits.limits.lines(50).size, 0);
+});

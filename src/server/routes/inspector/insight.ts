@@ -22,12 +22,14 @@ import type { WaitingCall } from '../../../upstream/waiting-calls.ts';
 import type { Exchange } from '../../exchange.ts';
 import { clientStatuses } from '../client-status.ts';
 import { credentialStatus, statusOf } from '../status.ts';
-import { sendInspection, type Viewer, viewerOf } from './viewer.ts';
+import { Places, sendInspection, type Viewer, viewerOf } from './viewer.ts';
 
 const USUAL_SPAN = '15m';
 const SPAN_UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 const SHORTEST_MS = 60_000;
 const LONGEST_MS = 86_400_000;
+/** Each reads all calls that are kept. */
+const MOST_ANSWERS = 8;
 const MOST_ROUTES = 100;
 /** More wait for one limit than anybody reads. */
 const MOST_IN_LINE = 50;
@@ -36,10 +38,12 @@ const MINUTE_MS = 60_000;
 
 /** Registers the route. */
 export function registerInsight(app: FastifyInstance): void {
+  const places = new Places(MOST_ANSWERS);
   app.get('/-/insight', async (request, reply) => {
     const viewer = viewerOf(request);
     const { exchange } = viewer;
     const spanMs = spanOf(exchange);
+    places.take(viewer);
     reply.hijack();
     const answer = await insightOf(viewer, spanMs);
     if (answer !== null) sendInspection(exchange, JSON.stringify(answer));
@@ -66,7 +70,9 @@ async function insightOf(viewer: Viewer, spanMs: number): Promise<Insight | null
   await walkCalls(
     inspector.ring,
     Number.POSITIVE_INFINITY,
-    ({ json }) => {
+    ({ seq, json }) => {
+      // Of those before, only the failed ones are left.
+      if (seq < (inspector.ring.wholeFrom ?? 0)) return false;
       const call = JSON.parse(json) as Call;
       reached = Date.parse(call.time);
       if (reached < from) return false;
