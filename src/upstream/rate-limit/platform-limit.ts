@@ -128,7 +128,8 @@ export class PlatformLimit {
     for (const [limit, { asked, met }] of this.#told) {
       // A refusal is the later word, and the surer one.
       if (met !== Number.POSITIVE_INFINITY) take(met, 'met', limit);
-      else take(asked, 'asked', limit);
+      // Where a number is configured nothing is asked, and what was asked before it is not kept to.
+      else if (this.#configured === Number.POSITIVE_INFINITY) take(asked, 'asked', limit);
     }
     take(this.#configured, 'configured', null);
     this.#size = size;

@@ -288,6 +288,8 @@ t.test('a reload to auto asks at once; one to a number asks no more, and the num
   setup.reload({ requestsPerMinute: 200 });
   await setup.clock.advance(3 * DAY_MS);
   t.match([setup.asked.length, setup.own()], [1, { perMinute: 200, source: 'configured' }]);
+  setup.reload({ requestsPerMinute: 1_200 });
+  t.match(setup.own(), { perMinute: 1_200, source: 'configured' }, 'a larger one as well, as after a start');
   setup.reload({ requestsPerMinute: 'auto' });
   await setup.clock.settle();
   t.match([setup.asked.length, setup.own()], [2, { perMinute: 900, source: 'asked' }]);
