@@ -10,6 +10,8 @@ export interface CallRingOptions {
   readonly failureBytes: number;
   /** Makes the JSON of a call fit to be read now: what was kept then may be a secret since. Default: as it is. */
   readonly shown?: (json: string) => string;
+  /** The least number that the next call may have. Default: the one after the newest. */
+  readonly number?: () => number;
 }
 
 /** One call that is kept. */
@@ -19,28 +21,35 @@ export interface KeptCall {
   readonly json: string;
 }
 
-/** The finished calls of one gateway, numbered from 1. */
+/** The finished calls of one gateway, by rising numbers. */
 export class CallRing {
   readonly #all: LineRing;
   readonly #failures: LineRing;
   readonly #shown: (json: string) => string;
+  readonly #number: () => number;
   #newest = 0;
 
-  constructor({ bytes, failureBytes, shown = (json) => json }: CallRingOptions) {
+  constructor({ bytes, failureBytes, shown = (json) => json, number = () => 0 }: CallRingOptions) {
     this.#all = new LineRing(bytes);
     this.#failures = new LineRing(failureBytes);
     this.#shown = shown;
+    this.#number = number;
   }
 
   /**
    * Keeps a call: `line` is its record as one line of JSON. Returns its number; 0 where it is too large to be kept.
    */
   add(line: string, isFailed: boolean): number {
-    const seq = this.#newest + 1;
+    const seq = this.present + 1;
     if (!this.#all.add(seq, line)) return 0;
     if (isFailed) this.#failures.add(seq, line);
     this.#newest = seq;
     return seq;
+  }
+
+  /** The next call has a larger number, and all before have none that is. */
+  get present(): number {
+    return Math.max(this.#newest, this.#number() - 1);
   }
 
   /** Number of the newest call since the start, kept or not; 0 before the first. */
@@ -58,9 +67,9 @@ export class CallRing {
     return this.#all.newest;
   }
 
-  /** Number of the call from which on all are kept; null where none is. */
-  get wholeFrom(): number | null {
-    return this.#all.oldest;
+  /** Number of the newest call after which all are kept; 0 where all are. */
+  get lostUpTo(): number {
+    return this.#all.lostUpTo;
   }
 
   /** The oldest call from which on all are kept, where earlier ones fell out; null where none did. */

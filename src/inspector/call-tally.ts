@@ -85,8 +85,8 @@ export class CallTally {
 
   add(call: Call): void {
     this.#addToCredential(call);
-    this.#attempts += call.attempts;
     if (!maySee(call.client, this.#span.rights)) return;
+    this.#attempts += call.attempts;
     this.calls += 1;
     this.since = call.time;
     this.#addToRoute(call);
@@ -234,8 +234,12 @@ export class CallTally {
     sums.longestWaitMs = Math.max(sums.longestWaitMs, call.tokenWaitMs);
   }
 
-  /** How long calls of others waited for the limits that a client used, by its part of the attempts there. */
+  /**
+   * How long calls of others waited for the limits that a client used, by its part of the attempts there; that is not
+   * for who may not see their calls.
+   */
   #causedBy(client: string | null): number {
+    if (this.#span.rights.sees !== 'all') return 0;
     let caused = 0;
     for (const { attempts, queueMs } of this.#credentials.values()) {
       const own = attempts.get(client) ?? 0;

@@ -127,7 +127,7 @@ export class Feed {
   /** Says that calls were forgotten: lists are to be read again. */
   reset(): void {
     this.#pending = [];
-    for (const watcher of this.#watchers) this.#greet(watcher, this.#deps.ring.lastSeq, true);
+    for (const watcher of this.#watchers) this.#greet(watcher, this.#deps.ring.present, true);
   }
 
   /** Asks of each one whether it may still watch what it does; whoever may not is told so and let go. */
@@ -153,7 +153,7 @@ export class Feed {
   }
 
   get #nextSeq(): number {
-    return this.#deps.ring.lastSeq + 1;
+    return this.#deps.ring.present + 1;
   }
 
   #idAt(seq: number): string {
@@ -164,14 +164,14 @@ export class Feed {
   async #begin(watcher: Watcher, since: string | null): Promise<void> {
     const { ring } = this.#deps;
     const from = since === null ? null : this.#resumable(since);
-    let upTo = ring.lastSeq;
+    let upTo = ring.present;
     const missed = from === null ? null : await this.#callsBetween(watcher, from, upTo);
     if (!this.#watchers.has(watcher)) return;
     this.#greet(watcher, upTo, since !== null && missed === null);
     this.#sendCalls(watcher, missed ?? [], upTo);
     // What ended while others had their turn: until nothing did.
     while (missed !== null && ring.lastSeq > upTo) {
-      const reached = ring.lastSeq;
+      const reached = ring.present;
       const more = await this.#callsBetween(watcher, upTo, reached);
       if (!this.#watchers.has(watcher)) return;
       this.#sendCalls(watcher, more ?? [], reached);
@@ -198,8 +198,8 @@ export class Feed {
     const { instance, ring } = this.#deps;
     const at = id.lastIndexOf('-');
     const seq = Number(id.slice(at + 1));
-    if (id.slice(0, at) !== instance || seq > ring.lastSeq) return null;
-    return seq === ring.lastSeq || (ring.wholeFrom !== null && seq + 1 >= ring.wholeFrom) ? seq : null;
+    if (id.slice(0, at) !== instance || seq > ring.present) return null;
+    return seq >= ring.lostUpTo ? seq : null;
   }
 
   /** The calls in between, the oldest first; null where they are too many. */
@@ -261,7 +261,7 @@ export class Feed {
     if (isDue(RUNNING_TICKS)) this.#present.tellRunning(this.#watchers, this.#nextSeq);
     if (isDue(LIMIT_TICKS)) this.#present.tellLimits(this.#watchers, this.#nextSeq);
     if (isDue(SECOND_TICKS)) {
-      this.#present.tellStats(this.#watchers, this.#nextSeq, this.#idAt(this.#deps.ring.lastSeq));
+      this.#present.tellStats(this.#watchers, this.#nextSeq, this.#idAt(this.#deps.ring.present));
       this.review();
     }
     if (isDue(PING_TICKS)) for (const watcher of this.#watchers) watcher.send(PING, 0, this.#nextSeq);
@@ -284,7 +284,7 @@ export class Feed {
         const text = Buffer.from(
           callsText(
             chosen.map((one) => numbered(one)),
-            this.#idAt(pending.at(-1)?.seq ?? 0),
+            this.#idAt(this.#deps.ring.present),
             sampled,
           ),
         );

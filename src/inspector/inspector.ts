@@ -60,12 +60,19 @@ export class Inspector {
   readonly #detail: ExchangeDetail;
   /** Calls that went well are kept from this severity on, as the log has them. */
   #threshold = SEVERITY.info;
+  /**
+   * Numbers of calls are µs since the start while clients see their own calls alone: counted one by one they would tell
+   * how many others there are.
+   */
+  #areNumbersTimes = false;
 
   constructor({ memory, clock, version, log, watch, mask = (text) => text }: InspectorDeps) {
     const { instance } = this;
+    const startedAt = clock.monotonic();
     const ring = new CallRing({
       bytes: memory * MIB,
       failureBytes: (memory * MIB) / 4,
+      number: () => (this.#areNumbersTimes ? Math.floor((clock.monotonic() - startedAt) * 1000) : 0),
       shown: (json) => withFingerprints(this.fingerprints.kept, () => maskJson(json, mask)),
     });
     this.ring = ring;
@@ -95,6 +102,7 @@ export class Inspector {
    */
   configure(config: Pick<GatewayConfig, 'logging' | 'inspector' | 'clients' | 'server'>): void {
     this.#threshold = SEVERITY[config.logging.level];
+    this.#areNumbersTimes = config.clients.some(({ inspect, isAdmin }) => inspect === 'own' && !isAdmin);
     const { what, by } = this.capture.state;
     if (config.inspector.capture === 'none') this.capture.abandon();
     else if (what !== null && !mayCapture(by, config)) this.capture.stop();

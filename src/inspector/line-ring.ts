@@ -25,6 +25,8 @@ export class LineRing {
   #end = 0;
   /** How many fell out. */
   dropped = 0;
+  /** The number of the newest that is not kept any more; 0 where all are. */
+  lostUpTo = 0;
 
   constructor(bytes: number) {
     // Pages that are never written take no memory.
@@ -105,6 +107,7 @@ export class LineRing {
 
   /** Forgets all; the octets too. */
   clear(): void {
+    this.lostUpTo = this.newest ?? this.lostUpTo;
     this.#bytes.fill(0);
     this.#first = this.#count = this.#end = this.dropped = 0;
   }
@@ -115,6 +118,7 @@ export class LineRing {
   }
 
   #drop(): void {
+    this.lostUpTo = this.#seqs[this.#first] as number;
     this.#first = this.#first + 1 === this.#slots ? 0 : this.#first + 1;
     this.#count -= 1;
     this.dropped += 1;

@@ -12,7 +12,7 @@ export type Culprit = 'caller' | 'rule' | 'token' | 'limit' | 'proxy' | 'network
  * Times in ms, sizes in bytes. What there is nothing to say about is absent.
  */
 export interface Call {
-  /** Its number in this instance, from 1. */
+  /** Its number in this instance, larger than those of calls that ended before. */
   readonly seq: number;
   readonly level: string;
   readonly time: string;

@@ -13,7 +13,7 @@ import { problemsOfHar } from '../helpers/har.ts';
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 
 t.test('calls become a file for its owner alone, and marks in it can be asked for', async (t) => {
-  const clients = [clientNamed('boss', { isAdmin: true }), clientNamed('crm', { inspect: 'own' })];
+  const clients = [clientNamed('boss', { isAdmin: true }), clientNamed('crm')];
   const { url } = await startGateway(t, { config: { server: { adminListen: LOCAL }, clients } });
   const headers = { 'X-Gateway-Key': 'crm-secret' };
   for (const path of ['organizations/me?access_token=a-secret-of-somebody', 'nowhere', 'organizations/me'])

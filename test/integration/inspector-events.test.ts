@@ -183,6 +183,9 @@ t.test(
     t.match((await crm?.until('calls'))?.data.calls, [{ client: 'crm' }]);
     t.match((await boss?.until('calls', ({ calls }) => calls.some(({ client }) => client === 'crm')))?.name, 'calls');
     t.notMatch(JSON.stringify(crm?.events), /etl|"seq":1\b/);
+    const id = (await crm?.until('stats'))?.id;
+    const later = await crm?.until('stats', (stats) => crm.events.find(({ name }) => name === 'stats')?.data !== stats);
+    t.not(later?.id, id, 'ids go on with the time, and tell of no call');
     await change(`${url}/-/clients/crm/block`, undefined, as('boss-secret')).then((one) => one.text());
     t.match((await crm?.until('bye'))?.data, { reason: /may not look/ });
     await crm?.over;

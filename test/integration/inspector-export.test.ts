@@ -301,7 +301,10 @@ t.test('who may capture and export, and what is refused', async (t) => {
     /^gcg_inspector_capture 0$/m,
   );
 
-  const one = async (name: string, seq: number) => JSON.parse((await as(name)('GET', `/-/calls/${seq}`)).text);
+  const listed = JSON.parse((await as('boss')('GET', '/-/calls')).text) as CallsAnswer;
+  const numbers = listed.calls.map(({ seq }) => seq).reverse();
+  const one = async (name: string, at: number) =>
+    JSON.parse((await as(name)('GET', `/-/calls/${numbers[at - 1]}`)).text);
   const { captured } = (await one('boss', 1)) as CallAnswer;
   t.match(captured?.requestHeaders?.find(([name]) => name === 'X-Gateway-Key')?.[1], /^\[redacted~/);
   t.match(
@@ -321,7 +324,7 @@ t.test('who may capture and export, and what is refused', async (t) => {
       ['crm', 0],
     ],
   );
-  t.equal((await as('crm')('POST', '/-/export', { ids: [2] })).status, 404, "another client's is not there");
+  t.equal((await as('crm')('POST', '/-/export', { ids: [numbers[1]] })).status, 404, "another client's is not there");
   t.equal((await as('crm')('POST', '/-/export', { ids: [99] })).status, 404);
   t.equal((await as('crm')('POST', '/-/export', { bodies: 'shape' })).status, 403);
   t.equal((await as('crm')('POST', '/-/export/which', { mark: 'BBBBBBBBBB' })).status, 403);

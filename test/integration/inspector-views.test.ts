@@ -99,6 +99,7 @@ t.test('who sees its own calls gets nothing of others, but how full the limits a
     own.clients.map(({ client, calls }) => [client, calls]),
     [['ivr', 2]],
   );
+  t.match(own.clients[0], { share: 1, causedMs: 0 }, 'of its own calls: how many others made is not told');
   t.notOk('sinceStart' in (own.clients[0] ?? {}));
   t.ok(Object.keys(own.series.columns).every((name) => name === 'client:ivr'));
   const token = own.limits.find(({ credential }) => credential === 'default');

@@ -75,6 +75,26 @@ t.test('an id is not found in the value of another field, nor in what fell out',
   t.equal(ring.byRequestId('mine')?.seq, 2);
 });
 
+t.test('numbers may be given, and still rise', async (t) => {
+  let least = 0;
+  const ring = new CallRing({ bytes: 4_096, failureBytes: 1_024, number: () => least });
+  const seqs = [0, 0, 700, 700, 5, 900].map((given) => {
+    least = given;
+    const { present } = ring;
+    const seq = ring.add('{"a":1}\n', false);
+    return [seq, seq > present];
+  });
+  t.strictSame(
+    seqs,
+    [1, 2, 700, 701, 702, 900].map((seq) => [seq, true]),
+  );
+  t.equal(ring.lostUpTo, 0);
+  while (ring.lostUpTo < 702) ring.add(`{"a":"${'x'.repeat(200)}"}\n`, false);
+  t.equal(ring.get(702), null);
+  ring.clear();
+  t.equal(ring.lostUpTo, ring.lastSeq);
+});
+
 t.test('what is cleared is gone, its octets too, and numbers go on', async (t) => {
   const ring = new CallRing({ bytes: 4_096, failureBytes: 1_024 });
   ring.add(lineOf('one'), true);

@@ -58,9 +58,9 @@ class TestOutlet {
 const ALL: Rights = { sees: 'all', client: null, capture: true, replay: 'safe', clear: true };
 const own = (client: string): Rights => ({ sees: 'own', client, capture: false, replay: 'safe', clear: false });
 
-function setUp(bytes = 1 << 20) {
+function setUp(bytes = 1 << 20, number = () => 0) {
   const clock = createFakeClock();
-  const ring = new CallRing({ bytes, failureBytes: bytes / 4 });
+  const ring = new CallRing({ bytes, failureBytes: bytes / 4, number });
   const running: RunningCall[] = [];
   const states = new Map<string, Record<string, unknown>>();
   const traced = { now: 0 };
@@ -169,6 +169,34 @@ t.test('whoever comes back is told what it missed, in order and once, or to read
   ring.clear();
   t.match((await watch(ALL, { since: 'inst-1-2' })).named('hello'), [{ reset: true }], 'they were cleared');
   t.match((await watch(ALL, { since: 'inst-1-6' })).named('hello'), [{ reset: false }], 'nothing was missed');
+});
+
+t.test('whoever comes back misses nothing where numbers are times', async (t) => {
+  let now = 1_000;
+  const { clock, end, watch } = setUp(1 << 20, () => now);
+  const first = await watch(own('crm'));
+  t.match(first.text, /^id: inst-1-999$/m, 'the time, and not a call');
+  now = 5_000;
+  end('etl');
+  end('crm');
+  await clock.advance(1_000);
+  t.match(first.text, /"seq":5001,/);
+  now = 9_000;
+  await clock.advance(1_000);
+  t.match(first.text, /^id: inst-1-8999\nevent: stats$/m, 'it goes on while nothing happens');
+  now = 10_000;
+  end('crm');
+  for (const [since, paths] of [
+    ['inst-1-999', ['/2', '/3']],
+    ['inst-1-5001', ['/3']],
+    ['inst-1-8999', ['/3']],
+  ] as const) {
+    const back = await watch(own('crm'), { since });
+    await clock.advance(100);
+    t.match(back.named('hello'), [{ reset: false }], since);
+    t.strictSame(back.paths, paths, since);
+  }
+  t.match((await watch(own('crm'), { since: 'inst-1-10001' })).named('hello'), [{ reset: true }], 'of no time yet');
 });
 
 t.test('what ends while the missed calls are looked for comes after them, and once', async (t) => {
