@@ -72,7 +72,7 @@ async function insightOf(viewer: Viewer, spanMs: number): Promise<Insight | null
     Number.POSITIVE_INFINITY,
     ({ seq, json }) => {
       // Of those before, only the failed ones are left.
-      if (seq < (inspector.ring.wholeFrom ?? 0)) return false;
+      if (seq <= inspector.ring.lostUpTo) return false;
       const call = JSON.parse(json) as Call;
       reached = Date.parse(call.time);
       if (reached < from) return false;
