@@ -16,40 +16,43 @@ t.test('a call is made again, explained and compared; what may change something 
   });
   const headers = { 'X-Gateway-Key': 'crm-secret' };
   const call = (path: string, method = 'GET') =>
-    fetch(`${url}/api/v2/${path}`, { method, headers }).then((answer) => answer.text());
+    fetch(`${url}/api/v2/${path}`, { method, headers }).then(async (answer) => {
+      await answer.text();
+      return answer.headers.get('x-gateway-request-id') ?? '';
+    });
   sandbox.set({ serverError: { status: 503, next: 1 } });
-  await call('organizations/me?a=1');
-  await call('users/nobody', 'DELETE');
+  const read = await call('organizations/me?a=1');
+  const change = await call('users/nobody', 'DELETE');
   const ini = `[server]\nlisten = ${new URL(url).host}\n[client.boss]\nsecret = boss-secret\nadmin = true\n`;
   const folder = createCommandFolder(t, ini);
   const run = (...argv: string[]) => folder.run(replay, ['replay', ...argv]);
 
-  t.match(await run('1'), {
+  t.match(await run(read), {
     code: 0,
     err: '',
     out: /^200 GET \/api\/v2\/organizations\/me\?a=1\n[\s\S]*Before, and now\n {2}status: 503, then 200\n {2}failed by: Genesys Cloud, then none\n/,
   });
-  const { out } = await run('1', '--json');
+  const { out } = await run(read, '--json');
   t.match(JSON.parse(out), { call: { status: 200, client: 'crm', replayedBy: 'boss', replayOf: String } });
   const calls = sandbox.stats.apiCallsTotal;
-  t.match(await run('2'), {
+  t.match(await run(change), {
     code: 1,
     out: '',
     err: /^gcg: it may change something: say --confirm with the call itself, "DELETE \/api\/v2\/users\/nobody"\n$/,
   });
-  t.match(await run('2', '--confirm', 'DELETE /api/v2/users'), { code: 1, err: /say --confirm/ });
+  t.match(await run(change, '--confirm', 'DELETE /api/v2/users'), { code: 1, err: /say --confirm/ });
   t.equal(sandbox.stats.apiCallsTotal, calls);
-  t.match(await run('2', '--confirm', 'DELETE /api/v2/users/nobody'), { out: /^\d+ DELETE/ });
+  t.match(await run(change, '--confirm', 'DELETE /api/v2/users/nobody'), { out: /^\d+ DELETE/ });
   t.equal(sandbox.stats.apiCallsTotal, calls + 1);
   t.match(await run('99'), { code: 1, err: /no such call/ });
   t.match(await run('../status'), { code: 2, err: /no id of a call/ });
-  const as = (form: string, id = '1') => folder.run(explain, ['explain', id, '--as', form]);
+  const as = (form: string, id = read) => folder.run(explain, ['explain', id, '--as', form]);
   t.match(await as('curl'), {
     code: 0,
     out: /^curl --globoff[\s\S]*X-Gateway-Key: \$GCG_KEY[\s\S]*organizations\/me\?a=1'\n$/,
   });
   t.match(await as('python'), { code: 0, out: /OrganizationApi\(client\)\.get_organizations_me\(a=1\)/ });
-  t.match(await as('go', '2'), { code: 0, out: /UsersApi\.DeleteUser/ });
+  t.match(await as('go', change), { code: 0, out: /UsersApi\.DeleteUser/ });
   t.match(await as('cmd'), { code: 2, err: /--as is one of curl, powershell/ });
   const nobody = createCommandFolder(t, '[server]\nlisten = 127.0.0.1:1\n');
   t.match(await nobody.run(replay, ['replay', '1']), { code: 69, err: /no gateway is running/ });

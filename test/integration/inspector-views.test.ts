@@ -310,6 +310,8 @@ t.test('a file is opened here: its manifest first, its calls, one of them, and n
   await page.keyboard.press('Enter');
   await page.waitForSelector('#timeline');
   t.match(page.url(), /#\/file\//);
+  t.equal(await page.locator('summary:has-text("Copy as")').count(), 1, 'it can be copied');
+  t.equal(await page.locator('text=Make again').count(), 0, 'and is no call of this gateway');
   t.strictSame(await axe(page), []);
   await page.click('text=Calls of this client');
   await until(page, `location.hash.startsWith('#/file?f=client:etl')`);

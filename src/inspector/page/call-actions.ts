@@ -44,7 +44,7 @@ export class CallActions {
     const good = lastGoodOf(call, this.#app.live.store.calls);
     const [repeat] = repeatsOf(call, this.#app.live.store.calls);
     const marked = markedCall();
-    return html`<details class="menu start" name="call-menu">
+    const copies = html`<details class="menu start" name="call-menu">
         <summary class="button">Copy as</summary>
         <div @click=${closeMenu}>
           ${item('curl', () => this.#copy('curl'))} ${item('PowerShell', () => this.#copy('powershell'))}
@@ -57,7 +57,10 @@ export class CallActions {
                 ${item('.NET SDK', () => this.#copy('dotnet'))} ${item('Go SDK', () => this.#copy('go'))}`
           }
         </div>
-      </details>
+      </details>`;
+    // A call of a file is not this gateway's.
+    if (answer.instance === '') return copies;
+    return html`${copies}
       <button
         class="button"
         aria-disabled=${replay.possible ? nothing : 'true'}
@@ -103,16 +106,17 @@ export class CallActions {
   }
 
   #mark(): void {
-    const id = this.#answer()?.call.requestId;
-    if (id === undefined) return;
+    const { call, instance = '' } = this.#answer() ?? {};
+    if (call === undefined || instance === '') return;
+    const id = call.requestId;
     toggleMark(id);
     this.#app.tell(markedCall() === id ? 'Marked: = on another call compares the two' : 'Not marked any more');
     this.#onChange();
   }
 
   #compare(): void {
-    const call = this.#answer()?.call;
-    if (call === undefined) return;
+    const { call, instance = '' } = this.#answer() ?? {};
+    if (call === undefined || instance === '') return;
     const { calls } = this.#app.live.store;
     const marked = markedCall();
     const other = marked !== null && marked !== call.requestId ? marked : undefined;

@@ -98,7 +98,7 @@ class CompareView implements View {
     render(
       html`<div class="call">
         <p><a href=${hashOf('call', {}, this.#ids[0])}>← Call</a></p>
-        <h1>Two calls</h1>
+        <h1 class="words">Two calls</h1>
         <div class="bar" role="group" aria-label="This comparison">
           <button class="button" @click=${() => this.#swap()}>Swap</button>
           <button class="button" @click=${() => exportHar(this.#app, { ids: this.#ids })}>Save both as HAR</button>

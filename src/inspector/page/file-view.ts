@@ -245,8 +245,10 @@ function appOf(app: App, { store, byId }: OpenFile): App {
     if (found === undefined) throw new RequestFailure(404, 'no such call in the file');
     const { call, why, captured } = found;
     const replay = { possible: false, needsConfirmation: false, reason: 'it is a call of a file' };
-    const copy = { base: '', needsKey: false, operation: null };
-    return { instance: '', call, why, replay, copy, ...(captured !== undefined && { captured }) };
+    // Whoever has the file may have another gateway, or none.
+    const copy = { base: 'http://localhost:8080', needsKey: call.client !== undefined, operation: null };
+    const answer: CallAnswer = { instance: '', call, why, replay, copy, ...(captured !== undefined && { captured }) };
+    return answer;
   };
   const refused = async () => {
     throw new RequestFailure(0, 'this is a call of a file');
