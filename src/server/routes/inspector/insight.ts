@@ -66,13 +66,14 @@ async function insightOf(viewer: Viewer, spanMs: number): Promise<Insight | null
   const now = gateway.clock.now();
   const from = now - spanMs;
   const tally = new CallTally({ rights, from, now });
+  const whole = inspector.ring.wholeSince;
   let reached = Number.POSITIVE_INFINITY;
   await walkCalls(
     inspector.ring,
     Number.POSITIVE_INFINITY,
     ({ seq, json }) => {
       // Of those before, only the failed ones are left.
-      if (seq < (inspector.ring.wholeFrom ?? 0)) return false;
+      if (seq <= inspector.ring.lostUpTo) return false;
       const call = JSON.parse(json) as Call;
       reached = Date.parse(call.time);
       if (reached < from) return false;
@@ -82,7 +83,6 @@ async function insightOf(viewer: Viewer, spanMs: number): Promise<Insight | null
     () => !connection.disconnected,
   );
   if (connection.disconnected) return null;
-  const whole = inspector.ring.wholeSince;
   const wholeFrom = whole === null ? gateway.startedAt : Date.parse((JSON.parse(whole.json) as Call).time);
   // What went well is kept as the log has it.
   const keepsAll = ['info', 'debug', 'trace'].includes(gateway.runtime.config.logging.level);
