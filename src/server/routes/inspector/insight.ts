@@ -66,6 +66,7 @@ async function insightOf(viewer: Viewer, spanMs: number): Promise<Insight | null
   const now = gateway.clock.now();
   const from = now - spanMs;
   const tally = new CallTally({ rights, from, now });
+  const whole = inspector.ring.wholeSince;
   let reached = Number.POSITIVE_INFINITY;
   await walkCalls(
     inspector.ring,
@@ -82,7 +83,6 @@ async function insightOf(viewer: Viewer, spanMs: number): Promise<Insight | null
     () => !connection.disconnected,
   );
   if (connection.disconnected) return null;
-  const whole = inspector.ring.wholeSince;
   const wholeFrom = whole === null ? gateway.startedAt : Date.parse((JSON.parse(whole.json) as Call).time);
   // What went well is kept as the log has it.
   const keepsAll = ['info', 'debug', 'trace'].includes(gateway.runtime.config.logging.level);
