@@ -4,7 +4,7 @@
 import { html, nothing, render } from 'lit-html';
 import { type Filter, matches, parseFilter } from '../filter.ts';
 import { type FileCall, HarError, type HarFile, readHar } from '../har-reader.ts';
-import type { Call } from '../wire.ts';
+import type { Call, CallAnswer } from '../wire.ts';
 import { CallGrid, COLUMNS } from './call-grid.ts';
 import { openView as openCall } from './call-view.ts';
 import { count, visible } from './format.ts';
@@ -238,12 +238,15 @@ class FileView implements View {
 
 /** The page as the view of one call sees it in a file: everything is asked of the file. */
 function appOf(app: App, { store, byId }: OpenFile): App {
-  const json = async (path: string) => {
+  const json = async (path: string): Promise<CallAnswer> => {
     const found = byId.get(decodeURIComponent(path.replace(/^calls\//, '')));
     if (found === undefined) throw new RequestFailure(404, 'no such call in the file');
     const { call, why, captured } = found;
     const replay = { possible: false, needsConfirmation: false, reason: 'it is a call of a file' };
-    return { instance: '', call, why, replay, ...(captured !== undefined && { captured }) };
+    // It is made here, if at all: the gateway of the file may be anywhere.
+    const base = new URL('../..', document.baseURI).href.replace(/\/$/, '');
+    const copy = { base, needsKey: (app.live.rights?.client ?? null) !== null, operation: null };
+    return { instance: '', call, why, replay, copy, ...(captured !== undefined && { captured }) };
   };
   const refused = async () => {
     throw new RequestFailure(0, 'this is a call of a file');
