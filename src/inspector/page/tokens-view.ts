@@ -86,6 +86,15 @@ class TokensView extends InsightView {
     </section>`;
   }
 
+  /** A link that the browser opens carries no proof: where one is asked for, the command logs in. */
+  #login(name: string) {
+    if (this.app.live.rights?.client != null)
+      return html`<span class="soft">To log in: <code>gcg login ${visible(name, 64)}</code></span>`;
+    return html`<a class="button" target="_blank" rel="noopener" href=${address(`login/${encodeURIComponent(name)}`).href}
+      >Log in…</a
+    >`;
+  }
+
   #left({ expiresAt, token }: CredentialInsight, now: number): string {
     if (expiresAt === null) return token === 'none' ? 'no token' : 'no known end';
     const ms = Date.parse(expiresAt) - now;
@@ -99,13 +108,7 @@ class TokensView extends InsightView {
       <button class="button" @click=${() => this.act(`${path}/refresh`, 'A new token is there, or on its way')}>
         Renew now
       </button>
-      ${
-        hasLogin
-          ? html`<a class="button" target="_blank" rel="noopener" href=${address(`login/${encodeURIComponent(name)}`).href}
-              >Log in…</a
-            >`
-          : nothing
-      }
+      ${hasLogin ? this.#login(name) : nothing}
       <button
         class="button"
         @click=${() => {
