@@ -201,6 +201,21 @@ t.test(
   },
 );
 
+t.test('the key of the start counts for nothing while clients are configured', async (t) => {
+  const { url, gateway, config } = await start(t);
+  const key = as(gateway.pageKey);
+  const stream = await watch(t, url, key);
+  await stream.until('hello');
+  const code = await fetch(`${url}/-/ui/link`, { method: 'POST', headers: key }).then((one) => one.text());
+  gateway.replace({ ...config, clients: [clientNamed('boss', { isAdmin: true })] });
+  t.match((await stream.until('bye')).data, { reason: /may not look/ });
+  const trade = { method: 'POST', headers: ASKED, body: code };
+  for (const answer of [fetch(`${url}/-/calls`, { headers: key }), fetch(`${url}/-/ui/session`, trade)])
+    t.equal((await answer).status, 401);
+  gateway.replace(config);
+  t.equal((await fetch(`${url}/-/calls`, { headers: key })).status, 200);
+});
+
 t.test('a drain ends streams at once and waits for none', async (t) => {
   const { url, gateway } = await start(t);
   const stream = await watch(t, url, as(gateway.pageKey));
