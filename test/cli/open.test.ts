@@ -71,6 +71,15 @@ t.test('a gateway writes the key of its start, and gcg open makes a link of it t
   });
   t.equal(await foreign.ended, 77, 'whoever cannot read the key opens nothing');
   t.match(foreign.stderr(), /run it as that user/);
+  const stored = readFileSync(path, 'utf8');
+  const become = async (text: string, isThere: boolean) => {
+    writeFileSync(file, text);
+    command.child.kill('SIGHUP');
+    while (existsSync(path) !== isThere) await fetch(`${url}/livez`).then((one) => one.text());
+  };
+  await become(`${config}\n[client.boss]\nsecret = boss-secret-of-the-test\nadmin = true\n`, false);
+  await become(config, true);
+  t.equal(readFileSync(path, 'utf8'), stored, 'it is there while it counts');
   command.child.kill('SIGTERM');
   t.equal(await command.ended, 0);
   t.strictSame(readdirSync(join(state, 'genesys-cloud-gateway')), [], 'the key is gone with the gateway');

@@ -108,7 +108,7 @@ class ServingProcess {
     return new Reloader({
       input: { ...loadInput(this.#io, overrides), requireCredential: true },
       started,
-      replace: (config) => this.#gateway?.replace(config),
+      replace: (config) => this.#replace(config),
       log: this.#log,
       metrics: this.#metrics,
       clock: systemClock,
@@ -175,13 +175,28 @@ class ServingProcess {
     this.#notifier.send('READY=1');
     this.#onListening?.(addresses);
     if (page !== undefined && this.#io.stderr.isTTY === true) this.#io.stderr.write(invitation(page, gateway));
-    await this.#writePageKey(gateway);
+    await this.#writePageKey(gateway, this.#config);
   }
 
-  /** The page is there also where its key cannot be stored. */
-  async #writePageKey({ pages, pageKey }: Gateway): Promise<void> {
-    const { path: folder } = this.#config.store;
-    if (pages.length === 0 || !takesKeyOfStart(this.#config)) return;
+  #replace(config: GatewayConfig): void {
+    if (this.#gateway === null) return;
+    this.#gateway.replace(config);
+    void this.#writePageKey(this.#gateway, config);
+  }
+
+  /**
+   * Stores the key of the page for as long as it opens it by the configuration in use. The page is there also where its
+   * key cannot be stored.
+   */
+  async #writePageKey({ pages, pageKey }: Gateway, { clients }: Pick<GatewayConfig, 'clients'>): Promise<void> {
+    const { store, server } = this.#config;
+    const { path: folder } = store;
+    const isWanted = pages.length > 0 && takesKeyOfStart({ clients, server });
+    if (!isWanted) {
+      this.#pageKeyFiles?.remove();
+      this.#pageKeyFiles = null;
+    }
+    if (!isWanted || this.#pageKeyFiles !== null) return;
     const files = new PageKeyFiles(pageKey);
     this.#pageKeyFiles = files;
     try {
@@ -191,7 +206,8 @@ class ServingProcess {
       const advice = 'gcg open and gcg tail cannot show it: [store] path names a folder that can be written';
       this.#log.info({ folder, code: codeOf(error), advice }, 'key of the live page is not stored');
     }
-    if (this.#events.isEnding) files.remove();
+    // Meanwhile another configuration may have come, or the end.
+    if (this.#events.isEnding || this.#pageKeyFiles !== files) files.remove();
   }
 
   async #tellReady(gateway: Gateway, addresses: readonly string[]): Promise<void> {
