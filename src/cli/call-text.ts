@@ -21,6 +21,8 @@ const STATUS_COLOURS = [DIM, GREEN, GREEN, CYAN, YELLOW, RED];
 /** Calls in words, with or without colours. */
 export class CallText {
   readonly #hasColour: boolean;
+  /** The explanation that was shown last, and how many lines of calls ago. */
+  #shown = { insight: '', linesAgo: 0 };
 
   constructor(hasColour: boolean) {
     this.#hasColour = hasColour;
@@ -31,7 +33,7 @@ export class CallText {
     const { method, path, status, durationMs, client, credential, attempts, replayOf } = call;
     const parts = [
       this.#paint(localTime(Date.parse(call.time)), DIM),
-      this.#status(status),
+      this.#status(status, hasFailed(call)),
       printable(`${method || '-'} ${path}`),
       span(durationMs),
       client === undefined ? '' : printable(client),
@@ -43,6 +45,7 @@ export class CallText {
     const isFailure = hasFailed(call);
     if (why !== null && !isFailure) parts.push(this.#paint(`(slow: ${why.who})`, YELLOW));
     const head = parts.filter((part) => part !== '').join(' ');
+    this.#shown.linesAgo += 1;
     return why === null || !isFailure ? `${head}\n` : `${head}\n${this.#insight(call, why)}`;
   }
 
@@ -53,12 +56,15 @@ export class CallText {
       span(call.durationMs),
       call.client === undefined ? '' : `client ${call.client}`,
       call.credential === undefined ? '' : `credential ${call.credential}`,
+    ];
+    const ids = [
       `request ${call.requestId}`,
-      call.correlationId === undefined ? '' : `correlation ${call.correlationId}`,
+      ...(call.correlationId === undefined ? [] : [`correlation ${call.correlationId}`]),
     ];
     const lines = [
-      `${this.#status(call.status)} ${this.#paint(printable(`${call.method || '-'} ${call.path}`), BOLD)}`,
+      `${this.#status(call.status, hasFailed(call))} ${this.#paint(printable(`${call.method || '-'} ${call.path}`), BOLD)}`,
       ...wrapped(printable(facts.filter((fact) => fact !== '').join(', ')), '  '),
+      ...ids.map((id) => `  ${printable(id)}`),
       '',
     ];
     if (why === null) lines.push('It went well, and was not slow.');
@@ -71,14 +77,16 @@ export class CallText {
     return `${[...lines, '', ...this.#timeLine(call)].join('\n')}\n`;
   }
 
+  /** Why, and what to do first; of many that fail alike the first one says it. */
   #insight(call: Call, why: Why): string {
-    const [first] = why.todo;
-    const title = printable(`${why.who}: ${why.title}`);
-    const next = first === undefined ? '' : `    ${printable(first)}\n`;
     const more = this.#paint(printable(`gcg explain ${call.requestId}`), DIM);
-    return `    ${this.#paint(title, RED)}
-${next}    ${more}
-`;
+    const title = wrapped(printable(`${why.who}: ${why.title}`), INDENT).map((line) => this.#paint(line, RED));
+    const next = why.todo.slice(0, 1).flatMap((first) => wrapped(printable(first), INDENT));
+    const insight = [...title, ...next].join('\n');
+    const isSame = insight === this.#shown.insight && this.#shown.linesAgo < REMEMBERED;
+    if (isSame) return `${INDENT}${this.#paint(`${why.who}, as above:`, RED)} ${more}\n`;
+    this.#shown = { insight, linesAgo: 0 };
+    return `${insight}\n${INDENT}${more}\n`;
   }
 
   #timeLine(call: Call): string[] {
@@ -98,9 +106,11 @@ ${next}    ${more}
     return [`Where ${span(call.durationMs)} went${attempts}`, ...rows];
   }
 
-  #status(status: number): string {
+  /** An answer that began well may have failed all the same. */
+  #status(status: number, isFailure: boolean): string {
     const shown = status === 0 ? '---' : String(status);
-    return this.#paint(shown, STATUS_COLOURS[Math.trunc(status / 100)] ?? RED);
+    const colour = isFailure && status > 0 && status < 400 ? RED : STATUS_COLOURS[Math.trunc(status / 100)];
+    return this.#paint(shown, colour ?? RED);
   }
 
   #paint(text: string, colour: number): string {
@@ -108,6 +118,10 @@ ${next}    ${more}
   }
 }
 
+/** Before what is said of a call below its line. */
+const INDENT = '    ';
+/** So many lines of calls an explanation is taken as still in view. */
+const REMEMBERED = 20;
 /** Columns of a bar. */
 const BAR = 20;
 const WIDTH = 80;

@@ -225,21 +225,22 @@ export function textTest({ text, wild }: FilterValue): CallTest {
     const shown = value.toLowerCase();
     return wild ? isLike(wanted, shown) : shown.includes(wanted);
   };
+  // Three digits are in every third id.
+  const isStatus = /^[1-5]\d\d$/.test(text);
+  const isInIds = ({ requestId, correlationId, tokenFingerprint, traceId }: Call) =>
+    isIn(requestId) || isIn(correlationId) || isIn(tokenFingerprint) || isIn(traceId);
   return (call) =>
+    String(call.status) === wanted ||
     isIn(call.path) ||
     isIn(call.errorCode) ||
     isIn(call.platform?.code) ||
     isIn(call.error) ||
     isIn(call.platform?.message) ||
-    isIn(call.requestId) ||
-    isIn(call.correlationId) ||
-    isIn(call.tokenFingerprint) ||
-    isIn(call.traceId) ||
+    (!isStatus && isInIds(call)) ||
     isIn(call.client) ||
     isIn(call.credential) ||
     isIn(call.operation) ||
     isIn(call.rule) ||
     isIn(call.heldBy) ||
-    isIn(call.limit) ||
-    String(call.status) === wanted;
+    isIn(call.limit);
 }

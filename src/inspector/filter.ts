@@ -43,6 +43,15 @@ export function matches(filter: Filter, call: Call, now: number = Date.now()): b
   return filter.test(call, now);
 }
 
+/** A filter; null where the text is none. */
+export function readFilter(text: string): Filter | null {
+  try {
+    return parseFilter(text);
+  } catch {
+    return null;
+  }
+}
+
 /** The text of a filter, in one way of writing it: `parseFilter` reads the same filter from it. */
 export function printFilter({ node }: Filter): string {
   return node.kind === 'all' ? node.of.map((one) => printed(one)).join(' ') : printed(node, true);

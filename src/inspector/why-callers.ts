@@ -6,6 +6,7 @@ import {
   type Explain,
   type Explanation,
   fault,
+  plainPath,
   ruleFor,
   rulesOf,
   said,
@@ -69,7 +70,7 @@ function bodyTooLarge(call: Call, { settings }: WhyFacts): Explanation {
 }
 
 function noRoute(call: Call): Explanation {
-  const [path = ''] = call.path.split('?', 1);
+  const path = plainPath(call);
   const at = path.indexOf('/api/v2/');
   const near =
     at > 0
@@ -196,7 +197,7 @@ function forbidden(call: Call, { usable }: WhyFacts): Explanation {
         `something, and server.read_only is set.`,
       todo: steps(
         `If changes are wanted: ${setting('server', 'read_only = false')}, and start it without --read-only`,
-        `gcg client can ${client ?? '-'} ${call.method} ${call.path.split('?', 1)[0]} says what would decide then.`,
+        `gcg client can ${client ?? '-'} ${call.method} ${plainPath(call)} says what would decide then.`,
       ),
     };
   if (rule?.includes('not listed'))
@@ -205,7 +206,7 @@ function forbidden(call: Call, { usable }: WhyFacts): Explanation {
       text: `The call is ${what}; none of ${prefix}allow[] in [${section}] covers it.`,
       todo: steps(
         `To permit just this: ${setting(section, `${prefix}allow[] = ${what}`)}`,
-        `gcg client can ${client ?? '-'} ${call.method} ${call.path.split('?', 1)[0]} tries it without a call.`,
+        `gcg client can ${client ?? '-'} ${call.method} ${plainPath(call)} tries it without a call.`,
       ),
     };
   if (rule?.includes('more than one way'))
@@ -223,7 +224,7 @@ function forbidden(call: Call, { usable }: WhyFacts): Explanation {
       text: `The call is ${what}, and [${section}] has ${rule}. A deny wins over every allow.`,
       todo: steps(
         `If the call is meant to be made: narrow or remove that line in [${section}]; no allow[] line helps.`,
-        `gcg client can ${client ?? '-'} ${call.method} ${call.path.split('?', 1)[0]} shows which rule decides.`,
+        `gcg client can ${client ?? '-'} ${call.method} ${plainPath(call)} shows which rule decides.`,
       ),
     };
   if (/credential .* is not listed/.test(error))

@@ -135,7 +135,15 @@ function used(call: Call, { limit, usedBy, areOthersHidden }: WhyFacts): string 
     perMinute,
     `In the minute before, ${all} went through with credential ${call.credential ?? 'default'}: ` +
       `${shares.join(', ')}${rest > 0 ? `, others ${rest}` : ''}.`,
+    limit?.perMinute != null && all < limit.perMinute ? whereTheRestIs(call) : null,
   );
+}
+
+/** Why a limit may be used up with fewer calls than it allows. */
+function whereTheRestIs({ client }: Call): string {
+  return client === undefined
+    ? 'Calls that are still on their way are not among them.'
+    : 'The rest opens bit by bit, so that a burst of one client leaves room for others, or is on its way.';
 }
 
 /** So many clients are named. */
@@ -149,6 +157,11 @@ function retry({ retryAfterMs }: Call): string {
   return retryAfterMs === undefined
     ? 'Wait, and send it again.'
     : `Send it again after ${span(retryAfterMs)}: Retry-After says so, and SDKs can do it by themselves.`;
+}
+
+/** Seconds in which the call would have gone. */
+function longEnough({ retryAfterMs }: Call): string {
+  return retryAfterMs === undefined ? '…' : String(Math.ceil(retryAfterMs / 1_000) + 1);
 }
 
 /** What makes room: the greediest of several clients first. */
@@ -169,6 +182,7 @@ function relief(call: Call, { usedBy }: WhyFacts): readonly (string | null)[] {
       ? 'Or give the program with the most calls an OAuth client of its own ([credential.NAME]): each has a ' +
         'limit of its own.'
       : 'Ask for more at a time (pageSize=100, bulk and search operations), and keep what does not change.',
-    `If calls may wait longer: ${setting('timeouts', 'total_wait = …')} (seconds)`,
+    `If calls may wait longer: ${setting('timeouts', `total_wait = ${longEnough(call)}`)} (seconds), where programs ` +
+      'wait as long',
   ];
 }

@@ -1,18 +1,19 @@
-// Explanations of what happened on the way: the corporate proxy, the network, the platform's own failures, and the
-// gateway's.
+// Explanations of what happened on the way: the corporate proxy, the network, and the gateway's own failures.
 
 import type { WhyFacts } from './why-facts.ts';
 import {
   again,
   type Explain,
   type Explanation,
+  fault,
   isSafe,
   said,
-  sentence,
   sentences,
   setting,
+  size,
   span,
   steps,
+  tries,
   way,
 } from './why-words.ts';
 import type { Call } from './wire.ts';
@@ -162,15 +163,13 @@ function untrusted(call: Call, { wayOut }: WhyFacts): Explanation {
 
 function unreachable(call: Call, { wayOut }: WhyFacts): Explanation {
   const { error = '' } = call;
+  if (call.status !== 0 && call.status < 400) return cutOff(call, wayOut);
   const host = /^(?:the name |the connection to )?(?:https?:\/\/)?([\w.[\]:-]+) /.exec(error)?.[1];
   const hasName = error.includes('cannot be resolved');
-  const title = hasName
-    ? `the name ${host ?? 'of the region'} cannot be resolved on this machine`
-    : call.status === 200
-      ? 'the connection broke while the answer was on its way'
-      : `no connection to ${host ?? 'Genesys Cloud'} lasted`;
   return {
-    title,
+    title: hasName
+      ? `the name ${host ?? 'of the region'} cannot be resolved on this machine`
+      : `no connection to ${host ?? 'Genesys Cloud'} lasted`,
     text: sentences(
       said(call, 'the connection was refused, reset, or its name not resolved'),
       way(wayOut),
@@ -183,6 +182,27 @@ function unreachable(call: Call, { wayOut }: WhyFacts): Explanation {
           ? 'Nothing of the call was sent: send it again.'
           : again(call),
       wayOut?.via === 'direct' ? `If only a proxy may leave: ${setting('proxy', 'url = http://PROXY:PORT')}` : null,
+      DOCTOR,
+    ),
+  };
+}
+
+/** The answer had begun: its advice is not that for a connection that could not be made. */
+function cutOff(call: Call, wayOut: WhyFacts['wayOut']): Explanation {
+  const { status, error, responseBytes } = call;
+  return {
+    title: 'the connection broke while the answer was on its way',
+    text: sentences(
+      `Genesys Cloud had answered ${status}, and ${size(responseBytes)} of the body had come.`,
+      fault(call, 'the connection ended'),
+      error === undefined ? null : 'The caller was cut off as well, so that it does not take a part for the whole.',
+      wayOut === null || wayOut.via === 'direct' ? null : way(wayOut),
+    ),
+    todo: steps(
+      isSafe(call) ? 'Send it again: what came is not whole.' : `With ${status} it was done. Read what it made.`,
+      wayOut === null || wayOut.via === 'direct'
+        ? 'If it happens again: a firewall or proxy on the way may end long or large answers. Ask for smaller pages.'
+        : 'If it happens again: the proxy may end long or large answers. Ask for smaller pages.',
       DOCTOR,
     ),
   };
@@ -294,83 +314,6 @@ function internal(call: Call): Explanation {
       'Send it again: other calls go on.',
     ),
   };
-}
-
-/** The platform failed (5xx), and trying again did not help. */
-export function platformFailed(call: Call, { settings }: WhyFacts): Explanation {
-  const words = call.platform?.message;
-  return {
-    title: `Genesys Cloud failed with ${call.status}`,
-    text: sentences(
-      words === undefined ? null : `It says: ${sentence(words)}`,
-      tries(call) ??
-        (isSafe(call) ? null : `A ${call.method} is not sent twice by itself, since it might be done twice.`),
-      settings !== null && call.attempts > settings.retryMax
-        ? `More tries than retry.retry_max (${settings.retryMax}) are not made.`
-        : null,
-      call.correlationId === undefined ? null : `Its correlation id is ${call.correlationId}.`,
-    ),
-    todo: steps(
-      again(call, ' in a while'),
-      'Look at https://status.mypurecloud.com for your region.',
-      call.correlationId === undefined
-        ? null
-        : `If it lasts, give ${call.correlationId} to the support of Genesys: it finds the call there.`,
-    ),
-  };
-}
-
-/** The platform refused what was asked (4xx). */
-export function platformRefused(call: Call): Explanation {
-  const { code, message } = call.platform ?? {};
-  const words = message === undefined ? null : sentence(message);
-  const title = TITLES[call.status] ?? `Genesys Cloud refuses the request with ${call.status}`;
-  return {
-    title,
-    text: sentences(
-      code === undefined && words === null
-        ? `It answered ${call.status}.`
-        : `It answered ${call.status}${code === undefined ? '' : ` (${code})`}${words === null ? '.' : `: ${words}`}`,
-      'The gateway passed the answer on as it came.',
-    ),
-    todo: steps(
-      ADVICE[call.status] ?? 'Change the request as the answer says.',
-      call.operation === undefined || call.operation === 'unlisted'
-        ? 'The path is none that this release knows of the platform: check its spelling.'
-        : `The documentation of ${call.operation} in the API Explorer (developer.genesys.cloud) says what it takes.`,
-      call.correlationId === undefined ? null : `For the support of Genesys: correlation id ${call.correlationId}.`,
-    ),
-  };
-}
-
-const TITLES: Readonly<Record<number, string>> = {
-  400: 'Genesys Cloud finds the request malformed',
-  404: 'Genesys Cloud has nothing at this path',
-  405: 'Genesys Cloud does not take this method at this path',
-  409: 'the change collides with what Genesys Cloud has already',
-  412: 'the version that the change was made for is not the newest',
-  413: "the request's body is larger than Genesys Cloud takes",
-  415: 'Genesys Cloud does not take a body of this type',
-  422: 'Genesys Cloud understands the request, and cannot do what it says',
-};
-
-const ADVICE: Readonly<Record<number, string>> = {
-  400: 'Mend the field that the answer names; its body has details.',
-  404:
-    'Check the id and the path. An object of a division that the credential may not see looks as if it were ' +
-    'not there.',
-  405: 'Use a method that the operation has.',
-  409: 'Read the object again, and make the change on what it is now; the same name may be taken.',
-  412: 'Read the object again, and send its new version with the change.',
-  413: 'Send less at a time.',
-  415: 'Send Content-Type: application/json with JSON, or the type that the operation takes.',
-  422: 'Mend what the answer names.',
-};
-
-/** How often it was sent, and why again. */
-function tries({ attempts, retries }: Call): string | null {
-  if (attempts <= 1) return null;
-  return `It was sent ${attempts} times${retries === undefined ? '' : ` (again after ${retries.join(', ')})`}.`;
 }
 
 /** Twice as many seconds, for a setting. */

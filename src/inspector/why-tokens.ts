@@ -96,7 +96,7 @@ function loginRequired(call: Call, { credential }: WhyFacts): Explanation {
     todo: steps(
       isSaml
         ? `Post one to /-/credentials/${name}/assertion, or set assertion_command.`
-        : `${commandFor('login', call.credential)}, or open /-/login at the gateway's address`,
+        : `${commandFor('login', call.credential)}, or open /-/login/${name} at the gateway's address`,
     ),
   };
 }

@@ -44,6 +44,12 @@ export function again(call: Call, when = ''): string {
   return isSafe(call) ? `Send it again${when}.` : `Look whether it was done, and send it again${when} if not.`;
 }
 
+/** How often it was sent, and why again. */
+export function tries({ attempts, retries }: Call): string | null {
+  if (attempts <= 1) return null;
+  return `It was sent ${attempts} times${retries === undefined ? '' : ` (again after ${retries.join(', ')})`}.`;
+}
+
 /** What the gateway said, as a sentence; `otherwise` where it said nothing. */
 export function said({ error }: Call, otherwise: string): string {
   return sentence(error ?? otherwise);
@@ -70,10 +76,15 @@ export function steps(...parts: readonly (string | null)[]): readonly string[] {
   return parts.filter((part) => part !== null).map((part) => part.replace(/^set \[/, 'Set ['));
 }
 
+/** The path without its query. */
+export function plainPath({ path }: Call): string {
+  return path.split('?', 1)[0] ?? '';
+}
+
 /** How a call is named in a rule: by its operation where it has one, else by method and path. */
-export function ruleFor({ operation, method, path }: Call): string {
-  const [plain = ''] = path.split('?', 1);
-  return operation === undefined || operation === 'unlisted' ? `${method} ${plain}` : operation;
+export function ruleFor(call: Call): string {
+  const { operation, method } = call;
+  return operation === undefined || operation === 'unlisted' ? `${method} ${plainPath(call)}` : operation;
 }
 
 /** The section that rules of a caller stand in, and what their keys begin with. */

@@ -22,6 +22,8 @@ export type SeenBy = Pick<Rights, 'sees' | 'client'>;
 const MINUTE_MS = 60_000;
 /** So many calls are looked at; where more were made in a minute, nobody is told who made them. */
 const MOST_CALLS = 3_000;
+/** Of those that ended after a call, so many are looked at for ones that were sent before it. */
+const MOST_LATER = 1_000;
 
 /** The facts for one call, as its viewer may know them. */
 export function whyFacts(
@@ -100,20 +102,24 @@ function limitFacts(
     : { name, perMinute, used: 0, waiting: 0, pausedMs };
 }
 
-/** Null where not all calls of the minute are kept. */
+/** By when they were sent, not by when they ended. Null where not all calls of the minute are kept. */
 function usedBy(call: Call, kept: KeptCalls, { config }: ServerRuntime, viewer: SeenBy): readonly UsedBy[] | null {
   if (!['info', 'debug', 'trace'].includes(config.logging.level)) return null;
   const until = Date.parse(call.time);
   const counts = new Map<string | null, number>();
   let looked = 0;
   let isWhole = kept.wholeSince === null;
-  for (let next = kept.below(call.seq); next !== null; next = kept.below(next.seq)) {
+  for (let next = kept.below(call.seq + MOST_LATER); next !== null; next = kept.below(next.seq)) {
+    if (next.seq === call.seq) continue;
     const one = JSON.parse(next.json) as Call;
-    if (until - Date.parse(one.time) > MINUTE_MS) {
+    const endedAt = Date.parse(one.time);
+    if (until - endedAt > MINUTE_MS) {
       isWhole = true;
       break;
     }
-    if (++looked > MOST_CALLS) return null;
+    if (++looked > MOST_CALLS + MOST_LATER) return null;
+    const sentAt = endedAt - one.durationMs + one.queueMs + one.tokenWaitMs;
+    if (sentAt > until || until - sentAt > MINUTE_MS) continue;
     const passed = one.attempts - refusedAttempts(one);
     if (one.credential !== call.credential || passed <= 0) continue;
     const client = one.client ?? null;

@@ -60,6 +60,18 @@ t.test(
       /^[\d:.]+ 200 GET \/api\/v2\/users\/1 43 ms etl as crm\n[\d:.]+ 429 GET \/api\/v2\/users\/2 43 ms etl as crm\n {4}limit: Genesys Cloud's rate limit for credential crm is used up\n {4}Wait, and send it again\.\n {4}gcg explain 9f3c7a10-0000-4000-8000-000000000002\n[\d:.]+ 200 GET \/api\/v2\/users\/3 2\.5 s etl as crm \(slow: platform\)\n$/,
     );
     t.equal((await folder.run(tail, argv, { isTTY: true, env: { TERM: 'dumb' } })).out, plain.out);
+    fake.calls.push(fakeCall(4, LIMITED), fakeCall(5, { status: 404 }), fakeCall(6, LIMITED));
+    const many = (await folder.run(tail, argv, { isTTY: true, env: { NO_COLOR: '1' } })).out.slice(plain.out.length);
+    t.match(
+      many,
+      /^[\d:.]+ 429 .*\n {4}limit, as above: gcg explain 9f3c7a10-0000-4000-8000-000000000004\n[\d:.]+ 404 .*\n {4}caller: /,
+      'what fails in the same way as the one before is not told twice',
+    );
+    t.match(
+      many,
+      /\n[\d:.]+ 429 .*\n {4}limit: .*\n {4}Wait.*\n {4}gcg explain 9f3c7a10-0000-4000-8000-000000000006\n$/,
+    );
+    fake.calls.splice(3);
     const coloured = await folder.run(tail, argv, { isTTY: true });
     t.equal(coloured.out.replace(/\x1b\[\d+m/g, ''), plain.out);
     t.not(coloured.out, plain.out);

@@ -299,8 +299,9 @@ t.test('by keyboard alone', SKIP, async (t) => {
   await press('j');
   await until(page, `location.hash.endsWith('59')`);
   await press('Escape');
-  await page.waitForSelector('.grid');
-  await press('p');
+  await page.waitForSelector('.newer');
+  t.equal(await page.getAttribute('.line.active', 'aria-rowindex'), '4', 'back at the call that was looked at');
+  await press('Home', 'p');
   await page.waitForSelector('.newer');
   inspected.add({});
   await until(page, `document.querySelector('.newer')?.textContent?.includes('1 new')`);

@@ -326,7 +326,7 @@ t.test('limits, with who used them', async (t) => {
       timeouts: { totalWaitMs: 300 },
     },
   });
-  for (let sent = 0; sent < 3; sent++) await ask(started.port, { headers: key('ivr') });
+  await ask(started.port, { headers: key('ivr') });
   for (let sent = 0; sent < 7; sent++) await ask(started.port, { headers: key('etl') });
   await fails(
     t,
@@ -336,8 +336,8 @@ t.test('limits, with who used them', async (t) => {
       row: 'gateway.rate.limited',
       who: 'limit',
       title: /rate limit for credential default is used up/,
-      text: /10 calls a minute are allowed\. In the minute before, \d+ went through with credential default: .*etl \d.*this client \(ivr\) 3.*total_wait \(300 ms\).*Its turn would have been \d+ s later/,
-      todo: /Send it again after \d+ s[\s\S]*\[client\.etl\] requests_per_minute/,
+      text: /10 calls a minute are allowed\. In the minute before, \d+ went through with credential default: etl [2-9], this client \(ivr\) 1\. The rest opens bit by bit.*total_wait \(300 ms\).*Its turn would have been [\d.]+ s later/,
+      todo: /Send it again after [\d.]+ s[\s\S]*\[client\.etl\] requests_per_minute/,
     },
   );
   await ask(started.port, { headers: key('web') });
@@ -587,8 +587,8 @@ t.test('what the platform refuses', async (t) => {
       row: 'platform.5xx',
       who: 'platform',
       title: /failed with 503/,
-      text: /sent 2 times \(again after 503\).*correlation id is/,
-      todo: /support of Genesys/,
+      text: /sent 2 times \(again after 503\)/,
+      todo: /give [\da-f-]{36} to the support of Genesys/,
     },
   );
 });
@@ -747,7 +747,13 @@ t.test('the way to the platform', async (t) => {
     [
       cut,
       {},
-      { row: 'gateway.upstream.unreachable', who: 'network', title: /broke while the answer/, todo: /gcg doctor/ },
+      {
+        row: 'gateway.upstream.unreachable',
+        who: 'network',
+        title: /broke while the answer/,
+        text: /had answered 200, and \d+ bytes of the body had come\. (?!.*protocol)/,
+        todo: /^Send it again: what came is not whole\.[\s\S]*gcg doctor/,
+      },
     ],
   ];
   for (const [origin, asked, expected] of direct)

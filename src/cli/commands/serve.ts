@@ -173,9 +173,11 @@ class ServingProcess {
     this.#log.info({ version: VERSION, addresses, pid: process.pid, ...told }, 'listening');
     this.#reloader?.start();
     this.#notifier.send('READY=1');
+    // Who is told of the page finds its key.
+    await this.#writePageKey(gateway, this.#config);
+    if (this.#events.isEnding) return;
     this.#onListening?.(addresses);
     if (page !== undefined && this.#io.stderr.isTTY === true) this.#io.stderr.write(invitation(page, gateway));
-    await this.#writePageKey(gateway, this.#config);
   }
 
   #replace(config: GatewayConfig): void {

@@ -2,7 +2,7 @@
 // the focus and says which row is active, since rows are used again for other calls as the list moves.
 
 import { html, nothing, render, svg } from 'lit-html';
-import { culpritOf } from '../culprit.ts';
+import { culpritOf, hasFailed } from '../culprit.ts';
 import type { Call, Culprit } from '../wire.ts';
 import { duration, type Outcome, outcomeOf, pathParts, size, timeOfDay, visible } from './format.ts';
 import { hashOf } from './place.ts';
@@ -33,7 +33,7 @@ const WORDS: Readonly<Record<Culprit, string>> = {
   network: 'network',
   platform: 'platform',
   gateway: 'gateway',
-  reader: 'slow reader',
+  reader: 'reader',
 };
 
 /** A status with its shape, and the word for who is to blame: never told by colour alone. */
@@ -42,7 +42,9 @@ export function statusMark(call: Call) {
   const culprit = culpritOf(call);
   return html`<span class="status ${outcome}"
     ><svg viewBox="0 0 10 10" aria-hidden="true">${SHAPES[outcome]}</svg>${call.status === 0 ? '–' : call.status}${
-      culprit === null ? nothing : html` <span class="by">${WORDS[culprit]}</span>`
+      culprit === null
+        ? nothing
+        : html` <span class="by">${hasFailed(call) ? WORDS[culprit] : `slow: ${WORDS[culprit]}`}</span>`
     }${outcome === 'left' ? html` <span>left</span>` : nothing}</span
   >`;
 }
@@ -62,7 +64,7 @@ export function pathMark({ path, route }: Call, isShort = false) {
 export const COLUMNS: readonly Column[] = [
   { id: 'time', title: 'Time', width: '6.2rem', cell: ({ time }) => timeOfDay(Date.parse(time)) },
   { id: 'method', title: 'Method', width: '3.4rem', cell: ({ method }) => visible(method, 20) },
-  { id: 'status', title: 'Status', width: '7.2rem', cell: statusMark },
+  { id: 'status', title: 'Status', width: '9.2rem', cell: statusMark },
   { id: 'path', title: 'Path', width: 'minmax(9rem, 1fr)', cell: (call) => link(call, pathMark(call, true)) },
   { id: 'ms', title: 'Took', width: '4rem', isRight: true, cell: ({ durationMs }) => duration(durationMs) },
   { id: 'bars', title: 'Where', width: '5rem', cell: miniBars },
@@ -175,11 +177,19 @@ export class CallGrid {
     this.choose(Math.max(0, Math.min(calls.length - 1, line)));
   }
 
+  /** Makes the line of a call the active one, where the list has it. */
+  chooseCall(requestId: string): void {
+    const at = this.#indexOf(requestId);
+    if (at >= 0) this.choose(this.#content.calls.length - 1 - at);
+  }
+
   /** Makes a line (0 is the newest) the active one, and brings it into view. */
   choose(line: number): void {
     const call = this.#content.calls[this.#content.calls.length - 1 - line];
     if (call === undefined) return;
     this.#active = call.requestId;
+    // Nobody saw it while it was hidden.
+    this.#height = this.#host.clientHeight;
     const head = PHONE.matches ? 0 : this.#row + 4;
     const from = line * this.#row;
     if (from < this.#host.scrollTop) this.#host.scrollTop = from;
@@ -188,6 +198,12 @@ export class CallGrid {
     this.#top = this.#host.scrollTop;
     this.#onMoved(line === 0);
     this.#render();
+  }
+
+  /** For other calls than before: none is active. */
+  begin(): void {
+    this.#active = null;
+    this.toTop();
   }
 
   /** Back to the newest call. */

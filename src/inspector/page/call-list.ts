@@ -1,7 +1,7 @@
 // Which calls of the store a list shows: those that pass its filter, as they come, or as they were when it was told to
 // stand still. Knows nothing of the page.
 
-import { type Filter, type FilterNode, matches, parseFilter, printFilter } from '../filter.ts';
+import { type Filter, type FilterNode, matches, parseFilter, printFilter, readFilter } from '../filter.ts';
 import type { Call } from '../wire.ts';
 import type { CallStore, StoreChange } from './store.ts';
 
@@ -105,6 +105,14 @@ export class CallList {
     this.#isReading = false;
     this.#newer = 0;
   }
+}
+
+/** The call that is so many further on than another one, of those that pass a filter. */
+export function neighbour(calls: readonly Call[], id: string, by: number, text: string, now: number): Call | undefined {
+  const filter = readFilter(text);
+  const listed = calls.filter((call) => call.requestId === id || filter === null || matches(filter, call, now));
+  const at = listed.findIndex(({ requestId }) => requestId === id);
+  return at < 0 ? undefined : listed[at + by];
 }
 
 /** The terms that stand side by side. */

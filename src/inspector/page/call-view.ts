@@ -5,11 +5,12 @@ import { WHO } from '../culprit.ts';
 import type { Call, CallAnswer, Why } from '../wire.ts';
 import { CallActions } from './call-actions.ts';
 import { pathMark, statusMark } from './call-grid.ts';
+import { neighbour } from './call-list.ts';
 import { copyText } from './copy-line.ts';
 import { exportHar } from './export-har.ts';
 import { quoted } from './filter-box.ts';
 import { duration, size, timeOfDay, visible } from './format.ts';
-import { hashOf, type Place } from './place.ts';
+import { hashOf, type Place, parsePlace } from './place.ts';
 import { RequestFailure } from './session.ts';
 import { timelineMark, timelineOf, timelineTable } from './timeline.ts';
 import type { App, Key, OpenView, View } from './view.ts';
@@ -85,11 +86,11 @@ class CallView implements View {
     this.#render();
   }
 
-  /** To the next call of the list in either direction. */
+  /** To the next call, in either direction, of those that the list showed. */
   #step(by: number): void {
-    const { calls } = this.#app.live.store;
-    const at = calls.findIndex(({ requestId }) => requestId === this.#id);
-    const next = at < 0 ? undefined : calls[at + by];
+    const { live } = this.#app;
+    const filter = parsePlace(this.#app.lastPlace('calls')).params.get('f') ?? '';
+    const next = neighbour(live.store.calls, this.#id, by, filter, live.now());
     if (next !== undefined) this.#app.go(hashOf('call', {}, next.requestId), true);
   }
 
@@ -115,7 +116,11 @@ class CallView implements View {
         <span>took <b>${duration(call.durationMs)}</b></span>
         ${call.client === undefined ? nothing : html`<span>client <b>${visible(call.client, 64)}</b></span>`}
         ${call.credential === undefined ? nothing : html`<span>credential <b>${visible(call.credential, 64)}</b></span>`}
-        <span><b>${call.attempts}</b> ${call.attempts === 1 ? 'try' : 'tries'}</span>
+        ${
+          call.attempts === 0
+            ? html`<span>not sent</span>`
+            : html`<span><b>${call.attempts}</b> ${call.attempts === 1 ? 'try' : 'tries'}</span>`
+        }
         <span>${size(call.responseBytes)}</span>
       </p>
       <div class="bar" role="group" aria-label="This call">

@@ -3,7 +3,7 @@
 
 import { html, nothing, render } from 'lit-html';
 import { hasFailed } from '../culprit.ts';
-import { type Filter, matches, parseFilter } from '../filter.ts';
+import { type Filter, matches, readFilter } from '../filter.ts';
 import type { Call } from '../wire.ts';
 import { CallGrid, COLUMNS } from './call-grid.ts';
 import { CallList, type Time, timeOf } from './call-list.ts';
@@ -52,6 +52,7 @@ class CallsView implements View {
       () => app.live.store.calls,
       (filter) => this.#ask({ filter }),
       change,
+      () => this.#enterList(),
     );
     this.#chart = new StripChart((time) => this.#choose(time), change);
     this.#list = new CallList(app.live.store, () => app.live.now());
@@ -96,8 +97,12 @@ class CallsView implements View {
     this.#columns = columns.length === 0 ? ALL_COLUMNS : columns;
     this.#list.show(readFilter(wish.filter) ?? this.#list.filter);
     this.#beginChart();
+    const isNew = this.#grid === null;
     this.#render();
-    this.#grid?.toTop();
+    this.#grid?.begin();
+    const { cameFrom } = this.#app;
+    // Whoever comes back from a call goes on there.
+    if (isNew && cameFrom?.view === 'call') this.#grid?.chooseCall(cameFrom.rest[0] ?? '');
   }
 
   close(): void {
@@ -148,6 +153,13 @@ class CallsView implements View {
   #move(by: number): void {
     this.#grid?.focus();
     this.#grid?.move(by);
+  }
+
+  /** From the filter into the calls that pass it. */
+  #enterList(): void {
+    if (this.#list.shown.length === 0) return;
+    this.#grid?.focus();
+    this.#grid?.choose(0);
   }
 
   #top(): void {
@@ -362,15 +374,6 @@ class CallsView implements View {
           : nothing
       }
     </p>`;
-  }
-}
-
-/** A filter; null where the text is none. */
-function readFilter(text: string): Filter | null {
-  try {
-    return parseFilter(text);
-  } catch {
-    return null;
   }
 }
 

@@ -264,6 +264,7 @@ function appOf(app: App, { store, byId }: OpenFile): App {
     lastPlace: (view) => (view === 'calls' ? hashOf('file') : app.lastPlace(view)),
     say: (text) => app.say(text),
     tell: (text) => app.tell(text),
+    cameFrom: null,
     refresh: () => app.refresh(),
   };
 }

@@ -41,6 +41,7 @@ export class FilterBox {
   readonly #calls: () => readonly Call[];
   readonly #onText: (text: string) => void;
   readonly #onChange: () => void;
+  readonly #onEnter: () => void;
   #text = '';
   /** The text that was taken into use last. */
   #applied = '';
@@ -50,11 +51,15 @@ export class FilterBox {
   #settle: ReturnType<typeof setTimeout> | undefined;
   #input: HTMLInputElement | null = null;
 
-  /** `onText` is told a text that can be read; `onChange` that the template is another one. */
-  constructor(calls: () => readonly Call[], onText: (text: string) => void, onChange: () => void) {
+  /**
+   * `onText` is told a text that can be read; `onChange` that the template is another one; `onEnter` that a text is
+   * whole.
+   */
+  constructor(calls: () => readonly Call[], onText: (text: string) => void, onChange: () => void, onEnter: () => void) {
     this.#calls = calls;
     this.#onText = onText;
     this.#onChange = onChange;
+    this.#onEnter = onEnter;
   }
 
   /** Takes a text from elsewhere: the address, a chip, a saved filter. */
@@ -191,7 +196,7 @@ export class FilterBox {
     else if ((event.key === 'Enter' || event.key === 'Tab') && this.#chosen >= 0) this.#accept(this.#chosen);
     else if (event.key === 'Enter') {
       this.#close();
-      return;
+      if (this.#problem === null) this.#onEnter();
     } else return;
     event.preventDefault();
     event.stopPropagation();

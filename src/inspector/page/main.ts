@@ -44,6 +44,7 @@ class Page implements App {
   #newCalls = 0;
   #newFailures = 0;
   #failures = 0;
+  cameFrom: Place | null = null;
   /** The last address of each view. */
   readonly #places = new Map<string, string>();
   #frame = 0;
@@ -53,7 +54,10 @@ class Page implements App {
     this.session.onRefused = (message) => void this.#lock(message);
     this.live.listen(() => this.refresh());
     this.live.store.listen((change) => this.#count(change));
-    addEventListener('hashchange', () => this.#open());
+    addEventListener('hashchange', ({ oldURL }) => {
+      this.cameFrom = parsePlace(new URL(oldURL).hash);
+      void this.#open();
+    });
     byId('skip').addEventListener('click', (event) => {
       event.preventDefault();
       this.#main.focus();

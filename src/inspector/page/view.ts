@@ -22,6 +22,8 @@ export interface App {
   go(hash: string, replace?: boolean): void;
   /** The address of a view as it was shown last: its filter is still there when somebody comes back. */
   lastPlace(view: string): string;
+  /** Where whoever looks was before. */
+  readonly cameFrom: Place | null;
   /** Tells readers of the screen; a later text replaces an earlier one that was not told yet. */
   say(text: string): void;
   /** Shows what came of an action for some seconds, and says it. */

@@ -83,3 +83,19 @@ t.test(
     t.match(whyOf(fakeCall(1, told), NO_FACTS)?.todo.join('\n'), /all OAuth clients of the organisation/);
   },
 );
+
+t.test('of an answer that broke off it is said what had come, and whether it was done', async (t) => {
+  const cut = { status: 200, errorCode: 'gateway.upstream.unreachable', error: 'x ended the connection: try again' };
+  const why = (more: object) => whyOf(fakeCall(1, { ...cut, responseBytes: 512, ...more }), NO_FACTS);
+  t.match(why({ method: 'GET' })?.text, /^Genesys Cloud had answered 200, and 512 bytes of the body had come\./);
+  t.match(why({ method: 'GET' })?.todo[0], /^Send it again/);
+  t.match(why({ method: 'POST' })?.todo[0], /it was done/);
+  t.notMatch(JSON.stringify(why({})), 'try again', 'advice for a connection that could not be made is none here');
+});
+
+t.test('a path that the platform is not known to have is said before all else', async (t) => {
+  const why = (operation: string) =>
+    whyOf(fakeCall(1, { status: 404, path: '/api/v2/usres?a=1', operation }), NO_FACTS);
+  t.match(why('unlisted')?.todo[0], /^There is no GET \/api\/v2\/usres that this release knows of/);
+  t.match(why('getUsers')?.todo[0], /^Check the id/);
+});
