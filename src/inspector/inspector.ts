@@ -80,10 +80,9 @@ export class Inspector {
   ended(record: ExchangeRecord, line: string | null): void {
     const hasFailed = isFailed(record);
     const kept = this.#lineOf(record, line, hasFailed);
-    if (this.#running.size > 0) this.#running.delete(record);
+    this.#running.delete(record);
     const seq = kept === null ? 0 : this.ring.add(kept, hasFailed);
-    if (kept !== null && seq > 0 && this.feed.isWatched)
-      this.feed.ended({ seq, text: kept, client: record.client, hasFailed, call: null });
+    if (seq > 0 && this.feed.isWatched) this.feed.ended({ seq, client: record.client, hasFailed });
     if (record.trace !== null) this.capture.ended(record, kept);
   }
 
