@@ -126,8 +126,8 @@ export class Inspector {
         : withFingerprints(this.fingerprints.kept, () => exchangeLine(record, level, this.#isoTime(), this.#detail));
     if (record.failureBody === null && record.trace === null) return plain;
     const words = record.failureBody && withFingerprints(this.fingerprints.kept, () => this.#wordsOf(record));
-    const trace = record.trace === null ? '' : `,"trace":${JSON.stringify(record.trace.show())}`;
-    return `${plain.slice(0, plain.lastIndexOf('}'))}${words ?? ''}${trace}}\n`;
+    const trace = record.trace === null ? '' : `,"trace":${record.trace.text()}`;
+    return `${plain.slice(0, -'}\n'.length)}${words ?? ''}${trace}}\n`;
   }
 
   /** The platform's own words for a failure, as a field; empty where they cannot be read. */
