@@ -1,6 +1,8 @@
 // What the inspector costs: `npm run bench:inspector`. Two gateways without it, to see how much two of the same differ,
-// and one with it: unwatched, with one watcher, and with ten that do not read; interleaved rounds. Then what the one with
-// it holds in memory after so many calls more. Only ratios within a run mean anything.
+// and one with it: unwatched, with one watcher, and with ten that do not read. CPU time is the gateway's process alone;
+// rounds are short, many and interleaved, each in another order, so that what else the machine does falls on all alike.
+// Then what the one with it holds in memory after so many calls more. Only ratios within a run mean anything, and none
+// that is smaller than the spread.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,13 +11,13 @@ import { connect, type Socket } from 'node:net';
 import { parseArgs } from 'node:util';
 import { CallRing } from '../src/inspector/call-ring.ts';
 import { createTestCa } from '../test/helpers/certificates.ts';
-import type { Accounting } from './accounting.ts';
+import type { Accounting, AccountingQuestion } from './accounting.ts';
 import { type LoadResult, runLoad } from './load.ts';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '7' },
-    requests: { type: 'string', default: '15000' },
+    rounds: { type: 'string', default: '25' },
+    requests: { type: 'string', default: '3000' },
     connections: { type: 'string', default: '32' },
     more: { type: 'string', default: '100000' },
   },
@@ -25,7 +27,11 @@ const [rounds, requests, connections, more] = [values.rounds, values.requests, v
 ) as [number, number, number, number];
 const PATH = '/api/v2/users?pageSize=5';
 const MIB = 1024 * 1024;
-const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
+const WARM_UP = 15_000;
+/** The number below which this share of them lies. */
+const quantile = (numbers: readonly number[], share: number) =>
+  numbers.toSorted((a, b) => a - b)[Math.floor((numbers.length - 1) * share)] ?? 0;
+const median = (numbers: readonly number[]) => quantile(numbers, 1 / 2);
 
 /** CPU time of taking a line in, in µs. */
 function costOfRing(): number {
@@ -59,8 +65,8 @@ async function start(script: string, args: string[]): Promise<Started> {
   return { child, port, pageKey };
 }
 
-async function account({ child }: Started): Promise<Accounting> {
-  child.send('account');
+async function account({ child }: Started, question: AccountingQuestion = 'account'): Promise<Accounting> {
+  child.send(question);
   const [accounting] = (await once(child, 'message')) as [Accounting];
   return accounting;
 }
@@ -115,23 +121,37 @@ try {
     way('with one watcher', on, 1),
     way('with ten that do not read', on, 10, false),
   ];
-  for (const target of [off, same, on]) await runLoad({ port: target.port }, PATH, requests, connections);
-  for (let round = 0; round < rounds; round++) for (const one of ways) await measure(one);
-  console.log(`${rounds} interleaved rounds of ${requests} calls; medians of ratios to the one without`);
-  console.log('                              throughput   CPU a call     p99');
+  for (const target of [off, same, on]) await runLoad({ port: target.port }, PATH, WARM_UP, connections);
+  const [warming] = await watch(on, 1, true);
+  await runLoad({ port: on.port }, PATH, WARM_UP, connections);
+  warming?.destroy();
+  for (let round = 0; round < rounds; round++)
+    for (let at = 0; at < ways.length; at++) await measure(ways[(round + at) % ways.length] as Way);
+  console.log(`${rounds} interleaved rounds of ${requests} calls; CPU a call in µs, medians`);
+  console.log('to the one without: of the medians, and the median (quartiles) of the rounds');
+  console.log('                              CPU a call   of medians   of rounds              throughput     p99');
   for (const { name, results } of ways) {
-    const ratio = (of: (result: Way['results'][number]) => number) =>
-      median(results.map((result, round) => of(result) / of(base.results[round] as Way['results'][number])));
+    const ratios = (of: (result: Way['results'][number]) => number) =>
+      results.map((result, round) => of(result) / of(base.results[round] as Way['results'][number]));
+    const cpu = median(results.map(({ cpuUs }) => cpuUs));
+    const cpus = ratios(({ cpuUs }) => cpuUs);
+    const [low, middle, high] = [1 / 4, 1 / 2, 3 / 4].map((share) => quantile(cpus, share).toFixed(3));
     const cells = [
-      ratio(({ load }) => load.requests / load.seconds).toFixed(3),
-      ratio(({ cpuUs }) => cpuUs).toFixed(3),
-      ratio(({ load }) => load.p99).toFixed(2),
+      cpu.toFixed(1).padStart(12),
+      (cpu / median(base.results.map(({ cpuUs }) => cpuUs))).toFixed(3).padStart(13),
+      `   ${middle} (${low} ${high})`,
+      median(ratios(({ load }) => load.requests / load.seconds))
+        .toFixed(3)
+        .padStart(14),
+      median(ratios(({ load }) => load.p99))
+        .toFixed(2)
+        .padStart(8),
     ];
-    console.log(`${name.padEnd(28)}${cells[0]?.padStart(12)}${cells[1]?.padStart(13)}${cells[2]?.padStart(8)}`);
+    console.log(`${name.padEnd(28)}${cells.join('')}`);
   }
   const stalled = await watch(on, 10, false);
   const held = async () => {
-    const { heapBytes, externalBytes, rssBytes } = await account(on);
+    const { heapBytes, externalBytes, rssBytes } = await account(on, 'collected');
     return [heapBytes, externalBytes, rssBytes].map((bytes) => (bytes / MIB).toFixed(1)).join(' / ');
   };
   await runLoad({ port: on.port }, PATH, 20_000, connections);

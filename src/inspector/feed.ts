@@ -3,12 +3,12 @@
 // watch, and where the text goes, is the server's.
 
 import type { Clock, Timer } from '../clock.ts';
-import { type CallRing, numbered } from './call-ring.ts';
-import { callOf, callsText, type EndedCall, eventText, PING, Sampler } from './frames.ts';
+import type { CallRing, KeptCall } from './call-ring.ts';
+import { callsText, type EndedCall, eventText, PING, Sampler } from './frames.ts';
 import { type PresentSources, PresentState } from './present-state.ts';
 import { maySee, searchCalls } from './search.ts';
 import { type Watch, Watcher } from './watcher.ts';
-import type { CaptureState, FeedEvents, Rights } from './wire.ts';
+import type { Call, CaptureState, FeedEvents, Rights } from './wire.ts';
 
 /** What a feed tells of, and by what. */
 export interface FeedDeps extends PresentSources {
@@ -268,37 +268,55 @@ export class Feed {
     if (this.isWatched) this.#timer ??= this.#deps.clock.after(TICK_MS, this.#tick);
   };
 
-  /** One text for each group. */
+  /** One text for each group, of the lines that the ring has. What fell out of it meanwhile is missing. */
   #flush(): void {
+    const { ring } = this.#deps;
     const pending = this.#pending;
     const lost = this.#lost;
     this.#pending = [];
     this.#lost = 0;
+    const callOf = reader(ring);
     for (const { watchers, sampler } of this.#groups.values()) {
       const [first] = watchers;
       if (first === undefined) continue;
       const { rights, matches } = first.watch;
-      const wanted = pending.filter((one) => maySee(one.client, rights) && (matches?.(callOf(one)) ?? true));
+      let missed = lost;
+      const wanted = pending.filter((one) => {
+        if (!maySee(one.client, rights)) return false;
+        if (matches === null) return true;
+        const call = callOf(one);
+        if (call === null) missed += 1;
+        return call !== null && matches(call);
+      });
       const { chosen, sampled } = sampler.choose(wanted);
-      if (chosen.length > 0) {
-        const text = Buffer.from(
-          callsText(
-            chosen.map((one) => numbered(one)),
-            this.#idAt(this.#deps.ring.present),
-            sampled,
-          ),
-        );
-        for (const watcher of watchers) watcher.send(text, chosen.length, this.#nextSeq);
+      const told = chosen.map(({ seq }) => ring.get(seq)).filter((kept): kept is KeptCall => kept !== null);
+      missed += chosen.length - told.length;
+      if (told.length > 0) {
+        const text = Buffer.from(callsText(told, this.#idAt(ring.present), sampled));
+        for (const watcher of watchers) watcher.send(text, told.length, this.#nextSeq);
       }
-      if (lost > 0) {
+      if (missed > 0) {
         // How many others call is not for everybody to know.
-        const missed = rights.sees === 'all' ? lost : 0;
-        const gap = eventText('gap', { missed, resumeAt: this.#nextSeq });
+        const gap = eventText('gap', { missed: rights.sees === 'all' ? missed : 0, resumeAt: this.#nextSeq });
         for (const watcher of watchers) watcher.send(gap, 0, this.#nextSeq);
       }
     }
     this.#present.count(pending, lost);
   }
+}
+
+/** Reads calls from the ring as filters ask for them, each one once; null for what fell out. */
+function reader(ring: CallRing): (one: EndedCall) => Call | null {
+  const calls = new Map<number, Call | null>();
+  return ({ seq }) => {
+    let call = calls.get(seq);
+    if (call === undefined) {
+      const kept = ring.get(seq);
+      call = kept && (JSON.parse(kept.json) as Call);
+      calls.set(seq, call);
+    }
+    return call;
+  };
 }
 
 function groupKey({ rightsKey, watch }: Watcher): string {

@@ -1,24 +1,16 @@
 // What goes to watchers, as text: events of a stream (WHATWG HTML, section 9.2), and which calls are told where there
 // are too many to look at.
 
-import { numbered } from './call-ring.ts';
-import type { Call, FeedEvents } from './wire.ts';
+import type { FeedEvents } from './wire.ts';
 
-/** A call that has ended, on its way to those who watch. */
+/**
+ * A call that has ended, on its way to those who watch: as much as tells whether it is told. Its text stays in the ring
+ * meanwhile.
+ */
 export interface EndedCall {
   readonly seq: number;
-  /** Its line, as the ring has it. */
-  readonly text: string;
   readonly client: string | null;
   readonly hasFailed: boolean;
-  /** Read when the first filter asks for it. */
-  call: Call | null;
-}
-
-/** The call as filters are asked about it. */
-export function callOf(ended: EndedCall): Call {
-  ended.call ??= JSON.parse(numbered(ended).json) as Call;
-  return ended.call;
 }
 
 /** One event as it stands in the stream. */

@@ -112,11 +112,10 @@ export class Inspector {
   ended(record: ExchangeRecord, line: string | null): void {
     const hasFailed = isFailed(record);
     const kept = this.#lineOf(record, line, hasFailed);
-    if (this.#running.size > 0) this.#running.delete(record);
+    this.#running.delete(record);
     const seq = kept === null ? 0 : this.ring.add(kept, hasFailed);
     if (seq > 0 && record.sender !== null) this.senders.add(seq, record.sender, record.listener, hasFailed);
-    if (kept !== null && seq > 0 && this.feed.isWatched)
-      this.feed.ended({ seq, text: kept, client: record.client, hasFailed, call: null });
+    if (seq > 0 && this.feed.isWatched) this.feed.ended({ seq, client: record.client, hasFailed });
     if (record.trace !== null) this.capture.ended(record, kept);
   }
 
@@ -184,8 +183,8 @@ export class Inspector {
         : withFingerprints(this.fingerprints.kept, () => exchangeLine(record, level, this.#isoTime(), this.#detail));
     if (record.failureBody === null && record.trace === null) return plain;
     const words = record.failureBody && withFingerprints(this.fingerprints.kept, () => this.#wordsOf(record));
-    const trace = record.trace === null ? '' : `,"trace":${JSON.stringify(record.trace.show())}`;
-    return `${plain.slice(0, plain.lastIndexOf('}'))}${words ?? ''}${trace}}\n`;
+    const trace = record.trace === null ? '' : `,"trace":${record.trace.text()}`;
+    return `${plain.slice(0, -'}\n'.length)}${words ?? ''}${trace}}\n`;
   }
 
   /** The platform's own words for a failure, as a field; empty where they cannot be read. */

@@ -9,7 +9,10 @@ import type { FeedEvents, Rights, RunningCall } from './wire.ts';
 
 /** A call between its beginning and its end. */
 export interface RunningExchange {
-  readonly record: Pick<ExchangeRecord, 'requestId' | 'client' | 'credential' | 'method' | 'target' | 'startedAt'>;
+  readonly record: Pick<
+    ExchangeRecord,
+    'requestId' | 'client' | 'credential' | 'method' | 'target' | 'startedAt' | 'runningAt'
+  >;
   /** What it waits for, or waited for last. */
   readonly waitsFor?: string;
   /** Null while it waits for nothing. */
@@ -19,36 +22,49 @@ export interface RunningExchange {
 /** So many are told of, those that began first. */
 const MOST_TOLD = 100;
 
-/** The calls that began while somebody watched, and did not end yet. */
+/**
+ * The calls that began while somebody watched, and did not end yet, in a list where each record knows its place. A Map
+ * that many calls pass through costs the garbage collector dearly: each table that it outgrows keeps its calls, and the
+ * tables after it, until a full collection.
+ */
 export class RunningCalls {
   readonly #mask: LiveSecrets['mask'];
-  readonly #exchanges = new Map<RunningExchange['record'], RunningExchange>();
+  readonly #exchanges: RunningExchange[] = [];
 
   constructor(mask: LiveSecrets['mask']) {
     this.#mask = mask;
   }
 
   get size(): number {
-    return this.#exchanges.size;
+    return this.#exchanges.length;
   }
 
   add(exchange: RunningExchange): void {
-    this.#exchanges.set(exchange.record, exchange);
+    if (exchange.record.runningAt >= 0) return;
+    exchange.record.runningAt = this.#exchanges.push(exchange) - 1;
   }
 
+  /** Takes a call out, where it is noted; the last of the list takes its place. */
   delete(record: RunningExchange['record']): void {
-    this.#exchanges.delete(record);
+    const at = record.runningAt;
+    if (at < 0) return;
+    record.runningAt = -1;
+    const last = this.#exchanges.pop() as RunningExchange;
+    if (last.record === record) return;
+    this.#exchanges[at] = last;
+    last.record.runningAt = at;
   }
 
   clear(): void {
-    this.#exchanges.clear();
+    for (const { record } of this.#exchanges) record.runningAt = -1;
+    this.#exchanges.length = 0;
   }
 
   /** Those that may be seen, the oldest first; `waiting` are the ones that wait, noted here or not. */
   list(rights: Pick<Rights, 'sees' | 'client'>, waiting: Iterable<RunningExchange>): FeedEvents['running'] {
-    const all = new Map(this.#exchanges);
-    for (const exchange of waiting) all.set(exchange.record, exchange);
-    const seen = [...all.values()]
+    const all = this.#exchanges.slice();
+    for (const exchange of waiting) if (exchange.record.runningAt < 0) all.push(exchange);
+    const seen = all
       .filter(({ record: { client } }) => maySee(client, rights))
       .sort((a, b) => a.record.startedAt - b.record.startedAt);
     return { calls: seen.slice(0, MOST_TOLD).map((exchange) => this.#told(exchange)), count: seen.length };

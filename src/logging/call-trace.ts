@@ -1,6 +1,8 @@
 // Where the time of one call goes: the layers note it in the record while somebody watches. It decides nothing, and no
 // log line shows it.
 
+import { shownMs } from './milliseconds.ts';
+
 /** What a call waited for before it had a connection: its turn at a limit, a token, the time before another try. */
 export type WaitKind = 'queue' | 'token' | 'pause';
 
@@ -54,15 +56,20 @@ export class CallTrace {
     return attempt;
   }
 
-  /** What is shown of it: offsets from when the call was accepted, in hundredths of a ms. */
-  show(): object {
-    const offset = (time: number) => tidy(time - this.startedAt);
-    return {
-      rules: offset(this.#handedOverAt ?? this.now()),
-      waits: this.#waits.map((wait) => ({ for: wait.for, at: offset(wait.at), ms: tidy(wait.ms) })),
-      attempts: this.#attempts.map((attempt) => attempt.show(offset)),
-      stalled: tidy(this.stalledMs),
-    };
+  /**
+   * What is shown of it, as JSON: offsets from when the call was accepted. Made for every call while somebody watches,
+   * so put together by hand.
+   */
+  text(): string {
+    const { startedAt } = this;
+    const waits = this.#waits.map(
+      (wait) => `{"for":"${wait.for}","at":${shown(wait.at - startedAt)},"ms":${shown(wait.ms)}}`,
+    );
+    const attempts = this.#attempts.map((attempt) => attempt.text(startedAt));
+    return (
+      `{"rules":${shown((this.#handedOverAt ?? this.now()) - startedAt)},"waits":[${waits.join(',')}],` +
+      `"attempts":[${attempts.join(',')}],"stalled":${shown(this.stalledMs)}}`
+    );
   }
 }
 
@@ -84,7 +91,7 @@ export class AttemptTrace {
   /** What the response asks for by Retry-After. */
   retryAfterMs: number | null = null;
   /** What carries it, and is told when that is free again. */
-  connection: { freed(): void } | null = null;
+  connection: { freed(at: number): void } | null = null;
 
   constructor(call: CallTrace) {
     this.call = call;
@@ -108,7 +115,7 @@ export class AttemptTrace {
 
   /** Its connection was there already, since `readyAt`; `freeSince` is null where nobody knows. */
   reused(readyAt: number, freeSince: number | null): void {
-    const now = this.call.now();
+    const now = this.#connectedAt ?? this.call.now();
     this.#idleMs = freeSince === null ? null : now - freeSince;
     this.#ageMs = now - readyAt;
   }
@@ -144,37 +151,39 @@ export class AttemptTrace {
     if (this.#endedAt !== null) return;
     this.stalled(false);
     this.#error = error;
-    if (error === null) this.connection?.freed();
     this.#endedAt = this.call.now();
+    if (error === null) this.connection?.freed(this.#endedAt);
   }
 
-  show(offset: (time: number) => number): object {
+  /** `startedAt`: when its call was accepted. */
+  text(startedAt: number): string {
+    const at = this.#at;
     const endedAt = this.#endedAt ?? this.call.now();
-    const span = (from: number | null, to: number | null) => (from === null ? undefined : tidy((to ?? endedAt) - from));
-    return {
-      at: offset(this.#at),
-      ms: tidy(endedAt - this.#at),
-      pool: tidy((this.#permittedAt ?? endedAt) - this.#at),
-      ...(this.#dial !== null && { dial: shownDial(this.#dial) }),
-      ...(this.#idleMs !== null && { idle: tidy(this.#idleMs) }),
-      ...(this.#ageMs !== null && { age: tidy(this.#ageMs) }),
-      send: span(this.#connectedAt, this.#sentAt),
-      wait: span(this.#sentAt, this.#answeredAt),
-      body: span(this.#answeredAt, this.#endedAt),
-      status: this.#status ?? undefined,
-      error: this.#error ?? undefined,
-      retryAfter: this.retryAfterMs ?? undefined,
-    };
+    let text = `{"at":${shown(at - startedAt)},"ms":${shown(endedAt - at)},"pool":${shown((this.#permittedAt ?? endedAt) - at)}`;
+    if (this.#dial !== null) text += `,"dial":${dialText(this.#dial)}`;
+    if (this.#idleMs !== null) text += `,"idle":${shown(this.#idleMs)}`;
+    if (this.#ageMs !== null) text += `,"age":${shown(this.#ageMs)}`;
+    if (this.#connectedAt !== null) text += `,"send":${shown((this.#sentAt ?? endedAt) - this.#connectedAt)}`;
+    if (this.#sentAt !== null) text += `,"wait":${shown((this.#answeredAt ?? endedAt) - this.#sentAt)}`;
+    if (this.#answeredAt !== null) text += `,"body":${shown(endedAt - this.#answeredAt)}`;
+    if (this.#status !== null) text += `,"status":${this.#status}`;
+    if (this.#error !== null) text += `,"error":${JSON.stringify(this.#error)}`;
+    if (this.retryAfterMs !== null) text += `,"retryAfter":${shown(this.retryAfterMs)}`;
+    return `${text}}`;
   }
 }
 
-function shownDial({ dns, tcp, proxy, tls }: DialPhases): object {
-  const shown: Record<string, number> = {};
-  for (const [name, ms] of Object.entries({ dns, tcp, proxy, tls })) if (ms !== null) shown[name] = tidy(ms);
-  return shown;
+function dialText(dial: DialPhases): string {
+  const phases = DIAL_PHASES.flatMap((name) => {
+    const ms = dial[name];
+    return ms === null ? [] : `"${name}":${shown(ms)}`;
+  });
+  return `{${phases.join(',')}}`;
 }
+
+const DIAL_PHASES = ['dns', 'tcp', 'proxy', 'tls'] as const;
 
 /** Never negative, whatever the clock does. */
-function tidy(ms: number): number {
-  return Math.max(0, Math.round(ms * 100) / 100) || 0;
+function shown(ms: number): string {
+  return shownMs(Math.max(0, ms));
 }

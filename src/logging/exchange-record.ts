@@ -109,6 +109,8 @@ export interface ExchangeRecord {
   limit: string | null;
   /** The client disconnected before its response was complete. */
   aborted: boolean;
+  /** Its place among the calls that watchers are told of while they run; -1 where it has none. */
+  runningAt: number;
   /** Where its time goes; null while nobody watches. */
   trace: CallTrace | null;
   traceId: string | null;
@@ -182,6 +184,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     heldBy: null,
     limit: null,
     aborted: false,
+    runningAt: -1,
     trace: null,
     traceId: null,
     spanId: null,

@@ -3,6 +3,7 @@
 import { ERROR_TABLE, type ErrorCode } from '../errors.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
 import type { RecordLevel } from './log.ts';
+import { shownMs } from './milliseconds.ts';
 import { type LiveSecrets, maskStrings } from './redact/live-secrets.ts';
 import { isFingerprinting } from './redact/mask.ts';
 import { cutLong, redactHeaders, redactTarget } from './redact/redact.ts';
@@ -44,8 +45,8 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.credential !== null) line += `,"credential":${text(record.credential)}`;
   line +=
     `,"method":${text(record.method)},"path":${text(shownTarget(record, mask))},"route":${text(record.route)}` +
-    `,"status":${record.status},"durationMs":${tidy(record.durationMs)},"upstreamMs":${tidy(record.upstreamMs)}` +
-    `,"tokenWaitMs":${tidy(record.tokenWaitMs)},"queueMs":${tidy(record.queueMs)},"attempts":${record.attempts}` +
+    `,"status":${record.status},"durationMs":${shownMs(record.durationMs)},"upstreamMs":${shownMs(record.upstreamMs)}` +
+    `,"tokenWaitMs":${shownMs(record.tokenWaitMs)},"queueMs":${shownMs(record.queueMs)},"attempts":${record.attempts}` +
     `,"requestBytes":${record.requestBytes},"responseBytes":${record.responseBytes}`;
   if (record.correlationId !== null) line += `,"correlationId":${text(shownCorrelation(record, mask))}`;
   if (record.tokenFingerprint !== null) line += `,"tokenFingerprint":"${record.tokenFingerprint}"`;
@@ -53,7 +54,7 @@ export function exchangeLine(record: ExchangeRecord, level: RecordLevel, time: s
   if (record.userAgent !== null) line += `,"userAgent":${text(shownUserAgent(record.userAgent, mask))}`;
   line += `,"source":"${record.source}"${failureFields(record, mask)}${callerFields(record, mask)}`;
   if (record.refused !== null) line += `,"refused":${text(shownRefused(record.refused, mask))}`;
-  if (record.retryAfterMs !== null) line += `,"retryAfterMs":${tidy(record.retryAfterMs)}`;
+  if (record.retryAfterMs !== null) line += `,"retryAfterMs":${shownMs(record.retryAfterMs)}`;
   if (record.authorizationReplaced) line += ',"authorizationReplaced":true';
   if (record.operation !== null) line += `,"operation":"${record.operation}"`;
   if (record.explanation !== null) line += `,"explanation":${text(mask(record.explanation))}`;
@@ -98,11 +99,6 @@ function callerFields(record: ExchangeRecord, mask: LiveSecrets['mask']): string
 
 function text(value: string | null): string {
   return value === null ? 'null' : JSON.stringify(value);
-}
-
-/** Hundredths of a ms are enough; NaN and infinities would not be JSON. */
-export function tidy(ms: number): number {
-  return Math.round(ms * 100) / 100 || 0;
 }
 
 /** The target as every record shows it. */
@@ -184,7 +180,7 @@ function statusText({ status }: ExchangeRecord, hasColour: boolean): string {
 function durationText({ durationMs, closeCode }: ExchangeRecord, hasColour: boolean): string {
   // A socket is open as long as its caller wants it.
   const colour = closeCode !== null || durationMs < SLOW_MS ? null : durationMs < VERY_SLOW_MS ? YELLOW : RED;
-  return coloured(`${Math.round(tidy(durationMs))}ms`, colour, hasColour);
+  return coloured(`${Math.round(durationMs) || 0}ms`, colour, hasColour);
 }
 
 /** The text on one line, control characters as `\x1b`. */

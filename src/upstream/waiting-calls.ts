@@ -10,7 +10,10 @@ import type { CallerConnection, CallWaits } from './call.ts';
 
 /** A call that waits, with the record of its exchange. */
 export interface WaitingCall extends CallerConnection {
-  readonly record: Pick<ExchangeRecord, 'requestId' | 'client' | 'credential' | 'method' | 'target' | 'startedAt'>;
+  readonly record: Pick<
+    ExchangeRecord,
+    'requestId' | 'client' | 'credential' | 'method' | 'target' | 'startedAt' | 'runningAt'
+  >;
   /** Whether the log was told that it waits: once is enough, however often it does. */
   isWaitTold: boolean;
 }

@@ -39,8 +39,8 @@ export class ConnectionTimes implements DialPhases {
   }
 
   /** The attempt that used it is over, and it can be used again. */
-  freed(): void {
-    this.freeSince = this.#now();
+  freed(at: number): void {
+    this.freeSince = at;
   }
 
   /** The dial is over, in the phase that it was in. */

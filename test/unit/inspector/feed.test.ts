@@ -6,7 +6,9 @@ import t from 'tap';
 import { CallRing } from '../../../src/inspector/call-ring.ts';
 import { Feed } from '../../../src/inspector/feed.ts';
 import { type EndedCall, Sampler } from '../../../src/inspector/frames.ts';
+import { RunningCalls } from '../../../src/inspector/running.ts';
 import type { Call, CaptureState, FeedEvents, Rights, RunningCall } from '../../../src/inspector/wire.ts';
+import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
 type Event = { [N in keyof FeedEvents]: { name: N; id: string | null; data: FeedEvents[N] } }[keyof FeedEvents];
@@ -90,7 +92,7 @@ function setUp(bytes = 1 << 20, number = () => 0) {
     count += 1;
     const text = `${JSON.stringify({ ...(client !== null && { client }), path: `/${count}`, status })}\n`;
     const seq = ring.add(text, status >= 400);
-    const ended: EndedCall = { seq, text, client, hasFailed: status >= 400, call: null };
+    const ended: EndedCall = { seq, client, hasFailed: status >= 400 };
     if (feed.isWatched) feed.ended(ended);
   };
   const watch = async (
@@ -271,10 +273,52 @@ t.test('of a flood all failures are told, and of the rest each n-th', async (t) 
   t.match(outlet.named('gap'), [{ missed: 500 }], 'what was too much even for that is said');
 });
 
+t.test('what fell out of the ring before its frame is missing, and that is said', async (t) => {
+  const { clock, end, watch } = setUp(4_096);
+  const all = await watch();
+  const some = await watch(ALL, { filter: 'all', matches: () => true });
+  const crm = await watch(own('crm'));
+  const count = 100;
+  for (let at = 0; at < count; at++) end('x'.repeat(600));
+  end('crm');
+  await clock.advance(100);
+  for (const outlet of [all, some]) {
+    const told = outlet.paths.length;
+    t.equal(outlet.paths.at(-1), `/${count + 1}`);
+    t.match(outlet.named('gap'), [{ missed: count + 1 - told }]);
+  }
+  t.strictSame([crm.paths, crm.named('gap')], [[`/${count + 1}`], []]);
+});
+
+t.test('however calls begin and end, those that run are listed, once, the oldest first', async () => {
+  const step = fc.tuple(fc.constantFrom('begin', 'begin', 'begin', 'end', 'end', 'clear'), fc.nat(30), fc.boolean());
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
+      const calls = Array.from({ length: 31 }, (_, at) => {
+        const record = Object.assign(createExchangeRecord(at), { requestId: String(at) });
+        return { record, waitsFor: '', rejectWait: null };
+      });
+      const running = new RunningCalls((text) => text);
+      const model = new Set<number>();
+      for (const [what, at, isTwice] of steps) {
+        const call = calls[at] as (typeof calls)[number];
+        for (let times = isTwice ? 2 : 1; times > 0; times--)
+          if (what === 'begin') running.add(call);
+          else if (what === 'end') running.delete(call.record);
+          else running.clear();
+        if (what === 'begin') model.add(at);
+        else if (what === 'end') model.delete(at);
+        else model.clear();
+      }
+      const { calls: listed, count } = running.list(ALL, calls.slice(5, 7));
+      const expected = [...model.add(5).add(6)].sort((a, b) => a - b).map(String);
+      return count === expected.length && listed.map(({ requestId }) => requestId).join() === expected.join();
+    }),
+  );
+});
+
 t.test('however calls come, no failure is left out, and no more than the promise is told', async () => {
-  const ended = fc
-    .boolean()
-    .map((hasFailed): EndedCall => ({ seq: 1, text: '{}', client: null, hasFailed, call: null }));
+  const ended = fc.boolean().map((hasFailed): EndedCall => ({ seq: 1, client: null, hasFailed }));
   fc.assert(
     fc.property(
       fc.array(fc.array(ended, { maxLength: 900, size: 'max' }), { minLength: 1, maxLength: 30 }),

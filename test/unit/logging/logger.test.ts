@@ -1,9 +1,11 @@
 // What the logger writes, read back as parsed lines.
 
 import { Writable } from 'node:stream';
+import fc from 'fast-check';
 import t from 'tap';
 import { createExchangeRecord, type ExchangeRecord } from '../../../src/logging/exchange-record.ts';
 import { createLogger, type LoggerDeps, type LoggingConfig } from '../../../src/logging/logger.ts';
+import { shownMs } from '../../../src/logging/milliseconds.ts';
 import { createLiveSecrets } from '../../../src/logging/redact/live-secrets.ts';
 import { createCanaries } from '../../helpers/canary.ts';
 
@@ -561,3 +563,31 @@ t.test('of a path and of a header’s value a record shows at most 8 KiB, and ma
   }
   t.equal(line?.requestHeaders['X-Short'], 'short');
 });
+
+t.test(
+  'whatever a duration is, it is shown as JSON would show it to hundredths, and as 0 where JSON could not',
+  (t) => {
+    const numbers = fc.oneof(
+      fc.double(),
+      fc.double({ min: -100, max: 20_000 }),
+      fc.integer().map((at) => at / 100),
+    );
+    fc.assert(
+      fc.property(numbers, (ms) => {
+        const hundredths = Math.round(ms * 100);
+        return shownMs(ms) === (Number.isFinite(hundredths) ? JSON.stringify(hundredths / 100) : '0');
+      }),
+    );
+    t.strictSame([0, 0.004, 0.01, 0.1, 1, 43.21987, 1.995, -2.5].map(shownMs), [
+      '0',
+      '0',
+      '0.01',
+      '0.1',
+      '1',
+      '43.22',
+      '2',
+      '-2.5',
+    ]);
+    t.end();
+  },
+);
