@@ -273,6 +273,17 @@ t.test('tokens that come back by a reload are renewed as any other', async (t) =
   t.strictSame(tokensOf(range), ['1 fresh', '2 fresh', '3 fresh']);
 });
 
+t.test('a reload does not bring two requests for a token closer together', async (t) => {
+  const range = createRange({ tokens: 3, perMinute: 20 });
+  range.calls(14);
+  await range.clock.advance(200);
+  range.reload({ tokens: 1 });
+  range.reload({ tokens: 2 });
+  await range.clock.advance(10_000);
+  const [, second, third] = range.logins;
+  t.ok(third === undefined || third.at - second!.endedAt >= 999, `${second?.endedAt} and ${third?.at}`);
+});
+
 t.test('what the login host refuses for one token is not asked for the others', async (t) => {
   const range = createRange({ tokens: 5 });
   await range.clock.advance(1_000);
