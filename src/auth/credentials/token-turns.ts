@@ -32,7 +32,10 @@ export class TokenTurns {
   readonly #waiting: { readonly number: number; readonly go: () => void }[] = [];
   #isTaken = false;
   /** Whose request was the last, and when it ended (monotonic ms). */
-  #last = { by: 1, endedMono: Number.NEGATIVE_INFINITY };
+  #last: { readonly by: TokenEndpoint | 1; readonly endedMono: number } = {
+    by: 1,
+    endedMono: Number.NEGATIVE_INFINITY,
+  };
   #failed: Failed | null = null;
   #failuresInRow = 0;
 
@@ -42,22 +45,25 @@ export class TokenTurns {
 
   /** `endpoint` for the token of that number, from 1 on: its requests wait for their turns. */
   around(endpoint: TokenEndpoint, number: number): TokenEndpoint {
-    return async (call) => {
+    const asking: TokenEndpoint = async (call) => {
+      // A reload may make another source of a further token, while the request of the one before is under way.
+      const by = number === 1 ? 1 : asking;
       await this.#take(number);
       try {
         this.#assertWorthAsking(number);
-        await this.#keepDistance(number);
+        await this.#keepDistance(by);
         const granted = await endpoint(call);
         this.#failed = null;
         this.#failuresInRow = 0;
-        this.#last = { by: number, endedMono: this.#deps.clock.monotonic() };
+        this.#last = { by, endedMono: this.#deps.clock.monotonic() };
         return granted;
       } catch (thrown) {
-        throw this.#note(number, thrown);
+        throw this.#note(number, by, thrown);
       } finally {
         this.#release();
       }
     };
+    return asking;
   }
 
   #take(number: number): Promise<void> | void {
@@ -86,14 +92,14 @@ export class TokenTurns {
     throw new SharedFailure(failed.failure, leftMs);
   }
 
-  async #keepDistance(number: number): Promise<void> {
+  async #keepDistance(by: TokenEndpoint | 1): Promise<void> {
     const { clock } = this.#deps;
     const waitMs = this.#last.endedMono + SHORTEST_WAIT_MS - clock.monotonic();
-    if (this.#last.by !== number && waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+    if (this.#last.by !== by && waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
   }
 
   /** Notes what a request failed by; gives what its source is to be told. */
-  #note(number: number, thrown: unknown): unknown {
+  #note(number: number, by: TokenEndpoint | 1, thrown: unknown): unknown {
     if (thrown instanceof SharedFailure) return thrown;
     const { clock, random } = this.#deps;
     const failure = toTokenFailure(thrown);
@@ -104,7 +110,7 @@ export class TokenTurns {
       kind === 'refused'
         ? Math.max(REFUSED_WAIT_MS, retryAfterMs)
         : backoffMs(this.#failuresInRow, random(), retryAfterMs);
-    this.#last = { by: number, endedMono: now };
+    this.#last = { by, endedMono: now };
     this.#failed = { by: number, failure, until: now + waitMs, revision: this.revision() };
     return thrown;
   }

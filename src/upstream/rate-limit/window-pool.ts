@@ -68,7 +68,7 @@ export class WindowPool implements LimitWindow, TokenChoice {
   }
 
   get perMinute(): number {
-    return this.#limit * this.#good;
+    return this.#limit * (this.#isFirstTaken() ? this.#good - 1 : this.#good);
   }
 
   get limit(): number {
@@ -118,7 +118,9 @@ export class WindowPool implements LimitWindow, TokenChoice {
       const { window, pausedUntil } = this.#at(place);
       if (now < pausedUntil) continue;
       roomy += 1;
-      spare += Math.max(0, this.#assumed() - window.used(now));
+      // What is the first one's alone is no room for the others.
+      const isKept = place === 0 && window.free(now) > 0 && this.#freeAt(0, now) <= 0;
+      if (!isKept) spare += Math.max(0, this.#assumed() - window.used(now));
     }
     this.#good = Math.max(1, good);
     this.#isUsualEnough = spare > 0 || this.#tokens.untilNextMs() <= SOON_MS;
@@ -160,12 +162,14 @@ export class WindowPool implements LimitWindow, TokenChoice {
     const isFirstAwaited = this.#isFirstAwaited();
     let comesAt = now + this.#tokens.untilNextMs();
     for (let place = 0; place < this.#tokens.max; place += 1) {
+      if (place === 0 && this.#isFirstTaken()) continue;
       if (this.#tokens.isGood(place) || (place === 0 && isFirstAwaited)) heads.push(this.#headOf(place, now, now));
       else if (comesAt < Number.POSITIVE_INFINITY) {
         heads.push(this.#headOf(place, comesAt, now));
         comesAt += BETWEEN_TOKENS_MS;
       }
     }
+    if (heads.length === 0) heads.push(this.#headOf(0, now, now));
     return () => {
       let first = heads[0] as Head;
       for (const head of heads) if (head.at < first.at) first = head;
@@ -192,6 +196,11 @@ export class WindowPool implements LimitWindow, TokenChoice {
   /** A token's limit, or what is taken for one where none is known yet. */
   #assumed(): number {
     return this.#limit === Number.POSITIVE_INFINITY ? USUAL_PER_MINUTE : this.#limit;
+  }
+
+  /** Whether calls wait for the first of several tokens: then its next places are theirs, and no others' to reckon with. */
+  #isFirstTaken(): boolean {
+    return this.#good > 1 && this.bound !== null && this.bound.waiting > 0;
   }
 
   /** Whether no token is good: whoever is let in then waits for the first, in another layer. */

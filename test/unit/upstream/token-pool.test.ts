@@ -215,6 +215,36 @@ for (const [tokens, how] of [
   });
 }
 
+for (const [perMinute, tokens, totalWaitMs] of [
+  [120, 3, 15_000],
+  [300, 4, 15_000],
+  [60, 2, 600_000],
+] as const) {
+  t.test(`nor by floods of both kinds at once: ${tokens} tokens of ${perMinute} a minute`, async (t) => {
+    const clients = ['some', 'others', 'bound', 'free'];
+    const range = createRange({ tokens, perMinute, totalWaitMs, clients, queueMax: 20_000 });
+    range.call({ client: 'some' });
+    await range.clock.advance(1_500);
+    range.calls(500, { client: 'others', isBound: true });
+    range.calls(500, { client: 'some' });
+    const modest: ReturnType<typeof range.call>[] = [];
+    for (let second = 0; second < 120; second += 1) {
+      range.calls(20, { client: 'others', isBound: true });
+      range.calls(20, { client: 'some' });
+      if (second % 6 === 1) modest.push(range.call({ client: 'bound', isBound: true }), range.call({ client: 'free' }));
+      await range.clock.advance(1_000);
+    }
+    await range.clock.advance(5_000);
+    t.ok(
+      modest.every(({ status, tookMs }) => status === 200 && tookMs <= 3_000),
+      modest.map(({ status, tookMs }) => `${status} ${tookMs}`).join(', '),
+    );
+    t.ok(range.logins.length === tokens && range.logins.at(-1)!.at < 15_000, 'the others are got at once all the same');
+    t.ok(range.seen.length >= 0.97 * 2 * perMinute * tokens, `${range.seen.length}`);
+    t.equal(refusedUpstream(range), 0);
+  });
+}
+
 t.test('while renewals are refused, the login host is not asked for each token', async (t) => {
   const range = createRange({ tokens: 5, lifeS: 300 });
   range.calls(1_500);
@@ -241,6 +271,17 @@ t.test('tokens that come back by a reload are renewed as any other', async (t) =
   await range.clock.advance(5_000);
   t.equal(served(range.outcomes), range.outcomes.length);
   t.strictSame(tokensOf(range), ['1 fresh', '2 fresh', '3 fresh']);
+});
+
+t.test('a reload does not bring two requests for a token closer together', async (t) => {
+  const range = createRange({ tokens: 3, perMinute: 20 });
+  range.calls(14);
+  await range.clock.advance(200);
+  range.reload({ tokens: 1 });
+  range.reload({ tokens: 2 });
+  await range.clock.advance(10_000);
+  const [, second, third] = range.logins;
+  t.ok(third === undefined || third.at - second!.endedAt >= 999, `${second?.endedAt} and ${third?.at}`);
 });
 
 t.test('what the login host refuses for one token is not asked for the others', async (t) => {
