@@ -10,7 +10,12 @@ import type { HeldSignals } from './held-signals.ts';
 
 /** Results go to `stdout`, words for people to `stderr`. */
 export interface Io {
-  readonly stdout: { write(text: string): unknown; once?(event: 'drain' | 'error', listener: () => void): unknown };
+  readonly stdout: {
+    write(text: string, done?: () => void): unknown;
+    once?(event: 'drain' | 'error', listener: () => void): unknown;
+    /** What is written and not yet taken by whoever reads. */
+    readonly writableLength?: number;
+  };
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
@@ -67,6 +72,14 @@ export function reportProblems(io: Io, problems: readonly Problem[], warnings: r
 
 /** The exit codes of every command. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, unavailable: 69, refused: 77, badConfig: 78 } as const;
+
+/**
+ * Resolves once the result is taken, or its reader has gone: a pipe takes 64 KiB at a time, and what it has not taken
+ * is lost with the process.
+ */
+export async function whenTaken({ stdout }: Pick<Io, 'stdout'>): Promise<void> {
+  if ((stdout.writableLength ?? 0) > 0) await new Promise<void>((resolve) => stdout.write('', resolve));
+}
 
 /** The outputs of a process, watched until it ends: the reader may go (`gcg config | head -1`), a disk may be full. */
 export interface WatchedOutputs {

@@ -3,7 +3,7 @@
 
 import { type CommandLine, parseCommandLine } from './args.ts';
 import type { CommandName } from './command-table.ts';
-import { EXIT, type Io, processIo } from './io.ts';
+import { EXIT, type Io, processIo, whenTaken } from './io.ts';
 
 type Command = (args: CommandLine, io: Io) => Promise<number>;
 
@@ -65,9 +65,13 @@ export async function run(argv: readonly string[], io: Io = processIo()): Promis
 }
 
 async function runCommand(args: CommandLine, io: Io): Promise<number> {
-  if (!SERVING.has(args.command)) await io.signals?.release();
+  const isServing = SERVING.has(args.command);
+  if (!isServing) await io.signals?.release();
   try {
-    return await (await COMMANDS[args.command]())(args, io);
+    const code = await (await COMMANDS[args.command]())(args, io);
+    // What serves is ended by signals, also while nobody reads.
+    if (!isServing) await whenTaken(io);
+    return code;
   } catch (error) {
     // Only the class: the message or the stack may carry a secret.
     io.stderr.write(

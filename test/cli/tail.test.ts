@@ -312,6 +312,29 @@ t.test('a call is explained: who, what happened, what to do, where the time went
   t.match((await run('1')).out, /It went well, and was not slow\.[\s\S]*Where 43 ms went\n.*Genesys Cloud\n/);
 });
 
+t.test('a reader that is slow gets all of it', async (t) => {
+  const fake = await startFakeInspector(t);
+  for (let seq = 1; seq <= 500; seq++) fake.calls.push(fakeCall(seq));
+  // A shell reads octet for octet.
+  const child = spawn(
+    'sh',
+    ['-c', '"$0" "$@" | while read -r line; do echo; done', process.execPath, MAIN, 'tail'].concat([
+      '--no-follow',
+      '-n',
+      '500',
+      '--listen',
+      fake.address,
+    ]),
+    { cwd: t.testdir(), env: { ...childEnvironment, HOME: '/nonexistent' }, stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  let lines = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    lines += chunk.length;
+  });
+  await once(child, 'close');
+  t.equal(lines, 500);
+});
+
 t.test('events are read alike, however the stream is cut', async (t) => {
   const text =
     ': ping\n\nid: a-1\nevent: calls\ndata: {"a":\ndata: 1}\n\nevent: none\n\ndata:x\r\n\r\nretry: 5\ndata: é\n\n';

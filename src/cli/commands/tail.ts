@@ -20,7 +20,7 @@ import { CallText, jsonLine } from '../call-text.ts';
 import { otherVersion } from '../document.ts';
 import { feedEvents } from '../feed.ts';
 import { filterArgument } from '../filter-argument.ts';
-import { EXIT, hasColour, type Io } from '../io.ts';
+import { EXIT, hasColour, type Io, whenTaken } from '../io.ts';
 
 const USUAL_LINES = 20;
 const MOST_LINES = 1_000;
@@ -45,7 +45,9 @@ export async function tail(args: CommandLine, io: Io): Promise<number> {
   const text = new CallText(hasColour(io));
   const known = loadToAsk(args, io);
   const show = (call: Call) => (isJson ? jsonLine(call) : text.line(call));
-  return new Tail(io, known, asked, show, ending.signal).run();
+  const code = await new Tail(io, known, asked, show, ending.signal).run();
+  if (!ending.signal.aborted) await whenTaken(io);
+  return code;
 }
 
 /** What is asked for. */
