@@ -216,6 +216,19 @@ function late(call: Call, { settings }: WhyFacts): Explanation {
       text: said(call, ''),
       todo: steps('Read answers as they come, or close the connection.'),
     };
+  if (call.status !== 0 && call.status < 400)
+    return {
+      title: 'the answer stopped on its way',
+      text: sentences(
+        `Genesys Cloud had answered ${call.status}, ${size(call.responseBytes)} of the body had come, and then nothing.`,
+        fault(call, 'the rest did not come in time'),
+      ),
+      todo: steps(
+        isSafe(call) ? 'Send it again: what came is not whole.' : `With ${call.status} it was done. Read what it made.`,
+        `If such answers just pause: ${setting('timeouts', 'body = …')} (seconds)`,
+        DOCTOR,
+      ),
+    };
   const isConnecting = error.includes('did not accept the connection');
   return {
     title: isConnecting

@@ -90,13 +90,15 @@ function rejected(call: Call, { credential, now }: WhyFacts): Explanation {
 function loginRequired(call: Call, { credential }: WhyFacts): Explanation {
   const name = call.credential ?? 'default';
   const isSaml = credential?.grantType === 'saml2_bearer';
+  // Where callers prove who they are, a browser cannot open it.
+  const page = call.error?.includes(`/-/login/${name}`) ? `, or open /-/login/${name} at the gateway's address` : '';
   return {
     title: isSaml ? `credential ${name} needs a fresh assertion` : `a person must log in for credential ${name}`,
     text: said(call, 'a person must log in, or a fresh assertion or token is needed'),
     todo: steps(
       isSaml
         ? `Post one to /-/credentials/${name}/assertion, or set assertion_command.`
-        : `${commandFor('login', call.credential)}, or open /-/login/${name} at the gateway's address`,
+        : `${commandFor('login', call.credential)}${page}`,
     ),
   };
 }

@@ -122,8 +122,11 @@ class CallView implements View {
             : html`<span><b>${call.attempts}</b> ${call.attempts === 1 ? 'try' : 'tries'}</span>`
         }
         <span>${size(call.responseBytes)}</span>
-      </p>
-      <div class="bar" role="group" aria-label="This call">
+      </p>`;
+  }
+
+  #bar(call: Call) {
+    return html`<div class="bar" role="group" aria-label="This call">
         ${this.#actions.buttons()}
         ${this.#copier('Copy id', () => call.requestId)}
         ${this.#copier('Copy link', () => new URL(hashOf('call', {}, call.requestId), document.baseURI).href)}
@@ -139,7 +142,7 @@ class CallView implements View {
   #parts(call: Call) {
     const why = this.#answer?.why ?? null;
     const captured = this.#answer?.captured;
-    return html`${why === null ? nothing : whyCard(why, call)} ${this.#timeline(call)}
+    return html`${why === null ? nothing : whyCard(why, call)} ${this.#bar(call)} ${this.#timeline(call)}
       <div class="pair">
         <section class="card" aria-labelledby="request"><h2 id="request">Request</h2>${requestRows(call)}</section>
         <section class="card" aria-labelledby="answer"><h2 id="answer">Answer</h2>${answerRows(call)}</section>

@@ -90,6 +90,9 @@ t.test('of an answer that broke off it is said what had come, and whether it was
   t.match(why({ method: 'GET' })?.text, /^Genesys Cloud had answered 200, and 512 bytes of the body had come\./);
   t.match(why({ method: 'GET' })?.todo[0], /^Send it again/);
   t.match(why({ method: 'POST' })?.todo[0], /it was done/);
+  const paused = why({ method: 'GET', errorCode: 'gateway.upstream.timeout' });
+  t.match(paused?.text, /512 bytes of the body had come, and then nothing\./);
+  t.match(paused?.todo.join('\n'), /^Send it again[\s\S]*\[timeouts\] body/, 'headers had come in time');
   t.notMatch(JSON.stringify(why({})), 'try again', 'advice for a connection that could not be made is none here');
 });
 
