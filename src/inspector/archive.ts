@@ -116,8 +116,12 @@ const SCOPES: Readonly<Record<FingerprintScope, string>> = {
 function manifest(calls: number, { scope, replaced, distinct, bodies }: Redaction, isCut: boolean): string {
   return [
     `${calls} ${calls === 1 ? 'call' : 'calls'} through genesys-cloud-gateway${isCut ? '; there were more' : ''}.`,
-    `Places where a secret is replaced by [redacted]: ${replaced}; different secrets among them: ${distinct}.`,
-    `Of their marks, ${SCOPES[scope]}; no secret can be found by its mark.`,
+    ...(replaced === 0
+      ? ['No secret had to be replaced.']
+      : [
+          `Places where a secret is replaced by [redacted]: ${replaced}; different secrets among them: ${distinct}.`,
+          `Of their marks, ${SCOPES[scope]}; no secret can be found by its mark.`,
+        ]),
     'The file was searched for every secret in use, in all encodings, and for the shapes of tokens: none is in it.',
     BODIES[bodies],
     'Paths of calls are in it with the ids in them, and names of hosts, clients and credentials.',

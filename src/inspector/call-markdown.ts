@@ -33,7 +33,12 @@ export function callMarkdown(call: Call, why: Why | null, version: string): stri
 }
 
 function whyLines({ title, text, todo }: Why): string[] {
-  return [`${plain(title)}. ${plain(text)}`, '', ...todo.map((step, at) => `${at + 1}. ${plain(step)}`), ''];
+  return [
+    `${plain(title.charAt(0).toUpperCase() + title.slice(1))}. ${plain(text)}`,
+    '',
+    ...todo.map((step, at) => `${at + 1}. ${plain(step)}`),
+    '',
+  ];
 }
 
 function durations({ durationMs, queueMs, tokenWaitMs, upstreamMs, attempts }: Call): string {

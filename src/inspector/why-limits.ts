@@ -12,7 +12,7 @@ export function rateLimited(call: Call, facts: WhyFacts): Explanation {
   if (heldBy === undefined || !/^the platform's limit/.test(heldBy)) return tooOften(call);
   const { limit, settings } = facts;
   return {
-    title: `Genesys Cloud's rate limit for ${holderOf(heldBy, call)} is used up`,
+    title: `Genesys Cloud's ${holderOf(heldBy, call)} is used up`,
     text: sentences(
       used(call, facts),
       `This call could not have gone within ` +
@@ -94,7 +94,7 @@ function tooOften(call: Call): Explanation {
 }
 
 /**
- * The holder of a limit, from its name: `the platform's limit NAMESPACE:KEY of credential crm`. Those of a whole
+ * A limit and its holder, from its name: `the platform's limit NAMESPACE:KEY of credential crm`. Those of a whole
  * credential are of namespace platform.api.
  */
 function holderOf(limit: string, { credential }: Call): string {
@@ -102,12 +102,12 @@ function holderOf(limit: string, { credential }: Call): string {
     /^the platform's limit (?!platform\.api:)(\S+:\S+) of (credential|organisation) /.exec(limit) ?? [];
   if (name !== undefined)
     return owner === 'organisation'
-      ? `${name}, which the whole organisation shares,`
-      : `${name} of credential ${credential ?? 'default'}`;
+      ? `limit ${name}, which the whole organisation shares,`
+      : `limit ${name} of credential ${credential ?? 'default'}`;
   const [, route] = /^the platform's limit (?:\S+ )?of (\S+ \S+) for (?:credential|organisation) /.exec(limit) ?? [];
   return route === undefined
-    ? `credential ${credential ?? 'default'}`
-    : `${route} with credential ${credential ?? 'default'}`;
+    ? `rate limit for credential ${credential ?? 'default'}`
+    : `rate limit for ${route} with credential ${credential ?? 'default'}`;
 }
 
 /** `300 a minute of credential crm were used: etl 212, ivr 71, this client (web) 17.` */
@@ -118,7 +118,8 @@ function used(call: Call, { limit, usedBy, areOthersHidden }: WhyFacts): string 
       : `${count(limit.perMinute, 'call')} a minute ` + `${limit.perMinute === 1 ? 'is' : 'are'} allowed.`;
   if (areOthersHidden) {
     const own = usedBy?.[0]?.calls ?? 0;
-    const went = usedBy === null ? null : `In the minute before, ${count(own, 'call')} of this client went through.`;
+    const went =
+      usedBy === null ? null : `In the minute before, ${count(own, 'call')} of this client went through${where(call)}.`;
     return sentences(perMinute, went, 'Other clients may use the same limit.');
   }
   if (usedBy === null || usedBy.length === 0) return perMinute;
@@ -133,7 +134,7 @@ function used(call: Call, { limit, usedBy, areOthersHidden }: WhyFacts): string 
   const all = usedBy.reduce((sum, { calls }) => sum + calls, 0);
   return sentences(
     perMinute,
-    `In the minute before, ${all} went through with credential ${call.credential ?? 'default'}: ` +
+    `In the minute before, ${all} went through with credential ${call.credential ?? 'default'}${where(call)}: ` +
       `${shares.join(', ')}${rest > 0 ? `, others ${rest}` : ''}.`,
     limit?.perMinute != null && all < limit.perMinute ? whereTheRestIs(call) : null,
   );
@@ -144,6 +145,13 @@ function whereTheRestIs({ client }: Call): string {
   return client === undefined
     ? 'Calls that are still on their way are not among them.'
     : 'The rest opens bit by bit, so that a burst of one client leaves room for others, or is on its way.';
+}
+
+/** What is counted is the calls of a credential: of a limit that only some paths have that may be more than its own. */
+function where({ heldBy, limit = '' }: Call): string {
+  const name = heldBy ?? limit;
+  const isOfAll = name === '' || /^(the platform's limit )?(platform\.api:|of credential )/.test(name);
+  return isOfAll ? '' : ' (to any path, also those without this limit)';
 }
 
 /** So many clients are named. */

@@ -396,7 +396,7 @@ t.test('a limit of one service of the platform', async (t) => {
   const [who, todo] = ['limit', /Retry-After/] as const;
   const name = 'directory:user\\.rate\\.per\\.minute of credential default';
   await fails(t, started, asked, { row: 'platform.429', who, title: new RegExp(`limit ${name} was reached`), todo });
-  const held = new RegExp(`rate limit for ${name} is used up`);
+  const held = new RegExp(`Genesys Cloud's limit ${name} is used up`);
   await fails(t, started, asked, { row: 'gateway.rate.limited', who, title: held, todo });
 });
 

@@ -109,8 +109,14 @@ export class RateLimits {
       const own = this.limits.ofClient(record.client);
       // What is limited by more than its credential's limit is the exception, and may cost a list.
       const limiters = parts.length === 0 && own === undefined ? null : [...(own ? [own] : []), ...parts, whole];
+      const hasWaited = limiters !== null || !whole.tryAcquire(record.client ?? '', request);
       if (limiters !== null) await this.#acquireAll(limiters, request, rounds > 0);
-      else if (!whole.tryAcquire(record.client ?? '', request)) await this.#wait(whole, request, rounds > 0);
+      else if (hasWaited) await this.#wait(whole, request, rounds > 0);
+      // While it waited its route may have met a limit of its own: it waits for that as well, and is not refused for it.
+      if (hasWaited && this.#isEnforced && this.limits.ofParts(request).length > parts.length) {
+        this.#release(limiters ?? whole, request, null);
+        continue;
+      }
       const { upstreamMs, attempts } = record;
       let notice: LimitNotice | null = null;
       let limited = whole;

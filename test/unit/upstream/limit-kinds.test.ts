@@ -333,6 +333,22 @@ t.test('routes of a service wait in one queue, clients in turn, and count togeth
   );
 });
 
+t.test('a call that waits for its token is not sent into a limit that its route met meanwhile', async (t) => {
+  const clock = createFakeClock();
+  const services = [{ namespace: 'directory', key: 'user.rate.per.minute', perMinute: 10, paths: ['/api/v2/users'] }];
+  const platform = createPlatform(clock, { perMinute: 60, services });
+  const stack = createStack(() => platform.send, {
+    clock,
+    settings: { requestsPerMinute: 60 },
+    totalWaitMs: 900_000,
+  });
+  const all = Array.from({ length: 120 }, () => stack.run(createCall({ target: ROUTES.first })));
+  await clock.advance(100);
+  t.ok(platform.refused() <= 60, `${platform.refused()} refused of the 60 that had room`);
+  await clock.advance(900_000);
+  t.ok(all.every(({ status }) => status === 200));
+});
+
 t.test('two credentials of one organisation share its limit from the first refusal of either', async (t) => {
   const clock = createFakeClock();
   const services = [
