@@ -60,22 +60,31 @@ interface Request extends CopyTarget {
   readonly body: string | null;
 }
 
-/** RFC 9110, section 5.6.2: nothing else is a name of a header or a method. */
+/** RFC 9110, section 5.6.2: nothing else is a method. */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
 function requestOf({ method, path, credential, headers, body }: CopiedCall, target: CopyTarget): Request {
   const kept = repeatedHeaders(headers).filter(
-    ([name, value]) => TOKEN.test(name) && !/[\0\r\n]/.test(value) && !/^accept-encoding$/i.test(name),
+    ([name, value]) => !/[\0\r\n]/.test(value) && !/^accept-encoding$/i.test(name),
   );
   const isNamed = credential !== undefined && credential !== 'default' && path.startsWith('/api/');
   return {
     ...target,
     method: TOKEN.test(method) ? method : 'GET',
-    path,
+    path: pathOf(path),
     headers: isNamed ? [...kept, ['X-Gateway-Credential', credential]] : kept,
     // A body of HEAD has no meaning (RFC 9110, section 9.3.2), and most programs send none.
     body: body === null || method === 'HEAD' || body.includes('\0') ? null : body,
   };
+}
+
+/**
+ * The path of a target that may be a whole URL (RFC 9112, section 3.2.2). What stands behind the gateway's address must
+ * begin with a slash: `m://x` behind `https://gw.example.co` would be somebody else's host, and be sent the key.
+ */
+export function pathOf(target: string): string {
+  const path = target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
+  return path.startsWith('/') ? path : `/${path}`;
 }
 
 const WRITERS: Readonly<Record<ShellForm, (request: Request) => string>> = {

@@ -2,7 +2,7 @@
 // method of an SDK is the operation's id, its class the operation's first tag. Where a method's arguments hang on more
 // than is known here, the call is written by what the SDK's own methods are made of.
 
-import { type CopiedCall, type CopyTarget, mergedHeaders, missingIn, quoted } from './copy-as.ts';
+import { type CopiedCall, type CopyTarget, mergedHeaders, missingIn, pathOf, quoted } from './copy-as.ts';
 import { repeatedHeaders } from './repeat.ts';
 
 /** The operation that a call is. */
@@ -59,10 +59,11 @@ interface Request {
 }
 
 function requestOf(
-  { method, path, headers, body, client = 'local' }: CopiedCall & { readonly client?: string | undefined },
+  { method, path: sent, headers, body, client = 'local' }: CopiedCall & { readonly client?: string | undefined },
   { base, needsKey }: CopyTarget,
   { id, tag, path: template }: CopiedOperation,
 ): Request | null {
+  const path = pathOf(sent);
   const api = path.indexOf('/api/v2/');
   const [plain = '', query = ''] = path.slice(api).split(/\?(.*)/s);
   const parameters = parametersOf(template, plain);

@@ -14,7 +14,21 @@ export function isMasked(shown: string): boolean {
 const OWN =
   /^(?:host|connection|keep-alive|te|trailer|transfer-encoding|content-length|upgrade|expect|authorization|cookie|origin|referer|proxy-.*|x-gateway-.*|x-forwarded-.*|forwarded|sec-.*|traceparent|tracestate)$/i;
 
-/** The headers of a call that another one has as well; those with a masked value are left out. */
+/** RFC 9110, section 5.6.2: nothing else is a name of a header. A name that was cut is none. */
+const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
+
+/**
+ * The headers of a call that another one has as well: without those that `Connection` names, which went no further than
+ * this gateway, and those with a masked value or name.
+ */
 export function repeatedHeaders(headers: Headers): Headers {
-  return headers.filter(([name, value]) => !OWN.test(name) && !isMasked(value));
+  const hops = new Set(
+    headers.flatMap(([name, value]) =>
+      /^connection$/i.test(name) ? value.split(',').map((one) => one.trim().toLowerCase()) : [],
+    ),
+  );
+  return headers.filter(
+    ([name, value]) =>
+      TOKEN.test(name) && !OWN.test(name) && !hops.has(name.toLowerCase()) && !isMasked(name) && !isMasked(value),
+  );
 }

@@ -325,6 +325,8 @@ t.test('no secret is in a copy, no Authorization, and what is missing is said', 
       ['X-Gateway-Key', 'plain'],
       ['Cookie', 'plain'],
       ['X-Api-Key', '[redacted]'],
+      ['Connection', 'close, x-HOP'],
+      ['X-Hop', 'elsewhere'],
       ['Host', 'elsewhere'],
       ['Content-Length', '4711'],
       ['X-Kept', 'kept'],
@@ -342,6 +344,29 @@ t.test('no secret is in a copy, no Authorization, and what is missing is said', 
       copyAs(form, { ...one, path: '/api/v2/x' }, { base: 'http://localhost:8080', needsKey: false }),
       /KEY|masked/,
     );
+  }
+  t.end();
+});
+
+t.test('whatever stands in the place of a path, the key goes to this gateway alone', (t) => {
+  const base = 'https://gw.example.co';
+  const operation = { id: 'getUsers', tag: 'Users', path: '/api/v2/users' };
+  for (const path of [
+    'm://x/api/v2/users',
+    'http://evil.example/api/v2/users',
+    'm:/api/v2/users',
+    '*',
+    '.uk',
+    '@evil',
+  ]) {
+    const one: CopiedCall = { method: 'GET', path, headers: [], body: null, isBodyMissing: false };
+    for (const [form] of SHELL_FORMS)
+      t.match(copyAs(form, one, { base, needsKey: true }), /https:\/\/gw\.example\.co\/[^/]/, `${form}: ${path}`);
+    for (const [form] of SDK_FORMS) {
+      const copied = copyAsSdk(form, one, { base, needsKey: true }, operation);
+      t.notMatch(copied ?? '', /gw\.example\.com|evil/, `${form}: ${path}`);
+      t.equal(copied !== null, path.includes('/api'), `${form}: ${path}`);
+    }
   }
   t.end();
 });
