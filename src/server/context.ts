@@ -110,7 +110,7 @@ export interface ReplayOrder {
   readonly replayedBy: string;
 }
 
-/** Makes calls again, one at a time. */
+/** Makes calls again, for each who asks one at a time. */
 export interface ReplaySender {
   /** Throws gateway.inspector.busy where another one runs, or there were too many. Resolves with its request id when it was accepted. */
   start(order: ReplayOrder): Promise<string>;

@@ -14,20 +14,26 @@ import type { OpenedExchange, Replay } from './exchange.ts';
 import type { Route } from './request-target.ts';
 import { notFound } from './responses.ts';
 
-/** So many may begin within a minute. */
+/** So many may begin within a minute, for one who asks. */
 const MOST_A_MINUTE = 10;
 const MINUTE_MS = 60_000;
 /** One that takes longer is cut: nobody waits for what it answers. */
 const LONGEST_MS = 300_000;
 const LARGEST_HEAD_BYTES = 128 * 1024;
 
+/** The replays that one viewer asks for: others must neither be held up by them nor learn of them. */
+interface Lane {
+  /** When those of the last minute began, by the monotonic clock. */
+  begun: number[];
+  /** The caller's end of the one that runs; null where none does. */
+  running: Duplex | null;
+}
+
 /** The replays of one gateway. Whoever makes it closes it. */
 export class Replays implements ReplaySender {
   readonly #gateway: ServerContext;
-  /** When those of the last minute began, by the monotonic clock. */
-  #begun: number[] = [];
-  /** The caller's end of the one that runs; null where none does. */
-  #running: Duplex | null = null;
+  /** By who asks; those with nothing in them are dropped. */
+  readonly #lanes = new Map<string, Lane>();
   #onIdle: () => void = () => {};
 
   constructor(gateway: ServerContext) {
@@ -35,13 +41,13 @@ export class Replays implements ReplaySender {
   }
 
   start(order: ReplayOrder): Promise<string> {
-    this.#assertFree();
+    const lane = this.#freeLane(order.replayedBy);
     const { clock } = this.#gateway;
     const [near, far] = duplexPair();
-    this.#running = near;
-    this.#begun.push(clock.monotonic());
+    lane.running = near;
+    lane.begun.push(clock.monotonic());
     const deadline = clock.after(LONGEST_MS, () => near.destroy());
-    near.once('close', () => this.#over(far, deadline));
+    near.once('close', () => this.#over(lane, far, deadline));
     far.once('close', () => near.destroy());
     // A stream that is cut may fail in its own way; the record of the call says what came of it.
     near.on('error', () => {});
@@ -58,14 +64,14 @@ export class Replays implements ReplaySender {
     });
   }
 
-  /** Ends the one that runs, at once. */
+  /** Ends those that run, at once. */
   cut(): void {
-    this.#running?.destroy();
+    for (const { running } of this.#lanes.values()) running?.destroy();
   }
 
   /** Resolves when none runs any more; at the deadline `onCut` is called, and what still runs is cut. */
   async close(deadlineMs: number, onCut: () => void): Promise<void> {
-    if (this.#running === null) return;
+    if (this.#isIdle) return;
     const deadline = setTimeout(() => {
       onCut();
       this.cut();
@@ -76,16 +82,27 @@ export class Replays implements ReplaySender {
     clearTimeout(deadline);
   }
 
-  #assertFree(): void {
+  get #isIdle(): boolean {
+    return [...this.#lanes.values()].every(({ running }) => running === null);
+  }
+
+  /** The lane of a viewer who may begin another one. Throws gateway.inspector.busy for any other. */
+  #freeLane(viewer: string): Lane {
     const now = this.#gateway.clock.monotonic();
-    this.#begun = this.#begun.filter((at) => now - at < MINUTE_MS);
-    if (this.#running !== null) throw busy('another call is being made again just now: one at a time', 1_000);
-    const [first = now] = this.#begun;
-    if (this.#begun.length >= MOST_A_MINUTE)
+    for (const [name, lane] of this.#lanes) {
+      lane.begun = lane.begun.filter((at) => now - at < MINUTE_MS);
+      if (lane.begun.length === 0 && lane.running === null) this.#lanes.delete(name);
+    }
+    const lane = this.#lanes.get(viewer) ?? { begun: [], running: null };
+    if (lane.running !== null) throw busy('another call is being made again just now: one at a time', 1_000);
+    const [first = now] = lane.begun;
+    if (lane.begun.length >= MOST_A_MINUTE)
       throw busy(
         `${MOST_A_MINUTE} calls were made again within a minute, and that is the most`,
         first + MINUTE_MS - now,
       );
+    this.#lanes.set(viewer, lane);
+    return lane;
   }
 
   /** The gateway's end: HTTP as on any listener. */
@@ -101,11 +118,11 @@ export class Replays implements ReplaySender {
     server.emit('connection', far);
   }
 
-  #over(far: Duplex, deadline: Timer): void {
+  #over(lane: Lane, far: Duplex, deadline: Timer): void {
     deadline.cancel();
     far.destroy();
-    this.#running = null;
-    this.#onIdle();
+    lane.running = null;
+    if (this.#isIdle) this.#onIdle();
   }
 }
 
@@ -123,7 +140,8 @@ function send(near: Duplex, { method, target, headers, body }: ReplayOrder): voi
   request.on('response', (response) => response.on('error', () => {}).resume());
   request.on('error', () => near.destroy());
   request.on('close', () => near.destroy());
-  request.end(body ?? undefined);
+  // As octets: Node writes the head together with a text, and in the text's encoding.
+  request.end(body === null ? undefined : Buffer.from(body));
 }
 
 class ReplayedCall implements Replay {

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -98,6 +98,16 @@ async function call(
   const response = await fetch(url + path, { headers, ...init });
   await response.text();
   return response.headers.get('x-gateway-request-id') ?? '';
+}
+
+/** The same with headers that fetch would not send. */
+async function posted({ url }: Started, headers: Record<string, string>, body: string | Buffer): Promise<string> {
+  const length = { 'Content-Length': Buffer.byteLength(body) };
+  const request = httpRequest(`${url}/api/v2/x`, { method: 'POST', headers: { ...headers, ...length } });
+  request.end(Buffer.from(body));
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  await once(response.resume(), 'end');
+  return String(response.headers['x-gateway-request-id']);
 }
 
 const ONE_AT_A_TIME = 'another call is being made again just now: one at a time';
@@ -315,6 +325,20 @@ t.test('whatever became of its caller since, a call is that caller’s or nobody
   }
 });
 
+t.test('who has the session of one user looks at nothing of its client, and makes nothing of it again', async (t) => {
+  const started = await start(t);
+  const { session, handle } = await proofs(started);
+  const { session: other } = await proofs(started);
+  const id = await call(started, '/api/v2/users/me', session);
+  for (const path of ['/-/calls', `/-/calls/${id}`, '/-/events', '/-/insight']) {
+    const response = await fetch(started.url + path, { headers: { ...ASKED, ...other } });
+    t.equal(response.status, 403, path);
+    await response.body?.cancel();
+  }
+  t.match(await again(started, id, { ...ASKED, ...other }), { status: 403, code: 'gateway.client.forbidden' });
+  t.match(await ended(started, await again(started, id, { ...ASKED, ...handle })), { status: 200, replayedBy: 'crm' });
+});
+
 t.test('an anonymous call is anybody’s only where anybody is still served', async (t) => {
   const started = await start(t, { clients: [] });
   const { gateway, config, sent } = started;
@@ -425,11 +449,16 @@ t.test('a body is sent again only where a capture has it whole and nothing in it
     [false, 'a=1&client_secret=abcdefgh', { 'Content-Type': 'application/x-www-form-urlencoded' }],
     [false, '{"a":1}', { ...json, 'Content-Encoding': 'gzip' }],
   ];
-  let posted = '';
   for (const [possible, body, headers = json] of rows) {
     const more = { 'X-Custom': 'kept', 'X-Api-Key': 'very-secret-key', Cookie: 'a=b', ...headers };
-    const id = await call(started, '/api/v2/x', { ...as('crm'), ...more }, { method: 'POST', body });
-    posted = id;
+    const odd = {
+      'User-Agent': 'me',
+      'X-Octets': 'caf\u00c3\u00a9',
+      Connection: 'X-Hop',
+      'X-Hop': '1',
+      [`X-${'y'.repeat(300)}`]: '1',
+    };
+    const id = await posted(started, { ...as('crm'), ...more, ...odd }, body);
     const answer = await again(started, id, as('boss'), { confirm: 'POST /api/v2/x' });
     t.equal(answer.status, possible ? 202 : 409, String(body).slice(0, 60));
     if (!possible) continue;
@@ -437,15 +466,18 @@ t.test('a body is sent again only where a capture has it whole and nothing in it
     const [before, after] = sent.slice(-2);
     t.equal(after?.body, before?.body);
     t.match(after?.headers, { 'x-custom': 'kept', 'content-type': headers['Content-Type'], 'user-agent': String });
+    t.equal(after?.headers['x-octets'], 'caf\u00c3\u00a9', 'octet for octet');
+    t.equal(after?.headers['x-hop'], before?.headers['x-hop'], 'what Connection named went no further than here');
     t.notOk(after?.headers['x-api-key'] ?? after?.headers.cookie);
     t.not(after?.headers.authorization, undefined);
   }
-  t.match(await again(started, posted, as('crm'), { confirm: 'POST /api/v2/x' }), { status: 403 });
+  const plain = await posted(started, as('crm'), 'plain');
+  t.match(await again(started, plain, as('crm'), { confirm: 'POST /api/v2/x' }), { status: 403 });
   const overridden = await call(started, '/api/v2/x', { ...as('crm'), 'X-HTTP-Method-Override': 'DELETE' });
   t.match(await again(started, overridden, as('boss')), { status: 409, message: /another call/ });
 });
 
-t.test('one at a time, ten a minute, and replays of replays count like any others', async (t) => {
+t.test('for each who asks one at a time, ten a minute, and replays of replays count like any others', async (t) => {
   const clock = createFakeClock(Date.now());
   const started = await start(t, {}, { clock });
   let last = await call(started, '/api/v2/x', as('crm'));
@@ -453,9 +485,11 @@ t.test('one at a time, ten a minute, and replays of replays count like any other
   const [one, two] = await Promise.all([1, 2].map(() => again(started, last, as('boss'), null, false)));
   const accepted = one?.status === 202 ? one : two;
   t.strictSame([one?.status, two?.status].sort(), [202, 429]);
-  t.match(await again(started, last, as('crm'), null, false), { status: 429, code: 'gateway.inspector.busy' });
+  t.match(await again(started, last, as('boss'), null, false), { status: 429, code: 'gateway.inspector.busy' });
+  const other = await again(started, last, as('crm'), null, false);
+  t.equal(other.status, 202, 'nobody holds up others, or learns of them');
   started.go();
-  t.match(await ended(started, accepted as Answered), { status: 200 });
+  for (const answer of [accepted as Answered, other]) t.match(await ended(started, answer), { status: 200 });
   for (let made = 1; made < 10; made++) {
     const answer = await again(started, last, as('boss'));
     t.equal(answer.status, 202);
@@ -464,6 +498,7 @@ t.test('one at a time, ten a minute, and replays of replays count like any other
     last = answer.id;
   }
   t.match(await again(started, last, as('boss')), { status: 429, message: /^10 calls/ });
+  t.match(await ended(started, await again(started, last, as('crm'))), { status: 200, replayedBy: 'crm' });
   await clock.advance(59_000);
   t.match(await again(started, last, as('boss')), { status: 429 });
   await clock.advance(1_000);

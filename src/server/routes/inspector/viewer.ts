@@ -85,6 +85,12 @@ export function rightsOf({ caller, role, gateway }: Pick<Exchange, 'caller' | 'r
   const { replay, capture } = config.inspector;
   const { client } = caller;
   const all: Rights = { sees: 'all', client: client?.name ?? null, capture: capture !== 'none', replay, clear: true };
+  // Its calls, and what is kept for them, are those of all users of the application.
+  if (client !== null && caller.session !== null)
+    throw new GatewayError(
+      'gateway.client.forbidden',
+      'the session of a user may not look at calls, which are those of all users of its client',
+    );
   if (client?.isAdmin) return all;
   if (client?.inspect === 'own')
     return { ...all, sees: 'own', capture: false, clear: false, replay: replay === 'off' ? 'off' : 'safe' };
