@@ -339,6 +339,17 @@ t.test('who has the session of one user looks at nothing of its client, and make
   t.match(await ended(started, await again(started, id, { ...ASKED, ...handle })), { status: 200, replayedBy: 'crm' });
 });
 
+t.test('a handle for one credential makes no call again that was made with another', async (t) => {
+  const started = await start(t);
+  const proof = { authorization: basic('crm', 'crm-secret') };
+  const { body } = await postToken(`${started.url}/bridge`, { grant_type: 'client_credentials' }, proof);
+  const viewer = { ...ASKED, authorization: `Bearer ${body.access_token}` };
+  const other = await call(started, '/api/v2/x', as('crm'));
+  t.match(await again(started, other, viewer), { status: 403, message: /for the credential bridge alone/ });
+  const own = await call(started, '/bridge/api/v2/x', as('crm'));
+  t.match(await ended(started, await again(started, own, viewer)), { credential: 'bridge', replayedBy: 'crm' });
+});
+
 t.test('an anonymous call is anybody’s only where anybody is still served', async (t) => {
   const started = await start(t, { clients: [] });
   const { gateway, config, sent } = started;

@@ -82,12 +82,15 @@ function literalOf({ method, path }: Call): string {
 }
 
 /** The refusal of who looks, or of the call itself; null where it can be made again. */
-function whyNot({ inspector, rights }: Viewer, call: Call, captured: Captured): GatewayError | null {
+function whyNot({ exchange, inspector, rights }: Viewer, call: Call, captured: Captured): GatewayError | null {
   if (rights.replay === 'off') return forbidden('calls are not made again here: inspector.replay is off');
   if (!SAFE.has(call.method) && rights.sees === 'own')
     return forbidden('making calls again that may change something needs a client with admin = true');
   if (!SAFE.has(call.method) && rights.replay === 'safe')
     return forbidden('only GET and HEAD are made again here: inspector.replay = confirm lets others be, too');
+  const bound = exchange.caller.handle?.credential ?? null;
+  if (rights.sees === 'own' && bound !== null && call.credential !== bound)
+    return forbidden(`this handle is for the credential ${bound} alone, and the call was not made with it`);
   if (inspector.senders.of(call.seq) === null)
     return conflict('whose call it would be is not known: it was refused before that was clear, or is too long ago');
   return whyNotTarget(call, captured) ?? whyNotBody(call, captured);
