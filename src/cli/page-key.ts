@@ -3,9 +3,10 @@
 // opens nothing: each start has another key.
 
 import { rmSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { GatewayConfig } from '../config/gateway-config.ts';
-import { type CallableAddress, isLoopbackHost, isWildcardHost } from '../config/listen-address.ts';
+import { type CallableAddress, isLoopbackHost, isWildcardHost, stripBrackets } from '../config/listen-address.ts';
 import { defaultStateFolder } from '../config/sections/process.ts';
 import { makeFolder, replaceFile } from '../fs/atomic-write.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
@@ -15,10 +16,30 @@ type TcpAddress = Extract<CallableAddress, { kind: 'tcp' }>;
 
 const LARGEST_KEY_BYTES = 256;
 
-/** The name of the file for a listener: whatever name of loopback is written, it is the same machine. */
+/**
+ * The name of the file for a listener. Whatever name of loopback is written, it is the same machine; only `[::1]` may
+ * belong to another gateway than 127.0.0.1 or 0.0.0.0 with the same port.
+ */
 export function pageKeyFile(folder: string, { host, port }: Pick<TcpAddress, 'host' | 'port'>): string {
-  const isUsual = isWildcardHost(host) || host === '127.0.0.1' || (isLoopbackHost(host) && !/^127\./.test(host));
-  return join(folder, `ui-${isUsual ? '' : `${host.replaceAll(/[^\w.-]/g, '_')}-`}${port}.key`);
+  const name = stripBrackets(host);
+  if (isSixthLoopback(name)) return join(folder, `ui-__1-${port}.key`);
+  const isUsual = isWildcardHost(name) || name === '127.0.0.1' || (isLoopbackHost(name) && !/^127\./.test(name));
+  return join(folder, `ui-${isUsual ? '' : `${name.replaceAll(/[^\w.-]/g, '_')}-`}${port}.key`);
+}
+
+function isSixthLoopback(host: string): boolean {
+  return isIP(host) === 6 && new URL(`http://[${host.replace(/%.*$/, '')}]`).hostname === '[::1]';
+}
+
+/**
+ * Which files may hold the key for an address, the likelier ones first. Who listens on 127.0.0.1 or everywhere is there
+ * at `[::1]`, too, unless another one is; `localhost` may be either.
+ */
+function filesFor(folders: readonly string[], { host, port }: TcpAddress): string[][] {
+  const of = (name: string) => folders.map((folder) => pageKeyFile(folder, { host: name, port }));
+  const own = stripBrackets(host);
+  if (isSixthLoopback(own)) return [of('::1'), of('127.0.0.1')];
+  return isLoopbackHost(own) && isIP(own) === 0 ? [[...of('127.0.0.1'), ...of('::1')]] : [of(own)];
 }
 
 /** The files of a gateway that runs. Whoever writes them removes them. */
@@ -54,11 +75,14 @@ export function readPageKey(
 ): string | undefined {
   if (address?.kind !== 'tcp') return undefined;
   const folders = new Set([store.path, defaultStateFolder(io) ?? ''].filter((folder) => folder !== ''));
-  const [newest] = [...folders]
-    .map((folder) => pageKeyFile(folder, address))
-    .map((path) => ({ path, at: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
-    .sort((a, b) => b.at - a.at);
-  return newest === undefined ? undefined : readKey(newest.path);
+  for (const paths of filesFor([...folders], address)) {
+    const [newest] = paths
+      .map((path) => ({ path, at: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? null }))
+      .filter(({ at }) => at !== null)
+      .sort((a, b) => (b.at ?? 0) - (a.at ?? 0));
+    if (newest !== undefined) return readKey(newest.path);
+  }
+  return undefined;
 }
 
 function readKey(path: string): string | undefined {

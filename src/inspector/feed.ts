@@ -38,6 +38,8 @@ const SECOND_TICKS = 10;
 const PING_TICKS = 150;
 
 const MOST_WATCHERS = 10;
+/** Of these, so many are kept for those who see all: clients that watch their own calls do not keep an admin out. */
+const KEPT_FOR_ALL = 2;
 const MOST_OF_A_CLIENT = 3;
 /** So many calls wait for the next frame; of more it is told that they are missing. */
 const MOST_PENDING = 2_000;
@@ -81,10 +83,14 @@ export class Feed {
   }
 
   /** Why there is no room for one more; null where there is. */
-  whyFull(client: string | null): string | null {
-    if (this.#watchers.size >= MOST_WATCHERS) return `${MOST_WATCHERS} watch already, and no more may`;
-    const own = client === null ? [] : this.watchers.filter((one) => one.client === client);
-    return own.length < MOST_OF_A_CLIENT ? null : `${MOST_OF_A_CLIENT} watch as ${client} already, and no more may`;
+  whyFull({ client, sees }: Pick<Rights, 'client' | 'sees'>): string | null {
+    const { watchers } = this;
+    if (watchers.length >= MOST_WATCHERS) return `${MOST_WATCHERS} watch already, and no more may`;
+    const ofClients = watchers.filter((one) => one.sees === 'own').length;
+    if (sees === 'own' && ofClients >= MOST_WATCHERS - KEPT_FOR_ALL)
+      return `${ofClients} watch calls of their own already, and no more may`;
+    const own = client === null ? 0 : watchers.filter((one) => one.client === client).length;
+    return own < MOST_OF_A_CLIENT ? null : `${MOST_OF_A_CLIENT} watch as ${client} already, and no more may`;
   }
 
   /**

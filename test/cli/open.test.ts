@@ -92,7 +92,10 @@ t.test('each listener has a file of its own, and a gateway removes what is its o
   const names: [string, string][] = [
     ['127.0.0.1', 'ui-8080.key'],
     ['localhost', 'ui-8080.key'],
-    ['::1', 'ui-8080.key'],
+    ['::', 'ui-8080.key'],
+    ['::1', 'ui-__1-8080.key'],
+    ['[::1]', 'ui-__1-8080.key'],
+    ['0:0:0:0:0:0:0:1', 'ui-__1-8080.key'],
     ['0.0.0.0', 'ui-8080.key'],
     ['127.0.0.2', 'ui-127.0.0.2-8080.key'],
     ['gateway.example', 'ui-gateway.example-8080.key'],
@@ -114,6 +117,22 @@ t.test('each listener has a file of its own, and a gateway removes what is its o
   t.equal(readPageKey({ store }, { kind: 'tcp', ...listener }, io), undefined, 'what is no key is not read');
   second.remove();
   t.strictSame(readdirSync(folder), ['ui-8080.key'], 'it is not ours');
+});
+
+t.test('gateways of one port, at 127.0.0.1 and at ::1, do not take the key of one another', async (t) => {
+  const folder = t.testdir();
+  const io = { env: {}, home: undefined, platform: 'linux' as const };
+  const store = { type: 'memory', path: folder, prefix: 'gcg', encryptionKey: null } as const;
+  const [sixth, fourth] = [new PageKeyFiles('gcgp_sixth'), new PageKeyFiles('gcgp_fourth')];
+  const found = (host: string) => readPageKey({ store }, { kind: 'tcp', host, port: 8080 }, io);
+  await sixth.write(folder, [{ host: '::1', port: 8080 }]);
+  t.strictSame(['::1', 'localhost', '127.0.0.1'].map(found), ['gcgp_sixth', 'gcgp_sixth', undefined]);
+  await fourth.write(folder, [{ host: '0.0.0.0', port: 8080 }]);
+  t.strictSame(['::1', '127.0.0.1'].map(found), ['gcgp_sixth', 'gcgp_fourth']);
+  sixth.remove();
+  t.strictSame(['::1', 'localhost', '127.0.0.1'].map(found), Array(3).fill('gcgp_fourth'), 'it may listen there, too');
+  fourth.remove();
+  t.strictSame(readdirSync(folder), []);
 });
 
 t.test('a folder that cannot be used is an error of the system, and reading finds nothing', async (t) => {

@@ -341,20 +341,34 @@ t.test('however calls come, no failure is left out, and no more than the promise
 t.test('there is room for ten, and for three of one client', async (t) => {
   const { feed, watch } = setUp();
   for (let at = 0; at < 3; at++) {
-    t.equal(feed.whyFull('crm'), null);
+    t.equal(feed.whyFull(own('crm')), null);
     await watch(own('crm'));
   }
-  t.match(feed.whyFull('crm'), /^3 watch as crm already/);
-  t.equal(feed.whyFull('etl'), null);
+  t.match(feed.whyFull(own('crm')), /^3 watch as crm already/);
+  t.equal(feed.whyFull(own('etl')), null);
   const others = [];
   for (let at = 0; at < 7; at++) {
-    t.equal(feed.whyFull(null), null);
+    t.equal(feed.whyFull(ALL), null);
     others.push(await watch());
   }
-  t.match(feed.whyFull(null), /^10 watch already/);
+  t.match(feed.whyFull(ALL), /^10 watch already/);
   others[0]?.leave();
-  t.equal(feed.whyFull(null), null);
+  t.equal(feed.whyFull(ALL), null);
   t.match(feed.watchers[0], { client: 'crm', sees: 'own', since: Number });
+});
+
+t.test('clients that watch their own calls leave room for two who see all', async (t) => {
+  const { feed, watch } = setUp();
+  for (const client of ['crm', 'crm', 'crm', 'etl', 'etl', 'etl', 'ivr', 'ivr']) {
+    t.equal(feed.whyFull(own(client)), null);
+    await watch(own(client));
+  }
+  for (const client of ['ivr', 'wfm']) t.match(feed.whyFull(own(client)), /^8 watch calls of their own already/);
+  for (let at = 0; at < 2; at++) {
+    t.equal(feed.whyFull(ALL), null, 'an admin gets in');
+    await watch();
+  }
+  t.match(feed.whyFull(ALL), /^10 watch already/);
 });
 
 t.test('whoever may not look any more is let go, and so is who may see something else', async (t) => {

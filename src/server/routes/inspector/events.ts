@@ -23,7 +23,7 @@ export function registerEvents(app: FastifyInstance): void {
     const matches = filterOf(filter, gateway.clock.now);
     const since = idIn(query.get('since') ?? request.headers['last-event-id']);
     if (gateway.phase === 'draining' || feed.isClosed) throw draining();
-    const full = feed.whyFull(rights.client);
+    const full = feed.whyFull(rights);
     if (full !== null) throw new GatewayError('gateway.inspector.busy', full, { retryAfterMs: RETRY_AFTER_MS });
     reply.hijack();
     record.status = 200;
