@@ -109,7 +109,12 @@ try {
   console.log(`a line into the ring: ${costOfRing().toFixed(3)} µs`);
   const upstream = await start('./upstream.ts', [keyFile, certFile]);
   const gateway = (mode: string) => start('./target-gateway.ts', [String(upstream.port), ca.caFile, mode]);
-  const [off, same, on] = [await gateway('off'), await gateway('off'), await gateway('on')] as const;
+  const [off, same, quiet, on] = [
+    await gateway('off'),
+    await gateway('off'),
+    await gateway('on'),
+    await gateway('on'),
+  ] as const;
   const way = (name: string, target: Started, watchers = 0, isRead = true): Way => {
     return { name, gateway: target, watchers, isRead, results: [] };
   };
@@ -117,11 +122,12 @@ try {
   const ways = [
     base,
     way('without, once more', same),
-    way('with, unwatched', on),
+    way('with, never watched', quiet),
+    way('with, watched before', on),
     way('with one watcher', on, 1),
     way('with ten that do not read', on, 10, false),
   ];
-  for (const target of [off, same, on]) await runLoad({ port: target.port }, PATH, WARM_UP, connections);
+  for (const target of [off, same, quiet, on]) await runLoad({ port: target.port }, PATH, WARM_UP, connections);
   const [warming] = await watch(on, 1, true);
   await runLoad({ port: on.port }, PATH, WARM_UP, connections);
   warming?.destroy();
