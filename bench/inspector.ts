@@ -92,6 +92,8 @@ async function watch({ port, pageKey }: Started, count: number, isRead: boolean)
 interface Way {
   readonly name: string;
   readonly gateway: Started;
+  /** What it is compared with; itself where that is null. */
+  readonly base: Way | null;
   readonly watchers: number;
   readonly isRead: boolean;
   readonly results: { readonly load: LoadResult; readonly cpuUs: number }[];
@@ -109,36 +111,48 @@ try {
   console.log(`a line into the ring: ${costOfRing().toFixed(3)} µs`);
   const upstream = await start('./upstream.ts', [keyFile, certFile]);
   const gateway = (mode: string) => start('./target-gateway.ts', [String(upstream.port), ca.caFile, mode]);
-  const [off, same, on] = [await gateway('off'), await gateway('off'), await gateway('on')] as const;
-  const way = (name: string, target: Started, watchers = 0, isRead = true): Way => {
-    return { name, gateway: target, watchers, isRead, results: [] };
+  const [off, same, quiet, on] = [
+    await gateway('off'),
+    await gateway('off'),
+    await gateway('on'),
+    await gateway('on'),
+  ] as const;
+  const way = (name: string, target: Started, base: Way | null, watchers = 0, isRead = true): Way => {
+    return { name, gateway: target, base, watchers, isRead, results: [] };
   };
-  const base = way('without', off);
+  const base = way('without', off, null);
+  // Two processes of the same code differ by more than a watcher costs: that is compared within one.
+  const unwatched = way('with, watched before', on, base);
   const ways = [
     base,
-    way('without, once more', same),
-    way('with, unwatched', on),
-    way('with one watcher', on, 1),
-    way('with ten that do not read', on, 10, false),
+    way('without, once more', same, base),
+    way('with, never watched', quiet, base),
+    unwatched,
+    way('with one watcher', on, unwatched, 1),
+    way('with ten that do not read', on, unwatched, 10, false),
   ];
-  for (const target of [off, same, on]) await runLoad({ port: target.port }, PATH, WARM_UP, connections);
+  for (const target of [off, same, quiet, on]) await runLoad({ port: target.port }, PATH, WARM_UP, connections);
   const [warming] = await watch(on, 1, true);
   await runLoad({ port: on.port }, PATH, WARM_UP, connections);
   warming?.destroy();
   for (let round = 0; round < rounds; round++)
     for (let at = 0; at < ways.length; at++) await measure(ways[(round + at) % ways.length] as Way);
   console.log(`${rounds} interleaved rounds of ${requests} calls; CPU a call in µs, medians`);
-  console.log('to the one without: of the medians, and the median (quartiles) of the rounds');
+  console.log(
+    'to the one without, with watchers to the same unwatched: of the medians, and the median (quartiles) of the rounds',
+  );
   console.log('                              CPU a call   of medians   of rounds              throughput     p99');
-  for (const { name, results } of ways) {
+  for (const one of ways) {
+    const { name, results } = one;
+    const { results: others } = one.base ?? one;
     const ratios = (of: (result: Way['results'][number]) => number) =>
-      results.map((result, round) => of(result) / of(base.results[round] as Way['results'][number]));
+      results.map((result, round) => of(result) / of(others[round] as Way['results'][number]));
     const cpu = median(results.map(({ cpuUs }) => cpuUs));
     const cpus = ratios(({ cpuUs }) => cpuUs);
     const [low, middle, high] = [1 / 4, 1 / 2, 3 / 4].map((share) => quantile(cpus, share).toFixed(3));
     const cells = [
       cpu.toFixed(1).padStart(12),
-      (cpu / median(base.results.map(({ cpuUs }) => cpuUs))).toFixed(3).padStart(13),
+      (cpu / median(others.map(({ cpuUs }) => cpuUs))).toFixed(3).padStart(13),
       `   ${middle} (${low} ${high})`,
       median(ratios(({ load }) => load.requests / load.seconds))
         .toFixed(3)

@@ -146,7 +146,7 @@ export class GatewayState implements ServerContext, Shared {
           clock,
           version: VERSION,
           log,
-          watch: () => this.tracing.watch(),
+          watch: (calls) => this.tracing.watch(calls),
           mask: options.liveSecrets?.mask,
         })
       : null;

@@ -11,6 +11,8 @@ export interface EndedCall {
   readonly seq: number;
   readonly client: string | null;
   readonly hasFailed: boolean;
+  /** Whether its line says where its time went. */
+  readonly isTraced: boolean;
 }
 
 /** One event as it stands in the stream. */
@@ -35,7 +37,10 @@ function frame(name: string, json: string, id?: string): string {
 const MOST_A_SECOND = 300;
 const FRAMES_A_SECOND = 10;
 
-/** Chooses which calls are told: all that failed, and of the others as many as somebody can look at. */
+/**
+ * Chooses which calls are told: all that failed, and of the others as many as somebody can look at, those before all
+ * that were traced.
+ */
 export class Sampler {
   #budget = MOST_A_SECOND;
 
@@ -43,14 +48,28 @@ export class Sampler {
   choose(calls: readonly EndedCall[]): { readonly chosen: readonly EndedCall[]; readonly sampled: number } {
     this.#budget = Math.min(MOST_A_SECOND, this.#budget + MOST_A_SECOND / FRAMES_A_SECOND);
     let fine = 0;
-    for (const { hasFailed } of calls) if (!hasFailed) fine += 1;
+    let traced = 0;
+    for (const { hasFailed, isTraced } of calls) {
+      if (hasFailed) continue;
+      fine += 1;
+      if (isTraced) traced += 1;
+    }
     if (fine <= this.#budget) {
       this.#budget -= fine;
       return { chosen: calls, sampled: 1 };
     }
-    const sampled = Math.ceil(fine / this.#budget);
-    this.#budget = 0;
+    // Those that were traced are spread out in time already.
+    const most = Math.max(1, this.#budget);
+    const step = traced > 0 ? 1 : Math.ceil(fine / most);
     let at = 0;
-    return { chosen: calls.filter(({ hasFailed }) => hasFailed || at++ % sampled === 0), sampled };
+    let told = 0;
+    const chosen = calls.filter(({ hasFailed, isTraced }) => {
+      if (hasFailed) return true;
+      const isTold = (isTraced || traced === 0) && at++ % step === 0 && told < most;
+      if (isTold) told += 1;
+      return isTold;
+    });
+    this.#budget = Math.max(0, this.#budget - told);
+    return { chosen, sampled: Math.ceil(fine / told) };
   }
 }

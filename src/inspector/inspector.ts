@@ -29,8 +29,8 @@ export interface InspectorDeps {
   readonly clock: Clock;
   readonly version: string;
   readonly log: Pick<Log, 'info'>;
-  /** Makes calls be traced; returns what ends that. */
-  readonly watch: () => () => void;
+  /** Makes calls be traced, each one or of a flood some; returns what ends that. */
+  readonly watch: (calls: 'each' | 'some') => () => void;
   readonly mask?: LiveSecrets['mask'] | undefined;
 }
 
@@ -85,13 +85,13 @@ export class Inspector {
       version,
       ring,
       clock,
-      watch,
+      watch: () => watch('some'),
       capture: () => this.capture.state,
       running: (rights) => this.#running.list(rights, this.waiting()),
       limits: () => this.limits(),
     });
     this.#isoTime = createIsoClock(clock.now);
-    this.capture = new Capture({ clock, log, watch, mask, fingerprint: this.fingerprints.kept });
+    this.capture = new Capture({ clock, log, watch: () => watch('each'), mask, fingerprint: this.fingerprints.kept });
     this.capture.onChange = () => this.feed.tellCapture();
     this.#detail = { requestHeaders: false, responseHeaders: false, bodies: false, mask };
   }
@@ -115,7 +115,8 @@ export class Inspector {
     this.#running.delete(record);
     const seq = kept === null ? 0 : this.ring.add(kept, hasFailed);
     if (seq > 0 && record.sender !== null) this.senders.add(seq, record.sender, record.listener, hasFailed);
-    if (seq > 0 && this.feed.isWatched) this.feed.ended({ seq, client: record.client, hasFailed });
+    if (seq > 0 && this.feed.isWatched)
+      this.feed.ended({ seq, client: record.client, hasFailed, isTraced: record.trace !== null });
     if (record.trace !== null) this.capture.ended(record, kept);
   }
 

@@ -58,7 +58,7 @@ export interface Call {
   readonly spanId?: string;
   /** The platform's own words for a failure. */
   readonly platform?: { readonly code?: string; readonly message?: string };
-  /** Where its time went; only while somebody watches. */
+  /** Where its time went; only while somebody watches, and of a flood only of some calls. */
   readonly trace?: CallTrace;
   /** The request id of the call that it repeats, and who asked for that. */
   readonly replayOf?: string;

@@ -6,34 +6,57 @@ import { type AttemptTrace, CallTrace } from '../logging/call-trace.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { timesOf } from './egress/connection-times.ts';
 
-/** The switch of one gateway: calls that begin while it is on are traced. Watchers are counted. */
+/** So many calls a second are traced where not each one has to be; a moment's burst is traced whole. */
+const MOST_A_SECOND = 300;
+
+/**
+ * The switch of one gateway: calls that begin while it is on are traced, of a flood as many as somebody can look at.
+ * Watchers are counted.
+ */
 export class Tracing {
   /** Asked once a call. */
   isOn = false;
   readonly #now: () => number;
   #watchers = 0;
+  /** Those of them for whom each call is traced. */
+  #ofEach = 0;
+  #room = MOST_A_SECOND;
+  #roomAt = 0;
 
   /** `now`: monotonic ms, of the clock that the layers and the egress have. */
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** One watcher more; what it returns is to be called when it leaves, and is safe to repeat. */
-  watch(): () => void {
+  /**
+   * One watcher more, of each call or of some; what it returns is to be called when it leaves, and is safe to repeat.
+   */
+  watch(calls: 'each' | 'some' = 'each'): () => void {
     this.#watchers += 1;
+    if (calls === 'each') this.#ofEach += 1;
     if (this.#watchers === 1) this.#switch(true);
     let isOver = false;
     return () => {
       if (isOver) return;
       isOver = true;
       this.#watchers -= 1;
+      if (calls === 'each') this.#ofEach -= 1;
       if (this.#watchers === 0) this.#switch(false);
     };
   }
 
-  /** A call begins: there are notes of it. */
+  /** A call begins: there are notes of it, unless there are too many calls. */
   begin(record: ExchangeRecord): void {
-    record.trace = new CallTrace(this.#now);
+    if (this.#ofEach > 0 || this.#hasRoom()) record.trace = new CallTrace(this.#now);
+  }
+
+  #hasRoom(): boolean {
+    const now = this.#now();
+    this.#room = Math.min(MOST_A_SECOND, this.#room + ((now - this.#roomAt) * MOST_A_SECOND) / 1_000);
+    this.#roomAt = now;
+    if (this.#room < 1) return false;
+    this.#room -= 1;
+    return true;
   }
 
   #switch(isOn: boolean): void {

@@ -92,7 +92,7 @@ function setUp(bytes = 1 << 20, number = () => 0) {
     count += 1;
     const text = `${JSON.stringify({ ...(client !== null && { client }), path: `/${count}`, status })}\n`;
     const seq = ring.add(text, status >= 400);
-    const ended: EndedCall = { seq, client, hasFailed: status >= 400 };
+    const ended: EndedCall = { seq, client, hasFailed: status >= 400, isTraced: false };
     if (feed.isWatched) feed.ended(ended);
   };
   const watch = async (
@@ -318,7 +318,9 @@ t.test('however calls begin and end, those that run are listed, once, the oldest
 });
 
 t.test('however calls come, no failure is left out, and no more than the promise is told', async () => {
-  const ended = fc.boolean().map((hasFailed): EndedCall => ({ seq: 1, client: null, hasFailed }));
+  const ended = fc
+    .tuple(fc.boolean(), fc.boolean())
+    .map(([hasFailed, isTraced]): EndedCall => ({ seq: 1, client: null, hasFailed, isTraced }));
   fc.assert(
     fc.property(
       fc.array(fc.array(ended, { maxLength: 900, size: 'max' }), { minLength: 1, maxLength: 30 }),
@@ -330,6 +332,8 @@ t.test('however calls come, no failure is left out, and no more than the promise
           const failed = (some: readonly EndedCall[]) => some.filter(({ hasFailed }) => hasFailed).length;
           if (failed(chosen) !== failed(calls)) return false;
           if (sampled === 1 && chosen.length !== calls.length) return false;
+          const isFine = ({ hasFailed, isTraced }: EndedCall) => !hasFailed && !isTraced;
+          if (sampled > 1 && calls.some((one) => !one.hasFailed && one.isTraced) && chosen.some(isFine)) return false;
           fine += chosen.length - failed(chosen);
         }
         return fine <= 300 + 30 * frames.length + frames.length;

@@ -9,6 +9,7 @@ import type { Token } from '../../../src/auth/credentials/token-source.ts';
 import { type Clock, systemClock } from '../../../src/clock.ts';
 import type { CallTrace as WireTrace } from '../../../src/inspector/wire.ts';
 import type { CallTrace } from '../../../src/logging/call-trace.ts';
+import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
 import { ResponseSink } from '../../../src/server/forward.ts';
 import { QueueCapacity, type Send, type UpstreamResponse } from '../../../src/upstream/call.ts';
 import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
@@ -295,4 +296,30 @@ t.test('two gateways of one process, and requests of others, keep their connecti
   server.close();
   server.closeAllConnections();
   await once(server, 'close');
+});
+
+t.test('of a flood as many calls are traced as somebody can look at, and each one where all are asked for', (t) => {
+  const clock = new HandClock();
+  const tracing = new Tracing(clock.monotonic);
+  const traced = (calls: number, ms: number) => {
+    let count = 0;
+    for (let at = 0; at < calls; at++) {
+      clock.at += ms / calls;
+      const record = createExchangeRecord(clock.at);
+      tracing.begin(record);
+      if (record.trace !== null) count += 1;
+    }
+    return count;
+  };
+  const leave = tracing.watch('some');
+  t.equal(traced(300, 0), 300, 'a burst');
+  t.ok(Math.abs(traced(40_000, 10_000) - 3_000) <= 1, 'each thirteenth or so');
+  t.equal(traced(1_000, 10_000), 1_000, 'what is no flood');
+  const end = tracing.watch('each');
+  t.equal(traced(5_000, 1_000), 5_000);
+  end();
+  end();
+  t.ok(traced(5_000, 1_000) <= 600, 'not any more');
+  leave();
+  t.end();
 });
