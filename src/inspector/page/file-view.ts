@@ -245,8 +245,9 @@ function appOf(app: App, { store, byId }: OpenFile): App {
     if (found === undefined) throw new RequestFailure(404, 'no such call in the file');
     const { call, why, captured } = found;
     const replay = { possible: false, needsConfirmation: false, reason: 'it is a call of a file' };
-    // Whoever has the file may have another gateway, or none.
-    const copy = { base: 'http://localhost:8080', needsKey: call.client !== undefined, operation: null };
+    // It is made here, if at all: the gateway of the file may be anywhere.
+    const base = new URL('../..', document.baseURI).href.replace(/\/$/, '');
+    const copy = { base, needsKey: (app.live.rights?.client ?? null) !== null, operation: null };
     const answer: CallAnswer = { instance: '', call, why, replay, copy, ...(captured !== undefined && { captured }) };
     return answer;
   };
