@@ -4,16 +4,14 @@
 import { ANONYMOUS } from '../auth/callers/caller.ts';
 import type { Credential } from '../auth/credentials/credentials.ts';
 import { isGatewayError } from '../errors.ts';
-import type { LimitFacts, UsedBy, WhyFacts } from '../inspector/why-facts.ts';
+import type { CallRing, KeptCall } from '../inspector/call-ring.ts';
+import { walkCalls } from '../inspector/search.ts';
+import type { LimitFacts, WhyFacts } from '../inspector/why-facts.ts';
 import type { Call, Rights } from '../inspector/wire.ts';
 import type { ServerContext, ServerRuntime } from './context.ts';
 
-/** The calls that are kept, newest first from a number downwards. */
-export interface KeptCalls {
-  below(seq: number): { readonly seq: number; readonly json: string } | null;
-  /** Null where none fell out yet. */
-  readonly wholeSince: unknown;
-}
+/** The calls that are kept. */
+export type KeptCalls = Pick<CallRing, 'below' | 'wholeSince'>;
 
 /** Whose calls a viewer may see. */
 export type SeenBy = Pick<Rights, 'sees' | 'client'>;
@@ -25,11 +23,11 @@ const MOST_CALLS = 3_000;
 /** Of those that ended after a call, so many are looked at for ones that were sent before it. */
 const MOST_LATER = 1_000;
 
-/** The facts for one call, as its viewer may know them. */
+/** The facts for one call, as its viewer may know them; `usedBy` is what `usersOfLimit` found. */
 export function whyFacts(
   { runtime, clock }: Pick<ServerContext, 'runtime' | 'clock'>,
   call: Call,
-  kept: KeptCalls | null,
+  usedBy: WhyFacts['usedBy'],
   viewer: SeenBy,
 ): WhyFacts {
   const { config } = runtime;
@@ -40,7 +38,7 @@ export function whyFacts(
     credential: credential === undefined ? null : credentialFacts(credential, call),
     limit: limitFacts(call, runtime, viewer),
     areOthersHidden: viewer.sees !== 'all',
-    usedBy: kept === null || !isLimited(call) ? null : usedBy(call, kept, runtime, viewer),
+    usedBy,
     wayOut: wayOut(credential, runtime),
     settings: {
       totalWaitMs: timeouts.totalWaitMs,
@@ -102,31 +100,41 @@ function limitFacts(
     : { name, perMinute, used: 0, waiting: 0, pausedMs };
 }
 
-/** By when they were sent, not by when they ended. Null where not all calls of the minute are kept. */
-function usedBy(call: Call, kept: KeptCalls, { config }: ServerRuntime, viewer: SeenBy): readonly UsedBy[] | null {
-  if (!['info', 'debug', 'trace'].includes(config.logging.level)) return null;
+/**
+ * Who used the limit of a call that was refused or held for one, in the minute before: by when calls were sent, not by
+ * when they ended. Null where not all calls of the minute are kept. Others have their turn meanwhile; `isWanted` ends
+ * it early.
+ */
+export async function usersOfLimit(
+  call: Call,
+  kept: KeptCalls,
+  { config }: ServerRuntime,
+  viewer: SeenBy,
+  isWanted: () => boolean,
+): Promise<WhyFacts['usedBy']> {
+  if (!isLimited(call) || !['info', 'debug', 'trace'].includes(config.logging.level)) return null;
   const until = Date.parse(call.time);
   const counts = new Map<string | null, number>();
   let looked = 0;
-  let isWhole = kept.wholeSince === null;
-  for (let next = kept.below(call.seq + MOST_LATER); next !== null; next = kept.below(next.seq)) {
-    if (next.seq === call.seq) continue;
-    const one = JSON.parse(next.json) as Call;
+  let isOver = false;
+  const visit = ({ seq, json }: KeptCall): boolean => {
+    if (seq === call.seq) return true;
+    const one = JSON.parse(json) as Call;
     const endedAt = Date.parse(one.time);
-    if (until - endedAt > MINUTE_MS) {
-      isWhole = true;
-      break;
-    }
-    if (++looked > MOST_CALLS + MOST_LATER) return null;
+    isOver = until - endedAt > MINUTE_MS;
+    if (isOver || ++looked > MOST_CALLS + MOST_LATER) return false;
     const sentAt = endedAt - one.durationMs + one.queueMs + one.tokenWaitMs;
-    if (sentAt > until || until - sentAt > MINUTE_MS) continue;
     const passed = one.attempts - refusedAttempts(one);
-    if (one.credential !== call.credential || passed <= 0) continue;
+    const isOfMinute = sentAt <= until && until - sentAt <= MINUTE_MS;
+    if (!isOfMinute || one.credential !== call.credential || passed <= 0) return true;
     const client = one.client ?? null;
-    if (viewer.sees !== 'all' && client !== viewer.client) continue;
-    counts.set(client, (counts.get(client) ?? 0) + passed);
-  }
-  if (!isWhole) return null;
+    if (viewer.sees === 'all' || client === viewer.client) counts.set(client, (counts.get(client) ?? 0) + passed);
+    return true;
+  };
+  await walkCalls(kept, call.seq + MOST_LATER, visit, isWanted);
+  const isTooMany = looked > MOST_CALLS + MOST_LATER;
+  // Calls fall out while others have their turn.
+  if (isTooMany || !(isOver || kept.wholeSince === null) || !isWanted()) return null;
   return Array.from(counts, ([client, calls]) => ({ client, calls })).sort((a, b) => b.calls - a.calls);
 }
 

@@ -21,6 +21,7 @@ import {
   startGateway,
   type TestGateway,
 } from '../helpers/gateway.ts';
+import { startInspected } from '../helpers/inspected.ts';
 
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 const ASKED = { 'X-Gateway-Request': '1' };
@@ -160,6 +161,21 @@ t.test('who may see which calls', async (t) => {
   t.strictSame((await list(url, as('boss'))).calls, []);
   await gateway.drain();
   t.match(readFileSync(audit, 'utf8'), /"client":"boss".*"method":"DELETE","path":"\/-\/calls","status":200/);
+});
+
+t.test('a client is not told since when calls of others are kept', async (t) => {
+  const clients = [clientNamed('boss', { isAdmin: true }), clientNamed('crm', { inspect: 'own' })];
+  const { url, add } = await startInspected(t, { clients, inspector: { memory: 1 } });
+  const as = (name: string) => ({ ...ASKED, 'X-Gateway-Key': `${name}-secret` });
+  const at = (second: number) => new Date(second * 1_000).toISOString();
+  const path = `/api/v2/users/${'x'.repeat(9_000)}`;
+  for (let second = 0; second < 150; second++) add({ client: 'etl', time: at(second), path });
+  t.equal((await list(url, as('crm'))).keptSince, null);
+  add({ client: 'crm', time: at(200), path }, { client: 'crm', time: at(300), path });
+  t.equal((await list(url, as('crm'))).keptSince, at(200), 'of the oldest of its own');
+  t.equal((await list(url, as('crm'), '?limit=1')).keptSince, null);
+  const { keptSince } = await list(url, as('boss'));
+  t.ok(keptSince !== null && keptSince > at(0) && keptSince < at(150), keptSince ?? 'null');
 });
 
 t.test('without clients it takes the key of this start, and on a Unix socket of ours nothing', async (t) => {

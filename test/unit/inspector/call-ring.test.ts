@@ -5,6 +5,8 @@ import t from 'tap';
 import { CallRing } from '../../../src/inspector/call-ring.ts';
 import { LineRing } from '../../../src/inspector/line-ring.ts';
 import type { Call } from '../../../src/inspector/wire.ts';
+import type { ServerRuntime } from '../../../src/server/context.ts';
+import { usersOfLimit } from '../../../src/server/why-facts.ts';
 
 const lineOf = (requestId: string, more: object = {}) => `${JSON.stringify({ level: 'info', requestId, ...more })}\n`;
 const callOf = (kept: { json: string } | null) => (kept === null ? null : (JSON.parse(kept.json) as Call));
@@ -104,4 +106,34 @@ t.test('what is cleared is gone, its octets too, and numbers go on', async (t) =
   t.equal(ring.oldest, null);
   t.equal(ring.wholeSince, null);
   t.equal(ring.add(lineOf('two'), false), 2);
+});
+
+t.test('who used a limit is counted over thousands of calls while others have their turn', async (t) => {
+  const ring = new CallRing({ bytes: 4 * 1024 * 1024, failureBytes: 1024 });
+  const time = new Date(0).toISOString();
+  const of = (client: string, status: number) => {
+    const call = { client, status, time, attempts: 1, durationMs: 0, queueMs: 0, tokenWaitMs: 0, source: 'upstream' };
+    return { ...call, padding: 'x'.repeat(600) };
+  };
+  for (let at = 0; at < 3_000; at++) ring.add(`${JSON.stringify(of(at % 3 === 0 ? 'etl' : 'crm', 200))}\n`, false);
+  const seq = ring.add(`${JSON.stringify(of('crm', 429))}\n`, false);
+  const call = { ...of('crm', 429), seq } as unknown as Call;
+  const runtime = { config: { logging: { level: 'info' } } } as unknown as ServerRuntime;
+  let isOver = false;
+  let turns = 0;
+  const turn = () => {
+    turns += 1;
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const used = await usersOfLimit(call, ring, runtime, { sees: 'all', client: null }, () => true);
+  isOver = true;
+  t.strictSame(used, [
+    { client: 'crm', calls: 2_000 },
+    { client: 'etl', calls: 1_000 },
+  ]);
+  t.ok(turns > 0, 'it gave way');
+  const own = await usersOfLimit(call, ring, runtime, { sees: 'own', client: 'etl' }, () => true);
+  t.strictSame(own, [{ client: 'etl', calls: 1_000 }], 'of others nothing is told');
+  t.equal(await usersOfLimit(call, ring, runtime, { sees: 'all', client: null }, () => false), null);
 });

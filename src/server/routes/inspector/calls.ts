@@ -11,7 +11,7 @@ import type { Call, CallAnswer, CopyFacts } from '../../../inspector/wire.ts';
 import { operationTable } from '../../../operations/table.ts';
 import { gatewayBase } from '../../call-page.ts';
 import type { Exchange } from '../../exchange.ts';
-import { whyFacts } from '../../why-facts.ts';
+import { usersOfLimit, whyFacts } from '../../why-facts.ts';
 import { replayOf } from './replay.ts';
 import {
   auditChange,
@@ -40,24 +40,27 @@ export function registerCalls(app: FastifyInstance): void {
     reply.hijack();
     const found = await searchCalls(inspector.ring, rights, query, () => !exchange.connection.disconnected);
     if (exchange.connection.disconnected) return;
-    sendInspection(exchange, listed(viewer, found));
+    sendInspection(exchange, listed(viewer, query, found));
   });
-  app.get<{ Params: { id: string } }>('/-/calls/:id', (request, reply) => {
+  app.get<{ Params: { id: string } }>('/-/calls/:id', async (request, reply) => {
     const { exchange, inspector, rights } = viewerOf(request);
     const found = findCall(inspector.ring, request.params.id);
     const call = found && (JSON.parse(found.json) as Call);
     // What is not theirs is not there for them.
     if (call === null || !maySee(call.client, rights)) throw noSuchCall();
+    reply.hijack();
+    const { gateway, connection } = exchange;
+    const usedBy = await usersOfLimit(call, inspector.ring, gateway.runtime, rights, () => !connection.disconnected);
+    if (connection.disconnected) return;
     const captured = rights.sees === 'all' ? inspector.capture.of(call.requestId) : undefined;
     const answer: CallAnswer = {
       instance: inspector.instance,
       call,
-      why: whyOf(call, whyFacts(exchange.gateway, call, inspector.ring, rights)),
+      why: whyOf(call, whyFacts(gateway, call, usedBy, rights)),
       ...(captured !== undefined && { captured }),
       replay: replayOf({ exchange, inspector, rights }, call, captured),
       copy: copyFacts(exchange, call),
     };
-    reply.hijack();
     sendInspection(exchange, JSON.stringify(answer));
   });
   app.delete('/-/calls', (request, reply) => {
@@ -115,13 +118,16 @@ function listenBase({ server }: GatewayConfig): string {
 
 function listed(
   { inspector: { instance, ring }, rights }: Viewer,
+  { matches, after }: CallQuery,
   { calls, more }: { readonly calls: readonly KeptCall[]; readonly more: boolean },
 ): string {
+  const seesAll = rights.sees === 'all';
   const whole = ring.wholeSince;
-  const keptSince = whole && (JSON.parse(whole.json) as Call).time;
-  // How many others call is not for everybody to know.
-  const { oldest, newest } =
-    rights.sees === 'all' ? ring : { oldest: calls.at(-1)?.seq ?? null, newest: calls[0]?.seq ?? null };
+  // How many others call, and how soon calls fall out by that, is not for everybody to know.
+  const areAllTold = matches === null && after === 0 && !more;
+  const since = seesAll || whole === null ? whole : areAllTold ? calls.findLast(({ seq }) => seq >= whole.seq) : null;
+  const keptSince = since ? (JSON.parse(since.json) as Call).time : null;
+  const { oldest, newest } = seesAll ? ring : { oldest: calls.at(-1)?.seq ?? null, newest: calls[0]?.seq ?? null };
   const head = JSON.stringify({ instance, oldest, newest, keptSince, more });
   return `${head.slice(0, -1)},"calls":[${calls.map(({ json }) => json).join(',')}]}`;
 }

@@ -8,11 +8,12 @@ import { ArchiveLeak, type ArchiveOptions, createArchive } from '../../../inspec
 import type { HarCall } from '../../../inspector/har.ts';
 import { maySee, searchCalls } from '../../../inspector/search.ts';
 import { whyOf, whyRowOf } from '../../../inspector/why.ts';
+import type { WhyFacts } from '../../../inspector/why-facts.ts';
 import type { Call } from '../../../inspector/wire.ts';
 import { VERSION } from '../../../version.ts';
 import type { ServerContext } from '../../context.ts';
 import type { Exchange } from '../../exchange.ts';
-import { whyFacts } from '../../why-facts.ts';
+import { usersOfLimit, whyFacts } from '../../why-facts.ts';
 import { readBodiesAsText } from '../access.ts';
 
 import { invalid, jsonBody } from './capture.ts';
@@ -106,7 +107,9 @@ async function archived(viewer: Viewer, wish: Wish): Promise<string[] | null> {
   const live = gateway.liveSecrets ?? { mask: (text: string) => text, find: () => -1 };
   const secrets = { live, fingerprints: inspector.fingerprints };
   try {
-    return await createArchive(known(calls, viewer), options, secrets, () => !connection.disconnected);
+    const isWanted = () => !connection.disconnected;
+    const usedBy = calls.length <= MOST_LOOKS ? await usersOfLimits(calls, viewer, isWanted) : new Map();
+    return await createArchive(known(calls, usedBy, viewer), options, secrets, isWanted);
   } catch (error) {
     if (!(error instanceof ArchiveLeak)) throw error;
     const { what, place } = error;
@@ -142,15 +145,31 @@ async function chosenCalls(
 /** A look at the calls of the minute before is worth it for so many; for more it would be made for each. */
 const MOST_LOOKS = 5;
 
+type UsersOfLimits = ReadonlyMap<Call, WhyFacts['usedBy']>;
+
+async function usersOfLimits(
+  calls: readonly Call[],
+  { exchange, inspector, rights }: Viewer,
+  isWanted: () => boolean,
+): Promise<UsersOfLimits> {
+  const found = new Map<Call, WhyFacts['usedBy']>();
+  for (const call of calls)
+    found.set(call, await usersOfLimit(call, inspector.ring, exchange.gateway.runtime, rights, isWanted));
+  return found;
+}
+
 /** Calls with what is known of them; what was captured is for those who may capture. */
-function* known(calls: readonly Call[], { exchange, inspector, rights }: Viewer): Iterable<HarCall> {
-  const before = calls.length <= MOST_LOOKS ? inspector.ring : null;
+function* known(
+  calls: readonly Call[],
+  usedBy: UsersOfLimits,
+  { exchange: { gateway }, inspector, rights }: Viewer,
+): Iterable<HarCall> {
   for (const call of calls)
     yield {
       call,
-      why: whyRowOf(call) === null ? null : whyOf(call, whyFacts(exchange.gateway, call, before, rights)),
+      why: whyRowOf(call) === null ? null : whyOf(call, whyFacts(gateway, call, usedBy.get(call) ?? null, rights)),
       captured: rights.sees === 'all' ? inspector.capture.of(call.requestId) : undefined,
-      origin: originOf(call, exchange.gateway),
+      origin: originOf(call, gateway),
     };
 }
 
