@@ -32,7 +32,8 @@ export function harEntry({ call, captured, why, origin }: HarCall, bodies: HarBo
     time: timings.time,
     request: {
       method: call.method,
-      url: origin + call.path,
+      // As it went on: without the name of the credential that may stand before it.
+      url: origin + call.path.replace(/^\/[^/?]+(?=\/api\/v2\/)/, ''),
       httpVersion: 'HTTP/1.1',
       cookies: [],
       headers: named(sentHeaders ?? requestHeaders),

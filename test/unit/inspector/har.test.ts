@@ -113,6 +113,14 @@ t.test('what is read back is what was written, without what tells who a person i
   t.notOk(JSON.stringify(harEntry({ call, captured, origin: 'https://api.test' }, 'none')).includes('string('));
 });
 
+t.test('the address is the one that was called, whichever credential its path names', async (t) => {
+  const urlOf = (path: string) =>
+    (harEntry({ call: { ...CALL, path }, origin: 'https://h' }, 'none').request as { url?: string }).url;
+  t.equal(urlOf('/crm/api/v2/users?a=/b/api/v2/'), 'https://h/api/v2/users?a=/b/api/v2/');
+  t.equal(urlOf('/api/v2/api/v2/x'), 'https://h/api/v2/api/v2/x');
+  t.equal(urlOf('/api/v2/users'), 'https://h/api/v2/users');
+});
+
 t.test('an archive of another program is read as far as it goes', async (t) => {
   const file = readHar(
     archiveOf(
