@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { isPageServed } from '../../src/inspector/page-place.ts';
 import { Places, type Viewer } from '../../src/server/routes/inspector/viewer.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
@@ -224,6 +225,13 @@ t.test('wrong keys and codes are refused ever more slowly, a right one at once',
 });
 
 t.test('it is served on the admin listener alone, and not where others reach that', async (t) => {
+  for (const [enabled, isLocal, isServed] of [
+    [null, true, true],
+    [null, false, false],
+    [true, false, true],
+    [false, true, false],
+  ] as const)
+    t.equal(isPageServed({ inspector: { enabled, memory: 4, capture: 'none', replay: 'off' } }, isLocal), isServed);
   const socket = join(tmpdir(), `gcg-boundary-${process.pid}.sock`);
   const { port } = await startGateway(t, { config: { server: { adminListen: [{ kind: 'unix', path: socket }] } } });
   for (const [method, path] of ROUTES)
