@@ -54,10 +54,13 @@ t.test('SIGUSR2 and SIGHUP open the file that was rotated again, and the whole t
   t.match(beside.stderr(), /^audit\.file: .*audit\.jsonl is written by another gateway/m);
 
   const told = await runIn(folder, usage, 'usage', '--listen', new URL(url).host);
-  // One is the gateway's own: whose the token is.
+  // Two are the gateway's own: what the limits are, and whose the token is.
   t.match(told, {
     code: 0,
-    out: /^4 requests to Genesys Cloud in .*\n\nCLIENT.*\n- +default +unlisted +3\n- +default +getTokensMe +1\n$/,
+    out: new RegExp(
+      '^5 requests to Genesys Cloud in .*\\n\\nCLIENT.*\\n- +default +unlisted +3\\n' +
+        '- +default +getOrganizationsLimitsNamespace +1\\n- +default +getTokensMe +1\\n$',
+    ),
   });
   t.match(await runIn(folder, usage, 'usage', '--month', '13'), { code: 2, err: /like 2026-11/ });
   command.child.kill('SIGTERM');

@@ -144,10 +144,11 @@ t.test('what is no stream to begin with', async (t) => {
 });
 
 t.test('ten may watch, three as one client; the next is told so, and one that leaves makes room', async (t) => {
-  const clients = [...'abcd'].map((name) => clientNamed(name, { inspect: 'own' }));
+  const clients = [...'abc'].map((name) => clientNamed(name, { inspect: 'own' }));
+  clients.push(clientNamed('d', { isAdmin: true }));
   const { url } = await start(t, { clients });
   const streams = [];
-  for (const name of ['a', 'a', 'a', 'b', 'b', 'b', 'c', 'c', 'c', 'd']) {
+  for (const name of ['a', 'a', 'a', 'b', 'b', 'b', 'c', 'c', 'd', 'd']) {
     const stream = await watch(t, url, as(`${name}-secret`));
     t.equal(stream.response.status, 200);
     await stream.until('hello');
