@@ -141,9 +141,18 @@ export async function startSocksProxy({
 
 /** A port on 127.0.0.1 where nothing listens. */
 export async function freePort(): Promise<number> {
-  const { port, close } = await listen(net.createServer());
-  close();
-  return port;
+  // Below the ports that the system gives away by itself: none of them comes to another test meanwhile.
+  for (;;) {
+    const server = net.createServer();
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** A real proxy program. */

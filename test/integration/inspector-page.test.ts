@@ -21,7 +21,7 @@ import { type Inspected, startInspected } from '../helpers/inspected.ts';
 const ROOT = new URL('../../', import.meta.url).pathname;
 const SKIP = { skip: withoutBrowser };
 /** `npm run test:long` looks at what is rarer as well. */
-const isThorough = process.env.GCG_TEST_LONG !== undefined;
+const isThorough = process.env.GCG_TEST_LONG !== undefined || process.env.GCG_PICTURES !== undefined;
 const LOCAL = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 
 const POLICY =
@@ -567,12 +567,12 @@ t.test('accessible: full, empty, one call, in both themes and on a phone', SKIP,
   const pictures = process.env.GCG_PICTURES;
   const formats = [
     ['light', WINDOW],
-    ['dark', { ...WINDOW, colorScheme: 'dark' }],
     ['phone', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }],
+    ['dark', { ...WINDOW, colorScheme: 'dark' }],
     ['forced-colors', { forcedColors: 'active' }],
     ['reduced-motion', { reducedMotion: 'reduce' }],
   ] as const;
-  for (const [name, options] of formats.slice(0, isThorough ? formats.length : 3))
+  for (const [name, options] of formats.slice(0, isThorough ? formats.length : 2))
     await t.test(name, async (t) => {
       const full = await startInspected(t);
       full.add(...traffic());

@@ -181,7 +181,7 @@ const THEMES = [
   ['phone', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }],
 ] as const;
 
-// The light theme is looked at by `npm run test:long` as well: all differ in nothing but colours and width.
+// The light theme is looked at by `npm run test:long`: it differs in nothing but colours.
 for (const [theme, options] of process.env.GCG_TEST_LONG === undefined ? THEMES.slice(1) : THEMES)
   t.test(`each view shows its numbers, is found good by axe, and fits: ${theme}`, SKIP, async (t) => {
     const page = await open(await profile(t, options), 'ops');
