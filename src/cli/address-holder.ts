@@ -3,7 +3,7 @@
 
 import type { CallableAddress } from '../config/listen-address.ts';
 import { onOneLine } from '../config/problem.ts';
-import { askGateway, type GatewayResponse, OtherProgram } from './admin-client.ts';
+import { askGateway, type GatewayResponse, OtherProgram } from './ask-gateway.ts';
 
 /** How long it may take to say who it is, ms. */
 const LONGEST_ANSWER_MS = 1_000;

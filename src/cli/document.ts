@@ -1,8 +1,9 @@
 // Documents of the running gateway, shown as a table or as JSON.
 
 import { onOneLine } from '../config/problem.ts';
-import { createAdminRequest, exitCodeOf, loadToAsk, noGatewayAt, OtherProgram, refusal } from './admin-client.ts';
+import { createAdminRequest, exitCodeOf, loadToAsk, noGatewayAt, refusal } from './admin-client.ts';
 import type { CommandLine } from './args.ts';
+import { OtherProgram } from './ask-gateway.ts';
 import { EXIT, type Io } from './io.ts';
 
 /** A document and its form for people. */

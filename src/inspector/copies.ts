@@ -20,7 +20,9 @@ function copiedCall(call: CallAnswer['call'], captured: CallAnswer['captured']):
   const { method, path, credential, requestBytes } = call;
   const isWhole = captured?.isRequestBodyWhole === true;
   return {
-    ...{ method, path, credential },
+    method,
+    path,
+    credential,
     headers: captured?.requestHeaders ?? [],
     body: isWhole ? (captured.requestBody ?? null) : null,
     isBodyMissing: requestBytes > 0 && !isWhole,

@@ -7,15 +7,9 @@ import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { type CallableAddress, formatListenAddress } from '../../config/listen-address.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { parseDuration } from '../../config/values.ts';
-import {
-  askGateway,
-  firstAddress,
-  type GatewayResponse,
-  loadToAsk,
-  OtherProgram,
-  whereIsDescriptor,
-} from '../admin-client.ts';
+import { firstAddress, loadToAsk, whereIsDescriptor } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
+import { askGateway, type GatewayResponse, OtherProgram } from '../ask-gateway.ts';
 import { EXIT, type Io } from '../io.ts';
 
 /** Longest wait for a response, ms, without --timeout. */

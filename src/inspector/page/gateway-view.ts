@@ -31,7 +31,8 @@ class GatewayView extends InsightView {
 
   #charts({ series: { from, stepMs, columns } }: Insight) {
     const row = (name: string, tone: string, column: string, map = (value: number) => value): ChartRow => ({
-      ...{ name, tone },
+      name,
+      tone,
       values: (columns[column] ?? []).map((value) => (value === null ? null : map(value))),
     });
     const perSecond = (value: number) => value / (stepMs / 1000);

@@ -203,8 +203,17 @@ function credentialInsight(
   const { renewals, failures, tokens, identity, upstream } = status;
   const known = identity?.organization ?? identity?.oauthClient ?? null;
   return {
-    ...{ name, grantType, token, renewal, expiresAt, fingerprint, nextAttemptAt, lastError, renewals, failures },
+    name,
+    grantType,
     required,
+    token,
+    renewal,
+    expiresAt,
+    fingerprint,
+    nextAttemptAt,
+    lastError,
+    renewals,
+    failures,
     hasLogin: credential.hasLogin,
     identity: seesAll ? (known?.name ?? null) : null,
     region: upstream.region,
@@ -229,7 +238,10 @@ function gatewayOf({ exchange: { gateway }, inspector }: Viewer): GatewayInsight
   let logDropped = 0;
   for (const { value } of metrics.samples('gcg_log_records_dropped_total')) logDropped += value;
   return {
-    ...{ status, version, node: process.versions.node, startedAt },
+    status,
+    version,
+    node: process.versions.node,
+    startedAt,
     memoryBytes: process.memoryUsage.rss(),
     connections: dispatcher.connections(),
     origins: originsOf(gateway),
