@@ -1,7 +1,7 @@
 // A real browser for tests of pages. Where there is none the test is skipped with that word, on CI it fails.
 
 import { existsSync } from 'node:fs';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import type { Test } from 'tap';
 
 const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
@@ -20,4 +20,50 @@ export async function openChromium(t: Test): Promise<Browser> {
   const browser = await chromium.launch({ executablePath, args: [...QUIET, ...OFFLINE] });
   t.teardown(() => browser.close());
   return browser;
+}
+
+/** One browser for a file of tests, and what its pages report that must not happen: offences, errors, dialogs. */
+export class WatchedBrowser {
+  readonly reports: string[] = [];
+  readonly #suite: Test;
+  #browser: Promise<Browser> | null = null;
+
+  /** The browser starts with the first profile, and ends with `suite`. */
+  constructor(suite: Test) {
+    this.#suite = suite;
+  }
+
+  /** A new profile. Whatever its pages report is kept. */
+  async profile(t: Test, options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
+    this.#browser ??= openChromium(this.#suite);
+    const context = await (await this.#browser).newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    t.teardown(() => context.close());
+    context.setDefaultTimeout(20_000);
+    const { reports } = this;
+    await context.exposeBinding('gcgReport', (_source, report: string) => void reports.push(report));
+    await context.addInitScript(`
+    addEventListener('securitypolicyviolation', (event) =>
+      gcgReport('policy: ' + event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample));
+    window.gcgFell = () => gcgReport('a text was run');`);
+    context.on('page', (page) => {
+      page.on('pageerror', (error) => reports.push(`error: ${error.stack}`));
+      page.on('dialog', (dialog) => {
+        reports.push(`dialog: ${dialog.message()}`);
+        void dialog.dismiss();
+      });
+    });
+    return context;
+  }
+}
+
+/**
+ * Waits until an expression holds in the page. Not by the browser driver's own means: these evaluate a text in the page,
+ * which its policy refuses.
+ */
+export async function until(page: Page, expression: string): Promise<void> {
+  const end = Date.now() + 20_000;
+  while (!(await page.evaluate(expression))) {
+    if (Date.now() > end) throw new Error(`it never came to be: ${expression}`);
+    await page.evaluate('new Promise((resolve) => setTimeout(resolve, 20))');
+  }
 }

@@ -9,10 +9,10 @@ import { type RequestOptions, request } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import axeCore from 'axe-core';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import t, { type Test } from 'tap';
 import type { Call } from '../../src/inspector/wire.ts';
-import { openChromium, withoutBrowser } from '../helpers/chromium.ts';
+import { until, WatchedBrowser, withoutBrowser } from '../helpers/chromium.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { startGateway } from '../helpers/gateway.ts';
 import { HOSTILE_TEXTS } from '../helpers/hostile-texts.ts';
@@ -28,30 +28,9 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; form-action 'none'; " +
   "frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types lit-html";
 
-/** What must not happen in any page of the run. */
-const reports: string[] = [];
-let browser: Browser | null = null;
-
-/** A new profile of the one browser. Whatever its pages report is kept. */
-async function profile(t: Test, options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
-  browser ??= await openChromium(suite);
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  t.teardown(() => context.close());
-  context.setDefaultTimeout(20_000);
-  await context.exposeBinding('gcgReport', (_source, report: string) => void reports.push(report));
-  await context.addInitScript(`
-    addEventListener('securitypolicyviolation', (event) =>
-      gcgReport('policy: ' + event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample));
-    window.gcgFell = () => gcgReport('a text was run');`);
-  context.on('page', (page) => {
-    page.on('pageerror', (error) => reports.push(`error: ${error.stack}`));
-    page.on('dialog', (dialog) => {
-      reports.push(`dialog: ${dialog.message()}`);
-      void dialog.dismiss();
-    });
-  });
-  return context;
-}
+const watched = new WatchedBrowser(t);
+const { reports } = watched;
+const profile = watched.profile.bind(watched);
 
 /** The page as somebody sees it who opened it by a link. */
 async function open(context: BrowserContext, { link }: Pick<Inspected, 'link'>, hash = ''): Promise<Page> {
@@ -64,18 +43,6 @@ async function open(context: BrowserContext, { link }: Pick<Inspected, 'link'>, 
 
 /** Changes the fragment of the address. */
 const go = (page: Page, hash: string) => page.evaluate(`void (location.hash = ${JSON.stringify(hash)})`);
-
-/**
- * Waits until an expression holds in the page. Not by the browser driver's own means: these evaluate a text in the page,
- * which its policy refuses.
- */
-async function until(page: Page, expression: string): Promise<void> {
-  const end = Date.now() + 20_000;
-  while (!(await page.evaluate(expression))) {
-    if (Date.now() > end) throw new Error(`it never came to be: ${expression}`);
-    await page.evaluate('new Promise((resolve) => setTimeout(resolve, 20))');
-  }
-}
 
 const lines = (page: Page, count: number) => until(page, `document.querySelectorAll('.line').length === ${count}`);
 
@@ -104,7 +71,6 @@ const LIMITED: Partial<Call> = {
   client: 'etl',
 };
 
-const suite = t;
 /** Small enough for a page of documentation. */
 const WINDOW = { viewport: { width: 1120, height: 660 } };
 

@@ -5,10 +5,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import axeCore from 'axe-core';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
-import t, { type Test } from 'tap';
+import type { BrowserContext, Page } from 'playwright-core';
+import t from 'tap';
 import type { Insight } from '../../src/inspector/insight-answer.ts';
-import { openChromium, withoutBrowser } from '../helpers/chromium.ts';
+import { until, WatchedBrowser, withoutBrowser } from '../helpers/chromium.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { HOSTILE_TEXTS } from '../helpers/hostile-texts.ts';
 import { startInspected } from '../helpers/inspected.ts';
@@ -121,24 +121,9 @@ t.test('who reads nothing of what it asks for is refused more of it', async (t) 
   t.equal((await fetch(`${url}/-/insight`, { headers: proof('ops') })).status, 200, 'places are given back');
 });
 
-/** What must not happen in any page of the run. */
-const reports: string[] = [];
-let browser: Browser | null = null;
-const suite = t;
-
-async function profile(t: Test, options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
-  browser ??= await openChromium(suite);
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  t.teardown(() => context.close());
-  context.setDefaultTimeout(20_000);
-  await context.exposeBinding('gcgReport', (_source, report: string) => void reports.push(report));
-  await context.addInitScript(`
-    addEventListener('securitypolicyviolation', (event) =>
-      gcgReport('policy: ' + event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample));
-    window.gcgFell = () => gcgReport('a text was run');`);
-  context.on('page', (page) => page.on('pageerror', (error) => reports.push(`error: ${error.stack}`)));
-  return context;
-}
+const watched = new WatchedBrowser(t);
+const { reports } = watched;
+const profile = watched.profile.bind(watched);
 
 async function open(context: BrowserContext, client: string): Promise<Page> {
   const page = await context.newPage();
@@ -154,14 +139,6 @@ async function show(page: Page, hash: string): Promise<void> {
   const heading = hash.replace(/^#\/(\w)(\w*).*$/, (_, first: string, rest: string) => first.toUpperCase() + rest);
   await until(page, `document.querySelector('h1')?.textContent === ${JSON.stringify(heading)}`);
   if (!hash.startsWith('#/file')) await page.waitForSelector('.insight .card');
-}
-
-async function until(page: Page, expression: string): Promise<void> {
-  const end = Date.now() + 20_000;
-  while (!(await page.evaluate(expression))) {
-    if (Date.now() > end) throw new Error(`it never came to be: ${expression}`);
-    await page.evaluate('new Promise((resolve) => setTimeout(resolve, 20))');
-  }
 }
 
 async function axe(page: Page): Promise<string[]> {
