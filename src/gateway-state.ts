@@ -209,7 +209,7 @@ export class GatewayState implements ServerContext, Shared {
   async #open(options: StateOptions): Promise<void> {
     const { started: config, store, clock, random, log } = this;
     // A folder that cannot be used is found now, and not when the first person has logged in.
-    await store.list();
+    await store.open();
     await this.blocks.load();
     const { file, sync } = config.audit;
     const { auditIo: io = nodeIo } = options;

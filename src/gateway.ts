@@ -288,7 +288,7 @@ export class Gateway {
     state.inspector?.close();
     state.tls?.close();
     await Promise.all(runtimes.map((runtime) => runtime.close()));
-    await Promise.all([state.app.close(), state.closeBooks()]);
+    await Promise.all([state.app.close(), state.closeBooks(), state.store.close()]);
   }
 }
 

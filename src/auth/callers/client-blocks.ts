@@ -130,7 +130,7 @@ export class ClientBlocks {
         const own = new Map(this.#unkept);
         const changed = this.#withOwn(blocked);
         try {
-          await this.#store.put(ENTRY, stored(changed), { expectedVersion: version, fence: lock.fence });
+          await this.#store.replace(ENTRY, stored(changed), { expectedVersion: version, fence: lock.fence });
         } catch (error) {
           if (!(error instanceof StoreError && error.code === 'conflict') || attempt === TRIES) throw error;
           continue;

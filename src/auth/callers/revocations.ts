@@ -290,7 +290,7 @@ export interface HandleStore {
 /** Over any token store; closes nothing. */
 export function createHandleStore(store: TokenStore, log: Log): HandleStore {
   const put = (key: StoreKey, text: string, expectedVersion: string | null, fence?: string) =>
-    store.put(
+    store.replace(
       key,
       {
         accessToken: new Secret(text),

@@ -52,7 +52,7 @@ export function createSessionStore(store: TokenStore): SessionStore {
         accessToken: token?.accessToken.reveal() ?? null,
       });
       const existing = await store.get(key);
-      await store.put(
+      await store.replace(
         key,
         {
           accessToken: new Secret(text),

@@ -13,7 +13,7 @@ import type { Log } from '../../logging/log.ts';
 import type { Secret } from '../../secret.ts';
 import { createGrant, type Grant, type LoginAnswer, loginAdvice, secretsRevision, storeKeyOf } from './grants.ts';
 import { RefreshingTokenSource } from './refreshing-source.ts';
-import type { TokenStore } from './store/store.ts';
+import type { StoredToken, TokenStore } from './store/store.ts';
 import {
   createTokenEndpoint,
   type TokenEndpoint,
@@ -21,7 +21,6 @@ import {
   type TokenTransport,
 } from './token-endpoint.ts';
 import { inherit, type PooledSource, TokenPool } from './token-pool.ts';
-import type { PendingWrite } from './token-record.ts';
 import {
   type Acquire,
   type CredentialState,
@@ -91,7 +90,7 @@ export interface MadeCredential {
     readonly turns: TokenTurns;
   } | null;
   readonly settled: () => Promise<void>;
-  readonly pendingWrite: () => PendingWrite | null;
+  readonly pendingWrite: () => StoredToken | null;
   readonly close: () => void;
 }
 
@@ -266,6 +265,7 @@ function createCredential(
     credential,
     pooled: pool && { pool, make: parts.make, turns: parts.turns },
     close() {
+      first.stopListening();
       source.close();
       grant.close?.();
     },
@@ -278,6 +278,8 @@ function createCredential(
 interface SourceWithGrant {
   readonly source: RefreshingTokenSource;
   readonly grant: Grant;
+  /** Ends what the store tells it. */
+  readonly stopListening: () => void;
 }
 
 /** What a credential is made of: the source of its first token, and of each further one that it may have. */
@@ -322,25 +324,35 @@ class CredentialParts {
   async forgetStored(): Promise<void> {
     const { store } = this.#deps;
     if (this.pool === null || !store.isDurable) return;
-    for (let number = 2; number <= MOST_TOKENS; number += 1) await store.delete(storeKeyOf(this.#config, number));
+    // A folder may hold what a process with more of them has left; a shared store would remember each end for a week.
+    const most = store.isShared ? this.#config.tokens : MOST_TOKENS;
+    for (let number = 2; number <= most; number += 1) await store.delete(storeKeyOf(this.#config, number));
   }
 
-  #create(number: number, pendingWrite: PendingWrite | null): SourceWithGrant {
+  #create(number: number, pendingWrite: StoredToken | null): SourceWithGrant {
     const { store, clock, random, log, onTransition, onToken, onSecret } = this.#deps;
     const { name, grantType, isRequired } = this.#config;
-    const { reauthentication } = this.#deps.config;
+    const { reauthentication, timeouts } = this.#deps.config;
+    const isFirst = number === 1;
+    const key = storeKeyOf(this.#config, number);
     const grant = createGrant({
       config: this.#config,
       endpoint: grantType === 'client_credentials' ? this.turns.around(this.#endpoint, number) : this.#endpoint,
       store,
-      key: storeKeyOf(this.#config, number),
+      key,
+      isFurther: !isFirst,
+      requestMs: timeouts.tokenMs,
       clock,
+      random,
       log,
       pendingWrite,
     });
-    const isFirst = number === 1;
     const acquire: Acquire = async (request) => {
-      const token = await grant.acquire(request);
+      const token = await grant.acquire(request).catch((thrown: unknown) => {
+        // Another instance has ended all tokens of this credential.
+        if (isFirst && thrown instanceof TokenFailure && thrown.isEnded) void this.pool?.drop(thrown);
+        throw thrown;
+      });
       onSecret?.(token.accessToken.reveal(), 'received');
       // The platform takes the new secret: the tokens that the one before was given go, too.
       if (isFirst && request.reason === 'changed') this.pool?.renewMore();
@@ -367,6 +379,8 @@ class CredentialParts {
         this.pool?.onRoom();
       },
     });
-    return { source, grant };
+    // The first one looks for all; what a store of this machine has to tell is seen soon enough.
+    const stopListening = isFirst && store.isShared ? store.onChange(key, () => source.look()) : () => undefined;
+    return { source, grant, stopListening };
   }
 }

@@ -9,8 +9,8 @@ import type { Log } from '../../logging/log.ts';
 import type { Secret, SecretSource } from '../../secret.ts';
 import { RefreshTokenSource } from './refresh-token-source.ts';
 import { createAssertions } from './saml-assertion.ts';
-import type { StoreKey, TokenStore } from './store/store.ts';
-import { createStoredSource, type StoredSource } from './stored-source.ts';
+import type { StoredToken, StoreKey, TokenStore } from './store/store.ts';
+import { StoredSource } from './stored-source.ts';
 import {
   basicAuth,
   type ClientAuth,
@@ -19,7 +19,6 @@ import {
   publicClientAuth,
   type TokenEndpoint,
 } from './token-endpoint.ts';
-import type { PendingWrite } from './token-record.ts';
 import { parseTokenReply } from './token-reply.ts';
 import { type Acquire, createToken, isHeaderSafeToken, type Token, TokenFailure } from './token-source.ts';
 
@@ -43,7 +42,7 @@ export interface Grant {
    */
   readonly settled?: () => Promise<void>;
   /** Tokens that the store would not take yet, for the grant that takes this one's place. */
-  readonly pendingWrite?: () => PendingWrite | null;
+  readonly pendingWrite?: () => StoredToken | null;
   readonly close?: () => void;
 }
 
@@ -54,10 +53,16 @@ export interface GrantDeps {
   readonly store: TokenStore;
   /** Whose tokens it stores: of the credential, or of one of its further tokens. */
   readonly key: StoreKey;
+  /** One of several tokens of its credential, from the second on. */
+  readonly isFurther?: boolean;
+  /** `timeouts.token`. */
+  readonly requestMs: number;
   readonly clock: Clock;
+  /** 0 (inclusive) to 1 (exclusive). */
+  readonly random: () => number;
   readonly log: Log;
   /** Of the grant before, where that kept its tokens under the same key. */
-  readonly pendingWrite?: PendingWrite | null | undefined;
+  readonly pendingWrite?: StoredToken | null | undefined;
 }
 
 /** The one table of grants. */
@@ -113,10 +118,9 @@ const GRANTS: Record<GrantType, (deps: GrantDeps) => Grant> = {
         `credential ${config.name} cannot renew a token of the implicit grant: ${loginAdvice(config.name)}`,
       );
     };
-    const keeper = createStoredSource({ ...storing(deps), acquire });
+    const keeper = new StoredSource({ ...storing(deps), acquire, advice: loginAdvice(config.name) });
     return {
-      ...storedParts(keeper),
-      acquire: keeper.acquire,
+      ...storedParts(keeper, deps.store.isShared ? () => keeper.revision() : undefined),
       async redeem(answer) {
         if (answer.kind !== 'fragment')
           throw new GatewayError('gateway.request.invalid', 'this login expects a token in the fragment');
@@ -183,16 +187,24 @@ function stored(deps: GrantDeps, acquire: Acquire): Grant {
   const { clientSecret, assertion } = deps.config;
   const revision = secretsRevision([clientSecret, assertion]);
   if (!deps.store.isDurable) return { acquire, revision };
-  const keeper = createStoredSource({ ...storing(deps), acquire });
-  return { ...storedParts(keeper), acquire: keeper.acquire, revision };
+  const advice = `renew it by POST /-/credentials/${deps.config.name}/refresh`;
+  const keeper = new StoredSource({ ...storing(deps), acquire, secretsRevision: revision, advice });
+  return storedParts(keeper, deps.store.isShared ? () => keeper.revision() : revision);
 }
 
-function storedParts({ storeError, forget, settled }: StoredSource) {
-  return { storeError, forget, settled };
+function storedParts(keeper: StoredSource, revision: Grant['revision']) {
+  return {
+    acquire: (request: Parameters<Acquire>[0]) => keeper.acquire(request),
+    revision,
+    storeError: () => keeper.storeError(),
+    forget: () => keeper.forget(),
+    settled: () => keeper.settled(),
+    close: () => keeper.close(),
+  };
 }
 
-function storing({ config, store, key, clock, log }: GrantDeps) {
-  return { name: config.name, key, store, clock, log };
+function storing({ config, store, key, clock, random, log, requestMs, isFurther }: GrantDeps) {
+  return { name: config.name, key, store, clock, random, log, requestMs, isFurther };
 }
 
 function call({ config, endpoint }: GrantDeps, auth: ClientAuth, form: FormFields, grant: string = config.grantType) {

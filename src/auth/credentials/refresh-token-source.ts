@@ -7,13 +7,19 @@ import type { Clock } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';
 import type { Secret, SecretSource } from '../../secret.ts';
 import { type StoredToken, StoreError, type StoreKey, type StoreLock, type TokenStore } from './store/store.ts';
-import { storedAccessToken } from './stored-source.ts';
+import { type StoredRequest, usableToken } from './stored-source.ts';
 import type { TokenGrant } from './token-endpoint.ts';
-import { type PendingWrite, TokenRecord } from './token-record.ts';
-import { type Acquire, type AcquireReason, type Token, TokenFailure } from './token-source.ts';
+import { TokenRecord } from './token-record.ts';
+import { type Acquire, type Token, TokenFailure } from './token-source.ts';
 
-/** Longer than one token request, shorter than a renewal may last. */
-const LOCK_WAIT_MS = 8_000;
+/** How much longer than one token request is waited for another's lock. */
+const LOCK_PATIENCE_MS = 4_000;
+
+/** The longest token request, where nobody says. */
+const USUAL_REQUEST_MS = 4_000;
+
+/** A shared store that is away may be back so soon. */
+const STORE_RETRY_MS = 1_000;
 
 /** What a refresh-token source needs. */
 export interface RefreshTokenSourceDeps {
@@ -27,19 +33,13 @@ export interface RefreshTokenSourceDeps {
   /** Revision of the secrets that `refresh` uses. */
   readonly secretsRevision?: (() => string) | undefined;
   /** What the source before this one could not write. */
-  readonly pendingWrite?: PendingWrite | null | undefined;
+  readonly pendingWrite?: StoredToken | null | undefined;
+  /** The longest that `refresh` takes. */
+  readonly requestMs?: number;
   /** What a person must do, for messages: `run gcg login crm`. */
   readonly advice: string;
   readonly clock: Clock;
   readonly log: Log;
-}
-
-/** Why a token is acquired, and what it must not be. */
-interface Request {
-  readonly reason: AcquireReason;
-  /** The token last in use. It will not do again, except for 'changed' when no secret of the grant has changed. */
-  readonly previous: Token | null;
-  readonly areSecretsNew: boolean;
 }
 
 /** The tokens of one credential with a login. Asks nothing before the first `acquire`. */
@@ -62,28 +62,30 @@ export class RefreshTokenSource {
   async acquire({ reason, previous }: Parameters<Acquire>[0]): Promise<Token> {
     const secrets = this.#secretsRevision();
     const areSecretsNew = secrets !== this.#seenSecrets;
+    const request = { reason, previous, areSecretsNew };
     this.#seenSecrets = secrets;
-    return this.#locked((lock) => this.#renew(lock, { reason, previous, areSecretsNew }));
+    if (reason === 'changed' && !areSecretsNew) {
+      // Somebody else stored something: where that will do, the lock would only make others wait.
+      const value = (await this.#record.read().catch(() => null))?.value ?? null;
+      const stored = this.#newInitialToken(value) === null ? usableToken(value, request, this.#deps.clock.now()) : null;
+      if (stored !== null) return stored;
+    }
+    return this.#track(this.#withLock((lock) => this.#renew(lock, request)));
   }
 
   /** Stores what a login yielded, then resolves with its token. A store that fails is only noted. */
   save(grant: TokenGrant): Promise<Token> {
-    return this.#locked(async (lock) => {
-      await this.#record.read().catch(() => null);
-      return this.#write(grant, null, lock);
-    });
+    return this.#track(this.#save(grant));
   }
 
-  /** Removes the tokens, from the store too. Throws StoreError. */
+  /** Ends the tokens, in the store too. Throws StoreError. */
   forget(): Promise<void> {
-    // Waits for a renewal that runs, which would store its token again.
-    return this.#locked(() => this.#record.forget());
+    return this.#track(this.#forget());
   }
 
   /** Changes when another process stored something, or a secret changed. */
   revision(): string {
-    const { initialRefreshToken } = this.#deps;
-    return `${this.#record.revision()}|${this.#secretsRevision()}|${initialRefreshToken?.revision() ?? ''}`;
+    return `${this.#record.revision()}|${this.#secretsRevision()}|${this.#initialRevision()}`;
   }
 
   storeError(): string | null {
@@ -91,7 +93,7 @@ export class RefreshTokenSource {
   }
 
   /** Tokens that could not be written, for the source that takes this one's place. */
-  pendingWrite(): PendingWrite | null {
+  pendingWrite(): StoredToken | null {
     return this.#record.pendingWrite();
   }
 
@@ -109,19 +111,22 @@ export class RefreshTokenSource {
     this.#record.close();
   }
 
-  async #renew(lock: StoreLock | null, request: Request, isSecondTry = false): Promise<Token> {
-    const value = (await this.#record.read())?.value ?? null;
+  async #renew(lock: StoreLock | null, request: StoredRequest, isSecondTry = false): Promise<Token> {
+    const value = (await this.#record.read(isSecondTry ? null : lock))?.value ?? null;
     const configured = this.#newInitialToken(value);
     if (configured === null) {
-      const stored = this.#usable(value, request);
+      const stored = usableToken(value, request, this.#deps.clock.now());
       if (stored !== null) return stored;
+      this.#assertWorthAsking(value, request);
     }
     const refreshToken = configured ?? value?.refreshToken ?? null;
     const storeError = this.#record.storeError();
-    if (refreshToken === null)
-      throw this.#loginRequired(
-        storeError === null ? 'has nobody logged in' : `cannot use its stored login (${storeError})`,
-      );
+    if (refreshToken === null) {
+      if (this.#record.isEnded) throw this.#loginRequired('was logged out', true);
+      const why = storeError === null ? 'has nobody logged in' : `cannot use its stored login (${storeError})`;
+      throw this.#loginRequired(why);
+    }
+    const generation = await this.#begin(lock);
     let grant: TokenGrant;
     try {
       grant = await this.#deps.refresh(refreshToken);
@@ -131,50 +136,82 @@ export class RefreshTokenSource {
       const isOvertaken =
         now !== null && now.refreshToken?.reveal() !== refreshToken.reveal() && now.generation !== value?.generation;
       if (isOvertaken && !isSecondTry) return this.#renew(lock, { ...request, reason: 'retry' }, true);
-      throw this.#loginRequired('had its refresh token refused: it is used up, revoked or too old');
+      await this.#noteRefusal(now, refreshToken, generation);
+      throw this.#loginRequired(refusedBecause(lock));
     }
-    return this.#write(grant, refreshToken, lock);
+    await this.#record.write(this.#storedOf(grant, refreshToken), generation);
+    return grant.token;
   }
 
-  /** A token that another process, or this one before a restart, stored, and that will do. */
-  #usable(value: StoredToken | null, { reason, previous, areSecretsNew }: Request): Token | null {
-    if (value === null || reason === 'forced') return null;
-    const stored = storedAccessToken(value, this.#deps.clock.now());
-    if (stored === null) return null;
-    const isPrevious = stored.authorization === previous?.authorization;
-    return isPrevious && (reason !== 'changed' || areSecretsNew) ? null : stored;
+  /** A shared store remembers that the platform refused the token in it, so that the others need not ask the same. */
+  #assertWorthAsking(value: StoredToken | null, { reason, areSecretsNew }: StoredRequest): void {
+    if (value?.isRefused !== true || reason === 'forced' || areSecretsNew) return;
+    throw this.#loginRequired(refusedBecause(null));
   }
 
-  /** The configured refresh token, where it is newer than what is stored. */
+  async #noteRefusal(value: StoredToken | null, refused: Secret, generation: number): Promise<void> {
+    if (!this.#deps.store.isShared || value?.refreshToken?.reveal() !== refused.reveal()) return;
+    await this.#record.write({ ...value, isRefused: true }, generation);
+  }
+
+  /** Nothing is sent where a shared store does not say that this process, and no other, may. */
+  async #begin(lock: StoreLock | null): Promise<number> {
+    try {
+      return await this.#record.begin(lock);
+    } catch (error) {
+      throw this.#storeFailure(error);
+    }
+  }
+
+  /** The configured refresh token, where it is newer than what is stored, or than its end. */
   #newInitialToken(value: StoredToken | null): Secret | null {
     const configured = this.#deps.initialRefreshToken?.read() ?? null;
     return configured === null || configured.fingerprint() === value?.initialFingerprint ? null : configured;
   }
 
-  async #write(grant: TokenGrant, usedRefreshToken: Secret | null, lock: StoreLock | null): Promise<Token> {
-    const { accessToken, expiresAt, obtainedAt } = grant.token;
-    const refreshToken = grant.refreshToken ?? usedRefreshToken;
-    const initialFingerprint = this.#deps.initialRefreshToken?.read().fingerprint() ?? null;
-    await this.#record.write({ accessToken, expiresAt, obtainedAt, refreshToken, initialFingerprint }, lock);
-    return grant.token;
+  async #save(grant: TokenGrant): Promise<Token> {
+    const keep = async (lock: StoreLock | null) => {
+      await this.#record.read(lock).catch(() => null);
+      const generation = await this.#record.begin(lock).catch(() => null);
+      await this.#record.write(this.#storedOf(grant, null), generation);
+      return grant.token;
+    };
+    // Nobody can log in a second time with the same code: what it gave is kept with the lock or without.
+    return this.#withLock(keep, () => keep(null));
   }
 
-  #locked<T>(work: (lock: StoreLock | null) => Promise<T>): Promise<T> {
-    const done = this.#withLock(work);
+  async #forget(): Promise<void> {
+    const forget = () => this.#record.forget(this.#initialFingerprint());
+    // Waits for a renewal that runs, which would store its token again; a shared store tells by the generation.
+    return this.#withLock(forget, this.#deps.store.isShared ? forget : undefined);
+  }
+
+  #storedOf({ token, refreshToken }: TokenGrant, used: Secret | null): Omit<StoredToken, 'generation'> {
+    const { accessToken, expiresAt, obtainedAt } = token;
+    const initialFingerprint = this.#initialFingerprint();
+    return { accessToken, expiresAt, obtainedAt, refreshToken: refreshToken ?? used, initialFingerprint };
+  }
+
+  #track<T>(done: Promise<T>): Promise<T> {
     const forget = () => this.#underWay.delete(done);
     this.#underWay.add(done);
     done.then(forget, forget);
     return done;
   }
 
-  async #withLock<T>(work: (lock: StoreLock | null) => Promise<T>): Promise<T> {
-    const { name, store, key } = this.#deps;
+  /** `otherwise` is done where the lock cannot be had, if it may be. */
+  async #withLock<T>(work: (lock: StoreLock | null) => Promise<T>, otherwise?: () => Promise<T>): Promise<T> {
+    const { store, key, requestMs = USUAL_REQUEST_MS } = this.#deps;
     let lock: StoreLock | null = null;
     try {
-      lock = await store.lock(key, LOCK_WAIT_MS);
+      lock = await store.lock(key, requestMs + LOCK_PATIENCE_MS, { workMs: requestMs });
     } catch (error) {
-      if (error instanceof StoreError && error.code === 'locked')
-        throw new TokenFailure('transient', `credential ${name}: ${error.message}`);
+      const isLocked = error instanceof StoreError && error.code === 'locked';
+      if (otherwise !== undefined) {
+        if (!isLocked) this.#record.note(error);
+        return otherwise();
+      }
+      if (isLocked || store.isShared) throw this.#storeFailure(error);
       // A store that cannot make a lock is not shared with another process either: go on with what is in memory.
       this.#record.note(error);
     }
@@ -185,12 +222,35 @@ export class RefreshTokenSource {
     }
   }
 
-  #loginRequired(why: string): TokenFailure {
+  #storeFailure(error: unknown): TokenFailure {
+    if (!(error instanceof StoreError)) this.#record.note(error);
+    const why = error instanceof StoreError ? error.message : 'the store failed';
+    const options = this.#deps.store.isShared ? { retryAfterMs: STORE_RETRY_MS } : {};
+    return new TokenFailure('transient', `credential ${this.#deps.name}: ${why}`, options);
+  }
+
+  #loginRequired(why: string, isEnded = false): TokenFailure {
     const { name, advice } = this.#deps;
-    return new TokenFailure('login_required', `credential ${name} ${why}: ${advice}`);
+    return new TokenFailure('login_required', `credential ${name} ${why}: ${advice}`, { isEnded });
+  }
+
+  #initialFingerprint(): string | null {
+    return this.#deps.initialRefreshToken?.read().fingerprint() ?? null;
+  }
+
+  #initialRevision(): string {
+    return this.#deps.initialRefreshToken?.revision() ?? '';
   }
 
   #secretsRevision(): string {
     return this.#deps.secretsRevision?.() ?? '';
   }
+}
+
+/** Why the platform may have refused a refresh token, as far as the store can tell. */
+function refusedBecause(lock: StoreLock | null): string {
+  const usual = 'had its refresh token refused: it is used up, revoked or too old';
+  return lock === null || lock.unfinished === null
+    ? usual
+    : `${usual}; an instance ended in the middle of the last refresh`;
 }

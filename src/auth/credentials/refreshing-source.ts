@@ -159,6 +159,11 @@ export class RefreshingTokenSource implements TokenSource {
     };
   }
 
+  /** Looks now whether a secret or the store has changed, instead of within a second. Never throws. */
+  look(): void {
+    if (!this.#isClosed) this.#tick();
+  }
+
   start(): void {
     if (this.#running === null && this.#renewalState === 'idle' && this.#inUse.last === null) this.#begin('start');
     this.#tick();
@@ -343,6 +348,7 @@ export class RefreshingTokenSource implements TokenSource {
     if (by.isSuperseded) return failure;
     by.isSuperseded = true;
     const { kind, retryAfterMs } = failure;
+    if (failure.isEnded) this.#inUse.drop();
     this.#failure = failure;
     this.#failures += 1;
     this.#failuresInRow += 1;

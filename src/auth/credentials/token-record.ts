@@ -1,10 +1,12 @@
-// The stored tokens behind a refresh-token source: reads them, writes them, and keeps them in memory as long as the
-// store cannot be written. It knows versions, races and retries; it does not know what a refresh is.
+// The stored tokens of one credential: reads them, writes them by generation, and keeps them in memory as long as the
+// store cannot be written. It knows generations, losses and retries; it does not know what a grant is.
 
 import type { Clock, Timer } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';
 import {
-  isNewer,
+  endedToken,
+  isEnded,
+  nextGeneration,
   type StoredEntry,
   type StoredToken,
   StoreError,
@@ -21,23 +23,15 @@ const LONGEST_RETRY_MS = 60_000;
 /** How long a retry waits for the lock. */
 const RETRY_LOCK_WAIT_MS = 10_000;
 
-/**
- * Tokens that could not be written yet. `baseVersion` is the version that the store had then: it is older, whatever the
- * clocks said. Null: the store had nothing.
- */
-export interface PendingWrite {
-  readonly value: StoredToken;
-  readonly baseVersion: string | null;
-}
-
-/** What a record works with. `pendingWrite` is what a record before could not write. */
+/** What a record works with. */
 export interface TokenRecordDeps {
   readonly name: string;
   readonly store: TokenStore;
   readonly key: StoreKey;
   readonly clock: Clock;
   readonly log: Log;
-  readonly pendingWrite?: PendingWrite | null | undefined;
+  /** What a record before this one could not write. */
+  readonly pendingWrite?: StoredToken | null | undefined;
 }
 
 /** The stored tokens of one credential. `close()` stops its retries. */
@@ -46,7 +40,7 @@ export class TokenRecord {
   /** The entry as it was last read or written; null where there was none. */
   #known: StoredEntry | null = null;
   /** What the store should hold and does not; null when it holds everything. */
-  #pending: PendingWrite | null;
+  #pending: StoredToken | null;
   /** What is wrong with the store, as it was logged. */
   #storeError: string | null = null;
   /** Runs the next try of a pending write, which comes after `#retryMs`. */
@@ -68,50 +62,78 @@ export class TokenRecord {
   }
 
   /**
-   * The tokens that count: the store's, or ours that could not be written and are newer, or the ones last known where
-   * the store cannot be read. Throws TokenFailure when the store cannot be read and nothing is known.
+   * The tokens that count: the store's, as `lock` found them where one was just taken; or ours that could not be
+   * written and are of a higher generation, or that a shared store has lost; or the ones last known where the store
+   * cannot be read. Throws TokenFailure when the store cannot be read and nothing is known.
    */
-  async read(): Promise<StoredEntry | null> {
-    const { store, key, clock } = this.#deps;
+  async read(lock: StoreLock | null = null): Promise<StoredEntry | null> {
+    const { store, key } = this.#deps;
     let stored: StoredEntry | null;
     try {
-      stored = await store.get(key);
+      stored = await (lock !== null && store.isShared ? lock.entry() : store.get(key));
     } catch (error) {
       return this.#readFailed(error);
     }
+    const known = this.#known;
     const pending = this.#pending;
-    if (pending === null) this.#storeError = null;
-    this.#known = stored;
-    const isPendingOld =
-      pending !== null &&
-      stored !== null &&
-      stored.version !== pending.baseVersion &&
-      isNewer(stored.value, pending.value, clock.now());
-    if (pending !== null && !isPendingOld) return { value: pending.value, version: stored?.version ?? '' };
+    if (pending !== null && (stored?.generation ?? 0) < pending.generation) {
+      this.#known = stored;
+      return { value: pending, generation: pending.generation, version: stored?.version ?? '' };
+    }
     this.#pending = null;
+    this.#storeError = null;
+    this.#known = stored;
+    if (store.isShared && known !== null && (stored?.generation ?? 0) < known.generation)
+      return this.#restore(known, stored?.version);
     return stored;
   }
 
   /**
-   * Durable when it resolves, unless the store fails: then the failure is noted and the write is tried again. Never
-   * throws.
+   * Begins a generation under the lock, to obtain tokens by it. Of a shared store it throws StoreError where the lock
+   * is lost or something was stored since `read`: nothing may be sent then.
    */
-  async write(value: Omit<StoredToken, 'generation'>, lock: StoreLock | null): Promise<void> {
-    const generation = Math.max(this.#known?.value.generation ?? 0, this.#pending?.value.generation ?? 0) + 1;
-    await this.#keep({ ...value, generation }, lock?.fence);
+  async begin(lock: StoreLock | null): Promise<number> {
+    const { store } = this.#deps;
+    const next = this.#nextGeneration();
+    if (lock === null) return next;
+    try {
+      const pending = this.#pending;
+      const { version = '' } = this.#known ?? {};
+      const read = pending === null ? this.#known : { value: pending, generation: next - 1, version };
+      return Math.max(next, await lock.begin(read));
+    } catch (error) {
+      if (store.isShared) throw error;
+      // Nobody else counts on it: what is obtained is stored all the same.
+      return next;
+    }
   }
 
-  /** Removes the tokens, from the store too. Throws StoreError. */
-  async forget(): Promise<void> {
+  /**
+   * Durable when it resolves, unless the store fails: then the failure is noted and the write is tried again. Never
+   * throws. `generation` is what `begin` gave, or null for tokens that came without asking for them.
+   */
+  async write(value: Omit<StoredToken, 'generation'>, generation: number | null): Promise<void> {
+    await this.#keep({ ...value, generation: generation ?? this.#nextGeneration() });
+  }
+
+  /** Ends the tokens, in the store too. Throws StoreError; a shared store is told later then. */
+  async forget(initialFingerprint: string | null = null): Promise<void> {
     const { store, key } = this.#deps;
-    this.#pending = null;
     this.#retry?.cancel();
+    const ended = endedToken(this.#nextGeneration(), initialFingerprint);
+    this.#pending = null;
     this.#writing += 1;
     try {
-      await store.delete(key);
+      if (store.isShared) this.#known = await store.put(key, ended);
+      else {
+        this.#known = null;
+        await store.delete(key);
+      }
+    } catch (error) {
+      if (store.isShared) this.#pending = ended;
+      throw error;
     } finally {
       this.#writing -= 1;
-      this.#known = null;
       this.#seenRevision = store.revision(key);
     }
   }
@@ -134,13 +156,19 @@ export class TokenRecord {
     this.#storeError = message;
   }
 
+  /** Whether what was last read or written says that somebody ended the tokens. */
+  get isEnded(): boolean {
+    const value = this.#pending ?? this.#known?.value;
+    return value !== undefined && isEnded(value);
+  }
+
   /** What is wrong with the store; null when nothing is. */
   storeError(): string | null {
     return this.#storeError;
   }
 
   /** What could not be written, for the record that takes this one's place. */
-  pendingWrite(): PendingWrite | null {
+  pendingWrite(): StoredToken | null {
     return this.#pending;
   }
 
@@ -154,60 +182,47 @@ export class TokenRecord {
     this.#retry?.cancel();
   }
 
+  #nextGeneration(): number {
+    const highest = Math.max(this.#known?.generation ?? 0, this.#pending?.generation ?? 0);
+    return nextGeneration({ generation: highest }, this.#deps.clock.now());
+  }
+
   #readFailed(error: unknown): StoredEntry | null {
     this.note(error);
-    if (this.#pending !== null) return { value: this.#pending.value, version: this.#known?.version ?? '' };
+    const pending = this.#pending;
+    if (pending !== null)
+      return { value: pending, generation: pending.generation, version: this.#known?.version ?? '' };
     const code = error instanceof StoreError ? error.code : null;
     if (this.#known !== null) return code === 'damaged' ? this.#restore(this.#known) : this.#known;
     if (code === 'damaged' || code === 'wrong_key') return null;
     throw new TokenFailure('transient', `credential ${this.#deps.name}: ${this.#storeError}`);
   }
 
-  /** Writes an entry again that the store has lost. */
-  #restore(lost: StoredEntry): StoredEntry {
-    this.#pending = { value: lost.value, baseVersion: null };
-    this.#known = null;
+  /** Writes an entry again that the store has lost; `version` is what it has instead. */
+  #restore({ value, generation }: StoredEntry, version = ''): StoredEntry {
+    this.#pending = { ...value, generation };
+    if (version === '') this.#known = null;
     this.#scheduleRetry();
-    return { value: lost.value, version: '' };
+    return { value, generation, version };
   }
 
   /** Writes `value`, or makes it pending and plans the next try. Never throws. */
-  async #keep(value: StoredToken, fence: string | undefined): Promise<void> {
-    const { name, log } = this.#deps;
+  async #keep(value: StoredToken): Promise<void> {
+    const { name, store, key, log } = this.#deps;
+    this.#writing += 1;
     try {
-      await this.#putUnlessNewer(value, fence);
+      this.#known = await store.put(key, value);
+      this.#seenRevision = store.revision(key);
+      if (this.#known.generation > value.generation)
+        log.warn({ credential: name }, 'token store holds something newer than what was obtained');
       if (this.#pending !== null) log.info({ credential: name }, 'token store works again');
       this.#pending = null;
       this.#storeError = null;
       this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
       this.note(error);
-      this.#pending = { value, baseVersion: this.#known?.version ?? null };
+      this.#pending = value;
       this.#scheduleRetry();
-    }
-  }
-
-  /** Writes `value` over whatever the store holds, unless that is newer. */
-  async #putUnlessNewer(value: StoredToken, fence: string | undefined): Promise<void> {
-    const { name, store, key, clock, log } = this.#deps;
-    try {
-      return await this.#put(value, fence);
-    } catch (error) {
-      if (!(error instanceof StoreError) || (error.code !== 'conflict' && error.code !== 'lock_lost')) throw error;
-      log.warn({ credential: name, error: error.message }, 'token store was changed meanwhile');
-    }
-    this.#known = await store.get(key);
-    if (this.#known !== null && isNewer(this.#known.value, value, clock.now())) return;
-    await this.#put({ ...value, generation: (this.#known?.value.generation ?? 0) + 1 }, undefined);
-  }
-
-  async #put(value: StoredToken, fence: string | undefined): Promise<void> {
-    const { store, key } = this.#deps;
-    this.#writing += 1;
-    try {
-      const version = await store.put(key, value, { expectedVersion: this.#known?.version ?? null, fence });
-      this.#known = { value, version };
-      this.#seenRevision = store.revision(key);
     } finally {
       this.#writing -= 1;
     }
@@ -220,12 +235,14 @@ export class TokenRecord {
     this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
   }
 
+  /** A store that is not shared compares and writes in two steps: under the lock. */
   async #writeAgain(): Promise<void> {
+    const { store, key } = this.#deps;
     let lock: StoreLock | null = null;
     try {
-      lock = await this.#deps.store.lock(this.#deps.key, RETRY_LOCK_WAIT_MS);
-      await this.read();
-      if (this.#pending !== null) await this.#keep(this.#pending.value, lock.fence);
+      if (!store.isShared) lock = await store.lock(key, RETRY_LOCK_WAIT_MS);
+      await this.read(lock);
+      if (this.#pending !== null) await this.#keep(this.#pending);
     } catch (error) {
       this.note(error);
       this.#scheduleRetry();

@@ -163,17 +163,25 @@ export class TokenFailure extends Error {
   readonly error: GatewayError;
   readonly retryAfterMs: number | undefined;
   readonly oauthError: OAuthErrorCode | undefined;
+  /** Somebody ended the token elsewhere: the one in use is not to be used any more either. */
+  readonly isEnded: boolean;
 
   constructor(
     kind: TokenFailureKind,
     message: string,
-    options: { code?: ErrorCode; retryAfterMs?: number | undefined; oauthError?: OAuthErrorCode | undefined } = {},
+    options: {
+      code?: ErrorCode;
+      retryAfterMs?: number | undefined;
+      oauthError?: OAuthErrorCode | undefined;
+      isEnded?: boolean;
+    } = {},
   ) {
     super(message);
     this.kind = kind;
     this.error = new GatewayError(options.code ?? CODE_OF_KIND[kind], message);
     this.retryAfterMs = options.retryAfterMs;
     this.oauthError = options.oauthError;
+    this.isEnded = options.isEnded ?? false;
   }
 }
 

@@ -267,7 +267,7 @@ t.test(
         ...memory,
         isDurable: true,
         put: (...args: Parameters<typeof memory.put>) =>
-          new Promise<string>((resolve, reject) => {
+          new Promise<Awaited<ReturnType<typeof memory.put>>>((resolve, reject) => {
             end = () =>
               outcome === 'written'
                 ? memory.put(...args).then(resolve)

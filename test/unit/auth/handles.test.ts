@@ -151,7 +151,7 @@ const ENDED = { name: 'gateway-handle-revocations', clientId: '', host: '' };
 /** Puts a list into a store that has none. */
 async function putEnded(store: TokenStore, owners: Revocations['owners']): Promise<void> {
   const accessToken = new Secret(JSON.stringify({ owners }));
-  await store.put(
+  await store.replace(
     ENDED,
     { accessToken, refreshToken: null, expiresAt: 0, obtainedAt: 0, initialFingerprint: null, generation: 0 },
     { expectedVersion: null },

@@ -114,7 +114,7 @@ t.test('a record from the future is of a wrong clock: its access token is not us
     initialFingerprint: null,
     generation: 1,
   };
-  await store.put(KEY, { ...record, accessToken: new Secret('of-tomorrow') }, { expectedVersion: null });
+  await store.replace(KEY, { ...record, accessToken: new Secret('of-tomorrow') }, { expectedVersion: null });
   const credentials = createCredentials(deps(4_000));
   t.equal((await credentials.default()!.source.token()).accessToken.reveal(), 'at-1');
   await credentials.settled();
@@ -161,7 +161,11 @@ t.test('a damaged record is written again at once, not only when the token is du
   credentials.start();
   await credentials.default()!.source.token();
   isDamaged = true;
-  await store.put(KEY, { ...(await stored())!, generation: 9 }, { expectedVersion: (await store.get(KEY))!.version });
+  await store.replace(
+    KEY,
+    { ...(await stored())!, generation: 9 },
+    { expectedVersion: (await store.get(KEY))!.version },
+  );
   await clock.advance(1_000);
   t.equal(await stored(), undefined);
   await clock.advance(1_500);

@@ -22,8 +22,8 @@ t.test('before the end, a renewal that is under way is waited for and stored', a
     clock,
     store: {
       ...store,
-      async put(key, value, condition) {
-        const version = await store.put(key, value, condition);
+      async replace(key, value, condition) {
+        const version = await store.replace(key, value, condition);
         stored.push(value.refreshToken?.reveal());
         return version;
       },

@@ -270,8 +270,8 @@ t.test('a block is kept by the store, and told where it cannot be', async (t) =>
     revision: (key) => memory.revision(key),
     list: () => memory.list(),
     delete: (key) => memory.delete(key),
-    put: (...args) =>
-      isBroken ? Promise.reject(new StoreError('unwritable', 'the disk is full')) : memory.put(...args),
+    replace: (...args) =>
+      isBroken ? Promise.reject(new StoreError('unwritable', 'the disk is full')) : memory.replace(...args),
   };
   const one = new ClientBlocks({ store, clock, log });
   const other = new ClientBlocks({ store, clock, log });

@@ -13,29 +13,17 @@ import { join } from 'node:path';
 import t from 'tap';
 import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
-import type { StoredToken, StoreKey, TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import { systemClock } from '../../../src/clock.ts';
-import { inlineSecret, Secret } from '../../../src/secret.ts';
+import { inlineSecret } from '../../../src/secret.ts';
 import { makeOddPaths } from '../../helpers/odd-paths.ts';
 import { createLogRecorder } from './fixtures.ts';
+import { KEY, revealed, storedToken, testStoreContract } from './store-contract.ts';
 
-const KEY: StoreKey = { name: 'crm', clientId: 'client-1', host: 'https://login.mypurecloud.de' };
 const FULL_KEY = 'a'.repeat(64);
 
 // The clock's timers do not keep a process alive; waiting for a lock must.
 const held = setInterval(() => {}, 1_000_000);
 t.teardown(() => clearInterval(held));
-
-function record(generation: number, refreshToken = `canary-rt-${generation}`): StoredToken {
-  return {
-    accessToken: new Secret(`canary-at-${generation}`),
-    refreshToken: new Secret(refreshToken),
-    expiresAt: 2_000,
-    obtainedAt: 1_000,
-    initialFingerprint: null,
-    generation,
-  };
-}
 
 function fileStore(path: string, encryptionKey: string | null = FULL_KEY, prefix = 'gcg') {
   const log = createLogRecorder();
@@ -43,79 +31,59 @@ function fileStore(path: string, encryptionKey: string | null = FULL_KEY, prefix
   return { log, store: new FileStore({ path, prefix, encryptionKey: source, clock: systemClock, log }) };
 }
 
-const revealed = async (store: TokenStore, key = KEY) => (await store.get(key))?.value.refreshToken?.reveal();
 const tokenFile = (path: string) => join(path, readdirSync(path).find((name) => name.endsWith('.token'))!);
 
-const kinds: [string, (path: string) => TokenStore][] = [
-  ['memory', () => createMemoryStore({ clock: systemClock })],
-  ['file', (path) => fileStore(path).store],
-];
-for (const [kind, make] of kinds) {
-  t.test(`${kind} store: what is put is got, by its own key only`, async (t) => {
-    const store = make(join(t.testdir(), 'state'));
-    t.equal(await store.get(KEY), null);
-    await store.put(KEY, record(1), { expectedVersion: null });
-    t.match(await store.get(KEY), {
-      value: { generation: 1, expiresAt: 2_000, obtainedAt: 1_000, initialFingerprint: null },
-    });
-    t.equal(await revealed(store), 'canary-rt-1');
-    for (const other of [
-      { ...KEY, name: 'erp' },
-      { ...KEY, clientId: 'client-2' },
-      { ...KEY, host: 'https://login.mypurecloud.ie' },
-    ]) {
-      t.equal(await store.get(other), null);
-    }
-    t.strictSame(await store.list(), ['crm']);
-    await store.delete(KEY);
-    await store.delete(KEY);
-    t.equal(await store.get(KEY), null);
-  });
+testStoreContract('memory', () => createMemoryStore({ clock: systemClock }));
+testStoreContract('file', (t) => fileStore(join(t.testdir(), 'state')).store);
 
-  t.test(`${kind} store: a put that names an old version is refused`, async (t) => {
-    const store = make(join(t.testdir(), 'state'));
-    const first = await store.put(KEY, record(1), { expectedVersion: null });
-    await t.rejects(store.put(KEY, record(2), { expectedVersion: null }), { code: 'conflict' });
-    const second = await store.put(KEY, record(2), { expectedVersion: first });
-    t.not(second, first);
-    await t.rejects(store.put(KEY, record(3), { expectedVersion: first }), { code: 'conflict' });
-    t.equal(await revealed(store), 'canary-rt-2');
-  });
+t.test('a memory store tells of each change at once, until nobody listens', async (t) => {
+  const store = createMemoryStore({ clock: systemClock });
+  let told = 0;
+  const stop = store.onChange(KEY, () => (told += 1));
+  await store.put(KEY, storedToken(1));
+  await store.put(KEY, storedToken(0));
+  await store.put({ ...KEY, name: 'erp' }, storedToken(1));
+  await store.delete(KEY);
+  t.equal(told, 2);
+  stop();
+  await store.put(KEY, storedToken(3));
+  t.equal(told, 2);
+});
 
-  t.test(`${kind} store: the lock is held by one at a time, and its fence ends with it`, async (t) => {
-    const store = make(join(t.testdir(), 'state'));
-    const first = await store.lock(KEY, 0);
-    await t.rejects(store.lock(KEY, 60), { code: 'locked' });
-    const other = await store.lock({ ...KEY, name: 'erp' }, 0);
-    await other.release();
-    let isReleased = false;
-    const second = store.lock(KEY, 5_000).then((lock) => {
-      t.ok(isReleased);
-      return lock;
-    });
-    isReleased = true;
-    await first.release();
-    const held = await second;
-    await t.rejects(store.put(KEY, record(1), { expectedVersion: null, fence: first.fence }), { code: 'lock_lost' });
-    await store.put(KEY, record(1), { expectedVersion: null, fence: held.fence });
-    await first.release();
-    await t.rejects(store.lock(KEY, 0), { code: 'locked' }, 'a second release of the first changes nothing');
-    await held.release();
-  });
+/** As version 0.1.0 wrote it, with FULL_KEY. */
+const OF_0_1_0 = {
+  format: 'gcg-store-1',
+  name: 'crm',
+  salt: '533241f3cf7b6fdea85a059829904f5c',
+  check: 'b7d16097898e544a',
+  nonce: 'ZwRrkaWb1aJZi2Li',
+  tag: 'GIHTn3xQzqC9N39I6MhgRg==',
+  data:
+    'tzyrBukatRONl1hFUiaKamuLCTqaDSR5sEpYi4Ec3Oce56yT9OkSz9ncluCKdVD8YoyEZ0auffCH/WdLiA5eXAKknAv9fM7N9Pod' +
+    'p0aVuB+C0rBgAb3fxi6O3xS45E9zyMBmPCPcOBKJp2iSmIbMfFG0lO9WWR2c',
+};
 
-  t.test(`${kind} store: the revision changes with the entry`, async (t) => {
-    const store = make(join(t.testdir(), 'state'));
-    const before = store.revision(KEY);
-    await store.put(KEY, record(1), { expectedVersion: null });
-    t.not(store.revision(KEY), before);
-    t.equal(store.revision(KEY), store.revision(KEY));
-  });
-}
+t.test('a file of version 0.1.0 is read; what follows it counts more, and a newer one is left alone', async (t) => {
+  const path = join(t.testdir(), 'state');
+  const { store } = fileStore(path);
+  await store.open();
+  const file = join(path, 'gcg-crm-312ca4c88afc09c1.token');
+  writeFileSync(file, `${JSON.stringify(OF_0_1_0)}\n`);
+  t.equal(await revealed(store), 'canary-rt-7');
+  const lock = await store.lock(KEY, 0);
+  const generation = await lock.begin(await lock.entry());
+  await lock.release();
+  t.ok(generation > 7);
+  await store.put(KEY, storedToken(generation, 'after'));
+  t.equal(await revealed(store), 'after');
+  await store.put(KEY, storedToken(generation - 1, 'begun before'));
+  t.equal(await revealed(store), 'after');
+});
 
 t.test('files are 0600 in a 0700 folder, and hold no secret in the clear', async (t) => {
   const path = join(t.testdir(), 'deep', 'state');
   const { store } = fileStore(path, null);
-  await store.put(KEY, record(1), { expectedVersion: null });
+  await store.replace(KEY, storedToken(1), { expectedVersion: null });
   t.equal(statSync(path).mode & 0o777, 0o700);
   const names = readdirSync(path);
   t.equal(names.length, 2, names.join(' '));
@@ -128,7 +96,7 @@ t.test('files are 0600 in a 0700 folder, and hold no secret in the clear', async
 t.test('a generated key serves the next process; a given one may be a passphrase', async (t) => {
   for (const key of [null, 'a passphrase of a person', 'x'.repeat(43)]) {
     const path = join(t.testdir(), 'state');
-    await fileStore(path, key).store.put(KEY, record(1), { expectedVersion: null });
+    await fileStore(path, key).store.replace(KEY, storedToken(1), { expectedVersion: null });
     t.equal(await revealed(fileStore(path, key).store), 'canary-rt-1');
   }
 });
@@ -139,7 +107,9 @@ t.test('two processes that start together end with one generated key', async (t)
     ...fileStore(path, null),
     key: { ...KEY, name: `c${index}` },
   }));
-  await Promise.all(stores.map(({ store, key }, index) => store.put(key, record(index), { expectedVersion: null })));
+  await Promise.all(
+    stores.map(({ store, key }, index) => store.replace(key, storedToken(index), { expectedVersion: null })),
+  );
   const reader = fileStore(path, null).store;
   for (const { key } of stores) t.ok(await reader.get(key));
 });
@@ -147,7 +117,7 @@ t.test('two processes that start together end with one generated key', async (t)
 t.test('a file cut at any length is refused and kept aside, and the store goes on', async (t) => {
   const path = join(t.testdir(), 'state');
   const { store } = fileStore(path);
-  await store.put(KEY, record(1), { expectedVersion: null });
+  await store.replace(KEY, storedToken(1), { expectedVersion: null });
   const file = tokenFile(path);
   const whole = readFileSync(file);
   for (let length = 0; length < whole.length - 1; length += 13) {
@@ -158,7 +128,7 @@ t.test('a file cut at any length is refused and kept aside, and the store goes o
     });
     t.equal(await store.get(KEY), null);
   }
-  await store.put(KEY, record(2), { expectedVersion: null });
+  await store.replace(KEY, storedToken(2), { expectedVersion: null });
   t.equal(await revealed(store), 'canary-rt-2');
 });
 
@@ -168,7 +138,7 @@ t.test(
     const odd = await makeOddPaths(t);
     const path = join(t.testdir(), 'state');
     const { store } = fileStore(path, null);
-    await store.put(KEY, record(1), { expectedVersion: null });
+    await store.replace(KEY, storedToken(1), { expectedVersion: null });
     const entry = tokenFile(path);
     const key = join(path, readdirSync(path).find((name) => name.endsWith('.key')) as string);
     for (const kind of ['a FIFO', 'an endless device', 'a socket', 'a directory']) {
@@ -195,7 +165,7 @@ t.test(
 t.test('a file with any byte changed never yields a token that was not stored', async (t) => {
   const path = join(t.testdir(), 'state');
   const { store } = fileStore(path);
-  await store.put(KEY, record(1), { expectedVersion: null });
+  await store.replace(KEY, storedToken(1), { expectedVersion: null });
   const file = tokenFile(path);
   const whole = readFileSync(file);
   let refused = 0;
@@ -217,9 +187,9 @@ t.test('a file renamed to serve another credential is refused', async (t) => {
   const path = join(t.testdir(), 'state');
   const { store } = fileStore(path);
   const other = { ...KEY, clientId: 'client-2' };
-  await store.put(KEY, record(1), { expectedVersion: null });
+  await store.replace(KEY, storedToken(1), { expectedVersion: null });
   const mine = tokenFile(path);
-  await store.put(other, record(2), { expectedVersion: null });
+  await store.replace(other, storedToken(2), { expectedVersion: null });
   const theirs = readdirSync(path)
     .map((name) => join(path, name))
     .find((name) => name.endsWith('.token') && name !== mine)!;
@@ -229,18 +199,18 @@ t.test('a file renamed to serve another credential is refused', async (t) => {
 
 t.test('two prefixes in one folder never open each other', async (t) => {
   const path = join(t.testdir(), 'state');
-  await fileStore(path, FULL_KEY, 'a').store.put(KEY, record(1), { expectedVersion: null });
+  await fileStore(path, FULL_KEY, 'a').store.replace(KEY, storedToken(1), { expectedVersion: null });
   t.equal(await fileStore(path, FULL_KEY, 'b').store.get(KEY), null);
   t.strictSame(await fileStore(path, FULL_KEY, 'b').store.list(), []);
 });
 
 t.test('a wrong key is said to be one; nothing is moved, and a new login keeps the old file aside', async (t) => {
   const path = join(t.testdir(), 'state');
-  await fileStore(path).store.put(KEY, record(1), { expectedVersion: null });
+  await fileStore(path).store.replace(KEY, storedToken(1), { expectedVersion: null });
   const { store: wrong } = fileStore(path, 'b'.repeat(64));
   await t.rejects(wrong.get(KEY), { code: 'wrong_key', message: /encryption_key/ });
   t.equal(await revealed(fileStore(path).store), 'canary-rt-1');
-  await wrong.put(KEY, record(2), { expectedVersion: null });
+  await wrong.replace(KEY, storedToken(2), { expectedVersion: null });
   t.equal(await revealed(wrong), 'canary-rt-2');
   t.ok(readdirSync(path).some((name) => name.includes('.damaged-')));
 });
@@ -249,7 +219,7 @@ t.test('a name that is no file name stays inside the folder', async (t) => {
   const path = join(t.testdir(), 'state');
   const { store } = fileStore(path);
   const key = { ...KEY, name: '../../etc/passwd' };
-  await store.put(key, record(1), { expectedVersion: null });
+  await store.replace(key, storedToken(1), { expectedVersion: null });
   t.equal(await revealed(store, key), 'canary-rt-1');
   t.equal(readdirSync(path).length, 1);
 });
@@ -293,7 +263,7 @@ t.test('a folder that cannot be made is said by path and reason', async (t) => {
 
 t.test('a key file or folder open to others is warned of', async (t) => {
   const path = join(t.testdir(), 'state');
-  await fileStore(path, null).store.put(KEY, record(1), { expectedVersion: null });
+  await fileStore(path, null).store.replace(KEY, storedToken(1), { expectedVersion: null });
   chmodSync(path, 0o755);
   chmodSync(join(path, 'gcg.key'), 0o644);
   const { store, log } = fileStore(path, null);

@@ -12,12 +12,15 @@ import type { Log } from '../../../logging/log.ts';
 import type { Secret, SecretSource } from '../../../secret.ts';
 import { createSealer, loadOrCreateKey, type Sealer, sealedName } from './encryption.ts';
 import {
+  nextGeneration,
   parseStoredToken,
+  STORE_OK,
   type StoredEntry,
   type StoredToken,
   StoreError,
   type StoreKey,
   type StoreLock,
+  type StoreState,
   serialiseToken,
   storeKeyId,
   type TokenStore,
@@ -42,9 +45,10 @@ export interface FileStoreDeps {
   readonly log: Log;
 }
 
-/** Touches nothing before its first use. Nothing to close. */
+/** Touches nothing before its first use. Closing it does nothing. */
 export class FileStore implements TokenStore {
   readonly isDurable: boolean;
+  readonly isShared = false;
   readonly #deps: FileStoreDeps;
   /** Encrypts entries with the configured key, or the generated one. */
   readonly #sealer: Sealer;
@@ -62,13 +66,17 @@ export class FileStore implements TokenStore {
     );
   }
 
+  async open(): Promise<void> {
+    await this.#open();
+  }
+
   async get(key: StoreKey): Promise<StoredEntry | null> {
     await this.#open();
     const file = this.#fileOf(key);
     const text = await readText(file);
     if (text === null) return null;
     try {
-      return { value: await this.#unseal(key, text), version: versionOf(text) };
+      return entryOf(await this.#unseal(key, text), text);
     } catch (error) {
       if (!(error instanceof StoreError))
         throw new StoreError('unreadable', `${file} cannot be decrypted (${(error as Error).name})`);
@@ -81,7 +89,19 @@ export class FileStore implements TokenStore {
     }
   }
 
-  async put(
+  async put(key: StoreKey, value: StoredToken): Promise<StoredEntry> {
+    await this.#open();
+    const file = this.#fileOf(key);
+    const existing = await readText(file);
+    if (existing !== null) {
+      const stored = await this.#unsealed(key, existing);
+      if (stored === null) await this.#makeRoom(file);
+      else if (stored.generation > value.generation) return entryOf(stored, existing);
+    }
+    return entryOf(value, await this.#write(key, value));
+  }
+
+  async replace(
     key: StoreKey,
     value: StoredToken,
     { expectedVersion, fence }: { expectedVersion: string | null; fence?: string | undefined },
@@ -91,18 +111,14 @@ export class FileStore implements TokenStore {
     if (fence !== undefined && !(await isHeldBy(`${file}.lock`, fence)))
       throw new StoreError('lock_lost', `the lock of ${file} was lost`);
     const existing = await readText(file);
+    const stored = existing === null ? null : await this.#unsealed(key, existing);
     if ((existing === null ? null : versionOf(existing)) !== expectedVersion) {
-      if (expectedVersion !== null || existing === null || (await this.#canUnseal(key, existing)))
+      if (expectedVersion !== null || existing === null || stored !== null)
         throw new StoreError('conflict', `${file} was changed meanwhile`);
-      this.#deps.log.warn({ path: await this.#keepAside(file) }, 'store file cannot be opened and is kept aside');
+      await this.#makeRoom(file);
     }
-    const text = await this.#sealer.seal(this.#identityOf(key), key.name, serialiseToken(value));
-    try {
-      await replaceFile(file, text);
-    } catch (error) {
-      throw new StoreError('unwritable', `${file} cannot be written (${(error as NodeJS.ErrnoException).code})`);
-    }
-    return versionOf(text);
+    const generation = nextGeneration(stored, this.#deps.clock.now());
+    return versionOf(await this.#write(key, { ...value, generation }));
   }
 
   async delete(key: StoreKey): Promise<void> {
@@ -116,9 +132,24 @@ export class FileStore implements TokenStore {
 
   async lock(key: StoreKey, waitMs: number): Promise<StoreLock> {
     await this.#open();
-    return lockFile(`${this.#fileOf(key)}.lock`, waitMs, this.#deps.clock).catch((error: unknown) => {
+    const path = `${this.#fileOf(key)}.lock`;
+    const { fence, release } = await lockFile(path, waitMs, this.#deps.clock).catch((error: unknown) => {
       throw error instanceof LockError ? new StoreError(error.code, error.message) : error;
     });
+    return {
+      fence,
+      unfinished: null,
+      release,
+      entry: () => this.get(key),
+      begin: async (read) => {
+        if (!(await isHeldBy(path, fence))) throw new StoreError('lock_lost', `the lock ${path} was lost`);
+        const file = this.#fileOf(key);
+        const text = await readText(file);
+        if ((text === null ? '' : versionOf(text)) !== (read?.version ?? ''))
+          throw new StoreError('conflict', `${file} was changed meanwhile`);
+        return nextGeneration(read, this.#deps.clock.now());
+      },
+    };
   }
 
   async list(): Promise<readonly string[]> {
@@ -136,6 +167,17 @@ export class FileStore implements TokenStore {
   revision(key: StoreKey): string {
     return fileRevision(this.#fileOf(key));
   }
+
+  /** Tells nobody: other processes are seen by the revision only. */
+  onChange(): () => void {
+    return () => undefined;
+  }
+
+  state(): StoreState {
+    return STORE_OK;
+  }
+
+  async close(): Promise<void> {}
 
   #identityOf(key: StoreKey): string {
     return JSON.stringify([this.#deps.prefix, storeKeyId(key)]);
@@ -187,11 +229,29 @@ export class FileStore implements TokenStore {
     return value;
   }
 
-  #canUnseal(key: StoreKey, text: string): Promise<boolean> {
-    return this.#unseal(key, text).then(
-      () => true,
-      () => false,
-    );
+  /** What a text holds; null where it cannot be opened by the present key. Throws where there is no present key. */
+  #unsealed(key: StoreKey, text: string): Promise<StoredToken | null> {
+    return this.#unseal(key, text).catch((error: unknown) => {
+      if (error instanceof StoreError && error.code !== 'damaged' && error.code !== 'wrong_key') throw error;
+      return null;
+    });
+  }
+
+  /** Seals and writes a value; gives the sealed text. */
+  async #write(key: StoreKey, value: StoredToken): Promise<string> {
+    const file = this.#fileOf(key);
+    const text = await this.#sealer.seal(this.#identityOf(key), key.name, serialiseToken(value));
+    try {
+      await replaceFile(file, text);
+    } catch (error) {
+      throw new StoreError('unwritable', `${file} cannot be written (${(error as NodeJS.ErrnoException).code})`);
+    }
+    return text;
+  }
+
+  /** Makes room for a new entry in place of one that cannot be opened. */
+  async #makeRoom(file: string): Promise<void> {
+    this.#deps.log.warn({ path: await this.#keepAside(file) }, 'store file cannot be opened and is kept aside');
   }
 
   async #keepAside(file: string): Promise<string> {
@@ -219,6 +279,10 @@ function readConfiguredKey(source: SecretSource): Secret {
     // Its message speaks of a credential; this is the store's key.
     throw new StoreError('unreadable', `encryption_key cannot be read from ${source.origin}`);
   }
+}
+
+function entryOf(value: StoredToken, text: string): StoredEntry {
+  return { value, generation: value.generation, version: versionOf(text) };
 }
 
 /** The version of a sealed text: its hash. The nonce makes every writing different. */

@@ -2,68 +2,139 @@
 // processes would.
 
 import type { Clock } from '../../../clock.ts';
-import { type StoredEntry, StoreError, type StoreKey, storeKeyId, type TokenStore } from './store.ts';
+import {
+  nextGeneration,
+  STORE_OK,
+  type StoredEntry,
+  type StoredToken,
+  StoreError,
+  type StoreKey,
+  storeKeyId,
+  type TokenStore,
+} from './store.ts';
 
-/** Nothing to close. */
-export function createMemoryStore(deps: { clock: Clock }): TokenStore {
-  const { clock } = deps;
+/** Closing it does nothing. */
+export function createMemoryStore({ clock }: { clock: Clock }): TokenStore {
   const entries = new Map<string, { key: StoreKey; entry: StoredEntry }>();
-  const holders = new Map<string, { fence: string; queue: (() => void)[] }>();
-  let counter = 0;
+  const locks = new MemoryLocks(clock);
+  const listeners = new Map<string, Set<() => void>>();
+  let writes = 0;
 
-  const release = (id: string, fence: string) => {
-    const holder = holders.get(id);
-    if (holder?.fence !== fence) return;
-    const next = holder.queue.shift();
-    if (next === undefined) holders.delete(id);
-    else next();
+  const entryOf = (id: string) => entries.get(id)?.entry ?? null;
+
+  const tell = (id: string) => {
+    for (const listener of listeners.get(id) ?? []) listener();
   };
 
-  const grant = (id: string, queue: (() => void)[]) => {
-    counter += 1;
-    const fence = String(counter);
-    holders.set(id, { fence, queue });
-    return { fence, release: async () => release(id, fence) };
+  const write = (key: StoreKey, value: StoredToken): StoredEntry => {
+    const id = storeKeyId(key);
+    writes += 1;
+    const entry = { value, generation: value.generation, version: String(writes) };
+    entries.set(id, { key, entry });
+    tell(id);
+    return entry;
   };
 
   return {
     isDurable: false,
-    async get(key) {
-      return entries.get(storeKeyId(key))?.entry ?? null;
+    isShared: false,
+    open: async () => undefined,
+    get: async (key) => entryOf(storeKeyId(key)),
+    async put(key, value) {
+      const existing = entryOf(storeKeyId(key));
+      return existing !== null && existing.generation > value.generation ? existing : write(key, value);
     },
-    async put(key, value, { expectedVersion, fence }) {
+    async replace(key, value, { expectedVersion, fence }) {
       const id = storeKeyId(key);
-      if (fence !== undefined && holders.get(id)?.fence !== fence)
-        throw new StoreError('lock_lost', 'the lock of this entry was lost');
-      if ((entries.get(id)?.entry.version ?? null) !== expectedVersion)
-        throw new StoreError('conflict', 'the entry was changed meanwhile');
-      counter += 1;
-      const version = String(counter);
-      entries.set(id, { key, entry: { value, version } });
-      return version;
+      if (fence !== undefined) locks.assertHeld(id, fence);
+      const existing = entryOf(id);
+      if ((existing?.version ?? null) !== expectedVersion) throw changedMeanwhile();
+      return write(key, { ...value, generation: nextGeneration(existing, clock.now()) }).version;
     },
     async delete(key) {
-      entries.delete(storeKeyId(key));
-    },
-    lock(key, waitMs) {
       const id = storeKeyId(key);
-      const holder = holders.get(id);
-      if (holder === undefined) return Promise.resolve(grant(id, []));
-      return new Promise((resolve, reject) => {
-        const turn = () => {
-          timer.cancel();
-          resolve(grant(id, holder.queue));
-        };
-        const timer = clock.after(waitMs, () => {
-          holder.queue.splice(holder.queue.indexOf(turn), 1);
-          reject(new StoreError('locked', `another renewal held the lock for ${waitMs / 1000} s`));
-        });
-        holder.queue.push(turn);
-      });
+      if (entries.delete(id)) tell(id);
     },
-    async list() {
-      return [...new Set([...entries.values()].map(({ key }) => key.name))].sort();
+    async lock(key, waitMs) {
+      const id = storeKeyId(key);
+      const fence = await locks.take(id, waitMs);
+      return {
+        fence,
+        unfinished: null,
+        entry: async () => entryOf(id),
+        async begin(read) {
+          locks.assertHeld(id, fence);
+          const entry = entryOf(id);
+          if ((entry?.version ?? '') !== (read?.version ?? '')) throw changedMeanwhile();
+          return nextGeneration(read ?? entry, clock.now());
+        },
+        release: async () => locks.release(id, fence),
+      };
     },
-    revision: (key) => entries.get(storeKeyId(key))?.entry.version ?? '',
+    list: async () => [...new Set([...entries.values()].map(({ key }) => key.name))].sort(),
+    revision: (key) => entryOf(storeKeyId(key))?.version ?? '',
+    onChange(key, listener) {
+      const id = storeKeyId(key);
+      const own = listeners.get(id) ?? new Set();
+      listeners.set(id, own.add(listener));
+      return () => {
+        own.delete(listener);
+        if (own.size === 0 && listeners.get(id) === own) listeners.delete(id);
+      };
+    },
+    state: () => STORE_OK,
+    close: async () => undefined,
   };
+}
+
+function changedMeanwhile(): StoreError {
+  return new StoreError('conflict', 'the entry was changed meanwhile');
+}
+
+/** Locks by id, each held by one at a time and handed on in the order of asking. */
+class MemoryLocks {
+  readonly #clock: Clock;
+  readonly #holders = new Map<string, { fence: string; readonly waiting: (() => void)[] }>();
+  #taken = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Answers the fence of this holding. */
+  take(id: string, waitMs: number): Promise<string> {
+    const holder = this.#holders.get(id);
+    if (holder === undefined) return Promise.resolve(this.#hold(id, []));
+    const { waiting } = holder;
+    return new Promise((resolve, reject) => {
+      const turn = () => {
+        timer.cancel();
+        resolve(this.#hold(id, waiting));
+      };
+      const timer = this.#clock.after(waitMs, () => {
+        waiting.splice(waiting.indexOf(turn), 1);
+        reject(new StoreError('locked', `another renewal held the lock for ${waitMs / 1000} s`));
+      });
+      waiting.push(turn);
+    });
+  }
+
+  assertHeld(id: string, fence: string): void {
+    if (this.#holders.get(id)?.fence !== fence) throw new StoreError('lock_lost', 'the lock of this entry was lost');
+  }
+
+  release(id: string, fence: string): void {
+    const holder = this.#holders.get(id);
+    if (holder?.fence !== fence) return;
+    const next = holder.waiting.shift();
+    if (next === undefined) this.#holders.delete(id);
+    else next();
+  }
+
+  #hold(id: string, waiting: (() => void)[]): string {
+    this.#taken += 1;
+    const fence = String(this.#taken);
+    this.#holders.set(id, { fence, waiting });
+    return fence;
+  }
 }
