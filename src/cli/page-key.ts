@@ -7,7 +7,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { type CallableAddress, isLoopbackHost, isWildcardHost, stripBrackets } from '../config/listen-address.ts';
-import { defaultStateFolder } from '../config/sections/process.ts';
+import { defaultStateFolder } from '../config/sections/store.ts';
 import { makeFolder, replaceFile } from '../fs/atomic-write.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
 import type { Io } from './io.ts';

@@ -7,9 +7,10 @@ import { type ClientConfig, client } from './sections/client.ts';
 import { type CredentialConfig, credential } from './sections/credential.ts';
 import type { GeneralConfig } from './sections/general.ts';
 import type { InspectorConfig } from './sections/inspector.ts';
-import { type AuditConfig, type LoggingConfig, type StoreConfig, store } from './sections/process.ts';
+import type { AuditConfig, LoggingConfig } from './sections/process.ts';
 import { type ProxyConfig, proxy } from './sections/proxy.ts';
 import type { ServerConfig } from './sections/server.ts';
+import { type StoreConfig, store } from './sections/store.ts';
 import { type rateLimit, type reauthentication, type retry, type timeouts, tls } from './sections/traffic.ts';
 
 export type { ListenAddress } from './listen-address.ts';

@@ -27,9 +27,10 @@ import { client, knownCredentials, readClients, warnOfIdleRules } from './sectio
 import { readCredentials, warnOfIdleTokens } from './sections/credential.ts';
 import { general, readRegions } from './sections/general.ts';
 import { inspector } from './sections/inspector.ts';
-import { readAudit, readLogging, readStore } from './sections/process.ts';
+import { readAudit, readLogging } from './sections/process.ts';
 import { readProxy } from './sections/proxy.ts';
 import { readServer } from './sections/server.ts';
+import { readStore } from './sections/store.ts';
 import {
   rateLimit as rateLimitSection,
   readRetry,

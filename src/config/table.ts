@@ -7,9 +7,10 @@ import { client } from './sections/client.ts';
 import { credential } from './sections/credential.ts';
 import { gateway, general } from './sections/general.ts';
 import { inspector } from './sections/inspector.ts';
-import { audit, logging, store } from './sections/process.ts';
+import { audit, logging } from './sections/process.ts';
 import { proxy } from './sections/proxy.ts';
 import { server, serverTls } from './sections/server.ts';
+import { store } from './sections/store.ts';
 import { rateLimit, reauthentication, retry, timeouts, tls, upstreamHeaders } from './sections/traffic.ts';
 
 /** Every section, in the order of the documentation. `[upstream.headers]` has free keys and therefore no rows. */

@@ -109,7 +109,13 @@ t.test('each listener has a file of its own, and a gateway removes what is its o
   first.remove();
   t.strictSame(readdirSync(folder), ['ui-8080.key']);
   const io = { env: {}, home: undefined, platform: 'linux' as const };
-  const store = { type: 'memory', path: folder, prefix: 'gcg', encryptionKey: null } as const;
+  const store = {
+    type: 'memory',
+    path: folder,
+    prefix: 'gcg',
+    encryptionKey: null,
+    encryptionKeyPrevious: null,
+  } as const;
   t.equal(readPageKey({ store }, { kind: 'tcp', ...listener }, io), 'gcgp_second');
   t.equal(readPageKey({ store }, { kind: 'tcp', ...listener, port: 9 }, io), undefined);
   t.equal(readPageKey({ store }, { kind: 'unix', path: '/run/x.sock' }, io), undefined);
@@ -122,7 +128,13 @@ t.test('each listener has a file of its own, and a gateway removes what is its o
 t.test('gateways of one port, at 127.0.0.1 and at ::1, do not take the key of one another', async (t) => {
   const folder = t.testdir();
   const io = { env: {}, home: undefined, platform: 'linux' as const };
-  const store = { type: 'memory', path: folder, prefix: 'gcg', encryptionKey: null } as const;
+  const store = {
+    type: 'memory',
+    path: folder,
+    prefix: 'gcg',
+    encryptionKey: null,
+    encryptionKeyPrevious: null,
+  } as const;
   const [sixth, fourth] = [new PageKeyFiles('gcgp_sixth'), new PageKeyFiles('gcgp_fourth')];
   const found = (host: string) => readPageKey({ store }, { kind: 'tcp', host, port: 8080 }, io);
   await sixth.write(folder, [{ host: '::1', port: 8080 }]);

@@ -91,7 +91,7 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 },
     rateLimit: { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000, connections: 256 },
     clients: [],
-    store: { type: 'memory', path: '', prefix: 'gcg', encryptionKey: null },
+    store: { type: 'memory', path: '', prefix: 'gcg', encryptionKey: null, encryptionKeyPrevious: null },
     upstreamHeaders: [],
     referencedFiles: [],
   };

@@ -1,14 +1,10 @@
-// The sections of the process itself: [logging], its records, [audit], its trail of changes, and [store], what survives a
-// restart.
+// The sections of the process itself: [logging], its records, and [audit], its trail of changes.
 
 import { METHODS } from 'node:http';
-import { pathsOf } from '../file.ts';
-import { boolean, choice, commaList, integer, path, pathOrEmpty, secret, text } from '../option.ts';
+import { boolean, choice, commaList, integer, path, pathOrEmpty } from '../option.ts';
 import { didYouMean, quote } from '../problem.ts';
 import { Section, type SectionContext, type Values } from '../section.ts';
 import { err, ok } from '../values.ts';
-import type { ClientConfig } from './client.ts';
-import { type CredentialConfig, USER_GRANTS } from './credential.ts';
 
 export const logging = new Section(
   'logging',
@@ -92,71 +88,4 @@ export function readAudit(context: SectionContext, log: LoggingConfig): AuditCon
   if (values.file !== null && values.file === log.filePath)
     reader.problem('file', 'is also logging.log_file_path; give the trail a file of its own');
   return values;
-}
-
-export const store = new Section('store', 'Where tokens and sessions are kept.', {
-  type: choice(['memory', 'file'], null, {
-    defaultNote: 'file once a grant with a user or a client is configured, else memory',
-    example: 'file',
-    reload: 'restart',
-    doc: 'Where tokens, sessions and refresh tokens are kept: memory, or file (they survive a restart).',
-  }),
-  path: path({
-    defaultNote:
-      '$XDG_STATE_HOME/genesys-cloud-gateway, else ~/.local/state/genesys-cloud-gateway; %LOCALAPPDATA% on Windows',
-    example: '/var/lib/genesys-cloud-gateway',
-    reload: 'restart',
-    doc: 'The folder of the file store.',
-  }),
-  prefix: text('gcg', {
-    parse: (prefix) =>
-      /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(prefix)
-        ? ok(prefix)
-        : err('may hold letters, digits, hyphens and underscores only'),
-    reload: 'restart',
-    doc: 'What the names of stored entries begin with, so that several gateways can share a store.',
-  }),
-  encryption_key: secret({ example: 'GCG_STORE_KEY', reload: 'restart', doc: 'Encrypts what is stored.' }),
-});
-
-/** `[store]`. The path is `''` only for a memory store on a machine without a home folder. */
-export type StoreConfig = Values<typeof store> & { readonly type: 'memory' | 'file'; readonly path: string };
-
-/** Reads `[store]`. */
-export function readStore(
-  context: SectionContext,
-  credentials: readonly CredentialConfig[],
-  clients: readonly ClientConfig[],
-): StoreConfig {
-  const reader = store.reader(context);
-  // What a person logged in for, and what applications hold and cannot ask for again, must outlive the process.
-  const wantsFile = clients.length > 0 || credentials.some(({ grantType }) => USER_GRANTS.has(grantType));
-  const type = reader.get('type') ?? (wantsFile ? 'file' : 'memory');
-  const prefix = reader.get('prefix');
-  const path = reader.get('path') ?? defaultStateFolder(context);
-  if (path === undefined && type === 'file') {
-    reader.problem(
-      'path',
-      'is missing; there is no home folder here, so say where tokens may be kept, or set type = memory',
-    );
-  }
-  return { type, path: path ?? '', prefix, ...reader.values('type', 'path', 'prefix') };
-}
-
-const FOLDER = 'genesys-cloud-gateway';
-
-/** `$XDG_STATE_HOME` or `~/.local/state`, `%LOCALAPPDATA%` on Windows; undefined without any of them. */
-export function defaultStateFolder({
-  env,
-  home,
-  platform,
-}: Pick<SectionContext, 'env' | 'home' | 'platform'>): string | undefined {
-  const paths = pathsOf(platform);
-  const xdg = env.XDG_STATE_HOME;
-  if (xdg !== undefined && paths.isAbsolute(xdg)) return paths.join(xdg, FOLDER);
-  if (platform === 'win32') {
-    const local = env.LOCALAPPDATA || (home === undefined ? undefined : paths.join(home, 'AppData', 'Local'));
-    return local === undefined ? undefined : paths.join(local, FOLDER);
-  }
-  return home === undefined ? undefined : paths.join(home, '.local', 'state', FOLDER);
 }

@@ -114,7 +114,7 @@ export interface StatusDocument {
   readonly certificates: readonly CertificateStatus[];
   /** What the platform refused of late for want of a permission or a person: at most 20, the last first. */
   readonly refusals: readonly RefusalStatus[];
-  readonly store: { readonly type: 'memory' | 'file'; readonly error: string | null };
+  readonly store: { readonly type: 'memory' | 'file' | 'redis'; readonly error: string | null };
   /** The audit trail; null without one. `lost`: calls whose line could not be kept. */
   readonly audit: { readonly failure: string | null; readonly lost: number; readonly head: ChainHead } | null;
   /** What can be looked at; null where that is switched off. */

@@ -129,7 +129,7 @@ export function credentialsUnderTest(
     credentials,
     reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000, ...overrides.reauthentication },
     timeouts: { connectMs: 5_000, tokenMs: 4_000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },
-    store: { type: 'memory', path: '/nowhere', prefix: 'gcg', encryptionKey: null },
+    store: { type: 'memory', path: '/nowhere', prefix: 'gcg', encryptionKey: null, encryptionKeyPrevious: null },
   } as unknown as GatewayConfig;
   const registry = createCredentials({
     config,

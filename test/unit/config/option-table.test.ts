@@ -68,6 +68,9 @@ t.test('exactly the secrets of the contract are secrets', async (t) => {
     'credential.refresh_token',
     'proxy.password',
     'store.encryption_key',
+    'store.encryption_key_previous',
+    'store.password',
+    'store.sentinel_password',
     'tls.key_passphrase',
   ]);
 });
