@@ -22,8 +22,9 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   usage: ['fs', 'ground', 'operations', 'config', 'logging'],
   reload: ['fs', 'ground', 'operations', 'config', 'logging'],
   inspector: ['fs', 'ground', 'operations', 'config', 'logging'],
-  auth: ['fs', 'ground', 'operations', 'config', 'logging'],
-  upstream: ['fs', 'ground', 'operations', 'config', 'logging', 'auth'],
+  redis: ['fs', 'ground', 'operations', 'config', 'logging'],
+  auth: ['fs', 'ground', 'operations', 'config', 'logging', 'redis'],
+  upstream: ['fs', 'ground', 'operations', 'config', 'logging', 'redis', 'auth'],
   server: [
     'fs',
     'ground',
@@ -34,11 +35,25 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'usage',
     'reload',
     'inspector',
+    'redis',
     'auth',
     'upstream',
   ],
   sandbox: [],
-  top: ['fs', 'ground', 'operations', 'config', 'logging', 'audit', 'usage', 'inspector', 'auth', 'upstream', 'server'],
+  top: [
+    'fs',
+    'ground',
+    'operations',
+    'config',
+    'logging',
+    'audit',
+    'usage',
+    'inspector',
+    'redis',
+    'auth',
+    'upstream',
+    'server',
+  ],
   cli: [
     'fs',
     'ground',
@@ -49,6 +64,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'usage',
     'reload',
     'inspector',
+    'redis',
     'auth',
     'upstream',
     'server',
@@ -137,6 +153,13 @@ t.test('no import runs up', async (t) => {
       name,
     );
   }
+});
+
+t.test('the client of the shared store is loaded by one file, when a connection is opened', async (t) => {
+  const users = IMPORTS.filter(({ to }) => to.startsWith('@redis/')).map(({ from }) => from);
+  t.strictSame([...new Set(users)], ['src/redis/link.ts']);
+  const text = readFileSync(join(ROOT, 'src/redis/link.ts'), 'utf8');
+  t.notMatch(text, /^import (?!type )[^;]*'@redis\/client'/m, 'not with the file');
 });
 
 t.test('no imports form a cycle, those of types included', async (t) => {
