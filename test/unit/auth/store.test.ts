@@ -215,6 +215,20 @@ t.test('a wrong key is said to be one; nothing is moved, and a new login keeps t
   t.ok(readdirSync(path).some((name) => name.includes('.damaged-')));
 });
 
+t.test('the key before opens what it sealed, and seals nothing', async (t) => {
+  const path = join(t.testdir(), 'state');
+  await fileStore(path).store.put(KEY, storedToken(1));
+  const other = inlineSecret('b'.repeat(64), 'test');
+  const previous = inlineSecret(FULL_KEY, 'test');
+  const deps = { path, prefix: 'gcg', encryptionKey: other, clock: systemClock, log: createLogRecorder() };
+  const changed = new FileStore({ ...deps, encryptionKeyPrevious: previous });
+  t.equal((await changed.get(KEY))?.generation, 1);
+  await t.rejects(new FileStore(deps).get(KEY), { code: 'wrong_key' }, 'without it');
+  await changed.put(KEY, storedToken(2));
+  t.equal((await new FileStore(deps).get(KEY))?.generation, 2, 'what was written since has the key of now');
+  await t.rejects(fileStore(path).store.get(KEY), { code: 'wrong_key' }, 'an instance with the key before alone');
+});
+
 t.test('a name that is no file name stays inside the folder', async (t) => {
   const path = join(t.testdir(), 'state');
   const { store } = fileStore(path);

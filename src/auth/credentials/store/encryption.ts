@@ -35,37 +35,55 @@ interface Envelope {
   readonly data: string;
 }
 
+/** What a sealer may be given besides its key. */
+export interface SealerOptions {
+  /** The key before: it opens what it sealed, and seals nothing. Called each time. */
+  readonly previous?: (() => Promise<Secret>) | undefined;
+  /** 32 hex digits that all who share the store agree on. Default: some by chance, which costs each other one a key. */
+  readonly salt?: () => string;
+}
+
 /**
  * Makes a sealer. `secret` gives the key, 32 bytes in hex or base64, or a passphrase; it is called each time, so that a
  * changed key takes effect.
  */
-export function createSealer(secret: () => Promise<Secret>): Sealer {
+export function createSealer(secret: () => Promise<Secret>, { previous, salt }: SealerOptions = {}): Sealer {
   const ownSalt = randomBytes(16).toString('hex');
   const derived = new Map<string, Promise<Buffer>>();
 
-  const keyFor = async (salt: string): Promise<Buffer> => {
-    const current = await secret();
-    const id = `${current.fingerprint()}:${salt}`;
+  const keyFor = (current: Secret, keySalt: string): Promise<Buffer> => {
+    const id = `${current.fingerprint()}:${keySalt}`;
     let key = derived.get(id);
     if (key === undefined) {
-      key = deriveKey(current.reveal(), Buffer.from(salt, 'hex'));
+      key = deriveKey(current.reveal(), Buffer.from(keySalt, 'hex'));
       derived.set(id, key);
     }
     return key;
   };
 
+  /** The key that sealed an envelope; undefined where it is none of ours. */
+  const keyOf = async (envelope: Envelope): Promise<Buffer | undefined> => {
+    for (const source of [secret, previous]) {
+      if (source === undefined) continue;
+      const key = await keyFor(await source(), envelope.salt);
+      if (timingSafeEqual(Buffer.from(keyCheck(key)), Buffer.from(envelope.check))) return key;
+    }
+    return undefined;
+  };
+
   return {
     async seal(identity, name, plaintext) {
-      const key = await keyFor(ownSalt);
+      const keySalt = salt?.() ?? ownSalt;
+      const key = await keyFor(await secret(), keySalt);
       const nonce = randomBytes(12);
       const check = keyCheck(key);
-      const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(authenticated(identity, name, ownSalt, check));
+      const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(authenticated(identity, name, keySalt, check));
       const data = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]).toString('base64');
       const tag = cipher.getAuthTag().toString('base64');
       const envelope: Envelope = {
         format: FORMAT,
         name,
-        salt: ownSalt,
+        salt: keySalt,
         check,
         nonce: nonce.toString('base64'),
         tag,
@@ -76,10 +94,8 @@ export function createSealer(secret: () => Promise<Secret>): Sealer {
     async open(identity, text) {
       const envelope = parseEnvelope(text);
       if (envelope === undefined) throw new StoreError('damaged', 'is cut or is not a file of this store');
-      const key = await keyFor(envelope.salt);
-      if (!timingSafeEqual(Buffer.from(keyCheck(key)), Buffer.from(envelope.check))) {
-        throw new StoreError('wrong_key', 'was encrypted with another key');
-      }
+      const key = await keyOf(envelope);
+      if (key === undefined) throw new StoreError('wrong_key', 'was encrypted with another key');
       try {
         const decipher = createDecipheriv(ALGORITHM, key, Buffer.from(envelope.nonce, 'base64'), { authTagLength: 16 });
         decipher.setAAD(authenticated(identity, envelope.name, envelope.salt, envelope.check));

@@ -39,6 +39,8 @@ export interface FileStoreDeps {
   readonly prefix: string;
   /** Null: a key file is made in the folder. */
   readonly encryptionKey: SecretSource | null;
+  /** Opens what was encrypted with it, and encrypts nothing. */
+  readonly encryptionKeyPrevious?: SecretSource | null;
   /** False: only tokens with a refresh token are kept (`TokenStore.isDurable`). */
   readonly isDurable?: boolean;
   readonly clock: Clock;
@@ -60,9 +62,10 @@ export class FileStore implements TokenStore {
   constructor(deps: FileStoreDeps) {
     this.#deps = deps;
     this.isDurable = deps.isDurable ?? true;
-    const { encryptionKey } = deps;
-    this.#sealer = createSealer(async () =>
-      encryptionKey === null ? this.#readGeneratedKey() : readConfiguredKey(encryptionKey),
+    const { encryptionKey, encryptionKeyPrevious: previous = null } = deps;
+    this.#sealer = createSealer(
+      async () => (encryptionKey === null ? this.#readGeneratedKey() : readConfiguredKey(encryptionKey)),
+      { previous: previous === null ? undefined : async () => readConfiguredKey(previous) },
     );
   }
 
