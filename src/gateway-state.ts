@@ -15,7 +15,7 @@ import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
 import { createLogins, type Logins } from './auth/credentials/login.ts';
 import { FileStore } from './auth/credentials/store/file.ts';
 import { createMemoryStore } from './auth/credentials/store/memory.ts';
-import type { TokenStore } from './auth/credentials/store/store.ts';
+import { StoreError, type TokenStore } from './auth/credentials/store/store.ts';
 import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
 import type { Token } from './auth/credentials/token-source.ts';
 import type { ClientCas } from './cert-subject.ts';
@@ -33,6 +33,7 @@ import {
   type Metrics,
 } from './logging/metrics/metrics.ts';
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
+import type { RedisConnection } from './redis/connection.ts';
 import type { Runtime, Shared } from './runtime.ts';
 import { credentialConfig, type ProgramHooks, type ServerContext } from './server/context.ts';
 import { Expiries } from './server/expiries.ts';
@@ -99,6 +100,8 @@ export class GatewayState implements ServerContext, Shared {
   readonly replays: Replays;
   readonly liveSecrets: LiveSecrets | undefined;
   readonly store: TokenStore;
+  /** The connection to the store that instances share; null where each has its own. */
+  readonly redis: RedisConnection | null;
   readonly listenerPlan: ListenerPlan;
   readonly tls: ServerTls | null;
   readonly tracing: Tracing;
@@ -130,14 +133,18 @@ export class GatewayState implements ServerContext, Shared {
   app!: FastifyInstance;
   #runtime!: Runtime;
 
-  private constructor(config: GatewayConfig, options: StateOptions) {
+  private constructor(
+    config: GatewayConfig,
+    options: StateOptions & { metrics: Metrics },
+    redis: RedisConnection | null,
+  ) {
     const { log, env = process.env, clock = systemClock, random = Math.random } = options;
     this.started = config;
     this.env = env;
     this.clock = clock;
     this.random = random;
     this.log = log;
-    this.metrics = options.metrics ?? createMetrics({ version: VERSION, now: clock.now });
+    this.metrics = options.metrics;
     this.activity = new ClientActivity(clock);
     this.tracing = new Tracing(clock.monotonic);
     this.inspector = isInspectorOn(config)
@@ -159,6 +166,7 @@ export class GatewayState implements ServerContext, Shared {
       inspector: this.inspector,
     });
     this.liveSecrets = options.liveSecrets;
+    this.redis = redis;
     this.store =
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
     this.listenerPlan = new ListenerPlan(config);
@@ -194,12 +202,15 @@ export class GatewayState implements ServerContext, Shared {
    * folder of a file store cannot be used, AuditError when the audit file cannot.
    */
   static async create(config: GatewayConfig, options: StateOptions): Promise<GatewayState> {
-    const state = new GatewayState(config, options);
+    const metrics = options.metrics ?? createMetrics({ version: VERSION, now: (options.clock ?? systemClock).now });
+    const redis = await createRedis(config, { ...options, metrics });
+    const state = new GatewayState(config, { ...options, metrics }, redis);
     state.liveSecrets?.configure(secretSettings(config).values());
     try {
       await state.#open(options);
     } catch (error) {
       await state.closeBooks();
+      await state.closeStore();
       state.tls?.close();
       throw error;
     }
@@ -208,7 +219,11 @@ export class GatewayState implements ServerContext, Shared {
 
   async #open(options: StateOptions): Promise<void> {
     const { started: config, store, clock, random, log } = this;
-    // A folder that cannot be used is found now, and not when the first person has logged in.
+    // A server that is away is waited for in the background; one that refuses us, and a folder that cannot be used, are
+    // found now, and not when the first person has logged in.
+    await this.redis?.open().catch((error: Error) => {
+      throw new StoreError('unusable', error.message);
+    });
     await store.open();
     await this.blocks.load();
     const { file, sync } = config.audit;
@@ -292,6 +307,7 @@ export class GatewayState implements ServerContext, Shared {
           limit === null ? [] : [{ name, limit }],
         ),
       audit: () => this.auditTrail,
+      store: () => sharedStoreSample(this),
       isCapturing: () => this.inspector && this.inspector.capture.state.what !== null,
       ...(this.inspector && { watchers: () => this.inspector?.feed.watchers.length ?? 0 }),
       channels: () => ownChannels(this.channels),
@@ -301,6 +317,12 @@ export class GatewayState implements ServerContext, Shared {
           credential,
         })),
     });
+  }
+
+  /** Writes what is left for the store, and lets go of it. To be called last: whoever ends may store something. */
+  async closeStore(): Promise<void> {
+    await this.store.close();
+    await this.redis?.close();
   }
 
   /** Writes what is left of usage and audit; the last line of the trail is made. */
@@ -322,6 +344,17 @@ export class GatewayState implements ServerContext, Shared {
   readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
 }
 
+/** The connection to a shared store, closed; its code is loaded only where one is configured. */
+async function createRedis(
+  { store }: GatewayConfig,
+  { clock = systemClock, random = Math.random, log, metrics }: StateOptions & { metrics: Metrics },
+): Promise<RedisConnection | null> {
+  if (store.type !== 'redis') return null;
+  const { RedisConnection } = await import('./redis/connection.ts');
+  const onCommand = metrics.storeCommand.bind(metrics);
+  return new RedisConnection({ config: store, clock, random, log, onCommand });
+}
+
 function* credentialStates({ credentials, upstream }: Runtime) {
   for (const credential of credentials.list()) {
     const { config, source, pool } = credential;
@@ -333,6 +366,13 @@ function* credentialStates({ credentials, upstream }: Runtime) {
     const pooled = pool && { max: pool.max, tokens };
     yield { name, isRequired, token: credential.tokenState(), renewal, expiresAt, pool: pooled };
   }
+}
+
+function sharedStoreSample({ redis, store }: GatewayState) {
+  if (redis === null) return null;
+  const { state, gaps } = redis.status();
+  const { toldAgain, unwritten } = store.state();
+  return { isUp: state === 'ok', gaps, toldAgain, unwritten, instances: redis.instances.length };
 }
 
 /** The limits in force, each by a key of its own. */

@@ -53,8 +53,8 @@ export interface LoggedIdentity {
 }
 
 /**
- * Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used, AuditError
- * when the audit file cannot.
+ * Builds a gateway from a validated configuration. Throws StoreError when the folder of a file store cannot be used, or a
+ * shared store refuses us, AuditError when the audit file cannot be used.
  */
 export function createGateway(config: GatewayConfig, options: GatewayOptions): Promise<Gateway> {
   return Gateway.create(config, options);
@@ -288,7 +288,8 @@ export class Gateway {
     state.inspector?.close();
     state.tls?.close();
     await Promise.all(runtimes.map((runtime) => runtime.close()));
-    await Promise.all([state.app.close(), state.closeBooks(), state.store.close()]);
+    await Promise.all([state.app.close(), state.closeBooks()]);
+    await state.closeStore();
   }
 }
 

@@ -135,7 +135,8 @@ class ServingProcess {
         return EXIT.badConfig;
       }
       if (!(error instanceof StoreError)) throw error;
-      this.#io.stderr.write(`store: ${error.message}: fix it, or choose another [store] path, or type = memory\n`);
+      const advice = error.code === 'unusable' ? '' : ': fix it, or choose another [store] path, or type = memory';
+      this.#io.stderr.write(`store: ${error.message}${advice}\n`);
       return EXIT.badConfig;
     }
     this.#gateway = gateway;

@@ -5,6 +5,7 @@ import type { Metric, Registry } from '@prometheus-io/client';
 import type { ExchangeRecord } from '../exchange-record.ts';
 import { ExchangeMetrics, type LabelNames } from './exchange-metrics.ts';
 import { Counter, type Family, type Sample, sampled } from './metric-family.ts';
+import { StoreMetrics, type StoreSample } from './store-metrics.ts';
 import { type CredentialSample, tokenFamilies } from './token-metrics.ts';
 
 /** How one token request ended. `rejected` is final until something changes; `transient` is tried again. */
@@ -46,6 +47,8 @@ export interface MetricSources {
   watchers?(): number;
   /** The audit trail; null without one. */
   audit?(): { readonly failure: string | null; readonly lost: number } | null;
+  /** The store that instances share; null without one. */
+  store?(): StoreSample | null;
 }
 
 /** All metrics of a gateway: told what happens, and rendered for a scrape. */
@@ -60,6 +63,8 @@ export interface Metrics {
   /** A credential's token and renewal came into these states, from others. */
   tokenTransition(credential: string, token: string, renewal: string): void;
   configReload(isApplied: boolean): void;
+  /** A script or command was sent to the shared store, or could not be. Names are of a fixed set. */
+  storeCommand(script: string, result: string, seconds: number): void;
   /** Adds to, or replaces, what is looked up at a scrape. */
   setSources(sources: MetricSources): void;
   /** The samples of one metric as they are now; none where there is no such metric. */
@@ -79,6 +84,7 @@ class GatewayMetrics implements Metrics {
   readonly #version: string;
   readonly #now: () => number;
   readonly #exchanges = new ExchangeMetrics();
+  readonly #store = new StoreMetrics();
   /** What is looked up at each scrape. */
   readonly #sources: MetricSources = {};
   readonly #tokenRequests = new Counter(
@@ -132,6 +138,10 @@ class GatewayMetrics implements Metrics {
     this.#reloads.inc({ result: isApplied ? 'applied' : 'refused' });
   }
 
+  storeCommand(script: string, result: string, seconds: number): void {
+    this.#store.command(script, result, seconds);
+  }
+
   setSources(sources: MetricSources): void {
     Object.assign(this.#sources, sources);
   }
@@ -181,6 +191,7 @@ class GatewayMetrics implements Metrics {
         () => this.#byClientAndCredential(this.#sources.channels?.() ?? [], ({ channels }) => channels),
       ),
       ...this.#usageFamilies(),
+      ...this.#store.families(() => this.#sources.store?.() ?? null),
       sampled(
         'gauge',
         'gcg_certificate_seconds_left',

@@ -94,7 +94,7 @@ export interface StoreLock {
 /**
  * `conflict`: the expected version is not the stored one. `lock_lost`: the fence is no longer valid. `damaged`: the
  * entry was moved aside. `locked`: the wait for the lock ended. `absent`: a shared store cannot be reached, or makes
- * nobody a holder until it is known that nobody is one.
+ * nobody a holder until it is known that nobody is one. `unusable`: it refuses us, and a person has to mend that.
  */
 export type StoreErrorCode =
   | 'conflict'
@@ -104,7 +104,8 @@ export type StoreErrorCode =
   | 'wrong_key'
   | 'unreadable'
   | 'unwritable'
-  | 'absent';
+  | 'absent'
+  | 'unusable';
 
 /** A store's failure. The message is safe to show: paths and reasons, no content. */
 export class StoreError extends Error {
