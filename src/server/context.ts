@@ -15,6 +15,7 @@ import type { PageKeys } from '../auth/callers/page-keys.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
 import type { Credentials } from '../auth/credentials/credentials.ts';
 import type { Logins } from '../auth/credentials/login.ts';
+import type { TokenStore } from '../auth/credentials/store/store.ts';
 import type { TokenEndpoint } from '../auth/credentials/token-endpoint.ts';
 import type { Clock } from '../clock.ts';
 import type { CredentialConfig, GatewayConfig } from '../config/gateway-config.ts';
@@ -23,6 +24,7 @@ import type { BodyLogging } from '../logging/body-capture.ts';
 import type { Log } from '../logging/log.ts';
 import type { ExchangeObserver, Metrics } from '../logging/metrics/metrics.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
+import type { RedisConnection } from '../redis/connection.ts';
 import type { ReloadReport } from '../reload/reloader.ts';
 import type { CallWaits } from '../upstream/call.ts';
 import type { Identities } from '../upstream/identities.ts';
@@ -71,6 +73,9 @@ export interface ServerContext {
   readonly tracing: Tracing;
   /** The calls that the platform refused, explained. */
   readonly refusals: Refusals;
+  readonly store: Pick<TokenStore, 'state'>;
+  /** The connection to the store that instances share; null where each has its own. */
+  readonly redis: Pick<RedisConnection, 'status' | 'instances' | 'instanceId' | 'time'> | null;
   readonly throttle: AuthThrottle;
   /** What clients did since the start. */
   readonly activity: ClientActivity;

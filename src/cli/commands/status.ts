@@ -15,6 +15,7 @@ import {
 import type { RefusalStatus } from '../../server/refusals.ts';
 import type { ClientStatus } from '../../server/routes/client-status.ts';
 import type { CredentialStatus, StatusDocument } from '../../server/routes/status.ts';
+import { storeWords } from '../../server/routes/store-status.ts';
 import type { CommandLine } from '../args.ts';
 import { showDocument } from '../document.ts';
 import type { Io } from '../io.ts';
@@ -91,7 +92,8 @@ export function statusTable(document: StatusDocument): string {
   if (document.readOnly) lines.push(READ_ONLY);
   if (document.inspector) lines.push(liveWords(document.inspector));
   if (document.audit) lines.push(auditWords(document.audit));
-  lines.push(`tokens are kept in ${store.type === 'file' ? 'an encrypted file' : 'memory'}`);
+  lines.push(storeWords(store));
+  if (store.type === 'redis' && store.error !== null) lines.push(`store: ${store.error}`);
   return `${lines.map(onOneLine).join('\n')}\n`;
 }
 

@@ -5,6 +5,7 @@ import { isUsable } from '../../auth/credentials/token-source.ts';
 import { humanDuration } from '../../config/values.ts';
 import type { Named } from '../../upstream/own-calls.ts';
 import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
+import { storeWords } from '../routes/store-status.ts';
 import { renderClients } from './client-table.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
 import { auditWords, channelWords, tokenWords as oneOfSeveralWords, READ_ONLY, SOURCES } from './status-words.ts';
@@ -38,7 +39,7 @@ ${status.readOnly && html`<p>${capital(READ_ONLY)}.</p>`}
 ${renderLimits(status)}
 <h2>Configuration</h2>
 <p>${readFrom(status)}
-Tokens are kept ${status.store.type === 'file' ? 'in an encrypted file' : 'in memory'}.
+${capital(storeWords(status.store))}.
 ${status.audit?.failure === null && `${capital(auditWords(status.audit))}.`}
 <code>gcg config</code> shows every value and where it came from.</p>`;
   return renderPage({ title: 'Status', body, refreshS });

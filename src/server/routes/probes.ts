@@ -11,10 +11,11 @@ import { type Exchange, exchangeOf } from '../exchange.ts';
 import { sendJson } from '../responses.ts';
 import { assertMetricsServed } from './access.ts';
 import { readinessOf } from './status.ts';
+import { sharedStoreState } from './store-status.ts';
 
 /**
  * Registers the probes and /metrics. Ready: not draining, and every required credential holds a token that calls go up
- * with.
+ * with. A shared store that is away does not count: it would take all instances out at once.
  */
 export function registerProbes(app: FastifyInstance): void {
   for (const path of ['/livez', '/healthz'])
@@ -46,7 +47,9 @@ function describeReadiness({ gateway, request, role }: Exchange) {
     return { name, required: isRequired, token, renewal, ...(error && { error }) };
   });
   const status = readinessOf(gateway.phase, states);
-  return isAllowedHost(request.headers.host ?? '', boundary) ? { status, credentials: states } : { status };
+  const store = sharedStoreState(gateway);
+  const shared = store === null ? {} : { store: { state: store } };
+  return isAllowedHost(request.headers.host ?? '', boundary) ? { status, credentials: states, ...shared } : { status };
 }
 
 /** Headers by which a proxy tells that a request comes from elsewhere; some send one of these alone. */

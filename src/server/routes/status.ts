@@ -26,6 +26,7 @@ import type { RefusalStatus } from '../refusals.ts';
 import { type AccountChannels, MOST_OF_ACCOUNT } from '../websocket/channels.ts';
 import { type AnonymousStatus, anonymousStatus, type ClientStatus, clientStatuses } from './client-status.ts';
 import { type InspectorStatus, inspectorStatus } from './inspector/inspector-status.ts';
+import { type StoreStatus, storeStatus } from './store-status.ts';
 
 /** One of several tokens of a credential. Times are ISO 8601 in UTC, or null. */
 export interface TokenStatus {
@@ -114,7 +115,7 @@ export interface StatusDocument {
   readonly certificates: readonly CertificateStatus[];
   /** What the platform refused of late for want of a permission or a person: at most 20, the last first. */
   readonly refusals: readonly RefusalStatus[];
-  readonly store: { readonly type: 'memory' | 'file' | 'redis'; readonly error: string | null };
+  readonly store: StoreStatus;
   /** The audit trail; null without one. `lost`: calls whose line could not be kept. */
   readonly audit: { readonly failure: string | null; readonly lost: number; readonly head: ChainHead } | null;
   /** What can be looked at; null where that is switched off. */
@@ -158,7 +159,7 @@ export function statusOf(gateway: ServerContext): StatusDocument {
       .map((account) => ({ ...account, most: MOST_OF_ACCOUNT })),
     certificates: gateway.expiries.certificates().map((expiry) => certificateStatus(expiry, clock.now())),
     refusals: gateway.refusals.list(),
-    store: { type: config.store.type, error: storeError },
+    store: storeStatus(gateway, storeError),
     audit: gateway.auditTrail && auditStatus(gateway.auditTrail),
     inspector: inspectorStatus(gateway),
     configuration: { files: config.files },
