@@ -45,7 +45,7 @@ const LASTING_REFUSALS: ReadonlySet<string> = new Set([
 ]);
 
 /** Refusals that a person has to mend, where they come at the start. */
-const SETUP_REFUSALS: ReadonlySet<string> = new Set(['WRONGPASS', 'NOAUTH', 'NOPERM', 'UNKNOWN', 'CROSSSLOT']);
+const SETUP_REFUSALS: ReadonlySet<string> = new Set(['WRONGPASS', 'NOAUTH', 'NOPERM', 'UNKNOWN', 'WRONGTYPE']);
 
 /** How many nodes of a cluster send us on before one of them has to have our keys. */
 const MOST_HOPS = 5;
@@ -174,7 +174,7 @@ export class RedisConnection {
   }
 
   status(): StoreStatus {
-    const error = this.#refusal ?? this.#gap?.cause ?? this.#error;
+    const error = this.#refusal ?? this.#error ?? this.#gap?.cause;
     const state = this.#condition();
     return {
       state,
@@ -397,7 +397,7 @@ export class RedisConnection {
   #timed<T>(name: string, send: (link: Link, isOver: () => boolean) => Promise<T>): Promise<T> {
     const link = this.#link;
     if (link === null || this.#slowSince !== null) {
-      const why = this.#gap?.cause ?? this.#error;
+      const why = this.#error ?? this.#gap?.cause;
       const message = link === null ? (why?.message ?? 'Redis is not connected') : 'Redis does not answer in time';
       this.#deps.onCommand?.(name, 'offline', 0);
       return Promise.reject(new RedisError('offline', message, why?.word));

@@ -49,12 +49,13 @@ const REFUSALS: Readonly<Record<string, string>> = {
   MOVED: 'our keys are at another node of the cluster',
   ASK: 'our keys are moving to another node of the cluster',
   CROSSSLOT: 'keys of one script are at several nodes of the cluster',
+  WRONGTYPE: 'something else is kept under one of our keys: use another store.prefix',
   UNKILLABLE: 'it is busy with a script of somebody else',
 };
 
 /** The error for what a server replied. */
 export function refusal(reply: string): RedisError {
-  const word = /^[A-Z]{2,20}(?= |$)/.exec(reply)?.[0] ?? 'ERR';
+  const word = wordOf(reply);
   const known = REFUSALS[word];
   if (known !== undefined) return new RedisError('refused', `Redis refuses: ${known} (${word})`, word);
   const right = missingRight(reply);
@@ -62,6 +63,14 @@ export function refusal(reply: string): RedisError {
   if (/^ERR unknown command/i.test(reply))
     return new RedisError('refused', 'Redis refuses: it does not know a command that is needed', 'UNKNOWN');
   return new RedisError('refused', `Redis refuses a command (${word})`, word);
+}
+
+/** Its first word; of an error in a script, which older servers write around it, that of the command which failed. */
+function wordOf(reply: string): string {
+  const word = /^[A-Z]{2,20}(?= |$)/.exec(reply)?.[0] ?? 'ERR';
+  if (word !== 'ERR') return word;
+  const inner = /@user_script: ?\d+: -?([A-Z]{2,20}) /.exec(reply)?.[1];
+  return inner !== undefined && REFUSALS[inner] !== undefined ? inner : word;
 }
 
 /** The right that a refusal names; null where it is another refusal. Scripts need those of each command in them. */
