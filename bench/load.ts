@@ -1,8 +1,10 @@
-// The load: a fixed number of keep-alive connections, each sending its next request when the last answer is whole.
-// Written on sockets, to cost little.
+// The callers: keep-alive connections that ask again when they have their answer, calls at a fixed rate whatever the
+// answers do, connections that stay open and idle, and transfers. Written on sockets, to cost little.
 
 import { connect as connectPlain, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
+import { quantile } from './measure.ts';
 
 /** Where to send. `ca` makes it TLS. */
 export interface Target {
@@ -26,93 +28,184 @@ function open({ port, ca }: Target): Socket {
   return socket;
 }
 
-/** Runs `requests` GETs of `path` over `connections` connections. Rejects on any status but 200. */
+function getMessage({ port }: Target, path: string): Buffer {
+  return Buffer.from(
+    `GET ${path} HTTP/1.1\r\nHost: localhost:${port}\r\nAccept: application/json\r\nContent-Type: ` +
+      `application/json\r\nUser-Agent: bench\r\n\r\n`,
+  );
+}
+
+/** One connection, one exchange at a time. Its answers have a Content-Length and, where they must not fail, 200. */
+class Connection {
+  readonly #socket: Socket;
+  readonly #opened: Promise<void>;
+  #head = '';
+  /** Octets of the content that have not come yet; null until the head is whole. */
+  #missing: number | null = null;
+  #settle: { readonly resolve: () => void; readonly reject: (error: Error) => void } | null = null;
+
+  constructor(target: Target) {
+    this.#socket = open(target);
+    this.#opened = new Promise((resolve) =>
+      this.#socket.once(target.ca ? 'secureConnect' : 'connect', () => resolve()),
+    );
+    this.#socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.#socket.on('error', (error) => this.#settle?.reject(error));
+    this.#socket.on('close', () => this.#settle?.reject(new Error('the connection was closed before the answer')));
+  }
+
+  /** Resolves when the connection is open: an answer's time is without it. */
+  get opened(): Promise<void> {
+    return this.#opened;
+  }
+
+  /** Sends, and resolves when the answer is whole. Rejects on any status but 2xx. */
+  send(message: Buffer, body?: (socket: Socket) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+      this.#head = '';
+      this.#missing = null;
+      this.#socket.write(message);
+      body?.(this.#socket);
+    });
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#missing === null) {
+      this.#head += chunk.toString('latin1');
+      const end = this.#head.indexOf('\r\n\r\n');
+      if (end < 0) return;
+      if (!this.#head.startsWith('HTTP/1.1 2')) this.#settle?.reject(new Error(this.#head.slice(0, 300)));
+      const length = Number(/content-length: *(\d+)/i.exec(this.#head)?.[1] ?? 0);
+      this.#missing = length - (this.#head.length - end - 4);
+    } else this.#missing -= chunk.length;
+    if (this.#missing > 0) return;
+    const settle = this.#settle;
+    this.#settle = null;
+    settle?.resolve();
+  }
+
+  close(): void {
+    this.#settle = null;
+    this.#socket.destroy();
+  }
+}
+
+function resultOf(latencies: readonly number[], startedAt: number): LoadResult {
+  const seconds = (performance.now() - startedAt) / 1000;
+  return { requests: latencies.length, seconds, p50: quantile(latencies, 1 / 2), p99: quantile(latencies, 0.99) };
+}
+
+/**
+ * Runs `requests` GETs of `path` over `connections` connections, each sending its next request when the last answer is
+ * whole. Rejects on any status but 2xx.
+ */
 export async function runLoad(
   target: Target,
   path: string,
   requests: number,
   connections: number,
 ): Promise<LoadResult> {
-  const message = Buffer.from(
-    `GET ${path} HTTP/1.1\r\nHost: localhost:${target.port}\r\nAccept: application/json\r\nContent-Type: ` +
-      `application/json\r\nUser-Agent: bench\r\n\r\n`,
-  );
+  const message = getMessage(target, path);
   const latencies: number[] = [];
   let left = requests;
   const startedAt = performance.now();
-  const worker = () =>
-    new Promise<void>((resolve, reject) => {
-      const socket = open(target);
-      let sentAt = 0;
-      let missing = -1;
-      let head = '';
-      const next = () => {
-        if (left <= 0) {
-          socket.destroy();
-          resolve();
-          return;
-        }
-        left -= 1;
-        missing = -1;
-        head = '';
-        sentAt = performance.now();
-        socket.write(message);
-      };
-      socket.on('data', (chunk: Buffer) => {
-        if (missing < 0) {
-          head += chunk.toString('latin1');
-          const end = head.indexOf('\r\n\r\n');
-          if (end < 0) return;
-          if (!head.startsWith('HTTP/1.1 200')) reject(new Error(head.slice(0, 300)));
-          missing = Number(/content-length: *(\d+)/i.exec(head)?.[1]) - (head.length - end - 4);
-        } else missing -= chunk.length;
-        if (missing > 0) return;
-        latencies.push(performance.now() - sentAt);
-        next();
-      });
-      socket.on('error', reject);
-      socket.on(target.ca ? 'secureConnect' : 'connect', next);
-    });
+  const worker = async () => {
+    const connection = new Connection(target);
+    await connection.opened;
+    while (left > 0) {
+      left -= 1;
+      const sentAt = performance.now();
+      await connection.send(message);
+      latencies.push(performance.now() - sentAt);
+    }
+    connection.close();
+  };
   await Promise.all(Array.from({ length: connections }, worker));
-  const seconds = (performance.now() - startedAt) / 1000;
-  latencies.sort((a, b) => a - b);
-  const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
-  return { requests: latencies.length, seconds, p50: at(0.5), p99: at(0.99) };
+  return resultOf(latencies, startedAt);
+}
+
+/**
+ * Sends `rate` GETs a second for some seconds, whether the answers come or not: a call that finds no free connection
+ * opens one. What a call waits for is measured from when it was due.
+ */
+export async function runOpenLoop(target: Target, path: string, rate: number, seconds: number): Promise<LoadResult> {
+  const message = getMessage(target, path);
+  const latencies: number[] = [];
+  const free: Connection[] = [];
+  const all: Connection[] = [];
+  const running: Promise<void>[] = [];
+  const connect = async () => {
+    const connection = new Connection(target);
+    all.push(connection);
+    await connection.opened;
+    return connection;
+  };
+  // What a caller at such a rate has open already.
+  free.push(...(await Promise.all(Array.from({ length: 16 }, connect))));
+  const call = async () => {
+    const dueAt = performance.now();
+    const connection = free.pop() ?? (await connect());
+    await connection.send(message);
+    latencies.push(performance.now() - dueAt);
+    free.push(connection);
+  };
+  const startedAt = performance.now();
+  for (let sent = 0; sent < rate * seconds; ) {
+    const due = Math.floor(((performance.now() - startedAt) / 1000) * rate);
+    for (; sent < due; sent += 1) running.push(call());
+    await delay(1);
+  }
+  await Promise.all(running);
+  for (const connection of all) connection.close();
+  return resultOf(latencies, startedAt);
+}
+
+/** Opens connections that have made one call each and stay open. Resolves with what closes them. */
+export async function openIdle(target: Target, path: string, connections: number): Promise<() => void> {
+  const message = getMessage(target, path);
+  const all = Array.from({ length: connections }, () => new Connection(target));
+  let at = 0;
+  const worker = async () => {
+    for (let connection = all[at++]; connection !== undefined; connection = all[at++]) {
+      await connection.opened;
+      await connection.send(message);
+    }
+  };
+  await Promise.all(Array.from({ length: 32 }, worker));
+  return () => {
+    for (const connection of all) connection.close();
+  };
 }
 
 /** One transfer of `bytes`; resolves with MiB/s. */
 export async function runTransfer(target: Target, direction: 'down' | 'up', bytes: number): Promise<number> {
+  const connection = new Connection(target);
+  await connection.opened;
   const startedAt = performance.now();
-  const socket = open(target);
-  const host = `Host: localhost:${target.port}\r\n`;
-  await new Promise<void>((resolve, reject) => {
-    socket.on('error', reject);
-    // Not every contestant ends the connection when asked to: count instead.
-    let missing = direction === 'down' ? bytes : 1;
-    socket.on('data', (chunk: Buffer) => {
-      missing -= chunk.length;
-      if (missing <= 0) resolve();
-    });
-    if (direction === 'down') {
-      socket.write(`GET /api/v2/bytes/${bytes} HTTP/1.1\r\n${host}\r\n`);
-      return;
-    }
-    socket.write(
-      `POST /api/v2/sink HTTP/1.1\r\n${host}Content-Type: application/octet-stream\r\nContent-Length: ${bytes}\r\n\r\n`,
-    );
-    const chunk = Buffer.alloc(256 * 1024);
-    let left = bytes;
-    const push = () => {
-      while (left > 0) {
-        left -= chunk.length;
-        if (!socket.write(chunk)) {
-          socket.once('drain', push);
-          return;
-        }
+  const host = `Host: localhost:${target.port}\r\nUser-Agent: bench\r\n`;
+  if (direction === 'down') await connection.send(Buffer.from(`GET /api/v2/bytes/${bytes} HTTP/1.1\r\n${host}\r\n`));
+  else {
+    const head = `POST /api/v2/sink HTTP/1.1\r\n${host}Content-Type: application/octet-stream\r\nContent-Length: ${bytes}`;
+    await connection.send(Buffer.from(`${head}\r\n\r\n`), (socket) => upload(socket, bytes));
+  }
+  const seconds = (performance.now() - startedAt) / 1000;
+  connection.close();
+  return bytes / 1024 / 1024 / seconds;
+}
+
+function upload(socket: Socket, bytes: number): void {
+  const chunk = Buffer.alloc(256 * 1024);
+  let left = bytes;
+  const push = () => {
+    while (left > 0) {
+      const part = left < chunk.length ? chunk.subarray(0, left) : chunk;
+      left -= part.length;
+      if (!socket.write(part)) {
+        socket.once('drain', push);
+        return;
       }
-    };
-    push();
-  });
-  socket.destroy();
-  return bytes / 1024 / 1024 / ((performance.now() - startedAt) / 1000);
+    }
+  };
+  push();
 }

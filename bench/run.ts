@@ -1,139 +1,103 @@
-// `npm run bench`: no proxy, @fastify/http-proxy as shipped, and the gateway, side by side in one run, in interleaved
-// rounds. `-- --against DIR` adds the gateway of another checkout that is installed and built: how a change is measured
-// against what was before. Reports requests/s, latency, CPU per request from each process's own accounting, peak
-// memory, and 64 MiB each way. Times nothing for a test.
+// `npm run bench -- [MODE…]`: the gateway and its peers side by side in one run, in interleaved rounds. CPU is user and
+// system time of process trees by /proc, so it needs Linux; the gateway is `dist`, so it needs a build. Only ratios
+// within one run mean anything, and none that is smaller than the spread. Times nothing for a test.
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { openSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { createTestCa } from '../test/helpers/certificates.ts';
-import type { Accounting } from './accounting.ts';
-import { type LoadResult, runLoad, runTransfer, type Target } from './load.ts';
+import { contestants } from './contestants.ts';
+import type { Results } from './measure.ts';
+import { big } from './modes/big.ts';
+import { idle } from './modes/idle.ts';
+import { latency } from './modes/latency.ts';
+import { load } from './modes/load.ts';
+import type { Mode, Sizes } from './modes/mode.ts';
+import { pause } from './modes/pause.ts';
+import { start } from './modes/start.ts';
 
-const { values } = parseArgs({
+const MODES: readonly Mode[] = [start, idle, load, latency, big, pause];
+/** The rest takes a few minutes; pauses take what they last. */
+const USUAL = MODES.filter((mode) => mode !== pause);
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    rounds: { type: 'string', default: '5' },
-    requests: { type: 'string', default: '20000' },
+    help: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    requests: { type: 'string', default: '5000' },
     connections: { type: 'string', default: '32' },
-    against: { type: 'string' },
+    'idle-connections': { type: 'string', default: '1000' },
+    rate: { type: 'string', default: '300' },
+    seconds: { type: 'string', default: '5' },
+    mib: { type: 'string', default: '64' },
+    pauses: { type: 'string', default: '8,60,300' },
+    'round-trip-ms': { type: 'string', default: '40' },
+    'upstream-idle': { type: 'string', default: '60' },
+    against: { type: 'string', multiple: true, default: [] },
+    flags: { type: 'string', multiple: true, default: [] },
+    only: { type: 'string', default: '' },
+    json: { type: 'string' },
   },
 });
-const rounds = Number(values.rounds);
-const requests = Number(values.requests);
-const connections = Number(values.connections);
-const transferBytes = 64 * 1024 * 1024;
 
-const ca = await createTestCa();
-const { keyFile, certFile } = await ca.issue(['localhost', '127.0.0.1']);
-const children: ChildProcess[] = [];
+const HELP = `npm run bench -- [MODE…] [OPTION…]
 
-/** Starts a process of the benchmark; its log goes nowhere, as a log collector's pipe would take it. */
-async function start(
-  script: string,
-  args: string[],
-  env: NodeJS.ProcessEnv = {},
-): Promise<{ child: ChildProcess; port: number }> {
-  const sink = openSync('/dev/null', 'w');
-  const child = fork(new URL(script, import.meta.url), args, {
-    stdio: ['ignore', sink, 'inherit', 'ipc'],
-    env: { ...process.env, ...env },
-  });
-  children.push(child);
-  const [message] = (await once(child, 'message')) as [{ port: number }];
-  return { child, port: message.port };
+${MODES.map(({ name, about }) => `  ${name.padEnd(10)}${about}`).join('\n')}
+Without a mode: ${USUAL.map(({ name }) => name).join(', ')}.
+
+  --rounds N             rounds of every mode (each has its own number else)
+  --requests N --connections N --idle-connections N    load
+  --rate N --seconds N                                 latency
+  --mib N                                              big
+  --pauses N,N --round-trip-ms N --upstream-idle N     pause; seconds, ms, seconds
+  --against DIR          the gateway of another checkout as well, installed and built; may be repeated
+  --flags="--FLAG …"     the gateway with these flags of Node as well; may be repeated
+  --only NAME,NAME       only these beside the gateway: direct, http-proxy, node, go, nginx, haproxy, parts of names
+  --json FILE            every sample, "-" for stdout instead of the tables
+`;
+
+function positive(option: string, text: string): number {
+  const number = Number(text);
+  if (!(number > 0)) throw new Error(`--${option}: ${text} is no number above 0`);
+  return number;
 }
 
-async function account(child: ChildProcess): Promise<Accounting> {
-  child.send('account');
-  const [accounting] = (await once(child, 'message')) as [Accounting];
-  return accounting;
+function listOf(text: string): string[] {
+  return text.split(',').filter((part) => part !== '');
 }
 
-interface Contestant {
-  readonly name: string;
-  readonly target: Target;
-  readonly child: ChildProcess | null;
-  readonly results: { load: LoadResult; cpuUs: number }[];
-  readonly transfers: { down: number[]; up: number[]; cpuUs: number[] };
+async function main(): Promise<void> {
+  const unknown = positionals.filter((name) => !MODES.some((mode) => mode.name === name));
+  if (values.help || unknown.length > 0) {
+    process.stdout.write(HELP);
+    if (unknown.length > 0) throw new Error(`unknown mode: ${unknown.join(', ')}`);
+    return;
+  }
+  const sizes: Sizes = {
+    rounds: values.rounds === undefined ? null : positive('rounds', values.rounds),
+    requests: positive('requests', values.requests),
+    connections: positive('connections', values.connections),
+    idleConnections: positive('idle-connections', values['idle-connections']),
+    rate: positive('rate', values.rate),
+    seconds: positive('seconds', values.seconds),
+    mib: positive('mib', values.mib),
+    pauses: listOf(values.pauses).map((pauseSeconds) => positive('pauses', pauseSeconds)),
+    roundTripMs: positive('round-trip-ms', values['round-trip-ms']),
+    upstreamIdleSeconds: positive('upstream-idle', values['upstream-idle']),
+  };
+  const tell = (line: string) => void process.stderr.write(`${line}\n`);
+  const all = contestants({ against: values.against, flags: values.flags, only: listOf(values.only) }, tell);
+  const modes = positionals.length === 0 ? USUAL : MODES.filter(({ name }) => positionals.includes(name));
+  const results: Results[] = [];
+  for (const mode of modes) {
+    const startedAt = performance.now();
+    const told = await mode.run(all, sizes);
+    results.push(...told);
+    if (values.json !== '-') process.stdout.write(`${told.join('\n')}\n`);
+    tell(`${mode.name} took ${((performance.now() - startedAt) / 1000).toFixed(0)} s\n`);
+  }
+  const text = `${JSON.stringify(results, null, 1)}\n`;
+  if (values.json === '-') process.stdout.write(text);
+  else if (values.json !== undefined) writeFileSync(values.json, text);
 }
 
-const median = (numbers: number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
-
-try {
-  const upstream = await start('./upstream.ts', [keyFile, certFile]);
-  const origin = `https://localhost:${upstream.port}`;
-  const shipped = await start('./target-as-shipped.ts', [origin]);
-  const gateway = await start('./target-gateway.ts', [String(upstream.port), ca.caFile]);
-  const contestant = (name: string, target: Target, child: ChildProcess | null): Contestant => ({
-    name,
-    target,
-    child,
-    results: [],
-    transfers: { down: [], up: [], cpuUs: [] },
-  });
-  const contestants = [
-    contestant('no proxy', { port: upstream.port, ca: Buffer.from(ca.caPem) }, null),
-    contestant('@fastify/http-proxy as shipped', { port: shipped.port }, shipped.child),
-    contestant('gateway', { port: gateway.port }, gateway.child),
-  ];
-  if (values.against !== undefined) {
-    const script = pathToFileURL(resolve(values.against, 'bench/target-gateway.ts')).href;
-    const other = await start(script, [String(upstream.port), ca.caFile]);
-    contestants.push(contestant('gateway of the other checkout', { port: other.port }, other.child));
-  }
-
-  for (const { target } of contestants)
-    await runLoad(target, '/api/v2/users?pageSize=5', Math.min(requests, 5000), connections);
-  for (let round = 0; round < rounds; round += 1) {
-    for (const { target, child, results, transfers } of contestants) {
-      const before = child ? (await account(child)).cpuUs : 0;
-      const load = await runLoad(target, '/api/v2/users?pageSize=5', requests, connections);
-      const after = child ? (await account(child)).cpuUs : 0;
-      results.push({ load, cpuUs: (after - before) / load.requests });
-      transfers.down.push(await runTransfer(target, 'down', transferBytes));
-      transfers.up.push(await runTransfer(target, 'up', transferBytes));
-      if (child) transfers.cpuUs.push(((await account(child)).cpuUs - after) / 1000);
-    }
-  }
-
-  console.log(
-    `${rounds} interleaved rounds of ${requests} GETs over ${connections} connections, 1.1 kB JSON, TLS upstream; ` +
-      'medians',
-  );
-  console.log(
-    '                                 req/s   p50 ms   p99 ms  CPU us/req  64 MiB down/up MiB/s  CPU ms  peak MiB',
-  );
-  for (const { name, child, results, transfers } of contestants) {
-    const peak = child ? Math.round((await account(child)).peakRssBytes / 1024 / 1024) : 0;
-    const cells = [
-      median(results.map(({ load }) => load.requests / load.seconds))
-        .toFixed(0)
-        .padStart(8),
-      median(results.map(({ load }) => load.p50))
-        .toFixed(2)
-        .padStart(9),
-      median(results.map(({ load }) => load.p99))
-        .toFixed(2)
-        .padStart(9),
-      (child ? median(results.map(({ cpuUs }) => cpuUs)).toFixed(1) : '-').padStart(12),
-      `${median(transfers.down).toFixed(0)} / ${median(transfers.up).toFixed(0)}`.padStart(22),
-      (child ? median(transfers.cpuUs).toFixed(0) : '-').padStart(8),
-      (child ? String(peak) : '-').padStart(10),
-    ];
-    console.log(name.padEnd(30) + cells.join(''));
-  }
-  const [, shippedProxy, ours, other] = contestants as [Contestant, Contestant, Contestant, Contestant?];
-  for (const against of other === undefined ? [shippedProxy] : [shippedProxy, other]) {
-    const ratios = ours.results.map(({ cpuUs }, round) => cpuUs / (against.results[round]?.cpuUs ?? Number.NaN));
-    console.log(
-      `CPU a request, gateway / ${against.name}: median ${median(ratios).toFixed(2)} of ` +
-        `${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}`,
-    );
-  }
-} finally {
-  for (const child of children) child.kill();
-  await ca.close();
-}
+await main();
