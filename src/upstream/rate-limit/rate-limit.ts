@@ -80,7 +80,7 @@ export class RateLimits {
     const whole = this.limits.ofCall(request);
     const limiters = [...this.limits.ofParts(request), whole];
     for (const [at, limiter] of limiters.entries()) {
-      if (limiter.tryAcquireAside(limiter === whole ? ROOM_FOR_OTHERS : 0)) continue;
+      if (await limiter.tryAcquireAside(limiter === whole ? ROOM_FOR_OTHERS : 0)) continue;
       for (const taken of limiters.slice(0, at)) taken.cancel(request);
       throw new GatewayError('gateway.rate.limited', `${limiter.name} leaves no room for it at the moment`);
     }
