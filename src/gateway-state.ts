@@ -48,6 +48,7 @@ import { AskedLimits } from './upstream/asked-limits.ts';
 import { credentialOfLimit, sessionLimitKey } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
 import { askUserId, OwnCallError } from './upstream/own-calls.ts';
+import type { QuotaLedger } from './upstream/rate-limit/quota-ledger.ts';
 import { Tracing } from './upstream/tracing.ts';
 import { Budgets } from './usage/budgets.ts';
 import { UsageLedger } from './usage/usage-ledger.ts';
@@ -102,6 +103,8 @@ export class GatewayState implements ServerContext, Shared {
   readonly store: TokenStore;
   /** The connection to the store that instances share; null where each has its own. */
   readonly redis: RedisConnection | null;
+  /** The limits that instances share over it. */
+  readonly quota: QuotaLedger | null;
   readonly listenerPlan: ListenerPlan;
   readonly tls: ServerTls | null;
   readonly tracing: Tracing;
@@ -133,11 +136,7 @@ export class GatewayState implements ServerContext, Shared {
   app!: FastifyInstance;
   #runtime!: Runtime;
 
-  private constructor(
-    config: GatewayConfig,
-    options: StateOptions & { metrics: Metrics },
-    redis: RedisConnection | null,
-  ) {
+  private constructor(config: GatewayConfig, options: StateOptions & { metrics: Metrics }, shared: SharedStore | null) {
     const { log, env = process.env, clock = systemClock, random = Math.random } = options;
     this.started = config;
     this.env = env;
@@ -166,7 +165,8 @@ export class GatewayState implements ServerContext, Shared {
       inspector: this.inspector,
     });
     this.liveSecrets = options.liveSecrets;
-    this.redis = redis;
+    this.redis = shared?.redis ?? null;
+    this.quota = shared?.quota ?? null;
     this.store =
       config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
     this.listenerPlan = new ListenerPlan(config);
@@ -203,8 +203,8 @@ export class GatewayState implements ServerContext, Shared {
    */
   static async create(config: GatewayConfig, options: StateOptions): Promise<GatewayState> {
     const metrics = options.metrics ?? createMetrics({ version: VERSION, now: (options.clock ?? systemClock).now });
-    const redis = await createRedis(config, { ...options, metrics });
-    const state = new GatewayState(config, { ...options, metrics }, redis);
+    const shared = await createShared(config, { ...options, metrics });
+    const state = new GatewayState(config, { ...options, metrics }, shared);
     state.liveSecrets?.configure(secretSettings(config).values());
     try {
       await state.#open(options);
@@ -224,6 +224,7 @@ export class GatewayState implements ServerContext, Shared {
     await this.redis?.open().catch((error: Error) => {
       throw new StoreError('unusable', error.message);
     });
+    this.quota?.start();
     await store.open();
     await this.blocks.load();
     const { file, sync } = config.audit;
@@ -273,6 +274,7 @@ export class GatewayState implements ServerContext, Shared {
   /** Takes the runtime of another configuration into use. */
   use(runtime: Runtime): void {
     this.#runtime = runtime;
+    if (this.quota !== null) this.quota.isEnforced = runtime.config.rateLimit.mode === 'enforce';
     this.askedLimits.reconsider();
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
@@ -322,6 +324,7 @@ export class GatewayState implements ServerContext, Shared {
   /** Writes what is left for the store, and lets go of it. To be called last: whoever ends may store something. */
   async closeStore(): Promise<void> {
     await this.store.close();
+    await this.quota?.close();
     await this.redis?.close();
   }
 
@@ -344,15 +347,23 @@ export class GatewayState implements ServerContext, Shared {
   readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
 }
 
+/** What instances have in common. */
+interface SharedStore {
+  readonly redis: RedisConnection;
+  readonly quota: QuotaLedger;
+}
+
 /** The connection to a shared store, closed; its code is loaded only where one is configured. */
-async function createRedis(
+async function createShared(
   { store }: GatewayConfig,
   { clock = systemClock, random = Math.random, log, metrics }: StateOptions & { metrics: Metrics },
-): Promise<RedisConnection | null> {
+): Promise<SharedStore | null> {
   if (store.type !== 'redis') return null;
   const { RedisConnection } = await import('./redis/connection.ts');
   const onCommand = metrics.storeCommand.bind(metrics);
-  return new RedisConnection({ config: store, clock, random, log, onCommand });
+  const redis = new RedisConnection({ config: store, clock, random, log, onCommand });
+  const { QuotaLedger } = await import('./upstream/rate-limit/quota-ledger.ts');
+  return { redis, quota: new QuotaLedger({ link: redis, clock }) };
 }
 
 function* credentialStates({ credentials, upstream }: Runtime) {
@@ -368,11 +379,13 @@ function* credentialStates({ credentials, upstream }: Runtime) {
   }
 }
 
-function sharedStoreSample({ redis, store }: GatewayState) {
-  if (redis === null) return null;
+function sharedStoreSample({ redis, store, quota }: GatewayState) {
+  if (redis === null || quota === null) return null;
   const { state, gaps } = redis.status();
   const { toldAgain, unwritten } = store.state();
-  return { isUp: state === 'ok', gaps, toldAgain, unwritten, instances: redis.instances.length };
+  const { permits, degradedSeconds } = quota.status();
+  const instances = redis.instances.length;
+  return { isUp: state === 'ok', gaps, toldAgain, unwritten, instances, permits, degradedSeconds };
 }
 
 /** The limits in force, each by a key of its own. */

@@ -81,7 +81,7 @@ export interface LimitInsight {
   readonly organization: string | null;
   readonly routes: readonly string[] | null;
   readonly perMinute: number | null;
-  readonly source: 'configured' | 'asked' | 'met' | null;
+  readonly source: 'configured' | 'asked' | 'met' | 'shared' | null;
   readonly used: number;
   readonly waiting: number;
   readonly pausedMs: number;

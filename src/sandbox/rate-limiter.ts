@@ -4,10 +4,11 @@
 import type { RateLimit, ServiceLimit } from './switches.ts';
 
 /**
- * Windows are fixed, not sliding: one starts with the first call of a token (or of a token on an endpoint) and lasts 60
- * s of the simulation's clock; the first call after its end starts the next. Within one, the first `perMinute` calls
- * pass, in any burst; the rest are refused and not counted. `retryAfterS` is the time to the window's end, rounded up,
- * so that a call after it always meets a new window.
+ * Windows are fixed unless the switch lets them slide: one starts with the first call of a token (or of a token on an
+ * endpoint) and lasts 60 s of the simulation's clock; the first call after its end starts the next. Within one, the
+ * first `perMinute` calls pass, in any burst; the rest are refused and not counted. In one that slides each call counts
+ * for 60 s of its own. `retryAfterS` is the time until there is room, rounded up, so that a call after it always passes
+ * where no other came before.
  */
 const WINDOW_MS = 60_000;
 const MAX_WINDOWS = 10_000;
@@ -47,25 +48,28 @@ export interface RateLimiter {
 }
 
 export function createRateLimiter(clock: { now(): number }): RateLimiter {
-  const windows = new Map<string, { endsAt: number; count: number }>();
+  const windows = new Map<string, Window>();
 
-  function windowOf(name: string): { endsAt: number; count: number } {
+  function windowOf(name: string, isSliding: boolean): Window {
     const now = clock.now();
-    let window = windows.get(name);
-    if (!window || window.endsAt <= now) {
-      window = { endsAt: now + WINDOW_MS, count: 0 };
-      windows.delete(name);
-      windows.set(name, window);
-      for (const oldest of windows.keys()) {
-        if (windows.size <= MAX_WINDOWS) break;
-        windows.delete(oldest);
-      }
+    const known = windows.get(name);
+    if (known !== undefined && known.isSliding === isSliding) {
+      known.forget(now);
+      if (known.calls.length > 0) return known;
+    }
+    const window = new Window(isSliding);
+    windows.delete(name);
+    windows.set(name, window);
+    for (const oldest of windows.keys()) {
+      if (windows.size <= MAX_WINDOWS) break;
+      windows.delete(oldest);
     }
     return window;
   }
 
   return {
     take(token, route, limit, { grant, pageSize = USUAL_PAGE } = {}) {
+      const { isSliding = false } = limit;
       const endpoint = limit.endpoints?.find((candidate) => candidate.route === route);
       const checks = [
         ...(endpoint
@@ -82,21 +86,48 @@ export function createRateLimiter(clock: { now(): number }): RateLimiter {
           namespace: limit.namespace ?? PLATFORM_API,
         },
       ];
+      const now = clock.now();
       for (const { name, perMinute, key, namespace, cost } of checks) {
-        const window = windowOf(name);
-        if (window.count + cost <= perMinute) continue;
-        return {
-          key,
-          namespace,
-          value: perMinute,
-          retryAfterS: Math.max(1, Math.ceil((window.endsAt - clock.now()) / 1000)),
-        };
+        const window = windowOf(name, isSliding);
+        if (window.calls.length + cost <= perMinute) continue;
+        const waitMs = window.opensAt(perMinute - cost, now) - now;
+        return { key, namespace, value: perMinute, retryAfterS: Math.max(1, Math.ceil(waitMs / 1000)) };
       }
-      for (const { name, cost } of checks) windowOf(name).count += cost;
+      for (const { name, cost } of checks) windowOf(name, isSliding).add(now, cost);
       return undefined;
     },
     reset: () => windows.clear(),
   };
+}
+
+/** The calls of one limit that count. */
+class Window {
+  readonly isSliding: boolean;
+  /** When each came: ascending. */
+  calls: number[] = [];
+
+  constructor(isSliding: boolean) {
+    this.isSliding = isSliding;
+  }
+
+  add(now: number, cost: number): void {
+    for (let call = 0; call < cost; call += 1) this.calls.push(now);
+  }
+
+  /** Lets go of those that count no more. */
+  forget(now: number): void {
+    const first = this.calls[0] ?? now;
+    if (now < first + WINDOW_MS) return;
+    const past = this.calls.findIndex((at) => at + WINDOW_MS > now);
+    if (this.isSliding && past > 0) this.calls.splice(0, past);
+    else this.calls = [];
+  }
+
+  /** When no more than `most` calls count. */
+  opensAt(most: number, now: number): number {
+    const last = this.isSliding ? Math.max(0, this.calls.length - 1 - Math.max(0, most)) : 0;
+    return (this.calls[last] ?? now) + WINDOW_MS;
+  }
 }
 
 function nameOf({ namespace, key, isShared }: ServiceLimit, token: string): string {

@@ -43,6 +43,8 @@ export interface RateLimit {
   namespace?: string;
   retryAfterAs?: 'seconds' | 'date' | 'none';
   isUnnamed?: boolean;
+  /** Each call counts for a minute of its own; default: for what is left of a window that began with the first one. */
+  isSliding?: boolean;
   services?: readonly ServiceLimit[];
   endpoints?: readonly { route: string; perMinute: number; key?: string; namespace?: string }[];
 }
@@ -242,6 +244,7 @@ const CHECKS: Readonly<Record<keyof Switches, Check>> = {
       ...LIMIT,
       retryAfterAs: oneOf('seconds', 'date', 'none'),
       isUnnamed: oneOf(true, false),
+      isSliding: oneOf(true, false),
       services: (value) => Array.isArray(value) && value.length <= 1000 && value.every(isServiceLimit),
       endpoints: (value) => Array.isArray(value) && value.length <= 1000 && value.every(isLimit),
     }),

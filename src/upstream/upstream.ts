@@ -18,6 +18,7 @@ import type { GatesByOrigin } from './gate.ts';
 import type { LimitState, Limits } from './rate-limit/limits.ts';
 import { RateLimits } from './rate-limit/rate-limit.ts';
 import type { QueuedStart } from './rate-limit/rate-limiter.ts';
+import type { WindowMaker } from './rate-limit/rate-window.ts';
 import type { TokenLimitState } from './rate-limit/window-pool.ts';
 import { withRetry } from './retry.ts';
 import { withToken } from './token.ts';
@@ -26,6 +27,8 @@ import { withToken } from './token.ts';
 export interface UpstreamDeps extends ConnectionsDeps {
   /** The log's. */
   readonly liveSecrets?: LiveSecrets | undefined;
+  /** Makes what limits are counted in; null where this instance counts alone. */
+  readonly quota?: WindowMaker | null;
 }
 
 /** The upstream of the configuration before. `isKept`: whether the limits of that credential go on to count. */
@@ -76,7 +79,7 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
   const { connections: shared, limits: counted } = previous?.upstream.parts ?? {};
   const kept = previous && counted && { limits: counted, isKept: previous.isKept };
   const organizations = organizationsOf(config);
-  const limited = { settings, retry, clients, routeOf, organizations, secrets };
+  const limited = { settings, retry, clients, routeOf, organizations, secrets, windows: deps.quota ?? undefined };
   const rateLimits = new RateLimits({ clock, random, log, ...limited }, kept);
   const { limits } = rateLimits;
   const connections =

@@ -15,6 +15,7 @@ const SOURCES = {
   configured: 'from the configuration',
   asked: 'as Genesys Cloud answered when it was asked',
   met: 'as an answer 429 named it',
+  shared: 'as another instance knows it',
 };
 
 class LimitsView extends InsightView {

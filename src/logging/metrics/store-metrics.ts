@@ -10,6 +10,10 @@ export interface StoreSample {
   readonly unwritten: number;
   /** This one among them; as known last. */
   readonly instances: number;
+  /** Of limits: permits that were got, by what for; and calls that were let go without one. */
+  readonly permits: Readonly<Record<string, number>>;
+  /** How long each instance paced itself. */
+  readonly degradedSeconds: number;
 }
 
 /** A script or a command takes microseconds there, and a network between machines one or two ms. */
@@ -71,6 +75,18 @@ export class StoreMetrics {
         'gcg_instances',
         'Instances that gave a sign of life in the last minute.',
         of(({ instances }) => instances),
+      ),
+      sampled(
+        'counter',
+        'gcg_quota_permits_total',
+        'Places in shared limits: asked for calls that waited, spare to have at hand, alone for calls let go without.',
+        () => Object.entries(store()?.permits ?? {}).map(([source, value]) => ({ labels: { source }, value })),
+      ),
+      sampled(
+        'counter',
+        'gcg_quota_degraded_seconds_total',
+        'Time in which limits were not shared: each instance paced itself.',
+        of(({ degradedSeconds }) => degradedSeconds),
       ),
     ];
   }

@@ -58,6 +58,7 @@ export const SOURCES: Readonly<Record<NonNullable<StatusDocument['limits'][numbe
   configured: 'the configuration',
   asked: 'the platform, asked',
   met: 'a 429',
+  shared: 'another instance',
 };
 
 /** So many of those who made channels are named. */

@@ -36,6 +36,11 @@ export class FairQueue<T> {
     return this.#queues.get(client)?.waiting.length ?? 0;
   }
 
+  /** How many entries each client has. */
+  *counts(): Iterable<readonly [client: string, waiting: number]> {
+    for (const { client, waiting } of this.#queues.values()) yield [client, waiting.length];
+  }
+
   /** Adds an entry. `atFront` is for one that had its place before and comes back. */
   push(client: string, entry: T, atFront = false): void {
     let queue = this.#queues.get(client);

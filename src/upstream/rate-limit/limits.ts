@@ -8,7 +8,7 @@ import { type Lane, type LaneMaker, Lanes, type LimitedCall, organizationOfOwner
 import { type LimitNotice, type LimitScope, limitName } from './limit-notice.ts';
 import { type LimitSource, PlatformLimit } from './platform-limit.ts';
 import { type QueuedStart, RateLimiter } from './rate-limiter.ts';
-import { RateWindow } from './rate-window.ts';
+import { LOCAL_WINDOWS, type WindowMaker } from './rate-window.ts';
 import { Shares } from './shares.ts';
 import { spreadOver, type TokenLimitState, WindowPool } from './window-pool.ts';
 
@@ -57,6 +57,8 @@ export interface LimitsDeps {
   readonly routeOf: (method: string, target: string) => string;
   /** The organisations of credentials, as far as the configuration tells. Default: none. */
   readonly organizations?: ReadonlyMap<string, string> | undefined;
+  /** Makes what limits are counted in. Default: counted by this instance alone. */
+  readonly windows?: WindowMaker | undefined;
 }
 
 const NO_LIMITERS: readonly RateLimiter[] = [];
@@ -77,6 +79,7 @@ export class Limits implements LaneMaker {
   /** The configured clients. */
   readonly names: readonly string[];
   readonly #clock: Clock;
+  readonly #windows: WindowMaker;
   /** Calls a minute that the configuration allows a credential; Infinity for `auto`. */
   readonly #configured: number;
   /** By limit key. */
@@ -87,8 +90,10 @@ export class Limits implements LaneMaker {
   /** The limits of the configuration after: what calls that still run here learn is theirs to know. */
   #next: PreviousLimits | null = null;
 
-  constructor({ clock, settings, clients, routeOf, organizations = new Map() }: LimitsDeps, previous?: PreviousLimits) {
+  constructor(deps: LimitsDeps, previous?: PreviousLimits) {
+    const { clock, settings, clients, routeOf, organizations = new Map(), windows = LOCAL_WINDOWS } = deps;
     this.#clock = clock;
+    this.#windows = windows;
     this.#lanes = new Lanes({ maker: this, routeOf, organizations, now: () => clock.monotonic() });
     this.#configured = settings.requestsPerMinute === 'auto' ? Number.POSITIVE_INFINITY : settings.requestsPerMinute;
     this.capacity = previous?.limits.capacity ?? new QueueCapacity();
@@ -109,7 +114,11 @@ export class Limits implements LaneMaker {
     if (pool === null) return limiter.first ?? limiter;
     if (limiter.first === null) {
       const shares = this.#sharesOf(limitKey);
-      spreadOver(pool, limiter, { clock: this.#clock, capacity: this.capacity, shares });
+      const identityOf = (place: number) => identityOfToken(limitKey, place);
+      spreadOver(
+        { clock: this.#clock, capacity: this.capacity, shares },
+        { tokens: pool, limiter, windows: this.#windows, identityOf },
+      );
     }
     return limiter;
   }
@@ -170,6 +179,8 @@ export class Limits implements LaneMaker {
       name,
       ...what,
       perMinute: window.perMinute === Number.POSITIVE_INFINITY ? null : window.perMinute,
+      // Of no other source that is known: another instance has said so.
+      source: what.source ?? (window.perMinute === Number.POSITIVE_INFINITY ? null : 'shared'),
       used: window.used(now),
       waiting,
       pausedMs: Math.max(0, Math.round(pausedUntil - now)) || 0,
@@ -216,7 +227,8 @@ export class Limits implements LaneMaker {
   }
 
   /** For the lanes. */
-  fit({ limit: { limiter, scope }, name, owner, routes }: Lane): void {
+  fit({ limit: { limiter, scope }, name, owner, mark, routes }: Lane): void {
+    limiter.window.identify(JSON.stringify(['part', owner, mark]));
     const organization = organizationOfOwner(owner);
     const whose = organization === null ? `credential ${owner}` : `organisation ${organization}`;
     const [route] = routes;
@@ -277,10 +289,11 @@ export class Limits implements LaneMaker {
         new RateLimiter({
           name: `requests_per_minute of client ${name}`,
           clock: this.#clock,
-          window: new RateWindow({ perMinute, isCautious: false }),
+          window: this.#windows.make({ perMinute, isCautious: false }),
           capacity: this.capacity,
           shares: null,
         });
+      limiter.window.identify(JSON.stringify(['client', name]));
       limiter.window.limit = perMinute;
       this.#clients.set(name, limiter);
       limiter.reconsider();
@@ -302,6 +315,7 @@ export class Limits implements LaneMaker {
     if (this.#credentials.size >= MOST_CREDENTIALS) thinOut(this.#credentials, this.#clock.monotonic());
     const limiter = this.#limiter(this.#sharesOf(limitKey), true);
     limiter.name = `the platform's limit of credential ${limitKey}`;
+    limiter.window.identify(identityOfToken(limitKey, 0));
     const limit = new PlatformLimit('token', limiter);
     limit.configure(this.#configured);
     this.#credentials.set(limitKey, limit);
@@ -312,11 +326,16 @@ export class Limits implements LaneMaker {
     return new RateLimiter({
       name: '',
       clock: this.#clock,
-      window: new RateWindow({ perMinute: Number.POSITIVE_INFINITY, isCautious }),
+      window: this.#windows.make({ perMinute: Number.POSITIVE_INFINITY, isCautious }),
       capacity: this.capacity,
       shares,
     });
   }
+}
+
+/** What the limit of one of a credential's tokens is known by at all instances. */
+function identityOfToken(limitKey: string, place: number): string {
+  return JSON.stringify(['token', limitKey, place]);
 }
 
 function isSession(limitKey: string): boolean {

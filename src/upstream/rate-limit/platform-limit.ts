@@ -6,10 +6,13 @@ import type { RateLimiter } from './rate-limiter.ts';
 import { MINUTE_MS } from './rate-window.ts';
 
 /** A size that a refusal told is forgotten after this, in case the platform has raised it. */
-const MET_FOR_MS = 30 * MINUTE_MS;
+export const MET_FOR_MS = 30 * MINUTE_MS;
 
-/** Where a size is known from: the configuration, the platform's answer to a question of ours, or a 429. */
-export type LimitSource = 'configured' | 'asked' | 'met';
+/**
+ * Where a size is known from: the configuration, the platform's answer to a question of ours, a 429, or another instance
+ * of this gateway.
+ */
+export type LimitSource = 'configured' | 'asked' | 'met' | 'shared';
 
 /** A limit's size, in calls a minute. */
 export interface KnownSize {
@@ -133,6 +136,10 @@ export class PlatformLimit {
     }
     take(this.#configured, 'configured', null);
     this.#size = size;
-    this.limiter.window.limit = (size as KnownSize | null)?.perMinute ?? Number.POSITIVE_INFINITY;
+    const known = size as KnownSize | null;
+    const { window } = this.limiter;
+    const told = known?.source === 'met' ? this.#told.get(known.limit ?? '') : undefined;
+    window.metUntil = told === undefined ? Number.NEGATIVE_INFINITY : told.metAt + MET_FOR_MS;
+    window.limit = known?.perMinute ?? Number.POSITIVE_INFINITY;
   }
 }

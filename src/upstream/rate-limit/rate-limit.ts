@@ -12,6 +12,7 @@ import { retryWaitMs } from '../retry.ts';
 import { type LimitNotice, limitName, readLimitNotice } from './limit-notice.ts';
 import { type LimitSettings, Limits, type PreviousLimits } from './limits.ts';
 import { RateLimiter } from './rate-limiter.ts';
+import type { WindowMaker } from './rate-window.ts';
 
 /** What the layer is made of. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface RateLimitDeps {
@@ -25,6 +26,8 @@ export interface RateLimitDeps {
   readonly routeOf: (method: string, target: string) => string;
   /** As for `Limits`. */
   readonly organizations?: ReadonlyMap<string, string> | undefined;
+  /** As for `Limits`. */
+  readonly windows?: WindowMaker | undefined;
   /** Those in use, which no name of a limit may hold. */
   readonly secrets?: Pick<LiveSecrets, 'find'> | undefined;
 }
@@ -59,9 +62,9 @@ export class RateLimits {
   #unreported = 0;
 
   constructor(deps: RateLimitDeps, previous?: PreviousLimits) {
-    const { clock, settings, clients, routeOf, organizations } = deps;
+    const { clock, settings, clients, routeOf, organizations, windows } = deps;
     this.#deps = deps;
-    this.limits = new Limits({ clock, settings, clients, routeOf, organizations }, previous);
+    this.limits = new Limits({ clock, settings, clients, routeOf, organizations, windows }, previous);
     this.#isEnforced = settings.mode === 'enforce';
   }
 
@@ -80,7 +83,7 @@ export class RateLimits {
     const whole = this.limits.ofCall(request);
     const limiters = [...this.limits.ofParts(request), whole];
     for (const [at, limiter] of limiters.entries()) {
-      if (limiter.tryAcquireAside(limiter === whole ? ROOM_FOR_OTHERS : 0)) continue;
+      if (await limiter.tryAcquireAside(limiter === whole ? ROOM_FOR_OTHERS : 0)) continue;
       for (const taken of limiters.slice(0, at)) taken.cancel(request);
       throw new GatewayError('gateway.rate.limited', `${limiter.name} leaves no room for it at the moment`);
     }

@@ -6,7 +6,7 @@ import { GatewayError } from '../../errors.ts';
 import { beginWait, type CallerConnection, endWait, type QueueCapacity, type QueuedCall } from '../call.ts';
 import { ClientClosedRequest } from '../errors.ts';
 import { FairQueue } from './fair-queue.ts';
-import type { CountedCall, LimitWindow } from './rate-window.ts';
+import type { CountedCall, LimitWindow, PlaceQueue } from './rate-window.ts';
 import { DUE, evened, type Forecast, NOT_YET, type Shares } from './shares.ts';
 
 /** What a rate limiter is made of. */
@@ -55,7 +55,7 @@ const LOOK_AGAIN_MS = 20;
  * One limit. Every successful acquisition is followed by one `complete` or one `cancel`. Sets a timer only while
  * somebody waits.
  */
-export class RateLimiter {
+export class RateLimiter implements PlaceQueue {
   name: string;
   /** Among whom the limit is shared from now on. */
   shares: Shares | null;
@@ -76,6 +76,15 @@ export class RateLimiter {
     this.window = window;
     this.#clock = clock;
     this.#capacity = capacity;
+    window.serve(this);
+  }
+
+  get sharers(): number {
+    return this.shares?.size ?? 0;
+  }
+
+  waitingOf(): Iterable<readonly [client: string, calls: number]> {
+    return this.#queue.counts();
   }
 
   get pausedUntil(): number {
@@ -117,9 +126,10 @@ export class RateLimiter {
   }
 
   /** Lets a call pass that is nobody's: where nobody waits, and as many as `leaving` others could pass after it. */
-  tryAcquireAside(leaving: number): boolean {
+  async tryAcquireAside(leaving: number): Promise<boolean> {
+    const answer = this.window.freeAside(this.#clock.monotonic());
+    const free = typeof answer === 'number' ? answer : await answer;
     const now = this.#clock.monotonic();
-    const free = this.window.free(now);
     if (now < this.#pausedUntil || this.#queue.size > 0 || free <= leaving) return false;
     if (this.keepsBack(now, free - leaving)) return false;
     this.window.acquire(now);
@@ -133,7 +143,8 @@ export class RateLimiter {
 
   /** Until when the next place is. */
   keptUntil(now: number): number {
-    return this.shares === null ? now : this.shares.opensAt(this.window, now);
+    if (this.shares === null || this.window.isGranted(now)) return now;
+    return this.shares.opensAt(this.window, now);
   }
 
   /**
@@ -162,6 +173,7 @@ export class RateLimiter {
         waiter = entry;
         this.#queue.push(client, entry, isReturning);
         if (isDue) this.#count(client, now);
+        if (isDue || this.#queue.size === 1) this.window.awaited(now, isDue);
         beginWait(connection, { what: this.name, since: now, until: waitUntil }, (error) => {
           this.#giveUp(client, entry);
           reject(error);
@@ -203,6 +215,7 @@ export class RateLimiter {
     const isOneOfMany = call !== undefined && this.window.pause(until, call);
     if (!isOneOfMany && until <= this.#pausedUntil) return;
     if (!isOneOfMany) this.#pausedUntil = until;
+    this.window.notePause(until, isOneOfMany ? call : undefined);
     this.reconsider();
   }
 
@@ -221,7 +234,7 @@ export class RateLimiter {
   }
 
   #pass(client: string, now: number, call: CountedCall | undefined): void {
-    this.window.acquire(now, call);
+    this.window.acquire(now, call, client);
     this.#count(client, now);
   }
 
@@ -237,6 +250,7 @@ export class RateLimiter {
   /** `more`: calls of the client beside those that wait. */
   #precedence(client: string, more: number, now: number, free: number): number {
     if (this.shares === null) return 0;
+    if (this.window.isGranted(now)) return this.shares.order(client, this.window, now);
     return this.shares.precedence(client, this.#queue.countOf(client) + more, this.window, now, free);
   }
 
@@ -251,7 +265,7 @@ export class RateLimiter {
       if (free <= 0) break;
       const next = this.#queue.shift((client, { isDue }) => (isDue ? DUE : this.#precedence(client, 0, now, free)));
       if (next === undefined) break;
-      this.window.acquire(now, next.entry.call);
+      this.window.acquire(now, next.entry.call, next.client);
       if (!next.entry.isDue) this.#count(next.client, now);
       next.entry.go();
     }
@@ -292,7 +306,7 @@ export class RateLimiter {
   #opensAt(now: number): number {
     const { shares, window } = this;
     const opensAt =
-      shares === null || window.free(now) <= 0
+      shares === null || window.free(now) <= 0 || window.isGranted(now)
         ? window.openings(now)()
         : Math.min(shares.opensAt(window, now), now + 10 * LOOK_AGAIN_MS);
     return Math.max(now + 1, opensAt, this.#pausedUntil);
@@ -307,7 +321,7 @@ export class RateLimiter {
   }
 
   #forecast(now: number, count: number): Forecast {
-    if (this.shares !== null) return this.shares.forecast(this.window, now, count);
+    if (this.shares !== null && !this.window.isGranted(now)) return this.shares.forecast(this.window, now, count);
     const openings = evened(this.window.openings(now), count, Number.POSITIVE_INFINITY);
     return (position) => openings[position - 1] as number;
   }

@@ -98,7 +98,9 @@ export interface LimitWindow {
   readonly perMinute: number;
   /** The same of a single token. */
   limit: number;
-  acquire(now: number, call?: CountedCall): void;
+  /** Until when that is believed, where a 429 told it; else -Infinity. Set before `limit`. */
+  metUntil: number;
+  acquire(now: number, call?: CountedCall, client?: string): void;
   /** The call has reached the platform, `arrivedAt` at the latest: from then on it counts for a minute. */
   complete(arrivedAt: number, call?: CountedCall): void;
   /** The call never reached the platform, or was refused uncounted. */
@@ -113,12 +115,50 @@ export interface LimitWindow {
   enterSlowStart(until: number, call?: CountedCall): void;
   /** Holds back the calls of one token only, that of `call`. False where there is no other: then all have to wait. */
   pause(until: number, call: CountedCall): boolean;
+  /** Takes note that calls are held back, with the token of `call`, or with any. */
+  notePause(until: number, call?: CountedCall): void;
+  /** Says whose limit it is: windows of one identity count together, where instances share their limits. */
+  identify(identity: string): void;
+  /** Says who waits for its places, once it is known. */
+  serve(queue: PlaceQueue): void;
+  /** Calls wait, for which there is no place; `isDue`: one that goes before all others is new among them. */
+  awaited(now: number, isDue: boolean): void;
+  /** Whether what is free was given to this instance: then nothing more is to be kept back for others. */
+  isGranted(now: number): boolean;
+  /** How many calls could start now that are nobody's; may need a moment to find out. */
+  freeAside(now: number): number | Promise<number>;
   /**
    * When calls may start, one after the other: each call of the result gives the next time, `now` for those that may
    * start at once.
    */
   openings(now: number): () => number;
 }
+
+/** Those who wait for the places of a window. */
+export interface PlaceQueue {
+  /** How many clients share the limit; 0 where only one can come. */
+  readonly sharers: number;
+  /** How many calls of each client wait. */
+  waitingOf(): Iterable<readonly [client: string, calls: number]>;
+  /** Looks again at who may go. */
+  reconsider(): void;
+  /** Nobody passes before `until`: another instance was told so. */
+  pauseUntil(until: number): void;
+}
+
+/** What a window begins with. `isCautious`: see `RateWindow`. */
+export interface WindowSettings {
+  readonly perMinute: number;
+  readonly isCautious: boolean;
+}
+
+/** Makes windows: of this instance alone, or of several together. */
+export interface WindowMaker {
+  make(settings: WindowSettings): LimitWindow;
+}
+
+/** Each instance for itself. */
+export const LOCAL_WINDOWS: WindowMaker = { make: (settings) => new RateWindow(settings) };
 
 /** The rate below which no limit of the platform is near: 300 a minute is the least that it grants a token. */
 const CALM_PER_MINUTE = 240;
@@ -139,6 +179,9 @@ const REOPENS_MS = MINUTE_MS + 100;
  */
 export class RateWindow implements LimitWindow {
   perMinute: number;
+  metUntil = Number.NEGATIVE_INFINITY;
+  /** Calls of the last minute that are known to be others', of the same limit. */
+  elsewhere = 0;
   readonly #isCautious: boolean;
   readonly #counted = new RollingCount();
   /** Calls that began so lately that they may still be refused. */
@@ -148,7 +191,7 @@ export class RateWindow implements LimitWindow {
   #probeWindow = FIRST_PROBES;
   #slowStartUntil = Number.NEGATIVE_INFINITY;
 
-  constructor({ perMinute, isCautious }: { perMinute: number; isCautious: boolean }) {
+  constructor({ perMinute, isCautious }: WindowSettings) {
     this.perMinute = perMinute;
     this.#isCautious = isCautious;
   }
@@ -193,6 +236,32 @@ export class RateWindow implements LimitWindow {
 
   pause(): boolean {
     return false;
+  }
+
+  notePause(): void {}
+
+  identify(): void {}
+
+  serve(): void {}
+
+  awaited(): void {}
+
+  isGranted(): boolean {
+    return false;
+  }
+
+  freeAside(now: number): number {
+    return this.free(now);
+  }
+
+  /** Calls under way. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** As `RollingCount.each`, of the calls that have arrived. */
+  eachCounted(now: number, visit: (endsAt: number, count: number) => boolean): void {
+    this.#counted.each(now, visit);
   }
 
   enterSlowStart(until: number): void {
@@ -249,6 +318,6 @@ export class RateWindow implements LimitWindow {
   #isProbing(now: number): boolean {
     if (now < this.#slowStartUntil) return true;
     if (!this.#isCautious || this.perMinute !== Number.POSITIVE_INFINITY) return false;
-    return this.#counted.recent(now) + this.#inFlight >= CALM_PER_MINUTE;
+    return this.#counted.recent(now) + this.#inFlight + this.elsewhere >= CALM_PER_MINUTE;
   }
 }

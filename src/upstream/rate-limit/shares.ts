@@ -10,12 +10,12 @@
 import { MINUTE_MS } from './rate-window.ts';
 
 /** Calls a minute that a client may ask for and be served at once; less where an equal share is less. */
-const LITTLE = 20;
+export const LITTLE = 20;
 /** A minute's count goes up and down by one as it slides along, and no client's clock is exact. */
-const LENIENCY = 1.1;
+export const LENIENCY = 1.1;
 /** How soon a place comes for one client, and how soon at half of the limit: under 3 s, and 120 s over the limit. */
-const CLIENT_GAP_MS = 2_700;
-const HALF_GAP_MS = 115_000;
+export const CLIENT_GAP_MS = 2_700;
+export const HALF_GAP_MS = 115_000;
 /** For how long a place that opens earlier than was computed may go unnoticed. */
 const LOOK_AGAIN_MS = 100;
 
@@ -56,6 +56,11 @@ export class Shares {
     for (const client of clients) this.#aheadUntil.set(client, Number.NEGATIVE_INFINITY);
   }
 
+  /** How many clients share. */
+  get size(): number {
+    return this.#aheadUntil.size;
+  }
+
   /** Counts a call: one that is due when it is asked for, any other when it is served or given up. */
   count(client: string, window: SharedWindow, now: number): void {
     const ahead = this.#aheadUntil.get(client);
@@ -81,6 +86,12 @@ export class Shares {
     // With so many left there is nothing to look at.
     const isPlenty = free > MINUTE_MS / this.#gapMs(others) + 1;
     if (!isPlenty && this.#opensTo(others, window, now, free) > now) return NOT_YET;
+    return Math.min(this.#excessMs(client, 1, now), IN_TURN);
+  }
+
+  /** The same where nothing is to be kept back: only the order of those that wait. */
+  order(client: string, window: SharedWindow, now: number): number {
+    this.#fit(window);
     return Math.min(this.#excessMs(client, 1, now), IN_TURN);
   }
 

@@ -3,7 +3,7 @@
 
 import type { TokenPool } from '../../auth/credentials/token-pool.ts';
 import { RateLimiter, type RateLimiterDeps } from './rate-limiter.ts';
-import { type CountedCall, type LimitWindow, RateWindow, type TokenChoice } from './rate-window.ts';
+import type { CountedCall, LimitWindow, PlaceQueue, TokenChoice, WindowMaker } from './rate-window.ts';
 
 /** What the platform grants a token of client credentials that nobody has negotiated about, calls a minute. */
 const USUAL_PER_MINUTE = 300;
@@ -31,8 +31,18 @@ export interface TokenLimitState {
 
 /** The limit of the token in one place of a pool. A renewed token goes on with what was counted for the one before. */
 interface Place {
-  readonly window: RateWindow;
+  readonly window: LimitWindow;
   pausedUntil: number;
+}
+
+/** What the windows of a pool are made of. */
+interface PoolDeps {
+  readonly tokens: TokenPool;
+  /** Of the calls that may be sent with any of them. */
+  readonly limiter: RateLimiter;
+  readonly windows: WindowMaker;
+  /** As for `LimitWindow.identify`, of the place with this index. */
+  readonly identityOf: (place: number) => string;
 }
 
 /** The openings of one place, none before `from`; `at` is the next one. */
@@ -43,7 +53,7 @@ interface Head {
 }
 
 /** Those who wait for the first token. */
-type Bound = Pick<RateLimiter, 'waiting' | 'reconsider' | 'keepsBack' | 'keptUntil'>;
+type Bound = Pick<RateLimiter, 'waiting' | 'waitingOf' | 'reconsider' | 'keepsBack' | 'keptUntil'>;
 
 /**
  * The windows of a pool. A token that is not good has no room; where none is, calls wait for the first. Calls without a
@@ -52,19 +62,24 @@ type Bound = Pick<RateLimiter, 'waiting' | 'reconsider' | 'keepsBack' | 'keptUnt
 export class WindowPool implements LimitWindow, TokenChoice {
   /** Its room is theirs before it is anybody's. */
   bound: Bound | null = null;
+  readonly #deps: PoolDeps;
   readonly #tokens: TokenPool;
-  readonly #places: Place[];
+  readonly #places: Place[] = [];
   #limit: number;
+  #metUntil: number;
   /** How many tokens were good when that was last looked at. */
   #good = 1;
   /** Whether there is room below what is usual, or about to be: then no token is tried beyond that. */
   #isUsualEnough = false;
 
   /** Goes on with what `first` counted, and still counts. */
-  constructor(tokens: TokenPool, first: RateWindow) {
-    this.#tokens = tokens;
-    this.#limit = first.perMinute;
-    this.#places = [{ window: first, pausedUntil: Number.NEGATIVE_INFINITY }];
+  constructor(deps: PoolDeps) {
+    this.#deps = deps;
+    this.#tokens = deps.tokens;
+    const { window } = deps.limiter;
+    this.#limit = window.limit;
+    this.#metUntil = window.metUntil;
+    this.#add(window);
   }
 
   get perMinute(): number {
@@ -77,12 +92,21 @@ export class WindowPool implements LimitWindow, TokenChoice {
 
   set limit(perMinute: number) {
     this.#limit = perMinute;
-    for (const { window } of this.#places) window.perMinute = perMinute;
+    for (const { window } of this.#places) window.limit = perMinute;
   }
 
-  acquire(now: number, call?: CountedCall): void {
+  get metUntil(): number {
+    return this.#metUntil;
+  }
+
+  set metUntil(until: number) {
+    this.#metUntil = until;
+    for (const { window } of this.#places) window.metUntil = until;
+  }
+
+  acquire(now: number, call?: CountedCall, client?: string): void {
     const isBound = call?.pool === undefined || call.pool === null;
-    this.#give(call, isBound ? 0 : Math.max(0, this.#roomiest(now)), now);
+    this.#give(call, isBound ? 0 : Math.max(0, this.#roomiest(now)), now, client);
   }
 
   complete(arrivedAt: number, call?: CountedCall): void {
@@ -156,6 +180,56 @@ export class WindowPool implements LimitWindow, TokenChoice {
     return true;
   }
 
+  notePause(until: number, call?: CountedCall): void {
+    if (call !== undefined) this.#at(call.place ?? 0).window.notePause(until);
+    else for (const { window } of this.#places) window.notePause(until);
+  }
+
+  /** Each place has an identity of its own. */
+  identify(): void {}
+
+  /** Who waits is known from the start. */
+  serve(): void {}
+
+  awaited(now: number, isDue: boolean): void {
+    for (let place = 0; place < this.#tokens.max; place += 1)
+      if (this.#tokens.isGood(place)) this.#at(place).window.awaited(now, isDue);
+  }
+
+  isGranted(now: number): boolean {
+    return this.#at(0).window.isGranted(now);
+  }
+
+  freeAside(now: number): number | Promise<number> {
+    return this.#at(0).window.freeAside(now);
+  }
+
+  /** How many calls of each client wait that may be sent with the token of this place. */
+  *waitingAt(place: number): Iterable<readonly [client: string, calls: number]> {
+    for (const [client, calls] of this.#deps.limiter.waitingOf()) {
+      const isOwn = this.#tokens.isGood(place) || (place === 0 && this.#isFirstAwaited());
+      if (isOwn) yield [client, Math.ceil(calls / this.#good)];
+    }
+    if (place === 0 && this.bound !== null) yield* this.bound.waitingOf();
+  }
+
+  /** Another instance was told to pause: calls of the token of this place. */
+  pauseAt(place: number, until: number): void {
+    const own = this.#at(place);
+    own.pausedUntil = Math.max(own.pausedUntil, until);
+    this.reconsider(place);
+  }
+
+  /** Looks again at who may go, with the token of this place. */
+  reconsider(place: number): void {
+    if (place === 0) this.#tellBound();
+    this.#deps.limiter.reconsider();
+  }
+
+  get sharers(): number {
+    return this.#deps.limiter.sharers;
+  }
+
   /** Those of tokens that are still to come are among them: a call need not wait for longer than for one of these. */
   openings(now: number): () => number {
     const heads: Head[] = [];
@@ -219,12 +293,18 @@ export class WindowPool implements LimitWindow, TokenChoice {
   }
 
   #at(place: number): Place {
-    for (let made = this.#places.length; made <= place; made += 1)
-      this.#places.push({
-        window: new RateWindow({ perMinute: this.#limit, isCautious: true }),
-        pausedUntil: Number.NEGATIVE_INFINITY,
-      });
+    while (this.#places.length <= place) {
+      const window = this.#deps.windows.make({ perMinute: this.#limit, isCautious: true });
+      window.metUntil = this.#metUntil;
+      window.identify(this.#deps.identityOf(this.#places.length));
+      this.#add(window);
+    }
     return this.#places[place] as Place;
+  }
+
+  #add(window: LimitWindow): void {
+    window.serve(new PlaceLine(this, this.#places.length));
+    this.#places.push({ window, pausedUntil: Number.NEGATIVE_INFINITY });
   }
 
   /** How many calls that are bound to no token may start with that of a place. */
@@ -259,8 +339,8 @@ export class WindowPool implements LimitWindow, TokenChoice {
     return best;
   }
 
-  #give(call: CountedCall | undefined, place: number, now: number): void {
-    this.#at(place).window.acquire(now);
+  #give(call: CountedCall | undefined, place: number, now: number, client?: string): void {
+    this.#at(place).window.acquire(now, call, client);
     if (call === undefined) return;
     call.place = place;
     if (call.pool === undefined || call.pool === null) return;
@@ -270,6 +350,33 @@ export class WindowPool implements LimitWindow, TokenChoice {
 
   #tellBound(): void {
     if (this.bound !== null && this.bound.waiting > 0) this.bound.reconsider();
+  }
+}
+
+/** Those who wait for the places of one token. */
+class PlaceLine implements PlaceQueue {
+  readonly #pool: WindowPool;
+  readonly #place: number;
+
+  constructor(pool: WindowPool, place: number) {
+    this.#pool = pool;
+    this.#place = place;
+  }
+
+  get sharers(): number {
+    return this.#pool.sharers;
+  }
+
+  waitingOf(): Iterable<readonly [client: string, calls: number]> {
+    return this.#pool.waitingAt(this.#place);
+  }
+
+  reconsider(): void {
+    this.#pool.reconsider(this.#place);
+  }
+
+  pauseUntil(until: number): void {
+    this.#pool.pauseAt(this.#place, until);
   }
 }
 
@@ -289,8 +396,12 @@ class FirstPlace implements LimitWindow {
     return this.perMinute;
   }
 
-  acquire(now: number, call?: CountedCall): void {
-    this.#place.window.acquire(now);
+  get metUntil(): number {
+    return this.#place.window.metUntil;
+  }
+
+  acquire(now: number, call?: CountedCall, client?: string): void {
+    this.#place.window.acquire(now, call, client);
     if (call !== undefined) call.place = 0;
   }
 
@@ -323,6 +434,28 @@ class FirstPlace implements LimitWindow {
     return true;
   }
 
+  notePause(until: number): void {
+    this.#place.window.notePause(until);
+  }
+
+  /** It has the first token's. */
+  identify(): void {}
+
+  /** The pool speaks for those who wait here as well. */
+  serve(): void {}
+
+  awaited(now: number, isDue: boolean): void {
+    this.#place.window.awaited(now, isDue);
+  }
+
+  isGranted(now: number): boolean {
+    return this.#place.window.isGranted(now);
+  }
+
+  freeAside(now: number): number | Promise<number> {
+    return this.#place.window.freeAside(now);
+  }
+
   openings(now: number): () => number {
     const next = this.#place.window.openings(now);
     return () => Math.max(next(), this.#place.pausedUntil);
@@ -337,11 +470,11 @@ const BETWEEN_TOKENS_MS = 1_500;
  * are for the calls that are bound to the first.
  */
 export function spreadOver(
-  tokens: TokenPool,
-  limiter: RateLimiter,
   { clock, capacity, shares }: Pick<RateLimiterDeps, 'clock' | 'capacity' | 'shares'>,
+  deps: PoolDeps,
 ): void {
-  const windows = new WindowPool(tokens, limiter.window as RateWindow);
+  const { tokens, limiter } = deps;
+  const windows = new WindowPool(deps);
   const name = `${limiter.name}, its first token`;
   limiter.first = new RateLimiter({ name, clock, window: windows.ofFirst(), capacity, shares });
   limiter.window = windows;

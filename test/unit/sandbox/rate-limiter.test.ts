@@ -27,6 +27,25 @@ for (const elapsedMs of [0, 1, 999, 59_999]) {
   });
 }
 
+t.test('in a minute that slides each call counts for a minute of its own', async (t) => {
+  const clock = createNow();
+  const limiter = createRateLimiter(clock);
+  const limit = { perMinute: 2, isSliding: true };
+  const take = () => limiter.take('token', 'route', limit)?.retryAfterS ?? 'passed';
+  t.equal(take(), 'passed');
+  clock.advance(40_000);
+  t.equal(take(), 'passed');
+  t.equal(take(), 20, 'the first one counts for 20 s more');
+  clock.advance(20_000);
+  t.equal(take(), 'passed');
+  t.equal(take(), 40, 'the second one is still counted');
+  clock.advance(39_999);
+  t.equal(take(), 1);
+  clock.advance(1);
+  t.equal(take(), 'passed');
+  t.equal(limiter.take('token', 'route', { perMinute: 2 }), undefined, 'a window of the other kind is another one');
+});
+
 t.test('tokens are counted apart', async (t) => {
   const limiter = createRateLimiter(createNow());
   limiter.take('one', 'route', { perMinute: 1 });
