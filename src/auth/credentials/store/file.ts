@@ -10,7 +10,7 @@ import { makeFolder, replaceFile, syncFolder, TEMPORARY_SUFFIX } from '../../../
 import { fileRevision, readPlainFile, whyNotRead } from '../../../fs/plain-file.ts';
 import type { Log } from '../../../logging/log.ts';
 import type { Secret, SecretSource } from '../../../secret.ts';
-import { createSealer, loadOrCreateKey, type Sealer, sealedName } from './encryption.ts';
+import { createSealer, loadOrCreateKey, readKey, type Sealer, sealedName } from './encryption.ts';
 import {
   nextGeneration,
   parseStoredToken,
@@ -39,6 +39,8 @@ export interface FileStoreDeps {
   readonly prefix: string;
   /** Null: a key file is made in the folder. */
   readonly encryptionKey: SecretSource | null;
+  /** Opens what another key sealed before. */
+  readonly encryptionKeyPrevious?: SecretSource | null;
   /** False: only tokens with a refresh token are kept (`TokenStore.isDurable`). */
   readonly isDurable?: boolean;
   readonly clock: Clock;
@@ -60,10 +62,12 @@ export class FileStore implements TokenStore {
   constructor(deps: FileStoreDeps) {
     this.#deps = deps;
     this.isDurable = deps.isDurable ?? true;
-    const { encryptionKey } = deps;
-    this.#sealer = createSealer(async () =>
-      encryptionKey === null ? this.#readGeneratedKey() : readConfiguredKey(encryptionKey),
-    );
+    const { encryptionKey, encryptionKeyPrevious: previous = null } = deps;
+    this.#sealer = createSealer({
+      secret: async () =>
+        encryptionKey === null ? this.#readGeneratedKey() : readKey('encryption_key', encryptionKey),
+      previous: previous && (async () => readKey('encryption_key_previous', previous)),
+    });
   }
 
   async open(): Promise<void> {
@@ -269,15 +273,6 @@ async function readText(file: string): Promise<string | null> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new StoreError('unreadable', `${file} ${whyNotRead(error)}`);
-  }
-}
-
-function readConfiguredKey(source: SecretSource): Secret {
-  try {
-    return source.read();
-  } catch {
-    // Its message speaks of a credential; this is the store's key.
-    throw new StoreError('unreadable', `encryption_key cannot be read from ${source.origin}`);
   }
 }
 
