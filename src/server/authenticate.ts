@@ -51,7 +51,7 @@ interface KeptAuthentication {
 /** A caller of an earlier request: what authenticated it, and what of that has an end of its own. */
 export interface EarlierCaller extends Pick<Caller, 'authFingerprint' | 'handle'> {
   readonly client: { readonly name: string } | null;
-  readonly session: Pick<Session, 'owner'> | null;
+  readonly session: { readonly owner: Pick<Session['owner'], 'hash'> } | null;
 }
 
 /** An id and a secret that were shown together: Basic, or fields of a form. */

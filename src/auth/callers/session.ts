@@ -29,11 +29,17 @@ export interface SessionOwner {
   readonly secret: 'credential' | Secret | null;
 }
 
+/** The owner of a session that there is, with what the session is found by. */
+export interface SessionHolder extends SessionOwner {
+  /** The `handleHash` of its access handle. */
+  readonly hash: string;
+}
+
 /** A session in use. */
 export interface Session {
   /** Tells sessions apart in limits and records: the beginning of its handle's hash, useless for anything else. */
   readonly id: string;
-  readonly owner: SessionOwner;
+  readonly owner: SessionHolder;
   /** Hosts and name for the data path, from the current configuration. */
   config(): CredentialConfig;
   readonly source: TokenSource;
@@ -89,8 +95,7 @@ export function sessionIssuer({ hosts }: CredentialConfig): string {
  * issuer, so that no token goes where it was not issued.
  */
 export function createSession(
-  id: string,
-  { owner, tokens, config: first }: { owner: SessionOwner; tokens: SessionTokens; config: CredentialConfig },
+  { owner, tokens, config: first }: { owner: SessionHolder; tokens: SessionTokens; config: CredentialConfig },
   deps: SessionDeps,
   events: SessionEvents,
 ): Session {
@@ -99,7 +104,13 @@ export function createSession(
     const current = deps.credential(owner.credential);
     return current !== undefined && sessionIssuer(current) === issuer ? current : first;
   };
-  return { id, owner, config, source: new SessionTokenSource(owner, tokens, config, deps, events), tokens };
+  return {
+    id: sessionId(owner.hash),
+    owner,
+    config,
+    source: new SessionTokenSource(owner, tokens, config, deps, events),
+    tokens,
+  };
 }
 
 /** A refreshing source over a session's tokens. A refusal for good ends the session, and is told as such. */
@@ -269,6 +280,11 @@ export function handleOf(refreshHandle: string): string {
 /** The key that a handle is found by: its hash. */
 export function handleHash(handle: string): string {
   return hash('sha256', handle, 'hex');
+}
+
+/** The id of a session, from its hash. */
+export function sessionId(hash: string): string {
+  return hash.slice(0, 12);
 }
 
 /** The name of sessions that no configured credential serves, in records. */

@@ -17,6 +17,7 @@ import {
   handleOf,
   type Session,
   type SessionDeps,
+  type SessionHolder,
   type SessionOwner,
   type SessionTokens,
   sessionIssuer,
@@ -59,14 +60,14 @@ export interface SessionsDeps extends SessionDeps {
   readonly store: TokenStore;
   readonly limits?: SessionLimits;
   /** Told the owner of each session that ends, whatever the reason is. */
-  readonly onEnded?: (owner: SessionOwner) => void;
+  readonly onEnded?: (owner: SessionHolder) => void;
 }
 
 interface Entry {
   readonly hash: string;
   /** Its place among those of its client. */
   readonly lru: LruEntry<string>;
-  readonly owner: SessionOwner;
+  readonly owner: SessionHolder;
   readonly tokens: SessionTokens;
   /** Where its tokens come from. */
   readonly issuer: string;
@@ -76,20 +77,6 @@ interface Entry {
   session: Session | null;
   usedMono: number;
   savedAt: number;
-}
-
-/**
- * The property under which a session's owner carries the hash that it is found by. A WeakMap would say the same and
- * grow with every login.
- */
-const HASH = Symbol('hash');
-
-function withHash(owner: SessionOwner, hash: string): SessionOwner {
-  return Object.defineProperty({ ...owner }, HASH, { value: hash });
-}
-
-function hashOfOwner(owner: SessionOwner & { [HASH]?: string }): string {
-  return owner[HASH] ?? '';
 }
 
 /** The table of sessions. `close()` stops its timers. */
@@ -172,18 +159,18 @@ export class Sessions {
     return this.#use(entry);
   }
 
-  /** The session that this very owner object is of, which is thereby in use; null when it has ended. */
-  findByOwner(owner: SessionOwner): Session | null {
-    const entry = this.#table.get(hashOfOwner(owner));
+  /** The session of this owner, which is thereby in use; null when it has ended. */
+  findByOwner(owner: Pick<SessionHolder, 'hash'>): Session | null {
+    const entry = this.#table.get(owner.hash);
     return entry === undefined ? null : this.#use(entry);
   }
 
   /**
-   * Whether the session that this very owner object is of has not ended, as far as can be told without asking upstream.
+   * Whether the session of this owner has not ended, as far as can be told without asking upstream.
    * Does not count as use.
    */
-  isGood(owner: SessionOwner): boolean {
-    const entry = this.#table.peek(hashOfOwner(owner));
+  isGood(owner: Pick<SessionHolder, 'hash'>): boolean {
+    const entry = this.#table.peek(owner.hash);
     if (entry === undefined || entry.issuerChanged) return false;
     const { refreshToken, token } = entry.tokens;
     return refreshToken !== null || (token !== null && token.expiresAt > this.#deps.clock.now());
@@ -194,7 +181,7 @@ export class Sessions {
    * restart would bring it back.
    */
   async end(session: Session): Promise<void> {
-    const hash = hashOfOwner(session.owner);
+    const { hash } = session.owner;
     this.#table.delete(hash);
     if ((await this.#writes.get(hash)) !== false) return;
     throw new GatewayError(
@@ -256,7 +243,7 @@ export class Sessions {
     const entry: Entry = {
       hash,
       lru,
-      owner: withHash(owner, hash),
+      owner: { ...owner, hash },
       tokens,
       issuer,
       issuerChanged,
@@ -277,7 +264,7 @@ export class Sessions {
     const config = this.#deps.credential(owner.credential);
     if (config === undefined) return null;
     const deps = { ...this.#deps, log: this.#sourceLog };
-    entry.session = createSession(hash.slice(0, 12), { owner, tokens, config }, deps, {
+    entry.session = createSession({ owner, tokens, config }, deps, {
       begun: (renewal) => this.#noteRenewal(renewal),
       ended: () => void this.#table.delete(hash),
       renewed: () => this.#save(entry),
