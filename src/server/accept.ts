@@ -81,7 +81,10 @@ function admitOpened(opened: OpenedExchange, replay: Replay | null, tries: numbe
 }
 
 function admitLater(opened: OpenedExchange, replay: Replay | null, tries: number, { fetched }: SessionElsewhere): void {
-  if (tries >= MOST_FETCHES) return refuseInTime(opened, storeAway());
+  if (tries >= MOST_FETCHES) {
+    refuseInTime(opened, storeAway());
+    return;
+  }
   fetched.then(
     () => {
       if (opened.connection.disconnected) finishExchange(opened);
