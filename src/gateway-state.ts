@@ -10,7 +10,7 @@ import { ClientActivity } from './auth/callers/client-activity.ts';
 import { ClientBlocks } from './auth/callers/client-blocks.ts';
 import { createHandles, deriveAnonymousKey, type Handles } from './auth/callers/handles.ts';
 import { PageKeys } from './auth/callers/page-keys.ts';
-import { type Session, type SessionOwner, sessionEnded } from './auth/callers/session.ts';
+import { type Session, sessionEnded } from './auth/callers/session.ts';
 import { type SessionLimits, Sessions } from './auth/callers/sessions.ts';
 import { createLogins, type Logins } from './auth/credentials/login.ts';
 import { FileStore } from './auth/credentials/store/file.ts';
@@ -233,7 +233,7 @@ export class GatewayState implements ServerContext, Shared {
     const { type, path, prefix } = config.store;
     this.usage = await UsageLedger.open({ folder: type === 'file' ? path : null, prefix, clock, log });
     this.budgets = new Budgets({ ledger: this.usage, clock, log });
-    const onEnded = (owner: SessionOwner | string) => this.openSockets.closeOwned(owner, sessionEnded());
+    const onEnded = (owner: string) => this.openSockets.closeOwned(owner, sessionEnded());
     const anonymousKey = deriveAnonymousKey(defaultCredential(config));
     this.handles = await createHandles({ store, clock, log, onEnded, anonymousKey });
     this.sessions = new Sessions({
@@ -241,7 +241,7 @@ export class GatewayState implements ServerContext, Shared {
       clock,
       random,
       log,
-      onEnded,
+      onEnded: ({ hash }) => onEnded(hash),
       ...(options.sessionLimits && { limits: options.sessionLimits }),
       endpoint: () => this.runtime.tokenEndpoint,
       settings: () => this.runtime.config.reauthentication,

@@ -100,7 +100,7 @@ export function standaloneFlow(
   { send }: Upstream,
   fallbackRedirectUri: string,
 ): StandaloneFlow {
-  const logins = createLogins({ clock: systemClock, log: SILENT });
+  const logins = createLogins({ clock: systemClock, log: SILENT, current: () => credential });
   const callback = {
     redirectUri: credential.config.redirectUri ?? fallbackRedirectUri,
     isAnyPortGood: credential.config.redirectUri === null,
@@ -109,7 +109,7 @@ export function standaloneFlow(
     callback,
     async begin(redirectUri) {
       const uri = redirectUri ?? callback.redirectUri;
-      return { ...logins.begin(credential, { redirectUri: uri, binding: null }), redirectUri: uri };
+      return { ...(await logins.begin(credential, { redirectUri: uri, binding: null })), redirectUri: uri };
     },
     async complete(fields) {
       await logins.complete(readCallback(fields, null));

@@ -4,6 +4,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ResponseDelay } from '../auth/callers/auth-throttle.ts';
+import { MOST_FETCHES, SessionElsewhere, storeAway } from '../auth/callers/session-fetches.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import { noteError } from '../logging/exchange-record.ts';
 import { admit } from './admission.ts';
@@ -47,6 +48,12 @@ export function accept(
   if (wasRefused(request.socket)) return;
   const opened = openExchange(gateway, role, request, response);
   replay?.begun(opened.record);
+  admitOpened(opened, replay, 1);
+}
+
+/** Admits what was opened. Where it shows a session that is asked of the store, again when the store has answered. */
+function admitOpened(opened: OpenedExchange, replay: Replay | null, tries: number): void {
+  const { request, response, role } = opened;
   try {
     const { host, target } = assertFraming(request);
     const route = parseTarget(target);
@@ -68,8 +75,23 @@ export function accept(
     if (guess === null) dispatch(exchange);
     else dispatchLater(exchange, host, delayFor(opened, guess));
   } catch (error) {
-    refuseInTime(opened, error);
+    if (error instanceof SessionElsewhere) admitLater(opened, replay, tries, error);
+    else refuseInTime(opened, error);
   }
+}
+
+function admitLater(opened: OpenedExchange, replay: Replay | null, tries: number, { fetched }: SessionElsewhere): void {
+  if (tries >= MOST_FETCHES) {
+    refuseInTime(opened, storeAway());
+    return;
+  }
+  fetched.then(
+    () => {
+      if (opened.connection.disconnected) finishExchange(opened);
+      else admitOpened(opened, replay, tries + 1);
+    },
+    (failure: unknown) => refuseInTime(opened, failure),
+  );
 }
 
 /** Sends an admitted exchange on: to the end of its own token, to a route of ours, or to the forwarding path. */

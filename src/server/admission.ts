@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { ANONYMOUS, type Caller } from '../auth/callers/caller.ts';
+import { SessionElsewhere } from '../auth/callers/session-fetches.ts';
 import { GatewayError } from '../errors.ts';
 import { type Authenticator, readBasicCredentials } from './authenticate.ts';
 import { isFailedAuthentication } from './authentication-error.ts';
@@ -75,6 +76,7 @@ function callerAtLogin(
   try {
     return authenticator.authenticateForToken(request, readBasicCredentials(request.headers.authorization), role);
   } catch (error) {
+    if (error instanceof SessionElsewhere) throw error;
     // A right secret is accepted under any Host. If only a wrong one were refused for its Host, and at once, an attacker
     // could tell the two apart without the delay.
     if (isFailedAuthentication(error) && !isAllowedHost(host, boundary)) throw error;

@@ -51,7 +51,7 @@ interface KeptAuthentication {
 /** A caller of an earlier request: what authenticated it, and what of that has an end of its own. */
 export interface EarlierCaller extends Pick<Caller, 'authFingerprint' | 'handle'> {
   readonly client: { readonly name: string } | null;
-  readonly session: Pick<Session, 'owner'> | null;
+  readonly session: { readonly owner: Pick<Session['owner'], 'hash'> } | null;
 }
 
 /** An id and a secret that were shown together: Basic, or fields of a form. */
@@ -88,7 +88,8 @@ export class Authenticator {
   }
 
   /**
-   * Who sends this request. Throws gateway.session.ended for a handle that leads nowhere,
+   * Who sends this request. Throws SessionElsewhere while a session is asked of the store that instances share,
+   * gateway.session.ended for a handle that leads nowhere,
    * gateway.client.unauthenticated for a wrong secret, or for a client that may not call now or from there,
    * gateway.client.forbidden for proofs of two different clients. Costs nothing where there is no proof, microseconds
    * where there is.
@@ -298,7 +299,9 @@ export class Authenticator {
       const handle = this.#handles.find(token);
       return { ...this.#ownerOf(handle, arrival), handle, isAuthenticated: true };
     }
-    const owner = this.#ownerOf(this.#sessions.ownerOf(token), arrival);
+    const kept = this.#sessions.ownerOf(token);
+    if (kept === null) throw this.#sessions.missing(token);
+    const owner = this.#ownerOf(kept, arrival);
     const session = this.#sessions.find(token);
     if (session === null) throw sessionEnded();
     return { ...owner, session, isAuthenticated: true };

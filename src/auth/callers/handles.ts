@@ -1,16 +1,18 @@
 // Handles, which applications hold in place of a token. Those of clients and anonymous callers are signed (HMAC), so no
 // table of them is needed; a list of the revoked ones is.
 
-import { hkdfSync, randomBytes } from 'node:crypto';
+import { createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import type { CredentialConfig } from '../../config/gateway-config.ts';
 import type { Log } from '../../logging/log.ts';
 import { Secret } from '../../secret.ts';
 import { createMemoryStore } from '../credentials/store/memory.ts';
-import type { TokenStore } from '../credentials/store/store.ts';
+import { StoreError, type TokenStore } from '../credentials/store/store.ts';
 import { type ClientHandle, HANDLE_LIFE_MS, readHandle, signHandle } from './client-handle.ts';
-import { createHandleStore, RevokedHandles } from './revocations.ts';
+import { createHandleStore, type HandleStore } from './handle-store.ts';
+import { RevokedHandles } from './revocations.ts';
+import { storeAway } from './session-fetches.ts';
 
 /**
  * What an application is told in `expires_in`, s: the platform's usual day. The handle itself goes on being good,
@@ -21,7 +23,7 @@ export const HANDLE_EXPIRES_IN_S = 86_400;
 /** Handles whose signature was checked lately. */
 const MAX_VERIFIED = 1_024;
 
-/** Issues and verifies signed handles. */
+/** Issues and verifies signed handles. Throws gateway.credential.unavailable while a shared store was not read. */
 export interface Handles {
   issue(content: Omit<ClientHandle, 'id' | 'issuedAt'>): string;
   /** What a good handle says; null when it is forged, too old or was ended. */
@@ -35,6 +37,8 @@ export interface Handles {
    * gateway.internal.
    */
   end(handle: ClientHandle): Promise<void>;
+  /** What stands for an `ownerKey` where its name may not be read. The same at all instances. */
+  mark(owner: string): string;
 }
 
 /** What handles are made of. The store is closed by whoever made it. */
@@ -47,50 +51,133 @@ export interface HandleDeps {
    * restart.
    */
   readonly anonymousKey?: Secret | null;
-  /** Told the id of each handle that is ended here. */
+  /** Told the id of each handle that is ended, here or by another process. */
   readonly onEnded?: (id: string) => void;
 }
 
-/** Reads the key from the store, or makes it. */
+/**
+ * Reads the key from the store, or makes it. While a store that instances share does not answer, nothing is issued or
+ * verified: that throws gateway.credential.unavailable.
+ */
 export async function createHandles(deps: HandleDeps): Promise<Handles> {
-  const { store, clock, log } = deps;
-  const lasting = createHandleStore(store, log);
-  const lastingKey = await lasting.key();
-  // Without a key that lasts every handle ends with the process, and so does what is known of the ended ones.
-  const kept = lastingKey === null ? createHandleStore(createMemoryStore({ clock }), log) : lasting;
-  const key = lastingKey ?? new Secret(randomBytes(32).toString('base64url'));
-  const anonymousKey = store.isDurable ? null : (deps.anonymousKey ?? null);
-  const verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
-  const revoked = new RevokedHandles({ store: kept, isShared: store.isDurable && lastingKey !== null, clock, log });
-  await revoked.load();
+  const handles = new SignedHandles(deps);
+  await handles.open();
+  return handles;
+}
 
-  function readSigned(token: string): ClientHandle | null {
-    const signed = readHandle(token, key);
-    if (signed !== null || anonymousKey === null) return signed;
-    const anonymous = readHandle(token, anonymousKey);
+/** A read that failed is tried again after this, when somebody needs it. */
+const READ_AGAIN_MS = 250;
+
+class SignedHandles implements Handles {
+  readonly #deps: HandleDeps;
+  readonly #store: HandleStore;
+  readonly #anonymousKey: Secret | null;
+  readonly #verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
+  /** The first one signs; none while a shared store was not read. */
+  #keys: readonly Secret[] = [];
+  #revoked: RevokedHandles;
+  #reading: Promise<void> | null = null;
+  #readMono = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: HandleDeps) {
+    const { store } = deps;
+    this.#deps = deps;
+    this.#store = createHandleStore(store);
+    this.#anonymousKey = store.isDurable ? null : (deps.anonymousKey ?? null);
+    this.#revoked = this.#createRevoked(this.#store, store.isDurable);
+    if (store.isShared) this.#store.onKeyChange(() => void this.#read());
+  }
+
+  async open(): Promise<void> {
+    await this.#read();
+    if (this.#keys.length > 0 || this.#deps.store.isShared) return;
+    // Without a key that lasts every handle ends with the process, and so does what is known of the ended ones.
+    this.#keys = [new Secret(randomBytes(32).toString('base64url'))];
+    this.#revoked = this.#createRevoked(createHandleStore(createMemoryStore({ clock: this.#deps.clock })), false);
+  }
+
+  issue(content: Omit<ClientHandle, 'id' | 'issuedAt'>): string {
+    const key = content.authFingerprint === null ? (this.#anonymousKey ?? this.#key()) : this.#key();
+    return signHandle({ ...content, issuedAt: this.#deps.clock.now() }, key);
+  }
+
+  find(token: string): ClientHandle | null {
+    let handle = this.#verified.get(token);
+    if (handle === undefined) {
+      this.#key();
+      const read = this.read(token);
+      if (read === null) return null;
+      this.#verified.set(token, read);
+      handle = read;
+    }
+    return this.isGood(handle) ? handle : null;
+  }
+
+  read(token: string): ClientHandle | null {
+    for (const key of this.#keys) {
+      const signed = readHandle(token, key);
+      if (signed !== null) return signed;
+    }
+    if (this.#anonymousKey === null) return null;
+    const anonymous = readHandle(token, this.#anonymousKey);
     // A key that can be derived again may not make a handle of anybody who was authenticated.
     return anonymous?.client === null && anonymous.authFingerprint === null ? anonymous : null;
   }
 
-  const isGood = (handle: ClientHandle) => !revoked.has(handle) && clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
+  isGood(handle: ClientHandle): boolean {
+    return !this.#revoked.has(handle) && this.#deps.clock.now() - handle.issuedAt < HANDLE_LIFE_MS;
+  }
 
-  return {
-    issue: (content) =>
-      signHandle({ ...content, issuedAt: clock.now() }, content.authFingerprint === null ? (anonymousKey ?? key) : key),
-    find(token) {
-      let handle = verified.get(token);
-      if (handle === undefined) {
-        const read = readSigned(token);
-        if (read === null) return null;
-        verified.set(token, read);
-        handle = read;
-      }
-      return isGood(handle) ? handle : null;
-    },
-    read: readSigned,
-    isGood,
-    end: (handle) => revoked.end(handle, () => deps.onEnded?.(handle.id)),
-  };
+  end(handle: ClientHandle): Promise<void> {
+    return this.#revoked.end(handle, () => this.#deps.onEnded?.(handle.id));
+  }
+
+  mark(owner: string): string {
+    return createHmac('sha256', this.#key().reveal()).update(`owner ${owner}`).digest('hex').slice(0, 32);
+  }
+
+  /** The key that signs. Throws gateway.credential.unavailable while it, or the list of the ended ones, was not read. */
+  #key(): Secret {
+    const [key] = this.#keys;
+    if (key !== undefined && (this.#revoked.isLoaded || !this.#deps.store.isShared)) return key;
+    const { clock } = this.#deps;
+    if (this.#reading === null && clock.monotonic() - this.#readMono >= READ_AGAIN_MS) void this.#read();
+    throw storeAway();
+  }
+
+  /** Reads key and list, one time after the other. Never throws. */
+  #read(): Promise<void> {
+    const before = this.#reading ?? Promise.resolve();
+    const reading = before
+      .then(() => this.#readNow())
+      .finally(() => {
+        if (this.#reading === reading) this.#reading = null;
+      });
+    this.#reading = reading;
+    return reading;
+  }
+
+  async #readNow(): Promise<void> {
+    const { clock, log, store } = this.#deps;
+    try {
+      this.#keys = await this.#store.keys(this.#keys);
+      if (!this.#revoked.isLoaded) await this.#revoked.load();
+    } catch (error) {
+      const advice = store.isShared ? 'handles are taken when it can be' : 'all handles end with this process';
+      if (this.#keys.length === 0) log.error({ error: reasonOf(error), advice }, 'handle key cannot be kept');
+    } finally {
+      this.#readMono = clock.monotonic();
+    }
+  }
+
+  #createRevoked(store: HandleStore, isShared: boolean): RevokedHandles {
+    const { clock, log, onEnded } = this.#deps;
+    return new RevokedHandles({ store, isShared, clock, log, onEndedElsewhere: onEnded });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof StoreError ? error.message : 'the store failed';
 }
 
 /** Shorter secrets could be guessed from a handle; those of the platform are random and longer. */

@@ -1,14 +1,13 @@
 // Revoked handles: known here at once, and in the store before the revocation is confirmed.
 
-import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
-import { Secret } from '../../secret.ts';
-import { StoreError, type StoreKey, type TokenStore } from '../credentials/store/store.ts';
+import { StoreError } from '../credentials/store/store.ts';
 import { Allowance } from './allowance.ts';
 import { ANYBODY, ownerKey } from './caller.ts';
 import { type ClientHandle, HANDLE_LIFE_MS } from './client-handle.ts';
+import type { HandleStore, Revocations } from './handle-store.ts';
 
 /**
  * Most revoked handles that are kept for one owner. More are refused: a revocation must not revoke other handles, nor
@@ -33,6 +32,13 @@ const LONGEST_RETRY_MS = 60_000;
 
 type RevokedHandle = Pick<ClientHandle, 'id' | 'client' | 'authFingerprint' | 'issuedAt'>;
 
+/** One that is not in the store yet. `key` is its `ownerKey`. */
+interface PendingRevocation {
+  readonly id: string;
+  readonly key: string;
+  readonly issuedAt: number;
+}
+
 /** The revoked handles of one owner, in the order of their revocation. */
 interface Owner {
   /** Everything issued until then is ended, too: version 0.1.0 made room by it. */
@@ -51,7 +57,7 @@ export class RevokedHandles {
   /** How often each owner has revoked handles lately. */
   readonly #paces = new Map<string, Allowance>();
   /** Revoked here, and not in the store yet. */
-  readonly #pending = new Map<string, RevokedHandle>();
+  readonly #pending = new Map<string, PendingRevocation>();
   /** The write that is under way. */
   #writing: Promise<void> | null = null;
   /** The write that follows it, with all that is pending by then. */
@@ -60,16 +66,33 @@ export class RevokedHandles {
   #isRetrying = false;
   /** The revision that was last read; null before the first time. */
   #seenRevision: string | null = null;
+  #isLoaded = false;
   /** When the store's revision was last read. */
   #lookedMono: number;
 
+  /** Told the id of each handle that another process has ended. */
+  readonly #onEndedElsewhere: (id: string) => void;
+
   /** `isShared`: other processes may write to the store, too. */
-  constructor(deps: { store: HandleStore; isShared: boolean; clock: Clock; log: Log }) {
+  constructor(deps: {
+    store: HandleStore;
+    isShared: boolean;
+    clock: Clock;
+    log: Log;
+    onEndedElsewhere?: ((id: string) => void) | undefined;
+  }) {
+    this.#onEndedElsewhere = deps.onEndedElsewhere ?? (() => {});
     this.#store = deps.store;
     this.#isShared = deps.isShared;
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#lookedMono = deps.clock.monotonic();
+    if (deps.isShared) deps.store.onChange(() => this.#changed());
+  }
+
+  /** Whether the list was read once. */
+  get isLoaded(): boolean {
+    return this.#isLoaded;
   }
 
   /**
@@ -78,8 +101,11 @@ export class RevokedHandles {
   async load(): Promise<void> {
     const revision = this.#store.revision();
     try {
-      this.#take(await this.#store.load());
+      const stored = await this.#store.load();
+      this.#take(stored);
+      this.#isLoaded = true;
       this.#seenRevision = revision;
+      this.#tellWhatIsLost(stored);
     } catch (error) {
       this.#log.error({ error: reasonOf(error) }, 'handle revocations cannot be read');
     }
@@ -105,11 +131,33 @@ export class RevokedHandles {
       const owner = this.#ownerOf(key);
       if (key !== ANYBODY) this.#assertRoom(key, owner);
       owner.ids.set(id, issuedAt);
-      this.#pending.set(id, handle);
+      this.#pending.set(id, { id, key, issuedAt });
       this.#trim(key, owner);
       onEnded();
     }
     if (this.#pending.has(id)) await this.#flush();
+  }
+
+  /** Another process has changed the list, or the store is back: what it was not told of is told now. */
+  #changed(): void {
+    if (this.#writing !== null || this.#store.revision() === this.#seenRevision) return;
+    if (this.#pending.size > 0) this.#flush().catch(() => undefined);
+    else void this.load();
+  }
+
+  /** A store that instances share may have lost what it held: what is known here is written again. */
+  #tellWhatIsLost({ owners }: Revocations): void {
+    if (!this.#store.isForgetful) return;
+    const before = this.#pending.size;
+    for (const [key, { ids }] of this.#owners) {
+      // Of these the first ones are forgotten anyway, here and there in an order of its own.
+      if (key === ANYBODY) continue;
+      for (const [id, issuedAt] of ids) {
+        const isKept = owners[key]?.ids[id] !== undefined || isOld(issuedAt, 0, this.#clock.now());
+        if (!isKept) this.#pending.set(id, { id, key, issuedAt });
+      }
+    }
+    if (this.#pending.size > before) this.#flush().catch(() => undefined);
   }
 
   #look(): void {
@@ -179,7 +227,11 @@ export class RevokedHandles {
     for (const [key, { notBefore, ids }] of Object.entries(owners)) {
       const owner = this.#ownerOf(key);
       owner.notBefore = Math.max(owner.notBefore, notBefore);
-      for (const [id, issuedAt] of Object.entries(ids)) owner.ids.set(id, issuedAt);
+      for (const [id, issuedAt] of Object.entries(ids)) {
+        const isNew = !owner.ids.has(id);
+        owner.ids.set(id, issuedAt);
+        if (isNew) this.#onEndedElsewhere(id);
+      }
       this.#trim(key, owner);
     }
   }
@@ -214,8 +266,9 @@ export class RevokedHandles {
     } catch (error) {
       this.#log.error({ error: reasonOf(error) }, 'handle revocation cannot be kept');
       this.#retryLater();
-      const what =
-        'the handle is ended here, but the store cannot keep that: until it can, a restart would make it good again';
+      const what = this.#store.isForgetful
+        ? 'the handle is ended here, but the store that the other instances share cannot be told: they take it until then'
+        : 'the handle is ended here, but the store cannot keep that: until it can, a restart would make it good again';
       throw new GatewayError('gateway.internal', `${what} (the log says why)`);
     }
   }
@@ -236,11 +289,11 @@ function isOld(issuedAt: number, notBefore: number, now: number): boolean {
 }
 
 /** What is stored, with the batch added and without what has expired. */
-function withRevoked({ owners }: Revocations, batch: readonly RevokedHandle[], now: number): Revocations {
+function withRevoked({ owners }: Revocations, batch: readonly PendingRevocation[], now: number): Revocations {
   const changed = { ...owners };
-  for (const key of new Set(batch.map(ownerKey))) {
+  for (const key of new Set(batch.map((one) => one.key))) {
     const { notBefore, ids } = owners[key] ?? { notBefore: 0, ids: {} };
-    const ended = batch.filter((handle) => ownerKey(handle) === key);
+    const ended = batch.filter((one) => one.key === key);
     const all = [...Object.entries(ids), ...ended.map(({ id, issuedAt }) => [id, issuedAt] as const)];
     const kept = all.filter(([, issuedAt]) => !isOld(issuedAt, notBefore, now));
     changed[key] = { notBefore, ids: Object.fromEntries(key === ANYBODY ? kept.slice(-MOST_OF_ANYBODY) : kept) };
@@ -250,114 +303,4 @@ function withRevoked({ owners }: Revocations, batch: readonly RevokedHandle[], n
 
 function reasonOf(error: unknown): string {
   return error instanceof StoreError ? error.message : 'the store failed';
-}
-
-const KEY_ENTRY: StoreKey = { name: 'gateway-handle-key', clientId: '', host: '' };
-const REVOKED_ENTRY: StoreKey = { name: 'gateway-handle-revocations', clientId: '', host: '' };
-const TRIES = 5;
-
-/** How long a change waits for the change of another process. */
-const LOCK_WAIT_MS = 10_000;
-
-/**
- * Revoked handles of one owner: id to when it was issued (epoch ms). `notBefore`: everything issued until then is
- * revoked too; only version 0.1.0 set it.
- */
-export interface OwnRevocations {
-  readonly notBefore: number;
-  readonly ids: Readonly<Record<string, number>>;
-}
-
-/** The revoked handles by owner (`ownerKey`): however many one owner revokes, those of the others stay. */
-export interface Revocations {
-  readonly owners: Readonly<Record<string, OwnRevocations>>;
-}
-
-/** The signing key and the revocations in the store. */
-export interface HandleStore {
-  /**
-   * The signing key, made at the first use. Null when it cannot be stored: then handles end with the process, and the
-   * gateway starts all the same.
-   */
-  key(): Promise<Secret | null>;
-  load(): Promise<Revocations>;
-  /** Applies `change` to what is stored, one process after the other. Throws StoreError. */
-  update(change: (before: Revocations) => Revocations): Promise<Revocations>;
-  /** Changes when another process may have ended a handle; cheap. */
-  revision(): string;
-}
-
-/** Over any token store; closes nothing. */
-export function createHandleStore(store: TokenStore, log: Log): HandleStore {
-  const put = (key: StoreKey, text: string, expectedVersion: string | null, fence?: string) =>
-    store.replace(
-      key,
-      {
-        accessToken: new Secret(text),
-        refreshToken: null,
-        expiresAt: 0,
-        obtainedAt: 0,
-        initialFingerprint: null,
-        generation: 0,
-      },
-      { expectedVersion, fence },
-    );
-
-  async function makeKey(): Promise<Secret> {
-    for (let attempt = 1; ; attempt++) {
-      const existing = await store.get(KEY_ENTRY);
-      if (existing?.value.accessToken) return existing.value.accessToken;
-      const made = randomBytes(32).toString('base64url');
-      try {
-        await put(KEY_ENTRY, made, existing?.version ?? null);
-        return new Secret(made);
-      } catch (error) {
-        // Another process was faster: its key counts.
-        if (!isConflict(error) || attempt === TRIES) throw error;
-      }
-    }
-  }
-
-  async function read(): Promise<{ value: Revocations; version: string | null }> {
-    const existing = await store.get(REVOKED_ENTRY);
-    const text = existing?.value.accessToken?.reveal();
-    const kept = text === undefined ? {} : (JSON.parse(text) as Partial<Revocations>);
-    return { value: { owners: kept.owners ?? {} }, version: existing?.version ?? null };
-  }
-
-  return {
-    async key() {
-      try {
-        return await makeKey();
-      } catch (error) {
-        log.error({ error: reasonOf(error), advice: 'all handles end with this process' }, 'handle key cannot be kept');
-        return null;
-      }
-    },
-    load: async () => (await read()).value,
-    async update(change) {
-      // A file is compared, and then replaced: without the lock two processes could both find it as they expect, and
-      // one would be lost.
-      const lock = await store.lock(REVOKED_ENTRY, LOCK_WAIT_MS);
-      try {
-        for (let attempt = 1; ; attempt++) {
-          const { value, version } = await read();
-          const changed = change(value);
-          try {
-            await put(REVOKED_ENTRY, JSON.stringify(changed), version, lock.fence);
-            return changed;
-          } catch (error) {
-            if (!isConflict(error) || attempt === TRIES) throw error;
-          }
-        }
-      } finally {
-        await lock.release();
-      }
-    },
-    revision: () => store.revision(REVOKED_ENTRY),
-  };
-}
-
-function isConflict(error: unknown): boolean {
-  return error instanceof StoreError && error.code === 'conflict';
 }

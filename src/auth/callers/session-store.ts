@@ -1,8 +1,8 @@
-// Keeps sessions over a restart: one sealed entry of the token store each, where that is durable. Knows no handles,
-// only their hashes.
+// What is stored of a session: one sealed entry of the token store each, where that is durable. Knows no handles, only
+// their hashes.
 
 import { Secret } from '../../secret.ts';
-import type { StoreKey, TokenStore } from '../credentials/store/store.ts';
+import { isEnded, type StoredToken, type StoreKey, type TokenStore } from '../credentials/store/store.ts';
 import { createToken, type Token } from '../credentials/token-source.ts';
 import type { SessionOwner } from './session.ts';
 
@@ -17,9 +17,11 @@ export interface StoredSession {
   readonly user?: string | null;
   /** Epoch ms, exact to an hour. */
   readonly usedAt: number;
+  /** Its place among what was stored of it; 0 where nobody shares it. */
+  readonly generation?: number;
 }
 
-/** The stored sessions. All methods throw StoreError only. */
+/** The stored sessions of a store that no other process uses at the same time. All methods throw StoreError only. */
 export interface SessionStore {
   save(session: StoredSession): Promise<void>;
   remove(hash: string): Promise<void>;
@@ -28,59 +30,98 @@ export interface SessionStore {
 }
 
 const PREFIX = 'session-';
+
+/** What a session is stored under. */
+export function sessionKey(hash: string): StoreKey {
+  return keyOf(PREFIX + hash.slice(0, 40));
+}
+
 const keyOf = (name: string): StoreKey => ({ name, clientId: '', host: '' });
-const nameOf = (hash: string) => PREFIX + hash.slice(0, 40);
+
+/** A session as the token store takes it. */
+export function storedOfSession(session: StoredSession): StoredToken {
+  const { hash, owner, issuer, token, refreshToken, usedAt, user, generation = 0 } = session;
+  const { client, authFingerprint, credential, clientId, secret } = owner;
+  // `home` and `proof` are the names that earlier versions gave them.
+  const text = JSON.stringify({
+    hash,
+    usedAt,
+    home: issuer,
+    client,
+    proof: authFingerprint,
+    credential,
+    clientId,
+    user,
+    secret: secret instanceof Secret ? { own: secret.reveal() } : secret,
+    accessToken: token?.accessToken.reveal() ?? null,
+  });
+  return {
+    accessToken: new Secret(text),
+    refreshToken,
+    expiresAt: token?.expiresAt ?? 0,
+    obtainedAt: token?.obtainedAt ?? 0,
+    initialFingerprint: null,
+    generation,
+  };
+}
+
+/** The session in an entry; null where it was ended, or is none. */
+export function sessionOfStored(value: StoredToken): StoredSession | null {
+  const text = value.accessToken?.reveal();
+  if (text === undefined || isEnded(value)) return null;
+  let fields: Record<string, unknown>;
+  try {
+    fields = JSON.parse(text);
+  } catch {
+    // The entry of something else.
+    return null;
+  }
+  const { hash, usedAt, home, secret, accessToken, client, proof, credential, clientId, user } = fields;
+  if (typeof hash !== 'string' || typeof home !== 'string' || typeof clientId !== 'string') return null;
+  const { expiresAt, obtainedAt, refreshToken, generation } = value;
+  // Version 0.1.0 may have kept no fingerprint: such a session is an anonymous caller's, or nobody can use it.
+  const owner: SessionOwner = {
+    client: textOrNull(client),
+    authFingerprint: textOrNull(proof),
+    credential: textOrNull(credential),
+    clientId,
+    secret: secretOf(secret),
+  };
+  const token =
+    typeof accessToken === 'string'
+      ? createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt })
+      : null;
+  return {
+    ...{ hash, owner, issuer: home, token, refreshToken, generation },
+    usedAt: typeof usedAt === 'number' ? usedAt : 0,
+    ...((typeof user === 'string' || user === null) && { user }),
+  };
+}
+
+const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+
+function secretOf(secret: unknown): SessionOwner['secret'] {
+  const own = (secret as { own?: unknown } | null | undefined)?.own;
+  if (typeof own === 'string') return new Secret(own);
+  return secret === 'credential' ? 'credential' : null;
+}
 
 /** Makes it over any durable token store; closes nothing. */
 export function createSessionStore(store: TokenStore): SessionStore {
   return {
     async save(session) {
-      const { hash, owner, issuer, token, refreshToken, usedAt, user } = session;
-      const { client, authFingerprint, credential, clientId, secret } = owner;
-      const key = keyOf(nameOf(hash));
-      // `home` and `proof` are the names that earlier versions gave them.
-      const text = JSON.stringify({
-        hash,
-        usedAt,
-        home: issuer,
-        client,
-        proof: authFingerprint,
-        credential,
-        clientId,
-        user,
-        secret: secret instanceof Secret ? { own: secret.reveal() } : secret,
-        accessToken: token?.accessToken.reveal() ?? null,
-      });
+      const key = sessionKey(session.hash);
       const existing = await store.get(key);
-      await store.replace(
-        key,
-        {
-          accessToken: new Secret(text),
-          refreshToken,
-          expiresAt: token?.expiresAt ?? 0,
-          obtainedAt: token?.obtainedAt ?? 0,
-          initialFingerprint: null,
-          generation: 0,
-        },
-        { expectedVersion: existing?.version ?? null },
-      );
+      await store.replace(key, storedOfSession(session), { expectedVersion: existing?.version ?? null });
     },
-    remove: (hash) => store.delete(keyOf(nameOf(hash))),
+    remove: (hash) => store.delete(sessionKey(hash)),
     async load() {
       const sessions: StoredSession[] = [];
       for (const name of await store.list()) {
         if (!name.startsWith(PREFIX)) continue;
         const entry = await store.get(keyOf(name)).catch(() => null);
-        const text = entry?.value.accessToken?.reveal();
-        if (entry === null || text === undefined) continue;
-        const { hash, usedAt, home, secret, accessToken, client, proof, credential, clientId, user } = JSON.parse(text);
-        const { expiresAt, obtainedAt, refreshToken } = entry.value;
-        const own = typeof secret?.own === 'string' ? new Secret(secret.own) : secret;
-        // Version 0.1.0 may have kept no fingerprint: such a session is an anonymous caller's, or nobody can use it.
-        const owner: SessionOwner = { client, authFingerprint: proof ?? null, credential, clientId, secret: own };
-        const token =
-          accessToken === null ? null : createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt });
-        sessions.push({ hash, owner, issuer: home, token, refreshToken, usedAt, ...(user !== undefined && { user }) });
+        const session = entry && sessionOfStored(entry.value);
+        if (session !== null) sessions.push(session);
       }
       return sessions;
     },

@@ -7,10 +7,24 @@ import { bareCredential } from '../../config/sections/credential.ts';
 import { type ErrorCode, GatewayError, isGatewayError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
 import { refreshTokenForm } from '../credentials/grants.ts';
+import { RefreshTokenSource } from '../credentials/refresh-token-source.ts';
 import { type RefreshingSourceDeps, RefreshingTokenSource } from '../credentials/refreshing-source.ts';
-import { basicAuth, type ClientAuth, publicClientAuth, type TokenEndpoint } from '../credentials/token-endpoint.ts';
-import { type CredentialState, type Token, TokenFailure, type TokenSource } from '../credentials/token-source.ts';
+import {
+  basicAuth,
+  type ClientAuth,
+  publicClientAuth,
+  type TokenEndpoint,
+  type TokenGrant,
+} from '../credentials/token-endpoint.ts';
+import {
+  type Acquire,
+  type CredentialState,
+  type Token,
+  TokenFailure,
+  type TokenSource,
+} from '../credentials/token-source.ts';
 import { HANDLE_PREFIX } from './client-handle.ts';
+import type { SharedSession } from './shared-session.ts';
 
 /** Whose session it is and with what it is renewed. */
 export interface SessionOwner {
@@ -29,14 +43,20 @@ export interface SessionOwner {
   readonly secret: 'credential' | Secret | null;
 }
 
+/** The owner of a session that there is, with what the session is found by. */
+export interface SessionHolder extends SessionOwner {
+  /** The `handleHash` of its access handle. */
+  readonly hash: string;
+}
+
 /** A session in use. */
 export interface Session {
   /** Tells sessions apart in limits and records: the beginning of its handle's hash, useless for anything else. */
   readonly id: string;
-  readonly owner: SessionOwner;
+  readonly owner: SessionHolder;
   /** Hosts and name for the data path, from the current configuration. */
   config(): CredentialConfig;
-  readonly source: TokenSource;
+  readonly source: SessionTokenSource;
   readonly tokens: SessionTokens;
 }
 
@@ -56,6 +76,8 @@ export interface SessionDeps extends Pick<RefreshingSourceDeps, 'clock' | 'rando
   readonly askUser?: (session: Session, token: Token) => Promise<string | null>;
   readonly endpoint: () => TokenEndpoint;
   readonly settings: () => RefreshingSourceDeps['settings'];
+  /** The longest that a request to the endpoint takes. */
+  readonly requestMs?: (() => number) | undefined;
   /** The credential of that name, or a placeholder with the general hosts for null; undefined for one that is gone. */
   readonly credential: (name: string | null) => CredentialConfig | undefined;
 }
@@ -83,14 +105,23 @@ export function sessionIssuer({ hosts }: CredentialConfig): string {
   return `${hosts.login.origin}${hosts.login.pathPrefix}`;
 }
 
+/** What a session in use works over. */
+export interface SessionParts {
+  readonly owner: SessionHolder;
+  readonly tokens: SessionTokens;
+  /** The configuration of its credential now. */
+  readonly config: CredentialConfig;
+  /** What is stored of it where other instances serve it too. */
+  readonly shared: SharedSession | null;
+}
+
 /**
  * Sets a session to work over existing tokens. `source.close()` ends its timer; another may be made over the same
- * tokens then. `first` is the configuration of its credential now; a later one is followed as long as it has the same
+ * tokens then. `config` is the configuration of its credential now; a later one is followed as long as it has the same
  * issuer, so that no token goes where it was not issued.
  */
 export function createSession(
-  id: string,
-  { owner, tokens, config: first }: { owner: SessionOwner; tokens: SessionTokens; config: CredentialConfig },
+  { owner, tokens, config: first, shared }: SessionParts,
   deps: SessionDeps,
   events: SessionEvents,
 ): Session {
@@ -99,17 +130,26 @@ export function createSession(
     const current = deps.credential(owner.credential);
     return current !== undefined && sessionIssuer(current) === issuer ? current : first;
   };
-  return { id, owner, config, source: new SessionTokenSource(owner, tokens, config, deps, events), tokens };
+  return {
+    id: sessionId(owner.hash),
+    owner,
+    config,
+    source: new SessionTokenSource({ owner, tokens, shared, config }, deps, events),
+    tokens,
+  };
 }
 
 /** A refreshing source over a session's tokens. A refusal for good ends the session, and is told as such. */
-class SessionTokenSource implements TokenSource {
+export class SessionTokenSource implements TokenSource {
   readonly #owner: SessionOwner;
   readonly #tokens: SessionTokens;
   /** The credential's configuration as it is now. */
   readonly #config: () => CredentialConfig;
   readonly #deps: SessionDeps;
   readonly #events: SessionEvents;
+  readonly #shared: SharedSession | null;
+  /** Renews in turn with the other instances; null until it is needed. */
+  #inTurn: RefreshTokenSource | null = null;
   /** Keeps the token fresh and knows nothing of sessions. */
   readonly #inner: RefreshingTokenSource;
 
@@ -131,21 +171,21 @@ class SessionTokenSource implements TokenSource {
   };
 
   constructor(
-    owner: SessionOwner,
-    tokens: SessionTokens,
-    config: () => CredentialConfig,
+    parts: Omit<SessionParts, 'config'> & { readonly config: () => CredentialConfig },
     deps: SessionDeps,
     events: SessionEvents,
   ) {
+    const { owner, tokens, config, shared } = parts;
     this.#owner = owner;
     this.#tokens = tokens;
     this.#config = config;
+    this.#shared = shared;
     this.#deps = deps;
     this.#events = events;
     this.#inner = new RefreshingTokenSource({
       name: this.#name(),
-      acquire: () => {
-        const renewal = this.#renew();
+      acquire: (request) => {
+        const renewal = this.#renew(request);
         events.begun(renewal);
         return renewal;
       },
@@ -200,6 +240,16 @@ class SessionTokenSource implements TokenSource {
 
   close(): void {
     this.#inner.close();
+    this.#inTurn?.close();
+  }
+
+  /** Takes the token of another instance into use; one that has ended is left alone. */
+  take(token: Token): void {
+    try {
+      this.#inner.accept(token);
+    } catch {
+      // Its callers wait for the next one.
+    }
   }
 
   #name(): string {
@@ -216,23 +266,45 @@ class SessionTokenSource implements TokenSource {
     }
   }
 
-  async #renew(): Promise<Token> {
+  async #renew(request: Parameters<Acquire>[0]): Promise<Token> {
     const { refreshToken } = this.#tokens;
     if (refreshToken === null || this.#events.isIdle())
       throw new TokenFailure('login_required', 'this session cannot be renewed: log in again');
+    if (this.#shared !== null) return this.#renewInTurn(this.#shared, request);
+    const renewed = await this.#refresh(refreshToken);
+    this.#tokens.refreshToken = renewed.refreshToken ?? refreshToken;
+    this.#tokens.token = renewed.token;
+    delete this.#tokens.endsMono;
+    await this.#events.renewed();
+    return renewed.token;
+  }
+
+  /** What it brings is stored, and thereby in the tokens, before it is used. */
+  #renewInTurn(shared: SharedSession, request: Parameters<Acquire>[0]): Promise<Token> {
+    const { clock, log, requestMs } = this.#deps;
+    this.#inTurn ??= new RefreshTokenSource({
+      name: this.#name(),
+      store: shared.asTokenStore(),
+      key: shared.key,
+      refresh: (refreshToken) => this.#refresh(refreshToken),
+      initialRefreshToken: null,
+      ...(requestMs !== undefined && { requestMs: requestMs() }),
+      advice: 'log in again',
+      clock,
+      log,
+    });
+    return this.#inTurn.acquire(request);
+  }
+
+  #refresh(refreshToken: Secret): Promise<TokenGrant> {
     const config = this.#config();
-    const renewed = await this.#deps.endpoint()({
+    return this.#deps.endpoint()({
       credential: this.#name(),
       grant: 'refresh_token',
       hosts: config.hosts,
       auth: authOf(this.#owner, config),
       form: refreshTokenForm(refreshToken),
     });
-    this.#tokens.refreshToken = renewed.refreshToken ?? refreshToken;
-    this.#tokens.token = renewed.token;
-    delete this.#tokens.endsMono;
-    await this.#events.renewed();
-    return renewed.token;
   }
 }
 
@@ -269,6 +341,11 @@ export function handleOf(refreshHandle: string): string {
 /** The key that a handle is found by: its hash. */
 export function handleHash(handle: string): string {
   return hash('sha256', handle, 'hex');
+}
+
+/** The id of a session, from its hash. */
+export function sessionId(hash: string): string {
+  return hash.slice(0, 12);
 }
 
 /** The name of sessions that no configured credential serves, in records. */

@@ -1,6 +1,7 @@
 // The table of all sessions, bounded. Each is found by the hash of its handle and ends when idle for too long; when
 // there are too many, the one idle for longest of the client that has most goes first. A handle that is not found here
-// has ended, whatever the reason was. Only sessions in use have a token source; the others are only their tokens.
+// has ended, whatever the reason was. Only sessions in use have a token source; the others are only their tokens. Over
+// a store that instances share it holds those that were used here, and one that is not found is asked of the store.
 
 import { LRUCache } from 'lru-cache';
 import type { Timer } from '../../clock.ts';
@@ -17,11 +18,16 @@ import {
   handleOf,
   type Session,
   type SessionDeps,
+  type SessionHolder,
   type SessionOwner,
   type SessionTokens,
+  sessionEnded,
   sessionIssuer,
 } from './session.ts';
-import { createSessionStore, type SessionStore } from './session-store.ts';
+import { SessionElsewhere, SessionFetches } from './session-fetches.ts';
+import type { SessionIndex } from './session-index.ts';
+import { createSessionStore, type SessionStore, sessionKey, sessionOfStored } from './session-store.ts';
+import { SharedSession } from './shared-session.ts';
 
 /** How many sessions there may be, and how long one may be idle, ms. */
 export interface SessionLimits {
@@ -59,14 +65,16 @@ export interface SessionsDeps extends SessionDeps {
   readonly store: TokenStore;
   readonly limits?: SessionLimits;
   /** Told the owner of each session that ends, whatever the reason is. */
-  readonly onEnded?: (owner: SessionOwner) => void;
+  readonly onEnded?: (owner: SessionHolder) => void;
+  /** What a shared store knows of all sessions together; without it only how long they are idle bounds them. */
+  readonly index?: SessionIndex | null;
 }
 
 interface Entry {
   readonly hash: string;
   /** Its place among those of its client. */
   readonly lru: LruEntry<string>;
-  readonly owner: SessionOwner;
+  readonly owner: SessionHolder;
   readonly tokens: SessionTokens;
   /** Where its tokens come from. */
   readonly issuer: string;
@@ -74,22 +82,12 @@ interface Entry {
   issuerChanged: boolean;
   /** Null while nobody uses it. */
   session: Session | null;
+  /** What is stored of it, where other instances serve it too. */
+  shared: SharedSession | null;
+  /** It was ended here, or at another instance: it does not only leave the table. */
+  isOver: boolean;
   usedMono: number;
   savedAt: number;
-}
-
-/**
- * The property under which a session's owner carries the hash that it is found by. A WeakMap would say the same and
- * grow with every login.
- */
-const HASH = Symbol('hash');
-
-function withHash(owner: SessionOwner, hash: string): SessionOwner {
-  return Object.defineProperty({ ...owner }, HASH, { value: hash });
-}
-
-function hashOfOwner(owner: SessionOwner & { [HASH]?: string }): string {
-  return owner[HASH] ?? '';
 }
 
 /** The table of sessions. `close()` stops its timers. */
@@ -98,6 +96,9 @@ export class Sessions {
   readonly #limits: SessionLimits;
   /** Null where the token store is not durable: sessions end with the process then. */
   readonly #store: SessionStore | null;
+  /** Null where no other instance serves the same sessions. */
+  readonly #fetches: SessionFetches | null;
+  readonly #index: SessionIndex | null;
   /** Entries by the hash of their access handle. */
   readonly #table: LRUCache<string, Entry>;
   /** Which session has to go first when there are too many. */
@@ -121,7 +122,10 @@ export class Sessions {
     const { clock, log, store } = deps;
     this.#deps = deps;
     this.#limits = deps.limits ?? SESSION_LIMITS;
-    this.#store = store.isDurable ? createSessionStore(store) : null;
+    this.#store = store.isDurable && !store.isShared ? createSessionStore(store) : null;
+    this.#fetches = store.isShared ? new SessionFetches(clock, (hash) => this.#ask(hash)) : null;
+    this.#index = (store.isShared && deps.index) || null;
+    this.#index?.onGap(() => this.#fetches?.forgetMissed());
     const debug = log.debug.bind(log);
     this.#sourceLog = { ...log, info: debug, warn: debug, error: log.error.bind(log), debug };
     this.#table = new LRUCache<string, Entry>({
@@ -146,7 +150,8 @@ export class Sessions {
     const refreshHandle = refreshToken === null ? null : createRefreshHandle();
     const handle = refreshHandle === null ? createSessionHandle() : handleOf(refreshHandle);
     const entry = this.#add(handleHash(handle), owner, { token, refreshToken }, issuer);
-    await this.#save(entry);
+    if (entry.shared !== null) await this.#saveShared(entry, entry.shared);
+    else await this.#save(entry);
     // Its user is asked for now, so that already the first call can be told to be theirs.
     if (this.#deps.askUser !== undefined) this.#use(entry);
     return { handle, refreshHandle };
@@ -164,50 +169,79 @@ export class Sessions {
     return this.#table.peek(handleHash(handle))?.owner ?? null;
   }
 
+  /**
+   * What to throw for an access handle that `ownerOf` knows nothing of: gateway.session.ended, or SessionElsewhere while
+   * the store of several instances was not asked.
+   */
+  missing(handle: string): Error {
+    const hash = handleHash(handle);
+    if (this.#fetches === null || this.#fetches.isMissed(hash)) return sessionEnded();
+    return new SessionElsewhere(this.#fetches.fetch(hash));
+  }
+
+  /** Resolves when a session that another instance opened is known here too. Throws gateway.credential.unavailable. */
+  async fetchHandle(handle: string): Promise<void> {
+    await this.fetch(handleHash(handle));
+  }
+
+  /** The same, by what its owner is known by. */
+  async fetch(hash: string): Promise<void> {
+    if (this.#fetches === null || this.#table.has(hash) || this.#fetches.isMissed(hash)) return;
+    await this.#fetches.fetch(hash);
+  }
+
   /** The session of an access handle, which is thereby in use; null when there is none. One hash and one look-up. */
   find(handle: string): Session | null {
     const entry = this.#table.get(handleHash(handle));
     if (entry === undefined) return null;
-    if (this.#store !== null && this.#deps.clock.now() - entry.savedAt > HOUSEKEEPING_MS) void this.#save(entry);
+    const isKept = this.#store !== null || entry.shared !== null;
+    if (isKept && this.#deps.clock.now() - entry.savedAt > HOUSEKEEPING_MS) void this.#save(entry);
     return this.#use(entry);
   }
 
-  /** The session that this very owner object is of, which is thereby in use; null when it has ended. */
-  findByOwner(owner: SessionOwner): Session | null {
-    const entry = this.#table.get(hashOfOwner(owner));
+  /** The session of this owner, which is thereby in use; null when it has ended. */
+  findByOwner(owner: Pick<SessionHolder, 'hash'>): Session | null {
+    const entry = this.#table.get(owner.hash);
     return entry === undefined ? null : this.#use(entry);
   }
 
   /**
-   * Whether the session that this very owner object is of has not ended, as far as can be told without asking upstream.
+   * Whether the session of this owner has not ended, as far as can be told without asking upstream.
    * Does not count as use.
    */
-  isGood(owner: SessionOwner): boolean {
-    const entry = this.#table.peek(hashOfOwner(owner));
+  isGood(owner: Pick<SessionHolder, 'hash'>): boolean {
+    const entry = this.#table.peek(owner.hash);
     if (entry === undefined || entry.issuerChanged) return false;
     const { refreshToken, token } = entry.tokens;
     return refreshToken !== null || (token !== null && token.expiresAt > this.#deps.clock.now());
   }
 
   /**
-   * Ends a session; its handles are unknown from now on. Throws gateway.internal when the store cannot forget it: a
-   * restart would bring it back.
+   * Ends a session; its handles are unknown from now on, at all instances. Throws gateway.internal when the store cannot
+   * be told: a restart would bring it back, or the others know it until they are told.
    */
   async end(session: Session): Promise<void> {
-    const hash = hashOfOwner(session.owner);
-    this.#table.delete(hash);
+    const { hash } = session.owner;
+    const entry = this.#table.peek(hash);
+    if (entry !== undefined) this.#end(entry);
     if ((await this.#writes.get(hash)) !== false) return;
-    throw new GatewayError(
-      'gateway.internal',
-      'the session is ended here, but the store cannot forget it: until it can, a restart would bring it back',
-    );
+    const what =
+      this.#fetches === null
+        ? 'the store cannot forget it: until it can, a restart would bring it back'
+        : 'the store that the other instances share does not answer: they serve it until it was told';
+    throw new GatewayError('gateway.internal', `the session is ended here, but ${what}`);
   }
 
-  /** Ends all sessions of a client; how many there were. */
-  endOf(client: string): number {
-    const own = [...this.#table.values()].filter(({ owner }) => owner.client === client);
-    for (const { hash } of own) this.#table.delete(hash);
-    return own.length;
+  /** Ends all sessions of a client; how many there were. Over a shared store also those that are not known here. */
+  async endOf(client: string): Promise<number> {
+    const own = new Map(
+      [...this.#table.values()].filter(({ owner }) => owner.client === client).map((e) => [e.hash, e]),
+    );
+    for (const entry of own.values()) this.#end(entry);
+    const others = (await this.#index?.of(client).catch(() => null)) ?? [];
+    const unknown = others.filter((hash) => !own.has(hash));
+    await Promise.all(unknown.map((hash) => this.#endElsewhere(hash)));
+    return own.size + unknown.length;
   }
 
   /** To be called after a reload: checks which sessions' credentials are gone or have another issuer now. */
@@ -245,7 +279,7 @@ export class Sessions {
     this.#table.clear();
   }
 
-  #add(hash: string, owner: SessionOwner, tokens: SessionTokens, issuer: string): Entry {
+  #add(hash: string, owner: SessionOwner, tokens: SessionTokens, issuer: string, generation = 0): Entry {
     const { clock } = this.#deps;
     const issuerChanged = this.#currentIssuer(owner) !== issuer;
     const lru = this.#order.add(ownerKey(owner), hash);
@@ -253,19 +287,37 @@ export class Sessions {
     // the others.
     const surplus = this.#table.size < this.#limits.max ? undefined : this.#order.first();
     if (surplus !== undefined) this.#table.delete(surplus);
+    const holder = { ...owner, hash };
     const entry: Entry = {
       hash,
       lru,
-      owner: withHash(owner, hash),
+      owner: holder,
       tokens,
       issuer,
       issuerChanged,
       session: null,
+      shared: null,
+      isOver: false,
       usedMono: clock.monotonic(),
       savedAt: clock.now(),
     };
     this.#table.set(hash, entry);
+    if (this.#fetches !== null) entry.shared = this.#share(entry, generation);
     return entry;
+  }
+
+  #share(entry: Entry, generation: number): SharedSession {
+    const { store, clock } = this.#deps;
+    const shared: SharedSession = new SharedSession(
+      { ...entry, generation },
+      {
+        ...{ store, clock, idleMs: this.#limits.idleMs },
+        onChange: () => void this.#fetches?.inTurn(() => shared.reread()).catch(() => undefined),
+        onEnded: () => this.#end(entry, true),
+        onToken: (token) => entry.session?.source.take(token),
+      },
+    );
+    return shared;
   }
 
   #use(entry: Entry): Session | null {
@@ -273,15 +325,15 @@ export class Sessions {
     if (entry.issuerChanged) return null;
     entry.usedMono = this.#deps.clock.monotonic();
     if (entry.session !== null) return entry.session;
-    const { hash, owner, tokens } = entry;
+    const { owner, tokens, shared } = entry;
     const config = this.#deps.credential(owner.credential);
     if (config === undefined) return null;
     const deps = { ...this.#deps, log: this.#sourceLog };
-    entry.session = createSession(hash.slice(0, 12), { owner, tokens, config }, deps, {
+    entry.session = createSession({ owner, tokens, config, shared }, deps, {
       begun: (renewal) => this.#noteRenewal(renewal),
-      ended: () => void this.#table.delete(hash),
+      ended: () => this.#end(entry),
       renewed: () => this.#save(entry),
-      isIdle: () => !this.#table.has(hash),
+      isIdle: () => !this.#table.has(entry.hash),
     });
     this.#inUse.add(entry);
     if (tokens.user === undefined) void this.#learnUser(entry, entry.session);
@@ -333,13 +385,49 @@ export class Sessions {
     this.#housekeeping = this.#deps.clock.after(HOUSEKEEPING_MS, () => this.#tidy());
   }
 
-  /** Called by the table for every entry that leaves it. */
+  /** Ends a session for good; `isToldOf`: another instance did. */
+  #end(entry: Entry, isToldOf = false): void {
+    if (entry.isOver || this.#table.peek(entry.hash) !== entry) return;
+    entry.isOver = true;
+    this.#table.delete(entry.hash);
+    const { hash, owner, shared } = entry;
+    if (shared === null) return;
+    this.#fetches?.noteEnded(hash);
+    if (isToldOf) return;
+    void this.#write(hash, () => shared.end());
+    void this.#index?.remove(hash, ownerKey(owner)).catch(() => undefined);
+  }
+
+  /** Called by the table for every entry that leaves it. One of a shared store only leaves it, where nobody ended it. */
   #removed(entry: Entry): void {
     this.#order.remove(entry.lru);
     this.#suspend(entry);
-    if (this.#isClosing) return;
-    void this.#forget(entry.hash);
+    entry.shared?.close();
+    if (this.#isClosing || (entry.shared !== null && !entry.isOver)) return;
+    if (entry.shared === null) void this.#forget(entry.hash);
     this.#deps.onEnded?.(entry.owner);
+  }
+
+  /** Makes a session known that the store knows; whether it does. Throws where the store cannot say. */
+  async #ask(hash: string): Promise<boolean> {
+    const entry = await this.#deps.store.get(sessionKey(hash));
+    if (entry === null && this.#index?.isSettled() === false) throw new Error('the store may have lost what it held');
+    const session = entry && sessionOfStored(entry.value);
+    if (entry === null || session === null || session.hash !== hash) return false;
+    const { owner, issuer, token, refreshToken, user } = session;
+    if (refreshToken === null && (token === null || token.expiresAt <= this.#deps.clock.now())) return false;
+    if (!this.#table.has(hash)) {
+      const tokens = { token, refreshToken, ...(user !== undefined && { user }) };
+      this.#add(hash, owner, tokens, issuer, entry.generation);
+    }
+    return true;
+  }
+
+  /** Ends a session that is not in the table. */
+  async #endElsewhere(hash: string): Promise<void> {
+    const known = this.#table.peek(hash);
+    if (known !== undefined) this.#end(known);
+    else if (await this.#write(hash, () => this.#deps.store.delete(sessionKey(hash)))) this.#fetches?.noteEnded(hash);
   }
 
   #currentIssuer({ credential }: SessionOwner): string | null {
@@ -348,6 +436,7 @@ export class Sessions {
   }
 
   async #save(entry: Entry): Promise<void> {
+    if (entry.shared !== null) return this.#saveShared(entry, entry.shared);
     const store = this.#store;
     if (store === null) return;
     const { hash, owner, tokens, issuer } = entry;
@@ -356,6 +445,17 @@ export class Sessions {
       if (this.#table.peek(hash) !== undefined)
         await store.save({ hash, owner, issuer, ...tokens, usedAt: entry.savedAt });
     });
+  }
+
+  /** Stores it, and notes its use; where there are too many sessions by then, those that have to go are ended. */
+  async #saveShared(entry: Entry, shared: SharedSession): Promise<void> {
+    const { hash, owner } = entry;
+    entry.savedAt = this.#deps.clock.now();
+    await this.#write(hash, async () => {
+      if (this.#table.peek(hash) === entry) await shared.save();
+    });
+    const surplus = (await this.#index?.note(hash, ownerKey(owner), this.#limits).catch(() => null)) ?? [];
+    await Promise.all(surplus.map((one) => this.#endElsewhere(one)));
   }
 
   /**

@@ -70,7 +70,7 @@ export class RefreshTokenSource {
       const stored = this.#newInitialToken(value) === null ? usableToken(value, request, this.#deps.clock.now()) : null;
       if (stored !== null) return stored;
     }
-    return this.#track(this.#withLock((lock) => this.#renew(lock, request)));
+    return this.#track(this.#withLock((lock) => this.#renew(lock, request), { isRotating: true }));
   }
 
   /** Stores what a login yielded, then resolves with its token. A store that fails is only noted. */
@@ -177,13 +177,13 @@ export class RefreshTokenSource {
       return grant.token;
     };
     // Nobody can log in a second time with the same code: what it gave is kept with the lock or without.
-    return this.#withLock(keep, () => keep(null));
+    return this.#withLock(keep, { otherwise: () => keep(null) });
   }
 
   async #forget(): Promise<void> {
     const forget = () => this.#record.forget(this.#initialFingerprint());
     // Waits for a renewal that runs, which would store its token again; a shared store tells by the generation.
-    return this.#withLock(forget, this.#deps.store.isShared ? forget : undefined);
+    return this.#withLock(forget, this.#deps.store.isShared ? { otherwise: forget } : {});
   }
 
   #storedOf({ token, refreshToken }: TokenGrant, used: Secret | null): Omit<StoredToken, 'generation'> {
@@ -200,11 +200,14 @@ export class RefreshTokenSource {
   }
 
   /** `otherwise` is done where the lock cannot be had, if it may be. */
-  async #withLock<T>(work: (lock: StoreLock | null) => Promise<T>, otherwise?: () => Promise<T>): Promise<T> {
+  async #withLock<T>(
+    work: (lock: StoreLock | null) => Promise<T>,
+    { isRotating = false, otherwise }: { readonly isRotating?: boolean; readonly otherwise?: () => Promise<T> },
+  ): Promise<T> {
     const { store, key, requestMs = USUAL_REQUEST_MS } = this.#deps;
     let lock: StoreLock | null = null;
     try {
-      lock = await store.lock(key, requestMs + LOCK_PATIENCE_MS, { workMs: requestMs });
+      lock = await store.lock(key, requestMs + LOCK_PATIENCE_MS, { workMs: requestMs, isRotating });
     } catch (error) {
       const isLocked = error instanceof StoreError && error.code === 'locked';
       if (otherwise !== undefined) {

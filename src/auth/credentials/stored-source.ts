@@ -138,7 +138,7 @@ export class StoredSource {
   async #lock(): Promise<StoreLock | null> {
     const { store, key, clock, random, requestMs = USUAL_REQUEST_MS } = this.#deps;
     try {
-      return await store.lock(key, requestMs + LOCK_PATIENCE_MS, { workMs: requestMs, isRepeatable: true });
+      return await store.lock(key, requestMs + LOCK_PATIENCE_MS, { workMs: requestMs });
     } catch (error) {
       if (error instanceof StoreError && error.code === 'locked') return null;
       this.#record.note(error);

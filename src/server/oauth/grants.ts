@@ -144,6 +144,7 @@ export class FacadeGrants {
   async #refreshSession(refreshHandle: string): Promise<IssuedToken> {
     const { sessions, authenticator } = this.#runtime;
     const { caller, arrival, peer } = this.#applicant;
+    await sessions.fetchHandle(handleOf(refreshHandle));
     const owner = sessions.ownerOf(handleOf(refreshHandle));
     const isOwn =
       owner !== null && mayRefresh(caller, owner) && authenticator.reauthenticate(owner, arrival, peer) !== null;

@@ -5,6 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../../auth/callers/caller.ts';
+import { withFetchedSession } from '../../auth/callers/session-fetches.ts';
 import { defaultCredential } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
 import { noteError } from '../../logging/exchange-record.ts';
@@ -73,7 +74,7 @@ async function issueToken(exchange: Exchange, body: string): Promise<void> {
   const { authenticator } = gateway.runtime;
   const asked = readTokenRequest(request.headers['content-type'], body, request.headers.authorization);
   try {
-    const caller = applicantOf(exchange, asked);
+    const caller = await withFetchedSession(() => applicantOf(exchange, asked));
     noteCaller(record, caller);
     gateway.activity.seen(caller, record.peer);
     const peer = authenticator.peerOf(request, role);

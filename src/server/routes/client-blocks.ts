@@ -22,7 +22,9 @@ async function change(request: NamedRequest, reply: FastifyReply, isBlocked: boo
   const { name } = request.params;
   assertMayChange(exchange, name, isBlocked);
   const kept = gateway.blocks.set(name, isBlocked);
-  const ended = isBlocked ? endAllOf(exchange, name) : {};
+  // It may fail while the sessions are ended.
+  kept.catch(() => undefined);
+  const ended = isBlocked ? await endAllOf(exchange, name) : {};
   const what = { requestId: record.requestId, client: name, by: caller.client?.name ?? null, ...ended };
   if (isBlocked) gateway.log.warn(what, 'client blocked');
   else gateway.log.info(what, 'client unblocked');
@@ -48,9 +50,12 @@ function assertMayChange({ gateway, caller }: Exchange, name: string, isBlocked:
 }
 
 /** Ends what the client has open. Its handles are refused while the block lasts. */
-function endAllOf({ gateway }: Exchange, name: string): { readonly sockets: number; readonly sessions: number } {
+async function endAllOf(
+  { gateway }: Exchange,
+  name: string,
+): Promise<{ readonly sockets: number; readonly sessions: number }> {
   const { openSockets, runtime } = gateway;
-  const sessions = runtime.sessions.endOf(name);
+  const ending = runtime.sessions.endOf(name);
   let sockets = 0;
   openSockets.review((owner) => {
     if (owner.caller.client?.name !== name) return null;
@@ -58,5 +63,5 @@ function endAllOf({ gateway }: Exchange, name: string): { readonly sockets: numb
     return runtime.authenticator.revalidate(owner.caller, owner.arrival, owner.peer);
   });
   gateway.inspector?.feed.review();
-  return { sockets, sessions };
+  return { sockets, sessions: await ending };
 }

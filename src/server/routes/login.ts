@@ -25,9 +25,9 @@ const AT_CALLBACK_HOST = 'here';
 
 /** Registers the login routes. Bodies must arrive as text. */
 export function registerLogin(app: FastifyInstance): void {
-  app.get<NamedRoute>('/-/login/:name', { exposeHeadRoute: false }, (request, reply) => {
+  app.get<NamedRoute>('/-/login/:name', { exposeHeadRoute: false }, async (request, reply) => {
     const exchange = adminExchange(request);
-    const respond = startInBrowser(exchange, configuredCredential(exchange.gateway, request.params.name));
+    const respond = await startInBrowser(exchange, configuredCredential(exchange.gateway, request.params.name));
     reply.hijack();
     respond();
   });
@@ -37,16 +37,16 @@ export function registerLogin(app: FastifyInstance): void {
     reply.hijack();
     redirect(exchange, `login/${name}`);
   });
-  app.post('/-/login', (request, reply) => {
+  app.post('/-/login', async (request, reply) => {
     const exchange = changingExchange(request);
-    const login = startForProgram(exchange, onlyLogin(exchange), redirectUriIn(request.body));
+    const login = await startForProgram(exchange, onlyLogin(exchange), redirectUriIn(request.body));
     reply.hijack();
     respondWithJson(exchange, login);
   });
-  app.post<NamedRoute>('/-/login/:name', (request, reply) => {
+  app.post<NamedRoute>('/-/login/:name', async (request, reply) => {
     const exchange = changingExchange(request);
     const found = configuredCredential(exchange.gateway, request.params.name);
-    const login = startForProgram(exchange, found, redirectUriIn(request.body));
+    const login = await startForProgram(exchange, found, redirectUriIn(request.body));
     reply.hijack();
     respondWithJson(exchange, login);
   });
@@ -87,7 +87,7 @@ function redirectUriIn(body: unknown): string | null {
 }
 
 /** The response to a browser, ready to be sent; throws while nothing has been. */
-function startInBrowser(exchange: Exchange, found: Credential): () => void {
+async function startInBrowser(exchange: Exchange, found: Credential): Promise<() => void> {
   const { request, route, gateway } = exchange;
   const { name } = found.config;
   if (!found.hasLogin) throw new GatewayError('gateway.request.invalid', withoutLogin(found.config));
@@ -101,19 +101,19 @@ function startInBrowser(exchange: Exchange, found: Credential): () => void {
     return () => redirect(exchange, `${base}/-/login/${name}?${AT_CALLBACK_HOST}`);
   }
   const { binding, setCookie } = bindBrowser(request.headers.cookie, uri);
-  const { url } = gateway.logins.begin(found, { redirectUri: uri, binding });
+  const { url } = await gateway.logins.begin(found, { redirectUri: uri, binding });
   return () => redirect(exchange, url, ['Set-Cookie', setCookie]);
 }
 
 /** A login for `gcg` or another program, which takes the callback at `wanted` where it gives that. */
-function startForProgram(exchange: Exchange, found: Credential, wanted: string | null) {
+async function startForProgram(exchange: Exchange, found: Credential, wanted: string | null) {
   const { gateway } = exchange;
   const { publicUrl } = gateway.runtime.config.server;
   const arrival = arrivalOf(exchange);
   if (wanted !== null) assertRedirectUri(wanted, found.config, publicUrl, arrival);
   const redirectUri = wanted ?? redirectUriFor(found.config, publicUrl, arrival).uri;
   // Begun by an administrator, and finished by whoever holds the state: no browser is known yet.
-  const { url, state, expiresAt } = gateway.logins.begin(found, { redirectUri, binding: null });
+  const { url, state, expiresAt } = await gateway.logins.begin(found, { redirectUri, binding: null });
   return { url, state, redirectUri, expiresAt: new Date(expiresAt).toISOString() };
 }
 

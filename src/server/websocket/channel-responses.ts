@@ -8,6 +8,7 @@ import type { BodySink, UpstreamResponse } from '../../upstream/call.ts';
 import { headerValue } from '../../upstream/platform-error.ts';
 import { namedCredential } from '../authorize.ts';
 import type { Exchange } from '../exchange.ts';
+import { channelOwner } from './channels.ts';
 
 const CHANNELS = '/api/v2/notifications/channels';
 /** A response longer than this passes as it is. */
@@ -64,7 +65,8 @@ export async function rewriteChannels(
     const id = channelId(channel);
     const url = upstreamSocketUrl(channel.connectUri, credential.hosts);
     if (id === null || url === null) return null;
-    const issued = runtime.channels.issue(id, { owner, credential: credential.name, url }, channel.expires);
+    const made = { owner: channelOwner(owner), credential: credential.name, url };
+    const issued = runtime.channels.issue(id, made, channel.expires);
     const query = issued === null || issued.token === null ? '' : `?token=${issued.token}`;
     return `${base}${name === null ? '' : `/${name}`}/streaming/channels/${id}${query}`;
   };

@@ -1,16 +1,40 @@
 // The notification channels that were made through this gateway: who made each, with which credential, and where its
-// socket is; and how many the platform counts together. In memory only: after a restart a caller makes a channel again, or lists those it has, which puts them
-// here again.
+// socket is; and how many the platform counts together. What is known here is data, nothing that lives. In memory only:
+// after a restart a caller makes a channel again, or lists those it has, which puts them here again.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
+import { type Caller, ownerKey } from '../../auth/callers/caller.ts';
+import { type SessionHolder, sessionId } from '../../auth/callers/session.ts';
 import type { Clock } from '../../clock.ts';
 import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 import type { Log } from '../../logging/log.ts';
+import type { EarlierCaller } from '../authenticate.ts';
+
+/** Who made a channel: what authenticated them, and of a session also whose channels theirs count with. */
+export interface ChannelOwner extends EarlierCaller {
+  readonly session: {
+    readonly owner: Pick<SessionHolder, 'hash' | 'clientId'>;
+    /** The platform's id of the user; null where it is not known. */
+    readonly user: string | null;
+  } | null;
+}
+
+/** What is kept of a caller that makes a channel. */
+export function channelOwner({ client, authFingerprint, handle, session }: Caller): ChannelOwner {
+  return {
+    client: client && { name: client.name },
+    authFingerprint,
+    handle,
+    session: session && {
+      owner: { hash: session.owner.hash, clientId: session.owner.clientId },
+      user: session.tokens.user ?? null,
+    },
+  };
+}
 
 /** A channel that was issued. */
 export interface IssuedChannel {
-  readonly owner: Caller;
+  readonly owner: ChannelOwner;
   /** Name of the credential it was made with. */
   readonly credential: string;
   /** The upstream's socket. */
@@ -165,7 +189,8 @@ const MOST_NAMED = 5;
 /** A session's user counts for himself, however many sessions he has. */
 function accountOf({ owner: { session }, credential }: IssuedChannel): string {
   if (session === null) return credential;
-  return `${credential}/${session.owner.clientId}/${session.tokens.user ?? `session ${session.id}`}`;
+  const { hash, clientId } = session.owner;
+  return `${credential}/${clientId}/${session.user ?? `session ${sessionId(hash)}`}`;
 }
 
 /** Of one account; there is at least one. */
@@ -180,7 +205,7 @@ function describe(own: readonly KnownChannel[]): AccountChannels {
   clients.sort((a, b) => b.channels - a.channels);
   return {
     credential,
-    session: owner.session?.id ?? null,
+    session: owner.session && sessionId(owner.session.owner.hash),
     channels: own.length,
     clients,
     warning: warningOf(own.length),
@@ -204,10 +229,14 @@ function expiryOf(expires: unknown, now: number): number {
  * Whether two calls come from the same: the session, or the client by whatever proof, or one certificate's subject, or
  * callers who are nobody in particular.
  */
-export function isSameCaller(one: Caller, other: Caller): boolean {
-  // A session is set to work anew now and then; its owner stays.
-  if (one.session !== null || other.session !== null) return one.session?.owner === other.session?.owner;
+export function isSameCaller(one: EarlierCaller, other: EarlierCaller): boolean {
+  if (one.session !== null || other.session !== null) return one.session?.owner.hash === other.session?.owner.hash;
   return ownerKeyOf(one) === ownerKeyOf(other);
+}
+
+/** Whose a channel is. */
+export function ownerKeyOf({ client, authFingerprint }: EarlierCaller): string {
+  return ownerKey({ client: client?.name ?? null, authFingerprint });
 }
 
 /** Whether `shown` is the channel's own token. */

@@ -3,7 +3,7 @@
 
 import { type Arrival, type Caller, ownerKeyOf } from '../../auth/callers/caller.ts';
 import type { ClientHandle } from '../../auth/callers/client-handle.ts';
-import type { SessionOwner } from '../../auth/callers/session.ts';
+import type { SessionHolder } from '../../auth/callers/session.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
@@ -105,7 +105,7 @@ export class OpenSockets {
   readonly #revalidate: Revalidate;
   readonly #slots = new Set<SocketSlot>();
   /** By the session or handle that owns them. */
-  readonly #byOwner = new Map<unknown, Set<SocketSlot>>();
+  readonly #byOwner = new Map<string, Set<SocketSlot>>();
   readonly #byChannel = new Map<string, number>();
   /** Those that count, by client. */
   readonly #order = new FairEviction<SocketSlot>();
@@ -154,8 +154,8 @@ export class OpenSockets {
     return slot;
   }
 
-  /** Closes the sockets of one session (by its owner) or handle (by its id): one look-up and those sockets. */
-  closeOwned(owner: SessionOwner | ClientHandle['id'], reason: GatewayError): void {
+  /** Closes the sockets of one session (by its hash) or handle (by its id): one look-up and those sockets. */
+  closeOwned(owner: SessionHolder['hash'] | ClientHandle['id'], reason: GatewayError): void {
     for (const slot of this.#byOwner.get(owner) ?? []) slot.closeForPolicy(reason);
   }
 
@@ -202,9 +202,9 @@ export class OpenSockets {
     if (others > 0) this.#byChannel.set(channelId, others);
     else this.#byChannel.delete(channelId);
     const key = ownerOf(caller);
-    const siblings = this.#byOwner.get(key);
+    const siblings = key === null ? undefined : this.#byOwner.get(key);
     siblings?.delete(slot);
-    if (siblings?.size === 0) this.#byOwner.delete(key);
+    if (key !== null && siblings?.size === 0) this.#byOwner.delete(key);
     if (this.#slots.size === 0) this.#onEmpty?.();
   }
 
@@ -246,8 +246,8 @@ export class OpenSockets {
 /**
  * By what a socket is found when it ends with its owner; null where only the client or nobody in particular owns it.
  */
-function ownerOf({ session, handle }: Caller): SessionOwner | string | null {
-  return session?.owner ?? handle?.id ?? null;
+function ownerOf({ session, handle }: Caller): string | null {
+  return session?.owner.hash ?? handle?.id ?? null;
 }
 
 /**

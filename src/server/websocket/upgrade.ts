@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { Caller } from '../../auth/callers/caller.ts';
 import { isHandle } from '../../auth/callers/client-handle.ts';
 import { sessionEnded } from '../../auth/callers/session.ts';
+import { withFetchedSession } from '../../auth/callers/session-fetches.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { type ExchangeRecord, noteError } from '../../logging/exchange-record.ts';
 import { ClientClosedRequest } from '../../upstream/errors.ts';
@@ -137,13 +138,13 @@ class Upgrade {
     // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
     if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
     const channel = this.#runtime.channels.find(asked.id);
-    let caller = this.#admit(host, route, channel, asked.token);
+    let caller = await withFetchedSession(() => this.#admit(host, route, channel, asked.token));
     const guess = guessIn(request);
     if (guess !== null) {
       if (await this.#isDropped(guess)) return;
       // Who may call anonymously may have changed meanwhile.
       this.#runtime = this.#gateway.runtime;
-      caller = this.#admit(host, route, channel, asked.token);
+      caller = await withFetchedSession(() => this.#admit(host, route, channel, asked.token));
     }
     noteCaller(record, caller);
     this.#gateway.activity.seen(caller, record.peer);

@@ -11,8 +11,8 @@ function loginUnderTest(
   script: (ScriptedReply | ((request: SentRequest) => ScriptedReply | Promise<ScriptedReply>))[],
 ) {
   const subject = credentialsUnderTest([credentialConfig(overrides)], script);
-  const logins = createLogins({ clock: subject.clock, log: subject.log });
   const credential = subject.registry.get('crm')!;
+  const logins = createLogins({ clock: subject.clock, log: subject.log, current: () => credential });
   return { ...subject, logins, credential };
 }
 
@@ -21,7 +21,7 @@ t.test('a code login: URL, exchange with the secret, token in use, refresh token
     granted('at-1', { refresh_token: 'rt-1' }),
   ]);
   const binding = createBinding();
-  const { url, state } = logins.begin(credential, { redirectUri: REDIRECT, binding });
+  const { url, state } = await logins.begin(credential, { redirectUri: REDIRECT, binding });
   t.equal(new URL(url).searchParams.get('state'), state);
   t.strictSame(await logins.complete({ state, binding, code: 'code-1' }), { credential: 'crm' });
   t.strictSame(form(0), [
@@ -41,7 +41,7 @@ t.test(
       granted('at-1', { refresh_token: 'rt-1', expires_in: 300 }),
       granted('at-2'),
     ]);
-    const { url, state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+    const { url, state } = await logins.begin(credential, { redirectUri: REDIRECT, binding: null });
     await logins.complete({ state, binding: null, code: 'code-1' });
     const sent = new Map(form(0));
     t.equal(new URL(url).searchParams.get('code_challenge'), codeChallenge(sent.get('code_verifier')!));
@@ -60,7 +60,7 @@ t.test('an implicit login takes the token from the fragment, and says so when it
   const { logins, credential, requests, clock } = loginUnderTest({ grantType: 'implicit', clientSecret: null }, [
     granted('never'),
   ]);
-  const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+  const { state } = await logins.begin(credential, { redirectUri: REDIRECT, binding: null });
   await logins.complete({ state, binding: null, fragment: { access_token: 'at-f', expires_in: '300' } });
   t.equal((await credential.source.token()).authorization, 'Bearer at-f');
   await clock.advance(300_000);
@@ -78,7 +78,7 @@ t.test('a callback that loads twice redeems the code once, and both get the outc
       return granted('at-1', { refresh_token: 'rt-1' });
     },
   ]);
-  const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+  const { state } = await logins.begin(credential, { redirectUri: REDIRECT, binding: null });
   const both = Promise.all([
     logins.complete({ state, binding: null, code: 'c' }),
     logins.complete({ state, binding: null, code: 'c' }),
@@ -95,7 +95,7 @@ t.test(
     const { logins, credential, requests } = loginUnderTest({ grantType: 'authorization_code' }, [
       { statusCode: 400, body: { error: 'invalid_grant', description: 'canary' } },
     ]);
-    const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+    const { state } = await logins.begin(credential, { redirectUri: REDIRECT, binding: null });
     await t.rejects(logins.complete({ state, binding: null, code: 'c' }), { code: 'gateway.credential.rejected' });
     await t.rejects(logins.complete({ state, binding: null, code: 'c' }), { code: 'gateway.credential.rejected' });
     t.equal(requests.length, 1);
@@ -105,7 +105,7 @@ t.test(
 
 t.test('an error of the login page is shown cleaned and cut, and kept', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'pkce' }, [granted('never')]);
-  const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+  const { state } = await logins.begin(credential, { redirectUri: REDIRECT, binding: null });
   const callback = {
     state,
     binding: null,
@@ -121,7 +121,7 @@ t.test('a state is refused when unknown, older than ten minutes, or of another b
   const { logins, credential, requests, clock } = loginUnderTest({ grantType: 'pkce' }, [granted('never')]);
   const unknown = { code: 'gateway.request.invalid' };
   await t.rejects(logins.complete({ state: 'made-up', binding: null, code: 'c' }), unknown);
-  const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-1' });
+  const { state } = await logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-1' });
   await t.rejects(logins.complete({ state, binding: 'browser-2', code: 'c' }), unknown);
   await t.rejects(logins.complete({ state, binding: null, code: 'c' }), unknown);
   await clock.advance(600_000);
@@ -131,18 +131,17 @@ t.test('a state is refused when unknown, older than ten minutes, or of another b
 
 t.test('several callers share one login; another browser gets its own', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'pkce' }, [granted('never')]);
-  const first = logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-1' });
-  t.equal(logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-1' }).state, first.state);
-  t.not(logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-2' }).state, first.state);
+  const first = await logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-1' });
+  t.equal((await logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-1' })).state, first.state);
+  t.not((await logins.begin(credential, { redirectUri: REDIRECT, binding: 'browser-2' })).state, first.state);
 });
 
 t.test('the number of logins is bounded: the oldest gives way', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'pkce' }, [granted('at')]);
-  const first = logins.begin(credential, { redirectUri: REDIRECT, binding: 'b' });
-  const states = Array.from(
-    { length: 100 },
-    () => logins.begin(credential, { redirectUri: REDIRECT, binding: createBinding() }).state,
-  );
+  const first = await logins.begin(credential, { redirectUri: REDIRECT, binding: 'b' });
+  const states: string[] = [];
+  for (let begun = 0; begun < 100; begun += 1)
+    states.push((await logins.begin(credential, { redirectUri: REDIRECT, binding: createBinding() })).state);
   t.equal(new Set(states).size, 100);
   await t.rejects(logins.complete({ state: first.state, binding: 'b', code: 'c' }), {
     code: 'gateway.request.invalid',
@@ -151,13 +150,13 @@ t.test('the number of logins is bounded: the oldest gives way', async (t) => {
 
 t.test('a begun login gives away neither verifier nor binding', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'pkce' }, [granted('at')]);
-  const begun = logins.begin(credential, { redirectUri: REDIRECT, binding: 'canary-binding' });
+  const begun = await logins.begin(credential, { redirectUri: REDIRECT, binding: 'canary-binding' });
   t.strictSame(Object.keys(begun).sort(), ['expiresAt', 'state', 'url']);
 });
 
 t.test('a grant without a login says so', async (t) => {
   const { logins, credential } = loginUnderTest({ grantType: 'client_credentials' }, [granted('at')]);
-  t.throws(() => logins.begin(credential, { redirectUri: REDIRECT, binding: null }), {
+  await t.rejects(logins.begin(credential, { redirectUri: REDIRECT, binding: null }), {
     code: 'gateway.request.invalid',
     message: /has no login and needs none/,
   });
@@ -167,7 +166,7 @@ t.test('logout drops the token and the stored login, and says how to get back', 
   const { logins, credential, store, clock } = loginUnderTest({ grantType: 'pkce' }, [
     granted('at-1', { refresh_token: 'rt-1' }),
   ]);
-  const { state } = logins.begin(credential, { redirectUri: REDIRECT, binding: null });
+  const { state } = await logins.begin(credential, { redirectUri: REDIRECT, binding: null });
   await logins.complete({ state, binding: null, code: 'c' });
   await credential.logout();
   t.equal(credential.source.current(), null);

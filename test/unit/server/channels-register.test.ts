@@ -1,18 +1,23 @@
 import t from 'tap';
-import { ANONYMOUS, type Caller, certifiedCaller } from '../../../src/auth/callers/caller.ts';
+import { ANONYMOUS, certifiedCaller } from '../../../src/auth/callers/caller.ts';
 import { certificateFingerprint } from '../../../src/cert-subject.ts';
-import { ChannelRegister, isSameCaller, showsToken } from '../../../src/server/websocket/channels.ts';
+import {
+  type ChannelOwner,
+  ChannelRegister,
+  channelOwner,
+  isSameCaller,
+  showsToken,
+} from '../../../src/server/websocket/channels.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
-const callerOf = (name: string): Caller => ({
-  client: clientNamed(name),
-  handle: null,
-  session: null,
-  authFingerprint: name,
-  isAuthenticated: true,
-});
-const sessionOf = (owner: object): Caller => ({ ...ANONYMOUS, session: { owner } as never, isAuthenticated: true });
+const callerOf = (name: string): ChannelOwner =>
+  channelOwner({ ...ANONYMOUS, client: clientNamed(name), authFingerprint: name, isAuthenticated: true });
+const sessionOf = (hash: string, user?: string): ChannelOwner => {
+  const session = { owner: { hash, clientId: 'app' }, tokens: { user } } as never;
+  return channelOwner({ ...ANONYMOUS, session, isAuthenticated: true });
+};
+const NOBODY = channelOwner(ANONYMOUS);
 const url = new URL('wss://streaming.mypurecloud.de/channels/a');
 const mine = { owner: callerOf('crm'), credential: 'default', url };
 
@@ -32,7 +37,7 @@ t.test(
   'where there are no clients, a channel is the certificate’s subject’s, whatever CAs vouch for it, or anybody’s ' +
     'who proved nothing',
   (t) => {
-    const by = (subject: string, ca: string) => certifiedCaller(certificateFingerprint(subject, [ca]));
+    const by = (subject: string, ca: string) => channelOwner(certifiedCaller(certificateFingerprint(subject, [ca])));
     t.ok(isSameCaller(by('CN=a', 'one'), by('CN=a', 'two')));
     t.notOk(isSameCaller(by('CN=a', 'one'), by('CN=b', 'one')));
     t.notOk(isSameCaller(by('CN=a', 'one'), ANONYMOUS));
@@ -43,7 +48,7 @@ t.test(
       'its socket may come without the certificate',
     );
     t.equal(register.issue('a', { ...mine, owner: by('CN=b', 'one') }, undefined), null);
-    t.equal(register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)?.token, null);
+    t.equal(register.issue('b', { ...mine, owner: NOBODY }, undefined)?.token, null);
     t.end();
   },
 );
@@ -81,7 +86,7 @@ t.test('there is a bound, and those not used for longest go first', (t) => {
 t.test('a client that makes channels without end makes its own be forgotten, and nobody else’s', (t) => {
   const register = new ChannelRegister({ clock: createFakeClock(), max: 4 });
   register.issue('quiet', { ...mine, owner: callerOf('erp') }, undefined);
-  register.issue('anybody', { ...mine, owner: ANONYMOUS }, undefined);
+  register.issue('anybody', { ...mine, owner: NOBODY }, undefined);
   for (let made = 0; made < 20; made++) register.issue(`noisy-${made}`, mine, undefined);
   t.ok(register.find('quiet') && register.find('anybody'));
   t.same(
@@ -108,7 +113,7 @@ t.test('near 20 of an account the log is told once who has them, beyond it once 
     register.accounts().map(({ warning }) => warning),
     [null, null],
   );
-  issue(15, 20, ANONYMOUS);
+  issue(15, 20, NOBODY);
   t.match(warnings, [
     {
       msg: 'many notification channels',
@@ -141,11 +146,7 @@ t.test('near 20 of an account the log is told once who has them, beyond it once 
 t.test('the users of sessions count for themselves, whatever number of sessions they have', (t) => {
   const clock = createFakeClock();
   const register = new ChannelRegister({ clock });
-  const session = (id: string, user: string | undefined): Caller => {
-    const owner = { clientId: 'app' };
-    return { ...ANONYMOUS, session: { id, owner, tokens: { user } } as never, isAuthenticated: true };
-  };
-  const callers = [session('a', 'ada'), session('b', 'ada'), session('c', 'bruno'), session('d', undefined)];
+  const callers = [sessionOf('a', 'ada'), sessionOf('b', 'ada'), sessionOf('c', 'bruno'), sessionOf('d')];
   for (const [index, owner] of [...callers, ...callers].entries())
     register.issue(`s${index}`, { ...mine, owner }, undefined);
   register.issue('own', mine, undefined);
@@ -162,24 +163,23 @@ t.test('the users of sessions count for themselves, whatever number of sessions 
 });
 
 t.test('who is the same caller', (t) => {
-  const owner = {};
   t.ok(
     isSameCaller(callerOf('crm'), { ...callerOf('crm'), handle: { id: 'x' } as never }),
     'a client by whatever proof',
   );
-  t.ok(isSameCaller(sessionOf(owner), sessionOf(owner)), 'a session that was set to work anew');
+  t.ok(isSameCaller(sessionOf('a'), sessionOf('a')), 'a session that was set to work anew');
   t.notOk(isSameCaller(ANONYMOUS, certifiedCaller('cert:a:b')));
   t.notOk(isSameCaller(callerOf('crm'), callerOf('erp')));
   t.notOk(isSameCaller(callerOf('crm'), ANONYMOUS));
-  t.notOk(isSameCaller(sessionOf(owner), sessionOf({})));
-  t.notOk(isSameCaller(sessionOf(owner), ANONYMOUS), 'the user of an application is not the application');
+  t.notOk(isSameCaller(sessionOf('a'), sessionOf('b')));
+  t.notOk(isSameCaller(sessionOf('a'), ANONYMOUS), 'the user of an application is not the application');
   t.end();
 });
 
 t.test('only the right token is one, and nobody has none', (t) => {
   const register = new ChannelRegister({ clock: createFakeClock() });
   const issued = register.issue('a', mine, undefined)!;
-  const open = register.issue('b', { ...mine, owner: ANONYMOUS }, undefined)!;
+  const open = register.issue('b', { ...mine, owner: NOBODY }, undefined)!;
   t.ok(showsToken(issued, issued.token));
   for (const wrong of [null, '', `${issued.token}x`, issued.token!.slice(1), 'A'.repeat(22)])
     t.notOk(showsToken(issued, wrong));

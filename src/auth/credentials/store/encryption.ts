@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { createFile } from '../../../fs/atomic-write.ts';
 import { readPlainFile, whyNotRead } from '../../../fs/plain-file.ts';
 import type { Log } from '../../../logging/log.ts';
-import { Secret } from '../../../secret.ts';
+import { Secret, type SecretSource } from '../../../secret.ts';
 import { StoreError } from './store.ts';
 
 const FORMAT = 'gcg-store-1';
@@ -35,55 +35,56 @@ interface Envelope {
   readonly data: string;
 }
 
-/** What a sealer may be given besides its key. */
-export interface SealerOptions {
-  /** The key before: it opens what it sealed, and seals nothing. Called each time. */
-  readonly previous?: (() => Promise<Secret>) | undefined;
-  /** 32 hex digits that all who share the store agree on. Default: some by chance, which costs each other one a key. */
-  readonly salt?: () => string;
+/** What a sealer goes by. Secrets are asked for each time, so that a changed one takes effect. */
+export interface SealerKeys {
+  /** The key: 32 bytes in hex or base64, or a passphrase. */
+  readonly secret: () => Promise<Secret>;
+  /** The key before, where there is one: it opens what the present one did not seal, and seals nothing. */
+  readonly previous?: (() => Promise<Secret>) | null;
+  /**
+   * What the key is derived with, where several processes share that: a passphrase is stretched once for each salt.
+   * Null as long as it is not known.
+   */
+  readonly salt?: () => string | null;
 }
 
-/**
- * Makes a sealer. `secret` gives the key, 32 bytes in hex or base64, or a passphrase; it is called each time, so that a
- * changed key takes effect.
- */
-export function createSealer(secret: () => Promise<Secret>, { previous, salt }: SealerOptions = {}): Sealer {
+/** Makes a sealer. */
+export function createSealer({ secret, previous = null, salt: shared }: SealerKeys): Sealer {
   const ownSalt = randomBytes(16).toString('hex');
   const derived = new Map<string, Promise<Buffer>>();
 
-  const keyFor = (current: Secret, keySalt: string): Promise<Buffer> => {
-    const id = `${current.fingerprint()}:${keySalt}`;
+  const derive = async (from: Secret, salt: string): Promise<Buffer> => {
+    const id = `${from.fingerprint()}:${salt}`;
     let key = derived.get(id);
     if (key === undefined) {
-      key = deriveKey(current.reveal(), Buffer.from(keySalt, 'hex'));
+      key = deriveKey(from.reveal(), Buffer.from(salt, 'hex'));
       derived.set(id, key);
     }
     return key;
   };
 
-  /** The key that sealed an envelope; undefined where it is none of ours. */
-  const keyOf = async (envelope: Envelope): Promise<Buffer | undefined> => {
-    for (const source of [secret, previous]) {
-      if (source === undefined) continue;
-      const key = await keyFor(await source(), envelope.salt);
-      if (timingSafeEqual(Buffer.from(keyCheck(key)), Buffer.from(envelope.check))) return key;
-    }
-    return undefined;
+  /** The key that sealed an envelope. */
+  const keyOf = async ({ salt, check }: Envelope): Promise<Buffer> => {
+    const key = await derive(await secret(), salt);
+    if (isCheckOf(key, check)) return key;
+    const before = previous === null ? null : await derive(await previous(), salt);
+    if (before !== null && isCheckOf(before, check)) return before;
+    throw new StoreError('wrong_key', 'was encrypted with another key');
   };
 
   return {
     async seal(identity, name, plaintext) {
-      const keySalt = salt?.() ?? ownSalt;
-      const key = await keyFor(await secret(), keySalt);
+      const salt = shared?.() ?? ownSalt;
+      const key = await derive(await secret(), salt);
       const nonce = randomBytes(12);
       const check = keyCheck(key);
-      const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(authenticated(identity, name, keySalt, check));
+      const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(authenticated(identity, name, salt, check));
       const data = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]).toString('base64');
       const tag = cipher.getAuthTag().toString('base64');
       const envelope: Envelope = {
         format: FORMAT,
         name,
-        salt: keySalt,
+        salt,
         check,
         nonce: nonce.toString('base64'),
         tag,
@@ -95,7 +96,6 @@ export function createSealer(secret: () => Promise<Secret>, { previous, salt }: 
       const envelope = parseEnvelope(text);
       if (envelope === undefined) throw new StoreError('damaged', 'is cut or is not a file of this store');
       const key = await keyOf(envelope);
-      if (key === undefined) throw new StoreError('wrong_key', 'was encrypted with another key');
       try {
         const decipher = createDecipheriv(ALGORITHM, key, Buffer.from(envelope.nonce, 'base64'), { authTagLength: 16 });
         decipher.setAAD(authenticated(identity, envelope.name, envelope.salt, envelope.check));
@@ -121,6 +121,10 @@ function authenticated(identity: string, name: string, salt: string, check: stri
 /** A check value that tells a wrong key from a damaged file and reveals nothing of the key. */
 function keyCheck(key: Buffer): string {
   return createHmac('sha256', key).update('gcg key check').digest('hex').slice(0, 16);
+}
+
+function isCheckOf(key: Buffer, check: string): boolean {
+  return timingSafeEqual(Buffer.from(keyCheck(key)), Buffer.from(check));
 }
 
 const HEX_PATTERNS = { salt: /^[0-9a-f]{32}$/, check: /^[0-9a-f]{16}$/ };
@@ -162,22 +166,32 @@ function rawKey(secret: string): Buffer | undefined {
   return undefined;
 }
 
+/** The key that an option gives. Throws StoreError. */
+export function readKey(option: 'encryption_key' | 'encryption_key_previous', source: SecretSource): Secret {
+  try {
+    return source.read();
+  } catch {
+    // Its message speaks of a credential; this is the store's key.
+    throw new StoreError('unreadable', `${option} cannot be read from ${source.origin}`);
+  }
+}
+
 /** Far larger than a key file of ours, which is 65 bytes. */
 const LARGEST_KEY_BYTES = 1024 * 1024;
 
 /** Reads the key in `path`, or makes it; two processes that start together end with the same one. Throws StoreError. */
 export async function loadOrCreateKey(path: string, log: Log): Promise<Secret> {
-  const existing = await readKey(path, log);
+  const existing = await readKeyFile(path, log);
   if (existing !== undefined) return existing;
   await createFile(path, `${randomBytes(32).toString('hex')}\n`).catch((error: NodeJS.ErrnoException) => {
     throw new StoreError('unwritable', `key file ${path} cannot be written (${error.code})`);
   });
-  const made = await readKey(path, log);
+  const made = await readKeyFile(path, log);
   if (made === undefined) throw new StoreError('unreadable', `key file ${path} vanished`);
   return made;
 }
 
-async function readKey(path: string, log: Log): Promise<Secret | undefined> {
+async function readKeyFile(path: string, log: Log): Promise<Secret | undefined> {
   let text: string;
   try {
     const { bytes, mode } = await readPlainFile(path, LARGEST_KEY_BYTES);

@@ -10,7 +10,7 @@ import { makeFolder, replaceFile, syncFolder, TEMPORARY_SUFFIX } from '../../../
 import { fileRevision, readPlainFile, whyNotRead } from '../../../fs/plain-file.ts';
 import type { Log } from '../../../logging/log.ts';
 import type { Secret, SecretSource } from '../../../secret.ts';
-import { createSealer, loadOrCreateKey, type Sealer, sealedName } from './encryption.ts';
+import { createSealer, loadOrCreateKey, readKey, type Sealer, sealedName } from './encryption.ts';
 import {
   nextGeneration,
   parseStoredToken,
@@ -39,7 +39,7 @@ export interface FileStoreDeps {
   readonly prefix: string;
   /** Null: a key file is made in the folder. */
   readonly encryptionKey: SecretSource | null;
-  /** Opens what was encrypted with it, and encrypts nothing. */
+  /** Opens what another key sealed before. */
   readonly encryptionKeyPrevious?: SecretSource | null;
   /** False: only tokens with a refresh token are kept (`TokenStore.isDurable`). */
   readonly isDurable?: boolean;
@@ -63,10 +63,11 @@ export class FileStore implements TokenStore {
     this.#deps = deps;
     this.isDurable = deps.isDurable ?? true;
     const { encryptionKey, encryptionKeyPrevious: previous = null } = deps;
-    this.#sealer = createSealer(
-      async () => (encryptionKey === null ? this.#readGeneratedKey() : readConfiguredKey(encryptionKey)),
-      { previous: previous === null ? undefined : async () => readConfiguredKey(previous) },
-    );
+    this.#sealer = createSealer({
+      secret: async () =>
+        encryptionKey === null ? this.#readGeneratedKey() : readKey('encryption_key', encryptionKey),
+      previous: previous && (async () => readKey('encryption_key_previous', previous)),
+    });
   }
 
   async open(): Promise<void> {
@@ -272,15 +273,6 @@ async function readText(file: string): Promise<string | null> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new StoreError('unreadable', `${file} ${whyNotRead(error)}`);
-  }
-}
-
-function readConfiguredKey(source: SecretSource): Secret {
-  try {
-    return source.read();
-  } catch {
-    // Its message speaks of a credential; this is the store's key.
-    throw new StoreError('unreadable', `encryption_key cannot be read from ${source.origin}`);
   }
 }
 

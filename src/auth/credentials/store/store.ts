@@ -137,8 +137,11 @@ export const STORE_OK: StoreState = { state: 'ok', error: null, unwritten: 0, to
 export interface LockUse {
   /** The longest request made under it: whoever is silent for longer, and a while, has lost the lock. 4 s by default. */
   readonly workMs?: number;
-  /** The request may be made twice without harm: nothing is waited for after the store was away. */
-  readonly isRepeatable?: boolean;
+  /**
+   * What is sent under it can be sent once only. After a time in which the store was away, and may have lost locks and
+   * what was written last, nobody gets such a lock until whoever held one has had the time to come back.
+   */
+  readonly isRotating?: boolean;
 }
 
 /** A store of tokens. All methods throw StoreError only. */

@@ -6,7 +6,7 @@ import type { Caller } from '../../../auth/callers/caller.ts';
 import { ANONYMOUS } from '../../../auth/callers/caller.ts';
 import type { ClientHandle } from '../../../auth/callers/client-handle.ts';
 import { readPath } from '../../../auth/callers/path-readings.ts';
-import type { SessionOwner } from '../../../auth/callers/session.ts';
+import type { SessionHolder } from '../../../auth/callers/session.ts';
 import { GatewayError } from '../../../errors.ts';
 import { isMasked, repeatedHeaders } from '../../../inspector/repeat.ts';
 import { maySee } from '../../../inspector/search.ts';
@@ -176,7 +176,7 @@ function assertNotPaused({ exchange, inspector, rights }: Viewer, { seq, credent
 /** The request, and whose it is. */
 function orderOf({ exchange, inspector, rights }: Viewer, call: Call, captured: Captured): ReplayOrder {
   const sender = inspector.senders.of(call.seq);
-  const caller = earlierCaller((sender?.who ?? ANONYMOUS) as Caller | ClientHandle | SessionOwner);
+  const caller = earlierCaller((sender?.who ?? ANONYMOUS) as Caller | ClientHandle | SessionHolder);
   return {
     method: call.method,
     target: call.path,
@@ -191,7 +191,7 @@ function orderOf({ exchange, inspector, rights }: Viewer, call: Call, captured: 
 }
 
 /** The caller behind what was noted when the call was made. */
-function earlierCaller(who: Caller | ClientHandle | SessionOwner): EarlierCaller {
+function earlierCaller(who: Caller | ClientHandle | SessionHolder): EarlierCaller {
   if ('isAuthenticated' in who) return who;
   const { client: name, authFingerprint } = who;
   const client = name === null ? null : { name };

@@ -1,0 +1,20 @@
+// What the instances know together of all sessions: how many there are and whose, so that there are not too many, and
+// so that all of one client can be found. No implementation.
+
+import type { SessionLimits } from './sessions.ts';
+
+/** The index of sessions. Methods throw where the store does not answer; what they would have noted is noted later. */
+export interface SessionIndex {
+  /**
+   * Notes that a session was used now. Answers the hashes of those that have to end, where there are too many: the ones
+   * idle for longest of the owner that has most. `owner` is an `ownerKey`.
+   */
+  note(hash: string, owner: string, limits: SessionLimits): Promise<readonly string[]>;
+  remove(hash: string, owner: string): Promise<void>;
+  /** The hashes of all sessions of a client. */
+  of(client: string): Promise<readonly string[]>;
+  /** Whether what the store does not know is nowhere: false for a while after it was away, when it may have forgotten. */
+  isSettled(): boolean;
+  /** Told when the store is back. */
+  onGap(listener: () => void): void;
+}

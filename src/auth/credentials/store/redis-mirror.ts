@@ -1,0 +1,171 @@
+// What this process knows of the entries of a shared store, sealed as they are there: what is told again when the store
+// has lost it, and what makes the revision of an entry a thing that can be read at once. It asks nothing.
+
+import type { Clock } from '../../../clock.ts';
+
+/** An entry as the store has it. Where it has none, the generation is 0 and the texts are ''. */
+export interface SealedEntry {
+  readonly generation: number;
+  readonly version: string;
+  readonly data: string;
+}
+
+/** An entry that can be told again. */
+export interface KnownEntry {
+  readonly id: string;
+  /** Of the key, for listings. */
+  readonly name: string;
+  readonly sealed: SealedEntry;
+  /** How long the store keeps it, ms; null: for ever. */
+  readonly keptForMs: number | null;
+}
+
+interface Mirrored {
+  readonly id: string;
+  name: string;
+  sealed: SealedEntry | null;
+  keptForMs: number | null;
+  /** When it was written or read last, monotonic. */
+  touchedMono: number;
+  /** The store does not have it yet. */
+  isUnwritten: boolean;
+  /** The version that another instance told of, and that was not read yet. */
+  heard: string | null;
+  readonly listeners: Set<() => void>;
+}
+
+/** More than any gateway has sessions: the bound of what is remembered. */
+const MOST_ENTRIES = 50_000;
+
+/** The entries by id, those used last at the end. */
+export class RedisMirror {
+  readonly #clock: Clock;
+  readonly #entries = new Map<string, Mirrored>();
+  /** Counts the times after which nothing may be taken for granted. */
+  #gaps = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** What is known of an entry, as long as the store would keep it; null where nothing is. */
+  known(id: string): SealedEntry | null {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.sealed === null || this.#isOver(entry)) return null;
+    return entry.sealed;
+  }
+
+  /** Notes what the store has. */
+  note(id: string, name: string, sealed: SealedEntry): void {
+    const entry = this.#touch(id, name);
+    entry.sealed = sealed.data === '' ? null : sealed;
+    entry.isUnwritten = false;
+    entry.heard = null;
+  }
+
+  /** Notes what the store is to have. */
+  intend({ id, name, sealed, keptForMs }: KnownEntry): void {
+    const entry = this.#touch(id, name);
+    entry.sealed = sealed;
+    entry.keptForMs = keptForMs;
+    entry.isUnwritten = true;
+    entry.heard = null;
+  }
+
+  /** Notes that the store has taken a version; does nothing where another has been intended since. */
+  written(id: string, version: string): void {
+    const entry = this.#entries.get(id);
+    if (entry?.sealed?.version === version) entry.isUnwritten = false;
+  }
+
+  /** Whether the store had that version once. */
+  isWritten(id: string, version: string): boolean {
+    const entry = this.#entries.get(id);
+    return entry?.sealed?.version === version && !entry.isUnwritten;
+  }
+
+  /** Another instance, or this one, has written a version: tells whoever listens, if it is news. */
+  heard(id: string, version: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.sealed?.version === version || entry.heard === version) return;
+    entry.heard = version;
+    for (const listener of entry.listeners) listener();
+  }
+
+  /** Pushes may have been missed: every entry may have changed. */
+  gapEnded(): void {
+    this.#gaps += 1;
+    for (const { listeners } of [...this.#entries.values()]) for (const listener of listeners) listener();
+  }
+
+  revision(id: string, name: string): string {
+    const entry = this.#entries.get(id) ?? this.#touch(id, name);
+    return `${this.#gaps} ${entry.heard ?? entry.sealed?.version ?? ''}`;
+  }
+
+  listen(id: string, name: string, listener: () => void): () => void {
+    const { listeners } = this.#touch(id, name);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  /** What the store should have; `isUnwritten`: only what it does not have yet. */
+  *toTell({ isUnwritten = false } = {}): Iterable<KnownEntry> {
+    for (const entry of [...this.#entries.values()]) {
+      const { id, name, sealed, keptForMs } = entry;
+      if (sealed === null || this.#isOver(entry) || (isUnwritten && !entry.isUnwritten)) continue;
+      yield { id, name, sealed, keptForMs };
+    }
+  }
+
+  /** An entry that can be told again; null where nothing is known of it. */
+  entry(id: string): KnownEntry | null {
+    const entry = this.#entries.get(id);
+    const sealed = this.known(id);
+    return entry === undefined || sealed === null ? null : { id, name: entry.name, sealed, keptForMs: entry.keptForMs };
+  }
+
+  get unwritten(): number {
+    let count = 0;
+    for (const { isUnwritten } of this.#entries.values()) if (isUnwritten) count += 1;
+    return count;
+  }
+
+  names(): string[] {
+    const held = [...this.#entries.values()].filter(({ sealed }) => sealed !== null);
+    return [...new Set(held.map(({ name }) => name))].sort();
+  }
+
+  #isOver({ keptForMs, touchedMono, isUnwritten }: Mirrored): boolean {
+    return !isUnwritten && keptForMs !== null && this.#clock.monotonic() - touchedMono > keptForMs;
+  }
+
+  /** The entry, made where there is none, and used last. */
+  #touch(id: string, name: string): Mirrored {
+    const touchedMono = this.#clock.monotonic();
+    const existing = this.#entries.get(id);
+    if (existing !== undefined) {
+      this.#entries.delete(id);
+      this.#entries.set(id, existing);
+      existing.touchedMono = touchedMono;
+      existing.name = name;
+      return existing;
+    }
+    const made: Mirrored = {
+      ...{ id, name, sealed: null, keptForMs: null, touchedMono, isUnwritten: false, heard: null },
+      listeners: new Set(),
+    };
+    this.#entries.set(id, made);
+    this.#makeRoom();
+    return made;
+  }
+
+  #makeRoom(): void {
+    if (this.#entries.size <= MOST_ENTRIES) return;
+    for (const [id, { isUnwritten, listeners }] of this.#entries) {
+      if (isUnwritten || listeners.size > 0) continue;
+      this.#entries.delete(id);
+      return;
+    }
+  }
+}

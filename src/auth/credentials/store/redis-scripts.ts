@@ -1,0 +1,139 @@
+// The scripts of a store that instances share, each one step at the server, and what they answer. Each may be sent again
+// with the same arguments when its reply was lost. Generations travel as texts: Lua would round what it prints.
+
+import { Script } from '../../../redis/script.ts';
+
+/**
+ * An entry is the hash `tok:ID`: `d` the sealed value, `v` its version, `g` its generation; `i` is the highest
+ * generation that was begun and is not stored. All are missing where nothing was ever stored, and `d` where something
+ * was only begun.
+ */
+const READ_ENTRY = `local function entry(key)
+  return redis.call('HGET', key, 'g') or '0', redis.call('HGET', key, 'v') or '',
+    redis.call('HGET', key, 'd') or '', redis.call('HGET', key, 'i') or '0'
+end
+`;
+
+/** The server's time in ms; called before anything is written. */
+const NOW = `local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+const TELL = `local function tell(channel, id, v) redis.call('PUBLISH', channel, id .. ' ' .. v) end
+`;
+
+/** KEYS: entry. Answers g, v, d. */
+export const READ = new Script(
+  'read',
+  `${READ_ENTRY}local g, v, d = entry(KEYS[1])
+return {g, v, d}`,
+  { keys: ['entry'], args: [] },
+);
+
+/**
+ * KEYS: lock, entry. ARGV: owner, lease in ms. Takes the lock if nobody else holds it. Answers 1, g, v, d, i; or 0, who
+ * holds it, and for how long.
+ */
+export const LOCK = new Script(
+  'lock',
+  `${READ_ENTRY}local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return {0, owner, redis.call('PTTL', KEYS[1])} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local g, v, d, i = entry(KEYS[2])
+return {1, g, v, d, i}`,
+  { keys: ['lock', 'entry'], args: ['check', '1000'] },
+);
+
+/**
+ * KEYS: lock, entry. ARGV: owner, version that was read, lease in ms, a generation that is known. Begins a generation
+ * above all others and prolongs the lock, if that is still the owner's and the entry is what was read. Answers the
+ * generation, or 'lost' or 'changed'.
+ */
+export const INTENT = new Script(
+  'intent',
+  `${READ_ENTRY}${NOW}if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
+local g, v, d, i = entry(KEYS[2])
+if v ~= ARGV[2] then return 'changed' end
+local next = string.format('%.0f', math.max(math.max(tonumber(g), tonumber(i), tonumber(ARGV[4])) + 1, now))
+redis.call('HSET', KEYS[2], 'i', next)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return next`,
+  { keys: ['lock', 'entry'], args: ['check', '', '1000', '0'] },
+);
+
+/** Writes an entry; `kept` in ms, 0 for ever. */
+const WRITE_ENTRY = `local function write(key, g, v, d, kept)
+  redis.call('HSET', key, 'g', g, 'v', v, 'd', d)
+  if tonumber(redis.call('HGET', key, 'i') or '0') <= tonumber(g) then redis.call('HDEL', key, 'i') end
+  if kept ~= '0' then redis.call('PEXPIRE', key, kept) else redis.call('PERSIST', key) end
+end
+`;
+
+/**
+ * KEYS: entry, channel. ARGV: id, g, v, d, how long it is kept. Stores by generation, whoever holds the lock. Answers 2
+ * where it wrote, 1 where it is there already, or 0 and the g, v, d that count more.
+ */
+export const PUT = new Script(
+  'put',
+  `${READ_ENTRY}${WRITE_ENTRY}${TELL}local g, v, d = entry(KEYS[1])
+if tonumber(g) > tonumber(ARGV[2]) then return {0, g, v, d} end
+if v == ARGV[3] then return {1} end
+write(KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+tell(KEYS[2], ARGV[1], ARGV[3])
+return {2}`,
+  { keys: ['entry', 'changes'], args: ['check', '1', 'v1', 'd', '1000'] },
+);
+
+/**
+ * KEYS: entry, lock, channel. ARGV: id, version that is expected, v, d, owner of the lock or ''. Stores by comparison,
+ * under a generation of the server's. Answers the generation, or 'lost' or 'changed'.
+ */
+export const REPLACE = new Script(
+  'replace',
+  `${READ_ENTRY}${WRITE_ENTRY}${TELL}${NOW}if ARGV[5] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[5] then return 'lost' end
+local g, v, d, i = entry(KEYS[1])
+if v == ARGV[3] then return g end
+if v ~= ARGV[2] then return 'changed' end
+local next = string.format('%.0f', math.max(math.max(tonumber(g), tonumber(i)) + 1, now))
+write(KEYS[1], next, ARGV[3], ARGV[4], '0')
+tell(KEYS[3], ARGV[1], ARGV[3])
+return next`,
+  { keys: ['entry', 'lock', 'changes'], args: ['check', 'v1', 'v2', 'd', ''] },
+);
+
+/** KEYS: lock, channel. ARGV: owner, id. Gives the lock back, if it is the owner's, and tells who waits. */
+export const RELEASE = new Script(
+  'release',
+  `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('PUBLISH', KEYS[2], 'free ' .. ARGV[2])
+return 1`,
+  { keys: ['lock', 'changes'], args: ['check', 'check'] },
+);
+
+/** KEYS: lock. ARGV: owner, lease in ms. Answers whether the lock is the owner's. */
+export const EXTEND = new Script(
+  'extend',
+  `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1`,
+  { keys: ['lock'], args: ['check', '1000'] },
+);
+
+/**
+ * KEYS: entry, where it is kept. ARGV: version, how long it is kept in ms, '1' to take it away. Keeps aside what nobody
+ * can open; nothing that was kept before is overwritten.
+ */
+export const KEEP_ASIDE = new Script(
+  'keep-aside',
+  `${READ_ENTRY}local g, v, d = entry(KEYS[1])
+if v ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], v, d)
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+if ARGV[3] == '1' then redis.call('HDEL', KEYS[1], 'g', 'v', 'd') end
+return 1`,
+  { keys: ['entry', 'damaged'], args: ['v2', '1000', '1'] },
+);
+
+/** All of them, in an order in which each trial finds what the one before has left. */
+export const STORE_SCRIPTS: readonly Script[] = [READ, LOCK, INTENT, PUT, REPLACE, KEEP_ASIDE, EXTEND, RELEASE];
