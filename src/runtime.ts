@@ -187,6 +187,7 @@ export class Runtime implements ServerRuntime {
    */
   async retire(next: Runtime): Promise<void> {
     this.credentials.close(next.credentials);
+    next.upstream.takeOver(this.upstream);
     if (this.#running > 0)
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;

@@ -94,6 +94,11 @@ export interface UpstreamRequest {
    * bound.
    */
   waitUntil?: number;
+  /**
+   * Whether this attempt may be sent once more should its connection end before the response: one that might is taken for
+   * it then. Set by the outermost layer; absent: no.
+   */
+  mayRepeat?: boolean;
 }
 
 /** Where a response's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */

@@ -1,12 +1,14 @@
 // The innermost `Send`: a gate and a connection pool for each origin, and one attempt over them, with deadlines of our
 // own. It retries nothing and obtains no tokens.
 
-import { Agent, type buildConnector, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { BreakerDeps, BreakerState } from './breaker.ts';
 import type { QueueCapacity, Send, UpstreamRequest } from './call.ts';
+import { type ConnectionCounts, ConnectionPool } from './connection-pool.ts';
 import { ClientClosedRequest, failureReason, TOKEN_ENDED, toGatewayError, UpstreamError } from './errors.ts';
 import { type ConnectionPermit, Gate, type GatesByOrigin } from './gate.ts';
+import type { ConnectionsDeps, WarmSettings } from './origin-connections.ts';
 import { retryAfterMs } from './platform-error.ts';
 import { AttemptHandler, type AttemptLimits } from './response.ts';
 
@@ -19,11 +21,10 @@ export interface OriginState {
 }
 
 /** What the dispatcher is made of. Times in ms. */
-export interface DispatcherOptions extends BreakerDeps {
-  /** Opens every connection: TLS, corporate proxy, dial deadline (egress). */
-  readonly connect: buildConnector.connector;
+export interface DispatcherOptions extends BreakerDeps, ConnectionsDeps {
   readonly headersMs: number;
-  readonly bodyMs: number;
+  /** By default no host is kept warm. */
+  readonly warm?: WarmSettings;
   /** Told of each request when it begins to be written, each further attempt included. */
   readonly onSent?: AttemptLimits['onSent'];
   /** How many calls may be under way to one origin; as many again where their callers hold them up. */
@@ -39,22 +40,28 @@ export interface DispatcherOptions extends BreakerDeps {
  * exchanges, `destroy` ends them.
  */
 export class UpstreamDispatcher {
-  /** For requests of the gateway's own (token endpoint): dialled alike, undici's plain interface. */
+  /**
+   * For requests of the gateway's own (token endpoint): dialled alike, undici's plain interface. They wait behind no call,
+   * as the gates do not count them: the calls may be waiting for them.
+   */
   readonly agent: Dispatcher;
   readonly #options: DispatcherOptions;
   readonly #limits: AttemptLimits;
-  readonly #callAgent: Agent;
-  /** Token requests wait behind no call: the calls may be waiting for them. */
-  readonly #tokenAgent: Agent;
+  /** Unlimited: the gates let no more calls through than there may be. */
+  readonly #pool: ConnectionPool;
   readonly #gates = new Map<string, Gate>();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
     const { headersMs, bodyMs: stalledReaderMs, onSent } = options;
     this.#limits = { headersMs, stalledReaderMs, onSent, now: options.clock.now };
-    this.#callAgent = createAgent(options);
-    this.#tokenAgent = createAgent(options);
-    this.agent = this.#tokenAgent;
+    this.#pool = new ConnectionPool({
+      ...options,
+      warm: options.warm ?? { keepWarmMs: 0, hosts: null },
+      // While a host cannot be reached, its calls find out when it can.
+      mayDial: (origin) => (this.#gates.get(origin)?.breaker.state ?? 'closed') === 'closed',
+    });
+    this.agent = this.#pool;
   }
 
   /** One attempt, once there is a connection for it; bound, to be handed around. */
@@ -79,35 +86,25 @@ export class UpstreamDispatcher {
     connection.onDisconnect = attempt.abandon;
     record.attempts += 1;
     try {
-      this.#callAgent.dispatch(dispatchOptions(request), attempt);
+      this.#pool.dispatch(dispatchOptions(request), attempt);
       const response = await attempt.head;
       if (trace !== null) trace.retryAfterMs = retryAfterMs(response, this.#options.clock) ?? null;
       return response;
     } catch (error) {
-      throw asUpstreamError(error, request.base.origin, attempt.wasSent);
+      throw asUpstreamError(error, request.base.origin, attempt);
     } finally {
       record.upstreamMs += performance.now() - startedAt;
     }
   };
 
-  /** Connections open at the moment, over all origins. */
-  connectionCount(): number {
-    let count = 0;
-    for (const { connected } of this.#poolStats()) count += Number(connected ?? 0);
-    return count;
+  /** Connections that are open, over all origins. */
+  connections(): ConnectionCounts {
+    return this.#pool.counts;
   }
 
-  /** The same, told apart: carrying a call, and kept for the next. */
-  connections(): { readonly active: number; readonly idle: number } {
-    let active = 0;
-    let idle = 0;
-    for (const stats of this.#poolStats()) {
-      const connected = Number(stats.connected ?? 0);
-      const free = stats.free ?? Math.max(0, connected - (stats.running ?? 0));
-      active += connected - free;
-      idle += free;
-    }
-    return { active, idle };
+  /** Keeps hosts warm by other settings from now on, and those that `previous` kept, whose place it takes. */
+  keepWarm(warm: WarmSettings, previous?: UpstreamDispatcher): void {
+    this.#pool.keepWarm(warm, previous === undefined ? undefined : previous.#pool);
   }
 
   /** Each origin that calls went to, as it is now. */
@@ -136,14 +133,14 @@ export class UpstreamDispatcher {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#callAgent.close(), this.#tokenAgent.close()]);
+    await this.#pool.close();
     for (const gate of this.#gates.values()) gate.close();
   }
 
   async destroy(): Promise<void> {
     for (const gate of this.#gates.values())
       gate.rejectAll(() => new GatewayError('gateway.draining', 'the gateway is shutting down: try again'));
-    await Promise.all([this.#callAgent.destroy(), this.#tokenAgent.destroy()]);
+    await this.#pool.destroy();
   }
 
   async #waitForPermit(request: UpstreamRequest): Promise<ConnectionPermit> {
@@ -163,33 +160,6 @@ export class UpstreamDispatcher {
     }
     return gate;
   }
-
-  *#poolStats(): Iterable<PoolStats> {
-    for (const agent of [this.#callAgent, this.#tokenAgent]) yield* Object.values(agent.stats) as PoolStats[];
-  }
-}
-
-/** What undici tells of one origin's pool; of a lone client, whether it is connected. */
-interface PoolStats {
-  readonly connected?: unknown;
-  readonly free?: number;
-  readonly running?: number;
-}
-
-function createAgent({ connect, bodyMs }: DispatcherOptions): Agent {
-  return new Agent({
-    connect,
-    // The gates let no more calls through than there may be. A limit of the pool's own would block calls: in undici
-    // 7.30 each request that it refuses to write leaves one client of the pool busy for ever.
-    connections: null,
-    // HTTP/2 is off on purpose: one bad header would end every exchange that shares the connection.
-    allowH2: false,
-    pipelining: 1,
-    // The head's deadline is ours: undici's is restarted by informational responses.
-    headersTimeout: 0,
-    bodyTimeout: bodyMs,
-    maxHeaderSize: 64 * 1024,
-  });
 }
 
 function dispatchOptions(request: UpstreamRequest): Dispatcher.DispatchOptions {
@@ -199,12 +169,15 @@ function dispatchOptions(request: UpstreamRequest): Dispatcher.DispatchOptions {
     path: base.pathPrefix + request.target,
     method: request.method as Dispatcher.HttpMethod,
     headers: request.headers,
+    // What may be sent twice may go by a connection that the other side is about to end.
+    idempotent: request.mayRepeat === true,
     body: request.body.attempt() as NonNullable<Dispatcher.DispatchOptions['body']> | null,
   };
 }
 
-function asUpstreamError(error: unknown, origin: string, wasSent: boolean): UpstreamError {
+function asUpstreamError(error: unknown, origin: string, { wasSent, isStale }: AttemptHandler): UpstreamError {
   if (error instanceof UpstreamError) return error;
-  const { code, message, statusCode, retryAfterMs, cause } = toGatewayError(error, origin);
-  return new UpstreamError(code, message, { statusCode, retryAfterMs, cause: cause as Error | undefined, wasSent });
+  const { code, message, statusCode, retryAfterMs, cause: original } = toGatewayError(error, origin);
+  const cause = original as Error | undefined;
+  return new UpstreamError(code, message, { statusCode, retryAfterMs, cause, wasSent, isStale });
 }

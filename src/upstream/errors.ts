@@ -11,14 +11,17 @@ import { authority, type Endpoint } from './egress/proxy-route.ts';
  */
 export class UpstreamError extends GatewayError {
   readonly wasSent: boolean;
+  /** It was a connection kept from before that ended, and not the upstream that failed. */
+  readonly isStale: boolean;
 
   constructor(
     code: ErrorCode,
     message: string,
-    { wasSent, ...options }: GatewayErrorOptions & { readonly wasSent: boolean },
+    { wasSent, isStale = false, ...options }: GatewayErrorOptions & { wasSent: boolean; isStale?: boolean },
   ) {
     super(code, message, options);
     this.wasSent = wasSent;
+    this.isStale = isStale;
   }
 }
 

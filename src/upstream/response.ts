@@ -2,7 +2,6 @@
 // back until someone wants it, and knows nothing of tokens, retries or the caller's HTTP.
 
 import { STATUS_CODES } from 'node:http';
-import type { Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { AttemptTrace } from '../logging/call-trace.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
@@ -10,6 +9,7 @@ import type { BodySink, UpstreamRequest, UpstreamResponse } from './call.ts';
 import { timesOf } from './egress/connection-times.ts';
 import { ClientClosedRequest, failureReason, TOKEN_ENDED, toGatewayError } from './errors.ts';
 import type { ConnectionPermit } from './gate.ts';
+import type { CarriedHandler, Carrier } from './pooled-connection.ts';
 import type { RequestBody } from './request-body.ts';
 import { beginsToWrite } from './tracing.ts';
 
@@ -44,7 +44,7 @@ export interface AttemptLimits {
  * with a GatewayError. Its permit is released when undici has let go of it: with onComplete or onError, one of which
  * ends every dispatch.
  */
-export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamResponse {
+export class AttemptHandler implements CarriedHandler, UpstreamResponse {
   readonly head: Promise<UpstreamResponse>;
   readonly #host: string;
   readonly #limits: AttemptLimits;
@@ -58,6 +58,9 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
   rawHeaders: readonly Buffer[] = [];
   /** True once undici began to write the request: from then on it may have reached the upstream. */
   wasSent = false;
+  /** The connection, kept from before, ended without a response. */
+  isStale = false;
+  carrier: Carrier | null = null;
   #resolve!: (response: UpstreamResponse) => void;
   #reject!: (error: Error) => void;
   #abort: ((error?: Error) => void) | null = null;
@@ -191,6 +194,10 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     // undici refuses a request it would not write before it looks for a connection: that says nothing about the way to
     // the upstream.
     const isRefused = (error as { code?: string }).code === 'UND_ERR_INVALID_ARG';
+    if (this.wasSent && this.statusCode === 0 && !this.#failure && this.carrier?.isReused && isEnd(error)) {
+      this.isStale = true;
+      this.carrier.suspect();
+    }
     if (!this.#isConnected && !isRefused) this.#permit.failed(toGatewayError(error, this.#host));
     const dial = this.#isConnected ? undefined : timesOf(error);
     if (dial !== undefined) this.#trace?.dialled(dial);
@@ -298,6 +305,12 @@ export class AttemptHandler implements Dispatcher.DispatchHandler, UpstreamRespo
     this.#peek = null;
     this.#sink?.fail(failure);
   }
+}
+
+/** Whether the connection ended; undici's name for that is one for unasked responses too. */
+function isEnd(error: Error): boolean {
+  const { code } = error as { code?: string };
+  return code === 'GCG_RESET' || code === 'EPIPE' || (code === 'UND_ERR_SOCKET' && !error.message.startsWith('bad '));
 }
 
 /**

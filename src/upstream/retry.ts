@@ -60,10 +60,13 @@ export function withRetry(send: Send, deps: RetryDeps): Send {
     const isSafe = SAFE_METHODS.has(request.method);
     for (let retries = 0; ; retries += 1) {
       let response: UpstreamResponse;
+      request.mayRepeat = isSafe && retries < settings.max && request.body.canReplay;
       try {
         response = await send(request);
       } catch (error) {
-        const waitMs = mayHelp(error, isSafe) ? nextWaitMs(request, retries, undefined) : null;
+        let waitMs = mayHelp(error, isSafe) ? nextWaitMs(request, retries, undefined) : null;
+        // Nothing is the matter with the upstream.
+        if (waitMs !== null && retries === 0 && error instanceof UpstreamError && error.isStale) waitMs = 0;
         if (waitMs === null) throw error;
         await rest(request, failureReason(error as GatewayError), waitMs);
         continue;

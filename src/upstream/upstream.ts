@@ -15,6 +15,7 @@ import { type DispatcherOptions, UpstreamDispatcher } from './dispatcher.ts';
 import { Egress } from './egress/egress.ts';
 import { toGatewayError } from './errors.ts';
 import type { GatesByOrigin } from './gate.ts';
+import type { WarmSettings } from './origin-connections.ts';
 import type { LimitState, Limits } from './rate-limit/limits.ts';
 import { RateLimits } from './rate-limit/rate-limit.ts';
 import type { QueuedStart } from './rate-limit/rate-limiter.ts';
@@ -58,6 +59,8 @@ export interface Upstream {
   readonly tokenLimits: (credential: string) => TokenLimitState[] | null;
   /** For the next configuration's upstream. */
   readonly parts: { readonly connections: SharedConnections; readonly limits: Limits };
+  /** Takes the place of `previous`: keeps hosts warm as its configuration says, while the other does not any more. */
+  takeOver(previous: Upstream): void;
   /**
    * Resolves when what still runs has ended and its connections are closed, save those that a later configuration
    * shares.
@@ -104,9 +107,23 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
     lines: (most) => limits.lines(most),
     tokenLimits: (credential) => limits.ofTokens(credential),
     parts: { connections, limits },
+    takeOver(previous) {
+      dispatcher.keepWarm(warmSettings(config), previous.dispatcher);
+      if (previous.dispatcher !== dispatcher) previous.dispatcher.keepWarm(NOT_WARM);
+    },
     retire: () => connections.release(),
     close: () => connections.destroy(),
   };
+}
+
+const NOT_WARM: WarmSettings = { keepWarmMs: 0, hosts: null };
+
+/** Hosts that no credential leads to any more are not kept warm. */
+function warmSettings({ credentials, general, timeouts }: WarmConfig): WarmSettings {
+  const hosts = new Map<string, string>();
+  for (const { api, login } of [general.hosts, ...credentials.map((credential) => credential.hosts)])
+    hosts.set(api.origin, login.origin);
+  return { keepWarmMs: timeouts.keepWarmMs, hosts };
 }
 
 /** The organisations that logins name. */
@@ -125,8 +142,10 @@ function dialAlike(a: GatewayConfig, b: GatewayConfig): boolean {
   return isInTime && areAsMany && isSameSetting(a.proxy, b.proxy) && isSameSetting(a.tls, b.tls);
 }
 
+type WarmConfig = Pick<GatewayConfig, 'credentials' | 'general' | 'timeouts'>;
+
 /** The settings that connections are made of. */
-type ConnectionSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'timeouts' | 'rateLimit'>;
+type ConnectionSettings = Pick<GatewayConfig, 'proxy' | 'tls' | 'rateLimit'> & WarmConfig;
 
 /** What connections are made with. `random` is 0 (inclusive) to 1 (exclusive). */
 interface ConnectionsDeps {
@@ -151,15 +170,18 @@ export class SharedConnections {
 
   /** Calls that find no connection free count against `capacity` while they wait. */
   constructor(
-    { proxy, tls, timeouts, rateLimit }: ConnectionSettings,
+    settings: ConnectionSettings,
     { env, clock, random, log, onSent }: ConnectionsDeps,
     capacity: QueueCapacity,
     gates: GatesByOrigin = new Map(),
   ) {
+    const { proxy, tls, timeouts, rateLimit } = settings;
     this.gates = gates;
     this.egress = new Egress({ proxy, tls, timeouts, env, clock, log });
     this.dispatcher = new UpstreamDispatcher({
       connect: this.egress.connect,
+      trusted: this.egress.trusted,
+      warm: warmSettings(settings),
       headersMs: timeouts.headersMs,
       bodyMs: timeouts.bodyMs,
       onSent,

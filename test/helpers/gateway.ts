@@ -87,7 +87,10 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     inspector: { enabled: null, memory: 4, capture: 'errors', replay: 'safe' },
     proxy: { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: true },
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
-    timeouts: { connectMs: 5000, tokenMs: 4000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },
+    timeouts: {
+      ...{ connectMs: 5000, tokenMs: 4000, headersMs: 60_000, bodyMs: 300_000, totalWaitMs: 15_000 },
+      keepWarmMs: 3_600_000,
+    },
     retry: { max: 3, waitMinMs: 1000, waitMaxMs: 5000 },
     rateLimit: { mode: 'enforce', requestsPerMinute: 'auto', queueMax: 1000, connections: 256 },
     clients: [],

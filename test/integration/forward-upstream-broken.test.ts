@@ -153,7 +153,7 @@ t.test('a body that stalls ends the connection, and the upstream’s', async (t)
   const pair = await startBefore(
     t,
     (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'),
-    timeouts({ bodyMs: 150 }),
+    timeouts({ bodyMs: 150, keepWarmMs: 0 }),
   );
   const received = await exchangeRaw(pair.port, GET, untilClose);
   t.match(received, /part$/);

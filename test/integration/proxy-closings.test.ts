@@ -203,6 +203,8 @@ username = corp
 password = password-of-the-test
 [tls]
 ca_file = ${ca.caFile}
+[timeouts]
+keep_warm = 0
 [retry]
 retry_max = 0
 `,

@@ -63,6 +63,13 @@ export const timeouts = new Section('timeouts', 'Timeouts.', {
     doc: "From the request, once it has a connection, to the platform's response headers.",
   }),
   body: duration('300', { minMs: 1, maxMs: HOUR_MS, doc: 'Longest pause while a body is being sent or received.' }),
+  keep_warm: duration('1h', {
+    maxMs: 24 * HOUR_MS,
+    doc: 'How long after the last call one connection to each host stays open for the next; 0: not at all.',
+    more:
+      'It is opened again in the background when the other side ends it. No request is made for it: the platform sees ' +
+      'an open connection.',
+  }),
   total_wait: duration('15', {
     maxMs: HOUR_MS,
     doc: 'Queue, token wait and retries of one call together.',

@@ -25,7 +25,7 @@ import {
   routeName,
 } from './proxy-route.ts';
 import { createRouteOpener, type RouteOpener } from './route-opener.ts';
-import { createTlsLayer, createTrust, markResets, type TlsLayer, type Trust } from './tls.ts';
+import { createTlsLayer, createTrust, markResets, type TlsLayer, type TlsMaterial, type Trust } from './tls.ts';
 
 /** What an egress is made of. */
 export interface EgressOptions {
@@ -48,6 +48,13 @@ interface RouteDescription {
 }
 
 /**
+ * How long a connection is silent before the system asks whether the other side is still there. The packets without
+ * content keep it alive in routers and proxies, which forget silent ones without telling; one that does not answer is
+ * ended within ten seconds more.
+ */
+const PROBE_MS = 15_000;
+
+/**
  * The way out that one configuration describes, for all traffic. Opens nothing and reads no file until the first dial.
  * Whoever makes it closes it.
  */
@@ -57,11 +64,14 @@ export class Egress {
   readonly #closing = new AbortController();
   readonly #lookup: LookupFunction | undefined;
   readonly #trust: Trust;
-  readonly #upstreamTls = createTlsLayer((material) => material.upstream);
+  readonly #upstreamTls: TlsLayer;
   /** For proxies and PAC files: never with our client certificate. */
-  readonly #plainTls = createTlsLayer((material) => material.plain);
+  readonly #plainTls: TlsLayer;
   readonly #opener: RouteOpener;
   readonly #routing: Routing;
+  /** What each connection was verified by. */
+  readonly #verifiedBy = new WeakMap<Socket, TlsMaterial>();
+  #hasVerified = false;
   /** By their URLs. */
   readonly #pacs = new Map<string, Pac>();
 
@@ -70,6 +80,8 @@ export class Egress {
     this.#options = options;
     this.#lookup = hosts && hostsLookup(hosts);
     this.#trust = createTrust({ tls, log });
+    this.#upstreamTls = createTlsLayer((material) => material.upstream, clock.now);
+    this.#plainTls = createTlsLayer((material) => material.plain, clock.now);
     this.#opener = createRouteOpener({ clock, tls: this.#plainTls, trust: this.#trust });
     this.#routing = createRouting({ proxy, env, log });
   }
@@ -107,6 +119,16 @@ export class Egress {
   async routes(url: URL | string): Promise<readonly string[]> {
     return (await this.#routesTo(endpointOf(new URL(url)))).map(routeName);
   }
+
+  /**
+   * Reads the trust files where they have changed. What it gives tells whether a connection from here was verified by them
+   * as they are now.
+   */
+  readonly trusted = (): ((socket: Socket) => boolean) => {
+    if (!this.#hasVerified) return () => true;
+    const material = this.#trust.current();
+    return (socket) => (this.#verifiedBy.get(socket) ?? material) === material;
+  };
 
   /** A node:http agent that dials here and keeps no connections; `secure` for wss and https. */
   agent({ secure }: { secure: boolean }): Agent {
@@ -159,7 +181,10 @@ export class Egress {
       dial.waitFor('gateway.upstream.timeout', `${authority(endpoint.host, endpoint.port)}, in the TLS handshake`);
       times.enter('tls');
       const failure = (error: Error, leaf?: DetailedPeerCertificate) => upstreamError(error, endpoint, leaf);
-      return tlsLayer.secure(raw, endpoint, material, { dial, failure });
+      const secured = await tlsLayer.secure(raw, endpoint, material, { dial, failure });
+      this.#verifiedBy.set(secured, material);
+      this.#hasVerified = true;
+      return secured;
     }).catch((error) => {
       const failure = isGatewayError(error) ? error : unexpected(error, log);
       times.failed();
@@ -168,7 +193,7 @@ export class Egress {
     });
     times.ready();
     keepTimes(socket, times);
-    return markResets(socket.setNoDelay(true).setKeepAlive(true, 60_000));
+    return markResets(socket.setNoDelay(true).setKeepAlive(true, PROBE_MS));
   }
 }
 

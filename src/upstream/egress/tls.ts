@@ -1,15 +1,15 @@
 // TLS of outgoing connections: which CAs are trusted, client certificates, the handshake over a given stream, and what
 // a reset in it means.
 
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import {
+  connect as connectTls,
   createSecureContext,
   type DetailedPeerCertificate,
   getCACertificates,
   type SecureContext,
   type TLSSocket,
 } from 'node:tls';
-import { buildConnector } from 'undici';
 import { findCertificates, LARGEST_PEM_BYTES } from '../../config/certificates.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
@@ -17,6 +17,7 @@ import { fileRevision, readPlainFileSync, whyNotRead } from '../../fs/plain-file
 import type { Log } from '../../logging/log.ts';
 import { type DialContext, destroyOnAbort } from './dial-context.ts';
 import { authority, type Endpoint } from './proxy-route.ts';
+import { TlsSessions } from './tls-sessions.ts';
 
 /** TLS over a stream that is there already. */
 export interface TlsLayer {
@@ -33,56 +34,93 @@ interface HandshakeContext {
   readonly failure: (error: Error, leaf?: DetailedPeerCertificate) => GatewayError;
 }
 
-/** undici's connector as it is, not as it is typed: it returns the socket it works on. */
-type Connector = (options: buildConnector.Options, callback: buildConnector.Callback) => TLSSocket;
-
-/** Sessions are cached per reading of the trust files: a session of withdrawn trust is not resumed. */
-export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureContext): TlsLayer {
-  const connectors = new WeakMap<TlsMaterial, Connector>();
-  const connectorFor = (material: TlsMaterial) => {
-    let connector = connectors.get(material);
-    if (!connector) {
-      // Said explicitly, because Node lets NODE_TLS_REJECT_UNAUTHORIZED=0 decide where this is left out.
-      connector = buildConnector({
-        secureContext: contextOf(material),
-        rejectUnauthorized: true,
-        allowH2: false,
-        timeout: 0,
-      }) as Connector;
-      connectors.set(material, connector);
-    }
-    return connector;
-  };
+/**
+ * Sessions are kept per reading of the trust files: one of withdrawn trust, or of another client certificate, is never
+ * resumed. `now`: epoch ms.
+ */
+export function createTlsLayer(contextOf: (material: TlsMaterial) => SecureContext, now: () => number): TlsLayer {
+  const sessionsOf = new WeakMap<TlsMaterial, TlsSessions>();
   return {
     secure(raw, peer, material, { dial, failure }) {
-      return new Promise((resolve, reject) => {
-        let leaf: DetailedPeerCertificate | undefined;
-        const options = {
-          hostname: peer.host,
-          host: authority(peer.host, peer.port),
-          protocol: 'https:',
-          port: String(peer.port),
-          httpSocket: raw,
-          ...(peer.servername !== undefined && { servername: peer.servername }),
-        };
-        // The socket beneath may report the same failure first, and nobody else listens there.
-        raw.on('error', () => {});
-        const release = destroyOnAbort(dial.signal, raw);
-        const socket = connectorFor(material)(options, (error, secured) => {
+      let sessions = sessionsOf.get(material);
+      if (sessions === undefined) {
+        sessions = new TlsSessions(now);
+        sessionsOf.set(material, sessions);
+      }
+      // The socket beneath may report the same failure first, and nobody else listens there.
+      raw.on('error', () => {});
+      const release = destroyOnAbort(dial.signal, raw);
+      return handshake(raw, peer, contextOf(material), sessions).then(
+        (socket) => {
           release();
-          if (error) reject(failure(error, leaf));
-          else resolve(secured as TLSSocket);
-        });
-        // For life: between two owners nobody else listens, and an error that nobody hears ends the process.
-        socket.on('error', () => {});
-        // Node drops the peer's certificate before it reports that it is not trusted: look at it one step earlier.
-        socket.prependListener('secure', () => {
-          // Not getPeerX509Certificate(): on Node 22 and 24 it leaves nothing for the check of the name that follows.
-          leaf = socket.getPeerCertificate(true);
-        });
-      });
+          return socket;
+        },
+        ({ error, leaf }: HandshakeFailure) => {
+          release();
+          throw failure(error, leaf);
+        },
+      );
     },
   };
+}
+
+interface HandshakeFailure {
+  readonly error: Error;
+  readonly leaf: DetailedPeerCertificate | undefined;
+}
+
+/** Rejects with a HandshakeFailure. */
+function handshake(
+  raw: Socket,
+  { host, port, servername = isIP(host) === 0 ? host : '' }: Endpoint,
+  secureContext: SecureContext,
+  sessions: TlsSessions,
+): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    // The name that is verified is part of it: Node does not look at the certificate of a resumed session again.
+    const key = `${servername} ${authority(host, port)}`;
+    const offered = sessions.take(key);
+    let leaf: DetailedPeerCertificate | undefined;
+    let isVerified = false;
+    let certificateEndsAt = 0;
+    const tickets: Buffer[] = [];
+    const socket = connectTls({
+      socket: raw,
+      host,
+      port,
+      servername,
+      secureContext,
+      // Said explicitly, because Node lets NODE_TLS_REJECT_UNAUTHORIZED=0 decide where this is left out.
+      rejectUnauthorized: true,
+      ALPNProtocols: ['http/1.1'],
+      ...(offered && { session: offered.ticket }),
+    });
+    const keep = (ticket: Buffer) => {
+      const resumed = socket.isSessionReused() ? offered : undefined;
+      sessions.keep(key, ticket, resumed, certificateEndsAt);
+    };
+    // For life: between two owners nobody else listens, and an error that nobody hears ends the process.
+    socket.on('error', (error) => {
+      if (isVerified) return;
+      if (offered !== undefined) sessions.forget(key);
+      reject({ error, leaf } satisfies HandshakeFailure);
+    });
+    // Before TLS 1.3 the ticket comes before the certificate is verified, from then on after it.
+    socket.on('session', (ticket) => void (isVerified ? keep(ticket) : tickets.push(ticket)));
+    // Node drops the peer's certificate before it reports that it is not trusted: look at it one step earlier.
+    socket.prependListener('secure', () => {
+      // Not getPeerX509Certificate(): on Node 22 and 24 it leaves nothing for the check of the name that follows.
+      leaf = socket.getPeerCertificate(true);
+    });
+    socket.once('secureConnect', () => {
+      isVerified = true;
+      certificateEndsAt = Date.parse(leaf?.valid_to ?? '') || 0;
+      // The chain is large, and this lives as long as the connection.
+      leaf = undefined;
+      for (const ticket of tickets) keep(ticket);
+      resolve(socket);
+    });
+  });
 }
 
 /**

@@ -128,9 +128,9 @@ t.test('a dial through a proxy, and a connection that is used again', async (t) 
   t.notOk(dialled?.dial && 'dns' in dialled.dial, 'the proxy is an address: no name was resolved');
   t.notOk(dialled && ('idle' in dialled || 'age' in dialled));
 
-  clock.at += 4_200;
+  clock.at += 3_200;
   const again = shown(await traced()).attempts[0];
-  t.match(again, { idle: 4_200, age: 4_350, wait: 100, body: 50, ms: 150 });
+  t.match(again, { idle: 3_200, age: 3_350, wait: 100, body: 50, ms: 150 });
   t.notOk(again && 'dial' in again, 'its connection was there');
 
   leave();
