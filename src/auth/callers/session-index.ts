@@ -1,7 +1,11 @@
 // What the instances know together of all sessions: how many there are and whose, so that there are not too many, and
 // so that all of one client can be found. No implementation.
 
-import type { SessionLimits } from './sessions.ts';
+/** How many sessions there may be, and how long one may be idle, ms. */
+export interface SessionLimits {
+  readonly max: number;
+  readonly idleMs: number;
+}
 
 /** The index of sessions. Methods throw where the store does not answer; what they would have noted is noted later. */
 export interface SessionIndex {

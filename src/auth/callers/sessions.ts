@@ -25,15 +25,9 @@ import {
   sessionIssuer,
 } from './session.ts';
 import { SessionElsewhere, SessionFetches } from './session-fetches.ts';
-import type { SessionIndex } from './session-index.ts';
+import type { SessionIndex, SessionLimits } from './session-index.ts';
 import { createSessionStore, type SessionStore, sessionKey, sessionOfStored } from './session-store.ts';
 import { SharedSession } from './shared-session.ts';
-
-/** How many sessions there may be, and how long one may be idle, ms. */
-export interface SessionLimits {
-  readonly max: number;
-  readonly idleMs: number;
-}
 
 /** About 15 MB when full; a week lets a user come back after a weekend. */
 export const SESSION_LIMITS: SessionLimits = { max: 10_000, idleMs: 7 * 24 * 60 * 60 * 1000 };

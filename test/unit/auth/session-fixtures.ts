@@ -2,7 +2,8 @@
 
 import type { Test } from 'tap';
 import { placeholderCredential } from '../../../src/auth/callers/session.ts';
-import { type SessionLimits, Sessions, type SessionsDeps } from '../../../src/auth/callers/sessions.ts';
+import type { SessionLimits } from '../../../src/auth/callers/session-index.ts';
+import { Sessions, type SessionsDeps } from '../../../src/auth/callers/sessions.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import type { TokenStore } from '../../../src/auth/credentials/store/store.ts';
 import type { TokenCall, TokenGrant } from '../../../src/auth/credentials/token-endpoint.ts';
