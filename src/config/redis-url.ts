@@ -42,7 +42,7 @@ export function parseRedisUrl(text: string): Parsed<RedisPlace> {
 function parseOne(text: string): Parsed<RedisPlace> {
   if (text === '') return err('has an empty item between commas');
   if (/^unix:\/?[^/@]*$|^unix:\/\/[^/@]+$/i.test(text)) return err(`is not ${FORMS}`);
-  if (/^unix:(?:\/\/)?\//i.test(text)) {
+  if (/^unix:(?:\/\/)?\/(?!\/)/i.test(text)) {
     const path = text.replace(/^unix:(?:\/\/(?=\/))?/i, '');
     return ok({ addresses: [{ kind: 'unix', path }], database: 0 });
   }

@@ -127,9 +127,7 @@ export function readStore(
   clients: readonly ClientConfig[],
 ): StoreConfig {
   const reader = store.reader(context);
-  // What a person logged in for, and what applications hold and cannot ask for again, must outlive the process.
-  const wantsFile = clients.length > 0 || credentials.some(({ grantType }) => USER_GRANTS.has(grantType));
-  const type = reader.get('type') ?? (wantsFile ? 'file' : 'memory');
+  const chosen = reader.get('type');
   const common = {
     prefix: reader.get('prefix'),
     encryptionKey: reader.get('encryption_key'),
@@ -137,13 +135,17 @@ export function readStore(
   };
   if (common.encryptionKeyPrevious !== null && common.encryptionKey === null)
     reader.problem('encryption_key_previous', 'opens what the key before encrypted; set encryption_key to the one now');
-  if (type === 'redis') {
+  if (chosen === 'redis') {
     const redis = readRedis(reader);
-    // A value for the fields that were refused above, so that the rest of the configuration is read.
+    // Where it is missing, which is reported, nobody gets this configuration.
     const encryptionKey = common.encryptionKey as SecretSource;
-    return { type, path: reader.get('path') ?? '', ...common, ...redis, encryptionKey };
+    return { type: chosen, path: reader.get('path') ?? '', ...common, ...redis, encryptionKey };
   }
-  refuseRedisKeys(reader, type);
+  // Of a type that is misspelt that is said, and no more.
+  if (chosen !== null || !reader.isSet('type')) refuseRedisKeys(reader, chosen);
+  // What a person logged in for, and what applications hold and cannot ask for again, must outlive the process.
+  const wantsFile = clients.length > 0 || credentials.some(({ grantType }) => USER_GRANTS.has(grantType));
+  const type = chosen ?? (wantsFile ? 'file' : 'memory');
   const path = reader.get('path') ?? defaultStateFolder(context);
   if (path === undefined && type === 'file') {
     reader.problem(
@@ -167,14 +169,15 @@ const REDIS_KEYS = [
 ] as const;
 
 /** Settings of a server where none is used: by mistake where nothing else was chosen, else for another time. */
-function refuseRedisKeys(reader: StoreReader, type: 'memory' | 'file'): void {
+function refuseRedisKeys(reader: StoreReader, chosen: 'memory' | 'file' | null): void {
   for (const key of REDIS_KEYS) {
-    if (reader.isSet('type')) {
-      if (reader.isSet(key)) reader.warning(key, `has no effect with type = ${type}`);
+    if (!reader.isSet(key)) continue;
+    if (chosen !== null) {
+      reader.warning(key, `has no effect with type = ${chosen}`);
       continue;
     }
     reader.get(key);
-    if (reader.isSet(key)) reader.problem(key, 'needs type = redis: without it no server is used');
+    reader.problem(key, 'needs type = redis: without it no server is used');
   }
 }
 
