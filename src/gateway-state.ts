@@ -14,9 +14,8 @@ import { type Session, sessionEnded } from './auth/callers/session.ts';
 import type { SessionLimits } from './auth/callers/session-index.ts';
 import { Sessions } from './auth/callers/sessions.ts';
 import { createLogins, type Logins } from './auth/credentials/login.ts';
-import { FileStore } from './auth/credentials/store/file.ts';
-import { createMemoryStore } from './auth/credentials/store/memory.ts';
-import { StoreError, type TokenStore } from './auth/credentials/store/store.ts';
+import { closeStore, type MadeStore, makeStore, openStore } from './auth/credentials/store/make-store.ts';
+import type { TokenStore } from './auth/credentials/store/store.ts';
 import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
 import type { Token } from './auth/credentials/token-source.ts';
 import type { ClientCas } from './cert-subject.ts';
@@ -137,7 +136,11 @@ export class GatewayState implements ServerContext, Shared {
   app!: FastifyInstance;
   #runtime!: Runtime;
 
-  private constructor(config: GatewayConfig, options: StateOptions & { metrics: Metrics }, shared: SharedStore | null) {
+  private constructor(
+    config: GatewayConfig,
+    options: StateOptions & { metrics: Metrics },
+    { store, redis, quota }: SharedStore,
+  ) {
     const { log, env = process.env, clock = systemClock, random = Math.random } = options;
     this.started = config;
     this.env = env;
@@ -166,10 +169,9 @@ export class GatewayState implements ServerContext, Shared {
       inspector: this.inspector,
     });
     this.liveSecrets = options.liveSecrets;
-    this.redis = shared?.redis ?? null;
-    this.quota = shared?.quota ?? null;
-    this.store =
-      config.store.type === 'file' ? new FileStore({ ...config.store, clock, log }) : createMemoryStore({ clock });
+    this.redis = redis;
+    this.store = store;
+    this.quota = quota;
     this.listenerPlan = new ListenerPlan(config);
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
     this.refusals = new Refusals(clock);
@@ -204,7 +206,7 @@ export class GatewayState implements ServerContext, Shared {
    */
   static async create(config: GatewayConfig, options: StateOptions): Promise<GatewayState> {
     const metrics = options.metrics ?? createMetrics({ version: VERSION, now: (options.clock ?? systemClock).now });
-    const shared = await createShared(config, { ...options, metrics });
+    const shared = await makeShared(config, { ...options, metrics });
     const state = new GatewayState(config, { ...options, metrics }, shared);
     state.liveSecrets?.configure(secretSettings(config).values());
     try {
@@ -220,13 +222,9 @@ export class GatewayState implements ServerContext, Shared {
 
   async #open(options: StateOptions): Promise<void> {
     const { started: config, store, clock, random, log } = this;
-    // A server that is away is waited for in the background; one that refuses us, and a folder that cannot be used, are
-    // found now, and not when the first person has logged in.
-    await this.redis?.open().catch((error: Error) => {
-      throw new StoreError('unusable', error.message);
-    });
+    // What cannot be used is found now, and not when the first person has logged in.
+    await openStore(this);
     this.quota?.start();
-    await store.open();
     await this.blocks.load();
     const { file, sync } = config.audit;
     const { auditIo: io = nodeIo } = options;
@@ -324,9 +322,8 @@ export class GatewayState implements ServerContext, Shared {
 
   /** Writes what is left for the store, and lets go of it. To be called last: whoever ends may store something. */
   async closeStore(): Promise<void> {
-    await this.store.close();
     await this.quota?.close();
-    await this.redis?.close();
+    await closeStore(this);
   }
 
   /** Writes what is left of usage and audit; the last line of the trail is made. */
@@ -348,23 +345,21 @@ export class GatewayState implements ServerContext, Shared {
   readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
 }
 
-/** What instances have in common. */
-interface SharedStore {
-  readonly redis: RedisConnection;
-  readonly quota: QuotaLedger;
+/** The store, and what instances have in common where they share it. */
+interface SharedStore extends MadeStore {
+  readonly quota: QuotaLedger | null;
 }
 
-/** The connection to a shared store, closed; its code is loaded only where one is configured. */
-async function createShared(
-  { store }: GatewayConfig,
+/** Makes it, closed; the code of what is shared is loaded only where something is. */
+async function makeShared(
+  config: GatewayConfig,
   { clock = systemClock, random = Math.random, log, metrics }: StateOptions & { metrics: Metrics },
-): Promise<SharedStore | null> {
-  if (store.type !== 'redis') return null;
-  const { RedisConnection } = await import('./redis/connection.ts');
+): Promise<SharedStore> {
   const onCommand = metrics.storeCommand.bind(metrics);
-  const redis = new RedisConnection({ config: store, clock, random, log, onCommand });
+  const made = await makeStore(config.store, { clock, random, log, onCommand });
+  if (made.redis === null) return { ...made, quota: null };
   const { QuotaLedger } = await import('./upstream/rate-limit/quota-ledger.ts');
-  return { redis, quota: new QuotaLedger({ link: redis, clock }) };
+  return { ...made, quota: new QuotaLedger({ link: made.redis, clock }) };
 }
 
 function* credentialStates({ credentials, upstream }: Runtime) {

@@ -2,8 +2,7 @@
 // process that stays alive until both are done.
 
 import { type Credentials, createCredentials } from '../auth/credentials/credentials.ts';
-import { FileStore } from '../auth/credentials/store/file.ts';
-import { createMemoryStore } from '../auth/credentials/store/memory.ts';
+import { closeStore, makeStore, openStore } from '../auth/credentials/store/make-store.ts';
 import { StoreError } from '../auth/credentials/store/store.ts';
 import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
@@ -27,16 +26,16 @@ export async function withStandaloneCredentials(
   { isTrial = false }: { isTrial?: boolean } = {},
 ): Promise<number> {
   const deps = { clock: systemClock, random: Math.random, log: SILENT };
-  const store =
-    config.store.type === 'file'
-      ? new FileStore({ ...config.store, ...deps, isDurable: !isTrial })
-      : createMemoryStore(deps);
+  const made = await makeStore(config.store, { ...deps, isDurable: !isTrial, isInstance: false });
+  const { store } = made;
   const upstream = createUpstream(config, { ...deps, env: io.env as NodeJS.ProcessEnv });
   const credentials = createCredentials({ ...deps, config, store, transport: upstream.transport });
   // The timers of credentials and upstream do not keep a process alive; this one has to wait for their results.
   const alive = setInterval(() => {}, 60_000);
   let code: number = EXIT.failure;
   try {
+    // A folder is looked at when something is stored in it.
+    if (made.redis !== null) await openStore(made);
     code = await work(credentials, upstream);
     return code;
   } catch (error) {
@@ -49,6 +48,7 @@ export async function withStandaloneCredentials(
       if (storeError && code === EXIT.ok) io.stderr.write(`warning: credential ${name}: store: ${storeError}\n`);
     }
     await upstream.close();
+    await closeStore(made);
     clearInterval(alive);
   }
 }

@@ -84,6 +84,8 @@ export interface RedisConnectionDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Whether this process is an instance, which others count; a command that only looks is none. Default: true. */
+  readonly isInstance?: boolean;
   /** Told of each command when it has ended. Names are those of scripts and commands: there are few. */
   readonly onCommand?: (name: string, result: CommandResult, seconds: number) => void;
 }
@@ -148,7 +150,8 @@ export class RedisConnection {
   /** Ends it. The instance takes itself out of the list, if the server takes that in time. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    const farewell = this.isReady ? this.command(['ZREM', `${this.prefix}inst`, this.instanceId]) : Promise.resolve();
+    const isListed = this.isReady && this.#deps.isInstance !== false;
+    const farewell = isListed ? this.command(['ZREM', `${this.prefix}inst`, this.instanceId]) : Promise.resolve();
     // It is forgotten after a minute anyway.
     await farewell.catch(() => {});
     this.#isClosed = true;
@@ -299,6 +302,7 @@ export class RedisConnection {
 
   /** Gives a sign of life, and learns of those of others. */
   async #sign(link: Link, isOver: () => boolean): Promise<void> {
+    if (this.#deps.isInstance === false) return this.#askTime(link);
     const keys = [`${this.prefix}inst`];
     const askedAt = this.#deps.clock.monotonic();
     const call = { script: SIGN_OF_LIFE, keys, args: [this.instanceId, String(INSTANCE_LIFE_MS)] };

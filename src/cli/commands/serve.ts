@@ -10,6 +10,7 @@ import type { Overrides } from '../../config/flags.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { loadConfig } from '../../config/load.ts';
 import { formatProblem, type Problem } from '../../config/problem.ts';
+import { defaultStateFolder } from '../../config/sections/store.ts';
 import { createGateway, type Gateway } from '../../gateway.ts';
 import { takesKeyOfStart, viewersInWords } from '../../inspector/page-place.ts';
 import type { Log } from '../../logging/log.ts';
@@ -193,7 +194,8 @@ class ServingProcess {
    */
   async #writePageKey({ pages, pageKey }: Gateway, { clients }: Pick<GatewayConfig, 'clients'>): Promise<void> {
     const { store, server } = this.#config;
-    const { path: folder } = store;
+    // A shared store has no folder of its own. That of all others is where the key is looked for, too.
+    const folder = store.path || (store.type === 'redis' ? (defaultStateFolder(this.#io) ?? '') : '');
     const isWanted = pages.length > 0 && takesKeyOfStart({ clients, server });
     if (!isWanted) {
       this.#pageKeyFiles?.remove();

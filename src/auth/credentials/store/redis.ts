@@ -61,6 +61,8 @@ export interface RedisStoreDeps {
   readonly encryptionKeyPrevious: SecretSource | null;
   /** The folder of what Redis does not take; '': none. */
   readonly path: string;
+  /** False: only tokens with a refresh token are kept (`TokenStore.isDurable`). */
+  readonly isDurable?: boolean;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -70,7 +72,7 @@ export interface RedisStoreDeps {
 
 /** Subscribes when it is opened. */
 export class RedisStore implements TokenStore {
-  readonly isDurable = true;
+  readonly isDurable: boolean;
   readonly isShared = true;
   readonly #deps: RedisStoreDeps;
   readonly #sealer: Sealer;
@@ -89,6 +91,7 @@ export class RedisStore implements TokenStore {
   constructor(deps: RedisStoreDeps) {
     const { connection, encryptionKey, encryptionKeyPrevious: previous, clock, random, log, path, prefix } = deps;
     this.#deps = deps;
+    this.isDurable = deps.isDurable ?? true;
     this.#channel = `${connection.prefix}rev`;
     this.#mirror = new RedisMirror(clock);
     this.#spool = path === '' ? null : new Spool({ folder: path, prefix, log });
