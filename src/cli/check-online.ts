@@ -1,6 +1,7 @@
 // `gcg check --online`: a token for each credential and one harmless call with it, without opening a listener.
 
 import type { Credential, Credentials } from '../auth/credentials/credentials.ts';
+import { systemClock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { onOneLine } from '../config/problem.ts';
 import { type GatewayError, isGatewayError } from '../errors.ts';
@@ -14,13 +15,27 @@ import { whoInWords } from './who-is-it.ts';
 const LONGEST_TRIAL_MS = 90_000;
 
 /**
- * One line per credential on stdout, and the verdict: on stdout when all are good, else on stderr.
- * 0 when all are good, 77 when one is refused, 69 when the platform cannot be reached or answers something else.
+ * One line per credential on stdout, those of a shared store before them, and the verdict: on stdout when all are good,
+ * else on stderr. 0 when all are good, 77 when one is refused, 69 when the platform cannot be reached or answers something else.
  */
-export function checkOnline(config: GatewayConfig, io: Io): Promise<number> {
+export async function checkOnline(config: GatewayConfig, io: Io): Promise<number> {
+  const code = await checkStore(config, io);
+  if (code !== EXIT.ok) return code;
   return withStandaloneCredentials(config, io, (credentials, upstream) => tryAll(credentials, upstream, io), {
     isTrial: true,
   });
+}
+
+/** A shared store comes first: what is logged in is read from it. */
+async function checkStore(config: GatewayConfig, io: Io): Promise<number> {
+  const { store } = config;
+  if (store.type !== 'redis') return EXIT.ok;
+  const { examineStore } = await import('./store-check.ts');
+  const { findings, code } = await examineStore({ ...config, store }, systemClock);
+  for (const { step, status, detail } of findings)
+    io.stdout.write(`  ${(status === 'failed' ? 'FAILED' : status).padEnd(8)}${step}: ${onOneLine(detail)}\n`);
+  if (code !== EXIT.ok) io.stderr.write('gcg: the configuration can be read, but its store cannot be used\n');
+  return code;
 }
 
 async function tryAll(credentials: Credentials, upstream: Upstream, io: Io): Promise<number> {

@@ -15,6 +15,8 @@ export interface ScriptTrial {
   /** Ends of keys: what is tried is `{prefix}:check:END`. They are deleted afterwards. */
   readonly keys: readonly string[];
   readonly args: readonly string[];
+  /** Arguments of a second run, which takes the way that the first did not. */
+  readonly again?: readonly string[];
 }
 
 /** One script: its text, and its name in metrics and messages. */

@@ -8,6 +8,7 @@ import { canProve } from '../../config/access-rules.ts';
 import type { ClientConfig, CredentialConfig, GatewayConfig } from '../../config/gateway-config.ts';
 import { formatListenAddress } from '../../config/listen-address.ts';
 import { loadConfig } from '../../config/load.ts';
+import { formatRedisAddress } from '../../config/redis-url.ts';
 import { lastDayOf } from '../../config/sections/client.ts';
 import { isInspectorOn, plannedPages, viewersInWords } from '../../inspector/page-place.ts';
 import type { CommandLine } from '../args.ts';
@@ -37,11 +38,11 @@ export async function check(args: CommandLine, io: Io, online: OnlineCheck): Pro
   warnOfUnused(result.config, io);
   const isOnline = args.flags.has('online');
   // "OK" is printed only when nothing more is to be checked; with --online the verdict comes last.
-  io.stdout.write(`${isOnline ? 'configuration' : 'OK'}: ${summarise(result.config)}`);
+  io.stdout.write(`${isOnline ? 'configuration' : 'OK'}: ${summarise(result.config, await storeRows(result.config))}`);
   return isOnline ? online(result.config, io) : EXIT.ok;
 }
 
-function summarise(config: GatewayConfig): string {
+function summarise(config: GatewayConfig, store: readonly [string, string][]): string {
   const { files, general, credentials, clients, server } = config;
   const named = credentials.map((credential) => {
     const { name, grantType, hosts, isDefault } = credential;
@@ -57,10 +58,25 @@ function summarise(config: GatewayConfig): string {
     ['clients', clients.length === 0 ? 'none: local callers need no proof' : clients.map(clientInWords).join(', ')],
     ['listens on', server.listen.map(formatListenAddress).join(', ')],
     ['live page', pageInWords(config)],
+    ...store,
     ...(server.readOnly ? [['read-only', 'nobody may change anything (server.read_only)'] as [string, string]] : []),
   ];
   const lines = rows.map(([head, text]) => `  ${head.padEnd(13)}${text}`);
   return `${[files[0] ?? 'no file, settings from flags and environment', ...lines].join('\n')}\n`;
+}
+
+/** Of a store that instances share: where it is, and what its administrator has to allow. */
+async function storeRows({ store }: GatewayConfig): Promise<[string, string][]> {
+  if (store.type !== 'redis') return [];
+  const { aclLine } = await import('../store-rights.ts');
+  const { addresses, database } = store.place;
+  const where = addresses.map(formatRedisAddress).join(', ');
+  const name = store.sentinel === null ? '' : `, master ${store.sentinel}`;
+  const number = database === 0 ? '' : `, database ${database}`;
+  return [
+    ['store', `shared by instances: redis at ${where}${name}${number}, keys {${store.prefix}}:*`],
+    ['its rights', aclLine(store)],
+  ];
 }
 
 function pageInWords(config: GatewayConfig): string {

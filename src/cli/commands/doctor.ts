@@ -36,6 +36,8 @@ export interface DoctorDeps {
   readonly obtainToken: (credential: CredentialConfig) => Promise<Token>;
   readonly clock: Clock;
   readonly version: string;
+  /** What was found of a shared store; none without one. */
+  readonly storeSteps?: readonly DoctorStep[];
   /** Addresses of a name; the system's resolver by default. */
   readonly resolve?: (name: string) => Promise<readonly string[]>;
 }
@@ -65,7 +67,7 @@ export async function doctor(
   deps: DoctorDeps,
 ): Promise<number> {
   const agent = new Agent({ connect: deps.egress.connect, allowH2: false });
-  const steps: DoctorStep[] = [];
+  const steps: DoctorStep[] = [...(deps.storeSteps ?? [])];
   try {
     await examine(steps, agent, deps);
   } finally {
@@ -393,10 +395,12 @@ export async function runDoctor(args: CommandLine, io: Io): Promise<number> {
   reportProblems(io, result.ok ? [] : result.problems, result.warnings);
   if (!result.ok) return EXIT.badConfig;
   const { config } = result;
+  const { steps: storeSteps, isUsable } = await storeExamination(config);
   const examine = (credentials: Credentials, { egress }: Upstream) =>
     doctor(args, io, {
       config,
       egress,
+      storeSteps,
       clock: systemClock,
       version: VERSION,
       obtainToken: ({ name }) => {
@@ -406,5 +410,21 @@ export async function runDoctor(args: CommandLine, io: Io): Promise<number> {
         return credential.source.token();
       },
     });
-  return withStandaloneCredentials(config, io, examine, { isTrial: true });
+  // Without its store the rest can be examined still; what is logged in is not known then.
+  const examined = isUsable ? config : { ...config, store: { ...config.store, type: 'memory' as const } };
+  return withStandaloneCredentials(examined, io, examine, { isTrial: true });
+}
+
+/** What is found of a shared store, and whether it can be used. */
+async function storeExamination(config: GatewayConfig): Promise<{ steps: readonly DoctorStep[]; isUsable: boolean }> {
+  const { store } = config;
+  if (store.type !== 'redis') return { steps: [], isUsable: true };
+  const { examineStore } = await import('../store-check.ts');
+  const { findings, code } = await examineStore({ ...config, store }, systemClock);
+  // Callers are told so while the store is away.
+  const steps = findings.map((found) => ({
+    ...found,
+    ...(found.status === 'failed' && { code: 'gateway.credential.unavailable' }),
+  }));
+  return { steps, isUsable: code === EXIT.ok };
 }

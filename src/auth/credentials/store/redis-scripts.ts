@@ -41,7 +41,7 @@ if owner and owner ~= ARGV[1] then return {0, owner, redis.call('PTTL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local g, v, d, i = entry(KEYS[2])
 return {1, g, v, d, i}`,
-  { keys: ['lock', 'entry'], args: ['check', '1000'] },
+  { keys: ['lock', 'entry'], args: ['check', '1000'], again: ['another', '1000'] },
 );
 
 /**
