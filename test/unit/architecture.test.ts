@@ -160,6 +160,16 @@ t.test('the client of the shared store is loaded by one file, when a connection 
   t.strictSame([...new Set(users)], ['src/redis/link.ts']);
   const text = readFileSync(join(ROOT, 'src/redis/link.ts'), 'utf8');
   t.notMatch(text, /^import (?!type )[^;]*'@redis\/client'/m, 'not with the file');
+  // What a gateway loads at its start: imports that are no types and stand at the top.
+  const loaded = new Set<string>(['src/gateway.ts', 'src/cli/commands/serve.ts', 'src/cli/standalone.ts']);
+  for (const from of loaded) {
+    const source = readFileSync(join(ROOT, from), 'utf8');
+    for (const [, specifier = ''] of source.matchAll(/^(?:import|export)\b(?! type\b)[^;'"`]*?\bfrom\s+'(\.[^']+)'/gm))
+      loaded.add(normalize(join(dirname(from), specifier)).replaceAll(sep, '/'));
+  }
+  t.ok(loaded.size > 200, `${loaded.size} files`);
+  const shared = [...loaded].filter((file) => /^src\/redis\/|store\/redis/.test(file));
+  t.strictSame(shared, [], 'nor with the gateway, where no such store is configured');
 });
 
 t.test('no imports form a cycle, those of types included', async (t) => {

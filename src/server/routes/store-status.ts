@@ -30,7 +30,7 @@ interface SharedStoreStatus {
 
 type StoreContext = Pick<ServerContext, 'redis' | 'store' | 'runtime'>;
 
-/** `credentialError` is what a credential could not store; it comes first, since it says what is lost. */
+/** `credentialError` is what a credential could not store. */
 export function storeStatus({ redis, store, runtime }: StoreContext, credentialError: string | null): StoreStatus {
   const { type } = runtime.config.store;
   const own = store.state();
@@ -41,7 +41,8 @@ export function storeStatus({ redis, store, runtime }: StoreContext, credentialE
     type,
     ...own,
     state: worseOf(own.state, state),
-    error: credentialError ?? error ?? own.error,
+    // What a credential could not store while it was away, it keeps and tells later.
+    error: error ?? own.error,
     since: new Date(sinceAt).toISOString(),
     ...{ server, version },
     roundTripMs: roundTripMs === null ? null : Math.round(roundTripMs * 100) / 100,
