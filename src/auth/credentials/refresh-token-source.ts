@@ -18,9 +18,6 @@ const LOCK_PATIENCE_MS = 4_000;
 /** The longest token request, where nobody says. */
 const USUAL_REQUEST_MS = 4_000;
 
-/** A shared store that is away may be back so soon. */
-const STORE_RETRY_MS = 1_000;
-
 /** What a refresh-token source needs. */
 export interface RefreshTokenSourceDeps {
   readonly name: string;
@@ -228,8 +225,8 @@ export class RefreshTokenSource {
   #storeFailure(error: unknown): TokenFailure {
     if (!(error instanceof StoreError)) this.#record.note(error);
     const why = error instanceof StoreError ? error.message : 'the store failed';
-    const options = this.#deps.store.isShared ? { retryAfterMs: STORE_RETRY_MS } : {};
-    return new TokenFailure('transient', `credential ${this.#deps.name}: ${why}`, options);
+    const comesBack = this.#deps.store.isShared;
+    return new TokenFailure('transient', `credential ${this.#deps.name}: ${why}`, { comesBack });
   }
 
   #loginRequired(why: string, isEnded = false): TokenFailure {

@@ -54,6 +54,7 @@ interface Renewal {
   readonly promise: Promise<Token>;
   /** Epoch ms. */
   readonly begunAt: number;
+  readonly reason: AcquireReason;
   /** Its outcome no longer decides: it took too long, or a token came from elsewhere. */
   isSuperseded: boolean;
   /** Its token is not wanted any more: somebody logged out meanwhile. */
@@ -131,8 +132,7 @@ export class RefreshingTokenSource implements TokenSource {
 
   async successor(refused: Token, withinMs = POSITIVE_INFINITY): Promise<Token> {
     const atHand = this.current();
-    const isRefused = this.#inUse.isSuspect && atHand?.authorization === refused.authorization;
-    return atHand === null || isRefused ? this.#awaitNext(withinMs) : atHand;
+    return atHand === null || this.#inUse.isRefused(refused) ? this.#awaitNext(withinMs) : atHand;
   }
 
   async refresh({ isPatient = false } = {}): Promise<Token> {
@@ -261,8 +261,7 @@ export class RefreshingTokenSource implements TokenSource {
 
   /** Becomes `login_required` when renewal is switched off and the token has ended or was refused. */
   #demandLogin(): void {
-    const isGood = this.current() !== null && !this.#inUse.isSuspect;
-    if (this.#mayRenewByItself() || this.#running !== null || this.#renewalState !== 'idle' || isGood) return;
+    if (this.#mayRenewByItself() || this.#running !== null || this.#renewalState !== 'idle' || this.isGood) return;
     const { name } = this.#deps;
     const what = this.#inUse.isSuspect ? 'was refused by the upstream' : 'has ended';
     const advice = `renew it by POST /-/credentials/${name}/refresh`;
@@ -294,6 +293,7 @@ export class RefreshingTokenSource implements TokenSource {
         },
       ),
       begunAt: this.#clock.now(),
+      reason,
       isSuperseded: false,
       isAbandoned: false,
     };
@@ -317,6 +317,12 @@ export class RefreshingTokenSource implements TokenSource {
     const { name, random } = this.#deps;
     if (by?.isAbandoned)
       throw new GatewayError('gateway.login.required', `credential ${name} was logged out meanwhile`);
+    if (by?.reason === 'changed' && !by.isSuperseded && this.#inUse.isRefused(token)) {
+      // It was only read again, and says nothing of the refusal: whoever waits, waits for another.
+      this.#end('idle', null);
+      this.#tick();
+      return token;
+    }
     const placed = placeToken(token, this.#clock, random(), atMostMs);
     if (!isValid(placed, this.#clock)) {
       const message = `credential ${name} was given a token that had already expired on arrival`;
@@ -382,9 +388,10 @@ export class RefreshingTokenSource implements TokenSource {
   }
 
   /** The failure as a caller is told it now. */
-  #errorNow({ kind, error, message }: TokenFailure): GatewayError {
+  #errorNow({ kind, error, message, comesBack }: TokenFailure): GatewayError {
     if (kind !== 'transient' || this.#nextAttemptMono === null) return error;
-    const retryAfterMs = Math.max(0, this.#nextAttemptMono - this.#clock.monotonic());
+    const untilNextMs = Math.max(0, this.#nextAttemptMono - this.#clock.monotonic());
+    const retryAfterMs = comesBack ? Math.min(untilNextMs, SHORTEST_WAIT_MS) : untilNextMs;
     return new GatewayError(error.code, message, { retryAfterMs });
   }
 

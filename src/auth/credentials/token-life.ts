@@ -110,6 +110,11 @@ export class TokenInUse {
     return this.#suspicion !== null;
   }
 
+  /** Whether `token` is the one in use, and was refused. */
+  isRefused({ authorization }: Token): boolean {
+    return this.isSuspect && this.#life?.token.authorization === authorization;
+  }
+
   /** Of the token in use, also where it has ended; null without one. */
   get fingerprint(): string | null {
     return this.#life?.token.fingerprint ?? null;

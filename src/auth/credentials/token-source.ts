@@ -165,6 +165,8 @@ export class TokenFailure extends Error {
   readonly oauthError: OAuthErrorCode | undefined;
   /** Somebody ended the token elsewhere: the one in use is not to be used any more either. */
   readonly isEnded: boolean;
+  /** What is missing comes back by itself, and is noticed then: callers need not wait for the next planned attempt. */
+  readonly comesBack: boolean;
 
   constructor(
     kind: TokenFailureKind,
@@ -174,6 +176,7 @@ export class TokenFailure extends Error {
       retryAfterMs?: number | undefined;
       oauthError?: OAuthErrorCode | undefined;
       isEnded?: boolean;
+      comesBack?: boolean;
     } = {},
   ) {
     super(message);
@@ -182,6 +185,7 @@ export class TokenFailure extends Error {
     this.retryAfterMs = options.retryAfterMs;
     this.oauthError = options.oauthError;
     this.isEnded = options.isEnded ?? false;
+    this.comesBack = options.comesBack ?? false;
   }
 }
 
