@@ -44,6 +44,8 @@ export async function openInstance(t: Test, options: InstanceOptions) {
   const store = new RedisStore({ ...config, connection, clock, random: Math.random, log, ...rest });
   await connection.open();
   await store.open();
+  // A machine that is busy may have taken longer than the connection waits.
+  while (!connection.isReady) await new Promise((resolve) => setTimeout(resolve, 10));
   let isClosed = false;
   const close = async () => {
     if (isClosed) return;

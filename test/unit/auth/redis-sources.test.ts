@@ -58,7 +58,7 @@ class Platform {
 if (withoutRedis) t.plan(0, withoutRedis);
 else {
   // Most of their time they wait a second between two requests: each has a server of its own, and all run at once.
-  t.jobs = 9;
+  t.jobs = 5;
   const held = setInterval(() => {}, 1_000_000);
   t.teardown(() => clearInterval(held));
   const until = async (what: string, holds: () => boolean) => {
