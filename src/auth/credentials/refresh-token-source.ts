@@ -39,6 +39,11 @@ export interface RefreshTokenSourceDeps {
   readonly log: Log;
 }
 
+/** What a renewal goes by. `problem`: what was wrong with the store when it was first looked into. */
+interface Renewal extends StoredRequest {
+  readonly problem: string | null;
+}
+
 /** The tokens of one credential with a login. Asks nothing before the first `acquire`. */
 export class RefreshTokenSource {
   readonly #deps: RefreshTokenSourceDeps;
@@ -61,13 +66,15 @@ export class RefreshTokenSource {
     const areSecretsNew = secrets !== this.#seenSecrets;
     const request = { reason, previous, areSecretsNew };
     this.#seenSecrets = secrets;
-    if (reason === 'changed' && !areSecretsNew) {
-      // Somebody else stored something: where that will do, the lock would only make others wait.
+    let problem: string | null = null;
+    if (!areSecretsNew && (reason === 'changed' || (reason === 'start' && this.#deps.store.isShared))) {
+      // Where what somebody else stored will do, the lock would only make others wait, and us.
       const value = (await this.#record.read().catch(() => null))?.value ?? null;
       const stored = this.#newInitialToken(value) === null ? usableToken(value, request, this.#deps.clock.now()) : null;
       if (stored !== null) return stored;
+      problem = this.#record.storeError();
     }
-    return this.#track(this.#withLock((lock) => this.#renew(lock, request), { isRotating: true }));
+    return this.#track(this.#withLock((lock) => this.#renew(lock, { ...request, problem }), { isRotating: true }));
   }
 
   /** Stores what a login yielded, then resolves with its token. A store that fails is only noted. */
@@ -108,7 +115,7 @@ export class RefreshTokenSource {
     this.#record.close();
   }
 
-  async #renew(lock: StoreLock | null, request: StoredRequest, isSecondTry = false): Promise<Token> {
+  async #renew(lock: StoreLock | null, request: Renewal, isSecondTry = false): Promise<Token> {
     const value = (await this.#record.read(isSecondTry ? null : lock))?.value ?? null;
     const configured = this.#newInitialToken(value);
     if (configured === null) {
@@ -117,7 +124,7 @@ export class RefreshTokenSource {
       this.#assertWorthAsking(value, request);
     }
     const refreshToken = configured ?? value?.refreshToken ?? null;
-    const storeError = this.#record.storeError();
+    const storeError = this.#record.storeError() ?? request.problem;
     if (refreshToken === null) {
       if (this.#record.isEnded) throw this.#loginRequired('was logged out', true);
       const why = storeError === null ? 'has nobody logged in' : `cannot use its stored login (${storeError})`;

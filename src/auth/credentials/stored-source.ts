@@ -112,7 +112,7 @@ export class StoredSource {
     const secrets = this.#secretsRevision();
     const request = { reason, previous, areSecretsNew: secrets !== this.#seenSecrets };
     this.#seenSecrets = secrets;
-    if (reason === 'changed' && !request.areSecretsNew) {
+    if ((reason === 'changed' || reason === 'start') && !request.areSecretsNew) {
       const stored = usableToken(await this.#read(null), request, this.#deps.clock.now());
       if (stored !== null) return stored;
     }

@@ -40,7 +40,9 @@ export async function openInstance(t: Test, options: InstanceOptions) {
     ...{ sentinel: null, sentinelUsername: null, sentinelPassword: null, username: null, password: null },
     ...{ caFile: null, certFile: null, keyFile: null },
   };
-  const connection = new RedisConnection({ config, clock, random: Math.random, log });
+  const commands: string[] = [];
+  const onCommand = (name: string) => void commands.push(name);
+  const connection = new RedisConnection({ config, clock, random: Math.random, log, onCommand });
   const store = new RedisStore({ ...config, connection, clock, random: Math.random, log, ...rest });
   await connection.open();
   await store.open();
@@ -54,5 +56,5 @@ export async function openInstance(t: Test, options: InstanceOptions) {
     await connection.close();
   };
   t.teardown(close);
-  return { store, connection, log, close };
+  return { store, connection, log, commands, close };
 }

@@ -263,4 +263,17 @@ else {
       t.strictSame(platform.shown, ['rt-0', 'rt-1']);
     },
   );
+
+  t.test('a renewal costs four commands, and a call none', { buffered: true }, async (t) => {
+    const [platform, server] = [new Platform(), await startRedis(t)];
+    const one = await instance(t, server, platform, { ...PERSON, refreshToken: inlineSecret('rt-0', 'test') });
+    const scripts = () => one.commands.filter((name) => name !== 'time' && name !== 'sign-of-life');
+    await one.source.token();
+    const before = scripts().length;
+    await renewed(one);
+    await until('the lock was given back', () => scripts().at(-1) === 'release');
+    t.strictSame(scripts().slice(before), ['lock', 'intent', 'put', 'release']);
+    for (let call = 0; call < 100; call += 1) await one.source.token();
+    t.equal(scripts().length, before + 4);
+  });
 }

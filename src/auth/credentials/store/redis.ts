@@ -59,10 +59,10 @@ export interface RedisStoreDeps {
   readonly encryptionKey: SecretSource;
   /** Opens what was sealed with the key before; seals nothing. */
   readonly encryptionKeyPrevious: SecretSource | null;
-  /** The folder of what Redis does not take; '': none. */
-  readonly path: string;
   /** False: only tokens with a refresh token are kept (`TokenStore.isDurable`). */
   readonly isDurable?: boolean;
+  /** The folder of what Redis does not take; '': none. */
+  readonly path: string;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
