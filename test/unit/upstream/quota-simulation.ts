@@ -238,6 +238,7 @@ export class SimulatedInstance {
       await clock.pause(ms / 2);
       if (retryAfterMs === null) break;
       const now = clock.monotonic();
+      if (limiter.window.freeFor(now) > 0) limiter.window.enterSlowStart(now + retryAfterMs + MINUTE_MS);
       limiter.window.metUntil = now + 30 * MINUTE_MS;
       limiter.window.limit = platform.perMinute;
       limiter.pauseUntil(now + retryAfterMs);
