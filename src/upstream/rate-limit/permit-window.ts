@@ -101,7 +101,8 @@ export class PermitWindow implements LimitWindow {
   #known: Openings = [];
   #free = 0;
   #share = 1;
-  #elsewhere = 0;
+  /** What the others had used, and when that was heard. */
+  #elsewhere = { calls: 0, at: NEVER };
   #instances = 0;
   /** Calls that were started since then, and those of them that the tick under way tells. */
   #started = 0;
@@ -161,6 +162,9 @@ export class PermitWindow implements LimitWindow {
     }
     if (this.#ready > 0) this.#ready -= 1;
     if (!this.isListed) this.#ledger.enlist(this);
+    // What nobody knows is found out carefully when much of it is used, by all together.
+    if (this.#started >= UNTOLD_PER_MINUTE && this.perMinute === Number.POSITIVE_INFINITY)
+      this.#ledger.want(this, true);
   }
 
   complete(arrivedAt: number): void {
@@ -273,7 +277,8 @@ export class PermitWindow implements LimitWindow {
     this.#takePermits(now);
     this.#coming.length = 0;
     const rate = this.#starts.recent(now) / RATE_MS;
-    const spare = isGranting ? Math.ceil(rate * SPARE_MS) : 0;
+    // One more than that: calls come in twos as well.
+    const spare = isGranting && rate > 0 ? Math.ceil(rate * SPARE_MS) + 1 : 0;
     if (!isGranting) this.#ready = 0;
     else if (!this.#isAwaited()) this.#ready = Math.min(this.#ready, spare, Math.max(this.#spareMost, 1));
     this.#sequence += 1;
@@ -303,7 +308,7 @@ export class PermitWindow implements LimitWindow {
     this.#acknowledged = { sequence: this.#sequence, at: now };
     this.#instances = reply.instances;
     this.#pace?.grow(reply.instances);
-    this.#elsewhere = reply.usedElsewhere;
+    this.#elsewhere = { calls: reply.usedElsewhere, at: now };
     const wasAlone = this.#isAlone(now);
     if (this.#alone.until === Number.POSITIVE_INFINITY) this.#alone.until = now + PERMIT_LIFE_MS;
     if (reply.guardMs > 0) this.#beAlone(now, now + reply.guardMs);
@@ -397,8 +402,8 @@ export class PermitWindow implements LimitWindow {
   }
 
   #elsewhereAt(now: number): number {
-    const age = now - this.#repliedAt;
-    return age >= MINUTE_MS ? 0 : this.#elsewhere * (1 - Math.max(0, age) / MINUTE_MS);
+    const { calls, at } = this.#elsewhere;
+    return now - at >= MINUTE_MS ? 0 : calls * (1 - Math.max(0, now - at) / MINUTE_MS);
   }
 
   /** Permits end with their time, also where this process or this machine slept meanwhile. */

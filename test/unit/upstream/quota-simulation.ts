@@ -187,17 +187,18 @@ export class SimulatedInstance {
   readonly asked: Asked[] = [];
   sent = 0;
   isAlive = true;
+  #frozen: (() => void)[] | null = null;
   readonly #simulation: QuotaSimulation;
 
   constructor(simulation: QuotaSimulation, index: number, { perMinute, clients, isAuto = false }: SimulationOptions) {
     const { clock, members } = simulation;
     this.#simulation = simulation;
     this.link = new SimulatedLink(simulation, `instance-${index}`, members);
-    // An instance that was killed, or frozen, fires no timer.
+    // An instance that was killed fires no timer, and one that is frozen does when it goes on.
     const own: Clock = {
       now: clock.now,
       monotonic: clock.monotonic,
-      after: (ms, fn) => clock.after(ms, () => this.isAlive && fn()),
+      after: (ms, fn) => clock.after(ms, () => this.#run(fn)),
     };
     this.ledger = new QuotaLedger({ link: this.link, clock: own, script: TIMED_TICK });
     this.window = this.ledger.make({
@@ -212,6 +213,28 @@ export class SimulatedInstance {
       shares: clients.length === 0 ? null : new Shares(clients),
     });
     this.window.identify('the limit');
+  }
+
+  /** Nothing happens in it until it goes on: then all at once. */
+  freeze(): void {
+    this.#frozen = [];
+  }
+
+  thaw(): void {
+    const late = this.#frozen ?? [];
+    this.#frozen = null;
+    for (const fn of late) fn();
+  }
+
+  #run(fn: () => void): void {
+    if (!this.isAlive) return;
+    if (this.#frozen === null) fn();
+    else this.#frozen.push(fn);
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await this.#simulation.clock.pause(ms);
+    if (this.#frozen !== null) await new Promise<void>((resolve) => void this.#frozen?.push(resolve));
   }
 
   /** Asks for a call as the layer does; resolves when it has been answered, or refused. */
@@ -235,7 +258,7 @@ export class SimulatedInstance {
       const ms = callMs();
       await clock.pause(ms / 2);
       const retryAfterMs = platform.take();
-      await clock.pause(ms / 2);
+      await this.#pause(ms / 2);
       if (retryAfterMs === null) break;
       const now = clock.monotonic();
       if (limiter.window.freeFor(now) > 0) limiter.window.enterSlowStart(now + retryAfterMs + MINUTE_MS);
@@ -253,7 +276,7 @@ export class SimulatedInstance {
     const work = async (): Promise<void> => {
       while (this.isAlive) {
         await this.ask(client);
-        if (pauseMs > 0) await this.#simulation.clock.pause(pauseMs);
+        if (pauseMs > 0) await this.#pause(pauseMs);
       }
     };
     for (let worker = 0; worker < workers; worker += 1) void work();
@@ -318,10 +341,6 @@ export class QuotaSimulation {
     this.instances = Array.from({ length: options.instances }, (_, at) => new SimulatedInstance(this, at, options));
   }
 
-  get at(): readonly SimulatedInstance[] {
-    return this.instances;
-  }
-
   async run(untilMs: number): Promise<void> {
     await this.clock.runUntil(untilMs);
   }
@@ -337,6 +356,15 @@ export class QuotaSimulation {
 
   recover(): void {
     for (const { link } of this.instances) link.recover();
+  }
+
+  /** It answers nothing; what is sent is executed when it goes on. */
+  freeze(): void {
+    for (const { link } of this.instances) link.isFrozen = true;
+  }
+
+  thaw(): void {
+    for (const { link } of this.instances) link.thaw();
   }
 
   close(): void {

@@ -103,16 +103,19 @@ t.test('ticks', { skip: withoutRedis }, async (t) => {
     }
   });
 
-  t.test('an instance that is silent may have sent what it had, for a minute from when its permits ended', async (t) => {
-    await empty();
-    await tick(0, { row: 'gone:1', inFlight: 4, clients: waiting(6) });
-    const usedAt = async (now: number) => (await tick(now, { row: 'me:1' }))?.usedElsewhere;
-    t.equal(await usedAt(PERMIT_LIFE_MS), 10);
-    t.equal(await usedAt(PERMIT_LIFE_MS + MINUTE_MS - 100), 10);
-    t.equal((await tick(PERMIT_LIFE_MS + MINUTE_MS - 50, { row: 'me:1' }))?.instances, 1);
-    t.equal(await usedAt(PERMIT_LIFE_MS + MINUTE_MS + 10), 0);
-    t.notOk(await redis.command('HGET', HASH, 'igone:1'), 'its row is gone');
-  });
+  t.test(
+    'an instance that is silent may have sent what it had, for a minute from when its permits ended',
+    async (t) => {
+      await empty();
+      await tick(0, { row: 'gone:1', inFlight: 4, clients: waiting(6) });
+      const usedAt = async (now: number) => (await tick(now, { row: 'me:1' }))?.usedElsewhere;
+      t.equal(await usedAt(PERMIT_LIFE_MS), 10);
+      t.equal(await usedAt(PERMIT_LIFE_MS + MINUTE_MS - 100), 10);
+      t.equal((await tick(PERMIT_LIFE_MS + MINUTE_MS - 50, { row: 'me:1' }))?.instances, 1);
+      t.equal(await usedAt(PERMIT_LIFE_MS + MINUTE_MS + 10), 0);
+      t.notOk(await redis.command('HGET', HASH, 'igone:1'), 'its row is gone');
+    },
+  );
 
   t.test('a tick that was overtaken changes nothing, and is no answer', async (t) => {
     await empty();
@@ -129,7 +132,7 @@ t.test('ticks', { skip: withoutRedis }, async (t) => {
     await empty();
     const heard: string[] = [];
     const { createClient } = await import('@redis/client');
-    const client = createClient({ RESP: 3, socket: { path: redis.socket } });
+    const client = createClient({ RESP: 3, socket: { path: redis.socket, tls: false } });
     await client.connect();
     t.teardown(() => client.destroy());
     await client.subscribe('{gcg}:quota', (message) => void heard.push(message));
@@ -141,7 +144,11 @@ t.test('ticks', { skip: withoutRedis }, async (t) => {
     t.equal(held?.pauseMs, 4_990);
     t.equal(given(held), 0, 'nothing is given while it lasts');
     t.equal((await tick(1_800_030, { row: 'a:1', limit: 0, pauseMs: 4_980 }))?.pauseMs, 4_980);
-    t.equal((await tick(1_800_040, { row: 'a:1', limit: 0, pauseMs: 1e9 }))?.pauseMs, 86_400_000, 'a day is the longest');
+    t.equal(
+      (await tick(1_800_040, { row: 'a:1', limit: 0, pauseMs: 1e9 }))?.pauseMs,
+      86_400_000,
+      'a day is the longest',
+    );
     await client.ping();
     t.same(heard, ['limit', 'limit', 'limit'], 'the limit, the pause, the longer pause: each was told once');
   });
@@ -279,6 +286,8 @@ t.test('ticks', { skip: withoutRedis }, async (t) => {
   });
 });
 
+type Tick = (now: number, report: Partial<QuotaReport>) => Promise<QuotaReply | null>;
+
 /** An instance that only knows what it sent, and its permits. */
 interface ModelInstance {
   readonly row: string;
@@ -296,15 +305,15 @@ class Model {
   most = 0;
   granted = 0;
   readonly #dice: Dice;
-  readonly #tick: (now: number, report: Partial<QuotaReport>) => Promise<QuotaReply | null>;
+  readonly #tick: Tick;
   readonly #redis: RedisProcess;
   readonly #instances: ModelInstance[];
   readonly #arrivals: number[] = [];
   #now = 0;
 
-  constructor(dice: Dice, tick: Model['#tick'] extends infer T ? T : never, redis: RedisProcess) {
+  constructor(dice: Dice, tick: Tick, redis: RedisProcess) {
     this.#dice = dice;
-    this.#tick = tick as (now: number, report: Partial<QuotaReport>) => Promise<QuotaReply | null>;
+    this.#tick = tick;
     this.#redis = redis;
     this.limit = dice.pick([1, 3, 20, 300]);
     this.#instances = Array.from({ length: 1 + dice.int(4) }, (_, index) => ({
@@ -316,8 +325,7 @@ class Model {
     const dice = this.#dice;
     this.#now += dice.pick([1, 30, 200, 700, 700, 1_500]);
     // Each tells often enough, as long as it lives.
-    for (const one of this.#instances)
-      if (!one.isGone && this.#now - one.tickedAt > 800) await this.#tickFor(one);
+    for (const one of this.#instances) if (!one.isGone && this.#now - one.tickedAt > 800) await this.#tickFor(one);
     const one = dice.pick(this.#instances);
     if (one.isGone) return;
     if (dice.chance(0.6)) this.#send(one, dice.int(40));
