@@ -322,7 +322,8 @@ export class PermitWindow implements LimitWindow {
       this.#spareMost = reply.spareMost;
       this.#validUntil = sentAt + PERMIT_LIFE_MS;
       this.#validWallUntil = sentWallAt + PERMIT_LIFE_MS;
-      this.#add(reply, now);
+      // What nobody asked for is not kept.
+      if (this.#starts.recent(now) > 0 || this.#isAwaited()) this.#add(reply, now);
     }
     const limitElsewhere = reply.limit === 0 ? Number.POSITIVE_INFINITY : reply.limit;
     if (limitElsewhere !== this.#limitElsewhere) {
