@@ -31,7 +31,7 @@ export interface Destination {
 /** Lines wait this long for company: a write per line would cost more than the line. */
 const GATHER_MS = 20;
 /** And at most this much is gathered (UTF-16 units). */
-const GATHER_LENGTH = 16 * 1024;
+const GATHER_LENGTH = 64 * 1024;
 /** While the sink stalls, this much is kept. */
 const MAX_PENDING_LENGTH = 4 * 1024 * 1024;
 const FLUSH_DEADLINE_MS = 1000;
