@@ -97,8 +97,11 @@ function callerFields(record: ExchangeRecord, mask: LiveSecrets['mask']): string
   return fields;
 }
 
+/** Printable ASCII but quote and backslash: JSON shows it as it is. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
 function text(value: string | null): string {
-  return value === null ? 'null' : JSON.stringify(value);
+  return value !== null && PLAIN.test(value) ? `"${value}"` : JSON.stringify(value);
 }
 
 /** The target as every record shows it. */
