@@ -17,7 +17,7 @@ import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
 import { headerValue, retryAfterMs } from '../upstream/platform-error.ts';
-import { type RequestBody, readRequestBody } from '../upstream/request-body.ts';
+import { hasNoBody, NO_BODY, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { callPageHeader } from './call-page.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
@@ -56,7 +56,8 @@ export async function forward(exchange: Exchange): Promise<void> {
     const isForChannels = isChannelCall(record.method, exchange.route.target);
     if (isForChannels) requestUncompressed(headers);
     foresee(exchange, credential);
-    body = await readBody(exchange);
+    const read = readBody(exchange);
+    body = read instanceof Promise ? await read : read;
     record.trace?.handOver();
     upstreamResponse = await runtime.upstream.send(upstreamRequest(exchange, credential, headers, body));
     if (isForChannels) upstreamResponse = await rewriteChannels(exchange, credential.config, upstreamResponse);
@@ -135,8 +136,9 @@ function poolFor(route: string, { pool = null }: ForwardCredential): TokenPool |
   return route.startsWith('/api/v2/notifications/') || route.startsWith('/api/v2/tokens/') ? null : pool;
 }
 
-async function readBody(exchange: Exchange): Promise<RequestBody> {
+function readBody(exchange: Exchange): RequestBody | Promise<RequestBody> {
   const { request, record, runtime } = exchange;
+  if (hasNoBody(request)) return NO_BODY;
   const length = request.headers['content-length'];
   return readRequestBody(request, length === undefined ? null : Number(length), {
     maxBytes: runtime.config.server.maxBodyBytes,
@@ -159,7 +161,10 @@ function markInstance(headers: string[], instances: string | null, instanceId: s
       'this request has been here before: [gateway] host leads back to this gateway, point it elsewhere',
     );
   }
-  headers.splice(headers.length - 2, 0, 'X-Gateway-Instance', [...seen, instanceId].join(', '));
+  // In the place of the last pair, which is Authorization's and moves on.
+  headers[headers.length - 2] = 'X-Gateway-Instance';
+  headers[headers.length - 1] = instances === null ? instanceId : [...seen, instanceId].join(', ');
+  headers.push('Authorization', '');
 }
 
 /**
@@ -276,6 +281,9 @@ async function respondToFailure(exchange: Exchange, error: unknown): Promise<voi
 /** Why a response of the upstream is given up: its caller is gone, or got another one. */
 export const NOT_WANTED = new GatewayError('gateway.internal', 'the response is not wanted any more');
 
+/** A body up to here is cheaper to copy than to write in a piece of its own. */
+const JOINED_BYTES = 8 * 1024;
+
 /** Streams a body to the caller. `done` resolves when all of it was taken, and rejects when either side breaks off. */
 export class ResponseSink implements BodySink {
   readonly done: Promise<void>;
@@ -301,10 +309,7 @@ export class ResponseSink implements BodySink {
   readonly abandon = (): void => this.#reject(NOT_WANTED);
 
   write(chunk: Buffer): boolean {
-    this.#record.responseBytes += chunk.length;
-    this.#record.responseBody?.write(chunk);
-    this.#record.failureBody?.write(chunk);
-    this.#record.captured?.responseBody?.write(chunk);
+    this.#note(chunk);
     if (this.#response.write(chunk)) return true;
     if (!this.#isFull) {
       this.#isFull = true;
@@ -318,19 +323,33 @@ export class ResponseSink implements BodySink {
     this.#upstreamResponse.resume();
   };
 
-  end(): void {
+  end(last?: Buffer): void {
     const { trace } = this.#record;
-    if (trace === null) this.#response.end(this.#resolve);
-    else this.#endTraced(trace);
+    const ended = trace === null ? this.#resolve : this.#tracedEnd(trace);
+    if (last === undefined) {
+      this.#response.end(ended);
+      return;
+    }
+    this.#note(last);
+    // Node joins a head and a body that is a string, octet for octet in latin1, into one piece.
+    if (last.length <= JOINED_BYTES) this.#response.end(last.toString('latin1'), 'latin1', ended);
+    else this.#response.end(last, ended);
   }
 
   /** What its caller has not taken yet when all is written is waited for, too. */
-  #endTraced(trace: CallTrace): void {
+  #tracedEnd(trace: CallTrace): () => void {
     const from = trace.now();
-    this.#response.end(() => {
+    return () => {
       trace.stalledMs += trace.now() - from;
       this.#resolve();
-    });
+    };
+  }
+
+  #note(chunk: Buffer): void {
+    this.#record.responseBytes += chunk.length;
+    this.#record.responseBody?.write(chunk);
+    this.#record.failureBody?.write(chunk);
+    this.#record.captured?.responseBody?.write(chunk);
   }
 
   fail(error: Error): void {

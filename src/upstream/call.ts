@@ -104,7 +104,8 @@ export interface UpstreamRequest {
 /** Where a response's body goes. `write` returns false to ask for a pause; `UpstreamResponse.resume` ends it. */
 export interface BodySink {
   write(chunk: Buffer): boolean;
-  end(): void;
+  /** `last`: the rest of the body, where all of it is there already. */
+  end(last?: Buffer): void;
   /** The body broke off: what was written so far must not look complete. */
   fail(error: Error): void;
 }

@@ -85,6 +85,12 @@ export interface BodyRules {
   readonly observe: ((chunk: Buffer) => void) | null;
 }
 
+/** Whether a request comes without a body (RFC 9112, section 6.3). */
+export function hasNoBody({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  const length = headers['content-length'];
+  return length === undefined ? headers['transfer-encoding'] === undefined : Number(length) === 0;
+}
+
 /**
  * Resolves when the body is ready to be sent: at once without one, whole when small, after the first chunk otherwise.
  * Throws gateway.body.too.large, gateway.request.invalid (408 when the caller stalls), or the abort of a client that
@@ -95,8 +101,7 @@ export async function readRequestBody(
   contentLength: number | null,
   rules: BodyRules,
 ): Promise<RequestBody> {
-  if (contentLength === 0 || (contentLength === null && message.headers['transfer-encoding'] === undefined))
-    return NO_BODY;
+  if (hasNoBody(message)) return NO_BODY;
   if (rules.maxBytes > 0 && contentLength !== null && contentLength > rules.maxBytes) throw tooLarge(rules.maxBytes);
   rules.invite?.();
   const body = new StreamedBody(message, rules);

@@ -209,9 +209,10 @@ export class AttemptHandler implements CarriedHandler, UpstreamResponse {
     this.#sink = sink;
     const pending = this.#pending;
     this.#pending = [];
+    const last = this.#isComplete ? pending.pop() : undefined;
     let wantsMore = true;
     for (const chunk of pending) wantsMore = sink.write(chunk) && wantsMore;
-    if (this.#isComplete) sink.end();
+    if (this.#isComplete) sink.end(last);
     else if (this.#failure) sink.fail(this.#failure);
     else if (!wantsMore) this.#pause();
     else this.resume();

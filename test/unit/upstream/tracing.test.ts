@@ -52,7 +52,7 @@ function read(response: UpstreamResponse, onChunk: (nth: number) => boolean = ()
         chunks += 1;
         return onChunk(chunks);
       },
-      end: resolve,
+      end: () => resolve(),
       fail: reject,
     });
   });
