@@ -308,10 +308,12 @@ export class AttemptHandler implements CarriedHandler, UpstreamResponse {
   }
 }
 
-/** Whether the connection ended; undici's name for that is one for unasked responses too. */
+/** Codes of a connection that ended; our name for a reset is one, of sockets that the egress has opened. */
+const ENDS = new Set(['GCG_RESET', 'ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
+/** Whether the connection ended: undici says so of a response that nothing asked for as well. */
 function isEnd(error: Error): boolean {
-  const { code } = error as { code?: string };
-  return code === 'GCG_RESET' || code === 'EPIPE' || (code === 'UND_ERR_SOCKET' && !error.message.startsWith('bad '));
+  return ENDS.has((error as { code?: string }).code ?? '') && !error.message.startsWith('bad ');
 }
 
 /**

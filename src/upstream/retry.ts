@@ -51,7 +51,7 @@ export function withRetry(send: Send, deps: RetryDeps): Send {
   };
 
   const rest = async (request: UpstreamRequest, reason: string, waitMs: number) => {
-    await pause(request, clock, waitMs);
+    if (waitMs > 0) await pause(request, clock, waitMs);
     noteRetry(request.record, reason);
   };
 
