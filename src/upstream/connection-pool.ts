@@ -134,7 +134,7 @@ export class ConnectionPool extends Dispatcher {
 
   #partnerOf(origin: string): OriginConnections | null {
     const login = this.#settings.warm.hosts?.get(origin);
-    return login === undefined || login === origin ? null : this.#originOf(login);
+    return login === undefined ? null : this.#originOf(login);
   }
 
   /** Ends what was idle while the machine slept: dead connections look like living ones until they are used. */

@@ -162,7 +162,7 @@ export class OriginConnections implements ConnectionOwner {
   freed(connection: PooledConnection): void {
     const now = this.#pool.clock.monotonic();
     if (connection.idledMs > 0) this.#usedLife.answered(connection.idledMs);
-    if (this.#isClosed || now >= connection.endsAt) {
+    if (now >= connection.endsAt) {
       this.#end(connection);
       this.keepOne(now);
       return;

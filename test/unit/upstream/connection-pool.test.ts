@@ -6,6 +6,7 @@ import type { buildConnector } from 'undici';
 import { type ErrorCode, GatewayError } from '../../../src/errors.ts';
 import { ConnectionPool } from '../../../src/upstream/connection-pool.ts';
 import type { WarmSettings } from '../../../src/upstream/origin-connections.ts';
+import type { Carrier } from '../../../src/upstream/pooled-connection.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { startRawServer } from '../../helpers/raw-http.ts';
 
@@ -205,6 +206,14 @@ const STORIES: Record<string, { warm?: Partial<WarmSettings>; tell: (t: Test, sc
         await scene.call();
       }
       t.equal(scene.dials, 3, 'nor where it is used again and again');
+      scene.answer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no';
+      const called = scene.call();
+      await until(() => scene.requests.length === 24);
+      await scene.clock.advance(11 * 60_000);
+      scene.answer = OK;
+      scene.sockets.at(-1)?.write('k');
+      t.equal(await called, 3, 'what it carries is carried to the end');
+      t.equal(await scene.call(), 4);
     },
   },
   'of the connections of a burst two stay for longer than a while': {
@@ -316,6 +325,9 @@ const STORIES: Record<string, { warm?: Partial<WarmSettings>; tell: (t: Test, sc
       await scene.isSpare();
       await scene.clock.advance(1_900);
       t.equal(await scene.call('POST'), 4, 'what must not be sent twice goes by the new one');
+      await scene.clock.advance(57_000);
+      scene.frozenMs += 1_500;
+      t.equal(await scene.call(), 5, 'nor does a late look leave one to a call');
     },
   },
   'a call that fails by the end of its connection takes those with it that were idle for longer': {
@@ -324,7 +336,7 @@ const STORIES: Record<string, { warm?: Partial<WarmSettings>; tell: (t: Test, sc
       await scene.clock.advance(1_000);
       scene.answer = '';
       // Its handler tells, as that of calls does.
-      const carried = { carrier: null as { suspect(): void } | null };
+      const carried = { carrier: null as Carrier | null };
       await new Promise<void>((resolve) => {
         const handler = Object.assign(carried, {
           onConnect() {},
@@ -385,6 +397,14 @@ const STORIES: Record<string, { warm?: Partial<WarmSettings>; tell: (t: Test, sc
         await scene.isSpare();
         await scene.call();
       }
+    },
+  },
+  'nor is it dialled where a call has failed by that': {
+    async tell(t, scene) {
+      scene.dialError = 'gateway.proxy.auth';
+      await t.rejects(scene.call(), { code: 'gateway.proxy.auth' });
+      await scene.clock.advance(600_000);
+      t.equal(scene.dials, 1);
     },
   },
   'connections that the trust files of today did not verify are ended, and opened anew': {
