@@ -147,7 +147,7 @@ export interface GatewayInsight {
   readonly node: string;
   readonly startedAt: string;
   readonly memoryBytes: number;
-  readonly connections: { readonly active: number; readonly idle: number };
+  readonly connections: { readonly active: number; readonly idle: number; readonly unused: number };
   readonly origins: readonly {
     readonly origin: string;
     readonly breaker: string;

@@ -82,7 +82,6 @@ export class ConnectionPool extends Dispatcher {
   /** Goes by other settings from now on, and opens what `from`, whose place it takes, kept warm. */
   keepWarm(warm: WarmSettings, from?: ConnectionPool): void {
     if (this.#isClosed) return;
-    const wasOn = this.#settings.warm.keepWarmMs > 0;
     this.#settings.warm = warm;
     const { clock } = this.#settings;
     const now = clock.monotonic();
@@ -90,8 +89,7 @@ export class ConnectionPool extends Dispatcher {
     for (const [origin, { lastUsedAt }] of before) this.#originOf(origin).use(lastUsedAt);
     for (const connections of this.#origins.values()) {
       connections.partner = this.#partnerOf(connections.origin);
-      // What was opened to be kept is not given up by a timer of its own.
-      if (wasOn && warm.keepWarmMs === 0) connections.endIdle();
+      if (!connections.isWanted(now)) connections.endIdle();
     }
     this.#lookNow(now);
   }

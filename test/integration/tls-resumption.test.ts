@@ -1,7 +1,7 @@
 // TLS sessions of connections to the upstream: resumed where the same name was verified by the same trust, and nowhere
 // else. The server says which were.
 
-import { copyFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -199,4 +199,21 @@ t.test('tickets of resumed connections end with the verification that the first 
   now += HOUR_MS;
   t.equal(sessions.take('host'), undefined);
   t.end();
+});
+
+t.test('what was verified by the trust files of before is told apart', async (t) => {
+  const { port } = await startServer(t);
+  const { caFile, clock } = createFiles(t);
+  const egress = createTestEgress(t, { clock, hosts: HOSTS, tls: { caFile } });
+  const before = await egress.dial({ host: 'one.test', port, secure: true });
+  t.teardown(() => before.destroy());
+  t.equal(egress.trusted()(before), true);
+  appendFileSync(caFile, otherCa.caPem);
+  const isTrusted = egress.trusted();
+  t.equal(isTrusted(before), false);
+  const after = await egress.dial({ host: 'one.test', port, secure: true });
+  t.teardown(() => after.destroy());
+  t.equal(isTrusted(after), true);
+  writeFileSync(caFile, 'not a certificate');
+  t.equal(egress.trusted()(after), true, 'a file that cannot be used changes nothing');
 });

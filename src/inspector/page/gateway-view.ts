@@ -94,7 +94,7 @@ function facts({ startedAt }: Insight, gateway: GatewayInsight, now: number) {
     <span>version <b>${visible(version, 40)}</b>, Node.js ${visible(node, 20)}</span>
     <span>up <b>${upWords(now - Date.parse(startedAt))}</b></span>
     <span>memory <b>${size(memoryBytes)}</b></span>
-    <span>connections <b>${connections.active}</b> in use, <b>${connections.idle}</b> idle</span>
+    <span>connections <b>${connections.active}</b> in use, <b>${connections.idle + connections.unused}</b> idle</span>
     <span>sockets <b>${sockets}</b></span>
     ${logDropped === 0 ? nothing : html`<span class="bad">■ ${logDropped} log records were lost</span>`}
   </p>`;

@@ -27,8 +27,8 @@ export interface MetricSources {
   certificates?(): Iterable<{ readonly use: string; readonly expiresAt: number }>;
   /** Calls that wait for a rate limit or a connection, by credential. */
   queueLengths?(): Iterable<readonly [credential: string, length: number]>;
-  /** Connections to the upstream: in use, and kept for later. */
-  connections?(): { readonly active: number; readonly idle: number };
+  /** Connections to the upstream: in use, kept for later, and opened for later without having been used yet. */
+  connections?(): { readonly active: number; readonly idle: number; readonly unused: number };
   /**
    * Notification sockets that are open, or being opened, one by one: the name of the client, null for anonymous
    * callers, and of the credential.
@@ -179,6 +179,7 @@ class GatewayMetrics implements Metrics {
         return [
           { labels: { state: 'active' }, value: connections.active },
           { labels: { state: 'idle' }, value: connections.idle },
+          { labels: { state: 'unused' }, value: connections.unused },
         ];
       }),
       sampled('gauge', 'gcg_websockets_open', 'Notification sockets that are open, or being opened.', () =>

@@ -19,7 +19,7 @@ async function exported(): Promise<Map<string, Set<string>>> {
     ],
     certificates: () => [{ use: 'listener', expiresAt: 1 }],
     queueLengths: () => [['a', 0]],
-    connections: () => ({ active: 0, idle: 0 }),
+    connections: () => ({ active: 0, idle: 0, unused: 0 }),
     channels: () => [{ client: null, credential: 'a', channels: 1 }],
     logRecordsDropped: () => 0,
   });

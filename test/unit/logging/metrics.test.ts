@@ -254,7 +254,7 @@ t.test('tokens, renewals, queues, connections, reloads and dropped records are t
       { name: 'eu', isRequired: true, token: 'none', renewal: 'login_required', expiresAt: null, pool: null },
     ],
     queueLengths: () => [['default', 3]],
-    connections: () => ({ active: 2, idle: 5 }),
+    connections: () => ({ active: 2, idle: 5, unused: 1 }),
     logRecordsDropped: () => 7,
   });
   const series = await scrape();
@@ -271,6 +271,7 @@ t.test('tokens, renewals, queues, connections, reloads and dropped records are t
     'gcg_renewal_state{credential="eu",required="true",state="login_required"}': 1,
     'gcg_queue_length{credential="default"}': 3,
     'gcg_upstream_connections{state="idle"}': 5,
+    'gcg_upstream_connections{state="unused"}': 1,
     gcg_log_records_dropped_total: 7,
   };
   for (const [key, value] of Object.entries(expected)) t.equal(series.get(key), value, key);

@@ -3,6 +3,7 @@
 
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { GatewayError } from '../../../src/errors.ts';
 import { QueueCapacity } from '../../../src/upstream/call.ts';
 import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { withRetry } from '../../../src/upstream/retry.ts';
@@ -17,11 +18,13 @@ const ENDS: Record<string, (socket: Socket) => void> = {
   'half a status line': (socket) => void socket.end('HTTP/1.1 2'),
 };
 
+const UNREACHABLE = new GatewayError('gateway.upstream.unreachable', 'refused by the test');
+
 async function createScene(t: Test, retryMax = 3) {
   const clock = createFakeClock();
   /** By the method: on which connections it came. */
   const requests: Record<string, number[]> = {};
-  const state = { end: null as ((socket: Socket) => void) | null, connections: 0, dials: 0 };
+  const state = { end: null as ((socket: Socket) => void) | null, connections: 0, dials: 0, isThere: true };
   const server = await startRawServer(t, (socket) => {
     state.connections += 1;
     const connection = state.connections;
@@ -38,6 +41,7 @@ async function createScene(t: Test, retryMax = 3) {
   const dispatcher = new UpstreamDispatcher({
     connect(_options, callback) {
       state.dials += 1;
+      if (!state.isThere) return void setImmediate(() => callback(UNREACHABLE, null));
       const socket = connect(server.port, '127.0.0.1', () => callback(null, socket));
       // Of a dial in the background that the end of the test cuts.
       socket.on('error', () => {});
@@ -130,3 +134,20 @@ t.test('with retries off a GET does not go by a connection that may be about to 
   t.same(await call('GET'), { attempts: 1, outcome: 200 });
   t.same(requests.GET, [1, 2]);
 });
+
+t.test(
+  'while the breaker is open nothing is dialled in the background; a call that gets through begins it',
+  async (t) => {
+    const { clock, state, dispatcher, call } = await createScene(t, 0);
+    state.isThere = false;
+    for (let nth = 0; nth < 5; nth += 1) t.match(await call('GET'), { outcome: 'gateway.upstream.unreachable' });
+    t.match(dispatcher.origins(), [{ breaker: 'open' }]);
+    await clock.advance(30 * 60_000);
+    t.equal(state.dials, 5);
+    state.isThere = true;
+    t.match(await call('GET'), { outcome: 200 });
+    for (let nth = 0; nth < 70; nth += 1) await call('HEAD');
+    t.match(dispatcher.origins(), [{ breaker: 'closed' }]);
+    while (dispatcher.connections().unused === 0) await clock.settle();
+  },
+);
