@@ -16,15 +16,16 @@ const HEAD = `# Faults and what callers see of them
 Every row is a test (\`test/integration/fault-matrix.test.ts\`, \`fault-token-endpoint.test.ts\`,
 \`fault-aftermath.test.ts\`), and this page is generated from the rows that the tests run
 (\`node test/integration/fault-page.ts\`). The rules are tested one by one in \`test/unit/upstream/retry.test.ts\`,
-\`retry-token-wait.test.ts\`, \`rate-limit.test.ts\`, \`gate.test.ts\` and \`breaker.test.ts\`.
+\`retry-token-wait.test.ts\`, \`stale-connection.test.ts\`, \`rate-limit.test.ts\`, \`gate.test.ts\` and \`breaker.test.ts\`.
 
 The rules behind the rows:
 
 - GET, HEAD and OPTIONS are sent again after 502, 503, 504 and broken connections, at most \`retry_max\` times. The
   waits between are random, between \`retry_wait_min\` and \`retry_wait_max\`, and grow. A Retry-After of the response
-  replaces our own wait.
+  replaces our own wait. A call whose kept connection ended before it was answered is sent again at once.
 - Any other method is sent again only when not one byte of it was sent (no connection could be opened) and its body is
-  still available. Once bytes were sent, a POST reaches the upstream once. Two refusals do not execute the call: a 401
+  still available. Once bytes were sent, a POST reaches the upstream once; it goes by a new connection where a kept one
+  may be about to end ([operations](operations.md#connections-that-stay-open)). Two refusals do not execute the call: a 401
   about the token costs one renewal and one replay, and a 429 that fits the time limit is waited for.
 - A 401 about the token affects only its own call: until the renewal has brought another token, the other calls use the
   current one, unless it is refused on a second route. When the renewal fails, the refused call gets the renewal's

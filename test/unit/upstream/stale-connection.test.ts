@@ -61,7 +61,7 @@ async function createScene(t: Test, retryMax = 3) {
     const outcome = await send(request).then(
       async (response) => {
         await new Promise<void>((resolve, reject) => {
-          response.pipe({ write: () => true, end: resolve, fail: reject });
+          response.pipe({ write: () => true, end: () => resolve(), fail: reject });
         });
         return response.statusCode;
       },
