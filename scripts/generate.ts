@@ -1,7 +1,8 @@
 // Writes the files that come from tables: config.example.ini, docs/configuration.md, docs/config.schema.json,
-// docs/errors.md, docs/read-only.md. A test compares them with what is in the repository.
+// docs/errors.md, docs/read-only.md, one line of docs/instances.md. A test compares them with what is in the repository.
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { aclLine } from '../src/cli/store-rights.ts';
 import { envName } from '../src/config/env.ts';
 import { jsonSchema } from '../src/config/json-schema.ts';
 import { RESERVED_NAMES } from '../src/config/layers.ts';
@@ -19,7 +20,14 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ['docs/config.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`],
     ['docs/errors.md', errorsPage()],
     ['docs/read-only.md', readOnlyPage()],
+    ['docs/instances.md', instancesPage()],
   ]);
+}
+
+/** The page as it is, with the rights that the scripts need now. */
+function instancesPage(): string {
+  const page = readFileSync(new URL('../docs/instances.md', import.meta.url), 'utf8');
+  return page.replace(/ACL SETUSER gcg .*/, aclLine({ prefix: 'gcg', username: null }).replaceAll('$', '$$$$'));
 }
 
 const EXAMPLE_HEAD = `# An example configuration of genesys-cloud-gateway, with all its options.

@@ -10,7 +10,7 @@ import { RedisConnection } from '../redis/connection.ts';
 import type { RedisError } from '../redis/redis-error.ts';
 import { EXIT } from './io.ts';
 import { SILENT } from './standalone.ts';
-import { aclLine, SHARED_SCRIPTS } from './store-rights.ts';
+import { aclLine, guardedCommands, SHARED_SCRIPTS } from './store-rights.ts';
 
 /** One thing that was looked at. */
 export interface StoreFinding {
@@ -86,16 +86,21 @@ async function tryScripts(connection: RedisConnection, store: RedisStoreConfig):
       reason = (error as RedisError).message;
     }
   }
-  // What is left where these are refused is written again by the next examination.
   const [first = ''] = used;
-  for (const command of [
-    ['DEL', ...used],
-    ['ZREM', first, 'check'],
-  ])
-    await connection.command(command).catch((error: RedisError) => {
-      failed.push(command[0] ?? '');
-      reason = error.message;
-    });
+  const refused = async (command: readonly string[]) => {
+    const error = await connection.command(command).then(
+      () => null,
+      (failure: RedisError) => failure,
+    );
+    // That it was no such value, or a word too few, says that it may be sent.
+    if (error === null || (error.kind === 'refused' && error.word !== 'NOPERM')) return;
+    failed.push((command[0] ?? '').toLowerCase());
+    reason = error.message;
+  };
+  for (const name of guardedCommands()) await refused([name, first]);
+  // What is left where these are refused is written again by the next examination.
+  await refused(['DEL', ...used]);
+  await refused(['ZREM', first, 'check']);
   if (failed.length === 0)
     return {
       step,

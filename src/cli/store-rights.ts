@@ -5,9 +5,10 @@ import type { RedisStoreConfig } from '../config/sections/store.ts';
 import { SIGN_OF_LIFE } from '../redis/instances.ts';
 import { META } from '../redis/meta.ts';
 import type { Script } from '../redis/script.ts';
+import { TICK } from '../upstream/rate-limit/quota-ledger.ts';
 
 /** Every script that is run there, in an order in which each trial finds what the ones before have left. */
-export const SHARED_SCRIPTS: readonly Script[] = [META, SIGN_OF_LIFE, ...STORE_SCRIPTS];
+export const SHARED_SCRIPTS: readonly Script[] = [META, SIGN_OF_LIFE, ...STORE_SCRIPTS, TICK];
 
 /** The commands that are sent as such. */
 export const SENT_COMMANDS: readonly string[] = [
@@ -24,6 +25,12 @@ export function neededCommands(scripts: readonly Script[] = SHARED_SCRIPTS): rea
     [...text.matchAll(/redis\.p?call\(\s*'([A-Za-z]+)'/g)].map(([, command = '']) => command.toLowerCase()),
   );
   return [...new Set([...SENT_COMMANDS, ...inScripts])].sort();
+}
+
+/** The commands whose refusal a script takes as an answer, so that running it does not show that the right is missing. */
+export function guardedCommands(scripts: readonly Script[] = SHARED_SCRIPTS): readonly string[] {
+  const names = scripts.flatMap(({ text }) => [...text.matchAll(/redis\.pcall\(\s*'([A-Za-z]+)'/g)]);
+  return [...new Set(names.map(([, name = '']) => name.toUpperCase()))];
 }
 
 /** The line by which an administrator of the server makes the user. */
