@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { formatRedisAddress, parseRedisUrl } from '../../../src/config/redis-url.ts';
+import { store } from '../../../src/config/sections/store.ts';
+import { restartKeys } from '../../../src/reload/changes.ts';
 import { createTestCa } from '../../helpers/certificates.ts';
 import { good, problems, warnings, withCredential } from './load-text.ts';
 
@@ -14,7 +16,7 @@ const TLS = 'url = rediss://redis.example.com:6380/2';
 const SENTINELS = 'url = rediss://a.example.com:26379, rediss://b.example.com:26379\nsentinel = mymaster';
 
 /** What is found in `[store]` with these lines, `\n` between them. */
-const store = (...lines: string[]) => withCredential(`[store]\n${lines.join('\n')}\n`);
+const storeOf = (...lines: string[]) => withCredential(`[store]\n${lines.join('\n')}\n`);
 
 t.test('what is missing, too much, or does not go together is told with what to do', async (t) => {
   const rows: [lines: string[], found: RegExp[], warned?: RegExp[]][] = [
@@ -67,7 +69,7 @@ t.test('what is missing, too much, or does not go together is told with what to 
     [['type = rediss', LOCAL, KEY], [/store\.type/]],
   ];
   for (const [lines, found, warned = []] of rows) {
-    const result = store(...lines);
+    const result = storeOf(...lines);
     const what = lines.join(' | ');
     const told = problems(result);
     t.equal(told.length, found.length, `${what}: ${told.join(' | ')}`);
@@ -97,14 +99,14 @@ t.test('files of TLS are looked at, and belong to a URL with TLS', async (t) => 
     [[TLS, `ca_file = ${folder}/absent.pem`], [/ca_file/]],
   ];
   for (const [lines, found] of rows) {
-    const told = problems(store('type = redis', KEY, ...lines));
+    const told = problems(storeOf('type = redis', KEY, ...lines));
     t.equal(told.length, found.length, told.join(' | '));
     for (const pattern of found) t.match(told.join('\n'), pattern);
   }
 });
 
 t.test('what is good is read', async (t) => {
-  t.match(good(store('type = redis', TLS, KEY, 'username = gcg', 'password = p', 'prefix = crm')).store, {
+  t.match(good(storeOf('type = redis', TLS, KEY, 'username = gcg', 'password = p', 'prefix = crm')).store, {
     type: 'redis',
     path: '',
     prefix: 'crm',
@@ -112,7 +114,7 @@ t.test('what is good is read', async (t) => {
     sentinel: null,
     username: 'gcg',
   });
-  t.match(good(store('type = redis', SENTINELS, KEY, 'path = spool')).store, {
+  t.match(good(storeOf('type = redis', SENTINELS, KEY, 'path = spool')).store, {
     path: '/srv/app/spool',
     place: { addresses: [{ host: 'a.example.com', port: 26379 }, { host: 'b.example.com' }], database: 0 },
     sentinel: 'mymaster',
@@ -130,6 +132,15 @@ t.test('what is good is read', async (t) => {
     t.strictSame(parsed.value.addresses.map(formatRedisAddress), [address], text);
     t.equal(parsed.value.database, database, text);
   }
+});
+
+t.test('every change of it needs a restart, and a reload says so', async (t) => {
+  const keys = store.rows.map(({ key }) => `store.${key}`);
+  t.strictSame(restartKeys(keys), keys);
+  t.strictSame(restartKeys(['store.password_file', 'store.encryption_key_env']), [
+    'store.password_file',
+    'store.encryption_key_env',
+  ]);
 });
 
 t.test('no text makes it throw, and none with an @ is repeated', async () => {
