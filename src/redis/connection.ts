@@ -6,12 +6,14 @@ import type { Clock, Timer } from '../clock.ts';
 import { formatRedisAddress, type RedisAddress } from '../config/redis-url.ts';
 import type { RedisStoreConfig } from '../config/sections/store.ts';
 import type { Log } from '../logging/log.ts';
+import { withinDeadline } from './deadline.ts';
 import { INSTANCE_LIFE_MS, type Instance, newInstanceId, readInstances, SIGN_OF_LIFE } from './instances.ts';
 import { Link, MovedError, type Reply } from './link.ts';
 import { META, newMeta, readMeta, SCHEMA, type StoreMeta } from './meta.ts';
 import { RedisError, type RedisErrorKind } from './redis-error.ts';
 import type { ScriptCall } from './script.ts';
 import { checkServer } from './server-check.ts';
+import { type Gap, StoreHealth, type StoreStatus } from './store-health.ts';
 import { findServer, linkTarget } from './target.ts';
 import { TimeOffset } from './time-offset.ts';
 
@@ -35,47 +37,13 @@ const RECOVERY_MS = 1000;
 const REASONS_TO_LEAVE: ReadonlySet<string> = new Set(['READONLY', 'MOVED', 'ASK', 'MASTERDOWN', 'LOADING']);
 
 /** Refusals that are told in the status until a write succeeds: the server is there, and takes none. */
-const LASTING_REFUSALS: ReadonlySet<string> = new Set([
-  'OOM',
-  'MISCONF',
-  'NOREPLICAS',
-  'NOPERM',
-  'CLUSTERDOWN',
-  'BUSY',
-]);
+const LASTING_REFUSALS: ReadonlySet<string> = new Set('OOM MISCONF NOREPLICAS NOPERM CLUSTERDOWN BUSY'.split(' '));
 
 /** Refusals that a person has to mend, where they come at the start. */
 const SETUP_REFUSALS: ReadonlySet<string> = new Set(['WRONGPASS', 'NOAUTH', 'NOPERM', 'UNKNOWN', 'WRONGTYPE']);
 
 /** How many nodes of a cluster send us on before one of them has to have our keys. */
 const MOST_HOPS = 5;
-
-/** Whether the store can be used: `degraded` is a server that is slow or takes no writes. */
-export type StoreCondition = 'ok' | 'degraded' | 'down';
-
-/** For status and readiness. Holds no secret. */
-export interface StoreStatus {
-  readonly state: StoreCondition;
-  /** Epoch ms: since when it is in this state. */
-  readonly sinceAt: number;
-  /** Where it is, or was last; null before the first connection. */
-  readonly server: string | null;
-  /** `redis 7.0.15`; null before the first connection. */
-  readonly version: string | null;
-  readonly roundTripMs: number | null;
-  readonly gaps: number;
-  /** Why it is not `ok`, in words. */
-  readonly error: string | null;
-}
-
-/** A time in which something may have been missed. It is over when it is told of. */
-export interface Gap {
-  readonly cause: RedisError;
-  /** How long it was, ms. */
-  readonly lastedMs: number;
-  /** Whether the server has lost everything since: it does not know this gateway any more. */
-  readonly isEmptied: boolean;
-}
 
 export type CommandResult = 'ok' | RedisErrorKind;
 
@@ -100,23 +68,15 @@ export class RedisConnection {
   readonly time: TimeOffset;
   readonly #deps: RedisConnectionDeps;
   readonly #subscriptions = new Map<string, (message: string) => void>();
-  readonly #gapListeners: ((gap: Gap) => void)[] = [];
-  readonly #lossListeners: (() => void)[] = [];
+  readonly #health: StoreHealth;
   #link: Link | null = null;
-  /** Monotonic time of the first missed deadline; null: it answers in time. */
-  #slowSince: number | null = null;
-  /** The gap that goes on. */
-  #gap: { readonly at: number; readonly cause: RedisError } | null = null;
-  #refusal: RedisError | null = null;
-  #error: RedisError | null = null;
-  #server: { readonly address: RedisAddress; readonly version: string } | null = null;
+  /** The server that was connected to last. */
+  #lastAddress: RedisAddress | null = null;
   #meta: StoreMeta = newMeta();
   #isMetaKnown = false;
   #instances: readonly Instance[] = [];
-  /** What was logged last. */
-  #told: StoreCondition | null = null;
-  #toldAt: number;
-  #gaps = 0;
+  /** Attempts in a row that failed. */
+  #failures = 0;
   #beats = 0;
   #beatTimer: Timer | undefined;
   #isClosed = false;
@@ -127,7 +87,7 @@ export class RedisConnection {
     this.#deps = deps;
     this.prefix = `{${deps.config.prefix}}:`;
     this.time = new TimeOffset(deps.clock);
-    this.#toldAt = deps.clock.now();
+    this.#health = new StoreHealth(deps.clock, deps.log);
   }
 
   /**
@@ -163,7 +123,7 @@ export class RedisConnection {
 
   /** Whether commands are sent: the server is there, and answered in time so far. */
   get isReady(): boolean {
-    return this.#link !== null && this.#slowSince === null;
+    return this.#link !== null && !this.#health.isSlow;
   }
 
   /** What all instances agree on; null until the server was reached once. */
@@ -176,18 +136,8 @@ export class RedisConnection {
     return this.#instances;
   }
 
-  status(): StoreStatus {
-    const error = this.#refusal ?? this.#error ?? this.#gap?.cause;
-    const state = this.#condition();
-    return {
-      state,
-      sinceAt: this.#toldAt,
-      server: this.#server && formatRedisAddress(this.#server.address),
-      version: this.#server?.version ?? null,
-      roundTripMs: this.time.roundTripMs,
-      gaps: this.#gaps,
-      error: state === 'ok' ? null : (error?.message ?? null),
-    };
+  status(): StoreStatus & { readonly roundTripMs: number | null } {
+    return { ...this.#health.status(), roundTripMs: this.time.roundTripMs };
   }
 
   /** Sends one command. Its first word is its name in metrics. */
@@ -218,26 +168,24 @@ export class RedisConnection {
 
   /** Told when a gap is over, and the server can be used again. */
   onGap(listener: (gap: Gap) => void): void {
-    this.#gapListeners.push(listener);
+    this.#health.gapListeners.push(listener);
   }
 
   /** Told when a gap begins. */
   onLoss(listener: () => void): void {
-    this.#lossListeners.push(listener);
+    this.#health.lossListeners.push(listener);
   }
 
   /** Connects again and again, until it is closed. */
   async #run(): Promise<void> {
-    for (let failures = 0; !this.#isClosed; ) {
+    while (!this.#isClosed) {
       if (this.#link !== null) {
         await this.#sleep(null);
-        failures = 0;
         continue;
       }
-      const longestMs = Math.min(1000, 200 * 2 ** failures);
+      const longestMs = Math.min(1000, 200 * 2 ** this.#failures);
       await this.#sleep(100 + this.#deps.random() * (longestMs - 100));
       if (this.#isClosed) return;
-      failures += 1;
       try {
         this.#take(await this.#attempt());
       } catch (error) {
@@ -260,7 +208,9 @@ export class RedisConnection {
   /** A connection to the server that takes our writes, checked and subscribed. Throws RedisError. */
   async #attempt(): Promise<{ readonly link: Link; readonly isEmptied: boolean }> {
     const { config, clock } = this.#deps;
-    let address = await findServer(config, clock);
+    // The node of a cluster that is configured may be gone: every other time, the one that had our keys last.
+    const isLast = config.sentinel === null && this.#failures % 2 === 1;
+    let address = (isLast ? this.#lastAddress : null) ?? (await findServer(config, clock));
     for (let hop = 0; ; hop += 1) {
       const link: Link = await Link.open(linkTarget(config, address), clock, (cause) => {
         if (this.#link === link) this.#drop(cause);
@@ -288,14 +238,13 @@ export class RedisConnection {
     this.#isMetaKnown = true;
     for (const [channel, listener] of this.#subscriptions)
       await within(link.subscribe(channel, this.#safely(listener)));
-    this.#refusal = null;
     try {
       await within(this.#sign(link, () => false));
     } catch (error) {
       // A server that takes no writes now can be read.
       const { word } = error as RedisError;
       if (!LASTING_REFUSALS.has(word) || word === 'NOPERM') throw error;
-      this.#refusal = error as RedisError;
+      this.#health.refused(error as RedisError);
     }
     return isEmptied;
   }
@@ -309,7 +258,7 @@ export class RedisConnection {
     const { nowMs, instances } = readInstances(await evaluate(link, call, isOver));
     this.time.add(askedAt, this.#deps.clock.monotonic(), nowMs);
     this.#instances = instances;
-    this.#refusal = null;
+    this.#health.wrote();
   }
 
   async #askTime(link: Link): Promise<void> {
@@ -324,46 +273,25 @@ export class RedisConnection {
       return;
     }
     this.#link = link;
-    this.#slowSince = null;
-    this.#error = null;
-    this.#server = { address: link.address, version: `${link.hello.server} ${link.hello.version}` };
+    this.#failures = 0;
+    this.#lastAddress = link.address;
     this.#beats = 0;
     this.#scheduleBeat(BEAT_MS);
-    this.#endGap(isEmptied);
-    this.#tell();
+    this.#health.connected(link, isEmptied);
   }
 
   #fail(error: RedisError): void {
-    this.#error = error;
-    this.#gap ??= { at: this.#deps.clock.monotonic(), cause: error };
-    this.#tell();
+    this.#failures += 1;
+    this.#health.failed(error);
   }
 
   /** Gives the connection up. */
   #drop(cause: RedisError): void {
     this.#link?.destroy();
     this.#link = null;
-    this.#slowSince = null;
-    this.#error = cause;
     this.#beatTimer?.cancel();
-    this.#beginGap(cause);
-    this.#tell();
+    this.#health.lost(cause);
     this.#wake();
-  }
-
-  #beginGap(cause: RedisError): void {
-    if (this.#gap !== null) return;
-    this.#gap = { at: this.#deps.clock.monotonic(), cause };
-    this.#gaps += 1;
-    for (const listener of this.#lossListeners) listener();
-  }
-
-  #endGap(isEmptied: boolean): void {
-    if (this.#gap === null) return;
-    const { at, cause } = this.#gap;
-    this.#gap = null;
-    const gap = { cause, lastedMs: this.#deps.clock.monotonic() - at, isEmptied };
-    for (const listener of this.#gapListeners) listener(gap);
   }
 
   #scheduleBeat(ms: number): void {
@@ -375,8 +303,7 @@ export class RedisConnection {
   async #beat(): Promise<void> {
     const link = this.#link;
     if (link === null) return;
-    const { clock } = this.#deps;
-    if (this.#slowSince !== null && clock.monotonic() - link.heardAt > SILENCE_MS)
+    if (this.#health.isSlow && this.#deps.clock.monotonic() - link.heardAt > SILENCE_MS)
       return this.#drop(new RedisError('lost', `Redis has been silent for ${SILENCE_MS / 1000} s`));
     this.#beats += 1;
     const isSign = this.#beats % BEATS_A_SIGN === 0;
@@ -384,24 +311,18 @@ export class RedisConnection {
       await this.#on(link, isSign ? 'sign-of-life' : 'time', (_, isOver) =>
         isSign ? this.#sign(link, isOver) : this.#askTime(link),
       );
-      if (this.#slowSince !== null && clock.monotonic() - this.#slowSince >= RECOVERY_MS) this.#recover();
-      this.#tell();
+      if (this.#link === link) this.#health.answered(RECOVERY_MS);
     } catch {
       // It was noted with the command.
     }
-    if (this.#link === link) this.#scheduleBeat(this.#slowSince === null ? BEAT_MS : SLOW_BEAT_MS);
-  }
-
-  #recover(): void {
-    this.#slowSince = null;
-    this.#endGap(false);
+    if (this.#link === link) this.#scheduleBeat(this.#health.isSlow ? SLOW_BEAT_MS : BEAT_MS);
   }
 
   /** Sends by the connection there is. */
   #timed<T>(name: string, send: (link: Link, isOver: () => boolean) => Promise<T>): Promise<T> {
     const link = this.#link;
-    if (link === null || this.#slowSince !== null) {
-      const why = this.#error ?? this.#gap?.cause;
+    if (link === null || this.#health.isSlow) {
+      const why = this.#health.error;
       const message = link === null ? (why?.message ?? 'Redis is not connected') : 'Redis does not answer in time';
       this.#deps.onCommand?.(name, 'offline', 0);
       return Promise.reject(new RedisError('offline', message, why?.word));
@@ -430,31 +351,16 @@ export class RedisConnection {
   /** What a failure says of the server. */
   #note(failure: RedisError): void {
     if (failure.kind === 'late') {
-      this.#slowSince ??= this.#deps.clock.monotonic();
-      this.#beginGap(failure);
+      this.#health.late(failure);
       this.#scheduleBeat(SLOW_BEAT_MS);
     } else if (REASONS_TO_LEAVE.has(failure.word)) this.#drop(failure);
-    else if (LASTING_REFUSALS.has(failure.word)) this.#refusal = failure;
-    this.#tell();
+    else if (LASTING_REFUSALS.has(failure.word)) this.#health.refused(failure);
   }
 
-  /** Rejects as `late` when `work` has not settled in time. What of it has arrived is read before that is said. */
+  /** Rejects as `late` when `work` has not settled in time. */
   #watch<T>(work: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const late = () =>
-        setImmediate(() => reject(new RedisError('late', `Redis did not answer within ${COMMAND_DEADLINE_MS} ms`)));
-      const timer = this.#deps.clock.after(COMMAND_DEADLINE_MS, late);
-      work.then(
-        (value) => {
-          timer.cancel();
-          resolve(value);
-        },
-        (error: unknown) => {
-          timer.cancel();
-          reject(error);
-        },
-      );
-    });
+    const late = () => new RedisError('late', `Redis did not answer within ${COMMAND_DEADLINE_MS} ms`);
+    return withinDeadline(this.#deps.clock, COMMAND_DEADLINE_MS, late, work);
   }
 
   /** A listener that cannot end the connection by an error of its own. */
@@ -466,26 +372,6 @@ export class RedisConnection {
         this.#deps.log.error({ problem: (error as Error).name }, 'a message from the store could not be handled');
       }
     };
-  }
-
-  #condition(): StoreCondition {
-    if (this.#link === null) return 'down';
-    return this.#slowSince === null && this.#refusal === null ? 'ok' : 'degraded';
-  }
-
-  /** Writes one line for each change of state. */
-  #tell(): void {
-    const state = this.#condition();
-    if (state === this.#told) return;
-    const lastedS = Math.round((this.#deps.clock.now() - this.#toldAt) / 1000);
-    const { server, version, error } = this.status();
-    const before = this.#told === null ? {} : { before: this.#told, lastedS };
-    const fields = { state, ...before, server, version, ...(error !== null && { error }) };
-    this.#told = state;
-    this.#toldAt = this.#deps.clock.now();
-    if (state === 'ok') this.#deps.log.info(fields, 'the store is connected');
-    else if (state === 'degraded') this.#deps.log.warn(fields, 'the store is slow, or takes no writes');
-    else this.#deps.log.warn(fields, 'the store is not connected');
   }
 }
 

@@ -4,8 +4,9 @@
 import { isIP } from 'node:net';
 import { getCACertificates } from 'node:tls';
 import type { RedisClientOptions, RedisClientType } from '@redis/client';
-import { type Clock, withDeadline } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { formatRedisAddress, type RedisAddress } from '../config/redis-url.ts';
+import { withinDeadline } from './deadline.ts';
 import { connectionFailure, RedisError, refusal } from './redis-error.ts';
 
 /** Connecting, TLS and HELLO together may take this long. */
@@ -66,7 +67,7 @@ export class Link {
     });
     const late = () => new RedisError('offline', `Redis at ${where} does not answer within ${CONNECT_DEADLINE_MS} ms`);
     try {
-      const hello = await withDeadline(clock, CONNECT_DEADLINE_MS, late, greet(client));
+      const hello = await withinDeadline(clock, CONNECT_DEADLINE_MS, late, greet(client));
       link = new Link(client, target.address, hello, clock);
       return link;
     } catch (error) {
@@ -94,7 +95,7 @@ export class Link {
   ask(args: readonly string[]): Promise<Reply> {
     const late = () =>
       new RedisError('offline', `Redis at ${formatRedisAddress(this.address)} does not answer in time`);
-    return withDeadline(this.#clock, CONNECT_DEADLINE_MS, late, this.send(args));
+    return withinDeadline(this.#clock, CONNECT_DEADLINE_MS, late, this.send(args));
   }
 
   /** Resolves when the server has confirmed it. `listener` must not throw. */
