@@ -11,7 +11,7 @@ const call = (port: number) => new Promise<number>((resolve, reject) => {
   const t = performance.now();
   request({ port, host: '127.0.0.1', path: '/api/v2/users?pageSize=5', agent: false }, (r) => { r.resume(); r.on('end', () => resolve(performance.now() - t)); }).on('error', reject).end();
 });
-const scene = await Scene.open({ idleSeconds: 3600 });
+const scene = await Scene.open({ idleSeconds: 3600, roundTripMs: 40 });
 const list = contestants({ against: process.argv[2] ? [process.argv[2]] : [], flags: process.argv.slice(4), only: ['nginx', 'node', 'go'] } as never);
 const running = [];
 for (const c of list) running.push(await scene.start(c));

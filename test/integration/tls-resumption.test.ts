@@ -3,8 +3,9 @@
 
 import { appendFileSync, copyFileSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
+import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import type { Egress } from '../../src/upstream/egress/egress.ts';
 import { TlsSessions } from '../../src/upstream/egress/tls-sessions.ts';
@@ -98,6 +99,16 @@ const ROWS: Record<string, Row> = {
       const proxy = await startSocksProxy({ resolve: () => '127.0.0.1' });
       t.teardown(() => proxy.close());
       return { proxy: { url: `socks5://127.0.0.1:${proxy.port}` } };
+    },
+    outcome: 'resumed',
+  },
+  'over a tunnel that a PAC script names': {
+    async egress(t, { caFile }) {
+      const proxy = await startConnectProxy({ resolve: () => '127.0.0.1' });
+      t.teardown(() => proxy.close());
+      const script = join(dirname(caFile), 'proxy.pac');
+      writeFileSync(script, `function FindProxyForURL() { return 'PROXY 127.0.0.1:${proxy.port}'; }`);
+      return { proxy: { url: `pac+${pathToFileURL(script)}` } };
     },
     outcome: 'resumed',
   },
