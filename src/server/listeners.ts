@@ -75,6 +75,12 @@ export async function openListeners(specs: readonly ListenerSpec[], limits: List
   };
 }
 
+/**
+ * So much of a body may wait in each direction: four of the largest pieces that a socket hands out. With one, Node's
+ * own mark, each piece stops the stream that it came from until it is written.
+ */
+const STREAM_BUFFER_BYTES = 256 * 1024;
+
 function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
   const options: ServerOptions = {
     headersTimeout: limits.headerTimeoutMs,
@@ -87,6 +93,7 @@ function createHttpServer(spec: ListenerSpec, limits: ListenerLimits): Server {
     // A missing Host is refused in our own words.
     requireHostHeader: false,
     noDelay: true,
+    highWaterMark: STREAM_BUFFER_BYTES,
     // Java's client offers HTTP/2 on every plain connection. An offer may be passed over (RFC 9110, section 7.8).
     shouldUpgradeCallback: ({ headers }) => headers.upgrade?.trim().toLowerCase() !== 'h2c',
   };

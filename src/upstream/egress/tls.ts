@@ -69,6 +69,12 @@ interface HandshakeFailure {
   readonly leaf: DetailedPeerCertificate | undefined;
 }
 
+/**
+ * So much of a body may wait in each direction: with Node's own mark, one piece from the caller's socket, each piece
+ * stops the upload until it is written. Node passes the option on to the socket, its types leave it out.
+ */
+const STREAM_BUFFER = { highWaterMark: 256 * 1024 };
+
 /** Rejects with a HandshakeFailure. */
 function handshake(
   raw: Socket,
@@ -93,6 +99,7 @@ function handshake(
       // Said explicitly, because Node lets NODE_TLS_REJECT_UNAUTHORIZED=0 decide where this is left out.
       rejectUnauthorized: true,
       ALPNProtocols: ['http/1.1'],
+      ...STREAM_BUFFER,
       ...(offered && { session: offered.ticket }),
     });
     const keep = (ticket: Buffer) => {
