@@ -45,14 +45,14 @@ export function cpuUs(pid: number): number {
   return treeOf(pid).reduce((sum, each) => sum + cpuOfProcess(each), 0);
 }
 
-/** Resident and proportional memory of the tree, in MiB. */
-export function memoryMiB(pid: number): { readonly rss: number; readonly pss: number } {
+/** Memory of the tree, in MiB: resident; the same with what others map as well shared out; what is of no file. */
+export function memoryMiB(pid: number): { readonly rss: number; readonly pss: number; readonly own: number } {
   const sum = (field: string) =>
     treeOf(pid).reduce((total, each) => {
       const kib = new RegExp(`^${field}: +(\\d+)`, 'm').exec(read(`/proc/${each}/smaps_rollup`))?.[1];
       return total + Number(kib ?? 0) / 1024;
     }, 0);
-  return { rss: sum('Rss'), pss: sum('Pss') };
+  return { rss: sum('Rss'), pss: sum('Pss'), own: sum('Anonymous') };
 }
 
 /** Starts the peak anew: see proc_pid_clear_refs(5). */

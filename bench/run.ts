@@ -50,7 +50,7 @@ Without a mode: ${USUAL.map(({ name }) => name).join(', ')}.
   --mib N                                              big
   --pauses N,N --round-trip-ms N --upstream-idle N     pause; seconds, ms, seconds
   --against DIR          the gateway of another checkout as well, installed and built; may be repeated
-  --flags="--FLAG …"     the gateway with these flags of Node as well; may be repeated
+  --flags="--FLAG …"     the gateway with these flags of Node as well; may be repeated; NAME=value is a variable
   --only NAME,NAME       only these beside the gateway: direct, http-proxy, node, go, nginx, haproxy, parts of names
   --json FILE            every sample, "-" for stdout instead of the tables
 `;

@@ -9,9 +9,9 @@ async function run(contestants: readonly Contestant[], sizes: Sizes): Promise<Re
   const rounds = sizes.rounds ?? 5;
   const results = new Results('idle', `${rounds} rounds: memory after the first answer and 10 s later, MiB`, [
     { key: 'rss', label: 'RSS', digits: 1 },
-    { key: 'pss', label: 'PSS', digits: 1 },
     { key: 'laterRss', label: 'RSS after 10 s', digits: 1, isCompared: true },
-    { key: 'laterPss', label: 'PSS after 10 s', digits: 1, isCompared: true },
+    { key: 'laterPss', label: 'PSS after 10 s', digits: 1 },
+    { key: 'laterOwn', label: 'of that of no file', digits: 1, isCompared: true },
   ]);
   const scene = await Scene.open();
   try {
@@ -19,11 +19,11 @@ async function run(contestants: readonly Contestant[], sizes: Sizes): Promise<Re
     for (let round = 0; round < rounds; round += 1) {
       const running = await startAll(scene, started);
       const pids = running.map(({ name, pid }) => ({ name, pid: pid as number }));
-      const first = pids.map(({ pid }) => memoryMiB(pid));
+      const first = pids.map(({ pid }) => memoryMiB(pid).rss);
       await delay(10_000);
       for (const [at, { name, pid }] of pids.entries()) {
-        const later = memoryMiB(pid);
-        results.add(name, { ...first[at], laterRss: later.rss, laterPss: later.pss });
+        const { rss: laterRss, pss: laterPss, own: laterOwn } = memoryMiB(pid);
+        results.add(name, { rss: first[at] as number, laterRss, laterPss, laterOwn });
       }
       for (const each of running) await each.stop();
     }
