@@ -22,13 +22,16 @@ export interface Command {
   until(text: string | RegExp): Promise<string>;
 }
 
-/** Starts `gcg args` with only the given environment, and `descriptor` as its fd 3; it is killed when the test ends. */
+/**
+ * Starts `gcg args` with only the given environment, with `descriptor` as its fd 3 and `flags` for Node; it is killed
+ * when the test ends.
+ */
 export function startCommand(
   t: Test,
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; cwd?: string; descriptor?: number } = {},
+  options: { env?: NodeJS.ProcessEnv; cwd?: string; descriptor?: number; flags?: readonly string[] } = {},
 ): Command {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, [...(options.flags ?? []), MAIN, ...args], {
     cwd: options.cwd ?? t.testdir(),
     env: { ...childEnvironment, HOME: '/nonexistent', ...stateFolder(options.env), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptor === undefined ? [] : [options.descriptor])],

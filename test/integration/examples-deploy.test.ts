@@ -170,7 +170,11 @@ t.test('the image: not as root, without a shell, with the inspector signal off',
   const only = (instruction: string) =>
     [...last.matchAll(new RegExp(`^${instruction} +(.*)$`, 'gm'))].map(([, words]) => words);
   t.strictSame(only('USER'), ['node']);
-  t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', '--disable-sigusr1', 'dist/main.js']);
+  const flags = ['--disable-sigusr1', '--max-semi-space-size=4', '--no-maglev'];
+  t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', ...flags, 'dist/main.js']);
+  t.match(last, /^ENV [^#]*\bMALLOC_ARENA_MAX=2$/m);
+  const started = execFileSync(process.execPath, [...flags, '-p', 'process.execArgv.join()'], { encoding: 'utf8' });
+  t.equal(started.trim(), [...flags, '-p', 'process.execArgv.join()'].join(), 'Node takes them all');
   t.strictSame(JSON.parse(only('CMD')[0] ?? ''), ['serve']);
   const env = Object.fromEntries([...last.matchAll(/(GCG_\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
   const loaded = (more: Record<string, string>, file: string | null) => {
@@ -199,7 +203,8 @@ t.test('systemd: the units say what the gateway does', async (t) => {
     t.match(service, new RegExp(`^${line}$`, 'm'), line);
   }
   t.match(service, /^LoadCredential=client_secret:/m);
-  t.match(service, /^ExecStart=.* --disable-sigusr1 .* serve /m);
+  t.match(service, /^ExecStart=.* --disable-sigusr1 --max-semi-space-size=4 .* serve /m, 'as the image');
+  t.match(service, /^Environment=.* MALLOC_ARENA_MAX=2$/m, 'as the image');
   t.match(service, /^ExecReload=.*-HUP/m);
   t.match(read('systemd/genesys-cloud-gateway.socket'), /^ListenStream=127\.0\.0\.1:8080$/m);
   const lines = service.match(/^# {3}(?:\[\w+\]|\w+ = .*)$/gm)?.map((line) => line.slice(4)) ?? [];
