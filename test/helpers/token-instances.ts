@@ -188,12 +188,14 @@ export async function surviveInstanceKills(t: Test, kills: number) {
     const before = platform.verdict.refreshes;
     range.start();
     await range.until('another took over', () => platform.verdict.refreshes > before);
-    takeovers.push(performance.now() - killedAt);
+    // Behind the answer it may have stored what it got: then there is nothing to take over.
+    if (point < 2) takeovers.push(performance.now() - killedAt);
+    await range.until('two have a token', () => range.states().filter(({ token }) => token !== null).length > 1);
   }
   await range.until('all have a token', () => range.states().every(({ token }) => token !== null));
   const { verdict } = platform;
   takeovers.sort((a, b) => a - b);
-  const [median, slowest] = [takeovers[kills >> 1], takeovers.at(-1)].map((ms = 0) => Math.round(ms));
+  const [median, slowest] = [takeovers[takeovers.length >> 1], takeovers.at(-1)].map((ms = 0) => Math.round(ms));
   const times = `takeover ${median} ms, slowest ${slowest}, of a lease of ${LEASE_MS}`;
   t.comment(`${kills} kills: ${JSON.stringify(verdict)}, ${times}`);
   t.match(verdict, { lost: 0, superseded: 0, mostAtOnce: 1 });
