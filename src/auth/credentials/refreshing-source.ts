@@ -3,6 +3,7 @@
 
 import { type Clock, type Timer, withDeadline } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
+import { RENEWAL_MAX_MS, type Renewal, renewalIsOff, tookTooLong } from './renewal.ts';
 import { backoffMs, isValid, placeToken, REFUSED_WAIT_MS, SHORTEST_WAIT_MS, TokenInUse } from './token-life.ts';
 import {
   type Acquire,
@@ -41,25 +42,7 @@ const REVISION_POLL_MS = 1_000;
 /** The wall clock is read this often, because timers stand still while a machine sleeps and do not follow steps. */
 const WALL_CLOCK_POLL_MS = 60_000;
 
-/**
- * No renewal delays the next for longer than this: above every deadline inside one (token request, assertion command,
- * lock).
- */
-const RENEWAL_MAX_MS = 60_000;
-
 const { POSITIVE_INFINITY, NEGATIVE_INFINITY } = Number;
-
-/** One attempt to acquire a token. */
-interface Renewal {
-  readonly promise: Promise<Token>;
-  /** Epoch ms. */
-  readonly begunAt: number;
-  readonly reason: AcquireReason;
-  /** Its outcome no longer decides: it took too long, or a token came from elsewhere. */
-  isSuperseded: boolean;
-  /** Its token is not wanted any more: somebody logged out meanwhile. */
-  isAbandoned: boolean;
-}
 
 /** One source for all callers. `start()` or the first `token()` sets it going; `close()` stops its timer. */
 export class RefreshingTokenSource implements TokenSource {
@@ -262,28 +245,20 @@ export class RefreshingTokenSource implements TokenSource {
   /** Becomes `login_required` when renewal is switched off and the token has ended or was refused. */
   #demandLogin(): void {
     if (this.#mayRenewByItself() || this.#running !== null || this.#renewalState !== 'idle' || this.isGood) return;
-    const { name } = this.#deps;
-    const what = this.#inUse.isSuspect ? 'was refused by the upstream' : 'has ended';
-    const advice = `renew it by POST /-/credentials/${name}/refresh`;
-    this.#failure = new TokenFailure(
-      'login_required',
-      `the token of credential ${name} ${what} and refresh_access_token is off: ${advice}`,
-    );
+    this.#failure = renewalIsOff(this.#deps.name, this.#inUse.isSuspect);
     this.#renewalState = 'login_required';
     this.#reportTransition(this.#failure);
   }
 
   /** Starts a renewal; none may be running. */
   #begin(reason: AcquireReason, keepsDistance = true): Renewal {
-    const { name } = this.#deps;
     this.#seenRevision = this.#revision();
     const pauseMs = keepsDistance ? this.#lastEndedMono + SHORTEST_WAIT_MS - this.#clock.monotonic() : 0;
     const work = this.#acquire(reason, this.#inUse.last, pauseMs);
     let isTooLate = false;
     const tooLong = () => {
       isTooLate = true;
-      const seconds = RENEWAL_MAX_MS / 1000;
-      return new TokenFailure('transient', `obtaining a token for credential ${name} took longer than ${seconds} s`);
+      return tookTooLong(this.#deps.name);
     };
     const renewal: Renewal = {
       promise: withDeadline(this.#clock, RENEWAL_MAX_MS, tooLong, work).then(
