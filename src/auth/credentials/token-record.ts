@@ -152,7 +152,9 @@ export class TokenRecord {
   note(error: unknown): void {
     const { name, log } = this.#deps;
     const message = error instanceof StoreError ? error.message : 'the store failed';
-    if (message !== this.#storeError) log.error({ credential: name, error: message }, 'token store failed');
+    // That a shared store is away is told once, by the connection, and not by each of its users.
+    const isTold = message === this.#storeError || (error instanceof StoreError && error.code === 'absent');
+    if (!isTold) log.error({ credential: name, error: message }, 'token store failed');
     this.#storeError = message;
   }
 

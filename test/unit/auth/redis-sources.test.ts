@@ -173,6 +173,11 @@ else {
       await renewed(all[1]!);
       t.equal(platform.shown.at(-1), 'rt-2');
       await until('nothing is wrong any more', () => all[0]!.source.state().storeError === null);
+      const lines = all.flatMap(({ log }) => log.records).filter(({ msg }) => msg.startsWith('token store'));
+      t.notOk(
+        lines.some(({ level }) => level === 'error'),
+        'one line of the connection is enough',
+      );
     },
   );
 
