@@ -5,7 +5,7 @@ import type { RedisStoreConfig } from '../config/sections/store.ts';
 import { SIGN_OF_LIFE } from '../redis/instances.ts';
 import { META } from '../redis/meta.ts';
 import type { Script } from '../redis/script.ts';
-import { TICK } from '../upstream/rate-limit/quota-ledger.ts';
+import { TICK } from '../upstream/rate-limit/quota-script.ts';
 
 /** Every script that is run there, in an order in which each trial finds what the ones before have left. */
 export const SHARED_SCRIPTS: readonly Script[] = [META, SIGN_OF_LIFE, ...STORE_SCRIPTS, TICK];

@@ -6,11 +6,11 @@ import t, { type Test } from 'tap';
 import type { StoreConfig } from '../../src/config/sections/store.ts';
 import type { Gateway } from '../../src/gateway.ts';
 import { createSandbox, type Sandbox } from '../../src/sandbox/sandbox.ts';
-import { inlineSecret } from '../../src/secret.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { createDice } from '../helpers/dice.ts';
 import { configAt, startGatewayWith } from '../helpers/gateway.ts';
 import { type RedisProcess, startRedis, withoutRedis } from '../helpers/redis-process.ts';
+import { redisStore } from '../helpers/redis-store.ts';
 
 const MINUTE_MS = 60_000;
 const LATENCY_MS = 50;
@@ -23,15 +23,6 @@ interface Answer {
 }
 
 const sleep = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms));
-
-function storeAt(redis: RedisProcess): StoreConfig {
-  return {
-    ...{ type: 'redis', path: '', prefix: 'gcg', encryptionKeyPrevious: null, sentinel: null, sentinelUsername: null },
-    ...{ sentinelPassword: null, username: null, password: null, caFile: null, certFile: null, keyFile: null },
-    encryptionKey: inlineSecret('k'.repeat(32), 'test'),
-    place: { addresses: [{ kind: 'unix', path: redis.socket }], database: 0 },
-  };
-}
 
 /** A platform whose limit all tokens share, as instances with one token do. */
 async function startPlatform(t: Test, perMinute: number): Promise<{ sandbox: Sandbox; origin: string }> {
@@ -135,7 +126,7 @@ const percentile = (values: readonly number[], part: number) =>
 t.test('300 a minute, saturated at three instances', { skip: withoutRedis, timeout: 600_000 }, async (t) => {
   const redis = await startRedis(t);
   const { sandbox, origin } = await startPlatform(t, 300);
-  const store = storeAt(redis);
+  const store = redisStore(redis.url);
   const [a, b, c] = (await Promise.all([0, 1, 2].map(() => startInstance(t, origin, 300, store)))) as [
     Instance,
     Instance,
@@ -216,7 +207,7 @@ async function metric(url: string, name: string): Promise<number> {
 t.test('at 60 % of a limit nobody notices that it is shared', { skip: withoutRedis, timeout: 600_000 }, async (t) => {
   const redis = await startRedis(t);
   const [shared, alone] = await Promise.all([startPlatform(t, 3_000), startPlatform(t, 3_000)]);
-  const store = storeAt(redis);
+  const store = redisStore(redis.url);
   const sharing = await Promise.all([0, 1, 2].map(() => startInstance(t, shared.origin, 3_000, store)));
   const others = await Promise.all([0, 1, 2].map(() => startInstance(t, alone.origin, 1_000)));
   const dice = createDice(7);

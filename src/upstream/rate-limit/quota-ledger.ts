@@ -3,9 +3,9 @@
 
 import { createHmac } from 'node:crypto';
 import type { Clock, Timer } from '../../clock.ts';
-import { Script, type ScriptCall } from '../../redis/script.ts';
+import type { Script, ScriptCall } from '../../redis/script.ts';
 import { type PermitLedger, PermitWindow } from './permit-window.ts';
-import { decodeReply, encodeReport, PERMIT_LIFE_MS, QUOTA_ENDS, tickScript } from './quota-script.ts';
+import { decodeReply, encodeReport, PERMIT_LIFE_MS, QUOTA_ENDS, TICK } from './quota-script.ts';
 import type { LimitWindow, WindowMaker, WindowSettings } from './rate-window.ts';
 
 /** What it needs of the connection to the store. */
@@ -52,12 +52,6 @@ const DUE_ASKED_AGAIN_MS = 50;
 const MOST_SHARED = 1_000;
 /** Names that are remembered. */
 const MOST_NAMES = 10_000;
-
-/** Tells what was sent of a limit, and gets permits. */
-export const TICK = new Script('tick', tickScript(), {
-  keys: ['q', 'quota:since', 'quota'],
-  args: ['check:0', '1', '0', '0', '0', '0', '0', '0', '0', '0', '0', '', '', 'check'],
-});
 
 /** All shared limits of one instance. `close` ends it. */
 export class QuotaLedger implements WindowMaker, PermitLedger {

@@ -1,6 +1,7 @@
 // TICK: the script with which an instance tells what it sent of one limit and is given permits for what is left, and the
 // words that both sides use. One row for each instance, written whole: a lost tick heals with the next one.
 
+import { Script } from '../../redis/script.ts';
 import { MET_FOR_MS } from './platform-limit.ts';
 import { MINUTE_MS } from './rate-window.ts';
 import { CLIENT_GAP_MS, HALF_GAP_MS, LENIENCY, LITTLE } from './shares.ts';
@@ -161,8 +162,14 @@ local function number(text, most)
 end
 local function int(value) return string.format('%.0f', value) end
 
+-- What stands in the place of ours is replaced; any other refusal is the caller's to know.
+local function refused(reply)
+  return type(reply) == 'table' and reply.err and not string.find(reply.err, 'WRONGTYPE', 1, true)
+end
+
 -- Since when rows are kept: a database that lost them has lost this, too.
 local epoch = redis.pcall('GET', KEYS[2])
+if refused(epoch) then return epoch end
 epoch = type(epoch) == 'string' and number(epoch, now) or nil
 if not epoch then
   epoch = now
@@ -172,6 +179,7 @@ end
 
 local isSound = true
 local size = redis.pcall('HLEN', KEYS[1])
+if refused(size) then return size end
 local flat = {}
 if type(size) ~= 'number' or size > ${MOST_ROWS} then
   redis.call('DEL', KEYS[1])
@@ -480,3 +488,9 @@ return {
 
 /** The ends of the keys of one limit, without the prefix that all have. */
 export const QUOTA_ENDS = { hash: 'q:', since: 'quota:since', channel: 'quota' } as const;
+
+/** Tells what was sent of a limit, and gets permits. */
+export const TICK = new Script('tick', tickScript(), {
+  keys: ['q', 'quota:since', 'quota'],
+  args: ['check:0', '1', '0', '0', '0', '0', '0', '0', '0', '0', '0', '', '', 'check'],
+});

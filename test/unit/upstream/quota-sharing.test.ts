@@ -31,7 +31,7 @@ t.test('a shared limit', { skip: withoutRedis }, async (t) => {
       [b, 'x'],
       [c, 'z'],
     ] as const)
-      instance.keepAsking(client, 150);
+      instance.keepAsking(client, 60);
     for (let at = 500; at < 3 * MINUTE_MS; at += 3_000) sim.clock.at(at, () => void c.ask('y'));
     await sim.run(3 * MINUTE_MS);
     for (const minute of [0, 1, 2]) {
@@ -120,15 +120,15 @@ t.test('a shared limit', { skip: withoutRedis }, async (t) => {
         [b, 'x'],
         [c, 'z'],
       ] as const)
-        instance.keepAsking(client, 40);
+        instance.keepAsking(client, 15);
       happen(sim);
       await sim.run(105_000);
       const now = sim.clock.monotonic();
       t.ok(b.window.isGranted(now) && c.window.isGranted(now), 'it is shared again within five seconds');
-      await sim.run(4 * MINUTE_MS);
+      await sim.run(3 * MINUTE_MS);
       t.equal(sim.platform.refused, 0);
-      const used = sim.platform.between(MINUTE_MS, 4 * MINUTE_MS);
-      t.ok(used >= 0.93 * 900, `${used} of 900 used`);
+      const used = sim.platform.between(MINUTE_MS, 3 * MINUTE_MS);
+      t.ok(used >= 0.9 * 600, `${used} of 600 used`);
     });
   }
 
@@ -147,7 +147,7 @@ t.test('a shared limit', { skip: withoutRedis }, async (t) => {
   t.test('is hardly exceeded, whatever comes together', async (t) => {
     let sent = 0;
     let refused = 0;
-    for (let seed = 0; seed < 8; seed += 1) {
+    for (let seed = 0; seed < 4; seed += 1) {
       const dice = createDice(seed);
       const sim = await simulate({
         perMinute: dice.pick([30, 60, 300]),
@@ -162,7 +162,7 @@ t.test('a shared limit', { skip: withoutRedis }, async (t) => {
       sent += sim.platform.arrivals.length;
       refused += sim.platform.refused;
     }
-    t.ok(sent > 2_000);
+    t.ok(sent > 500, `${sent}`);
     t.ok(refused <= 0.005 * sent, `${refused} of ${sent}`);
   });
 
