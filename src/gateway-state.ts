@@ -18,6 +18,7 @@ import { closeStore, type MadeStore, makeStore, openStore } from './auth/credent
 import type { TokenStore } from './auth/credentials/store/store.ts';
 import type { TokenTransport } from './auth/credentials/token-endpoint.ts';
 import type { Token } from './auth/credentials/token-source.ts';
+import type { SharedParts } from './auth/shared-parts.ts';
 import type { ClientCas } from './cert-subject.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
@@ -43,6 +44,7 @@ import { Replays } from './server/replays.ts';
 import { createServerTls, type ServerTls } from './server/tls.ts';
 import { ChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
+import { Channels } from './server/websocket/shared-channels.ts';
 import { WrongProtocols } from './server/wrong-protocol.ts';
 import { AskedLimits } from './upstream/asked-limits.ts';
 import { credentialOfLimit, sessionLimitKey } from './upstream/call.ts';
@@ -105,6 +107,8 @@ export class GatewayState implements ServerContext, Shared {
   readonly redis: RedisConnection | null;
   /** The limits that instances share over it. */
   readonly quota: QuotaLedger | null;
+  /** What instances share beside tokens and limits; null where each has its own. */
+  readonly shared: SharedParts | null;
   readonly listenerPlan: ListenerPlan;
   readonly tls: ServerTls | null;
   readonly tracing: Tracing;
@@ -117,7 +121,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly logins: Logins;
   readonly identities: Identities;
   readonly askedLimits: AskedLimits;
-  readonly channels: ChannelRegister;
+  readonly channels: Channels;
   readonly openSockets: OpenSockets;
   readonly expiries: Expiries;
   readonly startedAt: number;
@@ -139,7 +143,7 @@ export class GatewayState implements ServerContext, Shared {
   private constructor(
     config: GatewayConfig,
     options: StateOptions & { metrics: Metrics },
-    { store, redis, quota }: SharedStore,
+    { store, redis, quota, parts }: SharedStore,
   ) {
     const { log, env = process.env, clock = systemClock, random = Math.random } = options;
     this.started = config;
@@ -172,6 +176,7 @@ export class GatewayState implements ServerContext, Shared {
     this.redis = redis;
     this.store = store;
     this.quota = quota;
+    this.shared = parts;
     this.listenerPlan = new ListenerPlan(config);
     this.tls = config.server.tls === null ? null : createServerTls(config.server.tls, log);
     this.refusals = new Refusals(clock);
@@ -179,7 +184,12 @@ export class GatewayState implements ServerContext, Shared {
     this.grantPace = new GrantPace(clock);
     this.wrongProtocols = new WrongProtocols({ clock, log });
     this.blocks = new ClientBlocks({ store: this.store, clock, log });
-    this.logins = createLogins({ clock, log, current: (name) => this.runtime.credentials.get(name) });
+    this.logins = createLogins({
+      clock,
+      log,
+      current: (name) => this.runtime.credentials.get(name),
+      ...(parts !== null && { records: parts.records }),
+    });
     this.identities = new Identities({
       clock,
       log,
@@ -190,7 +200,13 @@ export class GatewayState implements ServerContext, Shared {
       mask: options.liveSecrets?.mask,
     });
     this.askedLimits = new AskedLimits({ clock, log, inUse: () => this.runtime, isEnabled: options.identify === true });
-    this.channels = new ChannelRegister({ clock, log });
+    this.channels = new Channels({
+      register: new ChannelRegister({ clock, log }),
+      clock,
+      records: parts?.records ?? null,
+      mark: (owner) => this.handles.mark(owner),
+    });
+    redis?.onGap(() => void this.channels.tellAgain());
     this.openSockets = new OpenSockets({
       clock,
       max: options.maxSockets,
@@ -241,6 +257,8 @@ export class GatewayState implements ServerContext, Shared {
       random,
       log,
       onEnded: ({ hash }) => onEnded(hash),
+      index: this.shared?.sessionIndex((owner) => this.handles.mark(owner)) ?? null,
+      requestMs: () => this.runtime.config.timeouts.tokenMs,
       ...(options.sessionLimits && { limits: options.sessionLimits }),
       endpoint: () => this.runtime.tokenEndpoint,
       settings: () => this.runtime.config.reauthentication,
@@ -348,6 +366,7 @@ export class GatewayState implements ServerContext, Shared {
 /** The store, and what instances have in common where they share it. */
 interface SharedStore extends MadeStore {
   readonly quota: QuotaLedger | null;
+  readonly parts: SharedParts | null;
 }
 
 /** Makes it, closed; the code of what is shared is loaded only where something is. */
@@ -357,9 +376,11 @@ async function makeShared(
 ): Promise<SharedStore> {
   const onCommand = metrics.storeCommand.bind(metrics);
   const made = await makeStore(config.store, { clock, random, log, onCommand });
-  if (made.redis === null) return { ...made, quota: null };
+  if (made.redis === null || config.store.type !== 'redis') return { ...made, quota: null, parts: null };
   const { QuotaLedger } = await import('./upstream/rate-limit/quota-ledger.ts');
-  return { ...made, quota: new QuotaLedger({ link: made.redis, clock }) };
+  const { createSharedParts } = await import('./auth/shared-parts.ts');
+  const parts = createSharedParts(config.store, { connection: made.redis, clock });
+  return { ...made, quota: new QuotaLedger({ link: made.redis, clock }), parts };
 }
 
 function* credentialStates({ credentials, upstream }: Runtime) {
@@ -411,7 +432,7 @@ function* clientUses({ runtime, activity, blocks }: GatewayState) {
 }
 
 /** Channels made with the credentials' own tokens: those of sessions count for their users. */
-function* ownChannels(channels: ChannelRegister) {
+function* ownChannels(channels: Channels) {
   for (const { credential, session, clients } of channels.accounts())
     if (session === null) for (const one of clients) yield { client: one.client, credential, channels: one.channels };
 }

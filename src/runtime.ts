@@ -30,13 +30,14 @@ import type { Inspector } from './inspector/inspector.ts';
 import { type BodyLogging, bodyLoggingOf } from './logging/body-capture.ts';
 import type { Metrics, TokenRequestResult } from './logging/metrics/metrics.ts';
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
+import type { RedisConnection } from './redis/connection.ts';
 import { type BoundaryRules, createBoundaryRules } from './server/admission.ts';
 import { Authenticator } from './server/authenticate.ts';
 import { ClientRules } from './server/authorize.ts';
 import { TrustedProxies } from './server/connection.ts';
 import type { ServerRuntime } from './server/context.ts';
 import { createOwnHeaders, type OwnHeaders, redirectBase } from './server/headers.ts';
-import type { ChannelRegister } from './server/websocket/channels.ts';
+import type { Channels } from './server/websocket/shared-channels.ts';
 import type { AskedLimits } from './upstream/asked-limits.ts';
 import type { Identities } from './upstream/identities.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
@@ -47,6 +48,8 @@ import type { Budgets } from './usage/budgets.ts';
 /** What outlives a configuration. */
 export interface Shared extends UpstreamDeps {
   readonly store: TokenStore;
+  /** The connection to a store that instances share; null where each has its own. */
+  readonly redis: Pick<RedisConnection, 'meta'> | null;
   readonly handles: Handles;
   readonly sessions: Sessions;
   /** The clients that an administrator has blocked. */
@@ -54,7 +57,7 @@ export interface Shared extends UpstreamDeps {
   /** The keys of the live page. */
   readonly pageKeys: PageKeys;
   /** The notification channels that were issued. */
-  readonly channels: ChannelRegister;
+  readonly channels: Channels;
   readonly metrics: Metrics;
   /** Null where nobody can look. */
   readonly inspector: Inspector | null;
@@ -77,7 +80,10 @@ export interface Shared extends UpstreamDeps {
   readonly transport: TokenTransport;
 }
 
-/** Recognises our own requests when they come back; one per process. */
+/**
+ * Recognises our own requests when they come back; one per process. Where instances share a store they have one name
+ * together: a chain through another of them is a loop too.
+ */
 const INSTANCE_ID = randomUUID();
 
 /**
@@ -99,11 +105,12 @@ export class Runtime implements ServerRuntime {
   readonly trustedProxies: TrustedProxies;
   readonly handles: Handles;
   readonly sessions: Sessions;
-  readonly channels: ChannelRegister;
+  readonly channels: Channels;
   readonly budget: ReplayBudget;
   readonly ownHeaders: OwnHeaders;
   readonly redirectBase: string;
-  readonly instanceId: string | null;
+  readonly #isChained: boolean;
+  readonly #gatewayId: () => string | null;
   readonly bodies: BodyLogging | null;
   readonly audit: CallAudit | null;
   readonly budgets: Budgets;
@@ -164,12 +171,17 @@ export class Runtime implements ServerRuntime {
     this.budget = previous?.budget ?? createReplayBudget();
     this.ownHeaders = createOwnHeaders(config.upstreamHeaders);
     this.redirectBase = redirectBase(server.publicUrl);
-    this.instanceId = isChained(config) ? INSTANCE_ID : null;
+    this.#isChained = isChained(config);
+    this.#gatewayId = () => shared.redis?.meta?.gatewayId ?? null;
     this.bodies = bodyLoggingOf(config.logging);
     this.audit =
       shared.auditTrail && new CallAudit(shared.auditTrail, config.audit, shared.liveSecrets?.mask ?? ((text) => text));
     this.budgets = shared.budgets;
     this.waits = new WaitingCalls({ clock, log, mostAMinute: config.logging.format === 'text' ? 20 : 1 });
+  }
+
+  get instanceId(): string | null {
+    return this.#isChained ? (this.#gatewayId() ?? INSTANCE_ID) : null;
   }
 
   enter(): void {

@@ -9,6 +9,7 @@ import {
   type Arrival,
   type Caller,
   certifiedCaller,
+  type EarlierCaller,
   holdsHandle,
   OPERATOR,
 } from '../auth/callers/caller.ts';
@@ -16,7 +17,7 @@ import { HANDLE_PREFIX, isHandle, isSignedHandle } from '../auth/callers/client-
 import { type Authorization, type Clients, parseAuthorization } from '../auth/callers/clients.ts';
 import type { Handles } from '../auth/callers/handles.ts';
 import { isPageKey, type PageKeys } from '../auth/callers/page-keys.ts';
-import { type Session, sessionEnded } from '../auth/callers/session.ts';
+import { sessionEnded } from '../auth/callers/session.ts';
 import type { Sessions } from '../auth/callers/sessions.ts';
 import type { Bar, Standing } from '../auth/callers/standing.ts';
 import { type ClientCas, isCertificateBelieved } from '../cert-subject.ts';
@@ -46,12 +47,6 @@ export interface AuthenticatorDeps {
 interface KeptAuthentication {
   readonly client: string | null;
   readonly authFingerprint: string | null;
-}
-
-/** A caller of an earlier request: what authenticated it, and what of that has an end of its own. */
-export interface EarlierCaller extends Pick<Caller, 'authFingerprint' | 'handle'> {
-  readonly client: { readonly name: string } | null;
-  readonly session: { readonly owner: Pick<Session['owner'], 'hash'> } | null;
 }
 
 /** An id and a secret that were shown together: Basic, or fields of a form. */

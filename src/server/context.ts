@@ -7,6 +7,7 @@ import type { CallAudit } from '../audit/call-audit.ts';
 import type { Access } from '../auth/callers/access.ts';
 import type { GrantPace } from '../auth/callers/allowance.ts';
 import type { AuthThrottle } from '../auth/callers/auth-throttle.ts';
+import type { EarlierCaller } from '../auth/callers/caller.ts';
 import type { ClientActivity } from '../auth/callers/client-activity.ts';
 import type { ClientBlocks } from '../auth/callers/client-blocks.ts';
 import type { Clients } from '../auth/callers/clients.ts';
@@ -34,15 +35,14 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { Budgets } from '../usage/budgets.ts';
 import type { UsageLedger } from '../usage/usage-ledger.ts';
 import type { AdmissionRules } from './admission.ts';
-import type { EarlierCaller } from './authenticate.ts';
 import type { ClientRules } from './authorize.ts';
 import type { TrustedProxies } from './connection.ts';
 import type { Expiries } from './expiries.ts';
 import type { OwnHeaders } from './headers.ts';
 import type { ListenerRole } from './listener-plan.ts';
 import type { Refusals } from './refusals.ts';
-import type { ChannelRegister } from './websocket/channels.ts';
 import type { OpenSockets } from './websocket/open-sockets.ts';
+import type { Channels } from './websocket/shared-channels.ts';
 
 /** The running gateway: what outlives a configuration, and the configuration in use now. */
 export interface ServerContext {
@@ -154,7 +154,7 @@ export interface ServerRuntime extends AdmissionRules {
   /** The handles, sessions and notification channels that were issued, by this and earlier configurations. */
   readonly handles: Handles;
   readonly sessions: Sessions;
-  readonly channels: ChannelRegister;
+  readonly channels: Channels;
   /** What all calls together keep for replays, those of earlier configurations included. */
   readonly budget: ReplayBudget;
   readonly ownHeaders: OwnHeaders;

@@ -809,7 +809,7 @@ t.test('calls that came back, were cut, or met a fault of ours', async (t) => {
   const looping = await startGatewayWith(t, givenTokenConfig('http://127.0.0.1:1', { server: { adminListen: LOCAL } }));
   // The gateway knows its mark again, whoever brings it back.
   const { instanceId } = looping.gateway.runtime();
-  if (instanceId === null) Object.assign(looping.gateway.runtime(), { instanceId: 'this-gateway' });
+  if (instanceId === null) Object.defineProperty(looping.gateway.runtime(), 'instanceId', { value: 'this-gateway' });
   await fails(
     t,
     looping,

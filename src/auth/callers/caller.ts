@@ -41,6 +41,12 @@ export interface Caller {
   readonly isAuthenticated: boolean;
 }
 
+/** A caller of an earlier request: what authenticated it, and what of that has an end of its own. */
+export interface EarlierCaller extends Pick<Caller, 'authFingerprint' | 'handle'> {
+  readonly client: { readonly name: string } | null;
+  readonly session: { readonly owner: Pick<Session['owner'], 'hash'> } | null;
+}
+
 /** Whether it is by a handle or a session that a caller is known. */
 export const holdsHandle = ({
   handle,

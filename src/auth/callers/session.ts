@@ -9,6 +9,7 @@ import type { Secret } from '../../secret.ts';
 import { refreshTokenForm } from '../credentials/grants.ts';
 import { RefreshTokenSource } from '../credentials/refresh-token-source.ts';
 import { type RefreshingSourceDeps, RefreshingTokenSource } from '../credentials/refreshing-source.ts';
+import type { StoreKey, TokenStore } from '../credentials/store/store.ts';
 import {
   basicAuth,
   type ClientAuth,
@@ -24,7 +25,6 @@ import {
   type TokenSource,
 } from '../credentials/token-source.ts';
 import { HANDLE_PREFIX } from './client-handle.ts';
-import type { SharedSession } from './shared-session.ts';
 
 /** Whose session it is and with what it is renewed. */
 export interface SessionOwner {
@@ -105,6 +105,13 @@ export function sessionIssuer({ hosts }: CredentialConfig): string {
   return `${hosts.login.origin}${hosts.login.pathPrefix}`;
 }
 
+/** What is stored of a session that other instances serve too. */
+export interface SharedTokens {
+  readonly key: StoreKey;
+  /** The store as a token source of this session sees it. */
+  asTokenStore(): TokenStore;
+}
+
 /** What a session in use works over. */
 export interface SessionParts {
   readonly owner: SessionHolder;
@@ -112,7 +119,7 @@ export interface SessionParts {
   /** The configuration of its credential now. */
   readonly config: CredentialConfig;
   /** What is stored of it where other instances serve it too. */
-  readonly shared: SharedSession | null;
+  readonly shared: SharedTokens | null;
 }
 
 /**
@@ -147,7 +154,7 @@ export class SessionTokenSource implements TokenSource {
   readonly #config: () => CredentialConfig;
   readonly #deps: SessionDeps;
   readonly #events: SessionEvents;
-  readonly #shared: SharedSession | null;
+  readonly #shared: SharedTokens | null;
   /** Renews in turn with the other instances; null until it is needed. */
   #inTurn: RefreshTokenSource | null = null;
   /** Keeps the token fresh and knows nothing of sessions. */
@@ -280,7 +287,7 @@ export class SessionTokenSource implements TokenSource {
   }
 
   /** What it brings is stored, and thereby in the tokens, before it is used. */
-  #renewInTurn(shared: SharedSession, request: Parameters<Acquire>[0]): Promise<Token> {
+  #renewInTurn(shared: SharedTokens, request: Parameters<Acquire>[0]): Promise<Token> {
     const { clock, log, requestMs } = this.#deps;
     this.#inTurn ??= new RefreshTokenSource({
       name: this.#name(),

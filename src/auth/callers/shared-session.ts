@@ -13,7 +13,7 @@ import {
   type TokenStore,
 } from '../credentials/store/store.ts';
 import type { Token } from '../credentials/token-source.ts';
-import type { SessionHolder, SessionTokens } from './session.ts';
+import type { SessionHolder, SessionTokens, SharedTokens } from './session.ts';
 import { sessionKey, sessionOfStored, storedOfSession } from './session-store.ts';
 
 /** Which session it is. The tokens are changed in place. */
@@ -39,7 +39,7 @@ export interface SharedSessionDeps {
 }
 
 /** One session in the store. `close()` when it is not known here any more. */
-export class SharedSession {
+export class SharedSession implements SharedTokens {
   readonly key: StoreKey;
   readonly #parts: SharedSessionParts;
   readonly #deps: SharedSessionDeps;

@@ -61,16 +61,17 @@ export async function rewriteChannels(
   // A socket cannot send X-Gateway-Credential, nor show a handle: what they say must be in its path.
   const isDefault = owner.session !== null || runtime.access.defaultFor(owner) === credential.name;
   const name = namedCredential(exchange) ?? (isDefault ? null : credential.name);
-  const ownUri = (channel: DescribedChannel): string | null => {
+  const addresses = new Map<string, string>();
+  for (const channel of describedChannels(bytes)) {
     const id = channelId(channel);
     const url = upstreamSocketUrl(channel.connectUri, credential.hosts);
-    if (id === null || url === null) return null;
+    if (id === null || url === null) continue;
     const made = { owner: channelOwner(owner), credential: credential.name, url };
-    const issued = runtime.channels.issue(id, made, channel.expires);
+    const issued = await runtime.channels.issue(id, made, channel.expires);
     const query = issued === null || issued.token === null ? '' : `?token=${issued.token}`;
-    return `${base}${name === null ? '' : `/${name}`}/streaming/channels/${id}${query}`;
-  };
-  const body = replaceConnectUris(bytes, ownUri);
+    addresses.set(channel.connectUri, `${base}${name === null ? '' : `/${name}`}/streaming/channels/${id}${query}`);
+  }
+  const body = replaceConnectUris(bytes, ({ connectUri }) => addresses.get(connectUri) ?? null);
   return body === null ? response : withBody(response, body);
 }
 

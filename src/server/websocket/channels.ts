@@ -3,12 +3,11 @@
 // after a restart a caller makes a channel again, or lists those it has, which puts them here again.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { type Caller, ownerKey } from '../../auth/callers/caller.ts';
+import { type Caller, type EarlierCaller, ownerKey } from '../../auth/callers/caller.ts';
 import { type SessionHolder, sessionId } from '../../auth/callers/session.ts';
 import type { Clock } from '../../clock.ts';
 import { FairEviction, type LruEntry } from '../../fair-eviction.ts';
 import type { Log } from '../../logging/log.ts';
-import type { EarlierCaller } from '../authenticate.ts';
 
 /** Who made a channel: what authenticated them, and of a session also whose channels theirs count with. */
 export interface ChannelOwner extends EarlierCaller {
@@ -107,7 +106,7 @@ export class ChannelRegister {
     const known = this.#channels.get(id);
     if (known === undefined) return null;
     if (known.channel.expiresAt <= this.#clock.now()) {
-      this.#forget(id);
+      this.forget(id);
       return null;
     }
     this.#order.touch(known.entry);
@@ -128,13 +127,26 @@ export class ChannelRegister {
     const isNobody = owner.authFingerprint === null && owner.session === null;
     const token = isNobody ? null : (known?.token ?? randomBytes(16).toString('base64url'));
     const channel = { owner, credential, url, token, expiresAt: expiryOf(expires, this.#clock.now()) };
+    this.adopt(id, channel);
+    return channel;
+  }
+
+  /** Takes a channel in as another instance has issued it, in the place of what is known here. */
+  adopt(id: string, channel: IssuedChannel): void {
+    const { owner } = channel;
+    const isNew = !this.#channels.has(id);
     const entry = this.#channels.get(id)?.entry ?? this.#order.add(ownerKeyOf(owner), id);
     const surplus = this.#channels.has(id) || this.#channels.size < this.#max ? undefined : this.#order.first();
-    if (surplus !== undefined) this.#forget(surplus);
+    if (surplus !== undefined) this.forget(surplus);
     const account = accountOf(channel);
     this.#channels.set(id, { channel, entry, account });
-    if (known === null) this.#tell(account);
-    return channel;
+    if (isNew) this.#tell(account);
+  }
+
+  /** Those that live, with their ids. */
+  *all(): Iterable<readonly [string, IssuedChannel]> {
+    const now = this.#clock.now();
+    for (const [id, { channel }] of this.#channels) if (channel.expiresAt > now) yield [id, channel];
   }
 
   /** The accounts that have channels now, those with most first. */
@@ -167,7 +179,7 @@ export class ChannelRegister {
     this.#log?.warn({ ...whose, channels, most: MOST_OF_ACCOUNT, clients: makers.join(', '), warning }, MANY);
   }
 
-  #forget(id: string): void {
+  forget(id: string): void {
     const known = this.#channels.get(id);
     if (known === undefined) return;
     this.#channels.delete(id);

@@ -137,7 +137,9 @@ class Upgrade {
     const handshake = readHandshake(request);
     // A handle is shown in a header; in an address it proves nothing, and is not passed over either.
     if (asked.token !== null && isHandle(asked.token)) throw sessionEnded();
-    const channel = this.#runtime.channels.find(asked.id);
+    const channel = await this.#runtime.channels.find(asked.id);
+    const hash = channel?.owner.session?.owner.hash;
+    if (hash !== undefined) await this.#runtime.sessions.fetch(hash);
     let caller = await withFetchedSession(() => this.#admit(host, route, channel, asked.token));
     const guess = guessIn(request);
     if (guess !== null) {

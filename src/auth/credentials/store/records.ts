@@ -22,6 +22,8 @@ export interface RecordOptions {
   readonly lifeMs: number;
   /** The version that must be there, null for none; without it whatever is there is replaced. */
   readonly expected?: string | null | undefined;
+  /** Whose it is, as a mark: where there are too many, that of the owner that has most gives way. */
+  readonly owner?: string | undefined;
 }
 
 /** Records by kind and id. Methods throw StoreError where a shared store does not answer. */

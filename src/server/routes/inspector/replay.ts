@@ -3,7 +3,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../../../auth/callers/caller.ts';
-import { ANONYMOUS } from '../../../auth/callers/caller.ts';
+import { ANONYMOUS, type EarlierCaller } from '../../../auth/callers/caller.ts';
 import type { ClientHandle } from '../../../auth/callers/client-handle.ts';
 import { readPath } from '../../../auth/callers/path-readings.ts';
 import type { SessionHolder } from '../../../auth/callers/session.ts';
@@ -12,7 +12,6 @@ import { isMasked, repeatedHeaders } from '../../../inspector/repeat.ts';
 import { maySee } from '../../../inspector/search.ts';
 import type { Call, CallAnswer, ReplayAnswer } from '../../../inspector/wire.ts';
 import { credentialOfLimit } from '../../../upstream/call.ts';
-import type { EarlierCaller } from '../../authenticate.ts';
 import { asksForOtherMethod, otherPathAsked } from '../../authorize.ts';
 import type { ReplayOrder } from '../../context.ts';
 import type { ListenerRole } from '../../listener-plan.ts';

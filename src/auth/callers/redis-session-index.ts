@@ -1,0 +1,57 @@
+// The index of sessions over Redis or Valkey.
+
+import type { Clock } from '../../clock.ts';
+import type { RedisConnection } from '../../redis/connection.ts';
+import { RedisIndex } from '../credentials/store/redis-index.ts';
+import { ownerKey } from './caller.ts';
+import type { SessionIndex, SessionLimits } from './session-index.ts';
+import { SESSION_LIMITS } from './sessions.ts';
+
+/**
+ * After the store was away it may have lost what other instances still hold: so long they have to tell it again. Longer
+ * than any of them needs to connect.
+ */
+const TELLING_MS = 6_000;
+
+/** What it works with. */
+export interface RedisSessionIndexDeps {
+  readonly connection: Pick<RedisConnection, 'prefix' | 'script' | 'onGap'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
+  /** Makes an owner unreadable, the same at all instances. */
+  readonly mark: (owner: string) => string;
+}
+
+/** Closes nothing. */
+export class RedisSessionIndex implements SessionIndex {
+  readonly #deps: RedisSessionIndexDeps;
+  readonly #index: RedisIndex;
+  #backMono = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: RedisSessionIndexDeps) {
+    this.#deps = deps;
+    this.#index = new RedisIndex(deps.connection, 'sess', SESSION_LIMITS.max);
+    this.onGap(() => {
+      this.#backMono = deps.clock.monotonic();
+    });
+  }
+
+  async note(hash: string, owner: string, { max, idleMs }: SessionLimits): Promise<readonly string[]> {
+    return this.#index.note(hash, this.#deps.mark(owner), idleMs, max);
+  }
+
+  async remove(hash: string, owner: string): Promise<void> {
+    await this.#index.drop(hash, this.#deps.mark(owner));
+  }
+
+  async of(client: string): Promise<readonly string[]> {
+    return this.#index.of(this.#deps.mark(ownerKey({ client, authFingerprint: null })));
+  }
+
+  isSettled(): boolean {
+    return this.#deps.clock.monotonic() - this.#backMono > TELLING_MS;
+  }
+
+  onGap(listener: () => void): void {
+    this.#deps.connection.onGap(() => listener());
+  }
+}

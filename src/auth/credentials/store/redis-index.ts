@@ -1,0 +1,118 @@
+// Which records of a kind there are at a shared store, whose they are and when they end: so that there are not too many,
+// and so that all of one owner can be found. Owners stand in it as marks that nobody can read.
+
+import type { RedisConnection } from '../../../redis/connection.ts';
+import type { Reply } from '../../../redis/link.ts';
+import { Script } from '../../../redis/script.ts';
+
+/**
+ * The index of a kind is the sorted set `idx:KIND` of `OWNER:ID` by the time they end, and the hash `idx:KIND:n` of how
+ * many each owner has.
+ */
+const DROP = `local function drop(member)
+  if redis.call('ZREM', KEYS[1], member) == 0 then return end
+  local owner = string.match(member, '^([^:]*):')
+  local left = tonumber(redis.call('HGET', KEYS[2], owner) or '0') - 1
+  if left > 0 then redis.call('HSET', KEYS[2], owner, left) else redis.call('HDEL', KEYS[2], owner) end
+end
+`;
+
+/**
+ * KEYS: index, counts. ARGV: id, owner, life in ms, most of the kind, how long the index is kept in ms. Notes a record;
+ * answers the ids of those that give way, the one that ends first of the owner that has most before all others.
+ */
+export const INDEX_NOTE = new Script(
+  'index-note',
+  `local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+${DROP}local own = ARGV[2] .. ':' .. ARGV[1]
+if redis.call('ZADD', KEYS[1], now + ARGV[3], own) == 1 then
+  redis.call('HSET', KEYS[2], ARGV[2], tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0') + 1)
+end
+for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)) do drop(old) end
+local function first(owner)
+  for at = 0, redis.call('ZCARD', KEYS[1]), 500 do
+    for _, one in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf', 'LIMIT', at, 500)) do
+      if one ~= own and string.sub(one, 1, #owner + 1) == owner .. ':' then return one end
+    end
+  end
+end
+local over = {}
+for tries = 1, 20 do
+  if redis.call('ZCARD', KEYS[1]) <= tonumber(ARGV[4]) then break end
+  local most, count = '', -1
+  local all = redis.call('HGETALL', KEYS[2])
+  for i = 1, #all, 2 do
+    if tonumber(all[i + 1]) > count then most, count = all[i], tonumber(all[i + 1]) end
+  end
+  local found = first(most)
+  if found then
+    drop(found)
+    over[#over + 1] = string.match(found, ':(.*)$')
+  else
+    redis.call('HDEL', KEYS[2], most)
+  end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+return over`,
+  { keys: ['index', 'counts'], args: ['id', 'owner', '1000', '1', '1000'] },
+);
+
+/** KEYS: index, counts. ARGV: id, owner. */
+export const INDEX_DROP = new Script(
+  'index-drop',
+  `${DROP}drop(ARGV[2] .. ':' .. ARGV[1])
+return 1`,
+  { keys: ['index', 'counts'], args: ['id', 'owner'] },
+);
+
+/** KEYS: index. ARGV: owner. Answers the ids of all of one owner. */
+export const INDEX_OF = new Script(
+  'index-of',
+  `local own = {}
+for at = 0, redis.call('ZCARD', KEYS[1]), 500 do
+  for _, one in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf', 'LIMIT', at, 500)) do
+    if string.sub(one, 1, #ARGV[1] + 1) == ARGV[1] .. ':' then own[#own + 1] = string.sub(one, #ARGV[1] + 2) end
+  end
+end
+return own`,
+  { keys: ['index'], args: ['owner'] },
+);
+
+/** What the index needs of the connection. */
+export type IndexConnection = Pick<RedisConnection, 'prefix' | 'script'>;
+
+/** An index that nobody writes to is forgotten after this, ms: longer than any record lives. */
+const KEPT_MS = 8 * 24 * 3_600_000;
+
+/** The index of one kind. Methods throw RedisError. */
+export class RedisIndex {
+  readonly #connection: IndexConnection;
+  readonly #keys: readonly [string, string];
+  readonly #max: number;
+
+  constructor(connection: IndexConnection, kind: string, max: number) {
+    this.#connection = connection;
+    this.#keys = [`${connection.prefix}idx:${kind}`, `${connection.prefix}idx:${kind}:n`];
+    this.#max = max;
+  }
+
+  /** Notes a record that ends after `lifeMs`; answers the ids of those that give way. `max`: others than usual. */
+  async note(id: string, owner: string, lifeMs: number, max = this.#max): Promise<readonly string[]> {
+    const args = [id, owner, String(lifeMs), String(max), String(KEPT_MS)];
+    return texts(await this.#connection.script({ script: INDEX_NOTE, keys: this.#keys, args }));
+  }
+
+  async drop(id: string, owner: string): Promise<void> {
+    await this.#connection.script({ script: INDEX_DROP, keys: this.#keys, args: [id, owner] });
+  }
+
+  async of(owner: string): Promise<readonly string[]> {
+    return texts(await this.#connection.script({ script: INDEX_OF, keys: [this.#keys[0]], args: [owner] }));
+  }
+}
+
+function texts(reply: Reply): readonly string[] {
+  return Array.isArray(reply) ? (reply as readonly Reply[]).filter((one) => typeof one === 'string') : [];
+}
