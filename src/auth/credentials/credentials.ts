@@ -239,7 +239,7 @@ function createCredential(
       if (grant.postAssertion === undefined) {
         throw new GatewayError('gateway.request.invalid', `credential ${name} (${grantType}) takes no assertion`);
       }
-      grant.postAssertion(assertion);
+      await grant.postAssertion(assertion);
       // A renewal that runs may have begun with the assertion before: how that ends says nothing of this one.
       if (source.state().renewal === 'running') await source.refresh().catch(() => undefined);
       return source.refresh();

@@ -34,7 +34,7 @@ export interface Grant {
   readonly storeError?: () => string | null;
   /** Turns a login's answer into a stored token. Throws TokenFailure or GatewayError. */
   readonly redeem?: (answer: LoginAnswer) => Promise<Token>;
-  readonly postAssertion?: (assertion: Secret) => void;
+  readonly postAssertion?: (assertion: Secret) => Promise<void>;
   readonly forget?: () => Promise<void>;
   /**
    * Resolves when nothing is under way that the end of the process would lose: a refresh, or a write in the background.
@@ -84,7 +84,7 @@ const GRANTS: Record<GrantType, (deps: GrantDeps) => Grant> = {
 
   saml2_bearer(deps) {
     const { config, clock } = deps;
-    const assertions = createAssertions(config, clock);
+    const assertions = createAssertions(config, clock, deps);
     const grant = stored(deps, async () => {
       const assertion = await assertions.read();
       const form = saml2BearerForm(required(config, 'org_name', config.orgName), assertion.reveal(), config.scope);

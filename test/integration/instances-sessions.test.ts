@@ -1,0 +1,153 @@
+// Sessions and handles at several instances of one gateway: made at one, good at every other at once, ended everywhere.
+
+import t from 'tap';
+import { postToken } from '../helpers/clients.ts';
+import { openSession, outcomeAt, shareStore, untilOutcome } from '../helpers/instances.ts';
+import { withoutRedis } from '../helpers/redis-process.ts';
+import { closeOf, makeChannel, openWebSocket } from '../helpers/sockets.ts';
+
+const USERS = '/api/v2/users';
+const real = { skip: withoutRedis };
+const end = (url: string, headers: Record<string, string>) =>
+  fetch(`${url}/api/v2/tokens/me`, { method: 'DELETE', headers });
+
+t.test('a session opened at one is used at the others at once, and asked for once', real, async (t) => {
+  const shared = await shareStore(t);
+  const [a, b, c] = [await shared.start(), await shared.start(), await shared.start()];
+  const headers = await openSession(a, shared);
+  const calls = await Promise.all(
+    [b, c, a].flatMap(({ url }) => Array.from({ length: 10 }, () => outcomeAt(url, headers))),
+  );
+  t.same(new Set(calls), new Set([200]));
+  await shared.redis.command('CONFIG', 'RESETSTAT');
+  for (let call = 0; call < 20; call += 1) await outcomeAt(b.url, headers);
+  const stats = String(await shared.redis.command('INFO', 'commandstats'));
+  const asked = Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  t.ok(asked < 10, `a call with a handle that is known asks nothing of the store: ${asked} in 20 calls`);
+});
+
+t.test('what ends at one is refused at the others, by a push, and its sockets are closed', real, async (t) => {
+  const shared = await shareStore(t);
+  const [a, b] = [await shared.start(), await shared.start()];
+  const session = await openSession(a, shared);
+  t.equal(await outcomeAt(b.url, session), 200);
+  const issued = await postToken(a.url, { grant_type: 'client_credentials', client_id: 'x', client_secret: 'y' });
+  const handle = { authorization: `Bearer ${issued.body.access_token}` };
+  t.equal(await outcomeAt(b.url, handle, '/api/v2/users'), 200, 'a handle made at A is good at B');
+  const sockets = [];
+  for (const headers of [session, handle]) {
+    const { connectUri } = await makeChannel(b.url, headers);
+    sockets.push(await openWebSocket(t, connectUri, { headers }));
+  }
+  const closings = sockets.map((socket) => closeOf(socket));
+  t.equal((await end(a.url, session)).status, 200);
+  t.equal(
+    (await untilOutcome('gateway.session.ended', 1_000, () => outcomeAt(b.url, session))).outcome,
+    'gateway.session.ended',
+  );
+  t.equal((await end(a.url, handle)).status, 200);
+  t.equal(
+    (await untilOutcome('gateway.session.ended', 1_000, () => outcomeAt(b.url, handle, '/api/v2/users'))).outcome,
+    'gateway.session.ended',
+  );
+  for (const closing of closings) t.equal((await closing).code, 1008);
+  t.equal(await outcomeAt(a.url, session), 'gateway.session.ended');
+});
+
+t.test('1,000 of 1,000 sessions opened at one are used at another in the next moment', real, async (t) => {
+  const shared = await shareStore(t);
+  const [a, b] = [await shared.start(), await shared.start()];
+  const { sessions } = b.gateway.runtime();
+  let found = 0;
+  for (let opened = 0; opened < 1_000; opened += 1) {
+    const { authorization } = await openSession(a, shared);
+    const handle = authorization.slice('Bearer '.length);
+    await sessions.fetchHandle(handle);
+    if (sessions.find(handle) !== null) found += 1;
+  }
+  t.equal(found, 1_000);
+});
+
+t.test(
+  'unknown handles cost one trip each and are remembered; away, the store makes them no unknown ones',
+  real,
+  async (t) => {
+    const shared = await shareStore(t);
+    const [a, b] = [await shared.start(), await shared.start()];
+    const made = { authorization: `Bearer gcgh_s${'A'.repeat(43)}` };
+    const known = await openSession(a, shared);
+    t.equal(await outcomeAt(b.url, known), 200);
+    await shared.redis.command('CONFIG', 'RESETSTAT');
+    for (let call = 0; call < 5; call += 1) t.equal(await outcomeAt(a.url, made), 'gateway.session.ended');
+    const flood = Array.from({ length: 500 }, (_, n) => ({
+      authorization: `Bearer gcgh_s${String(n).padStart(43, 'B')}`,
+    }));
+    t.same(new Set(await Promise.all(flood.map((one) => outcomeAt(a.url, one)))), new Set(['gateway.session.ended']));
+    const stats = String(await shared.redis.command('INFO', 'commandstats'));
+    const reads = Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1]);
+    t.ok(reads >= 501 && reads <= 510, `one read each, and signs of life: ${reads}`);
+
+    await shared.redis.kill();
+    t.equal(await outcomeAt(b.url, known), 200, 'what is known goes on being served');
+    const other = { authorization: `Bearer gcgh_s${'C'.repeat(43)}` };
+    t.equal(await outcomeAt(a.url, other), 'gateway.credential.unavailable');
+    const answer = await fetch(`${a.url}/api/v2/users`, { headers: other });
+    t.match([answer.status, answer.headers.get('retry-after')], [503, '1']);
+  },
+);
+
+t.test('what was ended while an instance was cut off is ended there when it is back', real, async (t) => {
+  const shared = await shareStore(t);
+  const [a, b] = [await shared.start(), await shared.start()];
+  const session = await openSession(a, shared);
+  const issued = await postToken(a.url, { grant_type: 'client_credentials', client_id: 'x', client_secret: 'y' });
+  const handle = { authorization: `Bearer ${issued.body.access_token}` };
+  t.same([await outcomeAt(b.url, session), await outcomeAt(b.url, handle, USERS)], [200, 200]);
+  await shared.redis.kill();
+  for (const headers of [session, handle]) t.equal((await end(a.url, headers)).status, 500, 'it is not confirmed');
+  t.same(
+    [await outcomeAt(a.url, session), await outcomeAt(a.url, handle, USERS)],
+    ['gateway.session.ended', 'gateway.session.ended'],
+    'it is ended here all the same',
+  );
+  t.same([await outcomeAt(b.url, session), await outcomeAt(b.url, handle, USERS)], [200, 200]);
+  await shared.redis.restart({ empty: true });
+  for (const headers of [session, handle])
+    t.equal(
+      (await untilOutcome('gateway.session.ended', 5_000, () => outcomeAt(b.url, headers, USERS))).outcome,
+      'gateway.session.ended',
+    );
+});
+
+t.test(
+  'an instance that starts while the store is away answers 503 and never 401, until the store has answered',
+  real,
+  async (t) => {
+    const shared = await shareStore(t);
+    const a = await shared.start();
+    const session = await openSession(a, shared);
+    const form = { grant_type: 'client_credentials', client_id: 'x', client_secret: 'y' };
+    const handle = { authorization: `Bearer ${(await postToken(a.url, form)).body.access_token}` };
+    await shared.redis.kill();
+    const b = await shared.start();
+    for (const headers of [session, handle]) {
+      const answer = await fetch(`${b.url}/api/v2/users`, { headers });
+      t.match(
+        [answer.status, answer.headers.get('x-gateway-error'), answer.headers.get('retry-after')],
+        [503, 'gateway.credential.unavailable', '1'],
+      );
+    }
+    t.equal((await postToken(b.url, form)).status, 503, 'none is issued that the others could not verify');
+    t.same([await outcomeAt(a.url, session), await outcomeAt(a.url, handle, USERS)], [200, 200], 'A goes on');
+    // Empty: A tells again what it knows.
+    await shared.redis.restart({ empty: true });
+    const seen = new Set<unknown>();
+    for (const headers of [session, handle])
+      await untilOutcome<unknown>(200, 10_000, async () => {
+        const outcome = await outcomeAt(b.url, headers, USERS);
+        seen.add(outcome);
+        return outcome;
+      });
+    t.same(seen, new Set(['gateway.credential.unavailable', 200]));
+  },
+);
