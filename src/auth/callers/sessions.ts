@@ -24,10 +24,11 @@ import {
   sessionEnded,
   sessionIssuer,
 } from './session.ts';
-import { SessionElsewhere, SessionFetches } from './session-fetches.ts';
 import type { SessionIndex, SessionLimits } from './session-index.ts';
-import { createSessionStore, type SessionStore, sessionKey, sessionOfStored } from './session-store.ts';
-import { SharedSession } from './shared-session.ts';
+import { createSessionStore, type SessionStore, type StoredSession } from './session-store.ts';
+import { SessionWrites } from './session-writes.ts';
+import type { SharedSession } from './shared-session.ts';
+import { SharedSessions } from './shared-sessions.ts';
 
 /** About 15 MB when full; a week lets a user come back after a weekend. */
 export const SESSION_LIMITS: SessionLimits = { max: 10_000, idleMs: 7 * 24 * 60 * 60 * 1000 };
@@ -91,8 +92,7 @@ export class Sessions {
   /** Null where the token store is not durable: sessions end with the process then. */
   readonly #store: SessionStore | null;
   /** Null where no other instance serves the same sessions. */
-  readonly #fetches: SessionFetches | null;
-  readonly #index: SessionIndex | null;
+  readonly #shared: SharedSessions | null;
   /** Entries by the hash of their access handle. */
   readonly #table: LRUCache<string, Entry>;
   /** Which session has to go first when there are too many. */
@@ -101,8 +101,7 @@ export class Sessions {
   readonly #inUse = new Set<Entry>();
   /** Renewals that run. */
   readonly #renewals = new Set<Promise<unknown>>();
-  /** The last write of each session that is under way; resolves with whether it is written. */
-  readonly #writes = new Map<string, Promise<boolean>>();
+  readonly #writes: SessionWrites;
   /** The log of the token sources, which would write two lines for each login. */
   readonly #sourceLog: SessionsDeps['log'];
   /** Removes idle sessions. */
@@ -117,9 +116,13 @@ export class Sessions {
     this.#deps = deps;
     this.#limits = deps.limits ?? SESSION_LIMITS;
     this.#store = store.isDurable && !store.isShared ? createSessionStore(store) : null;
-    this.#fetches = store.isShared ? new SessionFetches(clock, (hash) => this.#ask(hash)) : null;
-    this.#index = (store.isShared && deps.index) || null;
-    this.#index?.onGap(() => this.#fetches?.forgetMissed());
+    this.#writes = new SessionWrites(log);
+    const table = {
+      has: (hash: string) => this.#table.has(hash),
+      take: (session: StoredSession) => this.#takeStored(session),
+    };
+    const { index = null } = deps;
+    this.#shared = store.isShared ? new SharedSessions({ store, clock, limits: this.#limits, index, table }) : null;
     const debug = log.debug.bind(log);
     this.#sourceLog = { ...log, info: debug, warn: debug, error: log.error.bind(log), debug };
     this.#table = new LRUCache<string, Entry>({
@@ -144,8 +147,7 @@ export class Sessions {
     const refreshHandle = refreshToken === null ? null : createRefreshHandle();
     const handle = refreshHandle === null ? createSessionHandle() : handleOf(refreshHandle);
     const entry = this.#add(handleHash(handle), owner, { token, refreshToken }, issuer);
-    if (entry.shared !== null) await this.#saveShared(entry, entry.shared);
-    else await this.#save(entry);
+    await this.#save(entry);
     // Its user is asked for now, so that already the first call can be told to be theirs.
     if (this.#deps.askUser !== undefined) this.#use(entry);
     return { handle, refreshHandle };
@@ -168,9 +170,7 @@ export class Sessions {
    * the store of several instances was not asked.
    */
   missing(handle: string): Error {
-    const hash = handleHash(handle);
-    if (this.#fetches === null || this.#fetches.isMissed(hash)) return sessionEnded();
-    return new SessionElsewhere(this.#fetches.fetch(hash));
+    return this.#shared?.missing(handleHash(handle)) ?? sessionEnded();
   }
 
   /** Resolves when a session that another instance opened is known here too. Throws gateway.credential.unavailable. */
@@ -180,8 +180,7 @@ export class Sessions {
 
   /** The same, by what its owner is known by. */
   async fetch(hash: string): Promise<void> {
-    if (this.#fetches === null || this.#table.has(hash) || this.#fetches.isMissed(hash)) return;
-    await this.#fetches.fetch(hash);
+    await this.#shared?.fetch(hash);
   }
 
   /** The session of an access handle, which is thereby in use; null when there is none. One hash and one look-up. */
@@ -218,9 +217,9 @@ export class Sessions {
     const { hash } = session.owner;
     const entry = this.#table.peek(hash);
     if (entry !== undefined) this.#end(entry);
-    if ((await this.#writes.get(hash)) !== false) return;
+    if (await this.#writes.last(hash)) return;
     const what =
-      this.#fetches === null
+      this.#shared === null
         ? 'the store cannot forget it: until it can, a restart would bring it back'
         : 'the store that the other instances share does not answer: they serve it until it was told';
     throw new GatewayError('gateway.internal', `the session is ended here, but ${what}`);
@@ -232,7 +231,7 @@ export class Sessions {
       [...this.#table.values()].filter(({ owner }) => owner.client === client).map((e) => [e.hash, e]),
     );
     for (const entry of own.values()) this.#end(entry);
-    const others = (await this.#index?.of(client).catch(() => null)) ?? [];
+    const others = (await this.#shared?.of(client)) ?? [];
     const unknown = others.filter((hash) => !own.has(hash));
     await Promise.all(unknown.map((hash) => this.#endElsewhere(hash)));
     return own.size + unknown.length;
@@ -262,7 +261,7 @@ export class Sessions {
   /** Resolves when no renewal is under way and what the last ones brought is stored. Never rejects. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#renewals);
-    await Promise.all(this.#writes.values());
+    await this.#writes.settled();
   }
 
   /** Stops all timers; what is stored stays. */
@@ -296,22 +295,18 @@ export class Sessions {
       savedAt: clock.now(),
     };
     this.#table.set(hash, entry);
-    if (this.#fetches !== null) entry.shared = this.#share(entry, generation);
+    entry.shared =
+      this.#shared?.share(
+        { ...entry, generation },
+        { onEnded: () => this.#end(entry, true), onToken: (token) => entry.session?.source.take(token) },
+      ) ?? null;
     return entry;
   }
 
-  #share(entry: Entry, generation: number): SharedSession {
-    const { store, clock } = this.#deps;
-    const shared: SharedSession = new SharedSession(
-      { ...entry, generation },
-      {
-        ...{ store, clock, idleMs: this.#limits.idleMs },
-        onChange: () => void this.#fetches?.inTurn(() => shared.reread()).catch(() => undefined),
-        onEnded: () => this.#end(entry, true),
-        onToken: (token) => entry.session?.source.take(token),
-      },
-    );
-    return shared;
+  /** Takes in what another instance has stored. */
+  #takeStored({ hash, owner, issuer, token, refreshToken, user, generation }: StoredSession): SharedSession | null {
+    const tokens = { token, refreshToken, ...(user !== undefined && { user }) };
+    return (this.#table.peek(hash) ?? this.#add(hash, owner, tokens, issuer, generation)).shared;
   }
 
   #use(entry: Entry): Session | null {
@@ -384,12 +379,10 @@ export class Sessions {
     if (entry.isOver || this.#table.peek(entry.hash) !== entry) return;
     entry.isOver = true;
     this.#table.delete(entry.hash);
-    const { hash, owner, shared } = entry;
+    const { hash, shared } = entry;
     if (shared === null) return;
-    this.#fetches?.noteEnded(hash);
-    if (isToldOf) return;
-    void this.#write(hash, () => shared.end());
-    void this.#index?.remove(hash, ownerKey(owner)).catch(() => undefined);
+    this.#shared?.ended(entry, isToldOf);
+    if (!isToldOf) void this.#writes.write(hash, () => shared.end());
   }
 
   /** Called by the table for every entry that leaves it. One of a shared store only leaves it, where nobody ended it. */
@@ -402,26 +395,11 @@ export class Sessions {
     this.#deps.onEnded?.(entry.owner);
   }
 
-  /** Makes a session known that the store knows; whether it does. Throws where the store cannot say. */
-  async #ask(hash: string): Promise<boolean> {
-    const entry = await this.#deps.store.get(sessionKey(hash));
-    if (entry === null && this.#index?.isSettled() === false) throw new Error('the store may have lost what it held');
-    const session = entry && sessionOfStored(entry.value);
-    if (entry === null || session === null || session.hash !== hash) return false;
-    const { owner, issuer, token, refreshToken, user } = session;
-    if (refreshToken === null && (token === null || token.expiresAt <= this.#deps.clock.now())) return false;
-    if (!this.#table.has(hash)) {
-      const tokens = { token, refreshToken, ...(user !== undefined && { user }) };
-      this.#add(hash, owner, tokens, issuer, entry.generation);
-    }
-    return true;
-  }
-
   /** Ends a session that is not in the table. */
   async #endElsewhere(hash: string): Promise<void> {
     const known = this.#table.peek(hash);
     if (known !== undefined) this.#end(known);
-    else if (await this.#write(hash, () => this.#deps.store.delete(sessionKey(hash)))) this.#fetches?.noteEnded(hash);
+    else await this.#writes.write(hash, async () => this.#shared?.endUnknown(hash));
   }
 
   #currentIssuer({ credential }: SessionOwner): string | null {
@@ -435,7 +413,7 @@ export class Sessions {
     if (store === null) return;
     const { hash, owner, tokens, issuer } = entry;
     entry.savedAt = this.#deps.clock.now();
-    await this.#write(hash, async () => {
+    await this.#writes.write(hash, async () => {
       if (this.#table.peek(hash) !== undefined)
         await store.save({ hash, owner, issuer, ...tokens, usedAt: entry.savedAt });
     });
@@ -443,12 +421,12 @@ export class Sessions {
 
   /** Stores it, and notes its use; where there are too many sessions by then, those that have to go are ended. */
   async #saveShared(entry: Entry, shared: SharedSession): Promise<void> {
-    const { hash, owner } = entry;
+    const { hash } = entry;
     entry.savedAt = this.#deps.clock.now();
-    await this.#write(hash, async () => {
+    await this.#writes.write(hash, async () => {
       if (this.#table.peek(hash) === entry) await shared.save();
     });
-    const surplus = (await this.#index?.note(hash, ownerKey(owner), this.#limits).catch(() => null)) ?? [];
+    const surplus = (await this.#shared?.note(entry)) ?? [];
     await Promise.all(surplus.map((one) => this.#endElsewhere(one)));
   }
 
@@ -458,23 +436,7 @@ export class Sessions {
    */
   async #forget(hash: string, retryMs = FIRST_RETRY_MS): Promise<void> {
     const store = this.#store;
-    if (store === null || (await this.#write(hash, () => store.remove(hash))) || this.#isClosing) return;
+    if (store === null || (await this.#writes.write(hash, () => store.remove(hash))) || this.#isClosing) return;
     this.#deps.clock.after(retryMs, () => void this.#forget(hash, Math.min(retryMs * 2, LONGEST_RETRY_MS)));
-  }
-
-  /**
-   * Writes of one session go one after the other: what is written last is what is true last. A store that fails costs a
-   * session its restart, and nothing else.
-   */
-  #write(hash: string, work: () => Promise<void>): Promise<boolean> {
-    const done = (this.#writes.get(hash) ?? Promise.resolve()).then(work).then(
-      () => true,
-      () => {
-        this.#deps.log.warn({}, 'session could not be stored');
-        return false;
-      },
-    );
-    this.#writes.set(hash, done);
-    return done.finally(() => this.#writes.get(hash) === done && this.#writes.delete(hash));
   }
 }

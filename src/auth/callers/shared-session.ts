@@ -45,8 +45,6 @@ export class SharedSession implements SharedTokens {
   readonly #deps: SharedSessionDeps;
   readonly #unwatch: () => void;
   #generation: number;
-  /** Writes of ours that are under way: the revision they make is nobody else's. */
-  #writing = 0;
   /** The revision that was last read or written. */
   #seenRevision: string;
   #usedAt: number;
@@ -60,7 +58,7 @@ export class SharedSession implements SharedTokens {
     this.#usedAt = clock.now();
     this.#seenRevision = store.revision(this.key);
     this.#unwatch = store.onChange(this.key, () => {
-      if (this.#writing === 0 && store.revision(this.key) !== this.#seenRevision) deps.onChange();
+      if (store.revision(this.key) !== this.#seenRevision) deps.onChange();
     });
   }
 
@@ -72,12 +70,7 @@ export class SharedSession implements SharedTokens {
 
   /** Ends it for all instances. Throws StoreError; a store that is away is told later. */
   async end(): Promise<void> {
-    this.#writing += 1;
-    try {
-      await this.#deps.store.delete(this.key);
-    } finally {
-      this.#writing -= 1;
-    }
+    await this.#deps.store.delete(this.key);
   }
 
   /** Reads what another instance has stored. Throws StoreError. */
@@ -170,7 +163,6 @@ export class SharedSession implements SharedTokens {
 
   async #put(value: StoredToken, keptForMs: number): Promise<StoredEntry> {
     const { store } = this.#deps;
-    this.#writing += 1;
     try {
       // It counts here from now on, also where the store is away.
       this.#take(value);
@@ -178,7 +170,6 @@ export class SharedSession implements SharedTokens {
       this.#adopt(entry);
       return entry;
     } finally {
-      this.#writing -= 1;
       this.#seenRevision = store.revision(this.key);
     }
   }
