@@ -4,8 +4,7 @@ import type { Clock } from '../../clock.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { RedisIndex } from '../credentials/store/redis-index.ts';
 import { ownerKey } from './caller.ts';
-import type { SessionIndex, SessionLimits } from './session-index.ts';
-import { SESSION_LIMITS } from './sessions.ts';
+import { SESSION_LIMITS, type SessionIndex, type SessionLimits } from './session-index.ts';
 
 /**
  * After the store was away it may have lost what other instances still hold: so long they have to tell it again. Longer

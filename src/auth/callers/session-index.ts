@@ -7,6 +7,9 @@ export interface SessionLimits {
   readonly idleMs: number;
 }
 
+/** About 15 MB when full; a week lets a user come back after a weekend. */
+export const SESSION_LIMITS: SessionLimits = { max: 10_000, idleMs: 7 * 24 * 60 * 60 * 1000 };
+
 /** The index of sessions. Methods throw where the store does not answer; what they would have noted is noted later. */
 export interface SessionIndex {
   /**

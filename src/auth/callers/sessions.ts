@@ -24,14 +24,11 @@ import {
   sessionEnded,
   sessionIssuer,
 } from './session.ts';
-import type { SessionIndex, SessionLimits } from './session-index.ts';
-import { createSessionStore, type SessionStore, type StoredSession } from './session-store.ts';
-import { SessionWrites } from './session-writes.ts';
+import { SESSION_LIMITS, type SessionIndex, type SessionLimits } from './session-index.ts';
+import { createSessionStore, type StoredSession } from './session-store.ts';
+import { KeptSessions, SessionWrites } from './session-writes.ts';
 import type { SharedSession } from './shared-session.ts';
 import { SharedSessions } from './shared-sessions.ts';
-
-/** About 15 MB when full; a week lets a user come back after a weekend. */
-export const SESSION_LIMITS: SessionLimits = { max: 10_000, idleMs: 7 * 24 * 60 * 60 * 1000 };
 
 /** Idle sessions are removed, and times of use stored, at least this often. */
 const HOUSEKEEPING_MS = 60 * 60 * 1000;
@@ -43,10 +40,6 @@ const HOUSEKEEPING_MS = 60 * 60 * 1000;
  */
 const QUIET_MS = 5 * 60 * 1000;
 const QUIET_POLL_MS = 60 * 1000;
-
-/** A removal that failed is tried again after 1, 2, 4 … 60 s. */
-const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 60_000;
 
 /** A new session and what the application gets for it. */
 export interface OpenedSession {
@@ -90,7 +83,7 @@ export class Sessions {
   readonly #deps: SessionsDeps;
   readonly #limits: SessionLimits;
   /** Null where the token store is not durable: sessions end with the process then. */
-  readonly #store: SessionStore | null;
+  readonly #kept: KeptSessions | null;
   /** Null where no other instance serves the same sessions. */
   readonly #shared: SharedSessions | null;
   /** Entries by the hash of their access handle. */
@@ -115,8 +108,9 @@ export class Sessions {
     const { clock, log, store } = deps;
     this.#deps = deps;
     this.#limits = deps.limits ?? SESSION_LIMITS;
-    this.#store = store.isDurable && !store.isShared ? createSessionStore(store) : null;
     this.#writes = new SessionWrites(log);
+    this.#kept =
+      store.isDurable && !store.isShared ? new KeptSessions(createSessionStore(store), this.#writes, clock) : null;
     const table = {
       has: (hash: string) => this.#table.has(hash),
       take: (session: StoredSession) => this.#takeStored(session),
@@ -187,7 +181,7 @@ export class Sessions {
   find(handle: string): Session | null {
     const entry = this.#table.get(handleHash(handle));
     if (entry === undefined) return null;
-    const isKept = this.#store !== null || entry.shared !== null;
+    const isKept = this.#kept !== null || entry.shared !== null;
     if (isKept && this.#deps.clock.now() - entry.savedAt > HOUSEKEEPING_MS) void this.#save(entry);
     return this.#use(entry);
   }
@@ -247,15 +241,9 @@ export class Sessions {
 
   /** Brings back what a durable store holds. Never throws; unreadable entries are left alone. */
   async restore(): Promise<void> {
-    const now = () => this.#deps.clock.now();
-    const found = (await this.#store?.load().catch(() => null)) ?? [];
-    for (const session of [...found].sort((a, b) => a.usedAt - b.usedAt)) {
-      const { hash, owner, issuer, token, refreshToken, usedAt, user } = session;
-      const isOver =
-        now() - usedAt > this.#limits.idleMs || (refreshToken === null && (token === null || token.expiresAt <= now()));
-      if (isOver) void this.#forget(hash);
-      else this.#add(hash, owner, { token, refreshToken, ...(user !== undefined && { user }) }, issuer);
-    }
+    for (const { hash, owner, issuer, token, refreshToken, user } of (await this.#kept?.load(this.#limits.idleMs)) ??
+      [])
+      this.#add(hash, owner, { token, refreshToken, ...(user !== undefined && { user }) }, issuer);
   }
 
   /** Resolves when no renewal is under way and what the last ones brought is stored. Never rejects. */
@@ -267,6 +255,7 @@ export class Sessions {
   /** Stops all timers; what is stored stays. */
   close(): void {
     this.#isClosing = true;
+    this.#kept?.close();
     this.#housekeeping.cancel();
     this.#suspending.cancel();
     this.#table.clear();
@@ -280,11 +269,10 @@ export class Sessions {
     // the others.
     const surplus = this.#table.size < this.#limits.max ? undefined : this.#order.first();
     if (surplus !== undefined) this.#table.delete(surplus);
-    const holder = { ...owner, hash };
     const entry: Entry = {
       hash,
       lru,
-      owner: holder,
+      owner: { ...owner, hash },
       tokens,
       issuer,
       issuerChanged,
@@ -391,7 +379,7 @@ export class Sessions {
     this.#suspend(entry);
     entry.shared?.close();
     if (this.#isClosing || (entry.shared !== null && !entry.isOver)) return;
-    if (entry.shared === null) void this.#forget(entry.hash);
+    if (entry.shared === null) void this.#kept?.forget(entry.hash);
     this.#deps.onEnded?.(entry.owner);
   }
 
@@ -409,14 +397,11 @@ export class Sessions {
 
   async #save(entry: Entry): Promise<void> {
     if (entry.shared !== null) return this.#saveShared(entry, entry.shared);
-    const store = this.#store;
-    if (store === null) return;
     const { hash, owner, tokens, issuer } = entry;
     entry.savedAt = this.#deps.clock.now();
-    await this.#writes.write(hash, async () => {
-      if (this.#table.peek(hash) !== undefined)
-        await store.save({ hash, owner, issuer, ...tokens, usedAt: entry.savedAt });
-    });
+    await this.#kept?.save(hash, () =>
+      this.#table.peek(hash) === undefined ? null : { hash, owner, issuer, ...tokens, usedAt: entry.savedAt },
+    );
   }
 
   /** Stores it, and notes its use; where there are too many sessions by then, those that have to go are ended. */
@@ -428,15 +413,5 @@ export class Sessions {
     });
     const surplus = (await this.#shared?.note(entry)) ?? [];
     await Promise.all(surplus.map((one) => this.#endElsewhere(one)));
-  }
-
-  /**
-   * Tried until the store has forgotten it: a restart would bring an ended session back, and nobody could end it a
-   * second time.
-   */
-  async #forget(hash: string, retryMs = FIRST_RETRY_MS): Promise<void> {
-    const store = this.#store;
-    if (store === null || (await this.#writes.write(hash, () => store.remove(hash))) || this.#isClosing) return;
-    this.#deps.clock.after(retryMs, () => void this.#forget(hash, Math.min(retryMs * 2, LONGEST_RETRY_MS)));
   }
 }

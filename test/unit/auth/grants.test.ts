@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { authorizeUrl } from '../../../src/auth/credentials/authorize-url.ts';
 import {
   acceptFragmentToken,
   authorizationCodeForm,
@@ -11,7 +12,6 @@ import {
   refreshTokenForm,
   saml2BearerForm,
 } from '../../../src/auth/credentials/grants.ts';
-import { authorizeUrl } from '../../../src/auth/credentials/login.ts';
 import { runAssertionCommand } from '../../../src/auth/credentials/saml-assertion.ts';
 import { basicHeader } from '../../../src/auth/credentials/token-endpoint.ts';
 import { systemClock } from '../../../src/clock.ts';
