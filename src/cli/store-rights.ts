@@ -1,5 +1,6 @@
 // What a user of a shared store has to be allowed there: read off the scripts, for a script may only do what its user may.
 
+import { RECORD_SCRIPTS } from '../auth/credentials/store/redis-records.ts';
 import { STORE_SCRIPTS } from '../auth/credentials/store/redis-scripts.ts';
 import type { RedisStoreConfig } from '../config/sections/store.ts';
 import { SIGN_OF_LIFE } from '../redis/instances.ts';
@@ -8,12 +9,12 @@ import type { Script } from '../redis/script.ts';
 import { TICK } from '../upstream/rate-limit/quota-script.ts';
 
 /** Every script that is run there, in an order in which each trial finds what the ones before have left. */
-export const SHARED_SCRIPTS: readonly Script[] = [META, SIGN_OF_LIFE, ...STORE_SCRIPTS, TICK];
+export const SHARED_SCRIPTS: readonly Script[] = [META, SIGN_OF_LIFE, ...STORE_SCRIPTS, ...RECORD_SCRIPTS, TICK];
 
 /** The commands that are sent as such. */
 export const SENT_COMMANDS: readonly string[] = [
   ...['hello', 'auth', 'evalsha', 'eval', 'time', 'subscribe'],
-  ...['del', 'zrem'],
+  ...['del', 'hget', 'zrem'],
 ];
 
 /** What only `gcg check --online` and `gcg doctor` send; they do without, and say so. */

@@ -56,7 +56,7 @@ end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 return over`,
-  { keys: ['index', 'counts'], args: ['id', 'owner', '1000', '1', '1000'] },
+  { keys: ['index', 'counts'], args: ['id', 'owner', '1000', '0', '1000'] },
 );
 
 /** KEYS: index, counts. ARGV: id, owner. */

@@ -6,7 +6,7 @@ import { RedisError } from '../../../redis/redis-error.ts';
 import { Script } from '../../../redis/script.ts';
 import type { Sealer } from './encryption.ts';
 import type { RecordKind, RecordOptions, SharedRecord, SharedRecords } from './records.ts';
-import { RedisIndex } from './redis-index.ts';
+import { INDEX_DROP, INDEX_NOTE, INDEX_OF, RedisIndex } from './redis-index.ts';
 import { StoreError } from './store.ts';
 
 /** KEYS: record. ARGV: '1' to compare, version that is expected, v, d, life in ms. Answers 1, or 0 for another version. */
@@ -21,6 +21,9 @@ redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return 1`,
   { keys: ['record'], args: ['0', '', 'v', 'd', '1000'] },
 );
+
+/** All that records and their indexes are written and found by. */
+export const RECORD_SCRIPTS: readonly Script[] = [RECORD_PUT, INDEX_NOTE, INDEX_DROP, INDEX_OF];
 
 /** So many there may be of each kind; those that end first give way. */
 const MOST: Readonly<Record<RecordKind, number>> = { login: 1_000, way: 1_000, done: 1_000, chan: 10_000 };
