@@ -9,9 +9,9 @@ const isSupported =
 
 if (isSupported) {
   const signals = new HeldSignals();
-  const [{ run }, { processIo, watchOutputs }] = await Promise.all([import('./cli/run.ts'), import('./cli/io.ts')]);
+  const [{ start }, { processIo, watchOutputs }] = await Promise.all([import('./cli/start.ts'), import('./cli/io.ts')]);
   const outputs = watchOutputs();
-  process.exit(await outputs.settle(await run(process.argv.slice(2), processIo(signals))));
+  process.exit(await outputs.settle(await start(process.argv.slice(2), processIo(signals))));
 } else {
   process.stderr.write(
     `gcg needs Node 22.22.2, 24.15 or 26 and later; this is ${process.version}, at ${process.execPath}: install a ` +

@@ -5,7 +5,8 @@ import { type Overrides, parseSetFlag, SHORT_FLAGS, shortFlag, switchSetting } f
 import { didYouMean, onOneLine } from '../config/problem.ts';
 import type { RawEntry } from '../config/values.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandName, type FlagSpec, findCommand } from './command-table.ts';
-import { commandHelp, mainHelp, settingsHelp } from './help.ts';
+import { commandHelp, mainHelp } from './help.ts';
+import { settingsHelp } from './settings-help.ts';
 
 /** A command to run. `flags` holds the command's own flags: text, or true for a switch. */
 export interface CommandLine {

@@ -1,7 +1,7 @@
 // One request to a running gateway, over TCP or a Unix socket. What answers may be another program, or may never end its
 // answer: time and size are bounded.
 
-import { type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions, request } from 'node:http';
+import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { request as requestTls, type RequestOptions as TlsOptions } from 'node:https';
 import type { CallableAddress } from '../config/listen-address.ts';
 import { onOneLine } from '../config/problem.ts';
@@ -57,9 +57,10 @@ export function send(
   signal: AbortSignal,
 ): Promise<IncomingMessage | null> {
   return new Promise((resolve, reject) => {
-    const options: RequestOptions = { method, path, signal, agent: false, ...connection(address) };
+    // Without a name for TLS Node would work one out, by an expression for IPv6 that takes 6 ms to compile.
+    const options: TlsOptions = { method, path, signal, agent: false, servername: '', ...connection(address) };
     options.headers = { ...(address.kind === 'unix' && { host: 'localhost' }), ...headers };
-    const outgoing = tls === null ? request(options) : requestTls({ ...options, ...tls });
+    const outgoing = tls === null ? request(options) : requestTls({ ...options, servername: undefined, ...tls });
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
       const isNobody = error.code === 'ECONNREFUSED' || error.code === 'ENOENT';
       if (isNobody) resolve(null);

@@ -1,6 +1,6 @@
-// Help texts, made from the table of commands and the table of options: at most 80 columns, for people.
+// Help texts, made from the table of commands: at most 80 columns, for people. The table of options is not loaded for
+// them.
 
-import { SECTIONS } from '../config/table.ts';
 import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './command-table.ts';
 
 const WIDTH = 80;
@@ -62,30 +62,6 @@ export function commandHelp(command: CommandSpec): string {
   ]);
 }
 
-/** `gcg help settings`: every option of the table. */
-export function settingsHelp(): string {
-  const sections = SECTIONS.flatMap(({ name, isNamed, doc, rows }) => {
-    const options = rows.map(
-      (option) => [option.key, `${option.doc}${option.default === null ? '' : ` (${option.default})`}`] as const,
-    );
-    return [
-      isNamed && name !== 'credential' ? `[${name}.NAME]` : `[${name}]`,
-      ...wrap(doc, '  '),
-      ...columns(options),
-      '',
-    ];
-  });
-  return page([
-    'Settings of the configuration file. Each can also be set in the environment',
-    '(server.listen is GCG_SERVER_LISTEN, client_id of [credential.crm] is',
-    'GCG_CREDENTIAL_CRM_CLIENT_ID) and, unless it is a secret, by',
-    '--set section.key=value. A secret X can be in a file (X_file) or in another',
-    'variable (X_env). Defaults are in brackets.',
-    '',
-    ...sections,
-  ]);
-}
-
 function usageOf(command: CommandSpec): string {
   return command.arguments === '' ? command.name : `${command.name} ${command.arguments}`;
 }
@@ -99,12 +75,13 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-function page(lines: readonly string[]): string {
+/** Lines as one text. */
+export function page(lines: readonly string[]): string {
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
 /** Two columns; a left part that is too long gets a line of its own. */
-function columns(rows: readonly (readonly [string, string])[]): string[] {
+export function columns(rows: readonly (readonly [string, string])[]): string[] {
   const left = Math.min(24, Math.max(...rows.map(([head]) => head.length)));
   return rows.flatMap(([head, text]) => {
     const lines = wrap(text, ' '.repeat(left + 4));
@@ -113,7 +90,8 @@ function columns(rows: readonly (readonly [string, string])[]): string[] {
   });
 }
 
-function wrap(text: string, indent: string): string[] {
+/** Words in lines, each with `indent` before it. */
+export function wrap(text: string, indent: string): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {

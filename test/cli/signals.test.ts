@@ -286,7 +286,7 @@ for (const module of ['/cli/run.ts', '/cli/commands/serve.ts', '/src/gateway.ts'
 
 t.test('a command that serves nobody is ended by a signal as any program is, also while it is loaded', async (t) => {
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
-    const { ended } = await signalAtStart(t, 'wait', '/cli/run.ts', signal);
+    const { ended } = await signalAtStart(t, 'wait', '/cli/probes.ts', signal);
     t.equal(await ended, signal);
   }
 });

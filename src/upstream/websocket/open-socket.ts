@@ -2,8 +2,8 @@
 // tunnel's job.
 
 import { createHash } from 'node:crypto';
-import http, { type ClientRequest, type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import { type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http';
+import { request as requestTls } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
@@ -72,7 +72,7 @@ class Handshake {
       this.#reject = reject;
     });
     const secure = url.protocol === 'wss:';
-    this.#outgoing = (secure ? https : http).request({
+    this.#outgoing = (secure ? requestTls : requestPlain)({
       agent: egress.agent({ secure }),
       host: url.hostname.replace(/^\[|\]$/g, ''),
       port: url.port || (secure ? 443 : 80),
