@@ -1,5 +1,5 @@
-// After tsc: makes the command executable, puts the table of operations beside the module that reads it, and the style,
-// the shell and the foreign modules of the inspector's page beside its modules; makes the declarations fit to be
+// Last step of the build: makes the command executable, puts the table of operations where the program looks for it, and
+// the style, the shell and the foreign modules of the inspector's page beside its modules; makes the declarations fit to be
 // published: they name .js files, and only those that the package's face needs are kept. Takes the folder, `dist` by
 // default.
 
@@ -12,6 +12,9 @@ import { OPERATIONS_FILE } from '../src/operations/table.ts';
 const dist = resolve(process.argv[2] ?? fileURLToPath(new URL('../dist', import.meta.url)));
 chmodSync(join(dist, 'main.js'), 0o755);
 copyFileSync(OPERATIONS_FILE, join(dist, 'operations/operations.tsv'));
+// For systems that have none of their own; `open` looks for it beside its code.
+copyFileSync(new URL('xdg-open', import.meta.resolve('open')), join(dist, 'xdg-open'));
+chmodSync(join(dist, 'xdg-open'), 0o755);
 const pageSource = fileURLToPath(new URL('../src/inspector/page/', import.meta.url));
 const page = join(dist, 'inspector/page');
 for (const name of [...PAGE_STYLES, 'shell.html']) copyFileSync(join(pageSource, name), join(page, name));

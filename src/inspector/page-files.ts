@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import { basename } from 'node:path';
+import { isSource, programFile, programModule } from '../program-folder.ts';
 
 /** Packages that the page imports: the name is the specifier, the value the package's own file for browsers. */
 export const VENDORED: Readonly<Record<string, string>> = { 'lit-html': 'lit-html.js' };
@@ -37,20 +38,18 @@ export interface PageFiles {
 /** Names of modules, by the relative or bare specifier of an import or export, static or dynamic. */
 const SPECIFIER = /(^(?:import|export)\b[^;'"`]*?\bfrom\s*|^import\s*|\bimport\(\s*)(['"])([^'"\n]+)\2/gm;
 
-const isSource = import.meta.url.endsWith('.ts');
-
 /** Reads all files of the page, and checks that each import leads to one of them. */
 export function readPageFiles(): PageFiles {
   const files = new Map<string, PageFile>();
-  const startsWith = new Modules().collect(new URL(`./page/main.${isSource ? 'ts' : 'js'}`, import.meta.url), files);
+  const startsWith = new Modules().collect(programModule('inspector/page/main'), files);
   for (const name of PAGE_STYLES) {
-    const style = read(new URL(`./page/${name}`, import.meta.url)).toString();
+    const style = read(programFile(`inspector/page/${name}`)).toString();
     files.set(name, { type: 'text/css; charset=utf-8', body: unindented(style) });
   }
   const hash = createHash('sha256');
   for (const [name, { body }] of files) hash.update(`${name}\0${body.length}\0`).update(body);
   const version = hash.digest('hex').slice(0, 12);
-  const shell = read(new URL('./page/shell.html', import.meta.url))
+  const shell = read(programFile('inspector/page/shell.html'))
     .toString()
     .replace('PRELOADS', startsWith.map((name) => `<link rel="modulepreload" href="VERSION/${name}">`).join('\n'))
     .replaceAll('VERSION', version);
@@ -98,7 +97,7 @@ function locate(specifier: string, from: URL): URL {
   if (specifier.startsWith('.')) return new URL(specifier, from);
   const file = VENDORED[specifier];
   if (file === undefined) throw new Error(`the page imports ${specifier}, which is not served`);
-  return isSource ? new URL(file, vendorFolder(specifier)) : new URL(`./page/vendor/${file}`, import.meta.url);
+  return isSource ? new URL(file, vendorFolder(specifier)) : programFile(`inspector/page/vendor/${file}`);
 }
 
 function scriptOf(url: URL): string {

@@ -2,11 +2,12 @@
 // is read once, when the first caller asks, and are understood part by part. It finds operations by name; finding them by path is the matcher's.
 
 import { readFileSync } from 'node:fs';
+import { programFile } from '../program-folder.ts';
 import { foldedSegment, LONGEST_DECODED_PATH, OperationMatcher } from './matcher.ts';
 import type { Operation, Requirement } from './operation.ts';
 
-/** Where the rows are: beside this file, in `src` as in `dist`. */
-export const OPERATIONS_FILE = new URL('./operations.tsv', import.meta.url);
+/** Where the rows are. */
+export const OPERATIONS_FILE = programFile('operations/operations.tsv');
 
 /** What stands for the operation of a call that the table does not know: removed, not published, or newer. */
 export const UNLISTED = 'unlisted';

@@ -1,9 +1,9 @@
 // Asks one PAC script, which runs in a thread of its own: whatever it does, this side goes on, and can end it. Fetches
 // and caches nothing.
 
-import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
+import { programModule } from '../../program-folder.ts';
 import { errorCode } from '../errors.ts';
 
 /** One compiled script. */
@@ -31,7 +31,7 @@ const MOST_COMPUTING = 0.5;
 /** The script's own memory is bounded within; this is for reading a large script. */
 const THREAD_HEAP_MB = 256;
 
-const THREAD = new URL(`./pac-thread${extname(import.meta.url)}`, import.meta.url);
+const THREAD = programModule('upstream/egress/pac-thread');
 const NOT_ASKED = 'it is not asked any more';
 const TOO_LONG = 'it runs too long and was stopped: it may loop';
 

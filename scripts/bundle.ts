@@ -1,0 +1,100 @@
+// First step of the build: puts the program and the packages that it runs with into as few files as it needs at a time, into
+// the folder given, `dist` by default. Each command, and each part that is rare, stays a file of its own. Writes beside
+// them whose code that is: `bundled-packages.json` for machines, `THIRD-PARTY-LICENSES` for people and their lawyers.
+
+import { rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { type BundledPackage, licencesPage, packagesOf } from './licences.ts';
+import { loadWhenTouched } from './load-when-touched.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** Stays outside, as a dependency that npm installs: a package that is WebAssembly. */
+const OUTSIDE = ['quickjs-wasi', 'quickjs-wasi/*'];
+
+const dist = resolve(process.argv[2] ?? join(ROOT, 'dist'));
+// Files are called by what is in them: those of the build before would stay.
+rmSync(dist, { recursive: true, force: true });
+const ownFiles = new Map<string, string>();
+const common = {
+  absWorkingDir: ROOT,
+  outdir: dist,
+  bundle: true,
+  platform: 'node',
+  target: 'node22.22',
+  mainFields: ['module', 'main'],
+  // Names stay, so that a profile can be read; blanks and comments are in the sources that the maps name.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  sourcemap: 'linked',
+  sourcesContent: false,
+  legalComments: 'none',
+  metafile: true,
+  logLevel: 'warning',
+} satisfies BuildOptions;
+/** What starts small: each is one file with all it needs, whatever others need as well. */
+const small = await Promise.all(
+  [
+    { in: 'src/main.ts', out: 'main' },
+    { in: 'src/cli/probes.ts', out: 'probes' },
+  ].map((entryPoint) =>
+    build({
+      ...common,
+      entryPoints: [entryPoint],
+      format: 'esm',
+      plugins: [otherFiles({ './run.ts': './run.js', './probes.ts': './probes.js' }), loadWhenTouched(new Map())],
+    }),
+  ),
+);
+const program = await build({
+  ...common,
+  entryPoints: [
+    { in: 'src/cli/run.ts', out: 'run' },
+    { in: 'src/index.ts', out: 'index' },
+    { in: 'src/upstream/egress/pac-thread.ts', out: 'upstream/egress/pac-thread' },
+  ],
+  // Flat: a file of ours finds what is beside the program from `dist`, wherever it was in `src`.
+  chunkNames: '[name]-[hash]',
+  splitting: true,
+  format: 'esm',
+  external: OUTSIDE,
+  plugins: [loadWhenTouched(ownFiles)],
+});
+const later = await build({
+  ...common,
+  entryPoints: Array.from(ownFiles, ([name, file]) => ({ in: file, out: `later/${name}` })),
+  outExtension: { '.js': '.cjs' },
+  format: 'cjs',
+});
+
+const packages = packagesOf(
+  ROOT,
+  [...small, program, later].flatMap(({ metafile }) => filesOf(metafile)),
+);
+writeFileSync(join(dist, 'bundled-packages.json'), `${JSON.stringify(packages.map(row), null, 1)}\n`);
+writeFileSync(join(dist, 'THIRD-PARTY-LICENSES'), licencesPage(packages));
+
+/** Leaves imports as they are that lead to an entry of its own. */
+function otherFiles(byImport: Readonly<Record<string, string>>): Plugin {
+  return {
+    name: 'other files',
+    setup(build) {
+      build.onResolve({ filter: /^\.\/[a-z-]+\.ts$/ }, ({ path, kind }) => {
+        const file = kind === 'dynamic-import' ? byImport[path] : undefined;
+        return file === undefined ? undefined : { path: file, external: true };
+      });
+    },
+  };
+}
+
+/** The files whose code is in what was written; modules that are made here have a word and a colon in front. */
+function filesOf({ outputs }: Metafile): string[] {
+  const files = new Set(Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs)));
+  return [...files].filter((file) => !/^[a-z-]+:/.test(file));
+}
+
+function row({ name, version, licence }: BundledPackage) {
+  return { name, version, licence };
+}

@@ -1,0 +1,159 @@
+// The bundler's plugin that lets the program start with little: Node's own modules, and parts of packages that are rare
+// here, are loaded when they are first touched. What is written is the same program otherwise.
+
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { builtinModules, createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Plugin, PluginBuild } from 'esbuild';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const SRC = join(ROOT, 'src');
+const require = createRequire(import.meta.url);
+
+/**
+ * What packages require as they start and touch only for features that are off, or rare here. Each row is the folder of
+ * the file that requires it, and what it requires.
+ */
+const WHEN_TOUCHED: readonly (readonly [from: string, what: RegExp])[] = [
+  ['@fastify/reply-from', /^node:https?2?$/],
+  ['fastify/lib', /^node:https$/],
+  ['pino', /\/transport$/],
+  ['undici/lib/dispatcher', /\/client-h2\.js$/],
+];
+
+/** The same, where it is much code and shares no state with those that require it: each is a file of its own. */
+const OWN_FILE: readonly (readonly [from: string, what: RegExp, name: string])[] = [
+  ['@fastify/http-proxy', /^ws$/, 'ws'],
+  ['fastify/lib', /^@fastify\/ajv-compiler$/, 'ajv-compiler'],
+  ['fastify/lib', /^@fastify\/fast-json-stringify-compiler$/, 'fast-json-stringify-compiler'],
+  ['fastify', /^light-my-request$/, 'light-my-request'],
+  ['undici/lib', /\/web\/fetch\/body(?:\.js)?$/, 'undici-fetch-body'],
+];
+
+/**
+ * The parts of undici that forward calls, by the file each is in: its index loads all of fetch, WebSocket and caches.
+ * An import of another one ends the build.
+ */
+const UNDICI_PARTS: Readonly<Record<string, string>> = {
+  Agent: 'lib/dispatcher/agent.js',
+  BalancedPool: 'lib/dispatcher/balanced-pool.js',
+  Client: 'lib/dispatcher/client.js',
+  Dispatcher: 'lib/dispatcher/dispatcher.js',
+  Pool: 'lib/dispatcher/pool.js',
+  buildConnector: 'lib/core/connect.js',
+};
+
+/** What src imports of Node's modules, by module. */
+const importedNames = new Map<string, Set<string>>();
+for (const file of globSync('**/*.ts', { cwd: SRC }))
+  for (const [, imported = '', module = ''] of readFileSync(join(SRC, file), 'utf8').matchAll(
+    /^import (?!type )([^;'"]*?) from 'node:([a-z_/0-9]+)'/gm,
+  )) {
+    const list = /^\{([^}]*)\}$/.exec(imported)?.[1];
+    if (list === undefined) throw new Error(`src/${file}: name what you import from node:${module}`);
+    const names = importedNames.get(module) ?? new Set();
+    for (const name of list.split(','))
+      if (!/^\s*(?:type\s|$)/.test(name)) names.add(name.trim().split(' as ')[0] ?? '');
+    importedNames.set(module, names);
+  }
+
+/**
+ * Node's own modules are loaded at the first use of one of their exports, and with `getBuiltinModule`: an import of
+ * `node:http` or `node:util` reads every export there is, and some of these load all of fetch (40 ms of CPU time). What
+ * packages require is loaded at once, as they expect, save the rows above. What is to be a file of its own is put into
+ * `ownFiles`: by its name in the folder `later`, the module that it is made from.
+ */
+export function loadWhenTouched(ownFiles: Map<string, string>): Plugin {
+  return { name: 'load when touched', setup: (build) => setUp(build, ownFiles) };
+}
+
+function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
+  build.onResolve({ filter: /^(?:node:)?[a-z_/0-9]+$/ }, ({ path, kind, importer }) => {
+    const name = path.replace(/^node:/, '');
+    if (!builtinModules.includes(name)) return undefined;
+    if (kind === 'require-call') return { path: name, namespace: isTouchedLater(importer, path) ? 'later' : 'builtin' };
+    return { path: name, namespace: isOurs(importer) ? 'lazy-builtin' : 'builtin' };
+  });
+  build.onResolve({ filter: /^undici$/ }, ({ kind }) => ({
+    path: 'undici',
+    namespace: kind === 'require-call' ? 'undici-cjs' : 'undici',
+  }));
+  build.onResolve({ filter: /./ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
+    if (kind !== 'require-call' || pluginData === 'itself') return undefined;
+    const name = OWN_FILE.find(([from, what]) => isFrom(importer, from) && what.test(path))?.[2];
+    if (name === undefined && !isTouchedLater(importer, path)) return undefined;
+    const found = await build.resolve(path, { kind, importer, resolveDir, pluginData: 'itself' });
+    if (name === undefined) return { path: found.path, namespace: 'later' };
+    ownFiles.set(name, found.path);
+    return { path: name, namespace: 'own-file' };
+  });
+  build.onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
+    contents: `module.exports = process.getBuiltinModule('node:${path}');`,
+  }));
+  build.onLoad({ filter: /./, namespace: 'lazy-builtin' }, ({ path }) => ({ contents: lazyBuiltin(path) }));
+  build.onLoad({ filter: /./, namespace: 'later' }, ({ path }) => ({
+    contents: builtinModules.includes(path)
+      ? standIn(`process.getBuiltinModule('node:${path}')`)
+      : standIn(`require(${JSON.stringify(path)})`),
+    resolveDir: ROOT,
+    pluginData: 'itself',
+  }));
+  build.onLoad({ filter: /./, namespace: 'own-file' }, ({ path }) => ({
+    contents: `const { fromHere } = require('from-here');\n${standIn(`fromHere('./later/${path}.cjs')`)}`,
+  }));
+  build.onResolve({ filter: /^from-here$/ }, () => ({ path: 'from-here', namespace: 'from-here' }));
+  build.onLoad({ filter: /./, namespace: 'from-here' }, () => ({
+    contents: `export const fromHere = process.getBuiltinModule('node:module').createRequire(import.meta.url);`,
+  }));
+  build.onLoad({ filter: /./, namespace: 'undici' }, () =>
+    undiciParts((name, file) => `export { default as ${name} } from '${file}';`),
+  );
+  build.onLoad({ filter: /./, namespace: 'undici-cjs' }, () =>
+    undiciParts((name, file) => `Object.defineProperty(exports, '${name}', { get: () => require('${file}') });`),
+  );
+}
+
+function isOurs(importer: string): boolean {
+  return importer.startsWith(SRC);
+}
+
+function isFrom(importer: string, folder: string): boolean {
+  return importer.replaceAll('\\', '/').includes(`/node_modules/${folder}/`);
+}
+
+function isTouchedLater(importer: string, what: string): boolean {
+  return WHEN_TOUCHED.some(([from, pattern]) => isFrom(importer, from) && pattern.test(what));
+}
+
+/** A module with those exports of a built-in one that src imports, each read from it when it is used. */
+function lazyBuiltin(name: string): string {
+  const names = [...(importedNames.get(name) ?? [])];
+  return `let loaded;
+const load = () => (loaded ??= process.getBuiltinModule('node:${name}'));
+for (const key of ${JSON.stringify(names)})
+  Object.defineProperty(exports, key, { enumerable: true, get: () => load()[key] });`;
+}
+
+/** What stands in for a whole module, a function or a class among them, until it is touched. */
+function standIn(load: string): string {
+  return `const load = () => ${load};
+module.exports = new Proxy(function () {}, {
+  get: (_, key) => load()[key],
+  set: (_, key, value) => Reflect.set(load(), key, value),
+  has: (_, key) => key in load(),
+  apply: (_, self, given) => Reflect.apply(load(), self, given),
+  construct: (_, given) => Reflect.construct(load(), given),
+});`;
+}
+
+function undiciParts(toCode: (name: string, file: string) => string): { contents: string; resolveDir: string } {
+  const folder = dirname(require.resolve('undici/package.json'));
+  const lines = Object.entries(UNDICI_PARTS).map(([name, file]) => {
+    if (!existsSync(join(folder, file))) throw new Error(`undici has no ${file} any more: see what replaces it`);
+    return toCode(name, `./${file}`);
+  });
+  // Its index does so too.
+  const api = `Object.assign(require('./lib/dispatcher/dispatcher.js').prototype, require('./lib/api/index.js'));`;
+  return { contents: [...lines, api].join('\n'), resolveDir: folder };
+}

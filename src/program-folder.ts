@@ -1,0 +1,17 @@
+// Where the program's own files are: `src`, or `dist` once it is built, where bundling has put the modules of all
+// rooms side by side. Whatever is read beside the code is found from here.
+
+/** Whether the modules that run are TypeScript. */
+export const isSource = import.meta.url.endsWith('.ts');
+
+const PROGRAM_FOLDER = new URL('./', import.meta.url);
+
+/** A file of the program, by its path in `src`. */
+export function programFile(path: string): URL {
+  return new URL(path, PROGRAM_FOLDER);
+}
+
+/** A module of the program that is not imported: a thread starts with it, or it is sent to browsers. Without its ending. */
+export function programModule(path: string): URL {
+  return programFile(`${path}.${isSource ? 'ts' : 'js'}`);
+}
