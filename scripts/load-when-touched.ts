@@ -104,7 +104,9 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
   }));
   build.onResolve({ filter: /^from-here$/ }, () => ({ path: 'from-here', namespace: 'from-here' }));
   build.onLoad({ filter: /./, namespace: 'from-here' }, () => ({
-    contents: `export const fromHere = process.getBuiltinModule('node:module').createRequire(import.meta.url);`,
+    contents: `let load;
+export const fromHere = (file) =>
+  (load ??= process.getBuiltinModule('node:module').createRequire(import.meta.url))(file);`,
   }));
   build.onLoad({ filter: /./, namespace: 'undici' }, () =>
     undiciParts((name, file) => `export { default as ${name} } from '${file}';`),

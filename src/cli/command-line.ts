@@ -1,5 +1,6 @@
 // Runs the command of a command line, by a table of commands.
 
+import { sourceStack } from '../source-stack.ts';
 import { type CommandLine, parseCommandLine } from './args.ts';
 import type { CommandName } from './command-table.ts';
 import { EXIT, type Io, whenTaken } from './io.ts';
@@ -51,7 +52,7 @@ async function runCommand(args: CommandLine, io: Io, commands: Commands): Promis
       `gcg: ${args.command} failed unexpectedly (${error instanceof Error ? error.name : typeof error}): please ` +
         `report it\n`,
     );
-    if (io.env.GCG_DEBUG) io.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    if (io.env.GCG_DEBUG) io.stderr.write(`${sourceStack(String((error instanceof Error && error.stack) || error))}\n`);
     return EXIT.failure;
   }
 }

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import type { Gateway } from '../gateway.ts';
 import type { Logger } from '../logging/logger.ts';
+import { sourceStack } from '../source-stack.ts';
 import type { HeldSignals } from './held-signals.ts';
 import { EXIT } from './io.ts';
 
@@ -143,7 +144,9 @@ function hasTerminal(): boolean {
 /** Class, code and place of an error. Not its message, which may carry a secret. */
 function describeFault(thrown: unknown): { error: string; code: string | undefined; at: string[] } {
   if (!(thrown instanceof Error)) return { error: typeof thrown, code: undefined, at: [] };
-  const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+  const frames = sourceStack(thrown.stack ?? '')
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line));
   return {
     error: thrown.name,
     code: (thrown as NodeJS.ErrnoException).code,

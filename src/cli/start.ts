@@ -1,6 +1,7 @@
 // The first that is loaded of the command: says at once what can be said with nothing but the table of commands, and
 // loads what the rest needs.
 
+import { isSource } from '../program-folder.ts';
 import { findCommand } from './command-table.ts';
 import { EXIT, type Io } from './io.ts';
 
@@ -12,7 +13,14 @@ export async function start(argv: readonly string[], io: Io): Promise<number> {
     return EXIT.ok;
   }
   if (argv[0] === 'healthcheck' || argv[0] === 'wait') return (await import('./probes.ts')).runProbe(argv, io);
+  // Those before start as soon without.
+  if (!isSource) await cacheCode(io);
   return (await import('./run.ts')).run(argv, io);
+}
+
+async function cacheCode(io: Io): Promise<void> {
+  const { useCompileCache } = await import('./compile-cache.ts');
+  useCompileCache({ ...io, uid: process.geteuid?.() });
 }
 
 /** What is asked for most, and needs no table of options; null for all the rest. */

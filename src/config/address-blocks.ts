@@ -19,7 +19,8 @@ export function canonicalAddress(text: string): string | null {
 
 /** Addresses and blocks. Asking takes microseconds and never throws. */
 export class AddressBlocks {
-  readonly #list = new BlockList();
+  /** Null where there is none: most gateways have none, and Node loads what makes lists. */
+  #list: BlockList | null = null;
   /** The first address of each. */
   readonly #starts: string[] = [];
 
@@ -28,6 +29,7 @@ export class AddressBlocks {
     for (const entry of entries) {
       const block = parseBlock(entry);
       if (block === null) throw new TypeError(`neither an address nor a CIDR block: ${entry}`);
+      this.#list ??= new BlockList();
       this.#list.addSubnet(block.address, block.bits, familyOf(block.address));
       this.#starts.push(block.address);
     }
@@ -39,7 +41,8 @@ export class AddressBlocks {
 
   /** Whether one of them holds the address; false for a text that is none. */
   has(address: string): boolean {
-    const canonical = this.isEmpty ? null : canonicalAddress(address);
+    if (this.#list === null) return false;
+    const canonical = canonicalAddress(address);
     return canonical !== null && this.#list.check(canonical, familyOf(canonical));
   }
 

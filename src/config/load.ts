@@ -121,7 +121,17 @@ export function loadConfig(input: LoadInput): LoadResult {
       readable: () => ({ config, isAddressCertain: isAddressCertain(context, config) }),
     };
   }
-  return { ok: true, config, warnings: once(warnings), settings: effectiveSettings(settings, config, input.env) };
+  let effective: readonly EffectiveSetting[] | undefined;
+  return {
+    ok: true,
+    config,
+    warnings: once(warnings),
+    // Few commands ask.
+    get settings() {
+      effective ??= effectiveSettings(settings, config, input.env);
+      return effective;
+    },
+  };
 }
 
 /** What flags and environment say, where the file cannot be had. */

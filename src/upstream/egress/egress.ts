@@ -10,6 +10,7 @@ import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { stripBrackets } from '../../config/listen-address.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
+import { sourceStack } from '../../source-stack.ts';
 import { upstreamError } from '../errors.ts';
 import { ConnectionTimes, keepTimes } from './connection-times.ts';
 import { type DialContext, withinDeadline } from './dial-context.ts';
@@ -219,7 +220,10 @@ function endpointAt(
 
 /** A fault of ours on the way out; the log gets its class and stack, the caller neither. */
 function unexpected(error: unknown, log: Log): GatewayError {
-  log.error({ stack: error instanceof Error ? error.stack : String(error) }, 'dialling failed unexpectedly');
+  log.error(
+    { stack: sourceStack(String((error instanceof Error && error.stack) || error)) },
+    'dialling failed unexpectedly',
+  );
   return new GatewayError('gateway.internal', 'the connection could not be made because of a fault in the gateway');
 }
 
