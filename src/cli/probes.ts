@@ -5,8 +5,7 @@ import { type Command, runCommandLine } from './command-line.ts';
 import { healthcheck, wait } from './commands/healthcheck.ts';
 import type { Io } from './io.ts';
 
-/** By name, as in the table of all commands. */
-export const PROBES = {
+const PROBES = {
   healthcheck: async (): Promise<Command> => healthcheck,
   wait: async (): Promise<Command> => wait,
 };

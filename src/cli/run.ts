@@ -3,10 +3,8 @@
 import { type Command, runCommandLine } from './command-line.ts';
 import type { CommandName } from './command-table.ts';
 import { type Io, processIo } from './io.ts';
-import { PROBES } from './probes.ts';
 
 const COMMANDS: Record<CommandName, () => Promise<Command>> = {
-  ...PROBES,
   serve: async () => (await import('./commands/serve.ts')).serve,
   run: async () => (await import('./commands/run.ts')).runWithGateway,
   demo: async () => (await import('./commands/demo.ts')).demo,
@@ -37,6 +35,8 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   usage: async () => (await import('./commands/usage.ts')).usage,
   whoami: async () => (await import('./commands/whoami.ts')).whoami,
   token: async () => (await import('./commands/token.ts')).token,
+  healthcheck: async () => (await import('./commands/healthcheck.ts')).healthcheck,
+  wait: async () => (await import('./commands/healthcheck.ts')).wait,
   completion: async () => (await import('./commands/completion.ts')).completion,
 };
 

@@ -179,9 +179,8 @@ t.test('the demo runs from it: calls are known by name, and the live page is who
     if (!line.startsWith('{')) continue;
     records.push(JSON.parse(line));
     const { msg, addresses } = records.at(-1) as { msg: string; addresses?: string[] };
-    if (msg !== 'ready') continue;
-    base = addresses?.[0] ?? '';
-    break;
+    base = addresses?.[0] ?? base;
+    if (msg === 'ready') break;
   }
   const fetchText = async (path: string): Promise<string> =>
     text(await new Promise<NodeJS.ReadableStream>((resolve, reject) => get(base + path, resolve).on('error', reject)));
@@ -303,6 +302,96 @@ await log.close();
 t.test('the command of the built package says its version', async (t) => {
   t.match(readFileSync(main, 'utf8'), /^#!\/usr\/bin\/env node\n/);
   t.match(run(process.execPath, [main, '--version']), /^\d+\.\d+\.\d+\n$/);
+});
+
+/** What a command loads from its start until it ends: sources of ours, packages, and whether Node's own fetch is. */
+function loadedBy(...args: readonly string[]): {
+  files: string[];
+  sources: string[];
+  packages: string[];
+  node: string;
+} {
+  const hook = `import { registerHooks } from 'node:module';
+    import { writeSync } from 'node:fs';
+    registerHooks({ load(url, context, next) { writeSync(2, 'loads ' + url + '\\n'); return next(url, context); } });
+    process.on('exit', () => writeSync(2, process.moduleLoadList.join('\\n')));`;
+  const preload = join(folder, 'preload.mjs');
+  writeFileSync(preload, hook);
+  const env = `NODE_OPTIONS=--import=${pathToFileURL(preload)}`;
+  const told = run('sh', ['-c', 'env "$@" 2>&1 >/dev/null || true', 'sh', env, process.execPath, main, ...args]);
+  const files = [...told.matchAll(/^loads (file:.*\.c?js)$/gm)].map(([, url = '']) => fileURLToPath(url));
+  const sources = files.flatMap(
+    (file) => (JSON.parse(readFileSync(`${file}.map`, 'utf8')) as { sources: string[] }).sources,
+  );
+  const packages = sources.flatMap((source) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1] ?? []);
+  return {
+    files,
+    sources: sources.map((source) => source.replace(/^.*?((?:src|node_modules)\/)/, '$1')),
+    packages: [...new Set(packages)],
+    node: told,
+  };
+}
+
+t.test('help and the version are one file, a probe is two, and neither loads TLS or fetch', async (t) => {
+  for (const [args, most] of [
+    [['--help'], 1],
+    [['serve', '--help'], 1],
+    [['--version'], 1],
+    [['healthcheck', '--listen', '127.0.0.1:1'], 2],
+    [['wait', '--listen', '127.0.0.1:1', '--timeout', '1ms'], 2],
+  ] as const) {
+    const { files, packages, node } = loadedBy(...args);
+    t.ok(files.length > 0 && files.length <= most, `${args.join(' ')}: ${files}`);
+    t.strictSame(packages, most === 1 ? [] : ['ini'], args.join(' '));
+    t.notMatch(node, /NativeModule (?:tls|https|crypto|internal\/deps\/undici\/undici)$/m, args.join(' '));
+  }
+});
+
+t.test('a start loads neither what is rare nor other commands', async (t) => {
+  const config = join(folder, 'start.ini');
+  // It ends by itself: the address is none of this machine.
+  const settings = ['[credential]', 'client_id = x', 'client_secret = y', '[server]', 'listen = 192.0.2.1:18080'];
+  writeFileSync(config, [...settings, 'unsafe_allow_anonymous = true', ''].join('\n'), { mode: 0o600 });
+  const { files, sources, packages, node } = loadedBy('serve', '--config', config);
+  t.match(node, /192\.0\.2\.1:18080 is not an address of this machine/);
+  for (const source of ['src/cli/commands/serve.ts', 'src/server/forward.ts', 'src/upstream/egress/egress.ts'])
+    t.ok(sources.includes(source), `${source} is`);
+  for (const name of ['fastify', 'undici', 'pino']) t.ok(packages.includes(name), `${name} is`);
+  const rare = [
+    'ws',
+    'ajv',
+    '@fastify/ajv-compiler',
+    'light-my-request',
+    'proxy-agent',
+    'socks',
+    'pac-resolver',
+    'open',
+  ];
+  for (const name of [...rare, '@prometheus-io/client', 'quickjs-wasi'])
+    t.notOk(packages.includes(name), `${name} is not`);
+  t.strictSame(
+    sources.filter((source) =>
+      /src\/(?:cli\/commands\/(?!serve)|sandbox\/(?!demo-faults|switches)|.*\/pac-thread)/.test(source),
+    ),
+    [],
+  );
+  t.strictSame(
+    sources.filter((source) =>
+      /undici\/lib\/(?:web\/(?!.*(?:constants|infra|util))|cache|mock|interceptor)/.test(source),
+    ),
+    [],
+  );
+  t.notMatch(node, /NativeModule internal\/deps\/undici\/undici$/m);
+  t.ok(files.length < 75, `${files.length} files`);
+});
+
+t.test('a stack names the sources', async (t) => {
+  const script = `process.argv[2] = '--no-such'; const { default: fs } = await import('node:fs');
+    const url = ${JSON.stringify(pathToFileURL(join(installed, 'dist/index.js')).href)};
+    const { createLogger } = await import(url);
+    try { createLogger({ toConsole: true, filePath: '/dev/null/no', level: 'info' }); } catch (error) { console.log(error.stack); }`;
+  const stack = run(process.execPath, ['--enable-source-maps', '--input-type=module', '--eval', script]);
+  t.match(stack, /src\/logging\/destination\.ts:\d+:\d+/, 'by the maps that are packed');
 });
 
 t.test('it asks PAC scripts, in the thread that it starts from its own files', async (t) => {
