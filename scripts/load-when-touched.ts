@@ -42,6 +42,7 @@ const UNDICI_PARTS: Readonly<Record<string, string>> = {
   Dispatcher: 'lib/dispatcher/dispatcher.js',
   Pool: 'lib/dispatcher/pool.js',
   buildConnector: 'lib/core/connect.js',
+  errors: 'lib/core/errors.js',
 };
 
 /** What src imports of Node's modules, by module. */
