@@ -29,6 +29,7 @@ import type { RedisConnection } from '../redis/connection.ts';
 import type { ReloadReport } from '../reload/reloader.ts';
 import type { CallWaits } from '../upstream/call.ts';
 import type { Identities } from '../upstream/identities.ts';
+import type { QuotaLedger } from '../upstream/rate-limit/quota-ledger.ts';
 import type { ReplayBudget } from '../upstream/request-body.ts';
 import type { Tracing } from '../upstream/tracing.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -76,6 +77,8 @@ export interface ServerContext {
   readonly store: Pick<TokenStore, 'state'>;
   /** The connection to the store that instances share; null where each has its own. */
   readonly redis: Pick<RedisConnection, 'status' | 'instances' | 'instanceId' | 'time'> | null;
+  /** The limits that instances share over it. */
+  readonly quota: Pick<QuotaLedger, 'status'> | null;
   readonly throttle: AuthThrottle;
   /** What clients did since the start. */
   readonly activity: ClientActivity;

@@ -26,12 +26,17 @@ interface SharedStoreStatus {
   readonly instance: string;
   /** All that gave a sign of life in the last minute: as told by the server when it was heard last. */
   readonly instances: readonly { readonly id: string; readonly lastSeenS: number }[];
+  /** Whether they share the platform's limits: `own` while each paces itself, for want of the server. */
+  readonly quota: 'shared' | 'own';
 }
 
-type StoreContext = Pick<ServerContext, 'redis' | 'store' | 'runtime'>;
+type StoreContext = Pick<ServerContext, 'redis' | 'quota' | 'store' | 'runtime'>;
 
 /** `credentialError` is what a credential could not store. */
-export function storeStatus({ redis, store, runtime }: StoreContext, credentialError: string | null): StoreStatus {
+export function storeStatus(
+  { redis, quota, store, runtime }: StoreContext,
+  credentialError: string | null,
+): StoreStatus {
   const { type } = runtime.config.store;
   const own = store.state();
   if (redis === null) return { type, ...own, error: credentialError ?? own.error };
@@ -48,6 +53,7 @@ export function storeStatus({ redis, store, runtime }: StoreContext, credentialE
     roundTripMs: roundTripMs === null ? null : Math.round(roundTripMs * 100) / 100,
     clockAheadMs: roundTripMs === null ? null : Math.round(redis.time.aheadMs),
     gaps,
+    quota: quota?.status().quota ?? 'own',
     instance: redis.instanceId,
     instances: redis.instances.map(({ id, seenAt }) => ({
       id,
@@ -57,7 +63,7 @@ export function storeStatus({ redis, store, runtime }: StoreContext, credentialE
 }
 
 /** How a shared store is; null where each has a store of its own. Being ready does not depend on it. */
-export function sharedStoreState({ redis, store }: Omit<StoreContext, 'runtime'>): StoreState['state'] | null {
+export function sharedStoreState({ redis, store }: Pick<StoreContext, 'redis' | 'store'>): StoreState['state'] | null {
   return redis === null ? null : worseOf(store.state().state, redis.status().state);
 }
 
