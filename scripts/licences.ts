@@ -17,8 +17,11 @@ export interface BundledPackage {
 /** Packages that are published without the text that is in their repository, and one of the same that has it. */
 const SAME_REPOSITORY: Readonly<Record<string, string>> = { 'proxy-agent-negotiate': 'proxy-agent' };
 
-/** Packages that only state that their licence is MIT, and whose they say they are. */
-const MIT_STATED: Readonly<Record<string, string>> = { 'abstract-logging': 'James Sumners <james.sumners@gmail.com>' };
+/** Packages that only state that their licence is MIT, and whose they, or their repositories, say they are. */
+const MIT_STATED: Readonly<Record<string, string>> = {
+  '@redis/client': '2022-2025, Redis, inc.',
+  'abstract-logging': 'James Sumners <james.sumners@gmail.com>',
+};
 
 /** The packages that `files` are of, by name; relative to `root`, others than those of packages are passed over. */
 export function packagesOf(root: string, files: readonly string[]): BundledPackage[] {
