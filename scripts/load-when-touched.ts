@@ -2,9 +2,9 @@
 // here, are loaded when they are first touched. What is written is the same program otherwise.
 
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { builtinModules, createRequire } from 'node:module';
+import { builtinModules, createRequire, findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Plugin, PluginBuild } from 'esbuild';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -80,6 +80,11 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
     path: 'undici',
     namespace: kind === 'require-call' ? 'undici-cjs' : 'undici',
   }));
+  build.onResolve({ filter: /^[@a-z]/ }, ({ path, kind, importer, resolveDir }) => {
+    if (kind !== 'dynamic-import' || !isOurs(importer)) return undefined;
+    const file = createRequire(join(resolveDir, 'any.ts')).resolve(path);
+    return isCommonJs(file) ? { path: file, namespace: 'commonjs-names' } : undefined;
+  });
   build.onResolve({ filter: /./ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
     if (kind !== 'require-call' || pluginData === 'itself') return undefined;
     const name = OWN_FILE.find(([from, what]) => isFrom(importer, from) && what.test(path))?.[2];
@@ -109,6 +114,10 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
 export const fromHere = (file) =>
   (load ??= process.getBuiltinModule('node:module').createRequire(import.meta.url))(file);`,
   }));
+  build.onLoad({ filter: /./, namespace: 'commonjs-names' }, ({ path }) => ({
+    contents: `export { ${Object.keys(require(path)).join(', ')} } from ${JSON.stringify(path)};`,
+    resolveDir: ROOT,
+  }));
   build.onLoad({ filter: /./, namespace: 'undici' }, () =>
     undiciParts((name, file) => `export { default as ${name} } from '${file}';`),
   );
@@ -127,6 +136,13 @@ function isFrom(importer: string, folder: string): boolean {
 
 function isTouchedLater(importer: string, what: string): boolean {
   return WHEN_TOUCHED.some(([from, pattern]) => isFrom(importer, from) && pattern.test(what));
+}
+
+/** Whether a file of a package is CommonJS: an `import()` of it has names in Node, and in a bundle only `default`. */
+function isCommonJs(file: string): boolean {
+  if (!file.endsWith('.js')) return file.endsWith('.cjs');
+  const manifest = findPackageJSON(pathToFileURL(file));
+  return manifest === undefined || JSON.parse(readFileSync(manifest, 'utf8')).type !== 'module';
 }
 
 /** A module with those exports of a built-in one that src imports, each read from it when it is used. */

@@ -3,7 +3,7 @@
 
 import { isIP } from 'node:net';
 import { getCACertificates } from 'node:tls';
-import type { RedisClientOptions, RedisClientType } from '@redis/client';
+import type { ErrorReply, RedisClientOptions, RedisClientType } from '@redis/client';
 import type { Clock } from '../clock.ts';
 import { formatRedisAddress, type RedisAddress } from '../config/redis-url.ts';
 import { withinDeadline } from './deadline.ts';
@@ -42,18 +42,28 @@ export class Link {
   heardAt: number;
   readonly #client: RedisClientType;
   readonly #clock: Clock;
+  /** The library's class for what the server refuses. */
+  readonly #Refusal: typeof ErrorReply;
 
-  private constructor(client: RedisClientType, address: RedisAddress, hello: Hello, clock: Clock) {
+  private constructor(
+    client: RedisClientType,
+    address: RedisAddress,
+    hello: Hello,
+    clock: Clock,
+    Refusal: typeof ErrorReply,
+  ) {
     this.#client = client;
     this.address = address;
     this.hello = hello;
     this.#clock = clock;
+    this.#Refusal = Refusal;
     this.heardAt = clock.monotonic();
   }
 
   /** Opens one within the deadline. Throws RedisError; nothing is left open then. `onEnd`: once, not after `destroy`. */
   static async open(target: LinkTarget, clock: Clock, onEnd: (cause: RedisError) => void = () => {}): Promise<Link> {
-    const { createClient } = await import('@redis/client');
+    const { createClient, ErrorReply } = await import('@redis/client');
+    const isRefusal = (error: unknown): error is Error => error instanceof ErrorReply;
     const where = formatRedisAddress(target.address);
     const client = createClient(clientOptions(target)) as unknown as RedisClientType;
     let link: Link | undefined;
@@ -68,7 +78,7 @@ export class Link {
     const late = () => new RedisError('offline', `Redis at ${where} does not answer within ${CONNECT_DEADLINE_MS} ms`);
     try {
       const hello = await withinDeadline(clock, CONNECT_DEADLINE_MS, late, greet(client));
-      link = new Link(client, target.address, hello, clock);
+      link = new Link(client, target.address, hello, clock, ErrorReply);
       return link;
     } catch (error) {
       client.destroy();
@@ -84,7 +94,8 @@ export class Link {
       this.heardAt = this.#clock.monotonic();
       return reply;
     } catch (error) {
-      if (!isRefusal(error)) throw new RedisError('lost', 'the connection to Redis ended before the reply');
+      if (!(error instanceof this.#Refusal))
+        throw new RedisError('lost', 'the connection to Redis ended before the reply');
       this.heardAt = this.#clock.monotonic();
       const moved = parseMoved(error.message, this.address);
       throw moved === null ? refusal(error.message) : new MovedError(moved);
@@ -106,7 +117,8 @@ export class Link {
         listener(message);
       });
     } catch (error) {
-      throw isRefusal(error) ? refusal(error.message) : new RedisError('lost', 'the connection to Redis ended');
+      if (error instanceof this.#Refusal) throw refusal(error.message);
+      throw new RedisError('lost', 'the connection to Redis ended');
     }
   }
 
@@ -164,11 +176,6 @@ async function greet(client: RedisClientType): Promise<Hello> {
   const hello = await client.sendCommand<Record<string, unknown>>(['HELLO']);
   const field = (name: string) => (typeof hello?.[name] === 'string' ? (hello[name] as string) : '');
   return { server: field('server'), version: field('version'), role: field('role'), mode: field('mode') };
-}
-
-/** Whether it is a reply of the server, in the library's class for these. */
-function isRefusal(error: unknown): error is Error {
-  return error instanceof Error && /^(?:Simple|Blob)Error$/.test(error.constructor.name);
 }
 
 /** `MOVED 3999 127.0.0.1:6381`; an empty host is that of the node that says so. */

@@ -12,6 +12,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { publint } from 'publint';
 import t from 'tap';
+import { startRedis, withoutRedis } from '../helpers/redis-process.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const bin = (name: string) => join(ROOT, 'node_modules', '.bin', name);
@@ -187,6 +188,7 @@ t.test('the demo runs from it: calls are known by name, and the live page is who
   demo.stdout.on('data', (chunk) => void records.push(...parseLines(String(chunk))));
   demo.stdout.resume();
   t.match(JSON.parse(await fetchText('/api/v2/users?pageSize=1')), { entities: [{}] });
+  t.match(await fetchText('/metrics'), /^gcg_requests_total\{.*^process_cpu_/ms);
 
   const shell = await fetchText('/-/ui/');
   const version = /modulepreload" href="([^/"]+)\//.exec(shell)?.[1] ?? '';
@@ -392,6 +394,31 @@ t.test('a stack names the sources', async (t) => {
     try { createLogger({ toConsole: true, filePath: '/dev/null/no', level: 'info' }); } catch (error) { console.log(error.stack); }`;
   const stack = run(process.execPath, ['--enable-source-maps', '--input-type=module', '--eval', script]);
   t.match(stack, /src\/logging\/destination\.ts:\d+:\d+/, 'by the maps that are packed');
+});
+
+t.test('it connects to Redis, and tells a refusal from a lost connection', { skip: withoutRedis }, async (t) => {
+  const redis = await startRedis(t, { password: 'secret-of-the-test' });
+  const check = (password: string): string => {
+    const settings = [
+      'store.type=redis',
+      `store.url=${redis.url}`,
+      'gateway.host=127.0.0.1:9',
+      'gateway.protocol=http',
+    ];
+    return run(
+      'env',
+      [
+        `GCG_STORE_PASSWORD=${password}`,
+        `GCG_STORE_ENCRYPTION_KEY=${'0123456789abcdef'.repeat(4)}`,
+        ...['GCG_CREDENTIAL_CLIENT_ID=a', 'GCG_CREDENTIAL_CLIENT_SECRET=b'],
+        ...['sh', '-c', '"$@" 2>&1 || true', 'sh', process.execPath, main, 'check', '--online'],
+        ...settings.flatMap((setting) => ['--set', setting]),
+      ],
+      { cwd: app },
+    );
+  };
+  t.match(check('secret-of-the-test'), /ok {6}store rights: all \d+ scripts/);
+  t.match(check('not-that-one'), /FAILED {2}store: .*\(WRONGPASS\)/);
 });
 
 t.test('it asks PAC scripts, in the thread that it starts from its own files', async (t) => {
