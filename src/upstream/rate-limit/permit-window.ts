@@ -315,6 +315,8 @@ export class PermitWindow implements LimitWindow {
     // Until rows are whole again, what was known before counts.
     if (!wasAlone && !this.#isAlone(now)) {
       this.#repliedAt = now;
+      // What another gap began with says nothing of the next one.
+      this.#pace = null;
       this.#known = reply.openings.map(([inMs, count]) => [now + inMs, count]);
       this.#free = reply.free;
       this.#share = Math.max(0.001, reply.share);
@@ -388,18 +390,20 @@ export class PermitWindow implements LimitWindow {
     return this.#pace;
   }
 
+  /** What all instances together had used when the store was lost, and when it stops to count. */
   #knownSince(since: number): Openings {
-    if (this.#repliedAt >= since - PERMIT_LIFE_MS) {
-      // Others may have been given what has opened since, and what opens next.
-      const givenUntil = since + AHEAD_MS;
-      const given = this.#known
-        .filter(([at]) => at <= givenUntil)
-        .map(([at, count]) => [at + MINUTE_MS, count] as const);
-      return [...this.#known.slice(given.length), ...given];
-    }
     // Rows may be missing, but others can be asked: this instance has just come, or all have.
     if (this.#repliedAt === NEVER && this.#ledger.isConnected) return [];
-    return evenlyUsed(this.#own.perMinute, Math.max(0, since));
+    // Others may have been given what has opened since, and what opens next.
+    const givenUntil = since + AHEAD_MS;
+    const kept = this.#known.filter(([at]) => at > givenUntil);
+    if (this.#repliedAt >= since - PERMIT_LIFE_MS) {
+      const given = this.#known.slice(0, this.#known.length - kept.length);
+      return [...kept, ...given.map(([at, count]) => [at + MINUTE_MS, count] as const)];
+    }
+    // It was not told lately: others may have used all the rest.
+    const rest = this.#own.perMinute - kept.reduce((sum, [, count]) => sum + count, 0);
+    return [...kept, ...evenlyUsed(Math.max(0, rest), Math.max(0, since))].sort(([a], [b]) => a - b);
   }
 
   #elsewhereAt(now: number): number {

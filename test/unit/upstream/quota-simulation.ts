@@ -253,6 +253,7 @@ export class SimulatedInstance {
         asked.refusedMs = error.retryAfterMs ?? Number.NaN;
         return asked;
       }
+      if (!this.isAlive) return asked;
       asked.waitMs = clock.monotonic() - asked.at;
       this.sent += 1;
       const ms = callMs();
@@ -351,11 +352,11 @@ export class QuotaSimulation {
 
   /** The store is gone for all: its connection ended, or it answers nothing. */
   lose(): void {
-    for (const { link } of this.instances) link.lose();
+    for (const { isAlive, link } of this.instances) if (isAlive) link.lose();
   }
 
   recover(): void {
-    for (const { link } of this.instances) link.recover();
+    for (const { isAlive, link } of this.instances) if (isAlive) link.recover();
   }
 
   /** It answers nothing; what is sent is executed when it goes on. */
