@@ -397,12 +397,14 @@ function* credentialStates({ credentials, upstream }: Runtime) {
 }
 
 function sharedStoreSample({ redis, store, quota }: GatewayState) {
-  if (redis === null || quota === null) return null;
+  if (redis === null || quota === null || store.instances === null) return null;
   const { state, gaps } = redis.status();
   const { toldAgain, unwritten } = store.state();
   const { permits, degradedSeconds } = quota.status();
   const instances = redis.instances.length;
-  return { isUp: state === 'ok', gaps, toldAgain, unwritten, instances, permits, degradedSeconds };
+  const { lockWaits, tokensFromPeers } = store.instances;
+  const told = { gaps, toldAgain, unwritten, instances, lockWaits, tokensFromPeers };
+  return { isUp: state === 'ok', ...told, permits, degradedSeconds };
 }
 
 /** The limits in force, each by a key of its own. */

@@ -99,6 +99,7 @@ export class SharedSession implements SharedTokens {
     return {
       isDurable: store.isDurable,
       isShared: store.isShared,
+      instances: store.instances,
       open: () => store.open(),
       get: async (key) => this.#shown(await store.get(key)),
       put: async (_key, value) => {
@@ -106,7 +107,8 @@ export class SharedSession implements SharedTokens {
         if (accessToken === null) return this.#whole(await store.put(this.key, value, { keptForMs: idleMs }));
         const stored = this.#stored({ accessToken, obtainedAt, expiresAt }, refreshToken, generation);
         const isRefused = value.isRefused === true && { isRefused: true };
-        return this.#whole(await this.#put({ ...stored, ...isRefused }, idleMs));
+        const by = value.obtainedBy !== undefined && { obtainedBy: value.obtainedBy };
+        return this.#whole(await this.#put({ ...stored, ...isRefused, ...by }, idleMs));
       },
       replace: (key, value, condition) => store.replace(key, value, condition),
       delete: (key) => store.delete(key),

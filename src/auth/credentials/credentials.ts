@@ -21,6 +21,7 @@ import {
   type TokenTransport,
 } from './token-endpoint.ts';
 import { inherit, type PooledSource, TokenPool } from './token-pool.ts';
+import type { TokenPeers } from './token-record.ts';
 import {
   type Acquire,
   type CredentialState,
@@ -40,6 +41,8 @@ export interface Credential {
   readonly pool: TokenPool | null;
   /** The state of the token that calls go up with: of the first, or of another where that has none. */
   tokenState(): TokenState;
+  /** Which instances obtained and obtain its first token; null where they share none. */
+  peers(): TokenPeers | null;
   /** Whether a person logs in for it. */
   readonly hasLogin: boolean;
   /** Exchanges a login's answer for a token, stores and uses it. Throws TokenFailure or GatewayError. Call it once per login. */
@@ -229,6 +232,7 @@ function createCredential(
     source,
     pool: config.tokens > 1 ? pool : null,
     tokenState: () => pool?.tokenState() ?? source.state().token,
+    peers: () => grant.peers?.() ?? null,
     hasLogin: grant.redeem !== undefined,
     async redeem(answer) {
       if (grant.redeem === undefined)

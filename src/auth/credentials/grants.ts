@@ -19,6 +19,7 @@ import {
   publicClientAuth,
   type TokenEndpoint,
 } from './token-endpoint.ts';
+import type { TokenPeers } from './token-record.ts';
 import { parseTokenReply } from './token-reply.ts';
 import { type Acquire, createToken, isHeaderSafeToken, type Token, TokenFailure } from './token-source.ts';
 
@@ -32,6 +33,8 @@ export interface Grant {
   readonly acquire: Acquire;
   readonly revision?: (() => string) | undefined;
   readonly storeError?: () => string | null;
+  /** Null where instances share no tokens. */
+  readonly peers?: () => TokenPeers | null;
   /** Turns a login's answer into a stored token. Throws TokenFailure or GatewayError. */
   readonly redeem?: (answer: LoginAnswer) => Promise<Token>;
   readonly postAssertion?: (assertion: Secret) => Promise<void>;
@@ -171,6 +174,7 @@ function withUser(
     acquire: (request) => source.acquire(request),
     revision: () => source.revision(),
     storeError: () => source.storeError(),
+    peers: () => source.peers(),
     forget: () => source.forget(),
     settled: () => source.settled(),
     pendingWrite: () => source.pendingWrite(),
@@ -197,6 +201,7 @@ function storedParts(keeper: StoredSource, revision: Grant['revision']) {
     acquire: (request: Parameters<Acquire>[0]) => keeper.acquire(request),
     revision,
     storeError: () => keeper.storeError(),
+    peers: () => keeper.peers(),
     forget: () => keeper.forget(),
     settled: () => keeper.settled(),
     close: () => keeper.close(),

@@ -7,9 +7,9 @@ import type { Clock } from '../../clock.ts';
 import type { Log } from '../../logging/log.ts';
 import type { Secret, SecretSource } from '../../secret.ts';
 import { type StoredToken, StoreError, type StoreKey, type StoreLock, type TokenStore } from './store/store.ts';
-import { type StoredRequest, usableToken } from './stored-source.ts';
+import { type StoredRequest, takeUsable } from './stored-source.ts';
 import type { TokenGrant } from './token-endpoint.ts';
-import { TokenRecord } from './token-record.ts';
+import { type TokenPeers, TokenRecord } from './token-record.ts';
 import { type Acquire, type Token, TokenFailure } from './token-source.ts';
 
 /** How much longer than one token request is waited for another's lock. */
@@ -70,7 +70,8 @@ export class RefreshTokenSource {
     if (!areSecretsNew && (reason === 'changed' || (reason === 'start' && this.#deps.store.isShared))) {
       // Where what somebody else stored will do, the lock would only make others wait, and us.
       const value = (await this.#record.read().catch(() => null))?.value ?? null;
-      const stored = this.#newInitialToken(value) === null ? usableToken(value, request, this.#deps.clock.now()) : null;
+      const isConfigured = this.#newInitialToken(value) !== null;
+      const stored = isConfigured ? null : takeUsable(this.#record, value, request, this.#deps.clock.now());
       if (stored !== null) return stored;
       problem = this.#record.storeError();
     }
@@ -96,6 +97,10 @@ export class RefreshTokenSource {
     return this.#record.storeError();
   }
 
+  peers(): TokenPeers | null {
+    return this.#record.peers();
+  }
+
   /** Tokens that could not be written, for the source that takes this one's place. */
   pendingWrite(): StoredToken | null {
     return this.#record.pendingWrite();
@@ -119,7 +124,7 @@ export class RefreshTokenSource {
     const value = (await this.#record.read(isSecondTry ? null : lock))?.value ?? null;
     const configured = this.#newInitialToken(value);
     if (configured === null) {
-      const stored = usableToken(value, request, this.#deps.clock.now());
+      const stored = takeUsable(this.#record, value, request, this.#deps.clock.now());
       if (stored !== null) return stored;
       this.#assertWorthAsking(value, request);
     }

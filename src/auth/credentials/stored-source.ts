@@ -11,7 +11,7 @@ import {
   type StoreLock,
   type TokenStore,
 } from './store/store.ts';
-import { TokenRecord } from './token-record.ts';
+import { type TokenPeers, TokenRecord } from './token-record.ts';
 import { type Acquire, type AcquireReason, createToken, type Token, TokenFailure } from './token-source.ts';
 
 /** How much longer than one token request is waited for another's lock. */
@@ -98,6 +98,10 @@ export class StoredSource {
     return this.#record.storeError();
   }
 
+  peers(): TokenPeers | null {
+    return this.#record.peers();
+  }
+
   /** Resolves when the tokens acquired so far are written, or could not be. */
   async settled(): Promise<void> {
     await this.#writing;
@@ -113,14 +117,13 @@ export class StoredSource {
     const request = { reason, previous, areSecretsNew: secrets !== this.#seenSecrets };
     this.#seenSecrets = secrets;
     if ((reason === 'changed' || reason === 'start') && !request.areSecretsNew) {
-      const stored = usableToken(await this.#read(null), request, this.#deps.clock.now());
+      const stored = takeUsable(this.#record, await this.#read(null), request, this.#deps.clock.now());
       if (stored !== null) return stored;
     }
     const lock = await this.#lock();
     let kept: Promise<unknown> = Promise.resolve();
     try {
-      const value = await this.#read(lock);
-      const stored = usableToken(value, request, this.#deps.clock.now());
+      const stored = takeUsable(this.#record, await this.#read(lock), request, this.#deps.clock.now());
       if (stored !== null) return stored;
       this.#assertNotEnded(request);
       const before = this.#timesForgotten;
@@ -177,7 +180,8 @@ export interface StoredRequest {
 }
 
 /** A stored token that will do: another process, or this one before a restart, has obtained it. */
-export function usableToken(
+export function takeUsable(
+  record: TokenRecord,
   value: StoredToken | null,
   { reason, previous, areSecretsNew }: StoredRequest,
   nowMs: number,
@@ -185,8 +189,9 @@ export function usableToken(
   if (value === null || reason === 'forced') return null;
   const stored = storedAccessToken(value, nowMs);
   if (stored === null) return null;
-  const isPrevious = stored.authorization === previous?.authorization;
-  return isPrevious && (reason !== 'changed' || areSecretsNew) ? null : stored;
+  if (stored.authorization === previous?.authorization) return reason === 'changed' && !areSecretsNew ? stored : null;
+  record.tookToken(value);
+  return stored;
 }
 
 /** The access token of what is stored, where there is one that is not past its end, as far as clocks can tell. */

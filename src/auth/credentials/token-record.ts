@@ -34,6 +34,14 @@ export interface TokenRecordDeps {
   readonly pendingWrite?: StoredToken | null | undefined;
 }
 
+/** Instances that have to do with the tokens of one credential, by name: this one or others. */
+export interface TokenPeers {
+  /** Who obtained what is in use; null while that is not known. */
+  readonly renewedBy: string | null;
+  /** Who holds the lock, as far as it is known here; null where nobody does, or nobody here waits for it. */
+  readonly lockHeldBy: string | null;
+}
+
 /** The stored tokens of one credential. `close()` stops its retries. */
 export class TokenRecord {
   readonly #deps: TokenRecordDeps;
@@ -113,7 +121,9 @@ export class TokenRecord {
    * throws. `generation` is what `begin` gave, or null for tokens that came without asking for them.
    */
   async write(value: Omit<StoredToken, 'generation'>, generation: number | null): Promise<void> {
-    await this.#keep({ ...value, generation: generation ?? this.#nextGeneration() });
+    const by = value.obtainedBy ?? this.#deps.store.instances?.own;
+    const obtained = { ...value, generation: generation ?? this.#nextGeneration() };
+    await this.#keep(by === undefined ? obtained : { ...obtained, obtainedBy: by });
   }
 
   /** Ends the tokens, in the store too. Throws StoreError; a shared store is told later then. */
@@ -136,6 +146,20 @@ export class TokenRecord {
       this.#writing -= 1;
       this.#seenRevision = store.revision(key);
     }
+  }
+
+  /** Notes that a stored token is taken into use. */
+  tookToken({ obtainedBy }: StoredToken): void {
+    const { instances } = this.#deps.store;
+    if (instances !== null && obtainedBy !== undefined && obtainedBy !== instances.own) instances.tokensFromPeers += 1;
+  }
+
+  /** Who obtained the tokens that count, and who is obtaining some; null where instances share none. */
+  peers(): TokenPeers | null {
+    const { store, key } = this.#deps;
+    if (store.instances === null) return null;
+    const { obtainedBy = null } = this.#pending ?? this.#known?.value ?? {};
+    return { renewedBy: obtainedBy, lockHeldBy: store.instances.lockHolder(key) };
   }
 
   /** Changes when somebody else changed the stored tokens. */

@@ -10,6 +10,10 @@ export interface StoreSample {
   readonly unwritten: number;
   /** This one among them; as known last. */
   readonly instances: number;
+  /** Waits for locks that another instance held, by how they ended. */
+  readonly lockWaits: Readonly<Record<string, number>>;
+  /** Tokens taken into use that another instance obtained. */
+  readonly tokensFromPeers: number;
   /** Of limits: permits that were got, by what for; and calls that were let go without one. */
   readonly permits: Readonly<Record<string, number>>;
   /** How long each instance paced itself. */
@@ -75,6 +79,18 @@ export class StoreMetrics {
         'gcg_instances',
         'Instances that gave a sign of life in the last minute.',
         of(({ instances }) => instances),
+      ),
+      sampled(
+        'counter',
+        'gcg_lock_waits_total',
+        'Waits for the lock of a renewal that another instance held: taken afterwards, timeout, or failed (the store).',
+        () => Object.entries(store()?.lockWaits ?? {}).map(([result, value]) => ({ labels: { result }, value })),
+      ),
+      sampled(
+        'counter',
+        'gcg_token_from_peer_total',
+        'Tokens taken into use that another instance had obtained.',
+        of(({ tokensFromPeers }) => tokensFromPeers),
       ),
       sampled(
         'counter',

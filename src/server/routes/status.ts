@@ -64,6 +64,10 @@ export interface CredentialStatus {
   readonly renewals: number;
   readonly failures: number;
   readonly storeError: string | null;
+  /** The instance that obtained the token; null while that is not known, absent where instances share none. */
+  readonly renewedBy?: string | null;
+  /** The instance that holds the lock of its tokens, as far as this one knows; absent where they share none. */
+  readonly lockHeldBy?: string | null;
   /** The most tokens that it may have. */
   readonly maxTokens: number;
   /** Those that it has, by number; null where it may have one only. */
@@ -213,6 +217,7 @@ export function credentialStatus(
     renewals,
     failures,
     storeError,
+    ...credential.peers(),
     maxTokens: pool?.max ?? 1,
     tokens: pool && tokenStatuses(pool, runtime.upstream.tokenLimits(name) ?? [], clock.now()),
     login: hasLogin

@@ -102,6 +102,13 @@ else {
   t.test('a login at one instance serves the others at once, and one renews for all', { buffered: true }, async (t) => {
     const { platform, all } = await loggedIn(t, 3);
     await until('all have it', () => all.every(({ at }) => at() === 'at-1'));
+    const [first, ...others] = all.map(({ connection }) => connection.instanceId);
+    t.same(new Set(all.map(({ own }) => own.peers()?.renewedBy)), new Set([first]), 'all know by whom');
+    t.same(
+      all.map(({ store }) => store.instances.tokensFromPeers),
+      [0, 1, 1],
+    );
+    t.not(others[0], first);
     await Promise.all(all.map(({ source }) => source.refresh().catch(() => undefined)));
     await until('all have the last', () => new Set(all.map(({ at }) => at())).size === 1);
     t.equal(platform.mostAtOnce, 1);

@@ -177,6 +177,36 @@ else {
     await second.release();
   });
 
+  t.test('who holds a lock is known to its holder and to whoever waits; waits are counted by their ends', async (t) => {
+    const prefix = freshPrefix();
+    const [a, b] = [await open(t, prefix), await open(t, prefix)];
+    const holders = () => [a, b].map(({ store }) => store.instances.lockHolder(KEY));
+    const isSeen = () => until('b has found it held', () => holders()[1] === a.connection.instanceId);
+    t.same(holders(), [null, null]);
+    const first = await a.store.lock(KEY, 1_000);
+    t.same(holders(), [a.connection.instanceId, null], 'nobody is asked for it');
+    const late = t.rejects(b.store.lock(KEY, 400), { code: 'locked' });
+    await isSeen();
+    await late;
+    const waiting = b.store.lock(KEY, 5_000);
+    await isSeen();
+    await first.release();
+    const second = await waiting;
+    t.same(holders(), [null, b.connection.instanceId]);
+    await second.release();
+    t.same(holders(), [null, null]);
+    const third = await a.store.lock(KEY, 1_000);
+    const lost = t.rejects(b.store.lock(KEY, 60_000), { code: 'absent' });
+    await isSeen();
+    await server.kill();
+    await lost;
+    await third.release();
+    t.same(holders(), [null, null]);
+    t.same(b.store.instances.lockWaits, { taken: 1, timeout: 1, failed: 1 });
+    t.same(a.store.instances.lockWaits, { taken: 0, timeout: 0, failed: 0 });
+    await server.start();
+  });
+
   t.test('a frozen server takes a lock late: it is given back first thing', async (t) => {
     const prefix = freshPrefix();
     const [a, b] = [await open(t, prefix), await open(t, prefix)];

@@ -51,6 +51,7 @@ export interface FileStoreDeps {
 export class FileStore implements TokenStore {
   readonly isDurable: boolean;
   readonly isShared = false;
+  readonly instances = null;
   readonly #deps: FileStoreDeps;
   /** Encrypts entries with the configured key, or the generated one. */
   readonly #sealer: Sealer;

@@ -38,6 +38,7 @@ export function createMemoryStore({ clock }: { clock: Clock }): TokenStore {
   return {
     isDurable: false,
     isShared: false,
+    instances: null,
     open: async () => undefined,
     get: async (key) => entryOf(storeKeyId(key)),
     async put(key, value) {

@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../../../clock.ts';
 import type { Reply } from '../../../redis/link.ts';
 import type { Script } from '../../../redis/script.ts';
 import { EXTEND, INTENT, LOCK, RELEASE } from './redis-scripts.ts';
-import { type LockUse, type StoredEntry, StoreError, type StoreLock } from './store.ts';
+import { type LockUse, type LockWaitEnd, type StoredEntry, StoreError, type StoreLock } from './store.ts';
 
 /** How much longer than the longest request made under it a lock is held by whoever is silent. */
 export const LEASE_MARGIN_MS = 2_000;
@@ -42,7 +42,11 @@ export interface TakenLock extends Omit<StoreLock, 'entry'> {
 
 /** The locks of one process. */
 export class RedisLocks {
+  /** Waits for locks that another held, by how they ended. */
+  readonly waits: Record<LockWaitEnd, number> = { taken: 0, timeout: 0, failed: 0 };
   readonly #deps: LockDeps;
+  /** Who holds a lock, by id: this instance, or another that somebody here waits for. */
+  readonly #holders = new Map<string, string>();
   /** Who waits, by id: woken when somebody gives the lock back. */
   readonly #waiting = new Map<string, Set<() => void>>();
   /** Owners of locks that may have been taken after nobody waited for them any more, or not been given back. */
@@ -62,6 +66,7 @@ export class RedisLocks {
     const leaseMs = workMs + leaseMarginMs;
     const endsMono = clock.monotonic() + waitMs;
     const owner = `${instanceId} ${randomBytes(12).toString('hex')}`;
+    let hasWaited = false;
     for (;;) {
       if (use.isRotating === true) await this.#keepSilent(leaseMs, endsMono);
       await ready();
@@ -70,17 +75,33 @@ export class RedisLocks {
         const askedMono = clock.monotonic();
         const reply = await call(LOCK, [lockKey(id), entryKey(id)], [owner, String(leaseMs)]);
         const [isTaken, ...found] = reply as readonly Reply[];
-        if (isTaken === 1)
+        if (isTaken === 1) {
+          if (hasWaited) this.waits.taken += 1;
+          this.#holders.set(id, instanceId);
           return new HeldLock({ ...this.#deps, locks: this, id, owner, workMs, leaseMs }, found, askedMono);
+        }
+        hasWaited = true;
+        this.#holders.set(id, holderOf(found));
         if (clock.monotonic() >= endsMono)
           throw new StoreError('locked', `instance ${holderOf(found)} held the lock for ${waitMs / 1000} s`);
       } catch (error) {
         if (this.#deps.isUncertain(error)) this.#orphans.set(owner, id);
         free.stop();
+        if (hasWaited) this.#gaveUp(id, error);
         throw error;
       }
       await free.within(Math.min(POLL_MS * (0.75 + this.#deps.random() / 2), endsMono - clock.monotonic()));
     }
+  }
+
+  /** Who holds a lock as far as it is known here; null where nobody does, or nobody here waits for it. */
+  holder(id: string): string | null {
+    return this.#holders.get(id) ?? null;
+  }
+
+  /** A lock of this instance is over: given back, or lost. */
+  ended(id: string): void {
+    if (this.#holders.get(id) === this.#deps.instanceId) this.#holders.delete(id);
   }
 
   /** Somebody has given a lock back. */
@@ -98,6 +119,7 @@ export class RedisLocks {
   async release(id: string, owner: string): Promise<void> {
     const { call, lockKey, channel } = this.#deps;
     this.#orphans.set(owner, id);
+    this.ended(id);
     try {
       await call(RELEASE, [lockKey(id), channel], [owner, id]);
       this.#orphans.delete(owner);
@@ -124,6 +146,11 @@ export class RedisLocks {
       }
       await new Promise<void>((resolve) => clock.after(leftMs, resolve));
     }
+  }
+
+  #gaveUp(id: string, error: unknown): void {
+    this.waits[error instanceof StoreError && error.code === 'locked' ? 'timeout' : 'failed'] += 1;
+    if (this.holder(id) !== this.#deps.instanceId) this.#holders.delete(id);
   }
 
   /** Hears from now on whether the lock is given back. */
@@ -225,7 +252,8 @@ class HeldLock implements TakenLock {
     const askedMono = clock.monotonic();
     // A failure is no end: the lease goes on, and the next time may be better.
     const reply = await call(EXTEND, [lockKey(id)], [owner, String(leaseMs)]).catch(() => null);
-    if (this.#isReleased || reply === 0) return;
+    if (this.#isReleased) return;
+    if (reply === 0) return this.#deps.locks.ended(id);
     if (reply === 1) this.#heldUntilMono = askedMono + leaseMs;
     this.#prolongLater();
   }

@@ -7,9 +7,9 @@ import type { Clock, Timer } from '../../../clock.ts';
 import type { Log } from '../../../logging/log.ts';
 import type { RedisConnection } from '../../../redis/connection.ts';
 import type { Reply } from '../../../redis/link.ts';
-import { RedisError } from '../../../redis/redis-error.ts';
 import type { Script } from '../../../redis/script.ts';
 import type { SecretSource } from '../../../secret.ts';
+import { AwayError, awayError } from './away-error.ts';
 import { createSealer, readKey, type Sealer } from './encryption.ts';
 import { LEASE_MARGIN_MS, RedisLocks, type TakenLock } from './redis-lock.ts';
 import { type KnownEntry, RedisMirror, type SealedEntry } from './redis-mirror.ts';
@@ -24,6 +24,7 @@ import {
   type StoredEntry,
   type StoredToken,
   StoreError,
+  type StoreInstances,
   type StoreKey,
   type StoreLock,
   type StoreState,
@@ -74,6 +75,7 @@ export interface RedisStoreDeps {
 export class RedisStore implements TokenStore {
   readonly isDurable: boolean;
   readonly isShared = true;
+  readonly instances: StoreInstances;
   readonly #deps: RedisStoreDeps;
   readonly #sealer: Sealer;
   readonly #mirror: RedisMirror;
@@ -112,6 +114,13 @@ export class RedisStore implements TokenStore {
       clock,
       random,
     });
+    const locks = this.#locks;
+    this.instances = {
+      own: connection.instanceId,
+      lockWaits: locks.waits,
+      tokensFromPeers: 0,
+      lockHolder: (key) => locks.holder(this.#idOf(key)),
+    };
     connection.onGap(() => {
       this.#telling = this.#gapEnded();
     });
@@ -377,23 +386,6 @@ export class RedisStore implements TokenStore {
       throw failure;
     }
   }
-}
-
-/** A failure of the connection, as the store tells it. */
-class AwayError extends StoreError {
-  /** The server may do it all the same, now or later. */
-  readonly isUncertain: boolean;
-
-  constructor(code: 'absent' | 'unwritable', message: string, isUncertain: boolean) {
-    super(code, message);
-    this.isUncertain = isUncertain;
-  }
-}
-
-function awayError(error: unknown): AwayError {
-  if (!(error instanceof RedisError)) return new AwayError('absent', 'the store failed', true);
-  const { kind, message, isUncertain } = error;
-  return new AwayError(kind === 'refused' ? 'unwritable' : 'absent', message, isUncertain);
 }
 
 /** An entry as scripts answer it: g, v, d. */

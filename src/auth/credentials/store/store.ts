@@ -30,6 +30,8 @@ export interface StoredToken {
   readonly generation: number;
   /** The platform refused the refresh token: only a login helps. It is kept, as the platform may have been wrong. */
   readonly isRefused?: boolean;
+  /** The instance that obtained it, of those that share a store; absent where nobody shares it. */
+  readonly obtainedBy?: string;
 }
 
 /** What takes the place of an entry in a shared store when somebody ends it: absence could be a loss. */
@@ -133,6 +135,21 @@ export interface StoreState {
 /** What a store can do that never fails. */
 export const STORE_OK: StoreState = { state: 'ok', error: null, unwritten: 0, toldAgain: 0 };
 
+/** How a wait for a lock of another ended: it was given to us, not in time, or the store failed meanwhile. */
+export type LockWaitEnd = 'taken' | 'timeout' | 'failed';
+
+/** What a store knows of the instances that share it, to be shown: nothing is decided by it, and nothing asked. */
+export interface StoreInstances {
+  /** The name of this one. */
+  readonly own: string;
+  /** Waits for locks that another held, by how they ended. */
+  readonly lockWaits: Readonly<Record<LockWaitEnd, number>>;
+  /** Tokens taken into use that another one obtained. Counted by whoever takes them. */
+  tokensFromPeers: number;
+  /** Who holds the lock of an entry as far as it is known here: this one, or another that is waited for. */
+  lockHolder(key: StoreKey): string | null;
+}
+
 /** What a lock is taken for. A shared store goes by it; the others need not. */
 export interface LockUse {
   /** The longest request made under it: whoever is silent for longer, and a while, has lost the lock. 4 s by default. */
@@ -153,6 +170,8 @@ export interface TokenStore {
    * only under its lock and after `begin`, and absence never means that somebody ended it.
    */
   readonly isShared: boolean;
+  /** Null where it is not shared. */
+  readonly instances: StoreInstances | null;
   /** Makes sure that it can be used. A shared store that is away is waited for by whoever needs it, not here. */
   open(): Promise<void>;
   get(key: StoreKey): Promise<StoredEntry | null>;
@@ -200,20 +219,25 @@ export function storeKeyId(key: StoreKey): string {
 
 /** The plain text of a stored token, secrets included: only ever handed to the sealer. */
 export function serialiseToken(value: StoredToken): string {
-  const { accessToken, refreshToken, initialFingerprint, isRefused, expiresAt, obtainedAt, generation } = value;
+  const { accessToken, refreshToken, initialFingerprint, isRefused, obtainedBy } = value;
+  const { expiresAt, obtainedAt, generation } = value;
   return JSON.stringify({
     ...{ expiresAt, obtainedAt, generation },
     ...(isRefused === true && { refused: true }),
+    ...(obtainedBy !== undefined && { by: obtainedBy }),
     seed: initialFingerprint,
     accessToken: accessToken?.reveal() ?? null,
     refreshToken: refreshToken?.reveal() ?? null,
   });
 }
 
+/** Of an instance: what is longer is no name of ours. */
+const MOST_NAME_CHARS = 100;
+
 /** The stored token in a plain text; undefined when it is none. */
 export function parseStoredToken(text: string): StoredToken | undefined {
   const value = JSON.parse(text) as Record<string, unknown>;
-  const { accessToken, refreshToken, expiresAt, obtainedAt, seed, generation, refused } = value;
+  const { accessToken, refreshToken, expiresAt, obtainedAt, seed, generation, refused, by } = value;
   const isWhole =
     [accessToken, refreshToken, seed].every((part) => part === null || typeof part === 'string') &&
     [expiresAt, obtainedAt, generation].every((part) => typeof part === 'number');
@@ -227,5 +251,6 @@ export function parseStoredToken(text: string): StoredToken | undefined {
     initialFingerprint: seed as string | null,
     generation: generation as number,
     ...(refused === true && { isRefused: true }),
+    ...(typeof by === 'string' && { obtainedBy: by.slice(0, MOST_NAME_CHARS) }),
   };
 }
