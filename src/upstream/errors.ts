@@ -172,6 +172,11 @@ const UNTRUSTED = new Set([
 /** The remaining verdicts on a chain, which no setting of ours mends. */
 const BAD_CERTIFICATE = /^(CERT_|CRL_|INVALID_(CA|PURPOSE)|PATH_LENGTH|HOSTNAME_MISMATCH|UNABLE_TO_)/;
 
+/** Whether it is a verdict on a chain, which other authorities might change. */
+export function isChainVerdict(code: string): boolean {
+  return UNTRUSTED.has(code) || BAD_CERTIFICATE.test(code);
+}
+
 /**
  * The error of a dial that reached, or directly tried to reach, the endpoint. `leaf` is the certificate it showed, if
  * any.

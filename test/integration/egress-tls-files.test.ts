@@ -14,12 +14,17 @@ import { toGatewayError } from '../../src/upstream/errors.ts';
 import { openSocket } from '../../src/upstream/websocket/open-socket.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { createTestEgress, dispatcherOver, listenFor, startUpstream, type TearsDown } from '../helpers/egress.ts';
-import { missingProgram } from '../helpers/proxies.ts';
+import { missingProgram, startConnectProxy } from '../helpers/proxies.ts';
 
 const ca = await createTestCa('First CA');
 const other = await createTestCa('Second CA');
 t.teardown(() => ca.close());
 t.teardown(() => other.close());
+const ofSystem = await createTestCa("The System's CA");
+t.teardown(() => ofSystem.close());
+// Read by Node once, when somebody asks for the system's authorities.
+process.env.SSL_CERT_FILE = ofSystem.caFile;
+t.teardown(() => delete process.env.SSL_CERT_FILE);
 const folder = mkdtempSync(join(tmpdir(), 'gcg-tls-'));
 t.teardown(() => rmSync(folder, { recursive: true }));
 
@@ -57,6 +62,34 @@ t.test('ca_file may hold several certificates and text between them', async (t) 
   t.equal(await get(t, egress, first.port), 'hello');
   t.equal(await get(t, egress, second.port), 'hello');
 });
+
+t.test(
+  'what the system alone trusts is trusted at the first call, beside ca_file',
+  { skip: process.platform === 'win32' || process.platform === 'darwin' ? 'its authorities are in no file' : false },
+  async (t) => {
+    const upstream = await startUpstream(t, ofSystem.issue(['localhost']));
+    const known = await startUpstream(t, ca.issue(['localhost']));
+    const stranger = await startUpstream(t, other.issue(['localhost']));
+    const egress = createTestEgress(t, { tls: { caFile: ca.caFile } });
+    t.strictSame(
+      await Promise.all([upstream, known, upstream, upstream].map(({ port }) => get(t, egress, port))),
+      Array(4).fill('hello'),
+      'of several at once as well',
+    );
+    const before = upstream.connections();
+    t.equal(await get(t, egress, upstream.port), 'hello');
+    t.equal(await get(t, egress, known.port), 'hello');
+    t.equal(upstream.connections(), before + 1, 'from then on without a second handshake');
+    t.equal(known.connections(), 2, 'which what ca_file trusts never needs');
+    await t.rejects(get(t, egress, stranger.port), { code: 'gateway.upstream.tls', message: /Second CA/ });
+
+    const proxy = await startConnectProxy({ tls: ofSystem.issue(['localhost']) });
+    t.teardown(() => proxy.close());
+    const behind = createTestEgress(t, { proxy: { url: `https://localhost:${proxy.port}` } });
+    t.equal(await get(t, behind, upstream.port), 'hello', 'a proxy over TLS, and what is behind it');
+    await t.rejects(get(t, behind, stranger.port), { code: 'gateway.upstream.tls' });
+  },
+);
 
 t.test('a changed ca_file counts for new connections, in both directions', async (t) => {
   const upstream = await startUpstream(t, ca.issue(['localhost']));

@@ -176,16 +176,18 @@ export class Egress {
     const times = new ConnectionTimes(clock.monotonic);
     const limits = { clock, limitMs: timeouts.connectMs, closed: this.#closing.signal, times };
     const socket = await withinDeadline(limits, async (dial) => {
-      const material = endpoint.secure ? this.#trust.current() : null;
-      const raw = await this.#opener.open(await routesTo(dial), endpoint, { dial, lookup: this.#lookup });
-      if (!material) return raw;
-      dial.waitFor('gateway.upstream.timeout', `${authority(endpoint.host, endpoint.port)}, in the TLS handshake`);
-      times.enter('tls');
-      const failure = (error: Error, leaf?: DetailedPeerCertificate) => upstreamError(error, endpoint, leaf);
-      const secured = await tlsLayer.secure(raw, endpoint, material, { dial, failure });
-      this.#verifiedBy.set(secured, material);
-      this.#hasVerified = true;
-      return secured;
+      const open = async () => this.#opener.open(await routesTo(dial), endpoint, { dial, lookup: this.#lookup });
+      if (!endpoint.secure) return open();
+      return this.#trust.verify(async (material) => {
+        const raw = await open();
+        dial.waitFor('gateway.upstream.timeout', `${authority(endpoint.host, endpoint.port)}, in the TLS handshake`);
+        times.enter('tls');
+        const failure = (error: Error, leaf?: DetailedPeerCertificate) => upstreamError(error, endpoint, leaf);
+        const secured = await tlsLayer.secure(raw, endpoint, material, { dial, failure });
+        this.#verifiedBy.set(secured, material);
+        this.#hasVerified = true;
+        return secured;
+      });
     }).catch((error) => {
       const failure = isGatewayError(error) ? error : unexpected(error, log);
       times.failed();

@@ -45,13 +45,16 @@ export function createHttpTunnels({ tls, trust }: { tls: TlsLayer; trust: Trust 
 
   const reach = async (proxy: ForwardProxy, dial: DialContext): Promise<Socket> => {
     const { host, port } = proxy;
-    // First, because it may throw: then there is no connection to end.
-    const material = proxy.protocol === 'https' ? trust.current() : null;
-    const tcp = await openTcp({ host, port, dial });
-    dial.times.enter('proxy');
-    if (material === null) return tcp;
+    const open = async () => {
+      const tcp = await openTcp({ host, port, dial });
+      dial.times.enter('proxy');
+      return tcp;
+    };
+    if (proxy.protocol !== 'https') return open();
     const failure = (error: Error, leaf?: DetailedPeerCertificate) => proxyConnectError(error, proxy, leaf);
-    return tls.secure(tcp, { host, port, secure: true }, material, { dial, failure });
+    return trust.verify(async (material) =>
+      tls.secure(await open(), { host, port, secure: true }, material, { dial, failure }),
+    );
   };
   const ask = async (
     proxy: ForwardProxy,

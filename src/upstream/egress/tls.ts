@@ -15,6 +15,7 @@ import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { fileRevision, readPlainFileSync, whyNotRead } from '../../fs/plain-file.ts';
 import type { Log } from '../../logging/log.ts';
+import { causeCode, isChainVerdict } from '../errors.ts';
 import { type DialContext, destroyOnAbort } from './dial-context.ts';
 import { authority, type Endpoint } from './proxy-route.ts';
 import { TlsSessions } from './tls-sessions.ts';
@@ -140,7 +141,7 @@ export interface TlsMaterial {
   readonly plain: SecureContext;
 }
 
-/** The trust files, read again when they change. */
+/** Whom we trust: Node's authorities, those of our files, and, once a chain needs them, the system's. */
 export interface Trust {
   /**
    * The current material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot
@@ -148,33 +149,52 @@ export interface Trust {
    * stays in use.
    */
   current(): TlsMaterial;
+  /**
+   * What `open` yields that opens a verified connection with the material it is given. Opens it a second time where the
+   * first chain was not acceptable and the system's authorities are not part of the material yet: reading them costs a
+   * third of a start, and few need them. Rejects as `current` and `open` do.
+   */
+  verify<T>(open: (material: TlsMaterial) => Promise<T>): Promise<T>;
 }
 
-/** Nothing is read before the first `current()`: loading the system's roots takes tens of milliseconds. */
+/** Nothing is read before the first use. Trust files are read again when they change. */
 export function createTrust({ tls, log }: { tls: GatewayConfig['tls']; log: Log }): Trust {
   let material: TlsMaterial | undefined;
   let triedRevision: string | undefined;
+  let withSystem = false;
   const files = [tls.caFile, tls.certFile, tls.keyFile].filter((file) => file !== null);
+  const current = () => {
+    const revision = [...files.map(fileRevision), tls.keyPassphrase?.revision(), withSystem].join('\n');
+    if (material && revision === triedRevision) return material;
+    try {
+      material = load(tls, withSystem);
+    } catch (error) {
+      if (!material || !isGatewayError(error)) throw error;
+      log.error({ problem: error.message }, 'changed tls files cannot be used, the previous ones stay');
+    }
+    triedRevision = revision;
+    return material;
+  };
   return {
-    current() {
-      const revision = [...files.map(fileRevision), tls.keyPassphrase?.revision()].join('\n');
-      if (material && revision === triedRevision) return material;
+    current,
+    async verify(open) {
+      const first = current();
       try {
-        material = load(tls);
+        return await open(first);
       } catch (error) {
-        if (!material || !isGatewayError(error)) throw error;
-        log.error({ problem: error.message }, 'changed tls files cannot be used, the previous ones stay');
+        if (!isGatewayError(error) || !isChainVerdict(causeCode(error) ?? '')) throw error;
+        withSystem = true;
+        const second = current();
+        if (second === first) throw error;
+        return open(second);
       }
-      triedRevision = revision;
-      return material;
     },
   };
 }
 
-function load(tls: GatewayConfig['tls']): TlsMaterial {
-  const ca = [
-    ...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...readAuthorities(tls.caFile)]),
-  ];
+function load(tls: GatewayConfig['tls'], withSystem: boolean): TlsMaterial {
+  const system = withSystem ? getCACertificates('system') : [];
+  const ca = [...new Set([...getCACertificates('default'), ...system, ...readAuthorities(tls.caFile)])];
   const plain = createSecureContext({ ca });
   if (tls.certFile === null || tls.keyFile === null) return { upstream: plain, plain };
   const cert = read(tls.certFile, 'tls.cert_file');
