@@ -41,8 +41,9 @@ const NEVER: ResponseDelay = { until: null, isOverflow: true };
 /** Knows the 10,000 peers that failed last. */
 export class AuthThrottle {
   readonly #clock: Clock;
-  readonly #peers = new LRUCache<string, Peer>({ max: MAX_PEERS });
-  readonly #values = new LRUCache<string, true>({ max: MAX_VALUES });
+  // With `max` instead, each would have room for all of them at once.
+  readonly #peers = new LRUCache<string, Peer>({ maxSize: MAX_PEERS, sizeCalculation: () => 1 });
+  readonly #values = new LRUCache<string, true>({ maxSize: MAX_VALUES, sizeCalculation: () => 1 });
   #delayedCount = 0;
 
   constructor(clock: Clock) {

@@ -67,7 +67,9 @@ export class SessionFetches {
   constructor(clock: Pick<Clock, 'monotonic'>, ask: (hash: string) => Promise<boolean>) {
     this.#ask = ask;
     this.#missed = new LRUCache({
-      max: MOST_MISSED,
+      // With `max` instead, it would have room for all of them at once.
+      maxSize: MOST_MISSED,
+      sizeCalculation: () => 1,
       ttl: MISSED_MS,
       ttlResolution: 0,
       perf: { now: () => clock.monotonic() + 1 },

@@ -120,7 +120,9 @@ export class Sessions {
     const debug = log.debug.bind(log);
     this.#sourceLog = { ...log, info: debug, warn: debug, error: log.error.bind(log), debug };
     this.#table = new LRUCache<string, Entry>({
-      max: this.#limits.max,
+      // With `max` instead, it would have room for all of them at once.
+      maxSize: this.#limits.max,
+      sizeCalculation: () => 1,
       ttl: this.#limits.idleMs,
       updateAgeOnGet: true,
       ttlResolution: 0,
