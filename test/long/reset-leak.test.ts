@@ -37,7 +37,12 @@ async function measure(t: Test) {
   const upstream = await startRawServer(t, (socket) =>
     socket.setEncoding('latin1').on('data', (text: string) => misbehave(socket, text)),
   );
-  const gateway = await startChildGateway(t, upstream.origin, 'token-of-the-leak-test', '[retry]\nretry_max = 0\n');
+  const gateway = await startChildGateway(
+    t,
+    upstream.origin,
+    'token-of-the-leak-test',
+    '[retry]\nretry_max = 0\n[timeouts]\nkeep_warm = 0\n',
+  );
   const everything = async (rounds: number) => {
     for (const [name, sent, waits] of callers)
       await inBatches(rounds, () =>
