@@ -133,7 +133,7 @@ t.test(
     t.match(good(load({ file: `${pkce}[store]\npath = tokens` })).store, { path: '/srv/app/tokens' });
     t.match(problems(load({ file: pkce, home: undefined })), [/store\.path: is missing; there is no home folder/]);
     t.match(good(load({ file: named(''), home: undefined })).store, { type: 'memory' });
-    t.match(problems(load({ file: `${pkce}[store]\ntype = redis` })), [/store\.type: "redis" is not known/]);
+    t.match(problems(load({ file: `${pkce}[store]\ntype = etcd` })), [/store\.type: "etcd" is not known/]);
   },
 );
 
