@@ -97,9 +97,12 @@ else {
         sender = null;
       } else if (what === 'REPLACE') {
         puts += 1;
-        const reply = await run(REPLACE, [entry, lock, 'rev'], [ids, (await read()).v, `v${puts}`, `data ${puts}`, '']);
-        stored.push({ g: Number(reply), d: `data ${puts}` });
-        lastBegun = Math.max(lastBegun, Number(reply));
+        const before = await read();
+        const [g, d] = [Math.max(before.g, lastBegun) + 1, `data ${puts}`];
+        const reply = await run(REPLACE, [entry, lock, 'rev'], [ids, before.v, `v${puts}`, d, '', g]);
+        if (reply !== 'ok') throw new Error('what was read last was not replaced');
+        stored.push({ g, d });
+        lastBegun = g;
       } else if (what === 'empty') {
         // What every instance knows is told again, in any order.
         await server.command('DEL', PREFIX + lock, PREFIX + entry);
@@ -161,13 +164,37 @@ else {
     const [one, two] = await twice(INTENT, ['lock:x', 'tok:x'], ['a', '', 60_000, 0]);
     t.ok(Number(two) > Number(one));
     t.strictSame(await twice(PUT, ['tok:x', 'rev'], ['x', two, 'v1', 'd1', 0]), [[2], [1]]);
-    const [three, again] = await twice(REPLACE, ['tok:x', 'lock:x', 'rev'], ['x', 'v1', 'v2', 'd2', 'a']);
-    t.equal(again, three);
+    const later = ['x', 'v1', 'v2', 'd2', 'a', Number(two) + 1];
+    t.strictSame(await twice(REPLACE, ['tok:x', 'lock:x', 'rev'], later), ['ok', 'ok']);
+    const older = ['x', 'v2', 'v3', 'd3', 'a', two];
+    t.equal(await run(REPLACE, ['tok:x', 'lock:x', 'rev'], older), 'changed', 'a generation never falls');
     t.strictSame(await twice(EXTEND, ['lock:x'], ['a', 60_000]), [1, 1]);
     t.strictSame(await twice(RELEASE, ['lock:x', 'rev'], ['a', 'x']), [1, 0]);
-    t.strictSame(await twice(KEEP_ASIDE, ['tok:x', 'tok:x:damaged'], ['v2', 60_000, 1]), [1, 0]);
+    t.strictSame(await twice(KEEP_ASIDE, ['tok:x', 'tok:x:damaged', 'rev'], ['v2', 60_000, 1, 'x']), [1, 0]);
     t.equal(await server.command('HGET', `${PREFIX}tok:x:damaged`, 'v2'), 'd2');
     t.strictSame(await run(READ, ['tok:x'], []), ['0', '', '']);
+  });
+
+  t.test('what somebody else wrote into an entry or a lock holds up nobody for good', async (t) => {
+    const set = (...args: string[]) => server.command('HSET', `${PREFIX}tok:h`, ...args);
+    for (const hostile of ['inf', 'nan', '-1', '1e300', '0x7f', '9'.repeat(15), '9'.repeat(400), 'x y', '', '1 ']) {
+      await set('g', hostile, 'v', 'v0', 'd', 'd0', 'i', hostile);
+      t.strictSame(await run(READ, ['tok:h'], []), ['0', 'v0', 'd0'], hostile);
+      await run(LOCK, ['lock:h', 'tok:h'], ['a', 60_000]);
+      const begun = Number(await run(INTENT, ['lock:h', 'tok:h'], ['a', 'v0', 60_000, 0]));
+      t.ok(Math.abs(begun - Date.now()) < 60_000, `${hostile}: ${begun}`);
+      t.strictSame(await run(PUT, ['tok:h', 'rev'], ['h', begun, 'v1', 'd1', 0]), [2]);
+      t.strictSame(await run(READ, ['tok:h'], []), [String(begun), 'v1', 'd1']);
+      await server.command('DEL', `${PREFIX}tok:h`);
+    }
+    await set('i', '9'.repeat(14));
+    const begun = Number(await run(INTENT, ['lock:h', 'tok:h'], ['a', '', 60_000, 0]));
+    t.ok(Math.abs(begun - Date.now()) < 60_000, 'nor by a generation of a year to come');
+    await run(PUT, ['tok:h', 'rev'], ['h', begun, 'v1', 'd1', 0]);
+    await server.command('HDEL', `${PREFIX}tok:h`, 'g');
+    t.strictSame(await run(PUT, ['tok:h', 'rev'], ['h', begun, 'v1', 'd1', 0]), [2], 'a lost generation is told again');
+    await server.command('SET', `${PREFIX}lock:h`, 'of nobody');
+    t.equal(list(await run(LOCK, ['lock:h', 'tok:h'], ['b', 60_000]))[0], 1, 'a lock without an end is nobody’s');
   });
 
   t.test('an intent is there until something of its generation is stored', async (t) => {

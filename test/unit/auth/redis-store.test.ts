@@ -252,6 +252,34 @@ else {
     await t.rejects(store.get(KEY), { code: 'damaged', message: /belongs to another credential/ });
   });
 
+  t.test('an old value that somebody puts back as the newest counts for nobody, and is told over', async (t) => {
+    const prefix = freshPrefix();
+    const [a, b] = [await open(t, prefix), await open(t, prefix)];
+    await a.store.put(KEY, storedToken(1));
+    const entry = await keyOf(prefix, 'tok');
+    const old = await server.command<string>('HGET', entry, 'd');
+    await a.store.put(KEY, endedToken(2));
+    for (const generation of ['3', String(Date.now() + 1_000_000)]) {
+      await server.command('HSET', entry, 'g', generation, 'v', 'theirs', 'd', old);
+      let told = 0;
+      const stop = a.store.onChange(KEY, () => (told += 1));
+      await t.rejects(b.store.get(KEY), { code: 'damaged', message: /not of the generation that it claims/ });
+      await until('the others hear that it was taken away', () => told > 0);
+      stop();
+      t.equal(await revealed(a.store), undefined, 'it stays ended');
+      t.equal(await server.command('HGET', entry, 'g'), '2', 'whoever knows it has told it again');
+    }
+    // What is written meanwhile is not kept out by it, either.
+    await server.command('HSET', entry, 'g', '9999999', 'v', 'theirs', 'd', old);
+    t.match(await b.store.put(KEY, storedToken(5)), { generation: 5 });
+    t.equal(await revealed(a.store), 'canary-rt-5');
+    const list = { ...KEY, name: 'list' };
+    const version = await a.store.replace(list, storedToken(0), { expectedVersion: null });
+    const read = await b.store.get(list);
+    t.equal(read?.version, version);
+    t.equal(read?.value.generation, read?.generation, 'a list is bound to its generation as well');
+  });
+
   t.test('the key of the encryption is changed from instance to instance', async (t) => {
     const prefix = freshPrefix();
     const keys = { key: 'b'.repeat(64), previousKey: 'a'.repeat(64) };

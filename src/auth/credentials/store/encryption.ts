@@ -12,6 +12,9 @@ const FORMAT = 'gcg-store-1';
 const ALGORITHM = 'aes-256-gcm';
 const SCRYPT_COST = { N: 2 ** 15, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
 
+/** Keys that are kept derived: for each process that wrote into a folder, and for each key that was in use since. */
+const MOST_DERIVED = 256;
+
 /**
  * Encrypts and decrypts. `identity` is authenticated, not stored: a text sealed for one identity does not open for
  * another.
@@ -58,6 +61,9 @@ export function createSealer({ secret, previous = null, salt: shared }: SealerKe
     let key = derived.get(id);
     if (key === undefined) {
       key = deriveKey(from.reveal(), Buffer.from(salt, 'hex'));
+      // A text that somebody else wrote may name any salt.
+      const [oldest] = derived.keys();
+      if (derived.size >= MOST_DERIVED && oldest !== undefined) derived.delete(oldest);
       derived.set(id, key);
     }
     return key;

@@ -183,8 +183,9 @@ export class RedisLocks {
   }
 }
 
+/** The instance that holds a lock, by what the server has of it, which anybody may have written there. */
 function holderOf([owner]: readonly Reply[]): string {
-  return String(owner).split(' ')[0] ?? '';
+  return /^[A-Za-z0-9.-]{1,80}(?= )/.exec(String(owner))?.[0] ?? 'that is not known';
 }
 
 interface HeldLockDeps extends LockDeps {

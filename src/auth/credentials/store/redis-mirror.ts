@@ -75,7 +75,9 @@ export class RedisMirror {
   /** Notes that the store has taken a version; does nothing where another has been intended since. */
   written(id: string, version: string): void {
     const entry = this.#entries.get(id);
-    if (entry?.sealed?.version === version) entry.isUnwritten = false;
+    if (entry?.sealed?.version !== version) return;
+    entry.isUnwritten = false;
+    entry.heard = null;
   }
 
   /** Whether the store had that version once. */

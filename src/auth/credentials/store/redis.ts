@@ -147,18 +147,18 @@ export class RedisStore implements TokenStore {
     value: StoredToken,
     { keptForMs = null }: { readonly keptForMs?: number | null | undefined } = {},
   ): Promise<StoredEntry> {
-    const sealed = await this.#sealed(key, value, value.generation);
+    const sealed = await this.#sealed(key, value);
     const kept = isEnded(value) ? ENDED_FOR_MS : keptForMs;
     const entry: KnownEntry = { id: this.#idOf(key), name: key.name, sealed, keptForMs: kept };
     const known = this.#mirror.entry(entry.id);
     if (known !== null && known.sealed.generation > value.generation)
       return this.#openedOr(key, await this.#tell(known));
-    this.#mirror.intend(entry);
     try {
-      const counts = await this.#tell(entry);
-      return counts === sealed
-        ? { value, generation: sealed.generation, version: sealed.version }
-        : await this.#openedOr(key, counts);
+      return await this.#store(key, entry, value).catch((error: unknown) => {
+        // Something that nobody can open was in the way, and was taken away.
+        if (error instanceof StoreError && error.code === 'damaged') return this.#store(key, entry, value);
+        throw error;
+      });
     } catch (error) {
       const isPrecious = value.refreshToken !== null || isEnded(value);
       if (isPrecious) await this.#spool?.add(entry);
@@ -173,12 +173,15 @@ export class RedisStore implements TokenStore {
     { expectedVersion, fence = '' }: { expectedVersion: string | null; fence?: string | undefined },
   ): Promise<string> {
     const id = this.#idOf(key);
-    const { version, data } = await this.#sealed(key, value, 0);
+    const generation = nextGeneration(this.#mirror.known(id), this.#deps.connection.time.now());
+    const sealed = await this.#sealed(key, { ...value, generation });
+    const { version, data } = sealed;
     const keys = [this.#entryKey(id), this.#lockKey(id), this.#channel];
-    const reply = await this.#call(REPLACE, keys, [id, expectedVersion ?? '', version, data, fence]);
+    const args = [id, expectedVersion ?? '', version, data, fence, String(generation)];
+    const reply = await this.#call(REPLACE, keys, args);
     if (reply === 'lost') throw new StoreError('lock_lost', 'the lock of this entry was lost');
     if (reply === 'changed') throw new StoreError('conflict', 'the entry was changed meanwhile');
-    this.#mirror.note(id, key.name, { generation: Number(reply), version, data });
+    this.#mirror.note(id, key.name, sealed);
     return version;
   }
 
@@ -304,6 +307,15 @@ export class RedisStore implements TokenStore {
     return this.#tell(known).catch(() => known.sealed);
   }
 
+  /** Tells the store what it is to have; what counts then. */
+  async #store(key: StoreKey, entry: KnownEntry, value: StoredToken): Promise<StoredEntry> {
+    const { sealed } = entry;
+    this.#mirror.intend(entry);
+    const counts = await this.#tell(entry);
+    if (counts !== sealed) return this.#openedOr(key, counts);
+    return { value, generation: sealed.generation, version: sealed.version };
+  }
+
   /** What an entry holds; null where there is none. Throws StoreError where it cannot be opened. */
   async #opened(key: StoreKey, sealed: SealedEntry): Promise<StoredEntry | null> {
     if (sealed.data === '') return null;
@@ -312,7 +324,9 @@ export class RedisStore implements TokenStore {
     try {
       const value = parseStoredToken(await this.#sealer.open(this.#identityOf(key), data));
       if (value === undefined) throw new StoreError('damaged', 'holds no token record');
-      return { value: this.#shifted({ ...value, generation }, 'here'), generation, version };
+      // Somebody who cannot seal may still put an old value back, and call it the newest.
+      if (value.generation !== generation) throw new StoreError('damaged', 'is not of the generation that it claims');
+      return { value: this.#shifted(value, 'here'), generation, version };
     } catch (error) {
       if (!(error instanceof StoreError)) throw new StoreError('unreadable', `${id} cannot be decrypted`);
       if (error.code === 'unreadable') throw error;
@@ -334,14 +348,15 @@ export class RedisStore implements TokenStore {
   async #keepAside(id: string, { version }: SealedEntry, { code }: StoreError): Promise<string> {
     const isDamaged = code === 'damaged';
     const aside = `${this.#entryKey(id)}:damaged`;
-    const args = [version, String(ASIDE_FOR_MS), isDamaged ? '1' : '0'];
-    const isKept = await this.#call(KEEP_ASIDE, [this.#entryKey(id), aside], args).catch(() => 0);
+    const args = [version, String(ASIDE_FOR_MS), isDamaged ? '1' : '0', id];
+    const isKept = await this.#call(KEEP_ASIDE, [this.#entryKey(id), aside, this.#channel], args).catch(() => 0);
     if (isDamaged) this.#mirror.note(id, '', { generation: 0, version: '', data: '' });
     const where = isKept === 1 ? `it is kept in ${aside}` : 'it was left as it is';
     return isDamaged ? where : `check encryption_key and encryption_key_previous of all instances; ${where}`;
   }
 
-  async #sealed(key: StoreKey, value: StoredToken, generation: number): Promise<SealedEntry> {
+  async #sealed(key: StoreKey, value: StoredToken): Promise<SealedEntry> {
+    const { generation } = value;
     const text = serialiseToken(this.#shifted(value, 'there'));
     const data = await this.#sealer.seal(this.#identityOf(key), key.name, text);
     const version = createHash('sha256').update(data).digest('hex').slice(0, 32);
