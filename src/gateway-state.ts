@@ -183,7 +183,8 @@ export class GatewayState implements ServerContext, Shared {
     this.throttle = new AuthThrottle(clock);
     this.grantPace = new GrantPace(clock);
     this.wrongProtocols = new WrongProtocols({ clock, log });
-    this.blocks = new ClientBlocks({ store: this.store, clock, log });
+    const onBlockedElsewhere = (name: string) => this.#endAllOf(name);
+    this.blocks = new ClientBlocks({ store: this.store, clock, log, onBlockedElsewhere });
     this.logins = createLogins({
       clock,
       log,
@@ -265,6 +266,16 @@ export class GatewayState implements ServerContext, Shared {
       credential: (name) => credentialConfig(this.runtime, name),
       ...(options.identify === true && { askUser: (session, token) => this.#askUser(session, token) }),
     });
+  }
+
+  /** Ends here what a client has open that another instance has blocked. */
+  #endAllOf(name: string): void {
+    if (this.#runtime === undefined) return;
+    void this.sessions.endOf(name);
+    this.openSockets.review(({ caller, arrival, peer }) =>
+      caller.client?.name === name ? this.runtime.authenticator.revalidate(caller, arrival, peer) : null,
+    );
+    this.inspector?.feed.review();
   }
 
   async #askUser(session: Session, token: Token): Promise<string | null> {

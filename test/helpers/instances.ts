@@ -51,7 +51,11 @@ const USER = 'a11ce000-0000-4000-8000-000000000001';
 export async function openSession(
   { gateway }: Instance,
   { sandbox, origin }: Pick<Shared, 'sandbox' | 'origin'>,
-  { refreshToken = 'refresh', client = null }: { refreshToken?: string | null; client?: string | null } = {},
+  {
+    refreshToken = 'refresh',
+    client = null,
+    authFingerprint = null,
+  }: { refreshToken?: string | null; client?: string | null; authFingerprint?: string | null } = {},
 ): Promise<{ authorization: string }> {
   const issued = sandbox.issueToken({ clientId: DEMO_CLIENTS.code.id, userId: USER });
   const now = Date.now();
@@ -59,7 +63,7 @@ export async function openSession(
   const { handle } = await gateway
     .runtime()
     .sessions.open(
-      { client, authFingerprint: null, credential: 'default', clientId: 'app', secret: null },
+      { client, authFingerprint, credential: 'default', clientId: 'app', secret: null },
       { token, refreshToken: refreshToken === null ? null : new Secret(refreshToken) },
       origin,
     );

@@ -1,8 +1,10 @@
 // Sessions and handles at several instances of one gateway: made at one, good at every other at once, ended everywhere.
 
+import { hash } from 'node:crypto';
 import t from 'tap';
 import { inlineSecret, type SecretSource } from '../../src/secret.ts';
-import { postToken } from '../helpers/clients.ts';
+import { change } from '../helpers/admin.ts';
+import { clientNamed, postToken } from '../helpers/clients.ts';
 import { openSession, outcomeAt, shareStore, untilOutcome } from '../helpers/instances.ts';
 import { withoutRedis } from '../helpers/redis-process.ts';
 import { closeOf, makeChannel, openWebSocket } from '../helpers/sockets.ts';
@@ -227,4 +229,61 @@ t.test('records that somebody wrote into Redis make no session, login or channel
     await redis.command(type, key as string, 'x');
     t.equal(await outcomeAt(b.url, made), 'gateway.credential.unavailable', type);
   }
+});
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
+t.test('a client blocked at one is blocked at all, whatever becomes of the store', real, async (t) => {
+  const shared = await shareStore(t, {
+    clients: [clientNamed('ops', { isAdmin: true }), clientNamed('crm'), clientNamed('bi')],
+    server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] },
+  });
+  const { redis } = shared;
+  const [a, b] = [await shared.start(), await shared.start()];
+  const [crm, bi, ops] = [bearer('crm-secret'), bearer('bi-secret'), bearer('ops-secret')];
+  const authFingerprint = hash('sha256', 'crm-secret').slice(0, 12);
+  const session = await openSession(b, shared, { client: 'crm', authFingerprint });
+  for (const headers of [crm, bi, session]) t.equal(await outcomeAt(b.url, headers, USERS), 200);
+  // One that is in no index, as where the store failed just then.
+  await redis.command('DEL', '{gcg}:idx:sess', '{gcg}:idx:sess:n');
+  const socket = await openWebSocket(t, (await makeChannel(b.url, crm)).connectUri);
+  const closing = closeOf(socket);
+  t.equal((await change(`${a.url}/-/clients/crm/block`, undefined, ops)).status, 200);
+  t.equal((await closing).code, 1008, 'nobody calls B: it was told');
+  t.equal(await outcomeAt(b.url, crm, USERS), 'gateway.client.unauthenticated');
+  t.equal(b.gateway.runtime().sessions.size, 0, 'its sessions have ended there');
+
+  const isBlockedAt = async (url: string) =>
+    t.equal(await outcomeAt(url, crm, USERS), 'gateway.client.unauthenticated');
+  const [entry = ''] = await redis.command<string[]>('KEYS', '{gcg}:tok:gateway-client-blocks-*');
+  for (const [d, g] of [
+    ['nonsense', '99999999999'],
+    ['nonsense', '99999999999999'],
+  ] as const) {
+    await redis.command('HSET', entry, 'd', d, 'g', g, 'v', `${d}${g}`);
+    const c = await shared.start();
+    // It answers 503 until it knows: the others tell what was there.
+    const seen = new Set<unknown>();
+    await untilOutcome('gateway.client.unauthenticated' as unknown, 10_000, async () => {
+      const outcome = await outcomeAt(c.url, crm, USERS);
+      seen.add(outcome);
+      return outcome;
+    });
+    t.notOk(seen.has(200), `${d} ${g}: ${[...seen]}`);
+    for (const { url } of [a, b, c]) await isBlockedAt(url);
+    await c.gateway.drain();
+  }
+
+  await redis.kill();
+  const late = await shared.start();
+  for (const headers of [crm, bi, ops])
+    t.equal(await outcomeAt(late.url, headers, USERS), 'gateway.credential.unavailable', 'nobody can tell yet');
+  t.equal(await outcomeAt(a.url, bi, USERS), 200);
+  for (const { url } of [a, b]) await isBlockedAt(url);
+  await redis.restart({ empty: true });
+  t.equal((await untilOutcome<unknown>(200, 10_000, () => outcomeAt(late.url, bi, USERS))).outcome, 200);
+  for (const { url } of [a, b, late]) await isBlockedAt(url);
+  t.equal((await change(`${late.url}/-/clients/crm/unblock`, undefined, ops)).status, 200);
+  for (const { url } of [a, b, late])
+    t.equal((await untilOutcome<unknown>(200, 5_000, () => outcomeAt(url, crm, USERS))).outcome, 200);
 });

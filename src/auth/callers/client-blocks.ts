@@ -1,11 +1,13 @@
 // Clients that an administrator has blocked, while the configuration still lists them: known here at once, and in the
-// store before the block is confirmed, so that a restart does not lift it.
+// store before the block is confirmed, so that a restart does not lift it. Where instances share the store, nobody is
+// let in before the list was read once, and a list that is missing was lost, and lifts no block.
 
 import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { Secret } from '../../secret.ts';
 import { StoreError, type StoreKey, type TokenStore } from '../credentials/store/store.ts';
+import { storeAway } from './session-fetches.ts';
 
 /** By name, when each was blocked (epoch ms). */
 type Blocked = Readonly<Record<string, number>>;
@@ -15,6 +17,8 @@ export interface ClientBlocksDeps {
   readonly store: TokenStore;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of each client that another instance has blocked. */
+  readonly onBlockedElsewhere?: (name: string) => void;
 }
 
 const ENTRY: StoreKey = { name: 'gateway-client-blocks', clientId: '', host: '' };
@@ -33,14 +37,22 @@ export class ClientBlocks {
   #blocked: ReadonlyMap<string, number> = new Map();
   /** Changed here and not in the store: true where blocked. What is read of the store does not undo it. */
   readonly #unkept = new Map<string, boolean>();
+  readonly #onBlockedElsewhere: (name: string) => void;
+  /** Whether the list was read once. */
+  #isLoaded = false;
+  /** A reading that is under way, and whether another one has to follow it. */
+  #loading: Promise<void> | null = null;
+  #isLoadWanted = false;
   #seenRevision: string | null = null;
   #lookedMono: number;
 
-  constructor({ store, clock, log }: ClientBlocksDeps) {
+  constructor({ store, clock, log, onBlockedElsewhere = () => {} }: ClientBlocksDeps) {
     this.#store = store;
     this.#clock = clock;
     this.#log = log;
+    this.#onBlockedElsewhere = onBlockedElsewhere;
     this.#lookedMono = clock.monotonic();
+    if (store.isShared) store.onChange(ENTRY, () => this.#changed());
   }
 
   /** Whether a block outlives the process. */
@@ -48,20 +60,54 @@ export class ClientBlocks {
     return this.#store.isDurable;
   }
 
-  /** Reads what is stored. A failure is logged, and reading is tried again when the store changes. Never throws. */
-  async load(): Promise<void> {
+  /**
+   * Reads what is stored; whoever comes while that is under way waits for one more reading. A failure is logged, and
+   * reading is tried again. Never throws.
+   */
+  load(): Promise<void> {
+    this.#isLoadWanted = true;
+    this.#loading ??= this.#loadWhileWanted();
+    return this.#loading;
+  }
+
+  async #loadWhileWanted(): Promise<void> {
+    while (this.#isLoadWanted) {
+      this.#isLoadWanted = false;
+      await this.#loadOnce();
+    }
+    this.#loading = null;
+  }
+
+  async #loadOnce(): Promise<void> {
     const revision = this.#store.revision(ENTRY);
     try {
-      this.#take((await this.#read()).blocked);
+      const { blocked, version } = await this.#read();
+      if (version === null && this.#isLoaded && this.#store.isShared) return await this.#tellAgain();
+      const before = this.#blocked;
+      this.#take(blocked);
       this.#seenRevision = revision;
+      if (this.#isLoaded)
+        for (const name of this.#blocked.keys()) if (!before.has(name)) this.#onBlockedElsewhere(name);
+      this.#isLoaded = true;
     } catch (error) {
       this.#log.error({ error: reasonOf(error) }, 'blocked clients cannot be read');
     }
   }
 
-  /** Whether a client is blocked. Reads the store again in the background when another process has changed it. */
+  /** Writes the list again, which a shared store had and lost: nobody takes it away. Throws StoreError. */
+  async #tellAgain(): Promise<void> {
+    for (const name of this.#blocked.keys()) if (!this.#unkept.has(name)) this.#unkept.set(name, true);
+    if (this.#unkept.size > 0) await this.#write();
+    else this.#seenRevision = this.#store.revision(ENTRY);
+  }
+
+  /**
+   * Whether a client is blocked. Reads the store again in the background when another process has changed it. Throws
+   * gateway.credential.unavailable while a store that instances share was never read: nobody can tell then.
+   */
   has(name: string): boolean {
     this.#look();
+    if (!this.#isLoaded && this.#store.isShared && !this.#blocked.has(name)) throw storeAway();
     return this.#blocked.has(name);
   }
 
@@ -75,7 +121,7 @@ export class ClientBlocks {
    * store has it. Throws gateway.internal where the store fails: then a restart would undo it.
    */
   async set(name: string, isBlocked: boolean): Promise<boolean> {
-    const isChange = this.#blocked.has(name) !== isBlocked;
+    const isChange = this.#blocked.has(name) !== isBlocked || (!this.#isLoaded && this.#store.isShared);
     if (!isChange && !this.#unkept.has(name)) return false;
     if (isBlocked && isChange && this.#blocked.size >= MOST)
       throw new GatewayError('gateway.rate.limited', `${MOST} clients are blocked already: lift some of these blocks`);
@@ -92,6 +138,11 @@ export class ClientBlocks {
         `${what}, but the store cannot keep that: a restart would undo it (the log says why); try again`,
       );
     }
+  }
+
+  /** Another instance has changed the list, or the store is back. Also told of what was written here. */
+  #changed(): void {
+    if (this.#store.revision(ENTRY) !== this.#seenRevision) void this.load();
   }
 
   #look(): void {
