@@ -7,11 +7,11 @@ import { Script } from '../../../redis/script.ts';
 
 /**
  * The index of a kind is the sorted set `idx:KIND` of `OWNER:ID` by the time they end, and the hash `idx:KIND:n` of how
- * many each owner has.
+ * many each owner has. Somebody else may have written into both.
  */
 const DROP = `local function drop(member)
   if redis.call('ZREM', KEYS[1], member) == 0 then return end
-  local owner = string.match(member, '^([^:]*):')
+  local owner = string.match(member, '^([^:]*):') or ''
   local left = tonumber(redis.call('HGET', KEYS[2], owner) or '0') - 1
   if left > 0 then redis.call('HSET', KEYS[2], owner, left) else redis.call('HDEL', KEYS[2], owner) end
 end
@@ -19,13 +19,15 @@ end
 
 /**
  * KEYS: index, counts. ARGV: id, owner, life in ms, most of the kind, how long the index is kept in ms. Notes a record;
- * answers the ids of those that give way, the one that ends first of the owner that has most before all others.
+ * answers the ids of those that give way, the one that ends first of the owner that has most before all others. An index
+ * far larger than it can be by our own hands is begun anew: to search it would hold up the server.
  */
 export const INDEX_NOTE = new Script(
   'index-note',
   `local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-${DROP}local own = ARGV[2] .. ':' .. ARGV[1]
+${DROP}if redis.call('ZCARD', KEYS[1]) > 2 * ARGV[4] + 1000 then redis.call('DEL', KEYS[1], KEYS[2]) end
+local own = ARGV[2] .. ':' .. ARGV[1]
 if redis.call('ZADD', KEYS[1], now + ARGV[3], own) == 1 then
   redis.call('HSET', KEYS[2], ARGV[2], tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0') + 1)
 end
@@ -43,7 +45,8 @@ for tries = 1, 20 do
   local most, count = '', -1
   local all = redis.call('HGETALL', KEYS[2])
   for i = 1, #all, 2 do
-    if tonumber(all[i + 1]) > count then most, count = all[i], tonumber(all[i + 1]) end
+    local has = tonumber(all[i + 1]) or 0
+    if has > count then most, count = all[i], has end
   end
   local found = first(most)
   if found then
@@ -67,17 +70,17 @@ return 1`,
   { keys: ['index', 'counts'], args: ['id', 'owner'] },
 );
 
-/** KEYS: index. ARGV: owner. Answers the ids of all of one owner. */
+/** KEYS: index. ARGV: owner, most of the kind. Answers the ids of all of one owner, as far as it is searched. */
 export const INDEX_OF = new Script(
   'index-of',
   `local own = {}
-for at = 0, redis.call('ZCARD', KEYS[1]), 500 do
+for at = 0, math.min(redis.call('ZCARD', KEYS[1]), 2 * ARGV[2] + 1000), 500 do
   for _, one in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf', 'LIMIT', at, 500)) do
     if string.sub(one, 1, #ARGV[1] + 1) == ARGV[1] .. ':' then own[#own + 1] = string.sub(one, #ARGV[1] + 2) end
   end
 end
 return own`,
-  { keys: ['index'], args: ['owner'] },
+  { keys: ['index'], args: ['owner', '10'] },
 );
 
 /** What the index needs of the connection. */
@@ -109,7 +112,9 @@ export class RedisIndex {
   }
 
   async of(owner: string): Promise<readonly string[]> {
-    return texts(await this.#connection.script({ script: INDEX_OF, keys: [this.#keys[0]], args: [owner] }));
+    return texts(
+      await this.#connection.script({ script: INDEX_OF, keys: [this.#keys[0]], args: [owner, String(this.#max)] }),
+    );
   }
 }
 
