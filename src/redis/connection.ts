@@ -249,16 +249,20 @@ export class RedisConnection {
     return isEmptied;
   }
 
-  /** Gives a sign of life, and learns of those of others. */
-  async #sign(link: Link, isOver: () => boolean): Promise<void> {
-    if (this.#deps.isInstance === false) return this.#askTime(link);
+  /** Gives a sign of life, and learns of those of others. Answers whether the server did not know of this instance. */
+  async #sign(link: Link, isOver: () => boolean): Promise<boolean> {
+    if (this.#deps.isInstance === false) {
+      await this.#askTime(link);
+      return false;
+    }
     const keys = [`${this.prefix}inst`];
     const askedAt = this.#deps.clock.monotonic();
     const call = { script: SIGN_OF_LIFE, keys, args: [this.instanceId, String(INSTANCE_LIFE_MS)] };
-    const { nowMs, instances } = readInstances(await evaluate(link, call, isOver));
+    const { nowMs, instances, isNew } = readInstances(await evaluate(link, call, isOver));
     this.time.add(askedAt, this.#deps.clock.monotonic(), nowMs);
     this.#instances = instances;
     this.#health.wrote();
+    return isNew;
   }
 
   async #askTime(link: Link): Promise<void> {
@@ -308,9 +312,11 @@ export class RedisConnection {
     this.#beats += 1;
     const isSign = this.#beats % BEATS_A_SIGN === 0;
     try {
-      await this.#on(link, isSign ? 'sign-of-life' : 'time', (_, isOver) =>
-        isSign ? this.#sign(link, isOver) : this.#askTime(link),
+      const isLost = await this.#on(link, isSign ? 'sign-of-life' : 'time', (_, isOver) =>
+        isSign ? this.#sign(link, isOver) : this.#askTime(link).then(() => false),
       );
+      // It knew this instance when it was connected to. The next connection finds out what else is gone.
+      if (isLost && this.#link === link) this.#drop(new RedisError('lost', 'Redis has lost what it held (FLUSHALL?)'));
       if (this.#link === link) this.#health.answered(RECOVERY_MS);
     } catch {
       // It was noted with the command.

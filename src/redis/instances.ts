@@ -15,17 +15,20 @@ export interface Instance {
   readonly seenAt: number;
 }
 
-/** KEYS: inst. ARGV: id, life in ms. Answers the server's time in ms, then ids and times by turns. */
+/**
+ * KEYS: inst. ARGV: id, life in ms. Answers the server's time in ms, then ids and times by turns, and whether the server
+ * did not know of the instance.
+ */
 export const SIGN_OF_LIFE = new Script(
   'sign-of-life',
   `local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], now, ARGV[1])
+local isNew = redis.call('ZADD', KEYS[1], now, ARGV[1])
 local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2], 'LIMIT', 0, 100)
 for _, id in ipairs(gone) do redis.call('ZREM', KEYS[1], id) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-local seen = redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, 1000)
-return {tostring(now), seen}`,
+local seen = redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[2], now, 'WITHSCORES', 'LIMIT', 0, 1000)
+return {tostring(now), seen, isNew}`,
   { keys: ['inst'], args: ['check', '1000'] },
 );
 
@@ -38,11 +41,19 @@ export function newInstanceId(): string {
   return `${host}-${randomBytes(4).toString('hex')}`;
 }
 
-/** What SIGN_OF_LIFE answered. */
-export function readInstances(reply: Reply): { readonly nowMs: number; readonly instances: readonly Instance[] } {
-  const [now, seen] = Array.isArray(reply) ? (reply as readonly Reply[]) : [];
+/** What SIGN_OF_LIFE answers. */
+export interface SignReply {
+  readonly nowMs: number;
+  readonly instances: readonly Instance[];
+  /** The server did not know of this instance. */
+  readonly isNew: boolean;
+}
+
+/** Reads it. */
+export function readInstances(reply: Reply): SignReply {
+  const [now, seen, isNew] = Array.isArray(reply) ? (reply as readonly Reply[]) : [];
   const flat = Array.isArray(seen) ? (seen as readonly Reply[]) : [];
   const instances: Instance[] = [];
   for (let i = 0; i + 1 < flat.length; i += 2) instances.push({ id: String(flat[i]), seenAt: Number(flat[i + 1]) });
-  return { nowMs: Number(now), instances };
+  return { nowMs: Number(now), instances, isNew: isNew === 1 };
 }
