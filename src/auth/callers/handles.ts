@@ -77,6 +77,8 @@ class SignedHandles implements Handles {
   #keys: readonly Secret[] = [];
   #revoked: RevokedHandles;
   #reading: Promise<void> | null = null;
+  /** Whether one more reading waits for the one that is under way. */
+  #isReadWanted = false;
   #readMono = Number.NEGATIVE_INFINITY;
 
   constructor(deps: HandleDeps) {
@@ -145,16 +147,19 @@ class SignedHandles implements Handles {
     throw storeAway();
   }
 
-  /** Reads key and list, one time after the other. Never throws. */
+  /** Reads key and list; whoever comes while that is under way waits for one more reading. Never throws. */
   #read(): Promise<void> {
-    const before = this.#reading ?? Promise.resolve();
-    const reading = before
-      .then(() => this.#readNow())
-      .finally(() => {
-        if (this.#reading === reading) this.#reading = null;
-      });
-    this.#reading = reading;
-    return reading;
+    this.#isReadWanted = true;
+    this.#reading ??= this.#readWhileWanted();
+    return this.#reading;
+  }
+
+  async #readWhileWanted(): Promise<void> {
+    while (this.#isReadWanted) {
+      this.#isReadWanted = false;
+      await this.#readNow();
+    }
+    this.#reading = null;
   }
 
   async #readNow(): Promise<void> {

@@ -67,6 +67,9 @@ export class RevokedHandles {
   /** The revision that was last read; null before the first time. */
   #seenRevision: string | null = null;
   #isLoaded = false;
+  /** A reading that is under way, and whether another one has to follow it. */
+  #loading: Promise<void> | null = null;
+  #isLoadWanted = false;
   /** When the store's revision was last read. */
   #lookedMono: number;
 
@@ -96,9 +99,24 @@ export class RevokedHandles {
   }
 
   /**
-   * Reads what is stored. A failure is logged, and reading is tried again. Never throws.
+   * Reads what is stored; whoever comes while that is under way waits for one more reading. A failure is logged, and
+   * reading is tried again. Never throws.
    */
-  async load(): Promise<void> {
+  load(): Promise<void> {
+    this.#isLoadWanted = true;
+    this.#loading ??= this.#loadWhileWanted();
+    return this.#loading;
+  }
+
+  async #loadWhileWanted(): Promise<void> {
+    while (this.#isLoadWanted) {
+      this.#isLoadWanted = false;
+      await this.#loadOnce();
+    }
+    this.#loading = null;
+  }
+
+  async #loadOnce(): Promise<void> {
     const revision = this.#store.revision();
     try {
       const stored = await this.#store.load();

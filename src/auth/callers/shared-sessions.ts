@@ -51,7 +51,17 @@ export class SharedSessions {
   /** The stored side of a session that is known here. */
   share(parts: SharedSessionParts, events: Pick<SharedSessionDeps, 'onEnded' | 'onToken'>): SharedSession {
     const { store, clock, limits } = this.#deps;
-    const onChange = () => void this.#fetches.inTurn(() => shared.reread()).catch(() => undefined);
+    // However often it is told of: what it is read for first has not been read yet.
+    let isWaiting = false;
+    const read = () => {
+      isWaiting = false;
+      return shared.reread();
+    };
+    const onChange = () => {
+      if (isWaiting) return;
+      isWaiting = true;
+      this.#fetches.inTurn(read).catch(() => undefined);
+    };
     const shared: SharedSession = new SharedSession(parts, {
       ...{ store, clock, idleMs: limits.idleMs },
       ...{ ...events, onChange },
