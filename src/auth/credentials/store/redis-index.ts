@@ -12,7 +12,7 @@ import { Script } from '../../../redis/script.ts';
 const DROP = `local function drop(member)
   if redis.call('ZREM', KEYS[1], member) == 0 then return end
   local owner = string.match(member, '^([^:]*):') or ''
-  local left = tonumber(redis.call('HGET', KEYS[2], owner) or '0') - 1
+  local left = (tonumber(redis.call('HGET', KEYS[2], owner) or '') or 0) - 1
   if left > 0 then redis.call('HSET', KEYS[2], owner, left) else redis.call('HDEL', KEYS[2], owner) end
 end
 `;
@@ -29,7 +29,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 ${DROP}if redis.call('ZCARD', KEYS[1]) > 2 * ARGV[4] + 1000 then redis.call('DEL', KEYS[1], KEYS[2]) end
 local own = ARGV[2] .. ':' .. ARGV[1]
 if redis.call('ZADD', KEYS[1], now + ARGV[3], own) == 1 then
-  redis.call('HSET', KEYS[2], ARGV[2], tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0') + 1)
+  redis.call('HSET', KEYS[2], ARGV[2], (tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '') or 0) + 1)
 end
 for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)) do drop(old) end
 local function first(owner)

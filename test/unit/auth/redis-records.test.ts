@@ -1,0 +1,91 @@
+// Records and indexes that instances share, over a real server: what they promise, and what somebody who can write there
+// may do to them.
+
+import t from 'tap';
+import { createSealer } from '../../../src/auth/credentials/store/encryption.ts';
+import { RedisIndex } from '../../../src/auth/credentials/store/redis-index.ts';
+import { RedisRecords } from '../../../src/auth/credentials/store/redis-records.ts';
+import { Secret } from '../../../src/secret.ts';
+import { startRedis, withoutRedis } from '../../helpers/redis-process.ts';
+import { openConnection, redisStore } from '../../helpers/redis-store.ts';
+
+if (withoutRedis) t.plan(0, withoutRedis);
+else {
+  const server = await startRedis(t);
+  const { connection } = await openConnection(t, redisStore(server.url));
+  const sealer = createSealer({
+    secret: async () => new Secret('5'.repeat(64)),
+    salt: () => connection.meta?.salt ?? null,
+  });
+  const records = new RedisRecords({ connection, sealer });
+  const life = { lifeMs: 60_000 };
+
+  t.test('of two that compare and set one succeeds, also where the reply was lost', async (t) => {
+    t.equal(await records.get('login', 'a'), null);
+    const first = await records.put('login', 'a', 'one', { ...life, expected: null });
+    t.type(first, 'string');
+    t.equal(await records.put('login', 'a', 'two', { ...life, expected: null }), null);
+    t.same(await records.get('login', 'a'), { text: 'one', version: first });
+    const taken = await Promise.all(
+      ['x', 'y', 'z'].map((text) => records.put('login', 'a', text, { ...life, expected: first })),
+    );
+    t.equal(taken.filter((version) => version !== null).length, 1, 'a code is redeemed once');
+    await records.delete('login', 'a');
+    t.equal(await records.get('login', 'a'), null);
+  });
+
+  t.test('a record opens under its own key and kind alone', async (t) => {
+    await records.put('chan', 'a', 'mine', life);
+    const data = await server.command<string>('HGET', '{gcg}:chan:a', 'd');
+    for (const key of ['chan:b', 'login:a', 'way:a', 'done:a'])
+      await server.command('HSET', `{gcg}:${key}`, 'd', data, 'v', 'x');
+    t.equal(await records.get('chan', 'b'), null);
+    for (const kind of ['login', 'way', 'done'] as const) t.equal(await records.get(kind, 'a'), null);
+    for (const hostile of ['', '{}', data.slice(0, -4), data.replace('"tag":"', '"tag":"A'), '\xff'.repeat(9)]) {
+      await server.command('HSET', '{gcg}:chan:a', 'd', hostile);
+      t.equal(await records.get('chan', 'a'), null, hostile.slice(0, 10));
+    }
+    await server.command('DEL', '{gcg}:chan:a');
+    await server.command('SET', '{gcg}:chan:a', 'x');
+    await t.rejects(records.get('chan', 'a'), { code: 'absent', message: /something else is kept/ });
+  });
+
+  t.test('the bound is kept: of the owner that has most the one that ends first gives way', async (t) => {
+    const index = new RedisIndex(connection, 'bound', 5);
+    for (const id of ['1', '2', '3', '4']) t.same(await index.note(id, 'many', Number(id) * 10_000), []);
+    t.same(await index.note('1', 'few', 1_000), []);
+    t.same(await index.note('2', 'few', 60_000), ['1'], 'not one of the few');
+    t.same(await index.note('2', 'many', 90_000), [], 'noting one again is no more of them');
+    t.same(await index.note('5', 'many', 5_000), ['3'], 'never the one that is noted');
+    await index.drop('4', 'many');
+    await index.drop('4', 'many');
+    t.same([...(await index.of('many'))].sort(), ['2', '5']);
+    t.same([...(await index.of('few'))].sort(), ['1', '2']);
+    t.same(await index.note('6', 'many', 60_000), [], 'dropping one twice counts once');
+  });
+
+  t.test('foreign members and counts stop neither the bound nor anybody’s records', async (t) => {
+    const index = new RedisIndex(connection, 'hostile', 3);
+    const [members, counts] = ['{gcg}:idx:hostile', '{gcg}:idx:hostile:n'];
+    await server.command('ZADD', members, '1', 'foreign', '-inf', '', '5', ':', 'inf', 'no colon', '1', 'a:b:c');
+    await server.command('HSET', counts, '', 'x', 'inf', 'inf', 'nan', 'nan', 'huge', '1e308', 'text', 'zz');
+    t.same(await index.note('1', 'own', 10_000), []);
+    t.same(await index.note('2', 'own', 20_000), []);
+    t.same(await index.note('3', 'own', 30_000), ['1'], 'the bound holds');
+    t.same([...(await index.of('own'))].sort(), ['2', '3']);
+    await server.command('DEL', members, counts);
+    await server.command('SET', members, 'x');
+    await t.rejects(index.note('1', 'own', 10_000), { message: /something else is kept/ });
+  });
+
+  t.test('an index far larger than we make it is begun anew: to search it would hold up the server', async (t) => {
+    const index = new RedisIndex(connection, 'flood', 100);
+    const fill = `for i = 1, 3 do local all = {} for j = 1, 1000 do all[#all + 1] = 'inf'
+      all[#all + 1] = 'x' .. i .. ':' .. j end redis.call('ZADD', KEYS[1], unpack(all)) end`;
+    await server.command('EVAL', fill, '1', '{gcg}:idx:flood');
+    t.same(await index.of('own'), [], 'it is searched only so far');
+    t.same(await index.note('1', 'own', 10_000), []);
+    t.equal(await server.command('ZCARD', '{gcg}:idx:flood'), 1);
+    t.same(await index.of('own'), ['1']);
+  });
+}
