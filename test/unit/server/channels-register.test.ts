@@ -1,5 +1,7 @@
 import t from 'tap';
 import { ANONYMOUS, certifiedCaller } from '../../../src/auth/callers/caller.ts';
+import { MemoryRecords, recordId, type SharedRecords } from '../../../src/auth/credentials/store/records.ts';
+import { StoreError } from '../../../src/auth/credentials/store/store.ts';
 import { certificateFingerprint } from '../../../src/cert-subject.ts';
 import {
   type ChannelOwner,
@@ -8,6 +10,7 @@ import {
   isSameCaller,
   showsToken,
 } from '../../../src/server/websocket/channels.ts';
+import { Channels } from '../../../src/server/websocket/shared-channels.ts';
 import { clientNamed } from '../../helpers/clients.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
@@ -186,4 +189,47 @@ t.test('only the right token is one, and nobody has none', (t) => {
   t.equal(open.token, null);
   t.notOk(showsToken(open, '') || showsToken(open, 'null') || showsToken(open, null));
   t.end();
+});
+
+t.test('instances that share their records know one another’s channels, and one has each', async (t) => {
+  const clock = createFakeClock();
+  const kept = new MemoryRecords({ clock, max: 100 });
+  const asked = { gets: 0, isAway: false };
+  const reach = <T>(ask: () => Promise<T>): Promise<T> =>
+    asked.isAway ? Promise.reject(new StoreError('absent', 'away')) : ask();
+  const records: SharedRecords = {
+    isShared: true,
+    get(kind, id) {
+      asked.gets += 1;
+      return reach(() => kept.get(kind, id));
+    },
+    put: (...args) => reach(() => kept.put(...args)),
+    delete: (...args) => reach(() => kept.delete(...args)),
+  };
+  const instance = () =>
+    new Channels({ register: new ChannelRegister({ clock }), clock, records, mark: (owner) => `mark of ${owner}` });
+  const [a, b] = [instance(), instance()];
+  const made = await a.issue('one', mine, undefined);
+  t.match(await b.find('one'), { owner: mine.owner, token: made?.token, credential: 'default' });
+  const { gets } = asked;
+  await Promise.all([b.find('one'), b.find('one')]);
+  t.equal(asked.gets, gets, 'what is known is not asked for');
+  t.equal(await instance().issue('one', { ...mine, owner: callerOf('erp') }, undefined), null, 'not another client’s');
+  const both = await Promise.all([instance(), instance()].map((one) => one.issue('two', mine, undefined)));
+  t.equal(both[0]?.token, both[1]?.token, 'made at two at once it has one address');
+
+  for (const [at, text] of ['{', 'null', '[]', '{"owner":null}', '{"owner":{},"credential":1,"url":"x"}'].entries()) {
+    await kept.put('chan', recordId(`bad ${at}`), text, { lifeMs: 60_000 });
+    t.equal(await b.find(`bad ${at}`).catch(() => null), null, text);
+  }
+  asked.isAway = true;
+  await t.rejects(instance().find('one'), { code: 'gateway.credential.unavailable', statusCode: 503 });
+  t.ok(await b.find('one'), 'known here');
+  t.ok((await a.issue('three', mine, undefined))?.token, 'its socket opens here');
+  asked.isAway = false;
+  t.equal(await b.find('three'), null);
+  await a.tellAgain();
+  t.ok(await b.find('three'));
+  await clock.advance(25 * 3_600_000);
+  t.equal(await instance().find('one'), null, 'it ends');
 });
