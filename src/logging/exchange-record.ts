@@ -68,6 +68,8 @@ export interface ExchangeRecord {
   durationMs: number;
   /** Time spent waiting for the upstream's response, summed over attempts. */
   upstreamMs: number;
+  /** From when the last attempt's request began to be written to its response; 0 where none was. */
+  answerMs: number;
   tokenWaitMs: number;
   queueMs: number;
   /** Requests sent upstream; 0 when the gateway answered by itself. */
@@ -164,6 +166,7 @@ export function createExchangeRecord(startedAt: number = performance.now()): Exc
     startedAt,
     durationMs: 0,
     upstreamMs: 0,
+    answerMs: 0,
     tokenWaitMs: 0,
     queueMs: 0,
     attempts: 0,

@@ -93,7 +93,9 @@ export class UpstreamDispatcher {
     } catch (error) {
       throw asUpstreamError(error, request.base.origin, attempt);
     } finally {
-      record.upstreamMs += performance.now() - startedAt;
+      const now = performance.now();
+      record.upstreamMs += now - startedAt;
+      record.answerMs = attempt.wasSent ? now - attempt.writtenAt : 0;
     }
   };
 

@@ -58,6 +58,8 @@ export class AttemptHandler implements CarriedHandler, UpstreamResponse {
   rawHeaders: readonly Buffer[] = [];
   /** True once undici began to write the request: from then on it may have reached the upstream. */
   wasSent = false;
+  /** When that was; `performance.now()`. */
+  writtenAt = 0;
   /** The connection, kept from before, ended without a response. */
   isStale = false;
   carrier: Carrier | null = null;
@@ -116,7 +118,8 @@ export class AttemptHandler implements CarriedHandler, UpstreamResponse {
   onConnect(abort: (error?: Error) => void): void {
     this.#abort = abort;
     this.#isConnected = true;
-    this.#progressAt = performance.now();
+    this.writtenAt = performance.now();
+    this.#progressAt = this.writtenAt;
     this.#permit.connected();
     // It may have waited for long, and the machine may have slept.
     if (this.#limits.now() >= this.#tokenEndsAt) this.#fail(TOKEN_ENDED);

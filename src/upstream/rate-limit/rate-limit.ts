@@ -33,7 +33,8 @@ export interface RateLimitDeps {
 }
 
 /**
- * A request reaches the platform within this, so a response that takes longer says no more about when it was counted.
+ * A request that is written reaches the platform within this, so a response that takes longer says no more about when it
+ * was counted.
  */
 const LONGEST_WAY_MS = 1_000;
 /** `Retry-After: 0` is not taken at its word: the same call was refused a moment ago. */
@@ -120,7 +121,7 @@ export class RateLimits {
         this.#release(limiters ?? whole, request, null);
         continue;
       }
-      const { upstreamMs, attempts } = record;
+      const { attempts } = record;
       let notice: LimitNotice | null = null;
       let limited = whole;
       let response: UpstreamResponse;
@@ -140,7 +141,7 @@ export class RateLimits {
         isCounted = record.attempts > attempts && !(error instanceof UpstreamError && !error.wasSent);
         throw error;
       } finally {
-        this.#release(limiters ?? whole, request, isCounted ? record.upstreamMs - upstreamMs : null);
+        this.#release(limiters ?? whole, request, isCounted ? record.answerMs : null);
       }
       if (notice === null) return response;
       const delayMs = this.#retryDelayMs(request, notice, limited, rounds);
@@ -196,9 +197,9 @@ export class RateLimits {
   }
 
   /** Gives back what the call took, of one or of several: it counts for a minute from its arrival, or, with null, not at all. */
-  #release(taken: RateLimiter | readonly RateLimiter[], request: UpstreamRequest, upstreamMs: number | null): void {
+  #release(taken: RateLimiter | readonly RateLimiter[], request: UpstreamRequest, answerMs: number | null): void {
     const now = this.#deps.clock.monotonic();
-    const arrivedAt = upstreamMs === null ? null : Math.min(now, now - upstreamMs + LONGEST_WAY_MS);
+    const arrivedAt = answerMs === null ? null : Math.min(now, now - answerMs + LONGEST_WAY_MS);
     if (taken instanceof RateLimiter) release(taken, request, arrivedAt);
     else for (const limiter of taken) release(limiter, request, arrivedAt);
   }

@@ -84,15 +84,17 @@ export function refusal(retryAfter: string | null, limit: object | null): Return
   );
 }
 
-/** The simulation's limits without its sockets. */
+/** The simulation's limits without its sockets: a call is seen when it is written, so many ms after `dial`. */
 export function createPlatform(
   clock: FakeClock,
-  { latencyMs = 50, ...limit }: RateLimit & { latencyMs?: number } = {},
+  { latencyMs = 50, dial = () => 0, ...limit }: RateLimit & { latencyMs?: number; dial?: () => number } = {},
 ) {
   const limiter = createRateLimiter(clock);
   const seen: { target: string; client: string | null; at: number; status: number }[] = [];
   const send: Send = async (request) => {
     request.record.attempts += 1;
+    const dialMs = dial();
+    if (dialMs > 0) await new Promise<void>((resolve) => clock.after(dialMs, resolve));
     const pageSize = Number(/[?&]pageSize=(\d+)/.exec(request.target)?.[1] ?? 25);
     const hit = limiter.take(request.limitKey, `${request.method} ${request.target}`, limit, { pageSize });
     seen.push({
@@ -102,7 +104,8 @@ export function createPlatform(
       status: hit ? 429 : 200,
     });
     await new Promise<void>((resolve) => clock.after(latencyMs, resolve));
-    request.record.upstreamMs += latencyMs;
+    request.record.upstreamMs += dialMs + latencyMs;
+    request.record.answerMs = latencyMs;
     if (!hit) return createResponse(200);
     const { retryAfterS, ...named } = hit;
     return refusal(

@@ -94,6 +94,7 @@ export function createRange(options: RangeOptions = {}) {
     });
     await new Promise<void>((resolve) => clock.after(latencyMs, resolve));
     request.record.upstreamMs += latencyMs;
+    request.record.answerMs = latencyMs;
     if (!isGood) return createResponse(401, {}, JSON.stringify({ code: 'bad.credentials' }));
     if (hit === undefined) return createResponse(200);
     return refusal(String(hit.retryAfterS), {

@@ -230,6 +230,22 @@ t.test('a place opens a minute after the call reached the platform, however long
   t.equal(platform.refused(), 0);
 });
 
+t.test('where it took long to connect, the call counts from when it was written', async (t) => {
+  const clock = createFakeClock();
+  const dialled = [4_000, 4_000];
+  const limit = { ...LIMITED, perMinute: 2, isSliding: true, latencyMs: 30_000, dial: () => dialled.shift() ?? 0 };
+  const platform = createPlatform(clock, limit);
+  const stack = createStack(() => platform.send, { clock, settings: { requestsPerMinute: 2 }, totalWaitMs: 100_000 });
+  stack.run(createCall());
+  stack.run(createCall());
+  await clock.advance(20_000);
+  stack.run(createCall());
+  await clock.advance(100_000);
+  t.equal(platform.refused(), 0);
+  const third = platform.seen[2]!.at;
+  t.ok(third >= 64_000 && third <= 65_200, `${third} ms`);
+});
+
 t.test('a caller that leaves gives its place up', async (t) => {
   const clock = createFakeClock();
   const platform = createPlatform(clock, LIMITED);
