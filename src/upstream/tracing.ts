@@ -111,6 +111,6 @@ function onSendHeaders(message: unknown): void {
   times.freeSince = null;
   if (attempt === null) return;
   attempt.connection = times;
-  if (times.readyAt >= attempt.permittedAt) attempt.dialled(times);
+  if (times.readyAt >= attempt.permittedAt) attempt.dialled(times.since(attempt.permittedAt));
   else attempt.reused(times.readyAt, freeSince);
 }

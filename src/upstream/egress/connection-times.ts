@@ -5,6 +5,9 @@ import type { DialPhases } from '../../logging/call-trace.ts';
 
 type Phase = keyof DialPhases;
 
+/** In their order. */
+const PHASES: readonly Phase[] = ['dns', 'tcp', 'proxy', 'tls'];
+
 /** The times of one connection, in ms. */
 export class ConnectionTimes implements DialPhases {
   dns: number | null = null;
@@ -36,6 +39,22 @@ export class ConnectionTimes implements DialPhases {
   ready(): void {
     this.failed();
     this.readyAt = this.#phaseBeganAt;
+  }
+
+  /** What of its phases came after `at`: a dial that began in the background began before the attempt that takes it. */
+  since(at: number): DialPhases {
+    let before = at - this.readyAt;
+    for (const phase of PHASES) before += this[phase] ?? 0;
+    if (before <= 0) return this;
+    const left: Record<Phase, number | null> = { dns: null, tcp: null, proxy: null, tls: null };
+    for (const phase of PHASES) {
+      const ms = this[phase];
+      if (ms === null) continue;
+      const cut = Math.min(ms, before);
+      before -= cut;
+      left[phase] = ms - cut;
+    }
+    return left;
   }
 
   /** The attempt that used it is over, and it can be used again. */
