@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { endedToken } from '../../../src/auth/credentials/store/store.ts';
+import { endedToken, isFromFuture } from '../../../src/auth/credentials/store/store.ts';
+import { systemClock } from '../../../src/clock.ts';
 import { RedisProcess, withoutRedis } from '../../helpers/redis-process.ts';
 import { freshPrefix, type InstanceOptions, openInstance } from './redis-fixtures.ts';
 import { KEY, revealed, storedToken, testStoreContract } from './store-contract.ts';
@@ -278,6 +279,20 @@ else {
     const read = await b.store.get(list);
     t.equal(read?.version, version);
     t.equal(read?.value.generation, read?.generation, 'a list is bound to its generation as well');
+  });
+
+  t.test('instances whose clocks differ by minutes agree on how long a token is good', async (t) => {
+    const prefix = freshPrefix();
+    const at = (aheadMs: number) => open(t, prefix, { clock: { ...systemClock, now: () => Date.now() + aheadMs } });
+    const [fast, slow] = [await at(300_000), await at(-300_000)];
+    const obtainedAt = Date.now() + 300_000;
+    await fast.store.put(KEY, { ...storedToken(1), obtainedAt, expiresAt: obtainedAt + 60_000 });
+    const value = (await slow.store.get(KEY))?.value;
+    const leftMs = (value?.expiresAt ?? 0) - (Date.now() - 300_000);
+    t.ok(leftMs > 50_000 && leftMs <= 60_050, `${leftMs}`);
+    t.notOk(isFromFuture(value as never, Date.now() - 300_000));
+    await slow.store.delete(KEY);
+    t.equal(await revealed(fast.store), undefined, 'an end counts more, whoever’s clock is behind');
   });
 
   t.test('the key of the encryption is changed from instance to instance', async (t) => {
