@@ -33,10 +33,14 @@ export interface RateLimitDeps {
 }
 
 /**
- * A request that is written reaches the platform within this, so a response that takes longer says no more about when it
- * was counted.
+ * A request that is written reaches the platform within the first, so a response that takes longer says no more about
+ * when it was counted. Where most responses take longer than half of it the way may be what is slow: then within twice
+ * what is usual, up to the second; more would cost too much of a limit where it is the answers that take so long.
  */
-const LONGEST_WAY_MS = 1_000;
+const LONG_WAY_MS = 1_000;
+const LONGEST_WAY_MS = 5_000;
+/** By how much an answer moves what is usual: a median goes up and down by the same. */
+const USUAL_STEP = 1.5;
 /** `Retry-After: 0` is not taken at its word: the same call was refused a moment ago. */
 const SHORTEST_PAUSE_MS = 1_000;
 /** How long few calls run at a time after a pause that our own count did not foresee. */
@@ -61,6 +65,8 @@ export class RateLimits {
   /** When the log was last told of calls that would have been held back, and how many there were since. */
   #reportedAt = Number.NEGATIVE_INFINITY;
   #unreported = 0;
+  /** How long it takes until a response comes: about as many took longer as did not. */
+  #usualMs = LONG_WAY_MS / 10;
 
   constructor(deps: RateLimitDeps, previous?: PreviousLimits) {
     const { clock, settings, clients, routeOf, organizations, windows } = deps;
@@ -199,9 +205,16 @@ export class RateLimits {
   /** Gives back what the call took, of one or of several: it counts for a minute from its arrival, or, with null, not at all. */
   #release(taken: RateLimiter | readonly RateLimiter[], request: UpstreamRequest, answerMs: number | null): void {
     const now = this.#deps.clock.monotonic();
-    const arrivedAt = answerMs === null ? null : Math.min(now, now - answerMs + LONGEST_WAY_MS);
+    const arrivedAt = answerMs === null ? null : Math.min(now, now - answerMs + this.#wayMs(answerMs));
     if (taken instanceof RateLimiter) release(taken, request, arrivedAt);
     else for (const limiter of taken) release(limiter, request, arrivedAt);
+  }
+
+  /** How long the request may have been under way that was answered after so long. */
+  #wayMs(answerMs: number): number {
+    const moved = answerMs > this.#usualMs ? this.#usualMs * USUAL_STEP : this.#usualMs / USUAL_STEP;
+    this.#usualMs = Math.max(LONG_WAY_MS / 10, Math.min(LONGEST_WAY_MS, moved));
+    return Math.max(LONG_WAY_MS, Math.min(LONGEST_WAY_MS, 2 * this.#usualMs));
   }
 
   /** Learns from a refusal and pauses what was limited. Gives the limiter concerned. */

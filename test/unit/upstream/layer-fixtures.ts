@@ -84,17 +84,25 @@ export function refusal(retryAfter: string | null, limit: object | null): Return
   );
 }
 
-/** The simulation's limits without its sockets: a call is seen when it is written, so many ms after `dial`. */
+/** How long a call takes to be written, then until it is counted, then until it is answered. */
+interface PlatformTimes {
+  latencyMs?: number;
+  dial?: () => number;
+  way?: () => number;
+}
+
+/** The simulation's limits without its sockets. */
 export function createPlatform(
   clock: FakeClock,
-  { latencyMs = 50, dial = () => 0, ...limit }: RateLimit & { latencyMs?: number; dial?: () => number } = {},
+  { latencyMs = 50, dial = () => 0, way = () => 0, ...limit }: RateLimit & PlatformTimes = {},
 ) {
   const limiter = createRateLimiter(clock);
   const seen: { target: string; client: string | null; at: number; status: number }[] = [];
   const send: Send = async (request) => {
     request.record.attempts += 1;
     const dialMs = dial();
-    if (dialMs > 0) await new Promise<void>((resolve) => clock.after(dialMs, resolve));
+    const wayMs = way();
+    if (dialMs + wayMs > 0) await new Promise<void>((resolve) => clock.after(dialMs + wayMs, resolve));
     const pageSize = Number(/[?&]pageSize=(\d+)/.exec(request.target)?.[1] ?? 25);
     const hit = limiter.take(request.limitKey, `${request.method} ${request.target}`, limit, { pageSize });
     seen.push({
@@ -104,8 +112,8 @@ export function createPlatform(
       status: hit ? 429 : 200,
     });
     await new Promise<void>((resolve) => clock.after(latencyMs, resolve));
-    request.record.upstreamMs += dialMs + latencyMs;
-    request.record.answerMs = latencyMs;
+    request.record.upstreamMs += dialMs + wayMs + latencyMs;
+    request.record.answerMs = wayMs + latencyMs;
     if (!hit) return createResponse(200);
     const { retryAfterS, ...named } = hit;
     return refusal(

@@ -246,6 +246,21 @@ t.test('where it took long to connect, the call counts from when it was written'
   t.ok(third >= 64_000 && third <= 65_200, `${third} ms`);
 });
 
+t.test('where all answers are late, calls are taken to have arrived late as well', async (t) => {
+  const clock = createFakeClock();
+  let wayMs = 4_000;
+  const platform = createPlatform(clock, { ...LIMITED, perMinute: 100, isSliding: true, way: () => wayMs });
+  const stack = createStack(() => platform.send, { clock, settings: { requestsPerMinute: 100 }, totalWaitMs: 200_000 });
+  for (let call = 0; call < 10; call += 1) stack.run(createCall());
+  await clock.advance(70_000);
+  const outcomes = Array.from({ length: 200 }, () => stack.run(createCall()));
+  await clock.advance(10_000);
+  wayMs = 0;
+  await clock.advance(120_000);
+  t.ok(outcomes.every(({ status }) => status === 200));
+  t.equal(platform.refused(), 0);
+});
+
 t.test('a caller that leaves gives its place up', async (t) => {
   const clock = createFakeClock();
   const platform = createPlatform(clock, LIMITED);
