@@ -224,6 +224,34 @@ t.test('an instance that is alone with what it knows lets each call stand for on
   t.match(late.error, { code: 'gateway.rate.limited' }, 'whoever cannot be served in time is told so');
 });
 
+t.test('a gap begins with what is known by then, and not with what one before it began with', async (t) => {
+  const { clock, link, limiter, window, wait } = start(t, { answers: [{ guardMs: 3_000 }] });
+  const first = wait();
+  await clock.settle();
+  t.ok(first.isGone, 'nobody is known to have used anything');
+  window.complete(clock.monotonic());
+  link.answers = [{ elsewhere: 299, free: 0, openings: '50000:299,60000:1' }];
+  await clock.advance(4_500);
+  link.lose();
+  t.notOk(limiter.tryAcquire(''), 'all is used');
+  await clock.advance(51_000);
+  t.ok(limiter.tryAcquire(''));
+});
+
+t.test('who was not told lately takes the rest for used as well', async (t) => {
+  const { clock, link, limiter, window, wait } = start(t, { answers: [{ permits: '0:1' }] });
+  wait();
+  await clock.settle();
+  window.complete(clock.monotonic());
+  link.answers = [{ elsewhere: 239, free: 60, openings: '50000:239,60000:1' }];
+  await clock.advance(20_000);
+  link.lose();
+  await clock.advance(10_000);
+  let passed = 0;
+  while (limiter.tryAcquire('')) passed += 1;
+  t.ok(passed >= 4 && passed <= 5, `${passed}: of 60 a sixth, for two`);
+});
+
 t.test('coming back it tells, and is given permits only when all have told', async (t) => {
   const { clock, link, ledger, window, wait } = start(t, { answers: [{ permits: '0:1' }] });
   wait();
