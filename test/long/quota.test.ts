@@ -41,6 +41,7 @@ async function startInstance(t: Test, origin: string, perMinute: number, store?:
     clients: CLIENTS.map((name) => clientNamed(name, { isAdmin: true })),
     rateLimit: { requestsPerMinute: perMinute },
     timeouts: { totalWaitMs: 600_000 },
+    server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] },
     ...(store && { store }),
   });
   const started = await startGatewayWith(t, config);
@@ -163,7 +164,7 @@ t.test('300 a minute, saturated at three instances', { skip: withoutRedis, timeo
 
   t.comment('the same with a server that is frozen, killed, and emptied');
   const before = { ...sandbox.stats };
-  const degraded = () => Promise.all([a, b, c].map(({ url }) => metric(url, 'gcg_quota_degraded_seconds_total')));
+  const degraded = () => Promise.all([a, b, c].map(({ gateway }) => metric(gateway, 'gcg_quota_degraded_seconds_total')));
   const backAfter = async (what: string) => {
     const from = performance.now();
     let now = await degraded();
@@ -200,8 +201,9 @@ t.test('300 a minute, saturated at three instances', { skip: withoutRedis, timeo
   redis.thaw();
 });
 
-async function metric(url: string, name: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`, { headers: { 'X-Gateway-Key': 'x-secret' } })).text();
+async function metric({ pages }: Gateway, name: string): Promise<number> {
+  const { origin } = new URL(pages[0]?.url ?? '');
+  const text = await (await fetch(`${origin}/metrics`, { headers: { 'X-Gateway-Key': 'x-secret' } })).text();
   const value = new RegExp(`^${name} ([\\d.e+-]+)$`, 'm').exec(text)?.[1];
   if (value === undefined) throw new Error(`${name} is not told: ${text.slice(0, 200)}`);
   return Number(value);

@@ -281,9 +281,11 @@ export class PermitWindow implements LimitWindow {
     const spare = isGranting && rate > 0 ? Math.ceil(rate * SPARE_MS) + 1 : 0;
     if (!isGranting) this.#ready = 0;
     else if (!this.#isAwaited()) this.#ready = Math.min(this.#ready, spare, Math.max(this.#spareMost, 1));
+    const paced = isLast ? 0 : this.#pacedAt(now);
     this.#sequence += 1;
     this.#telling = this.#started;
-    this.#isUntold = false;
+    // What it does not start after all has to be given back.
+    this.#isUntold = paced > 0;
     return {
       row: `${this.#ledger.instanceId}:${this.serial}`,
       sequence: this.#sequence,
@@ -293,7 +295,7 @@ export class PermitWindow implements LimitWindow {
       metLeftMs: Math.max(0, this.metUntil - now),
       pauseMs: Math.max(0, this.#pausedUntil - now),
       inFlight: this.#own.inFlight,
-      held: this.#ready,
+      held: this.#ready + paced,
       spare,
       isGranting,
       sharers: this.#queue?.sharers ?? 0,
@@ -377,6 +379,12 @@ export class PermitWindow implements LimitWindow {
 
   #company(): number {
     return Math.max(this.#instances, this.#ledger.instances) || FEWEST_INSTANCES;
+  }
+
+  /** What it may start by itself: others must not be given that before it has told what became of it. */
+  #pacedAt(now: number): number {
+    if (!this.#ledger.isEnforced || this.perMinute === Number.POSITIVE_INFINITY || !this.#isAlone(now)) return 0;
+    return Math.max(0, this.free(now));
   }
 
   #paceAt(now: number): OwnPace {

@@ -38,7 +38,7 @@ export interface QuotaReport {
   /** How long the platform asked to pause; 0 for not at all. */
   readonly pauseMs: number;
   readonly inFlight: number;
-  /** Permits that it keeps, and may use while the tick is under way. */
+  /** Permits that it keeps, or what it may start while it paces itself: to be used while the tick is under way. */
   readonly held: number;
   /** Permits that it would like to have at hand while nobody waits. */
   readonly spare: number;
@@ -306,7 +306,8 @@ for _, row in ipairs(rows) do
     if row.sharers > sharers then sharers = row.sharers end
   end
 end
-used = elsewhere + sum(counted, 0) + inFlight + held
+local own = sum(counted, 0)
+used = elsewhere + own + inFlight + held
 standing = standing + inFlight + held
 note(clientText, true, true)
 local free = known - used
@@ -446,6 +447,10 @@ if isOpen then
   end
 end
 
+-- Whoever is told only now that it is to pace itself does so at once: that is not to be given to others meanwhile.
+local pace = 0
+if granting and guardLeft > 0 then pace = math.max(0, math.floor(known / instances) - own - inFlight) end
+
 -- The row, with what was given.
 local told, waiters, part = {}, 0, 0
 for _, one in ipairs(order) do
@@ -459,7 +464,7 @@ for id, waiting, served, recent in string.gmatch(clientText, '([%w_-]+):(%d+):(%
   told[#told + 1] = id .. ':' .. int(math.max(0, waiting - given)) .. ':' .. int(served + given) .. ':' ..
     int(recent + given)
 end
-local row = table.concat({ '1', int(now), int(sequence), int(limit), int(inFlight + held + granted), int(sharers) }, ' ')
+local row = table.concat({ '1', int(now), int(sequence), int(limit), int(inFlight + held + granted + pace), int(sharers) }, ' ')
 redis.call('HSET', KEYS[1], 'i' .. me, row .. '|' .. counted .. '|' .. table.concat(told, ','))
 redis.call('PEXPIRE', KEYS[1], int(math.max(W + 3 * D, pausedUntil - now, met > 0 and metUntil - now or 0)))
 if isNews then redis.call('PUBLISH', KEYS[3], name) end

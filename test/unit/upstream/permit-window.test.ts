@@ -264,6 +264,7 @@ t.test('coming back it tells, and is given permits only when all have told', asy
   await clock.settle();
   t.equal(link.calls.length, before + 1, 'what was counted is told at once');
   t.equal(link.told('granting'), '0');
+  t.equal(link.told('held'), '149', 'and what it may start by itself until it tells again');
   await clock.advance(2_900);
   t.notOk(window.isGranted(clock.monotonic()));
   await clock.advance(200);

@@ -209,6 +209,17 @@ t.test('ticks', { skip: withoutRedis }, async (t) => {
     t.equal(older?.guardMs, PERMIT_LIFE_MS, 'a replica that has forgotten the last writes');
   });
 
+  t.test('what one may start that has just been told to pace itself is given to nobody else', async (t) => {
+    await empty();
+    await redis.command('DEL', '{gcg}:quota:since');
+    await tick(0, { isGranting: false });
+    const last = await tick(PERMIT_LIFE_MS - 10, { row: 'new:1' });
+    t.equal(last?.guardMs, 10);
+    t.equal(given(await tick(PERMIT_LIFE_MS + 20, { clients: waiting(300) })), 150);
+    await tick(PERMIT_LIFE_MS + 30, { row: 'new:1', isGranting: false });
+    t.equal(given(await tick(PERMIT_LIFE_MS + 40, { held: 150, clients: waiting(300) })), 150, 'it did not start any');
+  });
+
   const JUNK = [
     '',
     'x',
