@@ -27,7 +27,7 @@ const SILENCE_MS = 2000;
 const BEAT_MS = 1000;
 const SLOW_BEAT_MS = 250;
 
-/** Each so many beats are a sign of life, which writes. */
+/** Each so many beats are a sign of life, which writes; each one is while writes are refused. */
 const BEATS_A_SIGN = 5;
 
 /** A slow server has to answer in time for this long, before it is one that answers in time. */
@@ -310,7 +310,7 @@ export class RedisConnection {
     if (this.#health.isSlow && this.#deps.clock.monotonic() - link.heardAt > SILENCE_MS)
       return this.#drop(new RedisError('lost', `Redis has been silent for ${SILENCE_MS / 1000} s`));
     this.#beats += 1;
-    const isSign = this.#beats % BEATS_A_SIGN === 0;
+    const isSign = this.#beats % BEATS_A_SIGN === 0 || this.#health.isRefused;
     try {
       const isLost = await this.#on(link, isSign ? 'sign-of-life' : 'time', (_, isOver) =>
         isSign ? this.#sign(link, isOver) : this.#askTime(link).then(() => false),

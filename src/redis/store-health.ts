@@ -49,6 +49,8 @@ export class StoreHealth {
   #error: RedisError | null = null;
   #server: Pick<StoreStatus, 'server' | 'version'> = { server: null, version: null };
   #gaps = 0;
+  /** A connection of the gap that goes on found a server that had lost everything. */
+  #isEmptied = false;
   /** What was logged last. */
   #told: StoreCondition | null = null;
   #toldAt: number;
@@ -65,7 +67,8 @@ export class StoreHealth {
     this.#slowSince = null;
     this.#error = null;
     this.#server = { server: formatRedisAddress(address), version: `${hello.server} ${hello.version}` };
-    this.#endGap(isEmptied);
+    this.#isEmptied ||= isEmptied;
+    this.#endGap();
     this.#tell();
   }
 
@@ -92,15 +95,21 @@ export class StoreHealth {
     this.#tell();
   }
 
-  /** A refusal that is told until a write succeeds. */
+  /**
+   * A write was refused, as all will be until one succeeds: what was obtained meanwhile is told by nobody, and whoever
+   * reads may read what is old.
+   */
   refused(failure: RedisError): void {
     this.#refusal = failure;
+    this.#beginGap(failure);
     this.#tell();
   }
 
   /** A write succeeded. */
   wrote(): void {
+    const wasRefused = this.#refusal !== null;
     this.#refusal = null;
+    if (wasRefused && this.#isConnected) this.#endGap();
     this.#tell();
   }
 
@@ -108,8 +117,13 @@ export class StoreHealth {
   answered(recoveryMs: number): void {
     if (this.#slowSince === null || this.#clock.monotonic() - this.#slowSince < recoveryMs) return;
     this.#slowSince = null;
-    this.#endGap(false);
+    this.#endGap();
     this.#tell();
+  }
+
+  /** Whether writes are refused, as far as is known. */
+  get isRefused(): boolean {
+    return this.#refusal !== null;
   }
 
   get isSlow(): boolean {
@@ -134,11 +148,13 @@ export class StoreHealth {
     for (const listener of this.lossListeners) listener();
   }
 
-  #endGap(isEmptied: boolean): void {
-    if (this.#gap === null) return;
+  /** Ends it where nothing stands in the way any more. */
+  #endGap(): void {
+    if (this.#gap === null || this.#slowSince !== null || this.#refusal !== null) return;
     const { at, cause } = this.#gap;
     this.#gap = null;
-    const gap = { cause, lastedMs: this.#clock.monotonic() - at, isEmptied };
+    const gap = { cause, lastedMs: this.#clock.monotonic() - at, isEmptied: this.#isEmptied };
+    this.#isEmptied = false;
     for (const listener of this.gapListeners) listener(gap);
   }
 

@@ -24,6 +24,8 @@ export interface LockDeps {
   readonly isUncertain: (error: unknown) => boolean;
   /** Resolves when the store was told again what it may have lost. Throws StoreError. */
   readonly ready: () => Promise<void>;
+  /** Why the store is away, or takes no writes. */
+  readonly problem: () => string | null;
   readonly lockKey: (id: string) => string;
   readonly entryKey: (id: string) => string;
   readonly channel: string;
@@ -38,6 +40,8 @@ export interface LockDeps {
 export interface TakenLock extends Omit<StoreLock, 'entry'> {
   /** g, v, d of the entry. */
   readonly found: readonly Reply[];
+  /** Prolongs it no more; its lease ends it. */
+  abandon(): void;
 }
 
 /** The locks of one process. */
@@ -47,10 +51,14 @@ export class RedisLocks {
   readonly #deps: LockDeps;
   /** Who holds a lock, by id: this instance, or another that somebody here waits for. */
   readonly #holders = new Map<string, string>();
+  /** Locks that are done with but for what was obtained under them, which the store does not have yet: by id. */
+  readonly #kept = new Map<string, TakenLock>();
   /** Who waits, by id: woken when somebody gives the lock back. */
   readonly #waiting = new Map<string, Set<() => void>>();
   /** Owners of locks that may have been taken after nobody waited for them any more, or not been given back. */
   readonly #orphans = new Map<string, string>();
+  /** Whether a gap goes on: a lock that the store makes meanwhile says nothing of what was obtained. */
+  #isAway = false;
   /** When the store came back, or was first reached: monotonic. */
   #backMono: number;
 
@@ -99,6 +107,22 @@ export class RedisLocks {
     return this.#holders.get(id) ?? null;
   }
 
+  /** Keeps a lock until the store was told what was obtained under it: nobody else may go by what is there. */
+  keep(id: string, lock: TakenLock): void {
+    this.#kept.get(id)?.abandon();
+    this.#kept.set(id, lock);
+  }
+
+  /** The store was told. */
+  told(id: string): void {
+    void this.#kept.get(id)?.release();
+    this.#kept.delete(id);
+  }
+
+  close(): void {
+    for (const lock of this.#kept.values()) lock.abandon();
+  }
+
   /** A lock of this instance is over: given back, or lost. */
   ended(id: string): void {
     if (this.#holders.get(id) === this.#deps.instanceId) this.#holders.delete(id);
@@ -109,8 +133,14 @@ export class RedisLocks {
     for (const wake of this.#waiting.get(id) ?? []) wake();
   }
 
+  /** The store is away, or takes no writes. */
+  gapBegan(): void {
+    this.#isAway = true;
+  }
+
   /** The store is back: what it may hold for nobody is given back first, and who waits for a rotating token waits on. */
   async gapEnded(): Promise<void> {
+    this.#isAway = false;
     this.#backMono = this.#deps.clock.monotonic();
     await Promise.all([...this.#orphans].map(([owner, id]) => this.release(id, owner)));
   }
@@ -135,6 +165,7 @@ export class RedisLocks {
   async #keepSilent(leaseMs: number, endsMono: number): Promise<void> {
     const { clock } = this.#deps;
     for (;;) {
+      if (this.#isAway) throw new StoreError('absent', this.#deps.problem() ?? 'the store is away');
       const leftMs = this.#backMono + leaseMs - clock.monotonic();
       if (leftMs <= 0) return;
       if (clock.monotonic() + leftMs > endsMono) {
@@ -237,10 +268,14 @@ class HeldLock implements TakenLock {
     return generation;
   }
 
-  async release(): Promise<void> {
-    if (this.#isReleased) return;
+  abandon(): void {
     this.#isReleased = true;
     this.#timer?.cancel();
+  }
+
+  async release(): Promise<void> {
+    if (this.#isReleased) return;
+    this.abandon();
     await this.#deps.locks.release(this.#deps.id, this.#deps.owner);
   }
 

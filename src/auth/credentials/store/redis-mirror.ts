@@ -86,6 +86,11 @@ export class RedisMirror {
     return entry?.sealed?.version === version && !entry.isUnwritten;
   }
 
+  /** Whether the store has not taken what it was told last. */
+  isUnwritten(id: string): boolean {
+    return this.#entries.get(id)?.isUnwritten === true;
+  }
+
   /** Another instance, or this one, has written a version: tells whoever listens, if it is news. */
   heard(id: string, version: string): void {
     const entry = this.#entries.get(id);

@@ -49,7 +49,7 @@ const BATCH = 100;
 /** What a store needs of the connection. */
 export type StoreConnection = Pick<
   RedisConnection,
-  'prefix' | 'instanceId' | 'meta' | 'time' | 'isReady' | 'script' | 'subscribe' | 'onGap' | 'status'
+  'prefix' | 'instanceId' | 'meta' | 'time' | 'isReady' | 'script' | 'subscribe' | 'onGap' | 'onLoss' | 'status'
 >;
 
 /** What a shared store works with. */
@@ -106,6 +106,7 @@ export class RedisStore implements TokenStore {
       call: (script, keys, args) => this.#call(script, keys, args),
       isUncertain: (error) => error instanceof AwayError && error.isUncertain,
       ready: () => this.#telling,
+      problem: () => connection.status().error,
       lockKey: (id) => `${connection.prefix}lock:${id}`,
       entryKey: (id) => this.#entryKey(id),
       channel: this.#channel,
@@ -121,6 +122,7 @@ export class RedisStore implements TokenStore {
       tokensFromPeers: 0,
       lockHolder: (key) => locks.holder(this.#idOf(key)),
     };
+    connection.onLoss(() => locks.gapBegan());
     connection.onGap(() => {
       this.#telling = this.#gapEnded();
     });
@@ -206,7 +208,10 @@ export class RedisStore implements TokenStore {
       unfinished: lock.unfinished,
       entry: async () => this.#opened(key, await this.#counting(id, key.name, found)),
       begin: (read) => lock.begin(read),
-      release: () => lock.release(),
+      release: async () => {
+        if (use?.isRotating === true && this.#mirror.isUnwritten(id)) this.#locks.keep(id, lock);
+        else await lock.release();
+      },
     };
   }
 
@@ -237,6 +242,7 @@ export class RedisStore implements TokenStore {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#retry?.cancel();
+    this.#locks.close();
     if (this.#deps.connection.isReady) await this.#tellAll({ isUnwritten: true });
     for (const entry of this.#mirror.toTell({ isUnwritten: true })) await this.#spool?.add(entry);
   }
@@ -250,8 +256,11 @@ export class RedisStore implements TokenStore {
 
   /** The store was away: locks that nobody holds are given back, it is told all that is known, and all is looked at. */
   async #gapEnded(): Promise<void> {
+    const before = this.#toldAgain;
     await this.#locks.gapEnded();
     await this.#tellAll();
+    const entries = this.#toldAgain - before;
+    if (entries > 0) this.#deps.log.warn({ entries }, 'the store had lost entries, and was told them again');
     this.#mirror.gapEnded();
   }
 
@@ -286,6 +295,7 @@ export class RedisStore implements TokenStore {
     const args = [id, String(generation), version, data, String(keptForMs ?? 0)];
     const reply = (await this.#call(PUT, [this.#entryKey(id), this.#channel], args)) as readonly Reply[];
     const [outcome, ...newer] = reply;
+    this.#locks.told(id);
     await this.#spool?.remove(id, generation);
     if (outcome === 0) {
       const counts = sealedEntry(newer);
