@@ -91,6 +91,38 @@ t.test(
   },
 );
 
+t.test('kubernetes: two instances share a store behind a Service, and one is always there', async (t) => {
+  const documents = parsePlainYaml(read('instances/kubernetes.yaml')) as Document[];
+  t.strictSame(
+    documents.map(({ kind }) => kind),
+    ['ConfigMap', 'Service', 'PodDisruptionBudget', 'Deployment'],
+  );
+  const [configMap, service, budget, deployment] = documents;
+  const { spec } = deployment.spec.template;
+  const [gateway] = spec.containers;
+  checkHardening(t, gateway);
+  checkSecretIsReadable(t, spec, gateway);
+  const { labels } = deployment.spec.template.metadata;
+  for (const selector of [
+    service.spec.selector,
+    budget.spec.selector.matchLabels,
+    deployment.spec.selector.matchLabels,
+  ])
+    t.strictSame(selector, labels);
+  t.ok(Number(budget.spec.minAvailable) < Number(deployment.spec.replicas), 'a node can be drained');
+  const portOf = (name: string) => Number(gateway.ports.find((port: Document) => port.name === name).containerPort);
+  // The stand-in for secret files holds several lines, which no secret of a caller may.
+  const text = configMap.data['config.ini'].replace(/^secret_file = .*/m, 'secret = the secret of an application');
+  const result = load({}, text);
+  if (!result.ok) return t.fail(JSON.stringify(result.problems));
+  const { server, store } = result.config;
+  t.match(server.listen, [{ host: '0.0.0.0', port: portOf(service.spec.ports[0].targetPort) }]);
+  t.match(server.healthListen, [{ port: portOf(gateway.readinessProbe.httpGet.port) }]);
+  t.match(store, { type: 'redis', username: 'gcg', password: {}, encryptionKey: {} });
+  t.ok(Number(spec.terminationGracePeriodSeconds) * 1000 > server.drainTimeoutMs + server.shutdownDelayMs);
+  t.notMatch(configMap.data['config.ini'], /^(?:password|client_secret|encryption_key|secret) =/m, 'secrets are files');
+});
+
 t.test('kubernetes: the job waits for the gateway and ends it', async (t) => {
   const [job] = parsePlainYaml(read('kubernetes/job.yaml')) as [Document];
   const [gateway, main] = job.spec.template.spec.containers;
