@@ -20,10 +20,12 @@ WORKDIR /app
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
-# Compiled code, for the user that runs it: a start takes a sixth less. Root's, so that nothing can change it later.
+# Compiled code, for the user that runs it: a start takes a sixth less. Root's, so that nothing can change it later. Made
+# with the flags of the ENTRYPOINT: Node uses none that was made with others.
 ENV NODE_COMPILE_CACHE=/app/compile-cache
 RUN install -d -o node /app/compile-cache \
-    && su -s /bin/sh node -c 'timeout --preserve-status -s TERM 5 node --disable-sigusr1 dist/main.js demo >/dev/null' \
+    && su -s /bin/sh node -c 'timeout --preserve-status -s TERM 5 node --disable-sigusr1 --max-semi-space-size=2 --no-maglev \
+        dist/main.js demo >/dev/null' \
     && chown -R root:root /app/compile-cache && chmod -R a+rX /app/compile-cache
 # The folder of the file store, for grants with a user and for clients' handles; mount a volume there to keep logins.
 RUN mkdir -p /var/lib/genesys-cloud-gateway && chown node:node /var/lib/genesys-cloud-gateway
@@ -37,5 +39,5 @@ EXPOSE 8080
 # Nothing is written but the store: run it with --read-only.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["node", "dist/main.js", "healthcheck"]
 # --disable-sigusr1: the inspector stays off whatever signal arrives. The others keep it small, see docs/performance.md.
-ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=4", "--no-maglev", "dist/main.js"]
+ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=2", "--no-maglev", "dist/main.js"]
 CMD ["serve"]

@@ -202,8 +202,10 @@ t.test('the image: not as root, without a shell, with the inspector signal off',
   const only = (instruction: string) =>
     [...last.matchAll(new RegExp(`^${instruction} +(.*)$`, 'gm'))].map(([, words]) => words);
   t.strictSame(only('USER'), ['node']);
-  const flags = ['--disable-sigusr1', '--max-semi-space-size=4', '--no-maglev'];
+  const flags = ['--disable-sigusr1', '--max-semi-space-size=2', '--no-maglev'];
   t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', ...flags, 'dist/main.js']);
+  const [, ofCache = ''] = /\bnode ((?:--\S+ |\\\n +)+)dist\/main\.js demo /.exec(last) ?? [];
+  t.strictSame(ofCache.match(/--\S+/g), flags, 'Node takes compiled code only where it was made with the same flags');
   t.match(last, /^ENV [^#]*\bMALLOC_ARENA_MAX=2$/m);
   const started = execFileSync(process.execPath, [...flags, '-p', 'process.execArgv.join()'], { encoding: 'utf8' });
   t.equal(started.trim(), [...flags, '-p', 'process.execArgv.join()'].join(), 'Node takes them all');
@@ -235,7 +237,7 @@ t.test('systemd: the units say what the gateway does', async (t) => {
     t.match(service, new RegExp(`^${line}$`, 'm'), line);
   }
   t.match(service, /^LoadCredential=client_secret:/m);
-  t.match(service, /^ExecStart=.* --disable-sigusr1 --max-semi-space-size=4 .* serve /m, 'as the image');
+  t.match(service, /^ExecStart=.* --disable-sigusr1 --max-semi-space-size=2 .* serve /m, 'as the image');
   t.match(service, /^Environment=.* MALLOC_ARENA_MAX=2$/m, 'as the image');
   t.match(service, /^ExecReload=.*-HUP/m);
   t.match(read('systemd/genesys-cloud-gateway.socket'), /^ListenStream=127\.0\.0\.1:8080$/m);
