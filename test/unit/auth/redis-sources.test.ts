@@ -13,8 +13,10 @@ import { credentialConfig, type ScriptedReply, scriptedTransport } from './fixtu
 import { openInstance } from './redis-fixtures.ts';
 
 const PERSON = credentialConfig({ grantType: 'pkce', clientSecret: null });
-const REQUEST_MS = 300;
-const MARGIN_MS = 100;
+/** Longer than a busy machine keeps a process waiting: a request that is given up is one that the platform had rotated. */
+const REQUEST_MS = 3_000;
+/** With it a lease: so long nobody sends a refresh token after Redis was away. */
+const MARGIN_MS = 500;
 
 /** A platform with strict rotation: a refresh token is good once, and a second use ends the login. */
 class Platform {
@@ -62,7 +64,7 @@ else {
   const held = setInterval(() => {}, 1_000_000);
   t.teardown(() => clearInterval(held));
   const until = async (what: string, holds: () => boolean) => {
-    for (const end = Date.now() + 20_000; !holds(); await new Promise((resolve) => setTimeout(resolve, 10)))
+    for (const end = Date.now() + 60_000; !holds(); await new Promise((resolve) => setTimeout(resolve, 10)))
       if (Date.now() > end) throw new Error(`it never came to be: ${what}`);
   };
 
