@@ -5,7 +5,6 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { EXIT } from '../../src/cli/io.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
@@ -14,8 +13,8 @@ import { createTestCa } from '../helpers/certificates.ts';
 import { addressOf, startCommand } from '../helpers/command.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
 import { makeOddPaths } from '../helpers/odd-paths.ts';
+import { MAIN } from '../helpers/program.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const odd = await makeOddPaths(t);
 
 for (const kind of ['a FIFO', 'an endless device']) {

@@ -4,7 +4,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { openPage } from '../../src/cli/commands/open.ts';
 import { PageKeyFiles, pageKeyFile, readPageKey } from '../../src/cli/page-key.ts';
@@ -15,8 +14,7 @@ import { clientNamed } from '../helpers/clients.ts';
 import { addressOf, startCommand } from '../helpers/command.ts';
 import { createCommandFolder } from '../helpers/commands.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
-
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+import { MAIN } from '../helpers/program.ts';
 
 const ASKED = { 'X-Gateway-Request': '1' };
 

@@ -4,14 +4,13 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { watchOutputs } from '../../src/cli/io.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
+import { MAIN } from '../helpers/program.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const { id, secret = '' } = DEMO_CLIENTS.clientCredentials;
 
 async function environment(t: Test) {

@@ -3,7 +3,6 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { explain } from '../../src/cli/commands/explain.ts';
@@ -14,8 +13,8 @@ import { startCommand } from '../helpers/command.ts';
 import { createCommandFolder } from '../helpers/commands.ts';
 import { fakeCall, startFakeInspector } from '../helpers/fake-inspector.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
+import { MAIN } from '../helpers/program.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const LIMITED: Partial<Call> = {
   status: 429,
   errorCode: 'gateway.rate.limited',

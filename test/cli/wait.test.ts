@@ -4,9 +4,9 @@
 import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { startCommand } from '../helpers/command.ts';
+import { MAIN } from '../helpers/program.ts';
 
 /** Something that says `waiting` until it is told to be ready. */
 async function startHealth(t: { teardown(fn: () => unknown): unknown }) {
@@ -92,13 +92,12 @@ t.test('completion scripts name commands, flags and settings, and no secret', as
 });
 
 t.test('bash completes what was begun', { skip: hasBash() ? false : 'no bash here' }, async (t) => {
-  const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
   const complete = (words: string[], cwd?: string) => {
     const script =
       'source <("$0" "$1" completion bash); compopt() { :; }; ' +
       `COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _gcg; echo ` +
       `"\${COMPREPLY[@]}"`;
-    return execFileSync('bash', ['-c', script, process.execPath, main], { encoding: 'utf8', cwd }).trim();
+    return execFileSync('bash', ['-c', script, process.execPath, MAIN], { encoding: 'utf8', cwd }).trim();
   };
   t.equal(complete(['gcg', 'heal']), 'healthcheck');
   t.equal(complete(['gcg', 'wait', '--t']), '--timeout');

@@ -1,15 +1,13 @@
-// The command as a process of its own, started from its source.
+// The command as a process of its own.
 
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { childEnvironment } from './fast-start.ts';
-
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+import { MAIN } from './program.ts';
 
 /** A running or ended command. */
 export interface Command {

@@ -7,7 +7,6 @@ import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync 
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { inlineSecret } from '../../src/secret.ts';
@@ -16,6 +15,7 @@ import { clientNamed } from '../helpers/clients.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
 import { type ConfigOverrides, credentialAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
 import { parsePlainYaml } from '../helpers/plain-yaml.ts';
+import { MAIN } from '../helpers/program.ts';
 import { goingOn, type InputSeries, MINUTES, promtool, whyNoPromtool } from '../helpers/prometheus.ts';
 
 const read = (path: string) => readFileSync(new URL(`../../examples/${path}`, import.meta.url), 'utf8');
@@ -87,8 +87,7 @@ async function brokenOutside(t: Test): Promise<Happening> {
     `[gateway]\nhost = 127.0.0.1\nport = 9\nprotocol = http\n[server]\nlisten = unix:${socketPath}\n` +
     `[credential]\nclient_id = ${id}\nclient_secret = ${secret}\n[logging]\nlog_level = trace\n${more}`;
   writeFileSync(file, text(''), { mode: 0o600 });
-  const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-  const child = spawn(process.execPath, [main, 'serve', '--config', file], {
+  const child = spawn(process.execPath, [MAIN, 'serve', '--config', file], {
     env: { ...childEnvironment, HOME: '/nonexistent', NOTIFY_SOCKET: '' },
     stdio: ['ignore', openSync('/dev/full', 'w'), 'ignore'],
   });

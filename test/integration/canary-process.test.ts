@@ -5,7 +5,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { DEMO_CLIENTS, type SandboxClient } from '../../src/sandbox/clients.ts';
@@ -16,9 +15,9 @@ import { createCanaries } from '../helpers/canary.ts';
 import { assertionFor, layWire } from '../helpers/clients.ts';
 import { gatewaySection } from '../helpers/commands.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
+import { MAIN } from '../helpers/program.ts';
 import { startServe } from '../helpers/serve-process.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const PERSON = 'ada.lindqvist@simulated-org.example';
 
 /** The values of fields that are secrets, wherever they passed. */

@@ -13,10 +13,10 @@ import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
+import { MAIN } from '../helpers/program.ts';
 import { startServed } from '../helpers/served.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const PAGE = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
 const run = promisify(execFile);
 const isThere = (program: string) => {

@@ -1,0 +1,20 @@
+// The program that tests start: as it was built, where the build is of these sources, which starts in half the time;
+// else from its sources.
+
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** The file that Node runs. */
+export const MAIN = join(ROOT, isBuilt() ? 'dist/main.js' : 'src/main.ts');
+
+/** Whether nothing that the build is made of has changed since. */
+function isBuilt(): boolean {
+  const builtAt = statSync(join(ROOT, 'dist/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).map((name) => `src/${name}`);
+  return [...sources, 'package.json', 'package-lock.json', 'scripts/bundle.ts'].every(
+    (name) => statSync(join(ROOT, name)).mtimeMs < builtAt,
+  );
+}
