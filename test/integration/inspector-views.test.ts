@@ -293,7 +293,7 @@ t.test('a file is opened here: its manifest first, its calls, one of them, and n
   t.strictSame(await axe(page), []);
   await page.click('text=Calls of this client');
   await until(page, `location.hash.startsWith('#/file?f=client:etl')`);
-  t.equal(await page.locator('.line').count(), count);
+  await until(page, `document.querySelectorAll('.line').length === ${count}`);
   t.strictSame(
     asked.filter((one) => !/ \S+\/-\/(ui\/[0-9a-f]{12}\/|events|calls\?)/.test(one)),
     [],
