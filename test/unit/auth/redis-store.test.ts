@@ -301,6 +301,16 @@ else {
     const [old, changed] = [await open(t, prefix), await open(t, prefix, keys)];
     await old.store.put(KEY, storedToken(1));
     t.equal(await revealed(changed.store), 'canary-rt-1', 'the previous key opens');
+    const renewed = await open(t, prefix, { key: 'b'.repeat(64) });
+    t.equal(await revealed(renewed.store), 'canary-rt-1', 'and what it opened is sealed by the present one');
+    const back = { key: keys.previousKey, previousKey: keys.key };
+    t.equal(await revealed((await open(t, prefix, back)).store), 'canary-rt-1', 'by an instance that is a step behind');
+    t.equal(await revealed((await open(t, prefix, keys)).store), 'canary-rt-1', 'which takes the step');
+    t.equal(await revealed(renewed.store), 'canary-rt-1');
+    const passing = { ...KEY, name: 'passing' };
+    await old.store.put(passing, storedToken(1), { keptForMs: 60_000 });
+    await changed.store.get(passing);
+    await t.rejects(renewed.store.get(passing), { code: 'wrong_key' }, 'what ends soon is left to its end');
     await changed.store.put(KEY, storedToken(2));
     await t.rejects(old.store.get(KEY), {
       code: 'wrong_key',

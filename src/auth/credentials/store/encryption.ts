@@ -26,6 +26,8 @@ export interface Sealer {
    * file's name.
    */
   open(identity: string, text: string): Promise<string>;
+  /** Whether the present key sealed it, rather than the one before. */
+  isCurrent(text: string): Promise<boolean>;
 }
 
 interface Envelope {
@@ -97,6 +99,10 @@ export function createSealer({ secret, previous = null, salt: shared }: SealerKe
         data,
       };
       return `${JSON.stringify(envelope)}\n`;
+    },
+    async isCurrent(text) {
+      const envelope = parseEnvelope(text);
+      return envelope !== undefined && isCheckOf(await derive(await secret(), envelope.salt), envelope.check);
     },
     async open(identity, text) {
       const envelope = parseEnvelope(text);

@@ -49,7 +49,17 @@ const BATCH = 100;
 /** What a store needs of the connection. */
 export type StoreConnection = Pick<
   RedisConnection,
-  'prefix' | 'instanceId' | 'meta' | 'time' | 'isReady' | 'script' | 'subscribe' | 'onGap' | 'onLoss' | 'status'
+  | 'prefix'
+  | 'instanceId'
+  | 'meta'
+  | 'time'
+  | 'isReady'
+  | 'command'
+  | 'script'
+  | 'subscribe'
+  | 'onGap'
+  | 'onLoss'
+  | 'status'
 >;
 
 /** What a shared store works with. */
@@ -89,6 +99,8 @@ export class RedisStore implements TokenStore {
   #toldAgain = 0;
   #error: string | null = null;
   #isClosed = false;
+  /** Entries that were found sealed by the previous key. */
+  readonly #sealedOnce = new Set<string>();
 
   constructor(deps: RedisStoreDeps) {
     const { connection, encryptionKey, encryptionKeyPrevious: previous, clock, random, log, path, prefix } = deps;
@@ -141,7 +153,22 @@ export class RedisStore implements TokenStore {
   async get(key: StoreKey): Promise<StoredEntry | null> {
     const id = this.#idOf(key);
     const reply = await this.#call(READ, [this.#entryKey(id)], []);
-    return this.#opened(key, await this.#counting(id, key.name, sealedEntry(reply as readonly Reply[])));
+    const sealed = await this.#counting(id, key.name, sealedEntry(reply as readonly Reply[]));
+    const entry = await this.#opened(key, sealed);
+    return entry === null ? null : this.#sealedAnew(key, entry, sealed).catch(() => entry);
+  }
+
+  /**
+   * An entry without an end, sealed by the present key where it was by the previous one. Once for each entry: while keys
+   * are changed, what is previous here may be present at another instance.
+   */
+  async #sealedAnew(key: StoreKey, entry: StoredEntry, { data }: SealedEntry): Promise<StoredEntry> {
+    const id = this.#idOf(key);
+    if (!this.#deps.encryptionKeyPrevious || this.#sealedOnce.has(id) || isEnded(entry.value)) return entry;
+    if (await this.#sealer.isCurrent(data)) return entry;
+    this.#sealedOnce.add(id);
+    const lifeMs = await this.#deps.connection.command(['PTTL', this.#entryKey(id)]);
+    return lifeMs === -1 ? this.put(key, entry.value) : entry;
   }
 
   async put(
