@@ -7,7 +7,7 @@ import type { ErrorReply, RedisClientOptions, RedisClientType } from '@redis/cli
 import type { Clock } from '../clock.ts';
 import { formatRedisAddress, type RedisAddress } from '../config/redis-url.ts';
 import { withinDeadline } from './deadline.ts';
-import { connectionFailure, RedisError, refusal } from './redis-error.ts';
+import { connectionFailure, connectionLoss, RedisError, refusal } from './redis-error.ts';
 
 /** Connecting, TLS and HELLO together may take this long. */
 export const CONNECT_DEADLINE_MS = 1000;
@@ -71,7 +71,8 @@ export class Link {
     client.on('error', (error: unknown) => {
       // Whatever it was, nothing that this connection says from now on can be ascribed to a command.
       const isFirst = cause === undefined;
-      cause ??= isRefusal(error) ? refusal(error.message) : connectionFailure(where, error);
+      const failure = link === undefined ? connectionFailure : connectionLoss;
+      cause ??= isRefusal(error) ? refusal(error.message) : failure(where, error);
       client.destroy();
       if (isFirst && link !== undefined) onEnd(cause);
     });

@@ -35,7 +35,8 @@ export class RedisError extends Error {
 
 /** What the words of a refusal mean, and what to do. */
 const REFUSALS: Readonly<Record<string, string>> = {
-  WRONGPASS: 'the user name or password is wrong: check store.username and store.password',
+  WRONGPASS:
+    'the user name or password is wrong: check store.username and store.password, and that the server has this user',
   NOAUTH: 'a password is asked for: set store.password_file, and store.username where it is not the default user',
   READONLY: 'it is a replica, which takes no writes',
   NOREPLICAS: 'too few of its replicas are there for it to take writes (min-replicas-to-write)',
@@ -120,14 +121,25 @@ const DISTRUST: Readonly<Record<string, string>> = {
   ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'it does not accept the certificate in store.cert_file',
 };
 
-/** The error for a connection to `where` that could not be made, or ended. */
+/** The error for a connection to `where` that was there, and ended. */
+export function connectionLoss(where: string, error: unknown): RedisError {
+  const { code = '' } = (error ?? {}) as NodeJS.ErrnoException;
+  return new RedisError('lost', `the connection to Redis at ${where} ended${named(code)}`);
+}
+
+/** The error for a connection to `where` that could not be made. */
 export function connectionFailure(where: string, error: unknown): RedisError {
   const { code = '', message = '' } = (error ?? {}) as NodeJS.ErrnoException;
   const distrust = DISTRUST[code];
   if (distrust !== undefined) return new RedisError('unusable', `Redis at ${where}: ${distrust} (${code})`, code);
   const known = FAILURES[code];
   if (known !== undefined) return new RedisError('offline', `Redis at ${where} cannot be reached: ${known} (${code})`);
+  // The library's own errors have no codes.
+  if (message === 'Connection timeout') return connectionFailure(where, { code: 'ETIMEDOUT' });
   if (/^Socket closed/.test(message)) return connectionFailure(where, { code: 'ECONNRESET' });
-  const named = /^[A-Z][A-Z0-9_]{2,60}$/.test(code) ? ` (${code})` : '';
-  return new RedisError('offline', `Redis at ${where} cannot be reached${named}`);
+  return new RedisError('offline', `Redis at ${where} cannot be reached${named(code)}`);
+}
+
+function named(code: string): string {
+  return /^[A-Z][A-Z0-9_]{2,60}$/.test(code) ? ` (${code})` : '';
 }

@@ -33,6 +33,9 @@ export interface Gap {
   readonly isEmptied: boolean;
 }
 
+/** How many refusals are logged while there is no connection: a server chooses its words. */
+const MOST_REFUSALS_TOLD = 5;
+
 /** Told by the connection of what happens to it. */
 export class StoreHealth {
   readonly gapListeners: ((gap: Gap) => void)[] = [];
@@ -54,6 +57,8 @@ export class StoreHealth {
   /** What was logged last. */
   #told: StoreCondition | null = null;
   #toldAt: number;
+  /** Refusals that were logged since then, by their words. */
+  readonly #toldWords = new Set<string>();
 
   constructor(clock: Clock, log: Log) {
     this.#clock = clock;
@@ -132,7 +137,8 @@ export class StoreHealth {
 
   /** What went wrong last, as long as it is not well. */
   get error(): RedisError | null {
-    return this.#refusal ?? this.#error ?? this.#gap?.cause ?? null;
+    const whyDown = this.#isConnected ? null : this.#error;
+    return whyDown ?? this.#refusal ?? this.#gap?.cause ?? null;
   }
 
   status(): StoreStatus {
@@ -163,15 +169,24 @@ export class StoreHealth {
     return this.#slowSince === null && this.#refusal === null ? 'ok' : 'degraded';
   }
 
-  /** Writes one line for each change of state. */
+  /** Writes one line for each change of state, and one for each refusal that keeps it `down`: a person has to mend it. */
   #tell(): void {
     const state = this.#condition();
     const hasBegun = this.#told !== null || this.#isConnected || this.#error !== null;
-    if (state === this.#told || !hasBegun) return;
+    if (!hasBegun) return;
+    const word = state === 'down' ? (this.#error?.word ?? '') : '';
+    const isNewRefusal = word !== '' && !this.#toldWords.has(word) && this.#toldWords.size < MOST_REFUSALS_TOLD;
+    if (state === this.#told && !isNewRefusal) return;
+    if (state !== this.#told) this.#toldWords.clear();
+    if (word !== '') this.#toldWords.add(word);
+    this.#write(state);
+  }
+
+  #write(state: StoreCondition): void {
     const now = this.#clock.now();
     const before = this.#told === null ? {} : { before: this.#told, lastedS: Math.round((now - this.#toldAt) / 1000) };
+    if (state !== this.#told) this.#toldAt = now;
     this.#told = state;
-    this.#toldAt = now;
     const { server, version, error } = this.status();
     const fields = { state, ...before, server, version, ...(error !== null && { error }) };
     if (state === 'ok') this.#log.info(fields, 'the store is connected');

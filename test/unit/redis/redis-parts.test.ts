@@ -3,9 +3,11 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { readInstances } from '../../../src/redis/instances.ts';
+import type { Link } from '../../../src/redis/link.ts';
 import { newMeta, readMeta } from '../../../src/redis/meta.ts';
-import { connectionFailure, refusal } from '../../../src/redis/redis-error.ts';
+import { connectionFailure, connectionLoss, refusal } from '../../../src/redis/redis-error.ts';
 import { checkServer } from '../../../src/redis/server-check.ts';
+import { StoreHealth } from '../../../src/redis/store-health.ts';
 import { TimeOffset } from '../../../src/redis/time-offset.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 
@@ -119,6 +121,7 @@ t.test('a refusal is told in words of ours, of any server', async (t) => {
   }
   const failure = connectionFailure('redis.example.com:6379', Object.assign(new Error('canary'), { code: 'canary' }));
   t.match(failure, { kind: 'offline', message: 'Redis at redis.example.com:6379 cannot be reached' });
+  t.match(connectionFailure('x', new Error('Connection timeout')).message, /does not answer \(ETIMEDOUT\)/);
   t.notMatch(connectionFailure('x', null).message, /null|undefined/);
 });
 
@@ -138,4 +141,26 @@ t.test('nothing that a server answers makes the readers throw anything but a wor
   );
   const { salt, gatewayId } = newMeta();
   readMeta(['1', salt, gatewayId, 0]);
+});
+
+t.test('while the store is down each refusal is told once, and it is the one in the status', async (t) => {
+  const lines: string[] = [];
+  const write = (fields: object, msg: string) => void lines.push(`${msg} ${JSON.stringify(fields)}`);
+  const health = new StoreHealth(createFakeClock(), { error: write, warn: write, info: write, debug: write });
+  const link = { address: { kind: 'unix', path: '/r' }, hello: { server: 'redis', version: '7' } } as unknown as Link;
+  health.connected(link, false);
+  health.refused(refusal('OOM'));
+  health.lost(connectionLoss('x', { code: 'ECONNRESET' }));
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    health.failed(connectionFailure('x', { code: 'ECONNREFUSED' }));
+    health.failed(refusal('WRONGPASS invalid'));
+    t.match(health.status(), { state: 'down', error: /WRONGPASS/ });
+  }
+  for (const letter of 'ABCDEFGH') health.failed(refusal(`CANARY${letter} x`));
+  health.connected(link, false);
+  t.match(health.status(), { state: 'degraded', error: /OOM/ }, 'until a write succeeds');
+  health.wrote();
+  t.match(lines.join('\n'), /connected.*\n.*OOM.*\n.*ended \(ECONNRESET\).*\n.*WRONGPASS/);
+  t.equal(lines.filter((line) => line.includes('WRONGPASS')).length, 1);
+  t.equal(lines.length, 3 + 5 + 2, 'a server that makes up words does not fill the log');
 });
