@@ -14,7 +14,7 @@ export const SHARED_SCRIPTS: readonly Script[] = [META, SIGN_OF_LIFE, ...STORE_S
 /** The commands that are sent as such. */
 export const SENT_COMMANDS: readonly string[] = [
   ...['hello', 'auth', 'evalsha', 'eval', 'time', 'subscribe'],
-  ...['del', 'hget', 'zrem'],
+  ...['del', 'hget', 'pttl', 'zrem'],
 ];
 
 /** What only `gcg check --online` and `gcg doctor` send; they do without, and say so. */
