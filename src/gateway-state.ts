@@ -24,7 +24,6 @@ import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
 import { Inspector } from './inspector/inspector.ts';
 import { isInspectorOn } from './inspector/page-place.ts';
-import type { Reload } from './inspector/reload-history.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
 import {
@@ -47,7 +46,7 @@ import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { Channels } from './server/websocket/shared-channels.ts';
 import { WrongProtocols } from './server/wrong-protocol.ts';
 import { AskedLimits } from './upstream/asked-limits.ts';
-import { credentialOfLimit, sessionLimitKey } from './upstream/call.ts';
+import { sessionLimitKey } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
 import { askUserId, OwnCallError } from './upstream/own-calls.ts';
 import type { QuotaLedger } from './upstream/rate-limit/quota-ledger.ts';
@@ -315,40 +314,6 @@ export class GatewayState implements ServerContext, Shared {
     });
   }
 
-  /** Lets the metrics look at the parts in use when they are scraped, and watchers while there are any. */
-  observe(): void {
-    if (this.inspector !== null) {
-      this.inspector.waiting = () => this.runtime.waits.list();
-      this.inspector.limits = () => limitStates(this.runtime);
-      this.inspector.observe(
-        { samples: (name) => this.metrics.samples(name), used: () => usedLimits(this.runtime) },
-        () => lastReloadOf(this),
-      );
-    }
-    this.metrics.setSources({
-      credentials: () => credentialStates(this.runtime),
-      clients: () => clientUses(this),
-      queueLengths: () => queueLengths(this.runtime),
-      certificates: () => this.expiries.certificates(),
-      connections: () => this.runtime.upstream.dispatcher.connections(),
-      usage: () => this.usage.rowsAt(this.clock.now()),
-      budgets: () =>
-        this.runtime.config.clients.flatMap(({ name, requestsPerMonth: limit }) =>
-          limit === null ? [] : [{ name, limit }],
-        ),
-      audit: () => this.auditTrail,
-      store: () => sharedStoreSample(this),
-      isCapturing: () => this.inspector && this.inspector.capture.state.what !== null,
-      ...(this.inspector && { watchers: () => this.inspector?.feed.watchers.length ?? 0 }),
-      channels: () => ownChannels(this.channels),
-      sockets: () =>
-        Array.from(this.openSockets.owners(), ({ caller, credential }) => ({
-          client: caller.client?.name ?? null,
-          credential,
-        })),
-    });
-  }
-
   /** Writes what is left for the store, and lets go of it. To be called last: whoever ends may store something. */
   async closeStore(): Promise<void> {
     await this.quota?.close();
@@ -392,76 +357,4 @@ async function makeShared(
   const { createSharedParts } = await import('./auth/shared-parts.ts');
   const parts = createSharedParts(config.store, { connection: made.redis, clock });
   return { ...made, quota: new QuotaLedger({ link: made.redis, clock }), parts };
-}
-
-function* credentialStates({ credentials, upstream }: Runtime) {
-  for (const credential of credentials.list()) {
-    const { config, source, pool } = credential;
-    const { name, isRequired } = config;
-    const { renewal, expiresAt } = source.state();
-    const limits = upstream.tokenLimits(name) ?? [];
-    const tokens =
-      pool?.states().map(({ number, token }) => ({ number, token, used: limits[number - 1]?.used ?? 0 })) ?? [];
-    const pooled = pool && { max: pool.max, tokens };
-    yield { name, isRequired, token: credential.tokenState(), renewal, expiresAt, pool: pooled };
-  }
-}
-
-function sharedStoreSample({ redis, store, quota }: GatewayState) {
-  if (redis === null || quota === null || store.instances === null) return null;
-  const { state, gaps } = redis.status();
-  const { toldAgain, unwritten } = store.state();
-  const { permits, degradedSeconds } = quota.status();
-  const instances = redis.instances.length;
-  const { lockWaits, tokensFromPeers } = store.instances;
-  const told = { gaps, toldAgain, unwritten, instances, lockWaits, tokensFromPeers };
-  return { isUp: state === 'ok', ...told, permits, degradedSeconds };
-}
-
-/** The limits in force, each by a key of its own. */
-function* limitStates({ upstream }: Runtime): Iterable<readonly [key: string, state: Record<string, unknown>]> {
-  for (const state of upstream.limits()) yield [`${state.credential} ${state.name}`, { ...state }];
-}
-
-/** How much of the limits of credentials as a whole is used. */
-function* usedLimits({ upstream, config }: Runtime): Iterable<readonly [credential: string, used: number]> {
-  const names = new Set(config.credentials.map(({ name }) => name));
-  for (const { credential, scope, routes, used } of upstream.limits())
-    if (scope === 'token' && routes === null && credential !== null && names.has(credential)) yield [credential, used];
-}
-
-/** The last reload as the program reports it; null where there was none. */
-function lastReloadOf({ program }: GatewayState): Reload | null {
-  const { reload } = (program.status?.() ?? {}) as { readonly reload?: { readonly last: Reload | null } };
-  return reload?.last ?? null;
-}
-
-/** Clients with their ends and what was seen of their secrets. */
-function* clientUses({ runtime, activity, blocks }: GatewayState) {
-  for (const { name, expiresAt } of runtime.config.clients) {
-    const { rejected, secrets } = activity.of(name);
-    yield { name, expiresAt, isBlocked: blocks.since(name) !== null, rejected, secrets };
-  }
-}
-
-/** Channels made with the credentials' own tokens: those of sessions count for their users. */
-function* ownChannels(channels: Channels) {
-  for (const { credential, session, clients } of channels.accounts())
-    if (session === null) for (const one of clients) yield { client: one.client, credential, channels: one.channels };
-}
-
-/** Calls that wait for a limit or a connection, by credential. */
-function queueLengths({ upstream }: Runtime): Map<string, number> {
-  const lengths = new Map<string, number>();
-  const add = (limitKey: string, waiting: number) => {
-    const name = credentialOfLimit(limitKey);
-    lengths.set(name, (lengths.get(name) ?? 0) + waiting);
-  };
-  for (const { credential, organization, waiting } of upstream.limits()) {
-    if (credential !== null) add(credential, waiting);
-    // Of several credentials; it is not known whose.
-    else if (organization !== null) add('other', waiting);
-  }
-  for (const [credential, waiting] of upstream.dispatcher.waiting()) add(credential, waiting);
-  return lengths;
 }

@@ -18,6 +18,7 @@ import { isAnonymousServed } from './server/listener-plan.ts';
 import { type ListenerSpec, type Listeners, openListeners } from './server/listeners.ts';
 import { draining } from './server/responses.ts';
 import { readinessOf } from './server/routes/status.ts';
+import { observe } from './server/samples.ts';
 import { acceptUpgrade, whyNotServed } from './server/websocket/upgrade.ts';
 import { type KnownIdentity, NOTHING_KNOWN } from './upstream/identities.ts';
 
@@ -93,7 +94,7 @@ export class Gateway {
     const { onQuit = () => void gateway.drain(), reload, status } = options;
     state.program = { quit: onQuit, reload, status };
     state.use(new Runtime(config, state));
-    state.observe();
+    observe(state);
     await state.sessions.restore();
     // An agent that no runtime owns: the first one would never be let go of.
     state.app = await createApp(new Agent(), options.plugins);
