@@ -244,6 +244,9 @@ t.test('a client blocked at one is blocked at all, whatever becomes of the store
   const authFingerprint = hash('sha256', 'crm-secret').slice(0, 12);
   const session = await openSession(b, shared, { client: 'crm', authFingerprint });
   for (const headers of [crm, bi, session]) t.equal(await outcomeAt(b.url, headers, USERS), 200);
+  const name = await redis.command<string>('HGET', '{gcg}:meta', 'gateway');
+  const loop = await fetch(`${b.url}${USERS}`, { headers: { ...bi, 'x-gateway-instance': `other, ${name}` } });
+  t.equal(loop.status, 508, 'a call that has passed an instance of this gateway');
   // One that is in no index, as where the store failed just then.
   await redis.command('DEL', '{gcg}:idx:sess', '{gcg}:idx:sess:n');
   const socket = await openWebSocket(t, (await makeChannel(b.url, crm)).connectUri);
