@@ -164,7 +164,8 @@ t.test('300 a minute, saturated at three instances', { skip: withoutRedis, timeo
 
   t.comment('the same with a server that is frozen, killed, and emptied');
   const before = { ...sandbox.stats };
-  const degraded = () => Promise.all([a, b, c].map(({ gateway }) => metric(gateway, 'gcg_quota_degraded_seconds_total')));
+  const degraded = () =>
+    Promise.all([a, b, c].map(({ gateway }) => metric(gateway, 'gcg_quota_degraded_seconds_total')));
   const backAfter = async (what: string) => {
     const from = performance.now();
     let now = await degraded();
