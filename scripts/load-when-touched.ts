@@ -31,6 +31,13 @@ const OWN_FILE: readonly (readonly [from: string, what: RegExp, name: string])[]
   ['undici/lib', /\/web\/fetch\/body(?:\.js)?$/, 'undici-fetch-body'],
 ];
 
+/** Packages that src imports when something rare is used: a file of its own, which all that is bundled has in common. */
+const RARE: Readonly<Record<string, string>> = {
+  '@prometheus-io/client': 'prometheus-client',
+  '@redis/client': 'redis-client',
+  'proxy-agent': 'proxy-agent',
+};
+
 /**
  * The parts of undici that forward calls, by the file each is in: its index loads all of fetch, WebSocket and caches.
  * An import of another one ends the build.
@@ -83,6 +90,11 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
   build.onResolve({ filter: /^[@a-z]/ }, ({ path, kind, importer, resolveDir }) => {
     if (kind !== 'dynamic-import' || !isOurs(importer)) return undefined;
     const file = createRequire(join(resolveDir, 'any.ts')).resolve(path);
+    const name = RARE[path];
+    if (name !== undefined) {
+      ownFiles.set(name, file);
+      return { path: name, namespace: 'rare' };
+    }
     return isCommonJs(file) ? { path: file, namespace: 'commonjs-names' } : undefined;
   });
   build.onResolve({ filter: /./ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
@@ -108,6 +120,13 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
   build.onLoad({ filter: /./, namespace: 'own-file' }, ({ path }) => ({
     contents: `const { fromHere } = require('from-here');\n${standIn(`fromHere('./later/${path}.cjs')`)}`,
   }));
+  build.onLoad({ filter: /./, namespace: 'rare' }, ({ path }) => {
+    const names = Object.keys(require(ownFiles.get(path) ?? path)).filter((name) => name !== 'default');
+    return {
+      contents: `import { fromHere } from 'from-here';
+export const { ${names.join(', ')} } = fromHere('./later/${path}.cjs');`,
+    };
+  });
   build.onResolve({ filter: /^from-here$/ }, () => ({ path: 'from-here', namespace: 'from-here' }));
   build.onLoad({ filter: /./, namespace: 'from-here' }, () => ({
     contents: `let load;

@@ -5,9 +5,9 @@ import type { CommandName } from './command-table.ts';
 import { type Io, processIo } from './io.ts';
 
 const COMMANDS: Record<CommandName, () => Promise<Command>> = {
-  serve: async () => (await import('./commands/serve.ts')).serve,
-  run: async () => (await import('./commands/run.ts')).runWithGateway,
-  demo: async () => (await import('./commands/demo.ts')).demo,
+  serve: async () => (await import('./serving.ts')).SERVING.serve(),
+  run: async () => (await import('./serving.ts')).SERVING.run(),
+  demo: async () => (await import('./serving.ts')).SERVING.demo(),
   check: async () => {
     const [{ check }, { checkOnline }] = await Promise.all([
       import('./commands/check.ts'),

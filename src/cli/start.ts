@@ -15,6 +15,8 @@ export async function start(argv: readonly string[], io: Io): Promise<number> {
   if (argv[0] === 'healthcheck' || argv[0] === 'wait') return (await import('./probes.ts')).runProbe(argv, io);
   // Those before start as soon without.
   if (!isSource) await cacheCode(io);
+  if (argv.length === 0 || ['serve', 'run', 'demo'].includes(argv[0] as string))
+    return (await import('./serving.ts')).runServing(argv, io);
   return (await import('./run.ts')).run(argv, io);
 }
 

@@ -265,7 +265,7 @@ async function signalAtStart(t: Test, command: string, module: string, signal: N
 
 /** In which module which signals come: each kind in the first and in the last, one of each kind between. */
 const AT_START = {
-  '/cli/run.ts': ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'],
+  '/cli/serving.ts': ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'],
   '/cli/commands/serve.ts': ['SIGTERM', 'SIGHUP'],
   '/src/gateway.ts': ['SIGINT', 'SIGUSR1'],
   '/server/app.ts': ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'],
