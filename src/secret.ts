@@ -96,8 +96,15 @@ export function looksSwapped(clientId: string, secret: Secret): boolean {
  */
 export function inlineSecret(value: string, origin: string): SecretSource {
   const secret = new Secret(value);
-  const revision = `inline:${secret.fingerprint()}`;
-  return { origin, read: () => secret, revision: () => revision };
+  let revision: string | undefined;
+  return {
+    origin,
+    read: () => secret,
+    revision() {
+      revision ??= `inline:${secret.fingerprint()}`;
+      return revision;
+    },
+  };
 }
 
 /** Upper bound of a secret file: a private key or an assertion fits, a mistaken path does not. */

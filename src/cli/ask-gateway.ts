@@ -46,9 +46,14 @@ export async function askGateway(gatewayRequest: GatewayRequest): Promise<Gatewa
     if (response === null) return null;
     return { status: response.statusCode ?? 0, text: await readWhole(response, maxBytes) };
   } catch (error) {
-    if (deadline.aborted) throw new Error(`the gateway did not answer within ${timeoutMs / 1000} s`);
+    if (deadline.aborted) throw unansweredWithin(timeoutMs);
     throw error;
   }
+}
+
+/** What a request is rejected with whose time is over. */
+export function unansweredWithin(timeoutMs: number): Error {
+  return new Error(`the gateway did not answer within ${timeoutMs / 1000} s`);
 }
 
 /** Sends one request. Resolves with a response whose body is not read; null where nothing listens. */
@@ -106,9 +111,13 @@ function otherProtocol({ code = '', message }: NodeJS.ErrnoException, isTls: boo
 
 function connection(address: CallableAddress): { socketPath: string } | { host: string; port: number } {
   if (address.kind === 'unix') return { socketPath: address.path };
-  // A wildcard address cannot be called: loopback is one of the addresses it stands for.
-  const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host;
-  return { host, port: address.port };
+  return { host: callableHost(address.host), port: address.port };
+}
+
+/** A wildcard address cannot be called: loopback is one of the addresses it stands for. */
+export function callableHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  return host === '::' ? '::1' : host;
 }
 
 /** The body of a response as text. Rejects in words when it is larger. */
