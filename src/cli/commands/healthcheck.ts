@@ -10,7 +10,7 @@ import { parseDuration } from '../../config/values.ts';
 import { firstAddress, loadToAsk, whereIsDescriptor } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
 import { askBriefly } from '../ask-briefly.ts';
-import { askGateway, type GatewayResponse, OtherProgram } from '../ask-gateway.ts';
+import { askGateway, type GatewayResponse, OtherProgram, unansweredWithin } from '../ask-gateway.ts';
 import { EXIT, type Io } from '../io.ts';
 
 /** Longest wait for a response, ms, without --timeout. */
@@ -92,7 +92,7 @@ async function askReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: nu
     let response = isEncrypted ? undefined : await askBriefly(address, path, timeoutMs);
     if (response === undefined) {
       const headers = { host: 'localhost' };
-      const leftMs = Math.max(1, endsAt - process.uptime() * 1000);
+      const leftMs = Math.max(1, Math.ceil(endsAt - process.uptime() * 1000));
       response = await askGateway({ address, tls, method: 'GET', path, headers, timeoutMs: leftMs });
     }
     if (response === null)
@@ -100,7 +100,9 @@ async function askReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: nu
     return response.status === 200 ? { ready: true } : { ready: false, ...describe(response) };
   } catch (error) {
     const isForeign = error instanceof OtherProgram;
-    const why = `${onOneLine((error as Error).message)}${isForeign ? `: ${formatListenAddress(address)}` : ''}`;
+    const isLate = !isForeign && process.uptime() * 1000 >= endsAt;
+    const { message } = isLate ? unansweredWithin(timeoutMs) : (error as Error);
+    const why = `${onOneLine(message)}${isForeign ? `: ${formatListenAddress(address)}` : ''}`;
     return { ready: false, why, kind: isForeign ? 'foreign' : 'waiting' };
   }
 }
