@@ -162,9 +162,11 @@ const THEMES = [
 for (const [theme, options] of process.env.GCG_TEST_LONG === undefined ? THEMES.slice(1) : THEMES)
   t.test(`each view shows its numbers, is found good by axe, and fits: ${theme}`, SKIP, async (t) => {
     const page = await open(await profile(t, options), 'ops');
+    // The calls from the start may be more than a minute ago.
+    await (await fetch(`${url}/api/v2/users`, { headers: { 'X-Gateway-Key': 'etl-secret' } })).arrayBuffer();
     const expected = {
       tokens: /default.*fresh.*left/s,
-      limits: /Credential default.*of 300 a minute.*etl 4.*1 absorbed.*Client ivr: its own limit/s,
+      limits: /Credential default.*of 300 a minute.*etl [1-9].*1 absorbed.*Client ivr: its own limit/s,
       routes: /users.*etl-alone/s,
       clients: /etl.*ivr.*Would be denied.*etl-rule/s,
       gateway: /ready.*Where calls go.*can be reached.*Who watches.*ops/s,
