@@ -2,7 +2,7 @@
 // the folder given, `dist` by default. Each command, and each part that is rare, stays a file of its own. Writes beside
 // them whose code that is: `bundled-packages.json` for machines, `THIRD-PARTY-LICENSES` for people and their lawyers.
 
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
@@ -90,6 +90,8 @@ const packages = packagesOf(
 writeFileSync(join(dist, 'bundled-packages.json'), `${JSON.stringify(packages.map(row), null, 1)}\n`);
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES'), licencesPage(packages));
 
+for (const { metafile } of [...small, ...split]) assertAscii(metafile);
+
 /** Leaves imports as they are that lead to an entry of its own. */
 function otherFiles(byImport: Readonly<Record<string, string>>): Plugin {
   return {
@@ -101,6 +103,16 @@ function otherFiles(byImport: Readonly<Record<string, string>>): Plugin {
       });
     },
   };
+}
+
+/** A source is held in memory as long as its code is, and with one character beyond Latin-1 it takes twice as much. */
+function assertAscii({ outputs }: Metafile): void {
+  for (const [file, { bytes }] of Object.entries(outputs)) {
+    if (!file.endsWith('.js') || bytes < 100_000) continue;
+    // Strings are written with escapes: it is in a regular expression.
+    const where = /.{0,40}[^\0-\x7f]/.exec(readFileSync(join(ROOT, file), 'utf8'))?.[0];
+    if (where !== undefined) throw new Error(`${file} is not ASCII, write \\u and its number: ${where}`);
+  }
 }
 
 /** The files whose code is in what was written; modules that are made here have a word and a colon in front. */

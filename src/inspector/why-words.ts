@@ -63,7 +63,7 @@ export function fault({ error }: Call, otherwise: string): string {
 /** With a capital and a full stop. A text that begins with a code or a name keeps its first letter. */
 export function sentence(text: string): string {
   const begun = /^[a-z]+(?:[ ,]|: )/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
-  return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
+  return /[.!?\u2026]$/.test(begun) ? begun : `${begun}.`;
 }
 
 /** Sentences side by side; what is null is left out. */
