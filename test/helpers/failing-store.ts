@@ -155,10 +155,11 @@ export async function untilStore(t: Test, instances: readonly Instance[], wanted
   }
 }
 
-/** The states of the store that the gateway wrote a line of, after the first connection: `down`, `ok`. */
+/** The states of the store that the gateway told, after the first connection: `down`, `ok`. Another reason is no other. */
 export function statesTold({ log }: Instance): unknown[] {
   const states = log.lines.filter(({ msg }) => /^the store is /.test(msg)).map(({ fields }) => fields.state);
-  return states.slice(states.indexOf('ok') + 1);
+  const later = states.slice(states.indexOf('ok') + 1);
+  return later.filter((state, at) => state !== later[at - 1]);
 }
 
 /** A renewal of the person's token at one instance; resolves when all have what it brought. Redis may just be back. */
