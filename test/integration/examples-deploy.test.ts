@@ -194,6 +194,28 @@ t.test('compose: the application shares the loopback, the secret is a file, and 
   t.ok(Number.parseInt(gateway.stop_grace_period, 10) * 1000 > result.config.server.drainTimeoutMs);
 });
 
+t.test('compose: two instances share a Valkey that forgets nothing, and no secret is on a command line', async (t) => {
+  const [compose] = parsePlainYaml(
+    read('instances/compose.yaml')
+      .replace(/\$\{\w+:-([^}]*)\}/g, '$1')
+      .replace(/\$\{\w+:\?[^}]*\}/g, 'a-client'),
+  ) as [Document];
+  const { gateway, valkey, front } = compose.services;
+  t.equal(gateway.deploy.replicas, '2');
+  t.match(gateway, { read_only: 'true', cap_drop: ['ALL'] });
+  t.strictSame(gateway.secrets.toSorted(), Object.keys(compose.secrets).toSorted());
+  t.match(front.depends_on.gateway, { condition: 'service_healthy' });
+  t.match(front.ports, ['127.0.0.1:8080:80'], 'only this machine reaches it');
+  const { GCG_CLIENT_APP_SECRET_FILE: _, ...others } = gateway.environment;
+  // The stand-in for secret files holds several lines, which no secret of a caller may.
+  const result = load({ ...others, GCG_CLIENT_APP_SECRET: 'the secret of an application' }, null);
+  if (!result.ok) return t.fail(JSON.stringify(result.problems));
+  t.match(result.config.store, { type: 'redis', password: {}, encryptionKey: {} });
+  t.ok(Number.parseInt(gateway.stop_grace_period, 10) * 1000 > result.config.server.drainTimeoutMs);
+  t.match(valkey.command.at(-1), /\| valkey-server -$/);
+  t.match(compose.configs.valkey.content, /appendfsync always\nmaxmemory-policy noeviction\n/);
+});
+
 t.test('the image: not as root, without a shell, with the inspector signal off', async (t) => {
   const last =
     readFileSync(`${EXAMPLES}../Dockerfile`, 'utf8')
