@@ -7,6 +7,7 @@ import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { Secret } from '../../secret.ts';
 import { StoreError, type StoreKey, type TokenStore } from '../credentials/store/store.ts';
+import { Rereading } from './rereading.ts';
 import { storeAway } from './session-fetches.ts';
 
 /** By name, when each was blocked (epoch ms). */
@@ -40,9 +41,7 @@ export class ClientBlocks {
   readonly #onBlockedElsewhere: (name: string) => void;
   /** Whether the list was read once. */
   #isLoaded = false;
-  /** A reading that is under way, and whether another one has to follow it. */
-  #loading: Promise<void> | null = null;
-  #isLoadWanted = false;
+  readonly #readings = new Rereading(() => this.#loadOnce());
   #seenRevision: string | null = null;
   #lookedMono: number;
 
@@ -65,17 +64,7 @@ export class ClientBlocks {
    * reading is tried again. Never throws.
    */
   load(): Promise<void> {
-    this.#isLoadWanted = true;
-    this.#loading ??= this.#loadWhileWanted();
-    return this.#loading;
-  }
-
-  async #loadWhileWanted(): Promise<void> {
-    while (this.#isLoadWanted) {
-      this.#isLoadWanted = false;
-      await this.#loadOnce();
-    }
-    this.#loading = null;
+    return this.#readings.again();
   }
 
   async #loadOnce(): Promise<void> {

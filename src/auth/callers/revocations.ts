@@ -8,6 +8,7 @@ import { Allowance } from './allowance.ts';
 import { ANYBODY, ownerKey } from './caller.ts';
 import { type ClientHandle, HANDLE_LIFE_MS } from './client-handle.ts';
 import type { HandleStore, Revocations } from './handle-store.ts';
+import { Rereading } from './rereading.ts';
 
 /**
  * Most revoked handles that are kept for one owner. More are refused: a revocation must not revoke other handles, nor
@@ -67,9 +68,7 @@ export class RevokedHandles {
   /** The revision that was last read; null before the first time. */
   #seenRevision: string | null = null;
   #isLoaded = false;
-  /** A reading that is under way, and whether another one has to follow it. */
-  #loading: Promise<void> | null = null;
-  #isLoadWanted = false;
+  readonly #readings = new Rereading(() => this.#loadOnce());
   /** When the store's revision was last read. */
   #lookedMono: number;
 
@@ -103,17 +102,7 @@ export class RevokedHandles {
    * reading is tried again. Never throws.
    */
   load(): Promise<void> {
-    this.#isLoadWanted = true;
-    this.#loading ??= this.#loadWhileWanted();
-    return this.#loading;
-  }
-
-  async #loadWhileWanted(): Promise<void> {
-    while (this.#isLoadWanted) {
-      this.#isLoadWanted = false;
-      await this.#loadOnce();
-    }
-    this.#loading = null;
+    return this.#readings.again();
   }
 
   async #loadOnce(): Promise<void> {

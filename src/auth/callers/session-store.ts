@@ -92,7 +92,12 @@ export function sessionOfStored(value: StoredToken): StoredSession | null {
       ? createToken({ accessToken: new Secret(accessToken), obtainedAt, expiresAt })
       : null;
   return {
-    ...{ hash, owner, issuer: home, token, refreshToken, generation },
+    hash,
+    owner,
+    issuer: home,
+    token,
+    refreshToken,
+    generation,
     usedAt: typeof usedAt === 'number' ? usedAt : 0,
     ...((typeof user === 'string' || user === null) && { user }),
   };

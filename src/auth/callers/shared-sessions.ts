@@ -63,8 +63,11 @@ export class SharedSessions {
       this.#fetches.inTurn(read).catch(() => undefined);
     };
     const shared: SharedSession = new SharedSession(parts, {
-      ...{ store, clock, idleMs: limits.idleMs },
-      ...{ ...events, onChange },
+      ...events,
+      store,
+      clock,
+      idleMs: limits.idleMs,
+      onChange,
     });
     return shared;
   }

@@ -49,7 +49,8 @@ export function storeStatus(
     // What a credential could not store while it was away, it keeps and tells later.
     error: error ?? own.error,
     since: new Date(sinceAt).toISOString(),
-    ...{ server, version },
+    server,
+    version,
     roundTripMs: roundTripMs === null ? null : Math.round(roundTripMs * 100) / 100,
     clockAheadMs: roundTripMs === null ? null : Math.round(redis.time.aheadMs),
     gaps,

@@ -3,7 +3,7 @@
 // the ledger makes.
 
 import { evenlyUsed, type Openings, OwnPace, openingsOf } from './own-pace.ts';
-import { AHEAD_MS, type ClientReport, PERMIT_LIFE_MS, type QuotaReply, type QuotaReport } from './quota-script.ts';
+import { AHEAD_MS, type ClientReport, PERMIT_LIFE_MS, type QuotaReply, type QuotaReport } from './quota-report.ts';
 import {
   type CountedCall,
   type LimitWindow,

@@ -5,7 +5,8 @@ import { createHmac } from 'node:crypto';
 import type { Clock, Timer } from '../../clock.ts';
 import type { Script, ScriptCall } from '../../redis/script.ts';
 import { type PermitLedger, PermitWindow } from './permit-window.ts';
-import { decodeReply, encodeReport, PERMIT_LIFE_MS, QUOTA_ENDS, TICK } from './quota-script.ts';
+import { decodeReply, encodeReport, PERMIT_LIFE_MS } from './quota-report.ts';
+import { QUOTA_ENDS, TICK } from './quota-script.ts';
 import type { LimitWindow, WindowMaker, WindowSettings } from './rate-window.ts';
 
 /** What it needs of the connection to the store. */

@@ -2,6 +2,7 @@
 // asks for one more token when those in hand have little room left.
 
 import type { TokenPool } from '../../auth/credentials/token-pool.ts';
+import { FirstPlace, type Place } from './first-place.ts';
 import { RateLimiter, type RateLimiterDeps } from './rate-limiter.ts';
 import type { CountedCall, LimitWindow, PlaceQueue, TokenChoice, WindowMaker } from './rate-window.ts';
 
@@ -27,12 +28,6 @@ export interface TokenLimitState {
   readonly used: number;
   /** Milliseconds until calls go on with it, 0 when they are not paused. */
   readonly pausedMs: number;
-}
-
-/** The limit of the token in one place of a pool. A renewed token goes on with what was counted for the one before. */
-interface Place {
-  readonly window: LimitWindow;
-  pausedUntil: number;
 }
 
 /** What the windows of a pool are made of. */
@@ -377,88 +372,6 @@ class PlaceLine implements PlaceQueue {
 
   pauseUntil(until: number): void {
     this.#pool.pauseAt(this.#place, until);
-  }
-}
-
-/** The first token's part of a pool's windows, for calls that can be sent with no other. */
-class FirstPlace implements LimitWindow {
-  readonly #place: Place;
-
-  constructor(place: Place) {
-    this.#place = place;
-  }
-
-  get perMinute(): number {
-    return this.#place.window.perMinute;
-  }
-
-  get limit(): number {
-    return this.perMinute;
-  }
-
-  get metUntil(): number {
-    return this.#place.window.metUntil;
-  }
-
-  acquire(now: number, call?: CountedCall, client?: string): void {
-    this.#place.window.acquire(now, call, client);
-    if (call !== undefined) call.place = 0;
-  }
-
-  complete(arrivedAt: number): void {
-    this.#place.window.complete(arrivedAt);
-  }
-
-  cancel(): void {
-    this.#place.window.cancel();
-  }
-
-  free(now: number): number {
-    return now < this.#place.pausedUntil ? 0 : this.#place.window.free(now);
-  }
-
-  freeFor(now: number): number {
-    return this.#place.window.free(now);
-  }
-
-  used(now: number): number {
-    return this.#place.window.used(now);
-  }
-
-  enterSlowStart(until: number): void {
-    this.#place.window.enterSlowStart(until);
-  }
-
-  pause(until: number): boolean {
-    this.#place.pausedUntil = Math.max(this.#place.pausedUntil, until);
-    return true;
-  }
-
-  notePause(until: number): void {
-    this.#place.window.notePause(until);
-  }
-
-  /** It has the first token's. */
-  identify(): void {}
-
-  /** The pool speaks for those who wait here as well. */
-  serve(): void {}
-
-  awaited(now: number, isDue: boolean): void {
-    this.#place.window.awaited(now, isDue);
-  }
-
-  isGranted(now: number): boolean {
-    return this.#place.window.isGranted(now);
-  }
-
-  freeAside(now: number): number | Promise<number> {
-    return this.#place.window.freeAside(now);
-  }
-
-  openings(now: number): () => number {
-    const next = this.#place.window.openings(now);
-    return () => Math.max(next(), this.#place.pausedUntil);
   }
 }
 

@@ -7,7 +7,8 @@ import { type CallerConnection, QueueCapacity } from '../../../src/upstream/call
 import { OwnPace, openingsOf } from '../../../src/upstream/rate-limit/own-pace.ts';
 import type { PermitWindow } from '../../../src/upstream/rate-limit/permit-window.ts';
 import { QuotaLedger, type QuotaLink } from '../../../src/upstream/rate-limit/quota-ledger.ts';
-import { decodeReply, TICK } from '../../../src/upstream/rate-limit/quota-script.ts';
+import { decodeReply } from '../../../src/upstream/rate-limit/quota-report.ts';
+import { TICK } from '../../../src/upstream/rate-limit/quota-script.ts';
 import { RateLimiter } from '../../../src/upstream/rate-limit/rate-limiter.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createCall, createResponse, createStack, refusal } from './layer-fixtures.ts';

@@ -8,7 +8,7 @@ import {
   PERMIT_LIFE_MS,
   type QuotaReply,
   type QuotaReport,
-} from '../../../src/upstream/rate-limit/quota-script.ts';
+} from '../../../src/upstream/rate-limit/quota-report.ts';
 import { createDice, type Dice } from '../../helpers/dice.ts';
 import { type RedisProcess, startRedis, withoutRedis } from '../../helpers/redis-process.ts';
 import { TIMED_TICK } from './quota-simulation.ts';

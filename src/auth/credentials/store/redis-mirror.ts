@@ -159,7 +159,13 @@ export class RedisMirror {
       return existing;
     }
     const made: Mirrored = {
-      ...{ id, name, sealed: null, keptForMs: null, touchedMono, isUnwritten: false, heard: null },
+      id,
+      name,
+      sealed: null,
+      keptForMs: null,
+      touchedMono,
+      isUnwritten: false,
+      heard: null,
       listeners: new Set(),
     };
     this.#entries.set(id, made);

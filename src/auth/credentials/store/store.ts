@@ -222,7 +222,9 @@ export function serialiseToken(value: StoredToken): string {
   const { accessToken, refreshToken, initialFingerprint, isRefused, obtainedBy } = value;
   const { expiresAt, obtainedAt, generation } = value;
   return JSON.stringify({
-    ...{ expiresAt, obtainedAt, generation },
+    expiresAt,
+    obtainedAt,
+    generation,
     ...(isRefused === true && { refused: true }),
     ...(obtainedBy !== undefined && { by: obtainedBy }),
     seed: initialFingerprint,
