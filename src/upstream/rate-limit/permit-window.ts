@@ -2,8 +2,9 @@
 // that it was given, so that no call waits for the store that they share. What it tells and is told goes by ticks, which
 // the ledger makes.
 
+import { ClientCounts } from './client-counts.ts';
 import { evenlyUsed, type Openings, OwnPace, openingsOf } from './own-pace.ts';
-import { AHEAD_MS, type ClientReport, PERMIT_LIFE_MS, type QuotaReply, type QuotaReport } from './quota-report.ts';
+import { AHEAD_MS, PERMIT_LIFE_MS, type QuotaReply, type QuotaReport } from './quota-report.ts';
 import {
   type CountedCall,
   type LimitWindow,
@@ -21,10 +22,6 @@ const SPARE_MS = 1_500;
 /** Calls are told in steps of this; of more where many instances have to be summed up. */
 const BUCKET_MS = MINUTE_MS / 240;
 const INSTANCES_A_BUCKET = 5;
-/** Of so many clients a row tells: of those that wait, and of those that were served most. */
-const MOST_CLIENTS = 64;
-/** What "lately" is in a client's count. */
-const RECENT_MS = 6_000;
 /** An instance that sends less of a limit that nobody knows need not tell. */
 const UNTOLD_PER_MINUTE = 20;
 /** Pauses that differ by less are the same. */
@@ -88,7 +85,7 @@ export class PermitWindow implements LimitWindow {
   #spareMost = 0;
 
   readonly #starts = new RollingCount({ bucketMs: 500, periodMs: RATE_MS });
-  readonly #clients = new Map<string, RollingCount>();
+  readonly #clients = new ClientCounts();
   #sequence = 0;
   #acknowledged = { sequence: 0, at: NEVER };
   /** Whether something was counted that no tick has told. */
@@ -155,7 +152,7 @@ export class PermitWindow implements LimitWindow {
     this.#starts.add(now);
     this.#started += 1;
     this.#isUntold = true;
-    if (client !== undefined) this.#countOf(client).add(now);
+    if (client !== undefined) this.#clients.of(client).add(now);
     if (this.#pace !== null) {
       this.#pace.start(now);
       this.#ledger.counts.alone += 1;
@@ -300,7 +297,7 @@ export class PermitWindow implements LimitWindow {
       isGranting,
       sharers: this.#queue?.sharers ?? 0,
       counted: this.#counted(now),
-      clients: this.#clientReports(now),
+      clients: this.#clients.report(now, new Map(this.#queue?.waitingOf() ?? []), (name) => this.#ledger.nameOf(name)),
     };
   }
 
@@ -465,43 +462,5 @@ export class PermitWindow implements LimitWindow {
       return counted.push([leftMs, count]) > 0;
     });
     return counted;
-  }
-
-  #clientReports(now: number): ClientReport[] {
-    const waiting = new Map(this.#queue?.waitingOf() ?? []);
-    const reports: ClientReport[] = [];
-    for (const client of waiting.keys()) this.#countOf(client);
-    for (const [client, count] of this.#clients) {
-      const served = count.recent(now);
-      const waits = waiting.get(client) ?? 0;
-      if (served === 0 && waits === 0) {
-        this.#clients.delete(client);
-        continue;
-      }
-      let recent = 0;
-      count.each(now, (endsAt, calls) => {
-        if (endsAt > now + MINUTE_MS - RECENT_MS) recent += calls;
-        return true;
-      });
-      reports.push({ id: this.#ledger.nameOf(client), waiting: waits, served, recent });
-    }
-    if (reports.length <= MOST_CLIENTS) return reports;
-    reports.sort((a, b) => Math.sign(b.waiting) - Math.sign(a.waiting) || b.served - a.served);
-    const others = { id: '_', waiting: 0, served: 0, recent: 0 };
-    for (const { waiting: waits, served, recent } of reports.splice(MOST_CLIENTS)) {
-      others.waiting += waits;
-      others.served += served;
-      others.recent += recent;
-    }
-    return [...reports, others];
-  }
-
-  #countOf(client: string): RollingCount {
-    let count = this.#clients.get(client);
-    if (count === undefined) {
-      count = new RollingCount({ bucketMs: 2_000, periodMs: MINUTE_MS });
-      this.#clients.set(client, count);
-    }
-    return count;
   }
 }
