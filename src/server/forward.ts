@@ -12,9 +12,8 @@ import {
   captureResponseBody,
   requestBodyObserver,
 } from '../logging/body-capture.ts';
-import type { CallTrace } from '../logging/call-trace.ts';
-import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
-import type { BodySink, UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
+import { noteError } from '../logging/exchange-record.ts';
+import type { UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
 import { headerValue, retryAfterMs } from '../upstream/platform-error.ts';
 import { hasNoBody, NO_BODY, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
@@ -23,6 +22,7 @@ import { callPageHeader } from './call-page.ts';
 import { type Exchange, finishExchange } from './exchange.ts';
 import { explainRefusal, foresee, mayNeedExplaining } from './explain-refusal.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, rewriteLocation } from './headers.ts';
+import { NOT_WANTED, ResponseSink } from './response-sink.ts';
 import { drainRequest, internalError, respondWithError, sendContinue } from './responses.ts';
 import { isChannelCall, requestUncompressed, rewriteChannels } from './websocket/channel-responses.ts';
 
@@ -276,83 +276,4 @@ async function respondToFailure(exchange: Exchange, error: unknown): Promise<voi
   const isUploading =
     !request.complete && (request.headers['content-length'] ?? request.headers['transfer-encoding'] ?? '0') !== '0';
   respondWithError(exchange, failure, { close: isUploading || failure.code === 'gateway.draining' });
-}
-
-/** Why a response of the upstream is given up: its caller is gone, or got another one. */
-export const NOT_WANTED = new GatewayError('gateway.internal', 'the response is not wanted any more');
-
-/** A body up to here is cheaper to copy than to write in a piece of its own. */
-const JOINED_BYTES = 8 * 1024;
-
-/** Streams a body to the caller. `done` resolves when all of it was taken, and rejects when either side breaks off. */
-export class ResponseSink implements BodySink {
-  readonly done: Promise<void>;
-  readonly #response: ServerResponse;
-  readonly #record: ExchangeRecord;
-  readonly #upstreamResponse: UpstreamResponse;
-  /** Also while what was read ahead is written, chunk after chunk. */
-  #isFull = false;
-  #resolve!: () => void;
-  #reject!: (error: Error) => void;
-
-  constructor(response: ServerResponse, record: ExchangeRecord, upstreamResponse: UpstreamResponse) {
-    this.#response = response;
-    this.#record = record;
-    this.#upstreamResponse = upstreamResponse;
-    this.done = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-  }
-
-  /** The caller left: nothing more can be written. Bound, to be handed around. */
-  readonly abandon = (): void => this.#reject(NOT_WANTED);
-
-  write(chunk: Buffer): boolean {
-    this.#note(chunk);
-    if (this.#response.write(chunk)) return true;
-    if (!this.#isFull) {
-      this.#isFull = true;
-      this.#response.once('drain', this.#onDrain);
-    }
-    return false;
-  }
-
-  readonly #onDrain = (): void => {
-    this.#isFull = false;
-    this.#upstreamResponse.resume();
-  };
-
-  end(last?: Buffer): void {
-    const { trace } = this.#record;
-    const ended = trace === null ? this.#resolve : this.#tracedEnd(trace);
-    if (last === undefined) {
-      this.#response.end(ended);
-      return;
-    }
-    this.#note(last);
-    // Node joins a head and a body that is a string, octet for octet in latin1, into one piece.
-    if (last.length <= JOINED_BYTES) this.#response.end(last.toString('latin1'), 'latin1', ended);
-    else this.#response.end(last, ended);
-  }
-
-  /** What its caller has not taken yet when all is written is waited for, too. */
-  #tracedEnd(trace: CallTrace): () => void {
-    const from = trace.now();
-    return () => {
-      trace.stalledMs += trace.now() - from;
-      this.#resolve();
-    };
-  }
-
-  #note(chunk: Buffer): void {
-    this.#record.responseBytes += chunk.length;
-    this.#record.responseBody?.write(chunk);
-    this.#record.failureBody?.write(chunk);
-    this.#record.captured?.responseBody?.write(chunk);
-  }
-
-  fail(error: Error): void {
-    this.#reject(error);
-  }
 }

@@ -10,7 +10,7 @@ import { type Clock, systemClock } from '../../../src/clock.ts';
 import type { CallTrace as WireTrace } from '../../../src/inspector/wire.ts';
 import type { CallTrace } from '../../../src/logging/call-trace.ts';
 import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
-import { ResponseSink } from '../../../src/server/forward.ts';
+import { ResponseSink } from '../../../src/server/response-sink.ts';
 import { QueueCapacity, type Send, type UpstreamResponse } from '../../../src/upstream/call.ts';
 import { UpstreamDispatcher } from '../../../src/upstream/dispatcher.ts';
 import { withToken } from '../../../src/upstream/token.ts';
