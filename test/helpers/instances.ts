@@ -28,9 +28,9 @@ export interface Shared {
   start(store?: Partial<RedisStoreConfig>, overrides?: ConfigOverrides): Promise<Instance>;
 }
 
-/** Starts Redis and the simulation; all end with the test. */
-export async function shareStore(t: Test, overrides: ConfigOverrides = {}): Promise<Shared> {
-  const redis = await startRedis(t);
+/** Starts Redis, which also listens on TCP where a front leads to it, and the simulation; all end with the test. */
+export async function shareStore(t: Test, overrides: ConfigOverrides = {}, { tcp = false } = {}): Promise<Shared> {
+  const redis = await startRedis(t, { tcp });
   const sandbox = createSandbox();
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());

@@ -2,11 +2,15 @@
 
 import { hash } from 'node:crypto';
 import t from 'tap';
+import { createGateway } from '../../src/gateway.ts';
 import { inlineSecret, type SecretSource } from '../../src/secret.ts';
 import { change } from '../helpers/admin.ts';
 import { clientNamed, postToken } from '../helpers/clients.ts';
-import { openSession, outcomeAt, shareStore, untilOutcome } from '../helpers/instances.ts';
+import { createTestLog } from '../helpers/gateway.ts';
+import { type Instance, openSession, outcomeAt, shareStore, untilOutcome } from '../helpers/instances.ts';
+import { startFront } from '../helpers/redis-front.ts';
 import { withoutRedis } from '../helpers/redis-process.ts';
+import { redisStore } from '../helpers/redis-store.ts';
 import { closeOf, makeChannel, openWebSocket } from '../helpers/sockets.ts';
 
 const USERS = '/api/v2/users';
@@ -230,6 +234,49 @@ t.test('records that somebody wrote into Redis make no session, login or channel
     t.equal(await outcomeAt(b.url, made), 'gateway.credential.unavailable', type);
   }
 });
+
+t.test(
+  'there are never more sessions than may be, whatever becomes of the reply that names one too many',
+  real,
+  async (t) => {
+    const shared = await shareStore(t, {}, { tcp: true });
+    const { redis } = shared;
+    const front = await startFront(t, redis.port);
+    const start = async (url: string) => {
+      const options = { log: createTestLog(), env: {}, sessionLimits: { max: 3, idleMs: 3_600_000 } };
+      const gateway = await createGateway({ ...shared.config, store: redisStore(url) }, options);
+      const [address] = (await gateway.listen()) as [string];
+      t.teardown(() => gateway.drain());
+      return { url: address, gateway, log: options.log };
+    };
+    const [a, b] = [await start(redis.url), await start(`redis://127.0.0.1:${front.port}`)];
+    const opened: Record<string, string>[] = [];
+    const open = async (at: Instance) => void opened.push(await openSession(at, shared));
+    const known = async () => redis.command<number>('ZCARD', '{gcg}:idx:sess');
+    for (const at of [a, b, a]) await open(at);
+    for (const is of ['held', 'lost'] as const) {
+      front.reply = { to: 'idx:sess', is };
+      await open(b);
+      t.equal(front.reply, null);
+      front.release();
+      t.equal(await known(), 4, 'the store goes on counting what nobody has ended');
+      await open(a);
+      t.equal(await known(), 3, is);
+      // One that was not there asks the store for each.
+      const c = await start(redis.url);
+      const outcomes = await Promise.all(opened.map((headers) => outcomeAt(c.url, headers)));
+      t.same(
+        outcomes,
+        outcomes.map((_, at) => (at < opened.length - 3 ? 'gateway.session.ended' : 200)),
+      );
+      for (const { url } of [a, b]) {
+        const last = opened.length - 4;
+        const ended = () => outcomeAt(url, opened[last] as Record<string, string>);
+        t.equal((await untilOutcome('gateway.session.ended', 5_000, ended)).outcome, 'gateway.session.ended');
+      }
+    }
+  },
+);
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 

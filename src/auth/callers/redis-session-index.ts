@@ -4,7 +4,7 @@ import type { Clock } from '../../clock.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { RedisIndex } from '../credentials/store/redis-index.ts';
 import { ownerKey } from './caller.ts';
-import { SESSION_LIMITS, type SessionIndex, type SessionLimits } from './session-index.ts';
+import { SESSION_LIMITS, type SessionIndex, type SessionLimits, type SurplusSession } from './session-index.ts';
 
 /**
  * After the store was away it may have lost what other instances still hold: so long they have to tell it again. Longer
@@ -34,12 +34,17 @@ export class RedisSessionIndex implements SessionIndex {
     });
   }
 
-  async note(hash: string, owner: string, { max, idleMs }: SessionLimits): Promise<readonly string[]> {
-    return this.#index.note(hash, this.#deps.mark(owner), idleMs, max);
+  async note(hash: string, owner: string, { max, idleMs }: SessionLimits): Promise<readonly SurplusSession[]> {
+    const surplus = await this.#index.note(hash, this.#deps.mark(owner), idleMs, max);
+    return surplus.map((one) => ({ hash: one.id, mark: one.owner }));
+  }
+
+  async removeSurplus({ hash, mark }: SurplusSession): Promise<void> {
+    await this.#index.drop({ id: hash, owner: mark });
   }
 
   async remove(hash: string, owner: string): Promise<void> {
-    await this.#index.drop(hash, this.#deps.mark(owner));
+    await this.#index.drop({ id: hash, owner: this.#deps.mark(owner) });
   }
 
   async of(client: string): Promise<readonly string[]> {

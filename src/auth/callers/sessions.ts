@@ -24,7 +24,7 @@ import {
   sessionEnded,
   sessionIssuer,
 } from './session.ts';
-import { SESSION_LIMITS, type SessionIndex, type SessionLimits } from './session-index.ts';
+import { SESSION_LIMITS, type SessionIndex, type SessionLimits, type SurplusSession } from './session-index.ts';
 import { createSessionStore, type StoredSession } from './session-store.ts';
 import { KeptSessions, SessionWrites } from './session-writes.ts';
 import type { SharedSession } from './shared-session.ts';
@@ -95,6 +95,8 @@ export class Sessions {
   /** Renewals that run. */
   readonly #renewals = new Set<Promise<unknown>>();
   readonly #writes: SessionWrites;
+  /** Hashes of those that are being ended because there are too many. */
+  readonly #surplus = new Set<string>();
   /** The log of the token sources, which would write two lines for each login. */
   readonly #sourceLog: SessionsDeps['log'];
   /** Removes idle sessions. */
@@ -369,10 +371,14 @@ export class Sessions {
     if (entry.isOver || this.#table.peek(entry.hash) !== entry) return;
     entry.isOver = true;
     this.#table.delete(entry.hash);
-    const { hash, shared } = entry;
-    if (shared === null) return;
-    this.#shared?.ended(entry, isToldOf);
-    if (!isToldOf) void this.#writes.write(hash, () => shared.end());
+    if (entry.shared === null) return;
+    this.#shared?.noteEnded(entry);
+    if (!isToldOf) void this.#storeEnd(entry, entry.shared);
+  }
+
+  /** It counts as one of all sessions until its end is stored: until then it is good at the other instances. */
+  async #storeEnd(entry: Entry, shared: SharedSession): Promise<void> {
+    if (await this.#writes.write(entry.hash, () => shared.end())) await this.#shared?.noteEndStored(entry);
   }
 
   /** Called by the table for every entry that leaves it. One of a shared store only leaves it, where nobody ended it. */
@@ -385,11 +391,24 @@ export class Sessions {
     this.#deps.onEnded?.(entry.owner);
   }
 
-  /** Ends a session that is not in the table. */
-  async #endElsewhere(hash: string): Promise<void> {
+  /** Ends a session that need not be in the table; whether that is stored. */
+  async #endElsewhere(hash: string): Promise<boolean> {
     const known = this.#table.peek(hash);
-    if (known !== undefined) this.#end(known);
-    else await this.#writes.write(hash, async () => this.#shared?.endUnknown(hash));
+    if (known === undefined) return this.#writes.write(hash, async () => this.#shared?.endUnknown(hash));
+    this.#end(known);
+    return this.#writes.last(hash);
+  }
+
+  /** Ends one of too many sessions. All who note a session are told of it until its end is stored: one of them is enough. */
+  async #endSurplus(session: SurplusSession): Promise<void> {
+    const { hash } = session;
+    if (this.#surplus.has(hash)) return;
+    this.#surplus.add(hash);
+    try {
+      if (await this.#endElsewhere(hash)) await this.#shared?.noteSurplusEnded(session);
+    } finally {
+      this.#surplus.delete(hash);
+    }
   }
 
   #currentIssuer({ credential }: SessionOwner): string | null {
@@ -414,6 +433,6 @@ export class Sessions {
       if (this.#table.peek(hash) === entry) await shared.save();
     });
     const surplus = (await this.#shared?.note(entry)) ?? [];
-    await Promise.all(surplus.map((one) => this.#endElsewhere(one)));
+    await Promise.all(surplus.map((one) => this.#endSurplus(one)));
   }
 }

@@ -6,7 +6,7 @@ import type { TokenStore } from '../credentials/store/store.ts';
 import { ownerKey } from './caller.ts';
 import { sessionEnded } from './session.ts';
 import { SessionElsewhere, SessionFetches } from './session-fetches.ts';
-import type { SessionIndex, SessionLimits } from './session-index.ts';
+import type { SessionIndex, SessionLimits, SurplusSession } from './session-index.ts';
 import { type StoredSession, sessionKey, sessionOfStored } from './session-store.ts';
 import { SharedSession, type SharedSessionDeps, type SharedSessionParts } from './shared-session.ts';
 
@@ -72,10 +72,18 @@ export class SharedSessions {
     return shared;
   }
 
-  /** Notes that a session is in use; the hashes of those that have to end, because there are too many. Never throws. */
-  async note({ owner }: Pick<SharedSessionParts, 'owner'>): Promise<readonly string[]> {
+  /**
+   * Notes that a session is in use; those that have to end, because there are too many. Whoever has ended one says so
+   * with `noteSurplusEnded`, or it is told of again. Never throws.
+   */
+  async note({ owner }: Pick<SharedSessionParts, 'owner'>): Promise<readonly SurplusSession[]> {
     const { index, limits } = this.#deps;
     return (await index?.note(owner.hash, ownerKey(owner), limits).catch(() => null)) ?? [];
+  }
+
+  /** The end of a session is stored: it counts no longer. Never throws. */
+  async noteSurplusEnded(session: SurplusSession): Promise<void> {
+    await this.#deps.index?.removeSurplus(session).catch(() => undefined);
   }
 
   /** The hashes of all sessions of a client, as far as the store answers. */
@@ -83,10 +91,14 @@ export class SharedSessions {
     return (await this.#deps.index?.of(client).catch(() => null)) ?? [];
   }
 
-  /** Notes that a session has ended: nobody need ask for it. `isToldOf`: another instance has ended it, and noted that. */
-  ended({ owner }: Pick<SharedSessionParts, 'owner'>, isToldOf: boolean): void {
+  /** Notes that a session has ended: nobody need ask for it. */
+  noteEnded({ owner }: Pick<SharedSessionParts, 'owner'>): void {
     this.#fetches.noteEnded(owner.hash);
-    if (!isToldOf) void this.#deps.index?.remove(owner.hash, ownerKey(owner)).catch(() => undefined);
+  }
+
+  /** The end of a session that was known here is stored: it counts no longer. Never throws. */
+  async noteEndStored({ owner }: Pick<SharedSessionParts, 'owner'>): Promise<void> {
+    await this.#deps.index?.remove(owner.hash, ownerKey(owner)).catch(() => undefined);
   }
 
   /** Ends a session that is not known here. Throws StoreError. */

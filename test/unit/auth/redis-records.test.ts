@@ -52,16 +52,33 @@ else {
 
   t.test('the bound is kept: of the owner that has most the one that ends first gives way', async (t) => {
     const index = new RedisIndex(connection, 'bound', 5);
-    for (const id of ['1', '2', '3', '4']) t.same(await index.note(id, 'many', Number(id) * 10_000), []);
+    const many = (...ids: string[]) => ids.map((id) => ({ id, owner: 'many' }));
+    for (const { id, owner } of many('1', '2', '3', '4')) t.same(await index.note(id, owner, Number(id) * 10_000), []);
     t.same(await index.note('1', 'few', 1_000), []);
-    t.same(await index.note('2', 'few', 60_000), ['1'], 'not one of the few');
-    t.same(await index.note('2', 'many', 90_000), [], 'noting one again is no more of them');
-    t.same(await index.note('5', 'many', 5_000), ['3'], 'never the one that is noted');
-    await index.drop('4', 'many');
-    await index.drop('4', 'many');
-    t.same([...(await index.of('many'))].sort(), ['2', '5']);
-    t.same([...(await index.of('few'))].sort(), ['1', '2']);
+    t.same(await index.note('2', 'few', 60_000), many('1'), 'not one of the few');
+    t.same(await index.note('2', 'many', 90_000), many('1'), 'noting one again is no more of them');
+    t.same(await index.note('5', 'many', 5_000), many('1', '3'), 'never the one that is noted');
+    t.same((await index.of('many')).toSorted(), ['1', '2', '3', '4', '5'], 'each counts until its end is told');
+    for (const one of many('1', '3', '4', '4')) await index.drop(one);
+    t.same((await index.of('many')).toSorted(), ['2', '5']);
+    t.same((await index.of('few')).toSorted(), ['1', '2']);
     t.same(await index.note('6', 'many', 60_000), [], 'dropping one twice counts once');
+  });
+
+  t.test('a record that has to give way counts until it is gone, whoever hears of it', async (t) => {
+    const most = 1_000;
+    const fill = `for i = 1, ${most} do redis.call('ZADD', KEYS[1], 9e15 + i, 'full:' .. i) end
+      redis.call('HSET', KEYS[2], 'full', ${most})`;
+    await server.command('EVAL', fill, '2', '{gcg}:idx:way', '{gcg}:idx:way:n');
+    await records.put('way', '1', 'first', { ...life, owner: 'full' });
+    // The reply of a note is lost: nobody ends what it named.
+    await new RedisIndex(connection, 'way', most).note('2', 'full', 60_000);
+    const expected = await records.put('way', '3', 'last', { ...life, owner: 'another' });
+    t.equal(await records.get('way', '1'), null, 'the next one ends it');
+    t.equal(await server.command('ZCARD', '{gcg}:idx:way'), most);
+    await new RedisIndex(connection, 'way', most).note('4', 'full', 60_000);
+    t.equal(await records.put('way', '3', 'x', { ...life, owner: 'another', expected: `not ${expected}` }), null);
+    t.equal(await server.command('ZCARD', '{gcg}:idx:way'), most, 'also one whose own record is not written');
   });
 
   t.test('foreign members and counts stop neither the bound nor anybody’s records', async (t) => {
@@ -71,8 +88,8 @@ else {
     await server.command('HSET', counts, '', 'x', 'inf', 'inf', 'nan', 'nan', 'huge', '1e308', 'text', 'zz');
     t.same(await index.note('1', 'own', 10_000), []);
     t.same(await index.note('2', 'own', 20_000), []);
-    t.same(await index.note('3', 'own', 30_000), ['1'], 'the bound holds');
-    t.same([...(await index.of('own'))].sort(), ['2', '3']);
+    t.same(await index.note('3', 'own', 30_000), [{ id: '1', owner: 'own' }], 'the bound holds');
+    t.same((await index.of('own')).toSorted(), ['1', '2', '3']);
     await server.command('DEL', members, counts);
     await server.command('SET', members, 'x');
     await t.rejects(index.note('1', 'own', 10_000), { message: /something else is kept/ });

@@ -48,6 +48,7 @@ function setUp() {
   let endGap = () => {};
   const index: SessionIndex = {
     note: async () => [],
+    removeSurplus: async () => {},
     remove: async () => {},
     of: async () => [],
     isSettled: () => isSettled,

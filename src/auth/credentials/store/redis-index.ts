@@ -19,8 +19,10 @@ end
 
 /**
  * KEYS: index, counts. ARGV: id, owner, life in ms, most of the kind, how long the index is kept in ms. Notes a record;
- * answers the ids of those that give way, the one that ends first of the owner that has most before all others. An index
- * far larger than it can be by our own hands is begun anew: to search it would hold up the server.
+ * answers the members of those that have to give way, the one that ends first of the owner that has most before all
+ * others. They stay, and are answered again, until somebody has ended them and dropped them: whoever is answered may
+ * never hear of it. An index far larger than it can be by our own hands is begun anew: to search it would hold up the
+ * server.
  */
 export const INDEX_NOTE = new Script(
   'index-note',
@@ -32,28 +34,35 @@ if redis.call('ZADD', KEYS[1], now + ARGV[3], own) == 1 then
   redis.call('HSET', KEYS[2], ARGV[2], (tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '') or 0) + 1)
 end
 for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)) do drop(old) end
+local over, goes = {}, {}
 local function first(owner)
   for at = 0, redis.call('ZCARD', KEYS[1]), 500 do
     for _, one in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf', 'LIMIT', at, 500)) do
-      if one ~= own and string.sub(one, 1, #owner + 1) == owner .. ':' then return one end
+      if one ~= own and not goes[one] and string.sub(one, 1, #owner + 1) == owner .. ':' then return one end
     end
   end
 end
-local over = {}
-for tries = 1, 20 do
-  if redis.call('ZCARD', KEYS[1]) <= tonumber(ARGV[4]) then break end
-  local most, count = '', -1
+local left = redis.call('ZCARD', KEYS[1])
+local has = {}
+if left > tonumber(ARGV[4]) then
   local all = redis.call('HGETALL', KEYS[2])
-  for i = 1, #all, 2 do
-    local has = tonumber(all[i + 1]) or 0
-    if has > count then most, count = all[i], has end
+  for i = 1, #all, 2 do has[all[i]] = tonumber(all[i + 1]) or 0 end
+end
+for tries = 1, 20 do
+  if left <= tonumber(ARGV[4]) then break end
+  local most, count = '', -1
+  for owner, n in pairs(has) do
+    if n > count or (n == count and owner < most) then most, count = owner, n end
   end
   local found = first(most)
   if found then
-    drop(found)
-    over[#over + 1] = string.match(found, ':(.*)$')
+    goes[found] = true
+    over[#over + 1] = found
+    has[most] = count - 1
+    left = left - 1
   else
     redis.call('HDEL', KEYS[2], most)
+    has[most] = nil
   end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
@@ -83,6 +92,12 @@ return own`,
   { keys: ['index'], args: ['owner', '10'] },
 );
 
+/** A record as an index has it: its id, and the mark of its owner. */
+export interface Indexed {
+  readonly id: string;
+  readonly owner: string;
+}
+
 /** What the index needs of the connection. */
 export type IndexConnection = Pick<RedisConnection, 'prefix' | 'script'>;
 
@@ -101,13 +116,20 @@ export class RedisIndex {
     this.#max = max;
   }
 
-  /** Notes a record that ends after `lifeMs`; answers the ids of those that give way. `max`: others than usual. */
-  async note(id: string, owner: string, lifeMs: number, max = this.#max): Promise<readonly string[]> {
+  /**
+   * Notes a record that ends after `lifeMs`; answers those that have to give way. Whoever has ended one drops it: until
+   * then it counts, and is answered again. `max`: others than usual.
+   */
+  async note(id: string, owner: string, lifeMs: number, max = this.#max): Promise<readonly Indexed[]> {
     const args = [id, owner, String(lifeMs), String(max), String(KEPT_MS)];
-    return texts(await this.#connection.script({ script: INDEX_NOTE, keys: this.#keys, args }));
+    const members = texts(await this.#connection.script({ script: INDEX_NOTE, keys: this.#keys, args }));
+    return members.map((member) => {
+      const colonAt = member.indexOf(':');
+      return { owner: member.slice(0, colonAt), id: member.slice(colonAt + 1) };
+    });
   }
 
-  async drop(id: string, owner: string): Promise<void> {
+  async drop({ id, owner }: Indexed): Promise<void> {
     await this.#connection.script({ script: INDEX_DROP, keys: this.#keys, args: [id, owner] });
   }
 

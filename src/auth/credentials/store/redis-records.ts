@@ -6,7 +6,7 @@ import { RedisError } from '../../../redis/redis-error.ts';
 import { Script } from '../../../redis/script.ts';
 import type { Sealer } from './encryption.ts';
 import type { RecordKind, RecordOptions, SharedRecord, SharedRecords } from './records.ts';
-import { INDEX_DROP, INDEX_NOTE, INDEX_OF, RedisIndex } from './redis-index.ts';
+import { INDEX_DROP, INDEX_NOTE, INDEX_OF, type Indexed, RedisIndex } from './redis-index.ts';
 import { StoreError } from './store.ts';
 
 /** KEYS: record. ARGV: '1' to compare, version that is expected, v, d, life in ms. Answers 1, or 0 for another version. */
@@ -69,22 +69,24 @@ export class RedisRecords implements SharedRecords {
     const version = versionOf(data);
     const args = [expected === undefined ? '0' : '1', expected ?? '', version, data, String(lifeMs)];
     const written = this.#reach(() => this.#connection.script({ script: RECORD_PUT, keys: [key], args }));
+    const index = this.#indexes.get(kind) as RedisIndex;
     // In the same write. Where it fails, the bound is kept at the next one.
-    const surplus = this.#indexes
-      .get(kind)
-      ?.note(id, owner, lifeMs)
-      .catch(() => []);
-    if ((await written) !== 1) return null;
-    await Promise.all(((await surplus) ?? []).map((one) => this.#forget(kind, one)));
-    return version;
+    const surplus = index.note(id, owner, lifeMs).catch(() => []);
+    const isWritten = (await written) === 1;
+    await Promise.all((await surplus).map((one) => this.#forget(kind, index, one)));
+    return isWritten ? version : null;
   }
 
   async delete(kind: RecordKind, id: string): Promise<void> {
     await this.#reach(() => this.#connection.command(['DEL', this.#keyOf(kind, id)]));
   }
 
-  async #forget(kind: RecordKind, id: string): Promise<void> {
-    await this.delete(kind, id).catch(() => undefined);
+  /** Where it fails, the next one that is told of it does it. */
+  async #forget(kind: RecordKind, index: RedisIndex, one: Indexed): Promise<void> {
+    await this.delete(kind, one.id).then(
+      () => index.drop(one).catch(() => undefined),
+      () => undefined,
+    );
   }
 
   #keyOf(kind: RecordKind, id: string): string {
