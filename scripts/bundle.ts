@@ -1,18 +1,25 @@
 // First step of the build: puts the program and the packages that it runs with into as few files as it needs at a time, into
 // the folder given, `dist` by default. Each command, and each part that is rare, stays a file of its own. Writes beside
-// them whose code that is: `bundled-packages.json` for machines, `THIRD-PARTY-LICENSES` for people and their lawyers.
+// them whose code that is: `bundled-packages.json` and `sbom.cdx.json` for machines, `THIRD-PARTY-LICENSES` for people and
+// their lawyers.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { decode, encode, type SourceMapSegment } from '@jridgewell/sourcemap-codec';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { VENDORED } from '../src/inspector/page-files.ts';
 import { type BundledPackage, licencesPage, packagesOf } from './licences.ts';
 import { loadWhenTouched } from './load-when-touched.ts';
+import { billOfMaterials } from './sbom.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /** Stays outside, as a dependency that npm installs: a package that is WebAssembly. */
 const OUTSIDE = ['quickjs-wasi', 'quickjs-wasi/*'];
+
+/** Agents of proxy-agent that the gateway has its own ways for: theirs bring clients of FTP and of Kerberos along. */
+const LEFT_OUT = /^(?:http|https|pac)-proxy-agent$/;
 
 const dist = resolve(process.argv[2] ?? join(ROOT, 'dist'));
 // Files are called by what is in them: those of the build before would stay.
@@ -81,16 +88,50 @@ const later = await build({
   entryPoints: Array.from(ownFiles, ([name, file]) => ({ in: file, out: `later/${name}` })),
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
+  plugins: [leftOut()],
 });
 
-const packages = packagesOf(
-  ROOT,
-  [...small, ...split, later].flatMap(({ metafile }) => filesOf(metafile)),
-);
+const builds = [...small, ...split, later].map(({ metafile }) => metafile);
+// Of the page's packages the one file is copied that browsers load.
+const vendored = Object.keys(VENDORED).map((name) => `node_modules/${name}/package.json`);
+const packages = packagesOf(ROOT, [...builds.flatMap(filesOf), ...vendored]);
 writeFileSync(join(dist, 'bundled-packages.json'), `${JSON.stringify(packages.map(row), null, 1)}\n`);
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES'), licencesPage(packages));
 
-for (const { metafile } of [...small, ...split]) assertAscii(metafile);
+writeFileSync(join(dist, 'sbom.cdx.json'), billOfMaterials(ROOT, packages));
+for (const metafile of builds) {
+  assertAscii(metafile);
+  for (const file of Object.keys(metafile.outputs)) if (file.endsWith('.map')) keepLines(join(ROOT, file));
+}
+
+/** Ends what asks for one of those. */
+function leftOut(): Plugin {
+  return {
+    name: 'left out',
+    setup(build) {
+      build.onResolve({ filter: LEFT_OUT }, ({ path }) => ({ path, namespace: 'left-out' }));
+      build.onLoad({ filter: /./, namespace: 'left-out' }, ({ path }) => ({
+        contents: `throw new Error('${path} is not part of this program');`,
+      }));
+    },
+  };
+}
+
+/** A stack is to name file and line. Places within a line, and names, which are as in the sources, are most of a map. */
+function keepLines(file: string): void {
+  const map = JSON.parse(readFileSync(file, 'utf8')) as { mappings: string; names: string[] };
+  const lines = decode(map.mappings).map((segments) => {
+    let last = '';
+    return segments.flatMap(([column, ...place]): SourceMapSegment[] => {
+      const [source, line, at] = place;
+      const key = `${source}:${line}`;
+      if (key === last) return [];
+      last = key;
+      return [source === undefined ? [column] : [column, source, line as number, at as number]];
+    });
+  });
+  writeFileSync(file, JSON.stringify({ ...map, names: [], mappings: encode(lines) }));
+}
 
 /** Leaves imports as they are that lead to an entry of its own. */
 function otherFiles(byImport: Readonly<Record<string, string>>): Plugin {

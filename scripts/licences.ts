@@ -6,6 +6,8 @@ import { join } from 'node:path';
 
 /** One package of others, as far as its code is in ours. */
 export interface BundledPackage {
+  /** Where it is installed, as the lock file names it: `node_modules/pino`. */
+  readonly path: string;
   readonly name: string;
   readonly version: string;
   /** As its package.json has it, an SPDX expression. */
@@ -29,11 +31,12 @@ export function packagesOf(root: string, files: readonly string[]): BundledPacka
     files.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file.replaceAll('\\', '/'))?.[0] ?? []),
   );
   return [...folders]
-    .map((folder) => packageIn(join(root, folder)))
+    .map((path) => packageIn(root, path))
     .sort((a, b) => (`${a.name} ${a.version}` < `${b.name} ${b.version}` ? -1 : 1));
 }
 
-function packageIn(folder: string): BundledPackage {
+function packageIn(root: string, path: string): BundledPackage {
+  const folder = join(root, path);
   const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
     name: string;
     version: string;
@@ -45,7 +48,7 @@ function packageIn(folder: string): BundledPackage {
   if (texts.length === 0 && elsewhere !== undefined) texts.push(...textsIn(join(folder, '..', elsewhere)));
   if (texts.length === 0 && name in MIT_STATED) texts.push(mit(MIT_STATED[name] ?? ''));
   if (texts.length === 0) throw new Error(`${name} ${version} (${license}) has no licence text: it cannot be bundled`);
-  return { name, version, licence: license, texts };
+  return { path, name, version, licence: license, texts };
 }
 
 function textsIn(folder: string): string[] {

@@ -15,7 +15,7 @@ if (isSupported) {
 } else {
   process.stderr.write(
     `gcg needs Node 22.22.2, 24.15 or 26 and later; this is ${process.version}, at ${process.execPath}: install a ` +
-      'newer Node, or, in a checkout, start it with "npx --no-install gcg" on the Node that npm ci brought\n',
+      'newer Node, or, in a checkout, start it with "npm start" on the Node that npm ci brought\n',
   );
   process.exit(1);
 }

@@ -68,7 +68,10 @@ t.test(
       t.match(integrity, /^sha512-/, path);
       t.notOk(hasInstallScript && !dev, `${path}: no install script`);
     }
-    for (const script of ['preinstall', 'install', 'postinstall']) t.notOk(script in scripts, script);
+    // The last two run, or are warned of, where a tarball or a repository is installed.
+    for (const script of ['preinstall', 'install', 'postinstall', 'prepublish', 'prepare'])
+      t.notOk(script in scripts, script);
+    t.match(Object.values(dependencies), [/^\d+\.\d+\.\d+$/], 'what is installed is what was tried and is in the bill');
   },
 );
 
