@@ -1,7 +1,10 @@
 // Writes the files that come from tables: config.example.ini, docs/configuration.md, docs/config.schema.json,
-// docs/errors.md, docs/read-only.md, one line of docs/instances.md. A test compares them with what is in the repository.
+// docs/errors.md, docs/read-only.md, one line of docs/instances.md; and the version, where texts and examples state it.
+// A test compares them with what is in the repository.
 
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { aclLine } from '../src/cli/store-rights.ts';
 import { envName } from '../src/config/env.ts';
 import { jsonSchema } from '../src/config/json-schema.ts';
@@ -11,10 +14,14 @@ import { REGIONS } from '../src/config/sections/general.ts';
 import { SDK_ONLY_KEYS, SECTIONS } from '../src/config/table.ts';
 import { ERROR_TABLE } from '../src/errors.ts';
 import { readOnlyPage } from './read-only-page.ts';
+import { versionedFiles } from './stated-version.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /** Every generated file, by its path from the root of the repository. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   return new Map([
+    ...versionedFiles(ROOT),
     ['config.example.ini', exampleFile()],
     ['docs/configuration.md', configurationPage()],
     ['docs/config.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`],
@@ -26,7 +33,8 @@ export function generatedFiles(): ReadonlyMap<string, string> {
 
 /** The page as it is, with the rights that the scripts need now. */
 function instancesPage(): string {
-  const page = readFileSync(new URL('../docs/instances.md', import.meta.url), 'utf8');
+  const path = 'docs/instances.md';
+  const page = versionedFiles(ROOT).get(path) ?? readFileSync(join(ROOT, path), 'utf8');
   return page.replace(/ACL SETUSER gcg .*/, aclLine({ prefix: 'gcg', username: null }).replaceAll('$', '$$$$'));
 }
 

@@ -108,14 +108,3 @@ t.test('README.md and SECURITY.md promise what is in these groups, and say in wh
     }
   }
 });
-
-t.test('no command of a page asks the registry for a package by the name of our command', async (t) => {
-  for (const page of PAGES) {
-    const blocks = [...read(page).matchAll(/^ *```[\s\S]*?^ *```/gm)].map(([block]) => block).join('\n');
-    t.notMatch(
-      blocks,
-      /\b(?:npx|npm exec|npm (?:i|install)(?: -g| --global)?) +(?!--no-install|--no\b)(?:gcg|genesys-cloud-gateway)\b/,
-      page,
-    );
-  }
-});
