@@ -155,4 +155,7 @@ t.test('an address of the image that others reach is refused with words for who 
     /GCG_DEFAULT_SERVER_LISTEN.*add a \[client\.NAME\] section.*set GCG_SERVER_LISTEN=127\.0\.0\.1:8080 if all callers share its network/,
   );
   t.notMatch(refused({ GCG_SERVER_LISTEN: '0.0.0.0:8080' }), /share its network/);
+  const env = { GCG_DEFAULT_SERVER_LISTEN: '0.0.0.0:8080' };
+  const both = problems(load({ env, requireCredential: true })).join('\n');
+  t.match(both, /\[client\.NAME\][\s\S]*no credential is configured/, 'without any setting both are told at once');
 });
