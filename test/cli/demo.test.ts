@@ -67,6 +67,13 @@ t.test('what is no fault, or no number for one, is a mistake in the command line
   t.match(said.join(''), /--simulate: there is no such fault; there are rate-limit, service-limit, .*gcg demo --help/s);
 });
 
+t.test('it listens for others where it is told to, as in a container: nothing in it is of value', async (t) => {
+  // An address of no machine: the step after the one that would refuse.
+  const command = startCommand(t, ['demo', '--listen', '192.0.2.1:8080']);
+  t.equal(await command.ended, 69);
+  t.match(command.stderr(), /192\.0\.2\.1:8080 is not an address of this machine/);
+});
+
 t.test('a fault that was asked for is seen through the gateway, and the controls turn it off', async (t) => {
   const command = startCommand(t, ['demo', '--listen', '127.0.0.1:0', '--simulate', 'server-error=1']);
   await command.until('Ctrl-C ends it');
