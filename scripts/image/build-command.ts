@@ -45,8 +45,9 @@ export function buildCommand(build: ImageBuild): string[] {
     ...[build.builder, 'build', ...common],
     // Buildah before 1.30 does not set it by itself.
     ...['--build-arg', `BUILDPLATFORM=${build.buildPlatform}`],
-    // In layers, as the Dockerfile has them. The format of OCI has no health check.
-    ...['--layers', '--identity-label=false', '--format', 'docker', '--timestamp', String(build.epoch)],
+    // In layers, as the Dockerfile has them; none of an earlier build, which has another time. The format of OCI has no
+    // health check.
+    ...['--layers', '--no-cache', '--identity-label=false', '--format', 'docker', '--timestamp', String(build.epoch)],
     ...['--tag', build.tag, build.context],
   ];
 }

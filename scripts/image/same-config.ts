@@ -1,5 +1,5 @@
 // Makes an image that buildah or podman built the same each time: in Docker's format its configuration names the container
-// it was built in and the image before the last step, by chance. Needs skopeo; the layers stay as they are.
+// it was built in and the images between the steps, by chance. Needs skopeo; the layers stay as they are.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -9,6 +9,7 @@ import { join } from 'node:path';
 
 interface ImageConfig {
   readonly config: Readonly<Record<string, unknown>>;
+  readonly history: readonly Readonly<Record<string, unknown>>[];
   readonly [name: string]: unknown;
 }
 
@@ -16,7 +17,9 @@ interface ImageConfig {
 export function withoutBuilder(image: ImageConfig): ImageConfig {
   const { container, container_config, parent, docker_version, ...rest } = image;
   const { Hostname, Image, ...config } = image.config;
-  return { ...rest, config };
+  // A comment names the image before the step.
+  const history = image.history.map(({ comment, ...step }) => step);
+  return { ...rest, config, history };
 }
 
 /** Builders put a name without a registry below `localhost`; skopeo would below Docker's own. */
