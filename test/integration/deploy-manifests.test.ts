@@ -188,8 +188,12 @@ t.test('kubernetes: a sidecar starts first and is no container of its own', { sk
   t.match(deployment.initContainers, [{ name: 'gateway', restartPolicy: 'Always' }]);
   t.equal(deployment.initContainers[0].startupProbe.httpGet.path, '/readyz', 'the application waits for a token');
   const job = workloadOf(RENDERS.get('job') as Manifest[]).spec.template.spec;
-  t.match(job.initContainers, [{ name: 'gateway', restartPolicy: 'Always' }, { name: 'gateway-ready' }]);
-  t.equal(job.initContainers[0].startupProbe.httpGet.path, '/livez', 'or it would be started anew for ever');
+  const [check, gateway, ready] = job.initContainers;
+  t.match(
+    [check, gateway, ready],
+    [{ args: ['check'] }, { restartPolicy: 'Always' }, { args: ['wait', '--fail-fast'] }],
+  );
+  t.equal(gateway.startupProbe.httpGet.path, '/livez', 'or it would be started anew for ever');
   for (const name of ['job', 'job-any-cluster']) {
     const { backoffLimit, activeDeadlineSeconds } = workloadOf(RENDERS.get(name) as Manifest[]).spec;
     // A minute each, and what Kubernetes waits between the tries: 10 s, then twice that.
@@ -228,9 +232,9 @@ t.test('kubernetes: the component finds its workloads by their label', { skip: w
   const podOf = ({ spec }: Manifest) => (spec.jobTemplate?.spec ?? spec).template.spec;
   for (const workload of rendered) {
     const names = containersOf(podOf(workload)).map(({ name }) => name);
-    const added = !workload.metadata.name.endsWith('-sidecar')
-      ? []
-      : ['gateway', ...(/Job/.test(workload.kind) ? ['gateway-ready'] : [])];
+    const inJob = ['gateway-check', 'gateway', 'gateway-ready'];
+    const inPod = /Job/.test(workload.kind) ? inJob : ['gateway'];
+    const added = workload.metadata.name.endsWith('-sidecar') ? inPod : [];
     t.strictSame(names, [...added, 'own', 'app'], workload.metadata.name);
     t.strictSame(Object.keys(podOf(workload)).toSorted(), [
       ...['containers', 'initContainers'],

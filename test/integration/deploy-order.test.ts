@@ -53,6 +53,15 @@ async function podOf(
 /** The end of its log, of which Kubernetes keeps 2048 bytes as the message of its end. */
 const lastWords = (pod: Pod, name: string) => pod.output(name).slice(-2048);
 
+/** Whether a container's exit code ends the job, by the first rule that matches. */
+function isFinal({ podFailurePolicy: { rules }, template }: Manifest, container: string, code: number): boolean {
+  const rule = rules.find(
+    ({ onExitCodes: { containerName, operator, values } }: Manifest) =>
+      containerName === container && operator === 'In' && values.includes(code),
+  );
+  return rule?.action === 'FailJob' && template.spec.restartPolicy === 'Never';
+}
+
 /** Resolves when a container has written that. */
 async function until(pod: Pod, name: string, text: string): Promise<void> {
   const container = pod.started.find((started) => started.name === name);
@@ -95,7 +104,8 @@ t.test('a job', { skip: withoutDeployTools }, async (t) => {
     const { pod, exported } = await podOf(t, manifests);
     t.equal(await pod.run(), 'Succeeded');
     t.strictSame(pod.events, [
-      ...['gateway started', 'gateway ready', 'gateway-ready started', 'gateway-ready ended with 0'],
+      ...['gateway-check started', 'gateway-check ended with 0', 'gateway started', 'gateway ready'],
+      ...['gateway-ready started', 'gateway-ready ended with 0'],
       ...['export started', 'export ended with 0', GATEWAY_ENDS],
     ]);
     t.match(JSON.parse(readFileSync(exported, 'utf8')), { pageSize: 100 });
@@ -104,15 +114,24 @@ t.test('a job', { skip: withoutDeployTools }, async (t) => {
   t.test('with a wrong secret fails at once, is not tried again, and says why', async (t) => {
     const { pod, job } = await podOf(t, manifests, { clientSecret: 'not-the-secret' });
     t.equal(await pod.run(), 'Failed');
-    t.strictSame(pod.events, [
+    t.strictSame(pod.events.slice(2), [
       ...['gateway started', 'gateway ready', 'gateway-ready started', 'gateway-ready ended with 77'],
       GATEWAY_ENDS,
     ]);
     t.match(lastWords(pod, 'gateway-ready'), /client authentication failed: wrong client secret/);
     t.notMatch(pod.started.map(({ output }) => output()).join(''), 'not-the-secret');
-    const [{ action, onExitCodes }] = job.podFailurePolicy.rules;
-    t.match({ action, ...onExitCodes }, { action: 'FailJob', containerName: 'gateway-ready', operator: 'In' });
-    t.ok(onExitCodes.values.includes(77), 'the job has failed, without another try');
+    t.ok(isFinal(job, 'gateway-ready', 77), 'the job has failed, without another try');
+  });
+
+  t.test('with a wrong configuration fails before the gateway starts, and says what is wrong', async (t) => {
+    const wrong = structuredClone(manifests);
+    const { data } = wrong.find(({ kind }) => kind === 'ConfigMap');
+    data['config.ini'] = data['config.ini'].replace('client_secret_file', 'client_secret_flie');
+    const { pod, job } = await podOf(t, wrong);
+    t.equal(await pod.run(), 'Failed');
+    t.strictSame(pod.events, ['gateway-check started', 'gateway-check ended with 78']);
+    t.match(lastWords(pod, 'gateway-check'), /config\.ini:\d+.*client_secret_flie/);
+    t.ok(isFinal(job, 'gateway-check', 78));
   });
 });
 
