@@ -1,6 +1,6 @@
 // Writes the files that come from tables: config.example.ini, docs/configuration.md, docs/config.schema.json,
-// docs/errors.md, docs/read-only.md, one line of docs/instances.md; and the version, where texts and examples state it.
-// A test compares them with what is in the repository.
+// docs/errors.md, docs/commands.md, docs/routes.md, docs/read-only.md, one line of docs/instances.md; and the version,
+// where texts and examples state it. A test compares them with what is in the repository.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { REGIONS } from '../src/config/sections/general.ts';
 import { SDK_ONLY_KEYS, SECTIONS } from '../src/config/table.ts';
 import { ERROR_TABLE } from '../src/errors.ts';
 import { readOnlyPage } from './read-only-page.ts';
+import { commandsPage, routesPage } from './reference-pages.ts';
 import { versionedFiles } from './stated-version.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -26,6 +27,8 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ['docs/configuration.md', configurationPage()],
     ['docs/config.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`],
     ['docs/errors.md', errorsPage()],
+    ['docs/commands.md', commandsPage()],
+    ['docs/routes.md', routesPage()],
     ['docs/read-only.md', readOnlyPage()],
     ['docs/instances.md', instancesPage()],
   ]);
@@ -258,7 +261,9 @@ The body has the platform's own shape, with the code in \`code\` and the request
 On \`/oauth/token\` it has the shape of OAuth: \`{"error", "description", "error_description"}\`. A \`Retry-After\` \
 header says when trying again makes sense.
 
-${tables.join('\n')}`;
+${tables.join('\n')}
+See also: [when a call fails](troubleshooting.md) · [what happens for each fault](faults.md) · [all pages](README.md)
+`;
 }
 
 if (import.meta.main) {

@@ -5,7 +5,8 @@ import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './comma
 
 const WIDTH = 80;
 
-const EXIT_CODES: readonly (readonly [string, string])[] = [
+/** What every command's exit codes mean. */
+export const EXIT_CODES: readonly (readonly [string, string])[] = [
   ['0', 'success (also after SIGTERM or SIGINT)'],
   ['1', 'runtime error'],
   ['2', 'invalid command line'],

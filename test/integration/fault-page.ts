@@ -25,7 +25,7 @@ The rules behind the rows:
   replaces our own wait. A call whose kept connection ended before it was answered is sent again at once.
 - Any other method is sent again only when not one byte of it was sent (no connection could be opened) and its body is
   still available. Once bytes were sent, a POST reaches the upstream once; it goes by a new connection where a kept one
-  may be about to end ([operations](operations.md#connections-that-stay-open)). Two refusals do not execute the call: a 401
+  may be about to end ([connections](connections.md)). Two refusals do not execute the call: a 401
   about the token costs one renewal and one replay, and a 429 that fits the time limit is waited for.
 - A 401 about the token affects only its own call: until the renewal has brought another token, the other calls use the
   current one, unless it is refused on a second route. When the renewal fails, the refused call gets the renewal's

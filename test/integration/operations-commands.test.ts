@@ -1,4 +1,4 @@
-// The ten questions of docs/operations.md, answered by their commands from the log of a gateway to which all of it
+// The ten questions of docs/log.md, answered by their commands from the log of a gateway to which all of it
 // happened; and the examples round it: rotation of its log, a command beside it, its start at login.
 
 import { execFile, execFileSync } from 'node:child_process';
@@ -17,7 +17,7 @@ import { MAIN } from '../helpers/program.ts';
 import { startServed } from '../helpers/served.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
-const PAGE = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+const PAGE = readFileSync(new URL('../../docs/log.md', import.meta.url), 'utf8');
 const run = promisify(execFile);
 const isThere = (program: string) => {
   try {
@@ -179,7 +179,8 @@ t.test('each question has its answer', { skip: unless('jq') }, async (t) => {
 
 t.test('every alert has its row', async (t) => {
   const rules = readFileSync(`${EXAMPLES}prometheus/alerts.yml`, 'utf8');
-  const rows = PAGE.split('## When an alert fires')[1] ?? '';
+  const page = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+  const rows = page.split('## When an alert fires')[1] ?? '';
   for (const [, name] of rules.matchAll(/- alert: (\w+)/g)) t.ok(rows.includes(`\`${name}\``), `${name}`);
 });
 
