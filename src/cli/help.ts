@@ -5,7 +5,7 @@ import { COMMANDS, COMMON_FLAGS, type CommandSpec, type FlagSpec } from './comma
 
 const WIDTH = 80;
 
-/** What every command's exit codes mean. */
+/** What every command may end with; a command's own are in its row of the table. */
 export const EXIT_CODES: readonly (readonly [string, string])[] = [
   ['0', 'success (also after SIGTERM or SIGINT)'],
   ['1', 'runtime error'],

@@ -9,7 +9,7 @@ import { type RawEntry, rawText } from './values.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Variables of ours that are not settings. */
-const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG', 'GCG_ADMIN_KEY', 'GCG_DEBUG']);
+export const NOT_SETTINGS: ReadonlySet<string> = new Set(['GCG_CONFIG', 'GCG_ADMIN_KEY', 'GCG_DEBUG']);
 
 /** What variables begin with that count less than the file. */
 export const PRESET_PREFIX = 'GCG_DEFAULT_';
