@@ -4,9 +4,9 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import { statedVersions, statingFiles, withVersion } from '../../scripts/stated-version.ts';
+import { statedVersions, statingFiles, withVersion } from '../../../scripts/stated-version.ts';
 
-const ROOT = resolve(import.meta.dirname, '../..');
+const ROOT = resolve(import.meta.dirname, '../../..');
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 const { version, name, bin } = JSON.parse(read('package.json')) as {
   version: string;
