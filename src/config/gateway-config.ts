@@ -11,6 +11,7 @@ import type { AuditConfig, LoggingConfig } from './sections/process.ts';
 import { type ProxyConfig, proxy } from './sections/proxy.ts';
 import type { ServerConfig } from './sections/server.ts';
 import { type StoreConfig, store } from './sections/store.ts';
+import { type TracingConfig, tracing } from './sections/tracing.ts';
 import { type rateLimit, type reauthentication, type retry, type timeouts, tls } from './sections/traffic.ts';
 
 export type { ListenAddress } from './listen-address.ts';
@@ -32,6 +33,7 @@ export interface GatewayConfig {
   readonly logging: LoggingConfig;
   readonly audit: AuditConfig;
   readonly inspector: InspectorConfig;
+  readonly tracing: TracingConfig;
   readonly proxy: ProxyConfig;
   readonly tls: Values<typeof tls>;
   readonly timeouts: Values<typeof timeouts>;
@@ -61,6 +63,7 @@ export function secretSettings(config: GatewayConfig): ReadonlyMap<string, Secre
       { section: proxy, values: config.proxy, name: '' },
       { section: tls, values: config.tls, name: '' },
       { section: store, values: config.store, name: '' },
+      { section: tracing, values: config.tracing, name: '' },
     ],
   ];
   return new Map(

@@ -103,6 +103,8 @@ function kindSchema(kind: OptionKind): JsonSchema {
       return DURATION;
     case 'integer':
       return { type: 'integer', minimum: kind.min, ...(kind.max === null ? {} : { maximum: kind.max }) };
+    case 'fraction':
+      return { type: 'number', minimum: 0, maximum: 1 };
     case 'integerOr':
       return { anyOf: [{ const: kind.word }, { type: 'integer', minimum: kind.min }] };
     case 'choice':
@@ -118,7 +120,6 @@ function kindSchema(kind: OptionKind): JsonSchema {
 
 function nativeDefault({ kind, default: text }: Option): unknown {
   if (kind.type === 'boolean') return text === 'true';
-  const isNumber =
-    (kind.type === 'duration' || kind.type === 'integer' || kind.type === 'integerOr') && /^\d+$/.test(text ?? '');
+  const isNumber = ['duration', 'integer', 'integerOr', 'fraction'].includes(kind.type) && /^[\d.]+$/.test(text ?? '');
   return isNumber ? Number(text) : text;
 }

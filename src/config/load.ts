@@ -31,6 +31,7 @@ import { readAudit, readLogging } from './sections/process.ts';
 import { readProxy } from './sections/proxy.ts';
 import { readServer } from './sections/server.ts';
 import { readStore } from './sections/store.ts';
+import { readTracing } from './sections/tracing.ts';
 import {
   rateLimit as rateLimitSection,
   readRetry,
@@ -308,6 +309,7 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
     logging,
     audit: readAudit(context, logging),
     inspector: inspector.read(context),
+    tracing: readTracing(context, [...server.listen, ...server.adminListen, ...server.healthListen]),
     proxy: readProxy(context),
     tls: readTls(context),
     timeouts: timeouts.read(context),

@@ -14,6 +14,7 @@ import {
   parseBoolean,
   parseChoice,
   parseDuration,
+  parseFraction,
   parseInstant,
   parseInteger,
   type RawValue,
@@ -26,6 +27,8 @@ export type OptionKind =
   | { readonly type: 'boolean' }
   | { readonly type: 'duration' }
   | { readonly type: 'integer'; readonly min: number; readonly max: number | null }
+  /** 0 to 1. */
+  | { readonly type: 'fraction' }
   /** A whole number from `min` up, or this one word. */
   | { readonly type: 'integerOr'; readonly word: string; readonly min: number }
   | { readonly type: 'choice'; readonly of: readonly string[] }
@@ -131,6 +134,11 @@ export function integer<D extends string | null>(
 ) {
   const kind = { type: 'integer', min, max: max ?? null } as const;
   return scalar(kind, value, about, (text) => parseInteger(text, min, max));
+}
+
+/** Declares a part of a whole: 0 to 1. */
+export function fraction<D extends string | null>(value: D, about: About) {
+  return scalar({ type: 'fraction' }, value, about, parseFraction);
 }
 
 /** Declares a whole number from `min` up, or the word that is the default. */

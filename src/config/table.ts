@@ -11,6 +11,7 @@ import { audit, logging } from './sections/process.ts';
 import { proxy } from './sections/proxy.ts';
 import { server, serverTls } from './sections/server.ts';
 import { store } from './sections/store.ts';
+import { tracing } from './sections/tracing.ts';
 import { rateLimit, reauthentication, retry, timeouts, tls, upstreamHeaders } from './sections/traffic.ts';
 
 /** Every section, in the order of the documentation. `[upstream.headers]` has free keys and therefore no rows. */
@@ -23,6 +24,7 @@ export const SECTIONS: readonly SectionInfo[] = [
   logging,
   audit,
   inspector,
+  tracing,
   reauthentication,
   proxy,
   tls,

@@ -112,6 +112,13 @@ export function parseInteger(text: string, min = 0, max = Number.MAX_SAFE_INTEGE
   return ok(value);
 }
 
+/** A decimal number from 0 to 1. */
+export function parseFraction(text: string): Parsed<number> {
+  const written = text.trim();
+  const value = /^(?:\d{1,6}(?:\.\d{0,16})?|\.\d{1,16})$/.test(written) ? Number(written) : Number.NaN;
+  return value >= 0 && value <= 1 ? ok(value) : err(`${quote(text)} is not a number from 0 to 1; write it like 0.05`);
+}
+
 /** One word of a list, in any case; the answer is spelt as in the list. */
 export function parseChoice<T extends string>(text: string, choices: readonly T[]): Parsed<T> {
   const word = text.trim().toLowerCase();

@@ -85,6 +85,17 @@ export function configAt(origin: string, overrides: ConfigOverrides = {}): Gatew
     },
     audit: { file: null, methods: [], sync: false, onFailure: 'refuse' },
     inspector: { enabled: null, memory: 4, capture: 'errors', replay: 'safe' },
+    tracing: {
+      otlpEndpoint: null,
+      sampleRatio: 1,
+      parentBased: true,
+      headerName: 'Authorization',
+      headerValue: null,
+      serviceName: 'genesys-cloud-gateway',
+      resourceAttributes: [],
+      timeoutMs: 10_000,
+      unsafePlainHttp: false,
+    },
     proxy: { url: null, username: null, password: null, credentialHosts: [], noProxy: [], off: true },
     tls: { caFile: null, certFile: null, keyFile: null, keyPassphrase: null },
     timeouts: {
