@@ -45,12 +45,14 @@ import { ChannelRegister } from './server/websocket/channels.ts';
 import { OpenSockets } from './server/websocket/open-sockets.ts';
 import { Channels } from './server/websocket/shared-channels.ts';
 import { WrongProtocols } from './server/wrong-protocol.ts';
+import { Spans } from './tracing/spans.ts';
 import { AskedLimits } from './upstream/asked-limits.ts';
 import { sessionLimitKey } from './upstream/call.ts';
 import { Identities } from './upstream/identities.ts';
 import { askUserId, OwnCallError } from './upstream/own-calls.ts';
 import type { QuotaLedger } from './upstream/rate-limit/quota-ledger.ts';
 import { Tracing } from './upstream/tracing.ts';
+import type { HttpPost } from './upstream/upstream.ts';
 import { Budgets } from './usage/budgets.ts';
 import { UsageLedger } from './usage/usage-ledger.ts';
 import { VERSION } from './version.ts';
@@ -111,6 +113,7 @@ export class GatewayState implements ServerContext, Shared {
   readonly listenerPlan: ListenerPlan;
   readonly tls: ServerTls | null;
   readonly tracing: Tracing;
+  readonly spans: Spans;
   readonly refusals: Refusals;
   readonly throttle: AuthThrottle;
   readonly grantPace: GrantPace;
@@ -163,6 +166,13 @@ export class GatewayState implements ServerContext, Shared {
           mask: options.liveSecrets?.mask,
         })
       : null;
+    this.spans = new Spans({
+      clock,
+      random,
+      log,
+      post: (request) => this.post(request),
+      mask: options.liveSecrets?.mask,
+    });
     this.pageKeys = new PageKeys(clock);
     this.replays = new Replays(this);
     this.observer = createExchangeObserver({
@@ -170,6 +180,7 @@ export class GatewayState implements ServerContext, Shared {
       metrics: this.metrics,
       activity: this.activity,
       inspector: this.inspector,
+      spans: this.spans,
     });
     this.liveSecrets = options.liveSecrets;
     this.redis = redis;
@@ -240,6 +251,7 @@ export class GatewayState implements ServerContext, Shared {
     const { started: config, store, clock, random, log } = this;
     // What cannot be used is found now, and not when the first person has logged in.
     await openStore(this);
+    await this.spans.use(config.tracing);
     this.quota?.start();
     await this.blocks.load();
     const { file, sync } = config.audit;
@@ -303,6 +315,7 @@ export class GatewayState implements ServerContext, Shared {
     this.#runtime = runtime;
     if (this.quota !== null) this.quota.isEnforced = runtime.config.rateLimit.mode === 'enforce';
     this.askedLimits.reconsider();
+    void this.spans.use(runtime.config.tracing);
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
     this.inspector?.configure(runtime.config);
@@ -337,6 +350,9 @@ export class GatewayState implements ServerContext, Shared {
 
   /** Bound, to be handed on. */
   readonly transport: TokenTransport = (request) => this.runtime.upstream.transport(request);
+
+  /** As `transport`, for what is neither a call nor a login. */
+  readonly post: HttpPost = (request) => this.runtime.upstream.post(request);
 }
 
 /** The store, and what instances have in common where they share it. */

@@ -281,9 +281,12 @@ export class Gateway {
     for (const { credentials } of runtimes) credentials.close();
     // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.
     const renewals = Promise.all([sessions.settled(), ...runtimes.map(({ credentials }) => credentials.settled())]);
-    await withDeadline(systemClock, endsAt - performance.now(), () => new Error('drain_timeout'), renewals).catch(
-      () => undefined,
+    const settled = withDeadline(systemClock, endsAt - performance.now(), () => new Error('drain_timeout'), renewals);
+    const spanMs = Math.max(
+      LAST_WORDS_MS,
+      Math.min(endsAt - performance.now(), state.runtime.config.tracing.timeoutMs),
     );
+    await Promise.all([settled.catch(() => undefined), state.spans.close(spanMs)]);
     sessions.close();
     state.expiries.close();
     state.inspector?.close();
@@ -294,7 +297,10 @@ export class Gateway {
   }
 }
 
-/** Waiting calls are refused this long before `drain_timeout` ends, or a tenth of it if that is less. */
+/**
+ * Waiting calls are refused this long before `drain_timeout` ends, or a tenth of it if that is less; and the last spans
+ * have as long after it.
+ */
 const LAST_WORDS_MS = 500;
 /** How often calls that begin to wait after that are looked for. */
 const LOOK_AGAIN_MS = 50;

@@ -38,6 +38,7 @@ import { TrustedProxies } from './server/connection.ts';
 import type { ServerRuntime } from './server/context.ts';
 import { createOwnHeaders, type OwnHeaders, redirectBase } from './server/headers.ts';
 import type { Channels } from './server/websocket/shared-channels.ts';
+import type { Spans } from './tracing/spans.ts';
 import type { AskedLimits } from './upstream/asked-limits.ts';
 import type { Identities } from './upstream/identities.ts';
 import { createReplayBudget, type ReplayBudget } from './upstream/request-body.ts';
@@ -59,6 +60,8 @@ export interface Shared extends UpstreamDeps {
   /** The notification channels that were issued. */
   readonly channels: Channels;
   readonly metrics: Metrics;
+  /** Where spans of calls and of token requests go. */
+  readonly spans: Spans;
   /** Null where nobody can look. */
   readonly inspector: Inspector | null;
   /** Null where no file is configured. */
@@ -127,7 +130,7 @@ export class Runtime implements ServerRuntime {
     this.clock = clock;
     this.upstream = createUpstream(config, shared, previous && keptBy(previous, config));
     const told = {
-      onTokenRequest: countTokenRequests(shared.metrics),
+      onTokenRequest: tellTokenRequests(shared, false),
       onSecret: shared.liveSecrets?.add,
     };
     this.credentials = createCredentials(
@@ -147,7 +150,14 @@ export class Runtime implements ServerRuntime {
       },
       previous?.credentials,
     );
-    this.tokenEndpoint = createTokenEndpoint({ transport, clock, log, timeoutMs: config.timeouts.tokenMs, ...told });
+    this.tokenEndpoint = createTokenEndpoint({
+      transport,
+      clock,
+      log,
+      timeoutMs: config.timeouts.tokenMs,
+      ...told,
+      onTokenRequest: tellTokenRequests(shared, true),
+    });
     this.placeholderCredential = placeholderCredential(config.general.hosts);
     this.clients = createClients(config.clients, clock, shared.listenerPlan);
     this.access = createAccess(config);
@@ -249,9 +259,27 @@ const RESULTS: Record<TokenRequestOutcome['result'], TokenRequestResult> = {
   login_required: 'rejected',
 };
 
-/** Counts token requests of credentials and sessions alike. */
-function countTokenRequests(metrics: Metrics): (outcome: TokenRequestOutcome) => void {
-  return ({ credential, grant, result }) => metrics.tokenRequest(credential, grant, RESULTS[result]);
+/** Counts token requests of credentials and sessions alike, and lets them have spans. */
+function tellTokenRequests(
+  { metrics, spans, clock }: Pick<Shared, 'metrics' | 'spans' | 'clock'>,
+  isOfSession: boolean,
+): (outcome: TokenRequestOutcome) => void {
+  return (outcome) => {
+    const { credential, grant, result, startedAt, url, statusCode, errorCode, tokenFingerprint } = outcome;
+    metrics.tokenRequest(credential, grant, RESULTS[result]);
+    spans.tokenRequest({
+      credential,
+      grant,
+      result,
+      startedAt,
+      endedAt: clock.monotonic(),
+      url,
+      statusCode: statusCode ?? null,
+      errorCode: errorCode ?? null,
+      tokenFingerprint: tokenFingerprint ?? null,
+      isOfSession,
+    });
+  };
 }
 
 /** Counts the changes of state of configured credentials; sessions are not counted: their number has no bound. */

@@ -1,5 +1,5 @@
-// Where the time of one call goes: the layers note it in the record while somebody watches. It decides nothing, and no
-// log line shows it.
+// Where the time of one call goes: the layers note it in the record while somebody watches, and where its spans are
+// exported. It decides nothing, and no log line shows it.
 
 import { shownMs } from './milliseconds.ts';
 
@@ -14,10 +14,33 @@ export interface DialPhases {
   readonly tls: number | null;
 }
 
-interface Wait {
+/**
+ * One wait that is over. `what`: the name of the limit, or the fingerprint of the token that came; null: none.
+ * `attempts`: how many had been made before.
+ */
+export interface TracedWait {
   readonly for: WaitKind;
   readonly at: number;
   readonly ms: number;
+  readonly what: string | null;
+  readonly attempts: number;
+}
+
+/** The span of a call whose spans are exported. Ids as traceparent writes them. */
+export interface CallSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  /** The caller's span; null where the trace begins here. */
+  readonly parentId: string | null;
+  readonly isTls: boolean;
+  /** The tokens of its credential serve it, and not those of a session. */
+  readonly hasOwnToken: boolean;
+  /** Where its attempts go; null until that is known. */
+  upstreamOrigin: string | null;
+  /** Where the value of traceparent is among the headers that go upstream; -1: nowhere. */
+  traceparentAt: number;
+  /** Makes the id of one more span. */
+  newId(): string;
 }
 
 /** The notes of one call. Times in ms of the clock that it was made with, until they are shown. */
@@ -25,8 +48,10 @@ export class CallTrace {
   /** The clock: monotonic ms. */
   readonly now: () => number;
   readonly startedAt: number;
-  readonly #waits: Wait[] = [];
-  readonly #attempts: AttemptTrace[] = [];
+  readonly waits: TracedWait[] = [];
+  readonly attempts: AttemptTrace[] = [];
+  /** Null where its spans are not exported. */
+  span: CallSpan | null = null;
   #handedOverAt: number | null = null;
   /** How long the answer stood still because the caller did not read it. */
   stalledMs = 0;
@@ -34,9 +59,9 @@ export class CallTrace {
   isHeadWanted = false;
   sentHead: string | null = null;
 
-  constructor(now: () => number) {
+  constructor(now: () => number, startedAt = now()) {
     this.now = now;
-    this.startedAt = now();
+    this.startedAt = startedAt;
   }
 
   /** The call leaves admission and rules, and goes to the layers. */
@@ -45,14 +70,14 @@ export class CallTrace {
   }
 
   /** Notes a wait that began at `from` and is over. */
-  waited(kind: WaitKind, from: number): void {
-    this.#waits.push({ for: kind, at: from, ms: this.now() - from });
+  waited(kind: WaitKind, from: number, what: string | null = null): void {
+    this.waits.push({ for: kind, at: from, ms: this.now() - from, what, attempts: this.attempts.length });
   }
 
   /** Another attempt begins. */
   attempt(): AttemptTrace {
     const attempt = new AttemptTrace(this);
-    this.#attempts.push(attempt);
+    this.attempts.push(attempt);
     return attempt;
   }
 
@@ -62,15 +87,28 @@ export class CallTrace {
    */
   text(): string {
     const { startedAt } = this;
-    const waits = this.#waits.map(
+    const waits = this.waits.map(
       (wait) => `{"for":"${wait.for}","at":${shown(wait.at - startedAt)},"ms":${shown(wait.ms)}}`,
     );
-    const attempts = this.#attempts.map((attempt) => attempt.text(startedAt));
+    const attempts = this.attempts.map((attempt) => attempt.text(startedAt));
     return (
       `{"rules":${shown((this.#handedOverAt ?? this.now()) - startedAt)},"waits":[${waits.join(',')}],` +
       `"attempts":[${attempts.join(',')}],"stalled":${shown(this.stalledMs)}}`
     );
   }
+}
+
+/** When an attempt came to each of its phases, null for one that it did not come to, and how it ended. */
+export interface AttemptMarks {
+  readonly at: number;
+  readonly permittedAt: number | null;
+  readonly answeredAt: number | null;
+  readonly endedAt: number | null;
+  readonly dial: DialPhases | null;
+  /** How old its connection was, where that was there already. */
+  readonly ageMs: number | null;
+  readonly status: number | null;
+  readonly error: string | null;
 }
 
 /** The notes of one attempt. A phase that it did not come to is left out. */
@@ -90,6 +128,8 @@ export class AttemptTrace {
   #error: string | null = null;
   /** What the response asks for by Retry-After. */
   retryAfterMs: number | null = null;
+  /** Of its span, where spans are exported and it was to be sent. */
+  spanId: string | null = null;
   /** What carries it, and is told when that is free again. */
   connection: { freed(at: number): void } | null = null;
 
@@ -101,6 +141,28 @@ export class AttemptTrace {
   /** It may have a connection: what comes before was the wait for one. */
   permitted(): void {
     this.#permittedAt = this.call.now();
+  }
+
+  /** Gives its span an id, and the upstream that id as the parent of what it does. */
+  name(headers: string[]): void {
+    const { span } = this.call;
+    if (span === null) return;
+    this.spanId = span.newId();
+    if (span.traceparentAt >= 0) headers[span.traceparentAt] = `00-${span.traceId}-${this.spanId}-01`;
+  }
+
+  /** What was noted of it so far. */
+  marks(): AttemptMarks {
+    return {
+      at: this.#at,
+      permittedAt: this.#permittedAt,
+      answeredAt: this.#answeredAt,
+      endedAt: this.#endedAt,
+      dial: this.#dial,
+      ageMs: this.#ageMs,
+      status: this.#status,
+      error: this.#error,
+    };
   }
 
   /** Its connection is in hand, and the request begins to be written. */

@@ -27,6 +27,7 @@ import type { ExchangeObserver, Metrics } from '../logging/metrics/metrics.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { ReloadReport } from '../reload/reloader.ts';
+import type { Spans } from '../tracing/spans.ts';
 import type { CallWaits } from '../upstream/call.ts';
 import type { Identities } from '../upstream/identities.ts';
 import type { QuotaLedger } from '../upstream/rate-limit/quota-ledger.ts';
@@ -72,6 +73,8 @@ export interface ServerContext {
   readonly pageKeys: PageKeys;
   /** Whether somebody watches where the time of calls goes. */
   readonly tracing: Tracing;
+  /** Whether spans of calls are exported. */
+  readonly spans: Pick<Spans, 'tracer' | 'state'>;
   /** The calls that the platform refused, explained. */
   readonly refusals: Refusals;
   readonly store: Pick<TokenStore, 'state'>;

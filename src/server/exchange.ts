@@ -3,10 +3,12 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TLSSocket } from 'node:tls';
 import type { Caller } from '../auth/callers/caller.ts';
 import { secretFingerprint } from '../auth/callers/clients.ts';
 import { GatewayError } from '../errors.ts';
 import { createExchangeRecord, type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
+import { parseTraceparent } from '../tracing/trace-context.ts';
 import type { WaitingCall } from '../upstream/waiting-calls.ts';
 import { enterConnection } from './connection.ts';
 import type { ServerContext, ServerRuntime } from './context.ts';
@@ -120,6 +122,25 @@ export function admittedExchange(opened: OpenedExchange, route: Route, caller: C
   return opened as Exchange;
 }
 
+/**
+ * Lets an exchange have spans, where it is sampled. To be called once it is known who makes it: what is refused before
+ * has none.
+ */
+export function beginSpans({
+  gateway,
+  record,
+  request,
+  caller,
+  role,
+}: Pick<Exchange, 'gateway' | 'record' | 'request' | 'caller' | 'role'>): void {
+  gateway.spans.tracer?.begin(record, {
+    traceparent: request.headers.traceparent,
+    mayDecide: caller.isAuthenticated || role.isLocal,
+    isTls: (request.socket as Partial<TLSSocket>).encrypted === true,
+    hasOwnToken: caller.session === null,
+  });
+}
+
 /** Hands the finished record of an exchange to metrics and log. Only the first call counts. */
 export function finishExchange({ gateway, record }: Pick<OpenedExchange, 'gateway' | 'record'>): void {
   gateway.observer.ended(record);
@@ -146,22 +167,16 @@ export function exchangeOf(request: IncomingMessage): Exchange {
 }
 
 /**
- * Version, trace id, parent id, flags; later versions may append more (https://www.w3.org/TR/trace-context/, section
- * 3.2).
- */
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?$/;
-
-/**
  * Notes trace and span id of a request's `traceparent`. Without one, or with one that is not valid, the record gets a
  * span id of its own, made of the request id, and no trace id.
  */
 export function noteTraceContext(record: ExchangeRecord, traceparent: string | readonly string[] | undefined): void {
-  const found = typeof traceparent === 'string' ? TRACEPARENT.exec(traceparent) : null;
+  const found = parseTraceparent(traceparent);
   if (found === null) {
     // The variant bits of a UUID make sure that it is not all zeros.
     record.spanId = record.requestId.slice(19, 23) + record.requestId.slice(24);
     return;
   }
-  record.traceId = found[1] as string;
-  record.spanId = found[2] as string;
+  record.traceId = found.traceId;
+  record.spanId = found.parentId;
 }

@@ -13,13 +13,14 @@ import {
   requestBodyObserver,
 } from '../logging/body-capture.ts';
 import { noteError } from '../logging/exchange-record.ts';
+import { placeTraceparent } from '../tracing/trace-context.ts';
 import type { UpstreamRequest, UpstreamResponse } from '../upstream/call.ts';
 import { ClientClosedRequest } from '../upstream/errors.ts';
 import { headerValue, retryAfterMs } from '../upstream/platform-error.ts';
 import { hasNoBody, NO_BODY, type RequestBody, readRequestBody } from '../upstream/request-body.ts';
 import { chooseCredential, type ForwardCredential, namedCredential } from './authorize.ts';
 import { callPageHeader } from './call-page.ts';
-import { type Exchange, finishExchange } from './exchange.ts';
+import { beginSpans, type Exchange, finishExchange } from './exchange.ts';
 import { explainRefusal, foresee, mayNeedExplaining } from './explain-refusal.ts';
 import { cleanRequestHeaders, cleanResponseHeaders, rewriteLocation } from './headers.ts';
 import { NOT_WANTED, ResponseSink } from './response-sink.ts';
@@ -35,6 +36,7 @@ export async function forward(exchange: Exchange): Promise<void> {
     inspector.begun(exchange.connection);
     noteSender(exchange);
   }
+  if (exchange.gateway.spans.tracer !== null) beginSpans(exchange);
   let body: RequestBody | null = null;
   let upstreamResponse: UpstreamResponse | null = null;
   try {
@@ -43,6 +45,8 @@ export async function forward(exchange: Exchange): Promise<void> {
       throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
     const credential = authorize(exchange, exchange.route.target);
     record.credential = credential.config.name;
+    if (record.trace !== null && record.trace.span !== null)
+      record.trace.span.upstreamOrigin = credential.config.hosts.api.origin;
     runtime.audit?.assertWritable(record.method);
     if (exchange.caller.client !== null) runtime.budgets.reserve(exchange.caller.client, record);
     const { headers, hadAuthorization, instances } = cleanRequestHeaders(
@@ -56,6 +60,10 @@ export async function forward(exchange: Exchange): Promise<void> {
     const isForChannels = isChannelCall(record.method, exchange.route.target);
     if (isForChannels) requestUncompressed(headers);
     foresee(exchange, credential);
+    if (record.trace !== null && record.trace.span !== null) {
+      const { span } = record.trace;
+      span.traceparentAt = placeTraceparent(headers, span.parentId === null);
+    }
     const read = readBody(exchange);
     body = read instanceof Promise ? await read : read;
     record.trace?.handOver();

@@ -46,6 +46,7 @@ export function observe(gateway: Observed): void {
       ),
     audit: () => gateway.auditTrail,
     store: () => sharedStoreSample(gateway),
+    spans: () => gateway.spans.state(),
     isCapturing: () => gateway.inspector && gateway.inspector.capture.state.what !== null,
     ...(gateway.inspector && { watchers: () => gateway.inspector?.feed.watchers.length ?? 0 }),
     channels: () => ownChannels(gateway.channels),

@@ -78,7 +78,10 @@ export class UpstreamDispatcher {
       trace?.ended(failureReason(error as GatewayError));
       throw error;
     }
-    trace?.permitted();
+    if (trace !== null) {
+      trace.permitted();
+      trace.name(request.headers);
+    }
     const startedAt = performance.now();
     const attempt = new AttemptHandler(request.base.origin, this.#limits, request, permit, trace);
     // Not a closure made here: one that captures an async function's variables keeps every exchange alive until a full

@@ -8,6 +8,8 @@ import { type buildConnector, Client, type Dispatcher } from 'undici';
 export interface Carrier {
   /** Whether the other side may have ended the connection before the request came to it. */
   readonly isReused: boolean;
+  /** Null while it has none. */
+  readonly socket: Socket | null;
   /** The other side had ended it: those that have been idle for longer are no better. */
   suspect(): void;
 }

@@ -130,7 +130,7 @@ export class AttemptHandler implements CarriedHandler, UpstreamResponse {
     this.wasSent = true;
     if (this.#trace !== null) {
       this.#trace.connected();
-      beginsToWrite(this.#trace);
+      beginsToWrite(this.#trace, this.carrier?.socket ?? null);
     }
     this.#limits.onSent?.(this.#record);
   }

@@ -87,10 +87,12 @@ async function awaitToken(
       'gateway.credential.timeout',
       `no token for credential ${record.credential} came before timeouts.total_wait ended: try again`,
     );
+  let token: Token | null = null;
   try {
-    return await waitFor(request, clock, obtain(waitLeftMs(request, clock)), 'a token', late);
+    token = await waitFor(request, clock, obtain(waitLeftMs(request, clock)), 'a token', late);
+    return token;
   } finally {
     record.tokenWaitMs += performance.now() - startedAt;
-    record.trace?.waited('token', from);
+    record.trace?.waited('token', from, token?.fingerprint);
   }
 }

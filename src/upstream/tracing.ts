@@ -4,7 +4,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { type AttemptTrace, CallTrace } from '../logging/call-trace.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
-import { timesOf } from './egress/connection-times.ts';
+import { type ConnectionTimes, timesOf } from './egress/connection-times.ts';
 
 /** So many calls a second are traced where not each one has to be; a moment's burst is traced whole. */
 const MOST_A_SECOND = 300;
@@ -94,9 +94,17 @@ let period = 0;
 /** The attempt that undici is about to write: it publishes the socket in the tick in which it has called onConnect. */
 let writing: AttemptTrace | null = null;
 
-/** To be called in onConnect of a traced attempt. */
-export function beginsToWrite(attempt: AttemptTrace): void {
-  writing = attempt;
+/** To be called in onConnect of a traced attempt. `socket`: what carries it, as far as its pool knows. */
+export function beginsToWrite(attempt: AttemptTrace, socket: Socket | null): void {
+  if (switchedOn > 0) writing = attempt;
+  // Of calls that are traced for their spans alone others may use the connection in between, without a note.
+  else if (socket !== null) noteConnection(attempt, timesOf(socket), null);
+}
+
+function noteConnection(attempt: AttemptTrace, times: ConnectionTimes | undefined, freeSince: number | null): void {
+  if (times === undefined) return;
+  if (times.readyAt >= attempt.permittedAt) attempt.dialled(times.since(attempt.permittedAt));
+  else attempt.reused(times.readyAt, freeSince);
 }
 
 function onSendHeaders(message: unknown): void {
@@ -111,6 +119,5 @@ function onSendHeaders(message: unknown): void {
   times.freeSince = null;
   if (attempt === null) return;
   attempt.connection = times;
-  if (times.readyAt >= attempt.permittedAt) attempt.dialled(times.since(attempt.permittedAt));
-  else attempt.reused(times.readyAt, freeSince);
+  noteConnection(attempt, times, freeSince);
 }

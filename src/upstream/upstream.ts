@@ -1,7 +1,7 @@
 // The upstream of one configuration: the layers of a call on one page, retry → rate limit → token → dispatch, over
 // connections that a reload which does not change how we dial keeps open.
 
-import type { Dispatcher } from 'undici';
+import { Agent, type Dispatcher } from 'undici';
 import type { TokenTransport } from '../auth/credentials/token-endpoint.ts';
 import type { Clock } from '../clock.ts';
 import type { GatewayConfig } from '../config/gateway-config.ts';
@@ -44,6 +44,8 @@ export interface Upstream {
   readonly egress: Egress;
   readonly dispatcher: UpstreamDispatcher;
   readonly transport: TokenTransport;
+  /** For what is neither a call nor a login: dialled as they are, and never with our client certificate. */
+  readonly post: HttpPost;
   /** All layers: retry, rate limit, token and replay, dispatch. */
   readonly send: Send;
   /**
@@ -102,7 +104,8 @@ export function createUpstream(config: GatewayConfig, deps: UpstreamDeps, previo
     dispatcher,
     send,
     aside: (request) => rateLimits.sendAside(dispatcher.send, request),
-    transport: createTokenTransport(dispatcher.agent),
+    transport: createPost(dispatcher.agent),
+    post: (request) => connections.post(request),
     limits: () => limits.states(),
     lines: (most) => limits.lines(most),
     tokenLimits: (credential) => limits.ofTokens(credential),
@@ -166,6 +169,8 @@ export class SharedConnections {
   readonly dispatcher: UpstreamDispatcher;
   /** Their gates, and those of earlier connections: calls at all of them have the connections together. */
   readonly gates: GatesByOrigin;
+  /** What `post` goes by; made when it is first used. */
+  #aside: Agent | null = null;
   #users = 1;
 
   /** Calls that find no connection free count against `capacity` while they wait. */
@@ -195,6 +200,12 @@ export class SharedConnections {
     });
   }
 
+  /** Sends what is neither a call nor a login. */
+  readonly post: HttpPost = (request) => {
+    this.#aside ??= new Agent({ connect: this.egress.connectAside, allowH2: false, connections: 1 });
+    return createPost(this.#aside)(request);
+  };
+
   /** One more user. */
   retain(): this {
     this.#users += 1;
@@ -206,21 +217,29 @@ export class SharedConnections {
     this.#users -= 1;
     if (this.#users > 0) return;
     await this.dispatcher.close();
+    // What is sent aside may be held by the other side for long, and nobody waits for it any more.
+    await this.#aside?.destroy();
     this.egress.close();
   }
 
   /** Closes them at once, whoever uses them. */
   async destroy(): Promise<void> {
     this.egress.close();
+    await this.#aside?.destroy();
     await this.dispatcher.destroy();
   }
 }
 
+/** A `TokenTransport` whose body may be octets. */
+export type HttpPost = (
+  request: Omit<Parameters<TokenTransport>[0], 'body'> & { readonly body: string | Uint8Array },
+) => ReturnType<TokenTransport>;
+
 /**
- * The transport of token requests over `agent`. It rejects with a GatewayError of the upstream or proxy group, and
- * reads no more than it was told to.
+ * The transport of token requests, and the like, over `agent`. It follows no redirect, rejects with a GatewayError of
+ * the upstream or proxy group, and reads no more than it was told to.
  */
-export function createTokenTransport(agent: Dispatcher): TokenTransport {
+export function createPost(agent: Dispatcher): HttpPost {
   return async ({ url, headers, body, timeoutMs, maxBodyBytes }) => {
     const { origin, pathname, search } = new URL(url);
     const signal = AbortSignal.timeout(timeoutMs);

@@ -60,12 +60,26 @@ export interface TokenGrant {
  */
 export type TokenEndpoint = (call: TokenCall) => Promise<TokenGrant>;
 
-/** How one token request ended, for metrics. */
+/** How one token request ended, for metrics and spans. */
 export interface TokenRequestOutcome {
   readonly credential: string;
   readonly grant: string;
   readonly result: 'success' | 'transient' | 'refused' | 'login_required';
   readonly durationMs: number;
+  /** Monotonic ms. */
+  readonly startedAt: number;
+  readonly url: string;
+  /** Absent where there was no answer. */
+  readonly statusCode: number | undefined;
+  readonly errorCode?: string;
+  /** Of the token that came. */
+  readonly tokenFingerprint?: string;
+}
+
+/** What is told of how a token request ended, besides. */
+interface EndFields extends Pick<TokenRequestOutcome, 'errorCode' | 'tokenFingerprint'> {
+  readonly error?: string;
+  readonly retryAfterMs?: number | undefined;
 }
 
 /**
@@ -101,10 +115,10 @@ export function createTokenEndpoint(deps: {
     const url = tokenUrl(call.hosts);
     const startedMs = clock.monotonic();
     let statusCode: number | undefined;
-    const report = (result: TokenRequestOutcome['result'], fields: object, write: Log['info']) => {
+    const report = (result: TokenRequestOutcome['result'], fields: EndFields, write: Log['info']) => {
       const durationMs = Math.round(clock.monotonic() - startedMs);
       write({ credential, grant, url, status: statusCode, durationMs, result, ...fields }, 'token request');
-      onTokenRequest?.({ credential, grant, result, durationMs });
+      onTokenRequest?.({ credential, grant, url, statusCode, startedAt: startedMs, durationMs, result, ...fields });
     };
     try {
       const reply = await send(call, secret, url);

@@ -5,6 +5,7 @@ import type { Metric, Registry } from '@prometheus-io/client';
 import type { ExchangeRecord } from '../exchange-record.ts';
 import { ExchangeMetrics, type LabelNames } from './exchange-metrics.ts';
 import { Counter, type Family, type Sample, sampled } from './metric-family.ts';
+import { type SpansSample, spanFamilies } from './span-metrics.ts';
 import { StoreMetrics, type StoreSample } from './store-metrics.ts';
 import { type CredentialSample, tokenFamilies } from './token-metrics.ts';
 
@@ -49,6 +50,8 @@ export interface MetricSources {
   audit?(): { readonly failure: string | null; readonly lost: number } | null;
   /** The store that instances share; null without one. */
   store?(): StoreSample | null;
+  /** The export of spans; null without one. */
+  spans?(): SpansSample | null;
 }
 
 /** All metrics of a gateway: told what happens, and rendered for a scrape. */
@@ -207,6 +210,7 @@ class GatewayMetrics implements Metrics {
         const isCapturing = this.#sources.isCapturing?.() ?? null;
         return isCapturing === null ? [] : [{ labels: {}, value: isCapturing ? 1 : 0 }];
       }),
+      ...spanFamilies(() => this.#sources.spans?.() ?? null),
       this.#reloads.family,
       sampled(
         'gauge',
@@ -363,6 +367,7 @@ export function createExchangeObserver({
   metrics,
   activity,
   inspector,
+  spans,
 }: {
   log: { exchange(record: ExchangeRecord): unknown };
   metrics: Metrics;
@@ -370,6 +375,8 @@ export function createExchangeObserver({
   activity?: { ended(record: ExchangeRecord): void };
   /** Keeps calls; told the line that the log made, if any. */
   inspector?: { ended(record: ExchangeRecord, line: string | null): void } | null;
+  /** Exports its spans. */
+  spans?: { ended(record: ExchangeRecord): void };
 }): ExchangeObserver {
   const counts = { running: 0, finished: 0, cut: 0 };
   return {
@@ -385,6 +392,7 @@ export function createExchangeObserver({
       record.durationMs = performance.now() - record.startedAt;
       metrics.ended(record);
       activity?.ended(record);
+      spans?.ended(record);
       counts.running -= 1;
       if (record.isProbe) return;
       if (record.aborted && record.errorCode === 'gateway.draining') counts.cut += 1;

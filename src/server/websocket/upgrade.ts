@@ -9,7 +9,7 @@ import { sessionEnded } from '../../auth/callers/session.ts';
 import { withFetchedSession } from '../../auth/callers/session-fetches.ts';
 import { GatewayError, isGatewayError } from '../../errors.ts';
 import { type ExchangeRecord, noteError } from '../../logging/exchange-record.ts';
-import { ClientClosedRequest } from '../../upstream/errors.ts';
+import { ClientClosedRequest, failureReason } from '../../upstream/errors.ts';
 import { openSocket } from '../../upstream/websocket/open-socket.ts';
 import { Tunnel, type TunnelEnd } from '../../upstream/websocket/tunnel.ts';
 import { delayFor } from '../accept.ts';
@@ -20,7 +20,7 @@ import { chooseCredential, namedCredential } from '../authorize.ts';
 import { claimedClient, isRefusedProof } from '../claimed-client.ts';
 import { isQuiet, respondLast, wasRefused } from '../connection.ts';
 import type { ServerContext, ServerRuntime } from '../context.ts';
-import { CUT, noteCaller, openRecord } from '../exchange.ts';
+import { beginSpans, CUT, noteCaller, openRecord } from '../exchange.ts';
 import { assertFraming } from '../framing.ts';
 import { cleanResponseHeaders, setOwnHeaders } from '../headers.ts';
 import type { ListenerRole } from '../listener-plan.ts';
@@ -149,6 +149,7 @@ class Upgrade {
       caller = await withFetchedSession(() => this.#admit(host, route, channel, asked.token));
     }
     noteCaller(record, caller);
+    beginSpans({ gateway: this.#gateway, record, request, caller, role: this.#role });
     this.#gateway.activity.seen(caller, record.peer);
     if (this.#gateway.phase === 'draining') throw draining();
     const named = namedCredential({ route, request });
@@ -213,11 +214,19 @@ class Upgrade {
     const { ownHeaders, upstream, config } = this.#runtime;
     record.attempts = 1;
     const startedAt = performance.now();
+    const attempt = record.trace?.attempt() ?? null;
+    if (record.trace !== null && record.trace.span !== null) record.trace.span.upstreamOrigin = new URL(url).origin;
     try {
-      return await openSocket(
+      const response = await openSocket(
         { url, key, headers: setOwnHeaders(headers, ownHeaders) },
         { egress: upstream.egress, clock: this.#gateway.clock, headersMs: config.timeouts.headersMs, signal },
       );
+      attempt?.answered(response.kind === 'refused' ? response.statusCode : 101);
+      attempt?.ended();
+      return response;
+    } catch (error) {
+      attempt?.ended(failureReason(error as GatewayError));
+      throw error;
     } finally {
       record.upstreamMs = performance.now() - startedAt;
     }

@@ -94,6 +94,11 @@ export class Egress {
    */
   readonly connect: buildConnector.connector = connectorOver((endpoint) => this.dial(endpoint));
 
+  /** The same for hosts that are not Genesys Cloud's: they are not shown our client certificate. */
+  readonly connectAside: buildConnector.connector = connectorOver((endpoint) =>
+    this.#dialOver(endpoint, (context) => this.#routesTo(endpoint, context), this.#plainTls),
+  );
+
   /**
    * The same for other protocols, WebSockets above all. The socket is the caller's; the errors are those of `connect`.
    */

@@ -185,7 +185,7 @@ export class RateLimits {
       });
     } finally {
       record.queueMs += clock.monotonic() - startedAt;
-      record.trace?.waited('queue', from);
+      record.trace?.waited('queue', from, limiter.name);
     }
   }
 

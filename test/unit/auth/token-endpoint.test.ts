@@ -65,7 +65,16 @@ t.test('a good reply is a token whose life counts from when it was asked for', a
   t.equal(token.expiresAt, asked + 300_000);
   t.equal(refreshToken?.reveal(), 'rt-1');
   t.strictSame(subject.outcomes, [
-    { credential: 'crm', grant: 'client_credentials', result: 'success', durationMs: 1_500 },
+    {
+      credential: 'crm',
+      grant: 'client_credentials',
+      url: 'https://login.mypurecloud.de/oauth/token',
+      statusCode: 200,
+      startedAt: 0,
+      durationMs: 1_500,
+      result: 'success',
+      tokenFingerprint: token.fingerprint,
+    },
   ]);
   t.match(subject.requests[0], {
     url: 'https://login.mypurecloud.de/oauth/token',

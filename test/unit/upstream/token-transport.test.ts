@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { Agent } from 'undici';
-import { createTokenTransport } from '../../../src/upstream/upstream.ts';
+import { createPost } from '../../../src/upstream/upstream.ts';
 import { signal } from '../../helpers/raw-caller.ts';
 import { startRawServer } from '../../helpers/raw-http.ts';
 
@@ -25,7 +25,7 @@ for (const [name, head] of [
     });
     const agent = new Agent();
     t.teardown(() => agent.destroy());
-    const transport = createTokenTransport(agent);
+    const transport = createPost(agent);
     await t.rejects(
       transport({ url: `${origin}/oauth/token`, headers: [], body: '', timeoutMs: 60_000, maxBodyBytes: 65_536 }),
       {
