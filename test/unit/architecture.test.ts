@@ -159,21 +159,45 @@ t.test('no import runs up', async (t) => {
   }
 });
 
-t.test('the client of the shared store is loaded by one file, when a connection is opened', async (t) => {
-  const users = IMPORTS.filter(({ to }) => to.startsWith('@redis/')).map(({ from }) => from);
-  t.strictSame([...new Set(users)], ['src/redis/link.ts']);
-  const text = readFileSync(join(ROOT, 'src/redis/link.ts'), 'utf8');
-  t.notMatch(text, /^import (?!type )[^;]*'@redis\/client'/m, 'not with the file');
-  // What a gateway loads at its start: imports that are no types and stand at the top.
+/** What a gateway loads at its start: imports that are no types and stand at the top. */
+function loadedAtStart(): string[] {
   const loaded = new Set<string>(['src/gateway.ts', 'src/cli/commands/serve.ts', 'src/cli/standalone.ts']);
   for (const from of loaded) {
     const source = readFileSync(join(ROOT, from), 'utf8');
     for (const [, specifier = ''] of source.matchAll(/^(?:import|export)\b(?! type\b)[^;'"`]*?\bfrom\s+'(\.[^']+)'/gm))
       loaded.add(normalize(join(dirname(from), specifier)).replaceAll(sep, '/'));
   }
-  t.ok(loaded.size > 200, `${loaded.size} files`);
-  const shared = [...loaded].filter((file) => /^src\/redis\/|store\/redis/.test(file));
+  return [...loaded];
+}
+
+t.test('the client of the shared store is loaded by one file, when a connection is opened', async (t) => {
+  const users = IMPORTS.filter(({ to }) => to.startsWith('@redis/')).map(({ from }) => from);
+  t.strictSame([...new Set(users)], ['src/redis/link.ts']);
+  const text = readFileSync(join(ROOT, 'src/redis/link.ts'), 'utf8');
+  t.notMatch(text, /^import (?!type )[^;]*'@redis\/client'/m, 'not with the file');
+  const loaded = loadedAtStart();
+  t.ok(loaded.length > 200, `${loaded.length} files`);
+  const shared = loaded.filter((file) => /^src\/redis\/|store\/redis/.test(file));
   t.strictSame(shared, [], 'nor with the gateway, where no such store is configured');
+});
+
+t.test('what makes and exports spans is not loaded with the gateway, where none is configured', async (t) => {
+  const users = IMPORTS.filter(({ to }) => to.startsWith('@opentelemetry/')).map(({ from }) => from);
+  t.ok(users.length > 0);
+  t.strictSame(
+    users.filter((from) => !from.startsWith('src/tracing/')),
+    [],
+  );
+  const loaded = loadedAtStart();
+  t.strictSame(
+    loaded.filter((file) => users.includes(file)),
+    [],
+  );
+  t.strictSame(
+    loaded.filter((file) => file.startsWith('src/tracing/')).sort(),
+    ['src/tracing/span-counts.ts', 'src/tracing/spans.ts', 'src/tracing/trace-context.ts'],
+    'but for what asks whether there is any',
+  );
 });
 
 t.test('no imports form a cycle, those of types included', async (t) => {

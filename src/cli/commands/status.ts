@@ -11,6 +11,7 @@ import {
   SOURCES,
   stateWords,
   tokenWords,
+  tracingWords,
 } from '../../server/pages/status-words.ts';
 import type { RefusalStatus } from '../../server/refusals.ts';
 import type { ClientStatus } from '../../server/routes/client-status.ts';
@@ -92,6 +93,7 @@ export function statusTable(document: StatusDocument): string {
   if (document.readOnly) lines.push(READ_ONLY);
   if (document.inspector) lines.push(liveWords(document.inspector));
   if (document.audit) lines.push(auditWords(document.audit));
+  if (document.tracing) lines.push(tracingWords(document.tracing));
   lines.push(storeWords(store));
   if (store.type === 'redis' && store.error !== null) lines.push(`store: ${store.error}`);
   return `${lines.map(onOneLine).join('\n')}\n`;

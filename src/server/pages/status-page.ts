@@ -8,7 +8,14 @@ import type { CredentialStatus, StatusDocument } from '../routes/status.ts';
 import { storeWords } from '../routes/store-status.ts';
 import { renderClients } from './client-table.ts';
 import { type Html, html, type Page, renderPage } from './page.ts';
-import { auditWords, channelWords, tokenWords as oneOfSeveralWords, READ_ONLY, SOURCES } from './status-words.ts';
+import {
+  auditWords,
+  channelWords,
+  tokenWords as oneOfSeveralWords,
+  READ_ONLY,
+  SOURCES,
+  tracingWords,
+} from './status-words.ts';
 
 /** What a page knows of its reader. */
 export interface StatusView {
@@ -41,6 +48,7 @@ ${renderLimits(status)}
 <p>${readFrom(status)}
 ${capital(storeWords(status.store))}.
 ${status.audit?.failure === null && `${capital(auditWords(status.audit))}.`}
+${status.tracing !== null && `${capital(tracingWords(status.tracing))}.`}
 <code>gcg config</code> shows every value and where it came from.</p>`;
   return renderPage({ title: 'Status', body, refreshS });
 }

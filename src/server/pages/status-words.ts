@@ -41,6 +41,20 @@ export function auditWords({ failure, lost, head }: NonNullable<StatusDocument['
     : `the audit trail cannot be written (${failure})${missing}`;
 }
 
+/** Where spans go, and whether they arrive. */
+export function tracingWords({
+  origin,
+  sampleRatio,
+  sent,
+  dropped,
+  lastFailure,
+}: NonNullable<StatusDocument['tracing']>): string {
+  const lost = Object.values(dropped).reduce((sum, one) => sum + one, 0);
+  const failure =
+    lastFailure === null ? '' : `, the last request that failed: ${lastFailure.at} (${lastFailure.reason})`;
+  return `spans go to ${origin} (sample_ratio ${sampleRatio}): ${sent} sent, ${lost} dropped${failure}`;
+}
+
 /** One of several tokens: how good it is, and how much of its limit is used. */
 export function tokenWords({ number, token, secondsLeft, used, perMinute, pausedMs, lastError }: TokenStatus): string {
   const life = isUsable(token) && secondsLeft !== null ? `, ${humanDuration(secondsLeft)} left` : '';

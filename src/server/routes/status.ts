@@ -15,6 +15,7 @@ import {
 import { type CertificateExpiry, type CertificateFile, expiryWarning } from '../../config/certificates.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import type { ReloadReport } from '../../reload/reloader.ts';
+import type { SpansState } from '../../tracing/spans.ts';
 import { credentialOfLimit } from '../../upstream/call.ts';
 import type { Identity } from '../../upstream/own-calls.ts';
 import type { LimitState } from '../../upstream/rate-limit/limits.ts';
@@ -122,6 +123,8 @@ export interface StatusDocument {
   readonly store: StoreStatus;
   /** The audit trail; null without one. `lost`: calls whose line could not be kept. */
   readonly audit: { readonly failure: string | null; readonly lost: number; readonly head: ChainHead } | null;
+  /** The export of spans; null without one. Spans are counted since the start. */
+  readonly tracing: TracingStatus | null;
   /** What can be looked at; null where that is switched off. */
   readonly inspector: InspectorStatus | null;
   /** Files the configuration was read from. */
@@ -130,6 +133,11 @@ export interface StatusDocument {
   readonly reload?: { readonly last: (Omit<ReloadReport, 'at'> & { readonly at: string }) | null };
   readonly [more: string]: unknown;
 }
+
+/** The export of spans in the status. */
+export type TracingStatus = Omit<SpansState, 'lastFailure'> & {
+  readonly lastFailure: { readonly reason: string; readonly at: string } | null;
+};
 
 /** Whether calls would be served: `waiting` for the token of a required credential, or `draining`. */
 export function readinessOf(
@@ -165,10 +173,17 @@ export function statusOf(gateway: ServerContext): StatusDocument {
     refusals: gateway.refusals.list(),
     store: storeStatus(gateway, storeError),
     audit: gateway.auditTrail && auditStatus(gateway.auditTrail),
+    tracing: tracingStatus(gateway.spans.state()),
     inspector: inspectorStatus(gateway),
     configuration: { files: config.files },
     ...program.status?.(),
   };
+}
+
+function tracingStatus(state: SpansState | null): TracingStatus | null {
+  if (state === null) return null;
+  const { lastFailure } = state;
+  return { ...state, lastFailure: lastFailure && { reason: lastFailure.reason, at: iso(lastFailure.at) } };
 }
 
 function auditStatus({ failure, lost, head }: AuditTrail): StatusDocument['audit'] {
