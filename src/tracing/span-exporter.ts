@@ -64,8 +64,9 @@ export class SpanExporter {
   readonly #settings: ExporterSettings;
   readonly #deps: SpanExporterDeps;
   #waiting: ReadableSpan[] = [];
-  /** Runs the next round. */
+  /** Runs the next round, and the wait that it was set for; infinite without one. */
   #timer: Timer | null = null;
+  #plannedMs = Number.POSITIVE_INFINITY;
   #round: Promise<void> | null = null;
   /** Ends the pause before the next try. */
   #endPause: (() => void) | null = null;
@@ -113,13 +114,12 @@ export class SpanExporter {
 
   /** A round begins after `delayMs`, unless one runs, or one that is planned begins sooner. */
   #wake(delayMs: number): void {
-    if (this.#round !== null) return;
-    if (this.#timer !== null) {
-      if (delayMs > 0 || this.#waiting.length > BATCH) return;
-      this.#timer.cancel();
-    }
+    if (this.#round !== null || delayMs >= this.#plannedMs) return;
+    this.#timer?.cancel();
+    this.#plannedMs = delayMs;
     this.#timer = this.#deps.clock.after(delayMs, () => {
       this.#timer = null;
+      this.#plannedMs = Number.POSITIVE_INFINITY;
       void this.#begin();
     });
   }
@@ -180,7 +180,7 @@ export class SpanExporter {
   async #send(body: Uint8Array): Promise<Outcome> {
     const { clock, post } = this.#deps;
     const { endpoint: url, headerName, headerValue } = this.#settings;
-    const timeoutMs = Math.max(1, Math.min(this.#settings.timeoutMs, this.#leftMs()));
+    const timeoutMs = Math.max(1, Math.ceil(Math.min(this.#settings.timeoutMs, this.#leftMs())));
     try {
       const headers = ['content-type', 'application/x-protobuf', 'user-agent', `genesys-cloud-gateway/${VERSION}`];
       if (headerValue !== null) headers.push(headerName, (await fetchSecret(headerValue)).reveal().trim());

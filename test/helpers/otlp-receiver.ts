@@ -2,8 +2,9 @@
 // no code of what wrote it.
 
 import { createServer, type IncomingHttpHeaders, type RequestListener, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
 
 /** One span as it was received. Times in ms, ids in hex, the parent of a root is ''. */
@@ -29,6 +30,8 @@ export interface ReceivedExport {
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
   readonly spans: readonly ReceivedSpan[];
+  /** Whether the sender showed a certificate. */
+  readonly showedCertificate: boolean;
 }
 
 export interface OtlpReceiver {
@@ -42,7 +45,7 @@ export interface OtlpReceiver {
 }
 
 /** Listens on a free port until the test ends. With `tls` it speaks https. */
-export async function startOtlpReceiver(t: Test, tls?: { key: string; cert: string }): Promise<OtlpReceiver> {
+export async function startOtlpReceiver(t: Test, tls?: ServerOptions): Promise<OtlpReceiver> {
   const exports: ReceivedExport[] = [];
   const spans: ReceivedSpan[] = [];
   let wake: (() => void)[] = [];
@@ -51,7 +54,9 @@ export async function startOtlpReceiver(t: Test, tls?: { key: string; cert: stri
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
     const decoded = decodeExport(body);
-    exports.push({ path: request.url ?? '', headers: request.headers, body, spans: decoded });
+    const shown = (request.socket as Partial<TLSSocket>).getPeerCertificate?.() ?? {};
+    const showedCertificate = Object.keys(shown).length > 0;
+    exports.push({ path: request.url ?? '', headers: request.headers, body, spans: decoded, showedCertificate });
     spans.push(...decoded);
     receiver.answer(response, exports.length);
     const waiting = wake;

@@ -6,10 +6,17 @@ import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import type { Clock } from '../../src/clock.ts';
 import { createGateway, type Gateway } from '../../src/gateway.ts';
+import { createLiveSecrets, type LiveSecrets } from '../../src/logging/redact/live-secrets.ts';
+import { inlineSecret } from '../../src/secret.ts';
+import { createCanaries } from '../helpers/canary.ts';
+import { createTestCa } from '../helpers/certificates.ts';
 import { createFakeClock, type FakeClock } from '../helpers/fake-clock.ts';
-import { type ConfigOverrides, configAt, createTestLog, type TestLog } from '../helpers/gateway.ts';
+import { type ConfigOverrides, configAt, createTestLog, startGateway, type TestLog } from '../helpers/gateway.ts';
 import { type ReceivedSpan, startOtlpReceiver, treeOf } from '../helpers/otlp-receiver.ts';
+import { startConnectProxy } from '../helpers/proxies.ts';
+import { makeChannel, openWebSocket } from '../helpers/sockets.ts';
 
+const ADMIN = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = '00f067aa0ba902b7';
 
@@ -68,17 +75,22 @@ interface Traced {
 async function startTraced(
   t: Test,
   tracing: ConfigOverrides['tracing'],
-  { clock, config = {} }: { clock?: Clock; config?: ConfigOverrides } = {},
+  { clock, config = {}, liveSecrets }: { clock?: Clock; config?: ConfigOverrides; liveSecrets?: LiveSecrets } = {},
 ): Promise<Traced> {
   const platform = await startPlatform(t);
   const log = createTestLog();
   const configured = (settings: ConfigOverrides['tracing']) =>
-    configAt(platform.origin, { ...config, ...(settings && { tracing: settings }) });
+    configAt(platform.origin, {
+      ...config,
+      server: { adminListen: ADMIN, ...config.server },
+      ...(settings && { tracing: settings }),
+    });
   const gateway = await createGateway(configured(tracing), {
     log,
     env: {},
     random: () => 0.5,
     ...(clock && { clock }),
+    ...(liveSecrets && { liveSecrets }),
   });
   const [url] = (await gateway.listen()) as [string];
   t.teardown(() => gateway.drain());
@@ -210,4 +222,225 @@ t.test('a call with a renewal, a 429 and a retry is one tree, in the trace of it
   t.strictSame([attempts[0]?.status, server.status], [2, 0], 'an attempt failed, the call did not');
   t.match(server.resource, { 'service.name': 'genesys-cloud-gateway', 'service.instance.id': /^[0-9a-f-]{36}$/ });
   t.match(receiver.exports[0], { path: '/v1/traces', headers: { 'content-type': 'application/x-protobuf' } });
+});
+
+/** The spans of calls that have ended: what is left is sent when the gateway ends. */
+const serverSpans = (spans: readonly ReceivedSpan[]) => spans.filter(({ kind }) => kind === 2);
+
+t.test('who decides: the caller by its flag, else the ratio; what was refused at the door has no span', async (t) => {
+  const receiver = await startOtlpReceiver(t);
+  const { url, gateway, platform, reload, log } = await startTraced(t, { otlpEndpoint: receiver.endpoint });
+  const rows: { ratio: number; flag: string | null; isFollowed?: boolean; expected: boolean }[] = [
+    { ratio: 1, flag: null, expected: true },
+    { ratio: 0, flag: null, expected: false },
+    { ratio: 1, flag: '00', expected: false },
+    { ratio: 0, flag: '01', expected: true },
+    { ratio: 1, flag: '00', isFollowed: false, expected: true },
+    { ratio: 0, flag: '01', isFollowed: false, expected: false },
+    { ratio: 1, flag: 'zz', expected: true },
+    { ratio: 0, flag: 'zz', expected: false },
+  ];
+  for (const [at, { ratio, flag, isFollowed = true, expected }] of rows.entries()) {
+    await reload({ otlpEndpoint: receiver.endpoint, sampleRatio: ratio, parentBased: isFollowed });
+    const sent = flag === null ? null : `00-${TRACE}-${PARENT}-${flag}`;
+    const before = platform.traceparents.length;
+    const response = await fetch(`${url}/api/v2/users/row-${at}`, {
+      headers: { ...(sent !== null && { traceparent: sent, tracestate: 'rojo=1' }) },
+    });
+    await response.text();
+    const record = await log.nextExchange(({ target }) => target.endsWith(`row-${at}`));
+    const what = JSON.stringify(rows[at]);
+    t.equal(record.trace !== null, expected, what);
+    const isJoined = flag !== null && flag !== 'zz';
+    const traceparent = platform.traceparents[before];
+    if (expected) t.match(traceparent, isJoined ? new RegExp(`^00-${TRACE}-.*-01$`) : /^00-[0-9a-f]{32}-.*-01$/, what);
+    else t.equal(traceparent, sent ?? undefined, `${what}: what is not sampled goes on as it is`);
+    // Of a trace that begins here the state is nobody's.
+    t.equal(platform.tracestates[before], sent === null || (expected && !isJoined) ? undefined : 'rojo=1', what);
+  }
+  for (const path of ['/healthz', '/readyz', '/-/status', '/metrics', '/nowhere'])
+    await (await fetch(`${url}${path}`, { headers: { traceparent: `00-${TRACE}-${PARENT}-01` } })).text();
+  await gateway.drain();
+  const expected = rows.filter((row) => row.expected).length;
+  t.equal(serverSpans(receiver.spans).length, expected);
+  t.equal(new Set(receiver.spans.map(({ spanId }) => spanId)).size, receiver.spans.length, 'no id comes twice');
+});
+
+t.test('a call that rules refuse has a span that says why, and nothing under it', async (t) => {
+  const receiver = await startOtlpReceiver(t);
+  const { url, gateway } = await startTraced(
+    t,
+    { otlpEndpoint: receiver.endpoint },
+    { config: { server: { readOnly: true } } },
+  );
+  const response = await fetch(`${url}/api/v2/users/me`, { method: 'PATCH', body: '{}' });
+  t.equal(response.status, 403);
+  await gateway.drain();
+  const [server, ...others] = receiver.spans.filter(({ name }) => name.startsWith('PATCH'));
+  t.strictSame(others, []);
+  t.match(server, {
+    status: 0,
+    attributes: { 'error.type': 'gateway.client.forbidden', 'http.response.status_code': 403 },
+  });
+});
+
+t.test('calls that wait for one login are linked to it, and it is exported for their sake', async (t) => {
+  const receiver = await startOtlpReceiver(t);
+  const clock = createFakeClock();
+  const traced = await startTraced(t, { otlpEndpoint: receiver.endpoint, sampleRatio: 0 }, { clock });
+  await clock.advance(60_000);
+  const refused = status(401, {}, '{"code":"bad.credentials"}');
+  traced.platform.script.push(refused, refused, refused);
+  const traceOf = (at: number) => String(at).repeat(32);
+  const calls = [1, 2, 3].map((at) =>
+    fetch(`${traced.url}/api/v2/users/me`, { headers: { traceparent: `00-${traceOf(at)}-${PARENT}-01` } }),
+  );
+  await passTime(clock, traced, Promise.all(calls));
+  await traced.gateway.drain();
+  const logins = receiver.spans.filter(({ name }) => name === 'POST /oauth/token');
+  t.equal(logins.length, 1, 'the login of the start, which nobody waited for, is not exported');
+  const linked = receiver.spans.flatMap(({ links }) => links);
+  t.ok(linked.length >= 1);
+  for (const link of linked) t.strictSame(link, { traceId: logins[0]?.traceId, spanId: logins[0]?.spanId });
+});
+
+t.test('reloads: on, elsewhere, off; what was collected goes to where it was collected for', async (t) => {
+  const first = await startOtlpReceiver(t);
+  const second = await startOtlpReceiver(t);
+  const { url, gateway, platform, reload, log, state } = await startTraced(t, { otlpEndpoint: null });
+  const call = async (path: string) => (await fetch(`${url}/api/v2/${path}`)).text();
+  await call('users/me');
+  t.equal(log.exchanges[0]?.trace, null);
+  t.strictSame(await state(), {}, 'no metrics of what there is not');
+
+  await reload({ otlpEndpoint: first.endpoint });
+  await call('users/me');
+  let answer: (() => void) | undefined;
+  platform.script.push((response) => {
+    answer = () => response.end('{}');
+  });
+  const long = call('groups');
+  while (answer === undefined) await new Promise((resolve) => setImmediate(resolve));
+
+  await reload({ otlpEndpoint: second.endpoint });
+  await first.until(() => serverSpans(first.spans).length === 1);
+  answer();
+  await long;
+  await call('users');
+
+  await reload({ otlpEndpoint: null });
+  await second.until(() => serverSpans(second.spans).length === 2);
+  await call('users/me');
+  t.equal(log.exchanges.at(-1)?.trace, null);
+  await gateway.drain();
+  t.strictSame(
+    [first, second].map(({ spans }) => serverSpans(spans).map(({ name }) => name)),
+    [['GET /api/v2/users/me'], ['GET /api/v2/groups', 'GET /api/v2/users']],
+    'a call that runs across a reload ends in the new place, with the ids it had',
+  );
+});
+
+t.test('a collector that hangs holds up neither calls nor the end', async (t) => {
+  const receiver = await startOtlpReceiver(t);
+  receiver.answer = () => {};
+  const { url, gateway, state } = await startTraced(
+    t,
+    { otlpEndpoint: receiver.endpoint, timeoutMs: 60_000 },
+    { config: { server: { drainTimeoutMs: 100 } } },
+  );
+  let served = 0;
+  for (let i = 0; i < 150; i += 1) served += Number((await fetch(`${url}/api/v2/users/me`)).ok);
+  t.equal(served, 150);
+  await receiver.until(() => receiver.exports.length === 1);
+  t.match(await state(), { sent_total: 0, waiting: Number });
+  await gateway.drain();
+  t.equal(receiver.exports.length, 1);
+});
+
+t.test('the way there: trust and proxy of calls, without their certificate, with a header of its own', async (t) => {
+  const ca = await createTestCa();
+  t.teardown(() => ca.close());
+  const own = ca.issue(['gateway.test']);
+  const receiver = await startOtlpReceiver(t, {
+    ...ca.issue(['collector.test']),
+    requestCert: true,
+    rejectUnauthorized: false,
+  });
+  const proxy = await startConnectProxy();
+  t.teardown(() => proxy.close());
+  const otlpEndpoint = receiver.endpoint.replace('127.0.0.1', 'collector.test');
+  const tracing = { otlpEndpoint, headerName: 'x-key', headerValue: inlineSecret('the-key-of-the-collector', 'test') };
+  const through = { url: `http://127.0.0.1:${proxy.port}`, off: false, noProxy: ['127.0.0.1'] };
+  const run = async (tls: ConfigOverrides['tls']) => {
+    const started = await startTraced(t, tracing, { config: { proxy: through, ...(tls && { tls }) } });
+    await (await fetch(`${started.url}/api/v2/users/me`)).text();
+    await started.gateway.drain();
+    return started;
+  };
+  await run({ caFile: ca.caFile, certFile: own.certFile, keyFile: own.keyFile });
+  t.match(receiver.exports, [{ headers: { 'x-key': 'the-key-of-the-collector' }, showedCertificate: false }]);
+  t.match(proxy.asked.at(-1), /^collector\.test:\d+$/);
+  const { log } = await run(undefined);
+  t.equal(receiver.exports.length, 1, 'without trust nothing is sent');
+  t.match(await log.nextLine('spans are not delivered'), { reason: 'gateway.upstream.tls' });
+  t.notMatch(JSON.stringify(log.lines), /the-key-of-the-collector/);
+});
+
+t.test('a notification socket has a span until it ends', async (t) => {
+  const receiver = await startOtlpReceiver(t);
+  const { url, gateway, log } = await startGateway(t, { config: { tracing: { otlpEndpoint: receiver.endpoint } } });
+  const { connectUri } = await makeChannel(url);
+  const socket = await openWebSocket(t, connectUri, { headers: { traceparent: `00-${TRACE}-${PARENT}-01` } });
+  socket.close(1000);
+  await log.nextExchange(({ status }) => status === 101);
+  await gateway.drain();
+  const spans = receiver.spans.filter(({ traceId }) => traceId === TRACE);
+  t.equal(
+    treeOf(spans, ({ kind, name, attributes }) => `${kind} ${name} ${attributes['http.response.status_code']}`),
+    '2 GET /streaming/channels/{id} 101\n  3 GET /streaming/channels/{id} 101',
+  );
+  t.match(spans[0]?.attributes, { 'gcg.close_code': 1000 });
+});
+
+t.test('no secret is in a span, whoever puts it where', async (t) => {
+  const canaries = createCanaries();
+  const receiver = await startOtlpReceiver(t);
+  const liveSecrets = createLiveSecrets();
+  for (const kind of ['accessToken', 'clientSecret', 'proxyPassword'] as const) liveSecrets.add(canaries[kind]);
+  const { url, gateway, platform } = await startTraced(t, { otlpEndpoint: receiver.endpoint }, { liveSecrets });
+  platform.script.push(
+    status(
+      401,
+      { 'inin-correlation-id': canaries.accessToken },
+      `{"code":"bad.credentials","message":"${canaries.accessToken}"}`,
+    ),
+    status(
+      429,
+      { 'inin-correlation-id': canaries.clientSecret, 'retry-after': '0' },
+      `{"message":"${canaries.clientSecret}"}`,
+    ),
+    status(200, { 'inin-correlation-id': canaries.proxyPassword, 'x-other': canaries.password }),
+  );
+  const escaped = encodeURIComponent(canaries.password);
+  await fetch(`${url}/api/v2/users/${escaped}?access_token=${encodeURIComponent(canaries.accessToken)}`, {
+    method: 'POST',
+    body: JSON.stringify({ secret: canaries.localSecret }),
+    headers: {
+      traceparent: `00-${TRACE}-${PARENT}-01`,
+      tracestate: `rojo=${canaries.code.replaceAll(/[^a-z0-9]/gi, '')}`,
+      cookie: canaries.cookie,
+      'user-agent': canaries.assertion,
+      'x-any': canaries.verifier,
+    },
+  });
+  const { connectUri } = {
+    connectUri: `${url}/streaming/channels/${canaries.channelId}?token=${canaries.refreshToken}`,
+  };
+  await fetch(connectUri);
+  await gateway.drain();
+  t.ok(receiver.spans.length >= 3);
+  const seen = receiver.exports
+    .map(({ body, headers }) => body.toString('latin1') + JSON.stringify(headers))
+    .join('\n');
+  t.strictSame(canaries.scan(seen), []);
 });
