@@ -148,13 +148,17 @@ function attemptSpan(
 function connectionAttributes({ at, permittedAt, dial, ageMs }: AttemptMarks): Record<string, AttributeValue> {
   const waitMs = permittedAt === null ? 0 : permittedAt - at;
   return {
-    'gcg.connection.wait_ms': waitMs > 0.1 ? waitMs : null,
-    'gcg.connection.age_ms': ageMs,
-    'gcg.dial.dns_ms': dial?.dns,
-    'gcg.dial.tcp_ms': dial?.tcp,
-    'gcg.dial.proxy_ms': dial?.proxy,
-    'gcg.dial.tls_ms': dial?.tls,
+    'gcg.connection.wait_ms': waitMs > 0.1 ? rounded(waitMs) : null,
+    'gcg.connection.age_ms': rounded(ageMs),
+    'gcg.dial.dns_ms': rounded(dial?.dns),
+    'gcg.dial.tcp_ms': rounded(dial?.tcp),
+    'gcg.dial.proxy_ms': rounded(dial?.proxy),
+    'gcg.dial.tls_ms': rounded(dial?.tls),
   };
+}
+
+function rounded(ms: number | null | undefined): number | null {
+  return ms == null ? null : Math.round(ms * 100) / 100;
 }
 
 const WAIT_NAMES = { queue: 'wait for limit', token: 'wait for token', pause: 'wait before retry' } as const;
