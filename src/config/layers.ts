@@ -24,6 +24,8 @@ export interface Settings extends WrittenSettings {
   all(): Iterable<Setting>;
   /** False where a key of `[server]` or `[server.tls]`, or a whole section, was not understood. */
   readonly isServerWhole: boolean;
+  /** False where a section was reported as unknown: it may have been meant as another. */
+  readonly areSectionsKnown: boolean;
   readonly headers: readonly HeaderSetting[];
 }
 
@@ -68,6 +70,10 @@ class MergedLayers implements Settings {
 
   get isServerWhole(): boolean {
     return this.#isServerWhole && this.#unknownSections.size === 0;
+  }
+
+  get areSectionsKnown(): boolean {
+    return [...this.#unknownSections].every((written) => SDK_ONLY_KEYS.has(written));
   }
 
   get(id: SectionId, key: string): Setting | undefined {

@@ -320,9 +320,8 @@ function buildConfig(context: LoadContext, input: LoadInput, files: readonly str
     upstreamHeaders: readUpstreamHeaders(context.settings.headers, context.problems),
     referencedFiles: [...context.referencedFiles],
   };
-  // Beside other problems it may be their consequence; who may call is none of them.
-  const isFirst = context.problems.every(({ key }) => key.startsWith('server.'));
-  if (credentials.length === 0 && (input.requireCredential ?? true) && isFirst) {
+  const isCertain = !context.isIncomplete && context.settings.areSectionsKnown;
+  if (credentials.length === 0 && (input.requireCredential ?? true) && isCertain) {
     const message =
       'no credential is configured; set client_id and client_secret in a [credential] ' +
       `section${files.length === 0 ? ' of gcg.ini' : ''}, or GCG_CREDENTIAL_CLIENT_ID and ` +

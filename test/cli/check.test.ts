@@ -76,6 +76,27 @@ t.test('all problems are on stderr, one a line, and stdout stays empty', async (
   ]);
 });
 
+t.test('a listener without protection and a missing credential are told at once, each without the other', async (t) => {
+  const open = '[server]\nlisten = 0.0.0.0:8080\n';
+  const listener = /^gcg\.ini:2: server\.listen: .*unsafe_allow_anonymous/m;
+  const credential = /gcg\.ini: credential: no credential is configured/;
+  for (const [text, ...lines] of [
+    [open, listener, credential],
+    ['[general]\nhost = nowhere\n', /general\.host/, credential],
+    [`${open}[credential]\nclient_id = i\nclient_secret = s\n`, listener],
+    ['[server]\nlisn = 1\n', /there is no key/, credential],
+    // One of these is meant as the credential, or it may be in what was not read.
+    ['[credentials]\nclient_id = i\nclient_secret = s\n', /there is no section/],
+    ['[credential.API]\nclient_id = i\nclient_secret = s\n', /^gcg\.ini:1: /m],
+    ['[credential\nclient_id = i\n', /^gcg\.ini:1: /m],
+  ] as const) {
+    const { code, err } = await run(t.testdir({ 'gcg.ini': text }), []);
+    t.equal(code, 78);
+    for (const line of lines) t.match(err, line, text);
+    t.equal(err.match(/^(?!warning: ).+$/gm)?.length, lines.length, err);
+  }
+});
+
 t.test('warnings do not make it fail', async (t) => {
   const dir = t.testdir({ 'gcg.ini': GOOD });
   chmodSync(`${dir}/gcg.ini`, 0o644);
