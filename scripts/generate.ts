@@ -258,7 +258,7 @@ The body has the platform's own shape, with the code in \`code\` and the request
 {"message": "…", "code": "gateway.credential.rejected", "status": 424, "contextId": "…", "details": [], "errors": []}
 \`\`\`
 
-On \`/oauth/token\` it has the shape of OAuth: \`{"error", "description", "error_description"}\`. A \`Retry-After\` \
+On \`/oauth/token\`, and on a wrong path that ends so, it has the shape of OAuth: \`{"error", "description", "error_description"}\`. A \`Retry-After\` \
 header says when trying again makes sense.
 
 ${tables.join('\n')}

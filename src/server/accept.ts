@@ -103,7 +103,7 @@ function dispatch(exchange: Exchange): void {
   if (gateway.phase === 'draining' && route.kind === 'forward') throw draining();
   if (isTokenRevocation(exchange)) return void revokeOwnToken(exchange);
   // The router decodes a path before it compares; admission has compared it as it was sent.
-  if (route.kind === 'local' && route.path.includes('%')) throw notFound(role.admin);
+  if (route.kind === 'local' && route.path.includes('%')) throw notFound(role.admin, route);
   bindExchange(exchange);
   if (route.kind === 'local') {
     // A forwarded body has its own bound where it is read; one that is read here has this.

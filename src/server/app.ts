@@ -74,7 +74,7 @@ function respondToError(error: unknown, request: FastifyRequest, reply: FastifyR
   const { code, statusCode = 500, name } = error as { code?: string; statusCode?: number; name: string };
   let failure: GatewayError;
   if (isGatewayError(error)) failure = error;
-  else if (code === 'FST_ERR_BAD_URL') failure = notFound(exchange.role.admin);
+  else if (code === 'FST_ERR_BAD_URL') failure = notFound(exchange.role.admin, exchange.route);
   else if (statusCode < 500)
     failure = new GatewayError('gateway.request.invalid', 'the request is not understood here', { statusCode });
   else {

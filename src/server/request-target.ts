@@ -4,7 +4,7 @@ import { RESERVED_NAMES } from '../config/layers.ts';
 import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { identifyOperation } from '../operations/table.ts';
-import { findOwnRoute, type OwnRoute } from './own-routes.ts';
+import { findOwnRoute, type OwnRoute, TOKEN_PATH } from './own-routes.ts';
 
 /** Where a request goes. */
 export type Route =
@@ -83,6 +83,15 @@ export function noteRoute(record: ExchangeRecord, route: Route): void {
 /** Whether pages of listed origins are let in where a route leads. */
 export function isForApplications(route: Route): boolean {
   return route.kind === 'forward' || route.own?.isForApplications === true;
+}
+
+/**
+ * The shape of errors where a route of ours leads. What looks for the token endpoint and misses it, `//oauth/token`, is
+ * an OAuth client: it shows its user `error` and `error_description`, and of any other body nothing.
+ */
+export function errorFormatOf({ own, path }: Extract<Route, { kind: 'local' }>): OwnRoute['errorFormat'] {
+  if (own !== null) return own.errorFormat;
+  return path.endsWith(TOKEN_PATH) ? 'oauth' : 'api';
 }
 
 /** Whether a path is one of those at which applications log in and out. */

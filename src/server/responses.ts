@@ -9,9 +9,10 @@ import { GatewayError, isGatewayError } from '../errors.ts';
 import { type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import { callPageHeader, type TellingExchange } from './call-page.ts';
 import { REQUEST_ABORTED, respondLast } from './connection.ts';
+import { TOKEN_PATH } from './own-routes.ts';
 import { renderErrorPage } from './pages/error-page.ts';
 import { sendPage } from './pages/page.ts';
-import type { Route } from './request-target.ts';
+import { errorFormatOf, type Route } from './request-target.ts';
 
 /** The body of an error in the platform's own shape, with the request id as its context id. */
 export function errorBody(error: GatewayError, requestId: string): string {
@@ -61,7 +62,7 @@ export interface FailedExchange extends TellingExchange {
  */
 export function respondWithError(exchange: FailedExchange, thrown: unknown, { close = false } = {}): void {
   const { response, record, route, role } = exchange;
-  const isOAuth = route?.kind === 'local' && route.own?.errorFormat === 'oauth';
+  const isOAuth = route?.kind === 'local' && errorFormatOf(route) === 'oauth';
   const refusal = isOAuth ? toOAuthRefusal(thrown) : null;
   const error = refusal?.error ?? (isGatewayError(thrown) ? thrown : internalError());
   record.status = error.statusCode;
@@ -81,7 +82,10 @@ export function respondWithError(exchange: FailedExchange, thrown: unknown, { cl
   if (isOAuth) headers.push('Pragma', 'no-cache');
   if (close) headers.push('Connection', 'close');
   response.writeHead(error.statusCode, headers);
-  if (response.req.method !== 'HEAD') response.write(body);
+  if (response.req.method !== 'HEAD') {
+    response.write(body);
+    record.responseBytes = Buffer.byteLength(body);
+  }
   if (close && !response.req.complete) lingeringClose(response);
   else response.end();
 }
@@ -109,13 +113,17 @@ export function tooManyGuesses(): GatewayError {
   );
 }
 
-/** 404, with where calls go, and where people look: on a listener with admin pages. */
-export function notFound(hasStatusPage = false): GatewayError {
+/**
+ * 404, with where calls go, and where people look: on a listener with admin pages. Who looked for the token endpoint and
+ * missed it, mostly by a slash, is told where that is.
+ */
+export function notFound(hasStatusPage: boolean, route: Route | null = null): GatewayError {
   const page = hasStatusPage ? ', and the status page is /' : '';
-  return new GatewayError(
-    'gateway.route.not.found',
-    `no such route: calls go to /api/v2/…, health to /livez and /readyz${page}`,
-  );
+  const where =
+    route?.kind === 'local' && errorFormatOf(route) === 'oauth'
+      ? `logins go to ${TOKEN_PATH}, or to /NAME${TOKEN_PATH} for a credential; does the base path end with a slash?`
+      : `calls go to /api/v2/…, health to /livez and /readyz${page}`;
+  return new GatewayError('gateway.route.not.found', `no such route: ${where}`);
 }
 
 /** The error for calls that come while the gateway drains. */
@@ -158,20 +166,31 @@ export function drainRequest(request: IncomingMessage): void {
   drop();
 }
 
-/** Sends a JSON document made here; never cached. */
-export function sendJson(response: ServerResponse, statusCode: number, document: unknown, requestId: string): void {
+/** Sends a JSON document made here, and notes its size in the record; never cached. */
+export function sendJson(
+  response: ServerResponse,
+  statusCode: number,
+  document: unknown,
+  record: Pick<ExchangeRecord, 'requestId' | 'responseBytes'>,
+): void {
   const body = `${JSON.stringify(document)}\n`;
+  const bytes = Buffer.byteLength(body);
   response.writeHead(statusCode, [
     'Content-Type',
     'application/json',
     'Content-Length',
-    String(Buffer.byteLength(body)),
+    String(bytes),
     'Cache-Control',
     'no-store',
     'X-Gateway-Request-Id',
-    requestId,
+    record.requestId,
   ]);
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  if (response.req.method === 'HEAD') {
+    response.end();
+    return;
+  }
+  record.responseBytes = bytes;
+  response.end(body);
 }
 
 /** An error in OAuth's words; `description` is safe to show. Carries the gateway's own code beside it. */

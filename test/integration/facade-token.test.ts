@@ -73,6 +73,54 @@ t.test('every prefix that SDKs put there leads to the same endpoints', async (t)
   }
 });
 
+t.test('who misses the token endpoint is told so in words that an OAuth client shows', async (t) => {
+  const { url } = await start(t, { clients: [clientNamed('crm')] });
+  const crm = { authorization: basic('crm', 'crm-secret') };
+  for (const path of ['//oauth/token', '/x/y/oauth/token', '/Not-A-Name/oauth/token', '/%61/oauth/token']) {
+    const answer = await postToken(url + path, CLIENT_CREDENTIALS, crm);
+    assertRefused(t, answer, 404, 'invalid_request', path);
+    t.match(answer.body.error_description, /logins go to \/oauth\/token, .*end with a slash/, path);
+    t.equal(answer.headers.get('x-gateway-error'), 'gateway.route.not.found');
+    const stranger = await postToken(url + path, CLIENT_CREDENTIALS, { authorization: basic('crm', 'wrong') });
+    t.match(stranger, { status: 401, body: { error: 'invalid_client' } }, 'who is nobody is not told what there is');
+  }
+  const other = await fetch(`${url}/x/oauth/tokens`, { method: 'POST', headers: crm });
+  t.match(await other.json(), { code: 'gateway.route.not.found' }, 'everything else has the shape of the API');
+});
+
+t.test(
+  'a credential that is not for anonymous callers: the refusal names the setting that would let them',
+  async (t) => {
+    const { url } = await start(t);
+    const answer = await postToken(`${url}/desktop/oauth/token`, CLIENT_CREDENTIALS, {
+      authorization: basic('x', 'y'),
+    });
+    assertRefused(t, answer, 403, 'unauthorized_client', 'desktop');
+    t.match(answer.body.error_description, /set server\.anonymous_credentials = default, desktop, or /);
+  },
+);
+
+t.test('the record of a login has the size of its form and of its answer', async (t) => {
+  const { url, log } = await start(t);
+  const sizes = async (path: string, form: string) => {
+    const before = log.exchanges.length;
+    const answer = await fetch(url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: form,
+    });
+    const { length } = Buffer.from(await answer.arrayBuffer());
+    const { requestBytes, responseBytes } = await log.nextExchange(
+      (record) => log.exchanges.indexOf(record) >= before && record.method === 'POST',
+    );
+    t.strictSame([requestBytes, responseBytes], [Buffer.byteLength(form), length], `${path} ${form}`);
+    return answer.status;
+  };
+  t.equal(await sizes('/oauth/token', 'grant_type=client_credentials'), 200);
+  t.equal(await sizes('/oauth/token', 'grant_type=ä'), 400);
+  t.equal(await sizes('//oauth/token', ''), 404);
+});
+
 t.test(
   'an id of ours is mapped to the OAuth client of its credential, on the way to the login page and at the token ' +
     'endpoint',

@@ -70,7 +70,7 @@ export async function revokeOwnToken(exchange: Exchange): Promise<void> {
     if (caller.session !== null) await sessions.end(caller.session);
     else if (caller.handle !== null) await handles.end(caller.handle);
     record.status = 200;
-    sendJson(response, 200, {}, record.requestId);
+    sendJson(response, 200, {}, record);
   } catch (error) {
     const failure = isGatewayError(error)
       ? error

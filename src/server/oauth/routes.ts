@@ -8,7 +8,7 @@ import type { Caller } from '../../auth/callers/caller.ts';
 import { withFetchedSession } from '../../auth/callers/session-fetches.ts';
 import { defaultCredential } from '../../config/gateway-config.ts';
 import { GatewayError } from '../../errors.ts';
-import { noteError } from '../../logging/exchange-record.ts';
+import { type ExchangeRecord, noteError } from '../../logging/exchange-record.ts';
 import { isFailedAuthentication, unauthenticated } from '../authentication-error.ts';
 import { namedCredential, unknownCredential } from '../authorize.ts';
 import { claimedClient, isRefusedProof } from '../claimed-client.ts';
@@ -82,7 +82,7 @@ async function issueToken(exchange: Exchange, body: string): Promise<void> {
     const token = await new FacadeGrants(gateway, applicant).perform(asked);
     record.credential = token.credential;
     record.status = 200;
-    sendLocalToken(response, token, record.requestId);
+    sendLocalToken(response, token, record);
   } catch (error) {
     if (isRefusedProof(error) || toOAuthRefusal(error).oauthError === 'invalid_client')
       record.claimedClient = claimedClient(request, gateway.runtime, asked.clientId);
@@ -107,7 +107,7 @@ function applicantOf({ gateway, request, role }: Exchange, { clientCredentials }
 function sendLocalToken(
   response: ServerResponse,
   { handle, expiresInS, refreshHandle }: IssuedToken,
-  requestId: string,
+  record: ExchangeRecord,
 ): void {
   const reply = {
     access_token: handle,
@@ -115,7 +115,7 @@ function sendLocalToken(
     expires_in: expiresInS,
     ...(refreshHandle !== null && { refresh_token: refreshHandle }),
   };
-  sendJson(response, 200, reply, requestId);
+  sendJson(response, 200, reply, record);
 }
 
 async function refuseToken(exchange: Exchange, thrown: unknown): Promise<void> {

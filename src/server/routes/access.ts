@@ -80,12 +80,16 @@ export function configuredCredential({ runtime }: ServerContext, name: string): 
   return found;
 }
 
-/** Makes bodies of every type text, up to `limitBytes`; the framework's 413 beyond, before it is read whole. */
+/**
+ * Makes bodies of every type text, up to `limitBytes`; the framework's 413 beyond, before it is read whole. Their size
+ * goes into the record.
+ */
 export function readBodiesAsText(scope: FastifyInstance, limitBytes: number): void {
   scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: limitBytes }, (_request, body, done) =>
-    done(null, body),
-  );
+  scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: limitBytes }, ({ raw }, body: Buffer, done) => {
+    exchangeOf(raw).record.requestBytes = body.length;
+    done(null, body.toString());
+  });
 }
 
 /** Reads nothing of a body, whatever its type says: what is wrong or right about the request lies elsewhere. */
@@ -121,7 +125,7 @@ export class RouteMethods {
     const { route, record, role, caller, gateway } = exchange;
     if (route.kind !== 'local') return notFound(role.admin);
     const allow = [...new Set(route.own?.methods ?? this.#at(route.path))].sort();
-    if (allow.length === 0) return notFound(role.admin);
+    if (allow.length === 0) return notFound(role.admin, route);
     const { authenticator } = gateway.runtime;
     if (route.own?.kind === 'metrics') assertMetricsServed(exchange, authenticator);
     else if (route.own?.isInspection) assertAdminListener(exchange);

@@ -228,5 +228,5 @@ function reload(request: FastifyRequest, reply: FastifyReply): void {
 function respond({ response, record }: Exchange, reply: FastifyReply, statusCode: number, document: unknown): void {
   reply.hijack();
   record.status = statusCode;
-  sendJson(response, statusCode, document, record.requestId);
+  sendJson(response, statusCode, document, record);
 }

@@ -33,7 +33,7 @@ async function change(request: NamedRequest, reply: FastifyReply, isBlocked: boo
   record.status = 200;
   const client = clientStatuses(gateway).find((one) => one.name === name) ?? null;
   const { isDurable } = gateway.blocks;
-  sendJson(response, 200, { blocked: isBlocked, survivesRestart: isDurable, client }, record.requestId);
+  sendJson(response, 200, { blocked: isBlocked, survivesRestart: isDurable, client }, record);
 }
 
 /** Throws for a client there is not, and for one that would lock itself out. */

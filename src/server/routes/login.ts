@@ -157,7 +157,7 @@ function statusHref({ role }: Exchange): string | null {
 
 function respondWithJson({ response, record }: Exchange, document: unknown): void {
   record.status = 200;
-  sendJson(response, 200, document, record.requestId);
+  sendJson(response, 200, document, record);
 }
 
 function respondWithPage(

@@ -64,7 +64,7 @@ function isFromThisMachine({ role, request: { headers }, gateway }: Exchange): b
 
 function respond(request: FastifyRequest, reply: FastifyReply, statusCode: number, document: object): void {
   reply.hijack();
-  sendJson(reply.raw, statusCode, document, exchangeOf(request.raw).record.requestId);
+  sendJson(reply.raw, statusCode, document, exchangeOf(request.raw).record);
 }
 
 /** Sends the metrics, which hold names of credentials, clients and routes, and no secret. */
