@@ -73,7 +73,9 @@ export const timeouts = new Section('timeouts', 'Timeouts.', {
   total_wait: duration('15', {
     maxMs: HOUR_MS,
     doc: 'Queue, token wait and retries of one call together.',
-    more: 'The JavaScript SDK gives up after 16 seconds, so keep this below 16.',
+    more:
+      'The JavaScript SDK gives up after 16 seconds, so keep this below 16. SDKs that repeat a call by themselves wait ' +
+      'that long each time: docs/sdk-recipes.md.',
   }),
 });
 
