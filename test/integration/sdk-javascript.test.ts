@@ -179,3 +179,57 @@ t.test('SAML2 bearer: the assertion goes up, the token stays here', async (t) =>
   t.equal((await new platformClient.UsersApi().getUsersMe()).email, SOMEBODY);
   assertNothingReal(t, app, upstream, 3);
 });
+
+t.test('with its base path alone it reads and changes users, and no login', async (t) => {
+  const { sdk, url, sandbox, app } = await start(t);
+  sdk.setGateway(null);
+  sdk.config.basePath = url;
+  t.teardown(() => {
+    sdk.config.basePath = '';
+  });
+  const users = new platformClient.UsersApi();
+  const expand = ['presence', 'authorization'];
+  const page: Sdk = await users.getUsers({ pageSize: 3, pageNumber: 1, expand, state: 'active' } as Sdk);
+  t.equal(page.entities.length, 3);
+  const [{ id }] = page.entities;
+  t.equal((await users.getUser(id)).id, id);
+  t.match(await users.patchUser(id, { version: 1, title: 'Tested' } as Sdk), { title: 'Tested' });
+  await new platformClient.TokensApi().headTokensMe();
+  const asked = sandbox.events.recent.find(({ method, kind }) => method === 'GET' && kind === 'api');
+  t.match(asked?.target, /expand=presence,authorization/, 'commas as the SDK wrote them');
+  const unknown = users.getUser('00000000-0000-4000-8000-000000000000');
+  await t.rejects(unknown, { status: 404, code: 'not.found' }, "the platform's errors are the platform's");
+  t.equal(sandbox.stats.unauthenticatedCalls, 0);
+  t.equal(sandbox.stats.tokenRequestsTotal, 1);
+  t.equal(app.text(), '', 'nothing went where the gateway setting led');
+});
+
+t.test('the simulation alone, pointed at by the gateway setting, is a Genesys Cloud to it', async (t) => {
+  const sandbox = createSandbox();
+  const { port } = await sandbox.listen();
+  t.teardown(() => sandbox.close());
+  const sdk: Sdk = platformClient.ApiClient.instance;
+  sdk.clearAuthData();
+  sdk.setGateway({ host: '127.0.0.1', protocol: 'http', port });
+  const { id, secret } = DEMO_CLIENTS.clientCredentials;
+  t.ok((await sdk.loginClientCredentialsGrant(id, secret)).accessToken);
+
+  const users = new platformClient.UsersApi();
+  const page = await users.getUsers({ pageSize: 50, pageNumber: 2 });
+  t.match(page, { total: 60, pageNumber: 2, pageCount: 2 });
+  t.equal((await users.getUser(page.entities?.[0]?.id ?? '')).name, page.entities?.[0]?.name);
+  await t.rejects(users.getUsersMe(), { code: 'bad.request', status: 400 });
+
+  const tokens = new platformClient.TokensApi();
+  t.equal((await tokens.getTokensMe()).OAuthClient?.id, id);
+  await tokens.headTokensMe();
+
+  const channel = await new platformClient.NotificationsApi().postNotificationsChannels();
+  t.match(channel.connectUri, /^ws:\/\/127\.0\.0\.1:\d+\/channels\//);
+
+  sandbox.set({ rateLimit: { perMinute: 0 } });
+  await t.rejects(users.getUsers(), { code: 'too.many.requests.retry.after', limit: { key: 'token.rate.per.minute' } });
+  sandbox.set({ rateLimit: null });
+  await tokens.deleteTokensMe();
+  t.equal(sandbox.stats.validTokens, 0);
+});

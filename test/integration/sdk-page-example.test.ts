@@ -113,60 +113,53 @@ for (const [format, text] of [
     t.equal(general.hosts.login.origin, 'https://login.mypurecloud.com');
   });
 
-  t.test(`${format}: logging goes to the file alone, as text, with both sides' headers and no body`, async (t) => {
-    const { url, command, until, sandbox } = await start(t, text);
+  t.test(`${format}: one program does what the rows say`, async (t) => {
+    const { url, command, until, sandbox, configFile } = await start(t, text);
     // By then the gateway has asked whose its token is.
     await until(/READY/);
-    const calls = sandbox.stats.apiCallsTotal;
-    const answer = await fetch(`${url}/api/v2/analytics/conversations/details/query`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'x-asked': 'asked-in-a-header' },
-      body: '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z","marker":"sent-in-a-body"}',
+
+    await t.test("logging goes to the file alone, as text, with both sides' headers and no body", async (t) => {
+      const calls = sandbox.stats.apiCallsTotal;
+      const answer = await fetch(`${url}/api/v2/analytics/conversations/details/query`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-asked': 'asked-in-a-header' },
+        body: '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z","marker":"sent-in-a-body"}',
+      });
+      t.equal(answer.status, 200);
+      await answer.text();
+      const log = await until('/api/v2/analytics/conversations/details/query');
+      const at = log.indexOf('/api/v2/analytics');
+      const record = log.slice(log.lastIndexOf('\n', at) + 1);
+      t.match(record, 'asked-in-a-header', 'log_level = trace: request headers');
+      t.match(record, new RegExp(answer.headers.get('inin-correlation-id') ?? 'none'), 'and response headers');
+      t.throws(() => JSON.parse(record.split('\n')[0] ?? ''), 'log_format = text');
+      t.notMatch(record, /sent-in-a-body/, 'log_request_body = false');
+      t.notMatch(record, /"conversations"|totalHits/, 'log_response_body = false');
+      t.equal(command.stdout(), '', 'log_to_console = false');
+      t.equal(sandbox.stats.apiCallsTotal, calls + 1);
     });
-    t.equal(answer.status, 200);
-    await answer.text();
-    const log = await until('/api/v2/analytics/conversations/details/query');
-    const at = log.indexOf('/api/v2/analytics');
-    const record = log.slice(log.lastIndexOf('\n', at) + 1);
-    t.match(record, 'asked-in-a-header', 'log_level = trace: request headers');
-    t.match(record, new RegExp(answer.headers.get('inin-correlation-id') ?? 'none'), 'and response headers');
-    t.throws(() => JSON.parse(record.split('\n')[0] ?? ''), 'log_format = text');
-    t.notMatch(record, /sent-in-a-body/, 'log_request_body = false');
-    t.notMatch(record, /"conversations"|totalHits/, 'log_response_body = false');
-    t.equal(command.stdout(), '', 'log_to_console = false');
-    t.equal(sandbox.stats.apiCallsTotal, calls + 1);
-  });
 
-  t.test(`${format}: a token that is no longer good is renewed without the caller's noticing`, async (t) => {
-    const { url, sandbox, until } = await start(t, text);
-    await until(/READY/);
-    sandbox.set({ unauthorized: { next: 1, code: 'credentials.expired' } });
-    t.equal((await fetch(`${url}/api/v2/users?pageSize=1`)).status, 200, 'refresh_access_token = true');
-    t.equal(sandbox.stats.tokenRequestsTotal, 2);
-  });
+    await t.test("a token that is no longer good is renewed without the caller's noticing", async (t) => {
+      sandbox.set({ unauthorized: { next: 1, code: 'credentials.expired' } });
+      t.equal((await fetch(`${url}/api/v2/users?pageSize=1`)).status, 200, 'refresh_access_token = true');
+      t.equal(sandbox.stats.tokenRequestsTotal, 2);
+    });
 
-  t.test(`${format}: a change of the file counts while running, the waiting time among it`, async (t) => {
-    const { url, sandbox, until, configFile } = await start(t, text);
-    await until(/fresh/);
-    writeFileSync(
-      configFile,
-      format === 'INI' ? text.replace('wait_max = 10', 'wait_max = 1') : text.replace('wait_max": 10', 'wait_max": 1'),
-    );
-    await until('configuration reloaded');
-    sandbox.set({ unauthorized: { next: 1, code: 'credentials.expired' }, tokenEndpoint: { fault: 'hang' } });
-    const startedAt = performance.now();
-    const answer = await fetch(`${url}/api/v2/users?pageSize=1`);
-    t.equal(answer.headers.get('x-gateway-error'), 'gateway.credential.timeout', 'refresh_token_wait_max');
-    t.ok(performance.now() - startedAt < 4_000, 'within the new time, not the old');
-    sandbox.release();
-    writeFileSync(
-      configFile,
-      format === 'INI'
-        ? text.replace('live_reload_config = true', 'live_reload_config = false')
-        : text.replace('_config": true', '_config": false'),
-    );
-    await until(/configuration reloaded[\s\S]*configuration reloaded/);
-    const status = (await (await fetch(`${url}/-/status`)).json()) as { reload: { watching: boolean } };
-    t.equal(status.reload.watching, false, 'live_reload_config = false disables this behaviour');
+    await t.test('a change of the file counts while running, the waiting time among it', async (t) => {
+      const change = (ini: readonly [string, string], json: readonly [string, string]) =>
+        writeFileSync(configFile, text.replace(...(format === 'INI' ? ini : json)));
+      change(['wait_max = 10', 'wait_max = 1'], ['wait_max": 10', 'wait_max": 1']);
+      await until('configuration reloaded');
+      sandbox.set({ unauthorized: { next: 1, code: 'credentials.expired' }, tokenEndpoint: { fault: 'hang' } });
+      const startedAt = performance.now();
+      const answer = await fetch(`${url}/api/v2/users?pageSize=1`);
+      t.equal(answer.headers.get('x-gateway-error'), 'gateway.credential.timeout', 'refresh_token_wait_max');
+      t.ok(performance.now() - startedAt < 4_000, 'within the new time, not the old');
+      sandbox.release();
+      change(['reload_config = true', 'reload_config = false'], ['_config": true', '_config": false']);
+      await until(/configuration reloaded[\s\S]*configuration reloaded/);
+      const status = (await (await fetch(`${url}/-/status`)).json()) as { reload: { watching: boolean } };
+      t.equal(status.reload.watching, false, 'live_reload_config = false disables this behaviour');
+    });
   });
 }
