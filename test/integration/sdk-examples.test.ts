@@ -3,7 +3,7 @@
 
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { createUsers } from '../../src/sandbox/directory.ts';
@@ -11,6 +11,7 @@ import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { allCredentials, clientNamed } from '../helpers/clients.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
 import { configAt, startGatewayWith } from '../helpers/gateway.ts';
+import { MAIN } from '../helpers/program.ts';
 import { example, packageOf, recipePackage, withoutRecipes } from '../helpers/recipes.ts';
 
 const SOMEBODY = createUsers(1)[0] as { email: string; name: string };
@@ -213,6 +214,21 @@ t.test('curl, with what it can do', async (t) => {
   t.match(await curl(...own, `${url}/api/v2/sandbox/status/404`), /^HTTP\/1\.1 404 Not Found/);
   t.match(await curl('--http2', `${url}/api/v2/users?pageSize=1`), /"pageSize":1/, 'which offers h2c');
   t.equal(sandbox.stats.unauthenticatedCalls + sandbox.stats.unknownTokenCalls, 0);
+});
+
+t.test('examples/run.sh tells what passes, what fails, and what cannot be run here', async (t) => {
+  const folder = t.testdir({ python3: '#!/bin/sh\n[ "$1" = -c ] || echo 59 users\n' });
+  chmodSync(`${folder}/python3`, 0o755);
+  const env = { ...DIRECT, GCG: `${process.execPath} ${MAIN}`, PATH: `${folder}:${childEnvironment.PATH}` };
+  const { code, stdout, stderr } = await outputOf(begin('sh', [example('run.sh'), 'curl', 'python', 'cobol'], env));
+  t.equal(code, 1, stderr);
+  const kinds = ['for everybody on this machine', 'with clients'];
+  t.strictSame(stdout.match(/^\w.*$/gm), [
+    'FAIL  cobol: cannot be run here: there is no example of that name: curl javascript python go java dotnet gc terraform',
+    ...kinds.flatMap((kind) => [`pass  curl, on a gateway ${kind}`, `FAIL  python, on a gateway ${kind}:`]),
+    '2 passed, 3 failed',
+  ]);
+  t.match(stdout, /^ +59 users$/m, 'with what a failure said');
 });
 
 t.test("gc: the file for its gateway setting has the shape of the CLI's type, all texts", async (t) => {
