@@ -1,4 +1,4 @@
-// The image and the examples for systemd: complete, and what they configure is a configuration that this gateway takes.
+// The examples for systemd: complete, and what they configure is a configuration that this gateway takes.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -31,36 +31,6 @@ function load(env: Record<string, string>, file: string | null) {
     },
   });
 }
-
-t.test('the image: not as root, without a shell, with the inspector signal off', async (t) => {
-  const last =
-    readFileSync(`${EXAMPLES}../Dockerfile`, 'utf8')
-      .split(/^FROM /m)
-      .at(-1) ?? '';
-  const only = (instruction: string) =>
-    [...last.matchAll(new RegExp(`^${instruction} +(.*)$`, 'gm'))].map(([, words]) => words);
-  t.strictSame(only('USER'), ['node']);
-  const flags = ['--disable-sigusr1', '--max-semi-space-size=2', '--no-maglev'];
-  t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', ...flags, 'dist/main.js']);
-  const [, ofCache = ''] = /\bnode ((?:--\S+ |\\\n +)+)dist\/main\.js demo /.exec(last) ?? [];
-  t.strictSame(ofCache.match(/--\S+/g), flags, 'Node takes compiled code only where it was made with the same flags');
-  t.match(last, /^ENV [^#]*\bMALLOC_ARENA_MAX=2$/m);
-  const started = execFileSync(process.execPath, [...flags, '-p', 'process.execArgv.join()'], { encoding: 'utf8' });
-  t.equal(started.trim(), [...flags, '-p', 'process.execArgv.join()'].join(), 'Node takes them all');
-  t.strictSame(JSON.parse(only('CMD')[0] ?? ''), ['serve']);
-  const env = Object.fromEntries([...last.matchAll(/(GCG_\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
-  const loaded = (more: Record<string, string>, file: string | null) => {
-    const result = load({ ...env, GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y', ...more }, file);
-    return result.ok ? result.config : t.fail(JSON.stringify(result.problems));
-  };
-  const withClient = loaded({ GCG_CLIENT_APP_SECRET: 'a secret of 16 or more' }, null);
-  t.match(withClient, { server: { listen: [{ host: '0.0.0.0', port: 8080 }] }, store: { type: 'file' } });
-  t.match(withClient, { store: { path: '/var/lib/genesys-cloud-gateway' } });
-  const mounted = loaded({}, '[server]\nlisten = 127.0.0.1:8081\n[store]\npath = /data\n');
-  t.match(mounted, { server: { listen: [{ host: '127.0.0.1', port: 8081 }] }, store: { path: '/data' } });
-  t.match(only('HEALTHCHECK'), [/CMD \["node", "dist\/main\.js", "healthcheck"\]$/], 'no shell either');
-  t.ok(last.indexOf('\nUSER ') > last.lastIndexOf('\nRUN '), 'what needs rights is done before');
-});
 
 t.test('systemd: the units say what the gateway does', async (t) => {
   const service = read('systemd/genesys-cloud-gateway.service');
