@@ -137,10 +137,12 @@ t.test('a job', { skip: withoutDeployTools }, async (t) => {
 
 t.test('a job on a cluster that knows no sidecars', { skip: withoutDeployTools }, async (t) => {
   const file = () => readManifests('kubernetes/job-any-cluster.yaml');
-  const scripts = (text: string) => text.replaceAll('sleep 1\n', 'sleep 0.01\n');
+  /** Its tries, and what is done between them in the place of a second's sleep. */
+  const tries = (count: number, between: string) => (text: string) =>
+    text.replace('-ge 60', `-ge ${count}`).replaceAll('sleep 1\n', `${between}\n`);
 
   t.test('waits for the gateway, and ends it', async (t) => {
-    const { pod, exported } = await podOf(t, file(), { scripts });
+    const { pod, exported } = await podOf(t, file(), { scripts: tries(6000, 'sleep 0.05') });
     t.equal(await pod.run(), 'Succeeded');
     t.strictSame(pod.events.slice(0, 2), ['gateway started', 'export started']);
     t.strictSame(pod.events.slice(2).sort(), ['export ended with 0', GATEWAY_ENDS]);
@@ -148,6 +150,10 @@ t.test('a job on a cluster that knows no sidecars', { skip: withoutDeployTools }
   });
 
   t.test('with a wrong secret fails within its minute, says why, and ends the gateway', async (t) => {
+    const scripts = (text: string) => {
+      const [url] = /http:\S+\/readyz/.exec(text) ?? [];
+      return tries(3, `until curl -s ${url} | grep -q rejected; do sleep 0.05; done`)(text);
+    };
     const { pod } = await podOf(t, file(), { clientSecret: 'not-the-secret', scripts });
     t.equal(await pod.run(), 'Failed');
     t.strictSame(pod.events.slice(2).sort(), ['export ended with 1', GATEWAY_ENDS]);
@@ -158,7 +164,7 @@ t.test('a job on a cluster that knows no sidecars', { skip: withoutDeployTools }
     const manifests = file();
     const [gateway] = manifests[0].spec.template.spec.containers;
     gateway.env.at(-1).value = '/nowhere';
-    const { pod } = await podOf(t, manifests, { scripts: (text) => scripts(text).replace('-ge 60', '-ge 5') });
+    const { pod } = await podOf(t, manifests, { scripts: tries(3, 'sleep 0.05') });
     t.equal(await pod.run(), 'Failed');
     t.ok(pod.events.includes('gateway ended with 78') && pod.events.includes('export ended with 1'));
     t.match(lastWords(pod, 'gateway'), /client_secret_file/);
