@@ -235,8 +235,7 @@ export class Pod {
   }
 
   /** A command of the image: its program is not where the image has it. */
-  #command(command: readonly string[]): [string, ...string[]] {
-    const [node, main, ...words] = command;
-    return node === 'node' && main === 'dist/main.js' ? [...IMAGE, ...words] : (command as [string, ...string[]]);
+  #command([program, ...words]: readonly string[]): [string, ...string[]] {
+    return program === 'gcg' ? [process.execPath, MAIN, ...words] : [program as string, ...words];
   }
 }

@@ -322,7 +322,8 @@ t.test('compose', { skip: withoutDeployTools }, async (t) => {
       ...{ image: `genesys-cloud-gateway:${version}`, read_only: true, cap_drop: ['ALL'], restart: 'unless-stopped' },
       ...{ security_opt: ['no-new-privileges:true'], mem_limit: '256m', user: '1000:1000' },
     });
-    t.strictSame(gateway.healthcheck.test, ['CMD', 'node', 'dist/main.js', 'healthcheck']);
+    const [, ofImage = ''] = /^HEALTHCHECK .*CMD (\[.*\])$/m.exec(readFileSync(`${ROOT}Dockerfile`, 'utf8')) ?? [];
+    t.strictSame(gateway.healthcheck.test, ['CMD', ...JSON.parse(ofImage)], 'as the image asks');
     t.strictSame(gateway.secrets.toSorted(), Object.keys(compose.secrets).toSorted());
     const files = Object.entries(gateway.environment).filter(([name]) => name.endsWith('_FILE'));
     t.strictSame(
