@@ -3,7 +3,7 @@
 // addresses and times what its configuration says.
 
 import { execFileSync } from 'node:child_process';
-import { cpSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { adminAddress } from '../../src/cli/admin-client.ts';
@@ -296,6 +296,18 @@ function checkWaysOut(t: Test, policies: Manifest[], { proxy, store }: GatewayCo
   const storePorts = store.type === 'redis' ? [6379] : [];
   const outside = proxy.url === null ? 443 : Number(new URL(String(proxy.url)).port);
   t.strictSame(ports, [53, 53, outside, ...storePorts].toSorted());
+  for (const { to } of policies.flatMap(({ spec }) => spec.egress ?? [])) {
+    t.ok(to?.length > 0, 'no way without an address');
+    for (const { ipBlock } of to) {
+      if (ipBlock === undefined || /\/(?:32|128)$/.test(ipBlock.cidr)) continue;
+      t.equal(proxy.url, null, 'behind a proxy nothing but single addresses');
+      // What is not the internet: the company's and the cluster's networks, and the metadata of clouds.
+      const closed = /::/.test(ipBlock.cidr)
+        ? ['fc00::/7', 'fe80::/10']
+        : ['10.0.0.0/8', '100.64.0.0/10', '169.254.0.0/16', '172.16.0.0/12', '192.168.0.0/16'];
+      t.strictSame(ipBlock.except, closed);
+    }
+  }
 }
 
 t.test('kubernetes: how many, and what they share', { skip: withoutDeployTools }, async (t) => {
@@ -380,15 +392,14 @@ t.test('the commands of docs/kubernetes.md', { skip: withoutDeployTools }, async
   // The Secret is made before it is handed in.
   const scripts = blocks.map(([, script = '']) => script).toSorted((a, b) => +/^umask/.test(b) - +/^umask/.test(a));
   const folder = t.testdir({ bin: {}, made: {}, examples: {} });
+  writeFileSync(`${folder}/bin/docker`, '#!/bin/sh\n', { mode: 0o755 });
   cpSync(`${ROOT}examples`, `${folder}/examples`, { recursive: true });
   writeFileSync(`${folder}/bin/kubectl`, KUBECTL(kubectlPath(), `${folder}/made`), { mode: 0o755 });
   for (const script of scripts)
     execFileSync('sh', ['-e'], {
-      ...{ input: script.replace('cat > secret/client_secret', "echo 'the secret' > secret/client_secret") },
-      ...{
-        cwd: `${folder}/examples/kubernetes`,
-        env: { HOME: '/nonexistent', PATH: `${folder}/bin:${process.env.PATH}` },
-      },
+      input: script.replace(/^cat > (\S*client_secret)$/m, "echo 'the secret' > $1"),
+      cwd: `${folder}/examples/${/docker compose/.test(script) ? 'compose' : 'kubernetes'}`,
+      env: { HOME: '/nonexistent', PATH: `${folder}/bin:${process.env.PATH}` },
     });
   const made = globSync('*.yaml', { cwd: `${folder}/made` }).flatMap((name) =>
     parseManifests(readFileSync(`${folder}/made/${name}`, 'utf8')),
@@ -407,6 +418,8 @@ t.test('the commands of docs/kubernetes.md', { skip: withoutDeployTools }, async
   t.match(only(made, 'PrometheusRule').spec.groups[0].rules[0].alert, 'GatewayDown');
   t.match(only(RENDERS.get('corporate') as Manifest[], 'PodMonitor').spec.jobLabel, 'app.kubernetes.io/name');
   t.ok(only(made, 'Deployment'));
+  for (const { file } of Object.values(readCompose('compose/compose.yaml').secrets) as Manifest[])
+    t.equal(statSync(`${folder}/examples/compose/${file}`).mode & 0o777, 0o600, file);
 });
 
 t.test('these checks find what is wrong', { skip: withoutDeployTools }, async (t) => {
