@@ -123,6 +123,11 @@ function checkHoldsNoSecret(t: Test, { data }: Manifest): void {
 function checkPod(t: Test, spec: Manifest): void {
   for (const key of ['hostNetwork', 'hostPID', 'hostIPC', 'shareProcessNamespace']) t.equal(spec[key], undefined, key);
   t.equal(spec.automountServiceAccountToken, false, 'no token for Kubernetes');
+  const names = containersOf(spec).map(({ name }) => name);
+  t.equal(new Set(names).size, names.length, 'no name twice');
+  for (const { name, restartPolicy, ...container } of spec.initContainers ?? [])
+    if (restartPolicy !== 'Always')
+      t.notMatch(Object.keys(container).join(), /Probe|lifecycle/, `${name} ends: Kubernetes takes no probe of it`);
   const kinds = spec.volumes.map(({ name: _, ...kind }: Manifest) => Object.keys(kind).join());
   for (const kind of kinds) t.ok(['configMap', 'secret', 'emptyDir', 'persistentVolumeClaim'].includes(kind), kind);
   // It changes all volumes of the pod, and the group of all its processes.
