@@ -107,7 +107,7 @@ t.test('npm pack holds the built program, its declarations, pages and examples, 
       String.raw`dist/inspector/page/(?:page\.css|views\.css|shell\.html|vendor/lit-html\.LICENSE)`,
       String.raw`package\.json|LICENSE|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|config\.example\.ini`,
       String.raw`docs/[\w-]+\.(?:md|schema\.json)|docs/images/[\w-]+\.png`,
-      String.raw`examples/[a-z-]+/[\w.-]+`,
+      String.raw`examples/(?:[a-z-]+/){0,2}[\w.-]+`,
     ].join('|')})$`,
   );
   t.same(
