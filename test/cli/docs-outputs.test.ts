@@ -6,9 +6,11 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { type Ask, init } from '../../src/cli/commands/init.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { type Command, startCommand } from '../helpers/command.ts';
+import { createCommandFolder } from '../helpers/commands.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
 import { MAIN } from '../helpers/program.ts';
 import { type Block, blocksOf } from '../unit/docs/pages.ts';
@@ -160,4 +162,37 @@ t.test('the commands of the pages answer what stands there', async (t) => {
       await wrong.assertStep(step);
     }
   t.ok(count > 10, `${count} steps`);
+});
+
+t.test('gcg init asks and says what stands there', async (t) => {
+  const page = blocksOf('docs/start.md').find(({ text }) => text.startsWith('$ gcg init\n'));
+  const [command = '', ...lines] = (page?.text ?? '').trimEnd().split('\n');
+  const folder = createCommandFolder(t, null);
+  const transcript: string[] = [];
+  /** What a person would see: the question, what Enter takes, and the answer, as it stands on the page. */
+  const asked = (question: string, fallback: string | null) => {
+    const shown = `${question}${fallback ? ` [${fallback}]` : ''}:`;
+    const answer =
+      lines
+        .find((line) => line.startsWith(shown))
+        ?.slice(shown.length)
+        .trim() ?? '';
+    transcript.push(`${shown} ${answer}`.trimEnd());
+    return answer;
+  };
+  const ask: Ask = {
+    text: async (question, fallback) => asked(question, fallback) || fallback,
+    secret: async (question) => {
+      asked(question, null);
+      return SECRET;
+    },
+    say: (words) => transcript.push(words.trimEnd()),
+    close() {},
+  };
+  const { out, err } = await folder.run((args, io) => init(args, io, ask, async () => 1), command.split(' ').slice(2));
+  // This folder is in a repository, which is warned of.
+  const printed = `${out}${err}`.trimEnd().split('\n');
+  transcript.push(...printed.filter((line) => !line.includes('is inside the git work tree')));
+  const known = transcript.map((line) => line.replace(/^\/.*\/gcg\.ini$/, '/home/you/gateway/gcg.ini'));
+  t.same(known.toSorted(), lines.toSorted());
 });
