@@ -3,7 +3,7 @@
 
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { builtinModules, createRequire, findPackageJSON } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Plugin, PluginBuild } from 'esbuild';
 
@@ -102,7 +102,8 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
     const name = OWN_FILE.find(([from, what]) => isFrom(importer, from) && what.test(path))?.[2];
     if (name === undefined && !isTouchedLater(importer, path)) return undefined;
     const found = await build.resolve(path, { kind, importer, resolveDir, pluginData: 'itself' });
-    if (name === undefined) return { path: found.path, namespace: 'later' };
+    // From the root: what is written must not tell where it was built.
+    if (name === undefined) return { path: `./${slashed(relative(ROOT, found.path))}`, namespace: 'later' };
     ownFiles.set(name, found.path);
     return { path: name, namespace: 'own-file' };
   });
@@ -150,7 +151,11 @@ function isOurs(importer: string): boolean {
 }
 
 function isFrom(importer: string, folder: string): boolean {
-  return importer.replaceAll('\\', '/').includes(`/node_modules/${folder}/`);
+  return slashed(importer).includes(`/node_modules/${folder}/`);
+}
+
+function slashed(path: string): string {
+  return path.replaceAll('\\', '/');
 }
 
 function isTouchedLater(importer: string, what: string): boolean {

@@ -1,12 +1,13 @@
 // The bill of materials that a release carries: it lists the packages whose code is in what was bundled and those that
 // are installed with it, no other, and is as its specification wants it. And a build makes the same files again.
 
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { Ajv } from 'ajv';
 import addFormats from 'ajv-formats';
 import t from 'tap';
@@ -42,10 +43,12 @@ const { packages: locked } = readJson<{ packages: Record<string, { version: stri
 
 const folder = mkdtempSync(join(tmpdir(), 'gcg-sbom-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-const [first, second] = ['a', 'b'].map((name) => {
-  execFileSync(process.execPath, [join(ROOT, 'scripts/bundle.ts'), join(folder, name)]);
-  return join(folder, name);
-}) as [string, string];
+const [first, second] = (await Promise.all(
+  ['a', 'b'].map(async (name) => {
+    await promisify(execFile)(process.execPath, [join(ROOT, 'scripts/bundle.ts'), join(folder, name)]);
+    return join(folder, name);
+  }),
+)) as [string, string];
 const text = readFileSync(join(first, 'sbom.cdx.json'), 'utf8');
 const bom = JSON.parse(text) as Bom;
 const fullName = ({ group, name }: Component) => (group === undefined ? name : `${group}/${name}`);
@@ -65,6 +68,14 @@ t.test(
         ]);
     t.ok(files(first).length > 100);
     t.strictSame(files(second), files(first));
+    // In another folder they would be others, and tell where they were built.
+    const tells = files(first).filter(([file = '']) => {
+      const text = readFileSync(join(first, file), 'utf8');
+      // Maps lead from here to the sources, which are elsewhere in this test.
+      const places = file.endsWith('.map') ? text.replaceAll(/"(?:\.\.\/)+[^"]*"/g, '') : text;
+      return places.includes(ROOT);
+    });
+    t.strictSame(tells, [], 'no file names a folder of this machine');
     t.equal(bom.serialNumber, undefined);
     t.equal(bom.metadata.timestamp, undefined);
   },
