@@ -180,6 +180,7 @@ async function metrics(): Promise<string[][]> {
     usage: () => [{ ...whose, calls: 1 }],
     budgets: () => [{ name: 'a', limit: 1 }],
     watchers: () => 1,
+    spans: () => ({ sent: 1, waiting: 1, dropped: one }),
     audit: () => ({ failure: null, lost: 0 }),
     store: () => ({
       ...{ isUp: true, gaps: 0, toldAgain: 0, unwritten: 0, instances: 1, tokensFromPeers: 0, degradedSeconds: 0 },

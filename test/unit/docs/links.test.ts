@@ -59,7 +59,19 @@ t.test('every page that leads on leads back', async (t) => {
 
 const TESTS = globSync('test/**/*.test.ts', { cwd: ROOT });
 const HELD_BY_TESTS = [
-  ...['clients', 'connections', 'embedding', 'faults', 'log', 'metrics', 'notifications', 'operations', 'run'],
+  ...[
+    'clients',
+    'compatibility',
+    'connections',
+    'embedding',
+    'faults',
+    'log',
+    'metrics',
+    'notifications',
+    'operations',
+    'releasing',
+    'run',
+  ],
   ...['sdk-recipes', 'security', 'start', 'tokens', 'troubleshooting', 'upgrading', 'usage'],
 ].map((name) => `docs/${name}.md`);
 
