@@ -315,7 +315,7 @@ export class GatewayState implements ServerContext, Shared {
     this.#runtime = runtime;
     if (this.quota !== null) this.quota.isEnforced = runtime.config.rateLimit.mode === 'enforce';
     this.askedLimits.reconsider();
-    void this.spans.use(runtime.config.tracing);
+    this.spans.use(runtime.config.tracing).catch(() => this.log.error({}, 'spans cannot be exported'));
     const { clients, credentials } = runtime.config;
     this.budgets.keep(clients);
     this.inspector?.configure(runtime.config);

@@ -9,22 +9,8 @@ import {
 } from '@opentelemetry/semantic-conventions';
 import type { CallSpan, TracedWait } from '../logging/call-trace.ts';
 import { type CallSpansDeps, type SpanLink, serverAttributes } from './call-spans.ts';
+import type { TokenRequest } from './call-tracer.ts';
 import { CLIENT, makeSpan, type ReadableSpan } from './span.ts';
-
-/** One token request that has ended. Times in monotonic ms. */
-export interface TokenRequest {
-  readonly credential: string;
-  readonly grant: string;
-  readonly result: string;
-  readonly startedAt: number;
-  readonly endedAt: number;
-  readonly url: string;
-  readonly statusCode: number | null;
-  readonly errorCode: string | null;
-  readonly tokenFingerprint: string | null;
-  /** For a session of an application's own user: no call of another caller waited for it. */
-  readonly isOfSession: boolean;
-}
 
 /** What the spans of token requests are made with. */
 export interface LoginSpansDeps extends Omit<CallSpansDeps, 'loginsOf'> {

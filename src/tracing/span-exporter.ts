@@ -9,17 +9,9 @@ import type { Log } from '../logging/log.ts';
 import { parseRetryAfter } from '../retry-after.ts';
 import { fetchSecret } from '../secret.ts';
 import { VERSION } from '../version.ts';
+import type { SpanPost } from './call-tracer.ts';
 import type { ReadableSpan } from './span.ts';
 import type { SpanCounts } from './span-counts.ts';
-
-/** One POST over the way out of calls. Rejects with a GatewayError, and reads no more than `maxBodyBytes`. */
-export type SpanPost = (request: {
-  readonly url: string;
-  readonly headers: readonly string[];
-  readonly body: Uint8Array;
-  readonly timeoutMs: number;
-  readonly maxBodyBytes: number;
-}) => Promise<{ statusCode: number; headers: Record<string, string | undefined>; body: Buffer }>;
 
 /** What an exporter is made with. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface SpanExporterDeps {

@@ -7,10 +7,8 @@ import type { TracingConfig } from '../config/sections/tracing.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
-import type { TokenRequest } from './login-spans.ts';
+import type { CallTracer, SpanPost, TokenRequest } from './call-tracer.ts';
 import { type DropReason, SpanCounts } from './span-counts.ts';
-import type { SpanPost } from './span-exporter.ts';
-import type { Tracer } from './tracer.ts';
 
 /** What spans are exported with. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface SpansDeps {
@@ -37,7 +35,7 @@ export interface SpansState {
 /** The export of one gateway, off until a configuration says where to. */
 export class Spans {
   /** Asked once a call; null while there is no export. */
-  tracer: Tracer | null = null;
+  tracer: CallTracer | null = null;
   readonly #deps: SpansDeps;
   readonly #counts = new SpanCounts();
   #config: TracingConfig | null = null;
@@ -85,7 +83,7 @@ export class Spans {
     if (otlpEndpoint == null) return null;
     const { sent, drops, lastFailure } = this.#counts;
     const { origin } = new URL(otlpEndpoint);
-    return { origin, sampleRatio, waiting: this.tracer?.exporter.waiting ?? 0, sent, dropped: drops, lastFailure };
+    return { origin, sampleRatio, waiting: this.tracer?.waiting ?? 0, sent, dropped: drops, lastFailure };
   }
 
   /** Sends what is left within `withinMs`, and ends. */
@@ -95,11 +93,11 @@ export class Spans {
     await Promise.all(this.#ending);
   }
 
-  #replace(next: Tracer | null, withinMs = this.#config?.timeoutMs ?? 0): void {
+  #replace(next: CallTracer | null, withinMs = this.#config?.timeoutMs ?? 0): void {
     const before = this.tracer;
     this.tracer = next;
     if (before === null) return;
-    const ended = before.exporter.close(withinMs).finally(() => this.#ending.delete(ended));
+    const ended = before.close(withinMs).finally(() => this.#ending.delete(ended));
     this.#ending.add(ended);
   }
 }

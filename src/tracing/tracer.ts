@@ -1,7 +1,7 @@
 // Decides which calls have spans, makes them when the calls have ended, and hands them to the exporter. One for each
 // configuration of [tracing]; loaded only where there is one.
 
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomFillSync, randomUUID } from 'node:crypto';
 import { ATTR_SERVICE_INSTANCE_ID, ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
 import type { TracingConfig } from '../config/sections/tracing.ts';
 import { type CallSpan, CallTrace } from '../logging/call-trace.ts';
@@ -9,7 +9,8 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
 import { VERSION } from '../version.ts';
 import { type CallSpansDeps, callSpans } from './call-spans.ts';
-import { LoginSpans, type TokenRequest } from './login-spans.ts';
+import type { CallStart, CallTracer, TokenRequest } from './call-tracer.ts';
+import { LoginSpans } from './login-spans.ts';
 import type { SpanOrigin } from './span.ts';
 import { SpanExporter, type SpanExporterDeps } from './span-exporter.ts';
 import { parseTraceparent } from './trace-context.ts';
@@ -19,24 +20,14 @@ export interface TracerDeps extends SpanExporterDeps {
   readonly mask: LiveSecrets['mask'];
 }
 
-/** What is known of a call when it begins. */
-export interface CallStart {
-  /** The caller's header. */
-  readonly traceparent: string | readonly string[] | undefined;
-  /** Whether its sampled flag counts: the caller proved who it is, or is on this machine. */
-  readonly mayDecide: boolean;
-  readonly isTls: boolean;
-  /** As in `CallSpan`. */
-  readonly hasOwnToken: boolean;
-}
-
 /** This process among others of the same name. */
 const INSTANCE_ID = randomUUID();
 
 /** Clocks that drift apart by more are read anew. */
 const DRIFT_MS = 20;
 
-export class Tracer {
+/** The tracer over OpenTelemetry's protocol. */
+export class Tracer implements CallTracer {
   readonly exporter: SpanExporter;
   readonly #config: TracingConfig;
   readonly #deps: TracerDeps;
@@ -68,10 +59,6 @@ export class Tracer {
     this.#spans = { ...origin, epochOf, mask, loginsOf };
   }
 
-  /**
-   * A call begins that was let in: decides whether it has spans, once. Those of a caller who may decide it have them as
-   * its traceparent says. Its record gets the ids that its spans will have.
-   */
   begin(record: ExchangeRecord, { traceparent, mayDecide, isTls, hasOwnToken }: CallStart): void {
     const parent = parseTraceparent(traceparent);
     const { parentBased, sampleRatio } = this.#config;
@@ -86,7 +73,6 @@ export class Tracer {
     record.spanId = span.spanId;
   }
 
-  /** A call with spans has ended. */
   ended(record: ExchangeRecord): void {
     const { trace } = record;
     if (trace === null || trace.span === null) return;
@@ -94,10 +80,17 @@ export class Tracer {
     this.exporter.add(callSpans(record, trace, trace.span, this.#spans));
   }
 
-  /** A token request has ended. */
   tokenRequest(request: TokenRequest): void {
     this.#followWallClock();
     this.#logins.note(request, this.#deps.random() < this.#config.sampleRatio);
+  }
+
+  get waiting(): number {
+    return this.exporter.waiting;
+  }
+
+  close(withinMs: number): Promise<void> {
+    return this.exporter.close(withinMs);
   }
 
   #followWallClock(): void {
@@ -126,10 +119,19 @@ class SampledCall implements CallSpan {
   }
 }
 
+/** Random octets for many ids: asking for those of each one costs more than all the rest of a span. */
+const pool = Buffer.allocUnsafe(4_096);
+let used = pool.length;
+
 /** All zeros would be no id. */
 function newId(bytes: number): string {
   for (;;) {
-    const id = randomBytes(bytes).toString('hex');
+    if (used + bytes > pool.length) {
+      randomFillSync(pool);
+      used = 0;
+    }
+    const id = pool.toString('hex', used, used + bytes);
+    used += bytes;
     if (/[^0]/.test(id)) return id;
   }
 }

@@ -4,9 +4,10 @@
 import t, { type Test } from 'tap';
 import { GatewayError } from '../../../src/errors.ts';
 import { inlineSecret, type SecretSource } from '../../../src/secret.ts';
+import type { SpanPost } from '../../../src/tracing/call-tracer.ts';
 import { INTERNAL, makeSpan, type SpanOrigin } from '../../../src/tracing/span.ts';
 import { SpanCounts } from '../../../src/tracing/span-counts.ts';
-import { SpanExporter, type SpanPost } from '../../../src/tracing/span-exporter.ts';
+import { SpanExporter } from '../../../src/tracing/span-exporter.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { createTestLog } from '../../helpers/gateway.ts';
 import { fieldsOf } from '../../helpers/otlp-receiver.ts';
