@@ -69,7 +69,7 @@ function checkEndpoint(
 ): void {
   if (otlpEndpoint === null) {
     if (reader.isSet('otlp_endpoint')) return;
-    for (const key of ['sample_ratio', 'header_value', 'resource_attributes'] as const)
+    for (const key of ['header_value', 'resource_attributes'] as const)
       if (reader.isSet(key)) reader.warning(key, 'has no effect without tracing.otlp_endpoint');
     return;
   }

@@ -72,6 +72,7 @@ t.test('exactly the secrets of the contract are secrets', async (t) => {
     'store.password',
     'store.sentinel_password',
     'tls.key_passphrase',
+    'tracing.header_value',
   ]);
 });
 

@@ -91,7 +91,7 @@ t.test('headers and attributes that cannot be', async (t) => {
 });
 
 t.test('settings without an endpoint have no effect, and are told', async (t) => {
-  t.match(warnings(withCredential('[tracing]\nsample_ratio = 0.5\n')), [
+  t.match(warnings(withCredential('[tracing]\nresource_attributes = a=b\n')), [
     /has no effect without tracing\.otlp_endpoint/,
   ]);
 });
