@@ -3,7 +3,7 @@
 
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { createUsers } from '../../src/sandbox/directory.ts';
@@ -66,6 +66,7 @@ async function outputOf(child: ChildProcessWithoutNullStreams) {
   return { code, ...said };
 }
 
+const RUNNERS = { newman: '6.2.2', httpyac: '6.16.7' };
 const DIRECT = { NO_PROXY: '127.0.0.1,localhost', no_proxy: '127.0.0.1,localhost' };
 
 /** What an example is told of the gateway. Where there are no clients its defaults are to do. */
@@ -84,14 +85,15 @@ function installed(t: Test, file: string, sdk: string): string {
 }
 
 const NEWEST = 'purecloud-platform-client-v2';
-for (const { sdk, version, file } of [
+const SDKS = [
   { sdk: 'sdk-140', version: '140.0.0', file: 'before-207.cjs' },
   { sdk: 'sdk-204', version: '204.1.0', file: 'before-207.cjs' },
   { sdk: 'sdk-207', version: '207.0.0', file: 'client-credentials.mjs' },
   { sdk: 'sdk-231', version: '231.0.0', file: 'client-credentials.mjs' },
   { sdk: NEWEST, version: '262.0.0', file: 'client-credentials.mjs' },
   { sdk: NEWEST, version: '262.0.0', file: 'before-207.cjs' },
-]) {
+];
+for (const { sdk, version, file } of SDKS) {
   t.test(`JavaScript ${version}: ${file}`, { skip: sdk !== NEWEST && withoutRecipes }, async (t) => {
     t.equal(recipePackage(sdk).version, version);
     const path = installed(t, file, sdk);
@@ -145,7 +147,7 @@ const run = (envVar) => new Promise((resolve, reject) => {
 Promise.all(JSON.parse(runs).map(run)).then((all) => process.stdout.write(JSON.stringify(all)));`;
 
 t.test('examples/postman: all requests, with their assertions, by newman', { skip: withoutRecipes }, async (t) => {
-  t.equal(recipePackage('newman').version, '6.2.2');
+  t.equal(recipePackage('newman').version, RUNNERS.newman);
   const files = ['genesys-cloud-gateway.postman_collection.json', 'local.postman_environment.json'] as const;
   const wrong: Served = { ...proved, secret: 'not-the-secret' };
   const runs = [...GATEWAYS, wrong].map(({ url, client, secret }) => [
@@ -161,7 +163,7 @@ t.test('examples/postman: all requests, with their assertions, by newman', { ski
 });
 
 t.test('examples/http/gateway.http: all requests, by httpyac', { skip: withoutRecipes }, async (t) => {
-  t.equal(recipePackage('httpyac').version, '6.16.7');
+  t.equal(recipePackage('httpyac').version, RUNNERS.httpyac);
   const text = readFileSync(example('http/gateway.http'), 'utf8');
   const folder = t.testdir({});
   const files = GATEWAYS.map(({ url, client, secret }, at) => {
@@ -214,6 +216,43 @@ t.test('curl, with what it can do', async (t) => {
   t.match(await curl(...own, `${url}/api/v2/sandbox/status/404`), /^HTTP\/1\.1 404 Not Found/);
   t.match(await curl('--http2', `${url}/api/v2/users?pageSize=1`), /"pageSize":1/, 'which offers h2c');
   t.equal(sandbox.stats.unauthenticatedCalls + sandbox.stats.unknownTokenCalls, 0);
+});
+
+t.test('docs/sdk-recipes.md shows what is in the examples, and names the versions that are run here', async (t) => {
+  const page = readFileSync(example('../docs/sdk-recipes.md'), 'utf8');
+  const plain = (text: string) =>
+    text
+      .split('\n')
+      .map((line) => line.trim())
+      .join('\n');
+  const files = globSync('**/*.*', { cwd: example('') }).filter((path) =>
+    /\.(?:mjs|cjs|html|py|go|java|cs|tf)$/.test(path),
+  );
+  const examples = files.map((path) => plain(readFileSync(example(path), 'utf8')));
+  const blocks = [...page.matchAll(/^```(?:js|python|go|java|csharp|hcl)\n([\s\S]*?)^```$/gm)].map(
+    ([, text = '']) => text,
+  );
+  t.equal(blocks.length, 8);
+  for (const block of blocks)
+    t.ok(
+      examples.some((text) => text.includes(plain(block))),
+      block,
+    );
+
+  const rows = new Map(
+    [...page.matchAll(/^\| (.*?) \| (.*?) \|/gm)].map(([, client = '', versions = '']) => [client, versions]),
+  );
+  const versionsOf = (file: string) => SDKS.filter((row) => row.file === file).map(({ version }) => version);
+  t.equal(rows.get('[JavaScript](#javascript), Node'), versionsOf('client-credentials.mjs').join(', '));
+  t.equal(rows.get('JavaScript before 207.0.0, Node'), versionsOf('before-207.cjs').join(', '));
+  t.equal(
+    rows.get('[JavaScript in a page](#javascript-in-a-page)'),
+    [...new Set(SDKS.map((row) => row.version))].join(', '),
+  );
+  t.equal(rows.get('[Postman](#postman-http-files-curl)'), `newman ${RUNNERS.newman}`);
+  t.equal(rows.get('[`.http` files](#postman-http-files-curl)'), `httpyac ${RUNNERS.httpyac}`);
+  t.match(readFileSync(example('go/main.go'), 'utf8'), rows.get('[Go](#go)')?.replace(/\..*/, ''));
+  t.match(readFileSync(example('dotnet/list-users.csproj'), 'utf8'), /"270\.0\.0"/, 'what was read');
 });
 
 t.test('examples/run.sh tells what passes, what fails, and what cannot be run here', async (t) => {
