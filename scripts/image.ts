@@ -34,29 +34,36 @@ const ROOT = join(import.meta.dirname, '..');
 /** What is wrong is said in one line, without a stack. */
 class Complaint extends Error {}
 
-const { values: options } = parseArgs({
-  options: {
-    tag: { type: 'string' },
-    with: { type: 'string' },
-    platform: { type: 'string' },
-    base: { type: 'string' },
-    'stand-in': { type: 'boolean', default: false },
-    mirror: { type: 'string' },
-    npmrc: { type: 'string' },
-    ca: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-});
+let options: ReturnType<typeof readOptions>;
 
-if (options.help) console.log(HELP);
-else {
-  try {
-    main();
-  } catch (error) {
-    if (!(error instanceof Complaint)) throw error;
-    console.error(`image: ${error.message}`);
-    process.exitCode = 1;
-  }
+try {
+  options = readOptions();
+  if (options.help) console.log(HELP);
+  else main();
+} catch (error) {
+  const { code = '' } = error as { code?: string };
+  const isUsage = code.startsWith('ERR_PARSE_ARGS');
+  if (!(error instanceof Complaint) && !isUsage) throw error;
+  console.error(
+    `image: ${error instanceof Error ? error.message : ''}${isUsage ? '\nTry npm run image -- --help' : ''}`,
+  );
+  process.exitCode = isUsage ? 2 : 1;
+}
+
+function readOptions() {
+  return parseArgs({
+    options: {
+      tag: { type: 'string' },
+      with: { type: 'string' },
+      platform: { type: 'string' },
+      base: { type: 'string' },
+      'stand-in': { type: 'boolean', default: false },
+      mirror: { type: 'string' },
+      npmrc: { type: 'string' },
+      ca: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  }).values;
 }
 
 function main(): void {

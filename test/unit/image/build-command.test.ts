@@ -1,5 +1,7 @@
 // How the image is built by each builder: the same labels, base, time and secrets, in the words of each.
 
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { BUILDERS, buildCommand, buildEnvironment, platformOf } from '../../../scripts/image/build-command.ts';
 import { nameInStore, withoutBuilder } from '../../../scripts/image/same-config.ts';
@@ -73,4 +75,21 @@ t.test('what tells one build from the next goes, what the image is stays', async
     }),
     { config, history: [{ created_by: 'COPY' }, { created_by: 'USER', empty_layer: true }], rootfs, os: 'linux' },
   );
+});
+
+t.test('what is wrong with a command line, or is not there, is said in one line', async (t) => {
+  const script = fileURLToPath(new URL('../../../scripts/image.ts', import.meta.url));
+  const image = (args: readonly string[]) =>
+    spawnSync(process.execPath, [script, ...args], { encoding: 'utf8', env: { PATH: '/nonexistent' } });
+  for (const [args, status, words] of [
+    [['--no-such'], 2, /^image: Unknown option '--no-such'.*\nTry npm run image -- --help\n$/],
+    [['more'], 2, /^image: Unexpected argument 'more'/],
+    [['--with', 'kaniko'], 1, /^image: --with is one of buildah, podman, docker\n$/],
+    [['--with', 'podman'], 1, /^image: none of podman is installed: /],
+    [[], 1, /^image: none of buildah, podman, docker is installed: apt-get install buildah skopeo\n$/],
+  ] as const) {
+    const ended = image(args);
+    t.equal(ended.status, status, args.join(' '));
+    t.match(ended.stderr, words);
+  }
 });
