@@ -20,8 +20,7 @@ RUN --mount=type=secret,id=npmrc,target=/root/.npmrc --mount=type=secret,id=ca,t
 COPY tsconfig.json tsconfig.build.json LICENSE ./
 COPY scripts ./scripts
 COPY src ./src
-RUN npm run build
-RUN --mount=type=bind,from=base,target=/base node scripts/image/root-tree.ts /base /image
+RUN --mount=type=bind,from=base,target=/base npm run build && node scripts/image/root-tree.ts /base /image
 
 # 3. Two layers: one that changes with Node and Debian, one that changes with the gateway; and a folder.
 FROM scratch
