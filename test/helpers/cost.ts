@@ -25,6 +25,7 @@ import { facadeLocation, type RedirectRules } from '../../src/server/oauth/route
 import { parseTarget } from '../../src/server/request-target.ts';
 import { readBinding } from '../../src/server/routes/login.ts';
 import { replaceConnectUris, socketBase } from '../../src/server/websocket/channel-responses.ts';
+import { cpuMs } from './cpu-time.ts';
 import { configAt, credentialAt } from './gateway.ts';
 
 /** What patterns of ours begin with, go on with or end at; each kind of reading trips over another. */
@@ -266,7 +267,7 @@ export function searchCosts(entries: Readonly<Record<string, Entry>>, units: Ite
     const long = unit.repeat(Math.ceil(LONG / unit.length));
     const short = unit.repeat(Math.ceil(SHORT / unit.length));
     for (const [entry, read] of Object.entries(entries)) {
-      if (cpuMs(read, long) < WORTH_A_LOOK_MS) continue;
+      if (cpuMs(() => read(long)) < WORTH_A_LOOK_MS) continue;
       const longMs = leastOf(3, read, long);
       const shortMs = leastOf(5, read, short);
       if (longMs < WORTH_A_LOOK_MS || longMs <= MOST_GROWTH * Math.max(shortMs, 0.05)) continue;
@@ -282,13 +283,10 @@ export function searchCosts(entries: Readonly<Record<string, Entry>>, units: Ite
 
 function leastOf(times: number, read: Entry, text: string): number {
   let least = Number.POSITIVE_INFINITY;
-  for (let time = 0; time < times; time++) least = Math.min(least, cpuMs(read, text));
+  for (let time = 0; time < times; time++)
+    least = Math.min(
+      least,
+      cpuMs(() => read(text)),
+    );
   return least;
-}
-
-function cpuMs(read: Entry, text: string): number {
-  const before = process.cpuUsage();
-  read(text);
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
 }

@@ -6,6 +6,7 @@ import { createRules } from '../../../src/auth/callers/access.ts';
 import type { Operation } from '../../../src/operations/operation.ts';
 import { isReadOnly } from '../../../src/operations/read-only.ts';
 import { operationTable } from '../../../src/operations/table.ts';
+import { cpuMs } from '../../helpers/cpu-time.ts';
 
 const { operations } = operationTable();
 const ID = '8d6c0b2e-1f6f-4b5e-9d70-5a0e7f6a3c21';
@@ -111,8 +112,6 @@ t.test('a call that is judged by operations costs a few microseconds at most', a
     for (let i = 0; i < 20_000; i++) rules?.judge('PUT', `/api/v2/routing/queues/${ID}`);
   };
   run();
-  const startedAt = performance.now();
-  run();
-  const micros = ((performance.now() - startedAt) * 1000) / 40_000;
+  const micros = (cpuMs(run) * 1000) / 40_000;
   t.ok(micros < 20, `${micros.toFixed(2)} µs`);
 });

@@ -11,6 +11,7 @@ import type { ClientConfig } from '../../../src/config/gateway-config.ts';
 import { Authenticator } from '../../../src/server/authenticate.ts';
 import { TrustedProxies } from '../../../src/server/connection.ts';
 import { basic, clientNamed } from '../../helpers/clients.ts';
+import { cpuMs } from '../../helpers/cpu-time.ts';
 import { createTestLog, hostsAt } from '../../helpers/gateway.ts';
 
 const LOCAL = { isLocal: true };
@@ -98,9 +99,10 @@ t.test('authenticating costs nothing without clients and proof, and microseconds
   ];
   for (const [name, run, limitMicros] of cases) {
     for (let i = 0; i < 5_000; i++) run();
-    const startedAt = performance.now();
-    for (let i = 0; i < 20_000; i++) run();
-    const micros = ((performance.now() - startedAt) * 1000) / 20_000;
+    const ms = cpuMs(() => {
+      for (let i = 0; i < 20_000; i++) run();
+    });
+    const micros = (ms * 1000) / 20_000;
     t.comment(`${name}: ${micros.toFixed(2)} µs`);
     t.ok(micros < limitMicros, `${name}: ${micros.toFixed(2)} µs`);
   }
