@@ -11,10 +11,11 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const MAIN = join(ROOT, isBuilt() ? 'dist/main.js' : 'src/main.ts');
 
 /** Whether nothing that the build is made of has changed since. */
-function isBuilt(): boolean {
+export function isBuilt(): boolean {
   const builtAt = statSync(join(ROOT, 'dist/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).map((name) => `src/${name}`);
-  return [...sources, 'package.json', 'package-lock.json', 'scripts/bundle.ts'].every(
+  const steps = ['bundle', 'licences', 'load-when-touched', 'finish-build'].map((name) => `scripts/${name}.ts`);
+  return [...sources, ...steps, 'package.json', 'package-lock.json', 'tsconfig.build.json'].every(
     (name) => statSync(join(ROOT, name)).mtimeMs < builtAt,
   );
 }

@@ -12,6 +12,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { publint } from 'publint';
 import t from 'tap';
+import { isBuilt } from '../helpers/program.ts';
 import { startRedis, withoutRedis } from '../helpers/redis-process.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -24,13 +25,16 @@ const run = (program: string, args: readonly string[], options: ExecFileSyncOpti
     ...options,
   }) as string;
 
-/** A build of its own in a folder that looks like the repository to npm. */
+/** A folder that looks like the repository to npm, with what was built: a build of its own where that is of other sources. */
 const folder = mkdtempSync(join(tmpdir(), 'gcg-pack-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-run(process.execPath, [join(ROOT, 'scripts', 'bundle.ts'), join(folder, 'dist')]);
-for (const project of ['tsconfig.build.json', 'src/inspector/page/tsconfig.build.json'])
-  run(bin('tsc'), ['-p', join(ROOT, project), '--outDir', join(folder, 'dist')]);
-run(process.execPath, [join(ROOT, 'scripts', 'finish-build.ts'), join(folder, 'dist')]);
+if (isBuilt()) cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });
+else {
+  run(process.execPath, [join(ROOT, 'scripts', 'bundle.ts'), join(folder, 'dist')]);
+  for (const project of ['tsconfig.build.json', 'src/inspector/page/tsconfig.build.json'])
+    run(bin('tsc'), ['-p', join(ROOT, project), '--outDir', join(folder, 'dist')]);
+  run(process.execPath, [join(ROOT, 'scripts', 'finish-build.ts'), join(folder, 'dist')]);
+}
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   version: string;
   files: string[];
