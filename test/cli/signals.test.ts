@@ -96,10 +96,10 @@ t.test('SIGUSR2 and SIGHUP reopen the log file that logrotate moved', async (t) 
     moves += 1;
     renameSync(file, `${file}.${moves}`);
     served.command.child.kill(signal);
-    while (!existsSync(file)) await new Promise<void>((resolve) => setImmediate(resolve));
+    while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 5));
     await (await fetch(`${served.url}/api/v2/users?pageSize=${moves}`)).text();
     while (!readFileSync(file, 'utf8').includes(`pageSize=${moves}`))
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setTimeout(resolve, 5));
   }
   t.pass('both did');
 });

@@ -51,7 +51,7 @@ ${logging}
   /** Resolves when the record of the last request is written. */
   const recorded = async (mark: string) => {
     await exchangeRaw(port, `GET /${mark} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
-    while (!gateway.output().includes(mark)) await new Promise((resolve) => setImmediate(resolve));
+    while (!gateway.output().includes(mark)) await new Promise((resolve) => setTimeout(resolve, 2));
   };
   return { ...gateway, port, recorded };
 }

@@ -12,6 +12,7 @@ import { until, WatchedBrowser, withoutBrowser } from '../helpers/chromium.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { HOSTILE_TEXTS } from '../helpers/hostile-texts.ts';
 import { startInspected } from '../helpers/inspected.ts';
+import { isThorough } from '../helpers/thorough.ts';
 
 const SKIP = { skip: withoutBrowser };
 const VIEWS = ['tokens', 'limits', 'routes', 'clients', 'gateway'] as const;
@@ -159,7 +160,7 @@ const THEMES = [
 ] as const;
 
 // The light theme is looked at by `npm run test:long`: it differs in nothing but colours.
-for (const [theme, options] of process.env.GCG_TEST_LONG === undefined ? THEMES.slice(1) : THEMES)
+for (const [theme, options] of isThorough ? THEMES : THEMES.slice(1))
   t.test(`each view shows its numbers, is found good by axe, and fits: ${theme}`, SKIP, async (t) => {
     const page = await open(await profile(t, options), 'ops');
     // The calls from the start may be more than a minute ago.

@@ -3,6 +3,7 @@
 import t from 'tap';
 import { createDice } from '../../helpers/dice.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
+import { isThorough, rounds } from '../../helpers/thorough.ts';
 import { ANY_WAY, type Asked, longestOf, promisedMs, Simulation } from './fair-simulation.ts';
 import { clientConfig, createCall, createPlatform, createStack, type Outcome } from './layer-fixtures.ts';
 
@@ -155,7 +156,7 @@ for (const [perMinute, others] of [
 ] as const) {
   t.test(`${others} that always ask and a modest one, ten minutes of ${perMinute} a minute`, async (t) => {
     for (const modest of [6, 20]) {
-      for (const workers of perMinute > 1_000 ? [4] : [1, 4, 30]) {
+      for (const workers of perMinute > 100 && !isThorough ? [4] : [1, 4, 30]) {
         const greedy = GREEDY.slice(0, others);
         const sim = new Simulation({ perMinute, clients: [...greedy, 'modest'] });
         sim.askAt('greedy-0', Array(perMinute).fill(0));
@@ -192,11 +193,14 @@ for (const [perMinute, others] of [
 t.test(
   'whatever others do, a client that asks for little waits no longer than promised: with room for all',
   async (t) => {
-    const worst = await longestOf((dice) => {
-      const others = 1 + dice.int(8);
-      const perMinute = 43 * others + dice.int(200);
-      return { perMinute, others, modest: 1, ways: ANY_WAY };
-    }, 15);
+    const worst = await longestOf(
+      (dice) => {
+        const others = 1 + dice.int(8);
+        const perMinute = 43 * others + dice.int(200);
+        return { perMinute, others, modest: 1, ways: ANY_WAY };
+      },
+      rounds(6, 30),
+    );
     t.comment(`at worst ${(worst * 100).toFixed(0)} % of what is promised`);
     t.ok(worst <= 1);
   },
@@ -205,14 +209,17 @@ t.test(
 t.test(
   'several that ask for little, for half of the limit together, wait no longer than promised to so many',
   async (t) => {
-    const worst = await longestOf((dice) => {
-      const others = 1 + dice.int(8);
-      const perMinute = dice.pick([30, 60, 100, 300]);
-      const share = Math.min(20, perMinute / (others + 1));
-      const most = Math.min(others, Math.floor(perMinute / 2 / share));
-      const modest = 1 + dice.int(Math.max(1, most));
-      return { perMinute, others: others + 1 - modest, modest, ways: ['floods', 'busy'] };
-    }, 15);
+    const worst = await longestOf(
+      (dice) => {
+        const others = 1 + dice.int(8);
+        const perMinute = dice.pick([30, 60, 100, 300]);
+        const share = Math.min(20, perMinute / (others + 1));
+        const most = Math.min(others, Math.floor(perMinute / 2 / share));
+        const modest = 1 + dice.int(Math.max(1, most));
+        return { perMinute, others: others + 1 - modest, modest, ways: ['floods', 'busy'] };
+      },
+      rounds(6, 30),
+    );
     t.comment(`at worst ${(worst * 100).toFixed(0)} % of what is promised`);
     t.ok(worst <= 1);
   },
@@ -250,7 +257,7 @@ t.test('what is foretold is true: no call starts earlier, and the last one not m
   let calls = 0;
   let earlier = 0;
   const late: number[] = [];
-  for (let seed = 0; seed < 60; seed += 1) {
+  for (let seed = 0; seed < rounds(20, 60); seed += 1) {
     const dice = createDice(seed);
     const perMinute = dice.pick([30, 60, 100, 300]);
     const names = Array.from({ length: 1 + dice.int(6) }, (_, index) => `client-${index}`);

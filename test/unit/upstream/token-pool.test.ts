@@ -4,6 +4,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { inlineSecret } from '../../../src/secret.ts';
+import { rounds } from '../../helpers/thorough.ts';
 import { createRange, type EndpointMood } from './pool-fixtures.ts';
 
 type Range = ReturnType<typeof createRange>;
@@ -554,7 +555,7 @@ t.test('calls, 401s, expiries, refusals, reloads, logouts in any order', async (
       if (range.limits.states().some(({ used, waiting }) => used !== 0 || waiting !== 0))
         throw new Error('still waiting');
     }),
-    { numRuns: 150 },
+    { numRuns: rounds(100, 1_000) },
   );
   t.pass();
 });
