@@ -263,7 +263,10 @@ async function signalAtStart(t: Test, command: string, module: string, signal: N
   return { child, ended, until, said: () => said };
 }
 
-/** In which module which signals come: each kind in the first and in the last, one of each kind between. */
+/**
+ * In which module which signals come. Of the two that end the program each comes in the first and in the last; of those
+ * that change something in it, all in the first or the last, where SIGHUP comes in both.
+ */
 const AT_START = {
   '/cli/serving.ts': ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'],
   '/cli/commands/serve.ts': ['SIGTERM', 'SIGHUP'],

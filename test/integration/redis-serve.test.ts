@@ -8,7 +8,8 @@ import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { startCommand } from '../helpers/command.ts';
 import { gatewaySection } from '../helpers/commands.ts';
 import { parseScrape } from '../helpers/prometheus.ts';
-import { startRedis, withoutRedis } from '../helpers/redis-process.ts';
+import { startFront } from '../helpers/redis-front.ts';
+import { startRedis, startSentinel, withoutRedis } from '../helpers/redis-process.ts';
 import { startServe } from '../helpers/serve-process.ts';
 
 const KEY = '5'.repeat(64);
@@ -87,11 +88,23 @@ t.test(
 t.test('a store that refuses us ends the start with 78 and the reason', { skip: withoutRedis }, async (t) => {
   const redis = await startRedis(t, { tcp: true, password: 'canary' });
   const replica = await startRedis(t, { replicaOf: redis });
+  const rights = ['on', '>canary-right', '~{gcg}:*', '&{gcg}:*', '+@all', '-eval', '-evalsha'];
+  await redis.command('ACL', 'SETUSER', 'narrow', ...rights);
+  const older = await startFront(t, redis.port);
+  older.change = (said) =>
+    Buffer.from(said.toString('latin1').replace(/(\$7\r\nversion\r\n)\$\d+\r\n[\d.]+/, '$1$$6\r\n6.0.20'), 'latin1');
+  const sentinel = await startSentinel(t, { name: 'known', master: redis });
   const config = await configFor(t);
   const rows: [store: string, reason: RegExp][] = [
     [`url = ${redis.url}`, /^store: .*password_file.*\(NOAUTH\)$/m],
     [`url = ${redis.url}\npassword = wrong`, /^store: .*store\.password.* \(WRONGPASS\)$/m],
     [`url = ${replica.url}`, /^store: .* is a replica/m],
+    [`url = ${redis.url}\nusername = narrow\npassword = canary-right`, /^store: .* no right to .* \(NOPERM\)$/m],
+    [
+      `url = redis://127.0.0.1:${older.port}\npassword = canary`,
+      /^store: .* has version 6\.0\.20; Redis 6\.2 or Valkey 7\.2 is the least/m,
+    ],
+    [`url = redis://127.0.0.1:${sentinel.port}\nsentinel = other`, /^store: .*no Sentinel knows a master "other"/m],
     [`url = redis://127.0.0.1:${redis.port}\nsentinel = m\nsentinel_password = canary`, /^store: .* is no Sentinel/m],
   ];
   const outcomes = rows.map(async ([store, reason]) => {
