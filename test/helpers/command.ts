@@ -27,9 +27,19 @@ export interface Command {
 export function startCommand(
   t: Test,
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; cwd?: string; descriptor?: number; flags?: readonly string[] } = {},
+  options: {
+    env?: NodeJS.ProcessEnv;
+    cwd?: string;
+    descriptor?: number;
+    flags?: readonly string[];
+    /** The folder of a cgroup that the process begins in. */
+    within?: string;
+  } = {},
 ): Command {
-  const child = spawn(process.execPath, [...(options.flags ?? []), MAIN, ...args], {
+  const own = [process.execPath, ...(options.flags ?? []), MAIN, ...args];
+  const { within } = options;
+  const [program = '', ...rest] = within === undefined ? own : ['sh', '-c', BEGIN_WITHIN, within, ...own];
+  const child = spawn(program, rest, {
     cwd: options.cwd ?? t.testdir(),
     env: { ...childEnvironment, HOME: '/nonexistent', ...stateFolder(options.env), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptor === undefined ? [] : [options.descriptor])],
@@ -69,6 +79,9 @@ export function startCommand(
     },
   };
 }
+
+/** Of a shell: joins the cgroup `$0`, and becomes the program that its arguments are. */
+const BEGIN_WITHIN = 'echo $$ > "$0/cgroup.procs" && exec "$@"';
 
 /** A folder for the keys of live pages, where a test has none of its own. */
 function stateFolder(env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
